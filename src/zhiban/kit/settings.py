@@ -1,0 +1,161 @@
+"""The settings of one installation, read from the environment and from `.env`.
+
+A setting exists only if two installations must differ. What belongs to one inbox lives in its row instead; the WeCom,
+model and notifier names here create or update those rows at start, so that one file is enough to run.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from zhiban.kit.errors import Misconfigured
+
+WECOM_API = "https://qyapi.weixin.qq.com/cgi-bin"
+TELEGRAM_API = "https://api.telegram.org"
+
+# The models' public doors, so that naming a provider is enough.
+PROVIDERS: dict[str, tuple[str, str]] = {
+    "kimi": ("https://api.moonshot.cn/v1", "kimi-latest"),
+    "deepseek": ("https://api.deepseek.com/v1", "deepseek-chat"),
+    "qwen": ("https://dashscope.aliyuncs.com/compatible-mode/v1", "qwen-plus"),
+    "openai": ("https://api.openai.com/v1", "gpt-4.1-mini"),
+    "ollama": ("http://127.0.0.1:11434/v1", "qwen3"),
+}
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True)
+
+    # Where data lives
+    zhiban_data: Path = Field(
+        Path("data"), description="Folder of the bundled database, attachments and the generated secret key."
+    )
+    database_url: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("DATABASE_URL", "KB_DB_URL"),
+        description="Your own PostgreSQL (15 or newer with pgvector 0.8.3 or newer). Empty: the bundled one is used.",
+    )
+    zhiban_secret_key: SecretStr | None = Field(
+        None,
+        description="Encrypts stored credentials. Empty: one is generated into the data folder. "
+        "Keep it with your backups; several machines must share it.",
+    )
+
+    # How we are reached
+    zhiban_url: str = Field(
+        "", description="Public address of this installation, for links in notices. Empty: taken from host and port."
+    )
+    zhiban_locale: Literal["zh", "en"] = Field("zh", description="Language of terminal, notices and new agents.")
+    zhiban_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="How much is logged.")
+    zhiban_log_format: Literal["text", "json"] = Field("text", description="Log lines for people or for machines.")
+    zhiban_trusted_proxies: str = Field(
+        "127.0.0.1", description="Addresses of reverse proxies whose X-Forwarded-* headers are believed, comma-separated."
+    )
+
+    # WeCom
+    wecom_corp_id: str = Field("", description="企业 ID: 我的企业 → 企业信息.")
+    wecom_agent_id: str = Field("", description="AgentId of the self-built app: 应用管理 → 自建.")
+    wecom_agent_secret: SecretStr = Field(SecretStr(""), description="Secret of the same app.")
+    wecom_token: SecretStr = Field(SecretStr(""), description="Token of the app's 接收消息 → 设置 API 接收.")
+    wecom_encoding_aes_key: SecretStr = Field(
+        SecretStr(""),
+        validation_alias=AliasChoices("WECOM_ENCODING_AES_KEY", "WECOM_AES_KEY"),
+        description="EncodingAESKey of the same page, 43 characters.",
+    )
+    wecom_api_base: str = Field(WECOM_API, description="Base address of WeCom's API, when you go through a proxy.")
+
+    # The language model
+    llm_provider: str = Field("kimi", description="kimi, deepseek, qwen, openai, ollama, or any name with LLM_API_BASE.")
+    llm_api_key: SecretStr = Field(SecretStr(""), description="Empty: answers are the knowledge base's own words.")
+    llm_api_base: str = Field("", description="Any OpenAI-compatible address. Empty: the provider's own.")
+    llm_model: str = Field("", description="Empty: the provider's default.")
+    llm_timeout: float = Field(20.0, gt=0, le=300, description="Seconds to wait for an answer before falling back.")
+    llm_price_input: float = Field(0.0, ge=0, description="Price of a million input tokens, for the cost figures.")
+    llm_price_output: float = Field(0.0, ge=0, description="Price of a million output tokens, for the cost figures.")
+
+    # Embeddings
+    embedding_api_base: str = Field("", description="OpenAI-compatible /embeddings address. Empty: words only.")
+    embedding_api_key: SecretStr = Field(SecretStr(""), description="Key for the embeddings address.")
+    embedding_model: str = Field("", description="Embedding model, for example bge-m3.")
+
+    # Knowledge
+    kb_similarity_threshold: float | None = Field(
+        None, ge=0, le=2, description="Fixed confidence for answering. Empty: calibrated per knowledge base (advised)."
+    )
+    kb_top_k: int = Field(3, ge=1, le=20, description="How many passages an answer may use.")
+
+    # Telling our own people
+    notification_enabled: bool = Field(True, description="Whether people are told about handoffs.")
+    notification_channel: str = Field(
+        "",
+        description="Where to: telegram:<chat id>, wecom-robot:<key>, or any Apprise address; several separated by spaces.",
+    )
+    telegram_bot_token: SecretStr = Field(SecretStr(""), description="Bot token for telegram:<chat id>.")
+    telegram_api_base: str = Field(TELEGRAM_API, description="Base address of Telegram's API, when you go through a proxy.")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _strip(cls, value: object) -> object:
+        """Pasted keys often carry spaces or a newline, which no vendor's check survives."""
+        return value.strip() if isinstance(value, str) else value
+
+    @field_validator("database_url", "zhiban_secret_key", "kb_similarity_threshold", mode="before")
+    @classmethod
+    def _empty_is_absent(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("wecom_api_base", "llm_api_base", "embedding_api_base", "telegram_api_base", "zhiban_url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if value and urlsplit(value).scheme not in ("http", "https"):
+            raise ValueError("must be an http:// or https:// address")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _provider_is_known(self) -> Settings:
+        if self.llm_api_key.get_secret_value() and not self.llm_api_base and self.llm_provider not in PROVIDERS:
+            raise ValueError(f"LLM_PROVIDER {self.llm_provider!r} is not known; set LLM_API_BASE as well")
+        return self
+
+    @property
+    def data(self) -> Path:
+        """The data folder as an absolute path."""
+        return self.zhiban_data.expanduser().absolute()
+
+    @cached_property
+    def llm_address(self) -> str:
+        return self.llm_api_base or PROVIDERS.get(self.llm_provider, ("", ""))[0]
+
+    @cached_property
+    def llm_model_name(self) -> str:
+        return self.llm_model or PROVIDERS.get(self.llm_provider, ("", ""))[1]
+
+    @property
+    def has_model(self) -> bool:
+        return bool(self.llm_api_key.get_secret_value())
+
+    @property
+    def has_embedder(self) -> bool:
+        return bool(self.embedding_api_base and self.embedding_model)
+
+    @property
+    def has_wecom(self) -> bool:
+        return bool(self.wecom_corp_id and self.wecom_agent_secret.get_secret_value())
+
+
+def load(**overrides: object) -> Settings:
+    """The settings of this process. Raises Misconfigured with one sentence per wrong setting."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]  # pydantic checks the values
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(str(part) for part in problem['loc']).upper() or 'settings'}: {problem['msg']}"
+            for problem in error.errors()
+        )
+        raise Misconfigured(f"The configuration has mistakes: {wrong}") from error
