@@ -70,7 +70,9 @@ def fetch() -> None:
     try:
         done = subprocess.run(command, cwd=FRONTEND, capture_output=True, text=True, timeout=600, check=False)
     except subprocess.TimeoutExpired as error:
-        raise CannotBuild("npm ci did not finish within ten minutes. Check the network, then run this again.") from error
+        raise CannotBuild(
+            "npm ci did not finish within ten minutes. Check the network, then run this again."
+        ) from error
     if done.returncode:
         last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-8:])
         raise CannotBuild(
@@ -85,7 +87,9 @@ def sprite() -> str:
     for name, drawing in sorted(wanted.items()):
         source = MODULES / "@tabler" / "icons" / "icons" / "outline" / f"{drawing}.svg"
         if not source.exists():
-            raise CannotBuild(f"frontend/icons.json: {name} points to {drawing!r}, which is not an outline icon of Tabler.")
+            raise CannotBuild(
+                f"frontend/icons.json: {name} points to {drawing!r}, which is not an outline icon of Tabler."
+            )
         inner = _INNER.search(source.read_text("utf-8"))
         if inner is None:
             raise CannotBuild(f"{source} is not an SVG drawing.")

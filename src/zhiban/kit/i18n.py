@@ -1,0 +1,181 @@
+"""Texts for people, in Chinese and in English, and times as people say them.
+
+A text of the interface is written in Chinese where it is used; `locale/en.po` translates it. A sentence of an
+error is English where it is raised; `locale/zh.po` translates it. Both catalogues are read once, from the .po
+files themselves. No text carries a typed space between Chinese and Latin: the browser draws it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from babel.messages.pofile import read_po
+
+Locale = Literal["zh", "en"]
+LOCALES: tuple[Locale, ...] = ("zh", "en")
+FOLDER = Path(__file__).resolve().parent.parent / "locale"
+DEFAULT_ZONE = ZoneInfo("Asia/Shanghai")
+
+_HOLE = re.compile(r"\{(\w*)\}")
+_ENGLISH_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def mark(text: str) -> str:
+    """Name a text that is translated later, where it is shown. Returns it unchanged."""
+    return text
+
+
+def to_locale(wish: str | None, default: Locale = "zh") -> Locale:
+    """The language that a tag or an Accept-Language header asks for first among ours."""
+    for part in (wish or "").lower().split(","):
+        tag = part.split(";")[0].strip()
+        if tag.startswith("zh"):
+            return "zh"
+        if tag.startswith("en"):
+            return "en"
+    return default
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """What one .po file says: plain texts, texts with a plural, and texts with holes as patterns."""
+
+    plain: Mapping[str, str] = field(default_factory=dict)
+    counted: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    patterns: tuple[tuple[re.Pattern[str], str], ...] = ()
+
+
+def _pattern(msgid: str) -> re.Pattern[str]:
+    """A sentence with holes, as a pattern that finds what was put into them."""
+    parts: list[str] = []
+    end = 0
+    for number, hole in enumerate(_HOLE.finditer(msgid)):
+        parts.append(re.escape(msgid[end : hole.start()]))
+        parts.append(f"(?P<{hole.group(1) or f'_{number}'}>.+?)" if _first(msgid, hole) else ".+?")
+        end = hole.end()
+    parts.append(re.escape(msgid[end:]))
+    return re.compile("".join(parts), re.DOTALL)
+
+
+def _first(msgid: str, hole: re.Match[str]) -> bool:
+    return msgid.find(hole.group(0)) == hole.start()
+
+
+@cache
+def catalogue(locale: Locale) -> Catalogue:
+    path = FOLDER / f"{locale}.po"
+    with path.open("rb") as file:
+        messages = read_po(file, locale=locale)
+    plain: dict[str, str] = {}
+    counted: dict[str, tuple[str, str]] = {}
+    patterns: list[tuple[re.Pattern[str], str]] = []
+    for message in messages:
+        if not message.id or message.fuzzy:
+            continue
+        if isinstance(message.id, tuple | list):
+            one, many = (message.string[0], message.string[-1]) if message.string else ("", "")
+            if one and many:
+                counted[message.id[0]] = (one, many)
+        elif isinstance(message.string, str) and message.string:
+            plain[message.id] = message.string
+            if locale == "zh" and _HOLE.search(message.id):
+                patterns.append((_pattern(message.id), message.string))
+    return Catalogue(plain, counted, tuple(patterns))
+
+
+def _fill(text: str, values: Mapping[str, object]) -> str:
+    """Put values into `{holes}`; a hole without a value stays: a wrong translation never breaks a page."""
+    if not values:
+        return text
+    return _HOLE.sub(lambda hole: str(values.get(hole.group(1), hole.group(0))), text)
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """The words for one reader: language and time zone."""
+
+    locale: Locale = "zh"
+    zone: ZoneInfo = DEFAULT_ZONE
+
+    def __call__(self, msgid: str, **values: object) -> str:
+        """The text in the reader's language, with `{name}` filled from `values`."""
+        return _fill(catalogue(self.locale).plain.get(msgid, msgid), values)
+
+    def n(self, msgid: str, n: int, **values: object) -> str:
+        """A text with a number in it: `{n}`. English chooses between its singular and its plural."""
+        forms = catalogue(self.locale).counted.get(msgid)
+        text = msgid if forms is None else forms[0 if n == 1 else 1]
+        return _fill(text, {"n": n, **values})
+
+    def error(self, sentence: str) -> str:
+        """A raised sentence in the reader's language; one that nobody translated stays English."""
+        if self.locale != "zh":
+            return sentence
+        known = catalogue("zh")
+        if sentence in known.plain:
+            return known.plain[sentence]
+        for pattern, translation in known.patterns:
+            found = pattern.fullmatch(sentence)
+            if found:
+                return _fill(translation, found.groupdict())
+        return sentence
+
+    # ------------------------------------------------------------------------------------------------- times
+
+    def clock(self, at: datetime) -> str:
+        """13:57"""
+        return f"{at.astimezone(self.zone):%H:%M}"
+
+    def stamp(self, at: datetime) -> str:
+        """2026-11-21 13:57"""
+        return f"{at.astimezone(self.zone):%Y-%m-%d %H:%M}"
+
+    def date(self, at: datetime, now: datetime) -> str:
+        """9月12日 within this year, 2027-03-31 otherwise."""
+        local = at.astimezone(self.zone)
+        if local.year != now.astimezone(self.zone).year:
+            return f"{local:%Y-%m-%d}"
+        if self.locale == "en":
+            return f"{local.day} {_ENGLISH_MONTHS[local.month - 1]}"
+        return f"{local.month}月{local.day}日"
+
+    def day(self, at: datetime, now: datetime) -> str:
+        """今天, 昨天, or the date."""
+        days = (now.astimezone(self.zone).date() - at.astimezone(self.zone).date()).days
+        if days == 0:
+            return self("今天")
+        if days == 1:
+            return self("昨天")
+        return self.date(at, now)
+
+    def when(self, at: datetime, now: datetime) -> str:
+        """刚刚, 13:57, 昨天, 9月12日, 2025-03-31: how long ago, as short as it can be said."""
+        if timedelta(0) <= now - at < timedelta(minutes=1):
+            return self("刚刚")
+        day = self.day(at, now)
+        return self.clock(at) if day == self("今天") else day
+
+    def waiting(self, since: datetime, now: datetime) -> str:
+        """等2分, 等3小时, 等2天: how long somebody has been waiting for us."""
+        minutes = int((now - since).total_seconds() // 60)
+        if minutes < 1:
+            return self("刚刚")
+        if minutes < 60:
+            return self("等{n}分", n=minutes)
+        if minutes < 60 * 24:
+            return self("等{n}小时", n=minutes // 60)
+        return self("等{n}天", n=minutes // (60 * 24))
+
+    def span(self, left: timedelta) -> str:
+        """47小时, 35分: a time that is left, rounded down, never below a minute."""
+        minutes = int(left.total_seconds() // 60)
+        if minutes < 60:
+            return self("{n}分", n=max(1, minutes))
+        return self("{n}小时", n=minutes // 60)
