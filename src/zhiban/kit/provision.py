@@ -1,0 +1,227 @@
+"""Makes a PostgreSQL ours: database, roles, extension, migrations. Safe to run at every start, by several at once."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
+
+from zhiban.kit.errors import Misconfigured, Unavailable
+
+OWNER = "zhiban_owner"  # owns the tables and migrates them; row-level security binds it too
+APP = "zhiban_app"  # what the product works as: reads and writes rows, owns nothing
+DATABASE = "zhiban"
+SEARCH_PATH = "public,jobs"
+LOCK = 0x5A68_6962  # "Zhib": one process migrates, the others wait
+
+# Their operators are the ones our search uses. Without the mark, row-level security keeps the planner from the index,
+# because a leaking operator could show rows of another workspace in an error message; these show none.
+LEAKPROOF = ("ts_match_vq(tsvector, tsquery)", "arrayoverlap(anyarray, anyarray)")
+
+MINIMUM_SERVER = 150000
+MINIMUM_VECTOR = (0, 8, 0)
+SAFE_VECTOR = (0, 8, 3)  # 0.8.0 to 0.8.2 can corrupt an HNSW index
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where to connect: `owner` to migrate, `app` to work."""
+
+    app: str
+    owner: str
+
+
+def _options(dsn: str, *, role: str | None = None, statement_timeout: str | None = None) -> str:
+    wanted = [f"-c search_path={SEARCH_PATH}"]
+    if role:
+        wanted.append(f"-c role={role}")
+    if statement_timeout:
+        wanted.append(f"-c statement_timeout={statement_timeout}")
+        wanted.append("-c idle_in_transaction_session_timeout=60s")
+    given = conninfo_to_dict(dsn).get("options")
+    return make_conninfo(dsn, options=" ".join(([str(given)] if given else []) + wanted))
+
+
+def clean_url(url: str) -> str:
+    """A URL that libpq understands, from one that may have been written for SQLAlchemy."""
+    parts = urlsplit(url)
+    scheme = parts.scheme.split("+", 1)[0]
+    if scheme not in ("postgresql", "postgres"):
+        raise Misconfigured("DATABASE_URL must start with postgresql://; other databases are not supported.")
+    query = [(key, value) for key, value in parse_qsl(parts.query) if key not in ("async_fallback",)]
+    return urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(query), ""))
+
+
+async def provision_bundled(superuser_dsn: str, database: str = DATABASE) -> Access:
+    """Create our database and roles on the bundled server. Returns how to reach them."""
+    async with await _connect(superuser_dsn) as connection:
+        await connection.set_autocommit(True)
+        await connection.execute("select pg_advisory_lock(%s)", (LOCK,))
+        for role in (OWNER, APP):
+            await _create_role(connection, role, login=True)
+        await connection.execute(sql.SQL("grant {} to {}").format(sql.Identifier(APP), sql.Identifier(OWNER)))
+        found = await (
+            await connection.execute("select 1 from pg_database where datname = %s", (database,))
+        ).fetchone()
+        if not found:
+            await connection.execute(
+                sql.SQL("create database {} owner {}").format(sql.Identifier(database), sql.Identifier(OWNER))
+            )
+    inside = make_conninfo(superuser_dsn, dbname=database)
+    async with await _connect(inside) as connection:
+        await connection.execute("create extension if not exists vector")
+        for function in LEAKPROOF:
+            await connection.execute(sql.SQL("alter function {} leakproof").format(sql.SQL(function)))
+        await _schemas(connection, OWNER, APP)
+    app = _options(make_conninfo(inside, user=APP), statement_timeout="30s")
+    return Access(app=app, owner=_options(make_conninfo(inside, user=OWNER)))
+
+
+async def provision_external(url: str) -> Access:
+    """Prepare a server of the operator's. Raises Misconfigured with what its administrator must do."""
+    dsn = clean_url(url)
+    async with await _connect(dsn) as connection:
+        await connection.execute("select pg_advisory_xact_lock(%s)", (LOCK,))
+        await _check_server(connection)
+        row = await (
+            await connection.execute(
+                "select rolsuper or rolbypassrls, rolsuper or rolcreaterole from pg_roles where rolname = current_user"
+            )
+        ).fetchone()
+        bypasses, may_create = row or (False, False)
+        role = await (
+            await connection.execute("select 1 from pg_roles where rolname = %s", (APP,))
+        ).fetchone()
+        if not role and may_create:
+            await _create_role(connection, APP, login=False)
+            role = (1,)
+        if role and bypasses:
+            await connection.execute(sql.SQL("grant {} to current_user").format(sql.Identifier(APP)))
+        if bypasses and not role:
+            raise Misconfigured(
+                "The role in DATABASE_URL bypasses row-level security and may not create another one. "
+                "Use an ordinary role that owns the database."
+            )
+        member = await (
+            await connection.execute(
+                "select pg_has_role(current_user, oid, 'member') from pg_roles where rolname = %s", (APP,)
+            )
+        ).fetchone()
+        app_role = APP if member and member[0] else None
+        owner = (await (await connection.execute("select current_user")).fetchone() or ("",))[0]
+        await _schemas(connection, owner, app_role or owner)
+    return Access(app=_options(dsn, role=app_role, statement_timeout="30s"), owner=_options(dsn))
+
+
+async def _connect(dsn: str) -> psycopg.AsyncConnection[tuple[object, ...]]:
+    try:
+        return await psycopg.AsyncConnection.connect(dsn, connect_timeout=10)
+    except psycopg.OperationalError as error:
+        raise Unavailable(f"PostgreSQL does not answer: {str(error).strip().splitlines()[0]}") from error
+
+
+async def _create_role(
+    connection: psycopg.AsyncConnection[tuple[object, ...]], role: str, *, login: bool
+) -> None:
+    await connection.execute(
+        sql.SQL(
+            "do $do$ begin create role {} {} nosuperuser nobypassrls nocreaterole nocreatedb; "
+            "exception when duplicate_object then null; end $do$"
+        ).format(sql.Identifier(role), sql.SQL("login" if login else "nologin"))
+    )
+
+
+async def _schemas(connection: psycopg.AsyncConnection[tuple[object, ...]], owner: str, app: str) -> None:
+    await connection.execute(
+        sql.SQL("create schema if not exists jobs authorization {}").format(sql.Identifier(owner))
+    )
+    await connection.execute(
+        sql.SQL("grant usage, create on schema public to {}").format(sql.Identifier(owner))
+    )
+    if app == owner:
+        return
+    for schema in ("public", "jobs"):
+        names = {"app": sql.Identifier(app), "owner": sql.Identifier(owner), "schema": sql.Identifier(schema)}
+        for statement in (
+            "grant usage on schema {schema} to {app}",
+            "alter default privileges for role {owner} in schema {schema} "
+            "grant select, insert, update, delete on tables to {app}",
+            "alter default privileges for role {owner} in schema {schema} grant usage, select on sequences to {app}",
+        ):
+            await connection.execute(sql.SQL(statement).format(**names))
+
+
+async def _check_server(connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
+    if connection.info.server_version < MINIMUM_SERVER:
+        raise Misconfigured("PostgreSQL 15 or newer is needed.")
+    if connection.info.parameter_status("server_encoding") != "UTF8":
+        raise Misconfigured("The database must use the UTF8 encoding.")
+    try:
+        await connection.execute("create extension if not exists vector")
+    except psycopg.Error as error:
+        raise Misconfigured(
+            "The extension vector (pgvector 0.8.3 or newer) is missing. Install it, or let a superuser run: "
+            "create extension vector"
+        ) from error
+    row = await (
+        await connection.execute("select extversion from pg_extension where extname = 'vector'")
+    ).fetchone()
+    version = tuple(int(part) for part in str(row[0] if row else "0").split("."))
+    if version < MINIMUM_VECTOR:
+        raise Misconfigured(
+            "pgvector 0.8.0 or newer is needed (0.8.3 is advised): alter extension vector update"
+        )
+
+
+def _alembic() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent.parent / "migrations"))
+    return config
+
+
+def _upgrade(dsn: str) -> tuple[str | None, str | None]:
+    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn), poolclass=NullPool)
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"select pg_advisory_lock({LOCK})")
+        before = MigrationContext.configure(connection).get_current_revision()
+        connection.commit()
+        head = ScriptDirectory.from_config(_alembic()).get_current_head()
+        if before != head:
+            config = _alembic()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            connection.commit()
+        connection.exec_driver_sql(f"select pg_advisory_unlock({LOCK})")
+        connection.commit()
+    engine.dispose()
+    return before, head
+
+
+async def migrate(access: Access) -> tuple[str | None, str | None]:
+    """Bring the schema to this version. Returns the revision before and after.
+
+    Alembic speaks synchronously; it runs in a thread of its own, once per start.
+    """
+    return await asyncio.to_thread(_upgrade, access.owner)
+
+
+async def revision(access: Access) -> tuple[str | None, str | None]:
+    """The revision that the database has, and the one that this version needs."""
+    head = ScriptDirectory.from_config(_alembic()).get_current_head()
+    async with await _connect(access.owner) as connection:
+        there = await (await connection.execute("select to_regclass('public.alembic_version')")).fetchone()
+        if not there or there[0] is None:
+            return None, head
+        row = await (await connection.execute("select version_num from alembic_version")).fetchone()
+    return (str(row[0]) if row else None), head

@@ -1,0 +1,13 @@
+"""Alembic's entry: runs on the connection that `zhiban.kit.provision.migrate` hands over."""
+
+from alembic import context
+
+from zhiban.kit.db import Base
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Base.metadata,
+    transaction_per_migration=True,
+)
+with context.begin_transaction():
+    context.run_migrations()
