@@ -129,6 +129,7 @@ class Recalled:
     thread: str
     role: Role
     happened_at: datetime
+    event_id: str | None = None  # the vendor's id of this event, for recognising a repeat
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,7 @@ class SendFailed:
     reason: str  # a stable English word: "window_closed", "allowance_used", "refused_by_contact" …
     code: int
     happened_at: datetime
+    event_id: str | None = None  # the vendor's id of this event, for recognising a repeat
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,7 @@ class Entered:
     welcome_code: str | None = None
     scene: str | None = None
     scene_param: str | None = None
+    event_id: str | None = None  # the vendor's id of this event, for recognising a repeat
 
 
 class NativeState(StrEnum):
@@ -173,6 +176,7 @@ class SessionChanged:
     servicer: str | None = None
     previous_servicer: str | None = None
     reply_code: str | None = None
+    event_id: str | None = None  # the vendor's id of this event, for recognising a repeat
 
 
 class RelationChange(StrEnum):
@@ -225,6 +229,7 @@ class Noted:
     happened_at: datetime
     thread: str | None = None
     content: Mapping[str, Any] = field(default_factory=dict)
+    event_id: str | None = None  # the vendor's id of this event, for recognising a repeat
 
 
 Incoming = (

@@ -1,0 +1,85 @@
+"""What one WeCom connection (a self-built app) needs to know."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from zhiban.integrations.wecom.crypto import KeyPair
+from zhiban.kit.settings import WECOM_API, Settings
+
+
+class WeComConfig(BaseModel):
+    """One self-built app; its secret serves customer service, customer contact and the app itself."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    corp_id: str = Field(min_length=1, description="企业 ID")
+    agent_id: int | None = Field(default=None, description="AgentId of the app")
+    secret: SecretStr = Field(description="Secret of the app")
+    token: SecretStr = Field(default=SecretStr(""), description="Token of the callback page")
+    encoding_aes_key: SecretStr = Field(default=SecretStr(""), description="EncodingAESKey of the callback page")
+    previous_token: SecretStr = Field(default=SecretStr(""), description="The pair before the last change")
+    previous_encoding_aes_key: SecretStr = Field(default=SecretStr(""))
+    previous_until: datetime | None = Field(default=None, description="When the former pair ceases to be accepted")
+    api_base: str = Field(default=WECOM_API, description="Address of WeCom's API, or of your proxy to it")
+    replay_window: int = Field(
+        default=3600, ge=0, description="Seconds a callback may be old; 0 for hosts without a clock"
+    )
+    receive_ids: tuple[str, ...] = Field(
+        default=(), description="Receivers besides the corp id: a suite id, or '' for AI bots"
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _strip(cls, value: object) -> object:
+        return value.strip() if isinstance(value, str) else value
+
+    @field_validator("agent_id", mode="before")
+    @classmethod
+    def _empty_is_absent(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("api_base")
+    @classmethod
+    def _no_slash(cls, value: str) -> str:
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _grace_ends(self) -> Self:
+        if self.previous_token.get_secret_value() and self.previous_until is None:
+            raise ValueError("previous_until must say how long the former token is accepted")
+        return self
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> WeComConfig:
+        """The connection that the environment describes."""
+        return cls(
+            corp_id=settings.wecom_corp_id,
+            agent_id=settings.wecom_agent_id,  # type: ignore[arg-type]  # a string, checked by pydantic
+            secret=settings.wecom_agent_secret,
+            token=settings.wecom_token,
+            encoding_aes_key=settings.wecom_encoding_aes_key,
+            api_base=settings.wecom_api_base,
+        )
+
+    def key_pairs(self) -> tuple[KeyPair, ...]:
+        """The current pair first, then the one in grace. Raises Misconfigured for an impossible key."""
+        pairs = []
+        if self.token.get_secret_value():
+            pairs.append(KeyPair.of(self.token.get_secret_value(), self.encoding_aes_key.get_secret_value()))
+        if self.previous_token.get_secret_value():
+            pairs.append(
+                KeyPair.of(
+                    self.previous_token.get_secret_value(),
+                    self.previous_encoding_aes_key.get_secret_value(),
+                    until=self.previous_until,
+                )
+            )
+        return tuple(pairs)
+
+    def receivers(self) -> tuple[str, ...]:
+        """Every id a callback may be addressed to."""
+        return (self.corp_id, *self.receive_ids)
