@@ -1,0 +1,47 @@
+"""What the assistant needs to know of a found passage. `knowledge.retrieval.Passage` fits it as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+
+class Zone(StrEnum):
+    """How far a search result may be trusted."""
+
+    ANSWER = "answer"
+    SUGGEST = "suggest"
+    HANDOFF = "handoff"
+
+
+class PassageLike(Protocol):
+    """A piece of knowledge as found. `answer` is the entry's own answer when it is a question-and-answer entry."""
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def answer(self) -> str | None: ...
+    @property
+    def heading_path(self) -> Sequence[str]: ...
+    @property
+    def source_name(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PlainPassage:
+    """A passage that comes from no search: for rehearsals and examples."""
+
+    title: str
+    text: str
+    answer: str | None = None
+    heading_path: tuple[str, ...] = ()
+    source_name: str = ""
+
+
+def words_of(passage: PassageLike) -> str:
+    """Everything the passage says, for checking an answer against it."""
+    return "\n".join((*passage.heading_path, passage.title, passage.text, passage.answer or ""))

@@ -1,0 +1,137 @@
+"""What an answer may not invent."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zhiban.assistant.grounding import Fact, check
+from zhiban.assistant.passages import PlainPassage
+
+RETURNS = PlainPassage(
+    title="退货流程",
+    text=(
+        "签收7天内可申请退货，商家会在48小时内处理，审核通过后1-7个工作日到账。运费10元，会员打9.5折，手续费1%。"
+        "客服热线：400-820-8820，手机 138 0013 8000，座机 (021)5888-1234。邮箱 help@shop.example.com，"
+        "网址 https://www.shop.example.com/help/returns?id=7 。微信号：zhiban_kefu，每天9:00-21:30在线，晚上8点半截单。"
+        "活动截止2026年12月31日，单号 2026112100042 仅作示例。每单限购3件，满1,299元包邮，最高1.5万元。"
+    ),
+    heading_path=("售后",),
+)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "签收七天内可以退货。",
+        "签收 ７ 天内可以退货，商家两天内处理。",
+        "请在48小时内处理，审核后1到7个工作日到账。",
+        "最快1个工作日，最慢七个工作日。",
+        "运费十元，即￥10.00。",
+        "会员95折，手续费百分之一。",
+        "请拨打4008208820或+86 13800138000，座机021-58881234。",
+        "请写信到 HELP@shop.example.com。",
+        "见 https://shop.example.com/help/returns?id=7。",
+        "见 shop.example.com 的帮助页面",
+        "加微信 zhiban_kefu 联系我们",
+        "服务时间 9:00到21:30，20:30截单。",
+        "上午9点到晚上9点半。",
+        "截止12月31日，2026年12月31日前有效。",
+        "满1299元包邮，最高15000元。",
+        "每单最多3件。",
+        "1. 打开订单\n2. 点击“申请退货”\n3. 等待审核",
+        "分3步：①打开订单②申请③寄回",
+        "祝您有美好的一天！",
+        "请注意以下2点。",
+        "一般来说可以的，有一点需要注意。",
+    ],
+)
+def test_what_the_passage_says_in_other_words_passes(answer: str) -> None:
+    assert check(answer, [RETURNS]) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "fact"),
+    [
+        ("签收15天内可以退货。", Fact.DURATION),
+        ("签收十五天内可以退货。", Fact.DURATION),
+        ("7个小时内处理。", Fact.DURATION),
+        ("7个月内处理。", Fact.DURATION),
+        ("48个工作日到账。", Fact.DURATION),
+        ("半小时内回复您。", Fact.DURATION),
+        ("运费12元。", Fact.PRICE),
+        ("运费十二块钱。", Fact.PRICE),
+        ("仅需$10。", Fact.PRICE),
+        ("九块九包邮", Fact.PRICE),
+        ("会员打8折。", Fact.DISCOUNT),
+        ("手续费5%。", Fact.PERCENT),
+        ("手续费百分之五。", Fact.PERCENT),
+        ("请拨打400-820-8821。", Fact.PHONE),
+        ("请拨打 139 0013 8000。", Fact.PHONE),
+        ("请拨打一三九零零一三八零零零", Fact.PHONE),
+        ("请拨打 010-58881234。", Fact.PHONE),
+        ("请写信到 boss@shop.example.com", Fact.EMAIL),
+        ("见 https://shop.example.com/pay", Fact.URL),
+        ("见 evil.com/help", Fact.URL),
+        ("见https：//ｅｖｉｌ．com/a", Fact.URL),
+        ("打开 weixin://dl/business", Fact.URL),
+        ("见 10.0.0.8/admin", Fact.URL),
+        ("加微信：zhiban_kefu2", Fact.ACCOUNT),
+        ("QQ群 123456789", Fact.ACCOUNT),
+        ("营业到22:00。", Fact.CLOCK),
+        ("晚上十点截止。", Fact.CLOCK),
+        ("截止11月30日。", Fact.DATE),
+        ("单号 2026112100043 可查。", Fact.NUMBER),
+        ("每单最多5件。", Fact.NUMBER),
+        ("拨打12315。", Fact.NUMBER),
+        ("版本 3.14 起支持。", Fact.NUMBER),
+    ],
+)
+def test_what_the_passage_does_not_say_is_named(answer: str, fact: Fact) -> None:
+    assert [wrong.fact for wrong in check(answer, [RETURNS])] == [fact]
+
+
+def test_zero_width_characters_hide_nothing() -> None:
+    assert [wrong.fact for wrong in check("签收1\u200b5天内", [RETURNS])] == [Fact.DURATION]
+
+
+def test_citations_must_name_a_given_passage() -> None:
+    wrong = check("可以退货。", [RETURNS], citations=[1, 2, 0])
+    assert [(item.fact, item.surface) for item in wrong] == [(Fact.CITATION, "2"), (Fact.CITATION, "0")]
+
+
+def test_a_full_width_comma_does_not_join_two_numbers() -> None:
+    passage = PlainPassage("", "运费分两档：100，200元。")
+    assert check("运费200元", [passage]) == []
+    assert [wrong.fact for wrong in check("运费100200元", [passage])] == [Fact.PRICE]
+
+
+WRITING = st.text(
+    alphabet=st.one_of(
+        st.sampled_from("0123456789一二三十百千万两半零点元块天日年月周个小时分钟工作%折.:-/@,，。:：转微信号https"),
+        st.characters(),
+    ),
+    max_size=80,
+)
+
+
+@given(text=WRITING)
+def test_quoting_a_passage_is_always_grounded(text: str) -> None:
+    assert check(text, [PlainPassage("标题", text)]) == []
+
+
+@given(text=WRITING, more=WRITING)
+def test_more_passages_never_make_an_answer_worse(text: str, more: str) -> None:
+    few, many = check(text, [RETURNS]), check(text, [RETURNS, PlainPassage("", more)])
+    assert set(many) <= set(few)
+
+
+@given(number=st.integers(min_value=10**6, max_value=10**18))
+def test_an_invented_long_number_never_passes(number: int) -> None:
+    assert check(f"您的单号是{number}号", [RETURNS]) or str(number) in ("2026112100042", "4008208820", "13800138000")
+
+
+@given(days=st.integers(min_value=2, max_value=400).filter(lambda days: days not in (7, 2)))
+def test_an_invented_deadline_never_passes(days: int) -> None:
+    assert check(f"签收{days}天内可退", [RETURNS])
