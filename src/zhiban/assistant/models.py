@@ -16,7 +16,7 @@ Moment = TIMESTAMP(timezone=True)
 
 
 class Turn(Base):
-    """A turn: the question as understood, the decision with its reason, the cost, and each step with its milliseconds."""
+    """The question as understood, the decision with its reason, the cost, and each step with its milliseconds."""
 
     __tablename__ = "turn"
     __table_args__ = (

@@ -16,16 +16,16 @@ from sqlalchemy import (
     SmallInteger,
     Text,
     UniqueConstraint,
-    text,
 )
+from sqlalchemy import text as literal
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.orm import Mapped, mapped_column
 
 from zhiban.kit.db import Base
 
 Moment = TIMESTAMP(timezone=True)
-NOW = text("now()")
-EMPTY = text("'{}'")
+NOW = literal("now()")
+EMPTY = literal("'{}'")
 
 
 class Status(StrEnum):
@@ -88,7 +88,7 @@ class Connection(Base):
     config: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=EMPTY)
     secrets: Mapped[bytes] = mapped_column(LargeBinary)
     token: Mapped[bytes | None] = mapped_column(LargeBinary)
-    token_generation: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    token_generation: Mapped[int] = mapped_column(BigInteger, server_default=literal("0"))
     token_expires_at: Mapped[datetime | None] = mapped_column(Moment)
     token_owner: Mapped[int | None] = mapped_column(BigInteger)
     token_lease_until: Mapped[datetime | None] = mapped_column(Moment)
@@ -134,13 +134,13 @@ class PullState(Base):
     cursor: Mapped[str | None] = mapped_column(Text)
     token: Mapped[str | None] = mapped_column(Text)
     token_at: Mapped[datetime | None] = mapped_column(Moment)
-    drained: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
+    drained: Mapped[bool] = mapped_column(Boolean, server_default=literal("false"))
     owner: Mapped[int | None] = mapped_column(BigInteger)
     lease_until: Mapped[datetime | None] = mapped_column(Moment)
-    rings: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    rings: Mapped[int] = mapped_column(Integer, server_default=literal("0"))
     pulled_at: Mapped[datetime | None] = mapped_column(Moment)
     retry_at: Mapped[datetime | None] = mapped_column(Moment)
-    misses: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    misses: Mapped[int] = mapped_column(Integer, server_default=literal("0"))
 
 
 class Delivery(Base):
@@ -161,7 +161,7 @@ class Delivery(Base):
     pulls: Mapped[bool] = mapped_column(Boolean)
     body: Mapped[str] = mapped_column(Text)
     state: Mapped[str] = mapped_column(Text, server_default="pending")
-    attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    attempts: Mapped[int] = mapped_column(Integer, server_default=literal("0"))
     error: Mapped[str | None] = mapped_column(Text)
     received_at: Mapped[datetime] = mapped_column(Moment, server_default=NOW)
     handled_at: Mapped[datetime | None] = mapped_column(Moment)
@@ -189,25 +189,25 @@ class Conversation(Base):
     external_id: Mapped[str] = mapped_column(Text)
     status: Mapped[str] = mapped_column(Text, server_default="pending")
     assignee_id: Mapped[int | None] = mapped_column(BigInteger)
-    priority: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    priority: Mapped[int] = mapped_column(SmallInteger, server_default=literal("0"))
     handoff_reason: Mapped[str | None] = mapped_column(Text)
     waiting_since: Mapped[datetime | None] = mapped_column(Moment)
     first_reply_at: Mapped[datetime | None] = mapped_column(Moment)
     opened_at: Mapped[datetime | None] = mapped_column(Moment)
     resolved_at: Mapped[datetime | None] = mapped_column(Moment)
     snoozed_until: Mapped[datetime | None] = mapped_column(Moment)
-    cycle: Mapped[int] = mapped_column(Integer, server_default=text("1"))
+    cycle: Mapped[int] = mapped_column(Integer, server_default=literal("1"))
     created_at: Mapped[datetime] = mapped_column(Moment, server_default=NOW)
     last_activity_at: Mapped[datetime] = mapped_column(Moment, server_default=NOW)
     last_incoming_at: Mapped[datetime | None] = mapped_column(Moment)
-    replies_used: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    failures: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    replies_used: Mapped[int] = mapped_column(Integer, server_default=literal("0"))
+    failures: Mapped[int] = mapped_column(Integer, server_default=literal("0"))
     native_state: Mapped[str | None] = mapped_column(Text)
     native_servicer: Mapped[str | None] = mapped_column(Text)
     subject: Mapped[str] = mapped_column(Text, server_default="")
     owner: Mapped[int | None] = mapped_column(BigInteger)
     lease_until: Mapped[datetime | None] = mapped_column(Moment)
-    rings: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    rings: Mapped[int] = mapped_column(Integer, server_default=literal("0"))
     retry_at: Mapped[datetime | None] = mapped_column(Moment)
 
 
@@ -236,7 +236,7 @@ class Message(Base):
     content: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=EMPTY)
     external_id: Mapped[str | None] = mapped_column(Text)
     state: Mapped[str] = mapped_column(Text)
-    attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    attempts: Mapped[int] = mapped_column(Integer, server_default=literal("0"))
     failure: Mapped[str | None] = mapped_column(Text)
     failure_code: Mapped[int | None] = mapped_column(Integer)
     turn_id: Mapped[int | None] = mapped_column(BigInteger)
@@ -306,9 +306,7 @@ class Relation(Base):
 
     __tablename__ = "relation"
     __table_args__ = (
-        UniqueConstraint(
-            "workspace_id", "connection_id", "external_id", "member", name="uq_relation_connection_id"
-        ),
+        UniqueConstraint("workspace_id", "connection_id", "external_id", "member", name="uq_relation_connection_id"),
         _to("connection", "connection_id", "relation"),
         _to("contact", "contact_id", "relation"),
     )
@@ -321,7 +319,7 @@ class Relation(Base):
     member: Mapped[str] = mapped_column(Text)
     source: Mapped[str | None] = mapped_column(Text)
     remark: Mapped[str] = mapped_column(Text, server_default="")
-    tags: Mapped[list[str]] = mapped_column(JSONB, server_default=text("'[]'"))
+    tags: Mapped[list[str]] = mapped_column(JSONB, server_default=literal("'[]'"))
     state: Mapped[str] = mapped_column(Text)
     added_at: Mapped[datetime | None] = mapped_column(Moment)
     removed_at: Mapped[datetime | None] = mapped_column(Moment)

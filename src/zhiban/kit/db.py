@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, LiteralString, Self, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 import psycopg
 from psycopg import sql as pgsql
@@ -72,7 +72,7 @@ class Work:
     async def objects(self, cls: type[T], sql: str, /, **params: Any) -> list[T]:
         """Rows as objects of a dataclass whose fields are named like the columns."""
         async with self.raw.cursor(row_factory=class_row(cls)) as cursor:
-            await cursor.execute(cast(LiteralString, sql), params)
+            await cursor.execute(sql, params)
             return await cursor.fetchall()
 
     async def object(self, cls: type[T], sql: str, /, **params: Any) -> T | None:
@@ -81,7 +81,7 @@ class Work:
 
     async def _execute(self, sql: str, params: dict[str, Any]) -> psycopg.AsyncCursor[Row]:
         # psycopg asks for a literal, so that nobody pastes values into SQL; ours are constants or built from constants.
-        return await self.raw.execute(cast(LiteralString, sql), params or None)
+        return await self.raw.execute(sql, params or None)
 
 
 class Session(Work):

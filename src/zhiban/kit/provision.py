@@ -59,7 +59,7 @@ def clean_url(url: str) -> str:
     scheme = parts.scheme.split("+", 1)[0]
     if scheme not in ("postgresql", "postgres"):
         raise Misconfigured("DATABASE_URL must start with postgresql://; other databases are not supported.")
-    query = [(key, value) for key, value in parse_qsl(parts.query) if key not in ("async_fallback",)]
+    query = [(key, value) for key, value in parse_qsl(parts.query) if key != "async_fallback"]
     return urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(query), ""))
 
 
@@ -71,9 +71,7 @@ async def provision_bundled(superuser_dsn: str, database: str = DATABASE) -> Acc
         for role in (OWNER, APP):
             await _create_role(connection, role, login=True)
         await connection.execute(sql.SQL("grant {} to {}").format(sql.Identifier(APP), sql.Identifier(OWNER)))
-        found = await (
-            await connection.execute("select 1 from pg_database where datname = %s", (database,))
-        ).fetchone()
+        found = await (await connection.execute("select 1 from pg_database where datname = %s", (database,))).fetchone()
         if not found:
             await connection.execute(
                 sql.SQL("create database {} owner {}").format(sql.Identifier(database), sql.Identifier(OWNER))
@@ -100,9 +98,7 @@ async def provision_external(url: str) -> Access:
             )
         ).fetchone()
         bypasses, may_create = row or (False, False)
-        role = await (
-            await connection.execute("select 1 from pg_roles where rolname = %s", (APP,))
-        ).fetchone()
+        role = await (await connection.execute("select 1 from pg_roles where rolname = %s", (APP,))).fetchone()
         if not role and may_create:
             await _create_role(connection, APP, login=False)
             role = (1,)
@@ -119,7 +115,7 @@ async def provision_external(url: str) -> Access:
             )
         ).fetchone()
         app_role = APP if member and member[0] else None
-        owner = (await (await connection.execute("select current_user")).fetchone() or ("",))[0]
+        owner = connection.info.user
         await _schemas(connection, owner, app_role or owner)
     return Access(app=_options(dsn, role=app_role, statement_timeout="30s"), owner=_options(dsn))
 
@@ -131,9 +127,7 @@ async def _connect(dsn: str) -> psycopg.AsyncConnection[tuple[object, ...]]:
         raise Unavailable(f"PostgreSQL does not answer: {str(error).strip().splitlines()[0]}") from error
 
 
-async def _create_role(
-    connection: psycopg.AsyncConnection[tuple[object, ...]], role: str, *, login: bool
-) -> None:
+async def _create_role(connection: psycopg.AsyncConnection[tuple[object, ...]], role: str, *, login: bool) -> None:
     await connection.execute(
         sql.SQL(
             "do $do$ begin create role {} {} nosuperuser nobypassrls nocreaterole nocreatedb; "
@@ -143,12 +137,8 @@ async def _create_role(
 
 
 async def _schemas(connection: psycopg.AsyncConnection[tuple[object, ...]], owner: str, app: str) -> None:
-    await connection.execute(
-        sql.SQL("create schema if not exists jobs authorization {}").format(sql.Identifier(owner))
-    )
-    await connection.execute(
-        sql.SQL("grant usage, create on schema public to {}").format(sql.Identifier(owner))
-    )
+    await connection.execute(sql.SQL("create schema if not exists jobs authorization {}").format(sql.Identifier(owner)))
+    await connection.execute(sql.SQL("grant usage, create on schema public to {}").format(sql.Identifier(owner)))
     if app == owner:
         return
     for schema in ("public", "jobs"):
@@ -174,14 +164,10 @@ async def _check_server(connection: psycopg.AsyncConnection[tuple[object, ...]])
             "The extension vector (pgvector 0.8.3 or newer) is missing. Install it, or let a superuser run: "
             "create extension vector"
         ) from error
-    row = await (
-        await connection.execute("select extversion from pg_extension where extname = 'vector'")
-    ).fetchone()
+    row = await (await connection.execute("select extversion from pg_extension where extname = 'vector'")).fetchone()
     version = tuple(int(part) for part in str(row[0] if row else "0").split("."))
     if version < MINIMUM_VECTOR:
-        raise Misconfigured(
-            "pgvector 0.8.0 or newer is needed (0.8.3 is advised): alter extension vector update"
-        )
+        raise Misconfigured("pgvector 0.8.0 or newer is needed (0.8.3 is advised): alter extension vector update")
 
 
 def _alembic() -> Config:

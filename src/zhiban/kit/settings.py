@@ -49,13 +49,15 @@ class Settings(BaseSettings):
 
     # How we are reached
     zhiban_url: str = Field(
-        "", description="Public address of this installation, for links in notices. Empty: taken from host and port."
+        "",
+        description="Public address of this installation, for links in notices. Empty: taken from host and port.",
     )
     zhiban_locale: Literal["zh", "en"] = Field("zh", description="Language of terminal, notices and new agents.")
     zhiban_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="How much is logged.")
     zhiban_log_format: Literal["text", "json"] = Field("text", description="Log lines for people or for machines.")
     zhiban_trusted_proxies: str = Field(
-        "127.0.0.1", description="Addresses of reverse proxies whose X-Forwarded-* headers are believed, comma-separated."
+        "127.0.0.1",
+        description="Addresses of reverse proxies whose X-Forwarded-* headers are believed, comma-separated.",
     )
 
     # WeCom
@@ -71,7 +73,9 @@ class Settings(BaseSettings):
     wecom_api_base: str = Field(WECOM_API, description="Base address of WeCom's API, when you go through a proxy.")
 
     # The language model
-    llm_provider: str = Field("kimi", description="kimi, deepseek, qwen, openai, ollama, or any name with LLM_API_BASE.")
+    llm_provider: str = Field(
+        "kimi", description="kimi, deepseek, qwen, openai, ollama, or any name with LLM_API_BASE."
+    )
     llm_api_key: SecretStr = Field(SecretStr(""), description="Empty: answers are the knowledge base's own words.")
     llm_api_base: str = Field("", description="Any OpenAI-compatible address. Empty: the provider's own.")
     llm_model: str = Field("", description="Empty: the provider's default.")
@@ -86,7 +90,10 @@ class Settings(BaseSettings):
 
     # Knowledge
     kb_similarity_threshold: float | None = Field(
-        None, ge=0, le=2, description="Fixed confidence for answering. Empty: calibrated per knowledge base (advised)."
+        None,
+        ge=0,
+        le=2,
+        description="Fixed confidence for answering. Empty: calibrated per knowledge base (advised).",
     )
     kb_top_k: int = Field(3, ge=1, le=20, description="How many passages an answer may use.")
 
@@ -94,10 +101,12 @@ class Settings(BaseSettings):
     notification_enabled: bool = Field(True, description="Whether people are told about handoffs.")
     notification_channel: str = Field(
         "",
-        description="Where to: telegram:<chat id>, wecom-robot:<key>, or any Apprise address; several separated by spaces.",
+        description="telegram:<chat id>, wecom-robot:<key>, or any Apprise address; several separated by spaces.",
     )
     telegram_bot_token: SecretStr = Field(SecretStr(""), description="Bot token for telegram:<chat id>.")
-    telegram_api_base: str = Field(TELEGRAM_API, description="Base address of Telegram's API, when you go through a proxy.")
+    telegram_api_base: str = Field(
+        TELEGRAM_API, description="Base address of Telegram's API, when you go through a proxy."
+    )
 
     @field_validator("*", mode="before")
     @classmethod

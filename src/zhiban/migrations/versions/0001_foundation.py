@@ -127,7 +127,8 @@ create table conversation (
   constraint fk_conversation_contact_id foreign key (workspace_id, contact_id) references contact,
   constraint fk_conversation_assignee_id foreign key (workspace_id, assignee_id) references agent,
   constraint ck_conversation_kind check (kind in ('direct', 'group')),
-  constraint ck_conversation_status check (status in ('pending', 'open', 'snoozed', 'resolved'))) with (fillfactor = 50);
+  constraint ck_conversation_status check (
+    status in ('pending', 'open', 'snoozed', 'resolved'))) with (fillfactor = 50);
 create index ix_conversation_status on conversation (workspace_id, status, last_activity_at desc);
 create index ix_conversation_assignee_id on conversation (workspace_id, assignee_id) where status = 'open';
 create index ix_conversation_contact_id on conversation (workspace_id, contact_id);
@@ -214,7 +215,26 @@ create table turn (
 create index ix_turn_conversation_id on turn (workspace_id, conversation_id, id);
 """
 
-TABLES = ["workspace", "agent", "agent_session", "setup_link", "contact", "identity", "connection", "inbox", "pull_state", "delivery", "conversation", "message", "attachment", "read_mark", "draft", "relation", "event", "turn"]
+TABLES = [
+    "workspace",
+    "agent",
+    "agent_session",
+    "setup_link",
+    "contact",
+    "identity",
+    "connection",
+    "inbox",
+    "pull_state",
+    "delivery",
+    "conversation",
+    "message",
+    "attachment",
+    "read_mark",
+    "draft",
+    "relation",
+    "event",
+    "turn",
+]
 
 # The queue turns over all the time: vacuum it early, leave room on its pages.
 QUEUE = """

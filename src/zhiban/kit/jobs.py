@@ -1,0 +1,207 @@
+"""Work to do once, later: Procrastinate, enqueued inside our own transaction.
+
+Jobs carry ids only. A task must be repeatable: it runs at least once. What a person waits for does not go through here
+but is handed over in process; jobs are for files, notices, profiles, timers and upkeep.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import procrastinate
+import psycopg
+from procrastinate import PsycopgConnector
+from procrastinate.jobs import Job
+from psycopg_pool import AsyncConnectionPool
+
+from zhiban.kit.db import Work
+from zhiban.kit.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+Function = Callable[..., Awaitable[None]]
+Planned = Callable[[int], Awaitable[None]]
+
+HEARTBEAT_SECONDS = 5.0
+STALLED_SECONDS = 20.0
+
+_ENQUEUE = """
+insert into jobs.procrastinate_jobs (queue_name, task_name, queueing_lock, args, scheduled_at)
+values (%(queue)s, %(task)s, %(key)s, %(args)s::jsonb, %(at)s) on conflict do nothing"""
+
+# A worker that was killed leaves its jobs "doing". Where a twin already waits under the same key, ours is dropped.
+_REVIVE = """
+with stalled as (
+  select j.id, j.queueing_lock from jobs.procrastinate_jobs j
+  left join jobs.procrastinate_workers w on w.id = j.worker_id
+  where j.status = 'doing' and (w.id is null or w.last_heartbeat < now() - make_interval(secs => %(seconds)s))
+  for update of j skip locked),
+dropped as (
+  delete from jobs.procrastinate_jobs where id in (
+    select s.id from stalled s
+    join jobs.procrastinate_jobs o on o.queueing_lock = s.queueing_lock and o.status = 'todo')
+  returning id)
+update jobs.procrastinate_jobs j
+set status = 'todo', attempts = attempts + 1, worker_id = null, scheduled_at = now()
+from stalled s where j.id = s.id and s.id not in (select id from dropped) and (
+  s.queueing_lock is null or s.id = (select min(t.id) from stalled t where t.queueing_lock = s.queueing_lock))
+returning j.id"""
+
+_DEAD = """
+select j.id, j.task_name, j.args, j.attempts, (
+  select max(e.at) from jobs.procrastinate_events e where e.job_id = j.id) as at
+from jobs.procrastinate_jobs j
+where j.status = 'failed' and (j.args ->> 'workspace_id')::bigint = %(workspace)s order by j.id desc limit %(limit)s"""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A named function. `attempts` counts all tries; waits between them double from `wait` seconds up to `longest`."""
+
+    name: str
+    function: Function
+    queue: str = "quick"
+    attempts: int = 8
+    wait: float = 2.0
+    longest: float = 600.0
+    cron: str | None = None  # run on this schedule, once for the installation, with no arguments
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A job that failed for good and waits for a person."""
+
+    id: int
+    task_name: str
+    args: dict[str, Any]
+    attempts: int
+    at: datetime | None
+
+
+async def later(
+    work: Work,
+    task: str,
+    *,
+    key: str | None = None,
+    at: datetime | None = None,
+    queue: str = "quick",
+    **args: int | str,
+) -> None:
+    """Enqueue in the caller's transaction. With `key`, a job that already waits under it is kept instead."""
+    await work.run(
+        _ENQUEUE,
+        queue=queue,
+        task=task,
+        key=key,
+        args=json.dumps({"workspace_id": work.workspace_id, **args}),
+        at=at,
+    )
+
+
+async def dead_letters(work: Work, *, limit: int = 100) -> list[DeadLetter]:
+    """Jobs of this workspace that failed for good, newest first."""
+    return await work.objects(DeadLetter, _DEAD, workspace=work.workspace_id, limit=limit)
+
+
+async def try_again(work: Work, job_id: int) -> bool:
+    """Put a dead letter back into its queue. False when there is none with this id."""
+    return bool(
+        await work.run(
+            "update jobs.procrastinate_jobs set status = 'todo', attempts = 0, scheduled_at = null "
+            "where id = %(id)s and status = 'failed' and (args ->> 'workspace_id')::bigint = %(workspace)s",
+            id=job_id,
+            workspace=work.workspace_id,
+        )
+    )
+
+
+class _Backoff(procrastinate.BaseRetryStrategy):
+    """Doubling waits. An error may ask for a longer one (`after`, in seconds)."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+
+    def get_retry_decision(self, *, exception: BaseException, job: Job) -> procrastinate.RetryDecision | None:
+        if job.attempts + 1 >= self._task.attempts:
+            return None
+        wait = min(self._task.wait * 2**job.attempts, self._task.longest)
+        asked = getattr(exception, "after", 0.0) if isinstance(exception, Unavailable) else 0.0
+        return procrastinate.RetryDecision(retry_in={"seconds": max(1, round(max(wait, asked)))})
+
+
+async def _autocommit(connection: psycopg.AsyncConnection[Any]) -> None:
+    await connection.set_autocommit(True)
+
+
+class Jobs:
+    """The workers of one process."""
+
+    def __init__(self, dsn: str, tasks: Sequence[Task]) -> None:
+        # Not `kwargs={"autocommit": True}`: that silently ends Procrastinate's listener.
+        self._pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
+            dsn, min_size=1, max_size=4, open=False, configure=_autocommit, name="jobs", max_idle=300
+        )
+        self._app = procrastinate.App(connector=PsycopgConnector())
+        self._workers: list[asyncio.Task[None]] = []
+        for task in tasks:
+            self._register(task)
+
+    def _register(self, task: Task) -> None:
+        declare = self._app.task(name=task.name, queue=task.queue, retry=_Backoff(task))
+        if task.cron:
+            self._app.periodic(cron=task.cron, periodic_id=task.name)(declare(_with_timestamp_dropped(task.function)))
+        else:
+            declare(task.function)
+
+    async def open(self) -> None:
+        await self._pool.open(wait=True)
+        await self._app.open_async(self._pool)
+
+    async def start(self) -> None:
+        """Begin to work: quick and slow jobs have workers of their own, so that neither waits for the other."""
+        for queue, concurrency in (("quick", 10), ("slow", 2)):
+            self._workers.append(asyncio.create_task(self._supervise(queue, concurrency), name=f"jobs {queue}"))
+
+    async def close(self) -> None:
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+        await self._app.close_async()
+        await self._pool.close()
+
+    async def _supervise(self, queue: str, concurrency: int) -> None:
+        # A failing side task ends Procrastinate's worker quietly, for instance when PostgreSQL restarts.
+        while True:
+            try:
+                await self._app.run_worker_async(
+                    queues=[queue],
+                    name=queue,
+                    concurrency=concurrency,
+                    install_signal_handlers=False,
+                    delete_jobs="successful",
+                    fetch_job_polling_interval=1.0,
+                    update_heartbeat_interval=HEARTBEAT_SECONDS,
+                    stalled_worker_timeout=STALLED_SECONDS,
+                    shutdown_graceful_timeout=5,
+                )
+            except (procrastinate.exceptions.ProcrastinateException, psycopg.Error, OSError) as error:
+                log.warning("The %s job worker stopped and starts again: %s", queue, error)
+            await asyncio.sleep(0.5)
+
+
+async def revive(work: Work) -> int:
+    """Queue again what dead workers left behind. Returns how many."""
+    return len(await work.rows(_REVIVE, seconds=STALLED_SECONDS))
+
+
+def _with_timestamp_dropped(function: Function) -> Planned:
+    async def run(timestamp: int) -> None:  # noqa: ARG001 - Procrastinate passes the planned time; ours read the clock
+        await function()
+
+    return run

@@ -1,0 +1,158 @@
+"""One ear per process on PostgreSQL: who is alive, and what just changed.
+
+A session advisory lock says that this process lives; when the connection dies, so does the lock, and the others take
+over what it held. NOTIFY carries ids only, outside the transactions that made them, gathered for some milliseconds,
+because every NOTIFY takes a lock over the whole server at commit. What is lost on the way is found again by polling.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import defaultdict
+from collections.abc import Callable
+
+import psycopg
+from psycopg import sql
+
+log = logging.getLogger(__name__)
+
+ALIVE = 0x5A42  # class of the advisory locks that say "this process lives"
+GATHER_SECONDS = 0.015
+PAYLOAD_BYTES = 7000  # NOTIFY carries 8000 at most
+
+Listener = Callable[[int, int], None]
+
+
+class Ear:
+    """Hears topics and speaks them. A topic carries (workspace_id, id) pairs.
+
+    `me` names this process in leases. Listeners are called on the event loop, for what this process said as well as
+    for what others said, possibly twice; they must be quick and must not raise.
+    """
+
+    def __init__(self, dsn: str) -> None:
+        self.me = random.SystemRandom().getrandbits(31)
+        self.peers = False  # whether another process of ours is alive
+        self._dsn = dsn
+        self._listeners: dict[str, list[Listener]] = defaultdict(list)
+        self._waiting: dict[str, set[tuple[int, int]]] = defaultdict(set)
+        self._said = asyncio.Event()
+        self._alive = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._connection: psycopg.AsyncConnection[tuple[object, ...]] | None = None
+
+    def hear(self, topic: str, listener: Listener) -> None:
+        self._listeners[topic].append(listener)
+
+    def unhear(self, topic: str, listener: Listener) -> None:
+        self._listeners[topic].remove(listener)
+
+    def say(self, topic: str, workspace_id: int, id_: int) -> None:
+        """Tell everybody, this process at once. Call it after the commit."""
+        for listener in tuple(self._listeners[topic]):
+            listener(workspace_id, id_)
+        if self.peers:
+            self._waiting[topic].add((workspace_id, id_))
+            self._said.set()
+
+    async def open(self) -> None:
+        """Returns once this process is known to be alive."""
+        self._tasks = [asyncio.create_task(self._hold(), name="ear"), asyncio.create_task(self._speak(), name="mouth")]
+        await asyncio.wait_for(self._alive.wait(), 30)
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _hold(self) -> None:
+        while True:
+            try:
+                async with await psycopg.AsyncConnection.connect(
+                    self._dsn, autocommit=True, application_name="zhiban ear"
+                ) as connection:
+                    await connection.execute("select pg_advisory_lock(%s, %s)", (ALIVE, self.me))
+                    # The role's own limits are for transactions; this session waits by design.
+                    await connection.execute("set statement_timeout = 0")
+                    for topic in list(self._listeners):
+                        await connection.execute(sql.SQL("listen {}").format(sql.Identifier(topic)))
+                    self._connection = connection
+                    self._alive.set()
+                    await self._listen(connection)
+            except psycopg.Error as error:
+                log.warning("The ear lost its connection: %s", str(error).strip())
+            finally:
+                self._connection = None
+            await asyncio.sleep(0.3)
+
+    async def _listen(self, connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
+        while True:
+            await self._count_peers(connection)
+            async for notice in connection.notifies(timeout=1.0):
+                self._heard(notice.channel, notice.payload)
+
+    async def _count_peers(self, connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
+        row = await (
+            await connection.execute(
+                "select exists (select from pg_locks where locktype = 'advisory' and granted and classid = %s "
+                "and database = (select oid from pg_database where datname = current_database()) "
+                "and objid <> %s::bigint::oid)",
+                (ALIVE, self.me),
+            )
+        ).fetchone()
+        self.peers = bool(row and row[0])
+
+    def _heard(self, topic: str, payload: str) -> None:
+        for pair in payload.split(","):
+            workspace, _, id_ = pair.partition(":")
+            if workspace.isdecimal() and id_.isdecimal():
+                for listener in tuple(self._listeners[topic]):
+                    listener(int(workspace), int(id_))
+
+    async def _speak(self) -> None:
+        while True:
+            await self._said.wait()
+            await asyncio.sleep(GATHER_SECONDS)
+            self._said.clear()
+            waiting, self._waiting = self._waiting, defaultdict(set)
+            try:
+                async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as connection:
+                    await self._pour(connection, waiting)
+                    while await self._more(0.5):
+                        waiting, self._waiting = self._waiting, defaultdict(set)
+                        await self._pour(connection, waiting)
+            except psycopg.Error as error:
+                log.warning("A live notice was lost: %s", str(error).strip())
+
+    async def _more(self, seconds: float) -> bool:
+        try:
+            await asyncio.wait_for(self._said.wait(), seconds)
+        except TimeoutError:
+            return False
+        await asyncio.sleep(GATHER_SECONDS)
+        self._said.clear()
+        return True
+
+    @staticmethod
+    async def _pour(
+        connection: psycopg.AsyncConnection[tuple[object, ...]], waiting: dict[str, set[tuple[int, int]]]
+    ) -> None:
+        for topic, pairs in waiting.items():
+            payload = ""
+            for workspace_id, id_ in sorted(pairs):
+                pair = f"{workspace_id}:{id_}"
+                if len(payload) + len(pair) >= PAYLOAD_BYTES:
+                    await connection.execute("select pg_notify(%s, %s)", (topic, payload))
+                    payload = ""
+                payload = f"{payload},{pair}" if payload else pair
+            if payload:
+                await connection.execute("select pg_notify(%s, %s)", (topic, payload))
+
+
+# Owners whose process is gone, for sweeps: the lock of a living process stands in pg_locks.
+LIVING = (
+    "select objid::bigint from pg_locks where locktype = 'advisory' and granted "
+    f"and classid = {ALIVE} and database = (select oid from pg_database where datname = current_database())"
+)
