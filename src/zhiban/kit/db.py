@@ -7,8 +7,8 @@ Row-level security compares every row with `app.workspace`, which lives exactly 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from typing import Any, Self, TypeVar, cast
 
 import psycopg
@@ -48,11 +48,20 @@ class DatabaseUnavailable(Unavailable):
 class Work:
     """An open transaction of one workspace. Parameters are psycopg's named ones: `%(name)s`."""
 
-    __slots__ = ("raw", "workspace_id")
+    __slots__ = ("_touched", "raw", "workspace_id")
 
     def __init__(self, raw: psycopg.AsyncConnection[Row], workspace_id: int) -> None:
         self.raw = raw
         self.workspace_id = workspace_id
+        self._touched: dict[tuple[str, int], None] = {}
+
+    def touch(self, topic: str, id_: int) -> None:
+        """Announce after the commit that something about this record changed; forgotten on rollback."""
+        self._touched[topic, id_] = None
+
+    @property
+    def touched(self) -> Iterable[tuple[str, int]]:
+        return self._touched
 
     async def rows(self, sql: str, /, **params: Any) -> list[Row]:
         return await (await self._execute(sql, params)).fetchall()
@@ -164,8 +173,16 @@ async def _roll_back(connection: psycopg.AsyncConnection[Row]) -> None:
         await connection.close()  # the pool replaces it
 
 
+Announce = Callable[[str, int, int], None]  # topic, workspace, id
+
+
 class Database:
-    """The application's way to PostgreSQL, as a role that row-level security binds."""
+    """The application's way to PostgreSQL, as a role that row-level security binds.
+
+    `announce` is called after every commit for what the transaction touched.
+    """
+
+    announce: Announce | None = None
 
     def __init__(self, dsn: str, *, work_size: int = 6, door_size: int = 2, session_size: int = 5) -> None:
         self.dsn = dsn
@@ -192,13 +209,24 @@ class Database:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    def work(self, workspace_id: int) -> AbstractAsyncContextManager[Work]:
+    @asynccontextmanager
+    async def work(self, workspace_id: int) -> AsyncIterator[Work]:
         """A transaction on the hot path: `async with database.work(workspace_id) as work`."""
-        return self._work.work(workspace_id)
+        async with self._work.work(workspace_id) as work:
+            yield work
+        self._tell(work)
 
-    def door(self, workspace_id: int) -> AbstractAsyncContextManager[Work]:
+    @asynccontextmanager
+    async def door(self, workspace_id: int) -> AsyncIterator[Work]:
         """A transaction for the callback door, which has connections of its own and waits 3.5 s at most for one."""
-        return self._door.work(workspace_id)
+        async with self._door.work(workspace_id) as work:
+            yield work
+        self._tell(work)
+
+    def _tell(self, work: Work) -> None:
+        if self.announce is not None:
+            for topic, id_ in work.touched:
+                self.announce(topic, work.workspace_id, id_)
 
     @asynccontextmanager
     async def session(self, workspace_id: int) -> AsyncIterator[Session]:
@@ -211,8 +239,9 @@ class Database:
             )
             adapted = await connection.get_raw_connection()
             raw = cast("psycopg.AsyncConnection[Row]", adapted.driver_connection)
-            yield Session(raw, workspace_id, orm)
-            await orm.flush()
+            session = Session(raw, workspace_id, orm)
+            yield session
+        self._tell(session)
 
     @property
     def engine(self) -> AsyncEngine:
