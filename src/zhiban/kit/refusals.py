@@ -50,6 +50,8 @@ class explained:  # noqa: N801 - reads as a word at the place of use
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if not isinstance(error, OSError) or isinstance(error, ZhibanError):
             return
+        if isinstance(error.filename, str) and not Path(error.filename).is_relative_to(self._folder):
+            raise Misconfigured(f"{error.filename} cannot be used: {error.strerror}.") from error
         match error.errno:
             case errno.EACCES | errno.EPERM | errno.EROFS:
                 raise Misconfigured(
