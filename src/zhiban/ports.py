@@ -480,3 +480,38 @@ class Embedder(Protocol):
     ) -> list[list[float]]:
         """One vector a text, in order, of `dimensions` floats each. Raises ModelUnavailable."""
         ...
+
+
+# ---------------------------------------------------------------------------------------------- the vendors
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A place at a vendor that can become an inbox."""
+
+    kind: str
+    external_id: str
+    name: str
+
+
+class Vendor(Protocol):
+    """One set of credentials at one vendor, and the accounts behind it."""
+
+    identity_kind: str  # the namespace of contacts' ids, for example "wecom"
+    identity_account: str  # whose ids they are, for example the corp id
+
+    def authenticate(self, webhook: Webhook) -> Doorbell | Challenge:
+        """Pure and quick. Raises NotGenuine."""
+        ...
+
+    def account(self, doorbell_account: str | None) -> Account:
+        """Which place a doorbell means; its name may be the id when the vendor did not say."""
+        ...
+
+    def channel(self, kind: str, external_id: str) -> Channel:
+        """The channel of one account."""
+        ...
+
+    async def accounts(self) -> Sequence[Account]:
+        """The accounts we may manage. Raises TryLater or ConnectionBroken."""
+        ...

@@ -1,0 +1,299 @@
+"""Which vendor stands behind which door and inbox, with credentials opened once and tokens shared by all processes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Protocol
+
+from zhiban.kit.clock import Clock
+from zhiban.kit.db import NOBODY, Database, Work
+from zhiban.kit.errors import NotFound
+from zhiban.kit.vault import Vault
+from zhiban.ports import Channel, TryLater, Vendor
+
+log = logging.getLogger(__name__)
+
+CONFIG = "config"  # topic: a connection or inbox of this workspace changed; its id
+TOKEN_LEASE = timedelta(seconds=20)
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """How an inbox behaves, as far as receiving and sending need to know."""
+
+    assistant: bool = True
+    welcome: str = ""
+    closing: str = ""
+    answers_after: timedelta = timedelta(minutes=10)  # older messages are for people, not for the assistant
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A connection, opened."""
+
+    workspace_id: int
+    id: int
+    public_id: str
+    vendor_name: str
+    vendor: Vendor
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An inbox, ready to receive and to send."""
+
+    workspace_id: int
+    inbox_id: int
+    link: Link
+    kind: str
+    external_id: str
+    name: str
+    base_id: int | None
+    policy: Mapping[str, Any]
+    manners: Manners
+    channel: Channel = field(compare=False)
+
+
+class Grant(Protocol):
+    """An access token as the vendor gave it, with the seconds for which it is to be used."""
+
+    @property
+    def token(self) -> str: ...
+
+    @property
+    def seconds(self) -> float: ...
+
+
+class TokenStore(Protocol):
+    async def current(self) -> str | None: ...
+
+    async def renew(self, failed: str | None, fetch: Callable[[], Awaitable[Grant]]) -> str: ...
+
+
+Builder = Callable[[str, Mapping[str, Any], Mapping[str, Any], TokenStore], Vendor]
+Reader = Callable[[Mapping[str, Any]], Manners]
+
+
+class SharedTokens:
+    """One access token per secret for all processes: refreshed by one of them, thrown away only by its own value."""
+
+    def __init__(
+        self, database: Database, vault: Vault, clock: Clock, *, workspace_id: int, connection_id: int, me: int
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self._clock = clock
+        self._workspace_id = workspace_id
+        self._connection_id = connection_id
+        self._me = me
+        self._token: str | None = None
+        self._good_until = clock.now()
+        self._renewing = asyncio.Lock()
+
+    async def current(self) -> str | None:
+        """The token we know, or None when it must be renewed."""
+        return self._token if self._token and self._clock.now() < self._good_until else None
+
+    async def renew(self, failed: str | None, fetch: Callable[[], Awaitable[Grant]]) -> str:
+        """A token that is not `failed`, fetched by exactly one process. Raises what `fetch` raises, and TryLater."""
+        async with self._renewing:
+            for _ in range(150):
+                if await self.current() and self._token != failed and self._token is not None:
+                    return self._token
+                if await self._take(failed):
+                    return await self._fetch(fetch)
+                if self._token is not None and self._token != failed:
+                    return self._token
+                await asyncio.sleep(0.1)  # another process is fetching; its lease ends by itself
+        raise TryLater("Another process is renewing the access token and does not finish.", after=5)
+
+    async def _take(self, failed: str | None) -> bool:
+        """Learn the stored token, and take the lease when it does not serve."""
+        now = self._clock.now()
+        async with self._database.work(self._workspace_id) as work:
+            row = await work.row(
+                "select token, token_expires_at, token_owner, token_lease_until from connection "
+                "where id = %(id)s for update",
+                id=self._connection_id,
+            )
+            if row is None:
+                raise NotFound("The connection was removed.")
+            sealed, expires_at, owner, lease_until = row
+            stored = str(self._vault.open(sealed)["token"]) if sealed else None
+            if stored and stored != failed and expires_at and expires_at > now:
+                self._token, self._good_until = stored, expires_at
+                return False
+            if owner not in (None, self._me) and lease_until and lease_until > now:
+                return False
+            await work.run(
+                "update connection set token_owner = %(me)s, token_lease_until = %(until)s where id = %(id)s",
+                me=self._me,
+                until=now + TOKEN_LEASE,
+                id=self._connection_id,
+            )
+        self._token = None
+        return True
+
+    async def _fetch(self, fetch: Callable[[], Awaitable[Grant]]) -> str:
+        grant: Grant | None = None
+        try:
+            grant = await fetch()
+        finally:
+            until = self._clock.now() + timedelta(seconds=grant.seconds if grant else 0)
+            async with self._database.work(self._workspace_id) as work:
+                await work.run(
+                    "update connection set token = coalesce(%(token)s, token), token_expires_at = %(until)s, "
+                    "token_generation = token_generation + 1, token_owner = null, token_lease_until = null "
+                    "where id = %(id)s and token_owner = %(me)s",
+                    token=self._vault.seal({"token": grant.token}) if grant else None,
+                    until=until,
+                    id=self._connection_id,
+                    me=self._me,
+                )
+        self._token, self._good_until = grant.token, until
+        return grant.token
+
+
+class Connections:
+    """Opened connections and inboxes of this process, forgotten when they change."""
+
+    def __init__(
+        self, database: Database, vault: Vault, clock: Clock, *, build: Builder, read_policy: Reader, me: int
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self._clock = clock
+        self._build = build
+        self._read_policy = read_policy
+        self._me = me
+        self._links: dict[tuple[int, int], Link] = {}
+        self._doors: dict[str, Link | None] = {}
+        self._places: dict[tuple[int, int], Place] = {}
+
+    def forget(self, workspace_id: int, _id: int) -> None:
+        """Something in this workspace was configured anew. Built objects go; the next use reads the rows again."""
+        self._links = {key: link for key, link in self._links.items() if key[0] != workspace_id}
+        self._places = {key: place for key, place in self._places.items() if key[0] != workspace_id}
+        self._doors.clear()
+
+    async def door(self, public_id: str | None) -> Link | None:
+        """The connection behind a callback path: of the connection's or inbox's public id, or the first one."""
+        key = public_id or ""
+        if key not in self._doors:
+            if len(self._doors) > 10_000:  # somebody is guessing ids
+                self._doors.clear()
+            self._doors[key] = await self._find_door(public_id)
+        return self._doors[key]
+
+    async def _find_door(self, public_id: str | None) -> Link | None:
+        async with self._database.work(NOBODY) as work:
+            row = await work.row(
+                "select workspace_id, ref from directory where kind = 'callback' and "
+                + ("key = %(key)s" if public_id else "%(key)s::text is null order by workspace_id, ref limit 1"),
+                key=public_id,
+            )
+        return await self.link(int(row[0]), int(row[1])) if row else None
+
+    async def link(self, workspace_id: int, connection_id: int) -> Link:
+        """An opened connection. Raises NotFound."""
+        link = self._links.get((workspace_id, connection_id))
+        if link is None:
+            async with self._database.work(workspace_id) as work:
+                row = await work.row(
+                    "select public_id, vendor, config, secrets from connection where id = %(id)s", id=connection_id
+                )
+            if row is None:
+                raise NotFound("There is no such connection.")
+            public_id, vendor, config, sealed = row
+            tokens = SharedTokens(
+                self._database,
+                self._vault,
+                self._clock,
+                workspace_id=workspace_id,
+                connection_id=connection_id,
+                me=self._me,
+            )
+            built = self._build(vendor, config, self._vault.open(sealed), tokens)
+            link = Link(workspace_id, connection_id, public_id, vendor, built)
+            self._links[workspace_id, connection_id] = link
+        return link
+
+    async def place(self, workspace_id: int, inbox_id: int) -> Place:
+        """An inbox with its channel. Raises NotFound."""
+        place = self._places.get((workspace_id, inbox_id))
+        if place is None:
+            async with self._database.work(workspace_id) as work:
+                row = await work.row(
+                    "select connection_id, kind, external_id, name, base_id, policy from inbox where id = %(id)s",
+                    id=inbox_id,
+                )
+            if row is None:
+                raise NotFound("There is no such inbox.")
+            connection_id, kind, external_id, name, base_id, policy = row
+            link = await self.link(workspace_id, connection_id)
+            place = Place(
+                workspace_id=workspace_id,
+                inbox_id=inbox_id,
+                link=link,
+                kind=kind,
+                external_id=external_id,
+                name=name,
+                base_id=base_id,
+                policy=policy,
+                manners=self._read_policy(policy),
+                channel=link.vendor.channel(kind, external_id),
+            )
+            self._places[workspace_id, inbox_id] = place
+        return place
+
+    async def inbox_of(self, link: Link, account: str | None) -> int:
+        """The inbox that a doorbell means, made on its first ring: only our own vendor can ring genuinely."""
+        wanted = link.vendor.account(account)
+        for place in self._places.values():
+            if (place.link.id, place.kind, place.external_id) == (link.id, wanted.kind, wanted.external_id):
+                return place.inbox_id
+        async with self._database.work(link.workspace_id) as work:
+            return await ensure_inbox(work, link.id, wanted.kind, wanted.external_id, wanted.name)
+
+
+async def ensure_inbox(work: Work, connection_id: int, kind: str, external_id: str, name: str) -> int:
+    """The inbox of an account, created when it is new; a returning account is taken out of the archive."""
+    found = await work.row(
+        "select id, archived_at from inbox where connection_id = %(connection)s and kind = %(kind)s "
+        "and external_id = %(external)s",
+        connection=connection_id,
+        kind=kind,
+        external=external_id,
+    )
+    if found is not None:
+        if found[1] is not None:
+            await work.run("update inbox set archived_at = null where id = %(id)s", id=found[0])
+        return int(found[0])
+    row = await work.row(
+        "insert into inbox (workspace_id, public_id, connection_id, kind, external_id, name) "
+        "values (%(workspace)s, %(public)s, %(connection)s, %(kind)s, %(external)s, %(name)s) "
+        "on conflict (workspace_id, connection_id, kind, external_id) do update set archived_at = null "
+        "returning id, public_id",
+        workspace=work.workspace_id,
+        public=secrets.token_hex(10),
+        connection=connection_id,
+        kind=kind,
+        external=external_id,
+        name=name,
+    )
+    if row is None:
+        raise NotFound("There is no such connection.")
+    inbox_id, public_id = row
+    await work.run(
+        "insert into directory (kind, key, workspace_id, ref) values ('callback', %(key)s, %(workspace)s, %(ref)s) "
+        "on conflict do nothing",
+        key=public_id,
+        workspace=work.workspace_id,
+        ref=connection_id,
+    )
+    return int(inbox_id)

@@ -1,0 +1,478 @@
+"""What the desk shows: small values made from rows, and the order in which a thread puts them.
+
+Nothing here asks the database or knows a template. Words are named here (`mark`) and translated where they are shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+from zhiban.kit.i18n import mark
+from zhiban.ports import ReplyWindow
+
+TOGETHER = timedelta(minutes=3)  # messages of one sender this close share one name line
+
+
+class Queue(StrEnum):
+    MINE = "mine"
+    UNASSIGNED = "unassigned"
+    ASSISTANT = "assistant"
+    ALL = "all"
+
+
+class Shelf(StrEnum):
+    """The tabs above the list."""
+
+    OPEN = "open"
+    SNOOZED = "snoozed"
+    RESOLVED = "resolved"
+
+
+QUEUE_WORDS = {
+    Queue.MINE: mark("我的"),
+    Queue.UNASSIGNED: mark("未分配"),
+    Queue.ASSISTANT: mark("值班助手"),
+    Queue.ALL: mark("全部"),
+}
+SHELF_WORDS = {Shelf.OPEN: mark("进行中"), Shelf.SNOOZED: mark("搁置"), Shelf.RESOLVED: mark("已解决")}
+STATUS_WORDS = {
+    "pending": mark("助手接待"),
+    "open": mark("进行中"),
+    "snoozed": mark("搁置"),
+    "resolved": mark("已解决"),
+}
+KIND_WORDS = {
+    "image": mark("图片"),
+    "voice": mark("语音"),
+    "video": mark("视频"),
+    "file": mark("文件"),
+    "location": mark("位置"),
+    "link": mark("链接"),
+    "card": mark("名片"),
+    "miniprogram": mark("小程序"),
+    "product": mark("商品"),
+    "order": mark("订单"),
+    "merged": mark("聊天记录"),
+    "other": mark("这类消息请到微信里看"),
+}
+KIND_ICONS = {
+    "image": "photo",
+    "voice": "voice",
+    "video": "video",
+    "file": "file",
+    "location": "pin",
+    "link": "link",
+    "card": "user",
+    "merged": "messages",
+}
+CHANNEL_WORDS = {"wecom_kf": mark("微信客服"), "wecom_app": mark("企业微信应用")}
+FAILURE_WORDS = {
+    "window_closed": mark("对方超过48小时没有说话，不能再回复"),
+    "allowance_used": mark("对方这次发言后的条数已用完"),
+    "human_active": mark("会话正由同事在企业微信里接待"),
+    "blocked": mark("对方拒收，或平台拦下了这条"),
+    "refused_by_contact": mark("对方拒收"),
+    "unknown_contact": mark("平台找不到这位联系人"),
+    "misconfigured": mark("账号设置有误，请到运行页查看"),
+    "bad_message": mark("平台不接受这样的内容"),
+    "code_expired": mark("回复时限已过"),
+    "superseded": mark("对方又说了话，这条不用发了"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many conversations need somebody, by queue."""
+
+    mine: int = 0
+    unassigned: int = 0
+    assistant: int = 0
+    all: int = 0
+    waiting: int = 0  # mine that wait for our reply
+
+    def of(self, queue: str) -> int:
+        return {"mine": self.mine, "unassigned": self.unassigned, "assistant": self.assistant, "all": self.all}[queue]
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationRow:
+    """One row of the list."""
+
+    id: int
+    kind: str
+    name: str
+    tag: str  # what tells nameless contacts apart
+    channel: str
+    inbox_name: str
+    status: str
+    priority: int
+    assignee_id: int | None
+    assignee_name: str | None
+    waiting_since: datetime | None
+    last_activity_at: datetime
+    snoozed_until: datetime | None
+    unread: int
+    last_kind: str | None
+    last_text: str | None
+    last_author: str | None
+    draft: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListView:
+    queue: Queue
+    shelf: Shelf
+    waiting: tuple[ConversationRow, ...]
+    rest: tuple[ConversationRow, ...]
+    counts: Counts
+    shelves: dict[str, int]
+    more: int | None  # the limit that would show more
+    current: int | None = None
+
+    @property
+    def empty(self) -> bool:
+        return not self.waiting and not self.rest
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadHead:
+    """One conversation, without its messages."""
+
+    id: int
+    kind: str
+    name: str
+    tag: str
+    contact_id: int | None
+    contact_blocked: bool
+    inbox_id: int
+    channel: str
+    inbox_name: str
+    status: str
+    assignee_id: int | None
+    assignee_name: str | None
+    snoozed_until: datetime | None
+    handoff_reason: str | None
+    waiting_since: datetime | None
+    last_incoming_at: datetime | None
+    replies_used: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What the channel still allows. `closed` is why nothing can be sent."""
+
+    messages: int | None = None
+    left: timedelta | None = None
+    of: ReplyWindow | None = None
+    closed: Literal["", "window_closed", "allowance_used", "blocked"] = ""
+
+
+def limit_of(head: ThreadHead, window: ReplyWindow | None, now: datetime) -> Limit:
+    if head.contact_blocked:
+        return Limit(closed="blocked")
+    if window is None:
+        return Limit()
+    if head.last_incoming_at is None:
+        return Limit(messages=0, of=window, closed="window_closed")
+    left = head.last_incoming_at + timedelta(hours=window.hours) - now
+    messages = max(0, window.messages - head.replies_used)
+    if left <= timedelta(0):
+        return Limit(messages=0, of=window, closed="window_closed")
+    return Limit(messages, left, window, "" if messages else "allowance_used")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where an answer came from."""
+
+    title: str
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    number: str
+    label: str
+    chosen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FileView:
+    id: int
+    kind: str
+    filename: str
+    size: int | None
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRow:
+    """One message as stored, with the names that belong to it."""
+
+    id: int
+    direction: str
+    author: str
+    agent_id: int | None
+    agent_name: str | None
+    kind: str
+    text: str
+    choice: str | None
+    content: dict[str, Any]
+    state: str
+    failure: str | None
+    client_key: str | None
+    sent_at: datetime
+    delivered_at: datetime | None
+    recalled_at: datetime | None
+    turn_id: int | None
+    confidence: float | None
+    zone: str | None
+    citations: list[dict[str, Any]] | None
+    files: tuple[FileView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """A line the product writes into the thread: who did what. `icon` and `words` come from `activities`."""
+
+    id: int
+    at: datetime
+    actor: Literal["agent", "assistant", "contact", "system"]
+    who: str
+    words: str  # a text with holes: {who}, {whom}, {until}, {why}
+    icon: str
+    whom: str = ""
+    until: datetime | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DayRule:
+    at: datetime
+    what: Literal["day"] = "day"
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadRule:
+    n: int
+    what: Literal["unread"] = "unread"
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityLine:
+    happening: Happening
+    what: Literal["activity"] = "activity"
+
+
+@dataclass(frozen=True, slots=True)
+class Bubble:
+    """A message as shown. `key` names it in the page, before and after the server knew it."""
+
+    key: str
+    id: int
+    side: Literal["them", "us"]
+    by: Literal["contact", "assistant", "agent", "note"]
+    who: str
+    who_key: str
+    at: datetime
+    kind: str
+    text: str
+    state: Literal["", "sending", "failed", "dropped", "recalled"]
+    failure: str = ""
+    sent: bool = False
+    more: bool = False
+    receipt: bool = False
+    files: tuple[FileView, ...] = ()
+    sources: tuple[Source, ...] = ()
+    picks: tuple[Pick, ...] = ()
+    footer: str = ""
+    sure: int | None = None
+    what: Literal["message"] = "message"
+
+
+Entry = DayRule | UnreadRule | ActivityLine | Bubble
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """What the assistant would say. Never sent by itself."""
+
+    text: str
+    sources: tuple[Source, ...] = ()
+    sure: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PastCycle:
+    at: datetime
+    who: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """The contact beside the thread."""
+
+    name: str
+    tag: str
+    key: int
+    channel: str
+    remark: str
+    external_id: str
+    since: datetime
+    attributes: tuple[tuple[str, str], ...] = ()
+    members: int | None = None
+    conversations: tuple[tuple[int, str, str, datetime], ...] = ()
+    cycles: tuple[PastCycle, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Colleague:
+    id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadView:
+    head: ThreadHead
+    entries: tuple[Entry, ...]
+    limit: Limit
+    card: Card
+    colleagues: tuple[Colleague, ...]
+    first_id: int  # the oldest message shown, so that a refresh shows as much
+    last_id: int
+    has_older: bool
+    unread_after: int  # where the unread line stays until the conversation is left
+    suggestion: Suggestion | None = None
+    draft: str = ""
+    draft_mode: Literal["reply", "note"] = "reply"
+
+
+def sources_of(citations: Sequence[dict[str, Any]] | None) -> tuple[Source, ...]:
+    """Citations as stored with a turn. An address that is not http is not made a link."""
+    out = []
+    for citation in citations or ():
+        url = str(citation.get("url") or "")
+        title = str(citation.get("title") or citation.get("heading") or citation.get("source") or url)
+        if title:
+            out.append(Source(title, url if url.startswith(("https://", "http://")) else None))
+    return tuple(out)
+
+
+def percent(confidence: float | None) -> int | None:
+    return None if confidence is None else round(max(0.0, min(1.0, confidence)) * 100)
+
+
+def _picks(row: MessageRow, chosen: str | None) -> tuple[Pick, ...]:
+    choices = row.content.get("choices") or ()
+    return tuple(
+        Pick(str(number), str(choice.get("label", "")), choice.get("id") == chosen)
+        for number, choice in enumerate(choices, 1)
+        if isinstance(choice, dict)
+    )
+
+
+def _state(row: MessageRow) -> Literal["", "sending", "failed", "dropped", "recalled"]:
+    if row.recalled_at is not None:
+        return "recalled"
+    if row.direction == "out":
+        match row.state:
+            case "queued":
+                return "sending"
+            case "failed":
+                return "failed"
+            case "dropped":
+                return "dropped"
+    return ""
+
+
+def bubble(row: MessageRow, contact: str, contact_key: str, *, chosen: str | None = None) -> Bubble:
+    note = row.direction == "internal"
+    by: Literal["contact", "assistant", "agent", "note"]
+    match row.author:
+        case "contact":
+            by = "contact"
+        case "assistant" | "system":
+            by = "assistant"
+        case _:
+            by = "agent"
+    who = {"contact": contact, "assistant": mark("值班助手")}.get(by) or row.agent_name or mark("同事")
+    who_key = {"contact": contact_key, "assistant": "assistant"}.get(by) or str(row.agent_id or row.agent_name or "0")
+    return Bubble(
+        key=row.client_key or str(row.id),
+        id=row.id,
+        side="them" if by == "contact" else "us",
+        by="note" if note else by,
+        who=who,
+        who_key=who_key,
+        at=row.sent_at,
+        kind=row.kind,
+        text=row.text,
+        state=_state(row),
+        failure=row.failure or "",
+        sent=row.direction == "out" and row.state == "sent",
+        files=row.files,
+        sources=sources_of(row.citations),
+        picks=_picks(row, chosen),
+        footer=str(row.content.get("footer") or ""),
+        sure=percent(row.confidence),
+    )
+
+
+@dataclass(slots=True)
+class _Order:
+    """Puts bubbles and activities into one column."""
+
+    zone: ZoneInfo
+    out: list[Entry] = field(default_factory=list)
+    last: Bubble | None = None
+    day: object = None
+
+    def turn_page(self, at: datetime) -> None:
+        day = at.astimezone(self.zone).date()
+        if day != self.day:
+            self.day = day
+            self.last = None
+            self.out.append(DayRule(at))
+
+    def add(self, item: Bubble | Happening) -> None:
+        at = item.at
+        self.turn_page(at)
+        if isinstance(item, Happening):
+            self.last = None
+            self.out.append(ActivityLine(item))
+            return
+        before = self.last
+        together = (
+            before is not None
+            and (before.side, before.by, before.who_key) == (item.side, item.by, item.who_key)
+            and item.at - before.at < TOGETHER
+            and item.sure is None
+        )
+        shown = replace(item, more=together)
+        self.last = shown
+        self.out.append(shown)
+
+
+def entries(
+    bubbles: Sequence[Bubble], happenings: Sequence[Happening], *, unread_after: int, zone: ZoneInfo
+) -> tuple[Entry, ...]:
+    """Everything in the order of time, with day rules, the unread line, and one receipt under our last message."""
+    order = _Order(zone)
+    unread = [one for one in bubbles if one.id > unread_after and one.by == "contact"]
+    first_unread = unread[0].id if unread and unread_after else 0
+    receipt = next((one.id for one in reversed(bubbles) if one.side == "us" and one.by != "note"), 0)
+    merged: list[Bubble | Happening] = sorted([*bubbles, *happenings], key=lambda item: item.at)
+    for item in merged:
+        if isinstance(item, Bubble):
+            if item.id == first_unread:
+                order.turn_page(item.at)
+                order.last = None
+                order.out.append(UnreadRule(len(unread)))
+            item = replace(item, receipt=item.id == receipt)
+        order.add(item)
+    return tuple(order.out)
