@@ -93,12 +93,26 @@ class Stream:
     def __init__(self, response: aiohttp.ClientResponse, limit: int) -> None:
         self._response = response
         self._limit = limit
+        self._peeked = b""
         self.status = response.status
         self.headers: CIMultiDictProxy[str] = response.headers
 
+    async def peek(self, size: int) -> bytes:
+        """The beginning, up to `size` bytes, which `pieces` will still give. Raises MaybeDone."""
+        try:
+            while len(self._peeked) < size and (piece := await self._response.content.read(size - len(self._peeked))):
+                self._peeked += piece
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise MaybeDone(f"The answer broke off: {type(error).__name__}.") from None
+        return self._peeked
+
     async def pieces(self) -> AsyncIterator[bytes]:
         """The body in pieces. Raises AnswerTooLarge past the limit, MaybeDone when it breaks off."""
-        seen = 0
+        seen = len(self._peeked)
+        if seen > self._limit:
+            raise AnswerTooLarge(f"The answer is larger than {self._limit} bytes.")
+        if self._peeked:
+            yield self._peeked
         try:
             async for piece in self._response.content.iter_any():
                 seen += len(piece)

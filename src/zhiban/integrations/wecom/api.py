@@ -1,0 +1,335 @@
+"""Calling WeCom's API: the access token, the one retry it deserves, bounded patience, typed failures."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from yarl import URL
+
+from zhiban.integrations.wecom.errors import (
+    BUSY_CODES,
+    MEDIA_TOO_BIG,
+    TOKEN_CODES,
+    TOO_OFTEN,
+    blocked_for,
+    errcode,
+    error_for,
+)
+from zhiban.integrations.wecom.tokens import Grant, MemoryTokens, TokenStore
+from zhiban.integrations.wecom.values import number, text_of
+from zhiban.kit.http import Answer, AnswerTooLarge, Http, MaybeDone, NotJson, Stream, Unreachable
+from zhiban.kit.settings import WECOM_API
+from zhiban.ports import ConnectionBroken, Refusal, SendRefused, TryLater
+
+ATTEMPTS: Final = 3
+TIMEOUT: Final = 15.0
+ANSWER_LIMIT: Final = 8 << 20
+CHUNK: Final = 4 << 20  # a multiple of 16, as encrypted resources demand
+_CREDENTIAL_CODES = frozenset({40001, 40013, 40091, 60020, 50003})
+_CREDENTIAL_PAUSE = 60.0
+_LONG_BLOCK = 3600.0
+_SMALL_ERROR = 16 << 10
+_CONTENT_RANGE = re.compile(r"bytes\s+(\d+)-(\d+)/(\d+)")
+Media = Mapping[str, Any]
+
+
+class WeComApi:
+    """One app's access to the API. Share it between everything that uses the same secret."""
+
+    def __init__(
+        self,
+        http: Http,
+        corp_id: str,
+        secret: str,
+        base: str = WECOM_API,
+        tokens: TokenStore | None = None,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.corp_id = corp_id
+        self._http = http
+        self._secret = secret
+        self._base = base.rstrip("/")
+        self._tokens: TokenStore = tokens if tokens is not None else MemoryTokens()
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._addresses: dict[str, URL] = {}
+        self._addresses_token = ""
+        self._blocked: dict[str, tuple[float, float]] = {}  # path -> until, length of the block
+        self._broken: tuple[float, ConnectionBroken] | None = None
+
+    async def call(
+        self, path: str, body: Mapping[str, Any] | None = None, params: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        """POST `body` (GET without one) and return the answer's JSON.
+
+        A refused token is renewed and the call repeated exactly once; a busy vendor is asked three times at most.
+        Raises SendRefused, TryLater or ConnectionBroken.
+        """
+        code, answer = await self.attempt(path, body, params)
+        if code:
+            raise error_for(code, text_of(answer, "errmsg"))
+        return answer
+
+    async def attempt(
+        self, path: str, body: Mapping[str, Any] | None = None, params: Mapping[str, str] | None = None
+    ) -> tuple[int, dict[str, Any]]:
+        """As `call`, returning the error code beside the answer, for callers who know what a code means to them."""
+
+        async def once(token: str) -> tuple[int, dict[str, Any]]:
+            if body is None:
+                answer = await self._exchange("GET", self._address(path, token), params=params)
+            else:
+                answer = await self._exchange("POST", self._address(path, token), json=body, params=params)
+            found = _object(answer)
+            return errcode(found), found
+
+        self._heed_block(path)
+        code, answer = await self._with_token(once)
+        for attempt in range(1, ATTEMPTS):
+            if code not in BUSY_CODES:
+                break
+            await self._sleep(random.uniform(0.1, 0.4) * 2**attempt)  # noqa: S311 - jitter
+            code, answer = await self._with_token(once)
+        if code == TOO_OFTEN:
+            raise self._block(path, text_of(answer, "errmsg"))
+        if code == 0:
+            self._blocked.pop(path, None)
+        return code, answer
+
+    async def upload(self, kind: str, data: bytes, *, filename: str, content_type: str) -> str:
+        """Store a file for three days and return its media id. Raises as `call` does."""
+        return await self._upload("media/upload", {"type": kind}, data, filename, content_type, "media_id")
+
+    async def upload_image(self, data: bytes, *, filename: str, content_type: str) -> str:
+        """Store a picture for good and return its address, for welcomes and mass messages."""
+        return await self._upload("media/uploadimg", {}, data, filename, content_type, "url")
+
+    async def _upload(
+        self, path: str, params: dict[str, str], data: bytes, filename: str, content_type: str, result: str
+    ) -> str:
+        self._heed_block(path)
+        boundary, form = multipart(data, filename=filename, content_type=content_type)
+
+        async def once(token: str) -> tuple[int, dict[str, Any]]:
+            answer = _object(
+                await self._exchange(
+                    "POST",
+                    self._address(path, token),
+                    params=params,
+                    data=form,
+                    headers={"Content-Type": f"multipart/form-data; boundary={boundary}"},
+                )
+            )
+            return errcode(answer), answer
+
+        code, answer = await self._with_token(once)
+        if code == TOO_OFTEN:
+            raise self._block(path, text_of(answer, "errmsg"))
+        if code:
+            raise error_for(code, text_of(answer, "errmsg"))
+        if not text_of(answer, result):
+            raise TryLater("WeCom took the file and named no id.", after=5.0)
+        return text_of(answer, result)
+
+    async def download(self, media_id: str, *, limit: int) -> AsyncIterator[bytes]:
+        """The file in pieces; large ones are fetched in ranges.
+
+        Raises SendRefused(BAD_MESSAGE) when it is larger than `limit` or gone, TryLater, ConnectionBroken.
+        """
+        offset, ranged, renewed = 0, False, False
+        token = await self._token()
+        while True:
+            headers = {"Range": f"bytes={offset}-{offset + CHUNK - 1}"} if ranged else {}
+            address = self._address("media/get", token)
+            try:
+                async with self._http.stream(
+                    "GET",
+                    address,
+                    params={"media_id": media_id},
+                    headers=headers,
+                    timeout=TIMEOUT,
+                    limit=max(limit - offset, 0),
+                ) as stream:
+                    complaint = await _complaint(stream)
+                    if complaint is None:
+                        _must_be_file(stream)
+                        async for piece in stream.pieces():
+                            offset += len(piece)
+                            yield piece
+                        total = _total(stream)
+                        if total is None or offset >= total:
+                            return
+                        ranged = True
+                        continue
+            except AnswerTooLarge:
+                raise SendRefused(Refusal.BAD_MESSAGE, hint=f"The file is larger than {limit} bytes.") from None
+            except (MaybeDone, Unreachable) as error:
+                raise TryLater(str(error), after=5.0) from None
+            code = errcode(complaint)
+            if code in TOKEN_CODES and not renewed:
+                token, renewed = await self._tokens.renew(token, self._fetch_token), True
+            elif code == MEDIA_TOO_BIG and not ranged:
+                ranged = True
+            else:
+                raise error_for(code, text_of(complaint, "errmsg"))
+
+    # ------------------------------------------------------------------------------------------------- inside
+
+    async def _with_token(
+        self, once: Callable[[str], Awaitable[tuple[int, dict[str, Any]]]]
+    ) -> tuple[int, dict[str, Any]]:
+        token = await self._token()
+        code, answer = await once(token)
+        if code in TOKEN_CODES:
+            code, answer = await once(await self._tokens.renew(token, self._fetch_token))
+        return code, answer
+
+    async def _token(self) -> str:
+        return await self._tokens.current() or await self._tokens.renew(None, self._fetch_token)
+
+    async def _fetch_token(self) -> Grant:
+        if self._broken is not None and self._monotonic() < self._broken[0]:
+            raise self._broken[1]
+        answer = _object(
+            await self._exchange(
+                "GET",
+                f"{self._base}/gettoken",
+                params={"corpid": self.corp_id, "corpsecret": self._secret},
+            )
+        )
+        code = errcode(answer)
+        token = answer.get("access_token")
+        if code == 0 and isinstance(token, str) and token:
+            self._broken = None
+            return Grant.of(token, answer.get("expires_in"))
+        error = error_for(code, text_of(answer, "errmsg")) if code else TryLater("WeCom gave no access token.", after=5)
+        if code in _CREDENTIAL_CODES and isinstance(error, ConnectionBroken):
+            # Asking again and again with a wrong secret gets the whole address blocked for an hour.
+            self._broken = (self._monotonic() + _CREDENTIAL_PAUSE, error)
+        if isinstance(error, SendRefused):
+            raise ConnectionBroken("WeCom gives no access token", code=code, hint=error.hint)
+        raise error
+
+    def _address(self, path: str, token: str) -> URL:
+        if token != self._addresses_token:
+            self._addresses_token = token
+            self._addresses.clear()
+        address = self._addresses.get(path)
+        if address is None:
+            address = URL(f"{self._base}/{path}").with_query(access_token=token)
+            self._addresses[path] = address
+        return address
+
+    async def _exchange(
+        self,
+        method: Any,
+        address: URL | str,
+        *,
+        json: object = None,
+        params: Mapping[str, str] | None = None,
+        data: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        try:
+            answer = await self._http.request(
+                method,
+                address,
+                json=json,
+                params=params,
+                data=data,
+                headers=headers,
+                timeout=TIMEOUT,
+                limit=ANSWER_LIMIT,
+            )
+        except MaybeDone as error:
+            raise TryLater(str(error), after=1.0, unknown=True) from None
+        except Unreachable as error:
+            raise TryLater(str(error), after=2.0) from None
+        except AnswerTooLarge as error:
+            raise TryLater(str(error), after=30.0, unknown=True) from None
+        return answer
+
+    def _heed_block(self, path: str) -> None:
+        block = self._blocked.get(path)
+        if block is not None and (left := block[0] - self._monotonic()) > 0:
+            raise TryLater(f"WeCom limits how often {path} is called.", after=left, code=TOO_OFTEN)
+
+    def _block(self, path: str, message: str) -> TryLater:
+        """Stop this class of calls for its window; when the minute was not enough, for an hour."""
+        length = blocked_for(message)
+        if path in self._blocked and length <= self._blocked[path][1]:
+            length = max(length, _LONG_BLOCK)
+        self._blocked[path] = (self._monotonic() + length, length)
+        return TryLater(f"WeCom limits how often {path} is called.", after=length, code=TOO_OFTEN)
+
+
+def multipart(data: bytes, *, filename: str, content_type: str) -> tuple[str, bytes]:
+    """Boundary and form with one field `media`. The name is made ASCII: WeCom does not read `filename*`."""
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", filename)[-80:].strip("_") or "file"
+    kind = content_type if re.fullmatch(r"[A-Za-z0-9.+/-]{1,80}", content_type) else "application/octet-stream"
+    boundary = secrets.token_hex(16)
+    head = (
+        f"--{boundary}\r\n"
+        f'Content-Disposition: form-data; name="media"; filename="{name}"; filelength={len(data)}\r\n'
+        f"Content-Type: {kind}\r\n\r\n"
+    )
+    return boundary, head.encode() + data + f"\r\n--{boundary}--\r\n".encode()
+
+
+def _object(answer: Answer) -> dict[str, Any]:
+    """The answer's JSON object. Anything else is an accident on the way, and may follow a carried-out call."""
+    if answer.status == 404:
+        raise ConnectionBroken(
+            "The address does not answer like WeCom's API", code=404, hint="Check WECOM_API_BASE and the proxy."
+        )
+    if answer.status >= 500 or answer.status == 429:
+        raise TryLater(f"WeCom answered {answer.status}.", after=2.0, unknown=True)
+    try:
+        found = answer.json()
+    except NotJson as error:
+        raise TryLater(str(error), after=2.0, unknown=True) from None
+    if not isinstance(found, dict):
+        raise TryLater("WeCom answered with JSON that is no object.", after=2.0, unknown=True)
+    return found
+
+
+async def _complaint(stream: Stream) -> dict[str, Any] | None:
+    """The error object that stands where a file should be, or None for a file.
+
+    The content type says nothing reliable; a file has a Content-Disposition, an error is small JSON with an errcode.
+    """
+    if stream.status >= 500:
+        raise TryLater(f"WeCom answered {stream.status}.", after=5.0)
+    if "Content-Disposition" in stream.headers:
+        return None
+    size = number(stream.headers.get("Content-Length"))
+    if size is not None and size > _SMALL_ERROR:
+        return None
+    beginning = await stream.peek(_SMALL_ERROR)
+    if not beginning.lstrip().startswith(b"{"):
+        return None
+    try:
+        found = json.loads(beginning, strict=False)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) and errcode(found) else None
+
+
+def _must_be_file(stream: Stream) -> None:
+    if stream.status not in (200, 206):
+        raise TryLater(f"WeCom answered {stream.status} instead of the file.", after=5.0)
+
+
+def _total(stream: Stream) -> int | None:
+    """The whole size, when only a part came."""
+    found = _CONTENT_RANGE.match(stream.headers.get("Content-Range", ""))
+    return int(found[3]) if found and stream.status == 206 else None

@@ -1,0 +1,227 @@
+"""微信客服: one customer-service account of WeCom as a channel."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, ClassVar, Final
+
+from zhiban.integrations.wecom.api import WeComApi
+from zhiban.integrations.wecom.documents import read_document
+from zhiban.integrations.wecom.errors import BAD_PULL_TOKEN, error_for, means_duplicate
+from zhiban.integrations.wecom.kf_entries import read_entry
+from zhiban.integrations.wecom.values import items_of, mapping_of, number, storable, text_of
+from zhiban.kit.clock import Clock, SystemClock
+from zhiban.kit.text import size_of
+from zhiban.ports import (
+    ConnectionBroken,
+    Incoming,
+    Kind,
+    Media,
+    NativeState,
+    Outgoing,
+    Page,
+    Profile,
+    Refusal,
+    ReplyWindow,
+    SendRefused,
+)
+
+# What WeCom takes in one message is 2048 bytes; the rest it cuts without a word. A little is kept for a mark.
+SPLIT_BYTES: Final = 2000
+TEXT_BYTES: Final = 2048
+MENU_TEXT_BYTES: Final = 1024
+MENU_LABEL_BYTES: Final = 128
+MENU_CHOICES: Final = 10
+PAGE_SIZE: Final = 1000
+_PROFILES_AT_ONCE: Final = 100
+
+_WIRE_KEY = re.compile(r"[0-9A-Za-z_-]{1,32}")
+_STATES = {
+    0: NativeState.NEW,
+    1: NativeState.ASSISTANT,
+    2: NativeState.POOL,
+    3: NativeState.HUMAN,
+    4: NativeState.ENDED,
+}
+_NUMBERS = {state: found for found, state in _STATES.items()}
+_MEDIA_TYPES = {Kind.IMAGE: "image", Kind.VOICE: "voice", Kind.VIDEO: "video", Kind.FILE: "file"}
+_CONTENT_TYPES = {Kind.LINK: "link", Kind.LOCATION: "location", Kind.MINIPROGRAM: "miniprogram"}
+
+
+class KfChannel:
+    """Channel, Polls, TransfersNatively, RepliesToEvents, FetchesMedia and KnowsContacts for one open_kfid."""
+
+    kind: ClassVar[str] = "wecom_kf"
+    reply_window: ClassVar[ReplyWindow | None] = ReplyWindow(hours=48, messages=5)
+
+    def __init__(self, api: WeComApi, open_kfid: str, *, clock: Clock | None = None) -> None:
+        self.open_kfid = open_kfid
+        self._api = api
+        self._clock: Clock = clock or SystemClock()
+
+    def read(self, body: str) -> Sequence[Incoming]:
+        """Doorbells of an account say nothing themselves; other documents are read as the app's."""
+        return read_document(body, now=self._clock.now())
+
+    async def pull(self, *, cursor: str | None, token: str | None) -> Page:
+        """The next page. An expired token is dropped and the page asked for without it, which WeCom limits strictly.
+
+        `more` is false when the vendor promises more but names no new cursor, so that nobody runs in circles.
+        Raises TryLater or ConnectionBroken.
+        """
+        body: dict[str, Any] = {"open_kfid": self.open_kfid, "limit": PAGE_SIZE, "voice_format": 0}
+        if cursor:
+            body["cursor"] = cursor
+        if token:
+            body["token"] = token
+        code, answer = await self._api.attempt("kf/sync_msg", body)
+        if code == BAD_PULL_TOKEN and token:
+            del body["token"]
+            code, answer = await self._api.attempt("kf/sync_msg", body)
+        if code:
+            error = error_for(code, text_of(answer, "errmsg"))
+            if isinstance(error, SendRefused):
+                raise ConnectionBroken("WeCom does not hand out this account's messages", code=code, hint=error.hint)
+            raise error
+        return self._page(answer, cursor)
+
+    def _page(self, answer: dict[str, Any], cursor: str | None) -> Page:
+        now, entries = self._clock.now(), answer.get("msg_list")
+        found = (
+            (read_entry(entry, account=self.open_kfid, now=now) for entry in entries or ())
+            if isinstance(entries, list)
+            else ()
+        )
+        following = text_of(answer, "next_cursor") or None
+        more = number(answer.get("has_more")) == 1 and following is not None and following != cursor
+        return Page(tuple(item for item in found if item is not None), following, more)
+
+    async def send(self, message: Outgoing) -> str:
+        """Send, and return the msgid. Our key is the msgid, so an attempt whose outcome was unknown is safe to repeat.
+
+        Raises SendRefused, TryLater or ConnectionBroken.
+        """
+        key = wire_key(message.key)
+        body = {"touser": message.thread, "open_kfid": self.open_kfid, "msgid": key, **wire_body(message)}
+        code, answer = await self._api.attempt("kf/send_msg", body)
+        if code == 0:
+            return text_of(answer, "msgid") or key
+        words = text_of(answer, "errmsg")
+        if means_duplicate(code, words):
+            return key
+        raise error_for(code, words)
+
+    async def reply_to_event(self, code: str, message: Outgoing) -> str:
+        """The one message that a welcome, pool, pick-up or closing code allows. Only texts and menus.
+
+        Raises SendRefused (CODE_EXPIRED when the code is used or too old), TryLater or ConnectionBroken.
+        """
+        if message.kind not in (Kind.TEXT, Kind.MARKDOWN, Kind.MENU):
+            raise SendRefused(Refusal.BAD_MESSAGE, hint="Only a text or a menu may answer an event.")
+        key = wire_key(message.key)
+        found, answer = await self._api.attempt(
+            "kf/send_msg_on_event", {"code": code, "msgid": key, **wire_body(message)}
+        )
+        words = text_of(answer, "errmsg")
+        if found == 0 or means_duplicate(found, words):
+            return text_of(answer, "msgid") or key
+        error = error_for(found, words)
+        if isinstance(error, SendRefused) and "code" in words.lower():
+            raise SendRefused(Refusal.CODE_EXPIRED, code=found, hint=error.hint)
+        raise error
+
+    async def native_state(self, thread: str) -> tuple[NativeState, str | None]:
+        """Who holds the session in WeCom's own view."""
+        answer = await self._api.call("kf/service_state/get", {"open_kfid": self.open_kfid, "external_userid": thread})
+        state = _STATES.get(number(answer.get("service_state")) or 0, NativeState.NEW)
+        return state, text_of(answer, "servicer_userid") or None
+
+    async def move(self, thread: str, to: NativeState, *, servicer: str | None = None) -> str | None:
+        """Move the session. WeCom knows no way back from a person or the pool to the assistant.
+
+        Raises SendRefused when the move is not allowed, TryLater or ConnectionBroken.
+        """
+        body: dict[str, Any] = {
+            "open_kfid": self.open_kfid,
+            "external_userid": thread,
+            "service_state": _NUMBERS[to],
+        }
+        if servicer:
+            body["servicer_userid"] = servicer
+        answer = await self._api.call("kf/service_state/trans", body)
+        return text_of(answer, "msg_code") or None
+
+    def fetch(self, media: Media, *, limit: int) -> AsyncIterator[bytes]:
+        """The file in pieces; see `WeComApi.download`."""
+        return self._api.download(media.reference, limit=limit)
+
+    async def profiles(self, external_ids: Sequence[str]) -> Sequence[Profile]:
+        """Names and avatars of those who were active within 48 hours; WeCom does not tell about others."""
+        found: list[Profile] = []
+        for start in range(0, len(external_ids), _PROFILES_AT_ONCE):
+            answer = await self._api.call(
+                "kf/customer/batchget",
+                {
+                    "external_userid_list": list(external_ids[start : start + _PROFILES_AT_ONCE]),
+                    "need_enter_session_context": 1,
+                },
+            )
+            found.extend(
+                Profile(
+                    text_of(entry, "external_userid"),
+                    text_of(entry, "nickname"),
+                    avatar_url=text_of(entry, "avatar") or None,
+                    unionid=text_of(entry, "unionid") or None,
+                    content={
+                        "gender": text_of(entry, "gender"),
+                        "context": storable(mapping_of(entry, "enter_session_context")),
+                    },
+                )
+                for entry in items_of(answer, "customer_list")
+                if text_of(entry, "external_userid")
+            )
+        return found
+
+
+def wire_key(key: str) -> str:
+    """The key itself where WeCom takes it as a msgid (32 letters, digits, `_` or `-`), else a digest of it."""
+    return key if _WIRE_KEY.fullmatch(key) else hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+def wire_body(message: Outgoing) -> dict[str, Any]:
+    """msgtype and body. Raises SendRefused(BAD_MESSAGE) for what WeCom would cut silently or refuse."""
+    kind = message.kind
+    if kind in (Kind.TEXT, Kind.MARKDOWN):  # markdown is shown as it is written
+        _fits(message.text, TEXT_BYTES, "text")
+        if not message.text.strip():
+            raise SendRefused(Refusal.BAD_MESSAGE, hint="An empty text cannot be sent.")
+        return {"msgtype": "text", "text": {"content": message.text}}
+    if kind is Kind.MENU:
+        return {"msgtype": "msgmenu", "msgmenu": _menu(message)}
+    if kind in _MEDIA_TYPES and message.media is not None:
+        name = _MEDIA_TYPES[kind]
+        return {"msgtype": name, name: {"media_id": message.media.reference}}
+    if kind in _CONTENT_TYPES and message.content:
+        name = _CONTENT_TYPES[kind]
+        return {"msgtype": name, name: dict(message.content)}
+    raise SendRefused(Refusal.BAD_MESSAGE, hint=f"WeCom customer service cannot send {kind.value} like this.")
+
+
+def _menu(message: Outgoing) -> dict[str, Any]:
+    _fits(message.text, MENU_TEXT_BYTES, "line above a menu")
+    _fits(message.footer, MENU_TEXT_BYTES, "line below a menu")
+    if not 1 <= len(message.choices) <= MENU_CHOICES:
+        raise SendRefused(Refusal.BAD_MESSAGE, hint=f"A menu has 1 to {MENU_CHOICES} entries.")
+    entries = []
+    for choice in message.choices:
+        _fits(choice.label, MENU_LABEL_BYTES, "menu entry")
+        _fits(choice.id, MENU_LABEL_BYTES, "id of a menu entry")
+        entries.append({"type": "click", "click": {"id": choice.id, "content": choice.label}})
+    return {"head_content": message.text, "list": entries, "tail_content": message.footer}
+
+
+def _fits(text: str, limit: int, what: str) -> None:
+    if size_of(text) > limit:
+        raise SendRefused(Refusal.BAD_MESSAGE, hint=f"The {what} is longer than {limit} bytes; split it before.")
