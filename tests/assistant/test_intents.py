@@ -1,0 +1,318 @@
+"""What people write when they want a person, and what only looks like it."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zhiban.assistant.intents import (
+    ASKS,
+    REPLIES,
+    TALK,
+    UNHELPFUL,
+    UPSET,
+    Talk,
+    asks_for_person,
+    clauses,
+    is_upset,
+    is_urgent,
+    read,
+    reply_to,
+    says_unhelpful,
+    small_talk,
+)
+
+WANTS_A_PERSON = """
+转人工
+转人工！
+转 人 工
+轉人工
+转人工客服
+请帮我转人工
+能不能转人工
+可不可以给我转人工
+要不要转人工啊，我要转
+怎么转人工
+怎么转人工客服？
+如何联系人工客服
+为什么不给我转人工
+怎么还不转人工？
+你好，转接人工
+转接客服
+转到客服
+转客服
+转个真人
+人工
+人工客服
+人工服务
+人工客服在吗
+客服
+客服在吗
+客服呢？
+在线客服
+找客服
+联系客服
+我要找客服
+帮我找个真人
+找真人
+找个活人来
+换个人工
+叫你们经理来
+叫你们老板出来
+我要见你们领导，找你们负责人
+有没有人工客服
+有人工吗
+有没有真人啊
+我想和真人聊
+跟人工说
+我想跟客服沟通
+和工作人员直接沟通
+不想和机器人说话
+不要机器人，我要人工
+别用机器人回复我
+我要投诉
+我要投诉！！！
+我想投诉你们
+必须投诉你们，我就要投诉
+投诉
+投诉你们
+你们这样我要投诉商家
+让人联系我
+叫个人来处理
+能给我打个电话吗
+退款没到账，转人工
+需要人工
+需要人工服务
+ｔａｌｋ　ｔｏ　ａ　ｈｕｍａｎ
+I want to talk to a human
+Can I speak to someone?
+speak with a representative please
+transfer me to an agent
+connect me with customer service
+human agent
+I need a real person
+live chat
+agent
+Human please
+get me a manager
+I want to complain
+转人\u200b工
+""".strip().splitlines()
+
+DOES_NOT = """
+怎么转人工智能课程
+怎么转人工智能专业？
+人工智能课程多少钱
+不用转人工
+不用转人工了，谢谢
+不需要人工
+不要转人工
+别转人工
+别给我转人工
+先不转人工
+暂时不用人工
+无需人工客服
+没让你转人工
+我没说要转人工
+不是要转人工
+不要给我转人工，你回答就行
+不想转人工
+取消转人工
+人工客服几点上班
+人工客服的电话是多少
+客服电话
+客服热线多少
+客服工作时间
+你们客服几点下班
+怎么联系客服？
+人工费多少钱
+人工审核要多久
+人工草坪怎么卖
+真人秀什么时候播
+有真人照片吗
+真人试穿效果
+怎么投诉卖家？
+投诉电话是多少
+投诉多久有结果
+我要投诉的话流程是怎么样的
+怎么转账
+转发到群里
+转运费用
+客服系统怎么收费
+经理端怎么登录
+怎么退款
+你是机器人吗
+你是真人吗
+0
+机器人怎么接入
+请人吃饭可以开发票吗
+有人吗
+送人可以包装吗
+转让会员
+找回密码
+I don't want to talk to a human
+no need to speak to an agent
+do you sell human hair
+how to change my travel agent
+""".strip().splitlines()
+
+
+@pytest.mark.parametrize("text", WANTS_A_PERSON)
+def test_asks_for_a_person(text: str) -> None:
+    assert asks_for_person(text)
+
+
+@pytest.mark.parametrize("text", DOES_NOT)
+def test_does_not_ask_for_a_person(text: str) -> None:
+    assert not asks_for_person(text)
+
+
+def test_zero_counts_only_when_it_was_offered() -> None:
+    assert asks_for_person(" ０ ", zero_offered=True)
+    assert not asks_for_person("0", zero_offered=False)
+    assert not asks_for_person("10", zero_offered=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "talk"),
+    [
+        ("你好", Talk.GREETING),
+        ("您好！", Talk.GREETING),
+        ("你好呀~", Talk.GREETING),
+        ("Hello", Talk.GREETING),
+        ("hi there", Talk.GREETING),
+        ("早上好", Talk.GREETING),
+        ("客服你好", Talk.GREETING),
+        ("在吗", Talk.PRESENCE),
+        ("在么？", Talk.PRESENCE),
+        ("有人吗", Talk.PRESENCE),
+        ("请问一下", Talk.PRESENCE),
+        ("你好，在吗", Talk.GREETING),
+        ("谢谢", Talk.THANKS),
+        ("好的，谢谢啦", Talk.THANKS),
+        ("好的谢谢", Talk.THANKS),
+        ("非常感谢您的帮助", Talk.THANKS),
+        ("謝謝你", Talk.THANKS),
+        ("辛苦了", Talk.THANKS),
+        ("Thank you so much!", Talk.THANKS),
+        ("再见", Talk.GOODBYE),
+        ("拜拜", Talk.GOODBYE),
+        ("没事了", Talk.GOODBYE),
+        ("没问题了，谢谢", Talk.THANKS),
+        ("bye bye", Talk.GOODBYE),
+        ("你是谁", Talk.WHO),
+        ("你是机器人吗？", Talk.WHO),
+        ("你是真人还是机器人", Talk.WHO),
+        ("are you a bot?", Talk.WHO),
+        ("太棒了", Talk.PRAISE),
+        ("好的", Talk.ACKNOWLEDGED),
+        ("嗯嗯", Talk.ACKNOWLEDGED),
+        ("OK", Talk.ACKNOWLEDGED),
+        ("知道了", Talk.ACKNOWLEDGED),
+        ("👍", Talk.ACKNOWLEDGED),
+        ("[微笑]", Talk.ACKNOWLEDGED),
+        ("？？", Talk.NUDGE),
+        ("...", Talk.NUDGE),
+    ],
+)
+def test_small_talk(text: str, talk: Talk) -> None:
+    assert small_talk(text) is talk
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["你好，怎么退款", "谢谢，那运费呢", "好的那怎么申请", "在吗，想问下发票", "再见面怎么办", "退款", "你好贵啊",
+     "", "  ", "hello world program", "可以退货吗", "在哪里修改地址", "好评返现怎么领", "没问题怎么申请"],
+)  # fmt: skip
+def test_a_question_is_no_small_talk(text: str) -> None:
+    assert small_talk(text) is None
+
+
+def test_replies_speak_the_language_of_the_contact() -> None:
+    assert reply_to(Talk.GREETING, "hello") == "Hello! How can I help you?"
+    assert reply_to(Talk.GREETING, "你好") == "您好！请问有什么可以帮您？"
+    assert reply_to(Talk.ACKNOWLEDGED, "嗯") == ""
+    assert set(REPLIES) == set(Talk)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["骗子！", "什么破店", "我要去12315举报", "太差劲了", "This is a SCAM", "你们等着律师函吧", "垃圾客服", "滚"],
+)
+def test_upset(text: str) -> None:
+    assert is_upset(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["垃圾袋多少钱", "垃圾分类", "滚筒洗衣机怎么安装", "差评怎么删除", "怎么退款", "曝光度怎么看", "USB接口"]
+)
+def test_not_upset(text: str) -> None:
+    assert not is_upset(text)
+
+
+@pytest.mark.parametrize("text", ["急急急", "很急！", "急", "在线等", "请尽快处理", "urgent!!", "need it ASAP"])
+def test_urgent(text: str) -> None:
+    assert is_urgent(text)
+
+
+@pytest.mark.parametrize("text", ["急支糖浆怎么喝", "急救包有货吗", "加急费多少", "怎么退款"])
+def test_not_urgent(text: str) -> None:
+    assert not is_urgent(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["没用", "没有用", "还是没解决", "没有解决我的问题", "答非所问", "不是这个", "不是我要的", "你没听懂", "不对",
+     "还是不行", "试了还是不行",
+     "我问的不是这个", "看不懂", "That's not helpful", "it doesn't work", "你说的不对"],
+)  # fmt: skip
+def test_unhelpful(text: str) -> None:
+    assert says_unhelpful(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "没用过的优惠券可以退吗",
+        "优惠券没用完怎么办",
+        "密码不对怎么办",
+        "有没有解决方案",
+        "没有解决办法吗",
+        "尺码不对可以换吗",
+        "怎么退款",
+        "谢谢，解决了",
+    ],
+)
+def test_not_unhelpful(text: str) -> None:
+    assert not says_unhelpful(text)
+
+
+def test_several_messages_are_read_together() -> None:
+    intents = read(["你好", "在吗", "我要投诉，你们骗人", "很急"])
+    assert (intents.person, intents.talk, intents.upset, intents.urgent) == (True, None, True, True)
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_read_without_trouble(text: str) -> None:
+    read([text], zero_offered=True)
+    assert all(clause for clause in clauses(text))
+
+
+WORDS = sorted(set(re.findall("[一-鿿]{1,4}|[a-z]{2,8}", " ".join((*ASKS, *UPSET, *UNHELPFUL, *TALK.values())))))
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_repeated_words_take_no_time(word: str) -> None:
+    started = time.perf_counter()
+    read([f"{word * 60}x", f"不{word * 60}x转人工", "转接" * 60 + word])
+    assert time.perf_counter() - started < 0.5
+
+
+def test_long_texts_take_no_time() -> None:
+    started = time.perf_counter()
+    read(["好" * 100_000, "转" * 100_000, "不要" * 50_000 + "人工", "谢" * 100_000])
+    assert time.perf_counter() - started < 2
