@@ -1,0 +1,75 @@
+"""Run the tests, with a browser when there is one or when one can be had.
+
+    python tools/test.py [pytest's arguments]
+
+Browser tests need Chromium or Chrome: from ZHIBAN_BROWSER, from PATH, or installed from Debian's packages when we are
+root. Where none can be had they are left out and that is said aloud; with CI=true it is a failure instead.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from setup import ROOT, SetupError, apt
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+PLACES = (
+    "/usr/lib/chromium/chromium",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+)
+
+
+def find() -> str | None:
+    asked = os.environ.get("ZHIBAN_BROWSER")
+    if asked:
+        return asked if Path(asked).exists() else shutil.which(asked)
+    found = next((path for name in NAMES if (path := shutil.which(name))), None)
+    return found or next((place for place in PLACES if Path(place).exists()), None)
+
+
+def has_chinese_fonts() -> bool:
+    lister = shutil.which("fc-list")
+    if lister is None:
+        return True
+    return bool(subprocess.run([lister, ":lang=zh", "file"], capture_output=True, check=False).stdout.strip())
+
+
+def obtain() -> str | None:
+    """A browser, installed when we may. Without Chinese fonts, screenshots would show boxes."""
+    browser = find()
+    may_install = hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get")
+    wanted = [] if browser else ["chromium"]
+    if not browser or not has_chinese_fonts():
+        wanted.append("fonts-noto-cjk")
+    if wanted and may_install:
+        print(f"Installing {' and '.join(wanted)} for the browser tests …", flush=True)
+        try:
+            apt("install", *wanted)
+        except SetupError as error:
+            print(error, file=sys.stderr)
+    return browser or find()
+
+
+def main() -> int:
+    browser = obtain()
+    arguments = [sys.executable, "-m", "pytest", *sys.argv[1:]]
+    environment = dict(os.environ)
+    if browser:
+        environment["ZHIBAN_BROWSER"] = browser
+    else:
+        message = "No Chromium or Chrome was found: set ZHIBAN_BROWSER or install chromium."
+        if os.environ.get("CI", "").lower() in ("true", "1"):
+            print(f"{message} In CI the browser tests may not be left out.", file=sys.stderr)
+            return 1
+        print(f"{'*' * 100}\n* {message} THE BROWSER TESTS ARE LEFT OUT.\n{'*' * 100}", file=sys.stderr)
+        arguments += ["-m", "not browser"]
+    return subprocess.run(arguments, cwd=ROOT, env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
