@@ -1,0 +1,313 @@
+"""WeCom on the wire, for tests, demonstrations and benchmarks: endpoints, callbacks and the hands that move it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Self
+
+from zhiban.testing.wecom.callbacks import Callbacks, Target, document
+from zhiban.testing.wecom.contacts import CustomerContact
+from zhiban.testing.wecom.kf import ASSISTANT, ENDED, HUMAN, NEW, WINDOW, Account, CustomerService, Sent
+from zhiban.testing.wecom.office import Gate, Office
+from zhiban.testing.wecom.wire import Fault, Faults, Handler, Journal, Json, SimClock
+
+CORP_ID = "ww0a1b2c3d4e5f6789"
+SECRET = "simulated-app-secret"  # noqa: S105 - opens nothing but the simulator
+AGENT_ID = 1000002
+OPEN_KFID = "wkSIM0000000001"
+TOKEN = "QnA7hJ2vK9xT"  # noqa: S105 - as above
+AES_KEY = "kWq3vN8sZ1xC5bM7tR2yL9pJ4hG6fD0aSeUiOwQzXcV"
+
+
+class WeComSimulator:
+    """One corp on the simulated platform. `asgi.application` serves it; these methods are the people using it."""
+
+    def __init__(self, *, corp_id: str = CORP_ID, secret: str = SECRET, agent_id: int = AGENT_ID) -> None:
+        self.corp_id = corp_id
+        self.agent_id = agent_id
+        self.clock = SimClock()
+        self.callbacks = Callbacks(self.clock)
+        self.faults = Faults()
+        self.journal = Journal()
+        self.gate = Gate(self.clock, corp_id, {secret: agent_id})
+        self.kf = CustomerService(self.clock, self._ring)
+        self.office = Office(self.clock)
+        self.contacts = CustomerContact(self.clock)
+        self._news: asyncio.Event | None = None
+        self.kf.heard = self._heard
+        self.add_account(OPEN_KFID, "售后客服")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self.callbacks.close()
+
+    def handlers(self) -> dict[str, Handler]:
+        """Endpoints that need an access token."""
+        return {**self.kf.handlers(), **self.office.handlers(), **self.contacts.handlers()}
+
+    # ---------------------------------------------------------------------------------------------- setting up
+
+    def configure(self, url: str, *, token: str = TOKEN, aes_key: str = AES_KEY, receive_id: str | None = None) -> None:
+        """Send callbacks there from now on, sealed with this token and key."""
+        self.callbacks.aim(Target(url, token, aes_key, receive_id or self.corp_id, self.agent_id))
+
+    async def verify(self) -> str:
+        """Press "save" on the callback page. Raises RuntimeError when the address does not prove itself."""
+        return await self.callbacks.verify()
+
+    def add_account(
+        self, open_kfid: str, name: str, *, servicers: tuple[str, ...] = (), manage: bool = True
+    ) -> Account:
+        """A customer-service account, managed by the API unless `manage` is false."""
+        account = Account(open_kfid, name, manage, servicers=dict.fromkeys(servicers, 0))
+        self.kf.accounts[open_kfid] = account
+        return account
+
+    def give_accounts(self, *, added: tuple[str, ...] = (), removed: tuple[str, ...] = ()) -> None:
+        """The console assigns accounts to the app, or takes them away."""
+        for open_kfid in (*added, *removed):
+            if open_kfid in self.kf.accounts:
+                self.kf.accounts[open_kfid].manage_privilege = open_kfid in added
+        self.app_event(
+            "kf_account_auth_change",
+            FromUserName="sys",
+            AuthAddOpenKfId=list(added),
+            AuthDelOpenKfId=list(removed),
+        )
+
+    def reset(self) -> None:
+        """Forget messages, faults and the journal; accounts and the callback address stay."""
+        for account in self.kf.accounts.values():
+            account.log.clear()
+            account.times.clear()
+            account.sessions.clear()
+            account.keys.clear()
+            account.oldest = 0
+        for forgotten in (self.kf.sent, self.kf.sent_to, self.kf.codes, self.kf.failing, self.callbacks.log):
+            forgotten.clear()
+        self.office.messages.clear()
+        self.office.robot_messages.clear()
+        self.faults.clear()
+        self.journal.clear()
+
+    # ------------------------------------------------------------------------------------------- what people do
+
+    def contact_says(
+        self, contact: str, text: str = "", *, open_kfid: str = OPEN_KFID, kind: str = "text", **content: Any
+    ) -> str:
+        """A contact writes. Other kinds bring their own content: `kind="image", media_id=…`. Returns the msgid."""
+        inner = {"content": text, **content} if kind == "text" else content
+        return self.kf.contact_writes(open_kfid, contact, {"msgtype": kind, kind: inner})
+
+    def contact_sends_file(
+        self, contact: str, data: bytes, *, kind: str = "image", name: str = "photo.jpg", open_kfid: str = OPEN_KFID
+    ) -> str:
+        """A contact sends a picture, voice, video or file."""
+        return self.contact_says(contact, open_kfid=open_kfid, kind=kind, media_id=self.office.store(data, name=name))
+
+    def contact_taps(self, contact: str, menu_id: str, text: str = "", *, open_kfid: str = OPEN_KFID) -> str:
+        """A contact taps an entry of a menu: its label comes as a text."""
+        return self.contact_says(contact, text or self._label(contact, menu_id), open_kfid=open_kfid, menu_id=menu_id)
+
+    def contact_enters(
+        self, contact: str, *, scene: str = "", scene_param: str = "", open_kfid: str = OPEN_KFID
+    ) -> str | None:
+        """A contact opens the chat through a link. Returns the welcome code, if one is due."""
+        session = self.kf.session(open_kfid, contact)
+        recent = self.clock.now() - WINDOW
+        fields = {"scene": scene, "scene_param": scene_param}
+        if session.welcomed_at > recent or session.last_message_at > recent:
+            self.kf.event(open_kfid, contact, "enter_session", **fields)
+            return None
+        code = self.kf.code(open_kfid, contact, life=20.0, state=None, menus=True)
+        self.kf.event(open_kfid, contact, "enter_session", welcome_code=code, **fields)
+        return code
+
+    def recall(self, contact: str, msgid: str, *, open_kfid: str = OPEN_KFID) -> str:
+        """A contact takes a message back."""
+        return self.kf.event(open_kfid, contact, "user_recall_msg", recall_msgid=msgid)
+
+    def servicer_says(self, contact: str, text: str, *, servicer: str, open_kfid: str = OPEN_KFID) -> str:
+        """A person of ours answers in WeCom's own client."""
+        session = self.kf.session(open_kfid, contact)
+        session.state, session.servicer = HUMAN, servicer
+        return self.kf.append(
+            open_kfid,
+            {
+                "open_kfid": open_kfid,
+                "external_userid": contact,
+                "origin": 5,
+                "servicer_userid": servicer,
+                "msgtype": "text",
+                "text": {"content": text},
+            },
+        )
+
+    def servicer_takes(self, contact: str, *, servicer: str, open_kfid: str = OPEN_KFID) -> str:
+        """A person takes the session, from the pool or from a colleague, or opens an ended one again."""
+        session = self.kf.session(open_kfid, contact)
+        change = {HUMAN: 2, ENDED: 4}.get(session.state, 1)
+        fields: Json = {"change_type": change, "new_servicer_userid": servicer}
+        if change in (2, 4):
+            fields["old_servicer_userid"] = session.servicer
+        session.state, session.servicer = HUMAN, servicer
+        if change == 1:
+            fields["msg_code"] = self.kf.code(open_kfid, contact, life=WINDOW, state=HUMAN, menus=False)
+        return self.kf.event(open_kfid, contact, "session_status_change", **fields)
+
+    def servicer_ends(self, contact: str, *, open_kfid: str = OPEN_KFID) -> str:
+        """A person ends the session."""
+        session = self.kf.session(open_kfid, contact)
+        servicer, session.state, session.servicer = session.servicer, ENDED, ""
+        code = self.kf.code(open_kfid, contact, life=20.0, state=ENDED, menus=True)
+        return self.kf.event(
+            open_kfid,
+            contact,
+            "session_status_change",
+            change_type=3,
+            old_servicer_userid=servicer,
+            msg_code=code,
+        )
+
+    def member_says(self, member: str, text: str, **fields: str) -> str:
+        """A member of the corp writes to the app."""
+        msgid = str(7459035031717794001 + len(self.callbacks.log))
+        self._app_document(member, {"MsgType": "text", "Content": text, "MsgId": msgid, **fields})
+        return msgid
+
+    def member_taps(self, member: str, key: str, *, task_id: str) -> str:
+        """A member taps a button on a card. Returns the code with which the card may be updated once."""
+        code = self.office.response_code(task_id)
+        self.app_event(
+            "template_card_event",
+            FromUserName=member,
+            EventKey=key,
+            TaskId=task_id,
+            CardType="button_interaction",
+            ResponseCode=code,
+        )
+        return code
+
+    def befriend(self, member: str, contact: str, *, state: str = "", half: bool = False) -> str:
+        """A contact and a member become friends; with `half` the member has not added back. Returns the code."""
+        code = self.contacts.connect(member, contact, state=state)
+        change = "add_half_external_contact" if half else "add_external_contact"
+        self.app_event(
+            "change_external_contact",
+            FromUserName="sys",
+            ChangeType=change,
+            UserID=member,
+            ExternalUserID=contact,
+            State=state,
+            WelcomeCode=code,
+        )
+        return code
+
+    def part(self, member: str, contact: str, *, by_contact: bool = True) -> None:
+        """The contact, or the member, ends the friendship."""
+        self.contacts.relations.pop((member, contact), None)
+        change = "del_follow_user" if by_contact else "del_external_contact"
+        self.app_event(
+            "change_external_contact", FromUserName="sys", ChangeType=change, UserID=member, ExternalUserID=contact
+        )
+
+    def app_event(self, event: str, **fields: str | list[str]) -> None:
+        """Any event of the app, sent as a callback."""
+        sender = fields.pop("FromUserName", "sys")
+        self._app_document(str(sender), {"MsgType": "event", "Event": event, **fields})
+
+    # ------------------------------------------------------------------------------------------------ mishaps
+
+    def fail(self, path: str, **plan: Any) -> Fault:
+        """Plan a mishap for an endpoint (`*` for all); the fields are those of `Fault`.
+
+        `accept=True` carries the call out and spoils only the answer. `times=None` lasts until `faults.clear()`.
+        """
+        fault = Fault(path, **plan)
+        self.faults.add(fault)
+        return fault
+
+    def fail_deliveries(self, contact: str, fail_type: int | None) -> None:
+        """What is sent to the contact is accepted and reported as undeliverable; None ends it."""
+        if fail_type is None:
+            self.kf.failing.pop(contact, None)
+        else:
+            self.kf.failing[contact] = fail_type
+
+    def expire_tokens(self, *, forget: bool = False) -> None:
+        """Access tokens end early: 42001, or 40014 with `forget`."""
+        self.gate.expire_tokens(forget=forget)
+
+    # ----------------------------------------------------------------------------------------------- looking on
+
+    def sent(self, contact: str | None = None) -> list[Sent]:
+        """What the product sent, in order; to one contact or to all."""
+        return list(self.kf.sent if contact is None else self.kf.sent_to.get(contact, ()))
+
+    def state(self, contact: str, *, open_kfid: str = OPEN_KFID) -> int:
+        """The session's state: 0 new, 1 assistant, 2 pool, 3 human, 4 ended."""
+        return self.kf.session(open_kfid, contact).state
+
+    async def until(self, condition: Callable[[], bool], *, timeout: float = 10.0) -> None:
+        """Wait until the condition holds, looking after every message that is sent. Raises TimeoutError."""
+        async with asyncio.timeout(timeout):
+            while not condition():
+                self._news = self._news or asyncio.Event()
+                self._news.clear()
+                try:
+                    async with asyncio.timeout(0.05):  # conditions may look at more than messages
+                        await self._news.wait()
+                except TimeoutError:
+                    continue
+
+    async def until_sent(self, contact: str, count: int = 1, *, timeout: float = 10.0) -> list[Sent]:
+        """Wait for so many messages to the contact and return them."""
+        await self.until(lambda: len(self.kf.sent_to.get(contact, ())) >= count, timeout=timeout)
+        return self.sent(contact)
+
+    # ------------------------------------------------------------------------------------------------- inside
+
+    def _heard(self, _sent: Sent) -> None:
+        if self._news is not None:
+            self._news.set()
+
+    def _ring(self, open_kfid: str, token: str) -> None:
+        self.callbacks.send(
+            document(
+                {
+                    "ToUserName": self.corp_id,
+                    "CreateTime": int(self.clock.now()),
+                    "MsgType": "event",
+                    "Event": "kf_msg_or_event",
+                    "Token": token,
+                    "OpenKfId": open_kfid,
+                }
+            )
+        )
+
+    def _app_document(self, sender: str, fields: dict[str, Any]) -> None:
+        self.callbacks.send(
+            document(
+                {
+                    "ToUserName": self.corp_id,
+                    "FromUserName": sender,
+                    "CreateTime": int(self.clock.now()),
+                    **fields,
+                    "AgentID": self.agent_id,
+                }
+            )
+        )
+
+    def _label(self, contact: str, menu_id: str) -> str:
+        for sent in reversed(self.kf.sent_to.get(contact, ())):
+            for entry in sent.body.get("msgmenu", {}).get("list", ()):
+                click = entry.get("click", {})
+                if click.get("id") == menu_id:
+                    return str(click.get("content", menu_id))
+        return menu_id
+
+
+__all__ = ["AES_KEY", "AGENT_ID", "ASSISTANT", "CORP_ID", "NEW", "OPEN_KFID", "SECRET", "TOKEN", "WeComSimulator"]
