@@ -1,0 +1,204 @@
+"""The write side of the search index: texts in, vectors and counts out.
+
+`prepare` is pure and may run in a thread; the functions that take a `Work` write what it made. The counts of a base
+(`term_df`, lengths) are kept exactly; whoever calls this module holds the base's row lock.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from zhiban.kit.db import Work
+from zhiban.knowledge.scoring import sparse_weights
+from zhiban.knowledge.terms import NO_SYNONYMS, Synonyms, counts
+
+RECIPE = 1  # a new number whenever terms, weights or keys change; bases indexed by another are rebuilt
+
+_STEP = 0x9E3779B1
+_WORD = 0xFFFFFFFF
+_SIGN = 0x80000000
+
+
+def key(base_id: int, term: int) -> int:
+    """The term as the index knows it in this base. Two bases rarely share one, and it only costs time when they do."""
+    return ((term + base_id * _STEP) & _WORD) - _SIGN
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A chunk to be indexed: the ways to ask for it (none for a piece of a document) and what it says."""
+
+    chunk_id: int
+    phrasings: tuple[str, ...]
+    text: str
+
+    @property
+    def body(self) -> str:
+        return " ".join((*self.phrasings, self.text))
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a set of entries adds to the counts of its base."""
+
+    bodies: int = 0
+    body_terms: int = 0
+    phrasings: int = 0
+    phrasing_terms: int = 0
+    in_bodies: Counter[int] = field(default_factory=Counter)
+    in_phrasings: Counter[int] = field(default_factory=Counter)
+
+    def add(self, body: Counter[int], phrasings: Iterable[Counter[int]]) -> None:
+        self.bodies += 1
+        self.body_terms += body.total()
+        self.in_bodies.update(body.keys())
+        for phrasing in phrasings:
+            self.phrasings += 1
+            self.phrasing_terms += phrasing.total()
+            self.in_phrasings.update(phrasing.keys())
+
+    @property
+    def pivots(self) -> tuple[float, float]:
+        """Mean lengths of bodies and phrasings; 0 when there are none."""
+        return (
+            self.body_terms / self.bodies if self.bodies else 0.0,
+            self.phrasing_terms / self.phrasings if self.phrasings else 0.0,
+        )
+
+
+@dataclass(slots=True)
+class Rows:
+    """Columns of `chunk_index`, as text for PostgreSQL to read."""
+
+    tally: Tally = field(default_factory=Tally)
+    chunk_ids: list[int] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    bodies: list[str] = field(default_factory=list)
+    phrasings: list[str] = field(default_factory=list)
+    body_lengths: list[int] = field(default_factory=list)
+    phrasing_lengths: list[str] = field(default_factory=list)
+
+
+def _array(items: Iterable[object]) -> str:
+    return "{" + ",".join([str(item) for item in items]) + "}"
+
+
+def count(entries: Sequence[Entry], synonyms: Synonyms = NO_SYNONYMS) -> Tally:
+    """The counts alone."""
+    tally = Tally()
+    for entry in entries:
+        tally.add(counts(entry.body, synonyms), [counts(text, synonyms) for text in entry.phrasings])
+    return tally
+
+
+def prepare(
+    base_id: int,
+    entries: Sequence[Entry],
+    *,
+    pivots: tuple[float, float] | None = None,
+    synonyms: Synonyms = NO_SYNONYMS,
+) -> tuple[Rows, tuple[float, float]]:
+    """Vectors of the entries. Without `pivots` the entries' own mean lengths are used. Returns the pivots used."""
+    rows = Rows()
+    counted: list[tuple[Counter[int], list[Counter[int]]]] = []
+    for entry in entries:
+        body = counts(entry.body, synonyms)
+        asked = [counts(text, synonyms) for text in entry.phrasings]
+        rows.tally.add(body, asked)
+        counted.append((body, asked))
+    of_bodies, of_phrasings = pivots or rows.tally.pivots
+    for entry, (body, asked) in zip(entries, counted, strict=True):
+        length = body.total()
+        lengths = [phrasing.total() for phrasing in asked]
+        rows.chunk_ids.append(entry.chunk_id)
+        rows.keys.append(_array(key(base_id, term) for term in body))
+        rows.bodies.append(sparse_weights(body, length, of_bodies))
+        rows.phrasings.append(
+            _array(
+                f'"{sparse_weights(phrasing, size, of_phrasings)}"'
+                for phrasing, size in zip(asked, lengths, strict=True)
+            )
+        )
+        rows.body_lengths.append(length)
+        rows.phrasing_lengths.append(_array(lengths))
+    return rows, (of_bodies, of_phrasings)
+
+
+async def write(work: Work, base_id: int, rows: Rows) -> None:
+    """Put the rows into the index (chunks that are there already are replaced) and their counts into the base."""
+    if rows.chunk_ids:
+        await work.run(
+            "insert into chunk_index (workspace_id, chunk_id, base_id, keys, body, phrasings, body_length, "
+            "phrasing_lengths) select %(workspace)s, chunk_id, %(base)s, keys::integer[], body::sparsevec, "
+            "phrasings::sparsevec[], body_length, lengths::integer[] "
+            "from unnest(%(ids)b::bigint[], %(keys)b::text[], %(bodies)b::text[], %(phrasings)b::text[], "
+            "%(body_lengths)b::integer[], %(lengths)b::text[]) "
+            "as t (chunk_id, keys, body, phrasings, body_length, lengths)",
+            workspace=work.workspace_id,
+            base=base_id,
+            ids=rows.chunk_ids,
+            keys=rows.keys,
+            bodies=rows.bodies,
+            phrasings=rows.phrasings,
+            body_lengths=rows.body_lengths,
+            lengths=rows.phrasing_lengths,
+        )
+    await _adjust(work, base_id, rows.tally, 1)
+
+
+async def forget(work: Work, base_id: int, entries: Sequence[Entry], synonyms: Synonyms = NO_SYNONYMS) -> None:
+    """Take entries out of the index, as they were when they went in."""
+    await work.run(
+        "delete from chunk_index where workspace_id = %(workspace)s and chunk_id = any(%(ids)b::bigint[])",
+        workspace=work.workspace_id,
+        ids=[entry.chunk_id for entry in entries],
+    )
+    await _adjust(work, base_id, count(entries, synonyms), -1)
+
+
+async def clear(work: Work, base_id: int) -> None:
+    """Empty the index of a base, counts and all."""
+    await work.run("delete from chunk_index where base_id = %(base)s", base=base_id)
+    await work.run("delete from term_df where base_id = %(base)s", base=base_id)
+    await work.run(
+        "update knowledge_base set bodies = 0, body_terms = 0, phrasings = 0, phrasing_terms = 0 where id = %(base)s",
+        base=base_id,
+    )
+
+
+async def set_pivots(work: Work, base_id: int, pivots: tuple[float, float]) -> None:
+    await work.run(
+        "update knowledge_base set body_pivot = %(body)s, phrasing_pivot = %(phrasing)s, recipe = %(recipe)s "
+        "where id = %(base)s",
+        body=pivots[0],
+        phrasing=pivots[1],
+        recipe=RECIPE,
+        base=base_id,
+    )
+
+
+async def _adjust(work: Work, base_id: int, tally: Tally, sign: int) -> None:
+    all_terms = sorted(tally.in_bodies.keys() | tally.in_phrasings.keys())
+    await work.run(
+        "insert into term_df as t (workspace_id, base_id, term, bodies, phrasings) "
+        "select %(workspace)s, %(base)s, * from unnest(%(terms)b::integer[], %(bodies)b::integer[], "
+        "%(phrasings)b::integer[]) on conflict (workspace_id, base_id, term) do update "
+        "set bodies = t.bodies + excluded.bodies, phrasings = t.phrasings + excluded.phrasings",
+        workspace=work.workspace_id,
+        base=base_id,
+        terms=all_terms,
+        bodies=[sign * tally.in_bodies[term] for term in all_terms],
+        phrasings=[sign * tally.in_phrasings[term] for term in all_terms],
+    )
+    await work.run(
+        "update knowledge_base set bodies = bodies + %(bodies)s, body_terms = body_terms + %(body_terms)s, "
+        "phrasings = phrasings + %(phrasings)s, phrasing_terms = phrasing_terms + %(phrasing_terms)s "
+        "where id = %(base)s",
+        bodies=sign * tally.bodies,
+        body_terms=sign * tally.body_terms,
+        phrasings=sign * tally.phrasings,
+        phrasing_terms=sign * tally.phrasing_terms,
+        base=base_id,
+    )
