@@ -255,7 +255,16 @@ def is_urgent(text: str) -> bool:
 
 def says_unhelpful(text: str) -> bool:
     """Whether the contact says that the last answer did not help."""
-    return any(pattern.search(clause) for clause in clauses(text) for pattern in _UNHELPFUL_PATTERNS)
+    return any(_complains(clause) for clause in clauses(text))
+
+
+def only_complains(text: str) -> bool:
+    """Whether the text says that we did not help, and asks nothing new."""
+    return says_unhelpful(text) and all(_complains(clause) or _talk_of(clause) for clause in clauses(text))
+
+
+def _complains(clause: str) -> bool:
+    return any(pattern.search(clause) for pattern in _UNHELPFUL_PATTERNS)
 
 
 # ----------------------------------------------------------------------------------------------- all at once

@@ -174,8 +174,9 @@ def _parsed(yaml_text: str) -> yaml.Node | None:
         for event in yaml.parse(yaml_text, Loader=yaml.BaseLoader):
             # Anchors can be stacked into a text of gigabytes, and a policy needs none.
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+                at = event.start_mark
                 raise PolicyMistake(
-                    [Problem(event.start_mark.line + 1, "", "anchors and aliases (& and *) are not allowed")]
+                    [Problem(at.line + 1 if at else None, "", "anchors and aliases (& and *) are not allowed")]
                 )
         return yaml.compose(yaml_text, Loader=yaml.BaseLoader)
     except yaml.MarkedYAMLError as error:

@@ -1,0 +1,269 @@
+"""What to do about what a contact wrote. Pure: facts in, one decision out, nothing touched.
+
+`first_look` decides what needs no search (quiet, a person asked for, politeness, a picture); `decide` adds the search.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import assert_never
+
+from zhiban.assistant import intents
+from zhiban.assistant.intents import Talk
+from zhiban.assistant.passages import Zone
+from zhiban.assistant.policy import Policy
+from zhiban.ports import Kind
+
+PERSON_CHOICE = "person"  # id of the menu entry that asks for a person
+
+
+class HandOffReason(StrEnum):
+    ASKED = "asked"  # the contact asked for a person
+    WORD = "word"  # a word of the inbox's policy
+    UPSET = "upset"
+    REPEATED_FAILURE = "repeated_failure"
+    NOTHING_FOUND = "nothing_found"
+    CANNOT_READ = "cannot_read"  # pictures and the like, again
+    ABOUT_ORDER = "about_order"  # an order of the contact's own, which knowledge cannot know
+    ALLOWANCE = "allowance"  # only the message for the handoff is left
+    NO_ANSWER = "no_answer"  # found something, and no answer could be made of it
+
+
+class QuietReason(StrEnum):
+    HUMAN_ACTIVE = "human_active"
+    ASSISTANT_OFF = "assistant_off"
+    WINDOW_CLOSED = "window_closed"
+    ALLOWANCE_USED = "allowance_used"
+    NOTHING_SAID = "nothing_said"
+    ACKNOWLEDGED = "acknowledged"  # 好的 wants no answer
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Write an answer from the passages, which are good enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suggest:
+    """Ask which of the best passages was meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandOff:
+    """Give the conversation to people. `notice` is what the contact is told; empty: nothing may be sent."""
+
+    reason: HandOffReason
+    notice: str
+    urgent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SmallTalk:
+    """Answer politeness with politeness."""
+
+    reply: str
+    talk: Talk
+
+
+@dataclass(frozen=True, slots=True)
+class AskToType:
+    """Tell the contact that this kind of message is not understood, and what helps. Counts as a failure."""
+
+    reply: str
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class AskAgain:
+    """The last answer did not help; ask for other words. Counts as a failure."""
+
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """Say nothing."""
+
+    reason: QuietReason
+
+
+Decision = Answer | Suggest | HandOff | SmallTalk | AskToType | AskAgain | Quiet
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """One message that waits for us. `choice` is the id of a menu entry that was tapped."""
+
+    kind: Kind
+    text: str = ""
+    choice: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything the decision depends on. `zone` is None until a search was made.
+
+    `failures` counts in a row up to now; `allowance` is how many messages the channel still allows, None without limit.
+    """
+
+    pending: tuple[Pending, ...]
+    policy: Policy
+    zone: Zone | None = None
+    failures: int = 0
+    allowance: int | None = None
+    window_open: bool = True
+    human_active: bool = False
+    people_there: bool = True
+    person_offered: bool = False  # we have said that 0 leads to a person
+    suggestions: int = 0  # how many passages could be suggested
+
+
+def question_of(pending: tuple[Pending, ...]) -> str:
+    """What the contact asks, in one text: the lines that are no small talk, or all of them when all are."""
+    lines = [message.text.strip() for message in pending if message.kind in _READABLE and message.text.strip()]
+    asking = [line for line in lines if intents.small_talk(line) is None]
+    return "\n".join(asking or lines)
+
+
+def decide(facts: Facts) -> Decision:
+    """The decision after a search. Without a zone nothing was found."""
+    return first_look(facts) or _by_zone(facts)
+
+
+def first_look(facts: Facts) -> Decision | None:
+    """The decision that needs no search, or None when a search is needed."""
+    return _silenced(facts) or _to_people(facts) or _in_passing(facts)
+
+
+# ------------------------------------------------------------------------------------------- step by step
+
+
+def _silenced(facts: Facts) -> Quiet | None:
+    if facts.human_active:
+        return Quiet(QuietReason.HUMAN_ACTIVE)
+    if not facts.policy.assistant:
+        return Quiet(QuietReason.ASSISTANT_OFF)
+    if not facts.window_open:
+        return Quiet(QuietReason.WINDOW_CLOSED)
+    if not any(message.text.strip() or message.kind not in _READABLE or message.choice for message in facts.pending):
+        return Quiet(QuietReason.NOTHING_SAID)
+    return None
+
+
+def _to_people(facts: Facts) -> HandOff | None:
+    texts = [message.text for message in facts.pending if message.kind in _READABLE]
+    if any(message.choice == PERSON_CHOICE for message in facts.pending):
+        return hand_off(facts, HandOffReason.ASKED)
+    if any(intents.asks_for_person(text, zero_offered=facts.person_offered) for text in texts):
+        return hand_off(facts, HandOffReason.ASKED)
+    spoken = "\n".join(texts).casefold()
+    if any(word.casefold() in spoken for word in facts.policy.handoff.words):
+        return hand_off(facts, HandOffReason.WORD)
+    if facts.policy.handoff.when_upset and any(intents.is_upset(text) for text in texts):
+        return hand_off(facts, HandOffReason.UPSET)
+    if any(message.kind is Kind.ORDER for message in facts.pending):
+        return hand_off(facts, HandOffReason.ABOUT_ORDER)
+    return None
+
+
+def _in_passing(facts: Facts) -> Decision | None:
+    """Politeness, complaints about the last answer, and messages that are no text."""
+    question = question_of(facts.pending)
+    if any(message.choice for message in facts.pending):
+        return None  # a tapped entry is as good as a question
+    if question and intents.says_unhelpful(question):
+        return _complained(facts, question)
+    if question and intents.small_talk(question) is None:
+        return None
+    silent = next((message for message in reversed(facts.pending) if message.kind not in _READABLE), None)
+    if silent is not None:
+        return _failed_again(facts, AskToType(ask_to_type(silent.kind), silent.kind))
+    talk = intents.small_talk(question)
+    if talk is None:
+        return None
+    reply = intents.reply_to(talk, question)
+    if not reply:
+        return Quiet(QuietReason.ACKNOWLEDGED)
+    return SmallTalk(reply, talk) if _room(facts) else Quiet(QuietReason.ALLOWANCE_USED)
+
+
+def _complained(facts: Facts, question: str) -> Decision | None:
+    """A complaint alone gets another try; one with a new question is answered while patience lasts."""
+    decision = _failed_again(facts, AskAgain(_say(_AGAIN, question)))
+    return None if isinstance(decision, AskAgain) and not intents.only_complains(question) else decision
+
+
+def _failed_again(facts: Facts, milder: AskAgain | AskToType) -> Decision:
+    """Ask once more while the policy's patience lasts, then give it to people."""
+    if facts.failures + 1 >= facts.policy.handoff.max_failures:
+        asked = isinstance(milder, AskAgain)
+        return hand_off(facts, HandOffReason.REPEATED_FAILURE if asked else HandOffReason.CANNOT_READ)
+    return milder if _room(facts) else hand_off(facts, HandOffReason.ALLOWANCE)
+
+
+def _by_zone(facts: Facts) -> Decision:
+    if not _room(facts):
+        return hand_off(facts, HandOffReason.ALLOWANCE)
+    match facts.zone:
+        case Zone.ANSWER:
+            return Answer()
+        case Zone.SUGGEST if facts.suggestions and facts.failures + 1 < facts.policy.handoff.max_failures:
+            return Suggest()
+        case Zone.SUGGEST:
+            reason = HandOffReason.REPEATED_FAILURE if facts.failures else HandOffReason.NOTHING_FOUND
+            return hand_off(facts, reason)
+        case Zone.HANDOFF | None:
+            return hand_off(facts, HandOffReason.NOTHING_FOUND)
+        case _:
+            assert_never(facts.zone)
+
+
+def hand_off(facts: Facts, reason: HandOffReason) -> HandOff:
+    """The handoff with the words that fit the hour; without words when the channel allows no message any more."""
+    policy = facts.policy.handoff
+    notice = policy.text if facts.people_there else policy.text_out_of_hours
+    if facts.allowance is not None and facts.allowance < 1:
+        notice = ""
+    urgent = any(intents.is_urgent(message.text) or intents.is_upset(message.text) for message in facts.pending)
+    return HandOff(reason, notice, urgent)
+
+
+def _room(facts: Facts) -> bool:
+    """Whether something may be said and one message is still left for a handoff."""
+    return facts.allowance is None or facts.allowance > 1
+
+
+# ------------------------------------------------------------------------------------------------- words
+
+_READABLE = frozenset((Kind.TEXT, Kind.MENU, Kind.MARKDOWN))
+
+_AGAIN = (
+    "抱歉，刚才的回答没有帮到您。请换个说法再说一次，或回复“转人工”联系人工客服。",
+    "Sorry, that did not help. Please ask in other words, or reply “human” to reach a person.",
+)
+
+
+def _say(words: tuple[str, str], like: str) -> str:
+    return words[1] if intents.is_english(like) else words[0]
+
+
+_NOT_TEXT = "我暂时只看得懂文字，请用文字描述一下您的问题；需要人工，请回复“转人工”。"
+ASK_TO_TYPE: dict[Kind, str] = {
+    Kind.IMAGE: "图片已收到。我暂时看不懂图片，请用文字描述一下您的问题；需要人工查看，请回复“转人工”。",
+    Kind.VOICE: "语音已收到。我暂时听不懂语音，请把问题打成文字发给我；不方便打字，请回复“转人工”。",
+    Kind.VIDEO: "视频已收到。我暂时看不懂视频，请用文字描述一下您的问题；需要人工查看，请回复“转人工”。",
+    Kind.FILE: "文件已收到。我暂时不能打开文件，请用文字说明您的问题；需要人工查看，请回复“转人工”。",
+    Kind.LOCATION: "位置已收到。请问您想了解什么，例如附近门店还是配送范围？",
+    Kind.LINK: "链接已收到。我不能打开链接，请用文字说明您想问的内容。",
+    Kind.CARD: "名片已收到。请问有什么可以帮您？",
+    Kind.MINIPROGRAM: "小程序已收到。我不能打开小程序，请用文字说明您想问的内容。",
+    Kind.PRODUCT: "商品已收到。请问您想了解这件商品的什么，例如尺码、发货还是售后？",
+    Kind.ORDER: "订单已收到，我为您联系人工客服查看。",
+    Kind.MERGED: "聊天记录已收到。我暂时看不了合并转发的记录，请把您的问题用文字发给我。",
+}
+
+
+def ask_to_type(kind: Kind) -> str:
+    """The reply to a message that the assistant cannot read, fitting its kind."""
+    return ASK_TO_TYPE.get(kind, _NOT_TEXT)
