@@ -156,8 +156,6 @@ class Office:
         inner = body.get(msgtype)
         if not isinstance(inner, dict):
             raise Complaint(40058, f"invalid Request Parameter, missing {msgtype}")
-        if msgtype == "template_card":
-            self._check_card(inner)
         self._counter += 1
         result = ok(
             invaliduser="|".join(user.lower() for user in invalid), invalidparty="", invalidtag="", unlicenseduser=""
@@ -165,6 +163,8 @@ class Office:
         msgid = result["msgid"] = f"msg{self._counter:08x}"
         if self._seen(body):
             return result
+        if msgtype == "template_card":
+            self._check_card(inner)
         reached = [user for user in wanted if user not in invalid]
         self.messages.append(AppMessage(len(self.messages), self._clock.now(), reached, msgtype, inner, msgid))
         if msgtype == "template_card" and inner.get("task_id"):

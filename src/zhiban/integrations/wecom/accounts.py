@@ -1,0 +1,79 @@
+"""Customer-service accounts: which there are, who serves them, and the links that lead to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote
+
+from zhiban.integrations.wecom.api import WeComApi
+from zhiban.integrations.wecom.values import items_of, number, text_of
+
+_AT_ONCE: Final = 100
+_MOST_PAGES: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class KfAccount:
+    """`managed` tells whether the API may work with the account."""
+
+    open_kfid: str
+    name: str
+    avatar_url: str
+    managed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Servicer:
+    userid: str
+    receiving: bool
+
+
+class KfAccounts:
+    """Every method raises SendRefused, TryLater or ConnectionBroken."""
+
+    def __init__(self, api: WeComApi) -> None:
+        self._api = api
+
+    async def accounts(self) -> list[KfAccount]:
+        """All accounts of the corp."""
+        found: list[KfAccount] = []
+        for page in range(_MOST_PAGES):
+            answer = await self._api.call("kf/account/list", {"offset": page * _AT_ONCE, "limit": _AT_ONCE})
+            entries = items_of(answer, "account_list")
+            found.extend(
+                KfAccount(
+                    text_of(entry, "open_kfid"),
+                    text_of(entry, "name"),
+                    text_of(entry, "avatar"),
+                    entry.get("manage_privilege") is not False,
+                )
+                for entry in entries
+                if text_of(entry, "open_kfid")
+            )
+            if len(entries) < _AT_ONCE:
+                break
+        return found
+
+    async def servicers(self, open_kfid: str) -> list[Servicer]:
+        """The members who serve an account. Departments are left out."""
+        answer = await self._api.call("kf/servicer/list", params={"open_kfid": open_kfid})
+        return [
+            Servicer(text_of(entry, "userid"), number(entry.get("status")) == 0)
+            for entry in items_of(answer, "servicer_list")
+            if text_of(entry, "userid")
+        ]
+
+    async def add_servicers(self, open_kfid: str, userids: Sequence[str]) -> None:
+        """Let members serve an account."""
+        for start in range(0, len(userids), _AT_ONCE):
+            await self._api.call(
+                "kf/servicer/add", {"open_kfid": open_kfid, "userid_list": list(userids[start : start + _AT_ONCE])}
+            )
+
+    async def contact_link(self, open_kfid: str, *, scene: str = "", scene_param: str = "") -> str:
+        """A link that opens the chat. `scene` (32 letters, digits, `_-`) and `scene_param` come back in Entered."""
+        body = {"open_kfid": open_kfid, "scene": scene} if scene else {"open_kfid": open_kfid}
+        link = text_of(await self._api.call("kf/add_contact_way", body), "url")
+        return f"{link}&scene_param={quote(scene_param, safe='')}" if scene and scene_param else link

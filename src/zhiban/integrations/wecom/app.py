@@ -1,0 +1,194 @@
+"""The self-built app as a channel: members of the corp write to it, and it sends them texts and cards."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, ClassVar, Final
+
+from zhiban.integrations.wecom.api import WeComApi
+from zhiban.integrations.wecom.callback import CallbackDoor
+from zhiban.integrations.wecom.config import WeComConfig
+from zhiban.integrations.wecom.documents import read_document
+from zhiban.integrations.wecom.kf import wire_key
+from zhiban.integrations.wecom.values import text_of
+from zhiban.kit.clock import Clock, SystemClock
+from zhiban.kit.errors import Misconfigured
+from zhiban.kit.text import cut_bytes, size_of
+from zhiban.ports import (
+    Challenge,
+    Choice,
+    Doorbell,
+    Incoming,
+    Kind,
+    Media,
+    Outgoing,
+    Refusal,
+    ReplyWindow,
+    SendRefused,
+    Webhook,
+)
+
+TEXT_BYTES: Final = 2048
+CARD_BUTTONS: Final = 6
+CARD_FACTS: Final = 6
+KEY_BYTES: Final = 1024
+# WeCom suppresses identical requests within an interval. A card carries its task id, so only a true repeat is
+# identical; a text may be said twice on purpose, so its interval covers no more than a retry.
+_CARD_INTERVAL: Final = 4 * 3600
+_TEXT_INTERVAL: Final = 30
+_MEDIA_TYPES = {Kind.IMAGE: "image", Kind.VOICE: "voice", Kind.VIDEO: "video", Kind.FILE: "file"}
+_NOT_TASK = re.compile(r"[^0-9A-Za-z_@-]")
+
+Card = dict[str, Any]
+
+
+class AppChannel:
+    """Channel, Authenticates and FetchesMedia for one app. A thread is a member's userid."""
+
+    kind: ClassVar[str] = "wecom_app"
+    reply_window: ClassVar[ReplyWindow | None] = None
+
+    def __init__(self, api: WeComApi, config: WeComConfig, *, clock: Clock | None = None) -> None:
+        if config.agent_id is None:
+            raise Misconfigured("WECOM_AGENT_ID is needed to send messages to members; it is on the app's page.")
+        self._api = api
+        self._agent_id = config.agent_id
+        self._config = config
+        self._door: CallbackDoor | None = None
+        self._clock: Clock = clock or SystemClock()
+
+    def authenticate(self, webhook: Webhook) -> Doorbell | Challenge:
+        """See `CallbackDoor`. Raises NotGenuine, and Misconfigured when token or key are missing."""
+        if self._door is None:
+            self._door = CallbackDoor(self._config)
+        return self._door.authenticate(webhook)
+
+    def read(self, body: str) -> Sequence[Incoming]:
+        """Members' messages and every event of the app."""
+        return read_document(body, now=self._clock.now())
+
+    def fetch(self, media: Media, *, limit: int) -> AsyncIterator[bytes]:
+        """The file in pieces; see `WeComApi.download`."""
+        return self._api.download(media.reference, limit=limit)
+
+    async def send(self, message: Outgoing) -> str:
+        """Send to one member. CARD takes a whole template card from `content`; MENU becomes a card with buttons.
+
+        Raises SendRefused, TryLater or ConnectionBroken.
+        """
+        name, body = _body(message)
+        return await self._send(message.thread, name, body)
+
+    async def send_card(self, members: Sequence[str], card: Card) -> str:
+        """Send a template card to up to 1000 members and return the msgid. Raises as `send`."""
+        return await self._send("|".join(members), "template_card", card)
+
+    async def update_card(
+        self, response_code: str, *, replace_name: str | None = None, card: Card | None = None
+    ) -> None:
+        """Change a card after a tap: its button's words for everybody, or the whole card. A code works once, for 72 h.
+
+        Raises SendRefused(CODE_EXPIRED), TryLater or ConnectionBroken.
+        """
+        body: dict[str, Any] = {"agentid": self._agent_id, "response_code": response_code, "atall": 1}
+        if card is not None:
+            body["template_card"] = card
+        else:
+            body["button"] = {"replace_name": replace_name or ""}
+        try:
+            await self._api.call("message/update_template_card", body)
+        except SendRefused as error:
+            if "response_code" in error.hint:
+                raise SendRefused(Refusal.CODE_EXPIRED, code=error.code, hint=error.hint) from None
+            raise
+
+    async def recall(self, external_id: str) -> None:
+        """Take a message back, within 24 hours. Raises as `send`."""
+        await self._api.call("message/recall", {"msgid": external_id})
+
+    async def _send(self, members: str, name: str, body: dict[str, Any]) -> str:
+        answer = await self._api.call(
+            "message/send",
+            {
+                "touser": members,
+                "msgtype": name,
+                "agentid": self._agent_id,
+                name: body,
+                "safe": 0,
+                "enable_duplicate_check": 1,
+                "duplicate_check_interval": _CARD_INTERVAL if name == "template_card" else _TEXT_INTERVAL,
+            },
+        )
+        return text_of(answer, "msgid")
+
+
+def _body(message: Outgoing) -> tuple[str, dict[str, Any]]:
+    kind = message.kind
+    if kind in (Kind.TEXT, Kind.MARKDOWN):
+        if not message.text.strip():
+            raise SendRefused(Refusal.BAD_MESSAGE, hint="An empty text cannot be sent.")
+        if size_of(message.text) > TEXT_BYTES:
+            raise SendRefused(Refusal.BAD_MESSAGE, hint=f"A text has at most {TEXT_BYTES} bytes; split it before.")
+        return kind.value, {"content": message.text}
+    if kind is Kind.CARD and message.content:
+        return "template_card", dict(message.content)
+    if kind is Kind.MENU:
+        return "template_card", handoff_card(
+            task_id=message.key, title=message.text, summary=message.footer, buttons=message.choices
+        )
+    if kind in _MEDIA_TYPES and message.media is not None:
+        return _MEDIA_TYPES[kind], {"media_id": message.media.reference}
+    raise SendRefused(Refusal.BAD_MESSAGE, hint=f"A WeCom app cannot send {kind.value} like this.")
+
+
+def handoff_card(
+    *,
+    task_id: str,
+    title: str,
+    summary: str = "",
+    contact: str = "",
+    facts: Sequence[tuple[str, str]] = (),
+    buttons: Sequence[Choice],
+    url: str | None = None,
+) -> Card:
+    """A card with buttons, such as 接入. A tap comes back as CardTapped with `key` = the choice's id.
+
+    `facts` are at most six lines of label and value; `url` opens when the card itself is tapped. Words that are too
+    long for a card are cut with a mark. Raises SendRefused(BAD_MESSAGE) without buttons or with more than six.
+    """
+    if not 1 <= len(buttons) <= CARD_BUTTONS:
+        raise SendRefused(Refusal.BAD_MESSAGE, hint=f"A card has 1 to {CARD_BUTTONS} buttons.")
+    card: Card = {
+        "card_type": "button_interaction",
+        "main_title": {"title": cut_bytes(title, 128), "desc": cut_bytes(contact, 128)},
+        "task_id": card_task(task_id),
+        "button_list": [
+            {
+                "text": cut_bytes(button.label, 32),
+                "style": 1 if place == 0 else 2,
+                "key": _fitting_key(button.id),
+            }
+            for place, button in enumerate(buttons)
+        ],
+    }
+    if summary:
+        card["sub_title_text"] = cut_bytes(summary, 512)
+    if facts:
+        card["horizontal_content_list"] = [
+            {"keyname": cut_bytes(label, 64), "value": cut_bytes(value, 128)} for label, value in facts[:CARD_FACTS]
+        ]
+    if url:
+        card["card_action"] = {"type": 1, "url": url}
+    return card
+
+
+def card_task(task_id: str) -> str:
+    """The id as WeCom takes it: letters, digits, `_-@`, at most 128. Others become a digest."""
+    return task_id if task_id and len(task_id) <= 128 and not _NOT_TASK.search(task_id) else wire_key(task_id + "#")
+
+
+def _fitting_key(key: str) -> str:
+    if size_of(key) > KEY_BYTES:
+        raise SendRefused(Refusal.BAD_MESSAGE, hint=f"A button's id has at most {KEY_BYTES} bytes.")
+    return key
