@@ -80,7 +80,8 @@ async def answer(
 ) -> Outcome:
     """Answer `questions` (oldest first) from `passages` (best first) within the budget.
 
-    A model that fails is no error here. `may_quote`: the best passage is trusted enough (answer zone) to be sent verbatim when the model fails.
+    A model that fails is no error here. `may_quote`: the best passage is trusted enough (answer zone) to be sent
+    verbatim when the model fails.
     """
     if not passages:
         return CannotAnswer(Why.NO_PASSAGES)
