@@ -1,0 +1,146 @@
+"""ChatModel over /chat/completions."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from enum import IntEnum
+from typing import Any
+
+from zhiban.integrations.openai.reading import event_text, events, text_of, without_thoughts
+from zhiban.integrations.openai.server import LIMIT, Config, Refused, Server
+from zhiban.kit.errors import Unavailable
+from zhiban.kit.http import Answer, Http
+from zhiban.ports import ChatTurn, Completion, ModelUnavailable
+
+
+class _Form(IntEnum):
+    """How a JSON answer is asked for, from the best to what every server understands."""
+
+    SCHEMA = 0
+    OBJECT = 1
+    PLAIN = 2
+
+
+class OpenAIChat:
+    """A ChatModel."""
+
+    def __init__(
+        self, config: Config, http: Http, *, pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
+        self.name = config.model
+        self._config = config
+        self._server = Server(config, http, pause)
+        self._http = http
+        self._form = _Form.SCHEMA  # the best form this server has not refused
+        self._dropped: set[str] = set()  # options that it does not know
+
+    async def complete(
+        self, turns: Sequence[ChatTurn], *, schema: Mapping[str, Any] | None = None, max_tokens: int = 800
+    ) -> Completion:
+        """One completion. With `schema` the best form that this server understands is asked for, and remembered."""
+        started = time.monotonic()
+        answer = await self._asked(turns, schema, max_tokens)
+        text = text_of(answer)
+        usage = answer.get("usage")
+        counts = usage if isinstance(usage, dict) else {}
+        model = answer.get("model")
+        return Completion(
+            text=text,
+            model=model if isinstance(model, str) and model else self.name,
+            input_tokens=_count(counts.get("prompt_tokens")),
+            output_tokens=_count(counts.get("completion_tokens")),
+            seconds=time.monotonic() - started,
+        )
+
+    async def _asked(
+        self, turns: Sequence[ChatTurn], schema: Mapping[str, Any] | None, max_tokens: int
+    ) -> dict[str, Any]:
+        form = self._form if schema is not None else _Form.PLAIN
+        while True:
+            body = self._body(turns, schema, form, max_tokens)
+            try:
+                answer = await self._server.post("chat/completions", body, expects="choices")
+            except Refused as error:
+                simpler = self._simpler(error, form, body)
+                if simpler is None:
+                    raise
+                form = simpler
+            else:
+                if schema is not None:
+                    self._form = form
+                return answer
+
+    def _simpler(self, error: Refused, form: _Form, body: Mapping[str, Any]) -> _Form | None:
+        """The form to try after a refusal of something that the server may not know; None when none is left."""
+        if error.status not in (400, 404, 415, 422, 501):
+            return None
+        said = error.body.lower()
+        for option in ("temperature", "max_tokens"):
+            if option in said and option in body and option not in self._dropped:
+                self._dropped.add(option)
+                return form
+        about_form = any(word in said for word in ("response_format", "json", "schema", "format"))
+        if form is _Form.PLAIN or not (about_form or error.status in (400, 422)):
+            return None
+        return _Form(form + 1)
+
+    def _body(
+        self, turns: Sequence[ChatTurn], schema: Mapping[str, Any] | None, form: _Form, max_tokens: int
+    ) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": self._config.model,
+            "messages": [{"role": turn.role, "content": turn.content} for turn in turns],
+        }
+        # Newer models of OpenAI refuse max_tokens and want this name.
+        body["max_completion_tokens" if "max_tokens" in self._dropped else "max_tokens"] = max_tokens
+        if self._config.temperature is not None and "temperature" not in self._dropped:
+            body["temperature"] = self._config.temperature
+        if schema is not None and form is _Form.SCHEMA:
+            inner = {"name": str(schema.get("title", "answer")), "schema": dict(schema), "strict": True}
+            body["response_format"] = {"type": "json_schema", "json_schema": inner}
+        elif schema is not None and form is _Form.OBJECT:
+            body["response_format"] = {"type": "json_object"}
+        return body
+
+    async def stream(self, turns: Sequence[ChatTurn], *, max_tokens: int = 800) -> AsyncIterator[str]:
+        """The text in pieces, without the model's thoughts. Nothing is repeated once a piece was given out."""
+        body = self._body(turns, None, _Form.PLAIN, max_tokens) | {"stream": True}
+        said = False
+        deadline = time.monotonic() + self._config.timeout * 3
+        async with aclosing(self._pieces(body)) as pieces:
+            async for piece in without_thoughts(pieces):
+                if time.monotonic() > deadline:
+                    raise ModelUnavailable(f"The model {self.name} did not finish in time.")
+                said = said or bool(piece.strip())
+                yield piece
+        if not said:
+            raise ModelUnavailable("The model answered with nothing.")
+
+    async def _pieces(self, body: Mapping[str, Any]) -> AsyncGenerator[str, None]:
+        server = self._server
+        try:
+            async with self._http.stream(
+                "POST",
+                server.address("chat/completions"),
+                json=body,
+                headers=server.headers() | {"Accept": "text/event-stream"},
+                timeout=self._config.timeout,
+                limit=LIMIT,
+            ) as answer:
+                if not 200 <= answer.status < 300:
+                    server.raise_for(Answer(answer.status, answer.headers, await answer.body()))
+                async for data in events(answer.pieces()):
+                    if data == "[DONE]":
+                        return
+                    yield event_text(server, data)
+        except Unavailable as error:
+            if isinstance(error, ModelUnavailable):
+                raise
+            raise ModelUnavailable(f"The model broke off: {server.hidden(error.sentence)}") from None
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
