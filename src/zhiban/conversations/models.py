@@ -148,7 +148,7 @@ class Delivery(Base):
 
     __tablename__ = "delivery"
     __table_args__ = (
-        UniqueConstraint("workspace_id", "connection_id", "digest", name="uq_delivery_digest"),
+        UniqueConstraint("workspace_id", "digest", name="uq_delivery_digest"),
         _to("connection", "connection_id", "delivery"),
     )
 

@@ -88,7 +88,7 @@ async def reply(
     if reason := may.closed(now):
         raise ReplyWindowClosed(reason)
     actor = Actor("agent", by)
-    if held.status is not Status.OPEN:
+    if held.status != Status.OPEN:
         await _open(work, held, actor=actor, now=now, cause="replied")
     if held.assignee_id is None:
         await _assign(work, held, to=by, actor=actor, now=now, cause="replied")
@@ -106,7 +106,8 @@ async def reply(
         most=may.left,
     )
     await work.run(
-        "update conversation set waiting_since = null, first_reply_at = coalesce(first_reply_at, %(now)s) where id = %(id)s",
+        "update conversation set waiting_since = null, first_reply_at = coalesce(first_reply_at, %(now)s) "
+        "where id = %(id)s",
         id=held.id,
         now=now,
     )
@@ -175,7 +176,7 @@ async def open_by_hand(work: Work, conversation_id: int, *, by: int, now: dateti
     """An agent takes the conversation, whatever its status, and becomes its assignee."""
     held = await hold(work, conversation_id)
     actor = Actor("agent", by)
-    if held.status is not Status.OPEN:
+    if held.status != Status.OPEN:
         await _open(work, held, actor=actor, now=now, cause="taken")
         await _drop_thinking(work, held)
     if held.assignee_id != by:
@@ -199,7 +200,7 @@ async def resolve(
     False when it was resolved already.
     """
     held = await hold(work, conversation_id)
-    if held.status is Status.RESOLVED:
+    if held.status == Status.RESOLVED:
         return False
     await record(
         work,
@@ -231,7 +232,7 @@ async def resolve(
 async def reopen(work: Work, conversation_id: int, *, by: int, now: datetime) -> None:
     """An agent takes up a resolved or snoozed conversation again."""
     held = await hold(work, conversation_id)
-    if held.status is Status.OPEN:
+    if held.status == Status.OPEN:
         return
     await _open(work, held, actor=Actor("agent", by), now=now, cause="reopened")
 
@@ -241,7 +242,7 @@ async def hand_back(work: Work, conversation_id: int, *, by: int, now: datetime)
     held = await hold(work, conversation_id)
     if held.native_state in ("pool", "human"):
         raise Conflict("A colleague has this session in the WeCom client; it comes back when they end it.")
-    if held.status is Status.PENDING:
+    if held.status == Status.PENDING:
         return
     actor = Actor("agent", by)
     await record(
@@ -323,8 +324,8 @@ async def save_draft(work: Work, conversation_id: int, *, agent_id: int, mode: s
         return
     await work.run(
         "insert into draft (workspace_id, conversation_id, agent_id, mode, text, saved_at) "
-        "select %(workspace)s, id, %(agent)s, %(mode)s, %(text)s, %(now)s from conversation where id = %(conversation)s "
-        "on conflict (workspace_id, conversation_id, agent_id) do update "
+        "select %(workspace)s, id, %(agent)s, %(mode)s, %(text)s, %(now)s from conversation "
+        "where id = %(conversation)s on conflict (workspace_id, conversation_id, agent_id) do update "
         "set mode = excluded.mode, text = excluded.text, saved_at = excluded.saved_at",
         workspace=work.workspace_id,
         conversation=conversation_id,
@@ -366,7 +367,7 @@ async def send_again(work: Work, message_id: int, *, window: ReplyWindow | None,
 
 async def open_for_people(work: Work, held: Held, *, actor: Actor, now: datetime, cause: str) -> None:
     """Make it people's without telling the contact, for instance because a servicer already writes."""
-    if held.status is not Status.OPEN:
+    if held.status != Status.OPEN:
         await _open(work, held, actor=actor, now=now, cause=cause)
         await _drop_thinking(work, held)
 
@@ -392,7 +393,7 @@ async def _open(work: Work, held: Held, *, actor: Actor, now: datetime, cause: s
         "cycle = cycle + %(again)s, handoff_reason = %(cause)s where id = %(id)s",
         id=held.id,
         now=now,
-        again=int(held.status is Status.RESOLVED),
+        again=int(held.status == Status.RESOLVED),
         cause=cause,
     )
     await _activity(work, held, "opened", actor=actor, now=now, reason=cause)
@@ -418,8 +419,7 @@ async def _drop_thinking(work: Work, held: Held) -> None:
     """The assistant's unsent words and unanswered questions are void once a person has the conversation."""
     await work.run(
         "update message set state = case direction when 'in' then 'handled' else 'dropped' end "
-        "where conversation_id = %(id)s and (state = 'pending' or (state = 'queued' and author = 'assistant' "
-        "and turn_id is not null and attempts = 0))",
+        "where conversation_id = %(id)s and (state = 'pending' or (state = 'queued' and turn_id is not null))",
         id=held.id,
     )
     await work.run("update conversation set rings = rings + 1 where id = %(id)s", id=held.id)
@@ -446,8 +446,8 @@ async def _write_line(
     now: datetime,
 ) -> int:
     id_ = await work.value(
-        "insert into message (workspace_id, conversation_id, inbox_id, direction, author, agent_id, kind, text, content, "
-        "state, sent_at) values (%(workspace)s, %(conversation)s, %(inbox)s, 'internal', %(author)s, %(agent)s, "
+        "insert into message (workspace_id, conversation_id, inbox_id, direction, author, agent_id, kind, text, "
+        "content, state, sent_at) values (%(workspace)s, %(conversation)s, %(inbox)s, 'internal', %(author)s, %(agent)s, "
         "%(kind)s, %(text)s, %(content)s::jsonb, 'stored', %(now)s) returning id",
         workspace=work.workspace_id,
         conversation=held.id,

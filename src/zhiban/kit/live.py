@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import psycopg
 from psycopg import sql
@@ -32,7 +32,8 @@ class Ear:
     for what others said, possibly twice; they must be quick and must not raise.
     """
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, *, near: Collection[str] = ()) -> None:
+        self._near = frozenset(near)  # topics that concern other processes only where this one has no listener
         self.me = random.SystemRandom().getrandbits(31)
         self.peers = False  # whether another process of ours is alive
         self._dsn = dsn
@@ -53,6 +54,11 @@ class Ear:
         """Tell everybody, this process at once. Call it after the commit."""
         for listener in tuple(self._listeners[topic]):
             listener(workspace_id, id_)
+        if topic not in self._near or not self._listeners[topic]:
+            self.shout(topic, workspace_id, id_)
+
+    def shout(self, topic: str, workspace_id: int, id_: int) -> None:
+        """Tell the other processes only."""
         if self.peers:
             self._waiting[topic].add((workspace_id, id_))
             self._said.set()

@@ -103,7 +103,7 @@ create table delivery (
   body text not null, state text not null default 'pending', attempts int not null default 0, error text,
   received_at timestamptz not null default now(), handled_at timestamptz,
   constraint pk_delivery primary key (workspace_id, id),
-  constraint uq_delivery_digest unique (workspace_id, connection_id, digest),
+  constraint uq_delivery_digest unique (workspace_id, digest),
   constraint fk_delivery_connection_id foreign key (workspace_id, connection_id) references connection,
   constraint ck_delivery_state check (state in ('pending', 'done', 'parked', 'failed'))) with (fillfactor = 70);
 create index ix_delivery_pending on delivery (workspace_id, id) where state = 'pending';

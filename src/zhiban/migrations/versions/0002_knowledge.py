@@ -133,6 +133,14 @@ create function search_chunks(
              where i.base_id = base and i.keys && wanted_keys and i.chunk_id <> leave_out) as found
      order by 2 desc, 1
      limit wanted $$;
+
+-- Exact up to some 20,000 vectors; an HNSW index on the expression (see search_index_for) takes over above.
+create function nearest_chunks(base bigint, asked halfvec, wanted integer)
+  returns table (chunk_id bigint, distance double precision)
+  language sql stable set hnsw.iterative_scan = strict_order as $$
+    select v.chunk_id, v.vector <=> asked from chunk_vector v
+     where v.base_id = base and v.dimensions = vector_dims(asked)
+     order by 2, 1 limit wanted $$;
 """
 
 TABLES = [

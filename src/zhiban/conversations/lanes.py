@@ -1,0 +1,299 @@
+"""One lane per conversation: whatever waits in it is answered and sent in order, by one process at a time.
+
+The row says what waits and who works on it (`owner`, `lease_until`); `rings` grows with everything that happens, so a
+worker that is about to leave sees that something arrived meanwhile. The lane is woken in process right after the
+commit; a sweep finds what was lost on the way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import psycopg
+
+from zhiban.conversations.connections import Connections, Place
+from zhiban.conversations.models import Status
+from zhiban.conversations.sending import Postponed, Queued, dispatch, settle
+from zhiban.conversations.service import hand_off
+from zhiban.events import SYSTEM
+from zhiban.kit.bus import LANE
+from zhiban.kit.clock import Clock
+from zhiban.kit.db import Database, Row, Work
+from zhiban.kit.errors import ZhibanError
+from zhiban.kit.live import Ear
+
+log = logging.getLogger(__name__)
+
+LEASE = timedelta(seconds=60)
+RENEW_SECONDS = 20.0
+PATIENCE = 3  # how often a new message may restart the thinking before it is finished for what it has
+STRIKES = 3  # failed turns before people get the conversation
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A message of the contact that nobody answered yet."""
+
+    id: int
+    kind: str
+    text: str
+    choice: str | None
+    content: Mapping[str, Any]
+    sent_at: datetime
+
+
+@dataclass(slots=True)
+class Talk:
+    """A conversation as its lane loaded it."""
+
+    workspace_id: int
+    id: int
+    place: Place
+    thread: str
+    contact_id: int | None
+    status: str
+    last_incoming_at: datetime | None
+    replies_used: int
+    failures: int
+    waiting: list[Waiting] = field(default_factory=list)
+    queued: list[Queued] = field(default_factory=list)
+    rings: int = 0
+    me: int = 0
+    strict: bool = True  # whether anything new makes this turn void
+    stored: bool = False  # set by the turn when it stores its outcome: what rings then is the turn itself
+
+    async def still_ours(self, work: Work) -> bool:
+        """Lock the row and tell whether the answer may still be stored.
+
+        Not when another process took over, when people have the conversation, or (strict) when anything new came.
+        """
+        row = await work.row("select owner, status, rings from conversation where id = %(id)s for update", id=self.id)
+        return (
+            row is not None
+            and row[0] == self.me
+            and row[1] == Status.PENDING
+            and (not self.strict or row[2] == self.rings)
+        )
+
+
+Think = Callable[[Talk], Awaitable[None]]
+
+_TAKE = """
+update conversation set owner = %(me)s, lease_until = %(lease)s
+where id = %(id)s and (owner is null or lease_until < %(now)s) returning 1"""
+
+_LOAD = """
+select c.inbox_id, c.external_id, c.contact_id, c.status, c.last_incoming_at, c.replies_used, c.failures, c.rings,
+  c.retry_at, m.id, m.state, m.kind, m.text, m.choice, m.content, m.external_id, m.author, m.attempts, m.sent_at
+from conversation c left join message m
+  on m.workspace_id = c.workspace_id and m.conversation_id = c.id and m.state in ('pending', 'queued')
+where c.id = %(id)s and c.owner = %(me)s order by m.id"""
+
+_RINGS = 7  # where the column of that name stands in what _LOAD returns
+
+_LEAVE = """
+update conversation set owner = null, lease_until = null
+where id = %(id)s and owner = %(me)s and rings = %(rings)s returning 1"""
+
+_RELEASE = "update conversation set owner = null, lease_until = null where id = %(id)s and owner = %(me)s"
+
+_KEEP = """
+update conversation set lease_until = %(lease)s, retry_at = null where id = %(id)s and owner = %(me)s returning rings"""
+
+
+class Lanes:
+    """The lanes that this process works on."""
+
+    def __init__(self, database: Database, connections: Connections, ear: Ear, clock: Clock, think: Think) -> None:
+        self._database = database
+        self._connections = connections
+        self._ear = ear
+        self._clock = clock
+        self._think = think
+        self._running: dict[tuple[int, int], asyncio.Event] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    @property
+    def running(self) -> list[int]:
+        """Ids of the conversations this process really works on now."""
+        return [conversation_id for _, conversation_id in self._running]
+
+    def wake(self, workspace_id: int, conversation_id: int) -> None:
+        """Something happened in this conversation. Quick, and harmless when nothing is to do."""
+        changed = self._running.get((workspace_id, conversation_id))
+        if changed is not None:
+            changed.set()
+        else:
+            self.begin(workspace_id, conversation_id, held=False)
+
+    def begin(self, workspace_id: int, conversation_id: int, *, held: bool) -> None:
+        """Work on it. `held` tells that this process has taken the lease already."""
+        if self._closing or (workspace_id, conversation_id) in self._running:
+            return
+        self._running[workspace_id, conversation_id] = asyncio.Event()
+        task = asyncio.create_task(self._run(workspace_id, conversation_id, held=held))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self, *, within: float = 8.0) -> None:
+        """Let what runs come to an end; what does not is taken up by the next process."""
+        self._closing = True
+        if self._tasks:
+            _, late = await asyncio.wait(set(self._tasks), timeout=within)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _run(self, workspace_id: int, conversation_id: int, *, held: bool) -> None:
+        key = (workspace_id, conversation_id)
+        try:
+            if not held and not await self._take(workspace_id, conversation_id):
+                return
+            await self._work_through(workspace_id, conversation_id)
+        except (psycopg.Error, ZhibanError) as error:
+            # The row still says what waits: the sweep takes it up again.
+            log.warning("Conversation %s is left to the sweep: %s", conversation_id, str(error).strip())
+        except Exception:  # one conversation's accident must not silence the others
+            log.exception("Conversation %s is left to the sweep.", conversation_id)
+        finally:
+            self._running.pop(key, None)
+
+    async def _take(self, workspace_id: int, conversation_id: int) -> bool:
+        now = self._clock.now()
+        async with self._database.work(workspace_id) as work:
+            taken = await work.value(_TAKE, id=conversation_id, me=self._ear.me, now=now, lease=now + LEASE)
+        if not taken:
+            self._ear.shout(LANE, workspace_id, conversation_id)  # its owner should hear that something came
+        return bool(taken)
+
+    async def _work_through(self, workspace_id: int, conversation_id: int) -> None:
+        changed = self._running[workspace_id, conversation_id]
+        restarts = 0
+        while True:
+            changed.clear()
+            async with self._database.work(workspace_id) as work:
+                loaded = await work.rows(_LOAD, id=conversation_id, me=self._ear.me)
+                if not loaded:
+                    return  # somebody else has it
+                step = self._next_step(loaded)
+                if step == "leave":
+                    rings = loaded[0][_RINGS]
+                    if await work.value(_LEAVE, id=conversation_id, me=self._ear.me, rings=rings):
+                        return
+                    continue
+            talk = await self._talk(workspace_id, conversation_id, loaded)
+            if step == "send":
+                if not await self._send(talk):
+                    return
+                restarts = 0
+            else:
+                talk.strict = restarts < PATIENCE
+                restarts = 0 if await self._answer(talk, changed) else restarts + 1
+
+    def _next_step(self, loaded: Sequence[Row]) -> Literal["leave", "send", "answer"]:
+        """What is to be done first: messages leave in order before anything new is thought about."""
+        status, retry_at = loaded[0][3], loaded[0][8]
+        states = {row[10] for row in loaded}
+        if retry_at is not None and retry_at > self._clock.now():
+            return "leave"
+        if "queued" in states:
+            return "send"
+        return "answer" if "pending" in states and status == Status.PENDING else "leave"
+
+    async def _talk(self, workspace_id: int, conversation_id: int, loaded: Sequence[Row]) -> Talk:
+        inbox_id, thread, contact_id, status, last_incoming_at, replies_used, failures, rings = loaded[0][:8]
+        talk = Talk(
+            workspace_id=workspace_id,
+            id=conversation_id,
+            place=await self._connections.place(workspace_id, inbox_id),
+            thread=thread,
+            contact_id=contact_id,
+            status=status,
+            last_incoming_at=last_incoming_at,
+            replies_used=replies_used,
+            failures=failures,
+            rings=rings,
+            me=self._ear.me,
+        )
+        for row in loaded:
+            id_, state, kind, text, choice, content, external_id, author, attempts, sent_at = row[9:]
+            if state == "pending":
+                talk.waiting.append(Waiting(id_, kind, text, choice, content, sent_at))
+            elif state == "queued":
+                talk.queued.append(Queued(id_, author, kind, text, content, external_id, attempts, sent_at))
+        return talk
+
+    async def _send(self, talk: Talk) -> bool:
+        """Send what is queued, in order. False when the lane was left, to try again later."""
+        for message in talk.queued:
+            outcome = await dispatch(talk.place, talk.thread, message, now=self._clock.now())
+            now = self._clock.now()
+            async with self._database.work(talk.workspace_id) as work:
+                await settle(work, talk.place, talk.id, message, outcome, now=now)
+                if isinstance(outcome, Postponed):
+                    await work.run(_RELEASE, id=talk.id, me=talk.me)
+                else:
+                    # People may have taken over between two parts: look again before the next one.
+                    row = await work.row(_KEEP, id=talk.id, me=talk.me, lease=now + LEASE)
+                    if row is None:
+                        return False
+            if isinstance(outcome, Postponed):
+                asyncio.get_running_loop().call_later(outcome.seconds, self.wake, talk.workspace_id, talk.id)
+                return False
+            if row is not None and row[0] != talk.rings:
+                return True
+        return True
+
+    async def _answer(self, talk: Talk, changed: asyncio.Event) -> bool:
+        """Let the assistant think. False when something new arrived first and everything is to be read again."""
+        thinking = asyncio.ensure_future(self._think(talk))
+        listening = asyncio.ensure_future(changed.wait())
+        try:
+            while True:
+                waiting = {thinking, listening} if talk.strict else {thinking}
+                done, _ = await asyncio.wait(waiting, timeout=RENEW_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                if thinking in done:
+                    await self._outcome(talk, thinking)
+                    return True
+                if listening in done and not talk.stored:
+                    return False
+                if listening in done:
+                    listening = asyncio.ensure_future(asyncio.Event().wait())
+                async with self._database.work(talk.workspace_id) as work:
+                    lease = self._clock.now() + LEASE
+                    if await work.row(_KEEP, id=talk.id, me=talk.me, lease=lease) is None:
+                        return False
+        finally:
+            for task in (thinking, listening):
+                task.cancel()
+            await asyncio.gather(thinking, listening, return_exceptions=True)
+
+    async def _outcome(self, talk: Talk, thinking: asyncio.Future[None]) -> None:
+        """A turn that failed is repeated; after some strikes people get the conversation, because silence is worst."""
+        error = thinking.exception()
+        if error is None:
+            return
+        log.error("The turn in conversation %s failed.", talk.id, exc_info=error)
+        async with self._database.work(talk.workspace_id) as work:
+            strikes = await work.value(
+                "update message set attempts = attempts + 1 where id = any(%(ids)s::bigint[]) and state = 'pending' "
+                "returning attempts",
+                ids=[message.id for message in talk.waiting],
+            )
+            if strikes is not None and strikes >= STRIKES:
+                await give_up(work, talk, now=self._clock.now())
+        await asyncio.sleep(0.2)
+
+
+async def give_up(work: Work, talk: Talk, *, now: datetime) -> None:
+    """Hand a conversation over that the assistant cannot manage, and stop trying."""
+    await hand_off(work, talk.id, reason="error", actor=SYSTEM, now=now)
+    await work.run(
+        "update message set state = 'handled' where conversation_id = %(id)s and state = 'pending'", id=talk.id
+    )

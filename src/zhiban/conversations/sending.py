@@ -1,0 +1,237 @@
+"""Sends one stored message and writes down what became of it. The call and the writing are separate on purpose."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from zhiban.conversations.connections import Place
+from zhiban.conversations.models import Author
+from zhiban.conversations.service import hand_off, hold, open_for_people
+from zhiban.events import SYSTEM, Actor, MessageFailed, MessageSent, SessionMoved
+from zhiban.kit import metrics
+from zhiban.kit.bus import record
+from zhiban.kit.db import Work
+from zhiban.kit.jobs import later
+from zhiban.ports import (
+    Choice,
+    ConnectionBroken,
+    Kind,
+    Media,
+    NativeState,
+    Outgoing,
+    Refusal,
+    RepliesToEvents,
+    SendRefused,
+    TransfersNatively,
+    TryLater,
+)
+
+log = logging.getLogger(__name__)
+
+LONGEST_WAIT = 600.0
+BROKEN_WAIT = 60.0
+GIVE_UP_AFTER = timedelta(hours=48)
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A message that waits to be sent."""
+
+    id: int
+    author: str
+    kind: str
+    text: str
+    content: Mapping[str, Any]
+    external_id: str
+    attempts: int
+    sent_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The vendor took it. `native` tells where a session move ended up."""
+
+    native: NativeState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    refusal: Refusal
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """Not now: again after `seconds`, with the same key. `broken` says what an operator has to mend."""
+
+    seconds: float
+    broken: str | None = None
+
+
+Outcome = Sent | Refused | Postponed
+
+
+async def dispatch(place: Place, thread: str, message: Queued, *, now: datetime) -> Outcome:
+    """Make the call. Never raises for what a vendor may answer."""
+    try:
+        if message.kind == "move":
+            return await _move(place, thread, message)
+        await _send(place, thread, message, now=now)
+    except SendRefused as error:
+        return Refused(error.refusal, error.code)
+    except TryLater as error:
+        if now - message.sent_at > GIVE_UP_AFTER:
+            return Refused(Refusal.WINDOW_CLOSED, error.code)
+        return Postponed(max(error.after, min(0.25 * 2**message.attempts, LONGEST_WAIT)))
+    except ConnectionBroken as error:
+        if now - message.sent_at > GIVE_UP_AFTER:
+            return Refused(Refusal.MISCONFIGURED, error.code)
+        return Postponed(BROKEN_WAIT, broken=error.sentence)
+    return Sent()
+
+
+async def _send(place: Place, thread: str, message: Queued, *, now: datetime) -> None:
+    outgoing = as_outgoing(thread, message)
+    code = message.content.get("code")
+    if not code:
+        await place.channel.send(outgoing)
+        return
+    if now >= datetime.fromisoformat(message.content["expires"]) or not isinstance(place.channel, RepliesToEvents):
+        raise SendRefused(Refusal.CODE_EXPIRED)
+    await place.channel.reply_to_event(code, outgoing)
+
+
+async def _move(place: Place, thread: str, message: Queued) -> Outcome:
+    """Move the session; what is to be said about it goes out on the code that the vendor returns."""
+    channel, content = place.channel, message.content
+    if not isinstance(channel, TransfersNatively):
+        return Refused(Refusal.MISCONFIGURED, 0)
+    to = NativeState(content["to"])
+    code = await channel.move(thread, to, servicer=content.get("servicer"))
+    say = content.get("say")
+    if code and say and isinstance(channel, RepliesToEvents):
+        text = Outgoing(key=message.external_id, thread=thread, kind=Kind.TEXT, text=say)
+        await channel.reply_to_event(code, text)
+    return Sent(native=to)
+
+
+def as_outgoing(thread: str, message: Queued) -> Outgoing:
+    """The stored message in the words of the port."""
+    content = message.content
+    media = content.get("media")
+    return Outgoing(
+        key=message.external_id,
+        thread=thread,
+        kind=Kind(message.kind),
+        text=message.text,
+        choices=tuple(Choice(choice["id"], choice["label"]) for choice in content.get("choices", ())),
+        footer=content.get("footer", ""),
+        media=Media(media["reference"], Kind(media["kind"]), media.get("filename")) if media else None,
+        content=content,
+    )
+
+
+async def settle(
+    work: Work, place: Place, conversation_id: int, message: Queued, outcome: Outcome, *, now: datetime
+) -> None:
+    """Write down what became of the message, with its consequences."""
+    match outcome:
+        case Sent():
+            metrics.send(place.kind, "sent")
+            metrics.message("outgoing", place.kind)
+            await _settle_sent(work, conversation_id, message, outcome, now=now)
+        case Refused():
+            metrics.send(place.kind, "refused")
+            await _settle_refused(work, place, conversation_id, message, outcome, now=now)
+        case Postponed():
+            metrics.send(place.kind, "delayed")
+            await work.run("update message set attempts = attempts + 1 where id = %(id)s", id=message.id)
+            await work.run(
+                "update conversation set retry_at = %(at)s where id = %(id)s",
+                id=conversation_id,
+                at=now + timedelta(seconds=outcome.seconds),
+            )
+            if outcome.broken:
+                await mark_broken(work, place.link.id, outcome.broken, now=now)
+
+
+async def _settle_sent(work: Work, conversation_id: int, message: Queued, outcome: Sent, *, now: datetime) -> None:
+    # A failure that the vendor reported before this answer was read stays.
+    done = await work.run(
+        "update message set state = 'sent', attempts = attempts + 1, delivered_at = %(now)s "
+        "where id = %(id)s and state in ('queued', 'dropped')",
+        id=message.id,
+        now=now,
+    )
+    if message.kind == "move":
+        if outcome.native is not None:
+            await work.run(
+                "update conversation set native_state = %(state)s where id = %(id)s",
+                state=outcome.native,
+                id=conversation_id,
+            )
+        await record(
+            work,
+            SessionMoved(actor=SYSTEM, at=now, conversation_id=conversation_id, after={"state": outcome.native}),
+        )
+    elif done:
+        await record(
+            work, MessageSent(actor=_actor(message), at=now, conversation_id=conversation_id, message_id=message.id)
+        )
+
+
+async def _settle_refused(
+    work: Work, place: Place, conversation_id: int, message: Queued, outcome: Refused, *, now: datetime
+) -> None:
+    await work.run(
+        "update message set state = 'failed', attempts = attempts + 1, failure = %(failure)s, failure_code = %(code)s "
+        "where id = %(id)s and state in ('queued', 'dropped')",
+        failure=outcome.refusal,
+        code=outcome.code,
+        id=message.id,
+    )
+    await record(
+        work,
+        MessageFailed(
+            actor=_actor(message),
+            at=now,
+            cause=outcome.refusal,
+            conversation_id=conversation_id,
+            message_id=message.id,
+        ),
+    )
+    held = await hold(work, conversation_id)
+    if outcome.refusal is Refusal.HUMAN_ACTIVE:
+        await work.run("update conversation set native_state = 'human' where id = %(id)s", id=held.id)
+        await open_for_people(work, held, actor=SYSTEM, now=now, cause="native")
+        await later(work, "learn_native_state", key=f"native:{held.id}", conversation_id=held.id)
+    elif message.author == Author.ASSISTANT and outcome.refusal is not Refusal.CODE_EXPIRED:
+        await hand_off(work, held.id, reason="reply_failed", actor=SYSTEM, now=now)
+    if outcome.refusal is Refusal.MISCONFIGURED:
+        await mark_broken(work, place.link.id, f"{outcome.refusal.value} ({outcome.code})", now=now)
+
+
+async def mark_broken(work: Work, connection_id: int, why: str, *, now: datetime) -> None:
+    """Say on the connection what an operator has to mend. The first time stays."""
+    await work.run(
+        "update connection set broken = %(why)s, broken_at = coalesce(broken_at, %(now)s) "
+        "where id = %(id)s and broken is distinct from %(why)s",
+        why=why[:500],
+        now=now,
+        id=connection_id,
+    )
+
+
+async def mark_mended(work: Work, connection_id: int) -> None:
+    await work.run(
+        "update connection set broken = null, broken_at = null where id = %(id)s and broken is not null",
+        id=connection_id,
+    )
+
+
+def _actor(message: Queued) -> Actor:
+    return Actor("assistant") if message.author == Author.ASSISTANT else SYSTEM
