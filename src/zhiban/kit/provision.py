@@ -176,30 +176,32 @@ def _alembic() -> Config:
     return config
 
 
-def _upgrade(dsn: str) -> tuple[str | None, str | None]:
+def _upgrade(dsn: str, to: str) -> tuple[str | None, str | None]:
     engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn), poolclass=NullPool)
     with engine.connect() as connection:
         connection.exec_driver_sql(f"select pg_advisory_lock({LOCK})")
         before = MigrationContext.configure(connection).get_current_revision()
         connection.commit()
-        head = ScriptDirectory.from_config(_alembic()).get_current_head()
-        if before != head:
+        scripts = ScriptDirectory.from_config(_alembic())
+        wanted = scripts.get_current_head() if to == "head" else to
+        if before != wanted:
             config = _alembic()
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, to)
             connection.commit()
         connection.exec_driver_sql(f"select pg_advisory_unlock({LOCK})")
         connection.commit()
     engine.dispose()
-    return before, head
+    return before, wanted
 
 
-async def migrate(access: Access) -> tuple[str | None, str | None]:
-    """Bring the schema to this version. Returns the revision before and after.
+async def migrate(access: Access, *, to: str = "head") -> tuple[str | None, str | None]:
+    """Bring the schema to this version, or up to an older revision to restore a backup of its time.
 
+    Returns the revision before and after.
     Alembic speaks synchronously; it runs in a thread of its own, once per start.
     """
-    return await asyncio.to_thread(_upgrade, access.owner)
+    return await asyncio.to_thread(_upgrade, access.owner, to)
 
 
 async def revision(access: Access) -> tuple[str | None, str | None]:
