@@ -1,0 +1,360 @@
+"""A simulator of an OpenAI-compatible server: it answers honestly from the passages in our own prompt.
+
+Nothing about it is random: the same request gets the same answer. Faults and replies can be scripted, so that a story
+can make the model slow, broken or dishonest. `python -m zhiban.testing.llm --port 9009` runs it on its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import math
+import re
+import zlib
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+KEY = "sk-simulated-0001"
+DIMENSIONS = 256
+
+
+class Fault(StrEnum):
+    """One way in which a model or its server goes wrong."""
+
+    DOWN = "down"  # 500
+    BAD_GATEWAY = "bad_gateway"  # 502 with a proxy's page
+    BUSY = "busy"  # 429 with Retry-After
+    NO_QUOTA = "no_quota"  # 429 that waiting does not cure
+    BAD_KEY = "bad_key"  # 401 that repeats the key
+    HANG = "hang"  # no answer until the caller gives up
+    CUT = "cut"  # the connection ends in the middle of the answer
+    HTML = "html"  # 200 with a page
+    WRONG_TYPE = "wrong_type"  # right JSON, sent as text/plain
+    ERROR_IN_200 = "error_in_200"
+    NO_CHOICES = "no_choices"
+    NULL_CONTENT = "null_content"
+    ONLY_THOUGHTS = "only_thoughts"  # reasoning_content and nothing said
+    THINKS = "thinks"  # <think> before a right answer
+    FENCED = "fenced"  # a right answer in a code fence with words around it
+    TRUNCATED = "truncated"  # JSON that ends in the middle
+    GARBAGE = "garbage"  # words instead of JSON
+    INVENTS_URL = "invents_url"
+    INVENTS_PHONE = "invents_phone"
+    INVENTS_PRICE = "invents_price"
+    BAD_CITATION = "bad_citation"
+
+
+_INVENTED = {
+    Fault.INVENTS_URL: "详情见 https://fake-shop.example.net/refund",
+    Fault.INVENTS_PHONE: "请拨打 400-123-9876",
+    Fault.INVENTS_PRICE: "手续费为 88.80 元",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One chat request as it came."""
+
+    path: str
+    body: Mapping[str, Any]
+    key: str
+
+
+@dataclass
+class LlmSimulator:
+    """The server's state. `app` is the ASGI application.
+
+    `script` holds what the next requests get, oldest first: a text (the model's words), or a Fault. `always` applies
+    when the script is empty. `forms` are the response formats the server understands.
+    """
+
+    key: str = KEY
+    latency: float = 0.0  # seconds before an answer
+    forms: frozenset[str] = frozenset(("json_schema", "json_object", "text"))
+    always: Fault | None = None
+    retry_after: str = "0"
+    script: deque[str | Fault] = field(default_factory=deque)
+    asked: list[Asked] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    app: Starlette = field(init=False)
+    _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    def __post_init__(self) -> None:
+        self.app = Starlette(
+            routes=[
+                Route("/v1/chat/completions", self._chat, methods=["POST"]),
+                Route("/v1/embeddings", self._embeddings, methods=["POST"]),
+                Route("/v1/models", self._models, methods=["GET"]),
+            ]
+        )
+
+    def then(self, *replies: str | Fault) -> None:
+        """Script what the next requests get."""
+        self.script.extend(replies)
+
+    # ------------------------------------------------------------------------------------------- the doors
+
+    async def _models(self, request: Request) -> Response:
+        return self._refused(request) or JSONResponse(
+            {"object": "list", "data": [{"id": "simulated", "object": "model"}]}
+        )
+
+    async def _chat(self, request: Request) -> Response:
+        body = await self._received(request)
+        if (refusal := self._refused(request)) is not None:
+            return refusal
+        step = self.script.popleft() if self.script else self.always
+        if isinstance(step, Fault):
+            self.counts[f"fault:{step}"] += 1
+            if (broken := await self._broken(step)) is not None:
+                return broken
+        if (refusal := self._unknown_form(body)) is not None:
+            return refusal
+        if self.latency:
+            await asyncio.sleep(self.latency)
+        content = step if isinstance(step, str) and not isinstance(step, Fault) else reply(body.get("messages", []))
+        if isinstance(step, Fault):
+            content = _spoiled(step, content)
+        if body.get("stream"):
+            return StreamingResponse(self._streamed(content, body, step), media_type="text/event-stream")
+        return self._completed(content, body, step)
+
+    async def _embeddings(self, request: Request) -> Response:
+        body = await self._received(request)
+        if (refusal := self._refused(request)) is not None:
+            return refusal
+        step = self.script.popleft() if self.script else self.always
+        if isinstance(step, Fault) and (broken := await self._broken(step)) is not None:
+            return broken
+        if self.latency:
+            await asyncio.sleep(self.latency)
+        texts = [body["input"]] if isinstance(body["input"], str) else list(body["input"])
+        if len(texts) > 64:
+            return JSONResponse({"error": {"message": "at most 64 inputs"}}, 400)
+        data = [{"object": "embedding", "index": i, "embedding": vector(text)} for i, text in enumerate(texts)]
+        self.counts["texts"] += len(texts)
+        # The order is the index, not the place in the list.
+        tokens = sum(map(_tokens, texts))
+        return JSONResponse(
+            {"object": "list", "data": data[::-1], "model": body["model"], "usage": {"prompt_tokens": tokens}}
+        )
+
+    # --------------------------------------------------------------------------------------------- behaviour
+
+    async def _received(self, request: Request) -> dict[str, Any]:
+        body: dict[str, Any] = await request.json()
+        key = request.headers.get("authorization", "").removeprefix("Bearer ")
+        self.asked.append(Asked(request.url.path, body, key))
+        self.counts[request.url.path] += 1
+        return body
+
+    def _refused(self, request: Request) -> Response | None:
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if self.key and given != self.key:
+            return JSONResponse({"error": {"message": f"Incorrect API key provided: {given}"}}, 401)
+        return None
+
+    def _unknown_form(self, body: Mapping[str, Any]) -> Response | None:
+        form = (body.get("response_format") or {}).get("type", "text")
+        if form in self.forms:
+            return None
+        self.counts[f"refused:{form}"] += 1
+        message = f"Invalid parameter: 'response_format' of type '{form}' is not supported with this model."
+        return JSONResponse({"error": {"message": message, "type": "invalid_request_error"}}, 400)
+
+    async def _broken(self, fault: Fault) -> Response | None:
+        """The whole answer of a fault that leaves no place for words; None for the others."""
+        if fault is Fault.HANG:
+            await asyncio.sleep(3600)
+        return _BROKEN[fault](self) if fault in _BROKEN else None
+
+    def _completed(self, content: str, body: Mapping[str, Any], step: str | Fault | None) -> Response:
+        said = sum(_tokens(str(message.get("content"))) for message in body.get("messages", []))
+        self.counts["input_tokens"] += said
+        self.counts["output_tokens"] += _tokens(content)
+        message: dict[str, Any] = {"role": "assistant", "content": content}
+        if step is Fault.ONLY_THOUGHTS:
+            message = {"role": "assistant", "content": "", "reasoning_content": "让我想一想"}
+        if step is Fault.NULL_CONTENT:
+            message["content"] = None
+        value = {
+            "id": f"chatcmpl-{next(self._numbers)}",
+            "object": "chat.completion",
+            "created": 1767226000,
+            "model": body.get("model", "simulated"),
+            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+            "usage": {"prompt_tokens": said, "completion_tokens": _tokens(content), "total_tokens": said},
+        }
+        if step is Fault.NO_CHOICES:
+            value["choices"] = []
+        raw = json.dumps(value, ensure_ascii=False).encode()
+        if step is Fault.CUT:
+            return StreamingResponse(
+                _cut(raw), media_type="application/json", headers={"Content-Length": str(len(raw))}
+            )
+        return Response(raw, media_type="text/plain" if step is Fault.WRONG_TYPE else "application/json")
+
+    async def _streamed(self, content: str, body: Mapping[str, Any], step: str | Fault | None) -> AsyncIterator[bytes]:
+        yield b": keep-alive\n\n"
+        pieces = [content[start : start + 3] for start in range(0, len(content), 3)]
+        for number, piece in enumerate(pieces):
+            if step is Fault.CUT and number == len(pieces) // 2:
+                raise ConnectionResetError("scripted")
+            yield _event({"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]})
+        yield _event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+        yield _event({"choices": [], "usage": {"completion_tokens": _tokens(content)}, "model": body.get("model")})
+        yield b"data: [DONE]\n\n"
+
+
+_BROKEN: dict[Fault, Callable[[LlmSimulator], Response]] = {
+    Fault.DOWN: lambda _: JSONResponse({"error": {"message": "The server had an error"}}, 500),
+    Fault.BAD_GATEWAY: lambda _: Response("<html><h1>502 Bad Gateway</h1></html>", 502, media_type="text/html"),
+    Fault.BUSY: lambda server: JSONResponse(
+        {"error": {"message": "Rate limit reached"}}, 429, headers={"Retry-After": server.retry_after}
+    ),
+    Fault.NO_QUOTA: lambda _: JSONResponse({"error": {"message": "No balance", "code": "insufficient_quota"}}, 429),
+    Fault.BAD_KEY: lambda server: JSONResponse({"error": {"message": f"Incorrect API key: {server.key}"}}, 401),
+    Fault.HTML: lambda _: Response("<html><body>Welcome to nginx!</body></html>", media_type="text/html"),
+    Fault.ERROR_IN_200: lambda server: JSONResponse({"error": {"message": f"engine overloaded for {server.key}"}}),
+}
+
+
+def _spoiled(fault: Fault, content: str) -> str:
+    match fault:
+        case Fault.THINKS:
+            return f'<think>先看资料。{{"can_answer": false}}</think>\n{content}'
+        case Fault.FENCED:
+            return f"好的，结果如下：\n```json\n{content}\n```\n希望对您有帮助。"
+        case Fault.TRUNCATED:
+            return content[: len(content) * 2 // 3]
+        case Fault.GARBAGE:
+            return "这个问题嘛，我觉得应该是可以的吧。"
+        case Fault.INVENTS_URL | Fault.INVENTS_PHONE | Fault.INVENTS_PRICE:
+            return _answer(True, _INVENTED[fault], [1], "")
+        case Fault.BAD_CITATION:
+            return _answer(True, "可以的。", [99], "")
+        case _:
+            return content
+
+
+async def _cut(raw: bytes) -> AsyncIterator[bytes]:
+    yield raw[: len(raw) // 2]
+    raise ConnectionResetError("scripted")
+
+
+def _event(value: Mapping[str, Any]) -> bytes:
+    return f"data: {json.dumps(value, ensure_ascii=False)}\n\n".encode()
+
+
+def _tokens(text: str) -> int:
+    return max(1, len(text) * 2 // 3)
+
+
+# ---------------------------------------------------------------------------------- an honest small model
+
+_BLOCK = re.compile(r"⟪(?P<name>\w+) (?P<fence>\w+)⟫\n(?P<body>.*?)\n⟪/(?P=name) (?P=fence)⟫", re.DOTALL)
+_PASSAGE = re.compile(r"(?m)^\[(\d+)\] ")
+_STOP = frozenset("的了吗呢啊吧么是在我你您他她它们这那有和与或就都也还要想请问一下怎样如何什么多少可以能不")
+_SENTENCE = re.compile(r"[^。！？!?\n]+[。！？!?]?\n?")
+_FITS = 0.34  # share of the question's bigrams that a passage must hold
+
+
+def reply(messages: Sequence[Mapping[str, Any]]) -> str:
+    """What an honest model says to our prompt; to any other prompt it says that it heard."""
+    text = "\n".join(str(message.get("content", "")) for message in messages if message.get("role") == "user")
+    blocks = {match["name"]: match["body"] for match in _BLOCK.finditer(text)}
+    if "passages" in blocks and "question" in blocks:
+        return _from_passages(blocks["passages"], blocks["question"])
+    if "question" in blocks:
+        return _rewritten(blocks.get("conversation", ""), blocks["question"])
+    return "好的，我收到了您的消息。"
+
+
+def _from_passages(block: str, question: str) -> str:
+    passages = _split(block)
+    wanted = bigrams(question)
+    scored = [(_share(wanted, bigrams(body)), -number, body) for number, body in passages]
+    if not scored or not wanted:
+        return _answer(False, "", [], "没有资料")
+    score, negative, body = max(scored)
+    if score < _FITS:
+        return _answer(False, "", [], "资料没有回答这个问题")
+    return _answer(True, _told(body), [-negative], f"依据资料 {-negative}")
+
+
+def _split(block: str) -> list[tuple[int, str]]:
+    parts = _PASSAGE.split(block)
+    return [(int(number), body.strip()) for number, body in zip(parts[1::2], parts[2::2], strict=True)]
+
+
+def _told(body: str) -> str:
+    """The passage without its heading, whole sentences up to about 300 characters."""
+    _, _, text = body.partition("\n")
+    told = ""
+    for sentence in _SENTENCE.findall(text.strip() or body):
+        if told and len(told) + len(sentence) > 300:
+            break
+        told += sentence
+    return told.strip()
+
+
+def _rewritten(conversation: str, question: str) -> str:
+    lines = [line.removeprefix("contact: ") for line in conversation.splitlines() if line.startswith("contact: ")]
+    topic = re.sub(r"[？?。！!]+$", "", lines[-1]) if lines else ""
+    rest = re.sub(r"^那么?|呢(?=[？?]?$)", "", question.strip())
+    return json.dumps({"question": f"{topic}，{rest}" if topic else rest}, ensure_ascii=False)
+
+
+def _answer(can_answer: bool, text: str, citations: list[int], reason: str) -> str:
+    return json.dumps(
+        {"can_answer": can_answer, "answer": text, "citations": citations, "reason": reason}, ensure_ascii=False
+    )
+
+
+def bigrams(text: str) -> set[str]:
+    """Neighbouring letters, without the small words that every question has."""
+    letters = [char for char in text.lower() if char.isalnum() and char not in _STOP]
+    return {"".join(pair) for pair in itertools.pairwise(letters)}
+
+
+def _share(wanted: set[str], held: set[str]) -> float:
+    return len(wanted & held) / len(wanted) if wanted else 0.0
+
+
+def vector(text: str) -> list[float]:
+    """Hashed character bigrams, so that similar texts are near each other. Not normalised, as many servers do not."""
+    numbers = [0.0] * DIMENSIONS
+    letters = [char for char in text.lower() if char.isalnum()]
+    for gram in (*itertools.pairwise(letters), *((char,) for char in letters)):
+        mark = zlib.crc32("".join(gram).encode())
+        numbers[mark % DIMENSIONS] += 1.0 if mark & 0x8000_0000 else -1.0
+    if not any(numbers):
+        numbers[0] = 1.0
+    return [math.copysign(math.sqrt(abs(number)), number) for number in numbers]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=9009)
+    parser.add_argument("--key", default=KEY, help="the key that requests must carry; empty: any")
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds before each answer")
+    parser.add_argument("--always", type=Fault, choices=list(Fault), help="go wrong in this way every time")
+    chosen = parser.parse_args(arguments)
+    simulator = LlmSimulator(key=chosen.key, latency=chosen.latency, always=chosen.always)
+    uvicorn.run(simulator.app, host=chosen.host, port=chosen.port, log_level="warning")
+
+
+if __name__ == "__main__":
+    main()
