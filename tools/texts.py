@@ -3,8 +3,8 @@
     python tools/texts.py check      # says what is missing or stale, exit 1 when anything is
     python tools/texts.py extract    # adds what is missing (untranslated) and drops what is stale
 
-Interface texts are Chinese in templates and code and are translated by locale/en.po. Sentences of errors are English in
-the code and are translated by locale/zh.po.
+Interface texts are Chinese in templates and code and are translated by locale/en.po. Sentences of errors are
+English in the code and are translated by locale/zh.po.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from babel.messages.catalog import Catalog
+from babel.messages.catalog import Catalog, Message
 from babel.messages.pofile import read_po, write_po
 from jinja2 import Environment
 from jinja2.ext import extract_from_ast
@@ -134,6 +134,14 @@ def read(locale: str) -> Catalog:
         return read_po(file, locale=locale)
 
 
+def as_tuple(string: str | tuple[str, ...] | list[str]) -> tuple[str, ...]:
+    return (string,) if isinstance(string, str) else tuple(string)
+
+
+def by_text(catalogue: Catalog) -> dict[str, Message]:
+    return {as_tuple(message.id)[0]: message for message in catalogue if message.id}
+
+
 def holes(text: str) -> set[str]:
     return set(re.findall(r"\{(\w*)\}", text))
 
@@ -144,20 +152,10 @@ def problems() -> list[str]:
     lines = []
     for locale, used in (("en", found.en), ("zh", found.zh)):
         catalogue = read(locale)
-        known = {
-            message.id[0] if isinstance(message.id, tuple) else message.id: message
-            for message in catalogue
-            if message.id
-        }
+        known = by_text(catalogue)
         for text, counted in used.items():
             message = known.get(text)
-            strings = (
-                ()
-                if message is None
-                else message.string
-                if isinstance(message.string, tuple)
-                else (message.string,)
-            )
+            strings = () if message is None else as_tuple(message.string)
             if not strings or not all(strings):
                 lines.append(f"{locale}.po: not translated: {text!r}")
             elif counted != (len(strings) > 1):
@@ -173,11 +171,7 @@ def extract() -> None:
     for locale, used in (("en", found.en), ("zh", found.zh)):
         path = LOCALE / f"{locale}.po"
         old = read(locale) if path.exists() else Catalog(locale=locale)
-        known = {
-            message.id[0] if isinstance(message.id, tuple) else message.id: message
-            for message in old
-            if message.id
-        }
+        known = by_text(old)
         fresh = Catalog(locale=locale, project="zhiban", copyright_holder="The Zhiban team", fuzzy=False)
         for text in sorted(used):
             before = known.get(text)

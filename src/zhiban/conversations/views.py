@@ -5,13 +5,14 @@ Nothing here asks the database or knows a template. Words are named here (`mark`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
+from zhiban.conversations.replying import allowance
 from zhiban.kit.i18n import mark
 from zhiban.ports import ReplyWindow
 
@@ -71,6 +72,35 @@ KIND_ICONS = {
     "merged": "messages",
 }
 CHANNEL_WORDS = {"wecom_kf": mark("微信客服"), "wecom_app": mark("企业微信应用")}
+ACTIVITY_WORDS = {
+    "handed_off": (mark("{who}转交人工{why}"), "sparkle"),
+    "opened": (mark("{who}重新打开了会话{why}"), "refresh"),
+    "resolved": (mark("{who}解决了会话"), "check"),
+    "returned": (mark("{who}交回值班助手"), "sparkle"),
+    "snoozed": (mark("{who}搁置到{until}"), "snooze"),
+    "taken": (mark("{who}开始处理"), "user"),
+    "assigned": (mark("{who}分配给{whom}"), "user-plus"),
+    "unassigned": (mark("{who}取消了分配"), "user-off"),
+}
+REASON_WORDS = {
+    "asked_for_person": mark("对方要求人工"),
+    "asked": mark("对方要求人工"),
+    "not_found": mark("知识里没有答案"),
+    "no_answer": mark("知识里没有答案"),
+    "low_confidence": mark("把握不够"),
+    "unsure": mark("把握不够"),
+    "repeated_failure": mark("连续没有答上"),
+    "failures": mark("连续没有答上"),
+    "model_failed": mark("模型没有给出可用的回答"),
+    "ungrounded": mark("回答里有出处没有的内容"),
+    "not_text": mark("助手看不懂这类消息"),
+    "policy": mark("符合转人工的规定"),
+    "too_old": mark("消息来得太久，不宜自动回答"),
+    "snooze_over": mark("搁置的时间到了"),
+    "contact_wrote": mark("对方又来消息"),
+    "servicer": mark("同事在企业微信里接待"),
+    "off_hours": mark("下班时间"),
+}
 FAILURE_WORDS = {
     "window_closed": mark("对方超过48小时没有说话，不能再回复"),
     "allowance_used": mark("对方这次发言后的条数已用完"),
@@ -131,6 +161,7 @@ class ListView:
     rest: tuple[ConversationRow, ...]
     counts: Counts
     shelves: dict[str, int]
+    limit: int
     more: int | None  # the limit that would show more
     current: int | None = None
 
@@ -169,21 +200,15 @@ class Limit:
     messages: int | None = None
     left: timedelta | None = None
     of: ReplyWindow | None = None
-    closed: Literal["", "window_closed", "allowance_used", "blocked"] = ""
+    closed: str = ""
 
 
 def limit_of(head: ThreadHead, window: ReplyWindow | None, now: datetime) -> Limit:
     if head.contact_blocked:
         return Limit(closed="blocked")
-    if window is None:
-        return Limit()
-    if head.last_incoming_at is None:
-        return Limit(messages=0, of=window, closed="window_closed")
-    left = head.last_incoming_at + timedelta(hours=window.hours) - now
-    messages = max(0, window.messages - head.replies_used)
-    if left <= timedelta(0):
-        return Limit(messages=0, of=window, closed="window_closed")
-    return Limit(messages, left, window, "" if messages else "allowance_used")
+    may = allowance(window, last_incoming_at=head.last_incoming_at, replies_used=head.replies_used)
+    left = None if may.closes_at is None else may.closes_at - now
+    return Limit(may.left, left, window, may.closed(now) or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,13 +263,12 @@ class MessageRow:
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """A line the product writes into the thread: who did what. `icon` and `words` come from `activities`."""
+    """A line the product writes into the thread: who did what, in words with the holes {who} {whom} {until} {why}."""
 
     id: int
     at: datetime
-    actor: Literal["agent", "assistant", "contact", "system"]
     who: str
-    words: str  # a text with holes: {who}, {whom}, {until}, {why}
+    words: str
     icon: str
     whom: str = ""
     until: datetime | None = None
@@ -285,6 +309,7 @@ class Bubble:
     state: Literal["", "sending", "failed", "dropped", "recalled"]
     failure: str = ""
     sent: bool = False
+    delivered: bool = False
     more: bool = False
     receipt: bool = False
     files: tuple[FileView, ...] = ()
@@ -347,9 +372,23 @@ class ThreadView:
     last_id: int
     has_older: bool
     unread_after: int  # where the unread line stays until the conversation is left
-    suggestion: Suggestion | None = None
+    snoozes: tuple[tuple[str, str, datetime], ...] = ()
+    wants_suggestion: bool = False
+    last_incoming: int = 0
     draft: str = ""
     draft_mode: Literal["reply", "note"] = "reply"
+
+
+def snooze_times(now: datetime, zone: ZoneInfo) -> tuple[tuple[str, str, datetime], ...]:
+    """What the snooze menu offers: a key, its words, and when the conversation comes back."""
+    local = now.astimezone(zone)
+    evening = local.replace(hour=20, minute=0, second=0, microsecond=0)
+    morning = (local + timedelta(days=1)).replace(hour=9, minute=0, second=0, microsecond=0)
+    offers = [("hour", mark("1小时后"), now + timedelta(hours=1)), ("three", mark("3小时后"), now + timedelta(hours=3))]
+    if evening - local > timedelta(hours=1):
+        offers.append(("tonight", mark("今晚"), evening))
+    offers.append(("morning", mark("明天早上"), morning))
+    return tuple(offers)
 
 
 def sources_of(citations: Sequence[dict[str, Any]] | None) -> tuple[Source, ...]:
@@ -367,10 +406,10 @@ def percent(confidence: float | None) -> int | None:
     return None if confidence is None else round(max(0.0, min(1.0, confidence)) * 100)
 
 
-def _picks(row: MessageRow, chosen: str | None) -> tuple[Pick, ...]:
+def _picks(row: MessageRow, chosen: Set[str]) -> tuple[Pick, ...]:
     choices = row.content.get("choices") or ()
     return tuple(
-        Pick(str(number), str(choice.get("label", "")), choice.get("id") == chosen)
+        Pick(str(number), str(choice.get("label", "")), str(choice.get("id")) in chosen)
         for number, choice in enumerate(choices, 1)
         if isinstance(choice, dict)
     )
@@ -390,7 +429,7 @@ def _state(row: MessageRow) -> Literal["", "sending", "failed", "dropped", "reca
     return ""
 
 
-def bubble(row: MessageRow, contact: str, contact_key: str, *, chosen: str | None = None) -> Bubble:
+def bubble(row: MessageRow, contact: str, contact_key: str, *, chosen: Set[str] = frozenset()) -> Bubble:
     note = row.direction == "internal"
     by: Literal["contact", "assistant", "agent", "note"]
     match row.author:
@@ -415,11 +454,44 @@ def bubble(row: MessageRow, contact: str, contact_key: str, *, chosen: str | Non
         state=_state(row),
         failure=row.failure or "",
         sent=row.direction == "out" and row.state == "sent",
+        delivered=row.delivered_at is not None,
         files=row.files,
         sources=sources_of(row.citations),
         picks=_picks(row, chosen),
         footer=str(row.content.get("footer") or ""),
         sure=percent(row.confidence),
+    )
+
+
+def happening(row: MessageRow, *, contact: str, names: Mapping[int, str]) -> Happening | None:
+    """The words for an activity as stored; None for one that nobody needs to read."""
+    what, by = str(row.content.get("what") or ""), str(row.content.get("by") or "system")
+    to = row.content.get("to")
+    reason = str(row.content.get("reason") or "")
+    if what == "opened" and reason in ("taken", "replied"):
+        return None  # the line about the assignee says it
+    if what == "assigned":
+        what = "unassigned" if to is None else "taken" if to == row.agent_id else "assigned"
+    words, icon = ACTIVITY_WORDS.get(what, ("", ""))
+    if not words:
+        return None
+    who = {
+        "agent": row.agent_name or mark("同事"),
+        "servicer": mark("同事"),
+        "assistant": mark("值班助手"),
+        "contact": contact,
+        "timer": mark("到点"),
+    }.get(by, mark("系统"))
+    until = row.content.get("until")
+    return Happening(
+        id=row.id,
+        at=row.sent_at,
+        who=who,
+        words=words,
+        icon="sparkle" if by == "assistant" else icon,
+        whom=names.get(to, "") if isinstance(to, int) else "",
+        until=datetime.fromisoformat(until) if isinstance(until, str) else None,
+        why=REASON_WORDS.get(reason, ""),
     )
 
 
@@ -466,7 +538,7 @@ def entries(
     unread = [one for one in bubbles if one.id > unread_after and one.by == "contact"]
     first_unread = unread[0].id if unread and unread_after else 0
     receipt = next((one.id for one in reversed(bubbles) if one.side == "us" and one.by != "note"), 0)
-    merged: list[Bubble | Happening] = sorted([*bubbles, *happenings], key=lambda item: item.at)
+    merged: list[Bubble | Happening] = sorted([*bubbles, *happenings], key=lambda item: item.id)
     for item in merged:
         if isinstance(item, Bubble):
             if item.id == first_unread:

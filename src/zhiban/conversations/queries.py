@@ -1,0 +1,286 @@
+"""What the desk reads. Every query runs inside a unit of work, whose workspace row-level security enforces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from zhiban.conversations.views import (
+    Card,
+    Colleague,
+    ConversationRow,
+    Counts,
+    FileView,
+    ListView,
+    MessageRow,
+    PastCycle,
+    Queue,
+    Shelf,
+    ThreadHead,
+)
+from zhiban.kit.db import Work
+from zhiban.kit.errors import NotFound
+
+PAGE = 30  # messages added by "older"
+FIRST = 40  # messages of a conversation that is opened
+ROWS = 50
+
+_QUEUES = {
+    Queue.MINE: "c.assignee_id = %(agent)s",
+    Queue.UNASSIGNED: "c.assignee_id is null and c.status <> 'pending'",
+    Queue.ASSISTANT: "c.status = 'pending'",
+    Queue.ALL: "true",
+}
+_SHELVES = {
+    Shelf.OPEN: "c.status in ('open', 'pending')",
+    Shelf.SNOOZED: "c.status = 'snoozed'",
+    Shelf.RESOLVED: "c.status = 'resolved'",
+}
+
+_COUNTS = """
+select count(*) filter (where status = 'open' and assignee_id = %(agent)s),
+  count(*) filter (where status = 'open' and assignee_id is null),
+  count(*) filter (where status = 'pending'),
+  count(*) filter (where status in ('open', 'pending')),
+  count(*) filter (where status = 'open' and assignee_id = %(agent)s and waiting_since is not null)
+from conversation where status in ('open', 'pending')"""
+
+_ROWS = """
+select c.id, c.kind, coalesce(nullif(p.remark, ''), nullif(p.name, ''), nullif(c.subject, ''), '') as name,
+  upper(right(c.external_id, 4)) as tag, i.kind as channel, i.name as inbox_name, c.status, c.priority, c.assignee_id,
+  a.name as assignee_name, c.waiting_since, c.last_activity_at, c.snoozed_until, unread.n as unread,
+  last.kind as last_kind, left(last.text, 200) as last_text, last.author as last_author, left(d.text, 120) as draft
+from conversation c
+join inbox i on i.id = c.inbox_id
+left join contact p on p.id = c.contact_id
+left join agent a on a.id = c.assignee_id
+left join read_mark r on r.conversation_id = c.id and r.agent_id = %(agent)s
+left join draft d on d.conversation_id = c.id and d.agent_id = %(agent)s
+left join lateral (
+  select kind, case when recalled_at is null then text else '' end as text, author from message m
+  where m.workspace_id = c.workspace_id and m.conversation_id = c.id and m.kind not in ('activity', 'move', 'note')
+    and m.state <> 'dropped'
+  order by m.id desc limit 1) last on true
+left join lateral (
+  select count(*) as n from (
+    select 1 from message m where m.workspace_id = c.workspace_id and m.conversation_id = c.id
+      and m.direction = 'in' and m.author = 'contact' and m.id > coalesce(r.message_id, 0)
+    limit 100) fresh) unread on true
+where {where}
+order by {order} limit %(limit)s"""
+
+_HEAD = """
+select c.id, c.kind, coalesce(nullif(p.remark, ''), nullif(p.name, ''), nullif(c.subject, ''), '') as name,
+  upper(right(c.external_id, 4)) as tag, c.contact_id, p.blocked_at is not null as contact_blocked,
+  c.inbox_id, i.kind as channel, i.name as inbox_name, c.status, c.assignee_id, a.name as assignee_name,
+  c.snoozed_until, c.handoff_reason, c.waiting_since, c.last_incoming_at, c.replies_used
+from conversation c
+join inbox i on i.id = c.inbox_id
+left join contact p on p.id = c.contact_id
+left join agent a on a.id = c.assignee_id
+where c.id = %(id)s"""
+
+# The thought behind a message belongs to the assistant; the desk shows its citations beside the words.
+_MESSAGES = """
+select m.id, m.direction, m.author, m.agent_id, a.name as agent_name, m.kind, m.text, m.choice, m.content, m.state,
+  m.failure, m.client_key, m.sent_at, m.delivered_at, m.recalled_at, m.turn_id, t.confidence, t.zone, t.citations
+from message m
+left join agent a on a.id = m.agent_id
+left join turn t on t.id = m.turn_id
+where m.conversation_id = %(id)s and m.kind <> 'move' and m.state <> 'dropped' and m.id >= %(first)s
+order by m.id desc limit %(limit)s"""
+
+_NTH = """
+select id from message where conversation_id = %(id)s and kind <> 'move' and id < %(before)s
+order by id desc offset %(skip)s limit 1"""
+
+
+async def counts(work: Work, agent_id: int) -> Counts:
+    row = await work.row(_COUNTS, agent=agent_id)
+    return Counts(*row) if row else Counts()
+
+
+async def conversation_list(
+    work: Work, agent_id: int, *, queue: Queue, shelf: Shelf, limit: int = ROWS, current: int | None = None
+) -> ListView:
+    """One page of a queue: those who wait for us first, longest wait on top."""
+    where = f"{_QUEUES[queue]} and {_SHELVES[shelf]}"
+    order = {
+        Shelf.OPEN: "c.waiting_since asc nulls last, c.last_activity_at desc",
+        Shelf.SNOOZED: "c.snoozed_until asc nulls last, c.id",
+        Shelf.RESOLVED: "c.last_activity_at desc",
+    }[shelf]
+    found = await work.objects(ConversationRow, _ROWS.format(where=where, order=order), agent=agent_id, limit=limit + 1)
+    shown = found[:limit]
+    waits = shelf is Shelf.OPEN and queue is not Queue.ASSISTANT
+    waiting = tuple(row for row in shown if waits and row.waiting_since is not None and row.status == "open")
+    shelves = await work.row(
+        f"select count(*) filter (where {_SHELVES[Shelf.OPEN]}), count(*) filter (where {_SHELVES[Shelf.SNOOZED]}) "
+        f"from conversation c where c.status <> 'resolved' and {_QUEUES[queue]}",
+        agent=agent_id,
+    )
+    return ListView(
+        queue=queue,
+        shelf=shelf,
+        waiting=waiting,
+        rest=tuple(row for row in shown if row not in waiting),
+        counts=await counts(work, agent_id),
+        shelves={"open": shelves[0], "snoozed": shelves[1]} if shelves else {},
+        limit=limit,
+        more=limit + ROWS if len(found) > limit else None,
+        current=current,
+    )
+
+
+async def next_waiting(work: Work, agent_id: int, *, queue: Queue, after: int) -> int | None:
+    """The conversation that has waited longest in this queue, apart from the one just finished."""
+    found: int | None = await work.value(
+        f"select c.id from conversation c where c.status = 'open' and c.id <> %(after)s and {_QUEUES[queue]} "
+        "order by c.waiting_since asc nulls last, c.last_activity_at desc limit 1",
+        agent=agent_id,
+        after=after,
+    )
+    return found
+
+
+async def head(work: Work, conversation_id: int) -> ThreadHead:
+    """Raises NotFound."""
+    found = await work.object(ThreadHead, _HEAD, id=conversation_id)
+    if found is None:
+        raise NotFound("There is no such conversation.")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Part of a thread, oldest first."""
+
+    rows: tuple[MessageRow, ...]
+    first_id: int
+    last_id: int
+    has_older: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    id: int
+    direction: str
+    author: str
+    agent_id: int | None
+    agent_name: str | None
+    kind: str
+    text: str
+    choice: str | None
+    content: dict[str, Any]
+    state: str
+    failure: str | None
+    client_key: str | None
+    sent_at: datetime
+    delivered_at: datetime | None
+    recalled_at: datetime | None
+    turn_id: int | None
+    confidence: float | None
+    zone: str | None
+    citations: list[dict[str, Any]] | None
+
+
+async def stretch(work: Work, conversation_id: int, *, first: int | None, older_than: int | None = None) -> Stretch:
+    """The newest messages, or everything from `first` on, or one page more than what begins at `older_than`."""
+    start = first
+    if older_than is not None:
+        start = await work.value(_NTH, id=conversation_id, before=older_than, skip=PAGE - 1) or 0
+    elif first is None:
+        start = await work.value(_NTH, id=conversation_id, before=2**62, skip=FIRST - 1) or 0
+    stored = await work.objects(_Stored, _MESSAGES, id=conversation_id, first=start, limit=1000)
+    stored.reverse()
+    files = await _files(work, [row.id for row in stored if row.kind not in ("text", "activity", "note")])
+    rows = tuple(
+        MessageRow(**{name: getattr(row, name) for name in _Stored.__slots__}, files=tuple(files.get(row.id, ())))
+        for row in stored
+    )
+    first_id = rows[0].id if rows else 0
+    older = await work.value(
+        "select exists (select from message where conversation_id = %(id)s and kind <> 'move' and id < %(first)s)",
+        id=conversation_id,
+        first=first_id,
+    )
+    return Stretch(rows, first_id, rows[-1].id if rows else 0, bool(older) and bool(rows))
+
+
+async def _files(work: Work, message_ids: list[int]) -> dict[int, list[FileView]]:
+    if not message_ids:
+        return {}
+    rows = await work.rows(
+        "select message_id, id, kind, filename, size, state from attachment "
+        "where message_id = any(%(ids)s) order by id",
+        ids=message_ids,
+    )
+    found: dict[int, list[FileView]] = {}
+    for message_id, *rest in rows:
+        found.setdefault(message_id, []).append(FileView(*rest))
+    return found
+
+
+async def read_until(work: Work, conversation_id: int, agent_id: int) -> int:
+    """The last message this agent has read, 0 for none."""
+    found = await work.value(
+        "select message_id from read_mark where conversation_id = %(id)s and agent_id = %(agent)s",
+        id=conversation_id,
+        agent=agent_id,
+    )
+    return int(found or 0)
+
+
+async def draft(work: Work, conversation_id: int, agent_id: int) -> tuple[str, str]:
+    """Mode and text of what the agent has typed."""
+    row = await work.row(
+        "select mode, text from draft where conversation_id = %(id)s and agent_id = %(agent)s",
+        id=conversation_id,
+        agent=agent_id,
+    )
+    return (row[0], row[1]) if row else ("reply", "")
+
+
+async def colleagues(work: Work) -> tuple[Colleague, ...]:
+    """Agents who may be given a conversation."""
+    return tuple(
+        await work.objects(
+            Colleague, "select id, name from agent where disabled_at is null order by name, id limit 200"
+        )
+    )
+
+
+async def card(work: Work, of: ThreadHead) -> Card:
+    """The contact beside the thread: who they are, where else they wrote, when we finished with them before."""
+    person = await work.row(
+        "select name, remark, attributes, created_at from contact where id = %(id)s", id=of.contact_id
+    )
+    account = await work.value(
+        "select external_id from identity where contact_id = %(id)s order by id limit 1", id=of.contact_id
+    )
+    since = await work.value("select created_at from conversation where id = %(id)s", id=of.id)
+    others = await work.rows(
+        "select c.id, i.name, c.status, c.last_activity_at from conversation c join inbox i on i.id = c.inbox_id "
+        "where c.contact_id = %(contact)s and c.id <> %(id)s order by c.last_activity_at desc limit 5",
+        contact=of.contact_id,
+        id=of.id,
+    )
+    cycles = await work.rows(
+        "select e.at, a.name from event e left join agent a on e.actor_kind = 'agent' and a.id = e.actor_id "
+        "where e.conversation_id = %(id)s and e.kind = 'conversation_resolved' order by e.id desc limit 5",
+        id=of.id,
+    )
+    name, remark, attributes, created = person or ("", "", {}, since)
+    return Card(
+        name=name,
+        tag=of.tag,
+        key=of.contact_id or of.id,
+        channel=of.channel,
+        remark=remark,
+        external_id=account or "",
+        since=created,
+        attributes=tuple((str(key), str(value)) for key, value in attributes.items() if value not in (None, "")),
+        conversations=tuple((row[0], row[1], row[2], row[3]) for row in others),
+        cycles=tuple(PastCycle(row[0], row[1]) for row in cycles),
+    )

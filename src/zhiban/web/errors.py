@@ -1,0 +1,90 @@
+"""What a person reads when something does not work: a page for a visit, one sentence for a request of a script."""
+
+from __future__ import annotations
+
+import logging
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from starlette.exceptions import HTTPException
+
+from zhiban.kit.errors import Conflict, NotFound, Unavailable, ZhibanError
+from zhiban.kit.i18n import mark
+from zhiban.web.render import Renderer, reader_of
+from zhiban.web.security import ForeignForm
+
+log = logging.getLogger(__name__)
+
+MACHINES = ("/api", "/wecom", "/openapi.json", "/health", "/ready", "/metrics")
+HEADINGS = {
+    403: mark("这里不让进"),
+    404: mark("没有这一页"),
+    409: mark("做不到"),
+    422: mark("内容不对"),
+    503: mark("现在连不上"),
+}
+SENTENCES = {
+    404: mark("也许已经删除，或者您没有查看的权限。"),
+    422: mark("有些内容缺了，或者写错了。"),
+    500: mark("我们的程序出了错，已经记下。请稍后再试。"),
+}
+
+
+def status_of(error: ZhibanError) -> int:
+    match error:
+        case NotFound():
+            return 404
+        case Conflict():
+            return 409
+        case Unavailable():
+            return 503
+        case ForeignForm():
+            return 403
+    return 400
+
+
+def install(app: FastAPI, renderer: Renderer) -> None:
+    """Answer every error of ours, and those of the framework, in the reader's language."""
+
+    def answer(request: Request, status: int, sentence: str) -> Response:
+        if request.url.path.startswith(MACHINES):
+            return JSONResponse({"detail": sentence}, status_code=status)
+        reader = reader_of(request)
+        words = reader.texts.error(sentence) if sentence else reader.texts(SENTENCES.get(status, SENTENCES[500]))
+        if request.headers.get("hx-request") == "true" or "text/html" not in request.headers.get("accept", ""):
+            return PlainTextResponse(words, status_code=status)
+        heading = reader.texts(HEADINGS.get(status, mark("出了点问题")))
+        return renderer.answer("error.html", reader, status=status, heading=heading, sentence=words)
+
+    async def ours(request: Request, error: Exception) -> Response:
+        if not isinstance(error, ZhibanError):
+            raise error
+        return answer(request, status_of(error), "" if isinstance(error, NotFound) else error.sentence)
+
+    async def framework(request: Request, error: Exception) -> Response:
+        if not isinstance(error, HTTPException):
+            raise error
+        detail = error.detail if request.url.path.startswith(MACHINES) else ""
+        response = answer(request, error.status_code, str(detail))
+        response.headers.update(error.headers or {})
+        return response
+
+    async def invalid(request: Request, error: Exception) -> Response:
+        if not isinstance(error, RequestValidationError):
+            raise error
+        if request.url.path.startswith(MACHINES):
+            problems = [{key: one[key] for key in ("loc", "msg", "type")} for one in error.errors()]
+            return JSONResponse({"detail": problems}, status_code=422)
+        # An id in the address that is no number: there is no such page.
+        missing = any(one["loc"][:1] == ("path",) for one in error.errors())
+        return answer(request, 404 if missing else 422, "")
+
+    async def unforeseen(request: Request, error: Exception) -> Response:
+        log.exception("An unforeseen error at %s %s", request.method, request.url.path, exc_info=error)
+        return answer(request, 500, "")
+
+    app.add_exception_handler(ZhibanError, ours)
+    app.add_exception_handler(HTTPException, framework)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(Exception, unforeseen)

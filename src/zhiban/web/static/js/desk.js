@@ -1,0 +1,163 @@
+// Puts the desk together: what happens when a thread opens, where it scrolls, what is read, and words about what was done.
+
+import * as live from "./live.js";
+import * as composer from "./composer.js";
+import * as keys from "./keys.js";
+
+const html = document.documentElement;
+const NEAR = 80;
+let stuck = true; // whether the reader is at the end of the thread
+let seen = 0; // the newest message that was on the screen
+let height = 0;
+
+const talk = () => document.getElementById("talk");
+const atEnd = () => !talk() || talk().scrollHeight - talk().scrollTop - talk().clientHeight < NEAR;
+const newest = () => Number(document.getElementById("messages")?.dataset.last || 0);
+
+function toEnd() {
+  const box = talk();
+  if (box) box.scrollTop = box.scrollHeight;
+  stuck = true;
+  const pill = document.getElementById("below");
+  if (pill) pill.hidden = true;
+}
+
+function markRead() {
+  const id = live.openId();
+  const last = newest();
+  if (!id || !last || document.hidden || !stuck || last <= seen) return;
+  seen = last;
+  fetch(`/conversations/${id}/read`, { method: "POST", body: new URLSearchParams({ message_id: last }), keepalive: true })
+    .then(() => live.refreshList(), () => { seen = 0; });
+}
+
+function showCurrent() {
+  const id = live.openId();
+  for (const row of document.querySelectorAll("#rows .conv")) {
+    if (Number(row.dataset.id) === id) {
+      row.setAttribute("aria-current", "true");
+      row.removeAttribute("data-unread");
+      row.querySelector(".unread")?.remove();
+    } else row.removeAttribute("aria-current");
+  }
+  const queue = document.getElementById("list")?.dataset.queue;
+  for (const link of document.querySelectorAll("#queues .nav")) {
+    if (link.dataset.queue === queue) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+}
+
+function opened() {
+  const id = live.openId();
+  html.dataset.pane = id ? "thread" : "list";
+  html.dataset.drawer = "";
+  seen = newest();
+  toEnd();
+  composer.remember();
+  showCurrent();
+  if (!id) return;
+  if (innerWidth > 760) document.querySelector("#compose textarea")?.focus({ preventScroll: true });
+  else document.getElementById("thread-name")?.focus({ preventScroll: true });
+  const unread = document.getElementById("unread-line");
+  if (unread && unread.offsetTop < talk().scrollTop) {
+    unread.scrollIntoView({ block: "start" });
+    stuck = atEnd();
+  }
+}
+
+function countBelow() {
+  const pill = document.getElementById("below");
+  if (!pill || stuck) return;
+  const fresh = [...document.querySelectorAll("#messages .msg:not([data-side=us])")].filter((one) => Number(one.dataset.mid) > seen).length;
+  if (!fresh) return;
+  const words = document.getElementById("words").dataset;
+  pill.querySelector("span").textContent = fresh === 1 ? words.one : words.many.replace("99", String(fresh));
+  pill.hidden = false;
+}
+
+function toasts() {
+  for (const toast of document.querySelectorAll("[data-toast]:not([data-timed])")) {
+    toast.dataset.timed = "";
+    setTimeout(() => toast.remove(), 6000);
+  }
+}
+
+document.addEventListener("htmx:before:request", () => {
+  stuck = atEnd();
+  height = talk() ? talk().scrollHeight - talk().scrollTop : 0;
+});
+
+document.addEventListener("htmx:after:request", (event) => {
+  const answer = event.detail?.ctx?.response;
+  if (answer && answer.status >= 400) complain(event.detail.ctx.text);
+});
+
+let openedId = live.openId();
+document.addEventListener("htmx:after:swap", () => {
+  composer.settle();
+  showCurrent();
+  toasts();
+  if (live.openId() !== openedId) {
+    openedId = live.openId();
+    opened();
+    return;
+  }
+  if (stuck) {
+    toEnd();
+    markRead();
+  } else countBelow();
+});
+
+// "Older messages" keeps the reader's place in browsers that do not anchor the scroll themselves.
+document.addEventListener("click", (event) => {
+  if (!event.target.closest("#older")) return;
+  const kept = height || talk().scrollHeight - talk().scrollTop;
+  document.addEventListener("htmx:after:swap", () => { talk().scrollTop = talk().scrollHeight - kept; stuck = false; }, { once: true });
+});
+
+function complain(text) {
+  const holder = document.getElementById("toasts");
+  const line = document.createElement("div");
+  line.className = "toast new";
+  line.dataset.toast = "";
+  line.textContent = (text || "").length < 300 && !(text || "").startsWith("<") ? text : document.getElementById("words").dataset.failed;
+  holder.append(line);
+  toasts();
+}
+
+document.addEventListener("htmx:error", () => complain(document.getElementById("words").dataset.failed));
+document.addEventListener("scroll", (event) => {
+  if (event.target.id !== "talk") return;
+  stuck = atEnd();
+  if (stuck) {
+    document.getElementById("below").hidden = true;
+    markRead();
+  }
+}, true);
+document.addEventListener("click", (event) => {
+  if (event.target.closest("#below")) toEnd(), markRead();
+  if (event.target.closest("[data-toast] button")) event.target.closest("[data-toast]").remove();
+  const back = event.target.closest("[data-back]");
+  if (back && innerWidth <= 760) {
+    event.preventDefault();
+    composer.saveDraft();
+    html.dataset.pane = "list";
+    history.pushState({}, "", back.getAttribute("href"));
+    live.refreshList(true);
+  }
+  const row = event.target.closest("#rows .conv");
+  if (row) {
+    composer.saveDraft();
+    // The same conversation again, on a phone: just show it.
+    if (Number(row.dataset.id) === live.openId()) html.dataset.pane = "thread";
+  }
+});
+document.addEventListener("visibilitychange", () => { if (!document.hidden && stuck) markRead(); });
+document.addEventListener("htmx:before:swap", (event) => { if (event.detail?.ctx?.target?.id === "thread") openedId = -1; });
+
+live.start();
+composer.start();
+keys.start();
+opened();
+toasts();
+html.dataset.ready = "";

@@ -1,0 +1,97 @@
+// Live updates: the server names conversations that changed, the page fetches the ordinary parts again and morphs them.
+
+const app = document.querySelector(".app[data-stream]");
+const html = document.documentElement;
+const fine = matchMedia("(hover: hover) and (pointer: fine)");
+let source = null;
+let last = "";
+let listDirty = false;
+let listTimer = 0;
+let threadTimer = 0;
+let sleepTimer = 0;
+
+export const thread = () => document.getElementById("thread");
+export const openId = () => Number(thread()?.dataset.id || 0);
+
+export function refreshList(force = false) {
+  const list = document.getElementById("list");
+  if (!list) return;
+  const bar = document.getElementById("freshen");
+  // Rows must not move under the pointer.
+  if (!force && fine.matches && list.querySelector("#rows-scroll:hover .conv")) {
+    listDirty = true;
+    if (bar) bar.hidden = false;
+    return;
+  }
+  listDirty = false;
+  if (bar) bar.hidden = true;
+  clearTimeout(listTimer);
+  listTimer = setTimeout(() => {
+    const now = document.getElementById("list");
+    if (!now) return;
+    const limit = document.getElementById("rows-limit")?.value || "50";
+    const query = new URLSearchParams({ queue: now.dataset.queue, status: now.dataset.shelf, limit, live: "true" });
+    htmx.ajax("GET", `${app.dataset.list}?${query}`, { source: "#rows", swap: "none" });
+  }, 30);
+}
+
+export function refreshThread() {
+  const id = openId();
+  if (!id) return;
+  clearTimeout(threadTimer);
+  threadTimer = setTimeout(() => {
+    if (openId() !== id) return;
+    const list = document.getElementById("list");
+    const query = new URLSearchParams({ queue: list?.dataset.queue || "mine", status: list?.dataset.shelf || "open" });
+    for (const [name, field] of [["first", "first-shown"], ["unread_after", "unread-after"]]) {
+      const value = document.getElementById(field)?.value;
+      if (value && value !== "0") query.set(name, value);
+    }
+    return htmx.ajax("GET", `/conversations/${id}/live?${query}`, { source: "#thread", swap: "none" });
+  }, 20);
+}
+
+function offline(is) {
+  const strip = document.getElementById("strip");
+  const line = document.getElementById("offline");
+  if (!is) return line?.remove();
+  if (line || !strip) return;
+  const holder = document.createElement("div");
+  holder.id = "offline";
+  holder.append(document.getElementById("tpl-offline").content.cloneNode(true));
+  strip.before(holder);
+}
+
+function connect() {
+  source?.close();
+  source = new EventSource(app.dataset.stream + (last ? `?after=${last}` : ""));
+  source.addEventListener("open", () => offline(false));
+  source.addEventListener("error", () => setTimeout(() => source?.readyState === 1 || offline(true), 1500));
+  source.addEventListener("changed", (event) => {
+    const said = JSON.parse(event.data);
+    last = event.lastEventId;
+    html.dataset.live = last;
+    if (!said.everything && !said.conversations.length) return;
+    refreshList();
+    if (said.everything || said.conversations.includes(openId())) refreshThread();
+  });
+}
+
+export function start() {
+  if (!app) return;
+  connect();
+  document.addEventListener("visibilitychange", () => {
+    clearTimeout(sleepTimer);
+    if (document.hidden) {
+      // A browser allows few connections to one server; a tab nobody looks at gives its own back.
+      sleepTimer = setTimeout(() => { source?.close(); source = null; }, 60_000);
+    } else if (!source) connect();
+  });
+  addEventListener("pagehide", () => source?.close());
+  document.addEventListener("pointerover", (event) => {
+    if (listDirty && !event.target.closest?.("#rows-scroll")) refreshList();
+  });
+  document.addEventListener("click", (event) => { if (event.target.closest("#freshen")) refreshList(true); });
+  // Waiting times grow by themselves.
+  setInterval(() => { if (!document.hidden) refreshList(); }, 60_000);
+}
