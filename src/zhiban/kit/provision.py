@@ -185,6 +185,9 @@ def _upgrade(dsn: str, to: str) -> tuple[str | None, str | None]:
         scripts = ScriptDirectory.from_config(_alembic())
         wanted = scripts.get_current_head() if to == "head" else to
         if before != wanted:
+            # A function may name a setting of pgvector only in a session that has its library loaded.
+            connection.exec_driver_sql("select '[1]'::vector")
+            connection.commit()
             config = _alembic()
             config.attributes["connection"] = connection
             command.upgrade(config, to)

@@ -1,0 +1,200 @@
+"""What all commands share: settings, language, output, and how an error leaves the program.
+
+Standard output carries results only, as words or, with --json, as one JSON value; everything else goes to standard
+error. Exit codes: 0 done, 1 a check failed or part of the work could not be done, 2 wrong usage or configuration,
+3 something needed does not answer (trying again later may help), 4 no such thing or it changed meanwhile, 130 stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import importlib.metadata
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from enum import IntEnum
+from importlib import import_module
+from typing import Annotated, Any, NoReturn, ParamSpec
+
+import typer
+from dotenv import dotenv_values
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from zhiban.kit import logs
+from zhiban.kit.errors import Conflict, Misconfigured, NotFound, Unavailable, ZhibanError
+from zhiban.kit.i18n import Texts, to_locale
+from zhiban.kit.settings import Settings, load
+
+P = ParamSpec("P")
+
+
+class Exit(IntEnum):
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    UNAVAILABLE = 3
+    MISSING = 4
+    INTERRUPTED = 130
+
+
+def _language() -> Texts:
+    """Known before the settings are read, because --help has to work whatever they say."""
+    return Texts(to_locale(os.environ.get("ZHIBAN_LOCALE") or dotenv_values(".env").get("ZHIBAN_LOCALE")))
+
+
+_ = _language()
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help=_("以JSON输出，供脚本使用"))]
+
+
+def _group(name: str, help_text: str) -> typer.Typer:
+    group = typer.Typer(name=name, help=help_text, no_args_is_help=True, rich_markup_mode=None)
+    app.add_typer(group)
+    return group
+
+
+app = typer.Typer(
+    name="zhiban",
+    help=_("值班：聊天社群与客户服务的值班台"),
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+)
+kb = _group("kb", _("知识库：导入、搜索、重建、统计、导出、删除"))
+inbox = _group("inbox", _("收件箱：添加、列出、检查、应用策略"))
+wecom = _group("wecom", _("企业微信工具"))
+
+MODULES = ("backups",)
+
+
+def version() -> str:
+    return importlib.metadata.version("zhiban")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"zhiban {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help=_("在标准错误上显示日志"))] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help=_("显示版本"))
+    ] = False,
+) -> None:
+    logs.configure("INFO" if verbose else "WARNING")
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command and leave with its exit code."""
+    for module in MODULES:
+        import_module(f"zhiban.cli.{module}")
+    try:
+        code = app(args=arguments, prog_name="zhiban", standalone_mode=True)
+    except ZhibanError as error:
+        err.print(f"[red]{escape(_.error(error.sentence))}[/]")
+        code = code_of(error)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        err.print(_("已停止"))
+        code = Exit.INTERRUPTED
+    sys.exit(code)
+
+
+def code_of(error: ZhibanError) -> Exit:
+    match error:
+        case Misconfigured():
+            return Exit.USAGE
+        case Unavailable():
+            return Exit.UNAVAILABLE
+        case NotFound() | Conflict():
+            return Exit.MISSING
+        case _:
+            return Exit.FAILED
+
+
+def command(
+    group: typer.Typer,
+    name: str,
+    *,
+    help: str,  # noqa: A002 - Typer's own word
+) -> Callable[[Callable[P, Coroutine[Any, Any, Exit | None]]], Callable[P, None]]:
+    """Make an async function a command. What it returns becomes the exit code; None is success."""
+
+    def declare(function: Callable[P, Coroutine[Any, Any, Exit | None]]) -> Callable[P, None]:
+        @functools.wraps(function)
+        def run(*args: P.args, **kwargs: P.kwargs) -> None:
+            code = asyncio.run(_until_terminated(function(*args, **kwargs)))
+            if code:
+                raise typer.Exit(code)
+
+        group.command(name, help=help)(run)
+        return run
+
+    return declare
+
+
+async def _until_terminated(work: Coroutine[Any, Any, Exit | None]) -> Exit | None:
+    """SIGTERM ends a command as Ctrl-C does: through its `finally` blocks."""
+    task = asyncio.current_task()
+    if task is not None and hasattr(signal, "SIGTERM"):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await work
+
+
+def settings() -> Settings:
+    """The settings of this run. Raises Misconfigured."""
+    found = load()
+    if logging.getLogger().level > logging.INFO:
+        logs.configure("WARNING", found.zhiban_log_format)
+    return found
+
+
+# ------------------------------------------------------------------------------------------------------------ output
+
+
+def say(text: str = "", **values: object) -> None:
+    """A line for people."""
+    out.print(text.format(**values) if values else text, markup=False)
+
+
+def show_json(value: object) -> None:
+    """The result for a script: one JSON value, nothing else on standard output."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
+
+
+def show_table(columns: Mapping[str, str], rows: Iterable[Mapping[str, object]]) -> None:
+    """A table for people: `columns` maps a key of each row to its heading."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in columns.values():
+        table.add_column(heading)
+    for row in rows:
+        table.add_row(*(escape(_cell(row.get(key))) for key in columns))
+    out.print(table)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return _("是") if value else _("否")
+    return str(value)
+
+
+def size(count: float) -> str:
+    """1536 → 1.5 KB"""
+    for unit in ("B", "KB", "MB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GB"
