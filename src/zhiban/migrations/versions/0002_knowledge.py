@@ -134,13 +134,24 @@ create function search_chunks(
      order by 2 desc, 1
      limit wanted $$;
 
--- Exact up to some 20,000 vectors; an HNSW index on the expression (see search_index_for) takes over above.
+-- A vector index needs a fixed number of dimensions, and only the owner may make one: this makes it, once a base is large.
+create function index_vectors(wanted integer) returns void language plpgsql security definer set search_path = public
+as $$ begin
+  if wanted not between 1 and 4000 then raise exception 'dimensions must be between 1 and 4000'; end if;
+  execute format('create index if not exists ix_chunk_vector_%s on chunk_vector '
+                 'using hnsw ((vector::halfvec(%s)) halfvec_cosine_ops) where dimensions = %s', wanted, wanted, wanted);
+end $$;
+
+-- Exact as long as there is no index for these dimensions. The text is built, because the index wants the number in it.
 create function nearest_chunks(base bigint, asked halfvec, wanted integer)
   returns table (chunk_id bigint, distance double precision)
-  language sql stable set hnsw.iterative_scan = strict_order as $$
-    select v.chunk_id, v.vector <=> asked from chunk_vector v
-     where v.base_id = base and v.dimensions = vector_dims(asked)
-     order by 2, 1 limit wanted $$;
+  language plpgsql stable set hnsw.iterative_scan = strict_order as $$
+begin
+  return query execute format(
+    'select v.chunk_id, (v.vector::halfvec(%1$s) <=> $2)::double precision from chunk_vector v '
+    'where v.base_id = $1 and v.dimensions = %1$s order by v.vector::halfvec(%1$s) <=> $2 limit $3', vector_dims(asked))
+    using base, asked, wanted;
+end $$;
 """
 
 TABLES = [

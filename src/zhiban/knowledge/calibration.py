@@ -1,0 +1,175 @@
+"""Learn from a base itself how sure is sure enough.
+
+Every similar question is held out in turn and asked: its article should come first. Then the whole article is imagined
+away and the same question asked again: now whatever comes first is wrong. Between the two lies the base's threshold.
+It is set for a precision some points above the wanted one, because contacts word things less kindly than authors.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from zhiban.kit.db import Database, Work
+from zhiban.knowledge import queries
+from zhiban.knowledge.followups import alone
+from zhiban.knowledge.queries import BaseRow
+from zhiban.knowledge.retrieval import Without, confidence, pose, rank
+from zhiban.knowledge.scoring import product, weights
+from zhiban.knowledge.terms import Synonyms, counts
+
+WANTED_PRECISION = 0.90
+HEADROOM = 0.05
+OUT_OF_SCOPE = 0.30  # the share of questions that no article answers, as far as nobody knows better
+HELPFUL = 0.45  # from here on one of three suggestions is right often enough to be shown
+MOST_SAMPLES = 200
+FEWEST_SAMPLES = 20
+TRUSTED_FROM = 2.0  # similar questions per article, on average, must be more
+BATCH = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What happened to one question: confidence and whether first, or among the first three, was right."""
+
+    confidence: float
+    first: bool
+    shown: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    answer_at: float | None
+    suggest_at: float | None
+    precision: float | None  # expected, at `answer_at`
+    coverage: float | None  # share of answerable questions that are answered
+    samples: int
+    similar_per_article: float
+    trusted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    chunk_id: int
+    phrasing: str
+    others: tuple[str, ...]
+    text: str
+
+
+def learn(inside: Sequence[Sample], outside: Sequence[Sample], *, similar_per_article: float) -> Learnt:
+    """Thresholds from questions that have an answer and such that have none."""
+    if len(inside) < FEWEST_SAMPLES:
+        return Learnt(None, None, None, None, len(inside), similar_per_article, trusted=False)
+    one_in, one_out = (1 - OUT_OF_SCOPE) / len(inside), OUT_OF_SCOPE / max(len(outside), 1)
+    weighed = [(sample.confidence, sample.first, sample.shown, one_in) for sample in inside]
+    weighed += [(sample.confidence, False, False, one_out) for sample in outside]
+    weighed.sort(reverse=True)
+    answer_at = suggest_at = precision = coverage = None
+    asked = right = helped = 0.0
+    for at, (sure, first, shown, weight) in enumerate(weighed, 1):
+        asked += weight
+        right += weight * first
+        helped += weight * shown
+        if at >= FEWEST_SAMPLES // 2 and right / asked >= WANTED_PRECISION + HEADROOM:
+            answer_at, precision, coverage = sure, right / asked, right / (1 - OUT_OF_SCOPE)
+        if helped / asked >= HELPFUL:
+            suggest_at = sure
+    trusted = answer_at is not None and similar_per_article > TRUSTED_FROM
+    return Learnt(
+        answer_at if trusted else None, suggest_at, precision, coverage, len(inside), similar_per_article, trusted
+    )
+
+
+async def calibrate(
+    database: Database,
+    workspace_id: int,
+    base_id: int,
+    *,
+    now: datetime,
+    told: Callable[[int, int], None] | None = None,
+) -> Learnt:
+    """Learn the thresholds of a base and keep them in its row."""
+    async with database.work(workspace_id) as work:
+        base = await queries.base(work, base_id)
+        held, similar_per_article = await _sample(work, base_id)
+    synonyms = base.synonyms
+    inside: list[Sample] = []
+    outside: list[Sample] = []
+    for start in range(0, len(held), BATCH):
+        async with database.work(workspace_id) as work:
+            for one in held[start : start + BATCH]:
+                inside.append(await _ask_without_phrasing(work, base, one, synonyms))
+                outside.append(await _ask_without_article(work, base, one, synonyms))
+        if told:
+            told(min(start + BATCH, len(held)), len(held))
+    learnt = learn(inside, outside, similar_per_article=similar_per_article)
+    async with database.work(workspace_id) as work:
+        await work.run(
+            "update knowledge_base set answer_at = %(answer_at)s, suggest_at = %(suggest_at)s, calibrated_at = %(now)s, "
+            "calibration = %(report)s::jsonb where id = %(base)s",
+            answer_at=learnt.answer_at,
+            suggest_at=learnt.suggest_at,
+            now=now,
+            report=json.dumps(
+                {
+                    "precision": learnt.precision,
+                    "coverage": learnt.coverage,
+                    "samples": learnt.samples,
+                    "similar_per_article": learnt.similar_per_article,
+                    "trusted": learnt.trusted,
+                }
+            ),
+            base=base_id,
+        )
+    return learnt
+
+
+async def _sample(work: Work, base_id: int) -> tuple[list[_Held], float]:
+    """Phrasings to hold out, the same ones each time, and how many similar questions an article has on average."""
+    rows = await work.rows(
+        "select c.id, c.text, array(select p.text from phrasing p where p.workspace_id = a.workspace_id "
+        "and p.article_id = a.id order by p.id) from article a join chunk c on c.workspace_id = a.workspace_id "
+        "and c.article_id = a.id where a.base_id = %(base)s and a.kind = 'faq' order by a.id",
+        base=base_id,
+    )
+    if not rows:
+        return [], 0.0
+    similar = sum(len(asked) - 1 for _, _, asked in rows) / len(rows)
+    able = [(row, at) for row in rows for at in range(len(row[2])) if len(row[2]) > 1]
+    chosen = random.Random(base_id).sample(able, min(MOST_SAMPLES, len(able)))  # noqa: S311 - a sample, no secret
+    return [
+        _Held(chunk_id, asked[at], tuple(other for place, other in enumerate(asked) if place != at), text)
+        for (chunk_id, text, asked), at in chosen
+    ], similar
+
+
+async def _ask_without_phrasing(work: Work, base: BaseRow, held: _Held, synonyms: Synonyms) -> Sample:
+    phrasing = counts(held.phrasing, synonyms)
+    body = counts(" ".join((*held.others, held.text)), synonyms)
+    without = Without(
+        bodies=dict.fromkeys(phrasing.keys() - body.keys(), 1), phrasings=dict.fromkeys(phrasing, 1), asked=1
+    )
+    posed = await pose(work, base, alone(held.phrasing, synonyms), without=without)
+    others = [found.score for found in await rank(work, posed, wanted=3, leave_out=held.chunk_id)]
+    asked = [counts(other, synonyms) for other in held.others]
+    own = product(posed.body, weights(body, body.total(), base.body_pivot)) + max(
+        (product(posed.phrasing, weights(one, one.total(), base.phrasing_pivot)) for one in asked), default=0.0
+    )
+    ahead = sum(1 for score in others if score > own)
+    first, second = (own, others[0] if others else 0.0) if ahead == 0 else (others[0], max(own, *others[1:2], 0.0))
+    return Sample(confidence(first, second, posed.best), ahead == 0 and own > 0, ahead < 3 and own > 0)
+
+
+async def _ask_without_article(work: Work, base: BaseRow, held: _Held, synonyms: Synonyms) -> Sample:
+    everything = [counts(one, synonyms) for one in (held.phrasing, *held.others)]
+    body = counts(" ".join((held.phrasing, *held.others, held.text)), synonyms)
+    in_phrasings: Counter[int] = Counter(term for one in everything for term in one)
+    without = Without(dict.fromkeys(body, 1), in_phrasings, texts=1, asked=len(everything))
+    posed = await pose(work, base, alone(held.phrasing, synonyms), without=without)
+    others = [found.score for found in await rank(work, posed, wanted=2, leave_out=held.chunk_id)]
+    first = others[0] if others else 0.0
+    return Sample(confidence(first, others[1] if len(others) > 1 else 0.0, posed.best), first=False, shown=False)

@@ -1,0 +1,379 @@
+"""Files to readings: one function per format, all of them blocking, pure and safe to run on strangers' files.
+
+`VERSION` grows when a format is read differently; `kb import --refresh` then reads files again that did not change.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import warnings
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import PurePath
+from xml.etree.ElementTree import ParseError
+from zipfile import BadZipFile
+
+from bs4 import BeautifulSoup, Comment, NavigableString, Tag, XMLParsedAsHTMLWarning
+
+from zhiban.knowledge import markdown
+from zhiban.knowledge.reading import (
+    MOST_BYTES,
+    MOST_TEXT,
+    MOST_UNPACKED,
+    Faq,
+    Outline,
+    Place,
+    Reading,
+    Unreadable,
+    assemble,
+    clean,
+    decode,
+    split_similar,
+)
+
+VERSION = 1
+MOST_ROWS = 200_000
+MOST_PAGES = 5_000
+
+# ------------------------------------------------------------------------------------------------- plain text
+
+
+def _markdown(content: bytes, name: str) -> Reading:
+    return markdown.read(decode(content), name)
+
+
+def _plain(content: bytes, name: str) -> Reading:
+    outline = Outline()
+    line = 1
+    for paragraph in re.split(r"(\n[ \t\u3000]*\n+)", decode(content)):
+        if paragraph.strip():
+            lead = len(paragraph) - len(paragraph.lstrip("\n"))
+            outline.block(paragraph, Place("line", line + lead))
+        line += paragraph.count("\n")
+    return assemble(name, outline.sections())
+
+
+# ------------------------------------------------------------------------------------------------------- HTML
+
+_DROPPED = (
+    "script style noscript template nav header footer aside form button select svg iframe object canvas video audio head"
+).split()
+_BREAKING = frozenset(
+    "address article blockquote body center dd details div dl dt fieldset figcaption figure h1 h2 h3 h4 h5 h6 hr html li "
+    "main ol p pre section summary table tbody td th thead tr ul".split()
+)
+_WHOLE = frozenset(("ul", "ol", "table", "pre"))
+_HEADINGS = {"h1": 1, "h2": 2, "h3": 3, "h4": 4, "h5": 5, "h6": 6, "summary": 6, "dt": 6}
+
+
+def _html(content: bytes, name: str) -> Reading:
+    declared = re.search(rb"charset=[\"']?([\w-]+)", content[:2048], re.IGNORECASE)
+    text = ""
+    if declared:
+        try:
+            text = clean(content.decode(declared[1].decode("ascii")))
+        except (LookupError, UnicodeDecodeError):
+            text = ""
+    return read_html(text or decode(content), name)
+
+
+def read_html(text: str, name: str) -> Reading:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", XMLParsedAsHTMLWarning)
+        soup = BeautifulSoup(text, "lxml")
+    page_title = soup.title.get_text(" ", strip=True) if soup.title else ""
+    for tag in soup.find_all(_DROPPED):
+        tag.decompose()
+    root = soup.find("main") or soup.find("article") or soup.body or soup
+    outline = _outline_of(root) if isinstance(root, Tag) else Outline()
+    return assemble(outline.title or page_title or name, outline.sections())
+
+
+def _outline_of(root: Tag) -> Outline:
+    """Walk without recursion, so that deep nesting harms nobody."""
+    outline = Outline()
+    running: list[str] = []
+    paragraph = 0
+
+    def flush() -> None:
+        nonlocal paragraph
+        text = _tidy("".join(running))
+        running.clear()
+        if text:
+            paragraph += 1
+            outline.block(text, Place("paragraph", paragraph))
+
+    waiting: list[object] = list(reversed(root.contents))
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Comment):
+            continue
+        if isinstance(node, NavigableString):
+            running.append(re.sub(r"\s+", " ", node))
+        elif node is None:
+            flush()
+        elif isinstance(node, Tag):
+            if node.name == "br":
+                running.append("\n")
+            elif node.name in _HEADINGS:
+                flush()
+                outline.heading(_tidy(node.get_text(" ")).replace("\n", " "), _HEADINGS[node.name], Place("paragraph", paragraph + 1))
+            elif node.name in _WHOLE:
+                flush()
+                paragraph += 1
+                outline.block(_whole(node), Place("paragraph", paragraph), whole=True)
+            elif node.name in _BREAKING:
+                flush()
+                waiting.append(None)
+                waiting.extend(reversed(node.contents))
+            else:
+                waiting.extend(reversed(node.contents))
+    flush()
+    return outline
+
+
+def _tidy(text: str) -> str:
+    return "\n".join(line for line in (re.sub(r"[ \t]+", " ", line).strip() for line in text.split("\n")) if line)
+
+
+def _whole(tag: Tag) -> str:
+    if tag.name == "pre":
+        return tag.get_text()
+    if tag.name == "table":
+        rows = ([_cell(cell) for cell in row.find_all(["td", "th"])] for row in tag.find_all("tr"))
+        return "\n".join("| " + " | ".join(cells) + " |" for cells in rows if any(cells))
+    lines: list[str] = []
+    for number, item in enumerate(tag.find_all("li"), 1):
+        mark = f"{number}. " if tag.name == "ol" and item.parent is tag else "- "
+        own = "".join(
+            piece.get_text(" ") if isinstance(piece, Tag) else str(piece)
+            for piece in item.contents
+            if not (isinstance(piece, Tag) and piece.name in ("ul", "ol"))
+        )
+        if own.strip():
+            lines.append(mark + " ".join(own.split()))
+    return "\n".join(lines) or _tidy(tag.get_text(" "))
+
+
+def _cell(tag: Tag) -> str:
+    return " ".join(tag.get_text(" ").split())
+
+
+# ------------------------------------------------------------------------------------- documents of other programs
+
+
+def _check_archive(content: bytes) -> None:
+    """Raises Unreadable when unpacking would take more room than any honest document needs."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            infos = archive.infolist()
+    except BadZipFile as error:
+        raise Unreadable("The file is damaged, or is not what its name says.") from error
+    if len(infos) > 20_000 or sum(info.file_size for info in infos) > MOST_UNPACKED:
+        raise Unreadable(f"The file unpacks to more than {MOST_UNPACKED // 1_048_576} MB.")
+
+
+def _docx(content: bytes, name: str) -> Reading:
+    import mammoth  # noqa: PLC0415 - heavy, and rarely needed
+
+    _check_archive(content)
+    try:
+        converted = mammoth.convert_to_html(io.BytesIO(content), convert_image=mammoth.images.img_element(lambda _: {}))
+    except (KeyError, ValueError, AttributeError, OSError, ParseError, BadZipFile, RecursionError) as error:
+        raise Unreadable("The document is damaged, or is not a Word document.") from error
+    return read_html(converted.value, name)
+
+
+def _pdf(content: bytes, name: str) -> Reading:
+    from pypdf import PdfReader  # noqa: PLC0415 - heavy, and rarely needed
+    from pypdf.errors import DependencyError, PyPdfError  # noqa: PLC0415
+
+    outline = Outline()
+    try:
+        reader = PdfReader(io.BytesIO(content))
+        if reader.is_encrypted and not reader.decrypt(""):
+            raise Unreadable("The PDF is protected by a password.")
+        if len(reader.pages) > MOST_PAGES:
+            raise Unreadable(f"The PDF has more than {MOST_PAGES} pages.")
+        for number, page in enumerate(reader.pages, 1):
+            for paragraph in _paragraphs(clean(page.extract_text())):
+                outline.block(paragraph, Place("page", number))
+    except DependencyError as error:
+        raise Unreadable("The PDF is protected in a way that we cannot open.") from error
+    except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, IndexError, OSError, RecursionError) as error:
+        raise Unreadable("The PDF is damaged.") from error
+    if not any(section.blocks for section in outline.sections()):
+        raise Unreadable("The PDF holds no text; it seems to be scanned pictures.")
+    return assemble(name, outline.sections())
+
+
+_SENTENCE_END = ("。", "！", "？", "；", "：", ".", "!", "?", ":", ";")
+
+
+def _paragraphs(text: str) -> Iterator[str]:
+    """Lines of a page joined to paragraphs: a line that does not end a sentence goes on in the next."""
+    paragraph = ""
+    for line in (line.strip() for line in text.split("\n")):
+        if not line:
+            if paragraph:
+                yield paragraph
+            paragraph = ""
+            continue
+        glue = " " if paragraph and paragraph[-1].isascii() and line[0].isascii() else ""
+        paragraph += glue + line
+        if line.endswith(_SENTENCE_END):
+            yield paragraph
+            paragraph = ""
+    if paragraph:
+        yield paragraph
+
+
+# ------------------------------------------------------------------------------------------------------ tables
+
+_COLUMNS = {
+    "question": "question questions 问题 标准问 标准问题 问 提问 title 标题",
+    "similar": "similar_questions similar_question similar 相似问题 相似问 相似问法 similarquestions 扩展问 扩展问题",
+    "answer": "answer answers 答案 回答 答 回复 标准答案 content 内容",
+    "category": "category 分类 类别 类目 目录",
+}
+_COLUMN_OF = {alias: column for column, aliases in _COLUMNS.items() for alias in aliases.split()}
+
+
+def _csv(content: bytes, name: str) -> Reading:
+    text = decode(content)
+    first = text.split("\n", 1)[0]
+    delimiter = max(",\t;，", key=first.count)
+    csv.field_size_limit(MOST_TEXT)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+
+    def rows() -> Iterator[tuple[int, list[str]]]:
+        start = 1
+        for row in reader:
+            yield start, row
+            start = reader.line_num + 1
+
+    try:
+        return _table(name, rows())
+    except csv.Error as error:
+        raise Unreadable(f"The table is damaged: {error}.") from error
+
+
+def _xlsx(content: bytes, name: str) -> Reading:
+    import openpyxl  # noqa: PLC0415 - heavy, and rarely needed
+    from openpyxl.utils.exceptions import InvalidFileException  # noqa: PLC0415
+
+    _check_archive(content)
+    reading = Reading(name)
+    try:
+        book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
+        for sheet in book.worksheets:
+            rows = (
+                (number, ["" if value is None else clean(str(value)) for value in row])
+                for number, row in enumerate(sheet.iter_rows(values_only=True), 1)
+            )
+            part = _table(sheet.title, rows)
+            reading.faqs += part.faqs
+            reading.blocks += part.blocks
+        book.close()
+    except (InvalidFileException, KeyError, ValueError, TypeError, AttributeError, OSError, ParseError, BadZipFile) as error:
+        raise Unreadable("The workbook is damaged, or is not an Excel workbook.") from error
+    return reading
+
+
+def _table(name: str, rows: Iterable[tuple[int, Sequence[str]]]) -> Reading:
+    """An FAQ table when it has the columns of one; otherwise each row becomes a block "column: value"."""
+    reading = Reading(name)
+    header: Sequence[str] | None = None
+    columns: dict[str, int] = {}
+    for number, cells in rows:
+        if number > MOST_ROWS:
+            raise Unreadable(f"The table has more than {MOST_ROWS} rows.")
+        if not any(cell.strip() for cell in cells):
+            continue
+        if header is None:
+            header = [cell.strip() for cell in cells]
+            columns = _columns(header)
+            continue
+        if "question" in columns and "answer" in columns:
+            faq = _faq_row(cells, columns, number)
+            if faq:
+                reading.faqs.append(faq)
+        else:
+            said = "\n".join(
+                f"{title}: {cell.strip()}" if title else cell.strip()
+                for title, cell in zip([*header, *[""] * len(cells)], cells, strict=False)
+                if cell.strip()
+            )
+            _add_row(reading, said, name, number)
+    return reading
+
+
+def _add_row(reading: Reading, said: str, name: str, number: int) -> None:
+    outline = Outline()
+    outline.heading(name, 1, Place("row", 1))
+    outline.block(said, Place("row", number), whole=True)
+    reading.blocks += [block for section in outline.sections() for block in section.blocks]
+
+
+def _columns(header: Sequence[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for at, title in enumerate(header):
+        column = _COLUMN_OF.get(re.sub(r"[\s\-]+", "_", title.strip().lower()))
+        if column:
+            found.setdefault(column, at)
+    return found
+
+
+def _faq_row(cells: Sequence[str], columns: dict[str, int], number: int) -> Faq | None:
+    def cell(column: str) -> str:
+        at = columns.get(column)
+        return cells[at].strip() if at is not None and at < len(cells) else ""
+
+    question, answer = cell("question"), cell("answer")
+    if not question or not answer:
+        return None
+    similar = tuple(other for other in split_similar(cell("similar")) if other != question)
+    return Faq(question, similar, answer, cell("category") or None, Place("row", number))
+
+
+# ------------------------------------------------------------------------------------------------------ the door
+
+_CONVERTERS: dict[str, tuple[str, Callable[[bytes, str], Reading]]] = {
+    ".md": ("markdown", _markdown),
+    ".markdown": ("markdown", _markdown),
+    ".txt": ("text", _plain),
+    ".html": ("html", _html),
+    ".htm": ("html", _html),
+    ".docx": ("docx", _docx),
+    ".pdf": ("pdf", _pdf),
+    ".csv": ("table", _csv),
+    ".tsv": ("table", _csv),
+    ".xlsx": ("table", _xlsx),
+}
+SUFFIXES = frozenset(_CONVERTERS)
+
+
+def kind_of(name: str) -> str:
+    """What kind of file the name promises. Raises Unreadable for one that we do not read."""
+    converter = _CONVERTERS.get(PurePath(name).suffix.lower())
+    if converter is None:
+        raise Unreadable(f"Files of this kind are not read; these are: {', '.join(sorted(SUFFIXES))}.")
+    return converter[0]
+
+
+def convert(content: bytes, name: str) -> Reading:
+    """What the file says. Raises Unreadable with a sentence for people."""
+    kind_of(name)
+    if len(content) > MOST_BYTES:
+        raise Unreadable(f"The file is larger than {MOST_BYTES // 1_048_576} MB.")
+    if not content.strip():
+        raise Unreadable("The file is empty.")
+    path = PurePath(name)
+    reading = _CONVERTERS[path.suffix.lower()][1](content, path.stem)
+    if not reading.faqs and not reading.blocks:
+        raise Unreadable("The file holds no text.")
+    if sum(len(block.text) for block in reading.blocks) > MOST_TEXT:
+        raise Unreadable(f"The file holds more than {MOST_TEXT // 1_000_000} million characters; split it.")
+    return reading

@@ -1,0 +1,297 @@
+"""Import files into a base: what is new goes in, what is known stays, what changed follows when asked.
+
+Every file is whole in the base or not there at all, so an import that was killed is completed by running it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+
+from zhiban.kit.db import Database, Work
+from zhiban.kit.errors import NotFound
+from zhiban.knowledge import articles, calibration, converters, embedding, queries, upkeep
+from zhiban.knowledge.articles import Changes, NewArticle
+from zhiban.knowledge.queries import BaseRow, SourceRow
+from zhiban.knowledge.reading import MOST_BYTES, Unreadable, clean
+from zhiban.ports import Embedder
+
+GROUP_CHUNKS = 4_000  # small files share a transaction up to this
+GROUP_FILES = 200
+DRIFT = 0.02  # how far mean lengths may move before the index is rebuilt with the new ones
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`stage` is reading, storing, rebuilding, embedding or calibrating; `done` of `total` counts files or chunks."""
+
+    stage: str
+    done: int
+    total: int
+    chunks: int = 0
+    file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    file: str
+    sentence: str
+
+
+@dataclass(slots=True)
+class ImportReport:
+    new: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    outdated: list[str] = field(default_factory=list)  # changed, but `refresh` was not asked for
+    duplicates: list[str] = field(default_factory=list)  # the same content is there under another name
+    removed: list[str] = field(default_factory=list)
+    failed: list[Failure] = field(default_factory=list)
+    changes: Changes = field(default_factory=Changes)
+    rebuilt: bool = False
+    embedded: int = 0
+    embedding_failed: str | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A file on disk with its name in the base."""
+
+    path: Path
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    name: str
+    kind: str
+    digest: bytes
+    articles: list[NewArticle]
+    known: SourceRow | None
+
+    @property
+    def size(self) -> int:
+        return sum(len(article.chunks) for article in self.articles)
+
+
+def find(paths: Iterable[Path]) -> tuple[list[_Wanted], list[str], list[Failure]]:
+    """Files to import, name prefixes of whole folders, and what does not exist."""
+    wanted: dict[str, _Wanted] = {}
+    folders: list[str] = []
+    missing: list[Failure] = []
+    for given in paths:
+        path = given.expanduser().resolve()
+        if path.is_dir():
+            folders.append(f"{path.name}/")
+            for file in sorted(path.rglob("*")):
+                inside = file.relative_to(path)
+                hidden = any(part.startswith((".", "~$")) for part in inside.parts)
+                if not hidden and file.suffix.lower() in converters.SUFFIXES and file.is_file():
+                    name = f"{path.name}/{inside.as_posix()}"
+                    wanted[name] = _Wanted(file, clean(name))
+        elif path.is_file():
+            name = f"{path.parent.name}/{path.name}".lstrip("/")
+            wanted[name] = _Wanted(path, clean(name))
+        else:
+            missing.append(Failure(str(given), "There is no such file or folder."))
+    return list(wanted.values()), folders, missing
+
+
+def _read(path: Path) -> tuple[bytes, bytes]:
+    """Content and digest. Raises Unreadable."""
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise Unreadable(f"The file is larger than {MOST_BYTES // 1_048_576} MB.")
+        content = path.read_bytes()
+    except OSError as error:
+        raise Unreadable(f"The file cannot be read: {error.strerror}.") from error
+    return content, sha256(content).digest()
+
+
+def _parse(content: bytes, name: str, category: str | None) -> list[NewArticle]:
+    return articles.articles_of(converters.convert(content, name), category=category)
+
+
+async def import_paths(
+    database: Database,
+    workspace_id: int,
+    base: str,
+    paths: Sequence[Path],
+    *,
+    category: str | None = None,
+    refresh: bool = False,
+    embedder: Embedder | None = None,
+    now: datetime,
+    progress: Callable[[Progress], None] | None = None,
+) -> ImportReport:
+    """Import files and folders into the base with this slug, which is made when it does not exist.
+
+    Without `refresh` a file that changed since is only reported. With it, changed files are updated and files that
+    vanished from a given folder are removed. A file that cannot be read is reported, and the others go in.
+    """
+    started = time.perf_counter()
+    report = ImportReport()
+    run = _Run(database, workspace_id, category, refresh, now, progress or (lambda _: None), report)
+    await run.everything(base, paths)
+    if report.changes != Changes():
+        await run.settle()
+    if embedder is not None:
+        await run.embed(embedder)
+    report.seconds = time.perf_counter() - started
+    return report
+
+
+class _Run:
+    def __init__(
+        self,
+        database: Database,
+        workspace_id: int,
+        category: str | None,
+        refresh: bool,  # noqa: FBT001
+        now: datetime,
+        tell: Callable[[Progress], None],
+        report: ImportReport,
+    ) -> None:
+        self.database, self.workspace_id = database, workspace_id
+        self.category, self.refresh, self.now = category, refresh, now
+        self.tell, self.report = tell, report
+        self.base_id = 0
+        self.done = self.total = self.chunks = 0
+
+    async def everything(self, slug: str, paths: Sequence[Path]) -> None:
+        async with self.database.work(self.workspace_id) as work:
+            self.base_id = await upkeep.ensure_base(work, slug, slug)
+            there = {source.name: source for source in await queries.sources(work, self.base_id)}
+        wanted, folders, missing = await asyncio.to_thread(find, paths)
+        self.report.failed += missing
+        self.total = len(wanted)
+        group: list[_Parsed] = []
+        digests = {source.digest: source.name for source in there.values()}
+        present = {file.name for file in wanted}
+        for file in wanted:
+            parsed = await self._file(file, there.get(file.name), digests, present)
+            if parsed is not None:
+                digests[parsed.digest] = parsed.name
+                group.append(parsed)
+            if sum(one.size for one in group) >= GROUP_CHUNKS or len(group) >= GROUP_FILES:
+                await self._store(group)
+                group = []
+        await self._store(group)
+        if self.refresh:
+            await self._remove_vanished(there, folders, present)
+
+    async def _file(
+        self, file: _Wanted, known: SourceRow | None, digests: dict[bytes, str], present: set[str]
+    ) -> _Parsed | None:
+        """Read one file. None when there is nothing to store."""
+        loop = asyncio.get_running_loop()
+        self.done += 1
+        self.tell(Progress("reading", self.done, self.total, self.chunks, file.name))
+        try:
+            content, digest = await loop.run_in_executor(articles.executor(), _read, file.path)
+            if known and known.digest == digest and (known.converter == converters.VERSION or not self.refresh):
+                self.report.unchanged.append(file.name)
+                return None
+            if known and not self.refresh:
+                self.report.outdated.append(file.name)
+                return None
+            twin = digests.get(digest)
+            if not known and twin and (twin in present or not self.refresh):
+                self.report.duplicates.append(file.name)
+                return None
+            found = await loop.run_in_executor(articles.executor(), _parse, content, file.name, self.category)
+        except Unreadable as error:
+            self.report.failed.append(Failure(file.name, error.sentence))
+            return None
+        return _Parsed(file.name, converters.kind_of(file.name), digest, found, known)
+
+    async def _store(self, group: Sequence[_Parsed]) -> None:
+        """Write a few files in one transaction."""
+        if not group:
+            return
+        async with self.database.work(self.workspace_id) as work:
+            base = await upkeep.locked(work, self.base_id)
+            entries: list[articles.Entry] = []
+            changes = Changes()
+            for parsed in group:
+                source_id = await self._source(work, parsed)
+                added, made = await articles.revise(work, base, source_id, parsed.articles, now=self.now)
+                entries += added
+                changes += made
+            await articles.index(work, base, entries, written=self._written)
+        self.report.changes += changes
+        for parsed in group:
+            (self.report.changed if parsed.known else self.report.new).append(parsed.name)
+
+    def _written(self, chunks: int) -> None:
+        self.chunks += chunks
+        self.tell(Progress("storing", self.done, self.total, self.chunks))
+
+    async def _source(self, work: Work, parsed: _Parsed) -> int:
+        source_id: int = await work.value(
+            "insert into source (workspace_id, base_id, name, kind, category, digest, converter, imported_at) "
+            "values (%(workspace)s, %(base)s, %(name)s, %(kind)s, %(category)s, %(digest)s, %(converter)s, %(now)s) "
+            "on conflict (workspace_id, base_id, name) do update set kind = excluded.kind, category = excluded.category, "
+            "digest = excluded.digest, converter = excluded.converter, imported_at = excluded.imported_at returning id",
+            workspace=work.workspace_id,
+            base=self.base_id,
+            name=parsed.name,
+            kind=parsed.kind,
+            category=self.category,
+            digest=parsed.digest,
+            converter=converters.VERSION,
+            now=self.now,
+        )
+        return source_id
+
+    async def _remove_vanished(self, there: dict[str, SourceRow], folders: Sequence[str], present: set[str]) -> None:
+        unreadable = {failure.file for failure in self.report.failed}
+        for name, source in there.items():
+            if name.startswith(tuple(folders)) and name not in present and name not in unreadable:
+                async with self.database.work(self.workspace_id) as work:
+                    self.report.changes += await upkeep.remove_source(work, self.base_id, source.id)
+                self.report.removed.append(name)
+
+    async def settle(self) -> None:
+        """Let the index follow the new mean lengths, and the thresholds the new articles."""
+        async with self.database.work(self.workspace_id) as work:
+            base = await upkeep.locked(work, self.base_id)
+            if _drifted(base):
+                self.tell(Progress("rebuilding", 0, base.bodies, self.chunks))
+                await upkeep.reindex_base(
+                    work, base, told=lambda done: self.tell(Progress("rebuilding", done, base.bodies, self.chunks))
+                )
+                self.report.rebuilt = True
+        await calibration.calibrate(
+            self.database,
+            self.workspace_id,
+            self.base_id,
+            now=self.now,
+            told=lambda done, total: self.tell(Progress("calibrating", done, total, self.chunks)),
+        )
+
+    async def embed(self, embedder: Embedder) -> None:
+        """Embed what has no vector yet. When the embedder fails, words alone serve until the next import."""
+        try:
+            self.report.embedded = await embedding.embed_missing(
+                self.database,
+                self.workspace_id,
+                self.base_id,
+                embedder,
+                told=lambda done, total: self.tell(Progress("embedding", done, total, self.chunks)),
+            )
+        except embedding.ModelUnavailable as error:
+            self.report.embedding_failed = error.sentence
+
+
+def _drifted(base: BaseRow) -> bool:
+    return any(mean and abs(pivot / mean - 1) > DRIFT for pivot, mean in zip(base.pivots, base.means, strict=True))
+
+
+__all__ = ["Failure", "ImportReport", "NotFound", "Progress", "find", "import_paths"]

@@ -1,0 +1,284 @@
+"""Reads of knowledge, as small frozen dataclasses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from zhiban.kit.db import Work
+from zhiban.kit.errors import NotFound
+from zhiban.knowledge.indexing import Entry
+from zhiban.knowledge.models import ArticleKind
+from zhiban.knowledge.terms import NO_SYNONYMS, Synonyms
+
+DEFAULT_BASE = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class BaseRow:
+    id: int
+    slug: str
+    name: str
+    bodies: int
+    body_terms: int
+    body_pivot: float
+    phrasings: int
+    phrasing_terms: int
+    phrasing_pivot: float
+    recipe: int
+    embedder: str | None
+    dimensions: int | None
+    answer_at: float | None
+    suggest_at: float | None
+    calibration: dict[str, Any]
+    calibrated_at: datetime | None
+    synonym_ids: list[int]
+    synonym_words: list[str]
+
+    @property
+    def pivots(self) -> tuple[float, float]:
+        return self.body_pivot, self.phrasing_pivot
+
+    @property
+    def means(self) -> tuple[float, float]:
+        """The true mean lengths now, which the pivots follow at a rebuild."""
+        return (
+            self.body_terms / self.bodies if self.bodies else 0.0,
+            self.phrasing_terms / self.phrasings if self.phrasings else 0.0,
+        )
+
+    @property
+    def synonyms(self) -> Synonyms:
+        if not self.synonym_ids:
+            return NO_SYNONYMS
+        return Synonyms(
+            {group: words.split("\n") for group, words in zip(self.synonym_ids, self.synonym_words, strict=True)}
+        )
+
+
+_BASE = """
+select b.id, slug, name, bodies, body_terms, body_pivot, phrasings, phrasing_terms, phrasing_pivot, recipe, embedder,
+       dimensions, answer_at, suggest_at, calibration, calibrated_at,
+       array(select g.id from synonym_group g where g.workspace_id = b.workspace_id and g.base_id = b.id order by g.id)
+         as synonym_ids,
+       array(select array_to_string(g.words, E'\\n') from synonym_group g
+              where g.workspace_id = b.workspace_id and g.base_id = b.id order by g.id) as synonym_words
+  from knowledge_base b
+"""
+
+
+async def base(work: Work, base_id: int) -> BaseRow:
+    """Raises NotFound."""
+    found = await work.object(BaseRow, _BASE + " where b.id = %(id)s", id=base_id)
+    if found is None:
+        raise NotFound("There is no such knowledge base.")
+    return found
+
+
+async def base_by_slug(work: Work, slug: str) -> BaseRow | None:
+    return await work.object(BaseRow, _BASE + " where b.slug = %(slug)s", slug=slug)
+
+
+async def bases(work: Work) -> list[BaseRow]:
+    return await work.objects(BaseRow, _BASE + " order by b.id")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    id: int
+    name: str
+    kind: str
+    category: str | None
+    digest: bytes
+    converter: int
+    imported_at: datetime
+
+
+async def sources(work: Work, base_id: int) -> list[SourceRow]:
+    return await work.objects(
+        SourceRow,
+        "select id, name, kind, category, digest, converter, imported_at from source where base_id = %(base)s order by name",
+        base=base_id,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ArticleRow:
+    id: int
+    base_id: int
+    source_id: int | None
+    source_name: str | None
+    kind: str
+    key: str
+    title: str
+    answer: str | None
+    category: str | None
+    digest: bytes
+    updated_at: datetime
+
+
+_ARTICLE = """
+select a.id, a.base_id, a.source_id, s.name as source_name, a.kind, a.key, a.title, a.answer, a.category, a.digest,
+       a.updated_at
+  from article a left join source s on s.workspace_id = a.workspace_id and s.id = a.source_id
+"""
+
+
+async def article(work: Work, article_id: int) -> ArticleRow:
+    """Raises NotFound."""
+    found = await work.object(ArticleRow, _ARTICLE + " where a.id = %(id)s", id=article_id)
+    if found is None:
+        raise NotFound("There is no such article.")
+    return found
+
+
+async def articles(
+    work: Work, base_id: int, *, text: str = "", category: str | None = None, after: int = 0, limit: int = 50
+) -> list[ArticleRow]:
+    """Articles of a base by id; `text` narrows to titles that hold it."""
+    return await work.objects(
+        ArticleRow,
+        _ARTICLE + " where a.base_id = %(base)s and a.id > %(after)s "
+        "and (%(text)s::text = '' or strpos(lower(a.title), lower(%(text)s::text)) > 0) "
+        "and (%(category)s::text is null or a.category = %(category)s::text) order by a.id limit %(limit)s",
+        base=base_id,
+        text=text,
+        category=category,
+        after=after,
+        limit=limit,
+    )
+
+
+async def articles_of_source(work: Work, source_id: int) -> list[ArticleRow]:
+    return await work.objects(
+        ArticleRow, _ARTICLE + " where a.source_id = %(source)s order by a.id", source=source_id
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PhrasingRow:
+    id: int
+    article_id: int
+    text: str
+    origin: str
+
+
+async def phrasings(work: Work, article_ids: Sequence[int]) -> list[PhrasingRow]:
+    return await work.objects(
+        PhrasingRow,
+        "select id, article_id, text, origin from phrasing where workspace_id = %(workspace)s "
+        "and article_id = any(%(ids)b::bigint[]) order by article_id, id",
+        workspace=work.workspace_id,
+        ids=list(article_ids),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRow:
+    id: int
+    article_id: int
+    ordinal: int
+    text: str
+    heading_path: list[str]
+    unit: str
+    number: int
+    digest: bytes
+
+
+async def chunks(work: Work, article_ids: Sequence[int]) -> list[ChunkRow]:
+    return await work.objects(
+        ChunkRow,
+        "select id, article_id, ordinal, text, heading_path, unit, number, digest from chunk "
+        "where workspace_id = %(workspace)s and article_id = any(%(ids)b::bigint[]) order by article_id, ordinal",
+        workspace=work.workspace_id,
+        ids=list(article_ids),
+    )
+
+
+def indexed_text(kind: str, heading_path: Sequence[str], text: str) -> str:
+    """What of a chunk the index reads. An FAQ's headings say little; a document's say what its text leaves out."""
+    return text if kind == ArticleKind.FAQ else " ".join((*heading_path, text))
+
+
+_ENTRIES = """
+select c.id, array(select p.text from phrasing p where p.workspace_id = c.workspace_id and p.article_id = c.article_id
+                    order by p.id), a.kind, c.heading_path, c.text
+  from chunk c join article a on a.workspace_id = c.workspace_id and a.id = c.article_id
+"""
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    chunk_id, asked, kind, heading_path, text = row
+    return Entry(chunk_id, tuple(asked), indexed_text(kind, heading_path, text))
+
+
+async def entries(work: Work, chunk_ids: Sequence[int]) -> list[Entry]:
+    """These chunks as the index has them."""
+    rows = await work.rows(
+        _ENTRIES + " where c.workspace_id = %(workspace)s and c.id = any(%(ids)b::bigint[]) order by c.id",
+        workspace=work.workspace_id,
+        ids=list(chunk_ids),
+    )
+    return [_entry(row) for row in rows]
+
+
+async def entries_after(work: Work, base_id: int, after: int, limit: int) -> list[Entry]:
+    """The chunks of a base in order of their ids, a stretch at a time."""
+    rows = await work.rows(
+        _ENTRIES + " where c.base_id = %(base)s and c.id > %(after)s order by c.id limit %(limit)s",
+        base=base_id,
+        after=after,
+        limit=limit,
+    )
+    return [_entry(row) for row in rows]
+
+
+async def chunk_ids(work: Work, article_ids: Sequence[int]) -> list[int]:
+    rows = await work.rows(
+        "select id from chunk where workspace_id = %(workspace)s and article_id = any(%(ids)b::bigint[])",
+        workspace=work.workspace_id,
+        ids=list(article_ids),
+    )
+    return [row[0] for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Frequencies:
+    bodies: dict[int, int]
+    phrasings: dict[int, int]
+
+
+async def frequencies(work: Work, base_id: int, of: Sequence[int]) -> Frequencies:
+    """In how many bodies and phrasings of the base these terms stand."""
+    rows = await work.rows(
+        "select term, bodies, phrasings from term_df where workspace_id = %(workspace)s and base_id = %(base)s "
+        "and term = any(%(terms)b::integer[]) and bodies > 0",
+        workspace=work.workspace_id,
+        base=base_id,
+        terms=list(of),
+    )
+    return Frequencies({row[0]: row[1] for row in rows}, {row[0]: row[2] for row in rows})
+
+
+@dataclass(frozen=True, slots=True)
+class GapRow:
+    id: int
+    question: str
+    times: int
+    status: str
+    first_at: datetime
+    last_at: datetime
+    questions: list[str]
+
+
+async def open_gaps(work: Work, *, limit: int = 50) -> list[GapRow]:
+    """What contacts asked and nothing answered, the most frequent first, each with up to five wordings."""
+    return await work.objects(
+        GapRow,
+        "select g.id, g.question, g.times, g.status, g.first_at, g.last_at, array(select q.text from gap_question q "
+        "where q.workspace_id = g.workspace_id and q.gap_id = g.id order by q.id desc limit 5) as questions "
+        "from gap g where g.status = 'open' order by g.times desc, g.last_at desc limit %(limit)s",
+        limit=limit,
+    )

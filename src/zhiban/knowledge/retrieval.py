@@ -1,0 +1,376 @@
+"""Find the passages for a question, and say how sure we are.
+
+Exact BM25 inside PostgreSQL over characters, pairs and words (see `terms`, `scoring`), plus the cosine of an embedding
+when there is one. Sure means: n·(1+m), where n is the score as a share of the best this question could score, and m how
+far the first lies before the next different answer. What is sure enough each base has learnt from itself (`calibration`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from zhiban.kit.db import Work
+from zhiban.knowledge import queries
+from zhiban.knowledge.background import Background, background
+from zhiban.knowledge.followups import Understood, alone, is_tiny, leans, with_context
+from zhiban.knowledge.indexing import key
+from zhiban.knowledge.queries import BaseRow
+from zhiban.knowledge.scoring import Collection, sparse
+from zhiban.knowledge.terms import Synonyms, terms
+
+SEEN = 10  # how far down the list we look, whatever `top_k` shows
+SMALLEST_BUDGET = 2_000  # candidates that are always affordable; smaller bases are compared whole
+BUDGET_SHARE = 0.04  # of a larger base
+NEARLY_SAME = 0.8  # a question this like a phrasing is that phrasing, whatever the base has learnt
+SUGGEST_UNCALIBRATED = 0.30
+ALL = 1e9  # an answer threshold that nothing reaches
+
+
+class Zone(StrEnum):
+    ANSWER = "answer"
+    SUGGEST = "suggest"
+    HAND_OFF = "hand_off"
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A chunk as found. `likeness` compares the question with the closest phrasing, from 0 to 1."""
+
+    article_id: int
+    chunk_id: int
+    title: str
+    text: str
+    answer: str | None
+    heading_path: tuple[str, ...]
+    source_name: str | None
+    unit: str
+    number: int
+    category: str | None
+    score: float
+    body_score: float
+    phrasing_score: float | None
+    cosine: float | None
+    phrasing: str | None
+    likeness: float
+
+    @property
+    def position(self) -> str:
+        return f"{self.unit} {self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """From `answer_at` on we answer, from `suggest_at` on we suggest. `trusted`: learnt from enough similar questions."""
+
+    answer_at: float
+    suggest_at: float
+    trusted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    passages: tuple[Passage, ...]
+    confidence: float
+    zone: Zone
+    why: str  # an English sentence for logs and the test page
+    thresholds: Thresholds
+    leaning_on: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A candidate before its texts are read."""
+
+    chunk_id: int
+    score: float
+    body: float
+    phrasing: float | None
+    cosine: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question ready to be multiplied with an index."""
+
+    base_id: int
+    keys: list[int]
+    body: dict[int, float]
+    phrasing: dict[int, float]
+    best: float  # the best possible score
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """What one understanding of the question found."""
+
+    understood: Understood
+    question: Question
+    scored: tuple[Scored, ...]
+    passages: tuple[Passage, ...]
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Without:
+    """Counts to leave out of a base: of an entry that is imagined away for calibration."""
+
+    bodies: Mapping[int, int] = field(default_factory=dict)
+    phrasings: Mapping[int, int] = field(default_factory=dict)
+    texts: int = 0
+    asked: int = 0
+
+
+_folder: Path | None = None
+
+
+def keep_background_in(folder: Path) -> None:
+    """Tell this process where the background may be kept between starts."""
+    global _folder  # noqa: PLW0603 - set once at start, like a log level
+    _folder = folder
+
+
+def language() -> Background:
+    return background(_folder)
+
+
+async def pose(work: Work, base: BaseRow, understood: Understood, *, without: Without | None = None) -> Question:
+    """Weigh the terms of the question as this base knows them."""
+    left_out = without or Without()
+    known = await queries.frequencies(work, base.id, list(understood.weights))
+    of_bodies = {term: times - left_out.bodies.get(term, 0) for term, times in known.bodies.items()}
+    of_phrasings = {term: times - left_out.phrasings.get(term, 0) for term, times in known.phrasings.items()}
+    at_large = language()
+    body = Collection(base.bodies - left_out.texts, of_bodies).question(understood.weights, at_large)
+    if base.phrasings - left_out.asked > 0:
+        phrasing = Collection(base.phrasings - left_out.asked, of_phrasings).question(understood.weights, at_large)
+    else:
+        phrasing = body
+    for vector in (body, phrasing) if phrasing is not body else (body,):
+        for term, weight in understood.weights.items():
+            vector[term] *= weight
+    return Question(
+        base.id,
+        [key(base.id, term) for term in _rarest(known.bodies, base.bodies)],
+        body,
+        phrasing,
+        sum(body.values()) + sum(phrasing.values()),
+    )
+
+
+def _rarest(frequency: Mapping[int, int], bodies: int) -> list[int]:
+    """The terms whose chunks are compared: the rarest first, as many as are affordable together."""
+    budget = max(SMALLEST_BUDGET, bodies * BUDGET_SHARE)
+    chosen: list[int] = []
+    for term in sorted(frequency, key=lambda term: (frequency[term], term)):
+        budget -= frequency[term]
+        if budget < 0 and chosen:
+            break
+        chosen.append(term)
+    return chosen
+
+
+async def rank(work: Work, question: Question, *, wanted: int = SEEN, leave_out: int = 0) -> list[Scored]:
+    """The best chunks by exact BM25. `leave_out` is a chunk that is imagined away."""
+    if not question.keys:
+        return []
+    rows = await work.rows(
+        "select chunk_id, score, body_score, phrasing_score from search_chunks(%(base)s, %(keys)b::integer[], "
+        "%(body)s::sparsevec, %(phrasing)s::sparsevec, %(leave_out)s, %(wanted)s)",
+        base=question.base_id,
+        keys=question.keys,
+        body=sparse(question.body),
+        phrasing=sparse(question.phrasing),
+        leave_out=leave_out,
+        wanted=wanted,
+    )
+    return [Scored(*row) for row in rows]
+
+
+def confidence(first: float, second: float, best: float) -> float:
+    """n·(1+m) of a first and a second score."""
+    if best <= 0 or first <= 0:
+        return 0.0
+    return first / best * (1 + (first - max(second, 0.0)) / first)
+
+
+def thresholds_of(base: BaseRow, override: float | None = None) -> Thresholds:
+    suggest_at = base.suggest_at if base.suggest_at is not None else SUGGEST_UNCALIBRATED
+    if override is not None:
+        return Thresholds(override, min(suggest_at, override), trusted=True)
+    if base.answer_at is None:
+        return Thresholds(ALL, suggest_at, trusted=False)
+    return Thresholds(base.answer_at, min(suggest_at, base.answer_at), trusted=True)
+
+
+async def search(
+    work: Work,
+    base_id: int,
+    question: str,
+    *,
+    top_k: int = 3,
+    context: Sequence[str] = (),
+    embedder_vector: Sequence[float] | None = None,
+    threshold: float | None = None,
+) -> Found:
+    """The passages for a question, at most `top_k`, with what to do about them.
+
+    `context` holds the contact's earlier questions (and the titles answered last), oldest first. `threshold` is the
+    operator's own KB_SIMILARITY_THRESHOLD. Raises NotFound when there is no such base.
+    """
+    base = await queries.base(work, base_id)
+    synonyms = base.synonyms
+    limits = thresholds_of(base, threshold)
+    if context and leans(question):
+        ranking = await _look(work, base, question, with_context(question, context, synonyms), embedder_vector)
+    else:
+        ranking = await _look(work, base, question, alone(question, synonyms), embedder_vector)
+        if context and is_tiny(question) and _zone(ranking, limits)[0] is not Zone.ANSWER:
+            other = await _look(work, base, question, with_context(question, context, synonyms), embedder_vector)
+            if other.confidence > ranking.confidence:
+                ranking = other
+    zone, why = _zone(ranking, limits)
+    return Found(
+        ranking.passages[:top_k], ranking.confidence, zone, why, limits, ranking.understood.leaning_on
+    )
+
+
+async def _look(
+    work: Work, base: BaseRow, question: str, understood: Understood, vector: Sequence[float] | None
+) -> Ranking:
+    posed = await pose(work, base, understood)
+    scored = await rank(work, posed)
+    if vector is not None and base.dimensions == len(vector):
+        scored = await _fuse(work, posed, scored, vector)
+    passages = await _read(work, question, scored, base.synonyms)
+    return Ranking(understood, posed, tuple(scored), passages, _sure(posed, passages))
+
+
+def _sure(posed: Question, passages: Sequence[Passage]) -> float:
+    if not passages:
+        return 0.0
+    second = passages[1].score if len(passages) > 1 else 0.0
+    return confidence(passages[0].score, second, posed.best * (2 if passages[0].cosine is not None else 1))
+
+
+async def _fuse(work: Work, posed: Question, scored: Sequence[Scored], vector: Sequence[float]) -> list[Scored]:
+    """Add one cosine, on the scale where the best possible lexical score is one."""
+    asked = "[" + ",".join(f"{value:.6g}" for value in vector) + "]"
+    near = await work.rows(
+        "select chunk_id from nearest_chunks(%(base)s, %(asked)s::halfvec, %(wanted)s)",
+        base=posed.base_id,
+        asked=asked,
+        wanted=SEEN,
+    )
+    lexical = {found.chunk_id: found for found in scored}
+    ids = [*lexical, *(row[0] for row in near if row[0] not in lexical)]
+    rows = await work.rows(
+        "select i.chunk_id, -(i.body <#> %(body)s::sparsevec), (select max(-(one <#> %(phrasing)s::sparsevec)) "
+        "from unnest(i.phrasings) as one), 1 - (v.vector <=> %(asked)s::halfvec) from chunk_index i "
+        "left join chunk_vector v on v.workspace_id = i.workspace_id and v.chunk_id = i.chunk_id "
+        "and v.dimensions = %(dimensions)s "
+        "where i.workspace_id = %(workspace)s and i.chunk_id = any(%(ids)b::bigint[])",
+        workspace=work.workspace_id,
+        body=sparse(posed.body),
+        phrasing=sparse(posed.phrasing),
+        asked=asked,
+        dimensions=len(vector),
+        ids=ids,
+    )
+    fused = [
+        Scored(
+            chunk_id,
+            body + (body if asked_score is None else asked_score) + max(cosine or 0.0, 0.0) * posed.best,
+            body,
+            asked_score,
+            cosine or 0.0,
+        )
+        for chunk_id, body, asked_score, cosine in rows
+    ]
+    return sorted(fused, key=lambda found: (-found.score, found.chunk_id))[:SEEN]
+
+
+_TEXTS = """
+select c.id, a.id, a.title, c.text, a.answer, c.heading_path, s.name, c.unit, c.number, a.category,
+       array(select p.text from phrasing p where p.workspace_id = c.workspace_id and p.article_id = a.id order by p.id)
+  from chunk c
+  join article a on a.workspace_id = c.workspace_id and a.id = c.article_id
+  left join source s on s.workspace_id = a.workspace_id and s.id = a.source_id
+ where c.workspace_id = %(workspace)s and c.id = any(%(ids)b::bigint[])
+"""
+
+
+async def _read(
+    work: Work, question: str, scored: Sequence[Scored], synonyms: Synonyms
+) -> tuple[Passage, ...]:
+    """The texts of the candidates. Of several that say the same only the best stays."""
+    rows = await work.rows(
+        _TEXTS, workspace=work.workspace_id, ids=[found.chunk_id for found in scored]
+    )
+    texts = {row[0]: row[1:] for row in rows}
+    asked = frozenset(terms(question, synonyms))
+    passages: list[Passage] = []
+    said: set[str] = set()
+    for found in scored:
+        passage = _passage(found, texts[found.chunk_id], asked, synonyms)
+        said_here = "".join((passage.answer or passage.text).split())
+        if said_here not in said:
+            said.add(said_here)
+            passages.append(passage)
+    return tuple(passages)
+
+
+def _passage(found: Scored, row: Sequence[Any], asked: frozenset[int], synonyms: Synonyms) -> Passage:
+    article_id, title, text, answer, heading_path, source, unit, number, category, phrasings = row
+    closest, likeness = None, 0.0
+    for phrasing in phrasings:
+        like = _likeness(asked, frozenset(terms(phrasing, synonyms)))
+        if closest is None or like > likeness:
+            closest, likeness = phrasing, like
+    return Passage(
+        article_id,
+        found.chunk_id,
+        title,
+        text,
+        answer,
+        tuple(heading_path),
+        source,
+        unit,
+        number,
+        category,
+        found.score,
+        found.body,
+        found.phrasing,
+        found.cosine,
+        closest,
+        likeness,
+    )
+
+
+def _likeness(asked: frozenset[int], phrasing: frozenset[int]) -> float:
+    """Shared weight over all weight of two sets of terms."""
+    if not asked or not phrasing:
+        return 0.0
+    at_large = language()
+    together = sum(map(at_large.rarity, asked | phrasing))
+    return sum(map(at_large.rarity, asked & phrasing)) / together if together else 0.0
+
+
+def _zone(ranking: Ranking, limits: Thresholds) -> tuple[Zone, str]:
+    """What to do, and why in a sentence."""
+    if not ranking.passages:
+        return Zone.HAND_OFF, "No passage shares a word with the question."
+    first, sure = ranking.passages[0], ranking.confidence
+    runner_up = max((passage.likeness for passage in ranking.passages[1:]), default=0.0)
+    if not ranking.understood.leaning_on and first.likeness >= NEARLY_SAME and first.likeness > runner_up:
+        return Zone.ANSWER, f"The question is nearly the phrasing {first.phrasing!r} ({first.likeness:.2f})."
+    if sure >= limits.answer_at:
+        return Zone.ANSWER, f"Confidence {sure:.2f} reaches {limits.answer_at:.2f}."
+    if sure >= limits.suggest_at:
+        needed = f"below {limits.answer_at:.2f}" if limits.trusted else "but too few similar questions to trust it"
+        return Zone.SUGGEST, f"Confidence {sure:.2f} reaches {limits.suggest_at:.2f}, {needed}."
+    return Zone.HAND_OFF, f"Confidence {sure:.2f} is below {limits.suggest_at:.2f}."
+

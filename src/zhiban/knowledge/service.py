@@ -1,0 +1,172 @@
+"""The verbs of knowledge. Importing, rebuilding and calibrating open transactions of their own; the others use the caller's."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from zhiban.kit.db import Work
+from zhiban.kit.errors import NotFound
+from zhiban.knowledge import articles, queries, upkeep
+from zhiban.knowledge.articles import Changes
+from zhiban.knowledge.calibration import Learnt, calibrate
+from zhiban.knowledge.embedding import embed_missing
+from zhiban.knowledge.gaps import close_gap, record_gap
+from zhiban.knowledge.importing import Failure, ImportReport, Progress, import_paths
+from zhiban.knowledge.models import ArticleKind, Origin
+from zhiban.knowledge.queries import DEFAULT_BASE
+from zhiban.knowledge.reading import Faq, Place, clean
+from zhiban.knowledge.terms import fold
+from zhiban.knowledge.upkeep import ensure_base, rebuild, rebuild_outdated, remove_base, set_synonyms
+
+__all__ = [
+    "Failure",
+    "ImportReport",
+    "Learnt",
+    "Progress",
+    "Stats",
+    "add_phrasing",
+    "base_for",
+    "calibrate",
+    "close_gap",
+    "embed_missing",
+    "ensure_base",
+    "export",
+    "import_paths",
+    "put_faq",
+    "rebuild",
+    "rebuild_outdated",
+    "record_gap",
+    "remove",
+    "remove_base",
+    "set_synonyms",
+    "stats",
+]
+
+MOST_PHRASINGS = 200  # of one article
+DEFAULT_NAME = "知识库"
+
+
+async def base_for(work: Work, inbox_id: int | None = None) -> int:
+    """The base that an inbox answers from: its own, or the default one, which is made when it does not exist."""
+    if inbox_id is not None:
+        own: int | None = await work.value("select base_id from inbox where id = %(id)s", id=inbox_id)
+        if own is not None and await work.value("select id from knowledge_base where id = %(id)s", id=own):
+            return own
+    return await ensure_base(work, DEFAULT_BASE, DEFAULT_NAME)
+
+
+async def add_phrasing(work: Work, article_id: int, text: str, *, source: Origin | str, now: datetime) -> bool:
+    """Let an FAQ article also be found by this wording. False when it knows it already. Raises NotFound."""
+    article = await queries.article(work, article_id)
+    wording = clean(text).strip()[:200]
+    if article.kind != ArticleKind.FAQ or not wording:
+        return False
+    base = await upkeep.locked(work, article.base_id)
+    known = await queries.phrasings(work, [article_id])
+    if len(known) >= MOST_PHRASINGS or _bare(wording) in {_bare(row.text) for row in known}:
+        return False
+
+    async def add() -> None:
+        await work.run(
+            "insert into phrasing (workspace_id, article_id, text, origin, created_at) "
+            "values (%(workspace)s, %(article)s, %(text)s, %(origin)s, %(now)s)",
+            workspace=work.workspace_id,
+            article=article_id,
+            text=wording,
+            origin=str(Origin(source)),
+            now=now,
+        )
+
+    await articles.reindex(work, base, article_id, add)
+    return True
+
+
+def _bare(text: str) -> str:
+    return "".join(fold(text).split())
+
+
+async def put_faq(
+    work: Work,
+    base_id: int,
+    *,
+    question: str,
+    answer: str,
+    similar: tuple[str, ...] = (),
+    category: str | None = None,
+    now: datetime,
+) -> int:
+    """Write an FAQ article that comes from no file. Returns its id."""
+    base = await upkeep.locked(work, base_id)
+    faq = Faq(clean(question).strip(), tuple(map(clean, similar)), clean(answer).strip(), category, Place("row", 1))
+    article = articles.faq_article(faq, category=category)
+    entries = await articles.insert(work, base_id, None, [article], now=now)
+    await articles.index(work, base, entries)
+    article_id: int = await work.value("select article_id from chunk where id = %(id)s", id=entries[0].chunk_id)
+    return article_id
+
+
+async def remove(work: Work, base_id: int, *, source: str | None = None, article_id: int | None = None) -> Changes:
+    """Take one file (by its name) or one article out of a base. Raises NotFound."""
+    if source is not None:
+        for row in await queries.sources(work, base_id):
+            if row.name == source:
+                return await upkeep.remove_source(work, base_id, row.id)
+        raise NotFound(f"The knowledge base holds no file named {source}.")
+    if article_id is None or (await queries.article(work, article_id)).base_id != base_id:
+        raise NotFound("There is no such article.")
+    base = await upkeep.locked(work, base_id)
+    return Changes(articles_removed=1, chunks_removed=await articles.remove(work, base, [article_id]))
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    slug: str
+    name: str
+    sources: int
+    articles: int
+    phrasings: int
+    chunks: int
+    vectors: int
+    embedder: str | None
+    answer_at: float | None
+    suggest_at: float | None
+    calibration: dict[str, Any]
+    calibrated_at: datetime | None
+
+
+async def stats(work: Work) -> list[Stats]:
+    """What each base of the workspace holds."""
+    return await work.objects(
+        Stats,
+        """
+        select b.slug, b.name,
+               (select count(*) from source s where s.workspace_id = b.workspace_id and s.base_id = b.id) as sources,
+               (select count(*) from article a where a.workspace_id = b.workspace_id and a.base_id = b.id) as articles,
+               b.phrasings, b.bodies as chunks,
+               (select count(*) from chunk_vector v where v.workspace_id = b.workspace_id and v.base_id = b.id) as vectors,
+               b.embedder, b.answer_at, b.suggest_at, b.calibration, b.calibrated_at
+          from knowledge_base b order by b.id
+        """,
+    )
+
+
+async def export(work: Work, base_id: int) -> str:
+    """The FAQ articles of a base as CSV that `kb import` reads again, with everything it learnt."""
+    out = io.StringIO(newline="")
+    writer = csv.writer(out)
+    writer.writerow(("question", "similar_questions", "answer", "category"))
+    after = 0
+    while page := await queries.articles(work, base_id, after=after, limit=500):
+        after = page[-1].id
+        asked: dict[int, list[str]] = {}
+        for row in await queries.phrasings(work, [article.id for article in page]):
+            asked.setdefault(row.article_id, []).append(row.text)
+        for article in page:
+            if article.kind == ArticleKind.FAQ:
+                similar = [text for text in asked.get(article.id, []) if text != article.title]
+                writer.writerow((article.title, "\n".join(similar), article.answer, article.category or ""))
+    return out.getvalue()
