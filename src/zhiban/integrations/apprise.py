@@ -1,12 +1,13 @@
-"""Notifier over Apprise: Feishu, DingTalk, e-mail, Slack and a hundred more, by address."""
+"""Notifier over Apprise: Feishu, DingTalk, e-mail, Slack and a hundred more, by address.
+
+Apprise blocks, and loading its plugins takes time and 40 MB; so both happen on first use, in threads of its own.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
-
-import apprise
 
 from zhiban.ports import ConnectionBroken, Notice, TryLater
 
@@ -17,7 +18,7 @@ logging.getLogger("apprise").setLevel(logging.CRITICAL)
 
 
 class AppriseNotifier:
-    """Apprise blocks, so it runs in threads of its own. Close it at the end."""
+    """Sends to any Apprise address. Close it at the end."""
 
     def __init__(self, *, wait: float = _WAIT) -> None:
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="apprise")
@@ -25,28 +26,17 @@ class AppriseNotifier:
 
     async def notify(self, address: str, notice: Notice) -> None:
         """Deliver one notice to an Apprise address. Raises TryLater, or ConnectionBroken for a wrong address."""
-        service = self._service(address)
         body = f"{notice.text}\n{notice.url}" if notice.url else notice.text
-        loop = asyncio.get_running_loop()
-        sending = loop.run_in_executor(self._threads, _send, service, notice.title, body)
+        sending = asyncio.get_running_loop().run_in_executor(self._threads, _send, address, notice.title, body)
+        kind = _kind(address)
         try:
             async with asyncio.timeout(self._wait):
                 sent = await sending
         except TimeoutError:
-            raise TryLater(f"{_name(service)} took longer than {self._wait:g} seconds.", unknown=True) from None
+            raise TryLater(f"{kind} took longer than {self._wait:g} seconds.", unknown=True) from None
         if not sent:
             # Apprise says no more than that it failed.
-            raise TryLater(f"{_name(service)} did not take the notice. Check the address and its key.", after=30)
-
-    def _service(self, address: str) -> apprise.NotifyBase:
-        service = apprise.Apprise.instantiate(address.strip(), suppress_exceptions=True)
-        if service is None:
-            raise ConnectionBroken(
-                f"Apprise does not understand the {address.partition(':')[0][:30]} address",
-                code=0,
-                hint="Addresses are described at https://github.com/caronc/apprise/wiki.",
-            )
-        return service
+            raise TryLater(f"{kind} did not take the notice. Check the address and its key.", after=30)
 
     def close(self) -> None:
         """Let running notices end in their threads without waiting for them."""
@@ -54,16 +44,28 @@ class AppriseNotifier:
 
 
 def understands(address: str) -> bool:
-    """Whether Apprise can send to such an address, as far as its form tells."""
+    """Whether Apprise can send to such an address, as far as its form tells. Blocks for a moment on first use."""
+    import apprise
+
     return apprise.Apprise.instantiate(address.strip(), suppress_exceptions=True) is not None
 
 
-def _send(service: apprise.NotifyBase, title: str, body: str) -> bool:
+def _send(address: str, title: str, body: str) -> bool:
+    import apprise
+
+    service = apprise.Apprise.instantiate(address.strip(), suppress_exceptions=True)
+    if service is None:
+        raise ConnectionBroken(
+            f"Apprise does not understand the {_kind(address)} address",
+            code=0,
+            hint="Addresses are described at https://github.com/caronc/apprise/wiki.",
+        )
     try:
         return bool(service.notify(body=body, title=title, body_format=apprise.NotifyFormat.TEXT))
     except (TypeError, OSError):  # a title or body that the service refuses, a broken connection
         return False
 
 
-def _name(service: apprise.NotifyBase) -> str:
-    return str(service.service_name or "Apprise")
+def _kind(address: str) -> str:
+    """The address up to its colon: what comes after holds keys."""
+    return address.partition(":")[0].strip()[:30]
