@@ -411,6 +411,53 @@ class KnowsContacts(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class RelationSeen:
+    """A friendship between a contact and a member of ours, as the vendor lists it."""
+
+    contact: str
+    member: str
+    name: str
+    remark: str
+    tags: tuple[str, ...]
+    source: str | None
+    added_at: datetime | None
+
+
+@runtime_checkable
+class TendsContacts(Protocol):
+    """The vendor knows contacts as friends of our members (WeCom 客户联系)."""
+
+    async def welcome_contact(self, code: str, text: str, *, left: float) -> None:
+        """Send the one welcome that the code allows, within `left` seconds. Raises SendRefused(CODE_EXPIRED)."""
+        ...
+
+    async def tag_contact(self, member: str, contact: str, group: str, names: Sequence[str]) -> None:
+        """Mark with tags of a group; missing ones are created."""
+        ...
+
+    async def remark_contact(self, member: str, contact: str, remark: str) -> None:
+        """Set the name under which the member sees the contact."""
+        ...
+
+    def relations(self) -> AsyncIterator[RelationSeen]:
+        """Every friendship there is now."""
+        ...
+
+
+@runtime_checkable
+class ShowsCards(Protocol):
+    """The channel can show our people a card with buttons, and change it after one was tapped."""
+
+    async def send_handoff(self, members: Sequence[str], notice: Notice, *, button: Choice) -> None:
+        """A card that says who waits, with a button to take the conversation; its tap comes back as CardTapped."""
+        ...
+
+    async def close_card(self, code: str, label: str) -> None:
+        """Replace the tapped button by a word. The code serves once."""
+        ...
+
+
 # --------------------------------------------------------------------------------------- people of our own
 
 
@@ -497,8 +544,9 @@ class Account:
 class Vendor(Protocol):
     """One set of credentials at one vendor, and the accounts behind it."""
 
-    identity_kind: str  # the namespace of contacts' ids, for example "wecom"
-    identity_account: str  # whose ids they are, for example the corp id
+    def namespace(self, kind: str) -> tuple[str, str]:
+        """Whose ids the people in a channel of this kind have, for example ("wecom", corp id)."""
+        ...
 
     def authenticate(self, webhook: Webhook) -> Doorbell | Challenge:
         """Pure and quick. Raises NotGenuine."""

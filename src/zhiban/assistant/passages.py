@@ -28,7 +28,7 @@ class PassageLike(Protocol):
     @property
     def heading_path(self) -> Sequence[str]: ...
     @property
-    def source_name(self) -> str: ...
+    def source_name(self) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class PlainPassage:
     text: str
     answer: str | None = None
     heading_path: tuple[str, ...] = ()
-    source_name: str = ""
+    source_name: str | None = ""
 
 
 def words_of(passage: PassageLike) -> str:

@@ -94,7 +94,7 @@ class HandoffPolicy(_Part):
     max_failures: int = Field(default=2, ge=1, le=10, description="How often the assistant may fail in a row")
     when_upset: bool = Field(default=True, description="Whether anger and threats hand off at once")
     to: Annotated[str, AfterValidator(_target)] = Field(
-        default="pool",
+        default="desk",
         description='Where the session goes at the vendor: "pool", "servicer:<userid>", or "desk" (stays with us)',
     )
     text: Line = Field(
@@ -160,7 +160,8 @@ def load_policy(yaml_text: str) -> Policy:
         raise PolicyMistake([Problem(None, "", "is too long for a policy")])
     root = _parsed(yaml_text)
     lines: dict[tuple[str, ...], int] = {}
-    values = _plain(root, (), lines) if root is not None else {}
+    values = _plain(root, (), lines) if root is not None else None
+    values = {} if values is None else values
     if not isinstance(values, dict):
         raise PolicyMistake([Problem(1, "", "must be a list of fields such as `welcome: …`")])
     try:

@@ -228,7 +228,6 @@ async def _card_tapped(work: Work, place: Place, item: CardTapped, *, now: datet
             "update_card",
             inbox_id=place.inbox_id,
             code=item.reply_code,
-            member=item.member,
             taken=int(bool(agent_id and known)),
         )
 

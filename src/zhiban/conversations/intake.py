@@ -21,7 +21,7 @@ from zhiban.kit.bus import LIVE, record
 from zhiban.kit.db import Work
 from zhiban.kit.jobs import later
 from zhiban.kit.text import clean
-from zhiban.ports import Incoming, IncomingMessage, NativeState, Role
+from zhiban.ports import CardTapped, Incoming, IncomingMessage, Kind, NativeState, Role
 
 TEXT_LIMIT = 100_000  # characters kept of one message
 LEASE = timedelta(seconds=60)
@@ -72,6 +72,7 @@ async def take_in(
 ) -> Taken:
     """Store everything. On the first drain of an account, old messages are kept but call nobody."""
     taken = Taken()
+    items = [await _as_choice(work, place, item) if isinstance(item, CardTapped) else item for item in items]
     messages = sorted((item for item in items if isinstance(item, IncomingMessage)), key=lambda item: item.sent_at)
     if messages:
         await _messages(work, place, messages, taken, now=now, me=me, first_drain=first_drain)
@@ -79,6 +80,29 @@ async def take_in(
         if not isinstance(item, IncomingMessage):
             await happened(work, place, item, now=now)
     return taken
+
+
+async def _as_choice(work: Work, place: Place, item: CardTapped) -> Incoming:
+    """A tap on a menu that the assistant sent to a member is something they said; other taps stay what they are."""
+    choices = await work.value(
+        "select content -> 'choices' from message where inbox_id = %(inbox)s and external_id = %(task)s "
+        "and direction = 'out' and kind = 'menu'",
+        inbox=place.inbox_id,
+        task=item.task,
+    )
+    label = next((choice["label"] for choice in choices or () if choice["id"] == item.key), None)
+    if label is None:
+        return item
+    return IncomingMessage(
+        external_id=f"tap:{item.task}:{item.member}:{item.key}",
+        thread=item.member,
+        sender=item.member,
+        role=Role.CONTACT,
+        kind=Kind.MENU,
+        text=label,
+        sent_at=item.happened_at,
+        choice=item.key,
+    )
 
 
 # ------------------------------------------------------------------------------------------------------ messages

@@ -45,8 +45,8 @@ async def changed(work: Work, link: Link, item: RelationChanged, *, now: datetim
 
 
 async def _added(work: Work, link: Link, item: RelationChanged, *, now: datetime) -> None:
-    vendor = link.vendor
-    contacts = await ensure_contacts(work, vendor.identity_kind, vendor.identity_account, [item.contact], now=now)
+    kind, account = link.vendor.namespace("wecom_kf")
+    contacts = await ensure_contacts(work, kind, account, [item.contact], now=now)
     contact_id = contacts[item.contact]
     relation_id = await work.value(
         _UPSERT,

@@ -46,8 +46,8 @@ async def find_or_make(work: Work, place: Place, wanted: Iterable[str], *, now: 
     talks = await _find(work, place, threads)
     missing = [thread for thread in threads if thread not in talks]
     if missing:
-        link = place.link.vendor
-        contacts = await ensure_contacts(work, link.identity_kind, link.identity_account, missing, now=now)
+        kind, account = place.link.vendor.namespace(place.kind)
+        contacts = await ensure_contacts(work, kind, account, missing, now=now)
         created = await work.rows(
             _CREATE,
             workspace=work.workspace_id,

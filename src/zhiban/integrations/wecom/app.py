@@ -22,6 +22,7 @@ from zhiban.ports import (
     Incoming,
     Kind,
     Media,
+    Notice,
     Outgoing,
     Refusal,
     ReplyWindow,
@@ -83,6 +84,26 @@ class AppChannel:
     async def send_card(self, members: Sequence[str], card: Card) -> str:
         """Send a template card to up to 1000 members and return the msgid. Raises as `send`."""
         return await self._send("|".join(members), "template_card", card)
+
+    async def send_handoff(self, members: Sequence[str], notice: Notice, *, button: Choice) -> None:
+        """A card about a waiting contact. Raises as `send`."""
+        lines = [line.partition("：")[::2] for line in notice.text.splitlines()]
+        card = handoff_card(
+            task_id=notice.key,
+            title=notice.title,
+            facts=[(label, value) for label, value in lines if value],
+            buttons=(button,),
+            url=notice.url,
+        )
+        await self.send_card(members, card)
+
+    async def close_card(self, code: str, label: str) -> None:
+        """Replace the button of a tapped card by a word; a code that is spent is no accident."""
+        try:
+            await self.update_card(code, replace_name=label)
+        except SendRefused as error:
+            if error.refusal is not Refusal.CODE_EXPIRED:
+                raise
 
     async def update_card(
         self, response_code: str, *, replace_name: str | None = None, card: Card | None = None

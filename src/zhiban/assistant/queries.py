@@ -1,0 +1,91 @@
+"""What the assistant remembers of a conversation while it thinks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zhiban.assistant.decide import PERSON_CHOICE
+from zhiban.assistant.passages import PlainPassage
+from zhiban.assistant.prompt import Said
+from zhiban.kit.db import Work
+from zhiban.kit.errors import NotFound
+from zhiban.knowledge import queries as knowledge
+
+HISTORY = 12  # messages that count as recent
+
+_RECENT = """
+select m.direction, m.author, m.text, m.content, t.question, t.citations
+from message m left join turn t on t.workspace_id = m.workspace_id and t.id = m.turn_id
+where m.conversation_id = %(conversation)s and m.kind in ('text', 'menu', 'markdown')
+  and m.state in ('handled', 'queued', 'sent', 'stored') and m.direction <> 'internal' and m.recalled_at is null
+  and m.id < %(before)s
+order by m.id desc limit %(limit)s"""
+
+_CONTACT = "select coalesce(nullif(remark, ''), name) from contact where id = %(id)s"
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The recent conversation, oldest first."""
+
+    said: tuple[Said, ...]
+    questions: tuple[str, ...]  # the contact's earlier questions and what was answered last: context for a follow-up
+    offered: dict[str, dict[str, Any]]  # choices of our last menu, by id
+    offered_question: str  # the question that led to that menu
+    person_offered: bool
+    contact_name: str
+
+
+async def remember(work: Work, conversation_id: int, *, contact_id: int | None, before: int) -> Memory:
+    """What was said before the message `before`."""
+    rows = await work.rows(_RECENT, conversation=conversation_id, before=before, limit=HISTORY)
+    rows.reverse()
+    name = await work.value(_CONTACT, id=contact_id) if contact_id is not None else None
+    offered, offered_question = _offer(rows)
+    return Memory(
+        said=tuple(Said(_who(direction, author), text) for direction, author, text, *_ in rows if text.strip()),
+        questions=_questions(rows),
+        offered=offered,
+        offered_question=offered_question,
+        person_offered=PERSON_CHOICE in offered,
+        contact_name=str(name or ""),
+    )
+
+
+def _who(direction: str, author: str) -> Any:
+    if direction == "in":
+        return "contact"
+    return "assistant" if author == "assistant" else "agent"
+
+
+def _offer(rows: Sequence[tuple[Any, ...]]) -> tuple[dict[str, dict[str, Any]], str]:
+    """The menu that we offered last, if nothing of ours came after it."""
+    for direction, _, _, content, question, _ in reversed(rows):
+        if direction == "out":
+            choices = {choice["id"]: choice for choice in content.get("choices", ())}
+            return choices, str(question or "") if choices else ""
+    return {}, ""
+
+
+def _questions(rows: Sequence[tuple[Any, ...]]) -> tuple[str, ...]:
+    """The contact's last questions, then the titles of what was answered last."""
+    asked = [text for direction, _, text, *_ in rows if direction == "in" and text.strip()][-3:]
+    for direction, _, _, _, _, citations in reversed(rows):
+        if direction == "out":
+            asked += [citation["title"] for citation in (citations or ())[:1]]
+            break
+    return tuple(asked)
+
+
+async def entry(work: Work, article_id: int) -> PlainPassage | None:
+    """An article as a passage, when its own words are to be said. None when it was removed meanwhile."""
+    try:
+        article = await knowledge.article(work, article_id)
+    except NotFound:
+        return None
+    text = ""
+    if article.answer is None:
+        text = "\n".join(chunk.text for chunk in await knowledge.chunks(work, [article_id]))
+    return PlainPassage(article.title, text, article.answer, (), article.source_name)

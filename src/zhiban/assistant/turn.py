@@ -1,0 +1,429 @@
+"""One turn of the assistant, as a list of named steps: remember, look, search, decide, compose, store.
+
+Nothing is sent from here. The turn ends with one transaction that checks that the conversation is still the assistant's
+and stores the reply; the lane sends it. A person who takes over, or a new message, makes an unstored turn void.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, assert_never
+
+from zhiban.assistant import answering
+from zhiban.assistant.answering import Answered, CannotAnswer, FellBack
+from zhiban.assistant.decide import (
+    PERSON_CHOICE,
+    Answer,
+    AskAgain,
+    AskToType,
+    Decision,
+    Facts,
+    HandOff,
+    HandOffReason,
+    Pending,
+    Quiet,
+    SmallTalk,
+    Suggest,
+    decide,
+    first_look,
+    hand_off,
+    question_of,
+)
+from zhiban.assistant.hours import is_open
+from zhiban.assistant.passages import Zone
+from zhiban.assistant.policy import Policy
+from zhiban.assistant.queries import Memory, entry, remember
+from zhiban.assistant.rewrite import looks_elliptic, rewritten
+from zhiban.conversations import service as conversations
+from zhiban.conversations.lanes import Talk
+from zhiban.conversations.models import Author
+from zhiban.conversations.replying import RESERVED, allowance, key_for, queue
+from zhiban.events import ASSISTANT
+from zhiban.kit import metrics
+from zhiban.kit.clock import Clock
+from zhiban.kit.db import Database, Work
+from zhiban.kit.jobs import later
+from zhiban.knowledge import retrieval
+from zhiban.knowledge import service as knowledge
+from zhiban.knowledge.retrieval import Found, Passage
+from zhiban.ports import ChatModel, Choice, Completion, Embedder, Kind, ModelUnavailable
+
+log = logging.getLogger(__name__)
+
+EMBED_SECONDS = 3.0
+MENU_HEAD = "您是不是想问："
+MENU_FOOT = "都不是的话，请换个说法，或点“转人工”。"
+MENU_PERSON = "转人工"
+SUGGESTED = 3
+ZONES = {
+    retrieval.Zone.ANSWER: Zone.ANSWER,
+    retrieval.Zone.SUGGEST: Zone.SUGGEST,
+    retrieval.Zone.HAND_OFF: Zone.HANDOFF,
+}
+
+# Handed over for these reasons, a question shows a hole in the knowledge.
+GAPS = (HandOffReason.NOTHING_FOUND, HandOffReason.NO_ANSWER, HandOffReason.REPEATED_FAILURE)
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What the assistant works with on this installation."""
+
+    model: ChatModel | None
+    embedder: Embedder | None
+    top_k: int
+    threshold: float | None
+    model_seconds: float
+    price_input: float  # of a million tokens
+    price_output: float
+
+    def cost(self, completion: Completion) -> float:
+        return (completion.input_tokens * self.price_input + completion.output_tokens * self.price_output) / 1_000_000
+
+
+@dataclass(slots=True)
+class Thought:
+    """A turn while it is thought."""
+
+    talk: Talk
+    policy: Policy
+    pending: tuple[Pending, ...]
+    question: str
+    started_at: datetime
+    facts: Facts
+    memory: Memory | None = None
+    base_id: int = 0
+    found: Found | None = None
+    chosen: int | None = None  # the article behind a tapped menu entry
+    decision: Decision | None = None
+    reply: str = ""
+    choices: tuple[Choice, ...] = ()
+    citations: list[dict[str, Any]] = field(default_factory=list)
+    detail: str = ""
+    completions: list[Completion] = field(default_factory=list)
+    steps: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Assistant:
+    """Takes turns. One object serves all conversations of a process."""
+
+    def __init__(self, database: Database, clock: Clock, means: Means) -> None:
+        self._database = database
+        self._clock = clock
+        self._means = means
+        self._policies: dict[str, Policy] = {}
+        self._steps: tuple[tuple[str, Callable[[Thought], Awaitable[None]]], ...] = (
+            ("remember", self._remember),
+            ("look", self._look),
+            ("search", self._search),
+            ("decide", self._decide),
+            ("compose", self._compose),
+            ("store", self._store),
+        )
+
+    async def think(self, talk: Talk) -> None:
+        """Take one turn for everything that waits in the conversation."""
+        thought = self._begin(talk)
+        for name, step in self._steps:
+            began = time.perf_counter()
+            await step(thought)
+            thought.steps.append({"name": name, "ms": round((time.perf_counter() - began) * 1000, 1)})
+
+    def _begin(self, talk: Talk) -> Thought:
+        now = self._clock.now()
+        policy = self._policy(talk)
+        pending = tuple(Pending(Kind(item.kind), item.text, item.choice) for item in talk.waiting)
+        may = allowance(
+            talk.place.channel.reply_window, last_incoming_at=talk.last_incoming_at, replies_used=talk.replies_used
+        )
+        facts = Facts(
+            pending=pending,
+            policy=policy,
+            failures=talk.failures,
+            allowance=may.left,
+            window_open=may.closed(now) != "window_closed",
+            people_there=is_open(policy.hours, now),
+        )
+        return Thought(talk, policy, pending, question_of(pending), now, facts)
+
+    def _policy(self, talk: Talk) -> Policy:
+        text = json.dumps(talk.place.policy, sort_keys=True)
+        policy = self._policies.get(text)
+        if policy is None:
+            policy = self._policies[text] = Policy.model_validate(talk.place.policy)
+        return policy
+
+    # ------------------------------------------------------------------------------------------------- the steps
+
+    async def _remember(self, thought: Thought) -> None:
+        """What was said before, and which base knows the answers."""
+        talk = thought.talk
+        async with self._database.work(talk.workspace_id) as work:
+            thought.memory = await remember(work, talk.id, contact_id=talk.contact_id, before=talk.waiting[0].id)
+            thought.base_id = talk.place.base_id or await knowledge.base_for(work, talk.place.inbox_id)
+        thought.facts = replace(thought.facts, person_offered=thought.memory.person_offered)
+
+    async def _look(self, thought: Thought) -> None:
+        """What needs no search: a person asked for, politeness, a picture, a tapped menu entry."""
+        for pending in reversed(thought.pending):
+            number = (pending.choice or "").removeprefix("a:")
+            if number != pending.choice and number.isdecimal():
+                thought.chosen = int(number)
+                return
+        thought.decision = first_look(thought.facts)
+
+    async def _search(self, thought: Thought) -> None:
+        if thought.decision is not None or not thought.question:
+            return
+        memory = thought.memory
+        context = memory.questions if memory else ()
+        question = await self._on_its_own(thought)
+        vector = await self._vector(question)
+        async with self._database.work(thought.talk.workspace_id) as work:
+            thought.found = await retrieval.search(
+                work,
+                thought.base_id,
+                question,
+                top_k=max(self._means.top_k, SUGGESTED),
+                context=context,
+                embedder_vector=vector,
+                threshold=thought.policy.zones.answer if thought.policy.zones else self._means.threshold,
+            )
+        thought.facts = replace(thought.facts, zone=ZONES[thought.found.zone], suggestions=len(thought.found.passages))
+
+    async def _on_its_own(self, thought: Thought) -> str:
+        """The question, rewritten by the model when it leans on what was said before."""
+        model, memory = self._means.model, thought.memory
+        if model is None or memory is None or not memory.said or not looks_elliptic(thought.question):
+            return thought.question
+        result = await rewritten(model, thought.question, memory.said)
+        if result is None:
+            return thought.question
+        thought.completions.append(result.cost)
+        return result.question
+
+    async def _vector(self, question: str) -> list[float] | None:
+        if self._means.embedder is None:
+            return None
+        try:
+            return (await self._means.embedder.embed([question], purpose="query"))[0]
+        except ModelUnavailable as error:
+            log.warning("Searching by words only: %s", error.sentence)
+            return None
+
+    async def _decide(self, thought: Thought) -> None:
+        if thought.decision is None:
+            thought.decision = Answer() if thought.chosen is not None else decide(thought.facts)
+
+    async def _compose(self, thought: Thought) -> None:
+        match thought.decision:
+            case Answer() if thought.chosen is not None:
+                await self._compose_chosen(thought, thought.chosen)
+            case Answer():
+                await self._compose_answer(thought)
+            case Suggest():
+                _compose_menu(thought)
+            case SmallTalk(reply=reply) | AskToType(reply=reply) | AskAgain(reply=reply):
+                thought.reply = reply
+            case HandOff() | Quiet() | None:
+                pass
+            case never:
+                assert_never(never)
+
+    async def _compose_chosen(self, thought: Thought, article_id: int) -> None:
+        """The contact tapped an entry of our menu: its own answer, and what they had asked becomes a phrasing."""
+        async with self._database.work(thought.talk.workspace_id) as work:
+            passage = await entry(work, article_id)
+        text = answering.verbatim(passage) if passage is not None else None
+        if passage is None or text is None:
+            thought.chosen = None
+            thought.decision = hand_off(thought.facts, HandOffReason.NO_ANSWER)
+            return
+        thought.reply = text
+        thought.citations = [{"article_id": article_id, "title": passage.title, "source": passage.source_name}]
+
+    async def _compose_answer(self, thought: Thought) -> None:
+        found = thought.found
+        if found is None:
+            raise RuntimeError("An answer was decided on without a search.")
+        passages = found.passages[: self._means.top_k]
+        memory = thought.memory
+        outcome = await answering.answer(
+            self._means.model,
+            [thought.question],
+            passages,
+            memory.said if memory else (),
+            budget_seconds=self._means.model_seconds,
+            contact_name=memory.contact_name if memory else "",
+        )
+        match outcome:
+            case Answered(text=text, citations=citations, cost=cost):
+                thought.completions.append(cost)
+                thought.reply = text
+                thought.citations = [_citation(passages[number - 1]) for number in citations]
+            case FellBack(text=text, citations=citations, why=why, cost=spent):
+                thought.reply, thought.detail = text, why.value
+                thought.citations = [_citation(passages[number - 1]) for number in citations]
+                thought.completions += [spent] if spent else []
+            case CannotAnswer(why=why, cost=spent):
+                thought.detail = why.value
+                thought.completions += [spent] if spent else []
+                thought.decision = hand_off(thought.facts, HandOffReason.NO_ANSWER)
+            case never:
+                assert_never(never)
+
+    async def _store(self, thought: Thought) -> None:
+        """The one transaction that makes the turn true, or nothing when the conversation is not ours any more."""
+        now = self._clock.now()
+        async with self._database.work(thought.talk.workspace_id) as work:
+            if not await thought.talk.still_ours(work):
+                return
+            thought.talk.stored = True
+            turn_id = await self._write_turn(work, thought, now=now)
+            await work.run(
+                "update message set state = 'handled', turn_id = %(turn)s "
+                "where id = any(%(ids)s::bigint[]) and state = 'pending'",
+                turn=turn_id,
+                ids=[message.id for message in thought.talk.waiting],
+            )
+            await self._act(work, thought, turn_id, now=now)
+        self._count(thought)
+
+    async def _act(self, work: Work, thought: Thought, turn_id: int, *, now: datetime) -> None:
+        talk = thought.talk
+        match thought.decision:
+            case HandOff() as decision:
+                await self._hand_off(work, thought, decision, now=now)
+            case Answer() | Suggest() | SmallTalk() | AskToType() | AskAgain():
+                left = thought.facts.allowance
+                await queue(
+                    work,
+                    talk.id,
+                    author=Author.ASSISTANT,
+                    actor=ASSISTANT,
+                    text=thought.reply,
+                    key=key_for("turn", talk.workspace_id, talk.id, talk.waiting[-1].id),
+                    now=now,
+                    kind=Kind.MENU if thought.choices else Kind.TEXT,
+                    choices=thought.choices,
+                    footer=MENU_FOOT if thought.choices else "",
+                    content={"citations": thought.citations} if thought.citations else {},
+                    turn_id=turn_id,
+                    most=None if left is None else max(left - RESERVED, 1),
+                )
+                failed = isinstance(thought.decision, Suggest | AskToType | AskAgain)
+                await work.run(
+                    "update conversation set failures = case when %(failed)s then failures + 1 else 0 end, "
+                    "waiting_since = null where id = %(id)s",
+                    failed=failed,
+                    id=talk.id,
+                )
+                await self._learn(work, thought, now=now)
+            case Quiet() | None:
+                pass
+            case never:
+                assert_never(never)
+
+    async def _hand_off(self, work: Work, thought: Thought, decision: HandOff, *, now: datetime) -> None:
+        talk, policy = thought.talk, thought.policy.handoff
+        kind, _, servicer = policy.to.partition(":")
+        native = {"pool": "pool", "servicer": "human"}.get(kind)
+        handed = await conversations.hand_off(
+            work,
+            talk.id,
+            reason=decision.reason.value,
+            actor=ASSISTANT,
+            now=now,
+            notice=decision.notice,
+            native_to=native,
+            servicer=servicer.strip() or None,
+            window=talk.place.channel.reply_window,
+        )
+        if not handed:
+            return
+        if decision.urgent:
+            await work.run("update conversation set priority = 2 where id = %(id)s and priority < 2", id=talk.id)
+        if thought.question and decision.reason in GAPS:
+            await knowledge.record_gap(
+                work, thought.question, conversation_id=talk.id, message_id=talk.waiting[-1].id, now=now
+            )
+        await later(work, "tell_people", conversation_id=talk.id, key=f"tell:{talk.workspace_id}:{talk.id}")
+
+    async def _learn(self, work: Work, thought: Thought, *, now: datetime) -> None:
+        """A tapped suggestion tells that the earlier question meant this entry."""
+        memory = thought.memory
+        if thought.chosen is not None and memory is not None and memory.offered_question:
+            await knowledge.add_phrasing(work, thought.chosen, memory.offered_question, source="click", now=now)
+
+    async def _write_turn(self, work: Work, thought: Thought, *, now: datetime) -> int:
+        found, decision = thought.found, thought.decision
+        reason = getattr(decision, "reason", None)
+        id_ = await work.value(
+            "insert into turn (workspace_id, conversation_id, question, decision, reason, zone, confidence, model, "
+            "input_tokens, output_tokens, cost, citations, steps, started_at, finished_at) values (%(workspace)s, "
+            "%(conversation)s, %(question)s, %(decision)s, %(reason)s, %(zone)s, %(confidence)s, %(model)s, "
+            "%(input)s, %(output)s, %(cost)s, %(citations)s::jsonb, %(steps)s::jsonb, %(started)s, %(finished)s) "
+            "returning id",
+            workspace=work.workspace_id,
+            conversation=thought.talk.id,
+            question=thought.question[:4000],
+            decision=type(decision).__name__,
+            reason=str(reason.value) if reason is not None else thought.detail,
+            zone=found.zone.value if found else None,
+            confidence=found.confidence if found else None,
+            model=thought.completions[-1].model if thought.completions else None,
+            input=sum(item.input_tokens for item in thought.completions),
+            output=sum(item.output_tokens for item in thought.completions),
+            cost=sum(map(self._means.cost, thought.completions)),
+            citations=json.dumps(thought.citations, ensure_ascii=False),
+            steps=json.dumps(thought.steps),
+            started=thought.started_at,
+            finished=now,
+        )
+        return int(id_)
+
+    def _count(self, thought: Thought) -> None:
+        match thought.decision:
+            case HandOff(reason=reason):
+                metrics.handoff(reason.value)
+                metrics.answer("handoff")
+            case Suggest() | AskToType() | AskAgain():
+                metrics.answer("suggest")
+            case Answer() | SmallTalk():
+                metrics.answer("answer")
+            case _:
+                metrics.answer("silent")
+        for completion in thought.completions:
+            metrics.llm(
+                "answered",
+                read=completion.input_tokens,
+                written=completion.output_tokens,
+                cost=self._means.cost(completion),
+            )
+
+
+def _compose_menu(thought: Thought) -> None:
+    passages = thought.found.passages if thought.found else ()
+    entries = {passage.article_id: passage for passage in reversed(passages[:SUGGESTED])}
+    ordered = sorted(entries.values(), key=lambda passage: -passage.score)
+    thought.reply = MENU_HEAD
+    thought.choices = (
+        *(Choice(f"a:{passage.article_id}", passage.title[:40]) for passage in ordered),
+        Choice(PERSON_CHOICE, MENU_PERSON),
+    )
+
+
+def _citation(passage: Passage) -> dict[str, Any]:
+    return {
+        "article_id": passage.article_id,
+        "chunk_id": passage.chunk_id,
+        "title": passage.title,
+        "source": passage.source_name,
+        "position": passage.position,
+        "score": round(passage.score, 3),
+    }

@@ -1,0 +1,121 @@
+"""Who plays which part. The tables below are the only place that names integrations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from zhiban.assistant.handlers import AssistantJobs, Tellers
+from zhiban.assistant.notices import parse_addresses
+from zhiban.assistant.policy import Policy
+from zhiban.assistant.turn import Means
+from zhiban.conversations.connections import Connections, Manners, TokenStore
+from zhiban.conversations.handlers import ConversationJobs
+from zhiban.integrations import openai
+from zhiban.integrations.apprise import AppriseNotifier
+from zhiban.integrations.telegram import Config as TelegramConfig
+from zhiban.integrations.telegram import TelegramNotifier
+from zhiban.integrations.wecom.config import WeComConfig
+from zhiban.integrations.wecom.kf import KfChannel
+from zhiban.integrations.wecom.robot import GroupRobot
+from zhiban.integrations.wecom.vendor import WeCom
+from zhiban.kit.clock import Clock
+from zhiban.kit.db import Database
+from zhiban.kit.http import Http
+from zhiban.kit.i18n import Texts
+from zhiban.kit.jobs import Task
+from zhiban.kit.settings import Settings
+from zhiban.ports import ChatModel, Embedder, Notifier, ReplyWindow, Vendor
+
+
+def _wecom(
+    http: Http, clock: Clock, config: Mapping[str, Any], secrets: Mapping[str, Any], tokens: TokenStore
+) -> Vendor:
+    known = {name: config[name] for name in WeComConfig.model_fields if name in config}
+    return WeCom(http, WeComConfig(**known, **secrets), tokens, clock)
+
+
+VendorBuilder = Callable[[Http, Clock, Mapping[str, Any], Mapping[str, Any], TokenStore], Vendor]
+
+VENDORS: dict[str, VendorBuilder] = {"wecom": _wecom}
+
+# Channels that must be asked for news, because their doorbell carries none.
+POLLED_KINDS = [KfChannel.kind]
+
+WINDOWS: dict[str, ReplyWindow | None] = {KfChannel.kind: KfChannel.reply_window}
+
+
+def vendor(http: Http, clock: Clock) -> Callable[[str, Mapping[str, Any], Mapping[str, Any], TokenStore], Vendor]:
+    """Builds the vendor that a connection row names."""
+
+    def build(name: str, config: Mapping[str, Any], secrets: Mapping[str, Any], tokens: TokenStore) -> Vendor:
+        return VENDORS[name](http, clock, config, secrets, tokens)
+
+    return build
+
+
+def manners(policy: Mapping[str, Any]) -> Manners:
+    """What receiving needs to know of an inbox's policy."""
+    read = Policy.model_validate(policy)
+    return Manners(assistant=read.assistant, welcome=read.welcome, closing=read.closing)
+
+
+def model(settings: Settings, http: Http) -> ChatModel | None:
+    """The language model, when there is a key or an address of one's own."""
+    if not settings.has_model:
+        return None
+    config = openai.Config(
+        base=settings.llm_address,
+        model=settings.llm_model_name,
+        key=settings.llm_api_key,
+        timeout=settings.llm_timeout,
+    )
+    return openai.OpenAIChat(config, http)
+
+
+def embedder(settings: Settings, http: Http) -> Embedder | None:
+    if not settings.has_embedder:
+        return None
+    config = openai.Config(
+        base=settings.embedding_api_base, model=settings.embedding_model, key=settings.embedding_api_key
+    )
+    return openai.OpenAIEmbedder(config, http)
+
+
+def means(settings: Settings, http: Http) -> Means:
+    """What the assistant works with."""
+    return Means(
+        model=model(settings, http),
+        embedder=embedder(settings, http),
+        top_k=settings.kb_top_k,
+        threshold=settings.kb_similarity_threshold,
+        model_seconds=settings.llm_timeout,
+        price_input=settings.llm_price_input,
+        price_output=settings.llm_price_output,
+    )
+
+
+def tellers(settings: Settings, http: Http, url: str) -> Tellers:
+    """The ways to our own people. Raises Misconfigured when NOTIFICATION_CHANNEL is wrong."""
+    telegram = TelegramNotifier(
+        TelegramConfig(token=settings.telegram_bot_token, base=settings.telegram_api_base), http
+    )
+    by_scheme: dict[str, Notifier] = {"telegram": telegram, "wecom-robot": GroupRobot(http, settings.wecom_api_base)}
+    parse_addresses(settings.notification_channel)
+    return Tellers(
+        addresses=settings.notification_channel.split() if settings.notification_enabled else (),
+        by_scheme=by_scheme,
+        other=AppriseNotifier(),
+        url=url,
+    )
+
+
+def tasks(
+    database: Database, connections: Connections, clock: Clock, files: Path, ways: Tellers, texts: Texts
+) -> list[Task]:
+    """Every job there is."""
+    return [
+        *ConversationJobs(database, connections, clock, files).tasks(),
+        *AssistantJobs(database, connections, ways, texts).tasks(),
+    ]

@@ -1,0 +1,88 @@
+"""One WeCom app as a vendor: its callback door, its customer-service accounts, and itself as a channel."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+from zhiban.integrations.wecom.accounts import KfAccounts
+from zhiban.integrations.wecom.api import WeComApi
+from zhiban.integrations.wecom.app import AppChannel
+from zhiban.integrations.wecom.callback import CallbackDoor
+from zhiban.integrations.wecom.config import WeComConfig
+from zhiban.integrations.wecom.contacts import CustomerContacts
+from zhiban.integrations.wecom.kf import KfChannel
+from zhiban.integrations.wecom.tokens import TokenStore
+from zhiban.kit.clock import Clock
+from zhiban.kit.errors import Misconfigured
+from zhiban.kit.http import Http
+from zhiban.ports import Account, Challenge, Channel, Doorbell, NotGenuine, RelationSeen, Webhook
+
+NAME: Final = "wecom"
+
+
+class WeCom:
+    """Everything that shares one app's secret."""
+
+    def __init__(self, http: Http, config: WeComConfig, tokens: TokenStore | None, clock: Clock) -> None:
+        self.config = config
+        self.api = WeComApi(http, config.corp_id, config.secret.get_secret_value(), config.api_base, tokens)
+        self.kf_accounts = KfAccounts(self.api)
+        self.contacts = CustomerContacts(self.api)
+        self._clock = clock
+        self._door: CallbackDoor | None = None
+
+    def namespace(self, kind: str) -> tuple[str, str]:
+        """Members have their own user ids; customers have the ids that this corp sees."""
+        return ("wecom_member" if kind == AppChannel.kind else "wecom"), self.config.corp_id
+
+    def authenticate(self, webhook: Webhook) -> Doorbell | Challenge:
+        if self._door is None:
+            try:
+                self._door = CallbackDoor(self.config)
+            except Misconfigured as error:
+                raise NotGenuine(error.sentence) from error
+        return self._door.authenticate(webhook)
+
+    def account(self, doorbell_account: str | None) -> Account:
+        if doorbell_account:
+            return Account(KfChannel.kind, doorbell_account, doorbell_account)
+        agent_id = str(self.config.agent_id or "app")
+        return Account(AppChannel.kind, agent_id, agent_id)
+
+    def channel(self, kind: str, external_id: str) -> Channel:
+        if kind == KfChannel.kind:
+            return KfChannel(self.api, external_id, clock=self._clock)
+        return AppChannel(self.api, self.config, clock=self._clock)
+
+    async def accounts(self) -> Sequence[Account]:
+        return [
+            Account(KfChannel.kind, account.open_kfid, account.name or account.open_kfid)
+            for account in await self.kf_accounts.accounts()
+            if account.managed
+        ]
+
+    # ------------------------------------------------------------------------------------------ TendsContacts
+
+    async def welcome_contact(self, code: str, text: str, *, left: float) -> None:
+        await self.contacts.welcome(code, text, left=left)
+
+    async def tag_contact(self, member: str, contact: str, group: str, names: Sequence[str]) -> None:
+        ids = await self.contacts.tag_ids(group, names)
+        await self.contacts.mark(member, contact, add=list(ids.values()))
+
+    async def remark_contact(self, member: str, contact: str, remark: str) -> None:
+        await self.contacts.remark(member, contact, remark=remark)
+
+    async def relations(self) -> AsyncIterator[RelationSeen]:
+        members = await self.contacts.members()
+        async for found in self.contacts.relations(members):
+            yield RelationSeen(
+                contact=found.profile.external_id,
+                member=found.member,
+                name=found.profile.name,
+                remark=found.remark,
+                tags=found.tags,
+                source=found.state or None,
+                added_at=None,
+            )
