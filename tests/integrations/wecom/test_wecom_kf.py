@@ -1,0 +1,415 @@
+"""One customer-service account as a channel, over real sockets to the simulated platform."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from zhiban.integrations.wecom.accounts import KfAccounts, Servicer
+from zhiban.integrations.wecom.api import WeComApi
+from zhiban.integrations.wecom.kf import KfChannel, wire_key
+from zhiban.kit.http import encoded
+from zhiban.ports import (
+    Channel,
+    Choice,
+    ConnectionBroken,
+    Entered,
+    FetchesMedia,
+    Incoming,
+    IncomingMessage,
+    Kind,
+    KnowsContacts,
+    Media,
+    NativeState,
+    Noted,
+    Outgoing,
+    Page,
+    Polls,
+    Recalled,
+    Refusal,
+    RepliesToEvents,
+    Role,
+    SendFailed,
+    SendRefused,
+    SessionChanged,
+    TransfersNatively,
+    TryLater,
+)
+from zhiban.testing.wecom import OPEN_KFID, WeComSimulator
+
+LIN = "wmTESTLIN"
+
+
+def text(key: str, words: str = "七天内可退", thread: str = LIN) -> Outgoing:
+    return Outgoing(key=key, thread=thread, kind=Kind.TEXT, text=words)
+
+
+async def drained(channel: KfChannel, *, cursor: str | None = None) -> tuple[list[Incoming], str | None]:
+    found: list[Incoming] = []
+    while True:
+        page = await channel.pull(cursor=cursor, token=None)
+        found.extend(page.items)
+        cursor = page.cursor or cursor
+        if not page.more:
+            return found, cursor
+
+
+async def refused(sending: Any) -> Refusal:
+    with pytest.raises(SendRefused) as caught:
+        await sending
+    return caught.value.refusal
+
+
+def test_it_plays_all_its_parts(channel: KfChannel) -> None:
+    for part in (Channel, Polls, TransfersNatively, RepliesToEvents, FetchesMedia, KnowsContacts):
+        assert isinstance(channel, part)
+    assert channel.reply_window is not None
+    assert (channel.reply_window.hours, channel.reply_window.messages) == (48, 5)
+
+
+# ------------------------------------------------------------------------------------------------- reading
+
+
+async def test_lin_asks_and_is_read_once(channel: KfChannel, sim: WeComSimulator) -> None:
+    sim.contact_says(LIN, "怎么退货？")
+    found, cursor = await drained(channel)
+    (message,) = found
+    assert isinstance(message, IncomingMessage)
+    assert (message.thread, message.text, message.account) == (LIN, "怎么退货？", OPEN_KFID)
+    assert await drained(channel, cursor=cursor) == ([], cursor)
+
+
+async def test_many_pages_come_in_order(channel: KfChannel, sim: WeComSimulator) -> None:
+    sim.kf.page_size = 100
+    for count in range(250):
+        sim.contact_says(LIN, str(count))
+    found, cursor = await drained(channel)
+    assert [message.text for message in found if isinstance(message, IncomingMessage)] == list(map(str, range(250)))
+    assert cursor == "c-250"
+
+
+async def test_everything_a_contact_and_a_servicer_can_do_is_read(channel: KfChannel, sim: WeComSimulator) -> None:
+    code = sim.contact_enters(LIN, scene="poster7", scene_param="a%3D1")
+    said = sim.contact_says(LIN, "人工")
+    sim.recall(LIN, said)
+    sim.servicer_takes(LIN, servicer="lihua")
+    sim.servicer_says(LIN, "您好", servicer="lihua")
+    sim.servicer_takes(LIN, servicer="wangwu")
+    sim.servicer_ends(LIN)
+    found, _ = await drained(channel)
+    entered, message, recalled, taken, answer, passed, ended = found
+    assert isinstance(entered, Entered)
+    assert (entered.welcome_code, entered.scene) == (code, "poster7")
+    assert isinstance(message, IncomingMessage)
+    assert isinstance(recalled, Recalled)
+    assert recalled.external_id == message.external_id == said
+    assert isinstance(answer, IncomingMessage)
+    assert (answer.role, answer.sender, answer.thread) == (Role.AGENT, "lihua", LIN)
+    assert all(isinstance(event, SessionChanged) for event in (taken, passed, ended))
+    assert [event.state for event in (taken, passed, ended) if isinstance(event, SessionChanged)] == [
+        NativeState.HUMAN,
+        NativeState.HUMAN,
+        NativeState.ENDED,
+    ]
+
+
+async def test_hostile_60_a_stale_token_is_dropped(channel: KfChannel, sim: WeComSimulator) -> None:
+    sim.contact_says(LIN, "在吗")
+    token = sim.kf.fresh_token()
+    assert len((await channel.pull(cursor=None, token=token)).items) == 1
+    sim.clock.advance(601)
+    assert len((await channel.pull(cursor=None, token=token)).items) == 1
+    assert len((await channel.pull(cursor=None, token="nonsense")).items) == 1
+    assert sim.journal.counts["kf/sync_msg"] == 5
+
+
+async def test_pulling_without_a_token_may_have_to_wait(channel: KfChannel, sim: WeComSimulator) -> None:
+    sim.kf.tokenless_per_minute = 1
+    await channel.pull(cursor=None, token=None)
+    with pytest.raises(TryLater) as caught:
+        await channel.pull(cursor=None, token="stale")
+    assert caught.value.after >= 60
+
+
+async def test_hostile_61_an_account_that_is_gone(api: WeComApi) -> None:
+    with pytest.raises(ConnectionBroken) as caught:
+        await KfChannel(api, "wkGONE").pull(cursor=None, token=None)
+    assert caught.value.code == 95004
+
+
+async def test_an_impossible_cursor_is_no_endless_loop(channel: KfChannel) -> None:
+    with pytest.raises(ConnectionBroken):
+        await channel.pull(cursor="c-999999", token=None)
+
+
+async def test_hostile_64_an_old_cursor_starts_at_the_oldest_of_three_days(
+    channel: KfChannel, sim: WeComSimulator
+) -> None:
+    sim.contact_says(LIN, "old")
+    _, cursor = await drained(channel)
+    sim.clock.advance(3 * 86400 + 1)
+    sim.contact_says(LIN, "new")
+    for start in (None, "c-0", cursor):
+        found, _ = await drained(channel, cursor=start)
+        assert [message.text for message in found if isinstance(message, IncomingMessage)] == ["new"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ({"has_more": 1, "next_cursor": "c-9", "msg_list": []}, Page((), "c-9", True)),
+        ({"has_more": 1, "next_cursor": "c-1", "msg_list": []}, Page((), "c-1", False)),
+        ({"has_more": "1", "next_cursor": "c-9"}, Page((), "c-9", True)),
+        ({"has_more": 1, "next_cursor": "", "msg_list": None}, Page((), None, False)),
+        ({"has_more": 1, "next_cursor": None, "msg_list": [None, 5, "x", []]}, Page((), None, False)),
+        ({"has_more": 1, "msg_list": {"a": 1}}, Page((), None, False)),
+        ({}, Page((), None, False)),
+    ],
+)
+async def test_hostile_65_66_odd_pages(
+    channel: KfChannel, sim: WeComSimulator, answer: dict[str, Any], expected: Page
+) -> None:
+    sim.fail("kf/sync_msg", body=encoded({"errcode": 0, **answer}))
+    assert await channel.pull(cursor="c-1", token=None) == expected
+
+
+async def test_hostile_66_the_same_message_twice_keeps_its_id(channel: KfChannel, sim: WeComSimulator) -> None:
+    sim.contact_says(LIN, "在吗")
+    account = sim.kf.accounts[OPEN_KFID]
+    account.log.append(account.log[0])
+    account.times.append(account.times[0])
+    found, _ = await drained(channel)
+    assert len({message.external_id for message in found if isinstance(message, IncomingMessage)}) == 1
+
+
+# ------------------------------------------------------------------------------------------------- sending
+
+
+async def test_an_answer_arrives_under_our_key(channel: KfChannel, sim: WeComSimulator) -> None:
+    sim.contact_says(LIN, "怎么退货？")
+    assert await channel.send(text("out-1")) == "out-1"
+    (sent,) = await sim.until_sent(LIN)
+    assert (sent.msgid, sent.text, sent.via) == ("out-1", "七天内可退", "message")
+
+
+@pytest.mark.parametrize(
+    "mishap",
+    [
+        {"accept": True, "drop": True},
+        {"accept": True, "status": 502},
+        {"accept": True, "body": b""},
+        {"accept": True, "errcode": -1, "times": 3},
+    ],
+)
+async def test_hostile_68_an_unknown_outcome_repeated_is_one_message(
+    channel: KfChannel, sim: WeComSimulator, mishap: dict[str, Any]
+) -> None:
+    sim.contact_says(LIN, "怎么退货？")
+    sim.fail("kf/send_msg", **mishap)
+    with pytest.raises(TryLater) as caught:
+        await channel.send(text("out-1"))
+    assert caught.value.unknown
+    assert await channel.send(text("out-1")) == "out-1"
+    assert len(sim.sent(LIN)) == 1
+
+
+async def test_a_busy_platform_that_did_accept_is_one_message(channel: KfChannel, sim: WeComSimulator) -> None:
+    sim.contact_says(LIN, "怎么退货？")
+    sim.fail("kf/send_msg", accept=True, errcode=-1)
+    assert await channel.send(text("out-1")) == "out-1"
+    assert len(sim.sent(LIN)) == 1
+
+
+async def test_five_messages_then_a_new_question(channel: KfChannel, sim: WeComSimulator) -> None:
+    sim.contact_says(LIN, "怎么退货？")
+    for count in range(5):
+        await channel.send(text(f"out-{count}"))
+    assert await refused(channel.send(text("out-5"))) is Refusal.ALLOWANCE_USED
+    sim.contact_says(LIN, "然后呢？")
+    await channel.send(text("out-5"))
+
+
+async def test_after_two_days_the_window_is_closed(channel: KfChannel, sim: WeComSimulator) -> None:
+    sim.contact_says(LIN, "怎么退货？")
+    sim.clock.advance(48 * 3600 + 1)
+    assert await refused(channel.send(text("out-1"))) is Refusal.WINDOW_CLOSED
+
+
+async def test_hostile_77_a_person_took_it_meanwhile(channel: KfChannel, sim: WeComSimulator) -> None:
+    sim.contact_says(LIN, "人工")
+    sim.servicer_takes(LIN, servicer="lihua")
+    assert await refused(channel.send(text("out-1"))) is Refusal.HUMAN_ACTIVE
+    assert sim.journal.counts["kf/send_msg"] == 1
+
+
+async def test_somebody_who_never_wrote(channel: KfChannel) -> None:
+    assert await refused(channel.send(text("out-1", thread="wmNOBODY"))) is Refusal.HUMAN_ACTIVE
+
+
+async def test_native_reception_is_the_usual_trap(channel: KfChannel, sim: WeComSimulator) -> None:
+    sim.kf.accounts[OPEN_KFID].native_servicer = "lihua"
+    sim.contact_says(LIN, "你好")
+    assert await channel.native_state(LIN) == (NativeState.HUMAN, "lihua")
+    assert await refused(channel.send(text("out-1"))) is Refusal.HUMAN_ACTIVE
+
+
+async def test_hostile_73_accepted_is_not_delivered(channel: KfChannel, sim: WeComSimulator) -> None:
+    sim.contact_says(LIN, "你好")
+    sim.fail_deliveries(LIN, 10)
+    await channel.send(text("out-1"))
+    found, _ = await drained(channel)
+    failed = found[-1]
+    assert isinstance(failed, SendFailed)
+    assert (failed.external_id, failed.reason) == ("out-1", "refused_by_contact")
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (text("k", "字" * 683), "longer"),
+        (text("k", "  \n"), "empty"),
+        (Outgoing("k", LIN, Kind.MENU, "?", choices=()), "entries"),
+        (Outgoing("k", LIN, Kind.MENU, "?", choices=tuple(Choice(str(i), "x") for i in range(11))), "entries"),
+        (Outgoing("k", LIN, Kind.MENU, "?", choices=(Choice("a", "字" * 43),)), "longer"),
+        (Outgoing("k", LIN, Kind.MENU, "字" * 342, choices=(Choice("a", "b"),)), "longer"),
+        (Outgoing("k", LIN, Kind.IMAGE, ""), "cannot send"),
+        (Outgoing("k", LIN, Kind.ORDER, ""), "cannot send"),
+    ],
+)
+async def test_nothing_is_sent_that_would_be_cut(
+    channel: KfChannel, sim: WeComSimulator, message: Outgoing, words: str
+) -> None:
+    with pytest.raises(SendRefused, match=words) as caught:
+        await channel.send(message)
+    assert caught.value.refusal is Refusal.BAD_MESSAGE
+    assert "kf/send_msg" not in sim.journal.counts
+
+
+async def test_a_menu_is_offered_and_tapped(channel: KfChannel, sim: WeComSimulator) -> None:
+    sim.contact_says(LIN, "怎么退货？")
+    choices = (Choice("fb_yes", "有"), Choice("fb_no", "没有，转人工"))
+    await channel.send(Outgoing("m-1", LIN, Kind.MENU, "这个回答有帮助吗？", choices, "谢谢"))
+    assert sim.sent(LIN)[0].text == "这个回答有帮助吗？"
+    sim.contact_taps(LIN, "fb_no")
+    tapped = (await drained(channel))[0][-1]
+    assert isinstance(tapped, IncomingMessage)
+    assert (tapped.choice, tapped.text) == ("fb_no", "没有，转人工")
+
+
+async def test_files_places_and_links_are_sent(channel: KfChannel, api: WeComApi, sim: WeComSimulator) -> None:
+    sim.contact_says(LIN, "图")
+    media_id = await api.upload("image", b"\xff\xd8picture", filename="a.jpg", content_type="image/jpeg")
+    await channel.send(Outgoing("f-1", LIN, Kind.IMAGE, "", media=Media(media_id, Kind.IMAGE)))
+    place = {"name": "海心沙", "address": "广州", "latitude": 23.1, "longitude": 113.3}
+    await channel.send(Outgoing("f-2", LIN, Kind.LOCATION, "", content=place))
+    assert [sent.body[sent.msgtype] for sent in sim.sent(LIN)] == [{"media_id": media_id}, place]
+
+
+@pytest.mark.parametrize("key", ["out-8f2c_1", "x" * 33, "键", "a b", "", "w1:c2:m3"])
+def test_any_key_becomes_a_msgid(key: str) -> None:
+    made = wire_key(key)
+    assert 1 <= len(made.encode()) <= 32
+    assert made.replace("-", "").replace("_", "").isalnum()
+    assert made.isascii()
+    assert made == wire_key(key)
+    assert (made == key) == (key == "out-8f2c_1")
+
+
+# ---------------------------------------------------------------------------------------- events and sessions
+
+
+async def test_hostile_76_one_welcome_within_twenty_seconds(channel: KfChannel, sim: WeComSimulator) -> None:
+    code = sim.contact_enters(LIN)
+    assert code
+    await channel.reply_to_event(code, text("wel-1", "欢迎"))
+    assert sim.sent(LIN)[0].via == "event"
+    assert await refused(channel.reply_to_event(code, text("wel-2"))) is Refusal.CODE_EXPIRED
+    assert sim.contact_enters(LIN) is None
+    late = sim.contact_enters("wmLATE")
+    assert late
+    sim.clock.advance(21)
+    assert await refused(channel.reply_to_event(late, text("wel-3"))) is Refusal.CODE_EXPIRED
+
+
+async def test_an_event_is_answered_with_text_or_menu_only(channel: KfChannel, sim: WeComSimulator) -> None:
+    code = sim.contact_enters(LIN)
+    assert code
+    picture = Outgoing("k", LIN, Kind.IMAGE, "", media=Media("M", Kind.IMAGE))
+    assert await refused(channel.reply_to_event(code, picture)) is Refusal.BAD_MESSAGE
+    await channel.reply_to_event(code, Outgoing("k", LIN, Kind.MENU, "欢迎", (Choice("a", "退货"),)))
+
+
+async def test_a_session_goes_to_the_pool_and_to_a_person(channel: KfChannel, sim: WeComSimulator) -> None:
+    sim.kf.accounts[OPEN_KFID].servicers.update(lihua=0, away=1)
+    sim.contact_says(LIN, "人工")
+    assert await channel.native_state(LIN) == (NativeState.NEW, None)
+    assert await channel.move(LIN, NativeState.ASSISTANT) is None
+    code = await channel.move(LIN, NativeState.POOL)
+    assert code
+    await channel.reply_to_event(code, text("pool-1", "正在排队"))
+    for servicer, refusal in (("nobody", Refusal.MISCONFIGURED), ("away", Refusal.MISCONFIGURED)):
+        assert await refused(channel.move(LIN, NativeState.HUMAN, servicer=servicer)) is refusal
+    assert await channel.move(LIN, NativeState.HUMAN, servicer="lihua")
+    assert await channel.native_state(LIN) == (NativeState.HUMAN, "lihua")
+    assert await refused(channel.move(LIN, NativeState.ASSISTANT)) is Refusal.HUMAN_ACTIVE
+    closing = await channel.move(LIN, NativeState.ENDED)
+    assert closing
+    await channel.reply_to_event(closing, text("bye-1", "再见"))
+    assert await refused(channel.move(LIN, NativeState.POOL)) is Refusal.WINDOW_CLOSED
+    sim.contact_says(LIN, "还有一个问题")
+    assert sim.state(LIN) == 0
+
+
+# ----------------------------------------------------------------------------------------- files and accounts
+
+
+async def test_a_picture_is_fetched(channel: KfChannel, sim: WeComSimulator) -> None:
+    sim.contact_sends_file(LIN, b"\xff\xd8" + b"x" * 1000)
+    (message,) = (await drained(channel))[0]
+    assert isinstance(message, IncomingMessage)
+    got = b"".join([piece async for piece in channel.fetch(message.media[0], limit=2000)])
+    assert got == b"\xff\xd8" + b"x" * 1000
+    with pytest.raises(SendRefused):
+        _ = [piece async for piece in channel.fetch(message.media[0], limit=500)]
+
+
+async def test_names_of_those_who_wrote(channel: KfChannel, sim: WeComSimulator) -> None:
+    contacts = [f"wm{count:04d}" for count in range(150)]
+    for contact in contacts[:120]:
+        sim.contact_says(contact, "hi")
+    sim.kf.names["wm0000"] = "小林"
+    profiles = await channel.profiles(contacts)
+    assert len(profiles) == 120
+    assert (profiles[0].external_id, profiles[0].name) == ("wm0000", "小林")
+    assert sim.journal.counts["kf/customer/batchget"] == 2
+    assert await channel.profiles([]) == []
+
+
+async def test_accounts_servicers_and_links(api: WeComApi, sim: WeComSimulator) -> None:
+    for count in range(120):
+        sim.add_account(f"wk{count:03d}", f"客服{count}", servicers=("lihua",), manage=count % 2 == 0)
+    accounts = KfAccounts(api)
+    found = await accounts.accounts()
+    assert len(found) == 121
+    assert sum(account.managed for account in found) == 61
+    await accounts.add_servicers("wk001", ["wangwu"])
+    assert await accounts.servicers("wk001") == [Servicer("lihua", True), Servicer("wangwu", True)]
+    link = await accounts.contact_link("wk001", scene="poster7", scene_param="a=1&b=二")
+    assert link.endswith("&scene_param=a%3D1%26b%3D%E4%BA%8C")
+    assert "scene_param" not in await accounts.contact_link("wk001")
+
+
+def test_documents_that_reach_the_account_are_read_too(channel: KfChannel) -> None:
+    (found,) = channel.read("<xml><MsgType>event</MsgType><Event>subscribe</Event></xml>")
+    assert isinstance(found, Noted)
+    assert datetime.now(UTC) >= found.happened_at
+
+
+async def test_hostile_59_a_burst_is_one_pull(channel: KfChannel, sim: WeComSimulator) -> None:
+    for count in range(1000):
+        sim.contact_says(f"wm{count % 50}", str(count))
+    pages = await asyncio.gather(*(channel.pull(cursor=None, token=None) for _ in range(3)))
+    assert {len(page.items) for page in pages} == {1000}
