@@ -14,7 +14,7 @@ from zhiban.integrations.wecom.errors import TOO_OFTEN, errcode, error_for
 from zhiban.integrations.wecom.values import text_of
 from zhiban.kit.http import Http, MaybeDone, NotJson, Unreachable
 from zhiban.kit.settings import WECOM_API
-from zhiban.kit.text import cut_bytes
+from zhiban.kit.text import clean, cut_bytes, size_of
 from zhiban.ports import ConnectionBroken, Notice, SendRefused, TryLater
 
 MARKDOWN_BYTES: Final = 4096
@@ -99,13 +99,13 @@ def markdown(notice: Notice) -> str:
     """
     title = f"**{_escaped(cut_bytes(notice.title, 256))}**"
     link = f"\n[{_address_words(notice.url)}]({notice.url})" if notice.url else ""
-    room = MARKDOWN_BYTES - len(title.encode()) - len(link.encode()) - 16
+    room = MARKDOWN_BYTES - size_of(title) - size_of(link) - 16
     quoted = "\n".join(f"> {line}" for line in _escaped(notice.text).splitlines())
     return f"{title}\n{cut_bytes(quoted, room)}{link}"
 
 
 def _escaped(text: str) -> str:
-    return text.translate(_HARMLESS)
+    return clean(text).translate(_HARMLESS)
 
 
 def _address_words(url: str) -> str:
