@@ -184,9 +184,9 @@ def _moments(hours: Hours, day: date) -> Iterator[tuple[datetime, datetime]]:
     zone = ZoneInfo(hours.timezone)
     for span in hours.of(day):
         over_night = 0 if span.end > span.start else 1
-        # A start that the clock shows twice is the first one, an end the second: never shorter than promised.
         start = _moment(day, span.start, zone, fold=0)
-        end = _moment(day + timedelta(days=over_night), span.end, zone, fold=1)
+        # An end that the clock shows twice is the second one: never shorter than promised.
+        end = max(_moment(day + timedelta(days=over_night), span.end, zone, fold=fold) for fold in (0, 1))
         if start < end:
             yield start, end
 

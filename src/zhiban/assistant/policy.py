@@ -15,7 +15,8 @@ from zhiban.kit.errors import Misconfigured
 from zhiban.kit.text import size_of
 
 _TEXT_SIZE = 2000  # bytes: a welcome, a notice and a closing text are one message each
-_FILE_SIZE = 256 * 1024
+_FILE_SIZE = 256 * 1024  # characters
+_DEPTH = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +173,14 @@ def load_policy(yaml_text: str) -> Policy:
 
 def _parsed(yaml_text: str) -> yaml.Node | None:
     try:
+        depth = 0
         for event in yaml.parse(yaml_text, Loader=yaml.BaseLoader):
-            # Anchors can be stacked into a text of gigabytes, and a policy needs none.
-            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                at = event.start_mark
-                raise PolicyMistake(
-                    [Problem(at.line + 1 if at else None, "", "anchors and aliases (& and *) are not allowed")]
-                )
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            # Anchors can be stacked into a text of gigabytes, nesting takes time; and a policy needs neither.
+            anchored = isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None)
+            if anchored or depth > _DEPTH:
+                wrong = "anchors and aliases (& and *) are not allowed" if anchored else "is nested too deeply"
+                raise PolicyMistake([Problem(event.start_mark.line + 1 if event.start_mark else None, "", wrong)])
         return yaml.compose(yaml_text, Loader=yaml.BaseLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -187,7 +189,7 @@ def _parsed(yaml_text: str) -> yaml.Node | None:
     except yaml.reader.ReaderError as error:
         line = yaml_text.count("\n", 0, error.position) + 1
         raise PolicyMistake([Problem(line, "", "there is a character that YAML does not allow")]) from None
-    except (yaml.YAMLError, RecursionError):
+    except yaml.YAMLError:
         raise PolicyMistake([Problem(None, "", "this is not YAML")]) from None
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from zhiban.assistant.passages import PassageLike
 from zhiban.kit.errors import ZhibanError
-from zhiban.kit.text import cut_bytes
+from zhiban.kit.text import cut_bytes, size_of
 from zhiban.ports import ChatTurn
 
 ANSWER_LENGTH = 600  # Chinese characters a model may write; a channel takes 5 messages of 2048 bytes
@@ -149,7 +149,7 @@ def _numbered(passages: Sequence[PassageLike]) -> str:
         if room <= 0:
             break
         piece = cut_bytes(_passage(passage), min(_PASSAGE_SIZE, room))
-        room -= len(piece.encode())
+        room -= size_of(piece)
         written.append(f"[{number}] {piece}")
     return "\n\n".join(written)
 
@@ -167,7 +167,7 @@ def _one_line(text: str) -> str:
 
 def _shortened(text: str, size: int) -> str:
     """A long text keeps its beginning and its end, where people put what they want."""
-    if len(text.encode("utf-8", "replace")) <= size:
+    if size_of(text) <= size:
         return text
     return cut_bytes(text, size * 3 // 4) + "\n" + text[-size // 12 :]
 
