@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, assert_never
@@ -60,6 +60,8 @@ MENU_HEAD = "您是不是想问："
 MENU_FOOT = "都不是的话，请换个说法，或点“转人工”。"
 MENU_PERSON = "转人工"
 SUGGESTED = 3
+SOURCES_HEAD = "参考："
+SOURCES_SHOWN = 3
 ZONES = {
     retrieval.Zone.ANSWER: Zone.ANSWER,
     retrieval.Zone.SUGGEST: Zone.SUGGEST,
@@ -301,12 +303,13 @@ class Assistant:
                 await self._hand_off(work, thought, decision, now=now)
             case Answer() | Suggest() | SmallTalk() | AskToType() | AskAgain():
                 left = thought.facts.allowance
+                text = thought.reply + sources(thought.citations)
                 await queue(
                     work,
                     talk.id,
                     author=Author.ASSISTANT,
                     actor=ASSISTANT,
-                    text=thought.reply,
+                    text=text,
                     key=key_for("turn", talk.workspace_id, talk.id, talk.waiting[-1].id),
                     now=now,
                     kind=Kind.MENU if thought.choices else Kind.TEXT,
@@ -416,6 +419,15 @@ def _compose_menu(thought: Thought) -> None:
         *(Choice(f"a:{passage.article_id}", passage.title[:40]) for passage in ordered),
         Choice(PERSON_CHOICE, MENU_PERSON),
     )
+
+
+def sources(citations: Sequence[Mapping[str, Any]]) -> str:
+    """The lines below an answer that name where it comes from."""
+    titles = dict.fromkeys(str(citation["title"])[:60] for citation in citations)
+    if not titles:
+        return ""
+    lines = [f"[{number}] {title}" for number, title in enumerate(list(titles)[:SOURCES_SHOWN], start=1)]
+    return "\n\n" + SOURCES_HEAD + "\n".join(lines)
 
 
 def _citation(passage: Passage) -> dict[str, Any]:

@@ -1,0 +1,116 @@
+"""What every test may lean on: a real PostgreSQL, a fresh database each, a clock to set, and no way to the internet."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from zhiban.installation import ensure_workspace
+from zhiban.kit.clock import SetClock
+from zhiban.kit.db import Database
+from zhiban.kit.embedded import BundledPostgres
+from zhiban.kit.provision import APP, OWNER, Access, migrate, provision_bundled
+
+TEMPLATE = "zhiban_template"
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
+LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")  # noqa: S104 - compared with, not bound to
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _only_loopback() -> Iterator[None]:
+    """Refuse every connection that would leave this machine."""
+    connect, connect_ex = socket.socket.connect, socket.socket.connect_ex
+
+    def check(address: Any) -> None:
+        if isinstance(address, tuple) and not str(address[0]).startswith(LOOPBACK):
+            raise AssertionError(f"a test wanted to reach {address!r}")
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        check(address)
+        connect(self, address)
+
+    def guarded_ex(self: socket.socket, address: Any) -> int:
+        check(address)
+        return connect_ex(self, address)
+
+    socket.socket.connect, socket.socket.connect_ex = guarded, guarded_ex  # type: ignore[method-assign]
+    yield
+    socket.socket.connect, socket.socket.connect_ex = connect, connect_ex  # type: ignore[method-assign]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The test run's server, with a migrated template on it."""
+
+    superuser: str
+    access: Access
+
+
+async def _start(folder: Path) -> tuple[BundledPostgres, Cluster]:
+    postgres = BundledPostgres(folder, settings=FAST)
+    server = await postgres.start()
+    access = await provision_bundled(server.superuser, TEMPLATE)
+    await migrate(access)
+    return postgres, Cluster(server.superuser, access)
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """One server for the whole run: the workers of pytest-xdist share it, the last one stops it."""
+    shared = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        shared = shared.parent
+    folder = shared / "postgres"
+    with (shared / "template.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        postgres, found = asyncio.run(_start(folder))
+    yield found
+    asyncio.run(postgres.stop())
+
+
+@pytest.fixture
+async def access(cluster: Cluster) -> AsyncIterator[Access]:
+    """A database of its own for this test, cloned from the migrated template in milliseconds."""
+    name = f"t{os.getpid()}_{id(object()) % 10**9}_{int(datetime.now(UTC).timestamp() * 1e6)}"
+    async with await psycopg.AsyncConnection.connect(cluster.superuser, autocommit=True) as connection:
+        await connection.execute(
+            sql.SQL("create database {} template {} owner {}").format(
+                sql.Identifier(name), sql.Identifier(TEMPLATE), sql.Identifier(OWNER)
+            )
+        )
+    yield Access(
+        app=make_conninfo(cluster.access.app, dbname=name, user=APP),
+        owner=make_conninfo(cluster.access.owner, dbname=name, user=OWNER),
+    )
+    async with await psycopg.AsyncConnection.connect(cluster.superuser, autocommit=True) as connection:
+        await connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+async def db(access: Access) -> AsyncIterator[Database]:
+    async with Database(access.app, work_size=4, session_size=3) as database:
+        yield database
+
+
+@pytest.fixture
+async def workspace(db: Database) -> int:
+    """The id of a workspace."""
+    return await ensure_workspace(db, "default", "青禾商店", "zh")
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    """Friday, 20 November 2026, ten in the morning in China."""
+    return SetClock(datetime(2026, 11, 20, 2, 0, tzinfo=UTC))

@@ -1,0 +1,133 @@
+"""A whole installation in this process, with WeCom simulated on the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zhiban.installation import Installation
+from zhiban.kit.clock import SystemClock
+from zhiban.kit.db import Work
+from zhiban.kit.provision import Access
+from zhiban.kit.settings import Settings, load
+from zhiban.knowledge import service as knowledge
+from zhiban.main import application
+from zhiban.testing.serving import served
+from zhiban.testing.wecom import asgi
+from zhiban.testing.wecom.simulator import AES_KEY, AGENT_ID, CORP_ID, SECRET, TOKEN, WeComSimulator
+
+SHOP = """# 青禾商店
+
+## 怎么申请退款？
+
+在“我的订单”里找到订单，点“申请售后”，7 天内都可以申请。
+
+## 退款多久到账？
+
+审核通过后 1 到 7 个工作日原路退回。
+
+## 可以开发票吗？
+
+可以，在订单详情里点“申请发票”，电子发票当天发到邮箱。
+
+## 运费谁出？
+
+质量问题运费我们出，其他退货运费由您承担。
+"""
+
+
+@dataclass
+class Shop:
+    """A running installation and the simulated WeCom beside it."""
+
+    home: Installation
+    wecom: WeComSimulator
+    url: str
+    workspace_id: int
+
+    async def says(self, contact: str, text: str, *, answers: int = 1, within: float = 10) -> list[Any]:
+        """The contact says something; returns what reached their phone because of it."""
+        before = len(self.wecom.sent(contact))
+        self.wecom.contact_says(contact, text)
+        await until(lambda: len(self.wecom.sent(contact)) >= before + answers, within=within)
+        return list(self.wecom.sent(contact)[before:])
+
+    async def rows(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
+        async with self.home.database.work(self.workspace_id) as work:
+            return await work.rows(sql, **values)
+
+    @asynccontextmanager
+    async def work(self) -> AsyncIterator[Work]:
+        async with self.home.database.work(self.workspace_id) as work:
+            yield work
+
+    async def idle(self, *, within: float = 10) -> None:
+        """Wait until nothing waits any more."""
+
+        async def quiet() -> bool:
+            rows = await self.rows(
+                "select 1 from message where state in ('pending', 'queued') union all "
+                "select 1 from delivery where state = 'pending' union all "
+                "select 1 from conversation where owner is not null"
+            )
+            return not rows
+
+        deadline = time.monotonic() + within
+        while not await quiet():
+            if time.monotonic() > deadline:
+                raise AssertionError("something still waits")
+            await asyncio.sleep(0.01)
+
+
+async def until(condition: Callable[[], object], *, within: float = 10) -> None:
+    """Wait for a condition, with a deadline."""
+    deadline = time.monotonic() + within
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError("it did not happen in time")
+        await asyncio.sleep(0.005)
+
+
+def settings_for(folder: Path, wecom_url: str, **more: Any) -> Settings:
+    return load(
+        _env_file=None,
+        zhiban_data=folder,
+        wecom_corp_id=CORP_ID,
+        wecom_agent_id=str(AGENT_ID),
+        wecom_agent_secret=SECRET,
+        wecom_token=TOKEN,
+        WECOM_ENCODING_AES_KEY=AES_KEY,
+        wecom_api_base=f"{wecom_url}/cgi-bin",
+        zhiban_secret_key="a key for tests only",
+        **more,
+    )
+
+
+@asynccontextmanager
+async def running_shop(access: Access, folder: Path, **more: Any) -> AsyncIterator[Shop]:
+    wecom = WeComSimulator()
+    async with wecom, served(asgi.application(wecom)) as wecom_url:
+        home = Installation.build(settings_for(folder, wecom_url, **more), access)
+        home.employ()
+        async with served(application(home)) as url:
+            workspace_id = (await home.database.workspaces())[0]
+            shop = folder / "shop.md"
+            shop.write_text(SHOP)
+            async with home.database.session(workspace_id) as session:
+                await knowledge.ensure_base(session, "default", "知识库")
+            await knowledge.import_paths(home.database, workspace_id, "default", [shop], now=SystemClock().now())
+            wecom.configure(f"{url}/wecom/callback")
+            yield Shop(home, wecom, url, workspace_id)
+
+
+@pytest.fixture
+async def shop(access: Access, tmp_path: Path) -> AsyncIterator[Shop]:
+    async with running_shop(access, tmp_path) as found:
+        yield found
