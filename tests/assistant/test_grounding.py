@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -135,3 +137,12 @@ def test_an_invented_long_number_never_passes(number: int) -> None:
 @given(days=st.integers(min_value=2, max_value=400).filter(lambda days: days not in (7, 2)))
 def test_an_invented_deadline_never_passes(days: int) -> None:
     assert check(f"签收{days}天内可退", [RETURNS])
+
+
+@pytest.mark.parametrize(
+    "piece", ["1", "a.", "1-", "a@", "微信", "一", "半个", "13", "-", "上午", "https://", "0 ", "1,", "％"]
+)
+def test_repeated_pieces_take_no_time(piece: str) -> None:
+    started = time.perf_counter()
+    check(piece * 700, [PlainPassage("", piece * 1500)])
+    assert time.perf_counter() - started < 1.5

@@ -16,7 +16,7 @@ GROUPS = {"万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
 HAN = "".join((*DIGITS, *UNITS, *GROUPS))
 # One number as people write it: 1,299.5 or 1.5万 or 三百二十 or 半. For use inside other patterns.
 NUMBER = (
-    r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)[万亿千百]?"
+    r"(?:\d{1,3}(?:,\d{3}){1,5}(?:\.\d{1,9})?|\d{1,18}(?:\.\d{1,9})?)[万亿千百]?"
     rf"|[{HAN}]{{1,20}}(?:点[{''.join(DIGITS)}]+)?"
 )
 
