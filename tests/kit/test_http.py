@@ -267,7 +267,8 @@ async def test_hostile_52_an_address_of_this_machine_is_not_fetched(http: Http, 
 
 
 @pytest.mark.parametrize(
-    "address", ["file:///etc/passwd", "ftp://h/x", "data:text/html,x", "//h/x", "", "h", "http://", "http://[bad", "javascript:x"]
+    "address",
+    ["file:///etc/passwd", "ftp://h/x", "data:text/html,x", "//h/x", "", "h", "http://", "http://[bad", "javascript:x"],
 )
 async def test_hostile_52_only_web_addresses(http: Http, address: str) -> None:
     with pytest.raises(AddressRefused):
@@ -302,9 +303,10 @@ async def test_hostile_52_a_name_that_leads_inside(addresses: list[str]) -> None
 
 async def test_hostile_52_a_redirect_that_leads_inside(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    async with serving(answering(b"secret")) as inside, serving(
-        answering(b"", "302 Found", f"Location: {inside}/metadata")
-    ) as outside:
+    async with (
+        serving(answering(b"secret")) as inside,
+        serving(answering(b"", "302 Found", f"Location: {inside}/metadata")) as outside,
+    ):
         port = int(outside.rpartition(":")[2])
 
         def fence(info: tuple[Any, ...]) -> socket.socket:

@@ -229,7 +229,7 @@ async def test_a_file_over_the_callers_limit(api: WeComApi, sim: WeComSimulator)
     assert caught.value.refusal is Refusal.BAD_MESSAGE
 
 
-async def test_hostile_35_a_file_that_is_gone(api: WeComApi, sim: WeComSimulator) -> None:
+async def test_a_file_that_is_gone(api: WeComApi, sim: WeComSimulator) -> None:
     media_id = sim.office.store(b"x" * 10)
     sim.clock.advance(3 * 86400 + 1)
     with pytest.raises(SendRefused):
@@ -331,7 +331,12 @@ async def test_hostile_80_no_secret_in_errors_or_logs(
     api = WeComApi(http, CORP_ID, SECRET, base)
     await api.call(PATH, {})
     token = await api._token()
-    for plan in ({"status": 502}, {"drop": True}, {"body": b"<"}, {"errcode": 40058, "errmsg": f"x?access_token={token}"}):
+    for plan in (
+        {"status": 502},
+        {"drop": True},
+        {"body": b"<"},
+        {"errcode": 40058, "errmsg": f"x?access_token={token}"},
+    ):
         sim.fail(PATH, **plan)
         with pytest.raises((TryLater, SendRefused, ConnectionBroken)) as caught:
             await api.call(PATH, {})

@@ -166,7 +166,8 @@ def test_hostile_14_endless_parameters(door: CallbackDoor, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "timestamp", ["", "-1767225600", "17672256000", "1767225600.0", "1e9", "4102444800", "0", "１７６７２２５６００", " 1767225600"]
+    "timestamp",
+    ["", "-1767225600", "17672256000", "1767225600.0", "1e9", "4102444800", "0", "１７６７２２５６００", " 1767225600"],
 )
 def test_hostile_20_impossible_timestamps(door: CallbackDoor, timestamp: str) -> None:
     assert refusal(door, altered(posted(), timestamp=[timestamp])).status == 403

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -361,6 +362,18 @@ async def test_a_session_goes_to_the_pool_and_to_a_person(channel: KfChannel, si
     assert await refused(channel.move(LIN, NativeState.POOL)) is Refusal.WINDOW_CLOSED
     sim.contact_says(LIN, "还有一个问题")
     assert sim.state(LIN) == 0
+
+
+@pytest.mark.parametrize("mishap", [{"errcode": -1}, {"drop": True}])
+async def test_a_move_whose_answer_was_lost_is_not_an_error(
+    channel: KfChannel, sim: WeComSimulator, mishap: dict[str, Any]
+) -> None:
+    sim.contact_says(LIN, "人工")
+    sim.fail("kf/service_state/trans", accept=True, **mishap)
+    with suppress(TryLater):
+        await channel.move(LIN, NativeState.POOL)
+    assert await channel.move(LIN, NativeState.POOL) is None
+    assert sim.state(LIN) == 2
 
 
 # ----------------------------------------------------------------------------------------- files and accounts

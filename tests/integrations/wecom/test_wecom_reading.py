@@ -318,9 +318,7 @@ def test_hostile_66_messages_nobody_can_place_are_noted(missing: str) -> None:
 def test_hostile_45_nothing_the_database_refuses_comes_through() -> None:
     text = "a\x00b" + json.loads('"\\ud83d"')
     plain = json.loads((FOLDER / "kf_link__article.json").read_text("utf-8"))
-    found = read_entry(
-        {**plain, "link": {"title": text, text: text, "n": float("nan")}}, account=ACCOUNT, now=NOW
-    )
+    found = read_entry({**plain, "link": {"title": text, text: text, "n": float("nan")}}, account=ACCOUNT, now=NOW)
     assert isinstance(found, IncomingMessage)
     assert found.text == "ab"
     assert found.content == {"type": "link", "title": "ab", "ab": "ab", "n": None}

@@ -38,9 +38,7 @@ async def test_a_notice_arrives_once(robot: GroupRobot, sim: WeComSimulator) -> 
     )
 
 
-async def test_the_twenty_first_of_a_minute_waits(
-    robot: GroupRobot, sim: WeComSimulator, clock: list[float]
-) -> None:
+async def test_the_twenty_first_of_a_minute_waits(robot: GroupRobot, sim: WeComSimulator, clock: list[float]) -> None:
     for count in range(20):
         await robot.notify(KEY, notice(f"n{count}"))
         clock[0] += 1

@@ -6,11 +6,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from zhiban.integrations.wecom.api import WeComApi
 from zhiban.integrations.wecom.errors import error_for
-from zhiban.integrations.wecom.values import items_of, mapping_of, storable, text_of, texts_of
+from zhiban.integrations.wecom.values import items_of, mapping_of, number, storable, text_of, texts_of
 from zhiban.kit.text import cut_bytes
 from zhiban.ports import Profile, Refusal, SendRefused
 
@@ -21,6 +22,7 @@ _NAME_TAKEN: Final = 40071
 _NOT_CONNECTED: Final = 84061
 _MEMBERS_AT_ONCE: Final = 100
 _MOST_PAGES: Final = 10_000
+_LATEST: Final = 253402300800  # the year 10000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class Relation:
     remark: str
     state: str
     tags: tuple[str, ...]
+    added_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +227,15 @@ def _relation(person: Mapping[str, Any], follow: Mapping[str, Any]) -> Relation 
             {name: person[name] for name in ("type", "gender", "corp_name", "position") if name in person}
         ),
     )
-    return Relation(member, profile, text_of(follow, "remark"), text_of(follow, "state"), tuple(tags))
+    created = number(follow.get("createtime"))
+    return Relation(
+        member,
+        profile,
+        text_of(follow, "remark"),
+        text_of(follow, "state"),
+        tuple(tags),
+        datetime.fromtimestamp(created, UTC) if created and 0 < created < _LATEST else None,
+    )
 
 
 def _tag_names(group: Mapping[str, Any]) -> dict[str, str]:

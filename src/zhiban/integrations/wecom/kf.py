@@ -37,6 +37,7 @@ MENU_CHOICES: Final = 10
 PAGE_SIZE: Final = 1000
 _PROFILES_AT_ONCE: Final = 100
 
+_NOT_MOVED = frozenset({95013, 95016})
 _WIRE_KEY = re.compile(r"[0-9A-Za-z_-]{1,32}")
 _STATES = {
     0: NativeState.NEW,
@@ -141,6 +142,8 @@ class KfChannel:
     async def move(self, thread: str, to: NativeState, *, servicer: str | None = None) -> str | None:
         """Move the session. WeCom knows no way back from a person or the pool to the assistant.
 
+        Moving where it already is succeeds, without a code.
+
         Raises SendRefused when the move is not allowed, TryLater or ConnectionBroken.
         """
         body: dict[str, Any] = {
@@ -150,8 +153,13 @@ class KfChannel:
         }
         if servicer:
             body["servicer_userid"] = servicer
-        answer = await self._api.call("kf/service_state/trans", body)
-        return text_of(answer, "msg_code") or None
+        code, answer = await self._api.attempt("kf/service_state/trans", body)
+        if code == 0:
+            return text_of(answer, "msg_code") or None
+        # An earlier attempt whose answer was lost may have moved it already.
+        if code in _NOT_MOVED and await self.native_state(thread) == (to, servicer):
+            return None
+        raise error_for(code, text_of(answer, "errmsg"))
 
     def fetch(self, media: Media, *, limit: int) -> AsyncIterator[bytes]:
         """The file in pieces; see `WeComApi.download`."""

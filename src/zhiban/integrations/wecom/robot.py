@@ -95,7 +95,7 @@ class GroupRobot:
 def markdown(notice: Notice) -> str:
     """Title in bold, the text as a quotation, the link: at most 4096 bytes, the link always whole.
 
-    Angle and square brackets in what others wrote are widened, so that it cannot mention anybody or draw links of its own.
+    Angle and square brackets in what others wrote are widened, so that it mentions nobody and draws no links.
     """
     title = f"**{_escaped(cut_bytes(notice.title, 256))}**"
     link = f"\n[{_address_words(notice.url)}]({notice.url})" if notice.url else ""

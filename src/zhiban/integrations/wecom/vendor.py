@@ -84,5 +84,5 @@ class WeCom:
                 remark=found.remark,
                 tags=found.tags,
                 source=found.state or None,
-                added_at=None,
+                added_at=found.added_at,
             )

@@ -104,6 +104,10 @@ class CustomerService:
     def session(self, open_kfid: str, contact: str) -> Session:
         return self.account(open_kfid).sessions.setdefault(contact, Session())
 
+    def count_from(self, number: int) -> None:
+        """Give out ids after this number: a platform that starts anew must not repeat what it gave out before."""
+        self._counter = max(self._counter, number)
+
     def next_id(self, kind: str = "m") -> str:
         self._counter += 1
         return f"{kind}{self._counter:012x}"

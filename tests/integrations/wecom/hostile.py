@@ -1,0 +1,186 @@
+"""The 84 hostile or odd inputs of the protocol notes: where each is tested, or why it is not a test of ours here.
+
+A reference is `file::function`, relative to `tests/`; `test_wecom_hostile.py` checks that it exists.
+"""
+
+from __future__ import annotations
+
+CRYPTO = "integrations/wecom/test_wecom_crypto.py::"
+CALLBACK = "integrations/wecom/test_wecom_callback.py::"
+XML = "integrations/wecom/test_wecom_xml.py::"
+API = "integrations/wecom/test_wecom_api.py::"
+KF = "integrations/wecom/test_wecom_kf.py::"
+READING = "integrations/wecom/test_wecom_reading.py::"
+CONTACTS = "integrations/wecom/test_wecom_contacts.py::"
+ROBOT = "integrations/wecom/test_wecom_robot.py::"
+HTTP = "kit/test_http.py::"
+TEXT = "kit/test_text.py::"
+SIMULATOR = "testing/test_wecom_simulator.py::"
+
+DOOR = "decided by the HTTP door in conversations/hooks.py, before anything of WeCom's is called"
+STORE = "decided where deliveries and cursors are stored (conversations/door.py, pulling.py, intake.py)"
+TURN = "decided by the conversation and the assistant; WeCom's part is only to say what happened"
+
+TABLE: dict[int, tuple[str, ...]] = {
+    1: (CALLBACK + "test_hostile_01_no_query",),
+    2: (CALLBACK + "test_hostile_02_echo_without_signature",),
+    3: (CALLBACK + "test_hostile_03_repeated_parameters",),
+    4: (CALLBACK + "test_hostile_04_unknown_parameters_are_ignored",),
+    5: (DOOR,),
+    6: (CALLBACK + "test_hostile_06_empty_body",),
+    7: (f"the door hands over the raw body and never looks at its type; {DOOR}",),
+    8: (CALLBACK + "test_hostile_08_a_body_over_the_cap", f"streams: {DOOR}"),
+    9: (f"{DOOR}; slow bodies end with the server's own time limit",),
+    10: (f"{DOOR}; packed answers: see the next", HTTP + "test_hostile_10_a_packed_bomb_stops_at_the_limit"),
+    11: (DOOR,),
+    12: (
+        CALLBACK + "test_hostile_12_byte_order_mark_and_blanks",
+        XML + "test_hostile_12_a_byte_order_mark_or_blanks_first",
+    ),
+    13: (
+        CALLBACK + "test_hostile_13_34_38_not_the_envelope",
+        XML + "test_hostile_13_other_encodings_and_no_xml",
+    ),
+    14: (CALLBACK + "test_hostile_14_endless_parameters", f"the whole query: {DOOR}"),
+    15: (DOOR,),
+    16: (CRYPTO + "test_hostile_16_wrong_signature",),
+    17: (CRYPTO + "test_hostile_17_upper_case_signature_is_refused",),
+    18: (CRYPTO + "test_hostile_18_signature_with_a_tail",),
+    19: (CRYPTO + "test_hostile_19_letters_beyond_ascii",),
+    20: (CALLBACK + "test_hostile_20_impossible_timestamps",),
+    21: (CALLBACK + "test_hostile_21_a_repeat_has_the_same_digest", f"once only: {STORE}"),
+    22: (
+        CALLBACK + "test_hostile_22_a_repeat_after_the_window",
+        CALLBACK + "test_hostile_22_83_the_window_can_be_switched_off",
+    ),
+    23: (CALLBACK + "test_hostile_23_a_clock_ten_minutes_off",),
+    24: (CRYPTO + "test_hostile_24_another_integrations_token",),
+    25: (
+        CRYPTO + "test_hostile_25_the_former_pair_works_until_its_grace_ends",
+        CALLBACK + "test_hostile_25_the_former_key_in_grace",
+    ),
+    26: (CRYPTO + "test_hostile_26_only_blanks_are_repaired", CRYPTO + "test_hostile_vector_is_refused"),
+    27: (CALLBACK + "test_hostile_27_not_exactly_one_encrypt",),
+    28: (CRYPTO + "test_hostile_28_blocks_are_missing", CRYPTO + "test_hostile_vector_is_refused"),
+    29: (
+        CRYPTO + "test_hostile_29_impossible_padding",
+        CRYPTO + "test_hostile_29_padding_longer_than_the_text",
+        CRYPTO + "test_hostile_vector_is_refused",
+    ),
+    30: (
+        CRYPTO + "test_hostile_30_impossible_length",
+        CRYPTO + "test_hostile_30_a_length_that_swallows_the_receiver",
+        CRYPTO + "test_hostile_vector_is_refused",
+    ),
+    31: (CRYPTO + "test_hostile_31_another_receiver",),
+    32: (CALLBACK + "test_hostile_32_bytes_that_are_no_text",),
+    33: (CRYPTO + "test_hostile_33_a_megabyte_of_zeros",),
+    34: (
+        XML + "test_hostile_34_no_document_type_and_no_entity",
+        XML + "test_hostile_34_xinclude_is_only_an_element",
+        CALLBACK + "test_hostile_13_34_38_not_the_envelope",
+        CALLBACK + "test_hostile_34_37_38_genuine_but_unreadable_is_parked",
+    ),
+    35: (XML + "test_hostile_35_depth_width_and_size_are_capped",),
+    36: (XML + "test_hostile_36_values_are_put_together",),
+    37: (
+        XML + "test_hostile_37_characters_that_xml_forbids",
+        CALLBACK + "test_hostile_34_37_38_genuine_but_unreadable_is_parked",
+    ),
+    38: (
+        CALLBACK + "test_hostile_13_34_38_not_the_envelope",
+        CALLBACK + "test_hostile_34_37_38_genuine_but_unreadable_is_parked",
+    ),
+    39: (READING + "test_hostile_39_other_documents_are_noted", READING + "test_hostile_39_empty_documents"),
+    40: (READING + "test_hostile_40_66_any_timestamp",),
+    41: (READING + "test_hostile_41_42_odd_messages_to_the_app",),
+    42: (READING + "test_hostile_41_42_odd_messages_to_the_app",),
+    43: (XML + "test_hostile_43_repeated_nodes_are_lists", READING + "test_hostile_43_accounts_are_listed"),
+    44: (CALLBACK + "test_hostile_44_only_the_inner_document_counts",),
+    45: (
+        TEXT + "test_hostile_45_what_a_reader_sees_as_one_stays_one",
+        TEXT + "test_hostile_45_what_the_database_refuses_is_dropped",
+        READING + "test_hostile_45_nothing_the_database_refuses_comes_through",
+    ),
+    46: (TEXT + "test_hostile_46_the_limit_itself",),
+    47: (TEXT + "test_hostile_47_a_megabyte_of_one_emoji_is_split_in_time", f"capping for the model: {TURN}"),
+    48: (READING + "test_hostile_48_66_odd_fields_still_make_a_message", f"no answer to nothing: {TURN}"),
+    49: (ROBOT + "test_hostile_49_50_what_contacts_write_mentions_nobody", "pages escape by themselves (jinja2)"),
+    50: (ROBOT + "test_hostile_49_50_what_contacts_write_mentions_nobody", f"prompts: {TURN}"),
+    51: (XML + "test_hostile_51_any_text_survives_being_written",),
+    52: (
+        HTTP + "test_hostile_52_private_addresses",
+        HTTP + "test_hostile_52_an_address_of_this_machine_is_not_fetched",
+        HTTP + "test_hostile_52_only_web_addresses",
+        HTTP + "test_hostile_52_a_name_that_leads_inside",
+        HTTP + "test_hostile_52_a_redirect_that_leads_inside",
+    ),
+    53: (API + "test_hostile_53_any_filename_becomes_ascii", "names of files coming in: where they are stored"),
+    54: (
+        "files are stored and typed by the attachments' part; the size is capped: see the next",
+        API + "test_a_file_over_the_callers_limit",
+    ),
+    55: (SIMULATOR + "test_hostile_55_a_failing_address_is_asked_three_times", f"one effect: {STORE}"),
+    56: (CALLBACK + "test_hostile_56_two_events_of_one_second_differ",),
+    57: (CONTACTS + "test_hostile_57_everything_can_be_read_again", f"order: {STORE}"),
+    58: (READING + "test_hostile_58_member_lists_and_versions_are_kept",),
+    59: (KF + "test_hostile_59_a_burst_is_one_pull", f"coalescing: {STORE}"),
+    60: (KF + "test_hostile_60_a_stale_token_is_dropped",),
+    61: (KF + "test_hostile_61_an_account_that_is_gone",),
+    62: (STORE,),
+    63: (STORE,),
+    64: (KF + "test_hostile_64_an_old_cursor_starts_at_the_oldest_of_three_days", f"age bound: {STORE}"),
+    65: (KF + "test_hostile_65_66_odd_pages", CONTACTS + "test_hostile_65_a_reading_that_never_ends"),
+    66: (
+        KF + "test_hostile_65_66_odd_pages",
+        KF + "test_hostile_66_the_same_message_twice_keeps_its_id",
+        READING + "test_hostile_40_66_any_timestamp",
+        READING + "test_hostile_48_66_odd_fields_still_make_a_message",
+        READING + "test_hostile_66_messages_nobody_can_place_are_noted",
+    ),
+    67: (READING + "test_hostile_67_forwarded_history_without_end",),
+    68: (
+        API + "test_hostile_68_no_object_is_an_unknown_outcome",
+        API + "test_hostile_68_a_gateway_in_between",
+        API + "test_hostile_68_a_connection_that_breaks_off",
+        API + "test_hostile_68_odd_error_codes",
+        KF + "test_hostile_68_an_unknown_outcome_repeated_is_one_message",
+        HTTP + "test_hostile_68_broken_answers_leave_it_open",
+        HTTP + "test_a_request_may_be_done_when_the_answer_is_too_slow",
+    ),
+    69: (API + "test_hostile_69_a_token_that_never_counts_stops_after_one_retry",),
+    70: (
+        API + "test_hostile_70_busy_is_asked_three_times",
+        API + "test_hostile_70_too_often_blocks_this_class_of_calls",
+        API + "test_hostile_70_an_untrusted_address_is_named",
+    ),
+    71: (
+        API + "test_hostile_71_any_life_span_of_a_token",
+        API + "test_hostile_71_a_token_without_life_span_works",
+    ),
+    72: (API + "test_hostile_72_a_json_file_is_a_file_and_a_json_error_is_an_error",),
+    73: (KF + "test_hostile_73_accepted_is_not_delivered", f"both orders: {STORE}"),
+    74: (KF + "test_everything_a_contact_and_a_servicer_can_do_is_read", TURN),
+    75: (KF + "test_everything_a_contact_and_a_servicer_can_do_is_read", TURN),
+    76: (
+        KF + "test_hostile_76_one_welcome_within_twenty_seconds",
+        CONTACTS + "test_a_welcome_that_is_too_late",
+        CONTACTS + "test_a_new_contact_is_welcomed_once",
+    ),
+    77: (KF + "test_hostile_77_a_person_took_it_meanwhile",),
+    78: (TURN,),
+    79: (STORE,),
+    80: (API + "test_hostile_80_no_secret_in_errors_or_logs", HTTP + "test_hostile_80_no_secret_in_any_error"),
+    81: ("draining belongs to the process, not to WeCom",),
+    82: (STORE,),
+    83: (
+        "time limits of tokens and blocks count monotonic seconds, handed in as `monotonic`",
+        API + "test_a_token_grows_old",
+        CALLBACK + "test_hostile_22_83_the_window_can_be_switched_off",
+    ),
+    84: (
+        "a proxy that decodes %2B is repaired; one that strips the query is answered 400",
+        CALLBACK + "test_the_published_verification_is_answered",
+        CALLBACK + "test_hostile_01_no_query",
+    ),
+}
