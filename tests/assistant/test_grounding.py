@@ -146,3 +146,81 @@ def test_repeated_pieces_take_no_time(piece: str) -> None:
     started = time.perf_counter()
     check(piece * 700, [PlainPassage("", piece * 1500)])
     assert time.perf_counter() - started < 1.5
+
+
+MORE = PlainPassage(
+    "More",
+    "运费10-20元，返利5%-8%，会员8至9折，1到2个季度，保修二周年，约一个半小时或三刻钟，单价3毛5，每次50分钱，"
+    "$5 off, 20 dollars,"
+    "(see https://shop.example.com/a_(b)) (or https://shop.example.com/c), [x](https://shop.example.com/d)。"
+    "Open 9:00 am to 5:30 pm, 3 business days, 2 hours, 6 months, 1 year, 10 minutes, 2 weeks. 中午1点，早上八点一刻，"
+    "两个半月，3礼拜，2钟头，45秒，2026-12-01到2026/12/31，weixin://dl/chat，会员满1年，10点20分，三点整，三刻",
+)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "运费10元到20元",
+        "返利5%，8%",
+        "8折到9折",
+        "三个月",
+        "六个月",
+        "1季度",
+        "2年质保",
+        "一个半小时",
+        "90分钟",
+        "0.3元",
+        "0.5元",
+        "5美元",
+        "20美金",
+        "https://shop.example.com/a_(b)",
+        "见（https://shop.example.com/c）",
+        "https://shop.example.com/d",
+        "上午9点",
+        "下午5点半",
+        "17:30",
+        "9am",
+        "5:30 p.m.",
+        "3个工作日",
+        "120分钟",
+        "半年",
+        "12个月",
+        "600秒",
+        "14天",
+        "13:00",
+        "8:15",
+        "2.5个月",
+        "21天",
+        "2小时",
+        "12月1日",
+        "十二月三十一号",
+        "weixin://dl/chat",
+        "10:20",
+        "3点钟",
+    ],
+)
+def test_ranges_units_and_foreign_words(answer: str) -> None:
+    assert check(answer, [MORE]) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "fact"),
+    [
+        ("运费30到40元", Fact.PRICE),
+        ("返利6%到7%", Fact.PERCENT),
+        ("5至6折", Fact.DISCOUNT),
+        ("4到5个工作日", Fact.DURATION),
+        ("5 weeks", Fact.DURATION),
+        ("8pm", Fact.CLOCK),
+        ("100港币", Fact.PRICE),
+        ("3块5", Fact.PRICE),
+        ("five元", None),
+        ("5个百分点以上的10%", Fact.PERCENT),
+        ("2026-11-11", Fact.DATE),
+        ("99 hours", Fact.DURATION),
+    ],
+)
+def test_invented_ranges_and_units(answer: str, fact: Fact | None) -> None:
+    numbers = {Fact.NUMBER, None}  # the low end of a range is also a number
+    assert {wrong.fact for wrong in check(answer, [MORE])} - numbers == {fact} - numbers
