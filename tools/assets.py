@@ -55,8 +55,7 @@ def npm() -> list[str]:
             if node.exists() and cli.exists():
                 return [str(node), str(cli)]
     raise AssetsError(
-        "npm is missing. Install Node.js 20 or newer, or run: "
-        "pip install --require-hashes -r requirements-node.lock"
+        "npm is missing. Install Node.js 20 or newer, or run: pip install --require-hashes -r requirements-node.lock"
     )
 
 
@@ -77,9 +76,7 @@ def fetch() -> None:
         ) from error
     if done.returncode:
         last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-8:])
-        raise AssetsError(
-            f"npm ci failed in {FRONTEND}. Behind a mirror, set npm_config_registry and repeat.\n{last}"
-        )
+        raise AssetsError(f"npm ci failed in {FRONTEND}. Behind a mirror, set npm_config_registry and repeat.\n{last}")
 
 
 def sprite() -> str:

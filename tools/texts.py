@@ -23,12 +23,10 @@ from jinja2.ext import extract_from_ast
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "zhiban"
 LOCALE = SOURCE / "locale"
-PLAIN = {"_", "texts", "rich", "mark", "t"}
+PLAIN = {"_", "texts", "_texts", "rich", "mark"}
 COUNTED = {"n"}
-HEADER = (
-    'msgid ""\nmsgstr ""\n"Language: {locale}\\n"\n"Content-Type: text/plain; charset=utf-8\\n"\n{plural}'
-)
-CJK = re.compile(r"[\u3400-\u9fff]")
+HEADER = 'msgid ""\nmsgstr ""\n"Language: {locale}\\n"\n"Content-Type: text/plain; charset=utf-8\\n"\n{plural}'
+CJK = re.compile(r"[\u3000-\u303f\u3400-\u9fff\uff00-\uffef]")
 
 
 class Found:
@@ -46,8 +44,8 @@ def templates(found: Found) -> None:
             tree = environment.parse(path.read_text("utf-8"))
             names = tuple(PLAIN | COUNTED)
             for _line, function, message in extract_from_ast(tree, names):
-                text = message if isinstance(message, str) else next((part for part in message if part), None)
-                if text and CJK.search(text):
+                text = message[0] if isinstance(message, tuple) and message else message
+                if isinstance(text, str) and CJK.search(text):
                     found.en[text] = found.en.get(text, False) or function in COUNTED
 
 

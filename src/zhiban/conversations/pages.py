@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, FastAPI, Form, Query, Request
 from fastapi.responses import FileResponse, Response
 
-from zhiban.conversations import queries, service, views
+from zhiban.conversations import health, queries, service, views
 from zhiban.conversations.views import ListView, Queue, Shelf, Suggestion, ThreadView
 from zhiban.events import Actor
 from zhiban.kit.db import Session
@@ -59,6 +59,7 @@ class Desk:
     def install(self, app: FastAPI) -> None:
         app.state.desk = self
         app.include_router(router)
+        app.include_router(health.router)
 
 
 @dataclass(frozen=True, slots=True)

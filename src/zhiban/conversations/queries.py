@@ -87,7 +87,7 @@ select m.id, m.direction, m.author, m.agent_id, a.name as agent_name, m.kind, m.
   m.failure, m.client_key, m.sent_at, m.delivered_at, m.recalled_at, m.turn_id, t.confidence, t.zone, t.citations
 from message m
 left join agent a on a.id = m.agent_id
-left join turn t on t.id = m.turn_id
+left join turn t on t.id = m.turn_id and m.author = 'assistant'
 where m.conversation_id = %(id)s and m.kind <> 'move' and m.state <> 'dropped' and m.id >= %(first)s
 order by m.id desc limit %(limit)s"""
 

@@ -83,23 +83,21 @@ ACTIVITY_WORDS = {
     "unassigned": (mark("{who}取消了分配"), "user-off"),
 }
 REASON_WORDS = {
-    "asked_for_person": mark("对方要求人工"),
     "asked": mark("对方要求人工"),
-    "not_found": mark("知识里没有答案"),
-    "no_answer": mark("知识里没有答案"),
-    "low_confidence": mark("把握不够"),
-    "unsure": mark("把握不够"),
+    "word": mark("说到了要转人工的词"),
+    "upset": mark("对方不满意"),
     "repeated_failure": mark("连续没有答上"),
-    "failures": mark("连续没有答上"),
-    "model_failed": mark("模型没有给出可用的回答"),
-    "ungrounded": mark("回答里有出处没有的内容"),
-    "not_text": mark("助手看不懂这类消息"),
-    "policy": mark("符合转人工的规定"),
-    "too_old": mark("消息来得太久，不宜自动回答"),
+    "nothing_found": mark("知识里没有答案"),
+    "cannot_read": mark("助手看不懂这类消息"),
+    "about_order": mark("问的是自己的订单"),
+    "allowance": mark("只剩一条可发"),
+    "no_answer": mark("没有写出可靠的回答"),
+    "reply_failed": mark("回复没有送达"),
+    "error": mark("助手出错"),
+    "late": mark("消息到得太晚"),
     "snooze_over": mark("搁置的时间到了"),
     "contact_wrote": mark("对方又来消息"),
     "servicer": mark("同事在企业微信里接待"),
-    "off_hours": mark("下班时间"),
 }
 FAILURE_WORDS = {
     "window_closed": mark("对方超过48小时没有说话，不能再回复"),
@@ -309,7 +307,6 @@ class Bubble:
     state: Literal["", "sending", "failed", "dropped", "recalled"]
     failure: str = ""
     sent: bool = False
-    delivered: bool = False
     more: bool = False
     receipt: bool = False
     files: tuple[FileView, ...] = ()
@@ -454,7 +451,6 @@ def bubble(row: MessageRow, contact: str, contact_key: str, *, chosen: Set[str] 
         state=_state(row),
         failure=row.failure or "",
         sent=row.direction == "out" and row.state == "sent",
-        delivered=row.delivered_at is not None,
         files=row.files,
         sources=sources_of(row.citations),
         picks=_picks(row, chosen),

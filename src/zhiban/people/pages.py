@@ -14,6 +14,7 @@ from zhiban.kit.db import NOBODY, Database
 from zhiban.kit.errors import Conflict, ZhibanError
 from zhiban.people import service
 from zhiban.people.service import Doorkeeper, Member
+from zhiban.web import errors
 from zhiban.web.render import LOCALE_COOKIE, THEME_COOKIE, Reader, Renderer, reader_of
 from zhiban.web.security import same_origin
 
@@ -51,6 +52,7 @@ class Gate:
         """Let the pages of `app` find this gate, and let everybody else find the sign-in page."""
         app.state.gate = self
         app.include_router(router)
+        errors.install(app, self.renderer)
 
         async def send_away(request: Request, _error: Exception) -> Response:
             return to_sign_in(request)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -65,6 +66,10 @@ def initials(name: str) -> str:
     return bare[:2].upper() if bare else "?"
 
 
+def _span(milliseconds: float) -> timedelta:
+    return timedelta(milliseconds=milliseconds)
+
+
 def bold(text: str) -> Markup:
     return Markup("<b>{}</b>").format(text)
 
@@ -112,6 +117,7 @@ class Renderer:
             initials=initials,
             static=self.assets.url,
             icons=self.assets.url("vendor/icons.svg"),
+            span=_span,
         )
         environment.filters.update(prose=prose, line=line, bold=bold, filesize=filesize)
         return environment

@@ -2,11 +2,14 @@
 
 const app = document.querySelector(".app[data-stream]");
 const html = document.documentElement;
+const STILL = 2500; // a pointer that rests this long reads, and no longer aims
 const fine = matchMedia("(hover: hover) and (pointer: fine)");
 let source = null;
 let last = "";
 let listDirty = false;
+let moved = 0; // when the pointer last moved over the list
 let listTimer = 0;
+let waitTimer = 0;
 let threadTimer = 0;
 let sleepTimer = 0;
 
@@ -18,9 +21,12 @@ export function refreshList(force = false) {
   if (!list) return;
   const bar = document.getElementById("freshen");
   // Rows must not move under the pointer.
-  if (!force && fine.matches && list.querySelector("#rows-scroll:hover .conv")) {
+  const left = moved + STILL - performance.now();
+  if (!force && fine.matches && left > 0 && list.querySelector("#rows-scroll:hover")) {
     listDirty = true;
     if (bar) bar.hidden = false;
+    clearTimeout(waitTimer);
+    waitTimer = setTimeout(() => { if (listDirty) refreshList(); }, left + 50);
     return;
   }
   listDirty = false;
@@ -88,6 +94,9 @@ export function start() {
     } else if (!source) connect();
   });
   addEventListener("pagehide", () => source?.close());
+  document.addEventListener("pointermove", (event) => {
+    if (event.target.closest?.("#rows-scroll")) moved = performance.now();
+  }, { passive: true });
   document.addEventListener("pointerover", (event) => {
     if (listDirty && !event.target.closest?.("#rows-scroll")) refreshList();
   });
