@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -16,7 +18,7 @@ from starlette.routing import Mount, Route
 
 from zhiban.integrations.wecom.callback import CallbackDoor
 from zhiban.integrations.wecom.config import WeComConfig
-from zhiban.kit.http import Http
+from zhiban.kit.http import Http, Unreachable
 from zhiban.ports import Challenge, Doorbell, Webhook
 from zhiban.testing.serving import served
 from zhiban.testing.wecom import AES_KEY, AGENT_ID, CORP_ID, OPEN_KFID, SECRET, TOKEN, WeComSimulator, application
@@ -189,3 +191,26 @@ async def test_two_hundred_messages_a_second_are_nothing_to_it(house: House) -> 
         await sim.callbacks.settle()
         assert loop.time() - started < 2
     assert len(house.bells) == 400
+
+
+@pytest.mark.process
+async def test_it_runs_as_a_program_of_its_own() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "zhiban.testing.wecom", "--port", str(port), "--latency", "0.001"
+    )
+    try:
+        async with Http() as http, asyncio.timeout(20):
+            while True:
+                try:
+                    answer = await http.request("GET", f"http://127.0.0.1:{port}/cgi-bin/gettoken?corpid={CORP_ID}")
+                    break
+                except Unreachable:
+                    assert program.returncode is None
+                    await asyncio.sleep(0.05)
+            assert answer.json()["errcode"] == 40001
+    finally:
+        program.terminate()
+        await program.wait()
