@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute
 
 from zhiban import __version__, bootstrap
+from zhiban.assistant.suggesting import Suggester
 from zhiban.conversations import hooks
 from zhiban.conversations.pages import WORDS, Desk
 from zhiban.installation import Installation
@@ -55,7 +56,8 @@ def application(home: Installation, *, demo: bool = False, extra: Sequence[BaseR
     app.router.routes.extend(extra)
     app.mount("/static", assets.app(), name="static")
     gate.install(app)
-    Desk(window_of=bootstrap.WINDOWS.get, files=home.files).install(app)
+    suggester = Suggester(home.database, threshold=home.settings.kb_similarity_threshold)
+    Desk(window_of=bootstrap.WINDOWS.get, files=home.files, suggest=suggester.suggest).install(app)
     hub.install(app)
     _install_probes(app, home)
     app.add_middleware(SecurityHeaders)
