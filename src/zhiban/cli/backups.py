@@ -11,7 +11,7 @@ import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from zhiban.cli.frame import AsJson, Exit, _, app, command, err, say, settings, show_json, size, version
-from zhiban.cli.ground import database, files_folder
+from zhiban.cli.ground import bring_up_to_date, database, files_folder
 from zhiban.kit import backup as backups
 from zhiban.kit.provision import Access, migrate, revision
 from zhiban.kit.settings import Settings
@@ -92,7 +92,7 @@ async def restore(
                 upgrade=lambda wanted: migrate(access, to=wanted),
                 progress=lambda what, count: progress.update(task, description=f"{_('恢复')} {what} {count}"),
             )
-        await migrate(access)
+        await bring_up_to_date(access)
     if as_json:
         show_json(asdict(done))
     else:
@@ -114,7 +114,7 @@ async def migrate_command(
                 name = f"before-{wanted}-{datetime.now():%Y%m%d-%H%M%S}.tar.gz"  # noqa: DTZ005 - a name for people
                 await _backup(access, found, found.data / "backups" / name)
                 _forget_old(found.data / "backups")
-            await migrate(access)
+            await bring_up_to_date(access)
     if as_json:
         show_json({"before": before, "after": before if check else wanted, "pending": pending and check})
     elif not pending:

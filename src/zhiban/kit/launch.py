@@ -15,6 +15,7 @@ import sys
 
 FORBIDDEN = 97
 CLONE_NEWUSER = 0x10000000
+HIGHEST_DESCRIPTOR = 4096
 
 
 def _write(path: str, text: str) -> None:
@@ -48,6 +49,9 @@ def _detach(log: int) -> None:
     os.dup2(nothing, 0)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    # Whatever else came through, such as a copy of the pipe on which our caller waits for the end.
+    os.closerange(3, writing)
+    os.closerange(writing + 1, HIGHEST_DESCRIPTOR)
 
 
 def main() -> None:

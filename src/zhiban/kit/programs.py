@@ -8,6 +8,7 @@ import os
 import pwd
 import shutil
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -66,7 +67,8 @@ class Programs:
         try:
             text, _ = await process.communicate()
         except asyncio.CancelledError:
-            process.kill()  # or it would go on writing behind the back of the next one
+            with suppress(ProcessLookupError):
+                process.kill()  # or it would go on writing behind the back of the next one
             await process.wait()
             raise
         return Output(process.returncode or 0, text.decode(errors="replace"))

@@ -48,7 +48,7 @@ class explained:  # noqa: N801 - reads as a word at the place of use
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, OSError) or isinstance(error, ZhibanError):
+        if not isinstance(error, OSError) or error.errno is None or isinstance(error, ZhibanError):
             return
         if isinstance(error.filename, str) and not Path(error.filename).is_relative_to(self._folder):
             raise Misconfigured(f"{error.filename} cannot be used: {error.strerror}.") from error

@@ -1,0 +1,150 @@
+"""zhiban demo: everything from one command, with a simulated WeCom and a phone to play the contact on."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.panel import Panel
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+
+from zhiban import testing
+from zhiban.cli.frame import Exit, _, app, command, err, out
+from zhiban.cli.ground import bring_up_to_date, database
+from zhiban.cli.knowledge import import_with_progress
+from zhiban.cli.serving import address_of, listening, run_web
+from zhiban.installation import Installation, ensure_default
+from zhiban.kit import logs
+from zhiban.kit.db import Database
+from zhiban.kit.provision import Access
+from zhiban.kit.settings import Settings, load
+from zhiban.knowledge.queries import DEFAULT_BASE
+from zhiban.main import application
+from zhiban.people import service as people
+from zhiban.people.models import Role
+from zhiban.testing.phone import PhoneDemo
+from zhiban.testing.wecom import AES_KEY, AGENT_ID, CORP_ID, SECRET, TOKEN, WeComSimulator
+from zhiban.testing.wecom import application as simulated
+
+SAMPLE = Path(testing.__file__).parent / "sample"
+PLATFORM = "/demo/wecom"
+NOTICES = "/demo/notices"
+
+
+@command(app, "demo", help=_("一条命令体验全部：模拟的企业微信、一部手机、示例知识库"))
+async def demo(
+    port: Annotated[int, typer.Option(min=0, max=65535, help=_("监听的端口"))] = 8000,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help=_("在标准错误上显示日志"))] = False,
+) -> Exit | None:
+    logs.configure("INFO" if verbose else "WARNING")
+    if verbose:
+        logging.getLogger("zhiban").setLevel(logging.INFO)
+    began = time.monotonic()
+    with listening("127.0.0.1", port) as listener:
+        url = address_of(listener)
+        found = _settings(url)
+        async with AsyncExitStack() as stack:
+            err.print(_("启动数据库……"))
+            access = await stack.enter_async_context(database(found, watch=True))
+            await bring_up_to_date(access)
+            workspace_id = await _furnish(found, access)
+            simulator = await stack.enter_async_context(WeComSimulator())
+            simulator.kf.count_from(int(time.time() * 1000))
+            home = Installation.build(found, access, url=url)
+            home.employ()
+            web = application(
+                home,
+                demo=True,
+                extra=[Mount(PLATFORM, app=simulated(simulator)), Route(NOTICES, _notice, methods=["POST"])],
+            )
+            PhoneDemo(simulator, home.database, home.ear, workspace_id=workspace_id).install(web)
+
+            async def started() -> None:
+                simulator.configure(f"{url}/wecom/callback")
+                await simulator.verify()
+                _show_links(url, time.monotonic() - began, found)
+
+            await run_web(web, listener, found, started)
+    err.print(_("已停止，数据留在 {folder}", folder=found.data))
+    return None
+
+
+def _settings(url: str) -> Settings:
+    """What the environment says of the model and the notices; everything else is the demo's own.
+
+    The bundled database in a folder of its own: a demonstration must never touch an installation's data.
+    """
+    asked = load()
+    data = asked.data if "zhiban_data" in asked.model_fields_set else asked.data / "demo"
+    tell = asked.notification_channel or url.replace("http://", "json://", 1) + NOTICES
+    return load(
+        zhiban_data=data,
+        DATABASE_URL="",
+        zhiban_url=url,
+        wecom_corp_id=CORP_ID,
+        wecom_agent_id=str(AGENT_ID),
+        wecom_agent_secret=SECRET,
+        wecom_token=TOKEN,
+        WECOM_ENCODING_AES_KEY=AES_KEY,
+        wecom_api_base=f"{url}{PLATFORM}/cgi-bin",
+        notification_enabled=True,
+        notification_channel=tell,
+    )
+
+
+async def _furnish(found: Settings, access: Access) -> int:
+    """A colleague and the sample knowledge. A later start finds both and changes nothing."""
+    home = Installation.build(found, access)
+    async with home.database:
+        workspace_id = await ensure_default(home)
+        async with home.database.session(workspace_id) as session:
+            if not await people.has_owner(session):
+                await people.add_agent(
+                    session,
+                    email="demo@zhiban.example",
+                    name="林知夏",
+                    role=Role.OWNER,
+                    password_hash=None,
+                    locale=found.zhiban_locale,
+                )
+            # The simulated platform forgets everything when it stops, and with it what our place in its log meant.
+            await session.run("update pull_state set cursor = null, token = null")
+        await _import_sample(home.database, workspace_id)
+    return workspace_id
+
+
+async def _import_sample(database: Database, workspace_id: int) -> None:
+    report = await import_with_progress(database, workspace_id, DEFAULT_BASE, [SAMPLE], now=datetime.now(UTC))
+    if report.new:
+        err.print(_("示例知识库已导入：{n}篇文章", n=report.changes.articles_added))
+
+
+async def _notice(request: Request) -> Response:
+    """Where Apprise's json:// delivers the notices: the terminal in which the demo runs."""
+    said = json.loads(await request.body())
+    err.print(
+        Panel(str(said.get("message", "")), title=str(said.get("title", "")), border_style="yellow"), markup=False
+    )
+    return JSONResponse({"ok": True})
+
+
+def _show_links(url: str, seconds: float, found: Settings) -> None:
+    model = found.llm_model_name if found.has_model else _("没有（用知识库原文回答；设置LLM_API_KEY即用大模型）")
+    lines = [
+        _("值班台    {url}", url=f"{url}/demo/desk"),
+        _("手机      {url}", url=f"{url}/demo/phone"),
+        _("接口文档  {url}", url=f"{url}/docs"),
+        "",
+        _("大模型：{model}", model=model),
+        _("数据：{folder}", folder=found.data),
+        _("按Ctrl-C停止"),
+    ]
+    out.print(Panel("\n".join(lines), title=_("值班已启动（{seconds}秒）", seconds=f"{seconds:.1f}"), expand=False))

@@ -1,0 +1,270 @@
+"""zhiban kb: import, search, rebuild, stats, export, remove."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from zhiban import bootstrap
+from zhiban.cli.frame import AsJson, Exit, _, command, err, kb, say, settings, show_json, show_table
+from zhiban.cli.ground import installation, workspace_of
+from zhiban.kit.db import Database, Work
+from zhiban.kit.errors import Misconfigured, NotFound
+from zhiban.knowledge import queries, retrieval, service
+from zhiban.knowledge.importing import ImportReport, Progress
+from zhiban.knowledge.queries import DEFAULT_BASE, BaseRow
+from zhiban.knowledge.retrieval import Zone
+from zhiban.ports import Embedder
+
+Base = Annotated[str, typer.Option("--base", help=_("知识库的名字"))]
+
+STAGES = {
+    "reading": _("读取"),
+    "storing": _("写入"),
+    "rebuilding": _("重建索引"),
+    "embedding": _("计算向量"),
+    "calibrating": _("校准"),
+}
+ZONES = {Zone.ANSWER: _("回答"), Zone.SUGGEST: _("列出相近问题"), Zone.HAND_OFF: _("转人工")}
+
+
+async def import_with_progress(
+    database: Database,
+    workspace_id: int,
+    base: str,
+    paths: Sequence[Path],
+    *,
+    now: datetime,
+    category: str | None = None,
+    refresh: bool = False,
+    embedder: Embedder | None = None,
+) -> ImportReport:
+    """Import with a bar on standard error, which is left out where nobody watches."""
+    with Bar(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[chunks]}"),
+        TimeRemainingColumn(),
+        console=err,
+        transient=True,
+    ) as bar:
+        task = bar.add_task(_("导入"), total=None, chunks="")
+
+        def show(step: Progress) -> None:
+            chunks = _("{n}段", n=step.chunks) if step.chunks else ""
+            bar.update(task, description=STAGES[step.stage], completed=step.done, total=step.total, chunks=chunks)
+
+        return await service.import_paths(
+            database,
+            workspace_id,
+            base,
+            paths,
+            category=category,
+            refresh=refresh,
+            embedder=embedder,
+            now=now,
+            progress=show,
+        )
+
+
+@command(kb, "import", help=_("导入文件或整个文件夹（Markdown、文本、HTML、DOCX、PDF、CSV、XLSX）"))
+async def import_(
+    paths: Annotated[list[Path], typer.Argument(help=_("文件或文件夹"))],
+    category: Annotated[str | None, typer.Option(help=_("给这些内容的分类"))] = None,
+    refresh: Annotated[bool, typer.Option("--refresh", help=_("更新改过的文件，删除文件夹里已经没有的文件"))] = False,
+    base: Base = DEFAULT_BASE,
+    as_json: AsJson = False,
+) -> Exit | None:
+    async with installation(settings()) as home:
+        report = await import_with_progress(
+            home.database,
+            await workspace_of(home),
+            base,
+            paths,
+            now=home.clock.now(),
+            category=category,
+            refresh=refresh,
+            embedder=bootstrap.embedder(home.settings, home.http),
+        )
+    if as_json:
+        show_json(asdict(report))
+    else:
+        _tell(report)
+    return Exit.FAILED if report.failed else None
+
+
+def _tell(report: ImportReport) -> None:
+    counts = {
+        _("新增"): report.new,
+        _("更新"): report.changed,
+        _("未变"): report.unchanged,
+        _("重复"): report.duplicates,
+        _("删除"): report.removed,
+    }
+    words = _("，").join(_("{what}{n}个文件", what=what, n=len(files)) for what, files in counts.items() if files)
+    changes = report.changes
+    say(words or _("没有可以导入的文件"))
+    say(
+        _(
+            "文章：新增{added}，更新{changed}，删除{removed}；段落：新增{chunks}；用时{seconds}秒",
+            added=changes.articles_added,
+            changed=changes.articles_changed,
+            removed=changes.articles_removed,
+            chunks=changes.chunks_added,
+            seconds=f"{report.seconds:.1f}",
+        )
+    )
+    if report.outdated:
+        say(
+            _(
+                "{n}个文件改过但没有更新，加上 --refresh 即可更新：{files}",
+                n=len(report.outdated),
+                files=_few(report.outdated),
+            )
+        )
+    if report.embedding_failed:
+        say(_("没有算出向量，先只用文字检索：{reason}", reason=_.error(report.embedding_failed)))
+    for failure in report.failed:
+        say(_("没有导入 {file}：{reason}", file=failure.file, reason=_.error(failure.sentence)))
+
+
+def _few(files: Sequence[str]) -> str:
+    return _("、").join(files[:5]) + ("…" if len(files) > 5 else "")
+
+
+@command(kb, "search", help=_("看一个问题会找到什么、有多大把握、会怎么做"))
+async def search(
+    question: Annotated[str, typer.Argument(help=_("问题"))],
+    top_k: Annotated[int, typer.Option("--top-k", min=1, max=20, help=_("显示几段"))] = 3,
+    base: Base = DEFAULT_BASE,
+    as_json: AsJson = False,
+) -> None:
+    async with installation(settings()) as home:
+        embedder = bootstrap.embedder(home.settings, home.http)
+        vector = (await embedder.embed([question], purpose="query"))[0] if embedder else None
+        async with home.database.work(await workspace_of(home)) as work:
+            found = await retrieval.search(
+                work,
+                (await _base(work, base)).id,
+                question,
+                top_k=top_k,
+                embedder_vector=vector,
+                threshold=home.settings.kb_similarity_threshold,
+            )
+    if as_json:
+        show_json({**asdict(found), "zone": found.zone.value})
+        return
+    say(
+        _(
+            "{zone}（把握{confidence}；到{answer}直接回答，到{suggest}列出相近问题）",
+            zone=ZONES[found.zone],
+            confidence=f"{found.confidence:.2f}",
+            answer=f"{found.thresholds.answer_at:.2f}" if found.thresholds.answer_at < retrieval.ALL else "∞",
+            suggest=f"{found.thresholds.suggest_at:.2f}",
+        )
+    )
+    say(_.error(found.why))
+    for number, passage in enumerate(found.passages, 1):
+        say()
+        source = " · ".join(filter(None, (passage.source_name, *passage.heading_path, passage.category)))
+        say(f"{number}. {passage.title}  [{passage.score:.2f}]  {source}")
+        say(passage.answer or passage.text)
+
+
+@command(kb, "rebuild", help=_("重建索引并重新校准；服务照常运行"))
+async def rebuild(base: Base = DEFAULT_BASE, as_json: AsJson = False) -> None:
+    async with installation(settings()) as home:
+        workspace_id = await workspace_of(home)
+        async with home.database.work(workspace_id) as work:
+            found = await _base(work, base)
+        with Bar(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=err, transient=True
+        ) as bar:
+            task = bar.add_task(STAGES["rebuilding"], total=found.bodies or None)
+            chunks = await service.rebuild(
+                home.database, workspace_id, base, told=lambda done: bar.update(task, completed=done)
+            )
+            bar.update(task, description=STAGES["calibrating"])
+            learnt = await service.calibrate(home.database, workspace_id, found.id, now=home.clock.now())
+    if as_json:
+        show_json({"base": base, "chunks": chunks, "answer_at": learnt.answer_at, "trusted": learnt.trusted})
+        return
+    say(_("已重建：{n}段", n=chunks))
+    if not learnt.trusted:
+        say(_("相似问法太少，还不敢直接回答，先列出相近问题。给常见问题各加三个以上的相似问法。"))
+
+
+@command(kb, "stats", help=_("每个知识库有多少内容、校准得怎样"))
+async def stats(as_json: AsJson = False) -> None:
+    async with installation(settings()) as home, home.database.work(await workspace_of(home)) as work:
+        bases = await service.stats(work)
+        gaps = await queries.open_gaps(work, limit=10)
+    if as_json:
+        show_json({"bases": [asdict(each) for each in bases], "gaps": [asdict(gap) for gap in gaps]})
+        return
+    columns = {
+        "slug": _("知识库"),
+        "sources": _("文件"),
+        "articles": _("文章"),
+        "phrasings": _("问法"),
+        "chunks": _("段落"),
+        "vectors": _("向量"),
+        "answer_at": _("回答阈值"),
+    }
+    show_table(columns, [asdict(each) for each in bases])
+
+
+@command(kb, "export", help=_("把常见问题导出成CSV，可以再导入"))
+async def export(
+    target: Annotated[Path | None, typer.Argument(help=_("CSV文件；不写则输出到屏幕"))] = None,
+    base: Base = DEFAULT_BASE,
+) -> None:
+    async with installation(settings()) as home, home.database.work(await workspace_of(home)) as work:
+        text = await service.export(work, (await _base(work, base)).id)
+    if target is None:
+        sys.stdout.write(text)
+        return
+    try:
+        target.write_text(text, encoding="utf-8-sig", newline="")  # the mark tells Excel that this is UTF-8
+    except OSError as error:
+        raise Misconfigured(f"{target} cannot be written: {error.strerror}.") from error
+    say(_("已导出：{path}", path=target))
+
+
+@command(kb, "remove", help=_("删除一个文件的内容，或用 --all 删除整个知识库"))
+async def remove(
+    source: Annotated[str | None, typer.Argument(help=_("文件在知识库里的名字"))] = None,
+    everything: Annotated[bool, typer.Option("--all", help=_("删除整个知识库"))] = False,
+    base: Base = DEFAULT_BASE,
+    as_json: AsJson = False,
+) -> None:
+    if (source is None) is not everything:
+        raise Misconfigured("Name one file, or give --all for the whole knowledge base.")
+    async with installation(settings()) as home, home.database.work(await workspace_of(home)) as work:
+        found = await _base(work, base)
+        if source is None:
+            await service.remove_base(work, found.id)
+            removed = {"base": base, "chunks_removed": found.bodies}
+        else:
+            changes = await service.remove(work, found.id, source=source)
+            removed = {"base": base, "source": source, "chunks_removed": changes.chunks_removed}
+    if as_json:
+        show_json(removed)
+    else:
+        say(_("已删除：{n}段", n=removed["chunks_removed"]))
+
+
+async def _base(work: Work, slug: str) -> BaseRow:
+    found = await queries.base_by_slug(work, slug)
+    if found is None:
+        raise NotFound(f"There is no knowledge base named {slug}.")
+    return found
