@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import secrets
@@ -26,7 +27,7 @@ from zhiban.kit.live import Ear
 from zhiban.kit.provision import Access
 from zhiban.kit.settings import WECOM_API, Settings
 from zhiban.kit.vault import Vault
-from zhiban.knowledge.retrieval import keep_background_in
+from zhiban.knowledge.retrieval import keep_background_in, language
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +143,8 @@ class Workers:
         return cls(lanes, puller, reader, sweeper, Jobs(home.database.dsn, tasks))
 
     async def start(self) -> None:
+        # Half a second of arithmetic on a machine that never did it: not in the first contact's time.
+        await asyncio.to_thread(language)
         await self.jobs.open()
         await self.jobs.start()
         await self.sweeper.start()

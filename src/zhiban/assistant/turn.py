@@ -27,6 +27,7 @@ from zhiban.assistant.decide import (
     HandOffReason,
     Pending,
     Quiet,
+    QuietReason,
     SmallTalk,
     Suggest,
     decide,
@@ -327,6 +328,9 @@ class Assistant:
                     id=talk.id,
                 )
                 await self._learn(work, thought, now=now)
+            case Quiet(reason=QuietReason.ASSISTANT_OFF):
+                held = await conversations.hold(work, talk.id)
+                await conversations.open_for_people(work, held, actor=ASSISTANT, now=now, cause="assistant_off")
             case Quiet() | None:
                 pass
             case never:

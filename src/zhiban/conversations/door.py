@@ -105,7 +105,11 @@ class Door:
         for ring in batch:
             if not ring.stored.done():
                 ring.stored.set_result(ring is first[ring.bell.digest] and ring.bell.digest in new)
-        await self._pass_on(workspace_id, [ring for ring in rings if ring.bell.digest in new and ring.bell.readable])
+        # A repeated doorbell is passed on too: two rings within one second may look the same, and fetching is harmless.
+        await self._pass_on(
+            workspace_id,
+            [ring for ring in rings if ring.bell.readable and (ring.bell.pulls or ring.bell.digest in new)],
+        )
 
     async def _pass_on(self, workspace_id: int, rings: list[_Ring]) -> None:
         """Wake who fetches or reads. When this fails the rows still say what waits, and the sweep finds them."""

@@ -122,6 +122,7 @@ class Puller:
     async def _pull(self, workspace_id: int, inbox_id: int) -> None:
         place = await self._connections.place(workspace_id, inbox_id)
         if not isinstance(place.channel, Polls):
+            await self._ring_neighbours(place)
             return
         now = self._clock.now()
         async with self._database.work(workspace_id) as work:
@@ -137,6 +138,23 @@ class Puller:
             await self._pages(place, place.channel, cursor, token, last_bell, first_drain=not drained)
         except (TryLater, ConnectionBroken, SendRefused) as error:
             await self._miss(place, error, misses + 1)
+
+    async def _ring_neighbours(self, place: Place) -> None:
+        """A doorbell that names no account (very old set-ups) means any account of its connection."""
+        async with self._database.work(place.workspace_id) as work:
+            rows = await work.rows(
+                "select id from inbox where connection_id = %(connection)s and id <> %(own)s and archived_at is null",
+                connection=place.link.id,
+                own=place.inbox_id,
+            )
+            await work.run(
+                "update delivery set state = 'done', handled_at = %(now)s where connection_id = %(connection)s "
+                "and state = 'pending' and pulls and account is null",
+                now=self._clock.now(),
+                connection=place.link.id,
+            )
+        for (inbox_id,) in rows:
+            self.ring(place.workspace_id, inbox_id)
 
     async def _bells_of(self, work: Work, place: Place, now: datetime) -> tuple[int | None, str | None]:
         row = await work.row(_BELLS, connection=place.link.id, account=place.external_id, fresh=now - TOKEN_LIFE)

@@ -7,8 +7,8 @@ import importlib.util
 import os
 import pwd
 import shutil
+import subprocess
 import sys
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -54,22 +54,20 @@ class Programs:
         return int(output.text)
 
     async def _start(self, log: str, name: str, *arguments: str | Path, env: dict[str, str] | None = None) -> Output:
-        process = await asyncio.create_subprocess_exec(
-            *_launcher(self.how, self.inside, log),
-            str(self.path(name)),
-            *map(str, arguments),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+        # Not asyncio's own subprocesses: under uvloop initdb's children never end.
+        process = subprocess.Popen(  # noqa: ASYNC220, S603 - forking takes milliseconds; the programs are ours
+            [*_launcher(self.how, self.inside, log), str(self.path(name)), *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             start_new_session=True,
             env=clean_environment() | (env or {}),
         )
         try:
-            text, _ = await process.communicate()
+            text, _ = await asyncio.to_thread(process.communicate)
         except asyncio.CancelledError:
-            with suppress(ProcessLookupError):
-                process.kill()  # or it would go on writing behind the back of the next one
-            await process.wait()
+            process.kill()  # or it would go on writing behind the back of the next one
+            await asyncio.to_thread(process.wait)
             raise
         return Output(process.returncode or 0, text.decode(errors="replace"))
 
@@ -151,16 +149,10 @@ def _nobody() -> tuple[int, int]:
 async def _namespaces_work(somebody: tuple[int, int]) -> bool:
     if not sys.platform.startswith("linux"):
         return False
-    trial = await asyncio.create_subprocess_exec(
-        *_launcher("namespace", somebody, "-"),
-        sys.executable,
-        "-ISc",
-        "",
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    return await trial.wait() == 0
+    command = [*_launcher("namespace", somebody, "-"), sys.executable, "-ISc", ""]
+    quiet = subprocess.DEVNULL
+    trial = await asyncio.to_thread(subprocess.run, command, stdin=quiet, stdout=quiet, stderr=quiet, check=False)
+    return trial.returncode == 0
 
 
 def _must_be_reachable(home: Path) -> None:
