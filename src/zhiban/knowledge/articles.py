@@ -147,9 +147,7 @@ async def insert(
     return entries
 
 
-async def insert_phrasings(
-    work: Work, of: Iterable[tuple[int, Sequence[str]]], *, now: datetime
-) -> None:
+async def insert_phrasings(work: Work, of: Iterable[tuple[int, Sequence[str]]], *, now: datetime) -> None:
     """The first phrasing of each article is its question, the others are similar ones."""
     flat = [
         (article_id, text, str(Origin.SIMILAR if at else Origin.QUESTION))
@@ -268,7 +266,9 @@ async def revise(
     wanted = {article.key: article for article in new}
     gone = [article.id for key, article in there.items() if key not in wanted]
     fresh = [article for key, article in wanted.items() if key not in there]
-    changed = [(there[key], article) for key, article in wanted.items() if key in there and there[key].digest != article.digest]
+    changed = [
+        (there[key], article) for key, article in wanted.items() if key in there and there[key].digest != article.digest
+    ]
     changes = Changes(articles_added=len(fresh), articles_changed=len(changed), articles_removed=len(gone))
     changes.chunks_removed += await remove(work, base, gone)
     entries = await insert(work, base.id, source_id, fresh, now=now)
@@ -321,18 +321,18 @@ async def _replace(
         )
         await insert_phrasings(work, [(old.id, new.phrasings)], now=now)
     missing: list[tuple[int, int, NewChunk]] = []
-    for at, chunk in enumerate(new.chunks):
-        ids = kept.get(chunk.digest)
+    for at, wanted in enumerate(new.chunks):
+        ids = kept.get(wanted.digest)
         if ids:
             await work.run(
                 "update chunk set ordinal = %(at)s, unit = %(unit)s, number = %(number)s where id = %(id)s",
                 at=at,
-                unit=chunk.unit,
-                number=chunk.number,
+                unit=wanted.unit,
+                number=wanted.number,
                 id=ids.pop(0),
             )
         else:
-            missing.append((old.id, at, chunk))
+            missing.append((old.id, at, wanted))
     return await queries.entries(work, await insert_chunks(work, base.id, missing)), len(stale)
 
 

@@ -1,7 +1,8 @@
 """How common each term is in Chinese at large, from the word frequencies that jieba ships (MIT).
 
-A base of eighty entries cannot know that 退 is an ordinary word and 螺 a telling one; the language at large can. Half of a
-term's weight comes from here. Built once from jieba's list and kept as two flat arrays in the data folder.
+A base of eighty entries cannot know that 退 is an ordinary word and 螺 a telling one; the language at large
+can. Half of a term's weight comes from here. Built once from jieba's list and kept as two flat arrays in the
+data folder.
 """
 
 from __future__ import annotations

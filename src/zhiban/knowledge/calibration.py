@@ -22,11 +22,10 @@ from zhiban.knowledge.retrieval import Without, confidence, pose, rank
 from zhiban.knowledge.scoring import product, weights
 from zhiban.knowledge.terms import Synonyms, counts
 
-WANTED_PRECISION = 0.90
+WANTED_PRECISION = 0.85
 HEADROOM = 0.05
-OUT_OF_SCOPE = 0.30  # the share of questions that no article answers, as far as nobody knows better
-HELPFUL = 0.45  # from here on one of three suggestions is right often enough to be shown
-MOST_SAMPLES = 200
+OUT_OF_SCOPE = 0.20  # the share of questions that come this near to an article that is not there
+MOST_SAMPLES = 300
 FEWEST_SAMPLES = 20
 TRUSTED_FROM = 2.0  # similar questions per article, on average, must be more
 BATCH = 25
@@ -34,17 +33,15 @@ BATCH = 25
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What happened to one question: confidence and whether first, or among the first three, was right."""
+    """What happened to one question: confidence, and whether the first passage was right."""
 
     confidence: float
     first: bool
-    shown: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
     answer_at: float | None
-    suggest_at: float | None
     precision: float | None  # expected, at `answer_at`
     coverage: float | None  # share of answerable questions that are answered
     samples: int
@@ -63,25 +60,19 @@ class _Held:
 def learn(inside: Sequence[Sample], outside: Sequence[Sample], *, similar_per_article: float) -> Learnt:
     """Thresholds from questions that have an answer and such that have none."""
     if len(inside) < FEWEST_SAMPLES:
-        return Learnt(None, None, None, None, len(inside), similar_per_article, trusted=False)
+        return Learnt(None, None, None, len(inside), similar_per_article, trusted=False)
     one_in, one_out = (1 - OUT_OF_SCOPE) / len(inside), OUT_OF_SCOPE / max(len(outside), 1)
-    weighed = [(sample.confidence, sample.first, sample.shown, one_in) for sample in inside]
-    weighed += [(sample.confidence, False, False, one_out) for sample in outside]
-    weighed.sort(reverse=True)
-    answer_at = suggest_at = precision = coverage = None
-    asked = right = helped = 0.0
-    for at, (sure, first, shown, weight) in enumerate(weighed, 1):
+    weighed = [(sample.confidence, sample.first, one_in) for sample in inside]
+    weighed += [(sample.confidence, False, one_out) for sample in outside]
+    answer_at = precision = coverage = None
+    asked = right = 0.0
+    for at, (sure, first, weight) in enumerate(sorted(weighed, reverse=True), 1):
         asked += weight
         right += weight * first
-        helped += weight * shown
         if at >= FEWEST_SAMPLES // 2 and right / asked >= WANTED_PRECISION + HEADROOM:
             answer_at, precision, coverage = sure, right / asked, right / (1 - OUT_OF_SCOPE)
-        if helped / asked >= HELPFUL:
-            suggest_at = sure
     trusted = answer_at is not None and similar_per_article > TRUSTED_FROM
-    return Learnt(
-        answer_at if trusted else None, suggest_at, precision, coverage, len(inside), similar_per_article, trusted
-    )
+    return Learnt(answer_at if trusted else None, precision, coverage, len(inside), similar_per_article, trusted)
 
 
 async def calibrate(
@@ -109,10 +100,9 @@ async def calibrate(
     learnt = learn(inside, outside, similar_per_article=similar_per_article)
     async with database.work(workspace_id) as work:
         await work.run(
-            "update knowledge_base set answer_at = %(answer_at)s, suggest_at = %(suggest_at)s, calibrated_at = %(now)s, "
+            "update knowledge_base set answer_at = %(answer_at)s, calibrated_at = %(now)s, "
             "calibration = %(report)s::jsonb where id = %(base)s",
             answer_at=learnt.answer_at,
-            suggest_at=learnt.suggest_at,
             now=now,
             report=json.dumps(
                 {
@@ -154,14 +144,14 @@ async def _ask_without_phrasing(work: Work, base: BaseRow, held: _Held, synonyms
         bodies=dict.fromkeys(phrasing.keys() - body.keys(), 1), phrasings=dict.fromkeys(phrasing, 1), asked=1
     )
     posed = await pose(work, base, alone(held.phrasing, synonyms), without=without)
-    others = [found.score for found in await rank(work, posed, wanted=3, leave_out=held.chunk_id)]
+    others = [found.score for found in await rank(work, posed, wanted=2, leave_out=held.chunk_id)]
     asked = [counts(other, synonyms) for other in held.others]
     own = product(posed.body, weights(body, body.total(), base.body_pivot)) + max(
         (product(posed.phrasing, weights(one, one.total(), base.phrasing_pivot)) for one in asked), default=0.0
     )
     ahead = sum(1 for score in others if score > own)
     first, second = (own, others[0] if others else 0.0) if ahead == 0 else (others[0], max(own, *others[1:2], 0.0))
-    return Sample(confidence(first, second, posed.best), ahead == 0 and own > 0, ahead < 3 and own > 0)
+    return Sample(confidence(first, second, posed.best), ahead == 0 and own > 0)
 
 
 async def _ask_without_article(work: Work, base: BaseRow, held: _Held, synonyms: Synonyms) -> Sample:
@@ -172,4 +162,4 @@ async def _ask_without_article(work: Work, base: BaseRow, held: _Held, synonyms:
     posed = await pose(work, base, alone(held.phrasing, synonyms), without=without)
     others = [found.score for found in await rank(work, posed, wanted=2, leave_out=held.chunk_id)]
     first = others[0] if others else 0.0
-    return Sample(confidence(first, others[1] if len(others) > 1 else 0.0, posed.best), first=False, shown=False)
+    return Sample(confidence(first, others[1] if len(others) > 1 else 0.0, posed.best), first=False)

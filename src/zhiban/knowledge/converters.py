@@ -15,7 +15,8 @@ from pathlib import PurePath
 from xml.etree.ElementTree import ParseError
 from zipfile import BadZipFile
 
-from bs4 import BeautifulSoup, Comment, NavigableString, Tag, XMLParsedAsHTMLWarning
+from bs4 import BeautifulSoup, Comment, Tag, XMLParsedAsHTMLWarning
+from bs4.element import NavigableString
 
 from zhiban.knowledge import markdown
 from zhiban.knowledge.reading import (
@@ -57,12 +58,18 @@ def _plain(content: bytes, name: str) -> Reading:
 
 # ------------------------------------------------------------------------------------------------------- HTML
 
-_DROPPED = (
-    "script style noscript template nav header footer aside form button select svg iframe object canvas video audio head"
-).split()
+# fmt: off
+_DROPPED = [
+    "script", "style", "noscript", "template", "nav", "header", "footer", "aside", "form", "button", "select",
+    "svg", "iframe", "object", "canvas", "video", "audio", "head",
+]
+# fmt: on
 _BREAKING = frozenset(
-    "address article blockquote body center dd details div dl dt fieldset figcaption figure h1 h2 h3 h4 h5 h6 hr html li "
-    "main ol p pre section summary table tbody td th thead tr ul".split()
+    re.split(
+        r"\s+",
+        "address article blockquote body center dd details div dl dt fieldset figcaption figure h1 h2 h3 h4 "
+        "h5 h6 hr html li main ol p pre section summary table tbody td th thead tr ul",
+    )
 )
 _WHOLE = frozenset(("ul", "ol", "table", "pre"))
 _HEADINGS = {"h1": 1, "h2": 2, "h3": 3, "h4": 4, "h5": 5, "h6": 6, "summary": 6, "dt": 6}
@@ -119,7 +126,11 @@ def _outline_of(root: Tag) -> Outline:
                 running.append("\n")
             elif node.name in _HEADINGS:
                 flush()
-                outline.heading(_tidy(node.get_text(" ")).replace("\n", " "), _HEADINGS[node.name], Place("paragraph", paragraph + 1))
+                outline.heading(
+                    _tidy(node.get_text(" ")).replace("\n", " "),
+                    _HEADINGS[node.name],
+                    Place("paragraph", paragraph + 1),
+                )
             elif node.name in _WHOLE:
                 flush()
                 paragraph += 1
@@ -176,7 +187,7 @@ def _check_archive(content: bytes) -> None:
 
 
 def _docx(content: bytes, name: str) -> Reading:
-    import mammoth  # noqa: PLC0415 - heavy, and rarely needed
+    import mammoth
 
     _check_archive(content)
     try:
@@ -187,8 +198,8 @@ def _docx(content: bytes, name: str) -> Reading:
 
 
 def _pdf(content: bytes, name: str) -> Reading:
-    from pypdf import PdfReader  # noqa: PLC0415 - heavy, and rarely needed
-    from pypdf.errors import DependencyError, PyPdfError  # noqa: PLC0415
+    from pypdf import PdfReader
+    from pypdf.errors import DependencyError, PyPdfError
 
     outline = Outline()
     try:
@@ -261,8 +272,8 @@ def _csv(content: bytes, name: str) -> Reading:
 
 
 def _xlsx(content: bytes, name: str) -> Reading:
-    import openpyxl  # noqa: PLC0415 - heavy, and rarely needed
-    from openpyxl.utils.exceptions import InvalidFileException  # noqa: PLC0415
+    import openpyxl
+    from openpyxl.utils.exceptions import InvalidFileException
 
     _check_archive(content)
     reading = Reading(name)
@@ -277,7 +288,16 @@ def _xlsx(content: bytes, name: str) -> Reading:
             reading.faqs += part.faqs
             reading.blocks += part.blocks
         book.close()
-    except (InvalidFileException, KeyError, ValueError, TypeError, AttributeError, OSError, ParseError, BadZipFile) as error:
+    except (
+        InvalidFileException,
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        OSError,
+        ParseError,
+        BadZipFile,
+    ) as error:
         raise Unreadable("The workbook is damaged, or is not an Excel workbook.") from error
     return reading
 

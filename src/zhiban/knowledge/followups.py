@@ -12,13 +12,17 @@ from dataclasses import dataclass
 
 from zhiban.knowledge.terms import NO_SYNONYMS, Synonyms, normalise, terms
 
-NEAREST = 0.45  # weight of the words of the last question, halved with every step further back
+NEAREST = 0.7  # weight of the words of the last question, halved with every step further back
 REMEMBERED = 3
 SHORT = 12  # characters; a longer question names its subject
 TINY = 6
 
-_OPENING = re.compile(r"^(?:嗯|哦|噢|好的?|ok|谢谢|明白了?|知道了)*[,，。!！~、\s]*(?:那么?|然后|还有|另外|如果|要是|万一|但是?|可是?|所以|这样的?话?|同样)")
-_POINTING = re.compile(r"它|他们|她们|这个|那个|这种|那种|这些|那些|这样|那样|上面|刚才|刚刚|前面|两者|一样吗|也(?:可以|能|是|要|行|支持|有)")
+_OPENING = re.compile(
+    r"^(?:嗯|哦|噢|好的?|ok|谢谢|明白了?|知道了)*[,，。!！~、\s]*(?:那么?|然后|还有|另外|如果|要是|万一|但是?|可是?|所以|这样的?话?|同样)"
+)
+_POINTING = re.compile(
+    r"它|他们|她们|这个|那个|这种|那种|这些|那些|这样|那样|上面|刚才|刚刚|前面|两者|一样吗|也(?:可以|能|是|要|行|支持|有)"
+)
 _CLOSING = re.compile(r"呢[?？!！。~\s]*$")
 _LETTERS = re.compile(r"\w")
 

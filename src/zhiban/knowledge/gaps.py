@@ -90,9 +90,12 @@ async def _same(work: Work, own: list[int]) -> int | None:
 
 async def close_gap(work: Work, gap_id: int, status: GapStatus, *, article_id: int | None = None) -> bool:
     """Mark an open gap as answered (by an article) or dismissed. False when it is not open."""
-    return 0 < await work.run(
-        "update gap set status = %(status)s, article_id = %(article)s where id = %(id)s and status = 'open'",
-        status=str(status),
-        article=article_id,
-        id=gap_id,
+    return (
+        await work.run(
+            "update gap set status = %(status)s, article_id = %(article)s where id = %(id)s and status = 'open'",
+            status=str(status),
+            article=article_id,
+            id=gap_id,
+        )
+        > 0
     )

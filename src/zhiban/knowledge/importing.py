@@ -17,6 +17,7 @@ from zhiban.kit.db import Database, Work
 from zhiban.kit.errors import NotFound
 from zhiban.knowledge import articles, calibration, converters, embedding, queries, upkeep
 from zhiban.knowledge.articles import Changes, NewArticle
+from zhiban.knowledge.indexing import Entry
 from zhiban.knowledge.queries import BaseRow, SourceRow
 from zhiban.knowledge.reading import MOST_BYTES, Unreadable, clean
 from zhiban.ports import Embedder
@@ -153,7 +154,7 @@ class _Run:
         database: Database,
         workspace_id: int,
         category: str | None,
-        refresh: bool,  # noqa: FBT001
+        refresh: bool,
         now: datetime,
         tell: Callable[[Progress], None],
         report: ImportReport,
@@ -217,7 +218,7 @@ class _Run:
             return
         async with self.database.work(self.workspace_id) as work:
             base = await upkeep.locked(work, self.base_id)
-            entries: list[articles.Entry] = []
+            entries: list[Entry] = []
             changes = Changes()
             for parsed in group:
                 source_id = await self._source(work, parsed)
@@ -237,8 +238,9 @@ class _Run:
         source_id: int = await work.value(
             "insert into source (workspace_id, base_id, name, kind, category, digest, converter, imported_at) "
             "values (%(workspace)s, %(base)s, %(name)s, %(kind)s, %(category)s, %(digest)s, %(converter)s, %(now)s) "
-            "on conflict (workspace_id, base_id, name) do update set kind = excluded.kind, category = excluded.category, "
-            "digest = excluded.digest, converter = excluded.converter, imported_at = excluded.imported_at returning id",
+            "on conflict (workspace_id, base_id, name) do update set kind = excluded.kind, "
+            "category = excluded.category, digest = excluded.digest, converter = excluded.converter, "
+            "imported_at = excluded.imported_at returning id",
             workspace=work.workspace_id,
             base=self.base_id,
             name=parsed.name,

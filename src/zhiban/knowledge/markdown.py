@@ -51,7 +51,9 @@ def inline(tokens: Sequence[Token] | None) -> str:
                 links.append((str(token.attrGet("href") or ""), len(said)))
             case "link_close" if links:
                 address, start = links.pop()
-                if address.startswith(("http://", "https://", "mailto:", "tel:")) and address not in "".join(said[start:]):
+                if address.startswith(("http://", "https://", "mailto:", "tel:")) and address not in "".join(
+                    said[start:]
+                ):
                     said.append(f" ({address})")
             case _:
                 pass

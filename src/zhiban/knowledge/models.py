@@ -41,7 +41,7 @@ class Origin(StrEnum):
     QUESTION = "question"  # the article's own
     SIMILAR = "similar"  # written beside it in the source
     AGENT = "agent"  # added by a person in the desk
-    LEARNED = "learned"  # from a contact's click on a suggestion
+    CLICK = "click"  # from a contact's click on a suggestion
 
 
 class GapStatus(StrEnum):
@@ -99,7 +99,6 @@ class KnowledgeBase(Base):
     embedder: Mapped[str | None] = mapped_column(Text)
     dimensions: Mapped[int | None] = mapped_column(Integer)
     answer_at: Mapped[float | None] = mapped_column(Float(53))
-    suggest_at: Mapped[float | None] = mapped_column(Float(53))
     calibration: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'"))
     calibrated_at: Mapped[datetime | None] = mapped_column(Moment)
     created_at: Mapped[datetime] = mapped_column(Moment, server_default=NOW)
@@ -213,6 +212,7 @@ class ChunkIndex(Base):
     __tablename__ = "chunk_index"
     __table_args__ = (
         _to("chunk", "chunk_id", "chunk_index"),
+        Index("ix_chunk_index_base_id", "workspace_id", "base_id"),
         Index("ix_chunk_index_keys", "keys", postgresql_using="gin"),
     )
 

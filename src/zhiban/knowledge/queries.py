@@ -31,7 +31,6 @@ class BaseRow:
     embedder: str | None
     dimensions: int | None
     answer_at: float | None
-    suggest_at: float | None
     calibration: dict[str, Any]
     calibrated_at: datetime | None
     synonym_ids: list[int]
@@ -60,7 +59,7 @@ class BaseRow:
 
 _BASE = """
 select b.id, slug, name, bodies, body_terms, body_pivot, phrasings, phrasing_terms, phrasing_pivot, recipe, embedder,
-       dimensions, answer_at, suggest_at, calibration, calibrated_at,
+       dimensions, answer_at, calibration, calibrated_at,
        array(select g.id from synonym_group g where g.workspace_id = b.workspace_id and g.base_id = b.id order by g.id)
          as synonym_ids,
        array(select array_to_string(g.words, E'\\n') from synonym_group g
@@ -99,7 +98,8 @@ class SourceRow:
 async def sources(work: Work, base_id: int) -> list[SourceRow]:
     return await work.objects(
         SourceRow,
-        "select id, name, kind, category, digest, converter, imported_at from source where base_id = %(base)s order by name",
+        "select id, name, kind, category, digest, converter, imported_at from source "
+        "where base_id = %(base)s order by name",
         base=base_id,
     )
 
@@ -152,9 +152,7 @@ async def articles(
 
 
 async def articles_of_source(work: Work, source_id: int) -> list[ArticleRow]:
-    return await work.objects(
-        ArticleRow, _ARTICLE + " where a.source_id = %(source)s order by a.id", source=source_id
-    )
+    return await work.objects(ArticleRow, _ARTICLE + " where a.source_id = %(source)s order by a.id", source=source_id)
 
 
 @dataclass(frozen=True, slots=True)

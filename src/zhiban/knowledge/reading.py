@@ -114,7 +114,9 @@ _QUESTION_WORD = re.compile(
     r"|^(?:how|what|why|when|where|who|which|can|do|does|is|are)\b",
     re.IGNORECASE,
 )
-_NUMBERING = re.compile(r"^(?:(?:Q|问题?)\s*\d*\s*[:：.、]\s*|\d+(?:\.\d+)*\s*[.、)）:：]\s*|[一二三四五六七八九十]+、\s*)", re.IGNORECASE)
+_NUMBERING = re.compile(
+    r"^(?:(?:Q|问题?)\s*\d*\s*[:：.、]\s*|\d+(?:\.\d+)*\s*[.、)）:：]\s*|[一二三四五六七八九十]+、\s*)", re.IGNORECASE
+)
 
 
 def without_numbering(heading: str) -> str:
@@ -126,13 +128,16 @@ def is_question(heading: str) -> bool:
     plain = heading.strip()
     if not plain or len(plain) > 80:
         return False
-    return plain.endswith(("?", "？")) or bool(re.match(r"^(?:Q|问)\s*\d*\s*[:：]", plain, re.IGNORECASE)) or bool(
-        _QUESTION_WORD.search(without_numbering(plain))
+    return (
+        plain.endswith(("?", "？"))
+        or bool(re.match(r"^(?:Q|问)\s*\d*\s*[:：]", plain, re.IGNORECASE))
+        or bool(_QUESTION_WORD.search(without_numbering(plain)))
     )
 
 
 _SIMILAR_LABEL = re.compile(
-    r"^\s*(?:[-*+]\s*)?[*_]*(?:相似问题?|相似问法|类似问题?|其他问法|别的问法|也可以这样问|similar questions?|also asked)[*_]*\s*[:：]\s*[*_]*\s*",
+    r"^\s*(?:[-*+]\s*)?[*_]*(?:相似问题?|相似问法|类似问题?|其他问法|别的问法|也可以这样问"
+    r"|similar questions?|also asked)[*_]*\s*[:：]\s*[*_]*\s*",
     re.IGNORECASE,
 )
 
@@ -194,7 +199,9 @@ def faq_of(section: Section) -> Faq | None:
     )
 
 
-_PAIR = re.compile(r"^(?:Q|问)\s*\d*\s*[:：]\s*(?P<question>.+?)\n+(?:A|答)\s*\d*\s*[:：]\s*(?P<answer>.+)$", re.DOTALL | re.IGNORECASE)
+_PAIR = re.compile(
+    r"^(?:Q|问)\s*\d*\s*[:：]\s*(?P<question>.+?)\n+(?:A|答)\s*\d*\s*[:：]\s*(?P<answer>.+)$", re.DOTALL | re.IGNORECASE
+)
 
 
 def pair_of(text: str) -> tuple[str, str] | None:

@@ -1,12 +1,14 @@
 """Find the passages for a question, and say how sure we are.
 
-Exact BM25 inside PostgreSQL over characters, pairs and words (see `terms`, `scoring`), plus the cosine of an embedding
-when there is one. Sure means: n·(1+m), where n is the score as a share of the best this question could score, and m how
-far the first lies before the next different answer. What is sure enough each base has learnt from itself (`calibration`).
+Exact BM25 inside PostgreSQL over characters, pairs and words (see `terms`, `scoring`), plus the cosine of an
+embedding when there is one. Sure means: n·(1+m), where n is the score as a share of the best this question
+could score, and m how far the first lies before the next different answer. What is sure enough each base has
+learnt from itself (`calibration`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -24,9 +26,12 @@ from zhiban.knowledge.terms import Synonyms, terms
 
 SEEN = 10  # how far down the list we look, whatever `top_k` shows
 SMALLEST_BUDGET = 2_000  # candidates that are always affordable; smaller bases are compared whole
-BUDGET_SHARE = 0.04  # of a larger base
+BUDGET_SHARE = 0.06  # of a larger base
+SCANNED_FROM = 0.4  # of a base as candidates: looking at everything is quicker than looking them up
 NEARLY_SAME = 0.8  # a question this like a phrasing is that phrasing, whatever the base has learnt
-SUGGEST_UNCALIBRATED = 0.30
+SUGGEST_AT = 0.23  # of the best possible score: keeps 7 of 10 helpful suggestions, 2 of 10 useless ones (shop bench)
+DOCUMENT_ANSWER_AT = 0.70  # a document has no similar questions to learn from; measured on CMRC: 96 % found, 98 % right
+FEWEST_WORDS = 1.2  # a question must weigh as much as this many words nobody uses, or it is too vague to be sure
 ALL = 1e9  # an answer threshold that nothing reaches
 
 
@@ -64,17 +69,22 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """From `answer_at` on we answer, from `suggest_at` on we suggest. `trusted`: learnt from enough similar questions."""
+    """From a confidence of `answer_at` on we answer, from a share of `suggest_at` on we suggest.
+
+    `trusted`: learnt from enough similar questions. Otherwise only a question that is nearly a phrasing is answered.
+    """
 
     answer_at: float
     suggest_at: float
     trusted: bool
+    document_answer_at: float = DOCUMENT_ANSWER_AT
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     passages: tuple[Passage, ...]
-    confidence: float
+    confidence: float  # n·(1+m)
+    share: float  # n alone
     zone: Zone
     why: str  # an English sentence for logs and the test page
     thresholds: Thresholds
@@ -97,7 +107,7 @@ class Question:
     """A question ready to be multiplied with an index."""
 
     base_id: int
-    keys: list[int]
+    keys: list[int] | None  # None: compare the whole base
     body: dict[int, float]
     phrasing: dict[int, float]
     best: float  # the best possible score
@@ -112,6 +122,7 @@ class Ranking:
     scored: tuple[Scored, ...]
     passages: tuple[Passage, ...]
     confidence: float
+    share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +140,7 @@ _folder: Path | None = None
 
 def keep_background_in(folder: Path) -> None:
     """Tell this process where the background may be kept between starts."""
-    global _folder  # noqa: PLW0603 - set once at start, like a log level
+    global _folder
     _folder = folder
 
 
@@ -154,32 +165,46 @@ async def pose(work: Work, base: BaseRow, understood: Understood, *, without: Wi
             vector[term] *= weight
     return Question(
         base.id,
-        [key(base.id, term) for term in _rarest(known.bodies, base.bodies)],
+        _keys(base, known.bodies),
         body,
         phrasing,
-        sum(body.values()) + sum(phrasing.values()),
+        max(
+            sum(body.values()) + sum(phrasing.values()),
+            FEWEST_WORDS * (_unseen(base.bodies) + _unseen(base.phrasings or base.bodies)),
+        ),
     )
 
 
-def _rarest(frequency: Mapping[int, int], bodies: int) -> list[int]:
-    """The terms whose chunks are compared: the rarest first, as many as are affordable together."""
-    budget = max(SMALLEST_BUDGET, bodies * BUDGET_SHARE)
+def _unseen(texts: int) -> float:
+    """The weight of a term that neither the base nor the language knows."""
+    return math.log(1 + (texts + 0.5) / 0.5)
+
+
+def _keys(base: BaseRow, frequency: Mapping[int, int]) -> list[int] | None:
+    """What chooses the chunks to compare: the rarest terms first, as many as are affordable together.
+
+    None when that is no small part of the base, which is then quicker to compare whole.
+    """
+    budget = max(SMALLEST_BUDGET, base.bodies * BUDGET_SHARE)
     chosen: list[int] = []
+    candidates = 0
     for term in sorted(frequency, key=lambda term: (frequency[term], term)):
-        budget -= frequency[term]
-        if budget < 0 and chosen:
+        candidates += frequency[term]
+        if candidates > budget and chosen:
             break
         chosen.append(term)
-    return chosen
+    return None if candidates > base.bodies * SCANNED_FROM else [key(base.id, term) for term in chosen]
 
 
 async def rank(work: Work, question: Question, *, wanted: int = SEEN, leave_out: int = 0) -> list[Scored]:
     """The best chunks by exact BM25. `leave_out` is a chunk that is imagined away."""
-    if not question.keys:
+    if question.keys == []:
         return []
+    call = "scan_chunks(%(base)s, " if question.keys is None else "search_chunks(%(base)s, %(keys)b::integer[], "
     rows = await work.rows(
-        "select chunk_id, score, body_score, phrasing_score from search_chunks(%(base)s, %(keys)b::integer[], "
-        "%(body)s::sparsevec, %(phrasing)s::sparsevec, %(leave_out)s, %(wanted)s)",
+        "select chunk_id, score, body_score, phrasing_score from "
+        + call
+        + "%(body)s::sparsevec, %(phrasing)s::sparsevec, %(leave_out)s, %(wanted)s)",
         base=question.base_id,
         keys=question.keys,
         body=sparse(question.body),
@@ -198,12 +223,11 @@ def confidence(first: float, second: float, best: float) -> float:
 
 
 def thresholds_of(base: BaseRow, override: float | None = None) -> Thresholds:
-    suggest_at = base.suggest_at if base.suggest_at is not None else SUGGEST_UNCALIBRATED
     if override is not None:
-        return Thresholds(override, min(suggest_at, override), trusted=True)
+        return Thresholds(override, SUGGEST_AT, trusted=True, document_answer_at=override)
     if base.answer_at is None:
-        return Thresholds(ALL, suggest_at, trusted=False)
-    return Thresholds(base.answer_at, min(suggest_at, base.answer_at), trusted=True)
+        return Thresholds(ALL, SUGGEST_AT, trusted=False)
+    return Thresholds(base.answer_at, SUGGEST_AT, trusted=True)
 
 
 async def search(
@@ -234,7 +258,13 @@ async def search(
                 ranking = other
     zone, why = _zone(ranking, limits)
     return Found(
-        ranking.passages[:top_k], ranking.confidence, zone, why, limits, ranking.understood.leaning_on
+        ranking.passages[:top_k],
+        ranking.confidence,
+        ranking.share,
+        zone,
+        why,
+        limits,
+        ranking.understood.leaning_on,
     )
 
 
@@ -246,14 +276,14 @@ async def _look(
     if vector is not None and base.dimensions == len(vector):
         scored = await _fuse(work, posed, scored, vector)
     passages = await _read(work, question, scored, base.synonyms)
-    return Ranking(understood, posed, tuple(scored), passages, _sure(posed, passages))
-
-
-def _sure(posed: Question, passages: Sequence[Passage]) -> float:
     if not passages:
-        return 0.0
+        return Ranking(understood, posed, (), (), 0.0, 0.0)
+    first = passages[0]
+    best = posed.best * (2 if first.cosine is not None else 1)
     second = passages[1].score if len(passages) > 1 else 0.0
-    return confidence(passages[0].score, second, posed.best * (2 if passages[0].cosine is not None else 1))
+    return Ranking(
+        understood, posed, tuple(scored), passages, confidence(first.score, second, best), first.score / best
+    )
 
 
 async def _fuse(work: Work, posed: Question, scored: Sequence[Scored], vector: Sequence[float]) -> list[Scored]:
@@ -303,13 +333,9 @@ select c.id, a.id, a.title, c.text, a.answer, c.heading_path, s.name, c.unit, c.
 """
 
 
-async def _read(
-    work: Work, question: str, scored: Sequence[Scored], synonyms: Synonyms
-) -> tuple[Passage, ...]:
+async def _read(work: Work, question: str, scored: Sequence[Scored], synonyms: Synonyms) -> tuple[Passage, ...]:
     """The texts of the candidates. Of several that say the same only the best stays."""
-    rows = await work.rows(
-        _TEXTS, workspace=work.workspace_id, ids=[found.chunk_id for found in scored]
-    )
+    rows = await work.rows(_TEXTS, workspace=work.workspace_id, ids=[found.chunk_id for found in scored])
     texts = {row[0]: row[1:] for row in rows}
     asked = frozenset(terms(question, synonyms))
     passages: list[Passage] = []
@@ -367,10 +393,12 @@ def _zone(ranking: Ranking, limits: Thresholds) -> tuple[Zone, str]:
     runner_up = max((passage.likeness for passage in ranking.passages[1:]), default=0.0)
     if not ranking.understood.leaning_on and first.likeness >= NEARLY_SAME and first.likeness > runner_up:
         return Zone.ANSWER, f"The question is nearly the phrasing {first.phrasing!r} ({first.likeness:.2f})."
-    if sure >= limits.answer_at:
-        return Zone.ANSWER, f"Confidence {sure:.2f} reaches {limits.answer_at:.2f}."
-    if sure >= limits.suggest_at:
-        needed = f"below {limits.answer_at:.2f}" if limits.trusted else "but too few similar questions to trust it"
-        return Zone.SUGGEST, f"Confidence {sure:.2f} reaches {limits.suggest_at:.2f}, {needed}."
-    return Zone.HAND_OFF, f"Confidence {sure:.2f} is below {limits.suggest_at:.2f}."
-
+    answer_at = limits.answer_at if first.answer is not None else limits.document_answer_at
+    if sure >= answer_at:
+        return Zone.ANSWER, f"Confidence {sure:.2f} reaches {answer_at:.2f}."
+    share = ranking.share
+    if share >= limits.suggest_at:
+        known = first.answer is None or limits.trusted
+        needed = f"is below {answer_at:.2f}" if known else "has too few similar questions to be trusted"
+        return Zone.SUGGEST, f"Confidence {sure:.2f} {needed}; share {share:.2f} reaches {limits.suggest_at:.2f}."
+    return Zone.HAND_OFF, f"Confidence {sure:.2f} and share {share:.2f} (below {limits.suggest_at:.2f}) are too low."

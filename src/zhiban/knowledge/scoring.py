@@ -1,8 +1,8 @@
 """BM25 as a product of two sparse vectors, so that PostgreSQL can compute it exactly.
 
-The passage's vector holds tf·(k1+1) / (tf + k1·(1 − b + b·length/pivot)); the question's holds each term's idf. idf thus
-lives in the question alone: adding passages rewrites nothing. `pivot` is the mean length at the last rebuild of the base.
-A term's idf is partly what the base says and partly what the language at large says.
+The passage's vector holds tf·(k1+1) / (tf + k1·(1 − b + b·length/pivot)); the question's holds each term's idf.
+idf thus lives in the question alone: adding passages rewrites nothing. `pivot` is the mean length at the last
+rebuild of the base. A term's idf is partly what the base says and partly what the language at large says.
 """
 
 from __future__ import annotations

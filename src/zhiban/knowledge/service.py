@@ -1,4 +1,4 @@
-"""The verbs of knowledge. Importing, rebuilding and calibrating open transactions of their own; the others use the caller's."""
+"""The verbs of knowledge. Importing, rebuilding and calibrating open transactions of their own."""
 
 from __future__ import annotations
 
@@ -133,7 +133,6 @@ class Stats:
     vectors: int
     embedder: str | None
     answer_at: float | None
-    suggest_at: float | None
     calibration: dict[str, Any]
     calibrated_at: datetime | None
 
@@ -147,8 +146,9 @@ async def stats(work: Work) -> list[Stats]:
                (select count(*) from source s where s.workspace_id = b.workspace_id and s.base_id = b.id) as sources,
                (select count(*) from article a where a.workspace_id = b.workspace_id and a.base_id = b.id) as articles,
                b.phrasings, b.bodies as chunks,
-               (select count(*) from chunk_vector v where v.workspace_id = b.workspace_id and v.base_id = b.id) as vectors,
-               b.embedder, b.answer_at, b.suggest_at, b.calibration, b.calibrated_at
+               (select count(*) from chunk_vector v where v.workspace_id = b.workspace_id and v.base_id = b.id)
+                 as vectors,
+               b.embedder, b.answer_at, b.calibration, b.calibrated_at
           from knowledge_base b order by b.id
         """,
     )

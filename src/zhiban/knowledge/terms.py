@@ -1,9 +1,9 @@
 """Text to terms: the one way in which questions, similar questions and passages become comparable.
 
-A term is a Han character, a pair of neighbouring ones, or a whole run of other letters or digits. A run counts twice, as a
-Han word counts as character and pair. Terms are numbers, because that is what the index stores: characters and pairs have
-numbers of their own; runs and synonym groups share the rest of the room by a stable hash, where a collision (about one in
-235 million for a pair of words) merges two words and harms nobody.
+A term is a Han character, a pair of neighbouring ones, or a whole run of other letters or digits. A run counts
+twice, as a Han word counts as character and pair. Terms are numbers, because that is what the index stores:
+characters and pairs have numbers of their own; runs and synonym groups share the rest of the room by a stable
+hash, where a collision (about one in 235 million for a pair of words) merges two words and harms nobody.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 from hashlib import blake2b
+from itertools import pairwise
 
 import opencc
 
@@ -44,9 +45,7 @@ _HASHED = _PAIRS + _HAN * _HAN
 TERM_LIMIT = 1_000_000_000  # pgvector's sparsevec has no more dimensions
 
 # Han; Latin letters (also accented); numbers; runs of any other script.
-_SEGMENTS = re.compile(
-    r"[\u3400-\u9fff]+|[a-z\u00df-\u024f]+|\d+(?:\.\d+)?|[^\W\d_a-z\u00df-\u024f\u3400-\u9fff]+"
-)
+_SEGMENTS = re.compile(r"[\u3400-\u9fff]+|[a-z\u00df-\u024f]+|\d+(?:\.\d+)?|[^\W\d_a-z\u00df-\u024f\u3400-\u9fff]+")
 
 
 @cache
@@ -121,7 +120,7 @@ def terms(text: str, synonyms: Synonyms = NO_SYNONYMS) -> list[int]:
             if len(codes) == 1:
                 found.append(codes[0] + 1)
             else:
-                found += [_PAIRS + one * _HAN + two for one, two in zip(codes, codes[1:], strict=False)]
+                found += [_PAIRS + one * _HAN + two for one, two in pairwise(codes)]
         else:
             term = _hashed(segment)
             found += (term, term)

@@ -100,9 +100,7 @@ def _batches(work: Work, base_id: int) -> _Batches:
 async def _true_means(work: Work, base_id: int, synonyms: Synonyms) -> tuple[float, float]:
     total = Tally()
     async for entries in _batches(work, base_id):
-        part = await asyncio.get_running_loop().run_in_executor(
-            articles.executor(), indexing.count, entries, synonyms
-        )
+        part = await asyncio.get_running_loop().run_in_executor(articles.executor(), indexing.count, entries, synonyms)
         total.bodies += part.bodies
         total.body_terms += part.body_terms
         total.phrasings += part.phrasings

@@ -13,11 +13,12 @@ BASES = """
 create table knowledge_base (
   workspace_id bigint not null, id bigint generated always as identity,
   slug text not null, name text not null,
-  bodies bigint not null default 0, body_terms bigint not null default 0, body_pivot double precision not null default 0,
+  bodies bigint not null default 0, body_terms bigint not null default 0,
+  body_pivot double precision not null default 0,
   phrasings bigint not null default 0, phrasing_terms bigint not null default 0,
   phrasing_pivot double precision not null default 0,
   recipe integer not null default 0, embedder text, dimensions integer,
-  answer_at double precision, suggest_at double precision,
+  answer_at double precision,
   calibration jsonb not null default '{}', calibrated_at timestamptz,
   created_at timestamptz not null default now(), updated_at timestamptz not null default now(),
   constraint pk_knowledge_base primary key (workspace_id, id),
@@ -56,7 +57,7 @@ create table phrasing (
   workspace_id bigint not null, id bigint generated always as identity, article_id bigint not null,
   text text not null, origin text not null, created_at timestamptz not null default now(),
   constraint pk_phrasing primary key (workspace_id, id),
-  constraint ck_phrasing_origin check (origin in ('question', 'similar', 'agent', 'learned')),
+  constraint ck_phrasing_origin check (origin in ('question', 'similar', 'agent', 'click')),
   constraint fk_phrasing_article_id foreign key (workspace_id, article_id) references article on delete cascade);
 create index ix_phrasing_article_id on phrasing (workspace_id, article_id);
 
@@ -71,9 +72,10 @@ create index ix_chunk_article_id on chunk (workspace_id, article_id);
 create index ix_chunk_base_id on chunk (workspace_id, base_id, id);
 """
 
-# What a search reads, apart from the texts. `keys` are the terms of the body, mixed with the base's id so that one index
-# serves every base without wading through the others. `term_df` has no foreign key, whose check per row would double the
-# time of an import; removing a base removes its counts. Rows stay on their page (no TOAST) as long as they fit.
+# What a search reads, apart from the texts. `keys` are the terms of the body, mixed with the base's id so that
+# one index serves every base without wading through the others. `term_df` has no foreign key, whose check per
+# row would double the time of an import; removing a base removes its counts. The vectors stay in their row as
+# long as they fit a page; what is moved out first are the keys, which only the index reads.
 INDEX = """
 create table chunk_index (
   workspace_id bigint not null, chunk_id bigint not null, base_id bigint not null,
@@ -81,8 +83,11 @@ create table chunk_index (
   body_length integer not null, phrasing_lengths integer[] not null,
   constraint pk_chunk_index primary key (workspace_id, chunk_id),
   constraint fk_chunk_index_chunk_id foreign key (workspace_id, chunk_id) references chunk on delete cascade);
-alter table chunk_index alter column body set storage external;
+alter table chunk_index alter column keys set storage external;
+alter table chunk_index alter column body set storage main;
+alter table chunk_index alter column phrasings set storage main;
 alter table chunk_index set (toast_tuple_target = 8160);
+create index ix_chunk_index_base_id on chunk_index (workspace_id, base_id);
 create index ix_chunk_index_keys on chunk_index using gin (keys) with (fastupdate = on);
 
 create table term_df (
@@ -106,7 +111,8 @@ create table gap (
   first_at timestamptz not null, last_at timestamptz not null,
   constraint pk_gap primary key (workspace_id, id),
   constraint ck_gap_status check (status in ('open', 'answered', 'dismissed')),
-  constraint fk_gap_article_id foreign key (workspace_id, article_id) references article on delete set null (article_id));
+  constraint fk_gap_article_id foreign key (workspace_id, article_id) references article
+    on delete set null (article_id));
 create index ix_gap_last_at on gap (workspace_id, status, last_at);
 
 create table gap_question (
@@ -118,23 +124,43 @@ create table gap_question (
 create index ix_gap_question_gap_id on gap_question (workspace_id, gap_id);
 """
 
-# The planner does not know the arrays it is given and fears the index; here it has no other choice but the slow one that
-# is left where array overlap is not leakproof. Row-level security applies inside as it does outside.
+# Row-level security applies inside these functions as it does outside. `scan_chunks` compares a whole base;
+# `search_chunks` only the chunks that have one of the keys. Comparing arrays row by row is what makes the
+# second slow when the planner does not use their index, so it is told that operators are dear. Where array
+# overlap is not leakproof it has no other choice.
 SEARCH = """
-create function search_chunks(
-    base bigint, wanted_keys integer[], body_question sparsevec, phrasing_question sparsevec, leave_out bigint, wanted integer)
+create function scan_chunks(
+    base bigint, body_question sparsevec, phrasing_question sparsevec, leave_out bigint, wanted integer)
   returns table (chunk_id bigint, score double precision, body_score double precision, phrasing_score double precision)
   language sql stable set enable_seqscan = off as $$
-    select found.chunk_id,
-           found.body_score + coalesce(found.phrasing_score, found.body_score), found.body_score, found.phrasing_score
+    select found.chunk_id, found.body_score + coalesce(found.phrasing_score, found.body_score),
+           found.body_score, found.phrasing_score
       from (select i.chunk_id, -(i.body <#> body_question) as body_score,
                    (select max(-(one <#> phrasing_question)) from unnest(i.phrasings) as one) as phrasing_score
               from chunk_index i
-             where i.base_id = base and i.keys && wanted_keys and i.chunk_id <> leave_out) as found
+             where i.base_id = base and i.chunk_id <> leave_out
+            offset 0) as found
+     where found.body_score > 0
      order by 2 desc, 1
      limit wanted $$;
 
--- A vector index needs a fixed number of dimensions, and only the owner may make one: this makes it, once a base is large.
+create function search_chunks(
+    base bigint, wanted_keys integer[], body_question sparsevec, phrasing_question sparsevec, leave_out bigint,
+    wanted integer)
+  returns table (chunk_id bigint, score double precision, body_score double precision, phrasing_score double precision)
+  language sql stable set enable_seqscan = off set cpu_operator_cost = 0.5 as $$
+    select found.chunk_id, found.body_score + coalesce(found.phrasing_score, found.body_score),
+           found.body_score, found.phrasing_score
+      from (select i.chunk_id, -(i.body <#> body_question) as body_score,
+                   (select max(-(one <#> phrasing_question)) from unnest(i.phrasings) as one) as phrasing_score
+              from chunk_index i
+             where i.base_id = base and i.keys && wanted_keys and i.chunk_id <> leave_out
+            offset 0) as found
+     order by 2 desc, 1
+     limit wanted $$;
+
+-- A vector index needs a fixed number of dimensions, and only the owner may make one: this makes it, once a
+-- base is large.
 create function index_vectors(wanted integer) returns void language plpgsql security definer set search_path = public
 as $$ begin
   if wanted not between 1 and 4000 then raise exception 'dimensions must be between 1 and 4000'; end if;
