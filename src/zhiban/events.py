@@ -126,6 +126,10 @@ class AccountsAssigned(Event):
     """The vendor gave us accounts or took them away."""
 
 
+class InboxConfigured(Event):
+    """How an inbox behaves was changed; before and after hold its policy."""
+
+
 class CardAnswered(Event):
     """One of our people tapped a button on a card we sent."""
 

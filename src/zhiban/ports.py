@@ -446,6 +446,17 @@ class TendsContacts(Protocol):
 
 
 @runtime_checkable
+class OffersContactWays(Protocol):
+    """The vendor makes links by which contacts become friends of our members, accepted unasked if wanted."""
+
+    async def contact_way(
+        self, members: Sequence[str], *, state: str, remark: str, skip_verify: bool
+    ) -> tuple[str, str]:
+        """The id and the picture's address of a new QR code. `state` comes back in RelationChanged."""
+        ...
+
+
+@runtime_checkable
 class ShowsCards(Protocol):
     """The channel can show our people a card with buttons, and change it after one was tapped."""
 

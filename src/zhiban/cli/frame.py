@@ -49,8 +49,9 @@ def _language() -> Texts:
 
 
 _ = _language()
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+# Where nobody looks, in a pipe or a log, lines are not cut to a screen's width.
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 500)
+err = Console(stderr=True, highlight=False, soft_wrap=True, width=None if sys.stderr.isatty() else 120)
 
 AsJson = Annotated[bool, typer.Option("--json", help=_("以JSON输出，供脚本使用"))]
 
@@ -73,7 +74,7 @@ kb = _group("kb", _("知识库：导入、搜索、重建、统计、导出、�
 inbox = _group("inbox", _("收件箱：添加、列出、检查、应用策略"))
 wecom = _group("wecom", _("企业微信工具"))
 
-MODULES = ("backups", "demo", "knowledge", "serving")
+MODULES = ("backups", "demo", "inboxes", "knowledge", "serving")
 
 
 def version() -> str:
@@ -187,7 +188,7 @@ def show_table(columns: Mapping[str, str], rows: Iterable[Mapping[str, object]])
     """A table for people: `columns` maps a key of each row to its heading."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in columns.values():
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*(escape(_cell(row.get(key))) for key in columns))
     out.print(table)

@@ -74,6 +74,12 @@ class WeCom:
     async def remark_contact(self, member: str, contact: str, remark: str) -> None:
         await self.contacts.remark(member, contact, remark=remark)
 
+    async def contact_way(
+        self, members: Sequence[str], *, state: str, remark: str, skip_verify: bool
+    ) -> tuple[str, str]:
+        way = await self.contacts.add_contact_way(members, state=state, remark=remark, skip_verify=skip_verify)
+        return way.config_id, way.qr_code_url
+
     async def relations(self) -> AsyncIterator[RelationSeen]:
         members = await self.contacts.members()
         async for found in self.contacts.relations(members):

@@ -1,0 +1,231 @@
+"""zhiban inbox and zhiban wecom: connecting accounts, and how they behave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from zhiban.assistant.policy import Policy, load_policy
+from zhiban.cli.frame import AsJson, Exit, _, command, inbox, say, settings, show_json, show_table, wecom
+from zhiban.cli.ground import installation, workspace_of
+from zhiban.conversations import inboxes
+from zhiban.conversations.connections import Link, ensure_inbox
+from zhiban.conversations.inboxes import ConnectionRow
+from zhiban.events import SYSTEM
+from zhiban.installation import Installation
+from zhiban.kit.errors import Misconfigured, NotFound, Unavailable
+from zhiban.kit.settings import Settings, load
+from zhiban.knowledge import queries
+from zhiban.ports import Account, ConnectionBroken, OffersContactWays
+
+KINDS = {"wecom_kf": _("微信客服"), "wecom_app": _("企业微信应用")}
+CALLBACK = "/wecom/callback"
+
+
+@command(inbox, "list", help=_("列出收件箱和它们的回调地址"))
+async def list_(as_json: AsJson = False) -> None:
+    async with installation(settings()) as home, home.database.work(await workspace_of(home)) as work:
+        links = {row.id: row for row in await inboxes.connections(work)}
+        rows = await inboxes.inboxes(work)
+    listed = [
+        {
+            **asdict(row),
+            "kind": row.kind if as_json else KINDS.get(row.kind, row.kind),
+            "callback": callback(home.settings, links[row.connection_id]),
+            "state": _state(row.archived_at is not None, row.broken or links[row.connection_id].broken),
+        }
+        for row in rows
+    ]
+    if as_json:
+        show_json(listed)
+        return
+    columns = {
+        "id": _("编号"),
+        "name": _("名称"),
+        "kind": _("渠道"),
+        "external_id": _("账号"),
+        "base": _("知识库"),
+        "conversations": _("会话"),
+        "waiting": _("等人"),
+        "state": _("状态"),
+        "callback": _("回调地址"),
+    }
+    show_table(columns, listed)
+
+
+def _state(archived: bool, broken: str | None) -> str:
+    if archived:
+        return _("已停用")
+    return _("有问题：{reason}", reason=broken) if broken else _("正常")
+
+
+def callback(found: Settings, row: ConnectionRow) -> str:
+    return f"{found.zhiban_url}{CALLBACK}/{row.public_id}"
+
+
+@command(inbox, "add", help=_("接入一个企业微信应用和它名下的微信客服账号"))
+async def add(
+    corp_id: Annotated[str, typer.Option("--corp-id", prompt=_("企业ID"), help=_("我的企业 → 企业信息"))],
+    agent_id: Annotated[str, typer.Option("--agent-id", prompt="AgentId", help=_("应用管理 → 自建"))],
+    secret: Annotated[str, typer.Option("--secret", prompt="Secret", hide_input=True, help=_("同一应用的Secret"))],
+    token: Annotated[str, typer.Option("--token", prompt="Token", hide_input=True, help=_("接收消息 → 设置API接收"))],
+    aes_key: Annotated[
+        str, typer.Option("--aes-key", prompt="EncodingAESKey", hide_input=True, help=_("同一页面，43个字符"))
+    ],
+    account: Annotated[list[str] | None, typer.Option("--account", help=_("只接入这些客服账号（open_kfid）"))] = None,
+    base: Annotated[str | None, typer.Option("--base", help=_("用哪个知识库回答"))] = None,
+    as_json: AsJson = False,
+) -> Exit | None:
+    settings()
+    described = load(
+        wecom_corp_id=corp_id,
+        wecom_agent_id=agent_id,
+        wecom_agent_secret=secret,
+        wecom_token=token,
+        WECOM_ENCODING_AES_KEY=aes_key,
+    )
+    async with installation(described) as home:
+        row = await _connection_of(home, described)
+        link = await home.connections.link(await workspace_of(home), row.id)
+        broken, accounts = "", list[Account]()
+        try:
+            accounts = await _take_accounts(home, link, account, base)
+        except (ConnectionBroken, Unavailable) as error:
+            broken = error.sentence
+    if as_json:
+        show_json(
+            {"callback": callback(described, row), "accounts": [asdict(one) for one in accounts], "broken": broken}
+        )
+    else:
+        say(_("已保存。把这个地址填到企业微信的“接收消息 → 设置API接收 → URL”：{url}", url=callback(described, row)))
+        for one in accounts:
+            say(_("已接入：{name}（{id}）", name=one.name, id=one.external_id))
+        if broken:
+            say(_("还连不上企业微信：{reason}", reason=_.error(broken)))
+        elif not accounts:
+            say(_("没有可接入的客服账号：请在“微信客服 → 通过API管理微信客服账号”里把账号交给这个应用。"))
+    return Exit.FAILED if broken else None
+
+
+async def _connection_of(home: Installation, described: Settings) -> ConnectionRow:
+    """Opening the installation has made or updated what its settings describe."""
+    async with home.database.work(await workspace_of(home)) as work:
+        for row in await inboxes.connections(work):
+            if (row.config.get("corp_id"), str(row.config.get("agent_id") or "")) == (
+                described.wecom_corp_id,
+                described.wecom_agent_id,
+            ):
+                return row
+    raise NotFound("There is no such connection.")
+
+
+async def _take_accounts(home: Installation, link: Link, only: Sequence[str] | None, base: str | None) -> list[Account]:
+    """An inbox for every account that we may manage."""
+    managed = list(await link.vendor.accounts())
+    wanted = [one for one in managed if not only or one.external_id in only]
+    missing = sorted(set(only or ()) - {one.external_id for one in managed})
+    if missing:
+        raise Misconfigured(f"This app may not manage {', '.join(missing)}.")
+    async with home.database.work(link.workspace_id) as work:
+        base_row = await queries.base_by_slug(work, base) if base else None
+        if base and base_row is None:
+            raise NotFound(f"There is no knowledge base named {base}.")
+        for one in wanted:
+            inbox_id = await ensure_inbox(work, link.id, one.kind, one.external_id, one.name)
+            await inboxes.set_name(work, inbox_id, one.name)
+            if base_row is not None:
+                await inboxes.set_base(work, inbox_id, base_row.id)
+    return wanted
+
+
+@command(inbox, "check", help=_("检查凭据、账号和策略；有问题时退出码为1"))
+async def check(as_json: AsJson = False) -> Exit | None:
+    async with installation(settings()) as home:
+        report = await check_connections(home)
+    bad = [line for line in report if line["problem"]]
+    if as_json:
+        show_json(report)
+    else:
+        show_table({"name": _("名称"), "accounts": _("账号"), "problem": _("问题"), "callback": _("回调地址")}, report)
+        if not report:
+            say(_("还没有接入任何账号：zhiban inbox add"))
+    return Exit.FAILED if bad else None
+
+
+async def check_connections(home: Installation) -> list[dict[str, Any]]:
+    """Ask every vendor for its accounts, which proves secret, trusted address and permission in one call."""
+    workspace_id = await workspace_of(home)
+    async with home.database.work(workspace_id) as work:
+        rows = await inboxes.connections(work)
+        policies = {row.name: row.policy for row in await inboxes.inboxes(work) if row.archived_at is None}
+    report: list[dict[str, Any]] = []
+    for row in rows:
+        problem, names = "", ""
+        try:
+            link = await home.connections.link(workspace_id, row.id)
+            names = ", ".join(one.name for one in await link.vendor.accounts())
+        except (ConnectionBroken, Unavailable, Misconfigured) as error:
+            problem = _.error(error.sentence)
+        report.append(
+            {"name": row.name, "accounts": names, "problem": problem, "callback": callback(home.settings, row)}
+        )
+    for name, policy in policies.items():
+        try:
+            Policy.model_validate(policy)
+        except ValueError as error:
+            report.append({"name": name, "accounts": "", "problem": str(error), "callback": ""})
+    return report
+
+
+@command(inbox, "apply", help=_("应用一个策略文件（YAML）：欢迎语、转人工、工作时间、回答阈值"))
+async def apply(
+    file: Annotated[Path, typer.Argument(help=_("策略文件"))],
+    name: Annotated[str | None, typer.Option("--inbox", help=_("收件箱的名称或编号；只有一个时可省略"))] = None,
+    check_only: Annotated[bool, typer.Option("--check", help=_("只检查，不应用"))] = False,
+    as_json: AsJson = False,
+) -> None:
+    try:
+        policy = load_policy(file.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured(f"{file} cannot be read as UTF-8 text.") from error
+    if check_only:
+        say(_("策略没有错误"))
+        return
+    async with installation(settings()) as home, home.database.work(await workspace_of(home)) as work:
+        row = await inboxes.inbox_called(work, name)
+        changed = await inboxes.set_policy(
+            work, row.id, policy.model_dump(mode="json"), by=SYSTEM, now=home.clock.now(), cause="zhiban inbox apply"
+        )
+    if as_json:
+        show_json({"inbox": row.name, "changed": changed})
+    else:
+        say(_("{name}：策略已更新", name=row.name) if changed else _("{name}：策略没有变化", name=row.name))
+
+
+@command(wecom, "contact-way", help=_("生成“联系我”二维码：客户扫码加成员为好友，默认自动通过"))
+async def contact_way(
+    member: Annotated[list[str], typer.Option("--member", help=_("成员的userid，可以写多个"))],
+    state: Annotated[str, typer.Option("--state", help=_("来源标记，最多30个字，会记在联系人上"))] = "",
+    remark: Annotated[str, typer.Option("--remark", help=_("给自己看的备注"))] = "",
+    verify: Annotated[bool, typer.Option("--verify", help=_("需要成员确认，不自动通过"))] = False,
+    as_json: AsJson = False,
+) -> None:
+    async with installation(settings()) as home:
+        workspace_id = await workspace_of(home)
+        async with home.database.work(workspace_id) as work:
+            rows = [row for row in await inboxes.connections(work) if row.vendor == "wecom"]
+        if not rows:
+            raise Misconfigured("No WeCom app is connected. Run zhiban inbox add, or set WECOM_CORP_ID and the others.")
+        vendor = (await home.connections.link(workspace_id, rows[0].id)).vendor
+        if not isinstance(vendor, OffersContactWays):
+            raise Misconfigured("This connection makes no contact links.")
+        config_id, picture = await vendor.contact_way(member, state=state, remark=remark, skip_verify=not verify)
+    if as_json:
+        show_json({"config_id": config_id, "qr_code": picture, "state": state, "skip_verify": not verify})
+        return
+    say(_("二维码：{url}", url=picture))
+    say(_("编号：{id}", id=config_id))
