@@ -74,7 +74,7 @@ kb = _group("kb", _("知识库：导入、搜索、重建、统计、导出、�
 inbox = _group("inbox", _("收件箱：添加、列出、检查、应用策略"))
 wecom = _group("wecom", _("企业微信工具"))
 
-MODULES = ("backups", "demo", "inboxes", "knowledge", "serving")
+MODULES = ("backups", "demo", "doctor", "inboxes", "knowledge", "serving")
 
 
 def version() -> str:

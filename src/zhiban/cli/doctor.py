@@ -1,0 +1,368 @@
+"""zhiban doctor: look at everything that usually goes wrong, and say how to mend each."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+import typer
+from rich.markup import escape
+
+from zhiban import bootstrap
+from zhiban.assistant.notices import parse_addresses
+from zhiban.cli.frame import AsJson, Exit, _, app, code_of, command, err, out, settings, show_json, size
+from zhiban.cli.ground import bring_up_to_date, database, workspace_of
+from zhiban.cli.inboxes import check_connections
+from zhiban.installation import Installation
+from zhiban.kit import jobs
+from zhiban.kit.errors import Misconfigured, Unavailable, ZhibanError
+from zhiban.kit.http import Http, is_public
+from zhiban.kit.provision import SAFE_VECTOR, Access, revision
+from zhiban.kit.settings import Settings
+from zhiban.kit.vault import KEY_FILE
+from zhiban.knowledge import service as knowledge
+from zhiban.people import service as people
+from zhiban.ports import ChatTurn, ConnectionBroken, Notice
+from zhiban.web.assets import Assets
+
+Level = Literal["ok", "warn", "fail", "skip"]
+
+LITTLE_SPACE = 2 * 2**30  # bytes on the disk of the data folder
+NO_SPACE = 200 * 2**20
+SKEW_WARN, SKEW_FAIL = 30, 300  # seconds; WeCom's callbacks carry a time and are refused when it is far off
+QUEUE_MINUTES = 5
+SIGNS = {"ok": "[green]✓[/]", "warn": "[yellow]![/]", "fail": "[red]✗[/]", "skip": "[dim]-[/]"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found. `cure` says what to do; `said` is for people."""
+
+    check: str
+    level: Level
+    said: str
+    cure: str = ""
+
+
+Findings = AsyncIterator[Finding]
+
+
+@command(app, "doctor", help=_("检查一切：数据库、企业微信、模型、通知、时钟、磁盘，并说明怎样修好"))
+async def doctor(
+    send: Annotated[bool, typer.Option("--send", help=_("向每个通知地址发一条测试通知"))] = False,
+    as_json: AsJson = False,
+) -> Exit | None:
+    found = settings()
+    findings: list[Finding] = []
+    async for finding in _everything(found, send=send):
+        findings.append(finding)
+        if not as_json:
+            _show(finding)
+    failed = [finding for finding in findings if finding.level == "fail"]
+    if as_json:
+        show_json({"healthy": not failed, "findings": [asdict(finding) for finding in findings]})
+    else:
+        warned = sum(finding.level == "warn" for finding in findings)
+        err.print(_("{failed}个问题，{warned}个提醒", failed=len(failed), warned=warned))
+    return Exit.FAILED if failed else None
+
+
+def _show(finding: Finding) -> None:
+    out.print(f"{SIGNS[finding.level]} [bold]{escape(finding.check)}[/]  {escape(finding.said)}")
+    if finding.cure:
+        out.print(f"    → {escape(finding.cure)}")
+
+
+async def _everything(found: Settings, *, send: bool) -> Findings:
+    for local in (_disk, _key, _assets):
+        yield local(found)
+    try:
+        async with database(found) as access:
+            async for finding in _database(found, access):
+                yield finding
+            async with Installation.build(found, access) as home:
+                for check in (_workspace, _deliveries_and_jobs, _wecom, _knowledge):
+                    async for finding in check(home):
+                        yield finding
+    except ZhibanError as error:
+        cure = _("检查DATABASE_URL") if found.database_url else _("看{path}", path=found.data / "postgres/postgres.log")
+        yield Finding(_("数据库"), "fail", _.error(error.sentence), cure if code_of(error) != Exit.USAGE else "")
+    async with Http() as http:
+        for outside in (_address, _clock, _model, _embedder):
+            yield await outside(found, http)
+        async for finding in _notifiers(found, http, send=send):
+            yield finding
+
+
+# ------------------------------------------------------------------------------------------------------ this machine
+
+
+def _disk(found: Settings) -> Finding:
+    folder = next(path for path in (found.data, *found.data.parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    said = _("{folder}还有{size}", folder=folder, size=size(free))
+    if free < NO_SPACE:
+        return Finding(_("磁盘"), "fail", said, _("马上腾出空间：磁盘写满后数据库会停下"))
+    if free < LITTLE_SPACE:
+        return Finding(_("磁盘"), "warn", said, _("腾出空间，或删除旧的备份：{folder}", folder=found.data / "backups"))
+    return Finding(_("磁盘"), "ok", said)
+
+
+def _key(found: Settings) -> Finding:
+    if found.zhiban_secret_key is not None:
+        return Finding(_("密钥"), "ok", _("来自ZHIBAN_SECRET_KEY，请与备份一同保管"))
+    path = found.data / KEY_FILE
+    if not path.exists():
+        return Finding(_("密钥"), "ok", _("第一次启动时自动生成"))
+    if path.stat().st_mode & 0o077:
+        return Finding(_("密钥"), "warn", _("{path}能被别人读到", path=path), f"chmod 600 {path}")
+    return Finding(_("密钥"), "ok", str(path))
+
+
+def _assets(_found: Settings) -> Finding:
+    if Assets().complete:
+        return Finding(_("前端资源"), "ok", _("齐全"))
+    return Finding(_("前端资源"), "fail", _("缺少htmx或图标"), "make setup")
+
+
+# -------------------------------------------------------------------------------------------------------- the database
+
+
+async def _database(found: Settings, access: Access) -> Findings:
+    before, wanted = await revision(access)
+    if before is None:
+        await bring_up_to_date(access)
+    elif before != wanted:
+        yield Finding(
+            _("数据库版本"),
+            "fail",
+            _("结构是{before}，本版本需要{after}", before=before, after=wanted),
+            "zhiban migrate",
+        )
+        raise Misconfigured("The database is not of this version. Run zhiban migrate first.")
+    async with Installation.build(found, access).database as opened, opened.work(0) as work:
+        server = await work.value("show server_version")
+        vector = await work.value("select extversion from pg_extension where extname = 'vector'")
+        bypasses = await work.value("select rolsuper or rolbypassrls from pg_roles where rolname = current_user")
+    whose = _("自己的") if found.database_url else _("自带的")
+    yield Finding(
+        _("数据库"),
+        "ok",
+        _("{whose}PostgreSQL {version}，结构{revision}", whose=whose, version=server, revision=wanted),
+    )
+    parts = tuple(int(part) for part in str(vector or "0").split("."))
+    if parts < SAFE_VECTOR:
+        yield Finding(
+            "pgvector",
+            "warn",
+            _("{version}的HNSW索引可能损坏", version=vector),
+            _("升级到0.8.3或更新，再运行：alter extension vector update; reindex database"),
+        )
+    else:
+        yield Finding("pgvector", "ok", str(vector))
+    if bypasses:
+        yield Finding(_("行级安全"), "fail", _("连接数据库的角色不受行级安全约束"), _("换用普通角色，不要用超级用户"))
+    else:
+        yield Finding(_("行级安全"), "ok", _("有效"))
+
+
+async def _workspace(home: Installation) -> Findings:
+    async with home.database.session(await workspace_of(home)) as session:
+        owner = await people.has_owner(session)
+    if owner:
+        yield Finding(_("负责人"), "ok", _("已设置"))
+    else:
+        yield Finding(_("负责人"), "warn", _("还没有，没人能登录"), _("启动 zhiban serve，打开它显示的一次性链接"))
+
+
+async def _deliveries_and_jobs(home: Installation) -> Findings:
+    async with home.database.work(await workspace_of(home)) as work:
+        dead = await jobs.dead_letters(work, limit=3)
+        failed = await work.value("select count(*) from delivery where state = 'failed'")
+        stuck = await work.value(
+            "select count(*) from message where state in ('pending', 'queued') and created_at < now() - "
+            "make_interval(mins => %(minutes)s)",
+            minutes=QUEUE_MINUTES,
+        )
+    if dead or failed:
+        names = ", ".join(sorted({letter.task_name for letter in dead}))
+        yield Finding(
+            _("失败的任务"),
+            "fail",
+            _("{jobs}个任务、{deliveries}个回调最终失败 {names}", jobs=len(dead), deliveries=failed, names=names),
+            _("在值班台的“健康”页查看原因并重试"),
+        )
+    else:
+        yield Finding(_("失败的任务"), "ok", _("没有"))
+    if stuck:
+        yield Finding(
+            _("积压"),
+            "warn",
+            _("{n}条消息等了{minutes}分钟以上", n=stuck, minutes=QUEUE_MINUTES),
+            _("zhiban serve在运行吗？"),
+        )
+
+
+async def _knowledge(home: Installation) -> Findings:
+    async with home.database.work(await workspace_of(home)) as work:
+        bases = await knowledge.stats(work)
+    filled = [base for base in bases if base.articles]
+    if not filled:
+        yield Finding(_("知识库"), "warn", _("还是空的"), _("zhiban kb import 文件或文件夹"))
+    for base in filled:
+        said = _(
+            "{name}：{articles}篇，{phrasings}种问法", name=base.slug, articles=base.articles, phrasings=base.phrasings
+        )
+        if base.answer_at is None:
+            yield Finding(
+                _("知识库"), "warn", said, _("相似问法太少，只会列出相近问题；给常见问题各加三个以上相似问法")
+            )
+        else:
+            yield Finding(_("知识库"), "ok", said)
+
+
+# --------------------------------------------------------------------------------------------------------------- WeCom
+
+
+async def _wecom(home: Installation) -> Findings:
+    report = await check_connections(home)
+    if not report:
+        yield Finding(_("企业微信"), "skip", _("没有接入"), _("设置WECOM_*，或运行 zhiban inbox add"))
+        return
+    for line in report:
+        if line["problem"]:
+            cure = _cure_of(line["problem"])
+            yield Finding(_("企业微信"), "fail", f"{line['name']}：{line['problem']}", cure)
+        elif line["accounts"]:
+            yield Finding(_("企业微信"), "ok", _("{name}：能取得凭证，账号{accounts}", **line))
+        else:
+            yield Finding(
+                _("企业微信"),
+                "warn",
+                _("{name}：能取得凭证，但没有可管理的客服账号", **line),
+                _("微信客服 → 通过API管理微信客服账号，把账号交给这个应用"),
+            )
+    async with home.database.work(await workspace_of(home)) as work:
+        last = await work.value("select max(received_at) from delivery")
+    if last is None:
+        yield Finding(
+            _("回调"),
+            "warn",
+            _("还没有收到过回调"),
+            _("在“接收消息 → 设置API接收”里填写{url}并保存", url=report[0]["callback"]),
+        )
+    else:
+        yield Finding(_("回调"), "ok", _("上一次收到：{when}", when=_.stamp(last)))
+
+
+def _cure_of(problem: str) -> str:
+    """What an operator does in the admin console, by WeCom's code in the sentence."""
+    cures = {
+        "60020": _("应用管理 → 自建 → 这个应用 → 企业可信IP：加上上面的地址"),
+        "40001": _("应用管理 → 自建 → 这个应用：重新复制Secret"),
+        "40013": _("我的企业 → 企业信息：重新复制企业ID"),
+        "48002": _("应用管理 → 微信客服 → 可调用接口的应用：加上这个应用"),
+        "95017": _("微信客服 → 通过API管理微信客服账号：把账号交给这个应用"),
+    }
+    return next((cure for code, cure in cures.items() if code in problem), "")
+
+
+# ---------------------------------------------------------------------------------------------------- the world outside
+
+
+async def _address(found: Settings, http: Http) -> Finding:
+    name = _("公网地址")
+    if not found.zhiban_url:
+        return Finding(name, "warn", _("没有设置ZHIBAN_URL，通知里没有链接"), "ZHIBAN_URL=https://desk.example.com")
+    host = urlsplit(found.zhiban_url).hostname or ""
+    if host == "localhost" or (host.replace(".", "").isdigit() and not is_public(host)):
+        return Finding(
+            name, "warn", _("{host}只能在内网访问，企业微信到不了", host=host), _("用公网域名，或做端口转发")
+        )
+    try:
+        answer = await http.request("GET", f"{found.zhiban_url}/health", timeout=5)
+    except Unavailable as error:
+        return Finding(name, "warn", _.error(error.sentence), _("服务没有运行，或nginx、防火墙、域名解析没有指到这里"))
+    if answer.status != 200:
+        return Finding(
+            name, "warn", _("{url}/health 返回{status}", url=found.zhiban_url, status=answer.status), _("检查nginx")
+        )
+    return Finding(name, "ok", _("{url}能访问；企业微信还要从公网访问它", url=found.zhiban_url))
+
+
+async def _clock(found: Settings, http: Http) -> Finding:
+    """By the Date header of a server that we talk to anyway."""
+    name, base = _("时钟"), found.wecom_api_base if found.has_wecom else found.llm_address
+    try:
+        before = time.time()
+        answer = await http.request("HEAD", base, timeout=5)
+        there = parsedate_to_datetime(answer.headers["date"])
+    except (Unavailable, KeyError, ValueError, TypeError):
+        return Finding(name, "skip", _("没有可以对时的服务器"))
+    skew = abs(there.timestamp() - (before + time.time()) / 2)
+    said = _("与{host}相差{seconds}秒", host=urlsplit(base).hostname, seconds=round(skew))
+    if skew > SKEW_WARN:
+        return Finding(name, "fail" if skew > SKEW_FAIL else "warn", said, _("开启NTP：timedatectl set-ntp true"))
+    return Finding(name, "ok", said)
+
+
+async def _model(found: Settings, http: Http) -> Finding:
+    name, model = _("大模型"), bootstrap.model(found, http)
+    if model is None:
+        return Finding(name, "skip", _("没有设置，用知识库原文回答"), "LLM_PROVIDER, LLM_API_KEY")
+    try:
+        answer = await model.complete([ChatTurn("user", "回复：好")], max_tokens=16)
+    except Unavailable as error:
+        return Finding(name, "fail", _.error(error.sentence), _("检查LLM_API_KEY、LLM_API_BASE、LLM_MODEL和账户余额"))
+    return Finding(name, "ok", _("{model}，{seconds}秒", model=answer.model, seconds=f"{answer.seconds:.1f}"))
+
+
+async def _embedder(found: Settings, http: Http) -> Finding:
+    name, embedder = _("向量模型"), bootstrap.embedder(found, http)
+    if embedder is None:
+        return Finding(name, "skip", _("没有设置，只用文字检索"))
+    try:
+        await embedder.embed(["好"], purpose="query")
+    except Unavailable as error:
+        return Finding(
+            name, "fail", _.error(error.sentence), _("检查EMBEDDING_API_BASE、EMBEDDING_API_KEY、EMBEDDING_MODEL")
+        )
+    return Finding(name, "ok", _("{model}，{n}维", model=embedder.name, n=embedder.dimensions))
+
+
+async def _notifiers(found: Settings, http: Http, *, send: bool) -> Findings:
+    name = _("通知")
+    try:
+        kinds = [scheme for scheme, _rest in parse_addresses(found.notification_channel)]
+        ways = bootstrap.tellers(found, http, found.zhiban_url)
+    except Misconfigured as error:
+        yield Finding(name, "fail", _.error(error.sentence), _("改正NOTIFICATION_CHANNEL"))
+        return
+    if not found.notification_enabled or not kinds:
+        yield Finding(
+            name, "warn", _("转人工时不会通知任何人"), "NOTIFICATION_CHANNEL=telegram:… / wecom-robot:… / Apprise"
+        )
+        return
+    if "telegram" in kinds and not found.telegram_bot_token.get_secret_value():
+        yield Finding(name, "fail", _("telegram地址需要机器人Token"), "TELEGRAM_BOT_TOKEN=…")
+        return
+    if not send:
+        yield Finding(name, "ok", _("{kinds}（用 --send 发一条测试通知）", kinds=", ".join(kinds)))
+        return
+    notice = Notice(f"doctor-{datetime.now():%Y%m%d%H%M%S}", _("测试通知"), _("看到这条就说明通知正常。"))  # noqa: DTZ005
+    for kind, address in zip(kinds, found.notification_channel.split(), strict=True):
+        yield await _tried(kind, ways.notifier(address).notify(address, notice))
+
+
+async def _tried(kind: str, notified: Awaitable[None]) -> Finding:
+    try:
+        await notified
+    except (Unavailable, ConnectionBroken) as error:
+        return Finding(_("通知"), "fail", f"{kind}：{_.error(error.sentence)}", _("检查地址、Token和网络"))
+    return Finding(_("通知"), "ok", _("{kind}：测试通知已发出", kind=kind))
