@@ -121,7 +121,7 @@ class Workers:
     @classmethod
     def of(cls, home: Installation) -> Workers:
         assistant = Assistant(home.database, home.clock, bootstrap.means(home.settings, home.http))
-        lanes = Lanes(home.database, home.connections, home.ear, home.clock, assistant.think)
+        lanes = Lanes(home.database, home.connections, home.ear, home.clock, assistant)
         puller = Puller(home.database, home.connections, lanes, home.ear, home.clock)
         reader = Reader(home.database, home.connections, lanes, home.ear, home.clock)
         home.ear.hear(LANE, lanes.wake)

@@ -48,6 +48,7 @@ from zhiban.events import ASSISTANT
 from zhiban.kit import metrics
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database, Work
+from zhiban.kit.errors import NotFound
 from zhiban.kit.jobs import later
 from zhiban.knowledge import retrieval
 from zhiban.knowledge import service as knowledge
@@ -108,8 +109,23 @@ class Thought:
     choices: tuple[Choice, ...] = ()
     citations: list[dict[str, Any]] = field(default_factory=list)
     detail: str = ""
+    work: Work | None = None  # the lane's transaction, while reading
     completions: list[Completion] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def reading(self) -> Work:
+        if self.work is None:
+            raise RuntimeError("This step reads, and its transaction is over.")
+        return self.work
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A named step of a turn."""
+
+    name: str
+    run: Callable[[Thought], Awaitable[None]]
 
 
 class Assistant:
@@ -120,22 +136,43 @@ class Assistant:
         self._clock = clock
         self._means = means
         self._policies: dict[str, Policy] = {}
-        self._steps: tuple[tuple[str, Callable[[Thought], Awaitable[None]]], ...] = (
-            ("remember", self._remember),
-            ("look", self._look),
-            ("search", self._search),
-            ("decide", self._decide),
-            ("compose", self._compose),
-            ("store", self._store),
+        self._bases: dict[tuple[int, int], int] = {}
+        # The first steps read, in the lane's own transaction; the others may wait for a model, outside of any.
+        self._reading: tuple[Step, ...] = (
+            Step("remember", self._remember),
+            Step("look", self._look),
+            Step("search", self._search),
+        )
+        self._thinking: tuple[Step, ...] = (
+            Step("search", self._search_with_model),
+            Step("decide", self._decide),
+            Step("compose", self._compose),
+            Step("store", self._store),
         )
 
-    async def think(self, talk: Talk) -> None:
-        """Take one turn for everything that waits in the conversation."""
+    async def read(self, work: Work, talk: Talk) -> object:
+        """Remember the conversation and search, as far as that needs no model."""
         thought = self._begin(talk)
-        for name, step in self._steps:
+        thought.work = work
+        await self._take(self._reading, thought)
+        thought.work = None
+        return thought
+
+    async def think(self, talk: Talk, known: object) -> None:
+        """Take one turn for everything that waits in the conversation."""
+        if not isinstance(known, Thought):
+            raise TypeError("A turn begins with what was read.")
+        await self._take(self._thinking, known)
+
+    async def _take(self, steps: tuple[Step, ...], thought: Thought) -> None:
+        for step in steps:
             began = time.perf_counter()
-            await step(thought)
-            thought.steps.append({"name": name, "ms": round((time.perf_counter() - began) * 1000, 1)})
+            await step.run(thought)
+            took = round((time.perf_counter() - began) * 1000, 1)
+            if not any(done["name"] == step.name for done in thought.steps):
+                thought.steps.append({"name": step.name, "ms": took})
+            elif took > 0.1:
+                thought.steps[-1]["ms"] = round(thought.steps[-1]["ms"] + took, 1)
 
     def _begin(self, talk: Talk) -> Thought:
         now = self._clock.now()
@@ -165,11 +202,16 @@ class Assistant:
 
     async def _remember(self, thought: Thought) -> None:
         """What was said before, and which base knows the answers."""
-        talk = thought.talk
-        async with self._database.work(talk.workspace_id) as work:
-            thought.memory = await remember(work, talk.id, contact_id=talk.contact_id, before=talk.waiting[0].id)
-            thought.base_id = talk.place.base_id or await knowledge.base_for(work, talk.place.inbox_id)
+        talk, work = thought.talk, thought.reading
+        thought.memory = await remember(work, talk.id, contact_id=talk.contact_id, before=talk.waiting[0].id)
+        thought.base_id = talk.place.base_id or await self._base_of(work, talk)
         thought.facts = replace(thought.facts, person_offered=thought.memory.person_offered)
+
+    async def _base_of(self, work: Work, talk: Talk) -> int:
+        key = (talk.workspace_id, talk.place.inbox_id)
+        if key not in self._bases:
+            self._bases[key] = await knowledge.base_for(work, talk.place.inbox_id)
+        return self._bases[key]
 
     async def _look(self, thought: Thought) -> None:
         """What needs no search: a person asked for, politeness, a picture, a tapped menu entry."""
@@ -181,29 +223,49 @@ class Assistant:
         thought.decision = first_look(thought.facts)
 
     async def _search(self, thought: Thought) -> None:
-        if thought.decision is not None or not thought.question:
-            return
-        memory = thought.memory
-        context = memory.questions if memory else ()
-        question = await self._on_its_own(thought)
-        vector = await self._vector(question)
-        async with self._database.work(thought.talk.workspace_id) as work:
-            thought.found = await retrieval.search(
+        if thought.decision is None and thought.chosen is None and thought.question and not self._needs_model(thought):
+            await self._find(thought.reading, thought, thought.question, None)
+
+    async def _search_with_model(self, thought: Thought) -> None:
+        """Search again outside the reading, when a model has to rewrite or to embed the question first."""
+        if thought.decision is None and thought.chosen is None and thought.question and self._needs_model(thought):
+            question = await self._on_its_own(thought)
+            vector = await self._vector(question)
+            async with self._database.work(thought.talk.workspace_id) as work:
+                await self._find(work, thought, question, vector)
+
+    def _needs_model(self, thought: Thought) -> bool:
+        said = bool(thought.memory and thought.memory.said)
+        rewrites = self._means.model is not None and said and looks_elliptic(thought.question)
+        return rewrites or self._means.embedder is not None
+
+    async def _find(self, work: Work, thought: Thought, question: str, vector: list[float] | None) -> None:
+        zones = thought.policy.zones
+        try:
+            found = await retrieval.search(
                 work,
                 thought.base_id,
                 question,
                 top_k=max(self._means.top_k, SUGGESTED),
-                context=context,
+                context=thought.memory.questions if thought.memory else (),
                 embedder_vector=vector,
-                threshold=thought.policy.zones.answer if thought.policy.zones else self._means.threshold,
+                threshold=zones.answer if zones else self._means.threshold,
             )
-        thought.facts = replace(thought.facts, zone=ZONES[thought.found.zone], suggestions=len(thought.found.passages))
+        except NotFound:
+            # The base was removed; the next turn finds the one that took its place.
+            self._bases.pop((thought.talk.workspace_id, thought.talk.place.inbox_id), None)
+            raise
+        zone = ZONES[found.zone]
+        if zones and zone is not Zone.ANSWER:
+            zone = Zone.SUGGEST if found.confidence >= zones.suggest else Zone.HANDOFF
+        thought.found = found
+        thought.facts = replace(thought.facts, zone=zone, suggestions=len(found.passages))
 
     async def _on_its_own(self, thought: Thought) -> str:
         """The question, rewritten by the model when it leans on what was said before."""
         model, memory = self._means.model, thought.memory
         if model is None or memory is None or not memory.said or not looks_elliptic(thought.question):
-            return thought.question
+            return thought.question  # only the embedder is needed
         result = await rewritten(model, thought.question, memory.said)
         if result is None:
             return thought.question
@@ -305,7 +367,7 @@ class Assistant:
             case Answer() | Suggest() | SmallTalk() | AskToType() | AskAgain():
                 left = thought.facts.allowance
                 text = thought.reply + sources(thought.citations)
-                await queue(
+                talk.queued = await queue(
                     work,
                     talk.id,
                     author=Author.ASSISTANT,
@@ -319,14 +381,9 @@ class Assistant:
                     content={"citations": thought.citations} if thought.citations else {},
                     turn_id=turn_id,
                     most=None if left is None else max(left - RESERVED, 1),
+                    helped=not isinstance(thought.decision, Suggest | AskToType | AskAgain),
                 )
-                failed = isinstance(thought.decision, Suggest | AskToType | AskAgain)
-                await work.run(
-                    "update conversation set failures = case when %(failed)s then failures + 1 else 0 end, "
-                    "waiting_since = null where id = %(id)s",
-                    failed=failed,
-                    id=talk.id,
-                )
+                talk.rings += 1  # what we queued rang once
                 await self._learn(work, thought, now=now)
             case Quiet(reason=QuietReason.ASSISTANT_OFF):
                 held = await conversations.hold(work, talk.id)

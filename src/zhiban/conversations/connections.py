@@ -223,6 +223,10 @@ class Connections:
             self._links[workspace_id, connection_id] = link
         return link
 
+    def known(self, workspace_id: int, inbox_id: int) -> Place | None:
+        """The inbox if it is open already, without asking the database."""
+        return self._places.get((workspace_id, inbox_id))
+
     async def place(self, workspace_id: int, inbox_id: int) -> Place:
         """An inbox with its channel. Raises NotFound."""
         place = self._places.get((workspace_id, inbox_id))

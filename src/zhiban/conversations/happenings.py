@@ -13,7 +13,7 @@ from zhiban.conversations.models import Author
 from zhiban.conversations.replying import queue
 from zhiban.conversations.service import hand_off, hold, open_by_hand, open_for_people, resolve
 from zhiban.conversations.storable import storable_json
-from zhiban.conversations.threads import find_or_make
+from zhiban.conversations.threads import beginnings, find_or_make
 from zhiban.events import (
     SYSTEM,
     AccountsAssigned,
@@ -131,6 +131,7 @@ async def _entered(work: Work, place: Place, item: Entered, *, now: datetime) ->
     talk = talks[item.thread]
     await record(
         work,
+        *beginnings(place, talks.values(), now=now),
         ContactEntered(
             actor=Actor("contact", talk.contact_id),
             at=item.happened_at,
@@ -170,6 +171,7 @@ async def _session_changed(work: Work, place: Place, item: SessionChanged, *, no
     servicer = Actor("servicer")
     await record(
         work,
+        *beginnings(place, talks.values(), now=now),
         SessionMoved(
             actor=servicer,
             at=item.happened_at,

@@ -15,7 +15,7 @@ from zhiban.conversations.connections import Place
 from zhiban.conversations.happenings import happened
 from zhiban.conversations.models import Author, Status
 from zhiban.conversations.storable import storable_json
-from zhiban.conversations.threads import Found, find_or_make
+from zhiban.conversations.threads import Found, beginnings, find_or_make
 from zhiban.events import Actor, ConversationOpened, ConversationReopened, Event, MessageReceived
 from zhiban.kit.bus import LIVE, record
 from zhiban.kit.db import Work
@@ -123,7 +123,7 @@ async def _messages(
     taken.new_messages = len(stored)
     if not stored:
         return
-    events: list[Event] = []
+    events = beginnings(place, talks.values(), now=now)
     for message in messages:
         if (id_ := stored.get(message.external_id)) is not None:
             talk = talks[message.thread]
@@ -139,9 +139,9 @@ async def _messages(
                     inbox_id=place.inbox_id,
                 )
             )
-    await record(work, *events)
     touched = [talk for talk in talks.values() if talk.messages]
-    await _advance(work, place, touched, taken, now=now, me=me, first_drain=first_drain)
+    events += await _advance(work, place, touched, taken, now=now, me=me, first_drain=first_drain)
+    await record(work, *events)
     await _attachments(work, [pair for talk in touched for pair in talk.messages])
 
 
@@ -176,7 +176,7 @@ async def _advance(
     now: datetime,
     me: int,
     first_drain: bool,
-) -> None:
+) -> list[Event]:
     plans = [_plan(place, talk, now=now, first_drain=first_drain) for talk in talks]
     done = [id_ for plan in plans for id_ in plan.settled]
     if done:
@@ -208,7 +208,7 @@ async def _advance(
             # Nobody has to answer, but an assistant that is thinking must hear that a person spoke.
             taken.busy.append(int(id_))
         work.touch(LIVE, int(id_))
-    await record(work, *(event for plan in plans for event in plan.events))
+    return [event for plan in plans for event in plan.events]
 
 
 @dataclass(slots=True)

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import psycopg
 
 from zhiban.conversations.connections import Connections, Place
 from zhiban.conversations.models import Status
-from zhiban.conversations.sending import Postponed, Queued, dispatch, settle
+from zhiban.conversations.replying import Queued
+from zhiban.conversations.sending import Postponed, dispatch, settle
 from zhiban.conversations.service import hand_off
 from zhiban.events import SYSTEM
 from zhiban.kit.bus import LANE
@@ -81,7 +82,17 @@ class Talk:
         )
 
 
-Think = Callable[[Talk], Awaitable[None]]
+class Mind(Protocol):
+    """Whoever answers."""
+
+    async def read(self, work: Work, talk: Talk) -> object:
+        """What is to be known before thinking, in the lane's own transaction."""
+        ...
+
+    async def think(self, talk: Talk, known: object) -> None:
+        """Decide and store. What is to be sent at once is put into `talk.queued`, with `talk.rings` brought up."""
+        ...
+
 
 _TAKE = """
 update conversation set owner = %(me)s, lease_until = %(lease)s
@@ -102,6 +113,13 @@ where id = %(id)s and owner = %(me)s and rings = %(rings)s returning 1"""
 
 _RELEASE = "update conversation set owner = null, lease_until = null where id = %(id)s and owner = %(me)s"
 
+# After a settled message that was the last one: nothing came meanwhile, so nothing has to be read again.
+_LEAVE_EMPTY = """
+update conversation set owner = null, lease_until = null, retry_at = null
+where id = %(id)s and owner = %(me)s and rings = %(rings)s and not exists (
+  select 1 from message m where m.workspace_id = conversation.workspace_id and m.conversation_id = conversation.id
+    and m.state in ('pending', 'queued')) returning 1"""
+
 _KEEP = """
 update conversation set lease_until = %(lease)s, retry_at = null where id = %(id)s and owner = %(me)s returning rings"""
 
@@ -109,12 +127,12 @@ update conversation set lease_until = %(lease)s, retry_at = null where id = %(id
 class Lanes:
     """The lanes that this process works on."""
 
-    def __init__(self, database: Database, connections: Connections, ear: Ear, clock: Clock, think: Think) -> None:
+    def __init__(self, database: Database, connections: Connections, ear: Ear, clock: Clock, mind: Mind) -> None:
         self._database = database
         self._connections = connections
         self._ear = ear
         self._clock = clock
-        self._think = think
+        self._mind = mind
         self._running: dict[tuple[int, int], asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -177,6 +195,7 @@ class Lanes:
         restarts = 0
         while True:
             changed.clear()
+            known: object = None
             async with self._database.work(workspace_id) as work:
                 loaded = await work.rows(_LOAD, id=conversation_id, me=self._ear.me)
                 if not loaded:
@@ -187,14 +206,19 @@ class Lanes:
                     if await work.value(_LEAVE, id=conversation_id, me=self._ear.me, rings=rings):
                         return
                     continue
-            talk = await self._talk(workspace_id, conversation_id, loaded)
-            if step == "send":
-                if not await self._send(talk):
-                    return
-                restarts = 0
-            else:
+                place = self._connections.known(workspace_id, loaded[0][0])
+                talk = self._talk(place, workspace_id, conversation_id, loaded) if place else None
+                if talk is not None and step == "answer":
+                    known = await self._mind.read(work, talk)
+            if talk is None:
+                # Opening an inbox needs the database itself: never while we hold a connection.
+                await self._connections.place(workspace_id, loaded[0][0])
+                continue
+            if step == "answer":
                 talk.strict = restarts < PATIENCE
-                restarts = 0 if await self._answer(talk, changed) else restarts + 1
+                restarts = 0 if await self._answer(talk, known, changed) else restarts + 1
+            if talk.queued and await self._send(talk):
+                return
 
     def _next_step(self, loaded: Sequence[Row]) -> Literal["leave", "send", "answer"]:
         """What is to be done first: messages leave in order before anything new is thought about."""
@@ -206,12 +230,12 @@ class Lanes:
             return "send"
         return "answer" if "pending" in states and status == Status.PENDING else "leave"
 
-    async def _talk(self, workspace_id: int, conversation_id: int, loaded: Sequence[Row]) -> Talk:
-        inbox_id, thread, contact_id, status, last_incoming_at, replies_used, failures, rings = loaded[0][:8]
+    def _talk(self, place: Place, workspace_id: int, conversation_id: int, loaded: Sequence[Row]) -> Talk:
+        _, thread, contact_id, status, last_incoming_at, replies_used, failures, rings = loaded[0][:8]
         talk = Talk(
             workspace_id=workspace_id,
             id=conversation_id,
-            place=await self._connections.place(workspace_id, inbox_id),
+            place=place,
             thread=thread,
             contact_id=contact_id,
             status=status,
@@ -230,7 +254,7 @@ class Lanes:
         return talk
 
     async def _send(self, talk: Talk) -> bool:
-        """Send what is queued, in order. False when the lane was left, to try again later."""
+        """Send what is queued, in order. True when the lane was left: nothing waits, or it has to wait itself."""
         for message in talk.queued:
             outcome = await dispatch(talk.place, talk.thread, message, now=self._clock.now())
             now = self._clock.now()
@@ -238,21 +262,24 @@ class Lanes:
                 await settle(work, talk.place, talk.id, message, outcome, now=now)
                 if isinstance(outcome, Postponed):
                     await work.run(_RELEASE, id=talk.id, me=talk.me)
-                else:
-                    # People may have taken over between two parts: look again before the next one.
+                elif message is talk.queued[-1]:
+                    if await work.value(_LEAVE_EMPTY, id=talk.id, me=talk.me, rings=talk.rings):
+                        return True
                     row = await work.row(_KEEP, id=talk.id, me=talk.me, lease=now + LEASE)
-                    if row is None:
-                        return False
+                else:
+                    row = await work.row(_KEEP, id=talk.id, me=talk.me, lease=now + LEASE)
             if isinstance(outcome, Postponed):
                 asyncio.get_running_loop().call_later(outcome.seconds, self.wake, talk.workspace_id, talk.id)
-                return False
-            if row is not None and row[0] != talk.rings:
                 return True
-        return True
+            if row is None:
+                return True  # the lease was lost: somebody else goes on
+            if row[0] != talk.rings:
+                return False  # people may have taken over between two parts: read again before the next one
+        return False
 
-    async def _answer(self, talk: Talk, changed: asyncio.Event) -> bool:
+    async def _answer(self, talk: Talk, known: object, changed: asyncio.Event) -> bool:
         """Let the assistant think. False when something new arrived first and everything is to be read again."""
-        thinking = asyncio.ensure_future(self._think(talk))
+        thinking = asyncio.ensure_future(self._mind.think(talk, known))
         listening = asyncio.ensure_future(changed.wait())
         try:
             while True:

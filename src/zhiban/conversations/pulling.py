@@ -53,7 +53,8 @@ where state = 'pending' and pulls and connection_id = %(connection)s and account
 
 _ADVANCE = """
 update pull_state set cursor = coalesce(%(cursor)s, cursor), drained = drained or not %(more)s, pulled_at = %(now)s,
-  misses = 0, retry_at = null, lease_until = %(lease)s
+  misses = 0, retry_at = %(retry_at)s, owner = case when %(more)s then owner end,
+  lease_until = case when %(more)s then %(lease)s::timestamptz end
 where inbox_id = %(inbox)s and owner = %(me)s and cursor is not distinct from %(previous)s returning 1"""
 
 _LEAVE = """
@@ -81,6 +82,7 @@ class Puller:
         self._bells: dict[tuple[int, int], _Bell] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
+        self._broken: set[int] = set()  # connections that failed since they last worked
 
     def ring(self, workspace_id: int, inbox_id: int) -> None:
         """There is something to fetch. Any number of rings while a pull runs make one more round."""
@@ -184,24 +186,19 @@ class Puller:
                     more=more,
                     now=now,
                     lease=now + LEASE,
+                    retry_at=now + timedelta(seconds=BROKEN_WAIT) if stuck else None,
                     inbox=place.inbox_id,
                     me=self._ear.me,
                 )
                 if not kept:
                     raise TryLater("Another process pulls this account now.")
-                if not more:
-                    if last_bell is not None:
-                        await work.run(
-                            _CLOSE_BELLS, connection=place.link.id, account=place.external_id, last=last_bell, now=now
-                        )
+                if not more and last_bell is not None:
                     await work.run(
-                        _LEAVE,
-                        inbox=place.inbox_id,
-                        me=self._ear.me,
-                        misses=0,
-                        retry_at=now + timedelta(seconds=BROKEN_WAIT) if stuck else None,
+                        _CLOSE_BELLS, connection=place.link.id, account=place.external_id, last=last_bell, now=now
                     )
-                    await mark_mended(work, place.link.id)
+                if place.link.id in self._broken:
+                    await mark_mended(work, place.link.id, place.inbox_id)
+                    self._broken.discard(place.link.id)
             for conversation_id in taken.held:
                 self._lanes.begin(place.workspace_id, conversation_id, held=True)
             for conversation_id in taken.busy:
@@ -227,6 +224,7 @@ class Puller:
                 retry_at=now + timedelta(seconds=wait),
             )
             if not isinstance(error, TryLater):
+                self._broken.add(place.link.id)
                 await mark_broken(work, place.link.id, error.sentence, now=now)
                 await work.run(
                     "update inbox set broken = %(why)s, broken_at = coalesce(broken_at, %(now)s) where id = %(id)s",

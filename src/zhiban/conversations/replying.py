@@ -48,6 +48,20 @@ class ReplyWindowClosed(Conflict):
 
 
 @dataclass(frozen=True, slots=True)
+class Queued:
+    """A message that waits to be sent."""
+
+    id: int
+    author: str
+    kind: str
+    text: str
+    content: Mapping[str, Any]
+    external_id: str
+    attempts: int
+    sent_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Allowance:
     """What may still be sent: `left` messages (None: no limit) until `closes_at` (None: for ever)."""
 
@@ -103,8 +117,12 @@ async def queue(
     turn_id: int | None = None,
     client_key: str | None = None,
     most: int | None = None,
-) -> list[int]:
-    """Store a message to be sent, in parts if it is long. Returns the ids, none when the key was queued before."""
+    helped: bool | None = None,
+) -> list[Queued]:
+    """Store a message to be sent, in parts if it is long. Returns the parts, none when the key was queued before.
+
+    `helped` tells whether the assistant's words answered something; None leaves its failures as they are.
+    """
     parts = parts_of(text, most=most) if kind is Kind.TEXT else [text]
     base = dict(content or {})
     if choices:
@@ -133,17 +151,27 @@ async def queue(
     if ids:
         await work.run(
             "update conversation set rings = rings + 1, last_activity_at = greatest(last_activity_at, %(now)s), "
-            "replies_used = replies_used + %(count)s where id = %(id)s",
+            "replies_used = replies_used + %(count)s, "
+            "waiting_since = case when %(helped)s::boolean is null then waiting_since end, "
+            "failures = case %(helped)s::boolean when true then 0 when false then failures + 1 else failures end "
+            "where id = %(id)s",
             id=conversation_id,
             now=now,
             count=len(ids) if counts else 0,
+            helped=helped,
         )
         await record(
             work,
             *(ReplyQueued(actor=actor, at=now, conversation_id=conversation_id, message_id=id_) for id_ in ids),
         )
         work.touch(LANE, conversation_id)
-    return ids
+    if len(ids) < len(parts):
+        return []
+    contents = [base if n == last else {} for n in range(len(parts))]
+    return [
+        Queued(id_, author, kind, part, contents[n], key if n == 0 else f"{key}_{n}", 0, now)
+        for n, (id_, part) in enumerate(zip(ids, parts, strict=True))
+    ]
 
 
 async def queue_move(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from zhiban.conversations.connections import Place
 from zhiban.conversations.models import Author
+from zhiban.conversations.replying import Queued
 from zhiban.conversations.service import hand_off, hold, open_for_people
 from zhiban.events import SYSTEM, Actor, MessageFailed, MessageSent, SessionMoved
 from zhiban.kit import metrics
@@ -35,20 +34,6 @@ log = logging.getLogger(__name__)
 LONGEST_WAIT = 600.0
 BROKEN_WAIT = 60.0
 GIVE_UP_AFTER = timedelta(hours=48)
-
-
-@dataclass(frozen=True, slots=True)
-class Queued:
-    """A message that waits to be sent."""
-
-    id: int
-    author: str
-    kind: str
-    text: str
-    content: Mapping[str, Any]
-    external_id: str
-    attempts: int
-    sent_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,11 +211,12 @@ async def mark_broken(work: Work, connection_id: int, why: str, *, now: datetime
     )
 
 
-async def mark_mended(work: Work, connection_id: int) -> None:
-    await work.run(
-        "update connection set broken = null, broken_at = null where id = %(id)s and broken is not null",
-        id=connection_id,
-    )
+async def mark_mended(work: Work, connection_id: int, inbox_id: int) -> None:
+    """It works again."""
+    for table, id_ in (("connection", connection_id), ("inbox", inbox_id)):
+        await work.run(
+            f"update {table} set broken = null, broken_at = null where id = %(id)s and broken is not null", id=id_
+        )
 
 
 def _actor(message: Queued) -> Actor:

@@ -94,7 +94,7 @@ async def reply(
         await _assign(work, held, to=by, actor=actor, now=now, cause="replied")
     await _drop_thinking(work, held)
     count = await work.value("select count(*) from message where conversation_id = %(id)s", id=held.id)
-    ids = await queue(
+    parts = await queue(
         work,
         held.id,
         author=Author.AGENT,
@@ -111,7 +111,7 @@ async def reply(
         id=held.id,
         now=now,
     )
-    return ids
+    return [part.id for part in parts]
 
 
 async def add_note(work: Work, conversation_id: int, *, text: str, by: int, now: datetime) -> int:
@@ -447,8 +447,8 @@ async def _write_line(
 ) -> int:
     id_ = await work.value(
         "insert into message (workspace_id, conversation_id, inbox_id, direction, author, agent_id, kind, text, "
-        "content, state, sent_at) values (%(workspace)s, %(conversation)s, %(inbox)s, 'internal', %(author)s, %(agent)s, "
-        "%(kind)s, %(text)s, %(content)s::jsonb, 'stored', %(now)s) returning id",
+        "content, state, sent_at) values (%(workspace)s, %(conversation)s, %(inbox)s, 'internal', %(author)s, "
+        "%(agent)s, %(kind)s, %(text)s, %(content)s::jsonb, 'stored', %(now)s) returning id",
         workspace=work.workspace_id,
         conversation=held.id,
         inbox=held.inbox_id,

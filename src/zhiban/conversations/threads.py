@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from zhiban.conversations.connections import Place
 from zhiban.conversations.models import Status
-from zhiban.events import Actor, ConversationCreated
-from zhiban.kit.bus import record
+from zhiban.events import Actor, ConversationCreated, Event
 from zhiban.kit.db import Work
 from zhiban.kit.jobs import later
 from zhiban.people.contacts import ensure_contacts
@@ -37,11 +36,16 @@ _CREATE = """
 insert into conversation (workspace_id, inbox_id, contact_id, external_id, status, created_at, last_activity_at)
 select %(workspace)s, %(inbox)s, contact, thread, %(status)s, %(now)s, %(now)s
 from unnest(%(contacts)s::bigint[], %(threads)s::text[]) as t(contact, thread) order by thread
-on conflict (workspace_id, inbox_id, external_id) do nothing returning id, contact_id"""
+on conflict (workspace_id, inbox_id, external_id) do nothing returning external_id, id, contact_id, status"""
+
+PROFILES_WAIT = timedelta(seconds=2)  # newcomers are looked up together
 
 
 async def find_or_make(work: Work, place: Place, wanted: Iterable[str], *, now: datetime) -> dict[str, Found]:
-    """The conversations of these threads, locked in id order; unknown ones are made, with their contacts."""
+    """The conversations of these threads, locked in id order; unknown ones are made, with their contacts.
+
+    Whoever calls this records the `beginnings`.
+    """
     threads = list(dict.fromkeys(wanted))
     talks = await _find(work, place, threads)
     missing = [thread for thread in threads if thread not in talks]
@@ -57,27 +61,33 @@ async def find_or_make(work: Work, place: Place, wanted: Iterable[str], *, now: 
             threads=missing,
             now=now,
         )
-        await record(
-            work,
-            *(
-                ConversationCreated(
-                    actor=Actor("contact", contact_id),
-                    at=now,
-                    conversation_id=id_,
-                    contact_id=contact_id,
-                    inbox_id=place.inbox_id,
-                )
-                for id_, contact_id in created
-            ),
-        )
+        for thread, id_, contact_id, status in created:
+            talks[thread] = Found(id_, contact_id, status, blocked=False, fresh=True)
+        if len(created) < len(missing):
+            talks |= await _find(work, place, [thread for thread in missing if thread not in talks])
         await later(
-            work, "fetch_profiles", key=f"profiles:{work.workspace_id}:{place.inbox_id}", inbox_id=place.inbox_id
+            work,
+            "fetch_profiles",
+            key=f"profiles:{work.workspace_id}:{place.inbox_id}",
+            at=now + PROFILES_WAIT,
+            inbox_id=place.inbox_id,
         )
-        fresh = {int(id_) for id_, _ in created}
-        talks |= await _find(work, place, missing)
-        for talk in talks.values():
-            talk.fresh = talk.id in fresh
     return talks
+
+
+def beginnings(place: Place, talks: Iterable[Found], *, now: datetime) -> list[Event]:
+    """The events of conversations that were made just now."""
+    return [
+        ConversationCreated(
+            actor=Actor("contact", talk.contact_id),
+            at=now,
+            conversation_id=talk.id,
+            contact_id=talk.contact_id,
+            inbox_id=place.inbox_id,
+        )
+        for talk in talks
+        if talk.fresh
+    ]
 
 
 async def _find(work: Work, place: Place, threads: list[str]) -> dict[str, Found]:

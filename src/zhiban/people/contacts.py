@@ -7,52 +7,38 @@ from datetime import datetime
 
 from zhiban.kit.db import Work
 
-_KNOWN = """
-select external_id, contact_id from identity
-where kind = %(kind)s and account = %(account)s and external_id = any(%(ids)s::text[])"""
+# Known ones as they are, new ones made, in one statement. Who loses a race against another transaction gets no row.
+_ENSURE = """
+with wanted as (
+  select w.external_id, i.contact_id from unnest(%(ids)s::text[]) as w(external_id)
+  left join identity i on i.kind = %(kind)s and i.account = %(account)s and i.external_id = w.external_id),
+fresh as (
+  select external_id, nextval(pg_get_serial_sequence('contact', 'id')) as id from wanted where contact_id is null),
+people as (
+  insert into contact (workspace_id, id, created_at, updated_at) overriding system value
+  select %(workspace)s, id, %(now)s, %(now)s from fresh),
+names as (
+  insert into identity (workspace_id, contact_id, kind, account, external_id, created_at)
+  select %(workspace)s, id, %(kind)s, %(account)s, external_id, %(now)s from fresh
+  on conflict (workspace_id, kind, account, external_id) do nothing returning external_id, contact_id)
+select external_id, contact_id from wanted where contact_id is not null union all select * from names"""
 
-_IDENTIFY = """
-insert into identity (workspace_id, contact_id, kind, account, external_id, created_at)
-values (%(workspace)s, %(contact)s, %(kind)s, %(account)s, %(external)s, %(now)s)
-on conflict (workspace_id, kind, account, external_id) do nothing returning contact_id"""
+_ORPHANS = """
+delete from contact c where created_at = %(now)s and not exists (
+  select 1 from identity i where i.workspace_id = c.workspace_id and i.contact_id = c.id)"""
 
 
 async def ensure_contacts(
     work: Work, kind: str, account: str, external_ids: Sequence[str], *, now: datetime
 ) -> dict[str, int]:
     """The contact behind each id at a vendor, created when it is new. Two at once make one contact."""
-    known = {
-        str(external): int(contact)
-        for external, contact in await work.rows(_KNOWN, kind=kind, account=account, ids=list(external_ids))
-    }
-    for external_id in external_ids:
-        if external_id not in known:
-            known[external_id] = await _new_contact(work, kind, account, external_id, now=now)
-    return known
-
-
-async def _new_contact(work: Work, kind: str, account: str, external_id: str, *, now: datetime) -> int:
-    contact_id = await work.value(
-        "insert into contact (workspace_id, created_at, updated_at) "
-        "values (%(workspace)s, %(now)s, %(now)s) returning id",
-        workspace=work.workspace_id,
-        now=now,
-    )
-    ours = await work.value(
-        _IDENTIFY,
-        workspace=work.workspace_id,
-        contact=contact_id,
-        kind=kind,
-        account=account,
-        external=external_id,
-        now=now,
-    )
-    if ours is not None:
-        return int(ours)
-    # Somebody else named the same person a moment ago: theirs stays.
-    await work.run("delete from contact where id = %(id)s", id=contact_id)
-    rows = await work.rows(_KNOWN, kind=kind, account=account, ids=[external_id])
-    return int(rows[0][1])
+    ids = sorted(set(external_ids))
+    while True:
+        rows = await work.rows(_ENSURE, workspace=work.workspace_id, kind=kind, account=account, ids=ids, now=now)
+        if len(rows) == len(ids):
+            return {str(external): int(contact) for external, contact in rows}
+        # Somebody else named one of them a moment ago: theirs stays, ours has no name and goes.
+        await work.run(_ORPHANS, now=now)
 
 
 async def learn_profile(
