@@ -48,9 +48,7 @@ class Exact:
         for entry, score in self.bodies.scores(self.bodies.collection.question(asked, self.background)).items():
             total[entry] += score if self.asks[entry] else 2 * score
         best: defaultdict[int, float] = defaultdict(float)
-        for number, score in self.phrasings.scores(
-            self.phrasings.collection.question(asked, self.background)
-        ).items():
+        for number, score in self.phrasings.scores(self.phrasings.collection.question(asked, self.background)).items():
             best[self.entry_of[number]] = max(best[self.entry_of[number]], score)
         for entry, score in best.items():
             total[entry] += score

@@ -212,7 +212,7 @@ class ChunkIndex(Base):
     __tablename__ = "chunk_index"
     __table_args__ = (
         _to("chunk", "chunk_id", "chunk_index"),
-        Index("ix_chunk_index_base_id", "workspace_id", "base_id"),
+        Index("ix_chunk_index_base_id", "base_id"),
         Index("ix_chunk_index_keys", "keys", postgresql_using="gin"),
     )
 

@@ -18,6 +18,8 @@ DEFAULT_BASE = "default"
 
 @dataclass(frozen=True, slots=True)
 class BaseRow:
+    """A base with what a search needs. `looks_up`: row-level security lets this server use the index of keys."""
+
     id: int
     slug: str
     name: str
@@ -33,6 +35,7 @@ class BaseRow:
     answer_at: float | None
     calibration: dict[str, Any]
     calibrated_at: datetime | None
+    looks_up: bool
     synonym_ids: list[int]
     synonym_words: list[str]
 
@@ -60,6 +63,7 @@ class BaseRow:
 _BASE = """
 select b.id, slug, name, bodies, body_terms, body_pivot, phrasings, phrasing_terms, phrasing_pivot, recipe, embedder,
        dimensions, answer_at, calibration, calibrated_at,
+       (select proleakproof from pg_proc where oid = 'arrayoverlap(anyarray, anyarray)'::regprocedure) as looks_up,
        array(select g.id from synonym_group g where g.workspace_id = b.workspace_id and g.base_id = b.id order by g.id)
          as synonym_ids,
        array(select array_to_string(g.words, E'\\n') from synonym_group g

@@ -183,8 +183,11 @@ def _unseen(texts: int) -> float:
 def _keys(base: BaseRow, frequency: Mapping[int, int]) -> list[int] | None:
     """What chooses the chunks to compare: the rarest terms first, as many as are affordable together.
 
-    None when that is no small part of the base, which is then quicker to compare whole.
+    None when that is no small part of the base, which is then quicker to compare whole, and on a server of the
+    operator's own where array overlap is not marked leakproof.
     """
+    if not base.looks_up:
+        return None
     budget = max(SMALLEST_BUDGET, base.bodies * BUDGET_SHARE)
     chosen: list[int] = []
     candidates = 0

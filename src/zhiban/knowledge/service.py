@@ -19,7 +19,7 @@ from zhiban.knowledge.importing import Failure, ImportReport, Progress, import_p
 from zhiban.knowledge.models import ArticleKind, Origin
 from zhiban.knowledge.queries import DEFAULT_BASE
 from zhiban.knowledge.reading import Faq, Place, clean
-from zhiban.knowledge.terms import fold
+from zhiban.knowledge.terms import counts
 from zhiban.knowledge.upkeep import ensure_base, rebuild, rebuild_outdated, remove_base, set_synonyms
 
 __all__ = [
@@ -67,7 +67,7 @@ async def add_phrasing(work: Work, article_id: int, text: str, *, source: Origin
         return False
     base = await upkeep.locked(work, article.base_id)
     known = await queries.phrasings(work, [article_id])
-    if len(known) >= MOST_PHRASINGS or _bare(wording) in {_bare(row.text) for row in known}:
+    if len(known) >= MOST_PHRASINGS or counts(wording) in [counts(row.text) for row in known]:
         return False
 
     async def add() -> None:
@@ -83,10 +83,6 @@ async def add_phrasing(work: Work, article_id: int, text: str, *, source: Origin
 
     await articles.reindex(work, base, article_id, add)
     return True
-
-
-def _bare(text: str) -> str:
-    return "".join(fold(text).split())
 
 
 async def put_faq(

@@ -1,0 +1,284 @@
+"""Searching: exact, apart from other workspaces, aware of the conversation, and honest about what it knows."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.knowledge.exact import Exact
+from tests.knowledge.material import SAMPLE, SHOP, LetterEmbedder, answers, lines, write_table
+from zhiban.installation import ensure_workspace
+from zhiban.kit.clock import SetClock
+from zhiban.kit.db import Database
+from zhiban.kit.errors import NotFound
+from zhiban.knowledge import queries, retrieval, service
+from zhiban.knowledge.followups import alone
+from zhiban.knowledge.retrieval import Zone, language, pose, rank, search
+
+
+async def _fill(db: Database, workspace: int, paths: Sequence[Path], clock: SetClock, slug: str = "shop") -> int:
+    await service.import_paths(db, workspace, slug, paths, now=clock.now())
+    async with db.work(workspace) as work:
+        return await service.ensure_base(work, slug, slug)
+
+
+@pytest.fixture
+async def shop(db: Database, workspace: int, clock: SetClock, tmp_path: Path) -> int:
+    """The id of a base with the eighty entries of the bench."""
+    table = write_table(tmp_path / "shop" / "faq.csv", lines(SHOP / "corpus.jsonl"))
+    return await _fill(db, workspace, [table], clock)
+
+
+@pytest.fixture
+async def sample(db: Database, workspace: int, clock: SetClock) -> int:
+    """The id of a base with the knowledge of the demonstration."""
+    return await _fill(db, workspace, [SAMPLE], clock, "default")
+
+
+async def test_the_ranking_is_exact_bm25(db: Database, workspace: int, shop: int) -> None:
+    entries = lines(SHOP / "corpus.jsonl")
+    exact = Exact([([entry["text"], *entry["alts"]], entry["answer"]) for entry in entries], language())
+    async with db.work(workspace) as work:
+        base = await queries.base(work, shop)
+        rows = await work.rows("select c.id, a.category from chunk c join article a on a.id = c.article_id")
+        entry_of = dict(rows)
+        for question in lines(SHOP / "queries.jsonl")[::3]:
+            found = await rank(work, await pose(work, base, alone(question["text"])))
+            wanted = exact.search(question["text"])
+            assert [round(one.score, 3) for one in found] == [round(score, 3) for _, score in wanted]
+            assert _distinct(found, entry_of) == _distinct_wanted(wanted, entries)
+
+
+def _distinct(found: Sequence[retrieval.Scored], entry_of: dict[int, str]) -> list[set[str]]:
+    """Entries by score: those with equal scores may come in any order."""
+    scores: dict[float, set[str]] = {}
+    for one in found[:-1]:
+        scores.setdefault(round(one.score, 3), set()).add(entry_of[one.chunk_id])
+    return [names for score, names in scores.items() if score != round(found[-1].score, 3)]
+
+
+def _distinct_wanted(wanted: Sequence[tuple[int, float]], entries: Sequence[dict[str, str]]) -> list[set[str]]:
+    scores: dict[float, set[str]] = {}
+    for number, score in wanted[:-1]:
+        scores.setdefault(round(score, 3), set()).add(entries[number]["id"])
+    return [names for score, names in scores.items() if score != round(wanted[-1][1], 3)]
+
+
+async def test_half_of_the_hard_shop_questions_find_their_entry_first(db: Database, workspace: int, shop: int) -> None:
+    right = answers()
+    questions = lines(SHOP / "queries.jsonl")
+    async with db.work(workspace) as work:
+        first = [(await search(work, shop, question["text"])).passages[0].category for question in questions]
+    hits = sum(1 for question, found in zip(questions, first, strict=True) if right[question["id"]] == found)
+    assert hits / len(questions) >= 0.49
+
+
+async def test_looking_candidates_up_finds_what_comparing_all_finds(
+    db: Database, workspace: int, clock: SetClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a base of 3,000 the index is used; the ten best are the same nonetheless."""
+    dice = random.Random(5)
+    words = [entry["text"] for entry in lines(SHOP / "corpus.jsonl")] + [
+        entry["answer"] for entry in lines(SHOP / "corpus.jsonl")
+    ]
+    pieces = [word[at : at + 4] for word in words for at in range(0, len(word), 4)]
+    entries = [
+        {"id": f"e{number}", "text": "".join(dice.choices(pieces, k=3)), "answer": "".join(dice.choices(pieces, k=12))}
+        for number in range(3000)
+    ]
+    base_id = await _fill(db, workspace, [write_table(tmp_path / "big" / "faq.csv", entries)], clock, "big")
+    monkeypatch.setattr(retrieval, "SMALLEST_BUDGET", 600)
+    looked_up = 0
+    async with db.work(workspace) as work:
+        base = await queries.base(work, base_id)
+        assert base.bodies == 3000
+        for entry in dice.sample(entries, 40):
+            posed = await pose(work, base, alone(entry["text"]))
+            looked_up += posed.keys is not None
+            by_keys = await rank(work, posed)
+            all_compared = await rank(work, replace(posed, keys=None))
+            assert by_keys[0] == all_compared[0]
+            assert len({one.chunk_id for one in by_keys} & {one.chunk_id for one in all_compared}) >= 8
+    assert looked_up > 20
+
+
+async def test_the_lookup_uses_its_index(db: Database, workspace: int, shop: int) -> None:
+    async with db.work(workspace) as work:
+        await work.run("set local enable_seqscan = off")
+        plan = await work.rows(
+            "explain select chunk_id from chunk_index where base_id + 0 = %(base)s and keys && '{1,2,3}'::integer[]",
+            base=shop,
+        )
+    assert "ix_chunk_index_keys" in "".join(row[0] for row in plan)
+
+
+async def test_another_workspace_finds_nothing(db: Database, workspace: int, shop: int) -> None:
+    other = await ensure_workspace(db, "other", "别人", "zh")
+    async with db.work(workspace) as work:
+        posed = await pose(work, await queries.base(work, shop), alone("怎么申请退款"))
+    async with db.work(other) as work:
+        with pytest.raises(NotFound):
+            await search(work, shop, "怎么申请退款")
+        assert await rank(work, posed) == []
+        assert await rank(work, replace(posed, keys=posed.keys or [1, 2, 3])) == []
+        assert await work.value("select count(*) from chunk_index") == 0
+
+
+@pytest.mark.parametrize(
+    ("question", "title"),
+    [
+        ("怎么申请退款？", "怎么申请退款？"),
+        ("如何退款", "怎么申请退款？"),
+        ("可以开发票吗", "怎么开发票？"),
+        ("積分怎麼用", "积分怎么用？"),
+        ("运费多少钱", "运费怎么算？"),
+        ("包邮么", "运费怎么算？"),
+    ],
+)
+async def test_a_clear_question_is_answered(
+    db: Database, workspace: int, sample: int, question: str, title: str
+) -> None:
+    async with db.work(workspace) as work:
+        found = await search(work, sample, question)
+    assert found.zone is Zone.ANSWER, found.why
+    assert found.passages[0].title == title
+    assert found.passages[0].answer
+
+
+@pytest.mark.parametrize("question", ["快递三天没动了", "杯子碎了怎么办", "能送到台湾吗"])
+async def test_a_vague_question_is_met_with_suggestions(
+    db: Database, workspace: int, sample: int, question: str
+) -> None:
+    async with db.work(workspace) as work:
+        found = await search(work, sample, question)
+    assert found.zone is Zone.SUGGEST, found.why
+    assert 0 < len(found.passages) <= 3
+
+
+@pytest.mark.parametrize("question", ["今天天气怎么样", "给我讲个笑话", "帮我写一首诗", "你好", "？？？", "asdfgh"])
+async def test_what_is_off_topic_is_handed_over(db: Database, workspace: int, sample: int, question: str) -> None:
+    async with db.work(workspace) as work:
+        found = await search(work, sample, question)
+    assert found.zone is Zone.HAND_OFF, found.why
+
+
+@pytest.mark.parametrize(
+    ("context", "question", "title"),
+    [
+        ("怎么退货", "那运费呢？", "退货运费谁出？"),
+        ("怎么申请退款", "那多久到账？", "退款多久到账？"),
+        ("怎么开发票", "那要几天呢", "发票多久能收到？"),
+        ("怎么退款", "多久到账", "退款多久到账？"),
+    ],
+)
+async def test_a_follow_up_is_understood(
+    db: Database, workspace: int, sample: int, context: str, question: str, title: str
+) -> None:
+    async with db.work(workspace) as work:
+        found = await search(work, sample, question, context=["你好", context])
+    assert found.passages[0].title == title
+    assert found.zone is not Zone.HAND_OFF
+
+
+async def test_without_a_conversation_the_same_words_mean_something_else(
+    db: Database, workspace: int, sample: int
+) -> None:
+    async with db.work(workspace) as work:
+        found = await search(work, sample, "那运费呢？")
+    assert found.passages[0].title == "运费怎么算？"
+    assert found.leaning_on == ()
+
+
+async def test_few_similar_questions_are_not_trusted(db: Database, workspace: int, shop: int) -> None:
+    async with db.work(workspace) as work:
+        vague = await search(work, shop, "衣服退回去邮费算谁的")
+        exact = await search(work, shop, "如何退款？")
+    assert not vague.thresholds.trusted
+    assert vague.zone is not Zone.ANSWER
+    assert exact.zone is Zone.ANSWER
+
+
+async def test_the_operators_own_threshold_is_honoured(db: Database, workspace: int, sample: int) -> None:
+    async with db.work(workspace) as work:
+        bold = await search(work, sample, "快递三天没动了", threshold=0.3)
+        shy = await search(work, sample, "运费多少钱", threshold=2.0)
+    assert bold.zone is Zone.ANSWER
+    assert shy.zone is Zone.SUGGEST
+
+
+async def test_a_document_is_found_with_its_headings_and_place(db: Database, workspace: int, sample: int) -> None:
+    async with db.work(workspace) as work:
+        found = await search(work, sample, "机场店的营业时间", top_k=1)
+    (passage,) = found.passages
+    assert passage.answer is None
+    assert passage.heading_path == ("门店自提与礼盒说明", "门店自提")
+    assert passage.source_name == "sample/门店自提与礼盒说明.md"
+    assert passage.position.startswith("line ")
+    assert "航站楼出发层 B12" in passage.text
+
+
+async def test_two_entries_with_one_answer_do_not_cast_doubt(
+    db: Database, workspace: int, clock: SetClock, tmp_path: Path
+) -> None:
+    entries = [
+        {"id": "1", "text": "怎么退款", "answer": "在订单页申请。"},
+        {"id": "2", "text": "怎么退款呀", "answer": "在订单页 申请。"},
+        {"id": "3", "text": "怎么开发票", "answer": "在发票页申请。"},
+    ]
+    base_id = await _fill(db, workspace, [write_table(tmp_path / "twins" / "faq.csv", entries)], clock)
+    async with db.work(workspace) as work:
+        found = await search(work, base_id, "怎么退款")
+    assert [passage.answer for passage in found.passages] in (
+        ["在订单页申请。", "在发票页申请。"],
+        ["在订单页 申请。", "在发票页申请。"],
+    )
+    assert found.zone is Zone.ANSWER
+
+
+async def test_an_embedding_joins_the_words(db: Database, workspace: int, clock: SetClock) -> None:
+    embedder = LetterEmbedder()
+    report = await service.import_paths(db, workspace, "default", [SAMPLE], embedder=embedder, now=clock.now())
+    assert report.embedded == len(embedder.embedded) == report.changes.chunks_added
+    again = await service.import_paths(db, workspace, "default", [SAMPLE], embedder=embedder, now=clock.now())
+    assert again.embedded == 0
+    (vector,) = await embedder.embed(["退款多久到账"], purpose="query")
+    async with db.work(workspace) as work:
+        base_id = await service.base_for(work)
+        found = await search(work, base_id, "退款多久到账", embedder_vector=vector)
+        by_words = await search(work, base_id, "退款多久到账", embedder_vector=vector[:3])
+    assert found.passages[0].title == "退款多久到账？"
+    assert found.passages[0].cosine is not None
+    assert found.passages[0].cosine > 0.4
+    assert by_words.passages[0].cosine is None
+
+
+async def test_a_vector_index_finds_the_same(db: Database, workspace: int, clock: SetClock) -> None:
+    embedder = LetterEmbedder()
+    await service.import_paths(db, workspace, "default", [SAMPLE], embedder=embedder, now=clock.now())
+    (vector,) = await embedder.embed(["怎么开发票"], purpose="query")
+    text = "[" + ",".join(map(str, vector)) + "]"
+    sql = "select chunk_id from nearest_chunks(%(base)s, %(vector)s::halfvec, 5)"
+    async with db.work(workspace) as work:
+        base_id = await service.base_for(work)
+        exact = await work.rows(sql, base=base_id, vector=text)
+        await work.value("select index_vectors(32)")
+        await work.run("set local enable_seqscan = off")
+        await work.run("set local enable_sort = off")
+        assert await work.rows(sql, base=base_id, vector=text) == exact
+
+
+async def test_a_server_without_the_mark_compares_everything(
+    db: Database, workspace: int, sample: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrieval, "SMALLEST_BUDGET", 5)
+    async with db.work(workspace) as work:
+        base = await queries.base(work, sample)
+        marked = await pose(work, base, alone("机场店的营业时间"))
+        unmarked = await pose(work, replace(base, looks_up=False), alone("机场店的营业时间"))
+        assert marked.keys is not None
+        assert unmarked.keys is None
+        assert (await rank(work, marked))[0] == (await rank(work, unmarked))[0]

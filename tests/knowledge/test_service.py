@@ -1,0 +1,210 @@
+"""The verbs of knowledge: teach, write, remove, rebuild, export, and gather what is missing."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.knowledge.material import SAMPLE, SHOP, lines, write_table
+from zhiban.kit.clock import SetClock
+from zhiban.kit.db import Database
+from zhiban.kit.errors import NotFound
+from zhiban.knowledge import queries, service, upkeep
+from zhiban.knowledge.calibration import Sample, learn
+from zhiban.knowledge.models import GapStatus, Origin
+from zhiban.knowledge.retrieval import Zone, search
+
+
+@pytest.fixture
+async def base_id(db: Database, workspace: int, clock: SetClock) -> int:
+    await service.import_paths(db, workspace, "default", [SAMPLE], now=clock.now())
+    async with db.work(workspace) as work:
+        return await service.base_for(work)
+
+
+async def test_the_default_base_is_made_on_demand(db: Database, workspace: int) -> None:
+    async with db.work(workspace) as work:
+        first = await service.base_for(work)
+        assert await service.base_for(work, 4711) == first
+        assert [base.slug for base in await queries.bases(work)] == ["default"]
+
+
+async def test_an_empty_base_hands_over(db: Database, workspace: int) -> None:
+    async with db.work(workspace) as work:
+        found = await search(work, await service.base_for(work), "怎么退款", context=["怎么退货"])
+    assert found.zone is Zone.HAND_OFF
+    assert found.passages == ()
+
+
+async def test_a_click_teaches_the_wording(db: Database, workspace: int, clock: SetClock, base_id: int) -> None:
+    wording = "包裹卡在半路不走啦"
+    async with db.work(workspace) as work:
+        before = await search(work, base_id, wording)
+        assert before.zone is not Zone.ANSWER
+        article = next(passage for passage in before.passages if passage.title == "物流好几天不更新怎么办？")
+        assert await service.add_phrasing(work, article.article_id, wording, source="click", now=clock.now())
+        assert not await service.add_phrasing(work, article.article_id, wording + "？", source="agent", now=clock.now())
+        after = await search(work, base_id, wording)
+    assert after.zone is Zone.ANSWER
+    assert after.passages[0].article_id == article.article_id
+
+
+async def test_a_document_learns_no_wording(db: Database, workspace: int, clock: SetClock, base_id: int) -> None:
+    async with db.work(workspace) as work:
+        (passage,) = (await search(work, base_id, "机场店的营业时间", top_k=1)).passages
+        assert not await service.add_phrasing(work, passage.article_id, "机场店", source=Origin.AGENT, now=clock.now())
+        with pytest.raises(NotFound):
+            await service.add_phrasing(work, 10**9, "机场店", source=Origin.AGENT, now=clock.now())
+
+
+async def test_an_article_written_by_hand_is_found_and_removed(
+    db: Database, workspace: int, clock: SetClock, base_id: int
+) -> None:
+    async with db.work(workspace) as work:
+        article_id = await service.put_faq(
+            work,
+            base_id,
+            question="可以寄存行李吗？",
+            answer="可以寄存两小时。",
+            similar=("行李放哪",),
+            now=clock.now(),
+        )
+        found = await search(work, base_id, "可以寄存行李吗")
+        assert found.passages[0].answer == "可以寄存两小时。"
+        with pytest.raises(NotFound):
+            await service.remove(work, base_id + 1, article_id=article_id)
+        removed = await service.remove(work, base_id, article_id=article_id)
+        assert (removed.articles_removed, removed.chunks_removed) == (1, 1)
+        again = await search(work, base_id, "可以寄存行李吗")
+    assert all(passage.article_id != article_id for passage in again.passages)
+
+
+async def test_a_file_is_removed_by_its_name(db: Database, workspace: int, base_id: int) -> None:
+    async with db.work(workspace) as work:
+        removed = await service.remove(work, base_id, source="sample/支付与发票.md")
+        assert removed.articles_removed == 9
+        with pytest.raises(NotFound):
+            await service.remove(work, base_id, source="sample/支付与发票.md")
+        found = await search(work, base_id, "怎么开发票")
+    assert found.zone is not Zone.ANSWER
+
+
+async def test_a_base_is_removed_whole(db: Database, workspace: int, base_id: int) -> None:
+    async with db.work(workspace) as work:
+        await service.remove_base(work, base_id)
+        for table in ("knowledge_base", "source", "article", "phrasing", "chunk", "chunk_index", "term_df"):
+            assert await work.value(f"select count(*) from {table}") == 0
+        with pytest.raises(NotFound):
+            await service.remove_base(work, base_id)
+
+
+async def test_rebuilding_changes_no_answer_and_does_not_stop_searches(
+    db: Database, workspace: int, base_id: int
+) -> None:
+    async def found() -> list[list[int]]:
+        async with db.work(workspace) as work:
+            return [
+                [passage.chunk_id for passage in (await search(work, base_id, question)).passages]
+                for question in ("怎么退款", "那运费呢", "会员打几折")
+            ]
+
+    before = await found()
+    async with db.work(workspace) as work:
+        await upkeep.reindex_base(work, await upkeep.locked(work, base_id), recount=True)
+        assert await found() == before  # the rebuild is not committed yet, and nobody waits for it
+    assert await found() == before
+    assert await service.rebuild(db, workspace, "default") == 63
+    assert await found() == before
+    with pytest.raises(NotFound):
+        await service.rebuild(db, workspace, "没有")
+
+
+async def test_an_older_recipe_is_rebuilt(db: Database, workspace: int, base_id: int) -> None:
+    assert await service.rebuild_outdated(db, workspace) == []
+    async with db.work(workspace) as work:
+        await work.run("update knowledge_base set recipe = 0 where id = %(id)s", id=base_id)
+    assert await service.rebuild_outdated(db, workspace) == ["default"]
+    assert await service.rebuild_outdated(db, workspace) == []
+
+
+async def test_synonyms_find_what_words_do_not(db: Database, workspace: int, base_id: int) -> None:
+    async with db.work(workspace) as work:
+        before = await search(work, base_id, "银两啥时候回来")
+        await service.set_synonyms(work, base_id, [["银两回来", "退款到账"], ["银两", "退款", "钱"], ["孤零零"]])
+        after = await search(work, base_id, "银两啥时候回来")
+        base = await queries.base(work, base_id)
+    assert len(base.synonym_ids) == 2
+    assert after.confidence > before.confidence
+    assert after.passages[0].category == "退款与退货"
+
+
+async def test_the_export_can_be_imported(
+    db: Database, workspace: int, clock: SetClock, base_id: int, tmp_path: Path
+) -> None:
+    async with db.work(workspace) as work:
+        text = await service.export(work, base_id)
+    (tmp_path / "export.csv").write_text(text, encoding="utf-8", newline="")
+    report = await service.import_paths(db, workspace, "copy", [tmp_path / "export.csv"], now=clock.now())
+    assert report.changes.articles_added == 61
+    async with db.work(workspace) as work:
+        one, other = await service.stats(work)
+    assert (one.slug, one.sources, one.articles, one.chunks, one.vectors) == ("default", 8, 62, 63, 0)
+    assert other.phrasings == one.phrasings
+    assert one.answer_at is not None
+
+
+async def test_a_base_with_enough_similar_questions_learns_when_to_answer(
+    db: Database, workspace: int, clock: SetClock, base_id: int
+) -> None:
+    learnt = await service.calibrate(db, workspace, base_id, now=clock.now())
+    assert learnt.trusted
+    assert learnt.precision is not None
+    assert learnt.precision >= 0.9
+    assert learnt.answer_at is not None
+    assert 0.5 < learnt.answer_at < 1.6
+    assert await service.calibrate(db, workspace, base_id, now=clock.now()) == learnt
+
+
+async def test_a_base_with_few_does_not(db: Database, workspace: int, clock: SetClock, tmp_path: Path) -> None:
+    table = write_table(tmp_path / "faq.csv", lines(SHOP / "corpus.jsonl"))
+    await service.import_paths(db, workspace, "few", [table], now=clock.now())
+    async with db.work(workspace) as work:
+        base = await queries.base_by_slug(work, "few")
+    assert base is not None
+    assert base.answer_at is None
+    assert base.calibration["trusted"] is False
+
+
+def test_thresholds_come_from_precision() -> None:
+    inside = [Sample(0.5 + at / 100, at > 20) for at in range(100)]
+    outside = [Sample(at / 200, first=False) for at in range(100)]
+    learnt = learn(inside, outside, similar_per_article=4)
+    assert learnt.trusted
+    assert learnt.answer_at is not None
+    assert 0.55 < learnt.answer_at < 0.75
+    assert not learn(inside, outside, similar_per_article=2).trusted
+    assert not learn(inside[:5], outside, similar_per_article=4).trusted
+    assert (
+        learn([replaced for replaced in inside if not replaced.first] * 3, outside, similar_per_article=9).answer_at
+        is None
+    )
+
+
+async def test_gaps_gather_what_asks_the_same(db: Database, workspace: int, clock: SetClock) -> None:
+    async with db.work(workspace) as work:
+        first = await service.record_gap(work, "你们招代理吗？", conversation_id=1, message_id=1, now=clock.now())
+        clock.advance(timedelta(minutes=5))
+        assert await service.record_gap(work, "招代理么", conversation_id=2, message_id=2, now=clock.now()) == first
+        assert await service.record_gap(work, "招代理么", conversation_id=2, message_id=2, now=clock.now()) == first
+        other = await service.record_gap(work, "水壶能烧牛奶吗", conversation_id=None, message_id=None, now=clock.now())
+        assert other != first
+        gaps = await queries.open_gaps(work)
+        assert [(gap.id, gap.times) for gap in gaps] == [(first, 2), (other, 1)]
+        assert gaps[0].questions == ["招代理么", "你们招代理吗？"]
+        assert gaps[0].last_at - gaps[0].first_at == timedelta(minutes=5)
+        assert await service.close_gap(work, first, GapStatus.DISMISSED)
+        assert not await service.close_gap(work, first, GapStatus.ANSWERED)
+        again = await service.record_gap(work, "招代理么", message_id=3, now=clock.now())
+        assert again not in (first, other)

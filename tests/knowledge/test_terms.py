@@ -1,0 +1,102 @@
+"""Text becomes terms: stable, comparable, whatever people type."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zhiban.knowledge.background import Background, background
+from zhiban.knowledge.scoring import Collection, product, sparse, sparse_weights, weights
+from zhiban.knowledge.terms import TERM_LIMIT, Synonyms, characters_of_pair, counts, fold, terms
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("錢能退給我嗎", "钱能退给我吗"),
+        ("如何退款？", "怎么退款"),
+        ("请问多久到账呢", "什么时候到账"),
+        ("能不能开发票", "可以开发票吗"),
+        ("ＡＰＰ闪退", "app 闪退"),
+        ("iPhone15", "iphone 15"),
+    ],
+)
+def test_the_same_question_in_other_words_has_the_same_terms(one: str, other: str) -> None:
+    assert counts(one) == counts(other)
+
+
+def test_characters_pairs_and_runs_are_all_terms() -> None:
+    assert len(set(terms("退款"))) == 3
+    assert counts("A1") == Counter(dict.fromkeys(set(terms("A1")), 2))
+    assert len(set(terms("A1"))) == 2
+
+
+def test_a_pair_knows_its_characters() -> None:
+    first, second, pair = terms("退款")
+    assert characters_of_pair(pair) == (first, second)
+    assert characters_of_pair(first) is None
+
+
+@given(st.text())
+def test_any_text_has_terms_within_bounds(text: str) -> None:
+    assert all(0 < term < TERM_LIMIT for term in terms(text))
+
+
+@given(st.text(alphabet="退款怎么办如何多久能不能吗呢a1 。，"))
+def test_folding_twice_changes_no_more_terms_than_folding_once(text: str) -> None:
+    assert counts(text) == counts(text)
+    assert isinstance(fold(text), str)
+
+
+def test_words_of_a_group_share_a_term() -> None:
+    synonyms = Synonyms({7: ["退钱", "退款"], 8: ["邮费", "运费"]})
+    assert set(terms("退钱", synonyms)) & set(terms("退款", synonyms)) - set(terms("退"))
+    assert not set(terms("邮费", synonyms)) & set(terms("退款", synonyms))
+
+
+def test_rarity_orders_words_as_the_language_does(tmp_path: Path) -> None:
+    at_large = background(tmp_path)
+    the, screw = terms("的")[0], terms("螺")[0]
+    assert 0 < at_large.rarity(the) < at_large.rarity(screw) <= 1
+    assert at_large.rarity(TERM_LIMIT - 1) == 1
+
+
+def test_the_background_is_kept_between_starts(tmp_path: Path) -> None:
+    made = Background(array("I", [3, 9]), array("I", [5, 1]), 100)
+    made.save(tmp_path / "kept.bin")
+    again = Background.read(tmp_path / "kept.bin")
+    assert again is not None
+    assert [again.rarity(term) for term in (3, 9, 4)] == [made.rarity(term) for term in (3, 9, 4)]
+    assert len(again) == 2
+
+
+def test_a_damaged_background_is_made_again(tmp_path: Path) -> None:
+    (tmp_path / "kept.bin").write_bytes(b"nonsense")
+    assert Background.read(tmp_path / "kept.bin") is None
+    assert Background.read(tmp_path / "absent.bin") is None
+
+
+@given(st.lists(st.sampled_from("退款多久到账怎么"), min_size=1), st.floats(1, 200))
+def test_the_quick_text_of_a_vector_is_the_plain_one(letters: list[str], pivot: float) -> None:
+    counted = counts("".join(letters))
+    assert sparse_weights(counted, counted.total(), pivot) == sparse(weights(counted, counted.total(), pivot))
+
+
+def test_a_vector_beyond_the_limit_keeps_its_heaviest_terms() -> None:
+    vector = {term: float(term) for term in range(1, 16_011)}
+    text = sparse(vector)
+    assert text.count(":") == 16_000
+    assert text.startswith("{11:")
+
+
+def test_a_rarer_word_weighs_more(tmp_path: Path) -> None:
+    at_large = background(tmp_path)
+    common, rare = terms("的")[0], terms("螺")[0]
+    question = Collection(100, {common: 90, rare: 1}).question([common, rare, rare], at_large)
+    assert question[rare] > question[common]
+    assert product(question, {rare: 1.0}) == question[rare]
