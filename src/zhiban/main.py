@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager
 import psycopg
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Router
+from starlette.types import Receive, Scope, Send
 
 from zhiban import __version__, bootstrap
 from zhiban.assistant.suggesting import Suggester
 from zhiban.conversations import hooks
-from zhiban.conversations.pages import WORDS, Desk
+from zhiban.conversations.pages import Desk
 from zhiban.installation import Installation
 from zhiban.kit import metrics
 from zhiban.kit.db import NOBODY
@@ -27,7 +28,7 @@ from zhiban.web.security import SecurityHeaders
 MODULES = ("people", "conversations", "testing")  # which bring templates of their own
 
 
-def application(home: Installation, *, demo: bool = False, extra: Sequence[BaseRoute] = ()) -> FastAPI:
+def application(home: Installation, *, demo: bool = False, extra: Sequence[BaseRoute] = ()) -> Front:
     """Mount every door. The installation is opened with the application and closed with it.
 
     `extra` routes are mounted first; the demonstration brings its simulator and its phone that way.
@@ -41,7 +42,6 @@ def application(home: Installation, *, demo: bool = False, extra: Sequence[BaseR
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with home:
             yield
-            hub.close()
 
     app = FastAPI(
         title="Zhiban",
@@ -52,7 +52,6 @@ def application(home: Installation, *, demo: bool = False, extra: Sequence[BaseR
         openapi_url="/api/openapi.json",
     )
     app.state.home = home
-    app.router.routes.extend(hooks.routes(home.door, home.connections, home.clock))
     app.router.routes.extend(extra)
     app.mount("/static", assets.app(), name="static")
     gate.install(app)
@@ -61,7 +60,29 @@ def application(home: Installation, *, demo: bool = False, extra: Sequence[BaseR
     hub.install(app)
     _install_probes(app, home)
     app.add_middleware(SecurityHeaders)
-    return app
+    return Front(app, hub, hooks.routes(home.door, home.connections, home.clock))
+
+
+class Front:
+    """Callbacks go straight to their door; everything else to the pages and the API.
+
+    The way through FastAPI's layers costs a callback more than its own work.
+    """
+
+    def __init__(self, app: FastAPI, hub: Hub, callbacks: Sequence[BaseRoute]) -> None:
+        self.app = app
+        self._hub = hub
+        self._callbacks = Router(list(callbacks))
+
+    def leave(self) -> None:
+        """The server is told to stop: end the streams, which would otherwise keep it waiting."""
+        self._hub.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith("/wecom/"):
+            await self._callbacks(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
 
 
 def _install_probes(app: FastAPI, home: Installation) -> None:

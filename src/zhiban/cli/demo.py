@@ -65,7 +65,7 @@ async def demo(
                 demo=True,
                 extra=[Mount(PLATFORM, app=simulated(simulator)), Route(NOTICES, _notice, methods=["POST"])],
             )
-            PhoneDemo(simulator, home.database, home.ear, workspace_id=workspace_id).install(web)
+            PhoneDemo(simulator, home.database, home.ear, workspace_id=workspace_id).install(web.app)
 
             async def started() -> None:
                 simulator.configure(f"{url}/wecom/callback")

@@ -13,7 +13,6 @@ from typing import Annotated
 
 import typer
 import uvicorn
-from fastapi import FastAPI
 
 from zhiban.cli.frame import _, app, command, err, settings
 from zhiban.cli.ground import bring_up_to_date, database, workspace_of
@@ -21,7 +20,7 @@ from zhiban.installation import Installation
 from zhiban.kit import logs
 from zhiban.kit.errors import Misconfigured, Unavailable
 from zhiban.kit.settings import Settings
-from zhiban.main import application
+from zhiban.main import Front, application
 from zhiban.people import service as people
 
 log = logging.getLogger(__name__)
@@ -114,7 +113,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def run_web(web: FastAPI, listener: socket.socket, found: Settings, started: Started) -> None:
+async def run_web(web: Front, listener: socket.socket, found: Settings, started: Started) -> None:
     """Serve until SIGINT or SIGTERM; a second one does not wait for running requests. Raises Unavailable."""
     server = _Server(
         uvicorn.Config(
@@ -129,9 +128,14 @@ async def run_web(web: FastAPI, listener: socket.socket, found: Settings, starte
             timeout_graceful_shutdown=PATIENCE_AT_EXIT,
         )
     )
+
+    def told(number: int) -> None:
+        web.leave()
+        server.handle_exit(number, None)
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, server.handle_exit, number, None)
+        loop.add_signal_handler(number, told, number)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn tells it in no other way
         await asyncio.sleep(0.005)

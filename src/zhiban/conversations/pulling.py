@@ -32,6 +32,7 @@ TOKEN_LIFE = timedelta(minutes=9)  # WeCom says ten
 BROKEN_WAIT = 60.0
 LONGEST_WAIT = 300.0
 SAFETY_POLL = timedelta(minutes=5)
+GATHER_SECONDS = 0.01
 PAGES = 50  # per round; the rest is fetched in the next round, so that a stop is never far
 
 _TAKE = """
@@ -114,6 +115,9 @@ class Puller:
             while bell.rung and not self._closing:
                 bell.rung = False
                 await self._pull(workspace_id, inbox_id)
+                if bell.rung:
+                    # It is busy here: let some more arrive, and fetch them together.
+                    await asyncio.sleep(GATHER_SECONDS)
         except (psycopg.Error, ZhibanError) as error:
             log.warning("Pulling inbox %s is left to the sweep: %s", inbox_id, str(error).strip())
         except Exception:  # one account's accident must not silence the others

@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import psycopg
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
 from zhiban.kit.errors import Misconfigured, Unavailable
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 OWNER = "zhiban_owner"  # owns the tables and migrates them; row-level security binds it too
 APP = "zhiban_app"  # what the product works as: reads and writes rows, owns nothing
@@ -170,13 +170,22 @@ async def _check_server(connection: psycopg.AsyncConnection[tuple[object, ...]])
         raise Misconfigured("pgvector 0.8.0 or newer is needed (0.8.3 is advised): alter extension vector update")
 
 
+# Alembic is imported where it is used: it costs every process that only works 12 MB.
+
+
 def _alembic() -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent.parent / "migrations"))
     return config
 
 
 def _upgrade(dsn: str, to: str) -> tuple[str | None, str | None]:
+    from alembic import command
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
     engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn), poolclass=NullPool)
     with engine.connect() as connection:
         connection.exec_driver_sql(f"select pg_advisory_lock({LOCK})")
@@ -209,6 +218,8 @@ async def migrate(access: Access, *, to: str = "head") -> tuple[str | None, str 
 
 async def revision(access: Access) -> tuple[str | None, str | None]:
     """The revision that the database has, and the one that this version needs."""
+    from alembic.script import ScriptDirectory
+
     head = ScriptDirectory.from_config(_alembic()).get_current_head()
     async with await _connect(access.owner) as connection:
         there = await (await connection.execute("select to_regclass('public.alembic_version')")).fetchone()
