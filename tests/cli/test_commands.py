@@ -1,0 +1,235 @@
+"""An operator at the terminal: from an empty folder to an answering service, with real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.cli.program import running, wecom_settings, zhiban
+from zhiban.cli.frame import Exit
+from zhiban.testing.serving import served
+from zhiban.testing.wecom import AES_KEY, AGENT_ID, CORP_ID, OPEN_KFID, SECRET, TOKEN, WeComSimulator
+from zhiban.testing.wecom import application as simulated
+
+pytestmark = pytest.mark.process
+
+FAQ = """question,similar_questions,answer,category
+怎么申请退款？,"如何退款
+我要退款",在“我的订单”里点“申请售后”。,售后
+可以开发票吗？,能开发票吗,可以，在订单详情里申请。,发票
+"""
+
+
+@pytest.fixture
+async def platform() -> AsyncIterator[tuple[WeComSimulator, str]]:
+    async with WeComSimulator() as simulator, served(simulated(simulator)) as url:
+        yield simulator, url
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    (tmp_path / "faq.csv").write_text(FAQ)
+    return tmp_path / "data"
+
+
+async def test_knowledge_goes_in_is_found_and_comes_out(data: Path) -> None:
+    first = await zhiban("kb", "import", "faq.csv", "--json", data=data)
+    assert first.code == 0, first.err
+    assert first.json["changes"]["articles_added"] == 2
+    again = await zhiban("kb", "import", "faq.csv", data=data)
+    assert again.code == 0
+    assert "未变1个文件" in again.out
+
+    found = await zhiban("kb", "search", "如何退款？", "--json", data=data)
+    assert found.json["zone"] == "answer"
+    assert found.json["passages"][0]["title"] == "怎么申请退款？"
+    assert (await zhiban("kb", "rebuild", "--json", data=data)).json["chunks"] == 2
+    assert (await zhiban("kb", "stats", "--json", data=data)).json["bases"][0]["articles"] == 2
+
+    exported = data.parent / "out.csv"
+    assert (await zhiban("kb", "export", str(exported), data=data)).code == 0
+    assert "如何退款" in exported.read_text("utf-8-sig")
+
+    name = (await zhiban("kb", "remove", "nothing.csv", data=data)).err
+    assert "nothing.csv" in name
+    removed = await zhiban("kb", "remove", "--all", "--json", data=data)
+    assert removed.json["chunks_removed"] == 2
+    assert (await zhiban("kb", "search", "退款", data=data)).code == Exit.MISSING
+
+
+async def test_a_broken_file_is_named_and_the_others_go_in(data: Path) -> None:
+    (data.parent / "docs").mkdir()
+    (data.parent / "docs" / "broken.docx").write_bytes(b"not a document")
+    (data.parent / "docs" / "good.md").write_text("# 营业时间\n\n每天九点到九点。\n")
+    done = await zhiban("kb", "import", "docs", "--json", data=data)
+    assert done.code == Exit.FAILED
+    assert done.json["new"] == ["docs/good.md"]
+    assert done.json["failed"][0]["file"] == "docs/broken.docx"
+
+
+async def test_an_app_is_connected_checked_and_told_how_to_behave(
+    data: Path, platform: tuple[WeComSimulator, str]
+) -> None:
+    simulator, url = platform
+    simulator.add_account("wkSIM0000000002", "售前客服")
+    credentials = ("--corp-id", CORP_ID, "--agent-id", str(AGENT_ID), "--token", TOKEN, "--aes-key", AES_KEY)
+    base = {"WECOM_API_BASE": f"{url}/cgi-bin"}
+    added = await zhiban("inbox", "add", *credentials, "--secret", SECRET, "--json", data=data, **base)
+    assert added.code == 0, added.err
+    assert {one["name"] for one in added.json["accounts"]} == {"售后客服", "售前客服"}
+    assert added.json["callback"].startswith("/wecom/callback/")
+
+    listed = await zhiban("inbox", "list", "--json", data=data)
+    assert {row["name"] for row in listed.json} >= {"售后客服", "售前客服"}
+    assert (await zhiban("inbox", "check", data=data)).code == 0
+
+    policy = data.parent / "policy.yaml"
+    policy.write_text("welcome: 您好\nhandoff:\n  max_failures: 0\n")
+    wrong = await zhiban("inbox", "apply", "policy.yaml", "--inbox", "售后客服", data=data)
+    assert wrong.code == Exit.USAGE
+    assert re.search("max_failures", wrong.err)
+    policy.write_text("welcome: 您好\nhandoff:\n  max_failures: 3\n")
+    assert (await zhiban("inbox", "apply", "policy.yaml", data=data)).code == Exit.MISSING
+    right = await zhiban("inbox", "apply", "policy.yaml", "--inbox", "售后客服", "--json", data=data)
+    assert right.json == {"inbox": "售后客服", "changed": True}
+    again = await zhiban("inbox", "apply", "policy.yaml", "--inbox", OPEN_KFID, "--json", data=data)
+    assert again.json["changed"] is False
+
+    way = await zhiban("wecom", "contact-way", "--member", "chen", "--state", "海报", "--json", data=data)
+    assert way.code == 0, way.err
+    assert way.json["skip_verify"] is True
+    assert way.json["qr_code"]
+
+    refused = await zhiban("inbox", "add", *credentials, "--secret", "wrong", "--json", data=data, **base)
+    assert refused.code == Exit.FAILED
+    assert refused.json["broken"]
+
+
+async def test_the_doctor_names_what_is_wrong_and_its_cure(data: Path, platform: tuple[WeComSimulator, str]) -> None:
+    simulator, url = platform
+    healthy = await zhiban("doctor", "--json", data=data, **wecom_settings(url))
+    assert healthy.code == 0, healthy.out + healthy.err
+    levels = {finding["check"]: finding["level"] for finding in healthy.json["findings"]}
+    assert levels["数据库"] == levels["pgvector"] == levels["企业微信"] == levels["行级安全"] == "ok"
+    assert levels["回调"] == "warn"
+
+    simulator.fail("*", errcode=60020, errmsg="not allow to access from your ip, from ip: 203.0.113.9", times=None)
+    sick = await zhiban(
+        "doctor",
+        "--json",
+        data=data,
+        NOTIFICATION_CHANNEL="telegram",
+        LLM_API_KEY="x",
+        LLM_API_BASE="http://127.0.0.1:9/v1",
+        **wecom_settings(url),
+    )
+    assert sick.code == Exit.FAILED
+    failed = {finding["check"]: finding for finding in sick.json["findings"] if finding["level"] == "fail"}
+    assert set(failed) == {"企业微信", "大模型", "通知"}
+    assert "203.0.113.9" in failed["企业微信"]["said"]
+    assert "企业可信IP" in failed["企业微信"]["cure"]
+
+
+async def test_the_service_starts_answers_and_stops_cleanly(data: Path, platform: tuple[WeComSimulator, str]) -> None:
+    simulator, url = platform
+    assert (await zhiban("kb", "import", "faq.csv", data=data)).code == 0
+    async with running("serve", "--port", "0", data=data, **wecom_settings(url)) as service:
+        said = await service.says("/setup/")
+        address = re.search(r"http://127\.0\.0\.1:\d+", said)
+        assert address is not None
+        home = address.group()
+        async with aiohttp.ClientSession() as session:
+            for path, words in (("/health", "ok"), ("/ready", "ready"), ("/metrics", "zhiban_")):
+                async with session.get(home + path) as answer:
+                    assert answer.status == 200
+                    assert words in await answer.text()
+        simulator.configure(f"{home}/wecom/callback")
+        await simulator.verify()
+        simulator.contact_says("wmXIAOMING", "如何退款？")
+        deadline = time.monotonic() + 15
+        while not simulator.sent("wmXIAOMING"):
+            assert time.monotonic() < deadline, service.said
+            await asyncio.sleep(0.02)
+        assert "申请售后" in simulator.sent("wmXIAOMING")[0].text
+
+        assert (data / "postgres" / "cluster" / "postmaster.pid").exists()
+        assert (await zhiban("kb", "stats", "--json", data=data)).code == 0  # beside the running service
+        assert await service.stop(signal.SIGTERM) == 0
+        assert not (data / "postgres" / "cluster" / "postmaster.pid").exists()
+
+
+async def test_a_taken_port_is_said_in_words(data: Path) -> None:
+    listener = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    for command in ("serve", "demo"):
+        done = await zhiban(command, "--port", str(port), data=data)
+        assert done.code == Exit.UNAVAILABLE
+        assert str(port) in done.err
+        assert "Traceback" not in done.err
+    assert not data.exists()
+    listener.close()
+
+
+async def test_the_demo_from_one_command(data: Path) -> None:
+    began = time.monotonic()
+    async with running("demo", "--port", "0", data=data) as demo:
+        said = await demo.says("/docs")
+        first_start = time.monotonic() - began
+        address = re.search(r"http://127\.0\.0\.1:\d+", said)
+        assert address is not None
+        home = address.group()
+        async with aiohttp.ClientSession(headers={"sec-fetch-site": "same-origin"}) as session:
+            async with session.get(f"{home}/demo/phone") as answer:
+                page = await answer.text()
+                assert answer.status == 200
+            who = re.search(r"wmDEMO_\w+", page)
+            assert who is not None
+            for words, expected in (("怎么申请退款？", "参考："), ("转人工", "客服会尽快回复您")):
+                await session.post(f"{home}/demo/phone/say", data={"who": who.group(), "text": words})
+                deadline = time.monotonic() + 15
+                while expected not in page:
+                    assert time.monotonic() < deadline, page
+                    await asyncio.sleep(0.05)
+                    async with session.get(f"{home}/demo/phone", params={"who": who.group()}) as answer:
+                        page = await answer.text()
+            async with session.get(f"{home}/demo/desk") as answer:
+                assert answer.status == 200
+        await demo.says("需要人工处理")
+        assert await demo.stop() == 0
+    assert not (data / "postgres" / "cluster" / "postmaster.pid").exists()
+
+    began = time.monotonic()
+    async with running("demo", "--port", "0", data=data) as demo:
+        await demo.says("/docs")
+        assert time.monotonic() - began < max(first_start, 6)
+        assert await demo.stop() == 0
+
+
+async def test_a_worker_beside_a_service_without_workers(data: Path, platform: tuple[WeComSimulator, str]) -> None:
+    simulator, url = platform
+    assert (await zhiban("kb", "import", "faq.csv", data=data)).code == 0
+    async with (
+        running("serve", "--port", "0", "--no-work", data=data, **wecom_settings(url)) as service,
+        running("work", data=data, **wecom_settings(url)) as worker,
+    ):
+        await worker.says("Zhiban works")
+        said = await service.says("/setup/")
+        home = re.search(r"http://127\.0\.0\.1:\d+", said)
+        assert home is not None
+        simulator.configure(f"{home.group()}/wecom/callback")
+        simulator.contact_says("wmXIAOMING", "能开发票吗")
+        deadline = time.monotonic() + 20
+        while not simulator.sent("wmXIAOMING"):
+            assert time.monotonic() < deadline, service.said + worker.said
+            await asyncio.sleep(0.02)
+        assert json.dumps(simulator.sent("wmXIAOMING")[0].body)
+        assert await service.stop() == 0
+        assert await worker.stop() == 0
