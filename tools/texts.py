@@ -96,9 +96,18 @@ def raised(tree: ast.Module, known: set[str]) -> Iterator[str]:
         if isinstance(node, ast.ClassDef) and node.name in known:
             for call in ast.walk(node):
                 if isinstance(call, ast.Call) and ast.unparse(call.func) == "super().__init__" and call.args:
-                    yield sentence(call.args[0]) or ""
+                    yield from either(call.args[0])
         elif isinstance(node, ast.Call) and name_of(node.func) in known and node.args:
-            yield sentence(node.args[0]) or ""
+            yield from either(node.args[0])
+
+
+def either(node: ast.expr) -> Iterator[str]:
+    """The sentence, or both of a choice."""
+    if isinstance(node, ast.IfExp):
+        yield from either(node.body)
+        yield from either(node.orelse)
+    else:
+        yield sentence(node) or ""
 
 
 def code(found: Found) -> None:
@@ -114,9 +123,10 @@ def code(found: Found) -> None:
                 calls_self = isinstance(node.func, ast.Name) and node.func.id == "self"
                 if text and CJK.search(text) and (function in PLAIN | COUNTED or calls_self):
                     found.en[text] = found.en.get(text, False) or function in COUNTED
-        for text in raised(tree, known):
+        for text in filter(None, raised(tree, known)):
             bare = re.sub(r"\{\w*\}", "", text)
-            if re.search(r"[A-Za-z]{2}.*\s", bare):
+            # A reason of a few small words is for the log, not for a reader.
+            if re.search(r"[A-Za-z]{2}.*\s", bare) and (not text[0].islower() or len(text.split()) > 5):
                 found.zh[text] = False
 
 

@@ -38,7 +38,15 @@ class World:
         return self.clock.now() - timedelta(**span)
 
     async def says(
-        self, work: Work, who: str, text: str, *, at: datetime, kind: str = "text", content: dict[str, Any] | None = None, choice: str | None = None
+        self,
+        work: Work,
+        who: str,
+        text: str,
+        *,
+        at: datetime,
+        kind: str = "text",
+        content: dict[str, Any] | None = None,
+        choice: str | None = None,
     ) -> int:
         """A contact's message, stored as intake stores it; the conversation is pending unless it exists."""
         self._serial += 1
@@ -47,54 +55,93 @@ class World:
             contact = await work.value(
                 "insert into contact (workspace_id, name, attributes, created_at) "
                 "values (%(w)s, %(name)s, '{}', %(at)s) returning id",
-                w=self.workspace_id, name=who, at=at,
+                w=self.workspace_id,
+                name=who,
+                at=at,
             )
             await work.run(
                 "insert into identity (workspace_id, contact_id, kind, account, external_id) "
                 "values (%(w)s, %(contact)s, 'wecom', 'ww1', %(external)s)",
-                w=self.workspace_id, contact=contact, external=f"wmQinghe{contact:06d}",
+                w=self.workspace_id,
+                contact=contact,
+                external=f"wmQinghe{contact:06d}",
             )
             conversation = self.conversations[who] = await work.value(
                 "insert into conversation (workspace_id, inbox_id, contact_id, external_id, created_at, last_activity_at) "
                 "values (%(w)s, %(inbox)s, %(contact)s, %(external)s, %(at)s, %(at)s) returning id",
-                w=self.workspace_id, inbox=self.inbox_id, contact=contact, external=f"wmQinghe{contact:06d}", at=at,
+                w=self.workspace_id,
+                inbox=self.inbox_id,
+                contact=contact,
+                external=f"wmQinghe{contact:06d}",
+                at=at,
             )
         message = await work.value(
             "insert into message (workspace_id, conversation_id, inbox_id, direction, author, kind, text, content, choice, "
             "external_id, state, sent_at) values (%(w)s, %(c)s, %(inbox)s, 'in', 'contact', %(kind)s, %(text)s, "
             "%(content)s::jsonb, %(choice)s, %(key)s, 'handled', %(at)s) returning id",
-            w=self.workspace_id, c=conversation, inbox=self.inbox_id, kind=kind, text=text, choice=choice,
-            content=json.dumps(content or {}), key=f"in{self._serial}", at=at,
+            w=self.workspace_id,
+            c=conversation,
+            inbox=self.inbox_id,
+            kind=kind,
+            text=text,
+            choice=choice,
+            content=json.dumps(content or {}),
+            key=f"in{self._serial}",
+            at=at,
         )
         await work.run(
             "update conversation set last_activity_at = %(at)s, last_incoming_at = %(at)s, replies_used = 0, "
             "waiting_since = case when status = 'open' then coalesce(waiting_since, %(at)s) else waiting_since end "
-            "where id = %(c)s", c=conversation, at=at,
+            "where id = %(c)s",
+            c=conversation,
+            at=at,
         )
-        await record(work, MessageReceived(actor=Actor("contact"), at=at, conversation_id=conversation, message_id=message))
+        await record(
+            work, MessageReceived(actor=Actor("contact"), at=at, conversation_id=conversation, message_id=message)
+        )
         return int(message)
 
     async def answers(
-        self, work: Work, who: str, text: str, *, at: datetime, confidence: float, citations: list[dict[str, str]] = [], choices: tuple[str, ...] = ()  # noqa: B006
+        self,
+        work: Work,
+        who: str,
+        text: str,
+        *,
+        at: datetime,
+        confidence: float,
+        citations: list[dict[str, str]] = [],
+        choices: tuple[str, ...] = (),  # noqa: B006
     ) -> None:
         """The assistant's turn and its message, sent."""
         conversation = self.conversations[who]
         turn = await work.value(
             "insert into turn (workspace_id, conversation_id, question, decision, zone, confidence, citations, started_at, "
             "finished_at) values (%(w)s, %(c)s, '', 'answer', 'answer', %(sure)s, %(cites)s::jsonb, %(at)s, %(at)s) returning id",
-            w=self.workspace_id, c=conversation, sure=confidence, cites=json.dumps(citations), at=at,
+            w=self.workspace_id,
+            c=conversation,
+            sure=confidence,
+            cites=json.dumps(citations),
+            at=at,
         )
         self._serial += 1
-        ids = await queue(
-            work, conversation, author=Author.ASSISTANT, actor=ASSISTANT, text=text, key=f"out{self._serial}", now=at, turn_id=turn,
+        queued = await queue(
+            work,
+            conversation,
+            author=Author.ASSISTANT,
+            actor=ASSISTANT,
+            text=text,
+            key=f"out{self._serial}",
+            now=at,
+            turn_id=turn,
             kind=Kind.MENU if choices else Kind.TEXT,
             choices=[Choice(str(number), label) for number, label in enumerate(choices, 1)],
         )
-        await self.delivered(work, ids)
+        await self.delivered(work, [one.id for one in queued])
 
     async def replies(self, work: Work, who: str, text: str, *, by: str, at: datetime) -> list[int]:
         ids = await service.reply(work, self.conversations[who], text=text, by=self.agents[by], window=WINDOW, now=at)
         await self.delivered(work, ids)
+        await service.mark_read(work, self.conversations[who], agent_id=self.agents[by], message_id=ids[-1])
         return ids
 
     async def delivered(self, work: Work, ids: list[int]) -> None:
@@ -109,10 +156,15 @@ async def new_workspace(database: Database, slug: str, name: str) -> int:
         workspace = int(await work.value("select nextval(pg_get_serial_sequence('workspace', 'workspace_id'))"))
     async with database.work(workspace) as work:
         await work.run(
-            "insert into workspace (workspace_id, slug, name) values (%(id)s, %(slug)s, %(name)s)", id=workspace, slug=slug, name=name
+            "insert into workspace (workspace_id, slug, name) values (%(id)s, %(slug)s, %(name)s)",
+            id=workspace,
+            slug=slug,
+            name=name,
         )
         await work.run(
-            "insert into directory (kind, key, workspace_id) values ('workspace', %(slug)s, %(id)s)", id=workspace, slug=slug
+            "insert into directory (kind, key, workspace_id) values ('workspace', %(slug)s, %(id)s)",
+            id=workspace,
+            slug=slug,
         )
     return workspace
 
@@ -125,15 +177,21 @@ async def furnish(database: Database, clock: Clock, *, slug: str = "qinghe") -> 
     async with database.work(workspace) as work:
         for name, mail in (("林晓", "linxiao"), ("陈默", "chenmo"), ("苏禾", "suhe")):
             role = Role.OWNER if mail == "linxiao" else Role.AGENT
-            world.agents[name] = await add_agent(work, email=f"{mail}@{slug}.example", name=name, role=role, password_hash=hashed)
+            world.agents[name] = await add_agent(
+                work, email=f"{mail}@{slug}.example", name=name, role=role, password_hash=hashed
+            )
         connection = await work.value(
             "insert into connection (workspace_id, public_id, vendor, name, secrets) "
-            "values (%(w)s, %(slug)s, 'wecom', '青禾', '') returning id", w=workspace, slug=slug,
+            "values (%(w)s, %(slug)s, 'wecom', '青禾', '') returning id",
+            w=workspace,
+            slug=slug,
         )
         world.inbox_id = await work.value(
             "insert into inbox (workspace_id, public_id, connection_id, kind, external_id, name) "
             "values (%(w)s, %(slug)s, %(connection)s, 'wecom_kf', 'wk1', '青禾官方客服') returning id",
-            w=workspace, slug=slug, connection=connection,
+            w=workspace,
+            slug=slug,
+            connection=connection,
         )
     async with database.work(workspace) as work:
         await _zhou(world, work)
@@ -143,23 +201,47 @@ async def furnish(database: Database, clock: Clock, *, slug: str = "qinghe") -> 
 
 async def _zhou(world: World, work: Work) -> None:
     who, ago = "周予安", world.ago
-    await world.says(work, who, "你们好，升级到 2.4 之后 Webhook 一直报 401 signature mismatch，之前是好的。", at=ago(minutes=19))
+    await world.says(
+        work, who, "你们好，升级到 2.4 之后 Webhook 一直报 401 signature mismatch，之前是好的。", at=ago(minutes=19)
+    )
     await world.answers(
-        work, who, "2.4 起签名规则有两处变化，升级后请一并修改：\n1. 改为对原始请求体计算 HMAC-SHA256，要在解析 JSON 之前取字节 [1]\n2. 请求头由 `X-Sign` 改为 `X-Qinghe-Signature` [2]",
-        at=ago(minutes=18.8), confidence=0.92,
-        citations=[{"title": "升级到 2.4：不兼容的变化", "url": "https://docs.qinghe.example/2.4"}, {"title": "Webhook 签名校验"}],
+        work,
+        who,
+        "2.4 起签名规则有两处变化，升级后请一并修改：\n1. 改为对原始请求体计算 HMAC-SHA256，要在解析 JSON 之前取字节 [1]\n2. 请求头由 `X-Sign` 改为 `X-Qinghe-Signature` [2]",
+        at=ago(minutes=18.8),
+        confidence=0.92,
+        citations=[
+            {"title": "升级到 2.4：不兼容的变化", "url": "https://docs.qinghe.example/2.4"},
+            {"title": "Webhook 签名校验"},
+        ],
     )
     await world.says(work, who, "都改了，还是不行。前面有一层 Nginx", at=ago(minutes=17))
     await world.answers(
-        work, who, "您是不是想问：", at=ago(minutes=16.9), confidence=0.48,
+        work,
+        who,
+        "您是不是想问：",
+        at=ago(minutes=16.9),
+        confidence=0.48,
         choices=("反向代理改写了请求体怎么办", "怎样打印收到的原始签名", "旧版签名还能用多久", "都不是，转人工"),
     )
     await world.says(work, who, "都不是，转人工", at=ago(minutes=16), choice="4")
     await world.hands_off(work, who, at=ago(minutes=15.9))
     await service.open_by_hand(work, world.conversations[who], by=world.agents["林晓"], now=ago(minutes=15))
     await world.says(work, who, "", at=ago(minutes=14), kind="image")
-    await service.add_note(work, world.conversations[who], text="像是 Nginx 解压改写了请求体。2.4 的签名是按压缩前的字节算的吧？", by=world.agents["林晓"], now=ago(minutes=12))
-    await world.replies(work, who, "周先生您好，我是林晓。请看一下配置里是不是开了 `gunzip on`，开了的话签名会对不上。", by="林晓", at=ago(minutes=11))
+    await service.add_note(
+        work,
+        world.conversations[who],
+        text="像是 Nginx 解压改写了请求体。2.4 的签名是按压缩前的字节算的吧？",
+        by=world.agents["林晓"],
+        now=ago(minutes=12),
+    )
+    await world.replies(
+        work,
+        who,
+        "周先生您好，我是林晓。请看一下配置里是不是开了 `gunzip on`，开了的话签名会对不上。",
+        by="林晓",
+        at=ago(minutes=11),
+    )
     last = await work.value("select max(id) from message where conversation_id = %(id)s", id=world.conversations[who])
     await service.mark_read(work, world.conversations[who], agent_id=world.agents["林晓"], message_id=last)
     await world.says(work, who, "还真是这一行，关掉以后测试环境通过了 👍", at=ago(minutes=3))
@@ -173,7 +255,9 @@ async def _others(world: World, work: Work) -> None:
         await world.says(work, who, text, at=ago(minutes=minutes))
         await world.hands_off(work, who, at=ago(minutes=minutes - 0.05), reason=reason)
         if to:
-            await service.assign(work, world.conversations[who], to=to, by=Actor("agent", mine), now=ago(minutes=minutes - 0.1))
+            await service.assign(
+                work, world.conversations[who], to=to, by=Actor("agent", mine), now=ago(minutes=minutes - 0.1)
+            )
 
     await waiting("沈嘉宁", "授权码输入后提示已过期，今天下午就要演示了", 36)
     await work.run("update conversation set priority = 4 where id = %(id)s", id=world.conversations["沈嘉宁"])
@@ -185,8 +269,17 @@ async def _others(world: World, work: Work) -> None:
     await waiting("马骁", "你们支持达梦数据库吗？文档里没有找到", 6, to=None)
     await waiting("顾南乔", "续费合同我这边在走流程，周三前给您答复", 26 * 60, to=world.agents["陈默"], reason="asked")
     await world.says(work, "叶知秋", "怎么申请退款？", at=ago(minutes=4))
-    await world.answers(work, "叶知秋", "您好，未使用的订单可以在 7 天内申请退款，原路退回。", at=ago(minutes=3.9), confidence=0.95, citations=[{"title": "退款规则"}])
+    await world.answers(
+        work,
+        "叶知秋",
+        "您好，未使用的订单可以在 7 天内申请退款，原路退回。",
+        at=ago(minutes=3.9),
+        confidence=0.95,
+        citations=[{"title": "退款规则"}],
+    )
     await waiting("许冬", "已经好了，谢谢！", 50)
     await service.resolve(work, world.conversations["许冬"], by=Actor("agent", mine), now=ago(minutes=45))
     await waiting("韩露", "周五再联系我吧", 300)
-    await service.snooze(work, world.conversations["韩露"], until=world.clock.now() + timedelta(hours=3), by=mine, now=ago(minutes=250))
+    await service.snooze(
+        work, world.conversations["韩露"], until=world.clock.now() + timedelta(hours=3), by=mine, now=ago(minutes=250)
+    )

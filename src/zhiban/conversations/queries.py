@@ -24,7 +24,7 @@ from zhiban.kit.errors import NotFound
 
 PAGE = 30  # messages added by "older"
 FIRST = 40  # messages of a conversation that is opened
-ROWS = 50
+ROWS = 25
 
 _QUEUES = {
     Queue.MINE: "c.assignee_id = %(agent)s",

@@ -24,6 +24,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "locale"
 DEFAULT_ZONE = ZoneInfo("Asia/Shanghai")
 
 _HOLE = re.compile(r"\{(\w*)\}")
+_CODED = re.compile(r"(?P<reason>.+?) \((?P<code>-?\d+)\)\.(?: (?P<hint>.*))?", re.DOTALL)  # a vendor's refusal
 _ENGLISH_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -121,6 +122,10 @@ class Texts:
         known = catalogue("zh")
         if sentence in known.plain:
             return known.plain[sentence]
+        coded = _CODED.fullmatch(sentence)
+        if coded and coded["reason"] in known.plain:
+            hint = self.error(coded["hint"]) if coded["hint"] else ""
+            return f"{known.plain[coded['reason']]}（{coded['code']}）。{hint}"
         for pattern, translation in known.patterns:
             found = pattern.fullmatch(sentence)
             if found:

@@ -50,7 +50,7 @@ PERSONAS = (
     Persona("wmDEMO_liangxiaoman_02", "梁小满", mark("第一次来")),
     Persona("wmDEMO_shenjianing_003", "沈嘉宁", mark("着急的顾客")),
 )
-TRIES = ("怎么申请退款？", "那运费呢？", "能开发票吗", "你们支持火星配送吗", "转人工")
+TRIES = ("怎么申请退款？", "那运费呢？", "能开发票吗", "你们支持火星配送吗", "今天天气怎么样", "转人工")
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,15 +304,17 @@ async def _thought(work: Work, conversation_id: int, message_id: int, pressed: d
     for step in taken:
         at += float(step.get("ms", 0))
         words, icon = _TURN_STEPS.get(str(step.get("name")), ("", ""))
-        note = ""
+        note, values = "", dict[str, object]()
         if step.get("name") == "search" and confidence is not None:
-            note = f"{views.percent(confidence)}%"
+            words, note = mark("查知识，把握{n}%"), ""
+            values["n"] = views.percent(confidence)
         if step.get("name") == "decide":
             words, note = _DECISIONS.get(decision, words), views.REASON_WORDS.get(reason, "")
         if step.get("name") == "compose":
+            words = words if decision == "Answer" else mark("备好要说的话")
             note = "、".join(f"「{source.title}」" for source in views.sources_of(citations))
         if words:
-            steps.append(Step(icon, words, at, note=note, tone="a"))
+            steps.append(Step(icon, words, at, note=note, tone="a", values=values))
     return steps
 
 

@@ -54,7 +54,7 @@ async def same_origin(request: Request) -> None:
     """For doors that trust a cookie: an unsafe request must come from our own pages. Raises ForeignForm.
 
     Browsers send Sec-Fetch-Site to trustworthy addresses only, so Origin decides where it is missing (plain http in
-    a company's network). A request with neither is no browser's form.
+    a company's network). A request with neither is refused: every browser of the last years sends one of them.
     """
     if request.method in SAFE:
         return

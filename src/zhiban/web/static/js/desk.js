@@ -8,10 +8,12 @@ const html = document.documentElement;
 const NEAR = 80;
 let stuck = true; // whether the reader is at the end of the thread
 let seen = 0; // the newest message that was on the screen
+let first = ""; // the oldest message on the screen, and how far from the end the reader was before it changed
 let height = 0;
 
 const talk = () => document.getElementById("talk");
 const atEnd = () => !talk() || talk().scrollHeight - talk().scrollTop - talk().clientHeight < NEAR;
+const oldest = () => document.getElementById("first-shown")?.value;
 const newest = () => Number(document.getElementById("messages")?.dataset.last || 0);
 
 function toEnd() {
@@ -84,6 +86,7 @@ function toasts() {
 
 document.addEventListener("htmx:before:request", () => {
   stuck = atEnd();
+  first = oldest();
   height = talk() ? talk().scrollHeight - talk().scrollTop : 0;
 });
 
@@ -92,27 +95,25 @@ document.addEventListener("htmx:after:request", (event) => {
   if (answer && answer.status >= 400) complain(event.detail.ctx.text);
 });
 
-let openedId = live.openId();
+let shown = live.thread(); // morphing keeps the node, opening another conversation replaces it
 document.addEventListener("htmx:after:swap", () => {
   composer.settle();
   showCurrent();
   toasts();
-  if (live.openId() !== openedId) {
-    openedId = live.openId();
+  if (live.thread() !== shown) {
+    shown = live.thread();
     opened();
     return;
   }
-  if (stuck) {
+  if (stuck && oldest() === first) {
     toEnd();
     markRead();
-  } else countBelow();
-});
-
-// "Older messages" keeps the reader's place in browsers that do not anchor the scroll themselves.
-document.addEventListener("click", (event) => {
-  if (!event.target.closest("#older")) return;
-  const kept = height || talk().scrollHeight - talk().scrollTop;
-  document.addEventListener("htmx:after:swap", () => { talk().scrollTop = talk().scrollHeight - kept; stuck = false; }, { once: true });
+    return;
+  }
+  // Older messages came in above: the reader's place stays, also in browsers that do not anchor the scroll.
+  if (oldest() !== first) talk().scrollTop = talk().scrollHeight - height;
+  first = oldest();
+  countBelow();
 });
 
 function complain(text) {
@@ -153,7 +154,6 @@ document.addEventListener("click", (event) => {
   }
 });
 document.addEventListener("visibilitychange", () => { if (!document.hidden && stuck) markRead(); });
-document.addEventListener("htmx:before:swap", (event) => { if (event.detail?.ctx?.target?.id === "thread") openedId = -1; });
 
 live.start();
 composer.start();

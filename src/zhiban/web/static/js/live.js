@@ -94,6 +94,8 @@ export function start() {
     } else if (!source) connect();
   });
   addEventListener("pagehide", () => source?.close());
+  addEventListener("offline", () => { offline(true); source?.close(); source = null; });
+  addEventListener("online", () => { if (!source) connect(); });
   document.addEventListener("pointermove", (event) => {
     if (event.target.closest?.("#rows-scroll")) moved = performance.now();
   }, { passive: true });

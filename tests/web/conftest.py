@@ -1,0 +1,191 @@
+"""The desk served on loopback, and a browser to look at it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import pytest
+from fastapi import FastAPI
+from multidict import CIMultiDictProxy
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from world import PASSWORD, WINDOW, World, furnish
+
+from zhiban.conversations.pages import Desk
+from zhiban.conversations.views import Source, Suggestion
+from zhiban.kit.clock import SystemClock
+from zhiban.kit.db import Database
+from zhiban.kit.live import Ear
+from zhiban.kit.provision import Access
+from zhiban.people.pages import Gate
+from zhiban.stream import Hub
+from zhiban.testing.serving import served
+from zhiban.web.assets import Assets
+from zhiban.web.render import Renderer
+from zhiban.web.security import SecurityHeaders
+
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
+ARGUMENTS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: CIMultiDictProxy[str]
+    text: str
+
+
+class Client:
+    """A browser without a screen: it keeps cookies and says where its forms come from."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.headers = {"origin": url, "accept": "text/html", "accept-language": "zh-CN"}
+        self.cookies = aiohttp.CookieJar(unsafe=True)
+
+    async def ask(self, method: str, path: str, *, data: dict[str, str] | None = None, **headers: str) -> Answer:
+        async with (
+            aiohttp.ClientSession(cookie_jar=self.cookies) as session,
+            session.request(
+                method,
+                self.url + path,
+                data=data,
+                headers={**self.headers, **{name.replace("_", "-"): value for name, value in headers.items()}},
+                allow_redirects=False,
+            ) as answer,
+        ):
+            return Answer(answer.status, answer.headers, (await answer.read()).decode("utf-8", "replace"))
+
+    async def get(self, path: str, **headers: str) -> Answer:
+        return await self.ask("GET", path, **headers)
+
+    async def post(self, path: str, data: dict[str, str] | None = None, **headers: str) -> Answer:
+        return await self.ask("POST", path, data=data or {}, **headers)
+
+    async def sign_in(self, who: str = "linxiao", password: str = PASSWORD) -> Answer:
+        return await self.post("/login", {"email": f"{who}@qinghe.example", "password": password})
+
+
+@dataclass
+class Site:
+    """The desk with made-up people, at an address."""
+
+    world: World
+    app: FastAPI
+    hub: Hub
+    url: str
+    suggested: list[int] = field(default_factory=list)
+
+    def client(self) -> Client:
+        return Client(self.url)
+
+    async def signed_in(self, who: str = "linxiao") -> Client:
+        client = self.client()
+        assert (await client.sign_in(who)).status == 303
+        return client
+
+
+@pytest.fixture
+async def site(access: Access, tmp_path: Path) -> AsyncIterator[Site]:
+    clock = SystemClock()
+    ear = Ear(access.app)
+    async with Database(access.app, work_size=4, session_size=4) as database:
+        database.announce = ear.say
+        await ear.open()
+        world = await furnish(database, clock)
+        renderer = Renderer(["people", "conversations"], assets=Assets(), clock=clock)
+        app = FastAPI()
+        app.add_middleware(SecurityHeaders)
+        Gate(database, clock, renderer).install(app)
+        suggested: list[int] = []
+
+        async def suggest(_workspace_id: int, conversation_id: int) -> Suggestion | None:
+            suggested.append(conversation_id)
+            return Suggestion("可以的，我先把会话搁置到今晚 10:30。", (Source("反向代理与签名校验"),), 86)
+
+        Desk(window_of={"wecom_kf": WINDOW}.get, files=tmp_path / "files", suggest=suggest).install(app)
+        hub = Hub(database, ear)
+        hub.install(app)
+        app.mount("/static", renderer.assets.app())
+        async with served(app) as url:
+            yield Site(world, app, hub, url, suggested)
+            hub.close()
+        await ear.close()
+
+
+@pytest.fixture
+async def chromium() -> AsyncIterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+# What the tests bring about themselves: networks cut off, pages that are not there.
+EXPECTED = ("EventSource", "net::ERR_", "status of 404", "status of 401")
+
+Visit = Callable[..., Awaitable[Page]]
+
+
+@pytest.fixture
+async def visit(chromium: Browser) -> AsyncIterator[Visit]:
+    """Open a page; what its console complains about fails the test at the end."""
+    complaints: list[str] = []
+    contexts: list[BrowserContext] = []
+
+    async def go(
+        url: str,
+        *,
+        dark: bool = False,
+        locale: str = "zh-CN",
+        width: int = 1440,
+        height: int = 900,
+        touch: bool = False,
+    ) -> Page:
+        context = await chromium.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme="dark" if dark else "light",
+            locale=locale,
+            timezone_id="Asia/Shanghai",
+            has_touch=touch,
+        )
+        contexts.append(context)
+        page = await context.new_page()
+        page.set_default_timeout(8000)
+        page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        await page.goto(url)
+        return page
+
+    yield go
+    for context in contexts:
+        await context.close()
+    assert not [one for one in complaints if not any(expected in one for expected in EXPECTED)]
+
+
+@pytest.fixture
+def enter(site: Site, visit: Visit) -> Visit:
+    """Sign in as 林晓 and stand before the desk."""
+
+    async def go(path: str = "/", **how: object) -> Page:
+        page = await visit(site.url + "/login", **how)
+        await page.fill("[name=email]", "linxiao@qinghe.example")
+        await page.fill("[name=password]", PASSWORD)
+        await page.press("[name=password]", "Enter")
+        await page.wait_for_selector("html[data-ready]")
+        if path != "/":
+            await page.goto(site.url + path)
+            await page.wait_for_selector("html[data-ready]")
+        return page
+
+    return go

@@ -1,0 +1,292 @@
+"""The desk in a real browser: what an agent sees, presses and hears of."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from pathlib import Path
+
+import pytest
+from conftest import Site, Visit
+from playwright.async_api import Page, expect
+
+pytestmark = pytest.mark.browser
+
+STATIC = Path(__file__).resolve().parents[2] / "src" / "zhiban" / "web" / "static"
+
+
+async def opened(page: Page, who: str) -> None:
+    await page.click(f".conv:has-text('{who}')")
+    await expect(page.locator("#thread-name")).to_have_text(who)
+
+
+async def says(site: Site, who: str, text: str) -> None:
+    async with site.world.database.work(site.world.workspace_id) as work:
+        await site.world.says(work, who, text, at=site.world.clock.now())
+
+
+async def test_a_reply_is_on_the_screen_at_once_and_the_servers_row_takes_its_place(site: Site, enter: Visit) -> None:
+    page = await enter()
+    await opened(page, "周予安")
+    await expect(page.locator("#compose textarea")).to_be_focused()
+    await page.route("**/replies", lambda route: route.continue_())
+    await page.keyboard.type("可以的，我先留着。")
+    await page.keyboard.press("Shift+Enter")
+    await page.keyboard.type("发版后回一句就好。")
+    await page.keyboard.press("Enter")
+    first = page.locator(".msg", has_text="发版后回一句就好。")
+    await expect(first).to_have_count(1)
+    await expect(page.locator("#messages .msg", has_text="发版后回一句就好。")).to_have_attribute(
+        "data-state", "sending"
+    )
+    await expect(first).to_have_count(1)
+    await expect(page.locator("#compose textarea")).to_have_value("")
+    await expect(page.locator("#limit")).to_contain_text("还可回复4条")
+    async with site.world.database.work(site.world.workspace_id) as work:
+        stored = await work.rows("select text, state from message where text like '可以的%%'")
+        assert stored == [("可以的，我先留着。\n发版后回一句就好。", "queued")]
+
+
+async def test_what_could_not_be_sent_keeps_its_words_and_offers_another_try(site: Site, enter: Visit) -> None:
+    page = await enter()
+    await opened(page, "周予安")
+    await page.route("**/replies", lambda route: route.abort())
+    page.context.set_default_timeout(8000)
+    await page.fill("#compose textarea", "第一次没有发出去")
+    await page.keyboard.press("Enter")
+    failed = page.locator("#sending .msg[data-state=failed]")
+    await expect(failed).to_contain_text("没有发出：网络不通")
+    await page.unroute("**/replies")
+    await failed.get_by_role("button", name="再试").click()
+    await expect(page.locator("#messages .msg", has_text="第一次没有发出去")).to_have_count(1)
+    await expect(page.locator("#sending .msg")).to_have_count(0)
+
+
+async def test_a_message_arrives_without_a_reload_and_focus_stays(site: Site, enter: Visit) -> None:
+    page = await enter()
+    await opened(page, "周予安")
+    await page.keyboard.type("正在写")
+    await page.evaluate("document.documentElement.dataset.mine = 'same page'")
+    await page.mouse.move(900, 400)
+    await says(site, "周予安", "还有一个问题")
+    await expect(page.locator("#messages")).to_contain_text("还有一个问题")
+    await says(site, "马骁", "新来的一句")
+    await page.click("#queue-unassigned")
+    await expect(page.locator("#rows")).to_contain_text("新来的一句")
+    await expect(page.locator("#compose textarea")).to_have_value("正在写")
+    assert await page.evaluate("document.documentElement.dataset.mine") == "same page"
+
+
+async def test_rows_wait_while_the_pointer_is_over_them(site: Site, enter: Visit) -> None:
+    page = await enter("/?queue=unassigned")
+    row = page.locator(".conv", has_text="马骁")
+    await row.hover()
+    await page.mouse.move(420, 160)
+    await row.hover()
+    await says(site, "马骁", "又来一句")
+    await expect(page.locator("#freshen")).to_be_visible()
+    await expect(page.locator("#rows")).not_to_contain_text("又来一句")
+    await page.mouse.move(1000, 500)
+    await expect(page.locator("#rows")).to_contain_text("又来一句")
+    await expect(page.locator("#freshen")).to_be_hidden()
+
+
+async def test_keys_do_what_the_guide_says(site: Site, enter: Visit) -> None:
+    page = await enter()
+    await page.keyboard.press("Alt+j")
+    await expect(page.locator("#thread-name")).to_have_text("沈嘉宁")
+    await page.keyboard.press("Alt+j")
+    await expect(page.locator("#thread-name")).to_have_text("赵一鸣")
+    await page.keyboard.press("Alt+k")
+    await expect(page.locator("#thread-name")).to_have_text("沈嘉宁")
+    await page.keyboard.press("Alt+p")
+    await expect(page.locator("#compose")).to_have_attribute("data-mode", "note")
+    await page.keyboard.type("请大家留意")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#messages .msg[data-by=note]")).to_contain_text("请大家留意")
+    await page.keyboard.press("Alt+l")
+    await expect(page.locator("#compose textarea")).to_be_focused()
+    await page.keyboard.press("ArrowRight")
+    await expect(page.locator("#compose textarea")).to_have_value("可以的，我先把会话搁置到今晚 10:30。")
+    await page.keyboard.press("Alt+m")
+    await expect(page.locator("#menu-snooze .opt").first).to_be_focused()
+    await page.keyboard.press("Escape")
+    await expect(page.locator("#menu-snooze summary")).to_be_focused()
+    await page.keyboard.press("Alt+e")
+    await expect(page.locator("#thread-name")).to_have_text("赵一鸣")
+    await expect(page.locator(".toast")).to_contain_text("已解决")
+    await page.locator(".toast").get_by_role("button", name="撤销").click()
+    await expect(page.locator("#thread-name")).to_have_text("沈嘉宁")
+    await page.locator("#talk").focus()
+    await page.keyboard.press("?")
+    await expect(page.locator("#keys")).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(page.locator("#keys")).to_be_hidden()
+
+
+async def test_enter_belongs_to_the_input_method_while_it_composes(site: Site, enter: Visit) -> None:
+    page = await enter()
+    await opened(page, "周予安")
+    session = await page.context.new_cdp_session(page)
+    await session.send("Input.imeSetComposition", {"text": "nihao", "selectionStart": 5, "selectionEnd": 5})
+    await page.evaluate(
+        "document.activeElement.dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter', keyCode: 229, isComposing: true, bubbles: true, cancelable: true}))"
+    )
+    await expect(page.locator("#sending .msg")).to_have_count(0)
+    await session.send("Input.insertText", {"text": "你好"})
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".msg", has_text="你好").last).to_be_visible()
+
+
+async def test_a_draft_survives_leaving_and_coming_back(site: Site, enter: Visit) -> None:
+    page = await enter()
+    await opened(page, "周予安")
+    async with page.expect_response("**/draft"):
+        await page.keyboard.type("写到一半")
+    await opened(page, "沈嘉宁")
+    await expect(page.locator("#compose textarea")).to_have_value("")
+    await page.reload()
+    await expect(page.locator(".conv:has-text('周予安') .draft")).to_be_visible()
+    await opened(page, "周予安")
+    await expect(page.locator("#compose textarea")).to_have_value("写到一半")
+
+
+async def test_reading_older_messages_is_not_disturbed_by_new_ones(site: Site, enter: Visit) -> None:
+    async with site.world.database.work(site.world.workspace_id) as work:
+        for number in range(70):
+            await site.world.says(work, "周予安", f"第{number}句话", at=site.world.clock.now())
+    page = await enter()
+    await opened(page, "周予安")
+    end = "document.getElementById('talk').scrollHeight - document.getElementById('talk').scrollTop - document.getElementById('talk').clientHeight"
+    await page.locator("#talk").evaluate("box => { box.scrollTop = box.scrollHeight }")
+    await page.wait_for_function(f"{end} < 5")
+    await page.locator("#talk").evaluate("box => { box.scrollTop = 600 }")
+    await page.wait_for_function(f"{end} > 200")
+    await says(site, "周予安", "刚来的")
+    await expect(page.locator("#below")).to_contain_text("1条新消息")
+    assert 560 <= await page.evaluate("document.getElementById('talk').scrollTop") <= 640
+    await page.click("#below")
+    await page.wait_for_function(f"{end} < 5")
+    await page.locator("#older").scroll_into_view_if_needed()
+    shown = await page.locator("#messages .msg").first.get_attribute("id")
+    await page.click("#older")
+    await expect(page.locator("#messages .msg")).not_to_have_count(41)
+    await expect(page.locator(f"#{shown}")).to_be_in_viewport()
+
+
+async def test_a_tab_that_lost_the_server_says_so_and_catches_up(site: Site, enter: Visit) -> None:
+    page = await enter()
+    await opened(page, "周予安")
+    await page.context.set_offline(True)
+
+    await page.evaluate("dispatchEvent(new Event('offline'))")
+    await expect(page.locator("#offline")).to_be_visible(timeout=12_000)
+    await says(site, "周予安", "断线时说的")
+    await page.context.set_offline(False)
+    await expect(page.locator("#messages")).to_contain_text("断线时说的", timeout=12_000)
+    await expect(page.locator("#offline")).to_have_count(0)
+
+
+async def test_on_a_phone_there_is_one_pane_at_a_time(site: Site, enter: Visit) -> None:
+    page = await enter(width=390, height=844, touch=True)
+    await expect(page.locator("#list")).to_be_visible()
+    await expect(page.locator("#thread")).to_be_hidden()
+    await expect(page.locator(".tabbar")).to_be_visible()
+    await opened(page, "周予安")
+    await expect(page.locator("#list")).to_be_hidden()
+    await expect(page.locator("#thread-name")).to_be_focused()
+    await page.click("[data-open=side].thread__who")
+    await expect(page.locator("#facts")).to_be_visible()
+    await page.keyboard.press("Escape")
+    await page.click(".back")
+    await expect(page.locator("#list")).to_be_visible()
+    await page.click("h1 [data-open=rail]")
+    await page.click("#queue-unassigned")
+    await expect(page.locator("#list h1")).to_contain_text("未分配")
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+async def test_english_readers_find_no_chinese_but_what_people_wrote(site: Site, enter: Visit) -> None:
+    page = await enter(locale="en-GB")
+    await page.goto(site.url + "/me")
+    await page.click("button[value=en]")
+    await page.goto(site.url + f"/conversations/{site.world.conversations['周予安']}")
+    await page.wait_for_selector("#suggestion")
+    words = await page.evaluate(
+        """() => [...document.querySelectorAll('h1, h2:not(.who h2), h3, dt, button, .nav, .dock__a, .states a, .chip, .limit, .strip, .receipt, .rule')]
+        .filter(e => !e.closest('.picks, .conv, .thread__who, .owner, .srcs, #menu-owner')).map(e => e.innerText).join('\\n')"""
+    )
+    assert not re.findall(r"[\u4e00-\u9fff]+", words)
+    labels = await page.evaluate("[...document.querySelectorAll('[title]')].map(e => e.title).join(' ')")
+    assert not [one for one in re.findall(r"[\u4e00-\u9fff]+", labels) if one not in "青禾开源林晓"]
+
+
+CONTRAST = """() => {
+  const channel = v => { v /= 255; return v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; };
+  const light = ([r, g, b]) => .2126 * channel(r) + .7152 * channel(g) + .0722 * channel(b);
+  const parse = text => { const n = text.match(/[\\d.]+/g).map(Number); return n.length < 4 ? [...n, 1] : n; };
+  const over = (top, under) => top.slice(0, 3).map((c, i) => c * top[3] + under[i] * (1 - top[3]));
+  const ground = e => {
+    const layers = [];
+    for (let at = e; at; at = at.parentElement) { const c = parse(getComputedStyle(at).backgroundColor); if (c[3]) layers.push(c); if (c[3] === 1) break; }
+    return layers.reverse().reduce((under, top) => over(top, under), [255, 255, 255]);
+  };
+  const bad = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const e = node.parentElement;
+    if (!node.data.trim() || !e.checkVisibility({ checkOpacity: true, checkVisibilityCSS: true }) || e.closest('[aria-hidden=true], :disabled, [data-state=sending], template')) continue;
+    const style = getComputedStyle(e), back = ground(e), front = over(parse(style.color), back);
+    const [a, b] = [light(front), light(back)].sort((x, y) => y - x);
+    const ratio = (a + .05) / (b + .05), big = parseFloat(style.fontSize) >= 24 || parseFloat(style.fontSize) >= 18.66 && +style.fontWeight >= 700;
+    if (ratio < (big ? 3 : 4.5)) bad.push(`${ratio.toFixed(2)} ${node.data.trim().slice(0, 20)} .${e.className}`);
+  }
+  return bad;
+}"""
+NAMELESS = """() => [...document.querySelectorAll('button, a, input:not([type=hidden]), textarea, summary')]
+  .filter(e => e.checkVisibility() && !(e.getAttribute('aria-label') || e.innerText?.trim() || e.labels?.length || e.title || e.querySelector('[aria-label]')))
+  .map(e => e.outerHTML.slice(0, 120))"""
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+async def test_every_text_has_contrast_and_every_control_a_name(
+    site: Site, enter: Visit, visit: Visit, *, dark: bool
+) -> None:
+    async with site.world.database.work(site.world.workspace_id) as work:
+        ids = await site.world.replies(work, "周予安", "没有发出去的一句", by="林晓", at=site.world.clock.now())
+        await work.run("update message set state = 'failed', failure = 'blocked' where id = %(id)s", id=ids[0])
+    page = await visit(site.url + "/login", dark=dark)
+    assert await page.evaluate(CONTRAST) == []
+    page = await enter(dark=dark)
+    assert await page.evaluate(CONTRAST) == []
+    for who, queue in (("周予安", "mine"), ("叶知秋", "assistant")):
+        await page.goto(site.url + f"/conversations/{site.world.conversations[who]}?queue={queue}")
+        await page.wait_for_selector("html[data-ready]")
+        assert await page.evaluate(CONTRAST) == []
+        assert await page.evaluate(NAMELESS) == []
+    await page.keyboard.press("Alt+p")
+    assert await page.evaluate(CONTRAST) == []
+    await page.keyboard.press("Alt+a")
+    assert await page.evaluate(CONTRAST) == []
+    for path in ("/settings/health", "/me", "/nowhere"):
+        await page.goto(site.url + path)
+        assert await page.evaluate(CONTRAST) == []
+        assert await page.evaluate(NAMELESS) == []
+
+
+async def test_nothing_moves_for_those_who_asked_for_rest(site: Site, enter: Visit) -> None:
+    page = await enter()
+    await page.emulate_media(reduced_motion="reduce")
+    assert await page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--base').trim()") == "1ms"
+
+
+def test_the_budget_is_kept() -> None:
+    css = {
+        name: (STATIC / "css" / f"{name}.css").stat().st_size
+        for name in ("tokens", "ui", "desk", "page", "public", "phone")
+    }
+    base = css["tokens"] + css["ui"]
+    for page in ("desk", "page", "public", "phone"):
+        assert base + css[page] <= 40 * 1024, page
+    scripts = [STATIC / "vendor" / "htmx.js", *(STATIC / "js").glob("*.js")]
+    assert sum(len(gzip.compress(script.read_bytes())) for script in scripts) <= 60 * 1024

@@ -1,0 +1,376 @@
+"""What the desk shows and does, asked over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import aiohttp
+import pytest
+from conftest import Client, Site
+from world import furnish, new_workspace
+
+from zhiban.stream import OVERLAP
+
+
+async def status_of(site: Site, who: str) -> tuple[str, int | None]:
+    async with site.world.database.work(site.world.workspace_id) as work:
+        row = await work.row(
+            "select status, assignee_id from conversation where id = %(id)s", id=site.world.conversations[who]
+        )
+    assert row is not None
+    return row[0], row[1]
+
+
+async def test_queues_hold_what_their_names_say(site: Site) -> None:
+    agent = await site.signed_in()
+
+    async def names(queue: str, status: str = "open") -> set[str]:
+        page = (await agent.get(f"/desk/rows?queue={queue}&status={status}")).text
+        return {who for who in site.world.conversations if f'<b class="cut">{who}</b>' in page}
+
+    assert await names("mine") == {"周予安", "沈嘉宁", "赵一鸣", "何思源", "唐亦可"}
+    assert await names("unassigned") == {"马骁"}
+    assert await names("assistant") == {"叶知秋"}
+    assert await names("all") == {"周予安", "沈嘉宁", "赵一鸣", "何思源", "唐亦可", "马骁", "顾南乔", "叶知秋"}
+    assert await names("mine", "snoozed") == {"韩露"}
+    assert await names("mine", "resolved") == {"许冬"}
+
+
+async def test_the_longest_wait_stands_first_and_those_who_wait_stand_apart(site: Site) -> None:
+    page = (await (await site.signed_in()).get("/desk/rows")).text
+    order = [page.index(who) for who in ("等我们回复", "沈嘉宁", "赵一鸣", "周予安", "等对方回复", "何思源", "唐亦可")]
+    assert order == sorted(order)
+
+
+async def test_a_list_longer_than_a_page_offers_more(site: Site) -> None:
+    agent = await site.signed_in()
+    short = (await agent.get("/desk/rows?queue=all&limit=3")).text
+    assert short.count('class="conv"') == 3
+    assert "limit=28" in short
+    assert (await agent.get("/desk/rows?queue=all&limit=5000")).status == 422
+    assert (await agent.get("/?queue=nonsense&status=nonsense")).status == 200
+
+
+async def test_opening_reads_and_the_unread_line_stays_until_one_leaves(site: Site) -> None:
+    agent, zhou = await site.signed_in(), site.world.conversations["周予安"]
+    assert 'aria-label="2条未读"' in (await agent.get("/desk/rows")).text
+    page = (await agent.get(f"/conversations/{zhou}")).text
+    assert "2条新消息" in page
+    after = page.split('id="unread-after" name="unread_after" value="')[1].split('"')[0]
+    assert "未读" not in (await agent.get("/desk/rows")).text.split("周予安")[1].split("</a>")[0]
+    assert "2条新消息" in (await agent.get(f"/conversations/{zhou}/live?unread_after={after}")).text
+    assert "2条新消息" not in (await agent.get(f"/conversations/{zhou}")).text
+    other = await site.signed_in("chenmo")
+    assert "6条未读" in (await other.get("/desk/rows?queue=all")).text.split("周予安")[1].split("</a>")[0]
+
+
+async def test_a_reply_is_queued_once_whatever_the_network_does(site: Site) -> None:
+    agent, zhou = await site.signed_in(), site.world.conversations["周予安"]
+    for _ in range(2):
+        answer = await agent.post(f"/conversations/{zhou}/replies", {"text": "可以的，我先留着。", "key": "k-1"})
+        assert answer.status == 204
+    page = (await agent.get(f"/conversations/{zhou}")).text
+    assert page.count('id="m-k-1"') == 1
+    assert "正在发送" in page
+    assert "还可回复4条" in page
+
+
+async def test_a_closed_window_says_why_and_leaves_the_note(site: Site) -> None:
+    agent, zhou = await site.signed_in(), site.world.conversations["周予安"]
+    async with site.world.database.work(site.world.workspace_id) as work:
+        await work.run(
+            "update conversation set last_incoming_at = %(at)s where id = %(id)s",
+            at=site.world.clock.now() - timedelta(hours=49),
+            id=zhou,
+        )
+    refused = await agent.post(f"/conversations/{zhou}/replies", {"text": "在吗", "key": "k-2"}, hx_request="true")
+    assert refused.status == 409
+    assert refused.text == "对方再发来消息之前，平台不允许任何人回复。"
+    page = (await agent.get(f"/conversations/{zhou}")).text
+    assert "48小时已过" in page
+    assert 'data-mode="note"' in page
+    assert (await agent.post(f"/conversations/{zhou}/notes", {"text": "改打电话"})).status == 204
+    assert "改打电话" in (await agent.get(f"/conversations/{zhou}")).text
+
+
+async def test_resolving_opens_the_next_who_waits_and_can_be_undone(site: Site) -> None:
+    agent, zhou = await site.signed_in(), site.world.conversations["周予安"]
+    answer = await agent.post(f"/conversations/{zhou}/resolve", {"queue": "mine", "status": "open"}, hx_request="true")
+    assert "与沈嘉宁的会话" in answer.text
+    assert f"/conversations/{zhou}/reopen" in answer.text
+    assert answer.headers["hx-push-url"].startswith(f"/conversations/{site.world.conversations['沈嘉宁']}?")
+    assert (await status_of(site, "周予安"))[0] == "resolved"
+    undone = await agent.post(f"/conversations/{zhou}/reopen", {"undo": "1"}, hx_request="true")
+    assert undone.headers["hx-redirect"].startswith(f"/conversations/{zhou}?")
+    assert (await status_of(site, "周予安"))[0] == "open"
+
+
+async def test_a_conversation_goes_from_hand_to_hand(site: Site) -> None:
+    agent, world = await site.signed_in(), site.world
+    conversation = world.conversations["马骁"]
+
+    async def give(to: str) -> str:
+        answer = await agent.post(f"/conversations/{conversation}/assign", {"to": to}, hx_request="true")
+        assert answer.status == 200, answer.text
+        return answer.text
+
+    assert "由您处理" in await give("me")
+    assert await status_of(site, "马骁") == ("open", world.agents["林晓"])
+    assert "已分配给陈默" in await give(str(world.agents["陈默"]))
+    assert "已取消分配" in await give("nobody")
+    assert "值班助手在接待" in await give("assistant")
+    assert await status_of(site, "马骁") == ("pending", None)
+    assert (await agent.post(f"/conversations/{conversation}/assign", {"to": "99999"})).status == 404
+    assert (await agent.post(f"/conversations/{conversation}/assign", {"to": "x"})).status == 409
+
+
+async def test_snoozing_and_taking_up_again(site: Site) -> None:
+    agent, zhou = await site.signed_in(), site.world.conversations["周予安"]
+    answer = await agent.post(f"/conversations/{zhou}/snooze", {"until": "morning"}, hx_request="true")
+    assert "09:00" in answer.text
+    assert (await status_of(site, "周予安"))[0] == "snoozed"
+    assert (await agent.post(f"/conversations/{zhou}/snooze", {"until": "yesterday"})).status == 409
+    assert "已重新打开" in (await agent.post(f"/conversations/{zhou}/reopen", hx_request="true")).text
+
+
+async def test_a_draft_waits_for_its_agent_only(site: Site) -> None:
+    agent, other, zhou = await site.signed_in(), await site.signed_in("chenmo"), site.world.conversations["周予安"]
+    await agent.post(f"/conversations/{zhou}/draft", {"text": "我先把会话", "mode": "note"})
+    page = (await agent.get(f"/conversations/{zhou}")).text
+    assert "我先把会话</textarea>" in page
+    assert 'class="draft"' in page
+    assert "我先把会话" not in (await other.get(f"/conversations/{zhou}")).text
+    await agent.post(f"/conversations/{zhou}/draft", {"text": "", "mode": "note"})
+    assert "我先把会话" not in (await agent.get(f"/conversations/{zhou}")).text
+
+
+async def test_a_message_that_failed_is_shown_with_its_reason_and_sent_again(site: Site) -> None:
+    agent, world = await site.signed_in(), site.world
+    zhou = world.conversations["周予安"]
+    async with world.database.work(world.workspace_id) as work:
+        ids = await world.replies(work, "周予安", "诊断工具在这里", by="林晓", at=world.clock.now())
+        await work.run("update message set state = 'failed', failure = 'blocked' where id = %(id)s", id=ids[0])
+    page = (await agent.get(f"/conversations/{zhou}")).text
+    assert "没有发出：对方拒收，或平台拦下了这条" in page
+    again = await agent.post(f"/messages/{ids[0]}/again", hx_request="true")
+    assert "正在发送" in again.text
+    assert (await agent.post(f"/messages/{ids[0]}/again")).status == 409
+    assert (await agent.post("/messages/999999/again")).status == 404
+
+
+async def test_older_messages_come_a_page_at_a_time_and_stay(site: Site) -> None:
+    agent, world = await site.signed_in(), site.world
+    zhou = world.conversations["周予安"]
+    async with world.database.work(world.workspace_id) as work:
+        for number in range(60):
+            await world.says(work, "周予安", f"第{number}句", at=world.clock.now())
+
+    def first(text: str) -> str:
+        return text.split('id="first-shown" name="first" value="')[1].split('"')[0]
+
+    page = (await agent.get(f"/conversations/{zhou}")).text
+    assert page.count('<article class="msg" id=') == 40
+    assert "更早的消息" in page
+    more = (await agent.get(f"/conversations/{zhou}/live?older_than={first(page)}")).text
+    assert more.count("<article") + more.count('class="act" id="act-') == 70
+    same = (await agent.get(f"/conversations/{zhou}/live?first={first(more)}")).text
+    assert same.count("<article") == more.count("<article")
+    assert len((await agent.get(f"/conversations/{zhou}")).text.encode()) < 60_000
+
+
+async def test_the_suggestion_is_asked_for_only_while_somebody_waits(site: Site) -> None:
+    agent, world = await site.signed_in(), site.world
+    zhou = world.conversations["周予安"]
+    assert f'hx-get="/conversations/{zhou}/suggestion"' in (await agent.get(f"/conversations/{zhou}")).text
+    shown = (await agent.get(f"/conversations/{zhou}/suggestion")).text
+    assert "可以的，我先把会话搁置到今晚 10:30。" in shown
+    assert "把握86%" in shown
+    assert site.suggested == [zhou]
+    resting = world.conversations["何思源"]
+    assert "/suggestion" not in (await agent.get(f"/conversations/{resting}")).text
+
+
+async def test_files_are_shown_or_downloaded_but_never_run(site: Site, tmp_path: Path) -> None:
+    agent, world = await site.signed_in(), site.world
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(b"\x89PNG")
+    (folder / "a.html").write_bytes(b"<script>alert(1)</script>")
+    (tmp_path / "secret").write_bytes(b"key")
+    ids = {}
+    async with world.database.work(world.workspace_id) as work:
+        message = await world.says(work, "周予安", "", at=world.clock.now(), kind="image")
+        for name, kind, path in (
+            ("图.png", "image/png", "a.png"),
+            ("x.html", "text/html", "a.html"),
+            ("s", "image/png", "../secret"),
+            ("gone", None, "gone"),
+        ):
+            ids[path] = await work.value(
+                "insert into attachment (workspace_id, message_id, kind, reference, filename, content_type, size, path, state) "
+                "values (%(w)s, %(m)s, 'image', 'r', %(name)s, %(kind)s, 4, %(path)s, 'stored') returning id",
+                w=world.workspace_id,
+                m=message,
+                name=name,
+                kind=kind,
+                path=path,
+            )
+    picture = await agent.get(f"/attachments/{ids['a.png']}")
+    assert (picture.status, picture.headers["content-type"]) == (200, "image/png")
+    assert picture.headers["content-disposition"].startswith("inline")
+    page = await agent.get(f"/attachments/{ids['a.html']}")
+    assert page.headers["content-type"] == "application/octet-stream"
+    assert page.headers["content-disposition"].startswith("attachment")
+    assert "sandbox" in page.headers["content-security-policy"]
+    for path in ("../secret", "gone"):
+        assert (await agent.get(f"/attachments/{ids[path]}")).status == 404
+    assert (
+        f'src="/attachments/{ids["a.png"]}"'
+        in (await agent.get(f"/conversations/{world.conversations['周予安']}")).text
+    )
+
+
+async def test_another_workspace_looks_like_nothing_at_all(site: Site) -> None:
+    other = await furnish(site.world.database, site.world.clock, slug="other")
+    agent = await site.signed_in()
+    foreign = other.conversations["周予安"]
+    for path in (f"/conversations/{foreign}", f"/conversations/{foreign}/live", f"/conversations/{foreign}/suggestion"):
+        assert (await agent.get(path)).status == 404
+    for path in ("resolve", "reopen", "notes", "draft"):
+        assert (await agent.post(f"/conversations/{foreign}/{path}", {"text": "x"})).status == 404
+    assert (await agent.post(f"/conversations/{foreign}/replies", {"text": "x", "key": "k"})).status == 404
+    async with other.database.work(other.workspace_id) as work:
+        assert await work.value("select count(*) from message where text = 'x'") == 0
+
+
+async def test_an_empty_desk_says_what_to_do(site: Site) -> None:
+    workspace = await new_workspace(site.world.database, "leer", "空")
+    from zhiban.people.models import Role
+    from zhiban.people.service import add_agent, hash_password
+
+    hashed = await hash_password("correct horse battery")
+    async with site.world.database.work(workspace) as work:
+        await add_agent(work, email="solo@qinghe.example", name="独孤", role=Role.OWNER, password_hash=hashed)
+    agent = await site.signed_in("solo")
+    assert "没有人在等您，喝口水。" in (await agent.get("/")).text
+    assert "还没有会话。" in (await agent.get("/?queue=all")).text
+    assert "还没有接入账号" in (await agent.get("/settings/health")).text
+
+
+async def test_the_health_page_names_what_is_broken_and_tries_it_again(site: Site) -> None:
+    agent, world = await site.signed_in(), site.world
+    assert "一切正常" in (await agent.get("/settings/health")).text
+    async with world.database.work(world.workspace_id) as work:
+        await work.run(
+            "update connection set broken = 'The secret is wrong (40001).', broken_at = now() where workspace_id = %(w)s",
+            w=world.workspace_id,
+        )
+        connection = await work.value("select id from connection limit 1")
+        delivery = await work.value(
+            "insert into delivery (workspace_id, connection_id, digest, pulls, body, state, attempts, error) "
+            "values (%(w)s, %(c)s, 'x', false, '<xml/>', 'failed', 3, 'No such event.') returning id",
+            w=world.workspace_id,
+            c=connection,
+        )
+        job = await work.value(
+            "insert into procrastinate_jobs (queue_name, task_name, args, status, attempts) "
+            "values ('quick', 'tell_people', %(args)s::jsonb, 'failed', 8) returning id",
+            args=json.dumps({"workspace_id": world.workspace_id, "conversation_id": world.conversations["周予安"]}),
+        )
+    page = (await agent.get("/settings/health")).text
+    assert "3处要处理" in page
+    assert "40001" in page
+    assert "tell_people" in page
+    assert "data-news" in (await agent.get("/")).text
+    assert (await agent.post(f"/settings/health/deliveries/{delivery}/again")).status == 303
+    assert (await agent.post(f"/settings/health/jobs/{job}/again")).status == 303
+    assert (await agent.post(f"/settings/health/jobs/{job}/again")).status == 404
+    assert (await agent.post(f"/settings/health/deliveries/{delivery}/again")).status == 404
+    assert "1处要处理" in (await agent.get("/settings/health")).text
+
+
+# ------------------------------------------------------------------------------------------------ the live stream
+
+
+async def told(
+    client: Client, path: str = "/stream", **headers: str
+) -> tuple[aiohttp.ClientSession, aiohttp.ClientResponse]:
+    session = aiohttp.ClientSession(cookie_jar=client.cookies)
+    answer = await session.get(client.url + path, headers=headers)
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    return session, answer
+
+
+async def next_event(answer: aiohttp.ClientResponse) -> tuple[int, dict[str, object]]:
+    """The next event with data. Fails after five seconds."""
+    async with asyncio.timeout(5):
+        id_ = 0
+        async for raw in answer.content:
+            line = raw.decode().strip()
+            if line.startswith("id: "):
+                id_ = int(line[4:])
+            if line.startswith("data: "):
+                return id_, json.loads(line[6:])
+    raise AssertionError("the stream ended")
+
+
+async def test_a_change_reaches_an_open_tab_as_an_id(site: Site) -> None:
+    agent, world = await site.signed_in(), site.world
+    session, stream = await told(agent)
+    async with session:
+        first, said = await next_event(stream)
+        assert said == {"conversations": [], "everything": False}
+        async with world.database.work(world.workspace_id) as work:
+            await world.says(work, "周予安", "在吗", at=world.clock.now())
+        last, said = await next_event(stream)
+        assert said["conversations"] == [world.conversations["周予安"]]
+        assert last > first
+        stream.close()
+    async with asyncio.timeout(5):
+        while site.hub.listeners:
+            await asyncio.sleep(0.02)
+
+
+async def test_a_tab_that_slept_learns_what_it_missed(site: Site) -> None:
+    agent, world = await site.signed_in(), site.world
+    session, stream = await told(agent)
+    async with session:
+        known, _ = await next_event(stream)
+        stream.close()
+    async with world.database.work(world.workspace_id) as work:
+        for number in range(OVERLAP + 5):
+            await world.says(work, "马骁", f"{number}", at=world.clock.now())
+    known += 3  # beyond the overlap, only what happened afterwards is told
+    for path, headers in (
+        (f"/stream?after={known + OVERLAP}", {}),
+        ("/stream", {"Last-Event-ID": str(known + OVERLAP)}),
+    ):
+        session, stream = await told(agent, path, **headers)
+        async with session:
+            _, said = await next_event(stream)
+            assert said["conversations"] == [world.conversations["马骁"]]
+            stream.close()
+
+
+async def test_other_workspaces_are_not_heard(site: Site) -> None:
+    other = await furnish(site.world.database, site.world.clock, slug="other")
+    agent, world = await site.signed_in(), site.world
+    session, stream = await told(agent)
+    async with session:
+        await next_event(stream)
+        async with other.database.work(other.workspace_id) as work:
+            await other.says(work, "周予安", "别处", at=other.clock.now())
+        async with world.database.work(world.workspace_id) as work:
+            await world.says(work, "马骁", "这里", at=world.clock.now())
+        _, said = await next_event(stream)
+        assert said["conversations"] == [world.conversations["马骁"]]
+        stream.close()
+
+
+@pytest.mark.parametrize("who", ["", "1.nonsense"])
+async def test_strangers_hear_nothing(site: Site, who: str) -> None:
+    answer = await site.client().get("/stream", cookie=f"zhiban_session={who}")
+    assert answer.status == 303

@@ -1,0 +1,218 @@
+"""How a thread is put together from rows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from zhiban.conversations.views import (
+    ActivityLine,
+    Bubble,
+    DayRule,
+    MessageRow,
+    ThreadHead,
+    UnreadRule,
+    bubble,
+    entries,
+    happening,
+    limit_of,
+    snooze_times,
+    sources_of,
+)
+from zhiban.ports import ReplyWindow
+
+CHINA = ZoneInfo("Asia/Shanghai")
+NOON = datetime(2026, 11, 20, 4, 0, tzinfo=UTC)
+WINDOW = ReplyWindow(hours=48, messages=5)
+
+
+def row(id_: int, text: str = "", *, minutes: float = 0, **fields: Any) -> MessageRow:
+    shown: dict[str, Any] = {
+        "direction": "in",
+        "author": "contact",
+        "agent_id": None,
+        "agent_name": None,
+        "kind": "text",
+        "choice": None,
+        "content": {},
+        "state": "handled",
+        "failure": None,
+        "client_key": None,
+        "delivered_at": None,
+        "recalled_at": None,
+        "turn_id": None,
+        "confidence": None,
+        "zone": None,
+        "citations": None,
+    }
+    return MessageRow(id=id_, text=text, sent_at=NOON + timedelta(minutes=minutes), **{**shown, **fields})
+
+
+def ours(id_: int, text: str, *, minutes: float = 0, **fields: Any) -> MessageRow:
+    return row(
+        id_,
+        text,
+        minutes=minutes,
+        **{"direction": "out", "author": "agent", "agent_id": 4, "agent_name": "林晓", "state": "sent", **fields},
+    )
+
+
+def shown(*rows: MessageRow, unread_after: int = 0) -> list[Any]:
+    bubbles = [bubble(one, "周予安", "9") for one in rows if one.kind != "activity"]
+    lines = [
+        line for one in rows if one.kind == "activity" and (line := happening(one, contact="周予安", names={4: "林晓"}))
+    ]
+    return list(entries(bubbles, lines, unread_after=unread_after, zone=CHINA))
+
+
+def test_messages_of_one_sender_within_three_minutes_share_a_name() -> None:
+    _day, first, second, third = shown(row(1, "一"), row(2, "二", minutes=2), row(3, "三", minutes=9))
+    assert [first.more, second.more, third.more] == [False, True, False]
+
+
+def test_a_new_day_gets_its_line_and_a_new_name() -> None:
+    found = shown(row(1, minutes=0), row(2, minutes=60 * 24))
+    assert [type(one) for one in found] == [DayRule, Bubble, DayRule, Bubble]
+    assert not found[3].more
+
+
+def test_the_unread_line_stands_before_the_first_message_not_read() -> None:
+    found = shown(row(1), ours(2, "好", minutes=1), row(3, minutes=2), row(4, minutes=3), unread_after=2)
+    assert [type(one) for one in found] == [DayRule, Bubble, Bubble, UnreadRule, Bubble, Bubble]
+    assert found[3].n == 2
+    assert not any(isinstance(one, UnreadRule) for one in shown(row(1), unread_after=1))
+
+
+def test_only_our_last_message_carries_a_receipt() -> None:
+    _, first, _, last = shown(ours(1, "一"), row(2, minutes=1), ours(3, "三", minutes=2))
+    assert (first.receipt, last.receipt, last.sent) == (False, True, True)
+
+
+def test_states_of_what_we_sent() -> None:
+    found = shown(
+        ours(1, "排队", state="queued"),
+        ours(2, "失败", state="failed", failure="window_closed", minutes=5),
+        row(3, "撤回", recalled_at=NOON, minutes=9),
+    )
+    assert [one.state for one in found[1:]] == ["sending", "failed", "recalled"]
+    assert found[2].failure == "window_closed"
+
+
+def test_a_note_is_a_note_and_the_assistant_shows_how_sure_it_is() -> None:
+    _, note, answer = shown(
+        ours(1, "像是解压的问题", direction="internal", kind="note", state="stored"),
+        row(
+            2,
+            "答案 [1]",
+            minutes=5,
+            direction="out",
+            author="assistant",
+            state="sent",
+            confidence=0.923,
+            citations=[{"title": "退款规则", "url": "javascript:alert(1)"}],
+        ),
+    )
+    assert (note.by, note.side) == ("note", "us")
+    assert (answer.by, answer.sure, answer.sources[0].title, answer.sources[0].url) == (
+        "assistant",
+        92,
+        "退款规则",
+        None,
+    )
+
+
+def test_a_menu_shows_what_was_chosen() -> None:
+    menu = row(
+        1,
+        "您是不是想问：",
+        direction="out",
+        author="assistant",
+        kind="menu",
+        state="sent",
+        content={
+            "choices": [{"id": "a:1", "label": "运费"}, {"id": "person", "label": "转人工"}],
+            "footer": "都不是？",
+        },
+    )
+    made = bubble(menu, "周予安", "9", chosen={"person"})
+    assert [(pick.number, pick.label, pick.chosen) for pick in made.picks] == [
+        ("1", "运费", False),
+        ("2", "转人工", True),
+    ]
+    assert made.footer == "都不是？"
+
+
+def test_activities_name_who_did_it_and_why() -> None:
+    def line(**content: Any) -> Any:
+        found = shown(
+            row(
+                1,
+                kind="activity",
+                direction="internal",
+                author="system",
+                agent_id=4,
+                agent_name="林晓",
+                content=content,
+            )
+        )
+        return found[1].happening if len(found) > 1 else None
+
+    handed = line(what="handed_off", by="assistant", reason="asked")
+    assert (handed.who, handed.words, handed.why) == ("值班助手", "{who}转交人工{why}", "对方要求人工")
+    assert line(what="assigned", by="agent", to=4).words == "{who}开始处理"
+    assert line(what="assigned", by="agent", to=5).words == "{who}分配给{whom}"
+    assert line(what="assigned", by="agent").words == "{who}取消了分配"
+    assert line(what="opened", by="agent", reason="taken") is None
+    assert line(what="something_new", by="agent") is None
+    assert isinstance(shown(row(1, kind="activity", content={"what": "resolved", "by": "timer"}))[1], ActivityLine)
+
+
+def head(**fields: Any) -> ThreadHead:
+    base: dict[str, Any] = {
+        "id": 1,
+        "kind": "direct",
+        "name": "周予安",
+        "tag": "0001",
+        "contact_id": 1,
+        "contact_blocked": False,
+        "inbox_id": 1,
+        "channel": "wecom_kf",
+        "inbox_name": "客服",
+        "status": "open",
+        "assignee_id": None,
+        "assignee_name": None,
+        "snoozed_until": None,
+        "handoff_reason": None,
+        "waiting_since": None,
+        "last_incoming_at": NOON,
+        "replies_used": 1,
+    }
+    return ThreadHead(**{**base, **fields})
+
+
+def test_the_reply_window_is_counted_for_the_agent() -> None:
+    may = limit_of(head(), WINDOW, NOON + timedelta(minutes=30))
+    assert (may.messages, may.left, may.closed) == (4, timedelta(hours=47, minutes=30), "")
+    assert limit_of(head(), WINDOW, NOON + timedelta(hours=48)).closed == "window_closed"
+    assert limit_of(head(replies_used=5), WINDOW, NOON).closed == "allowance_used"
+    assert limit_of(head(contact_blocked=True), None, NOON).closed == "blocked"
+    assert limit_of(head(), None, NOON).closed == ""
+
+
+def test_snoozing_offers_times_that_lie_ahead() -> None:
+    for hour in range(24):
+        now = datetime(2026, 11, 20, hour, 30, tzinfo=CHINA)
+        assert all(at > now for _key, _words, at in snooze_times(now, CHINA))
+    assert [key for key, *_ in snooze_times(datetime(2026, 11, 20, 19, 30, tzinfo=CHINA), CHINA)] == [
+        "hour",
+        "three",
+        "morning",
+    ]
+
+
+def test_sources_without_a_title_fall_back() -> None:
+    assert [source.title for source in sources_of([{"source": "退款.md"}, {"url": "https://a.example/"}, {}])] == [
+        "退款.md",
+        "https://a.example/",
+    ]
