@@ -66,7 +66,8 @@ class Shop:
             entries = await queries.entries_after(work, base.id, 0, 100_000)
             tally = indexing.count(entries, base.synonyms)
             kept = await work.rows(
-                "select term, bodies, phrasings from term_df where bodies <> 0 or phrasings <> 0 order by term"
+                "select term, sum(bodies), sum(phrasings) from term_df group by term "
+                "having sum(bodies) <> 0 or sum(phrasings) <> 0 order by term"
             )
             indexed = await work.value("select count(*) from chunk_index")
         assert (base.bodies, base.body_terms, base.phrasings, base.phrasing_terms) == (

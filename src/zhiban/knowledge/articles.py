@@ -22,6 +22,7 @@ from zhiban.knowledge.reading import Faq, Reading
 from zhiban.knowledge.terms import fold
 
 BATCH = 2_000  # chunks that are tokenised and written at once
+MOST_COUNTED = 300_000  # different terms whose counts are kept in memory
 _SEPARATOR = "\x1f"  # cannot stand in a text, see reading.clean
 
 
@@ -215,14 +216,20 @@ async def index(
             executor(), partial(indexing.prepare, base.id, batch, pivots=pivots, synonyms=synonyms)
         )
 
+    tally = indexing.Tally()
     upcoming = ready(0) if entries else None
     for start in range(0, len(entries), BATCH):
         assert upcoming is not None
         rows, _ = await upcoming
         upcoming = ready(start + BATCH) if start + BATCH < len(entries) else None
         await indexing.write(work, base.id, rows)
+        tally.join(rows.tally)
+        if len(tally.in_bodies) > MOST_COUNTED:
+            await indexing.add(work, base.id, tally)
+            tally = indexing.Tally()
         if written:
             written(len(rows.chunk_ids))
+    await indexing.add(work, base.id, tally)
 
 
 async def remove(work: Work, base: BaseRow, article_ids: Sequence[int]) -> int:

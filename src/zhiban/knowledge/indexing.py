@@ -16,6 +16,9 @@ from zhiban.knowledge.terms import NO_SYNONYMS, Synonyms, counts
 
 RECIPE = 1  # a new number whenever terms, weights or keys change; bases indexed by another are rebuilt
 
+BULK = 20_000  # so many terms at once are appended as a part of their own, which is three times as fast as adding up
+MOST_PARTS = 24  # a search adds the parts of its terms up
+
 _STEP = 0x9E3779B1
 _WORD = 0xFFFFFFFF
 _SIGN = 0x80000000
@@ -58,6 +61,14 @@ class Tally:
             self.phrasings += 1
             self.phrasing_terms += phrasing.total()
             self.in_phrasings.update(phrasing.keys())
+
+    def join(self, other: Tally) -> None:
+        self.bodies += other.bodies
+        self.body_terms += other.body_terms
+        self.phrasings += other.phrasings
+        self.phrasing_terms += other.phrasing_terms
+        self.in_bodies.update(other.in_bodies)
+        self.in_phrasings.update(other.in_phrasings)
 
     @property
     def pivots(self) -> tuple[float, float]:
@@ -127,7 +138,7 @@ def prepare(
 
 
 async def write(work: Work, base_id: int, rows: Rows) -> None:
-    """Put the rows into the index (chunks that are there already are replaced) and their counts into the base."""
+    """Put the rows into the index. Their tally is the caller's to `add`, for several batches at once."""
     if rows.chunk_ids:
         await work.run(
             "insert into chunk_index (workspace_id, chunk_id, base_id, keys, body, phrasings, body_length, "
@@ -145,7 +156,6 @@ async def write(work: Work, base_id: int, rows: Rows) -> None:
             body_lengths=rows.body_lengths,
             lengths=rows.phrasing_lengths,
         )
-    await _adjust(work, base_id, rows.tally, 1)
 
 
 async def forget(work: Work, base_id: int, entries: Sequence[Entry], synonyms: Synonyms = NO_SYNONYMS) -> None:
@@ -155,7 +165,7 @@ async def forget(work: Work, base_id: int, entries: Sequence[Entry], synonyms: S
         workspace=work.workspace_id,
         ids=[entry.chunk_id for entry in entries],
     )
-    await _adjust(work, base_id, count(entries, synonyms), -1)
+    await add(work, base_id, count(entries, synonyms), sign=-1)
 
 
 async def clear(work: Work, base_id: int) -> None:
@@ -163,7 +173,8 @@ async def clear(work: Work, base_id: int) -> None:
     await work.run("delete from chunk_index where base_id = %(base)s", base=base_id)
     await work.run("delete from term_df where base_id = %(base)s", base=base_id)
     await work.run(
-        "update knowledge_base set bodies = 0, body_terms = 0, phrasings = 0, phrasing_terms = 0 where id = %(base)s",
+        "update knowledge_base set parts = 0, bodies = 0, body_terms = 0, phrasings = 0, phrasing_terms = 0 "
+        "where id = %(base)s",
         base=base_id,
     )
 
@@ -179,15 +190,29 @@ async def set_pivots(work: Work, base_id: int, pivots: tuple[float, float]) -> N
     )
 
 
-async def _adjust(work: Work, base_id: int, tally: Tally, sign: int) -> None:
+_ADDING_UP = (
+    " on conflict (workspace_id, base_id, term, part) do update "
+    "set bodies = t.bodies + excluded.bodies, phrasings = t.phrasings + excluded.phrasings"
+)
+
+
+async def add(work: Work, base_id: int, tally: Tally, *, sign: int = 1) -> None:
+    """Add a tally to the counts of the base, or take it away."""
     all_terms = sorted(tally.in_bodies.keys() | tally.in_phrasings.keys())
+    part: int | None = None
+    if len(all_terms) >= BULK:
+        part = await work.value(
+            "update knowledge_base set parts = parts + 1 where id = %(base)s and parts < %(most)s returning parts",
+            base=base_id,
+            most=MOST_PARTS,
+        )
     await work.run(
-        "insert into term_df as t (workspace_id, base_id, term, bodies, phrasings) "
-        "select %(workspace)s, %(base)s, * from unnest(%(terms)b::integer[], %(bodies)b::integer[], "
-        "%(phrasings)b::integer[]) on conflict (workspace_id, base_id, term) do update "
-        "set bodies = t.bodies + excluded.bodies, phrasings = t.phrasings + excluded.phrasings",
+        "insert into term_df as t (workspace_id, base_id, part, term, bodies, phrasings) "
+        "select %(workspace)s, %(base)s, %(part)s, * from unnest(%(terms)b::integer[], %(bodies)b::integer[], "
+        "%(phrasings)b::integer[])" + (_ADDING_UP if part is None else ""),
         workspace=work.workspace_id,
         base=base_id,
+        part=part or 0,
         terms=all_terms,
         bodies=[sign * tally.in_bodies[term] for term in all_terms],
         phrasings=[sign * tally.in_phrasings[term] for term in all_terms],

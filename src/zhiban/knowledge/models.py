@@ -15,6 +15,7 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
+    SmallInteger,
     Text,
     UniqueConstraint,
     text,
@@ -95,6 +96,7 @@ class KnowledgeBase(Base):
     phrasings: Mapped[int] = mapped_column(BigInteger, server_default=ZERO)
     phrasing_terms: Mapped[int] = mapped_column(BigInteger, server_default=ZERO)
     phrasing_pivot: Mapped[float] = mapped_column(Float(53), server_default=ZERO)
+    parts: Mapped[int] = mapped_column(SmallInteger, server_default=ZERO)
     recipe: Mapped[int] = mapped_column(Integer, server_default=ZERO)
     embedder: Mapped[str | None] = mapped_column(Text)
     dimensions: Mapped[int | None] = mapped_column(Integer)
@@ -227,13 +229,14 @@ class ChunkIndex(Base):
 
 
 class TermDf(Base):
-    """In how many bodies and in how many phrasings of a base a term stands."""
+    """In how many bodies and in how many phrasings of a base a term stands: the sum over its parts."""
 
     __tablename__ = "term_df"
 
     workspace_id: Mapped[int] = _workspace()
     base_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     term: Mapped[int] = mapped_column(Integer, primary_key=True)
+    part: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
     bodies: Mapped[int] = mapped_column(Integer)
     phrasings: Mapped[int] = mapped_column(Integer)
 

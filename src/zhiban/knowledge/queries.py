@@ -255,8 +255,8 @@ class Frequencies:
 async def frequencies(work: Work, base_id: int, of: Sequence[int]) -> Frequencies:
     """In how many bodies and phrasings of the base these terms stand."""
     rows = await work.rows(
-        "select term, bodies, phrasings from term_df where workspace_id = %(workspace)s and base_id = %(base)s "
-        "and term = any(%(terms)b::integer[]) and bodies > 0",
+        "select term, sum(bodies), sum(phrasings) from term_df where workspace_id = %(workspace)s "
+        "and base_id = %(base)s and term = any(%(terms)b::integer[]) group by term having sum(bodies) > 0",
         workspace=work.workspace_id,
         base=base_id,
         terms=list(of),

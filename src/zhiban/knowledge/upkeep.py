@@ -66,15 +66,21 @@ async def reindex_base(
     await indexing.clear(work, base.id)
     await indexing.set_pivots(work, base.id, pivots)
     done = 0
+    tally = Tally()
     async for entries in _batches(work, base.id):
         rows, _ = await asyncio.get_running_loop().run_in_executor(
             articles.executor(),
             partial(indexing.prepare, base.id, entries, pivots=pivots, synonyms=synonyms),
         )
         await indexing.write(work, base.id, rows)
+        tally.join(rows.tally)
+        if len(tally.in_bodies) > articles.MOST_COUNTED:
+            await indexing.add(work, base.id, tally)
+            tally = Tally()
         done += len(entries)
         if told:
             told(done)
+    await indexing.add(work, base.id, tally)
     return done
 
 

@@ -17,7 +17,7 @@ create table knowledge_base (
   body_pivot double precision not null default 0,
   phrasings bigint not null default 0, phrasing_terms bigint not null default 0,
   phrasing_pivot double precision not null default 0,
-  recipe integer not null default 0, embedder text, dimensions integer,
+  parts smallint not null default 0, recipe integer not null default 0, embedder text, dimensions integer,
   answer_at double precision,
   calibration jsonb not null default '{}', calibrated_at timestamptz,
   created_at timestamptz not null default now(), updated_at timestamptz not null default now(),
@@ -91,9 +91,9 @@ create index ix_chunk_index_base_id on chunk_index (base_id);
 create index ix_chunk_index_keys on chunk_index using gin (keys) with (fastupdate = on);
 
 create table term_df (
-  workspace_id bigint not null, base_id bigint not null, term integer not null,
+  workspace_id bigint not null, base_id bigint not null, term integer not null, part smallint not null,
   bodies integer not null, phrasings integer not null,
-  constraint pk_term_df primary key (workspace_id, base_id, term)) with (fillfactor = 80);
+  constraint pk_term_df primary key (workspace_id, base_id, term, part)) with (fillfactor = 80);
 
 create table chunk_vector (
   workspace_id bigint not null, chunk_id bigint not null, base_id bigint not null,

@@ -1,0 +1,111 @@
+"""Texts and a database for the benchmarks of knowledge."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import random
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from zhiban.installation import ensure_workspace
+from zhiban.kit.db import Database
+from zhiban.kit.embedded import BundledPostgres
+from zhiban.kit.provision import migrate, provision_bundled
+from zhiban.knowledge.background import word_list
+from zhiban.knowledge.retrieval import keep_background_in, language
+
+SHOP = Path(__file__).parent / "faq_shop"
+
+
+@dataclass(frozen=True)
+class Stand:
+    """A fresh installation's database, reached as the application reaches it: row-level security binds it."""
+
+    database: Database
+    workspace: int
+    folder: Path
+
+    def postgres_cpu(self) -> float:
+        """Seconds of processor time that the server's living processes have used."""
+        pid = int((self.folder / "pg" / "cluster" / "postmaster.pid").read_text().split("\n", 1)[0])
+        postmaster = psutil.Process(pid)
+        return sum(sum(process.cpu_times()[:2]) for process in (postmaster, *postmaster.children(recursive=True)))
+
+
+@asynccontextmanager
+async def stand() -> AsyncIterator[Stand]:
+    with tempfile.TemporaryDirectory(prefix="zhiban-bench-") as name:
+        folder = Path(name)
+        keep_background_in(folder)
+        language()
+        postgres = BundledPostgres(folder / "pg")
+        server = await postgres.start()
+        try:
+            access = await provision_bundled(server.superuser, "bench")
+            await migrate(access)
+            async with Database(access.app) as database:
+                workspace = await ensure_workspace(database, "bench", "Bench", "zh")
+                yield Stand(database, workspace, folder)
+        finally:
+            await postgres.stop()
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def right_entries(folder: Path) -> dict[str, str]:
+    rows = (line.split("\t") for line in (folder / "qrels.tsv").read_text(encoding="utf-8").splitlines())
+    return {row[0]: row[1] for row in rows}
+
+
+class Writer:
+    """Writes Chinese-looking text of one trade: frequent words of the language, coming back within a text.
+
+    A text of 100 characters has about 120 different terms, as a paragraph of an encyclopaedia does (CMRC: 121).
+    """
+
+    def __init__(self, seed: int = 1) -> None:
+        self.dice = random.Random(seed)
+        rows = (line.split(" ")[:2] for line in word_list().read_text(encoding="utf-8").splitlines())
+        frequent = sorted(((int(times), word) for word, times in rows), reverse=True)[:5000]
+        self.words = [word for _, word in frequent]
+        self.sums = list(itertools.accumulate(times for times, _ in frequent))
+
+    def text(self, size: int) -> str:
+        said: list[str] = []
+        length = 0
+        while length < size:
+            again = said and self.dice.random() < 0.45
+            word = self.dice.choice(said) if again else self.dice.choices(self.words, cum_weights=self.sums)[0]
+            said.append(word)
+            length += len(word)
+        return "".join(said)
+
+    def faqs(self, count: int, *, answer: int = 80) -> Iterator[dict[str, Any]]:
+        """Entries with one similar question; about 100 characters each."""
+        for number in range(count):
+            yield {
+                "id": f"e{number}",
+                "text": self.text(10),
+                "alts": [self.text(10)],
+                "answer": self.text(answer),
+            }
+
+
+def write_table(path: Path, entries: Sequence[dict[str, Any]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("question", "similar_questions", "answer", "category"))
+        for entry in entries:
+            writer.writerow((entry["text"], "\n".join(entry.get("alts", ())), entry["answer"], entry["id"]))
+    return path
