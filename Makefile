@@ -36,6 +36,7 @@ lint: setup
 	$(BIN)/ruff format --check
 	$(BIN)/python tools/checks.py
 	$(BIN)/python tools/texts.py check
+	$(BIN)/python tools/reference.py check
 
 types: setup
 	$(BIN)/mypy
@@ -46,7 +47,9 @@ contracts: setup
 check: lint types contracts test
 
 bench: setup
-	$(BIN)/python -m bench $(ARGS)
+	$(BIN)/python bench/hot_path.py
+	$(BIN)/python bench/importing.py
+	$(BIN)/python bench/retrieval.py
 
 screenshots: setup
 	$(BIN)/python tools/screenshots.py
