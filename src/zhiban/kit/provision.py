@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,26 +99,34 @@ async def provision_external(url: str) -> Access:
             )
         ).fetchone()
         bypasses, may_create = row or (False, False)
-        role = await (await connection.execute("select 1 from pg_roles where rolname = %s", (APP,))).fetchone()
-        if not role and may_create:
-            await _create_role(connection, APP, login=False)
-            role = (1,)
-        if role and bypasses:
-            await connection.execute(sql.SQL("grant {} to current_user").format(sql.Identifier(APP)))
-        if bypasses and not role:
+        app_role = await _app_role(connection, may_create=bool(may_create))
+        if bypasses and app_role is None:
             raise Misconfigured(
                 "The role in DATABASE_URL bypasses row-level security and may not create another one. "
                 "Use an ordinary role that owns the database."
             )
-        member = await (
-            await connection.execute(
-                "select pg_has_role(current_user, oid, 'member') from pg_roles where rolname = %s", (APP,)
-            )
-        ).fetchone()
-        app_role = APP if member and member[0] else None
         owner = connection.info.user
         await _schemas(connection, owner, app_role or owner)
     return Access(app=_options(dsn, role=app_role, statement_timeout="30s"), owner=_options(dsn))
+
+
+async def _app_role(connection: psycopg.AsyncConnection[tuple[object, ...]], *, may_create: bool) -> str | None:
+    """The role to work as, when we may have and become one. Without it the owner works, whom forced walls bind too."""
+    role = await (await connection.execute("select 1 from pg_roles where rolname = %s", (APP,))).fetchone()
+    if not role and not may_create:
+        return None
+    if not role:
+        await _create_role(connection, APP, login=False)
+    if may_create:
+        # Who creates a role in PostgreSQL 16 or newer administers it, and yet may not become it until it is granted.
+        with suppress(psycopg.errors.InsufficientPrivilege):
+            async with connection.transaction():
+                await connection.execute(sql.SQL("grant {} to current_user").format(sql.Identifier(APP)))
+    right = "set" if connection.info.server_version >= 160000 else "member"
+    found = await (
+        await connection.execute("select pg_has_role(current_user, %s::name, %s::text)", (APP, right))
+    ).fetchone()
+    return APP if found and found[0] else None
 
 
 async def _connect(dsn: str) -> psycopg.AsyncConnection[tuple[object, ...]]:

@@ -1,0 +1,163 @@
+"""A PostgreSQL of the operator's own, reached by DATABASE_URL: an older one (16), over TCP, with ordinary roles."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+from tests.cli.program import zhiban
+
+from zhiban.cli.frame import Exit
+from zhiban.installation import ensure_workspace
+from zhiban.kit.backup import backup, restore
+from zhiban.kit.db import NOBODY, Database
+from zhiban.kit.embedded import BundledPostgres
+from zhiban.kit.errors import Misconfigured, Unavailable
+from zhiban.kit.provision import clean_url, migrate, provision_bundled, provision_external, revision
+
+pytestmark = pytest.mark.process
+
+PASSWORD = "opensesame"
+
+
+@dataclass(frozen=True)
+class Theirs:
+    """The operator's server, and what its administrator can do."""
+
+    superuser: str
+    port: int
+
+    def url(self, user: str, database: str) -> str:
+        return f"postgresql://{user}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
+
+    async def run(self, *statements: str, database: str = "postgres") -> None:
+        async with await psycopg.AsyncConnection.connect(
+            self.superuser, dbname=database, autocommit=True
+        ) as connection:
+            for statement in statements:
+                await connection.execute(statement.encode())
+
+    async def make(self, name: str, *, rights: str = "createrole", vector: bool = True) -> str:
+        """A database with an owner of its own. Returns its URL."""
+        await self.run(
+            f"create role {name} login password '{PASSWORD}' {rights}",
+            f"create database {name} owner {name} encoding 'UTF8' template template0",
+        )
+        if vector:
+            await self.run("create extension vector", database=name)
+        return self.url(name, name)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theirs]:
+    port = _free_port()
+    settings = {"shared_buffers": "32MB", "fsync": "off"}
+    postgres = BundledPostgres(tmp_path_factory.mktemp("theirs"), version=16, tcp_port=port, settings=settings)
+    server = asyncio.run(postgres.start())
+    yield Theirs(server.superuser, port)
+    asyncio.run(postgres.stop())
+
+
+@pytest.fixture
+async def bundled(tmp_path: Path) -> AsyncIterator[BundledPostgres]:
+    postgres = BundledPostgres(tmp_path / "postgres", settings={"shared_buffers": "32MB", "fsync": "off"})
+    await postgres.start()
+    yield postgres
+    await postgres.stop()
+
+
+@pytest.mark.parametrize("rights", ["createrole", "nocreaterole"])
+async def test_an_ordinary_owner_is_enough_and_walls_stand(theirs: Theirs, rights: str) -> None:
+    access = await provision_external(await theirs.make(f"shop_{rights}", rights=rights))
+    before, after = await migrate(access)
+    assert before is None
+    assert await revision(access) == (after, after)
+    async with Database(access.app, work_size=2) as database:
+        ours = await ensure_workspace(database, "ours", "青禾商店", "zh")
+        others = await ensure_workspace(database, "others", "半山茶社", "zh")
+        async with database.work(others) as work:
+            await work.run("insert into contact (workspace_id, name) values (%(w)s, '小明')", w=others)
+        for workspace, seen in ((ours, 0), (NOBODY, 0), (others, 1)):
+            async with database.work(workspace) as work:
+                assert await work.value("select count(*) from contact") == seen
+        async with database.work(ours) as work:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                await work.run("insert into contact (workspace_id, name) values (%(w)s, '小红')", w=others)
+
+
+async def test_it_may_be_provisioned_at_every_start_and_by_several_at_once(theirs: Theirs) -> None:
+    url = await theirs.make("again")
+    found = await asyncio.gather(*(provision_external(url) for _ in range(3)))
+    assert len(set(found)) == 1
+    await asyncio.gather(*(migrate(access) for access in found))
+
+
+async def test_a_role_above_row_level_security_is_kept_from_the_work(theirs: Theirs) -> None:
+    access = await provision_external(await theirs.make("above", rights="superuser"))
+    await migrate(access)
+    async with Database(access.app, work_size=2) as database, database.work(NOBODY) as work:
+        bypasses = await work.value("select rolsuper or rolbypassrls from pg_roles where rolname = current_user")
+    assert bypasses is False
+
+
+async def test_what_the_administrator_must_do_is_said_in_words(theirs: Theirs) -> None:
+    without = await theirs.make("without_vector", vector=False)
+    with pytest.raises(Misconfigured, match="create extension vector"):
+        await provision_external(without)
+    with pytest.raises(Misconfigured, match="postgresql://"):
+        clean_url("mysql://somewhere/x")
+    with pytest.raises(Unavailable, match="does not answer"):
+        await provision_external(without.replace(PASSWORD, "wrong"))
+    assert clean_url("postgresql+asyncpg://u:p@h/d?sslmode=require") == "postgresql://u:p@h/d?sslmode=require"
+
+
+async def test_a_backup_moves_from_the_bundled_server_to_theirs(
+    theirs: Theirs, bundled: BundledPostgres, tmp_path: Path
+) -> None:
+    here = await provision_bundled(bundled.dsn())
+    await migrate(here)
+    async with Database(here.app, work_size=2) as database:
+        workspace = await ensure_workspace(database, "default", "青禾商店", "zh")
+        async with database.work(workspace) as work:
+            await work.run("insert into contact (workspace_id, name) values (%(w)s, '小明')", w=workspace)
+    archive = tmp_path / "moving.tar.gz"
+    await backup(here.owner, archive, version="1", files=tmp_path / "files")
+
+    there = await provision_external(await theirs.make("moved"))
+    await restore(
+        there.owner,
+        archive,
+        files=tmp_path / "files",
+        key=tmp_path / "key",
+        upgrade=lambda wanted: migrate(there, to=wanted),
+    )
+    async with Database(there.app, work_size=2) as database, database.work(workspace) as work:
+        assert await work.rows("select name from contact") == [("小明",)]
+
+
+async def test_the_whole_product_runs_on_it(theirs: Theirs, tmp_path: Path) -> None:
+    url = await theirs.make("product")
+    (tmp_path / "faq.csv").write_text("question,similar_questions,answer\n怎么退款？,如何退款,在订单里申请。\n")
+    data = tmp_path / "data"
+    assert (await zhiban("migrate", data=data, DATABASE_URL=url)).code == Exit.OK
+    done = await zhiban("kb", "import", "faq.csv", data=data, KB_DB_URL=url)
+    assert done.code == Exit.OK, done.err
+    found = await zhiban("kb", "search", "如何退款", "--json", data=data, DATABASE_URL=url)
+    assert found.json["passages"][0]["answer"] == "在订单里申请。"
+    assert not (data / "postgres").exists()
+    await theirs.run("alter role product nologin")
+    refused = await zhiban("kb", "stats", data=data, DATABASE_URL=url)
+    assert refused.code == Exit.UNAVAILABLE
+    assert PASSWORD not in refused.err
