@@ -21,6 +21,7 @@ from zhiban.kit.db import NOBODY
 from zhiban.kit.errors import Unavailable
 from zhiban.people.pages import Gate
 from zhiban.stream import Hub
+from zhiban.web import apidocs
 from zhiban.web.assets import Assets
 from zhiban.web.render import Renderer
 from zhiban.web.security import SecurityHeaders
@@ -47,7 +48,7 @@ def application(home: Installation, *, demo: bool = False, extra: Sequence[BaseR
         title="Zhiban",
         version=__version__,
         lifespan=lifespan,
-        docs_url="/docs",
+        docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",
     )
@@ -59,6 +60,7 @@ def application(home: Installation, *, demo: bool = False, extra: Sequence[BaseR
     Desk(window_of=bootstrap.WINDOWS.get, files=home.files, suggest=suggester.suggest).install(app)
     hub.install(app)
     _install_probes(app, home)
+    apidocs.install(app, renderer)
     app.add_middleware(SecurityHeaders)
     return Front(app, hub, hooks.routes(home.door, home.connections, home.clock))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated
 
 from fastapi import APIRouter, FastAPI, Query, Request
@@ -48,6 +48,7 @@ class Hub:
         self.database = database
         self._subscribers: set[Subscriber] = set()
         self._closing = asyncio.Event()
+        self.closers: list[Callable[[], None]] = []  # others who keep requests open
         ear.hear(LIVE, self._heard)
 
     def _heard(self, workspace_id: int, conversation_id: int) -> None:
@@ -68,6 +69,8 @@ class Hub:
         self._closing.set()
         for subscriber in self._subscribers:
             subscriber.rang.set()
+        for close in self.closers:
+            close()
 
     async def follow(self, workspace_id: int, after: int | None) -> AsyncIterator[str]:
         """Server-sent events for one tab, until the browser leaves or the server stops."""

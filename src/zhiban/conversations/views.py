@@ -455,7 +455,7 @@ def bubble(row: MessageRow, contact: str, contact_key: str, *, chosen: Set[str] 
         sources=sources_of(row.citations),
         picks=_picks(row, chosen),
         footer=str(row.content.get("footer") or ""),
-        sure=percent(row.confidence),
+        sure=None if row.content.get("choices") else percent(row.confidence),  # a menu says itself that it is unsure
     )
 
 

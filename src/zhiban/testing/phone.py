@@ -141,6 +141,7 @@ class PhoneDemo:
         self.tries = tuple(tries)
         self.open_kfid = open_kfid
         self._rang = asyncio.Event()
+        self._closed = False
         ear.hear(LIVE, self._changed)
         for persona in PERSONAS:
             simulator.kf.names.setdefault(persona.external_id, persona.name)
@@ -148,6 +149,12 @@ class PhoneDemo:
     def install(self, app: FastAPI) -> None:
         app.state.phone = self
         app.include_router(router)
+        app.state.hub.closers.append(self.close)
+
+    def close(self) -> None:
+        """Let every waiting request go, so that the server can stop."""
+        self._closed = True
+        self._ring()
 
     def _changed(self, workspace_id: int, _conversation_id: int) -> None:
         if workspace_id == self.workspace_id:
@@ -164,7 +171,9 @@ class PhoneDemo:
         raise NotFound("There is nobody of this name to play.")
 
     async def wait(self) -> None:
-        """Return when something changed, or after a while."""
+        """Return when something changed, after a while, or at once when the server stops."""
+        if self._closed:
+            return
         try:
             await asyncio.wait_for(self._rang.wait(), PATIENCE_SECONDS)
         except TimeoutError:

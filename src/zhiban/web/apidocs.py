@@ -1,0 +1,156 @@
+"""The API's documentation as an ordinary page: no script, nothing fetched from elsewhere, works without a network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+
+from zhiban.web.render import Renderer, reader_of
+
+METHODS = ("get", "post", "put", "patch", "delete")
+DEPTH = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    name: str
+    where: str
+    kind: str
+    required: bool
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of one path."""
+
+    method: str
+    path: str
+    title: str
+    about: str
+    fields: tuple[Field, ...]
+    body: str  # an example of what is sent, as JSON
+    answer: str  # an example of what comes back
+    statuses: tuple[tuple[str, str], ...]
+
+    @property
+    def anchor(self) -> str:
+        return f"{self.method}{self.path}".replace("/", "-").replace("{", "").replace("}", "")
+
+
+def operations(schema: Mapping[str, Any]) -> list[Operation]:
+    """Everything the OpenAPI document describes, in its order."""
+    return [
+        _operation(schema, method, path, item[method])
+        for path, item in schema.get("paths", {}).items()
+        for method in METHODS
+        if method in item
+    ]
+
+
+def _operation(schema: Mapping[str, Any], method: str, path: str, found: Mapping[str, Any]) -> Operation:
+    body = found.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
+    responses = found.get("responses", {})
+    first: Mapping[str, Any] = next((value for code, value in responses.items() if code.startswith("2")), {})
+    answer = first.get("content", {}).get("application/json", {}).get("schema")
+    return Operation(
+        method=method.upper(),
+        path=path,
+        title=str(found.get("summary") or path),
+        about=str(found.get("description") or ""),
+        fields=(*_parameters(schema, found), *_properties(schema, body)),
+        body=_text(example(schema, body)) if body else "",
+        answer=_text(example(schema, answer)) if answer else "",
+        statuses=tuple((code, str(value.get("description", ""))) for code, value in responses.items()),
+    )
+
+
+def _parameters(schema: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Field]:
+    for one in found.get("parameters", ()):
+        yield Field(
+            one["name"],
+            one["in"],
+            _kind(schema, one.get("schema", {})),
+            bool(one.get("required")),
+            one.get("description", ""),
+        )
+
+
+def _properties(schema: Mapping[str, Any], body: Mapping[str, Any] | None) -> Iterator[Field]:
+    resolved = _resolve(schema, body or {})
+    needed = set(resolved.get("required", ()))
+    for name, one in resolved.get("properties", {}).items():
+        yield Field(name, "body", _kind(schema, one), name in needed, str(_resolve(schema, one).get("description", "")))
+
+
+def _resolve(schema: Mapping[str, Any], part: Mapping[str, Any]) -> Mapping[str, Any]:
+    reference = part.get("$ref")
+    if isinstance(reference, str):
+        found: Any = schema
+        for step in reference.removeprefix("#/").split("/"):
+            found = found[step]
+        return {**found, **{key: value for key, value in part.items() if key != "$ref"}}
+    return part
+
+
+def _kind(schema: Mapping[str, Any], part: Mapping[str, Any]) -> str:
+    resolved = _resolve(schema, part)
+    if "anyOf" in resolved:
+        return " | ".join(_kind(schema, one) for one in resolved["anyOf"])
+    if "enum" in resolved:
+        return " | ".join(json.dumps(value, ensure_ascii=False) for value in resolved["enum"])
+    kind = str(resolved.get("type", "object"))
+    return f"{_kind(schema, resolved.get('items', {}))}[]" if kind == "array" else kind
+
+
+def example(schema: Mapping[str, Any], part: Mapping[str, Any] | None, depth: int = 0) -> Any:
+    """A value that fits: what the schema gives as example or default, otherwise something plain."""
+    resolved = _resolve(schema, part or {})
+    if resolved.get("examples"):
+        return resolved["examples"][0]
+    for key in ("example", "default", "const"):
+        if key in resolved:
+            return resolved[key]
+    if "anyOf" in resolved:
+        return example(schema, resolved["anyOf"][0], depth)
+    if "enum" in resolved:
+        return resolved["enum"][0]
+    match resolved.get("type"):
+        case "object" | None if depth < DEPTH:
+            return {name: example(schema, one, depth + 1) for name, one in resolved.get("properties", {}).items()}
+        case "array":
+            return [example(schema, resolved.get("items", {}), depth + 1)] if depth < DEPTH else []
+        case "integer":
+            return 0
+        case "number":
+            return 0.0
+        case "boolean":
+            return True
+        case "string":
+            return "…"
+    return None
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def install(app: FastAPI, renderer: Renderer, *, path: str = "/docs") -> None:
+    """Mount the page. The application's own documentation pages must be off."""
+
+    @app.get(path, include_in_schema=False)
+    async def api_docs(request: Request) -> Response:
+        address = str(request.base_url).rstrip("/")
+        return renderer.answer(
+            "apidocs.html",
+            reader_of(request),
+            operations=operations(app.openapi()),
+            address=address,
+            schema_url=app.openapi_url,
+            version=app.version,
+        )
