@@ -15,7 +15,8 @@ import sys
 import time
 from typing import Any
 
-from harness import Stage, free_port, percentile, shop_faq, shop_questions, show, stage, summary
+from harness import percentile, shop_faq, shop_questions, show, summary
+from zhiban.testing.stage import Stage, free_port, stage
 
 LLM_KEY = "bench"
 
@@ -37,9 +38,9 @@ async def measure(found: Stage, rate: float, seconds: float, texts: list[str], p
     count = int(rate * seconds)
     cpu, postgres = server.cpu(), found.postgres_cpu()
     began = time.perf_counter()
-    said = (
-        await found.control("traffic", rate=rate, seconds=seconds, contacts=count, texts=texts, prefix=prefix)
-    )["said"]
+    said = (await found.control("traffic", rate=rate, seconds=seconds, contacts=count, texts=texts, prefix=prefix))[
+        "said"
+    ]
     deadline = time.monotonic() + 60
     while True:
         sent = [item for item in await found.control("sent") if item["contact"].startswith(prefix)]
@@ -77,14 +78,14 @@ async def storm(found: Stage, count: int) -> list[tuple[str, str]]:
     await found.control("settle")
     acked = time.perf_counter() - began
     log = await found.control("callbacks")
-    while len({item["contact"] for item in await found.control("sent") if item["contact"].startswith("wmSTORM")}) < count:
+    while (
+        len({item["contact"] for item in await found.control("sent") if item["contact"].startswith("wmSTORM")}) < count
+    ):
         if time.perf_counter() - began > 120:
             break
         await asyncio.sleep(0.3)
     drained = time.perf_counter() - began
-    answered = len(
-        {item["contact"] for item in await found.control("sent") if item["contact"].startswith("wmSTORM")}
-    )
+    answered = len({item["contact"] for item in await found.control("sent") if item["contact"].startswith("wmSTORM")})
     return [
         ("doorbells at once", str(count)),
         ("all acknowledged after", f"{acked:.2f} s ({log['deliveries'] - before} deliveries, {log['failed']} refused)"),

@@ -23,8 +23,6 @@ where m.conversation_id = %(conversation)s and m.kind in ('text', 'menu', 'markd
   and m.id < %(before)s
 order by m.id desc limit %(limit)s"""
 
-_CONTACT = "select coalesce(nullif(remark, ''), name) from contact where id = %(id)s"
-
 
 @dataclass(frozen=True, slots=True)
 class Memory:
@@ -35,14 +33,12 @@ class Memory:
     offered: dict[str, dict[str, Any]]  # choices of our last menu, by id
     offered_question: str  # the question that led to that menu
     person_offered: bool
-    contact_name: str
 
 
-async def remember(work: Work, conversation_id: int, *, contact_id: int | None, before: int) -> Memory:
+async def remember(work: Work, conversation_id: int, *, before: int) -> Memory:
     """What was said before the message `before`."""
     rows = await work.rows(_RECENT, conversation=conversation_id, before=before, limit=HISTORY)
     rows.reverse()
-    name = await work.value(_CONTACT, id=contact_id) if contact_id is not None else None
     offered, offered_question = _offer(rows)
     return Memory(
         said=tuple(Said(_who(direction, author), text) for direction, author, text, *_ in rows if text.strip()),
@@ -50,7 +46,6 @@ async def remember(work: Work, conversation_id: int, *, contact_id: int | None, 
         offered=offered,
         offered_question=offered_question,
         person_offered=PERSON_CHOICE in offered,
-        contact_name=str(name or ""),
     )
 
 

@@ -54,7 +54,7 @@ class Suggester:
     async def _find(
         self, work: Work, conversation_id: int, place: tuple[int, int | None], message_id: int, text: str
     ) -> retrieval.Found:
-        memory = await remember(work, conversation_id, contact_id=place[1], before=message_id)
+        memory = await remember(work, conversation_id, before=message_id)
         return await retrieval.search(
             work,
             await knowledge.base_for(work, place[0]),

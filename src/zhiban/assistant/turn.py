@@ -40,6 +40,7 @@ from zhiban.assistant.passages import Zone
 from zhiban.assistant.policy import Policy
 from zhiban.assistant.queries import Memory, entry, remember
 from zhiban.assistant.rewrite import looks_elliptic, rewritten
+from zhiban.assistant.service import record_turn
 from zhiban.conversations import service as conversations
 from zhiban.conversations.lanes import Talk
 from zhiban.conversations.models import Author
@@ -160,8 +161,8 @@ class Assistant:
 
     async def think(self, talk: Talk, known: object) -> None:
         """Take one turn for everything that waits in the conversation."""
-        if not isinstance(known, Thought):
-            raise TypeError("A turn begins with what was read.")
+        if not isinstance(known, Thought) or known.talk is not talk:
+            raise TypeError("A turn begins with what was read of this conversation.")
         await self._take(self._thinking, known)
 
     async def _take(self, steps: tuple[Step, ...], thought: Thought) -> None:
@@ -203,7 +204,7 @@ class Assistant:
     async def _remember(self, thought: Thought) -> None:
         """What was said before, and which base knows the answers."""
         talk, work = thought.talk, thought.reading
-        thought.memory = await remember(work, talk.id, contact_id=talk.contact_id, before=talk.waiting[0].id)
+        thought.memory = await remember(work, talk.id, before=talk.waiting[0].id)
         thought.base_id = talk.place.base_id or await self._base_of(work, talk)
         thought.facts = replace(thought.facts, person_offered=thought.memory.person_offered)
 
@@ -324,7 +325,7 @@ class Assistant:
             passages,
             memory.said if memory else (),
             budget_seconds=self._means.model_seconds,
-            contact_name=memory.contact_name if memory else "",
+            contact_name=thought.talk.contact_name,
         )
         match outcome:
             case Answered(text=text, citations=citations, cost=cost):
@@ -349,7 +350,21 @@ class Assistant:
             if not await thought.talk.still_ours(work):
                 return
             thought.talk.stored = True
-            turn_id = await self._write_turn(work, thought, now=now)
+            turn_id = await record_turn(
+                work,
+                thought.talk.id,
+                question=thought.question,
+                decision=type(thought.decision).__name__,
+                reason=getattr(getattr(thought.decision, "reason", None), "value", thought.detail),
+                zone=thought.found.zone.value if thought.found else None,
+                confidence=thought.found.confidence if thought.found else None,
+                completions=thought.completions,
+                cost=sum(map(self._means.cost, thought.completions)),
+                citations=thought.citations,
+                steps=thought.steps,
+                started_at=thought.started_at,
+                finished_at=now,
+            )
             await work.run(
                 "update message set state = 'handled', turn_id = %(turn)s "
                 "where id = any(%(ids)s::bigint[]) and state = 'pending'",
@@ -423,33 +438,6 @@ class Assistant:
         memory = thought.memory
         if thought.chosen is not None and memory is not None and memory.offered_question:
             await knowledge.add_phrasing(work, thought.chosen, memory.offered_question, source="click", now=now)
-
-    async def _write_turn(self, work: Work, thought: Thought, *, now: datetime) -> int:
-        found, decision = thought.found, thought.decision
-        reason = getattr(decision, "reason", None)
-        id_ = await work.value(
-            "insert into turn (workspace_id, conversation_id, question, decision, reason, zone, confidence, model, "
-            "input_tokens, output_tokens, cost, citations, steps, started_at, finished_at) values (%(workspace)s, "
-            "%(conversation)s, %(question)s, %(decision)s, %(reason)s, %(zone)s, %(confidence)s, %(model)s, "
-            "%(input)s, %(output)s, %(cost)s, %(citations)s::jsonb, %(steps)s::jsonb, %(started)s, %(finished)s) "
-            "returning id",
-            workspace=work.workspace_id,
-            conversation=thought.talk.id,
-            question=thought.question[:4000],
-            decision=type(decision).__name__,
-            reason=str(reason.value) if reason is not None else thought.detail,
-            zone=found.zone.value if found else None,
-            confidence=found.confidence if found else None,
-            model=thought.completions[-1].model if thought.completions else None,
-            input=sum(item.input_tokens for item in thought.completions),
-            output=sum(item.output_tokens for item in thought.completions),
-            cost=sum(map(self._means.cost, thought.completions)),
-            citations=json.dumps(thought.citations, ensure_ascii=False),
-            steps=json.dumps(thought.steps),
-            started=thought.started_at,
-            finished=now,
-        )
-        return int(id_)
 
     def _count(self, thought: Thought) -> None:
         match thought.decision:

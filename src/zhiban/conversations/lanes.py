@@ -57,6 +57,7 @@ class Talk:
     place: Place
     thread: str
     contact_id: int | None
+    contact_name: str
     status: str
     last_incoming_at: datetime | None
     replies_used: int
@@ -100,8 +101,11 @@ where id = %(id)s and (owner is null or lease_until < %(now)s) returning 1"""
 
 _LOAD = """
 select c.inbox_id, c.external_id, c.contact_id, c.status, c.last_incoming_at, c.replies_used, c.failures, c.rings,
-  c.retry_at, m.id, m.state, m.kind, m.text, m.choice, m.content, m.external_id, m.author, m.attempts, m.sent_at
-from conversation c left join message m
+  c.retry_at, coalesce(nullif(p.remark, ''), p.name, ''), m.id, m.state, m.kind, m.text, m.choice, m.content,
+  m.external_id, m.author, m.attempts, m.sent_at
+from conversation c
+left join contact p on p.workspace_id = c.workspace_id and p.id = c.contact_id
+left join message m
   on m.workspace_id = c.workspace_id and m.conversation_id = c.id and m.state in ('pending', 'queued')
 where c.id = %(id)s and c.owner = %(me)s order by m.id"""
 
@@ -223,7 +227,7 @@ class Lanes:
     def _next_step(self, loaded: Sequence[Row]) -> Literal["leave", "send", "answer"]:
         """What is to be done first: messages leave in order before anything new is thought about."""
         status, retry_at = loaded[0][3], loaded[0][8]
-        states = {row[10] for row in loaded}
+        states = {row[11] for row in loaded}
         if retry_at is not None and retry_at > self._clock.now():
             return "leave"
         if "queued" in states:
@@ -238,6 +242,7 @@ class Lanes:
             place=place,
             thread=thread,
             contact_id=contact_id,
+            contact_name=loaded[0][9],
             status=status,
             last_incoming_at=last_incoming_at,
             replies_used=replies_used,
@@ -246,7 +251,7 @@ class Lanes:
             me=self._ear.me,
         )
         for row in loaded:
-            id_, state, kind, text, choice, content, external_id, author, attempts, sent_at = row[9:]
+            id_, state, kind, text, choice, content, external_id, author, attempts, sent_at = row[10:]
             if state == "pending":
                 talk.waiting.append(Waiting(id_, kind, text, choice, content, sent_at))
             elif state == "queued":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import psycopg
 
@@ -20,7 +20,7 @@ from zhiban.conversations.sending import mark_broken, mark_mended
 from zhiban.kit import metrics
 from zhiban.kit.bus import PULL
 from zhiban.kit.clock import Clock
-from zhiban.kit.db import Database, Work
+from zhiban.kit.db import Database
 from zhiban.kit.errors import ZhibanError
 from zhiban.kit.live import Ear
 from zhiban.ports import ConnectionBroken, Polls, SendRefused, TryLater
@@ -35,24 +35,27 @@ SAFETY_POLL = timedelta(minutes=5)
 GATHER_SECONDS = 0.01
 PAGES = 50  # per round; the rest is fetched in the next round, so that a stop is never far
 
+# Takes the account, and reads what rings for it: pending deliveries, and the newest token that is still good.
 _TAKE = """
-insert into pull_state as p (workspace_id, inbox_id, owner, lease_until)
-values (%(workspace)s, %(inbox)s, %(me)s, %(lease)s)
-on conflict (workspace_id, inbox_id) do update set owner = %(me)s, lease_until = %(lease)s
-where p.owner is null or p.owner = %(me)s or p.lease_until < %(now)s
-returning p.cursor, p.drained, p.misses"""
+with taken as (
+  insert into pull_state as p (workspace_id, inbox_id, owner, lease_until)
+  values (%(workspace)s, %(inbox)s, %(me)s, %(lease)s)
+  on conflict (workspace_id, inbox_id) do update set owner = %(me)s, lease_until = %(lease)s
+  where p.owner is null or p.owner = %(me)s or p.lease_until < %(now)s
+  returning p.cursor, p.drained, p.misses),
+bells as (
+  select max(id) as last, (array_agg(token order by id desc) filter (
+    where token is not null and received_at > %(fresh)s))[1] as token
+  from delivery where state = 'pending' and pulls and connection_id = %(connection)s
+    and account is not distinct from %(account)s)
+select t.cursor, t.drained, t.misses, b.last, b.token from taken t cross join bells b"""
 
-_BELLS = """
-select max(id), (array_agg(token order by id desc) filter (where token is not null and received_at > %(fresh)s))[1]
-from delivery where state = 'pending' and pulls and connection_id = %(connection)s
-  and account is not distinct from %(account)s"""
-
-_CLOSE_BELLS = """
-update delivery set state = 'done', handled_at = %(now)s
-where state = 'pending' and pulls and connection_id = %(connection)s and account is not distinct from %(account)s
-  and id <= %(last)s"""
-
+# Moves the cursor; with the last page also closes the bells that were read before, and leaves.
 _ADVANCE = """
+with closed as (
+  update delivery set state = 'done', handled_at = %(now)s
+  where state = 'pending' and pulls and connection_id = %(connection)s and account is not distinct from %(account)s
+    and id <= %(last)s and not %(more)s)
 update pull_state set cursor = coalesce(%(cursor)s, cursor), drained = drained or not %(more)s, pulled_at = %(now)s,
   misses = 0, retry_at = %(retry_at)s, owner = case when %(more)s then owner end,
   lease_until = case when %(more)s then %(lease)s::timestamptz end
@@ -133,13 +136,20 @@ class Puller:
         now = self._clock.now()
         async with self._database.work(workspace_id) as work:
             row = await work.row(
-                _TAKE, workspace=workspace_id, inbox=inbox_id, me=self._ear.me, now=now, lease=now + LEASE
+                _TAKE,
+                workspace=workspace_id,
+                inbox=inbox_id,
+                me=self._ear.me,
+                now=now,
+                lease=now + LEASE,
+                connection=place.link.id,
+                account=place.external_id,
+                fresh=now - TOKEN_LIFE,
             )
-            if row is None:
-                self._ear.shout(PULL, workspace_id, inbox_id)
-                return
-            cursor, drained, misses = row
-            last_bell, token = await self._bells_of(work, place, now)
+        if row is None:
+            self._ear.shout(PULL, workspace_id, inbox_id)
+            return
+        cursor, drained, misses, last_bell, token = row
         try:
             await self._pages(place, place.channel, cursor, token, last_bell, first_drain=not drained)
         except (TryLater, ConnectionBroken, SendRefused) as error:
@@ -161,10 +171,6 @@ class Puller:
             )
         for (inbox_id,) in rows:
             self.ring(place.workspace_id, inbox_id)
-
-    async def _bells_of(self, work: Work, place: Place, now: datetime) -> tuple[int | None, str | None]:
-        row = await work.row(_BELLS, connection=place.link.id, account=place.external_id, fresh=now - TOKEN_LIFE)
-        return (row[0], row[1]) if row else (None, None)
 
     async def _pages(
         self,
@@ -193,13 +199,12 @@ class Puller:
                     retry_at=now + timedelta(seconds=BROKEN_WAIT) if stuck else None,
                     inbox=place.inbox_id,
                     me=self._ear.me,
+                    connection=place.link.id,
+                    account=place.external_id,
+                    last=last_bell or 0,
                 )
                 if not kept:
                     raise TryLater("Another process pulls this account now.")
-                if not more and last_bell is not None:
-                    await work.run(
-                        _CLOSE_BELLS, connection=place.link.id, account=place.external_id, last=last_bell, now=now
-                    )
                 if place.link.id in self._broken:
                     await mark_mended(work, place.link.id, place.inbox_id)
                     self._broken.discard(place.link.id)

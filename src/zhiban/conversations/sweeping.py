@@ -139,7 +139,7 @@ class Sweeper:
             ]
             homeless = await work.rows(_HOMELESS, quiet=quiet)
             unread = [row[0] for row in await work.rows(_LOST_DELIVERIES, quiet=quiet)]
-            depth = await work.row(_DEPTH)
+            depth = await work.row(_DEPTH) if now.second % 5 == 0 else None
         if depth:
             metrics.queue_depth("messages", depth[0])
             metrics.queue_depth("deliveries", depth[1])

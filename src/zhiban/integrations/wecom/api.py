@@ -264,10 +264,16 @@ class WeComApi:
             raise TryLater(f"WeCom limits how often {path} is called.", after=left, code=TOO_OFTEN)
 
     def _block(self, path: str, message: str) -> TryLater:
-        """Stop this class of calls for its window; when the minute was not enough, for an hour."""
+        """Stop this class of calls for its window; when that was not enough, for twice as long, at most an hour."""
         length = blocked_for(message)
-        if path in self._blocked and length <= self._blocked[path][1]:
-            length = max(length, _LONG_BLOCK)
+        before = self._blocked.get(path)
+        if before is not None and before[0] > self._monotonic():
+            # Calls that were under way together are refused together: that is one block, not a second.
+            return TryLater(
+                f"WeCom limits how often {path} is called.", after=before[0] - self._monotonic(), code=TOO_OFTEN
+            )
+        if before is not None and length <= before[1]:
+            length = min(max(length, before[1] * 2), _LONG_BLOCK)
         self._blocked[path] = (self._monotonic() + length, length)
         return TryLater(f"WeCom limits how often {path} is called.", after=length, code=TOO_OFTEN)
 

@@ -1,0 +1,58 @@
+"""The verbs of the assistant's own rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from zhiban.kit.db import Work
+from zhiban.ports import Completion
+
+LONGEST_QUESTION = 4000
+
+_INSERT = """
+insert into turn (workspace_id, conversation_id, question, decision, reason, zone, confidence, model, input_tokens,
+  output_tokens, cost, citations, steps, started_at, finished_at)
+values (%(workspace)s, %(conversation)s, %(question)s, %(decision)s, %(reason)s, %(zone)s, %(confidence)s, %(model)s,
+  %(input)s, %(output)s, %(cost)s, %(citations)s::jsonb, %(steps)s::jsonb, %(started)s, %(finished)s)
+returning id"""
+
+
+async def record_turn(
+    work: Work,
+    conversation_id: int,
+    *,
+    question: str,
+    decision: str,
+    reason: str,
+    zone: str | None,
+    confidence: float | None,
+    completions: Sequence[Completion],
+    cost: float,
+    citations: Sequence[Mapping[str, Any]],
+    steps: Sequence[Mapping[str, Any]],
+    started_at: datetime,
+    finished_at: datetime,
+) -> int:
+    """Keep what the assistant thought, and what the models cost. Returns the turn's id."""
+    id_ = await work.value(
+        _INSERT,
+        workspace=work.workspace_id,
+        conversation=conversation_id,
+        question=question[:LONGEST_QUESTION],
+        decision=decision,
+        reason=reason,
+        zone=zone,
+        confidence=confidence,
+        model=completions[-1].model if completions else None,
+        input=sum(item.input_tokens for item in completions),
+        output=sum(item.output_tokens for item in completions),
+        cost=cost,
+        citations=json.dumps(citations, ensure_ascii=False),
+        steps=json.dumps(steps),
+        started=started_at,
+        finished=finished_at,
+    )
+    return int(id_)

@@ -1,0 +1,219 @@
+"""The promise: none lost, none answered twice, order kept, and never a word over a person's head.
+
+Real processes, really killed. WeCom delivers every callback three times in random order and answers badly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psutil
+import pytest
+
+from zhiban.kit.db import Database
+from zhiban.kit.embedded import BundledPostgres
+from zhiban.kit.provision import provision_bundled
+from zhiban.people import service as people
+from zhiban.people.models import Role
+from zhiban.testing.stage import Stage, stage
+
+MESSAGES = 500
+RATE = 20
+CONTACTS = 100
+TOPICS = 60
+
+pytestmark = pytest.mark.process
+
+
+def knowledge(folder: Path) -> Path:
+    """Sixty questions that share no words, so that every answer tells which question it belongs to."""
+    animals = "猫狗牛羊马猪鸡鸭鹅鱼虎狼熊鹿兔鼠蛇龟鹰燕"
+    objects = ("颜色", "价格", "尺寸")
+    path = folder / "topics.md"
+    entries = [
+        f"## {animal}形杯子的{thing}是什么？\n\n编号{number:02d}：这是{animal}形杯子的{thing}说明。\n"
+        for number, (animal, thing) in enumerate((a, o) for o in objects for a in animals)
+    ]
+    path.write_text("# 杯子\n\n" + "\n".join(entries))
+    return path
+
+
+def questions() -> list[str]:
+    animals = "猫狗牛羊马猪鸡鸭鹅鱼虎狼熊鹿兔鼠蛇龟鹰燕"
+    return [f"{a}形杯子的{o}是什么？" for o in ("颜色", "价格", "尺寸") for a in animals]
+
+
+@pytest.fixture
+async def open_stage() -> AsyncIterator[Stage]:
+    async with stage(ZHIBAN_SECRET_KEY="a key for tests only") as found:
+        importing = await found.start(
+            "import", sys.executable, "-m", "zhiban", "kb", "import", str(knowledge(found.folder))
+        )
+        assert await importing.child.wait() == 0, (found.folder / "import.log").read_text()
+        await found.serve()
+        yield found
+
+
+async def look_into(found: Stage) -> tuple[BundledPostgres, Database, int]:
+    postgres = BundledPostgres(found.folder / "data" / "postgres")
+    server = await postgres.start()
+    access = await provision_bundled(server.superuser)
+    database = await Database(access.app).open()
+    return postgres, database, (await database.workspaces())[0]
+
+
+def postmaster(found: Stage) -> int:
+    pid = (found.folder / "data" / "postgres" / "cluster" / "postmaster.pid").read_text().split()[0]
+    return int(pid)
+
+
+async def bad_luck(found: Stage, seconds: float) -> None:
+    """Kill the server three times and PostgreSQL once, spread over the traffic, and let WeCom misbehave."""
+    chance = random.Random(7)
+    await found.control("fail", path="kf/send_msg", latency=0.08, times=None)
+    await found.control("fail", path="kf/send_msg", errcode=-1, accept=True, probability=0.03, times=None)
+    await found.control("fail", path="kf/send_msg", status=502, probability=0.03, times=None)
+    for number in range(4):
+        await asyncio.sleep(seconds / 5 + chance.uniform(-0.5, 0.5))
+        await found.control("expire_tokens", forget=bool(number % 2))
+        if number == 2:
+            os.kill(postmaster(found), signal.SIGKILL)
+        else:
+            await found.processes["server"].stop(signal.SIGKILL)
+            await found.serve()
+    await found.control("fail", path="kf/send_msg", errcode=45009)
+
+
+async def agent_cookie(found: Stage) -> dict[str, str]:
+    postgres, database, workspace_id = await look_into(found)
+    try:
+        async with database.session(workspace_id) as work:
+            agent = await people.add_agent(
+                work, email="chen@example.test", name="陈默", role=Role.AGENT, password_hash=None
+            )
+            token = await people.open_session(work, agent_id=agent, now=datetime.now(UTC))
+    finally:
+        await database.close()
+        await postgres.stop()
+    return {"zhiban_session": token}
+
+
+async def take_over(found: Stage, cookie: dict[str, str], contacts: Sequence[str]) -> dict[str, float]:
+    """An agent answers some contacts from the desk while the assistant is at work. Returns when they were answered."""
+    taken: dict[str, float] = {}
+    postgres, database, workspace_id = await look_into(found)
+    try:
+        async with database.work(workspace_id) as work:
+            rows = await work.rows("select external_id, id from conversation")
+    finally:
+        await database.close()
+        await postgres.stop()
+    ids = {str(external): int(id_) for external, id_ in rows}
+    async with aiohttp.ClientSession(cookies=cookie) as session:
+        for contact in contacts:
+            headers = {"Origin": found.server, "Sec-Fetch-Site": "same-origin"}
+            form = {"text": f"我是陈默，{contact}，我来处理。", "key": f"k{contact}"}
+            async with session.post(
+                f"{found.server}/conversations/{ids[contact]}/replies", data=form, headers=headers
+            ) as answer:
+                assert answer.status == 204, await answer.text()
+            taken[contact] = 0.0
+    return taken
+
+
+async def settle(found: Stage, *, within: float = 150) -> list[tuple[Any, ...]]:
+    """Wait until no message waits, then return all messages."""
+    postgres, database, workspace_id = await look_into(found)
+    try:
+        deadline = asyncio.get_running_loop().time() + within
+        while True:
+            async with database.work(workspace_id) as work:
+                waiting = await work.value(
+                    "select (select count(*) from message where state in ('pending', 'queued')) "
+                    "+ (select count(*) from delivery where state = 'pending')"
+                )
+                count = await work.value("select count(*) from message where direction = 'in'")
+            if not waiting and count >= MESSAGES:
+                break
+            assert asyncio.get_running_loop().time() < deadline, f"{waiting} still wait, {count} came in"
+            await asyncio.sleep(0.5)
+        async with database.work(workspace_id) as work:
+            return await work.rows(
+                "select c.external_id, m.direction, m.author, m.state, m.text, m.external_id, m.turn_id "
+                "from message m join conversation c on c.workspace_id = m.workspace_id and c.id = m.conversation_id "
+                "order by m.id"
+            )
+    finally:
+        await database.close()
+        await postgres.stop()
+
+
+async def test_five_hundred_messages_through_four_kills(open_stage: Stage) -> None:
+    found = open_stage
+    cookie = await agent_cookie(found)
+    await found.control("callbacks", times=3, shuffle=True, delay=0.2)
+    asked = questions()
+    seconds = MESSAGES / RATE
+    traffic = asyncio.create_task(
+        found.control("traffic", rate=RATE, seconds=seconds, contacts=CONTACTS, texts=asked, prefix="wmLOAD")
+    )
+    await asyncio.sleep(3)
+    mine = [f"wmLOAD{number:06d}" for number in range(5)]
+    await take_over(found, cookie, mine)
+    await bad_luck(found, seconds)
+    said = (await traffic)["said"]
+    assert len(said) == MESSAGES
+    rows = await settle(found)
+    sent = await found.control("sent")
+
+    # None lost: every message is stored exactly once and was looked at.
+    incoming = [row for row in rows if row[1] == "in"]
+    assert sorted(row[5] for row in incoming) == sorted(said)
+    assert {row[3] for row in incoming} == {"handled"}
+    per_contact = defaultdict(list)
+    for contact, direction, *rest in rows:
+        if direction == "in":
+            per_contact[contact].append(rest)
+    for contact, messages in per_contact.items():
+        if contact not in mine:
+            assert all(message[4] is not None for message in messages), "answered by nobody"
+
+    # None twice: what reached a phone has its own key, and each turn spoke once.
+    keys = [item["msgid"] for item in sent]
+    assert len(keys) == len(set(keys))
+    replies = [row for row in rows if row[1] == "out"]
+    assert {row[3] for row in replies} <= {"sent", "dropped"}, [row for row in replies if row[3] != "sent"]
+    assert sorted(row[5] for row in replies if row[3] == "sent") == sorted(keys)
+    turns = [row[6] for row in replies if row[2] == "assistant"]
+    assert len(turns) == len(set(turns))
+
+    # In order: the answers of a contact follow their questions.
+    for contact in per_contact:
+        if contact in mine:
+            continue
+        order = [number for row in per_contact[contact] if (number := asked.index(row[2])) >= 0]
+        numbers = [
+            int(text.split("编号")[1][:2])
+            for item in sent
+            if item["contact"] == contact and "编号" in (text := json.dumps(item["body"], ensure_ascii=False))
+        ]
+        places = [order.index(number) for number in numbers if number in order]
+        assert places == sorted(places), (contact, order, numbers)
+
+    # Never over a person's head.
+    for contact in mine:
+        words = [json.dumps(item["body"], ensure_ascii=False) for item in sent if item["contact"] == contact]
+        person = next(number for number, text in enumerate(words) if "我是陈默" in text)
+        assert len(words) == person + 1, words
+    assert psutil.pid_exists(found.processes["server"].pid)
