@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 from multidict import CIMultiDictProxy
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
-from world import PASSWORD, WINDOW, World, furnish
+from tests.web.world import PASSWORD, WINDOW, World, furnish
 
 from zhiban.conversations.pages import Desk
 from zhiban.conversations.views import Source, Suggestion

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import Site, Visit
+from tests.web.conftest import Site, Visit
 from playwright.async_api import Page, expect
 
 pytestmark = pytest.mark.browser

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from conftest import Client, Site
-from world import furnish, new_workspace
+from tests.web.conftest import Client, Site
+from tests.web.world import furnish, new_workspace
 
 from zhiban.stream import OVERLAP
 

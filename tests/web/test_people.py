@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from conftest import Site
+from tests.web.conftest import Site
 
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database

@@ -1,0 +1,129 @@
+"""The demo's phone: what the contact sees, and the way of their message inside; from phone to desk and back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.stories.conftest import SHOP, settings_for
+from tests.web.conftest import Client, Visit
+from zhiban.assistant.suggesting import is_question
+from zhiban.installation import Installation
+from zhiban.kit.clock import SystemClock
+from zhiban.kit.provision import Access
+from zhiban.knowledge import service as knowledge
+from zhiban.main import application
+from zhiban.people.models import Role
+from zhiban.people.service import add_agent
+from zhiban.testing.phone import PERSONAS, PhoneDemo
+from zhiban.testing.serving import served
+from zhiban.testing.wecom import asgi
+from zhiban.testing.wecom.simulator import WeComSimulator
+
+
+@pytest.fixture
+async def demo(access: Access, tmp_path: Path) -> AsyncIterator[str]:
+    """The address of a whole installation with its phone and one colleague, 林知夏."""
+    wecom = WeComSimulator()
+    async with wecom, served(asgi.application(wecom)) as platform:
+        home = Installation.build(settings_for(tmp_path, platform), access)
+        home.employ()
+        front = application(home, demo=True)
+        async with served(front) as url:
+            workspace_id = (await home.database.workspaces())[0]
+            PhoneDemo(wecom, home.database, home.ear, workspace_id=workspace_id).install(front.app)
+            async with home.database.session(workspace_id) as session:
+                await add_agent(session, email="lin@example.test", name="林知夏", role=Role.OWNER, password_hash=None)
+                await knowledge.ensure_base(session, "default", "知识库")
+            (tmp_path / "shop.md").write_text(SHOP)
+            await knowledge.import_paths(
+                home.database, workspace_id, "default", [tmp_path / "shop.md"], now=SystemClock().now()
+            )
+            wecom.configure(f"{url}/wecom/callback")
+            yield url
+            front.leave()
+
+
+async def say(page: Page, text: str) -> None:
+    await page.fill("#ph-form input", text)
+    await page.press("#ph-form input", "Enter")
+
+
+@pytest.mark.browser
+async def test_a_question_goes_all_the_way_and_a_person_answers_on_the_phone(demo: str, visit: Visit) -> None:
+    phone = await visit(demo + "/demo/phone")
+    await phone.wait_for_selector("html[data-ready]")
+    await say(phone, "怎么申请退款？")
+    await expect(phone.locator(".wx:not([data-me])")).to_contain_text("7 天内都可以申请")
+    steps = phone.locator("#ph-inside li")
+    for words in (
+        "对方按下发送",
+        "存下原文",
+        "取回消息",
+        "助手开始想",
+        "查知识，把握",
+        "有把握，直接回答",
+        "平台收下，送到手机",
+    ):
+        await expect(steps.filter(has_text=words)).to_have_count(1)
+    await expect(phone.locator("#ph-inside .chip")).to_have_text("助手接待")
+
+    await say(phone, "你们老板的车是什么颜色")
+    await expect(phone.locator(".wx:not([data-me])").last).to_contain_text("人工客服")
+    await expect(phone.locator("#ph-inside .chip")).to_have_text("进行中")
+
+    desk = await phone.context.new_page()
+    await desk.goto(demo + "/demo/desk?next=/?queue=unassigned")
+    await desk.wait_for_selector("html[data-ready]")
+    await desk.click(".conv")
+    await desk.fill("#compose textarea", "蓝色的。")
+    await desk.press("#compose textarea", "Enter")
+    await expect(phone.locator(".wx:not([data-me])").last).to_contain_text("蓝色的。")
+    await expect(phone.locator(".wx:not([data-me])").last.locator(".av")).to_have_text("知夏")
+    await expect(desk.locator("#messages .msg").last).to_contain_text("已发出")
+
+    await phone.click("[data-say='转人工']")
+    await expect(desk.locator("#messages .msg").last).to_contain_text("转人工")
+    await expect(phone.locator("#ph-inside")).to_contain_text("同事在接待，助手不插话")
+
+
+@pytest.mark.browser
+async def test_a_menu_can_be_tapped(demo: str, visit: Visit) -> None:
+    phone = await visit(demo + f"/demo/phone?who={PERSONAS[1].external_id}", width=390, height=844, touch=True)
+    await phone.wait_for_selector("html[data-ready]")
+    await say(phone, "钱和发票")
+    await phone.locator(".tap").last.click()
+    await expect(phone.locator(".wx[data-me]").last).to_contain_text("转人工")
+    assert await phone.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+async def test_nobody_else_can_be_played_and_a_silent_phone_answers_nothing_new(demo: str) -> None:
+    browser = Client(demo)
+    assert (await browser.get("/demo/phone?who=wmSOMEBODY")).status == 404
+    page = (await browser.get("/demo/phone")).text
+    assert "还没有说过话" in page
+    seen = page.split('data-seen="')[1].split('"')[0]
+    stale = await browser.get(f"/demo/phone/live?who={PERSONAS[0].external_id}&seen=x{seen}")
+    assert stale.status == 200
+    assert "<hx-partial" in stale.text
+    assert (
+        await browser.post("/demo/phone/say", {"who": PERSONAS[0].external_id}, origin="https://evil.example")
+    ).status == 403
+
+
+async def test_the_api_is_documented_without_a_script(demo: str) -> None:
+    page = await Client(demo).get("/docs")
+    assert page.status == 200
+    assert "<script" not in page.text
+    assert "接口文档" in page.text
+
+
+@pytest.mark.parametrize(
+    ("text", "asks"),
+    [("怎么退款", True), ("转人工", False), ("谢谢", False), ("", False), ("没用", False), ("那运费呢？", True)],
+)
+def test_what_a_suggestion_may_be_looked_up_for(text: str, asks: bool) -> None:
+    assert is_question(text) is asks
