@@ -24,9 +24,10 @@ _WORD = 0xFFFFFFFF
 _SIGN = 0x80000000
 
 
-def key(base_id: int, term: int) -> int:
-    """The term as the index knows it in this base. Two bases rarely share one, and it only costs time when they do."""
-    return ((term + base_id * _STEP) & _WORD) - _SIGN
+def keys(base_id: int, terms: Iterable[int]) -> list[int]:
+    """The terms as the index knows them in this base. Two bases rarely share one, which only costs time."""
+    offset = base_id * _STEP
+    return [((term + offset) & _WORD) - _SIGN for term in terms]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +38,14 @@ class Entry:
     phrasings: tuple[str, ...]
     text: str
 
-    @property
-    def body(self) -> str:
-        return " ".join((*self.phrasings, self.text))
+
+def _counted(entry: Entry, synonyms: Synonyms) -> tuple[Counter[int], list[Counter[int]]]:
+    """The terms of the body, which is all phrasings and the text, and of each phrasing."""
+    asked = [counts(text, synonyms) for text in entry.phrasings]
+    body = counts(entry.text, synonyms)
+    for phrasing in asked:
+        body.update(phrasing)
+    return body, asked
 
 
 @dataclass(slots=True)
@@ -93,14 +99,14 @@ class Rows:
 
 
 def _array(items: Iterable[object]) -> str:
-    return "{" + ",".join([str(item) for item in items]) + "}"
+    return "{" + ",".join(map(str, items)) + "}"
 
 
 def count(entries: Sequence[Entry], synonyms: Synonyms = NO_SYNONYMS) -> Tally:
     """The counts alone."""
     tally = Tally()
     for entry in entries:
-        tally.add(counts(entry.body, synonyms), [counts(text, synonyms) for text in entry.phrasings])
+        tally.add(*_counted(entry, synonyms))
     return tally
 
 
@@ -115,8 +121,7 @@ def prepare(
     rows = Rows()
     counted: list[tuple[Counter[int], list[Counter[int]]]] = []
     for entry in entries:
-        body = counts(entry.body, synonyms)
-        asked = [counts(text, synonyms) for text in entry.phrasings]
+        body, asked = _counted(entry, synonyms)
         rows.tally.add(body, asked)
         counted.append((body, asked))
     of_bodies, of_phrasings = pivots or rows.tally.pivots
@@ -124,7 +129,7 @@ def prepare(
         length = body.total()
         lengths = [phrasing.total() for phrasing in asked]
         rows.chunk_ids.append(entry.chunk_id)
-        rows.keys.append(_array(key(base_id, term) for term in body))
+        rows.keys.append(_array(keys(base_id, body)))
         rows.bodies.append(sparse_weights(body, length, of_bodies))
         rows.phrasings.append(
             _array(
@@ -191,7 +196,7 @@ async def set_pivots(work: Work, base_id: int, pivots: tuple[float, float]) -> N
 
 
 _ADDING_UP = (
-    " on conflict (workspace_id, base_id, term, part) do update "
+    " on conflict (workspace_id, base_id, part, term) do update "
     "set bodies = t.bodies + excluded.bodies, phrasings = t.phrasings + excluded.phrasings"
 )
 

@@ -190,7 +190,6 @@ class Chunk(Base):
 
     __tablename__ = "chunk"
     __table_args__ = (
-        _to("knowledge_base", "base_id", "chunk"),
         _to("article", "article_id", "chunk"),
         Index("ix_chunk_article_id", "workspace_id", "article_id"),
         Index("ix_chunk_base_id", "workspace_id", "base_id", "id"),
@@ -235,8 +234,8 @@ class TermDf(Base):
 
     workspace_id: Mapped[int] = _workspace()
     base_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    term: Mapped[int] = mapped_column(Integer, primary_key=True)
     part: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    term: Mapped[int] = mapped_column(Integer, primary_key=True)
     bodies: Mapped[int] = mapped_column(Integer)
     phrasings: Mapped[int] = mapped_column(Integer)
 

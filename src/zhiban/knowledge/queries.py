@@ -29,6 +29,7 @@ class BaseRow:
     phrasings: int
     phrasing_terms: int
     phrasing_pivot: float
+    parts: int
     recipe: int
     embedder: str | None
     dimensions: int | None
@@ -61,8 +62,8 @@ class BaseRow:
 
 
 _BASE = """
-select b.id, slug, name, bodies, body_terms, body_pivot, phrasings, phrasing_terms, phrasing_pivot, recipe, embedder,
-       dimensions, answer_at, calibration, calibrated_at,
+select b.id, slug, name, bodies, body_terms, body_pivot, phrasings, phrasing_terms, phrasing_pivot, parts, recipe,
+       embedder, dimensions, answer_at, calibration, calibrated_at,
        (select proleakproof from pg_proc where oid = 'arrayoverlap(anyarray, anyarray)'::regprocedure) as looks_up,
        array(select g.id from synonym_group g where g.workspace_id = b.workspace_id and g.base_id = b.id order by g.id)
          as synonym_ids,
@@ -252,13 +253,15 @@ class Frequencies:
     phrasings: dict[int, int]
 
 
-async def frequencies(work: Work, base_id: int, of: Sequence[int]) -> Frequencies:
+async def frequencies(work: Work, base: BaseRow, of: Sequence[int]) -> Frequencies:
     """In how many bodies and phrasings of the base these terms stand."""
     rows = await work.rows(
         "select term, sum(bodies), sum(phrasings) from term_df where workspace_id = %(workspace)s "
-        "and base_id = %(base)s and term = any(%(terms)b::integer[]) group by term having sum(bodies) > 0",
+        "and base_id = %(base)s and part = any(%(parts)b::smallint[]) and term = any(%(terms)b::integer[]) "
+        "group by term having sum(bodies) > 0",
         workspace=work.workspace_id,
-        base=base_id,
+        base=base.id,
+        parts=list(range(base.parts + 1)),
         terms=list(of),
     )
     return Frequencies({row[0]: row[1] for row in rows}, {row[0]: row[2] for row in rows})

@@ -19,7 +19,7 @@ from zhiban.kit.db import Work
 from zhiban.knowledge import queries
 from zhiban.knowledge.background import Background, background
 from zhiban.knowledge.followups import Understood, alone, is_tiny, leans, with_context
-from zhiban.knowledge.indexing import key
+from zhiban.knowledge.indexing import keys
 from zhiban.knowledge.queries import BaseRow
 from zhiban.knowledge.scoring import Collection, sparse
 from zhiban.knowledge.terms import Synonyms, terms
@@ -151,7 +151,7 @@ def language() -> Background:
 async def pose(work: Work, base: BaseRow, understood: Understood, *, without: Without | None = None) -> Question:
     """Weigh the terms of the question as this base knows them."""
     left_out = without or Without()
-    known = await queries.frequencies(work, base.id, list(understood.weights))
+    known = await queries.frequencies(work, base, list(understood.weights))
     of_bodies = {term: times - left_out.bodies.get(term, 0) for term, times in known.bodies.items()}
     of_phrasings = {term: times - left_out.phrasings.get(term, 0) for term, times in known.phrasings.items()}
     at_large = language()
@@ -196,7 +196,7 @@ def _keys(base: BaseRow, frequency: Mapping[int, int]) -> list[int] | None:
         if candidates > budget and chosen:
             break
         chosen.append(term)
-    return None if candidates > base.bodies * SCANNED_FROM else [key(base.id, term) for term in chosen]
+    return None if candidates > base.bodies * SCANNED_FROM else keys(base.id, chosen)
 
 
 async def rank(work: Work, question: Question, *, wanted: int = SEEN, leave_out: int = 0) -> list[Scored]:

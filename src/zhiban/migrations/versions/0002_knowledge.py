@@ -66,7 +66,6 @@ create table chunk (
   article_id bigint not null, ordinal integer not null, text text not null, heading_path text[] not null,
   unit text not null, number integer not null, digest bytea not null,
   constraint pk_chunk primary key (workspace_id, id),
-  constraint fk_chunk_base_id foreign key (workspace_id, base_id) references knowledge_base on delete cascade,
   constraint fk_chunk_article_id foreign key (workspace_id, article_id) references article on delete cascade);
 create index ix_chunk_article_id on chunk (workspace_id, article_id);
 create index ix_chunk_base_id on chunk (workspace_id, base_id, id);
@@ -91,9 +90,9 @@ create index ix_chunk_index_base_id on chunk_index (base_id);
 create index ix_chunk_index_keys on chunk_index using gin (keys) with (fastupdate = on);
 
 create table term_df (
-  workspace_id bigint not null, base_id bigint not null, term integer not null, part smallint not null,
+  workspace_id bigint not null, base_id bigint not null, part smallint not null, term integer not null,
   bodies integer not null, phrasings integer not null,
-  constraint pk_term_df primary key (workspace_id, base_id, term, part)) with (fillfactor = 80);
+  constraint pk_term_df primary key (workspace_id, base_id, part, term)) with (fillfactor = 80);
 
 create table chunk_vector (
   workspace_id bigint not null, chunk_id bigint not null, base_id bigint not null,
