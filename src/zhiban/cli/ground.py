@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from alembic.util import CommandError
-
 from zhiban.installation import Installation
 from zhiban.kit.embedded import BundledPostgres
 from zhiban.kit.errors import Misconfigured
@@ -48,6 +46,8 @@ async def database(settings: Settings, *, watch: bool = False) -> AsyncIterator[
 
 async def bring_up_to_date(access: Access) -> tuple[str | None, str | None]:
     """Migrate. Returns the revision before and after. Raises Misconfigured when a newer release made the database."""
+    from alembic.util import CommandError
+
     try:
         return await migrate(access)
     except CommandError as error:

@@ -1,4 +1,4 @@
-"""zhiban serve and work."""
+"""zhiban serve."""
 
 from __future__ import annotations
 
@@ -52,19 +52,6 @@ async def serve(
                 await _invite_owner(home, url)
 
             await run_web(application(home), listener, found, started)
-
-
-@command(app, "work", help=_("只做后台工作；可以在任意多台机器上启动任意多个"))
-async def work() -> None:
-    found = settings()
-    logs.configure(found.zhiban_log_level, found.zhiban_log_format)
-    async with database(found, watch=True) as access:
-        await bring_up_to_date(access)
-        home = Installation.build(found, access)
-        home.employ()
-        async with home:
-            log.info("Zhiban works")
-            await until_told_to_stop()
 
 
 async def _invite_owner(home: Installation, url: str) -> None:
@@ -144,11 +131,3 @@ async def run_web(web: Front, listener: socket.socket, found: Settings, started:
     await serving
     if not server.started:
         raise Unavailable("The server did not start; the lines above say why.")
-
-
-async def until_told_to_stop() -> None:
-    told = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, told.set)
-    await told.wait()
