@@ -30,7 +30,17 @@ _SECRETS = re.compile(
 )
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
-QUIET = ("httpx", "aiohttp.access", "procrastinate", "psycopg.pool", "alembic", "apprise", "jieba", "uvicorn.access")
+QUIET = (
+    "httpx",
+    "aiohttp.access",
+    "procrastinate",
+    "psycopg.pool",
+    "alembic",
+    "apprise",
+    "jieba",
+    "uvicorn.access",
+    "uvicorn.error",
+)
 
 
 def redact(text: str) -> str:
