@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, assert_never
@@ -41,6 +41,7 @@ from zhiban.assistant.policy import Policy
 from zhiban.assistant.queries import Memory, entry, remember
 from zhiban.assistant.rewrite import looks_elliptic, rewritten
 from zhiban.assistant.service import record_turn
+from zhiban.assistant.wording import with_sources, words_for
 from zhiban.conversations import service as conversations
 from zhiban.conversations.lanes import Talk
 from zhiban.conversations.models import Author
@@ -50,7 +51,6 @@ from zhiban.kit import metrics
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database, Work
 from zhiban.kit.errors import NotFound
-from zhiban.kit.jobs import later
 from zhiban.knowledge import retrieval
 from zhiban.knowledge import service as knowledge
 from zhiban.knowledge.retrieval import Found, Passage
@@ -59,12 +59,7 @@ from zhiban.ports import ChatModel, Choice, Completion, Embedder, Kind, ModelUna
 log = logging.getLogger(__name__)
 
 EMBED_SECONDS = 3.0
-MENU_HEAD = "您是不是想问："
-MENU_FOOT = "都不是的话，请换个说法，或点“转人工”。"
-MENU_PERSON = "转人工"
 SUGGESTED = 3
-SOURCES_HEAD = "参考："
-SOURCES_SHOWN = 3
 ZONES = {
     retrieval.Zone.ANSWER: Zone.ANSWER,
     retrieval.Zone.SUGGEST: Zone.SUGGEST,
@@ -218,10 +213,18 @@ class Assistant:
         """What needs no search: a person asked for, politeness, a picture, a tapped menu entry."""
         for pending in reversed(thought.pending):
             number = (pending.choice or "").removeprefix("a:")
-            if number != pending.choice and number.isdecimal():
+            if number != pending.choice and number.isdecimal() and len(number) < 19:
                 thought.chosen = int(number)
-                return
-        thought.decision = first_look(thought.facts)
+                break
+        thought.decision = first_look(self._beside_the_tap(thought))
+
+    def _beside_the_tap(self, thought: Thought) -> Facts:
+        """Without a tapped entry: its label is ours, and what its words sound like means nothing."""
+        if thought.chosen is None:
+            return thought.facts
+        tapped = f"a:{thought.chosen}"
+        words = tuple(replace(p, text="") if p.choice == tapped else p for p in thought.pending)
+        return replace(thought.facts, pending=words)
 
     async def _search(self, thought: Thought) -> None:
         if thought.decision is None and thought.chosen is None and thought.question and not self._needs_model(thought):
@@ -381,7 +384,7 @@ class Assistant:
                 await self._hand_off(work, thought, decision, now=now)
             case Answer() | Suggest() | SmallTalk() | AskToType() | AskAgain():
                 left = thought.facts.allowance
-                text = thought.reply + sources(thought.citations)
+                text = with_sources(thought.reply, thought.citations, thought.question)
                 talk.queued = await queue(
                     work,
                     talk.id,
@@ -392,7 +395,7 @@ class Assistant:
                     now=now,
                     kind=Kind.MENU if thought.choices else Kind.TEXT,
                     choices=thought.choices,
-                    footer=MENU_FOOT if thought.choices else "",
+                    footer=words_for(thought.question).menu_foot if thought.choices else "",
                     content={"citations": thought.citations} if thought.citations else {},
                     turn_id=turn_id,
                     most=None if left is None else max(left - RESERVED, 1),
@@ -431,7 +434,6 @@ class Assistant:
             await knowledge.record_gap(
                 work, thought.question, conversation_id=talk.id, message_id=talk.waiting[-1].id, now=now
             )
-        await later(work, "tell_people", conversation_id=talk.id, key=f"tell:{talk.workspace_id}:{talk.id}")
 
     async def _learn(self, work: Work, thought: Thought, *, now: datetime) -> None:
         """A tapped suggestion tells that the earlier question meant this entry."""
@@ -463,20 +465,12 @@ def _compose_menu(thought: Thought) -> None:
     passages = thought.found.passages if thought.found else ()
     entries = {passage.article_id: passage for passage in reversed(passages[:SUGGESTED])}
     ordered = sorted(entries.values(), key=lambda passage: -passage.score)
-    thought.reply = MENU_HEAD
+    words = words_for(thought.question)
+    thought.reply = words.menu_head
     thought.choices = (
         *(Choice(f"a:{passage.article_id}", passage.title[:40]) for passage in ordered),
-        Choice(PERSON_CHOICE, MENU_PERSON),
+        Choice(PERSON_CHOICE, words.person),
     )
-
-
-def sources(citations: Sequence[Mapping[str, Any]]) -> str:
-    """The lines below an answer that name where it comes from."""
-    titles = dict.fromkeys(str(citation["title"])[:60] for citation in citations)
-    if not titles:
-        return ""
-    lines = [f"[{number}] {title}" for number, title in enumerate(list(titles)[:SOURCES_SHOWN], start=1)]
-    return "\n\n" + SOURCES_HEAD + "\n".join(lines)
 
 
 def _citation(passage: Passage) -> dict[str, Any]:
