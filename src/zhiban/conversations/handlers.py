@@ -312,7 +312,7 @@ class ConversationJobs:
                     await later(
                         work,
                         "reconcile_relations",
-                        key=f"relations:{connection_id}",
+                        key=f"relations:{workspace_id}:{connection_id}",
                         queue="slow",
                         connection_id=connection_id,
                     )

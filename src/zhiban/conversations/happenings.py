@@ -9,7 +9,7 @@ from typing import assert_never
 
 from zhiban.conversations import relations
 from zhiban.conversations.connections import Place, ensure_inbox
-from zhiban.conversations.models import Author
+from zhiban.conversations.models import Author, Status
 from zhiban.conversations.replying import queue
 from zhiban.conversations.service import hand_off, hold, open_by_hand, open_for_people, resolve
 from zhiban.conversations.storable import storable_json
@@ -107,7 +107,8 @@ async def _send_failed(work: Work, place: Place, item: SendFailed, *, now: datet
     row = await work.row(
         "update message set state = 'failed', failure = %(reason)s, failure_code = %(code)s "
         "where inbox_id = %(inbox)s and external_id = %(external)s and direction = 'out' and state <> 'failed' "
-        "returning id, conversation_id, author",
+        "returning id, conversation_id, author, (select status from conversation c "
+        "where c.workspace_id = message.workspace_id and c.id = message.conversation_id)",
         reason=item.reason,
         code=item.code,
         inbox=place.inbox_id,
@@ -115,20 +116,22 @@ async def _send_failed(work: Work, place: Place, item: SendFailed, *, now: datet
     )
     if row is None:
         return
-    message_id, conversation_id, author = row
+    message_id, conversation_id, author, status = row
     await record(
         work,
         MessageFailed(
             actor=SYSTEM, at=item.happened_at, cause=item.reason, conversation_id=conversation_id, message_id=message_id
         ),
     )
-    if author == Author.ASSISTANT:
+    if author == Author.ASSISTANT and status == Status.PENDING:
         await hand_off(work, conversation_id, reason="reply_failed", actor=SYSTEM, now=now)
 
 
 async def _entered(work: Work, place: Place, item: Entered, *, now: datetime) -> None:
     talks = await find_or_make(work, place, [item.thread], now=now)
     talk = talks[item.thread]
+    if await _known(work, talk.id, item.event_id):
+        return
     await record(
         work,
         *beginnings(place, talks.values(), now=now),
@@ -138,14 +141,18 @@ async def _entered(work: Work, place: Place, item: Entered, *, now: datetime) ->
             conversation_id=talk.id,
             contact_id=talk.contact_id,
             inbox_id=place.inbox_id,
-            after={"scene": _short(item.scene), "scene_param": _short(item.scene_param)},
+            after={
+                "scene": _short(item.scene),
+                "scene_param": _short(item.scene_param),
+                "event_id": _short(item.event_id),
+            },
         ),
     )
     if talk.fresh:
         # They opened the chat and have said nothing: nobody has to do anything yet.
         await work.run("update conversation set status = 'resolved' where id = %(id)s", id=talk.id)
     expires = item.happened_at + timedelta(seconds=WELCOME_SECONDS)
-    if item.welcome_code and place.manners.welcome and now < expires:
+    if item.welcome_code and place.manners.welcome and now < expires and not talk.blocked:
         await queue(
             work,
             talk.id,
@@ -162,6 +169,8 @@ async def _entered(work: Work, place: Place, item: Entered, *, now: datetime) ->
 async def _session_changed(work: Work, place: Place, item: SessionChanged, *, now: datetime) -> None:
     talks = await find_or_make(work, place, [item.thread], now=now)
     held = await hold(work, talks[item.thread].id)
+    if await _known(work, held.id, item.event_id):
+        return
     await work.run(
         "update conversation set native_state = %(state)s, native_servicer = %(servicer)s where id = %(id)s",
         state=item.state,
@@ -179,14 +188,15 @@ async def _session_changed(work: Work, place: Place, item: SessionChanged, *, no
             contact_id=held.contact_id,
             inbox_id=place.inbox_id,
             before={"state": held.native_state, "servicer": item.previous_servicer},
-            after={"state": item.state, "servicer": item.servicer},
+            after={"state": item.state, "servicer": item.servicer, "event_id": _short(item.event_id)},
         ),
     )
     if item.state in (NativeState.HUMAN, NativeState.POOL):
         await open_for_people(work, held, actor=servicer, now=now, cause="native")
     elif item.state is NativeState.ENDED:
-        await resolve(work, held.id, by=servicer, now=now, cause="native")
-        if item.reply_code and place.manners.closing:
+        await resolve(work, held.id, by=servicer, now=now, cause="native", closing="")
+        expires = item.happened_at + timedelta(seconds=WELCOME_SECONDS)
+        if item.reply_code and place.manners.closing and now < expires:
             await queue(
                 work,
                 held.id,
@@ -195,10 +205,7 @@ async def _session_changed(work: Work, place: Place, item: SessionChanged, *, no
                 text=place.manners.closing,
                 key="e" + hashlib.sha256(item.reply_code.encode()).hexdigest()[:28],
                 now=now,
-                content={
-                    "code": item.reply_code,
-                    "expires": (item.happened_at + timedelta(seconds=WELCOME_SECONDS)).isoformat(),
-                },
+                content={"code": item.reply_code, "expires": expires.isoformat()},
                 most=1,
             )
 
@@ -208,7 +215,7 @@ async def _card_tapped(work: Work, place: Place, item: CardTapped, *, now: datet
         "select id from agent where wecom_userid = %(member)s and disabled_at is null", member=item.member
     )
     verb, _, number = item.key.partition(":")
-    conversation_id = int(number) if verb == "take" and number.isdecimal() else None
+    conversation_id = int(number) if verb == "take" and number.isdecimal() and len(number) < 19 else None
     known = conversation_id is not None and await work.value(
         "select 1 from conversation where id = %(id)s", id=conversation_id
     )
@@ -250,6 +257,17 @@ async def _accounts_changed(work: Work, place: Place, item: AccountsChanged) -> 
     await record(
         work,
         AccountsAssigned(actor=SYSTEM, at=item.happened_at, after={"added": item.added, "removed": item.removed}),
+    )
+
+
+async def _known(work: Work, conversation_id: int, event_id: str | None) -> bool:
+    """Whether this event is in the log: a cursor that was lost or restored brings old ones again."""
+    return event_id is not None and bool(
+        await work.value(
+            "select 1 from event where conversation_id = %(id)s and after ->> 'event_id' = %(event)s limit 1",
+            id=conversation_id,
+            event=_short(event_id),
+        )
     )
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import assert_never
 
 from zhiban.conversations.connections import Place
 from zhiban.conversations.happenings import happened
 from zhiban.conversations.models import Author, Status
+from zhiban.conversations.service import tell_people
 from zhiban.conversations.storable import storable_json
 from zhiban.conversations.threads import Found, beginnings, find_or_make
 from zhiban.events import Actor, ConversationOpened, ConversationReopened, Event, MessageReceived
@@ -58,7 +60,8 @@ update conversation c set
   last_incoming_at = greatest(coalesce(c.last_incoming_at, v.said_at), v.said_at),
   replies_used = case when v.said_at is null then c.replies_used else 0 end,
   waiting_since = case when v.said_at is null then c.waiting_since else coalesce(c.waiting_since, v.said_at) end,
-  native_state = coalesce(v.native, c.native_state),
+  native_state = coalesce(v.native, case when v.said_at is null then c.native_state
+    else nullif(c.native_state, 'ended') end),
   rings = c.rings + 1,
   owner = case when v.work and (c.owner is null or c.lease_until < %(now)s) then %(me)s else c.owner end,
   lease_until = case when v.work and (c.owner is null or c.lease_until < %(now)s) then %(lease)s else c.lease_until end
@@ -73,12 +76,16 @@ async def take_in(
     """Store everything. On the first drain of an account, old messages are kept but call nobody."""
     taken = Taken()
     items = [await _as_choice(work, place, item) if isinstance(item, CardTapped) else item for item in items]
-    messages = sorted((item for item in items if isinstance(item, IncomingMessage)), key=lambda item: item.sent_at)
-    if messages:
-        await _messages(work, place, messages, taken, now=now, me=me, first_drain=first_drain)
-    for item in items:
-        if not isinstance(item, IncomingMessage):
-            await happened(work, place, item, now=now)
+    # In the order in which it happened: whoever writes after a session has ended begins a new one.
+    for is_said, run in groupby(items, lambda item: isinstance(item, IncomingMessage)):
+        if is_said:
+            messages = sorted(
+                (item for item in run if isinstance(item, IncomingMessage)), key=lambda item: item.sent_at
+            )
+            await _messages(work, place, messages, taken, now=now, me=me, first_drain=first_drain)
+        else:
+            for item in run:
+                await happened(work, place, item, now=now)
     return taken
 
 
@@ -183,12 +190,16 @@ async def _advance(
         await work.run("update message set state = 'handled' where id = any(%(ids)s::bigint[])", ids=done)
     taken_over = [talk.id for talk, plan in zip(talks, plans, strict=True) if plan.status == Status.OPEN != talk.status]
     if taken_over:
-        # People have it now: what the assistant has thought and not sent is void.
+        # People have it now: what the assistant has thought and not sent is void, and what waited for it is theirs.
         await work.run(
-            "update message set state = 'dropped' where conversation_id = any(%(ids)s::bigint[]) "
-            "and state = 'queued' and turn_id is not null",
+            "update message set state = case direction when 'in' then 'handled' else 'dropped' end "
+            "where conversation_id = any(%(ids)s::bigint[]) "
+            "and (state = 'pending' or (state = 'queued' and turn_id is not null))",
             ids=taken_over,
         )
+    for talk, plan in zip(talks, plans, strict=True):
+        if plan.tell:
+            await tell_people(work, talk.id)
     rows = await work.rows(
         _ADVANCE,
         now=now,
@@ -219,6 +230,7 @@ class _Plan:
     settled: list[int]  # messages that need no answer of the assistant
     reason: str | None = None
     native: str | None = None
+    tell: bool = False  # whether our people must hear of it
     events: list[Event] = field(default_factory=list)
 
 
@@ -231,18 +243,18 @@ def _plan(place: Place, talk: Found, *, now: datetime, first_drain: bool) -> _Pl
     native = NativeState.HUMAN.value if servicer else None
     if talk.blocked:
         return _Plan(Status.RESOLVED, False, None, ids, native=native)
+    oldest = now - place.manners.answers_after
+    if first_drain and all(message.sent_at < oldest for _, message in talk.messages):
+        status = Status.RESOLVED if talk.fresh else Status(talk.status)
+        return _Plan(status, False, said_at, ids, native=native)
     if servicer:
         return _opened(place, talk, said_at, ids, now=now, reason="native", native=native)
-    oldest = now - place.manners.answers_after
     late = [id_ for id_, message in said if message.sent_at < oldest]
     if len(late) == len(said) and late:
-        if first_drain:
-            status = Status.RESOLVED if talk.fresh else Status(talk.status)
-            return _Plan(status, False, said_at, ids)
         return _opened(place, talk, said_at, ids, now=now, reason="late", native=None)
     match Status(talk.status):
         case Status.OPEN:
-            return _Plan(Status.OPEN, False, said_at, ids)
+            return _Plan(Status.OPEN, False, said_at, ids, tell=talk.fresh)
         case Status.SNOOZED:
             return _opened(place, talk, said_at, ids, now=now, reason="wrote_again", native=None)
         case Status.PENDING:
@@ -267,6 +279,7 @@ def _opened(
     native: str | None,
 ) -> _Plan:
     plan = _Plan(Status.OPEN, False, said_at, ids, reason=reason, native=native)
+    plan.tell = native is None and talk.status in (Status.PENDING, Status.RESOLVED)
     if talk.status != Status.OPEN:
         plan.events.append(_reopened(place, talk, Status.OPEN, now=now, cause=reason))
     return plan
@@ -299,4 +312,4 @@ async def _attachments(work: Work, pairs: Iterable[tuple[int, IncomingMessage]])
                 filename=clean(media.filename or "")[:200],
                 type=media.content_type,
             )
-            await later(work, "fetch_attachment", attachment_id=int(id_))
+            await later(work, "fetch_attachment", queue="slow", attachment_id=int(id_))

@@ -96,7 +96,7 @@ class Reader:
                 await work.run(_DONE, id=id_, now=now)
         except (psycopg.OperationalError, psycopg.InterfaceError):
             raise
-        except (psycopg.Error, ZhibanError) as error:
+        except Exception as error:  # one delivery must not stop those behind it
             # This one delivery is at fault, not the database: after some attempts it becomes a dead letter.
             log.exception("Delivery %s cannot be taken in.", id_)
             async with self._database.work(workspace_id) as work:

@@ -39,7 +39,13 @@ async def changed(work: Work, link: Link, item: RelationChanged, *, now: datetim
         case RelationChange.REMOVED_BY_US | RelationChange.REMOVED_BY_CONTACT | RelationChange.TRANSFER_FAILED:
             await _ended(work, link, item, now=now)
         case RelationChange.EDITED:
-            await later(work, "reconcile_relations", key=f"relations:{link.id}", connection_id=link.id)
+            await later(
+                work,
+                "reconcile_relations",
+                key=f"relations:{work.workspace_id}:{link.id}",
+                queue="slow",
+                connection_id=link.id,
+            )
         case never:
             assert_never(never)
 

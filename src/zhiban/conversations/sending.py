@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from zhiban.conversations.connections import Place
-from zhiban.conversations.models import Author
+from zhiban.conversations.models import Author, Status
 from zhiban.conversations.replying import Queued
 from zhiban.conversations.service import hand_off, hold, open_for_people
 from zhiban.events import SYSTEM, Actor, MessageFailed, MessageSent, SessionMoved
@@ -93,11 +93,14 @@ async def _send(place: Place, thread: str, message: Queued, *, now: datetime) ->
 async def _move(place: Place, thread: str, message: Queued) -> Outcome:
     """Move the session; what is to be said about it goes out on the code that the vendor returns."""
     channel, content = place.channel, message.content
+    say = content.get("say")
     if not isinstance(channel, TransfersNatively):
-        return Refused(Refusal.MISCONFIGURED, 0)
+        # A channel without sessions: only the words remain.
+        if say:
+            await channel.send(Outgoing(key=message.external_id, thread=thread, kind=Kind.TEXT, text=say))
+        return Sent()
     to = NativeState(content["to"])
     code = await channel.move(thread, to, servicer=content.get("servicer"))
-    say = content.get("say")
     if code and say and isinstance(channel, RepliesToEvents):
         text = Outgoing(key=message.external_id, thread=thread, kind=Kind.TEXT, text=say)
         await channel.reply_to_event(code, text)
@@ -129,6 +132,8 @@ async def settle(
             metrics.send(place.kind, "sent")
             metrics.message("outgoing", place.kind)
             await _settle_sent(work, conversation_id, message, outcome, now=now)
+            if message.attempts or message.kind == "move":
+                await mark_mended(work, place.link.id, place.inbox_id)
         case Refused():
             metrics.send(place.kind, "refused")
             await _settle_refused(work, place, conversation_id, message, outcome, now=now)
@@ -194,9 +199,17 @@ async def _settle_refused(
         await work.run("update conversation set native_state = 'human' where id = %(id)s", id=held.id)
         await open_for_people(work, held, actor=SYSTEM, now=now, cause="native")
         await later(work, "learn_native_state", key=f"native:{held.id}", conversation_id=held.id)
-    elif message.author == Author.ASSISTANT and outcome.refusal is not Refusal.CODE_EXPIRED:
+    elif message.author == Author.ASSISTANT and held.status == Status.PENDING and not message.content.get("code"):
         await hand_off(work, held.id, reason="reply_failed", actor=SYSTEM, now=now)
-    if outcome.refusal is Refusal.MISCONFIGURED:
+    if outcome.refusal is Refusal.MISCONFIGURED and message.kind == "move":
+        # People have it in the desk anyway; an operator should hear why it did not reach WeCom's client.
+        await work.run(
+            "update inbox set broken = %(why)s, broken_at = %(now)s where id = %(id)s",
+            why=f"handoff.to: {outcome.refusal.value} ({outcome.code})",
+            now=now,
+            id=place.inbox_id,
+        )
+    elif outcome.refusal is Refusal.MISCONFIGURED:
         await mark_broken(work, place.link.id, f"{outcome.refusal.value} ({outcome.code})", now=now)
 
 

@@ -25,7 +25,8 @@ from zhiban.events import (
 from zhiban.kit.bus import LANE, LIVE, record
 from zhiban.kit.db import Work
 from zhiban.kit.errors import Conflict, NotFound
-from zhiban.ports import ReplyWindow
+from zhiban.kit.jobs import later
+from zhiban.ports import NativeState, ReplyWindow
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +137,14 @@ async def hand_off(
     servicer: str | None = None,
     window: ReplyWindow | None = None,
 ) -> bool:
-    """The assistant gives the conversation to people, and the contact is told with `notice`.
+    """The assistant gives the conversation to people, who are told, and so is the contact with `notice`.
 
     `native_to` moves the session in the vendor's view too ("pool" or "human"). False when people have it already.
     """
     held = await hold(work, conversation_id)
     if held.status in (Status.OPEN, Status.SNOOZED):
         return False
+    await _drop_thinking(work, held)
     key = key_for("handoff", work.workspace_id, held.id, held.cycle, now.isoformat())
     if notice and not held.allowance(window).closed(now):
         await queue(work, held.id, author=Author.ASSISTANT, actor=actor, text=notice, key=key, now=now, most=1)
@@ -169,7 +171,13 @@ async def hand_off(
     await _activity(work, held, "handed_off", actor=actor, now=now, reason=reason)
     if native_to is not None:
         await queue_move(work, held.id, to=native_to, actor=actor, key=key + "m", now=now, servicer=servicer, say="")
+    await tell_people(work, held.id)
     return True
+
+
+async def tell_people(work: Work, conversation_id: int) -> None:
+    """Let our people hear, once this is committed, that somebody waits for them."""
+    await later(work, "tell_people", key=f"tell:{work.workspace_id}:{conversation_id}", conversation_id=conversation_id)
 
 
 async def open_by_hand(work: Work, conversation_id: int, *, by: int, now: datetime) -> None:
@@ -193,11 +201,12 @@ async def assign(
 
 
 async def resolve(
-    work: Work, conversation_id: int, *, by: Actor, now: datetime, closing: str = "", cause: str = ""
+    work: Work, conversation_id: int, *, by: Actor, now: datetime, closing: str | None = None, cause: str = ""
 ) -> bool:
-    """Done. With `closing` the session also ends in the vendor's view and the contact reads the text.
+    """Done. The contact reads `closing`, or what the inbox's policy says when it is None.
 
-    False when it was resolved already.
+    With such a text, or when people hold the session in the vendor's view, it ends there too: otherwise the assistant
+    could never answer again. False when it was resolved already.
     """
     held = await hold(work, conversation_id)
     if held.status == Status.RESOLVED:
@@ -223,7 +232,9 @@ async def resolve(
     )
     await _drop_thinking(work, held)
     await _activity(work, held, "resolved", actor=by, now=now)
-    if closing:
+    if closing is None:
+        closing = await work.value("select policy ->> 'closing' from inbox where id = %(id)s", id=held.inbox_id) or ""
+    if closing or held.native_state in (NativeState.POOL, NativeState.HUMAN):
         key = key_for("closing", work.workspace_id, held.id, held.cycle)
         await queue_move(work, held.id, to="ended", actor=by, key=key, now=now, servicer=None, say=closing)
     return True
