@@ -117,5 +117,5 @@ def tasks(
     """Every job there is."""
     return [
         *ConversationJobs(database, connections, clock, files).tasks(),
-        *AssistantJobs(database, connections, ways, texts).tasks(),
+        *AssistantJobs(database, connections, ways, texts, clock).tasks(),
     ]

@@ -10,10 +10,13 @@ from zoneinfo import ZoneInfo
 from zhiban.assistant.notices import handoff_notice, parse_address
 from zhiban.assistant.policy import Policy
 from zhiban.conversations.connections import Connections
+from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
+from zhiban.kit.errors import ZhibanError
 from zhiban.kit.i18n import Texts, mark
 from zhiban.kit.jobs import Task, later
-from zhiban.ports import Choice, ConnectionBroken, Notice, Notifier, ShowsCards
+from zhiban.people.contacts import learn_profile
+from zhiban.ports import Choice, ConnectionBroken, KnowsContacts, Notice, Notifier, ShowsCards
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +46,7 @@ REASONS = {
     "reply_failed": mark("回复没有送达"),
     "error": mark("助手出错"),
     "late": mark("消息到得太晚"),
+    "wrote_again": mark("客户又来信了"),
 }
 
 
@@ -62,16 +66,19 @@ class Tellers:
 class AssistantJobs:
     """What these jobs need, and the jobs."""
 
-    def __init__(self, database: Database, connections: Connections, tellers: Tellers, texts: Texts) -> None:
+    def __init__(
+        self, database: Database, connections: Connections, tellers: Tellers, texts: Texts, clock: Clock
+    ) -> None:
         self._database = database
         self._connections = connections
         self._tellers = tellers
         self._texts = texts
+        self._clock = clock
 
     def tasks(self) -> list[Task]:
         return [
             Task("tell_people", self.tell_people, attempts=3),
-            Task("tell_one", self.tell_one, attempts=8),
+            Task("tell_one", self.tell_one, attempts=8, final=(ConnectionBroken,)),
         ]
 
     async def tell_people(self, workspace_id: int, conversation_id: int) -> None:
@@ -80,12 +87,44 @@ class AssistantJobs:
             row = await work.row(_WAITING, id=conversation_id)
             if row is None or row[7] != "open":
                 return
+            thread = await work.value(
+                "select external_id from conversation where id = %(id)s and not exists ("
+                "select 1 from contact p where p.id = conversation.contact_id and p.name <> '')",
+                id=conversation_id,
+            )
+        if thread is not None:
+            await self._introduce(workspace_id, row[0], thread)
+        async with self._database.work(workspace_id) as work:
             policy = Policy.model_validate(row[5])
             for address in dict.fromkeys((*self._tellers.addresses, *policy.handoff.notify)):
                 await later(work, "tell_one", conversation_id=conversation_id, address=address)
             members = await work.rows("select wecom_userid from agent where wecom_userid is not null")
             if members and await work.value(_APP_INBOX, inbox=row[0]):
                 await later(work, "tell_one", conversation_id=conversation_id, address="wecom-members:")
+
+    async def _introduce(self, workspace_id: int, inbox_id: int, thread: str) -> None:
+        """Ask for a newcomer's name, so that the notice can say it. Without an answer they stay nameless for now."""
+        place = await self._connections.place(workspace_id, inbox_id)
+        if not isinstance(place.channel, KnowsContacts):
+            return
+        try:
+            found = await place.channel.profiles([thread])
+        except ZhibanError as error:
+            log.info("A notice goes out without a name: %s", error)
+            return
+        kind, account = place.link.vendor.namespace(place.kind)
+        async with self._database.work(workspace_id) as work:
+            for profile in found:
+                await learn_profile(
+                    work,
+                    kind,
+                    account,
+                    profile.external_id,
+                    name=profile.name,
+                    avatar_url=profile.avatar_url,
+                    unionid=profile.unionid,
+                    now=self._clock.now(),
+                )
 
     async def tell_one(self, workspace_id: int, conversation_id: int, address: str) -> None:
         """Deliver one notice. A wrong address ends the job as a dead letter, which the health page shows."""

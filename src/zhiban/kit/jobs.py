@@ -71,6 +71,7 @@ class Task:
     wait: float = 2.0
     longest: float = 600.0
     cron: str | None = None  # run on this schedule, once for the installation, with no arguments
+    final: tuple[type[Exception], ...] = ()  # errors that no repetition mends: a dead letter at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ class _Backoff(procrastinate.BaseRetryStrategy):
         self._task = task
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> procrastinate.RetryDecision | None:
-        if job.attempts + 1 >= self._task.attempts:
+        if job.attempts + 1 >= self._task.attempts or isinstance(exception, self._task.final):
             return None
         wait = min(self._task.wait * 2**job.attempts, self._task.longest)
         asked = getattr(exception, "after", 0.0) if isinstance(exception, Unavailable) else 0.0
