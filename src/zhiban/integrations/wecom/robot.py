@@ -42,6 +42,7 @@ class GroupRobot:
 
         Raises TryLater (with the seconds until there is room) or ConnectionBroken for a wrong key.
         """
+        address = address.strip().removeprefix("wecom-robot:").strip("/ ")
         if not _KEY.fullmatch(address):
             raise ConnectionBroken("The robot's key is not valid", code=93000, hint="It is the part after key= .")
         if (address, notice.key) in self._delivered:
