@@ -12,8 +12,8 @@ import pytest
 from fastapi import FastAPI
 from multidict import CIMultiDictProxy
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
-from tests.web.world import PASSWORD, WINDOW, World, furnish
 
+from tests.web.world import PASSWORD, WINDOW, World, furnish
 from zhiban.conversations.pages import Desk
 from zhiban.conversations.views import Source, Suggestion
 from zhiban.kit.clock import SystemClock
@@ -30,10 +30,15 @@ from zhiban.web.security import SecurityHeaders
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
 )
-ARGUMENTS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @dataclass(frozen=True)

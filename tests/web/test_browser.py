@@ -7,8 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.web.conftest import Site, Visit
 from playwright.async_api import Page, expect
+
+from tests.web.conftest import Site, Visit
 
 pytestmark = pytest.mark.browser
 
@@ -130,7 +131,8 @@ async def test_enter_belongs_to_the_input_method_while_it_composes(site: Site, e
     session = await page.context.new_cdp_session(page)
     await session.send("Input.imeSetComposition", {"text": "nihao", "selectionStart": 5, "selectionEnd": 5})
     await page.evaluate(
-        "document.activeElement.dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter', keyCode: 229, isComposing: true, bubbles: true, cancelable: true}))"
+        "document.activeElement.dispatchEvent(new KeyboardEvent('keydown', "
+        "{key: 'Enter', keyCode: 229, isComposing: true, bubbles: true, cancelable: true}))"
     )
     await expect(page.locator("#sending .msg")).to_have_count(0)
     await session.send("Input.insertText", {"text": "你好"})
@@ -157,7 +159,8 @@ async def test_reading_older_messages_is_not_disturbed_by_new_ones(site: Site, e
             await site.world.says(work, "周予安", f"第{number}句话", at=site.world.clock.now())
     page = await enter()
     await opened(page, "周予安")
-    end = "document.getElementById('talk').scrollHeight - document.getElementById('talk').scrollTop - document.getElementById('talk').clientHeight"
+    box = "document.getElementById('talk')"
+    end = f"{box}.scrollHeight - {box}.scrollTop - {box}.clientHeight"
     await page.locator("#talk").evaluate("box => { box.scrollTop = box.scrollHeight }")
     await page.wait_for_function(f"{end} < 5")
     await page.locator("#talk").evaluate("box => { box.scrollTop = 600 }")
@@ -213,39 +216,18 @@ async def test_english_readers_find_no_chinese_but_what_people_wrote(site: Site,
     await page.goto(site.url + f"/conversations/{site.world.conversations['周予安']}")
     await page.wait_for_selector("#suggestion")
     words = await page.evaluate(
-        """() => [...document.querySelectorAll('h1, h2:not(.who h2), h3, dt, button, .nav, .dock__a, .states a, .chip, .limit, .strip, .receipt, .rule')]
-        .filter(e => !e.closest('.picks, .conv, .thread__who, .owner, .srcs, #menu-owner')).map(e => e.innerText).join('\\n')"""
+        """() => [...document.querySelectorAll(
+          'h1, h2:not(.who h2), h3, dt, button, .nav, .dock__a, .states a, .chip, .limit, .strip, .receipt, .rule')]
+        .filter(e => !e.closest('.picks, .conv, .thread__who, .owner, .srcs, #menu-owner'))
+        .map(e => e.innerText).join('\\n')"""
     )
     assert not re.findall(r"[\u4e00-\u9fff]+", words)
     labels = await page.evaluate("[...document.querySelectorAll('[title]')].map(e => e.title).join(' ')")
     assert not [one for one in re.findall(r"[\u4e00-\u9fff]+", labels) if one not in "青禾开源林晓"]
 
 
-CONTRAST = """() => {
-  const channel = v => { v /= 255; return v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; };
-  const light = ([r, g, b]) => .2126 * channel(r) + .7152 * channel(g) + .0722 * channel(b);
-  const parse = text => { const n = text.match(/[\\d.]+/g).map(Number); return n.length < 4 ? [...n, 1] : n; };
-  const over = (top, under) => top.slice(0, 3).map((c, i) => c * top[3] + under[i] * (1 - top[3]));
-  const ground = e => {
-    const layers = [];
-    for (let at = e; at; at = at.parentElement) { const c = parse(getComputedStyle(at).backgroundColor); if (c[3]) layers.push(c); if (c[3] === 1) break; }
-    return layers.reverse().reduce((under, top) => over(top, under), [255, 255, 255]);
-  };
-  const bad = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
-    const e = node.parentElement;
-    if (!node.data.trim() || !e.checkVisibility({ checkOpacity: true, checkVisibilityCSS: true }) || e.closest('[aria-hidden=true], :disabled, [data-state=sending], template')) continue;
-    const style = getComputedStyle(e), back = ground(e), front = over(parse(style.color), back);
-    const [a, b] = [light(front), light(back)].sort((x, y) => y - x);
-    const ratio = (a + .05) / (b + .05), big = parseFloat(style.fontSize) >= 24 || parseFloat(style.fontSize) >= 18.66 && +style.fontWeight >= 700;
-    if (ratio < (big ? 3 : 4.5)) bad.push(`${ratio.toFixed(2)} ${node.data.trim().slice(0, 20)} .${e.className}`);
-  }
-  return bad;
-}"""
-NAMELESS = """() => [...document.querySelectorAll('button, a, input:not([type=hidden]), textarea, summary')]
-  .filter(e => e.checkVisibility() && !(e.getAttribute('aria-label') || e.innerText?.trim() || e.labels?.length || e.title || e.querySelector('[aria-label]')))
-  .map(e => e.outerHTML.slice(0, 120))"""
+CONTRAST = (Path(__file__).parent / "contrast.js").read_text("utf-8")
+NAMELESS = (Path(__file__).parent / "nameless.js").read_text("utf-8")
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

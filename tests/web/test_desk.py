@@ -9,9 +9,10 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+
+from tests.stories.conftest import until
 from tests.web.conftest import Client, Site
 from tests.web.world import furnish, new_workspace
-
 from zhiban.stream import OVERLAP
 
 
@@ -210,8 +211,9 @@ async def test_files_are_shown_or_downloaded_but_never_run(site: Site, tmp_path:
             ("gone", None, "gone"),
         ):
             ids[path] = await work.value(
-                "insert into attachment (workspace_id, message_id, kind, reference, filename, content_type, size, path, state) "
-                "values (%(w)s, %(m)s, 'image', 'r', %(name)s, %(kind)s, 4, %(path)s, 'stored') returning id",
+                "insert into attachment (workspace_id, message_id, kind, reference, filename, content_type, "
+                "size, path, state) values (%(w)s, %(m)s, 'image', 'r', %(name)s, %(kind)s, 4, %(path)s, 'stored') "
+                "returning id",
                 w=world.workspace_id,
                 m=message,
                 name=name,
@@ -265,7 +267,8 @@ async def test_the_health_page_names_what_is_broken_and_tries_it_again(site: Sit
     assert "一切正常" in (await agent.get("/settings/health")).text
     async with world.database.work(world.workspace_id) as work:
         await work.run(
-            "update connection set broken = 'The secret is wrong (40001).', broken_at = now() where workspace_id = %(w)s",
+            "update connection set broken = 'The secret is wrong (40001).', broken_at = now() "
+            "where workspace_id = %(w)s",
             w=world.workspace_id,
         )
         connection = await work.value("select id from connection limit 1")
@@ -329,9 +332,7 @@ async def test_a_change_reaches_an_open_tab_as_an_id(site: Site) -> None:
         assert said["conversations"] == [world.conversations["周予安"]]
         assert last > first
         stream.close()
-    async with asyncio.timeout(5):
-        while site.hub.listeners:
-            await asyncio.sleep(0.02)
+    await until(lambda: not site.hub.listeners)
 
 
 async def test_a_tab_that_slept_learns_what_it_missed(site: Site) -> None:

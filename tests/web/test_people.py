@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from tests.web.conftest import Site
 
+from tests.web.conftest import Site
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
 from zhiban.people import service

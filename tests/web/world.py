@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,7 +20,7 @@ from zhiban.people.service import add_agent, hash_password
 from zhiban.ports import Choice, Kind, ReplyWindow
 
 WINDOW = ReplyWindow(hours=48, messages=5)
-PASSWORD = "correct horse battery"  # noqa: S105 - of made-up people
+PASSWORD = "correct horse battery"
 
 
 @dataclass
@@ -67,8 +68,8 @@ class World:
                 external=f"wmQinghe{contact:06d}",
             )
             conversation = self.conversations[who] = await work.value(
-                "insert into conversation (workspace_id, inbox_id, contact_id, external_id, created_at, last_activity_at) "
-                "values (%(w)s, %(inbox)s, %(contact)s, %(external)s, %(at)s, %(at)s) returning id",
+                "insert into conversation (workspace_id, inbox_id, contact_id, external_id, created_at, "
+                "last_activity_at) values (%(w)s, %(inbox)s, %(contact)s, %(external)s, %(at)s, %(at)s) returning id",
                 w=self.workspace_id,
                 inbox=self.inbox_id,
                 contact=contact,
@@ -76,9 +77,9 @@ class World:
                 at=at,
             )
         message = await work.value(
-            "insert into message (workspace_id, conversation_id, inbox_id, direction, author, kind, text, content, choice, "
-            "external_id, state, sent_at) values (%(w)s, %(c)s, %(inbox)s, 'in', 'contact', %(kind)s, %(text)s, "
-            "%(content)s::jsonb, %(choice)s, %(key)s, 'handled', %(at)s) returning id",
+            "insert into message (workspace_id, conversation_id, inbox_id, direction, author, kind, text, content, "
+            "choice, external_id, state, sent_at) values (%(w)s, %(c)s, %(inbox)s, 'in', 'contact', %(kind)s, "
+            "%(text)s, %(content)s::jsonb, %(choice)s, %(key)s, 'handled', %(at)s) returning id",
             w=self.workspace_id,
             c=conversation,
             inbox=self.inbox_id,
@@ -109,18 +110,19 @@ class World:
         *,
         at: datetime,
         confidence: float,
-        citations: list[dict[str, str]] = [],
-        choices: tuple[str, ...] = (),  # noqa: B006
+        citations: Sequence[dict[str, str]] = (),
+        choices: tuple[str, ...] = (),
     ) -> None:
         """The assistant's turn and its message, sent."""
         conversation = self.conversations[who]
         turn = await work.value(
-            "insert into turn (workspace_id, conversation_id, question, decision, zone, confidence, citations, started_at, "
-            "finished_at) values (%(w)s, %(c)s, '', 'answer', 'answer', %(sure)s, %(cites)s::jsonb, %(at)s, %(at)s) returning id",
+            "insert into turn (workspace_id, conversation_id, question, decision, zone, confidence, citations, "
+            "started_at, finished_at) values (%(w)s, %(c)s, '', 'answer', 'answer', %(sure)s, %(cites)s::jsonb, "
+            "%(at)s, %(at)s) returning id",
             w=self.workspace_id,
             c=conversation,
             sure=confidence,
-            cites=json.dumps(citations),
+            cites=json.dumps(list(citations)),
             at=at,
         )
         self._serial += 1
@@ -207,7 +209,9 @@ async def _zhou(world: World, work: Work) -> None:
     await world.answers(
         work,
         who,
-        "2.4 起签名规则有两处变化，升级后请一并修改：\n1. 改为对原始请求体计算 HMAC-SHA256，要在解析 JSON 之前取字节 [1]\n2. 请求头由 `X-Sign` 改为 `X-Qinghe-Signature` [2]",
+        "2.4 起签名规则有两处变化，升级后请一并修改：\n"
+        "1. 改为对原始请求体计算 HMAC-SHA256，要在解析 JSON 之前取字节 [1]\n"
+        "2. 请求头由 `X-Sign` 改为 `X-Qinghe-Signature` [2]",
         at=ago(minutes=18.8),
         confidence=0.92,
         citations=[

@@ -170,12 +170,16 @@ class PhoneDemo:
                 return persona
         raise NotFound("There is nobody of this name to play.")
 
-    async def wait(self) -> None:
-        """Return when something changed, after a while, or at once when the server stops."""
+    def bell(self) -> asyncio.Event:
+        """Rings at the next change. Take it before looking, so that no change falls between looking and waiting."""
+        return self._rang
+
+    async def wait(self, bell: asyncio.Event) -> None:
+        """Return when the bell has rung, after a while, or at once when the server stops."""
         if self._closed:
             return
         try:
-            await asyncio.wait_for(self._rang.wait(), PATIENCE_SECONDS)
+            await asyncio.wait_for(bell.wait(), PATIENCE_SECONDS)
         except TimeoutError:
             return
         await asyncio.sleep(SETTLE_SECONDS)
@@ -388,8 +392,9 @@ async def live(request: Request, who: str, seen: str = "") -> Response:
     """Waits until the phone or the inside would look different; 204 when nothing happened for a while."""
     demo = _demo(request)
     persona = demo.persona(who)
+    bell = demo.bell()
     if fingerprint(await demo.chat(persona), await demo.inside(persona)) == seen:
-        await demo.wait()
+        await demo.wait(bell)
         if fingerprint(await demo.chat(persona), await demo.inside(persona)) == seen:
             return Response(status_code=204)
     return await _answer(request, "phone_live.html", persona)
