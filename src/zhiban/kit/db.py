@@ -16,7 +16,9 @@ from psycopg import sql as pgsql
 from psycopg.rows import class_row, tuple_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 from sqlalchemy import MetaData
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnectionInTime
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 
 from zhiban.kit.errors import Unavailable
@@ -126,6 +128,7 @@ class Pool:
     """A psycopg pool whose connections give `Work`."""
 
     def __init__(self, dsn: str, *, name: str, size: int, timeout: float) -> None:
+        self._size = size
         self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Row]] = AsyncConnectionPool(
             dsn,
             min_size=1,
@@ -149,13 +152,8 @@ class Pool:
     @asynccontextmanager
     async def work(self, workspace_id: int) -> AsyncIterator[Work]:
         """One transaction. Raises DatabaseUnavailable when there is no connection to be had."""
+        connection = await self._begun(workspace_id)
         try:
-            connection = await self._pool.getconn()
-        except (PoolTimeout, PoolClosed) as error:
-            raise DatabaseUnavailable("The database did not give us a connection in time.") from error
-        try:
-            # Several statements in one text cannot be prepared.
-            await connection.execute(_begin_text(workspace_id), prepare=False)
             yield Work(connection, workspace_id)
             await connection.execute(b"commit", prepare=False)
         except BaseException:
@@ -163,6 +161,28 @@ class Pool:
             raise
         finally:
             await self._pool.putconn(connection)
+
+    async def _begun(self, workspace_id: int) -> psycopg.AsyncConnection[Row]:
+        """A connection inside a transaction. Those that died in the pool are dropped: nothing was done on them yet."""
+        died: psycopg.OperationalError | None = None
+        for _ in range(self._size + 1):
+            try:
+                connection = await self._pool.getconn()
+            except (PoolTimeout, PoolClosed) as error:
+                raise DatabaseUnavailable("The database did not give us a connection in time.") from error
+            try:
+                # Several statements in one text cannot be prepared.
+                await connection.execute(_begin_text(workspace_id), prepare=False)
+            except psycopg.OperationalError as error:
+                died = error
+                await self._pool.putconn(connection)
+            except BaseException:
+                await _roll_back(connection)
+                await self._pool.putconn(connection)
+                raise
+            else:
+                return connection
+        raise DatabaseUnavailable("The database does not answer.") from died
 
 
 async def _roll_back(connection: psycopg.AsyncConnection[Row]) -> None:
@@ -184,11 +204,22 @@ class Database:
 
     announce: Announce | None = None
 
-    def __init__(self, dsn: str, *, work_size: int = 6, door_size: int = 2, session_size: int = 5) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        work_size: int = 6,
+        door_size: int = 2,
+        session_size: int = 5,
+        session_overflow: int = 5,
+        session_patience: float = 15,
+    ) -> None:
         self.dsn = dsn
         self._work = Pool(dsn, name="work", size=work_size, timeout=60)
         self._door = Pool(dsn, name="door", size=door_size, timeout=3.5)
         self._session_size = session_size
+        self._session_overflow = session_overflow
+        self._session_patience = session_patience
         self._engine: AsyncEngine | None = None
 
     async def open(self) -> Self:
@@ -230,9 +261,9 @@ class Database:
 
     @asynccontextmanager
     async def session(self, workspace_id: int) -> AsyncIterator[Session]:
-        """A transaction with SQLAlchemy, for pages, API, CLI and importers."""
+        """A transaction with SQLAlchemy, for pages, API, CLI and importers. Raises DatabaseUnavailable."""
         async with AsyncSession(self.engine, expire_on_commit=False) as orm, orm.begin():
-            connection = await orm.connection()
+            connection = await _connected(orm)
             # Through SQLAlchemy first: it only commits what it knows to have begun.
             await connection.exec_driver_sql(
                 "select set_config('app.workspace', %(workspace)s, true)", {"workspace": str(workspace_id)}
@@ -255,8 +286,8 @@ class Database:
                 "postgresql+psycopg://",
                 async_creator=connect,
                 pool_size=self._session_size,
-                max_overflow=5,
-                pool_timeout=15,
+                max_overflow=self._session_overflow,
+                pool_timeout=self._session_patience,
                 pool_pre_ping=True,
             )
         return self._engine
@@ -266,3 +297,12 @@ class Database:
         async with self.work(NOBODY) as work:
             rows = await work.rows("select workspace_id from directory where kind = 'workspace' order by 1")
         return [row[0] for row in rows]
+
+
+async def _connected(orm: AsyncSession) -> AsyncConnection:
+    try:
+        return await orm.connection()
+    except NoConnectionInTime as error:
+        raise DatabaseUnavailable("The database did not give us a connection in time.") from error
+    except DBAPIError as error:
+        raise DatabaseUnavailable("The database does not answer.") from error
