@@ -1,0 +1,95 @@
+"""Everything the outside world must offer, and the words in which it speaks to us.
+
+Integrations turn a vendor's traffic into these dataclasses at the border; nothing further in sees a vendor's dict.
+`bootstrap.py` says who plays which part.
+"""
+
+from zhiban.ports.channels import (
+    Authenticates,
+    Channel,
+    FetchesMedia,
+    KnowsContacts,
+    OffersContactWays,
+    Polls,
+    Profile,
+    RelationSeen,
+    RepliesToEvents,
+    ReplyWindow,
+    ShowsCards,
+    TendsContacts,
+    TransfersNatively,
+)
+from zhiban.ports.door import Challenge, Doorbell, NotGenuine, Webhook
+from zhiban.ports.incoming import (
+    AccountsChanged,
+    CardTapped,
+    Entered,
+    Incoming,
+    IncomingMessage,
+    Kind,
+    Media,
+    NativeState,
+    Noted,
+    Page,
+    Recalled,
+    RelationChange,
+    RelationChanged,
+    Role,
+    SendFailed,
+    SessionChanged,
+)
+from zhiban.ports.models import ChatModel, ChatTurn, Completion, Embedder, ModelUnavailable
+from zhiban.ports.outgoing import Choice, ConnectionBroken, Outgoing, Refusal, SendRefused, TryLater
+from zhiban.ports.people import Notice, Notifier
+from zhiban.ports.vendors import Account, Vendor
+
+__all__ = [
+    "Account",
+    "AccountsChanged",
+    "Authenticates",
+    "CardTapped",
+    "Challenge",
+    "Channel",
+    "ChatModel",
+    "ChatTurn",
+    "Choice",
+    "Completion",
+    "ConnectionBroken",
+    "Doorbell",
+    "Embedder",
+    "Entered",
+    "FetchesMedia",
+    "Incoming",
+    "IncomingMessage",
+    "Kind",
+    "KnowsContacts",
+    "Media",
+    "ModelUnavailable",
+    "NativeState",
+    "NotGenuine",
+    "Noted",
+    "Notice",
+    "Notifier",
+    "OffersContactWays",
+    "Outgoing",
+    "Page",
+    "Polls",
+    "Profile",
+    "Recalled",
+    "Refusal",
+    "RelationChange",
+    "RelationChanged",
+    "RelationSeen",
+    "RepliesToEvents",
+    "ReplyWindow",
+    "Role",
+    "SendFailed",
+    "SendRefused",
+    "SessionChanged",
+    "ShowsCards",
+    "TendsContacts",
+    "TransfersNatively",
+    "TryLater",
+    "Vendor",
+    "Webhook",
+]

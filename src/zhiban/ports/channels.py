@@ -1,0 +1,154 @@
+"""What a channel can do. Each further talent is a Protocol of its own, which a channel has or has not."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from zhiban.ports.door import Challenge, Doorbell, Webhook
+from zhiban.ports.incoming import Incoming, Media, NativeState, Page
+from zhiban.ports.outgoing import Choice, Outgoing
+from zhiban.ports.people import Notice
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyWindow:
+    """How long after the contact's last message we may answer, and with how many messages."""
+
+    hours: float
+    messages: int
+
+
+@runtime_checkable
+class Channel(Protocol):
+    """A kind of place where contacts write. One object serves one account (an inbox)."""
+
+    kind: ClassVar[str]
+    reply_window: ClassVar[ReplyWindow | None]
+
+    def read(self, body: str) -> Sequence[Incoming]:
+        """What a stored doorbell says. Pure; unknown content becomes `Noted`, never an error."""
+        ...
+
+    async def send(self, message: Outgoing) -> str:
+        """Send and return the vendor's id. Raises SendRefused, TryLater or ConnectionBroken."""
+        ...
+
+
+@runtime_checkable
+class Authenticates(Protocol):
+    def authenticate(self, webhook: Webhook) -> Doorbell | Challenge:
+        """Pure and quick. Raises NotGenuine."""
+        ...
+
+
+@runtime_checkable
+class Polls(Protocol):
+    async def pull(self, *, cursor: str | None, token: str | None) -> Page:
+        """The next page after `cursor`. A stale token is dropped silently. Raises TryLater or ConnectionBroken."""
+        ...
+
+
+@runtime_checkable
+class TransfersNatively(Protocol):
+    """The vendor knows who holds a session, and can be told."""
+
+    async def native_state(self, thread: str) -> tuple[NativeState, str | None]:
+        """The state and, with `human`, the servicer."""
+        ...
+
+    async def move(self, thread: str, to: NativeState, *, servicer: str | None = None) -> str | None:
+        """Move the session; returns a reply code when the vendor gives one. Raises SendRefused when not allowed."""
+        ...
+
+
+@runtime_checkable
+class RepliesToEvents(Protocol):
+    async def reply_to_event(self, code: str, message: Outgoing) -> str:
+        """Send the one message that an event's code allows. Raises SendRefused(CODE_EXPIRED) when it is too late."""
+        ...
+
+
+@runtime_checkable
+class FetchesMedia(Protocol):
+    def fetch(self, media: Media, *, limit: int) -> AsyncIterator[bytes]:
+        """The file in pieces, at most `limit` bytes. Raises SendRefused(BAD_MESSAGE) when larger, TryLater."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What the vendor tells about a person."""
+
+    external_id: str
+    name: str
+    avatar_url: str | None = None
+    unionid: str | None = None
+    content: Mapping[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class KnowsContacts(Protocol):
+    async def profiles(self, external_ids: Sequence[str]) -> Sequence[Profile]:
+        """Profiles of those it knows, at most 100 at once; the others are left out."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RelationSeen:
+    """A friendship between a contact and a member of ours, as the vendor lists it."""
+
+    contact: str
+    member: str
+    name: str
+    remark: str
+    tags: tuple[str, ...]
+    source: str | None
+    added_at: datetime | None
+
+
+@runtime_checkable
+class TendsContacts(Protocol):
+    """The vendor knows contacts as friends of our members (WeCom 客户联系)."""
+
+    async def welcome_contact(self, code: str, text: str, *, left: float) -> None:
+        """Send the one welcome that the code allows, within `left` seconds. Raises SendRefused(CODE_EXPIRED)."""
+        ...
+
+    async def tag_contact(self, member: str, contact: str, group: str, names: Sequence[str]) -> None:
+        """Mark with tags of a group; missing ones are created."""
+        ...
+
+    async def remark_contact(self, member: str, contact: str, remark: str) -> None:
+        """Set the name under which the member sees the contact."""
+        ...
+
+    def relations(self) -> AsyncIterator[RelationSeen]:
+        """Every friendship there is now."""
+        ...
+
+
+@runtime_checkable
+class OffersContactWays(Protocol):
+    """The vendor makes links by which contacts become friends of our members, accepted unasked if wanted."""
+
+    async def contact_way(
+        self, members: Sequence[str], *, state: str, remark: str, skip_verify: bool
+    ) -> tuple[str, str]:
+        """The id and the picture's address of a new QR code. `state` comes back in RelationChanged."""
+        ...
+
+
+@runtime_checkable
+class ShowsCards(Protocol):
+    """The channel can show our people a card with buttons, and change it after one was tapped."""
+
+    async def send_handoff(self, members: Sequence[str], notice: Notice, *, button: Choice) -> None:
+        """A card that says who waits, with a button to take the conversation; its tap comes back as CardTapped."""
+        ...
+
+    async def close_card(self, code: str, label: str) -> None:
+        """Replace the tapped button by a word. The code serves once."""
+        ...

@@ -1,0 +1,197 @@
+"""What a channel read, in our words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class Kind(StrEnum):
+    """The kind of a message. Vendors' further kinds become `other` and keep their raw content."""
+
+    TEXT = "text"
+    IMAGE = "image"
+    VOICE = "voice"
+    VIDEO = "video"
+    FILE = "file"
+    LOCATION = "location"
+    LINK = "link"
+    CARD = "card"  # business card
+    MINIPROGRAM = "miniprogram"
+    PRODUCT = "product"
+    ORDER = "order"
+    MERGED = "merged"  # forwarded chat history
+    MENU = "menu"
+    MARKDOWN = "markdown"
+    OTHER = "other"
+
+
+class Role(StrEnum):
+    """Who said it, seen from the organisation."""
+
+    CONTACT = "contact"
+    AGENT = "agent"  # a person of ours, writing in the vendor's own client
+    SYSTEM = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """A file at the vendor, to be fetched with `FetchesMedia.fetch` soon (WeCom keeps it for three days)."""
+
+    reference: str
+    kind: Kind
+    filename: str | None = None
+    content_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingMessage:
+    """A message somebody wrote. `thread` names the conversation at the vendor, `sender` the person who wrote."""
+
+    external_id: str
+    thread: str
+    sender: str
+    role: Role
+    kind: Kind
+    text: str
+    sent_at: datetime
+    choice: str | None = None  # id of the menu entry that was tapped
+    media: tuple[Media, ...] = ()
+    content: Mapping[str, Any] = field(default_factory=dict)  # the raw, for kinds with more than text
+    account: str | None = None  # the vendor's id of the account (WeCom: open_kfid or agent id)
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """A message was taken back. `external_id` is that message's id."""
+
+    external_id: str
+    thread: str
+    role: Role
+    happened_at: datetime
+    event_id: str | None = None  # the vendor's id of this event, for recognising a repeat
+
+
+@dataclass(frozen=True, slots=True)
+class SendFailed:
+    """The vendor accepted our message and could not deliver it. `external_id` is the id we sent it with."""
+
+    external_id: str
+    thread: str
+    reason: str  # a stable English word: "window_closed", "allowance_used", "refused_by_contact" …
+    code: int
+    happened_at: datetime
+    event_id: str | None = None  # the vendor's id of this event, for recognising a repeat
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """A contact opened the chat. With `welcome_code` one welcome may be sent until `sent_at + 20 s`."""
+
+    thread: str
+    happened_at: datetime
+    welcome_code: str | None = None
+    scene: str | None = None
+    scene_param: str | None = None
+    event_id: str | None = None  # the vendor's id of this event, for recognising a repeat
+
+
+class NativeState(StrEnum):
+    """Who holds the conversation in the vendor's own view."""
+
+    NEW = "new"  # WeCom 0
+    ASSISTANT = "assistant"  # WeCom 1
+    POOL = "pool"  # WeCom 2
+    HUMAN = "human"  # WeCom 3
+    ENDED = "ended"  # WeCom 4
+
+
+@dataclass(frozen=True, slots=True)
+class SessionChanged:
+    """People moved the session in the vendor's client. `reply_code` allows one message about it."""
+
+    thread: str
+    state: NativeState
+    happened_at: datetime
+    servicer: str | None = None
+    previous_servicer: str | None = None
+    reply_code: str | None = None
+    event_id: str | None = None  # the vendor's id of this event, for recognising a repeat
+
+
+class RelationChange(StrEnum):
+    ADDED = "added"
+    HALF_ADDED = "half_added"  # the contact added us, we did not confirm yet
+    EDITED = "edited"
+    REMOVED_BY_US = "removed_by_us"
+    REMOVED_BY_CONTACT = "removed_by_contact"
+    TRANSFER_FAILED = "transfer_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class RelationChanged:
+    """A contact and one of our members became friends, or ceased to be (WeCom 客户联系)."""
+
+    change: RelationChange
+    contact: str
+    member: str
+    happened_at: datetime
+    welcome_code: str | None = None
+    state: str | None = None  # which link or poster they came by
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CardTapped:
+    """One of our people tapped a button on a card we sent. `reply_code` updates that card once."""
+
+    member: str
+    key: str
+    task: str
+    happened_at: datetime
+    reply_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountsChanged:
+    """Accounts were given to us or taken away."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    happened_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """Anything else that is worth a line in the log: `kind` is the vendor's event name in lower case."""
+
+    kind: str
+    happened_at: datetime
+    thread: str | None = None
+    content: Mapping[str, Any] = field(default_factory=dict)
+    event_id: str | None = None  # the vendor's id of this event, for recognising a repeat
+
+
+Incoming = (
+    IncomingMessage
+    | Recalled
+    | SendFailed
+    | Entered
+    | SessionChanged
+    | RelationChanged
+    | CardTapped
+    | AccountsChanged
+    | Noted
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a pull. `cursor` is durable at the vendor; None means it gave none and we keep ours."""
+
+    items: tuple[Incoming, ...]
+    cursor: str | None
+    more: bool

@@ -1,0 +1,58 @@
+"""The language models."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from zhiban.kit.errors import Unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class ChatTurn:
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a model wrote, and what it cost. Tokens are 0 when the server does not count."""
+
+    text: str
+    model: str
+    input_tokens: int
+    output_tokens: int
+    seconds: float
+
+
+class ModelUnavailable(Unavailable):
+    """The model is down, slow, out of quota, or answered something that is no answer."""
+
+
+class ChatModel(Protocol):
+    name: str
+
+    async def complete(
+        self, turns: Sequence[ChatTurn], *, schema: Mapping[str, Any] | None = None, max_tokens: int = 800
+    ) -> Completion:
+        """One completion; with `schema` (JSON Schema) the text is JSON asked for in that shape, unchecked.
+
+        Raises ModelUnavailable after its own timeouts and retries.
+        """
+        ...
+
+    def stream(self, turns: Sequence[ChatTurn], *, max_tokens: int = 800) -> AsyncIterator[str]:
+        """The text in pieces as it is written. Raises ModelUnavailable."""
+        ...
+
+
+class Embedder(Protocol):
+    name: str
+    dimensions: int
+
+    async def embed(
+        self, texts: Sequence[str], *, purpose: Literal["query", "passage"] = "passage"
+    ) -> list[list[float]]:
+        """One vector a text, in order, of `dimensions` floats each. Raises ModelUnavailable."""
+        ...

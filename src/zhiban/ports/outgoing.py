@@ -1,0 +1,82 @@
+"""What we send, and how a vendor refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from zhiban.kit.errors import Unavailable, ZhibanError
+from zhiban.ports.incoming import Kind, Media
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An entry of a menu. Tapping it comes back as a message with `choice == id`."""
+
+    id: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One message to send. `key` is ours, unique for ever, and makes sending it twice harmless.
+
+    Menus: `text` is the line above, `choices` the entries, `footer` the line below.
+    """
+
+    key: str
+    thread: str
+    kind: Kind
+    text: str
+    choices: tuple[Choice, ...] = ()
+    footer: str = ""
+    media: Media | None = None
+    content: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Refusal(StrEnum):
+    """Why a vendor will not send."""
+
+    WINDOW_CLOSED = "window_closed"
+    ALLOWANCE_USED = "allowance_used"
+    HUMAN_ACTIVE = "human_active"  # the session is with a person or in the pool
+    BLOCKED = "blocked"  # anti-spam or the contact refuses
+    UNKNOWN_CONTACT = "unknown_contact"
+    MISCONFIGURED = "misconfigured"
+    BAD_MESSAGE = "bad_message"
+    CODE_EXPIRED = "code_expired"
+
+
+class SendRefused(ZhibanError):
+    """The vendor will never send this message. `hint` is safe to show to an operator."""
+
+    def __init__(self, refusal: Refusal, *, code: int = 0, hint: str = "") -> None:
+        super().__init__(f"The channel refused the message: {refusal.value} ({code}). {hint}".strip())
+        self.refusal = refusal
+        self.code = code
+        self.hint = hint
+
+
+class TryLater(Unavailable):
+    """The vendor cannot do it now. `after` is how many seconds to wait at least.
+
+    `unknown` is true when the request may have been carried out (a timeout or a broken connection after it was
+    sent); repeating it with the same key is then the only safe thing to do.
+    """
+
+    def __init__(self, reason: str, *, after: float = 1.0, unknown: bool = False, code: int = 0) -> None:
+        super().__init__(reason)
+        self.after = after
+        self.unknown = unknown
+        self.code = code
+
+
+class ConnectionBroken(ZhibanError):
+    """The vendor refuses our credentials or our address until an operator mends it. `hint` says how."""
+
+    def __init__(self, reason: str, *, code: int, hint: str = "") -> None:
+        super().__init__(f"{reason} ({code}). {hint}".strip())
+        self.code = code
+        self.hint = hint
