@@ -6,7 +6,9 @@ import asyncio
 import json
 import logging
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from zhiban import bootstrap
@@ -32,6 +34,7 @@ from zhiban.knowledge.retrieval import keep_background_in, language
 log = logging.getLogger(__name__)
 
 DEFAULT_WORKSPACE = "default"
+KEY_GRACE = timedelta(days=1)
 
 
 @dataclass(slots=True)
@@ -165,7 +168,7 @@ async def ensure_default(home: Installation) -> int:
     workspace_id = await ensure_workspace(home.database, DEFAULT_WORKSPACE, "值班", home.settings.zhiban_locale)
     if home.settings.has_wecom:
         async with home.database.work(workspace_id) as work:
-            await _ensure_wecom(work, home.settings, home.vault)
+            await _ensure_wecom(work, home.settings, home.vault, now=home.clock.now())
     return workspace_id
 
 
@@ -198,7 +201,7 @@ async def ensure_workspace(database: Database, slug: str, name: str, locale: str
     return await ensure_workspace(database, slug, name, locale)
 
 
-async def _ensure_wecom(work: Work, settings: Settings, vault: Vault) -> None:
+async def _ensure_wecom(work: Work, settings: Settings, vault: Vault, *, now: datetime) -> None:
     """Create or update the connection that the environment names. Secrets are sealed; a change is taken over."""
     config = {
         "corp_id": settings.wecom_corp_id,
@@ -220,18 +223,31 @@ async def _ensure_wecom(work: Work, settings: Settings, vault: Vault) -> None:
         connection_id = await _new_connection(work, "企业微信", config, vault.seal(hidden))
     else:
         connection_id = int(row[0])
-        changed = {**row[1], **config} != row[1]
-        if changed or any(vault.open(row[2]).get(name) != value for name, value in hidden.items()):
+        known = vault.open(row[2])
+        if any(known.get(name) != value for name, value in hidden.items()) or {**row[1], **config} != row[1]:
+            config, hidden = _with_grace(config, hidden, known, now=now)
             await work.run(
                 "update connection set config = config || %(config)s::jsonb, secrets = %(secrets)s, token = null, "
-                "broken = null, broken_at = null, updated_at = now() where id = %(id)s",
+                "broken = null, broken_at = null, updated_at = %(now)s where id = %(id)s",
                 config=json.dumps(config),
-                secrets=vault.seal({**vault.open(row[2]), **hidden}),
+                secrets=vault.seal({**known, **hidden}),
+                now=now,
                 id=connection_id,
             )
             work.touch(CONFIG, connection_id)
     if config["agent_id"]:
         await ensure_inbox(work, connection_id, "wecom_app", str(config["agent_id"]), "企业微信应用")
+
+
+def _with_grace(
+    config: dict[str, str | None], hidden: dict[str, str], known: Mapping[str, str], *, now: datetime
+) -> tuple[dict[str, str | None], dict[str, str]]:
+    """After Token or AESKey changed, the former pair is accepted for a day: the platform still repeats old calls."""
+    pair = ("token", "encoding_aes_key")
+    if not known.get("token") or all(known.get(name) == hidden[name] for name in pair):
+        return config, hidden
+    former = {f"previous_{name}": known.get(name, "") for name in pair}
+    return {**config, "previous_until": (now + KEY_GRACE).isoformat()}, {**hidden, **former}
 
 
 async def _new_connection(work: Work, name: str, config: dict[str, str | None], sealed: bytes) -> int:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import NOBODY, Database, Work
 from zhiban.kit.errors import NotFound
+from zhiban.kit.jobs import later
 from zhiban.kit.vault import Vault
 from zhiban.ports import Channel, TryLater, Vendor
 
@@ -293,6 +294,8 @@ async def ensure_inbox(work: Work, connection_id: int, kind: str, external_id: s
     if row is None:
         raise NotFound("There is no such connection.")
     inbox_id, public_id = row
+    if name == external_id:
+        await later(work, "name_inboxes", key=f"names:{work.workspace_id}:{connection_id}", connection_id=connection_id)
     await work.run(
         "insert into directory (kind, key, workspace_id, ref) values ('callback', %(key)s, %(workspace)s, %(ref)s) "
         "on conflict do nothing",

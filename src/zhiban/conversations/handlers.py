@@ -8,7 +8,7 @@ import os
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from zhiban.conversations.connections import Connections, Link, Place
+from zhiban.conversations.connections import CONFIG, Connections, Link, Place
 from zhiban.conversations.service import hold, open_for_people
 from zhiban.events import SYSTEM
 from zhiban.kit.bus import LIVE
@@ -55,6 +55,7 @@ class ConversationJobs:
             Task("welcome_relation", self.welcome_relation, attempts=4, wait=1.0),
             Task("mark_relation", self.mark_relation, attempts=5),
             Task("reconcile_relations", self.reconcile_relations, queue="slow", attempts=3, wait=60),
+            Task("name_inboxes", self.name_inboxes, attempts=6, wait=5),
             Task("update_card", self.update_card, attempts=3),
             Task("purge_deliveries", self.purge_deliveries, queue="slow", cron="17 3 * * *"),
             Task("plan_reconciling", self.plan_reconciling, queue="slow", cron="41 4 * * *"),
@@ -288,6 +289,22 @@ class ConversationJobs:
             )
 
     # --------------------------------------------------------------------------------------------------- upkeep
+
+    async def name_inboxes(self, workspace_id: int, connection_id: int) -> None:
+        """Give inboxes that a doorbell made the names their accounts have at the vendor."""
+        link = await self._connections.link(workspace_id, connection_id)
+        accounts = await link.vendor.accounts()
+        async with self._database.work(workspace_id) as work:
+            for account in accounts:
+                await work.run(
+                    "update inbox set name = %(name)s where connection_id = %(connection)s and kind = %(kind)s "
+                    "and external_id = %(external)s and name = external_id",
+                    name=account.name,
+                    connection=connection_id,
+                    kind=account.kind,
+                    external=account.external_id,
+                )
+            work.touch(CONFIG, connection_id)
 
     async def update_card(self, workspace_id: int, inbox_id: int, code: str, taken: int) -> None:
         """Show on a tapped card that the conversation was taken."""

@@ -82,7 +82,8 @@ async def _answer(request: Request, door: Door, connections: Connections, clock:
     )
     if isinstance(found, Challenge):
         return PlainTextResponse(found.body)
-    new = await door.enter(link, found, at=now)
+    with metrics.timed("acknowledge"):
+        new = await door.enter(link, found, at=now)
     metrics.delivery("wecom", "stored" if new else "duplicate")
     return PlainTextResponse("success")
 

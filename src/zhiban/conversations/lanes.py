@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -22,6 +23,7 @@ from zhiban.conversations.replying import Queued
 from zhiban.conversations.sending import Postponed, dispatch, settle
 from zhiban.conversations.service import hand_off
 from zhiban.events import SYSTEM
+from zhiban.kit import metrics
 from zhiban.kit.bus import LANE
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database, Row, Work
@@ -218,10 +220,13 @@ class Lanes:
                 # Opening an inbox needs the database itself: never while we hold a connection.
                 await self._connections.place(workspace_id, loaded[0][0])
                 continue
+            began = time.perf_counter()
             if step == "answer":
                 talk.strict = restarts < PATIENCE
                 restarts = 0 if await self._answer(talk, known, changed) else restarts + 1
             if talk.queued and await self._send(talk):
+                if step == "answer":
+                    metrics.took("answer", time.perf_counter() - began)
                 return
 
     def _next_step(self, loaded: Sequence[Row]) -> Literal["leave", "send", "answer"]:
@@ -261,7 +266,8 @@ class Lanes:
     async def _send(self, talk: Talk) -> bool:
         """Send what is queued, in order. True when the lane was left: nothing waits, or it has to wait itself."""
         for message in talk.queued:
-            outcome = await dispatch(talk.place, talk.thread, message, now=self._clock.now())
+            with metrics.timed("send"):
+                outcome = await dispatch(talk.place, talk.thread, message, now=self._clock.now())
             now = self._clock.now()
             async with self._database.work(talk.workspace_id) as work:
                 await settle(work, talk.place, talk.id, message, outcome, now=now)
@@ -283,7 +289,7 @@ class Lanes:
         return False
 
     async def _answer(self, talk: Talk, known: object, changed: asyncio.Event) -> bool:
-        """Let the assistant think. False when something new arrived first and everything is to be read again."""
+        """Let the assistant think. False when nothing was stored, because something new came or the turn failed."""
         thinking = asyncio.ensure_future(self._mind.think(talk, known))
         listening = asyncio.ensure_future(changed.wait())
         try:
@@ -292,7 +298,7 @@ class Lanes:
                 done, _ = await asyncio.wait(waiting, timeout=RENEW_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 if thinking in done:
                     await self._outcome(talk, thinking)
-                    return True
+                    return talk.stored
                 if listening in done and not talk.stored:
                     return False
                 if listening in done:

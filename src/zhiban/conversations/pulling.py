@@ -183,7 +183,8 @@ class Puller:
         first_drain: bool,
     ) -> None:
         for _ in range(PAGES):
-            page = await channel.pull(cursor=cursor, token=token)
+            with metrics.timed("pull"):
+                page = await channel.pull(cursor=cursor, token=token)
             now = self._clock.now()
             stuck = page.more and page.cursor in (None, cursor)
             more = page.more and not stuck

@@ -16,7 +16,7 @@ from zhiban.kit import metrics
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import NOBODY, Database, Work
 from zhiban.kit.errors import Unavailable
-from zhiban.kit.jobs import revive
+from zhiban.kit.jobs import count_dead, revive
 from zhiban.kit.live import LIVING, Ear
 
 log = logging.getLogger(__name__)
@@ -123,6 +123,8 @@ class Sweeper:
         """Take up everything that nobody works on, in every workspace."""
         async with self._database.work(NOBODY) as work:
             await revive(work)
+            if self._clock.now().second % 5 == 0:
+                metrics.dead_letters(await count_dead(work))
         for workspace_id in await self._database.workspaces():
             await self._sweep_workspace(workspace_id)
 

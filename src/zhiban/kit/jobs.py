@@ -201,6 +201,11 @@ async def revive(work: Work) -> int:
     return len(await work.rows(_REVIVE, seconds=STALLED_SECONDS))
 
 
+async def count_dead(work: Work) -> int:
+    """How many jobs of all workspaces failed for good."""
+    return int(await work.value("select count(*) from jobs.procrastinate_jobs where status = 'failed'"))
+
+
 def _with_timestamp_dropped(function: Function) -> Planned:
     async def run(timestamp: int) -> None:  # noqa: ARG001 - Procrastinate passes the planned time; ours read the clock
         await function()

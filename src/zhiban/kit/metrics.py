@@ -31,7 +31,7 @@ ANSWERS = Counter("zhiban_answers", "Turns of the assistant by zone.", ("zone",)
 HANDOFFS = Counter("zhiban_handoffs", "Conversations handed to people, by reason.", ("reason",), registry=REGISTRY)
 STAGES = Histogram(
     "zhiban_stage_seconds",
-    "Time of one stage on a message's path; stage `answer` is from the callback to the sent answer.",
+    "Time of one stage on a message's path: acknowledge, pull, send; `answer` is from thinking to the sent answer.",
     ("stage",),
     buckets=_QUICK,
     registry=REGISTRY,
