@@ -15,13 +15,14 @@ from zhiban.kit.bus import LIVE
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.jobs import Task, later
-from zhiban.people.contacts import ensure_contacts, learn_profile
+from zhiban.people.contacts import ensure_contacts, learn_profiles
 from zhiban.ports import (
     FetchesMedia,
     Kind,
     KnowsContacts,
     Media,
     NativeState,
+    Profile,
     Refusal,
     RelationSeen,
     SendRefused,
@@ -141,24 +142,12 @@ class ConversationJobs:
         if not unknown:
             return
         found = {profile.external_id: profile for profile in await place.channel.profiles(unknown)}
-        now = self._clock.now()
+        # Who is not known to the vendor any more is not asked about again.
+        profiles = [found.get(external_id) or Profile(external_id, "") for external_id in unknown]
         async with self._database.work(workspace_id) as work:
-            for external_id in unknown:
-                profile = found.get(external_id)
-                await learn_profile(
-                    work,
-                    kind,
-                    account,
-                    external_id,
-                    name=profile.name if profile else "",
-                    avatar_url=profile.avatar_url if profile else None,
-                    unionid=profile.unionid if profile else None,
-                    now=now,
-                )
+            contacts = await learn_profiles(work, kind, account, profiles, now=self._clock.now())
             changed = await work.rows(
-                "select c.id from conversation c join identity i on i.workspace_id = c.workspace_id "
-                "and i.contact_id = c.contact_id where i.external_id = any(%(ids)s::text[])",
-                ids=unknown,
+                "select id from conversation where contact_id = any(%(contacts)s::bigint[])", contacts=contacts
             )
             for (conversation_id,) in changed:
                 work.touch(LIVE, conversation_id)
@@ -267,9 +256,7 @@ class ConversationJobs:
         kind, account = link.vendor.namespace("wecom_kf")
         async with self._database.work(link.workspace_id) as work:
             contacts = await ensure_contacts(work, kind, account, [seen.contact], now=now)
-            await learn_profile(
-                work, kind, account, seen.contact, name=seen.name, avatar_url=None, unionid=None, now=now
-            )
+            await learn_profiles(work, kind, account, [Profile(seen.contact, seen.name)], now=now)
             await work.run(
                 "insert into relation (workspace_id, connection_id, contact_id, external_id, member, source, remark, "
                 "state, added_at, seen_at) values (%(workspace)s, %(connection)s, %(contact)s, %(external)s, "

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from zhiban.kit.db import Work
+from zhiban.kit.text import clean
+from zhiban.ports import Profile
 
 # Known ones as they are, new ones made, in one statement. Who loses a race against another transaction gets no row.
 _ENSURE = """
@@ -41,33 +43,32 @@ async def ensure_contacts(
         await work.run(_ORPHANS, now=now)
 
 
-async def learn_profile(
-    work: Work,
-    kind: str,
-    account: str,
-    external_id: str,
-    *,
-    name: str,
-    avatar_url: str | None,
-    unionid: str | None,
-    now: datetime,
-) -> None:
-    """Keep what the vendor tells about a person. A name that people of ours gave stays."""
-    contact_id = await work.value(
-        "update identity set unionid = coalesce(%(unionid)s, unionid), profiled_at = %(now)s "
-        "where kind = %(kind)s and account = %(account)s and external_id = %(external)s returning contact_id",
-        unionid=unionid,
-        now=now,
+# A name that people of ours gave stays; one that the vendor does not tell leaves things as they are.
+_LEARN = """
+with told as (
+  select * from unnest(%(ids)s::text[], %(names)s::text[], %(avatars)s::text[], %(unionids)s::text[])
+    as t(external_id, name, avatar_url, unionid)),
+known as (
+  update identity i set unionid = coalesce(t.unionid, i.unionid), profiled_at = %(now)s from told t
+  where i.kind = %(kind)s and i.account = %(account)s and i.external_id = t.external_id
+  returning i.contact_id, t.name, t.avatar_url)
+update contact c set name = case when c.name = '' then k.name else c.name end,
+  avatar_url = coalesce(k.avatar_url, c.avatar_url), updated_at = %(now)s
+from known k where c.id = k.contact_id returning c.id"""
+
+
+async def learn_profiles(
+    work: Work, kind: str, account: str, profiles: Sequence[Profile], *, now: datetime
+) -> list[int]:
+    """Keep what the vendor tells about people. Returns the contacts it concerns."""
+    rows = await work.rows(
+        _LEARN,
         kind=kind,
         account=account,
-        external=external_id,
+        ids=[profile.external_id for profile in profiles],
+        names=[clean(profile.name) for profile in profiles],
+        avatars=[profile.avatar_url for profile in profiles],
+        unionids=[profile.unionid for profile in profiles],
+        now=now,
     )
-    if contact_id is not None:
-        await work.run(
-            "update contact set name = case when name = '' then %(name)s else name end, "
-            "avatar_url = coalesce(%(avatar)s, avatar_url), updated_at = %(now)s where id = %(id)s",
-            name=name,
-            avatar=avatar_url,
-            now=now,
-            id=contact_id,
-        )
+    return [int(row[0]) for row in rows]
