@@ -15,7 +15,7 @@ from zhiban.kit.db import Database
 from zhiban.kit.errors import ZhibanError
 from zhiban.kit.i18n import Texts, mark
 from zhiban.kit.jobs import Task, later
-from zhiban.people.contacts import learn_profile
+from zhiban.people.contacts import learn_profiles
 from zhiban.ports import Choice, ConnectionBroken, KnowsContacts, Notice, Notifier, ShowsCards
 
 log = logging.getLogger(__name__)
@@ -114,17 +114,7 @@ class AssistantJobs:
             return
         kind, account = place.link.vendor.namespace(place.kind)
         async with self._database.work(workspace_id) as work:
-            for profile in found:
-                await learn_profile(
-                    work,
-                    kind,
-                    account,
-                    profile.external_id,
-                    name=profile.name,
-                    avatar_url=profile.avatar_url,
-                    unionid=profile.unionid,
-                    now=self._clock.now(),
-                )
+            await learn_profiles(work, kind, account, found, now=self._clock.now())
 
     async def tell_one(self, workspace_id: int, conversation_id: int, address: str) -> None:
         """Deliver one notice. A wrong address ends the job as a dead letter, which the health page shows."""
