@@ -7,21 +7,38 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from zhiban.assistant.policy import Policy
+from zhiban.conversations import inboxes
+from zhiban.conversations.connections import ensure_inbox
+from zhiban.events import SYSTEM
 from zhiban.installation import Installation
-from zhiban.kit.clock import SystemClock
+from zhiban.kit.clock import Clock, SystemClock
 from zhiban.kit.db import Work
 from zhiban.kit.provision import Access
 from zhiban.kit.settings import Settings, load
 from zhiban.knowledge import service as knowledge
 from zhiban.main import application
+from zhiban.people import service as people
+from zhiban.people.models import Role
+from zhiban.testing.llm import KEY, LlmSimulator
 from zhiban.testing.serving import served
 from zhiban.testing.wecom import asgi
-from zhiban.testing.wecom.simulator import AES_KEY, AGENT_ID, CORP_ID, SECRET, TOKEN, WeComSimulator
+from zhiban.testing.wecom.simulator import (
+    AES_KEY,
+    AGENT_ID,
+    CORP_ID,
+    OPEN_KFID,
+    SECRET,
+    TOKEN,
+    WeComSimulator,
+)
 
 SHOP = """# 青禾商店
 
@@ -63,6 +80,48 @@ class Shop:
         async with self.home.database.work(self.workspace_id) as work:
             return await work.rows(sql, **values)
 
+    async def behaves(self, *, kind: str = "wecom_kf", account: str = OPEN_KFID, **policy: Any) -> int:
+        """Give the inbox this policy, checked as an operator's file is. Returns the inbox."""
+        checked = Policy.model_validate(policy).model_dump(mode="json")
+        async with self.work() as work:
+            connection = await work.value("select id from connection")
+            inbox = await ensure_inbox(work, connection, kind, account, "售后客服")
+            await inboxes.set_policy(work, inbox, checked, by=SYSTEM, now=SystemClock().now())
+        return inbox
+
+    async def agent(self, name: str = "陈默", *, member: str | None = None) -> int:
+        """A colleague at the desk; `member` is their userid in WeCom."""
+        async with self.work() as work:
+            id_ = await people.add_agent(
+                work, email=f"{member or 'chen'}@example.test", name=name, role=Role.AGENT, password_hash=None
+            )
+            await work.run("update agent set wecom_userid = %(member)s where id = %(id)s", member=member, id=id_)
+        return id_
+
+    async def conversation(self, thread: str = "wmLIXIAO") -> Any:
+        """The conversation's row, by column name."""
+        async with self.work() as work:
+            found = await work.rows("select to_jsonb(c) from conversation c where external_id = %(id)s", id=thread)
+        return SimpleNamespace(**found[0][0])
+
+    async def becomes(self, status: str, thread: str = "wmLIXIAO", *, within: float = 10) -> Any:
+        """Wait until the conversation has this status; returns its row."""
+        return await self.eventually(
+            "select to_jsonb(c) from conversation c where external_id = %(id)s and status = %(status)s",
+            within=within,
+            id=thread,
+            status=status,
+        )
+
+    async def eventually(self, sql: str, *, within: float = 10, **values: Any) -> Any:
+        """Wait until the query finds something; returns the first value found (an object, if it is one)."""
+        deadline = time.monotonic() + within
+        while not (rows := await self.rows(sql, **values)):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"it did not happen in time: {sql}")
+            await asyncio.sleep(0.02)
+        return SimpleNamespace(**rows[0][0]) if isinstance(rows[0][0], dict) else rows[0][0]
+
     @asynccontextmanager
     async def work(self) -> AsyncIterator[Work]:
         async with self.home.database.work(self.workspace_id) as work:
@@ -75,7 +134,8 @@ class Shop:
             rows = await self.rows(
                 "select 1 from message where state in ('pending', 'queued') union all "
                 "select 1 from delivery where state = 'pending' union all "
-                "select 1 from conversation where owner is not null"
+                "select 1 from conversation where owner is not null union all "
+                "select 1 from pull_state where owner is not null"
             )
             return not rows
 
@@ -110,11 +170,31 @@ def settings_for(folder: Path, wecom_url: str, **more: Any) -> Settings:
     )
 
 
+class AheadClock:
+    """The real time, pushed forward."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def now(self) -> datetime:
+        return SystemClock().now() + self.ahead
+
+
 @asynccontextmanager
-async def running_shop(access: Access, folder: Path, **more: Any) -> AsyncIterator[Shop]:
+async def running_shop(
+    access: Access,
+    folder: Path,
+    *,
+    clock: Clock | None = None,
+    before: Callable[[WeComSimulator], None] | None = None,
+    **more: Any,
+) -> AsyncIterator[Shop]:
+    """A shop that is open. `before` acts on the simulated WeCom before we are connected to it."""
     wecom = WeComSimulator()
     async with wecom, served(asgi.application(wecom)) as wecom_url:
-        home = Installation.build(settings_for(folder, wecom_url, **more), access)
+        if before is not None:
+            before(wecom)
+        home = Installation.build(settings_for(folder, wecom_url, **more), access, clock=clock)
         home.employ()
         async with served(application(home)) as url:
             workspace_id = (await home.database.workspaces())[0]
@@ -125,6 +205,25 @@ async def running_shop(access: Access, folder: Path, **more: Any) -> AsyncIterat
             await knowledge.import_paths(home.database, workspace_id, "default", [shop], now=SystemClock().now())
             wecom.configure(f"{url}/wecom/callback")
             yield Shop(home, wecom, url, workspace_id)
+
+
+@asynccontextmanager
+async def thinking_shop(access: Access, folder: Path, **more: Any) -> AsyncIterator[tuple[Shop, LlmSimulator]]:
+    """A shop whose assistant has a language model."""
+    model = LlmSimulator()
+    async with (
+        served(model.app) as address,
+        running_shop(
+            access, folder, llm_api_key=KEY, llm_api_base=f"{address}/v1", llm_model="simulated", **more
+        ) as shop,
+    ):
+        yield shop, model
+
+
+@pytest.fixture
+async def thinking(access: Access, tmp_path: Path) -> AsyncIterator[tuple[Shop, LlmSimulator]]:
+    async with thinking_shop(access, tmp_path) as found:
+        yield found
 
 
 @pytest.fixture
