@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import os
 import statistics
 import sys
@@ -76,11 +77,21 @@ async def exactness(found: Stand, base_id: int, exact: Exact, questions: Sequenc
     same = 0
     async with found.database.work(found.workspace) as work:
         base = await queries.base(work, base_id)
+        entries = await queries.entries_after(work, base_id, 0, 100_000)
+        order = {entry.chunk_id: number for number, entry in enumerate(entries)}
         for question in questions:
-            ours = [round(one.score, 3) for one in await rank(work, await pose(work, base, alone(question)))]
-            theirs = [round(score, 3) for _, score in exact.search(question)]
-            same += ours == theirs
+            ours = await rank(work, await pose(work, base, alone(question)))
+            theirs = exact.search(question)
+            same += len(ours) == len(theirs) and all(
+                math.isclose(one.score, score, rel_tol=1e-5) and (order[one.chunk_id] == number or _tied(theirs, score))
+                for one, (number, score) in zip(ours, theirs, strict=True)
+            )
     return f"{same} of {len(questions)} top tens identical to exact BM25"
+
+
+def _tied(ranking: Sequence[tuple[int, float]], score: float) -> bool:
+    """Whether the place is shared, so that any order is right (also with what came eleventh)."""
+    return sum(math.isclose(score, other, rel_tol=1e-5) for _, other in (*ranking, ranking[-1])) > 1
 
 
 async def shop(found: Stand) -> None:

@@ -14,6 +14,7 @@ import sys
 from array import array
 from bisect import bisect_left
 from collections import defaultdict
+from functools import lru_cache
 from pathlib import Path
 
 from zhiban.kit.errors import Misconfigured
@@ -36,6 +37,7 @@ class Background:
         self._times = times
         self._total = total
         self._most = math.log(1 + total)
+        self.rarity = lru_cache(maxsize=32_768)(self._rarity)  # a question's terms are asked for again and again
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -44,7 +46,7 @@ class Background:
         at = bisect_left(self._numbers, term)
         return self._times[at] if at < len(self._numbers) and self._numbers[at] == term else 0
 
-    def rarity(self, term: int) -> float:
+    def _rarity(self, term: int) -> float:
         expected: float = self.times(term)
         characters = characters_of_pair(term)
         if characters is not None:

@@ -25,8 +25,8 @@ from zhiban.knowledge.scoring import Collection, sparse
 from zhiban.knowledge.terms import Synonyms, terms
 
 SEEN = 10  # how far down the list we look, whatever `top_k` shows
-SMALLEST_BUDGET = 2_000  # candidates that are always affordable; smaller bases are compared whole
-BUDGET_SHARE = 0.06  # of a larger base
+SMALLEST_BUDGET = 1_500  # candidates that are always affordable; smaller bases are compared whole
+BUDGET_SHARE = 0.05  # of a larger base
 SCANNED_FROM = 0.4  # of a base as candidates: looking at everything is quicker than looking them up
 NEARLY_SAME = 0.8  # a question this like a phrasing is that phrasing, whatever the base has learnt
 SUGGEST_AT = 0.23  # of the best possible score: keeps 7 of 10 helpful suggestions, 2 of 10 useless ones (shop bench)

@@ -1,0 +1,131 @@
+"""The JSON door: colleagues try questions and read articles; strangers learn nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+from fastapi import FastAPI
+
+from tests.knowledge.material import SAMPLE, LetterEmbedder
+from zhiban.installation import ensure_workspace
+from zhiban.kit.clock import SetClock
+from zhiban.kit.db import Database
+from zhiban.knowledge import api, service
+from zhiban.people import service as people
+from zhiban.people.models import Role
+from zhiban.people.pages import COOKIE, Gate
+from zhiban.testing.serving import served
+from zhiban.web.assets import Assets
+from zhiban.web.render import Renderer
+
+
+async def _token(db: Database, workspace: int, name: str, clock: SetClock) -> str:
+    async with db.session(workspace) as session:
+        agent = await people.add_agent(
+            session, email=f"{name}@qinghe.example", name=name, role=Role.AGENT, password_hash=None
+        )
+        return await people.open_session(session, agent_id=agent, now=clock.now())
+
+
+class Door:
+    def __init__(self, url: str, token: str) -> None:
+        self.url, self.token = url, token
+
+    async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        async with (
+            aiohttp.ClientSession(cookies={COOKIE: self.token} if self.token else None) as session,
+            session.request(
+                method,
+                self.url + path,
+                json=body,
+                headers={"origin": self.url, "accept": "application/json", **headers},
+            ) as answer,
+        ):
+            return answer.status, await answer.json(content_type=None)
+
+    async def trial(self, query: str, **wishes: Any) -> dict[str, Any]:
+        status, found = await self.ask("POST", "/api/test_kb", {"query": query, **wishes})
+        assert status == 200, found
+        return dict(found)
+
+
+@pytest.fixture
+async def door(db: Database, workspace: int, clock: SetClock) -> AsyncIterator[Door]:
+    await service.import_paths(db, workspace, "default", [SAMPLE], now=clock.now())
+    app = FastAPI()
+    Gate(db, clock, Renderer(["people"], assets=Assets(), clock=clock)).install(app)
+    app.include_router(api.router(embedder=LetterEmbedder()))
+    async with served(app) as url:
+        yield Door(url, await _token(db, workspace, "lin", clock))
+
+
+async def test_a_trial_shows_passages_scores_zone_and_why(door: Door) -> None:
+    found = await door.trial("如何退款？", top_k=2)
+    assert found["zone"] == "answer"
+    assert found["why"]
+    assert found["trusted"]
+    assert len(found["passages"]) == 2
+    first = found["passages"][0]
+    assert first["title"] == "怎么申请退款？"
+    assert first["source"] == "sample/退款与退货.md"
+    assert first["position"].startswith("line ")
+    assert first["score"] > found["passages"][1]["score"]
+    assert first["likeness"] == 1
+
+
+async def test_a_trial_may_bring_the_conversation(door: Door) -> None:
+    found = await door.trial("那运费呢？", context=["怎么退货"])
+    assert found["passages"][0]["title"] == "退货运费谁出？"
+    assert found["leaning_on"] == ["怎么退货"]
+
+
+async def test_articles_are_listed_page_by_page_and_shown(door: Door) -> None:
+    status, page = await door.ask("GET", "/api/articles?limit=5&text=发票")
+    assert status == 200
+    titles = [article["title"] for article in page["articles"]]
+    assert len(titles) == 4
+    assert page["next_after"] is None
+    status, page = await door.ask("GET", "/api/articles?limit=50")
+    assert (status, len(page["articles"])) == (200, 50)
+    status, rest = await door.ask("GET", f"/api/articles?limit=50&after={page['next_after']}")
+    assert (status, len(rest["articles"])) == (200, 12)
+    status, article = await door.ask("GET", f"/api/articles/{page['articles'][0]['id']}")
+    assert status == 200
+    assert [row["origin"] for row in article["phrasings"]][:2] == ["question", "similar"]
+    assert article["chunks"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("POST", "/api/test_kb", {"query": ""}, 422),
+        ("POST", "/api/test_kb", {"query": "x", "top_k": 0}, 422),
+        ("POST", "/api/test_kb", {"query": "x", "base": "没有"}, 404),
+        ("GET", "/api/articles/0", None, 404),
+        ("GET", "/api/articles/99999999999999999999999", None, 404),
+        ("GET", "/api/articles/987654", None, 404),
+        ("GET", "/api/articles?base=none", None, 404),
+    ],
+)
+async def test_wrong_wishes_are_refused(door: Door, method: str, path: str, body: Any, status: int) -> None:
+    assert (await door.ask(method, path, body))[0] == status
+
+
+async def test_strangers_and_other_sites_are_turned_away(door: Door) -> None:
+    stranger = Door(door.url, "")
+    assert (await stranger.ask("POST", "/api/test_kb", {"query": "退款"}))[0] == 401
+    assert (await stranger.ask("GET", "/api/articles"))[0] == 401
+    status, _ = await door.ask("POST", "/api/test_kb", {"query": "退款"}, origin="https://elsewhere.example")
+    assert status == 403
+
+
+async def test_a_colleague_of_another_workspace_sees_nothing(db: Database, door: Door, clock: SetClock) -> None:
+    _, page = await door.ask("GET", "/api/articles")
+    other = await ensure_workspace(db, "other", "别人", "zh")
+    elsewhere = Door(door.url, await _token(db, other, "wang", clock))
+    assert (await elsewhere.ask("GET", "/api/articles"))[1]["articles"] == []
+    assert (await elsewhere.ask("GET", f"/api/articles/{page['articles'][0]['id']}"))[0] == 404
+    assert (await elsewhere.trial("怎么申请退款"))["zone"] == "hand_off"
