@@ -1,4 +1,4 @@
-"""One transaction with its workspace: what is kept, what is undone, what is told, and what happens without a database."""
+"""One transaction with its workspace: what is kept, undone and told, and what happens without a database."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sqlalchemy import select
 from tests.conftest import FAST
 
 from zhiban.installation import ensure_workspace
-from zhiban.kit.db import NOBODY, Database, DatabaseUnavailable, Pool
+from zhiban.kit.db import NOBODY, Database, DatabaseUnavailable, Pool, Work
 from zhiban.kit.embedded import BundledPostgres
 from zhiban.kit.provision import Access, migrate, provision_bundled
 from zhiban.people.models import Contact
@@ -30,6 +30,14 @@ class Name:
 
 class Trouble(Exception):
     """Something went wrong in the middle."""
+
+
+async def _fail(work: Work, workspace: int, sql: str = "") -> None:
+    await work.run(ADD, w=workspace, name="小明")
+    work.touch("live", 7)
+    if sql:
+        await work.run(sql)
+    raise Trouble
 
 
 @pytest.fixture
@@ -61,15 +69,10 @@ async def test_a_block_commits_at_its_end_and_tells_then(
 async def test_an_error_undoes_everything_and_tells_nobody(
     db: Database, workspace: int, told: list[tuple[str, int, int]], way: str
 ) -> None:
-    with pytest.raises(Trouble):
-        async with getattr(db, way)(workspace) as work:
-            await work.run(ADD, w=workspace, name="小明")
-            work.touch("live", 7)
-            raise Trouble
-    with pytest.raises(psycopg.errors.SyntaxError):
-        async with getattr(db, way)(workspace) as work:
-            await work.run(ADD, w=workspace, name="小红")
-            await work.run("no sql")
+    for error, sql in ((Trouble, ""), (psycopg.errors.SyntaxError, "no sql")):
+        with pytest.raises(error):  # noqa: PT012 - the whole transaction is meant
+            async with getattr(db, way)(workspace) as work:
+                await _fail(work, workspace, sql)
     assert told == []
     async with db.work(workspace) as work:
         assert await work.rows("select name from contact") == []
@@ -146,7 +149,9 @@ async def test_two_workspaces_at_the_same_time(db: Database, workspace: int, way
                 await work.run(ADD, w=mine, name=name)
                 assert {row[0] for row in await work.rows("select name from contact")} == {name}
 
-    await asyncio.gather(*(write(mine, name) for mine, name in ((workspace, "小明"), (other, "小红")) for _ in range(2)))
+    await asyncio.gather(
+        *(write(mine, name) for mine, name in ((workspace, "小明"), (other, "小红")) for _ in range(2))
+    )
 
 
 # ------------------------------------------------------------------------------------------ without a database

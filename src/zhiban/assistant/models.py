@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import REAL, BigInteger, ForeignKeyConstraint, Identity, Integer, Numeric, Text, text
+from sqlalchemy import REAL, BigInteger, ForeignKeyConstraint, Identity, Index, Integer, Numeric, Text, text
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -26,6 +26,7 @@ class Turn(Base):
             name="fk_turn_conversation_id",
             ondelete="CASCADE",
         ),
+        Index("ix_turn_conversation_id", "workspace_id", "conversation_id", "id"),
     )
 
     workspace_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Boolean,
     ForeignKeyConstraint,
     Identity,
+    Index,
     Integer,
     LargeBinary,
     SmallInteger,
@@ -150,6 +151,8 @@ class Delivery(Base):
     __table_args__ = (
         UniqueConstraint("workspace_id", "digest", name="uq_delivery_digest"),
         _to("connection", "connection_id", "delivery"),
+        Index("ix_delivery_pending", "workspace_id", "id", postgresql_where=literal("state = 'pending'")),
+        Index("ix_delivery_received_at", "workspace_id", "received_at"),
     )
 
     workspace_id: Mapped[int] = _workspace()
@@ -179,6 +182,19 @@ class Conversation(Base):
         _to("inbox", "inbox_id", "conversation"),
         _to("contact", "contact_id", "conversation"),
         _to("agent", "assignee_id", "conversation"),
+        Index("ix_conversation_status", "workspace_id", "status", literal("last_activity_at desc")),
+        Index(
+            "ix_conversation_assignee_id", "workspace_id", "assignee_id", postgresql_where=literal("status = 'open'")
+        ),
+        Index("ix_conversation_contact_id", "workspace_id", "contact_id"),
+        Index("ix_conversation_owner", "workspace_id", "owner", postgresql_where=literal("owner is not null")),
+        Index("ix_conversation_retry_at", "workspace_id", "retry_at", postgresql_where=literal("retry_at is not null")),
+        Index(
+            "ix_conversation_snoozed_until",
+            "workspace_id",
+            "snoozed_until",
+            postgresql_where=literal("status = 'snoozed'"),
+        ),
     )
 
     workspace_id: Mapped[int] = _workspace()
@@ -221,6 +237,22 @@ class Message(Base):
     __table_args__ = (
         UniqueConstraint("workspace_id", "inbox_id", "external_id", name="uq_message_external_id"),
         _to("conversation", "conversation_id", "message"),
+        Index("ix_message_conversation_id", "workspace_id", "conversation_id", "id"),
+        Index(
+            "ix_message_waiting",
+            "workspace_id",
+            "conversation_id",
+            "id",
+            postgresql_where=literal("state in ('pending', 'queued')"),
+        ),
+        Index(
+            "uq_message_client_key",
+            "workspace_id",
+            "conversation_id",
+            "client_key",
+            unique=True,
+            postgresql_where=literal("client_key is not null"),
+        ),
     )
 
     workspace_id: Mapped[int] = _workspace()
@@ -251,7 +283,10 @@ class Attachment(Base):
     """A file of a message, fetched at intake, because vendors keep it for a few days only."""
 
     __tablename__ = "attachment"
-    __table_args__ = (_to("message", "message_id", "attachment", ondelete="CASCADE"),)
+    __table_args__ = (
+        _to("message", "message_id", "attachment", ondelete="CASCADE"),
+        Index("ix_attachment_message_id", "workspace_id", "message_id"),
+    )
 
     workspace_id: Mapped[int] = _workspace()
     id: Mapped[int] = _id()
@@ -330,6 +365,10 @@ class EventRow(Base):
     """One fact, written in the transaction that made it true. Never changed afterwards."""
 
     __tablename__ = "event"
+    __table_args__ = (
+        Index("ix_event_conversation_id", "workspace_id", "conversation_id", "id"),
+        Index("ix_event_kind", "workspace_id", "kind", "at"),
+    )
 
     workspace_id: Mapped[int] = _workspace()
     id: Mapped[int] = _id()

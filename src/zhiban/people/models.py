@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKeyConstraint, Identity, LargeBinary, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, ForeignKeyConstraint, Identity, Index, LargeBinary, Text, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -48,7 +48,7 @@ class Agent(Base):
     """A person of ours who answers."""
 
     __tablename__ = "agent"
-    __table_args__ = (UniqueConstraint("workspace_id", "email"),)
+    __table_args__ = (UniqueConstraint("workspace_id", "email", name="uq_agent_email"),)
 
     workspace_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
@@ -125,6 +125,7 @@ class ContactIdentity(Base):
             name="fk_identity_contact_id",
             ondelete="CASCADE",
         ),
+        Index("ix_identity_contact_id", "workspace_id", "contact_id"),
     )
 
     workspace_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)

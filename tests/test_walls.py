@@ -1,0 +1,345 @@
+"""The walls between workspaces, proved over every table that PostgreSQL knows, and that models and tables agree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from psycopg import sql
+from psycopg.rows import dict_row
+from sqlalchemy import create_engine
+from sqlalchemy.dialects.postgresql.base import ischema_names
+from sqlalchemy.pool import NullPool
+from sqlalchemy.types import UserDefinedType
+
+import zhiban.assistant.models
+import zhiban.conversations.models
+import zhiban.knowledge.models
+import zhiban.people.models  # noqa: F401 - every model of the product, for the comparison
+from tests.conftest import Cluster
+from zhiban.installation import ensure_workspace
+from zhiban.kit.db import NOBODY, Base, Database
+from zhiban.kit.provision import APP, OWNER, Access
+
+OPEN = {"directory", "alembic_version"}  # ids and digests, read before a workspace is known
+DEFINERS = {"index_vectors"}  # what runs with its owner's rights
+
+
+@dataclass
+class Table:
+    name: str
+    columns: list[tuple[str, str, bool]] = field(default_factory=list)  # name, type, whether it must be given
+    parents: list[tuple[str, dict[str, str]]] = field(default_factory=list)  # table, our column -> theirs
+    words: dict[str, str] = field(default_factory=dict)  # a word that the column's check allows
+
+
+_TABLES = """
+select c.relname, c.relrowsecurity, c.relforcerowsecurity, pg_get_userbyid(c.relowner) as owner,
+  (select count(*) from pg_policy p where p.polrelid = c.oid) as policies,
+  (select bool_and(p.polcmd = '*' and p.polpermissive and p.polroles = '{0}' and p.polwithcheck is not null
+     and pg_get_expr(p.polqual, c.oid) like '%app_workspace()%'
+     and pg_get_expr(p.polwithcheck, c.oid) like '%app_workspace()%') from pg_policy p
+     where p.polrelid = c.oid) as whole
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where n.nspname = 'public' and c.relkind in ('r', 'p') order by 1"""
+
+_COLUMNS = """
+select c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
+  a.attnotnull and not a.atthasdef and a.attidentity = ''
+from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
+where n.nspname = 'public' and c.relkind = 'r' and a.attnum > 0 and not a.attisdropped order by 1, a.attnum"""
+
+_PARENTS = """
+select o.conrelid::regclass::text, o.confrelid::regclass::text,
+  (select array_agg(a.attname::text order by k.n) from unnest(o.conkey) with ordinality k(num, n)
+     join pg_attribute a on a.attrelid = o.conrelid and a.attnum = k.num),
+  (select array_agg(a.attname::text order by k.n) from unnest(o.confkey) with ordinality k(num, n)
+     join pg_attribute a on a.attrelid = o.confrelid and a.attnum = k.num)
+from pg_constraint o join pg_namespace n on n.oid = o.connamespace where o.contype = 'f' and n.nspname = 'public'"""
+
+_CHECKS = """
+select o.conrelid::regclass::text, pg_get_constraintdef(o.oid) from pg_constraint o
+join pg_namespace n on n.oid = o.connamespace where o.contype = 'c' and n.nspname = 'public'"""
+
+PLAIN = {
+    "text": "word",
+    "boolean": "false",
+    "bytea": "\\x01",
+    "jsonb": "{}",
+    "timestamp with time zone": "2026-11-20 10:00+08",
+    "text[]": "{word}",
+    "integer[]": "{1}",
+    "sparsevec": "{1:1}/5",
+    "sparsevec[]": '{"{1:1}/5"}',
+    "halfvec": "[1]",
+}
+
+
+async def _learn(connection: psycopg.AsyncConnection[Any]) -> dict[str, Table]:
+    """Every walled table, parents before children."""
+    tables: dict[str, Table] = {}
+    for table, column, kind, needed in await (await connection.execute(_COLUMNS)).fetchall():
+        if table not in OPEN:
+            tables.setdefault(table, Table(table)).columns.append((column, kind, needed))
+    for child, parent, ours, theirs in await (await connection.execute(_PARENTS)).fetchall():
+        tables[child].parents.append((parent, dict(zip(ours, theirs, strict=True))))
+    for name, definition in await (await connection.execute(_CHECKS)).fetchall():
+        if found := re.search(r"\((\w+) = ANY \(ARRAY\['(\w+)'", definition):
+            tables[name].words[found[1]] = found[2]
+    ordered: dict[str, Table] = {}
+    while len(ordered) < len(tables):
+        ready = [t for t in tables.values() if t.name not in ordered and all(p in ordered for p, _ in t.parents)]
+        assert ready, "foreign keys run in a circle"
+        ordered.update({table.name: table for table in ready})
+    return ordered
+
+
+def _row(table: Table, workspace: int, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """What a row of this workspace needs, as text: parents' keys, allowed words, something plain for the rest."""
+    values = {"workspace_id": str(workspace)}
+    for name, kind, needed in table.columns:
+        if needed and name not in values:
+            values[name] = table.words.get(name) or PLAIN.get(kind, "1")
+    for parent, columns in table.parents:
+        values |= {ours: str(rows[parent][theirs]) for ours, theirs in columns.items()}
+    if "slug" in values:
+        values["slug"] = f"w{workspace}"
+    return values
+
+
+def _insert(table: Table, values: Mapping[str, str]) -> sql.Composed:
+    kinds = {name: kind for name, kind, _ in table.columns}
+    return sql.SQL("insert into {} ({}) values ({}) returning *").format(
+        sql.Identifier(table.name),
+        sql.SQL(", ").join(map(sql.Identifier, values)),
+        sql.SQL(", ").join(
+            sql.SQL("{}::{}").format(sql.Literal(value), sql.SQL(kinds[name])) for name, value in values.items()
+        ),
+    )
+
+
+@dataclass
+class Halves:
+    """Two workspaces with one row in every table each."""
+
+    ours: int
+    theirs: int
+    tables: dict[str, Table]
+    rows: dict[int, dict[str, dict[str, Any]]]
+
+
+@pytest.fixture
+async def halves(db: Database) -> Halves:
+    ours = await ensure_workspace(db, "qinghe", "青禾商店", "zh")
+    theirs = await ensure_workspace(db, "banshan", "半山茶社", "zh")
+    async with db.work(NOBODY) as work:
+        tables = await _learn(work.raw)
+    rows: dict[int, dict[str, dict[str, Any]]] = {}
+    for workspace in (ours, theirs):
+        rows[workspace] = {}
+        async with db.work(workspace) as work, work.raw.cursor(row_factory=dict_row) as cursor:
+            for table in tables.values():
+                if table.name == "workspace":
+                    await cursor.execute("select * from workspace")
+                else:
+                    await cursor.execute(_insert(table, _row(table, workspace, rows[workspace])))
+                rows[workspace][table.name] = (await cursor.fetchall())[0]
+    return Halves(ours, theirs, tables, rows)
+
+
+async def test_every_table_has_its_wall(access: Access) -> None:
+    async with await psycopg.AsyncConnection.connect(access.owner, row_factory=dict_row) as connection:
+        tables = await (await connection.execute(_TABLES)).fetchall()
+    walled = {table["relname"]: table for table in tables if table["relname"] not in OPEN}
+    assert len(walled) > 25
+    for name, table in walled.items():
+        assert table["relrowsecurity"], name
+        assert table["relforcerowsecurity"], name
+        assert table["policies"] == 1, name
+        assert table["whole"], name
+        assert table["owner"] == OWNER, name
+
+
+async def test_the_directory_holds_nothing_but_ids(access: Access) -> None:
+    async with await psycopg.AsyncConnection.connect(access.owner) as connection:
+        columns = [row for row in await (await connection.execute(_COLUMNS)).fetchall() if row[0] in OPEN]
+    assert {(table, column) for table, column, *_ in columns} == {
+        ("alembic_version", "version_num"),
+        ("directory", "kind"),
+        ("directory", "key"),
+        ("directory", "workspace_id"),
+        ("directory", "ref"),
+    }
+
+
+async def test_the_working_role_cannot_climb_over(db: Database, cluster: Cluster) -> None:
+    async with db.work(NOBODY) as work:
+        role = await work.row(
+            "select current_user, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb from pg_roles "
+            "where rolname = current_user"
+        )
+        owned = await work.rows(
+            "select relname from pg_class where relowner = (select oid from pg_roles where rolname = current_user) "
+            "union all select proname from pg_proc where proowner = "
+            "(select oid from pg_roles where rolname = current_user)"
+        )
+        groups = await work.rows(
+            "select r.rolname from pg_auth_members m join pg_roles r on r.oid = m.roleid "
+            "where m.member = (select oid from pg_roles where rolname = current_user)"
+        )
+        assert role == (APP, False, False, False, False)
+        assert (owned, groups) == ([], [])
+    for climb in (
+        "alter table contact disable row level security",
+        "drop policy workspace on contact",
+        f"set role {OWNER}",
+        "create table public.mine (id int)",
+        "truncate contact",
+    ):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            async with db.work(NOBODY) as work:
+                await work.run(climb)
+
+
+async def test_a_query_without_a_filter_sees_its_own_only(db: Database, halves: Halves) -> None:
+    for workspace in (halves.ours, halves.theirs):
+        for read in (db.work, db.door, db.session):
+            async with read(workspace) as work:
+                for name in halves.tables:
+                    seen = await work.rows(f"select distinct workspace_id from {name}")
+                    assert seen == [(workspace,)], name
+
+
+async def test_without_a_workspace_there_is_nothing(access: Access, db: Database, halves: Halves) -> None:
+    async with await psycopg.AsyncConnection.connect(access.app) as connection:
+        for setting in (None, ""):
+            if setting is not None:
+                await connection.execute("select set_config('app.workspace', %s, false)", (setting,))
+            for name, table in halves.tables.items():
+                found = await connection.execute(sql.SQL("select 1 from {}").format(sql.Identifier(name)))
+                assert await found.fetchall() == [], name
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    async with connection.transaction():
+                        await connection.execute(_insert(table, _row(table, halves.ours, halves.rows[halves.ours])))
+    async with db.work(NOBODY) as work:
+        for name in halves.tables:
+            assert await work.rows(f"select 1 from {name}") == [], name
+
+
+async def test_rows_of_others_cannot_be_changed_or_deleted(db: Database, halves: Halves) -> None:
+    async with db.work(halves.ours) as work:
+        for name in halves.tables:
+            theirs = {"theirs": halves.theirs}
+            assert await work.run(f"update {name} set workspace_id = workspace_id") == 1, name
+            changed = f"update {name} set workspace_id = workspace_id where workspace_id = %(theirs)s"
+            assert await work.run(changed, **theirs) == 0, name
+            assert await work.run(f"delete from {name} where workspace_id = %(theirs)s", **theirs) == 0, name
+    async with db.work(halves.theirs) as work:
+        for name in halves.tables:
+            assert await work.value(f"select count(*) from {name}") == 1, name
+
+
+async def test_rows_cannot_be_made_for_others_nor_given_away(db: Database, halves: Halves) -> None:
+    async with db.work(halves.ours) as work:
+        for name, table in halves.tables.items():
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+                async with work.raw.transaction():
+                    await work.raw.execute(_insert(table, _row(table, halves.theirs, halves.rows[halves.theirs])))
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+                async with work.raw.transaction():
+                    await work.run(f"update {name} set workspace_id = %(theirs)s", theirs=halves.theirs)
+
+
+async def test_a_row_cannot_lean_on_a_row_of_others(db: Database, halves: Halves) -> None:
+    """Foreign keys carry the workspace, so that even a guessed id leads nowhere."""
+    for table in halves.tables.values():
+        for parent, columns in table.parents:
+            assert columns.get("workspace_id") == "workspace_id", f"{table.name} -> {parent}"
+    contact = halves.rows[halves.theirs]["contact"]["id"]
+    with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        async with db.work(halves.ours) as work:
+            await work.run("update conversation set contact_id = %(id)s", id=contact)
+
+
+async def test_searches_find_nothing_of_others(db: Database, halves: Halves) -> None:
+    def base(workspace: int) -> int:
+        return int(halves.rows[workspace]["knowledge_base"]["id"])
+
+    scan = "select chunk_id from scan_chunks(%(b)s, '{1:1}/5'::sparsevec, '{1:1}/5'::sparsevec, 0, 10)"
+    search = "select chunk_id from search_chunks(%(b)s, '{1}', '{1:1}/5'::sparsevec, '{1:1}/5'::sparsevec, 0, 10)"
+    nearest = "select chunk_id from nearest_chunks(%(b)s, '[1]'::halfvec, 10)"
+    for index, owner in ((halves.ours, halves.ours), (halves.theirs, halves.theirs)):
+        async with db.work(index) as work:
+            # What the rows lean on was filled in without meaning: let the index say what the rows say.
+            await work.run("update chunk_index set base_id = %(b)s", b=base(owner))
+            await work.run("update chunk_vector set base_id = %(b)s", b=base(owner))
+    own = halves.rows[halves.ours]["chunk"]["id"]
+    for text in (scan, search, nearest):
+        async with db.work(halves.ours) as work:
+            assert await work.rows(text, b=base(halves.ours)) == [(own,)], text
+            assert await work.rows(text, b=base(halves.theirs)) == [], text
+        async with db.work(NOBODY) as work:
+            assert await work.rows(text, b=base(halves.ours)) == [], text
+
+
+async def test_only_known_functions_run_with_their_owners_rights(db: Database) -> None:
+    async with db.work(NOBODY) as work:
+        found = await work.rows(
+            "select p.proname, p.proconfig from pg_proc p join pg_namespace n on n.oid = p.pronamespace "
+            "where p.prosecdef and n.nspname in ('public', 'jobs')"
+        )
+        assert {name for name, _ in found} == DEFINERS
+        assert all(any(one.startswith("search_path=") for one in config) for _, config in found)
+        with pytest.raises(psycopg.errors.RaiseException):
+            await work.run("select index_vectors(0)")
+
+
+class _Vector(UserDefinedType[str]):
+    """A type of pgvector's, as SQLAlchemy finds it in the database."""
+
+    cache_ok = True
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def get_col_spec(self, **_: object) -> str:
+        return self.name
+
+
+async def test_models_and_tables_agree(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("sparsevec", "halfvec"):
+        monkeypatch.setitem(ischema_names, name, lambda *_, name=name, **__: _Vector(name))
+    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(access.owner), poolclass=NullPool)
+    options = {
+        "compare_type": True,
+        "include_object": lambda _, name, kind, *__: (kind, name) != ("table", "alembic_version"),
+    }
+    with engine.connect() as connection:
+        connection.exec_driver_sql("set search_path = public")  # the queue's tables have no models
+        found = compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata)
+    engine.dispose()
+    assert "\n".join(map(str, found)) == ""
+
+
+async def test_what_the_database_fills_in_the_models_leave_out(access: Access) -> None:
+    """A column that must be given has no default on either side, so that both doors fail in the same way."""
+    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(access.owner), poolclass=NullPool)
+    with engine.connect() as connection:
+        needed = {
+            (table, column)
+            for table, column, _, must in connection.exec_driver_sql(_COLUMNS.replace("%", "%%")).all()
+            if must and table not in OPEN
+        }
+    engine.dispose()
+    for table in Base.metadata.tables.values():
+        for column in table.columns:
+            if (table.name, column.name) in needed:
+                assert not column.nullable, f"{table.name}.{column.name}"
+                assert column.server_default is None, f"{table.name}.{column.name}"
+                assert column.identity is None, f"{table.name}.{column.name}"
