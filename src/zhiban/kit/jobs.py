@@ -17,7 +17,9 @@ from typing import Any
 import procrastinate
 import psycopg
 from procrastinate import PsycopgConnector
-from procrastinate.jobs import Job
+from procrastinate.exceptions import UniqueViolation
+from procrastinate.jobs import Job, Status
+from procrastinate.manager import JobManager
 from psycopg_pool import AsyncConnectionPool
 
 from zhiban.kit.db import Work
@@ -58,6 +60,21 @@ select j.id, j.task_name, j.args, j.attempts, (
   select max(e.at) from jobs.procrastinate_events e where e.job_id = j.id) as at
 from jobs.procrastinate_jobs j
 where j.status = 'failed' and (j.args ->> 'workspace_id')::bigint = %(workspace)s order by j.id desc limit %(limit)s"""
+
+
+_TRY_AGAIN = """
+with dead as (
+  select id, queueing_lock from jobs.procrastinate_jobs
+  where id = %(id)s and status = 'failed' and (args ->> 'workspace_id')::bigint = %(workspace)s for update),
+dropped as (
+  delete from jobs.procrastinate_jobs where id in (
+    select d.id from dead d
+    join jobs.procrastinate_jobs o on o.queueing_lock = d.queueing_lock and o.status = 'todo')
+  returning id),
+revived as (
+  update jobs.procrastinate_jobs set status = 'todo', attempts = 0, scheduled_at = null
+  where id in (select id from dead except select id from dropped) returning id)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +128,13 @@ async def dead_letters(work: Work, *, limit: int = 100) -> list[DeadLetter]:
 
 
 async def try_again(work: Work, job_id: int) -> bool:
-    """Put a dead letter back into its queue. False when there is none with this id."""
+    """Put a dead letter back into its queue. False when there is none with this id.
+
+    Where a job already waits under its key, that one does the work, and the dead letter is thrown away.
+    """
     return bool(
-        await work.run(
-            "update jobs.procrastinate_jobs set status = 'todo', attempts = 0, scheduled_at = null "
-            "where id = %(id)s and status = 'failed' and (args ->> 'workspace_id')::bigint = %(workspace)s",
+        await work.row(
+            _TRY_AGAIN + "select id from dropped union all select id from revived",
             id=job_id,
             workspace=work.workspace_id,
         )
@@ -136,6 +155,19 @@ class _Backoff(procrastinate.BaseRetryStrategy):
         return procrastinate.RetryDecision(retry_in={"seconds": max(1, round(max(wait, asked)))})
 
 
+class _Manager(JobManager):
+    """Procrastinate's, which fails when a job wants to be tried again while its twin waits under the same key.
+
+    The job would stay "doing" for ever. The twin does the same work, so ours is done.
+    """
+
+    async def retry_job(self, job: Job, *args: Any, **kwargs: Any) -> None:
+        try:
+            await super().retry_job(job, *args, **kwargs)
+        except UniqueViolation:
+            await self.finish_job(job, Status.FAILED, delete_job=True)
+
+
 async def _autocommit(connection: psycopg.AsyncConnection[Any]) -> None:
     await connection.set_autocommit(True)
 
@@ -149,6 +181,7 @@ class Jobs:
             dsn, min_size=1, max_size=4, open=False, configure=_autocommit, name="jobs", max_idle=300
         )
         self._app = procrastinate.App(connector=PsycopgConnector())
+        self._app.job_manager = _Manager(self._app.connector)
         self._workers: list[asyncio.Task[None]] = []
         for task in tasks:
             self._register(task)
