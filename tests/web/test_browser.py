@@ -272,3 +272,13 @@ def test_the_budget_is_kept() -> None:
         assert base + css[page] <= 40 * 1024, page
     scripts = [STATIC / "vendor" / "htmx.js", *(STATIC / "js").glob("*.js")]
     assert sum(len(gzip.compress(script.read_bytes())) for script in scripts) <= 60 * 1024
+
+
+async def test_the_title_names_the_conversation_and_counts_the_unread(site: Site, enter: Visit) -> None:
+    page = await enter()
+    await expect(page).to_have_title("(3) 我的 · 值班")
+    await opened(page, "周予安")
+    await expect(page).to_have_title("(2) 周予安 · 值班")
+    await page.go_back()
+    await page.wait_for_selector("html[data-ready]")
+    await expect(page).to_have_title("(2) 我的 · 值班")

@@ -12,10 +12,10 @@ export function setMode(mode, focus = true) {
   const compose = form();
   if (!compose || (mode === "reply" && compose.hasAttribute("data-closed"))) return;
   compose.dataset.mode = mode;
-  for (const tab of compose.querySelectorAll("[role=tab]")) tab.setAttribute("aria-selected", String(tab.dataset.mode === mode));
+  for (const button of compose.querySelectorAll("button[data-mode]")) button.setAttribute("aria-pressed", String(button.dataset.mode === mode));
   const text = area();
   text.placeholder = text.dataset[mode];
-  text.setAttribute("aria-label", compose.querySelector(`[role=tab][data-mode=${mode}]`).textContent.trim());
+  text.setAttribute("aria-label", compose.querySelector(`button[data-mode=${mode}]`).textContent.trim());
   if (focus) text.focus();
 }
 
@@ -135,8 +135,8 @@ export function start() {
     send();
   });
   document.addEventListener("click", (event) => {
-    const tab = event.target.closest("#compose [role=tab]");
-    if (tab) setMode(tab.dataset.mode);
+    const button = event.target.closest("#compose button[data-mode]");
+    if (button) setMode(button.dataset.mode);
     if (event.target.closest("[data-adopt]")) adopt();
   });
   document.addEventListener("keydown", (event) => {

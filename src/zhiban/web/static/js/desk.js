@@ -42,6 +42,9 @@ function showCurrent() {
       row.querySelector(".unread")?.remove();
     } else row.removeAttribute("aria-current");
   }
+  const unread = document.querySelectorAll("#rows .conv[data-unread]").length;
+  const title = document.title.replace(/^\(\d+\) /, "");
+  document.title = unread ? `(${unread}) ${title}` : title;
   const queue = document.getElementById("list")?.dataset.queue;
   for (const link of document.querySelectorAll("#queues .nav")) {
     if (link.dataset.queue === queue) link.setAttribute("aria-current", "page");
