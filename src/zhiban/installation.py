@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import secrets
@@ -93,6 +94,7 @@ class Installation:
         await self.ear.open()
         if self.workers is not None:
             await self.workers.start()
+        _spare_the_collector()
 
     async def close(self) -> None:
         """Finish what runs, then let go, from the outside to the inside."""
@@ -161,6 +163,13 @@ class Workers:
 
 
 # ------------------------------------------------------------------------------------- what the settings describe
+
+
+def _spare_the_collector() -> None:
+    """What was loaded by now stays for good: looking through it again and again costs answers 50 ms each time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 async def ensure_default(home: Installation) -> int:

@@ -106,15 +106,16 @@ class Stage:
             await asyncio.sleep(0.02)
 
     def postgres_cpu(self) -> float:
-        """Processor time of all PostgreSQL processes of this stage."""
+        """Processor time of this stage's PostgreSQL, with that of sessions that are open now."""
+        pid = int((self.folder / "data" / "postgres" / "cluster" / "postmaster.pid").read_text().split()[0])
+        postmaster = psutil.Process(pid)
         total = 0.0
-        for process in psutil.process_iter(["name", "cmdline"]):
-            if process.info["name"] == "postgres":
-                try:
-                    times = process.cpu_times()
-                    total += times.user + times.system
-                except psutil.Error:
-                    continue
+        for process in (postmaster, *postmaster.children()):
+            try:
+                times = process.cpu_times()
+            except psutil.Error:
+                continue
+            total += times.user + times.system
         return total
 
 
