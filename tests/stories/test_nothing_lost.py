@@ -14,16 +14,13 @@ import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import psutil
 import pytest
+from tests.stories.cups import knowledge, look_into, questions
 
-from zhiban.kit.db import Database
-from zhiban.kit.embedded import BundledPostgres
-from zhiban.kit.provision import provision_bundled
 from zhiban.people import service as people
 from zhiban.people.models import Role
 from zhiban.testing.stage import Stage, stage
@@ -36,24 +33,6 @@ TOPICS = 60
 pytestmark = pytest.mark.process
 
 
-def knowledge(folder: Path) -> Path:
-    """Sixty questions that share no words, so that every answer tells which question it belongs to."""
-    animals = "猫狗牛羊马猪鸡鸭鹅鱼虎狼熊鹿兔鼠蛇龟鹰燕"
-    objects = ("颜色", "价格", "尺寸")
-    path = folder / "topics.md"
-    entries = [
-        f"## {animal}形杯子的{thing}是什么？\n\n编号{number:02d}：这是{animal}形杯子的{thing}说明。\n"
-        for number, (animal, thing) in enumerate((a, o) for o in objects for a in animals)
-    ]
-    path.write_text("# 杯子\n\n" + "\n".join(entries))
-    return path
-
-
-def questions() -> list[str]:
-    animals = "猫狗牛羊马猪鸡鸭鹅鱼虎狼熊鹿兔鼠蛇龟鹰燕"
-    return [f"{a}形杯子的{o}是什么？" for o in ("颜色", "价格", "尺寸") for a in animals]
-
-
 @pytest.fixture
 async def open_stage() -> AsyncIterator[Stage]:
     async with stage(ZHIBAN_SECRET_KEY="a key for tests only") as found:
@@ -63,14 +42,6 @@ async def open_stage() -> AsyncIterator[Stage]:
         assert await importing.child.wait() == 0, (found.folder / "import.log").read_text()
         await found.serve()
         yield found
-
-
-async def look_into(found: Stage) -> tuple[BundledPostgres, Database, int]:
-    postgres = BundledPostgres(found.folder / "data" / "postgres")
-    server = await postgres.start()
-    access = await provision_bundled(server.superuser)
-    database = await Database(access.app).open()
-    return postgres, database, (await database.workspaces())[0]
 
 
 def postmaster(found: Stage) -> int:

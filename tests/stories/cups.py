@@ -1,0 +1,36 @@
+"""What the stories with real processes share: a shop of cups, and a look into its database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from zhiban.kit.db import Database
+from zhiban.kit.embedded import BundledPostgres
+from zhiban.kit.provision import provision_bundled
+from zhiban.testing.stage import Stage
+
+
+def knowledge(folder: Path) -> Path:
+    """Sixty questions that share no words, so that every answer tells which question it belongs to."""
+    animals = "猫狗牛羊马猪鸡鸭鹅鱼虎狼熊鹿兔鼠蛇龟鹰燕"
+    objects = ("颜色", "价格", "尺寸")
+    path = folder / "topics.md"
+    entries = [
+        f"## {animal}形杯子的{thing}是什么？\n\n编号{number:02d}：这是{animal}形杯子的{thing}说明。\n"
+        for number, (animal, thing) in enumerate((a, o) for o in objects for a in animals)
+    ]
+    path.write_text("# 杯子\n\n" + "\n".join(entries))
+    return path
+
+
+def questions() -> list[str]:
+    animals = "猫狗牛羊马猪鸡鸭鹅鱼虎狼熊鹿兔鼠蛇龟鹰燕"
+    return [f"{a}形杯子的{o}是什么？" for o in ("颜色", "价格", "尺寸") for a in animals]
+
+
+async def look_into(found: Stage) -> tuple[BundledPostgres, Database, int]:
+    postgres = BundledPostgres(found.folder / "data" / "postgres")
+    server = await postgres.start()
+    access = await provision_bundled(server.superuser)
+    database = await Database(access.app).open()
+    return postgres, database, (await database.workspaces())[0]

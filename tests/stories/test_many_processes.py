@@ -1,0 +1,58 @@
+"""One process receives, two others answer; one of them dies in the middle."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+
+import pytest
+from tests.stories.cups import knowledge, look_into, questions
+
+from zhiban.testing.stage import stage
+
+MESSAGES = 160
+
+pytestmark = pytest.mark.process
+
+
+async def test_workers_share_the_work_and_inherit_from_the_dead() -> None:
+    async with stage(ZHIBAN_SECRET_KEY="a key for tests only") as found:
+        importing = await found.start(
+            "import", sys.executable, "-m", "zhiban", "kb", "import", str(knowledge(found.folder))
+        )
+        assert await importing.child.wait() == 0, (found.folder / "import.log").read_text()
+        await found.serve("server", "--no-work")
+        for name in ("first", "second"):
+            await found.start(name, sys.executable, "-m", "zhiban", "work")
+        postgres, database, workspace_id = await look_into(found)
+        try:
+            await found.control("callbacks", times=2, shuffle=True, delay=0.05)
+            traffic = asyncio.create_task(
+                found.control("traffic", rate=20, seconds=MESSAGES / 20, contacts=40, texts=questions(), prefix="wmTWO")
+            )
+            await asyncio.sleep(4)
+            await found.processes["first"].stop(signal.SIGKILL)
+            said = (await traffic)["said"]
+            deadline = time.monotonic() + 60
+            while True:
+                async with database.work(workspace_id) as work:
+                    (incoming, waiting), *_ = await work.rows(
+                        "select count(*) filter (where direction = 'in'), "
+                        "count(*) filter (where state in ('pending', 'queued')) from message"
+                    )
+                if incoming == len(said) and not waiting:
+                    break
+                assert time.monotonic() < deadline, f"{incoming} came in, {waiting} wait"
+                await asyncio.sleep(0.3)
+            async with database.work(workspace_id) as work:
+                unanswered = await work.value("select count(*) from message where direction = 'in' and turn_id is null")
+                spoken = await work.rows("select external_id, turn_id from message where direction = 'out'")
+        finally:
+            await database.close()
+            await postgres.stop()
+        sent = [item["msgid"] for item in await found.control("sent")]
+    assert unanswered == 0
+    assert sorted(sent) == sorted(key for key, _ in spoken)
+    assert len({turn for _, turn in spoken}) == len(spoken)
