@@ -43,6 +43,7 @@ class Waiting:
     """A message of the contact that nobody answered yet."""
 
     id: int
+    external_id: str
     kind: str
     text: str
     choice: str | None
@@ -258,7 +259,7 @@ class Lanes:
         for row in loaded:
             id_, state, kind, text, choice, content, external_id, author, attempts, sent_at = row[10:]
             if state == "pending":
-                talk.waiting.append(Waiting(id_, kind, text, choice, content, sent_at))
+                talk.waiting.append(Waiting(id_, external_id, kind, text, choice, content, sent_at))
             elif state == "queued":
                 talk.queued.append(Queued(id_, author, kind, text, content, external_id, attempts, sent_at))
         return talk
