@@ -24,6 +24,7 @@ from zhiban.ports import Embedder
 
 GROUP_CHUNKS = 4_000  # small files share a transaction up to this
 GROUP_FILES = 200
+MANY = 500  # chunks, from which on the planner should be told
 DRIFT = 0.02  # how far mean lengths may move before the index is rebuilt with the new ones
 
 
@@ -270,6 +271,9 @@ class _Run:
                     work, base, told=lambda done: self.tell(Progress("rebuilding", done, base.bodies, self.chunks))
                 )
                 self.report.rebuilt = True
+        if self.report.rebuilt or self.chunks >= MANY:
+            async with self.database.work(self.workspace_id) as work:
+                await upkeep.tidy(work)
         await calibration.calibrate(
             self.database,
             self.workspace_id,

@@ -114,6 +114,11 @@ async def _true_means(work: Work, base_id: int, synonyms: Synonyms) -> tuple[flo
     return total.pivots
 
 
+async def tidy(work: Work) -> None:
+    """Let the planner know the tables as they are. Worth its tenths of a second after many rows changed."""
+    await work.value("select tidy_knowledge()")
+
+
 async def rebuild(
     database: Database, workspace_id: int, slug: str, *, told: Callable[[int], None] | None = None
 ) -> int:
@@ -123,7 +128,10 @@ async def rebuild(
         if found is None:
             raise NotFound(f"There is no knowledge base named {slug}.")
         base = await locked(work, found.id)
-        return await reindex_base(work, base, told=told, recount=True)
+        done = await reindex_base(work, base, told=told, recount=True)
+    async with database.work(workspace_id) as work:
+        await tidy(work)
+    return done
 
 
 async def rebuild_outdated(database: Database, workspace_id: int) -> list[str]:

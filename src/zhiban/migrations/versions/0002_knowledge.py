@@ -85,6 +85,9 @@ create table chunk_index (
 alter table chunk_index alter column keys set storage external;
 alter table chunk_index alter column body set storage main;
 alter table chunk_index alter column phrasings set storage main;
+alter table chunk_index alter column keys set statistics 0;
+alter table chunk_index alter column body set statistics 0;
+alter table chunk_index alter column phrasings set statistics 0;
 alter table chunk_index set (toast_tuple_target = 8160);
 create index ix_chunk_index_base_id on chunk_index (base_id);
 create index ix_chunk_index_keys on chunk_index using gin (keys) with (fastupdate = on);
@@ -157,6 +160,13 @@ create function search_chunks(
             offset 0) as found
      order by 2 desc, 1
      limit wanted $$;
+
+-- After a large import the planner's picture of the tables is a minute old, which costs searches tenfold; and keys that
+-- wait to be sorted into their index slow it down. Only the owner may mend both.
+create function tidy_knowledge() returns void language plpgsql security definer set search_path = public as $$ begin
+  perform gin_clean_pending_list('ix_chunk_index_keys');
+  analyze chunk_index, chunk, article, phrasing, source, term_df;
+end $$;
 
 -- A vector index needs a fixed number of dimensions, and only the owner may make one: this makes it, once a
 -- base is large.
