@@ -255,7 +255,9 @@ async def _zhou(world: World, work: Work) -> None:
 async def _others(world: World, work: Work) -> None:
     ago, mine = world.ago, world.agents["林晓"]
 
-    async def waiting(who: str, text: str, minutes: float, *, to: int | None = mine, reason: str = "not_found") -> None:
+    async def waiting(
+        who: str, text: str, minutes: float, *, to: int | None = mine, reason: str = "nothing_found"
+    ) -> None:
         await world.says(work, who, text, at=ago(minutes=minutes))
         await world.hands_off(work, who, at=ago(minutes=minutes - 0.05), reason=reason)
         if to:

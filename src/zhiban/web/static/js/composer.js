@@ -1,6 +1,6 @@
 // The composer: reply or note, sent at once, never lost.
 
-import { refreshThread, openId } from "./live.js";
+import { refreshList, refreshThread, openId } from "./live.js";
 
 const form = () => document.getElementById("compose");
 const area = () => form()?.querySelector("textarea");
@@ -86,6 +86,7 @@ async function post(node, id, mode, text, key) {
     if (answer.headers.get("hx-redirect")) return location.assign(answer.headers.get("hx-redirect"));
     if (answer.ok) {
       node.dataset.done = "";
+      refreshList(true);
       if (openId() === id) await refreshThread();
       setTimeout(() => node.remove(), 4000); // the server's row takes its place much earlier
       return;

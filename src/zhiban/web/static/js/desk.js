@@ -10,6 +10,7 @@ let stuck = true; // whether the reader is at the end of the thread
 let seen = 0; // the newest message that was on the screen
 let first = ""; // the oldest message on the screen, and how far from the end the reader was before it changed
 let height = 0;
+let known = 0; // how tall the thread was when we last looked
 
 const talk = () => document.getElementById("talk");
 const atEnd = () => !talk() || talk().scrollHeight - talk().scrollTop - talk().clientHeight < NEAR;
@@ -19,6 +20,7 @@ const newest = () => Number(document.getElementById("messages")?.dataset.last ||
 function toEnd() {
   const box = talk();
   if (box) box.scrollTop = box.scrollHeight;
+  known = box?.scrollHeight || 0;
   stuck = true;
   const pill = document.getElementById("below");
   if (pill) pill.hidden = true;
@@ -42,14 +44,17 @@ function showCurrent() {
       row.querySelector(".unread")?.remove();
     } else row.removeAttribute("aria-current");
   }
-  const unread = document.querySelectorAll("#rows .conv[data-unread]").length;
-  const title = document.title.replace(/^\(\d+\) /, "");
-  document.title = unread ? `(${unread}) ${title}` : title;
   const queue = document.getElementById("list")?.dataset.queue;
   for (const link of document.querySelectorAll("#queues .nav")) {
     if (link.dataset.queue === queue) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
+}
+
+function countInTitle() {
+  const unread = document.querySelectorAll("#rows .conv[data-unread]").length;
+  const title = document.title.replace(/^\(\d+\) /, "");
+  document.title = unread ? `(${unread}) ${title}` : title;
 }
 
 function opened() {
@@ -87,15 +92,17 @@ function toasts() {
   }
 }
 
-document.addEventListener("htmx:before:request", () => {
-  stuck = atEnd();
+// A reader who has just scrolled is believed, unless it is the content that grew.
+document.addEventListener("htmx:before:swap", () => {
+  if (talk()?.scrollHeight === known) stuck = atEnd();
   first = oldest();
   height = talk() ? talk().scrollHeight - talk().scrollTop : 0;
 });
 
 document.addEventListener("htmx:after:request", (event) => {
-  const answer = event.detail?.ctx?.response;
-  if (answer && answer.status >= 400) complain(event.detail.ctx.text);
+  const { response, request, text } = event.detail?.ctx || {};
+  if (response?.status >= 400) complain(text);
+  else if (request?.method === "POST") live.refreshList(true); // what I did myself may move rows at once
 });
 
 let shown = live.thread(); // morphing keeps the node, opening another conversation replaces it
@@ -116,6 +123,7 @@ document.addEventListener("htmx:after:swap", () => {
   // Older messages came in above: the reader's place stays, also in browsers that do not anchor the scroll.
   if (oldest() !== first) talk().scrollTop = talk().scrollHeight - height;
   first = oldest();
+  known = talk()?.scrollHeight || 0;
   countBelow();
 });
 
@@ -129,6 +137,7 @@ function complain(text) {
   toasts();
 }
 
+document.addEventListener("htmx:finally:swap", countInTitle);
 document.addEventListener("htmx:error", () => complain(document.getElementById("words").dataset.failed));
 document.addEventListener("scroll", (event) => {
   if (event.target.id !== "talk") return;
@@ -162,5 +171,6 @@ live.start();
 composer.start();
 keys.start();
 opened();
+countInTitle();
 toasts();
 html.dataset.ready = "";
