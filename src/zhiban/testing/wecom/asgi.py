@@ -156,7 +156,7 @@ async def _answer(send: Send, status: int, body: bytes, headers: dict[str, str] 
         {
             "type": "http.response.start",
             "status": status,
-            "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in sent.items()],
+            "headers": [(name.encode("latin-1"), value.encode()) for name, value in sent.items()],
         }
     )
     await send({"type": "http.response.body", "body": body})
