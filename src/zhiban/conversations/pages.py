@@ -13,6 +13,7 @@ from fastapi.responses import FileResponse, Response
 
 from zhiban.conversations import health, queries, service, views
 from zhiban.conversations.views import ListView, Queue, Shelf, Suggestion, ThreadView
+from zhiban.conversations.words import WORDS
 from zhiban.events import Actor
 from zhiban.kit.db import Session
 from zhiban.kit.errors import Conflict, NotFound
@@ -29,17 +30,6 @@ router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
 INLINE = frozenset(
     {"image/png", "image/jpeg", "image/gif", "image/webp", "audio/mpeg", "audio/wav", "audio/amr", "video/mp4"}
 )
-
-WORDS: dict[str, Any] = {
-    "queue_words": views.QUEUE_WORDS,
-    "shelf_words": views.SHELF_WORDS,
-    "status_words": views.STATUS_WORDS,
-    "channel_words": views.CHANNEL_WORDS,
-    "kind_words": views.KIND_WORDS,
-    "kind_icons": views.KIND_ICONS,
-    "failure_words": views.FAILURE_WORDS,
-    "reason_words": views.REASON_WORDS,
-}
 
 QUEUES = {queue.value: queue for queue in Queue}
 SHELVES = {shelf.value: shelf for shelf in Shelf}

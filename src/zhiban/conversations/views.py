@@ -13,6 +13,7 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from zhiban.conversations.replying import allowance
+from zhiban.conversations.words import ACTIVITY_WORDS, REASON_WORDS
 from zhiban.kit.i18n import mark
 from zhiban.ports import ReplyWindow
 
@@ -32,85 +33,6 @@ class Shelf(StrEnum):
     OPEN = "open"
     SNOOZED = "snoozed"
     RESOLVED = "resolved"
-
-
-QUEUE_WORDS = {
-    Queue.MINE: mark("我的"),
-    Queue.UNASSIGNED: mark("未分配"),
-    Queue.ASSISTANT: mark("值班助手"),
-    Queue.ALL: mark("全部"),
-}
-SHELF_WORDS = {Shelf.OPEN: mark("进行中"), Shelf.SNOOZED: mark("搁置"), Shelf.RESOLVED: mark("已解决")}
-STATUS_WORDS = {
-    "pending": mark("助手接待"),
-    "open": mark("进行中"),
-    "snoozed": mark("搁置"),
-    "resolved": mark("已解决"),
-}
-KIND_WORDS = {
-    "image": mark("图片"),
-    "voice": mark("语音"),
-    "video": mark("视频"),
-    "file": mark("文件"),
-    "location": mark("位置"),
-    "link": mark("链接"),
-    "card": mark("名片"),
-    "miniprogram": mark("小程序"),
-    "product": mark("商品"),
-    "order": mark("订单"),
-    "merged": mark("聊天记录"),
-    "other": mark("这类消息请到微信里看"),
-}
-KIND_ICONS = {
-    "image": "photo",
-    "voice": "voice",
-    "video": "video",
-    "file": "file",
-    "location": "pin",
-    "link": "link",
-    "card": "user",
-    "merged": "messages",
-}
-CHANNEL_WORDS = {"wecom_kf": mark("微信客服"), "wecom_app": mark("企业微信应用")}
-ACTIVITY_WORDS = {
-    "handed_off": (mark("{who}转交人工{why}"), "sparkle"),
-    "opened": (mark("{who}重新打开了会话{why}"), "refresh"),
-    "resolved": (mark("{who}解决了会话"), "check"),
-    "returned": (mark("{who}交回值班助手"), "sparkle"),
-    "snoozed": (mark("{who}搁置到{until}"), "snooze"),
-    "taken": (mark("{who}开始处理"), "user"),
-    "assigned": (mark("{who}分配给{whom}"), "user-plus"),
-    "unassigned": (mark("{who}取消了分配"), "user-off"),
-}
-REASON_WORDS = {
-    "asked": mark("对方要求人工"),
-    "word": mark("说到了要转人工的词"),
-    "upset": mark("对方不满意"),
-    "repeated_failure": mark("连续没有答上"),
-    "nothing_found": mark("知识里没有答案"),
-    "cannot_read": mark("助手看不懂这类消息"),
-    "about_order": mark("问的是自己的订单"),
-    "allowance": mark("只剩一条可发"),
-    "no_answer": mark("没有写出可靠的回答"),
-    "reply_failed": mark("回复没有送达"),
-    "error": mark("助手出错"),
-    "late": mark("消息到得太晚"),
-    "snooze_over": mark("搁置的时间到了"),
-    "contact_wrote": mark("对方又来消息"),
-    "servicer": mark("同事在企业微信里接待"),
-}
-FAILURE_WORDS = {
-    "window_closed": mark("对方超过48小时没有说话，不能再回复"),
-    "allowance_used": mark("对方这次发言后的条数已用完"),
-    "human_active": mark("会话正由同事在企业微信里接待"),
-    "blocked": mark("对方拒收，或平台拦下了这条"),
-    "refused_by_contact": mark("对方拒收"),
-    "unknown_contact": mark("平台找不到这位联系人"),
-    "misconfigured": mark("账号设置有误，请到运行页查看"),
-    "bad_message": mark("平台不接受这样的内容"),
-    "code_expired": mark("回复时限已过"),
-    "superseded": mark("对方又说了话，这条不用发了"),
-}
 
 
 @dataclass(frozen=True, slots=True)

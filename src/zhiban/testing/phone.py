@@ -17,7 +17,7 @@ from fastapi import APIRouter, Depends, FastAPI, Form, Query, Request
 from fastapi.responses import Response
 
 from zhiban.conversations import views
-from zhiban.conversations.pages import WORDS
+from zhiban.conversations.words import FAILURE_WORDS, REASON_WORDS, WORDS
 from zhiban.kit.bus import LIVE
 from zhiban.kit.db import Database, Work
 from zhiban.kit.errors import NotFound
@@ -322,7 +322,7 @@ async def _thought(work: Work, conversation_id: int, message_id: int, pressed: d
             words, note = mark("查知识，把握{n}%"), ""
             values["n"] = views.percent(confidence)
         if step.get("name") == "decide":
-            words, note = _DECISIONS.get(decision, words), views.REASON_WORDS.get(reason, "")
+            words, note = _DECISIONS.get(decision, words), REASON_WORDS.get(reason, "")
         if step.get("name") == "compose":
             words = words if decision == "Answer" else mark("备好要说的话")
             note = "、".join(f"「{source.title}」" for source in views.sources_of(citations))
@@ -345,7 +345,7 @@ async def _happened(work: Work, conversation_id: int, message_id: int, pressed: 
     steps = []
     for kind, at, cause, name in rows:
         words, icon, tone = _EVENTS[kind]
-        why = views.REASON_WORDS.get(cause, "") or views.FAILURE_WORDS.get(cause, "")
+        why = REASON_WORDS.get(cause, "") or FAILURE_WORDS.get(cause, "")
         steps.append(Step(icon, words, _ms(at, pressed), note=name or why, tone=tone))
     return steps
 
