@@ -1,0 +1,77 @@
+"""The crash net: whatever was lost on the way is found again within seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psycopg
+from tests.stories.conftest import Shop, running_shop, until
+
+from zhiban.kit.provision import Access
+
+LI = "wmLIXIAO"
+LOST = """
+insert into message (workspace_id, conversation_id, inbox_id, direction, author, kind, text, external_id, state,
+  sent_at, created_at)
+select workspace_id, id, inbox_id, 'in', 'contact', 'text', '可以开发票吗？', 'lost-1', 'pending', now(),
+  now() - interval '10 seconds' from conversation"""
+
+
+async def test_a_question_whose_wake_was_lost_is_answered(shop: Shop) -> None:
+    await shop.says(LI, "怎么申请退款？")
+    await shop.idle()
+    async with shop.work() as work:
+        await work.run(LOST)
+    answer = (await shop.wecom.until_sent(LI, 2, timeout=5))[-1]
+    assert "电子发票" in answer.text
+
+
+async def test_the_lane_of_a_killed_process_is_taken_over(shop: Shop) -> None:
+    await shop.says(LI, "怎么申请退款？")
+    await shop.idle()
+    async with shop.work() as work:
+        await work.run(LOST)
+        await work.run("update conversation set owner = 7, lease_until = now() + interval '60 seconds'")
+    answer = (await shop.wecom.until_sent(LI, 2, timeout=5))[-1]
+    assert "电子发票" in answer.text
+
+
+async def test_the_pull_of_a_killed_process_is_taken_over(shop: Shop) -> None:
+    await shop.says(LI, "怎么申请退款？")
+    await shop.idle()
+    async with shop.work() as work:
+        await work.run("update pull_state set owner = 7, lease_until = now() + interval '60 seconds'")
+    await shop.says(LI, "可以开发票吗？", within=8)
+
+
+async def test_a_lost_doorbell_is_made_up_for_by_the_safety_poll(shop: Shop) -> None:
+    await shop.says(LI, "怎么申请退款？")
+    await shop.idle()
+    shop.wecom.callbacks.silent = True
+    shop.wecom.contact_says(LI, "可以开发票吗？")
+    async with shop.work() as work:
+        await work.run("update pull_state set pulled_at = now() - interval '6 minutes'")
+    answer = (await shop.wecom.until_sent(LI, 2, timeout=5))[-1]
+    assert "电子发票" in answer.text
+
+
+async def test_a_poisonous_delivery_becomes_a_dead_letter_and_blocks_nobody(access: Access, tmp_path: Path) -> None:
+    async with running_shop(access, tmp_path) as shop:
+        async with await psycopg.AsyncConnection.connect(access.owner, autocommit=True) as owner:
+            await owner.execute(
+                "create function poison() returns trigger language plpgsql as $$ begin raise exception 'poison'; end $$"
+            )
+            await owner.execute(
+                "create trigger poison before insert on relation for each row "
+                "when (new.external_id = 'wmPOISON') execute function poison()"
+            )
+        shop.wecom.befriend("lihua", "wmPOISON")
+        shop.wecom.befriend("lihua", "wmZHAO")
+        shop.wecom.member_says("lihua", "怎么申请退款？")
+        await until(lambda: shop.wecom.office.messages)
+        await shop.eventually("select 1 from relation where external_id = 'wmZHAO'")
+        error = await shop.eventually("select error from delivery where state = 'failed'")
+        assert "poison" in error
+        ((attempts,),) = await shop.rows("select attempts from delivery where state = 'failed'")
+        assert attempts == 5
+        assert shop.wecom.callbacks.log[0].statuses == [200]

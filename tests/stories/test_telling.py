@@ -1,0 +1,152 @@
+"""When somebody waits, our people hear of it: Telegram, Apprise, group robots, cards in the app."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.stories.conftest import Shop, running_shop, until
+
+from zhiban.kit.jobs import dead_letters
+from zhiban.kit.provision import Access
+from zhiban.testing.notices import NoticeHook
+from zhiban.testing.serving import served
+from zhiban.testing.telegram import TelegramSimulator
+
+LI = "wmLIXIAO"
+
+
+@dataclass
+class Told:
+    shop: Shop
+    telegram: TelegramSimulator
+    hook: NoticeHook
+
+
+@asynccontextmanager
+async def telling_shop(access: Access, folder: Path, channel: str, **more: Any) -> AsyncIterator[Told]:
+    """A shop with every way to its people; `{hook}` in the channel is the web hook's address."""
+    telegram, hook = TelegramSimulator(), NoticeHook()
+    async with AsyncExitStack() as stack:
+        telegram_url = await stack.enter_async_context(served(telegram.app))
+        hook_url = (await stack.enter_async_context(served(hook.app))).removeprefix("http://")
+        shop = await stack.enter_async_context(
+            running_shop(
+                access,
+                folder,
+                notification_channel=channel.format(hook=f"json://{hook_url}"),
+                telegram_bot_token=telegram.token,
+                telegram_api_base=telegram_url,
+                zhiban_url="https://desk.example.test",
+                **more,
+            )
+        )
+        yield Told(shop, telegram, hook)
+
+
+async def test_a_handoff_reaches_people_with_name_question_and_link(access: Access, tmp_path: Path) -> None:
+    async with telling_shop(access, tmp_path, "telegram:8518085684") as told:
+        told.shop.wecom.kf.names[LI] = "李晓"
+        await told.shop.says(LI, "你们老板的车是什么颜色")
+        await until(lambda: told.telegram.sent)
+        (notice,) = told.telegram.sent
+        talk = await told.shop.conversation()
+        assert notice.chat == "8518085684"
+        for part in ("李晓 需要人工处理", "你们老板的车是什么颜色", "知识库里没有答案", "时间："):
+            assert part in notice.text
+        assert f"https://desk.example.test/conversations/{talk.id}" in notice.text
+
+
+async def test_apprise_and_robots_are_told_as_well(access: Access, tmp_path: Path) -> None:
+    async with telling_shop(access, tmp_path, "{hook} wecom-robot:693a91f6-7xxx") as told:
+        await told.shop.behaves(handoff={"notify": ["telegram:8518085684"]})
+        await told.shop.says(LI, "转人工")
+        await until(lambda: told.hook.received and told.shop.wecom.office.robot_messages and told.telegram.sent)
+        assert "客户要求人工" in told.hook.received[0]["message"]
+        (robot,) = told.shop.wecom.office.robot_messages
+        assert robot.key == "693a91f6-7xxx"
+        assert "需要人工处理" in robot.body["content"]
+
+
+async def test_one_deaf_address_does_not_repeat_the_others(access: Access, tmp_path: Path) -> None:
+    async with telling_shop(access, tmp_path, "telegram:8518085684 telegram:404404 {hook}") as told:
+        told.hook.statuses.append(500)
+        await told.shop.says(LI, "转人工")
+
+        async def dead() -> list[Any]:
+            async with told.shop.work() as work:
+                return await dead_letters(work)
+
+        await until(lambda: told.telegram.calls >= 2)
+        await told.shop.eventually(
+            "select 1 from jobs.procrastinate_jobs where status = 'failed' and task_name = 'tell_one'"
+        )
+        (letter,) = await dead()
+        assert letter.args["address"] == "telegram:404404"
+        assert [sent.chat for sent in told.telegram.sent] == ["8518085684"]
+        assert await told.shop.rows("select 1 from jobs.procrastinate_jobs where args ->> 'address' like 'json:%%'")
+
+
+async def test_a_server_that_is_busy_is_told_later(access: Access, tmp_path: Path) -> None:
+    async with telling_shop(access, tmp_path, "telegram:8518085684") as told:
+        told.telegram.slow_down(1)
+        await told.shop.says(LI, "转人工")
+        await until(lambda: told.telegram.sent)
+        assert len(told.telegram.sent) == 1
+
+
+async def test_switched_off_nobody_is_told(access: Access, tmp_path: Path) -> None:
+    async with telling_shop(access, tmp_path, "telegram:8518085684", notification_enabled=False) as told:
+        await told.shop.says(LI, "转人工")
+        await told.shop.becomes("open")
+        await told.shop.idle()
+        await told.shop.says("wmOTHER", "怎么申请退款？")
+        assert told.telegram.calls == 0
+
+
+@pytest.mark.parametrize("handled", [True, False])
+async def test_people_hear_when_the_assistant_is_off(access: Access, tmp_path: Path, handled: bool) -> None:
+    async with telling_shop(access, tmp_path, "telegram:8518085684") as told:
+        await told.shop.behaves(assistant=False)
+        told.shop.wecom.contact_says(LI, "怎么申请退款？")
+        assert (await told.shop.becomes("open")).status == "open"
+        await until(lambda: told.telegram.sent)
+        if handled:
+            told.shop.wecom.contact_says(LI, "在吗")
+            await told.shop.eventually("select 1 from message having count(*) = 2")
+        await told.shop.idle()
+        assert told.shop.wecom.sent() == []
+        assert len(told.telegram.sent) == 1
+
+
+async def test_a_card_in_the_app_lets_a_member_take_the_conversation(access: Access, tmp_path: Path) -> None:
+    async with telling_shop(access, tmp_path, "") as told:
+        shop, office = told.shop, told.shop.wecom.office
+        lihua = await shop.agent("李华", member="lihua")
+        await shop.says(LI, "转人工")
+        await until(lambda: office.messages)
+        (message,) = office.messages
+        assert message.members == ["lihua"]
+        card = message.body
+        assert "需要人工处理" in card["main_title"]["title"]
+        (button,) = card["button_list"]
+        assert button["text"] == "接入"
+        talk = await shop.conversation()
+        shop.wecom.member_taps("stranger", button["key"], task_id=card["task_id"])
+        await until(lambda: office.cards[card["task_id"]].updates)
+        assert (await shop.conversation()).assignee_id is None
+        shop.wecom.member_taps("lihua", button["key"], task_id=card["task_id"])
+        await until(lambda: len(office.cards[card["task_id"]].updates) == 2)
+        assert [update["replace_name"] for update in office.cards[card["task_id"]].updates] == [
+            "请在工作台接入",
+            "已接入",
+        ]
+        assert (await shop.conversation()).assignee_id == lihua
+        shop.wecom.member_taps("lihua", "take:99999999999999999999", task_id=card["task_id"])
+        shop.wecom.member_taps("lihua", "take:424242", task_id=card["task_id"])
+        await shop.eventually("select 1 from event where kind = 'card_answered' having count(*) = 4")
+        assert (await shop.conversation()).id == talk.id
