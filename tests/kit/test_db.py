@@ -70,7 +70,7 @@ async def test_an_error_undoes_everything_and_tells_nobody(
     db: Database, workspace: int, told: list[tuple[str, int, int]], way: str
 ) -> None:
     for error, sql in ((Trouble, ""), (psycopg.errors.SyntaxError, "no sql")):
-        with pytest.raises(error):  # noqa: PT012 - the whole transaction is meant
+        with pytest.raises(error):
             async with getattr(db, way)(workspace) as work:
                 await _fail(work, workspace, sql)
     assert told == []

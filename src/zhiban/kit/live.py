@@ -42,9 +42,9 @@ class Ear:
         self._said = asyncio.Event()
         self._alive = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._connection: psycopg.AsyncConnection[tuple[object, ...]] | None = None
 
     def hear(self, topic: str, listener: Listener) -> None:
+        """What others say about a topic that is new here reaches us after a second at the latest."""
         self._listeners[topic].append(listener)
 
     def unhear(self, topic: str, listener: Listener) -> None:
@@ -82,20 +82,19 @@ class Ear:
                     await connection.execute("select pg_advisory_lock(%s, %s)", (ALIVE, self.me))
                     # The role's own limits are for transactions; this session waits by design.
                     await connection.execute("set statement_timeout = 0")
-                    for topic in list(self._listeners):
-                        await connection.execute(sql.SQL("listen {}").format(sql.Identifier(topic)))
-                    self._connection = connection
-                    self._alive.set()
                     await self._listen(connection)
             except psycopg.Error as error:
                 log.warning("The ear lost its connection: %s", str(error).strip())
-            finally:
-                self._connection = None
             await asyncio.sleep(0.3)
 
     async def _listen(self, connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
+        listening: set[str] = set()
         while True:
+            for topic in self._listeners.keys() - listening:
+                await connection.execute(sql.SQL("listen {}").format(sql.Identifier(topic)))
+                listening.add(topic)
             await self._count_peers(connection)
+            self._alive.set()
             async for notice in connection.notifies(timeout=1.0):
                 self._heard(notice.channel, notice.payload)
 
@@ -134,7 +133,9 @@ class Ear:
 
     async def _more(self, seconds: float) -> bool:
         try:
-            await asyncio.wait_for(self._said.wait(), seconds)
+            # Not `wait_for`: in Python 3.11 it swallows a cancellation that meets the event, and closing never ends.
+            async with asyncio.timeout(seconds):
+                await self._said.wait()
         except TimeoutError:
             return False
         await asyncio.sleep(GATHER_SECONDS)
