@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -114,10 +114,13 @@ class Settings(BaseSettings):
         """Pasted keys often carry spaces or a newline, which no vendor's check survives."""
         return value.strip() if isinstance(value, str) else value
 
-    @field_validator("database_url", "zhiban_secret_key", "kb_similarity_threshold", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _empty_is_absent(cls, value: object) -> object:
-        return None if value == "" else value
+    def _empty_is_absent(cls, values: Any) -> Any:
+        """`NAME=` means that nothing is set: the default holds, whatever kind of value it is."""
+        if not isinstance(values, dict):
+            return values
+        return {name: value for name, value in values.items() if not (isinstance(value, str) and not value.strip())}
 
     @field_validator("wecom_api_base", "llm_api_base", "embedding_api_base", "telegram_api_base", "zhiban_url")
     @classmethod
