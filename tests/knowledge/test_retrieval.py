@@ -250,10 +250,15 @@ async def test_an_embedding_joins_the_words(db: Database, workspace: int, clock:
         base_id = await service.base_for(work)
         found = await search(work, base_id, "退款多久到账", embedder_vector=vector)
         by_words = await search(work, base_id, "退款多久到账", embedder_vector=vector[:3])
+        empty = await search(work, base_id, "退款多久到账", embedder_vector=[0.0] * 32)
+        (strange,) = await embedder.embed(["今天天气怎么样"], purpose="query")
+        off_topic = await search(work, base_id, "今天天气怎么样", embedder_vector=strange)
     assert found.passages[0].title == "退款多久到账？"
     assert found.passages[0].cosine is not None
     assert found.passages[0].cosine > 0.4
     assert by_words.passages[0].cosine is None
+    assert empty.passages[0].title == "退款多久到账？"
+    assert off_topic.zone is not Zone.ANSWER
 
 
 async def test_a_vector_index_finds_the_same(db: Database, workspace: int, clock: SetClock) -> None:

@@ -282,18 +282,20 @@ async def _look(
     if not passages:
         return Ranking(understood, posed, (), (), 0.0, 0.0)
     first = passages[0]
-    best = posed.best * (2 if first.cosine is not None else 1)
     second = passages[1].score if len(passages) > 1 else 0.0
-    return Ranking(
-        understood, posed, tuple(scored), passages, confidence(first.score, second, best), first.score / best
-    )
+    sure = confidence(first.score, second, posed.best)
+    return Ranking(understood, posed, tuple(scored), passages, sure, first.score / posed.best)
 
 
 async def _fuse(work: Work, posed: Question, scored: Sequence[Scored], vector: Sequence[float]) -> list[Scored]:
-    """Add one cosine, on the scale where the best possible lexical score is one."""
+    """Add one cosine, on the scale where the best possible lexical score is one.
+
+    Embedders put everything rather near to everything. Only what a passage is nearer than the last of the nearest ones
+    counts, so that a question about something else does not look half known.
+    """
     asked = "[" + ",".join(f"{value:.6g}" for value in vector) + "]"
     near = await work.rows(
-        "select chunk_id from nearest_chunks(%(base)s, %(asked)s::halfvec, %(wanted)s)",
+        "select chunk_id, 1 - distance from nearest_chunks(%(base)s, %(asked)s::halfvec, %(wanted)s)",
         base=posed.base_id,
         asked=asked,
         wanted=SEEN,
@@ -313,17 +315,23 @@ async def _fuse(work: Work, posed: Question, scored: Sequence[Scored], vector: S
         dimensions=len(vector),
         ids=ids,
     )
+    usual = min((_finite(row[1]) for row in near), default=0.0)
     fused = [
         Scored(
             chunk_id,
-            body + (body if asked_score is None else asked_score) + max(cosine or 0.0, 0.0) * posed.best,
+            body + (body if asked_score is None else asked_score) + max(_finite(cosine) - usual, 0.0) * posed.best,
             body,
             asked_score,
-            cosine or 0.0,
+            _finite(cosine),
         )
         for chunk_id, body, asked_score, cosine in rows
     ]
     return sorted(fused, key=lambda found: (-found.score, found.chunk_id))[:SEEN]
+
+
+def _finite(cosine: float | None) -> float:
+    """A chunk without a vector, or with an empty one, is like nothing."""
+    return cosine if cosine is not None and math.isfinite(cosine) else 0.0
 
 
 _TEXTS = """
