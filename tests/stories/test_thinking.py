@@ -34,7 +34,6 @@ def said(asked: Any) -> str:
 
 async def test_three_quick_messages_get_one_answer_that_saw_all_of_them(thinking: Thinking) -> None:
     shop, model = thinking
-    await shop.behaves(zones=TRUSTING)
     model.latency = 0.6
     shop.wecom.contact_says(LI, "你好")
     shop.wecom.contact_says(LI, "可以开发票吗？")
@@ -46,6 +45,19 @@ async def test_three_quick_messages_get_one_answer_that_saw_all_of_them(thinking
     assert answer.msgtype == "text"
     assert "可以开发票" in said(model.asked[-1])
     assert "怎么申请退款" in said(model.asked[-1])
+
+
+async def test_two_questions_at_once_are_both_answered_without_a_model(shop: Shop) -> None:
+    shop.wecom.callbacks.silent = True
+    shop.wecom.contact_says(LI, "你好，在吗")
+    shop.wecom.contact_says(LI, "可以开发票吗？")
+    shop.wecom.callbacks.silent = False
+    (answer,) = await shop.says(LI, "怎么申请退款？")
+    await shop.idle()
+    assert "电子发票" in answer.text
+    assert "申请售后" in answer.text
+    assert "[1] 可以开发票吗？\n[2] 怎么申请退款？" in answer.text
+    assert len(shop.wecom.sent(LI)) == 1
 
 
 async def test_a_question_taken_back_while_the_model_thinks_is_not_answered(thinking: Thinking) -> None:

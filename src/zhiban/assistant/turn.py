@@ -14,10 +14,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, assert_never
 
-from zhiban.assistant import answering
+from zhiban.assistant import answering, several
 from zhiban.assistant.answering import Answered, CannotAnswer, FellBack
 from zhiban.assistant.decide import (
-    PERSON_CHOICE,
     Answer,
     AskAgain,
     AskToType,
@@ -41,7 +40,7 @@ from zhiban.assistant.policy import Policy
 from zhiban.assistant.queries import Memory, entry, remember
 from zhiban.assistant.rewrite import looks_elliptic, rewritten
 from zhiban.assistant.service import record_turn
-from zhiban.assistant.wording import with_sources, words_for
+from zhiban.assistant.wording import menu, with_sources, words_for
 from zhiban.conversations import service as conversations
 from zhiban.conversations.lanes import Talk
 from zhiban.conversations.models import Author
@@ -99,6 +98,7 @@ class Thought:
     memory: Memory | None = None
     base_id: int = 0
     found: Found | None = None
+    each: tuple[Found, ...] = ()  # for each of several questions
     chosen: int | None = None  # the article behind a tapped menu entry
     decision: Decision | None = None
     reply: str = ""
@@ -244,9 +244,26 @@ class Assistant:
         return rewrites or self._means.embedder is not None
 
     async def _find(self, work: Work, thought: Thought, question: str, vector: list[float] | None) -> None:
+        found = await self._look_up(work, thought, question, vector)
+        zone = self._zone(thought, found)
+        if zone is not Zone.ANSWER and (each := await self._find_each(work, thought, question)):
+            thought.each, found, zone = each, several.together(each), Zone.ANSWER
+        thought.found = found
+        thought.facts = replace(thought.facts, zone=zone, suggestions=len(found.passages))
+
+    async def _find_each(self, work: Work, thought: Thought, question: str) -> tuple[Found, ...]:
+        """What is found for each of several questions; nothing unless each has a good answer of its own."""
+        each: list[Found] = []
+        for line in several.questions_in(question):
+            each.append(await self._look_up(work, thought, line, None))
+            if self._zone(thought, each[-1]) is not Zone.ANSWER:
+                return ()
+        return tuple(each)
+
+    async def _look_up(self, work: Work, thought: Thought, question: str, vector: list[float] | None) -> Found:
         zones = thought.policy.zones
         try:
-            found = await retrieval.search(
+            return await retrieval.search(
                 work,
                 thought.base_id,
                 question,
@@ -259,11 +276,13 @@ class Assistant:
             # The base was removed; the next turn finds the one that took its place.
             self._bases.pop((thought.talk.workspace_id, thought.talk.place.inbox_id), None)
             raise
-        zone = ZONES[found.zone]
+
+    @staticmethod
+    def _zone(thought: Thought, found: Found) -> Zone:
+        zone, zones = ZONES[found.zone], thought.policy.zones
         if zones and zone is not Zone.ANSWER:
-            zone = Zone.SUGGEST if found.confidence >= zones.suggest else Zone.HANDOFF
-        thought.found = found
-        thought.facts = replace(thought.facts, zone=zone, suggestions=len(found.passages))
+            return Zone.SUGGEST if found.confidence >= zones.suggest else Zone.HANDOFF
+        return zone
 
     async def _on_its_own(self, thought: Thought) -> str:
         """The question, rewritten by the model when it leans on what was said before."""
@@ -296,7 +315,8 @@ class Assistant:
             case Answer():
                 await self._compose_answer(thought)
             case Suggest():
-                _compose_menu(thought)
+                passages = thought.found.passages if thought.found else ()
+                thought.reply, thought.choices = menu(passages[:SUGGESTED], thought.question)
             case SmallTalk(reply=reply) | AskToType(reply=reply) | AskAgain(reply=reply):
                 thought.reply = reply
             case HandOff() | Quiet() | None:
@@ -320,7 +340,7 @@ class Assistant:
         found = thought.found
         if found is None:
             raise RuntimeError("An answer was decided on without a search.")
-        passages = found.passages[: self._means.top_k]
+        passages = found.passages[: max(self._means.top_k, len(thought.each))]
         memory = thought.memory
         outcome = await answering.answer(
             self._means.model,
@@ -336,8 +356,9 @@ class Assistant:
                 thought.reply = text
                 thought.citations = [_citation(passages[number - 1]) for number in citations]
             case FellBack(text=text, citations=citations, why=why, cost=spent):
-                thought.reply, thought.detail = text, why.value
-                thought.citations = [_citation(passages[number - 1]) for number in citations]
+                all_told = several.verbatim(thought.each) if thought.each else None
+                thought.reply, best = all_told or (text, [passages[number - 1] for number in citations])
+                thought.citations, thought.detail = [_citation(passage) for passage in best], why.value
                 thought.completions += [spent] if spent else []
             case CannotAnswer(why=why, cost=spent):
                 thought.detail = why.value
@@ -391,7 +412,7 @@ class Assistant:
                     author=Author.ASSISTANT,
                     actor=ASSISTANT,
                     text=text,
-                    # Named after the vendor's own id: after a database that lost its last second, the answer is known as the same.
+                    # Named after the vendor's own id: a database that lost its last second knows the answer again.
                     key=key_for("turn", talk.place.external_id, talk.waiting[-1].external_id),
                     now=now,
                     kind=Kind.MENU if thought.choices else Kind.TEXT,
@@ -460,18 +481,6 @@ class Assistant:
                 written=completion.output_tokens,
                 cost=self._means.cost(completion),
             )
-
-
-def _compose_menu(thought: Thought) -> None:
-    passages = thought.found.passages if thought.found else ()
-    entries = {passage.article_id: passage for passage in reversed(passages[:SUGGESTED])}
-    ordered = sorted(entries.values(), key=lambda passage: -passage.score)
-    words = words_for(thought.question)
-    thought.reply = words.menu_head
-    thought.choices = (
-        *(Choice(f"a:{passage.article_id}", passage.title[:40]) for passage in ordered),
-        Choice(PERSON_CHOICE, words.person),
-    )
 
 
 def _citation(passage: Passage) -> dict[str, Any]:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from zhiban.assistant import intents
+from zhiban.assistant.decide import PERSON_CHOICE
+from zhiban.knowledge.retrieval import Passage
+from zhiban.ports import Choice
 
 SOURCES_SHOWN = 3
 
@@ -28,6 +31,15 @@ ENGLISH = Words(
 
 def words_for(question: str) -> Words:
     return ENGLISH if intents.is_english(question) else CHINESE
+
+
+def menu(passages: Sequence[Passage], question: str) -> tuple[str, tuple[Choice, ...]]:
+    """The line above a menu and its entries: every article once, the best first, and a person at the end."""
+    entries = {passage.article_id: passage for passage in reversed(passages)}
+    ordered = sorted(entries.values(), key=lambda passage: -passage.score)
+    words = words_for(question)
+    choices = [Choice(f"a:{passage.article_id}", passage.title[:40]) for passage in ordered]
+    return words.menu_head, (*choices, Choice(PERSON_CHOICE, words.person))
 
 
 def with_sources(reply: str, citations: Sequence[Mapping[str, Any]], question: str) -> str:
