@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from zhiban.knowledge.terms import NO_SYNONYMS, Synonyms, normalise, terms
 
 NEAREST = 0.7  # weight of the words of the last question, halved with every step further back
+SHARE = 1.0  # the most that one earlier text may weigh, in terms of the question's own
 REMEMBERED = 3
 SHORT = 12  # characters; a longer question names its subject
 TINY = 6
@@ -64,9 +65,11 @@ def with_context(question: str, context: Sequence[str], synonyms: Synonyms = NO_
     """The question with the words of `context` (oldest first) added."""
     weights = dict.fromkeys(terms(stripped(question), synonyms), 1.0)
     used = [text for text in context if text.strip()][-REMEMBERED:]
-    weight = NEAREST
+    weight, own = NEAREST, len(weights)
     for text in reversed(used):
-        for term in terms(text, synonyms):
-            weights.setdefault(term, weight)
+        joining = [term for term in dict.fromkeys(terms(text, synonyms)) if term not in weights]
+        # Together they must not outweigh what is asked now, or the last answer would be found again and again.
+        share = min(weight, SHARE * own / len(joining)) if joining else 0.0
+        weights.update(dict.fromkeys(joining, share))
         weight /= 2
     return Understood(weights, tuple(used))
