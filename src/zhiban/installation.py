@@ -65,7 +65,7 @@ class Installation:
         ear = Ear(access.app, near=(LANE, PULL, READ))
         database.announce = ear.say
         connections = Connections(
-            database, vault, now, build=bootstrap.vendor(http, now), read_policy=bootstrap.manners, me=ear.me
+            database, vault, now, build=bootstrap.vendor(http, now), read_policy=bootstrap.manners
         )
         ear.hear(CONFIG, connections.forget)
         keep_background_in(settings.data)

@@ -84,14 +84,15 @@ class SharedTokens:
     """One access token per secret for all processes: refreshed by one of them, thrown away only by its own value."""
 
     def __init__(
-        self, database: Database, vault: Vault, clock: Clock, *, workspace_id: int, connection_id: int, me: int
+        self, database: Database, vault: Vault, clock: Clock, *, workspace_id: int, connection_id: int
     ) -> None:
         self._database = database
         self._vault = vault
         self._clock = clock
         self._workspace_id = workspace_id
         self._connection_id = connection_id
-        self._me = me
+        # Not the process: after a change of configuration two of us may live in one.
+        self._me = secrets.randbits(62)
         self._token: str | None = None
         self._good_until = clock.now()
         self._renewing = asyncio.Lock()
@@ -104,12 +105,12 @@ class SharedTokens:
         """A token that is not `failed`, fetched by exactly one process. Raises what `fetch` raises, and TryLater."""
         async with self._renewing:
             for _ in range(150):
-                if await self.current() and self._token != failed and self._token is not None:
-                    return self._token
+                if (token := await self.current()) and token != failed:
+                    return token
                 if await self._take(failed):
                     return await self._fetch(fetch)
-                if self._token is not None and self._token != failed:
-                    return self._token
+                if (token := await self.current()) and token != failed:
+                    return token
                 await asyncio.sleep(0.1)  # another process is fetching; its lease ends by itself
         raise TryLater("Another process is renewing the access token and does not finish.", after=5)
 
@@ -163,15 +164,12 @@ class SharedTokens:
 class Connections:
     """Opened connections and inboxes of this process, forgotten when they change."""
 
-    def __init__(
-        self, database: Database, vault: Vault, clock: Clock, *, build: Builder, read_policy: Reader, me: int
-    ) -> None:
+    def __init__(self, database: Database, vault: Vault, clock: Clock, *, build: Builder, read_policy: Reader) -> None:
         self._database = database
         self._vault = vault
         self._clock = clock
         self._build = build
         self._read_policy = read_policy
-        self._me = me
         self._links: dict[tuple[int, int], Link] = {}
         self._doors: dict[str, Link | None] = {}
         self._places: dict[tuple[int, int], Place] = {}
@@ -217,7 +215,6 @@ class Connections:
                 self._clock,
                 workspace_id=workspace_id,
                 connection_id=connection_id,
-                me=self._me,
             )
             built = self._build(vendor, config, self._vault.open(sealed), tokens)
             link = Link(workspace_id, connection_id, public_id, vendor, built)

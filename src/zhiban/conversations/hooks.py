@@ -5,26 +5,32 @@ A plain ASGI route: FastAPI's request handling costs more than everything done h
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
 from urllib.parse import unquote_plus
 
-from starlette.requests import Request
+import psycopg
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from zhiban.conversations.connections import Connections
-from zhiban.conversations.door import Door, DoorClosed
+from zhiban.conversations.connections import Connections, Link
+from zhiban.conversations.door import PATIENCE_SECONDS, Door, DoorClosed
 from zhiban.kit import metrics
 from zhiban.kit.clock import Clock
+from zhiban.kit.errors import Misconfigured, NotFound, Unavailable
 from zhiban.ports import Challenge, NotGenuine, Webhook
 
 log = logging.getLogger(__name__)
 
 BODY_LIMIT = 1 << 20
 QUERY_LIMIT = 8 << 10
-BODY_SECONDS = 10.0
+BODY_SECONDS = 10.0  # WeCom itself hangs up after five
+
+_PUBLIC_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
 class _TooLarge(Exception):
@@ -46,9 +52,11 @@ def routes(door: Door, connections: Connections, clock: Clock) -> list[Route]:
             log.info("A callback was refused: %s", error.reason)
             return Response(status_code=error.status)
         except _TooLarge:
-            return Response(status_code=413)
-        except _Damaged:
-            return Response(status_code=400)
+            return Response(status_code=413, headers={"Connection": "close"})
+        except TimeoutError:
+            return Response(status_code=408, headers={"Connection": "close"})
+        except (_Damaged, ClientDisconnect):
+            return Response(status_code=400, headers={"Connection": "close"})
         except DoorClosed:
             metrics.delivery("wecom", "unavailable")
             return Response(status_code=503, headers={"Retry-After": "1"})
@@ -70,7 +78,7 @@ async def _answer(request: Request, door: Door, connections: Connections, clock:
         return Response(status_code=405, headers={"Allow": "GET, POST"})
     if len(request.scope["query_string"]) > QUERY_LIMIT:
         return Response(status_code=414)
-    link = await connections.door(request.path_params.get("public_id"))
+    link = await _link(connections, request.path_params.get("public_id"))
     if link is None:
         return Response(status_code=404)
     now = clock.now()
@@ -88,6 +96,22 @@ async def _answer(request: Request, door: Door, connections: Connections, clock:
     return PlainTextResponse("success")
 
 
+async def _link(connections: Connections, public_id: str | None) -> Link | None:
+    """The connection behind the path, or None. Raises DoorClosed when nobody can tell in time."""
+    if public_id is not None and not _PUBLIC_ID.fullmatch(public_id):
+        return None
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await connections.door(public_id)
+    except NotFound:
+        return None
+    except (TimeoutError, psycopg.Error, Unavailable) as error:
+        raise DoorClosed("The connection could not be looked up.") from error
+    except Misconfigured as error:
+        log.warning("A connection cannot be opened: %s", error)
+        raise DoorClosed("The connection cannot be opened.") from error
+
+
 async def _body(request: Request) -> bytes:
     """The raw body, refused as soon as it is known to be too large or encoded."""
     if request.headers.get("content-encoding", "identity").lower() != "identity":
@@ -98,10 +122,11 @@ async def _body(request: Request) -> bytes:
     if stated is not None and int(stated) > BODY_LIMIT:
         raise _TooLarge
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_LIMIT:
-            raise _TooLarge
+    async with asyncio.timeout(BODY_SECONDS):
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > BODY_LIMIT:
+                raise _TooLarge
     if stated is not None and len(body) != int(stated):
         raise _Damaged
     return bytes(body)
