@@ -42,6 +42,7 @@ async def test_queues_hold_what_their_names_say(site: Site) -> None:
 
 async def test_the_longest_wait_stands_first_and_those_who_wait_stand_apart(site: Site) -> None:
     page = (await (await site.signed_in()).get("/desk/rows")).text
+    assert "线上要今晚 10 点才能发版" in page  # what they wait with, not what we said meanwhile
     order = [page.index(who) for who in ("等我们回复", "沈嘉宁", "赵一鸣", "周予安", "等对方回复", "何思源", "唐亦可")]
     assert order == sorted(order)
 

@@ -122,6 +122,15 @@ def test_a_note_is_a_note_and_the_assistant_shows_how_sure_it_is() -> None:
     )
 
 
+def test_sources_that_the_words_name_are_not_listed_again() -> None:
+    named = row(
+        1, "七天内。\n\n参考：[1] 退款规则", author="assistant", direction="out", citations=[{"title": "退款规则"}]
+    )
+    assert bubble(named, "周予安", "9").unnamed_sources == ()
+    silent = row(1, "七天内。", author="assistant", direction="out", citations=[{"title": "退款规则"}])
+    assert [source.title for source in bubble(silent, "周予安", "9").unnamed_sources] == ["退款规则"]
+
+
 def test_a_menu_shows_what_was_chosen() -> None:
     menu = row(
         1,

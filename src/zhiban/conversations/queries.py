@@ -60,7 +60,7 @@ left join draft d on d.conversation_id = c.id and d.agent_id = %(agent)s
 left join lateral (
   select kind, case when recalled_at is null then text else '' end as text, author from message m
   where m.workspace_id = c.workspace_id and m.conversation_id = c.id and m.kind not in ('activity', 'move', 'note')
-    and m.state <> 'dropped'
+    and m.state <> 'dropped' and (m.direction = 'in' or c.status <> 'open' or c.waiting_since is null)
   order by m.id desc limit 1) last on true
 left join lateral (
   select count(*) as n from (

@@ -238,6 +238,12 @@ class Bubble:
     sure: int | None = None
     what: Literal["message"] = "message"
 
+    @property
+    def unnamed_sources(self) -> tuple[Source, ...]:
+        """Sources to list below, when the words themselves do not name them all."""
+        named = all(source.title in self.text and source.url is None for source in self.sources)
+        return () if named else self.sources
+
 
 Entry = DayRule | UnreadRule | ActivityLine | Bubble
 
