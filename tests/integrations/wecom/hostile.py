@@ -16,48 +16,61 @@ ROBOT = "integrations/wecom/test_wecom_robot.py::"
 HTTP = "kit/test_http.py::"
 TEXT = "kit/test_text.py::"
 SIMULATOR = "testing/test_wecom_simulator.py::"
-
-DOOR = "decided by the HTTP door in conversations/hooks.py, before anything of WeCom's is called"
+DOOR = "conversations/test_door.py::"
+TOKENS = "conversations/test_tokens.py::"
 STORE = "decided where deliveries and cursors are stored (conversations/door.py, pulling.py, intake.py)"
 TURN = "decided by the conversation and the assistant; WeCom's part is only to say what happened"
 
 TABLE: dict[int, tuple[str, ...]] = {
-    1: (CALLBACK + "test_hostile_01_no_query",),
-    2: (CALLBACK + "test_hostile_02_echo_without_signature",),
-    3: (CALLBACK + "test_hostile_03_repeated_parameters",),
-    4: (CALLBACK + "test_hostile_04_unknown_parameters_are_ignored",),
-    5: (DOOR,),
-    6: (CALLBACK + "test_hostile_06_empty_body",),
-    7: (f"the door hands over the raw body and never looks at its type; {DOOR}",),
-    8: (CALLBACK + "test_hostile_08_a_body_over_the_cap", f"streams: {DOOR}"),
-    9: (f"{DOOR}; slow bodies end with the server's own time limit",),
-    10: (f"{DOOR}; packed answers: see the next", HTTP + "test_hostile_10_a_packed_bomb_stops_at_the_limit"),
-    11: (DOOR,),
+    1: (CALLBACK + "test_hostile_01_no_query", DOOR + "test_hostile_01_no_query_at_the_door"),
+    2: (CALLBACK + "test_hostile_02_echo_without_signature", DOOR + "test_hostile_02_03_04_parameters_at_the_door"),
+    3: (CALLBACK + "test_hostile_03_repeated_parameters", DOOR + "test_hostile_02_03_04_parameters_at_the_door"),
+    4: (
+        CALLBACK + "test_hostile_04_unknown_parameters_are_ignored",
+        DOOR + "test_hostile_02_03_04_parameters_at_the_door",
+    ),
+    5: (DOOR + "test_hostile_05_other_methods",),
+    6: (CALLBACK + "test_hostile_06_empty_body", DOOR + "test_hostile_06_an_empty_body_at_the_door"),
+    7: (DOOR + "test_hostile_07_the_type_says_nothing",),
+    8: (CALLBACK + "test_hostile_08_a_body_over_the_cap", DOOR + "test_hostile_08_too_large_bodies"),
+    9: (DOOR + "test_hostile_09_a_body_that_does_not_come",),
+    10: (DOOR + "test_hostile_10_no_encodings", HTTP + "test_hostile_10_a_packed_bomb_stops_at_the_limit"),
+    11: (DOOR + "test_hostile_11_a_length_that_lies",),
     12: (
         CALLBACK + "test_hostile_12_byte_order_mark_and_blanks",
         XML + "test_hostile_12_a_byte_order_mark_or_blanks_first",
+        DOOR + "test_hostile_12_13_marks_blanks_and_other_encodings",
     ),
     13: (
         CALLBACK + "test_hostile_13_34_38_not_the_envelope",
         XML + "test_hostile_13_other_encodings_and_no_xml",
+        DOOR + "test_hostile_12_13_marks_blanks_and_other_encodings",
     ),
-    14: (CALLBACK + "test_hostile_14_endless_parameters", f"the whole query: {DOOR}"),
-    15: (DOOR,),
-    16: (CRYPTO + "test_hostile_16_wrong_signature",),
-    17: (CRYPTO + "test_hostile_17_upper_case_signature_is_refused",),
-    18: (CRYPTO + "test_hostile_18_signature_with_a_tail",),
-    19: (CRYPTO + "test_hostile_19_letters_beyond_ascii",),
-    20: (CALLBACK + "test_hostile_20_impossible_timestamps",),
-    21: (CALLBACK + "test_hostile_21_a_repeat_has_the_same_digest", f"once only: {STORE}"),
+    14: (CALLBACK + "test_hostile_14_endless_parameters", DOOR + "test_hostile_14_endless_queries"),
+    15: (DOOR + "test_hostile_15_unknown_addresses_look_the_same",),
+    16: (CRYPTO + "test_hostile_16_wrong_signature", DOOR + "test_hostile_16_to_20_what_is_not_signed"),
+    17: (CRYPTO + "test_hostile_17_upper_case_signature_is_refused", DOOR + "test_hostile_16_to_20_what_is_not_signed"),
+    18: (CRYPTO + "test_hostile_18_signature_with_a_tail", DOOR + "test_hostile_16_to_20_what_is_not_signed"),
+    19: (CRYPTO + "test_hostile_19_letters_beyond_ascii", DOOR + "test_hostile_16_to_20_what_is_not_signed"),
+    20: (CALLBACK + "test_hostile_20_impossible_timestamps", DOOR + "test_hostile_16_to_20_what_is_not_signed"),
+    21: (
+        CALLBACK + "test_hostile_21_a_repeat_has_the_same_digest",
+        DOOR + "test_hostile_21_55_a_repeat_is_acknowledged_and_stored_once",
+    ),
     22: (
         CALLBACK + "test_hostile_22_a_repeat_after_the_window",
+        DOOR + "test_hostile_22_23_83_old_calls_and_wrong_clocks",
         CALLBACK + "test_hostile_22_83_the_window_can_be_switched_off",
     ),
-    23: (CALLBACK + "test_hostile_23_a_clock_ten_minutes_off",),
-    24: (CRYPTO + "test_hostile_24_another_integrations_token",),
+    23: (
+        CALLBACK + "test_hostile_23_a_clock_ten_minutes_off",
+        DOOR + "test_hostile_22_23_83_old_calls_and_wrong_clocks",
+    ),
+    24: (CRYPTO + "test_hostile_24_another_integrations_token", DOOR + "test_hostile_24_another_connections_token"),
     25: (
         CRYPTO + "test_hostile_25_the_former_pair_works_until_its_grace_ends",
         CALLBACK + "test_hostile_25_the_former_key_in_grace",
+        DOOR + "test_hostile_25_the_former_key_has_a_grace_time",
     ),
     26: (CRYPTO + "test_hostile_26_only_blanks_are_repaired", CRYPTO + "test_hostile_vector_is_refused"),
     27: (CALLBACK + "test_hostile_27_not_exactly_one_encrypt",),
@@ -85,6 +98,7 @@ TABLE: dict[int, tuple[str, ...]] = {
     36: (XML + "test_hostile_36_values_are_put_together",),
     37: (
         XML + "test_hostile_37_characters_that_xml_forbids",
+        DOOR + "test_hostile_37_genuine_but_unreadable_is_parked_at_the_door",
         CALLBACK + "test_hostile_34_37_38_genuine_but_unreadable_is_parked",
     ),
     38: (
@@ -120,11 +134,18 @@ TABLE: dict[int, tuple[str, ...]] = {
         "files are stored and typed by the attachments' part; the size is capped: see the next",
         API + "test_a_file_over_the_callers_limit",
     ),
-    55: (SIMULATOR + "test_hostile_55_a_failing_address_is_asked_three_times", f"one effect: {STORE}"),
-    56: (CALLBACK + "test_hostile_56_two_events_of_one_second_differ",),
+    55: (
+        SIMULATOR + "test_hostile_55_a_failing_address_is_asked_three_times",
+        DOOR + "test_hostile_21_55_a_repeat_is_acknowledged_and_stored_once",
+        DOOR + "test_hostile_55_three_processes_one_effect",
+    ),
+    56: (
+        CALLBACK + "test_hostile_56_two_events_of_one_second_differ",
+        DOOR + "test_hostile_56_two_events_of_one_second",
+    ),
     57: (CONTACTS + "test_hostile_57_everything_can_be_read_again", f"order: {STORE}"),
     58: (READING + "test_hostile_58_member_lists_and_versions_are_kept",),
-    59: (KF + "test_hostile_59_a_burst_is_one_pull", f"coalescing: {STORE}"),
+    59: (KF + "test_hostile_59_a_burst_is_one_pull", DOOR + "test_hostile_59_a_thousand_doorbells_at_once"),
     60: (KF + "test_hostile_60_a_stale_token_is_dropped",),
     61: (KF + "test_hostile_61_an_account_that_is_gone",),
     62: (STORE,),
@@ -148,7 +169,10 @@ TABLE: dict[int, tuple[str, ...]] = {
         HTTP + "test_hostile_68_broken_answers_leave_it_open",
         HTTP + "test_a_request_may_be_done_when_the_answer_is_too_slow",
     ),
-    69: (API + "test_hostile_69_a_token_that_never_counts_stops_after_one_retry",),
+    69: (
+        API + "test_hostile_69_a_token_that_never_counts_stops_after_one_retry",
+        TOKENS + "test_a_token_is_thrown_away_by_its_own_value_only",
+    ),
     70: (
         API + "test_hostile_70_busy_is_asked_three_times",
         API + "test_hostile_70_too_often_blocks_this_class_of_calls",
@@ -169,14 +193,19 @@ TABLE: dict[int, tuple[str, ...]] = {
     ),
     77: (KF + "test_hostile_77_a_person_took_it_meanwhile",),
     78: (TURN,),
-    79: (STORE,),
-    80: (API + "test_hostile_80_no_secret_in_errors_or_logs", HTTP + "test_hostile_80_no_secret_in_any_error"),
+    79: (DOOR + "test_hostile_79_two_apps_of_one_corp_hear_the_same_event",),
+    80: (
+        API + "test_hostile_80_no_secret_in_errors_or_logs",
+        HTTP + "test_hostile_80_no_secret_in_any_error",
+        DOOR + "test_hostile_80_nothing_secret_is_logged",
+    ),
     81: ("draining belongs to the process, not to WeCom",),
-    82: (STORE,),
+    82: (DOOR + "test_hostile_82_without_the_database_the_vendor_is_told",),
     83: (
         "time limits of tokens and blocks count monotonic seconds, handed in as `monotonic`",
         API + "test_a_token_grows_old",
         CALLBACK + "test_hostile_22_83_the_window_can_be_switched_off",
+        DOOR + "test_hostile_22_23_83_old_calls_and_wrong_clocks",
     ),
     84: (
         "a proxy that decodes %2B is repaired; one that strips the query is answered 400",
