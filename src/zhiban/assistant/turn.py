@@ -40,7 +40,7 @@ from zhiban.assistant.policy import Policy
 from zhiban.assistant.queries import Memory, entry, remember
 from zhiban.assistant.rewrite import looks_elliptic, rewritten
 from zhiban.assistant.service import record_turn
-from zhiban.assistant.wording import menu, with_sources, words_for
+from zhiban.assistant.wording import menu, sources, words_for
 from zhiban.conversations import service as conversations
 from zhiban.conversations.lanes import Talk
 from zhiban.conversations.models import Author
@@ -159,6 +159,10 @@ class Assistant:
         if not isinstance(known, Thought) or known.talk is not talk:
             raise TypeError("A turn begins with what was read of this conversation.")
         await self._take(self._thinking, known)
+
+    def parting_words(self, talk: Talk) -> str:
+        """What the contact is told when thinking fails again and again."""
+        return self._policy(talk).handoff.text
 
     async def _take(self, steps: tuple[Step, ...], thought: Thought) -> None:
         for step in steps:
@@ -405,20 +409,20 @@ class Assistant:
                 await self._hand_off(work, thought, decision, now=now)
             case Answer() | Suggest() | SmallTalk() | AskToType() | AskAgain():
                 left = thought.facts.allowance
-                text = with_sources(thought.reply, thought.citations, thought.question)
+                below = sources(thought.citations, thought.question)
                 talk.queued = await queue(
                     work,
                     talk.id,
                     author=Author.ASSISTANT,
                     actor=ASSISTANT,
-                    text=text,
+                    text=thought.reply + below,
                     # Named after the vendor's own id: a database that lost its last second knows the answer again.
                     key=key_for("turn", talk.place.external_id, talk.waiting[-1].external_id),
                     now=now,
                     kind=Kind.MENU if thought.choices else Kind.TEXT,
                     choices=thought.choices,
                     footer=words_for(thought.question).menu_foot if thought.choices else "",
-                    content={"citations": thought.citations} if thought.citations else {},
+                    content={"citations": thought.citations, "below": below} if below else {},
                     turn_id=turn_id,
                     most=None if left is None else max(left - RESERVED, 1),
                     helped=not isinstance(thought.decision, Suggest | AskToType | AskAgain),

@@ -42,10 +42,10 @@ def menu(passages: Sequence[Passage], question: str) -> tuple[str, tuple[Choice,
     return words.menu_head, (*choices, Choice(PERSON_CHOICE, words.person))
 
 
-def with_sources(reply: str, citations: Sequence[Mapping[str, Any]], question: str) -> str:
-    """The answer, and below it where it comes from."""
+def sources(citations: Sequence[Mapping[str, Any]], question: str) -> str:
+    """What stands below an answer: where it comes from. Empty when nothing is cited."""
     titles = dict.fromkeys(str(citation["title"])[:60] for citation in citations)
     if not titles:
-        return reply
+        return ""
     lines = [f"[{number}] {title}" for number, title in enumerate(list(titles)[:SOURCES_SHOWN], start=1)]
-    return f"{reply}\n\n{words_for(question).sources}" + "\n".join(lines)
+    return f"\n\n{words_for(question).sources}" + "\n".join(lines)

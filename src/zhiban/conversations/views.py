@@ -375,7 +375,8 @@ def bubble(row: MessageRow, contact: str, contact_key: str, *, chosen: Set[str] 
         who_key=who_key,
         at=row.sent_at,
         kind=row.kind,
-        text=row.text,
+        # The desk shows the sources in its own way; the phone reads them below the words.
+        text=row.text.removesuffix(str(row.content.get("below") or "")),
         state=_state(row),
         failure=row.failure or "",
         sent=row.direction == "out" and row.state == "sent",
