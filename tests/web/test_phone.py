@@ -10,6 +10,7 @@ from playwright.async_api import Page, expect
 
 from tests.stories.conftest import SHOP, settings_for
 from tests.web.conftest import Client, Visit
+from tests.web.test_browser import CONTRAST, NAMELESS
 from zhiban.assistant.suggesting import is_question
 from zhiban.installation import Installation
 from zhiban.kit.clock import SystemClock
@@ -98,6 +99,12 @@ async def test_a_menu_can_be_tapped(demo: str, visit: Visit) -> None:
     await phone.locator(".tap").last.click()
     await expect(phone.locator(".wx[data-me]").last).to_contain_text("转人工")
     assert await phone.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert await phone.evaluate(CONTRAST) == []
+    for dark in (False, True):
+        for path in ("/demo/phone", "/docs"):
+            page = await visit(demo + path, dark=dark)
+            assert await page.evaluate(CONTRAST) == []
+            assert await page.evaluate(NAMELESS) == []
 
 
 async def test_nobody_else_can_be_played_and_a_silent_phone_answers_nothing_new(demo: str) -> None:
