@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from zhiban.conversations.connections import CONFIG, Connections, Link, Place
-from zhiban.conversations.service import hold, open_for_people
+from zhiban.conversations.service import assign, hold, open_for_people
 from zhiban.events import SYSTEM
 from zhiban.kit.bus import LIVE
 from zhiban.kit.clock import Clock
@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 FILE_LIMIT = 30 << 20  # WeCom's own limit is 20 MB
 PROFILES_AT_ONCE = 100
 KEEP_DELIVERIES = timedelta(days=4)  # sync_msg can replay three
+CONTACT_WELCOME = "您好，很高兴认识您！有任何问题，直接发消息给我就好。"  # said unless the connection says otherwise
 SOURCE_TAGS = "来源"  # the tag group for where a contact came from
 
 
@@ -58,6 +59,7 @@ class ConversationJobs:
             Task("reconcile_relations", self.reconcile_relations, queue="slow", attempts=3, wait=60),
             Task("name_inboxes", self.name_inboxes, attempts=6, wait=5),
             Task("update_card", self.update_card, attempts=3),
+            Task("release_conversations", self.release_conversations, attempts=5),
             Task("purge_deliveries", self.purge_deliveries, queue="slow", cron="17 3 * * *"),
             Task("plan_reconciling", self.plan_reconciling, queue="slow", cron="41 4 * * *"),
         ]
@@ -195,7 +197,7 @@ class ConversationJobs:
         left = (datetime.fromisoformat(expires) - self._clock.now()).total_seconds()
         if found is None or left <= 0 or not isinstance(found[0].vendor, TendsContacts):
             return
-        text = await self._setting(workspace_id, found[0].id, "contact_welcome", found[3])
+        text = await self._setting(workspace_id, found[0].id, "contact_welcome", found[3], CONTACT_WELCOME)
         if not text:
             return
         try:
@@ -227,12 +229,14 @@ class ConversationJobs:
                 id=relation_id,
             )
 
-    async def _setting(self, workspace_id: int, connection_id: int, name: str, source: str | None) -> str:
-        """A text of the connection's configuration: one for this source, or the general one."""
+    async def _setting(
+        self, workspace_id: int, connection_id: int, name: str, source: str | None, default: str = ""
+    ) -> str:
+        """A text of the connection's configuration: one for this source, or the general one. Empty means none."""
         async with self._database.work(workspace_id) as work:
             config = await work.value("select config from connection where id = %(id)s", id=connection_id)
-        by_source = (config or {}).get(f"{name}_by_source") or {}
-        return str(by_source.get(source or "") or (config or {}).get(name) or "")
+        general = (config or {}).get(name, default)
+        return str(((config or {}).get(f"{name}_by_source") or {}).get(source or "", general) or "")
 
     async def reconcile_relations(self, workspace_id: int, connection_id: int) -> None:
         """Read all friendships from the vendor: callbacks get lost, and it says so itself."""
@@ -277,6 +281,20 @@ class ConversationJobs:
 
     # --------------------------------------------------------------------------------------------------- upkeep
 
+    async def release_conversations(self, workspace_id: int, agent_id: int) -> None:
+        """What a disabled agent had in hand waits for the others. One who was enabled again meanwhile keeps it."""
+        async with self._database.work(workspace_id) as work:
+            rows = await work.rows(
+                "select c.id from conversation c join agent a on a.workspace_id = c.workspace_id "
+                "and a.id = c.assignee_id where a.id = %(agent)s and a.disabled_at is not null "
+                "and c.status <> 'resolved' order by c.id",
+                agent=agent_id,
+            )
+            for (conversation_id,) in rows:
+                await assign(
+                    work, conversation_id, to=None, by=SYSTEM, now=self._clock.now(), cause="agent_disabled"
+                )
+
     async def name_inboxes(self, workspace_id: int, connection_id: int) -> None:
         """Give inboxes that a doorbell made the names their accounts have at the vendor."""
         link = await self._connections.link(workspace_id, connection_id)
@@ -293,11 +311,11 @@ class ConversationJobs:
                 )
             work.touch(CONFIG, connection_id)
 
-    async def update_card(self, workspace_id: int, inbox_id: int, code: str, taken: int) -> None:
-        """Show on a tapped card that the conversation was taken."""
+    async def update_card(self, workspace_id: int, inbox_id: int, code: str, label: str) -> None:
+        """Show on a tapped card what became of it."""
         place = await self._connections.place(workspace_id, inbox_id)
         if isinstance(place.channel, ShowsCards):
-            await place.channel.close_card(code, "已接入" if taken else "请在工作台接入")
+            await place.channel.close_card(code, label)
 
     async def purge_deliveries(self) -> None:
         """Forget deliveries after four days; a vendor repeats them for three at most. Failed ones stay."""

@@ -216,20 +216,22 @@ async def _card_tapped(work: Work, place: Place, item: CardTapped, *, now: datet
     )
     verb, _, number = item.key.partition(":")
     conversation_id = int(number) if verb == "take" and number.isdecimal() and len(number) < 19 else None
-    known = conversation_id is not None and await work.value(
-        "select 1 from conversation where id = %(id)s", id=conversation_id
+    status = conversation_id and await work.value(
+        "select status from conversation where id = %(id)s", id=conversation_id
     )
+    # A card can be tapped for three days; by then others may have finished.
+    takes = bool(agent_id and status and status != Status.RESOLVED)
     await record(
         work,
         CardAnswered(
             actor=Actor("agent", agent_id) if agent_id else Actor("servicer"),
             at=item.happened_at,
             cause=clean(item.key)[:80],
-            conversation_id=conversation_id if known else None,
+            conversation_id=conversation_id if status else None,
             inbox_id=place.inbox_id,
         ),
     )
-    if agent_id and known and conversation_id is not None:
+    if takes and agent_id and conversation_id is not None:
         await open_by_hand(work, conversation_id, by=agent_id, now=now)
     if item.reply_code:
         await later(
@@ -237,7 +239,7 @@ async def _card_tapped(work: Work, place: Place, item: CardTapped, *, now: datet
             "update_card",
             inbox_id=place.inbox_id,
             code=item.reply_code,
-            taken=int(bool(agent_id and known)),
+            label="已接入" if takes else "已处理" if agent_id and status else "请在工作台接入",
         )
 
 

@@ -97,6 +97,10 @@ class Mind(Protocol):
         """Decide and store. What is to be sent at once is put into `talk.queued`, with `talk.rings` brought up."""
         ...
 
+    def parting_words(self, talk: Talk) -> str:
+        """What the contact is told when thinking fails again and again. Touches nothing."""
+        ...
+
 
 _TAKE = """
 update conversation set owner = %(me)s, lease_until = %(lease)s
@@ -326,13 +330,14 @@ class Lanes:
                 ids=[message.id for message in talk.waiting],
             )
             if strikes is not None and strikes >= STRIKES:
-                await give_up(work, talk, now=self._clock.now())
+                await give_up(work, talk, now=self._clock.now(), notice=self._mind.parting_words(talk))
         await asyncio.sleep(0.2)
 
 
-async def give_up(work: Work, talk: Talk, *, now: datetime) -> None:
-    """Hand a conversation over that the assistant cannot manage, and stop trying."""
-    await hand_off(work, talk.id, reason="error", actor=SYSTEM, now=now)
+async def give_up(work: Work, talk: Talk, *, now: datetime, notice: str = "") -> None:
+    """Hand a conversation over that the assistant cannot manage, and stop trying. The contact reads `notice`."""
+    window = talk.place.channel.reply_window
+    await hand_off(work, talk.id, reason="error", actor=SYSTEM, now=now, notice=notice, window=window)
     await work.run(
         "update message set state = 'handled' where conversation_id = %(id)s and state = 'pending'", id=talk.id
     )
