@@ -17,6 +17,16 @@ select workspace_id, id, inbox_id, 'in', 'contact', 'text', '可以开发票吗�
   now() - interval '10 seconds' from conversation"""
 
 
+async def poison(access: Access, table: str, when: str) -> None:
+    """From now on the database refuses such rows."""
+    trigger = f"create trigger poison before insert on {table} for each row when ({when}) execute function poison()"
+    async with await psycopg.AsyncConnection.connect(access.owner, autocommit=True) as owner:
+        await owner.execute(
+            "create function poison() returns trigger language plpgsql as $$ begin raise exception 'poison'; end $$"
+        )
+        await owner.execute(trigger.encode())
+
+
 async def test_a_question_whose_wake_was_lost_is_answered(shop: Shop) -> None:
     await shop.says(LI, "怎么申请退款？")
     await shop.idle()
@@ -57,14 +67,7 @@ async def test_a_lost_doorbell_is_made_up_for_by_the_safety_poll(shop: Shop) -> 
 
 async def test_a_poisonous_delivery_becomes_a_dead_letter_and_blocks_nobody(access: Access, tmp_path: Path) -> None:
     async with running_shop(access, tmp_path) as shop:
-        async with await psycopg.AsyncConnection.connect(access.owner, autocommit=True) as owner:
-            await owner.execute(
-                "create function poison() returns trigger language plpgsql as $$ begin raise exception 'poison'; end $$"
-            )
-            await owner.execute(
-                "create trigger poison before insert on relation for each row "
-                "when (new.external_id = 'wmPOISON') execute function poison()"
-            )
+        await poison(access, "relation", "new.external_id = 'wmPOISON'")
         shop.wecom.befriend("lihua", "wmPOISON")
         shop.wecom.befriend("lihua", "wmZHAO")
         shop.wecom.member_says("lihua", "怎么申请退款？")
@@ -75,3 +78,40 @@ async def test_a_poisonous_delivery_becomes_a_dead_letter_and_blocks_nobody(acce
         ((attempts,),) = await shop.rows("select attempts from delivery where state = 'failed'")
         assert attempts == 5
         assert shop.wecom.callbacks.log[0].statuses == [200]
+
+
+async def test_an_entry_that_cannot_be_stored_does_not_stop_its_account(access: Access, tmp_path: Path) -> None:
+    async with running_shop(access, tmp_path) as shop:
+        await poison(access, "message", "new.text = '毒'")
+        shop.wecom.callbacks.silent = True
+        shop.wecom.contact_says("wmA", "怎么申请退款？")
+        bad = shop.wecom.contact_says("wmB", "毒")
+        shop.wecom.contact_says("wmB", "可以开发票吗？")
+        shop.wecom.callbacks.silent = False
+        await shop.says("wmC", "怎么申请退款？")
+        await shop.wecom.until_sent("wmA")
+        (answer,) = await shop.wecom.until_sent("wmB")
+        assert "电子发票" in answer.text
+        assert await shop.eventually("select after ->> 'id' from event where cause = 'left_out'") == bad
+
+
+async def test_thinking_that_fails_again_and_again_hands_over_with_a_word(access: Access, tmp_path: Path) -> None:
+    async with running_shop(access, tmp_path) as shop:
+        await poison(access, "turn", "new.question like '怎么%'")
+        (notice,) = await shop.says(LI, "怎么申请退款？")
+        assert "人工客服" in notice.text
+        assert (await shop.becomes("open")).handoff_reason == "error"
+        await shop.idle()
+        (answer,) = await shop.says("wmOTHER", "可以开发票吗？")
+        assert "电子发票" in answer.text
+
+
+async def test_a_doorbell_that_names_no_account_means_all_of_them(shop: Shop) -> None:
+    await shop.says(LI, "怎么申请退款？")
+    await shop.idle()
+    shop.wecom.callbacks.silent = True
+    shop.wecom.contact_says(LI, "可以开发票吗？")
+    shop.wecom.callbacks.silent = False
+    shop.wecom.app_event("kf_msg_or_event")
+    answer = (await shop.wecom.until_sent(LI, 2, timeout=5))[-1]
+    assert "电子发票" in answer.text

@@ -6,11 +6,14 @@ A message id seen before changes nothing.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import groupby
-from typing import assert_never
+from typing import Protocol, assert_never
+
+import psycopg
 
 from zhiban.conversations.connections import Place
 from zhiban.conversations.happenings import happened
@@ -18,12 +21,22 @@ from zhiban.conversations.models import Author, Status
 from zhiban.conversations.service import tell_people
 from zhiban.conversations.storable import storable_json
 from zhiban.conversations.threads import Found, beginnings, find_or_make
-from zhiban.events import Actor, ConversationOpened, ConversationReopened, Event, MessageReceived
+from zhiban.events import (
+    SYSTEM,
+    Actor,
+    ConversationOpened,
+    ConversationReopened,
+    Event,
+    MessageReceived,
+    VendorNoted,
+)
 from zhiban.kit.bus import LIVE, record
 from zhiban.kit.db import Work
 from zhiban.kit.jobs import later
 from zhiban.kit.text import clean
 from zhiban.ports import CardTapped, Incoming, IncomingMessage, Kind, NativeState, Role
+
+log = logging.getLogger(__name__)
 
 TEXT_LIMIT = 100_000  # characters kept of one message
 LEASE = timedelta(seconds=60)
@@ -36,6 +49,12 @@ class Taken:
     held: list[int] = field(default_factory=list)
     busy: list[int] = field(default_factory=list)
     new_messages: int = 0
+
+
+class TakeIn(Protocol):
+    async def __call__(
+        self, work: Work, place: Place, items: Sequence[Incoming], *, now: datetime, me: int, first_drain: bool = False
+    ) -> Taken: ...
 
 
 _STORE = """
@@ -86,6 +105,28 @@ async def take_in(
         else:
             for item in run:
                 await happened(work, place, item, now=now)
+    return taken
+
+
+async def take_in_singly(
+    work: Work, place: Place, items: Sequence[Incoming], *, now: datetime, me: int, first_drain: bool = False
+) -> Taken:
+    """Like `take_in`, entry by entry: one that the database refuses is left out, and the log of events says so."""
+    taken = Taken()
+    for item in items:
+        try:
+            async with work.raw.transaction():
+                one = await take_in(work, place, [item], now=now, me=me, first_drain=first_drain)
+        except (psycopg.OperationalError, psycopg.InterfaceError):
+            raise
+        except psycopg.Error as error:
+            log.warning("An entry of inbox %s cannot be stored and is left out: %s", place.inbox_id, error)
+            left = {"what": type(item).__name__, "id": clean(str(getattr(item, "external_id", "")))[:200]}
+            await record(work, VendorNoted(actor=SYSTEM, at=now, cause="left_out", inbox_id=place.inbox_id, after=left))
+            continue
+        taken.held += one.held
+        taken.busy += one.busy
+        taken.new_messages += one.new_messages
     return taken
 
 

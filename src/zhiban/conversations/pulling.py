@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import psycopg
 
 from zhiban.conversations.connections import Connections, Place
-from zhiban.conversations.intake import take_in
+from zhiban.conversations.intake import TakeIn, Taken, take_in, take_in_singly
 from zhiban.conversations.lanes import Lanes
 from zhiban.conversations.sending import mark_broken, mark_mended
 from zhiban.kit import metrics
@@ -23,7 +25,7 @@ from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import ZhibanError
 from zhiban.kit.live import Ear
-from zhiban.ports import ConnectionBroken, Polls, SendRefused, TryLater
+from zhiban.ports import ConnectionBroken, Page, Polls, SendRefused, TryLater
 
 log = logging.getLogger(__name__)
 
@@ -188,27 +190,27 @@ class Puller:
             now = self._clock.now()
             stuck = page.more and page.cursor in (None, cursor)
             more = page.more and not stuck
-            async with self._database.work(place.workspace_id) as work:
-                taken = await take_in(work, place, page.items, now=now, me=self._ear.me, first_drain=first_drain)
-                kept = await work.value(
-                    _ADVANCE,
-                    cursor=page.cursor,
-                    previous=cursor,
-                    more=more,
-                    now=now,
-                    lease=now + LEASE,
-                    retry_at=now + timedelta(seconds=BROKEN_WAIT) if stuck else None,
-                    inbox=place.inbox_id,
-                    me=self._ear.me,
-                    connection=place.link.id,
-                    account=place.external_id,
-                    last=last_bell or 0,
-                )
-                if not kept:
-                    raise TryLater("Another process pulls this account now.")
-                if place.link.id in self._broken:
-                    await mark_mended(work, place.link.id, place.inbox_id)
-                    self._broken.discard(place.link.id)
+            step = {
+                "cursor": page.cursor,
+                "previous": cursor,
+                "more": more,
+                "now": now,
+                "lease": now + LEASE,
+                "retry_at": now + timedelta(seconds=BROKEN_WAIT) if stuck else None,
+                "inbox": place.inbox_id,
+                "me": self._ear.me,
+                "connection": place.link.id,
+                "account": place.external_id,
+                "last": last_bell or 0,
+            }
+            try:
+                taken = await self._keep(place, page, step, take_in, first_drain=first_drain)
+            except (psycopg.OperationalError, psycopg.InterfaceError):
+                raise
+            except psycopg.Error:
+                # One entry is at fault, not the database; it must not stop the account for ever.
+                log.exception("A page of inbox %s is taken in entry by entry.", place.inbox_id)
+                taken = await self._keep(place, page, step, take_in_singly, first_drain=first_drain)
             for conversation_id in taken.held:
                 self._lanes.begin(place.workspace_id, conversation_id, held=True)
             for conversation_id in taken.busy:
@@ -218,6 +220,19 @@ class Puller:
             if not more:
                 return
         self.ring(place.workspace_id, place.inbox_id)
+
+    async def _keep(
+        self, place: Place, page: Page, step: Mapping[str, Any], take: TakeIn, *, first_drain: bool
+    ) -> Taken:
+        """What the page brought and the cursor behind it, in one transaction."""
+        async with self._database.work(place.workspace_id) as work:
+            taken = await take(work, place, page.items, now=step["now"], me=self._ear.me, first_drain=first_drain)
+            if not await work.value(_ADVANCE, **step):
+                raise TryLater("Another process pulls this account now.")
+            if place.link.id in self._broken:
+                await mark_mended(work, place.link.id, place.inbox_id)
+                self._broken.discard(place.link.id)
+        return taken
 
     async def _miss(self, place: Place, error: TryLater | ConnectionBroken | SendRefused, misses: int) -> None:
         """Write down that it did not work, and when to try again."""
