@@ -19,6 +19,7 @@ from zhiban.installation import Installation
 from zhiban.kit import metrics
 from zhiban.kit.db import NOBODY
 from zhiban.kit.errors import Unavailable
+from zhiban.knowledge import api as knowledge_api
 from zhiban.people.pages import Gate
 from zhiban.stream import Hub
 from zhiban.web import apidocs
@@ -59,6 +60,13 @@ def application(home: Installation, *, demo: bool = False, extra: Sequence[BaseR
     suggester = Suggester(home.database, threshold=home.settings.kb_similarity_threshold)
     Desk(window_of=bootstrap.WINDOWS.get, files=home.files, suggest=suggester.suggest).install(app)
     hub.install(app)
+    app.include_router(
+        knowledge_api.router(
+            top_k=home.settings.kb_top_k,
+            threshold=home.settings.kb_similarity_threshold,
+            embedder=bootstrap.embedder(home.settings, home.http),
+        )
+    )
     _install_probes(app, home)
     apidocs.install(app, renderer)
     app.add_middleware(SecurityHeaders)

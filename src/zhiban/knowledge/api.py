@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from zhiban.kit.db import Database, Work
 from zhiban.kit.errors import NotFound
+from zhiban.kit.text import clean
 from zhiban.knowledge import queries, service
 from zhiban.knowledge.retrieval import Found, Passage, search
 from zhiban.people.pages import SignInNeeded, gate_of
@@ -35,11 +36,28 @@ def _database(request: Request) -> Database:
 Rows = Annotated[Database, Depends(_database)]
 
 
+Words = Annotated[str, AfterValidator(clean)]  # without what the database refuses
+
+
+class Trouble(BaseModel):
+    detail: str
+
+
+TROUBLES: dict[int | str, dict[str, Any]] = {
+    401: {"model": Trouble, "description": "Nobody is signed in."},
+    403: {"model": Trouble, "description": "The request came from another site."},
+    404: {"model": Trouble, "description": "There is no such record, or no right to it."},
+    503: {"model": Trouble, "description": "The database does not answer now."},
+}
+
+
 class Trial(BaseModel):
-    query: str = Field(min_length=1, max_length=2000, examples=["如何退款？"])
+    query: Words = Field(min_length=1, max_length=2000, examples=["如何退款？"])
     top_k: int | None = Field(None, ge=1, le=10, description="How many passages; empty: KB_TOP_K.")
-    base: str | None = Field(None, max_length=100, description="Slug of a knowledge base; empty: the default one.")
-    context: list[str] = Field(default=[], max_length=10, description="Earlier questions, oldest first.")
+    base: Words | None = Field(None, max_length=100, description="Slug of a knowledge base; empty: the default one.")
+    context: list[Annotated[Words, Field(max_length=2000)]] = Field(
+        default=[], max_length=10, description="Earlier questions, oldest first."
+    )
 
 
 class PassageOut(BaseModel):
@@ -146,7 +164,7 @@ class ArticleDetail(ArticleOut):
 
 def router(*, top_k: int = 3, threshold: float | None = None, embedder: Embedder | None = None) -> APIRouter:
     """The endpoints, with the installation's KB_TOP_K, KB_SIMILARITY_THRESHOLD and embedder."""
-    routes = APIRouter(prefix="/api", tags=["knowledge"])
+    routes = APIRouter(prefix="/api", tags=["knowledge"], responses=TROUBLES)
 
     @routes.post("/test_kb", dependencies=[Depends(same_origin)], summary="What the knowledge base finds, and why")
     async def test_kb(trial: Trial, member: Colleague, database: Rows) -> TrialResult:
@@ -167,9 +185,9 @@ def router(*, top_k: int = 3, threshold: float | None = None, embedder: Embedder
     async def list_articles(
         member: Colleague,
         database: Rows,
-        base: Annotated[str | None, Query(max_length=100)] = None,
-        text: Annotated[str, Query(max_length=200, description="Part of the title")] = "",
-        category: Annotated[str | None, Query(max_length=100)] = None,
+        base: Annotated[Words | None, Query(max_length=100)] = None,
+        text: Annotated[Words, Query(max_length=200, description="Part of the title")] = "",
+        category: Annotated[Words | None, Query(max_length=100)] = None,
         after: Annotated[int, Query(ge=0, le=2**62)] = 0,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> ArticlePage:

@@ -1,0 +1,106 @@
+"""The JSON door: everything its own description promises holds for whatever is sent to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+
+from tests.stories.conftest import SHOP, settings_for
+from zhiban.installation import Installation
+from zhiban.kit.clock import SystemClock
+from zhiban.kit.provision import Access
+from zhiban.knowledge import service as knowledge
+from zhiban.main import application
+from zhiban.people import service as people
+from zhiban.people.models import Role
+from zhiban.people.pages import COOKIE
+from zhiban.testing.serving import served
+
+PASSWORD = "einszweidrei"
+
+
+@dataclass
+class Api:
+    url: str
+    cookie: str
+
+    async def ask(self, method: str, path: str, *, known: bool = True, **more: Any) -> tuple[int, Any]:
+        headers = {"Origin": self.url, **more.pop("headers", {})}
+        if known:
+            headers["Cookie"] = f"{COOKIE}={self.cookie}"
+        async with (
+            aiohttp.ClientSession() as client,
+            client.request(method, self.url + path, headers=headers, allow_redirects=False, **more) as answer,
+        ):
+            return answer.status, await answer.json()
+
+
+@pytest.fixture
+async def api(access: Access, tmp_path: Path) -> AsyncIterator[Api]:
+    home = Installation.build(settings_for(tmp_path, "http://127.0.0.1:9"), access)
+    async with served(application(home)) as url:
+        (workspace,) = await home.database.workspaces()
+        (tmp_path / "shop.md").write_text(SHOP)
+        async with home.database.session(workspace) as session:
+            await knowledge.ensure_base(session, "default", "知识库")
+        now = SystemClock().now()
+        await knowledge.import_paths(home.database, workspace, "default", [tmp_path / "shop.md"], now=now)
+        hashed = await people.hash_password(PASSWORD)
+        async with home.database.work(workspace) as work:
+            await people.add_agent(work, email="lin@example.test", name="林晓", role=Role.AGENT, password_hash=hashed)
+        token = await people.sign_in(home.database, email="lin@example.test", password=PASSWORD, now=now, hint="tests")
+        yield Api(url, token)
+
+
+async def test_a_colleague_tries_a_question(api: Api) -> None:
+    status, found = await api.ask("POST", "/api/test_kb", json={"query": "怎么申请退款？", "top_k": 3})
+    assert status == 200
+    assert found["zone"] == "answer"
+    assert "7 天内都可以申请" in found["passages"][0]["text"]
+    assert found["why"]
+
+
+async def test_only_colleagues_and_only_from_our_own_pages(api: Api) -> None:
+    for method, path in (("POST", "/api/test_kb"), ("GET", "/api/articles"), ("GET", "/api/articles/1")):
+        body = {"query": "退款"} if method == "POST" else None
+        assert (await api.ask(method, path, known=False, json=body))[0] == 401
+    status, said = await api.ask(
+        "POST", "/api/test_kb", json={"query": "退款"}, headers={"Origin": "https://elsewhere.example"}
+    )
+    assert status == 403
+    assert "another site" in said["detail"]
+
+
+async def test_whatever_is_sent_fits_the_description(api: Api) -> None:
+    await asyncio.to_thread(_attack, api)
+
+
+def _attack(api: Api) -> None:
+    schema = schemathesis.openapi.from_url(f"{api.url}/api/openapi.json")
+    tried = 0
+    for found in schema.get_all_operations():
+        operation = found.ok()
+
+        @given(case=operation.as_strategy())
+        @settings(
+            max_examples=40,
+            deadline=None,
+            database=None,
+            derandomize=True,
+            phases=[Phase.explicit, Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        def fits(case: schemathesis.Case) -> None:
+            case.call_and_validate(headers={"Origin": api.url}, cookies={COOKIE: api.cookie}, timeout=10)
+
+        fits()
+        tried += 1
+    assert tried >= 3
