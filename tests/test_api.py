@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -77,6 +78,16 @@ async def test_only_colleagues_and_only_from_our_own_pages(api: Api) -> None:
     )
     assert status == 403
     assert "another site" in said["detail"]
+
+
+async def test_what_the_database_cannot_hold_is_refused(api: Api) -> None:
+    async with aiohttp.ClientSession() as client:
+        for email, password in (("lin\x00@example.test", "x"), ("lin@example.test", "\x00"), ("\ud800", "\ud800")):
+            body = {"email": email, "password": password}
+            form = "&".join(f"{name}={quote(value, errors='surrogatepass')}" for name, value in body.items())
+            headers = {"Origin": api.url, "Content-Type": "application/x-www-form-urlencoded"}
+            async with client.post(f"{api.url}/login", data=form, headers=headers) as answer:
+                assert answer.status in (401, 422)
 
 
 async def test_whatever_is_sent_fits_the_description(api: Api) -> None:

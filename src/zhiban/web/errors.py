@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
+import psycopg
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
@@ -88,3 +90,18 @@ def install(app: FastAPI, renderer: Renderer) -> None:
     app.add_exception_handler(HTTPException, framework)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(Exception, unforeseen)
+    _install_database(app, answer)
+
+
+def _install_database(app: FastAPI, answer: Callable[[Request, int, str], Response]) -> None:
+    async def unstorable(request: Request, error: Exception) -> Response:
+        # A character or a number that PostgreSQL cannot hold: nothing that our own pages send.
+        log.info("The database refused what was sent to %s: %s", request.url.path, str(error).strip())
+        return answer(request, 422, "")
+
+    async def away(request: Request, error: Exception) -> Response:
+        log.warning("The database went away at %s: %s", request.url.path, str(error).strip())
+        return answer(request, 503, "The database does not answer.")
+
+    app.add_exception_handler(psycopg.DataError, unstorable)
+    app.add_exception_handler(psycopg.OperationalError, away)
