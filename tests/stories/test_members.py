@@ -78,6 +78,16 @@ async def test_a_new_friend_is_welcomed_once_tagged_and_named(shop: Shop) -> Non
     assert shop.wecom.journal.counts["externalcontact/send_welcome_msg"] == 1
 
 
+async def test_a_friend_without_a_source_is_named_all_the_same(shop: Shop) -> None:
+    await configure(shop, contact_remark="{name}·新客{source}")
+    shop.wecom.contacts.names[LI] = "李晓"
+    shop.wecom.befriend(LIHUA, LI)
+    found = shop.wecom.contacts.relations[LIHUA, LI]
+    await until(lambda: found.remark)
+    assert (found.remark, found.tags) == ("李晓·新客", [])
+    await shop.eventually("select 1 from contact where name = '李晓'")
+
+
 async def test_another_app_that_is_just_welcoming_is_waited_for(shop: Shop) -> None:
     await configure(shop, contact_welcome="您好！")
     shop.wecom.fail("externalcontact/send_welcome_msg", errcode=41096, times=1)

@@ -16,7 +16,7 @@ from zhiban.kit.clock import SystemClock
 from zhiban.kit.provision import Access
 from zhiban.knowledge import service as knowledge
 from zhiban.testing.wecom.kf import ASSISTANT, ENDED, HUMAN, NEW, POOL
-from zhiban.testing.wecom.simulator import OPEN_KFID
+from zhiban.testing.wecom.simulator import AGENT_ID, OPEN_KFID
 
 LI = "wmLIXIAO"
 
@@ -229,3 +229,18 @@ async def test_a_long_answer_goes_out_in_parts_in_order_within_the_allowance(sho
     assert whole.startswith(long[:2500])
     assert not await shop.rows("select 1 from message where state = 'failed'")
     assert shop.wecom.state(LI) in (NEW, ASSISTANT)
+
+
+async def test_resolving_says_goodbye_to_a_member_of_the_app_too(shop: Shop) -> None:
+    """A channel without sessions: only the words remain. Through the desk's own door to the database."""
+    await shop.behaves(kind="wecom_app", account=str(AGENT_ID), closing="再见！")
+    office = shop.wecom.office
+    shop.wecom.member_says("lihua", "转人工")
+    await until(lambda: office.messages)
+    talk = await shop.becomes("open", "lihua")
+    async with shop.home.database.session(shop.workspace_id) as work:
+        await conversations.resolve(work, talk.id, by=Actor("agent", await shop.agent()), now=datetime.now(UTC))
+    await until(lambda: len(office.messages) == 2)
+    await shop.idle()
+    assert office.messages[1].body["content"] == "再见！"
+    assert not await shop.rows("select 1 from connection where broken is not null")

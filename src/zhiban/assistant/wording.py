@@ -25,7 +25,7 @@ class Words:
 CHINESE = Words("您是不是想问：", "都不是的话，请换个说法，或点“转人工”。", "转人工", "参考：")
 ENGLISH = Words(
     "Did you mean:", "If it is none of these, please ask in other words or tap “Talk to a person”.",
-    "Talk to a person", "Sources:",
+    "Talk to a person", "Sources: ",
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from zhiban.conversations.connections import CONFIG, Connections, Link, Place
-from zhiban.conversations.service import assign, hold, open_for_people
+from zhiban.conversations.service import hold, open_for_people, release
 from zhiban.events import SYSTEM
 from zhiban.kit.bus import LIVE
 from zhiban.kit.clock import Clock
@@ -206,28 +206,32 @@ class ConversationJobs:
             log.info("A new contact was not welcomed: %s", error)
 
     async def mark_relation(self, workspace_id: int, relation_id: int) -> None:
-        """Tag a new friend by where they came from, and set the remark if one is configured."""
+        """Learn a new friend's name, tag them by where they came from, and set the remark if one is configured."""
         found = await self._relation(workspace_id, relation_id)
         if found is None:
             return
         link, member, contact, source, name = found
-        if not isinstance(link.vendor, TendsContacts) or not source:
+        if not isinstance(link.vendor, TendsContacts):
             return
         try:
-            await link.vendor.tag_contact(member, contact, SOURCE_TAGS, [source[:30]])
+            name = name or await link.vendor.contact_name(contact)
+            if source:
+                await link.vendor.tag_contact(member, contact, SOURCE_TAGS, [source[:30]])
             remark = await self._setting(workspace_id, link.id, "contact_remark", source)
             if remark:
-                await link.vendor.remark_contact(member, contact, _filled(remark, name=name, source=source))
+                await link.vendor.remark_contact(member, contact, _filled(remark, name=name, source=source or ""))
         except SendRefused as error:
             # Half friends cannot be marked yet; the full event comes when the member adds them back.
             log.info("A new contact was not marked: %s", error)
             return
+        kind, account = link.vendor.namespace("wecom_kf")
         async with self._database.work(workspace_id) as work:
             await work.run(
-                "update relation set tags = to_jsonb(array[%(source)s::text]) where id = %(id)s",
+                "update relation set tags = to_jsonb(array_remove(array[%(source)s::text], null)) where id = %(id)s",
                 source=source,
                 id=relation_id,
             )
+            await learn_profiles(work, kind, account, [Profile(contact, name)], now=self._clock.now())
 
     async def _setting(
         self, workspace_id: int, connection_id: int, name: str, source: str | None, default: str = ""
@@ -282,18 +286,8 @@ class ConversationJobs:
     # --------------------------------------------------------------------------------------------------- upkeep
 
     async def release_conversations(self, workspace_id: int, agent_id: int) -> None:
-        """What a disabled agent had in hand waits for the others. One who was enabled again meanwhile keeps it."""
         async with self._database.work(workspace_id) as work:
-            rows = await work.rows(
-                "select c.id from conversation c join agent a on a.workspace_id = c.workspace_id "
-                "and a.id = c.assignee_id where a.id = %(agent)s and a.disabled_at is not null "
-                "and c.status <> 'resolved' order by c.id",
-                agent=agent_id,
-            )
-            for (conversation_id,) in rows:
-                await assign(
-                    work, conversation_id, to=None, by=SYSTEM, now=self._clock.now(), cause="agent_disabled"
-                )
+            await release(work, agent_id, now=self._clock.now())
 
     async def name_inboxes(self, workspace_id: int, connection_id: int) -> None:
         """Give inboxes that a doorbell made the names their accounts have at the vendor."""

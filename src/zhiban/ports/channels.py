@@ -121,6 +121,10 @@ class TendsContacts(Protocol):
         """Mark with tags of a group; missing ones are created."""
         ...
 
+    async def contact_name(self, contact: str) -> str:
+        """What the contact calls themselves; empty when the vendor does not say."""
+        ...
+
     async def remark_contact(self, member: str, contact: str, remark: str) -> None:
         """Set the name under which the member sees the contact."""
         ...

@@ -71,6 +71,10 @@ class WeCom:
         ids = await self.contacts.tag_ids(group, names)
         await self.contacts.mark(member, contact, add=list(ids.values()))
 
+    async def contact_name(self, contact: str) -> str:
+        found = await self.contacts.contact(contact)
+        return found[0].profile.name if found else ""
+
     async def remark_contact(self, member: str, contact: str, remark: str) -> None:
         await self.contacts.remark(member, contact, remark=remark)
 
