@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from tests.cli.program import zhiban
+from tests.stories.conftest import running_shop
 
 from zhiban.cli.frame import Exit
 from zhiban.installation import ensure_workspace
@@ -18,7 +19,7 @@ from zhiban.kit.backup import backup, restore
 from zhiban.kit.db import NOBODY, Database
 from zhiban.kit.embedded import BundledPostgres
 from zhiban.kit.errors import Misconfigured, Unavailable
-from zhiban.kit.provision import clean_url, migrate, provision_bundled, provision_external, revision
+from zhiban.kit.provision import check_version, clean_url, migrate, provision_bundled, provision_external, revision
 
 pytestmark = pytest.mark.process
 
@@ -161,3 +162,39 @@ async def test_the_whole_product_runs_on_it(theirs: Theirs, tmp_path: Path) -> N
     refused = await zhiban("kb", "stats", data=data, DATABASE_URL=url)
     assert refused.code == Exit.UNAVAILABLE
     assert PASSWORD not in refused.err
+
+
+@pytest.mark.parametrize("rights", ["nocreaterole", "superuser"])
+async def test_a_contact_is_answered_on_it(theirs: Theirs, tmp_path: Path, rights: str) -> None:
+    access = await provision_external(await theirs.make(f"story_{rights}", rights=rights))
+    await migrate(access)
+    async with running_shop(access, tmp_path) as shop:
+        (answer,) = await shop.says("wmLIXIAO", "怎么申请退款？")
+        assert "7 天内都可以申请" in str(answer.body)
+        await shop.idle()
+
+
+async def test_a_database_in_another_encoding_is_refused(theirs: Theirs) -> None:
+    await theirs.run(
+        f"create role latin login password '{PASSWORD}'",
+        "create database latin owner latin encoding 'LATIN1' locale 'C' template template0",
+    )
+    with pytest.raises(Misconfigured, match="UTF8"):
+        await provision_external(theirs.url("latin", "latin"))
+
+
+async def test_old_software_is_refused_or_warned_about(theirs: Theirs, caplog: pytest.LogCaptureFixture) -> None:
+    url = await theirs.make("aged")
+    for version, trouble in (("0.7.4", True), ("0.8.1", False), ("0.8.3", False)):
+        # What an old package would say of itself.
+        await theirs.run(f"update pg_extension set extversion = '{version}' where extname = 'vector'", database="aged")
+        caplog.clear()
+        if trouble:
+            with pytest.raises(Misconfigured, match=r"0\.8\.0 or newer"):
+                await provision_external(url)
+        else:
+            await provision_external(url)
+        warned = "alter extension vector update" in caplog.text
+        assert warned is (version == "0.8.1")
+    with pytest.raises(Misconfigured, match="PostgreSQL 15"):
+        check_version(140011)

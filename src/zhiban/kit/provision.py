@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
 from zhiban.kit.errors import Misconfigured, Unavailable
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -161,9 +164,14 @@ async def _schemas(connection: psycopg.AsyncConnection[tuple[object, ...]], owne
             await connection.execute(sql.SQL(statement).format(**names))
 
 
-async def _check_server(connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
-    if connection.info.server_version < MINIMUM_SERVER:
+def check_version(server: int) -> None:
+    """Raises Misconfigured. `server` as libpq counts: 160014 is 16.14."""
+    if server < MINIMUM_SERVER:
         raise Misconfigured("PostgreSQL 15 or newer is needed.")
+
+
+async def _check_server(connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
+    check_version(connection.info.server_version)
     if connection.info.parameter_status("server_encoding") != "UTF8":
         raise Misconfigured("The database must use the UTF8 encoding.")
     try:
@@ -177,6 +185,10 @@ async def _check_server(connection: psycopg.AsyncConnection[tuple[object, ...]])
     version = tuple(int(part) for part in str(row[0] if row else "0").split("."))
     if version < MINIMUM_VECTOR:
         raise Misconfigured("pgvector 0.8.0 or newer is needed (0.8.3 is advised): alter extension vector update")
+    if version < SAFE_VECTOR:
+        log.warning(
+            "This pgvector can damage vector indexes. Install 0.8.3 or newer, then: alter extension vector update"
+        )
 
 
 # Alembic is imported where it is used: it costs every process that only works 12 MB.
