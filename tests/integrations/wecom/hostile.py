@@ -18,7 +18,7 @@ TEXT = "kit/test_text.py::"
 SIMULATOR = "testing/test_wecom_simulator.py::"
 DOOR = "conversations/test_door.py::"
 TOKENS = "conversations/test_tokens.py::"
-STORE = "decided where deliveries and cursors are stored (conversations/door.py, pulling.py, intake.py)"
+STORIES = "stories/"
 TURN = "decided by the conversation and the assistant; WeCom's part is only to say what happened"
 
 TABLE: dict[int, tuple[str, ...]] = {
@@ -143,14 +143,24 @@ TABLE: dict[int, tuple[str, ...]] = {
         CALLBACK + "test_hostile_56_two_events_of_one_second_differ",
         DOOR + "test_hostile_56_two_events_of_one_second",
     ),
-    57: (CONTACTS + "test_hostile_57_everything_can_be_read_again", f"order: {STORE}"),
+    57: (
+        CONTACTS + "test_hostile_57_everything_can_be_read_again",
+        STORIES + "test_members.py::test_a_parting_that_overtakes_the_beginning_is_kept",
+    ),
     58: (READING + "test_hostile_58_member_lists_and_versions_are_kept",),
     59: (KF + "test_hostile_59_a_burst_is_one_pull", DOOR + "test_hostile_59_a_thousand_doorbells_at_once"),
     60: (KF + "test_hostile_60_a_stale_token_is_dropped",),
     61: (KF + "test_hostile_61_an_account_that_is_gone",),
-    62: (STORE,),
-    63: (STORE,),
-    64: (KF + "test_hostile_64_an_old_cursor_starts_at_the_oldest_of_three_days", f"age bound: {STORE}"),
+    62: (STORIES + "test_nothing_lost.py::test_five_hundred_messages_through_four_kills",),
+    63: (
+        "conversations/test_pulling.py::test_hostile_63_two_processes_and_one_cursor",
+        "conversations/test_pulling.py::test_a_page_that_another_process_took_in_is_left_to_it",
+        STORIES + "test_sweeping.py::test_the_pull_of_a_killed_process_is_taken_over",
+    ),
+    64: (
+        KF + "test_hostile_64_an_old_cursor_starts_at_the_oldest_of_three_days",
+        STORIES + "test_ages.py::test_a_day_old_backup_answers_nobody_again",
+    ),
     65: (KF + "test_hostile_65_66_odd_pages", CONTACTS + "test_hostile_65_a_reading_that_never_ends"),
     66: (
         KF + "test_hostile_65_66_odd_pages",
@@ -183,16 +193,25 @@ TABLE: dict[int, tuple[str, ...]] = {
         API + "test_hostile_71_a_token_without_life_span_works",
     ),
     72: (API + "test_hostile_72_a_json_file_is_a_file_and_a_json_error_is_an_error",),
-    73: (KF + "test_hostile_73_accepted_is_not_delivered", f"both orders: {STORE}"),
-    74: (KF + "test_everything_a_contact_and_a_servicer_can_do_is_read", TURN),
-    75: (KF + "test_everything_a_contact_and_a_servicer_can_do_is_read", TURN),
+    73: (
+        KF + "test_hostile_73_accepted_is_not_delivered",
+        STORIES + "test_sessions.py::test_a_failure_told_before_the_answer_to_our_call_stays",
+    ),
+    74: (
+        KF + "test_everything_a_contact_and_a_servicer_can_do_is_read",
+        STORIES + "test_thinking.py::test_a_question_taken_back_while_the_model_thinks_is_not_answered",
+    ),
+    75: (
+        KF + "test_everything_a_contact_and_a_servicer_can_do_is_read",
+        STORIES + "test_thinking.py::test_nothing_is_said_over_a_servicer_who_answers_in_wecom_meanwhile",
+    ),
     76: (
         KF + "test_hostile_76_one_welcome_within_twenty_seconds",
         CONTACTS + "test_a_welcome_that_is_too_late",
         CONTACTS + "test_a_new_contact_is_welcomed_once",
     ),
     77: (KF + "test_hostile_77_a_person_took_it_meanwhile",),
-    78: (TURN,),
+    78: (STORIES + "test_thinking.py::test_thirty_messages_in_a_burst_get_few_answers_within_the_allowance",),
     79: (DOOR + "test_hostile_79_two_apps_of_one_corp_hear_the_same_event",),
     80: (
         API + "test_hostile_80_no_secret_in_errors_or_logs",
