@@ -20,6 +20,7 @@ from zhiban.kit import metrics
 from zhiban.kit.db import NOBODY
 from zhiban.kit.errors import Unavailable
 from zhiban.knowledge import api as knowledge_api
+from zhiban.people import colleague_pages
 from zhiban.people.pages import Gate
 from zhiban.stream import Hub
 from zhiban.web import apidocs
@@ -37,7 +38,7 @@ def application(home: Installation, *, demo: bool = False, extra: Sequence[BaseR
     """
     assets = Assets()
     renderer = Renderer(MODULES, assets=assets, clock=home.clock)
-    gate = Gate(home.database, home.clock, renderer, demo=demo)
+    gate = Gate(home.database, home.clock, renderer, demo=demo, url=home.settings.zhiban_url)
     hub = Hub(home.database, home.ear)
 
     @asynccontextmanager
@@ -57,6 +58,7 @@ def application(home: Installation, *, demo: bool = False, extra: Sequence[BaseR
     app.router.routes.extend(extra)
     app.mount("/static", assets.app(), name="static")
     gate.install(app)
+    app.include_router(colleague_pages.router)
     suggester = Suggester(home.database, threshold=home.settings.kb_similarity_threshold)
     Desk(window_of=bootstrap.WINDOWS.get, files=home.files, suggest=suggester.suggest).install(app)
     hub.install(app)

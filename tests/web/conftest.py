@@ -20,6 +20,7 @@ from zhiban.kit.clock import SystemClock
 from zhiban.kit.db import Database
 from zhiban.kit.live import Ear
 from zhiban.kit.provision import Access
+from zhiban.people import colleague_pages
 from zhiban.people.pages import Gate
 from zhiban.stream import Hub
 from zhiban.testing.serving import served
@@ -110,6 +111,7 @@ async def site(access: Access, tmp_path: Path) -> AsyncIterator[Site]:
         app = FastAPI()
         app.add_middleware(SecurityHeaders)
         Gate(database, clock, renderer).install(app)
+        app.include_router(colleague_pages.router)
         suggested: list[int] = []
 
         async def suggest(_workspace_id: int, conversation_id: int) -> Suggestion | None:

@@ -98,7 +98,9 @@ class AssistantJobs:
             policy = Policy.model_validate(row[5])
             for address in dict.fromkeys((*self._tellers.addresses, *policy.handoff.notify)):
                 await later(work, "tell_one", conversation_id=conversation_id, address=address)
-            members = await work.rows("select wecom_userid from agent where wecom_userid is not null")
+            members = await work.rows(
+                "select id from agent where wecom_userid is not null and disabled_at is null limit 1"
+            )
             if members and await work.value(_APP_INBOX, inbox=row[0]):
                 await later(work, "tell_one", conversation_id=conversation_id, address="wecom-members:")
 

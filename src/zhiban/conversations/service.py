@@ -11,6 +11,7 @@ from typing import Any
 from zhiban.conversations.models import Author, Status
 from zhiban.conversations.replying import Allowance, ReplyWindowClosed, allowance, key_for, queue, queue_move
 from zhiban.events import (
+    SYSTEM,
     Actor,
     ConversationAssigned,
     ConversationHandedOff,
@@ -198,6 +199,17 @@ async def assign(
     held = await hold(work, conversation_id)
     if held.assignee_id != to:
         await _assign(work, held, to=to, actor=by, now=now, cause=cause)
+
+
+async def release(work: Work, agent_id: int, *, now: datetime) -> None:
+    """What a disabled agent had in hand waits for the others. One who was enabled again meanwhile keeps it."""
+    rows = await work.rows(
+        "select c.id from conversation c join agent a on a.workspace_id = c.workspace_id and a.id = c.assignee_id "
+        "where a.id = %(agent)s and a.disabled_at is not null and c.status <> 'resolved' order by c.id",
+        agent=agent_id,
+    )
+    for (conversation_id,) in rows:
+        await assign(work, conversation_id, to=None, by=SYSTEM, now=now, cause="agent_disabled")
 
 
 async def resolve(

@@ -86,12 +86,21 @@ class AgentSession(Base):
 
 
 class SetupLink(Base):
-    """A one-time link by which the first owner is created."""
+    """A one-time link: the first owner is created by one, and an agent chooses a password by one of their own."""
 
     __tablename__ = "setup_link"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["workspace_id", "agent_id"],
+            ["agent.workspace_id", "agent.id"],
+            name="fk_setup_link_agent_id",
+            ondelete="CASCADE",
+        ),
+    )
 
     workspace_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     digest: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    agent_id: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(Moment, server_default=NOW)
     expires_at: Mapped[datetime] = mapped_column(Moment)
     used_at: Mapped[datetime | None] = mapped_column(Moment)

@@ -41,11 +41,14 @@ class Frame:
 class Gate:
     """Knows who is at the door, and what pages need to answer them."""
 
-    def __init__(self, database: Database, clock: Clock, renderer: Renderer, *, demo: bool = False) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, renderer: Renderer, *, demo: bool = False, url: str = ""
+    ) -> None:
         self.database = database
         self.clock = clock
         self.renderer = renderer
         self.demo = demo
+        self.url = url  # where colleagues reach us; empty: the address that a request came to
         self.keeper = Doorkeeper()
 
     def install(self, app: FastAPI) -> None:

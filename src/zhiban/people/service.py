@@ -120,7 +120,7 @@ def digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
-def _token(workspace_id: int) -> str:
+def new_token(workspace_id: int) -> str:
     return f"{workspace_id}.{secrets.token_urlsafe(32)}"
 
 
@@ -184,7 +184,7 @@ async def sign_in(database: Database, *, email: str, password: str, now: datetim
 
 async def open_session(work: Work, *, agent_id: int, now: datetime, hint: str = "") -> str:
     """Sign an agent in without a password. Returns the token for the cookie."""
-    token = _token(work.workspace_id)
+    token = new_token(work.workspace_id)
     await work.run("delete from agent_session where expires_at < %(now)s", now=now)
     await work.run(
         "insert into agent_session (workspace_id, digest, agent_id, created_at, seen_at, expires_at, agent_hint) "
@@ -247,8 +247,8 @@ async def has_owner(work: Work) -> bool:
 
 async def new_setup_link(work: Work, *, now: datetime) -> str:
     """A token for /setup/<token>. Earlier links of this workspace become void."""
-    token = _token(work.workspace_id)
-    await work.run("delete from setup_link where used_at is null")
+    token = new_token(work.workspace_id)
+    await work.run("delete from setup_link where used_at is null and agent_id is null")
     await work.run(
         "insert into setup_link (workspace_id, digest, created_at, expires_at) "
         "values (%(workspace)s, %(digest)s, %(now)s, %(until)s)",
@@ -264,7 +264,7 @@ async def check_setup_link(work: Work, token: str, *, now: datetime) -> str:
     """The name of the workspace. Raises SetupLinkSpent."""
     found: str | None = await work.value(
         "select w.name from setup_link s join workspace w on w.workspace_id = s.workspace_id "
-        "where s.digest = %(digest)s and s.used_at is null and s.expires_at > %(now)s",
+        "where s.digest = %(digest)s and s.agent_id is null and s.used_at is null and s.expires_at > %(now)s",
         digest=digest(token),
         now=now,
     )
@@ -279,7 +279,7 @@ async def set_up(
     """Create the owner and name the workspace, once. Raises SetupLinkSpent, Conflict."""
     spent = await work.run(
         "update setup_link set used_at = %(now)s "
-        "where digest = %(digest)s and used_at is null and expires_at > %(now)s",
+        "where digest = %(digest)s and agent_id is null and used_at is null and expires_at > %(now)s",
         digest=digest(token),
         now=now,
     )

@@ -45,9 +45,10 @@ create table agent_session (
   constraint fk_agent_session_agent_id foreign key (workspace_id, agent_id) references agent on delete cascade);
 
 create table setup_link (
-  workspace_id bigint not null, digest bytea not null, created_at timestamptz not null default now(),
-  expires_at timestamptz not null, used_at timestamptz,
-  constraint pk_setup_link primary key (workspace_id, digest));
+  workspace_id bigint not null, digest bytea not null, agent_id bigint,
+  created_at timestamptz not null default now(), expires_at timestamptz not null, used_at timestamptz,
+  constraint pk_setup_link primary key (workspace_id, digest),
+  constraint fk_setup_link_agent_id foreign key (workspace_id, agent_id) references agent on delete cascade);
 
 create table contact (
   workspace_id bigint not null, id bigint generated always as identity,
