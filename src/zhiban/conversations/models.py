@@ -9,8 +9,6 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     Boolean,
-    ForeignKeyConstraint,
-    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -19,13 +17,12 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 from sqlalchemy import text as literal
-from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
+from zhiban.kit.columns import NOW, Moment, identity_key, reference, workspace_key
 from zhiban.kit.db import Base
 
-Moment = TIMESTAMP(timezone=True)
-NOW = literal("now()")
 EMPTY = literal("'{}'")
 
 
@@ -58,31 +55,14 @@ class Author(StrEnum):
     SYSTEM = "system"
 
 
-def _id() -> Mapped[int]:
-    return mapped_column(BigInteger, Identity(always=True), primary_key=True)
-
-
-def _workspace() -> Mapped[int]:
-    return mapped_column(BigInteger, primary_key=True)
-
-
-def _to(table: str, column: str, own: str, *, ondelete: str | None = None) -> ForeignKeyConstraint:
-    return ForeignKeyConstraint(
-        ["workspace_id", column],
-        [f"{table}.workspace_id", f"{table}.id"],
-        name=f"fk_{own}_{column}",
-        ondelete=ondelete,
-    )
-
-
 class Connection(Base):
     """Our credentials at one vendor, and its current access token."""
 
     __tablename__ = "connection"
     __table_args__ = (UniqueConstraint("workspace_id", "public_id", name="uq_connection_public_id"),)
 
-    workspace_id: Mapped[int] = _workspace()
-    id: Mapped[int] = _id()
+    workspace_id: Mapped[int] = workspace_key()
+    id: Mapped[int] = identity_key()
     public_id: Mapped[str] = mapped_column(Text)
     vendor: Mapped[str] = mapped_column(Text)
     name: Mapped[str] = mapped_column(Text)
@@ -106,11 +86,11 @@ class Inbox(Base):
     __table_args__ = (
         UniqueConstraint("workspace_id", "public_id", name="uq_inbox_public_id"),
         UniqueConstraint("workspace_id", "connection_id", "kind", "external_id", name="uq_inbox_kind"),
-        _to("connection", "connection_id", "inbox"),
+        reference("connection", "connection_id", "inbox"),
     )
 
-    workspace_id: Mapped[int] = _workspace()
-    id: Mapped[int] = _id()
+    workspace_id: Mapped[int] = workspace_key()
+    id: Mapped[int] = identity_key()
     public_id: Mapped[str] = mapped_column(Text)
     connection_id: Mapped[int] = mapped_column(BigInteger)
     kind: Mapped[str] = mapped_column(Text)
@@ -128,9 +108,9 @@ class PullState(Base):
     """Where pulling an inbox stands. The cursor moves in the same transaction as the messages that it brought."""
 
     __tablename__ = "pull_state"
-    __table_args__ = (_to("inbox", "inbox_id", "pull_state"),)
+    __table_args__ = (reference("inbox", "inbox_id", "pull_state"),)
 
-    workspace_id: Mapped[int] = _workspace()
+    workspace_id: Mapped[int] = workspace_key()
     inbox_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     cursor: Mapped[str | None] = mapped_column(Text)
     token: Mapped[str | None] = mapped_column(Text)
@@ -150,13 +130,13 @@ class Delivery(Base):
     __tablename__ = "delivery"
     __table_args__ = (
         UniqueConstraint("workspace_id", "digest", name="uq_delivery_digest"),
-        _to("connection", "connection_id", "delivery"),
+        reference("connection", "connection_id", "delivery"),
         Index("ix_delivery_pending", "workspace_id", "id", postgresql_where=literal("state = 'pending'")),
         Index("ix_delivery_received_at", "workspace_id", "received_at"),
     )
 
-    workspace_id: Mapped[int] = _workspace()
-    id: Mapped[int] = _id()
+    workspace_id: Mapped[int] = workspace_key()
+    id: Mapped[int] = identity_key()
     connection_id: Mapped[int] = mapped_column(BigInteger)
     digest: Mapped[bytes] = mapped_column(LargeBinary)
     account: Mapped[str | None] = mapped_column(Text)
@@ -179,9 +159,9 @@ class Conversation(Base):
     __tablename__ = "conversation"
     __table_args__ = (
         UniqueConstraint("workspace_id", "inbox_id", "external_id", name="uq_conversation_inbox_id"),
-        _to("inbox", "inbox_id", "conversation"),
-        _to("contact", "contact_id", "conversation"),
-        _to("agent", "assignee_id", "conversation"),
+        reference("inbox", "inbox_id", "conversation"),
+        reference("contact", "contact_id", "conversation"),
+        reference("agent", "assignee_id", "conversation"),
         Index("ix_conversation_status", "workspace_id", "status", literal("last_activity_at desc")),
         Index(
             "ix_conversation_assignee_id", "workspace_id", "assignee_id", postgresql_where=literal("status = 'open'")
@@ -197,8 +177,8 @@ class Conversation(Base):
         ),
     )
 
-    workspace_id: Mapped[int] = _workspace()
-    id: Mapped[int] = _id()
+    workspace_id: Mapped[int] = workspace_key()
+    id: Mapped[int] = identity_key()
     inbox_id: Mapped[int] = mapped_column(BigInteger)
     kind: Mapped[str] = mapped_column(Text, server_default="direct")
     contact_id: Mapped[int | None] = mapped_column(BigInteger)
@@ -236,7 +216,7 @@ class Message(Base):
     __tablename__ = "message"
     __table_args__ = (
         UniqueConstraint("workspace_id", "inbox_id", "external_id", name="uq_message_external_id"),
-        _to("conversation", "conversation_id", "message"),
+        reference("conversation", "conversation_id", "message"),
         Index("ix_message_conversation_id", "workspace_id", "conversation_id", "id"),
         Index(
             "ix_message_waiting",
@@ -255,8 +235,8 @@ class Message(Base):
         ),
     )
 
-    workspace_id: Mapped[int] = _workspace()
-    id: Mapped[int] = _id()
+    workspace_id: Mapped[int] = workspace_key()
+    id: Mapped[int] = identity_key()
     conversation_id: Mapped[int] = mapped_column(BigInteger)
     inbox_id: Mapped[int] = mapped_column(BigInteger)
     direction: Mapped[str] = mapped_column(Text)
@@ -284,12 +264,12 @@ class Attachment(Base):
 
     __tablename__ = "attachment"
     __table_args__ = (
-        _to("message", "message_id", "attachment", ondelete="CASCADE"),
+        reference("message", "message_id", "attachment", ondelete="CASCADE"),
         Index("ix_attachment_message_id", "workspace_id", "message_id"),
     )
 
-    workspace_id: Mapped[int] = _workspace()
-    id: Mapped[int] = _id()
+    workspace_id: Mapped[int] = workspace_key()
+    id: Mapped[int] = identity_key()
     message_id: Mapped[int] = mapped_column(BigInteger)
     kind: Mapped[str] = mapped_column(Text)
     reference: Mapped[str] = mapped_column(Text)
@@ -309,11 +289,11 @@ class ReadMark(Base):
 
     __tablename__ = "read_mark"
     __table_args__ = (
-        _to("conversation", "conversation_id", "read_mark", ondelete="CASCADE"),
-        _to("agent", "agent_id", "read_mark", ondelete="CASCADE"),
+        reference("conversation", "conversation_id", "read_mark", ondelete="CASCADE"),
+        reference("agent", "agent_id", "read_mark", ondelete="CASCADE"),
     )
 
-    workspace_id: Mapped[int] = _workspace()
+    workspace_id: Mapped[int] = workspace_key()
     conversation_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     agent_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     message_id: Mapped[int] = mapped_column(BigInteger)
@@ -324,11 +304,11 @@ class Draft(Base):
 
     __tablename__ = "draft"
     __table_args__ = (
-        _to("conversation", "conversation_id", "draft", ondelete="CASCADE"),
-        _to("agent", "agent_id", "draft", ondelete="CASCADE"),
+        reference("conversation", "conversation_id", "draft", ondelete="CASCADE"),
+        reference("agent", "agent_id", "draft", ondelete="CASCADE"),
     )
 
-    workspace_id: Mapped[int] = _workspace()
+    workspace_id: Mapped[int] = workspace_key()
     conversation_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     agent_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     mode: Mapped[str] = mapped_column(Text)
@@ -342,12 +322,12 @@ class Relation(Base):
     __tablename__ = "relation"
     __table_args__ = (
         UniqueConstraint("workspace_id", "connection_id", "external_id", "member", name="uq_relation_connection_id"),
-        _to("connection", "connection_id", "relation"),
-        _to("contact", "contact_id", "relation"),
+        reference("connection", "connection_id", "relation"),
+        reference("contact", "contact_id", "relation"),
     )
 
-    workspace_id: Mapped[int] = _workspace()
-    id: Mapped[int] = _id()
+    workspace_id: Mapped[int] = workspace_key()
+    id: Mapped[int] = identity_key()
     connection_id: Mapped[int] = mapped_column(BigInteger)
     contact_id: Mapped[int] = mapped_column(BigInteger)
     external_id: Mapped[str] = mapped_column(Text)
@@ -370,8 +350,8 @@ class EventRow(Base):
         Index("ix_event_kind", "workspace_id", "kind", "at"),
     )
 
-    workspace_id: Mapped[int] = _workspace()
-    id: Mapped[int] = _id()
+    workspace_id: Mapped[int] = workspace_key()
+    id: Mapped[int] = identity_key()
     kind: Mapped[str] = mapped_column(Text)
     conversation_id: Mapped[int | None] = mapped_column(BigInteger)
     message_id: Mapped[int | None] = mapped_column(BigInteger)

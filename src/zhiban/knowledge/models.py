@@ -11,7 +11,6 @@ from sqlalchemy import (
     BigInteger,
     Float,
     ForeignKeyConstraint,
-    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -20,14 +19,13 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import UserDefinedType
 
+from zhiban.kit.columns import NOW, Moment, identity_key, reference, workspace_key
 from zhiban.kit.db import Base
 
-Moment = TIMESTAMP(timezone=True)
-NOW = text("now()")
 ZERO = text("0")
 
 
@@ -63,31 +61,14 @@ class _Vector(UserDefinedType[str]):
         return self.name
 
 
-def _workspace() -> Mapped[int]:
-    return mapped_column(BigInteger, primary_key=True)
-
-
-def _id() -> Mapped[int]:
-    return mapped_column(BigInteger, Identity(always=True), primary_key=True)
-
-
-def _to(table: str, column: str, own: str, *, ondelete: str = "CASCADE") -> ForeignKeyConstraint:
-    return ForeignKeyConstraint(
-        ["workspace_id", column],
-        [f"{table}.workspace_id", f"{table}.id"],
-        name=f"fk_{own}_{column}",
-        ondelete=ondelete,
-    )
-
-
 class KnowledgeBase(Base):
     """A set of articles that is searched as one. The counts and lengths are what BM25 needs to know of it."""
 
     __tablename__ = "knowledge_base"
     __table_args__ = (UniqueConstraint("workspace_id", "slug", name="uq_knowledge_base_slug"),)
 
-    workspace_id: Mapped[int] = _workspace()
-    id: Mapped[int] = _id()
+    workspace_id: Mapped[int] = workspace_key()
+    id: Mapped[int] = identity_key()
     slug: Mapped[str] = mapped_column(Text)
     name: Mapped[str] = mapped_column(Text)
     bodies: Mapped[int] = mapped_column(BigInteger, server_default=ZERO)
@@ -112,12 +93,12 @@ class SynonymGroup(Base):
 
     __tablename__ = "synonym_group"
     __table_args__ = (
-        _to("knowledge_base", "base_id", "synonym_group"),
+        reference("knowledge_base", "base_id", "synonym_group", ondelete="CASCADE"),
         Index("ix_synonym_group_base_id", "workspace_id", "base_id"),
     )
 
-    workspace_id: Mapped[int] = _workspace()
-    id: Mapped[int] = _id()
+    workspace_id: Mapped[int] = workspace_key()
+    id: Mapped[int] = identity_key()
     base_id: Mapped[int] = mapped_column(BigInteger)
     words: Mapped[list[str]] = mapped_column(ARRAY(Text))
 
@@ -128,12 +109,12 @@ class Source(Base):
     __tablename__ = "source"
     __table_args__ = (
         UniqueConstraint("workspace_id", "base_id", "name", name="uq_source_name"),
-        _to("knowledge_base", "base_id", "source"),
+        reference("knowledge_base", "base_id", "source", ondelete="CASCADE"),
         Index("ix_source_digest", "workspace_id", "base_id", "digest"),
     )
 
-    workspace_id: Mapped[int] = _workspace()
-    id: Mapped[int] = _id()
+    workspace_id: Mapped[int] = workspace_key()
+    id: Mapped[int] = identity_key()
     base_id: Mapped[int] = mapped_column(BigInteger)
     name: Mapped[str] = mapped_column(Text)
     kind: Mapped[str] = mapped_column(Text)
@@ -148,14 +129,14 @@ class Article(Base):
 
     __tablename__ = "article"
     __table_args__ = (
-        _to("knowledge_base", "base_id", "article"),
-        _to("source", "source_id", "article"),
+        reference("knowledge_base", "base_id", "article", ondelete="CASCADE"),
+        reference("source", "source_id", "article", ondelete="CASCADE"),
         Index("ix_article_base_id", "workspace_id", "base_id", "id"),
         Index("ix_article_source_id", "workspace_id", "source_id"),
     )
 
-    workspace_id: Mapped[int] = _workspace()
-    id: Mapped[int] = _id()
+    workspace_id: Mapped[int] = workspace_key()
+    id: Mapped[int] = identity_key()
     base_id: Mapped[int] = mapped_column(BigInteger)
     source_id: Mapped[int | None] = mapped_column(BigInteger)
     kind: Mapped[str] = mapped_column(Text)
@@ -173,12 +154,12 @@ class Phrasing(Base):
 
     __tablename__ = "phrasing"
     __table_args__ = (
-        _to("article", "article_id", "phrasing"),
+        reference("article", "article_id", "phrasing", ondelete="CASCADE"),
         Index("ix_phrasing_article_id", "workspace_id", "article_id"),
     )
 
-    workspace_id: Mapped[int] = _workspace()
-    id: Mapped[int] = _id()
+    workspace_id: Mapped[int] = workspace_key()
+    id: Mapped[int] = identity_key()
     article_id: Mapped[int] = mapped_column(BigInteger)
     text: Mapped[str] = mapped_column(Text)
     origin: Mapped[str] = mapped_column(Text)
@@ -190,13 +171,13 @@ class Chunk(Base):
 
     __tablename__ = "chunk"
     __table_args__ = (
-        _to("article", "article_id", "chunk"),
+        reference("article", "article_id", "chunk", ondelete="CASCADE"),
         Index("ix_chunk_article_id", "workspace_id", "article_id"),
         Index("ix_chunk_base_id", "workspace_id", "base_id", "id"),
     )
 
-    workspace_id: Mapped[int] = _workspace()
-    id: Mapped[int] = _id()
+    workspace_id: Mapped[int] = workspace_key()
+    id: Mapped[int] = identity_key()
     base_id: Mapped[int] = mapped_column(BigInteger)
     article_id: Mapped[int] = mapped_column(BigInteger)
     ordinal: Mapped[int] = mapped_column(Integer)
@@ -212,12 +193,12 @@ class ChunkIndex(Base):
 
     __tablename__ = "chunk_index"
     __table_args__ = (
-        _to("chunk", "chunk_id", "chunk_index"),
+        reference("chunk", "chunk_id", "chunk_index", ondelete="CASCADE"),
         Index("ix_chunk_index_base_id", "base_id"),
         Index("ix_chunk_index_keys", "keys", postgresql_using="gin"),
     )
 
-    workspace_id: Mapped[int] = _workspace()
+    workspace_id: Mapped[int] = workspace_key()
     chunk_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     base_id: Mapped[int] = mapped_column(BigInteger)
     keys: Mapped[list[int]] = mapped_column(ARRAY(Integer))
@@ -232,7 +213,7 @@ class TermDf(Base):
 
     __tablename__ = "term_df"
 
-    workspace_id: Mapped[int] = _workspace()
+    workspace_id: Mapped[int] = workspace_key()
     base_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     part: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
     term: Mapped[int] = mapped_column(Integer, primary_key=True)
@@ -245,11 +226,11 @@ class ChunkVector(Base):
 
     __tablename__ = "chunk_vector"
     __table_args__ = (
-        _to("chunk", "chunk_id", "chunk_vector"),
+        reference("chunk", "chunk_id", "chunk_vector", ondelete="CASCADE"),
         Index("ix_chunk_vector_base_id", "workspace_id", "base_id"),
     )
 
-    workspace_id: Mapped[int] = _workspace()
+    workspace_id: Mapped[int] = workspace_key()
     chunk_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     base_id: Mapped[int] = mapped_column(BigInteger)
     dimensions: Mapped[int] = mapped_column(Integer)
@@ -270,8 +251,8 @@ class Gap(Base):
         Index("ix_gap_last_at", "workspace_id", "status", "last_at"),
     )
 
-    workspace_id: Mapped[int] = _workspace()
-    id: Mapped[int] = _id()
+    workspace_id: Mapped[int] = workspace_key()
+    id: Mapped[int] = identity_key()
     question: Mapped[str] = mapped_column(Text)
     terms: Mapped[list[int]] = mapped_column(ARRAY(Integer))
     times: Mapped[int] = mapped_column(Integer, server_default=text("1"))
@@ -287,12 +268,12 @@ class GapQuestion(Base):
     __tablename__ = "gap_question"
     __table_args__ = (
         UniqueConstraint("workspace_id", "message_id", name="uq_gap_question_message_id"),
-        _to("gap", "gap_id", "gap_question"),
+        reference("gap", "gap_id", "gap_question", ondelete="CASCADE"),
         Index("ix_gap_question_gap_id", "workspace_id", "gap_id"),
     )
 
-    workspace_id: Mapped[int] = _workspace()
-    id: Mapped[int] = _id()
+    workspace_id: Mapped[int] = workspace_key()
+    id: Mapped[int] = identity_key()
     gap_id: Mapped[int] = mapped_column(BigInteger)
     text: Mapped[str] = mapped_column(Text)
     conversation_id: Mapped[int | None] = mapped_column(BigInteger)
