@@ -28,7 +28,7 @@ from zhiban.kit.db import NOBODY, Base, Database
 from zhiban.kit.provision import APP, OWNER, Access
 
 OPEN = {"directory", "alembic_version"}  # ids and digests, read before a workspace is known
-DEFINERS = {"index_vectors"}  # what runs with its owner's rights
+DEFINERS = {"index_vectors", "tidy_knowledge"}  # what runs with its owner's rights
 
 
 @dataclass
