@@ -291,8 +291,8 @@ async def test_searches_find_nothing_of_others(db: Database, halves: Halves) -> 
 async def test_only_known_functions_run_with_their_owners_rights(db: Database) -> None:
     async with db.work(NOBODY) as work:
         found = await work.rows(
-            "select p.proname, p.proconfig, p.prorettype::regtype::text from pg_proc p join pg_namespace n on n.oid = p.pronamespace "
-            "where p.prosecdef and n.nspname in ('public', 'jobs')"
+            "select p.proname, p.proconfig, p.prorettype::regtype::text from pg_proc p "
+            "join pg_namespace n on n.oid = p.pronamespace where p.prosecdef and n.nspname in ('public', 'jobs')"
         )
         assert {name for name, *_ in found} == DEFINERS
         assert {gives for *_, gives in found} == {"void"}
