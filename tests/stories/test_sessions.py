@@ -244,3 +244,34 @@ async def test_resolving_says_goodbye_to_a_member_of_the_app_too(shop: Shop) -> 
     await shop.idle()
     assert office.messages[1].body["content"] == "再见！"
     assert not await shop.rows("select 1 from connection where broken is not null")
+
+
+async def test_who_enters_and_asks_at_once_is_welcomed_and_answered(shop: Shop) -> None:
+    shop.wecom.callbacks.silent = True
+    shop.wecom.contact_enters(LI)
+    shop.wecom.callbacks.silent = False
+    await shop.says(LI, "怎么申请退款？", answers=2)
+    await shop.idle()
+    welcome, answer = shop.wecom.sent(LI)
+    assert (welcome.via, answer.via) == ("event", "message")
+    assert "申请售后" in answer.text
+    assert (await shop.conversation()).cycle == 1
+
+
+async def test_what_an_agent_says_goes_out_before_the_session_ends(shop: Shop) -> None:
+    """Said and finished in one breath: the words leave first, then the session ends."""
+    await shop.behaves(handoff={"to": "desk"}, closing="再见！")
+    chen = await shop.agent()
+    await shop.says(LI, "转人工")
+    talk = await shop.becomes("open")
+    now = datetime.now(UTC)
+    shop.wecom.fail("kf/send_msg", latency=0.3, times=1)
+    async with shop.work() as work:
+        await conversations.reply(work, talk.id, text="一", by=chen, window=KfChannel.reply_window, now=now)
+        await conversations.reply(
+            work, talk.id, text="二", by=chen, window=KfChannel.reply_window, now=now, client_key="two"
+        )
+        await conversations.resolve(work, talk.id, by=Actor("agent", chen), now=now)
+    await shop.wecom.until_sent(LI, 4)
+    await shop.idle()
+    assert [sent.text for sent in shop.wecom.sent(LI)[1:]] == ["一", "二", "再见！"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import psycopg
 from tests.stories.conftest import Shop, running_shop, until
 
+from zhiban.conversations.health import read_health
 from zhiban.kit.provision import Access
 
 LI = "wmLIXIAO"
@@ -78,6 +79,10 @@ async def test_a_poisonous_delivery_becomes_a_dead_letter_and_blocks_nobody(acce
         ((attempts,),) = await shop.rows("select attempts from delivery where state = 'failed'")
         assert attempts == 5
         assert shop.wecom.callbacks.log[0].statuses == [200]
+        async with shop.work() as work:
+            health = await read_health(work)
+        assert [letter.error for letter in health.deliveries] == [error]
+        assert health.troubles == 1
 
 
 async def test_an_entry_that_cannot_be_stored_does_not_stop_its_account(access: Access, tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ update conversation c set
   status = v.status, handoff_reason = coalesce(v.reason, c.handoff_reason),
   opened_at = case when v.status = 'open' and c.status <> 'open' then %(now)s else c.opened_at end,
   snoozed_until = case when v.status = 'snoozed' then c.snoozed_until end,
-  cycle = c.cycle + (c.status = 'resolved' and v.status <> 'resolved')::int,
+  cycle = c.cycle + (c.status = 'resolved' and v.status <> 'resolved' and c.resolved_at is not null)::int,
   failures = case when c.status = 'resolved' then 0 else c.failures end,
   last_activity_at = %(now)s,
   last_incoming_at = greatest(coalesce(c.last_incoming_at, v.said_at), v.said_at),
