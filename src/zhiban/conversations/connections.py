@@ -104,7 +104,7 @@ class SharedTokens:
     async def renew(self, failed: str | None, fetch: Callable[[], Awaitable[Grant]]) -> str:
         """A token that is not `failed`, fetched by exactly one process. Raises what `fetch` raises, and TryLater."""
         async with self._renewing:
-            for _ in range(150):
+            for _ in range(250):
                 if (token := await self.current()) and token != failed:
                     return token
                 if await self._take(failed):
@@ -173,11 +173,13 @@ class Connections:
         self._links: dict[tuple[int, int], Link] = {}
         self._doors: dict[str, Link | None] = {}
         self._places: dict[tuple[int, int], Place] = {}
+        self._inboxes: dict[tuple[int, int, str | None], int] = {}
 
     def forget(self, workspace_id: int, _id: int) -> None:
         """Something in this workspace was configured anew. Built objects go; the next use reads the rows again."""
         self._links = {key: link for key, link in self._links.items() if key[0] != workspace_id}
         self._places = {key: place for key, place in self._places.items() if key[0] != workspace_id}
+        self._inboxes = {key: inbox_id for key, inbox_id in self._inboxes.items() if key[0] != workspace_id}
         self._doors.clear()
 
     async def door(self, public_id: str | None) -> Link | None:
@@ -255,12 +257,12 @@ class Connections:
 
     async def inbox_of(self, link: Link, account: str | None) -> int:
         """The inbox that a doorbell means, made on its first ring: only our own vendor can ring genuinely."""
-        wanted = link.vendor.account(account)
-        for place in self._places.values():
-            if (place.link.id, place.kind, place.external_id) == (link.id, wanted.kind, wanted.external_id):
-                return place.inbox_id
-        async with self._database.work(link.workspace_id) as work:
-            return await ensure_inbox(work, link.id, wanted.kind, wanted.external_id, wanted.name)
+        key = (link.workspace_id, link.id, account)
+        if key not in self._inboxes:
+            wanted = link.vendor.account(account)
+            async with self._database.work(link.workspace_id) as work:
+                self._inboxes[key] = await ensure_inbox(work, link.id, wanted.kind, wanted.external_id, wanted.name)
+        return self._inboxes[key]
 
 
 async def ensure_inbox(work: Work, connection_id: int, kind: str, external_id: str, name: str) -> int:
