@@ -123,6 +123,8 @@ def code(found: Found) -> None:
                 calls_self = isinstance(node.func, ast.Name) and node.func.id == "self"
                 if text and CJK.search(text) and (function in PLAIN | COUNTED or calls_self):
                     found.en[text] = found.en.get(text, False) or function in COUNTED
+                elif text and function == "mark":
+                    found.zh[text] = False  # part of an error's sentence
         for text in filter(None, raised(tree, known)):
             bare = re.sub(r"\{\w*\}", "", text)
             # A reason of a few small words is for the log, not for a reader.

@@ -15,6 +15,9 @@ import pytest
 
 from tests.cli.program import running, wecom_settings, zhiban
 from zhiban.cli.frame import Exit
+from zhiban.cli.ground import installation, workspace_of
+from zhiban.kit.settings import load
+from zhiban.knowledge.gaps import record_gap
 from zhiban.testing.serving import served
 from zhiban.testing.wecom import AES_KEY, AGENT_ID, CORP_ID, OPEN_KFID, SECRET, TOKEN, WeComSimulator
 from zhiban.testing.wecom import application as simulated
@@ -65,6 +68,66 @@ async def test_knowledge_goes_in_is_found_and_comes_out(data: Path) -> None:
     assert (await zhiban("kb", "search", "退款", data=data)).code == Exit.MISSING
 
 
+async def test_gaps_are_answered_and_words_made_synonyms(data: Path) -> None:
+    assert (await zhiban("kb", "import", "faq.csv", data=data)).code == 0
+    assert "没有缺口" in (await zhiban("kb", "gaps", data=data)).out
+    async with installation(load(zhiban_data=data)) as home, home.database.work(await workspace_of(home)) as work:
+        one = await record_gap(work, "能送到火星吗", now=home.clock.now())
+        other = await record_gap(work, "今天天气怎么样", now=home.clock.now())
+    listed = await zhiban("kb", "gaps", "--json", data=data)
+    assert {row["id"]: row["times"] for row in listed.json} == {one: 1, other: 1}
+    assert "能送到火星吗" in (await zhiban("kb", "gaps", data=data)).out
+
+    answer = ("--answer", "目前只送国内。", "--question", "配送范围到哪里？")
+    closed = await zhiban("kb", "gaps", "--close", str(one), *answer, "--json", data=data)
+    assert closed.json["article_id"]
+    found = await zhiban("kb", "search", "能送到火星吗？", "--json", data=data)
+    assert (found.json["zone"], found.json["passages"][0]["title"]) == ("answer", "配送范围到哪里？")
+    assert "缺口已关闭" in (await zhiban("kb", "gaps", "--close", str(other), data=data)).out
+    assert (await zhiban("kb", "gaps", "--json", data=data)).json == []
+    assert (await zhiban("kb", "gaps", "--close", str(other), data=data)).code == Exit.MISSING
+    assert (await zhiban("kb", "gaps", *answer, data=data)).code == Exit.USAGE
+
+    words = data.parent / "words.txt"
+    words.write_text("# 说法\n退款，退钱 返款\n\n发票, 收据\n")
+    kept = await zhiban("kb", "synonyms", "--set", "words.txt", "--json", data=data)
+    assert kept.json == [["退款", "退钱", "返款"], ["发票", "收据"]]
+    assert "退款、退钱、返款" in (await zhiban("kb", "synonyms", data=data)).out
+    assert (await zhiban("kb", "search", "我要返款", "--json", data=data)).json["passages"]
+    words.write_text("退款\n")
+    alone = await zhiban("kb", "synonyms", "--set", "words.txt", data=data)
+    assert (alone.code, "第1行" in alone.err) == (Exit.USAGE, True)
+    words.write_text("")
+    assert (await zhiban("kb", "synonyms", "--set", "words.txt", "--json", data=data)).json == []
+
+
+async def test_colleagues_come_and_go(data: Path) -> None:
+    added = await zhiban(
+        "agent", "add", "Gu@qinghe.example", "--name", "顾云", "--wecom-userid", "gu", "--json", data=data
+    )
+    assert added.code == 0, added.err
+    assert added.json["email"] == "gu@qinghe.example"
+    assert re.fullmatch(r"/join/\d+\..{40,}", added.json["link"])
+    again = await zhiban("agent", "add", "gu@qinghe.example", "--name", "顾云", data=data)
+    assert (again.code, "已" in again.err) == (Exit.MISSING, True)
+    assert (await zhiban("agent", "add", "x@qinghe.example", "--name", "x", "--role", "owner", data=data)).code == 2
+    (row,) = (await zhiban("agent", "list", "--json", data=data)).json
+    assert (row["name"], row["role"], row["wecom_userid"], row["joined"]) == ("顾云", "agent", "gu", False)
+
+    fresh = await zhiban("agent", "link", "gu@qinghe.example", data=data, ZHIBAN_URL="https://desk.qinghe.example")
+    assert re.search(r"https://desk\.qinghe\.example/join/\d+\.", fresh.out)
+    assert (await zhiban("agent", "set", "gu@qinghe.example", data=data)).code == Exit.USAGE
+    changed = await zhiban(
+        "agent", "set", "gu@qinghe.example", "--role", "admin", "--wecom-userid", "", "--json", data=data
+    )
+    assert (changed.json["role"], changed.json["wecom_userid"]) == ("admin", None)
+    assert "已停用" in (await zhiban("agent", "disable", "gu@qinghe.example", data=data)).out
+    assert (await zhiban("agent", "link", "gu@qinghe.example", data=data)).code == Exit.MISSING
+    assert "顾云：管理员" in (await zhiban("agent", "enable", "gu@qinghe.example", data=data)).out
+    assert (await zhiban("agent", "disable", "nobody@qinghe.example", data=data)).code == Exit.MISSING
+    assert "顾云" in (await zhiban("agent", "list", data=data)).out
+
+
 async def test_a_broken_file_is_named_and_the_others_go_in(data: Path) -> None:
     (data.parent / "docs").mkdir()
     (data.parent / "docs" / "broken.docx").write_bytes(b"not a document")
@@ -95,7 +158,7 @@ async def test_an_app_is_connected_checked_and_told_how_to_behave(
     policy.write_text("welcome: 您好\nhandoff:\n  max_failures: 0\n")
     wrong = await zhiban("inbox", "apply", "policy.yaml", "--inbox", "售后客服", data=data)
     assert wrong.code == Exit.USAGE
-    assert re.search("max_failures", wrong.err)
+    assert "第3行 handoff.max_failures：要大于或等于 1" in wrong.err
     policy.write_text("welcome: 您好\nhandoff:\n  max_failures: 3\n")
     assert (await zhiban("inbox", "apply", "policy.yaml", data=data)).code == Exit.MISSING
     right = await zhiban("inbox", "apply", "policy.yaml", "--inbox", "售后客服", "--json", data=data)
@@ -107,6 +170,17 @@ async def test_an_app_is_connected_checked_and_told_how_to_behave(
     assert way.code == 0, way.err
     assert way.json["skip_verify"] is True
     assert way.json["qr_code"]
+
+    shown = await zhiban("wecom", "contacts", "--json", data=data)
+    assert (shown.json["welcome"], "您好" in shown.json["default_welcome"]) == (None, True)
+    said = await zhiban("wecom", "contacts", "--welcome", "", "--remark", "{name}·{source}", data=data)
+    assert said.code == 0, said.err
+    assert "（不发）" in said.out
+    assert "{name}·{source}" in said.out
+    poster = await zhiban("wecom", "contacts", "--source", "海报", "--welcome", "从海报来的您好", "--json", data=data)
+    assert poster.json["welcome_by_source"] == {"海报": "从海报来的您好"}
+    assert (await zhiban("wecom", "contacts", "--forget", "--json", data=data)).json["welcome"] is None
+    assert (await zhiban("wecom", "contacts", "--welcome", "长" * 2000, data=data)).code == Exit.USAGE
 
     refused = await zhiban("inbox", "add", *credentials, "--secret", "wrong", "--json", data=data, **base)
     assert refused.code == Exit.FAILED

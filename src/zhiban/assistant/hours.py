@@ -13,6 +13,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
+from zhiban.kit.i18n import mark
+
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DAY_NAMES = {
     **{name: index for index, name in enumerate(DAYS)},
@@ -45,12 +47,12 @@ def _span(value: object) -> object:
         return value
     match = _SPAN.fullmatch(value.replace("：", ":"))
     if match is None:
-        raise ValueError(f'"{value}" is no interval; write it as "09:00-18:00"')
+        raise ValueError(mark(f'"{value}" is no interval; write it as "09:00-18:00"'))
     start, end = (int(match[part]) * 60 + int(match[part + 1]) for part in (1, 3))
     if int(match[2]) > 59 or int(match[4]) > 59 or start >= _FULL_DAY or end > _FULL_DAY:
-        raise ValueError(f'"{value}" has a time that no day has')
+        raise ValueError(mark(f'"{value}" has a time that no day has'))
     if start == end:
-        raise ValueError(f'"{value}" is empty; for the whole day write "00:00-24:00"')
+        raise ValueError(mark(f'"{value}" is empty; for the whole day write "00:00-24:00"'))
     return {"start": start, "end": end or _FULL_DAY}
 
 
@@ -70,7 +72,7 @@ def _days(value: object) -> object:
     for key, spans in value.items():
         for index in _day_range(str(key)):
             if DAYS[index] in named:
-                raise ValueError(f"{DAYS[index]} is named twice")
+                raise ValueError(mark(f"{DAYS[index]} is named twice"))
             named[DAYS[index]] = spans
     return {day: named[day] for day in DAYS if day in named}
 
@@ -82,7 +84,7 @@ def _day_range(written: str) -> list[int]:
         return list(range(first, last + 1))
     ends = [_DAY_NAMES.get(part.strip()) for part in re.split(r"[-–—~至到]", name)]
     if len(ends) > 2 or any(end is None for end in ends):
-        raise ValueError(f'"{written}" is no day; write mon … sun, mon-fri, daily, 周一 … 周日 or 周一至周五')
+        raise ValueError(mark(f'"{written}" is no day; write mon … sun, mon-fri or daily'))
     first, last = ends[0] or 0, ends[-1] or 0
     return [(first + step) % 7 for step in range((last - first) % 7 + 1)]
 
@@ -91,7 +93,7 @@ def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (OSError, ValueError, KeyError):  # a folder of zones, a path, an unknown name
-        raise ValueError(f'"{name}" is no timezone; write it as "Asia/Shanghai"') from None
+        raise ValueError(mark(f'"{name}" is no timezone; write it as "Asia/Shanghai"')) from None
     return name
 
 
@@ -110,9 +112,9 @@ def _each_day(first: str, last: str) -> Iterator[date]:
     try:
         day, end = date.fromisoformat(first.strip()), date.fromisoformat(last.strip())
     except ValueError:
-        raise ValueError(f'"{first}..{last}" is no range; write it as "2026-10-01..2026-10-07"') from None
+        raise ValueError(mark(f'"{first}..{last}" is no range; write it as "2026-10-01..2026-10-07"')) from None
     if not timedelta(0) <= end - day <= timedelta(days=100):
-        raise ValueError(f'"{first}..{last}" must run forward, over at most 100 days')
+        raise ValueError(mark(f'"{first}..{last}" must run forward, over at most 100 days'))
     while day <= end:
         yield day
         day += timedelta(days=1)

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from zhiban.assistant.hours import Hours
 from zhiban.assistant.notices import parse_address
 from zhiban.kit.errors import Misconfigured
+from zhiban.kit.i18n import Texts, mark
 from zhiban.kit.text import size_of
 
 _TEXT_SIZE = 2000  # bytes: a welcome, a notice and a closing text are one message each
@@ -26,6 +27,14 @@ class Problem:
     line: int | None
     field: str
     message: str
+
+    def told(self, texts: Texts) -> str:
+        """The mistake in the reader's language."""
+        if self.line:
+            where = texts("第{line}行", line=self.line) + (f" {self.field}" if self.field else "")
+        else:
+            where = self.field or texts("整个文件")
+        return texts("{where}：{mistake}", where=where, mistake=texts.error(self.message))
 
     def __str__(self) -> str:
         where = f"line {self.line}" if self.line else "the file"
@@ -42,9 +51,9 @@ class PolicyMistake(Misconfigured):
 
 def _one_message(text: str) -> str:
     if size_of(text) > _TEXT_SIZE:
-        raise ValueError(f"is {size_of(text)} bytes long; one message holds at most {_TEXT_SIZE}")
+        raise ValueError(mark(f"is {size_of(text)} bytes long; one message holds at most {_TEXT_SIZE}"))
     if any((char < " " and char not in "\n\t") or "\ud800" <= char <= "\udfff" or char == "\x7f" for char in text):
-        raise ValueError("has control characters")
+        raise ValueError(mark("has control characters"))
     return text.strip()
 
 
@@ -55,9 +64,9 @@ def _one_or_many(value: object) -> object:
 def _word(text: str) -> str:
     text = text.strip()
     if not text:
-        raise ValueError("is empty")
+        raise ValueError(mark("is empty"))
     if len(text) > 50:
-        raise ValueError("is longer than 50 characters")
+        raise ValueError(mark("is longer than 50 characters"))
     return text
 
 
@@ -71,10 +80,10 @@ def _address(text: str) -> str:
 
 def _target(text: str) -> str:
     text = text.strip()
-    kind, mark, servicer = text.partition(":")
-    if (kind in ("pool", "desk") and not mark) or (kind == "servicer" and servicer.strip()):
+    kind, colon, servicer = text.partition(":")
+    if (kind in ("pool", "desk") and not colon) or (kind == "servicer" and servicer.strip()):
         return text
-    raise ValueError('must be "pool", "desk" or "servicer:" with a member\'s user id')
+    raise ValueError(mark('must be "pool", "desk" or "servicer:" with a member\'s user id'))
 
 
 Line = Annotated[str, AfterValidator(_one_message)]
@@ -123,7 +132,7 @@ class Zones(_Part):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.suggest > self.answer:
-            raise ValueError("suggest must not be above answer")
+            raise ValueError(mark("suggest must not be above answer"))
         return self
 
 
@@ -158,17 +167,21 @@ def policy_schema() -> dict[str, Any]:
 def load_policy(yaml_text: str) -> Policy:
     """The policy that a YAML file says. Raises PolicyMistake with every mistake, each with its line and field."""
     if len(yaml_text) > _FILE_SIZE:
-        raise PolicyMistake([Problem(None, "", "is too long for a policy")])
+        raise PolicyMistake([Problem(None, "", mark("is too long for a policy"))])
     root = _parsed(yaml_text)
     lines: dict[tuple[str, ...], int] = {}
     values = _plain(root, (), lines) if root is not None else None
     values = {} if values is None else values
     if not isinstance(values, dict):
-        raise PolicyMistake([Problem(1, "", "must be a list of fields such as `welcome: …`")])
+        raise PolicyMistake([Problem(1, "", mark("must be a list of fields such as `welcome: …`"))])
     try:
         return Policy.model_validate(values)
     except ValidationError as error:
         raise PolicyMistake(_problems(error, lines)) from None
+
+
+_ANCHORED = mark("anchors and aliases (& and *) are not allowed")
+_NESTED = mark("is nested too deeply")
 
 
 def _parsed(yaml_text: str) -> yaml.Node | None:
@@ -179,18 +192,18 @@ def _parsed(yaml_text: str) -> yaml.Node | None:
             # Anchors can be stacked into a text of gigabytes, nesting takes time; and a policy needs neither.
             anchored = isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None)
             if anchored or depth > _DEPTH:
-                wrong = "anchors and aliases (& and *) are not allowed" if anchored else "is nested too deeply"
-                raise PolicyMistake([Problem(event.start_mark.line + 1 if event.start_mark else None, "", wrong)])
+                mistake = _ANCHORED if anchored else _NESTED
+                raise PolicyMistake([Problem(event.start_mark.line + 1 if event.start_mark else None, "", mistake)])
         return yaml.compose(yaml_text, Loader=yaml.BaseLoader)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else None
-        raise PolicyMistake([Problem(line, "", f"this is not YAML: {error.problem or error.context}")]) from None
+        at = error.problem_mark or error.context_mark
+        line = at.line + 1 if at else None
+        raise PolicyMistake([Problem(line, "", mark(f"this is not YAML: {error.problem or error.context}"))]) from None
     except yaml.reader.ReaderError as error:
         line = yaml_text.count("\n", 0, error.position) + 1
-        raise PolicyMistake([Problem(line, "", "there is a character that YAML does not allow")]) from None
+        raise PolicyMistake([Problem(line, "", mark("there is a character that YAML does not allow"))]) from None
     except yaml.YAMLError:
-        raise PolicyMistake([Problem(None, "", "this is not YAML")]) from None
+        raise PolicyMistake([Problem(None, "", mark("this is not YAML"))]) from None
 
 
 _NOTHING = ("", "~", "null", "Null", "NULL")
@@ -211,10 +224,10 @@ def _mapping(node: yaml.Node, path: tuple[str, ...], lines: dict[tuple[str, ...]
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
         if not isinstance(key_node, yaml.ScalarNode):
-            raise PolicyMistake([Problem(line, ".".join(path), "a field's name must be a plain word")])
+            raise PolicyMistake([Problem(line, ".".join(path), mark("a field's name must be a plain word"))])
         key = key_node.value
         if key in values:
-            raise PolicyMistake([Problem(line, ".".join((*path, key)), "stands twice")])
+            raise PolicyMistake([Problem(line, ".".join((*path, key)), mark("stands twice"))])
         values[key] = _plain(value_node, (*path, key), lines)
         lines[(*path, key)] = line
     # A field that is left empty keeps its default.
@@ -222,18 +235,21 @@ def _mapping(node: yaml.Node, path: tuple[str, ...], lines: dict[tuple[str, ...]
 
 
 _SAYINGS = {
-    "extra_forbidden": "there is no such field",
-    "missing": "is missing",
-    "bool_parsing": "must be on or off",
-    "bool_type": "must be on or off",
-    "int_parsing": "must be a whole number",
-    "float_parsing": "must be a number",
-    "string_type": "must be a text",
-    "tuple_type": "must be a list",
-    "dict_type": "must be a list of fields",
-    "model_type": "must be a list of fields",
-    "date_from_datetime_parsing": "must be a date such as 2026-10-01",
-    "date_parsing": "must be a date such as 2026-10-01",
+    "extra_forbidden": mark("there is no such field"),
+    "missing": mark("is missing"),
+    "bool_parsing": mark("must be on or off"),
+    "bool_type": mark("must be on or off"),
+    "int_parsing": mark("must be a whole number"),
+    "float_parsing": mark("must be a number"),
+    "string_type": mark("must be a text"),
+    "tuple_type": mark("must be a list"),
+    "dict_type": mark("must be a list of fields"),
+    "model_type": mark("must be a list of fields"),
+    "date_from_datetime_parsing": mark("must be a date such as 2026-10-01"),
+    "date_parsing": mark("must be a date such as 2026-10-01"),
+    "greater_than_equal": mark("must be greater than or equal to {ge}"),
+    "less_than_equal": mark("must be less than or equal to {le}"),
+    "too_long": mark("has more than {max_length} entries"),
 }
 
 
@@ -244,7 +260,8 @@ def _problems(error: ValidationError, lines: Mapping[tuple[str, ...], int]) -> l
         known = path
         while known and known not in lines:
             known = known[:-1]
-        message = _SAYINGS.get(detail["type"]) or detail["msg"].removeprefix("Value error, ")
+        said = _SAYINGS.get(detail["type"])
+        message = said.format(**detail.get("ctx", {})) if said else detail["msg"].removeprefix("Value error, ")
         message = message.replace("Input should be", "must be")
         problems.append(Problem(lines.get(known), ".".join(path), message))
     return problems

@@ -73,9 +73,11 @@ app = typer.Typer(
 kb = _group("kb", _("知识库：导入、搜索、重建、统计、导出、删除"))
 inbox = _group("inbox", _("收件箱：添加、列出、检查、应用策略"))
 wecom = _group("wecom", _("企业微信工具"))
+agent = _group("agent", _("同事：添加、列出、修改、停用、启用、给链接"))
 
 # Which module holds which command: only what is asked for is imported, which is quicker and smaller.
 MODULES = {
+    "agent": "agents",
     "backup": "backups",
     "demo": "demo",
     "doctor": "doctor",

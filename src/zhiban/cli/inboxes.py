@@ -9,14 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
-from zhiban.assistant.policy import Policy, load_policy
-from zhiban.cli.frame import AsJson, Exit, _, command, inbox, say, settings, show_json, show_table, wecom
+from zhiban.assistant.policy import Policy, PolicyMistake, load_policy
+from zhiban.cli.frame import AsJson, Exit, _, command, err, inbox, say, settings, show_json, show_table, wecom
 from zhiban.cli.ground import installation, workspace_of
 from zhiban.conversations import inboxes
 from zhiban.conversations.connections import Link, ensure_inbox
+from zhiban.conversations.handlers import CONTACT_WELCOME
 from zhiban.conversations.inboxes import ConnectionRow
 from zhiban.events import SYSTEM
 from zhiban.installation import Installation
+from zhiban.kit.db import Work
 from zhiban.kit.errors import Misconfigured, NotFound, Unavailable
 from zhiban.kit.settings import Settings, load
 from zhiban.knowledge import queries
@@ -187,14 +189,19 @@ async def apply(
     name: Annotated[str | None, typer.Option("--inbox", help=_("收件箱的名称或编号；只有一个时可省略"))] = None,
     check_only: Annotated[bool, typer.Option("--check", help=_("只检查，不应用"))] = False,
     as_json: AsJson = False,
-) -> None:
+) -> Exit | None:
     try:
         policy = load_policy(file.read_text(encoding="utf-8-sig"))
+    except PolicyMistake as error:
+        err.print(_("{file}有错，没有应用：", file=file), markup=False)
+        for problem in error.problems:
+            err.print(f"  {problem.told(_)}", markup=False)
+        return Exit.USAGE
     except (OSError, UnicodeDecodeError) as error:
         raise Misconfigured(f"{file} cannot be read as UTF-8 text.") from error
     if check_only:
         say(_("策略没有错误"))
-        return
+        return None
     async with installation(settings()) as home, home.database.work(await workspace_of(home)) as work:
         row = await inboxes.inbox_called(work, name)
         changed = await inboxes.set_policy(
@@ -204,6 +211,7 @@ async def apply(
         show_json({"inbox": row.name, "changed": changed})
     else:
         say(_("{name}：策略已更新", name=row.name) if changed else _("{name}：策略没有变化", name=row.name))
+    return None
 
 
 @command(wecom, "contact-way", help=_("生成“联系我”二维码：客户扫码加成员为好友，默认自动通过"))
@@ -217,10 +225,8 @@ async def contact_way(
     async with installation(settings()) as home:
         workspace_id = await workspace_of(home)
         async with home.database.work(workspace_id) as work:
-            rows = [row for row in await inboxes.connections(work) if row.vendor == "wecom"]
-        if not rows:
-            raise Misconfigured("No WeCom app is connected. Run zhiban inbox add, or set WECOM_CORP_ID and the others.")
-        vendor = (await home.connections.link(workspace_id, rows[0].id)).vendor
+            row = await _wecom_connection(work)
+        vendor = (await home.connections.link(workspace_id, row.id)).vendor
         if not isinstance(vendor, OffersContactWays):
             raise Misconfigured("This connection makes no contact links.")
         config_id, picture = await vendor.contact_way(member, state=state, remark=remark, skip_verify=not verify)
@@ -229,3 +235,45 @@ async def contact_way(
         return
     say(_("二维码：{url}", url=picture))
     say(_("编号：{id}", id=config_id))
+
+
+async def _wecom_connection(work: Work) -> ConnectionRow:
+    """The app that talks for us. Raises Misconfigured."""
+    for row in await inboxes.connections(work):
+        if row.vendor == "wecom":
+            return row
+    raise Misconfigured("No WeCom app is connected. Run zhiban inbox add, or set WECOM_CORP_ID and the others.")
+
+
+@command(wecom, "contacts", help=_("客户联系：成员加到新好友时的欢迎语和备注；不写选项则显示现在的设置"))
+async def contacts(
+    welcome: Annotated[str | None, typer.Option("--welcome", help=_("欢迎语；空文本表示不发"))] = None,
+    remark: Annotated[
+        str | None, typer.Option("--remark", help=_("备注模板，可用{name}和{source}；空文本表示不改备注"))
+    ] = None,
+    source: Annotated[str | None, typer.Option("--source", help=_("只对这个来源（“联系我”二维码的 --state）"))] = None,
+    forget: Annotated[bool, typer.Option("--forget", help=_("去掉这些设置，回到默认"))] = False,
+    as_json: AsJson = False,
+) -> None:
+    if forget and (welcome is not None or remark is not None):
+        raise Misconfigured("Give either new texts or --forget.")
+    async with installation(settings()) as home, home.database.work(await workspace_of(home)) as work:
+        row = await _wecom_connection(work)
+        if forget or welcome is not None or remark is not None:
+            await inboxes.set_contact_texts(
+                work, row.id, welcome=welcome, remark=remark, source=source, forget=forget, now=home.clock.now()
+            )
+        texts = inboxes.contact_texts(await _wecom_connection(work))
+    if as_json:
+        show_json({**asdict(texts), "default_welcome": CONTACT_WELCOME})
+        return
+    rows = [(_("所有人"), CONTACT_WELCOME if texts.welcome is None else texts.welcome, texts.remark)]
+    for name in sorted({**texts.welcome_by_source, **texts.remark_by_source}):
+        rows.append((name, texts.welcome_by_source.get(name, rows[0][1]), texts.remark_by_source.get(name, rows[0][2])))
+    show_table(
+        {"source": _("来源"), "welcome": _("欢迎语"), "remark": _("备注")},
+        [
+            {"source": name, "welcome": said or _("（不发）"), "remark": called or _("（不改）")}
+            for name, said, called in rows
+        ],
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,10 +17,12 @@ from rich.progress import Progress as Bar
 from zhiban import bootstrap
 from zhiban.cli.frame import AsJson, Exit, _, command, err, kb, say, settings, show_json, show_table
 from zhiban.cli.ground import installation, workspace_of
+from zhiban.installation import Installation
 from zhiban.kit.db import Database, Work
 from zhiban.kit.errors import Misconfigured, NotFound
 from zhiban.knowledge import queries, retrieval, service
 from zhiban.knowledge.importing import ImportReport, Progress
+from zhiban.knowledge.models import GapStatus
 from zhiban.knowledge.queries import DEFAULT_BASE, BaseRow
 from zhiban.knowledge.retrieval import Zone
 from zhiban.ports import Embedder
@@ -143,7 +146,7 @@ def _few(files: Sequence[str]) -> str:
 
 @command(kb, "search", help=_("看一个问题会找到什么、有多大把握、会怎么做"))
 async def search(
-    question: Annotated[str, typer.Argument(help=_("问题"))],
+    question: Annotated[str, typer.Argument(help=_("要问的话"))],
     top_k: Annotated[int, typer.Option("--top-k", min=1, max=20, help=_("显示几段"))] = 3,
     base: Base = DEFAULT_BASE,
     as_json: AsJson = False,
@@ -221,6 +224,94 @@ async def stats(as_json: AsJson = False) -> None:
         "answer_at": _("回答阈值"),
     }
     show_table(columns, [asdict(each) for each in bases])
+
+
+@command(kb, "gaps", help=_("没有答案的问题：列出、关闭，或写下答案变成常见问题"))
+async def gaps(
+    close: Annotated[int | None, typer.Option("--close", help=_("处理这个编号的缺口"))] = None,
+    answer: Annotated[str | None, typer.Option("--answer", help=_("答案：存成常见问题，客户的问法一并收进去"))] = None,
+    question: Annotated[str | None, typer.Option("--question", help=_("常见问题的标题；不写则用客户的问法"))] = None,
+    base: Base = DEFAULT_BASE,
+    as_json: AsJson = False,
+) -> None:
+    if close is None and (answer or question):
+        raise Misconfigured("Say which gap is answered: --close with its id.")
+    if question and not answer:
+        raise Misconfigured("A question needs an answer: give --answer too.")
+    async with installation(settings()) as home, home.database.work(await workspace_of(home)) as work:
+        if close is None:
+            listed = [asdict(gap) for gap in await queries.open_gaps(work, limit=200)]
+        else:
+            article_id = await _close(work, home, close, base, question, answer)
+    if close is not None:
+        if as_json:
+            show_json({"id": close, "article_id": article_id})
+        else:
+            say(_("已收进常见问题，缺口已关闭") if article_id else _("缺口已关闭"))
+    elif as_json:
+        show_json(listed)
+    elif listed:
+        show_table({"id": _("编号"), "times": _("次数"), "question": _("客户问的")}, listed)
+    else:
+        say(_("没有缺口：问到的都有答案"))
+
+
+async def _close(
+    work: Work, home: Installation, gap_id: int, slug: str, question: str | None, answer: str | None
+) -> int | None:
+    """Close the gap, with an FAQ article when there is an answer. Returns the article's id. Raises NotFound."""
+    gap = await queries.open_gap(work, gap_id)
+    article_id = None
+    if answer:
+        title = question or gap.question
+        asked = tuple(dict.fromkeys(text for text in (gap.question, *gap.questions) if text != title))
+        found = await queries.base_by_slug(work, slug)
+        base_id = found.id if found else await service.base_for(work) if slug == DEFAULT_BASE else None
+        if base_id is None:
+            raise NotFound(f"There is no knowledge base named {slug}.")
+        article_id = await service.put_faq(
+            work, base_id, question=title, answer=answer, similar=asked, now=home.clock.now()
+        )
+    await service.close_gap(work, gap_id, GapStatus.ANSWERED if answer else GapStatus.DISMISSED, article_id=article_id)
+    return article_id
+
+
+@command(kb, "synonyms", help=_("同义词：列出，或用文件替换（一行一组，用逗号或空格隔开）"))
+async def synonyms(
+    file: Annotated[Path | None, typer.Option("--set", help=_("UTF-8文本文件；空文件表示不要同义词"))] = None,
+    base: Base = DEFAULT_BASE,
+    as_json: AsJson = False,
+) -> None:
+    wanted = None if file is None else _groups(file)
+    async with installation(settings()) as home, home.database.work(await workspace_of(home)) as work:
+        found = await _base(work, base)
+        if wanted is not None:
+            await service.set_synonyms(work, found.id, wanted)
+            found = await _base(work, base)
+    groups = [words.split("\n") for words in found.synonym_words]
+    if as_json:
+        show_json(groups)
+    elif not groups:
+        say(_("还没有同义词"))
+    else:
+        for words in groups:
+            say(_("、").join(words))
+
+
+def _groups(file: Path) -> list[list[str]]:
+    """The groups of a file. A line that starts with # is a remark. Raises Misconfigured."""
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured(f"{file} cannot be read as UTF-8 text.") from error
+    groups = []
+    for number, line in enumerate(lines, 1):
+        words = [word for word in re.split(r"[,，、\s]+", line.partition("#")[0]) if word]
+        if len(words) == 1:
+            raise Misconfigured(f"Line {number} of {file} has one word; a group needs two or more.")
+        if words:
+            groups.append(words)
+    return groups
 
 
 @command(kb, "export", help=_("把常见问题导出成CSV，可以再导入"))

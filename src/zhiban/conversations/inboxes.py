@@ -12,7 +12,10 @@ from zhiban.conversations.connections import CONFIG
 from zhiban.events import Actor, InboxConfigured
 from zhiban.kit.bus import record
 from zhiban.kit.db import Work
-from zhiban.kit.errors import NotFound
+from zhiban.kit.errors import Misconfigured, NotFound
+from zhiban.kit.text import clean, size_of
+
+WELCOME_BYTES = 4000  # WeCom's limit for the welcome of a new contact
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +110,57 @@ async def set_base(work: Work, inbox_id: int, base_id: int | None) -> None:
     """Which knowledge base the inbox answers from; None is the default one."""
     await work.run("update inbox set base_id = %(base)s where id = %(id)s", id=inbox_id, base=base_id)
     work.touch(CONFIG, inbox_id)
+
+
+@dataclass(frozen=True, slots=True)
+class ContactTexts:
+    """What a new friend of our members (WeCom 客户联系) reads and is called. None: nothing was decided."""
+
+    welcome: str | None
+    remark: str | None
+    welcome_by_source: dict[str, str]
+    remark_by_source: dict[str, str]
+
+
+def contact_texts(row: ConnectionRow) -> ContactTexts:
+    config = row.config
+    return ContactTexts(
+        config.get("contact_welcome"),
+        config.get("contact_remark"),
+        dict(config.get("contact_welcome_by_source") or {}),
+        dict(config.get("contact_remark_by_source") or {}),
+    )
+
+
+async def set_contact_texts(
+    work: Work,
+    connection_id: int,
+    *,
+    welcome: str | None = None,
+    remark: str | None = None,
+    source: str | None = None,
+    forget: bool = False,
+    now: datetime,
+) -> None:
+    """Decide what is given, for everybody or for those who came by `source`; an empty text means none.
+
+    With `forget` both are as if nothing had been decided. Raises NotFound, Misconfigured.
+    """
+    if size_of(welcome or "") > WELCOME_BYTES:
+        raise Misconfigured(f"The welcome is too long: WeCom takes {WELCOME_BYTES} bytes.")
+    config = await work.value("select config from connection where id = %(id)s for update", id=connection_id)
+    if config is None:
+        raise NotFound("There is no such connection.")
+    for name, text in (("contact_welcome", welcome), ("contact_remark", remark)):
+        place, key = (config, name) if source is None else (config.setdefault(f"{name}_by_source", {}), source)
+        if forget:
+            place.pop(key, None)
+        elif text is not None:
+            place[key] = clean(text).strip()
+    await work.run(
+        "update connection set config = %(config)s::jsonb, updated_at = %(now)s where id = %(id)s",
+        config=json.dumps(config, ensure_ascii=False),
+        now=now,
+        id=connection_id,
+    )
+    work.touch(CONFIG, connection_id)

@@ -278,12 +278,21 @@ class GapRow:
     questions: list[str]
 
 
+_GAP = """
+select g.id, g.question, g.times, g.status, g.first_at, g.last_at, array(select q.text from gap_question q
+  where q.workspace_id = g.workspace_id and q.gap_id = g.id order by q.id desc limit 5) as questions
+from gap g where g.status = 'open'
+"""
+
+
 async def open_gaps(work: Work, *, limit: int = 50) -> list[GapRow]:
     """What contacts asked and nothing answered, the most frequent first, each with up to five wordings."""
-    return await work.objects(
-        GapRow,
-        "select g.id, g.question, g.times, g.status, g.first_at, g.last_at, array(select q.text from gap_question q "
-        "where q.workspace_id = g.workspace_id and q.gap_id = g.id order by q.id desc limit 5) as questions "
-        "from gap g where g.status = 'open' order by g.times desc, g.last_at desc limit %(limit)s",
-        limit=limit,
-    )
+    return await work.objects(GapRow, _GAP + " order by g.times desc, g.last_at desc limit %(limit)s", limit=limit)
+
+
+async def open_gap(work: Work, gap_id: int) -> GapRow:
+    """Raises NotFound."""
+    found = await work.object(GapRow, _GAP + " and g.id = %(id)s", id=gap_id)
+    if found is None:
+        raise NotFound(f"There is no open gap {gap_id}.")
+    return found

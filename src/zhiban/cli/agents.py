@@ -1,0 +1,151 @@
+"""zhiban agent: colleagues, without ever seeing a password of theirs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from zhiban.cli.frame import AsJson, _, agent, command, say, settings, show_json, show_table
+from zhiban.cli.ground import installation, workspace_of
+from zhiban.installation import Installation
+from zhiban.kit.errors import Misconfigured
+from zhiban.people import colleagues
+from zhiban.people.colleagues import ColleagueRow
+from zhiban.people.models import Role
+
+ROLES = {Role.OWNER: _("负责人"), Role.ADMIN: _("管理员"), Role.AGENT: _("客服")}
+
+Email = Annotated[str, typer.Argument(help=_("邮箱"))]
+
+
+class Invited(StrEnum):
+    """The roles that may be given; the owner comes from the first set-up."""
+
+    AGENT = "agent"
+    ADMIN = "admin"
+
+
+RoleHelp = typer.Option("--role", help=_("客服（agent）或管理员（admin）"))
+WeComHelp = typer.Option("--wecom-userid", help=_("企业微信通讯录里的账号（userid）；空文本表示去掉"))
+
+
+@command(agent, "list", help=_("列出同事"))
+async def list_(as_json: AsJson = False) -> None:
+    async with installation(settings()) as home, home.database.work(await workspace_of(home)) as work:
+        rows = await colleagues.colleagues(work)
+    if as_json:
+        show_json([asdict(row) for row in rows])
+        return
+    columns = {
+        "email": _("邮箱"),
+        "name": _("名字"),
+        "role": _("角色"),
+        "wecom_userid": _("企业微信账号"),
+        "seen": _("最近来过"),
+        "state": _("状态"),
+    }
+    show_table(
+        columns,
+        [
+            {
+                **asdict(row),
+                "role": ROLES[Role(row.role)],
+                "seen": _.stamp(row.seen_at) if row.seen_at else "",
+                "state": _state(row),
+            }
+            for row in rows
+        ],
+    )
+
+
+def _state(row: ColleagueRow) -> str:
+    if row.disabled_at is not None:
+        return _("已停用")
+    return _("正常") if row.joined else _("还没设置密码")
+
+
+@command(agent, "add", help=_("添加一位同事，得到一个24小时有效的一次性链接，由同事自己设置密码"))
+async def add(
+    email: Email,
+    name: Annotated[str, typer.Option("--name", help=_("名字"))],
+    role: Annotated[Invited, RoleHelp] = Invited.AGENT,
+    wecom_userid: Annotated[str, WeComHelp] = "",
+    as_json: AsJson = False,
+) -> None:
+    async with installation(settings()) as home, home.database.work(await workspace_of(home)) as work:
+        _id, token = await colleagues.invite(
+            work,
+            email=email,
+            name=name,
+            role=Role(role),
+            wecom_userid=wecom_userid.strip() or None,
+            locale=_.locale,
+            now=home.clock.now(),
+        )
+        row = await colleagues.colleague_at(work, email)
+    _show_link(home, row, token, as_json=as_json)
+
+
+@command(agent, "link", help=_("给同事一个新的一次性链接，用来（重新）设置密码；以前的链接作废"))
+async def link(email: Email, as_json: AsJson = False) -> None:
+    async with installation(settings()) as home, home.database.work(await workspace_of(home)) as work:
+        row = await colleagues.colleague_at(work, email)
+        token = await colleagues.new_join_link(work, row.id, now=home.clock.now())
+    _show_link(home, row, token, as_json=as_json)
+
+
+def _show_link(home: Installation, row: ColleagueRow, token: str, *, as_json: bool) -> None:
+    url = f"{home.settings.zhiban_url}/join/{token}"
+    if as_json:
+        show_json({"email": row.email, "link": url, "hours": int(colleagues.JOIN_LIFE.total_seconds() // 3600)})
+        return
+    say(_("把这个链接发给{name}，24小时内有效，只能用一次：{url}", name=row.name, url=url))
+    if not home.settings.zhiban_url:
+        say(_("没有设置ZHIBAN_URL：请在前面加上同事打开值班的地址，例如 http://127.0.0.1:8000"))
+
+
+@command(agent, "set", help=_("修改同事的名字、角色、企业微信账号；没写的不变"))
+async def set_(
+    email: Email,
+    name: Annotated[str | None, typer.Option("--name", help=_("名字"))] = None,
+    role: Annotated[Invited | None, RoleHelp] = None,
+    wecom_userid: Annotated[str | None, WeComHelp] = None,
+    as_json: AsJson = False,
+) -> None:
+    if name is None and role is None and wecom_userid is None:
+        raise Misconfigured("Say what to change: --name, --role or --wecom-userid.")
+    async with installation(settings()) as home, home.database.work(await workspace_of(home)) as work:
+        row = await colleagues.colleague_at(work, email)
+        await colleagues.change(work, row.id, name=name, role=Role(role) if role else None, wecom_userid=wecom_userid)
+        row = await colleagues.colleague(work, row.id)
+    _show_changed(row, as_json=as_json)
+
+
+@command(agent, "disable", help=_("停用同事：立即退出登录，不能再接会话，手上的会话回到“未分配”"))
+async def disable(email: Email, as_json: AsJson = False) -> None:
+    async with installation(settings()) as home, home.database.work(await workspace_of(home)) as work:
+        row = await colleagues.colleague_at(work, email)
+        await colleagues.disable(work, row.id, now=home.clock.now())
+        row = await colleagues.colleague(work, row.id)
+    _show_changed(row, as_json=as_json)
+
+
+@command(agent, "enable", help=_("重新启用同事，密码不变"))
+async def enable(email: Email, as_json: AsJson = False) -> None:
+    async with installation(settings()) as home, home.database.work(await workspace_of(home)) as work:
+        row = await colleagues.colleague_at(work, email)
+        await colleagues.enable(work, row.id)
+        row = await colleagues.colleague(work, row.id)
+    _show_changed(row, as_json=as_json)
+
+
+def _show_changed(row: ColleagueRow, *, as_json: bool) -> None:
+    if as_json:
+        show_json(asdict(row))
+        return
+    words = _("{name}：{role}，{state}", name=row.name, role=ROLES[Role(row.role)], state=_state(row))
+    member = _("，企业微信账号：{id}", id=row.wecom_userid) if row.wecom_userid else ""
+    say(words + member)
