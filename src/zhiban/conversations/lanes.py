@@ -27,7 +27,7 @@ from zhiban.kit import metrics
 from zhiban.kit.bus import LANE
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database, Row, Work
-from zhiban.kit.errors import ZhibanError
+from zhiban.kit.errors import Unavailable, ZhibanError
 from zhiban.kit.live import Ear
 
 log = logging.getLogger(__name__)
@@ -84,6 +84,16 @@ class Talk:
             and row[1] == Status.PENDING
             and (not self.strict or row[2] == self.rings)
         )
+
+
+@dataclass(slots=True)
+class _View:
+    """What a look into a lane found."""
+
+    step: Literal["left", "send", "answer"] = "left"
+    inbox_id: int = 0
+    talk: Talk | None = None
+    known: object = None
 
 
 class Mind(Protocol):
@@ -191,7 +201,9 @@ class Lanes:
         except Exception:  # one conversation's accident must not silence the others
             log.exception("Conversation %s is left to the sweep.", conversation_id)
         finally:
-            self._running.pop(key, None)
+            # A ring that came while the lane was being left would otherwise wait for the sweep.
+            if self._running.pop(key).is_set():
+                self.begin(workspace_id, conversation_id, held=False)
 
     async def _take(self, workspace_id: int, conversation_id: int) -> bool:
         now = self._clock.now()
@@ -206,33 +218,51 @@ class Lanes:
         restarts = 0
         while True:
             changed.clear()
-            known: object = None
-            async with self._database.work(workspace_id) as work:
-                loaded = await work.rows(_LOAD, id=conversation_id, me=self._ear.me)
-                if not loaded:
-                    return  # somebody else has it
-                step = self._next_step(loaded)
-                if step == "leave":
-                    rings = loaded[0][_RINGS]
-                    if await work.value(_LEAVE, id=conversation_id, me=self._ear.me, rings=rings):
-                        return
-                    continue
-                place = self._connections.known(workspace_id, loaded[0][0])
-                talk = self._talk(place, workspace_id, conversation_id, loaded) if place else None
-                if talk is not None and step == "answer":
-                    known = await self._mind.read(work, talk)
+            view = _View()
+            try:
+                async with self._database.work(workspace_id) as work:
+                    await self._look(work, view, workspace_id, conversation_id)
+            except (psycopg.OperationalError, psycopg.InterfaceError, Unavailable):
+                raise  # the database is at fault, not this conversation
+            except Exception as error:  # whatever it is, the contact must not wait in silence
+                if view.talk is None:
+                    raise
+                await self._strike(view.talk, error)
+                continue
+            talk = view.talk
+            if view.step == "left":
+                return
             if talk is None:
                 # Opening an inbox needs the database itself: never while we hold a connection.
-                await self._connections.place(workspace_id, loaded[0][0])
+                await self._connections.place(workspace_id, view.inbox_id)
                 continue
             began = time.perf_counter()
-            if step == "answer":
+            if view.step == "answer":
                 talk.strict = restarts < PATIENCE
-                restarts = 0 if await self._answer(talk, known, changed) else restarts + 1
-            if talk.queued and await self._send(talk):
-                if step == "answer":
+                restarts = 0 if await self._answer(talk, view.known, changed) else restarts + 1
+            if talk.queued and await self._send(talk, changed):
+                if view.step == "answer":
                     metrics.took("answer", time.perf_counter() - began)
                 return
+
+    async def _look(self, work: Work, view: _View, workspace_id: int, conversation_id: int) -> None:
+        """See what waits in the lane and leave it when nothing does, in one transaction with the first reading."""
+        while True:
+            loaded = await work.rows(_LOAD, id=conversation_id, me=self._ear.me)
+            if not loaded:
+                return  # somebody else has it
+            step = self._next_step(loaded)
+            if step != "leave":
+                break
+            rings = loaded[0][_RINGS]
+            if await work.value(_LEAVE, id=conversation_id, me=self._ear.me, rings=rings):
+                return
+        view.step, view.inbox_id = step, loaded[0][0]
+        place = self._connections.known(workspace_id, view.inbox_id)
+        if place is not None:
+            view.talk = self._talk(place, workspace_id, conversation_id, loaded)
+            if step == "answer":
+                view.known = await self._mind.read(work, view.talk)
 
     def _next_step(self, loaded: Sequence[Row]) -> Literal["leave", "send", "answer"]:
         """What is to be done first: messages leave in order before anything new is thought about."""
@@ -268,12 +298,13 @@ class Lanes:
                 talk.queued.append(Queued(id_, author, kind, text, content, external_id, attempts, sent_at))
         return talk
 
-    async def _send(self, talk: Talk) -> bool:
+    async def _send(self, talk: Talk, changed: asyncio.Event) -> bool:
         """Send what is queued, in order. True when the lane was left: nothing waits, or it has to wait itself."""
         for message in talk.queued:
             with metrics.timed("send"):
                 outcome = await dispatch(talk.place, talk.thread, message, now=self._clock.now())
             now = self._clock.now()
+            changed.clear()  # what rang before this transaction, it sees
             async with self._database.work(talk.workspace_id) as work:
                 await settle(work, talk.place, talk.id, message, outcome, now=now)
                 if isinstance(outcome, Postponed):
@@ -302,8 +333,9 @@ class Lanes:
                 waiting = {thinking, listening} if talk.strict else {thinking}
                 done, _ = await asyncio.wait(waiting, timeout=RENEW_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 if thinking in done:
-                    await self._outcome(talk, thinking)
-                    return talk.stored
+                    if (error := thinking.exception()) is not None:
+                        await self._strike(talk, error)
+                    return talk.stored and error is None
                 if listening in done and not talk.stored:
                     return False
                 if listening in done:
@@ -317,11 +349,8 @@ class Lanes:
                 task.cancel()
             await asyncio.gather(thinking, listening, return_exceptions=True)
 
-    async def _outcome(self, talk: Talk, thinking: asyncio.Future[None]) -> None:
+    async def _strike(self, talk: Talk, error: BaseException) -> None:
         """A turn that failed is repeated; after some strikes people get the conversation, because silence is worst."""
-        error = thinking.exception()
-        if error is None:
-            return
         log.error("The turn in conversation %s failed.", talk.id, exc_info=error)
         async with self._database.work(talk.workspace_id) as work:
             strikes = await work.value(
