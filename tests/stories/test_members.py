@@ -88,6 +88,21 @@ async def test_a_friend_without_a_source_is_named_all_the_same(shop: Shop) -> No
     await shop.eventually("select 1 from contact where name = '李晓'")
 
 
+async def test_a_new_friend_is_greeted_out_of_the_box_unless_the_operator_wants_none(shop: Shop) -> None:
+    code = shop.wecom.befriend(LIHUA, LI)
+    await until(lambda: shop.wecom.contacts.welcomes[code].sent)
+    assert "您好" in shop.wecom.contacts.welcomes[code].sent["text"]["content"]
+    await configure(shop, contact_welcome="", contact_welcome_by_source={"poster7": "欢迎！"})
+    silent = shop.wecom.befriend("zhaomin", LI)
+    spoken = shop.wecom.befriend("wangwu", LI, state="poster7")
+    await until(lambda: shop.wecom.contacts.welcomes[spoken].sent)
+    await shop.eventually(
+        "select 1 where (select count(*) from relation) = 3 and not exists ("
+        "select 1 from jobs.procrastinate_jobs where task_name = 'welcome_relation' and status in ('todo', 'doing'))"
+    )
+    assert not shop.wecom.contacts.welcomes[silent].sent
+
+
 async def test_another_app_that_is_just_welcoming_is_waited_for(shop: Shop) -> None:
     await configure(shop, contact_welcome="您好！")
     shop.wecom.fail("externalcontact/send_welcome_msg", errcode=41096, times=1)
