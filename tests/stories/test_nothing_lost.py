@@ -28,7 +28,6 @@ from zhiban.testing.stage import Stage, stage
 MESSAGES = 500
 RATE = 20
 CONTACTS = 100
-TOPICS = 60
 
 pytestmark = pytest.mark.process
 
