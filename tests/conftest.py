@@ -25,7 +25,7 @@ from zhiban.kit.provision import APP, OWNER, Access, migrate, provision_bundled
 
 TEMPLATE = "zhiban_template"
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
-LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")  # noqa: S104 - compared with, not bound to
+LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
 
 
 @pytest.fixture(scope="session", autouse=True)
