@@ -11,7 +11,7 @@ from zhiban.assistant.notices import handoff_notice, parse_address
 from zhiban.assistant.policy import Policy
 from zhiban.conversations.connections import Connections
 from zhiban.kit.clock import Clock
-from zhiban.kit.db import Database
+from zhiban.kit.db import Database, Row
 from zhiban.kit.errors import ZhibanError
 from zhiban.kit.i18n import Texts, mark
 from zhiban.kit.jobs import Task, later
@@ -140,9 +140,9 @@ class AssistantJobs:
             raise ConnectionBroken("There is no app to send cards with", code=0)
         await place.channel.send_handoff(members, notice, button=Choice(f"take:{conversation_id}", "接入"))
 
-    def _notice(self, conversation_id: int, row: tuple[object, ...]) -> Notice:
+    def _notice(self, conversation_id: int, row: Row) -> Notice:
         _, reason, since, name, inbox, _, question, _, cycle = row
-        when = since.astimezone(ZoneInfo("Asia/Shanghai")).strftime("%m-%d %H:%M") if since else ""  # type: ignore[attr-defined]
+        when = since.astimezone(ZoneInfo("Asia/Shanghai")).strftime("%m-%d %H:%M") if since else ""
         return handoff_notice(
             key=f"handoff-{conversation_id}-{cycle}",
             contact_name=str(name),
