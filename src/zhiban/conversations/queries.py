@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from dataclasses import dataclass, replace
 
 from zhiban.conversations.views import (
     Card,
@@ -162,29 +160,6 @@ class Stretch:
     has_older: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Stored:
-    id: int
-    direction: str
-    author: str
-    agent_id: int | None
-    agent_name: str | None
-    kind: str
-    text: str
-    choice: str | None
-    content: dict[str, Any]
-    state: str
-    failure: str | None
-    client_key: str | None
-    sent_at: datetime
-    delivered_at: datetime | None
-    recalled_at: datetime | None
-    turn_id: int | None
-    confidence: float | None
-    zone: str | None
-    citations: list[dict[str, Any]] | None
-
-
 async def stretch(work: Work, conversation_id: int, *, first: int | None, older_than: int | None = None) -> Stretch:
     """The newest messages, or everything from `first` on, or one page more than what begins at `older_than`."""
     start = first
@@ -192,13 +167,10 @@ async def stretch(work: Work, conversation_id: int, *, first: int | None, older_
         start = await work.value(_NTH, id=conversation_id, before=older_than, skip=PAGE - 1) or 0
     elif first is None:
         start = await work.value(_NTH, id=conversation_id, before=2**62, skip=FIRST - 1) or 0
-    stored = await work.objects(_Stored, _MESSAGES, id=conversation_id, first=start, limit=1000)
+    stored = await work.objects(MessageRow, _MESSAGES, id=conversation_id, first=start, limit=1000)
     stored.reverse()
     files = await _files(work, [row.id for row in stored if row.kind not in ("text", "activity", "note")])
-    rows = tuple(
-        MessageRow(**{name: getattr(row, name) for name in _Stored.__slots__}, files=tuple(files.get(row.id, ())))
-        for row in stored
-    )
+    rows = tuple(replace(row, files=tuple(files.get(row.id, ()))) for row in stored)
     first_id = rows[0].id if rows else 0
     older = await work.value(
         "select exists (select from message where conversation_id = %(id)s and kind <> 'move' and id < %(first)s)",

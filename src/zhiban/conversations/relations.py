@@ -8,7 +8,7 @@ from typing import assert_never
 from zhiban.conversations.connections import Link
 from zhiban.events import SYSTEM, Actor, RelationAdded, RelationEnded
 from zhiban.kit.bus import record
-from zhiban.kit.db import Work
+from zhiban.kit.db import Row, Work
 from zhiban.kit.jobs import later
 from zhiban.kit.text import clean
 from zhiban.people.contacts import ensure_contacts
@@ -84,8 +84,9 @@ async def _added(work: Work, link: Link, item: RelationChanged, *, now: datetime
     await later(work, "mark_relation", key=f"mark:{work.workspace_id}:{relation_id}", relation_id=int(relation_id))
 
 
-async def _ended(work: Work, link: Link, item: RelationChanged, *, now: datetime) -> None:
-    row = await work.row(
+async def _mark_ended(work: Work, link: Link, item: RelationChanged, *, now: datetime) -> Row | None:
+    """The relation's id and contact, or None when we do not know the two."""
+    return await work.row(
         _END,
         state=item.change,
         at=item.happened_at,
@@ -94,18 +95,14 @@ async def _ended(work: Work, link: Link, item: RelationChanged, *, now: datetime
         external=item.contact,
         member=item.member,
     )
+
+
+async def _ended(work: Work, link: Link, item: RelationChanged, *, now: datetime) -> None:
+    row = await _mark_ended(work, link, item, now=now)
     if row is None and item.change is not RelationChange.TRANSFER_FAILED:
         # The end arrived before the beginning: keep both, so that the beginning cannot revive it unseen.
         await _added(work, link, _without_code(item), now=now)
-        row = await work.row(
-            _END,
-            state=item.change,
-            at=item.happened_at,
-            now=now,
-            connection=link.id,
-            external=item.contact,
-            member=item.member,
-        )
+        row = await _mark_ended(work, link, item, now=now)
     await record(
         work,
         RelationEnded(
