@@ -16,7 +16,7 @@ import time
 from typing import Any
 
 from harness import percentile, shop_faq, shop_questions, show, summary
-from zhiban.testing.stage import Stage, free_port, stage
+from zhiban.testing.process_harness import Stage, free_port, stage
 
 LLM_KEY = "bench"
 

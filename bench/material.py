@@ -15,12 +15,12 @@ from typing import Any
 
 import psutil
 
-from zhiban.installation import ensure_workspace
+from zhiban.container import ensure_workspace
 from zhiban.kit.db import Database
-from zhiban.kit.embedded import BundledPostgres
-from zhiban.kit.provision import migrate, provision_bundled
-from zhiban.knowledge.background import word_list
+from zhiban.knowledge.corpus_stats import word_list
 from zhiban.knowledge.retrieval import keep_background_in, language
+from zhiban.postgres.provisioning import migrate, provision_bundled
+from zhiban.postgres.supervisor import BundledPostgres
 
 SHOP = Path(__file__).parent / "faq_shop"
 

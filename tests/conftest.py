@@ -17,11 +17,11 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from zhiban.installation import ensure_workspace
+from zhiban.container import ensure_workspace
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
-from zhiban.kit.embedded import BundledPostgres
-from zhiban.kit.provision import APP, OWNER, Access, migrate, provision_bundled
+from zhiban.postgres.provisioning import APP, OWNER, Access, migrate, provision_bundled
+from zhiban.postgres.supervisor import BundledPostgres
 
 TEMPLATE = "zhiban_template"
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}

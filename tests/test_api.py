@@ -15,14 +15,14 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 
 from tests.stories.conftest import SHOP, settings_for
-from zhiban.installation import Installation
+from zhiban.container import Installation
 from zhiban.kit.clock import SystemClock
-from zhiban.kit.provision import Access
 from zhiban.knowledge import service as knowledge
 from zhiban.main import application
 from zhiban.people import service as people
+from zhiban.people.auth import COOKIE
 from zhiban.people.models import Role
-from zhiban.people.pages import COOKIE
+from zhiban.postgres.provisioning import Access
 from zhiban.testing.serving import served
 
 PASSWORD = "einszweidrei"

@@ -23,9 +23,9 @@ import zhiban.conversations.models
 import zhiban.knowledge.models
 import zhiban.people.models  # noqa: F401 - every model of the product, for the comparison
 from tests.conftest import Cluster
-from zhiban.installation import ensure_workspace
+from zhiban.container import ensure_workspace
 from zhiban.kit.db import NOBODY, Base, Database
-from zhiban.kit.provision import APP, OWNER, Access
+from zhiban.postgres.provisioning import APP, OWNER, Access
 
 OPEN = {"directory", "alembic_version"}  # ids and digests, read before a workspace is known
 DEFINERS = {"index_vectors", "tidy_knowledge"}  # what runs with its owner's rights

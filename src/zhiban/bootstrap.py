@@ -6,12 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from zhiban.assistant.handlers import AssistantJobs, Tellers
-from zhiban.assistant.notices import parse_addresses
-from zhiban.assistant.policy import Policy
 from zhiban.assistant.turn import Means
-from zhiban.conversations.connections import Connections, Manners, TokenStore
-from zhiban.conversations.handlers import ConversationJobs
+from zhiban.channels.connections import Connections, Manners, TokenStore
+from zhiban.channels.policy import Policy
+from zhiban.conversations.jobs import ConversationJobs
 from zhiban.integrations import openai
 from zhiban.integrations.apprise import AppriseNotifier
 from zhiban.integrations.telegram import Config as TelegramConfig
@@ -26,7 +24,9 @@ from zhiban.kit.http import Http
 from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import Task
 from zhiban.kit.settings import Settings
+from zhiban.notifications.jobs import AssistantJobs, Tellers
 from zhiban.ports import ChatModel, Embedder, Notifier, ReplyWindow, Vendor
+from zhiban.ports.notifiers import parse_addresses
 
 
 def _wecom(

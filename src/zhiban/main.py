@@ -12,23 +12,24 @@ from starlette.routing import BaseRoute, Router
 from starlette.types import Receive, Scope, Send
 
 from zhiban import __version__, bootstrap
+from zhiban.api import knowledge as knowledge_api
 from zhiban.assistant.suggesting import Suggester
-from zhiban.conversations import hooks
-from zhiban.conversations.pages import Desk
-from zhiban.installation import Installation
+from zhiban.channels import webhooks as hooks
+from zhiban.container import Installation
+from zhiban.desk.pages import agents as colleague_pages
+from zhiban.desk.pages import sign_in
+from zhiban.desk.pages.conversation import Desk
+from zhiban.desk.stream import Hub
 from zhiban.kit import metrics
 from zhiban.kit.db import NOBODY
 from zhiban.kit.errors import Unavailable
-from zhiban.knowledge import api as knowledge_api
-from zhiban.people import colleague_pages
-from zhiban.people.pages import Gate
-from zhiban.stream import Hub
+from zhiban.people.auth import Gate
 from zhiban.web import apidocs
 from zhiban.web.assets import Assets
 from zhiban.web.render import Renderer
 from zhiban.web.security import SecurityHeaders
 
-MODULES = ("people", "conversations", "testing")  # which bring templates of their own
+MODULES = ("desk", "testing")  # which bring templates of their own
 
 
 def application(home: Installation, *, demo: bool = False, extra: Sequence[BaseRoute] = ()) -> Front:
@@ -58,6 +59,7 @@ def application(home: Installation, *, demo: bool = False, extra: Sequence[BaseR
     app.router.routes.extend(extra)
     app.mount("/static", assets.app(), name="static")
     gate.install(app)
+    app.include_router(sign_in.router)
     app.include_router(colleague_pages.router)
     suggester = Suggester(home.database, threshold=home.settings.kb_similarity_threshold)
     Desk(window_of=bootstrap.WINDOWS.get, files=home.files, suggest=suggester.suggest).install(app)

@@ -30,7 +30,7 @@ from zhiban.assistant.decide import (
 )
 from zhiban.assistant.intents import Talk
 from zhiban.assistant.passages import Zone
-from zhiban.assistant.policy import HandoffPolicy, Policy
+from zhiban.channels.policy import HandoffPolicy, Policy
 from zhiban.ports import Kind
 
 POLICY = Policy(handoff=HandoffPolicy(words=("发票抬头",)))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zhiban.assistant.hours import DAYS, Hours, is_open, next_opening
+from zhiban.channels.business_hours import DAYS, Hours, is_open, next_opening
 
 SHOP = Hours.model_validate(
     {

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zhiban.assistant.notices import handoff_notice, parse_address, parse_addresses
 from zhiban.kit.errors import Misconfigured
+from zhiban.notifications.notices import handoff_notice
+from zhiban.ports.notifiers import parse_address, parse_addresses
 
 
 @pytest.mark.parametrize(

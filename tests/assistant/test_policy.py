@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zhiban.assistant.hours import DAYS, Hours, Span
-from zhiban.assistant.policy import HandoffPolicy, Policy, PolicyMistake, Zones, load_policy, policy_schema
+from zhiban.channels.business_hours import DAYS, Hours, Span
+from zhiban.channels.policy import HandoffPolicy, Policy, PolicyMistake, Zones, load_policy, policy_schema
 
 SHOP = """
 # 天猫店

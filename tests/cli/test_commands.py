@@ -14,8 +14,8 @@ import aiohttp
 import pytest
 
 from tests.cli.program import running, wecom_settings, zhiban
-from zhiban.cli.frame import Exit
-from zhiban.cli.ground import installation, workspace_of
+from zhiban.cli.app import Exit
+from zhiban.cli.runtime import installation, workspace_of
 from zhiban.kit.settings import load
 from zhiban.knowledge.gaps import record_gap
 from zhiban.testing.serving import served

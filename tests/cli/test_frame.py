@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from zhiban.cli.frame import Exit, code_of
-from zhiban.cli.frame import size as human
+from zhiban.cli.app import Exit, code_of
+from zhiban.cli.app import size as human
 from zhiban.kit.errors import Conflict, Misconfigured, NotFound, Unavailable, ZhibanError
 
 

@@ -14,10 +14,10 @@ import aiohttp
 import pytest
 
 from tests.stories.conftest import settings_for
-from zhiban.installation import Installation
+from zhiban.container import Installation
 from zhiban.kit.clock import Clock, SystemClock
-from zhiban.kit.provision import Access
 from zhiban.main import application
+from zhiban.postgres.provisioning import Access
 from zhiban.testing.serving import served
 from zhiban.testing.wecom import AES_KEY, AGENT_ID, CORP_ID, TOKEN
 from zhiban.testing.wecom.callbacks import Envelope, Target, document

@@ -17,12 +17,12 @@ import pytest
 
 from tests.conftest import FAST
 from tests.conversations.conftest import Answer, Callback, Doorstep, bell, doorstep_at
-from zhiban.conversations import hooks
-from zhiban.conversations.connections import CONFIG
+from zhiban.channels import webhooks as hooks
+from zhiban.channels.connections import CONFIG
 from zhiban.kit.clock import SetClock, SystemClock
 from zhiban.kit.db import NOBODY
-from zhiban.kit.embedded import BundledPostgres
-from zhiban.kit.provision import Access, migrate, provision_bundled
+from zhiban.postgres.provisioning import Access, migrate, provision_bundled
+from zhiban.postgres.supervisor import BundledPostgres
 from zhiban.testing.wecom import AES_KEY, AGENT_ID, CORP_ID, SECRET, TOKEN
 from zhiban.testing.wecom.callbacks import Envelope, Target, document
 

@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from tests.stories.conftest import running_shop, settings_for, until
-from zhiban.installation import Installation
-from zhiban.kit.provision import Access
+from zhiban.container import Installation
+from zhiban.postgres.provisioning import Access
 from zhiban.testing.wecom import OPEN_KFID
 
 

@@ -13,16 +13,16 @@ import pytest
 from pydantic import SecretStr
 
 from tests.stories.conftest import running_shop, settings_for, until
-from zhiban.conversations.connections import TOKEN_LEASE, SharedTokens
-from zhiban.installation import Installation, ensure_default
+from zhiban.channels.connections import TOKEN_LEASE, SharedTokens
+from zhiban.container import Installation, ensure_default
 from zhiban.integrations.wecom.tokens import Grant
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import NotFound
-from zhiban.kit.provision import Access
 from zhiban.kit.settings import load
 from zhiban.kit.vault import Vault
 from zhiban.ports import ConnectionBroken, TryLater
+from zhiban.postgres.provisioning import Access
 
 VAULT = Vault.from_settings(load(_env_file=None, zhiban_secret_key="a key for tests only"))
 

@@ -13,11 +13,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from zhiban.kit import backup as backups
-from zhiban.kit.backup import BackupDamaged, backup, inspect, restore
-from zhiban.kit.embedded import BundledPostgres
 from zhiban.kit.errors import Conflict, Misconfigured, Unavailable
-from zhiban.kit.provision import Access, migrate, provision_bundled
+from zhiban.postgres import backup as backups
+from zhiban.postgres.backup import BackupDamaged, backup, inspect, restore
+from zhiban.postgres.provisioning import Access, migrate, provision_bundled
+from zhiban.postgres.supervisor import BundledPostgres
 
 pytestmark = pytest.mark.process
 

@@ -13,11 +13,11 @@ import pytest
 from sqlalchemy import select
 from tests.conftest import FAST
 
-from zhiban.installation import ensure_workspace
+from zhiban.container import ensure_workspace
 from zhiban.kit.db import NOBODY, Database, DatabaseUnavailable, Pool, Work
-from zhiban.kit.embedded import BundledPostgres
-from zhiban.kit.provision import Access, migrate, provision_bundled
 from zhiban.people.models import Contact
+from zhiban.postgres.provisioning import Access, migrate, provision_bundled
+from zhiban.postgres.supervisor import BundledPostgres
 
 ADD = "insert into contact (workspace_id, name) values (%(w)s, %(name)s)"
 

@@ -18,8 +18,8 @@ import psutil
 import psycopg
 import pytest
 
-from zhiban.kit.embedded import BundledPostgres, Server
 from zhiban.kit.errors import Misconfigured, Unavailable
+from zhiban.postgres.supervisor import BundledPostgres, Server
 
 pytestmark = pytest.mark.process
 
@@ -66,7 +66,7 @@ def in_another_process(folder: Path, then: str) -> subprocess.Popen[str]:
     program = f"""
         import asyncio, sys, time
         from pathlib import Path
-        from zhiban.kit.embedded import BundledPostgres
+        from zhiban.postgres.supervisor import BundledPostgres
 
         async def main():
             postgres = BundledPostgres(Path({str(folder)!r}), settings={QUICK!r})
@@ -366,11 +366,11 @@ async def test_ordinary_users_and_users_without_a_name(uid: str, said: str) -> N
     program = f"""
         import asyncio, os
         from pathlib import Path
-        import zhiban.kit.programs, psycopg, psutil, zhiban.kit.launch
-        from zhiban.kit.embedded import BundledPostgres
+        import zhiban.postgres.binaries, psycopg, psutil, zhiban.postgres.daemonize
+        from zhiban.postgres.supervisor import BundledPostgres
         from zhiban.kit.errors import ZhibanError
-        packaged = zhiban.kit.programs._copy(zhiban.kit.programs.find(18), Path({str(place)!r}) / "own")
-        zhiban.kit.programs.find = lambda version: packaged
+        packaged = zhiban.postgres.binaries._copy(zhiban.postgres.binaries.find(18), Path({str(place)!r}) / "own")
+        zhiban.postgres.binaries.find = lambda version: packaged
         os.setgroups([]); os.setgid({uid}); os.setuid({uid})
 
         async def main():

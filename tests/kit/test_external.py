@@ -13,13 +13,20 @@ import pytest
 from tests.cli.program import zhiban
 from tests.stories.conftest import running_shop
 
-from zhiban.cli.frame import Exit
-from zhiban.installation import ensure_workspace
-from zhiban.kit.backup import backup, restore
+from zhiban.cli.app import Exit
+from zhiban.container import ensure_workspace
 from zhiban.kit.db import NOBODY, Database
-from zhiban.kit.embedded import BundledPostgres
 from zhiban.kit.errors import Misconfigured, Unavailable
-from zhiban.kit.provision import check_version, clean_url, migrate, provision_bundled, provision_external, revision
+from zhiban.postgres.backup import backup, restore
+from zhiban.postgres.provisioning import (
+    check_version,
+    clean_url,
+    migrate,
+    provision_bundled,
+    provision_external,
+    revision,
+)
+from zhiban.postgres.supervisor import BundledPostgres
 
 pytestmark = pytest.mark.process
 

@@ -13,11 +13,11 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from zhiban.installation import ensure_workspace
+from zhiban.container import ensure_workspace
 from zhiban.kit.db import Database
 from zhiban.kit.errors import Unavailable
 from zhiban.kit.jobs import Jobs, Task, dead_letters, later, revive, try_again
-from zhiban.kit.provision import Access
+from zhiban.postgres.provisioning import Access
 
 WAITING = "select task_name, args, status::text, attempts, queueing_lock from jobs.procrastinate_jobs order by id"
 

@@ -12,8 +12,8 @@ import psycopg
 import pytest
 
 from zhiban.kit.db import NOBODY, Database
-from zhiban.kit.live import LIVING, PAYLOAD_BYTES, Ear
-from zhiban.kit.provision import Access
+from zhiban.kit.pubsub import LIVING, PAYLOAD_BYTES, Ear
+from zhiban.postgres.provisioning import Access
 
 
 class Listener:
@@ -173,7 +173,7 @@ async def test_who_closes_is_no_longer_alive(ears: tuple[Ear, Ear], db: Database
 
 PROCESS = """
 import asyncio, sys
-from zhiban.kit.live import Ear
+from zhiban.kit.pubsub import Ear
 
 async def main():
     ear = Ear(sys.argv[1])

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from zhiban.knowledge.background import Background
-from zhiban.knowledge.scoring import Collection, weights
-from zhiban.knowledge.terms import NO_SYNONYMS, Synonyms, counts, terms
+from zhiban.knowledge.bm25 import Collection, weights
+from zhiban.knowledge.corpus_stats import Background
+from zhiban.knowledge.tokenizer import NO_SYNONYMS, Synonyms, counts, terms
 
 
 class Part:

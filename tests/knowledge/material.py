@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from zhiban.knowledge.terms import terms
+from zhiban.knowledge.tokenizer import terms
 
 SHOP = Path(__file__).parents[2] / "bench" / "faq_shop"
 SAMPLE = Path(__file__).parents[2] / "src" / "zhiban" / "testing" / "sample"

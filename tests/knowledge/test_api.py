@@ -10,13 +10,14 @@ import pytest
 from fastapi import FastAPI
 
 from tests.knowledge.material import SAMPLE, LetterEmbedder
-from zhiban.installation import ensure_workspace
+from zhiban.api import knowledge as api
+from zhiban.container import ensure_workspace
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
-from zhiban.knowledge import api, service
+from zhiban.knowledge import service
 from zhiban.people import service as people
+from zhiban.people.auth import COOKIE, Gate
 from zhiban.people.models import Role
-from zhiban.people.pages import COOKIE, Gate
 from zhiban.testing.serving import served
 from zhiban.web.assets import Assets
 from zhiban.web.render import Renderer
@@ -56,7 +57,7 @@ class Door:
 async def door(db: Database, workspace: int, clock: SetClock) -> AsyncIterator[Door]:
     await service.import_paths(db, workspace, "default", [SAMPLE], now=clock.now())
     app = FastAPI()
-    Gate(db, clock, Renderer(["people"], assets=Assets(), clock=clock)).install(app)
+    Gate(db, clock, Renderer(["desk"], assets=Assets(), clock=clock)).install(app)
     app.include_router(api.router(embedder=LetterEmbedder()))
     async with served(app) as url:
         yield Door(url, await _token(db, workspace, "lin", clock))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from zhiban.knowledge import chunking, converters, markdown
 from zhiban.knowledge.converters import convert, read_html
-from zhiban.knowledge.reading import Block, Place, Unreadable, decode, is_question, split_similar
+from zhiban.knowledge.document import Block, Place, Unreadable, decode, is_question, split_similar
 
 GUIDE = """---
 category: 售后

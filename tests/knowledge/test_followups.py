@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from zhiban.knowledge.followups import alone, is_tiny, leans, stripped, with_context
-from zhiban.knowledge.terms import terms
+from zhiban.knowledge.tokenizer import terms
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,11 @@ import pytest
 from tests.knowledge.material import SAMPLE, LetterEmbedder, write_table
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
-from zhiban.kit.provision import Access
 from zhiban.knowledge import importing, indexing, queries, service
 from zhiban.knowledge.importing import ImportReport, Progress
 from zhiban.knowledge.retrieval import Zone, search
 from zhiban.ports import ModelUnavailable
+from zhiban.postgres.provisioning import Access
 
 
 class Shop:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.knowledge.exact import Exact
 from tests.knowledge.material import SAMPLE, SHOP, LetterEmbedder, answers, lines, write_table
-from zhiban.installation import ensure_workspace
+from zhiban.container import ensure_workspace
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import NotFound

@@ -11,7 +11,8 @@ from tests.knowledge.material import SAMPLE, SHOP, lines, write_table
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import NotFound
-from zhiban.knowledge import queries, service, upkeep
+from zhiban.knowledge import maintenance as upkeep
+from zhiban.knowledge import queries, service
 from zhiban.knowledge.calibration import Sample, learn
 from zhiban.knowledge.models import GapStatus, Origin
 from zhiban.knowledge.retrieval import Zone, search

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zhiban.knowledge.background import Background, background
-from zhiban.knowledge.scoring import Collection, product, sparse, sparse_weights, weights
-from zhiban.knowledge.terms import TERM_LIMIT, Synonyms, characters_of_pair, counts, fold, terms
+from zhiban.knowledge.bm25 import Collection, product, sparse, sparse_weights, weights
+from zhiban.knowledge.corpus_stats import Background, background
+from zhiban.knowledge.tokenizer import TERM_LIMIT, Synonyms, characters_of_pair, counts, fold, terms
 
 
 @pytest.mark.parametrize(

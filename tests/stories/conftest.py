@@ -14,19 +14,19 @@ from typing import Any
 
 import pytest
 
-from zhiban.assistant.policy import Policy
-from zhiban.conversations import inboxes
-from zhiban.conversations.connections import ensure_inbox
+from zhiban.channels import inboxes
+from zhiban.channels.connections import ensure_inbox
+from zhiban.channels.policy import Policy
+from zhiban.container import Installation
 from zhiban.events import SYSTEM
-from zhiban.installation import Installation
 from zhiban.kit.clock import Clock, SystemClock
 from zhiban.kit.db import Work
-from zhiban.kit.provision import Access
 from zhiban.kit.settings import Settings, load
 from zhiban.knowledge import service as knowledge
 from zhiban.main import application
 from zhiban.people import service as people
 from zhiban.people.models import Role
+from zhiban.postgres.provisioning import Access
 from zhiban.testing.llm import KEY, LlmSimulator
 from zhiban.testing.serving import served
 from zhiban.testing.wecom import asgi

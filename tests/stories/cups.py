@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from zhiban.kit.db import Database
-from zhiban.kit.embedded import BundledPostgres
-from zhiban.kit.provision import provision_bundled
-from zhiban.testing.stage import Stage
+from zhiban.postgres.provisioning import provision_bundled
+from zhiban.postgres.supervisor import BundledPostgres
+from zhiban.testing.process_harness import Stage
 
 
 def knowledge(folder: Path) -> Path:

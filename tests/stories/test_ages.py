@@ -8,8 +8,8 @@ from typing import Any
 
 from tests.stories.conftest import Shop, running_shop, until
 
-from zhiban.conversations.connections import Manners
-from zhiban.kit.provision import Access
+from zhiban.channels.connections import Manners
+from zhiban.postgres.provisioning import Access
 from zhiban.testing.serving import served
 from zhiban.testing.telegram import TelegramSimulator
 from zhiban.testing.wecom.simulator import OPEN_KFID, WeComSimulator

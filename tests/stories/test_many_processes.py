@@ -10,7 +10,7 @@ import time
 import pytest
 from tests.stories.cups import knowledge, look_into, questions
 
-from zhiban.testing.stage import stage
+from zhiban.testing.process_harness import stage
 
 MESSAGES = 160
 

@@ -23,7 +23,7 @@ from tests.stories.cups import knowledge, look_into, questions
 
 from zhiban.people import service as people
 from zhiban.people.models import Role
-from zhiban.testing.stage import Stage, stage
+from zhiban.testing.process_harness import Stage, stage
 
 MESSAGES = 500
 RATE = 20

@@ -9,12 +9,12 @@ import pytest
 from tests.stories.conftest import AheadClock, Shop, running_shop, until
 
 from zhiban.conversations import service as conversations
-from zhiban.conversations.replying import ReplyWindowClosed
+from zhiban.conversations.outbox import ReplyWindowClosed
 from zhiban.events import Actor
 from zhiban.integrations.wecom.kf import KfChannel
 from zhiban.kit.clock import SystemClock
-from zhiban.kit.provision import Access
 from zhiban.knowledge import service as knowledge
+from zhiban.postgres.provisioning import Access
 from zhiban.testing.wecom.kf import ASSISTANT, ENDED, HUMAN, NEW, POOL
 from zhiban.testing.wecom.simulator import AGENT_ID, OPEN_KFID
 

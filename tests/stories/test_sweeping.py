@@ -7,8 +7,8 @@ from pathlib import Path
 import psycopg
 from tests.stories.conftest import Shop, running_shop, until
 
-from zhiban.conversations.health import read_health
-from zhiban.kit.provision import Access
+from zhiban.desk.pages.health import read_health
+from zhiban.postgres.provisioning import Access
 
 LI = "wmLIXIAO"
 LOST = """

@@ -12,7 +12,7 @@ import pytest
 from tests.stories.conftest import Shop, running_shop, until
 
 from zhiban.kit.jobs import dead_letters
-from zhiban.kit.provision import Access
+from zhiban.postgres.provisioning import Access
 from zhiban.testing.notices import NoticeHook
 from zhiban.testing.serving import served
 from zhiban.testing.telegram import TelegramSimulator

@@ -13,7 +13,7 @@ from tests.stories.conftest import Shop, thinking_shop, until
 
 from zhiban.conversations import service as conversations
 from zhiban.integrations.wecom.kf import KfChannel
-from zhiban.kit.provision import Access
+from zhiban.postgres.provisioning import Access
 from zhiban.testing.llm import Fault, LlmSimulator
 
 LI = "wmLIXIAO"

@@ -14,15 +14,16 @@ from multidict import CIMultiDictProxy
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from tests.web.world import PASSWORD, WINDOW, World, furnish
-from zhiban.conversations.pages import Desk
-from zhiban.conversations.views import Source, Suggestion
+from zhiban.assistant.suggesting import Source, Suggestion
+from zhiban.desk.pages import agents as colleague_pages
+from zhiban.desk.pages import sign_in
+from zhiban.desk.pages.conversation import Desk
+from zhiban.desk.stream import Hub
 from zhiban.kit.clock import SystemClock
 from zhiban.kit.db import Database
-from zhiban.kit.live import Ear
-from zhiban.kit.provision import Access
-from zhiban.people import colleague_pages
-from zhiban.people.pages import Gate
-from zhiban.stream import Hub
+from zhiban.kit.pubsub import Ear
+from zhiban.people.auth import Gate
+from zhiban.postgres.provisioning import Access
 from zhiban.testing.serving import served
 from zhiban.web.assets import Assets
 from zhiban.web.render import Renderer
@@ -107,10 +108,11 @@ async def site(access: Access, tmp_path: Path) -> AsyncIterator[Site]:
         database.announce = ear.say
         await ear.open()
         world = await furnish(database, clock)
-        renderer = Renderer(["people", "conversations"], assets=Assets(), clock=clock)
+        renderer = Renderer(["desk"], assets=Assets(), clock=clock)
         app = FastAPI()
         app.add_middleware(SecurityHeaders)
         Gate(database, clock, renderer).install(app)
+        app.include_router(sign_in.router)
         app.include_router(colleague_pages.router)
         suggested: list[int] = []
 

@@ -13,8 +13,9 @@ from zhiban.conversations.service import release
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import Conflict, NotFound
-from zhiban.people import colleagues, service
-from zhiban.people.colleagues import JoinLinkSpent, NotAllowed
+from zhiban.people import agents as colleagues
+from zhiban.people import service
+from zhiban.people.agents import JoinLinkSpent, NotAllowed
 from zhiban.people.models import Role
 
 NEW = {"email": "GuYun@qinghe.example", "name": "顾云", "role": "agent", "wecom_userid": "guyun"}

@@ -13,7 +13,7 @@ import pytest
 from tests.stories.conftest import until
 from tests.web.conftest import Client, Site
 from tests.web.world import furnish, new_workspace
-from zhiban.stream import OVERLAP
+from zhiban.desk.stream import OVERLAP
 
 
 async def status_of(site: Site, who: str) -> tuple[str, int | None]:

@@ -12,13 +12,13 @@ from tests.stories.conftest import SHOP, settings_for
 from tests.web.conftest import Client, Visit
 from tests.web.test_browser import CONTRAST, NAMELESS
 from zhiban.assistant.suggesting import is_question
-from zhiban.installation import Installation
+from zhiban.container import Installation
 from zhiban.kit.clock import SystemClock
-from zhiban.kit.provision import Access
 from zhiban.knowledge import service as knowledge
 from zhiban.main import application
 from zhiban.people.models import Role
 from zhiban.people.service import add_agent
+from zhiban.postgres.provisioning import Access
 from zhiban.testing.phone import PERSONAS, PhoneDemo
 from zhiban.testing.serving import served
 from zhiban.testing.wecom import asgi

@@ -6,12 +6,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from zhiban.conversations.views import (
+from zhiban.conversations.queries import MessageRow, ThreadHead
+from zhiban.desk.views import (
     ActivityLine,
     Bubble,
     DayRule,
-    MessageRow,
-    ThreadHead,
     UnreadRule,
     bubble,
     entries,

@@ -10,11 +10,11 @@ from typing import Any
 
 from zhiban.conversations import service
 from zhiban.conversations.models import Author
-from zhiban.conversations.replying import queue
+from zhiban.conversations.outbox import queue
 from zhiban.events import ASSISTANT, Actor, MessageReceived
-from zhiban.kit.bus import record
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database, Work
+from zhiban.kit.event_log import record
 from zhiban.people.models import Role
 from zhiban.people.service import add_agent, hash_password
 from zhiban.ports import Choice, Kind, ReplyWindow

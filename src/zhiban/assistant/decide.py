@@ -12,7 +12,7 @@ from typing import assert_never
 from zhiban.assistant import intents
 from zhiban.assistant.intents import Talk
 from zhiban.assistant.passages import Zone
-from zhiban.assistant.policy import Policy
+from zhiban.channels.policy import Policy
 from zhiban.ports import Kind
 
 PERSON_CHOICE = "person"  # id of the menu entry that asks for a person

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from zhiban.assistant import answering, intents
 from zhiban.assistant.queries import remember
-from zhiban.conversations.views import Source, Suggestion, percent
 from zhiban.kit.db import Database, Work
 from zhiban.knowledge import retrieval
 from zhiban.knowledge import service as knowledge
@@ -18,6 +19,27 @@ where m.conversation_id = %(id)s and m.direction = 'in' and m.author = 'contact'
   and m.choice is null and m.recalled_at is null and m.id > coalesce((select max(o.id) from message o
     where o.conversation_id = m.conversation_id and o.direction = 'out' and o.author <> 'assistant'), 0)
 order by m.id desc limit 12"""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where an answer came from."""
+
+    title: str
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """What the assistant would say. Never sent by itself."""
+
+    text: str
+    sources: tuple[Source, ...] = ()
+    sure: int | None = None
+
+
+def percent(confidence: float | None) -> int | None:
+    return None if confidence is None else round(max(0.0, min(1.0, confidence)) * 100)
 
 
 def is_question(text: str) -> bool:

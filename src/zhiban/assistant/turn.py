@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, assert_never
 
-from zhiban.assistant import answering, several
+from zhiban.assistant import answering
+from zhiban.assistant import multi_question as several
 from zhiban.assistant.answering import Answered, CannotAnswer, FellBack
 from zhiban.assistant.decide import (
     Answer,
@@ -34,17 +35,17 @@ from zhiban.assistant.decide import (
     hand_off,
     question_of,
 )
-from zhiban.assistant.hours import is_open
 from zhiban.assistant.passages import Zone
-from zhiban.assistant.policy import Policy
 from zhiban.assistant.queries import Memory, entry, remember
 from zhiban.assistant.rewrite import looks_elliptic, rewritten
 from zhiban.assistant.service import record_turn
 from zhiban.assistant.wording import menu, sources, words_for
+from zhiban.channels.business_hours import is_open
+from zhiban.channels.policy import Policy
 from zhiban.conversations import service as conversations
-from zhiban.conversations.lanes import Talk
 from zhiban.conversations.models import Author
-from zhiban.conversations.replying import RESERVED, allowance, key_for, queue
+from zhiban.conversations.outbox import RESERVED, allowance, key_for, queue
+from zhiban.conversations.responder import Talk
 from zhiban.events import ASSISTANT
 from zhiban.kit import metrics
 from zhiban.kit.clock import Clock

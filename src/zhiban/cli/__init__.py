@@ -1,5 +1,5 @@
 """The command line: thin doors to the same verbs that pages and API use."""
 
-from zhiban.cli.frame import main
+from zhiban.cli.app import main
 
 __all__ = ["main"]

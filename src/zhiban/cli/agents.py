@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from zhiban.cli.frame import AsJson, _, agent, command, say, settings, show_json, show_table
-from zhiban.cli.ground import installation, workspace_of
-from zhiban.installation import Installation
+from zhiban.cli.app import AsJson, _, agent, command, say, settings, show_json, show_table
+from zhiban.cli.runtime import installation, workspace_of
+from zhiban.container import Installation
 from zhiban.kit.errors import Misconfigured
-from zhiban.people import colleagues
-from zhiban.people.colleagues import ColleagueRow
+from zhiban.people import agents as colleagues
+from zhiban.people.agents import ColleagueRow
 from zhiban.people.models import Role
 
 ROLES = {Role.OWNER: _("负责人"), Role.ADMIN: _("管理员"), Role.AGENT: _("客服")}

@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from zhiban.cli.frame import AsJson, Exit, _, app, command, err, say, settings, show_json, size, version
-from zhiban.cli.ground import bring_up_to_date, database, files_folder
-from zhiban.kit import backup as backups
-from zhiban.kit.provision import Access, migrate, revision
+from zhiban.cli.app import AsJson, Exit, _, app, command, err, say, settings, show_json, size, version
+from zhiban.cli.runtime import bring_up_to_date, database, files_folder
 from zhiban.kit.settings import Settings
 from zhiban.kit.vault import KEY_FILE
+from zhiban.postgres import backup as backups
+from zhiban.postgres.provisioning import Access, migrate, revision
 
 KEPT_BEFORE_UPGRADES = 3
 

@@ -17,19 +17,19 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from zhiban import testing
-from zhiban.cli.frame import Exit, _, app, command, err, out
-from zhiban.cli.ground import bring_up_to_date, database
+from zhiban.cli.app import Exit, _, app, command, err, out
 from zhiban.cli.knowledge import import_with_progress
-from zhiban.cli.serving import address_of, listening, run_web
-from zhiban.installation import Installation, ensure_default
+from zhiban.cli.runtime import bring_up_to_date, database
+from zhiban.cli.serve import address_of, listening, run_web
+from zhiban.container import Installation, ensure_default
 from zhiban.kit import logs
 from zhiban.kit.db import Database
-from zhiban.kit.provision import Access
 from zhiban.kit.settings import Settings, load
 from zhiban.knowledge.queries import DEFAULT_BASE
 from zhiban.main import application
 from zhiban.people import service as people
 from zhiban.people.models import Role
+from zhiban.postgres.provisioning import Access
 from zhiban.testing.phone import PhoneDemo
 from zhiban.testing.wecom import AES_KEY, AGENT_ID, CORP_ID, SECRET, TOKEN, WeComSimulator
 from zhiban.testing.wecom import application as simulated

@@ -15,20 +15,20 @@ import typer
 from rich.markup import escape
 
 from zhiban import bootstrap
-from zhiban.assistant.notices import parse_addresses
-from zhiban.cli.frame import AsJson, Exit, _, app, code_of, command, err, out, settings, show_json, size
-from zhiban.cli.ground import bring_up_to_date, database, workspace_of
+from zhiban.cli.app import AsJson, Exit, _, app, code_of, command, err, out, settings, show_json, size
 from zhiban.cli.inboxes import check_connections
-from zhiban.installation import Installation
+from zhiban.cli.runtime import bring_up_to_date, database, workspace_of
+from zhiban.container import Installation
 from zhiban.kit import jobs
 from zhiban.kit.errors import Misconfigured, Unavailable, ZhibanError
 from zhiban.kit.http import Http, is_public
-from zhiban.kit.provision import SAFE_VECTOR, Access, revision
 from zhiban.kit.settings import Settings
 from zhiban.kit.vault import KEY_FILE
 from zhiban.knowledge import service as knowledge
 from zhiban.people import service as people
 from zhiban.ports import ChatTurn, ConnectionBroken, Notice
+from zhiban.ports.notifiers import parse_addresses
+from zhiban.postgres.provisioning import SAFE_VECTOR, Access, revision
 from zhiban.web.assets import Assets
 
 Level = Literal["ok", "warn", "fail", "skip"]

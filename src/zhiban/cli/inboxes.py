@@ -9,15 +9,15 @@ from typing import Annotated, Any
 
 import typer
 
-from zhiban.assistant.policy import Policy, PolicyMistake, load_policy
-from zhiban.cli.frame import AsJson, Exit, _, command, err, inbox, say, settings, show_json, show_table, wecom
-from zhiban.cli.ground import installation, workspace_of
-from zhiban.conversations import inboxes
-from zhiban.conversations.connections import Link, ensure_inbox
-from zhiban.conversations.handlers import CONTACT_WELCOME
-from zhiban.conversations.inboxes import ConnectionRow
+from zhiban.channels import inboxes
+from zhiban.channels.connections import Link, ensure_inbox
+from zhiban.channels.inboxes import ConnectionRow
+from zhiban.channels.policy import Policy, PolicyMistake, load_policy
+from zhiban.cli.app import AsJson, Exit, _, command, err, inbox, say, settings, show_json, show_table, wecom
+from zhiban.cli.runtime import installation, workspace_of
+from zhiban.container import Installation
+from zhiban.conversations.jobs import CONTACT_WELCOME
 from zhiban.events import SYSTEM
-from zhiban.installation import Installation
 from zhiban.kit.db import Work
 from zhiban.kit.errors import Misconfigured, NotFound, Unavailable
 from zhiban.kit.settings import Settings, load

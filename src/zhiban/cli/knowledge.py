@@ -15,9 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 
 from zhiban import bootstrap
-from zhiban.cli.frame import AsJson, Exit, _, command, err, kb, say, settings, show_json, show_table
-from zhiban.cli.ground import installation, workspace_of
-from zhiban.installation import Installation
+from zhiban.cli.app import AsJson, Exit, _, command, err, kb, say, settings, show_json, show_table
+from zhiban.cli.runtime import installation, workspace_of
+from zhiban.container import Installation
 from zhiban.kit.db import Database, Work
 from zhiban.kit.errors import Misconfigured, NotFound
 from zhiban.knowledge import queries, retrieval, service

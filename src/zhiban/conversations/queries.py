@@ -3,26 +3,174 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
 
-from zhiban.conversations.views import (
-    Card,
-    Colleague,
-    ConversationRow,
-    Counts,
-    FileView,
-    ListView,
-    MessageRow,
-    PastCycle,
-    Queue,
-    Shelf,
-    ThreadHead,
-)
 from zhiban.kit.db import Work
 from zhiban.kit.errors import NotFound
 
 PAGE = 30  # messages added by "older"
 FIRST = 40  # messages of a conversation that is opened
 ROWS = 25
+
+
+class Queue(StrEnum):
+    MINE = "mine"
+    UNASSIGNED = "unassigned"
+    ASSISTANT = "assistant"
+    ALL = "all"
+
+
+class Shelf(StrEnum):
+    """The tabs above the list."""
+
+    OPEN = "open"
+    SNOOZED = "snoozed"
+    RESOLVED = "resolved"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many conversations need somebody, by queue."""
+
+    mine: int = 0
+    unassigned: int = 0
+    assistant: int = 0
+    all: int = 0
+    waiting: int = 0  # mine that wait for our reply
+
+    def of(self, queue: str) -> int:
+        return {"mine": self.mine, "unassigned": self.unassigned, "assistant": self.assistant, "all": self.all}[queue]
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationRow:
+    """One row of the list."""
+
+    id: int
+    kind: str
+    name: str
+    tag: str  # what tells nameless contacts apart
+    channel: str
+    inbox_name: str
+    status: str
+    priority: int
+    assignee_id: int | None
+    assignee_name: str | None
+    waiting_since: datetime | None
+    last_activity_at: datetime
+    snoozed_until: datetime | None
+    unread: int
+    last_kind: str | None
+    last_text: str | None
+    last_author: str | None
+    draft: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListView:
+    queue: Queue
+    shelf: Shelf
+    waiting: tuple[ConversationRow, ...]
+    rest: tuple[ConversationRow, ...]
+    counts: Counts
+    shelves: dict[str, int]
+    limit: int
+    more: int | None  # the limit that would show more
+    current: int | None = None
+
+    @property
+    def empty(self) -> bool:
+        return not self.waiting and not self.rest
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadHead:
+    """One conversation, without its messages."""
+
+    id: int
+    kind: str
+    name: str
+    tag: str
+    contact_id: int | None
+    contact_blocked: bool
+    inbox_id: int
+    channel: str
+    inbox_name: str
+    status: str
+    assignee_id: int | None
+    assignee_name: str | None
+    snoozed_until: datetime | None
+    handoff_reason: str | None
+    waiting_since: datetime | None
+    last_incoming_at: datetime | None
+    replies_used: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileView:
+    id: int
+    kind: str
+    filename: str
+    size: int | None
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRow:
+    """One message as stored, with the names that belong to it."""
+
+    id: int
+    direction: str
+    author: str
+    agent_id: int | None
+    agent_name: str | None
+    kind: str
+    text: str
+    choice: str | None
+    content: dict[str, Any]
+    state: str
+    failure: str | None
+    client_key: str | None
+    sent_at: datetime
+    delivered_at: datetime | None
+    recalled_at: datetime | None
+    turn_id: int | None
+    confidence: float | None
+    zone: str | None
+    citations: list[dict[str, Any]] | None
+    files: tuple[FileView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PastCycle:
+    at: datetime
+    who: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """The contact beside the thread."""
+
+    name: str
+    tag: str
+    key: int
+    channel: str
+    remark: str
+    external_id: str
+    since: datetime
+    attributes: tuple[tuple[str, str], ...] = ()
+    members: int | None = None
+    conversations: tuple[tuple[int, str, str, datetime], ...] = ()
+    cycles: tuple[PastCycle, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Colleague:
+    id: int
+    name: str
+
 
 _QUEUES = {
     Queue.MINE: "c.assignee_id = %(agent)s",

@@ -6,14 +6,14 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from zhiban.conversations.connections import Place
+from zhiban.channels.connections import Place
 from zhiban.conversations.models import Author, Status
-from zhiban.conversations.replying import Queued
+from zhiban.conversations.outbox import Queued
 from zhiban.conversations.service import hand_off, hold, open_for_people
 from zhiban.events import SYSTEM, Actor, MessageFailed, MessageSent, SessionMoved
 from zhiban.kit import metrics
-from zhiban.kit.bus import record
 from zhiban.kit.db import Work
+from zhiban.kit.event_log import record
 from zhiban.kit.jobs import later
 from zhiban.ports import (
     Choice,

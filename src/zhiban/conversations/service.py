@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from zhiban.conversations.models import Author, Status
-from zhiban.conversations.replying import Allowance, ReplyWindowClosed, allowance, key_for, queue, queue_move
+from zhiban.conversations.outbox import Allowance, ReplyWindowClosed, allowance, key_for, queue, queue_move
 from zhiban.events import (
     SYSTEM,
     Actor,
@@ -23,9 +23,9 @@ from zhiban.events import (
     Event,
     NoteAdded,
 )
-from zhiban.kit.bus import LANE, LIVE, record
 from zhiban.kit.db import Work
 from zhiban.kit.errors import Conflict, NotFound
+from zhiban.kit.event_log import LANE, LIVE, record
 from zhiban.kit.jobs import later
 from zhiban.ports import NativeState, ReplyWindow
 

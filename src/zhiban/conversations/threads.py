@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from zhiban.conversations.connections import Place
+from zhiban.channels.connections import Place
 from zhiban.conversations.models import Status
 from zhiban.events import Actor, ConversationCreated, Event
 from zhiban.kit.db import Work

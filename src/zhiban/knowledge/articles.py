@@ -15,11 +15,11 @@ from zhiban.kit.db import Work
 from zhiban.kit.errors import NotFound
 from zhiban.knowledge import indexing, queries
 from zhiban.knowledge.chunking import chunks
+from zhiban.knowledge.document import Faq, Reading
 from zhiban.knowledge.indexing import Entry
 from zhiban.knowledge.models import ArticleKind, Origin
 from zhiban.knowledge.queries import ArticleRow, BaseRow
-from zhiban.knowledge.reading import Faq, Reading
-from zhiban.knowledge.terms import fold
+from zhiban.knowledge.tokenizer import fold
 
 BATCH = 2_000  # chunks that are tokenised and written at once
 MOST_COUNTED = 300_000  # different terms whose counts are kept in memory

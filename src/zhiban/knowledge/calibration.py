@@ -16,11 +16,11 @@ from datetime import datetime
 
 from zhiban.kit.db import Database, Work
 from zhiban.knowledge import queries
+from zhiban.knowledge.bm25 import product, weights
 from zhiban.knowledge.followups import alone
 from zhiban.knowledge.queries import BaseRow
 from zhiban.knowledge.retrieval import Without, confidence, pose, rank
-from zhiban.knowledge.scoring import product, weights
-from zhiban.knowledge.terms import Synonyms, counts
+from zhiban.knowledge.tokenizer import Synonyms, counts
 
 WANTED_PRECISION = 0.85
 HEADROOM = 0.05

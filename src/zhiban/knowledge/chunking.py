@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from zhiban.knowledge.reading import Block, Place
+from zhiban.knowledge.document import Block, Place
 
 WANTED = 500
 WHOLE = 2_000  # tables, lists and code are kept together up to this

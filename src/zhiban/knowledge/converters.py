@@ -19,7 +19,7 @@ from bs4 import BeautifulSoup, Comment, Tag, XMLParsedAsHTMLWarning
 from bs4.element import NavigableString
 
 from zhiban.knowledge import markdown
-from zhiban.knowledge.reading import (
+from zhiban.knowledge.document import (
     MOST_BYTES,
     MOST_TEXT,
     MOST_UNPACKED,

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from zhiban.knowledge.terms import NO_SYNONYMS, Synonyms, normalise, terms
+from zhiban.knowledge.tokenizer import NO_SYNONYMS, Synonyms, normalise, terms
 
 NEAREST = 0.7  # weight of the words of the last question, halved with every step further back
 SHARE = 1.0  # the most that one earlier text may weigh, in terms of the question's own

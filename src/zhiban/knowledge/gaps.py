@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from zhiban.kit.db import Work
+from zhiban.knowledge.document import clean
 from zhiban.knowledge.models import GapStatus
-from zhiban.knowledge.reading import clean
 from zhiban.knowledge.retrieval import language
-from zhiban.knowledge.terms import terms
+from zhiban.knowledge.tokenizer import terms
 
 SAME = 0.5  # shared weight over all weight, from which two questions ask the same
 CONSIDERED = 500

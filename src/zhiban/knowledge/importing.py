@@ -15,11 +15,12 @@ from pathlib import Path
 
 from zhiban.kit.db import Database, Work
 from zhiban.kit.errors import NotFound
-from zhiban.knowledge import articles, calibration, converters, embedding, queries, upkeep
+from zhiban.knowledge import articles, calibration, converters, embedding, queries
+from zhiban.knowledge import maintenance as upkeep
 from zhiban.knowledge.articles import Changes, NewArticle
+from zhiban.knowledge.document import MOST_BYTES, Unreadable, clean
 from zhiban.knowledge.indexing import Entry
 from zhiban.knowledge.queries import BaseRow, SourceRow
-from zhiban.knowledge.reading import MOST_BYTES, Unreadable, clean
 from zhiban.ports import Embedder
 
 GROUP_CHUNKS = 4_000  # small files share a transaction up to this

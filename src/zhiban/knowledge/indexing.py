@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from zhiban.kit.db import Work
-from zhiban.knowledge.scoring import sparse_weights
-from zhiban.knowledge.terms import NO_SYNONYMS, Synonyms, counts
+from zhiban.knowledge.bm25 import sparse_weights
+from zhiban.knowledge.tokenizer import NO_SYNONYMS, Synonyms, counts
 
 RECIPE = 1  # a new number whenever terms, weights or keys change; bases indexed by another are rebuilt
 

@@ -10,7 +10,7 @@ import yaml
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from zhiban.knowledge.reading import Outline, Place, Reading, assemble
+from zhiban.knowledge.document import Outline, Place, Reading, assemble
 
 _FRONT = re.compile(r"\A---\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)
 

@@ -11,7 +11,7 @@ from zhiban.kit.db import Work
 from zhiban.kit.errors import NotFound
 from zhiban.knowledge.indexing import Entry
 from zhiban.knowledge.models import ArticleKind
-from zhiban.knowledge.terms import NO_SYNONYMS, Synonyms
+from zhiban.knowledge.tokenizer import NO_SYNONYMS, Synonyms
 
 DEFAULT_BASE = "default"
 

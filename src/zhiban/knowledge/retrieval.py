@@ -17,12 +17,12 @@ from typing import Any
 
 from zhiban.kit.db import Work
 from zhiban.knowledge import queries
-from zhiban.knowledge.background import Background, background
+from zhiban.knowledge.bm25 import Collection, sparse
+from zhiban.knowledge.corpus_stats import Background, background
 from zhiban.knowledge.followups import Understood, alone, is_tiny, leans, with_context
 from zhiban.knowledge.indexing import keys
 from zhiban.knowledge.queries import BaseRow
-from zhiban.knowledge.scoring import Collection, sparse
-from zhiban.knowledge.terms import Synonyms, terms
+from zhiban.knowledge.tokenizer import Synonyms, terms
 
 SEEN = 10  # how far down the list we look, whatever `top_k` shows
 SMALLEST_BUDGET = 1_500  # candidates that are always affordable; smaller bases are compared whole

@@ -10,17 +10,18 @@ from typing import Any
 
 from zhiban.kit.db import Work
 from zhiban.kit.errors import NotFound
-from zhiban.knowledge import articles, queries, upkeep
+from zhiban.knowledge import articles, queries
+from zhiban.knowledge import maintenance as upkeep
 from zhiban.knowledge.articles import Changes
 from zhiban.knowledge.calibration import Learnt, calibrate
+from zhiban.knowledge.document import Faq, Place, clean
 from zhiban.knowledge.embedding import embed_missing
 from zhiban.knowledge.gaps import close_gap, record_gap
 from zhiban.knowledge.importing import Failure, ImportReport, Progress, import_paths
+from zhiban.knowledge.maintenance import ensure_base, rebuild, rebuild_outdated, remove_base, set_synonyms
 from zhiban.knowledge.models import ArticleKind, Origin
 from zhiban.knowledge.queries import DEFAULT_BASE
-from zhiban.knowledge.reading import Faq, Place, clean
-from zhiban.knowledge.terms import counts
-from zhiban.knowledge.upkeep import ensure_base, rebuild, rebuild_outdated, remove_base, set_synonyms
+from zhiban.knowledge.tokenizer import counts
 
 __all__ = [
     "Failure",

@@ -19,7 +19,6 @@ from zhiban.ports.channels import (
     TendsContacts,
     TransfersNatively,
 )
-from zhiban.ports.door import Challenge, Doorbell, NotGenuine, Webhook
 from zhiban.ports.incoming import (
     AccountsChanged,
     CardTapped,
@@ -39,9 +38,10 @@ from zhiban.ports.incoming import (
     SessionChanged,
 )
 from zhiban.ports.models import ChatModel, ChatTurn, Completion, Embedder, ModelUnavailable
+from zhiban.ports.notifiers import Notice, Notifier
 from zhiban.ports.outgoing import Choice, ConnectionBroken, Outgoing, Refusal, SendRefused, TryLater
-from zhiban.ports.people import Notice, Notifier
 from zhiban.ports.vendors import Account, Vendor
+from zhiban.ports.webhooks import Challenge, Doorbell, NotGenuine, Webhook
 
 __all__ = [
     "Account",

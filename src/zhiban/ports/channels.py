@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from zhiban.ports.door import Challenge, Doorbell, Webhook
 from zhiban.ports.incoming import Incoming, Media, NativeState, Page
+from zhiban.ports.notifiers import Notice
 from zhiban.ports.outgoing import Choice, Outgoing
-from zhiban.ports.people import Notice
+from zhiban.ports.webhooks import Challenge, Doorbell, Webhook
 
 
 @dataclass(frozen=True, slots=True)

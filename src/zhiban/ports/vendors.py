@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from zhiban.ports.channels import Channel
-from zhiban.ports.door import Challenge, Doorbell, Webhook
+from zhiban.ports.webhooks import Challenge, Doorbell, Webhook
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,14 +16,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, FastAPI, Form, Query, Request
 from fastapi.responses import Response
 
-from zhiban.conversations import views
-from zhiban.conversations.words import FAILURE_WORDS, REASON_WORDS, WORDS
-from zhiban.kit.bus import LIVE
+from zhiban.assistant.suggesting import percent
+from zhiban.desk import views
+from zhiban.desk.labels import FAILURE_WORDS, REASON_WORDS, WORDS
 from zhiban.kit.db import Database, Work
 from zhiban.kit.errors import NotFound
+from zhiban.kit.event_log import LIVE
 from zhiban.kit.i18n import mark
-from zhiban.kit.live import Ear
-from zhiban.people.pages import gate_of, let_in
+from zhiban.kit.pubsub import Ear
+from zhiban.people.auth import gate_of, let_in
 from zhiban.people.service import open_session
 from zhiban.testing.wecom.simulator import OPEN_KFID, WeComSimulator
 from zhiban.web.render import reader_of
@@ -320,7 +321,7 @@ async def _thought(work: Work, conversation_id: int, message_id: int, pressed: d
         note, values = "", dict[str, object]()
         if step.get("name") == "search" and confidence is not None:
             words, note = mark("查知识，把握{n}%"), ""
-            values["n"] = views.percent(confidence)
+            values["n"] = percent(confidence)
         if step.get("name") == "decide":
             words, note = _DECISIONS.get(decision, words), REASON_WORDS.get(reason, "")
         if step.get("name") == "compose":

@@ -1,0 +1,1 @@
+"""Connections to vendors, their inboxes, and how their webhooks are received."""

@@ -1,0 +1,166 @@
+"""Looking at inboxes and connections as an operator does, and changing how they behave."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from zhiban.channels.connections import CONFIG
+from zhiban.events import Actor, InboxConfigured
+from zhiban.kit.db import Work
+from zhiban.kit.errors import Misconfigured, NotFound
+from zhiban.kit.event_log import record
+from zhiban.kit.text import clean, size_of
+
+WELCOME_BYTES = 4000  # WeCom's limit for the welcome of a new contact
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionRow:
+    id: int
+    public_id: str
+    vendor: str
+    name: str
+    config: dict[str, Any]
+    broken: str | None
+    broken_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class InboxRow:
+    id: int
+    public_id: str
+    connection_id: int
+    kind: str
+    external_id: str
+    name: str
+    policy: dict[str, Any]
+    base: str | None
+    broken: str | None
+    archived_at: datetime | None
+    conversations: int
+    waiting: int
+
+
+_INBOXES = """
+select i.id, i.public_id, i.connection_id, i.kind, i.external_id, i.name, i.policy, b.slug as base, i.broken,
+  i.archived_at,
+  (select count(*) from conversation c where c.workspace_id = i.workspace_id and c.inbox_id = i.id) as conversations,
+  (select count(*) from conversation c where c.workspace_id = i.workspace_id and c.inbox_id = i.id
+    and c.status = 'open') as waiting
+from inbox i left join knowledge_base b on b.workspace_id = i.workspace_id and b.id = i.base_id
+order by i.archived_at nulls first, i.id"""
+
+
+async def connections(work: Work) -> list[ConnectionRow]:
+    return await work.objects(
+        ConnectionRow, "select id, public_id, vendor, name, config, broken, broken_at from connection order by id"
+    )
+
+
+async def inboxes(work: Work) -> list[InboxRow]:
+    """Every inbox, those out of use last."""
+    return await work.objects(InboxRow, _INBOXES)
+
+
+async def inbox_called(work: Work, name: str | None) -> InboxRow:
+    """The inbox of this name, id, public id or account; without a name the only one. Raises NotFound."""
+    there = [row for row in await inboxes(work) if row.archived_at is None]
+    if name is None:
+        if len(there) == 1:
+            return there[0]
+        raise NotFound(f"There are {len(there)} inboxes; say which one with --inbox.")
+    found = [row for row in there if name in (row.name, row.public_id, row.external_id, str(row.id))]
+    if len(found) != 1:
+        raise NotFound(f"{len(found) or 'No'} inbox is called {name}; zhiban inbox list shows them all.")
+    return found[0]
+
+
+async def set_policy(
+    work: Work, inbox_id: int, policy: Mapping[str, Any], *, by: Actor, now: datetime, cause: str = ""
+) -> bool:
+    """Let the inbox behave by this policy. False when it does already. Raises NotFound."""
+    row = await work.row("select policy from inbox where id = %(id)s for update", id=inbox_id)
+    if row is None:
+        raise NotFound("There is no such inbox.")
+    if row[0] == dict(policy):
+        return False
+    await work.run(
+        "update inbox set policy = %(policy)s::jsonb where id = %(id)s",
+        id=inbox_id,
+        policy=json.dumps(dict(policy), ensure_ascii=False),
+    )
+    await record(
+        work, InboxConfigured(actor=by, at=now, inbox_id=inbox_id, cause=cause, before=row[0], after=dict(policy))
+    )
+    work.touch(CONFIG, inbox_id)
+    return True
+
+
+async def set_name(work: Work, inbox_id: int, name: str) -> None:
+    """What people call the inbox."""
+    await work.run("update inbox set name = %(name)s where id = %(id)s", id=inbox_id, name=name)
+    work.touch(CONFIG, inbox_id)
+
+
+async def set_base(work: Work, inbox_id: int, base_id: int | None) -> None:
+    """Which knowledge base the inbox answers from; None is the default one."""
+    await work.run("update inbox set base_id = %(base)s where id = %(id)s", id=inbox_id, base=base_id)
+    work.touch(CONFIG, inbox_id)
+
+
+@dataclass(frozen=True, slots=True)
+class ContactTexts:
+    """What a new friend of our members (WeCom 客户联系) reads and is called. None: nothing was decided."""
+
+    welcome: str | None
+    remark: str | None
+    welcome_by_source: dict[str, str]
+    remark_by_source: dict[str, str]
+
+
+def contact_texts(row: ConnectionRow) -> ContactTexts:
+    config = row.config
+    return ContactTexts(
+        config.get("contact_welcome"),
+        config.get("contact_remark"),
+        dict(config.get("contact_welcome_by_source") or {}),
+        dict(config.get("contact_remark_by_source") or {}),
+    )
+
+
+async def set_contact_texts(
+    work: Work,
+    connection_id: int,
+    *,
+    welcome: str | None = None,
+    remark: str | None = None,
+    source: str | None = None,
+    forget: bool = False,
+    now: datetime,
+) -> None:
+    """Decide what is given, for everybody or for those who came by `source`; an empty text means none.
+
+    With `forget` both are as if nothing had been decided. Raises NotFound, Misconfigured.
+    """
+    if size_of(welcome or "") > WELCOME_BYTES:
+        raise Misconfigured(f"The welcome is too long: WeCom takes {WELCOME_BYTES} bytes.")
+    config = await work.value("select config from connection where id = %(id)s for update", id=connection_id)
+    if config is None:
+        raise NotFound("There is no such connection.")
+    for name, text in (("contact_welcome", welcome), ("contact_remark", remark)):
+        place, key = (config, name) if source is None else (config.setdefault(f"{name}_by_source", {}), source)
+        if forget:
+            place.pop(key, None)
+        elif text is not None:
+            place[key] = clean(text).strip()
+    await work.run(
+        "update connection set config = %(config)s::jsonb, updated_at = %(now)s where id = %(id)s",
+        config=json.dumps(config, ensure_ascii=False),
+        now=now,
+        id=connection_id,
+    )
+    work.touch(CONFIG, connection_id)

@@ -1,0 +1,267 @@
+"""How the assistant of one inbox behaves and when it hands over: one YAML file, checked before it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from zhiban.channels.business_hours import Hours
+from zhiban.kit.errors import Misconfigured
+from zhiban.kit.i18n import Texts, mark
+from zhiban.kit.text import size_of
+from zhiban.ports.notifiers import parse_address
+
+_TEXT_SIZE = 2000  # bytes: a welcome, a notice and a closing text are one message each
+_FILE_SIZE = 256 * 1024  # characters
+_DEPTH = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake of a policy file. `field` is a path such as handoff.max_failures, `line` counts from 1."""
+
+    line: int | None
+    field: str
+    message: str
+
+    def told(self, texts: Texts) -> str:
+        """The mistake in the reader's language."""
+        if self.line:
+            where = texts("第{line}行", line=self.line) + (f" {self.field}" if self.field else "")
+        else:
+            where = self.field or texts("整个文件")
+        return texts("{where}：{mistake}", where=where, mistake=texts.error(self.message))
+
+    def __str__(self) -> str:
+        where = f"line {self.line}" if self.line else "the file"
+        return f"{where}, {self.field}: {self.message}" if self.field else f"{where}: {self.message}"
+
+
+class PolicyMistake(Misconfigured):
+    """The policy cannot be used. `problems` names each mistake with its line and field."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("The policy has mistakes: " + "; ".join(map(str, self.problems)))
+
+
+def _one_message(text: str) -> str:
+    if size_of(text) > _TEXT_SIZE:
+        raise ValueError(mark(f"is {size_of(text)} bytes long; one message holds at most {_TEXT_SIZE}"))
+    if any((char < " " and char not in "\n\t") or "\ud800" <= char <= "\udfff" or char == "\x7f" for char in text):
+        raise ValueError(mark("has control characters"))
+    return text.strip()
+
+
+def _one_or_many(value: object) -> object:
+    return [value] if isinstance(value, str) else ([] if value is None else value)
+
+
+def _word(text: str) -> str:
+    text = text.strip()
+    if not text:
+        raise ValueError(mark("is empty"))
+    if len(text) > 50:
+        raise ValueError(mark("is longer than 50 characters"))
+    return text
+
+
+def _address(text: str) -> str:
+    try:
+        parse_address(text)
+    except Misconfigured as error:
+        raise ValueError(error.sentence) from None
+    return text.strip()
+
+
+def _target(text: str) -> str:
+    text = text.strip()
+    kind, colon, servicer = text.partition(":")
+    if (kind in ("pool", "desk") and not colon) or (kind == "servicer" and servicer.strip()):
+        return text
+    raise ValueError(mark('must be "pool", "desk" or "servicer:" with a member\'s user id'))
+
+
+Line = Annotated[str, AfterValidator(_one_message)]
+Words = Annotated[tuple[Annotated[str, AfterValidator(_word)], ...], BeforeValidator(_one_or_many)]
+Addresses = Annotated[tuple[Annotated[str, AfterValidator(_address)], ...], BeforeValidator(_one_or_many)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class HandoffPolicy(_Part):
+    """When and how a conversation goes from the assistant to people."""
+
+    words: Words = Field(
+        default=(), description="Words that hand off at once, wherever they stand in a message", max_length=500
+    )
+    max_failures: int = Field(default=2, ge=1, le=10, description="How often the assistant may fail in a row")
+    when_upset: bool = Field(default=True, description="Whether anger and threats hand off at once")
+    to: Annotated[str, AfterValidator(_target)] = Field(
+        default="desk",
+        description='Where the session goes at the vendor: "pool", "servicer:<userid>", or "desk" (stays with us)',
+    )
+    text: Line = Field(
+        default="这个问题我为您转接人工客服，请稍候，客服会尽快回复您。", description="What the contact is told"
+    )
+    text_out_of_hours: Line = Field(
+        default="这个问题需要人工客服为您处理。现在是非工作时间，您的问题已经记录，客服上班后会第一时间回复您。",
+        description="What the contact is told when nobody is there",
+    )
+    notify: Addresses = Field(default=(), description="Who is told, besides NOTIFICATION_CHANNEL", max_length=20)
+
+    @property
+    def servicer(self) -> str | None:
+        """The vendor's user id of the person who takes it, when one is named."""
+        kind, _, servicer = self.to.partition(":")
+        return servicer.strip() if kind == "servicer" else None
+
+
+class Zones(_Part):
+    """Confidence from which to answer, and from which to suggest; replaces what the base calibrated itself."""
+
+    answer: float = Field(ge=0, le=2)
+    suggest: float = Field(ge=0, le=2)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.suggest > self.answer:
+            raise ValueError(mark("suggest must not be above answer"))
+        return self
+
+
+class Policy(_Part):
+    """Everything an operator decides about the assistant of one inbox."""
+
+    assistant: bool = Field(default=True, description="on: the assistant answers; off: everything goes to people")
+    welcome: Line = Field(
+        default="您好，我是智能助手，请直接说您的问题。需要人工时，回复“转人工”。", description="Empty: none"
+    )
+    closing: Line = Field(default="", description="Sent when a conversation is resolved. Empty: none")
+    handoff: HandoffPolicy = Field(default_factory=HandoffPolicy)
+    hours: Hours = Field(default_factory=Hours, description="When people are there. Left out: always")
+    zones: Zones | None = Field(default=None, description="Left out: calibrated per knowledge base (advised)")
+
+    @classmethod
+    def default(cls) -> Policy:
+        return cls()
+
+    def to_yaml(self) -> str:
+        """The policy as a file that `load_policy` reads back to an equal one."""
+        written: str = yaml.safe_dump(self.model_dump(mode="json"), allow_unicode=True, sort_keys=False, width=1000)
+        return written
+
+
+def policy_schema() -> dict[str, Any]:
+    """JSON Schema of a policy file, for editors."""
+    schema = Policy.model_json_schema(mode="validation")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def load_policy(yaml_text: str) -> Policy:
+    """The policy that a YAML file says. Raises PolicyMistake with every mistake, each with its line and field."""
+    if len(yaml_text) > _FILE_SIZE:
+        raise PolicyMistake([Problem(None, "", mark("is too long for a policy"))])
+    root = _parsed(yaml_text)
+    lines: dict[tuple[str, ...], int] = {}
+    values = _plain(root, (), lines) if root is not None else None
+    values = {} if values is None else values
+    if not isinstance(values, dict):
+        raise PolicyMistake([Problem(1, "", mark("must be a list of fields such as `welcome: …`"))])
+    try:
+        return Policy.model_validate(values)
+    except ValidationError as error:
+        raise PolicyMistake(_problems(error, lines)) from None
+
+
+_ANCHORED = mark("anchors and aliases (& and *) are not allowed")
+_NESTED = mark("is nested too deeply")
+
+
+def _parsed(yaml_text: str) -> yaml.Node | None:
+    try:
+        depth = 0
+        for event in yaml.parse(yaml_text, Loader=yaml.BaseLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            # Anchors can be stacked into a text of gigabytes, nesting takes time; and a policy needs neither.
+            anchored = isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None)
+            if anchored or depth > _DEPTH:
+                mistake = _ANCHORED if anchored else _NESTED
+                raise PolicyMistake([Problem(event.start_mark.line + 1 if event.start_mark else None, "", mistake)])
+        return yaml.compose(yaml_text, Loader=yaml.BaseLoader)
+    except yaml.MarkedYAMLError as error:
+        at = error.problem_mark or error.context_mark
+        line = at.line + 1 if at else None
+        raise PolicyMistake([Problem(line, "", mark(f"this is not YAML: {error.problem or error.context}"))]) from None
+    except yaml.reader.ReaderError as error:
+        line = yaml_text.count("\n", 0, error.position) + 1
+        raise PolicyMistake([Problem(line, "", mark("there is a character that YAML does not allow"))]) from None
+    except yaml.YAMLError:
+        raise PolicyMistake([Problem(None, "", mark("this is not YAML"))]) from None
+
+
+_NOTHING = ("", "~", "null", "Null", "NULL")
+
+
+def _plain(node: yaml.Node, path: tuple[str, ...], lines: dict[tuple[str, ...], int]) -> Any:
+    """The node as text, lists and dicts. Scalars stay text, so that `on` and 09:30 mean what one reads."""
+    lines[path] = node.start_mark.line + 1
+    if isinstance(node, yaml.ScalarNode):
+        return None if node.style is None and node.value in _NOTHING else node.value
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(item, (*path, str(index)), lines) for index, item in enumerate(node.value)]
+    return _mapping(node, path, lines)
+
+
+def _mapping(node: yaml.Node, path: tuple[str, ...], lines: dict[tuple[str, ...], int]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        line = key_node.start_mark.line + 1
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise PolicyMistake([Problem(line, ".".join(path), mark("a field's name must be a plain word"))])
+        key = key_node.value
+        if key in values:
+            raise PolicyMistake([Problem(line, ".".join((*path, key)), mark("stands twice"))])
+        values[key] = _plain(value_node, (*path, key), lines)
+        lines[(*path, key)] = line
+    # A field that is left empty keeps its default.
+    return {key: value for key, value in values.items() if value is not None}
+
+
+_SAYINGS = {
+    "extra_forbidden": mark("there is no such field"),
+    "missing": mark("is missing"),
+    "bool_parsing": mark("must be on or off"),
+    "bool_type": mark("must be on or off"),
+    "int_parsing": mark("must be a whole number"),
+    "float_parsing": mark("must be a number"),
+    "string_type": mark("must be a text"),
+    "tuple_type": mark("must be a list"),
+    "dict_type": mark("must be a list of fields"),
+    "model_type": mark("must be a list of fields"),
+    "date_from_datetime_parsing": mark("must be a date such as 2026-10-01"),
+    "date_parsing": mark("must be a date such as 2026-10-01"),
+    "greater_than_equal": mark("must be greater than or equal to {ge}"),
+    "less_than_equal": mark("must be less than or equal to {le}"),
+    "too_long": mark("has more than {max_length} entries"),
+}
+
+
+def _problems(error: ValidationError, lines: Mapping[tuple[str, ...], int]) -> list[Problem]:
+    problems = []
+    for detail in error.errors(include_url=False):
+        path = tuple(str(part) for part in detail["loc"] if part != "[key]")
+        known = path
+        while known and known not in lines:
+            known = known[:-1]
+        said = _SAYINGS.get(detail["type"])
+        message = said.format(**detail.get("ctx", {})) if said else detail["msg"].removeprefix("Value error, ")
+        message = message.replace("Input should be", "must be")
+        problems.append(Problem(lines.get(known), ".".join(path), message))
+    return problems

@@ -1,0 +1,74 @@
+"""What a command stands on: the database, made ours and watched over, and the installation on top of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from zhiban.container import Installation
+from zhiban.kit.errors import Misconfigured
+from zhiban.kit.settings import Settings
+from zhiban.postgres.provisioning import Access, migrate, provision_bundled, provision_external, revision
+from zhiban.postgres.supervisor import BundledPostgres
+
+
+def postgres_folder(settings: Settings) -> Path:
+    return settings.data / "postgres"
+
+
+def files_folder(settings: Settings) -> Path:
+    return settings.data / "files"
+
+
+@asynccontextmanager
+async def database(settings: Settings, *, watch: bool = False) -> AsyncIterator[Access]:
+    """Reach the operator's database, or the bundled one, started when nobody else runs it.
+
+    With `watch` a bundled server that is killed is started again. Raises Misconfigured or Unavailable.
+    """
+    if settings.database_url is not None:
+        yield await provision_external(settings.database_url.get_secret_value())
+        return
+    postgres = BundledPostgres(postgres_folder(settings))
+    server = await postgres.start()
+    watching = asyncio.create_task(postgres.keep_running()) if watch else None
+    try:
+        yield await provision_bundled(server.superuser)
+    finally:
+        if watching is not None:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+        await postgres.stop()
+
+
+async def bring_up_to_date(access: Access) -> tuple[str | None, str | None]:
+    """Migrate. Returns the revision before and after. Raises Misconfigured when a newer release made the database."""
+    from alembic.util import CommandError
+
+    try:
+        return await migrate(access)
+    except CommandError as error:
+        raise Misconfigured(
+            "The database was made by a newer version of Zhiban. Install that version, or restore a backup of this one."
+        ) from error
+
+
+@asynccontextmanager
+async def installation(settings: Settings) -> AsyncIterator[Installation]:
+    """The opened installation for one command. An empty database is made ready; an old one has to be migrated first."""
+    async with database(settings) as access:
+        before, wanted = await revision(access)
+        if before is not None and before != wanted:
+            raise Misconfigured("The database is not of this version. Run zhiban migrate first.")
+        if before is None:
+            await bring_up_to_date(access)
+        async with Installation.build(settings, access) as home:
+            yield home
+
+
+async def workspace_of(home: Installation) -> int:
+    """The workspace that commands work in: the first one."""
+    return (await home.database.workspaces())[0]

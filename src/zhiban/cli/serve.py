@@ -1,0 +1,133 @@
+"""zhiban serve."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from zhiban.cli.app import _, app, command, err, settings
+from zhiban.cli.runtime import bring_up_to_date, database, workspace_of
+from zhiban.container import Installation
+from zhiban.kit import logs
+from zhiban.kit.errors import Misconfigured, Unavailable
+from zhiban.kit.settings import Settings
+from zhiban.main import Front, application
+from zhiban.people import service as people
+
+log = logging.getLogger(__name__)
+
+PATIENCE_AT_EXIT = 4  # seconds for requests that run, before their connections are closed
+Started = Callable[[], Awaitable[None]]
+
+
+@command(app, "serve", help=_("启动服务：网页、回调和后台工作"))
+async def serve(
+    host: Annotated[str, typer.Option(help=_("监听的地址；0.0.0.0表示所有网卡"))] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help=_("监听的端口"))] = 8000,
+    no_work: Annotated[bool, typer.Option("--no-work", help=_("只接待网页和回调，后台工作交给zhiban work"))] = False,
+) -> None:
+    found = settings()
+    logs.configure(found.zhiban_log_level, found.zhiban_log_format)
+    with listening(host, port) as listener:
+        url = found.zhiban_url or address_of(listener)
+        async with database(found, watch=True) as access:
+            before, after = await bring_up_to_date(access)
+            if before != after:
+                log.info("The database was brought from %s to %s", before or "nothing", after)
+            home = Installation.build(found, access, url=url)
+            if not no_work:
+                home.employ()
+
+            async def started() -> None:
+                log.info("Zhiban serves at %s", url)
+                await _invite_owner(home, url)
+
+            await run_web(application(home), listener, found, started)
+
+
+async def _invite_owner(home: Installation, url: str) -> None:
+    """Without an owner nobody can sign in: print a link that makes one, once."""
+    async with home.database.session(await workspace_of(home)) as session:
+        if await people.has_owner(session):
+            return
+        token = await people.new_setup_link(session, now=home.clock.now())
+    err.print(_("还没有负责人。打开这个一次性链接，设置您的账号：{url}", url=f"{url}/setup/{token}"))
+
+
+# ------------------------------------------------------------------------------------------------------ the web server
+
+
+@contextmanager
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """The socket, taken before anything else is started. Raises Unavailable when the port is taken."""
+    try:
+        listener = socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
+        )
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise Unavailable(
+                f"Port {port} is taken by another program. Stop it, or choose another one, such as --port {port + 1}."
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM):
+            raise Misconfigured(f"Port {port} may not be used by this user. Choose one above 1023.") from error
+        raise Misconfigured(f"This machine has no address {host} to listen on.") from error
+    with listener:
+        yield listener
+
+
+def address_of(listener: socket.socket) -> str:
+    """Where a browser on this machine finds us."""
+    host, port = listener.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        host = "127.0.0.1"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """uvicorn would send itself the signal again at the end, before the database is stopped."""
+        yield
+
+
+async def run_web(web: Front, listener: socket.socket, found: Settings, started: Started) -> None:
+    """Serve until SIGINT or SIGTERM; a second one does not wait for running requests. Raises Unavailable."""
+    server = _Server(
+        uvicorn.Config(
+            web,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=True,
+            forwarded_allow_ips=found.zhiban_trusted_proxies,
+            ws="none",
+            lifespan="on",
+            timeout_graceful_shutdown=PATIENCE_AT_EXIT,
+        )
+    )
+
+    def told(number: int) -> None:
+        web.leave()
+        server.handle_exit(number, None)
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, told, number)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn tells it in no other way
+        await asyncio.sleep(0.005)
+    if server.started:
+        await started()
+    await serving
+    if not server.started:
+        raise Unavailable("The server did not start; the lines above say why.")

@@ -1,0 +1,35 @@
+"""zhiban work."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+
+from zhiban.cli.app import _, app, command, settings
+from zhiban.cli.runtime import bring_up_to_date, database
+from zhiban.container import Installation
+from zhiban.kit import logs
+
+log = logging.getLogger(__name__)
+
+
+@command(app, "work", help=_("只做后台工作；可以在任意多台机器上启动任意多个"))
+async def work() -> None:
+    found = settings()
+    logs.configure(found.zhiban_log_level, found.zhiban_log_format)
+    async with database(found, watch=True) as access:
+        await bring_up_to_date(access)
+        home = Installation.build(found, access)
+        home.employ()
+        async with home:
+            log.info("Zhiban works")
+            await until_told_to_stop()
+
+
+async def until_told_to_stop() -> None:
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, told.set)
+    await told.wait()

@@ -1,0 +1,279 @@
+"""One process of an installation: its way to the database, its ear, and, when it works, its lanes, puller and jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from zhiban import bootstrap
+from zhiban.assistant.turn import Assistant
+from zhiban.channels.connections import CONFIG, Connections, ensure_inbox
+from zhiban.channels.delivery_store import Door
+from zhiban.kit.clock import Clock, SystemClock
+from zhiban.kit.db import NOBODY, Database, Work
+from zhiban.kit.event_log import LANE, PULL, READ
+from zhiban.kit.http import Http
+from zhiban.kit.i18n import Texts
+from zhiban.kit.jobs import Jobs
+from zhiban.kit.pubsub import Ear
+from zhiban.kit.settings import WECOM_API, Settings
+from zhiban.kit.vault import Vault
+from zhiban.knowledge.retrieval import keep_background_in, language
+from zhiban.postgres.provisioning import Access
+from zhiban.workers.account_poller import Puller
+from zhiban.workers.conversation_worker import Lanes
+from zhiban.workers.delivery_processor import Reader
+from zhiban.workers.recovery import Sweeper
+
+log = logging.getLogger(__name__)
+
+DEFAULT_WORKSPACE = "default"
+KEY_GRACE = timedelta(days=1)
+
+
+@dataclass(slots=True)
+class Installation:
+    """Everything a process shares. Open it before use; `work` starts answering."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    vault: Vault
+    http: Http
+    ear: Ear
+    connections: Connections
+    door: Door
+    files: Path
+    url: str
+    workers: Workers | None = None
+
+    @classmethod
+    def build(cls, settings: Settings, access: Access, *, url: str = "", clock: Clock | None = None) -> Installation:
+        """Put the parts together; nothing is opened yet. Raises Misconfigured."""
+        now = clock or SystemClock()
+        database = Database(access.app)
+        vault = Vault.from_settings(settings)
+        http = Http()
+        # Doorbells and lanes are this process's own business as long as it works itself.
+        ear = Ear(access.app, near=(LANE, PULL, READ))
+        database.announce = ear.say
+        connections = Connections(
+            database, vault, now, build=bootstrap.vendor(http, now), read_policy=bootstrap.manners
+        )
+        ear.hear(CONFIG, connections.forget)
+        keep_background_in(settings.data)
+        return cls(
+            settings=settings,
+            clock=now,
+            database=database,
+            vault=vault,
+            http=http,
+            ear=ear,
+            connections=connections,
+            door=Door(database, connections, ear),
+            files=settings.data / "files",
+            url=settings.zhiban_url or url,
+        )
+
+    def employ(self) -> None:
+        """Let this process answer, not only receive and show. Call it before `open`."""
+        self.workers = Workers.of(self)
+
+    async def open(self) -> None:
+        """Reach the database, make what the settings name, and begin to work."""
+        await self.database.open()
+        await self.http.__aenter__()
+        await ensure_default(self)
+        await self.ear.open()
+        if self.workers is not None:
+            await self.workers.start()
+        _spare_the_collector()
+
+    async def close(self) -> None:
+        """Finish what runs, then let go, from the outside to the inside."""
+        await self.door.close()
+        if self.workers is not None:
+            await self.workers.close()
+        await self.ear.close()
+        await self.http.__aexit__(None, None, None)
+        await self.database.close()
+
+    async def __aenter__(self) -> Installation:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+@dataclass(slots=True)
+class Workers:
+    """What answers: lanes, puller, reader, sweeper and jobs."""
+
+    lanes: Lanes
+    puller: Puller
+    reader: Reader
+    sweeper: Sweeper
+    jobs: Jobs
+
+    @classmethod
+    def of(cls, home: Installation) -> Workers:
+        assistant = Assistant(home.database, home.clock, bootstrap.means(home.settings, home.http))
+        lanes = Lanes(home.database, home.connections, home.ear, home.clock, assistant)
+        puller = Puller(home.database, home.connections, lanes, home.ear, home.clock)
+        reader = Reader(home.database, home.connections, lanes, home.ear, home.clock)
+        home.ear.hear(LANE, lanes.wake)
+        home.ear.hear(PULL, puller.ring)
+        home.ear.hear(READ, reader.ring)
+        sweeper = Sweeper(
+            home.database,
+            lanes,
+            puller,
+            reader,
+            home.ear,
+            home.clock,
+            polled_kinds=bootstrap.POLLED_KINDS,
+        )
+        ways = bootstrap.tellers(home.settings, home.http, home.url)
+        tasks = bootstrap.tasks(
+            home.database, home.connections, home.clock, home.files, ways, Texts(home.settings.zhiban_locale)
+        )
+        return cls(lanes, puller, reader, sweeper, Jobs(home.database.dsn, tasks))
+
+    async def start(self) -> None:
+        # Half a second of arithmetic on a machine that never did it: not in the first contact's time.
+        await asyncio.to_thread(language)
+        await self.jobs.open()
+        await self.jobs.start()
+        await self.sweeper.start()
+
+    async def close(self) -> None:
+        await self.sweeper.close()
+        await self.puller.close()
+        await self.reader.close()
+        await self.lanes.close()
+        await self.jobs.close()
+
+
+# ------------------------------------------------------------------------------------- what the settings describe
+
+
+def _spare_the_collector() -> None:
+    """What was loaded by now stays for good: looking through it again and again costs answers 50 ms each time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
+async def ensure_default(home: Installation) -> int:
+    """The default workspace, and its WeCom connection as the environment describes it. Returns the workspace."""
+    workspace_id = await ensure_workspace(home.database, DEFAULT_WORKSPACE, "值班", home.settings.zhiban_locale)
+    if home.settings.has_wecom:
+        async with home.database.work(workspace_id) as work:
+            await _ensure_wecom(work, home.settings, home.vault, now=home.clock.now())
+    return workspace_id
+
+
+async def ensure_workspace(database: Database, slug: str, name: str, locale: str) -> int:
+    """The workspace of this slug, created when it is new."""
+    async with database.work(NOBODY) as work:
+        known = await work.value(
+            "select workspace_id from directory where kind = 'workspace' and key = %(slug)s", slug=slug
+        )
+        if known is not None:
+            return int(known)
+        workspace_id = int(await work.value("select nextval(pg_get_serial_sequence('workspace', 'workspace_id'))"))
+    async with database.work(workspace_id) as work:
+        ours = await work.run(
+            "insert into directory (kind, key, workspace_id) values ('workspace', %(slug)s, %(id)s) "
+            "on conflict do nothing",
+            slug=slug,
+            id=workspace_id,
+        )
+        if ours:
+            await work.run(
+                "insert into workspace (workspace_id, slug, name, locale) "
+                "values (%(id)s, %(slug)s, %(name)s, %(locale)s)",
+                id=workspace_id,
+                slug=slug,
+                name=name,
+                locale=locale,
+            )
+            return workspace_id
+    return await ensure_workspace(database, slug, name, locale)
+
+
+async def _ensure_wecom(work: Work, settings: Settings, vault: Vault, *, now: datetime) -> None:
+    """Create or update the connection that the environment names. Secrets are sealed; a change is taken over."""
+    config = {
+        "corp_id": settings.wecom_corp_id,
+        "agent_id": settings.wecom_agent_id or None,
+        "api_base": settings.wecom_api_base or WECOM_API,
+    }
+    hidden = {
+        "secret": settings.wecom_agent_secret.get_secret_value(),
+        "token": settings.wecom_token.get_secret_value(),
+        "encoding_aes_key": settings.wecom_encoding_aes_key.get_secret_value(),
+    }
+    row = await work.row(
+        "select id, config, secrets from connection where vendor = 'wecom' and config ->> 'corp_id' = %(corp)s "
+        "and (config ->> 'agent_id') is not distinct from %(agent)s for update",
+        corp=config["corp_id"],
+        agent=config["agent_id"],
+    )
+    if row is None:
+        connection_id = await _new_connection(work, "企业微信", config, vault.seal(hidden))
+    else:
+        connection_id = int(row[0])
+        known = vault.open(row[2])
+        if any(known.get(name) != value for name, value in hidden.items()) or {**row[1], **config} != row[1]:
+            config, hidden = _with_grace(config, hidden, known, now=now)
+            await work.run(
+                "update connection set config = config || %(config)s::jsonb, secrets = %(secrets)s, token = null, "
+                "broken = null, broken_at = null, updated_at = %(now)s where id = %(id)s",
+                config=json.dumps(config),
+                secrets=vault.seal({**known, **hidden}),
+                now=now,
+                id=connection_id,
+            )
+            work.touch(CONFIG, connection_id)
+    if config["agent_id"]:
+        await ensure_inbox(work, connection_id, "wecom_app", str(config["agent_id"]), "企业微信应用")
+
+
+def _with_grace(
+    config: dict[str, str | None], hidden: dict[str, str], known: Mapping[str, str], *, now: datetime
+) -> tuple[dict[str, str | None], dict[str, str]]:
+    """After Token or AESKey changed, the former pair is accepted for a day: the platform still repeats old calls."""
+    pair = ("token", "encoding_aes_key")
+    if not known.get("token") or all(known.get(name) == hidden[name] for name in pair):
+        return config, hidden
+    former = {f"previous_{name}": known.get(name, "") for name in pair}
+    return {**config, "previous_until": (now + KEY_GRACE).isoformat()}, {**hidden, **former}
+
+
+async def _new_connection(work: Work, name: str, config: dict[str, str | None], sealed: bytes) -> int:
+    public_id = secrets.token_hex(10)
+    connection_id = await work.value(
+        "insert into connection (workspace_id, public_id, vendor, name, config, secrets) "
+        "values (%(workspace)s, %(public)s, 'wecom', %(name)s, %(config)s::jsonb, %(secrets)s) returning id",
+        workspace=work.workspace_id,
+        public=public_id,
+        name=name,
+        config=json.dumps(config),
+        secrets=sealed,
+    )
+    await work.run(
+        "insert into directory (kind, key, workspace_id, ref) values ('callback', %(key)s, %(workspace)s, %(ref)s)",
+        key=public_id,
+        workspace=work.workspace_id,
+        ref=connection_id,
+    )
+    return int(connection_id)

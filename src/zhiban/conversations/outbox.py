@@ -1,0 +1,199 @@
+"""Messages of ours on their way out: stored first, sent afterwards, always in order.
+
+A stored message carries its own idempotency key, so that sending it again after a crash cannot double it. The channel's
+allowance (WeCom: five after each message of the contact) is counted here; the assistant always leaves one for the
+handoff.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from zhiban.conversations.models import Author
+from zhiban.events import Actor, ReplyQueued
+from zhiban.kit.db import Work
+from zhiban.kit.errors import Conflict
+from zhiban.kit.event_log import LANE, record
+from zhiban.kit.text import split_bytes
+from zhiban.ports import Choice, Kind, ReplyWindow
+
+PART_BYTES = 2000  # WeCom cuts silently at 2048
+RESERVED = 1  # of the allowance, for telling the contact about a handoff
+
+_INSERT = """
+insert into message (workspace_id, conversation_id, inbox_id, direction, author, agent_id, kind, text, content,
+  external_id, state, turn_id, client_key, sent_at)
+select %(workspace)s, %(conversation)s, inbox_id, %(direction)s, %(author)s, %(agent)s, %(kind)s, part, content,
+  key, %(state)s, %(turn)s, client_key, %(now)s
+from conversation, unnest(%(parts)s::text[], %(contents)s::jsonb[], %(keys)s::text[], %(client_keys)s::text[])
+  with ordinality as t(part, content, key, client_key, n)
+where id = %(conversation)s order by n on conflict do nothing returning id"""
+
+
+class ReplyWindowClosed(Conflict):
+    """The channel does not let us write to this contact now. `reason` is window_closed or allowance_used."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            "The channel lets nobody write to this contact until they write again."
+            if reason == "window_closed"
+            else "All messages that the channel allows until the contact writes again are used up."
+        )
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A message that waits to be sent."""
+
+    id: int
+    author: str
+    kind: str
+    text: str
+    content: Mapping[str, Any]
+    external_id: str
+    attempts: int
+    sent_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What may still be sent: `left` messages (None: no limit) until `closes_at` (None: for ever)."""
+
+    left: int | None
+    closes_at: datetime | None
+
+    def closed(self, now: datetime) -> str | None:
+        """Why nothing may be sent, or None."""
+        if self.closes_at is not None and now >= self.closes_at:
+            return "window_closed"
+        if self.left is not None and self.left <= 0:
+            return "allowance_used"
+        return None
+
+
+def allowance(window: ReplyWindow | None, *, last_incoming_at: datetime | None, replies_used: int) -> Allowance:
+    """What the channel's window leaves. A contact who never wrote may not be written to at all."""
+    if window is None:
+        return Allowance(None, None)
+    if last_incoming_at is None:
+        return Allowance(0, None)
+    return Allowance(max(window.messages - replies_used, 0), last_incoming_at + timedelta(hours=window.hours))
+
+
+def parts_of(text: str, *, most: int | None) -> list[str]:
+    """The text in pieces that the channel takes whole; when there are more than `most`, the last is cut short."""
+    parts = split_bytes(text, PART_BYTES)
+    if most is None or len(parts) <= most:
+        return parts
+    kept = parts[: max(most, 1)]
+    kept[-1] = split_bytes(kept[-1], PART_BYTES - len("…".encode()))[0] + "…"
+    return kept
+
+
+def key_for(*names: object) -> str:
+    """An idempotency key of at most 32 characters from what makes this message unique for ever."""
+    return "z" + hashlib.sha256("\x1f".join(map(str, names)).encode()).hexdigest()[:28]
+
+
+async def queue(
+    work: Work,
+    conversation_id: int,
+    *,
+    author: Author,
+    actor: Actor,
+    text: str,
+    key: str,
+    now: datetime,
+    kind: Kind = Kind.TEXT,
+    choices: Sequence[Choice] = (),
+    footer: str = "",
+    content: Mapping[str, Any] | None = None,
+    turn_id: int | None = None,
+    client_key: str | None = None,
+    most: int | None = None,
+    helped: bool | None = None,
+) -> list[Queued]:
+    """Store a message to be sent, in parts if it is long. Returns the parts, none when the key was queued before.
+
+    `helped` tells whether the assistant's words answered something; None leaves its failures as they are.
+    """
+    parts = parts_of(text, most=most) if kind is Kind.TEXT else [text]
+    base = dict(content or {})
+    if choices:
+        base["choices"] = [{"id": choice.id, "label": choice.label} for choice in choices]
+    if footer:
+        base["footer"] = footer
+    counts = not base.get("code")  # what an event's code pays for does not come out of the allowance
+    last = len(parts) - 1
+    rows = await work.rows(
+        _INSERT,
+        workspace=work.workspace_id,
+        conversation=conversation_id,
+        direction="out",
+        author=author,
+        agent=actor.id if actor.kind == "agent" else None,
+        kind=kind,
+        state="queued",
+        turn=turn_id,
+        now=now,
+        parts=parts,
+        contents=[json.dumps(base if n == last else {}, ensure_ascii=False) for n in range(len(parts))],
+        keys=[key if n == 0 else f"{key}_{n}" for n in range(len(parts))],
+        client_keys=[client_key if n == 0 else None for n in range(len(parts))],
+    )
+    ids = [int(row[0]) for row in rows]
+    if ids:
+        await work.run(
+            "update conversation set rings = rings + 1, last_activity_at = greatest(last_activity_at, %(now)s), "
+            "replies_used = replies_used + %(count)s, "
+            "waiting_since = case when %(helped)s::boolean is null then waiting_since end, "
+            "failures = case %(helped)s::boolean when true then 0 when false then failures + 1 else failures end "
+            "where id = %(id)s",
+            id=conversation_id,
+            now=now,
+            count=len(ids) if counts else 0,
+            helped=helped,
+        )
+        await record(
+            work,
+            *(ReplyQueued(actor=actor, at=now, conversation_id=conversation_id, message_id=id_) for id_ in ids),
+        )
+        work.touch(LANE, conversation_id)
+    if len(ids) < len(parts):
+        return []
+    contents = [base if n == last else {} for n in range(len(parts))]
+    return [
+        Queued(id_, author, kind, part, contents[n], key if n == 0 else f"{key}_{n}", 0, now)
+        for n, (id_, part) in enumerate(zip(ids, parts, strict=True))
+    ]
+
+
+async def queue_move(
+    work: Work, conversation_id: int, *, to: str, actor: Actor, key: str, now: datetime, servicer: str | None, say: str
+) -> None:
+    """Move the session in the vendor's own view, after everything queued before; `say` goes out on its reply code."""
+    content = json.dumps({"to": to, "servicer": servicer, "say": say}, ensure_ascii=False)
+    await work.run(
+        _INSERT,
+        workspace=work.workspace_id,
+        conversation=conversation_id,
+        direction="internal",
+        author=Author.SYSTEM,
+        agent=actor.id if actor.kind == "agent" else None,
+        kind="move",
+        state="queued",
+        turn=None,
+        now=now,
+        parts=[""],
+        contents=[content],
+        keys=[key],
+        client_keys=[None],
+    )
+    await work.run("update conversation set rings = rings + 1 where id = %(id)s", id=conversation_id)
+    work.touch(LANE, conversation_id)

@@ -1,0 +1,130 @@
+"""Tells a signed-in browser which conversations changed: ids only, resumable from the last event it saw.
+
+One ear per process hears the changes; each open browser has a small set of ids that wait to be told. A browser that
+slept comes back with the id of the last event it knows and learns what happened meanwhile; a few events before that id
+are told again, because transactions may commit in another order than their ids were given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated
+
+from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi.responses import Response, StreamingResponse
+
+from zhiban.kit.db import Database
+from zhiban.kit.event_log import LIVE
+from zhiban.kit.pubsub import Ear
+from zhiban.people.auth import Signed
+
+GATHER_SECONDS = 0.02
+BEAT_SECONDS = 20.0
+OVERLAP = 200  # events before the last one known
+MOST = 200  # conversations named after a long sleep; beyond that the browser reads everything again
+
+router = APIRouter(include_in_schema=False)
+
+
+class Subscriber:
+    """One open browser tab."""
+
+    def __init__(self, workspace_id: int) -> None:
+        self.workspace_id = workspace_id
+        self.waiting: set[int] = set()
+        self.rang = asyncio.Event()
+
+    def tell(self, conversation_id: int) -> None:
+        self.waiting.add(conversation_id)
+        self.rang.set()
+
+
+class Hub:
+    """Everybody who listens at this process."""
+
+    def __init__(self, database: Database, ear: Ear) -> None:
+        self.database = database
+        self._subscribers: set[Subscriber] = set()
+        self._closing = asyncio.Event()
+        self.closers: list[Callable[[], None]] = []  # others who keep requests open
+        ear.hear(LIVE, self._heard)
+
+    def _heard(self, workspace_id: int, conversation_id: int) -> None:
+        for subscriber in self._subscribers:
+            if subscriber.workspace_id == workspace_id:
+                subscriber.tell(conversation_id)
+
+    def install(self, app: FastAPI) -> None:
+        app.state.hub = self
+        app.include_router(router)
+
+    @property
+    def listeners(self) -> int:
+        return len(self._subscribers)
+
+    def close(self) -> None:
+        """End every stream, so that the server can stop."""
+        self._closing.set()
+        for subscriber in self._subscribers:
+            subscriber.rang.set()
+        for close in self.closers:
+            close()
+
+    async def follow(self, workspace_id: int, after: int | None) -> AsyncIterator[str]:
+        """Server-sent events for one tab, until the browser leaves or the server stops."""
+        subscriber = Subscriber(workspace_id)
+        self._subscribers.add(subscriber)
+        try:
+            yield "retry: 1000\n\n"
+            yield await self._missed(workspace_id, after)
+            while not self._closing.is_set():
+                try:
+                    await asyncio.wait_for(subscriber.rang.wait(), BEAT_SECONDS)
+                except TimeoutError:
+                    yield ": still here\n\n"
+                    continue
+                if self._closing.is_set():
+                    return
+                await asyncio.sleep(GATHER_SECONDS)
+                subscriber.rang.clear()
+                changed, subscriber.waiting = subscriber.waiting, set()
+                yield _frame(await self._last(workspace_id), sorted(changed))
+        finally:
+            self._subscribers.discard(subscriber)
+
+    async def _last(self, workspace_id: int) -> int:
+        async with self.database.work(workspace_id) as work:
+            return int(await work.value("select coalesce(max(id), 0) from event"))
+
+    async def _missed(self, workspace_id: int, after: int | None) -> str:
+        async with self.database.work(workspace_id) as work:
+            last = int(await work.value("select coalesce(max(id), 0) from event"))
+            if after is None or after >= last:
+                return _frame(last, [])
+            rows = await work.rows(
+                "select distinct conversation_id from event where id > %(after)s and conversation_id is not null "
+                "limit %(most)s",
+                after=max(0, after - OVERLAP),
+                most=MOST + 1,
+            )
+        return _frame(last, sorted(row[0] for row in rows), everything=len(rows) > MOST)
+
+
+def _frame(last: int, conversations: list[int], *, everything: bool = False) -> str:
+    data = json.dumps({"conversations": conversations, "everything": everything})
+    return f"id: {last}\nevent: changed\ndata: {data}\n\n"
+
+
+@router.get("/stream")
+async def stream(request: Request, member: Signed, after: Annotated[int | None, Query(ge=0)] = None) -> Response:
+    """The live stream of one tab. `Last-Event-ID` wins over `after`, which a tab that slept sends itself."""
+    hub: Hub = request.app.state.hub
+    known = request.headers.get("last-event-id", "")
+    since = int(known) if known.isascii() and known.isdecimal() and len(known) < 19 else after
+    return StreamingResponse(
+        hub.follow(member.workspace_id, since),
+        media_type="text/event-stream",
+        headers={"cache-control": "no-store", "x-accel-buffering": "no"},
+    )

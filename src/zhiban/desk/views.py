@@ -1,0 +1,304 @@
+"""What the desk shows: small values made from rows, and the order in which a thread puts them.
+
+Nothing here asks the database or knows a template. Words are named here (`mark`) and translated where they are shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+from zhiban.assistant.suggesting import Source, percent
+from zhiban.conversations.outbox import allowance
+from zhiban.conversations.queries import (
+    Card,
+    Colleague,
+    FileView,
+    MessageRow,
+    ThreadHead,
+)
+from zhiban.desk.labels import ACTIVITY_WORDS, REASON_WORDS
+from zhiban.kit.i18n import mark
+from zhiban.ports import ReplyWindow
+
+TOGETHER = timedelta(minutes=3)  # messages of one sender this close share one name line
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What the channel still allows. `closed` is why nothing can be sent."""
+
+    messages: int | None = None
+    left: timedelta | None = None
+    of: ReplyWindow | None = None
+    closed: str = ""
+
+
+def limit_of(head: ThreadHead, window: ReplyWindow | None, now: datetime) -> Limit:
+    if head.contact_blocked:
+        return Limit(closed="blocked")
+    may = allowance(window, last_incoming_at=head.last_incoming_at, replies_used=head.replies_used)
+    left = None if may.closes_at is None else may.closes_at - now
+    return Limit(may.left, left, window, may.closed(now) or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    number: str
+    label: str
+    chosen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """A line the product writes into the thread: who did what, in words with the holes {who} {whom} {until} {why}."""
+
+    id: int
+    at: datetime
+    who: str
+    words: str
+    icon: str
+    whom: str = ""
+    until: datetime | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DayRule:
+    at: datetime
+    what: Literal["day"] = "day"
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadRule:
+    n: int
+    what: Literal["unread"] = "unread"
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityLine:
+    happening: Happening
+    what: Literal["activity"] = "activity"
+
+
+@dataclass(frozen=True, slots=True)
+class Bubble:
+    """A message as shown. `key` names it in the page, before and after the server knew it."""
+
+    key: str
+    id: int
+    side: Literal["them", "us"]
+    by: Literal["contact", "assistant", "agent", "note"]
+    who: str
+    who_key: str
+    at: datetime
+    kind: str
+    text: str
+    state: Literal["", "sending", "failed", "dropped", "recalled"]
+    failure: str = ""
+    sent: bool = False
+    more: bool = False
+    receipt: bool = False
+    files: tuple[FileView, ...] = ()
+    sources: tuple[Source, ...] = ()
+    picks: tuple[Pick, ...] = ()
+    footer: str = ""
+    sure: int | None = None
+    what: Literal["message"] = "message"
+
+    @property
+    def unnamed_sources(self) -> tuple[Source, ...]:
+        """Sources to list below, when the words themselves do not name them all."""
+        named = all(source.title in self.text and source.url is None for source in self.sources)
+        return () if named else self.sources
+
+
+Entry = DayRule | UnreadRule | ActivityLine | Bubble
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadView:
+    head: ThreadHead
+    entries: tuple[Entry, ...]
+    limit: Limit
+    card: Card
+    colleagues: tuple[Colleague, ...]
+    first_id: int  # the oldest message shown, so that a refresh shows as much
+    last_id: int
+    has_older: bool
+    unread_after: int  # where the unread line stays until the conversation is left
+    snoozes: tuple[tuple[str, str, datetime], ...] = ()
+    wants_suggestion: bool = False
+    last_incoming: int = 0
+    draft: str = ""
+    draft_mode: Literal["reply", "note"] = "reply"
+
+
+def snooze_times(now: datetime, zone: ZoneInfo) -> tuple[tuple[str, str, datetime], ...]:
+    """What the snooze menu offers: a key, its words, and when the conversation comes back."""
+    local = now.astimezone(zone)
+    evening = local.replace(hour=20, minute=0, second=0, microsecond=0)
+    morning = (local + timedelta(days=1)).replace(hour=9, minute=0, second=0, microsecond=0)
+    offers = [("hour", mark("1小时后"), now + timedelta(hours=1)), ("three", mark("3小时后"), now + timedelta(hours=3))]
+    if evening - local > timedelta(hours=1):
+        offers.append(("tonight", mark("今晚"), evening))
+    offers.append(("morning", mark("明天早上"), morning))
+    return tuple(offers)
+
+
+def sources_of(citations: Sequence[dict[str, Any]] | None) -> tuple[Source, ...]:
+    """Citations as stored with a turn. An address that is not http is not made a link."""
+    out = []
+    for citation in citations or ():
+        url = str(citation.get("url") or "")
+        title = str(citation.get("title") or citation.get("heading") or citation.get("source") or url)
+        if title:
+            out.append(Source(title, url if url.startswith(("https://", "http://")) else None))
+    return tuple(out)
+
+
+def _picks(row: MessageRow, chosen: Set[str]) -> tuple[Pick, ...]:
+    choices = row.content.get("choices") or ()
+    return tuple(
+        Pick(str(number), str(choice.get("label", "")), str(choice.get("id")) in chosen)
+        for number, choice in enumerate(choices, 1)
+        if isinstance(choice, dict)
+    )
+
+
+def _state(row: MessageRow) -> Literal["", "sending", "failed", "dropped", "recalled"]:
+    if row.recalled_at is not None:
+        return "recalled"
+    if row.direction == "out":
+        match row.state:
+            case "queued":
+                return "sending"
+            case "failed":
+                return "failed"
+            case "dropped":
+                return "dropped"
+    return ""
+
+
+def bubble(row: MessageRow, contact: str, contact_key: str, *, chosen: Set[str] = frozenset()) -> Bubble:
+    note = row.direction == "internal"
+    by: Literal["contact", "assistant", "agent", "note"]
+    match row.author:
+        case "contact":
+            by = "contact"
+        case "assistant" | "system":
+            by = "assistant"
+        case _:
+            by = "agent"
+    who = {"contact": contact, "assistant": mark("值班助手")}.get(by) or row.agent_name or mark("同事")
+    who_key = {"contact": contact_key, "assistant": "assistant"}.get(by) or str(row.agent_id or row.agent_name or "0")
+    return Bubble(
+        key=row.client_key or str(row.id),
+        id=row.id,
+        side="them" if by == "contact" else "us",
+        by="note" if note else by,
+        who=who,
+        who_key=who_key,
+        at=row.sent_at,
+        kind=row.kind,
+        # The desk shows the sources in its own way; the phone reads them below the words.
+        text=row.text.removesuffix(str(row.content.get("below") or "")),
+        state=_state(row),
+        failure=row.failure or "",
+        sent=row.direction == "out" and row.state == "sent",
+        files=row.files,
+        sources=sources_of(row.citations),
+        picks=_picks(row, chosen),
+        footer=str(row.content.get("footer") or ""),
+        sure=None if row.content.get("choices") else percent(row.confidence),  # a menu says itself that it is unsure
+    )
+
+
+def happening(row: MessageRow, *, contact: str, names: Mapping[int, str]) -> Happening | None:
+    """The words for an activity as stored; None for one that nobody needs to read."""
+    what, by = str(row.content.get("what") or ""), str(row.content.get("by") or "system")
+    to = row.content.get("to")
+    reason = str(row.content.get("reason") or "")
+    if what == "opened" and reason in ("taken", "replied"):
+        return None  # the line about the assignee says it
+    if what == "assigned":
+        what = "unassigned" if to is None else "taken" if to == row.agent_id else "assigned"
+    words, icon = ACTIVITY_WORDS.get(what, ("", ""))
+    if not words:
+        return None
+    who = {
+        "agent": row.agent_name or mark("同事"),
+        "servicer": mark("同事"),
+        "assistant": mark("值班助手"),
+        "contact": contact,
+        "timer": mark("到点"),
+    }.get(by, mark("系统"))
+    until = row.content.get("until")
+    return Happening(
+        id=row.id,
+        at=row.sent_at,
+        who=who,
+        words=words,
+        icon="sparkle" if by == "assistant" else icon,
+        whom=names.get(to, "") if isinstance(to, int) else "",
+        until=datetime.fromisoformat(until) if isinstance(until, str) else None,
+        why=REASON_WORDS.get(reason, ""),
+    )
+
+
+@dataclass(slots=True)
+class _Order:
+    """Puts bubbles and activities into one column."""
+
+    zone: ZoneInfo
+    out: list[Entry] = field(default_factory=list)
+    last: Bubble | None = None
+    day: object = None
+
+    def turn_page(self, at: datetime) -> None:
+        day = at.astimezone(self.zone).date()
+        if day != self.day:
+            self.day = day
+            self.last = None
+            self.out.append(DayRule(at))
+
+    def add(self, item: Bubble | Happening) -> None:
+        at = item.at
+        self.turn_page(at)
+        if isinstance(item, Happening):
+            self.last = None
+            self.out.append(ActivityLine(item))
+            return
+        before = self.last
+        together = (
+            before is not None
+            and (before.side, before.by, before.who_key) == (item.side, item.by, item.who_key)
+            and item.at - before.at < TOGETHER
+            and item.sure is None
+        )
+        shown = replace(item, more=together)
+        self.last = shown
+        self.out.append(shown)
+
+
+def entries(
+    bubbles: Sequence[Bubble], happenings: Sequence[Happening], *, unread_after: int, zone: ZoneInfo
+) -> tuple[Entry, ...]:
+    """Everything in the order of time, with day rules, the unread line, and one receipt under our last message."""
+    order = _Order(zone)
+    unread = [one for one in bubbles if one.id > unread_after and one.by == "contact"]
+    first_unread = unread[0].id if unread and unread_after else 0
+    receipt = next((one.id for one in reversed(bubbles) if one.side == "us" and one.by != "note"), 0)
+    merged: list[Bubble | Happening] = sorted([*bubbles, *happenings], key=lambda item: item.id)
+    for item in merged:
+        if isinstance(item, Bubble):
+            if item.id == first_unread:
+                order.turn_page(item.at)
+                order.last = None
+                order.out.append(UnreadRule(len(unread)))
+            item = replace(item, receipt=item.id == receipt)
+        order.add(item)
+    return tuple(order.out)

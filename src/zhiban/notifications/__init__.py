@@ -1,0 +1,1 @@
+"""Telling our own people."""

@@ -1,0 +1,31 @@
+"""A word to our own people: where it goes, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zhiban.kit.text import cut_bytes
+from zhiban.ports import Notice
+
+_NAME_SIZE, _QUESTION_SIZE = 90, 900
+
+
+def handoff_notice(
+    *, key: str, contact_name: str, question: str, reason: str, waiting_since: str, url: str | None, inbox: str = ""
+) -> Notice:
+    """The notice that somebody waits. `waiting_since` and `reason` are written for people."""
+    name = _line(contact_name, _NAME_SIZE) or "客户"
+    lines: Sequence[tuple[str, str]] = (
+        ("客户", name),
+        ("渠道", _line(inbox, _NAME_SIZE)),
+        ("问题", _line(question, _QUESTION_SIZE)),
+        ("原因", reason),
+        ("时间", waiting_since),
+    )
+    text = "\n".join(f"{label}：{value}" for label, value in lines if value)
+    return Notice(key=key, title=f"{name} 需要人工处理", text=text, url=url)
+
+
+def _line(text: str, size: int) -> str:
+    """One line without control characters: what a contact wrote must not look like lines of ours."""
+    return cut_bytes(" ".join("".join(char if char.isprintable() else " " for char in text).split()), size)

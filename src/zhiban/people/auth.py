@@ -1,0 +1,131 @@
+"""Who is signed in: the session cookie, and what every page needs to know of its agent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.responses import RedirectResponse, Response
+
+from zhiban.kit.clock import Clock
+from zhiban.kit.db import Database
+from zhiban.kit.errors import ZhibanError
+from zhiban.people import service
+from zhiban.people.service import Doorkeeper, Member
+from zhiban.web import errors
+from zhiban.web.render import Reader, Renderer, reader_of
+
+COOKIE = "zhiban_session"
+
+
+class SignInNeeded(ZhibanError):
+    """A page for colleagues was asked for by somebody who is not signed in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What surrounds every page of a signed-in agent."""
+
+    agent_id: int
+    agent_name: str
+    workspace: str
+    here: str
+    demo: bool
+    troubles: int
+
+
+class Gate:
+    """Knows who is at the door, and what pages need to answer them."""
+
+    def __init__(
+        self, database: Database, clock: Clock, renderer: Renderer, *, demo: bool = False, url: str = ""
+    ) -> None:
+        self.database = database
+        self.clock = clock
+        self.renderer = renderer
+        self.demo = demo
+        self.url = url  # where colleagues reach us; empty: the address that a request came to
+        self.keeper = Doorkeeper()
+
+    def install(self, app: FastAPI) -> None:
+        """Let the pages of `app` find this gate, and let everybody else find the sign-in page."""
+        app.state.gate = self
+        errors.install(app, self.renderer)
+
+        async def send_away(request: Request, _error: Exception) -> Response:
+            return to_sign_in(request)
+
+        app.add_exception_handler(SignInNeeded, send_away)
+
+    async def __call__(self, request: Request) -> Member:
+        """Raises SignInNeeded."""
+        token = request.cookies.get(COOKIE, "")
+        member = await service.member_of(self.database, token, now=self.clock.now()) if token else None
+        if member is None:
+            raise SignInNeeded("Sign in first.")
+        return member
+
+    def reader(self, request: Request, member: Member) -> Reader:
+        return reader_of(request, locale=member.locale, theme=member.theme)
+
+    def frame(self, member: Member, here: str, *, troubles: int = 0) -> Frame:
+        return Frame(member.id, member.name, member.workspace, here, self.demo, troubles)
+
+    async def troubles(self, member: Member) -> int:
+        """How many things on the health page wait for somebody."""
+        async with self.database.session(member.workspace_id) as work:
+            return int(
+                await work.value(
+                    "select (select count(*) from connection where broken is not null) "
+                    "+ (select count(*) from inbox where broken is not null and archived_at is null) "
+                    "+ (select count(*) from delivery where state = 'failed')"
+                )
+            )
+
+
+def to_sign_in(request: Request) -> Response:
+    """Where somebody who is not signed in is sent: a redirect for a visit, a header for htmx."""
+    if request.headers.get("hx-request") == "true":
+        return Response(status_code=204, headers={"hx-redirect": "/login"})
+    target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    wish = "" if target == "/" or request.method != "GET" else target
+    return RedirectResponse("/login" + (f"?next={_quoted(wish)}" if wish else ""), status_code=303)
+
+
+def _quoted(path: str) -> str:
+    return quote(path, safe="/")
+
+
+def inside(path: str) -> str:
+    """A path of ours, never another site."""
+    return path if path.startswith("/") and not path.startswith(("//", "/\\")) and "\n" not in path else "/"
+
+
+def let_in(request: Request, token: str, target: str) -> Response:
+    """Answer a fresh session's cookie and go on."""
+    response = RedirectResponse(inside(target), status_code=303)
+    response.set_cookie(
+        COOKIE,
+        token,
+        max_age=int(service.SESSION_LIFE.total_seconds()),
+        httponly=True,
+        samesite="lax",
+        secure=request.url.scheme == "https",
+        path="/",
+    )
+    return response
+
+
+def gate_of(request: Request) -> Gate:
+    gate: Gate = request.app.state.gate
+    return gate
+
+
+async def signed_in(request: Request) -> Member:
+    """The dependency of every page for colleagues. Raises SignInNeeded."""
+    return await gate_of(request)(request)
+
+
+Signed = Annotated[Member, Depends(signed_in)]

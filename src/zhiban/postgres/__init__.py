@@ -1,0 +1,1 @@
+"""The bundled PostgreSQL server: binaries, supervisor, provisioning, backup. Knows the kit only."""

@@ -1,0 +1,162 @@
+"""The crash net. Once a second it takes up what dead processes held and what nobody works on; rows are the truth."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import timedelta
+
+import psycopg
+
+from zhiban.conversations.service import wake_snoozed
+from zhiban.kit import metrics
+from zhiban.kit.clock import Clock
+from zhiban.kit.db import NOBODY, Database, Work
+from zhiban.kit.errors import Unavailable
+from zhiban.kit.jobs import count_dead, revive
+from zhiban.kit.pubsub import LIVING, Ear
+from zhiban.workers.account_poller import SAFETY_POLL, Puller
+from zhiban.workers.conversation_worker import Lanes
+from zhiban.workers.delivery_processor import Reader
+
+log = logging.getLogger(__name__)
+
+EVERY_SECONDS = 1.0
+QUIET = timedelta(seconds=3)  # how long a row may wait before it counts as lost
+OWN_QUIET = timedelta(seconds=5)
+
+# The advisory lock of a living process stands in pg_locks; whoever is not there is dead and holds nothing.
+_FREE_DEAD = (
+    """
+update conversation set owner = null, lease_until = null
+where owner is not null and owner <> %(me)s and (owner not in ("""
+    + LIVING
+    + """) or lease_until < %(now)s)"""
+)
+
+_FREE_DEAD_PULLS = _FREE_DEAD.replace("update conversation", "update pull_state")
+
+# Ours by name, but no task of this process works on it: an accident ended it.
+_FREE_OWN = """
+update conversation set owner = null, lease_until = null
+where owner = %(me)s and lease_until < %(lately)s and not (id = any(%(running)s::bigint[]))"""
+
+_LOST = """
+select distinct m.conversation_id from message m
+join conversation c on c.workspace_id = m.workspace_id and c.id = m.conversation_id
+where m.state in ('pending', 'queued') and m.created_at < %(quiet)s and c.owner is null
+  and (c.retry_at is null or c.retry_at <= %(now)s)
+  and (m.state = 'queued' or c.status = 'pending')
+limit 500"""
+
+_LOST_BELLS = """
+select distinct i.id from delivery d
+join inbox i on i.workspace_id = d.workspace_id and i.connection_id = d.connection_id and i.external_id = d.account
+left join pull_state p on p.workspace_id = i.workspace_id and p.inbox_id = i.id
+where d.state = 'pending' and d.pulls and d.received_at < %(quiet)s and i.archived_at is null
+  and p.owner is null and (p.retry_at is null or p.retry_at <= %(now)s)"""
+
+_LOST_DELIVERIES = """
+select distinct connection_id from delivery where state = 'pending' and not pulls and received_at < %(quiet)s"""
+
+# Doorbells of accounts that have no inbox yet: the one that rang first died before it could make one.
+_HOMELESS = """
+select distinct d.connection_id, d.account from delivery d
+where d.state = 'pending' and d.pulls and d.received_at < %(quiet)s and not exists (
+  select 1 from inbox i where i.connection_id = d.connection_id and i.external_id = d.account)"""
+
+_SAFETY = """
+select i.id from inbox i left join pull_state p on p.workspace_id = i.workspace_id and p.inbox_id = i.id
+where i.archived_at is null and i.kind = any(%(kinds)s::text[]) and p.owner is null
+  and coalesce(p.pulled_at, '-infinity') < %(stale)s and (p.retry_at is null or p.retry_at <= %(now)s)"""
+
+_DEPTH = """
+select (select count(*) from message where state in ('pending', 'queued')),
+  (select count(*) from delivery where state = 'pending')"""
+
+
+class Sweeper:
+    """Sweeps for this process; any number of processes may sweep."""
+
+    def __init__(
+        self,
+        database: Database,
+        lanes: Lanes,
+        puller: Puller,
+        reader: Reader,
+        ear: Ear,
+        clock: Clock,
+        *,
+        polled_kinds: list[str],
+    ) -> None:
+        self._database = database
+        self._lanes = lanes
+        self._puller = puller
+        self._reader = reader
+        self._ear = ear
+        self._clock = clock
+        self._polled_kinds = polled_kinds
+        self._task: asyncio.Task[None] | None = None
+        self._asked: dict[int, float] = {}
+
+    async def start(self) -> None:
+        """Sweep once, then every second."""
+        await self.sweep()
+        self._task = asyncio.create_task(self._forever(), name="sweep")
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _forever(self) -> None:
+        while True:
+            await asyncio.sleep(EVERY_SECONDS)
+            try:
+                await self.sweep()
+            except (psycopg.Error, Unavailable) as error:
+                log.warning("A sweep could not finish: %s", str(error).strip())
+            except Exception:  # the net must not tear; what it met stands in the log
+                log.exception("A sweep met an accident.")
+
+    async def sweep(self) -> None:
+        """Take up everything that nobody works on, in every workspace."""
+        async with self._database.work(NOBODY) as work:
+            await revive(work)
+            if self._clock.now().second % 5 == 0:
+                metrics.dead_letters(await count_dead(work))
+        for workspace_id in await self._database.workspaces():
+            await self._sweep_workspace(workspace_id)
+
+    async def _sweep_workspace(self, workspace_id: int) -> None:
+        now = self._clock.now()
+        quiet = now - QUIET
+        async with self._database.work(workspace_id) as work:
+            await self._free(work, now_running=self._lanes.running)
+            await wake_snoozed(work, now=now)
+            lost = [row[0] for row in await work.rows(_LOST, quiet=quiet, now=now)]
+            bells = [row[0] for row in await work.rows(_LOST_BELLS, quiet=quiet, now=now)]
+            bells += [
+                row[0] for row in await work.rows(_SAFETY, kinds=self._polled_kinds, stale=now - SAFETY_POLL, now=now)
+            ]
+            homeless = await work.rows(_HOMELESS, quiet=quiet)
+            unread = [row[0] for row in await work.rows(_LOST_DELIVERIES, quiet=quiet)]
+            depth = await work.row(_DEPTH) if now.second % 5 == 0 else None
+        if depth:
+            metrics.queue_depth("messages", depth[0])
+            metrics.queue_depth("deliveries", depth[1])
+        for conversation_id in lost:
+            self._lanes.wake(workspace_id, conversation_id)
+        for inbox_id in dict.fromkeys(bells):
+            self._puller.ring(workspace_id, inbox_id)
+        for connection_id in unread:
+            self._reader.ring(workspace_id, connection_id)
+        for connection_id, account in homeless:
+            await self._puller.adopt(workspace_id, connection_id, account)
+
+    async def _free(self, work: Work, *, now_running: list[int]) -> None:
+        now = self._clock.now()
+        await work.run(_FREE_DEAD, me=self._ear.me, now=now)
+        await work.run(_FREE_DEAD_PULLS, me=self._ear.me, now=now)
+        # The lease is renewed or dropped within seconds: one that is five seconds old has a task, or is an orphan.
+        await work.run(_FREE_OWN, me=self._ear.me, lately=now + timedelta(seconds=60) - OWN_QUIET, running=now_running)
