@@ -100,7 +100,7 @@ async def access(cluster: Cluster) -> AsyncIterator[Access]:
 
 @pytest.fixture
 async def db(access: Access) -> AsyncIterator[Database]:
-    async with Database(access.app, work_size=4, session_size=3) as database:
+    async with Database(access.app, work_size=4, page_size=3) as database:
         yield database
 
 

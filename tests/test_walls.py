@@ -9,22 +9,13 @@ from typing import Any
 
 import psycopg
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.runtime.migration import MigrationContext
 from psycopg import sql
 from psycopg.rows import dict_row
-from sqlalchemy import create_engine
-from sqlalchemy.dialects.postgresql.base import ischema_names
-from sqlalchemy.pool import NullPool
-from sqlalchemy.types import UserDefinedType
 
-import zhiban.assistant.models
-import zhiban.conversations.models
-import zhiban.knowledge.models
 import zhiban.people.models  # noqa: F401 - every model of the product, for the comparison
 from tests.conftest import Cluster
 from zhiban.container import ensure_workspace
-from zhiban.kit.db import NOBODY, Base, Database
+from zhiban.kit.db import NOBODY, Database
 from zhiban.postgres.provisioning import APP, OWNER, Access
 
 OPEN = {"directory", "alembic_version"}  # ids and digests, read before a workspace is known
@@ -302,48 +293,3 @@ async def test_only_known_functions_run_with_their_owners_rights(db: Database) -
     async with db.work(NOBODY) as work:
         # The planner knows the most common values of every column; who works here may not look.
         assert await work.rows("select tablename from pg_stats where schemaname = 'public'") in ([], [("directory",)])
-
-
-class _Vector(UserDefinedType[str]):
-    """A type of pgvector's, as SQLAlchemy finds it in the database."""
-
-    cache_ok = True
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def get_col_spec(self, **_: object) -> str:
-        return self.name
-
-
-async def test_models_and_tables_agree(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("sparsevec", "halfvec"):
-        monkeypatch.setitem(ischema_names, name, lambda *_, name=name, **__: _Vector(name))
-    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(access.owner), poolclass=NullPool)
-    options = {
-        "compare_type": True,
-        "include_object": lambda _, name, kind, *__: (kind, name) != ("table", "alembic_version"),
-    }
-    with engine.connect() as connection:
-        connection.exec_driver_sql("set search_path = public")  # the queue's tables have no models
-        found = compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata)
-    engine.dispose()
-    assert "\n".join(map(str, found)) == ""
-
-
-async def test_what_the_database_fills_in_the_models_leave_out(access: Access) -> None:
-    """A column that must be given has no default on either side, so that both doors fail in the same way."""
-    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(access.owner), poolclass=NullPool)
-    with engine.connect() as connection:
-        needed = {
-            (table, column)
-            for table, column, _, must in connection.exec_driver_sql(_COLUMNS.replace("%", "%%")).all()
-            if must and table not in OPEN
-        }
-    engine.dispose()
-    for table in Base.metadata.tables.values():
-        for column in table.columns:
-            if (table.name, column.name) in needed:
-                assert not column.nullable, f"{table.name}.{column.name}"
-                assert column.server_default is None, f"{table.name}.{column.name}"
-                assert column.identity is None, f"{table.name}.{column.name}"

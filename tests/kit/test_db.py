@@ -10,12 +10,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import select
 from tests.conftest import FAST
 
 from zhiban.container import ensure_workspace
 from zhiban.kit.db import NOBODY, Database, DatabaseUnavailable, Pool, Work
-from zhiban.people.models import Contact
 from zhiban.postgres.provisioning import Access, migrate, provision_bundled
 from zhiban.postgres.supervisor import BundledPostgres
 
@@ -104,7 +102,7 @@ async def test_a_cancelled_block_leaves_a_clean_connection(db: Database, workspa
 
 @pytest.mark.parametrize("way", ["work", "door", "session"])
 async def test_the_workspace_ends_with_its_transaction(access: Access, workspace: int, way: str) -> None:
-    async with Database(access.app, work_size=1, door_size=1, session_size=1) as database:
+    async with Database(access.app, work_size=1, door_size=1, page_size=1) as database:
         async with getattr(database, way)(workspace) as work:
             assert await work.value("select app_workspace()") == workspace
         async with getattr(database, way)(NOBODY) as work:
@@ -126,17 +124,6 @@ async def test_rows_come_as_tuples_values_and_objects(db: Database, workspace: i
         assert [name.name for name in names] == ["小明", "小红"]
         assert await work.object(Name, "select id, name from contact where id = %(id)s", id=names[1].id) == names[1]
         assert await work.object(Name, "select id, name from contact where id = -1") is None
-
-
-async def test_sqlalchemy_and_psycopg_share_a_transaction(db: Database, workspace: int) -> None:
-    async with db.session(workspace) as session:
-        await session.run(ADD, w=workspace, name="小明")
-        found = (await session.orm.scalars(select(Contact))).one()
-        found.remark = "老客户"
-        await session.orm.flush()
-        assert await session.value("select remark from contact") == "老客户"
-    async with db.work(workspace) as work:
-        assert await work.row("select name, remark from contact") == ("小明", "老客户")
 
 
 @pytest.mark.parametrize("way", ["work", "session"])
@@ -173,7 +160,7 @@ async def test_no_free_connection_is_a_sentence(access: Access) -> None:
 
 
 async def test_no_free_session_is_a_sentence(access: Access) -> None:
-    async with Database(access.app, session_size=1, session_overflow=0, session_patience=0.2) as database:
+    async with Database(access.app, page_size=1, page_seconds=0.2) as database:
         async with database.session(NOBODY):
             with pytest.raises(DatabaseUnavailable, match="in time"):
                 async with database.session(NOBODY):

@@ -104,7 +104,7 @@ class Site:
 async def site(access: Access, tmp_path: Path) -> AsyncIterator[Site]:
     clock = SystemClock()
     ear = Ear(access.app)
-    async with Database(access.app, work_size=4, session_size=4) as database:
+    async with Database(access.app, work_size=4, page_size=4) as database:
         database.announce = ear.say
         await ear.open()
         world = await furnish(database, clock)

@@ -85,9 +85,9 @@ MODULES = {
     "kb": "knowledge",
     "migrate": "backups",
     "restore": "backups",
-    "serve": "serving",
+    "serve": "serve",
     "wecom": "inboxes",
-    "work": "working",
+    "work": "work",
 }
 
 

@@ -1,7 +1,6 @@
-"""One transaction with its workspace set, over psycopg or over SQLAlchemy.
+"""One transaction with its workspace set.
 
-The hot path speaks psycopg directly, because SQLAlchemy costs it about 4 ms of processor time a message; pages, API and
-importers use SQLAlchemy on a connection of their own. Both give a `Work`, so that one verb serves both.
+Workers, callbacks and pages each have connections of their own, so that none of them can take the others' last one.
 Row-level security compares every row with `app.workspace`, which lives exactly as long as the transaction.
 """
 
@@ -9,17 +8,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar
 
 import psycopg
 from psycopg import sql as pgsql
 from psycopg.rows import class_row, tuple_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
-from sqlalchemy import MetaData
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as NoConnectionInTime
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
-from sqlalchemy.orm import DeclarativeBase
 
 from zhiban.kit.errors import Unavailable
 
@@ -27,20 +21,6 @@ T = TypeVar("T")
 Row = tuple[Any, ...]
 
 NOBODY = 0  # no workspace has this id: such a transaction sees the directory, leases and jobs only
-
-
-class Base(DeclarativeBase):
-    """Every table. Names of constraints are fixed, so that migrations can name them."""
-
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
 
 
 class DatabaseUnavailable(Unavailable):
@@ -93,16 +73,6 @@ class Work:
     async def _execute(self, sql: str, params: dict[str, Any]) -> psycopg.AsyncCursor[Row]:
         # psycopg asks for a literal, so that nobody pastes values into SQL; ours are constants or built from constants.
         return await self.raw.execute(sql, params or None)
-
-
-class Session(Work):
-    """A `Work` that SQLAlchemy can use too: `orm` and `raw` are the same transaction."""
-
-    __slots__ = ("orm",)
-
-    def __init__(self, raw: psycopg.AsyncConnection[Row], workspace_id: int, orm: AsyncSession) -> None:
-        super().__init__(raw, workspace_id)
-        self.orm = orm
 
 
 def _begin(workspace_id: int) -> pgsql.Composed:
@@ -210,29 +180,24 @@ class Database:
         *,
         work_size: int = 6,
         door_size: int = 2,
-        session_size: int = 5,
-        session_overflow: int = 5,
-        session_patience: float = 15,
+        page_size: int = 8,
+        page_seconds: float = 15,
     ) -> None:
         self.dsn = dsn
         self._work = Pool(dsn, name="work", size=work_size, timeout=60)
         self._door = Pool(dsn, name="door", size=door_size, timeout=3.5)
-        self._session_size = session_size
-        self._session_overflow = session_overflow
-        self._session_patience = session_patience
-        self._engine: AsyncEngine | None = None
+        self._pages = Pool(dsn, name="pages", size=page_size, timeout=page_seconds)
 
     async def open(self) -> Self:
         await self._work.open()
         await self._door.open()
+        await self._pages.open()
         return self
 
     async def close(self) -> None:
+        await self._pages.close()
         await self._door.close()
         await self._work.close()
-        if self._engine is not None:
-            await self._engine.dispose()
-            self._engine = None
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -260,49 +225,14 @@ class Database:
                 self.announce(topic, work.workspace_id, id_)
 
     @asynccontextmanager
-    async def session(self, workspace_id: int) -> AsyncIterator[Session]:
-        """A transaction with SQLAlchemy, for pages, API, CLI and importers. Raises DatabaseUnavailable."""
-        async with AsyncSession(self.engine, expire_on_commit=False) as orm, orm.begin():
-            connection = await _connected(orm)
-            # Through SQLAlchemy first: it only commits what it knows to have begun.
-            await connection.exec_driver_sql(
-                "select set_config('app.workspace', %(workspace)s, true)", {"workspace": str(workspace_id)}
-            )
-            adapted = await connection.get_raw_connection()
-            raw = cast("psycopg.AsyncConnection[Row]", adapted.driver_connection)
-            session = Session(raw, workspace_id, orm)
-            yield session
-        self._tell(session)
-
-    @property
-    def engine(self) -> AsyncEngine:
-        if self._engine is None:
-            dsn = self.dsn
-
-            async def connect() -> psycopg.AsyncConnection[Row]:
-                return await psycopg.AsyncConnection.connect(dsn, application_name="zhiban pages")
-
-            self._engine = create_async_engine(
-                "postgresql+psycopg://",
-                async_creator=connect,
-                pool_size=self._session_size,
-                max_overflow=self._session_overflow,
-                pool_timeout=self._session_patience,
-                pool_pre_ping=True,
-            )
-        return self._engine
+    async def session(self, workspace_id: int) -> AsyncIterator[Work]:
+        """A transaction for pages, API, CLI and importers, which wait 15 s at most by default."""
+        async with self._pages.work(workspace_id) as work:
+            yield work
+        self._tell(work)
 
     async def workspaces(self) -> list[int]:
         """The ids of all workspaces on this installation, for sweeps."""
         async with self.work(NOBODY) as work:
             rows = await work.rows("select workspace_id from directory where kind = 'workspace' order by 1")
         return [row[0] for row in rows]
-
-
-async def _connected(orm: AsyncSession) -> AsyncConnection:
-    try:
-        return await orm.connection()
-    except NoConnectionInTime as error:
-        raise DatabaseUnavailable("The database did not give us a connection in time.") from error
-    except DBAPIError as error:
-        raise DatabaseUnavailable("The database does not answer.") from error

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from zhiban.kit.errors import Misconfigured, Unavailable
-from zhiban.postgres import daemonize as launch
+from zhiban.postgres import daemonize
 
 Version = Literal[18, 16]
 How = Literal["plain", "namespace", "user"]
@@ -74,7 +74,7 @@ class Programs:
 
 def _launcher(how: How, inside: tuple[int, int], log: str) -> list[str]:
     # A small program of its own instead of preexec_fn, which may deadlock in a process with threads.
-    return [sys.executable, "-I", "-S", str(Path(launch.__file__)), how, str(inside[0]), str(inside[1]), log]
+    return [sys.executable, "-I", "-S", str(Path(daemonize.__file__)), how, str(inside[0]), str(inside[1]), log]
 
 
 def clean_environment() -> dict[str, str]:

@@ -3,7 +3,7 @@
 PostgreSQL refuses to run as root, and initdb refuses a user without a passwd entry. A user namespace that maps us to an
 ordinary user satisfies both without touching a file's owner; where namespaces are forbidden, root steps down instead.
 
-    python -I -S launch.py plain|namespace|user UID GID LOG PROGRAM [ARGUMENT …]
+    python -I -S daemonize.py plain|namespace|user UID GID LOG PROGRAM [ARGUMENT …]
 
 With a LOG (not "-") the program becomes a daemon in its own session whose output goes there, and its pid is printed.
 Exit code 97: this machine forbids user namespaces.

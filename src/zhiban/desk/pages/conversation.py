@@ -19,7 +19,7 @@ from zhiban.desk.labels import WORDS
 from zhiban.desk.pages import health
 from zhiban.desk.views import ThreadView
 from zhiban.events import Actor
-from zhiban.kit.db import Session
+from zhiban.kit.db import Work
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.kit.i18n import Texts
 from zhiban.people.auth import Gate, Signed, gate_of
@@ -86,14 +86,14 @@ class Visit:
     def actor(self) -> Actor:
         return Actor("agent", self.member.id)
 
-    async def list(self, work: Session, *, limit: int = queries.ROWS, current: int | None = None) -> ListView:
+    async def list(self, work: Work, *, limit: int = queries.ROWS, current: int | None = None) -> ListView:
         return await queries.conversation_list(
             work, self.member.id, queue=self.queue, shelf=self.shelf, limit=limit, current=current
         )
 
     async def thread(
         self,
-        work: Session,
+        work: Work,
         conversation_id: int,
         *,
         first: int | None = None,
@@ -369,7 +369,7 @@ async def assign(here: Visiting, conversation_id: int, to: Annotated[str, Form()
     return await _live(here, conversation_id, toast=Toast(words))
 
 
-async def _assign(here: Visit, work: Session, conversation_id: int, to: str, *, now: Any) -> str:
+async def _assign(here: Visit, work: Work, conversation_id: int, to: str, *, now: Any) -> str:
     match to:
         case "me":
             await service.open_by_hand(work, conversation_id, by=here.member.id, now=now)
