@@ -16,12 +16,12 @@ import time
 from typing import Any
 
 from harness import percentile, shop_faq, shop_questions, show, summary
-from zhiban.testing.process_harness import Stage, free_port, stage
+from zhiban.testing.process_harness import ProcessHarness, free_port, start_harness
 
 LLM_KEY = "bench"
 
 
-async def floor(found: Stage, *, count: int = 300) -> float:
+async def floor(found: ProcessHarness, *, count: int = 300) -> float:
     """Milliseconds of one HTTP round trip to the simulator (p50): nothing can be quicker than five of these."""
     took = []
     for _ in range(count):
@@ -32,7 +32,7 @@ async def floor(found: Stage, *, count: int = 300) -> float:
     return statistics.median(took)
 
 
-async def measure(found: Stage, rate: float, seconds: float, texts: list[str], prefix: str) -> dict[str, Any]:
+async def measure(found: ProcessHarness, rate: float, seconds: float, texts: list[str], prefix: str) -> dict[str, Any]:
     """One rate. Every contact writes once, so every message wants its own answer."""
     server = found.processes["server"]
     count = int(rate * seconds)
@@ -70,7 +70,7 @@ async def measure(found: Stage, rate: float, seconds: float, texts: list[str], p
     }
 
 
-async def storm(found: Stage, count: int) -> list[tuple[str, str]]:
+async def storm(found: ProcessHarness, count: int) -> list[tuple[str, str]]:
     """Everybody at once: the door has to acknowledge, the backlog has to drain."""
     before = (await found.control("callbacks", keep_log=True))["deliveries"]
     began = time.perf_counter()
@@ -102,7 +102,7 @@ async def main() -> int:
     chosen = parser.parse_args()
     llm = free_port()
     more = {} if chosen.no_model else {"LLM_API_KEY": LLM_KEY, "LLM_API_BASE": f"http://127.0.0.1:{llm}/v1"}
-    async with stage(**more) as found:
+    async with start_harness(**more) as found:
         if not chosen.no_model:
             process = await found.start(
                 "llm", sys.executable, "-m", "zhiban.testing.llm", "--port", str(llm), "--key", LLM_KEY

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from material import Stand, Writer, stand, write_table
 from zhiban.knowledge import service
-from zhiban.knowledge.indexing import Entry, prepare
+from zhiban.knowledge.indexing import IndexEntry, prepare
 
 
 async def one(found: Stand, slug: str, paths: list[Path], title: str) -> None:
@@ -52,7 +52,7 @@ async def main() -> None:
     writer = Writer()
     entries = list(writer.faqs(count))
     began = time.perf_counter()
-    prepare(1, [Entry(0, (entry["text"], *entry["alts"]), entry["answer"]) for entry in entries[:4000]])
+    prepare(1, [IndexEntry(0, (entry["text"], *entry["alts"]), entry["answer"]) for entry in entries[:4000]])
     floor = 4000 / (time.perf_counter() - began)
     print(f"floor: {floor:,.0f} chunks/s to tokenise and weigh in one thread, no database")
     async with stand() as found:

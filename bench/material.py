@@ -18,7 +18,7 @@ import psutil
 from zhiban.container import ensure_workspace
 from zhiban.kit.db import Database
 from zhiban.knowledge.corpus_stats import word_list
-from zhiban.knowledge.retrieval import keep_background_in, language
+from zhiban.knowledge.retrieval import keep_term_priors_in, language
 from zhiban.postgres.provisioning import migrate, provision_bundled
 from zhiban.postgres.supervisor import BundledPostgres
 
@@ -44,14 +44,14 @@ class Stand:
 async def stand() -> AsyncIterator[Stand]:
     with tempfile.TemporaryDirectory(prefix="zhiban-bench-") as name:
         folder = Path(name)
-        keep_background_in(folder)
+        keep_term_priors_in(folder)
         language()
         postgres = BundledPostgres(folder / "pg")
         server = await postgres.start()
         try:
-            access = await provision_bundled(server.superuser, "bench")
-            await migrate(access)
-            async with Database(access.app) as database:
+            urls = await provision_bundled(server.superuser, "bench")
+            await migrate(urls)
+            async with Database(urls.app) as database:
                 workspace = await ensure_workspace(database, "bench", "Bench", "zh")
                 yield Stand(database, workspace, folder)
         finally:

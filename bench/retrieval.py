@@ -24,8 +24,8 @@ from typing import Any
 
 from material import SHOP, Stand, Writer, read_lines, right_entries, stand, write_table
 from zhiban.knowledge import queries, service
-from zhiban.knowledge.followups import alone
-from zhiban.knowledge.retrieval import Found, Zone, language, pose, rank, search
+from zhiban.knowledge.followups import standalone
+from zhiban.knowledge.retrieval import ConfidenceBand, SearchResult, build_query, language, rank, search
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.knowledge.exact import Exact
@@ -38,11 +38,11 @@ def spread(values: Sequence[float]) -> str:
 
 async def fill(found: Stand, slug: str, paths: Sequence[Path]) -> int:
     await service.import_paths(found.database, found.workspace, slug, paths, now=datetime.now(UTC))
-    async with found.database.work(found.workspace) as work:
-        return await service.ensure_base(work, slug, slug)
+    async with found.database.transaction(found.workspace) as tx:
+        return await service.ensure_base(tx, slug, slug)
 
 
-def entry_of(found: Found, at: int) -> str:
+def entry_of(found: SearchResult, at: int) -> str:
     """The entry's id: an FAQ's category, a document's file name."""
     passage = found.passages[at]
     return passage.category or Path(passage.source_name or "").stem
@@ -50,21 +50,19 @@ def entry_of(found: Found, at: int) -> str:
 
 async def quality(found: Stand, folder: Path, base_id: int, title: str) -> None:
     right = right_entries(folder)
-    zones: dict[Zone, list[bool]] = {zone: [] for zone in Zone}
+    zones: dict[ConfidenceBand, list[bool]] = {zone: [] for zone in ConfidenceBand}
     first = third = 0
     questions = read_lines(folder / "queries.jsonl")
-    async with found.database.work(found.workspace) as work:
-        base = await queries.base(work, base_id)
+    async with found.database.transaction(found.workspace) as tx:
+        base = await queries.base(tx, base_id)
         for question in questions:
-            answer = await search(work, base_id, question["text"])
+            answer = await search(tx, base_id, question["text"])
             names = [entry_of(answer, at) for at in range(len(answer.passages))]
             hit = names[:1] == [right[question["id"]]]
             first += hit
             third += right[question["id"]] in names
             zones[answer.zone].append(hit)
-        strange = [
-            (await search(work, base_id, question["text"])).zone for question in read_lines(folder / "oos.jsonl")
-        ]
+        strange = [(await search(tx, base_id, question["text"])).zone for question in read_lines(folder / "oos.jsonl")]
     count = len(questions)
     print(f"\n{title}: {count} questions, {len(strange)} without an answer, {base.bodies} chunks")
     print(f"  R@1 {100 * first / count:.1f} %   R@3 {100 * third / count:.1f} %")
@@ -75,12 +73,12 @@ async def quality(found: Stand, folder: Path, base_id: int, title: str) -> None:
 
 async def exactness(found: Stand, base_id: int, exact: Exact, questions: Sequence[str]) -> str:
     same = 0
-    async with found.database.work(found.workspace) as work:
-        base = await queries.base(work, base_id)
-        entries = await queries.entries_after(work, base_id, 0, 100_000)
+    async with found.database.transaction(found.workspace) as tx:
+        base = await queries.base(tx, base_id)
+        entries = await queries.entries_after(tx, base_id, 0, 100_000)
         order = {entry.chunk_id: number for number, entry in enumerate(entries)}
         for question in questions:
-            ours = await rank(work, await pose(work, base, alone(question)))
+            ours = await rank(tx, await build_query(tx, base, standalone(question)))
             theirs = exact.search(question)
             same += len(ours) == len(theirs) and all(
                 math.isclose(one.score, score, rel_tol=1e-5) and (order[one.chunk_id] == number or _tied(theirs, score))
@@ -112,8 +110,8 @@ async def cmrc(found: Stand, folder: Path) -> None:
     base_id = await fill(found, "cmrc", [texts])
     await service.rebuild(found.database, found.workspace, "cmrc")
     await quality(found, folder, base_id, "pass_cmrc")
-    async with found.database.work(found.workspace) as work:
-        chunks = await queries.entries_after(work, base_id, 0, 100_000)
+    async with found.database.transaction(found.workspace) as tx:
+        chunks = await queries.entries_after(tx, base_id, 0, 100_000)
     exact = Exact([((), chunk.text) for chunk in chunks], language())
     questions = [question["text"] for question in read_lines(folder / "queries.jsonl")]
     print(f"  {await exactness(found, base_id, exact, questions)}")
@@ -131,19 +129,19 @@ async def speed(found: Stand, size: int) -> None:
         start = writer.dice.randrange(50)
         question = entry["answer"][start : start + 6] + writer.text(3) + "怎么办"
         began = time.perf_counter()
-        async with found.database.work(found.workspace) as work:
-            await work.value("select 1")
+        async with found.database.transaction(found.workspace) as tx:
+            await tx.value("select 1")
         between = time.perf_counter()
-        async with found.database.work(found.workspace) as work:
-            await search(work, base_id, question)
+        async with found.database.transaction(found.workspace) as tx:
+            await search(tx, base_id, question)
         took.append((time.perf_counter() - between) * 1000)
         floor.append((between - began) * 1000)
-    async with found.database.work(found.workspace) as work:
-        base = await queries.base(work, base_id)
+    async with found.database.transaction(found.workspace) as tx:
+        base = await queries.base(tx, base_id)
         for entry in sample[:50]:
-            posed = await pose(work, base, alone(entry["text"]))
-            by_keys, everything = await rank(work, posed), await rank(work, replace(posed, keys=None))
-            looked_up += posed.keys is not None
+            query = await build_query(tx, base, standalone(entry["text"]))
+            by_keys, everything = await rank(tx, query), await rank(tx, replace(query, keys=None))
+            looked_up += query.keys is not None
             same += by_keys == everything
             firsts += by_keys[0] == everything[0]
     print(f"\n{size:,} chunks of about 100 characters")

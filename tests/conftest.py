@@ -20,7 +20,7 @@ from psycopg.conninfo import make_conninfo
 from zhiban.container import ensure_workspace
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
-from zhiban.postgres.provisioning import APP, OWNER, Access, migrate, provision_bundled
+from zhiban.postgres.provisioning import APP, OWNER, DatabaseUrls, migrate, provision_bundled
 from zhiban.postgres.supervisor import BundledPostgres
 
 TEMPLATE = "zhiban_template"
@@ -55,15 +55,15 @@ class Cluster:
     """The test run's server, with a migrated template on it."""
 
     superuser: str
-    access: Access
+    urls: DatabaseUrls
 
 
 async def _start(folder: Path) -> tuple[BundledPostgres, Cluster]:
     postgres = BundledPostgres(folder, settings=FAST)
     server = await postgres.start()
-    access = await provision_bundled(server.superuser, TEMPLATE)
-    await migrate(access)
-    return postgres, Cluster(server.superuser, access)
+    urls = await provision_bundled(server.superuser, TEMPLATE)
+    await migrate(urls)
+    return postgres, Cluster(server.superuser, urls)
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +81,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-async def access(cluster: Cluster) -> AsyncIterator[Access]:
+async def urls(cluster: Cluster) -> AsyncIterator[DatabaseUrls]:
     """A database of its own for this test, cloned from the migrated template in milliseconds."""
     name = f"t{os.getpid()}_{id(object()) % 10**9}_{int(datetime.now(UTC).timestamp() * 1e6)}"
     async with await psycopg.AsyncConnection.connect(cluster.superuser, autocommit=True) as connection:
@@ -90,17 +90,17 @@ async def access(cluster: Cluster) -> AsyncIterator[Access]:
                 sql.Identifier(name), sql.Identifier(TEMPLATE), sql.Identifier(OWNER)
             )
         )
-    yield Access(
-        app=make_conninfo(cluster.access.app, dbname=name, user=APP),
-        owner=make_conninfo(cluster.access.owner, dbname=name, user=OWNER),
+    yield DatabaseUrls(
+        app=make_conninfo(cluster.urls.app, dbname=name, user=APP),
+        owner=make_conninfo(cluster.urls.owner, dbname=name, user=OWNER),
     )
     async with await psycopg.AsyncConnection.connect(cluster.superuser, autocommit=True) as connection:
         await connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 
 
 @pytest.fixture
-async def db(access: Access) -> AsyncIterator[Database]:
-    async with Database(access.app, work_size=4, page_size=3) as database:
+async def db(urls: DatabaseUrls) -> AsyncIterator[Database]:
+    async with Database(urls.app, work_size=4, page_size=3) as database:
         yield database
 
 

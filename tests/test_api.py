@@ -15,14 +15,14 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 
 from tests.stories.conftest import SHOP, settings_for
-from zhiban.container import Installation
+from zhiban.container import App
 from zhiban.kit.clock import SystemClock
 from zhiban.knowledge import service as knowledge
 from zhiban.main import application
 from zhiban.people import service as people
 from zhiban.people.auth import COOKIE
 from zhiban.people.models import Role
-from zhiban.postgres.provisioning import Access
+from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.serving import served
 
 PASSWORD = "einszweidrei"
@@ -45,19 +45,19 @@ class Api:
 
 
 @pytest.fixture
-async def api(access: Access, tmp_path: Path) -> AsyncIterator[Api]:
-    home = Installation.build(settings_for(tmp_path, "http://127.0.0.1:9"), access)
-    async with served(application(home)) as url:
-        (workspace,) = await home.database.workspaces()
+async def api(urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[Api]:
+    app = App.build(settings_for(tmp_path, "http://127.0.0.1:9"), urls)
+    async with served(application(app)) as url:
+        (workspace,) = await app.database.workspaces()
         (tmp_path / "shop.md").write_text(SHOP)
-        async with home.database.session(workspace) as session:
+        async with app.database.page_transaction(workspace) as session:
             await knowledge.ensure_base(session, "default", "知识库")
         now = SystemClock().now()
-        await knowledge.import_paths(home.database, workspace, "default", [tmp_path / "shop.md"], now=now)
+        await knowledge.import_paths(app.database, workspace, "default", [tmp_path / "shop.md"], now=now)
         hashed = await people.hash_password(PASSWORD)
-        async with home.database.work(workspace) as work:
-            await people.add_agent(work, email="lin@example.test", name="林晓", role=Role.AGENT, password_hash=hashed)
-        token = await people.sign_in(home.database, email="lin@example.test", password=PASSWORD, now=now, hint="tests")
+        async with app.database.transaction(workspace) as tx:
+            await people.add_agent(tx, email="lin@example.test", name="林晓", role=Role.AGENT, password_hash=hashed)
+        token = await people.sign_in(app.database, email="lin@example.test", password=PASSWORD, now=now, hint="tests")
         yield Api(url, token)
 
 

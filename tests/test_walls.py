@@ -15,8 +15,8 @@ from psycopg.rows import dict_row
 import zhiban.people.models  # noqa: F401 - every model of the product, for the comparison
 from tests.conftest import Cluster
 from zhiban.container import ensure_workspace
-from zhiban.kit.db import NOBODY, Database
-from zhiban.postgres.provisioning import APP, OWNER, Access
+from zhiban.kit.db import NO_WORKSPACE, Database
+from zhiban.postgres.provisioning import APP, OWNER, DatabaseUrls
 
 OPEN = {"directory", "alembic_version"}  # ids and digests, read before a workspace is known
 DEFINERS = {"index_vectors", "tidy_knowledge"}  # what runs with its owner's rights
@@ -129,12 +129,12 @@ class Halves:
 async def halves(db: Database) -> Halves:
     ours = await ensure_workspace(db, "qinghe", "青禾商店", "zh")
     theirs = await ensure_workspace(db, "banshan", "半山茶社", "zh")
-    async with db.work(NOBODY) as work:
-        tables = await _learn(work.raw)
+    async with db.transaction(NO_WORKSPACE) as tx:
+        tables = await _learn(tx.raw)
     rows: dict[int, dict[str, dict[str, Any]]] = {}
     for workspace in (ours, theirs):
         rows[workspace] = {}
-        async with db.work(workspace) as work, work.raw.cursor(row_factory=dict_row) as cursor:
+        async with db.transaction(workspace) as tx, tx.raw.cursor(row_factory=dict_row) as cursor:
             for table in tables.values():
                 if table.name == "workspace":
                     await cursor.execute("select * from workspace")
@@ -144,8 +144,8 @@ async def halves(db: Database) -> Halves:
     return Halves(ours, theirs, tables, rows)
 
 
-async def test_every_table_has_its_wall(access: Access) -> None:
-    async with await psycopg.AsyncConnection.connect(access.owner, row_factory=dict_row) as connection:
+async def test_every_table_has_its_wall(urls: DatabaseUrls) -> None:
+    async with await psycopg.AsyncConnection.connect(urls.owner, row_factory=dict_row) as connection:
         tables = await (await connection.execute(_TABLES)).fetchall()
     walled = {table["relname"]: table for table in tables if table["relname"] not in OPEN}
     assert len(walled) > 25
@@ -157,8 +157,8 @@ async def test_every_table_has_its_wall(access: Access) -> None:
         assert table["owner"] == OWNER, name
 
 
-async def test_the_directory_holds_nothing_but_ids(access: Access) -> None:
-    async with await psycopg.AsyncConnection.connect(access.owner) as connection:
+async def test_the_directory_holds_nothing_but_ids(urls: DatabaseUrls) -> None:
+    async with await psycopg.AsyncConnection.connect(urls.owner) as connection:
         columns = [row for row in await (await connection.execute(_COLUMNS)).fetchall() if row[0] in OPEN]
     assert {(table, column) for table, column, *_ in columns} == {
         ("alembic_version", "version_num"),
@@ -170,17 +170,17 @@ async def test_the_directory_holds_nothing_but_ids(access: Access) -> None:
 
 
 async def test_the_working_role_cannot_climb_over(db: Database, cluster: Cluster) -> None:
-    async with db.work(NOBODY) as work:
-        role = await work.row(
+    async with db.transaction(NO_WORKSPACE) as tx:
+        role = await tx.row(
             "select current_user, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb from pg_roles "
             "where rolname = current_user"
         )
-        owned = await work.rows(
+        owned = await tx.rows(
             "select relname from pg_class where relowner = (select oid from pg_roles where rolname = current_user) "
             "union all select proname from pg_proc where proowner = "
             "(select oid from pg_roles where rolname = current_user)"
         )
-        groups = await work.rows(
+        groups = await tx.rows(
             "select r.rolname from pg_auth_members m join pg_roles r on r.oid = m.roleid "
             "where m.member = (select oid from pg_roles where rolname = current_user)"
         )
@@ -194,21 +194,21 @@ async def test_the_working_role_cannot_climb_over(db: Database, cluster: Cluster
         "truncate contact",
     ):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            async with db.work(NOBODY) as work:
-                await work.run(climb)
+            async with db.transaction(NO_WORKSPACE) as tx:
+                await tx.run(climb)
 
 
 async def test_a_query_without_a_filter_sees_its_own_only(db: Database, halves: Halves) -> None:
     for workspace in (halves.ours, halves.theirs):
-        for read in (db.work, db.door, db.session):
-            async with read(workspace) as work:
+        for read in (db.transaction, db.webhook_transaction, db.page_transaction):
+            async with read(workspace) as tx:
                 for name in halves.tables:
-                    seen = await work.rows(f"select distinct workspace_id from {name}")
+                    seen = await tx.rows(f"select distinct workspace_id from {name}")
                     assert seen == [(workspace,)], name
 
 
-async def test_without_a_workspace_there_is_nothing(access: Access, db: Database, halves: Halves) -> None:
-    async with await psycopg.AsyncConnection.connect(access.app) as connection:
+async def test_without_a_workspace_there_is_nothing(urls: DatabaseUrls, db: Database, halves: Halves) -> None:
+    async with await psycopg.AsyncConnection.connect(urls.app) as connection:
         for setting in (None, ""):
             if setting is not None:
                 await connection.execute("select set_config('app.workspace', %s, false)", (setting,))
@@ -218,33 +218,33 @@ async def test_without_a_workspace_there_is_nothing(access: Access, db: Database
                 with pytest.raises(psycopg.errors.InsufficientPrivilege):
                     async with connection.transaction():
                         await connection.execute(_insert(table, _row(table, halves.ours, halves.rows[halves.ours])))
-    async with db.work(NOBODY) as work:
+    async with db.transaction(NO_WORKSPACE) as tx:
         for name in halves.tables:
-            assert await work.rows(f"select 1 from {name}") == [], name
+            assert await tx.rows(f"select 1 from {name}") == [], name
 
 
 async def test_rows_of_others_cannot_be_changed_or_deleted(db: Database, halves: Halves) -> None:
-    async with db.work(halves.ours) as work:
+    async with db.transaction(halves.ours) as tx:
         for name in halves.tables:
             theirs = {"theirs": halves.theirs}
-            assert await work.run(f"update {name} set workspace_id = workspace_id") == 1, name
+            assert await tx.run(f"update {name} set workspace_id = workspace_id") == 1, name
             changed = f"update {name} set workspace_id = workspace_id where workspace_id = %(theirs)s"
-            assert await work.run(changed, **theirs) == 0, name
-            assert await work.run(f"delete from {name} where workspace_id = %(theirs)s", **theirs) == 0, name
-    async with db.work(halves.theirs) as work:
+            assert await tx.run(changed, **theirs) == 0, name
+            assert await tx.run(f"delete from {name} where workspace_id = %(theirs)s", **theirs) == 0, name
+    async with db.transaction(halves.theirs) as tx:
         for name in halves.tables:
-            assert await work.value(f"select count(*) from {name}") == 1, name
+            assert await tx.value(f"select count(*) from {name}") == 1, name
 
 
 async def test_rows_cannot_be_made_for_others_nor_given_away(db: Database, halves: Halves) -> None:
-    async with db.work(halves.ours) as work:
+    async with db.transaction(halves.ours) as tx:
         for name, table in halves.tables.items():
             with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
-                async with work.raw.transaction():
-                    await work.raw.execute(_insert(table, _row(table, halves.theirs, halves.rows[halves.theirs])))
+                async with tx.raw.transaction():
+                    await tx.raw.execute(_insert(table, _row(table, halves.theirs, halves.rows[halves.theirs])))
             with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
-                async with work.raw.transaction():
-                    await work.run(f"update {name} set workspace_id = %(theirs)s", theirs=halves.theirs)
+                async with tx.raw.transaction():
+                    await tx.run(f"update {name} set workspace_id = %(theirs)s", theirs=halves.theirs)
 
 
 async def test_a_row_cannot_lean_on_a_row_of_others(db: Database, halves: Halves) -> None:
@@ -254,8 +254,8 @@ async def test_a_row_cannot_lean_on_a_row_of_others(db: Database, halves: Halves
             assert columns.get("workspace_id") == "workspace_id", f"{table.name} -> {parent}"
     contact = halves.rows[halves.theirs]["contact"]["id"]
     with pytest.raises(psycopg.errors.ForeignKeyViolation):
-        async with db.work(halves.ours) as work:
-            await work.run("update conversation set contact_id = %(id)s", id=contact)
+        async with db.transaction(halves.ours) as tx:
+            await tx.run("update conversation set contact_id = %(id)s", id=contact)
 
 
 async def test_searches_find_nothing_of_others(db: Database, halves: Halves) -> None:
@@ -266,22 +266,22 @@ async def test_searches_find_nothing_of_others(db: Database, halves: Halves) -> 
     search = "select chunk_id from search_chunks(%(b)s, '{1}', '{1:1}/5'::sparsevec, '{1:1}/5'::sparsevec, 0, 10)"
     nearest = "select chunk_id from nearest_chunks(%(b)s, '[1]'::halfvec, 10)"
     for index, owner in ((halves.ours, halves.ours), (halves.theirs, halves.theirs)):
-        async with db.work(index) as work:
+        async with db.transaction(index) as tx:
             # What the rows lean on was filled in without meaning: let the index say what the rows say.
-            await work.run("update chunk_index set base_id = %(b)s", b=base(owner))
-            await work.run("update chunk_vector set base_id = %(b)s", b=base(owner))
+            await tx.run("update chunk_index set base_id = %(b)s", b=base(owner))
+            await tx.run("update chunk_vector set base_id = %(b)s", b=base(owner))
     own = halves.rows[halves.ours]["chunk"]["id"]
     for text in (scan, search, nearest):
-        async with db.work(halves.ours) as work:
-            assert await work.rows(text, b=base(halves.ours)) == [(own,)], text
-            assert await work.rows(text, b=base(halves.theirs)) == [], text
-        async with db.work(NOBODY) as work:
-            assert await work.rows(text, b=base(halves.ours)) == [], text
+        async with db.transaction(halves.ours) as tx:
+            assert await tx.rows(text, b=base(halves.ours)) == [(own,)], text
+            assert await tx.rows(text, b=base(halves.theirs)) == [], text
+        async with db.transaction(NO_WORKSPACE) as tx:
+            assert await tx.rows(text, b=base(halves.ours)) == [], text
 
 
 async def test_only_known_functions_run_with_their_owners_rights(db: Database) -> None:
-    async with db.work(NOBODY) as work:
-        found = await work.rows(
+    async with db.transaction(NO_WORKSPACE) as tx:
+        found = await tx.rows(
             "select p.proname, p.proconfig, p.prorettype::regtype::text from pg_proc p "
             "join pg_namespace n on n.oid = p.pronamespace where p.prosecdef and n.nspname in ('public', 'jobs')"
         )
@@ -289,7 +289,7 @@ async def test_only_known_functions_run_with_their_owners_rights(db: Database) -
         assert {gives for *_, gives in found} == {"void"}
         assert all(any(one.startswith("search_path=") for one in config) for _, config, _ in found)
         with pytest.raises(psycopg.errors.RaiseException):
-            await work.run("select index_vectors(0)")
-    async with db.work(NOBODY) as work:
+            await tx.run("select index_vectors(0)")
+    async with db.transaction(NO_WORKSPACE) as tx:
         # The planner knows the most common values of every column; who works here may not look.
-        assert await work.rows("select tablename from pg_stats where schemaname = 'public'") in ([], [("directory",)])
+        assert await tx.rows("select tablename from pg_stats where schemaname = 'public'") in ([], [("directory",)])

@@ -114,10 +114,10 @@ async def play(page: Page, url: str) -> None:
         await page.goto(f"{url}/demo/phone?who={who}")
         await page.wait_for_selector("html[data-ready]")
         for sentence in sentences:
-            bubbles = await page.locator(".wx").count()
+            message_views = await page.locator(".wx").count()
             await page.fill("#ph-form input", sentence)
             await page.press("#ph-form input", "Enter")
-            await page.locator(".wx").nth(bubbles + 1).wait_for()
+            await page.locator(".wx").nth(message_views + 1).wait_for()
 
 
 async def desk(page: Page, url: str, path: str = "/?queue=unassigned") -> None:

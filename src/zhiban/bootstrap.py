@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from zhiban.assistant.turn import Means
-from zhiban.channels.connections import Connections, Manners, TokenStore
+from zhiban.assistant.turn import AssistantDeps
+from zhiban.channels.connections import Connections, InboxSettings, TokenStore
 from zhiban.channels.policy import Policy
 from zhiban.conversations.jobs import ConversationJobs
 from zhiban.integrations import openai
 from zhiban.integrations.apprise import AppriseNotifier
-from zhiban.integrations.telegram import Config as TelegramConfig
-from zhiban.integrations.telegram import TelegramNotifier
+from zhiban.integrations.telegram import TelegramConfig, TelegramNotifier
 from zhiban.integrations.wecom.config import WeComConfig
 from zhiban.integrations.wecom.kf import KfChannel
 from zhiban.integrations.wecom.robot import GroupRobot
@@ -24,7 +23,7 @@ from zhiban.kit.http import Http
 from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import Task
 from zhiban.kit.settings import Settings
-from zhiban.notifications.jobs import AssistantJobs, Tellers
+from zhiban.notifications.jobs import AssistantJobs, NotifierRegistry
 from zhiban.ports import ChatModel, Embedder, Notifier, ReplyWindow, Vendor
 from zhiban.ports.notifiers import parse_addresses
 
@@ -55,17 +54,17 @@ def vendor(http: Http, clock: Clock) -> Callable[[str, Mapping[str, Any], Mappin
     return build
 
 
-def manners(policy: Mapping[str, Any]) -> Manners:
+def inbox_settings(policy: Mapping[str, Any]) -> InboxSettings:
     """What receiving needs to know of an inbox's policy."""
     read = Policy.model_validate(policy)
-    return Manners(assistant=read.assistant, welcome=read.welcome, closing=read.closing)
+    return InboxSettings(assistant=read.assistant, welcome=read.welcome, closing=read.closing)
 
 
 def model(settings: Settings, http: Http) -> ChatModel | None:
     """The language model, when there is a key or an address of one's own."""
     if not settings.has_model:
         return None
-    config = openai.Config(
+    config = openai.ModelConfig(
         base=settings.llm_address,
         model=settings.llm_model_name,
         key=settings.llm_api_key,
@@ -77,15 +76,15 @@ def model(settings: Settings, http: Http) -> ChatModel | None:
 def embedder(settings: Settings, http: Http) -> Embedder | None:
     if not settings.has_embedder:
         return None
-    config = openai.Config(
+    config = openai.ModelConfig(
         base=settings.embedding_api_base, model=settings.embedding_model, key=settings.embedding_api_key
     )
     return openai.OpenAIEmbedder(config, http)
 
 
-def means(settings: Settings, http: Http) -> Means:
+def assistant_deps(settings: Settings, http: Http) -> AssistantDeps:
     """What the assistant works with."""
-    return Means(
+    return AssistantDeps(
         model=model(settings, http),
         embedder=embedder(settings, http),
         top_k=settings.kb_top_k,
@@ -96,14 +95,14 @@ def means(settings: Settings, http: Http) -> Means:
     )
 
 
-def tellers(settings: Settings, http: Http, url: str) -> Tellers:
+def notifiers(settings: Settings, http: Http, url: str) -> NotifierRegistry:
     """The ways to our own people. Raises Misconfigured when NOTIFICATION_CHANNEL is wrong."""
     telegram = TelegramNotifier(
         TelegramConfig(token=settings.telegram_bot_token, base=settings.telegram_api_base), http
     )
     by_scheme: dict[str, Notifier] = {"telegram": telegram, "wecom-robot": GroupRobot(http, settings.wecom_api_base)}
     parse_addresses(settings.notification_channel)
-    return Tellers(
+    return NotifierRegistry(
         addresses=settings.notification_channel.split() if settings.notification_enabled else (),
         by_scheme=by_scheme,
         other=AppriseNotifier(),
@@ -112,10 +111,10 @@ def tellers(settings: Settings, http: Http, url: str) -> Tellers:
 
 
 def tasks(
-    database: Database, connections: Connections, clock: Clock, files: Path, ways: Tellers, texts: Texts
+    database: Database, connections: Connections, clock: Clock, files: Path, notifiers: NotifierRegistry, texts: Texts
 ) -> list[Task]:
     """Every job there is."""
     return [
         *ConversationJobs(database, connections, clock, files).tasks(),
-        *AssistantJobs(database, connections, ways, texts, clock).tasks(),
+        *AssistantJobs(database, connections, notifiers, texts, clock).tasks(),
     ]

@@ -15,22 +15,22 @@ from pathlib import Path
 from zhiban import bootstrap
 from zhiban.assistant.turn import Assistant
 from zhiban.channels.connections import CONFIG, Connections, ensure_inbox
-from zhiban.channels.delivery_store import Door
+from zhiban.channels.delivery_store import DeliveryStore
 from zhiban.kit.clock import Clock, SystemClock
-from zhiban.kit.db import NOBODY, Database, Work
-from zhiban.kit.event_log import LANE, PULL, READ
+from zhiban.kit.db import NO_WORKSPACE, Database, Transaction
+from zhiban.kit.event_log import ACCOUNT_WAITING, CONVERSATION_WAITING, DELIVERY_WAITING
 from zhiban.kit.http import Http
 from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import Jobs
-from zhiban.kit.pubsub import Ear
+from zhiban.kit.pubsub import PubSub
 from zhiban.kit.settings import WECOM_API, Settings
 from zhiban.kit.vault import Vault
-from zhiban.knowledge.retrieval import keep_background_in, language
-from zhiban.postgres.provisioning import Access
-from zhiban.workers.account_poller import Puller
-from zhiban.workers.conversation_worker import Lanes
-from zhiban.workers.delivery_processor import Reader
-from zhiban.workers.recovery import Sweeper
+from zhiban.knowledge.retrieval import keep_term_priors_in, language
+from zhiban.postgres.provisioning import DatabaseUrls
+from zhiban.workers.account_poller import AccountPoller
+from zhiban.workers.conversation_worker import ConversationWorker
+from zhiban.workers.delivery_processor import DeliveryProcessor
+from zhiban.workers.recovery import Recovery
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ KEY_GRACE = timedelta(days=1)
 
 
 @dataclass(slots=True)
-class Installation:
+class App:
     """Everything a process shares. Open it before use; `work` starts answering."""
 
     settings: Settings
@@ -47,42 +47,42 @@ class Installation:
     database: Database
     vault: Vault
     http: Http
-    ear: Ear
+    pubsub: PubSub
     connections: Connections
-    door: Door
+    deliveries: DeliveryStore
     files: Path
     url: str
     workers: Workers | None = None
 
     @classmethod
-    def build(cls, settings: Settings, access: Access, *, url: str = "", clock: Clock | None = None) -> Installation:
+    def build(cls, settings: Settings, urls: DatabaseUrls, *, url: str = "", clock: Clock | None = None) -> App:
         """Put the parts together; nothing is opened yet. Raises Misconfigured."""
         now = clock or SystemClock()
-        database = Database(access.app)
+        database = Database(urls.app)
         vault = Vault.from_settings(settings)
         http = Http()
         # Doorbells and lanes are this process's own business as long as it works itself.
-        ear = Ear(access.app, near=(LANE, PULL, READ))
-        database.announce = ear.say
+        pubsub = PubSub(urls.app, local_topics=(CONVERSATION_WAITING, ACCOUNT_WAITING, DELIVERY_WAITING))
+        database.publish = pubsub.publish
         connections = Connections(
-            database, vault, now, build=bootstrap.vendor(http, now), read_policy=bootstrap.manners
+            database, vault, now, build=bootstrap.vendor(http, now), read_policy=bootstrap.inbox_settings
         )
-        ear.hear(CONFIG, connections.forget)
-        keep_background_in(settings.data)
+        pubsub.subscribe(CONFIG, connections.forget)
+        keep_term_priors_in(settings.data)
         return cls(
             settings=settings,
             clock=now,
             database=database,
             vault=vault,
             http=http,
-            ear=ear,
+            pubsub=pubsub,
             connections=connections,
-            door=Door(database, connections, ear),
+            deliveries=DeliveryStore(database, connections, pubsub),
             files=settings.data / "files",
             url=settings.zhiban_url or url,
         )
 
-    def employ(self) -> None:
+    def start_workers(self) -> None:
         """Let this process answer, not only receive and show. Call it before `open`."""
         self.workers = Workers.of(self)
 
@@ -91,21 +91,21 @@ class Installation:
         await self.database.open()
         await self.http.__aenter__()
         await ensure_default(self)
-        await self.ear.open()
+        await self.pubsub.open()
         if self.workers is not None:
             await self.workers.start()
         _spare_the_collector()
 
     async def close(self) -> None:
         """Finish what runs, then let go, from the outside to the inside."""
-        await self.door.close()
+        await self.deliveries.close()
         if self.workers is not None:
             await self.workers.close()
-        await self.ear.close()
+        await self.pubsub.close()
         await self.http.__aexit__(None, None, None)
         await self.database.close()
 
-    async def __aenter__(self) -> Installation:
+    async def __aenter__(self) -> App:
         await self.open()
         return self
 
@@ -117,48 +117,50 @@ class Installation:
 class Workers:
     """What answers: lanes, puller, reader, sweeper and jobs."""
 
-    lanes: Lanes
-    puller: Puller
-    reader: Reader
-    sweeper: Sweeper
+    conversation_worker: ConversationWorker
+    account_poller: AccountPoller
+    delivery_processor: DeliveryProcessor
+    recovery: Recovery
     jobs: Jobs
 
     @classmethod
-    def of(cls, home: Installation) -> Workers:
-        assistant = Assistant(home.database, home.clock, bootstrap.means(home.settings, home.http))
-        lanes = Lanes(home.database, home.connections, home.ear, home.clock, assistant)
-        puller = Puller(home.database, home.connections, lanes, home.ear, home.clock)
-        reader = Reader(home.database, home.connections, lanes, home.ear, home.clock)
-        home.ear.hear(LANE, lanes.wake)
-        home.ear.hear(PULL, puller.ring)
-        home.ear.hear(READ, reader.ring)
-        sweeper = Sweeper(
-            home.database,
-            lanes,
-            puller,
-            reader,
-            home.ear,
-            home.clock,
+    def of(cls, app: App) -> Workers:
+        assistant = Assistant(app.database, app.clock, bootstrap.assistant_deps(app.settings, app.http))
+        conversation_worker = ConversationWorker(app.database, app.connections, app.pubsub, app.clock, assistant)
+        account_poller = AccountPoller(app.database, app.connections, conversation_worker, app.pubsub, app.clock)
+        delivery_processor = DeliveryProcessor(
+            app.database, app.connections, conversation_worker, app.pubsub, app.clock
+        )
+        app.pubsub.subscribe(CONVERSATION_WAITING, conversation_worker.wake)
+        app.pubsub.subscribe(ACCOUNT_WAITING, account_poller.wake)
+        app.pubsub.subscribe(DELIVERY_WAITING, delivery_processor.wake)
+        recovery = Recovery(
+            app.database,
+            conversation_worker,
+            account_poller,
+            delivery_processor,
+            app.pubsub,
+            app.clock,
             polled_kinds=bootstrap.POLLED_KINDS,
         )
-        ways = bootstrap.tellers(home.settings, home.http, home.url)
+        ways = bootstrap.notifiers(app.settings, app.http, app.url)
         tasks = bootstrap.tasks(
-            home.database, home.connections, home.clock, home.files, ways, Texts(home.settings.zhiban_locale)
+            app.database, app.connections, app.clock, app.files, ways, Texts(app.settings.zhiban_locale)
         )
-        return cls(lanes, puller, reader, sweeper, Jobs(home.database.dsn, tasks))
+        return cls(conversation_worker, account_poller, delivery_processor, recovery, Jobs(app.database.dsn, tasks))
 
     async def start(self) -> None:
         # Half a second of arithmetic on a machine that never did it: not in the first contact's time.
         await asyncio.to_thread(language)
         await self.jobs.open()
         await self.jobs.start()
-        await self.sweeper.start()
+        await self.recovery.start()
 
     async def close(self) -> None:
-        await self.sweeper.close()
-        await self.puller.close()
-        await self.reader.close()
-        await self.lanes.close()
+        await self.recovery.close()
+        await self.account_poller.close()
+        await self.delivery_processor.close()
+        await self.conversation_worker.close()
         await self.jobs.close()
 
 
@@ -172,33 +174,33 @@ def _spare_the_collector() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
-async def ensure_default(home: Installation) -> int:
+async def ensure_default(app: App) -> int:
     """The default workspace, and its WeCom connection as the environment describes it. Returns the workspace."""
-    workspace_id = await ensure_workspace(home.database, DEFAULT_WORKSPACE, "值班", home.settings.zhiban_locale)
-    if home.settings.has_wecom:
-        async with home.database.work(workspace_id) as work:
-            await _ensure_wecom(work, home.settings, home.vault, now=home.clock.now())
+    workspace_id = await ensure_workspace(app.database, DEFAULT_WORKSPACE, "值班", app.settings.zhiban_locale)
+    if app.settings.has_wecom:
+        async with app.database.transaction(workspace_id) as tx:
+            await _ensure_wecom(tx, app.settings, app.vault, now=app.clock.now())
     return workspace_id
 
 
 async def ensure_workspace(database: Database, slug: str, name: str, locale: str) -> int:
     """The workspace of this slug, created when it is new."""
-    async with database.work(NOBODY) as work:
-        known = await work.value(
+    async with database.transaction(NO_WORKSPACE) as tx:
+        known = await tx.value(
             "select workspace_id from directory where kind = 'workspace' and key = %(slug)s", slug=slug
         )
         if known is not None:
             return int(known)
-        workspace_id = int(await work.value("select nextval(pg_get_serial_sequence('workspace', 'workspace_id'))"))
-    async with database.work(workspace_id) as work:
-        ours = await work.run(
+        workspace_id = int(await tx.value("select nextval(pg_get_serial_sequence('workspace', 'workspace_id'))"))
+    async with database.transaction(workspace_id) as tx:
+        ours = await tx.run(
             "insert into directory (kind, key, workspace_id) values ('workspace', %(slug)s, %(id)s) "
             "on conflict do nothing",
             slug=slug,
             id=workspace_id,
         )
         if ours:
-            await work.run(
+            await tx.run(
                 "insert into workspace (workspace_id, slug, name, locale) "
                 "values (%(id)s, %(slug)s, %(name)s, %(locale)s)",
                 id=workspace_id,
@@ -210,7 +212,7 @@ async def ensure_workspace(database: Database, slug: str, name: str, locale: str
     return await ensure_workspace(database, slug, name, locale)
 
 
-async def _ensure_wecom(work: Work, settings: Settings, vault: Vault, *, now: datetime) -> None:
+async def _ensure_wecom(tx: Transaction, settings: Settings, vault: Vault, *, now: datetime) -> None:
     """Create or update the connection that the environment names. Secrets are sealed; a change is taken over."""
     config = {
         "corp_id": settings.wecom_corp_id,
@@ -222,20 +224,20 @@ async def _ensure_wecom(work: Work, settings: Settings, vault: Vault, *, now: da
         "token": settings.wecom_token.get_secret_value(),
         "encoding_aes_key": settings.wecom_encoding_aes_key.get_secret_value(),
     }
-    row = await work.row(
+    row = await tx.row(
         "select id, config, secrets from connection where vendor = 'wecom' and config ->> 'corp_id' = %(corp)s "
         "and (config ->> 'agent_id') is not distinct from %(agent)s for update",
         corp=config["corp_id"],
         agent=config["agent_id"],
     )
     if row is None:
-        connection_id = await _new_connection(work, "企业微信", config, vault.seal(hidden))
+        connection_id = await _new_connection(tx, "企业微信", config, vault.seal(hidden))
     else:
         connection_id = int(row[0])
         known = vault.open(row[2])
         if any(known.get(name) != value for name, value in hidden.items()) or {**row[1], **config} != row[1]:
             config, hidden = _with_grace(config, hidden, known, now=now)
-            await work.run(
+            await tx.run(
                 "update connection set config = config || %(config)s::jsonb, secrets = %(secrets)s, token = null, "
                 "broken = null, broken_at = null, updated_at = %(now)s where id = %(id)s",
                 config=json.dumps(config),
@@ -243,9 +245,9 @@ async def _ensure_wecom(work: Work, settings: Settings, vault: Vault, *, now: da
                 now=now,
                 id=connection_id,
             )
-            work.touch(CONFIG, connection_id)
+            tx.publish_after_commit(CONFIG, connection_id)
     if config["agent_id"]:
-        await ensure_inbox(work, connection_id, "wecom_app", str(config["agent_id"]), "企业微信应用")
+        await ensure_inbox(tx, connection_id, "wecom_app", str(config["agent_id"]), "企业微信应用")
 
 
 def _with_grace(
@@ -259,21 +261,21 @@ def _with_grace(
     return {**config, "previous_until": (now + KEY_GRACE).isoformat()}, {**hidden, **former}
 
 
-async def _new_connection(work: Work, name: str, config: dict[str, str | None], sealed: bytes) -> int:
+async def _new_connection(tx: Transaction, name: str, config: dict[str, str | None], sealed: bytes) -> int:
     public_id = secrets.token_hex(10)
-    connection_id = await work.value(
+    connection_id = await tx.value(
         "insert into connection (workspace_id, public_id, vendor, name, config, secrets) "
         "values (%(workspace)s, %(public)s, 'wecom', %(name)s, %(config)s::jsonb, %(secrets)s) returning id",
-        workspace=work.workspace_id,
+        workspace=tx.workspace_id,
         public=public_id,
         name=name,
         config=json.dumps(config),
         secrets=sealed,
     )
-    await work.run(
+    await tx.run(
         "insert into directory (kind, key, workspace_id, ref) values ('callback', %(key)s, %(workspace)s, %(ref)s)",
         key=public_id,
-        workspace=work.workspace_id,
+        workspace=tx.workspace_id,
         ref=connection_id,
     )
     return int(connection_id)

@@ -110,7 +110,7 @@ class ContactEntered(Event):
     """A contact opened the chat; `after` holds scene and scene_param as data."""
 
 
-class SessionMoved(Event):
+class NativeSessionChanged(Event):
     """The session changed hands in the vendor's own view."""
 
 
@@ -130,11 +130,11 @@ class InboxConfigured(Event):
     """How an inbox behaves was changed; before and after hold its policy."""
 
 
-class CardAnswered(Event):
+class CardActionReceived(Event):
     """One of our people tapped a button on a card we sent."""
 
 
-class VendorNoted(Event):
+class VendorEventReceived(Event):
     """Anything else the vendor told us; `cause` is its name for it."""
 
 

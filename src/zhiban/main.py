@@ -15,15 +15,15 @@ from zhiban import __version__, bootstrap
 from zhiban.api import knowledge as knowledge_api
 from zhiban.assistant.suggesting import Suggester
 from zhiban.channels import webhooks as hooks
-from zhiban.container import Installation
-from zhiban.desk.pages import agents as colleague_pages
+from zhiban.container import App
+from zhiban.desk.pages import agents as agent_pages
 from zhiban.desk.pages import sign_in
-from zhiban.desk.pages.conversation import Desk
-from zhiban.desk.stream import Hub
+from zhiban.desk.pages.conversation import DeskSettings
+from zhiban.desk.stream import SseBroker
 from zhiban.kit import metrics
-from zhiban.kit.db import NOBODY
+from zhiban.kit.db import NO_WORKSPACE
 from zhiban.kit.errors import Unavailable
-from zhiban.people.auth import Gate
+from zhiban.people.auth import Auth
 from zhiban.web import apidocs
 from zhiban.web.assets import Assets
 from zhiban.web.render import Renderer
@@ -32,22 +32,22 @@ from zhiban.web.security import SecurityHeaders
 MODULES = ("desk", "testing")  # which bring templates of their own
 
 
-def application(home: Installation, *, demo: bool = False, extra: Sequence[BaseRoute] = ()) -> Front:
+def application(app: App, *, demo: bool = False, extra: Sequence[BaseRoute] = ()) -> CallbackRouter:
     """Mount every door. The installation is opened with the application and closed with it.
 
     `extra` routes are mounted first; the demonstration brings its simulator and its phone that way.
     """
     assets = Assets()
-    renderer = Renderer(MODULES, assets=assets, clock=home.clock)
-    gate = Gate(home.database, home.clock, renderer, demo=demo, url=home.settings.zhiban_url)
-    hub = Hub(home.database, home.ear)
+    renderer = Renderer(MODULES, assets=assets, clock=app.clock)
+    auth = Auth(app.database, app.clock, renderer, demo=demo, url=app.settings.zhiban_url)
+    broker = SseBroker(app.database, app.pubsub)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with home:
+        async with app:
             yield
 
-    app = FastAPI(
+    web = FastAPI(
         title="Zhiban",
         version=__version__,
         lifespan=lifespan,
@@ -55,37 +55,37 @@ def application(home: Installation, *, demo: bool = False, extra: Sequence[BaseR
         redoc_url=None,
         openapi_url="/api/openapi.json",
     )
-    app.state.home = home
-    app.router.routes.extend(extra)
-    app.mount("/static", assets.app(), name="static")
-    gate.install(app)
-    app.include_router(sign_in.router)
-    app.include_router(colleague_pages.router)
-    suggester = Suggester(home.database, threshold=home.settings.kb_similarity_threshold)
-    Desk(window_of=bootstrap.WINDOWS.get, files=home.files, suggest=suggester.suggest).install(app)
-    hub.install(app)
-    app.include_router(
+    web.state.app = app
+    web.router.routes.extend(extra)
+    web.mount("/static", assets.app(), name="static")
+    auth.install(web)
+    web.include_router(sign_in.router)
+    web.include_router(agent_pages.router)
+    suggester = Suggester(app.database, threshold=app.settings.kb_similarity_threshold)
+    DeskSettings(window_of=bootstrap.WINDOWS.get, files=app.files, suggest=suggester.suggest).install(web)
+    broker.install(web)
+    web.include_router(
         knowledge_api.router(
-            top_k=home.settings.kb_top_k,
-            threshold=home.settings.kb_similarity_threshold,
-            embedder=bootstrap.embedder(home.settings, home.http),
+            top_k=app.settings.kb_top_k,
+            threshold=app.settings.kb_similarity_threshold,
+            embedder=bootstrap.embedder(app.settings, app.http),
         )
     )
-    _install_probes(app, home)
-    apidocs.install(app, renderer)
-    app.add_middleware(SecurityHeaders)
-    return Front(app, hub, hooks.routes(home.door, home.connections, home.clock))
+    _install_probes(web, app)
+    apidocs.install(web, renderer)
+    web.add_middleware(SecurityHeaders)
+    return CallbackRouter(web, broker, hooks.routes(app.deliveries, app.connections, app.clock))
 
 
-class Front:
+class CallbackRouter:
     """Callbacks go straight to their door; everything else to the pages and the API.
 
     The way through FastAPI's layers costs a callback more than its own work.
     """
 
-    def __init__(self, app: FastAPI, hub: Hub, callbacks: Sequence[BaseRoute]) -> None:
-        self.app = app
-        self._hub = hub
+    def __init__(self, web: FastAPI, broker: SseBroker, callbacks: Sequence[BaseRoute]) -> None:
+        self.app = web
+        self._hub = broker
         self._callbacks = Router(list(callbacks))
 
     def leave(self) -> None:
@@ -99,23 +99,23 @@ class Front:
             await self.app(scope, receive, send)
 
 
-def _install_probes(app: FastAPI, home: Installation) -> None:
-    @app.get("/health", include_in_schema=False)
+def _install_probes(web: FastAPI, app: App) -> None:
+    @web.get("/health", include_in_schema=False)
     async def health() -> Response:
         """The process lives."""
         return JSONResponse({"status": "ok", "version": __version__})
 
-    @app.get("/ready", include_in_schema=False)
+    @web.get("/ready", include_in_schema=False)
     async def ready(_request: Request) -> Response:
         """The process can do its work: the database answers."""
         try:
-            async with home.database.work(NOBODY) as work:
-                await work.value("select 1")
+            async with app.database.transaction(NO_WORKSPACE) as tx:
+                await tx.value("select 1")
         except (psycopg.Error, Unavailable) as error:
             return JSONResponse({"status": "unavailable", "reason": str(error).strip()}, status_code=503)
         return JSONResponse({"status": "ready"})
 
-    @app.get("/metrics", include_in_schema=False)
+    @web.get("/metrics", include_in_schema=False)
     async def show_metrics() -> Response:
         page, content_type = metrics.render()
         return PlainTextResponse(page, headers={"content-type": content_type})

@@ -9,35 +9,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zhiban.assistant.decide import (
-    ASK_TO_TYPE,
+    ASK_FOR_TEXT,
     PERSON_CHOICE,
     Answer,
     AskAgain,
-    AskToType,
+    AskForText,
     Decision,
     Facts,
     HandOff,
     HandOffReason,
+    NoReply,
+    NoReplyReason,
     Pending,
-    Quiet,
-    QuietReason,
     SmallTalk,
     Suggest,
-    ask_to_type,
+    ask_for_text,
     decide,
-    first_look,
+    decide_without_search,
     question_of,
 )
-from zhiban.assistant.intents import Talk
-from zhiban.assistant.passages import Zone
+from zhiban.assistant.intents import SmallTalkKind
 from zhiban.channels.policy import HandoffPolicy, Policy
+from zhiban.knowledge.retrieval import ConfidenceBand
 from zhiban.ports import Kind
 
 POLICY = Policy(handoff=HandoffPolicy(words=("发票抬头",)))
 
 
 def said(*texts: str, **more: object) -> Facts:
-    facts = Facts(tuple(Pending(Kind.TEXT, text) for text in texts), POLICY, zone=Zone.ANSWER, suggestions=3)
+    facts = Facts(tuple(Pending(Kind.TEXT, text) for text in texts), POLICY, zone=ConfidenceBand.ANSWER, suggestions=3)
     return replace(facts, **more)  # type: ignore[arg-type]
 
 
@@ -50,37 +50,37 @@ def _reason(decision: Decision | None) -> object:
     return getattr(decision, "reason", type(decision).__name__)
 
 
-@pytest.mark.parametrize(("zone", "decision"), [(Zone.ANSWER, Answer()), (Zone.SUGGEST, Suggest())])
-def test_a_question_follows_its_zone(zone: Zone, decision: Decision) -> None:
-    assert first_look(said("怎么退款")) is None
+@pytest.mark.parametrize(("zone", "decision"), [(ConfidenceBand.ANSWER, Answer()), (ConfidenceBand.SUGGEST, Suggest())])
+def test_a_question_follows_its_zone(zone: ConfidenceBand, decision: Decision) -> None:
+    assert decide_without_search(said("怎么退款")) is None
     assert decide(said("怎么退款", zone=zone)) == decision
 
 
-@pytest.mark.parametrize("zone", [Zone.HANDOFF, None])
-def test_nothing_found_goes_to_people(zone: Zone | None) -> None:
+@pytest.mark.parametrize("zone", [ConfidenceBand.HANDOFF, None])
+def test_nothing_found_goes_to_people(zone: ConfidenceBand | None) -> None:
     assert decide(said("怎么退款", zone=zone)) == HandOff(HandOffReason.NOTHING_FOUND, POLICY.handoff.text)
 
 
 def test_suggestions_need_something_to_suggest_and_are_offered_once() -> None:
-    assert _reason(decide(said("退款", zone=Zone.SUGGEST, suggestions=0))) is HandOffReason.NOTHING_FOUND
-    assert _reason(decide(said("退款", zone=Zone.SUGGEST, failures=1))) is HandOffReason.REPEATED_FAILURE
+    assert _reason(decide(said("退款", zone=ConfidenceBand.SUGGEST, suggestions=0))) is HandOffReason.NOTHING_FOUND
+    assert _reason(decide(said("退款", zone=ConfidenceBand.SUGGEST, failures=1))) is HandOffReason.REPEATED_FAILURE
 
 
 @pytest.mark.parametrize(
     ("facts", "reason"),
     [
-        (said("怎么退款", human_active=True), QuietReason.HUMAN_ACTIVE),
-        (said("转人工", human_active=True), QuietReason.HUMAN_ACTIVE),
-        (said("怎么退款", policy=Policy(assistant=False)), QuietReason.ASSISTANT_OFF),
-        (said("转人工", window_open=False), QuietReason.WINDOW_CLOSED),
-        (said("", "  \n"), QuietReason.NOTHING_SAID),
-        (said(), QuietReason.NOTHING_SAID),
-        (said("好的"), QuietReason.ACKNOWLEDGED),
-        (said("谢谢", allowance=1), QuietReason.ALLOWANCE_USED),
+        (said("怎么退款", human_active=True), NoReplyReason.HUMAN_ACTIVE),
+        (said("转人工", human_active=True), NoReplyReason.HUMAN_ACTIVE),
+        (said("怎么退款", policy=Policy(assistant=False)), NoReplyReason.ASSISTANT_OFF),
+        (said("转人工", window_open=False), NoReplyReason.WINDOW_CLOSED),
+        (said("", "  \n"), NoReplyReason.NOTHING_SAID),
+        (said(), NoReplyReason.NOTHING_SAID),
+        (said("好的"), NoReplyReason.ACKNOWLEDGED),
+        (said("谢谢", allowance=1), NoReplyReason.ALLOWANCE_USED),
     ],
 )
-def test_when_to_keep_quiet(facts: Facts, reason: QuietReason) -> None:
-    assert decide(facts) == Quiet(reason)
+def test_when_to_keep_quiet(facts: Facts, reason: NoReplyReason) -> None:
+    assert decide(facts) == NoReply(reason)
 
 
 @pytest.mark.parametrize(
@@ -132,14 +132,14 @@ def test_upset_people_may_be_left_to_the_assistant() -> None:
 def test_politeness_is_answered_politely() -> None:
     decision = decide(said("你好"))
     assert isinstance(decision, SmallTalk)
-    assert decision.talk is Talk.GREETING
+    assert decision.talk is SmallTalkKind.GREETING
     assert isinstance(decide(said("你好", "在吗")), SmallTalk)
     assert decide(said("你好", "怎么退款")) == Answer()
 
 
 def test_a_complaint_gets_another_try() -> None:
     assert isinstance(decide(said("没用")), AskAgain)
-    assert isinstance(decide(said("没用", zone=Zone.HANDOFF)), AskAgain)
+    assert isinstance(decide(said("没用", zone=ConfidenceBand.HANDOFF)), AskAgain)
     english = decide(said("that's not helpful"))
     assert isinstance(english, AskAgain)
     assert english.reply.startswith("Sorry")
@@ -151,20 +151,20 @@ def test_a_complaint_gets_another_try() -> None:
 )
 def test_every_kind_that_is_no_text_gets_a_fitting_reply(kind: Kind) -> None:
     decision = decide(sent(kind))
-    assert isinstance(decision, AskToType)
+    assert isinstance(decision, AskForText)
     assert decision.kind is kind
-    assert decision.reply == ask_to_type(kind)
-    assert isinstance(decide(sent(kind, "你好")), AskToType)
+    assert decision.reply == ask_for_text(kind)
+    assert isinstance(decide(sent(kind, "你好")), AskForText)
     assert decide(sent(kind, "这个怎么退款")) == Answer()
 
 
 def test_replies_differ_by_kind() -> None:
-    assert len(set(ASK_TO_TYPE.values())) == len(ASK_TO_TYPE)
-    assert set(Kind) - set(ASK_TO_TYPE) == {Kind.TEXT, Kind.MENU, Kind.MARKDOWN, Kind.OTHER}
+    assert len(set(ASK_FOR_TEXT.values())) == len(ASK_FOR_TEXT)
+    assert set(Kind) - set(ASK_FOR_TEXT) == {Kind.TEXT, Kind.MENU, Kind.MARKDOWN, Kind.OTHER}
 
 
 def test_a_tapped_suggestion_is_a_question_whatever_it_says() -> None:
-    tapped = Facts((Pending(Kind.TEXT, "没用", "kb_7"),), POLICY, zone=Zone.ANSWER)
+    tapped = Facts((Pending(Kind.TEXT, "没用", "kb_7"),), POLICY, zone=ConfidenceBand.ANSWER)
     assert decide(tapped) == Answer()
 
 
@@ -186,7 +186,7 @@ FACTS = st.builds(
         max_size=4,
     ).map(tuple),
     policy=st.sampled_from([POLICY, Policy(assistant=False)]),
-    zone=st.none() | st.sampled_from(Zone),
+    zone=st.none() | st.sampled_from(ConfidenceBand),
     failures=st.integers(0, 3),
     allowance=st.none() | st.integers(0, 5),
     window_open=st.booleans(),
@@ -201,12 +201,12 @@ FACTS = st.builds(
 def test_any_facts_lead_to_one_decision_that_keeps_the_rules(facts: Facts) -> None:
     decision = decide(facts)
     if facts.human_active or not facts.policy.assistant or not facts.window_open:
-        assert isinstance(decision, Quiet)
-    speaks = isinstance(decision, Answer | Suggest | SmallTalk | AskToType | AskAgain)
+        assert isinstance(decision, NoReply)
+    speaks = isinstance(decision, Answer | Suggest | SmallTalk | AskForText | AskAgain)
     if facts.allowance is not None and facts.allowance <= 1:
         assert not speaks
     if isinstance(decision, HandOff) and facts.allowance == 0:
         assert decision.notice == ""
     for words in ("reply",):
         assert getattr(decision, words, "something")
-    assert (first_look(facts) or decision) == decision
+    assert (decide_without_search(facts) or decision) == decision

@@ -15,7 +15,7 @@ from zhiban.assistant.intents import (
     TALK,
     UNHELPFUL,
     UPSET,
-    Talk,
+    SmallTalkKind,
     asks_for_person,
     clauses,
     is_upset,
@@ -181,46 +181,46 @@ def test_zero_counts_only_when_it_was_offered() -> None:
 @pytest.mark.parametrize(
     ("text", "talk"),
     [
-        ("你好", Talk.GREETING),
-        ("您好！", Talk.GREETING),
-        ("你好呀~", Talk.GREETING),
-        ("Hello", Talk.GREETING),
-        ("hi there", Talk.GREETING),
-        ("早上好", Talk.GREETING),
-        ("客服你好", Talk.GREETING),
-        ("在吗", Talk.PRESENCE),
-        ("在么？", Talk.PRESENCE),
-        ("有人吗", Talk.PRESENCE),
-        ("请问一下", Talk.PRESENCE),
-        ("你好，在吗", Talk.GREETING),
-        ("谢谢", Talk.THANKS),
-        ("好的，谢谢啦", Talk.THANKS),
-        ("好的谢谢", Talk.THANKS),
-        ("非常感谢您的帮助", Talk.THANKS),
-        ("謝謝你", Talk.THANKS),
-        ("辛苦了", Talk.THANKS),
-        ("Thank you so much!", Talk.THANKS),
-        ("再见", Talk.GOODBYE),
-        ("拜拜", Talk.GOODBYE),
-        ("没事了", Talk.GOODBYE),
-        ("没问题了，谢谢", Talk.THANKS),
-        ("bye bye", Talk.GOODBYE),
-        ("你是谁", Talk.WHO),
-        ("你是机器人吗？", Talk.WHO),
-        ("你是真人还是机器人", Talk.WHO),
-        ("are you a bot?", Talk.WHO),
-        ("太棒了", Talk.PRAISE),
-        ("好的", Talk.ACKNOWLEDGED),
-        ("嗯嗯", Talk.ACKNOWLEDGED),
-        ("OK", Talk.ACKNOWLEDGED),
-        ("知道了", Talk.ACKNOWLEDGED),
-        ("👍", Talk.ACKNOWLEDGED),
-        ("[微笑]", Talk.ACKNOWLEDGED),
-        ("？？", Talk.NUDGE),
-        ("...", Talk.NUDGE),
+        ("你好", SmallTalkKind.GREETING),
+        ("您好！", SmallTalkKind.GREETING),
+        ("你好呀~", SmallTalkKind.GREETING),
+        ("Hello", SmallTalkKind.GREETING),
+        ("hi there", SmallTalkKind.GREETING),
+        ("早上好", SmallTalkKind.GREETING),
+        ("客服你好", SmallTalkKind.GREETING),
+        ("在吗", SmallTalkKind.PRESENCE),
+        ("在么？", SmallTalkKind.PRESENCE),
+        ("有人吗", SmallTalkKind.PRESENCE),
+        ("请问一下", SmallTalkKind.PRESENCE),
+        ("你好，在吗", SmallTalkKind.GREETING),
+        ("谢谢", SmallTalkKind.THANKS),
+        ("好的，谢谢啦", SmallTalkKind.THANKS),
+        ("好的谢谢", SmallTalkKind.THANKS),
+        ("非常感谢您的帮助", SmallTalkKind.THANKS),
+        ("謝謝你", SmallTalkKind.THANKS),
+        ("辛苦了", SmallTalkKind.THANKS),
+        ("Thank you so much!", SmallTalkKind.THANKS),
+        ("再见", SmallTalkKind.GOODBYE),
+        ("拜拜", SmallTalkKind.GOODBYE),
+        ("没事了", SmallTalkKind.GOODBYE),
+        ("没问题了，谢谢", SmallTalkKind.THANKS),
+        ("bye bye", SmallTalkKind.GOODBYE),
+        ("你是谁", SmallTalkKind.WHO),
+        ("你是机器人吗？", SmallTalkKind.WHO),
+        ("你是真人还是机器人", SmallTalkKind.WHO),
+        ("are you a bot?", SmallTalkKind.WHO),
+        ("太棒了", SmallTalkKind.PRAISE),
+        ("好的", SmallTalkKind.ACKNOWLEDGED),
+        ("嗯嗯", SmallTalkKind.ACKNOWLEDGED),
+        ("OK", SmallTalkKind.ACKNOWLEDGED),
+        ("知道了", SmallTalkKind.ACKNOWLEDGED),
+        ("👍", SmallTalkKind.ACKNOWLEDGED),
+        ("[微笑]", SmallTalkKind.ACKNOWLEDGED),
+        ("？？", SmallTalkKind.NUDGE),
+        ("...", SmallTalkKind.NUDGE),
     ],
 )
-def test_small_talk(text: str, talk: Talk) -> None:
+def test_small_talk(text: str, talk: SmallTalkKind) -> None:
     assert small_talk(text) is talk
 
 
@@ -234,10 +234,10 @@ def test_a_question_is_no_small_talk(text: str) -> None:
 
 
 def test_replies_speak_the_language_of_the_contact() -> None:
-    assert reply_to(Talk.GREETING, "hello") == "Hello! How can I help you?"
-    assert reply_to(Talk.GREETING, "你好") == "您好！请问有什么可以帮您？"
-    assert reply_to(Talk.ACKNOWLEDGED, "嗯") == ""
-    assert set(REPLIES) == set(Talk)
+    assert reply_to(SmallTalkKind.GREETING, "hello") == "Hello! How can I help you?"
+    assert reply_to(SmallTalkKind.GREETING, "你好") == "您好！请问有什么可以帮您？"
+    assert reply_to(SmallTalkKind.ACKNOWLEDGED, "嗯") == ""
+    assert set(REPLIES) == set(SmallTalkKind)
 
 
 @pytest.mark.parametrize(

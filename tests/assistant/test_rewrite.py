@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from zhiban.assistant.prompt import Nonsense, Said
+from zhiban.assistant.prompt import HistoryLine, UnparsableReply
 from zhiban.assistant.rewrite import joined, looks_elliptic, parse_question, rewrite_turns, rewritten
-from zhiban.integrations.openai import Config, OpenAIChat
+from zhiban.integrations.openai import ModelConfig, OpenAIChat
 from zhiban.kit.http import Http
-from zhiban.testing.llm import KEY, Fault, LlmSimulator
+from zhiban.testing.llm import KEY, LlmSimulator, ModelFault
 from zhiban.testing.serving import served
 
-BEFORE = [Said("contact", "怎么退货？"), Said("assistant", "签收7天内可申请。")]
+BEFORE = [HistoryLine("contact", "怎么退货？"), HistoryLine("assistant", "签收7天内可申请。")]
 
 
 @pytest.mark.parametrize(
@@ -59,9 +59,9 @@ def test_stands_on_its_own(question: str) -> None:
 def test_without_a_model_the_last_question_is_put_before() -> None:
     assert joined("那运费呢？", BEFORE) == "怎么退货？ 运费呢？"
     assert joined("那运费呢？", []) == "那运费呢？"
-    chain = [*BEFORE, Said("contact", "那运费呢？"), Said("assistant", "买家承担。")]
+    chain = [*BEFORE, HistoryLine("contact", "那运费呢？"), HistoryLine("assistant", "买家承担。")]
     assert joined("要多少钱", chain) == "怎么退货？ 要多少钱"
-    assert joined("还能退吗", [Said("contact", "那运费呢")]) == "那运费呢 还能退吗"
+    assert joined("还能退吗", [HistoryLine("contact", "那运费呢")]) == "那运费呢 还能退吗"
 
 
 @pytest.mark.parametrize(
@@ -77,27 +77,27 @@ def test_a_rewritten_question_is_read(text: str) -> None:
              '{"question": "' + "长" * 300 + '"}']
 )  # fmt: skip
 def test_odd_words_are_no_question(text: str) -> None:
-    with pytest.raises(Nonsense):
+    with pytest.raises(UnparsableReply):
         parse_question(text)
 
 
 @given(st.text())
 def test_any_text_is_a_question_or_nonsense(text: str) -> None:
-    with contextlib.suppress(Nonsense):
+    with contextlib.suppress(UnparsableReply):
         assert parse_question(text).strip()
     looks_elliptic(text)
-    joined(text, [Said("contact", text)])
+    joined(text, [HistoryLine("contact", text)])
 
 
 async def test_a_model_rewrites_and_its_failure_is_no_error() -> None:
     simulator = LlmSimulator()
     async with served(simulator.app) as url, Http() as http:
-        model = OpenAIChat(Config(base=f"{url}/v1", model="m", key=SecretStr(KEY), tries=1, timeout=5), http)
+        model = OpenAIChat(ModelConfig(base=f"{url}/v1", model="m", key=SecretStr(KEY), tries=1, timeout=5), http)
         done = await rewritten(model, "那运费呢？", BEFORE)
         assert done is not None
         assert done.question == "怎么退货，运费？"
         assert done.cost.output_tokens > 0
-        simulator.then(Fault.DOWN, Fault.GARBAGE, Fault.HANG)
+        simulator.then(ModelFault.DOWN, ModelFault.GARBAGE, ModelFault.HANG)
         assert await rewritten(model, "那运费呢？", BEFORE) is None
         assert await rewritten(model, "那运费呢？", BEFORE) is None
         assert await rewritten(model, "那运费呢？", BEFORE, budget_seconds=0.1) is None
@@ -106,7 +106,7 @@ async def test_a_model_rewrites_and_its_failure_is_no_error() -> None:
 async def test_being_cancelled_is_not_swallowed() -> None:
     simulator = LlmSimulator(latency=30)
     async with served(simulator.app) as url, Http() as http:
-        model = OpenAIChat(Config(base=f"{url}/v1", model="m", key=SecretStr(KEY)), http)
+        model = OpenAIChat(ModelConfig(base=f"{url}/v1", model="m", key=SecretStr(KEY)), http)
         task = asyncio.create_task(rewritten(model, "那运费呢？", BEFORE))
         while not simulator.asked:  # noqa: ASYNC110 - the server has no event for it
             await asyncio.sleep(0.01)

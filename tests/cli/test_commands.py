@@ -15,7 +15,7 @@ import pytest
 
 from tests.cli.program import running, wecom_settings, zhiban
 from zhiban.cli.app import Exit
-from zhiban.cli.runtime import installation, workspace_of
+from zhiban.cli.runtime import open_app, workspace_of
 from zhiban.kit.settings import load
 from zhiban.knowledge.gaps import record_gap
 from zhiban.testing.serving import served
@@ -71,9 +71,9 @@ async def test_knowledge_goes_in_is_found_and_comes_out(data: Path) -> None:
 async def test_gaps_are_answered_and_words_made_synonyms(data: Path) -> None:
     assert (await zhiban("kb", "import", "faq.csv", data=data)).code == 0
     assert "没有缺口" in (await zhiban("kb", "gaps", data=data)).out
-    async with installation(load(zhiban_data=data)) as home, home.database.work(await workspace_of(home)) as work:
-        one = await record_gap(work, "能送到火星吗", now=home.clock.now())
-        other = await record_gap(work, "今天天气怎么样", now=home.clock.now())
+    async with open_app(load(zhiban_data=data)) as app, app.database.transaction(await workspace_of(app)) as tx:
+        one = await record_gap(tx, "能送到火星吗", now=app.clock.now())
+        other = await record_gap(tx, "今天天气怎么样", now=app.clock.now())
     listed = await zhiban("kb", "gaps", "--json", data=data)
     assert {row["id"]: row["times"] for row in listed.json} == {one: 1, other: 1}
     assert "能送到火星吗" in (await zhiban("kb", "gaps", data=data)).out
@@ -219,13 +219,13 @@ async def test_the_service_starts_answers_and_stops_cleanly(data: Path, platform
         said = await service.says("/setup/")
         address = re.search(r"http://127\.0\.0\.1:\d+", said)
         assert address is not None
-        home = address.group()
+        app = address.group()
         async with aiohttp.ClientSession() as session:
             for path, words in (("/health", "ok"), ("/ready", "ready"), ("/metrics", "zhiban_")):
-                async with session.get(home + path) as answer:
+                async with session.get(app + path) as answer:
                     assert answer.status == 200
                     assert words in await answer.text()
-        simulator.configure(f"{home}/wecom/callback")
+        simulator.configure(f"{app}/wecom/callback")
         await simulator.verify()
         simulator.contact_says("wmXIAOMING", "如何退款？")
         deadline = time.monotonic() + 15
@@ -259,22 +259,22 @@ async def test_the_demo_from_one_command(data: Path) -> None:
         first_start = time.monotonic() - began
         address = re.search(r"http://127\.0\.0\.1:\d+", said)
         assert address is not None
-        home = address.group()
+        app = address.group()
         async with aiohttp.ClientSession(headers={"sec-fetch-site": "same-origin"}) as session:
-            async with session.get(f"{home}/demo/phone") as answer:
+            async with session.get(f"{app}/demo/phone") as answer:
                 page = await answer.text()
                 assert answer.status == 200
             who = re.search(r"wmDEMO_\w+", page)
             assert who is not None
             for words, expected in (("怎么申请退款？", "参考："), ("转人工", "客服会尽快回复您")):
-                await session.post(f"{home}/demo/phone/say", data={"who": who.group(), "text": words})
+                await session.post(f"{app}/demo/phone/say", data={"who": who.group(), "text": words})
                 deadline = time.monotonic() + 15
                 while expected not in page:
                     assert time.monotonic() < deadline, page
                     await asyncio.sleep(0.05)
-                    async with session.get(f"{home}/demo/phone", params={"who": who.group()}) as answer:
+                    async with session.get(f"{app}/demo/phone", params={"who": who.group()}) as answer:
                         page = await answer.text()
-            async with session.get(f"{home}/demo/desk") as answer:
+            async with session.get(f"{app}/demo/desk") as answer:
                 assert answer.status == 200
         await demo.says("需要人工处理")
         assert await demo.stop() == 0
@@ -296,9 +296,9 @@ async def test_a_worker_beside_a_service_without_workers(data: Path, platform: t
     ):
         await worker.says("Zhiban works")
         said = await service.says("/setup/")
-        home = re.search(r"http://127\.0\.0\.1:\d+", said)
-        assert home is not None
-        simulator.configure(f"{home.group()}/wecom/callback")
+        app = re.search(r"http://127\.0\.0\.1:\d+", said)
+        assert app is not None
+        simulator.configure(f"{app.group()}/wecom/callback")
         simulator.contact_says("wmXIAOMING", "能开发票吗")
         deadline = time.monotonic() + 20
         while not simulator.sent("wmXIAOMING"):

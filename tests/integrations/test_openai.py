@@ -16,13 +16,13 @@ from pydantic import SecretStr
 
 from zhiban.assistant.passages import PlainPassage
 from zhiban.assistant.prompt import ANSWER_SCHEMA, answer_turns, parse_answer
-from zhiban.integrations.openai import Config, OpenAIChat, OpenAIEmbedder
+from zhiban.integrations.openai import ModelConfig, OpenAIChat, OpenAIEmbedder
 from zhiban.integrations.openai.embedder import batches
 from zhiban.integrations.openai.reading import events, text_of, without_thoughts
 from zhiban.integrations.openai.server import backoff, retry_after
 from zhiban.kit.http import Http
 from zhiban.ports import ChatTurn, ModelUnavailable
-from zhiban.testing.llm import KEY, Fault, LlmSimulator
+from zhiban.testing.llm import KEY, LlmSimulator, ModelFault
 from zhiban.testing.serving import served
 
 REFUND = PlainPassage("怎么申请退款？", "怎么申请退款？", "在“我的订单”中点击“申请售后”，商家会在48小时内处理。")
@@ -39,8 +39,8 @@ class Bench:
         self.http = http
         self.waits: list[float] = []
 
-    def config(self, *, timeout: float = 5.0, tries: int = 3, key: str = KEY) -> Config:
-        return Config(base=f"{self.url}/v1/", model="simulated", key=SecretStr(key), timeout=timeout, tries=tries)
+    def config(self, *, timeout: float = 5.0, tries: int = 3, key: str = KEY) -> ModelConfig:
+        return ModelConfig(base=f"{self.url}/v1/", model="simulated", key=SecretStr(key), timeout=timeout, tries=tries)
 
     def chat(self, *, timeout: float = 5.0, tries: int = 3, key: str = KEY) -> OpenAIChat:
         return OpenAIChat(self.config(timeout=timeout, tries=tries, key=key), self.http, pause=self._pause)
@@ -75,8 +75,8 @@ async def test_an_answer_with_its_cost(bench: Bench) -> None:
     assert asked.key == KEY
 
 
-@pytest.mark.parametrize("fault", [Fault.WRONG_TYPE, Fault.THINKS, Fault.FENCED])
-async def test_odd_wrappings_of_a_right_answer(bench: Bench, fault: Fault) -> None:
+@pytest.mark.parametrize("fault", [ModelFault.WRONG_TYPE, ModelFault.THINKS, ModelFault.FENCED])
+async def test_odd_wrappings_of_a_right_answer(bench: Bench, fault: ModelFault) -> None:
     bench.simulator.then(fault)
     completion = await bench.chat().complete(TURNS, schema=ANSWER_SCHEMA)
     assert parse_answer(completion.text).answer == REFUND.answer
@@ -84,9 +84,17 @@ async def test_odd_wrappings_of_a_right_answer(bench: Bench, fault: Fault) -> No
 
 
 @pytest.mark.parametrize(
-    "fault", [Fault.DOWN, Fault.BAD_GATEWAY, Fault.BUSY, Fault.CUT, Fault.HTML, Fault.ERROR_IN_200]
+    "fault",
+    [
+        ModelFault.DOWN,
+        ModelFault.BAD_GATEWAY,
+        ModelFault.BUSY,
+        ModelFault.CUT,
+        ModelFault.HTML,
+        ModelFault.ERROR_IN_200,
+    ],
 )
-async def test_what_may_pass_is_tried_again(bench: Bench, fault: Fault) -> None:
+async def test_what_may_pass_is_tried_again(bench: Bench, fault: ModelFault) -> None:
     bench.simulator.then(fault, fault)
     completion = await bench.chat().complete(TURNS, schema=ANSWER_SCHEMA)
     assert parse_answer(completion.text).can_answer
@@ -95,9 +103,17 @@ async def test_what_may_pass_is_tried_again(bench: Bench, fault: Fault) -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", [Fault.DOWN, Fault.BAD_GATEWAY, Fault.BUSY, Fault.CUT, Fault.HTML, Fault.ERROR_IN_200]
+    "fault",
+    [
+        ModelFault.DOWN,
+        ModelFault.BAD_GATEWAY,
+        ModelFault.BUSY,
+        ModelFault.CUT,
+        ModelFault.HTML,
+        ModelFault.ERROR_IN_200,
+    ],
 )
-async def test_the_tries_are_bounded_and_the_key_is_never_told(bench: Bench, fault: Fault) -> None:
+async def test_the_tries_are_bounded_and_the_key_is_never_told(bench: Bench, fault: ModelFault) -> None:
     bench.simulator.always = fault
     with pytest.raises(ModelUnavailable) as caught:
         await bench.chat().complete(TURNS, schema=ANSWER_SCHEMA)
@@ -107,9 +123,10 @@ async def test_the_tries_are_bounded_and_the_key_is_never_told(bench: Bench, fau
 
 
 @pytest.mark.parametrize(
-    "fault", [Fault.NO_QUOTA, Fault.BAD_KEY, Fault.NO_CHOICES, Fault.NULL_CONTENT, Fault.ONLY_THOUGHTS]
+    "fault",
+    [ModelFault.NO_QUOTA, ModelFault.BAD_KEY, ModelFault.NO_CHOICES, ModelFault.NULL_CONTENT, ModelFault.ONLY_THOUGHTS],
 )
-async def test_what_waiting_does_not_cure_is_not_repeated(bench: Bench, fault: Fault) -> None:
+async def test_what_waiting_does_not_cure_is_not_repeated(bench: Bench, fault: ModelFault) -> None:
     bench.simulator.always = fault
     with pytest.raises(ModelUnavailable) as caught:
         await bench.chat().complete(TURNS, schema=ANSWER_SCHEMA)
@@ -119,21 +136,21 @@ async def test_what_waiting_does_not_cure_is_not_repeated(bench: Bench, fault: F
 
 async def test_the_wait_that_the_server_asks_for_is_kept(bench: Bench) -> None:
     bench.simulator.retry_after = "3"
-    bench.simulator.then(Fault.BUSY)
+    bench.simulator.then(ModelFault.BUSY)
     await bench.chat().complete(HELLO)
     assert bench.waits == [3.0]
 
 
 async def test_a_wait_too_long_for_a_chat_is_not_waited(bench: Bench) -> None:
     bench.simulator.retry_after = "120"
-    bench.simulator.then(Fault.BUSY)
+    bench.simulator.then(ModelFault.BUSY)
     with pytest.raises(ModelUnavailable, match="429"):
         await bench.chat().complete(HELLO)
     assert bench.waits == []
 
 
 async def test_a_hanging_server_costs_no_more_than_the_timeout(bench: Bench) -> None:
-    bench.simulator.then(Fault.HANG)
+    bench.simulator.then(ModelFault.HANG)
     started = asyncio.get_running_loop().time()
     with pytest.raises(ModelUnavailable):
         await bench.chat(timeout=0.3, tries=1).complete(HELLO)
@@ -142,7 +159,7 @@ async def test_a_hanging_server_costs_no_more_than_the_timeout(bench: Bench) -> 
 
 async def test_nobody_listening() -> None:
     async with Http() as http:
-        config = Config(base="http://127.0.0.1:9/v1", model="gone", key=SecretStr(KEY), tries=2)
+        config = ModelConfig(base="http://127.0.0.1:9/v1", model="gone", key=SecretStr(KEY), tries=2)
         waits: list[float] = []
 
         async def pause(seconds: float) -> None:
@@ -180,8 +197,10 @@ async def test_streaming_leaves_thoughts_out(bench: Bench) -> None:
     assert "".join([piece async for piece in bench.chat().stream(HELLO)]) == "答案是 a<b"
 
 
-@pytest.mark.parametrize("fault", [Fault.CUT, Fault.DOWN, Fault.BAD_KEY, Fault.HTML, Fault.ERROR_IN_200])
-async def test_a_broken_stream_is_told(bench: Bench, fault: Fault) -> None:
+@pytest.mark.parametrize(
+    "fault", [ModelFault.CUT, ModelFault.DOWN, ModelFault.BAD_KEY, ModelFault.HTML, ModelFault.ERROR_IN_200]
+)
+async def test_a_broken_stream_is_told(bench: Bench, fault: ModelFault) -> None:
     bench.simulator.then(fault)
     with pytest.raises(ModelUnavailable) as caught:
         async for _ in bench.chat().stream(HELLO):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from zhiban.integrations.telegram import Config, TelegramNotifier, cut_units, units, written
+from zhiban.integrations.telegram import TelegramConfig, TelegramNotifier, cut_units, units, written
 from zhiban.kit.http import Http
 from zhiban.ports import ConnectionBroken, Notice, TryLater
 from zhiban.testing.serving import served
@@ -22,7 +22,7 @@ WAITING = Notice("n-1", "王芳 需要人工处理", "问题：<b>退款</b> & �
 async def place() -> AsyncIterator[tuple[TelegramSimulator, TelegramNotifier]]:
     simulator = TelegramSimulator()
     async with served(simulator.app) as url, Http() as http:
-        yield simulator, TelegramNotifier(Config(token=SecretStr(TOKEN), base=url), http)
+        yield simulator, TelegramNotifier(TelegramConfig(token=SecretStr(TOKEN), base=url), http)
 
 
 Place = tuple[TelegramSimulator, TelegramNotifier]
@@ -72,13 +72,15 @@ async def test_a_wrong_or_missing_token() -> None:
     async with served(simulator.app) as url, Http() as http:
         for token in ("1:wrong", ""):
             with pytest.raises(ConnectionBroken, match="TELEGRAM_BOT_TOKEN") as caught:
-                await TelegramNotifier(Config(token=SecretStr(token), base=url), http).notify("telegram:1", WAITING)
+                await TelegramNotifier(TelegramConfig(token=SecretStr(token), base=url), http).notify(
+                    "telegram:1", WAITING
+                )
             assert "wrong" not in caught.value.sentence
 
 
 async def test_nobody_listening() -> None:
     async with Http() as http:
-        notifier = TelegramNotifier(Config(token=SecretStr(TOKEN), base="http://127.0.0.1:9"), http)
+        notifier = TelegramNotifier(TelegramConfig(token=SecretStr(TOKEN), base="http://127.0.0.1:9"), http)
         with pytest.raises(TryLater, match="TELEGRAM_API_BASE") as caught:
             await notifier.notify("telegram:8518085684", WAITING)
         assert TOKEN not in caught.value.sentence

@@ -17,7 +17,7 @@ from zhiban.container import ensure_workspace
 from zhiban.kit.db import Database
 from zhiban.kit.errors import Unavailable
 from zhiban.kit.jobs import Jobs, Task, dead_letters, later, revive, try_again
-from zhiban.postgres.provisioning import Access
+from zhiban.postgres.provisioning import DatabaseUrls
 
 WAITING = "select task_name, args, status::text, attempts, queueing_lock from jobs.procrastinate_jobs order by id"
 
@@ -49,8 +49,8 @@ def log() -> Log:
 
 
 @asynccontextmanager
-async def working(access: Access, *tasks: Task) -> AsyncIterator[Jobs]:
-    jobs = Jobs(access.app, tasks)
+async def working(urls: DatabaseUrls, *tasks: Task) -> AsyncIterator[Jobs]:
+    jobs = Jobs(urls.app, tasks)
     await jobs.open()
     await jobs.start()
     yield jobs
@@ -65,8 +65,8 @@ async def until(found: Callable[[], Awaitable[object]], *, within: float = 10) -
 
 
 async def rows(db: Database, workspace: int, sql: str = WAITING) -> list[tuple[object, ...]]:
-    async with db.work(workspace) as work:
-        return await work.rows(sql)
+    async with db.transaction(workspace) as tx:
+        return await tx.rows(sql)
 
 
 def times(log: Log, count: int) -> Callable[[], Awaitable[bool]]:
@@ -78,20 +78,20 @@ def times(log: Log, count: int) -> Callable[[], Awaitable[bool]]:
 
 async def test_a_job_is_there_when_its_cause_is(db: Database, workspace: int) -> None:
     with pytest.raises(psycopg.errors.SyntaxError):  # noqa: PT012 - the whole transaction is meant
-        async with db.work(workspace) as work:
-            await later(work, "note", message_id=1)
-            await work.run("no sql")
+        async with db.transaction(workspace) as tx:
+            await later(tx, "note", message_id=1)
+            await tx.run("no sql")
     assert await rows(db, workspace) == []
-    for way in (db.work, db.session):
-        async with way(workspace) as work:
-            await later(work, "note", message_id=2)
+    for way in (db.transaction, db.page_transaction):
+        async with way(workspace) as tx:
+            await later(tx, "note", message_id=2)
     assert await rows(db, workspace) == [("note", {"workspace_id": workspace, "message_id": 2}, "todo", 0, None)] * 2
 
 
-async def test_a_job_is_done_and_forgotten(access: Access, db: Database, workspace: int, log: Log) -> None:
-    async with working(access, Task("note", log)):
-        async with db.work(workspace) as work:
-            await later(work, "note", message_id=1, name="小明")
+async def test_a_job_is_done_and_forgotten(urls: DatabaseUrls, db: Database, workspace: int, log: Log) -> None:
+    async with working(urls, Task("note", log)):
+        async with db.transaction(workspace) as tx:
+            await later(tx, "note", message_id=1, name="小明")
         await until(times(log, 1))
 
         async def gone() -> bool:
@@ -102,34 +102,34 @@ async def test_a_job_is_done_and_forgotten(access: Access, db: Database, workspa
 
 
 async def test_jobs_of_one_key_are_one_job(db: Database, workspace: int) -> None:
-    async with db.work(workspace) as work:
-        await later(work, "note", key="inbox 1", message_id=1)
-        await later(work, "note", key="inbox 1", message_id=2)
-        await later(work, "note", key="inbox 2", message_id=3)
-    async with db.work(workspace) as work:  # a second transaction is not poisoned by it
-        await later(work, "note", key="inbox 1", message_id=4)
-        await work.run("insert into contact (workspace_id, name) values (%(w)s, '小明')", w=workspace)
+    async with db.transaction(workspace) as tx:
+        await later(tx, "note", key="inbox 1", message_id=1)
+        await later(tx, "note", key="inbox 1", message_id=2)
+        await later(tx, "note", key="inbox 2", message_id=3)
+    async with db.transaction(workspace) as tx:  # a second transaction is not poisoned by it
+        await later(tx, "note", key="inbox 1", message_id=4)
+        await tx.run("insert into contact (workspace_id, name) values (%(w)s, '小明')", w=workspace)
     assert [row[1]["message_id"] for row in await rows(db, workspace)] == [1, 3]  # type: ignore[index]
 
 
-async def test_a_timer_waits(access: Access, db: Database, workspace: int, log: Log) -> None:
-    async with working(access, Task("note", log)):
-        async with db.work(workspace) as work:
-            await later(work, "note", at=datetime.now(UTC) + timedelta(hours=1), message_id=1)
-            await later(work, "note", at=datetime.now(UTC) - timedelta(seconds=1), message_id=2)
+async def test_a_timer_waits(urls: DatabaseUrls, db: Database, workspace: int, log: Log) -> None:
+    async with working(urls, Task("note", log)):
+        async with db.transaction(workspace) as tx:
+            await later(tx, "note", at=datetime.now(UTC) + timedelta(hours=1), message_id=1)
+            await later(tx, "note", at=datetime.now(UTC) - timedelta(seconds=1), message_id=2)
         await until(times(log, 1))
     assert [args["message_id"] for args in log.done] == [2]
     assert len(await rows(db, workspace)) == 1
 
 
 async def test_a_failed_job_is_tried_again_with_growing_waits(
-    access: Access, db: Database, workspace: int, log: Log
+    urls: DatabaseUrls, db: Database, workspace: int, log: Log
 ) -> None:
     log.fails = [ValueError("no"), Busy(after=900), ValueError("no"), ValueError("no")]
     waits: list[float] = []
-    async with working(access, Task("note", log, attempts=4, wait=2, longest=3)):
-        async with db.work(workspace) as work:
-            await later(work, "note", message_id=1)
+    async with working(urls, Task("note", log, attempts=4, wait=2, longest=3)):
+        async with db.transaction(workspace) as tx:
+            await later(tx, "note", message_id=1)
         for attempt in (1, 2, 3):
             await until(times(log, attempt))
 
@@ -144,13 +144,13 @@ async def test_a_failed_job_is_tried_again_with_growing_waits(
                 return bool(found)
 
             await until(again)
-            async with db.work(workspace) as work:
-                await work.run("update jobs.procrastinate_jobs set scheduled_at = now() where status = 'todo'")
+            async with db.transaction(workspace) as tx:
+                await tx.run("update jobs.procrastinate_jobs set scheduled_at = now() where status = 'todo'")
         await until(times(log, 4))
 
         async def dead() -> bool:
-            async with db.work(workspace) as work:
-                return bool(await dead_letters(work))
+            async with db.transaction(workspace) as tx:
+                return bool(await dead_letters(tx))
 
         await until(dead)
     first, asked, third = waits
@@ -159,46 +159,46 @@ async def test_a_failed_job_is_tried_again_with_growing_waits(
     assert 1 < third <= 3
 
 
-async def test_a_dead_letter_waits_for_a_person(access: Access, db: Database, workspace: int, log: Log) -> None:
+async def test_a_dead_letter_waits_for_a_person(urls: DatabaseUrls, db: Database, workspace: int, log: Log) -> None:
     other = await ensure_workspace(db, "banshan", "半山茶社", "zh")
     log.fails = [ValueError("no")]
-    async with working(access, Task("note", log, attempts=1)):
-        async with db.work(workspace) as work:
-            await later(work, "note", key="inbox 1", message_id=1)
+    async with working(urls, Task("note", log, attempts=1)):
+        async with db.transaction(workspace) as tx:
+            await later(tx, "note", key="inbox 1", message_id=1)
         await until(times(log, 1))
 
         async def dead() -> bool:
-            async with db.work(workspace) as work:
-                return bool(await dead_letters(work))
+            async with db.transaction(workspace) as tx:
+                return bool(await dead_letters(tx))
 
         await until(dead)
-        async with db.work(workspace) as work:
-            (letter,) = await dead_letters(work)
-        async with db.work(other) as work:
-            assert await dead_letters(work) == []
-            assert not await try_again(work, letter.id)
-        async with db.work(workspace) as work:
+        async with db.transaction(workspace) as tx:
+            (letter,) = await dead_letters(tx)
+        async with db.transaction(other) as tx:
+            assert await dead_letters(tx) == []
+            assert not await try_again(tx, letter.id)
+        async with db.transaction(workspace) as tx:
             assert (letter.task_name, letter.args["message_id"], letter.attempts) == ("note", 1, 1)
             assert letter.at is not None
-            assert not await try_again(work, letter.id + 1)
-            assert await try_again(work, letter.id)
-            assert not await try_again(work, letter.id)
+            assert not await try_again(tx, letter.id + 1)
+            assert await try_again(tx, letter.id)
+            assert not await try_again(tx, letter.id)
         await until(times(log, 2))
 
 
 async def test_a_dead_letter_whose_twin_waits_is_thrown_away(db: Database, workspace: int) -> None:
-    async with db.work(workspace) as work:
-        await later(work, "note", key="inbox 1", message_id=1)
-        await work.run("update jobs.procrastinate_jobs set status = 'failed'")
-        await later(work, "note", key="inbox 1", message_id=2)
-        (letter,) = await dead_letters(work)
-        assert await try_again(work, letter.id)
-        assert await dead_letters(work) == []
+    async with db.transaction(workspace) as tx:
+        await later(tx, "note", key="inbox 1", message_id=1)
+        await tx.run("update jobs.procrastinate_jobs set status = 'failed'")
+        await later(tx, "note", key="inbox 1", message_id=2)
+        (letter,) = await dead_letters(tx)
+        assert await try_again(tx, letter.id)
+        assert await dead_letters(tx) == []
     assert [row[1]["message_id"] for row in await rows(db, workspace)] == [2]  # type: ignore[index]
 
 
 async def test_a_failing_job_gives_way_to_its_waiting_twin(
-    access: Access, db: Database, workspace: int, log: Log
+    urls: DatabaseUrls, db: Database, workspace: int, log: Log
 ) -> None:
     """Its key was free while it ran; both may not wait under it, and neither may hang."""
     running, go = asyncio.Event(), asyncio.Event()
@@ -210,12 +210,12 @@ async def test_a_failing_job_gives_way_to_its_waiting_twin(
         if args["message_id"] == 1:
             raise ValueError("no")
 
-    async with working(access, Task("note", slow, wait=60)):
-        async with db.work(workspace) as work:
-            await later(work, "note", key="inbox 1", message_id=1)
+    async with working(urls, Task("note", slow, wait=60)):
+        async with db.transaction(workspace) as tx:
+            await later(tx, "note", key="inbox 1", message_id=1)
         await asyncio.wait_for(running.wait(), 10)
-        async with db.work(workspace) as work:
-            await later(work, "note", key="inbox 1", at=datetime.now(UTC) + timedelta(hours=1), message_id=2)
+        async with db.transaction(workspace) as tx:
+            await later(tx, "note", key="inbox 1", at=datetime.now(UTC) + timedelta(hours=1), message_id=2)
         go.set()
 
         async def one_left() -> bool:
@@ -224,45 +224,47 @@ async def test_a_failing_job_gives_way_to_its_waiting_twin(
         await until(one_left)
 
 
-async def test_quick_work_does_not_wait_for_slow_work(access: Access, db: Database, workspace: int, log: Log) -> None:
+async def test_quick_work_does_not_wait_for_slow_work(
+    urls: DatabaseUrls, db: Database, workspace: int, log: Log
+) -> None:
     stop = asyncio.Event()
 
     async def slow(**args: int | str) -> None:
         await stop.wait()
 
-    async with working(access, Task("note", log), Task("import", slow, queue="slow")):
-        async with db.work(workspace) as work:
+    async with working(urls, Task("note", log), Task("import", slow, queue="slow")):
+        async with db.transaction(workspace) as tx:
             for number in range(5):
-                await later(work, "import", queue="slow", number=number)
-            await later(work, "note", message_id=1)
+                await later(tx, "import", queue="slow", number=number)
+            await later(tx, "note", message_id=1)
         await until(times(log, 1))
         stop.set()
 
 
-async def test_a_plan_runs_by_itself(access: Access, db: Database, workspace: int) -> None:
+async def test_a_plan_runs_by_itself(urls: DatabaseUrls, db: Database, workspace: int) -> None:
     ran = asyncio.Event()
 
     async def tidy() -> None:
         ran.set()
 
-    async with working(access, Task("tidy", tidy, cron="* * * * * *")):  # every second
+    async with working(urls, Task("tidy", tidy, cron="* * * * * *")):  # every second
         await asyncio.wait_for(ran.wait(), 10)
 
 
 async def test_workers_survive_the_loss_of_their_connections(
-    access: Access, db: Database, workspace: int, log: Log
+    urls: DatabaseUrls, db: Database, workspace: int, log: Log
 ) -> None:
-    async with working(access, Task("note", log)):
-        async with db.work(workspace) as work:
-            await later(work, "note", message_id=1)
+    async with working(urls, Task("note", log)):
+        async with db.transaction(workspace) as tx:
+            await later(tx, "note", message_id=1)
         await until(times(log, 1))
-        async with await psycopg.AsyncConnection.connect(access.owner, autocommit=True) as connection:
+        async with await psycopg.AsyncConnection.connect(urls.owner, autocommit=True) as connection:
             await connection.execute(
                 "select pg_terminate_backend(pid) from pg_stat_activity "
                 "where datname = current_database() and pid <> pg_backend_pid() and application_name = ''"
             )
-        async with db.work(workspace) as work:
-            await later(work, "note", message_id=2)
+        async with db.transaction(workspace) as tx:
+            await later(tx, "note", message_id=2)
         await until(times(log, 2), within=20)
 
 
@@ -286,9 +288,9 @@ asyncio.run(main())
 """
 
 
-async def _kill_a_worker_at_work(access: Access, jobs: int = 1) -> None:
+async def _kill_a_worker_at_work(urls: DatabaseUrls, jobs: int = 1) -> None:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", WORKER, access.app, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-c", WORKER, urls.app, stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
     for _ in range(jobs):
@@ -299,53 +301,53 @@ async def _kill_a_worker_at_work(access: Access, jobs: int = 1) -> None:
 
 async def _age_workers(db: Database, workspace: int) -> None:
     """Let a minute pass for the workers' heartbeats."""
-    async with db.work(workspace) as work:
-        await work.run("update jobs.procrastinate_workers set last_heartbeat = last_heartbeat - interval '1 minute'")
+    async with db.transaction(workspace) as tx:
+        await tx.run("update jobs.procrastinate_workers set last_heartbeat = last_heartbeat - interval '1 minute'")
 
 
 @pytest.mark.process
 async def test_what_a_killed_worker_held_is_done_by_another(
-    access: Access, db: Database, workspace: int, log: Log
+    urls: DatabaseUrls, db: Database, workspace: int, log: Log
 ) -> None:
-    async with db.work(workspace) as work:
-        await later(work, "note", key="inbox 1", message_id=1)
-    await _kill_a_worker_at_work(access)
-    async with db.work(workspace) as work:
-        assert await revive(work) == 0  # it may still be alive
+    async with db.transaction(workspace) as tx:
+        await later(tx, "note", key="inbox 1", message_id=1)
+    await _kill_a_worker_at_work(urls)
+    async with db.transaction(workspace) as tx:
+        assert await revive(tx) == 0  # it may still be alive
     await _age_workers(db, workspace)
 
     async def sweep() -> int:
-        async with db.work(workspace) as work:
-            return await revive(work)
+        async with db.transaction(workspace) as tx:
+            return await revive(tx)
 
     assert sorted(await asyncio.gather(*(sweep() for _ in range(4)))) == [0, 0, 0, 1]
-    async with working(access, Task("note", log)):
+    async with working(urls, Task("note", log)):
         await until(times(log, 1))
     assert log.done == [{"workspace_id": workspace, "message_id": 1}]
 
 
 @pytest.mark.process
-async def test_a_killed_job_gives_way_to_its_waiting_twin(db: Database, access: Access, workspace: int) -> None:
-    async with db.work(workspace) as work:
-        await later(work, "note", key="inbox 1", message_id=1)
-        await later(work, "note", message_id=9)
-    await _kill_a_worker_at_work(access, jobs=2)
-    async with db.work(workspace) as work:
-        await later(work, "note", key="inbox 1", message_id=2)
+async def test_a_killed_job_gives_way_to_its_waiting_twin(db: Database, urls: DatabaseUrls, workspace: int) -> None:
+    async with db.transaction(workspace) as tx:
+        await later(tx, "note", key="inbox 1", message_id=1)
+        await later(tx, "note", message_id=9)
+    await _kill_a_worker_at_work(urls, jobs=2)
+    async with db.transaction(workspace) as tx:
+        await later(tx, "note", key="inbox 1", message_id=2)
     await _age_workers(db, workspace)
-    async with db.work(workspace) as work:
-        assert await revive(work) == 1
-        assert await revive(work) == 0
+    async with db.transaction(workspace) as tx:
+        assert await revive(tx) == 1
+        assert await revive(tx) == 0
     found = [(row[1]["message_id"], row[2]) for row in await rows(db, workspace)]  # type: ignore[index]
     assert found == [(9, "todo"), (2, "todo")]
 
 
 async def test_two_killed_twins_become_one(db: Database, workspace: int) -> None:
-    async with db.work(workspace) as work:
+    async with db.transaction(workspace) as tx:
         for number in (1, 2):
-            await later(work, "note", key="inbox 1", message_id=number)
-            await work.run("update jobs.procrastinate_jobs set status = 'doing'")
-        assert await revive(work) == 1
-        await work.run("update jobs.procrastinate_jobs set status = 'doing' where status = 'todo'")
-        await revive(work)
+            await later(tx, "note", key="inbox 1", message_id=number)
+            await tx.run("update jobs.procrastinate_jobs set status = 'doing'")
+        assert await revive(tx) == 1
+        await tx.run("update jobs.procrastinate_jobs set status = 'doing' where status = 'todo'")
+        await revive(tx)
     assert len([row for row in await rows(db, workspace) if row[2] == "todo"]) == 1

@@ -16,7 +16,7 @@ from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
 from zhiban.knowledge import service
 from zhiban.people import service as people
-from zhiban.people.auth import COOKIE, Gate
+from zhiban.people.auth import COOKIE, Auth
 from zhiban.people.models import Role
 from zhiban.testing.serving import served
 from zhiban.web.assets import Assets
@@ -24,14 +24,14 @@ from zhiban.web.render import Renderer
 
 
 async def _token(db: Database, workspace: int, name: str, clock: SetClock) -> str:
-    async with db.session(workspace) as session:
+    async with db.page_transaction(workspace) as session:
         agent = await people.add_agent(
             session, email=f"{name}@qinghe.example", name=name, role=Role.AGENT, password_hash=None
         )
         return await people.open_session(session, agent_id=agent, now=clock.now())
 
 
-class Door:
+class DeliveryStore:
     def __init__(self, url: str, token: str) -> None:
         self.url, self.token = url, token
 
@@ -54,16 +54,16 @@ class Door:
 
 
 @pytest.fixture
-async def door(db: Database, workspace: int, clock: SetClock) -> AsyncIterator[Door]:
+async def for_callback(db: Database, workspace: int, clock: SetClock) -> AsyncIterator[DeliveryStore]:
     await service.import_paths(db, workspace, "default", [SAMPLE], now=clock.now())
     app = FastAPI()
-    Gate(db, clock, Renderer(["desk"], assets=Assets(), clock=clock)).install(app)
+    Auth(db, clock, Renderer(["desk"], assets=Assets(), clock=clock)).install(app)
     app.include_router(api.router(embedder=LetterEmbedder()))
     async with served(app) as url:
-        yield Door(url, await _token(db, workspace, "lin", clock))
+        yield DeliveryStore(url, await _token(db, workspace, "lin", clock))
 
 
-async def test_a_trial_shows_passages_scores_zone_and_why(door: Door) -> None:
+async def test_a_trial_shows_passages_scores_zone_and_why(door: DeliveryStore) -> None:
     found = await door.trial("如何退款？", top_k=2)
     assert found["zone"] == "answer"
     assert found["why"]
@@ -77,13 +77,13 @@ async def test_a_trial_shows_passages_scores_zone_and_why(door: Door) -> None:
     assert first["likeness"] == 1
 
 
-async def test_a_trial_may_bring_the_conversation(door: Door) -> None:
+async def test_a_trial_may_bring_the_conversation(door: DeliveryStore) -> None:
     found = await door.trial("那运费呢？", context=["怎么退货"])
     assert found["passages"][0]["title"] == "退货运费谁出？"
     assert found["leaning_on"] == ["怎么退货"]
 
 
-async def test_articles_are_listed_page_by_page_and_shown(door: Door) -> None:
+async def test_articles_are_listed_page_by_page_and_shown(door: DeliveryStore) -> None:
     status, page = await door.ask("GET", "/api/articles?limit=5&text=发票")
     assert status == 200
     titles = [article["title"] for article in page["articles"]]
@@ -111,22 +111,24 @@ async def test_articles_are_listed_page_by_page_and_shown(door: Door) -> None:
         ("GET", "/api/articles?base=none", None, 404),
     ],
 )
-async def test_wrong_wishes_are_refused(door: Door, method: str, path: str, body: Any, status: int) -> None:
+async def test_wrong_wishes_are_refused(door: DeliveryStore, method: str, path: str, body: Any, status: int) -> None:
     assert (await door.ask(method, path, body))[0] == status
 
 
-async def test_strangers_and_other_sites_are_turned_away(door: Door) -> None:
-    stranger = Door(door.url, "")
+async def test_strangers_and_other_sites_are_turned_away(door: DeliveryStore) -> None:
+    stranger = DeliveryStore(door.url, "")
     assert (await stranger.ask("POST", "/api/test_kb", {"query": "退款"}))[0] == 401
     assert (await stranger.ask("GET", "/api/articles"))[0] == 401
     status, _ = await door.ask("POST", "/api/test_kb", {"query": "退款"}, origin="https://elsewhere.example")
     assert status == 403
 
 
-async def test_a_colleague_of_another_workspace_sees_nothing(db: Database, door: Door, clock: SetClock) -> None:
+async def test_a_colleague_of_another_workspace_sees_nothing(
+    db: Database, door: DeliveryStore, clock: SetClock
+) -> None:
     _, page = await door.ask("GET", "/api/articles")
     other = await ensure_workspace(db, "other", "别人", "zh")
-    elsewhere = Door(door.url, await _token(db, other, "wang", clock))
+    elsewhere = DeliveryStore(door.url, await _token(db, other, "wang", clock))
     assert (await elsewhere.ask("GET", "/api/articles"))[1]["articles"] == []
     assert (await elsewhere.ask("GET", f"/api/articles/{page['articles'][0]['id']}"))[0] == 404
-    assert (await elsewhere.trial("怎么申请退款"))["zone"] == "hand_off"
+    assert (await elsewhere.trial("怎么申请退款"))["zone"] == "handoff"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from zhiban.knowledge import chunking, converters, markdown
 from zhiban.knowledge.converters import convert, read_html
-from zhiban.knowledge.document import Block, Place, Unreadable, decode, is_question, split_similar
+from zhiban.knowledge.document import Block, Location, Unreadable, decode, is_question, split_similar
 
 GUIDE = """---
 category: 售后
@@ -57,7 +57,7 @@ def test_markdown_questions_become_faqs_and_the_rest_stays_text() -> None:
     assert refund.question == "怎么退款？"
     assert refund.similar == ("如何退钱", "我要退款")
     assert refund.answer == "在订单页点退款。\n\n1. 打开\n  - 子项\n2. 提交"
-    assert refund.place == Place("line", 7)
+    assert refund.place == Location("line", 7)
     assert (invoice.question, invoice.answer) == ("能开票吗？", "能。")
     assert [block.text for block in reading.blocks] == [
         "开头 说明 见官网 (https://qinghe.example/a)。",
@@ -66,7 +66,7 @@ def test_markdown_questions_become_faqs_and_the_rest_stays_text() -> None:
         "空的一节",
     ]
     assert reading.blocks[1].heading_path == ("青禾帮助", "配送范围")
-    assert reading.blocks[1].place == Place("line", 19)
+    assert reading.blocks[1].place == Location("line", 19)
 
 
 @pytest.mark.parametrize("heading", ["怎么退款", "Q1: 退款", "能开票吗", "有没有优惠", "How to pay", "退款？"])
@@ -92,7 +92,7 @@ def test_text_is_read_in_its_encoding(encoding: str, name: str) -> None:
     text = "退款说明：请在订单页点击申请售后。\n\n运费由我们承担，谢谢您的理解。"
     reading = convert(text.encode(encoding), name)
     assert [block.text for block in reading.blocks] == text.split("\n\n")
-    assert reading.blocks[1].place == Place("line", 3)
+    assert reading.blocks[1].place == Location("line", 3)
 
 
 def test_control_characters_do_not_reach_the_database() -> None:
@@ -142,13 +142,13 @@ def test_faq_tables_are_understood(header: str, delimiter: str) -> None:
     (faq,) = reading.faqs
     assert faq.question == "怎么退"
     assert faq.similar == ("如何退", "退吗")
-    assert (faq.answer, faq.category, faq.place) == ("这样退", "售后", Place("row", 3))
+    assert (faq.answer, faq.category, faq.place) == ("这样退", "售后", Location("row", 3))
 
 
 def test_a_table_of_something_else_keeps_its_rows() -> None:
     reading = convert("门店,地址\n湖滨店,湖滨路18号\n".encode(), "门店.csv")
     assert reading.blocks[0].text == "门店: 湖滨店\n地址: 湖滨路18号"
-    assert reading.blocks[0].place == Place("row", 2)
+    assert reading.blocks[0].place == Location("row", 2)
 
 
 def _workbook() -> bytes:
@@ -227,7 +227,7 @@ def _pdf(text: str) -> bytes:
 
 def test_a_pdf_tells_its_pages() -> None:
     reading = convert(_pdf("Refunds take three days."), "refund.pdf")
-    assert reading.blocks == [Block("Refunds take three days.", (), Place("page", 1))]
+    assert reading.blocks == [Block("Refunds take three days.", (), Location("page", 1))]
 
 
 def test_a_scanned_pdf_is_named() -> None:
@@ -303,7 +303,7 @@ _TEXT = st.text(alphabet="退款多久到账。！？\n；abc1- ", min_size=1, m
 @settings(max_examples=80, deadline=None)
 @given(st.lists(st.tuples(_TEXT, st.sampled_from([("甲",), ("甲", "乙")]), st.booleans()), max_size=6))
 def test_chunks_hold_every_word_and_stay_small(blocks: list[tuple[str, tuple[str, ...], bool]]) -> None:
-    given_blocks = [Block(text, path, Place("line", at), whole) for at, (text, path, whole) in enumerate(blocks, 1)]
+    given_blocks = [Block(text, path, Location("line", at), whole) for at, (text, path, whole) in enumerate(blocks, 1)]
     pieces = chunking.chunks(given_blocks)
     assert "".join("".join(piece.text for piece in pieces).split()) == "".join(
         "".join(block.text for block in given_blocks).split()
@@ -313,11 +313,13 @@ def test_chunks_hold_every_word_and_stay_small(blocks: list[tuple[str, tuple[str
 
 def test_a_long_table_repeats_its_head() -> None:
     table = "| 省 | 费 |\n|---|---|\n" + "".join(f"| 第{at}行的省份名字 | {at} |\n" for at in range(300))
-    pieces = chunking.chunks([Block(table, ("运费",), Place("line", 1), whole=True)])
+    pieces = chunking.chunks([Block(table, ("运费",), Location("line", 1), whole=True)])
     assert len(pieces) > 1
     assert all(piece.text.startswith("| 省 | 费 |\n|---|---|") for piece in pieces)
 
 
 def test_a_chunk_never_crosses_a_heading() -> None:
-    pieces = chunking.chunks([Block("短。", ("甲",), Place("line", 1)), Block("也短。", ("乙",), Place("line", 2))])
+    pieces = chunking.chunks(
+        [Block("短。", ("甲",), Location("line", 1)), Block("也短。", ("乙",), Location("line", 2))]
+    )
     assert [(piece.text, piece.heading_path) for piece in pieces] == [("短。", ("甲",)), ("也短。", ("乙",))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zhiban.knowledge.followups import alone, is_tiny, leans, stripped, with_context
+from zhiban.knowledge.followups import is_follow_up, is_tiny, standalone, stripped, with_context
 from zhiban.knowledge.tokenizer import terms
 
 
@@ -23,7 +23,7 @@ from zhiban.knowledge.tokenizer import terms
     ],
 )
 def test_these_lean(question: str) -> None:
-    assert leans(question)
+    assert is_follow_up(question)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_these_lean(question: str) -> None:
     ["怎么退款", "那我上周买的电热水壶坏了应该找谁去修理呢", "退货运费谁出？", "", "！！！", "多久到账"],
 )
 def test_these_stand_alone(question: str) -> None:
-    assert not leans(question)
+    assert not is_follow_up(question)
 
 
 def test_a_tiny_question_may_lean_without_saying_so() -> None:
@@ -48,7 +48,7 @@ def test_own_words_weigh_more_than_words_of_the_context() -> None:
 
 
 def test_an_empty_context_changes_nothing() -> None:
-    assert with_context("怎么退货", [" "]).weights == alone("怎么退货").weights
+    assert with_context("怎么退货", [" "]).weights == standalone("怎么退货").weights
 
 
 def test_only_the_tie_is_stripped() -> None:

@@ -16,9 +16,9 @@ from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
 from zhiban.knowledge import importing, indexing, queries, service
 from zhiban.knowledge.importing import ImportReport, Progress
-from zhiban.knowledge.retrieval import Zone, search
+from zhiban.knowledge.retrieval import ConfidenceBand, search
 from zhiban.ports import ModelUnavailable
-from zhiban.postgres.provisioning import Access
+from zhiban.postgres.provisioning import DatabaseUrls
 
 
 class Shop:
@@ -40,36 +40,36 @@ class Shop:
 
     async def everything(self) -> list[tuple[Any, ...]]:
         """Every row of knowledge, to compare one moment with another."""
-        async with self.db.work(self.workspace) as work:
+        async with self.db.transaction(self.workspace) as tx:
             return [
                 (table, *row)
                 for table in ("source", "article", "phrasing", "chunk", "chunk_index", "term_df")
-                for row in await work.rows(f"select * from {table} order by 1, 2, 3")
+                for row in await tx.rows(f"select * from {table} order by 1, 2, 3")
             ]
 
     async def base(self) -> queries.BaseRow:
-        async with self.db.work(self.workspace) as work:
-            found = await queries.base_by_slug(work, "shop")
+        async with self.db.transaction(self.workspace) as tx:
+            found = await queries.base_by_slug(tx, "shop")
         assert found is not None
         return found
 
     async def ask(self, question: str) -> str | None:
         base = await self.base()
-        async with self.db.work(self.workspace) as work:
-            found = await search(work, base.id, question)
+        async with self.db.transaction(self.workspace) as tx:
+            found = await search(tx, base.id, question)
         return found.passages[0].answer or found.passages[0].text if found.passages else None
 
     async def check_counts(self) -> None:
         """What the base believes of itself is what counting everything anew would say."""
         base = await self.base()
-        async with self.db.work(self.workspace) as work:
-            entries = await queries.entries_after(work, base.id, 0, 100_000)
+        async with self.db.transaction(self.workspace) as tx:
+            entries = await queries.entries_after(tx, base.id, 0, 100_000)
             tally = indexing.count(entries, base.synonyms)
-            kept = await work.rows(
+            kept = await tx.rows(
                 "select term, sum(bodies), sum(phrasings) from term_df group by term "
                 "having sum(bodies) <> 0 or sum(phrasings) <> 0 order by term"
             )
-            indexed = await work.value("select count(*) from chunk_index")
+            indexed = await tx.value("select count(*) from chunk_index")
         assert (base.bodies, base.body_terms, base.phrasings, base.phrasing_terms) == (
             tally.bodies,
             tally.body_terms,
@@ -122,16 +122,16 @@ async def test_refresh_keeps_what_people_taught(shop: Shop) -> None:
     shop.write("帮助.md", REFUND)
     await shop.bring_in()
     base = await shop.base()
-    async with shop.db.work(shop.workspace) as work:
-        article = (await queries.articles(work, base.id))[0]
-        assert await service.add_phrasing(work, article.id, "钱能还我不", source="click", now=shop.clock.now())
+    async with shop.db.transaction(shop.workspace) as tx:
+        article = (await queries.articles(tx, base.id))[0]
+        assert await service.add_phrasing(tx, article.id, "钱能还我不", source="click", now=shop.clock.now())
     shop.write("帮助.md", REFUND.replace("在订单页申请", "找小禾申请").replace("退款流程", "想退"))
     await shop.bring_in(refresh=True)
-    async with shop.db.work(shop.workspace) as work:
-        asked = {row.text for row in await queries.phrasings(work, [article.id])}
-        found = await search(work, base.id, "钱能还我不")
+    async with shop.db.transaction(shop.workspace) as tx:
+        asked = {row.text for row in await queries.phrasings(tx, [article.id])}
+        found = await search(tx, base.id, "钱能还我不")
     assert asked == {"怎么退款？", "如何退钱", "想退", "钱能还我不"}
-    assert found.zone is Zone.ANSWER
+    assert found.zone is ConfidenceBand.ANSWER
     assert found.passages[0].answer == "找小禾申请。"
     await shop.check_counts()
 
@@ -142,18 +142,16 @@ async def test_only_changed_chunks_of_a_document_are_touched_and_embedded(shop: 
     shop.write("手册.md", "# 手册\n" + "".join(sections))
     await shop.bring_in(embedder=embedder)
     base = await shop.base()
-    async with shop.db.work(shop.workspace) as work:
-        before = {
-            row.digest: row.id for row in await queries.chunks(work, [(await queries.articles(work, base.id))[0].id])
-        }
+    async with shop.db.transaction(shop.workspace) as tx:
+        before = {row.digest: row.id for row in await queries.chunks(tx, [(await queries.articles(tx, base.id))[0].id])}
     embedder.embedded.clear()
     sections[2] = "## 第2节\n这一节改过了。\n"
     shop.write("手册.md", "# 手册\n新的开头。\n" + "".join(sections))
     report = await shop.bring_in(refresh=True, embedder=embedder)
     assert report.changes.chunks_added == report.embedded == len(embedder.embedded) == 2
     assert report.changes.chunks_removed == 1
-    async with shop.db.work(shop.workspace) as work:
-        after = await queries.chunks(work, [(await queries.articles(work, base.id))[0].id])
+    async with shop.db.transaction(shop.workspace) as tx:
+        after = await queries.chunks(tx, [(await queries.articles(tx, base.id))[0].id])
     assert [row.ordinal for row in after] == list(range(7))
     assert sum(1 for row in after if before.get(row.digest) == row.id) == 5
     await shop.check_counts()
@@ -210,15 +208,15 @@ async def test_a_renamed_file_follows_its_name(shop: Shop) -> None:
     (shop.folder / "旧.md").rename(shop.folder / "新.md")
     report = await shop.bring_in(refresh=True)
     assert (report.new, report.removed) == (["shop/新.md"], ["shop/旧.md"])
-    async with shop.db.work(shop.workspace) as work:
-        assert len(await queries.articles(work, (await shop.base()).id)) == 2
+    async with shop.db.transaction(shop.workspace) as tx:
+        assert len(await queries.articles(tx, (await shop.base()).id)) == 2
 
 
 async def test_a_category_is_kept(shop: Shop) -> None:
     shop.write("帮助.md", REFUND)
     await shop.bring_in(category="售后")
-    async with shop.db.work(shop.workspace) as work:
-        assert {row.category for row in await queries.articles(work, (await shop.base()).id)} == {"售后"}
+    async with shop.db.transaction(shop.workspace) as tx:
+        assert {row.category for row in await queries.articles(tx, (await shop.base()).id)} == {"售后"}
 
 
 async def test_progress_is_told(shop: Shop) -> None:
@@ -270,10 +268,10 @@ asyncio.run(main())
 """
 
 
-async def _killed_after(access: Access, shop: Shop, chunks: int) -> None:
+async def _killed_after(urls: DatabaseUrls, shop: Shop, chunks: int) -> None:
     """Import in a process of its own and kill it as soon as it has stored so many chunks."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", CHILD, access.app, str(shop.workspace), str(shop.folder), stdout=asyncio.subprocess.PIPE
+        sys.executable, "-c", CHILD, urls.app, str(shop.workspace), str(shop.folder), stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
     async for line in process.stdout:
@@ -285,24 +283,24 @@ async def _killed_after(access: Access, shop: Shop, chunks: int) -> None:
 
 
 @pytest.mark.process
-async def test_a_killed_import_is_completed_by_the_next(access: Access, shop: Shop) -> None:
+async def test_a_killed_import_is_completed_by_the_next(urls: DatabaseUrls, shop: Shop) -> None:
     for file in range(40):
         entries = [
             {"id": "x", "text": f"第{file}类第{at}个问题怎么办？", "answer": f"第{file}类第{at}个回答。"}
             for at in range(10)
         ]
         write_table(shop.folder / f"{file:02}.csv", entries)
-    await _killed_after(access, shop, 100)
-    async with shop.db.work(shop.workspace) as work:
-        stored = await work.value("select count(*) from source")
-        whole = await work.rows("select count(*) from article group by source_id")
+    await _killed_after(urls, shop, 100)
+    async with shop.db.transaction(shop.workspace) as tx:
+        stored = await tx.value("select count(*) from source")
+        whole = await tx.rows("select count(*) from article group by source_id")
     assert 0 < stored < 40
     assert {row[0] for row in whole} == {10}
     await shop.check_counts()
     report = await shop.bring_in()
     assert len(report.new) == 40 - stored
-    async with shop.db.work(shop.workspace) as work:
-        assert await work.value("select count(*) from article") == 400
+    async with shop.db.transaction(shop.workspace) as tx:
+        assert await tx.value("select count(*) from article") == 400
     await shop.check_counts()
     assert await shop.ask("第39类第9个问题怎么办？") == "第39类第9个回答。"
 
@@ -312,9 +310,9 @@ async def test_two_imports_at_once_do_not_harm_each_other(shop: Shop) -> None:
     shop.write("发货.txt", POST)
     await asyncio.gather(shop.bring_in(), shop.bring_in())
     await shop.check_counts()
-    async with shop.db.work(shop.workspace) as work:
-        assert await work.value("select count(*) from source") == 2
-        assert await work.value("select count(*) from article") == 3
+    async with shop.db.transaction(shop.workspace) as tx:
+        assert await tx.value("select count(*) from source") == 2
+        assert await tx.value("select count(*) from article") == 3
 
 
 def test_hidden_and_foreign_files_are_not_found(tmp_path: Path) -> None:

@@ -16,14 +16,14 @@ from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import NotFound
 from zhiban.knowledge import queries, retrieval, service
-from zhiban.knowledge.followups import alone
-from zhiban.knowledge.retrieval import Zone, language, pose, rank, search
+from zhiban.knowledge.followups import standalone
+from zhiban.knowledge.retrieval import ConfidenceBand, build_query, language, rank, search
 
 
 async def _fill(db: Database, workspace: int, paths: Sequence[Path], clock: SetClock, slug: str = "shop") -> int:
     await service.import_paths(db, workspace, slug, paths, now=clock.now())
-    async with db.work(workspace) as work:
-        return await service.ensure_base(work, slug, slug)
+    async with db.transaction(workspace) as tx:
+        return await service.ensure_base(tx, slug, slug)
 
 
 @pytest.fixture
@@ -42,12 +42,12 @@ async def sample(db: Database, workspace: int, clock: SetClock) -> int:
 async def test_the_ranking_is_exact_bm25(db: Database, workspace: int, shop: int) -> None:
     entries = lines(SHOP / "corpus.jsonl")
     exact = Exact([([entry["text"], *entry["alts"]], entry["answer"]) for entry in entries], language())
-    async with db.work(workspace) as work:
-        base = await queries.base(work, shop)
-        rows = await work.rows("select c.id, a.category from chunk c join article a on a.id = c.article_id")
+    async with db.transaction(workspace) as tx:
+        base = await queries.base(tx, shop)
+        rows = await tx.rows("select c.id, a.category from chunk c join article a on a.id = c.article_id")
         entry_of = dict(rows)
         for question in lines(SHOP / "queries.jsonl")[::3]:
-            found = await rank(work, await pose(work, base, alone(question["text"])))
+            found = await rank(tx, await build_query(tx, base, standalone(question["text"])))
             wanted = exact.search(question["text"])
             assert [round(one.score, 3) for one in found] == [round(score, 3) for _, score in wanted]
             assert _distinct(found, entry_of) == _distinct_wanted(wanted, entries)
@@ -71,8 +71,8 @@ def _distinct_wanted(wanted: Sequence[tuple[int, float]], entries: Sequence[dict
 async def test_half_of_the_hard_shop_questions_find_their_entry_first(db: Database, workspace: int, shop: int) -> None:
     right = answers()
     questions = lines(SHOP / "queries.jsonl")
-    async with db.work(workspace) as work:
-        first = [(await search(work, shop, question["text"])).passages[0].category for question in questions]
+    async with db.transaction(workspace) as tx:
+        first = [(await search(tx, shop, question["text"])).passages[0].category for question in questions]
     hits = sum(1 for question, found in zip(questions, first, strict=True) if right[question["id"]] == found)
     assert hits / len(questions) >= 0.49
 
@@ -93,23 +93,23 @@ async def test_looking_candidates_up_finds_what_comparing_all_finds(
     base_id = await _fill(db, workspace, [write_table(tmp_path / "big" / "faq.csv", entries)], clock, "big")
     monkeypatch.setattr(retrieval, "SMALLEST_BUDGET", 600)
     looked_up = 0
-    async with db.work(workspace) as work:
-        base = await queries.base(work, base_id)
+    async with db.transaction(workspace) as tx:
+        base = await queries.base(tx, base_id)
         assert base.bodies == 3000
         for entry in dice.sample(entries, 40):
-            posed = await pose(work, base, alone(entry["text"]))
-            looked_up += posed.keys is not None
-            by_keys = await rank(work, posed)
-            all_compared = await rank(work, replace(posed, keys=None))
+            query = await build_query(tx, base, standalone(entry["text"]))
+            looked_up += query.keys is not None
+            by_keys = await rank(tx, query)
+            all_compared = await rank(tx, replace(query, keys=None))
             assert by_keys[0] == all_compared[0]
             assert len({one.chunk_id for one in by_keys} & {one.chunk_id for one in all_compared}) >= 8
     assert looked_up > 20
 
 
 async def test_the_lookup_uses_its_index(db: Database, workspace: int, shop: int) -> None:
-    async with db.work(workspace) as work:
-        await work.run("set local enable_seqscan = off")
-        plan = await work.rows(
+    async with db.transaction(workspace) as tx:
+        await tx.run("set local enable_seqscan = off")
+        plan = await tx.rows(
             "explain select chunk_id from chunk_index where base_id + 0 = %(base)s and keys && '{1,2,3}'::integer[]",
             base=shop,
         )
@@ -118,14 +118,14 @@ async def test_the_lookup_uses_its_index(db: Database, workspace: int, shop: int
 
 async def test_another_workspace_finds_nothing(db: Database, workspace: int, shop: int) -> None:
     other = await ensure_workspace(db, "other", "别人", "zh")
-    async with db.work(workspace) as work:
-        posed = await pose(work, await queries.base(work, shop), alone("怎么申请退款"))
-    async with db.work(other) as work:
+    async with db.transaction(workspace) as tx:
+        query = await build_query(tx, await queries.base(tx, shop), standalone("怎么申请退款"))
+    async with db.transaction(other) as tx:
         with pytest.raises(NotFound):
-            await search(work, shop, "怎么申请退款")
-        assert await rank(work, posed) == []
-        assert await rank(work, replace(posed, keys=posed.keys or [1, 2, 3])) == []
-        assert await work.value("select count(*) from chunk_index") == 0
+            await search(tx, shop, "怎么申请退款")
+        assert await rank(tx, query) == []
+        assert await rank(tx, replace(query, keys=query.keys or [1, 2, 3])) == []
+        assert await tx.value("select count(*) from chunk_index") == 0
 
 
 @pytest.mark.parametrize(
@@ -142,9 +142,9 @@ async def test_another_workspace_finds_nothing(db: Database, workspace: int, sho
 async def test_a_clear_question_is_answered(
     db: Database, workspace: int, sample: int, question: str, title: str
 ) -> None:
-    async with db.work(workspace) as work:
-        found = await search(work, sample, question)
-    assert found.zone is Zone.ANSWER, found.why
+    async with db.transaction(workspace) as tx:
+        found = await search(tx, sample, question)
+    assert found.zone is ConfidenceBand.ANSWER, found.why
     assert found.passages[0].title == title
     assert found.passages[0].answer
 
@@ -153,17 +153,17 @@ async def test_a_clear_question_is_answered(
 async def test_a_vague_question_is_met_with_suggestions(
     db: Database, workspace: int, sample: int, question: str
 ) -> None:
-    async with db.work(workspace) as work:
-        found = await search(work, sample, question)
-    assert found.zone is Zone.SUGGEST, found.why
+    async with db.transaction(workspace) as tx:
+        found = await search(tx, sample, question)
+    assert found.zone is ConfidenceBand.SUGGEST, found.why
     assert 0 < len(found.passages) <= 3
 
 
 @pytest.mark.parametrize("question", ["今天天气怎么样", "给我讲个笑话", "帮我写一首诗", "你好", "？？？", "asdfgh"])
 async def test_what_is_off_topic_is_handed_over(db: Database, workspace: int, sample: int, question: str) -> None:
-    async with db.work(workspace) as work:
-        found = await search(work, sample, question)
-    assert found.zone is Zone.HAND_OFF, found.why
+    async with db.transaction(workspace) as tx:
+        found = await search(tx, sample, question)
+    assert found.zone is ConfidenceBand.HANDOFF, found.why
 
 
 @pytest.mark.parametrize(
@@ -178,41 +178,41 @@ async def test_what_is_off_topic_is_handed_over(db: Database, workspace: int, sa
 async def test_a_follow_up_is_understood(
     db: Database, workspace: int, sample: int, context: str, question: str, title: str
 ) -> None:
-    async with db.work(workspace) as work:
-        found = await search(work, sample, question, context=["你好", context])
+    async with db.transaction(workspace) as tx:
+        found = await search(tx, sample, question, context=["你好", context])
     assert found.passages[0].title == title
-    assert found.zone is not Zone.HAND_OFF
+    assert found.zone is not ConfidenceBand.HANDOFF
 
 
 async def test_without_a_conversation_the_same_words_mean_something_else(
     db: Database, workspace: int, sample: int
 ) -> None:
-    async with db.work(workspace) as work:
-        found = await search(work, sample, "那运费呢？")
+    async with db.transaction(workspace) as tx:
+        found = await search(tx, sample, "那运费呢？")
     assert found.passages[0].title == "运费怎么算？"
     assert found.leaning_on == ()
 
 
 async def test_few_similar_questions_are_not_trusted(db: Database, workspace: int, shop: int) -> None:
-    async with db.work(workspace) as work:
-        vague = await search(work, shop, "衣服退回去邮费算谁的")
-        exact = await search(work, shop, "如何退款？")
+    async with db.transaction(workspace) as tx:
+        vague = await search(tx, shop, "衣服退回去邮费算谁的")
+        exact = await search(tx, shop, "如何退款？")
     assert not vague.thresholds.trusted
-    assert vague.zone is not Zone.ANSWER
-    assert exact.zone is Zone.ANSWER
+    assert vague.zone is not ConfidenceBand.ANSWER
+    assert exact.zone is ConfidenceBand.ANSWER
 
 
 async def test_the_operators_own_threshold_is_honoured(db: Database, workspace: int, sample: int) -> None:
-    async with db.work(workspace) as work:
-        bold = await search(work, sample, "快递三天没动了", threshold=0.3)
-        shy = await search(work, sample, "运费多少钱", threshold=2.0)
-    assert bold.zone is Zone.ANSWER
-    assert shy.zone is Zone.SUGGEST
+    async with db.transaction(workspace) as tx:
+        bold = await search(tx, sample, "快递三天没动了", threshold=0.3)
+        shy = await search(tx, sample, "运费多少钱", threshold=2.0)
+    assert bold.zone is ConfidenceBand.ANSWER
+    assert shy.zone is ConfidenceBand.SUGGEST
 
 
 async def test_a_document_is_found_with_its_headings_and_place(db: Database, workspace: int, sample: int) -> None:
-    async with db.work(workspace) as work:
-        found = await search(work, sample, "机场店的营业时间", top_k=1)
+    async with db.transaction(workspace) as tx:
+        found = await search(tx, sample, "机场店的营业时间", top_k=1)
     (passage,) = found.passages
     assert passage.answer is None
     assert passage.heading_path == ("门店自提与礼盒说明", "门店自提")
@@ -230,13 +230,13 @@ async def test_two_entries_with_one_answer_do_not_cast_doubt(
         {"id": "3", "text": "怎么开发票", "answer": "在发票页申请。"},
     ]
     base_id = await _fill(db, workspace, [write_table(tmp_path / "twins" / "faq.csv", entries)], clock)
-    async with db.work(workspace) as work:
-        found = await search(work, base_id, "怎么退款")
+    async with db.transaction(workspace) as tx:
+        found = await search(tx, base_id, "怎么退款")
     assert [passage.answer for passage in found.passages] in (
         ["在订单页申请。", "在发票页申请。"],
         ["在订单页 申请。", "在发票页申请。"],
     )
-    assert found.zone is Zone.ANSWER
+    assert found.zone is ConfidenceBand.ANSWER
 
 
 async def test_an_embedding_joins_the_words(db: Database, workspace: int, clock: SetClock) -> None:
@@ -246,19 +246,19 @@ async def test_an_embedding_joins_the_words(db: Database, workspace: int, clock:
     again = await service.import_paths(db, workspace, "default", [SAMPLE], embedder=embedder, now=clock.now())
     assert again.embedded == 0
     (vector,) = await embedder.embed(["退款多久到账"], purpose="query")
-    async with db.work(workspace) as work:
-        base_id = await service.base_for(work)
-        found = await search(work, base_id, "退款多久到账", embedder_vector=vector)
-        by_words = await search(work, base_id, "退款多久到账", embedder_vector=vector[:3])
-        empty = await search(work, base_id, "退款多久到账", embedder_vector=[0.0] * 32)
+    async with db.transaction(workspace) as tx:
+        base_id = await service.base_for(tx)
+        found = await search(tx, base_id, "退款多久到账", embedder_vector=vector)
+        by_words = await search(tx, base_id, "退款多久到账", embedder_vector=vector[:3])
+        empty = await search(tx, base_id, "退款多久到账", embedder_vector=[0.0] * 32)
         (strange,) = await embedder.embed(["今天天气怎么样"], purpose="query")
-        off_topic = await search(work, base_id, "今天天气怎么样", embedder_vector=strange)
+        off_topic = await search(tx, base_id, "今天天气怎么样", embedder_vector=strange)
     assert found.passages[0].title == "退款多久到账？"
     assert found.passages[0].cosine is not None
     assert found.passages[0].cosine > 0.4
     assert by_words.passages[0].cosine is None
     assert empty.passages[0].title == "退款多久到账？"
-    assert off_topic.zone is not Zone.ANSWER
+    assert off_topic.zone is not ConfidenceBand.ANSWER
 
 
 async def test_a_vector_index_finds_the_same(db: Database, workspace: int, clock: SetClock) -> None:
@@ -267,23 +267,23 @@ async def test_a_vector_index_finds_the_same(db: Database, workspace: int, clock
     (vector,) = await embedder.embed(["怎么开发票"], purpose="query")
     text = "[" + ",".join(map(str, vector)) + "]"
     sql = "select chunk_id from nearest_chunks(%(base)s, %(vector)s::halfvec, 5)"
-    async with db.work(workspace) as work:
-        base_id = await service.base_for(work)
-        exact = await work.rows(sql, base=base_id, vector=text)
-        await work.value("select index_vectors(32)")
-        await work.run("set local enable_seqscan = off")
-        await work.run("set local enable_sort = off")
-        assert await work.rows(sql, base=base_id, vector=text) == exact
+    async with db.transaction(workspace) as tx:
+        base_id = await service.base_for(tx)
+        exact = await tx.rows(sql, base=base_id, vector=text)
+        await tx.value("select index_vectors(32)")
+        await tx.run("set local enable_seqscan = off")
+        await tx.run("set local enable_sort = off")
+        assert await tx.rows(sql, base=base_id, vector=text) == exact
 
 
 async def test_a_server_without_the_mark_compares_everything(
     db: Database, workspace: int, sample: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retrieval, "SMALLEST_BUDGET", 5)
-    async with db.work(workspace) as work:
-        base = await queries.base(work, sample)
-        marked = await pose(work, base, alone("机场店的营业时间"))
-        unmarked = await pose(work, replace(base, looks_up=False), alone("机场店的营业时间"))
+    async with db.transaction(workspace) as tx:
+        base = await queries.base(tx, sample)
+        marked = await build_query(tx, base, standalone("机场店的营业时间"))
+        unmarked = await build_query(tx, replace(base, looks_up=False), standalone("机场店的营业时间"))
         assert marked.keys is not None
         assert unmarked.keys is None
-        assert (await rank(work, marked))[0] == (await rank(work, unmarked))[0]
+        assert (await rank(tx, marked))[0] == (await rank(tx, unmarked))[0]

@@ -13,107 +13,107 @@ from zhiban.kit.db import Database
 from zhiban.kit.errors import NotFound
 from zhiban.knowledge import maintenance as upkeep
 from zhiban.knowledge import queries, service
-from zhiban.knowledge.calibration import Sample, learn
+from zhiban.knowledge.calibration import Sample, fit_threshold
 from zhiban.knowledge.models import GapStatus, Origin
-from zhiban.knowledge.retrieval import Zone, search
+from zhiban.knowledge.retrieval import ConfidenceBand, search
 
 
 @pytest.fixture
 async def base_id(db: Database, workspace: int, clock: SetClock) -> int:
     await service.import_paths(db, workspace, "default", [SAMPLE], now=clock.now())
-    async with db.work(workspace) as work:
-        return await service.base_for(work)
+    async with db.transaction(workspace) as tx:
+        return await service.base_for(tx)
 
 
 async def test_the_default_base_is_made_on_demand(db: Database, workspace: int) -> None:
-    async with db.work(workspace) as work:
-        first = await service.base_for(work)
-        assert await service.base_for(work, 4711) == first
-        assert [base.slug for base in await queries.bases(work)] == ["default"]
+    async with db.transaction(workspace) as tx:
+        first = await service.base_for(tx)
+        assert await service.base_for(tx, 4711) == first
+        assert [base.slug for base in await queries.bases(tx)] == ["default"]
 
 
 async def test_an_empty_base_hands_over(db: Database, workspace: int) -> None:
-    async with db.work(workspace) as work:
-        found = await search(work, await service.base_for(work), "怎么退款", context=["怎么退货"])
-    assert found.zone is Zone.HAND_OFF
+    async with db.transaction(workspace) as tx:
+        found = await search(tx, await service.base_for(tx), "怎么退款", context=["怎么退货"])
+    assert found.zone is ConfidenceBand.HANDOFF
     assert found.passages == ()
 
 
 async def test_a_click_teaches_the_wording(db: Database, workspace: int, clock: SetClock, base_id: int) -> None:
     wording = "包裹卡在半路不走啦"
-    async with db.work(workspace) as work:
-        before = await search(work, base_id, wording)
-        assert before.zone is not Zone.ANSWER
+    async with db.transaction(workspace) as tx:
+        before = await search(tx, base_id, wording)
+        assert before.zone is not ConfidenceBand.ANSWER
         article = next(passage for passage in before.passages if passage.title == "物流好几天不更新怎么办？")
-        assert await service.add_phrasing(work, article.article_id, wording, source="click", now=clock.now())
-        assert not await service.add_phrasing(work, article.article_id, wording + "？", source="agent", now=clock.now())
-        after = await search(work, base_id, wording)
-    assert after.zone is Zone.ANSWER
+        assert await service.add_phrasing(tx, article.article_id, wording, source="click", now=clock.now())
+        assert not await service.add_phrasing(tx, article.article_id, wording + "？", source="agent", now=clock.now())
+        after = await search(tx, base_id, wording)
+    assert after.zone is ConfidenceBand.ANSWER
     assert after.passages[0].article_id == article.article_id
 
 
 async def test_a_document_learns_no_wording(db: Database, workspace: int, clock: SetClock, base_id: int) -> None:
-    async with db.work(workspace) as work:
-        (passage,) = (await search(work, base_id, "机场店的营业时间", top_k=1)).passages
-        assert not await service.add_phrasing(work, passage.article_id, "机场店", source=Origin.AGENT, now=clock.now())
+    async with db.transaction(workspace) as tx:
+        (passage,) = (await search(tx, base_id, "机场店的营业时间", top_k=1)).passages
+        assert not await service.add_phrasing(tx, passage.article_id, "机场店", source=Origin.AGENT, now=clock.now())
         with pytest.raises(NotFound):
-            await service.add_phrasing(work, 10**9, "机场店", source=Origin.AGENT, now=clock.now())
+            await service.add_phrasing(tx, 10**9, "机场店", source=Origin.AGENT, now=clock.now())
 
 
 async def test_an_article_written_by_hand_is_found_and_removed(
     db: Database, workspace: int, clock: SetClock, base_id: int
 ) -> None:
-    async with db.work(workspace) as work:
+    async with db.transaction(workspace) as tx:
         article_id = await service.put_faq(
-            work,
+            tx,
             base_id,
             question="可以寄存行李吗？",
             answer="可以寄存两小时。",
             similar=("行李放哪",),
             now=clock.now(),
         )
-        found = await search(work, base_id, "可以寄存行李吗")
+        found = await search(tx, base_id, "可以寄存行李吗")
         assert found.passages[0].answer == "可以寄存两小时。"
         with pytest.raises(NotFound):
-            await service.remove(work, base_id + 1, article_id=article_id)
-        removed = await service.remove(work, base_id, article_id=article_id)
+            await service.remove(tx, base_id + 1, article_id=article_id)
+        removed = await service.remove(tx, base_id, article_id=article_id)
         assert (removed.articles_removed, removed.chunks_removed) == (1, 1)
-        again = await search(work, base_id, "可以寄存行李吗")
+        again = await search(tx, base_id, "可以寄存行李吗")
     assert all(passage.article_id != article_id for passage in again.passages)
 
 
 async def test_a_file_is_removed_by_its_name(db: Database, workspace: int, base_id: int) -> None:
-    async with db.work(workspace) as work:
-        removed = await service.remove(work, base_id, source="sample/支付与发票.md")
+    async with db.transaction(workspace) as tx:
+        removed = await service.remove(tx, base_id, source="sample/支付与发票.md")
         assert removed.articles_removed == 9
         with pytest.raises(NotFound):
-            await service.remove(work, base_id, source="sample/支付与发票.md")
-        found = await search(work, base_id, "怎么开发票")
-    assert found.zone is not Zone.ANSWER
+            await service.remove(tx, base_id, source="sample/支付与发票.md")
+        found = await search(tx, base_id, "怎么开发票")
+    assert found.zone is not ConfidenceBand.ANSWER
 
 
 async def test_a_base_is_removed_whole(db: Database, workspace: int, base_id: int) -> None:
-    async with db.work(workspace) as work:
-        await service.remove_base(work, base_id)
+    async with db.transaction(workspace) as tx:
+        await service.remove_base(tx, base_id)
         for table in ("knowledge_base", "source", "article", "phrasing", "chunk", "chunk_index", "term_df"):
-            assert await work.value(f"select count(*) from {table}") == 0
+            assert await tx.value(f"select count(*) from {table}") == 0
         with pytest.raises(NotFound):
-            await service.remove_base(work, base_id)
+            await service.remove_base(tx, base_id)
 
 
 async def test_rebuilding_changes_no_answer_and_does_not_stop_searches(
     db: Database, workspace: int, base_id: int
 ) -> None:
     async def found() -> list[list[int]]:
-        async with db.work(workspace) as work:
+        async with db.transaction(workspace) as tx:
             return [
-                [passage.chunk_id for passage in (await search(work, base_id, question)).passages]
+                [passage.chunk_id for passage in (await search(tx, base_id, question)).passages]
                 for question in ("怎么退款", "那运费呢", "会员打几折")
             ]
 
     before = await found()
-    async with db.work(workspace) as work:
-        await upkeep.reindex_base(work, await upkeep.locked(work, base_id), recount=True)
+    async with db.transaction(workspace) as tx:
+        await upkeep.reindex_base(tx, await upkeep.locked(tx, base_id), recount=True)
         assert await found() == before  # the rebuild is not committed yet, and nobody waits for it
     assert await found() == before
     assert await service.rebuild(db, workspace, "default") == 63
@@ -124,18 +124,18 @@ async def test_rebuilding_changes_no_answer_and_does_not_stop_searches(
 
 async def test_an_older_recipe_is_rebuilt(db: Database, workspace: int, base_id: int) -> None:
     assert await service.rebuild_outdated(db, workspace) == []
-    async with db.work(workspace) as work:
-        await work.run("update knowledge_base set recipe = 0 where id = %(id)s", id=base_id)
+    async with db.transaction(workspace) as tx:
+        await tx.run("update knowledge_base set recipe = 0 where id = %(id)s", id=base_id)
     assert await service.rebuild_outdated(db, workspace) == ["default"]
     assert await service.rebuild_outdated(db, workspace) == []
 
 
 async def test_synonyms_find_what_words_do_not(db: Database, workspace: int, base_id: int) -> None:
-    async with db.work(workspace) as work:
-        before = await search(work, base_id, "银两啥时候回来")
-        await service.set_synonyms(work, base_id, [["银两回来", "退款到账"], ["银两", "退款", "钱"], ["孤零零"]])
-        after = await search(work, base_id, "银两啥时候回来")
-        base = await queries.base(work, base_id)
+    async with db.transaction(workspace) as tx:
+        before = await search(tx, base_id, "银两啥时候回来")
+        await service.set_synonyms(tx, base_id, [["银两回来", "退款到账"], ["银两", "退款", "钱"], ["孤零零"]])
+        after = await search(tx, base_id, "银两啥时候回来")
+        base = await queries.base(tx, base_id)
     assert len(base.synonym_ids) == 2
     assert after.confidence > before.confidence
     assert after.passages[0].category == "退款与退货"
@@ -144,13 +144,13 @@ async def test_synonyms_find_what_words_do_not(db: Database, workspace: int, bas
 async def test_the_export_can_be_imported(
     db: Database, workspace: int, clock: SetClock, base_id: int, tmp_path: Path
 ) -> None:
-    async with db.work(workspace) as work:
-        text = await service.export(work, base_id)
+    async with db.transaction(workspace) as tx:
+        text = await service.export(tx, base_id)
     (tmp_path / "export.csv").write_text(text, encoding="utf-8", newline="")
     report = await service.import_paths(db, workspace, "copy", [tmp_path / "export.csv"], now=clock.now())
     assert report.changes.articles_added == 61
-    async with db.work(workspace) as work:
-        one, other = await service.stats(work)
+    async with db.transaction(workspace) as tx:
+        one, other = await service.stats(tx)
     assert (one.slug, one.sources, one.articles, one.chunks, one.vectors) == ("default", 8, 62, 63, 0)
     assert other.phrasings == one.phrasings
     assert one.answer_at is not None
@@ -159,20 +159,20 @@ async def test_the_export_can_be_imported(
 async def test_a_base_with_enough_similar_questions_learns_when_to_answer(
     db: Database, workspace: int, clock: SetClock, base_id: int
 ) -> None:
-    learnt = await service.calibrate(db, workspace, base_id, now=clock.now())
-    assert learnt.trusted
-    assert learnt.precision is not None
-    assert learnt.precision >= 0.9
-    assert learnt.answer_at is not None
-    assert 0.5 < learnt.answer_at < 1.6
-    assert await service.calibrate(db, workspace, base_id, now=clock.now()) == learnt
+    calibration = await service.calibrate(db, workspace, base_id, now=clock.now())
+    assert calibration.trusted
+    assert calibration.precision is not None
+    assert calibration.precision >= 0.9
+    assert calibration.answer_at is not None
+    assert 0.5 < calibration.answer_at < 1.6
+    assert await service.calibrate(db, workspace, base_id, now=clock.now()) == calibration
 
 
 async def test_a_base_with_few_does_not(db: Database, workspace: int, clock: SetClock, tmp_path: Path) -> None:
     table = write_table(tmp_path / "faq.csv", lines(SHOP / "corpus.jsonl"))
     await service.import_paths(db, workspace, "few", [table], now=clock.now())
-    async with db.work(workspace) as work:
-        base = await queries.base_by_slug(work, "few")
+    async with db.transaction(workspace) as tx:
+        base = await queries.base_by_slug(tx, "few")
     assert base is not None
     assert base.answer_at is None
     assert base.calibration["trusted"] is False
@@ -181,31 +181,33 @@ async def test_a_base_with_few_does_not(db: Database, workspace: int, clock: Set
 def test_thresholds_come_from_precision() -> None:
     inside = [Sample(0.5 + at / 100, at > 20) for at in range(100)]
     outside = [Sample(at / 200, first=False) for at in range(100)]
-    learnt = learn(inside, outside, similar_per_article=4)
-    assert learnt.trusted
-    assert learnt.answer_at is not None
-    assert 0.55 < learnt.answer_at < 0.75
-    assert not learn(inside, outside, similar_per_article=2).trusted
-    assert not learn(inside[:5], outside, similar_per_article=4).trusted
+    calibration = fit_threshold(inside, outside, similar_per_article=4)
+    assert calibration.trusted
+    assert calibration.answer_at is not None
+    assert 0.55 < calibration.answer_at < 0.75
+    assert not fit_threshold(inside, outside, similar_per_article=2).trusted
+    assert not fit_threshold(inside[:5], outside, similar_per_article=4).trusted
     assert (
-        learn([replaced for replaced in inside if not replaced.first] * 3, outside, similar_per_article=9).answer_at
+        fit_threshold(
+            [replaced for replaced in inside if not replaced.first] * 3, outside, similar_per_article=9
+        ).answer_at
         is None
     )
 
 
 async def test_gaps_gather_what_asks_the_same(db: Database, workspace: int, clock: SetClock) -> None:
-    async with db.work(workspace) as work:
-        first = await service.record_gap(work, "你们招代理吗？", conversation_id=1, message_id=1, now=clock.now())
+    async with db.transaction(workspace) as tx:
+        first = await service.record_gap(tx, "你们招代理吗？", conversation_id=1, message_id=1, now=clock.now())
         clock.advance(timedelta(minutes=5))
-        assert await service.record_gap(work, "招代理么", conversation_id=2, message_id=2, now=clock.now()) == first
-        assert await service.record_gap(work, "招代理么", conversation_id=2, message_id=2, now=clock.now()) == first
-        other = await service.record_gap(work, "水壶能烧牛奶吗", conversation_id=None, message_id=None, now=clock.now())
+        assert await service.record_gap(tx, "招代理么", conversation_id=2, message_id=2, now=clock.now()) == first
+        assert await service.record_gap(tx, "招代理么", conversation_id=2, message_id=2, now=clock.now()) == first
+        other = await service.record_gap(tx, "水壶能烧牛奶吗", conversation_id=None, message_id=None, now=clock.now())
         assert other != first
-        gaps = await queries.open_gaps(work)
+        gaps = await queries.open_gaps(tx)
         assert [(gap.id, gap.times) for gap in gaps] == [(first, 2), (other, 1)]
         assert gaps[0].questions == ["招代理么", "你们招代理吗？"]
         assert gaps[0].last_at - gaps[0].first_at == timedelta(minutes=5)
-        assert await service.close_gap(work, first, GapStatus.DISMISSED)
-        assert not await service.close_gap(work, first, GapStatus.ANSWERED)
-        again = await service.record_gap(work, "招代理么", message_id=3, now=clock.now())
+        assert await service.close_gap(tx, first, GapStatus.DISMISSED)
+        assert not await service.close_gap(tx, first, GapStatus.ANSWERED)
+        again = await service.record_gap(tx, "招代理么", message_id=3, now=clock.now())
         assert again not in (first, other)

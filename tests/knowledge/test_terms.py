@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zhiban.knowledge.bm25 import Collection, product, sparse, sparse_weights, weights
-from zhiban.knowledge.corpus_stats import Background, background
+from zhiban.knowledge.corpus_stats import TermPriors, term_priors
 from zhiban.knowledge.tokenizer import TERM_LIMIT, Synonyms, characters_of_pair, counts, fold, terms
 
 
@@ -60,16 +60,16 @@ def test_words_of_a_group_share_a_term() -> None:
 
 
 def test_rarity_orders_words_as_the_language_does(tmp_path: Path) -> None:
-    at_large = background(tmp_path)
+    at_large = term_priors(tmp_path)
     the, screw = terms("的")[0], terms("螺")[0]
     assert 0 < at_large.rarity(the) < at_large.rarity(screw) <= 1
     assert at_large.rarity(TERM_LIMIT - 1) == 1
 
 
 def test_the_background_is_kept_between_starts(tmp_path: Path) -> None:
-    made = Background(array("I", [3, 9]), array("I", [5, 1]), 100)
+    made = TermPriors(array("I", [3, 9]), array("I", [5, 1]), 100)
     made.save(tmp_path / "kept.bin")
-    again = Background.read(tmp_path / "kept.bin")
+    again = TermPriors.read(tmp_path / "kept.bin")
     assert again is not None
     assert [again.rarity(term) for term in (3, 9, 4)] == [made.rarity(term) for term in (3, 9, 4)]
     assert len(again) == 2
@@ -77,8 +77,8 @@ def test_the_background_is_kept_between_starts(tmp_path: Path) -> None:
 
 def test_a_damaged_background_is_made_again(tmp_path: Path) -> None:
     (tmp_path / "kept.bin").write_bytes(b"nonsense")
-    assert Background.read(tmp_path / "kept.bin") is None
-    assert Background.read(tmp_path / "absent.bin") is None
+    assert TermPriors.read(tmp_path / "kept.bin") is None
+    assert TermPriors.read(tmp_path / "absent.bin") is None
 
 
 @given(st.lists(st.sampled_from("退款多久到账怎么"), min_size=1), st.floats(1, 200))
@@ -95,7 +95,7 @@ def test_a_vector_beyond_the_limit_keeps_its_heaviest_terms() -> None:
 
 
 def test_a_rarer_word_weighs_more(tmp_path: Path) -> None:
-    at_large = background(tmp_path)
+    at_large = term_priors(tmp_path)
     common, rare = terms("的")[0], terms("螺")[0]
     question = Collection(100, {common: 90, rare: 1}).question([common, rare, rare], at_large)
     assert question[rare] > question[common]

@@ -17,16 +17,16 @@ import pytest
 from zhiban.channels import inboxes
 from zhiban.channels.connections import ensure_inbox
 from zhiban.channels.policy import Policy
-from zhiban.container import Installation
+from zhiban.container import App
 from zhiban.events import SYSTEM
 from zhiban.kit.clock import Clock, SystemClock
-from zhiban.kit.db import Work
+from zhiban.kit.db import Transaction
 from zhiban.kit.settings import Settings, load
 from zhiban.knowledge import service as knowledge
 from zhiban.main import application
 from zhiban.people import service as people
 from zhiban.people.models import Role
-from zhiban.postgres.provisioning import Access
+from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.llm import KEY, LlmSimulator
 from zhiban.testing.serving import served
 from zhiban.testing.wecom import asgi
@@ -64,7 +64,7 @@ SHOP = """# 青禾商店
 class Shop:
     """A running installation and the simulated WeCom beside it."""
 
-    home: Installation
+    app: App
     wecom: WeComSimulator
     url: str
     workspace_id: int
@@ -77,31 +77,31 @@ class Shop:
         return list(self.wecom.sent(contact)[before:])
 
     async def rows(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
-        async with self.home.database.work(self.workspace_id) as work:
-            return await work.rows(sql, **values)
+        async with self.app.database.transaction(self.workspace_id) as tx:
+            return await tx.rows(sql, **values)
 
     async def behaves(self, *, kind: str = "wecom_kf", account: str = OPEN_KFID, **policy: Any) -> int:
         """Give the inbox this policy, checked as an operator's file is. Returns the inbox."""
         checked = Policy.model_validate(policy).model_dump(mode="json")
-        async with self.work() as work:
-            connection = await work.value("select id from connection")
-            inbox = await ensure_inbox(work, connection, kind, account, "售后客服")
-            await inboxes.set_policy(work, inbox, checked, by=SYSTEM, now=SystemClock().now())
+        async with self.work() as tx:
+            connection = await tx.value("select id from connection")
+            inbox = await ensure_inbox(tx, connection, kind, account, "售后客服")
+            await inboxes.set_policy(tx, inbox, checked, by=SYSTEM, now=SystemClock().now())
         return inbox
 
     async def agent(self, name: str = "陈默", *, member: str | None = None) -> int:
         """A colleague at the desk; `member` is their userid in WeCom."""
-        async with self.work() as work:
+        async with self.work() as tx:
             id_ = await people.add_agent(
-                work, email=f"{member or 'chen'}@example.test", name=name, role=Role.AGENT, password_hash=None
+                tx, email=f"{member or 'chen'}@example.test", name=name, role=Role.AGENT, password_hash=None
             )
-            await work.run("update agent set wecom_userid = %(member)s where id = %(id)s", member=member, id=id_)
+            await tx.run("update agent set wecom_userid = %(member)s where id = %(id)s", member=member, id=id_)
         return id_
 
     async def conversation(self, thread: str = "wmLIXIAO") -> Any:
         """The conversation's row, by column name."""
-        async with self.work() as work:
-            found = await work.rows("select to_jsonb(c) from conversation c where external_id = %(id)s", id=thread)
+        async with self.work() as tx:
+            found = await tx.rows("select to_jsonb(c) from conversation c where external_id = %(id)s", id=thread)
         return SimpleNamespace(**found[0][0])
 
     async def becomes(self, status: str, thread: str = "wmLIXIAO", *, within: float = 10) -> Any:
@@ -123,9 +123,9 @@ class Shop:
         return SimpleNamespace(**rows[0][0]) if isinstance(rows[0][0], dict) else rows[0][0]
 
     @asynccontextmanager
-    async def work(self) -> AsyncIterator[Work]:
-        async with self.home.database.work(self.workspace_id) as work:
-            yield work
+    async def work(self) -> AsyncIterator[Transaction]:
+        async with self.app.database.transaction(self.workspace_id) as tx:
+            yield tx
 
     async def idle(self, *, within: float = 10) -> None:
         """Wait until nothing waits any more."""
@@ -182,7 +182,7 @@ class AheadClock:
 
 @asynccontextmanager
 async def running_shop(
-    access: Access,
+    urls: DatabaseUrls,
     folder: Path,
     *,
     clock: Clock | None = None,
@@ -194,39 +194,39 @@ async def running_shop(
     async with wecom, served(asgi.application(wecom)) as wecom_url:
         if before is not None:
             before(wecom)
-        home = Installation.build(settings_for(folder, wecom_url, **more), access, clock=clock)
-        home.employ()
-        async with served(application(home)) as url:
-            workspace_id = (await home.database.workspaces())[0]
+        app = App.build(settings_for(folder, wecom_url, **more), urls, clock=clock)
+        app.start_workers()
+        async with served(application(app)) as url:
+            workspace_id = (await app.database.workspaces())[0]
             shop = folder / "shop.md"
             shop.write_text(SHOP)
-            async with home.database.session(workspace_id) as session:
+            async with app.database.page_transaction(workspace_id) as session:
                 await knowledge.ensure_base(session, "default", "知识库")
-            await knowledge.import_paths(home.database, workspace_id, "default", [shop], now=SystemClock().now())
+            await knowledge.import_paths(app.database, workspace_id, "default", [shop], now=SystemClock().now())
             wecom.configure(f"{url}/wecom/callback")
-            yield Shop(home, wecom, url, workspace_id)
+            yield Shop(app, wecom, url, workspace_id)
 
 
 @asynccontextmanager
-async def thinking_shop(access: Access, folder: Path, **more: Any) -> AsyncIterator[tuple[Shop, LlmSimulator]]:
+async def thinking_shop(urls: DatabaseUrls, folder: Path, **more: Any) -> AsyncIterator[tuple[Shop, LlmSimulator]]:
     """A shop whose assistant has a language model."""
     model = LlmSimulator()
     async with (
         served(model.app) as address,
         running_shop(
-            access, folder, llm_api_key=KEY, llm_api_base=f"{address}/v1", llm_model="simulated", **more
+            urls, folder, llm_api_key=KEY, llm_api_base=f"{address}/v1", llm_model="simulated", **more
         ) as shop,
     ):
         yield shop, model
 
 
 @pytest.fixture
-async def thinking(access: Access, tmp_path: Path) -> AsyncIterator[tuple[Shop, LlmSimulator]]:
-    async with thinking_shop(access, tmp_path) as found:
+async def thinking(urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[tuple[Shop, LlmSimulator]]:
+    async with thinking_shop(urls, tmp_path) as found:
         yield found
 
 
 @pytest.fixture
-async def shop(access: Access, tmp_path: Path) -> AsyncIterator[Shop]:
-    async with running_shop(access, tmp_path) as found:
+async def shop(urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[Shop]:
+    async with running_shop(urls, tmp_path) as found:
         yield found

@@ -7,7 +7,7 @@ from pathlib import Path
 from zhiban.kit.db import Database
 from zhiban.postgres.provisioning import provision_bundled
 from zhiban.postgres.supervisor import BundledPostgres
-from zhiban.testing.process_harness import Stage
+from zhiban.testing.process_harness import ProcessHarness
 
 
 def knowledge(folder: Path) -> Path:
@@ -28,9 +28,9 @@ def questions() -> list[str]:
     return [f"{a}形杯子的{o}是什么？" for o in ("颜色", "价格", "尺寸") for a in animals]
 
 
-async def look_into(found: Stage) -> tuple[BundledPostgres, Database, int]:
+async def look_into(found: ProcessHarness) -> tuple[BundledPostgres, Database, int]:
     postgres = BundledPostgres(found.folder / "data" / "postgres")
     server = await postgres.start()
-    access = await provision_bundled(server.superuser)
-    database = await Database(access.app).open()
+    urls = await provision_bundled(server.superuser)
+    database = await Database(urls.app).open()
     return postgres, database, (await database.workspaces())[0]

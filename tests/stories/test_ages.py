@@ -8,8 +8,8 @@ from typing import Any
 
 from tests.stories.conftest import Shop, running_shop, until
 
-from zhiban.channels.connections import Manners
-from zhiban.postgres.provisioning import Access
+from zhiban.channels.connections import InboxSettings
+from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.serving import served
 from zhiban.testing.telegram import TelegramSimulator
 from zhiban.testing.wecom.simulator import OPEN_KFID, WeComSimulator
@@ -39,7 +39,7 @@ def servicer_wrote_hours_ago(wecom: WeComSimulator, contact: str, *, hours: floa
 
 
 async def test_the_first_start_drains_everything_and_answers_only_what_is_recent(
-    access: Access, tmp_path: Path
+    urls: DatabaseUrls, tmp_path: Path
 ) -> None:
     def yesterday(wecom: WeComSimulator) -> None:
         wecom.kf.page_size = 7
@@ -48,7 +48,7 @@ async def test_the_first_start_drains_everything_and_answers_only_what_is_recent
         servicer_wrote_hours_ago(wecom, "wmSERVED", hours=29)
         wrote_hours_ago(wecom, "wmLIXIAO", "怎么申请退款？", hours=2)
 
-    async with running_shop(access, tmp_path, before=yesterday) as shop:
+    async with running_shop(urls, tmp_path, before=yesterday) as shop:
         (answer,) = await shop.says("wmLIXIAO", "可以开发票吗？")
         assert "电子发票" in answer.text
         await shop.idle()
@@ -59,12 +59,12 @@ async def test_the_first_start_drains_everything_and_answers_only_what_is_recent
         assert (await shop.conversation("wmSERVED")).status == "resolved"
 
 
-async def test_later_what_comes_too_late_goes_to_people_who_are_told(access: Access, tmp_path: Path) -> None:
+async def test_later_what_comes_too_late_goes_to_people_who_are_told(urls: DatabaseUrls, tmp_path: Path) -> None:
     telegram = TelegramSimulator()
     async with (
         served(telegram.app) as address,
         running_shop(
-            access,
+            urls,
             tmp_path,
             notification_channel="telegram:8518085684",
             telegram_bot_token=telegram.token,
@@ -98,14 +98,14 @@ async def test_a_restored_cursor_brings_nothing_twice(shop: Shop) -> None:
     async def everything() -> list[Any]:
         return [
             await shop.rows("select count(*) from message"),
-            await shop.rows("select count(*) from event where kind in ('contact_entered', 'session_moved')"),
+            await shop.rows("select count(*) from event where kind in ('contact_entered', 'native_session_changed')"),
             await shop.rows("select id, status, cycle, replies_used from conversation where external_id = 'wmLIXIAO'"),
             len(shop.wecom.sent("wmLIXIAO")),
         ]
 
     before = await everything()
-    async with shop.work() as work:
-        await work.run("update pull_state set cursor = null")
+    async with shop.work() as tx:
+        await tx.run("update pull_state set cursor = null")
     (answer,) = await shop.says("wmOTHER", "怎么申请退款？")
     assert "申请售后" in answer.text
     await shop.idle()
@@ -119,11 +119,9 @@ async def test_a_day_old_backup_answers_nobody_again(shop: Shop) -> None:
     for number in range(5):
         wrote_hours_ago(shop.wecom, f"wmOLD{number}", "怎么申请退款？", hours=3)
     await shop.says("wmLIXIAO", "怎么申请退款？")
-    async with shop.work() as work:
-        await work.run("update pull_state set cursor = null, drained = true")
-        await work.run(
-            "delete from message m using conversation c where c.id = m.conversation_id and c.status = 'open'"
-        )
+    async with shop.work() as tx:
+        await tx.run("update pull_state set cursor = null, drained = true")
+        await tx.run("delete from message m using conversation c where c.id = m.conversation_id and c.status = 'open'")
     sent = len(shop.wecom.sent())
     await shop.says("wmLIXIAO", "可以开发票吗？")
     await shop.idle()
@@ -131,4 +129,4 @@ async def test_a_day_old_backup_answers_nobody_again(shop: Shop) -> None:
 
 
 def test_the_age_bound_is_some_minutes() -> None:
-    assert timedelta(minutes=5) <= Manners().answers_after <= timedelta(minutes=10)
+    assert timedelta(minutes=5) <= InboxSettings().answers_after <= timedelta(minutes=10)

@@ -41,13 +41,11 @@ async def test_an_unknown_question_is_handed_to_a_person_who_answers(shop: Shop)
     ((id_, status, reason),) = await shop.rows("select id, status, handoff_reason from conversation")
     assert (status, reason) == ("open", "nothing_found")
     assert await shop.rows("select 1 from gap")
-    async with shop.work() as work:
-        agent = await people.add_agent(
-            work, email="chen@example.test", name="陈默", role=Role.AGENT, password_hash=None
-        )
-    async with shop.work() as work:
+    async with shop.work() as tx:
+        agent = await people.add_agent(tx, email="chen@example.test", name="陈默", role=Role.AGENT, password_hash=None)
+    async with shop.work() as tx:
         await conversations.reply(
-            work, id_, text="蓝色的。", by=agent, window=KfChannel.reply_window, now=datetime.now(UTC)
+            tx, id_, text="蓝色的。", by=agent, window=KfChannel.reply_window, now=datetime.now(UTC)
         )
     await until(lambda: len(shop.wecom.sent("wmLIXIAO")) == 2)
     assert text_of(shop.wecom.sent("wmLIXIAO")[1]) == "蓝色的。"

@@ -23,8 +23,8 @@ async def test_questions_that_nothing_answers_are_gathered(shop: Shop) -> None:
 
 async def test_a_blocked_contact_is_kept_and_not_served(shop: Shop) -> None:
     await shop.says(LI, "怎么申请退款？")
-    async with shop.work() as work:
-        await work.run("update contact set blocked_at = now()")
+    async with shop.work() as tx:
+        await tx.run("update contact set blocked_at = now()")
     shop.wecom.contact_says(LI, "可以开发票吗？")
     await shop.eventually("select 1 from message where text like '可以开发票%%'")
     await shop.idle()
@@ -41,12 +41,12 @@ async def test_a_snoozed_conversation_wakes_at_its_time(shop: Shop) -> None:
     await shop.says(LI, "转人工")
     talk = await shop.becomes("open")
     now = datetime.now(UTC)
-    async with shop.work() as work:
-        await conversations.snooze(work, talk.id, until=now + timedelta(hours=2), by=chen, now=now)
+    async with shop.work() as tx:
+        await conversations.snooze(tx, talk.id, until=now + timedelta(hours=2), by=chen, now=now)
     assert (await shop.conversation()).status == "snoozed"
-    async with shop.work() as work:
-        assert await conversations.wake_snoozed(work, now=now + timedelta(hours=1)) == 0
-        assert await conversations.wake_snoozed(work, now=now + timedelta(hours=2)) == 1
+    async with shop.work() as tx:
+        assert await conversations.wake_snoozed(tx, now=now + timedelta(hours=1)) == 0
+        assert await conversations.wake_snoozed(tx, now=now + timedelta(hours=2)) == 1
     woken = await shop.conversation()
     assert (woken.status, woken.handoff_reason, woken.cycle) == ("open", "snooze_over", 1)
 
@@ -56,8 +56,8 @@ async def test_a_snoozed_contact_who_writes_comes_back_at_once(shop: Shop) -> No
     await shop.says(LI, "转人工")
     talk = await shop.becomes("open")
     now = datetime.now(UTC)
-    async with shop.work() as work:
-        await conversations.snooze(work, talk.id, until=now + timedelta(hours=2), by=chen, now=now)
+    async with shop.work() as tx:
+        await conversations.snooze(tx, talk.id, until=now + timedelta(hours=2), by=chen, now=now)
     shop.wecom.contact_says(LI, "怎么申请退款？")
     woken = await shop.becomes("open")
     await shop.idle()
@@ -69,8 +69,8 @@ async def test_a_resolved_contact_who_writes_again_is_the_assistants(shop: Shop)
     chen = await shop.agent()
     await shop.says(LI, "转人工")
     talk = await shop.becomes("open")
-    async with shop.work() as work:
-        await conversations.resolve(work, talk.id, by=Actor("agent", chen), now=datetime.now(UTC))
+    async with shop.work() as tx:
+        await conversations.resolve(tx, talk.id, by=Actor("agent", chen), now=datetime.now(UTC))
     await shop.says(LI, "怎么申请退款？")
     await shop.idle()
     again = await shop.conversation()
@@ -102,8 +102,8 @@ async def test_with_the_assistant_off_everything_is_peoples(shop: Shop) -> None:
     shop.wecom.contact_says(LI, "怎么申请退款？")
     talk = await shop.becomes("open")
     assert talk.waiting_since is not None
-    async with shop.work() as work:
-        await conversations.resolve(work, talk.id, by=Actor("agent", await shop.agent()), now=datetime.now(UTC))
+    async with shop.work() as tx:
+        await conversations.resolve(tx, talk.id, by=Actor("agent", await shop.agent()), now=datetime.now(UTC))
     shop.wecom.contact_says(LI, "在吗")
     again = await shop.becomes("open")
     assert (again.cycle, again.handoff_reason) == (2, "wrote_again")

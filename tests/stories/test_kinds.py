@@ -50,8 +50,8 @@ async def test_files_are_fetched_and_answered_by_kind(shop: Shop, kind: str, wor
         )
     ).found
     assert (size, digest) == (len(data), hashlib.sha256(data).hexdigest())
-    assert (shop.home.files / path).read_bytes() == data
-    assert (shop.home.files / path).resolve().is_relative_to(shop.home.files.resolve())
+    assert (shop.app.files / path).read_bytes() == data
+    assert (shop.app.files / path).resolve().is_relative_to(shop.app.files.resolve())
 
 
 async def test_a_second_picture_goes_to_people(shop: Shop) -> None:
@@ -67,7 +67,7 @@ async def test_a_file_that_is_too_large_is_refused_and_says_so(shop: Shop) -> No
     shop.wecom.contact_sends_file(LI, bytes(31 << 20), kind="file", name="film.bin")
     failure = await shop.eventually("select failure from attachment where state = 'failed'", within=20)
     assert failure
-    assert not [path for path in shop.home.files.rglob("*") if path.is_file()]
+    assert not [path for path in shop.app.files.rglob("*") if path.is_file()]
 
 
 async def test_a_file_that_wecom_has_forgotten_is_written_down_as_failed(shop: Shop) -> None:

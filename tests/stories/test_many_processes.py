@@ -10,7 +10,7 @@ import time
 import pytest
 from tests.stories.cups import knowledge, look_into, questions
 
-from zhiban.testing.process_harness import stage
+from zhiban.testing.process_harness import start_harness
 
 MESSAGES = 160
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.process
 
 
 async def test_workers_share_the_work_and_inherit_from_the_dead() -> None:
-    async with stage(ZHIBAN_SECRET_KEY="a key for tests only") as found:
+    async with start_harness(ZHIBAN_SECRET_KEY="a key for tests only") as found:
         importing = await found.start(
             "import", sys.executable, "-m", "zhiban", "kb", "import", str(knowledge(found.folder))
         )
@@ -37,8 +37,8 @@ async def test_workers_share_the_work_and_inherit_from_the_dead() -> None:
             said = (await traffic)["said"]
             deadline = time.monotonic() + 60
             while True:
-                async with database.work(workspace_id) as work:
-                    (incoming, waiting), *_ = await work.rows(
+                async with database.transaction(workspace_id) as tx:
+                    (incoming, waiting), *_ = await tx.rows(
                         "select count(*) filter (where direction = 'in'), "
                         "count(*) filter (where state in ('pending', 'queued')) from message"
                     )
@@ -46,9 +46,9 @@ async def test_workers_share_the_work_and_inherit_from_the_dead() -> None:
                     break
                 assert time.monotonic() < deadline, f"{incoming} came in, {waiting} wait"
                 await asyncio.sleep(0.3)
-            async with database.work(workspace_id) as work:
-                unanswered = await work.value("select count(*) from message where direction = 'in' and turn_id is null")
-                spoken = await work.rows("select external_id, turn_id from message where direction = 'out'")
+            async with database.transaction(workspace_id) as tx:
+                unanswered = await tx.value("select count(*) from message where direction = 'in' and turn_id is null")
+                spoken = await tx.rows("select external_id, turn_id from message where direction = 'out'")
         finally:
             await database.close()
             await postgres.stop()

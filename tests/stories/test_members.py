@@ -16,9 +16,9 @@ UNSURE = {"answer": 2, "suggest": 0}
 
 
 async def configure(shop: Shop, **config: Any) -> int:
-    async with shop.work() as work:
-        await work.run("update connection set config = config || %(more)s::jsonb", more=json.dumps(config))
-        return int(await work.value("select id from connection"))
+    async with shop.work() as tx:
+        await tx.run("update connection set config = config || %(more)s::jsonb", more=json.dumps(config))
+        return int(await tx.value("select id from connection"))
 
 
 async def relation(shop: Shop, **wanted: Any) -> Any:
@@ -171,9 +171,9 @@ async def test_reconciling_finds_what_was_never_told(shop: Shop) -> None:
     shop.wecom.contacts.names["wmZHAO"] = "赵一"
     shop.wecom.befriend(LIHUA, "wmZHAO", state="fair")
     shop.wecom.callbacks.silent = False
-    async with shop.work() as work:
-        connection = await work.value("select id from connection")
-        await later(work, "reconcile_relations", queue="slow", connection_id=connection)
+    async with shop.work() as tx:
+        connection = await tx.value("select id from connection")
+        await later(tx, "reconcile_relations", queue="slow", connection_id=connection)
     found = await relation(shop, external_id="wmZHAO", state="added")
     assert found.source == "fair"
     await relation(shop, external_id=LI, state="ended")

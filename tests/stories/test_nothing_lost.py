@@ -23,7 +23,7 @@ from tests.stories.cups import knowledge, look_into, questions
 
 from zhiban.people import service as people
 from zhiban.people.models import Role
-from zhiban.testing.process_harness import Stage, stage
+from zhiban.testing.process_harness import ProcessHarness, start_harness
 
 MESSAGES = 500
 RATE = 20
@@ -33,8 +33,8 @@ pytestmark = pytest.mark.process
 
 
 @pytest.fixture
-async def open_stage() -> AsyncIterator[Stage]:
-    async with stage(ZHIBAN_SECRET_KEY="a key for tests only") as found:
+async def open_stage() -> AsyncIterator[ProcessHarness]:
+    async with start_harness(ZHIBAN_SECRET_KEY="a key for tests only") as found:
         importing = await found.start(
             "import", sys.executable, "-m", "zhiban", "kb", "import", str(knowledge(found.folder))
         )
@@ -43,12 +43,12 @@ async def open_stage() -> AsyncIterator[Stage]:
         yield found
 
 
-def postmaster(found: Stage) -> int:
+def postmaster(found: ProcessHarness) -> int:
     pid = (found.folder / "data" / "postgres" / "cluster" / "postmaster.pid").read_text().split()[0]
     return int(pid)
 
 
-async def bad_luck(found: Stage, seconds: float) -> None:
+async def bad_luck(found: ProcessHarness, seconds: float) -> None:
     """Kill the server three times and PostgreSQL once, spread over the traffic, and let WeCom misbehave."""
     chance = random.Random(7)
     await found.control("fail", path="kf/send_msg", latency=0.08, times=None)
@@ -65,26 +65,26 @@ async def bad_luck(found: Stage, seconds: float) -> None:
     await found.control("fail", path="kf/send_msg", errcode=45009)
 
 
-async def agent_cookie(found: Stage) -> dict[str, str]:
+async def agent_cookie(found: ProcessHarness) -> dict[str, str]:
     postgres, database, workspace_id = await look_into(found)
     try:
-        async with database.session(workspace_id) as work:
+        async with database.page_transaction(workspace_id) as tx:
             agent = await people.add_agent(
-                work, email="chen@example.test", name="陈默", role=Role.AGENT, password_hash=None
+                tx, email="chen@example.test", name="陈默", role=Role.AGENT, password_hash=None
             )
-            token = await people.open_session(work, agent_id=agent, now=datetime.now(UTC))
+            token = await people.open_session(tx, agent_id=agent, now=datetime.now(UTC))
     finally:
         await database.close()
         await postgres.stop()
     return {"zhiban_session": token}
 
 
-async def take_over(found: Stage, cookie: dict[str, str], contacts: Sequence[str]) -> None:
+async def take_over(found: ProcessHarness, cookie: dict[str, str], contacts: Sequence[str]) -> None:
     """An agent answers some contacts from the desk while the assistant is at work."""
     postgres, database, workspace_id = await look_into(found)
     try:
-        async with database.work(workspace_id) as work:
-            rows = await work.rows("select external_id, id from conversation")
+        async with database.transaction(workspace_id) as tx:
+            rows = await tx.rows("select external_id, id from conversation")
     finally:
         await database.close()
         await postgres.stop()
@@ -99,24 +99,24 @@ async def take_over(found: Stage, cookie: dict[str, str], contacts: Sequence[str
                 assert answer.status == 204, await answer.text()
 
 
-async def settle(found: Stage, *, within: float = 150) -> list[tuple[Any, ...]]:
+async def settle(found: ProcessHarness, *, within: float = 150) -> list[tuple[Any, ...]]:
     """Wait until no message waits, then return all messages."""
     postgres, database, workspace_id = await look_into(found)
     try:
         deadline = asyncio.get_running_loop().time() + within
         while True:
-            async with database.work(workspace_id) as work:
-                waiting = await work.value(
+            async with database.transaction(workspace_id) as tx:
+                waiting = await tx.value(
                     "select (select count(*) from message where state in ('pending', 'queued')) "
                     "+ (select count(*) from delivery where state = 'pending')"
                 )
-                count = await work.value("select count(*) from message where direction = 'in'")
+                count = await tx.value("select count(*) from message where direction = 'in'")
             if not waiting and count >= MESSAGES:
                 break
             assert asyncio.get_running_loop().time() < deadline, f"{waiting} still wait, {count} came in"
             await asyncio.sleep(0.5)
-        async with database.work(workspace_id) as work:
-            return await work.rows(
+        async with database.transaction(workspace_id) as tx:
+            return await tx.rows(
                 "select c.external_id, m.direction, m.author, m.state, m.text, m.external_id, m.turn_id "
                 "from message m join conversation c on c.workspace_id = m.workspace_id and c.id = m.conversation_id "
                 "order by m.id"
@@ -126,7 +126,7 @@ async def settle(found: Stage, *, within: float = 150) -> list[tuple[Any, ...]]:
         await postgres.stop()
 
 
-async def test_five_hundred_messages_through_four_kills(open_stage: Stage) -> None:
+async def test_five_hundred_messages_through_four_kills(open_stage: ProcessHarness) -> None:
     found = open_stage
     cookie = await agent_cookie(found)
     await found.control("callbacks", times=3, shuffle=True, delay=0.2)

@@ -14,7 +14,7 @@ from zhiban.events import Actor
 from zhiban.integrations.wecom.kf import KfChannel
 from zhiban.kit.clock import SystemClock
 from zhiban.knowledge import service as knowledge
-from zhiban.postgres.provisioning import Access
+from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.wecom.kf import ASSISTANT, ENDED, HUMAN, NEW, POOL
 from zhiban.testing.wecom.simulator import AGENT_ID, OPEN_KFID
 
@@ -23,9 +23,9 @@ LI = "wmLIXIAO"
 
 async def replies(shop: Shop, text: str, *, by: int, at: datetime | None = None) -> None:
     talk = await shop.conversation()
-    async with shop.work() as work:
+    async with shop.work() as tx:
         await conversations.reply(
-            work, talk.id, text=text, by=by, window=KfChannel.reply_window, now=at or datetime.now(UTC)
+            tx, talk.id, text=text, by=by, window=KfChannel.reply_window, now=at or datetime.now(UTC)
         )
 
 
@@ -57,9 +57,9 @@ async def test_a_welcome_that_wecom_finds_too_late_disturbs_nobody(shop: Shop) -
     assert (await shop.conversation()).status == "resolved"
 
 
-async def test_a_welcome_that_we_are_too_late_for_is_not_tried(access: Access, tmp_path: Path) -> None:
+async def test_a_welcome_that_we_are_too_late_for_is_not_tried(urls: DatabaseUrls, tmp_path: Path) -> None:
     clock = AheadClock()
-    async with running_shop(access, tmp_path, clock=clock) as shop:
+    async with running_shop(urls, tmp_path, clock=clock) as shop:
         clock.ahead = timedelta(seconds=30)
         shop.wecom.contact_enters(LI)
         await shop.eventually("select 1 from event where kind = 'contact_entered'")
@@ -74,8 +74,8 @@ async def test_resolving_at_the_desk_says_goodbye_and_ends_the_session(shop: Sho
     await shop.says(LI, "转人工")
     await replies(shop, "办好了。", by=chen)
     talk = await shop.conversation()
-    async with shop.work() as work:
-        await conversations.resolve(work, talk.id, by=Actor("agent", chen), now=datetime.now(UTC))
+    async with shop.work() as tx:
+        await conversations.resolve(tx, talk.id, by=Actor("agent", chen), now=datetime.now(UTC))
     await shop.wecom.until_sent(LI, 3)
     await shop.idle()
     assert [(sent.text, sent.via) for sent in shop.wecom.sent(LI)[1:]] == [
@@ -132,8 +132,8 @@ async def test_handing_over_to_a_named_servicer_and_back(shop: Shop) -> None:
     await shop.idle()
     talk = await shop.conversation()
     assert talk.native_state == "human"
-    async with shop.work() as work:
-        await conversations.resolve(work, talk.id, by=Actor("agent", await shop.agent()), now=datetime.now(UTC))
+    async with shop.work() as tx:
+        await conversations.resolve(tx, talk.id, by=Actor("agent", await shop.agent()), now=datetime.now(UTC))
     await until(lambda: shop.wecom.state(LI) == ENDED)  # or the assistant could never answer again
     (answer,) = await shop.says(LI, "怎么申请退款？")
     assert "申请售后" in answer.text
@@ -218,7 +218,7 @@ async def test_a_long_answer_goes_out_in_parts_in_order_within_the_allowance(sho
     long = "".join(f"第{number:03d}步：请按照说明书完成这一步，然后检查指示灯。" for number in range(1, 121))
     (tmp_path / "faq.csv").write_text(f"question,answer\n青禾灯怎么安装,{long}\n")
     await knowledge.import_paths(
-        shop.home.database, shop.workspace_id, "default", [tmp_path / "faq.csv"], now=SystemClock().now()
+        shop.app.database, shop.workspace_id, "default", [tmp_path / "faq.csv"], now=SystemClock().now()
     )
     await shop.says(LI, "青禾灯怎么安装", answers=2)
     await shop.idle()
@@ -238,8 +238,8 @@ async def test_resolving_says_goodbye_to_a_member_of_the_app_too(shop: Shop) -> 
     shop.wecom.member_says("lihua", "转人工")
     await until(lambda: office.messages)
     talk = await shop.becomes("open", "lihua")
-    async with shop.home.database.session(shop.workspace_id) as work:
-        await conversations.resolve(work, talk.id, by=Actor("agent", await shop.agent()), now=datetime.now(UTC))
+    async with shop.app.database.page_transaction(shop.workspace_id) as tx:
+        await conversations.resolve(tx, talk.id, by=Actor("agent", await shop.agent()), now=datetime.now(UTC))
     await until(lambda: len(office.messages) == 2)
     await shop.idle()
     assert office.messages[1].body["content"] == "再见！"
@@ -266,12 +266,12 @@ async def test_what_an_agent_says_goes_out_before_the_session_ends(shop: Shop) -
     talk = await shop.becomes("open")
     now = datetime.now(UTC)
     shop.wecom.fail("kf/send_msg", latency=0.3, times=1)
-    async with shop.work() as work:
-        await conversations.reply(work, talk.id, text="一", by=chen, window=KfChannel.reply_window, now=now)
+    async with shop.work() as tx:
+        await conversations.reply(tx, talk.id, text="一", by=chen, window=KfChannel.reply_window, now=now)
         await conversations.reply(
-            work, talk.id, text="二", by=chen, window=KfChannel.reply_window, now=now, client_key="two"
+            tx, talk.id, text="二", by=chen, window=KfChannel.reply_window, now=now, client_key="two"
         )
-        await conversations.resolve(work, talk.id, by=Actor("agent", chen), now=now)
+        await conversations.resolve(tx, talk.id, by=Actor("agent", chen), now=now)
     await shop.wecom.until_sent(LI, 4)
     await shop.idle()
     assert [sent.text for sent in shop.wecom.sent(LI)[1:]] == ["一", "二", "再见！"]

@@ -65,7 +65,7 @@ async def test_complaining_about_answers_leads_to_a_person(shop: Shop) -> None:
 async def test_who_writes_english_reads_english_around_answers(shop: Shop, tmp_path: Path) -> None:
     (tmp_path / "faq.csv").write_text("question,answer\nHow do I get a refund?,Open your order and tap Refund.\n")
     await knowledge.import_paths(
-        shop.home.database, shop.workspace_id, "default", [tmp_path / "faq.csv"], now=SystemClock().now()
+        shop.app.database, shop.workspace_id, "default", [tmp_path / "faq.csv"], now=SystemClock().now()
     )
     (answer,) = await shop.says(LI, "How do I get a refund?")
     assert answer.text == "Open your order and tap Refund.\n\nSources: [1] How do I get a refund?"

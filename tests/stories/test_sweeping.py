@@ -8,7 +8,7 @@ import psycopg
 from tests.stories.conftest import Shop, running_shop, until
 
 from zhiban.desk.pages.health import read_health
-from zhiban.postgres.provisioning import Access
+from zhiban.postgres.provisioning import DatabaseUrls
 
 LI = "wmLIXIAO"
 LOST = """
@@ -18,10 +18,10 @@ select workspace_id, id, inbox_id, 'in', 'contact', 'text', '可以开发票吗�
   now() - interval '10 seconds' from conversation"""
 
 
-async def poison(access: Access, table: str, when: str) -> None:
+async def poison(urls: DatabaseUrls, table: str, when: str) -> None:
     """From now on the database refuses such rows."""
     trigger = f"create trigger poison before insert on {table} for each row when ({when}) execute function poison()"
-    async with await psycopg.AsyncConnection.connect(access.owner, autocommit=True) as owner:
+    async with await psycopg.AsyncConnection.connect(urls.owner, autocommit=True) as owner:
         await owner.execute(
             "create function poison() returns trigger language plpgsql as $$ begin raise exception 'poison'; end $$"
         )
@@ -31,8 +31,8 @@ async def poison(access: Access, table: str, when: str) -> None:
 async def test_a_question_whose_wake_was_lost_is_answered(shop: Shop) -> None:
     await shop.says(LI, "怎么申请退款？")
     await shop.idle()
-    async with shop.work() as work:
-        await work.run(LOST)
+    async with shop.work() as tx:
+        await tx.run(LOST)
     answer = (await shop.wecom.until_sent(LI, 2, timeout=5))[-1]
     assert "电子发票" in answer.text
 
@@ -40,9 +40,9 @@ async def test_a_question_whose_wake_was_lost_is_answered(shop: Shop) -> None:
 async def test_the_lane_of_a_killed_process_is_taken_over(shop: Shop) -> None:
     await shop.says(LI, "怎么申请退款？")
     await shop.idle()
-    async with shop.work() as work:
-        await work.run(LOST)
-        await work.run("update conversation set owner = 7, lease_until = now() + interval '60 seconds'")
+    async with shop.work() as tx:
+        await tx.run(LOST)
+        await tx.run("update conversation set owner = 7, lease_until = now() + interval '60 seconds'")
     answer = (await shop.wecom.until_sent(LI, 2, timeout=5))[-1]
     assert "电子发票" in answer.text
 
@@ -50,8 +50,8 @@ async def test_the_lane_of_a_killed_process_is_taken_over(shop: Shop) -> None:
 async def test_the_pull_of_a_killed_process_is_taken_over(shop: Shop) -> None:
     await shop.says(LI, "怎么申请退款？")
     await shop.idle()
-    async with shop.work() as work:
-        await work.run("update pull_state set owner = 7, lease_until = now() + interval '60 seconds'")
+    async with shop.work() as tx:
+        await tx.run("update pull_state set owner = 7, lease_until = now() + interval '60 seconds'")
     await shop.says(LI, "可以开发票吗？", within=8)
 
 
@@ -60,15 +60,15 @@ async def test_a_lost_doorbell_is_made_up_for_by_the_safety_poll(shop: Shop) -> 
     await shop.idle()
     shop.wecom.callbacks.silent = True
     shop.wecom.contact_says(LI, "可以开发票吗？")
-    async with shop.work() as work:
-        await work.run("update pull_state set pulled_at = now() - interval '6 minutes'")
+    async with shop.work() as tx:
+        await tx.run("update pull_state set pulled_at = now() - interval '6 minutes'")
     answer = (await shop.wecom.until_sent(LI, 2, timeout=5))[-1]
     assert "电子发票" in answer.text
 
 
-async def test_a_poisonous_delivery_becomes_a_dead_letter_and_blocks_nobody(access: Access, tmp_path: Path) -> None:
-    async with running_shop(access, tmp_path) as shop:
-        await poison(access, "relation", "new.external_id = 'wmPOISON'")
+async def test_a_poisonous_delivery_becomes_a_dead_letter_and_blocks_nobody(urls: DatabaseUrls, tmp_path: Path) -> None:
+    async with running_shop(urls, tmp_path) as shop:
+        await poison(urls, "relation", "new.external_id = 'wmPOISON'")
         shop.wecom.befriend("lihua", "wmPOISON")
         shop.wecom.befriend("lihua", "wmZHAO")
         shop.wecom.member_says("lihua", "怎么申请退款？")
@@ -79,15 +79,15 @@ async def test_a_poisonous_delivery_becomes_a_dead_letter_and_blocks_nobody(acce
         ((attempts,),) = await shop.rows("select attempts from delivery where state = 'failed'")
         assert attempts == 5
         assert shop.wecom.callbacks.log[0].statuses == [200]
-        async with shop.work() as work:
-            health = await read_health(work)
+        async with shop.work() as tx:
+            health = await read_health(tx)
         assert [letter.error for letter in health.deliveries] == [error]
         assert health.troubles == 1
 
 
-async def test_an_entry_that_cannot_be_stored_does_not_stop_its_account(access: Access, tmp_path: Path) -> None:
-    async with running_shop(access, tmp_path) as shop:
-        await poison(access, "message", "new.text = '毒'")
+async def test_an_entry_that_cannot_be_stored_does_not_stop_its_account(urls: DatabaseUrls, tmp_path: Path) -> None:
+    async with running_shop(urls, tmp_path) as shop:
+        await poison(urls, "message", "new.text = '毒'")
         shop.wecom.callbacks.silent = True
         shop.wecom.contact_says("wmA", "怎么申请退款？")
         bad = shop.wecom.contact_says("wmB", "毒")
@@ -100,9 +100,9 @@ async def test_an_entry_that_cannot_be_stored_does_not_stop_its_account(access: 
         assert await shop.eventually("select after ->> 'id' from event where cause = 'left_out'") == bad
 
 
-async def test_thinking_that_fails_again_and_again_hands_over_with_a_word(access: Access, tmp_path: Path) -> None:
-    async with running_shop(access, tmp_path) as shop:
-        await poison(access, "turn", "new.question like '怎么%'")
+async def test_thinking_that_fails_again_and_again_hands_over_with_a_word(urls: DatabaseUrls, tmp_path: Path) -> None:
+    async with running_shop(urls, tmp_path) as shop:
+        await poison(urls, "turn", "new.question like '怎么%'")
         (notice,) = await shop.says(LI, "怎么申请退款？")
         assert "人工客服" in notice.text
         assert (await shop.becomes("open")).handoff_reason == "error"

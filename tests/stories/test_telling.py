@@ -12,7 +12,7 @@ import pytest
 from tests.stories.conftest import Shop, running_shop, until
 
 from zhiban.kit.jobs import dead_letters
-from zhiban.postgres.provisioning import Access
+from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.notices import NoticeHook
 from zhiban.testing.serving import served
 from zhiban.testing.telegram import TelegramSimulator
@@ -28,7 +28,7 @@ class Told:
 
 
 @asynccontextmanager
-async def telling_shop(access: Access, folder: Path, channel: str, **more: Any) -> AsyncIterator[Told]:
+async def telling_shop(urls: DatabaseUrls, folder: Path, channel: str, **more: Any) -> AsyncIterator[Told]:
     """A shop with every way to its people; `{hook}` in the channel is the web hook's address."""
     telegram, hook = TelegramSimulator(), NoticeHook()
     async with AsyncExitStack() as stack:
@@ -36,7 +36,7 @@ async def telling_shop(access: Access, folder: Path, channel: str, **more: Any) 
         hook_url = (await stack.enter_async_context(served(hook.app))).removeprefix("http://")
         shop = await stack.enter_async_context(
             running_shop(
-                access,
+                urls,
                 folder,
                 notification_channel=channel.format(hook=f"json://{hook_url}"),
                 telegram_bot_token=telegram.token,
@@ -48,8 +48,8 @@ async def telling_shop(access: Access, folder: Path, channel: str, **more: Any) 
         yield Told(shop, telegram, hook)
 
 
-async def test_a_handoff_reaches_people_with_name_question_and_link(access: Access, tmp_path: Path) -> None:
-    async with telling_shop(access, tmp_path, "telegram:8518085684") as told:
+async def test_a_handoff_reaches_people_with_name_question_and_link(urls: DatabaseUrls, tmp_path: Path) -> None:
+    async with telling_shop(urls, tmp_path, "telegram:8518085684") as told:
         told.shop.wecom.kf.names[LI] = "李晓"
         await told.shop.says(LI, "你们老板的车是什么颜色")
         await until(lambda: told.telegram.sent)
@@ -61,8 +61,8 @@ async def test_a_handoff_reaches_people_with_name_question_and_link(access: Acce
         assert f"https://desk.example.test/conversations/{talk.id}" in notice.text
 
 
-async def test_apprise_and_robots_are_told_as_well(access: Access, tmp_path: Path) -> None:
-    async with telling_shop(access, tmp_path, "{hook} wecom-robot:693a91f6-7xxx") as told:
+async def test_apprise_and_robots_are_told_as_well(urls: DatabaseUrls, tmp_path: Path) -> None:
+    async with telling_shop(urls, tmp_path, "{hook} wecom-robot:693a91f6-7xxx") as told:
         await told.shop.behaves(handoff={"notify": ["telegram:8518085684"]})
         await told.shop.says(LI, "转人工")
         await until(lambda: told.hook.received and told.shop.wecom.office.robot_messages and told.telegram.sent)
@@ -72,18 +72,18 @@ async def test_apprise_and_robots_are_told_as_well(access: Access, tmp_path: Pat
         assert "需要人工处理" in robot.body["content"]
 
 
-async def test_one_deaf_address_does_not_repeat_the_others(access: Access, tmp_path: Path) -> None:
-    async with telling_shop(access, tmp_path, "telegram:8518085684 telegram:404404 {hook}") as told:
+async def test_one_deaf_address_does_not_repeat_the_others(urls: DatabaseUrls, tmp_path: Path) -> None:
+    async with telling_shop(urls, tmp_path, "telegram:8518085684 telegram:404404 {hook}") as told:
         told.hook.statuses.append(500)
         await told.shop.says(LI, "转人工")
 
         async def dead() -> list[Any]:
-            async with told.shop.work() as work:
-                return await dead_letters(work)
+            async with told.shop.work() as tx:
+                return await dead_letters(tx)
 
         await until(lambda: told.telegram.calls >= 2)
         await told.shop.eventually(
-            "select 1 from jobs.procrastinate_jobs where status = 'failed' and task_name = 'tell_one'"
+            "select 1 from jobs.procrastinate_jobs where status = 'failed' and task_name = 'send_notification'"
         )
         (letter,) = await dead()
         assert letter.args["address"] == "telegram:404404"
@@ -91,16 +91,16 @@ async def test_one_deaf_address_does_not_repeat_the_others(access: Access, tmp_p
         assert await told.shop.rows("select 1 from jobs.procrastinate_jobs where args ->> 'address' like 'json:%%'")
 
 
-async def test_a_server_that_is_busy_is_told_later(access: Access, tmp_path: Path) -> None:
-    async with telling_shop(access, tmp_path, "telegram:8518085684") as told:
+async def test_a_server_that_is_busy_is_told_later(urls: DatabaseUrls, tmp_path: Path) -> None:
+    async with telling_shop(urls, tmp_path, "telegram:8518085684") as told:
         told.telegram.slow_down(1)
         await told.shop.says(LI, "转人工")
         await until(lambda: told.telegram.sent)
         assert len(told.telegram.sent) == 1
 
 
-async def test_switched_off_nobody_is_told(access: Access, tmp_path: Path) -> None:
-    async with telling_shop(access, tmp_path, "telegram:8518085684", notification_enabled=False) as told:
+async def test_switched_off_nobody_is_told(urls: DatabaseUrls, tmp_path: Path) -> None:
+    async with telling_shop(urls, tmp_path, "telegram:8518085684", notification_enabled=False) as told:
         await told.shop.says(LI, "转人工")
         await told.shop.becomes("open")
         await told.shop.idle()
@@ -109,8 +109,8 @@ async def test_switched_off_nobody_is_told(access: Access, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("handled", [True, False])
-async def test_people_hear_when_the_assistant_is_off(access: Access, tmp_path: Path, handled: bool) -> None:
-    async with telling_shop(access, tmp_path, "telegram:8518085684") as told:
+async def test_people_hear_when_the_assistant_is_off(urls: DatabaseUrls, tmp_path: Path, handled: bool) -> None:
+    async with telling_shop(urls, tmp_path, "telegram:8518085684") as told:
         await told.shop.behaves(assistant=False)
         told.shop.wecom.contact_says(LI, "怎么申请退款？")
         assert (await told.shop.becomes("open")).status == "open"
@@ -123,8 +123,8 @@ async def test_people_hear_when_the_assistant_is_off(access: Access, tmp_path: P
         assert len(told.telegram.sent) == 1
 
 
-async def test_a_card_in_the_app_lets_a_member_take_the_conversation(access: Access, tmp_path: Path) -> None:
-    async with telling_shop(access, tmp_path, "") as told:
+async def test_a_card_in_the_app_lets_a_member_take_the_conversation(urls: DatabaseUrls, tmp_path: Path) -> None:
+    async with telling_shop(urls, tmp_path, "") as told:
         shop, office = told.shop, told.shop.wecom.office
         lihua = await shop.agent("李华", member="lihua")
         await shop.says(LI, "转人工")
@@ -148,5 +148,5 @@ async def test_a_card_in_the_app_lets_a_member_take_the_conversation(access: Acc
         assert (await shop.conversation()).assignee_id == lihua
         shop.wecom.member_taps("lihua", "take:99999999999999999999", task_id=card["task_id"])
         shop.wecom.member_taps("lihua", "take:424242", task_id=card["task_id"])
-        await shop.eventually("select 1 from event where kind = 'card_answered' having count(*) = 4")
+        await shop.eventually("select 1 from event where kind = 'card_action_received' having count(*) = 4")
         assert (await shop.conversation()).id == talk.id

@@ -13,8 +13,8 @@ from tests.stories.conftest import Shop, thinking_shop, until
 
 from zhiban.conversations import service as conversations
 from zhiban.integrations.wecom.kf import KfChannel
-from zhiban.postgres.provisioning import Access
-from zhiban.testing.llm import Fault, LlmSimulator
+from zhiban.postgres.provisioning import DatabaseUrls
+from zhiban.testing.llm import LlmSimulator, ModelFault
 
 LI = "wmLIXIAO"
 TRUSTING = {"answer": 0, "suggest": 0}  # the model decides about everything that is found
@@ -94,9 +94,9 @@ async def test_nothing_is_said_over_an_agent_who_answers_at_the_desk_meanwhile(t
     shop.wecom.contact_says(LI, "怎么申请退款？")
     await until(lambda: model.asked)
     talk = await shop.conversation()
-    async with shop.work() as work:
+    async with shop.work() as tx:
         await conversations.reply(
-            work, talk.id, text="我马上给您退。", by=chen, window=KfChannel.reply_window, now=datetime.now(UTC)
+            tx, talk.id, text="我马上给您退。", by=chen, window=KfChannel.reply_window, now=datetime.now(UTC)
         )
     await shop.wecom.until_sent(LI)
     await shop.idle()
@@ -120,19 +120,28 @@ async def test_thirty_messages_in_a_burst_get_few_answers_within_the_allowance(t
 
 @pytest.mark.parametrize(
     "fault",
-    [Fault.DOWN, Fault.GARBAGE, Fault.TRUNCATED, Fault.NULL_CONTENT, Fault.INVENTS_URL, Fault.INVENTS_PRICE],
+    [
+        ModelFault.DOWN,
+        ModelFault.GARBAGE,
+        ModelFault.TRUNCATED,
+        ModelFault.NULL_CONTENT,
+        ModelFault.INVENTS_URL,
+        ModelFault.INVENTS_PRICE,
+    ],
 )
-async def test_a_model_that_fails_leaves_the_entrys_own_words(access: Access, tmp_path: Path, fault: Fault) -> None:
-    async with thinking_shop(access, tmp_path, llm_timeout=3) as (shop, model):
+async def test_a_model_that_fails_leaves_the_entrys_own_words(
+    urls: DatabaseUrls, tmp_path: Path, fault: ModelFault
+) -> None:
+    async with thinking_shop(urls, tmp_path, llm_timeout=3) as (shop, model):
         model.always = fault
         (answer,) = await shop.says(LI, "怎么申请退款？")
         assert answer.text.startswith("在“我的订单”里找到订单，点“申请售后”，7 天内都可以申请。")
         assert "fake-shop" not in answer.text
 
 
-async def test_a_model_that_hangs_is_not_waited_for_longer_than_configured(access: Access, tmp_path: Path) -> None:
-    async with thinking_shop(access, tmp_path, llm_timeout=0.5) as (shop, model):
-        model.always = Fault.HANG
+async def test_a_model_that_hangs_is_not_waited_for_longer_than_configured(urls: DatabaseUrls, tmp_path: Path) -> None:
+    async with thinking_shop(urls, tmp_path, llm_timeout=0.5) as (shop, model):
+        model.always = ModelFault.HANG
         (answer,) = await shop.says(LI, "怎么申请退款？", within=5)
         assert "申请售后" in answer.text
         await shop.idle()
@@ -148,8 +157,8 @@ async def test_a_model_that_cannot_answer_hands_over_and_leaves_a_gap(thinking: 
     assert await shop.rows("select 1 from gap")
 
 
-async def test_tokens_and_cost_are_kept_with_the_turn(access: Access, tmp_path: Path) -> None:
-    async with thinking_shop(access, tmp_path, llm_price_input=10, llm_price_output=30) as (shop, _):
+async def test_tokens_and_cost_are_kept_with_the_turn(urls: DatabaseUrls, tmp_path: Path) -> None:
+    async with thinking_shop(urls, tmp_path, llm_price_input=10, llm_price_output=30) as (shop, _):
         await shop.says(LI, "怎么申请退款？")
         await shop.idle()
         ((model, spent, said_, cost),) = await shop.rows("select model, input_tokens, output_tokens, cost from turn")
@@ -205,6 +214,6 @@ async def test_a_follow_up_is_rewritten_and_what_was_said_before_stays_data(thin
 async def test_a_rewriting_that_fails_is_done_without(thinking: Thinking) -> None:
     shop, model = thinking
     await shop.says(LI, "怎么申请退款？")
-    model.then(Fault.GARBAGE)
+    model.then(ModelFault.GARBAGE)
     (answer,) = await shop.says(LI, "那运费呢？")
     assert "运费" in str(answer.body)

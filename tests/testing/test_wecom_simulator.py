@@ -16,10 +16,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
-from zhiban.integrations.wecom.callback import CallbackDoor
+from zhiban.integrations.wecom.callback import CallbackAuthenticator
 from zhiban.integrations.wecom.config import WeComConfig
 from zhiban.kit.http import Http, Unreachable
-from zhiban.ports import Challenge, Doorbell, Webhook
+from zhiban.ports import Challenge, VerifiedWebhook, Webhook
 from zhiban.testing.serving import served
 from zhiban.testing.wecom import AES_KEY, AGENT_ID, CORP_ID, OPEN_KFID, SECRET, TOKEN, WeComSimulator, application
 
@@ -29,8 +29,8 @@ class House:
 
     def __init__(self) -> None:
         config = WeComConfig(corp_id=CORP_ID, agent_id=AGENT_ID, secret=SECRET, token=TOKEN, encoding_aes_key=AES_KEY)
-        self._door = CallbackDoor(config)
-        self.bells: list[Doorbell] = []
+        self._door = CallbackAuthenticator(config)
+        self.bells: list[VerifiedWebhook] = []
         self.statuses: list[int] = []
 
     async def answer(self, request: Request) -> Response:

@@ -8,29 +8,29 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from pydantic import AfterValidator, BaseModel, Field
 
-from zhiban.kit.db import Database, Work
+from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.kit.text import clean
 from zhiban.knowledge import queries, service
-from zhiban.knowledge.retrieval import Found, Passage, search
-from zhiban.people.auth import SignInNeeded, gate_of
-from zhiban.people.service import Member
+from zhiban.knowledge.retrieval import Passage, SearchResult, search
+from zhiban.people.auth import SignInNeeded, auth_of
+from zhiban.people.service import SignedInAgent
 from zhiban.ports import Embedder, ModelUnavailable
 from zhiban.web.security import same_origin
 
 
-async def _member(request: Request) -> Member:
+async def _signed_in(request: Request) -> SignedInAgent:
     try:
-        return await gate_of(request)(request)
+        return await auth_of(request)(request)
     except SignInNeeded as error:
         raise HTTPException(401, error.sentence) from error
 
 
-Colleague = Annotated[Member, Depends(_member)]
+Colleague = Annotated[SignedInAgent, Depends(_signed_in)]
 
 
 def _database(request: Request) -> Database:
-    return gate_of(request).database
+    return auth_of(request).database
 
 
 Rows = Annotated[Database, Depends(_database)]
@@ -110,7 +110,7 @@ class TrialResult(BaseModel):
     passages: list[PassageOut]
 
     @classmethod
-    def of(cls, found: Found) -> TrialResult:
+    def of(cls, found: SearchResult) -> TrialResult:
         limits = found.thresholds
         return cls(
             zone=str(found.zone),
@@ -167,12 +167,12 @@ def router(*, top_k: int = 3, threshold: float | None = None, embedder: Embedder
     routes = APIRouter(prefix="/api", tags=["knowledge"], responses=TROUBLES)
 
     @routes.post("/test_kb", dependencies=[Depends(same_origin)], summary="What the knowledge base finds, and why")
-    async def test_kb(trial: Trial, member: Colleague, database: Rows) -> TrialResult:
+    async def test_kb(trial: Trial, agent: Colleague, database: Rows) -> TrialResult:
         vector = await _vector(embedder, trial.query)
-        async with database.session(member.workspace_id) as work:
+        async with database.page_transaction(agent.workspace_id) as tx:
             found = await search(
-                work,
-                await _base_id(work, trial.base),
+                tx,
+                await _base_id(tx, trial.base),
                 trial.query,
                 top_k=trial.top_k or top_k,
                 context=trial.context,
@@ -183,7 +183,7 @@ def router(*, top_k: int = 3, threshold: float | None = None, embedder: Embedder
 
     @routes.get("/articles", summary="Articles of a knowledge base")
     async def list_articles(
-        member: Colleague,
+        agent: Colleague,
         database: Rows,
         base: Annotated[Words | None, Query(max_length=100)] = None,
         text: Annotated[Words, Query(max_length=200, description="Part of the title")] = "",
@@ -191,25 +191,25 @@ def router(*, top_k: int = 3, threshold: float | None = None, embedder: Embedder
         after: Annotated[int, Query(ge=0, le=2**62)] = 0,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> ArticlePage:
-        async with database.session(member.workspace_id) as work:
-            base_id = await _base_id(work, base)
-            found = await queries.articles(work, base_id, text=text, category=category, after=after, limit=limit)
+        async with database.page_transaction(agent.workspace_id) as tx:
+            base_id = await _base_id(tx, base)
+            found = await queries.articles(tx, base_id, text=text, category=category, after=after, limit=limit)
         return ArticlePage(
             articles=[ArticleOut.of(article) for article in found],
             next_after=found[-1].id if len(found) == limit else None,
         )
 
     @routes.get("/articles/{article_id}", summary="One article with its ways of asking")
-    async def get_article(article_id: int, member: Colleague, database: Rows) -> ArticleDetail:
+    async def get_article(article_id: int, agent: Colleague, database: Rows) -> ArticleDetail:
         if not 0 < article_id < 2**62:
             raise HTTPException(404, "There is no such article.")
-        async with database.session(member.workspace_id) as work:
+        async with database.page_transaction(agent.workspace_id) as tx:
             try:
-                article = await queries.article(work, article_id)
+                article = await queries.article(tx, article_id)
             except NotFound as error:
                 raise HTTPException(404, error.sentence) from error
-            asked = await queries.phrasings(work, [article_id])
-            chunks = await queries.chunks(work, [article_id])
+            asked = await queries.phrasings(tx, [article_id])
+            chunks = await queries.chunks(tx, [article_id])
         return ArticleDetail(
             **ArticleOut.of(article).model_dump(),
             phrasings=[PhrasingOut(text=row.text, origin=row.origin) for row in asked],
@@ -219,10 +219,10 @@ def router(*, top_k: int = 3, threshold: float | None = None, embedder: Embedder
     return routes
 
 
-async def _base_id(work: Work, slug: str | None) -> int:
+async def _base_id(tx: Transaction, slug: str | None) -> int:
     if slug is None:
-        return await service.base_for(work)
-    base = await queries.base_by_slug(work, slug)
+        return await service.base_for(tx)
+    base = await queries.base_by_slug(tx, slug)
     if base is None:
         raise HTTPException(404, "There is no such knowledge base.")
     return base.id

@@ -11,7 +11,7 @@ from enum import StrEnum
 from zhiban.assistant import grounding
 from zhiban.assistant.grounding import Ungrounded
 from zhiban.assistant.passages import PassageLike
-from zhiban.assistant.prompt import ANSWER_SCHEMA, Nonsense, Said, answer_turns, parse_answer
+from zhiban.assistant.prompt import ANSWER_SCHEMA, HistoryLine, UnparsableReply, answer_turns, parse_answer
 from zhiban.ports import ChatModel, Completion, ModelUnavailable
 
 _LONGEST_QUOTE = 800  # characters of a section that may be sent as it stands
@@ -72,7 +72,7 @@ async def answer(
     model: ChatModel | None,
     questions: Sequence[str],
     passages: Sequence[PassageLike],
-    history: Sequence[Said] = (),
+    history: Sequence[HistoryLine] = (),
     *,
     budget_seconds: float,
     contact_name: str = "",
@@ -97,7 +97,7 @@ async def _written(
     model: ChatModel,
     questions: Sequence[str],
     passages: Sequence[PassageLike],
-    history: Sequence[Said],
+    history: Sequence[HistoryLine],
     budget_seconds: float,
     contact_name: str,
 ) -> Answered | _Rejected:
@@ -116,7 +116,7 @@ def _judged(completion: Completion, passages: Sequence[PassageLike]) -> Answered
     """Whether a model's words may be sent."""
     try:
         draft = parse_answer(completion.text)
-    except Nonsense as error:
+    except UnparsableReply as error:
         return _Rejected(Why.NONSENSE, error.sentence, completion)
     if not draft.can_answer:
         return _Rejected(Why.DECLINED, draft.reason, completion)

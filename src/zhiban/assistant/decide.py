@@ -1,6 +1,6 @@
 """What to do about what a contact wrote. Pure: facts in, one decision out, nothing touched.
 
-`first_look` decides what needs no search (quiet, a person asked for, politeness, a picture); `decide` adds the search.
+`decide_without_search` decides what needs no search (a person asked for, politeness, a picture); `decide` adds it.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from enum import StrEnum
 from typing import assert_never
 
 from zhiban.assistant import intents
-from zhiban.assistant.intents import Talk
-from zhiban.assistant.passages import Zone
+from zhiban.assistant.intents import SmallTalkKind
 from zhiban.channels.policy import Policy
+from zhiban.knowledge.retrieval import ConfidenceBand
 from zhiban.ports import Kind
 
 PERSON_CHOICE = "person"  # id of the menu entry that asks for a person
@@ -30,7 +30,7 @@ class HandOffReason(StrEnum):
     NO_ANSWER = "no_answer"  # found something, and no answer could be made of it
 
 
-class QuietReason(StrEnum):
+class NoReplyReason(StrEnum):
     HUMAN_ACTIVE = "human_active"
     ASSISTANT_OFF = "assistant_off"
     WINDOW_CLOSED = "window_closed"
@@ -63,11 +63,11 @@ class SmallTalk:
     """Answer politeness with politeness."""
 
     reply: str
-    talk: Talk
+    talk: SmallTalkKind
 
 
 @dataclass(frozen=True, slots=True)
-class AskToType:
+class AskForText:
     """Tell the contact that this kind of message is not understood, and what helps. Counts as a failure."""
 
     reply: str
@@ -82,13 +82,13 @@ class AskAgain:
 
 
 @dataclass(frozen=True, slots=True)
-class Quiet:
+class NoReply:
     """Say nothing."""
 
-    reason: QuietReason
+    reason: NoReplyReason
 
 
-Decision = Answer | Suggest | HandOff | SmallTalk | AskToType | AskAgain | Quiet
+Decision = Answer | Suggest | HandOff | SmallTalk | AskForText | AskAgain | NoReply
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Facts:
 
     pending: tuple[Pending, ...]
     policy: Policy
-    zone: Zone | None = None
+    zone: ConfidenceBand | None = None
     failures: int = 0
     allowance: int | None = None
     window_open: bool = True
@@ -128,26 +128,26 @@ def question_of(pending: tuple[Pending, ...]) -> str:
 
 def decide(facts: Facts) -> Decision:
     """The decision after a search. Without a zone nothing was found."""
-    return first_look(facts) or _by_zone(facts)
+    return decide_without_search(facts) or _by_zone(facts)
 
 
-def first_look(facts: Facts) -> Decision | None:
+def decide_without_search(facts: Facts) -> Decision | None:
     """The decision that needs no search, or None when a search is needed."""
-    return _silenced(facts) or _to_people(facts) or _in_passing(facts)
+    return _must_stay_quiet(facts) or _to_people(facts) or _decide_by_wording(facts)
 
 
 # ------------------------------------------------------------------------------------------- step by step
 
 
-def _silenced(facts: Facts) -> Quiet | None:
+def _must_stay_quiet(facts: Facts) -> NoReply | None:
     if facts.human_active:
-        return Quiet(QuietReason.HUMAN_ACTIVE)
+        return NoReply(NoReplyReason.HUMAN_ACTIVE)
     if not facts.policy.assistant:
-        return Quiet(QuietReason.ASSISTANT_OFF)
+        return NoReply(NoReplyReason.ASSISTANT_OFF)
     if not facts.window_open:
-        return Quiet(QuietReason.WINDOW_CLOSED)
+        return NoReply(NoReplyReason.WINDOW_CLOSED)
     if not any(message.text.strip() or message.kind not in _READABLE or message.choice for message in facts.pending):
-        return Quiet(QuietReason.NOTHING_SAID)
+        return NoReply(NoReplyReason.NOTHING_SAID)
     return None
 
 
@@ -167,7 +167,7 @@ def _to_people(facts: Facts) -> HandOff | None:
     return None
 
 
-def _in_passing(facts: Facts) -> Decision | None:
+def _decide_by_wording(facts: Facts) -> Decision | None:
     """Politeness, complaints about the last answer, and messages that are no text."""
     question = question_of(facts.pending)
     if any(message.choice for message in facts.pending):
@@ -178,14 +178,14 @@ def _in_passing(facts: Facts) -> Decision | None:
         return None
     silent = next((message for message in reversed(facts.pending) if message.kind not in _READABLE), None)
     if silent is not None:
-        return _failed_again(facts, AskToType(ask_to_type(silent.kind), silent.kind))
+        return _failed_again(facts, AskForText(ask_for_text(silent.kind), silent.kind))
     talk = intents.small_talk(question)
     if talk is None:
         return None
     reply = intents.reply_to(talk, question)
     if not reply:
-        return Quiet(QuietReason.ACKNOWLEDGED)
-    return SmallTalk(reply, talk) if _room(facts) else Quiet(QuietReason.ALLOWANCE_USED)
+        return NoReply(NoReplyReason.ACKNOWLEDGED)
+    return SmallTalk(reply, talk) if _room(facts) else NoReply(NoReplyReason.ALLOWANCE_USED)
 
 
 def _complained(facts: Facts, question: str) -> Decision | None:
@@ -194,7 +194,7 @@ def _complained(facts: Facts, question: str) -> Decision | None:
     return None if isinstance(decision, AskAgain) and not intents.only_complains(question) else decision
 
 
-def _failed_again(facts: Facts, milder: AskAgain | AskToType) -> Decision:
+def _failed_again(facts: Facts, milder: AskAgain | AskForText) -> Decision:
     """Ask once more while the policy's patience lasts, then give it to people."""
     if facts.failures + 1 >= facts.policy.handoff.max_failures:
         asked = isinstance(milder, AskAgain)
@@ -206,14 +206,14 @@ def _by_zone(facts: Facts) -> Decision:
     if not _room(facts):
         return hand_off(facts, HandOffReason.ALLOWANCE)
     match facts.zone:
-        case Zone.ANSWER:
+        case ConfidenceBand.ANSWER:
             return Answer()
-        case Zone.SUGGEST if facts.suggestions and facts.failures + 1 < facts.policy.handoff.max_failures:
+        case ConfidenceBand.SUGGEST if facts.suggestions and facts.failures + 1 < facts.policy.handoff.max_failures:
             return Suggest()
-        case Zone.SUGGEST:
+        case ConfidenceBand.SUGGEST:
             reason = HandOffReason.REPEATED_FAILURE if facts.failures else HandOffReason.NOTHING_FOUND
             return hand_off(facts, reason)
-        case Zone.HANDOFF | None:
+        case ConfidenceBand.HANDOFF | None:
             return hand_off(facts, HandOffReason.NOTHING_FOUND)
         case _:
             assert_never(facts.zone)
@@ -249,7 +249,7 @@ def _say(words: tuple[str, str], like: str) -> str:
 
 
 _NOT_TEXT = "我暂时只看得懂文字，请用文字描述一下您的问题；需要人工，请回复“转人工”。"
-ASK_TO_TYPE: dict[Kind, str] = {
+ASK_FOR_TEXT: dict[Kind, str] = {
     Kind.IMAGE: "图片已收到。我暂时看不懂图片，请用文字描述一下您的问题；需要人工查看，请回复“转人工”。",
     Kind.VOICE: "语音已收到。我暂时听不懂语音，请把问题打成文字发给我；不方便打字，请回复“转人工”。",
     Kind.VIDEO: "视频已收到。我暂时看不懂视频，请用文字描述一下您的问题；需要人工查看，请回复“转人工”。",
@@ -264,6 +264,6 @@ ASK_TO_TYPE: dict[Kind, str] = {
 }
 
 
-def ask_to_type(kind: Kind) -> str:
+def ask_for_text(kind: Kind) -> str:
     """The reply to a message that the assistant cannot read, fitting its kind."""
-    return ASK_TO_TYPE.get(kind, _NOT_TEXT)
+    return ASK_FOR_TEXT.get(kind, _NOT_TEXT)

@@ -41,7 +41,7 @@ class Ungrounded:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _FactMatch:
     fact: Fact
     surface: str
     value: str
@@ -147,10 +147,10 @@ _LIST_NUMBER = re.compile(
     r"(?m)^\s*(?:[-*#>]+\s*)?(?:第\s?)?\(?\d{1,2}(?:[.、)]|步)(?!\d)|(?<=[。;；:])\s*\d{1,2}[.、)](?!\d)"
 )
 
-_Reader = Callable[[re.Match[str]], "str | None"]
+_FactParser = Callable[[re.Match[str]], "str | None"]
 
 
-def _facts(text: str) -> Iterator[_Found]:
+def _facts(text: str) -> Iterator[_FactMatch]:
     """The facts of a text, each once and under its most telling kind: a phone number is not also a number."""
     left = plain(text)
     for fact, pattern, read in _READERS:
@@ -160,7 +160,7 @@ def _facts(text: str) -> Iterator[_Found]:
             written = read(match)
             if written is None:
                 continue
-            yield _Found(fact, match.group().strip(), written)
+            yield _FactMatch(fact, match.group().strip(), written)
             kept += (left[end : match.start()], " \x00 ")  # a wall, so that neighbours do not grow together
             end = match.end()
         left = "".join((*kept, left[end:]))
@@ -169,7 +169,7 @@ def _facts(text: str) -> Iterator[_Found]:
             left = _LIST_NUMBER.sub("\n", left)
 
 
-def _ranges(text: str) -> Iterator[_Found]:
+def _ranges(text: str) -> Iterator[_FactMatch]:
     """The low end of 1-7个工作日, which shares the unit of the high end."""
     for match in _RANGE.finditer(text):
         unit, low = match["unit"], match["low"]
@@ -183,9 +183,9 @@ def _ranges(text: str) -> Iterator[_Found]:
             yield from _one(Fact.DURATION, match, _span(low, unit, half=False))
 
 
-def _one(fact: Fact, match: re.Match[str], written: str | None) -> Iterator[_Found]:
+def _one(fact: Fact, match: re.Match[str], written: str | None) -> Iterator[_FactMatch]:
     if written is not None:
-        yield _Found(fact, match.group().strip(), written)
+        yield _FactMatch(fact, match.group().strip(), written)
 
 
 def _url(match: re.Match[str]) -> str | None:
@@ -334,7 +334,7 @@ def _lower(match: re.Match[str]) -> str:
     return match.group().lower().rstrip(".-")
 
 
-_READERS: tuple[tuple[Fact, re.Pattern[str], _Reader], ...] = (
+_READERS: tuple[tuple[Fact, re.Pattern[str], _FactParser], ...] = (
     (Fact.EMAIL, _EMAIL, _lower),
     (Fact.URL, _URL, _url),
     (Fact.ACCOUNT, _ACCOUNT, lambda match: match[1].lower()),

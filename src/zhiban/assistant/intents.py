@@ -99,7 +99,7 @@ def _denied(before: str) -> bool:
 # ------------------------------------------------------------------------------------------------ small talk
 
 
-class Talk(StrEnum):
+class SmallTalkKind(StrEnum):
     """What a message is when it asks nothing. In the order in which one wins over another."""
 
     WHO = "who"
@@ -114,43 +114,43 @@ class Talk(StrEnum):
 
 _TAIL = r"(?:[啊呀哦噢呢啦吧哈嘛么哟喔了的~]|一下|亲)*"
 
-TALK: dict[Talk, str] = {
-    Talk.WHO: (
+TALK: dict[SmallTalkKind, str] = {
+    SmallTalkKind.WHO: (
         r"(?:请问)?(?:你|您)(?:是|叫)(?:谁|什么(?:名字)?|哪位)|(?:你|您)?(?:是不是|是)(?:机器人|真人|人工"
         r"|智能客服|人|ai|活人|人工智能)"
         r"(?:吗|么|还是(?:真人|人工|机器人|人))?(?:回复)?|who are you|are you (?:a )?(?:bot|robot|human"
         r"|real person|real|an ai)"
     ),
-    Talk.GREETING: (
+    SmallTalkKind.GREETING: (
         r"(?:你|您|大家|你们|亲)好|(?:哈喽|哈啰|嗨|嘿|hi|hello|hey|hallo|yo)+(?: there)?|(?:早上|上午|中午|下午"
         r"|晚上|早)好"
         r"|早安?|午安|good (?:morning|afternoon|evening|day)|(?:客服|亲)(?:你|您)?好|哈罗|您好呀?|新年好|新年快乐"
     ),
-    Talk.PRESENCE: (
+    SmallTalkKind.PRESENCE: (
         r"(?:你|您|亲|老板|店家|客服|有人|人|请问)?(?:还)?在(?:吗|么|不在|不|嘛|线吗|没|线)?"
         r"|(?:请问)?有人(?:在)?(?:吗|么|嘛|没)?|在不在"
         r"|喂+|人呢|(?:is )?(?:anyone|anybody) (?:there|here)|are you there|打扰(?:一下)?|请问(?:一下)?"
         r"|咨询(?:一下)?|问(?:一下|个事)"
     ),
-    Talk.THANKS: (
+    SmallTalkKind.THANKS: (
         r"(?:好的?|嗯+|哦|ok)?(?:非常|太|十分|多|真是?|万分|真的)*(?:感谢|谢|谢啦|多谢|感恩)+(?:您|你"
         r"|你们|亲|客服|老板|帮助|了|您的帮助|你的帮助)*"
         r"|辛苦(?:了|您|你|你们)*|麻烦(?:了|您了|你了)|(?:ok |okay |great |many |no )?(?:thanks?|thx|tks|ty|cheers)"
         r"(?: you| a lot| so much| very much| again)*|3q|thank ?you|much appreciated|费心了|谢谢你的?回答"
         r"|谢谢您的?回复"
     ),
-    Talk.GOODBYE: (
+    SmallTalkKind.GOODBYE: (
         r"再见|拜拜?|886?|bye(?: ?bye)?|good ?bye|see (?:you|ya)(?: later)?|晚安|good night|回见|回头见"
         r"|下次再?(?:聊|说|见|来)"
         r"|先这样|就这样|没(?:有)?(?:事|问题|别的)了?|没有?其他(?:问题|事)了?|不用了|挂了|不打扰了|that's all"
         r"|no more questions"
     ),
-    Talk.PRAISE: (
+    SmallTalkKind.PRAISE: (
         r"(?:真|太|很|好|挺|非常)?(?:棒|厉害|赞|给力|不错|贴心|专业|牛|优秀|聪明)+|好评|(?:very )?(?:good|nice"
         r"|great|awesome|perfect|cool)(?: job)?"
         r"|点赞|解决了|搞定了?|问题解决了?|可以了|(?:it )?works?(?: now)?|solved"
     ),
-    Talk.ACKNOWLEDGED: (
+    SmallTalkKind.ACKNOWLEDGED: (
         r"(?:好|好的|好滴|好嘞|行|可以|嗯|恩|哦|噢|喔|对|对的|是|是的|没错|知道|晓得|明白|懂|了解|清楚"
         r"|收到|没问题|中|得嘞|成)+"
         r"|(?:我)?(?:知道|明白|懂|了解|清楚|看到|收到)|ok(?:ay)?|k+|yes|yep|yeah|sure|fine|alright|all right"
@@ -159,22 +159,22 @@ TALK: dict[Talk, str] = {
     ),
 }  # fmt: skip
 
-REPLIES: dict[Talk, tuple[str, str]] = {
-    Talk.WHO: (
+REPLIES: dict[SmallTalkKind, tuple[str, str]] = {
+    SmallTalkKind.WHO: (
         "我是智能助手，常见问题可以直接问我；需要人工时，回复“转人工”就可以。",
         "I am an automated assistant. Ask me anything, or reply “human” to reach a person.",
     ),
-    Talk.GREETING: ("您好！请问有什么可以帮您？", "Hello! How can I help you?"),
-    Talk.PRESENCE: ("在的，请直接说您的问题。", "Yes, I am here. What would you like to know?"),
-    Talk.THANKS: ("不客气，有问题随时找我。", "You are welcome! I am here if anything else comes up."),
-    Talk.GOODBYE: ("好的，祝您生活愉快，再见！", "Thank you for writing. Goodbye!"),
-    Talk.PRAISE: ("谢谢您的认可，有问题随时找我。", "Thank you! I am here if anything else comes up."),
-    Talk.NUDGE: ("请把您的问题写给我，我马上为您查。", "Please tell me your question and I will look it up."),
-    Talk.ACKNOWLEDGED: ("", ""),  # politeness that wants no answer
+    SmallTalkKind.GREETING: ("您好！请问有什么可以帮您？", "Hello! How can I help you?"),
+    SmallTalkKind.PRESENCE: ("在的，请直接说您的问题。", "Yes, I am here. What would you like to know?"),
+    SmallTalkKind.THANKS: ("不客气，有问题随时找我。", "You are welcome! I am here if anything else comes up."),
+    SmallTalkKind.GOODBYE: ("好的，祝您生活愉快，再见！", "Thank you for writing. Goodbye!"),
+    SmallTalkKind.PRAISE: ("谢谢您的认可，有问题随时找我。", "Thank you! I am here if anything else comes up."),
+    SmallTalkKind.NUDGE: ("请把您的问题写给我，我马上为您查。", "Please tell me your question and I will look it up."),
+    SmallTalkKind.ACKNOWLEDGED: ("", ""),  # politeness that wants no answer
 }
 
 
-def small_talk(text: str) -> Talk | None:
+def small_talk(text: str) -> SmallTalkKind | None:
     """What the message is when all of it is small talk; None when any part of it may be a question."""
     parts = clauses(text)
     if not parts:
@@ -182,10 +182,10 @@ def small_talk(text: str) -> Talk | None:
     kinds = [_talk_of(part) for part in parts]
     if any(kind is None for kind in kinds):
         return None
-    return min((kind for kind in kinds if kind is not None), key=list(Talk).index)
+    return min((kind for kind in kinds if kind is not None), key=list(SmallTalkKind).index)
 
 
-def reply_to(talk: Talk, text: str) -> str:
+def reply_to(talk: SmallTalkKind, text: str) -> str:
     """A short fitting reply in the language of `text`; empty when none is wanted."""
     chinese, english = REPLIES[talk]
     return english if is_english(text) else chinese
@@ -197,16 +197,16 @@ def is_english(text: str) -> bool:
     return bool(letters) and all(char.isascii() for char in letters)
 
 
-def _talk_of(clause: str) -> Talk | None:
+def _talk_of(clause: str) -> SmallTalkKind | None:
     return next((kind for kind, pattern in _TALK_PATTERNS if pattern.fullmatch(clause)), None)
 
 
-def _wordless(text: str) -> Talk | None:
+def _wordless(text: str) -> SmallTalkKind | None:
     """Only signs: 👍 is a nod, ？？ wants us to speak, and a text of nothing is nothing."""
     signs = "".join(text.split())
     if not signs:
         return None
-    return Talk.NUDGE if re.search(r"[?？.。…!！]", signs) else Talk.ACKNOWLEDGED
+    return SmallTalkKind.NUDGE if re.search(r"[?？.。…!！]", signs) else SmallTalkKind.ACKNOWLEDGED
 
 
 # -------------------------------------------------------------------------------------- moods and complaints
@@ -275,7 +275,7 @@ class Intents:
     """What the words of one or several messages say besides their question."""
 
     person: bool
-    talk: Talk | None
+    talk: SmallTalkKind | None
     upset: bool
     urgent: bool
     unhelpful: bool

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import zip_longest
 
 from zhiban.assistant import answering
-from zhiban.knowledge.retrieval import Found, Passage
+from zhiban.knowledge.retrieval import Passage, SearchResult
 
 MOST = 4  # more lines than this are one long message
 
@@ -18,14 +18,14 @@ def questions_in(text: str) -> list[str]:
     return lines if 1 < len(lines) <= MOST else []
 
 
-def together(each: Sequence[Found]) -> Found:
+def together(each: Sequence[SearchResult]) -> SearchResult:
     """What was found for all of them: the best passage of each first. As sure as the least sure."""
     ranks = zip_longest(*(found.passages for found in each))
     passages = {passage.chunk_id: passage for rank in ranks for passage in rank if passage is not None}
     return replace(min(each, key=lambda found: found.confidence), passages=tuple(passages.values()))
 
 
-def verbatim(each: Sequence[Found]) -> tuple[str, list[Passage]] | None:
+def verbatim(each: Sequence[SearchResult]) -> tuple[str, list[Passage]] | None:
     """The entries' own answers one below the other, and the entries; None when one of them has no fit words."""
     best = {found.passages[0].article_id: found.passages[0] for found in each}
     texts = [answering.verbatim(passage) for passage in best.values()]

@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol
-
-
-class Zone(StrEnum):
-    """How far a search result may be trusted."""
-
-    ANSWER = "answer"
-    SUGGEST = "suggest"
-    HANDOFF = "handoff"
 
 
 class PassageLike(Protocol):

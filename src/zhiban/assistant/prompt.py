@@ -59,7 +59,7 @@ _RULES = """\
 """
 
 
-class Nonsense(ZhibanError):
+class UnparsableReply(ZhibanError):
     """The model's words are no answer of the form that was asked for."""
 
 
@@ -74,7 +74,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class HistoryLine:
     """An earlier line of the conversation."""
 
     who: Literal["contact", "assistant", "agent"]
@@ -89,7 +89,7 @@ def new_fence() -> str:
 def answer_turns(
     questions: Sequence[str],
     passages: Sequence[PassageLike],
-    history: Sequence[Said] = (),
+    history: Sequence[HistoryLine] = (),
     *,
     contact_name: str = "",
     fence: str | None = None,
@@ -113,7 +113,7 @@ def question_block(questions: Sequence[str], fence: str) -> str:
     return block("question", fence, _shortened("\n".join(questions), _QUESTION_SIZE))
 
 
-def conversation_blocks(history: Sequence[Said], fence: str) -> list[str]:
+def conversation_blocks(history: Sequence[HistoryLine], fence: str) -> list[str]:
     lines = [f"{said.who}: {_one_line(said.text)}" for said in history[-_HISTORY_TURNS:]]
     return [block("conversation", fence, "\n".join(lines))] if lines else []
 
@@ -184,31 +184,31 @@ def parse_answer(text: str) -> Draft:
     found = read_object(text, "can_answer")
     can_answer = found["can_answer"]
     if not isinstance(can_answer, bool):
-        raise Nonsense("The model did not say whether it can answer.")
+        raise UnparsableReply("The model did not say whether it can answer.")
     answer, reason = found.get("answer", ""), found.get("reason", "")
     if not can_answer:
         return Draft(False, "", (), _tidy(reason) if isinstance(reason, str) else "")
     if not isinstance(answer, str) or not isinstance(reason or "", str):
-        raise Nonsense("The model's answer is not a text.")
+        raise UnparsableReply("The model's answer is not a text.")
     spoken, cited = _without_marks(answer)
     if not _says_something(spoken):
-        raise Nonsense("The model says it can answer, and answers nothing.")
+        raise UnparsableReply("The model says it can answer, and answers nothing.")
     if len(spoken) > LONGEST_ANSWER:
-        raise Nonsense("The model's answer is far too long.")
+        raise UnparsableReply("The model's answer is far too long.")
     if "⟪" in spoken or "⟫" in spoken or _CHAT_TOKENS.search(spoken) or spoken.startswith(("{", "[{")):
-        raise Nonsense("The model's answer repeats the form of its instructions.")
+        raise UnparsableReply("The model's answer repeats the form of its instructions.")
     return Draft(True, spoken, _citations(found.get("citations"), cited), _tidy(reason or ""))
 
 
 def read_object(text: str, key: str) -> dict[str, Any]:
     """The one JSON object in a model's text that has `key`. Raises Nonsense when there is none, or two that differ."""
     if len(text) > _MAX_REPLY:
-        raise Nonsense("The model wrote far too much.")
+        raise UnparsableReply("The model wrote far too much.")
     found = [item for item in _objects(_THOUGHTS.sub("", text)) if key in item]
     if not found:
-        raise Nonsense("The model's words hold no JSON of the form that was asked for.")
+        raise UnparsableReply("The model's words hold no JSON of the form that was asked for.")
     if any(item != found[0] for item in found):
-        raise Nonsense("The model gave several answers that differ.")
+        raise UnparsableReply("The model gave several answers that differ.")
     return found[0]
 
 
@@ -251,7 +251,7 @@ def _says_something(text: str) -> bool:
 
 def _citations(given: object, inline: Sequence[int]) -> tuple[int, ...]:
     if not isinstance(given, list):
-        raise Nonsense("The model did not say what its answer rests on.")
+        raise UnparsableReply("The model did not say what its answer rests on.")
     numbers: list[int] = []
     for item in given:
         if isinstance(item, str) and re.fullmatch(r"\[?\d{1,3}\]?", item.strip(), re.ASCII):
@@ -259,8 +259,8 @@ def _citations(given: object, inline: Sequence[int]) -> tuple[int, ...]:
         elif isinstance(item, int) and not isinstance(item, bool) and 0 <= item < 1000:
             numbers.append(item)
         else:
-            raise Nonsense("The model's citations are no numbers of passages.")
+            raise UnparsableReply("The model's citations are no numbers of passages.")
     both = tuple(dict.fromkeys([*numbers, *inline]))
     if not both:
-        raise Nonsense("The model cites nothing for its answer.")
+        raise UnparsableReply("The model cites nothing for its answer.")
     return both

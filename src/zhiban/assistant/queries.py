@@ -8,8 +8,8 @@ from typing import Any
 
 from zhiban.assistant.decide import PERSON_CHOICE
 from zhiban.assistant.passages import PlainPassage
-from zhiban.assistant.prompt import Said
-from zhiban.kit.db import Work
+from zhiban.assistant.prompt import HistoryLine
+from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.knowledge import queries as knowledge
 
@@ -28,20 +28,20 @@ order by m.id desc limit %(limit)s"""
 class Memory:
     """The recent conversation, oldest first."""
 
-    said: tuple[Said, ...]
+    said: tuple[HistoryLine, ...]
     questions: tuple[str, ...]  # the contact's earlier questions and what was answered last: context for a follow-up
     offered: dict[str, dict[str, Any]]  # choices of our last menu, by id
     offered_question: str  # the question that led to that menu
     person_offered: bool
 
 
-async def remember(work: Work, conversation_id: int, *, before: int) -> Memory:
+async def remember(tx: Transaction, conversation_id: int, *, before: int) -> Memory:
     """What was said before the message `before`."""
-    rows = await work.rows(_RECENT, conversation=conversation_id, before=before, limit=HISTORY)
+    rows = await tx.rows(_RECENT, conversation=conversation_id, before=before, limit=HISTORY)
     rows.reverse()
     offered, offered_question = _offer(rows)
     return Memory(
-        said=tuple(Said(_who(direction, author), text) for direction, author, text, *_ in rows if text.strip()),
+        said=tuple(HistoryLine(_who(direction, author), text) for direction, author, text, *_ in rows if text.strip()),
         questions=_questions(rows),
         offered=offered,
         offered_question=offered_question,
@@ -74,13 +74,13 @@ def _questions(rows: Sequence[tuple[Any, ...]]) -> tuple[str, ...]:
     return tuple(asked)
 
 
-async def entry(work: Work, article_id: int) -> PlainPassage | None:
+async def entry(tx: Transaction, article_id: int) -> PlainPassage | None:
     """An article as a passage, when its own words are to be said. None when it was removed meanwhile."""
     try:
-        article = await knowledge.article(work, article_id)
+        article = await knowledge.article(tx, article_id)
     except NotFound:
         return None
     text = ""
     if article.answer is None:
-        text = "\n".join(chunk.text for chunk in await knowledge.chunks(work, [article_id]))
+        text = "\n".join(chunk.text for chunk in await knowledge.chunks(tx, [article_id]))
     return PlainPassage(article.title, text, article.answer, (), article.source_name)

@@ -8,7 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zhiban.assistant.prompt import Nonsense, Said, conversation_blocks, new_fence, question_block, read_object
+from zhiban.assistant.prompt import (
+    HistoryLine,
+    UnparsableReply,
+    conversation_blocks,
+    new_fence,
+    question_block,
+    read_object,
+)
 from zhiban.ports import ChatModel, ChatTurn, Completion, ModelUnavailable
 
 REWRITE_SCHEMA: Mapping[str, Any] = {
@@ -68,14 +75,14 @@ def _says_what_and_how(letters: str) -> bool:
     return bool(_ASKS.search(letters)) and len(rest) >= 2 and not rest.startswith("要")
 
 
-def joined(question: str, history: Sequence[Said]) -> str:
+def joined(question: str, history: Sequence[HistoryLine]) -> str:
     """The follow-up with the last question before it: what a search by words needs, without any model."""
     before = _last_question(history)
     rest = _FILLERS.sub("", question.strip())
     return f"{before} {rest}".strip() if before else question
 
 
-def _last_question(history: Sequence[Said]) -> str:
+def _last_question(history: Sequence[HistoryLine]) -> str:
     """The contact's newest line that stands on its own; else the newest of all."""
     lines = [said.text.strip() for said in history if said.who == "contact" and said.text.strip()]
     for line in reversed(lines[-4:]):
@@ -84,7 +91,7 @@ def _last_question(history: Sequence[Said]) -> str:
     return lines[-1][:_LONGEST] if lines else ""
 
 
-def rewrite_turns(question: str, history: Sequence[Said], *, fence: str | None = None) -> list[ChatTurn]:
+def rewrite_turns(question: str, history: Sequence[HistoryLine], *, fence: str | None = None) -> list[ChatTurn]:
     fence = fence or new_fence()
     parts = [*conversation_blocks(history, fence), question_block([question], fence), "请改写 question，只输出 JSON。"]
     return [ChatTurn("system", _RULES.format(fence=fence)), ChatTurn("user", "\n\n".join(parts))]
@@ -94,20 +101,20 @@ def parse_question(text: str) -> str:
     """The rewritten question. Raises Nonsense for anything that is not one line of reasonable length."""
     question = read_object(text, "question")["question"]
     if not isinstance(question, str):
-        raise Nonsense("The rewritten question is not a text.")
+        raise UnparsableReply("The rewritten question is not a text.")
     question = question.strip()
     if not 0 < len(question) <= _LONGEST or "\n" in question or "⟪" in question or not any(map(str.isalnum, question)):
-        raise Nonsense("The rewritten question is no question.")
+        raise UnparsableReply("The rewritten question is no question.")
     return question
 
 
 async def rewritten(
-    model: ChatModel, question: str, history: Sequence[Said], *, budget_seconds: float = 4.0
+    model: ChatModel, question: str, history: Sequence[HistoryLine], *, budget_seconds: float = 4.0
 ) -> Rewritten | None:
     """The question on its own, as the model puts it. None when the model is late, down or confused: use `joined`."""
     try:
         async with asyncio.timeout(budget_seconds):
             cost = await model.complete(rewrite_turns(question, history), schema=REWRITE_SCHEMA, max_tokens=200)
         return Rewritten(parse_question(cost.text), cost)
-    except (ModelUnavailable, TimeoutError, Nonsense):
+    except (ModelUnavailable, TimeoutError, UnparsableReply):
         return None

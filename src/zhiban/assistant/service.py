@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from zhiban.kit.db import Work
+from zhiban.kit.db import Transaction
 from zhiban.ports import Completion
 
 LONGEST_QUESTION = 4000
@@ -21,7 +21,7 @@ returning id"""
 
 
 async def record_turn(
-    work: Work,
+    tx: Transaction,
     conversation_id: int,
     *,
     question: str,
@@ -37,9 +37,9 @@ async def record_turn(
     finished_at: datetime,
 ) -> int:
     """Keep what the assistant thought, and what the models cost. Returns the turn's id."""
-    id_ = await work.value(
+    id_ = await tx.value(
         _INSERT,
-        workspace=work.workspace_id,
+        workspace=tx.workspace_id,
         conversation=conversation_id,
         question=question[:LONGEST_QUESTION],
         decision=decision,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from zhiban.assistant import answering, intents
 from zhiban.assistant.queries import remember
-from zhiban.kit.db import Database, Work
+from zhiban.kit.db import Database, Transaction
 from zhiban.knowledge import retrieval
 from zhiban.knowledge import service as knowledge
 
@@ -58,28 +58,26 @@ class Suggester:
 
     async def suggest(self, workspace_id: int, conversation_id: int) -> Suggestion | None:
         """An answer to the contact's last question, or None when the knowledge has none."""
-        async with self._database.work(workspace_id) as work:
-            asked = await work.rows(_ASKED, id=conversation_id)
-            place = await work.row(
-                "select inbox_id, contact_id from conversation where id = %(id)s", id=conversation_id
-            )
-            if place is None:
+        async with self._database.transaction(workspace_id) as tx:
+            asked = await tx.rows(_ASKED, id=conversation_id)
+            inbox = await tx.row("select inbox_id, contact_id from conversation where id = %(id)s", id=conversation_id)
+            if inbox is None:
                 return None
             for message_id, text in [row for row in asked if is_question(row[1])][:TRIED]:
-                found = await self._find(work, conversation_id, place, message_id, text)
-                if found.zone is not retrieval.Zone.HAND_OFF and found.passages:
+                found = await self._find(tx, conversation_id, inbox, message_id, text)
+                if found.zone is not retrieval.ConfidenceBand.HANDOFF and found.passages:
                     words = answering.verbatim(found.passages[0])
                     if words is not None:
                         return Suggestion(words, (Source(found.passages[0].title),), percent(found.confidence))
         return None
 
     async def _find(
-        self, work: Work, conversation_id: int, place: tuple[int, int | None], message_id: int, text: str
-    ) -> retrieval.Found:
-        memory = await remember(work, conversation_id, before=message_id)
+        self, tx: Transaction, conversation_id: int, inbox: tuple[int, int | None], message_id: int, text: str
+    ) -> retrieval.SearchResult:
+        memory = await remember(tx, conversation_id, before=message_id)
         return await retrieval.search(
-            work,
-            await knowledge.base_for(work, place[0]),
+            tx,
+            await knowledge.base_for(tx, inbox[0]),
             text[:400],
             top_k=1,
             context=memory.questions,

@@ -14,28 +14,26 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, assert_never
 
-from zhiban.assistant import answering
-from zhiban.assistant import multi_question as several
+from zhiban.assistant import answering, multi_question
 from zhiban.assistant.answering import Answered, CannotAnswer, FellBack
 from zhiban.assistant.decide import (
     Answer,
     AskAgain,
-    AskToType,
+    AskForText,
     Decision,
     Facts,
     HandOff,
     HandOffReason,
+    NoReply,
+    NoReplyReason,
     Pending,
-    Quiet,
-    QuietReason,
     SmallTalk,
     Suggest,
     decide,
-    first_look,
+    decide_without_search,
     hand_off,
     question_of,
 )
-from zhiban.assistant.passages import Zone
 from zhiban.assistant.queries import Memory, entry, remember
 from zhiban.assistant.rewrite import looks_elliptic, rewritten
 from zhiban.assistant.service import record_turn
@@ -44,34 +42,29 @@ from zhiban.channels.business_hours import is_open
 from zhiban.channels.policy import Policy
 from zhiban.conversations import service as conversations
 from zhiban.conversations.models import Author
-from zhiban.conversations.outbox import RESERVED, allowance, key_for, queue
-from zhiban.conversations.responder import Talk
+from zhiban.conversations.outbox import RESERVED, allowance, enqueue, key_for
+from zhiban.conversations.responder import ConversationSnapshot
 from zhiban.events import ASSISTANT
 from zhiban.kit import metrics
 from zhiban.kit.clock import Clock
-from zhiban.kit.db import Database, Work
+from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.knowledge import retrieval
 from zhiban.knowledge import service as knowledge
-from zhiban.knowledge.retrieval import Found, Passage
+from zhiban.knowledge.retrieval import ConfidenceBand, Passage, SearchResult
 from zhiban.ports import ChatModel, Choice, Completion, Embedder, Kind, ModelUnavailable
 
 log = logging.getLogger(__name__)
 
 EMBED_SECONDS = 3.0
 SUGGESTED = 3
-ZONES = {
-    retrieval.Zone.ANSWER: Zone.ANSWER,
-    retrieval.Zone.SUGGEST: Zone.SUGGEST,
-    retrieval.Zone.HAND_OFF: Zone.HANDOFF,
-}
 
 # Handed over for these reasons, a question shows a hole in the knowledge.
 GAPS = (HandOffReason.NOTHING_FOUND, HandOffReason.NO_ANSWER, HandOffReason.REPEATED_FAILURE)
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class AssistantDeps:
     """What the assistant works with on this installation."""
 
     model: ChatModel | None
@@ -87,10 +80,10 @@ class Means:
 
 
 @dataclass(slots=True)
-class Thought:
+class TurnContext:
     """A turn while it is thought."""
 
-    talk: Talk
+    conversation: ConversationSnapshot
     policy: Policy
     pending: tuple[Pending, ...]
     question: str
@@ -98,393 +91,397 @@ class Thought:
     facts: Facts
     memory: Memory | None = None
     base_id: int = 0
-    found: Found | None = None
-    each: tuple[Found, ...] = ()  # for each of several questions
+    found: SearchResult | None = None
+    each: tuple[SearchResult, ...] = ()  # for each of several questions
     chosen: int | None = None  # the article behind a tapped menu entry
     decision: Decision | None = None
     reply: str = ""
     choices: tuple[Choice, ...] = ()
     citations: list[dict[str, Any]] = field(default_factory=list)
     detail: str = ""
-    work: Work | None = None  # the lane's transaction, while reading
+    tx: Transaction | None = None  # the lane's transaction, while reading
     completions: list[Completion] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)
 
     @property
-    def reading(self) -> Work:
-        if self.work is None:
+    def tx_for_reading(self) -> Transaction:
+        if self.tx is None:
             raise RuntimeError("This step reads, and its transaction is over.")
-        return self.work
+        return self.tx
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TurnStep:
     """A named step of a turn."""
 
     name: str
-    run: Callable[[Thought], Awaitable[None]]
+    run: Callable[[TurnContext], Awaitable[None]]
 
 
 class Assistant:
     """Takes turns. One object serves all conversations of a process."""
 
-    def __init__(self, database: Database, clock: Clock, means: Means) -> None:
+    def __init__(self, database: Database, clock: Clock, deps: AssistantDeps) -> None:
         self._database = database
         self._clock = clock
-        self._means = means
+        self._deps = deps
         self._policies: dict[str, Policy] = {}
         self._bases: dict[tuple[int, int], int] = {}
         # The first steps read, in the lane's own transaction; the others may wait for a model, outside of any.
-        self._reading: tuple[Step, ...] = (
-            Step("remember", self._remember),
-            Step("look", self._look),
-            Step("search", self._search),
+        self._preparation: tuple[TurnStep, ...] = (
+            TurnStep("remember", self._remember),
+            TurnStep("look", self._look),
+            TurnStep("search", self._search),
         )
-        self._thinking: tuple[Step, ...] = (
-            Step("search", self._search_with_model),
-            Step("decide", self._decide),
-            Step("compose", self._compose),
-            Step("store", self._store),
+        self._response: tuple[TurnStep, ...] = (
+            TurnStep("search", self._search_with_model),
+            TurnStep("decide", self._decide),
+            TurnStep("compose", self._compose),
+            TurnStep("store", self._store),
         )
 
-    async def read(self, work: Work, talk: Talk) -> object:
+    async def prepare(self, tx: Transaction, conversation: ConversationSnapshot) -> object:
         """Remember the conversation and search, as far as that needs no model."""
-        thought = self._begin(talk)
-        thought.work = work
-        await self._take(self._reading, thought)
-        thought.work = None
-        return thought
+        turn = self._begin(conversation)
+        turn.tx = tx
+        await self._take(self._preparation, turn)
+        turn.tx = None
+        return turn
 
-    async def think(self, talk: Talk, known: object) -> None:
+    async def respond(self, conversation: ConversationSnapshot, prepared: object) -> None:
         """Take one turn for everything that waits in the conversation."""
-        if not isinstance(known, Thought) or known.talk is not talk:
+        if not isinstance(prepared, TurnContext) or prepared.conversation is not conversation:
             raise TypeError("A turn begins with what was read of this conversation.")
-        await self._take(self._thinking, known)
+        await self._take(self._response, prepared)
 
-    def parting_words(self, talk: Talk) -> str:
+    def fallback_text(self, conversation: ConversationSnapshot) -> str:
         """What the contact is told when thinking fails again and again."""
-        return self._policy(talk).handoff.text
+        return self._policy(conversation).handoff.text
 
-    async def _take(self, steps: tuple[Step, ...], thought: Thought) -> None:
+    async def _take(self, steps: tuple[TurnStep, ...], turn: TurnContext) -> None:
         for step in steps:
             began = time.perf_counter()
-            await step.run(thought)
+            await step.run(turn)
             took = round((time.perf_counter() - began) * 1000, 1)
-            if not any(done["name"] == step.name for done in thought.steps):
-                thought.steps.append({"name": step.name, "ms": took})
+            if not any(done["name"] == step.name for done in turn.steps):
+                turn.steps.append({"name": step.name, "ms": took})
             elif took > 0.1:
-                thought.steps[-1]["ms"] = round(thought.steps[-1]["ms"] + took, 1)
+                turn.steps[-1]["ms"] = round(turn.steps[-1]["ms"] + took, 1)
 
-    def _begin(self, talk: Talk) -> Thought:
+    def _begin(self, conversation: ConversationSnapshot) -> TurnContext:
         now = self._clock.now()
-        policy = self._policy(talk)
-        pending = tuple(Pending(Kind(item.kind), item.text, item.choice) for item in talk.waiting)
+        policy = self._policy(conversation)
+        pending = tuple(Pending(Kind(item.kind), item.text, item.choice) for item in conversation.waiting)
         may = allowance(
-            talk.place.channel.reply_window, last_incoming_at=talk.last_incoming_at, replies_used=talk.replies_used
+            conversation.inbox.channel.reply_window,
+            last_incoming_at=conversation.last_incoming_at,
+            replies_used=conversation.replies_used,
         )
         facts = Facts(
             pending=pending,
             policy=policy,
-            failures=talk.failures,
+            failures=conversation.failures,
             allowance=may.left,
             window_open=may.closed(now) != "window_closed",
             people_there=is_open(policy.hours, now),
         )
-        return Thought(talk, policy, pending, question_of(pending), now, facts)
+        return TurnContext(conversation, policy, pending, question_of(pending), now, facts)
 
-    def _policy(self, talk: Talk) -> Policy:
-        text = json.dumps(talk.place.policy, sort_keys=True)
+    def _policy(self, conversation: ConversationSnapshot) -> Policy:
+        text = json.dumps(conversation.inbox.policy, sort_keys=True)
         policy = self._policies.get(text)
         if policy is None:
-            policy = self._policies[text] = Policy.model_validate(talk.place.policy)
+            policy = self._policies[text] = Policy.model_validate(conversation.inbox.policy)
         return policy
 
     # ------------------------------------------------------------------------------------------------- the steps
 
-    async def _remember(self, thought: Thought) -> None:
+    async def _remember(self, turn: TurnContext) -> None:
         """What was said before, and which base knows the answers."""
-        talk, work = thought.talk, thought.reading
-        thought.memory = await remember(work, talk.id, before=talk.waiting[0].id)
-        thought.base_id = talk.place.base_id or await self._base_of(work, talk)
-        thought.facts = replace(thought.facts, person_offered=thought.memory.person_offered)
+        conversation, tx = turn.conversation, turn.tx_for_reading
+        turn.memory = await remember(tx, conversation.id, before=conversation.waiting[0].id)
+        turn.base_id = conversation.inbox.base_id or await self._base_of(tx, conversation)
+        turn.facts = replace(turn.facts, person_offered=turn.memory.person_offered)
 
-    async def _base_of(self, work: Work, talk: Talk) -> int:
-        key = (talk.workspace_id, talk.place.inbox_id)
+    async def _base_of(self, tx: Transaction, conversation: ConversationSnapshot) -> int:
+        key = (conversation.workspace_id, conversation.inbox.inbox_id)
         if key not in self._bases:
-            self._bases[key] = await knowledge.base_for(work, talk.place.inbox_id)
+            self._bases[key] = await knowledge.base_for(tx, conversation.inbox.inbox_id)
         return self._bases[key]
 
-    async def _look(self, thought: Thought) -> None:
+    async def _look(self, turn: TurnContext) -> None:
         """What needs no search: a person asked for, politeness, a picture, a tapped menu entry."""
-        for pending in reversed(thought.pending):
+        for pending in reversed(turn.pending):
             number = (pending.choice or "").removeprefix("a:")
             if number != pending.choice and number.isdecimal() and len(number) < 19:
-                thought.chosen = int(number)
+                turn.chosen = int(number)
                 break
-        thought.decision = first_look(self._beside_the_tap(thought))
+        turn.decision = decide_without_search(self._facts_without_tap(turn))
 
-    def _beside_the_tap(self, thought: Thought) -> Facts:
+    def _facts_without_tap(self, turn: TurnContext) -> Facts:
         """Without a tapped entry: its label is ours, and what its words sound like means nothing."""
-        if thought.chosen is None:
-            return thought.facts
-        tapped = f"a:{thought.chosen}"
-        words = tuple(replace(p, text="") if p.choice == tapped else p for p in thought.pending)
-        return replace(thought.facts, pending=words)
+        if turn.chosen is None:
+            return turn.facts
+        tapped = f"a:{turn.chosen}"
+        words = tuple(replace(p, text="") if p.choice == tapped else p for p in turn.pending)
+        return replace(turn.facts, pending=words)
 
-    async def _search(self, thought: Thought) -> None:
-        if thought.decision is None and thought.chosen is None and thought.question and not self._needs_model(thought):
-            await self._find(thought.reading, thought, thought.question, None)
+    async def _search(self, turn: TurnContext) -> None:
+        if turn.decision is None and turn.chosen is None and turn.question and not self._needs_model(turn):
+            await self._find(turn.tx_for_reading, turn, turn.question, None)
 
-    async def _search_with_model(self, thought: Thought) -> None:
+    async def _search_with_model(self, turn: TurnContext) -> None:
         """Search again outside the reading, when a model has to rewrite or to embed the question first."""
-        if thought.decision is None and thought.chosen is None and thought.question and self._needs_model(thought):
-            question = await self._on_its_own(thought)
+        if turn.decision is None and turn.chosen is None and turn.question and self._needs_model(turn):
+            question = await self._on_its_own(turn)
             vector = await self._vector(question)
-            async with self._database.work(thought.talk.workspace_id) as work:
-                await self._find(work, thought, question, vector)
+            async with self._database.transaction(turn.conversation.workspace_id) as tx:
+                await self._find(tx, turn, question, vector)
 
-    def _needs_model(self, thought: Thought) -> bool:
-        said = bool(thought.memory and thought.memory.said)
-        rewrites = self._means.model is not None and said and looks_elliptic(thought.question)
-        return rewrites or self._means.embedder is not None
+    def _needs_model(self, turn: TurnContext) -> bool:
+        said = bool(turn.memory and turn.memory.said)
+        rewrites = self._deps.model is not None and said and looks_elliptic(turn.question)
+        return rewrites or self._deps.embedder is not None
 
-    async def _find(self, work: Work, thought: Thought, question: str, vector: list[float] | None) -> None:
-        found = await self._look_up(work, thought, question, vector)
-        zone = self._zone(thought, found)
-        if zone is not Zone.ANSWER and (each := await self._find_each(work, thought, question)):
-            thought.each, found, zone = each, several.together(each), Zone.ANSWER
-        thought.found = found
-        thought.facts = replace(thought.facts, zone=zone, suggestions=len(found.passages))
+    async def _find(self, tx: Transaction, turn: TurnContext, question: str, vector: list[float] | None) -> None:
+        found = await self._look_up(tx, turn, question, vector)
+        zone = self._zone(turn, found)
+        if zone is not ConfidenceBand.ANSWER and (each := await self._find_each(tx, turn, question)):
+            turn.each, found, zone = each, multi_question.together(each), ConfidenceBand.ANSWER
+        turn.found = found
+        turn.facts = replace(turn.facts, zone=zone, suggestions=len(found.passages))
 
-    async def _find_each(self, work: Work, thought: Thought, question: str) -> tuple[Found, ...]:
+    async def _find_each(self, tx: Transaction, turn: TurnContext, question: str) -> tuple[SearchResult, ...]:
         """What is found for each of several questions; nothing unless each has a good answer of its own."""
-        each: list[Found] = []
-        for line in several.questions_in(question):
-            each.append(await self._look_up(work, thought, line, None))
-            if self._zone(thought, each[-1]) is not Zone.ANSWER:
+        each: list[SearchResult] = []
+        for line in multi_question.questions_in(question):
+            each.append(await self._look_up(tx, turn, line, None))
+            if self._zone(turn, each[-1]) is not ConfidenceBand.ANSWER:
                 return ()
         return tuple(each)
 
-    async def _look_up(self, work: Work, thought: Thought, question: str, vector: list[float] | None) -> Found:
-        zones = thought.policy.zones
+    async def _look_up(
+        self, tx: Transaction, turn: TurnContext, question: str, vector: list[float] | None
+    ) -> SearchResult:
+        zones = turn.policy.zones
         try:
             return await retrieval.search(
-                work,
-                thought.base_id,
+                tx,
+                turn.base_id,
                 question,
-                top_k=max(self._means.top_k, SUGGESTED),
-                context=thought.memory.questions if thought.memory else (),
+                top_k=max(self._deps.top_k, SUGGESTED),
+                context=turn.memory.questions if turn.memory else (),
                 embedder_vector=vector,
-                threshold=zones.answer if zones else self._means.threshold,
+                threshold=zones.answer if zones else self._deps.threshold,
             )
         except NotFound:
             # The base was removed; the next turn finds the one that took its place.
-            self._bases.pop((thought.talk.workspace_id, thought.talk.place.inbox_id), None)
+            self._bases.pop((turn.conversation.workspace_id, turn.conversation.inbox.inbox_id), None)
             raise
 
     @staticmethod
-    def _zone(thought: Thought, found: Found) -> Zone:
-        zone, zones = ZONES[found.zone], thought.policy.zones
-        if zones and zone is not Zone.ANSWER:
-            return Zone.SUGGEST if found.confidence >= zones.suggest else Zone.HANDOFF
+    def _zone(turn: TurnContext, found: SearchResult) -> ConfidenceBand:
+        zone, zones = found.zone, turn.policy.zones
+        if zones and zone is not ConfidenceBand.ANSWER:
+            return ConfidenceBand.SUGGEST if found.confidence >= zones.suggest else ConfidenceBand.HANDOFF
         return zone
 
-    async def _on_its_own(self, thought: Thought) -> str:
+    async def _on_its_own(self, turn: TurnContext) -> str:
         """The question, rewritten by the model when it leans on what was said before."""
-        model, memory = self._means.model, thought.memory
-        if model is None or memory is None or not memory.said or not looks_elliptic(thought.question):
-            return thought.question  # only the embedder is needed
-        result = await rewritten(model, thought.question, memory.said)
+        model, memory = self._deps.model, turn.memory
+        if model is None or memory is None or not memory.said or not looks_elliptic(turn.question):
+            return turn.question  # only the embedder is needed
+        result = await rewritten(model, turn.question, memory.said)
         if result is None:
-            return thought.question
-        thought.completions.append(result.cost)
+            return turn.question
+        turn.completions.append(result.cost)
         return result.question
 
     async def _vector(self, question: str) -> list[float] | None:
-        if self._means.embedder is None:
+        if self._deps.embedder is None:
             return None
         try:
-            return (await self._means.embedder.embed([question], purpose="query"))[0]
+            return (await self._deps.embedder.embed([question], purpose="query"))[0]
         except ModelUnavailable as error:
             log.warning("Searching by words only: %s", error.sentence)
             return None
 
-    async def _decide(self, thought: Thought) -> None:
-        if thought.decision is None:
-            thought.decision = Answer() if thought.chosen is not None else decide(thought.facts)
+    async def _decide(self, turn: TurnContext) -> None:
+        if turn.decision is None:
+            turn.decision = Answer() if turn.chosen is not None else decide(turn.facts)
 
-    async def _compose(self, thought: Thought) -> None:
-        match thought.decision:
-            case Answer() if thought.chosen is not None:
-                await self._compose_chosen(thought, thought.chosen)
+    async def _compose(self, turn: TurnContext) -> None:
+        match turn.decision:
+            case Answer() if turn.chosen is not None:
+                await self._compose_chosen(turn, turn.chosen)
             case Answer():
-                await self._compose_answer(thought)
+                await self._compose_answer(turn)
             case Suggest():
-                passages = thought.found.passages if thought.found else ()
-                thought.reply, thought.choices = menu(passages[:SUGGESTED], thought.question)
-            case SmallTalk(reply=reply) | AskToType(reply=reply) | AskAgain(reply=reply):
-                thought.reply = reply
-            case HandOff() | Quiet() | None:
+                passages = turn.found.passages if turn.found else ()
+                turn.reply, turn.choices = menu(passages[:SUGGESTED], turn.question)
+            case SmallTalk(reply=reply) | AskForText(reply=reply) | AskAgain(reply=reply):
+                turn.reply = reply
+            case HandOff() | NoReply() | None:
                 pass
             case never:
                 assert_never(never)
 
-    async def _compose_chosen(self, thought: Thought, article_id: int) -> None:
+    async def _compose_chosen(self, turn: TurnContext, article_id: int) -> None:
         """The contact tapped an entry of our menu: its own answer, and what they had asked becomes a phrasing."""
-        async with self._database.work(thought.talk.workspace_id) as work:
-            passage = await entry(work, article_id)
+        async with self._database.transaction(turn.conversation.workspace_id) as tx:
+            passage = await entry(tx, article_id)
         text = answering.verbatim(passage) if passage is not None else None
         if passage is None or text is None:
-            thought.chosen = None
-            thought.decision = hand_off(thought.facts, HandOffReason.NO_ANSWER)
+            turn.chosen = None
+            turn.decision = hand_off(turn.facts, HandOffReason.NO_ANSWER)
             return
-        thought.reply = text
-        thought.citations = [{"article_id": article_id, "title": passage.title, "source": passage.source_name}]
+        turn.reply = text
+        turn.citations = [{"article_id": article_id, "title": passage.title, "source": passage.source_name}]
 
-    async def _compose_answer(self, thought: Thought) -> None:
-        found = thought.found
+    async def _compose_answer(self, turn: TurnContext) -> None:
+        found = turn.found
         if found is None:
             raise RuntimeError("An answer was decided on without a search.")
-        passages = found.passages[: max(self._means.top_k, len(thought.each))]
-        memory = thought.memory
+        passages = found.passages[: max(self._deps.top_k, len(turn.each))]
+        memory = turn.memory
         outcome = await answering.answer(
-            self._means.model,
-            [thought.question],
+            self._deps.model,
+            [turn.question],
             passages,
             memory.said if memory else (),
-            budget_seconds=self._means.model_seconds,
-            contact_name=thought.talk.contact_name,
+            budget_seconds=self._deps.model_seconds,
+            contact_name=turn.conversation.contact_name,
         )
         match outcome:
             case Answered(text=text, citations=citations, cost=cost):
-                thought.completions.append(cost)
-                thought.reply = text
-                thought.citations = [_citation(passages[number - 1]) for number in citations]
+                turn.completions.append(cost)
+                turn.reply = text
+                turn.citations = [_citation(passages[number - 1]) for number in citations]
             case FellBack(text=text, citations=citations, why=why, cost=spent):
-                all_told = several.verbatim(thought.each) if thought.each else None
-                thought.reply, best = all_told or (text, [passages[number - 1] for number in citations])
-                thought.citations, thought.detail = [_citation(passage) for passage in best], why.value
-                thought.completions += [spent] if spent else []
+                all_told = multi_question.verbatim(turn.each) if turn.each else None
+                turn.reply, best = all_told or (text, [passages[number - 1] for number in citations])
+                turn.citations, turn.detail = [_citation(passage) for passage in best], why.value
+                turn.completions += [spent] if spent else []
             case CannotAnswer(why=why, cost=spent):
-                thought.detail = why.value
-                thought.completions += [spent] if spent else []
-                thought.decision = hand_off(thought.facts, HandOffReason.NO_ANSWER)
+                turn.detail = why.value
+                turn.completions += [spent] if spent else []
+                turn.decision = hand_off(turn.facts, HandOffReason.NO_ANSWER)
             case never:
                 assert_never(never)
 
-    async def _store(self, thought: Thought) -> None:
+    async def _store(self, turn: TurnContext) -> None:
         """The one transaction that makes the turn true, or nothing when the conversation is not ours any more."""
         now = self._clock.now()
-        async with self._database.work(thought.talk.workspace_id) as work:
-            if not await thought.talk.still_ours(work):
+        async with self._database.transaction(turn.conversation.workspace_id) as tx:
+            if not await turn.conversation.still_ours(tx):
                 return
-            thought.talk.stored = True
+            turn.conversation.stored = True
             turn_id = await record_turn(
-                work,
-                thought.talk.id,
-                question=thought.question,
-                decision=type(thought.decision).__name__,
-                reason=getattr(getattr(thought.decision, "reason", None), "value", thought.detail),
-                zone=thought.found.zone.value if thought.found else None,
-                confidence=thought.found.confidence if thought.found else None,
-                completions=thought.completions,
-                cost=sum(map(self._means.cost, thought.completions)),
-                citations=thought.citations,
-                steps=thought.steps,
-                started_at=thought.started_at,
+                tx,
+                turn.conversation.id,
+                question=turn.question,
+                decision=type(turn.decision).__name__,
+                reason=getattr(getattr(turn.decision, "reason", None), "value", turn.detail),
+                zone=turn.found.zone.value if turn.found else None,
+                confidence=turn.found.confidence if turn.found else None,
+                completions=turn.completions,
+                cost=sum(map(self._deps.cost, turn.completions)),
+                citations=turn.citations,
+                steps=turn.steps,
+                started_at=turn.started_at,
                 finished_at=now,
             )
-            await work.run(
+            await tx.run(
                 "update message set state = 'handled', turn_id = %(turn)s "
                 "where id = any(%(ids)s::bigint[]) and state = 'pending'",
                 turn=turn_id,
-                ids=[message.id for message in thought.talk.waiting],
+                ids=[message.id for message in turn.conversation.waiting],
             )
-            await self._act(work, thought, turn_id, now=now)
-        self._count(thought)
+            await self._act(tx, turn, turn_id, now=now)
+        self._count(turn)
 
-    async def _act(self, work: Work, thought: Thought, turn_id: int, *, now: datetime) -> None:
-        talk = thought.talk
-        match thought.decision:
+    async def _act(self, tx: Transaction, turn: TurnContext, turn_id: int, *, now: datetime) -> None:
+        conversation = turn.conversation
+        match turn.decision:
             case HandOff() as decision:
-                await self._hand_off(work, thought, decision, now=now)
-            case Answer() | Suggest() | SmallTalk() | AskToType() | AskAgain():
-                left = thought.facts.allowance
-                below = sources(thought.citations, thought.question)
-                talk.queued = await queue(
-                    work,
-                    talk.id,
+                await self._hand_off(tx, turn, decision, now=now)
+            case Answer() | Suggest() | SmallTalk() | AskForText() | AskAgain():
+                left = turn.facts.allowance
+                below = sources(turn.citations, turn.question)
+                conversation.queued = await enqueue(
+                    tx,
+                    conversation.id,
                     author=Author.ASSISTANT,
                     actor=ASSISTANT,
-                    text=thought.reply + below,
+                    text=turn.reply + below,
                     # Named after the vendor's own id: a database that lost its last second knows the answer again.
-                    key=key_for("turn", talk.place.external_id, talk.waiting[-1].external_id),
+                    key=key_for("turn", conversation.inbox.external_id, conversation.waiting[-1].external_id),
                     now=now,
-                    kind=Kind.MENU if thought.choices else Kind.TEXT,
-                    choices=thought.choices,
-                    footer=words_for(thought.question).menu_foot if thought.choices else "",
-                    content={"citations": thought.citations, "below": below} if below else {},
+                    kind=Kind.MENU if turn.choices else Kind.TEXT,
+                    choices=turn.choices,
+                    footer=words_for(turn.question).menu_foot if turn.choices else "",
+                    content={"citations": turn.citations, "below": below} if below else {},
                     turn_id=turn_id,
                     most=None if left is None else max(left - RESERVED, 1),
-                    helped=not isinstance(thought.decision, Suggest | AskToType | AskAgain),
+                    helped=not isinstance(turn.decision, Suggest | AskForText | AskAgain),
                 )
-                talk.rings += 1  # what we queued rang once
-                await self._learn(work, thought, now=now)
-            case Quiet(reason=QuietReason.ASSISTANT_OFF):
-                held = await conversations.hold(work, talk.id)
-                await conversations.open_for_people(work, held, actor=ASSISTANT, now=now, cause="assistant_off")
-            case Quiet() | None:
+                conversation.rings += 1  # what we queued rang once
+                await self._learn(tx, turn, now=now)
+            case NoReply(reason=NoReplyReason.ASSISTANT_OFF):
+                locked = await conversations.lock_conversation(tx, conversation.id)
+                await conversations.open_for_people(tx, locked, actor=ASSISTANT, now=now, cause="assistant_off")
+            case NoReply() | None:
                 pass
             case never:
                 assert_never(never)
 
-    async def _hand_off(self, work: Work, thought: Thought, decision: HandOff, *, now: datetime) -> None:
-        talk, policy = thought.talk, thought.policy.handoff
+    async def _hand_off(self, tx: Transaction, turn: TurnContext, decision: HandOff, *, now: datetime) -> None:
+        conversation, policy = turn.conversation, turn.policy.handoff
         kind, _, servicer = policy.to.partition(":")
         native = {"pool": "pool", "servicer": "human"}.get(kind)
         handed = await conversations.hand_off(
-            work,
-            talk.id,
+            tx,
+            conversation.id,
             reason=decision.reason.value,
             actor=ASSISTANT,
             now=now,
             notice=decision.notice,
             native_to=native,
             servicer=servicer.strip() or None,
-            window=talk.place.channel.reply_window,
+            window=conversation.inbox.channel.reply_window,
         )
         if not handed:
             return
         if decision.urgent:
-            await work.run("update conversation set priority = 2 where id = %(id)s and priority < 2", id=talk.id)
-        if thought.question and decision.reason in GAPS:
+            await tx.run("update conversation set priority = 2 where id = %(id)s and priority < 2", id=conversation.id)
+        if turn.question and decision.reason in GAPS:
             await knowledge.record_gap(
-                work, thought.question, conversation_id=talk.id, message_id=talk.waiting[-1].id, now=now
+                tx, turn.question, conversation_id=conversation.id, message_id=conversation.waiting[-1].id, now=now
             )
 
-    async def _learn(self, work: Work, thought: Thought, *, now: datetime) -> None:
+    async def _learn(self, tx: Transaction, turn: TurnContext, *, now: datetime) -> None:
         """A tapped suggestion tells that the earlier question meant this entry."""
-        memory = thought.memory
-        if thought.chosen is not None and memory is not None and memory.offered_question:
-            await knowledge.add_phrasing(work, thought.chosen, memory.offered_question, source="click", now=now)
+        memory = turn.memory
+        if turn.chosen is not None and memory is not None and memory.offered_question:
+            await knowledge.add_phrasing(tx, turn.chosen, memory.offered_question, source="click", now=now)
 
-    def _count(self, thought: Thought) -> None:
-        match thought.decision:
+    def _count(self, turn: TurnContext) -> None:
+        match turn.decision:
             case HandOff(reason=reason):
                 metrics.handoff(reason.value)
                 metrics.answer("handoff")
-            case Suggest() | AskToType() | AskAgain():
+            case Suggest() | AskForText() | AskAgain():
                 metrics.answer("suggest")
             case Answer() | SmallTalk():
                 metrics.answer("answer")
             case _:
                 metrics.answer("silent")
-        for completion in thought.completions:
+        for completion in turn.completions:
             metrics.llm(
                 "answered",
                 read=completion.input_tokens,
                 written=completion.output_tokens,
-                cost=self._means.cost(completion),
+                cost=self._deps.cost(completion),
             )
 
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any, Protocol
 
 from zhiban.kit.clock import Clock
-from zhiban.kit.db import NOBODY, Database, Work
+from zhiban.kit.db import NO_WORKSPACE, Database, Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.kit.jobs import later
 from zhiban.kit.vault import Vault
@@ -24,7 +24,7 @@ TOKEN_LEASE = timedelta(seconds=20)
 
 
 @dataclass(frozen=True, slots=True)
-class Manners:
+class InboxSettings:
     """How an inbox behaves, as far as receiving and sending need to know."""
 
     assistant: bool = True
@@ -34,7 +34,7 @@ class Manners:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class OpenConnection:
     """A connection, opened."""
 
     workspace_id: int
@@ -45,22 +45,22 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class OpenInbox:
     """An inbox, ready to receive and to send."""
 
     workspace_id: int
     inbox_id: int
-    link: Link
+    connection: OpenConnection
     kind: str
     external_id: str
     name: str
     base_id: int | None
     policy: Mapping[str, Any]
-    manners: Manners
+    settings: InboxSettings
     channel: Channel = field(compare=False)
 
 
-class Grant(Protocol):
+class AccessToken(Protocol):
     """An access token as the vendor gave it, with the seconds for which it is to be used."""
 
     @property
@@ -73,11 +73,11 @@ class Grant(Protocol):
 class TokenStore(Protocol):
     async def current(self) -> str | None: ...
 
-    async def renew(self, failed: str | None, fetch: Callable[[], Awaitable[Grant]]) -> str: ...
+    async def renew(self, failed: str | None, fetch: Callable[[], Awaitable[AccessToken]]) -> str: ...
 
 
 Builder = Callable[[str, Mapping[str, Any], Mapping[str, Any], TokenStore], Vendor]
-Reader = Callable[[Mapping[str, Any]], Manners]
+PolicyReader = Callable[[Mapping[str, Any]], InboxSettings]
 
 
 class SharedTokens:
@@ -101,7 +101,7 @@ class SharedTokens:
         """The token we know, or None when it must be renewed."""
         return self._token if self._token and self._clock.now() < self._good_until else None
 
-    async def renew(self, failed: str | None, fetch: Callable[[], Awaitable[Grant]]) -> str:
+    async def renew(self, failed: str | None, fetch: Callable[[], Awaitable[AccessToken]]) -> str:
         """A token that is not `failed`, fetched by exactly one process. Raises what `fetch` raises, and TryLater."""
         async with self._renewing:
             for _ in range(250):
@@ -117,8 +117,8 @@ class SharedTokens:
     async def _take(self, failed: str | None) -> bool:
         """Learn the stored token, and take the lease when it does not serve."""
         now = self._clock.now()
-        async with self._database.work(self._workspace_id) as work:
-            row = await work.row(
+        async with self._database.transaction(self._workspace_id) as tx:
+            row = await tx.row(
                 "select token, token_expires_at, token_owner, token_lease_until from connection "
                 "where id = %(id)s for update",
                 id=self._connection_id,
@@ -132,7 +132,7 @@ class SharedTokens:
                 return False
             if owner not in (None, self._me) and lease_until and lease_until > now:
                 return False
-            await work.run(
+            await tx.run(
                 "update connection set token_owner = %(me)s, token_lease_until = %(until)s where id = %(id)s",
                 me=self._me,
                 until=now + TOKEN_LEASE,
@@ -141,14 +141,14 @@ class SharedTokens:
         self._token = None
         return True
 
-    async def _fetch(self, fetch: Callable[[], Awaitable[Grant]]) -> str:
-        grant: Grant | None = None
+    async def _fetch(self, fetch: Callable[[], Awaitable[AccessToken]]) -> str:
+        grant: AccessToken | None = None
         try:
             grant = await fetch()
         finally:
             until = self._clock.now() + timedelta(seconds=grant.seconds if grant else 0)
-            async with self._database.work(self._workspace_id) as work:
-                await work.run(
+            async with self._database.transaction(self._workspace_id) as tx:
+                await tx.run(
                     "update connection set token = coalesce(%(token)s, token), token_expires_at = %(until)s, "
                     "token_generation = token_generation + 1, token_owner = null, token_lease_until = null "
                     "where id = %(id)s and token_owner = %(me)s",
@@ -164,48 +164,52 @@ class SharedTokens:
 class Connections:
     """Opened connections and inboxes of this process, forgotten when they change."""
 
-    def __init__(self, database: Database, vault: Vault, clock: Clock, *, build: Builder, read_policy: Reader) -> None:
+    def __init__(
+        self, database: Database, vault: Vault, clock: Clock, *, build: Builder, read_policy: PolicyReader
+    ) -> None:
         self._database = database
         self._vault = vault
         self._clock = clock
         self._build = build
         self._read_policy = read_policy
-        self._links: dict[tuple[int, int], Link] = {}
-        self._doors: dict[str, Link | None] = {}
-        self._places: dict[tuple[int, int], Place] = {}
+        self._connections_open: dict[tuple[int, int], OpenConnection] = {}
+        self._callbacks: dict[str, OpenConnection | None] = {}
+        self._inboxes_open: dict[tuple[int, int], OpenInbox] = {}
         self._inboxes: dict[tuple[int, int, str | None], int] = {}
 
     def forget(self, workspace_id: int, _id: int) -> None:
         """Something in this workspace was configured anew. Built objects go; the next use reads the rows again."""
-        self._links = {key: link for key, link in self._links.items() if key[0] != workspace_id}
-        self._places = {key: place for key, place in self._places.items() if key[0] != workspace_id}
+        self._connections_open = {
+            key: connection for key, connection in self._connections_open.items() if key[0] != workspace_id
+        }
+        self._inboxes_open = {key: inbox for key, inbox in self._inboxes_open.items() if key[0] != workspace_id}
         self._inboxes = {key: inbox_id for key, inbox_id in self._inboxes.items() if key[0] != workspace_id}
-        self._doors.clear()
+        self._callbacks.clear()
 
-    async def door(self, public_id: str | None) -> Link | None:
+    async def for_callback(self, public_id: str | None) -> OpenConnection | None:
         """The connection behind a callback path: of the connection's or inbox's public id, or the first one."""
         key = public_id or ""
-        if key not in self._doors:
-            if len(self._doors) > 10_000:  # somebody is guessing ids
-                self._doors.clear()
-            self._doors[key] = await self._find_door(public_id)
-        return self._doors[key]
+        if key not in self._callbacks:
+            if len(self._callbacks) > 10_000:  # somebody is guessing ids
+                self._callbacks.clear()
+            self._callbacks[key] = await self._find_callback(public_id)
+        return self._callbacks[key]
 
-    async def _find_door(self, public_id: str | None) -> Link | None:
-        async with self._database.work(NOBODY) as work:
-            row = await work.row(
+    async def _find_callback(self, public_id: str | None) -> OpenConnection | None:
+        async with self._database.transaction(NO_WORKSPACE) as tx:
+            row = await tx.row(
                 "select workspace_id, ref from directory where kind = 'callback' and "
                 + ("key = %(key)s" if public_id else "%(key)s::text is null order by workspace_id, ref limit 1"),
                 key=public_id,
             )
-        return await self.link(int(row[0]), int(row[1])) if row else None
+        return await self.connection(int(row[0]), int(row[1])) if row else None
 
-    async def link(self, workspace_id: int, connection_id: int) -> Link:
+    async def connection(self, workspace_id: int, connection_id: int) -> OpenConnection:
         """An opened connection. Raises NotFound."""
-        link = self._links.get((workspace_id, connection_id))
-        if link is None:
-            async with self._database.work(workspace_id) as work:
-                row = await work.row(
+        connection = self._connections_open.get((workspace_id, connection_id))
+        if connection is None:
+            async with self._database.transaction(workspace_id) as tx:
+                row = await tx.row(
                     "select public_id, vendor, config, secrets from connection where id = %(id)s", id=connection_id
                 )
             if row is None:
@@ -219,55 +223,55 @@ class Connections:
                 connection_id=connection_id,
             )
             built = self._build(vendor, config, self._vault.open(sealed), tokens)
-            link = Link(workspace_id, connection_id, public_id, vendor, built)
-            self._links[workspace_id, connection_id] = link
-        return link
+            connection = OpenConnection(workspace_id, connection_id, public_id, vendor, built)
+            self._connections_open[workspace_id, connection_id] = connection
+        return connection
 
-    def known(self, workspace_id: int, inbox_id: int) -> Place | None:
+    def known(self, workspace_id: int, inbox_id: int) -> OpenInbox | None:
         """The inbox if it is open already, without asking the database."""
-        return self._places.get((workspace_id, inbox_id))
+        return self._inboxes_open.get((workspace_id, inbox_id))
 
-    async def place(self, workspace_id: int, inbox_id: int) -> Place:
+    async def inbox(self, workspace_id: int, inbox_id: int) -> OpenInbox:
         """An inbox with its channel. Raises NotFound."""
-        place = self._places.get((workspace_id, inbox_id))
-        if place is None:
-            async with self._database.work(workspace_id) as work:
-                row = await work.row(
+        inbox = self._inboxes_open.get((workspace_id, inbox_id))
+        if inbox is None:
+            async with self._database.transaction(workspace_id) as tx:
+                row = await tx.row(
                     "select connection_id, kind, external_id, name, base_id, policy from inbox where id = %(id)s",
                     id=inbox_id,
                 )
             if row is None:
                 raise NotFound("There is no such inbox.")
             connection_id, kind, external_id, name, base_id, policy = row
-            link = await self.link(workspace_id, connection_id)
-            place = Place(
+            connection = await self.connection(workspace_id, connection_id)
+            inbox = OpenInbox(
                 workspace_id=workspace_id,
                 inbox_id=inbox_id,
-                link=link,
+                connection=connection,
                 kind=kind,
                 external_id=external_id,
                 name=name,
                 base_id=base_id,
                 policy=policy,
-                manners=self._read_policy(policy),
-                channel=link.vendor.channel(kind, external_id),
+                settings=self._read_policy(policy),
+                channel=connection.vendor.channel(kind, external_id),
             )
-            self._places[workspace_id, inbox_id] = place
-        return place
+            self._inboxes_open[workspace_id, inbox_id] = inbox
+        return inbox
 
-    async def inbox_of(self, link: Link, account: str | None) -> int:
+    async def inbox_of(self, connection: OpenConnection, account: str | None) -> int:
         """The inbox that a doorbell means, made on its first ring: only our own vendor can ring genuinely."""
-        key = (link.workspace_id, link.id, account)
+        key = (connection.workspace_id, connection.id, account)
         if key not in self._inboxes:
-            wanted = link.vendor.account(account)
-            async with self._database.work(link.workspace_id) as work:
-                self._inboxes[key] = await ensure_inbox(work, link.id, wanted.kind, wanted.external_id, wanted.name)
+            wanted = connection.vendor.account(account)
+            async with self._database.transaction(connection.workspace_id) as tx:
+                self._inboxes[key] = await ensure_inbox(tx, connection.id, wanted.kind, wanted.external_id, wanted.name)
         return self._inboxes[key]
 
 
-async def ensure_inbox(work: Work, connection_id: int, kind: str, external_id: str, name: str) -> int:
+async def ensure_inbox(tx: Transaction, connection_id: int, kind: str, external_id: str, name: str) -> int:
     """The inbox of an account, created when it is new; a returning account is taken out of the archive."""
-    found = await work.row(
+    found = await tx.row(
         "select id, archived_at from inbox where connection_id = %(connection)s and kind = %(kind)s "
         "and external_id = %(external)s",
         connection=connection_id,
@@ -276,14 +280,14 @@ async def ensure_inbox(work: Work, connection_id: int, kind: str, external_id: s
     )
     if found is not None:
         if found[1] is not None:
-            await work.run("update inbox set archived_at = null where id = %(id)s", id=found[0])
+            await tx.run("update inbox set archived_at = null where id = %(id)s", id=found[0])
         return int(found[0])
-    row = await work.row(
+    row = await tx.row(
         "insert into inbox (workspace_id, public_id, connection_id, kind, external_id, name) "
         "values (%(workspace)s, %(public)s, %(connection)s, %(kind)s, %(external)s, %(name)s) "
         "on conflict (workspace_id, connection_id, kind, external_id) do update set archived_at = null "
         "returning id, public_id",
-        workspace=work.workspace_id,
+        workspace=tx.workspace_id,
         public=secrets.token_hex(10),
         connection=connection_id,
         kind=kind,
@@ -294,12 +298,12 @@ async def ensure_inbox(work: Work, connection_id: int, kind: str, external_id: s
         raise NotFound("There is no such connection.")
     inbox_id, public_id = row
     if name == external_id:
-        await later(work, "name_inboxes", key=f"names:{work.workspace_id}:{connection_id}", connection_id=connection_id)
-    await work.run(
+        await later(tx, "name_inboxes", key=f"names:{tx.workspace_id}:{connection_id}", connection_id=connection_id)
+    await tx.run(
         "insert into directory (kind, key, workspace_id, ref) values ('callback', %(key)s, %(workspace)s, %(ref)s) "
         "on conflict do nothing",
         key=public_id,
-        workspace=work.workspace_id,
+        workspace=tx.workspace_id,
         ref=connection_id,
     )
     return int(inbox_id)

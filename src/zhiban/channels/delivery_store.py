@@ -8,12 +8,12 @@ from datetime import datetime
 
 import psycopg
 
-from zhiban.channels.connections import Connections, Link
+from zhiban.channels.connections import Connections, OpenConnection
 from zhiban.kit.db import Database, DatabaseUnavailable
 from zhiban.kit.errors import Unavailable
-from zhiban.kit.event_log import PULL, READ
-from zhiban.kit.pubsub import Ear
-from zhiban.ports import Doorbell
+from zhiban.kit.event_log import ACCOUNT_WAITING, DELIVERY_WAITING
+from zhiban.kit.pubsub import PubSub
+from zhiban.ports import VerifiedWebhook
 
 BATCH = 500
 PATIENCE_SECONDS = 4.0  # WeCom hangs up after five and rings again
@@ -28,39 +28,39 @@ from unnest(%(connection)s::bigint[], %(digest)s::bytea[], %(account)s::text[], 
 order by n on conflict do nothing returning digest"""
 
 
-class DoorClosed(Unavailable):
+class StoreUnavailable(Unavailable):
     """The doorbell could not be stored in time. The vendor must be told, so that it rings again."""
 
 
 @dataclass(slots=True)
-class _Ring:
-    link: Link
-    bell: Doorbell
+class _PendingDelivery:
+    connection: OpenConnection
+    webhook: VerifiedWebhook
     at: datetime
     stored: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
-class Door:
+class DeliveryStore:
     """Takes genuine doorbells. `enter` returns when they are safe."""
 
-    def __init__(self, database: Database, connections: Connections, ear: Ear) -> None:
+    def __init__(self, database: Database, connections: Connections, pubsub: PubSub) -> None:
         self._database = database
         self._connections = connections
-        self._ear = ear
-        self._waiting: dict[int, list[_Ring]] = {}
+        self._pubsub = pubsub
+        self._waiting: dict[int, list[_PendingDelivery]] = {}
         self._flushing: dict[int, asyncio.Task[None]] = {}
 
-    async def enter(self, link: Link, bell: Doorbell, *, at: datetime) -> bool:
+    async def store(self, connection: OpenConnection, webhook: VerifiedWebhook, *, at: datetime) -> bool:
         """Store a doorbell and pass it on. False when it was stored before. Raises DoorClosed after four seconds."""
-        ring = _Ring(link, bell, at)
-        self._waiting.setdefault(link.workspace_id, []).append(ring)
-        if link.workspace_id not in self._flushing:
-            self._flushing[link.workspace_id] = asyncio.create_task(self._flush(link.workspace_id))
+        entry = _PendingDelivery(connection, webhook, at)
+        self._waiting.setdefault(connection.workspace_id, []).append(entry)
+        if connection.workspace_id not in self._flushing:
+            self._flushing[connection.workspace_id] = asyncio.create_task(self._flush(connection.workspace_id))
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                return await ring.stored
+                return await entry.stored
         except (TimeoutError, psycopg.Error, DatabaseUnavailable) as error:
-            raise DoorClosed("The message could not be stored.") from error
+            raise StoreUnavailable("The message could not be stored.") from error
 
     async def close(self) -> None:
         await asyncio.gather(*self._flushing.values(), return_exceptions=True)
@@ -69,59 +69,63 @@ class Door:
         try:
             while waiting := self._waiting.get(workspace_id):
                 # Who gave up waiting was answered 503 and will ring again.
-                batch = [ring for ring in waiting[:BATCH] if not ring.stored.done()]
+                batch = [entry for entry in waiting[:BATCH] if not entry.stored.done()]
                 del waiting[:BATCH]
                 if batch:
                     await self._store(workspace_id, batch)
         finally:
             self._flushing.pop(workspace_id, None)
 
-    async def _store(self, workspace_id: int, batch: list[_Ring]) -> None:
+    async def _store(self, workspace_id: int, batch: list[_PendingDelivery]) -> None:
         # PostgreSQL refuses to meet the same row twice in one insert: the first of a batch stands for all.
-        first: dict[bytes, _Ring] = {}
-        for ring in batch:
-            first.setdefault(ring.bell.digest, ring)
-        rings = list(first.values())
+        first: dict[bytes, _PendingDelivery] = {}
+        for entry in batch:
+            first.setdefault(entry.webhook.digest, entry)
+        entries = list(first.values())
         try:
-            async with self._database.door(workspace_id) as work:
-                rows = await work.rows(
+            async with self._database.webhook_transaction(workspace_id) as tx:
+                rows = await tx.rows(
                     _INSERT,
                     workspace=workspace_id,
-                    connection=[ring.link.id for ring in rings],
-                    digest=[ring.bell.digest for ring in rings],
-                    account=[ring.bell.account for ring in rings],
-                    token=[ring.bell.token for ring in rings],
-                    pulls=[ring.bell.pulls for ring in rings],
-                    body=[ring.bell.body.replace("\x00", "\ufffd") for ring in rings],
-                    state=["pending" if ring.bell.readable else "parked" for ring in rings],
-                    at=[ring.at for ring in rings],
+                    connection=[entry.connection.id for entry in entries],
+                    digest=[entry.webhook.digest for entry in entries],
+                    account=[entry.webhook.account for entry in entries],
+                    token=[entry.webhook.token for entry in entries],
+                    pulls=[entry.webhook.pulls for entry in entries],
+                    body=[entry.webhook.body.replace("\x00", "\ufffd") for entry in entries],
+                    state=["pending" if entry.webhook.parsable else "parked" for entry in entries],
+                    at=[entry.at for entry in entries],
                 )
         except (psycopg.Error, DatabaseUnavailable) as error:
-            for ring in batch:
-                if not ring.stored.done():
-                    ring.stored.set_exception(error)
+            for entry in batch:
+                if not entry.stored.done():
+                    entry.stored.set_exception(error)
             return
         new = {bytes(row[0]) for row in rows}
-        for ring in batch:
-            if not ring.stored.done():
-                ring.stored.set_result(ring is first[ring.bell.digest] and ring.bell.digest in new)
+        for entry in batch:
+            if not entry.stored.done():
+                entry.stored.set_result(entry is first[entry.webhook.digest] and entry.webhook.digest in new)
         # A repeated doorbell is passed on too: two rings within one second may look the same, and fetching is harmless.
         await self._pass_on(
             workspace_id,
-            [ring for ring in rings if ring.bell.readable and (ring.bell.pulls or ring.bell.digest in new)],
+            [
+                entry
+                for entry in entries
+                if entry.webhook.parsable and (entry.webhook.pulls or entry.webhook.digest in new)
+            ],
         )
 
-    async def _pass_on(self, workspace_id: int, rings: list[_Ring]) -> None:
+    async def _pass_on(self, workspace_id: int, entries: list[_PendingDelivery]) -> None:
         """Wake who fetches or reads. When this fails the rows still say what waits, and the sweep finds them."""
-        accounts: dict[tuple[int, str | None], Link] = {}
-        for ring in rings:
-            if ring.bell.pulls:
-                accounts[ring.link.id, ring.bell.account] = ring.link
+        accounts: dict[tuple[int, str | None], OpenConnection] = {}
+        for entry in entries:
+            if entry.webhook.pulls:
+                accounts[entry.connection.id, entry.webhook.account] = entry.connection
             else:
-                self._ear.say(READ, workspace_id, ring.link.id)
-        for (_, account), link in accounts.items():
+                self._pubsub.publish(DELIVERY_WAITING, workspace_id, entry.connection.id)
+        for (_, account), connection in accounts.items():
             try:
-                inbox_id = await self._connections.inbox_of(link, account)
+                inbox_id = await self._connections.inbox_of(connection, account)
             except (psycopg.Error, Unavailable):
                 continue
-            self._ear.say(PULL, workspace_id, inbox_id)
+            self._pubsub.publish(ACCOUNT_WAITING, workspace_id, inbox_id)

@@ -10,9 +10,9 @@ from typing import Any
 
 from zhiban.channels.connections import CONFIG
 from zhiban.events import Actor, InboxConfigured
-from zhiban.kit.db import Work
+from zhiban.kit import event_log
+from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Misconfigured, NotFound
-from zhiban.kit.event_log import record
 from zhiban.kit.text import clean, size_of
 
 WELCOME_BYTES = 4000  # WeCom's limit for the welcome of a new contact
@@ -55,20 +55,20 @@ from inbox i left join knowledge_base b on b.workspace_id = i.workspace_id and b
 order by i.archived_at nulls first, i.id"""
 
 
-async def connections(work: Work) -> list[ConnectionRow]:
-    return await work.objects(
+async def connections(tx: Transaction) -> list[ConnectionRow]:
+    return await tx.objects(
         ConnectionRow, "select id, public_id, vendor, name, config, broken, broken_at from connection order by id"
     )
 
 
-async def inboxes(work: Work) -> list[InboxRow]:
+async def inboxes(tx: Transaction) -> list[InboxRow]:
     """Every inbox, those out of use last."""
-    return await work.objects(InboxRow, _INBOXES)
+    return await tx.objects(InboxRow, _INBOXES)
 
 
-async def inbox_called(work: Work, name: str | None) -> InboxRow:
+async def inbox_called(tx: Transaction, name: str | None) -> InboxRow:
     """The inbox of this name, id, public id or account; without a name the only one. Raises NotFound."""
-    there = [row for row in await inboxes(work) if row.archived_at is None]
+    there = [row for row in await inboxes(tx) if row.archived_at is None]
     if name is None:
         if len(there) == 1:
             return there[0]
@@ -80,36 +80,36 @@ async def inbox_called(work: Work, name: str | None) -> InboxRow:
 
 
 async def set_policy(
-    work: Work, inbox_id: int, policy: Mapping[str, Any], *, by: Actor, now: datetime, cause: str = ""
+    tx: Transaction, inbox_id: int, policy: Mapping[str, Any], *, by: Actor, now: datetime, cause: str = ""
 ) -> bool:
     """Let the inbox behave by this policy. False when it does already. Raises NotFound."""
-    row = await work.row("select policy from inbox where id = %(id)s for update", id=inbox_id)
+    row = await tx.row("select policy from inbox where id = %(id)s for update", id=inbox_id)
     if row is None:
         raise NotFound("There is no such inbox.")
     if row[0] == dict(policy):
         return False
-    await work.run(
+    await tx.run(
         "update inbox set policy = %(policy)s::jsonb where id = %(id)s",
         id=inbox_id,
         policy=json.dumps(dict(policy), ensure_ascii=False),
     )
-    await record(
-        work, InboxConfigured(actor=by, at=now, inbox_id=inbox_id, cause=cause, before=row[0], after=dict(policy))
+    await event_log.append(
+        tx, InboxConfigured(actor=by, at=now, inbox_id=inbox_id, cause=cause, before=row[0], after=dict(policy))
     )
-    work.touch(CONFIG, inbox_id)
+    tx.publish_after_commit(CONFIG, inbox_id)
     return True
 
 
-async def set_name(work: Work, inbox_id: int, name: str) -> None:
+async def set_name(tx: Transaction, inbox_id: int, name: str) -> None:
     """What people call the inbox."""
-    await work.run("update inbox set name = %(name)s where id = %(id)s", id=inbox_id, name=name)
-    work.touch(CONFIG, inbox_id)
+    await tx.run("update inbox set name = %(name)s where id = %(id)s", id=inbox_id, name=name)
+    tx.publish_after_commit(CONFIG, inbox_id)
 
 
-async def set_base(work: Work, inbox_id: int, base_id: int | None) -> None:
+async def set_base(tx: Transaction, inbox_id: int, base_id: int | None) -> None:
     """Which knowledge base the inbox answers from; None is the default one."""
-    await work.run("update inbox set base_id = %(base)s where id = %(id)s", id=inbox_id, base=base_id)
-    work.touch(CONFIG, inbox_id)
+    await tx.run("update inbox set base_id = %(base)s where id = %(id)s", id=inbox_id, base=base_id)
+    tx.publish_after_commit(CONFIG, inbox_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ def contact_texts(row: ConnectionRow) -> ContactTexts:
 
 
 async def set_contact_texts(
-    work: Work,
+    tx: Transaction,
     connection_id: int,
     *,
     welcome: str | None = None,
@@ -148,7 +148,7 @@ async def set_contact_texts(
     """
     if size_of(welcome or "") > WELCOME_BYTES:
         raise Misconfigured(f"The welcome is too long: WeCom takes {WELCOME_BYTES} bytes.")
-    config = await work.value("select config from connection where id = %(id)s for update", id=connection_id)
+    config = await tx.value("select config from connection where id = %(id)s for update", id=connection_id)
     if config is None:
         raise NotFound("There is no such connection.")
     for name, text in (("contact_welcome", welcome), ("contact_remark", remark)):
@@ -157,10 +157,10 @@ async def set_contact_texts(
             place.pop(key, None)
         elif text is not None:
             place[key] = clean(text).strip()
-    await work.run(
+    await tx.run(
         "update connection set config = %(config)s::jsonb, updated_at = %(now)s where id = %(id)s",
         config=json.dumps(config, ensure_ascii=False),
         now=now,
         id=connection_id,
     )
-    work.touch(CONFIG, connection_id)
+    tx.publish_after_commit(CONFIG, connection_id)

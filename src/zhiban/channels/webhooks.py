@@ -17,12 +17,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from zhiban.channels.connections import Connections, Link
-from zhiban.channels.delivery_store import PATIENCE_SECONDS, Door, DoorClosed
+from zhiban.channels.connections import Connections, OpenConnection
+from zhiban.channels.delivery_store import PATIENCE_SECONDS, DeliveryStore, StoreUnavailable
 from zhiban.kit import metrics
 from zhiban.kit.clock import Clock
 from zhiban.kit.errors import Misconfigured, NotFound, Unavailable
-from zhiban.ports import Challenge, NotGenuine, Webhook
+from zhiban.ports import Challenge, InvalidWebhook, Webhook
 
 log = logging.getLogger(__name__)
 
@@ -41,13 +41,13 @@ class _Damaged(Exception):
     """The body does not fit its own headers, or is encoded."""
 
 
-def routes(door: Door, connections: Connections, clock: Clock) -> list[Route]:
+def routes(deliveries: DeliveryStore, connections: Connections, clock: Clock) -> list[Route]:
     """`/wecom/callback` for the first connection, `/wecom/callback/{inbox}` for one in particular."""
 
     async def callback(request: Request) -> Response:
         try:
-            return await _answer(request, door, connections, clock)
-        except NotGenuine as error:
+            return await _answer(request, deliveries, connections, clock)
+        except InvalidWebhook as error:
             metrics.delivery("wecom", "refused")
             log.info("A callback was refused: %s", error.reason)
             return Response(status_code=error.status)
@@ -57,7 +57,7 @@ def routes(door: Door, connections: Connections, clock: Clock) -> list[Route]:
             return Response(status_code=408, headers={"Connection": "close"})
         except (_Damaged, ClientDisconnect):
             return Response(status_code=400, headers={"Connection": "close"})
-        except DoorClosed:
+        except StoreUnavailable:
             metrics.delivery("wecom", "unavailable")
             return Response(status_code=503, headers={"Retry-After": "1"})
 
@@ -68,7 +68,7 @@ def routes(door: Door, connections: Connections, clock: Clock) -> list[Route]:
     ]
 
 
-async def _answer(request: Request, door: Door, connections: Connections, clock: Clock) -> Response:
+async def _answer(request: Request, deliveries: DeliveryStore, connections: Connections, clock: Clock) -> Response:
     method: Literal["GET", "POST"]
     if request.method == "GET":
         method = "GET"
@@ -78,38 +78,38 @@ async def _answer(request: Request, door: Door, connections: Connections, clock:
         return Response(status_code=405, headers={"Allow": "GET, POST"})
     if len(request.scope["query_string"]) > QUERY_LIMIT:
         return Response(status_code=414)
-    link = await _link(connections, request.path_params.get("public_id"))
-    if link is None:
+    connection = await _connection(connections, request.path_params.get("public_id"))
+    if connection is None:
         return Response(status_code=404)
     now = clock.now()
     body = await _body(request) if method == "POST" else b""
     if method == "POST" and not body:
-        raise NotGenuine("empty body", status=400)
-    found = link.vendor.authenticate(
+        raise InvalidWebhook("empty body", status=400)
+    found = connection.vendor.authenticate(
         Webhook(method=method, query=_query(request.scope["query_string"]), body=body, received_at=now)
     )
     if isinstance(found, Challenge):
         return PlainTextResponse(found.body)
     with metrics.timed("acknowledge"):
-        new = await door.enter(link, found, at=now)
+        new = await deliveries.store(connection, found, at=now)
     metrics.delivery("wecom", "stored" if new else "duplicate")
     return PlainTextResponse("success")
 
 
-async def _link(connections: Connections, public_id: str | None) -> Link | None:
+async def _connection(connections: Connections, public_id: str | None) -> OpenConnection | None:
     """The connection behind the path, or None. Raises DoorClosed when nobody can tell in time."""
     if public_id is not None and not _PUBLIC_ID.fullmatch(public_id):
         return None
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            return await connections.door(public_id)
+            return await connections.for_callback(public_id)
     except NotFound:
         return None
     except (TimeoutError, psycopg.Error, Unavailable) as error:
-        raise DoorClosed("The connection could not be looked up.") from error
+        raise StoreUnavailable("The connection could not be looked up.") from error
     except Misconfigured as error:
         log.warning("A connection cannot be opened: %s", error)
-        raise DoorClosed("The connection cannot be opened.") from error
+        raise StoreUnavailable("The connection cannot be opened.") from error
 
 
 async def _body(request: Request) -> bytes:

@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from zhiban.cli.app import AsJson, _, agent, command, say, settings, show_json, show_table
-from zhiban.cli.runtime import installation, workspace_of
-from zhiban.container import Installation
+from zhiban.cli.runtime import open_app, workspace_of
+from zhiban.container import App
 from zhiban.kit.errors import Misconfigured
 from zhiban.people import agents as colleagues
-from zhiban.people.agents import ColleagueRow
+from zhiban.people.agents import AgentRow
 from zhiban.people.models import Role
 
 ROLES = {Role.OWNER: _("负责人"), Role.ADMIN: _("管理员"), Role.AGENT: _("客服")}
@@ -34,8 +34,8 @@ WeComHelp = typer.Option("--wecom-userid", help=_("企业微信通讯录里的�
 
 @command(agent, "list", help=_("列出同事"))
 async def list_(as_json: AsJson = False) -> None:
-    async with installation(settings()) as home, home.database.work(await workspace_of(home)) as work:
-        rows = await colleagues.colleagues(work)
+    async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
+        rows = await colleagues.agent_rows(tx)
     if as_json:
         show_json([asdict(row) for row in rows])
         return
@@ -61,7 +61,7 @@ async def list_(as_json: AsJson = False) -> None:
     )
 
 
-def _state(row: ColleagueRow) -> str:
+def _state(row: AgentRow) -> str:
     if row.disabled_at is not None:
         return _("已停用")
     return _("正常") if row.joined else _("还没设置密码")
@@ -75,35 +75,35 @@ async def add(
     wecom_userid: Annotated[str, WeComHelp] = "",
     as_json: AsJson = False,
 ) -> None:
-    async with installation(settings()) as home, home.database.work(await workspace_of(home)) as work:
+    async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
         _id, token = await colleagues.invite(
-            work,
+            tx,
             email=email,
             name=name,
             role=Role(role),
             wecom_userid=wecom_userid.strip() or None,
             locale=_.locale,
-            now=home.clock.now(),
+            now=app.clock.now(),
         )
-        row = await colleagues.colleague_at(work, email)
-    _show_link(home, row, token, as_json=as_json)
+        row = await colleagues.agent_by_email(tx, email)
+    _show_link(app, row, token, as_json=as_json)
 
 
 @command(agent, "link", help=_("给同事一个新的一次性链接，用来（重新）设置密码；以前的链接作废"))
 async def link(email: Email, as_json: AsJson = False) -> None:
-    async with installation(settings()) as home, home.database.work(await workspace_of(home)) as work:
-        row = await colleagues.colleague_at(work, email)
-        token = await colleagues.new_join_link(work, row.id, now=home.clock.now())
-    _show_link(home, row, token, as_json=as_json)
+    async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
+        row = await colleagues.agent_by_email(tx, email)
+        token = await colleagues.new_join_link(tx, row.id, now=app.clock.now())
+    _show_link(app, row, token, as_json=as_json)
 
 
-def _show_link(home: Installation, row: ColleagueRow, token: str, *, as_json: bool) -> None:
-    url = f"{home.settings.zhiban_url}/join/{token}"
+def _show_link(app: App, row: AgentRow, token: str, *, as_json: bool) -> None:
+    url = f"{app.settings.zhiban_url}/join/{token}"
     if as_json:
         show_json({"email": row.email, "link": url, "hours": int(colleagues.JOIN_LIFE.total_seconds() // 3600)})
         return
     say(_("把这个链接发给{name}，24小时内有效，只能用一次：{url}", name=row.name, url=url))
-    if not home.settings.zhiban_url:
+    if not app.settings.zhiban_url:
         say(_("没有设置ZHIBAN_URL：请在前面加上同事打开值班的地址，例如 http://127.0.0.1:8000"))
 
 
@@ -117,32 +117,32 @@ async def set_(
 ) -> None:
     if name is None and role is None and wecom_userid is None:
         raise Misconfigured("Say what to change: --name, --role or --wecom-userid.")
-    async with installation(settings()) as home, home.database.work(await workspace_of(home)) as work:
-        row = await colleagues.colleague_at(work, email)
-        await colleagues.change(work, row.id, name=name, role=Role(role) if role else None, wecom_userid=wecom_userid)
-        row = await colleagues.colleague(work, row.id)
+    async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
+        row = await colleagues.agent_by_email(tx, email)
+        await colleagues.change(tx, row.id, name=name, role=Role(role) if role else None, wecom_userid=wecom_userid)
+        row = await colleagues.agent_row(tx, row.id)
     _show_changed(row, as_json=as_json)
 
 
 @command(agent, "disable", help=_("停用同事：立即退出登录，不能再接会话，手上的会话回到“未分配”"))
 async def disable(email: Email, as_json: AsJson = False) -> None:
-    async with installation(settings()) as home, home.database.work(await workspace_of(home)) as work:
-        row = await colleagues.colleague_at(work, email)
-        await colleagues.disable(work, row.id, now=home.clock.now())
-        row = await colleagues.colleague(work, row.id)
+    async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
+        row = await colleagues.agent_by_email(tx, email)
+        await colleagues.disable(tx, row.id, now=app.clock.now())
+        row = await colleagues.agent_row(tx, row.id)
     _show_changed(row, as_json=as_json)
 
 
 @command(agent, "enable", help=_("重新启用同事，密码不变"))
 async def enable(email: Email, as_json: AsJson = False) -> None:
-    async with installation(settings()) as home, home.database.work(await workspace_of(home)) as work:
-        row = await colleagues.colleague_at(work, email)
-        await colleagues.enable(work, row.id)
-        row = await colleagues.colleague(work, row.id)
+    async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
+        row = await colleagues.agent_by_email(tx, email)
+        await colleagues.enable(tx, row.id)
+        row = await colleagues.agent_row(tx, row.id)
     _show_changed(row, as_json=as_json)
 
 
-def _show_changed(row: ColleagueRow, *, as_json: bool) -> None:
+def _show_changed(row: AgentRow, *, as_json: bool) -> None:
     if as_json:
         show_json(asdict(row))
         return

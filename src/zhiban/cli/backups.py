@@ -15,7 +15,7 @@ from zhiban.cli.runtime import bring_up_to_date, database, files_folder
 from zhiban.kit.settings import Settings
 from zhiban.kit.vault import KEY_FILE
 from zhiban.postgres import backup as backups
-from zhiban.postgres.provisioning import Access, migrate, revision
+from zhiban.postgres.provisioning import DatabaseUrls, migrate, revision
 
 KEPT_BEFORE_UPGRADES = 3
 
@@ -24,12 +24,12 @@ def _default_target(found: Settings) -> Path:
     return found.data / "backups" / f"zhiban-{datetime.now():%Y%m%d-%H%M%S}.tar.gz"  # noqa: DTZ005 - a name for people
 
 
-async def _backup(access: Access, found: Settings, target: Path, *, with_key: bool = True) -> backups.Summary:
+async def _backup(urls: DatabaseUrls, found: Settings, target: Path, *, with_key: bool = True) -> backups.Summary:
     key = found.data / KEY_FILE
     with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=err, transient=True) as progress:
         task = progress.add_task(_("备份"))
         return await backups.backup(
-            access.owner,
+            urls.owner,
             target,
             version=version(),
             files=files_folder(found),
@@ -45,8 +45,8 @@ async def backup(
     as_json: AsJson = False,
 ) -> None:
     found = settings()
-    async with database(found) as access:
-        done = await _backup(access, found, (target or _default_target(found)).absolute(), with_key=not without_key)
+    async with database(found) as urls:
+        done = await _backup(urls, found, (target or _default_target(found)).absolute(), with_key=not without_key)
     if as_json:
         show_json(asdict(done))
         return
@@ -81,18 +81,18 @@ async def restore(
                 tables=len(manifest.tables),
             )
         return
-    async with database(found) as access:
+    async with database(found) as urls:
         with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=err, transient=True) as progress:
             task = progress.add_task(_("恢复"))
             done = await backups.restore(
-                access.owner,
+                urls.owner,
                 source,
                 files=files_folder(found),
                 key=found.data / KEY_FILE,
-                upgrade=lambda wanted: migrate(access, to=wanted),
+                upgrade=lambda wanted: migrate(urls, to=wanted),
                 progress=lambda what, count: progress.update(task, description=f"{_('恢复')} {what} {count}"),
             )
-        await bring_up_to_date(access)
+        await bring_up_to_date(urls)
     if as_json:
         show_json(asdict(done))
     else:
@@ -106,15 +106,15 @@ async def migrate_command(
     as_json: AsJson = False,
 ) -> Exit | None:
     found = settings()
-    async with database(found) as access:
-        before, wanted = await revision(access)
+    async with database(found) as urls:
+        before, wanted = await revision(urls)
         pending = before != wanted
         if pending and not check:
             if before is not None and found.database_url is None and not no_backup:
                 name = f"before-{wanted}-{datetime.now():%Y%m%d-%H%M%S}.tar.gz"  # noqa: DTZ005 - a name for people
-                await _backup(access, found, found.data / "backups" / name)
+                await _backup(urls, found, found.data / "backups" / name)
                 _forget_old(found.data / "backups")
-            await bring_up_to_date(access)
+            await bring_up_to_date(urls)
     if as_json:
         show_json({"before": before, "after": before if check else wanted, "pending": pending and check})
     elif not pending:

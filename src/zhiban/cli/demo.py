@@ -21,7 +21,7 @@ from zhiban.cli.app import Exit, _, app, command, err, out
 from zhiban.cli.knowledge import import_with_progress
 from zhiban.cli.runtime import bring_up_to_date, database
 from zhiban.cli.serve import address_of, listening, run_web
-from zhiban.container import Installation, ensure_default
+from zhiban.container import App, ensure_default
 from zhiban.kit import logs
 from zhiban.kit.db import Database
 from zhiban.kit.settings import Settings, load
@@ -29,7 +29,7 @@ from zhiban.knowledge.queries import DEFAULT_BASE
 from zhiban.main import application
 from zhiban.people import service as people
 from zhiban.people.models import Role
-from zhiban.postgres.provisioning import Access
+from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.phone import PhoneDemo
 from zhiban.testing.wecom import AES_KEY, AGENT_ID, CORP_ID, SECRET, TOKEN, WeComSimulator
 from zhiban.testing.wecom import application as simulated
@@ -53,19 +53,19 @@ async def demo(
         found = _settings(url)
         async with AsyncExitStack() as stack:
             err.print(_("启动数据库……"))
-            access = await stack.enter_async_context(database(found, watch=True))
-            await bring_up_to_date(access)
-            workspace_id = await _furnish(found, access)
+            urls = await stack.enter_async_context(database(found, watch=True))
+            await bring_up_to_date(urls)
+            workspace_id = await _furnish(found, urls)
             simulator = await stack.enter_async_context(WeComSimulator())
             simulator.kf.count_from(int(time.time() * 1000))
-            home = Installation.build(found, access, url=url)
-            home.employ()
+            app = App.build(found, urls, url=url)
+            app.start_workers()
             web = application(
-                home,
+                app,
                 demo=True,
                 extra=[Mount(PLATFORM, app=simulated(simulator)), Route(NOTICES, _notice, methods=["POST"])],
             )
-            PhoneDemo(simulator, home.database, home.ear, workspace_id=workspace_id).install(web.app)
+            PhoneDemo(simulator, app.database, app.pubsub, workspace_id=workspace_id).install(web.app)
 
             async def started() -> None:
                 simulator.configure(f"{url}/wecom/callback")
@@ -100,12 +100,12 @@ def _settings(url: str) -> Settings:
     )
 
 
-async def _furnish(found: Settings, access: Access) -> int:
+async def _furnish(found: Settings, urls: DatabaseUrls) -> int:
     """A colleague and the sample knowledge. A later start finds both and changes nothing."""
-    home = Installation.build(found, access)
-    async with home.database:
-        workspace_id = await ensure_default(home)
-        async with home.database.session(workspace_id) as session:
+    app = App.build(found, urls)
+    async with app.database:
+        workspace_id = await ensure_default(app)
+        async with app.database.page_transaction(workspace_id) as session:
             if not await people.has_owner(session):
                 await people.add_agent(
                     session,
@@ -117,7 +117,7 @@ async def _furnish(found: Settings, access: Access) -> int:
                 )
             # The simulated platform forgets everything when it stops, and with it what our place in its log meant.
             await session.run("update pull_state set cursor = null, token = null")
-        await _import_sample(home.database, workspace_id)
+        await _import_sample(app.database, workspace_id)
     return workspace_id
 
 

@@ -18,7 +18,7 @@ from zhiban import bootstrap
 from zhiban.cli.app import AsJson, Exit, _, app, code_of, command, err, out, settings, show_json, size
 from zhiban.cli.inboxes import check_connections
 from zhiban.cli.runtime import bring_up_to_date, database, workspace_of
-from zhiban.container import Installation
+from zhiban.container import App
 from zhiban.kit import jobs
 from zhiban.kit.errors import Misconfigured, Unavailable, ZhibanError
 from zhiban.kit.http import Http, is_public
@@ -28,7 +28,7 @@ from zhiban.knowledge import service as knowledge
 from zhiban.people import service as people
 from zhiban.ports import ChatTurn, ConnectionBroken, Notice
 from zhiban.ports.notifiers import parse_addresses
-from zhiban.postgres.provisioning import SAFE_VECTOR, Access, revision
+from zhiban.postgres.provisioning import SAFE_VECTOR, DatabaseUrls, revision
 from zhiban.web.assets import Assets
 
 Level = Literal["ok", "warn", "fail", "skip"]
@@ -83,12 +83,12 @@ async def _everything(found: Settings, *, send: bool) -> Findings:
     for local in (_disk, _key, _assets):
         yield local(found)
     try:
-        async with database(found) as access:
-            async for finding in _database(found, access):
+        async with database(found) as urls:
+            async for finding in _database(found, urls):
                 yield finding
-            async with Installation.build(found, access) as home:
+            async with App.build(found, urls) as app:
                 for check in (_workspace, _deliveries_and_jobs, _wecom, _knowledge):
-                    async for finding in check(home):
+                    async for finding in check(app):
                         yield finding
     except ZhibanError as error:
         cure = _("检查DATABASE_URL") if found.database_url else _("看{path}", path=found.data / "postgres/postgres.log")
@@ -134,10 +134,10 @@ def _assets(_found: Settings) -> Finding:
 # -------------------------------------------------------------------------------------------------------- the database
 
 
-async def _database(found: Settings, access: Access) -> Findings:
-    before, wanted = await revision(access)
+async def _database(found: Settings, urls: DatabaseUrls) -> Findings:
+    before, wanted = await revision(urls)
     if before is None:
-        await bring_up_to_date(access)
+        await bring_up_to_date(urls)
     elif before != wanted:
         yield Finding(
             _("数据库版本"),
@@ -146,10 +146,10 @@ async def _database(found: Settings, access: Access) -> Findings:
             "zhiban migrate",
         )
         raise Misconfigured("The database is not of this version. Run zhiban migrate first.")
-    async with Installation.build(found, access).database as opened, opened.work(0) as work:
-        server = await work.value("show server_version")
-        vector = await work.value("select extversion from pg_extension where extname = 'vector'")
-        bypasses = await work.value("select rolsuper or rolbypassrls from pg_roles where rolname = current_user")
+    async with App.build(found, urls).database as opened, opened.transaction(0) as tx:
+        server = await tx.value("show server_version")
+        vector = await tx.value("select extversion from pg_extension where extname = 'vector'")
+        bypasses = await tx.value("select rolsuper or rolbypassrls from pg_roles where rolname = current_user")
     whose = _("自己的") if found.database_url else _("自带的")
     yield Finding(
         _("数据库"),
@@ -172,8 +172,8 @@ async def _database(found: Settings, access: Access) -> Findings:
         yield Finding(_("行级安全"), "ok", _("有效"))
 
 
-async def _workspace(home: Installation) -> Findings:
-    async with home.database.session(await workspace_of(home)) as session:
+async def _workspace(app: App) -> Findings:
+    async with app.database.page_transaction(await workspace_of(app)) as session:
         owner = await people.has_owner(session)
     if owner:
         yield Finding(_("负责人"), "ok", _("已设置"))
@@ -181,11 +181,11 @@ async def _workspace(home: Installation) -> Findings:
         yield Finding(_("负责人"), "warn", _("还没有，没人能登录"), _("启动 zhiban serve，打开它显示的一次性链接"))
 
 
-async def _deliveries_and_jobs(home: Installation) -> Findings:
-    async with home.database.work(await workspace_of(home)) as work:
-        dead = await jobs.dead_letters(work, limit=3)
-        failed = await work.value("select count(*) from delivery where state = 'failed'")
-        stuck = await work.value(
+async def _deliveries_and_jobs(app: App) -> Findings:
+    async with app.database.transaction(await workspace_of(app)) as tx:
+        dead = await jobs.dead_letters(tx, limit=3)
+        failed = await tx.value("select count(*) from delivery where state = 'failed'")
+        stuck = await tx.value(
             "select count(*) from message where state in ('pending', 'queued') and created_at < now() - "
             "make_interval(mins => %(minutes)s)",
             minutes=QUEUE_MINUTES,
@@ -209,9 +209,9 @@ async def _deliveries_and_jobs(home: Installation) -> Findings:
         )
 
 
-async def _knowledge(home: Installation) -> Findings:
-    async with home.database.work(await workspace_of(home)) as work:
-        bases = await knowledge.stats(work)
+async def _knowledge(app: App) -> Findings:
+    async with app.database.transaction(await workspace_of(app)) as tx:
+        bases = await knowledge.stats(tx)
     filled = [base for base in bases if base.articles]
     if not filled:
         yield Finding(_("知识库"), "warn", _("还是空的"), _("zhiban kb import 文件或文件夹"))
@@ -230,8 +230,8 @@ async def _knowledge(home: Installation) -> Findings:
 # --------------------------------------------------------------------------------------------------------------- WeCom
 
 
-async def _wecom(home: Installation) -> Findings:
-    report = await check_connections(home)
+async def _wecom(app: App) -> Findings:
+    report = await check_connections(app)
     if not report:
         yield Finding(_("企业微信"), "skip", _("没有接入"), _("设置WECOM_*，或运行 zhiban inbox add"))
         return
@@ -248,8 +248,8 @@ async def _wecom(home: Installation) -> Findings:
                 _("{name}：能取得凭证，但没有可管理的客服账号", **line),
                 _("微信客服 → 通过API管理微信客服账号，把账号交给这个应用"),
             )
-    async with home.database.work(await workspace_of(home)) as work:
-        last = await work.value("select max(received_at) from delivery")
+    async with app.database.transaction(await workspace_of(app)) as tx:
+        last = await tx.value("select max(received_at) from delivery")
     if last is None:
         yield Finding(
             _("回调"),
@@ -340,7 +340,7 @@ async def _notifiers(found: Settings, http: Http, *, send: bool) -> Findings:
     name = _("通知")
     try:
         kinds = [scheme for scheme, _rest in parse_addresses(found.notification_channel)]
-        ways = bootstrap.tellers(found, http, found.zhiban_url)
+        ways = bootstrap.notifiers(found, http, found.zhiban_url)
     except Misconfigured as error:
         yield Finding(name, "fail", _.error(error.sentence), _("改正NOTIFICATION_CHANNEL"))
         return

@@ -10,19 +10,19 @@ from typing import Annotated, Any
 import typer
 
 from zhiban.channels import inboxes
-from zhiban.channels.connections import Link, ensure_inbox
+from zhiban.channels.connections import OpenConnection, ensure_inbox
 from zhiban.channels.inboxes import ConnectionRow
 from zhiban.channels.policy import Policy, PolicyMistake, load_policy
 from zhiban.cli.app import AsJson, Exit, _, command, err, inbox, say, settings, show_json, show_table, wecom
-from zhiban.cli.runtime import installation, workspace_of
-from zhiban.container import Installation
+from zhiban.cli.runtime import open_app, workspace_of
+from zhiban.container import App
 from zhiban.conversations.jobs import CONTACT_WELCOME
 from zhiban.events import SYSTEM
-from zhiban.kit.db import Work
+from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Misconfigured, NotFound, Unavailable
 from zhiban.kit.settings import Settings, load
 from zhiban.knowledge import queries
-from zhiban.ports import Account, ConnectionBroken, OffersContactWays
+from zhiban.ports import ConnectionBroken, OffersContactWays, VendorAccount
 
 KINDS = {"wecom_kf": _("微信客服"), "wecom_app": _("企业微信应用")}
 CALLBACK = "/wecom/callback"
@@ -30,14 +30,14 @@ CALLBACK = "/wecom/callback"
 
 @command(inbox, "list", help=_("列出收件箱和它们的回调地址"))
 async def list_(as_json: AsJson = False) -> None:
-    async with installation(settings()) as home, home.database.work(await workspace_of(home)) as work:
-        links = {row.id: row for row in await inboxes.connections(work)}
-        rows = await inboxes.inboxes(work)
+    async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
+        links = {row.id: row for row in await inboxes.connections(tx)}
+        rows = await inboxes.inboxes(tx)
     listed = [
         {
             **asdict(row),
             "kind": row.kind if as_json else KINDS.get(row.kind, row.kind),
-            "callback": callback(home.settings, links[row.connection_id]),
+            "callback": callback(app.settings, links[row.connection_id]),
             "state": _state(row.archived_at is not None, row.broken or links[row.connection_id].broken),
         }
         for row in rows
@@ -90,12 +90,12 @@ async def add(
         wecom_token=token,
         WECOM_ENCODING_AES_KEY=aes_key,
     )
-    async with installation(described) as home:
-        row = await _connection_of(home, described)
-        link = await home.connections.link(await workspace_of(home), row.id)
-        broken, accounts = "", list[Account]()
+    async with open_app(described) as app:
+        row = await _connection_of(app, described)
+        link = await app.connections.connection(await workspace_of(app), row.id)
+        broken, accounts = "", list[VendorAccount]()
         try:
-            accounts = await _take_accounts(home, link, account, base)
+            accounts = await _take_accounts(app, link, account, base)
         except (ConnectionBroken, Unavailable) as error:
             broken = error.sentence
     if as_json:
@@ -113,10 +113,10 @@ async def add(
     return Exit.FAILED if broken else None
 
 
-async def _connection_of(home: Installation, described: Settings) -> ConnectionRow:
+async def _connection_of(app: App, described: Settings) -> ConnectionRow:
     """Opening the installation has made or updated what its settings describe."""
-    async with home.database.work(await workspace_of(home)) as work:
-        for row in await inboxes.connections(work):
+    async with app.database.transaction(await workspace_of(app)) as tx:
+        for row in await inboxes.connections(tx):
             if (row.config.get("corp_id"), str(row.config.get("agent_id") or "")) == (
                 described.wecom_corp_id,
                 described.wecom_agent_id,
@@ -125,29 +125,31 @@ async def _connection_of(home: Installation, described: Settings) -> ConnectionR
     raise NotFound("There is no such connection.")
 
 
-async def _take_accounts(home: Installation, link: Link, only: Sequence[str] | None, base: str | None) -> list[Account]:
+async def _take_accounts(
+    app: App, link: OpenConnection, only: Sequence[str] | None, base: str | None
+) -> list[VendorAccount]:
     """An inbox for every account that we may manage."""
     managed = list(await link.vendor.accounts())
     wanted = [one for one in managed if not only or one.external_id in only]
     missing = sorted(set(only or ()) - {one.external_id for one in managed})
     if missing:
         raise Misconfigured(f"This app may not manage {', '.join(missing)}.")
-    async with home.database.work(link.workspace_id) as work:
-        base_row = await queries.base_by_slug(work, base) if base else None
+    async with app.database.transaction(link.workspace_id) as tx:
+        base_row = await queries.base_by_slug(tx, base) if base else None
         if base and base_row is None:
             raise NotFound(f"There is no knowledge base named {base}.")
         for one in wanted:
-            inbox_id = await ensure_inbox(work, link.id, one.kind, one.external_id, one.name)
-            await inboxes.set_name(work, inbox_id, one.name)
+            inbox_id = await ensure_inbox(tx, link.id, one.kind, one.external_id, one.name)
+            await inboxes.set_name(tx, inbox_id, one.name)
             if base_row is not None:
-                await inboxes.set_base(work, inbox_id, base_row.id)
+                await inboxes.set_base(tx, inbox_id, base_row.id)
     return wanted
 
 
 @command(inbox, "check", help=_("检查凭据、账号和策略；有问题时退出码为1"))
 async def check(as_json: AsJson = False) -> Exit | None:
-    async with installation(settings()) as home:
-        report = await check_connections(home)
+    async with open_app(settings()) as app:
+        report = await check_connections(app)
     bad = [line for line in report if line["problem"]]
     if as_json:
         show_json(report)
@@ -158,22 +160,22 @@ async def check(as_json: AsJson = False) -> Exit | None:
     return Exit.FAILED if bad else None
 
 
-async def check_connections(home: Installation) -> list[dict[str, Any]]:
+async def check_connections(app: App) -> list[dict[str, Any]]:
     """Ask every vendor for its accounts, which proves secret, trusted address and permission in one call."""
-    workspace_id = await workspace_of(home)
-    async with home.database.work(workspace_id) as work:
-        rows = await inboxes.connections(work)
-        policies = {row.name: row.policy for row in await inboxes.inboxes(work) if row.archived_at is None}
+    workspace_id = await workspace_of(app)
+    async with app.database.transaction(workspace_id) as tx:
+        rows = await inboxes.connections(tx)
+        policies = {row.name: row.policy for row in await inboxes.inboxes(tx) if row.archived_at is None}
     report: list[dict[str, Any]] = []
     for row in rows:
         problem, names = "", ""
         try:
-            link = await home.connections.link(workspace_id, row.id)
+            link = await app.connections.connection(workspace_id, row.id)
             names = ", ".join(one.name for one in await link.vendor.accounts())
         except (ConnectionBroken, Unavailable, Misconfigured) as error:
             problem = _.error(error.sentence)
         report.append(
-            {"name": row.name, "accounts": names, "problem": problem, "callback": callback(home.settings, row)}
+            {"name": row.name, "accounts": names, "problem": problem, "callback": callback(app.settings, row)}
         )
     for name, policy in policies.items():
         try:
@@ -202,10 +204,10 @@ async def apply(
     if check_only:
         say(_("策略没有错误"))
         return None
-    async with installation(settings()) as home, home.database.work(await workspace_of(home)) as work:
-        row = await inboxes.inbox_called(work, name)
+    async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
+        row = await inboxes.inbox_called(tx, name)
         changed = await inboxes.set_policy(
-            work, row.id, policy.model_dump(mode="json"), by=SYSTEM, now=home.clock.now(), cause="zhiban inbox apply"
+            tx, row.id, policy.model_dump(mode="json"), by=SYSTEM, now=app.clock.now(), cause="zhiban inbox apply"
         )
     if as_json:
         show_json({"inbox": row.name, "changed": changed})
@@ -222,11 +224,11 @@ async def contact_way(
     verify: Annotated[bool, typer.Option("--verify", help=_("需要成员确认，不自动通过"))] = False,
     as_json: AsJson = False,
 ) -> None:
-    async with installation(settings()) as home:
-        workspace_id = await workspace_of(home)
-        async with home.database.work(workspace_id) as work:
-            row = await _wecom_connection(work)
-        vendor = (await home.connections.link(workspace_id, row.id)).vendor
+    async with open_app(settings()) as app:
+        workspace_id = await workspace_of(app)
+        async with app.database.transaction(workspace_id) as tx:
+            row = await _wecom_connection(tx)
+        vendor = (await app.connections.connection(workspace_id, row.id)).vendor
         if not isinstance(vendor, OffersContactWays):
             raise Misconfigured("This connection makes no contact links.")
         config_id, picture = await vendor.contact_way(member, state=state, remark=remark, skip_verify=not verify)
@@ -237,9 +239,9 @@ async def contact_way(
     say(_("编号：{id}", id=config_id))
 
 
-async def _wecom_connection(work: Work) -> ConnectionRow:
+async def _wecom_connection(tx: Transaction) -> ConnectionRow:
     """The app that talks for us. Raises Misconfigured."""
-    for row in await inboxes.connections(work):
+    for row in await inboxes.connections(tx):
         if row.vendor == "wecom":
             return row
     raise Misconfigured("No WeCom app is connected. Run zhiban inbox add, or set WECOM_CORP_ID and the others.")
@@ -257,13 +259,13 @@ async def contacts(
 ) -> None:
     if forget and (welcome is not None or remark is not None):
         raise Misconfigured("Give either new texts or --forget.")
-    async with installation(settings()) as home, home.database.work(await workspace_of(home)) as work:
-        row = await _wecom_connection(work)
+    async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
+        row = await _wecom_connection(tx)
         if forget or welcome is not None or remark is not None:
             await inboxes.set_contact_texts(
-                work, row.id, welcome=welcome, remark=remark, source=source, forget=forget, now=home.clock.now()
+                tx, row.id, welcome=welcome, remark=remark, source=source, forget=forget, now=app.clock.now()
             )
-        texts = inboxes.contact_texts(await _wecom_connection(work))
+        texts = inboxes.contact_texts(await _wecom_connection(tx))
     if as_json:
         show_json({**asdict(texts), "default_welcome": CONTACT_WELCOME})
         return

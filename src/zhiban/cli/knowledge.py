@@ -16,15 +16,15 @@ from rich.progress import Progress as Bar
 
 from zhiban import bootstrap
 from zhiban.cli.app import AsJson, Exit, _, command, err, kb, say, settings, show_json, show_table
-from zhiban.cli.runtime import installation, workspace_of
-from zhiban.container import Installation
-from zhiban.kit.db import Database, Work
+from zhiban.cli.runtime import open_app, workspace_of
+from zhiban.container import App
+from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Misconfigured, NotFound
 from zhiban.knowledge import queries, retrieval, service
 from zhiban.knowledge.importing import ImportReport, Progress
 from zhiban.knowledge.models import GapStatus
 from zhiban.knowledge.queries import DEFAULT_BASE, BaseRow
-from zhiban.knowledge.retrieval import Zone
+from zhiban.knowledge.retrieval import ConfidenceBand
 from zhiban.ports import Embedder
 
 Base = Annotated[str, typer.Option("--base", help=_("知识库的名字"))]
@@ -36,7 +36,11 @@ STAGES = {
     "embedding": _("计算向量"),
     "calibrating": _("校准"),
 }
-ZONES = {Zone.ANSWER: _("回答"), Zone.SUGGEST: _("列出相近问题"), Zone.HAND_OFF: _("转人工")}
+ZONES = {
+    ConfidenceBand.ANSWER: _("回答"),
+    ConfidenceBand.SUGGEST: _("列出相近问题"),
+    ConfidenceBand.HANDOFF: _("转人工"),
+}
 
 
 async def import_with_progress(
@@ -87,16 +91,16 @@ async def import_(
     base: Base = DEFAULT_BASE,
     as_json: AsJson = False,
 ) -> Exit | None:
-    async with installation(settings()) as home:
+    async with open_app(settings()) as app:
         report = await import_with_progress(
-            home.database,
-            await workspace_of(home),
+            app.database,
+            await workspace_of(app),
             base,
             paths,
-            now=home.clock.now(),
+            now=app.clock.now(),
             category=category,
             refresh=refresh,
-            embedder=bootstrap.embedder(home.settings, home.http),
+            embedder=bootstrap.embedder(app.settings, app.http),
         )
     if as_json:
         show_json(asdict(report))
@@ -151,17 +155,17 @@ async def search(
     base: Base = DEFAULT_BASE,
     as_json: AsJson = False,
 ) -> None:
-    async with installation(settings()) as home:
-        embedder = bootstrap.embedder(home.settings, home.http)
+    async with open_app(settings()) as app:
+        embedder = bootstrap.embedder(app.settings, app.http)
         vector = (await embedder.embed([question], purpose="query"))[0] if embedder else None
-        async with home.database.work(await workspace_of(home)) as work:
+        async with app.database.transaction(await workspace_of(app)) as tx:
             found = await retrieval.search(
-                work,
-                (await _base(work, base)).id,
+                tx,
+                (await _base(tx, base)).id,
                 question,
                 top_k=top_k,
                 embedder_vector=vector,
-                threshold=home.settings.kb_similarity_threshold,
+                threshold=app.settings.kb_similarity_threshold,
             )
     if as_json:
         show_json({**asdict(found), "zone": found.zone.value})
@@ -185,32 +189,32 @@ async def search(
 
 @command(kb, "rebuild", help=_("重建索引并重新校准；服务照常运行"))
 async def rebuild(base: Base = DEFAULT_BASE, as_json: AsJson = False) -> None:
-    async with installation(settings()) as home:
-        workspace_id = await workspace_of(home)
-        async with home.database.work(workspace_id) as work:
-            found = await _base(work, base)
+    async with open_app(settings()) as app:
+        workspace_id = await workspace_of(app)
+        async with app.database.transaction(workspace_id) as tx:
+            found = await _base(tx, base)
         with Bar(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=err, transient=True
         ) as bar:
             task = bar.add_task(STAGES["rebuilding"], total=found.bodies or None)
             chunks = await service.rebuild(
-                home.database, workspace_id, base, told=lambda done: bar.update(task, completed=done)
+                app.database, workspace_id, base, told=lambda done: bar.update(task, completed=done)
             )
             bar.update(task, description=STAGES["calibrating"])
-            learnt = await service.calibrate(home.database, workspace_id, found.id, now=home.clock.now())
+            calibration = await service.calibrate(app.database, workspace_id, found.id, now=app.clock.now())
     if as_json:
-        show_json({"base": base, "chunks": chunks, "answer_at": learnt.answer_at, "trusted": learnt.trusted})
+        show_json({"base": base, "chunks": chunks, "answer_at": calibration.answer_at, "trusted": calibration.trusted})
         return
     say(_("已重建：{n}段", n=chunks))
-    if not learnt.trusted:
+    if not calibration.trusted:
         say(_("相似问法太少，还不敢直接回答，先列出相近问题。给常见问题各加三个以上的相似问法。"))
 
 
 @command(kb, "stats", help=_("每个知识库有多少内容、校准得怎样"))
 async def stats(as_json: AsJson = False) -> None:
-    async with installation(settings()) as home, home.database.work(await workspace_of(home)) as work:
-        bases = await service.stats(work)
-        gaps = await queries.open_gaps(work, limit=10)
+    async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
+        bases = await service.stats(tx)
+        gaps = await queries.open_gaps(tx, limit=10)
     if as_json:
         show_json({"bases": [asdict(each) for each in bases], "gaps": [asdict(gap) for gap in gaps]})
         return
@@ -238,11 +242,11 @@ async def gaps(
         raise Misconfigured("Say which gap is answered: --close with its id.")
     if question and not answer:
         raise Misconfigured("A question needs an answer: give --answer too.")
-    async with installation(settings()) as home, home.database.work(await workspace_of(home)) as work:
+    async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
         if close is None:
-            listed = [asdict(gap) for gap in await queries.open_gaps(work, limit=200)]
+            listed = [asdict(gap) for gap in await queries.open_gaps(tx, limit=200)]
         else:
-            article_id = await _close(work, home, close, base, question, answer)
+            article_id = await _close(tx, app, close, base, question, answer)
     if close is not None:
         if as_json:
             show_json({"id": close, "article_id": article_id})
@@ -257,22 +261,22 @@ async def gaps(
 
 
 async def _close(
-    work: Work, home: Installation, gap_id: int, slug: str, question: str | None, answer: str | None
+    tx: Transaction, app: App, gap_id: int, slug: str, question: str | None, answer: str | None
 ) -> int | None:
     """Close the gap, with an FAQ article when there is an answer. Returns the article's id. Raises NotFound."""
-    gap = await queries.open_gap(work, gap_id)
+    gap = await queries.open_gap(tx, gap_id)
     article_id = None
     if answer:
         title = question or gap.question
         asked = tuple(dict.fromkeys(text for text in (gap.question, *gap.questions) if text != title))
-        found = await queries.base_by_slug(work, slug)
-        base_id = found.id if found else await service.base_for(work) if slug == DEFAULT_BASE else None
+        found = await queries.base_by_slug(tx, slug)
+        base_id = found.id if found else await service.base_for(tx) if slug == DEFAULT_BASE else None
         if base_id is None:
             raise NotFound(f"There is no knowledge base named {slug}.")
         article_id = await service.put_faq(
-            work, base_id, question=title, answer=answer, similar=asked, now=home.clock.now()
+            tx, base_id, question=title, answer=answer, similar=asked, now=app.clock.now()
         )
-    await service.close_gap(work, gap_id, GapStatus.ANSWERED if answer else GapStatus.DISMISSED, article_id=article_id)
+    await service.close_gap(tx, gap_id, GapStatus.ANSWERED if answer else GapStatus.DISMISSED, article_id=article_id)
     return article_id
 
 
@@ -283,11 +287,11 @@ async def synonyms(
     as_json: AsJson = False,
 ) -> None:
     wanted = None if file is None else _groups(file)
-    async with installation(settings()) as home, home.database.work(await workspace_of(home)) as work:
-        found = await _base(work, base)
+    async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
+        found = await _base(tx, base)
         if wanted is not None:
-            await service.set_synonyms(work, found.id, wanted)
-            found = await _base(work, base)
+            await service.set_synonyms(tx, found.id, wanted)
+            found = await _base(tx, base)
     groups = [words.split("\n") for words in found.synonym_words]
     if as_json:
         show_json(groups)
@@ -319,8 +323,8 @@ async def export(
     target: Annotated[Path | None, typer.Argument(help=_("CSV文件；不写则输出到屏幕"))] = None,
     base: Base = DEFAULT_BASE,
 ) -> None:
-    async with installation(settings()) as home, home.database.work(await workspace_of(home)) as work:
-        text = await service.export(work, (await _base(work, base)).id)
+    async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
+        text = await service.export(tx, (await _base(tx, base)).id)
     if target is None:
         sys.stdout.write(text)
         return
@@ -340,13 +344,13 @@ async def remove(
 ) -> None:
     if (source is None) is not everything:
         raise Misconfigured("Name one file, or give --all for the whole knowledge base.")
-    async with installation(settings()) as home, home.database.work(await workspace_of(home)) as work:
-        found = await _base(work, base)
+    async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
+        found = await _base(tx, base)
         if source is None:
-            await service.remove_base(work, found.id)
+            await service.remove_base(tx, found.id)
             removed = {"base": base, "chunks_removed": found.bodies}
         else:
-            changes = await service.remove(work, found.id, source=source)
+            changes = await service.remove(tx, found.id, source=source)
             removed = {"base": base, "source": source, "chunks_removed": changes.chunks_removed}
     if as_json:
         show_json(removed)
@@ -354,8 +358,8 @@ async def remove(
         say(_("已删除：{n}段", n=removed["chunks_removed"]))
 
 
-async def _base(work: Work, slug: str) -> BaseRow:
-    found = await queries.base_by_slug(work, slug)
+async def _base(tx: Transaction, slug: str) -> BaseRow:
+    found = await queries.base_by_slug(tx, slug)
     if found is None:
         raise NotFound(f"There is no knowledge base named {slug}.")
     return found

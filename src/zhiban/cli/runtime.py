@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from zhiban.container import Installation
+from zhiban.container import App
 from zhiban.kit.errors import Misconfigured
 from zhiban.kit.settings import Settings
-from zhiban.postgres.provisioning import Access, migrate, provision_bundled, provision_external, revision
+from zhiban.postgres.provisioning import DatabaseUrls, migrate, provision_bundled, provision_external, revision
 from zhiban.postgres.supervisor import BundledPostgres
 
 
@@ -23,7 +23,7 @@ def files_folder(settings: Settings) -> Path:
 
 
 @asynccontextmanager
-async def database(settings: Settings, *, watch: bool = False) -> AsyncIterator[Access]:
+async def database(settings: Settings, *, watch: bool = False) -> AsyncIterator[DatabaseUrls]:
     """Reach the operator's database, or the bundled one, started when nobody else runs it.
 
     With `watch` a bundled server that is killed is started again. Raises Misconfigured or Unavailable.
@@ -44,12 +44,12 @@ async def database(settings: Settings, *, watch: bool = False) -> AsyncIterator[
         await postgres.stop()
 
 
-async def bring_up_to_date(access: Access) -> tuple[str | None, str | None]:
+async def bring_up_to_date(urls: DatabaseUrls) -> tuple[str | None, str | None]:
     """Migrate. Returns the revision before and after. Raises Misconfigured when a newer release made the database."""
     from alembic.util import CommandError
 
     try:
-        return await migrate(access)
+        return await migrate(urls)
     except CommandError as error:
         raise Misconfigured(
             "The database was made by a newer version of Zhiban. Install that version, or restore a backup of this one."
@@ -57,18 +57,18 @@ async def bring_up_to_date(access: Access) -> tuple[str | None, str | None]:
 
 
 @asynccontextmanager
-async def installation(settings: Settings) -> AsyncIterator[Installation]:
+async def open_app(settings: Settings) -> AsyncIterator[App]:
     """The opened installation for one command. An empty database is made ready; an old one has to be migrated first."""
-    async with database(settings) as access:
-        before, wanted = await revision(access)
+    async with database(settings) as urls:
+        before, wanted = await revision(urls)
         if before is not None and before != wanted:
             raise Misconfigured("The database is not of this version. Run zhiban migrate first.")
         if before is None:
-            await bring_up_to_date(access)
-        async with Installation.build(settings, access) as home:
-            yield home
+            await bring_up_to_date(urls)
+        async with App.build(settings, urls) as app:
+            yield app
 
 
-async def workspace_of(home: Installation) -> int:
+async def workspace_of(app: App) -> int:
     """The workspace that commands work in: the first one."""
-    return (await home.database.workspaces())[0]
+    return (await app.database.workspaces())[0]

@@ -16,11 +16,11 @@ import uvicorn
 
 from zhiban.cli.app import _, app, command, err, settings
 from zhiban.cli.runtime import bring_up_to_date, database, workspace_of
-from zhiban.container import Installation
+from zhiban.container import App
 from zhiban.kit import logs
 from zhiban.kit.errors import Misconfigured, Unavailable
 from zhiban.kit.settings import Settings
-from zhiban.main import Front, application
+from zhiban.main import CallbackRouter, application
 from zhiban.people import service as people
 
 log = logging.getLogger(__name__)
@@ -39,27 +39,27 @@ async def serve(
     logs.configure(found.zhiban_log_level, found.zhiban_log_format)
     with listening(host, port) as listener:
         url = found.zhiban_url or address_of(listener)
-        async with database(found, watch=True) as access:
-            before, after = await bring_up_to_date(access)
+        async with database(found, watch=True) as urls:
+            before, after = await bring_up_to_date(urls)
             if before != after:
                 log.info("The database was brought from %s to %s", before or "nothing", after)
-            home = Installation.build(found, access, url=url)
+            app = App.build(found, urls, url=url)
             if not no_work:
-                home.employ()
+                app.start_workers()
 
             async def started() -> None:
                 log.info("Zhiban serves at %s", url)
-                await _invite_owner(home, url)
+                await _invite_owner(app, url)
 
-            await run_web(application(home), listener, found, started)
+            await run_web(application(app), listener, found, started)
 
 
-async def _invite_owner(home: Installation, url: str) -> None:
+async def _invite_owner(app: App, url: str) -> None:
     """Without an owner nobody can sign in: print a link that makes one, once."""
-    async with home.database.session(await workspace_of(home)) as session:
+    async with app.database.page_transaction(await workspace_of(app)) as session:
         if await people.has_owner(session):
             return
-        token = await people.new_setup_link(session, now=home.clock.now())
+        token = await people.new_setup_link(session, now=app.clock.now())
     err.print(_("还没有负责人。打开这个一次性链接，设置您的账号：{url}", url=f"{url}/setup/{token}"))
 
 
@@ -93,16 +93,16 @@ def address_of(listener: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-class _Server(uvicorn.Server):
+class _GracefulServer(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """uvicorn would send itself the signal again at the end, before the database is stopped."""
         yield
 
 
-async def run_web(web: Front, listener: socket.socket, found: Settings, started: Started) -> None:
+async def run_web(web: CallbackRouter, listener: socket.socket, found: Settings, started: Started) -> None:
     """Serve until SIGINT or SIGTERM; a second one does not wait for running requests. Raises Unavailable."""
-    server = _Server(
+    server = _GracefulServer(
         uvicorn.Config(
             web,
             log_config=None,

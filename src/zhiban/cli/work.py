@@ -8,7 +8,7 @@ import signal
 
 from zhiban.cli.app import _, app, command, settings
 from zhiban.cli.runtime import bring_up_to_date, database
-from zhiban.container import Installation
+from zhiban.container import App
 from zhiban.kit import logs
 
 log = logging.getLogger(__name__)
@@ -18,11 +18,11 @@ log = logging.getLogger(__name__)
 async def work() -> None:
     found = settings()
     logs.configure(found.zhiban_log_level, found.zhiban_log_format)
-    async with database(found, watch=True) as access:
-        await bring_up_to_date(access)
-        home = Installation.build(found, access)
-        home.employ()
-        async with home:
+    async with database(found, watch=True) as urls:
+        await bring_up_to_date(urls)
+        app = App.build(found, urls)
+        app.start_workers()
+        async with app:
             log.info("Zhiban works")
             await until_told_to_stop()
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from zhiban.channels.connections import Link
+from zhiban.channels.connections import OpenConnection
 from zhiban.events import SYSTEM, Actor, RelationAdded, RelationEnded
-from zhiban.kit.db import Row, Work
-from zhiban.kit.event_log import record
+from zhiban.kit import event_log
+from zhiban.kit.db import Row, Transaction
 from zhiban.kit.jobs import later
 from zhiban.kit.text import clean
 from zhiban.people.contacts import ensure_contacts
@@ -31,33 +31,33 @@ update relation set state = %(state)s, removed_at = %(at)s, seen_at = %(now)s
 where connection_id = %(connection)s and external_id = %(external)s and member = %(member)s returning id, contact_id"""
 
 
-async def changed(work: Work, link: Link, item: RelationChanged, *, now: datetime) -> None:
+async def changed(tx: Transaction, connection: OpenConnection, item: RelationChanged, *, now: datetime) -> None:
     """Store the change. What must be said or marked at the vendor becomes a job in the same transaction."""
     match item.change:
         case RelationChange.ADDED | RelationChange.HALF_ADDED:
-            await _added(work, link, item, now=now)
+            await _added(tx, connection, item, now=now)
         case RelationChange.REMOVED_BY_US | RelationChange.REMOVED_BY_CONTACT | RelationChange.TRANSFER_FAILED:
-            await _ended(work, link, item, now=now)
+            await _ended(tx, connection, item, now=now)
         case RelationChange.EDITED:
             await later(
-                work,
+                tx,
                 "reconcile_relations",
-                key=f"relations:{work.workspace_id}:{link.id}",
+                key=f"relations:{tx.workspace_id}:{connection.id}",
                 queue="slow",
-                connection_id=link.id,
+                connection_id=connection.id,
             )
         case never:
             assert_never(never)
 
 
-async def _added(work: Work, link: Link, item: RelationChanged, *, now: datetime) -> None:
-    kind, account = link.vendor.namespace("wecom_kf")
-    contacts = await ensure_contacts(work, kind, account, [item.contact], now=now)
+async def _added(tx: Transaction, connection: OpenConnection, item: RelationChanged, *, now: datetime) -> None:
+    kind, account = connection.vendor.namespace("wecom_kf")
+    contacts = await ensure_contacts(tx, kind, account, [item.contact], now=now)
     contact_id = contacts[item.contact]
-    relation_id = await work.value(
+    relation_id = await tx.value(
         _UPSERT,
-        workspace=work.workspace_id,
-        connection=link.id,
+        workspace=tx.workspace_id,
+        connection=connection.id,
         contact=contact_id,
         external=item.contact,
         member=item.member,
@@ -66,8 +66,8 @@ async def _added(work: Work, link: Link, item: RelationChanged, *, now: datetime
         at=item.happened_at,
         now=now,
     )
-    await record(
-        work,
+    await event_log.append(
+        tx,
         RelationAdded(
             actor=Actor("contact", contact_id),
             at=item.happened_at,
@@ -79,32 +79,34 @@ async def _added(work: Work, link: Link, item: RelationChanged, *, now: datetime
     expires = item.happened_at + timedelta(seconds=WELCOME_SECONDS)
     if item.welcome_code and now < expires:
         await later(
-            work, "welcome_relation", relation_id=int(relation_id), code=item.welcome_code, expires=expires.isoformat()
+            tx, "welcome_relation", relation_id=int(relation_id), code=item.welcome_code, expires=expires.isoformat()
         )
-    await later(work, "mark_relation", key=f"mark:{work.workspace_id}:{relation_id}", relation_id=int(relation_id))
+    await later(tx, "mark_relation", key=f"mark:{tx.workspace_id}:{relation_id}", relation_id=int(relation_id))
 
 
-async def _mark_ended(work: Work, link: Link, item: RelationChanged, *, now: datetime) -> Row | None:
+async def _mark_ended(
+    tx: Transaction, connection: OpenConnection, item: RelationChanged, *, now: datetime
+) -> Row | None:
     """The relation's id and contact, or None when we do not know the two."""
-    return await work.row(
+    return await tx.row(
         _END,
         state=item.change,
         at=item.happened_at,
         now=now,
-        connection=link.id,
+        connection=connection.id,
         external=item.contact,
         member=item.member,
     )
 
 
-async def _ended(work: Work, link: Link, item: RelationChanged, *, now: datetime) -> None:
-    row = await _mark_ended(work, link, item, now=now)
+async def _ended(tx: Transaction, connection: OpenConnection, item: RelationChanged, *, now: datetime) -> None:
+    row = await _mark_ended(tx, connection, item, now=now)
     if row is None and item.change is not RelationChange.TRANSFER_FAILED:
         # The end arrived before the beginning: keep both, so that the beginning cannot revive it unseen.
-        await _added(work, link, _without_code(item), now=now)
-        row = await _mark_ended(work, link, item, now=now)
-    await record(
-        work,
+        await _added(tx, connection, _without_code(item), now=now)
+        row = await _mark_ended(tx, connection, item, now=now)
+    await event_log.append(
+        tx,
         RelationEnded(
             actor=SYSTEM,
             at=item.happened_at,

@@ -15,11 +15,11 @@ from typing import Protocol, assert_never
 
 import psycopg
 
-from zhiban.channels.connections import Place
-from zhiban.conversations.inbound_events import happened
+from zhiban.channels.connections import OpenInbox
+from zhiban.conversations import inbound_events
 from zhiban.conversations.models import Author, Status
-from zhiban.conversations.service import tell_people
-from zhiban.conversations.threads import Found, beginnings, find_or_make
+from zhiban.conversations.service import notify_handoff
+from zhiban.conversations.threads import MatchedConversation, created_events, match_or_create
 from zhiban.events import (
     SYSTEM,
     Actor,
@@ -27,14 +27,15 @@ from zhiban.events import (
     ConversationReopened,
     Event,
     MessageReceived,
-    VendorNoted,
+    VendorEventReceived,
 )
-from zhiban.kit.db import Work
-from zhiban.kit.event_log import LIVE, record
+from zhiban.kit import event_log
+from zhiban.kit.db import Transaction
+from zhiban.kit.event_log import CONVERSATION_CHANGED
 from zhiban.kit.jobs import later
-from zhiban.kit.json_safe import storable_json
+from zhiban.kit.json_safe import json_safe
 from zhiban.kit.text import clean
-from zhiban.ports import CardTapped, Incoming, IncomingMessage, Kind, NativeState, Role
+from zhiban.ports import CardTapped, Incoming, IncomingMessage, Kind, NativeState, SenderRole
 
 log = logging.getLogger(__name__)
 
@@ -43,18 +44,25 @@ LEASE = timedelta(seconds=60)
 
 
 @dataclass(slots=True)
-class Taken:
+class IngestResult:
     """Which conversations have something to do: `held` are leased to this process already, the others have an owner."""
 
-    held: list[int] = field(default_factory=list)
+    leased: list[int] = field(default_factory=list)
     busy: list[int] = field(default_factory=list)
     new_messages: int = 0
 
 
-class TakeIn(Protocol):
+class Ingest(Protocol):
     async def __call__(
-        self, work: Work, place: Place, items: Sequence[Incoming], *, now: datetime, me: int, first_drain: bool = False
-    ) -> Taken: ...
+        self,
+        tx: Transaction,
+        inbox: OpenInbox,
+        items: Sequence[Incoming],
+        *,
+        now: datetime,
+        me: int,
+        first_drain: bool = False,
+    ) -> IngestResult: ...
 
 
 _STORE = """
@@ -89,53 +97,55 @@ from unnest(%(id)s::bigint[], %(status)s::text[], %(reason)s::text[], %(said_at)
 where c.id = v.id returning c.id, v.work, c.owner = %(me)s and c.lease_until = %(lease)s"""
 
 
-async def take_in(
-    work: Work, place: Place, items: Sequence[Incoming], *, now: datetime, me: int, first_drain: bool = False
-) -> Taken:
+async def ingest(
+    tx: Transaction, inbox: OpenInbox, items: Sequence[Incoming], *, now: datetime, me: int, first_drain: bool = False
+) -> IngestResult:
     """Store everything. On the first drain of an account, old messages are kept but call nobody."""
-    taken = Taken()
-    items = [await _as_choice(work, place, item) if isinstance(item, CardTapped) else item for item in items]
+    result = IngestResult()
+    items = [await _as_choice(tx, inbox, item) if isinstance(item, CardTapped) else item for item in items]
     # In the order in which it happened: whoever writes after a session has ended begins a new one.
     for is_said, run in groupby(items, lambda item: isinstance(item, IncomingMessage)):
         if is_said:
             messages = sorted(
                 (item for item in run if isinstance(item, IncomingMessage)), key=lambda item: item.sent_at
             )
-            await _messages(work, place, messages, taken, now=now, me=me, first_drain=first_drain)
+            await _messages(tx, inbox, messages, result, now=now, me=me, first_drain=first_drain)
         else:
             for item in run:
-                await happened(work, place, item, now=now)
-    return taken
+                await inbound_events.apply(tx, inbox, item, now=now)
+    return result
 
 
-async def take_in_singly(
-    work: Work, place: Place, items: Sequence[Incoming], *, now: datetime, me: int, first_drain: bool = False
-) -> Taken:
-    """Like `take_in`, entry by entry: one that the database refuses is left out, and the log of events says so."""
-    taken = Taken()
+async def ingest_one_by_one(
+    tx: Transaction, inbox: OpenInbox, items: Sequence[Incoming], *, now: datetime, me: int, first_drain: bool = False
+) -> IngestResult:
+    """Like `ingest`, entry by entry: one that the database refuses is left out, and the log of events says so."""
+    result = IngestResult()
     for item in items:
         try:
-            async with work.raw.transaction():
-                one = await take_in(work, place, [item], now=now, me=me, first_drain=first_drain)
+            async with tx.raw.transaction():
+                one = await ingest(tx, inbox, [item], now=now, me=me, first_drain=first_drain)
         except (psycopg.OperationalError, psycopg.InterfaceError):
             raise
         except psycopg.Error as error:
-            log.warning("An entry of inbox %s cannot be stored and is left out: %s", place.inbox_id, error)
+            log.warning("An entry of inbox %s cannot be stored and is left out: %s", inbox.inbox_id, error)
             left = {"what": type(item).__name__, "id": clean(str(getattr(item, "external_id", "")))[:200]}
-            await record(work, VendorNoted(actor=SYSTEM, at=now, cause="left_out", inbox_id=place.inbox_id, after=left))
+            await event_log.append(
+                tx, VendorEventReceived(actor=SYSTEM, at=now, cause="left_out", inbox_id=inbox.inbox_id, after=left)
+            )
             continue
-        taken.held += one.held
-        taken.busy += one.busy
-        taken.new_messages += one.new_messages
-    return taken
+        result.leased += one.leased
+        result.busy += one.busy
+        result.new_messages += one.new_messages
+    return result
 
 
-async def _as_choice(work: Work, place: Place, item: CardTapped) -> Incoming:
+async def _as_choice(tx: Transaction, inbox: OpenInbox, item: CardTapped) -> Incoming:
     """A tap on a menu that the assistant sent to a member is something they said; other taps stay what they are."""
-    choices = await work.value(
+    choices = await tx.value(
         "select content -> 'choices' from message where inbox_id = %(inbox)s and external_id = %(task)s "
         "and direction = 'out' and kind = 'menu'",
-        inbox=place.inbox_id,
+        inbox=inbox.inbox_id,
         task=item.task,
     )
     label = next((choice["label"] for choice in choices or () if choice["id"] == item.key), None)
@@ -145,7 +155,7 @@ async def _as_choice(work: Work, place: Place, item: CardTapped) -> Incoming:
         external_id=f"tap:{item.task}:{item.member}:{item.key}",
         thread=item.member,
         sender=item.member,
-        role=Role.CONTACT,
+        role=SenderRole.CONTACT,
         kind=Kind.MENU,
         text=label,
         sent_at=item.happened_at,
@@ -157,96 +167,107 @@ async def _as_choice(work: Work, place: Place, item: CardTapped) -> Incoming:
 
 
 async def _messages(
-    work: Work,
-    place: Place,
+    tx: Transaction,
+    inbox: OpenInbox,
     messages: Sequence[IncomingMessage],
-    taken: Taken,
+    result: IngestResult,
     *,
     now: datetime,
     me: int,
     first_drain: bool,
 ) -> None:
-    talks = await find_or_make(work, place, [message.thread for message in messages], now=now)
-    stored = await _store(work, place, messages, talks, now=now)
-    taken.new_messages = len(stored)
+    conversations_by_thread = await match_or_create(tx, inbox, [message.thread for message in messages], now=now)
+    stored = await _store(tx, inbox, messages, conversations_by_thread, now=now)
+    result.new_messages = len(stored)
     if not stored:
         return
-    events = beginnings(place, talks.values(), now=now)
+    events = created_events(inbox, conversations_by_thread.values(), now=now)
     for message in messages:
         if (id_ := stored.get(message.external_id)) is not None:
-            talk = talks[message.thread]
-            talk.messages.append((id_, message))
-            actor = Actor("contact", talk.contact_id) if message.role is Role.CONTACT else Actor("servicer")
+            conversation = conversations_by_thread[message.thread]
+            conversation.messages.append((id_, message))
+            actor = (
+                Actor("contact", conversation.contact_id) if message.role is SenderRole.CONTACT else Actor("servicer")
+            )
             events.append(
                 MessageReceived(
                     actor=actor,
                     at=message.sent_at,
-                    conversation_id=talk.id,
+                    conversation_id=conversation.id,
                     message_id=id_,
-                    contact_id=talk.contact_id,
-                    inbox_id=place.inbox_id,
+                    contact_id=conversation.contact_id,
+                    inbox_id=inbox.inbox_id,
                 )
             )
-    touched = [talk for talk in talks.values() if talk.messages]
-    events += await _advance(work, place, touched, taken, now=now, me=me, first_drain=first_drain)
-    await record(work, *events)
-    await _attachments(work, [pair for talk in touched for pair in talk.messages])
+    touched = [conversation for conversation in conversations_by_thread.values() if conversation.messages]
+    events += await _advance(tx, inbox, touched, result, now=now, me=me, first_drain=first_drain)
+    await event_log.append(tx, *events)
+    await _attachments(tx, [pair for conversation in touched for pair in conversation.messages])
 
 
 async def _store(
-    work: Work, place: Place, messages: Sequence[IncomingMessage], talks: dict[str, Found], *, now: datetime
+    tx: Transaction,
+    inbox: OpenInbox,
+    messages: Sequence[IncomingMessage],
+    conversations_by_thread: dict[str, MatchedConversation],
+    *,
+    now: datetime,
 ) -> dict[str, int]:
-    rows = await work.rows(
+    rows = await tx.rows(
         _STORE,
-        workspace=work.workspace_id,
-        inbox=place.inbox_id,
+        workspace=tx.workspace_id,
+        inbox=inbox.inbox_id,
         now=now,
-        conversation=[talks[message.thread].id for message in messages],
-        direction=["in" if message.role is Role.CONTACT else "out" for message in messages],
-        author=[Author.CONTACT if message.role is Role.CONTACT else Author.SERVICER for message in messages],
+        conversation=[conversations_by_thread[message.thread].id for message in messages],
+        direction=["in" if message.role is SenderRole.CONTACT else "out" for message in messages],
+        author=[Author.CONTACT if message.role is SenderRole.CONTACT else Author.SERVICER for message in messages],
         kind=[message.kind for message in messages],
         text=[clean(message.text)[:TEXT_LIMIT] for message in messages],
         choice=[message.choice and clean(message.choice) for message in messages],
-        content=[storable_json(message.content) for message in messages],
+        content=[json_safe(message.content) for message in messages],
         external=[clean(message.external_id) for message in messages],
-        state=["stored" if message.role is not Role.CONTACT else "pending" for message in messages],
+        state=["stored" if message.role is not SenderRole.CONTACT else "pending" for message in messages],
         sent_at=[message.sent_at for message in messages],
     )
     return {external_id: int(id_) for id_, external_id in rows}
 
 
 async def _advance(
-    work: Work,
-    place: Place,
-    talks: Sequence[Found],
-    taken: Taken,
+    tx: Transaction,
+    inbox: OpenInbox,
+    conversations_by_thread: Sequence[MatchedConversation],
+    result: IngestResult,
     *,
     now: datetime,
     me: int,
     first_drain: bool,
 ) -> list[Event]:
-    plans = [_plan(place, talk, now=now, first_drain=first_drain) for talk in talks]
+    plans = [_plan(inbox, conversation, now=now, first_drain=first_drain) for conversation in conversations_by_thread]
     done = [id_ for plan in plans for id_ in plan.settled]
     if done:
-        await work.run("update message set state = 'handled' where id = any(%(ids)s::bigint[])", ids=done)
-    taken_over = [talk.id for talk, plan in zip(talks, plans, strict=True) if plan.status == Status.OPEN != talk.status]
+        await tx.run("update message set state = 'handled' where id = any(%(ids)s::bigint[])", ids=done)
+    taken_over = [
+        conversation.id
+        for conversation, plan in zip(conversations_by_thread, plans, strict=True)
+        if plan.status == Status.OPEN != conversation.status
+    ]
     if taken_over:
         # People have it now: what the assistant has thought and not sent is void, and what waited for it is theirs.
-        await work.run(
+        await tx.run(
             "update message set state = case direction when 'in' then 'handled' else 'dropped' end "
             "where conversation_id = any(%(ids)s::bigint[]) "
             "and (state = 'pending' or (state = 'queued' and turn_id is not null))",
             ids=taken_over,
         )
-    for talk, plan in zip(talks, plans, strict=True):
+    for conversation, plan in zip(conversations_by_thread, plans, strict=True):
         if plan.tell:
-            await tell_people(work, talk.id)
-    rows = await work.rows(
+            await notify_handoff(tx, conversation.id)
+    rows = await tx.rows(
         _ADVANCE,
         now=now,
         me=me,
         lease=now + LEASE,
-        id=[talk.id for talk in talks],
+        id=[conversation.id for conversation in conversations_by_thread],
         status=[plan.status for plan in plans],
         reason=[plan.reason for plan in plans],
         said_at=[plan.said_at for plan in plans],
@@ -255,11 +276,11 @@ async def _advance(
     )
     for id_, works, ours in rows:
         if works:
-            (taken.held if ours else taken.busy).append(int(id_))
+            (result.leased if ours else result.busy).append(int(id_))
         else:
             # Nobody has to answer, but an assistant that is thinking must hear that a person spoke.
-            taken.busy.append(int(id_))
-        work.touch(LIVE, int(id_))
+            result.busy.append(int(id_))
+        tx.publish_after_commit(CONVERSATION_CHANGED, int(id_))
     return [event for plan in plans for event in plan.events]
 
 
@@ -275,43 +296,43 @@ class _Plan:
     events: list[Event] = field(default_factory=list)
 
 
-def _plan(place: Place, talk: Found, *, now: datetime, first_drain: bool) -> _Plan:
+def _plan(inbox: OpenInbox, conversation: MatchedConversation, *, now: datetime, first_drain: bool) -> _Plan:
     """Decide, without touching anything, what these messages do to the conversation."""
-    said = [(id_, message) for id_, message in talk.messages if message.role is Role.CONTACT]
+    said = [(id_, message) for id_, message in conversation.messages if message.role is SenderRole.CONTACT]
     said_at = max((message.sent_at for _, message in said), default=None)
     ids = [id_ for id_, _ in said]
-    servicer = any(message.role is Role.AGENT for _, message in talk.messages)
+    servicer = any(message.role is SenderRole.AGENT for _, message in conversation.messages)
     native = NativeState.HUMAN.value if servicer else None
-    if talk.blocked:
+    if conversation.blocked:
         return _Plan(Status.RESOLVED, False, None, ids, native=native)
-    oldest = now - place.manners.answers_after
-    if first_drain and all(message.sent_at < oldest for _, message in talk.messages):
-        status = Status.RESOLVED if talk.fresh else Status(talk.status)
+    oldest = now - inbox.settings.answers_after
+    if first_drain and all(message.sent_at < oldest for _, message in conversation.messages):
+        status = Status.RESOLVED if conversation.fresh else Status(conversation.status)
         return _Plan(status, False, said_at, ids, native=native)
     if servicer:
-        return _opened(place, talk, said_at, ids, now=now, reason="native", native=native)
+        return _opened(inbox, conversation, said_at, ids, now=now, reason="native", native=native)
     late = [id_ for id_, message in said if message.sent_at < oldest]
     if len(late) == len(said) and late:
-        return _opened(place, talk, said_at, ids, now=now, reason="late", native=None)
-    match Status(talk.status):
+        return _opened(inbox, conversation, said_at, ids, now=now, reason="late", native=None)
+    match Status(conversation.status):
         case Status.OPEN:
-            return _Plan(Status.OPEN, False, said_at, ids, tell=talk.fresh)
+            return _Plan(Status.OPEN, False, said_at, ids, tell=conversation.fresh)
         case Status.SNOOZED:
-            return _opened(place, talk, said_at, ids, now=now, reason="wrote_again", native=None)
+            return _opened(inbox, conversation, said_at, ids, now=now, reason="wrote_again", native=None)
         case Status.PENDING:
             return _Plan(Status.PENDING, True, said_at, late)
-        case Status.RESOLVED if not place.manners.assistant:
-            return _opened(place, talk, said_at, ids, now=now, reason="wrote_again", native=None)
+        case Status.RESOLVED if not inbox.settings.assistant:
+            return _opened(inbox, conversation, said_at, ids, now=now, reason="wrote_again", native=None)
         case Status.RESOLVED:
-            event = _reopened(place, talk, Status.PENDING, now=now, cause="wrote_again")
+            event = _reopened(inbox, conversation, Status.PENDING, now=now, cause="wrote_again")
             return _Plan(Status.PENDING, True, said_at, late, events=[event])
         case never:
             assert_never(never)
 
 
 def _opened(
-    place: Place,
-    talk: Found,
+    inbox: OpenInbox,
+    conversation: MatchedConversation,
     said_at: datetime | None,
     ids: list[int],
     *,
@@ -320,37 +341,39 @@ def _opened(
     native: str | None,
 ) -> _Plan:
     plan = _Plan(Status.OPEN, False, said_at, ids, reason=reason, native=native)
-    plan.tell = native is None and talk.status in (Status.PENDING, Status.RESOLVED)
-    if talk.status != Status.OPEN:
-        plan.events.append(_reopened(place, talk, Status.OPEN, now=now, cause=reason))
+    plan.tell = native is None and conversation.status in (Status.PENDING, Status.RESOLVED)
+    if conversation.status != Status.OPEN:
+        plan.events.append(_reopened(inbox, conversation, Status.OPEN, now=now, cause=reason))
     return plan
 
 
-def _reopened(place: Place, talk: Found, status: Status, *, now: datetime, cause: str) -> Event:
-    fact: type[Event] = ConversationOpened if talk.status == Status.PENDING else ConversationReopened
+def _reopened(
+    inbox: OpenInbox, conversation: MatchedConversation, status: Status, *, now: datetime, cause: str
+) -> Event:
+    fact: type[Event] = ConversationOpened if conversation.status == Status.PENDING else ConversationReopened
     return fact(
-        actor=Actor("contact", talk.contact_id),
+        actor=Actor("contact", conversation.contact_id),
         at=now,
         cause=cause,
-        conversation_id=talk.id,
-        contact_id=talk.contact_id,
-        inbox_id=place.inbox_id,
-        before={"status": talk.status},
+        conversation_id=conversation.id,
+        contact_id=conversation.contact_id,
+        inbox_id=inbox.inbox_id,
+        before={"status": conversation.status},
         after={"status": status},
     )
 
 
-async def _attachments(work: Work, pairs: Iterable[tuple[int, IncomingMessage]]) -> None:
+async def _attachments(tx: Transaction, pairs: Iterable[tuple[int, IncomingMessage]]) -> None:
     for message_id, message in pairs:
         for media in message.media:
-            id_ = await work.value(
+            id_ = await tx.value(
                 "insert into attachment (workspace_id, message_id, kind, reference, filename, content_type) "
                 "values (%(workspace)s, %(message)s, %(kind)s, %(reference)s, %(filename)s, %(type)s) returning id",
-                workspace=work.workspace_id,
+                workspace=tx.workspace_id,
                 message=message_id,
                 kind=media.kind,
                 reference=clean(media.reference),
                 filename=clean(media.filename or "")[:200],
                 type=media.content_type,
             )
-            await later(work, "fetch_attachment", queue="slow", attachment_id=int(id_))
+            await later(tx, "fetch_attachment", queue="slow", attachment_id=int(id_))

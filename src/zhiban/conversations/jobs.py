@@ -8,26 +8,26 @@ import os
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from zhiban.channels.connections import CONFIG, Connections, Link, Place
-from zhiban.conversations.service import hold, open_for_people, release
+from zhiban.channels.connections import CONFIG, Connections, OpenConnection, OpenInbox
+from zhiban.conversations.service import lock_conversation, open_for_people, release
 from zhiban.events import SYSTEM
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
-from zhiban.kit.event_log import LIVE
+from zhiban.kit.event_log import CONVERSATION_CHANGED
 from zhiban.kit.jobs import Task, later
 from zhiban.people.contacts import ensure_contacts, learn_profiles
 from zhiban.ports import (
+    ContactFollow,
     FetchesMedia,
     Kind,
     KnowsContacts,
+    ManagesExternalContacts,
     Media,
     NativeState,
     Profile,
     Refusal,
-    RelationSeen,
     SendRefused,
     ShowsCards,
-    TendsContacts,
     TransfersNatively,
 )
 
@@ -68,8 +68,8 @@ class ConversationJobs:
 
     async def fetch_attachment(self, workspace_id: int, attachment_id: int) -> None:
         """Fetch a file of a message and keep it. What is refused for good is written down on the attachment."""
-        async with self._database.work(workspace_id) as work:
-            row = await work.row(
+        async with self._database.transaction(workspace_id) as tx:
+            row = await tx.row(
                 "select a.reference, a.kind, a.filename, a.content_type, m.inbox_id, m.conversation_id "
                 "from attachment a join message m on m.workspace_id = a.workspace_id and m.id = a.message_id "
                 "where a.id = %(id)s and a.state = 'pending'",
@@ -78,16 +78,16 @@ class ConversationJobs:
         if row is None:
             return
         reference, kind, filename, content_type, inbox_id, conversation_id = row
-        place = await self._connections.place(workspace_id, inbox_id)
+        inbox = await self._connections.inbox(workspace_id, inbox_id)
         media = Media(reference, Kind(kind), filename or None, content_type)
         failure: str | None = None
         stored: tuple[str, int, str] | None = None
         try:
-            stored = await self._download(place, media, workspace_id, attachment_id)
+            stored = await self._download(inbox, media, workspace_id, attachment_id)
         except SendRefused as error:
             failure = error.hint or error.refusal.value
-        async with self._database.work(workspace_id) as work:
-            await work.run(
+        async with self._database.transaction(workspace_id) as tx:
+            await tx.run(
                 "update attachment set state = %(state)s, failure = %(failure)s, path = %(path)s, size = %(size)s, "
                 "sha256 = %(digest)s, fetched_at = %(now)s where id = %(id)s",
                 state="stored" if stored else "failed",
@@ -98,13 +98,13 @@ class ConversationJobs:
                 now=self._clock.now(),
                 id=attachment_id,
             )
-            work.touch(LIVE, conversation_id)
+            tx.publish_after_commit(CONVERSATION_CHANGED, conversation_id)
 
     async def _download(
-        self, place: Place, media: Media, workspace_id: int, attachment_id: int
+        self, inbox: OpenInbox, media: Media, workspace_id: int, attachment_id: int
     ) -> tuple[str, int, str]:
         """The file's path below the files folder, its size and digest. It appears whole or not at all."""
-        if not isinstance(place.channel, FetchesMedia):
+        if not isinstance(inbox.channel, FetchesMedia):
             raise SendRefused(Refusal.MISCONFIGURED, hint="This channel gives no files.")
         relative = Path(str(workspace_id)) / f"{attachment_id % 256:02x}" / str(attachment_id)
         target = self._files / relative
@@ -113,7 +113,7 @@ class ConversationJobs:
         digest, size = hashlib.sha256(), 0
         try:
             with partial.open("wb") as file:
-                async for piece in place.channel.fetch(media, limit=FILE_LIMIT):
+                async for piece in inbox.channel.fetch(media, limit=FILE_LIMIT):
                     file.write(piece)
                     digest.update(piece)
                     size += len(piece)
@@ -126,12 +126,12 @@ class ConversationJobs:
 
     async def fetch_profiles(self, workspace_id: int, inbox_id: int) -> None:
         """Names and pictures of the contacts of this inbox that we know by id only."""
-        place = await self._connections.place(workspace_id, inbox_id)
-        if not isinstance(place.channel, KnowsContacts):
+        inbox = await self._connections.inbox(workspace_id, inbox_id)
+        if not isinstance(inbox.channel, KnowsContacts):
             return
-        kind, account = place.link.vendor.namespace(place.kind)
-        async with self._database.work(workspace_id) as work:
-            rows = await work.rows(
+        kind, account = inbox.connection.vendor.namespace(inbox.kind)
+        async with self._database.transaction(workspace_id) as tx:
+            rows = await tx.rows(
                 "select i.external_id from identity i join conversation c on c.workspace_id = i.workspace_id "
                 "and c.contact_id = i.contact_id where i.kind = %(kind)s and i.account = %(account)s "
                 "and i.profiled_at is null and c.inbox_id = %(inbox)s order by i.id desc limit %(limit)s",
@@ -143,59 +143,61 @@ class ConversationJobs:
         unknown = [row[0] for row in rows]
         if not unknown:
             return
-        found = {profile.external_id: profile for profile in await place.channel.profiles(unknown)}
+        found = {profile.external_id: profile for profile in await inbox.channel.profiles(unknown)}
         # Who is not known to the vendor any more is not asked about again.
         profiles = [found.get(external_id) or Profile(external_id, "") for external_id in unknown]
-        async with self._database.work(workspace_id) as work:
-            contacts = await learn_profiles(work, kind, account, profiles, now=self._clock.now())
-            changed = await work.rows(
+        async with self._database.transaction(workspace_id) as tx:
+            contacts = await learn_profiles(tx, kind, account, profiles, now=self._clock.now())
+            changed = await tx.rows(
                 "select id from conversation where contact_id = any(%(contacts)s::bigint[])", contacts=contacts
             )
             for (conversation_id,) in changed:
-                work.touch(LIVE, conversation_id)
+                tx.publish_after_commit(CONVERSATION_CHANGED, conversation_id)
 
     async def learn_native_state(self, workspace_id: int, conversation_id: int) -> None:
         """Ask the vendor who holds the session, after it refused a message of ours."""
-        async with self._database.work(workspace_id) as work:
-            row = await work.row("select inbox_id, external_id from conversation where id = %(id)s", id=conversation_id)
+        async with self._database.transaction(workspace_id) as tx:
+            row = await tx.row("select inbox_id, external_id from conversation where id = %(id)s", id=conversation_id)
         if row is None:
             return
-        place = await self._connections.place(workspace_id, row[0])
-        if not isinstance(place.channel, TransfersNatively):
+        inbox = await self._connections.inbox(workspace_id, row[0])
+        if not isinstance(inbox.channel, TransfersNatively):
             return
-        state, servicer = await place.channel.native_state(row[1])
+        state, servicer = await inbox.channel.native_state(row[1])
         now = self._clock.now()
-        async with self._database.work(workspace_id) as work:
-            held = await hold(work, conversation_id)
-            await work.run(
+        async with self._database.transaction(workspace_id) as tx:
+            locked = await lock_conversation(tx, conversation_id)
+            await tx.run(
                 "update conversation set native_state = %(state)s, native_servicer = %(servicer)s where id = %(id)s",
                 state=state,
                 servicer=servicer,
                 id=conversation_id,
             )
             if state in (NativeState.HUMAN, NativeState.POOL):
-                await open_for_people(work, held, actor=SYSTEM, now=now, cause="native")
-            work.touch(LIVE, conversation_id)
+                await open_for_people(tx, locked, actor=SYSTEM, now=now, cause="native")
+            tx.publish_after_commit(CONVERSATION_CHANGED, conversation_id)
 
     # ---------------------------------------------------------------------------------------------- friendships
 
-    async def _relation(self, workspace_id: int, relation_id: int) -> tuple[Link, str, str, str | None, str] | None:
-        async with self._database.work(workspace_id) as work:
-            row = await work.row(
+    async def _relation(
+        self, workspace_id: int, relation_id: int
+    ) -> tuple[OpenConnection, str, str, str | None, str] | None:
+        async with self._database.transaction(workspace_id) as tx:
+            row = await tx.row(
                 "select r.connection_id, r.member, r.external_id, r.source, c.name from relation r "
                 "join contact c on c.workspace_id = r.workspace_id and c.id = r.contact_id where r.id = %(id)s",
                 id=relation_id,
             )
         if row is None:
             return None
-        link = await self._connections.link(workspace_id, row[0])
-        return link, row[1], row[2], row[3], row[4]
+        connection = await self._connections.connection(workspace_id, row[0])
+        return connection, row[1], row[2], row[3], row[4]
 
     async def welcome_relation(self, workspace_id: int, relation_id: int, code: str, expires: str) -> None:
         """The one welcome to a new friend, within twenty seconds of their adding us."""
         found = await self._relation(workspace_id, relation_id)
         left = (datetime.fromisoformat(expires) - self._clock.now()).total_seconds()
-        if found is None or left <= 0 or not isinstance(found[0].vendor, TendsContacts):
+        if found is None or left <= 0 or not isinstance(found[0].vendor, ManagesExternalContacts):
             return
         text = await self._setting(workspace_id, found[0].id, "contact_welcome", found[3], CONTACT_WELCOME)
         if not text:
@@ -210,48 +212,48 @@ class ConversationJobs:
         found = await self._relation(workspace_id, relation_id)
         if found is None:
             return
-        link, member, contact, source, name = found
-        if not isinstance(link.vendor, TendsContacts):
+        connection, member, contact, source, name = found
+        if not isinstance(connection.vendor, ManagesExternalContacts):
             return
         try:
-            name = name or await link.vendor.contact_name(contact)
+            name = name or await connection.vendor.contact_name(contact)
             if source:
-                await link.vendor.tag_contact(member, contact, SOURCE_TAGS, [source[:30]])
-            remark = await self._setting(workspace_id, link.id, "contact_remark", source)
+                await connection.vendor.tag_contact(member, contact, SOURCE_TAGS, [source[:30]])
+            remark = await self._setting(workspace_id, connection.id, "contact_remark", source)
             if remark:
-                await link.vendor.remark_contact(member, contact, _filled(remark, name=name, source=source or ""))
+                await connection.vendor.remark_contact(member, contact, _filled(remark, name=name, source=source or ""))
         except SendRefused as error:
             # Half friends cannot be marked yet; the full event comes when the member adds them back.
             log.info("A new contact was not marked: %s", error)
             return
-        kind, account = link.vendor.namespace("wecom_kf")
-        async with self._database.work(workspace_id) as work:
-            await work.run(
+        kind, account = connection.vendor.namespace("wecom_kf")
+        async with self._database.transaction(workspace_id) as tx:
+            await tx.run(
                 "update relation set tags = to_jsonb(array_remove(array[%(source)s::text], null)) where id = %(id)s",
                 source=source,
                 id=relation_id,
             )
-            await learn_profiles(work, kind, account, [Profile(contact, name)], now=self._clock.now())
+            await learn_profiles(tx, kind, account, [Profile(contact, name)], now=self._clock.now())
 
     async def _setting(
         self, workspace_id: int, connection_id: int, name: str, source: str | None, default: str = ""
     ) -> str:
         """A text of the connection's configuration: one for this source, or the general one. Empty means none."""
-        async with self._database.work(workspace_id) as work:
-            config = await work.value("select config from connection where id = %(id)s", id=connection_id)
+        async with self._database.transaction(workspace_id) as tx:
+            config = await tx.value("select config from connection where id = %(id)s", id=connection_id)
         general = (config or {}).get(name, default)
         return str(((config or {}).get(f"{name}_by_source") or {}).get(source or "", general) or "")
 
     async def reconcile_relations(self, workspace_id: int, connection_id: int) -> None:
         """Read all friendships from the vendor: callbacks get lost, and it says so itself."""
-        link = await self._connections.link(workspace_id, connection_id)
-        if not isinstance(link.vendor, TendsContacts):
+        connection = await self._connections.connection(workspace_id, connection_id)
+        if not isinstance(connection.vendor, ManagesExternalContacts):
             return
         began = self._clock.now()
-        async for seen in link.vendor.relations():
-            await self._keep_relation(link, seen)
-        async with self._database.work(workspace_id) as work:
-            await work.run(
+        async for seen in connection.vendor.relations():
+            await self._keep_relation(connection, seen)
+        async with self._database.transaction(workspace_id) as tx:
+            await tx.run(
                 "update relation set state = 'ended', removed_at = %(now)s where connection_id = %(connection)s "
                 "and removed_at is null and seen_at < %(began)s",
                 now=self._clock.now(),
@@ -259,21 +261,21 @@ class ConversationJobs:
                 began=began,
             )
 
-    async def _keep_relation(self, link: Link, seen: RelationSeen) -> None:
+    async def _keep_relation(self, connection: OpenConnection, seen: ContactFollow) -> None:
         now = self._clock.now()
-        kind, account = link.vendor.namespace("wecom_kf")
-        async with self._database.work(link.workspace_id) as work:
-            contacts = await ensure_contacts(work, kind, account, [seen.contact], now=now)
-            await learn_profiles(work, kind, account, [Profile(seen.contact, seen.name)], now=now)
-            await work.run(
+        kind, account = connection.vendor.namespace("wecom_kf")
+        async with self._database.transaction(connection.workspace_id) as tx:
+            contacts = await ensure_contacts(tx, kind, account, [seen.contact], now=now)
+            await learn_profiles(tx, kind, account, [Profile(seen.contact, seen.name)], now=now)
+            await tx.run(
                 "insert into relation (workspace_id, connection_id, contact_id, external_id, member, source, remark, "
                 "state, added_at, seen_at) values (%(workspace)s, %(connection)s, %(contact)s, %(external)s, "
                 "%(member)s, %(source)s, %(remark)s, 'added', %(added)s, %(now)s) "
                 "on conflict (workspace_id, connection_id, external_id, member) do update set seen_at = %(now)s, "
                 "removed_at = null, state = 'added', remark = excluded.remark, "
                 "source = coalesce(relation.source, excluded.source)",
-                workspace=link.workspace_id,
-                connection=link.id,
+                workspace=connection.workspace_id,
+                connection=connection.id,
                 contact=contacts[seen.contact],
                 external=seen.contact,
                 member=seen.member,
@@ -286,16 +288,16 @@ class ConversationJobs:
     # --------------------------------------------------------------------------------------------------- upkeep
 
     async def release_conversations(self, workspace_id: int, agent_id: int) -> None:
-        async with self._database.work(workspace_id) as work:
-            await release(work, agent_id, now=self._clock.now())
+        async with self._database.transaction(workspace_id) as tx:
+            await release(tx, agent_id, now=self._clock.now())
 
     async def name_inboxes(self, workspace_id: int, connection_id: int) -> None:
         """Give inboxes that a doorbell made the names their accounts have at the vendor."""
-        link = await self._connections.link(workspace_id, connection_id)
-        accounts = await link.vendor.accounts()
-        async with self._database.work(workspace_id) as work:
+        connection = await self._connections.connection(workspace_id, connection_id)
+        accounts = await connection.vendor.accounts()
+        async with self._database.transaction(workspace_id) as tx:
             for account in accounts:
-                await work.run(
+                await tx.run(
                     "update inbox set name = %(name)s where connection_id = %(connection)s and kind = %(kind)s "
                     "and external_id = %(external)s and name = external_id",
                     name=account.name,
@@ -303,30 +305,30 @@ class ConversationJobs:
                     kind=account.kind,
                     external=account.external_id,
                 )
-            work.touch(CONFIG, connection_id)
+            tx.publish_after_commit(CONFIG, connection_id)
 
     async def update_card(self, workspace_id: int, inbox_id: int, code: str, label: str) -> None:
         """Show on a tapped card what became of it."""
-        place = await self._connections.place(workspace_id, inbox_id)
-        if isinstance(place.channel, ShowsCards):
-            await place.channel.close_card(code, label)
+        inbox = await self._connections.inbox(workspace_id, inbox_id)
+        if isinstance(inbox.channel, ShowsCards):
+            await inbox.channel.close_card(code, label)
 
     async def purge_deliveries(self) -> None:
         """Forget deliveries after four days; a vendor repeats them for three at most. Failed ones stay."""
         before = self._clock.now() - KEEP_DELIVERIES
         for workspace_id in await self._database.workspaces():
-            async with self._database.work(workspace_id) as work:
-                await work.run(
+            async with self._database.transaction(workspace_id) as tx:
+                await tx.run(
                     "delete from delivery where state in ('done', 'parked') and received_at < %(before)s", before=before
                 )
 
     async def plan_reconciling(self) -> None:
         """Once a day: read friendships anew for every connection."""
         for workspace_id in await self._database.workspaces():
-            async with self._database.work(workspace_id) as work:
-                for (connection_id,) in await work.rows("select id from connection where broken is null"):
+            async with self._database.transaction(workspace_id) as tx:
+                for (connection_id,) in await tx.rows("select id from connection where broken is null"):
                     await later(
-                        work,
+                        tx,
                         "reconcile_relations",
                         key=f"relations:{workspace_id}:{connection_id}",
                         queue="slow",

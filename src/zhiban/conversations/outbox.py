@@ -16,9 +16,10 @@ from typing import Any
 
 from zhiban.conversations.models import Author
 from zhiban.events import Actor, ReplyQueued
-from zhiban.kit.db import Work
+from zhiban.kit import event_log
+from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict
-from zhiban.kit.event_log import LANE, record
+from zhiban.kit.event_log import CONVERSATION_WAITING
 from zhiban.kit.text import split_bytes
 from zhiban.ports import Choice, Kind, ReplyWindow
 
@@ -101,8 +102,8 @@ def key_for(*names: object) -> str:
     return "z" + hashlib.sha256("\x1f".join(map(str, names)).encode()).hexdigest()[:28]
 
 
-async def queue(
-    work: Work,
+async def enqueue(
+    tx: Transaction,
     conversation_id: int,
     *,
     author: Author,
@@ -131,9 +132,9 @@ async def queue(
         base["footer"] = footer
     counts = not base.get("code")  # what an event's code pays for does not come out of the allowance
     last = len(parts) - 1
-    rows = await work.rows(
+    rows = await tx.rows(
         _INSERT,
-        workspace=work.workspace_id,
+        workspace=tx.workspace_id,
         conversation=conversation_id,
         direction="out",
         author=author,
@@ -149,7 +150,7 @@ async def queue(
     )
     ids = [int(row[0]) for row in rows]
     if ids:
-        await work.run(
+        await tx.run(
             "update conversation set rings = rings + 1, last_activity_at = greatest(last_activity_at, %(now)s), "
             "replies_used = replies_used + %(count)s, "
             "waiting_since = case when %(helped)s::boolean is null then waiting_since end, "
@@ -160,11 +161,11 @@ async def queue(
             count=len(ids) if counts else 0,
             helped=helped,
         )
-        await record(
-            work,
+        await event_log.append(
+            tx,
             *(ReplyQueued(actor=actor, at=now, conversation_id=conversation_id, message_id=id_) for id_ in ids),
         )
-        work.touch(LANE, conversation_id)
+        tx.publish_after_commit(CONVERSATION_WAITING, conversation_id)
     if len(ids) < len(parts):
         return []
     contents = [base if n == last else {} for n in range(len(parts))]
@@ -174,14 +175,22 @@ async def queue(
     ]
 
 
-async def queue_move(
-    work: Work, conversation_id: int, *, to: str, actor: Actor, key: str, now: datetime, servicer: str | None, say: str
+async def enqueue_transfer(
+    tx: Transaction,
+    conversation_id: int,
+    *,
+    to: str,
+    actor: Actor,
+    key: str,
+    now: datetime,
+    servicer: str | None,
+    say: str = "",
 ) -> None:
     """Move the session in the vendor's own view, after everything queued before; `say` goes out on its reply code."""
     content = json.dumps({"to": to, "servicer": servicer, "say": say}, ensure_ascii=False)
-    await work.run(
+    await tx.run(
         _INSERT,
-        workspace=work.workspace_id,
+        workspace=tx.workspace_id,
         conversation=conversation_id,
         direction="internal",
         author=Author.SYSTEM,
@@ -195,5 +204,5 @@ async def queue_move(
         keys=[key],
         client_keys=[None],
     )
-    await work.run("update conversation set rings = rings + 1 where id = %(id)s", id=conversation_id)
-    work.touch(LANE, conversation_id)
+    await tx.run("update conversation set rings = rings + 1 where id = %(id)s", id=conversation_id)
+    tx.publish_after_commit(CONVERSATION_WAITING, conversation_id)

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from zhiban.kit.db import Work
+from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
 
 PAGE = 30  # messages added by "older"
@@ -22,7 +22,7 @@ class Queue(StrEnum):
     ALL = "all"
 
 
-class Shelf(StrEnum):
+class StatusTab(StrEnum):
     """The tabs above the list."""
 
     OPEN = "open"
@@ -71,11 +71,11 @@ class ConversationRow:
 @dataclass(frozen=True, slots=True)
 class ListView:
     queue: Queue
-    shelf: Shelf
+    tab: StatusTab
     waiting: tuple[ConversationRow, ...]
     rest: tuple[ConversationRow, ...]
     counts: Counts
-    shelves: dict[str, int]
+    tabs: dict[str, int]
     limit: int
     more: int | None  # the limit that would show more
     current: int | None = None
@@ -150,7 +150,7 @@ class PastCycle:
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class ContactPanel:
     """The contact beside the thread."""
 
     name: str
@@ -167,7 +167,7 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
-class Colleague:
+class AgentName:
     id: int
     name: str
 
@@ -178,10 +178,10 @@ _QUEUES = {
     Queue.ASSISTANT: "c.status = 'pending'",
     Queue.ALL: "true",
 }
-_SHELVES = {
-    Shelf.OPEN: "c.status in ('open', 'pending')",
-    Shelf.SNOOZED: "c.status = 'snoozed'",
-    Shelf.RESOLVED: "c.status = 'resolved'",
+_TABS = {
+    StatusTab.OPEN: "c.status in ('open', 'pending')",
+    StatusTab.SNOOZED: "c.status = 'snoozed'",
+    StatusTab.RESOLVED: "c.status = 'resolved'",
 }
 
 _COUNTS = """
@@ -242,46 +242,46 @@ select id from message where conversation_id = %(id)s and kind <> 'move' and id 
 order by id desc offset %(skip)s limit 1"""
 
 
-async def counts(work: Work, agent_id: int) -> Counts:
-    row = await work.row(_COUNTS, agent=agent_id)
+async def counts(tx: Transaction, agent_id: int) -> Counts:
+    row = await tx.row(_COUNTS, agent=agent_id)
     return Counts(*row) if row else Counts()
 
 
 async def conversation_list(
-    work: Work, agent_id: int, *, queue: Queue, shelf: Shelf, limit: int = ROWS, current: int | None = None
+    tx: Transaction, agent_id: int, *, queue: Queue, tab: StatusTab, limit: int = ROWS, current: int | None = None
 ) -> ListView:
     """One page of a queue: those who wait for us first, longest wait on top."""
-    where = f"{_QUEUES[queue]} and {_SHELVES[shelf]}"
+    where = f"{_QUEUES[queue]} and {_TABS[tab]}"
     order = {
-        Shelf.OPEN: "c.waiting_since asc nulls last, c.last_activity_at desc",
-        Shelf.SNOOZED: "c.snoozed_until asc nulls last, c.id",
-        Shelf.RESOLVED: "c.last_activity_at desc",
-    }[shelf]
-    found = await work.objects(ConversationRow, _ROWS.format(where=where, order=order), agent=agent_id, limit=limit + 1)
+        StatusTab.OPEN: "c.waiting_since asc nulls last, c.last_activity_at desc",
+        StatusTab.SNOOZED: "c.snoozed_until asc nulls last, c.id",
+        StatusTab.RESOLVED: "c.last_activity_at desc",
+    }[tab]
+    found = await tx.objects(ConversationRow, _ROWS.format(where=where, order=order), agent=agent_id, limit=limit + 1)
     shown = found[:limit]
-    waits = shelf is Shelf.OPEN and queue is not Queue.ASSISTANT
+    waits = tab is StatusTab.OPEN and queue is not Queue.ASSISTANT
     waiting = tuple(row for row in shown if waits and row.waiting_since is not None and row.status == "open")
-    shelves = await work.row(
-        f"select count(*) filter (where {_SHELVES[Shelf.OPEN]}), count(*) filter (where {_SHELVES[Shelf.SNOOZED]}) "
+    tabs = await tx.row(
+        f"select count(*) filter (where {_TABS[StatusTab.OPEN]}), count(*) filter (where {_TABS[StatusTab.SNOOZED]}) "
         f"from conversation c where c.status <> 'resolved' and {_QUEUES[queue]}",
         agent=agent_id,
     )
     return ListView(
         queue=queue,
-        shelf=shelf,
+        tab=tab,
         waiting=waiting,
         rest=tuple(row for row in shown if row not in waiting),
-        counts=await counts(work, agent_id),
-        shelves={"open": shelves[0], "snoozed": shelves[1]} if shelves else {},
+        counts=await counts(tx, agent_id),
+        tabs={"open": tabs[0], "snoozed": tabs[1]} if tabs else {},
         limit=limit,
         more=limit + ROWS if len(found) > limit else None,
         current=current,
     )
 
 
-async def next_waiting(work: Work, agent_id: int, *, queue: Queue, after: int) -> int | None:
+async def next_waiting(tx: Transaction, agent_id: int, *, queue: Queue, after: int) -> int | None:
     """The conversation that has waited longest in this queue, apart from the one just finished."""
-    found: int | None = await work.value(
+    found: int | None = await tx.value(
         f"select c.id from conversation c where c.status = 'open' and c.id <> %(after)s and {_QUEUES[queue]} "
         "order by c.waiting_since asc nulls last, c.last_activity_at desc limit 1",
         agent=agent_id,
@@ -290,16 +290,16 @@ async def next_waiting(work: Work, agent_id: int, *, queue: Queue, after: int) -
     return found
 
 
-async def head(work: Work, conversation_id: int) -> ThreadHead:
+async def head(tx: Transaction, conversation_id: int) -> ThreadHead:
     """Raises NotFound."""
-    found = await work.object(ThreadHead, _HEAD, id=conversation_id)
+    found = await tx.object(ThreadHead, _HEAD, id=conversation_id)
     if found is None:
         raise NotFound("There is no such conversation.")
     return found
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class MessagePage:
     """Part of a thread, oldest first."""
 
     rows: tuple[MessageRow, ...]
@@ -308,30 +308,32 @@ class Stretch:
     has_older: bool
 
 
-async def stretch(work: Work, conversation_id: int, *, first: int | None, older_than: int | None = None) -> Stretch:
+async def message_page(
+    tx: Transaction, conversation_id: int, *, first: int | None, older_than: int | None = None
+) -> MessagePage:
     """The newest messages, or everything from `first` on, or one page more than what begins at `older_than`."""
     start = first
     if older_than is not None:
-        start = await work.value(_NTH, id=conversation_id, before=older_than, skip=PAGE - 1) or 0
+        start = await tx.value(_NTH, id=conversation_id, before=older_than, skip=PAGE - 1) or 0
     elif first is None:
-        start = await work.value(_NTH, id=conversation_id, before=2**62, skip=FIRST - 1) or 0
-    stored = await work.objects(MessageRow, _MESSAGES, id=conversation_id, first=start, limit=1000)
+        start = await tx.value(_NTH, id=conversation_id, before=2**62, skip=FIRST - 1) or 0
+    stored = await tx.objects(MessageRow, _MESSAGES, id=conversation_id, first=start, limit=1000)
     stored.reverse()
-    files = await _files(work, [row.id for row in stored if row.kind not in ("text", "activity", "note")])
+    files = await _files(tx, [row.id for row in stored if row.kind not in ("text", "activity", "note")])
     rows = tuple(replace(row, files=tuple(files.get(row.id, ()))) for row in stored)
     first_id = rows[0].id if rows else 0
-    older = await work.value(
+    older = await tx.value(
         "select exists (select from message where conversation_id = %(id)s and kind <> 'move' and id < %(first)s)",
         id=conversation_id,
         first=first_id,
     )
-    return Stretch(rows, first_id, rows[-1].id if rows else 0, bool(older) and bool(rows))
+    return MessagePage(rows, first_id, rows[-1].id if rows else 0, bool(older) and bool(rows))
 
 
-async def _files(work: Work, message_ids: list[int]) -> dict[int, list[FileView]]:
+async def _files(tx: Transaction, message_ids: list[int]) -> dict[int, list[FileView]]:
     if not message_ids:
         return {}
-    rows = await work.rows(
+    rows = await tx.rows(
         "select message_id, id, kind, filename, size, state from attachment "
         "where message_id = any(%(ids)s) order by id",
         ids=message_ids,
@@ -342,9 +344,9 @@ async def _files(work: Work, message_ids: list[int]) -> dict[int, list[FileView]
     return found
 
 
-async def read_until(work: Work, conversation_id: int, agent_id: int) -> int:
+async def read_until(tx: Transaction, conversation_id: int, agent_id: int) -> int:
     """The last message this agent has read, 0 for none."""
-    found = await work.value(
+    found = await tx.value(
         "select message_id from read_mark where conversation_id = %(id)s and agent_id = %(agent)s",
         id=conversation_id,
         agent=agent_id,
@@ -352,9 +354,9 @@ async def read_until(work: Work, conversation_id: int, agent_id: int) -> int:
     return int(found or 0)
 
 
-async def draft(work: Work, conversation_id: int, agent_id: int) -> tuple[str, str]:
+async def draft(tx: Transaction, conversation_id: int, agent_id: int) -> tuple[str, str]:
     """Mode and text of what the agent has typed."""
-    row = await work.row(
+    row = await tx.row(
         "select mode, text from draft where conversation_id = %(id)s and agent_id = %(agent)s",
         id=conversation_id,
         agent=agent_id,
@@ -362,37 +364,35 @@ async def draft(work: Work, conversation_id: int, agent_id: int) -> tuple[str, s
     return (row[0], row[1]) if row else ("reply", "")
 
 
-async def colleagues(work: Work) -> tuple[Colleague, ...]:
+async def agent_names(tx: Transaction) -> tuple[AgentName, ...]:
     """Agents who may be given a conversation."""
     return tuple(
-        await work.objects(
-            Colleague, "select id, name from agent where disabled_at is null order by name, id limit 200"
-        )
+        await tx.objects(AgentName, "select id, name from agent where disabled_at is null order by name, id limit 200")
     )
 
 
-async def card(work: Work, of: ThreadHead) -> Card:
+async def contact_panel(tx: Transaction, of: ThreadHead) -> ContactPanel:
     """The contact beside the thread: who they are, where else they wrote, when we finished with them before."""
-    person = await work.row(
+    person = await tx.row(
         "select name, remark, attributes, created_at from contact where id = %(id)s", id=of.contact_id
     )
-    account = await work.value(
+    account = await tx.value(
         "select external_id from identity where contact_id = %(id)s order by id limit 1", id=of.contact_id
     )
-    since = await work.value("select created_at from conversation where id = %(id)s", id=of.id)
-    others = await work.rows(
+    since = await tx.value("select created_at from conversation where id = %(id)s", id=of.id)
+    others = await tx.rows(
         "select c.id, i.name, c.status, c.last_activity_at from conversation c join inbox i on i.id = c.inbox_id "
         "where c.contact_id = %(contact)s and c.id <> %(id)s order by c.last_activity_at desc limit 5",
         contact=of.contact_id,
         id=of.id,
     )
-    cycles = await work.rows(
+    cycles = await tx.rows(
         "select e.at, a.name from event e left join agent a on e.actor_kind = 'agent' and a.id = e.actor_id "
         "where e.conversation_id = %(id)s and e.kind = 'conversation_resolved' order by e.id desc limit 5",
         id=of.id,
     )
     name, remark, attributes, created = person or ("", "", {}, since)
-    return Card(
+    return ContactPanel(
         name=name,
         tag=of.tag,
         key=of.contact_id or of.id,

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from zhiban.channels.connections import Place
+from zhiban.channels.connections import OpenInbox
 from zhiban.conversations.models import Status
 from zhiban.conversations.outbox import Queued
-from zhiban.kit.db import Work
+from zhiban.kit.db import Transaction
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class PendingMessage:
     """A message of the contact that nobody answered yet."""
 
     id: int
@@ -27,12 +27,12 @@ class Waiting:
 
 
 @dataclass(slots=True)
-class Talk:
+class ConversationSnapshot:
     """A conversation as its lane loaded it."""
 
     workspace_id: int
     id: int
-    place: Place
+    inbox: OpenInbox
     thread: str
     contact_id: int | None
     contact_name: str
@@ -40,19 +40,19 @@ class Talk:
     last_incoming_at: datetime | None
     replies_used: int
     failures: int
-    waiting: list[Waiting] = field(default_factory=list)
+    waiting: list[PendingMessage] = field(default_factory=list)
     queued: list[Queued] = field(default_factory=list)
     rings: int = 0
     me: int = 0
     strict: bool = True  # whether anything new makes this turn void
     stored: bool = False  # set by the turn when it stores its outcome: what rings then is the turn itself
 
-    async def still_ours(self, work: Work) -> bool:
+    async def still_ours(self, tx: Transaction) -> bool:
         """Lock the row and tell whether the answer may still be stored.
 
         Not when another process took over, when people have the conversation, or (strict) when anything new came.
         """
-        row = await work.row("select owner, status, rings from conversation where id = %(id)s for update", id=self.id)
+        row = await tx.row("select owner, status, rings from conversation where id = %(id)s for update", id=self.id)
         return (
             row is not None
             and row[0] == self.me
@@ -61,17 +61,17 @@ class Talk:
         )
 
 
-class Mind(Protocol):
+class Responder(Protocol):
     """Whoever answers."""
 
-    async def read(self, work: Work, talk: Talk) -> object:
+    async def prepare(self, tx: Transaction, conversation: ConversationSnapshot) -> object:
         """What is to be known before thinking, in the lane's own transaction."""
         ...
 
-    async def think(self, talk: Talk, known: object) -> None:
+    async def respond(self, conversation: ConversationSnapshot, known: object) -> None:
         """Decide and store. What is to be sent at once is put into `talk.queued`, with `talk.rings` brought up."""
         ...
 
-    def parting_words(self, talk: Talk) -> str:
+    def fallback_text(self, conversation: ConversationSnapshot) -> str:
         """What the contact is told when thinking fails again and again. Touches nothing."""
         ...

@@ -6,14 +6,13 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from zhiban.channels.connections import Place
+from zhiban.channels.connections import OpenInbox
 from zhiban.conversations.models import Author, Status
 from zhiban.conversations.outbox import Queued
-from zhiban.conversations.service import hand_off, hold, open_for_people
-from zhiban.events import SYSTEM, Actor, MessageFailed, MessageSent, SessionMoved
-from zhiban.kit import metrics
-from zhiban.kit.db import Work
-from zhiban.kit.event_log import record
+from zhiban.conversations.service import hand_off, lock_conversation, open_for_people
+from zhiban.events import SYSTEM, Actor, MessageFailed, MessageSent, NativeSessionChanged
+from zhiban.kit import event_log, metrics
+from zhiban.kit.db import Transaction
 from zhiban.kit.jobs import later
 from zhiban.ports import (
     Choice,
@@ -37,74 +36,74 @@ GIVE_UP_AFTER = timedelta(hours=48)
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class SendSucceeded:
     """The vendor took it. `native` tells where a session move ended up."""
 
     native: NativeState | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class SendRejected:
     refusal: Refusal
     code: int
 
 
 @dataclass(frozen=True, slots=True)
-class Postponed:
+class Deferred:
     """Not now: again after `seconds`, with the same key. `broken` says what an operator has to mend."""
 
     seconds: float
     broken: str | None = None
 
 
-Outcome = Sent | Refused | Postponed
+Outcome = SendSucceeded | SendRejected | Deferred
 
 
-async def dispatch(place: Place, thread: str, message: Queued, *, now: datetime) -> Outcome:
+async def dispatch(inbox: OpenInbox, thread: str, message: Queued, *, now: datetime) -> Outcome:
     """Make the call. Never raises for what a vendor may answer."""
     try:
         if message.kind == "move":
-            return await _move(place, thread, message)
-        await _send(place, thread, message, now=now)
+            return await _move(inbox, thread, message)
+        await _send(inbox, thread, message, now=now)
     except SendRefused as error:
-        return Refused(error.refusal, error.code)
+        return SendRejected(error.refusal, error.code)
     except TryLater as error:
         if now - message.sent_at > GIVE_UP_AFTER:
-            return Refused(Refusal.WINDOW_CLOSED, error.code)
-        return Postponed(max(error.after, min(0.25 * 2**message.attempts, LONGEST_WAIT)))
+            return SendRejected(Refusal.WINDOW_CLOSED, error.code)
+        return Deferred(max(error.after, min(0.25 * 2**message.attempts, LONGEST_WAIT)))
     except ConnectionBroken as error:
         if now - message.sent_at > GIVE_UP_AFTER:
-            return Refused(Refusal.MISCONFIGURED, error.code)
-        return Postponed(BROKEN_WAIT, broken=error.sentence)
-    return Sent()
+            return SendRejected(Refusal.MISCONFIGURED, error.code)
+        return Deferred(BROKEN_WAIT, broken=error.sentence)
+    return SendSucceeded()
 
 
-async def _send(place: Place, thread: str, message: Queued, *, now: datetime) -> None:
+async def _send(inbox: OpenInbox, thread: str, message: Queued, *, now: datetime) -> None:
     outgoing = as_outgoing(thread, message)
     code = message.content.get("code")
     if not code:
-        await place.channel.send(outgoing)
+        await inbox.channel.send(outgoing)
         return
-    if now >= datetime.fromisoformat(message.content["expires"]) or not isinstance(place.channel, RepliesToEvents):
+    if now >= datetime.fromisoformat(message.content["expires"]) or not isinstance(inbox.channel, RepliesToEvents):
         raise SendRefused(Refusal.CODE_EXPIRED)
-    await place.channel.reply_to_event(code, outgoing)
+    await inbox.channel.reply_to_event(code, outgoing)
 
 
-async def _move(place: Place, thread: str, message: Queued) -> Outcome:
+async def _move(inbox: OpenInbox, thread: str, message: Queued) -> Outcome:
     """Move the session; what is to be said about it goes out on the code that the vendor returns."""
-    channel, content = place.channel, message.content
+    channel, content = inbox.channel, message.content
     say = content.get("say")
     if not isinstance(channel, TransfersNatively):
         # A channel without sessions: only the words remain.
         if say:
             await channel.send(Outgoing(key=message.external_id, thread=thread, kind=Kind.TEXT, text=say))
-        return Sent()
+        return SendSucceeded()
     to = NativeState(content["to"])
     code = await channel.move(thread, to, servicer=content.get("servicer"))
     if code and say and isinstance(channel, RepliesToEvents):
         text = Outgoing(key=message.external_id, thread=thread, kind=Kind.TEXT, text=say)
         await channel.reply_to_event(code, text)
-    return Sent(native=to)
+    return SendSucceeded(native=to)
 
 
 def as_outgoing(thread: str, message: Queued) -> Outgoing:
@@ -123,35 +122,37 @@ def as_outgoing(thread: str, message: Queued) -> Outgoing:
     )
 
 
-async def settle(
-    work: Work, place: Place, conversation_id: int, message: Queued, outcome: Outcome, *, now: datetime
+async def record_outcome(
+    tx: Transaction, inbox: OpenInbox, conversation_id: int, message: Queued, outcome: Outcome, *, now: datetime
 ) -> None:
     """Write down what became of the message, with its consequences."""
     match outcome:
-        case Sent():
-            metrics.send(place.kind, "sent")
-            metrics.message("outgoing", place.kind)
-            await _settle_sent(work, conversation_id, message, outcome, now=now)
+        case SendSucceeded():
+            metrics.send(inbox.kind, "sent")
+            metrics.message("outgoing", inbox.kind)
+            await _record_sent(tx, conversation_id, message, outcome, now=now)
             if message.attempts or message.kind == "move":
-                await mark_mended(work, place.link.id, place.inbox_id)
-        case Refused():
-            metrics.send(place.kind, "refused")
-            await _settle_refused(work, place, conversation_id, message, outcome, now=now)
-        case Postponed():
-            metrics.send(place.kind, "delayed")
-            await work.run("update message set attempts = attempts + 1 where id = %(id)s", id=message.id)
-            await work.run(
+                await mark_mended(tx, inbox.connection.id, inbox.inbox_id)
+        case SendRejected():
+            metrics.send(inbox.kind, "refused")
+            await _record_refused(tx, inbox, conversation_id, message, outcome, now=now)
+        case Deferred():
+            metrics.send(inbox.kind, "delayed")
+            await tx.run("update message set attempts = attempts + 1 where id = %(id)s", id=message.id)
+            await tx.run(
                 "update conversation set retry_at = %(at)s where id = %(id)s",
                 id=conversation_id,
                 at=now + timedelta(seconds=outcome.seconds),
             )
             if outcome.broken:
-                await mark_broken(work, place.link.id, outcome.broken, now=now)
+                await mark_broken(tx, inbox.connection.id, outcome.broken, now=now)
 
 
-async def _settle_sent(work: Work, conversation_id: int, message: Queued, outcome: Sent, *, now: datetime) -> None:
+async def _record_sent(
+    tx: Transaction, conversation_id: int, message: Queued, outcome: SendSucceeded, *, now: datetime
+) -> None:
     # A failure that the vendor reported before this answer was read stays.
-    done = await work.run(
+    done = await tx.run(
         "update message set state = 'sent', attempts = attempts + 1, delivered_at = %(now)s "
         "where id = %(id)s and state in ('queued', 'dropped')",
         id=message.id,
@@ -159,33 +160,35 @@ async def _settle_sent(work: Work, conversation_id: int, message: Queued, outcom
     )
     if message.kind == "move":
         if outcome.native is not None:
-            await work.run(
+            await tx.run(
                 "update conversation set native_state = %(state)s where id = %(id)s",
                 state=outcome.native,
                 id=conversation_id,
             )
-        await record(
-            work,
-            SessionMoved(actor=SYSTEM, at=now, conversation_id=conversation_id, after={"state": outcome.native}),
+        await event_log.append(
+            tx,
+            NativeSessionChanged(
+                actor=SYSTEM, at=now, conversation_id=conversation_id, after={"state": outcome.native}
+            ),
         )
     elif done:
-        await record(
-            work, MessageSent(actor=_actor(message), at=now, conversation_id=conversation_id, message_id=message.id)
+        await event_log.append(
+            tx, MessageSent(actor=_actor(message), at=now, conversation_id=conversation_id, message_id=message.id)
         )
 
 
-async def _settle_refused(
-    work: Work, place: Place, conversation_id: int, message: Queued, outcome: Refused, *, now: datetime
+async def _record_refused(
+    tx: Transaction, inbox: OpenInbox, conversation_id: int, message: Queued, outcome: SendRejected, *, now: datetime
 ) -> None:
-    await work.run(
+    await tx.run(
         "update message set state = 'failed', attempts = attempts + 1, failure = %(failure)s, failure_code = %(code)s "
         "where id = %(id)s and state in ('queued', 'dropped')",
         failure=outcome.refusal,
         code=outcome.code,
         id=message.id,
     )
-    await record(
-        work,
+    await event_log.append(
+        tx,
         MessageFailed(
             actor=_actor(message),
             at=now,
@@ -194,28 +197,28 @@ async def _settle_refused(
             message_id=message.id,
         ),
     )
-    held = await hold(work, conversation_id)
+    locked = await lock_conversation(tx, conversation_id)
     if outcome.refusal is Refusal.HUMAN_ACTIVE:
-        await work.run("update conversation set native_state = 'human' where id = %(id)s", id=held.id)
-        await open_for_people(work, held, actor=SYSTEM, now=now, cause="native")
-        await later(work, "learn_native_state", key=f"native:{held.id}", conversation_id=held.id)
-    elif message.author == Author.ASSISTANT and held.status == Status.PENDING and not message.content.get("code"):
-        await hand_off(work, held.id, reason="reply_failed", actor=SYSTEM, now=now)
+        await tx.run("update conversation set native_state = 'human' where id = %(id)s", id=locked.id)
+        await open_for_people(tx, locked, actor=SYSTEM, now=now, cause="native")
+        await later(tx, "learn_native_state", key=f"native:{locked.id}", conversation_id=locked.id)
+    elif message.author == Author.ASSISTANT and locked.status == Status.PENDING and not message.content.get("code"):
+        await hand_off(tx, locked.id, reason="reply_failed", actor=SYSTEM, now=now)
     if outcome.refusal is Refusal.MISCONFIGURED and message.kind == "move":
         # People have it in the desk anyway; an operator should hear why it did not reach WeCom's client.
-        await work.run(
+        await tx.run(
             "update inbox set broken = %(why)s, broken_at = %(now)s where id = %(id)s",
             why=f"handoff.to: {outcome.refusal.value} ({outcome.code})",
             now=now,
-            id=place.inbox_id,
+            id=inbox.inbox_id,
         )
     elif outcome.refusal is Refusal.MISCONFIGURED:
-        await mark_broken(work, place.link.id, f"{outcome.refusal.value} ({outcome.code})", now=now)
+        await mark_broken(tx, inbox.connection.id, f"{outcome.refusal.value} ({outcome.code})", now=now)
 
 
-async def mark_broken(work: Work, connection_id: int, why: str, *, now: datetime) -> None:
+async def mark_broken(tx: Transaction, connection_id: int, why: str, *, now: datetime) -> None:
     """Say on the connection what an operator has to mend. The first time stays."""
-    await work.run(
+    await tx.run(
         "update connection set broken = %(why)s, broken_at = coalesce(broken_at, %(now)s) "
         "where id = %(id)s and broken is distinct from %(why)s",
         why=why[:500],
@@ -224,10 +227,10 @@ async def mark_broken(work: Work, connection_id: int, why: str, *, now: datetime
     )
 
 
-async def mark_mended(work: Work, connection_id: int, inbox_id: int) -> None:
+async def mark_mended(tx: Transaction, connection_id: int, inbox_id: int) -> None:
     """It works again."""
     for table, id_ in (("connection", connection_id), ("inbox", inbox_id)):
-        await work.run(
+        await tx.run(
             f"update {table} set broken = null, broken_at = null where id = %(id)s and broken is not null", id=id_
         )
 

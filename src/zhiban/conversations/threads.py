@@ -6,17 +6,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from zhiban.channels.connections import Place
+from zhiban.channels.connections import OpenInbox
 from zhiban.conversations.models import Status
 from zhiban.events import Actor, ConversationCreated, Event
-from zhiban.kit.db import Work
+from zhiban.kit.db import Transaction
 from zhiban.kit.jobs import later
 from zhiban.people.contacts import ensure_contacts
 from zhiban.ports import IncomingMessage
 
 
 @dataclass(slots=True)
-class Found:
+class MatchedConversation:
     """A conversation as this batch found it, and what the batch does to it."""
 
     id: int
@@ -41,55 +41,64 @@ on conflict (workspace_id, inbox_id, external_id) do nothing returning external_
 PROFILES_WAIT = timedelta(seconds=2)  # newcomers are looked up together
 
 
-async def find_or_make(work: Work, place: Place, wanted: Iterable[str], *, now: datetime) -> dict[str, Found]:
+async def match_or_create(
+    tx: Transaction, inbox: OpenInbox, wanted: Iterable[str], *, now: datetime
+) -> dict[str, MatchedConversation]:
     """The conversations of these threads, locked in id order; unknown ones are made, with their contacts.
 
-    Whoever calls this records the `beginnings`.
+    Whoever calls this records the `created_events`.
     """
     threads = list(dict.fromkeys(wanted))
-    talks = await _find(work, place, threads)
-    missing = [thread for thread in threads if thread not in talks]
+    conversations_by_thread = await _find(tx, inbox, threads)
+    missing = [thread for thread in threads if thread not in conversations_by_thread]
     if missing:
-        kind, account = place.link.vendor.namespace(place.kind)
-        contacts = await ensure_contacts(work, kind, account, missing, now=now)
-        created = await work.rows(
+        kind, account = inbox.connection.vendor.namespace(inbox.kind)
+        contacts = await ensure_contacts(tx, kind, account, missing, now=now)
+        created = await tx.rows(
             _CREATE,
-            workspace=work.workspace_id,
-            inbox=place.inbox_id,
-            status=Status.PENDING if place.manners.assistant else Status.OPEN,
+            workspace=tx.workspace_id,
+            inbox=inbox.inbox_id,
+            status=Status.PENDING if inbox.settings.assistant else Status.OPEN,
             contacts=[contacts[thread] for thread in missing],
             threads=missing,
             now=now,
         )
         for thread, id_, contact_id, status in created:
-            talks[thread] = Found(id_, contact_id, status, blocked=False, fresh=True)
+            conversations_by_thread[thread] = MatchedConversation(id_, contact_id, status, blocked=False, fresh=True)
         if len(created) < len(missing):
-            talks |= await _find(work, place, [thread for thread in missing if thread not in talks])
+            conversations_by_thread |= await _find(
+                tx, inbox, [thread for thread in missing if thread not in conversations_by_thread]
+            )
         await later(
-            work,
+            tx,
             "fetch_profiles",
-            key=f"profiles:{work.workspace_id}:{place.inbox_id}",
+            key=f"profiles:{tx.workspace_id}:{inbox.inbox_id}",
             at=now + PROFILES_WAIT,
-            inbox_id=place.inbox_id,
+            inbox_id=inbox.inbox_id,
         )
-    return talks
+    return conversations_by_thread
 
 
-def beginnings(place: Place, talks: Iterable[Found], *, now: datetime) -> list[Event]:
+def created_events(
+    inbox: OpenInbox, conversations_by_thread: Iterable[MatchedConversation], *, now: datetime
+) -> list[Event]:
     """The events of conversations that were made just now."""
     return [
         ConversationCreated(
-            actor=Actor("contact", talk.contact_id),
+            actor=Actor("contact", conversation.contact_id),
             at=now,
-            conversation_id=talk.id,
-            contact_id=talk.contact_id,
-            inbox_id=place.inbox_id,
+            conversation_id=conversation.id,
+            contact_id=conversation.contact_id,
+            inbox_id=inbox.inbox_id,
         )
-        for talk in talks
-        if talk.fresh
+        for conversation in conversations_by_thread
+        if conversation.fresh
     ]
 
 
-async def _find(work: Work, place: Place, threads: list[str]) -> dict[str, Found]:
-    rows = await work.rows(_FIND, inbox=place.inbox_id, threads=threads)
-    return {thread: Found(id_, contact_id, status, blocked) for thread, id_, contact_id, status, blocked in rows}
+async def _find(tx: Transaction, inbox: OpenInbox, threads: list[str]) -> dict[str, MatchedConversation]:
+    rows = await tx.rows(_FIND, inbox=inbox.inbox_id, threads=threads)
+    return {
+        thread: MatchedConversation(id_, contact_id, status, blocked)
+        for thread, id_, contact_id, status, blocked in rows
+    }

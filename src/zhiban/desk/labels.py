@@ -6,20 +6,20 @@ from typing import Any
 
 from zhiban.kit.i18n import mark
 
-QUEUE_WORDS = {
+QUEUE_LABELS = {
     "mine": mark("我的"),
     "unassigned": mark("未分配"),
     "assistant": mark("值班助手"),
     "all": mark("全部"),
 }
-SHELF_WORDS = {"open": mark("进行中"), "snoozed": mark("搁置"), "resolved": mark("已解决")}
-STATUS_WORDS = {
+TAB_LABELS = {"open": mark("进行中"), "snoozed": mark("搁置"), "resolved": mark("已解决")}
+STATUS_LABELS = {
     "pending": mark("助手接待"),
     "open": mark("进行中"),
     "snoozed": mark("搁置"),
     "resolved": mark("已解决"),
 }
-KIND_WORDS = {
+KIND_LABELS = {
     "image": mark("图片"),
     "voice": mark("语音"),
     "video": mark("视频"),
@@ -43,8 +43,8 @@ KIND_ICONS = {
     "card": "user",
     "merged": "messages",
 }
-CHANNEL_WORDS = {"wecom_kf": mark("微信客服"), "wecom_app": mark("企业微信应用")}
-ACTIVITY_WORDS = {
+CHANNEL_LABELS = {"wecom_kf": mark("微信客服"), "wecom_app": mark("企业微信应用")}
+ACTIVITY_LABELS = {
     "handed_off": (mark("{who}转交人工{why}"), "sparkle"),
     "opened": (mark("{who}重新打开了会话{why}"), "refresh"),
     "resolved": (mark("{who}解决了会话"), "check"),
@@ -54,7 +54,7 @@ ACTIVITY_WORDS = {
     "assigned": (mark("{who}分配给{whom}"), "user-plus"),
     "unassigned": (mark("{who}取消了分配"), "user-off"),
 }
-REASON_WORDS = {
+REASON_LABELS = {
     "asked": mark("对方要求人工"),
     "word": mark("说到了要转人工的词"),
     "upset": mark("对方不满意"),
@@ -71,7 +71,7 @@ REASON_WORDS = {
     "contact_wrote": mark("对方又来消息"),
     "servicer": mark("同事在企业微信里接待"),
 }
-FAILURE_WORDS = {
+FAILURE_LABELS = {
     "window_closed": mark("对方超过48小时没有说话，不能再回复"),
     "allowance_used": mark("对方这次发言后的条数已用完"),
     "human_active": mark("会话正由同事在企业微信里接待"),
@@ -86,12 +86,12 @@ FAILURE_WORDS = {
 
 # Under these names the templates find them.
 WORDS: dict[str, Any] = {
-    "queue_words": QUEUE_WORDS,
-    "shelf_words": SHELF_WORDS,
-    "status_words": STATUS_WORDS,
-    "channel_words": CHANNEL_WORDS,
-    "kind_words": KIND_WORDS,
+    "queue_words": QUEUE_LABELS,
+    "shelf_words": TAB_LABELS,
+    "status_words": STATUS_LABELS,
+    "channel_words": CHANNEL_LABELS,
+    "kind_words": KIND_LABELS,
     "kind_icons": KIND_ICONS,
-    "failure_words": FAILURE_WORDS,
-    "reason_words": REASON_WORDS,
+    "failure_words": FAILURE_LABELS,
+    "reason_words": REASON_LABELS,
 }

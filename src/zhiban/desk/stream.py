@@ -16,9 +16,9 @@ from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from zhiban.kit.db import Database
-from zhiban.kit.event_log import LIVE
-from zhiban.kit.pubsub import Ear
-from zhiban.people.auth import Signed
+from zhiban.kit.event_log import CONVERSATION_CHANGED
+from zhiban.kit.pubsub import PubSub
+from zhiban.people.auth import CurrentAgent
 
 GATHER_SECONDS = 0.02
 BEAT_SECONDS = 20.0
@@ -41,15 +41,15 @@ class Subscriber:
         self.rang.set()
 
 
-class Hub:
+class SseBroker:
     """Everybody who listens at this process."""
 
-    def __init__(self, database: Database, ear: Ear) -> None:
+    def __init__(self, database: Database, pubsub: PubSub) -> None:
         self.database = database
         self._subscribers: set[Subscriber] = set()
         self._closing = asyncio.Event()
         self.closers: list[Callable[[], None]] = []  # others who keep requests open
-        ear.hear(LIVE, self._heard)
+        pubsub.subscribe(CONVERSATION_CHANGED, self._heard)
 
     def _heard(self, workspace_id: int, conversation_id: int) -> None:
         for subscriber in self._subscribers:
@@ -57,7 +57,7 @@ class Hub:
                 subscriber.tell(conversation_id)
 
     def install(self, app: FastAPI) -> None:
-        app.state.hub = self
+        app.state.broker = self
         app.include_router(router)
 
     @property
@@ -95,15 +95,15 @@ class Hub:
             self._subscribers.discard(subscriber)
 
     async def _last(self, workspace_id: int) -> int:
-        async with self.database.work(workspace_id) as work:
-            return int(await work.value("select coalesce(max(id), 0) from event"))
+        async with self.database.transaction(workspace_id) as tx:
+            return int(await tx.value("select coalesce(max(id), 0) from event"))
 
     async def _missed(self, workspace_id: int, after: int | None) -> str:
-        async with self.database.work(workspace_id) as work:
-            last = int(await work.value("select coalesce(max(id), 0) from event"))
+        async with self.database.transaction(workspace_id) as tx:
+            last = int(await tx.value("select coalesce(max(id), 0) from event"))
             if after is None or after >= last:
                 return _frame(last, [])
-            rows = await work.rows(
+            rows = await tx.rows(
                 "select distinct conversation_id from event where id > %(after)s and conversation_id is not null "
                 "limit %(most)s",
                 after=max(0, after - OVERLAP),
@@ -118,13 +118,13 @@ def _frame(last: int, conversations: list[int], *, everything: bool = False) -> 
 
 
 @router.get("/stream")
-async def stream(request: Request, member: Signed, after: Annotated[int | None, Query(ge=0)] = None) -> Response:
+async def stream(request: Request, agent: CurrentAgent, after: Annotated[int | None, Query(ge=0)] = None) -> Response:
     """The live stream of one tab. `Last-Event-ID` wins over `after`, which a tab that slept sends itself."""
-    hub: Hub = request.app.state.hub
+    broker: SseBroker = request.app.state.broker
     known = request.headers.get("last-event-id", "")
     since = int(known) if known.isascii() and known.isdecimal() and len(known) < 19 else after
     return StreamingResponse(
-        hub.follow(member.workspace_id, since),
+        broker.follow(agent.workspace_id, since),
         media_type="text/event-stream",
         headers={"cache-control": "no-store", "x-accel-buffering": "no"},
     )

@@ -14,13 +14,13 @@ from zoneinfo import ZoneInfo
 from zhiban.assistant.suggesting import Source, percent
 from zhiban.conversations.outbox import allowance
 from zhiban.conversations.queries import (
-    Card,
-    Colleague,
+    AgentName,
+    ContactPanel,
     FileView,
     MessageRow,
     ThreadHead,
 )
-from zhiban.desk.labels import ACTIVITY_WORDS, REASON_WORDS
+from zhiban.desk.labels import ACTIVITY_LABELS, REASON_LABELS
 from zhiban.kit.i18n import mark
 from zhiban.ports import ReplyWindow
 
@@ -28,7 +28,7 @@ TOGETHER = timedelta(minutes=3)  # messages of one sender this close share one n
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class ReplyAllowance:
     """What the channel still allows. `closed` is why nothing can be sent."""
 
     messages: int | None = None
@@ -37,23 +37,23 @@ class Limit:
     closed: str = ""
 
 
-def limit_of(head: ThreadHead, window: ReplyWindow | None, now: datetime) -> Limit:
+def reply_allowance(head: ThreadHead, window: ReplyWindow | None, now: datetime) -> ReplyAllowance:
     if head.contact_blocked:
-        return Limit(closed="blocked")
+        return ReplyAllowance(closed="blocked")
     may = allowance(window, last_incoming_at=head.last_incoming_at, replies_used=head.replies_used)
     left = None if may.closes_at is None else may.closes_at - now
-    return Limit(may.left, left, window, may.closed(now) or "")
+    return ReplyAllowance(may.left, left, window, may.closed(now) or "")
 
 
 @dataclass(frozen=True, slots=True)
-class Pick:
+class ChoiceView:
     number: str
     label: str
     chosen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class ActivityView:
     """A line the product writes into the thread: who did what, in words with the holes {who} {whom} {until} {why}."""
 
     id: int
@@ -67,25 +67,25 @@ class Happening:
 
 
 @dataclass(frozen=True, slots=True)
-class DayRule:
+class DateDivider:
     at: datetime
     what: Literal["day"] = "day"
 
 
 @dataclass(frozen=True, slots=True)
-class UnreadRule:
+class UnreadDivider:
     n: int
     what: Literal["unread"] = "unread"
 
 
 @dataclass(frozen=True, slots=True)
 class ActivityLine:
-    happening: Happening
+    activity: ActivityView
     what: Literal["activity"] = "activity"
 
 
 @dataclass(frozen=True, slots=True)
-class Bubble:
+class MessageView:
     """A message as shown. `key` names it in the page, before and after the server knew it."""
 
     key: str
@@ -104,7 +104,7 @@ class Bubble:
     receipt: bool = False
     files: tuple[FileView, ...] = ()
     sources: tuple[Source, ...] = ()
-    picks: tuple[Pick, ...] = ()
+    choices_shown: tuple[ChoiceView, ...] = ()
     footer: str = ""
     sure: int | None = None
     what: Literal["message"] = "message"
@@ -116,16 +116,16 @@ class Bubble:
         return () if named else self.sources
 
 
-Entry = DayRule | UnreadRule | ActivityLine | Bubble
+TimelineEntry = DateDivider | UnreadDivider | ActivityLine | MessageView
 
 
 @dataclass(frozen=True, slots=True)
 class ThreadView:
     head: ThreadHead
-    entries: tuple[Entry, ...]
-    limit: Limit
-    card: Card
-    colleagues: tuple[Colleague, ...]
+    entries: tuple[TimelineEntry, ...]
+    limit: ReplyAllowance
+    card: ContactPanel
+    agents: tuple[AgentName, ...]
     first_id: int  # the oldest message shown, so that a refresh shows as much
     last_id: int
     has_older: bool
@@ -160,10 +160,10 @@ def sources_of(citations: Sequence[dict[str, Any]] | None) -> tuple[Source, ...]
     return tuple(out)
 
 
-def _picks(row: MessageRow, chosen: Set[str]) -> tuple[Pick, ...]:
+def _choices(row: MessageRow, chosen: Set[str]) -> tuple[ChoiceView, ...]:
     choices = row.content.get("choices") or ()
     return tuple(
-        Pick(str(number), str(choice.get("label", "")), str(choice.get("id")) in chosen)
+        ChoiceView(str(number), str(choice.get("label", "")), str(choice.get("id")) in chosen)
         for number, choice in enumerate(choices, 1)
         if isinstance(choice, dict)
     )
@@ -183,7 +183,7 @@ def _state(row: MessageRow) -> Literal["", "sending", "failed", "dropped", "reca
     return ""
 
 
-def bubble(row: MessageRow, contact: str, contact_key: str, *, chosen: Set[str] = frozenset()) -> Bubble:
+def message_view(row: MessageRow, contact: str, contact_key: str, *, chosen: Set[str] = frozenset()) -> MessageView:
     note = row.direction == "internal"
     by: Literal["contact", "assistant", "agent", "note"]
     match row.author:
@@ -195,7 +195,7 @@ def bubble(row: MessageRow, contact: str, contact_key: str, *, chosen: Set[str] 
             by = "agent"
     who = {"contact": contact, "assistant": mark("值班助手")}.get(by) or row.agent_name or mark("同事")
     who_key = {"contact": contact_key, "assistant": "assistant"}.get(by) or str(row.agent_id or row.agent_name or "0")
-    return Bubble(
+    return MessageView(
         key=row.client_key or str(row.id),
         id=row.id,
         side="them" if by == "contact" else "us",
@@ -211,13 +211,13 @@ def bubble(row: MessageRow, contact: str, contact_key: str, *, chosen: Set[str] 
         sent=row.direction == "out" and row.state == "sent",
         files=row.files,
         sources=sources_of(row.citations),
-        picks=_picks(row, chosen),
+        choices_shown=_choices(row, chosen),
         footer=str(row.content.get("footer") or ""),
         sure=None if row.content.get("choices") else percent(row.confidence),  # a menu says itself that it is unsure
     )
 
 
-def happening(row: MessageRow, *, contact: str, names: Mapping[int, str]) -> Happening | None:
+def activity_view(row: MessageRow, *, contact: str, names: Mapping[int, str]) -> ActivityView | None:
     """The words for an activity as stored; None for one that nobody needs to read."""
     what, by = str(row.content.get("what") or ""), str(row.content.get("by") or "system")
     to = row.content.get("to")
@@ -226,7 +226,7 @@ def happening(row: MessageRow, *, contact: str, names: Mapping[int, str]) -> Hap
         return None  # the line about the assignee says it
     if what == "assigned":
         what = "unassigned" if to is None else "taken" if to == row.agent_id else "assigned"
-    words, icon = ACTIVITY_WORDS.get(what, ("", ""))
+    words, icon = ACTIVITY_LABELS.get(what, ("", ""))
     if not words:
         return None
     who = {
@@ -237,7 +237,7 @@ def happening(row: MessageRow, *, contact: str, names: Mapping[int, str]) -> Hap
         "timer": mark("到点"),
     }.get(by, mark("系统"))
     until = row.content.get("until")
-    return Happening(
+    return ActivityView(
         id=row.id,
         at=row.sent_at,
         who=who,
@@ -245,30 +245,30 @@ def happening(row: MessageRow, *, contact: str, names: Mapping[int, str]) -> Hap
         icon="sparkle" if by == "assistant" else icon,
         whom=names.get(to, "") if isinstance(to, int) else "",
         until=datetime.fromisoformat(until) if isinstance(until, str) else None,
-        why=REASON_WORDS.get(reason, ""),
+        why=REASON_LABELS.get(reason, ""),
     )
 
 
 @dataclass(slots=True)
-class _Order:
+class _TimelineBuilder:
     """Puts bubbles and activities into one column."""
 
     zone: ZoneInfo
-    out: list[Entry] = field(default_factory=list)
-    last: Bubble | None = None
+    out: list[TimelineEntry] = field(default_factory=list)
+    last: MessageView | None = None
     day: object = None
 
-    def turn_page(self, at: datetime) -> None:
+    def start_day(self, at: datetime) -> None:
         day = at.astimezone(self.zone).date()
         if day != self.day:
             self.day = day
             self.last = None
-            self.out.append(DayRule(at))
+            self.out.append(DateDivider(at))
 
-    def add(self, item: Bubble | Happening) -> None:
+    def add(self, item: MessageView | ActivityView) -> None:
         at = item.at
-        self.turn_page(at)
-        if isinstance(item, Happening):
+        self.start_day(at)
+        if isinstance(item, ActivityView):
             self.last = None
             self.out.append(ActivityLine(item))
             return
@@ -285,20 +285,20 @@ class _Order:
 
 
 def entries(
-    bubbles: Sequence[Bubble], happenings: Sequence[Happening], *, unread_after: int, zone: ZoneInfo
-) -> tuple[Entry, ...]:
+    message_views: Sequence[MessageView], activities: Sequence[ActivityView], *, unread_after: int, zone: ZoneInfo
+) -> tuple[TimelineEntry, ...]:
     """Everything in the order of time, with day rules, the unread line, and one receipt under our last message."""
-    order = _Order(zone)
-    unread = [one for one in bubbles if one.id > unread_after and one.by == "contact"]
+    order = _TimelineBuilder(zone)
+    unread = [one for one in message_views if one.id > unread_after and one.by == "contact"]
     first_unread = unread[0].id if unread and unread_after else 0
-    receipt = next((one.id for one in reversed(bubbles) if one.side == "us" and one.by != "note"), 0)
-    merged: list[Bubble | Happening] = sorted([*bubbles, *happenings], key=lambda item: item.id)
+    receipt = next((one.id for one in reversed(message_views) if one.side == "us" and one.by != "note"), 0)
+    merged: list[MessageView | ActivityView] = sorted([*message_views, *activities], key=lambda item: item.id)
     for item in merged:
-        if isinstance(item, Bubble):
+        if isinstance(item, MessageView):
             if item.id == first_unread:
-                order.turn_page(item.at)
+                order.start_day(item.at)
                 order.last = None
-                order.out.append(UnreadRule(len(unread)))
+                order.out.append(UnreadDivider(len(unread)))
             item = replace(item, receipt=item.id == receipt)
         order.add(item)
     return tuple(order.out)

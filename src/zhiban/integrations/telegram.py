@@ -9,14 +9,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from zhiban.kit.errors import Unavailable
-from zhiban.kit.http import Answer, Http, NotJson, Unreachable
+from zhiban.kit.http import Http, HttpResponse, NotJson, Unreachable
 from zhiban.ports import ConnectionBroken, Notice, TryLater
 
 _LONGEST = 4096  # UTF-16 units of a message, counted after its marks are taken away
 _CHAT = re.compile(r"-?\d{1,20}|@[A-Za-z]\w{3,31}", re.ASCII)
 
 
-class Config(BaseModel):
+class TelegramConfig(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     token: SecretStr
@@ -27,7 +27,7 @@ class Config(BaseModel):
 class TelegramNotifier:
     """Sends notices as a bot. The chat must have written to the bot once, or hold it as a member."""
 
-    def __init__(self, config: Config, http: Http) -> None:
+    def __init__(self, config: TelegramConfig, http: Http) -> None:
         self._config = config
         self._http = http
 
@@ -63,7 +63,7 @@ class TelegramNotifier:
             return str(moved)
         raise _refusal(answer.status, said, wishes)
 
-    async def _post(self, body: dict[str, Any]) -> Answer:
+    async def _post(self, body: dict[str, Any]) -> HttpResponse:
         token = self._config.token.get_secret_value()
         url = f"{self._config.base.rstrip('/')}/bot{token}/sendMessage"
         try:
@@ -96,7 +96,7 @@ def cut_units(text: str, limit: int) -> str:
     return text.encode("utf-16-le", "replace")[: 2 * max(0, limit - 1)].decode("utf-16-le", "ignore") + "…"
 
 
-def _said(answer: Answer) -> dict[str, Any]:
+def _said(answer: HttpResponse) -> dict[str, Any]:
     try:
         value = answer.json()
     except NotJson:

@@ -20,30 +20,30 @@ from zhiban.kit.errors import Unavailable
 T = TypeVar("T")
 Row = tuple[Any, ...]
 
-NOBODY = 0  # no workspace has this id: such a transaction sees the directory, leases and jobs only
+NO_WORKSPACE = 0  # no workspace has this id: such a transaction sees the directory, leases and jobs only
 
 
 class DatabaseUnavailable(Unavailable):
     """The database does not answer, or has no free connection for us within the time allowed."""
 
 
-class Work:
+class Transaction:
     """An open transaction of one workspace. Parameters are psycopg's named ones: `%(name)s`."""
 
-    __slots__ = ("_touched", "raw", "workspace_id")
+    __slots__ = ("_publications", "raw", "workspace_id")
 
     def __init__(self, raw: psycopg.AsyncConnection[Row], workspace_id: int) -> None:
         self.raw = raw
         self.workspace_id = workspace_id
-        self._touched: dict[tuple[str, int], None] = {}
+        self._publications: dict[tuple[str, int], None] = {}
 
-    def touch(self, topic: str, id_: int) -> None:
+    def publish_after_commit(self, topic: str, id_: int) -> None:
         """Announce after the commit that something about this record changed; forgotten on rollback."""
-        self._touched[topic, id_] = None
+        self._publications[topic, id_] = None
 
     @property
-    def touched(self) -> Iterable[tuple[str, int]]:
-        return self._touched
+    def publications(self) -> Iterable[tuple[str, int]]:
+        return self._publications
 
     async def rows(self, sql: str, /, **params: Any) -> list[Row]:
         return await (await self._execute(sql, params)).fetchall()
@@ -95,7 +95,7 @@ async def _autocommit(connection: psycopg.AsyncConnection[Row]) -> None:
 
 
 class Pool:
-    """A psycopg pool whose connections give `Work`."""
+    """A psycopg pool whose connections give `Transaction`."""
 
     def __init__(self, dsn: str, *, name: str, size: int, timeout: float) -> None:
         self._size = size
@@ -120,11 +120,11 @@ class Pool:
         await self._pool.close()
 
     @asynccontextmanager
-    async def work(self, workspace_id: int) -> AsyncIterator[Work]:
+    async def transaction(self, workspace_id: int) -> AsyncIterator[Transaction]:
         """One transaction. Raises DatabaseUnavailable when there is no connection to be had."""
         connection = await self._begun(workspace_id)
         try:
-            yield Work(connection, workspace_id)
+            yield Transaction(connection, workspace_id)
             await connection.execute(b"commit", prepare=False)
         except BaseException:
             await _roll_back(connection)
@@ -163,41 +163,41 @@ async def _roll_back(connection: psycopg.AsyncConnection[Row]) -> None:
         await connection.close()  # the pool replaces it
 
 
-Announce = Callable[[str, int, int], None]  # topic, workspace, id
+Publish = Callable[[str, int, int], None]  # topic, workspace, id
 
 
 class Database:
     """The application's way to PostgreSQL, as a role that row-level security binds.
 
-    `announce` is called after every commit for what the transaction touched.
+    `publish` is called after every commit for what the transaction touched.
     """
 
-    announce: Announce | None = None
+    publish: Publish | None = None
 
     def __init__(
         self,
         dsn: str,
         *,
         work_size: int = 6,
-        door_size: int = 2,
+        webhook_size: int = 2,
         page_size: int = 8,
         page_seconds: float = 15,
     ) -> None:
         self.dsn = dsn
-        self._work = Pool(dsn, name="work", size=work_size, timeout=60)
-        self._door = Pool(dsn, name="door", size=door_size, timeout=3.5)
+        self._workers = Pool(dsn, name="work", size=work_size, timeout=60)
+        self._webhooks = Pool(dsn, name="door", size=webhook_size, timeout=3.5)
         self._pages = Pool(dsn, name="pages", size=page_size, timeout=page_seconds)
 
     async def open(self) -> Self:
-        await self._work.open()
-        await self._door.open()
+        await self._workers.open()
+        await self._webhooks.open()
         await self._pages.open()
         return self
 
     async def close(self) -> None:
         await self._pages.close()
-        await self._door.close()
-        await self._work.close()
+        await self._webhooks.close()
+        await self._workers.close()
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -206,33 +206,33 @@ class Database:
         await self.close()
 
     @asynccontextmanager
-    async def work(self, workspace_id: int) -> AsyncIterator[Work]:
+    async def transaction(self, workspace_id: int) -> AsyncIterator[Transaction]:
         """A transaction on the hot path: `async with database.work(workspace_id) as work`."""
-        async with self._work.work(workspace_id) as work:
-            yield work
-        self._tell(work)
+        async with self._workers.transaction(workspace_id) as tx:
+            yield tx
+        self._publish(tx)
 
     @asynccontextmanager
-    async def door(self, workspace_id: int) -> AsyncIterator[Work]:
+    async def webhook_transaction(self, workspace_id: int) -> AsyncIterator[Transaction]:
         """A transaction for the callback door, which has connections of its own and waits 3.5 s at most for one."""
-        async with self._door.work(workspace_id) as work:
-            yield work
-        self._tell(work)
+        async with self._webhooks.transaction(workspace_id) as tx:
+            yield tx
+        self._publish(tx)
 
-    def _tell(self, work: Work) -> None:
-        if self.announce is not None:
-            for topic, id_ in work.touched:
-                self.announce(topic, work.workspace_id, id_)
+    def _publish(self, tx: Transaction) -> None:
+        if self.publish is not None:
+            for topic, id_ in tx.publications:
+                self.publish(topic, tx.workspace_id, id_)
 
     @asynccontextmanager
-    async def session(self, workspace_id: int) -> AsyncIterator[Work]:
+    async def page_transaction(self, workspace_id: int) -> AsyncIterator[Transaction]:
         """A transaction for pages, API, CLI and importers, which wait 15 s at most by default."""
-        async with self._pages.work(workspace_id) as work:
-            yield work
-        self._tell(work)
+        async with self._pages.transaction(workspace_id) as tx:
+            yield tx
+        self._publish(tx)
 
     async def workspaces(self) -> list[int]:
         """The ids of all workspaces on this installation, for sweeps."""
-        async with self.work(NOBODY) as work:
-            rows = await work.rows("select workspace_id from directory where kind = 'workspace' order by 1")
+        async with self.transaction(NO_WORKSPACE) as tx:
+            rows = await tx.rows("select workspace_id from directory where kind = 'workspace' order by 1")
         return [row[0] for row in rows]

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from zhiban.kit.db import Work
+from zhiban.kit.db import Transaction
 
-LIVE = "live"  # topic: something about this conversation changed on the screen
-LANE = "lane"  # topic: this conversation has something to answer or to send
-PULL = "pull"  # topic: this inbox has something to fetch
-READ = "read"  # topic: this delivery waits to be read
+CONVERSATION_CHANGED = "live"  # topic: something about this conversation changed on the screen
+CONVERSATION_WAITING = "lane"  # topic: this conversation has something to answer or to send
+ACCOUNT_WAITING = "pull"  # topic: this inbox has something to fetch
+DELIVERY_WAITING = "read"  # topic: this delivery waits to be read
 
 
-class Actor(Protocol):
+class ActorLike(Protocol):
     @property
     def kind(self) -> str: ...
 
@@ -30,7 +30,7 @@ class Recordable(Protocol):
     def kind(self) -> str: ...
 
     @property
-    def actor(self) -> Actor: ...
+    def actor(self) -> ActorLike: ...
 
     @property
     def at(self) -> datetime: ...
@@ -69,14 +69,14 @@ def _json(value: Mapping[str, Any] | None) -> str | None:
     return None if value is None else json.dumps(value, ensure_ascii=False, default=str)
 
 
-async def record(work: Work, *events: Recordable) -> None:
+async def append(tx: Transaction, *events: Recordable) -> None:
     """Append to the log. Conversations named in the events are announced as changed."""
     if not events:
         return
-    await work.run(_INSERT, workspace=work.workspace_id, **_columns(events))
+    await tx.run(_INSERT, workspace=tx.workspace_id, **_columns(events))
     for event in events:
         if event.conversation_id is not None:
-            work.touch(LIVE, event.conversation_id)
+            tx.publish_after_commit(CONVERSATION_CHANGED, event.conversation_id)
 
 
 def _columns(events: Sequence[Recordable]) -> dict[str, list[Any]]:

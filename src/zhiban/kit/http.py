@@ -67,7 +67,7 @@ class NotJson(Unavailable):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """A whole answer. `body` is at most as large as the limit of the request."""
 
     status: int
@@ -162,7 +162,7 @@ class Http:
         headers: Mapping[str, str] | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         limit: int = DEFAULT_LIMIT,
-    ) -> Answer:
+    ) -> HttpResponse:
         """Send and read the whole answer, whatever its status; redirects are answers too.
 
         JSON goes out as UTF-8. `timeout` is the longest silence in seconds. Raises Unreachable when nothing was
@@ -171,7 +171,7 @@ class Http:
         async with self.stream(
             method, url, json=json, params=params, data=data, headers=headers, timeout=timeout, limit=limit
         ) as stream:
-            return Answer(stream.status, stream.headers, await stream.body())
+            return HttpResponse(stream.status, stream.headers, await stream.body())
 
     @asynccontextmanager
     async def stream(
@@ -204,7 +204,7 @@ class Http:
         timeout: float = DEFAULT_TIMEOUT,
         allow_private: bool = False,
         headers: Mapping[str, str] | None = None,
-    ) -> Answer:
+    ) -> HttpResponse:
         """GET an address that a stranger gave us, following at most five redirects.
 
         Every address that is really connected to must be public, whatever the name resolved to before. Raises
@@ -223,7 +223,7 @@ class Http:
                     here = _joined(target, response.headers["Location"])
                     continue
                 stream = Stream(response, limit)
-                return Answer(stream.status, stream.headers, await stream.body())
+                return HttpResponse(stream.status, stream.headers, await stream.body())
         raise AddressRefused("The address redirects too often.")
 
     def _open(self, socket_factory: Any) -> aiohttp.ClientSession:

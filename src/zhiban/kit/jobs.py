@@ -22,7 +22,7 @@ from procrastinate.jobs import Job, Status
 from procrastinate.manager import JobManager
 from psycopg_pool import AsyncConnectionPool
 
-from zhiban.kit.db import Work
+from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ class DeadLetter:
 
 
 async def later(
-    work: Work,
+    tx: Transaction,
     task: str,
     *,
     key: str | None = None,
@@ -112,31 +112,31 @@ async def later(
     **args: int | str,
 ) -> None:
     """Enqueue in the caller's transaction. With `key`, a job that already waits under it is kept instead."""
-    await work.run(
+    await tx.run(
         _ENQUEUE,
         queue=queue,
         task=task,
         key=key,
-        args=json.dumps({"workspace_id": work.workspace_id, **args}),
+        args=json.dumps({"workspace_id": tx.workspace_id, **args}),
         at=at,
     )
 
 
-async def dead_letters(work: Work, *, limit: int = 100) -> list[DeadLetter]:
+async def dead_letters(tx: Transaction, *, limit: int = 100) -> list[DeadLetter]:
     """Jobs of this workspace that failed for good, newest first."""
-    return await work.objects(DeadLetter, _DEAD, workspace=work.workspace_id, limit=limit)
+    return await tx.objects(DeadLetter, _DEAD, workspace=tx.workspace_id, limit=limit)
 
 
-async def try_again(work: Work, job_id: int) -> bool:
+async def try_again(tx: Transaction, job_id: int) -> bool:
     """Put a dead letter back into its queue. False when there is none with this id.
 
     Where a job already waits under its key, that one does the work, and the dead letter is thrown away.
     """
     return bool(
-        await work.row(
+        await tx.row(
             _TRY_AGAIN + "select id from dropped union all select id from revived",
             id=job_id,
-            workspace=work.workspace_id,
+            workspace=tx.workspace_id,
         )
     )
 
@@ -229,14 +229,14 @@ class Jobs:
             await asyncio.sleep(0.5)
 
 
-async def revive(work: Work) -> int:
+async def revive(tx: Transaction) -> int:
     """Queue again what dead workers left behind. Returns how many."""
-    return len(await work.rows(_REVIVE, seconds=STALLED_SECONDS))
+    return len(await tx.rows(_REVIVE, seconds=STALLED_SECONDS))
 
 
-async def count_dead(work: Work) -> int:
+async def count_dead(tx: Transaction) -> int:
     """How many jobs of all workspaces failed for good."""
-    return int(await work.value("select count(*) from jobs.procrastinate_jobs where status = 'failed'"))
+    return int(await tx.value("select count(*) from jobs.procrastinate_jobs where status = 'failed'"))
 
 
 def _with_timestamp_dropped(function: Function) -> Planned:

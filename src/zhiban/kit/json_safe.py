@@ -8,7 +8,7 @@ from typing import Any
 from zhiban.kit.text import clean
 
 
-def storable_json(value: Any) -> str:
+def json_safe(value: Any) -> str:
     """JSON that PostgreSQL takes: no NUL, no lone surrogate, whatever the vendor put in."""
     text = json.dumps(value, ensure_ascii=True, default=str)
     if "\\u0000" in text or "\\ud" in text:

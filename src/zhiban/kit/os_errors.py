@@ -38,7 +38,7 @@ def _reason(said: str) -> str:
     return " ".join(lines[-3:]) or " ".join(said.split())[-400:] or "it said nothing."
 
 
-class explained:  # noqa: N801 - reads as a word at the place of use
+class translate:  # noqa: N801 - reads as a word at the place of use
     """Turns the operating system's refusals into sentences."""
 
     def __init__(self, folder: Path) -> None:

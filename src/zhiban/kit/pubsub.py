@@ -25,47 +25,49 @@ PAYLOAD_BYTES = 7000  # NOTIFY carries 8000 at most
 Listener = Callable[[int, int], None]
 
 
-class Ear:
+class PubSub:
     """Hears topics and speaks them. A topic carries (workspace_id, id) pairs.
 
     `me` names this process in leases. Listeners are called on the event loop, for what this process said as well as
     for what others said, possibly twice; they must be quick and must not raise.
     """
 
-    def __init__(self, dsn: str, *, near: Collection[str] = ()) -> None:
-        self._near = frozenset(near)  # topics that concern other processes only where this one has no listener
-        self.me = random.SystemRandom().getrandbits(31)
+    def __init__(self, dsn: str, *, local_topics: Collection[str] = ()) -> None:
+        self._local_topics = frozenset(
+            local_topics
+        )  # topics that concern other processes only where this one has no listener
+        self.process_id = random.SystemRandom().getrandbits(31)
         self.peers = False  # whether another process of ours is alive
         self._dsn = dsn
         self._listeners: dict[str, list[Listener]] = defaultdict(list)
         self._waiting: dict[str, set[tuple[int, int]]] = defaultdict(set)
-        self._said = asyncio.Event()
+        self._due = asyncio.Event()
         self._alive = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
-    def hear(self, topic: str, listener: Listener) -> None:
+    def subscribe(self, topic: str, listener: Listener) -> None:
         """What others say about a topic that is new here reaches us after a second at the latest."""
         self._listeners[topic].append(listener)
 
-    def unhear(self, topic: str, listener: Listener) -> None:
+    def unsubscribe(self, topic: str, listener: Listener) -> None:
         self._listeners[topic].remove(listener)
 
-    def say(self, topic: str, workspace_id: int, id_: int) -> None:
+    def publish(self, topic: str, workspace_id: int, id_: int) -> None:
         """Tell everybody, this process at once. Call it after the commit."""
         for listener in tuple(self._listeners[topic]):
             listener(workspace_id, id_)
-        if topic not in self._near or not self._listeners[topic]:
-            self.shout(topic, workspace_id, id_)
+        if topic not in self._local_topics or not self._listeners[topic]:
+            self.publish_remote(topic, workspace_id, id_)
 
-    def shout(self, topic: str, workspace_id: int, id_: int) -> None:
+    def publish_remote(self, topic: str, workspace_id: int, id_: int) -> None:
         """Tell the other processes only."""
         if self.peers:
             self._waiting[topic].add((workspace_id, id_))
-            self._said.set()
+            self._due.set()
 
     async def open(self) -> None:
         """Returns once this process is known to be alive."""
-        self._tasks = [asyncio.create_task(self._hold(), name="ear"), asyncio.create_task(self._speak(), name="mouth")]
+        self._tasks = [asyncio.create_task(self._hold(), name="ear"), asyncio.create_task(self._send(), name="mouth")]
         await asyncio.wait_for(self._alive.wait(), 30)
 
     async def close(self) -> None:
@@ -79,7 +81,7 @@ class Ear:
                 async with await psycopg.AsyncConnection.connect(
                     self._dsn, autocommit=True, application_name="zhiban ear"
                 ) as connection:
-                    await connection.execute("select pg_advisory_lock(%s, %s)", (ALIVE, self.me))
+                    await connection.execute("select pg_advisory_lock(%s, %s)", (ALIVE, self.process_id))
                     # The role's own limits are for transactions; this session waits by design.
                     await connection.execute("set statement_timeout = 0")
                     await self._listen(connection)
@@ -96,7 +98,7 @@ class Ear:
             await self._count_peers(connection)
             self._alive.set()
             async for notice in connection.notifies(timeout=1.0):
-                self._heard(notice.channel, notice.payload)
+                self._received(notice.channel, notice.payload)
 
     async def _count_peers(self, connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
         row = await (
@@ -104,30 +106,30 @@ class Ear:
                 "select exists (select from pg_locks where locktype = 'advisory' and granted and classid = %s "
                 "and database = (select oid from pg_database where datname = current_database()) "
                 "and objid <> %s::bigint::oid)",
-                (ALIVE, self.me),
+                (ALIVE, self.process_id),
             )
         ).fetchone()
         self.peers = bool(row and row[0])
 
-    def _heard(self, topic: str, payload: str) -> None:
+    def _received(self, topic: str, payload: str) -> None:
         for pair in payload.split(","):
             workspace, _, id_ = pair.partition(":")
             if workspace.isdecimal() and id_.isdecimal():
                 for listener in tuple(self._listeners[topic]):
                     listener(int(workspace), int(id_))
 
-    async def _speak(self) -> None:
+    async def _send(self) -> None:
         while True:
-            await self._said.wait()
+            await self._due.wait()
             await asyncio.sleep(GATHER_SECONDS)
-            self._said.clear()
+            self._due.clear()
             waiting, self._waiting = self._waiting, defaultdict(set)
             try:
                 async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as connection:
-                    await self._pour(connection, waiting)
+                    await self._notify(connection, waiting)
                     while await self._more(0.5):
                         waiting, self._waiting = self._waiting, defaultdict(set)
-                        await self._pour(connection, waiting)
+                        await self._notify(connection, waiting)
             except psycopg.Error as error:
                 log.warning("A live notice was lost: %s", str(error).strip())
 
@@ -135,15 +137,15 @@ class Ear:
         try:
             # Not `wait_for`: in Python 3.11 it swallows a cancellation that meets the event, and closing never ends.
             async with asyncio.timeout(seconds):
-                await self._said.wait()
+                await self._due.wait()
         except TimeoutError:
             return False
         await asyncio.sleep(GATHER_SECONDS)
-        self._said.clear()
+        self._due.clear()
         return True
 
     @staticmethod
-    async def _pour(
+    async def _notify(
         connection: psycopg.AsyncConnection[tuple[object, ...]], waiting: dict[str, set[tuple[int, int]]]
     ) -> None:
         for topic, pairs in waiting.items():

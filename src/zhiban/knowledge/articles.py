@@ -11,12 +11,12 @@ from datetime import datetime
 from functools import cache, partial
 from hashlib import sha256
 
-from zhiban.kit.db import Work
+from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.knowledge import indexing, queries
 from zhiban.knowledge.chunking import chunks
-from zhiban.knowledge.document import Faq, Reading
-from zhiban.knowledge.indexing import Entry
+from zhiban.knowledge.document import Document, Faq
+from zhiban.knowledge.indexing import IndexEntry
 from zhiban.knowledge.models import ArticleKind, Origin
 from zhiban.knowledge.queries import ArticleRow, BaseRow
 from zhiban.knowledge.tokenizer import fold
@@ -76,37 +76,38 @@ def faq_article(faq: Faq, *, category: str | None, key: str | None = None) -> Ne
     )
 
 
-def articles_of(reading: Reading, *, category: str | None = None) -> list[NewArticle]:
+def articles_of(document: Document, *, category: str | None = None) -> list[NewArticle]:
     """A reading as articles: one for each question, one for the rest of the text."""
     found: dict[str, NewArticle] = {}
-    for faq in reading.faqs:
-        article = faq_article(faq, category=category or reading.category or faq.category)
+    for faq in document.faqs:
+        article = faq_article(faq, category=category or document.category or faq.category)
         key, again = article.key, 1
         while key in found and found[key].digest != article.digest:
             again += 1
             key = f"{article.key} #{again}"
         found[key] = replace(article, key=key)
     pieces = [
-        _chunk(piece.text, piece.heading_path, piece.place.unit, piece.place.number) for piece in chunks(reading.blocks)
+        _chunk(piece.text, piece.heading_path, piece.place.unit, piece.place.number)
+        for piece in chunks(document.blocks)
     ]
     if pieces:
-        own_category = category or reading.category
+        own_category = category or document.category
         said = (piece.digest.hex() for piece in pieces)
         found["§document"] = NewArticle(
             ArticleKind.DOCUMENT,
             "§document",
-            reading.title,
+            document.title,
             None,
             own_category,
             (),
             tuple(pieces),
-            digest_of(reading.title, own_category or "", *said),
+            digest_of(document.title, own_category or "", *said),
         )
     return list(found.values())
 
 
-async def _numbers(work: Work, table: str, how_many: int) -> list[int]:
-    rows = await work.rows(
+async def _numbers(tx: Transaction, table: str, how_many: int) -> list[int]:
+    rows = await tx.rows(
         "select nextval(pg_get_serial_sequence(%(table)s, 'id')) from generate_series(1, %(count)s)",
         table=table,
         count=how_many,
@@ -115,17 +116,17 @@ async def _numbers(work: Work, table: str, how_many: int) -> list[int]:
 
 
 async def insert(
-    work: Work, base_id: int, source_id: int | None, new: Sequence[NewArticle], *, now: datetime
-) -> list[Entry]:
+    tx: Transaction, base_id: int, source_id: int | None, new: Sequence[NewArticle], *, now: datetime
+) -> list[IndexEntry]:
     """Write new articles. Returns what is to be indexed."""
-    ids = await _numbers(work, "article", len(new))
-    await work.run(
+    ids = await _numbers(tx, "article", len(new))
+    await tx.run(
         "insert into article (workspace_id, id, base_id, source_id, kind, key, title, answer, category, digest, "
         "created_at, updated_at) overriding system value "
         "select %(workspace)s, id, %(base)s, %(source)s, kind, key, title, answer, category, digest, %(now)s, %(now)s "
         "from unnest(%(ids)b::bigint[], %(kinds)b::text[], %(keys)b::text[], %(titles)b::text[], %(answers)b::text[], "
         "%(categories)b::text[], %(digests)b::bytea[]) as t (id, kind, key, title, answer, category, digest)",
-        workspace=work.workspace_id,
+        workspace=tx.workspace_id,
         base=base_id,
         source=source_id,
         now=now,
@@ -137,28 +138,28 @@ async def insert(
         categories=[article.category for article in new],
         digests=[article.digest for article in new],
     )
-    await insert_phrasings(work, [(id_, article.phrasings) for id_, article in zip(ids, new, strict=True)], now=now)
-    entries: list[Entry] = []
+    await insert_phrasings(tx, [(id_, article.phrasings) for id_, article in zip(ids, new, strict=True)], now=now)
+    entries: list[IndexEntry] = []
     pairs = list(zip(ids, new, strict=True))
     flat = [(id_, article, at, chunk) for id_, article in pairs for at, chunk in enumerate(article.chunks)]
-    chunk_ids = await insert_chunks(work, base_id, [(id_, at, chunk) for id_, _, at, chunk in flat])
+    chunk_ids = await insert_chunks(tx, base_id, [(id_, at, chunk) for id_, _, at, chunk in flat])
     for chunk_id, (_, article, _, chunk) in zip(chunk_ids, flat, strict=True):
         text = queries.indexed_text(article.kind, chunk.heading_path, chunk.text)
-        entries.append(Entry(chunk_id, article.phrasings, text))
+        entries.append(IndexEntry(chunk_id, article.phrasings, text))
     return entries
 
 
-async def insert_phrasings(work: Work, of: Iterable[tuple[int, Sequence[str]]], *, now: datetime) -> None:
+async def insert_phrasings(tx: Transaction, of: Iterable[tuple[int, Sequence[str]]], *, now: datetime) -> None:
     """The first phrasing of each article is its question, the others are similar ones."""
     flat = [
         (article_id, text, str(Origin.SIMILAR if at else Origin.QUESTION))
         for article_id, texts in of
         for at, text in enumerate(texts)
     ]
-    await work.run(
+    await tx.run(
         "insert into phrasing (workspace_id, article_id, text, origin, created_at) "
         "select %(workspace)s, *, %(now)s from unnest(%(articles)b::bigint[], %(texts)b::text[], %(origins)b::text[])",
-        workspace=work.workspace_id,
+        workspace=tx.workspace_id,
         now=now,
         articles=[article_id for article_id, _, _ in flat],
         texts=[text for _, text, _ in flat],
@@ -166,16 +167,16 @@ async def insert_phrasings(work: Work, of: Iterable[tuple[int, Sequence[str]]], 
     )
 
 
-async def insert_chunks(work: Work, base_id: int, flat: Sequence[tuple[int, int, NewChunk]]) -> list[int]:
-    ids = await _numbers(work, "chunk", len(flat))
-    await work.run(
+async def insert_chunks(tx: Transaction, base_id: int, flat: Sequence[tuple[int, int, NewChunk]]) -> list[int]:
+    ids = await _numbers(tx, "chunk", len(flat))
+    await tx.run(
         "insert into chunk (workspace_id, id, base_id, article_id, ordinal, text, heading_path, unit, number, digest) "
         "overriding system value select %(workspace)s, id, %(base)s, article_id, ordinal, text, "
         "string_to_array(path, %(separator)s), unit, number, digest "
         "from unnest(%(ids)b::bigint[], %(articles)b::bigint[], %(ordinals)b::integer[], %(texts)b::text[], "
         "%(paths)b::text[], %(units)b::text[], %(numbers)b::integer[], %(digests)b::bytea[]) "
         "as t (id, article_id, ordinal, text, path, unit, number, digest)",
-        workspace=work.workspace_id,
+        workspace=tx.workspace_id,
         base=base_id,
         separator=_SEPARATOR,
         ids=ids,
@@ -191,9 +192,9 @@ async def insert_chunks(work: Work, base_id: int, flat: Sequence[tuple[int, int,
 
 
 async def index(
-    work: Work,
+    tx: Transaction,
     base: BaseRow,
-    entries: Sequence[Entry],
+    entries: Sequence[IndexEntry],
     *,
     written: Callable[[int], None] | None = None,
 ) -> None:
@@ -203,12 +204,12 @@ async def index(
     pivots = base.pivots if base.body_pivot > 0 and base.bodies > 0 else None
     if pivots and not pivots[1] and any(entry.phrasings for entry in entries):
         pivots = (pivots[0], indexing.count(entries[:: max(1, len(entries) // BATCH)], synonyms).pivots[1])
-        await indexing.set_pivots(work, base.id, pivots)
+        await indexing.set_pivots(tx, base.id, pivots)
     if pivots is None and entries:
         # A sample from all over, so that the mean is near the truth before all is counted.
         sample = entries[:: max(1, len(entries) // BATCH)]
         pivots = (await loop.run_in_executor(executor(), indexing.count, sample, synonyms)).pivots
-        await indexing.set_pivots(work, base.id, pivots)
+        await indexing.set_pivots(tx, base.id, pivots)
 
     def ready(start: int) -> Awaitable[tuple[indexing.Rows, tuple[float, float]]]:
         batch = entries[start : start + BATCH]
@@ -222,25 +223,25 @@ async def index(
         assert upcoming is not None
         rows, _ = await upcoming
         upcoming = ready(start + BATCH) if start + BATCH < len(entries) else None
-        await indexing.write(work, base.id, rows)
+        await indexing.write(tx, base.id, rows)
         tally.join(rows.tally)
         if len(tally.in_bodies) > MOST_COUNTED:
-            await indexing.add(work, base.id, tally)
+            await indexing.add(tx, base.id, tally)
             tally = indexing.Tally()
         if written:
             written(len(rows.chunk_ids))
-    await indexing.add(work, base.id, tally)
+    await indexing.add(tx, base.id, tally)
 
 
-async def remove(work: Work, base: BaseRow, article_ids: Sequence[int]) -> int:
+async def remove(tx: Transaction, base: BaseRow, article_ids: Sequence[int]) -> int:
     """Take articles out of the base, with everything that hangs on them. Returns how many chunks went."""
     if not article_ids:
         return 0
-    ids = await queries.chunk_ids(work, article_ids)
-    await indexing.forget(work, base.id, await queries.entries(work, ids), base.synonyms)
-    await work.run(
+    ids = await queries.chunk_ids(tx, article_ids)
+    await indexing.forget(tx, base.id, await queries.entries(tx, ids), base.synonyms)
+    await tx.run(
         "delete from article where workspace_id = %(workspace)s and id = any(%(ids)b::bigint[])",
-        workspace=work.workspace_id,
+        workspace=tx.workspace_id,
         ids=list(article_ids),
     )
     return len(ids)
@@ -266,10 +267,10 @@ class Changes:
 
 
 async def revise(
-    work: Work, base: BaseRow, source_id: int, new: Sequence[NewArticle], *, now: datetime
-) -> tuple[list[Entry], Changes]:
+    tx: Transaction, base: BaseRow, source_id: int, new: Sequence[NewArticle], *, now: datetime
+) -> tuple[list[IndexEntry], Changes]:
     """Make the articles of a source be `new`, touching only what differs. Returns what is to be indexed."""
-    there = {article.key: article for article in await queries.articles_of_source(work, source_id)}
+    there = {article.key: article for article in await queries.articles_of_source(tx, source_id)}
     wanted = {article.key: article for article in new}
     gone = [article.id for key, article in there.items() if key not in wanted]
     fresh = [article for key, article in wanted.items() if key not in there]
@@ -277,10 +278,10 @@ async def revise(
         (there[key], article) for key, article in wanted.items() if key in there and there[key].digest != article.digest
     ]
     changes = Changes(articles_added=len(fresh), articles_changed=len(changed), articles_removed=len(gone))
-    changes.chunks_removed += await remove(work, base, gone)
-    entries = await insert(work, base.id, source_id, fresh, now=now)
+    changes.chunks_removed += await remove(tx, base, gone)
+    entries = await insert(tx, base.id, source_id, fresh, now=now)
     for old, article in changed:
-        added, removed = await _replace(work, base, old, article, now=now)
+        added, removed = await _replace(tx, base, old, article, now=now)
         entries += added
         changes.chunks_removed += removed
     changes.chunks_added = len(entries)
@@ -288,11 +289,11 @@ async def revise(
 
 
 async def _replace(
-    work: Work, base: BaseRow, old: ArticleRow, new: NewArticle, *, now: datetime
-) -> tuple[list[Entry], int]:
+    tx: Transaction, base: BaseRow, old: ArticleRow, new: NewArticle, *, now: datetime
+) -> tuple[list[IndexEntry], int]:
     """Update one article in place. What people and contacts taught it stays; chunks that say the same stay."""
-    there = await queries.chunks(work, [old.id])
-    asked_before = [row.text for row in await queries.phrasings(work, [old.id]) if row.origin in _WRITTEN]
+    there = await queries.chunks(tx, [old.id])
+    asked_before = [row.text for row in await queries.phrasings(tx, [old.id]) if row.origin in _WRITTEN]
     keep = Counter(chunk.digest for chunk in new.chunks) if asked_before == list(new.phrasings) else Counter[bytes]()
     stale: list[int] = []
     kept: dict[bytes, list[int]] = {}
@@ -302,13 +303,13 @@ async def _replace(
             kept.setdefault(chunk.digest, []).append(chunk.id)
         else:
             stale.append(chunk.id)
-    await indexing.forget(work, base.id, await queries.entries(work, stale), base.synonyms)
-    await work.run(
+    await indexing.forget(tx, base.id, await queries.entries(tx, stale), base.synonyms)
+    await tx.run(
         "delete from chunk where workspace_id = %(workspace)s and id = any(%(ids)b::bigint[])",
-        workspace=work.workspace_id,
+        workspace=tx.workspace_id,
         ids=stale,
     )
-    await work.run(
+    await tx.run(
         "update article set title = %(title)s, answer = %(answer)s, category = %(category)s, digest = %(digest)s, "
         "updated_at = %(now)s where id = %(id)s",
         title=new.title,
@@ -319,19 +320,19 @@ async def _replace(
         id=old.id,
     )
     if asked_before != list(new.phrasings):
-        await work.run(
+        await tx.run(
             "delete from phrasing where article_id = %(id)s and (origin = any(%(origins)b::text[]) "
             "or text = any(%(texts)b::text[]))",
             id=old.id,
             origins=list(_WRITTEN),
             texts=list(new.phrasings),
         )
-        await insert_phrasings(work, [(old.id, new.phrasings)], now=now)
+        await insert_phrasings(tx, [(old.id, new.phrasings)], now=now)
     missing: list[tuple[int, int, NewChunk]] = []
     for at, wanted in enumerate(new.chunks):
         ids = kept.get(wanted.digest)
         if ids:
-            await work.run(
+            await tx.run(
                 "update chunk set ordinal = %(at)s, unit = %(unit)s, number = %(number)s where id = %(id)s",
                 at=at,
                 unit=wanted.unit,
@@ -340,17 +341,17 @@ async def _replace(
             )
         else:
             missing.append((old.id, at, wanted))
-    return await queries.entries(work, await insert_chunks(work, base.id, missing)), len(stale)
+    return await queries.entries(tx, await insert_chunks(tx, base.id, missing)), len(stale)
 
 
 _WRITTEN = (str(Origin.QUESTION), str(Origin.SIMILAR))
 
 
-async def reindex(work: Work, base: BaseRow, article_id: int, change: Callable[[], Awaitable[object]]) -> None:
+async def reindex(tx: Transaction, base: BaseRow, article_id: int, change: Callable[[], Awaitable[object]]) -> None:
     """Change an article's phrasings or texts through `change`, and its place in the index with them."""
-    ids = await queries.chunk_ids(work, [article_id])
+    ids = await queries.chunk_ids(tx, [article_id])
     if not ids:
         raise NotFound("There is no such article.")
-    await indexing.forget(work, base.id, await queries.entries(work, ids), base.synonyms)
+    await indexing.forget(tx, base.id, await queries.entries(tx, ids), base.synonyms)
     await change()
-    await index(work, base, await queries.entries(work, ids))
+    await index(tx, base, await queries.entries(tx, ids))

@@ -14,12 +14,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from zhiban.kit.db import Database, Work
+from zhiban.kit.db import Database, Transaction
 from zhiban.knowledge import queries
 from zhiban.knowledge.bm25 import product, weights
-from zhiban.knowledge.followups import alone
+from zhiban.knowledge.followups import standalone
 from zhiban.knowledge.queries import BaseRow
-from zhiban.knowledge.retrieval import Without, confidence, pose, rank
+from zhiban.knowledge.retrieval import LeaveOneOut, build_query, confidence, rank
 from zhiban.knowledge.tokenizer import Synonyms, counts
 
 WANTED_PRECISION = 0.85
@@ -40,7 +40,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Learnt:
+class Calibration:
     answer_at: float | None
     precision: float | None  # expected, at `answer_at`
     coverage: float | None  # share of answerable questions that are answered
@@ -50,17 +50,17 @@ class Learnt:
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
+class _HeldOut:
     chunk_id: int
     phrasing: str
     others: tuple[str, ...]
     text: str
 
 
-def learn(inside: Sequence[Sample], outside: Sequence[Sample], *, similar_per_article: float) -> Learnt:
+def fit_threshold(inside: Sequence[Sample], outside: Sequence[Sample], *, similar_per_article: float) -> Calibration:
     """Thresholds from questions that have an answer and such that have none."""
     if len(inside) < FEWEST_SAMPLES:
-        return Learnt(None, None, None, len(inside), similar_per_article, trusted=False)
+        return Calibration(None, None, None, len(inside), similar_per_article, trusted=False)
     one_in, one_out = (1 - OUT_OF_SCOPE) / len(inside), OUT_OF_SCOPE / max(len(outside), 1)
     weighed = [(sample.confidence, sample.first, one_in) for sample in inside]
     weighed += [(sample.confidence, False, one_out) for sample in outside]
@@ -72,7 +72,7 @@ def learn(inside: Sequence[Sample], outside: Sequence[Sample], *, similar_per_ar
         if at >= FEWEST_SAMPLES // 2 and right / asked >= WANTED_PRECISION + HEADROOM:
             answer_at, precision, coverage = sure, right / asked, right / (1 - OUT_OF_SCOPE)
     trusted = answer_at is not None and similar_per_article > TRUSTED_FROM
-    return Learnt(answer_at if trusted else None, precision, coverage, len(inside), similar_per_article, trusted)
+    return Calibration(answer_at if trusted else None, precision, coverage, len(inside), similar_per_article, trusted)
 
 
 async def calibrate(
@@ -82,45 +82,45 @@ async def calibrate(
     *,
     now: datetime,
     told: Callable[[int, int], None] | None = None,
-) -> Learnt:
+) -> Calibration:
     """Learn the thresholds of a base and keep them in its row."""
-    async with database.work(workspace_id) as work:
-        base = await queries.base(work, base_id)
-        held, similar_per_article = await _sample(work, base_id)
+    async with database.transaction(workspace_id) as tx:
+        base = await queries.base(tx, base_id)
+        held_out, similar_per_article = await _sample(tx, base_id)
     synonyms = base.synonyms
     inside: list[Sample] = []
     outside: list[Sample] = []
-    for start in range(0, len(held), BATCH):
-        async with database.work(workspace_id) as work:
-            for one in held[start : start + BATCH]:
-                inside.append(await _ask_without_phrasing(work, base, one, synonyms))
-                outside.append(await _ask_without_article(work, base, one, synonyms))
+    for start in range(0, len(held_out), BATCH):
+        async with database.transaction(workspace_id) as tx:
+            for one in held_out[start : start + BATCH]:
+                inside.append(await _ask_without_phrasing(tx, base, one, synonyms))
+                outside.append(await _ask_without_article(tx, base, one, synonyms))
         if told:
-            told(min(start + BATCH, len(held)), len(held))
-    learnt = learn(inside, outside, similar_per_article=similar_per_article)
-    async with database.work(workspace_id) as work:
-        await work.run(
+            told(min(start + BATCH, len(held_out)), len(held_out))
+    calibration = fit_threshold(inside, outside, similar_per_article=similar_per_article)
+    async with database.transaction(workspace_id) as tx:
+        await tx.run(
             "update knowledge_base set answer_at = %(answer_at)s, calibrated_at = %(now)s, "
             "calibration = %(report)s::jsonb where id = %(base)s",
-            answer_at=learnt.answer_at,
+            answer_at=calibration.answer_at,
             now=now,
             report=json.dumps(
                 {
-                    "precision": learnt.precision,
-                    "coverage": learnt.coverage,
-                    "samples": learnt.samples,
-                    "similar_per_article": learnt.similar_per_article,
-                    "trusted": learnt.trusted,
+                    "precision": calibration.precision,
+                    "coverage": calibration.coverage,
+                    "samples": calibration.samples,
+                    "similar_per_article": calibration.similar_per_article,
+                    "trusted": calibration.trusted,
                 }
             ),
             base=base_id,
         )
-    return learnt
+    return calibration
 
 
-async def _sample(work: Work, base_id: int) -> tuple[list[_Held], float]:
+async def _sample(tx: Transaction, base_id: int) -> tuple[list[_HeldOut], float]:
     """Phrasings to hold out, the same ones each time, and how many similar questions an article has on average."""
-    rows = await work.rows(
+    rows = await tx.rows(
         "select c.id, c.text, array(select p.text from phrasing p where p.workspace_id = a.workspace_id "
         "and p.article_id = a.id order by p.id) from article a join chunk c on c.workspace_id = a.workspace_id "
         "and c.article_id = a.id where a.base_id = %(base)s and a.kind = 'faq' order by a.id",
@@ -132,34 +132,34 @@ async def _sample(work: Work, base_id: int) -> tuple[list[_Held], float]:
     able = [(row, at) for row in rows for at in range(len(row[2])) if len(row[2]) > 1]
     chosen = random.Random(base_id).sample(able, min(MOST_SAMPLES, len(able)))  # noqa: S311 - a sample, no secret
     return [
-        _Held(chunk_id, asked[at], tuple(other for place, other in enumerate(asked) if place != at), text)
+        _HeldOut(chunk_id, asked[at], tuple(other for place, other in enumerate(asked) if place != at), text)
         for (chunk_id, text, asked), at in chosen
     ], similar
 
 
-async def _ask_without_phrasing(work: Work, base: BaseRow, held: _Held, synonyms: Synonyms) -> Sample:
-    phrasing = counts(held.phrasing, synonyms)
-    body = counts(" ".join((*held.others, held.text)), synonyms)
-    without = Without(
+async def _ask_without_phrasing(tx: Transaction, base: BaseRow, held_out: _HeldOut, synonyms: Synonyms) -> Sample:
+    phrasing = counts(held_out.phrasing, synonyms)
+    body = counts(" ".join((*held_out.others, held_out.text)), synonyms)
+    without = LeaveOneOut(
         bodies=dict.fromkeys(phrasing.keys() - body.keys(), 1), phrasings=dict.fromkeys(phrasing, 1), asked=1
     )
-    posed = await pose(work, base, alone(held.phrasing, synonyms), without=without)
-    others = [found.score for found in await rank(work, posed, wanted=2, leave_out=held.chunk_id)]
-    asked = [counts(other, synonyms) for other in held.others]
-    own = product(posed.body, weights(body, body.total(), base.body_pivot)) + max(
-        (product(posed.phrasing, weights(one, one.total(), base.phrasing_pivot)) for one in asked), default=0.0
+    query = await build_query(tx, base, standalone(held_out.phrasing, synonyms), without=without)
+    others = [found.score for found in await rank(tx, query, wanted=2, leave_out=held_out.chunk_id)]
+    asked = [counts(other, synonyms) for other in held_out.others]
+    own = product(query.body, weights(body, body.total(), base.body_pivot)) + max(
+        (product(query.phrasing, weights(one, one.total(), base.phrasing_pivot)) for one in asked), default=0.0
     )
     ahead = sum(1 for score in others if score > own)
     first, second = (own, others[0] if others else 0.0) if ahead == 0 else (others[0], max(own, *others[1:2], 0.0))
-    return Sample(confidence(first, second, posed.best), ahead == 0 and own > 0)
+    return Sample(confidence(first, second, query.best), ahead == 0 and own > 0)
 
 
-async def _ask_without_article(work: Work, base: BaseRow, held: _Held, synonyms: Synonyms) -> Sample:
-    everything = [counts(one, synonyms) for one in (held.phrasing, *held.others)]
-    body = counts(" ".join((held.phrasing, *held.others, held.text)), synonyms)
+async def _ask_without_article(tx: Transaction, base: BaseRow, held_out: _HeldOut, synonyms: Synonyms) -> Sample:
+    everything = [counts(one, synonyms) for one in (held_out.phrasing, *held_out.others)]
+    body = counts(" ".join((held_out.phrasing, *held_out.others, held_out.text)), synonyms)
     in_phrasings: Counter[int] = Counter(term for one in everything for term in one)
-    without = Without(dict.fromkeys(body, 1), in_phrasings, texts=1, asked=len(everything))
-    posed = await pose(work, base, alone(held.phrasing, synonyms), without=without)
-    others = [found.score for found in await rank(work, posed, wanted=2, leave_out=held.chunk_id)]
+    without = LeaveOneOut(dict.fromkeys(body, 1), in_phrasings, texts=1, asked=len(everything))
+    query = await build_query(tx, base, standalone(held_out.phrasing, synonyms), without=without)
+    others = [found.score for found in await rank(tx, query, wanted=2, leave_out=held_out.chunk_id)]
     first = others[0] if others else 0.0
-    return Sample(confidence(first, others[1] if len(others) > 1 else 0.0, posed.best), first=False)
+    return Sample(confidence(first, others[1] if len(others) > 1 else 0.0, query.best), first=False)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from zhiban.knowledge.document import Block, Place
+from zhiban.knowledge.document import Block, Location
 
 WANTED = 500
 WHOLE = 2_000  # tables, lists and code are kept together up to this
@@ -17,7 +17,7 @@ _SENTENCES = re.compile(r"[^。！？!?；;\n]*[。！？!?；;\n]+[”’」』
 class Piece:
     text: str
     heading_path: tuple[str, ...]
-    place: Place
+    place: Location
 
 
 def chunks(blocks: Iterable[Block]) -> list[Piece]:

@@ -23,10 +23,10 @@ from zhiban.knowledge.document import (
     MOST_BYTES,
     MOST_TEXT,
     MOST_UNPACKED,
+    Document,
+    DocumentBuilder,
     Faq,
-    Outline,
-    Place,
-    Reading,
+    Location,
     Unreadable,
     assemble,
     clean,
@@ -41,17 +41,17 @@ MOST_PAGES = 5_000
 # ------------------------------------------------------------------------------------------------- plain text
 
 
-def _markdown(content: bytes, name: str) -> Reading:
+def _markdown(content: bytes, name: str) -> Document:
     return markdown.read(decode(content), name)
 
 
-def _plain(content: bytes, name: str) -> Reading:
-    outline = Outline()
+def _plain(content: bytes, name: str) -> Document:
+    outline = DocumentBuilder()
     line = 1
     for paragraph in re.split(r"(\n[ \t\u3000]*\n+)", decode(content)):
         if paragraph.strip():
             lead = len(paragraph) - len(paragraph.lstrip("\n"))
-            outline.block(paragraph, Place("line", line + lead))
+            outline.block(paragraph, Location("line", line + lead))
         line += paragraph.count("\n")
     return assemble(name, outline.sections())
 
@@ -75,7 +75,7 @@ _WHOLE = frozenset(("ul", "ol", "table", "pre"))
 _HEADINGS = {"h1": 1, "h2": 2, "h3": 3, "h4": 4, "h5": 5, "h6": 6, "summary": 6, "dt": 6}
 
 
-def _html(content: bytes, name: str) -> Reading:
+def _html(content: bytes, name: str) -> Document:
     declared = re.search(rb"charset=[\"']?([\w-]+)", content[:2048], re.IGNORECASE)
     text = ""
     if declared:
@@ -86,7 +86,7 @@ def _html(content: bytes, name: str) -> Reading:
     return read_html(text or decode(content), name)
 
 
-def read_html(text: str, name: str) -> Reading:
+def read_html(text: str, name: str) -> Document:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", XMLParsedAsHTMLWarning)
         soup = BeautifulSoup(text, "lxml")
@@ -94,13 +94,13 @@ def read_html(text: str, name: str) -> Reading:
     for tag in soup.find_all(_DROPPED):
         tag.decompose()
     root = soup.find("main") or soup.find("article") or soup.body or soup
-    outline = _outline_of(root) if isinstance(root, Tag) else Outline()
+    outline = _outline_of(root) if isinstance(root, Tag) else DocumentBuilder()
     return assemble(outline.title or page_title or name, outline.sections())
 
 
-def _outline_of(root: Tag) -> Outline:
+def _outline_of(root: Tag) -> DocumentBuilder:
     """Walk without recursion, so that deep nesting harms nobody."""
-    outline = Outline()
+    outline = DocumentBuilder()
     running: list[str] = []
     paragraph = 0
 
@@ -110,7 +110,7 @@ def _outline_of(root: Tag) -> Outline:
         running.clear()
         if text:
             paragraph += 1
-            outline.block(text, Place("paragraph", paragraph))
+            outline.block(text, Location("paragraph", paragraph))
 
     waiting: list[object] = list(reversed(root.contents))
     while waiting:
@@ -129,12 +129,12 @@ def _outline_of(root: Tag) -> Outline:
                 outline.heading(
                     _tidy(node.get_text(" ")).replace("\n", " "),
                     _HEADINGS[node.name],
-                    Place("paragraph", paragraph + 1),
+                    Location("paragraph", paragraph + 1),
                 )
             elif node.name in _WHOLE:
                 flush()
                 paragraph += 1
-                outline.block(_whole(node), Place("paragraph", paragraph), whole=True)
+                outline.block(_whole(node), Location("paragraph", paragraph), whole=True)
             elif node.name in _BREAKING:
                 flush()
                 waiting.append(None)
@@ -186,7 +186,7 @@ def _check_archive(content: bytes) -> None:
         raise Unreadable(f"The file unpacks to more than {MOST_UNPACKED // 1_048_576} MB.")
 
 
-def _docx(content: bytes, name: str) -> Reading:
+def _docx(content: bytes, name: str) -> Document:
     import mammoth
 
     _check_archive(content)
@@ -197,11 +197,11 @@ def _docx(content: bytes, name: str) -> Reading:
     return read_html(converted.value, name)
 
 
-def _pdf(content: bytes, name: str) -> Reading:
+def _pdf(content: bytes, name: str) -> Document:
     from pypdf import PdfReader
     from pypdf.errors import DependencyError, PyPdfError
 
-    outline = Outline()
+    outline = DocumentBuilder()
     try:
         reader = PdfReader(io.BytesIO(content))
         if reader.is_encrypted and not reader.decrypt(""):
@@ -210,7 +210,7 @@ def _pdf(content: bytes, name: str) -> Reading:
             raise Unreadable(f"The PDF has more than {MOST_PAGES} pages.")
         for number, page in enumerate(reader.pages, 1):
             for paragraph in _paragraphs(clean(page.extract_text())):
-                outline.block(paragraph, Place("page", number))
+                outline.block(paragraph, Location("page", number))
     except DependencyError as error:
         raise Unreadable("The PDF is protected in a way that we cannot open.") from error
     except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, IndexError, OSError, RecursionError) as error:
@@ -252,7 +252,7 @@ _COLUMNS = {
 _COLUMN_OF = {alias: column for column, aliases in _COLUMNS.items() for alias in aliases.split()}
 
 
-def _csv(content: bytes, name: str) -> Reading:
+def _csv(content: bytes, name: str) -> Document:
     text = decode(content)
     first = text.split("\n", 1)[0]
     delimiter = max(",\t;，", key=first.count)
@@ -271,12 +271,12 @@ def _csv(content: bytes, name: str) -> Reading:
         raise Unreadable(f"The table is damaged: {error}.") from error
 
 
-def _xlsx(content: bytes, name: str) -> Reading:
+def _xlsx(content: bytes, name: str) -> Document:
     import openpyxl
     from openpyxl.utils.exceptions import InvalidFileException
 
     _check_archive(content)
-    reading = Reading(name)
+    document = Document(name)
     try:
         book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
         for sheet in book.worksheets:
@@ -285,8 +285,8 @@ def _xlsx(content: bytes, name: str) -> Reading:
                 for number, row in enumerate(sheet.iter_rows(values_only=True), 1)
             )
             part = _table(sheet.title, rows)
-            reading.faqs += part.faqs
-            reading.blocks += part.blocks
+            document.faqs += part.faqs
+            document.blocks += part.blocks
         book.close()
     except (
         InvalidFileException,
@@ -299,12 +299,12 @@ def _xlsx(content: bytes, name: str) -> Reading:
         BadZipFile,
     ) as error:
         raise Unreadable("The workbook is damaged, or is not an Excel workbook.") from error
-    return reading
+    return document
 
 
-def _table(name: str, rows: Iterable[tuple[int, Sequence[str]]]) -> Reading:
+def _table(name: str, rows: Iterable[tuple[int, Sequence[str]]]) -> Document:
     """An FAQ table when it has the columns of one; otherwise each row becomes a block "column: value"."""
-    reading = Reading(name)
+    document = Document(name)
     header: Sequence[str] | None = None
     columns: dict[str, int] = {}
     for number, cells in rows:
@@ -319,22 +319,22 @@ def _table(name: str, rows: Iterable[tuple[int, Sequence[str]]]) -> Reading:
         if "question" in columns and "answer" in columns:
             faq = _faq_row(cells, columns, number)
             if faq:
-                reading.faqs.append(faq)
+                document.faqs.append(faq)
         else:
             said = "\n".join(
                 f"{title}: {cell.strip()}" if title else cell.strip()
                 for title, cell in zip([*header, *[""] * len(cells)], cells, strict=False)
                 if cell.strip()
             )
-            _add_row(reading, said, name, number)
-    return reading
+            _add_row(document, said, name, number)
+    return document
 
 
-def _add_row(reading: Reading, said: str, name: str, number: int) -> None:
-    outline = Outline()
-    outline.heading(name, 1, Place("row", 1))
-    outline.block(said, Place("row", number), whole=True)
-    reading.blocks += [block for section in outline.sections() for block in section.blocks]
+def _add_row(document: Document, said: str, name: str, number: int) -> None:
+    outline = DocumentBuilder()
+    outline.heading(name, 1, Location("row", 1))
+    outline.block(said, Location("row", number), whole=True)
+    document.blocks += [block for section in outline.sections() for block in section.blocks]
 
 
 def _columns(header: Sequence[str]) -> dict[str, int]:
@@ -355,12 +355,12 @@ def _faq_row(cells: Sequence[str], columns: dict[str, int], number: int) -> Faq 
     if not question or not answer:
         return None
     similar = tuple(other for other in split_similar(cell("similar")) if other != question)
-    return Faq(question, similar, answer, cell("category") or None, Place("row", number))
+    return Faq(question, similar, answer, cell("category") or None, Location("row", number))
 
 
 # ------------------------------------------------------------------------------------------------------ the door
 
-_CONVERTERS: dict[str, tuple[str, Callable[[bytes, str], Reading]]] = {
+_CONVERTERS: dict[str, tuple[str, Callable[[bytes, str], Document]]] = {
     ".md": ("markdown", _markdown),
     ".markdown": ("markdown", _markdown),
     ".txt": ("text", _plain),
@@ -383,7 +383,7 @@ def kind_of(name: str) -> str:
     return converter[0]
 
 
-def convert(content: bytes, name: str) -> Reading:
+def convert(content: bytes, name: str) -> Document:
     """What the file says. Raises Unreadable with a sentence for people."""
     kind_of(name)
     if len(content) > MOST_BYTES:
@@ -391,9 +391,9 @@ def convert(content: bytes, name: str) -> Reading:
     if not content.strip():
         raise Unreadable("The file is empty.")
     path = PurePath(name)
-    reading = _CONVERTERS[path.suffix.lower()][1](content, path.stem)
-    if not reading.faqs and not reading.blocks:
+    document = _CONVERTERS[path.suffix.lower()][1](content, path.stem)
+    if not document.faqs and not document.blocks:
         raise Unreadable("The file holds no text.")
-    if sum(len(block.text) for block in reading.blocks) > MOST_TEXT:
+    if sum(len(block.text) for block in document.blocks) > MOST_TEXT:
         raise Unreadable(f"The file holds more than {MOST_TEXT // 1_000_000} million characters; split it.")
-    return reading
+    return document

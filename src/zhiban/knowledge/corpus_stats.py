@@ -29,7 +29,7 @@ def _is_han(text: str) -> bool:
     return all("\u3400" <= character <= "\u9fff" for character in text)
 
 
-class Background:
+class TermPriors:
     """How often each term occurs. `rarity(term)` is between 0 (everywhere) and 1 (never seen)."""
 
     def __init__(self, numbers: array[int], times: array[int], total: int) -> None:
@@ -63,7 +63,7 @@ class Background:
         unfinished.replace(path)
 
     @classmethod
-    def read(cls, path: Path) -> Background | None:
+    def read(cls, path: Path) -> TermPriors | None:
         """What was saved there, or None when there is nothing usable."""
         try:
             content = path.read_bytes()
@@ -79,7 +79,7 @@ class Background:
         return cls(numbers, times, int.from_bytes(content[head - 8 : head], "big"))
 
 
-def build(word_list: Path) -> Background:
+def build(word_list: Path) -> TermPriors:
     """Count characters and pairs over a list of `word frequency tag` lines."""
     seen: defaultdict[int, int] = defaultdict(int)
     total = 0
@@ -95,7 +95,7 @@ def build(word_list: Path) -> Background:
             for pair in {word[at : at + 2] for at in range(len(word) - 1)}:
                 seen[pair_term(pair)] += times
     ordered = sorted(seen)
-    return Background(array("I", ordered), array("I", (seen[term] for term in ordered)), total)
+    return TermPriors(array("I", ordered), array("I", (seen[term] for term in ordered)), total)
 
 
 def word_list() -> Path:
@@ -106,14 +106,14 @@ def word_list() -> Path:
     return Path(found.origin).parent / "dict.txt"
 
 
-_loaded: dict[Path | None, Background] = {}
+_loaded: dict[Path | None, TermPriors] = {}
 
 
-def background(folder: Path | None = None) -> Background:
+def term_priors(folder: Path | None = None) -> TermPriors:
     """The background of this process, kept in `folder` between starts."""
     if folder not in _loaded:
         path = folder / FILE if folder else None
-        found = Background.read(path) if path else None
+        found = TermPriors.read(path) if path else None
         if found is None:
             found = build(word_list())
             if path:

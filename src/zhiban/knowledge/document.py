@@ -20,7 +20,7 @@ class Unreadable(ZhibanError):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """Where in the file something stands: a line, page, row or paragraph, counted from 1."""
 
     unit: str
@@ -33,7 +33,7 @@ class Block:
 
     text: str
     heading_path: tuple[str, ...]
-    place: Place
+    place: Location
     whole: bool = False
 
 
@@ -43,12 +43,12 @@ class Faq:
     similar: tuple[str, ...]
     answer: str
     category: str | None
-    place: Place
+    place: Location
     heading_path: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
-class Reading:
+class Document:
     """A file as understood: questions with answers, and the text that is neither."""
 
     title: str
@@ -175,7 +175,7 @@ class Section:
     heading: str
     level: int
     path: tuple[str, ...]  # of the headings above
-    place: Place
+    place: Location
     blocks: tuple[Block, ...]
     has_children: bool
 
@@ -212,35 +212,37 @@ def pair_of(text: str) -> tuple[str, str] | None:
     return found["question"].strip(), found["answer"].strip()
 
 
-def assemble(title: str, sections: list[Section]) -> Reading:
+def assemble(title: str, sections: list[Section]) -> Document:
     """Sections as questions with answers, and the rest as text."""
-    reading = Reading(title)
+    document = Document(title)
     for section in sections:
         faq = faq_of(section)
         if faq:
-            reading.faqs.append(faq)
+            document.faqs.append(faq)
             continue
         if section.heading and not section.blocks and not section.has_children:
-            reading.blocks.append(Block(section.heading, section.path, section.place))
+            document.blocks.append(Block(section.heading, section.path, section.place))
         for block in section.blocks:
             pair = pair_of(block.text)
             if pair:
                 heads = (*section.path, section.heading) if section.heading else section.path
-                reading.faqs.append(Faq(pair[0], (), pair[1], heads[-1] if heads else None, block.place, heads))
+                document.faqs.append(Faq(pair[0], (), pair[1], heads[-1] if heads else None, block.place, heads))
             else:
-                reading.blocks.append(block)
-    return reading
+                document.blocks.append(block)
+    return document
 
 
-class Outline:
+class DocumentBuilder:
     """Collects headings and blocks in order of reading, and knows which section each block is in."""
 
     def __init__(self) -> None:
         self._stack: list[tuple[int, str]] = []
-        self._raw: list[tuple[str, int, tuple[str, ...], Place, list[Block]]] = [("", 0, (), Place("line", 1), [])]
+        self._raw: list[tuple[str, int, tuple[str, ...], Location, list[Block]]] = [
+            ("", 0, (), Location("line", 1), [])
+        ]
         self.title = ""
 
-    def heading(self, text: str, level: int, place: Place) -> None:
+    def heading(self, text: str, level: int, place: Location) -> None:
         if not text:
             return
         while self._stack and self._stack[-1][0] >= level:
@@ -250,7 +252,7 @@ class Outline:
         if not self.title:
             self.title = text
 
-    def block(self, text: str, place: Place, *, whole: bool = False) -> None:
+    def block(self, text: str, place: Location, *, whole: bool = False) -> None:
         if text.strip():
             path = tuple(name for _, name in self._stack)
             self._raw[-1][4].append(Block(text.strip("\n"), path, place, whole))

@@ -30,9 +30,9 @@ async def embed_missing(
 
     What is embedded is kept at once, so a later run goes on where this one stopped.
     """
-    async with database.work(workspace_id) as work:
+    async with database.transaction(workspace_id) as tx:
         # Vectors of another model cannot be compared with this one's.
-        changed = await work.run(
+        changed = await tx.run(
             "update knowledge_base set embedder = %(name)s, dimensions = %(dimensions)s where id = %(base)s "
             "and (embedder is distinct from %(name)s or dimensions is distinct from %(dimensions)s)",
             name=embedder.name,
@@ -40,8 +40,8 @@ async def embed_missing(
             base=base_id,
         )
         if changed:
-            await work.run("delete from chunk_vector where base_id = %(base)s", base=base_id)
-        missing = await work.rows(
+            await tx.run("delete from chunk_vector where base_id = %(base)s", base=base_id)
+        missing = await tx.rows(
             "select c.id from chunk c where c.base_id = %(base)s and not exists (select from chunk_vector v "
             "where v.workspace_id = c.workspace_id and v.chunk_id = c.id) order by c.id",
             base=base_id,
@@ -52,20 +52,20 @@ async def embed_missing(
         if told:
             told(min(start + AT_ONCE, len(ids)), len(ids))
     if len(ids) and await _vectors(database, workspace_id, base_id) >= INDEX_FROM:
-        async with database.work(workspace_id) as work:
-            await work.value("select index_vectors(%(dimensions)s)", dimensions=embedder.dimensions)
+        async with database.transaction(workspace_id) as tx:
+            await tx.value("select index_vectors(%(dimensions)s)", dimensions=embedder.dimensions)
     return len(ids)
 
 
 async def _vectors(database: Database, workspace_id: int, base_id: int) -> int:
-    async with database.work(workspace_id) as work:
-        count: int = await work.value("select count(*) from chunk_vector where base_id = %(base)s", base=base_id)
+    async with database.transaction(workspace_id) as tx:
+        count: int = await tx.value("select count(*) from chunk_vector where base_id = %(base)s", base=base_id)
     return count
 
 
 async def _embed(database: Database, workspace_id: int, base_id: int, embedder: Embedder, ids: Sequence[int]) -> None:
-    async with database.work(workspace_id) as work:
-        rows = await work.rows(
+    async with database.transaction(workspace_id) as tx:
+        rows = await tx.rows(
             "select c.id, case when a.kind = 'faq' then a.title || E'\\n' || c.text "
             "else array_to_string(c.heading_path, ' ') || E'\\n' || c.text end from chunk c join article a "
             "on a.workspace_id = c.workspace_id and a.id = c.article_id "
@@ -76,9 +76,9 @@ async def _embed(database: Database, workspace_id: int, base_id: int, embedder: 
     vectors = await embedder.embed([text for _, text in rows], purpose="passage")
     if len(vectors) != len(rows) or any(len(vector) != embedder.dimensions for vector in vectors):
         raise ModelUnavailable("The embedder returned vectors that do not fit what it was asked.")
-    async with database.work(workspace_id) as work:
+    async with database.transaction(workspace_id) as tx:
         # A chunk may have gone while its vector was made.
-        await work.run(
+        await tx.run(
             "insert into chunk_vector (workspace_id, chunk_id, base_id, dimensions, vector) "
             "select %(workspace)s, c.id, %(base)s, %(dimensions)s, t.vector::halfvec "
             "from unnest(%(ids)b::bigint[], %(vectors)b::text[]) as t (id, vector) "

@@ -29,14 +29,14 @@ _LETTERS = re.compile(r"\w")
 
 
 @dataclass(frozen=True, slots=True)
-class Understood:
+class ExpandedQuery:
     """The terms of a question with their weight (1 for its own), and which earlier words helped."""
 
     weights: dict[int, float]
     leaning_on: tuple[str, ...] = ()
 
 
-def leans(question: str) -> bool:
+def is_follow_up(question: str) -> bool:
     """Whether the question says by its form that it continues what was said before."""
     plain = normalise(question).strip()
     size = len(_LETTERS.findall(plain))
@@ -57,11 +57,11 @@ def stripped(question: str) -> str:
     return without if _LETTERS.search(without) else plain
 
 
-def alone(question: str, synonyms: Synonyms = NO_SYNONYMS) -> Understood:
-    return Understood(dict.fromkeys(terms(question, synonyms), 1.0))
+def standalone(question: str, synonyms: Synonyms = NO_SYNONYMS) -> ExpandedQuery:
+    return ExpandedQuery(dict.fromkeys(terms(question, synonyms), 1.0))
 
 
-def with_context(question: str, context: Sequence[str], synonyms: Synonyms = NO_SYNONYMS) -> Understood:
+def with_context(question: str, context: Sequence[str], synonyms: Synonyms = NO_SYNONYMS) -> ExpandedQuery:
     """The question with the words of `context` (oldest first) added."""
     weights = dict.fromkeys(terms(stripped(question), synonyms), 1.0)
     used = [text for text in context if text.strip()][-REMEMBERED:]
@@ -72,4 +72,4 @@ def with_context(question: str, context: Sequence[str], synonyms: Synonyms = NO_
         share = min(weight, SHARE * own / len(joining)) if joining else 0.0
         weights.update(dict.fromkeys(joining, share))
         weight /= 2
-    return Understood(weights, tuple(used))
+    return ExpandedQuery(weights, tuple(used))

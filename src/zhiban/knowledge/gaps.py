@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from zhiban.kit.db import Work
+from zhiban.kit.db import Transaction
 from zhiban.knowledge.document import clean
 from zhiban.knowledge.models import GapStatus
 from zhiban.knowledge.retrieval import language
@@ -24,7 +24,7 @@ def alike(one: Iterable[int], other: Iterable[int]) -> float:
 
 
 async def record_gap(
-    work: Work,
+    tx: Transaction,
     question: str,
     *,
     conversation_id: int | None = None,
@@ -36,37 +36,35 @@ async def record_gap(
     A message is counted once, however often it is recorded.
     """
     if message_id is not None:
-        known: int | None = await work.value(
+        known: int | None = await tx.value(
             "select gap_id from gap_question where message_id = %(message)s", message=message_id
         )
         if known is not None:
             return known
-    await work.value(
-        "select pg_advisory_xact_lock(hashtextextended('gap', %(workspace)s))", workspace=work.workspace_id
-    )
+    await tx.value("select pg_advisory_xact_lock(hashtextextended('gap', %(workspace)s))", workspace=tx.workspace_id)
     asked = clean(question).strip()[:500]
     own = sorted(set(terms(asked)))
-    gap_id = await _same(work, own)
+    gap_id = await _same(tx, own)
     if gap_id is None:
-        gap_id = await work.value(
+        gap_id = await tx.value(
             "insert into gap (workspace_id, question, terms, times, first_at, last_at) "
             "values (%(workspace)s, %(question)s, %(terms)s, 0, %(now)s, %(now)s) returning id",
-            workspace=work.workspace_id,
+            workspace=tx.workspace_id,
             question=asked,
             terms=own,
             now=now,
         )
-    added = await work.run(
+    added = await tx.run(
         "insert into gap_question (workspace_id, gap_id, text, conversation_id, message_id, asked_at) "
         "values (%(workspace)s, %(gap)s, %(text)s, %(conversation)s, %(message)s, %(now)s) on conflict do nothing",
-        workspace=work.workspace_id,
+        workspace=tx.workspace_id,
         gap=gap_id,
         text=asked,
         conversation=conversation_id,
         message=message_id,
         now=now,
     )
-    await work.run(
+    await tx.run(
         "update gap set times = times + %(added)s, last_at = greatest(last_at, %(now)s) where id = %(gap)s",
         added=added,
         now=now,
@@ -76,8 +74,8 @@ async def record_gap(
     return gap_id
 
 
-async def _same(work: Work, own: list[int]) -> int | None:
-    rows = await work.rows(
+async def _same(tx: Transaction, own: list[int]) -> int | None:
+    rows = await tx.rows(
         "select id, terms from gap where status = 'open' order by last_at desc limit %(limit)s", limit=CONSIDERED
     )
     best, like = None, SAME
@@ -88,10 +86,10 @@ async def _same(work: Work, own: list[int]) -> int | None:
     return best
 
 
-async def close_gap(work: Work, gap_id: int, status: GapStatus, *, article_id: int | None = None) -> bool:
+async def close_gap(tx: Transaction, gap_id: int, status: GapStatus, *, article_id: int | None = None) -> bool:
     """Mark an open gap as answered (by an article) or dismissed. False when it is not open."""
     return (
-        await work.run(
+        await tx.run(
             "update gap set status = %(status)s, article_id = %(article)s where id = %(id)s and status = 'open'",
             status=str(status),
             article=article_id,

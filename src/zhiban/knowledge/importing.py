@@ -13,13 +13,13 @@ from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
-from zhiban.kit.db import Database, Work
+from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.knowledge import articles, calibration, converters, embedding, queries
 from zhiban.knowledge import maintenance as upkeep
 from zhiban.knowledge.articles import Changes, NewArticle
 from zhiban.knowledge.document import MOST_BYTES, Unreadable, clean
-from zhiban.knowledge.indexing import Entry
+from zhiban.knowledge.indexing import IndexEntry
 from zhiban.knowledge.queries import BaseRow, SourceRow
 from zhiban.ports import Embedder
 
@@ -168,9 +168,9 @@ class _Run:
         self.done = self.total = self.chunks = 0
 
     async def everything(self, slug: str, paths: Sequence[Path]) -> None:
-        async with self.database.work(self.workspace_id) as work:
-            self.base_id = await upkeep.ensure_base(work, slug, slug)
-            there = {source.name: source for source in await queries.sources(work, self.base_id)}
+        async with self.database.transaction(self.workspace_id) as tx:
+            self.base_id = await upkeep.ensure_base(tx, slug, slug)
+            there = {source.name: source for source in await queries.sources(tx, self.base_id)}
         wanted, folders, missing = await asyncio.to_thread(find, paths)
         self.report.failed += missing
         self.total = len(wanted)
@@ -218,16 +218,16 @@ class _Run:
         """Write a few files in one transaction."""
         if not group:
             return
-        async with self.database.work(self.workspace_id) as work:
-            base = await upkeep.locked(work, self.base_id)
-            entries: list[Entry] = []
+        async with self.database.transaction(self.workspace_id) as tx:
+            base = await upkeep.locked(tx, self.base_id)
+            entries: list[IndexEntry] = []
             changes = Changes()
             for parsed in group:
-                source_id = await self._source(work, parsed)
-                added, made = await articles.revise(work, base, source_id, parsed.articles, now=self.now)
+                source_id = await self._source(tx, parsed)
+                added, made = await articles.revise(tx, base, source_id, parsed.articles, now=self.now)
                 entries += added
                 changes += made
-            await articles.index(work, base, entries, written=self._written)
+            await articles.index(tx, base, entries, written=self._written)
         self.report.changes += changes
         for parsed in group:
             (self.report.changed if parsed.known else self.report.new).append(parsed.name)
@@ -236,14 +236,14 @@ class _Run:
         self.chunks += chunks
         self.tell(Progress("storing", self.done, self.total, self.chunks))
 
-    async def _source(self, work: Work, parsed: _Parsed) -> int:
-        source_id: int = await work.value(
+    async def _source(self, tx: Transaction, parsed: _Parsed) -> int:
+        source_id: int = await tx.value(
             "insert into source (workspace_id, base_id, name, kind, category, digest, converter, imported_at) "
             "values (%(workspace)s, %(base)s, %(name)s, %(kind)s, %(category)s, %(digest)s, %(converter)s, %(now)s) "
             "on conflict (workspace_id, base_id, name) do update set kind = excluded.kind, "
             "category = excluded.category, digest = excluded.digest, converter = excluded.converter, "
             "imported_at = excluded.imported_at returning id",
-            workspace=work.workspace_id,
+            workspace=tx.workspace_id,
             base=self.base_id,
             name=parsed.name,
             kind=parsed.kind,
@@ -258,23 +258,23 @@ class _Run:
         unreadable = {failure.file for failure in self.report.failed}
         for name, source in there.items():
             if name.startswith(tuple(folders)) and name not in present and name not in unreadable:
-                async with self.database.work(self.workspace_id) as work:
-                    self.report.changes += await upkeep.remove_source(work, self.base_id, source.id)
+                async with self.database.transaction(self.workspace_id) as tx:
+                    self.report.changes += await upkeep.remove_source(tx, self.base_id, source.id)
                 self.report.removed.append(name)
 
     async def settle(self) -> None:
         """Let the index follow the new mean lengths, and the thresholds the new articles."""
-        async with self.database.work(self.workspace_id) as work:
-            base = await upkeep.locked(work, self.base_id)
+        async with self.database.transaction(self.workspace_id) as tx:
+            base = await upkeep.locked(tx, self.base_id)
             if _drifted(base):
                 self.tell(Progress("rebuilding", 0, base.bodies, self.chunks))
                 await upkeep.reindex_base(
-                    work, base, told=lambda done: self.tell(Progress("rebuilding", done, base.bodies, self.chunks))
+                    tx, base, told=lambda done: self.tell(Progress("rebuilding", done, base.bodies, self.chunks))
                 )
                 self.report.rebuilt = True
         if self.report.rebuilt or self.chunks >= MANY:
-            async with self.database.work(self.workspace_id) as work:
-                await upkeep.tidy(work)
+            async with self.database.transaction(self.workspace_id) as tx:
+                await upkeep.tidy(tx)
         await calibration.calibrate(
             self.database,
             self.workspace_id,

@@ -1,7 +1,7 @@
 """The write side of the search index: texts in, vectors and counts out.
 
-`prepare` is pure and may run in a thread; the functions that take a `Work` write what it made. The counts of a base
-(`term_df`, lengths) are kept exactly; whoever calls this module holds the base's row lock.
+`prepare` is pure and may run in a thread; the functions that take a `Transaction` write what it made. The counts of a
+base (`term_df`, lengths) are kept exactly; whoever calls this module holds the base's row lock.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from zhiban.kit.db import Work
+from zhiban.kit.db import Transaction
 from zhiban.knowledge.bm25 import sparse_weights
 from zhiban.knowledge.tokenizer import NO_SYNONYMS, Synonyms, counts
 
-RECIPE = 1  # a new number whenever terms, weights or keys change; bases indexed by another are rebuilt
+INDEX_VERSION = 1  # a new number whenever terms, weights or keys change; bases indexed by another are rebuilt
 
 BULK = 20_000  # so many terms at once are appended as a part of their own, which is three times as fast as adding up
-MOST_PARTS = 24  # a search adds the parts of its terms up
+MAX_SEGMENTS = 24  # a search adds the parts of its terms up
 
 _STEP = 0x9E3779B1
 _WORD = 0xFFFFFFFF
@@ -31,7 +31,7 @@ def keys(base_id: int, terms: Iterable[int]) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class IndexEntry:
     """A chunk to be indexed: the ways to ask for it (none for a piece of a document) and what it says."""
 
     chunk_id: int
@@ -39,7 +39,7 @@ class Entry:
     text: str
 
 
-def _counted(entry: Entry, synonyms: Synonyms) -> tuple[Counter[int], list[Counter[int]]]:
+def _counted(entry: IndexEntry, synonyms: Synonyms) -> tuple[Counter[int], list[Counter[int]]]:
     """The terms of the body, which is all phrasings and the text, and of each phrasing."""
     asked = [counts(text, synonyms) for text in entry.phrasings]
     body = counts(entry.text, synonyms)
@@ -102,7 +102,7 @@ def _array(items: Iterable[object]) -> str:
     return "{" + ",".join(map(str, items)) + "}"
 
 
-def count(entries: Sequence[Entry], synonyms: Synonyms = NO_SYNONYMS) -> Tally:
+def count(entries: Sequence[IndexEntry], synonyms: Synonyms = NO_SYNONYMS) -> Tally:
     """The counts alone."""
     tally = Tally()
     for entry in entries:
@@ -112,7 +112,7 @@ def count(entries: Sequence[Entry], synonyms: Synonyms = NO_SYNONYMS) -> Tally:
 
 def prepare(
     base_id: int,
-    entries: Sequence[Entry],
+    entries: Sequence[IndexEntry],
     *,
     pivots: tuple[float, float] | None = None,
     synonyms: Synonyms = NO_SYNONYMS,
@@ -142,17 +142,17 @@ def prepare(
     return rows, (of_bodies, of_phrasings)
 
 
-async def write(work: Work, base_id: int, rows: Rows) -> None:
+async def write(tx: Transaction, base_id: int, rows: Rows) -> None:
     """Put the rows into the index. Their tally is the caller's to `add`, for several batches at once."""
     if rows.chunk_ids:
-        await work.run(
+        await tx.run(
             "insert into chunk_index (workspace_id, chunk_id, base_id, keys, body, phrasings, body_length, "
             "phrasing_lengths) select %(workspace)s, chunk_id, %(base)s, keys::integer[], body::sparsevec, "
             "phrasings::sparsevec[], body_length, lengths::integer[] "
             "from unnest(%(ids)b::bigint[], %(keys)b::text[], %(bodies)b::text[], %(phrasings)b::text[], "
             "%(body_lengths)b::integer[], %(lengths)b::text[]) "
             "as t (chunk_id, keys, body, phrasings, body_length, lengths)",
-            workspace=work.workspace_id,
+            workspace=tx.workspace_id,
             base=base_id,
             ids=rows.chunk_ids,
             keys=rows.keys,
@@ -163,34 +163,36 @@ async def write(work: Work, base_id: int, rows: Rows) -> None:
         )
 
 
-async def forget(work: Work, base_id: int, entries: Sequence[Entry], synonyms: Synonyms = NO_SYNONYMS) -> None:
+async def forget(
+    tx: Transaction, base_id: int, entries: Sequence[IndexEntry], synonyms: Synonyms = NO_SYNONYMS
+) -> None:
     """Take entries out of the index, as they were when they went in."""
-    await work.run(
+    await tx.run(
         "delete from chunk_index where workspace_id = %(workspace)s and chunk_id = any(%(ids)b::bigint[])",
-        workspace=work.workspace_id,
+        workspace=tx.workspace_id,
         ids=[entry.chunk_id for entry in entries],
     )
-    await add(work, base_id, count(entries, synonyms), sign=-1)
+    await add(tx, base_id, count(entries, synonyms), sign=-1)
 
 
-async def clear(work: Work, base_id: int) -> None:
+async def clear(tx: Transaction, base_id: int) -> None:
     """Empty the index of a base, counts and all."""
-    await work.run("delete from chunk_index where base_id = %(base)s", base=base_id)
-    await work.run("delete from term_df where base_id = %(base)s", base=base_id)
-    await work.run(
+    await tx.run("delete from chunk_index where base_id = %(base)s", base=base_id)
+    await tx.run("delete from term_df where base_id = %(base)s", base=base_id)
+    await tx.run(
         "update knowledge_base set parts = 0, bodies = 0, body_terms = 0, phrasings = 0, phrasing_terms = 0 "
         "where id = %(base)s",
         base=base_id,
     )
 
 
-async def set_pivots(work: Work, base_id: int, pivots: tuple[float, float]) -> None:
-    await work.run(
+async def set_pivots(tx: Transaction, base_id: int, pivots: tuple[float, float]) -> None:
+    await tx.run(
         "update knowledge_base set body_pivot = %(body)s, phrasing_pivot = %(phrasing)s, recipe = %(recipe)s "
         "where id = %(base)s",
         body=pivots[0],
         phrasing=pivots[1],
-        recipe=RECIPE,
+        recipe=INDEX_VERSION,
         base=base_id,
     )
 
@@ -201,28 +203,28 @@ _ADDING_UP = (
 )
 
 
-async def add(work: Work, base_id: int, tally: Tally, *, sign: int = 1) -> None:
+async def add(tx: Transaction, base_id: int, tally: Tally, *, sign: int = 1) -> None:
     """Add a tally to the counts of the base, or take it away."""
     all_terms = sorted(tally.in_bodies.keys() | tally.in_phrasings.keys())
     part: int | None = None
     if len(all_terms) >= BULK:
-        part = await work.value(
+        part = await tx.value(
             "update knowledge_base set parts = parts + 1 where id = %(base)s and parts < %(most)s returning parts",
             base=base_id,
-            most=MOST_PARTS,
+            most=MAX_SEGMENTS,
         )
-    await work.run(
+    await tx.run(
         "insert into term_df as t (workspace_id, base_id, part, term, bodies, phrasings) "
         "select %(workspace)s, %(base)s, %(part)s, * from unnest(%(terms)b::integer[], %(bodies)b::integer[], "
         "%(phrasings)b::integer[])" + (_ADDING_UP if part is None else ""),
-        workspace=work.workspace_id,
+        workspace=tx.workspace_id,
         base=base_id,
         part=part or 0,
         terms=all_terms,
         bodies=[sign * tally.in_bodies[term] for term in all_terms],
         phrasings=[sign * tally.in_phrasings[term] for term in all_terms],
     )
-    await work.run(
+    await tx.run(
         "update knowledge_base set bodies = bodies + %(bodies)s, body_terms = body_terms + %(body_terms)s, "
         "phrasings = phrasings + %(phrasings)s, phrasing_terms = phrasing_terms + %(phrasing_terms)s "
         "where id = %(base)s",

@@ -6,92 +6,92 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from zhiban.kit.db import Database, Work
+from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.knowledge import articles, indexing, queries
 from zhiban.knowledge.articles import BATCH, Changes
-from zhiban.knowledge.indexing import Entry, Tally
+from zhiban.knowledge.indexing import IndexEntry, Tally
 from zhiban.knowledge.queries import BaseRow
 from zhiban.knowledge.tokenizer import Synonyms
 
 
-async def ensure_base(work: Work, slug: str, name: str) -> int:
+async def ensure_base(tx: Transaction, slug: str, name: str) -> int:
     """The id of the base with this slug, made if there is none."""
-    base_id: int | None = await work.value("select id from knowledge_base where slug = %(slug)s", slug=slug)
+    base_id: int | None = await tx.value("select id from knowledge_base where slug = %(slug)s", slug=slug)
     if base_id is None:
-        base_id = await work.value(
+        base_id = await tx.value(
             "insert into knowledge_base (workspace_id, slug, name, recipe) "
             "values (%(workspace)s, %(slug)s, %(name)s, %(recipe)s) "
             "on conflict (workspace_id, slug) do update set slug = excluded.slug returning id",
-            workspace=work.workspace_id,
+            workspace=tx.workspace_id,
             slug=slug,
             name=name,
-            recipe=indexing.RECIPE,
+            recipe=indexing.INDEX_VERSION,
         )
     assert base_id is not None
     return base_id
 
 
-async def locked(work: Work, base_id: int) -> BaseRow:
+async def locked(tx: Transaction, base_id: int) -> BaseRow:
     """The base, ours alone to write until the transaction ends. Readers are not held up. Raises NotFound."""
-    if not await work.value("select id from knowledge_base where id = %(id)s for update", id=base_id):
+    if not await tx.value("select id from knowledge_base where id = %(id)s for update", id=base_id):
         raise NotFound("There is no such knowledge base.")
-    return await queries.base(work, base_id)
+    return await queries.base(tx, base_id)
 
 
-async def remove_source(work: Work, base_id: int, source_id: int) -> Changes:
+async def remove_source(tx: Transaction, base_id: int, source_id: int) -> Changes:
     """Take a file and all that came from it out of the base."""
-    base = await locked(work, base_id)
-    ids = [article.id for article in await queries.articles_of_source(work, source_id)]
-    removed = Changes(articles_removed=len(ids), chunks_removed=await articles.remove(work, base, ids))
-    await work.run("delete from source where id = %(id)s and base_id = %(base)s", id=source_id, base=base_id)
+    base = await locked(tx, base_id)
+    ids = [article.id for article in await queries.articles_of_source(tx, source_id)]
+    removed = Changes(articles_removed=len(ids), chunks_removed=await articles.remove(tx, base, ids))
+    await tx.run("delete from source where id = %(id)s and base_id = %(base)s", id=source_id, base=base_id)
     return removed
 
 
-async def remove_base(work: Work, base_id: int) -> None:
-    await locked(work, base_id)
-    await indexing.clear(work, base_id)
-    await work.run("delete from knowledge_base where id = %(id)s", id=base_id)
+async def remove_base(tx: Transaction, base_id: int) -> None:
+    await locked(tx, base_id)
+    await indexing.clear(tx, base_id)
+    await tx.run("delete from knowledge_base where id = %(id)s", id=base_id)
 
 
 async def reindex_base(
-    work: Work, base: BaseRow, *, told: Callable[[int], None] | None = None, recount: bool = False
+    tx: Transaction, base: BaseRow, *, told: Callable[[int], None] | None = None, recount: bool = False
 ) -> int:
     """Index every chunk anew. Searches see the old index until the transaction commits. Returns how many chunks.
 
     `recount` does not believe the mean lengths that the base has (after synonyms or the recipe changed).
     """
     synonyms = base.synonyms
-    pivots = await _true_means(work, base.id, synonyms) if recount else base.means
-    await indexing.clear(work, base.id)
-    await indexing.set_pivots(work, base.id, pivots)
+    pivots = await _true_means(tx, base.id, synonyms) if recount else base.means
+    await indexing.clear(tx, base.id)
+    await indexing.set_pivots(tx, base.id, pivots)
     done = 0
     tally = Tally()
-    async for entries in _batches(work, base.id):
+    async for entries in _batches(tx, base.id):
         rows, _ = await asyncio.get_running_loop().run_in_executor(
             articles.executor(),
             partial(indexing.prepare, base.id, entries, pivots=pivots, synonyms=synonyms),
         )
-        await indexing.write(work, base.id, rows)
+        await indexing.write(tx, base.id, rows)
         tally.join(rows.tally)
         if len(tally.in_bodies) > articles.MOST_COUNTED:
-            await indexing.add(work, base.id, tally)
+            await indexing.add(tx, base.id, tally)
             tally = Tally()
         done += len(entries)
         if told:
             told(done)
-    await indexing.add(work, base.id, tally)
+    await indexing.add(tx, base.id, tally)
     return done
 
 
 class _Batches:
-    def __init__(self, work: Work, base_id: int) -> None:
-        self._work, self._base_id, self._after = work, base_id, 0
+    def __init__(self, tx: Transaction, base_id: int) -> None:
+        self._work, self._base_id, self._after = tx, base_id, 0
 
     def __aiter__(self) -> _Batches:
         return self
 
-    async def __anext__(self) -> list[Entry]:
+    async def __anext__(self) -> list[IndexEntry]:
         found = await queries.entries_after(self._work, self._base_id, self._after, BATCH)
         if not found:
             raise StopAsyncIteration
@@ -99,13 +99,13 @@ class _Batches:
         return found
 
 
-def _batches(work: Work, base_id: int) -> _Batches:
-    return _Batches(work, base_id)
+def _batches(tx: Transaction, base_id: int) -> _Batches:
+    return _Batches(tx, base_id)
 
 
-async def _true_means(work: Work, base_id: int, synonyms: Synonyms) -> tuple[float, float]:
+async def _true_means(tx: Transaction, base_id: int, synonyms: Synonyms) -> tuple[float, float]:
     total = Tally()
-    async for entries in _batches(work, base_id):
+    async for entries in _batches(tx, base_id):
         part = await asyncio.get_running_loop().run_in_executor(articles.executor(), indexing.count, entries, synonyms)
         total.bodies += part.bodies
         total.body_terms += part.body_terms
@@ -114,46 +114,46 @@ async def _true_means(work: Work, base_id: int, synonyms: Synonyms) -> tuple[flo
     return total.pivots
 
 
-async def tidy(work: Work) -> None:
+async def tidy(tx: Transaction) -> None:
     """Let the planner know the tables as they are. Worth its tenths of a second after many rows changed."""
-    await work.value("select tidy_knowledge()")
+    await tx.value("select tidy_knowledge()")
 
 
 async def rebuild(
     database: Database, workspace_id: int, slug: str, *, told: Callable[[int], None] | None = None
 ) -> int:
     """Index a base anew while it serves. Returns how many chunks. Raises NotFound."""
-    async with database.work(workspace_id) as work:
-        found = await queries.base_by_slug(work, slug)
+    async with database.transaction(workspace_id) as tx:
+        found = await queries.base_by_slug(tx, slug)
         if found is None:
             raise NotFound(f"There is no knowledge base named {slug}.")
-        base = await locked(work, found.id)
-        done = await reindex_base(work, base, told=told, recount=True)
-    async with database.work(workspace_id) as work:
-        await tidy(work)
+        base = await locked(tx, found.id)
+        done = await reindex_base(tx, base, told=told, recount=True)
+    async with database.transaction(workspace_id) as tx:
+        await tidy(tx)
     return done
 
 
 async def rebuild_outdated(database: Database, workspace_id: int) -> list[str]:
     """Rebuild the bases that an earlier version of the recipe indexed. For the start of a new release."""
-    async with database.work(workspace_id) as work:
-        outdated = [base.slug for base in await queries.bases(work) if base.recipe != indexing.RECIPE]
+    async with database.transaction(workspace_id) as tx:
+        outdated = [base.slug for base in await queries.bases(tx) if base.recipe != indexing.INDEX_VERSION]
     for slug in outdated:
         await rebuild(database, workspace_id, slug)
     return outdated
 
 
-async def set_synonyms(work: Work, base_id: int, groups: Sequence[Sequence[str]]) -> None:
+async def set_synonyms(tx: Transaction, base_id: int, groups: Sequence[Sequence[str]]) -> None:
     """Replace the synonym groups of a base and index it anew, all in the caller's transaction."""
-    await locked(work, base_id)
-    await work.run("delete from synonym_group where base_id = %(base)s", base=base_id)
+    await locked(tx, base_id)
+    await tx.run("delete from synonym_group where base_id = %(base)s", base=base_id)
     for words in groups:
         usable = [word.strip() for word in words if word.strip()]
         if len(usable) > 1:
-            await work.run(
+            await tx.run(
                 "insert into synonym_group (workspace_id, base_id, words) values (%(workspace)s, %(base)s, %(words)s)",
-                workspace=work.workspace_id,
+                workspace=tx.workspace_id,
                 base=base_id,
                 words=usable,
             )
-    await reindex_base(work, await queries.base(work, base_id), recount=True)
+    await reindex_base(tx, await queries.base(tx, base_id), recount=True)

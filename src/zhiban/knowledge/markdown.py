@@ -10,7 +10,7 @@ import yaml
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from zhiban.knowledge.document import Outline, Place, Reading, assemble
+from zhiban.knowledge.document import Document, DocumentBuilder, Location, assemble
 
 _FRONT = re.compile(r"\A---\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)
 
@@ -63,12 +63,12 @@ def inline(tokens: Sequence[Token] | None) -> str:
 class _Walk:
     def __init__(self, tokens: list[Token], lines: list[str], skipped: int) -> None:
         self.tokens, self.lines, self.skipped = tokens, lines, skipped
-        self.outline = Outline()
+        self.outline = DocumentBuilder()
 
-    def place(self, token: Token) -> Place:
-        return Place("line", (token.map[0] if token.map else 0) + 1 + self.skipped)
+    def place(self, token: Token) -> Location:
+        return Location("line", (token.map[0] if token.map else 0) + 1 + self.skipped)
 
-    def run(self) -> Outline:
+    def run(self) -> DocumentBuilder:
         at = 0
         while at < len(self.tokens):
             at = self.step(at)
@@ -139,11 +139,11 @@ class _Walk:
         return "\n".join(said)
 
 
-def read(text: str, name: str) -> Reading:
+def read(text: str, name: str) -> Document:
     """Never fails: any text is Markdown."""
     front, skipped = _front_matter(text)
     rest = _FRONT.sub("", text, count=1) if skipped else text
     outline = _Walk(_parser().parse(rest), rest.split("\n"), skipped).run()
-    reading = assemble(front.get("title") or outline.title or name, outline.sections())
-    reading.category = front.get("category") or front.get("分类") or front.get("类别")
-    return reading
+    document = assemble(front.get("title") or outline.title or name, outline.sections())
+    document.category = front.get("category") or front.get("分类") or front.get("类别")
+    return document

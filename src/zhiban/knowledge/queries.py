@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from zhiban.kit.db import Work
+from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
-from zhiban.knowledge.indexing import Entry
+from zhiban.knowledge.indexing import IndexEntry
 from zhiban.knowledge.models import ArticleKind
 from zhiban.knowledge.tokenizer import NO_SYNONYMS, Synonyms
 
@@ -73,20 +73,20 @@ select b.id, slug, name, bodies, body_terms, body_pivot, phrasings, phrasing_ter
 """
 
 
-async def base(work: Work, base_id: int) -> BaseRow:
+async def base(tx: Transaction, base_id: int) -> BaseRow:
     """Raises NotFound."""
-    found = await work.object(BaseRow, _BASE + " where b.id = %(id)s", id=base_id)
+    found = await tx.object(BaseRow, _BASE + " where b.id = %(id)s", id=base_id)
     if found is None:
         raise NotFound("There is no such knowledge base.")
     return found
 
 
-async def base_by_slug(work: Work, slug: str) -> BaseRow | None:
-    return await work.object(BaseRow, _BASE + " where b.slug = %(slug)s", slug=slug)
+async def base_by_slug(tx: Transaction, slug: str) -> BaseRow | None:
+    return await tx.object(BaseRow, _BASE + " where b.slug = %(slug)s", slug=slug)
 
 
-async def bases(work: Work) -> list[BaseRow]:
-    return await work.objects(BaseRow, _BASE + " order by b.id")
+async def bases(tx: Transaction) -> list[BaseRow]:
+    return await tx.objects(BaseRow, _BASE + " order by b.id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +100,8 @@ class SourceRow:
     imported_at: datetime
 
 
-async def sources(work: Work, base_id: int) -> list[SourceRow]:
-    return await work.objects(
+async def sources(tx: Transaction, base_id: int) -> list[SourceRow]:
+    return await tx.objects(
         SourceRow,
         "select id, name, kind, category, digest, converter, imported_at from source "
         "where base_id = %(base)s order by name",
@@ -131,19 +131,19 @@ select a.id, a.base_id, a.source_id, s.name as source_name, a.kind, a.key, a.tit
 """
 
 
-async def article(work: Work, article_id: int) -> ArticleRow:
+async def article(tx: Transaction, article_id: int) -> ArticleRow:
     """Raises NotFound."""
-    found = await work.object(ArticleRow, _ARTICLE + " where a.id = %(id)s", id=article_id)
+    found = await tx.object(ArticleRow, _ARTICLE + " where a.id = %(id)s", id=article_id)
     if found is None:
         raise NotFound("There is no such article.")
     return found
 
 
 async def articles(
-    work: Work, base_id: int, *, text: str = "", category: str | None = None, after: int = 0, limit: int = 50
+    tx: Transaction, base_id: int, *, text: str = "", category: str | None = None, after: int = 0, limit: int = 50
 ) -> list[ArticleRow]:
     """Articles of a base by id; `text` narrows to titles that hold it."""
-    return await work.objects(
+    return await tx.objects(
         ArticleRow,
         _ARTICLE + " where a.base_id = %(base)s and a.id > %(after)s "
         "and (%(text)s::text = '' or strpos(lower(a.title), lower(%(text)s::text)) > 0) "
@@ -156,8 +156,8 @@ async def articles(
     )
 
 
-async def articles_of_source(work: Work, source_id: int) -> list[ArticleRow]:
-    return await work.objects(ArticleRow, _ARTICLE + " where a.source_id = %(source)s order by a.id", source=source_id)
+async def articles_of_source(tx: Transaction, source_id: int) -> list[ArticleRow]:
+    return await tx.objects(ArticleRow, _ARTICLE + " where a.source_id = %(source)s order by a.id", source=source_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +168,12 @@ class PhrasingRow:
     origin: str
 
 
-async def phrasings(work: Work, article_ids: Sequence[int]) -> list[PhrasingRow]:
-    return await work.objects(
+async def phrasings(tx: Transaction, article_ids: Sequence[int]) -> list[PhrasingRow]:
+    return await tx.objects(
         PhrasingRow,
         "select id, article_id, text, origin from phrasing where workspace_id = %(workspace)s "
         "and article_id = any(%(ids)b::bigint[]) order by article_id, id",
-        workspace=work.workspace_id,
+        workspace=tx.workspace_id,
         ids=list(article_ids),
     )
 
@@ -190,12 +190,12 @@ class ChunkRow:
     digest: bytes
 
 
-async def chunks(work: Work, article_ids: Sequence[int]) -> list[ChunkRow]:
-    return await work.objects(
+async def chunks(tx: Transaction, article_ids: Sequence[int]) -> list[ChunkRow]:
+    return await tx.objects(
         ChunkRow,
         "select id, article_id, ordinal, text, heading_path, unit, number, digest from chunk "
         "where workspace_id = %(workspace)s and article_id = any(%(ids)b::bigint[]) order by article_id, ordinal",
-        workspace=work.workspace_id,
+        workspace=tx.workspace_id,
         ids=list(article_ids),
     )
 
@@ -212,24 +212,24 @@ select c.id, array(select p.text from phrasing p where p.workspace_id = c.worksp
 """
 
 
-def _entry(row: tuple[Any, ...]) -> Entry:
+def _entry(row: tuple[Any, ...]) -> IndexEntry:
     chunk_id, asked, kind, heading_path, text = row
-    return Entry(chunk_id, tuple(asked), indexed_text(kind, heading_path, text))
+    return IndexEntry(chunk_id, tuple(asked), indexed_text(kind, heading_path, text))
 
 
-async def entries(work: Work, chunk_ids: Sequence[int]) -> list[Entry]:
+async def entries(tx: Transaction, chunk_ids: Sequence[int]) -> list[IndexEntry]:
     """These chunks as the index has them."""
-    rows = await work.rows(
+    rows = await tx.rows(
         _ENTRIES + " where c.workspace_id = %(workspace)s and c.id = any(%(ids)b::bigint[]) order by c.id",
-        workspace=work.workspace_id,
+        workspace=tx.workspace_id,
         ids=list(chunk_ids),
     )
     return [_entry(row) for row in rows]
 
 
-async def entries_after(work: Work, base_id: int, after: int, limit: int) -> list[Entry]:
+async def entries_after(tx: Transaction, base_id: int, after: int, limit: int) -> list[IndexEntry]:
     """The chunks of a base in order of their ids, a stretch at a time."""
-    rows = await work.rows(
+    rows = await tx.rows(
         _ENTRIES + " where c.base_id = %(base)s and c.id > %(after)s order by c.id limit %(limit)s",
         base=base_id,
         after=after,
@@ -238,10 +238,10 @@ async def entries_after(work: Work, base_id: int, after: int, limit: int) -> lis
     return [_entry(row) for row in rows]
 
 
-async def chunk_ids(work: Work, article_ids: Sequence[int]) -> list[int]:
-    rows = await work.rows(
+async def chunk_ids(tx: Transaction, article_ids: Sequence[int]) -> list[int]:
+    rows = await tx.rows(
         "select id from chunk where workspace_id = %(workspace)s and article_id = any(%(ids)b::bigint[])",
-        workspace=work.workspace_id,
+        workspace=tx.workspace_id,
         ids=list(article_ids),
     )
     return [row[0] for row in rows]
@@ -253,13 +253,13 @@ class Frequencies:
     phrasings: dict[int, int]
 
 
-async def frequencies(work: Work, base: BaseRow, of: Sequence[int]) -> Frequencies:
+async def frequencies(tx: Transaction, base: BaseRow, of: Sequence[int]) -> Frequencies:
     """In how many bodies and phrasings of the base these terms stand."""
-    rows = await work.rows(
+    rows = await tx.rows(
         "select term, sum(bodies), sum(phrasings) from term_df where workspace_id = %(workspace)s "
         "and base_id = %(base)s and part = any(%(parts)b::smallint[]) and term = any(%(terms)b::integer[]) "
         "group by term having sum(bodies) > 0",
-        workspace=work.workspace_id,
+        workspace=tx.workspace_id,
         base=base.id,
         parts=list(range(base.parts + 1)),
         terms=list(of),
@@ -285,14 +285,14 @@ from gap g where g.status = 'open'
 """
 
 
-async def open_gaps(work: Work, *, limit: int = 50) -> list[GapRow]:
+async def open_gaps(tx: Transaction, *, limit: int = 50) -> list[GapRow]:
     """What contacts asked and nothing answered, the most frequent first, each with up to five wordings."""
-    return await work.objects(GapRow, _GAP + " order by g.times desc, g.last_at desc limit %(limit)s", limit=limit)
+    return await tx.objects(GapRow, _GAP + " order by g.times desc, g.last_at desc limit %(limit)s", limit=limit)
 
 
-async def open_gap(work: Work, gap_id: int) -> GapRow:
+async def open_gap(tx: Transaction, gap_id: int) -> GapRow:
     """Raises NotFound."""
-    found = await work.object(GapRow, _GAP + " and g.id = %(id)s", id=gap_id)
+    found = await tx.object(GapRow, _GAP + " and g.id = %(id)s", id=gap_id)
     if found is None:
         raise NotFound(f"There is no open gap {gap_id}.")
     return found

@@ -15,11 +15,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from zhiban.kit.db import Work
+from zhiban.kit.db import Transaction
 from zhiban.knowledge import queries
 from zhiban.knowledge.bm25 import Collection, sparse
-from zhiban.knowledge.corpus_stats import Background, background
-from zhiban.knowledge.followups import Understood, alone, is_tiny, leans, with_context
+from zhiban.knowledge.corpus_stats import TermPriors, term_priors
+from zhiban.knowledge.followups import ExpandedQuery, is_follow_up, is_tiny, standalone, with_context
 from zhiban.knowledge.indexing import keys
 from zhiban.knowledge.queries import BaseRow
 from zhiban.knowledge.tokenizer import Synonyms, terms
@@ -35,10 +35,10 @@ FEWEST_WORDS = 1.2  # a question must weigh as much as this many words nobody us
 ALL = 1e9  # an answer threshold that nothing reaches
 
 
-class Zone(StrEnum):
+class ConfidenceBand(StrEnum):
     ANSWER = "answer"
     SUGGEST = "suggest"
-    HAND_OFF = "hand_off"
+    HANDOFF = "handoff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +81,11 @@ class Thresholds:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchResult:
     passages: tuple[Passage, ...]
     confidence: float  # n·(1+m)
     share: float  # n alone
-    zone: Zone
+    zone: ConfidenceBand
     why: str  # an English sentence for logs and the test page
     thresholds: Thresholds
     leaning_on: tuple[str, ...] = ()
@@ -117,7 +117,7 @@ class Question:
 class Ranking:
     """What one understanding of the question found."""
 
-    understood: Understood
+    expanded: ExpandedQuery
     question: Question
     scored: tuple[Scored, ...]
     passages: tuple[Passage, ...]
@@ -126,7 +126,7 @@ class Ranking:
 
 
 @dataclass(frozen=True, slots=True)
-class Without:
+class LeaveOneOut:
     """Counts to leave out of a base: of an entry that is imagined away for calibration."""
 
     bodies: Mapping[int, int] = field(default_factory=dict)
@@ -138,30 +138,32 @@ class Without:
 _folder: Path | None = None
 
 
-def keep_background_in(folder: Path) -> None:
+def keep_term_priors_in(folder: Path) -> None:
     """Tell this process where the background may be kept between starts."""
     global _folder
     _folder = folder
 
 
-def language() -> Background:
-    return background(_folder)
+def language() -> TermPriors:
+    return term_priors(_folder)
 
 
-async def pose(work: Work, base: BaseRow, understood: Understood, *, without: Without | None = None) -> Question:
+async def build_query(
+    tx: Transaction, base: BaseRow, expanded: ExpandedQuery, *, without: LeaveOneOut | None = None
+) -> Question:
     """Weigh the terms of the question as this base knows them."""
-    left_out = without or Without()
-    known = await queries.frequencies(work, base, list(understood.weights))
+    left_out = without or LeaveOneOut()
+    known = await queries.frequencies(tx, base, list(expanded.weights))
     of_bodies = {term: times - left_out.bodies.get(term, 0) for term, times in known.bodies.items()}
     of_phrasings = {term: times - left_out.phrasings.get(term, 0) for term, times in known.phrasings.items()}
     at_large = language()
-    body = Collection(base.bodies - left_out.texts, of_bodies).question(understood.weights, at_large)
+    body = Collection(base.bodies - left_out.texts, of_bodies).question(expanded.weights, at_large)
     if base.phrasings - left_out.asked > 0:
-        phrasing = Collection(base.phrasings - left_out.asked, of_phrasings).question(understood.weights, at_large)
+        phrasing = Collection(base.phrasings - left_out.asked, of_phrasings).question(expanded.weights, at_large)
     else:
         phrasing = body
     for vector in (body, phrasing) if phrasing is not body else (body,):
-        for term, weight in understood.weights.items():
+        for term, weight in expanded.weights.items():
             vector[term] *= weight
     return Question(
         base.id,
@@ -199,12 +201,12 @@ def _keys(base: BaseRow, frequency: Mapping[int, int]) -> list[int] | None:
     return None if candidates > base.bodies * SCANNED_FROM else keys(base.id, chosen)
 
 
-async def rank(work: Work, question: Question, *, wanted: int = SEEN, leave_out: int = 0) -> list[Scored]:
+async def rank(tx: Transaction, question: Question, *, wanted: int = SEEN, leave_out: int = 0) -> list[Scored]:
     """The best chunks by exact BM25. `leave_out` is a chunk that is imagined away."""
     if question.keys == []:
         return []
     call = "scan_chunks(%(base)s, " if question.keys is None else "search_chunks(%(base)s, %(keys)b::integer[], "
-    rows = await work.rows(
+    rows = await tx.rows(
         "select chunk_id, score, body_score, phrasing_score from "
         + call
         + "%(body)s::sparsevec, %(phrasing)s::sparsevec, %(leave_out)s, %(wanted)s)",
@@ -234,7 +236,7 @@ def thresholds_of(base: BaseRow, override: float | None = None) -> Thresholds:
 
 
 async def search(
-    work: Work,
+    tx: Transaction,
     base_id: int,
     question: str,
     *,
@@ -242,75 +244,75 @@ async def search(
     context: Sequence[str] = (),
     embedder_vector: Sequence[float] | None = None,
     threshold: float | None = None,
-) -> Found:
+) -> SearchResult:
     """The passages for a question, at most `top_k`, with what to do about them.
 
     `context` holds the contact's earlier questions (and the titles answered last), oldest first. `threshold` is the
     operator's own KB_SIMILARITY_THRESHOLD. Raises NotFound when there is no such base.
     """
-    base = await queries.base(work, base_id)
+    base = await queries.base(tx, base_id)
     synonyms = base.synonyms
     limits = thresholds_of(base, threshold)
-    if context and leans(question):
-        ranking = await _look(work, base, question, with_context(question, context, synonyms), embedder_vector)
+    if context and is_follow_up(question):
+        ranking = await _look(tx, base, question, with_context(question, context, synonyms), embedder_vector)
     else:
-        ranking = await _look(work, base, question, alone(question, synonyms), embedder_vector)
-        if context and is_tiny(question) and _zone(ranking, limits)[0] is not Zone.ANSWER:
-            other = await _look(work, base, question, with_context(question, context, synonyms), embedder_vector)
+        ranking = await _look(tx, base, question, standalone(question, synonyms), embedder_vector)
+        if context and is_tiny(question) and _zone(ranking, limits)[0] is not ConfidenceBand.ANSWER:
+            other = await _look(tx, base, question, with_context(question, context, synonyms), embedder_vector)
             if other.confidence > ranking.confidence:
                 ranking = other
     zone, why = _zone(ranking, limits)
-    return Found(
+    return SearchResult(
         ranking.passages[:top_k],
         ranking.confidence,
         ranking.share,
         zone,
         why,
         limits,
-        ranking.understood.leaning_on,
+        ranking.expanded.leaning_on,
     )
 
 
 async def _look(
-    work: Work, base: BaseRow, question: str, understood: Understood, vector: Sequence[float] | None
+    tx: Transaction, base: BaseRow, question: str, expanded: ExpandedQuery, vector: Sequence[float] | None
 ) -> Ranking:
-    posed = await pose(work, base, understood)
-    scored = await rank(work, posed)
+    query = await build_query(tx, base, expanded)
+    scored = await rank(tx, query)
     if vector is not None and base.dimensions == len(vector):
-        scored = await _fuse(work, posed, scored, vector)
-    passages = await _read(work, question, scored, base.synonyms)
+        scored = await _fuse(tx, query, scored, vector)
+    passages = await _read(tx, question, scored, base.synonyms)
     if not passages:
-        return Ranking(understood, posed, (), (), 0.0, 0.0)
+        return Ranking(expanded, query, (), (), 0.0, 0.0)
     first = passages[0]
     second = passages[1].score if len(passages) > 1 else 0.0
-    sure = confidence(first.score, second, posed.best)
-    return Ranking(understood, posed, tuple(scored), passages, sure, first.score / posed.best)
+    sure = confidence(first.score, second, query.best)
+    return Ranking(expanded, query, tuple(scored), passages, sure, first.score / query.best)
 
 
-async def _fuse(work: Work, posed: Question, scored: Sequence[Scored], vector: Sequence[float]) -> list[Scored]:
+async def _fuse(tx: Transaction, query: Question, scored: Sequence[Scored], vector: Sequence[float]) -> list[Scored]:
     """Add one cosine, on the scale where the best possible lexical score is one.
 
     Embedders put everything rather near to everything. Only what a passage is nearer than the last of the nearest ones
     counts, so that a question about something else does not look half known.
     """
     asked = "[" + ",".join(f"{value:.6g}" for value in vector) + "]"
-    near = await work.rows(
+    near = await tx.rows(
         "select chunk_id, 1 - distance from nearest_chunks(%(base)s, %(asked)s::halfvec, %(wanted)s)",
-        base=posed.base_id,
+        base=query.base_id,
         asked=asked,
         wanted=SEEN,
     )
     lexical = {found.chunk_id: found for found in scored}
     ids = [*lexical, *(row[0] for row in near if row[0] not in lexical)]
-    rows = await work.rows(
+    rows = await tx.rows(
         "select i.chunk_id, -(i.body <#> %(body)s::sparsevec), (select max(-(one <#> %(phrasing)s::sparsevec)) "
         "from unnest(i.phrasings) as one), 1 - (v.vector <=> %(asked)s::halfvec) from chunk_index i "
         "left join chunk_vector v on v.workspace_id = i.workspace_id and v.chunk_id = i.chunk_id "
         "and v.dimensions = %(dimensions)s "
         "where i.workspace_id = %(workspace)s and i.chunk_id = any(%(ids)b::bigint[])",
-        workspace=work.workspace_id,
-        body=sparse(posed.body),
-        phrasing=sparse(posed.phrasing),
+        workspace=tx.workspace_id,
+        body=sparse(query.body),
+        phrasing=sparse(query.phrasing),
         asked=asked,
         dimensions=len(vector),
         ids=ids,
@@ -319,7 +321,7 @@ async def _fuse(work: Work, posed: Question, scored: Sequence[Scored], vector: S
     fused = [
         Scored(
             chunk_id,
-            body + (body if asked_score is None else asked_score) + max(_finite(cosine) - usual, 0.0) * posed.best,
+            body + (body if asked_score is None else asked_score) + max(_finite(cosine) - usual, 0.0) * query.best,
             body,
             asked_score,
             _finite(cosine),
@@ -344,9 +346,9 @@ select c.id, a.id, a.title, c.text, a.answer, c.heading_path, s.name, c.unit, c.
 """
 
 
-async def _read(work: Work, question: str, scored: Sequence[Scored], synonyms: Synonyms) -> tuple[Passage, ...]:
+async def _read(tx: Transaction, question: str, scored: Sequence[Scored], synonyms: Synonyms) -> tuple[Passage, ...]:
     """The texts of the candidates. Of several that say the same only the best stays."""
-    rows = await work.rows(_TEXTS, workspace=work.workspace_id, ids=[found.chunk_id for found in scored])
+    rows = await tx.rows(_TEXTS, workspace=tx.workspace_id, ids=[found.chunk_id for found in scored])
     texts = {row[0]: row[1:] for row in rows}
     asked = frozenset(terms(question, synonyms))
     passages: list[Passage] = []
@@ -396,20 +398,26 @@ def _likeness(asked: frozenset[int], phrasing: frozenset[int]) -> float:
     return sum(map(at_large.rarity, asked & phrasing)) / together if together else 0.0
 
 
-def _zone(ranking: Ranking, limits: Thresholds) -> tuple[Zone, str]:
+def _zone(ranking: Ranking, limits: Thresholds) -> tuple[ConfidenceBand, str]:
     """What to do, and why in a sentence."""
     if not ranking.passages:
-        return Zone.HAND_OFF, "No passage shares a word with the question."
+        return ConfidenceBand.HANDOFF, "No passage shares a word with the question."
     first, sure = ranking.passages[0], ranking.confidence
     runner_up = max((passage.likeness for passage in ranking.passages[1:]), default=0.0)
-    if not ranking.understood.leaning_on and first.likeness >= NEARLY_SAME and first.likeness > runner_up:
-        return Zone.ANSWER, f"The question is nearly the phrasing {first.phrasing!r} ({first.likeness:.2f})."
+    if not ranking.expanded.leaning_on and first.likeness >= NEARLY_SAME and first.likeness > runner_up:
+        return ConfidenceBand.ANSWER, f"The question is nearly the phrasing {first.phrasing!r} ({first.likeness:.2f})."
     answer_at = limits.answer_at if first.answer is not None else limits.document_answer_at
     if sure >= answer_at:
-        return Zone.ANSWER, f"Confidence {sure:.2f} reaches {answer_at:.2f}."
+        return ConfidenceBand.ANSWER, f"Confidence {sure:.2f} reaches {answer_at:.2f}."
     share = ranking.share
     if share >= limits.suggest_at:
         known = first.answer is None or limits.trusted
         needed = f"is below {answer_at:.2f}" if known else "has too few similar questions to be trusted"
-        return Zone.SUGGEST, f"Confidence {sure:.2f} {needed}; share {share:.2f} reaches {limits.suggest_at:.2f}."
-    return Zone.HAND_OFF, f"Confidence {sure:.2f} and share {share:.2f} (below {limits.suggest_at:.2f}) are too low."
+        return (
+            ConfidenceBand.SUGGEST,
+            f"Confidence {sure:.2f} {needed}; share {share:.2f} reaches {limits.suggest_at:.2f}.",
+        )
+    return (
+        ConfidenceBand.HANDOFF,
+        f"Confidence {sure:.2f} and share {share:.2f} (below {limits.suggest_at:.2f}) are too low.",
+    )

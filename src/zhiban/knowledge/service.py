@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from zhiban.kit.db import Work
+from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.knowledge import articles, queries
 from zhiban.knowledge import maintenance as upkeep
 from zhiban.knowledge.articles import Changes
-from zhiban.knowledge.calibration import Learnt, calibrate
-from zhiban.knowledge.document import Faq, Place, clean
+from zhiban.knowledge.calibration import Calibration, calibrate
+from zhiban.knowledge.document import Faq, Location, clean
 from zhiban.knowledge.embedding import embed_missing
 from zhiban.knowledge.gaps import close_gap, record_gap
 from zhiban.knowledge.importing import Failure, ImportReport, Progress, import_paths
@@ -24,9 +24,9 @@ from zhiban.knowledge.queries import DEFAULT_BASE
 from zhiban.knowledge.tokenizer import counts
 
 __all__ = [
+    "Calibration",
     "Failure",
     "ImportReport",
-    "Learnt",
     "Progress",
     "Stats",
     "add_phrasing",
@@ -51,43 +51,43 @@ MOST_PHRASINGS = 200  # of one article
 DEFAULT_NAME = "知识库"
 
 
-async def base_for(work: Work, inbox_id: int | None = None) -> int:
+async def base_for(tx: Transaction, inbox_id: int | None = None) -> int:
     """The base that an inbox answers from: its own, or the default one, which is made when it does not exist."""
     if inbox_id is not None:
-        own: int | None = await work.value("select base_id from inbox where id = %(id)s", id=inbox_id)
-        if own is not None and await work.value("select id from knowledge_base where id = %(id)s", id=own):
+        own: int | None = await tx.value("select base_id from inbox where id = %(id)s", id=inbox_id)
+        if own is not None and await tx.value("select id from knowledge_base where id = %(id)s", id=own):
             return own
-    return await ensure_base(work, DEFAULT_BASE, DEFAULT_NAME)
+    return await ensure_base(tx, DEFAULT_BASE, DEFAULT_NAME)
 
 
-async def add_phrasing(work: Work, article_id: int, text: str, *, source: Origin | str, now: datetime) -> bool:
+async def add_phrasing(tx: Transaction, article_id: int, text: str, *, source: Origin | str, now: datetime) -> bool:
     """Let an FAQ article also be found by this wording. False when it knows it already. Raises NotFound."""
-    article = await queries.article(work, article_id)
+    article = await queries.article(tx, article_id)
     wording = clean(text).strip()[:200]
     if article.kind != ArticleKind.FAQ or not wording:
         return False
-    base = await upkeep.locked(work, article.base_id)
-    known = await queries.phrasings(work, [article_id])
+    base = await upkeep.locked(tx, article.base_id)
+    known = await queries.phrasings(tx, [article_id])
     if len(known) >= MOST_PHRASINGS or counts(wording) in [counts(row.text) for row in known]:
         return False
 
     async def add() -> None:
-        await work.run(
+        await tx.run(
             "insert into phrasing (workspace_id, article_id, text, origin, created_at) "
             "values (%(workspace)s, %(article)s, %(text)s, %(origin)s, %(now)s)",
-            workspace=work.workspace_id,
+            workspace=tx.workspace_id,
             article=article_id,
             text=wording,
             origin=str(Origin(source)),
             now=now,
         )
 
-    await articles.reindex(work, base, article_id, add)
+    await articles.reindex(tx, base, article_id, add)
     return True
 
 
 async def put_faq(
-    work: Work,
+    tx: Transaction,
     base_id: int,
     *,
     question: str,
@@ -97,26 +97,26 @@ async def put_faq(
     now: datetime,
 ) -> int:
     """Write an FAQ article that comes from no file. Returns its id."""
-    base = await upkeep.locked(work, base_id)
-    faq = Faq(clean(question).strip(), tuple(map(clean, similar)), clean(answer).strip(), category, Place("row", 1))
+    base = await upkeep.locked(tx, base_id)
+    faq = Faq(clean(question).strip(), tuple(map(clean, similar)), clean(answer).strip(), category, Location("row", 1))
     article = articles.faq_article(faq, category=category)
-    entries = await articles.insert(work, base_id, None, [article], now=now)
-    await articles.index(work, base, entries)
-    article_id: int = await work.value("select article_id from chunk where id = %(id)s", id=entries[0].chunk_id)
+    entries = await articles.insert(tx, base_id, None, [article], now=now)
+    await articles.index(tx, base, entries)
+    article_id: int = await tx.value("select article_id from chunk where id = %(id)s", id=entries[0].chunk_id)
     return article_id
 
 
-async def remove(work: Work, base_id: int, *, source: str | None = None, article_id: int | None = None) -> Changes:
+async def remove(tx: Transaction, base_id: int, *, source: str | None = None, article_id: int | None = None) -> Changes:
     """Take one file (by its name) or one article out of a base. Raises NotFound."""
     if source is not None:
-        for row in await queries.sources(work, base_id):
+        for row in await queries.sources(tx, base_id):
             if row.name == source:
-                return await upkeep.remove_source(work, base_id, row.id)
+                return await upkeep.remove_source(tx, base_id, row.id)
         raise NotFound(f"The knowledge base holds no file named {source}.")
-    if article_id is None or (await queries.article(work, article_id)).base_id != base_id:
+    if article_id is None or (await queries.article(tx, article_id)).base_id != base_id:
         raise NotFound("There is no such article.")
-    base = await upkeep.locked(work, base_id)
-    return Changes(articles_removed=1, chunks_removed=await articles.remove(work, base, [article_id]))
+    base = await upkeep.locked(tx, base_id)
+    return Changes(articles_removed=1, chunks_removed=await articles.remove(tx, base, [article_id]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +134,9 @@ class Stats:
     calibrated_at: datetime | None
 
 
-async def stats(work: Work) -> list[Stats]:
+async def stats(tx: Transaction) -> list[Stats]:
     """What each base of the workspace holds."""
-    return await work.objects(
+    return await tx.objects(
         Stats,
         """
         select b.slug, b.name,
@@ -151,16 +151,16 @@ async def stats(work: Work) -> list[Stats]:
     )
 
 
-async def export(work: Work, base_id: int) -> str:
+async def export(tx: Transaction, base_id: int) -> str:
     """The FAQ articles of a base as CSV that `kb import` reads again, with everything it learnt."""
     out = io.StringIO(newline="")
     writer = csv.writer(out)
     writer.writerow(("question", "similar_questions", "answer", "category"))
     after = 0
-    while page := await queries.articles(work, base_id, after=after, limit=500):
+    while page := await queries.articles(tx, base_id, after=after, limit=500):
         after = page[-1].id
         asked: dict[int, list[str]] = {}
-        for row in await queries.phrasings(work, [article.id for article in page]):
+        for row in await queries.phrasings(tx, [article.id for article in page]):
             asked.setdefault(row.article_id, []).append(row.text)
         for article in page:
             if article.kind == ArticleKind.FAQ:

@@ -52,7 +52,7 @@ REASONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Tellers:
+class NotifierRegistry:
     """The ways to our people: addresses for everybody, and who knows which kind of address."""
 
     addresses: Sequence[str]
@@ -68,65 +68,65 @@ class AssistantJobs:
     """What these jobs need, and the jobs."""
 
     def __init__(
-        self, database: Database, connections: Connections, tellers: Tellers, texts: Texts, clock: Clock
+        self, database: Database, connections: Connections, notifiers: NotifierRegistry, texts: Texts, clock: Clock
     ) -> None:
         self._database = database
         self._connections = connections
-        self._tellers = tellers
+        self._notifiers = notifiers
         self._texts = texts
         self._clock = clock
 
     def tasks(self) -> list[Task]:
         return [
-            Task("tell_people", self.tell_people, attempts=3),
-            Task("tell_one", self.tell_one, attempts=8, final=(ConnectionBroken,)),
+            Task("notify_handoff", self.notify_handoff, attempts=3),
+            Task("send_notification", self.send_notification, attempts=8, final=(ConnectionBroken,)),
         ]
 
-    async def tell_people(self, workspace_id: int, conversation_id: int) -> None:
+    async def notify_handoff(self, workspace_id: int, conversation_id: int) -> None:
         """Split one handoff into a job for every address, so that one deaf address does not repeat the others."""
-        async with self._database.work(workspace_id) as work:
-            row = await work.row(_WAITING, id=conversation_id)
+        async with self._database.transaction(workspace_id) as tx:
+            row = await tx.row(_WAITING, id=conversation_id)
             if row is None or row[7] != "open":
                 return
-            thread = await work.value(
+            thread = await tx.value(
                 "select external_id from conversation where id = %(id)s and not exists ("
                 "select 1 from contact p where p.id = conversation.contact_id and p.name <> '')",
                 id=conversation_id,
             )
         if thread is not None:
-            await self._introduce(workspace_id, row[0], thread)
-        async with self._database.work(workspace_id) as work:
+            await self._fetch_contact_name(workspace_id, row[0], thread)
+        async with self._database.transaction(workspace_id) as tx:
             policy = Policy.model_validate(row[5])
-            for address in dict.fromkeys((*self._tellers.addresses, *policy.handoff.notify)):
-                await later(work, "tell_one", conversation_id=conversation_id, address=address)
-            members = await work.rows(
+            for address in dict.fromkeys((*self._notifiers.addresses, *policy.handoff.notify)):
+                await later(tx, "send_notification", conversation_id=conversation_id, address=address)
+            members = await tx.rows(
                 "select id from agent where wecom_userid is not null and disabled_at is null limit 1"
             )
-            if members and await work.value(_APP_INBOX, inbox=row[0]):
-                await later(work, "tell_one", conversation_id=conversation_id, address="wecom-members:")
+            if members and await tx.value(_APP_INBOX, inbox=row[0]):
+                await later(tx, "send_notification", conversation_id=conversation_id, address="wecom-members:")
 
-    async def _introduce(self, workspace_id: int, inbox_id: int, thread: str) -> None:
+    async def _fetch_contact_name(self, workspace_id: int, inbox_id: int, thread: str) -> None:
         """Ask for a newcomer's name, so that the notice can say it. Without an answer they stay nameless for now."""
-        place = await self._connections.place(workspace_id, inbox_id)
-        if not isinstance(place.channel, KnowsContacts):
+        inbox = await self._connections.inbox(workspace_id, inbox_id)
+        if not isinstance(inbox.channel, KnowsContacts):
             return
         try:
-            found = await place.channel.profiles([thread])
+            found = await inbox.channel.profiles([thread])
         except ZhibanError as error:
             log.info("A notice goes out without a name: %s", error)
             return
-        kind, account = place.link.vendor.namespace(place.kind)
-        async with self._database.work(workspace_id) as work:
-            await learn_profiles(work, kind, account, found, now=self._clock.now())
+        kind, account = inbox.connection.vendor.namespace(inbox.kind)
+        async with self._database.transaction(workspace_id) as tx:
+            await learn_profiles(tx, kind, account, found, now=self._clock.now())
 
-    async def tell_one(self, workspace_id: int, conversation_id: int, address: str) -> None:
+    async def send_notification(self, workspace_id: int, conversation_id: int, address: str) -> None:
         """Deliver one notice. A wrong address ends the job as a dead letter, which the health page shows."""
-        async with self._database.work(workspace_id) as work:
-            row = await work.row(_WAITING, id=conversation_id)
-            app_inbox = await work.value(_APP_INBOX, inbox=row[0]) if row else None
+        async with self._database.transaction(workspace_id) as tx:
+            row = await tx.row(_WAITING, id=conversation_id)
+            app_inbox = await tx.value(_APP_INBOX, inbox=row[0]) if row else None
             members = [
                 found[0]
-                for found in await work.rows(
+                for found in await tx.rows(
                     "select wecom_userid from agent where wecom_userid is not null and disabled_at is null"
                 )
             ]
@@ -134,12 +134,12 @@ class AssistantJobs:
             return
         notice = self._notice(conversation_id, row)
         if address != "wecom-members:":
-            await self._tellers.notifier(address).notify(address, notice)
+            await self._notifiers.notifier(address).notify(address, notice)
             return
-        place = await self._connections.place(workspace_id, app_inbox) if app_inbox else None
-        if place is None or not isinstance(place.channel, ShowsCards):
+        inbox = await self._connections.inbox(workspace_id, app_inbox) if app_inbox else None
+        if inbox is None or not isinstance(inbox.channel, ShowsCards):
             raise ConnectionBroken("There is no app to send cards with", code=0)
-        await place.channel.send_handoff(members, notice, button=Choice(f"take:{conversation_id}", "接入"))
+        await inbox.channel.send_handoff(members, notice, button=Choice(f"take:{conversation_id}", "接入"))
 
     def _notice(self, conversation_id: int, row: Row) -> Notice:
         _, reason, since, name, inbox, _, question, _, cycle = row
@@ -150,6 +150,6 @@ class AssistantJobs:
             question=str(question or ""),
             reason=self._texts(REASONS.get(str(reason), str(reason or ""))),
             waiting_since=when,
-            url=f"{self._tellers.url}/conversations/{conversation_id}" if self._tellers.url else None,
+            url=f"{self._notifiers.url}/conversations/{conversation_id}" if self._notifiers.url else None,
             inbox=str(inbox),
         )

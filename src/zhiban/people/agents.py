@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from zhiban.kit.db import Work
+from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound, ZhibanError
 from zhiban.kit.jobs import later
 from zhiban.people.models import Role
-from zhiban.people.service import Member, add_agent, digest, new_token
+from zhiban.people.service import SignedInAgent, add_agent, digest, new_token
 
 JOIN_LIFE = timedelta(hours=24)
 INVITED_AS = (Role.AGENT, Role.ADMIN)  # there is one owner, who is created by the first set-up
@@ -24,7 +24,7 @@ class NotAllowed(Conflict):
 
 
 @dataclass(frozen=True, slots=True)
-class ColleagueRow:
+class AgentRow:
     """An agent as the others see them. `joined`: they have chosen a password."""
 
     id: int
@@ -43,24 +43,24 @@ select a.id, a.email, a.name, a.role, a.wecom_userid, a.password_hash is not nul
 from agent a"""
 
 
-async def colleagues(work: Work) -> list[ColleagueRow]:
+async def agent_rows(tx: Transaction) -> list[AgentRow]:
     """Everybody, those who are disabled last."""
     order = " order by a.disabled_at is not null, a.role <> 'owner', a.name, a.id limit 500"
-    return await work.objects(ColleagueRow, _COLLEAGUES + order)
+    return await tx.objects(AgentRow, _COLLEAGUES + order)
 
 
-async def colleague(work: Work, agent_id: int) -> ColleagueRow:
+async def agent_row(tx: Transaction, agent_id: int) -> AgentRow:
     """Raises NotFound."""
-    found = await work.object(ColleagueRow, _COLLEAGUES + " where a.id = %(id)s", id=agent_id)
+    found = await tx.object(AgentRow, _COLLEAGUES + " where a.id = %(id)s", id=agent_id)
     if found is None:
         raise NotFound("There is no such agent.")
     return found
 
 
-async def colleague_at(work: Work, email: str) -> ColleagueRow:
+async def agent_by_email(tx: Transaction, email: str) -> AgentRow:
     """The colleague with this address. Raises NotFound."""
     address = email.strip().lower()
-    found = await work.object(ColleagueRow, _COLLEAGUES + " where a.email = %(email)s", email=address)
+    found = await tx.object(AgentRow, _COLLEAGUES + " where a.email = %(email)s", email=address)
     if found is None:
         raise NotFound(f"There is no agent with the address {address}; zhiban agent list shows them all.")
     return found
@@ -69,28 +69,28 @@ async def colleague_at(work: Work, email: str) -> ColleagueRow:
 # --------------------------------------------------------------------------------------------- who may do what
 
 
-def manages(member: Member) -> bool:
+def manages(agent: SignedInAgent) -> bool:
     """Whether they may invite colleagues and change them."""
-    return member.role in (Role.OWNER, Role.ADMIN)
+    return agent.role in (Role.OWNER, Role.ADMIN)
 
 
-def may_change(member: Member, row: ColleagueRow) -> bool:
+def may_change(agent: SignedInAgent, row: AgentRow) -> bool:
     """An admin must not get at the owner's account: whoever sends its owner a link could use it as well."""
-    return manages(member) and (row.role != Role.OWNER or member.role == Role.OWNER)
+    return manages(agent) and (row.role != Role.OWNER or agent.role == Role.OWNER)
 
 
-async def to_change(work: Work, member: Member, agent_id: int) -> ColleagueRow:
+async def to_change(tx: Transaction, agent: SignedInAgent, agent_id: int) -> AgentRow:
     """The colleague whom `member` wants to change. Raises NotFound, NotAllowed."""
-    check_manages(member)
-    row = await colleague(work, agent_id)
-    if not may_change(member, row):
+    check_manages(agent)
+    row = await agent_row(tx, agent_id)
+    if not may_change(agent, row):
         raise NotAllowed("Only the owner may change the owner's account.")
     return row
 
 
-def check_manages(member: Member) -> None:
+def check_manages(agent: SignedInAgent) -> None:
     """Raises NotAllowed."""
-    if not manages(member):
+    if not manages(agent):
         raise NotAllowed("Only the owner and admins may change colleagues.")
 
 
@@ -98,7 +98,7 @@ def check_manages(member: Member) -> None:
 
 
 async def invite(
-    work: Work,
+    tx: Transaction,
     *,
     email: str,
     name: str,
@@ -110,25 +110,30 @@ async def invite(
     """A new colleague, and the token of their link /join/<token>. Raises Conflict."""
     if role not in INVITED_AS:
         raise NotAllowed("A workspace has one owner; invite an agent or an admin.")
-    agent_id = await add_agent(work, email=email, name=name[:80], role=role, password_hash=None, locale=locale)
+    agent_id = await add_agent(tx, email=email, name=name[:80], role=role, password_hash=None, locale=locale)
     if wecom_userid:
-        await change(work, agent_id, wecom_userid=wecom_userid)
-    return agent_id, await new_join_link(work, agent_id, now=now)
+        await change(tx, agent_id, wecom_userid=wecom_userid)
+    return agent_id, await new_join_link(tx, agent_id, now=now)
 
 
 async def change(
-    work: Work, agent_id: int, *, name: str | None = None, role: Role | None = None, wecom_userid: str | None = None
+    tx: Transaction,
+    agent_id: int,
+    *,
+    name: str | None = None,
+    role: Role | None = None,
+    wecom_userid: str | None = None,
 ) -> None:
     """Change what is given; an empty WeCom id takes it away. Raises NotFound, Conflict."""
-    row = await colleague(work, agent_id)
+    row = await agent_row(tx, agent_id)
     if name is not None and not name.strip():
         raise Conflict("An agent needs a name and an e-mail address.")
     if role is not None and role != row.role and (row.role == Role.OWNER or role not in INVITED_AS):
         raise NotAllowed("The owner stays the owner, and there is only one.")
     member = None if wecom_userid is None else wecom_userid.strip()
-    if member and await _taken(work, agent_id, member):
+    if member and await _taken(tx, agent_id, member):
         raise Conflict(f"Another agent has the WeCom id {member} already.")
-    await work.run(
+    await tx.run(
         "update agent set name = coalesce(%(name)s, name), role = coalesce(%(role)s, role), "
         "wecom_userid = case when %(given)s::boolean then %(member)s else wecom_userid end where id = %(id)s",
         id=agent_id,
@@ -139,10 +144,10 @@ async def change(
     )
 
 
-async def _taken(work: Work, agent_id: int, wecom_userid: str) -> bool:
+async def _taken(tx: Transaction, agent_id: int, wecom_userid: str) -> bool:
     """A card that is tapped must lead to one agent. WeCom does not tell capital letters from small ones."""
     return bool(
-        await work.value(
+        await tx.value(
             "select 1 from agent where lower(wecom_userid) = lower(%(member)s) and id <> %(id)s limit 1",
             member=wecom_userid,
             id=agent_id,
@@ -150,45 +155,45 @@ async def _taken(work: Work, agent_id: int, wecom_userid: str) -> bool:
     )
 
 
-async def disable(work: Work, agent_id: int, *, now: datetime) -> None:
+async def disable(tx: Transaction, agent_id: int, *, now: datetime) -> None:
     """Sign them out everywhere and let nobody give them work; what they had waits for the others.
 
     Raises NotFound, NotAllowed.
     """
-    row = await colleague(work, agent_id)
+    row = await agent_row(tx, agent_id)
     if row.role == Role.OWNER:
         raise NotAllowed("The owner cannot be disabled: nobody could let them in again.")
     if row.disabled_at is not None:
         return
-    await work.run("update agent set disabled_at = %(now)s where id = %(id)s", now=now, id=agent_id)
-    await work.run("delete from agent_session where agent_id = %(id)s", id=agent_id)
-    await work.run("delete from setup_link where agent_id = %(id)s and used_at is null", id=agent_id)
-    await later(work, "release_conversations", agent_id=agent_id)
+    await tx.run("update agent set disabled_at = %(now)s where id = %(id)s", now=now, id=agent_id)
+    await tx.run("delete from agent_session where agent_id = %(id)s", id=agent_id)
+    await tx.run("delete from setup_link where agent_id = %(id)s and used_at is null", id=agent_id)
+    await later(tx, "release_conversations", agent_id=agent_id)
 
 
-async def enable(work: Work, agent_id: int) -> None:
+async def enable(tx: Transaction, agent_id: int) -> None:
     """Let them in again, with the password they had. Raises NotFound."""
-    await colleague(work, agent_id)
-    await work.run("update agent set disabled_at = null where id = %(id)s", id=agent_id)
+    await agent_row(tx, agent_id)
+    await tx.run("update agent set disabled_at = null where id = %(id)s", id=agent_id)
 
 
 # --------------------------------------------------------------------------------------------- choosing a password
 
 
-async def new_join_link(work: Work, agent_id: int, *, now: datetime) -> str:
+async def new_join_link(tx: Transaction, agent_id: int, *, now: datetime) -> str:
     """A token for /join/<token>, by which this agent chooses a password. Their earlier links become void.
 
     Raises NotFound, Conflict.
     """
-    row = await colleague(work, agent_id)
+    row = await agent_row(tx, agent_id)
     if row.disabled_at is not None:
         raise Conflict("This agent is disabled. Enable them first.")
-    await work.run("delete from setup_link where agent_id = %(id)s and used_at is null", id=agent_id)
-    token = new_token(work.workspace_id)
-    await work.run(
+    await tx.run("delete from setup_link where agent_id = %(id)s and used_at is null", id=agent_id)
+    token = new_token(tx.workspace_id)
+    await tx.run(
         "insert into setup_link (workspace_id, digest, agent_id, created_at, expires_at) "
         "values (%(workspace)s, %(digest)s, %(agent)s, %(now)s, %(until)s)",
-        workspace=work.workspace_id,
+        workspace=tx.workspace_id,
         digest=digest(token),
         agent=agent_id,
         now=now,
@@ -206,9 +211,9 @@ class Joiner:
     workspace: str
 
 
-async def check_join_link(work: Work, token: str, *, now: datetime) -> Joiner:
+async def check_join_link(tx: Transaction, token: str, *, now: datetime) -> Joiner:
     """Raises JoinLinkSpent."""
-    found = await work.object(
+    found = await tx.object(
         Joiner,
         "select a.name, a.email, w.name as workspace from setup_link s "
         "join agent a on a.workspace_id = s.workspace_id and a.id = s.agent_id "
@@ -222,21 +227,21 @@ async def check_join_link(work: Work, token: str, *, now: datetime) -> Joiner:
     return found
 
 
-async def join(work: Work, token: str, *, password_hash: str, locale: str, now: datetime) -> int:
+async def join(tx: Transaction, token: str, *, password_hash: str, locale: str, now: datetime) -> int:
     """Set the password, once, and end every session begun with an earlier one. Raises JoinLinkSpent."""
-    await check_join_link(work, token, now=now)
-    agent_id: int | None = await work.value(
+    await check_join_link(tx, token, now=now)
+    agent_id: int | None = await tx.value(
         "update setup_link set used_at = %(now)s where digest = %(digest)s and used_at is null returning agent_id",
         now=now,
         digest=digest(token),
     )
     if agent_id is None:  # the same link in another tab was quicker
         raise JoinLinkSpent("This link was used or is too old. Ask the colleague who sent it for a new one.")
-    await work.run(
+    await tx.run(
         "update agent set password_hash = %(hash)s, locale = %(locale)s where id = %(id)s",
         hash=password_hash,
         locale=locale,
         id=agent_id,
     )
-    await work.run("delete from agent_session where agent_id = %(id)s", id=agent_id)
+    await tx.run("delete from agent_session where agent_id = %(id)s", id=agent_id)
     return agent_id

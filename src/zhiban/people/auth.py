@@ -13,9 +13,9 @@ from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import ZhibanError
 from zhiban.people import service
-from zhiban.people.service import Doorkeeper, Member
+from zhiban.people.service import LoginThrottle, SignedInAgent
 from zhiban.web import errors
-from zhiban.web.render import Reader, Renderer, reader_of
+from zhiban.web.render import Renderer, Viewer, viewer_of
 
 COOKIE = "zhiban_session"
 
@@ -25,7 +25,7 @@ class SignInNeeded(ZhibanError):
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class PageChrome:
     """What surrounds every page of a signed-in agent."""
 
     agent_id: int
@@ -36,7 +36,7 @@ class Frame:
     troubles: int
 
 
-class Gate:
+class Auth:
     """Knows who is at the door, and what pages need to answer them."""
 
     def __init__(
@@ -47,11 +47,11 @@ class Gate:
         self.renderer = renderer
         self.demo = demo
         self.url = url  # where colleagues reach us; empty: the address that a request came to
-        self.keeper = Doorkeeper()
+        self.throttle = LoginThrottle()
 
     def install(self, app: FastAPI) -> None:
         """Let the pages of `app` find this gate, and let everybody else find the sign-in page."""
-        app.state.gate = self
+        app.state.auth = self
         errors.install(app, self.renderer)
 
         async def send_away(request: Request, _error: Exception) -> Response:
@@ -59,25 +59,25 @@ class Gate:
 
         app.add_exception_handler(SignInNeeded, send_away)
 
-    async def __call__(self, request: Request) -> Member:
+    async def __call__(self, request: Request) -> SignedInAgent:
         """Raises SignInNeeded."""
         token = request.cookies.get(COOKIE, "")
-        member = await service.member_of(self.database, token, now=self.clock.now()) if token else None
-        if member is None:
+        agent = await service.signed_in_agent(self.database, token, now=self.clock.now()) if token else None
+        if agent is None:
             raise SignInNeeded("Sign in first.")
-        return member
+        return agent
 
-    def reader(self, request: Request, member: Member) -> Reader:
-        return reader_of(request, locale=member.locale, theme=member.theme)
+    def viewer(self, request: Request, agent: SignedInAgent) -> Viewer:
+        return viewer_of(request, locale=agent.locale, theme=agent.theme)
 
-    def frame(self, member: Member, here: str, *, troubles: int = 0) -> Frame:
-        return Frame(member.id, member.name, member.workspace, here, self.demo, troubles)
+    def chrome(self, agent: SignedInAgent, here: str, *, troubles: int = 0) -> PageChrome:
+        return PageChrome(agent.id, agent.name, agent.workspace, here, self.demo, troubles)
 
-    async def troubles(self, member: Member) -> int:
+    async def troubles(self, agent: SignedInAgent) -> int:
         """How many things on the health page wait for somebody."""
-        async with self.database.session(member.workspace_id) as work:
+        async with self.database.page_transaction(agent.workspace_id) as tx:
             return int(
-                await work.value(
+                await tx.value(
                     "select (select count(*) from connection where broken is not null) "
                     "+ (select count(*) from inbox where broken is not null and archived_at is null) "
                     "+ (select count(*) from delivery where state = 'failed')"
@@ -103,7 +103,7 @@ def inside(path: str) -> str:
     return path if path.startswith("/") and not path.startswith(("//", "/\\")) and "\n" not in path else "/"
 
 
-def let_in(request: Request, token: str, target: str) -> Response:
+def set_session_cookie(request: Request, token: str, target: str) -> Response:
     """Answer a fresh session's cookie and go on."""
     response = RedirectResponse(inside(target), status_code=303)
     response.set_cookie(
@@ -118,14 +118,14 @@ def let_in(request: Request, token: str, target: str) -> Response:
     return response
 
 
-def gate_of(request: Request) -> Gate:
-    gate: Gate = request.app.state.gate
-    return gate
+def auth_of(request: Request) -> Auth:
+    auth: Auth = request.app.state.auth
+    return auth
 
 
-async def signed_in(request: Request) -> Member:
+async def signed_in(request: Request) -> SignedInAgent:
     """The dependency of every page for colleagues. Raises SignInNeeded."""
-    return await gate_of(request)(request)
+    return await auth_of(request)(request)
 
 
-Signed = Annotated[Member, Depends(signed_in)]
+CurrentAgent = Annotated[SignedInAgent, Depends(signed_in)]

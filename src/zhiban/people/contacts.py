@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from zhiban.kit.db import Work
+from zhiban.kit.db import Transaction
 from zhiban.kit.text import clean
 from zhiban.ports import Profile
 
@@ -31,16 +31,16 @@ delete from contact c where created_at = %(now)s and not exists (
 
 
 async def ensure_contacts(
-    work: Work, kind: str, account: str, external_ids: Sequence[str], *, now: datetime
+    tx: Transaction, kind: str, account: str, external_ids: Sequence[str], *, now: datetime
 ) -> dict[str, int]:
     """The contact behind each id at a vendor, created when it is new. Two at once make one contact."""
     ids = sorted(set(external_ids))
     while True:
-        rows = await work.rows(_ENSURE, workspace=work.workspace_id, kind=kind, account=account, ids=ids, now=now)
+        rows = await tx.rows(_ENSURE, workspace=tx.workspace_id, kind=kind, account=account, ids=ids, now=now)
         if len(rows) == len(ids):
             return {str(external): int(contact) for external, contact in rows}
         # Somebody else named one of them a moment ago: theirs stays, ours has no name and goes.
-        await work.run(_ORPHANS, now=now)
+        await tx.run(_ORPHANS, now=now)
 
 
 # A name that people of ours gave stays; one that the vendor does not tell leaves things as they are.
@@ -58,10 +58,10 @@ from known k where c.id = k.contact_id returning c.id"""
 
 
 async def learn_profiles(
-    work: Work, kind: str, account: str, profiles: Sequence[Profile], *, now: datetime
+    tx: Transaction, kind: str, account: str, profiles: Sequence[Profile], *, now: datetime
 ) -> list[int]:
     """Keep what the vendor tells about people. Returns the contacts it concerns."""
-    rows = await work.rows(
+    rows = await tx.rows(
         _LEARN,
         kind=kind,
         account=account,

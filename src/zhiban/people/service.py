@@ -18,7 +18,7 @@ from typing import TypeVar
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from zhiban.kit.db import NOBODY, Database, Work
+from zhiban.kit.db import NO_WORKSPACE, Database, Transaction
 from zhiban.kit.errors import Conflict, NotFound, ZhibanError
 from zhiban.people.models import Role
 
@@ -46,7 +46,7 @@ class SetupLinkSpent(ZhibanError):
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class SignedInAgent:
     """An agent who is signed in."""
 
     workspace_id: int
@@ -59,7 +59,7 @@ class Member:
     workspace: str
 
 
-class Doorkeeper:
+class LoginThrottle:
     """Counts failed sign-ins of this process and lets nobody guess on."""
 
     def __init__(self, *, most: int = FAILURES, within: timedelta = PATIENCE) -> None:
@@ -128,29 +128,31 @@ def workspace_of(token: str) -> int:
     """The workspace a token claims to belong to; NOBODY when it is no token of ours."""
     workspace, _, secret = token.partition(".")
     return (
-        int(workspace) if secret and workspace.isascii() and workspace.isdecimal() and len(workspace) < 19 else NOBODY
+        int(workspace)
+        if secret and workspace.isascii() and workspace.isdecimal() and len(workspace) < 19
+        else NO_WORKSPACE
     )
 
 
 async def add_agent(
-    work: Work, *, email: str, name: str, role: Role, password_hash: str | None, locale: str = "zh"
+    tx: Transaction, *, email: str, name: str, role: Role, password_hash: str | None, locale: str = "zh"
 ) -> int:
     """A new colleague. Raises Conflict when the address belongs to somebody already."""
     address = email.strip().lower()
     if "@" not in address or not name.strip():
         raise Conflict("An agent needs a name and an e-mail address.")
-    taken = await work.run(
+    taken = await tx.run(
         "insert into directory (kind, key, workspace_id) values ('agent', %(email)s, %(workspace)s) "
         "on conflict (kind, key) do nothing",
         email=address,
-        workspace=work.workspace_id,
+        workspace=tx.workspace_id,
     )
     if not taken:
         raise Conflict("This e-mail address is in use.")
-    id_ = await work.value(
+    id_ = await tx.value(
         "insert into agent (workspace_id, email, name, role, password_hash, locale) values "
         "(%(workspace)s, %(email)s, %(name)s, %(role)s, %(hash)s, %(locale)s) returning id",
-        workspace=work.workspace_id,
+        workspace=tx.workspace_id,
         email=address,
         name=name.strip(),
         role=role,
@@ -163,14 +165,14 @@ async def add_agent(
 async def sign_in(database: Database, *, email: str, password: str, now: datetime, hint: str = "") -> str:
     """A new session's token. Raises WrongPassword."""
     address = email.strip().lower()
-    async with database.session(NOBODY) as work:
-        workspace_id = await work.value(
+    async with database.page_transaction(NO_WORKSPACE) as tx:
+        workspace_id = await tx.value(
             "select workspace_id from directory where kind = 'agent' and key = %(email)s", email=address
         )
     found = None
     if workspace_id is not None:
-        async with database.session(workspace_id) as work:
-            found = await work.row(
+        async with database.page_transaction(workspace_id) as tx:
+            found = await tx.row(
                 "select id, password_hash from agent where email = %(email)s and disabled_at is null", email=address
             )
     agent_id, stored = found or (None, None)
@@ -178,18 +180,18 @@ async def sign_in(database: Database, *, email: str, password: str, now: datetim
     right = await _slowly(lambda: _verify(known, password))
     if not right or agent_id is None or not stored or workspace_id is None:
         raise WrongPassword("E-mail address and password do not match.")
-    async with database.session(workspace_id) as work:
-        return await open_session(work, agent_id=agent_id, now=now, hint=hint)
+    async with database.page_transaction(workspace_id) as tx:
+        return await open_session(tx, agent_id=agent_id, now=now, hint=hint)
 
 
-async def open_session(work: Work, *, agent_id: int, now: datetime, hint: str = "") -> str:
+async def open_session(tx: Transaction, *, agent_id: int, now: datetime, hint: str = "") -> str:
     """Sign an agent in without a password. Returns the token for the cookie."""
-    token = new_token(work.workspace_id)
-    await work.run("delete from agent_session where expires_at < %(now)s", now=now)
-    await work.run(
+    token = new_token(tx.workspace_id)
+    await tx.run("delete from agent_session where expires_at < %(now)s", now=now)
+    await tx.run(
         "insert into agent_session (workspace_id, digest, agent_id, created_at, seen_at, expires_at, agent_hint) "
         "values (%(workspace)s, %(digest)s, %(agent)s, %(now)s, %(now)s, %(until)s, %(hint)s)",
-        workspace=work.workspace_id,
+        workspace=tx.workspace_id,
         digest=digest(token),
         agent=agent_id,
         now=now,
@@ -199,21 +201,21 @@ async def open_session(work: Work, *, agent_id: int, now: datetime, hint: str = 
     return token
 
 
-_MEMBER = """
+_SIGNED_IN = """
 select a.workspace_id, a.id, a.email, a.name, a.role, a.locale, a.theme, w.name as workspace
 from agent_session s join agent a on a.id = s.agent_id join workspace w on w.workspace_id = a.workspace_id
 where s.digest = %(digest)s and s.expires_at > %(now)s and a.disabled_at is null"""
 
 
-async def member_of(database: Database, token: str, *, now: datetime) -> Member | None:
+async def signed_in_agent(database: Database, token: str, *, now: datetime) -> SignedInAgent | None:
     """Who holds this session; None when nobody does any more."""
     workspace_id = workspace_of(token)
-    if workspace_id == NOBODY:
+    if workspace_id == NO_WORKSPACE:
         return None
-    async with database.session(workspace_id) as work:
-        member = await work.object(Member, _MEMBER, digest=digest(token), now=now)
-        if member is not None:
-            await work.run(
+    async with database.page_transaction(workspace_id) as tx:
+        agent = await tx.object(SignedInAgent, _SIGNED_IN, digest=digest(token), now=now)
+        if agent is not None:
+            await tx.run(
                 "update agent_session set seen_at = %(now)s, expires_at = %(until)s "
                 "where digest = %(digest)s and seen_at < %(now)s - %(every)s",
                 now=now,
@@ -221,16 +223,16 @@ async def member_of(database: Database, token: str, *, now: datetime) -> Member 
                 digest=digest(token),
                 every=SEEN_EVERY,
             )
-    return member
+    return agent
 
 
-async def sign_out(work: Work, token: str) -> None:
-    await work.run("delete from agent_session where digest = %(digest)s", digest=digest(token))
+async def sign_out(tx: Transaction, token: str) -> None:
+    await tx.run("delete from agent_session where digest = %(digest)s", digest=digest(token))
 
 
-async def set_looks(work: Work, agent_id: int, *, locale: str | None, theme: str | None) -> None:
+async def set_looks(tx: Transaction, agent_id: int, *, locale: str | None, theme: str | None) -> None:
     """Language and look of the desk for one agent."""
-    await work.run(
+    await tx.run(
         "update agent set locale = coalesce(%(locale)s, locale), theme = coalesce(%(theme)s, theme) where id = %(id)s",
         locale=locale,
         theme=theme,
@@ -241,18 +243,18 @@ async def set_looks(work: Work, agent_id: int, *, locale: str | None, theme: str
 # ------------------------------------------------------------------------------------------- the first owner
 
 
-async def has_owner(work: Work) -> bool:
-    return bool(await work.value("select 1 from agent where role = 'owner' and disabled_at is null limit 1"))
+async def has_owner(tx: Transaction) -> bool:
+    return bool(await tx.value("select 1 from agent where role = 'owner' and disabled_at is null limit 1"))
 
 
-async def new_setup_link(work: Work, *, now: datetime) -> str:
+async def new_setup_link(tx: Transaction, *, now: datetime) -> str:
     """A token for /setup/<token>. Earlier links of this workspace become void."""
-    token = new_token(work.workspace_id)
-    await work.run("delete from setup_link where used_at is null and agent_id is null")
-    await work.run(
+    token = new_token(tx.workspace_id)
+    await tx.run("delete from setup_link where used_at is null and agent_id is null")
+    await tx.run(
         "insert into setup_link (workspace_id, digest, created_at, expires_at) "
         "values (%(workspace)s, %(digest)s, %(now)s, %(until)s)",
-        workspace=work.workspace_id,
+        workspace=tx.workspace_id,
         digest=digest(token),
         now=now,
         until=now + SETUP_LIFE,
@@ -260,9 +262,9 @@ async def new_setup_link(work: Work, *, now: datetime) -> str:
     return token
 
 
-async def check_setup_link(work: Work, token: str, *, now: datetime) -> str:
+async def check_setup_link(tx: Transaction, token: str, *, now: datetime) -> str:
     """The name of the workspace. Raises SetupLinkSpent."""
-    found: str | None = await work.value(
+    found: str | None = await tx.value(
         "select w.name from setup_link s join workspace w on w.workspace_id = s.workspace_id "
         "where s.digest = %(digest)s and s.agent_id is null and s.used_at is null and s.expires_at > %(now)s",
         digest=digest(token),
@@ -274,10 +276,18 @@ async def check_setup_link(work: Work, token: str, *, now: datetime) -> str:
 
 
 async def set_up(
-    work: Work, token: str, *, workspace: str, name: str, email: str, password_hash: str, locale: str, now: datetime
+    tx: Transaction,
+    token: str,
+    *,
+    workspace: str,
+    name: str,
+    email: str,
+    password_hash: str,
+    locale: str,
+    now: datetime,
 ) -> int:
     """Create the owner and name the workspace, once. Raises SetupLinkSpent, Conflict."""
-    spent = await work.run(
+    spent = await tx.run(
         "update setup_link set used_at = %(now)s "
         "where digest = %(digest)s and agent_id is null and used_at is null and expires_at > %(now)s",
         digest=digest(token),
@@ -287,18 +297,18 @@ async def set_up(
         raise SetupLinkSpent("This link was used or is too old. A restart of the server prints a new one.")
     if not workspace.strip():
         raise Conflict("The workspace needs a name.")
-    await work.run(
+    await tx.run(
         "update workspace set name = %(name)s, locale = %(locale)s where workspace_id = %(workspace)s",
         name=workspace.strip()[:80],
         locale=locale,
-        workspace=work.workspace_id,
+        workspace=tx.workspace_id,
     )
-    return await add_agent(work, email=email, name=name, role=Role.OWNER, password_hash=password_hash, locale=locale)
+    return await add_agent(tx, email=email, name=name, role=Role.OWNER, password_hash=password_hash, locale=locale)
 
 
-async def access_agent(work: Work, agent_id: int) -> str:
+async def access_agent(tx: Transaction, agent_id: int) -> str:
     """The name of a colleague who may be given work. Raises NotFound."""
-    name: str | None = await work.value("select name from agent where id = %(id)s and disabled_at is null", id=agent_id)
+    name: str | None = await tx.value("select name from agent where id = %(id)s and disabled_at is null", id=agent_id)
     if name is None:
         raise NotFound("There is no such agent.")
     return name

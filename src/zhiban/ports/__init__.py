@@ -7,16 +7,16 @@ Integrations turn a vendor's traffic into these dataclasses at the border; nothi
 from zhiban.ports.channels import (
     Authenticates,
     Channel,
+    ContactFollow,
     FetchesMedia,
     KnowsContacts,
+    ManagesExternalContacts,
     OffersContactWays,
     Polls,
     Profile,
-    RelationSeen,
     RepliesToEvents,
     ReplyWindow,
     ShowsCards,
-    TendsContacts,
     TransfersNatively,
 )
 from zhiban.ports.incoming import (
@@ -28,23 +28,22 @@ from zhiban.ports.incoming import (
     Kind,
     Media,
     NativeState,
-    Noted,
     Page,
     Recalled,
     RelationChange,
     RelationChanged,
-    Role,
+    SenderRole,
     SendFailed,
     SessionChanged,
+    UnknownVendorEvent,
 )
 from zhiban.ports.models import ChatModel, ChatTurn, Completion, Embedder, ModelUnavailable
 from zhiban.ports.notifiers import Notice, Notifier
 from zhiban.ports.outgoing import Choice, ConnectionBroken, Outgoing, Refusal, SendRefused, TryLater
-from zhiban.ports.vendors import Account, Vendor
-from zhiban.ports.webhooks import Challenge, Doorbell, NotGenuine, Webhook
+from zhiban.ports.vendors import Vendor, VendorAccount
+from zhiban.ports.webhooks import Challenge, InvalidWebhook, VerifiedWebhook, Webhook
 
 __all__ = [
-    "Account",
     "AccountsChanged",
     "Authenticates",
     "CardTapped",
@@ -55,19 +54,19 @@ __all__ = [
     "Choice",
     "Completion",
     "ConnectionBroken",
-    "Doorbell",
+    "ContactFollow",
     "Embedder",
     "Entered",
     "FetchesMedia",
     "Incoming",
     "IncomingMessage",
+    "InvalidWebhook",
     "Kind",
     "KnowsContacts",
+    "ManagesExternalContacts",
     "Media",
     "ModelUnavailable",
     "NativeState",
-    "NotGenuine",
-    "Noted",
     "Notice",
     "Notifier",
     "OffersContactWays",
@@ -79,17 +78,18 @@ __all__ = [
     "Refusal",
     "RelationChange",
     "RelationChanged",
-    "RelationSeen",
     "RepliesToEvents",
     "ReplyWindow",
-    "Role",
     "SendFailed",
     "SendRefused",
+    "SenderRole",
     "SessionChanged",
     "ShowsCards",
-    "TendsContacts",
     "TransfersNatively",
     "TryLater",
+    "UnknownVendorEvent",
     "Vendor",
+    "VendorAccount",
+    "VerifiedWebhook",
     "Webhook",
 ]

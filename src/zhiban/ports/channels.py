@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from zhiban.ports.incoming import Incoming, Media, NativeState, Page
 from zhiban.ports.notifiers import Notice
 from zhiban.ports.outgoing import Choice, Outgoing
-from zhiban.ports.webhooks import Challenge, Doorbell, Webhook
+from zhiban.ports.webhooks import Challenge, VerifiedWebhook, Webhook
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Channel(Protocol):
     reply_window: ClassVar[ReplyWindow | None]
 
     def read(self, body: str) -> Sequence[Incoming]:
-        """What a stored doorbell says. Pure; unknown content becomes `Noted`, never an error."""
+        """What a stored doorbell says. Pure; unknown content becomes `UnknownVendorEvent`, never an error."""
         ...
 
     async def send(self, message: Outgoing) -> str:
@@ -39,7 +39,7 @@ class Channel(Protocol):
 
 @runtime_checkable
 class Authenticates(Protocol):
-    def authenticate(self, webhook: Webhook) -> Doorbell | Challenge:
+    def authenticate(self, webhook: Webhook) -> VerifiedWebhook | Challenge:
         """Pure and quick. Raises NotGenuine."""
         ...
 
@@ -97,7 +97,7 @@ class KnowsContacts(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class RelationSeen:
+class ContactFollow:
     """A friendship between a contact and a member of ours, as the vendor lists it."""
 
     contact: str
@@ -110,7 +110,7 @@ class RelationSeen:
 
 
 @runtime_checkable
-class TendsContacts(Protocol):
+class ManagesExternalContacts(Protocol):
     """The vendor knows contacts as friends of our members (WeCom 客户联系)."""
 
     async def welcome_contact(self, code: str, text: str, *, left: float) -> None:
@@ -129,7 +129,7 @@ class TendsContacts(Protocol):
         """Set the name under which the member sees the contact."""
         ...
 
-    def relations(self) -> AsyncIterator[RelationSeen]:
+    def relations(self) -> AsyncIterator[ContactFollow]:
         """Every friendship there is now."""
         ...
 

@@ -29,7 +29,7 @@ class Kind(StrEnum):
     OTHER = "other"
 
 
-class Role(StrEnum):
+class SenderRole(StrEnum):
     """Who said it, seen from the organisation."""
 
     CONTACT = "contact"
@@ -54,7 +54,7 @@ class IncomingMessage:
     external_id: str
     thread: str
     sender: str
-    role: Role
+    role: SenderRole
     kind: Kind
     text: str
     sent_at: datetime
@@ -70,7 +70,7 @@ class Recalled:
 
     external_id: str
     thread: str
-    role: Role
+    role: SenderRole
     happened_at: datetime
     event_id: str | None = None  # the vendor's id of this event, for recognising a repeat
 
@@ -165,7 +165,7 @@ class AccountsChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class Noted:
+class UnknownVendorEvent:
     """Anything else that is worth a line in the log: `kind` is the vendor's event name in lower case."""
 
     kind: str
@@ -184,7 +184,7 @@ Incoming = (
     | RelationChanged
     | CardTapped
     | AccountsChanged
-    | Noted
+    | UnknownVendorEvent
 )
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from zhiban.ports.channels import Channel
-from zhiban.ports.webhooks import Challenge, Doorbell, Webhook
+from zhiban.ports.webhooks import Challenge, VerifiedWebhook, Webhook
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class VendorAccount:
     """A place at a vendor that can become an inbox."""
 
     kind: str
@@ -26,11 +26,11 @@ class Vendor(Protocol):
         """Whose ids the people in a channel of this kind have, for example ("wecom", corp id)."""
         ...
 
-    def authenticate(self, webhook: Webhook) -> Doorbell | Challenge:
+    def authenticate(self, webhook: Webhook) -> VerifiedWebhook | Challenge:
         """Pure and quick. Raises NotGenuine."""
         ...
 
-    def account(self, doorbell_account: str | None) -> Account:
+    def account(self, doorbell_account: str | None) -> VendorAccount:
         """Which place a doorbell means; its name may be the id when the vendor did not say."""
         ...
 
@@ -38,6 +38,6 @@ class Vendor(Protocol):
         """The channel of one account."""
         ...
 
-    async def accounts(self) -> Sequence[Account]:
+    async def accounts(self) -> Sequence[VendorAccount]:
         """The accounts we may manage. Raises TryLater or ConnectionBroken."""
         ...

@@ -28,7 +28,7 @@ class Challenge:
 
 
 @dataclass(frozen=True, slots=True)
-class Doorbell:
+class VerifiedWebhook:
     """A genuine webhook. `digest` names its plaintext (sha256), so that a repeat is recognised.
 
     `account` is the vendor's id of the place that rang (WeCom: open_kfid); None means the connection's own app.
@@ -41,10 +41,10 @@ class Doorbell:
     account: str | None = None
     token: str | None = None
     pulls: bool = False
-    readable: bool = True  # False: genuine, but not understood; stored and counted, never retried
+    parsable: bool = True  # False: genuine, but not understood; stored and counted, never retried
 
 
-class NotGenuine(ZhibanError):
+class InvalidWebhook(ZhibanError):
     """The webhook is not from the vendor, or is damaged. Outside it looks the same in every case.
 
     `status` is the HTTP status that the door answers: 400 for what is not even a webhook, otherwise 403.

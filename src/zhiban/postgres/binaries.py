@@ -30,7 +30,7 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
-class Programs:
+class PostgresBinaries:
     """The programs of one PostgreSQL, as one user. `uid` and `gid` own its files, seen from outside."""
 
     folder: Path
@@ -95,7 +95,9 @@ def find(version: Version) -> Path:
     return folder
 
 
-async def choose(version: Version, home: Path, *, root: Literal["auto", "namespace", "nobody"] = "auto") -> Programs:
+async def choose(
+    version: Version, home: Path, *, root: Literal["auto", "namespace", "nobody"] = "auto"
+) -> PostgresBinaries:
     """The programs as a user that PostgreSQL accepts. `home` is where a copy may go when root has to step down.
 
     Raises Misconfigured when there is no such user.
@@ -103,10 +105,10 @@ async def choose(version: Version, home: Path, *, root: Literal["auto", "namespa
     folder, uid, gid = find(version), os.geteuid(), os.getegid()
     known = _has_name(uid)
     if uid != 0 and known:
-        return Programs(folder, "plain", uid, gid, (uid, gid))
+        return PostgresBinaries(folder, "plain", uid, gid, (uid, gid))
     somebody = _somebody()
     if root != "nobody" and await _namespaces_work(somebody):
-        return Programs(folder, "namespace", uid, gid, somebody)
+        return PostgresBinaries(folder, "namespace", uid, gid, somebody)
     if uid != 0:
         raise Misconfigured(
             f"The bundled PostgreSQL needs a user with a name, and user id {uid} has no entry in /etc/passwd. "
@@ -115,7 +117,7 @@ async def choose(version: Version, home: Path, *, root: Literal["auto", "namespa
     nobody = _nobody()
     _must_be_reachable(home)
     copy = await asyncio.to_thread(_copy, folder, home / f"programs-{version}")
-    return Programs(copy, "user", *nobody, nobody)
+    return PostgresBinaries(copy, "user", *nobody, nobody)
 
 
 def _has_name(uid: int) -> bool:

@@ -39,7 +39,7 @@ SAFE_VECTOR = (0, 8, 3)  # 0.8.0 to 0.8.2 can corrupt an HNSW index
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class DatabaseUrls:
     """Where to connect: `owner` to migrate, `app` to work."""
 
     app: str
@@ -67,7 +67,7 @@ def clean_url(url: str) -> str:
     return urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(query), ""))
 
 
-async def provision_bundled(superuser_dsn: str, database: str = DATABASE) -> Access:
+async def provision_bundled(superuser_dsn: str, database: str = DATABASE) -> DatabaseUrls:
     """Create our database and roles on the bundled server. Returns how to reach them."""
     async with await _connect(superuser_dsn) as connection:
         await connection.set_autocommit(True)
@@ -87,10 +87,10 @@ async def provision_bundled(superuser_dsn: str, database: str = DATABASE) -> Acc
             await connection.execute(sql.SQL("alter function {} leakproof").format(sql.SQL(function)))
         await _schemas(connection, OWNER, APP)
     app = _options(make_conninfo(inside, user=APP), statement_timeout="30s")
-    return Access(app=app, owner=_options(make_conninfo(inside, user=OWNER)))
+    return DatabaseUrls(app=app, owner=_options(make_conninfo(inside, user=OWNER)))
 
 
-async def provision_external(url: str) -> Access:
+async def provision_external(url: str) -> DatabaseUrls:
     """Prepare a server of the operator's. Raises Misconfigured with what its administrator must do."""
     dsn = clean_url(url)
     async with await _connect(dsn) as connection:
@@ -110,7 +110,7 @@ async def provision_external(url: str) -> Access:
             )
         owner = connection.info.user
         await _schemas(connection, owner, app_role or owner)
-    return Access(app=_options(dsn, role=app_role, statement_timeout="30s"), owner=_options(dsn))
+    return DatabaseUrls(app=_options(dsn, role=app_role, statement_timeout="30s"), owner=_options(dsn))
 
 
 async def _app_role(connection: psycopg.AsyncConnection[tuple[object, ...]], *, may_create: bool) -> str | None:
@@ -228,21 +228,21 @@ def _upgrade(dsn: str, to: str) -> tuple[str | None, str | None]:
     return before, wanted
 
 
-async def migrate(access: Access, *, to: str = "head") -> tuple[str | None, str | None]:
+async def migrate(urls: DatabaseUrls, *, to: str = "head") -> tuple[str | None, str | None]:
     """Bring the schema to this version, or up to an older revision to restore a backup of its time.
 
     Returns the revision before and after.
     Alembic speaks synchronously; it runs in a thread of its own, once per start.
     """
-    return await asyncio.to_thread(_upgrade, access.owner, to)
+    return await asyncio.to_thread(_upgrade, urls.owner, to)
 
 
-async def revision(access: Access) -> tuple[str | None, str | None]:
+async def revision(urls: DatabaseUrls) -> tuple[str | None, str | None]:
     """The revision that the database has, and the one that this version needs."""
     from alembic.script import ScriptDirectory
 
     head = ScriptDirectory.from_config(_alembic()).get_current_head()
-    async with await _connect(access.owner) as connection:
+    async with await _connect(urls.owner) as connection:
         there = await (await connection.execute("select to_regclass('public.alembic_version')")).fetchone()
         if not there or there[0] is None:
             return None, head

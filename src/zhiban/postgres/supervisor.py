@@ -28,8 +28,8 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from zhiban.kit.errors import Misconfigured, Unavailable, ZhibanError
-from zhiban.kit.os_errors import explained, held_by_orphans, in_words, tail
-from zhiban.postgres.binaries import Output, Programs, Version, choose
+from zhiban.kit.os_errors import held_by_orphans, in_words, tail, translate
+from zhiban.postgres.binaries import Output, PostgresBinaries, Version, choose
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class ServerStatus:
     state: Literal["absent", "stopped", "running"]
     version: int | None = None
     pid: int | None = None
@@ -104,7 +104,7 @@ class BundledPostgres:
         self._settings = dict(settings or {})
         self._root = root
         self._patience = patience
-        self._programs: Programs | None = None
+        self._programs: PostgresBinaries | None = None
         self._presence: int | None = None
         self._server: Server | None = None
 
@@ -123,7 +123,7 @@ class BundledPostgres:
 
         Raises Misconfigured when it can never work here, Unavailable when trying again later may help.
         """
-        with explained(self.folder):
+        with translate(self.folder):
             self._prepare_folder()
             async with self._one_at_a_time():
                 newcomer = self._presence is None
@@ -164,20 +164,20 @@ class BundledPostgres:
                 log.error("PostgreSQL did not start: %s", error)  # noqa: TRY400 - the sentence says it all
                 await asyncio.sleep(1)
 
-    async def status(self) -> Status:
+    async def status(self) -> ServerStatus:
         """What is there, without starting or changing anything."""
         version = self._version_of_cluster()
         if version is None:
-            return Status("absent")
+            return ServerStatus("absent")
         running = await self._running()
-        return Status("running", version, running.pid) if running else Status("stopped", version)
+        return ServerStatus("running", version, running.pid) if running else ServerStatus("stopped", version)
 
     def dsn(self, user: str = SUPERUSER, dbname: str = "postgres") -> str:
         if self._server is None:
             raise Unavailable("The bundled PostgreSQL has not been started.")
         return self._server.dsn(user, dbname)
 
-    async def programs(self) -> Programs:
+    async def programs(self) -> PostgresBinaries:
         """PostgreSQL's own programs, pg_dump among them, as the user they may run as."""
         if self._programs is None:
             self._programs = await choose(self.version, self.folder, root=self._root)
@@ -215,7 +215,7 @@ class BundledPostgres:
             os.close(self._presence)
             self._presence = None
 
-    async def _socket_dir(self, programs: Programs) -> Path:
+    async def _socket_dir(self, programs: PostgresBinaries) -> Path:
         """A 0700 folder whose socket path fits, and has no comma, at which libpq would split it.
 
         Written down, so that all processes find the same after a crash.
@@ -266,7 +266,7 @@ class BundledPostgres:
             await asyncio.to_thread(_give, self.cluster, programs)
         return await self._start_server(programs)
 
-    async def _make_cluster(self, programs: Programs) -> None:
+    async def _make_cluster(self, programs: PostgresBinaries) -> None:
         """initdb into a folder of its own and rename: a cluster half made is never mistaken for one."""
         if self.cluster.exists() and any(self.cluster.iterdir()):
             raise Misconfigured(f"{self.cluster} is not empty and not a PostgreSQL cluster. Move it away.")
@@ -305,7 +305,7 @@ class BundledPostgres:
 
     # --------------------------------------------------------------------------------------------------- the server
 
-    async def _start_server(self, programs: Programs) -> Server:
+    async def _start_server(self, programs: PostgresBinaries) -> Server:
         socket_dir = await self._socket_dir(programs)
         port = self._tcp_port or SOCKET_PORT
         patience = time.monotonic() + self._patience
@@ -455,7 +455,7 @@ async def _ask(server: Server) -> Path | None:
     return Path(row[0]) if row else None
 
 
-def _give(cluster: Path, programs: Programs) -> None:
+def _give(cluster: Path, programs: PostgresBinaries) -> None:
     """After a change between namespace and nobody, or of the user who starts us (as root), the files follow."""
     try:
         for path in (cluster, *cluster.rglob("*")):

@@ -29,7 +29,7 @@ KEY = "sk-simulated-0001"
 DIMENSIONS = 256
 
 
-class Fault(StrEnum):
+class ModelFault(StrEnum):
     """One way in which a model or its server goes wrong."""
 
     DOWN = "down"  # 500
@@ -56,9 +56,9 @@ class Fault(StrEnum):
 
 
 _INVENTED = {
-    Fault.INVENTS_URL: "详情见 https://fake-shop.example.net/refund",
-    Fault.INVENTS_PHONE: "请拨打 400-123-9876",
-    Fault.INVENTS_PRICE: "手续费为 88.80 元",
+    ModelFault.INVENTS_URL: "详情见 https://fake-shop.example.net/refund",
+    ModelFault.INVENTS_PHONE: "请拨打 400-123-9876",
+    ModelFault.INVENTS_PRICE: "手续费为 88.80 元",
 }
 
 
@@ -82,9 +82,9 @@ class LlmSimulator:
     key: str = KEY
     latency: float = 0.0  # seconds before an answer
     forms: frozenset[str] = frozenset(("json_schema", "json_object", "text"))
-    always: Fault | None = None
+    always: ModelFault | None = None
     retry_after: str = "0"
-    script: deque[str | Fault] = field(default_factory=deque)
+    script: deque[str | ModelFault] = field(default_factory=deque)
     asked: list[Asked] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     app: Starlette = field(init=False)
@@ -99,7 +99,7 @@ class LlmSimulator:
             ]
         )
 
-    def then(self, *replies: str | Fault) -> None:
+    def then(self, *replies: str | ModelFault) -> None:
         """Script what the next requests get."""
         self.script.extend(replies)
 
@@ -115,7 +115,7 @@ class LlmSimulator:
         if (refusal := self._refused(request)) is not None:
             return refusal
         step = self.script.popleft() if self.script else self.always
-        if isinstance(step, Fault):
+        if isinstance(step, ModelFault):
             self.counts[f"fault:{step}"] += 1
             if (broken := await self._broken(step)) is not None:
                 return broken
@@ -123,8 +123,10 @@ class LlmSimulator:
             return refusal
         if self.latency:
             await asyncio.sleep(self.latency)
-        content = step if isinstance(step, str) and not isinstance(step, Fault) else reply(body.get("messages", []))
-        if isinstance(step, Fault):
+        content = (
+            step if isinstance(step, str) and not isinstance(step, ModelFault) else reply(body.get("messages", []))
+        )
+        if isinstance(step, ModelFault):
             content = _spoiled(step, content)
         if body.get("stream"):
             return StreamingResponse(self._streamed(content, body, step), media_type="text/event-stream")
@@ -135,7 +137,7 @@ class LlmSimulator:
         if (refusal := self._refused(request)) is not None:
             return refusal
         step = self.script.popleft() if self.script else self.always
-        if isinstance(step, Fault) and (broken := await self._broken(step)) is not None:
+        if isinstance(step, ModelFault) and (broken := await self._broken(step)) is not None:
             return broken
         if self.latency:
             await asyncio.sleep(self.latency)
@@ -173,20 +175,20 @@ class LlmSimulator:
         message = f"Invalid parameter: 'response_format' of type '{form}' is not supported with this model."
         return JSONResponse({"error": {"message": message, "type": "invalid_request_error"}}, 400)
 
-    async def _broken(self, fault: Fault) -> Response | None:
+    async def _broken(self, fault: ModelFault) -> Response | None:
         """The whole answer of a fault that leaves no place for words; None for the others."""
-        if fault is Fault.HANG:
+        if fault is ModelFault.HANG:
             await asyncio.sleep(3600)
         return _BROKEN[fault](self) if fault in _BROKEN else None
 
-    def _completed(self, content: str, body: Mapping[str, Any], step: str | Fault | None) -> Response:
+    def _completed(self, content: str, body: Mapping[str, Any], step: str | ModelFault | None) -> Response:
         said = sum(_tokens(str(message.get("content"))) for message in body.get("messages", []))
         self.counts["input_tokens"] += said
         self.counts["output_tokens"] += _tokens(content)
         message: dict[str, Any] = {"role": "assistant", "content": content}
-        if step is Fault.ONLY_THOUGHTS:
+        if step is ModelFault.ONLY_THOUGHTS:
             message = {"role": "assistant", "content": "", "reasoning_content": "让我想一想"}
-        if step is Fault.NULL_CONTENT:
+        if step is ModelFault.NULL_CONTENT:
             message["content"] = None
         value = {
             "id": f"chatcmpl-{next(self._numbers)}",
@@ -196,20 +198,22 @@ class LlmSimulator:
             "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
             "usage": {"prompt_tokens": said, "completion_tokens": _tokens(content), "total_tokens": said},
         }
-        if step is Fault.NO_CHOICES:
+        if step is ModelFault.NO_CHOICES:
             value["choices"] = []
         raw = json.dumps(value, ensure_ascii=False).encode()
-        if step is Fault.CUT:
+        if step is ModelFault.CUT:
             return StreamingResponse(
                 _cut(raw), media_type="application/json", headers={"Content-Length": str(len(raw))}
             )
-        return Response(raw, media_type="text/plain" if step is Fault.WRONG_TYPE else "application/json")
+        return Response(raw, media_type="text/plain" if step is ModelFault.WRONG_TYPE else "application/json")
 
-    async def _streamed(self, content: str, body: Mapping[str, Any], step: str | Fault | None) -> AsyncIterator[bytes]:
+    async def _streamed(
+        self, content: str, body: Mapping[str, Any], step: str | ModelFault | None
+    ) -> AsyncIterator[bytes]:
         yield b": keep-alive\n\n"
         pieces = [content[start : start + 3] for start in range(0, len(content), 3)]
         for number, piece in enumerate(pieces):
-            if step is Fault.CUT and number == len(pieces) // 2:
+            if step is ModelFault.CUT and number == len(pieces) // 2:
                 raise ConnectionResetError("scripted")
             yield _event({"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]})
         yield _event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
@@ -217,32 +221,34 @@ class LlmSimulator:
         yield b"data: [DONE]\n\n"
 
 
-_BROKEN: dict[Fault, Callable[[LlmSimulator], Response]] = {
-    Fault.DOWN: lambda _: JSONResponse({"error": {"message": "The server had an error"}}, 500),
-    Fault.BAD_GATEWAY: lambda _: Response("<html><h1>502 Bad Gateway</h1></html>", 502, media_type="text/html"),
-    Fault.BUSY: lambda server: JSONResponse(
+_BROKEN: dict[ModelFault, Callable[[LlmSimulator], Response]] = {
+    ModelFault.DOWN: lambda _: JSONResponse({"error": {"message": "The server had an error"}}, 500),
+    ModelFault.BAD_GATEWAY: lambda _: Response("<html><h1>502 Bad Gateway</h1></html>", 502, media_type="text/html"),
+    ModelFault.BUSY: lambda server: JSONResponse(
         {"error": {"message": "Rate limit reached"}}, 429, headers={"Retry-After": server.retry_after}
     ),
-    Fault.NO_QUOTA: lambda _: JSONResponse({"error": {"message": "No balance", "code": "insufficient_quota"}}, 429),
-    Fault.BAD_KEY: lambda server: JSONResponse({"error": {"message": f"Incorrect API key: {server.key}"}}, 401),
-    Fault.HTML: lambda _: Response("<html><body>Welcome to nginx!</body></html>", media_type="text/html"),
-    Fault.ERROR_IN_200: lambda server: JSONResponse({"error": {"message": f"engine overloaded for {server.key}"}}),
+    ModelFault.NO_QUOTA: lambda _: JSONResponse(
+        {"error": {"message": "No balance", "code": "insufficient_quota"}}, 429
+    ),
+    ModelFault.BAD_KEY: lambda server: JSONResponse({"error": {"message": f"Incorrect API key: {server.key}"}}, 401),
+    ModelFault.HTML: lambda _: Response("<html><body>Welcome to nginx!</body></html>", media_type="text/html"),
+    ModelFault.ERROR_IN_200: lambda server: JSONResponse({"error": {"message": f"engine overloaded for {server.key}"}}),
 }
 
 
-def _spoiled(fault: Fault, content: str) -> str:
+def _spoiled(fault: ModelFault, content: str) -> str:
     match fault:
-        case Fault.THINKS:
+        case ModelFault.THINKS:
             return f'<think>先看资料。{{"can_answer": false}}</think>\n{content}'
-        case Fault.FENCED:
+        case ModelFault.FENCED:
             return f"好的，结果如下：\n```json\n{content}\n```\n希望对您有帮助。"
-        case Fault.TRUNCATED:
+        case ModelFault.TRUNCATED:
             return content[: len(content) * 2 // 3]
-        case Fault.GARBAGE:
+        case ModelFault.GARBAGE:
             return "这个问题嘛，我觉得应该是可以的吧。"
-        case Fault.INVENTS_URL | Fault.INVENTS_PHONE | Fault.INVENTS_PRICE:
+        case ModelFault.INVENTS_URL | ModelFault.INVENTS_PHONE | ModelFault.INVENTS_PRICE:
             return _answer(True, _INVENTED[fault], [1], "")
-        case Fault.BAD_CITATION:
+        case ModelFault.BAD_CITATION:
             return _answer(True, "可以的。", [99], "")
         case _:
             return content
@@ -350,7 +356,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=9009)
     parser.add_argument("--key", default=KEY, help="the key that requests must carry; empty: any")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before each answer")
-    parser.add_argument("--always", type=Fault, choices=list(Fault), help="go wrong in this way every time")
+    parser.add_argument("--always", type=ModelFault, choices=list(ModelFault), help="go wrong in this way every time")
     chosen = parser.parse_args(arguments)
     simulator = LlmSimulator(key=chosen.key, latency=chosen.latency, always=chosen.always)
     uvicorn.run(simulator.app, host=chosen.host, port=chosen.port, log_level="warning")

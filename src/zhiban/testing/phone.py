@@ -18,16 +18,16 @@ from fastapi.responses import Response
 
 from zhiban.assistant.suggesting import percent
 from zhiban.desk import views
-from zhiban.desk.labels import FAILURE_WORDS, REASON_WORDS, WORDS
-from zhiban.kit.db import Database, Work
+from zhiban.desk.labels import FAILURE_LABELS, REASON_LABELS, WORDS
+from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import NotFound
-from zhiban.kit.event_log import LIVE
+from zhiban.kit.event_log import CONVERSATION_CHANGED
 from zhiban.kit.i18n import mark
-from zhiban.kit.pubsub import Ear
-from zhiban.people.auth import gate_of, let_in
+from zhiban.kit.pubsub import PubSub
+from zhiban.people.auth import auth_of, set_session_cookie
 from zhiban.people.service import open_session
 from zhiban.testing.wecom.simulator import OPEN_KFID, WeComSimulator
-from zhiban.web.render import reader_of
+from zhiban.web.render import viewer_of
 from zhiban.web.security import same_origin
 
 PATIENCE_SECONDS = 20.0
@@ -76,7 +76,7 @@ class Chat:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ShownStep:
     """One thing that happened inside. `ms` counts from the moment the contact pressed send."""
 
     icon: str
@@ -92,7 +92,7 @@ class Inside:
     conversation_id: int | None = None
     status: str = ""
     question: str = ""
-    steps: tuple[Step, ...] = ()
+    steps: tuple[ShownStep, ...] = ()
 
 
 _TURN_STEPS = {
@@ -107,9 +107,9 @@ _DECISIONS = {
     "Suggest": mark("不太确定，列出最像的几条"),
     "HandOff": mark("转人工"),
     "SmallTalk": mark("客套话，礼貌回应"),
-    "AskToType": mark("看不懂这类消息，请对方打字"),
+    "AskForText": mark("看不懂这类消息，请对方打字"),
     "AskAgain": mark("没有帮上，请对方换个说法"),
-    "Quiet": mark("不用说话"),
+    "NoReply": mark("不用说话"),
 }
 _EVENTS = {
     "conversation_handed_off": (mark("转给人工"), "users", ""),
@@ -130,7 +130,7 @@ class PhoneDemo:
         self,
         simulator: WeComSimulator,
         database: Database,
-        ear: Ear,
+        pubsub: PubSub,
         *,
         workspace_id: int,
         tries: Sequence[str] = TRIES,
@@ -143,14 +143,14 @@ class PhoneDemo:
         self.open_kfid = open_kfid
         self._rang = asyncio.Event()
         self._closed = False
-        ear.hear(LIVE, self._changed)
+        pubsub.subscribe(CONVERSATION_CHANGED, self._changed)
         for persona in PERSONAS:
             simulator.kf.names.setdefault(persona.external_id, persona.name)
 
     def install(self, app: FastAPI) -> None:
         app.state.phone = self
         app.include_router(router)
-        app.state.hub.closers.append(self.close)
+        app.state.broker.closers.append(self.close)
 
     def close(self) -> None:
         """Let every waiting request go, so that the server can stop."""
@@ -189,8 +189,8 @@ class PhoneDemo:
 
     async def chat(self, persona: Persona) -> list[Chat]:
         """What the phone shows: what was said before this start, then what the platform holds."""
-        async with self.database.work(self.workspace_id) as work:
-            rows = await work.rows(
+        async with self.database.transaction(self.workspace_id) as tx:
+            rows = await tx.rows(
                 "select m.external_id, m.direction, m.author, coalesce(a.name, ''), m.kind, m.text, m.content, "
                 "m.sent_at "
                 "from message m join conversation c on c.id = m.conversation_id left join agent a on a.id = m.agent_id "
@@ -243,15 +243,15 @@ class PhoneDemo:
 
     async def inside(self, persona: Persona) -> Inside:
         """Every step that the contact's last message took, with its time."""
-        async with self.database.work(self.workspace_id) as work:
-            found = await work.row(
+        async with self.database.transaction(self.workspace_id) as tx:
+            found = await tx.row(
                 "select id, status from conversation where external_id = %(who)s order by id desc limit 1",
                 who=persona.external_id,
             )
             if found is None:
                 return Inside()
             conversation_id, status = found
-            last = await work.row(
+            last = await tx.row(
                 "select id, external_id, text, sent_at, created_at from message "
                 "where conversation_id = %(id)s and direction = 'in' and author = 'contact' order by id desc limit 1",
                 id=conversation_id,
@@ -259,13 +259,13 @@ class PhoneDemo:
             if last is None:
                 return Inside(conversation_id, status)
             pressed = self._pressed(str(last[1])) or last[3]
-            steps = [Step("message", mark("对方按下发送"), 0.0, note=last[2])]
-            steps += await self._door(work, pressed, last[4])
-            thought = await _thought(work, conversation_id, last[0], pressed)
+            steps = [ShownStep("message", mark("对方按下发送"), 0.0, note=last[2])]
+            steps += await self._door(tx, pressed, last[4])
+            thought = await _thought(tx, conversation_id, last[0], pressed)
             if not thought and status in ("open", "snoozed"):
-                thought = [Step("users", mark("同事在接待，助手不插话"), _ms(last[4], pressed))]
+                thought = [ShownStep("users", mark("同事在接待，助手不插话"), _ms(last[4], pressed))]
             steps += thought
-            steps += await _happened(work, conversation_id, last[0], pressed)
+            steps += await _happened(tx, conversation_id, last[0], pressed)
         first, *rest = steps
         return Inside(conversation_id, status, last[2], (first, *sorted(rest, key=lambda step: step.ms)))
 
@@ -276,8 +276,8 @@ class PhoneDemo:
                 return _moment(at)
         return None
 
-    async def _door(self, work: Work, pressed: datetime, stored: datetime) -> list[Step]:
-        row = await work.row(
+    async def _door(self, tx: Transaction, pressed: datetime, stored: datetime) -> list[ShownStep]:
+        row = await tx.row(
             "select received_at from delivery where received_at >= %(pressed)s - interval '1 second' "
             "and received_at <= %(stored)s order by id desc limit 1",
             pressed=pressed,
@@ -285,8 +285,8 @@ class PhoneDemo:
         )
         steps = []
         if row is not None:
-            steps.append(Step("lock", mark("回调验明来源，解密，存下原文"), _ms(row[0], pressed)))
-        steps.append(Step("download", mark("取回消息，写进会话"), _ms(stored, pressed)))
+            steps.append(ShownStep("lock", mark("回调验明来源，解密，存下原文"), _ms(row[0], pressed)))
+        steps.append(ShownStep("download", mark("取回消息，写进会话"), _ms(stored, pressed)))
         return steps
 
 
@@ -302,9 +302,9 @@ def _taps(content: dict[str, Any]) -> tuple[Tap, ...]:
     return tuple(Tap(str(choice.get("id")), str(choice.get("label"))) for choice in content.get("choices") or ())
 
 
-async def _thought(work: Work, conversation_id: int, message_id: int, pressed: datetime) -> list[Step]:
+async def _thought(tx: Transaction, conversation_id: int, message_id: int, pressed: datetime) -> list[ShownStep]:
     """The assistant's own steps, one after another from the moment it began to think."""
-    row = await work.row(
+    row = await tx.row(
         "select t.steps, t.started_at, t.decision, t.confidence, t.citations, t.reason "
         "from turn t join message m on m.turn_id = t.id where m.id = %(id)s and t.conversation_id = %(conversation)s",
         id=message_id,
@@ -314,7 +314,7 @@ async def _thought(work: Work, conversation_id: int, message_id: int, pressed: d
         return []
     taken, started, decision, confidence, citations, reason = row
     at = _ms(started, pressed)
-    steps = [Step("sparkle", mark("助手开始想"), at, tone="a")]
+    steps = [ShownStep("sparkle", mark("助手开始想"), at, tone="a")]
     for step in taken:
         at += float(step.get("ms", 0))
         words, icon = _TURN_STEPS.get(str(step.get("name")), ("", ""))
@@ -323,17 +323,17 @@ async def _thought(work: Work, conversation_id: int, message_id: int, pressed: d
             words, note = mark("查知识，把握{n}%"), ""
             values["n"] = percent(confidence)
         if step.get("name") == "decide":
-            words, note = _DECISIONS.get(decision, words), REASON_WORDS.get(reason, "")
+            words, note = _DECISIONS.get(decision, words), REASON_LABELS.get(reason, "")
         if step.get("name") == "compose":
             words = words if decision == "Answer" else mark("备好要说的话")
             note = "、".join(f"「{source.title}」" for source in views.sources_of(citations))
         if words:
-            steps.append(Step(icon, words, at, note=note, tone="a", values=values))
+            steps.append(ShownStep(icon, words, at, note=note, tone="a", values=values))
     return steps
 
 
-async def _happened(work: Work, conversation_id: int, message_id: int, pressed: datetime) -> list[Step]:
-    rows = await work.rows(
+async def _happened(tx: Transaction, conversation_id: int, message_id: int, pressed: datetime) -> list[ShownStep]:
+    rows = await tx.rows(
         "select e.kind, e.at, e.cause, a.name from event e "
         "left join agent a on e.actor_kind = 'agent' and a.id = e.actor_id "
         "where e.conversation_id = %(id)s and e.kind = any(%(kinds)s) and e.id > coalesce(("
@@ -346,8 +346,8 @@ async def _happened(work: Work, conversation_id: int, message_id: int, pressed: 
     steps = []
     for kind, at, cause, name in rows:
         words, icon, tone = _EVENTS[kind]
-        why = REASON_WORDS.get(cause, "") or FAILURE_WORDS.get(cause, "")
-        steps.append(Step(icon, words, _ms(at, pressed), note=name or why, tone=tone))
+        why = REASON_LABELS.get(cause, "") or FAILURE_LABELS.get(cause, "")
+        steps.append(ShownStep(icon, words, _ms(at, pressed), note=name or why, tone=tone))
     return steps
 
 
@@ -368,9 +368,9 @@ def _demo(request: Request) -> PhoneDemo:
 async def _answer(request: Request, template: str, persona: Persona, **values: Any) -> Response:
     demo = _demo(request)
     chat, inside = await demo.chat(persona), await demo.inside(persona)
-    return gate_of(request).renderer.answer(
+    return auth_of(request).renderer.answer(
         template,
-        reader_of(request),
+        viewer_of(request),
         persona=persona,
         personas=PERSONAS,
         chat=chat,
@@ -423,12 +423,12 @@ async def say(
 async def desk(request: Request) -> Response:
     """Sign the visitor in as the demo's agent; the demo listens on loopback only."""
     demo = _demo(request)
-    gate = gate_of(request)
-    async with demo.database.session(demo.workspace_id) as work:
-        agent_id = await work.value(
+    auth = auth_of(request)
+    async with demo.database.page_transaction(demo.workspace_id) as tx:
+        agent_id = await tx.value(
             "select id from agent where disabled_at is null order by role = 'owner' desc, id limit 1"
         )
         if agent_id is None:
             raise NotFound("The demo has no agent yet.")
-        token = await open_session(work, agent_id=agent_id, now=gate.clock.now(), hint="demo")
-    return let_in(request, token, request.query_params.get("next", "/"))
+        token = await open_session(tx, agent_id=agent_id, now=auth.clock.now(), hint="demo")
+    return set_session_cookie(request, token, request.query_params.get("next", "/"))

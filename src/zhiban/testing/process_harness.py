@@ -56,7 +56,7 @@ class Process:
 
 
 @dataclass
-class Stage:
+class ProcessHarness:
     """The running parts and how to move them."""
 
     folder: Path
@@ -120,7 +120,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(**more: str) -> AsyncIterator[Stage]:
+async def start_harness(**more: str) -> AsyncIterator[ProcessHarness]:
     """WeCom simulated in a process of its own, a data folder, and the shop's knowledge imported."""
     folder = Path(tempfile.mkdtemp(prefix="zhiban-bench-"))
     wecom, port = free_port(), free_port()
@@ -137,7 +137,7 @@ async def stage(**more: str) -> AsyncIterator[Stage]:
         **more,
     }
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=900)) as session:
-        found = Stage(folder, f"http://127.0.0.1:{wecom}", f"http://127.0.0.1:{port}", session, environment)
+        found = ProcessHarness(folder, f"http://127.0.0.1:{wecom}", f"http://127.0.0.1:{port}", session, environment)
         try:
             process = await found.start(
                 "wecom",

@@ -17,7 +17,7 @@ async def served(app: ASGIApp, *, port: int = 0) -> AsyncIterator[str]:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
-    server = _Server(
+    server = _LoopbackServer(
         uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=1)
     )
     running = asyncio.create_task(server.serve(sockets=[listener]))
@@ -34,7 +34,7 @@ async def served(app: ASGIApp, *, port: int = 0) -> AsyncIterator[str]:
         listener.close()
 
 
-class _Server(uvicorn.Server):
+class _LoopbackServer(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Signals belong to the program around us."""

@@ -24,7 +24,7 @@ _TAGS = frozenset(("b", "i", "u", "s", "a", "code", "pre"))
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class TelegramMessage:
     chat: str
     text: str  # as people see it, without marks
 
@@ -37,7 +37,7 @@ class TelegramSimulator:
     chats: set[str] = field(default_factory=lambda: {"8518085684"})
     blocked: set[str] = field(default_factory=set)
     moved: dict[str, int] = field(default_factory=dict)  # group → supergroup
-    sent: list[Sent] = field(default_factory=list)
+    sent: list[TelegramMessage] = field(default_factory=list)
     script: deque[tuple[int, dict[str, Any]]] = field(default_factory=deque)
     calls: int = 0
     app: Starlette = field(init=False)
@@ -89,7 +89,7 @@ class TelegramSimulator:
             return _no(400, "Bad Request: message text is empty")
         if len(text.encode("utf-16-le")) // 2 > 4096:
             return _no(400, "Bad Request: message is too long")
-        self.sent.append(Sent(chat, text))
+        self.sent.append(TelegramMessage(chat, text))
         return _yes({"message_id": len(self.sent), "chat": {"id": chat}, "text": text})
 
 

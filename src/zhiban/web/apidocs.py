@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
-from zhiban.web.render import Renderer, reader_of
+from zhiban.web.render import Renderer, viewer_of
 
 METHODS = ("get", "post", "put", "patch", "delete")
 DEPTH = 4
@@ -148,7 +148,7 @@ def install(app: FastAPI, renderer: Renderer, *, path: str = "/docs") -> None:
         address = str(request.base_url).rstrip("/")
         return renderer.answer(
             "apidocs.html",
-            reader_of(request),
+            viewer_of(request),
             operations=operations(app.openapi()),
             address=address,
             schema_url=app.openapi_url,

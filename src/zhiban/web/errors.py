@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from zhiban.kit.errors import Conflict, NotFound, Unavailable, ZhibanError
 from zhiban.kit.i18n import mark
-from zhiban.web.render import Renderer, reader_of
+from zhiban.web.render import Renderer, viewer_of
 from zhiban.web.security import ForeignForm
 
 log = logging.getLogger(__name__)
@@ -52,12 +52,12 @@ def install(app: FastAPI, renderer: Renderer) -> None:
     def answer(request: Request, status: int, sentence: str) -> Response:
         if request.url.path.startswith(MACHINES):
             return JSONResponse({"detail": sentence}, status_code=status)
-        reader = reader_of(request)
-        words = reader.texts.error(sentence) if sentence else reader.texts(SENTENCES.get(status, SENTENCES[500]))
+        viewer = viewer_of(request)
+        words = viewer.texts.error(sentence) if sentence else viewer.texts(SENTENCES.get(status, SENTENCES[500]))
         if request.headers.get("hx-request") == "true" or "text/html" not in request.headers.get("accept", ""):
             return PlainTextResponse(words, status_code=status)
-        heading = reader.texts(HEADINGS.get(status, mark("出了点问题")))
-        return renderer.answer("error.html", reader, status=status, heading=heading, sentence=words)
+        heading = viewer.texts(HEADINGS.get(status, mark("出了点问题")))
+        return renderer.answer("error.html", viewer, status=status, heading=heading, sentence=words)
 
     async def ours(request: Request, error: Exception) -> Response:
         if not isinstance(error, ZhibanError):

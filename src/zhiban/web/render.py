@@ -27,21 +27,21 @@ THEME_COOKIE = "zhiban_theme"
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class Viewer:
     """For whom we write: the words and the look. A cookie of their browser may override an agent's settings."""
 
     texts: Texts
     theme: Theme
 
 
-def reader_of(request: Request, *, locale: str | None = None, theme: str | None = None) -> Reader:
+def viewer_of(request: Request, *, locale: str | None = None, theme: str | None = None) -> Viewer:
     """What this browser chose; otherwise what the agent's settings say; otherwise what the browser asks for."""
     tongue: Locale = to_locale(
         request.cookies.get(LOCALE_COOKIE) or locale or request.headers.get("accept-language"), "zh"
     )
     wish = request.cookies.get(THEME_COOKIE) or theme
     look: Theme = "light" if wish == "light" else "dark" if wish == "dark" else "auto"
-    return Reader(Texts(tongue, DEFAULT_ZONE), look)
+    return Viewer(Texts(tongue, DEFAULT_ZONE), look)
 
 
 def wants_part(request: Request) -> bool:
@@ -122,14 +122,14 @@ class Renderer:
         environment.filters.update(prose=prose, line=line, bold=bold, filesize=filesize)
         return environment
 
-    def html(self, template: str, reader: Reader, values: Mapping[str, Any]) -> str:
-        environment = self._environment(reader.texts)
-        return environment.get_template(template).render(reader=reader, now=self._clock.now(), **values)
+    def html(self, template: str, viewer: Viewer, values: Mapping[str, Any]) -> str:
+        environment = self._environment(viewer.texts)
+        return environment.get_template(template).render(viewer=viewer, now=self._clock.now(), **values)
 
     def answer(
         self,
         template: str,
-        reader: Reader,
+        viewer: Viewer,
         *,
         status: int = 200,
         headers: Mapping[str, str] | None = None,
@@ -137,4 +137,4 @@ class Renderer:
     ) -> HTMLResponse:
         """A private page or part: never kept by a cache."""
         kept = {"cache-control": "no-store", "vary": "HX-Request, Cookie, Accept-Language", **(headers or {})}
-        return HTMLResponse(self.html(template, reader, values), status_code=status, headers=kept)
+        return HTMLResponse(self.html(template, viewer, values), status_code=status, headers=kept)

@@ -15,17 +15,17 @@ from typing import Any
 
 import psycopg
 
-from zhiban.channels.connections import Connections, Place
-from zhiban.conversations.ingest import TakeIn, Taken, take_in, take_in_singly
+from zhiban.channels.connections import Connections, OpenInbox
+from zhiban.conversations.ingest import Ingest, IngestResult, ingest, ingest_one_by_one
 from zhiban.conversations.sending import mark_broken, mark_mended
 from zhiban.kit import metrics
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import ZhibanError
-from zhiban.kit.event_log import PULL
-from zhiban.kit.pubsub import Ear
+from zhiban.kit.event_log import ACCOUNT_WAITING
+from zhiban.kit.pubsub import PubSub
 from zhiban.ports import ConnectionBroken, Page, Polls, SendRefused, TryLater
-from zhiban.workers.conversation_worker import Lanes
+from zhiban.workers.conversation_worker import ConversationWorker
 
 log = logging.getLogger(__name__)
 
@@ -69,43 +69,50 @@ where inbox_id = %(inbox)s and owner = %(me)s"""
 
 
 @dataclass(slots=True)
-class _Bell:
+class _PollState:
     """What this process knows about an account that rang: whether a pull runs, and whether it rang meanwhile."""
 
     running: bool = False
-    rung: bool = False
+    woken: bool = False
 
 
-class Puller:
+class AccountPoller:
     """Pulls for this process."""
 
-    def __init__(self, database: Database, connections: Connections, lanes: Lanes, ear: Ear, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        connections: Connections,
+        conversation_worker: ConversationWorker,
+        pubsub: PubSub,
+        clock: Clock,
+    ) -> None:
         self._database = database
         self._connections = connections
-        self._lanes = lanes
-        self._ear = ear
+        self._conversation_worker = conversation_worker
+        self._pubsub = pubsub
         self._clock = clock
-        self._bells: dict[tuple[int, int], _Bell] = {}
+        self._states: dict[tuple[int, int], _PollState] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
         self._broken: set[int] = set()  # connections that failed since they last worked
 
-    def ring(self, workspace_id: int, inbox_id: int) -> None:
+    def wake(self, workspace_id: int, inbox_id: int) -> None:
         """There is something to fetch. Any number of rings while a pull runs make one more round."""
         if self._closing:
             return
-        bell = self._bells.setdefault((workspace_id, inbox_id), _Bell())
-        bell.rung = True
-        if not bell.running:
-            bell.running = True
-            task = asyncio.create_task(self._run(workspace_id, inbox_id, bell))
+        state = self._states.setdefault((workspace_id, inbox_id), _PollState())
+        state.woken = True
+        if not state.running:
+            state.running = True
+            task = asyncio.create_task(self._run(workspace_id, inbox_id, state))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def adopt(self, workspace_id: int, connection_id: int, account: str | None) -> None:
+    async def poll_new_account(self, workspace_id: int, connection_id: int, account: str | None) -> None:
         """Make the inbox of an account that rang before it had one, and pull it."""
-        link = await self._connections.link(workspace_id, connection_id)
-        self.ring(workspace_id, await self._connections.inbox_of(link, account))
+        connection = await self._connections.connection(workspace_id, connection_id)
+        self.wake(workspace_id, await self._connections.inbox_of(connection, account))
 
     async def close(self, *, within: float = 5.0) -> None:
         self._closing = True
@@ -115,12 +122,12 @@ class Puller:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    async def _run(self, workspace_id: int, inbox_id: int, bell: _Bell) -> None:
+    async def _run(self, workspace_id: int, inbox_id: int, state: _PollState) -> None:
         try:
-            while bell.rung and not self._closing:
-                bell.rung = False
+            while state.woken and not self._closing:
+                state.woken = False
                 await self._pull(workspace_id, inbox_id)
-                if bell.rung:
+                if state.woken:
                     # It is busy here: let some more arrive, and fetch them together.
                     await asyncio.sleep(GATHER_SECONDS)
         except (psycopg.Error, ZhibanError) as error:
@@ -128,59 +135,59 @@ class Puller:
         except Exception:  # one account's accident must not silence the others
             log.exception("Pulling inbox %s is left to the sweep.", inbox_id)
         finally:
-            bell.running = False
+            state.running = False
 
     async def _pull(self, workspace_id: int, inbox_id: int) -> None:
-        place = await self._connections.place(workspace_id, inbox_id)
-        if not isinstance(place.channel, Polls):
-            await self._ring_neighbours(place)
+        inbox = await self._connections.inbox(workspace_id, inbox_id)
+        if not isinstance(inbox.channel, Polls):
+            await self._wake_neighbours(inbox)
             return
         now = self._clock.now()
-        async with self._database.work(workspace_id) as work:
-            row = await work.row(
+        async with self._database.transaction(workspace_id) as tx:
+            row = await tx.row(
                 _TAKE,
                 workspace=workspace_id,
                 inbox=inbox_id,
-                me=self._ear.me,
+                me=self._pubsub.process_id,
                 now=now,
                 lease=now + LEASE,
-                connection=place.link.id,
-                account=place.external_id,
+                connection=inbox.connection.id,
+                account=inbox.external_id,
                 fresh=now - TOKEN_LIFE,
             )
         if row is None:
-            self._ear.shout(PULL, workspace_id, inbox_id)
+            self._pubsub.publish_remote(ACCOUNT_WAITING, workspace_id, inbox_id)
             return
-        cursor, drained, misses, last_bell, token = row
+        cursor, drained, misses, last_doorbell, token = row
         try:
-            await self._pages(place, place.channel, cursor, token, last_bell, first_drain=not drained)
+            await self._pages(inbox, inbox.channel, cursor, token, last_doorbell, first_drain=not drained)
         except (TryLater, ConnectionBroken, SendRefused) as error:
-            await self._miss(place, error, misses + 1)
+            await self._miss(inbox, error, misses + 1)
 
-    async def _ring_neighbours(self, place: Place) -> None:
+    async def _wake_neighbours(self, inbox: OpenInbox) -> None:
         """A doorbell that names no account (very old set-ups) means any account of its connection."""
-        async with self._database.work(place.workspace_id) as work:
-            rows = await work.rows(
+        async with self._database.transaction(inbox.workspace_id) as tx:
+            rows = await tx.rows(
                 "select id from inbox where connection_id = %(connection)s and id <> %(own)s and archived_at is null",
-                connection=place.link.id,
-                own=place.inbox_id,
+                connection=inbox.connection.id,
+                own=inbox.inbox_id,
             )
-            await work.run(
+            await tx.run(
                 "update delivery set state = 'done', handled_at = %(now)s where connection_id = %(connection)s "
                 "and state = 'pending' and pulls and account is null",
                 now=self._clock.now(),
-                connection=place.link.id,
+                connection=inbox.connection.id,
             )
         for (inbox_id,) in rows:
-            self.ring(place.workspace_id, inbox_id)
+            self.wake(inbox.workspace_id, inbox_id)
 
     async def _pages(
         self,
-        place: Place,
+        inbox: OpenInbox,
         channel: Polls,
         cursor: str | None,
         token: str | None,
-        last_bell: int | None,
+        last_doorbell: int | None,
         *,
         first_drain: bool,
     ) -> None:
@@ -197,64 +204,66 @@ class Puller:
                 "now": now,
                 "lease": now + LEASE,
                 "retry_at": now + timedelta(seconds=BROKEN_WAIT) if stuck else None,
-                "inbox": place.inbox_id,
-                "me": self._ear.me,
-                "connection": place.link.id,
-                "account": place.external_id,
-                "last": last_bell or 0,
+                "inbox": inbox.inbox_id,
+                "me": self._pubsub.process_id,
+                "connection": inbox.connection.id,
+                "account": inbox.external_id,
+                "last": last_doorbell or 0,
             }
             try:
-                taken = await self._keep(place, page, step, take_in, first_drain=first_drain)
+                result = await self._keep(inbox, page, step, ingest, first_drain=first_drain)
             except (psycopg.OperationalError, psycopg.InterfaceError):
                 raise
             except psycopg.Error:
                 # One entry is at fault, not the database; it must not stop the account for ever.
-                log.exception("A page of inbox %s is taken in entry by entry.", place.inbox_id)
-                taken = await self._keep(place, page, step, take_in_singly, first_drain=first_drain)
-            for conversation_id in taken.held:
-                self._lanes.begin(place.workspace_id, conversation_id, held=True)
-            for conversation_id in taken.busy:
-                self._lanes.wake(place.workspace_id, conversation_id)
-            metrics.message("incoming", place.kind, taken.new_messages)
+                log.exception("A page of inbox %s is taken in entry by entry.", inbox.inbox_id)
+                result = await self._keep(inbox, page, step, ingest_one_by_one, first_drain=first_drain)
+            for conversation_id in result.leased:
+                self._conversation_worker.begin(inbox.workspace_id, conversation_id, leased=True)
+            for conversation_id in result.busy:
+                self._conversation_worker.wake(inbox.workspace_id, conversation_id)
+            metrics.message("incoming", inbox.kind, result.new_messages)
             cursor = page.cursor or cursor
             if not more:
                 return
-        self.ring(place.workspace_id, place.inbox_id)
+        self.wake(inbox.workspace_id, inbox.inbox_id)
 
     async def _keep(
-        self, place: Place, page: Page, step: Mapping[str, Any], take: TakeIn, *, first_drain: bool
-    ) -> Taken:
+        self, inbox: OpenInbox, page: Page, step: Mapping[str, Any], take: Ingest, *, first_drain: bool
+    ) -> IngestResult:
         """What the page brought and the cursor behind it, in one transaction."""
-        async with self._database.work(place.workspace_id) as work:
-            taken = await take(work, place, page.items, now=step["now"], me=self._ear.me, first_drain=first_drain)
-            if not await work.value(_ADVANCE, **step):
+        async with self._database.transaction(inbox.workspace_id) as tx:
+            result = await take(
+                tx, inbox, page.items, now=step["now"], me=self._pubsub.process_id, first_drain=first_drain
+            )
+            if not await tx.value(_ADVANCE, **step):
                 raise TryLater("Another process pulls this account now.")
-            if place.link.id in self._broken:
-                await mark_mended(work, place.link.id, place.inbox_id)
-                self._broken.discard(place.link.id)
-        return taken
+            if inbox.connection.id in self._broken:
+                await mark_mended(tx, inbox.connection.id, inbox.inbox_id)
+                self._broken.discard(inbox.connection.id)
+        return result
 
-    async def _miss(self, place: Place, error: TryLater | ConnectionBroken | SendRefused, misses: int) -> None:
+    async def _miss(self, inbox: OpenInbox, error: TryLater | ConnectionBroken | SendRefused, misses: int) -> None:
         """Write down that it did not work, and when to try again."""
         now = self._clock.now()
         wait = min(0.2 * 2 ** min(misses, 12), LONGEST_WAIT)
         wait = max(wait, error.after) if isinstance(error, TryLater) else max(wait, BROKEN_WAIT)
-        log.warning("Pulling inbox %s failed, again in %.1f s: %s", place.inbox_id, wait, error)
-        async with self._database.work(place.workspace_id) as work:
-            await work.run(
+        log.warning("Pulling inbox %s failed, again in %.1f s: %s", inbox.inbox_id, wait, error)
+        async with self._database.transaction(inbox.workspace_id) as tx:
+            await tx.run(
                 _LEAVE,
-                inbox=place.inbox_id,
-                me=self._ear.me,
+                inbox=inbox.inbox_id,
+                me=self._pubsub.process_id,
                 misses=misses,
                 retry_at=now + timedelta(seconds=wait),
             )
             if not isinstance(error, TryLater):
-                self._broken.add(place.link.id)
-                await mark_broken(work, place.link.id, error.sentence, now=now)
-                await work.run(
+                self._broken.add(inbox.connection.id)
+                await mark_broken(tx, inbox.connection.id, error.sentence, now=now)
+                await tx.run(
                     "update inbox set broken = %(why)s, broken_at = coalesce(broken_at, %(now)s) where id = %(id)s",
                     why=error.sentence[:500],
                     now=now,
-                    id=place.inbox_id,
+                    id=inbox.inbox_id,
                 )
-        asyncio.get_running_loop().call_later(wait, self.ring, place.workspace_id, place.inbox_id)
+        asyncio.get_running_loop().call_later(wait, self.wake, inbox.workspace_id, inbox.inbox_id)

@@ -17,36 +17,36 @@ from typing import Literal
 
 import psycopg
 
-from zhiban.channels.connections import Connections, Place
+from zhiban.channels.connections import Connections, OpenInbox
 from zhiban.conversations.models import Status
 from zhiban.conversations.outbox import Queued
-from zhiban.conversations.responder import Mind, Talk, Waiting
-from zhiban.conversations.sending import Postponed, dispatch, settle
+from zhiban.conversations.responder import ConversationSnapshot, PendingMessage, Responder
+from zhiban.conversations.sending import Deferred, dispatch, record_outcome
 from zhiban.conversations.service import hand_off
 from zhiban.events import SYSTEM
 from zhiban.kit import metrics
 from zhiban.kit.clock import Clock
-from zhiban.kit.db import Database, Row, Work
+from zhiban.kit.db import Database, Row, Transaction
 from zhiban.kit.errors import Unavailable, ZhibanError
-from zhiban.kit.event_log import LANE
-from zhiban.kit.pubsub import Ear
+from zhiban.kit.event_log import CONVERSATION_WAITING
+from zhiban.kit.pubsub import PubSub
 
 log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=60)
 RENEW_SECONDS = 20.0
-PATIENCE = 3  # how often a new message may restart the thinking before it is finished for what it has
-STRIKES = 3  # failed turns before people get the conversation
+MAX_RESTARTS = 3  # how often a new message may restart the thinking before it is finished for what it has
+MAX_FAILURES = 3  # failed turns before people get the conversation
 
 
 @dataclass(slots=True)
-class _View:
+class _Loaded:
     """What a look into a lane found."""
 
     step: Literal["left", "send", "answer"] = "left"
     inbox_id: int = 0
-    talk: Talk | None = None
-    known: object = None
+    conversation: ConversationSnapshot | None = None
+    prepared: object = None
 
 
 _TAKE = """
@@ -82,15 +82,17 @@ _KEEP = """
 update conversation set lease_until = %(lease)s, retry_at = null where id = %(id)s and owner = %(me)s returning rings"""
 
 
-class Lanes:
+class ConversationWorker:
     """The lanes that this process works on."""
 
-    def __init__(self, database: Database, connections: Connections, ear: Ear, clock: Clock, mind: Mind) -> None:
+    def __init__(
+        self, database: Database, connections: Connections, pubsub: PubSub, clock: Clock, responder: Responder
+    ) -> None:
         self._database = database
         self._connections = connections
-        self._ear = ear
+        self._pubsub = pubsub
         self._clock = clock
-        self._mind = mind
+        self._responder = responder
         self._running: dict[tuple[int, int], asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -106,14 +108,14 @@ class Lanes:
         if changed is not None:
             changed.set()
         else:
-            self.begin(workspace_id, conversation_id, held=False)
+            self.begin(workspace_id, conversation_id, leased=False)
 
-    def begin(self, workspace_id: int, conversation_id: int, *, held: bool) -> None:
+    def begin(self, workspace_id: int, conversation_id: int, *, leased: bool) -> None:
         """Work on it. `held` tells that this process has taken the lease already."""
         if self._closing or (workspace_id, conversation_id) in self._running:
             return
         self._running[workspace_id, conversation_id] = asyncio.Event()
-        task = asyncio.create_task(self._run(workspace_id, conversation_id, held=held))
+        task = asyncio.create_task(self._run(workspace_id, conversation_id, leased=leased))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -126,10 +128,10 @@ class Lanes:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    async def _run(self, workspace_id: int, conversation_id: int, *, held: bool) -> None:
+    async def _run(self, workspace_id: int, conversation_id: int, *, leased: bool) -> None:
         key = (workspace_id, conversation_id)
         try:
-            if not held and not await self._take(workspace_id, conversation_id):
+            if not leased and not await self._take(workspace_id, conversation_id):
                 return
             await self._work_through(workspace_id, conversation_id)
         except (psycopg.Error, ZhibanError) as error:
@@ -140,14 +142,16 @@ class Lanes:
         finally:
             # A ring that came while the lane was being left would otherwise wait for the sweep.
             if self._running.pop(key).is_set():
-                self.begin(workspace_id, conversation_id, held=False)
+                self.begin(workspace_id, conversation_id, leased=False)
 
     async def _take(self, workspace_id: int, conversation_id: int) -> bool:
         now = self._clock.now()
-        async with self._database.work(workspace_id) as work:
-            taken = await work.value(_TAKE, id=conversation_id, me=self._ear.me, now=now, lease=now + LEASE)
+        async with self._database.transaction(workspace_id) as tx:
+            taken = await tx.value(_TAKE, id=conversation_id, me=self._pubsub.process_id, now=now, lease=now + LEASE)
         if not taken:
-            self._ear.shout(LANE, workspace_id, conversation_id)  # its owner should hear that something came
+            self._pubsub.publish_remote(
+                CONVERSATION_WAITING, workspace_id, conversation_id
+            )  # its owner should hear that something came
         return bool(taken)
 
     async def _work_through(self, workspace_id: int, conversation_id: int) -> None:
@@ -155,51 +159,51 @@ class Lanes:
         restarts = 0
         while True:
             changed.clear()
-            view = _View()
+            loaded_work = _Loaded()
             try:
-                async with self._database.work(workspace_id) as work:
-                    await self._look(work, view, workspace_id, conversation_id)
+                async with self._database.transaction(workspace_id) as tx:
+                    await self._load(tx, loaded_work, workspace_id, conversation_id)
             except (psycopg.OperationalError, psycopg.InterfaceError, Unavailable):
                 raise  # the database is at fault, not this conversation
             except Exception as error:  # whatever it is, the contact must not wait in silence
-                if view.talk is None:
+                if loaded_work.conversation is None:
                     raise
-                await self._strike(view.talk, error)
+                await self._record_failure(loaded_work.conversation, error)
                 continue
-            talk = view.talk
-            if view.step == "left":
+            conversation = loaded_work.conversation
+            if loaded_work.step == "left":
                 return
-            if talk is None:
+            if conversation is None:
                 # Opening an inbox needs the database itself: never while we hold a connection.
-                await self._connections.place(workspace_id, view.inbox_id)
+                await self._connections.inbox(workspace_id, loaded_work.inbox_id)
                 continue
             began = time.perf_counter()
-            if view.step == "answer":
-                talk.strict = restarts < PATIENCE
-                restarts = 0 if await self._answer(talk, view.known, changed) else restarts + 1
-            if talk.queued and await self._send(talk, changed):
-                if view.step == "answer":
+            if loaded_work.step == "answer":
+                conversation.strict = restarts < MAX_RESTARTS
+                restarts = 0 if await self._answer(conversation, loaded_work.prepared, changed) else restarts + 1
+            if conversation.queued and await self._send(conversation, changed):
+                if loaded_work.step == "answer":
                     metrics.took("answer", time.perf_counter() - began)
                 return
 
-    async def _look(self, work: Work, view: _View, workspace_id: int, conversation_id: int) -> None:
+    async def _load(self, tx: Transaction, loaded_work: _Loaded, workspace_id: int, conversation_id: int) -> None:
         """See what waits in the lane and leave it when nothing does, in one transaction with the first reading."""
         while True:
-            loaded = await work.rows(_LOAD, id=conversation_id, me=self._ear.me)
+            loaded = await tx.rows(_LOAD, id=conversation_id, me=self._pubsub.process_id)
             if not loaded:
                 return  # somebody else has it
             step = self._next_step(loaded)
             if step != "leave":
                 break
             rings = loaded[0][_RINGS]
-            if await work.value(_LEAVE, id=conversation_id, me=self._ear.me, rings=rings):
+            if await tx.value(_LEAVE, id=conversation_id, me=self._pubsub.process_id, rings=rings):
                 return
-        view.step, view.inbox_id = step, loaded[0][0]
-        place = self._connections.known(workspace_id, view.inbox_id)
-        if place is not None:
-            view.talk = self._talk(place, workspace_id, conversation_id, loaded)
+        loaded_work.step, loaded_work.inbox_id = step, loaded[0][0]
+        inbox = self._connections.known(workspace_id, loaded_work.inbox_id)
+        if inbox is not None:
+            loaded_work.conversation = self._snapshot(inbox, workspace_id, conversation_id, loaded)
             if step == "answer":
-                view.known = await self._mind.read(work, view.talk)
+                loaded_work.prepared = await self._responder.prepare(tx, loaded_work.conversation)
 
     def _next_step(self, loaded: Sequence[Row]) -> Literal["leave", "send", "answer"]:
         """What is to be done first: messages leave in order before anything new is thought about."""
@@ -211,12 +215,14 @@ class Lanes:
             return "send"
         return "answer" if "pending" in states and status == Status.PENDING else "leave"
 
-    def _talk(self, place: Place, workspace_id: int, conversation_id: int, loaded: Sequence[Row]) -> Talk:
+    def _snapshot(
+        self, inbox: OpenInbox, workspace_id: int, conversation_id: int, loaded: Sequence[Row]
+    ) -> ConversationSnapshot:
         _, thread, contact_id, status, last_incoming_at, replies_used, failures, rings = loaded[0][:8]
-        talk = Talk(
+        conversation = ConversationSnapshot(
             workspace_id=workspace_id,
             id=conversation_id,
-            place=place,
+            inbox=inbox,
             thread=thread,
             contact_id=contact_id,
             contact_name=loaded[0][9],
@@ -225,85 +231,89 @@ class Lanes:
             replies_used=replies_used,
             failures=failures,
             rings=rings,
-            me=self._ear.me,
+            me=self._pubsub.process_id,
         )
         for row in loaded:
             id_, state, kind, text, choice, content, external_id, author, attempts, sent_at = row[10:]
             if state == "pending":
-                talk.waiting.append(Waiting(id_, external_id, kind, text, choice, content, sent_at))
+                conversation.waiting.append(PendingMessage(id_, external_id, kind, text, choice, content, sent_at))
             elif state == "queued":
-                talk.queued.append(Queued(id_, author, kind, text, content, external_id, attempts, sent_at))
-        return talk
+                conversation.queued.append(Queued(id_, author, kind, text, content, external_id, attempts, sent_at))
+        return conversation
 
-    async def _send(self, talk: Talk, changed: asyncio.Event) -> bool:
+    async def _send(self, conversation: ConversationSnapshot, changed: asyncio.Event) -> bool:
         """Send what is queued, in order. True when the lane was left: nothing waits, or it has to wait itself."""
-        for message in talk.queued:
+        for message in conversation.queued:
             with metrics.timed("send"):
-                outcome = await dispatch(talk.place, talk.thread, message, now=self._clock.now())
+                outcome = await dispatch(conversation.inbox, conversation.thread, message, now=self._clock.now())
             now = self._clock.now()
             changed.clear()  # what rang before this transaction, it sees
-            async with self._database.work(talk.workspace_id) as work:
-                await settle(work, talk.place, talk.id, message, outcome, now=now)
-                if isinstance(outcome, Postponed):
-                    await work.run(_RELEASE, id=talk.id, me=talk.me)
-                elif message is talk.queued[-1]:
-                    if await work.value(_LEAVE_EMPTY, id=talk.id, me=talk.me, rings=talk.rings):
+            async with self._database.transaction(conversation.workspace_id) as tx:
+                await record_outcome(tx, conversation.inbox, conversation.id, message, outcome, now=now)
+                if isinstance(outcome, Deferred):
+                    await tx.run(_RELEASE, id=conversation.id, me=conversation.me)
+                elif message is conversation.queued[-1]:
+                    if await tx.value(_LEAVE_EMPTY, id=conversation.id, me=conversation.me, rings=conversation.rings):
                         return True
-                    row = await work.row(_KEEP, id=talk.id, me=talk.me, lease=now + LEASE)
+                    row = await tx.row(_KEEP, id=conversation.id, me=conversation.me, lease=now + LEASE)
                 else:
-                    row = await work.row(_KEEP, id=talk.id, me=talk.me, lease=now + LEASE)
-            if isinstance(outcome, Postponed):
-                asyncio.get_running_loop().call_later(outcome.seconds, self.wake, talk.workspace_id, talk.id)
+                    row = await tx.row(_KEEP, id=conversation.id, me=conversation.me, lease=now + LEASE)
+            if isinstance(outcome, Deferred):
+                asyncio.get_running_loop().call_later(
+                    outcome.seconds, self.wake, conversation.workspace_id, conversation.id
+                )
                 return True
             if row is None:
                 return True  # the lease was lost: somebody else goes on
-            if row[0] != talk.rings:
+            if row[0] != conversation.rings:
                 return False  # people may have taken over between two parts: read again before the next one
         return False
 
-    async def _answer(self, talk: Talk, known: object, changed: asyncio.Event) -> bool:
+    async def _answer(self, conversation: ConversationSnapshot, prepared: object, changed: asyncio.Event) -> bool:
         """Let the assistant think. False when nothing was stored, because something new came or the turn failed."""
-        thinking = asyncio.ensure_future(self._mind.think(talk, known))
+        thinking = asyncio.ensure_future(self._responder.respond(conversation, prepared))
         listening = asyncio.ensure_future(changed.wait())
         try:
             while True:
-                waiting = {thinking, listening} if talk.strict else {thinking}
+                waiting = {thinking, listening} if conversation.strict else {thinking}
                 done, _ = await asyncio.wait(waiting, timeout=RENEW_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 if thinking in done:
                     if (error := thinking.exception()) is not None:
-                        await self._strike(talk, error)
-                    return talk.stored and error is None
-                if listening in done and not talk.stored:
+                        await self._record_failure(conversation, error)
+                    return conversation.stored and error is None
+                if listening in done and not conversation.stored:
                     return False
                 if listening in done:
                     listening = asyncio.ensure_future(asyncio.Event().wait())
-                async with self._database.work(talk.workspace_id) as work:
+                async with self._database.transaction(conversation.workspace_id) as tx:
                     lease = self._clock.now() + LEASE
-                    if await work.row(_KEEP, id=talk.id, me=talk.me, lease=lease) is None:
+                    if await tx.row(_KEEP, id=conversation.id, me=conversation.me, lease=lease) is None:
                         return False
         finally:
             for task in (thinking, listening):
                 task.cancel()
             await asyncio.gather(thinking, listening, return_exceptions=True)
 
-    async def _strike(self, talk: Talk, error: BaseException) -> None:
+    async def _record_failure(self, conversation: ConversationSnapshot, error: BaseException) -> None:
         """A turn that failed is repeated; after some strikes people get the conversation, because silence is worst."""
-        log.error("The turn in conversation %s failed.", talk.id, exc_info=error)
-        async with self._database.work(talk.workspace_id) as work:
-            strikes = await work.value(
+        log.error("The turn in conversation %s failed.", conversation.id, exc_info=error)
+        async with self._database.transaction(conversation.workspace_id) as tx:
+            failures = await tx.value(
                 "update message set attempts = attempts + 1 where id = any(%(ids)s::bigint[]) and state = 'pending' "
                 "returning attempts",
-                ids=[message.id for message in talk.waiting],
+                ids=[message.id for message in conversation.waiting],
             )
-            if strikes is not None and strikes >= STRIKES:
-                await give_up(work, talk, now=self._clock.now(), notice=self._mind.parting_words(talk))
+            if failures is not None and failures >= MAX_FAILURES:
+                await give_up(
+                    tx, conversation, now=self._clock.now(), notice=self._responder.fallback_text(conversation)
+                )
         await asyncio.sleep(0.2)
 
 
-async def give_up(work: Work, talk: Talk, *, now: datetime, notice: str = "") -> None:
+async def give_up(tx: Transaction, conversation: ConversationSnapshot, *, now: datetime, notice: str = "") -> None:
     """Hand a conversation over that the assistant cannot manage, and stop trying. The contact reads `notice`."""
-    window = talk.place.channel.reply_window
-    await hand_off(work, talk.id, reason="error", actor=SYSTEM, now=now, notice=notice, window=window)
-    await work.run(
-        "update message set state = 'handled' where conversation_id = %(id)s and state = 'pending'", id=talk.id
+    window = conversation.inbox.channel.reply_window
+    await hand_off(tx, conversation.id, reason="error", actor=SYSTEM, now=now, notice=notice, window=window)
+    await tx.run(
+        "update message set state = 'handled' where conversation_id = %(id)s and state = 'pending'", id=conversation.id
     )

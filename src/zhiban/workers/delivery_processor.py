@@ -9,13 +9,13 @@ from typing import Any
 import psycopg
 
 from zhiban.channels.connections import Connections
-from zhiban.conversations.ingest import take_in
+from zhiban.conversations.ingest import ingest
 from zhiban.kit import metrics
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import ZhibanError
-from zhiban.kit.pubsub import Ear
-from zhiban.workers.conversation_worker import Lanes
+from zhiban.kit.pubsub import PubSub
+from zhiban.workers.conversation_worker import ConversationWorker
 
 log = logging.getLogger(__name__)
 
@@ -35,33 +35,40 @@ update delivery set attempts = attempts + 1, error = %(error)s,
   state = case when attempts + 1 >= %(limit)s then 'failed' else state end where id = %(id)s"""
 
 
-class Reader:
+class DeliveryProcessor:
     """Reads for this process."""
 
-    def __init__(self, database: Database, connections: Connections, lanes: Lanes, ear: Ear, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        connections: Connections,
+        conversation_worker: ConversationWorker,
+        pubsub: PubSub,
+        clock: Clock,
+    ) -> None:
         self._database = database
         self._connections = connections
-        self._lanes = lanes
-        self._ear = ear
+        self._conversation_worker = conversation_worker
+        self._pubsub = pubsub
         self._clock = clock
-        self._rung: set[tuple[int, int]] = set()
+        self._woken: set[tuple[int, int]] = set()
         self._running: dict[tuple[int, int], asyncio.Task[None]] = {}
 
-    def ring(self, workspace_id: int, connection_id: int) -> None:
+    def wake(self, workspace_id: int, connection_id: int) -> None:
         """There is something to read for this connection."""
         key = (workspace_id, connection_id)
-        self._rung.add(key)
+        self._woken.add(key)
         if key not in self._running:
             self._running[key] = asyncio.create_task(self._run(key))
 
     async def close(self) -> None:
-        self._rung.clear()
+        self._woken.clear()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
 
     async def _run(self, key: tuple[int, int]) -> None:
         try:
-            while key in self._rung:
-                self._rung.discard(key)
+            while key in self._woken:
+                self._woken.discard(key)
                 while await self._read_some(*key):
                     pass
         except (psycopg.Error, ZhibanError) as error:
@@ -71,8 +78,8 @@ class Reader:
 
     async def _read_some(self, workspace_id: int, connection_id: int) -> bool:
         """Read up to fifty deliveries, each in a transaction of its own. False when none is left."""
-        async with self._database.work(workspace_id) as work:
-            rows = await work.rows(_NEXT, connection=connection_id)
+        async with self._database.transaction(workspace_id) as tx:
+            rows = await tx.rows(_NEXT, connection=connection_id)
         for row in rows:
             if not await self._read_one(workspace_id, connection_id, row):
                 return False
@@ -80,31 +87,31 @@ class Reader:
 
     async def _read_one(self, workspace_id: int, connection_id: int, row: tuple[Any, ...]) -> bool:
         id_, account, body, _ = row
-        link = await self._connections.link(workspace_id, connection_id)
-        inbox_id = await self._connections.inbox_of(link, account)
-        place = await self._connections.place(workspace_id, inbox_id)
+        connection = await self._connections.connection(workspace_id, connection_id)
+        inbox_id = await self._connections.inbox_of(connection, account)
+        inbox = await self._connections.inbox(workspace_id, inbox_id)
         now = self._clock.now()
         try:
-            items = place.channel.read(body)
-            async with self._database.work(workspace_id) as work:
-                if not await work.value(_LOCK, lock=LOCK, connection=connection_id % 2**31):
+            items = inbox.channel.read(body)
+            async with self._database.transaction(workspace_id) as tx:
+                if not await tx.value(_LOCK, lock=LOCK, connection=connection_id % 2**31):
                     return False
-                still = await work.value("select 1 from delivery where id = %(id)s and state = 'pending'", id=id_)
+                still = await tx.value("select 1 from delivery where id = %(id)s and state = 'pending'", id=id_)
                 if not still:
                     return True
-                taken = await take_in(work, place, items, now=now, me=self._ear.me)
-                await work.run(_DONE, id=id_, now=now)
+                result = await ingest(tx, inbox, items, now=now, me=self._pubsub.process_id)
+                await tx.run(_DONE, id=id_, now=now)
         except (psycopg.OperationalError, psycopg.InterfaceError):
             raise
         except Exception as error:  # one delivery must not stop those behind it
             # This one delivery is at fault, not the database: after some attempts it becomes a dead letter.
             log.exception("Delivery %s cannot be taken in.", id_)
-            async with self._database.work(workspace_id) as work:
-                await work.run(_FAILED, id=id_, error=str(error)[:500], limit=ATTEMPTS)
+            async with self._database.transaction(workspace_id) as tx:
+                await tx.run(_FAILED, id=id_, error=str(error)[:500], limit=ATTEMPTS)
             return True
-        for conversation_id in taken.held:
-            self._lanes.begin(workspace_id, conversation_id, held=True)
-        for conversation_id in taken.busy:
-            self._lanes.wake(workspace_id, conversation_id)
-        metrics.message("incoming", place.kind, taken.new_messages)
+        for conversation_id in result.leased:
+            self._conversation_worker.begin(workspace_id, conversation_id, leased=True)
+        for conversation_id in result.busy:
+            self._conversation_worker.wake(workspace_id, conversation_id)
+        metrics.message("incoming", inbox.kind, result.new_messages)
         return True

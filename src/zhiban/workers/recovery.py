@@ -11,13 +11,13 @@ import psycopg
 from zhiban.conversations.service import wake_snoozed
 from zhiban.kit import metrics
 from zhiban.kit.clock import Clock
-from zhiban.kit.db import NOBODY, Database, Work
+from zhiban.kit.db import NO_WORKSPACE, Database, Transaction
 from zhiban.kit.errors import Unavailable
 from zhiban.kit.jobs import count_dead, revive
-from zhiban.kit.pubsub import LIVING, Ear
-from zhiban.workers.account_poller import SAFETY_POLL, Puller
-from zhiban.workers.conversation_worker import Lanes
-from zhiban.workers.delivery_processor import Reader
+from zhiban.kit.pubsub import LIVING, PubSub
+from zhiban.workers.account_poller import SAFETY_POLL, AccountPoller
+from zhiban.workers.conversation_worker import ConversationWorker
+from zhiban.workers.delivery_processor import DeliveryProcessor
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ where m.state in ('pending', 'queued') and m.created_at < %(quiet)s and c.owner 
   and (m.state = 'queued' or c.status = 'pending')
 limit 500"""
 
-_LOST_BELLS = """
+_LOST_DOORBELLS = """
 select distinct i.id from delivery d
 join inbox i on i.workspace_id = d.workspace_id and i.connection_id = d.connection_id and i.external_id = d.account
 left join pull_state p on p.workspace_id = i.workspace_id and p.inbox_id = i.id
@@ -60,7 +60,7 @@ _LOST_DELIVERIES = """
 select distinct connection_id from delivery where state = 'pending' and not pulls and received_at < %(quiet)s"""
 
 # Doorbells of accounts that have no inbox yet: the one that rang first died before it could make one.
-_HOMELESS = """
+_DELIVERIES_WITHOUT_INBOX = """
 select distinct d.connection_id, d.account from delivery d
 where d.state = 'pending' and d.pulls and d.received_at < %(quiet)s and not exists (
   select 1 from inbox i where i.connection_id = d.connection_id and i.external_id = d.account)"""
@@ -75,25 +75,25 @@ select (select count(*) from message where state in ('pending', 'queued')),
   (select count(*) from delivery where state = 'pending')"""
 
 
-class Sweeper:
+class Recovery:
     """Sweeps for this process; any number of processes may sweep."""
 
     def __init__(
         self,
         database: Database,
-        lanes: Lanes,
-        puller: Puller,
-        reader: Reader,
-        ear: Ear,
+        conversation_worker: ConversationWorker,
+        account_poller: AccountPoller,
+        delivery_processor: DeliveryProcessor,
+        pubsub: PubSub,
         clock: Clock,
         *,
         polled_kinds: list[str],
     ) -> None:
         self._database = database
-        self._lanes = lanes
-        self._puller = puller
-        self._reader = reader
-        self._ear = ear
+        self._conversation_worker = conversation_worker
+        self._account_poller = account_poller
+        self._delivery_processor = delivery_processor
+        self._pubsub = pubsub
         self._clock = clock
         self._polled_kinds = polled_kinds
         self._task: asyncio.Task[None] | None = None
@@ -101,7 +101,7 @@ class Sweeper:
 
     async def start(self) -> None:
         """Sweep once, then every second."""
-        await self.sweep()
+        await self.run_once()
         self._task = asyncio.create_task(self._forever(), name="sweep")
 
     async def close(self) -> None:
@@ -113,50 +113,52 @@ class Sweeper:
         while True:
             await asyncio.sleep(EVERY_SECONDS)
             try:
-                await self.sweep()
+                await self.run_once()
             except (psycopg.Error, Unavailable) as error:
                 log.warning("A sweep could not finish: %s", str(error).strip())
             except Exception:  # the net must not tear; what it met stands in the log
                 log.exception("A sweep met an accident.")
 
-    async def sweep(self) -> None:
+    async def run_once(self) -> None:
         """Take up everything that nobody works on, in every workspace."""
-        async with self._database.work(NOBODY) as work:
-            await revive(work)
+        async with self._database.transaction(NO_WORKSPACE) as tx:
+            await revive(tx)
             if self._clock.now().second % 5 == 0:
-                metrics.dead_letters(await count_dead(work))
+                metrics.dead_letters(await count_dead(tx))
         for workspace_id in await self._database.workspaces():
-            await self._sweep_workspace(workspace_id)
+            await self._recover_workspace(workspace_id)
 
-    async def _sweep_workspace(self, workspace_id: int) -> None:
+    async def _recover_workspace(self, workspace_id: int) -> None:
         now = self._clock.now()
         quiet = now - QUIET
-        async with self._database.work(workspace_id) as work:
-            await self._free(work, now_running=self._lanes.running)
-            await wake_snoozed(work, now=now)
-            lost = [row[0] for row in await work.rows(_LOST, quiet=quiet, now=now)]
-            bells = [row[0] for row in await work.rows(_LOST_BELLS, quiet=quiet, now=now)]
-            bells += [
-                row[0] for row in await work.rows(_SAFETY, kinds=self._polled_kinds, stale=now - SAFETY_POLL, now=now)
+        async with self._database.transaction(workspace_id) as tx:
+            await self._free(tx, now_running=self._conversation_worker.running)
+            await wake_snoozed(tx, now=now)
+            lost = [row[0] for row in await tx.rows(_LOST, quiet=quiet, now=now)]
+            doorbells = [row[0] for row in await tx.rows(_LOST_DOORBELLS, quiet=quiet, now=now)]
+            doorbells += [
+                row[0] for row in await tx.rows(_SAFETY, kinds=self._polled_kinds, stale=now - SAFETY_POLL, now=now)
             ]
-            homeless = await work.rows(_HOMELESS, quiet=quiet)
-            unread = [row[0] for row in await work.rows(_LOST_DELIVERIES, quiet=quiet)]
-            depth = await work.row(_DEPTH) if now.second % 5 == 0 else None
+            without_inbox = await tx.rows(_DELIVERIES_WITHOUT_INBOX, quiet=quiet)
+            unread = [row[0] for row in await tx.rows(_LOST_DELIVERIES, quiet=quiet)]
+            depth = await tx.row(_DEPTH) if now.second % 5 == 0 else None
         if depth:
             metrics.queue_depth("messages", depth[0])
             metrics.queue_depth("deliveries", depth[1])
         for conversation_id in lost:
-            self._lanes.wake(workspace_id, conversation_id)
-        for inbox_id in dict.fromkeys(bells):
-            self._puller.ring(workspace_id, inbox_id)
+            self._conversation_worker.wake(workspace_id, conversation_id)
+        for inbox_id in dict.fromkeys(doorbells):
+            self._account_poller.wake(workspace_id, inbox_id)
         for connection_id in unread:
-            self._reader.ring(workspace_id, connection_id)
-        for connection_id, account in homeless:
-            await self._puller.adopt(workspace_id, connection_id, account)
+            self._delivery_processor.wake(workspace_id, connection_id)
+        for connection_id, account in without_inbox:
+            await self._account_poller.poll_new_account(workspace_id, connection_id, account)
 
-    async def _free(self, work: Work, *, now_running: list[int]) -> None:
+    async def _free(self, tx: Transaction, *, now_running: list[int]) -> None:
         now = self._clock.now()
-        await work.run(_FREE_DEAD, me=self._ear.me, now=now)
-        await work.run(_FREE_DEAD_PULLS, me=self._ear.me, now=now)
+        await tx.run(_FREE_DEAD, me=self._pubsub.process_id, now=now)
+        await tx.run(_FREE_DEAD_PULLS, me=self._pubsub.process_id, now=now)
         # The lease is renewed or dropped within seconds: one that is five seconds old has a task, or is an orphan.
-        await work.run(_FREE_OWN, me=self._ear.me, lately=now + timedelta(seconds=60) - OWN_QUIET, running=now_running)
+        await tx.run(
+            _FREE_OWN, me=self._pubsub.process_id, lately=now + timedelta(seconds=60) - OWN_QUIET, running=now_running
+        )

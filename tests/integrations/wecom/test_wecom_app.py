@@ -17,7 +17,6 @@ from zhiban.ports import (
     CardTapped,
     Channel,
     Choice,
-    Doorbell,
     FetchesMedia,
     IncomingMessage,
     Kind,
@@ -25,6 +24,7 @@ from zhiban.ports import (
     Outgoing,
     Refusal,
     SendRefused,
+    VerifiedWebhook,
     Webhook,
 )
 from zhiban.testing.wecom import AES_KEY, AGENT_ID, CORP_ID, SECRET, TOKEN, WeComSimulator
@@ -37,14 +37,14 @@ def app(api: WeComApi, config: WeComConfig) -> AppChannel:
     return AppChannel(api, config)
 
 
-def rung(app: AppChannel, sim: WeComSimulator, number: int = -1) -> Doorbell:
+def rung(app: AppChannel, sim: WeComSimulator, number: int = -1) -> VerifiedWebhook:
     """What the door makes of a document that the platform sent."""
     at = datetime.now(UTC)
     query, body = sim.callbacks.envelope.post(
         sim.callbacks.log[number].document, timestamp=int(at.timestamp()), nonce="1"
     )
     found = app.authenticate(Webhook("POST", parse_qs(query), body, at))
-    assert isinstance(found, Doorbell)
+    assert isinstance(found, VerifiedWebhook)
     return found
 
 

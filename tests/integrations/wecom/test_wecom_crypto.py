@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from zhiban.integrations.wecom.crypto import KeyPair, Seal
 from zhiban.kit.errors import Misconfigured
-from zhiban.ports import NotGenuine
+from zhiban.ports import InvalidWebhook
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PAIR = KeyPair.of("QnA7hJ2vK9xT", "kWq3vN8sZ1xC5bM7tR2yL9pJ4hG6fD0aSeUiOwQzXcV")
@@ -91,7 +91,7 @@ CASES = [(name, [CORP]) for name in HOSTILE] + [(name, [CORP, ""]) for name in H
 @pytest.mark.parametrize(("name", "receivers"), CASES)
 def test_hostile_vector_is_refused(vectors: dict[str, Any], name: str, receivers: list[str]) -> None:
     vector = next(entry for entry in vectors["hostile"] if entry["name"] == name)
-    with pytest.raises(NotGenuine) as caught:
+    with pytest.raises(InvalidWebhook) as caught:
         Seal([PAIR], receivers).open(
             vector["encrypt"],
             signature=vector["signature"],
@@ -117,13 +117,13 @@ def test_what_is_sealed_opens(message: bytes, receiver: str, random: bytes) -> N
 @settings(max_examples=300)
 @given(st.binary(max_size=300).map(lambda data: data + b"\x00" * (-len(data) % 32)))
 def test_any_blocks_are_opened_or_refused(plain: bytes) -> None:
-    with suppress(NotGenuine):
+    with suppress(InvalidWebhook):
         opened(Seal([PAIR], [CORP]), raw(plain) if plain else "")
 
 
 @given(st.text(max_size=80), st.text(max_size=50), st.text(max_size=50), st.text(max_size=200))
 def test_any_texts_are_refused(signature: str, timestamp: str, nonce: str, encrypt: str) -> None:
-    with pytest.raises(NotGenuine):
+    with pytest.raises(InvalidWebhook):
         Seal([PAIR], [CORP]).open(encrypt, signature=signature, timestamp=timestamp, nonce=nonce, now=NOW)
 
 
@@ -131,27 +131,27 @@ def test_any_texts_are_refused(signature: str, timestamp: str, nonce: str, encry
 
 
 def test_hostile_16_wrong_signature(seal: Seal) -> None:
-    with pytest.raises(NotGenuine, match="signature"):
+    with pytest.raises(InvalidWebhook, match="signature"):
         opened(seal, PAIR.encrypt(b"x", CORP), signature="0" * 40)
 
 
 def test_hostile_17_upper_case_signature_is_refused(seal: Seal) -> None:
     encrypt = PAIR.encrypt(b"x", CORP)
-    with pytest.raises(NotGenuine, match="signature"):
+    with pytest.raises(InvalidWebhook, match="signature"):
         opened(seal, encrypt, signature=PAIR.signature("1767225700", "1", encrypt).upper())
 
 
 @pytest.mark.parametrize("tail", [" ", "\n", "\r\n", "\x00"])
 def test_hostile_18_signature_with_a_tail(seal: Seal, tail: str) -> None:
     encrypt = PAIR.encrypt(b"x", CORP)
-    with pytest.raises(NotGenuine):
+    with pytest.raises(InvalidWebhook):
         opened(seal, encrypt, signature=PAIR.signature("1767225700", "1", encrypt) + tail)
 
 
 @pytest.mark.parametrize("odd", ["é" * 40, "你" * 40, "\x00" * 40, "\ud83d" * 40])
 @pytest.mark.parametrize("where", ["signature", "timestamp", "nonce"])
 def test_hostile_19_letters_beyond_ascii(seal: Seal, odd: str, where: str) -> None:
-    with pytest.raises(NotGenuine):
+    with pytest.raises(InvalidWebhook):
         seal.open(
             PAIR.encrypt(b"x", CORP),
             **{"signature": "0" * 40, "timestamp": "1767225700", "nonce": "1", where: odd},  # type: ignore[arg-type]
@@ -161,7 +161,7 @@ def test_hostile_19_letters_beyond_ascii(seal: Seal, odd: str, where: str) -> No
 
 def test_hostile_24_another_integrations_token(seal: Seal) -> None:
     other = KeyPair("another", PAIR.aes_key)
-    with pytest.raises(NotGenuine, match="signature"):
+    with pytest.raises(InvalidWebhook, match="signature"):
         opened(seal, PAIR.encrypt(b"x", CORP), pair=other)
 
 
@@ -171,7 +171,7 @@ def test_hostile_25_the_former_pair_works_until_its_grace_ends() -> None:
     encrypt = former.encrypt(b"late", CORP)
     signature = former.signature("1767225700", "1", encrypt)
     assert opened(seal, encrypt, signature=signature) == b"late"
-    with pytest.raises(NotGenuine):
+    with pytest.raises(InvalidWebhook):
         seal.open(encrypt, signature=signature, timestamp="1767225700", nonce="1", now=NOW + timedelta(hours=1))
 
 
@@ -179,14 +179,14 @@ def test_hostile_26_only_blanks_are_repaired(seal: Seal) -> None:
     encrypt = PAIR.encrypt(b"\xfb\xff" * 20, CORP, random=b"\xff" * 16)
     assert opened(seal, encrypt[:40] + "\r\n " + encrypt[40:]) == b"\xfb\xff" * 20
     for broken in (encrypt.replace("+", "-").replace("/", "_") + "-_", encrypt.rstrip("=")[:-1], "!" + encrypt, "€"):
-        with pytest.raises(NotGenuine):
+        with pytest.raises(InvalidWebhook):
             opened(seal, broken, signature="0" * 40 if not broken.isascii() else None)
 
 
 @pytest.mark.parametrize("cut", [1, 15, 16])
 def test_hostile_28_blocks_are_missing(seal: Seal, cut: int) -> None:
     data = base64.b64decode(PAIR.encrypt(b"x" * 60, CORP))
-    with pytest.raises(NotGenuine):
+    with pytest.raises(InvalidWebhook):
         opened(seal, base64.b64encode(data[:-cut]).decode())
 
 
@@ -194,38 +194,38 @@ def test_hostile_28_blocks_are_missing(seal: Seal, cut: int) -> None:
 def test_hostile_29_impossible_padding(seal: Seal, pad: int) -> None:
     plain = b"r" * 16 + struct.pack(">I", 1) + b"x" + CORP.encode()
     plain = plain + bytes([pad]) * (-len(plain) % 32)
-    with pytest.raises(NotGenuine, match="padding"):
+    with pytest.raises(InvalidWebhook, match="padding"):
         opened(seal, raw(plain))
 
 
 def test_hostile_29_padding_longer_than_the_text(seal: Seal) -> None:
-    with pytest.raises(NotGenuine, match="too short"):
+    with pytest.raises(InvalidWebhook, match="too short"):
         opened(seal, raw(bytes([32]) * 32))
 
 
 @pytest.mark.parametrize("length", [0, 200, 0x7FFFFFFF, 0xFFFFFFFF])
 def test_hostile_30_impossible_length(length: int) -> None:
     plain = padded(b"r" * 16 + struct.pack(">I", length) + b"x" + CORP.encode())
-    with pytest.raises(NotGenuine, match="length"):
+    with pytest.raises(InvalidWebhook, match="length"):
         opened(Seal([PAIR], [CORP, ""]), raw(plain))
 
 
 def test_hostile_30_a_length_that_swallows_the_receiver() -> None:
     plain = padded(b"r" * 16 + struct.pack(">I", 1 + len(CORP)) + b"x" + CORP.encode())
-    with pytest.raises(NotGenuine, match="receiver"):
+    with pytest.raises(InvalidWebhook, match="receiver"):
         opened(Seal([PAIR], [CORP]), raw(plain))
 
 
 @pytest.mark.parametrize("receiver", ["wwffffffffffffffff", CORP.upper(), CORP + "\0", CORP[:-1], ""])
 def test_hostile_31_another_receiver(seal: Seal, receiver: str) -> None:
-    with pytest.raises(NotGenuine, match="receiver"):
+    with pytest.raises(InvalidWebhook, match="receiver"):
         opened(seal, PAIR.encrypt(b"x", receiver))
 
 
 def test_hostile_33_a_megabyte_of_zeros(seal: Seal) -> None:
-    with pytest.raises(NotGenuine):
+    with pytest.raises(InvalidWebhook):
         opened(seal, "A" * (1 << 20))
-    with pytest.raises(NotGenuine, match="too long"):
+    with pytest.raises(InvalidWebhook, match="too long"):
         opened(seal, "A" * ((1 << 20) + 1))
 
 

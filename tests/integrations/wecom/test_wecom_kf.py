@@ -25,19 +25,19 @@ from zhiban.ports import (
     KnowsContacts,
     Media,
     NativeState,
-    Noted,
     Outgoing,
     Page,
     Polls,
     Recalled,
     Refusal,
     RepliesToEvents,
-    Role,
+    SenderRole,
     SendFailed,
     SendRefused,
     SessionChanged,
     TransfersNatively,
     TryLater,
+    UnknownVendorEvent,
 )
 from zhiban.testing.wecom import OPEN_KFID, WeComSimulator
 
@@ -108,7 +108,7 @@ async def test_everything_a_contact_and_a_servicer_can_do_is_read(channel: KfCha
     assert isinstance(recalled, Recalled)
     assert recalled.external_id == message.external_id == said
     assert isinstance(answer, IncomingMessage)
-    assert (answer.role, answer.sender, answer.thread) == (Role.AGENT, "lihua", LIN)
+    assert (answer.role, answer.sender, answer.thread) == (SenderRole.AGENT, "lihua", LIN)
     assert all(isinstance(event, SessionChanged) for event in (taken, passed, ended))
     assert [event.state for event in (taken, passed, ended) if isinstance(event, SessionChanged)] == [
         NativeState.HUMAN,
@@ -417,7 +417,7 @@ async def test_accounts_servicers_and_links(api: WeComApi, sim: WeComSimulator) 
 
 def test_documents_that_reach_the_account_are_read_too(channel: KfChannel) -> None:
     (found,) = channel.read("<xml><MsgType>event</MsgType><Event>subscribe</Event></xml>")
-    assert isinstance(found, Noted)
+    assert isinstance(found, UnknownVendorEvent)
     assert datetime.now(UTC) >= found.happened_at
 
 

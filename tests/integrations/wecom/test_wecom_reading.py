@@ -23,13 +23,13 @@ from zhiban.ports import (
     Kind,
     Media,
     NativeState,
-    Noted,
     Recalled,
     RelationChange,
     RelationChanged,
-    Role,
+    SenderRole,
     SendFailed,
     SessionChanged,
+    UnknownVendorEvent,
 )
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -79,7 +79,7 @@ def document(name: str) -> Incoming:
 )
 def test_a_contacts_message(name: str, kind: Kind, text: str) -> None:
     message = said(name)
-    assert (message.kind, message.text, message.role, message.sender) == (kind, text, Role.CONTACT, CONTACT)
+    assert (message.kind, message.text, message.role, message.sender) == (kind, text, SenderRole.CONTACT, CONTACT)
     assert (message.content == {}) == (kind is Kind.TEXT)
 
 
@@ -95,7 +95,7 @@ def test_a_tap_names_its_entry() -> None:
 
 def test_a_person_of_ours_is_an_agent() -> None:
     message = said("text__servicer")
-    assert (message.role, message.sender) == (Role.AGENT, "lihua")
+    assert (message.role, message.sender) == (SenderRole.AGENT, "lihua")
     assert said("msgmenu__servicer").text == "满意吗\n满意\n更多\n谢谢"
 
 
@@ -134,8 +134,8 @@ ID = "4gcVtW8oGk3oEXAMPLE0002"
             "session_status_change__ended",
             SessionChanged(OTHER, NativeState.ENDED, HAPPENED, None, "lihua", "MC2", ID),
         ),
-        ("user_recall_msg__text", Recalled("4gcVtW8oGk3oEXAMPLE0001", OTHER, Role.CONTACT, HAPPENED, ID)),
-        ("servicer_recall_msg__text", Recalled("4gcVtW8oGk3oEXAMPLE0003", OTHER, Role.AGENT, HAPPENED, ID)),
+        ("user_recall_msg__text", Recalled("4gcVtW8oGk3oEXAMPLE0001", OTHER, SenderRole.CONTACT, HAPPENED, ID)),
+        ("servicer_recall_msg__text", Recalled("4gcVtW8oGk3oEXAMPLE0003", OTHER, SenderRole.AGENT, HAPPENED, ID)),
     ],
 )
 def test_an_event(name: str, expected: Incoming) -> None:
@@ -153,7 +153,7 @@ def test_an_event(name: str, expected: Incoming) -> None:
 )
 def test_other_events_are_noted(name: str, kind: str, thread: str | None) -> None:
     found = entry(name)
-    assert isinstance(found, Noted)
+    assert isinstance(found, UnknownVendorEvent)
     assert (found.kind, found.thread) == (kind, thread)
 
 
@@ -227,13 +227,13 @@ def test_hostile_43_accounts_are_listed() -> None:
 )
 def test_hostile_39_other_documents_are_noted(name: str, kind: str, thread: str) -> None:
     found = document(name)
-    assert isinstance(found, Noted)
+    assert isinstance(found, UnknownVendorEvent)
     assert (found.kind, found.thread) == (kind, thread)
 
 
 def test_hostile_58_member_lists_and_versions_are_kept() -> None:
     found = document("chat_change__joined")
-    assert isinstance(found, Noted)
+    assert isinstance(found, UnknownVendorEvent)
     assert found.content["MemChangeList"] == {"Item": [CONTACT, OTHER]}
     assert (found.content["LastMemVer"], found.content["CurMemVer"]) == ("9c3f97c2", "71217227")
 
@@ -256,7 +256,7 @@ def test_every_recorded_delivery_is_read() -> None:
     "document", ["", "x", "<xml/>", "<xml><MsgType/></xml>", "<xml><MsgType><a/></MsgType></xml>", "\ud83d", "\x00"]
 )
 def test_hostile_39_empty_documents(document: str) -> None:
-    assert isinstance(read_document(document, now=NOW)[0], Noted)
+    assert isinstance(read_document(document, now=NOW)[0], UnknownVendorEvent)
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def test_hostile_66_messages_nobody_can_place_are_noted(missing: str) -> None:
     plain = json.loads((FOLDER / "kf_text__plain.json").read_text("utf-8"))
     del plain[missing]
     found = read_entry(plain, account=ACCOUNT, now=NOW)
-    assert isinstance(found, Noted)
+    assert isinstance(found, UnknownVendorEvent)
     assert found.kind == "malformed_message"
 
 

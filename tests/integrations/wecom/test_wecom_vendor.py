@@ -13,7 +13,7 @@ from zhiban.integrations.wecom.kf import KfChannel
 from zhiban.integrations.wecom.vendor import WeCom
 from zhiban.kit.clock import SystemClock
 from zhiban.kit.http import Http
-from zhiban.ports import Choice, Doorbell, NotGenuine, Notice, Refusal, SendRefused, Webhook
+from zhiban.ports import Choice, InvalidWebhook, Notice, Refusal, SendRefused, VerifiedWebhook, Webhook
 from zhiban.testing.wecom import AGENT_ID, CORP_ID, OPEN_KFID, WeComSimulator
 from zhiban.testing.wecom.callbacks import Envelope, Target, document
 
@@ -31,7 +31,7 @@ def test_a_doorbell_leads_to_its_place(vendor: WeCom, config: WeComConfig) -> No
     bell = document({"MsgType": "event", "Event": "kf_msg_or_event", "Token": "t", "OpenKfId": OPEN_KFID})
     query, body = envelope.post(bell, timestamp=int(at.timestamp()), nonce="1")
     found = vendor.authenticate(Webhook("POST", parse_qs(query), body, at))
-    assert isinstance(found, Doorbell)
+    assert isinstance(found, VerifiedWebhook)
     account = vendor.account(found.account)
     assert (account.kind, account.external_id) == (KfChannel.kind, OPEN_KFID)
     assert isinstance(vendor.channel(account.kind, account.external_id), KfChannel)
@@ -46,7 +46,7 @@ def test_members_and_customers_have_ids_of_their_own(vendor: WeCom) -> None:
 
 def test_without_keys_nothing_is_genuine(http: Http) -> None:
     bare = WeCom(http, WeComConfig(corp_id=CORP_ID, secret="s"), None, SystemClock())
-    with pytest.raises(NotGenuine, match="WECOM_TOKEN"):
+    with pytest.raises(InvalidWebhook, match="WECOM_TOKEN"):
         bare.authenticate(Webhook("POST", {"a": ["b"]}, b"", datetime.now(UTC)))
 
 

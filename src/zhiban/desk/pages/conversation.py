@@ -13,19 +13,19 @@ from fastapi.responses import FileResponse, Response
 
 from zhiban.assistant.suggesting import Suggestion
 from zhiban.conversations import queries, service
-from zhiban.conversations.queries import ListView, Queue, Shelf
+from zhiban.conversations.queries import ListView, Queue, StatusTab
 from zhiban.desk import views
 from zhiban.desk.labels import WORDS
 from zhiban.desk.pages import health
 from zhiban.desk.views import ThreadView
 from zhiban.events import Actor
-from zhiban.kit.db import Work
+from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.kit.i18n import Texts
-from zhiban.people.auth import Gate, Signed, gate_of
-from zhiban.people.service import Member, access_agent
+from zhiban.people.auth import Auth, CurrentAgent, auth_of
+from zhiban.people.service import SignedInAgent, access_agent
 from zhiban.ports import ReplyWindow
-from zhiban.web.render import Reader, wants_part
+from zhiban.web.render import Viewer, wants_part
 from zhiban.web.security import same_origin
 
 router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
@@ -36,14 +36,14 @@ INLINE = frozenset(
 )
 
 QUEUES = {queue.value: queue for queue in Queue}
-SHELVES = {shelf.value: shelf for shelf in Shelf}
+TABS = {tab.value: tab for tab in StatusTab}
 
 WindowOf = Callable[[str], ReplyWindow | None]
 Suggest = Callable[[int, int], Awaitable[Suggestion | None]]  # workspace and conversation
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class DeskSettings:
     """What the desk needs to know of the installation: reply windows, where files lie, who suggests answers."""
 
     window_of: WindowOf
@@ -65,35 +65,35 @@ class Toast:
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class DeskRequest:
     """One request of a signed-in agent at the desk."""
 
     request: Request
-    member: Member
-    gate: Gate
-    desk: Desk
+    agent: SignedInAgent
+    auth: Auth
+    settings: DeskSettings
     queue: Queue
-    shelf: Shelf
+    tab: StatusTab
 
     @property
-    def reader(self) -> Reader:
-        return self.gate.reader(self.request, self.member)
+    def viewer(self) -> Viewer:
+        return self.auth.viewer(self.request, self.agent)
 
     @property
     def texts(self) -> Texts:
-        return self.reader.texts
+        return self.viewer.texts
 
     def actor(self) -> Actor:
-        return Actor("agent", self.member.id)
+        return Actor("agent", self.agent.id)
 
-    async def list(self, work: Work, *, limit: int = queries.ROWS, current: int | None = None) -> ListView:
+    async def list(self, tx: Transaction, *, limit: int = queries.ROWS, current: int | None = None) -> ListView:
         return await queries.conversation_list(
-            work, self.member.id, queue=self.queue, shelf=self.shelf, limit=limit, current=current
+            tx, self.agent.id, queue=self.queue, tab=self.tab, limit=limit, current=current
         )
 
     async def thread(
         self,
-        work: Work,
+        tx: Transaction,
         conversation_id: int,
         *,
         first: int | None = None,
@@ -101,37 +101,37 @@ class Visit:
         unread_after: int | None = None,
     ) -> ThreadView:
         """Everything about one conversation. Raises NotFound."""
-        now = self.gate.clock.now()
-        head = await queries.head(work, conversation_id)
-        part = await queries.stretch(work, conversation_id, first=first, older_than=older_than)
-        people = await queries.colleagues(work)
+        now = self.auth.clock.now()
+        head = await queries.head(tx, conversation_id)
+        part = await queries.message_page(tx, conversation_id, first=first, older_than=older_than)
+        people = await queries.agent_names(tx)
         name = head.name or self.texts("访客{tag}", tag=head.tag)
         names = {one.id: one.name for one in people}
         chosen = {row.choice for row in part.rows if row.choice}
-        bubbles, happenings = [], []
+        message_views, activities = [], []
         for row in part.rows:
             if row.kind == "activity":
-                line = views.happening(row, contact=name, names=names)
+                line = views.activity_view(row, contact=name, names=names)
                 if line is not None:
-                    happenings.append(line)
+                    activities.append(line)
             else:
-                bubbles.append(views.bubble(row, name, str(head.id), chosen=chosen))
-        after = (
-            await queries.read_until(work, conversation_id, self.member.id) if unread_after is None else unread_after
-        )
-        mode, draft = await queries.draft(work, conversation_id, self.member.id)
+                message_views.append(views.message_view(row, name, str(head.id), chosen=chosen))
+        after = await queries.read_until(tx, conversation_id, self.agent.id) if unread_after is None else unread_after
+        mode, draft = await queries.draft(tx, conversation_id, self.agent.id)
         return ThreadView(
             head=head,
-            entries=views.entries(bubbles, happenings, unread_after=after, zone=self.texts.zone),
-            limit=views.limit_of(head, self.desk.window_of(head.channel), now),
-            card=await queries.card(work, head),
-            colleagues=people,
+            entries=views.entries(message_views, activities, unread_after=after, zone=self.texts.zone),
+            limit=views.reply_allowance(head, self.settings.window_of(head.channel), now),
+            card=await queries.contact_panel(tx, head),
+            agents=people,
             first_id=part.first_id,
             last_id=part.last_id,
             has_older=part.has_older,
             unread_after=after,
             snoozes=views.snooze_times(now, self.texts.zone),
-            wants_suggestion=self.desk.suggest is not None and head.status == "open" and head.waiting_since is not None,
+            wants_suggestion=self.settings.suggest is not None
+            and head.status == "open"
+            and head.waiting_since is not None,
             last_incoming=max((row.id for row in part.rows if row.author == "contact"), default=0),
             draft=draft,
             draft_mode="note" if mode == "note" else "reply",
@@ -141,31 +141,31 @@ class Visit:
         self, template: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **values: Any
     ) -> Response:
         shown = {"thread": None, "toast": None, **WORDS, **values}
-        frame = self.gate.frame(self.member, "desk", troubles=await self.gate.troubles(self.member))
-        return self.gate.renderer.answer(template, self.reader, status=status, headers=headers, frame=frame, **shown)
+        chrome = self.auth.chrome(self.agent, "desk", troubles=await self.auth.troubles(self.agent))
+        return self.auth.renderer.answer(template, self.viewer, status=status, headers=headers, chrome=chrome, **shown)
 
 
-async def visit(
+async def desk_request(
     request: Request,
-    member: Signed,
+    agent: CurrentAgent,
     queue: Annotated[str, Query()] = "mine",
     status: Annotated[str, Query()] = "open",
-) -> Visit:
+) -> DeskRequest:
     """The request with the queue and tab it looks at; forms carry them as fields."""
     if request.method == "POST":
         form = await request.form()
         queue, status = str(form.get("queue", queue)), str(form.get("status", status))
-    return Visit(
+    return DeskRequest(
         request,
-        member,
-        gate_of(request),
+        agent,
+        auth_of(request),
         request.app.state.desk,
         QUEUES.get(queue, Queue.MINE),
-        SHELVES.get(status, Shelf.OPEN),
+        TABS.get(status, StatusTab.OPEN),
     )
 
 
-Visiting = Annotated[Visit, Depends(visit)]
+CurrentRequest = Annotated[DeskRequest, Depends(desk_request)]
 Limited = Annotated[int, Query(ge=1, le=500)]
 
 
@@ -173,52 +173,52 @@ Limited = Annotated[int, Query(ge=1, le=500)]
 
 
 @router.get("/")
-async def desk(here: Visiting, limit: Limited = queries.ROWS) -> Response:
-    async with here.gate.database.session(here.member.workspace_id) as work:
-        shown = await here.list(work, limit=limit)
-    return await here.answer("desk/desk.html", list=shown)
+async def desk_page(desk: CurrentRequest, limit: Limited = queries.ROWS) -> Response:
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        shown = await desk.list(tx, limit=limit)
+    return await desk.answer("desk/desk.html", list=shown)
 
 
 @router.get("/desk/list")
-async def list_part(here: Visiting, limit: Limited = queries.ROWS, live: bool = False) -> Response:
+async def list_part(desk: CurrentRequest, limit: Limited = queries.ROWS, live: bool = False) -> Response:
     """Another queue or tab; with `live`, the same one as it is now."""
-    async with here.gate.database.session(here.member.workspace_id) as work:
-        shown = await here.list(work, limit=limit)
-    return await here.answer("desk/live_list.html" if live else "desk/list_part.html", list=shown)
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        shown = await desk.list(tx, limit=limit)
+    return await desk.answer("desk/live_list.html" if live else "desk/list_part.html", list=shown)
 
 
 @router.get("/desk/rows")
-async def rows_part(here: Visiting, limit: Limited = queries.ROWS) -> Response:
-    async with here.gate.database.session(here.member.workspace_id) as work:
-        shown = await here.list(work, limit=limit)
-    return await here.answer("desk/rows_part.html", list=shown)
+async def rows_part(desk: CurrentRequest, limit: Limited = queries.ROWS) -> Response:
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        shown = await desk.list(tx, limit=limit)
+    return await desk.answer("desk/rows_part.html", list=shown)
 
 
 @router.get("/conversations/{conversation_id}")
-async def open_conversation(here: Visiting, conversation_id: int) -> Response:
+async def open_conversation(desk: CurrentRequest, conversation_id: int) -> Response:
     """The page for a visit, the thread for a click on a row. Opening it is reading it."""
-    async with here.gate.database.session(here.member.workspace_id) as work:
-        thread = await here.thread(work, conversation_id)
-        await service.mark_read(work, conversation_id, agent_id=here.member.id, message_id=thread.last_id)
-        shown = await here.list(work, current=conversation_id)
-    template = "desk/open_thread.html" if wants_part(here.request) else "desk/desk.html"
-    return await here.answer(template, list=shown, thread=thread)
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        thread = await desk.thread(tx, conversation_id)
+        await service.mark_read(tx, conversation_id, agent_id=desk.agent.id, message_id=thread.last_id)
+        shown = await desk.list(tx, current=conversation_id)
+    template = "desk/open_thread.html" if wants_part(desk.request) else "desk/desk.html"
+    return await desk.answer(template, list=shown, thread=thread)
 
 
 @router.get("/conversations/{conversation_id}/live")
 async def live_conversation(
-    here: Visiting,
+    desk: CurrentRequest,
     conversation_id: int,
     first: int | None = None,
     older_than: int | None = None,
     unread_after: int | None = None,
 ) -> Response:
     """The open conversation as it is now, part by part, for morphing into the page."""
-    return await _live(here, conversation_id, first=first, older_than=older_than, unread_after=unread_after)
+    return await _live(desk, conversation_id, first=first, older_than=older_than, unread_after=unread_after)
 
 
 async def _live(
-    here: Visit,
+    desk: DeskRequest,
     conversation_id: int,
     *,
     toast: Toast | None = None,
@@ -226,32 +226,32 @@ async def _live(
     older_than: int | None = None,
     unread_after: int | None = None,
 ) -> Response:
-    async with here.gate.database.session(here.member.workspace_id) as work:
-        thread = await here.thread(work, conversation_id, first=first, older_than=older_than, unread_after=unread_after)
-        shown = await here.list(work, current=conversation_id)
-    return await here.answer("desk/live_thread.html", list=shown, thread=thread, toast=toast)
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        thread = await desk.thread(tx, conversation_id, first=first, older_than=older_than, unread_after=unread_after)
+        shown = await desk.list(tx, current=conversation_id)
+    return await desk.answer("desk/live_thread.html", list=shown, thread=thread, toast=toast)
 
 
 @router.get("/conversations/{conversation_id}/suggestion")
-async def suggestion(here: Visiting, conversation_id: int) -> Response:
+async def suggestion(desk: CurrentRequest, conversation_id: int) -> Response:
     """What the assistant would say. Asked for after the thread is on the screen, because it may take a while."""
-    async with here.gate.database.session(here.member.workspace_id) as work:
-        await queries.head(work, conversation_id)
-    found = await here.desk.suggest(here.member.workspace_id, conversation_id) if here.desk.suggest else None
-    return await here.answer("desk/suggestion.html", suggestion=found)
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        await queries.head(tx, conversation_id)
+    found = await desk.settings.suggest(desk.agent.workspace_id, conversation_id) if desk.settings.suggest else None
+    return await desk.answer("desk/suggestion.html", suggestion=found)
 
 
 @router.get("/attachments/{attachment_id}")
-async def attachment(here: Visiting, attachment_id: int) -> Response:
+async def attachment(desk: CurrentRequest, attachment_id: int) -> Response:
     """A stored file. Only pictures, sound and films that cannot carry scripts are shown in the browser."""
-    async with here.gate.database.session(here.member.workspace_id) as work:
-        row = await work.row(
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        row = await tx.row(
             "select path, filename, content_type from attachment where id = %(id)s and state = 'stored'",
             id=attachment_id,
         )
     if row is None or row[0] is None:
         raise NotFound("There is no such file.")
-    root = here.desk.files.resolve()
+    root = desk.settings.files.resolve()
     path = (root / row[0]).resolve()
     if not path.is_relative_to(root) or not path.is_file():
         raise NotFound("There is no such file.")
@@ -271,147 +271,149 @@ async def attachment(here: Visiting, attachment_id: int) -> Response:
 
 @router.post("/conversations/{conversation_id}/replies")
 async def reply(
-    here: Visiting,
+    desk: CurrentRequest,
     conversation_id: int,
     text: Annotated[str, Form(max_length=20_000)],
     key: Annotated[str, Form(max_length=64)],
 ) -> Response:
-    async with here.gate.database.session(here.member.workspace_id) as work:
-        head = await queries.head(work, conversation_id)
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        head = await queries.head(tx, conversation_id)
         await service.reply(
-            work,
+            tx,
             conversation_id,
             text=text,
-            by=here.member.id,
-            window=here.desk.window_of(head.channel),
-            now=here.gate.clock.now(),
+            by=desk.agent.id,
+            window=desk.settings.window_of(head.channel),
+            now=desk.auth.clock.now(),
             client_key=key,
         )
         await service.save_draft(
-            work, conversation_id, agent_id=here.member.id, mode="reply", text="", now=here.gate.clock.now()
+            tx, conversation_id, agent_id=desk.agent.id, mode="reply", text="", now=desk.auth.clock.now()
         )
     return Response(status_code=204)
 
 
 @router.post("/conversations/{conversation_id}/notes")
-async def add_note(here: Visiting, conversation_id: int, text: Annotated[str, Form(max_length=20_000)]) -> Response:
-    now = here.gate.clock.now()
-    async with here.gate.database.session(here.member.workspace_id) as work:
-        await service.add_note(work, conversation_id, text=text, by=here.member.id, now=now)
-        await service.save_draft(work, conversation_id, agent_id=here.member.id, mode="note", text="", now=now)
+async def add_note(
+    desk: CurrentRequest, conversation_id: int, text: Annotated[str, Form(max_length=20_000)]
+) -> Response:
+    now = desk.auth.clock.now()
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        await service.add_note(tx, conversation_id, text=text, by=desk.agent.id, now=now)
+        await service.save_draft(tx, conversation_id, agent_id=desk.agent.id, mode="note", text="", now=now)
     return Response(status_code=204)
 
 
 @router.post("/conversations/{conversation_id}/draft")
 async def save_draft(
-    here: Visiting,
+    desk: CurrentRequest,
     conversation_id: int,
     text: Annotated[str, Form(max_length=20_000)] = "",
     mode: Annotated[str, Form(pattern="^(reply|note)$")] = "reply",
 ) -> Response:
-    async with here.gate.database.session(here.member.workspace_id) as work:
-        await queries.head(work, conversation_id)
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        await queries.head(tx, conversation_id)
         await service.save_draft(
-            work, conversation_id, agent_id=here.member.id, mode=mode, text=text, now=here.gate.clock.now()
+            tx, conversation_id, agent_id=desk.agent.id, mode=mode, text=text, now=desk.auth.clock.now()
         )
     return Response(status_code=204)
 
 
 @router.post("/conversations/{conversation_id}/read")
-async def mark_read(here: Visiting, conversation_id: int, message_id: Annotated[int, Form()]) -> Response:
-    async with here.gate.database.session(here.member.workspace_id) as work:
-        await service.mark_read(work, conversation_id, agent_id=here.member.id, message_id=message_id)
+async def mark_read(desk: CurrentRequest, conversation_id: int, message_id: Annotated[int, Form()]) -> Response:
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        await service.mark_read(tx, conversation_id, agent_id=desk.agent.id, message_id=message_id)
     return Response(status_code=204)
 
 
 @router.post("/conversations/{conversation_id}/resolve")
-async def resolve(here: Visiting, conversation_id: int) -> Response:
+async def resolve(desk: CurrentRequest, conversation_id: int) -> Response:
     """Done; the next waiting conversation of this queue opens in its place."""
-    now = here.gate.clock.now()
-    async with here.gate.database.session(here.member.workspace_id) as work:
-        await queries.head(work, conversation_id)
-        await service.resolve(work, conversation_id, by=here.actor(), now=now, cause="agent")
-    async with here.gate.database.session(here.member.workspace_id) as work:
-        following = await queries.next_waiting(work, here.member.id, queue=here.queue, after=conversation_id)
-        thread = await here.thread(work, following) if following is not None else None
+    now = desk.auth.clock.now()
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        await queries.head(tx, conversation_id)
+        await service.resolve(tx, conversation_id, by=desk.actor(), now=now, cause="agent")
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        following = await queries.next_waiting(tx, desk.agent.id, queue=desk.queue, after=conversation_id)
+        thread = await desk.thread(tx, following) if following is not None else None
         if thread is not None:
-            await service.mark_read(work, thread.head.id, agent_id=here.member.id, message_id=thread.last_id)
-        shown = await here.list(work, current=following)
+            await service.mark_read(tx, thread.head.id, agent_id=desk.agent.id, message_id=thread.last_id)
+        shown = await desk.list(tx, current=following)
     where = f"/conversations/{following}" if following is not None else "/"
-    toast = Toast(here.texts("已解决"), f"/conversations/{conversation_id}/reopen")
-    return await here.answer(
+    toast = Toast(desk.texts("已解决"), f"/conversations/{conversation_id}/reopen")
+    return await desk.answer(
         "desk/open_thread.html",
         list=shown,
         thread=thread,
         toast=toast,
-        headers={"HX-Push-Url": f"{where}?{urlencode({'queue': here.queue, 'status': here.shelf})}"},
+        headers={"HX-Push-Url": f"{where}?{urlencode({'queue': desk.queue, 'status': desk.tab})}"},
     )
 
 
 @router.post("/conversations/{conversation_id}/reopen")
-async def reopen(here: Visiting, conversation_id: int, undo: Annotated[str, Form()] = "") -> Response:
+async def reopen(desk: CurrentRequest, conversation_id: int, undo: Annotated[str, Form()] = "") -> Response:
     """Take it up again; with `undo`, the page goes back to it."""
-    async with here.gate.database.session(here.member.workspace_id) as work:
-        await service.reopen(work, conversation_id, by=here.member.id, now=here.gate.clock.now())
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        await service.reopen(tx, conversation_id, by=desk.agent.id, now=desk.auth.clock.now())
     if undo:
-        where = f"/conversations/{conversation_id}?{urlencode({'queue': here.queue})}"
+        where = f"/conversations/{conversation_id}?{urlencode({'queue': desk.queue})}"
         return Response(status_code=204, headers={"hx-redirect": where})
-    return await _live(here, conversation_id, toast=Toast(here.texts("已重新打开")))
+    return await _live(desk, conversation_id, toast=Toast(desk.texts("已重新打开")))
 
 
 @router.post("/conversations/{conversation_id}/assign")
-async def assign(here: Visiting, conversation_id: int, to: Annotated[str, Form()]) -> Response:
+async def assign(desk: CurrentRequest, conversation_id: int, to: Annotated[str, Form()]) -> Response:
     """To me, to a colleague, to nobody, or back to the assistant."""
-    now = here.gate.clock.now()
-    async with here.gate.database.session(here.member.workspace_id) as work:
-        await queries.head(work, conversation_id)
-        words = await _assign(here, work, conversation_id, to, now=now)
-    return await _live(here, conversation_id, toast=Toast(words))
+    now = desk.auth.clock.now()
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        await queries.head(tx, conversation_id)
+        words = await _assign(desk, tx, conversation_id, to, now=now)
+    return await _live(desk, conversation_id, toast=Toast(words))
 
 
-async def _assign(here: Visit, work: Work, conversation_id: int, to: str, *, now: Any) -> str:
+async def _assign(desk: DeskRequest, tx: Transaction, conversation_id: int, to: str, *, now: Any) -> str:
     match to:
         case "me":
-            await service.open_by_hand(work, conversation_id, by=here.member.id, now=now)
-            return here.texts("由您处理")
+            await service.open_by_hand(tx, conversation_id, by=desk.agent.id, now=now)
+            return desk.texts("由您处理")
         case "nobody":
-            await service.assign(work, conversation_id, to=None, by=here.actor(), now=now)
-            return here.texts("已取消分配")
+            await service.assign(tx, conversation_id, to=None, by=desk.actor(), now=now)
+            return desk.texts("已取消分配")
         case "assistant":
-            await service.hand_back(work, conversation_id, by=here.member.id, now=now)
-            return here.texts("已交回值班助手")
+            await service.hand_back(tx, conversation_id, by=desk.agent.id, now=now)
+            return desk.texts("已交回值班助手")
     if not to.isdecimal():
         raise Conflict("Choose who is to have the conversation.")
-    name = await access_agent(work, int(to))
-    held = await queries.head(work, conversation_id)
+    name = await access_agent(tx, int(to))
+    held = await queries.head(tx, conversation_id)
     if held.status != "open":
-        await service.reopen(work, conversation_id, by=here.member.id, now=now)
-    await service.assign(work, conversation_id, to=int(to), by=here.actor(), now=now)
-    return here.texts("已分配给{name}", name=name)
+        await service.reopen(tx, conversation_id, by=desk.agent.id, now=now)
+    await service.assign(tx, conversation_id, to=int(to), by=desk.actor(), now=now)
+    return desk.texts("已分配给{name}", name=name)
 
 
 @router.post("/conversations/{conversation_id}/snooze")
-async def snooze(here: Visiting, conversation_id: int, until: Annotated[str, Form()]) -> Response:
-    now = here.gate.clock.now()
-    times = {key: at for key, _words, at in views.snooze_times(now, here.texts.zone)}
+async def snooze(desk: CurrentRequest, conversation_id: int, until: Annotated[str, Form()]) -> Response:
+    now = desk.auth.clock.now()
+    times = {key: at for key, _words, at in views.snooze_times(now, desk.texts.zone)}
     if until not in times:
         raise Conflict("The time to come back must lie ahead.")
-    async with here.gate.database.session(here.member.workspace_id) as work:
-        await service.snooze(work, conversation_id, until=times[until], by=here.member.id, now=now)
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        await service.snooze(tx, conversation_id, until=times[until], by=desk.agent.id, now=now)
     toast = Toast(
-        here.texts("搁置到{until}", until=here.texts.stamp(times[until])), f"/conversations/{conversation_id}/reopen"
+        desk.texts("搁置到{until}", until=desk.texts.stamp(times[until])), f"/conversations/{conversation_id}/reopen"
     )
-    return await _live(here, conversation_id, toast=toast)
+    return await _live(desk, conversation_id, toast=toast)
 
 
 @router.post("/messages/{message_id}/again")
-async def send_again(here: Visiting, message_id: int) -> Response:
-    async with here.gate.database.session(here.member.workspace_id) as work:
-        row = await work.row(
+async def send_again(desk: CurrentRequest, message_id: int) -> Response:
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        row = await tx.row(
             "select m.conversation_id, i.kind from message m join inbox i on i.id = m.inbox_id where m.id = %(id)s",
             id=message_id,
         )
         if row is None:
             raise NotFound("There is no such message.")
-        await service.send_again(work, message_id, window=here.desk.window_of(row[1]), now=here.gate.clock.now())
-    return await _live(here, row[0])
+        await service.send_again(tx, message_id, window=desk.settings.window_of(row[1]), now=desk.auth.clock.now())
+    return await _live(desk, row[0])

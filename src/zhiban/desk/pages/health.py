@@ -8,18 +8,18 @@ from datetime import datetime
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse, Response
 
-from zhiban.kit.db import Work
+from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
-from zhiban.kit.event_log import READ
+from zhiban.kit.event_log import DELIVERY_WAITING
 from zhiban.kit.jobs import DeadLetter, dead_letters, try_again
-from zhiban.people.auth import Signed, gate_of
+from zhiban.people.auth import CurrentAgent, auth_of
 from zhiban.web.security import same_origin
 
 router = APIRouter(prefix="/settings/health", include_in_schema=False, dependencies=[Depends(same_origin)])
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BrokenPlace:
     """A connection or an inbox, and what is wrong with it."""
 
     kind: str
@@ -41,7 +41,7 @@ class FailedDelivery:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    places: tuple[Place, ...]
+    places: tuple[BrokenPlace, ...]
     deliveries: tuple[FailedDelivery, ...]
     jobs: tuple[DeadLetter, ...]
     waiting: int  # deliveries and messages not handled yet
@@ -52,63 +52,63 @@ class Health:
         return sum(place.broken is not None for place in self.places) + len(self.deliveries) + len(self.jobs)
 
 
-async def read_health(work: Work) -> Health:
-    places = await work.objects(
-        Place,
+async def read_health(tx: Transaction) -> Health:
+    places = await tx.objects(
+        BrokenPlace,
         "select 'connection' as kind, name, broken, broken_at from connection union all "
         "select 'inbox', name, broken, broken_at from inbox where archived_at is null order by 1, 2",
     )
-    deliveries = await work.objects(
+    deliveries = await tx.objects(
         FailedDelivery,
         "select d.id, c.name as connection, d.attempts, d.error, d.received_at from delivery d "
         "join connection c on c.id = d.connection_id where d.state = 'failed' order by d.id desc limit 50",
     )
-    waiting = await work.value(
+    waiting = await tx.value(
         "select (select count(*) from delivery where state = 'pending') "
         "+ (select count(*) from message where state in ('pending', 'queued'))"
     )
-    unsent = await work.value(
+    unsent = await tx.value(
         "select count(*) from event where kind = 'message_failed' and at > now() - interval '1 day'"
     )
-    jobs = await dead_letters(work, limit=50)
+    jobs = await dead_letters(tx, limit=50)
     return Health(tuple(places), tuple(deliveries), tuple(jobs), int(waiting), int(unsent))
 
 
-async def read_again(work: Work, delivery_id: int) -> None:
+async def read_again(tx: Transaction, delivery_id: int) -> None:
     """Put a delivery that failed back among those that wait. Raises NotFound."""
-    connection_id = await work.value(
+    connection_id = await tx.value(
         "update delivery set state = 'pending', attempts = 0, error = null where id = %(id)s and state = 'failed' "
         "returning connection_id",
         id=delivery_id,
     )
     if connection_id is None:
         raise NotFound("There is no such failed delivery.")
-    work.touch(READ, connection_id)
+    tx.publish_after_commit(DELIVERY_WAITING, connection_id)
 
 
 @router.get("")
-async def health(request: Request, member: Signed) -> Response:
-    gate = gate_of(request)
-    async with gate.database.session(member.workspace_id) as work:
-        found = await read_health(work)
-    return gate.renderer.answer(
+async def health(request: Request, agent: CurrentAgent) -> Response:
+    auth = auth_of(request)
+    async with auth.database.page_transaction(agent.workspace_id) as tx:
+        found = await read_health(tx)
+    return auth.renderer.answer(
         "health.html",
-        gate.reader(request, member),
-        frame=gate.frame(member, "health", troubles=found.troubles),
+        auth.viewer(request, agent),
+        chrome=auth.chrome(agent, "health", troubles=found.troubles),
         health=found,
     )
 
 
 @router.post("/jobs/{job_id}/again")
-async def job_again(request: Request, member: Signed, job_id: int) -> Response:
-    async with gate_of(request).database.session(member.workspace_id) as work:
-        if not await try_again(work, job_id):
+async def job_again(request: Request, agent: CurrentAgent, job_id: int) -> Response:
+    async with auth_of(request).database.page_transaction(agent.workspace_id) as tx:
+        if not await try_again(tx, job_id):
             raise NotFound("There is no such failed job.")
     return RedirectResponse("/settings/health", status_code=303)
 
 
 @router.post("/deliveries/{delivery_id}/again")
-async def delivery_again(request: Request, member: Signed, delivery_id: int) -> Response:
-    async with gate_of(request).database.session(member.workspace_id) as work:
-        await read_again(work, delivery_id)
+async def delivery_again(request: Request, agent: CurrentAgent, delivery_id: int) -> Response:
+    async with auth_of(request).database.page_transaction(agent.workspace_id) as tx:
+        await read_again(tx, delivery_id)
     return RedirectResponse("/settings/health", status_code=303)

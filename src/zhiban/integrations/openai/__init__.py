@@ -6,6 +6,6 @@ empty choices) and in how they fail. Whatever is not an answer becomes ModelUnav
 
 from zhiban.integrations.openai.chat import OpenAIChat
 from zhiban.integrations.openai.embedder import OpenAIEmbedder
-from zhiban.integrations.openai.server import Config
+from zhiban.integrations.openai.server import ModelConfig
 
-__all__ = ["Config", "OpenAIChat", "OpenAIEmbedder"]
+__all__ = ["ModelConfig", "OpenAIChat", "OpenAIEmbedder"]

@@ -10,9 +10,9 @@ from enum import IntEnum
 from typing import Any
 
 from zhiban.integrations.openai.reading import event_text, events, text_of, without_thoughts
-from zhiban.integrations.openai.server import LIMIT, Config, Refused, Server
+from zhiban.integrations.openai.server import LIMIT, ModelConfig, ModelServer, RequestRefused
 from zhiban.kit.errors import Unavailable
-from zhiban.kit.http import Answer, Http
+from zhiban.kit.http import Http, HttpResponse
 from zhiban.ports import ChatTurn, Completion, ModelUnavailable
 
 
@@ -28,11 +28,11 @@ class OpenAIChat:
     """A ChatModel."""
 
     def __init__(
-        self, config: Config, http: Http, *, pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+        self, config: ModelConfig, http: Http, *, pause: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:
         self.name = config.model
         self._config = config
-        self._server = Server(config, http, pause)
+        self._server = ModelServer(config, http, pause)
         self._http = http
         self._form = _Form.SCHEMA  # the best form this server has not refused
         self._dropped: set[str] = set()  # options that it does not know
@@ -63,7 +63,7 @@ class OpenAIChat:
             body = self._body(turns, schema, form, max_tokens)
             try:
                 answer = await self._server.post("chat/completions", body, expects="choices")
-            except Refused as error:
+            except RequestRefused as error:
                 simpler = self._simpler(error, form, body)
                 if simpler is None:
                     raise
@@ -73,7 +73,7 @@ class OpenAIChat:
                     self._form = form
                 return answer
 
-    def _simpler(self, error: Refused, form: _Form, body: Mapping[str, Any]) -> _Form | None:
+    def _simpler(self, error: RequestRefused, form: _Form, body: Mapping[str, Any]) -> _Form | None:
         """The form to try after a refusal of something that the server may not know; None when none is left."""
         if error.status not in (400, 404, 415, 422, 501):
             return None
@@ -131,7 +131,7 @@ class OpenAIChat:
                 limit=LIMIT,
             ) as answer:
                 if not 200 <= answer.status < 300:
-                    server.raise_for(Answer(answer.status, answer.headers, await answer.body()))
+                    server.raise_for(HttpResponse(answer.status, answer.headers, await answer.body()))
                 async for data in events(answer.pieces()):
                     if data == "[DONE]":
                         return

@@ -7,7 +7,7 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
-from zhiban.integrations.openai.server import Config, Server
+from zhiban.integrations.openai.server import ModelConfig, ModelServer
 from zhiban.kit.http import Http
 from zhiban.ports import ModelUnavailable
 
@@ -21,7 +21,7 @@ class OpenAIEmbedder:
 
     def __init__(
         self,
-        config: Config,
+        config: ModelConfig,
         http: Http,
         *,
         dimensions: int = 0,
@@ -29,7 +29,7 @@ class OpenAIEmbedder:
     ) -> None:
         self.name = config.model
         self.dimensions = dimensions
-        self._server = Server(config, http, pause)
+        self._server = ModelServer(config, http, pause)
 
     async def embed(
         self,

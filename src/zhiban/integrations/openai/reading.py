@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from zhiban.integrations.openai.server import Server, error_message, json_object
+from zhiban.integrations.openai.server import ModelServer, error_message, json_object
 from zhiban.ports import ModelUnavailable
 
 
@@ -44,7 +44,7 @@ def _joined(content: object) -> str:
     return ""
 
 
-def event_text(server: Server, data: str) -> str:
+def event_text(server: ModelServer, data: str) -> str:
     """The text of one event; empty for events without text. Raises ModelUnavailable for an error event or garbage."""
     value = json_object(data)
     if value is None:

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from zhiban.kit.errors import Unavailable
-from zhiban.kit.http import Answer, Http, Unreachable
+from zhiban.kit.http import Http, HttpResponse, Unreachable
 from zhiban.ports import ModelUnavailable
 
 LIMIT = 8 << 20
@@ -22,7 +22,7 @@ _RETRIED = frozenset((408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523
 _LONGEST_WAIT = 8.0  # seconds between two tries; a server that asks for more is out of reach for a chat
 
 
-class Config(BaseModel):
+class ModelConfig(BaseModel):
     """One server and model. `timeout` is the time for all tries together, in seconds."""
 
     model_config = ConfigDict(frozen=True)
@@ -35,7 +35,7 @@ class Config(BaseModel):
     temperature: float | None = 0.2
 
 
-class Refused(ModelUnavailable):
+class RequestRefused(ModelUnavailable):
     """The server answered with an error that repeating does not cure."""
 
     def __init__(self, reason: str, *, status: int, body: str) -> None:
@@ -52,10 +52,10 @@ class _Passing(ModelUnavailable):
         self.after = after
 
 
-class Server:
+class ModelServer:
     """One server: address, key, tries. Shared by both ports."""
 
-    def __init__(self, config: Config, http: Http, pause: Callable[[float], Awaitable[None]]) -> None:
+    def __init__(self, config: ModelConfig, http: Http, pause: Callable[[float], Awaitable[None]]) -> None:
         self.config = config
         self._http = http
         self._pause = pause
@@ -81,7 +81,7 @@ class Server:
             await self._pause(wait)
         raise ModelUnavailable("The model was not asked.")
 
-    async def _once(self, path: str, body: Mapping[str, Any]) -> Answer:
+    async def _once(self, path: str, body: Mapping[str, Any]) -> HttpResponse:
         try:
             return await self._http.request(
                 "POST",
@@ -96,7 +96,7 @@ class Server:
         except Unavailable as error:
             raise _Passing(f"The model broke off: {self.hidden(error.sentence)}") from None
 
-    def _read(self, answer: Answer, expects: str) -> dict[str, Any]:
+    def _read(self, answer: HttpResponse, expects: str) -> dict[str, Any]:
         self.raise_for(answer)
         try:
             value = json.loads(answer.body.decode("utf-8-sig", "replace"), strict=False)
@@ -109,7 +109,7 @@ class Server:
             raise _Passing(f"The model's server reports an error: {self.hidden(error_message(value))}")
         return value
 
-    def raise_for(self, answer: Answer) -> None:
+    def raise_for(self, answer: HttpResponse) -> None:
         """Raises for any status but 2xx."""
         if 200 <= answer.status < 300:
             return
@@ -122,7 +122,7 @@ class Server:
             raise _Passing(reason, after=retry_after(answer.headers))
         if answer.status in (401, 403):
             reason = f"The model's server refuses the key ({answer.status}). Check LLM_API_KEY and its rights."
-        raise Refused(reason, status=answer.status, body=body)
+        raise RequestRefused(reason, status=answer.status, body=body)
 
     def address(self, path: str) -> str:
         return f"{self.config.base.rstrip('/')}/{path}"

@@ -24,7 +24,7 @@ from zhiban.integrations.wecom.errors import (
 )
 from zhiban.integrations.wecom.tokens import Grant, MemoryTokens, TokenStore
 from zhiban.integrations.wecom.values import number, text_of
-from zhiban.kit.http import Answer, AnswerTooLarge, Http, MaybeDone, NotJson, Stream, Unreachable
+from zhiban.kit.http import AnswerTooLarge, Http, HttpResponse, MaybeDone, NotJson, Stream, Unreachable
 from zhiban.kit.settings import WECOM_API
 from zhiban.ports import ConnectionBroken, Refusal, SendRefused, TryLater
 
@@ -238,7 +238,7 @@ class WeComApi:
         params: Mapping[str, str] | None = None,
         data: bytes | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> Answer:
+    ) -> HttpResponse:
         try:
             answer = await self._http.request(
                 method,
@@ -291,7 +291,7 @@ def multipart(data: bytes, *, filename: str, content_type: str) -> tuple[str, by
     return boundary, head.encode() + data + f"\r\n--{boundary}--\r\n".encode()
 
 
-def _object(answer: Answer) -> dict[str, Any]:
+def _object(answer: HttpResponse) -> dict[str, Any]:
     """The answer's JSON object. Anything else is an accident on the way, and may follow a carried-out call."""
     if answer.status == 404:
         raise ConnectionBroken(

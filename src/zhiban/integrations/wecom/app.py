@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, ClassVar, Final
 
 from zhiban.integrations.wecom.api import WeComApi
-from zhiban.integrations.wecom.callback import CallbackDoor
+from zhiban.integrations.wecom.callback import CallbackAuthenticator
 from zhiban.integrations.wecom.config import WeComConfig
 from zhiban.integrations.wecom.documents import read_document
 from zhiban.integrations.wecom.kf import wire_key
@@ -18,7 +18,6 @@ from zhiban.kit.text import cut_bytes, size_of
 from zhiban.ports import (
     Challenge,
     Choice,
-    Doorbell,
     Incoming,
     Kind,
     Media,
@@ -27,6 +26,7 @@ from zhiban.ports import (
     Refusal,
     ReplyWindow,
     SendRefused,
+    VerifiedWebhook,
     Webhook,
 )
 
@@ -56,14 +56,14 @@ class AppChannel:
         self._api = api
         self._agent_id = config.agent_id
         self._config = config
-        self._door: CallbackDoor | None = None
+        self._authenticator: CallbackAuthenticator | None = None
         self._clock: Clock = clock or SystemClock()
 
-    def authenticate(self, webhook: Webhook) -> Doorbell | Challenge:
-        """See `CallbackDoor`. Raises NotGenuine, and Misconfigured when token or key are missing."""
-        if self._door is None:
-            self._door = CallbackDoor(self._config)
-        return self._door.authenticate(webhook)
+    def authenticate(self, webhook: Webhook) -> VerifiedWebhook | Challenge:
+        """See `CallbackAuthenticator`. Raises NotGenuine, and Misconfigured when token or key are missing."""
+        if self._authenticator is None:
+            self._authenticator = CallbackAuthenticator(self._config)
+        return self._authenticator.authenticate(webhook)
 
     def read(self, body: str) -> Sequence[Incoming]:
         """Members' messages and every event of the app."""

@@ -10,25 +10,25 @@ from zhiban.integrations.wecom import xml
 from zhiban.integrations.wecom.config import WeComConfig
 from zhiban.integrations.wecom.crypto import Seal
 from zhiban.kit.text import clean
-from zhiban.ports import Challenge, Doorbell, NotGenuine, Webhook
+from zhiban.ports import Challenge, InvalidWebhook, VerifiedWebhook, Webhook
 
 _TIMESTAMP = re.compile(r"[0-9]{10}", re.ASCII)
 
 
-class CallbackDoor:
+class CallbackAuthenticator:
     """Authenticates the calls of one app's callback address. Pure and quick (about 0.1 ms)."""
 
     def __init__(self, config: WeComConfig) -> None:
         self._seal = Seal(config.key_pairs(), config.receivers())
         self._window = config.replay_window
 
-    def authenticate(self, webhook: Webhook) -> Doorbell | Challenge:
+    def authenticate(self, webhook: Webhook) -> VerifiedWebhook | Challenge:
         """Raises NotGenuine: 400 for what is not even a callback, otherwise 403.
 
         A genuine call that cannot be read is parked: a Doorbell with `readable=False`.
         """
         if not webhook.query:
-            raise NotGenuine("no parameters", status=400)
+            raise InvalidWebhook("no parameters", status=400)
         if webhook.method == "GET":
             # A proxy that turns %2B into a blank broke it; base64 knows no blanks, so this cannot do harm.
             echo = _one(webhook.query, "echostr").replace(" ", "+")
@@ -38,9 +38,9 @@ class CallbackDoor:
     def _open(self, webhook: Webhook, encrypt: str) -> bytes:
         timestamp = _one(webhook.query, "timestamp")
         if not _TIMESTAMP.fullmatch(timestamp):
-            raise NotGenuine("timestamp")
+            raise InvalidWebhook("timestamp")
         if self._window and abs(webhook.received_at.timestamp() - int(timestamp)) > self._window:
-            raise NotGenuine("outside the replay window")
+            raise InvalidWebhook("outside the replay window")
         return self._seal.open(
             encrypt,
             signature=_one(webhook.query, "msg_signature"),
@@ -54,7 +54,7 @@ def _one(query: Mapping[str, Sequence[str]], name: str) -> str:
     """A parameter that must be there exactly once: repeated ones would let two readers see two calls."""
     values = query.get(name, ())
     if len(values) != 1:
-        raise NotGenuine(f"parameter {name}")
+        raise InvalidWebhook(f"parameter {name}")
     return values[0]
 
 
@@ -63,10 +63,10 @@ def _envelope(body: bytes) -> str:
     try:
         root = xml.parse(body)
     except xml.UnreadableXml as error:
-        raise NotGenuine("envelope", status=400) from error
+        raise InvalidWebhook("envelope", status=400) from error
     nodes = root.children("Encrypt")
     if root.name != "xml" or len(nodes) != 1 or not nodes[0].is_leaf or not nodes[0].text:
-        raise NotGenuine("envelope", status=400)
+        raise InvalidWebhook("envelope", status=400)
     return nodes[0].text
 
 
@@ -74,19 +74,21 @@ def _text(message: bytes) -> str:
     try:
         return message.decode()
     except UnicodeDecodeError as error:
-        raise NotGenuine("not UTF-8") from error
+        raise InvalidWebhook("not UTF-8") from error
 
 
-def _doorbell(message: bytes) -> Doorbell:
+def _doorbell(message: bytes) -> VerifiedWebhook:
     digest = hashlib.sha256(message).digest()
     text = _text(message)
     try:
         root = xml.parse(text)
     except xml.UnreadableXml:
-        return Doorbell(digest, clean(text), readable=False)
+        return VerifiedWebhook(digest, clean(text), parsable=False)
     if root.name != "xml":
-        return Doorbell(digest, clean(text), readable=False)
+        return VerifiedWebhook(digest, clean(text), parsable=False)
     body = clean(text)
     if root.get("Event").lower() == "kf_msg_or_event":
-        return Doorbell(digest, body, account=root.get("OpenKfId") or None, token=root.get("Token") or None, pulls=True)
-    return Doorbell(digest, body)
+        return VerifiedWebhook(
+            digest, body, account=root.get("OpenKfId") or None, token=root.get("Token") or None, pulls=True
+        )
+    return VerifiedWebhook(digest, body)

@@ -26,7 +26,7 @@ _LATEST: Final = 253402300800  # the year 10000
 
 
 @dataclass(frozen=True, slots=True)
-class Relation:
+class FollowRelation:
     """A contact as one member knows it. `tags` are ids of corp tags."""
 
     member: str
@@ -182,7 +182,7 @@ class CustomerContacts:
             raise error_for(code, text_of(answer, "errmsg"))
         return texts_of(answer, "external_userid")
 
-    async def relations(self, members: Sequence[str]) -> AsyncIterator[Relation]:
+    async def relations(self, members: Sequence[str]) -> AsyncIterator[FollowRelation]:
         """Everything for a reconciling pull: callbacks get lost, and the platform says so."""
         for start in range(0, len(members), _MEMBERS_AT_ONCE):
             cursor = ""
@@ -203,7 +203,7 @@ class CustomerContacts:
                 if not cursor or cursor == before:
                     break
 
-    async def contact(self, external_id: str) -> list[Relation]:
+    async def contact(self, external_id: str) -> list[FollowRelation]:
         """A contact as each of its members knows it."""
         answer = await self._api.call("externalcontact/get", params={"external_userid": external_id})
         person = mapping_of(answer, "external_contact")
@@ -211,7 +211,7 @@ class CustomerContacts:
         return [relation for relation in found if relation is not None]
 
 
-def _relation(person: Mapping[str, Any], follow: Mapping[str, Any]) -> Relation | None:
+def _relation(person: Mapping[str, Any], follow: Mapping[str, Any]) -> FollowRelation | None:
     external_id, member = text_of(person, "external_userid"), text_of(follow, "userid")
     if not external_id or not member:
         return None
@@ -228,7 +228,7 @@ def _relation(person: Mapping[str, Any], follow: Mapping[str, Any]) -> Relation 
         ),
     )
     created = number(follow.get("createtime"))
-    return Relation(
+    return FollowRelation(
         member,
         profile,
         text_of(follow, "remark"),

@@ -1,6 +1,6 @@
 """WeCom's callback cryptography: signature, AES-256-CBC envelope and receiver, checked without mercy.
 
-Outside, every failure is the same `NotGenuine`; its `reason` is for our own log. The signature is checked before
+Outside, every failure is the same `InvalidWebhook`; its `reason` is for our own log. The signature is checked before
 anything is decrypted, so that the padding says nothing to somebody without the token.
 """
 
@@ -19,7 +19,7 @@ from hmac import compare_digest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from zhiban.kit.errors import Misconfigured
-from zhiban.ports import NotGenuine
+from zhiban.ports import InvalidWebhook
 
 _BLOCK = 32  # the padding's block; larger than AES's own
 _HEAD = 20  # 16 random bytes and the length
@@ -61,13 +61,13 @@ class KeyPair:
         padded = self._decipher(_decoded(encrypt))
         pad = padded[-1]
         if not 1 <= pad <= _BLOCK or padded[-pad:] != bytes((pad,)) * pad:
-            raise NotGenuine("padding")
+            raise InvalidWebhook("padding")
         plain = padded[:-pad]
         if len(plain) < _HEAD:
-            raise NotGenuine("too short")
+            raise InvalidWebhook("too short")
         (length,) = struct.unpack_from(">I", plain, 16)
         if not 0 < length <= len(plain) - _HEAD:
-            raise NotGenuine("length")
+            raise InvalidWebhook("length")
         return plain[_HEAD : _HEAD + length], plain[_HEAD + length :]
 
     def encrypt(self, message: bytes, receive_id: str, *, random: bytes | None = None) -> str:
@@ -86,9 +86,9 @@ def _decoded(encrypt: str) -> bytes:
     try:
         data = base64.b64decode(encrypt.translate(_BLANKS), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise NotGenuine("base64") from error
+        raise InvalidWebhook("base64") from error
     if not data or len(data) % _BLOCK:
-        raise NotGenuine("block size")
+        raise InvalidWebhook("block size")
     return data
 
 
@@ -115,15 +115,15 @@ class Seal:
     def open(self, encrypt: str, *, signature: str, timestamp: str, nonce: str, now: datetime) -> bytes:
         """The message, proven to be the vendor's and for us. Raises NotGenuine."""
         if not all(map(str.isascii, (encrypt, signature, timestamp, nonce))):
-            raise NotGenuine("not ASCII")
+            raise InvalidWebhook("not ASCII")
         if len(signature) != _SIGNATURE_LENGTH or max(len(timestamp), len(nonce)) > _LONGEST_PARAMETER:
-            raise NotGenuine("parameter length")
+            raise InvalidWebhook("parameter length")
         if len(encrypt) > _LONGEST_ENCRYPT:
-            raise NotGenuine("too long")
+            raise InvalidWebhook("too long")
         pair = self._signer(encrypt, signature, timestamp, nonce, now)
         message, receiver = pair.decrypt(encrypt)
         if not any(compare_digest(receiver, ours) for ours in self._receivers):
-            raise NotGenuine("receiver")
+            raise InvalidWebhook("receiver")
         return message
 
     def seal(self, message: str, receive_id: str, *, timestamp: str, nonce: str) -> Sealed:
@@ -139,4 +139,4 @@ class Seal:
                 continue
             if compare_digest(pair.signature(timestamp, nonce, encrypt).encode(), offered):
                 return pair
-        raise NotGenuine("signature")
+        raise InvalidWebhook("signature")

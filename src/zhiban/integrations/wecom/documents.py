@@ -15,10 +15,10 @@ from zhiban.ports import (
     IncomingMessage,
     Kind,
     Media,
-    Noted,
     RelationChange,
     RelationChanged,
-    Role,
+    SenderRole,
+    UnknownVendorEvent,
 )
 
 _KINDS = {
@@ -42,11 +42,11 @@ _RELATIONS = {
 
 
 def read_document(body: str, *, now: datetime) -> Sequence[Incoming]:
-    """Unknown content becomes `Noted`; a customer-service doorbell is empty, as its content must be pulled."""
+    """Unknown content becomes `UnknownVendorEvent`. A customer-service doorbell is empty: its content is pulled."""
     try:
         root = xml.parse(body)
     except xml.UnreadableXml:
-        return (Noted("unreadable", now),)
+        return (UnknownVendorEvent("unreadable", now),)
     happened_at = moment(root.get("CreateTime"), now)
     if root.get("MsgType").lower() == "event" or root.get("Event"):
         name = root.get("Event").lower()
@@ -58,11 +58,11 @@ def read_document(body: str, *, now: datetime) -> Sequence[Incoming]:
     return (_message(root, body, happened_at) or _noted(root, root.get("MsgType").lower(), happened_at),)
 
 
-def _noted(root: xml.Element, name: str, happened_at: datetime) -> Noted:
+def _noted(root: xml.Element, name: str, happened_at: datetime) -> UnknownVendorEvent:
     change = root.get("ChangeType").lower()
     kind = f"{name or 'unnamed'}.{change}" if change else name or "unnamed"
     thread = root.get("ExternalUserID") or root.get("ChatId") or root.get("FromUserName")
-    return Noted(kind, happened_at, thread or None, storable(root.as_dict()))
+    return UnknownVendorEvent(kind, happened_at, thread or None, storable(root.as_dict()))
 
 
 def _message(root: xml.Element, body: str, sent_at: datetime) -> IncomingMessage | None:
@@ -77,7 +77,7 @@ def _message(root: xml.Element, body: str, sent_at: datetime) -> IncomingMessage
         external_id=f"{agent}:{own_id}" if agent else own_id,
         thread=sender,
         sender=sender,
-        role=Role.CONTACT,
+        role=SenderRole.CONTACT,
         kind=kind,
         text=_words(root, kind),
         sent_at=sent_at,

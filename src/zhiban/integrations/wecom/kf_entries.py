@@ -15,15 +15,15 @@ from zhiban.ports import (
     Kind,
     Media,
     NativeState,
-    Noted,
     Recalled,
-    Role,
+    SenderRole,
     SendFailed,
     SessionChanged,
+    UnknownVendorEvent,
 )
 
 Values = Mapping[str, Any]
-_ROLES = {3: Role.CONTACT, 5: Role.AGENT}
+_ROLES = {3: SenderRole.CONTACT, 5: SenderRole.AGENT}
 _KINDS: Mapping[str, Kind] = {
     "text": Kind.TEXT,
     "image": Kind.IMAGE,
@@ -65,7 +65,9 @@ def read_entry(entry: object, *, account: str, now: datetime) -> Incoming | None
         return _read_event(entry, happened_at)
     thread, external_id = text_of(entry, "external_userid"), text_of(entry, "msgid")
     if not thread or not external_id:
-        return Noted("malformed_message", happened_at, thread or None, storable(entry), event_id=external_id or None)
+        return UnknownVendorEvent(
+            "malformed_message", happened_at, thread or None, storable(entry), event_id=external_id or None
+        )
     return _read_message(entry, external_id, thread, account, happened_at)
 
 
@@ -73,8 +75,8 @@ def _read_message(entry: Values, external_id: str, thread: str, account: str, se
     name = text_of(entry, "msgtype")
     kind = _KINDS.get(name, Kind.OTHER)
     values = mapping_of(entry, name)
-    role = _ROLES.get(number(entry.get("origin")) or 0, Role.SYSTEM)
-    senders = {Role.CONTACT: thread, Role.AGENT: text_of(entry, "servicer_userid"), Role.SYSTEM: ""}
+    role = _ROLES.get(number(entry.get("origin")) or 0, SenderRole.SYSTEM)
+    senders = {SenderRole.CONTACT: thread, SenderRole.AGENT: text_of(entry, "servicer_userid"), SenderRole.SYSTEM: ""}
     write = _TEXTS.get(kind)
     return IncomingMessage(
         external_id=external_id,
@@ -164,7 +166,9 @@ def _read_event(entry: Values, happened_at: datetime) -> Incoming:
     event_id = text_of(entry, "msgid") or None
     read = _EVENTS.get(name)
     found = read(event, thread, happened_at, event_id) if read and thread else None
-    return found or Noted(name or "unnamed_event", happened_at, thread or None, storable(event), event_id=event_id)
+    return found or UnknownVendorEvent(
+        name or "unnamed_event", happened_at, thread or None, storable(event), event_id=event_id
+    )
 
 
 def _entered(event: Values, thread: str, happened_at: datetime, event_id: str | None) -> Incoming:
@@ -186,7 +190,7 @@ def _send_failed(event: Values, thread: str, happened_at: datetime, event_id: st
     return SendFailed(failed, thread, _FAIL_REASONS.get(code, "unknown"), code, happened_at, event_id=event_id)
 
 
-def _recalled(role: Role) -> Callable[[Values, str, datetime, str | None], Incoming | None]:
+def _recalled(role: SenderRole) -> Callable[[Values, str, datetime, str | None], Incoming | None]:
     def read(event: Values, thread: str, happened_at: datetime, event_id: str | None) -> Incoming | None:
         message = text_of(event, "recall_msgid")
         return Recalled(message, thread, role, happened_at, event_id=event_id) if message else None
@@ -212,7 +216,7 @@ def _session_changed(event: Values, thread: str, happened_at: datetime, event_id
 _EVENTS: Mapping[str, Callable[[Values, str, datetime, str | None], Incoming | None]] = {
     "enter_session": _entered,
     "msg_send_fail": _send_failed,
-    "user_recall_msg": _recalled(Role.CONTACT),
-    "servicer_recall_msg": _recalled(Role.AGENT),
+    "user_recall_msg": _recalled(SenderRole.CONTACT),
+    "servicer_recall_msg": _recalled(SenderRole.AGENT),
     "session_status_change": _session_changed,
 }

@@ -8,7 +8,7 @@ from typing import Final
 from zhiban.integrations.wecom.accounts import KfAccounts
 from zhiban.integrations.wecom.api import WeComApi
 from zhiban.integrations.wecom.app import AppChannel
-from zhiban.integrations.wecom.callback import CallbackDoor
+from zhiban.integrations.wecom.callback import CallbackAuthenticator
 from zhiban.integrations.wecom.config import WeComConfig
 from zhiban.integrations.wecom.contacts import CustomerContacts
 from zhiban.integrations.wecom.kf import KfChannel
@@ -16,7 +16,7 @@ from zhiban.integrations.wecom.tokens import TokenStore
 from zhiban.kit.clock import Clock
 from zhiban.kit.errors import Misconfigured
 from zhiban.kit.http import Http
-from zhiban.ports import Account, Challenge, Channel, Doorbell, NotGenuine, RelationSeen, Webhook
+from zhiban.ports import Challenge, Channel, ContactFollow, InvalidWebhook, VendorAccount, VerifiedWebhook, Webhook
 
 NAME: Final = "wecom"
 
@@ -30,34 +30,34 @@ class WeCom:
         self.kf_accounts = KfAccounts(self.api)
         self.contacts = CustomerContacts(self.api)
         self._clock = clock
-        self._door: CallbackDoor | None = None
+        self._authenticator: CallbackAuthenticator | None = None
 
     def namespace(self, kind: str) -> tuple[str, str]:
         """Members have their own user ids; customers have the ids that this corp sees."""
         return ("wecom_member" if kind == AppChannel.kind else "wecom"), self.config.corp_id
 
-    def authenticate(self, webhook: Webhook) -> Doorbell | Challenge:
-        if self._door is None:
+    def authenticate(self, webhook: Webhook) -> VerifiedWebhook | Challenge:
+        if self._authenticator is None:
             try:
-                self._door = CallbackDoor(self.config)
+                self._authenticator = CallbackAuthenticator(self.config)
             except Misconfigured as error:
-                raise NotGenuine(error.sentence) from error
-        return self._door.authenticate(webhook)
+                raise InvalidWebhook(error.sentence) from error
+        return self._authenticator.authenticate(webhook)
 
-    def account(self, doorbell_account: str | None) -> Account:
+    def account(self, doorbell_account: str | None) -> VendorAccount:
         if doorbell_account:
-            return Account(KfChannel.kind, doorbell_account, doorbell_account)
+            return VendorAccount(KfChannel.kind, doorbell_account, doorbell_account)
         agent_id = str(self.config.agent_id or "app")
-        return Account(AppChannel.kind, agent_id, agent_id)
+        return VendorAccount(AppChannel.kind, agent_id, agent_id)
 
     def channel(self, kind: str, external_id: str) -> Channel:
         if kind == KfChannel.kind:
             return KfChannel(self.api, external_id, clock=self._clock)
         return AppChannel(self.api, self.config, clock=self._clock)
 
-    async def accounts(self) -> Sequence[Account]:
+    async def accounts(self) -> Sequence[VendorAccount]:
         return [
-            Account(KfChannel.kind, account.open_kfid, account.name or account.open_kfid)
+            VendorAccount(KfChannel.kind, account.open_kfid, account.name or account.open_kfid)
             for account in await self.kf_accounts.accounts()
             if account.managed
         ]
@@ -84,10 +84,10 @@ class WeCom:
         way = await self.contacts.add_contact_way(members, state=state, remark=remark, skip_verify=skip_verify)
         return way.config_id, way.qr_code_url
 
-    async def relations(self) -> AsyncIterator[RelationSeen]:
+    async def relations(self) -> AsyncIterator[ContactFollow]:
         members = await self.contacts.members()
         async for found in self.contacts.relations(members):
-            yield RelationSeen(
+            yield ContactFollow(
                 contact=found.profile.external_id,
                 member=found.member,
                 name=found.profile.name,

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from zhiban.testing.wecom.simulator import OPEN_KFID, WeComSimulator
-from zhiban.testing.wecom.wire import Call, Complaint, Entry, Fault, Handler, Json, Raw, dumps
+from zhiban.testing.wecom.wire import Call, Complaint, Fault, Handler, JournalEntry, Json, Raw, dumps
 
 _GATE = "gettoken"
 _VERBS = (
@@ -97,7 +97,7 @@ async def _serve(
     else:
         status, errcode = 200, outcome.get("errcode")
         await _answer(send, 200, dumps(outcome))
-    simulator.journal.add(Entry(simulator.clock.now(), endpoint, errcode, status, time.perf_counter() - started))
+    simulator.journal.add(JournalEntry(simulator.clock.now(), endpoint, errcode, status, time.perf_counter() - started))
 
 
 async def _with_faults(

@@ -10,7 +10,7 @@ WELCOME_LIFE = 20.0
 
 
 @dataclass(slots=True)
-class Relation:
+class SimulatedFollow:
     """A member's view of a contact."""
 
     member: str
@@ -39,7 +39,7 @@ class CustomerContact:
         self._counter = 0
         self.members: list[str] = []
         self.names: dict[str, str] = {}
-        self.relations: dict[tuple[str, str], Relation] = {}
+        self.relations: dict[tuple[str, str], SimulatedFollow] = {}
         self.welcomes: dict[str, Welcome] = {}
         self.groups: dict[str, Json] = {}  # tag groups
         self.ways: dict[str, Json] = {}
@@ -47,7 +47,7 @@ class CustomerContact:
 
     def connect(self, member: str, contact: str, *, state: str = "") -> str:
         """Make them friends; returns the welcome code."""
-        self.relations[member, contact] = Relation(member, contact, self._clock.now(), state)
+        self.relations[member, contact] = SimulatedFollow(member, contact, self._clock.now(), state)
         if member not in self.members:
             self.members.append(member)
         code = self._id("WCODE")
@@ -122,7 +122,7 @@ class CustomerContact:
             "gender": 0,
         }
 
-    def _follow(self, relation: Relation) -> Json:
+    def _follow(self, relation: SimulatedFollow) -> Json:
         names = {tag["id"]: tag["name"] for group in self.groups.values() for tag in group["tag"]}
         return {
             "userid": relation.member,
@@ -148,7 +148,7 @@ class CustomerContact:
 
     # ------------------------------------------------------------------------------------------------ writing
 
-    def _relation(self, body: Json) -> Relation:
+    def _relation(self, body: Json) -> SimulatedFollow:
         found = self.relations.get((need(body, "userid"), need(body, "external_userid")))
         if found is None:
             raise Complaint(84061, "not external contact")

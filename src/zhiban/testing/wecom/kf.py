@@ -21,7 +21,7 @@ _CURSOR = re.compile(r"c-(\d{1,12})")
 
 
 @dataclass(slots=True)
-class Sent:
+class KfEntry:
     """A message that the product sent to a contact, as it arrived there."""
 
     order: int
@@ -50,7 +50,7 @@ class Session:
 
 
 @dataclass(slots=True)
-class Account:
+class SimulatedAccount:
     open_kfid: str
     name: str
     manage_privilege: bool = True
@@ -80,22 +80,22 @@ class CustomerService:
         self._clock = clock
         self._ring = ring
         self._counter = 0
-        self.accounts: dict[str, Account] = {}
+        self.accounts: dict[str, SimulatedAccount] = {}
         self.names: dict[str, str] = {}
         self.codes: dict[str, Code] = {}
-        self.sent: list[Sent] = []
-        self.sent_to: dict[str, list[Sent]] = {}
+        self.sent: list[KfEntry] = []
+        self.sent_to: dict[str, list[KfEntry]] = {}
         self.failing: dict[str, int] = {}  # contact -> fail_type of everything sent there
         self.tokenless_per_minute: int | None = None
         self.duplicate_errcode = 95099  # the platform does not publish its own
         self.page_size = 1000
         self._tokens_from = 0.0
         self._tokenless: list[float] = []
-        self.heard: Callable[[Sent], None] = lambda _sent: None
+        self.heard: Callable[[KfEntry], None] = lambda _sent: None
 
     # ------------------------------------------------------------------------------------------ what happens
 
-    def account(self, open_kfid: str) -> Account:
+    def account(self, open_kfid: str) -> SimulatedAccount:
         try:
             return self.accounts[open_kfid]
         except KeyError:
@@ -183,7 +183,7 @@ class CustomerService:
         end = min(start + min(limit, self.page_size), len(account.log))
         return ok(next_cursor=f"c-{end}", has_more=int(end < len(account.log)), msg_list=account.log[start:end])
 
-    def _start(self, account: Account, cursor: object) -> int:
+    def _start(self, account: SimulatedAccount, cursor: object) -> int:
         oldest = self._clock.now() - RETENTION
         while account.oldest < len(account.times) and account.times[account.oldest] < oldest:
             account.oldest += 1
@@ -250,7 +250,7 @@ class CustomerService:
         self._deliver(code.open_kfid, code.contact, msgid, message, "event")
         return ok(msgid=msgid)
 
-    def _key(self, account: Account, body: Json) -> str:
+    def _key(self, account: SimulatedAccount, body: Json) -> str:
         if "msgid" not in body:
             return self.next_id("sys")
         msgid = body["msgid"]
@@ -261,7 +261,9 @@ class CustomerService:
         return msgid
 
     def _deliver(self, open_kfid: str, contact: str, msgid: str, message: Json, via: str) -> None:
-        sent = Sent(len(self.sent), self._clock.now(), open_kfid, contact, msgid, str(message["msgtype"]), message, via)
+        sent = KfEntry(
+            len(self.sent), self._clock.now(), open_kfid, contact, msgid, str(message["msgtype"]), message, via
+        )
         self.sent.append(sent)
         self.sent_to.setdefault(contact, []).append(sent)
         if contact in self.failing:

@@ -39,7 +39,7 @@ class RobotMessage:
 
 
 @dataclass(slots=True)
-class Card:
+class SentCard:
     task_id: str
     body: Json
     updates: list[Json] = field(default_factory=list)
@@ -53,7 +53,7 @@ class _File:
     until: float
 
 
-class Gate:
+class AccessTokens:
     """gettoken, and whether a call's token counts."""
 
     def __init__(self, clock: SimClock, corp_id: str, apps: dict[str, int]) -> None:
@@ -103,7 +103,7 @@ class Office:
         self._counter = 0
         self.members: set[str] = set()  # empty: every userid is one
         self.messages: list[AppMessage] = []
-        self.cards: dict[str, Card] = {}
+        self.cards: dict[str, SentCard] = {}
         self.codes: dict[str, tuple[str, float]] = {}  # response code -> task, end of life
         self.robot_keys: set[str] = set()  # empty: every key is one
         self.robot_messages: list[RobotMessage] = []
@@ -168,7 +168,7 @@ class Office:
         reached = [user for user in wanted if user not in invalid]
         self.messages.append(AppMessage(len(self.messages), self._clock.now(), reached, msgtype, inner, msgid))
         if msgtype == "template_card" and inner.get("task_id"):
-            self.cards[inner["task_id"]] = Card(inner["task_id"], inner)
+            self.cards[inner["task_id"]] = SentCard(inner["task_id"], inner)
             result["response_code"] = self.response_code(inner["task_id"])
         return result
 

@@ -8,8 +8,8 @@ from typing import Any, Self
 
 from zhiban.testing.wecom.callbacks import Callbacks, Target, document
 from zhiban.testing.wecom.contacts import CustomerContact
-from zhiban.testing.wecom.kf import ASSISTANT, ENDED, HUMAN, NEW, WINDOW, Account, CustomerService, Sent
-from zhiban.testing.wecom.office import Gate, Office
+from zhiban.testing.wecom.kf import ASSISTANT, ENDED, HUMAN, NEW, WINDOW, CustomerService, KfEntry, SimulatedAccount
+from zhiban.testing.wecom.office import AccessTokens, Office
 from zhiban.testing.wecom.wire import Fault, Faults, Handler, Journal, Json, SimClock
 
 CORP_ID = "ww0a1b2c3d4e5f6789"
@@ -30,7 +30,7 @@ class WeComSimulator:
         self.callbacks = Callbacks(self.clock)
         self.faults = Faults()
         self.journal = Journal()
-        self.gate = Gate(self.clock, corp_id, {secret: agent_id})
+        self.gate = AccessTokens(self.clock, corp_id, {secret: agent_id})
         self.kf = CustomerService(self.clock, self._ring)
         self.office = Office(self.clock)
         self.contacts = CustomerContact(self.clock)
@@ -60,9 +60,9 @@ class WeComSimulator:
 
     def add_account(
         self, open_kfid: str, name: str, *, servicers: tuple[str, ...] = (), manage: bool = True
-    ) -> Account:
+    ) -> SimulatedAccount:
         """A customer-service account, managed by the API unless `manage` is false."""
-        account = Account(open_kfid, name, manage, servicers=dict.fromkeys(servicers, 0))
+        account = SimulatedAccount(open_kfid, name, manage, servicers=dict.fromkeys(servicers, 0))
         self.kf.accounts[open_kfid] = account
         return account
 
@@ -243,7 +243,7 @@ class WeComSimulator:
 
     # ----------------------------------------------------------------------------------------------- looking on
 
-    def sent(self, contact: str | None = None) -> list[Sent]:
+    def sent(self, contact: str | None = None) -> list[KfEntry]:
         """What the product sent, in order; to one contact or to all."""
         return list(self.kf.sent if contact is None else self.kf.sent_to.get(contact, ()))
 
@@ -263,14 +263,14 @@ class WeComSimulator:
                 except TimeoutError:
                     continue
 
-    async def until_sent(self, contact: str, count: int = 1, *, timeout: float = 10.0) -> list[Sent]:
+    async def until_sent(self, contact: str, count: int = 1, *, timeout: float = 10.0) -> list[KfEntry]:
         """Wait for so many messages to the contact and return them."""
         await self.until(lambda: len(self.kf.sent_to.get(contact, ())) >= count, timeout=timeout)
         return self.sent(contact)
 
     # ------------------------------------------------------------------------------------------------- inside
 
-    def _heard(self, _sent: Sent) -> None:
+    def _heard(self, _sent: KfEntry) -> None:
         if self._news is not None:
             self._news.set()
 

@@ -126,7 +126,7 @@ class SimClock:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class JournalEntry:
     """One line of the journal."""
 
     at: float
@@ -140,10 +140,10 @@ class Journal:
     """The calls that came in, the newest 200 000, and their number by path."""
 
     def __init__(self) -> None:
-        self.entries: deque[Entry] = deque(maxlen=200_000)
+        self.entries: deque[JournalEntry] = deque(maxlen=200_000)
         self.counts: dict[str, int] = {}
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: JournalEntry) -> None:
         self.entries.append(entry)
         self.counts[entry.path] = self.counts.get(entry.path, 0) + 1
 

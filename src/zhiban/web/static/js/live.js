@@ -36,7 +36,7 @@ export function refreshList(force = false) {
     const now = document.getElementById("list");
     if (!now) return;
     const limit = document.getElementById("rows-limit")?.value || "50";
-    const query = new URLSearchParams({ queue: now.dataset.queue, status: now.dataset.shelf, limit, live: "true" });
+    const query = new URLSearchParams({ queue: now.dataset.queue, status: now.dataset.tab, limit, live: "true" });
     htmx.ajax("GET", `${app.dataset.list}?${query}`, { source: "#rows", swap: "none" });
   }, 30);
 }
@@ -48,7 +48,7 @@ export function refreshThread() {
   threadTimer = setTimeout(() => {
     if (openId() !== id) return;
     const list = document.getElementById("list");
-    const query = new URLSearchParams({ queue: list?.dataset.queue || "mine", status: list?.dataset.shelf || "open" });
+    const query = new URLSearchParams({ queue: list?.dataset.queue || "mine", status: list?.dataset.tab || "open" });
     for (const [name, field] of [["first", "first-shown"], ["unread_after", "unread-after"]]) {
       const value = document.getElementById(field)?.value;
       if (value && value !== "0") query.set(name, value);

@@ -10,16 +10,16 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from tests.desk.conftest import Client, Site
+from tests.desk.seed import create_seed, new_workspace
 from tests.stories.conftest import until
-from tests.web.conftest import Client, Site
-from tests.web.world import furnish, new_workspace
 from zhiban.desk.stream import OVERLAP
 
 
 async def status_of(site: Site, who: str) -> tuple[str, int | None]:
-    async with site.world.database.work(site.world.workspace_id) as work:
-        row = await work.row(
-            "select status, assignee_id from conversation where id = %(id)s", id=site.world.conversations[who]
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        row = await tx.row(
+            "select status, assignee_id from conversation where id = %(id)s", id=site.seed.conversations[who]
         )
     assert row is not None
     return row[0], row[1]
@@ -30,7 +30,7 @@ async def test_queues_hold_what_their_names_say(site: Site) -> None:
 
     async def names(queue: str, status: str = "open") -> set[str]:
         page = (await agent.get(f"/desk/rows?queue={queue}&status={status}")).text
-        return {who for who in site.world.conversations if f'<b class="cut">{who}</b>' in page}
+        return {who for who in site.seed.conversations if f'<b class="cut">{who}</b>' in page}
 
     assert await names("mine") == {"周予安", "沈嘉宁", "赵一鸣", "何思源", "唐亦可"}
     assert await names("unassigned") == {"马骁"}
@@ -57,7 +57,7 @@ async def test_a_list_longer_than_a_page_offers_more(site: Site) -> None:
 
 
 async def test_opening_reads_and_the_unread_line_stays_until_one_leaves(site: Site) -> None:
-    agent, zhou = await site.signed_in(), site.world.conversations["周予安"]
+    agent, zhou = await site.signed_in(), site.seed.conversations["周予安"]
     assert 'aria-label="2条未读"' in (await agent.get("/desk/rows")).text
     page = (await agent.get(f"/conversations/{zhou}")).text
     assert "2条新消息" in page
@@ -70,7 +70,7 @@ async def test_opening_reads_and_the_unread_line_stays_until_one_leaves(site: Si
 
 
 async def test_a_reply_is_queued_once_whatever_the_network_does(site: Site) -> None:
-    agent, zhou = await site.signed_in(), site.world.conversations["周予安"]
+    agent, zhou = await site.signed_in(), site.seed.conversations["周予安"]
     for _ in range(2):
         answer = await agent.post(f"/conversations/{zhou}/replies", {"text": "可以的，我先留着。", "key": "k-1"})
         assert answer.status == 204
@@ -81,11 +81,11 @@ async def test_a_reply_is_queued_once_whatever_the_network_does(site: Site) -> N
 
 
 async def test_a_closed_window_says_why_and_leaves_the_note(site: Site) -> None:
-    agent, zhou = await site.signed_in(), site.world.conversations["周予安"]
-    async with site.world.database.work(site.world.workspace_id) as work:
-        await work.run(
+    agent, zhou = await site.signed_in(), site.seed.conversations["周予安"]
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        await tx.run(
             "update conversation set last_incoming_at = %(at)s where id = %(id)s",
-            at=site.world.clock.now() - timedelta(hours=49),
+            at=site.seed.clock.now() - timedelta(hours=49),
             id=zhou,
         )
     refused = await agent.post(f"/conversations/{zhou}/replies", {"text": "在吗", "key": "k-2"}, hx_request="true")
@@ -99,11 +99,11 @@ async def test_a_closed_window_says_why_and_leaves_the_note(site: Site) -> None:
 
 
 async def test_resolving_opens_the_next_who_waits_and_can_be_undone(site: Site) -> None:
-    agent, zhou = await site.signed_in(), site.world.conversations["周予安"]
+    agent, zhou = await site.signed_in(), site.seed.conversations["周予安"]
     answer = await agent.post(f"/conversations/{zhou}/resolve", {"queue": "mine", "status": "open"}, hx_request="true")
     assert "与沈嘉宁的会话" in answer.text
     assert f"/conversations/{zhou}/reopen" in answer.text
-    assert answer.headers["hx-push-url"].startswith(f"/conversations/{site.world.conversations['沈嘉宁']}?")
+    assert answer.headers["hx-push-url"].startswith(f"/conversations/{site.seed.conversations['沈嘉宁']}?")
     assert (await status_of(site, "周予安"))[0] == "resolved"
     undone = await agent.post(f"/conversations/{zhou}/reopen", {"undo": "1"}, hx_request="true")
     assert undone.headers["hx-redirect"].startswith(f"/conversations/{zhou}?")
@@ -111,8 +111,8 @@ async def test_resolving_opens_the_next_who_waits_and_can_be_undone(site: Site) 
 
 
 async def test_a_conversation_goes_from_hand_to_hand(site: Site) -> None:
-    agent, world = await site.signed_in(), site.world
-    conversation = world.conversations["马骁"]
+    agent, seed = await site.signed_in(), site.seed
+    conversation = seed.conversations["马骁"]
 
     async def give(to: str) -> str:
         answer = await agent.post(f"/conversations/{conversation}/assign", {"to": to}, hx_request="true")
@@ -120,8 +120,8 @@ async def test_a_conversation_goes_from_hand_to_hand(site: Site) -> None:
         return answer.text
 
     assert "由您处理" in await give("me")
-    assert await status_of(site, "马骁") == ("open", world.agents["林晓"])
-    assert "已分配给陈默" in await give(str(world.agents["陈默"]))
+    assert await status_of(site, "马骁") == ("open", seed.agents["林晓"])
+    assert "已分配给陈默" in await give(str(seed.agents["陈默"]))
     assert "已取消分配" in await give("nobody")
     assert "值班助手在接待" in await give("assistant")
     assert await status_of(site, "马骁") == ("pending", None)
@@ -130,7 +130,7 @@ async def test_a_conversation_goes_from_hand_to_hand(site: Site) -> None:
 
 
 async def test_snoozing_and_taking_up_again(site: Site) -> None:
-    agent, zhou = await site.signed_in(), site.world.conversations["周予安"]
+    agent, zhou = await site.signed_in(), site.seed.conversations["周予安"]
     answer = await agent.post(f"/conversations/{zhou}/snooze", {"until": "morning"}, hx_request="true")
     assert "09:00" in answer.text
     assert (await status_of(site, "周予安"))[0] == "snoozed"
@@ -139,7 +139,7 @@ async def test_snoozing_and_taking_up_again(site: Site) -> None:
 
 
 async def test_a_draft_waits_for_its_agent_only(site: Site) -> None:
-    agent, other, zhou = await site.signed_in(), await site.signed_in("chenmo"), site.world.conversations["周予安"]
+    agent, other, zhou = await site.signed_in(), await site.signed_in("chenmo"), site.seed.conversations["周予安"]
     await agent.post(f"/conversations/{zhou}/draft", {"text": "我先把会话", "mode": "note"})
     page = (await agent.get(f"/conversations/{zhou}")).text
     assert "我先把会话</textarea>" in page
@@ -150,11 +150,11 @@ async def test_a_draft_waits_for_its_agent_only(site: Site) -> None:
 
 
 async def test_a_message_that_failed_is_shown_with_its_reason_and_sent_again(site: Site) -> None:
-    agent, world = await site.signed_in(), site.world
-    zhou = world.conversations["周予安"]
-    async with world.database.work(world.workspace_id) as work:
-        ids = await world.replies(work, "周予安", "诊断工具在这里", by="林晓", at=world.clock.now())
-        await work.run("update message set state = 'failed', failure = 'blocked' where id = %(id)s", id=ids[0])
+    agent, seed = await site.signed_in(), site.seed
+    zhou = seed.conversations["周予安"]
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        ids = await seed.replies(tx, "周予安", "诊断工具在这里", by="林晓", at=seed.clock.now())
+        await tx.run("update message set state = 'failed', failure = 'blocked' where id = %(id)s", id=ids[0])
     page = (await agent.get(f"/conversations/{zhou}")).text
     assert "没有发出：对方拒收，或平台拦下了这条" in page
     again = await agent.post(f"/messages/{ids[0]}/again", hx_request="true")
@@ -164,11 +164,11 @@ async def test_a_message_that_failed_is_shown_with_its_reason_and_sent_again(sit
 
 
 async def test_older_messages_come_a_page_at_a_time_and_stay(site: Site) -> None:
-    agent, world = await site.signed_in(), site.world
-    zhou = world.conversations["周予安"]
-    async with world.database.work(world.workspace_id) as work:
+    agent, seed = await site.signed_in(), site.seed
+    zhou = seed.conversations["周予安"]
+    async with seed.database.transaction(seed.workspace_id) as tx:
         for number in range(60):
-            await world.says(work, "周予安", f"第{number}句", at=world.clock.now())
+            await seed.says(tx, "周予安", f"第{number}句", at=seed.clock.now())
 
     def first(text: str) -> str:
         return text.split('id="first-shown" name="first" value="')[1].split('"')[0]
@@ -184,38 +184,38 @@ async def test_older_messages_come_a_page_at_a_time_and_stay(site: Site) -> None
 
 
 async def test_the_suggestion_is_asked_for_only_while_somebody_waits(site: Site) -> None:
-    agent, world = await site.signed_in(), site.world
-    zhou = world.conversations["周予安"]
+    agent, seed = await site.signed_in(), site.seed
+    zhou = seed.conversations["周予安"]
     assert f'hx-get="/conversations/{zhou}/suggestion"' in (await agent.get(f"/conversations/{zhou}")).text
     shown = (await agent.get(f"/conversations/{zhou}/suggestion")).text
     assert "可以的，我先把会话搁置到今晚 10:30。" in shown
     assert "把握86%" in shown
     assert site.suggested == [zhou]
-    resting = world.conversations["何思源"]
+    resting = seed.conversations["何思源"]
     assert "/suggestion" not in (await agent.get(f"/conversations/{resting}")).text
 
 
 async def test_files_are_shown_or_downloaded_but_never_run(site: Site, tmp_path: Path) -> None:
-    agent, world = await site.signed_in(), site.world
+    agent, seed = await site.signed_in(), site.seed
     folder = tmp_path / "files"
     folder.mkdir()
     (folder / "a.png").write_bytes(b"\x89PNG")
     (folder / "a.html").write_bytes(b"<script>alert(1)</script>")
     (tmp_path / "secret").write_bytes(b"key")
     ids = {}
-    async with world.database.work(world.workspace_id) as work:
-        message = await world.says(work, "周予安", "", at=world.clock.now(), kind="image")
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        message = await seed.says(tx, "周予安", "", at=seed.clock.now(), kind="image")
         for name, kind, path in (
             ("图.png", "image/png", "a.png"),
             ("x.html", "text/html", "a.html"),
             ("s", "image/png", "../secret"),
             ("gone", None, "gone"),
         ):
-            ids[path] = await work.value(
+            ids[path] = await tx.value(
                 "insert into attachment (workspace_id, message_id, kind, reference, filename, content_type, "
                 "size, path, state) values (%(w)s, %(m)s, 'image', 'r', %(name)s, %(kind)s, 4, %(path)s, 'stored') "
                 "returning id",
-                w=world.workspace_id,
+                w=seed.workspace_id,
                 m=message,
                 name=name,
                 kind=kind,
@@ -231,13 +231,12 @@ async def test_files_are_shown_or_downloaded_but_never_run(site: Site, tmp_path:
     for path in ("../secret", "gone"):
         assert (await agent.get(f"/attachments/{ids[path]}")).status == 404
     assert (
-        f'src="/attachments/{ids["a.png"]}"'
-        in (await agent.get(f"/conversations/{world.conversations['周予安']}")).text
+        f'src="/attachments/{ids["a.png"]}"' in (await agent.get(f"/conversations/{seed.conversations['周予安']}")).text
     )
 
 
 async def test_another_workspace_looks_like_nothing_at_all(site: Site) -> None:
-    other = await furnish(site.world.database, site.world.clock, slug="other")
+    other = await create_seed(site.seed.database, site.seed.clock, slug="other")
     agent = await site.signed_in()
     foreign = other.conversations["周予安"]
     for path in (f"/conversations/{foreign}", f"/conversations/{foreign}/live", f"/conversations/{foreign}/suggestion"):
@@ -245,18 +244,18 @@ async def test_another_workspace_looks_like_nothing_at_all(site: Site) -> None:
     for path in ("resolve", "reopen", "notes", "draft"):
         assert (await agent.post(f"/conversations/{foreign}/{path}", {"text": "x"})).status == 404
     assert (await agent.post(f"/conversations/{foreign}/replies", {"text": "x", "key": "k"})).status == 404
-    async with other.database.work(other.workspace_id) as work:
-        assert await work.value("select count(*) from message where text = 'x'") == 0
+    async with other.database.transaction(other.workspace_id) as tx:
+        assert await tx.value("select count(*) from message where text = 'x'") == 0
 
 
 async def test_an_empty_desk_says_what_to_do(site: Site) -> None:
-    workspace = await new_workspace(site.world.database, "leer", "空")
+    workspace = await new_workspace(site.seed.database, "leer", "空")
     from zhiban.people.models import Role
     from zhiban.people.service import add_agent, hash_password
 
     hashed = await hash_password("correct horse battery")
-    async with site.world.database.work(workspace) as work:
-        await add_agent(work, email="solo@qinghe.example", name="独孤", role=Role.OWNER, password_hash=hashed)
+    async with site.seed.database.transaction(workspace) as tx:
+        await add_agent(tx, email="solo@qinghe.example", name="独孤", role=Role.OWNER, password_hash=hashed)
     agent = await site.signed_in("solo")
     assert "没有人在等您，喝口水。" in (await agent.get("/")).text
     assert "还没有会话。" in (await agent.get("/?queue=all")).text
@@ -264,30 +263,30 @@ async def test_an_empty_desk_says_what_to_do(site: Site) -> None:
 
 
 async def test_the_health_page_names_what_is_broken_and_tries_it_again(site: Site) -> None:
-    agent, world = await site.signed_in(), site.world
+    agent, seed = await site.signed_in(), site.seed
     assert "一切正常" in (await agent.get("/settings/health")).text
-    async with world.database.work(world.workspace_id) as work:
-        await work.run(
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        await tx.run(
             "update connection set broken = 'The secret is wrong (40001).', broken_at = now() "
             "where workspace_id = %(w)s",
-            w=world.workspace_id,
+            w=seed.workspace_id,
         )
-        connection = await work.value("select id from connection limit 1")
-        delivery = await work.value(
+        connection = await tx.value("select id from connection limit 1")
+        delivery = await tx.value(
             "insert into delivery (workspace_id, connection_id, digest, pulls, body, state, attempts, error) "
             "values (%(w)s, %(c)s, 'x', false, '<xml/>', 'failed', 3, 'No such event.') returning id",
-            w=world.workspace_id,
+            w=seed.workspace_id,
             c=connection,
         )
-        job = await work.value(
+        job = await tx.value(
             "insert into procrastinate_jobs (queue_name, task_name, args, status, attempts) "
-            "values ('quick', 'tell_people', %(args)s::jsonb, 'failed', 8) returning id",
-            args=json.dumps({"workspace_id": world.workspace_id, "conversation_id": world.conversations["周予安"]}),
+            "values ('quick', 'notify_handoff', %(args)s::jsonb, 'failed', 8) returning id",
+            args=json.dumps({"workspace_id": seed.workspace_id, "conversation_id": seed.conversations["周予安"]}),
         )
     page = (await agent.get("/settings/health")).text
     assert "3处要处理" in page
     assert "40001" in page
-    assert "tell_people" in page
+    assert "notify_handoff" in page
     assert "data-news" in (await agent.get("/")).text
     assert (await agent.post(f"/settings/health/deliveries/{delivery}/again")).status == 303
     assert (await agent.post(f"/settings/health/jobs/{job}/again")).status == 303
@@ -322,29 +321,29 @@ async def next_event(answer: aiohttp.ClientResponse) -> tuple[int, dict[str, obj
 
 
 async def test_a_change_reaches_an_open_tab_as_an_id(site: Site) -> None:
-    agent, world = await site.signed_in(), site.world
+    agent, seed = await site.signed_in(), site.seed
     session, stream = await told(agent)
     async with session:
         first, said = await next_event(stream)
         assert said == {"conversations": [], "everything": False}
-        async with world.database.work(world.workspace_id) as work:
-            await world.says(work, "周予安", "在吗", at=world.clock.now())
+        async with seed.database.transaction(seed.workspace_id) as tx:
+            await seed.says(tx, "周予安", "在吗", at=seed.clock.now())
         last, said = await next_event(stream)
-        assert said["conversations"] == [world.conversations["周予安"]]
+        assert said["conversations"] == [seed.conversations["周予安"]]
         assert last > first
         stream.close()
-    await until(lambda: not site.hub.listeners)
+    await until(lambda: not site.broker.listeners)
 
 
 async def test_a_tab_that_slept_learns_what_it_missed(site: Site) -> None:
-    agent, world = await site.signed_in(), site.world
+    agent, seed = await site.signed_in(), site.seed
     session, stream = await told(agent)
     async with session:
         known, _ = await next_event(stream)
         stream.close()
-    async with world.database.work(world.workspace_id) as work:
+    async with seed.database.transaction(seed.workspace_id) as tx:
         for number in range(OVERLAP + 5):
-            await world.says(work, "马骁", f"{number}", at=world.clock.now())
+            await seed.says(tx, "马骁", f"{number}", at=seed.clock.now())
     known += 3  # beyond the overlap, only what happened afterwards is told
     for path, headers in (
         (f"/stream?after={known + OVERLAP}", {}),
@@ -353,22 +352,22 @@ async def test_a_tab_that_slept_learns_what_it_missed(site: Site) -> None:
         session, stream = await told(agent, path, **headers)
         async with session:
             _, said = await next_event(stream)
-            assert said["conversations"] == [world.conversations["马骁"]]
+            assert said["conversations"] == [seed.conversations["马骁"]]
             stream.close()
 
 
 async def test_other_workspaces_are_not_heard(site: Site) -> None:
-    other = await furnish(site.world.database, site.world.clock, slug="other")
-    agent, world = await site.signed_in(), site.world
+    other = await create_seed(site.seed.database, site.seed.clock, slug="other")
+    agent, seed = await site.signed_in(), site.seed
     session, stream = await told(agent)
     async with session:
         await next_event(stream)
-        async with other.database.work(other.workspace_id) as work:
-            await other.says(work, "周予安", "别处", at=other.clock.now())
-        async with world.database.work(world.workspace_id) as work:
-            await world.says(work, "马骁", "这里", at=world.clock.now())
+        async with other.database.transaction(other.workspace_id) as tx:
+            await other.says(tx, "周予安", "别处", at=other.clock.now())
+        async with seed.database.transaction(seed.workspace_id) as tx:
+            await seed.says(tx, "马骁", "这里", at=seed.clock.now())
         _, said = await next_event(stream)
-        assert said["conversations"] == [world.conversations["马骁"]]
+        assert said["conversations"] == [seed.conversations["马骁"]]
         stream.close()
 
 

@@ -15,7 +15,7 @@ from tests.stories.conftest import running_shop
 
 from zhiban.cli.app import Exit
 from zhiban.container import ensure_workspace
-from zhiban.kit.db import NOBODY, Database
+from zhiban.kit.db import NO_WORKSPACE, Database
 from zhiban.kit.errors import Misconfigured, Unavailable
 from zhiban.postgres.backup import backup, restore
 from zhiban.postgres.provisioning import (
@@ -88,35 +88,35 @@ async def bundled(tmp_path: Path) -> AsyncIterator[BundledPostgres]:
 
 @pytest.mark.parametrize("rights", ["createrole", "nocreaterole"])
 async def test_an_ordinary_owner_is_enough_and_walls_stand(theirs: Theirs, rights: str) -> None:
-    access = await provision_external(await theirs.make(f"shop_{rights}", rights=rights))
-    before, after = await migrate(access)
+    urls = await provision_external(await theirs.make(f"shop_{rights}", rights=rights))
+    before, after = await migrate(urls)
     assert before is None
-    assert await revision(access) == (after, after)
-    async with Database(access.app, work_size=2) as database:
+    assert await revision(urls) == (after, after)
+    async with Database(urls.app, work_size=2) as database:
         ours = await ensure_workspace(database, "ours", "青禾商店", "zh")
         others = await ensure_workspace(database, "others", "半山茶社", "zh")
-        async with database.work(others) as work:
-            await work.run("insert into contact (workspace_id, name) values (%(w)s, '小明')", w=others)
-        for workspace, seen in ((ours, 0), (NOBODY, 0), (others, 1)):
-            async with database.work(workspace) as work:
-                assert await work.value("select count(*) from contact") == seen
-        async with database.work(ours) as work:
+        async with database.transaction(others) as tx:
+            await tx.run("insert into contact (workspace_id, name) values (%(w)s, '小明')", w=others)
+        for workspace, seen in ((ours, 0), (NO_WORKSPACE, 0), (others, 1)):
+            async with database.transaction(workspace) as tx:
+                assert await tx.value("select count(*) from contact") == seen
+        async with database.transaction(ours) as tx:
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                await work.run("insert into contact (workspace_id, name) values (%(w)s, '小红')", w=others)
+                await tx.run("insert into contact (workspace_id, name) values (%(w)s, '小红')", w=others)
 
 
 async def test_it_may_be_provisioned_at_every_start_and_by_several_at_once(theirs: Theirs) -> None:
     url = await theirs.make("again")
     found = await asyncio.gather(*(provision_external(url) for _ in range(3)))
     assert len(set(found)) == 1
-    await asyncio.gather(*(migrate(access) for access in found))
+    await asyncio.gather(*(migrate(urls) for urls in found))
 
 
 async def test_a_role_above_row_level_security_is_kept_from_the_work(theirs: Theirs) -> None:
-    access = await provision_external(await theirs.make("above", rights="superuser"))
-    await migrate(access)
-    async with Database(access.app, work_size=2) as database, database.work(NOBODY) as work:
-        bypasses = await work.value("select rolsuper or rolbypassrls from pg_roles where rolname = current_user")
+    urls = await provision_external(await theirs.make("above", rights="superuser"))
+    await migrate(urls)
+    async with Database(urls.app, work_size=2) as database, database.transaction(NO_WORKSPACE) as tx:
+        bypasses = await tx.value("select rolsuper or rolbypassrls from pg_roles where rolname = current_user")
     assert bypasses is False
 
 
@@ -138,8 +138,8 @@ async def test_a_backup_moves_from_the_bundled_server_to_theirs(
     await migrate(here)
     async with Database(here.app, work_size=2) as database:
         workspace = await ensure_workspace(database, "default", "青禾商店", "zh")
-        async with database.work(workspace) as work:
-            await work.run("insert into contact (workspace_id, name) values (%(w)s, '小明')", w=workspace)
+        async with database.transaction(workspace) as tx:
+            await tx.run("insert into contact (workspace_id, name) values (%(w)s, '小明')", w=workspace)
     archive = tmp_path / "moving.tar.gz"
     await backup(here.owner, archive, version="1", files=tmp_path / "files")
 
@@ -151,8 +151,8 @@ async def test_a_backup_moves_from_the_bundled_server_to_theirs(
         key=tmp_path / "key",
         upgrade=lambda wanted: migrate(there, to=wanted),
     )
-    async with Database(there.app, work_size=2) as database, database.work(workspace) as work:
-        assert await work.rows("select name from contact") == [("小明",)]
+    async with Database(there.app, work_size=2) as database, database.transaction(workspace) as tx:
+        assert await tx.rows("select name from contact") == [("小明",)]
 
 
 async def test_the_whole_product_runs_on_it(theirs: Theirs, tmp_path: Path) -> None:
@@ -173,9 +173,9 @@ async def test_the_whole_product_runs_on_it(theirs: Theirs, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("rights", ["nocreaterole", "superuser"])
 async def test_a_contact_is_answered_on_it(theirs: Theirs, tmp_path: Path, rights: str) -> None:
-    access = await provision_external(await theirs.make(f"story_{rights}", rights=rights))
-    await migrate(access)
-    async with running_shop(access, tmp_path) as shop:
+    urls = await provision_external(await theirs.make(f"story_{rights}", rights=rights))
+    await migrate(urls)
+    async with running_shop(urls, tmp_path) as shop:
         (answer,) = await shop.says("wmLIXIAO", "怎么申请退款？")
         assert "7 天内都可以申请" in str(answer.body)
         await shop.idle()

@@ -13,17 +13,17 @@ from fastapi import FastAPI
 from multidict import CIMultiDictProxy
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
-from tests.web.world import PASSWORD, WINDOW, World, furnish
+from tests.desk.seed import PASSWORD, WINDOW, Seed, create_seed
 from zhiban.assistant.suggesting import Source, Suggestion
-from zhiban.desk.pages import agents as colleague_pages
+from zhiban.desk.pages import agents as agent_pages
 from zhiban.desk.pages import sign_in
-from zhiban.desk.pages.conversation import Desk
-from zhiban.desk.stream import Hub
+from zhiban.desk.pages.conversation import DeskSettings
+from zhiban.desk.stream import SseBroker
 from zhiban.kit.clock import SystemClock
 from zhiban.kit.db import Database
-from zhiban.kit.pubsub import Ear
-from zhiban.people.auth import Gate
-from zhiban.postgres.provisioning import Access
+from zhiban.kit.pubsub import PubSub
+from zhiban.people.auth import Auth
+from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.serving import served
 from zhiban.web.assets import Assets
 from zhiban.web.render import Renderer
@@ -85,9 +85,9 @@ class Client:
 class Site:
     """The desk with made-up people, at an address."""
 
-    world: World
+    seed: Seed
     app: FastAPI
-    hub: Hub
+    broker: SseBroker
     url: str
     suggested: list[int] = field(default_factory=list)
 
@@ -101,33 +101,33 @@ class Site:
 
 
 @pytest.fixture
-async def site(access: Access, tmp_path: Path) -> AsyncIterator[Site]:
+async def site(urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[Site]:
     clock = SystemClock()
-    ear = Ear(access.app)
-    async with Database(access.app, work_size=4, page_size=4) as database:
-        database.announce = ear.say
-        await ear.open()
-        world = await furnish(database, clock)
+    pubsub = PubSub(urls.app)
+    async with Database(urls.app, work_size=4, page_size=4) as database:
+        database.publish = pubsub.publish
+        await pubsub.open()
+        seed = await create_seed(database, clock)
         renderer = Renderer(["desk"], assets=Assets(), clock=clock)
         app = FastAPI()
         app.add_middleware(SecurityHeaders)
-        Gate(database, clock, renderer).install(app)
+        Auth(database, clock, renderer).install(app)
         app.include_router(sign_in.router)
-        app.include_router(colleague_pages.router)
+        app.include_router(agent_pages.router)
         suggested: list[int] = []
 
         async def suggest(_workspace_id: int, conversation_id: int) -> Suggestion | None:
             suggested.append(conversation_id)
             return Suggestion("可以的，我先把会话搁置到今晚 10:30。", (Source("反向代理与签名校验"),), 86)
 
-        Desk(window_of={"wecom_kf": WINDOW}.get, files=tmp_path / "files", suggest=suggest).install(app)
-        hub = Hub(database, ear)
-        hub.install(app)
+        DeskSettings(window_of={"wecom_kf": WINDOW}.get, files=tmp_path / "files", suggest=suggest).install(app)
+        broker = SseBroker(database, pubsub)
+        broker.install(app)
         app.mount("/static", renderer.assets.app())
         async with served(app) as url:
-            yield Site(world, app, hub, url, suggested)
-            hub.close()
-        await ear.close()
+            yield Site(seed, app, broker, url, suggested)
+            broker.close()
+        await pubsub.close()
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ from zoneinfo import ZoneInfo
 from zhiban.conversations.queries import MessageRow, ThreadHead
 from zhiban.desk.views import (
     ActivityLine,
-    Bubble,
-    DayRule,
-    UnreadRule,
-    bubble,
+    DateDivider,
+    MessageView,
+    UnreadDivider,
+    activity_view,
     entries,
-    happening,
-    limit_of,
+    message_view,
+    reply_allowance,
     snooze_times,
     sources_of,
 )
@@ -58,11 +58,13 @@ def ours(id_: int, text: str, *, minutes: float = 0, **fields: Any) -> MessageRo
 
 
 def shown(*rows: MessageRow, unread_after: int = 0) -> list[Any]:
-    bubbles = [bubble(one, "周予安", "9") for one in rows if one.kind != "activity"]
+    message_views = [message_view(one, "周予安", "9") for one in rows if one.kind != "activity"]
     lines = [
-        line for one in rows if one.kind == "activity" and (line := happening(one, contact="周予安", names={4: "林晓"}))
+        line
+        for one in rows
+        if one.kind == "activity" and (line := activity_view(one, contact="周予安", names={4: "林晓"}))
     ]
-    return list(entries(bubbles, lines, unread_after=unread_after, zone=CHINA))
+    return list(entries(message_views, lines, unread_after=unread_after, zone=CHINA))
 
 
 def test_messages_of_one_sender_within_three_minutes_share_a_name() -> None:
@@ -72,15 +74,22 @@ def test_messages_of_one_sender_within_three_minutes_share_a_name() -> None:
 
 def test_a_new_day_gets_its_line_and_a_new_name() -> None:
     found = shown(row(1, minutes=0), row(2, minutes=60 * 24))
-    assert [type(one) for one in found] == [DayRule, Bubble, DayRule, Bubble]
+    assert [type(one) for one in found] == [DateDivider, MessageView, DateDivider, MessageView]
     assert not found[3].more
 
 
 def test_the_unread_line_stands_before_the_first_message_not_read() -> None:
     found = shown(row(1), ours(2, "好", minutes=1), row(3, minutes=2), row(4, minutes=3), unread_after=2)
-    assert [type(one) for one in found] == [DayRule, Bubble, Bubble, UnreadRule, Bubble, Bubble]
+    assert [type(one) for one in found] == [
+        DateDivider,
+        MessageView,
+        MessageView,
+        UnreadDivider,
+        MessageView,
+        MessageView,
+    ]
     assert found[3].n == 2
-    assert not any(isinstance(one, UnreadRule) for one in shown(row(1), unread_after=1))
+    assert not any(isinstance(one, UnreadDivider) for one in shown(row(1), unread_after=1))
 
 
 def test_only_our_last_message_carries_a_receipt() -> None:
@@ -125,9 +134,9 @@ def test_sources_that_the_words_name_are_not_listed_again() -> None:
     named = row(
         1, "七天内。\n\n参考：[1] 退款规则", author="assistant", direction="out", citations=[{"title": "退款规则"}]
     )
-    assert bubble(named, "周予安", "9").unnamed_sources == ()
+    assert message_view(named, "周予安", "9").unnamed_sources == ()
     silent = row(1, "七天内。", author="assistant", direction="out", citations=[{"title": "退款规则"}])
-    assert [source.title for source in bubble(silent, "周予安", "9").unnamed_sources] == ["退款规则"]
+    assert [source.title for source in message_view(silent, "周予安", "9").unnamed_sources] == ["退款规则"]
 
 
 def test_a_menu_shows_what_was_chosen() -> None:
@@ -143,8 +152,8 @@ def test_a_menu_shows_what_was_chosen() -> None:
             "footer": "都不是？",
         },
     )
-    made = bubble(menu, "周予安", "9", chosen={"person"})
-    assert [(pick.number, pick.label, pick.chosen) for pick in made.picks] == [
+    made = message_view(menu, "周予安", "9", chosen={"person"})
+    assert [(pick.number, pick.label, pick.chosen) for pick in made.choices_shown] == [
         ("1", "运费", False),
         ("2", "转人工", True),
     ]
@@ -164,7 +173,7 @@ def test_activities_name_who_did_it_and_why() -> None:
                 content=content,
             )
         )
-        return found[1].happening if len(found) > 1 else None
+        return found[1].activity if len(found) > 1 else None
 
     handed = line(what="handed_off", by="assistant", reason="asked")
     assert (handed.who, handed.words, handed.why) == ("值班助手", "{who}转交人工{why}", "对方要求人工")
@@ -200,12 +209,12 @@ def head(**fields: Any) -> ThreadHead:
 
 
 def test_the_reply_window_is_counted_for_the_agent() -> None:
-    may = limit_of(head(), WINDOW, NOON + timedelta(minutes=30))
+    may = reply_allowance(head(), WINDOW, NOON + timedelta(minutes=30))
     assert (may.messages, may.left, may.closed) == (4, timedelta(hours=47, minutes=30), "")
-    assert limit_of(head(), WINDOW, NOON + timedelta(hours=48)).closed == "window_closed"
-    assert limit_of(head(replies_used=5), WINDOW, NOON).closed == "allowance_used"
-    assert limit_of(head(contact_blocked=True), None, NOON).closed == "blocked"
-    assert limit_of(head(), None, NOON).closed == ""
+    assert reply_allowance(head(), WINDOW, NOON + timedelta(hours=48)).closed == "window_closed"
+    assert reply_allowance(head(replies_used=5), WINDOW, NOON).closed == "allowance_used"
+    assert reply_allowance(head(contact_blocked=True), None, NOON).closed == "blocked"
+    assert reply_allowance(head(), None, NOON).closed == ""
 
 
 def test_snoozing_offers_times_that_lie_ahead() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.web.conftest import Site, Visit
+from tests.desk.conftest import Site, Visit
 
 pytestmark = pytest.mark.browser
 
@@ -22,8 +22,8 @@ async def opened(page: Page, who: str) -> None:
 
 
 async def says(site: Site, who: str, text: str) -> None:
-    async with site.world.database.work(site.world.workspace_id) as work:
-        await site.world.says(work, who, text, at=site.world.clock.now())
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        await site.seed.says(tx, who, text, at=site.seed.clock.now())
 
 
 async def test_a_reply_is_on_the_screen_at_once_and_the_servers_row_takes_its_place(site: Site, enter: Visit) -> None:
@@ -43,8 +43,8 @@ async def test_a_reply_is_on_the_screen_at_once_and_the_servers_row_takes_its_pl
     await expect(first).to_have_count(1)
     await expect(page.locator("#compose textarea")).to_have_value("")
     await expect(page.locator("#limit")).to_contain_text("还可回复4条")
-    async with site.world.database.work(site.world.workspace_id) as work:
-        stored = await work.rows("select text, state from message where text like '可以的%%'")
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        stored = await tx.rows("select text, state from message where text like '可以的%%'")
         assert stored == [("可以的，我先留着。\n发版后回一句就好。", "queued")]
 
 
@@ -154,9 +154,9 @@ async def test_a_draft_survives_leaving_and_coming_back(site: Site, enter: Visit
 
 
 async def test_reading_older_messages_is_not_disturbed_by_new_ones(site: Site, enter: Visit) -> None:
-    async with site.world.database.work(site.world.workspace_id) as work:
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
         for number in range(70):
-            await site.world.says(work, "周予安", f"第{number}句话", at=site.world.clock.now())
+            await site.seed.says(tx, "周予安", f"第{number}句话", at=site.seed.clock.now())
     page = await enter()
     await opened(page, "周予安")
     box = "document.getElementById('talk')"
@@ -213,7 +213,7 @@ async def test_english_readers_find_no_chinese_but_what_people_wrote(site: Site,
     page = await enter(locale="en-GB")
     await page.goto(site.url + "/me")
     await page.click("button[value=en]")
-    await page.goto(site.url + f"/conversations/{site.world.conversations['周予安']}")
+    await page.goto(site.url + f"/conversations/{site.seed.conversations['周予安']}")
     await page.wait_for_selector("#suggestion")
     words = await page.evaluate(
         """() => [...document.querySelectorAll(
@@ -234,15 +234,15 @@ NAMELESS = (Path(__file__).parent / "nameless.js").read_text("utf-8")
 async def test_every_text_has_contrast_and_every_control_a_name(
     site: Site, enter: Visit, visit: Visit, *, dark: bool
 ) -> None:
-    async with site.world.database.work(site.world.workspace_id) as work:
-        ids = await site.world.replies(work, "周予安", "没有发出去的一句", by="林晓", at=site.world.clock.now())
-        await work.run("update message set state = 'failed', failure = 'blocked' where id = %(id)s", id=ids[0])
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        ids = await site.seed.replies(tx, "周予安", "没有发出去的一句", by="林晓", at=site.seed.clock.now())
+        await tx.run("update message set state = 'failed', failure = 'blocked' where id = %(id)s", id=ids[0])
     page = await visit(site.url + "/login", dark=dark)
     assert await page.evaluate(CONTRAST) == []
     page = await enter(dark=dark)
     assert await page.evaluate(CONTRAST) == []
     for who, queue in (("周予安", "mine"), ("叶知秋", "assistant")):
-        await page.goto(site.url + f"/conversations/{site.world.conversations[who]}?queue={queue}")
+        await page.goto(site.url + f"/conversations/{site.seed.conversations[who]}?queue={queue}")
         await page.wait_for_selector("html[data-ready]")
         assert await page.evaluate(CONTRAST) == []
         assert await page.evaluate(NAMELESS) == []

@@ -6,12 +6,12 @@ from datetime import timedelta
 
 import pytest
 
-from tests.web.conftest import Site
+from tests.desk.conftest import Site
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
 from zhiban.people import service
 from zhiban.people.models import Role
-from zhiban.people.service import Doorkeeper, SetupLinkSpent, TooManyAttempts
+from zhiban.people.service import LoginThrottle, SetupLinkSpent, TooManyAttempts
 
 
 async def test_somebody_who_is_not_signed_in_is_led_to_the_door_and_back(site: Site) -> None:
@@ -56,17 +56,17 @@ async def test_guessing_ends_after_eight_attempts(site: Site) -> None:
 
 
 def test_failures_are_forgotten_in_time_and_by_success(clock: SetClock) -> None:
-    keeper = Doorkeeper(most=2, within=timedelta(minutes=10))
+    throttle = LoginThrottle(most=2, within=timedelta(minutes=10))
     for _ in range(2):
-        keeper.failed("account a", now=clock.now())
+        throttle.failed("account a", now=clock.now())
     with pytest.raises(TooManyAttempts):
-        keeper.check("account a", now=clock.now())
+        throttle.check("account a", now=clock.now())
     clock.advance(timedelta(minutes=11))
-    keeper.check("account a", now=clock.now())
-    keeper.failed("account b", now=clock.now())
-    keeper.succeeded("account b")
-    keeper.failed("account b", now=clock.now())
-    keeper.check("account b", now=clock.now())
+    throttle.check("account a", now=clock.now())
+    throttle.failed("account b", now=clock.now())
+    throttle.succeeded("account b")
+    throttle.failed("account b", now=clock.now())
+    throttle.check("account b", now=clock.now())
 
 
 async def test_a_form_from_another_site_does_nothing(site: Site) -> None:
@@ -86,23 +86,23 @@ async def test_signing_out_ends_the_session(site: Site) -> None:
 
 
 async def test_a_session_ends_by_itself_and_lives_longer_by_use(db: Database, workspace: int, clock: SetClock) -> None:
-    async with db.session(workspace) as work:
-        agent = await service.add_agent(work, email="a@b.example", name="阿宁", role=Role.AGENT, password_hash=None)
-        token = await service.open_session(work, agent_id=agent, now=clock.now())
+    async with db.page_transaction(workspace) as tx:
+        agent = await service.add_agent(tx, email="a@b.example", name="阿宁", role=Role.AGENT, password_hash=None)
+        token = await service.open_session(tx, agent_id=agent, now=clock.now())
     clock.advance(timedelta(days=29))
-    assert (await service.member_of(db, token, now=clock.now())) is not None
+    assert (await service.signed_in_agent(db, token, now=clock.now())) is not None
     clock.advance(timedelta(days=29))
-    assert (await service.member_of(db, token, now=clock.now())) is not None
+    assert (await service.signed_in_agent(db, token, now=clock.now())) is not None
     clock.advance(timedelta(days=31))
-    assert (await service.member_of(db, token, now=clock.now())) is None
+    assert (await service.signed_in_agent(db, token, now=clock.now())) is None
     for nonsense in ("", "x", f"{workspace}.", f"{workspace + 1}.abc", "9" * 40 + ".x"):
-        assert (await service.member_of(db, nonsense, now=clock.now())) is None
+        assert (await service.signed_in_agent(db, nonsense, now=clock.now())) is None
 
 
 async def test_the_set_up_link_creates_one_owner_and_signs_them_in(site: Site) -> None:
-    world = site.world
-    async with world.database.session(world.workspace_id) as work:
-        link = await service.new_setup_link(work, now=world.clock.now())
+    seed = site.seed
+    async with seed.database.page_transaction(seed.workspace_id) as tx:
+        link = await service.new_setup_link(tx, now=seed.clock.now())
     newcomer = site.client()
     assert "初次设置" in (await newcomer.get(f"/setup/{link}")).text
     form = {"workspace": "青禾商店", "name": "周岚", "email": "zhoulan@qinghe.example", "password": "short"}
@@ -117,12 +117,12 @@ async def test_the_set_up_link_creates_one_owner_and_signs_them_in(site: Site) -
 
 
 async def test_a_set_up_link_grows_old(db: Database, workspace: int, clock: SetClock) -> None:
-    async with db.session(workspace) as work:
-        link = await service.new_setup_link(work, now=clock.now())
+    async with db.page_transaction(workspace) as tx:
+        link = await service.new_setup_link(tx, now=clock.now())
     clock.advance(timedelta(days=3))
-    async with db.session(workspace) as work:
+    async with db.page_transaction(workspace) as tx:
         with pytest.raises(SetupLinkSpent):
-            await service.check_setup_link(work, link, now=clock.now())
+            await service.check_setup_link(tx, link, now=clock.now())
 
 
 async def test_language_and_look_are_kept_with_the_agent(site: Site) -> None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from playwright.async_api import expect
 
-from tests.web.conftest import Answer, Site, Visit
+from tests.desk.conftest import Answer, Site, Visit
 from zhiban.conversations.service import release
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
@@ -29,9 +29,9 @@ def link_in(answer: Answer) -> str:
 
 
 async def promote(site: Site, who: str, role: Role) -> int:
-    async with site.world.database.work(site.world.workspace_id) as work:
-        await work.run("update agent set role = %(role)s where id = %(id)s", role=role, id=site.world.agents[who])
-    return site.world.agents[who]
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        await tx.run("update agent set role = %(role)s where id = %(id)s", role=role, id=site.seed.agents[who])
+    return site.seed.agents[who]
 
 
 async def test_a_colleague_is_invited_and_chooses_a_password(site: Site) -> None:
@@ -78,7 +78,7 @@ async def test_an_agent_sees_the_team_and_changes_nothing(site: Site) -> None:
     page = (await agent.get("/settings/people")).text
     assert "只有负责人和管理员" in page
     assert "<details" not in page
-    other = site.world.agents["陈默"]
+    other = site.seed.agents["陈默"]
     for path, form in (
         ("", NEW),
         (f"/{other}", {"name": "x"}),
@@ -108,22 +108,20 @@ async def test_an_admin_cannot_get_at_the_owner(site: Site) -> None:
 
 
 async def test_whoever_is_disabled_is_out_at_once_and_their_work_waits_for_others(site: Site) -> None:
-    world = site.world
+    seed = site.seed
     await promote(site, "林晓", Role.OWNER)
     owner, gone = await site.signed_in(), await site.signed_in("chenmo")
-    chen, conversation = world.agents["陈默"], world.conversations["顾南乔"]
+    chen, conversation = seed.agents["陈默"], seed.conversations["顾南乔"]
     assert (await owner.post(f"/settings/people/{chen}/disable")).status == 303
     assert (await gone.get("/")).status == 303
     assert (await site.client().sign_in("chenmo")).status == 401
-    async with world.database.work(world.workspace_id) as work:
+    async with seed.database.transaction(seed.workspace_id) as tx:
         with pytest.raises(NotFound):
-            await service.access_agent(work, chen)
-        assert await work.value(
-            "select count(*) from jobs.procrastinate_jobs where task_name = 'release_conversations'"
-        )
-    async with world.database.work(world.workspace_id) as work:
-        await release(work, chen, now=world.clock.now())
-        assert await work.value("select assignee_id from conversation where id = %(id)s", id=conversation) is None
+            await service.access_agent(tx, chen)
+        assert await tx.value("select count(*) from jobs.procrastinate_jobs where task_name = 'release_conversations'")
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        await release(tx, chen, now=seed.clock.now())
+        assert await tx.value("select assignee_id from conversation where id = %(id)s", id=conversation) is None
     page = (await owner.get("/settings/people")).text
     assert "已停用" in page
     assert (await owner.post(f"/settings/people/{chen}/link")).status == 422
@@ -134,52 +132,52 @@ async def test_whoever_is_disabled_is_out_at_once_and_their_work_waits_for_other
 async def test_a_new_link_replaces_the_old_one_and_the_new_password_ends_old_sessions(
     db: Database, workspace: int, clock: SetClock
 ) -> None:
-    async with db.session(workspace) as work:
-        id_, first = await colleagues.invite(work, email="a@b.example", name="阿宁", now=clock.now())
-        second = await colleagues.new_join_link(work, id_, now=clock.now())
+    async with db.page_transaction(workspace) as tx:
+        id_, first = await colleagues.invite(tx, email="a@b.example", name="阿宁", now=clock.now())
+        second = await colleagues.new_join_link(tx, id_, now=clock.now())
         with pytest.raises(JoinLinkSpent):
-            await colleagues.check_join_link(work, first, now=clock.now())
-        session = await service.open_session(work, agent_id=id_, now=clock.now())
+            await colleagues.check_join_link(tx, first, now=clock.now())
+        session = await service.open_session(tx, agent_id=id_, now=clock.now())
         # The link of a first set-up is another thing, and neither opens the other's page.
         with pytest.raises(service.SetupLinkSpent):
-            await service.check_setup_link(work, second, now=clock.now())
-        setup = await service.new_setup_link(work, now=clock.now())
+            await service.check_setup_link(tx, second, now=clock.now())
+        setup = await service.new_setup_link(tx, now=clock.now())
         with pytest.raises(JoinLinkSpent):
-            await colleagues.check_join_link(work, setup, now=clock.now())
+            await colleagues.check_join_link(tx, setup, now=clock.now())
         with pytest.raises(JoinLinkSpent):
-            await colleagues.join(work, setup, password_hash="x", locale="zh", now=clock.now())
-        assert await colleagues.join(work, second, password_hash="x", locale="en", now=clock.now()) == id_
+            await colleagues.join(tx, setup, password_hash="x", locale="zh", now=clock.now())
+        assert await colleagues.join(tx, second, password_hash="x", locale="en", now=clock.now()) == id_
         with pytest.raises(JoinLinkSpent):
-            await colleagues.join(work, second, password_hash="y", locale="en", now=clock.now())
-    assert await service.member_of(db, session, now=clock.now()) is None
-    async with db.session(workspace) as work:
-        late = await colleagues.new_join_link(work, id_, now=clock.now())
+            await colleagues.join(tx, second, password_hash="y", locale="en", now=clock.now())
+    assert await service.signed_in_agent(db, session, now=clock.now()) is None
+    async with db.page_transaction(workspace) as tx:
+        late = await colleagues.new_join_link(tx, id_, now=clock.now())
     clock.advance(timedelta(hours=25))
-    async with db.session(workspace) as work:
+    async with db.page_transaction(workspace) as tx:
         with pytest.raises(JoinLinkSpent):
-            await colleagues.check_join_link(work, late, now=clock.now())
+            await colleagues.check_join_link(tx, late, now=clock.now())
 
 
 async def test_the_owner_cannot_be_locked_out(db: Database, workspace: int, clock: SetClock) -> None:
-    async with db.session(workspace) as work:
-        owner = await service.add_agent(work, email="o@b.example", name="欧阳", role=Role.OWNER, password_hash=None)
+    async with db.page_transaction(workspace) as tx:
+        owner = await service.add_agent(tx, email="o@b.example", name="欧阳", role=Role.OWNER, password_hash=None)
         with pytest.raises(NotAllowed):
-            await colleagues.disable(work, owner, now=clock.now())
+            await colleagues.disable(tx, owner, now=clock.now())
         with pytest.raises(NotAllowed):
-            await colleagues.change(work, owner, role=Role.AGENT)
+            await colleagues.change(tx, owner, role=Role.AGENT)
         with pytest.raises(NotAllowed):
-            await colleagues.invite(work, email="p@b.example", name="潘", role=Role.OWNER, now=clock.now())
+            await colleagues.invite(tx, email="p@b.example", name="潘", role=Role.OWNER, now=clock.now())
         with pytest.raises(Conflict):
-            await colleagues.change(work, owner, name=" ")
-        await colleagues.change(work, owner, wecom_userid=" ou ")
-        assert (await colleagues.colleague(work, owner)).wecom_userid == "ou"
-        await colleagues.change(work, owner, name="欧阳青")
-        row = await colleagues.colleague_at(work, " O@b.example")
+            await colleagues.change(tx, owner, name=" ")
+        await colleagues.change(tx, owner, wecom_userid=" ou ")
+        assert (await colleagues.agent_row(tx, owner)).wecom_userid == "ou"
+        await colleagues.change(tx, owner, name="欧阳青")
+        row = await colleagues.agent_by_email(tx, " O@b.example")
         assert (row.name, row.wecom_userid, row.role) == ("欧阳青", "ou", "owner")
-        await colleagues.change(work, owner, wecom_userid="")
-        assert (await colleagues.colleague(work, owner)).wecom_userid is None
+        await colleagues.change(tx, owner, wecom_userid="")
+        assert (await colleagues.agent_row(tx, owner)).wecom_userid is None
         with pytest.raises(NotFound):
-            await colleagues.colleague_at(work, "nobody@b.example")
+            await colleagues.agent_by_email(tx, "nobody@b.example")
 
 
 @pytest.mark.browser

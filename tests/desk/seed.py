@@ -10,11 +10,11 @@ from typing import Any
 
 from zhiban.conversations import service
 from zhiban.conversations.models import Author
-from zhiban.conversations.outbox import queue
+from zhiban.conversations.outbox import enqueue
 from zhiban.events import ASSISTANT, Actor, MessageReceived
+from zhiban.kit import event_log
 from zhiban.kit.clock import Clock
-from zhiban.kit.db import Database, Work
-from zhiban.kit.event_log import record
+from zhiban.kit.db import Database, Transaction
 from zhiban.people.models import Role
 from zhiban.people.service import add_agent, hash_password
 from zhiban.ports import Choice, Kind, ReplyWindow
@@ -24,7 +24,7 @@ PASSWORD = "correct horse battery"
 
 
 @dataclass
-class World:
+class Seed:
     """Ids by name."""
 
     database: Database
@@ -40,7 +40,7 @@ class World:
 
     async def says(
         self,
-        work: Work,
+        tx: Transaction,
         who: str,
         text: str,
         *,
@@ -53,21 +53,21 @@ class World:
         self._serial += 1
         conversation = self.conversations.get(who)
         if conversation is None:
-            contact = await work.value(
+            contact = await tx.value(
                 "insert into contact (workspace_id, name, attributes, created_at) "
                 "values (%(w)s, %(name)s, '{}', %(at)s) returning id",
                 w=self.workspace_id,
                 name=who,
                 at=at,
             )
-            await work.run(
+            await tx.run(
                 "insert into identity (workspace_id, contact_id, kind, account, external_id) "
                 "values (%(w)s, %(contact)s, 'wecom', 'ww1', %(external)s)",
                 w=self.workspace_id,
                 contact=contact,
                 external=f"wmQinghe{contact:06d}",
             )
-            conversation = self.conversations[who] = await work.value(
+            conversation = self.conversations[who] = await tx.value(
                 "insert into conversation (workspace_id, inbox_id, contact_id, external_id, created_at, "
                 "last_activity_at) values (%(w)s, %(inbox)s, %(contact)s, %(external)s, %(at)s, %(at)s) returning id",
                 w=self.workspace_id,
@@ -76,7 +76,7 @@ class World:
                 external=f"wmQinghe{contact:06d}",
                 at=at,
             )
-        message = await work.value(
+        message = await tx.value(
             "insert into message (workspace_id, conversation_id, inbox_id, direction, author, kind, text, content, "
             "choice, external_id, state, sent_at) values (%(w)s, %(c)s, %(inbox)s, 'in', 'contact', %(kind)s, "
             "%(text)s, %(content)s::jsonb, %(choice)s, %(key)s, 'handled', %(at)s) returning id",
@@ -90,21 +90,21 @@ class World:
             key=f"in{self._serial}",
             at=at,
         )
-        await work.run(
+        await tx.run(
             "update conversation set last_activity_at = %(at)s, last_incoming_at = %(at)s, replies_used = 0, "
             "waiting_since = case when status = 'open' then coalesce(waiting_since, %(at)s) else waiting_since end "
             "where id = %(c)s",
             c=conversation,
             at=at,
         )
-        await record(
-            work, MessageReceived(actor=Actor("contact"), at=at, conversation_id=conversation, message_id=message)
+        await event_log.append(
+            tx, MessageReceived(actor=Actor("contact"), at=at, conversation_id=conversation, message_id=message)
         )
         return int(message)
 
     async def answers(
         self,
-        work: Work,
+        tx: Transaction,
         who: str,
         text: str,
         *,
@@ -115,7 +115,7 @@ class World:
     ) -> None:
         """The assistant's turn and its message, sent."""
         conversation = self.conversations[who]
-        turn = await work.value(
+        turn = await tx.value(
             "insert into turn (workspace_id, conversation_id, question, decision, zone, confidence, citations, "
             "started_at, finished_at) values (%(w)s, %(c)s, '', 'answer', 'answer', %(sure)s, %(cites)s::jsonb, "
             "%(at)s, %(at)s) returning id",
@@ -126,8 +126,8 @@ class World:
             at=at,
         )
         self._serial += 1
-        queued = await queue(
-            work,
+        queued = await enqueue(
+            tx,
             conversation,
             author=Author.ASSISTANT,
             actor=ASSISTANT,
@@ -138,32 +138,32 @@ class World:
             kind=Kind.MENU if choices else Kind.TEXT,
             choices=[Choice(str(number), label) for number, label in enumerate(choices, 1)],
         )
-        await self.delivered(work, [one.id for one in queued])
+        await self.delivered(tx, [one.id for one in queued])
 
-    async def replies(self, work: Work, who: str, text: str, *, by: str, at: datetime) -> list[int]:
-        ids = await service.reply(work, self.conversations[who], text=text, by=self.agents[by], window=WINDOW, now=at)
-        await self.delivered(work, ids)
-        await service.mark_read(work, self.conversations[who], agent_id=self.agents[by], message_id=ids[-1])
+    async def replies(self, tx: Transaction, who: str, text: str, *, by: str, at: datetime) -> list[int]:
+        ids = await service.reply(tx, self.conversations[who], text=text, by=self.agents[by], window=WINDOW, now=at)
+        await self.delivered(tx, ids)
+        await service.mark_read(tx, self.conversations[who], agent_id=self.agents[by], message_id=ids[-1])
         return ids
 
-    async def delivered(self, work: Work, ids: list[int]) -> None:
-        await work.run("update message set state = 'sent' where id = any(%(ids)s)", ids=ids)
+    async def delivered(self, tx: Transaction, ids: list[int]) -> None:
+        await tx.run("update message set state = 'sent' where id = any(%(ids)s)", ids=ids)
 
-    async def hands_off(self, work: Work, who: str, *, at: datetime, reason: str = "asked") -> None:
-        await service.hand_off(work, self.conversations[who], reason=reason, actor=ASSISTANT, now=at)
+    async def hands_off(self, tx: Transaction, who: str, *, at: datetime, reason: str = "asked") -> None:
+        await service.hand_off(tx, self.conversations[who], reason=reason, actor=ASSISTANT, now=at)
 
 
 async def new_workspace(database: Database, slug: str, name: str) -> int:
-    async with database.work(0) as work:
-        workspace = int(await work.value("select nextval(pg_get_serial_sequence('workspace', 'workspace_id'))"))
-    async with database.work(workspace) as work:
-        await work.run(
+    async with database.transaction(0) as tx:
+        workspace = int(await tx.value("select nextval(pg_get_serial_sequence('workspace', 'workspace_id'))"))
+    async with database.transaction(workspace) as tx:
+        await tx.run(
             "insert into workspace (workspace_id, slug, name) values (%(id)s, %(slug)s, %(name)s)",
             id=workspace,
             slug=slug,
             name=name,
         )
-        await work.run(
+        await tx.run(
             "insert into directory (kind, key, workspace_id) values ('workspace', %(slug)s, %(id)s)",
             id=workspace,
             slug=slug,
@@ -171,43 +171,43 @@ async def new_workspace(database: Database, slug: str, name: str) -> int:
     return workspace
 
 
-async def furnish(database: Database, clock: Clock, *, slug: str = "qinghe") -> World:
+async def create_seed(database: Database, clock: Clock, *, slug: str = "qinghe") -> Seed:
     """青禾开源 on an ordinary afternoon: 林晓 has the desk open, the assistant works beside her."""
     workspace = await new_workspace(database, slug, "青禾开源")
-    world = World(database, clock, workspace)
+    seed = Seed(database, clock, workspace)
     hashed = await hash_password(PASSWORD)
-    async with database.work(workspace) as work:
+    async with database.transaction(workspace) as tx:
         for name, mail in (("林晓", "linxiao"), ("陈默", "chenmo"), ("苏禾", "suhe")):
             role = Role.OWNER if mail == "linxiao" else Role.AGENT
-            world.agents[name] = await add_agent(
-                work, email=f"{mail}@{slug}.example", name=name, role=role, password_hash=hashed
+            seed.agents[name] = await add_agent(
+                tx, email=f"{mail}@{slug}.example", name=name, role=role, password_hash=hashed
             )
-        connection = await work.value(
+        connection = await tx.value(
             "insert into connection (workspace_id, public_id, vendor, name, secrets) "
             "values (%(w)s, %(slug)s, 'wecom', '青禾', '') returning id",
             w=workspace,
             slug=slug,
         )
-        world.inbox_id = await work.value(
+        seed.inbox_id = await tx.value(
             "insert into inbox (workspace_id, public_id, connection_id, kind, external_id, name) "
             "values (%(w)s, %(slug)s, %(connection)s, 'wecom_kf', 'wk1', '青禾官方客服') returning id",
             w=workspace,
             slug=slug,
             connection=connection,
         )
-    async with database.work(workspace) as work:
-        await _zhou(world, work)
-        await _others(world, work)
-    return world
+    async with database.transaction(workspace) as tx:
+        await _zhou(seed, tx)
+        await _others(seed, tx)
+    return seed
 
 
-async def _zhou(world: World, work: Work) -> None:
-    who, ago = "周予安", world.ago
-    await world.says(
-        work, who, "你们好，升级到 2.4 之后 Webhook 一直报 401 signature mismatch，之前是好的。", at=ago(minutes=19)
+async def _zhou(seed: Seed, tx: Transaction) -> None:
+    who, ago = "周予安", seed.ago
+    await seed.says(
+        tx, who, "你们好，升级到 2.4 之后 Webhook 一直报 401 signature mismatch，之前是好的。", at=ago(minutes=19)
     )
-    await world.answers(
-        work,
+    await seed.answers(
+        tx,
         who,
         "2.4 起签名规则有两处变化，升级后请一并修改：\n"
         "1. 改为对原始请求体计算 HMAC-SHA256，要在解析 JSON 之前取字节 [1]\n"
@@ -219,64 +219,64 @@ async def _zhou(world: World, work: Work) -> None:
             {"title": "Webhook 签名校验"},
         ],
     )
-    await world.says(work, who, "都改了，还是不行。前面有一层 Nginx", at=ago(minutes=17))
-    await world.answers(
-        work,
+    await seed.says(tx, who, "都改了，还是不行。前面有一层 Nginx", at=ago(minutes=17))
+    await seed.answers(
+        tx,
         who,
         "您是不是想问：",
         at=ago(minutes=16.9),
         confidence=0.48,
         choices=("反向代理改写了请求体怎么办", "怎样打印收到的原始签名", "旧版签名还能用多久", "都不是，转人工"),
     )
-    await world.says(work, who, "都不是，转人工", at=ago(minutes=16), choice="4")
-    await world.hands_off(work, who, at=ago(minutes=15.9))
-    await service.open_by_hand(work, world.conversations[who], by=world.agents["林晓"], now=ago(minutes=15))
-    await world.says(work, who, "", at=ago(minutes=14), kind="image")
+    await seed.says(tx, who, "都不是，转人工", at=ago(minutes=16), choice="4")
+    await seed.hands_off(tx, who, at=ago(minutes=15.9))
+    await service.open_by_hand(tx, seed.conversations[who], by=seed.agents["林晓"], now=ago(minutes=15))
+    await seed.says(tx, who, "", at=ago(minutes=14), kind="image")
     await service.add_note(
-        work,
-        world.conversations[who],
+        tx,
+        seed.conversations[who],
         text="像是 Nginx 解压改写了请求体。2.4 的签名是按压缩前的字节算的吧？",
-        by=world.agents["林晓"],
+        by=seed.agents["林晓"],
         now=ago(minutes=12),
     )
-    await world.replies(
-        work,
+    await seed.replies(
+        tx,
         who,
         "周先生您好，我是林晓。请看一下配置里是不是开了 `gunzip on`，开了的话签名会对不上。",
         by="林晓",
         at=ago(minutes=11),
     )
-    last = await work.value("select max(id) from message where conversation_id = %(id)s", id=world.conversations[who])
-    await service.mark_read(work, world.conversations[who], agent_id=world.agents["林晓"], message_id=last)
-    await world.says(work, who, "还真是这一行，关掉以后测试环境通过了 👍", at=ago(minutes=3))
-    await world.says(work, who, "线上要今晚 10 点才能发版，这个会话能不能先留着？", at=ago(minutes=2.2))
+    last = await tx.value("select max(id) from message where conversation_id = %(id)s", id=seed.conversations[who])
+    await service.mark_read(tx, seed.conversations[who], agent_id=seed.agents["林晓"], message_id=last)
+    await seed.says(tx, who, "还真是这一行，关掉以后测试环境通过了 👍", at=ago(minutes=3))
+    await seed.says(tx, who, "线上要今晚 10 点才能发版，这个会话能不能先留着？", at=ago(minutes=2.2))
 
 
-async def _others(world: World, work: Work) -> None:
-    ago, mine = world.ago, world.agents["林晓"]
+async def _others(seed: Seed, tx: Transaction) -> None:
+    ago, mine = seed.ago, seed.agents["林晓"]
 
     async def waiting(
         who: str, text: str, minutes: float, *, to: int | None = mine, reason: str = "nothing_found"
     ) -> None:
-        await world.says(work, who, text, at=ago(minutes=minutes))
-        await world.hands_off(work, who, at=ago(minutes=minutes - 0.05), reason=reason)
+        await seed.says(tx, who, text, at=ago(minutes=minutes))
+        await seed.hands_off(tx, who, at=ago(minutes=minutes - 0.05), reason=reason)
         if to:
             await service.assign(
-                work, world.conversations[who], to=to, by=Actor("agent", mine), now=ago(minutes=minutes - 0.1)
+                tx, seed.conversations[who], to=to, by=Actor("agent", mine), now=ago(minutes=minutes - 0.1)
             )
 
     await waiting("沈嘉宁", "授权码输入后提示已过期，今天下午就要演示了", 36)
-    await work.run("update conversation set priority = 4 where id = %(id)s", id=world.conversations["沈嘉宁"])
+    await tx.run("update conversation set priority = 4 where id = %(id)s", id=seed.conversations["沈嘉宁"])
     await waiting("赵一鸣", "好的，那我先按文档把从库的权限配一下", 12)
     await waiting("何思源", "迁移脚本在哪里下载？", 140)
-    await world.replies(work, "何思源", "我把迁移脚本发您了，跑完告诉我结果就好", by="林晓", at=ago(minutes=80))
+    await seed.replies(tx, "何思源", "我把迁移脚本发您了，跑完告诉我结果就好", by="林晓", at=ago(minutes=80))
     await waiting("唐亦可", "发票抬头写错了，能改吗", 200)
-    await world.replies(work, "唐亦可", "发票抬头已经改好，请您核对", by="林晓", at=ago(minutes=170))
+    await seed.replies(tx, "唐亦可", "发票抬头已经改好，请您核对", by="林晓", at=ago(minutes=170))
     await waiting("马骁", "你们支持达梦数据库吗？文档里没有找到", 6, to=None)
-    await waiting("顾南乔", "续费合同我这边在走流程，周三前给您答复", 26 * 60, to=world.agents["陈默"], reason="asked")
-    await world.says(work, "叶知秋", "怎么申请退款？", at=ago(minutes=4))
-    await world.answers(
-        work,
+    await waiting("顾南乔", "续费合同我这边在走流程，周三前给您答复", 26 * 60, to=seed.agents["陈默"], reason="asked")
+    await seed.says(tx, "叶知秋", "怎么申请退款？", at=ago(minutes=4))
+    await seed.answers(
+        tx,
         "叶知秋",
         "您好，未使用的订单可以在 7 天内申请退款，原路退回。",
         at=ago(minutes=3.9),
@@ -284,8 +284,8 @@ async def _others(world: World, work: Work) -> None:
         citations=[{"title": "退款规则"}],
     )
     await waiting("许冬", "已经好了，谢谢！", 50)
-    await service.resolve(work, world.conversations["许冬"], by=Actor("agent", mine), now=ago(minutes=45))
+    await service.resolve(tx, seed.conversations["许冬"], by=Actor("agent", mine), now=ago(minutes=45))
     await waiting("韩露", "周五再联系我吧", 300)
     await service.snooze(
-        work, world.conversations["韩露"], until=world.clock.now() + timedelta(hours=3), by=mine, now=ago(minutes=250)
+        tx, seed.conversations["韩露"], until=seed.clock.now() + timedelta(hours=3), by=mine, now=ago(minutes=250)
     )

@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Callable
 import psycopg
 import pytest
 
-from zhiban.kit.db import NOBODY, Database
-from zhiban.kit.pubsub import LIVING, PAYLOAD_BYTES, Ear
-from zhiban.postgres.provisioning import Access
+from zhiban.kit.db import NO_WORKSPACE, Database
+from zhiban.kit.pubsub import LIVING, PAYLOAD_BYTES, PubSub
+from zhiban.postgres.provisioning import DatabaseUrls
 
 
 class Listener:
@@ -32,118 +32,118 @@ async def until(condition: Callable[[], object], *, within: float = 10) -> None:
 
 
 @pytest.fixture
-async def ears(access: Access) -> AsyncIterator[tuple[Ear, Ear]]:
+async def ears(urls: DatabaseUrls) -> AsyncIterator[tuple[PubSub, PubSub]]:
     """Two processes' ears that know of each other, with `lane` near to whoever works."""
-    one, two = Ear(access.app, near=("lane",)), Ear(access.app, near=("lane",))
-    for ear in (one, two):
-        await ear.open()
+    one, two = PubSub(urls.app, local_topics=("lane",)), PubSub(urls.app, local_topics=("lane",))
+    for pubsub in (one, two):
+        await pubsub.open()
     await until(lambda: one.peers and two.peers)
     yield one, two
-    for ear in (one, two):
-        await ear.close()
+    for pubsub in (one, two):
+        await pubsub.close()
 
 
-async def test_what_one_says_both_hear(ears: tuple[Ear, Ear]) -> None:
+async def test_what_one_says_both_hear(ears: tuple[PubSub, PubSub]) -> None:
     here, there = Listener(), Listener()
     one, two = ears
-    one.hear("live", here)
-    two.hear("live", there)  # after it was opened: heard within a second
-    one.say("live", 1, 7)
+    one.subscribe("live", here)
+    two.subscribe("live", there)  # after it was opened: heard within a second
+    one.publish("live", 1, 7)
     assert here.heard == [(1, 7)]  # oneself at once
     while not there.heard:
-        one.say("live", 1, 8)
+        one.publish("live", 1, 8)
         await asyncio.sleep(0.05)
     there.heard.clear()
-    one.say("live", 1, 9)
-    one.say("live", 1, 9)
-    one.say("live", 2, 9)
+    one.publish("live", 1, 9)
+    one.publish("live", 1, 9)
+    one.publish("live", 2, 9)
     await until(lambda: {(1, 9), (2, 9)} <= set(there.heard))
-    two.unhear("live", there)
+    two.unsubscribe("live", there)
     there.heard.clear()
     mark = Listener()
-    two.hear("live", mark)
-    one.shout("live", 1, 11)
+    two.subscribe("live", mark)
+    one.publish_remote("live", 1, 11)
     await until(lambda: mark.heard)
     assert there.heard == []
 
 
-async def test_closing_while_something_is_said_ends(access: Access) -> None:
-    ear = Ear(access.app)
-    await ear.open()
-    ear.peers = True
+async def test_closing_while_something_is_said_ends(urls: DatabaseUrls) -> None:
+    pubsub = PubSub(urls.app)
+    await pubsub.open()
+    pubsub.peers = True
     for pause in (0, 0.001, 0.016, 0.05):
-        ear.shout("live", 1, 1)
+        pubsub.publish_remote("live", 1, 1)
         await asyncio.sleep(pause)
-    ear.shout("live", 1, 2)
+    pubsub.publish_remote("live", 1, 2)
     async with asyncio.timeout(10):
-        await ear.close()
+        await pubsub.close()
 
 
-async def test_a_near_topic_stays_with_whoever_works(ears: tuple[Ear, Ear]) -> None:
+async def test_a_near_topic_stays_with_whoever_works(ears: tuple[PubSub, PubSub]) -> None:
     one, two = ears
     here, there = Listener(), Listener()
-    one.hear("lane", here)
-    two.hear("lane", there)
+    one.subscribe("lane", here)
+    two.subscribe("lane", there)
     await reached(one, "lane", there)
-    one.say("lane", 1, 1)
-    one.shout("lane", 1, 2)
+    one.publish("lane", 1, 1)
+    one.publish_remote("lane", 1, 2)
     await until(lambda: (1, 2) in there.heard)
     assert (1, 1) not in there.heard
     assert (1, 1) in here.heard
-    one.unhear("lane", here)
-    one.say("lane", 1, 3)  # nobody works here: the others must
+    one.unsubscribe("lane", here)
+    one.publish("lane", 1, 3)  # nobody works here: the others must
     await until(lambda: (1, 3) in there.heard)
 
 
 PROBE = (0, 0)
 
 
-async def reached(ear: Ear, topic: str, there: Listener) -> None:
+async def reached(pubsub: PubSub, topic: str, there: Listener) -> None:
     """Wait until the other ear listens to the topic."""
     while PROBE not in there.heard:
-        ear.shout(topic, *PROBE)
+        pubsub.publish_remote(topic, *PROBE)
         await asyncio.sleep(0.03)
 
 
-async def test_more_than_one_notice_can_carry(ears: tuple[Ear, Ear]) -> None:
+async def test_more_than_one_notice_can_carry(ears: tuple[PubSub, PubSub]) -> None:
     one, two = ears
     there = Listener()
-    two.hear("live", there)
+    two.subscribe("live", there)
     await reached(one, "live", there)
     many = {(1, 10**12 + number) for number in range(PAYLOAD_BYTES // 10)}
     for pair in many:
-        one.say("live", *pair)
+        one.publish("live", *pair)
     await until(lambda: set(there.heard) - {PROBE} == many)
 
 
-async def test_alone_nobody_is_told(access: Access) -> None:
-    ear = Ear(access.app)
-    await ear.open()
-    assert not ear.peers
+async def test_alone_nobody_is_told(urls: DatabaseUrls) -> None:
+    pubsub = PubSub(urls.app)
+    await pubsub.open()
+    assert not pubsub.peers
     heard = Listener()
-    ear.hear("live", heard)
-    ear.say("live", 1, 1)
-    await ear.close()
+    pubsub.subscribe("live", heard)
+    pubsub.publish("live", 1, 1)
+    await pubsub.close()
     assert heard.heard == [(1, 1)]
 
 
-async def test_foreign_notices_do_no_harm(ears: tuple[Ear, Ear], access: Access) -> None:
+async def test_foreign_notices_do_no_harm(ears: tuple[PubSub, PubSub], urls: DatabaseUrls) -> None:
     one, two = ears
     there = Listener()
-    two.hear("live", there)
+    two.subscribe("live", there)
     await reached(one, "live", there)
-    async with await psycopg.AsyncConnection.connect(access.app, autocommit=True) as connection:
+    async with await psycopg.AsyncConnection.connect(urls.app, autocommit=True) as connection:
         for payload in ("", "nonsense", "1:", ":1", "1:-2", "²:1", "1:2:3", "x" * 7999, "4:5"):
             await connection.execute("select pg_notify('live', %s)", (payload,))
     await until(lambda: (4, 5) in there.heard)
     assert set(there.heard) == {PROBE, (4, 5)}
 
 
-async def test_a_lost_connection_is_made_again(ears: tuple[Ear, Ear], access: Access, db: Database) -> None:
+async def test_a_lost_connection_is_made_again(ears: tuple[PubSub, PubSub], urls: DatabaseUrls, db: Database) -> None:
     one, two = ears
     there = Listener()
-    two.hear("live", there)
-    async with await psycopg.AsyncConnection.connect(access.owner, autocommit=True) as connection:
+    two.subscribe("live", there)
+    async with await psycopg.AsyncConnection.connect(urls.owner, autocommit=True) as connection:
         await connection.execute(
             "select pg_terminate_backend(pid) from pg_stat_activity "
             "where application_name = 'zhiban ear' and datname = current_database()"
@@ -151,35 +151,35 @@ async def test_a_lost_connection_is_made_again(ears: tuple[Ear, Ear], access: Ac
     deadline = time.monotonic() + 10
     while not there.heard:
         assert time.monotonic() < deadline
-        one.say("live", 1, 1)
+        one.publish("live", 1, 1)
         await asyncio.sleep(0.05)
-    assert await _alive(db) == {one.me, two.me}
+    assert await _alive(db) == {one.process_id, two.process_id}
 
 
 async def _alive(db: Database) -> set[int]:
-    async with db.work(NOBODY) as work:
-        return {row[0] for row in await work.rows(LIVING)}
+    async with db.transaction(NO_WORKSPACE) as tx:
+        return {row[0] for row in await tx.rows(LIVING)}
 
 
-async def test_who_closes_is_no_longer_alive(ears: tuple[Ear, Ear], db: Database) -> None:
+async def test_who_closes_is_no_longer_alive(ears: tuple[PubSub, PubSub], db: Database) -> None:
     one, two = ears
-    assert await _alive(db) == {one.me, two.me}
+    assert await _alive(db) == {one.process_id, two.process_id}
     await two.close()
     deadline = time.monotonic() + 10
-    while await _alive(db) != {one.me}:
+    while await _alive(db) != {one.process_id}:
         assert time.monotonic() < deadline
     await until(lambda: not one.peers)
 
 
 PROCESS = """
 import asyncio, sys
-from zhiban.kit.pubsub import Ear
+from zhiban.kit.pubsub import PubSub
 
 async def main():
-    ear = Ear(sys.argv[1])
-    ear.hear("live", lambda workspace, id_: print("heard", workspace, id_, flush=True))
-    await ear.open()
-    print("alive", ear.me, flush=True)
+    pubsub = PubSub(sys.argv[1])
+    pubsub.subscribe("live", lambda workspace, id_: print("heard", workspace, id_, flush=True))
+    await pubsub.open()
+    print("alive", pubsub.process_id, flush=True)
     await asyncio.Event().wait()
 
 asyncio.run(main())
@@ -187,21 +187,21 @@ asyncio.run(main())
 
 
 @pytest.mark.process
-async def test_a_killed_process_is_dead_at_once(access: Access, db: Database) -> None:
+async def test_a_killed_process_is_dead_at_once(urls: DatabaseUrls, db: Database) -> None:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", PROCESS, access.app, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-c", PROCESS, urls.app, stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
     me = int((await asyncio.wait_for(process.stdout.readline(), 20)).split()[1])
-    ear = Ear(access.app)
-    await ear.open()
-    assert ear.peers
-    ear.say("live", 3, 4)
+    pubsub = PubSub(urls.app)
+    await pubsub.open()
+    assert pubsub.peers
+    pubsub.publish("live", 3, 4)
     assert await asyncio.wait_for(process.stdout.readline(), 10) == b"heard 3 4\n"
-    assert await _alive(db) == {me, ear.me}
+    assert await _alive(db) == {me, pubsub.process_id}
     process.send_signal(signal.SIGKILL)
     await process.wait()
     deadline = time.monotonic() + 5
-    while await _alive(db) != {ear.me}:
+    while await _alive(db) != {pubsub.process_id}:
         assert time.monotonic() < deadline
-    await ear.close()
+    await pubsub.close()

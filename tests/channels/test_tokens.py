@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from tests.stories.conftest import running_shop, settings_for, until
 from zhiban.channels.connections import TOKEN_LEASE, SharedTokens
-from zhiban.container import Installation, ensure_default
+from zhiban.container import App, ensure_default
 from zhiban.integrations.wecom.tokens import Grant
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
@@ -22,7 +22,7 @@ from zhiban.kit.errors import NotFound
 from zhiban.kit.settings import load
 from zhiban.kit.vault import Vault
 from zhiban.ports import ConnectionBroken, TryLater
-from zhiban.postgres.provisioning import Access
+from zhiban.postgres.provisioning import DatabaseUrls
 
 VAULT = Vault.from_settings(load(_env_file=None, zhiban_secret_key="a key for tests only"))
 
@@ -59,8 +59,8 @@ class Processes:
     stores: list[SharedTokens]
 
     async def row(self) -> tuple[object, ...] | None:
-        async with self.db.work(self.workspace) as work:
-            return await work.row(
+        async with self.db.transaction(self.workspace) as tx:
+            return await tx.row(
                 "select token, token_generation, token_owner, token_lease_until from connection where id = %(id)s",
                 id=self.connection,
             )
@@ -72,17 +72,17 @@ class Processes:
 
 
 @pytest.fixture
-async def processes(access: Access, db: Database, workspace: int, clock: SetClock) -> AsyncIterator[Processes]:
-    async with db.work(workspace) as work:
+async def processes(urls: DatabaseUrls, db: Database, workspace: int, clock: SetClock) -> AsyncIterator[Processes]:
+    async with db.transaction(workspace) as tx:
         connection = int(
-            await work.value(
+            await tx.value(
                 "insert into connection (workspace_id, public_id, vendor, name, secrets) "
                 "values (%(w)s, 'wecom', 'wecom', '青禾', '') returning id",
                 w=workspace,
             )
         )
     async with AsyncExitStack() as stack:
-        databases = [await stack.enter_async_context(Database(access.app, work_size=2)) for _ in range(3)]
+        databases = [await stack.enter_async_context(Database(urls.app, work_size=2)) for _ in range(3)]
         stores = [
             SharedTokens(database, VAULT, clock, workspace_id=workspace, connection_id=connection)
             for database in databases
@@ -198,8 +198,8 @@ async def test_who_is_stopped_while_fetching_lets_others_try(processes: Processe
 
 
 async def test_a_removed_connection_has_no_token(processes: Processes) -> None:
-    async with processes.db.work(processes.workspace) as work:
-        await work.run("delete from connection")
+    async with processes.db.transaction(processes.workspace) as tx:
+        await tx.run("delete from connection")
     office = Office()
     with pytest.raises(NotFound):
         await processes.stores[0].renew(None, office)
@@ -210,17 +210,17 @@ async def test_a_removed_connection_has_no_token(processes: Processes) -> None:
 
 
 @asynccontextmanager
-async def _home(access: Access, folder: Path, address: str, **more: str) -> AsyncIterator[Installation]:
-    home = Installation.build(settings_for(folder, address, **more), access)
-    async with home:
-        yield home
+async def _home(urls: DatabaseUrls, folder: Path, address: str, **more: str) -> AsyncIterator[App]:
+    app = App.build(settings_for(folder, address, **more), urls)
+    async with app:
+        yield app
 
 
-async def test_a_wrong_secret_is_said_and_its_correction_mends_it(access: Access, tmp_path: Path) -> None:
-    async with running_shop(access, tmp_path) as shop:
-        right = shop.home.settings
-        shop.home.settings = right.model_copy(update={"wecom_agent_secret": SecretStr("a-wrong-secret")})
-        await ensure_default(shop.home)
+async def test_a_wrong_secret_is_said_and_its_correction_mends_it(urls: DatabaseUrls, tmp_path: Path) -> None:
+    async with running_shop(urls, tmp_path) as shop:
+        right = shop.app.settings
+        shop.app.settings = right.model_copy(update={"wecom_agent_secret": SecretStr("a-wrong-secret")})
+        await ensure_default(shop.app)
         shop.wecom.contact_says("wmLIXIAO", "怎么申请退款？")
 
         async def broken() -> str | None:
@@ -235,20 +235,20 @@ async def test_a_wrong_secret_is_said_and_its_correction_mends_it(access: Access
         assert why is not None
         assert "a-wrong-secret" not in why
         assert not shop.wecom.sent("wmLIXIAO")
-        shop.home.settings = right
-        await ensure_default(shop.home)
-        async with shop.work() as work:  # an operator who does not want to wait a minute
-            await work.run("update pull_state set retry_at = null")
+        shop.app.settings = right
+        await ensure_default(shop.app)
+        async with shop.work() as tx:  # an operator who does not want to wait a minute
+            await tx.run("update pull_state set retry_at = null")
         shop.wecom.contact_says("wmLIXIAO", "在吗")
         await until(lambda: shop.wecom.sent("wmLIXIAO"), within=15)
         assert await broken() is None
 
 
-async def test_two_processes_ask_wecom_for_one_token(access: Access, tmp_path: Path) -> None:
-    async with running_shop(access, tmp_path) as shop, AsyncExitStack() as stack:
-        address = shop.home.settings.wecom_api_base.removesuffix("/cgi-bin")
-        homes = [await stack.enter_async_context(_home(access, tmp_path, address)) for _ in range(2)]
-        links = [await home.connections.link(shop.workspace_id, 1) for home in homes]
+async def test_two_processes_ask_wecom_for_one_token(urls: DatabaseUrls, tmp_path: Path) -> None:
+    async with running_shop(urls, tmp_path) as shop, AsyncExitStack() as stack:
+        address = shop.app.settings.wecom_api_base.removesuffix("/cgi-bin")
+        homes = [await stack.enter_async_context(_home(urls, tmp_path, address)) for _ in range(2)]
+        links = [await app.connections.connection(shop.workspace_id, 1) for app in homes]
         await asyncio.gather(*(link.vendor.accounts() for link in links * 5))
         ((generation,),) = await shop.rows("select token_generation from connection")
         assert generation == 1

@@ -7,27 +7,27 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from tests.stories.conftest import running_shop, settings_for, until
-from zhiban.container import Installation
-from zhiban.postgres.provisioning import Access
+from zhiban.container import App
+from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.wecom import OPEN_KFID
 
 
-async def test_hostile_63_two_processes_and_one_cursor(access: Access, tmp_path: Path) -> None:
-    async with running_shop(access, tmp_path) as shop, AsyncExitStack() as stack:
-        address = shop.home.settings.wecom_api_base.removesuffix("/cgi-bin")
-        homes = [shop.home]
+async def test_hostile_63_two_processes_and_one_cursor(urls: DatabaseUrls, tmp_path: Path) -> None:
+    async with running_shop(urls, tmp_path) as shop, AsyncExitStack() as stack:
+        address = shop.app.settings.wecom_api_base.removesuffix("/cgi-bin")
+        homes = [shop.app]
         for _ in range(2):
-            home = Installation.build(settings_for(tmp_path, address), access)
-            home.employ()
-            homes.append(await stack.enter_async_context(home))
+            app = App.build(settings_for(tmp_path, address), urls)
+            app.start_workers()
+            homes.append(await stack.enter_async_context(app))
         await shop.says("wmLIXIAO", "怎么申请退款？")
         ((inbox,),) = await shop.rows("select id from inbox where external_id = %(kfid)s", kfid=OPEN_KFID)
 
         async def ring_everywhere() -> None:
             for _ in range(30):
-                for home in homes:
-                    assert home.workers is not None
-                    home.workers.puller.ring(shop.workspace_id, inbox)
+                for app in homes:
+                    assert app.workers is not None
+                    app.workers.account_poller.wake(shop.workspace_id, inbox)
                 await asyncio.sleep(0.01)
 
         ringing = asyncio.create_task(ring_everywhere())
@@ -44,16 +44,16 @@ async def test_hostile_63_two_processes_and_one_cursor(access: Access, tmp_path:
         assert messages == ids == 21
 
 
-async def test_a_page_that_another_process_took_in_is_left_to_it(access: Access, tmp_path: Path) -> None:
+async def test_a_page_that_another_process_took_in_is_left_to_it(urls: DatabaseUrls, tmp_path: Path) -> None:
     """The cursor moves only for its owner: a lease that was lost meanwhile undoes the messages as well."""
-    async with running_shop(access, tmp_path) as shop:
+    async with running_shop(urls, tmp_path) as shop:
         await shop.says("wmLIXIAO", "怎么申请退款？")
         await shop.idle()
         fault = shop.wecom.fail("kf/sync_msg", latency=0.5, times=1)
         shop.wecom.contact_says("wmLIXIAO", "可以开发票吗？")
         await until(lambda: fault.times == 0)
-        async with shop.work() as work:
-            await work.run("update pull_state set owner = 4711, lease_until = now() - interval '1 second'")
+        async with shop.work() as tx:
+            await tx.run("update pull_state set owner = 4711, lease_until = now() - interval '1 second'")
         await until(lambda: len(shop.wecom.sent("wmLIXIAO")) == 2, within=15)
         await shop.idle()
         assert len(shop.wecom.sent("wmLIXIAO")) == 2

@@ -14,10 +14,10 @@ import aiohttp
 import pytest
 
 from tests.stories.conftest import settings_for
-from zhiban.container import Installation
+from zhiban.container import App
 from zhiban.kit.clock import Clock, SystemClock
 from zhiban.main import application
-from zhiban.postgres.provisioning import Access
+from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.serving import served
 from zhiban.testing.wecom import AES_KEY, AGENT_ID, CORP_ID, TOKEN
 from zhiban.testing.wecom.callbacks import Envelope, Target, document
@@ -55,10 +55,10 @@ def bell(number: int = 1, *, kfid: str = "wkTEST0001") -> str:
 
 
 @dataclass
-class Doorstep:
+class WebhookClient:
     """An installation's door at an address."""
 
-    home: Installation
+    app: App
     url: str
     workspace_id: int
     envelope: Envelope = field(default_factory=lambda: Envelope(Target("", TOKEN, AES_KEY, CORP_ID, AGENT_ID)))
@@ -66,7 +66,7 @@ class Doorstep:
 
     def call(self, text: str | None = None, *, nonce: str = "904211537", age: float = 0) -> Callback:
         """A genuine call with this document in it."""
-        at = int(self.home.clock.now().timestamp() - age)
+        at = int(self.app.clock.now().timestamp() - age)
         return Callback(*self.envelope.post(bell() if text is None else text, timestamp=at, nonce=nonce))
 
     async def post(self, call: Callback, *, path: str | None = None, **headers: str) -> Answer:
@@ -101,20 +101,20 @@ class Doorstep:
             writer.close()
 
     async def deliveries(self) -> list[tuple[Any, ...]]:
-        async with self.home.database.work(self.workspace_id) as work:
-            return await work.rows("select state, pulls, account, body from delivery order by id")
+        async with self.app.database.transaction(self.workspace_id) as tx:
+            return await tx.rows("select state, pulls, account, body from delivery order by id")
 
 
 @asynccontextmanager
-async def doorstep_at(
-    access: Access, folder: Path, *, clock: Clock | None = None, **more: Any
-) -> AsyncIterator[Doorstep]:
-    home = Installation.build(settings_for(folder, NOWHERE, **more), access, clock=clock or SystemClock())
-    async with served(application(home)) as url:
-        yield Doorstep(home, url, (await home.database.workspaces())[0])
+async def webhook_client_at(
+    urls: DatabaseUrls, folder: Path, *, clock: Clock | None = None, **more: Any
+) -> AsyncIterator[WebhookClient]:
+    app = App.build(settings_for(folder, NOWHERE, **more), urls, clock=clock or SystemClock())
+    async with served(application(app)) as url:
+        yield WebhookClient(app, url, (await app.database.workspaces())[0])
 
 
 @pytest.fixture
-async def doorstep(access: Access, tmp_path: Path) -> AsyncIterator[Doorstep]:
-    async with doorstep_at(access, tmp_path) as found:
+async def webhook_client(urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[WebhookClient]:
+    async with webhook_client_at(urls, tmp_path) as found:
         yield found

@@ -16,7 +16,7 @@ import pytest
 from zhiban.kit.errors import Conflict, Misconfigured, Unavailable
 from zhiban.postgres import backup as backups
 from zhiban.postgres.backup import BackupDamaged, backup, inspect, restore
-from zhiban.postgres.provisioning import Access, migrate, provision_bundled
+from zhiban.postgres.provisioning import DatabaseUrls, migrate, provision_bundled
 from zhiban.postgres.supervisor import BundledPostgres
 
 pytestmark = pytest.mark.process
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.process
 
 @dataclass
 class Desk:
-    access: Access
+    urls: DatabaseUrls
     folder: Path
 
     @property
@@ -36,10 +36,10 @@ class Desk:
         return self.folder / "secret.key"
 
     async def upgrade(self, revision: str) -> None:
-        await migrate(self.access, to=revision)
+        await migrate(self.urls, to=revision)
 
     async def rows(self, statement: str, workspace: int = 1, **values: object) -> list[tuple[Any, ...]]:
-        async with await psycopg.AsyncConnection.connect(self.access.owner) as connection:
+        async with await psycopg.AsyncConnection.connect(self.urls.owner) as connection:
             await connection.execute("select set_config('app.workspace', %s, true)", (str(workspace),))
             cursor = await connection.execute(statement.encode(), values)
             return await cursor.fetchall() if cursor.description else []
@@ -62,7 +62,7 @@ async def desk(server: BundledPostgres, name: str, folder: Path) -> Desk:
 async def busy_desk(server: BundledPostgres, name: str, folder: Path) -> Desk:
     """Two organisations with people, odd characters, a job in the hands of a worker, and two files."""
     found = await desk(server, name, folder)
-    await migrate(found.access)
+    await migrate(found.urls)
     for number, company in ((1, "半山茶社"), (2, 'O\'Neil & "Söhne"\t\\N')):
         await found.rows(
             "insert into workspace (slug, name) values (%(slug)s, %(name)s)", number, slug=f"w{number}", name=company
@@ -95,7 +95,7 @@ async def busy_desk(server: BundledPostgres, name: str, folder: Path) -> Desk:
 async def test_everything_comes_back_in_another_place(server: BundledPostgres, tmp_path: Path) -> None:
     old = await busy_desk(server, "round_trip_old", tmp_path / "old")
     archive = tmp_path / "backups" / "zhiban.tar.gz"
-    written = await backup(old.access.owner, archive, version="1.0", files=old.files, key=old.key)
+    written = await backup(old.urls.owner, archive, version="1.0", files=old.files, key=old.key)
     assert archive.stat().st_mode & 0o077 == 0
     assert written.files == 2
     assert [path.name for path in archive.parent.iterdir()] == [archive.name]
@@ -105,7 +105,7 @@ async def test_everything_comes_back_in_another_place(server: BundledPostgres, t
     new = await desk(server, "round_trip_new", tmp_path / "new")
     new.folder.mkdir()
     new.key.write_text("a key that was made meanwhile\n")
-    read = await restore(new.access.owner, archive, files=new.files, key=new.key, upgrade=new.upgrade)
+    read = await restore(new.urls.owner, archive, files=new.files, key=new.key, upgrade=new.upgrade)
     assert (read.rows, read.files) == (written.rows, 2)
 
     for workspace in (1, 2):
@@ -123,9 +123,9 @@ async def test_after_a_restore_everything_stands_as_before(server: BundledPostgr
     """Ids go on, walls and foreign keys stand, and what a dead worker held is to be done again."""
     old = await busy_desk(server, "stands_old", tmp_path / "old")
     archive = tmp_path / "zhiban.tar.gz"
-    await backup(old.access.owner, archive, version="1.0", files=old.files)
+    await backup(old.urls.owner, archive, version="1.0", files=old.files)
     new = await desk(server, "stands_new", tmp_path / "new")
-    await restore(new.access.owner, archive, files=new.files, key=new.key, upgrade=new.upgrade)
+    await restore(new.urls.owner, archive, files=new.files, key=new.key, upgrade=new.upgrade)
     assert not new.key.exists()
 
     assert await new.rows("insert into contact (workspace_id, name) values (1, '新') returning id") == [(7,)]
@@ -141,19 +141,19 @@ async def test_after_a_restore_everything_stands_as_before(server: BundledPostgr
 async def test_a_database_with_rows_is_left_alone(server: BundledPostgres, tmp_path: Path) -> None:
     desk_ = await busy_desk(server, "not_empty", tmp_path / "old")
     archive = tmp_path / "zhiban.tar.gz"
-    await backup(desk_.access.owner, archive, version="1.0", files=desk_.files)
+    await backup(desk_.urls.owner, archive, version="1.0", files=desk_.files)
     with pytest.raises(Conflict, match="not empty"):
-        await restore(desk_.access.owner, archive, files=desk_.files, key=desk_.key, upgrade=desk_.upgrade)
+        await restore(desk_.urls.owner, archive, files=desk_.files, key=desk_.key, upgrade=desk_.upgrade)
     assert await desk_.rows("select count(*) from contact") == [(3,)]
     assert await desk_.rows("select bool_and(relforcerowsecurity) from pg_class where relrowsecurity") == [(True,)]
     with pytest.raises(Conflict, match="exists already"):
-        await backup(desk_.access.owner, archive, version="1.0", files=desk_.files)
+        await backup(desk_.urls.owner, archive, version="1.0", files=desk_.files)
 
 
 async def test_a_backup_cut_off_or_changed_is_refused(server: BundledPostgres, tmp_path: Path) -> None:
     desk_ = await busy_desk(server, "damaged", tmp_path / "old")
     archive = tmp_path / "zhiban.tar.gz"
-    await backup(desk_.access.owner, archive, version="1.0", files=desk_.files)
+    await backup(desk_.urls.owner, archive, version="1.0", files=desk_.files)
     whole = archive.read_bytes()
 
     for damaged in (whole[: len(whole) // 2], whole[:-400], b"not a backup", b""):

@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
+from tests.desk.conftest import Client, Visit
+from tests.desk.test_browser import CONTRAST, NAMELESS
 from tests.stories.conftest import SHOP, settings_for
-from tests.web.conftest import Client, Visit
-from tests.web.test_browser import CONTRAST, NAMELESS
 from zhiban.assistant.suggesting import is_question
-from zhiban.container import Installation
+from zhiban.container import App
 from zhiban.kit.clock import SystemClock
 from zhiban.knowledge import service as knowledge
 from zhiban.main import application
 from zhiban.people.models import Role
 from zhiban.people.service import add_agent
-from zhiban.postgres.provisioning import Access
+from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.phone import PERSONAS, PhoneDemo
 from zhiban.testing.serving import served
 from zhiban.testing.wecom import asgi
@@ -26,22 +26,22 @@ from zhiban.testing.wecom.simulator import WeComSimulator
 
 
 @pytest.fixture
-async def demo(access: Access, tmp_path: Path) -> AsyncIterator[str]:
+async def demo(urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[str]:
     """The address of a whole installation with its phone and one colleague, 林知夏."""
     wecom = WeComSimulator()
     async with wecom, served(asgi.application(wecom)) as platform:
-        home = Installation.build(settings_for(tmp_path, platform), access)
-        home.employ()
-        front = application(home, demo=True)
+        app = App.build(settings_for(tmp_path, platform), urls)
+        app.start_workers()
+        front = application(app, demo=True)
         async with served(front) as url:
-            workspace_id = (await home.database.workspaces())[0]
-            PhoneDemo(wecom, home.database, home.ear, workspace_id=workspace_id).install(front.app)
-            async with home.database.session(workspace_id) as session:
+            workspace_id = (await app.database.workspaces())[0]
+            PhoneDemo(wecom, app.database, app.pubsub, workspace_id=workspace_id).install(front.app)
+            async with app.database.page_transaction(workspace_id) as session:
                 await add_agent(session, email="lin@example.test", name="林知夏", role=Role.OWNER, password_hash=None)
                 await knowledge.ensure_base(session, "default", "知识库")
             (tmp_path / "shop.md").write_text(SHOP)
             await knowledge.import_paths(
-                home.database, workspace_id, "default", [tmp_path / "shop.md"], now=SystemClock().now()
+                app.database, workspace_id, "default", [tmp_path / "shop.md"], now=SystemClock().now()
             )
             wecom.configure(f"{url}/wecom/callback")
             yield url
