@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from tests.stories.conftest import Shop
 
+from zhiban.testing.wecom.simulator import OPEN_KFID
+
 LI = "wmLIXIAO"
 OTHERS: list[tuple[str, dict[str, Any], str]] = [
     ("location", {"latitude": 31.2, "longitude": 121.4, "name": "人民广场", "address": "上海"}, "位置已收到"),
@@ -27,6 +29,14 @@ async def test_every_kind_gets_a_fitting_reply(shop: Shop, kind: str, content: d
     assert words in reply.text
     await shop.idle()
     assert (await shop.conversation()).status == "pending"
+
+
+async def test_a_contact_whose_origin_the_platform_does_not_explain_is_answered(shop: Shop) -> None:
+    entry = {"msgtype": "text", "text": {"content": "怎么申请退款？"}, "origin": 7}
+    shop.wecom.kf.contact_writes(OPEN_KFID, LI, entry)
+    (answer,) = await shop.wecom.until_sent(LI)
+    assert "申请售后" in answer.text
+    assert await shop.rows("select 1 from message where direction = 'in' and author = 'contact'")
 
 
 async def test_an_order_goes_to_people(shop: Shop) -> None:

@@ -60,7 +60,7 @@ class IncomingMessage:
     sent_at: datetime
     choice: str | None = None  # id of the menu entry that was tapped
     media: tuple[Media, ...] = ()
-    content: Mapping[str, Any] = field(default_factory=dict)  # the raw, for kinds with more than text
+    content: Mapping[str, Any] = field(default_factory=dict)  # fields to lay out, for kinds with more than text
     account: str | None = None  # the vendor's id of the account (WeCom: open_kfid or agent id)
 
 

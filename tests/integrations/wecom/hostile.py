@@ -16,8 +16,8 @@ ROBOT = "integrations/wecom/test_wecom_robot.py::"
 HTTP = "kit/test_http.py::"
 TEXT = "kit/test_text.py::"
 SIMULATOR = "testing/test_wecom_simulator.py::"
-DOOR = "conversations/test_door.py::"
-TOKENS = "conversations/test_tokens.py::"
+DOOR = "channels/test_delivery_store.py::"
+TOKENS = "channels/test_tokens.py::"
 STORIES = "stories/"
 TURN = "decided by the conversation and the assistant; WeCom's part is only to say what happened"
 
@@ -153,8 +153,8 @@ TABLE: dict[int, tuple[str, ...]] = {
     61: (KF + "test_hostile_61_an_account_that_is_gone",),
     62: (STORIES + "test_nothing_lost.py::test_five_hundred_messages_through_four_kills",),
     63: (
-        "conversations/test_pulling.py::test_hostile_63_two_processes_and_one_cursor",
-        "conversations/test_pulling.py::test_a_page_that_another_process_took_in_is_left_to_it",
+        "workers/test_account_poller.py::test_hostile_63_two_processes_and_one_cursor",
+        "workers/test_account_poller.py::test_a_page_that_another_process_took_in_is_left_to_it",
         STORIES + "test_sweeping.py::test_the_pull_of_a_killed_process_is_taken_over",
     ),
     64: (
@@ -168,6 +168,9 @@ TABLE: dict[int, tuple[str, ...]] = {
         READING + "test_hostile_40_66_any_timestamp",
         READING + "test_hostile_48_66_odd_fields_still_make_a_message",
         READING + "test_hostile_66_messages_nobody_can_place_are_noted",
+        READING + "test_hostile_66_a_place_that_is_nowhere_keeps_its_name",
+        READING + "test_hostile_66_a_message_of_unknown_origin_is_the_contacts",
+        READING + "test_hostile_66_a_servicer_is_known_by_name_whatever_the_origin",
     ),
     67: (READING + "test_hostile_67_forwarded_history_without_end",),
     68: (

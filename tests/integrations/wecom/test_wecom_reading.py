@@ -65,27 +65,101 @@ def document(name: str) -> Incoming:
         ("text__no_account", Kind.TEXT, "在吗"),
         ("text__numbers_as_text", Kind.TEXT, "12"),
         ("image__photo", Kind.IMAGE, ""),
-        ("location__shop", Kind.LOCATION, "海心沙\n广州市天河区"),
+        ("location__shop", Kind.LOCATION, "海心沙\n广州市天河区\n(23.1, 113.3)"),
         ("link__article", Kind.LINK, "退货说明\n七天内\nhttps://example.test/r"),
         ("business_card__member", Kind.CARD, "wangwu"),
         ("miniprogram__order", Kind.MINIPROGRAM, "我的订单"),
-        ("channels_shop_product__shoes", Kind.PRODUCT, "跑鞋\n小店"),
-        ("channels_shop_order__paid", Kind.ORDER, "跑鞋 42码\n¥199\n待发货"),
-        ("merged_msg__history", Kind.MERGED, "群聊的聊天记录\n张三: 打不开\n李四: [image]\n王五: not json"),
-        ("channels__live", Kind.OTHER, ""),
-        ("meeting__bare", Kind.OTHER, ""),
-        ("future__unknown", Kind.OTHER, ""),
+        ("channels_shop_product__shoes", Kind.PRODUCT, "跑鞋\n¥199.00\n小店"),
+        ("channels_shop_order__paid", Kind.ORDER, "跑鞋 42码\n¥199\n待发货\n订单号 22\n小店"),
+        ("merged_msg__history", Kind.MERGED, "群聊的聊天记录\n张三: 打不开\n李四: [图片]\n王五: not json"),
+        ("channels__live", Kind.OTHER, "[视频号直播] 小店直播 · 今晚八点"),
+        ("meeting__bare", Kind.OTHER, "[会议]"),
+        ("future__unknown", Kind.OTHER, "[hologram]"),
     ],
 )
 def test_a_contacts_message(name: str, kind: Kind, text: str) -> None:
     message = said(name)
     assert (message.kind, message.text, message.role, message.sender) == (kind, text, SenderRole.CONTACT, CONTACT)
-    assert (message.content == {}) == (kind is Kind.TEXT)
+    assert (message.content == {}) == (kind in (Kind.TEXT, Kind.IMAGE))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (
+            "location__shop",
+            {"name": "海心沙", "address": "广州市天河区", "latitude": 23.1, "longitude": 113.3},
+        ),
+        ("business_card__member", {"member": "wangwu"}),
+        (
+            "channels_shop_product__shoes",
+            {
+                "title": "跑鞋",
+                "price": "¥199.00",
+                "shop": "小店",
+                "image_url": "https://e.test/1.jpg",
+                "product_id": "11",
+            },
+        ),
+        (
+            "merged_msg__history",
+            {
+                "title": "群聊的聊天记录",
+                "items": [
+                    {"sender": "张三", "kind": "text", "text": "打不开", "sent_at": "2025-12-31T23:50:00+00:00"},
+                    {"sender": "李四", "kind": "image", "text": "[图片]", "sent_at": "2025-12-31T23:50:01+00:00"},
+                    {"sender": "王五", "kind": "text", "text": "not json", "sent_at": "2025-12-31T23:50:02+00:00"},
+                ],
+            },
+        ),
+        (
+            "channels__live",
+            {"type": "channels", "raw": {"sub_type": 2, "nickname": "小店直播", "title": "今晚八点"}},
+        ),
+    ],
+)
+def test_a_page_finds_fields_to_lay_out(name: str, content: dict[str, Any]) -> None:
+    assert said(name).content == content
 
 
 def test_further_kinds_keep_their_content() -> None:
-    assert said("future__unknown").content == {"type": "hologram", "beam": [1, 2, {"x": "y"}]}
-    assert said("meeting__bare").content == {"type": "meeting"}
+    assert said("future__unknown").content == {"type": "hologram", "raw": {"beam": [1, 2, {"x": "y"}]}}
+    assert said("meeting__bare").content == {"type": "meeting", "raw": {}}
+
+
+@pytest.mark.parametrize(
+    ("latitude", "longitude"),
+    [("x", 1), (91, 0), (0, 181), (None, None), (float("nan"), 0), (True, 1), ("1" * 400, 1), ({}, [])],
+)
+def test_hostile_66_a_place_that_is_nowhere_keeps_its_name(latitude: object, longitude: object) -> None:
+    plain = json.loads((FOLDER / "kf_location__shop.json").read_text("utf-8"))
+    plain["location"] |= {"latitude": latitude, "longitude": longitude}
+    found = read_entry(plain, account=ACCOUNT, now=NOW)
+    assert isinstance(found, IncomingMessage)
+    assert (found.text, found.content) == ("海心沙\n广州市天河区", {"name": "海心沙", "address": "广州市天河区"})
+
+
+@pytest.mark.parametrize("origin", [7, 0, None, "x", {}, "3"])
+def test_hostile_66_a_message_of_unknown_origin_is_the_contacts(origin: object) -> None:
+    """What we sent never comes back: without a servicer's name it can only be the contact's, and is answered."""
+    plain = json.loads((FOLDER / "kf_text__plain.json").read_text("utf-8")) | {"origin": origin}
+    found = read_entry(plain, account=ACCOUNT, now=NOW)
+    assert isinstance(found, IncomingMessage)
+    assert (found.role, found.sender) == (SenderRole.CONTACT, CONTACT)
+
+
+def test_hostile_66_a_servicer_is_known_by_name_whatever_the_origin() -> None:
+    plain = json.loads((FOLDER / "kf_text__servicer.json").read_text("utf-8")) | {"origin": 9}
+    found = read_entry(plain, account=ACCOUNT, now=NOW)
+    assert isinstance(found, IncomingMessage)
+    assert (found.role, found.sender) == (SenderRole.AGENT, "lihua")
+
+
+def test_the_platforms_own_words_are_nobodys_message() -> None:
+    plain = json.loads((FOLDER / "kf_text__plain.json").read_text("utf-8")) | {"origin": 4}
+    found = read_entry(plain, account=ACCOUNT, now=NOW)
+    assert isinstance(found, UnknownVendorEvent)
+    assert (found.kind, found.thread, found.event_id) == ("system_message", CONTACT, "4gcVtW8oGk3oEXAMPLE0001")
 
 
 def test_a_tap_names_its_entry() -> None:
@@ -172,9 +246,9 @@ def test_a_member_writes_to_the_app() -> None:
     [
         ("app_text__no_msgid", Kind.TEXT, "开票信息", None),
         ("app_image__photo", Kind.IMAGE, "", "1000002"),
-        ("app_location__lower_agentid", Kind.LOCATION, "广州塔", "1000002"),
+        ("app_location__lower_agentid", Kind.LOCATION, "广州塔\n(23.1, 113.3)", "1000002"),
         ("app_link__article", Kind.LINK, "标题\n说明\nhttps://e.test", None),
-        ("app_unknown__hologram", Kind.OTHER, "", "x1"),
+        ("app_unknown__hologram", Kind.OTHER, "[hologram]", "x1"),
     ],
 )
 def test_hostile_41_42_odd_messages_to_the_app(name: str, kind: Kind, text: str, account: str | None) -> None:
@@ -321,7 +395,10 @@ def test_hostile_45_nothing_the_database_refuses_comes_through() -> None:
     found = read_entry({**plain, "link": {"title": text, text: text, "n": float("nan")}}, account=ACCOUNT, now=NOW)
     assert isinstance(found, IncomingMessage)
     assert found.text == "ab"
-    assert found.content == {"type": "link", "title": "ab", "ab": "ab", "n": None}
+    assert found.content == {"title": "ab"}
+    strange = read_entry({**plain, "msgtype": "zzz", "zzz": {text: text, "n": float("nan")}}, account=ACCOUNT, now=NOW)
+    assert isinstance(strange, IncomingMessage)
+    assert strange.content == {"type": "zzz", "raw": {"ab": "ab", "n": None}}
 
 
 def test_hostile_67_forwarded_history_without_end() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from zhiban.integrations.wecom import xml
+from zhiban.integrations.wecom.contents import FILES, Readable, link, location, name_of, read_content
 from zhiban.integrations.wecom.values import moment, storable
 from zhiban.ports import (
     AccountsChanged,
@@ -21,16 +22,8 @@ from zhiban.ports import (
     UnknownVendorEvent,
 )
 
-_KINDS = {
-    "text": Kind.TEXT,
-    "image": Kind.IMAGE,
-    "voice": Kind.VOICE,
-    "video": Kind.VIDEO,
-    "file": Kind.FILE,
-    "location": Kind.LOCATION,
-    "link": Kind.LINK,
-}
-_FILES = {Kind.IMAGE: "image/jpeg", Kind.VOICE: "audio/amr", Kind.VIDEO: "video/mp4", Kind.FILE: None}
+# What a member may send to an app; further types are read as `other`.
+_TYPES = frozenset(("text", "image", "voice", "video", "file", "location", "link"))
 _RELATIONS = {
     "add_external_contact": RelationChange.ADDED,
     "add_half_external_contact": RelationChange.HALF_ADDED,
@@ -69,7 +62,7 @@ def _message(root: xml.Element, body: str, sent_at: datetime) -> IncomingMessage
     sender = root.get("FromUserName")
     if not sender or not root.get("MsgType"):
         return None
-    kind = _KINDS.get(root.get("MsgType").lower(), Kind.OTHER)
+    found = _content(root)
     agent = root.get("AgentID")
     # Message ids are only unique within an app; without one the whole document names the message.
     own_id = root.get("MsgId") or hashlib.sha256(body.encode()).hexdigest()[:32]
@@ -78,29 +71,42 @@ def _message(root: xml.Element, body: str, sent_at: datetime) -> IncomingMessage
         thread=sender,
         sender=sender,
         role=SenderRole.CONTACT,
-        kind=kind,
-        text=_words(root, kind),
+        kind=found.kind,
+        text=found.text,
         sent_at=sent_at,
-        media=_media(root, kind),
-        content={} if kind is Kind.TEXT else storable(root.as_dict()),
+        media=_media(root, found.kind),
+        content=found.content,
         account=agent or None,
     )
 
 
-def _words(root: xml.Element, kind: Kind) -> str:
-    names: Mapping[Kind, tuple[str, ...]] = {
-        Kind.TEXT: ("Content",),
-        Kind.LOCATION: ("Label",),
-        Kind.LINK: ("Title", "Description", "Url"),
-    }
-    return "\n".join(text for name in names.get(kind, ()) if (text := root.raw(name)))
+def _content(root: xml.Element) -> Readable:
+    """The same words and fields as customer service has, from the app's own names for them."""
+    match name := root.get("MsgType").lower():
+        case "text":
+            return Readable(Kind.TEXT, root.raw("Content"))
+        case "location":
+            return location(
+                name="", address=root.raw("Label"), latitude=root.get("Location_X"), longitude=root.get("Location_Y")
+            )
+        case "link":
+            return link(
+                title=root.raw("Title"),
+                description=root.raw("Description"),
+                url=root.raw("Url"),
+                image_url=root.raw("PicUrl"),
+            )
+        case _ if name in _TYPES:
+            return read_content(name, {})
+        case _:
+            return Readable(Kind.OTHER, f"[{name_of(name)}]", {"type": name, "raw": storable(root.as_dict())})
 
 
 def _media(root: xml.Element, kind: Kind) -> tuple[Media, ...]:
     reference = root.get("MediaId")
-    if kind not in _FILES or not reference:
+    if kind not in FILES or not reference:
         return ()
-    return (Media(reference, kind, root.get("FileName") or None, _FILES[kind]),)
+    return (Media(reference, kind, root.get("FileName") or None, FILES[kind]),)
 
 
 # ------------------------------------------------------------------------------------------------------ events

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from zhiban.integrations.wecom.values import items_of, mapping_of, moment, number, storable, text_of
+from zhiban.integrations.wecom.contents import FILES, read_content
+from zhiban.integrations.wecom.values import mapping_of, moment, number, storable, text_of
 from zhiban.ports import (
     Entered,
     Incoming,
@@ -23,23 +23,6 @@ from zhiban.ports import (
 )
 
 Values = Mapping[str, Any]
-_ROLES = {3: SenderRole.CONTACT, 5: SenderRole.AGENT}
-_KINDS: Mapping[str, Kind] = {
-    "text": Kind.TEXT,
-    "image": Kind.IMAGE,
-    "voice": Kind.VOICE,
-    "video": Kind.VIDEO,
-    "file": Kind.FILE,
-    "location": Kind.LOCATION,
-    "link": Kind.LINK,
-    "business_card": Kind.CARD,
-    "miniprogram": Kind.MINIPROGRAM,
-    "msgmenu": Kind.MENU,
-    "channels_shop_product": Kind.PRODUCT,
-    "channels_shop_order": Kind.ORDER,
-    "merged_msg": Kind.MERGED,
-}
-_FILES = {Kind.IMAGE: "image/jpeg", Kind.VOICE: "audio/amr", Kind.VIDEO: "video/mp4", Kind.FILE: None}
 _FAIL_REASONS = {
     1: "account_deleted",
     2: "app_closed",
@@ -52,8 +35,6 @@ _FAIL_REASONS = {
     12: "kind_forbidden",
     13: "security_restriction",
 }
-_DEEPEST_HISTORY = 4
-_LONGEST_HISTORY = 200
 
 
 def read_entry(entry: object, *, account: str, now: datetime) -> Incoming | None:
@@ -68,91 +49,55 @@ def read_entry(entry: object, *, account: str, now: datetime) -> Incoming | None
         return UnknownVendorEvent(
             "malformed_message", happened_at, thread or None, storable(entry), event_id=external_id or None
         )
-    return _read_message(entry, external_id, thread, account, happened_at)
+    role = _role(entry)
+    if role is SenderRole.SYSTEM:
+        # The platform's own word about a conversation: nobody's message, and nothing to answer.
+        return UnknownVendorEvent("system_message", happened_at, thread, storable(entry), event_id=external_id)
+    return _read_message(entry, external_id, thread, role, account, happened_at)
 
 
-def _read_message(entry: Values, external_id: str, thread: str, account: str, sent_at: datetime) -> IncomingMessage:
+def _role(entry: Values) -> SenderRole:
+    """Who said it. What we sent ourselves never comes back, so whatever names no servicer is the contact's.
+
+    An origin that nobody has described yet is no reason to leave a contact without an answer.
+    """
+    match number(entry.get("origin")):
+        case 3:
+            return SenderRole.CONTACT
+        case 4:
+            return SenderRole.SYSTEM
+        case 5:
+            return SenderRole.AGENT
+        case _:
+            return SenderRole.AGENT if text_of(entry, "servicer_userid") else SenderRole.CONTACT
+
+
+def _read_message(
+    entry: Values, external_id: str, thread: str, role: SenderRole, account: str, sent_at: datetime
+) -> IncomingMessage:
     name = text_of(entry, "msgtype")
-    kind = _KINDS.get(name, Kind.OTHER)
     values = mapping_of(entry, name)
-    role = _ROLES.get(number(entry.get("origin")) or 0, SenderRole.SYSTEM)
-    senders = {SenderRole.CONTACT: thread, SenderRole.AGENT: text_of(entry, "servicer_userid"), SenderRole.SYSTEM: ""}
-    write = _TEXTS.get(kind)
+    found = read_content(name, values)
     return IncomingMessage(
         external_id=external_id,
         thread=thread,
-        sender=senders[role],
+        sender=thread if role is SenderRole.CONTACT else text_of(entry, "servicer_userid"),
         role=role,
-        kind=kind,
-        text=write(values) if write else "",
+        kind=found.kind,
+        text=found.text,
         sent_at=sent_at,
-        choice=text_of(values, "menu_id") or None if kind is Kind.TEXT else None,
-        media=_media(kind, values),
-        content={} if kind is Kind.TEXT else {"type": name, **storable(values)},
+        choice=text_of(values, "menu_id") or None if found.kind is Kind.TEXT else None,
+        media=_media(found.kind, values),
+        content=found.content,
         account=text_of(entry, "open_kfid") or account,
     )
 
 
 def _media(kind: Kind, values: Values) -> tuple[Media, ...]:
     reference = text_of(values, "media_id")
-    if kind not in _FILES or not reference:
+    if kind not in FILES or not reference:
         return ()
-    return (Media(reference, kind, text_of(values, "filename") or None, _FILES[kind]),)
-
-
-# --------------------------------------------------------------------------------- words for what is not text
-
-
-def _lines(*names: str) -> Callable[[Values], str]:
-    """The named values, one a line, those that are there."""
-    return lambda values: "\n".join(text for name in names if (text := text_of(values, name)))
-
-
-def _menu(values: Values) -> str:
-    lines = [text_of(values, "head_content")]
-    for entry in items_of(values, "list"):
-        inner = mapping_of(entry, text_of(entry, "type"))
-        lines.append(text_of(inner, "content"))
-    lines.append(text_of(values, "tail_content"))
-    return "\n".join(line for line in lines if line)
-
-
-def _history(values: Values, depth: int = 0) -> str:
-    """Forwarded history as `name: words`, one a line; each entry's content is JSON inside a string."""
-    lines = [text_of(values, "title")]
-    for item in items_of(values, "item")[:_LONGEST_HISTORY]:
-        inner = _inner(text_of(item, "msg_content"))
-        name = text_of(item, "msgtype")
-        kind = _KINDS.get(name, Kind.OTHER)
-        found = mapping_of(inner, name) or inner
-        if kind is Kind.MERGED:
-            words = _history(found, depth + 1) if depth < _DEEPEST_HISTORY else ""
-        else:
-            write = _TEXTS.get(kind)
-            words = write(found) if write else ""
-        lines.append(f"{text_of(item, 'sender_name')}: {words or f'[{name}]'}")
-    return "\n".join(line for line in lines if line)
-
-
-def _inner(content: str) -> Values:
-    try:
-        found = json.loads(content, strict=False)
-    except (ValueError, RecursionError):
-        return {"content": content}
-    return found if isinstance(found, dict) else {"content": content}
-
-
-_TEXTS: Mapping[Kind, Callable[[Values], str]] = {
-    Kind.TEXT: lambda values: text_of(values, "content"),
-    Kind.LOCATION: _lines("name", "address"),
-    Kind.LINK: _lines("title", "desc", "url"),
-    Kind.CARD: _lines("userid"),
-    Kind.MINIPROGRAM: _lines("title"),
-    Kind.MENU: _menu,
-    Kind.PRODUCT: _lines("title", "shop_nickname"),
-    Kind.ORDER: _lines("product_titles", "price_wording", "state"),
-    Kind.MERGED: _history,
-}
+    return (Media(reference, kind, text_of(values, "filename") or None, FILES[kind]),)
 
 
 # ------------------------------------------------------------------------------------------------------ events
