@@ -37,6 +37,8 @@ OWNERS = {
     "relation": "conversations",
     "setup_link": "people",
     "source": "knowledge",
+    "stored_file": "kit",
+    "stored_file_part": "kit",
     "synonym_group": "knowledge",
     "term_df": "knowledge",
     "turn": "assistant",
@@ -86,7 +88,7 @@ EXCEPTIONS = {
         "cli/demo.py: pull_state",
     ),
     "one value for one page": (
-        "desk/pages/conversation.py: attachment inbox message",
+        "desk/pages/conversation.py: inbox message",
         "desk/pages/sign_in.py: workspace",
         "knowledge/service.py: inbox",
     ),

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from zhiban.assistant.turn import AssistantDeps
 from zhiban.channels.connections import Connections, InboxSettings, TokenStore
 from zhiban.channels.policy import Policy
+from zhiban.conversations.attachment_jobs import AttachmentJobs
 from zhiban.conversations.jobs import ConversationJobs
 from zhiban.integrations import openai
 from zhiban.integrations.apprise import AppriseNotifier
+from zhiban.integrations.s3 import S3FileStore
 from zhiban.integrations.telegram import TelegramConfig, TelegramNotifier
 from zhiban.integrations.wecom.config import WeComConfig
 from zhiban.integrations.wecom.kf import KfChannel
@@ -19,6 +20,7 @@ from zhiban.integrations.wecom.robot import GroupRobot
 from zhiban.integrations.wecom.vendor import WeCom
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
+from zhiban.kit.file_store import FileStore, FolderFileStore, PostgresFileStore
 from zhiban.kit.http import Http
 from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import Task
@@ -82,6 +84,17 @@ def embedder(settings: Settings, http: Http) -> Embedder | None:
     return openai.OpenAIEmbedder(config, http)
 
 
+def file_store(settings: Settings, database: Database, clock: Clock) -> FileStore:
+    """Where FILE_STORE says that the files of messages lie. Raises Misconfigured."""
+    match settings.file_store.partition(":")[0]:
+        case "folder":
+            return FolderFileStore(settings.files_folder)
+        case "s3":
+            return S3FileStore.from_settings(settings)
+        case _:
+            return PostgresFileStore(database, clock)
+
+
 def assistant_deps(settings: Settings, http: Http) -> AssistantDeps:
     """What the assistant works with."""
     return AssistantDeps(
@@ -111,10 +124,16 @@ def notifiers(settings: Settings, http: Http, url: str) -> NotifierRegistry:
 
 
 def tasks(
-    database: Database, connections: Connections, clock: Clock, files: Path, notifiers: NotifierRegistry, texts: Texts
+    database: Database,
+    connections: Connections,
+    clock: Clock,
+    files: FileStore,
+    notifiers: NotifierRegistry,
+    texts: Texts,
 ) -> list[Task]:
     """Every job there is."""
     return [
-        *ConversationJobs(database, connections, clock, files).tasks(),
+        *ConversationJobs(database, connections, clock).tasks(),
+        *AttachmentJobs(database, connections, clock, files).tasks(),
         *AssistantJobs(database, connections, notifiers, texts, clock).tasks(),
     ]

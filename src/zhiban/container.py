@@ -10,7 +10,6 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from zhiban import bootstrap
 from zhiban.assistant.turn import Assistant
@@ -19,13 +18,14 @@ from zhiban.channels.delivery_store import DeliveryStore
 from zhiban.kit.clock import Clock, SystemClock
 from zhiban.kit.db import NO_WORKSPACE, Database, Transaction
 from zhiban.kit.event_log import ACCOUNT_WAITING, CONVERSATION_WAITING, DELIVERY_WAITING
+from zhiban.kit.file_store import FileStore
 from zhiban.kit.http import Http
 from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import Jobs
 from zhiban.kit.pubsub import PubSub
 from zhiban.kit.settings import WECOM_API, Settings
 from zhiban.kit.vault import Vault
-from zhiban.knowledge.retrieval import keep_term_priors_in, language
+from zhiban.knowledge.corpus_stats import term_priors
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.workers.account_poller import AccountPoller
 from zhiban.workers.conversation_worker import ConversationWorker
@@ -50,7 +50,7 @@ class App:
     pubsub: PubSub
     connections: Connections
     deliveries: DeliveryStore
-    files: Path
+    files: FileStore
     url: str
     workers: Workers | None = None
 
@@ -68,7 +68,6 @@ class App:
             database, vault, now, build=bootstrap.vendor(http, now), read_policy=bootstrap.inbox_settings
         )
         pubsub.subscribe(CONFIG, connections.forget)
-        keep_term_priors_in(settings.data)
         return cls(
             settings=settings,
             clock=now,
@@ -78,7 +77,7 @@ class App:
             pubsub=pubsub,
             connections=connections,
             deliveries=DeliveryStore(database, connections, pubsub),
-            files=settings.data / "files",
+            files=bootstrap.file_store(settings, database, now),
             url=settings.zhiban_url or url,
         )
 
@@ -150,8 +149,7 @@ class Workers:
         return cls(conversation_worker, account_poller, delivery_processor, recovery, Jobs(app.database.dsn, tasks))
 
     async def start(self) -> None:
-        # Half a second of arithmetic on a machine that never did it: not in the first contact's time.
-        await asyncio.to_thread(language)
+        await asyncio.to_thread(term_priors)  # not in the first contact's time
         await self.jobs.open()
         await self.jobs.start()
         await self.recovery.start()

@@ -41,7 +41,11 @@ KIND_ICONS = {
     "location": "pin",
     "link": "link",
     "card": "user",
+    "miniprogram": "app",
+    "product": "product",
+    "order": "order",
     "merged": "messages",
+    "other": "message",
 }
 CHANNEL_LABELS = {"wecom_kf": mark("微信客服"), "wecom_app": mark("企业微信应用")}
 ACTIVITY_LABELS = {

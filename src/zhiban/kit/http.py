@@ -12,11 +12,13 @@ import ipaddress
 import json
 import re
 import socket
+import warnings
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
+from urllib.parse import unquote
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -96,6 +98,18 @@ class Stream:
         self._peeked = b""
         self.status = response.status
         self.headers: CIMultiDictProxy[str] = response.headers
+
+    @property
+    def filename(self) -> str | None:
+        """The name in Content-Disposition: plain, as `filename*`, or percent-encoded in the plain place."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a header that nobody can read is one without a name
+            _kind, parameters = aiohttp.parse_content_disposition(self.headers.get("Content-Disposition"))
+        name = aiohttp.content_disposition_filename(parameters, "filename")
+        if name and re.search(r"%[0-9A-Fa-f]{2}", name):
+            with suppress(UnicodeDecodeError):
+                name = unquote(name, errors="strict")
+        return name or None
 
     async def peek(self, size: int) -> bytes:
         """The beginning, up to `size` bytes, which `pieces` will still give. Raises MaybeDone."""

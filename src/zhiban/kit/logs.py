@@ -37,7 +37,6 @@ QUIET = (
     "psycopg.pool",
     "alembic",
     "apprise",
-    "jieba",
     "uvicorn.access",
     "uvicorn.error",
 )

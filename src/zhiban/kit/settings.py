@@ -6,6 +6,7 @@ model and notifier names here create or update those rows at start, so that one 
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -33,9 +34,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True)
 
     # Where data lives
-    zhiban_data: Path = Field(
-        Path("data"), description="Folder of the bundled database, attachments and the generated secret key."
-    )
+    zhiban_data: Path = Field(Path("data"), description="Folder of the bundled database and the generated secret key.")
     database_url: SecretStr | None = Field(
         None,
         validation_alias=AliasChoices("DATABASE_URL", "KB_DB_URL"),
@@ -46,6 +45,17 @@ class Settings(BaseSettings):
         description="Encrypts stored credentials. Empty: one is generated into the data folder. "
         "Keep it with your backups; several machines must share it.",
     )
+
+    # Where the files of messages lie
+    file_store: str = Field(
+        "postgres",
+        description="Where pictures, voices and files of messages are kept: postgres (in the database, readable by "
+        "every machine), folder:/path (one machine, or a shared file system), or s3://bucket/prefix.",
+    )
+    file_store_endpoint: str = Field("", description="Address of an S3-compatible store. Empty: AWS.")
+    file_store_region: str = Field("", description="Region of the S3 bucket. Empty: us-east-1.")
+    file_store_key: str = Field("", description="Access key id for S3.")
+    file_store_secret: SecretStr = Field(SecretStr(""), description="Secret access key for S3.")
 
     # How we are reached
     zhiban_url: str = Field(
@@ -122,7 +132,18 @@ class Settings(BaseSettings):
             return values
         return {name: value for name, value in values.items() if not (isinstance(value, str) and not value.strip())}
 
-    @field_validator("wecom_api_base", "llm_api_base", "embedding_api_base", "telegram_api_base", "zhiban_url")
+    @field_validator("file_store")
+    @classmethod
+    def _store(cls, value: str) -> str:
+        kind, _, where = value.partition(":")
+        known = value == "postgres" or (kind == "folder" and where.strip()) or re.fullmatch(r"s3://[^/]+(/.*)?", value)
+        if not known:
+            raise ValueError("must be postgres, folder:/path or s3://bucket/prefix")
+        return value
+
+    @field_validator(
+        "wecom_api_base", "llm_api_base", "embedding_api_base", "telegram_api_base", "zhiban_url", "file_store_endpoint"
+    )
     @classmethod
     def _address(cls, value: str) -> str:
         if value and urlsplit(value).scheme not in ("http", "https"):
@@ -139,6 +160,12 @@ class Settings(BaseSettings):
     def data(self) -> Path:
         """The data folder as an absolute path."""
         return self.zhiban_data.expanduser().absolute()
+
+    @property
+    def files_folder(self) -> Path:
+        """Where the files of messages lie when they lie in a folder: FILE_STORE=folder:/path."""
+        kind, _, where = self.file_store.partition(":")
+        return Path(where).expanduser().absolute() if kind == "folder" else self.data / "files"
 
     @cached_property
     def llm_address(self) -> str:

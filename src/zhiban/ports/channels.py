@@ -71,10 +71,19 @@ class RepliesToEvents(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class MediaDownload:
+    """A file on its way. The vendor's name and type for it are known once the first piece has arrived."""
+
+    pieces: AsyncIterator[bytes]
+    filename: str | None = None
+    content_type: str | None = None
+
+
 @runtime_checkable
 class FetchesMedia(Protocol):
-    def fetch(self, media: Media, *, limit: int) -> AsyncIterator[bytes]:
-        """The file in pieces, at most `limit` bytes. Raises SendRefused(BAD_MESSAGE) when larger, TryLater."""
+    def fetch(self, media: Media, *, limit: int) -> MediaDownload:
+        """The file, at most `limit` bytes. Its pieces raise SendRefused(BAD_MESSAGE) when it is larger, TryLater."""
         ...
 
 

@@ -18,7 +18,7 @@ PATH = "kf/account/list"
 
 
 async def pieces(api: WeComApi, media_id: str, limit: int = 1 << 26) -> bytes:
-    return b"".join([piece async for piece in api.download(media_id, limit=limit)])
+    return b"".join([piece async for piece in api.download(media_id, limit=limit).pieces])
 
 
 async def test_one_token_serves_many_calls(api: WeComApi, sim: WeComSimulator) -> None:

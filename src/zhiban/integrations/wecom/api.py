@@ -25,8 +25,9 @@ from zhiban.integrations.wecom.errors import (
 from zhiban.integrations.wecom.tokens import Grant, MemoryTokens, TokenStore
 from zhiban.integrations.wecom.values import number, text_of
 from zhiban.kit.http import AnswerTooLarge, Http, HttpResponse, MaybeDone, NotJson, Stream, Unreachable
+from zhiban.kit.i18n import mark
 from zhiban.kit.settings import WECOM_API
-from zhiban.ports import ConnectionBroken, Refusal, SendRefused, TryLater
+from zhiban.ports import ConnectionBroken, MediaDownload, Refusal, SendRefused, TryLater
 
 ATTEMPTS: Final = 3
 TIMEOUT: Final = 15.0
@@ -140,11 +141,20 @@ class WeComApi:
             raise TryLater("WeCom took the file and named no id.", after=5.0)
         return text_of(answer, result)
 
-    async def download(self, media_id: str, *, limit: int) -> AsyncIterator[bytes]:
-        """The file in pieces; large ones are fetched in ranges.
+    def download(self, media_id: str, *, limit: int) -> MediaDownload:
+        """A file in pieces, with the name and type that WeCom says; large ones are fetched in ranges.
 
-        Raises SendRefused(BAD_MESSAGE) when it is larger than `limit` or gone, TryLater, ConnectionBroken.
+        The pieces raise SendRefused(BAD_MESSAGE) when it is larger than `limit` or gone, TryLater, ConnectionBroken.
         """
+
+        async def pieces() -> AsyncIterator[bytes]:
+            async for piece in self._pieces(media_id, limit, found):
+                yield piece
+
+        found = MediaDownload(pieces())
+        return found
+
+    async def _pieces(self, media_id: str, limit: int, found: MediaDownload) -> AsyncIterator[bytes]:
         offset, ranged, renewed = 0, False, False
         token = await self._token()
         while True:
@@ -162,6 +172,8 @@ class WeComApi:
                     complaint = await _complaint(stream)
                     if complaint is None:
                         _must_be_file(stream)
+                        found.filename = found.filename or stream.filename
+                        found.content_type = found.content_type or stream.headers.get("Content-Type")
                         async for piece in stream.pieces():
                             offset += len(piece)
                             yield piece
@@ -171,7 +183,7 @@ class WeComApi:
                         ranged = True
                         continue
             except AnswerTooLarge:
-                raise SendRefused(Refusal.BAD_MESSAGE, hint=f"The file is larger than {limit} bytes.") from None
+                raise SendRefused(Refusal.BAD_MESSAGE, hint=mark(f"The file is larger than {limit} bytes.")) from None
             except (MaybeDone, Unreachable) as error:
                 raise TryLater(str(error), after=5.0) from None
             code = errcode(complaint)

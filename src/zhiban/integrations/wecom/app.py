@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
 from zhiban.integrations.wecom.api import WeComApi
@@ -21,6 +21,7 @@ from zhiban.ports import (
     Incoming,
     Kind,
     Media,
+    MediaDownload,
     Notice,
     Outgoing,
     Refusal,
@@ -69,7 +70,7 @@ class AppChannel:
         """Members' messages and every event of the app."""
         return read_document(body, now=self._clock.now())
 
-    def fetch(self, media: Media, *, limit: int) -> AsyncIterator[bytes]:
+    def fetch(self, media: Media, *, limit: int) -> MediaDownload:
         """The file in pieces; see `WeComApi.download`."""
         return self._api.download(media.reference, limit=limit)
 

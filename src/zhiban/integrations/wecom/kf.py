@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
 from zhiban.integrations.wecom.api import WeComApi
@@ -19,6 +19,7 @@ from zhiban.ports import (
     Incoming,
     Kind,
     Media,
+    MediaDownload,
     NativeState,
     Outgoing,
     Page,
@@ -161,7 +162,7 @@ class KfChannel:
             return None
         raise error_for(code, text_of(answer, "errmsg"))
 
-    def fetch(self, media: Media, *, limit: int) -> AsyncIterator[bytes]:
+    def fetch(self, media: Media, *, limit: int) -> MediaDownload:
         """The file in pieces; see `WeComApi.download`."""
         return self._api.download(media.reference, limit=limit)
 

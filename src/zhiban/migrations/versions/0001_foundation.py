@@ -161,7 +161,8 @@ create unique index uq_message_client_key on message (workspace_id, conversation
 create table attachment (
   workspace_id bigint not null, id bigint generated always as identity, message_id bigint not null,
   kind text not null, reference text not null, filename text not null default '', content_type text,
-  size bigint, sha256 text, path text, state text not null default 'pending', failure text,
+  size bigint, sha256 text, state text not null default 'pending', failure text,
+  width int, height int, seconds real, playback_sha256 text, playback_size bigint, playback_failure text,
   created_at timestamptz not null default now(), fetched_at timestamptz,
   constraint pk_attachment primary key (workspace_id, id),
   constraint fk_attachment_message_id foreign key (workspace_id, message_id) references message on delete cascade,
@@ -216,6 +217,19 @@ create table turn (
 create index ix_turn_conversation_id on turn (workspace_id, conversation_id, id);
 """
 
+FILES = """
+-- Contents of files, once for each workspace, by their digest; attachments name them. In parts, so that neither
+-- side holds a whole film in memory. Not compressed: pictures and sound are already.
+create table stored_file (
+  workspace_id bigint not null, sha256 text not null, size bigint not null, stored_at timestamptz not null,
+  constraint pk_stored_file primary key (workspace_id, sha256));
+create table stored_file_part (
+  workspace_id bigint not null, sha256 text not null, position int not null, content bytea not null,
+  constraint pk_stored_file_part primary key (workspace_id, sha256, position),
+  constraint fk_stored_file_part_sha256 foreign key (workspace_id, sha256) references stored_file on delete cascade);
+alter table stored_file_part alter column content set storage external;
+"""
+
 TABLES = [
     "workspace",
     "agent",
@@ -235,6 +249,8 @@ TABLES = [
     "relation",
     "event",
     "turn",
+    "stored_file",
+    "stored_file_part",
 ]
 
 # The queue turns over all the time: vacuum it early, leave room on its pages.
@@ -246,7 +262,7 @@ alter table jobs.procrastinate_jobs set (
 
 
 def upgrade() -> None:
-    for ddl in (ROUTING, PEOPLE, PLACES, CONVERSATIONS):
+    for ddl in (ROUTING, PEOPLE, PLACES, CONVERSATIONS, FILES):
         op.execute(ddl)
     protect(*TABLES)
     # Procrastinate's text holds per cent signs, which SQLAlchemy would take for parameters: use the driver itself.
