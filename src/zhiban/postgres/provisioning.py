@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
 
 from zhiban.kit.errors import Misconfigured, Unavailable
 
@@ -190,19 +191,7 @@ async def _check_server(connection: psycopg.AsyncConnection[tuple[object, ...]])
         )
 
 
-# Alembic and SQLAlchemy are imported where a migration runs: they cost 25 MB, which a process keeps for life.
-
-VERSIONS = Path(__file__).parent.parent / "migrations" / "versions"
-_REVISION = re.compile(r'^(revision|down_revision) = (?:"(\w+)"|None)$', re.MULTILINE)
-
-
-def newest_revision() -> str:
-    """The revision this version needs: the one that no other follows. Told from the files themselves."""
-    found = [dict(_REVISION.findall(path.read_text("utf-8"))) for path in VERSIONS.glob("*.py")]
-    heads = {one["revision"] for one in found} - {one["down_revision"] for one in found}
-    if len(heads) != 1:
-        raise RuntimeError(f"The migrations must end in one revision; these end in {sorted(heads)}.")
-    return str(heads.pop())
+# Alembic is imported where it is used: it costs every process that only works 12 MB.
 
 
 def _alembic() -> Config:
@@ -217,9 +206,6 @@ def _upgrade(dsn: str, to: str) -> tuple[str | None, str | None]:
     from alembic import command
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
-    from alembic.util import CommandError
-    from sqlalchemy import create_engine
-    from sqlalchemy.pool import NullPool
 
     engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn), poolclass=NullPool)
     with engine.connect() as connection:
@@ -234,13 +220,7 @@ def _upgrade(dsn: str, to: str) -> tuple[str | None, str | None]:
             connection.commit()
             config = _alembic()
             config.attributes["connection"] = connection
-            try:
-                command.upgrade(config, to)
-            except CommandError as error:
-                raise Misconfigured(
-                    "The database was made by a newer version of Zhiban. Install that version, "
-                    "or restore a backup of this one."
-                ) from error
+            command.upgrade(config, to)
             connection.commit()
         connection.exec_driver_sql(f"select pg_advisory_unlock({LOCK})")
         connection.commit()
@@ -251,22 +231,20 @@ def _upgrade(dsn: str, to: str) -> tuple[str | None, str | None]:
 async def migrate(urls: DatabaseUrls, *, to: str = "head") -> tuple[str | None, str | None]:
     """Bring the schema to this version, or up to an older revision to restore a backup of its time.
 
-    Returns the revision before and after. Raises Misconfigured when a newer version made the database.
+    Returns the revision before and after.
     Alembic speaks synchronously; it runs in a thread of its own, once per start.
     """
-    if to == "head":
-        there, wanted = await revision(urls)
-        if there == wanted:
-            return there, wanted
     return await asyncio.to_thread(_upgrade, urls.owner, to)
 
 
-async def revision(urls: DatabaseUrls) -> tuple[str | None, str]:
+async def revision(urls: DatabaseUrls) -> tuple[str | None, str | None]:
     """The revision that the database has, and the one that this version needs."""
-    wanted = newest_revision()
+    from alembic.script import ScriptDirectory
+
+    head = ScriptDirectory.from_config(_alembic()).get_current_head()
     async with await _connect(urls.owner) as connection:
         there = await (await connection.execute("select to_regclass('public.alembic_version')")).fetchone()
         if not there or there[0] is None:
-            return None, wanted
+            return None, head
         row = await (await connection.execute("select version_num from alembic_version")).fetchone()
-    return (str(row[0]) if row else None), wanted
+    return (str(row[0]) if row else None), head
