@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import itertools
 import json
 import random
@@ -17,8 +18,6 @@ import psutil
 
 from zhiban.container import ensure_workspace
 from zhiban.kit.db import Database
-from zhiban.knowledge.corpus_stats import word_list
-from zhiban.knowledge.retrieval import keep_term_priors_in, language
 from zhiban.postgres.provisioning import migrate, provision_bundled
 from zhiban.postgres.supervisor import BundledPostgres
 
@@ -44,8 +43,6 @@ class Stand:
 async def stand() -> AsyncIterator[Stand]:
     with tempfile.TemporaryDirectory(prefix="zhiban-bench-") as name:
         folder = Path(name)
-        keep_term_priors_in(folder)
-        language()
         postgres = BundledPostgres(folder / "pg")
         server = await postgres.start()
         try:
@@ -67,6 +64,14 @@ def right_entries(folder: Path) -> dict[str, str]:
     return {row[0]: row[1] for row in rows}
 
 
+def _word_list() -> Path:
+    """The word frequencies of jieba, which the tools of development bring."""
+    found = importlib.util.find_spec("jieba")
+    if found is None or found.origin is None:
+        raise SystemExit("The package jieba is missing. Run: make setup")
+    return Path(found.origin).with_name("dict.txt")
+
+
 class Writer:
     """Writes Chinese-looking text of one trade: frequent words of the language, coming back within a text.
 
@@ -75,7 +80,7 @@ class Writer:
 
     def __init__(self, seed: int = 1) -> None:
         self.dice = random.Random(seed)
-        rows = (line.split(" ")[:2] for line in word_list().read_text(encoding="utf-8").splitlines())
+        rows = (line.split(" ")[:2] for line in _word_list().read_text(encoding="utf-8").splitlines())
         frequent = sorted(((int(times), word) for word, times in rows), reverse=True)[:5000]
         self.words = [word for _, word in frequent]
         self.sums = list(itertools.accumulate(times for times, _ in frequent))

@@ -24,8 +24,9 @@ from typing import Any
 
 from material import SHOP, Stand, Writer, read_lines, right_entries, stand, write_table
 from zhiban.knowledge import queries, service
+from zhiban.knowledge.corpus_stats import term_priors
 from zhiban.knowledge.followups import standalone
-from zhiban.knowledge.retrieval import ConfidenceBand, SearchResult, build_query, language, rank, search
+from zhiban.knowledge.retrieval import ConfidenceBand, SearchResult, build_query, rank, search
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.knowledge.exact import Exact
@@ -96,7 +97,7 @@ async def shop(found: Stand) -> None:
     entries = read_lines(SHOP / "corpus.jsonl")
     base_id = await fill(found, "shop", [write_table(found.folder / "shop" / "faq.csv", entries)])
     await quality(found, SHOP, base_id, "faq_shop")
-    exact = Exact([([entry["text"], *entry["alts"]], entry["answer"]) for entry in entries], language())
+    exact = Exact([([entry["text"], *entry["alts"]], entry["answer"]) for entry in entries], term_priors())
     for name in ("queries", "queries_trad", "queries_typo"):
         questions = [question["text"] for question in read_lines(SHOP / f"{name}.jsonl")]
         print(f"  {name}: {await exactness(found, base_id, exact, questions)}")
@@ -112,7 +113,7 @@ async def cmrc(found: Stand, folder: Path) -> None:
     await quality(found, folder, base_id, "pass_cmrc")
     async with found.database.transaction(found.workspace) as tx:
         chunks = await queries.entries_after(tx, base_id, 0, 100_000)
-    exact = Exact([((), chunk.text) for chunk in chunks], language())
+    exact = Exact([((), chunk.text) for chunk in chunks], term_priors())
     questions = [question["text"] for question in read_lines(folder / "queries.jsonl")]
     print(f"  {await exactness(found, base_id, exact, questions)}")
 

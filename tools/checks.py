@@ -4,16 +4,21 @@
 * No tracked file names a package registry or a path of somebody's machine.
 * Lock files name versions and hashes only, and npm's lock file no addresses.
 * No sentence is left unfinished: no to-do marks.
+* One class name has one meaning in the whole program.
+* Only a table's owner names it in SQL (`sql_owners.py`).
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+import sql_owners
 
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST = 500
@@ -46,6 +51,7 @@ _PATHS = (
 )
 FORBIDDEN = re.compile("|".join([*map(re.escape, _REGISTRIES), *_PATHS]))
 UNFINISHED = re.compile(r"\b(?:" + "TO" + "DO|FIX" + "ME|XX" + "X)\\b")
+TWICE = {"TokenStore"}  # what a vendor asks of whoever keeps its token, said on both sides of the border
 _REQUIREMENT = re.compile(r"[A-Za-z0-9._-]+(?:\[[A-Za-z0-9,._-]+\])?==[^\s;]+(?: ; [^\\]+)? \\")
 _HASH = re.compile(r" {4}--hash=sha256:[0-9a-f]{64}(?: \\)?")
 
@@ -100,9 +106,29 @@ def _wrong_npm_lock(path: Path) -> Iterator[str]:
             yield f"{path.relative_to(ROOT)}: {name} has no integrity hash"
 
 
+def homonyms(paths: list[Path]) -> Iterator[str]:
+    """Classes of one name in two modules of the program: a reader would have to guess which is meant."""
+    seen: dict[str, str] = {}
+    for path in sorted(paths):
+        name = str(path.relative_to(ROOT))
+        if path.suffix != ".py" or not name.startswith("src/zhiban/"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                first = seen.setdefault(node.name, name)
+                if first != name and node.name not in TWICE:
+                    yield f"{name}:{node.lineno}: {first} has a class {node.name} too; rename one of them"
+
+
 def main() -> int:
     paths = tracked()
-    problems = [*too_long(paths), *strange_words(paths), *wrong_locks(paths)]
+    problems = [
+        *too_long(paths),
+        *strange_words(paths),
+        *wrong_locks(paths),
+        *homonyms(paths),
+        *sql_owners.problems(ROOT),
+    ]
     for problem in problems:
         print(problem)
     print(f"{len(paths)} files checked, {len(problems)} problems.")

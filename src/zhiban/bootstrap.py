@@ -3,77 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from zhiban.assistant.turn import AssistantDeps
-from zhiban.channels.connections import Connections, InboxSettings
-from zhiban.channels.jobs import ChannelJobs
+from zhiban.channels.connections import Connections, InboxSettings, TokenStore
 from zhiban.channels.policy import Policy
+from zhiban.conversations.attachment_jobs import AttachmentJobs
 from zhiban.conversations.jobs import ConversationJobs
 from zhiban.integrations import openai
 from zhiban.integrations.apprise import AppriseNotifier
+from zhiban.integrations.s3 import S3FileStore
 from zhiban.integrations.telegram import TelegramConfig, TelegramNotifier
-from zhiban.integrations.webhook import WEBHOOK
-from zhiban.integrations.wecom.config import WeComSettings
-from zhiban.integrations.wecom.integration import WECOM
+from zhiban.integrations.wecom.config import WeComConfig
+from zhiban.integrations.wecom.kf import KfChannel
 from zhiban.integrations.wecom.robot import GroupRobot
+from zhiban.integrations.wecom.vendor import WeCom
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
-from zhiban.kit.errors import Misconfigured
+from zhiban.kit.file_store import FileStore, FolderFileStore, PostgresFileStore
 from zhiban.kit.http import Http
 from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import Task
 from zhiban.kit.settings import Settings
 from zhiban.notifications.jobs import AssistantJobs, NotifierRegistry
-from zhiban.ports import (
-    Channel,
-    ChatModel,
-    Embedder,
-    Integration,
-    Notifier,
-    Polls,
-    ReplyWindow,
-    ShowsCards,
-    TokenStore,
-    Vendor,
-)
+from zhiban.ports import ChatModel, Embedder, Notifier, ReplyWindow, Vendor
 from zhiban.ports.notifiers import parse_addresses
 
-# Whom contacts write through. The first is the one that `zhiban inbox add` proposes.
-CHANNELS: dict[str, Integration] = {each.name: each for each in (WECOM, WEBHOOK)}
 
-KINDS: dict[str, type[Channel]] = {channel.kind: channel for each in CHANNELS.values() for channel in each.channels}
-
-# Channels that must be asked for news, because their webhooks carry none.
-POLLED_KINDS = [kind for kind, channel in KINDS.items() if issubclass(channel, Polls)]
-
-
-def window_of(kind: str) -> ReplyWindow | None:
-    """The reply window of a kind of channel."""
-    return KINDS[kind].limits.reply_window if kind in KINDS else None
+def _wecom(
+    http: Http, clock: Clock, config: Mapping[str, Any], secrets: Mapping[str, Any], tokens: TokenStore
+) -> Vendor:
+    known = {name: config[name] for name in WeComConfig.model_fields if name in config}
+    return WeCom(http, WeComConfig(**known, **secrets), tokens, clock)
 
 
-def names() -> dict[str, Callable[[str], str]]:
-    """What templates call a kind of channel, and the picture they draw for it."""
-    return {
-        "channel_label": lambda kind: KINDS[kind].label if kind in KINDS else kind,
-        "channel_icon": lambda kind: KINDS[kind].icon if kind in KINDS else "globe",
-    }
+VendorBuilder = Callable[[Http, Clock, Mapping[str, Any], Mapping[str, Any], TokenStore], Vendor]
 
+VENDORS: dict[str, VendorBuilder] = {"wecom": _wecom}
 
-def member_labels() -> dict[str, str]:
-    """Vendors where agents have accounts of their own, with what such an account is called."""
-    return {each.name: each.member_label for each in CHANNELS.values() if each.member_label}
+# Channels that must be asked for news, because their doorbell carries none.
+POLLED_KINDS = [KfChannel.kind]
+
+WINDOWS: dict[str, ReplyWindow | None] = {KfChannel.kind: KfChannel.reply_window}
 
 
 def vendor(http: Http, clock: Clock) -> Callable[[str, Mapping[str, Any], Mapping[str, Any], TokenStore], Vendor]:
     """Builds the vendor that a connection row names."""
 
     def build(name: str, config: Mapping[str, Any], secrets: Mapping[str, Any], tokens: TokenStore) -> Vendor:
-        if name not in CHANNELS:
-            raise Misconfigured(f"This version does not know the vendor {name}.")
-        return CHANNELS[name].build(http, clock, config, secrets, tokens)
+        return VENDORS[name](http, clock, config, secrets, tokens)
 
     return build
 
@@ -106,6 +84,17 @@ def embedder(settings: Settings, http: Http) -> Embedder | None:
     return openai.OpenAIEmbedder(config, http)
 
 
+def file_store(settings: Settings, database: Database, clock: Clock) -> FileStore:
+    """Where FILE_STORE says that the files of messages lie. Raises Misconfigured."""
+    match settings.file_store.partition(":")[0]:
+        case "folder":
+            return FolderFileStore(settings.files_folder)
+        case "s3":
+            return S3FileStore.from_settings(settings)
+        case _:
+            return PostgresFileStore(database, clock)
+
+
 def assistant_deps(settings: Settings, http: Http) -> AssistantDeps:
     """What the assistant works with."""
     return AssistantDeps(
@@ -124,24 +113,27 @@ def notifiers(settings: Settings, http: Http, url: str) -> NotifierRegistry:
     telegram = TelegramNotifier(
         TelegramConfig(token=settings.telegram_bot_token, base=settings.telegram_api_base), http
     )
-    robot = GroupRobot(http, settings.part(WeComSettings).wecom_api_base)
-    by_scheme: dict[str, Notifier] = {"telegram": telegram, "wecom-robot": robot}
+    by_scheme: dict[str, Notifier] = {"telegram": telegram, "wecom-robot": GroupRobot(http, settings.wecom_api_base)}
     parse_addresses(settings.notification_channel)
     return NotifierRegistry(
         addresses=settings.notification_channel.split() if settings.notification_enabled else (),
         by_scheme=by_scheme,
         other=AppriseNotifier(),
         url=url,
-        card_kinds=[kind for kind, channel in KINDS.items() if issubclass(channel, ShowsCards)],
     )
 
 
 def tasks(
-    database: Database, connections: Connections, clock: Clock, files: Path, notifiers: NotifierRegistry, texts: Texts
+    database: Database,
+    connections: Connections,
+    clock: Clock,
+    files: FileStore,
+    notifiers: NotifierRegistry,
+    texts: Texts,
 ) -> list[Task]:
     """Every job there is."""
     return [
-        *ChannelJobs(database, connections).tasks(),
-        *ConversationJobs(database, connections, clock, files).tasks(),
+        *ConversationJobs(database, connections, clock).tasks(),
+        *AttachmentJobs(database, connections, clock, files).tasks(),
         *AssistantJobs(database, connections, notifiers, texts, clock).tasks(),
     ]

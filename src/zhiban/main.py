@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import psycopg
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import BaseRoute, Route, Router
+from starlette.routing import BaseRoute, Router
 from starlette.types import Receive, Scope, Send
 
 from zhiban import __version__, bootstrap
@@ -38,7 +38,7 @@ def application(app: App, *, demo: bool = False, extra: Sequence[BaseRoute] = ()
     `extra` routes are mounted first; the demonstration brings its simulator and its phone that way.
     """
     assets = Assets()
-    renderer = Renderer(MODULES, assets=assets, clock=app.clock, names=bootstrap.names())
+    renderer = Renderer(MODULES, assets=assets, clock=app.clock)
     auth = Auth(app.database, app.clock, renderer, demo=demo, url=app.settings.zhiban_url)
     broker = SseBroker(app.database, app.pubsub)
 
@@ -56,14 +56,13 @@ def application(app: App, *, demo: bool = False, extra: Sequence[BaseRoute] = ()
         openapi_url="/api/openapi.json",
     )
     web.state.app = app
-    web.state.member_labels = bootstrap.member_labels()
     web.router.routes.extend(extra)
     web.mount("/static", assets.app(), name="static")
     auth.install(web)
     web.include_router(sign_in.router)
     web.include_router(agent_pages.router)
     suggester = Suggester(app.database, threshold=app.settings.kb_similarity_threshold)
-    DeskSettings(window_of=bootstrap.window_of, files=app.files, suggest=suggester.suggest).install(web)
+    DeskSettings(window_of=bootstrap.WINDOWS.get, files=app.files, suggest=suggester.suggest).install(web)
     broker.install(web)
     web.include_router(
         knowledge_api.router(
@@ -75,9 +74,7 @@ def application(app: App, *, demo: bool = False, extra: Sequence[BaseRoute] = ()
     _install_probes(web, app)
     apidocs.install(web, renderer)
     web.add_middleware(SecurityHeaders)
-    return CallbackRouter(
-        web, broker, hooks.routes(app.deliveries, app.connections, app.clock, bootstrap.CHANNELS.values())
-    )
+    return CallbackRouter(web, broker, hooks.routes(app.deliveries, app.connections, app.clock))
 
 
 class CallbackRouter:
@@ -86,19 +83,17 @@ class CallbackRouter:
     The way through FastAPI's layers costs a callback more than its own work.
     """
 
-    def __init__(self, web: FastAPI, broker: SseBroker, callbacks: Sequence[Route]) -> None:
+    def __init__(self, web: FastAPI, broker: SseBroker, callbacks: Sequence[BaseRoute]) -> None:
         self.app = web
         self._hub = broker
         self._callbacks = Router(list(callbacks))
-        # The first part of each address: no page and no endpoint begins with one of them.
-        self._prefixes = tuple({f"/{route.path.split('/')[1]}/" for route in callbacks})
 
     def leave(self) -> None:
         """The server is told to stop: end the streams, which would otherwise keep it waiting."""
         self._hub.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(self._prefixes):
+        if scope["type"] == "http" and scope["path"].startswith("/wecom/"):
             await self._callbacks(scope, receive, send)
         else:
             await self.app(scope, receive, send)

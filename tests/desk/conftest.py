@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -14,7 +13,6 @@ from multidict import CIMultiDictProxy
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from tests.desk.seed import PASSWORD, WINDOW, Seed, create_seed
-from zhiban import bootstrap
 from zhiban.assistant.suggesting import Source, Suggestion
 from zhiban.desk.pages import agents as agent_pages
 from zhiban.desk.pages import sign_in
@@ -22,6 +20,7 @@ from zhiban.desk.pages.conversation import DeskSettings
 from zhiban.desk.stream import SseBroker
 from zhiban.kit.clock import SystemClock
 from zhiban.kit.db import Database
+from zhiban.kit.file_store import PostgresFileStore
 from zhiban.kit.pubsub import PubSub
 from zhiban.people.auth import Auth
 from zhiban.postgres.provisioning import DatabaseUrls
@@ -102,16 +101,15 @@ class Site:
 
 
 @pytest.fixture
-async def site(urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[Site]:
+async def site(urls: DatabaseUrls) -> AsyncIterator[Site]:
     clock = SystemClock()
     pubsub = PubSub(urls.app)
     async with Database(urls.app, work_size=4, page_size=4) as database:
         database.publish = pubsub.publish
         await pubsub.open()
         seed = await create_seed(database, clock)
-        renderer = Renderer(["desk"], assets=Assets(), clock=clock, names=bootstrap.names())
+        renderer = Renderer(["desk"], assets=Assets(), clock=clock)
         app = FastAPI()
-        app.state.member_labels = bootstrap.member_labels()
         app.add_middleware(SecurityHeaders)
         Auth(database, clock, renderer).install(app)
         app.include_router(sign_in.router)
@@ -122,7 +120,9 @@ async def site(urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[Site]:
             suggested.append(conversation_id)
             return Suggestion("可以的，我先把会话搁置到今晚 10:30。", (Source("反向代理与签名校验"),), 86)
 
-        DeskSettings(window_of={"wecom_kf": WINDOW}.get, files=tmp_path / "files", suggest=suggest).install(app)
+        DeskSettings(
+            window_of={"wecom_kf": WINDOW}.get, files=PostgresFileStore(database, clock), suggest=suggest
+        ).install(app)
         broker = SseBroker(database, pubsub)
         broker.install(app)
         app.mount("/static", renderer.assets.app())

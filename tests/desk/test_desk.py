@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import timedelta
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -193,46 +192,6 @@ async def test_the_suggestion_is_asked_for_only_while_somebody_waits(site: Site)
     assert site.suggested == [zhou]
     resting = seed.conversations["何思源"]
     assert "/suggestion" not in (await agent.get(f"/conversations/{resting}")).text
-
-
-async def test_files_are_shown_or_downloaded_but_never_run(site: Site, tmp_path: Path) -> None:
-    agent, seed = await site.signed_in(), site.seed
-    folder = tmp_path / "files"
-    folder.mkdir()
-    (folder / "a.png").write_bytes(b"\x89PNG")
-    (folder / "a.html").write_bytes(b"<script>alert(1)</script>")
-    (tmp_path / "secret").write_bytes(b"key")
-    ids = {}
-    async with seed.database.transaction(seed.workspace_id) as tx:
-        message = await seed.says(tx, "周予安", "", at=seed.clock.now(), kind="image")
-        for name, kind, path in (
-            ("图.png", "image/png", "a.png"),
-            ("x.html", "text/html", "a.html"),
-            ("s", "image/png", "../secret"),
-            ("gone", None, "gone"),
-        ):
-            ids[path] = await tx.value(
-                "insert into attachment (workspace_id, message_id, kind, reference, filename, content_type, "
-                "size, path, state) values (%(w)s, %(m)s, 'image', 'r', %(name)s, %(kind)s, 4, %(path)s, 'stored') "
-                "returning id",
-                w=seed.workspace_id,
-                m=message,
-                name=name,
-                kind=kind,
-                path=path,
-            )
-    picture = await agent.get(f"/attachments/{ids['a.png']}")
-    assert (picture.status, picture.headers["content-type"]) == (200, "image/png")
-    assert picture.headers["content-disposition"].startswith("inline")
-    page = await agent.get(f"/attachments/{ids['a.html']}")
-    assert page.headers["content-type"] == "application/octet-stream"
-    assert page.headers["content-disposition"].startswith("attachment")
-    assert "sandbox" in page.headers["content-security-policy"]
-    for path in ("../secret", "gone"):
-        assert (await agent.get(f"/attachments/{ids[path]}")).status == 404
-    assert (
-        f'src="/attachments/{ids["a.png"]}"' in (await agent.get(f"/conversations/{seed.conversations['周予安']}")).text
-    )
 
 
 async def test_another_workspace_looks_like_nothing_at_all(site: Site) -> None:

@@ -33,9 +33,9 @@ class Exact:
     """Entries are (phrasings, answer); an entry without phrasings is a passage of a document."""
 
     def __init__(
-        self, entries: Sequence[tuple[Sequence[str], str]], term_priors: TermPriors, synonyms: Synonyms = NO_SYNONYMS
+        self, entries: Sequence[tuple[Sequence[str], str]], priors: TermPriors, synonyms: Synonyms = NO_SYNONYMS
     ) -> None:
-        self.term_priors, self.synonyms = term_priors, synonyms
+        self.priors, self.synonyms = priors, synonyms
         self.asks = [bool(phrasings) for phrasings, _ in entries]
         self.bodies = Part([" ".join([*phrasings, answer]) for phrasings, answer in entries], synonyms)
         flat = [(entry, phrasing) for entry, (phrasings, _) in enumerate(entries) for phrasing in phrasings]
@@ -45,10 +45,10 @@ class Exact:
     def search(self, question: str, count: int = 10) -> list[tuple[int, float]]:
         asked = terms(question, self.synonyms)
         total: defaultdict[int, float] = defaultdict(float)
-        for entry, score in self.bodies.scores(self.bodies.collection.question(asked, self.term_priors)).items():
+        for entry, score in self.bodies.scores(self.bodies.collection.question(asked, self.priors)).items():
             total[entry] += score if self.asks[entry] else 2 * score
         best: defaultdict[int, float] = defaultdict(float)
-        for number, score in self.phrasings.scores(self.phrasings.collection.question(asked, self.term_priors)).items():
+        for number, score in self.phrasings.scores(self.phrasings.collection.question(asked, self.priors)).items():
             best[self.entry_of[number]] = max(best[self.entry_of[number]], score)
         for entry, score in best.items():
             total[entry] += score

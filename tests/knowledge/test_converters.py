@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zhiban.knowledge import chunking, converters, markdown
-from zhiban.knowledge.converters import convert, read_html
+from zhiban.knowledge.converters import convert
 from zhiban.knowledge.document import Block, Location, Unreadable, decode, is_question, split_similar
+from zhiban.knowledge.html import read_html
 
 GUIDE = """---
 category: 售后

@@ -16,8 +16,9 @@ from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import NotFound
 from zhiban.knowledge import queries, retrieval, service
+from zhiban.knowledge.corpus_stats import term_priors
 from zhiban.knowledge.followups import standalone
-from zhiban.knowledge.retrieval import ConfidenceBand, build_query, language, rank, search
+from zhiban.knowledge.retrieval import ConfidenceBand, build_query, rank, search
 
 
 async def _fill(db: Database, workspace: int, paths: Sequence[Path], clock: SetClock, slug: str = "shop") -> int:
@@ -41,7 +42,7 @@ async def sample(db: Database, workspace: int, clock: SetClock) -> int:
 
 async def test_the_ranking_is_exact_bm25(db: Database, workspace: int, shop: int) -> None:
     entries = lines(SHOP / "corpus.jsonl")
-    exact = Exact([([entry["text"], *entry["alts"]], entry["answer"]) for entry in entries], language())
+    exact = Exact([([entry["text"], *entry["alts"]], entry["answer"]) for entry in entries], term_priors())
     async with db.transaction(workspace) as tx:
         base = await queries.base(tx, shop)
         rows = await tx.rows("select c.id, a.category from chunk c join article a on a.id = c.article_id")

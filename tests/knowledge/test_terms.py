@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from zhiban.knowledge.bm25 import Collection, product, sparse, sparse_weights, weights
-from zhiban.knowledge.corpus_stats import TermPriors, term_priors
+from zhiban.knowledge.corpus_stats import FILE, TermPriors, term_priors
 from zhiban.knowledge.tokenizer import TERM_LIMIT, Synonyms, characters_of_pair, counts, fold, terms
 
 
@@ -59,26 +58,24 @@ def test_words_of_a_group_share_a_term() -> None:
     assert not set(terms("邮费", synonyms)) & set(terms("退款", synonyms))
 
 
-def test_rarity_orders_words_as_the_language_does(tmp_path: Path) -> None:
-    at_large = term_priors(tmp_path)
+def test_rarity_orders_words_as_the_language_does() -> None:
+    at_large = term_priors()
     the, screw = terms("的")[0], terms("螺")[0]
     assert 0 < at_large.rarity(the) < at_large.rarity(screw) <= 1
     assert at_large.rarity(TERM_LIMIT - 1) == 1
 
 
-def test_the_background_is_kept_between_starts(tmp_path: Path) -> None:
+def test_a_table_is_read_as_it_was_written() -> None:
     made = TermPriors(array("I", [3, 9]), array("I", [5, 1]), 100)
-    made.save(tmp_path / "kept.bin")
-    again = TermPriors.read(tmp_path / "kept.bin")
-    assert again is not None
+    again = TermPriors.loaded(made.dumped())
+    assert again == made
     assert [again.rarity(term) for term in (3, 9, 4)] == [made.rarity(term) for term in (3, 9, 4)]
-    assert len(again) == 2
 
 
-def test_a_damaged_background_is_made_again(tmp_path: Path) -> None:
-    (tmp_path / "kept.bin").write_bytes(b"nonsense")
-    assert TermPriors.read(tmp_path / "kept.bin") is None
-    assert TermPriors.read(tmp_path / "absent.bin") is None
+@pytest.mark.parametrize("damage", [b"", b"nonsense", FILE.read_bytes()[:-9], FILE.read_bytes()[:20]])
+def test_a_damaged_table_is_refused(damage: bytes) -> None:
+    with pytest.raises(ValueError, match="table of term frequencies"):
+        TermPriors.loaded(damage)
 
 
 @given(st.lists(st.sampled_from("退款多久到账怎么"), min_size=1), st.floats(1, 200))
@@ -94,8 +91,8 @@ def test_a_vector_beyond_the_limit_keeps_its_heaviest_terms() -> None:
     assert text.startswith("{11:")
 
 
-def test_a_rarer_word_weighs_more(tmp_path: Path) -> None:
-    at_large = term_priors(tmp_path)
+def test_a_rarer_word_weighs_more() -> None:
+    at_large = term_priors()
     common, rare = terms("的")[0], terms("螺")[0]
     question = Collection(100, {common: 90, rare: 1}).question([common, rare, rare], at_large)
     assert question[rare] > question[common]

@@ -24,7 +24,6 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.settings import Settings, load
 from zhiban.knowledge import service as knowledge
 from zhiban.main import application
-from zhiban.people import agents
 from zhiban.people import service as people
 from zhiban.people.models import Role
 from zhiban.postgres.provisioning import DatabaseUrls
@@ -96,7 +95,7 @@ class Shop:
             id_ = await people.add_agent(
                 tx, email=f"{member or 'chen'}@example.test", name=name, role=Role.AGENT, password_hash=None
             )
-            await agents.change(tx, id_, accounts={"wecom": member or ""})
+            await tx.run("update agent set wecom_userid = %(member)s where id = %(id)s", member=member, id=id_)
         return id_
 
     async def conversation(self, thread: str = "wmLIXIAO") -> Any:
@@ -157,17 +156,18 @@ async def until(condition: Callable[[], object], *, within: float = 10) -> None:
 
 
 def settings_for(folder: Path, wecom_url: str, **more: Any) -> Settings:
-    described: dict[str, Any] = {
-        "zhiban_data": folder,
-        "wecom_corp_id": CORP_ID,
-        "wecom_agent_id": str(AGENT_ID),
-        "wecom_agent_secret": SECRET,
-        "wecom_token": TOKEN,
-        "WECOM_ENCODING_AES_KEY": AES_KEY,
-        "wecom_api_base": f"{wecom_url}/cgi-bin",
-        "zhiban_secret_key": "a key for tests only",
-    }
-    return load(_env_file=None, **described | more)
+    return load(
+        _env_file=None,
+        zhiban_data=folder,
+        wecom_corp_id=CORP_ID,
+        wecom_agent_id=str(AGENT_ID),
+        wecom_agent_secret=SECRET,
+        wecom_token=TOKEN,
+        WECOM_ENCODING_AES_KEY=AES_KEY,
+        wecom_api_base=f"{wecom_url}/cgi-bin",
+        zhiban_secret_key="a key for tests only",
+        **more,
+    )
 
 
 class AheadClock:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import pytest
@@ -48,20 +47,10 @@ async def test_an_order_goes_to_people(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize(("kind", "words"), [("image", "图片"), ("voice", "语音"), ("video", "视频"), ("file", "文件")])
-async def test_files_are_fetched_and_answered_by_kind(shop: Shop, kind: str, words: str) -> None:
-    data = b"\xff\xd8\xff" + bytes(range(256)) * 40
-    shop.wecom.contact_sends_file(LI, data, kind=kind, name="../../照片.jpg")
+async def test_files_are_answered_by_kind(shop: Shop, kind: str, words: str) -> None:
+    shop.wecom.contact_sends_file(LI, b"\xff\xd8\xff" + bytes(range(256)) * 40, kind=kind)
     (reply,) = await shop.wecom.until_sent(LI)
     assert words in reply.text
-    path, size, digest = (
-        await shop.eventually(
-            "select jsonb_build_object('found', jsonb_build_array(path, size, sha256)) "
-            "from attachment where state = 'stored'"
-        )
-    ).found
-    assert (size, digest) == (len(data), hashlib.sha256(data).hexdigest())
-    assert (shop.app.files / path).read_bytes() == data
-    assert (shop.app.files / path).resolve().is_relative_to(shop.app.files.resolve())
 
 
 async def test_a_second_picture_goes_to_people(shop: Shop) -> None:
@@ -71,18 +60,6 @@ async def test_a_second_picture_goes_to_people(shop: Shop) -> None:
     shop.wecom.contact_sends_file(LI, b"\xff\xd8\xff two")
     await shop.wecom.until_sent(LI, 2)
     assert (await shop.becomes("open")).handoff_reason == "cannot_read"
-
-
-async def test_a_file_that_is_too_large_is_refused_and_says_so(shop: Shop) -> None:
-    shop.wecom.contact_sends_file(LI, bytes(31 << 20), kind="file", name="film.bin")
-    failure = await shop.eventually("select failure from attachment where state = 'failed'", within=20)
-    assert failure
-    assert not [path for path in shop.app.files.rglob("*") if path.is_file()]
-
-
-async def test_a_file_that_wecom_has_forgotten_is_written_down_as_failed(shop: Shop) -> None:
-    shop.wecom.contact_says(LI, kind="image", media_id="MEDIAGONE")
-    assert "media" in (await shop.eventually("select failure from attachment where state = 'failed'")).lower()
 
 
 async def test_names_and_pictures_of_newcomers_are_fetched(shop: Shop) -> None:

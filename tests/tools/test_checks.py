@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def checks(tmp_path: Path) -> ModuleType:
+def checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
     spec = importlib.util.spec_from_file_location("checks", ROOT / "tools" / "checks.py")
     assert spec is not None
     assert spec.loader is not None
@@ -22,7 +23,14 @@ def checks(tmp_path: Path) -> ModuleType:
     spec.loader.exec_module(module)
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     module.ROOT = tmp_path
+    monkeypatch.setattr(module.sql_owners, "EXCEPTIONS", {"a list": ("desk/pages/list.py: agent",)})
+    write(tmp_path / "src/zhiban/desk/pages/list.py", 'ROWS = "select name from agent"\n')
     return module
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
 
 
 def test_a_clean_folder_passes(checks: ModuleType, tmp_path: Path) -> None:
@@ -51,3 +59,51 @@ def test_an_npm_lock_has_hashes_and_no_addresses(checks: ModuleType, tmp_path: P
     lock = {"packages": {"": {}, "node_modules/a": {"version": "1", "resolved": "https://example.com/a.tgz"}}}
     (tmp_path / "package-lock.json").write_text(json.dumps(lock))
     assert len(list(checks.wrong_locks(checks.tracked()))) == 2
+
+
+def test_one_class_name_has_one_meaning(checks: ModuleType, tmp_path: Path) -> None:
+    write(tmp_path / "src/zhiban/kit/text.py", "class Reader: ...\n")
+    write(tmp_path / "tests/test_text.py", "class Reader: ...\n")
+    assert checks.main() == 0
+    write(tmp_path / "src/zhiban/web/render.py", "class Outer:\n    class Reader: ...\n")
+    (problem,) = checks.homonyms(checks.tracked())
+    assert problem.startswith("src/zhiban/web/render.py:2: src/zhiban/kit/text.py has a class Reader too")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        '"select c.id, p.name from conversation c left join contact p on p.id = c.contact_id"',
+        '"select 1", "update contact set name = %(name)s"',
+        'f"insert into contact (name) {values}"',
+        '"delete from contact where id = %(id)s"',
+    ],
+)
+def test_only_the_owner_names_a_table(checks: ModuleType, tmp_path: Path, sql: str) -> None:
+    write(tmp_path / "src/zhiban/people/contacts.py", f"SQL = {sql.replace('conversation', 'agent')}\n")
+    assert checks.main() == 0
+    write(tmp_path / "src/zhiban/conversations/queries.py", f"def read(values):\n    return {sql}\n")
+    (problem,) = checks.sql_owners.problems(tmp_path)
+    assert problem.startswith("src/zhiban/conversations/queries.py:2: ")
+    assert problem.endswith(" contact belongs to people; ask its queries or its verbs")
+
+
+def test_prose_is_not_sql_and_everybody_reads_the_log(checks: ModuleType, tmp_path: Path) -> None:
+    write(
+        tmp_path / "src/zhiban/desk/stream.py",
+        '"""We select from contact, and update message set by set."""\n'
+        'SORRY = "There is no message from contact {name}."\n'
+        'LAST = "select max(id) from event"\n',
+    )
+    assert checks.main() == 0
+    write(tmp_path / "src/zhiban/desk/stream.py", 'ADD = "insert into event (kind) values (1)"\n')
+    assert len(list(checks.sql_owners.problems(tmp_path))) == 1
+
+
+def test_every_table_has_an_owner_and_exceptions_end(checks: ModuleType, tmp_path: Path) -> None:
+    write(tmp_path / "src/zhiban/migrations/versions/0003_more.py", 'SQL = "create table survey (id bigint)"\n')
+    write(tmp_path / "src/zhiban/desk/pages/list.py", "ROWS = 1\n")
+    assert sorted(checks.sql_owners.problems(tmp_path)) == [
+        "src/zhiban/migrations/versions/0003_more.py: survey has no owner; name one in tools/sql_owners.py",
+        "tools/sql_owners.py: desk/pages/list.py does not name agent any more; strike the exception",
+    ]

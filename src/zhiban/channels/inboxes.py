@@ -15,6 +15,8 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Misconfigured, NotFound
 from zhiban.kit.text import clean, size_of
 
+WELCOME_BYTES = 4000  # WeCom's limit for the welcome of a new contact
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRow:
@@ -25,7 +27,6 @@ class ConnectionRow:
     config: dict[str, Any]
     broken: str | None
     broken_at: datetime | None
-    removed_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +40,14 @@ class InboxRow:
     policy: dict[str, Any]
     base: str | None
     broken: str | None
-    paused_at: datetime | None
     archived_at: datetime | None
-    removed_at: datetime | None
     conversations: int
     waiting: int
 
 
 _INBOXES = """
 select i.id, i.public_id, i.connection_id, i.kind, i.external_id, i.name, i.policy, b.slug as base, i.broken,
-  i.paused_at, i.archived_at, i.removed_at,
+  i.archived_at,
   (select count(*) from conversation c where c.workspace_id = i.workspace_id and c.inbox_id = i.id) as conversations,
   (select count(*) from conversation c where c.workspace_id = i.workspace_id and c.inbox_id = i.id
     and c.status = 'open') as waiting
@@ -58,22 +57,13 @@ order by i.archived_at nulls first, i.id"""
 
 async def connections(tx: Transaction) -> list[ConnectionRow]:
     return await tx.objects(
-        ConnectionRow,
-        "select id, public_id, vendor, name, config, broken, broken_at, removed_at from connection order by id",
+        ConnectionRow, "select id, public_id, vendor, name, config, broken, broken_at from connection order by id"
     )
 
 
 async def inboxes(tx: Transaction) -> list[InboxRow]:
     """Every inbox, those out of use last."""
     return await tx.objects(InboxRow, _INBOXES)
-
-
-async def inboxes_of(tx: Transaction, connection_id: int) -> list[int]:
-    """The inboxes of a connection that are in use."""
-    rows = await tx.rows(
-        "select id from inbox where connection_id = %(id)s and archived_at is null order by id", id=connection_id
-    )
-    return [int(row[0]) for row in rows]
 
 
 async def inbox_called(tx: Transaction, name: str | None) -> InboxRow:
@@ -124,7 +114,7 @@ async def set_base(tx: Transaction, inbox_id: int, base_id: int | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ContactTexts:
-    """What a new friend of our members reads and is called. None: nothing was decided."""
+    """What a new friend of our members (WeCom 客户联系) reads and is called. None: nothing was decided."""
 
     welcome: str | None
     remark: str | None
@@ -150,16 +140,14 @@ async def set_contact_texts(
     remark: str | None = None,
     source: str | None = None,
     forget: bool = False,
-    limit: int,
     now: datetime,
 ) -> None:
     """Decide what is given, for everybody or for those who came by `source`; an empty text means none.
 
-    With `forget` both are as if nothing had been decided. `limit` is how many bytes of a welcome the vendor takes.
-    Raises NotFound, Misconfigured.
+    With `forget` both are as if nothing had been decided. Raises NotFound, Misconfigured.
     """
-    if size_of(welcome or "") > limit:
-        raise Misconfigured(f"The welcome is too long: it may have {limit} bytes.")
+    if size_of(welcome or "") > WELCOME_BYTES:
+        raise Misconfigured(f"The welcome is too long: WeCom takes {WELCOME_BYTES} bytes.")
     config = await tx.value("select config from connection where id = %(id)s for update", id=connection_id)
     if config is None:
         raise NotFound("There is no such connection.")

@@ -56,11 +56,10 @@ err = Console(stderr=True, highlight=False, soft_wrap=True, width=None if sys.st
 AsJson = Annotated[bool, typer.Option("--json", help=_("以JSON输出，供脚本使用"))]
 
 
-def group(name: str, help_text: str) -> typer.Typer:
-    """A word under which commands stand together."""
-    made = typer.Typer(name=name, help=help_text, no_args_is_help=True, rich_markup_mode=None)
-    app.add_typer(made)
-    return made
+def _group(name: str, help_text: str) -> typer.Typer:
+    group = typer.Typer(name=name, help=help_text, no_args_is_help=True, rich_markup_mode=None)
+    app.add_typer(group)
+    return group
 
 
 app = typer.Typer(
@@ -71,9 +70,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
 )
-kb = group("kb", _("知识库：导入、搜索、重建、统计、导出、删除"))
-inbox = group("inbox", _("收件箱：添加、列出、检查、应用策略"))
-agent = group("agent", _("同事：添加、列出、修改、停用、启用、给链接"))
+kb = _group("kb", _("知识库：导入、搜索、重建、统计、导出、删除"))
+inbox = _group("inbox", _("收件箱：添加、列出、检查、应用策略"))
+wecom = _group("wecom", _("企业微信工具"))
+agent = _group("agent", _("同事：添加、列出、修改、停用、启用、给链接"))
 
 # Which module holds which command: only what is asked for is imported, which is quicker and smaller.
 MODULES = {
@@ -86,6 +86,7 @@ MODULES = {
     "migrate": "backups",
     "restore": "backups",
     "serve": "serve",
+    "wecom": "inboxes",
     "work": "work",
 }
 
@@ -114,8 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and leave with its exit code."""
     given = sys.argv[1:] if arguments is None else arguments
     asked = MODULES.get(next((word for word in given if not word.startswith("-")), ""))
-    # Vendors' own groups are known only when the vendors are: what is not in the table may be one of them.
-    for module in [asked] if asked else sorted({*MODULES.values(), "vendor_tools"}):
+    for module in [asked] if asked else sorted(set(MODULES.values())):
         import_module(f"zhiban.cli.{module}")
     try:
         code = app(args=arguments, prog_name="zhiban", standalone_mode=True)
@@ -141,7 +141,7 @@ def code_of(error: ZhibanError) -> Exit:
 
 
 def command(
-    parent: typer.Typer,
+    group: typer.Typer,
     name: str,
     *,
     help: str,  # noqa: A002 - Typer's own word
@@ -156,7 +156,7 @@ def command(
             if code:
                 raise typer.Exit(code)
 
-        parent.command(name, help=help)(run)
+        group.command(name, help=help)(run)
         return run
 
     return declare

@@ -11,7 +11,7 @@ import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from zhiban.cli.app import AsJson, Exit, _, app, command, err, say, settings, show_json, size, version
-from zhiban.cli.runtime import bring_up_to_date, database, files_folder
+from zhiban.cli.runtime import bring_up_to_date, database
 from zhiban.kit.settings import Settings
 from zhiban.kit.vault import KEY_FILE
 from zhiban.postgres import backup as backups
@@ -32,7 +32,7 @@ async def _backup(urls: DatabaseUrls, found: Settings, target: Path, *, with_key
             urls.owner,
             target,
             version=version(),
-            files=files_folder(found),
+            files=found.files_folder,
             key=key if with_key else None,
             progress=lambda what, done: progress.update(task, description=f"{_('备份')} {what} {done}"),
         )
@@ -87,7 +87,7 @@ async def restore(
             done = await backups.restore(
                 urls.owner,
                 source,
-                files=files_folder(found),
+                files=found.files_folder,
                 key=found.data / KEY_FILE,
                 upgrade=lambda wanted: migrate(urls, to=wanted),
                 progress=lambda what, count: progress.update(task, description=f"{_('恢复')} {what} {count}"),

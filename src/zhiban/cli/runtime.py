@@ -18,10 +18,6 @@ def postgres_folder(settings: Settings) -> Path:
     return settings.data / "postgres"
 
 
-def files_folder(settings: Settings) -> Path:
-    return settings.data / "files"
-
-
 @asynccontextmanager
 async def database(settings: Settings, *, watch: bool = False) -> AsyncIterator[DatabaseUrls]:
     """Reach the operator's database, or the bundled one, started when nobody else runs it.
@@ -46,14 +42,7 @@ async def database(settings: Settings, *, watch: bool = False) -> AsyncIterator[
 
 async def bring_up_to_date(urls: DatabaseUrls) -> tuple[str | None, str | None]:
     """Migrate. Returns the revision before and after. Raises Misconfigured when a newer release made the database."""
-    from alembic.util import CommandError
-
-    try:
-        return await migrate(urls)
-    except CommandError as error:
-        raise Misconfigured(
-            "The database was made by a newer version of Zhiban. Install that version, or restore a backup of this one."
-        ) from error
+    return await migrate(urls)
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Contacts who became friends of our members, and what we do then: welcome, tags, remark, source."""
+"""Contacts who became friends of our members (WeCom 客户联系), and what we do then: welcome, tags, remark, source."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from zhiban.kit.db import Row, Transaction
 from zhiban.kit.jobs import later
 from zhiban.kit.text import clean
 from zhiban.people.contacts import ensure_contacts
-from zhiban.ports import ManagesExternalContacts, RelationChange, RelationChanged
+from zhiban.ports import RelationChange, RelationChanged
+
+WELCOME_SECONDS = 20
 
 _UPSERT = """
 insert into relation (workspace_id, connection_id, contact_id, external_id, member, source, state, added_at, seen_at)
@@ -49,10 +51,7 @@ async def changed(tx: Transaction, connection: OpenConnection, item: RelationCha
 
 
 async def _added(tx: Transaction, connection: OpenConnection, item: RelationChanged, *, now: datetime) -> None:
-    vendor = connection.vendor
-    if not isinstance(vendor, ManagesExternalContacts):
-        raise TypeError("A vendor told of contacts whom it does not tend.")
-    kind, account = vendor.namespace(vendor.contact_kind)
+    kind, account = connection.vendor.namespace("wecom_kf")
     contacts = await ensure_contacts(tx, kind, account, [item.contact], now=now)
     contact_id = contacts[item.contact]
     relation_id = await tx.value(
@@ -77,7 +76,7 @@ async def _added(tx: Transaction, connection: OpenConnection, item: RelationChan
             after={"member": item.member, "source": item.state},
         ),
     )
-    expires = item.happened_at + timedelta(seconds=vendor.contact_welcome_seconds)
+    expires = item.happened_at + timedelta(seconds=WELCOME_SECONDS)
     if item.welcome_code and now < expires:
         await later(
             tx, "welcome_relation", relation_id=int(relation_id), code=item.welcome_code, expires=expires.isoformat()

@@ -1,14 +1,11 @@
-"""Jobs about conversations: files, profiles, friendships, cards, upkeep. Each can run twice without harm."""
+"""Jobs about conversations: profiles, friendships, cards, upkeep. Each can run twice without harm."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 from datetime import datetime, timedelta
-from pathlib import Path
 
-from zhiban.channels.connections import Connections, OpenConnection, OpenInbox
+from zhiban.channels.connections import CONFIG, Connections, OpenConnection
 from zhiban.conversations.service import lock_conversation, open_for_people, release
 from zhiban.events import SYSTEM
 from zhiban.kit.clock import Clock
@@ -18,14 +15,10 @@ from zhiban.kit.jobs import Task, later
 from zhiban.people.contacts import ensure_contacts, learn_profiles
 from zhiban.ports import (
     ContactFollow,
-    FetchesMedia,
-    Kind,
     KnowsContacts,
     ManagesExternalContacts,
-    Media,
     NativeState,
     Profile,
-    Refusal,
     SendRefused,
     ShowsCards,
     TransfersNatively,
@@ -33,9 +26,8 @@ from zhiban.ports import (
 
 log = logging.getLogger(__name__)
 
-FILE_LIMIT = 30 << 20  # more than any vendor lets through
 PROFILES_AT_ONCE = 100
-KEEP_DELIVERIES = timedelta(days=4)  # vendors repeat for three at most
+KEEP_DELIVERIES = timedelta(days=4)  # sync_msg can replay three
 CONTACT_WELCOME = "您好，很高兴认识您！有任何问题，直接发消息给我就好。"  # said unless the connection says otherwise
 SOURCE_TAGS = "来源"  # the tag group for where a contact came from
 
@@ -43,83 +35,24 @@ SOURCE_TAGS = "来源"  # the tag group for where a contact came from
 class ConversationJobs:
     """What these jobs need, and the jobs."""
 
-    def __init__(self, database: Database, connections: Connections, clock: Clock, files: Path) -> None:
+    def __init__(self, database: Database, connections: Connections, clock: Clock) -> None:
         self._database = database
         self._connections = connections
         self._clock = clock
-        self._files = files
 
     def tasks(self) -> list[Task]:
         return [
-            Task("fetch_attachment", self.fetch_attachment, queue="slow"),
             Task("fetch_profiles", self.fetch_profiles, attempts=4),
             Task("learn_native_state", self.learn_native_state, attempts=4),
             Task("welcome_relation", self.welcome_relation, attempts=4, wait=1.0),
             Task("mark_relation", self.mark_relation, attempts=5),
             Task("reconcile_relations", self.reconcile_relations, queue="slow", attempts=3, wait=60),
+            Task("name_inboxes", self.name_inboxes, attempts=6, wait=5),
             Task("update_card", self.update_card, attempts=3),
             Task("release_conversations", self.release_conversations, attempts=5),
             Task("purge_deliveries", self.purge_deliveries, queue="slow", cron="17 3 * * *"),
             Task("plan_reconciling", self.plan_reconciling, queue="slow", cron="41 4 * * *"),
         ]
-
-    # --------------------------------------------------------------------------------------------------- files
-
-    async def fetch_attachment(self, workspace_id: int, attachment_id: int) -> None:
-        """Fetch a file of a message and keep it. What is refused for good is written down on the attachment."""
-        async with self._database.transaction(workspace_id) as tx:
-            row = await tx.row(
-                "select a.reference, a.kind, a.filename, a.content_type, m.inbox_id, m.conversation_id "
-                "from attachment a join message m on m.workspace_id = a.workspace_id and m.id = a.message_id "
-                "where a.id = %(id)s and a.state = 'pending'",
-                id=attachment_id,
-            )
-        if row is None:
-            return
-        reference, kind, filename, content_type, inbox_id, conversation_id = row
-        inbox = await self._connections.inbox(workspace_id, inbox_id)
-        media = Media(reference, Kind(kind), filename or None, content_type)
-        failure: str | None = None
-        stored: tuple[str, int, str] | None = None
-        try:
-            stored = await self._download(inbox, media, workspace_id, attachment_id)
-        except SendRefused as error:
-            failure = error.hint or error.refusal.value
-        async with self._database.transaction(workspace_id) as tx:
-            await tx.run(
-                "update attachment set state = %(state)s, failure = %(failure)s, path = %(path)s, size = %(size)s, "
-                "sha256 = %(digest)s, fetched_at = %(now)s where id = %(id)s",
-                state="stored" if stored else "failed",
-                failure=failure,
-                path=stored[0] if stored else None,
-                size=stored[1] if stored else None,
-                digest=stored[2] if stored else None,
-                now=self._clock.now(),
-                id=attachment_id,
-            )
-            tx.publish_after_commit(CONVERSATION_CHANGED, conversation_id)
-
-    async def _download(
-        self, inbox: OpenInbox, media: Media, workspace_id: int, attachment_id: int
-    ) -> tuple[str, int, str]:
-        """The file's path below the files folder, its size and digest. It appears whole or not at all."""
-        if not isinstance(inbox.channel, FetchesMedia):
-            raise SendRefused(Refusal.MISCONFIGURED, hint="This channel gives no files.")
-        relative = Path(str(workspace_id)) / f"{attachment_id % 256:02x}" / str(attachment_id)
-        target = self._files / relative
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_suffix(".part")
-        digest, size = hashlib.sha256(), 0
-        try:
-            with partial.open("wb") as file:
-                async for piece in inbox.channel.fetch(media, limit=FILE_LIMIT):
-                    file.write(piece)
-                    digest.update(piece)
-                    size += len(piece)
-            os.replace(partial, target)
-        finally:
-            partial.unlink(missing_ok=True)
-        return relative.as_posix(), size, digest.hexdigest()
 
     # ---------------------------------------------------------------------------------------------- who they are
 
@@ -225,7 +158,7 @@ class ConversationJobs:
             # Half friends cannot be marked yet; the full event comes when the member adds them back.
             log.info("A new contact was not marked: %s", error)
             return
-        kind, account = connection.vendor.namespace(connection.vendor.contact_kind)
+        kind, account = connection.vendor.namespace("wecom_kf")
         async with self._database.transaction(workspace_id) as tx:
             await tx.run(
                 "update relation set tags = to_jsonb(array_remove(array[%(source)s::text], null)) where id = %(id)s",
@@ -249,9 +182,8 @@ class ConversationJobs:
         if not isinstance(connection.vendor, ManagesExternalContacts):
             return
         began = self._clock.now()
-        namespace = connection.vendor.namespace(connection.vendor.contact_kind)
         async for seen in connection.vendor.relations():
-            await self._keep_relation(connection, namespace, seen)
+            await self._keep_relation(connection, seen)
         async with self._database.transaction(workspace_id) as tx:
             await tx.run(
                 "update relation set state = 'ended', removed_at = %(now)s where connection_id = %(connection)s "
@@ -261,9 +193,9 @@ class ConversationJobs:
                 began=began,
             )
 
-    async def _keep_relation(self, connection: OpenConnection, namespace: tuple[str, str], seen: ContactFollow) -> None:
+    async def _keep_relation(self, connection: OpenConnection, seen: ContactFollow) -> None:
         now = self._clock.now()
-        kind, account = namespace
+        kind, account = connection.vendor.namespace("wecom_kf")
         async with self._database.transaction(connection.workspace_id) as tx:
             contacts = await ensure_contacts(tx, kind, account, [seen.contact], now=now)
             await learn_profiles(tx, kind, account, [Profile(seen.contact, seen.name)], now=now)
@@ -290,6 +222,22 @@ class ConversationJobs:
     async def release_conversations(self, workspace_id: int, agent_id: int) -> None:
         async with self._database.transaction(workspace_id) as tx:
             await release(tx, agent_id, now=self._clock.now())
+
+    async def name_inboxes(self, workspace_id: int, connection_id: int) -> None:
+        """Give inboxes that a doorbell made the names their accounts have at the vendor."""
+        connection = await self._connections.connection(workspace_id, connection_id)
+        accounts = await connection.vendor.accounts()
+        async with self._database.transaction(workspace_id) as tx:
+            for account in accounts:
+                await tx.run(
+                    "update inbox set name = %(name)s where connection_id = %(connection)s and kind = %(kind)s "
+                    "and external_id = %(external)s and name = external_id",
+                    name=account.name,
+                    connection=connection_id,
+                    kind=account.kind,
+                    external=account.external_id,
+                )
+            tx.publish_after_commit(CONFIG, connection_id)
 
     async def update_card(self, workspace_id: int, inbox_id: int, code: str, label: str) -> None:
         """Show on a tapped card what became of it."""

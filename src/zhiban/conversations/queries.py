@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from zhiban.conversations.attachments import Attachment, attachments_of
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
 
@@ -109,15 +110,6 @@ class ThreadHead:
 
 
 @dataclass(frozen=True, slots=True)
-class FileView:
-    id: int
-    kind: str
-    filename: str
-    size: int | None
-    state: str
-
-
-@dataclass(frozen=True, slots=True)
 class MessageRow:
     """One message as stored, with the names that belong to it."""
 
@@ -140,7 +132,7 @@ class MessageRow:
     confidence: float | None
     zone: str | None
     citations: list[dict[str, Any]] | None
-    files: tuple[FileView, ...] = ()
+    files: tuple[Attachment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +311,7 @@ async def message_page(
         start = await tx.value(_NTH, id=conversation_id, before=2**62, skip=FIRST - 1) or 0
     stored = await tx.objects(MessageRow, _MESSAGES, id=conversation_id, first=start, limit=1000)
     stored.reverse()
-    files = await _files(tx, [row.id for row in stored if row.kind not in ("text", "activity", "note")])
+    files = await attachments_of(tx, [row.id for row in stored if row.kind not in ("text", "activity", "note")])
     rows = tuple(replace(row, files=tuple(files.get(row.id, ()))) for row in stored)
     first_id = rows[0].id if rows else 0
     older = await tx.value(
@@ -328,20 +320,6 @@ async def message_page(
         first=first_id,
     )
     return MessagePage(rows, first_id, rows[-1].id if rows else 0, bool(older) and bool(rows))
-
-
-async def _files(tx: Transaction, message_ids: list[int]) -> dict[int, list[FileView]]:
-    if not message_ids:
-        return {}
-    rows = await tx.rows(
-        "select message_id, id, kind, filename, size, state from attachment "
-        "where message_id = any(%(ids)s) order by id",
-        ids=message_ids,
-    )
-    found: dict[int, list[FileView]] = {}
-    for message_id, *rest in rows:
-        found.setdefault(message_id, []).append(FileView(*rest))
-    return found
 
 
 async def read_until(tx: Transaction, conversation_id: int, agent_id: int) -> int:

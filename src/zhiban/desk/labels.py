@@ -41,8 +41,13 @@ KIND_ICONS = {
     "location": "pin",
     "link": "link",
     "card": "user",
+    "miniprogram": "app",
+    "product": "product",
+    "order": "order",
     "merged": "messages",
+    "other": "message",
 }
+CHANNEL_LABELS = {"wecom_kf": mark("微信客服"), "wecom_app": mark("企业微信应用")}
 ACTIVITY_LABELS = {
     "handed_off": (mark("{who}转交人工{why}"), "sparkle"),
     "opened": (mark("{who}重新打开了会话{why}"), "refresh"),
@@ -88,6 +93,7 @@ WORDS: dict[str, Any] = {
     "queue_words": QUEUE_LABELS,
     "shelf_words": TAB_LABELS,
     "status_words": STATUS_LABELS,
+    "channel_words": CHANNEL_LABELS,
     "kind_words": KIND_LABELS,
     "kind_icons": KIND_ICONS,
     "failure_words": FAILURE_LABELS,

@@ -12,14 +12,15 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from zhiban.assistant.suggesting import Source, percent
+from zhiban.conversations.attachments import Attachment
 from zhiban.conversations.outbox import allowance
 from zhiban.conversations.queries import (
     AgentName,
     ContactPanel,
-    FileView,
     MessageRow,
     ThreadHead,
 )
+from zhiban.desk.kinds import ContentView, content_view
 from zhiban.desk.labels import ACTIVITY_LABELS, REASON_LABELS
 from zhiban.kit.i18n import mark
 from zhiban.ports import ReplyWindow
@@ -102,7 +103,8 @@ class MessageView:
     sent: bool = False
     more: bool = False
     receipt: bool = False
-    files: tuple[FileView, ...] = ()
+    files: tuple[Attachment, ...] = ()
+    content: ContentView | None = None
     sources: tuple[Source, ...] = ()
     choices_shown: tuple[ChoiceView, ...] = ()
     footer: str = ""
@@ -210,6 +212,7 @@ def message_view(row: MessageRow, contact: str, contact_key: str, *, chosen: Set
         failure=row.failure or "",
         sent=row.direction == "out" and row.state == "sent",
         files=row.files,
+        content=content_view(row.kind, row.content),
         sources=sources_of(row.citations),
         choices_shown=_choices(row, chosen),
         footer=str(row.content.get("footer") or ""),

@@ -12,11 +12,13 @@ import ipaddress
 import json
 import re
 import socket
+import warnings
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
+from urllib.parse import unquote
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -96,6 +98,18 @@ class Stream:
         self._peeked = b""
         self.status = response.status
         self.headers: CIMultiDictProxy[str] = response.headers
+
+    @property
+    def filename(self) -> str | None:
+        """The name in Content-Disposition: plain, as `filename*`, or percent-encoded in the plain place."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a header that nobody can read is one without a name
+            _kind, parameters = aiohttp.parse_content_disposition(self.headers.get("Content-Disposition"))
+        name = aiohttp.content_disposition_filename(parameters, "filename")
+        if name and re.search(r"%[0-9A-Fa-f]{2}", name):
+            with suppress(UnicodeDecodeError):
+                name = unquote(name, errors="strict")
+        return name or None
 
     async def peek(self, size: int) -> bytes:
         """The beginning, up to `size` bytes, which `pieces` will still give. Raises MaybeDone."""
@@ -210,7 +224,11 @@ class Http:
         Every address that is really connected to must be public, whatever the name resolved to before. Raises
         AddressRefused, and as `request` does. `allow_private` is for hosts that an operator configured.
         """
-        session = self._guarded(allow_private)
+        if self._public is None:
+            self._public = self._open(_public_socket)
+        if self._session is None:
+            self._session = self._open(None)
+        session = self._session if allow_private else self._public
         here = url
         for _ in range(MAX_REDIRECTS + 1):
             target = _web_address(here)
@@ -221,38 +239,6 @@ class Http:
                 stream = Stream(response, limit)
                 return HttpResponse(stream.status, stream.headers, await stream.body())
         raise AddressRefused("The address redirects too often.")
-
-    async def post_public(
-        self,
-        url: str,
-        *,
-        data: bytes,
-        headers: Mapping[str, str],
-        timeout: float = DEFAULT_TIMEOUT,
-        limit: int = DEFAULT_LIMIT,
-        allow_private: bool = False,
-    ) -> HttpResponse:
-        """POST to an address that somebody typed in; a redirect is an answer, never followed.
-
-        The address that is really connected to must be public, as with `fetch_public`. Raises AddressRefused, and as
-        `request` does.
-        """
-        target = _web_address(url)
-        async with _sending(
-            self._guarded(allow_private), "POST", target, None, data, dict(headers), timeout
-        ) as response:
-            stream = Stream(response, limit)
-            return HttpResponse(stream.status, stream.headers, await stream.body())
-
-    def _guarded(self, allow_private: bool) -> aiohttp.ClientSession:
-        """The pool behind the fence, or the open one."""
-        if allow_private:
-            if self._session is None:
-                self._session = self._open(None)
-            return self._session
-        if self._public is None:
-            self._public = self._open(_public_socket)
-        return self._public
 
     def _open(self, socket_factory: Any) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(

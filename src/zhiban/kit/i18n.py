@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from babel.messages.pofile import read_po
+from zhiban.kit import po_file
 
 Locale = Literal["zh", "en"]
 LOCALES: tuple[Locale, ...] = ("zh", "en")
@@ -71,23 +71,18 @@ def _first(msgid: str, hole: re.Match[str]) -> bool:
 
 @cache
 def catalogue(locale: Locale) -> Catalogue:
-    path = FOLDER / f"{locale}.po"
-    with path.open("rb") as file:
-        messages = read_po(file, locale=locale)
     plain: dict[str, str] = {}
     counted: dict[str, tuple[str, str]] = {}
     patterns: list[tuple[re.Pattern[str], str]] = []
-    for message in messages:
-        if not message.id or message.fuzzy:
+    for message in po_file.messages(FOLDER / f"{locale}.po"):
+        if message.fuzzy or not message.strings or not all(message.strings):
             continue
-        if isinstance(message.id, tuple | list):
-            one, many = (message.string[0], message.string[-1]) if message.string else ("", "")
-            if one and many:
-                counted[message.id[0]] = (one, many)
-        elif isinstance(message.string, str) and message.string:
-            plain[message.id] = message.string
-            if locale == "zh" and _HOLE.search(message.id):
-                patterns.append((_pattern(message.id), message.string))
+        if message.plural is not None:
+            counted[message.id] = (message.strings[0], message.strings[-1])
+            continue
+        plain[message.id] = message.strings[0]
+        if locale == "zh" and _HOLE.search(message.id):
+            patterns.append((_pattern(message.id), message.strings[0]))
     return Catalogue(plain, counted, tuple(patterns))
 
 

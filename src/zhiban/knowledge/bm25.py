@@ -16,7 +16,7 @@ from zhiban.knowledge.tokenizer import TERM_LIMIT
 
 K1 = 1.2
 B = 0.75
-OF_BASE = 0.6  # the rest of a term's weight is the background's
+OF_BASE = 0.6  # the rest of a term's weight is the language's at large
 MOST_TERMS = 16_000  # a sparsevec holds no more; only a passage beyond any we cut has so many
 
 
@@ -55,15 +55,15 @@ class Collection:
     texts: int
     frequency: Mapping[int, int]
 
-    def idf(self, term: int, term_priors: TermPriors) -> float:
+    def idf(self, term: int, priors: TermPriors) -> float:
         most = math.log(1 + (self.texts + 0.5) / 0.5)
         inside = self.frequency.get(term, 0)
         own = math.log(1 + (self.texts - inside + 0.5) / (inside + 0.5)) if inside > 0 else most
-        return OF_BASE * own + (1 - OF_BASE) * term_priors.rarity(term) * most
+        return OF_BASE * own + (1 - OF_BASE) * priors.rarity(term) * most
 
-    def question(self, asked: Iterable[int], term_priors: TermPriors) -> dict[int, float]:
+    def question(self, asked: Iterable[int], priors: TermPriors) -> dict[int, float]:
         """The vector of a question: each of its terms once."""
-        return {term: self.idf(term, term_priors) for term in set(asked)}
+        return {term: self.idf(term, priors) for term in set(asked)}
 
 
 def product(question: Mapping[int, float], passage: Mapping[int, float]) -> float:

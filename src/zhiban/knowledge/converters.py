@@ -1,5 +1,6 @@
 """Files to readings: one function per format, all of them blocking, pure and safe to run on strangers' files.
 
+What reads one format only is imported where it is read: a server that answers does without.
 `VERSION` grows when a format is read differently; `kb import --refresh` then reads files again that did not change.
 """
 
@@ -8,17 +9,12 @@ from __future__ import annotations
 import csv
 import io
 import re
-import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import PurePath
 from xml.etree.ElementTree import ParseError
 from zipfile import BadZipFile
 
-from bs4 import BeautifulSoup, Comment, Tag, XMLParsedAsHTMLWarning
-from bs4.element import NavigableString
-
-from zhiban.knowledge import markdown
 from zhiban.knowledge.document import (
     MOST_BYTES,
     MOST_TEXT,
@@ -42,6 +38,8 @@ MOST_PAGES = 5_000
 
 
 def _markdown(content: bytes, name: str) -> Document:
+    from zhiban.knowledge import markdown
+
     return markdown.read(decode(content), name)
 
 
@@ -58,22 +56,6 @@ def _plain(content: bytes, name: str) -> Document:
 
 # ------------------------------------------------------------------------------------------------------- HTML
 
-# fmt: off
-_DROPPED = [
-    "script", "style", "noscript", "template", "nav", "header", "footer", "aside", "form", "button", "select",
-    "svg", "iframe", "object", "canvas", "video", "audio", "head",
-]
-# fmt: on
-_BREAKING = frozenset(
-    re.split(
-        r"\s+",
-        "address article blockquote body center dd details div dl dt fieldset figcaption figure h1 h2 h3 h4 "
-        "h5 h6 hr html li main ol p pre section summary table tbody td th thead tr ul",
-    )
-)
-_WHOLE = frozenset(("ul", "ol", "table", "pre"))
-_HEADINGS = {"h1": 1, "h2": 2, "h3": 3, "h4": 4, "h5": 5, "h6": 6, "summary": 6, "dt": 6}
-
 
 def _html(content: bytes, name: str) -> Document:
     declared = re.search(rb"charset=[\"']?([\w-]+)", content[:2048], re.IGNORECASE)
@@ -83,93 +65,9 @@ def _html(content: bytes, name: str) -> Document:
             text = clean(content.decode(declared[1].decode("ascii")))
         except (LookupError, UnicodeDecodeError):
             text = ""
+    from zhiban.knowledge.html import read_html
+
     return read_html(text or decode(content), name)
-
-
-def read_html(text: str, name: str) -> Document:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", XMLParsedAsHTMLWarning)
-        soup = BeautifulSoup(text, "lxml")
-    page_title = soup.title.get_text(" ", strip=True) if soup.title else ""
-    for tag in soup.find_all(_DROPPED):
-        tag.decompose()
-    root = soup.find("main") or soup.find("article") or soup.body or soup
-    outline = _outline_of(root) if isinstance(root, Tag) else DocumentBuilder()
-    return assemble(outline.title or page_title or name, outline.sections())
-
-
-def _outline_of(root: Tag) -> DocumentBuilder:
-    """Walk without recursion, so that deep nesting harms nobody."""
-    outline = DocumentBuilder()
-    running: list[str] = []
-    paragraph = 0
-
-    def flush() -> None:
-        nonlocal paragraph
-        text = _tidy("".join(running))
-        running.clear()
-        if text:
-            paragraph += 1
-            outline.block(text, Location("paragraph", paragraph))
-
-    waiting: list[object] = list(reversed(root.contents))
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, Comment):
-            continue
-        if isinstance(node, NavigableString):
-            running.append(re.sub(r"\s+", " ", node))
-        elif node is None:
-            flush()
-        elif isinstance(node, Tag):
-            if node.name == "br":
-                running.append("\n")
-            elif node.name in _HEADINGS:
-                flush()
-                outline.heading(
-                    _tidy(node.get_text(" ")).replace("\n", " "),
-                    _HEADINGS[node.name],
-                    Location("paragraph", paragraph + 1),
-                )
-            elif node.name in _WHOLE:
-                flush()
-                paragraph += 1
-                outline.block(_whole(node), Location("paragraph", paragraph), whole=True)
-            elif node.name in _BREAKING:
-                flush()
-                waiting.append(None)
-                waiting.extend(reversed(node.contents))
-            else:
-                waiting.extend(reversed(node.contents))
-    flush()
-    return outline
-
-
-def _tidy(text: str) -> str:
-    return "\n".join(line for line in (re.sub(r"[ \t]+", " ", line).strip() for line in text.split("\n")) if line)
-
-
-def _whole(tag: Tag) -> str:
-    if tag.name == "pre":
-        return tag.get_text()
-    if tag.name == "table":
-        rows = ([_cell(cell) for cell in row.find_all(["td", "th"])] for row in tag.find_all("tr"))
-        return "\n".join("| " + " | ".join(cells) + " |" for cells in rows if any(cells))
-    lines: list[str] = []
-    for number, item in enumerate(tag.find_all("li"), 1):
-        mark = f"{number}. " if tag.name == "ol" and item.parent is tag else "- "
-        own = "".join(
-            piece.get_text(" ") if isinstance(piece, Tag) else str(piece)
-            for piece in item.contents
-            if not (isinstance(piece, Tag) and piece.name in ("ul", "ol"))
-        )
-        if own.strip():
-            lines.append(mark + " ".join(own.split()))
-    return "\n".join(lines) or _tidy(tag.get_text(" "))
-
-
-def _cell(tag: Tag) -> str:
-    return " ".join(tag.get_text(" ").split())
 
 
 # ------------------------------------------------------------------------------------- documents of other programs
@@ -188,6 +86,8 @@ def _check_archive(content: bytes) -> None:
 
 def _docx(content: bytes, name: str) -> Document:
     import mammoth
+
+    from zhiban.knowledge.html import read_html
 
     _check_archive(content)
     try:

@@ -1,38 +1,36 @@
-"""How common each term is in Chinese at large, from the word frequencies that jieba ships (MIT).
+"""How common each term is in Chinese at large.
 
 A base of eighty entries cannot know that 退 is an ordinary word and 螺 a telling one; the language at large
-can. Half of a term's weight comes from here. Built once from jieba's list and kept as two flat arrays in the
-data folder.
+can. Part of a term's weight comes from here. `term_priors.bin` lies beside this file; `tools/term_priors.py`
+derives it from the word frequencies of jieba (MIT, see NOTICE).
 """
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import os
+import operator
 import sys
+import zlib
 from array import array
 from bisect import bisect_left
-from collections import defaultdict
-from functools import lru_cache
+from functools import cache, lru_cache
+from itertools import accumulate
 from pathlib import Path
 
 from zhiban.kit.errors import Misconfigured
-from zhiban.knowledge.tokenizer import character_term, characters_of_pair, pair_term
+from zhiban.knowledge.tokenizer import characters_of_pair
 
-FILE = "background-1.bin"  # a new number whenever terms or weights change
-_MAGIC = b"ZBKG0001" + sys.byteorder.encode()[:1]
+FILE = Path(__file__).with_name("term_priors.bin")
 MEETING = 10.0  # how much likelier neighbours are than chance; measured on the shop questions of the bench
-
-
-def _is_han(text: str) -> bool:
-    return all("\u3400" <= character <= "\u9fff" for character in text)
+_MAGIC = b"ZBTP0001"
+_HEAD = len(_MAGIC) + 12
 
 
 class TermPriors:
     """How often each term occurs. `rarity(term)` is between 0 (everywhere) and 1 (never seen)."""
 
     def __init__(self, numbers: array[int], times: array[int], total: int) -> None:
+        """`numbers` are terms in rising order, `times` how often each was counted among `total` words."""
         self._numbers = numbers
         self._times = times
         self._total = total
@@ -41,6 +39,14 @@ class TermPriors:
 
     def __len__(self) -> int:
         return len(self._numbers)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TermPriors) and self._content() == other._content()
+
+    __hash__ = None  # type: ignore[assignment]  # compared by content, never a key
+
+    def _content(self) -> tuple[array[int], array[int], int]:
+        return self._numbers, self._times, self._total
 
     def times(self, term: int) -> int:
         at = bisect_left(self._numbers, term)
@@ -55,68 +61,48 @@ class TermPriors:
             expected += MEETING * self.times(first) * self.times(second) / self._total
         return math.log(1 + self._total / (1 + expected)) / self._most
 
-    def save(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(f".{os.getpid()}")
-        head = _MAGIC + len(self._numbers).to_bytes(4, "big") + self._total.to_bytes(8, "big")
-        unfinished.write_bytes(head + self._numbers.tobytes() + self._times.tobytes())
-        unfinished.replace(path)
+    def dumped(self) -> bytes:
+        """The table as `loaded` reads it: term numbers as distances, which compress well; little-endian."""
+        before = array("I", [0]) + self._numbers[:-1]
+        distances = array("I", map(operator.sub, self._numbers, before))
+        packed = zlib.compress(_little_endian(distances) + _little_endian(self._times), 9)
+        return _MAGIC + len(self._numbers).to_bytes(4, "little") + self._total.to_bytes(8, "little") + packed
 
     @classmethod
-    def read(cls, path: Path) -> TermPriors | None:
-        """What was saved there, or None when there is nothing usable."""
+    def loaded(cls, content: bytes) -> TermPriors:
+        """Raises ValueError when this is no table of ours, or a damaged one."""
+        if not content.startswith(_MAGIC):
+            raise ValueError("This is no table of term frequencies.")
+        size = int.from_bytes(content[len(_MAGIC) : _HEAD - 8], "little")
         try:
-            content = path.read_bytes()
-        except OSError:
-            return None
-        head = len(_MAGIC) + 12
-        size = int.from_bytes(content[len(_MAGIC) : head - 8], "big")
-        if not content.startswith(_MAGIC) or len(content) != head + size * 8:
-            return None
-        numbers, times = array("I"), array("I")
-        numbers.frombytes(content[head : head + size * 4])
-        times.frombytes(content[head + size * 4 :])
-        return cls(numbers, times, int.from_bytes(content[head - 8 : head], "big"))
+            plain = zlib.decompress(content[_HEAD:])
+        except zlib.error as error:
+            raise ValueError("The table of term frequencies is damaged.") from error
+        if len(plain) != size * 8:
+            raise ValueError("The table of term frequencies is cut off.")
+        distances, times = _array(plain[: size * 4]), _array(plain[size * 4 :])
+        return cls(array("I", accumulate(distances)), times, int.from_bytes(content[_HEAD - 8 : _HEAD], "little"))
 
 
-def build(word_list: Path) -> TermPriors:
-    """Count characters and pairs over a list of `word frequency tag` lines."""
-    seen: defaultdict[int, int] = defaultdict(int)
-    total = 0
-    with word_list.open(encoding="utf-8") as lines:
-        for line in lines:
-            word, frequency = line.split(" ", 2)[:2]
-            times = int(frequency)
-            total += times
-            if not _is_han(word):
-                continue
-            for character in set(word):
-                seen[character_term(character)] += times
-            for pair in {word[at : at + 2] for at in range(len(word) - 1)}:
-                seen[pair_term(pair)] += times
-    ordered = sorted(seen)
-    return TermPriors(array("I", ordered), array("I", (seen[term] for term in ordered)), total)
+def _little_endian(numbers: array[int]) -> bytes:
+    if sys.byteorder == "big":
+        numbers = array("I", numbers)
+        numbers.byteswap()
+    return numbers.tobytes()
 
 
-def word_list() -> Path:
-    """jieba's dictionary, found without importing jieba (which takes half a second and 30 MB)."""
-    found = importlib.util.find_spec("jieba")
-    if found is None or found.origin is None:
-        raise Misconfigured("The package jieba is missing. Install Zhiban again.")
-    return Path(found.origin).parent / "dict.txt"
+def _array(content: bytes) -> array[int]:
+    numbers = array("I")
+    numbers.frombytes(content)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
 
 
-_loaded: dict[Path | None, TermPriors] = {}
-
-
-def term_priors(folder: Path | None = None) -> TermPriors:
-    """The background of this process, kept in `folder` between starts."""
-    if folder not in _loaded:
-        path = folder / FILE if folder else None
-        found = TermPriors.read(path) if path else None
-        if found is None:
-            found = build(word_list())
-            if path:
-                found.save(path)
-        _loaded[folder] = found
-    return _loaded[folder]
+@cache
+def term_priors() -> TermPriors:
+    """The language at large, read once in a process. Raises Misconfigured when the installation is incomplete."""
+    try:
+        return TermPriors.loaded(FILE.read_bytes())
+    except (OSError, ValueError) as error:
+        raise Misconfigured(f"{FILE.name} is missing or damaged. Install Zhiban again.") from error

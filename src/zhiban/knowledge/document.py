@@ -6,8 +6,6 @@ import codecs
 import re
 from dataclasses import dataclass, field
 
-import charset_normalizer
-
 from zhiban.kit.errors import ZhibanError
 
 MOST_BYTES = 64 * 1024 * 1024
@@ -85,6 +83,8 @@ def decode(content: bytes) -> str:
         pass
     if _looks_like_gbk(content):
         return _decoded(content, "gb18030")
+    import charset_normalizer  # only where a file is neither UTF-8 nor says what it is
+
     best = charset_normalizer.from_bytes(content[:200_000]).best()
     if best is None:
         raise Unreadable("The text is in no encoding we know; save it as UTF-8.")

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from zhiban.kit.db import Transaction
+from zhiban.knowledge.corpus_stats import term_priors
 from zhiban.knowledge.document import clean
 from zhiban.knowledge.models import GapStatus
-from zhiban.knowledge.retrieval import language
 from zhiban.knowledge.tokenizer import terms
 
 SAME = 0.5  # shared weight over all weight, from which two questions ask the same
@@ -18,7 +18,7 @@ CONSIDERED = 500
 def alike(one: Iterable[int], other: Iterable[int]) -> float:
     """How much of their telling terms two questions share, from 0 to 1. What is everywhere tells nothing."""
     first, second = frozenset(one), frozenset(other)
-    rarity = language().rarity
+    rarity = term_priors().rarity
     together = sum(rarity(term) ** 2 for term in first | second)
     return sum(rarity(term) ** 2 for term in first & second) / together if together else 0.0
 

@@ -12,13 +12,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 from zhiban.kit.db import Transaction
 from zhiban.knowledge import queries
 from zhiban.knowledge.bm25 import Collection, sparse
-from zhiban.knowledge.corpus_stats import TermPriors, term_priors
+from zhiban.knowledge.corpus_stats import term_priors
 from zhiban.knowledge.followups import ExpandedQuery, is_follow_up, is_tiny, standalone, with_context
 from zhiban.knowledge.indexing import keys
 from zhiban.knowledge.queries import BaseRow
@@ -135,19 +134,6 @@ class LeaveOneOut:
     asked: int = 0
 
 
-_folder: Path | None = None
-
-
-def keep_term_priors_in(folder: Path) -> None:
-    """Tell this process where the background may be kept between starts."""
-    global _folder
-    _folder = folder
-
-
-def language() -> TermPriors:
-    return term_priors(_folder)
-
-
 async def build_query(
     tx: Transaction, base: BaseRow, expanded: ExpandedQuery, *, without: LeaveOneOut | None = None
 ) -> Question:
@@ -156,7 +142,7 @@ async def build_query(
     known = await queries.frequencies(tx, base, list(expanded.weights))
     of_bodies = {term: times - left_out.bodies.get(term, 0) for term, times in known.bodies.items()}
     of_phrasings = {term: times - left_out.phrasings.get(term, 0) for term, times in known.phrasings.items()}
-    at_large = language()
+    at_large = term_priors()
     body = Collection(base.bodies - left_out.texts, of_bodies).question(expanded.weights, at_large)
     if base.phrasings - left_out.asked > 0:
         phrasing = Collection(base.phrasings - left_out.asked, of_phrasings).question(expanded.weights, at_large)
@@ -393,7 +379,7 @@ def _likeness(asked: frozenset[int], phrasing: frozenset[int]) -> float:
     """Shared weight over all weight of two sets of terms."""
     if not asked or not phrasing:
         return 0.0
-    at_large = language()
+    at_large = term_priors()
     together = sum(map(at_large.rarity, asked | phrasing))
     return sum(map(at_large.rarity, asked & phrasing)) / together if together else 0.0
 

@@ -15,7 +15,6 @@ from zhiban.kit.errors import ZhibanError
 from zhiban.kit.i18n import Texts, mark
 from zhiban.kit.jobs import Task, later
 from zhiban.notifications.notices import handoff_notice
-from zhiban.people.agents import accounts_at
 from zhiban.people.contacts import learn_profiles
 from zhiban.ports import Choice, ConnectionBroken, KnowsContacts, Notice, Notifier, ShowsCards
 from zhiban.ports.notifiers import parse_address
@@ -31,13 +30,9 @@ from conversation c join inbox i on i.workspace_id = c.workspace_id and i.id = c
 left join contact p on p.workspace_id = c.workspace_id and p.id = c.contact_id
 where c.id = %(id)s"""
 
-# The connection's own account, by which members of ours can be sent cards.
-_CARD_INBOX = """
-select i.id, c.vendor from inbox i join connection c on c.workspace_id = i.workspace_id and c.id = i.connection_id
-where i.kind = any(%(kinds)s::text[]) and i.archived_at is null and i.connection_id = (
+_APP_INBOX = """
+select i.id from inbox i where i.kind = 'wecom_app' and i.archived_at is null and i.connection_id = (
   select connection_id from inbox where id = %(inbox)s) limit 1"""
-
-MEMBERS = "members:"  # the address of all agents who have an account at the inbox's own vendor
 
 REASONS = {
     "asked": mark("客户要求人工"),
@@ -58,13 +53,12 @@ REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class NotifierRegistry:
-    """The ways to our people: addresses for everybody, who knows which kind of address, and channels with cards."""
+    """The ways to our people: addresses for everybody, and who knows which kind of address."""
 
     addresses: Sequence[str]
     by_scheme: Mapping[str, Notifier]
     other: Notifier
     url: str
-    card_kinds: Sequence[str] = ()
 
     def notifier(self, address: str) -> Notifier:
         return self.by_scheme.get(parse_address(address)[0], self.other)
@@ -105,9 +99,11 @@ class AssistantJobs:
             policy = Policy.model_validate(row[5])
             for address in dict.fromkeys((*self._notifiers.addresses, *policy.handoff.notify)):
                 await later(tx, "send_notification", conversation_id=conversation_id, address=address)
-            cards = await tx.row(_CARD_INBOX, inbox=row[0], kinds=list(self._notifiers.card_kinds))
-            if cards and await accounts_at(tx, cards[1]):
-                await later(tx, "send_notification", conversation_id=conversation_id, address=MEMBERS)
+            members = await tx.rows(
+                "select id from agent where wecom_userid is not null and disabled_at is null limit 1"
+            )
+            if members and await tx.value(_APP_INBOX, inbox=row[0]):
+                await later(tx, "send_notification", conversation_id=conversation_id, address="wecom-members:")
 
     async def _fetch_contact_name(self, workspace_id: int, inbox_id: int, thread: str) -> None:
         """Ask for a newcomer's name, so that the notice can say it. Without an answer they stay nameless for now."""
@@ -127,15 +123,20 @@ class AssistantJobs:
         """Deliver one notice. A wrong address ends the job as a dead letter, which the health page shows."""
         async with self._database.transaction(workspace_id) as tx:
             row = await tx.row(_WAITING, id=conversation_id)
-            cards = await tx.row(_CARD_INBOX, inbox=row[0], kinds=list(self._notifiers.card_kinds)) if row else None
-            members = await accounts_at(tx, cards[1]) if cards else []
+            app_inbox = await tx.value(_APP_INBOX, inbox=row[0]) if row else None
+            members = [
+                found[0]
+                for found in await tx.rows(
+                    "select wecom_userid from agent where wecom_userid is not null and disabled_at is null"
+                )
+            ]
         if row is None:
             return
         notice = self._notice(conversation_id, row)
-        if address != MEMBERS:
+        if address != "wecom-members:":
             await self._notifiers.notifier(address).notify(address, notice)
             return
-        inbox = await self._connections.inbox(workspace_id, cards[0]) if cards else None
+        inbox = await self._connections.inbox(workspace_id, app_inbox) if app_inbox else None
         if inbox is None or not isinstance(inbox.channel, ShowsCards):
             raise ConnectionBroken("There is no app to send cards with", code=0)
         await inbox.channel.send_handoff(members, notice, button=Choice(f"take:{conversation_id}", "接入"))

@@ -18,7 +18,7 @@ from zhiban.web.security import ForeignForm
 
 log = logging.getLogger(__name__)
 
-MACHINES = ("/api", "/openapi.json", "/health", "/ready", "/metrics")
+MACHINES = ("/api", "/wecom", "/openapi.json", "/health", "/ready", "/metrics")
 HEADINGS = {
     403: mark("这里不让进"),
     404: mark("没有这一页"),

@@ -9,16 +9,16 @@ import pytest
 
 from zhiban.integrations.wecom.api import WeComApi, multipart
 from zhiban.integrations.wecom.errors import error_for, means_duplicate
-from zhiban.integrations.wecom.tokens import MemoryTokens, access_token
+from zhiban.integrations.wecom.tokens import Grant, MemoryTokens
 from zhiban.kit.http import Http
-from zhiban.ports import AccessToken, ConnectionBroken, Refusal, SendRefused, TryLater
+from zhiban.ports import ConnectionBroken, Refusal, SendRefused, TryLater
 from zhiban.testing.wecom import CORP_ID, SECRET, WeComSimulator
 
 PATH = "kf/account/list"
 
 
 async def pieces(api: WeComApi, media_id: str, limit: int = 1 << 26) -> bytes:
-    return b"".join([piece async for piece in api.download(media_id, limit=limit)])
+    return b"".join([piece async for piece in api.download(media_id, limit=limit).pieces])
 
 
 async def test_one_token_serves_many_calls(api: WeComApi, sim: WeComSimulator) -> None:
@@ -157,7 +157,7 @@ async def test_an_address_that_is_not_wecoms(api: WeComApi, sim: WeComSimulator)
     ("stated", "seconds"), [(0, 6480), (1, 60), (7200.0, 6480), ("7200", 6480), (None, 6480), ("x", 6480), (-5, 6480)]
 )
 def test_hostile_71_any_life_span_of_a_token(stated: object, seconds: float) -> None:
-    assert access_token("t", stated).seconds == seconds
+    assert Grant.of("t", stated).seconds == seconds
 
 
 async def test_hostile_71_a_token_without_life_span_works(api: WeComApi, sim: WeComSimulator) -> None:
@@ -170,10 +170,10 @@ async def test_hostile_71_a_token_without_life_span_works(api: WeComApi, sim: We
 async def test_a_slow_caller_does_not_kill_a_fresh_token() -> None:
     tokens, made = MemoryTokens(), []
 
-    async def fetch() -> AccessToken:
+    async def fetch() -> Grant:
         made.append(len(made))
         await asyncio.sleep(0)
-        return AccessToken(f"t{len(made)}", 100)
+        return Grant(f"t{len(made)}", 100)
 
     first = await tokens.renew(None, fetch)
     assert await asyncio.gather(*(tokens.renew(first, fetch) for _ in range(5))) == ["t2"] * 5
@@ -185,8 +185,8 @@ async def test_a_token_grows_old() -> None:
     clock = [0.0]
     tokens = MemoryTokens(monotonic=lambda: clock[0])
 
-    async def fetch() -> AccessToken:
-        return AccessToken("t", 100)
+    async def fetch() -> Grant:
+        return Grant("t", 100)
 
     await tokens.renew(None, fetch)
     clock[0] = 99

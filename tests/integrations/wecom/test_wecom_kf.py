@@ -67,8 +67,8 @@ async def refused(sending: Any) -> Refusal:
 def test_it_plays_all_its_parts(channel: KfChannel) -> None:
     for part in (Channel, Polls, TransfersNatively, RepliesToEvents, FetchesMedia, KnowsContacts):
         assert isinstance(channel, part)
-    assert channel.limits.reply_window is not None
-    assert (channel.limits.reply_window.hours, channel.limits.reply_window.messages) == (48, 5)
+    assert channel.reply_window is not None
+    assert (channel.reply_window.hours, channel.reply_window.messages) == (48, 5)
 
 
 # ------------------------------------------------------------------------------------------------- reading

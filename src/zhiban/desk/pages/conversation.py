@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, FastAPI, Form, Query, Request
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import Response
 
 from zhiban.assistant.suggesting import Suggestion
 from zhiban.conversations import queries, service
 from zhiban.conversations.queries import ListView, Queue, StatusTab
 from zhiban.desk import views
 from zhiban.desk.labels import WORDS
-from zhiban.desk.pages import health
+from zhiban.desk.pages import attachments, health
 from zhiban.desk.views import ThreadView
 from zhiban.events import Actor
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
+from zhiban.kit.file_store import FileStore
 from zhiban.kit.i18n import Texts
 from zhiban.people.auth import Auth, CurrentAgent, auth_of
 from zhiban.people.service import SignedInAgent, access_agent
@@ -29,11 +29,6 @@ from zhiban.web.render import Viewer, wants_part
 from zhiban.web.security import same_origin
 
 router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
-
-# Shown inside the page; anything else is downloaded, because it may carry scripts.
-INLINE = frozenset(
-    {"image/png", "image/jpeg", "image/gif", "image/webp", "audio/mpeg", "audio/wav", "audio/amr", "video/mp4"}
-)
 
 QUEUES = {queue.value: queue for queue in Queue}
 TABS = {tab.value: tab for tab in StatusTab}
@@ -47,12 +42,13 @@ class DeskSettings:
     """What the desk needs to know of the installation: reply windows, where files lie, who suggests answers."""
 
     window_of: WindowOf
-    files: Path
+    files: FileStore
     suggest: Suggest | None = None
 
     def install(self, app: FastAPI) -> None:
         app.state.desk = self
         app.include_router(router)
+        app.include_router(attachments.router)
         app.include_router(health.router)
 
 
@@ -239,31 +235,6 @@ async def suggestion(desk: CurrentRequest, conversation_id: int) -> Response:
         await queries.head(tx, conversation_id)
     found = await desk.settings.suggest(desk.agent.workspace_id, conversation_id) if desk.settings.suggest else None
     return await desk.answer("desk/suggestion.html", suggestion=found)
-
-
-@router.get("/attachments/{attachment_id}")
-async def attachment(desk: CurrentRequest, attachment_id: int) -> Response:
-    """A stored file. Only pictures, sound and films that cannot carry scripts are shown in the browser."""
-    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
-        row = await tx.row(
-            "select path, filename, content_type from attachment where id = %(id)s and state = 'stored'",
-            id=attachment_id,
-        )
-    if row is None or row[0] is None:
-        raise NotFound("There is no such file.")
-    root = desk.settings.files.resolve()
-    path = (root / row[0]).resolve()
-    if not path.is_relative_to(root) or not path.is_file():
-        raise NotFound("There is no such file.")
-    kind = (row[2] or "").split(";")[0].strip().lower()
-    inline = kind in INLINE
-    return FileResponse(
-        path,
-        media_type=kind if inline else "application/octet-stream",
-        filename=row[1] or f"file-{attachment_id}",
-        content_disposition_type="inline" if inline else "attachment",
-        headers={"cache-control": "private, max-age=86400", "content-security-policy": "default-src 'none'; sandbox"},
-    )
 
 
 # -------------------------------------------------------------------------------------------------- acting

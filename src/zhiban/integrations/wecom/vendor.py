@@ -3,44 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import ClassVar, Final
+from typing import Final
 
 from zhiban.integrations.wecom.accounts import KfAccounts
 from zhiban.integrations.wecom.api import WeComApi
 from zhiban.integrations.wecom.app import AppChannel
 from zhiban.integrations.wecom.callback import CallbackAuthenticator
 from zhiban.integrations.wecom.config import WeComConfig
-from zhiban.integrations.wecom.contacts import WELCOME_BYTES, WELCOME_SECONDS, CustomerContacts
+from zhiban.integrations.wecom.contacts import CustomerContacts
 from zhiban.integrations.wecom.kf import KfChannel
-from zhiban.integrations.wecom.setup import checks
+from zhiban.integrations.wecom.tokens import TokenStore
 from zhiban.kit.clock import Clock
 from zhiban.kit.errors import Misconfigured
 from zhiban.kit.http import Http
-from zhiban.ports import (
-    Acknowledgement,
-    Challenge,
-    Channel,
-    CheckResult,
-    ContactFollow,
-    InvalidWebhook,
-    Refusal,
-    SendRefused,
-    TokenStore,
-    VendorAccount,
-    VerifiedWebhook,
-    Webhook,
-    WebhookOutcome,
-)
+from zhiban.ports import Challenge, Channel, ContactFollow, InvalidWebhook, VendorAccount, VerifiedWebhook, Webhook
 
-_GONE: Final = 41035  # no such contact way
+NAME: Final = "wecom"
 
 
 class WeCom:
     """Everything that shares one app's secret."""
-
-    contact_kind: ClassVar[str] = KfChannel.kind
-    contact_welcome_bytes: ClassVar[int] = WELCOME_BYTES
-    contact_welcome_seconds: ClassVar[float] = WELCOME_SECONDS
 
     def __init__(self, http: Http, config: WeComConfig, tokens: TokenStore | None, clock: Clock) -> None:
         self.config = config
@@ -48,7 +30,6 @@ class WeCom:
         self.kf_accounts = KfAccounts(self.api)
         self.contacts = CustomerContacts(self.api)
         self._clock = clock
-        self._http = http
         self._authenticator: CallbackAuthenticator | None = None
 
     def namespace(self, kind: str) -> tuple[str, str]:
@@ -63,13 +44,9 @@ class WeCom:
                 raise InvalidWebhook(error.sentence) from error
         return self._authenticator.authenticate(webhook)
 
-    def acknowledge(self, outcome: WebhookOutcome, *, status: int, reason: str = "") -> Acknowledgement:  # noqa: ARG002
-        """What is refused hears no reason; anything but 200 makes the platform call again, three times in all."""
-        return Acknowledgement(status, b"success" if outcome is WebhookOutcome.STORED else b"")
-
-    def account(self, named: str | None) -> VendorAccount:
-        if named:
-            return VendorAccount(KfChannel.kind, named, named)
+    def account(self, doorbell_account: str | None) -> VendorAccount:
+        if doorbell_account:
+            return VendorAccount(KfChannel.kind, doorbell_account, doorbell_account)
         agent_id = str(self.config.agent_id or "app")
         return VendorAccount(AppChannel.kind, agent_id, agent_id)
 
@@ -84,10 +61,6 @@ class WeCom:
             for account in await self.kf_accounts.accounts()
             if account.managed
         ]
-
-    async def checks(self) -> AsyncIterator[CheckResult]:
-        async for result in checks(self._http, self.config.api_base, self.accounts):
-            yield result
 
     # ------------------------------------------------------------------------------------------ TendsContacts
 
@@ -110,13 +83,6 @@ class WeCom:
     ) -> tuple[str, str]:
         way = await self.contacts.add_contact_way(members, state=state, remark=remark, skip_verify=skip_verify)
         return way.config_id, way.qr_code_url
-
-    async def remove_contact_way(self, way_id: str) -> None:
-        try:
-            await self.contacts.remove_contact_way(way_id)
-        except SendRefused as error:
-            if error.code != _GONE and error.refusal is not Refusal.UNKNOWN_CONTACT:
-                raise
 
     async def relations(self) -> AsyncIterator[ContactFollow]:
         members = await self.contacts.members()

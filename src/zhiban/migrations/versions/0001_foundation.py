@@ -31,19 +31,11 @@ create table workspace (
 create table agent (
   workspace_id bigint not null, id bigint generated always as identity,
   email text not null, name text not null, role text not null, password_hash text,
-  locale text not null default 'zh', theme text not null default 'auto',
+  locale text not null default 'zh', theme text not null default 'auto', wecom_userid text,
   created_at timestamptz not null default now(), disabled_at timestamptz,
   constraint pk_agent primary key (workspace_id, id),
   constraint uq_agent_email unique (workspace_id, email),
   constraint ck_agent_role check (role in ('owner', 'admin', 'agent')));
-
--- Who an agent is at a vendor, so that a card tapped there leads to one of us.
-create table agent_identity (
-  workspace_id bigint not null, agent_id bigint not null, vendor text not null, external_id text not null,
-  constraint pk_agent_identity primary key (workspace_id, agent_id, vendor),
-  constraint fk_agent_identity_agent_id foreign key (workspace_id, agent_id) references agent on delete cascade);
--- Vendors do not tell capital letters from small ones.
-create unique index uq_agent_identity_external_id on agent_identity (workspace_id, vendor, lower(external_id));
 
 create table agent_session (
   workspace_id bigint not null, digest bytea not null, agent_id bigint not null,
@@ -82,7 +74,7 @@ create table connection (
   config jsonb not null default '{}', secrets bytea not null,
   token bytea, token_generation bigint not null default 0, token_expires_at timestamptz,
   token_owner bigint, token_lease_until timestamptz,
-  broken text, broken_at timestamptz, removed_at timestamptz,
+  broken text, broken_at timestamptz,
   created_at timestamptz not null default now(), updated_at timestamptz not null default now(),
   constraint pk_connection primary key (workspace_id, id),
   constraint uq_connection_public_id unique (workspace_id, public_id));
@@ -91,20 +83,11 @@ create table inbox (
   workspace_id bigint not null, id bigint generated always as identity,
   public_id text not null, connection_id bigint not null, kind text not null, external_id text not null,
   name text not null, policy jsonb not null default '{}', base_id bigint,
-  broken text, broken_at timestamptz, created_at timestamptz not null default now(),
-  paused_at timestamptz, archived_at timestamptz, removed_at timestamptz,
+  broken text, broken_at timestamptz, archived_at timestamptz, created_at timestamptz not null default now(),
   constraint pk_inbox primary key (workspace_id, id),
   constraint uq_inbox_public_id unique (workspace_id, public_id),
   constraint uq_inbox_kind unique (workspace_id, connection_id, kind, external_id),
   constraint fk_inbox_connection_id foreign key (workspace_id, connection_id) references connection);
-
--- Links and QR codes by which contacts become friends of members. Without its id one can never be changed.
-create table contact_way (
-  workspace_id bigint not null, connection_id bigint not null, id text not null,
-  picture_url text not null, members jsonb not null, state text not null default '', remark text not null default '',
-  skip_verify boolean not null, created_at timestamptz not null,
-  constraint pk_contact_way primary key (workspace_id, connection_id, id),
-  constraint fk_contact_way_connection_id foreign key (workspace_id, connection_id) references connection);
 
 -- Where pulling an inbox stands: the cursor moves in the same transaction as the messages it brought.
 create table pull_state (
@@ -162,7 +145,7 @@ create table message (
   state text not null, attempts int not null default 0, failure text, failure_code int,
   turn_id bigint, client_key text,
   sent_at timestamptz not null, created_at timestamptz not null default now(),
-  delivered_at timestamptz, read_at timestamptz, recalled_at timestamptz,
+  delivered_at timestamptz, recalled_at timestamptz,
   constraint pk_message primary key (workspace_id, id),
   constraint uq_message_external_id unique (workspace_id, inbox_id, external_id),
   constraint fk_message_conversation_id foreign key (workspace_id, conversation_id) references conversation,
@@ -178,7 +161,8 @@ create unique index uq_message_client_key on message (workspace_id, conversation
 create table attachment (
   workspace_id bigint not null, id bigint generated always as identity, message_id bigint not null,
   kind text not null, reference text not null, filename text not null default '', content_type text,
-  size bigint, sha256 text, path text, state text not null default 'pending', failure text,
+  size bigint, sha256 text, state text not null default 'pending', failure text,
+  width int, height int, seconds real, playback_sha256 text, playback_size bigint, playback_failure text,
   created_at timestamptz not null default now(), fetched_at timestamptz,
   constraint pk_attachment primary key (workspace_id, id),
   constraint fk_attachment_message_id foreign key (workspace_id, message_id) references message on delete cascade,
@@ -233,17 +217,28 @@ create table turn (
 create index ix_turn_conversation_id on turn (workspace_id, conversation_id, id);
 """
 
+FILES = """
+-- Contents of files, once for each workspace, by their digest; attachments name them. In parts, so that neither
+-- side holds a whole film in memory. Not compressed: pictures and sound are already.
+create table stored_file (
+  workspace_id bigint not null, sha256 text not null, size bigint not null, stored_at timestamptz not null,
+  constraint pk_stored_file primary key (workspace_id, sha256));
+create table stored_file_part (
+  workspace_id bigint not null, sha256 text not null, position int not null, content bytea not null,
+  constraint pk_stored_file_part primary key (workspace_id, sha256, position),
+  constraint fk_stored_file_part_sha256 foreign key (workspace_id, sha256) references stored_file on delete cascade);
+alter table stored_file_part alter column content set storage external;
+"""
+
 TABLES = [
     "workspace",
     "agent",
-    "agent_identity",
     "agent_session",
     "setup_link",
     "contact",
     "identity",
     "connection",
     "inbox",
-    "contact_way",
     "pull_state",
     "delivery",
     "conversation",
@@ -254,6 +249,8 @@ TABLES = [
     "relation",
     "event",
     "turn",
+    "stored_file",
+    "stored_file_part",
 ]
 
 # The queue turns over all the time: vacuum it early, leave room on its pages.
@@ -265,7 +262,7 @@ alter table jobs.procrastinate_jobs set (
 
 
 def upgrade() -> None:
-    for ddl in (ROUTING, PEOPLE, PLACES, CONVERSATIONS):
+    for ddl in (ROUTING, PEOPLE, PLACES, CONVERSATIONS, FILES):
         op.execute(ddl)
     protect(*TABLES)
     # Procrastinate's text holds per cent signs, which SQLAlchemy would take for parameters: use the driver itself.

@@ -1,0 +1,176 @@
+"""Jobs about files: fetch them from the vendor, make voices playable, forget what nobody refers to any more."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+
+from zhiban.channels.connections import Connections
+from zhiban.kit import voice
+from zhiban.kit.clock import Clock
+from zhiban.kit.db import Database, Transaction
+from zhiban.kit.event_log import CONVERSATION_CHANGED
+from zhiban.kit.file_store import FileMissing, FileStore, FileTooLarge, Spool, spooled
+from zhiban.kit.file_types import HEAD, content_type, dimensions, named, sniff
+from zhiban.kit.i18n import mark
+from zhiban.kit.jobs import Task, later
+from zhiban.ports import FetchesMedia, Kind, Media, MediaDownload, Refusal, SendRefused
+
+log = logging.getLogger(__name__)
+
+FILE_LIMIT = 30 << 20  # bytes; the channels we know allow 20 MB
+UNREFERENCED = timedelta(days=1)  # how long a file is kept that no row names: one may just be on its way
+
+
+@dataclass(frozen=True, slots=True)
+class _PendingFile:
+    """A file to fetch."""
+
+    reference: str
+    kind: str
+    filename: str
+    content_type: str | None
+    inbox_id: int
+    conversation_id: int
+
+
+class AttachmentJobs:
+    """What these jobs need, and the jobs. Each can run twice without harm."""
+
+    def __init__(self, database: Database, connections: Connections, clock: Clock, files: FileStore) -> None:
+        self._database = database
+        self._connections = connections
+        self._clock = clock
+        self._files = files
+
+    def tasks(self) -> list[Task]:
+        return [
+            Task("fetch_attachment", self.fetch_attachment, queue="slow"),
+            Task("make_playable", self.make_playable, queue="slow", attempts=3),
+            Task("remove_unreferenced_files", self.remove_unreferenced_files, queue="slow", cron="23 4 * * *"),
+        ]
+
+    # ------------------------------------------------------------------------------------------------ fetching
+
+    async def fetch_attachment(self, workspace_id: int, attachment_id: int) -> None:
+        """Fetch a file of a message and keep it. What is refused for good is written down on the attachment."""
+        async with self._database.transaction(workspace_id) as tx:
+            wanted = await tx.object(
+                _PendingFile,
+                "select a.reference, a.kind, a.filename, a.content_type, m.inbox_id, m.conversation_id "
+                "from attachment a join message m on m.workspace_id = a.workspace_id and m.id = a.message_id "
+                "where a.id = %(id)s and a.state = 'pending'",
+                id=attachment_id,
+            )
+        if wanted is None:
+            return
+        try:
+            download = await self._download(workspace_id, wanted)
+            async with spooled(download.pieces, limit=FILE_LIMIT, head=HEAD) as spool:
+                if spool.size:
+                    await self._files.keep(workspace_id, spool)
+                    await self._stored(workspace_id, attachment_id, wanted, download, spool)
+                else:
+                    await self._failed(workspace_id, attachment_id, wanted, mark("The file is empty."))
+        except FileTooLarge as error:
+            await self._failed(workspace_id, attachment_id, wanted, str(error))
+        except SendRefused as error:
+            await self._failed(workspace_id, attachment_id, wanted, error.hint or error.refusal.value)
+
+    async def _download(self, workspace_id: int, wanted: _PendingFile) -> MediaDownload:
+        inbox = await self._connections.inbox(workspace_id, wanted.inbox_id)
+        if not isinstance(inbox.channel, FetchesMedia):
+            raise SendRefused(Refusal.MISCONFIGURED, hint=mark("This channel gives no files."))
+        media = Media(wanted.reference, Kind(wanted.kind), wanted.filename or None, wanted.content_type)
+        return inbox.channel.fetch(media, limit=FILE_LIMIT)
+
+    async def _stored(
+        self, workspace_id: int, attachment_id: int, wanted: _PendingFile, download: MediaDownload, spool: Spool
+    ) -> None:
+        """Names come from the sender, then from the vendor; what it is, its own bytes say."""
+        type_ = sniff(spool.head)
+        name = named(wanted.filename or download.filename or "", instead=f"{wanted.kind}-{attachment_id}", type_=type_)
+        width, height = dimensions(spool.head) or (None, None)
+        async with self._database.transaction(workspace_id) as tx:
+            await tx.run(
+                "update attachment set state = 'stored', failure = null, sha256 = %(sha256)s, size = %(size)s, "
+                "filename = %(name)s, content_type = %(type)s, width = %(width)s, height = %(height)s, "
+                "fetched_at = %(now)s where id = %(id)s",
+                sha256=spool.sha256,
+                size=spool.size,
+                name=name,
+                type=content_type(type_, name, download.content_type or wanted.content_type),
+                width=width,
+                height=height,
+                now=self._clock.now(),
+                id=attachment_id,
+            )
+            if wanted.kind == Kind.VOICE:
+                await later(tx, "make_playable", queue="slow", attachment_id=attachment_id)
+            tx.publish_after_commit(CONVERSATION_CHANGED, wanted.conversation_id)
+
+    async def _failed(self, workspace_id: int, attachment_id: int, wanted: _PendingFile, why: str) -> None:
+        async with self._database.transaction(workspace_id) as tx:
+            await tx.run(
+                "update attachment set state = 'failed', failure = %(why)s, fetched_at = %(now)s where id = %(id)s",
+                why=why,
+                now=self._clock.now(),
+                id=attachment_id,
+            )
+            tx.publish_after_commit(CONVERSATION_CHANGED, wanted.conversation_id)
+
+    # -------------------------------------------------------------------------------------------------- voices
+
+    async def make_playable(self, workspace_id: int, attachment_id: int) -> None:
+        """Measure a voice message, and keep it a second time in a format that browsers play if they do not play it."""
+        async with self._database.transaction(workspace_id) as tx:
+            row = await tx.row(
+                "select a.sha256, m.conversation_id from attachment a "
+                "join message m on m.workspace_id = a.workspace_id and m.id = a.message_id "
+                "where a.id = %(id)s and a.state = 'stored' and a.kind = 'voice' and a.seconds is null "
+                "and a.playback_failure is null",
+                id=attachment_id,
+            )
+        if row is None:
+            return
+        sha256, conversation_id = row
+        try:
+            pieces = self._files.read(workspace_id, sha256)
+            async with spooled(pieces, limit=FILE_LIMIT, head=HEAD) as spool, voice.playable(spool) as found:
+                if found.spool is not None:
+                    await self._files.keep(workspace_id, found.spool)
+                async with self._database.transaction(workspace_id) as tx:
+                    await tx.run(
+                        "update attachment set seconds = %(seconds)s, playback_sha256 = %(sha256)s, "
+                        "playback_size = %(size)s where id = %(id)s",
+                        seconds=found.seconds,
+                        sha256=found.spool and found.spool.sha256,
+                        size=found.spool and found.spool.size,
+                        id=attachment_id,
+                    )
+                    tx.publish_after_commit(CONVERSATION_CHANGED, conversation_id)
+        except (voice.NotPlayable, FileMissing) as error:
+            async with self._database.transaction(workspace_id) as tx:
+                await _not_playable(tx, attachment_id, str(error))
+                tx.publish_after_commit(CONVERSATION_CHANGED, conversation_id)
+
+    # -------------------------------------------------------------------------------------------------- upkeep
+
+    async def remove_unreferenced_files(self) -> None:
+        """Forget files whose attachments are gone, a day after they were last stored."""
+        before = self._clock.now() - UNREFERENCED
+        for workspace_id in await self._database.workspaces():
+            async with self._database.transaction(workspace_id) as tx:
+                rows = await tx.rows(
+                    "select sha256 from attachment where sha256 is not null "
+                    "union select playback_sha256 from attachment where playback_sha256 is not null"
+                )
+            named_by_rows = {row[0] for row in rows}
+            async for sha256 in self._files.listed(workspace_id, stored_before=before):
+                if sha256 not in named_by_rows:
+                    await self._files.remove(workspace_id, sha256, stored_before=before)
+
+
+async def _not_playable(tx: Transaction, attachment_id: int, why: str) -> None:
+    await tx.run("update attachment set playback_failure = %(why)s where id = %(id)s", why=why, id=attachment_id)

@@ -1,0 +1,151 @@
+"""Who owns which table: only the owner's SQL may name it; everybody else asks the owner's queries and verbs.
+
+import-linter sees imports; it does not see that a page updates another module's row. This reads the SQL in our strings.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+# The package below src/zhiban whose SQL may name a table.
+OWNERS = {
+    "agent": "people",
+    "agent_session": "people",
+    "article": "knowledge",
+    "attachment": "conversations",
+    "chunk": "knowledge",
+    "chunk_index": "knowledge",
+    "chunk_vector": "knowledge",
+    "connection": "channels",
+    "contact": "people",
+    "conversation": "conversations",
+    "delivery": "channels",
+    "draft": "conversations",
+    "event": "kit",
+    "gap": "knowledge",
+    "gap_question": "knowledge",
+    "identity": "people",
+    "inbox": "channels",
+    "knowledge_base": "knowledge",
+    "message": "conversations",
+    "phrasing": "knowledge",
+    "pull_state": "workers",
+    "read_mark": "conversations",
+    "relation": "conversations",
+    "setup_link": "people",
+    "source": "knowledge",
+    "stored_file": "kit",
+    "stored_file_part": "kit",
+    "synonym_group": "knowledge",
+    "term_df": "knowledge",
+    "turn": "assistant",
+    "workspace": "people",
+}
+
+# Everybody may read the log of events: lists, live updates, reports and audit are made of it.
+READ_BY_ALL = {"event"}
+
+# The directory says which workspace a name or a path belongs to, before any workspace is known. Whoever makes such a
+# name enters it.
+SHARED = {"directory"}
+
+# Not the product: migrations make the tables, backups copy all of them, the doubles look into them.
+FREE = {"migrations", "postgres", "testing"}
+
+# What stands outside its module, by reason: "file: tables". An entry that is no longer true must go.
+EXCEPTIONS = {
+    "a list or a notice names what it shows in one statement, not in one more per row": (
+        "conversations/queries.py: agent contact identity inbox turn",
+        "conversations/threads.py: contact",
+        "notifications/jobs.py: agent contact conversation inbox message",
+        "channels/inboxes.py: conversation knowledge_base",
+        "assistant/queries.py: message",
+        "assistant/suggesting.py: conversation message",
+    ),
+    "a worker takes, reads and leaves a row in one statement, because this is the hot path": (
+        "workers/account_poller.py: delivery inbox",
+        "workers/conversation_worker.py: contact conversation message",
+        "workers/delivery_processor.py: delivery",
+        "workers/recovery.py: conversation delivery inbox message",
+    ),
+    "what a vendor tells about its connection is stored with the message or the failure that brought it": (
+        "conversations/inbound_events.py: agent inbox",
+        "conversations/jobs.py: connection contact delivery identity inbox",
+        "conversations/sending.py: connection inbox",
+        "conversations/service.py: agent inbox",
+    ),
+    "the turn settles its messages together with its reply": ("assistant/turn.py: conversation message",),
+    "a health check looks everywhere": (
+        "cli/doctor.py: delivery message",
+        "desk/pages/health.py: connection delivery inbox message",
+        "people/auth.py: connection delivery inbox",
+    ),
+    "the first start makes the workspace and what the settings name": (
+        "container.py: connection workspace",
+        "cli/demo.py: pull_state",
+    ),
+    "one value for one page": (
+        "desk/pages/conversation.py: inbox message",
+        "desk/pages/sign_in.py: workspace",
+        "knowledge/service.py: inbox",
+    ),
+}
+
+_SQL = re.compile(r"\bselect\b|\binsert\s+into\b|\bupdate\s+\w+.*?\bset\b|\bdelete\s+from\b|\bjoin\s+\w+", re.DOTALL)
+_NAMED = re.compile(r"\b(insert\s+into|update|delete\s+from|from|join)\s+(?:only\s+)?([a-z_]+)\b")
+_CREATED = re.compile(r"\bcreate\s+(?:unlogged\s+)?table\s+(?:if\s+not\s+exists\s+)?(\w+)")
+
+
+def problems(root: Path) -> Iterator[str]:
+    """Every table without an owner, every statement outside its owner, and every exception that is out of date."""
+    tables = set(OWNERS)
+    for path in sorted((root / "src/zhiban/migrations").rglob("*.py")):
+        for table in dict.fromkeys(_CREATED.findall(path.read_text("utf-8"))):
+            if table not in OWNERS and table not in SHARED:
+                yield f"{path.relative_to(root)}: {table} has no owner; name one in tools/sql_owners.py"
+                tables.add(table)
+    known = set(_exceptions())
+    used: set[tuple[str, str]] = set()
+    for path in sorted((root / "src/zhiban").rglob("*.py")):
+        place = str(path.relative_to(root / "src/zhiban"))
+        if place.split("/")[0] in FREE:
+            continue
+        for line, verb, table in statements(path.read_text("utf-8"), tables):
+            if _is_own(place, verb, table):
+                continue
+            if (place, table) in known:
+                used.add((place, table))
+                continue
+            owner = OWNERS.get(table, "nobody")
+            yield f"src/zhiban/{place}:{line}: {verb} {table} belongs to {owner}; ask its queries or its verbs"
+    for place, table in sorted(known - used):
+        yield f"tools/sql_owners.py: {place} does not name {table} any more; strike the exception"
+
+
+def _exceptions() -> Iterator[tuple[str, str]]:
+    for entries in EXCEPTIONS.values():
+        for entry in entries:
+            place, _, tables = entry.partition(": ")
+            yield from ((place, table) for table in tables.split())
+
+
+def statements(source: str, tables: set[str]) -> Iterator[tuple[int, str, str]]:
+    """Line, verb and table of everything that a string of this module does to a table."""
+    tree = ast.parse(source)
+    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Constant) or not isinstance(node.value, str) or id(node) in prose:
+            continue
+        text = node.value.lower()
+        if _SQL.search(text):
+            for verb, table in dict.fromkeys(_NAMED.findall(text)):
+                if table in tables:
+                    yield node.lineno, " ".join(verb.split()), table
+
+
+def _is_own(place: str, verb: str, table: str) -> bool:
+    package = place.split("/")[0]
+    return package == OWNERS.get(table) or (table in READ_BY_ALL and verb in ("from", "join"))
