@@ -143,7 +143,7 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 # What the tests bring about themselves: networks cut off, pages that are not there.
-EXPECTED = ("EventSource", "net::ERR_", "status of 404", "status of 401")
+EXPECTED = ("EventSource", "net::ERR_", "Failed to fetch", "status of 401", "status of 404", "status of 409")
 
 Visit = Callable[..., Awaitable[Page]]
 

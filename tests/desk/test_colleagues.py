@@ -56,7 +56,7 @@ async def test_a_colleague_is_invited_and_chooses_a_password(site: Site) -> None
     assert (await site.client().sign_in("guyun", WORDS)).status == 303
     again = await site.client().get(link)
     assert (again.status, "链接不能用了" in again.text) == (410, True)
-    assert (await site.client().post(link, {"password": WORDS})).status == 400
+    assert (await site.client().post(link, {"password": WORDS})).status == 410
     assert (await site.client().get("/join/1.nonsense")).status == 410
 
 

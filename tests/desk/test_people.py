@@ -112,8 +112,9 @@ async def test_the_set_up_link_creates_one_owner_and_signs_them_in(site: Site) -
     done = await newcomer.post(f"/setup/{link}", {**form, "password": "a long sentence"})
     assert (done.status, done.headers["location"]) == (303, "/")
     assert "周岚" in (await newcomer.get("/me")).text
-    assert (await newcomer.get(f"/setup/{link}")).status == 400
-    assert (await newcomer.post(f"/setup/{link}", {**form, "password": "a long sentence"})).status == 400
+    used = await newcomer.get(f"/setup/{link}")
+    assert (used.status, "链接不能用了" in used.text) == (410, True)
+    assert (await newcomer.post(f"/setup/{link}", {**form, "password": "a long sentence"})).status == 410
 
 
 async def test_a_set_up_link_grows_old(db: Database, workspace: int, clock: SetClock) -> None:

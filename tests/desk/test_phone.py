@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.desk.conftest import Client, Visit
-from tests.desk.test_browser import CONTRAST, NAMELESS
+from tests.desk.test_browser import BOX, CONTRAST, NAMELESS
 from tests.stories.conftest import SHOP, settings_for
 from zhiban.assistant.suggesting import is_question
 from zhiban.container import App
@@ -80,8 +81,8 @@ async def test_a_question_goes_all_the_way_and_a_person_answers_on_the_phone(dem
     await desk.goto(demo + "/demo/desk?next=/?queue=unassigned")
     await desk.wait_for_selector("html[data-ready]")
     await desk.click(".conv")
-    await desk.fill("#compose textarea", "蓝色的。")
-    await desk.press("#compose textarea", "Enter")
+    await desk.fill(BOX, "蓝色的。")
+    await desk.press(BOX, "Enter")
     await expect(phone.locator(".wx:not([data-me])").last).to_contain_text("蓝色的。")
     await expect(phone.locator(".wx:not([data-me])").last.locator(".av")).to_have_text("知夏")
     await expect(desk.locator("#messages .msg").last).to_contain_text("已发出")
@@ -89,6 +90,56 @@ async def test_a_question_goes_all_the_way_and_a_person_answers_on_the_phone(dem
     await phone.click("[data-say='转人工']")
     await expect(desk.locator("#messages .msg").last).to_contain_text("转人工")
     await expect(phone.locator("#ph-inside")).to_contain_text("同事在接待，助手不插话")
+    # One person has one colour, on the phone and on the desk.
+    assert await desk.get_attribute("#messages .msg[data-side=us] >> nth=-1 >> .av", "data-hue") == (
+        await phone.get_attribute(".wx:not([data-me]) >> nth=-1 >> .av", "data-hue")
+    )
+    assert await desk.get_attribute("#messages .msg:not([data-side]) >> nth=0 >> .av", "data-hue") == (
+        await phone.get_attribute(".wx[data-me] >> nth=0 >> .av", "data-hue")
+    )
+
+
+@pytest.mark.browser
+async def test_who_waits_for_a_colleague_is_not_told_that_one_is_there(demo: str, visit: Visit) -> None:
+    phone = await visit(demo + "/demo/phone")
+    await phone.wait_for_selector("html[data-ready]")
+    empty = await phone.locator("#ph-inside .steps li").bounding_box()
+    assert empty is not None
+    assert empty["height"] < 40  # one line, not one character below the other
+    await say(phone, "转人工")
+    await expect(phone.locator("#ph-inside .chip")).to_have_text("进行中")
+    await say(phone, "人呢？")
+    await expect(phone.locator("#ph-inside")).to_contain_text("等同事接手，助手不插话")
+    await expect(phone.locator("#ph-inside")).not_to_contain_text("同事在接待")
+
+
+@pytest.mark.browser
+async def test_what_does_not_arrive_stays_on_the_phone_with_a_word(demo: str, visit: Visit) -> None:
+    phone = await visit(demo + "/demo/phone")
+    await phone.wait_for_selector("html[data-ready]")
+    await phone.route("**/demo/phone/say", lambda route: route.abort())
+    await say(phone, "在吗")
+    await expect(phone.locator("#ph-away")).to_contain_text("没有送到")
+    await expect(phone.locator("#ph-form input")).to_have_value("在吗")
+    await phone.unroute("**/demo/phone/say")
+    await phone.press("#ph-form input", "Enter")
+    await expect(phone.locator(".wx[data-me]")).to_contain_text("在吗")
+    await expect(phone.locator("#ph-away")).to_be_hidden()
+
+
+@pytest.mark.browser
+async def test_news_follows_news_without_a_pause(demo: str, visit: Visit) -> None:
+    phone = await visit(demo + "/demo/phone")
+    await phone.wait_for_selector("html[data-ready]")
+    asked: list[float] = []
+    phone.on("request", lambda request: asked.append(time.monotonic()) if "/live" in request.url else None)
+    answered: list[float] = []
+    phone.on("response", lambda answer: answered.append(time.monotonic()) if "/live" in answer.url else None)
+    await say(phone, "怎么申请退款？")
+    await expect(phone.locator(".wx:not([data-me])")).to_contain_text("7 天内都可以申请")
+    await expect(phone.locator("#ph-inside li").filter(has_text="平台收下")).to_have_count(1)
+    pauses = [min((next_ - at for next_ in asked if next_ > at), default=0) for at in answered]
+    assert max(pauses) < 0.5
 
 
 @pytest.mark.browser

@@ -191,6 +191,7 @@ def head(**fields: Any) -> ThreadHead:
         "kind": "direct",
         "name": "周予安",
         "tag": "0001",
+        "external_id": "wm0001",
         "contact_id": 1,
         "contact_blocked": False,
         "inbox_id": 1,

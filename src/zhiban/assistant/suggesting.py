@@ -39,7 +39,8 @@ class Suggestion:
 
 
 def percent(confidence: float | None) -> int | None:
-    return None if confidence is None else round(max(0.0, min(1.0, confidence)) * 100)
+    """For people to read, 0 to 99: a search is never certain, whatever its score says."""
+    return None if confidence is None else min(99, round(max(0.0, confidence) * 100))
 
 
 def is_question(text: str) -> bool:

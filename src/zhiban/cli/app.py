@@ -64,7 +64,7 @@ def _group(name: str, help_text: str) -> typer.Typer:
 
 app = typer.Typer(
     name="zhiban",
-    help=_("值班：聊天社群与客户服务的值班台"),
+    help=_("值班：聊天社群与客户服务的工作台"),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

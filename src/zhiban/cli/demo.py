@@ -139,7 +139,7 @@ async def _notice(request: Request) -> Response:
 def _show_links(url: str, seconds: float, found: Settings) -> None:
     model = found.llm_model_name if found.has_model else _("没有（用知识库原文回答；设置LLM_API_KEY即用大模型）")
     lines = [
-        _("值班台    {url}", url=f"{url}/demo/desk"),
+        _("工作台    {url}", url=f"{url}/demo/desk"),
         _("手机      {url}", url=f"{url}/demo/phone"),
         _("接口文档  {url}", url=f"{url}/docs"),
         "",

@@ -196,7 +196,7 @@ async def _deliveries_and_jobs(app: App) -> Findings:
             _("失败的任务"),
             "fail",
             _("{jobs}个任务、{deliveries}个回调最终失败 {names}", jobs=len(dead), deliveries=failed, names=names),
-            _("在值班台的“健康”页查看原因并重试"),
+            _("在工作台的“运行”页查看原因并重试"),
         )
     else:
         yield Finding(_("失败的任务"), "ok", _("没有"))

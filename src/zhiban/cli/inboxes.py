@@ -216,7 +216,7 @@ async def apply(
     return None
 
 
-@command(wecom, "contact-way", help=_("生成“联系我”二维码：客户扫码加成员为好友，默认自动通过"))
+@command(wecom, "contact-way", help=_("生成“联系我”二维码：联系人扫码加成员为好友，默认自动通过"))
 async def contact_way(
     member: Annotated[list[str], typer.Option("--member", help=_("成员的userid，可以写多个"))],
     state: Annotated[str, typer.Option("--state", help=_("来源标记，最多30个字，会记在联系人上"))] = "",

@@ -233,8 +233,10 @@ async def stats(as_json: AsJson = False) -> None:
 @command(kb, "gaps", help=_("没有答案的问题：列出、关闭，或写下答案变成常见问题"))
 async def gaps(
     close: Annotated[int | None, typer.Option("--close", help=_("处理这个编号的缺口"))] = None,
-    answer: Annotated[str | None, typer.Option("--answer", help=_("答案：存成常见问题，客户的问法一并收进去"))] = None,
-    question: Annotated[str | None, typer.Option("--question", help=_("常见问题的标题；不写则用客户的问法"))] = None,
+    answer: Annotated[
+        str | None, typer.Option("--answer", help=_("答案：存成常见问题，联系人的问法一并收进去"))
+    ] = None,
+    question: Annotated[str | None, typer.Option("--question", help=_("常见问题的标题；不写则用联系人的问法"))] = None,
     base: Base = DEFAULT_BASE,
     as_json: AsJson = False,
 ) -> None:
@@ -255,7 +257,7 @@ async def gaps(
     elif as_json:
         show_json(listed)
     elif listed:
-        show_table({"id": _("编号"), "times": _("次数"), "question": _("客户问的")}, listed)
+        show_table({"id": _("编号"), "times": _("次数"), "question": _("联系人问的")}, listed)
     else:
         say(_("没有缺口：问到的都有答案"))
 

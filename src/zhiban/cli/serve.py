@@ -33,7 +33,7 @@ Started = Callable[[], Awaitable[None]]
 async def serve(
     host: Annotated[str, typer.Option(help=_("监听的地址；0.0.0.0表示所有网卡"))] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help=_("监听的端口"))] = 8000,
-    no_work: Annotated[bool, typer.Option("--no-work", help=_("只接待网页和回调，后台工作交给zhiban work"))] = False,
+    no_work: Annotated[bool, typer.Option("--no-work", help=_("只处理网页和回调，后台工作交给zhiban work"))] = False,
 ) -> None:
     found = settings()
     logs.configure(found.zhiban_log_level, found.zhiban_log_format)

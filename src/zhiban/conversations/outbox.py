@@ -48,6 +48,15 @@ class ReplyWindowClosed(Conflict):
         self.reason = reason
 
 
+class ReplyTooLong(Conflict):
+    """A reply of a person needs more messages than the channel still allows; nothing of it is sent."""
+
+    def __init__(self, needed: int, left: int) -> None:
+        super().__init__(f"This reply takes {needed} messages, and {left} may still be sent. Shorten it.")
+        self.needed = needed
+        self.left = left
+
+
 @dataclass(frozen=True, slots=True)
 class Queued:
     """A message that waits to be sent."""
@@ -95,6 +104,11 @@ def parts_of(text: str, *, most: int | None) -> list[str]:
     kept = parts[: max(most, 1)]
     kept[-1] = split_bytes(kept[-1], PART_BYTES - len("…".encode()))[0] + "…"
     return kept
+
+
+def parts_needed(text: str) -> int:
+    """How many messages it takes to send the whole text."""
+    return len(split_bytes(text, PART_BYTES))
 
 
 def key_for(*names: object) -> str:

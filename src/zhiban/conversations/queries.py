@@ -53,6 +53,7 @@ class ConversationRow:
     kind: str
     name: str
     tag: str  # what tells nameless contacts apart
+    external_id: str  # the vendor's id of the contact or the group
     channel: str
     inbox_name: str
     status: str
@@ -94,6 +95,7 @@ class ThreadHead:
     kind: str
     name: str
     tag: str
+    external_id: str
     contact_id: int | None
     contact_blocked: bool
     inbox_id: int
@@ -186,7 +188,8 @@ from conversation where status in ('open', 'pending')"""
 
 _ROWS = """
 select c.id, c.kind, coalesce(nullif(p.remark, ''), nullif(p.name, ''), nullif(c.subject, ''), '') as name,
-  upper(right(c.external_id, 4)) as tag, i.kind as channel, i.name as inbox_name, c.status, c.priority, c.assignee_id,
+  upper(right(c.external_id, 4)) as tag, c.external_id, i.kind as channel, i.name as inbox_name, c.status, c.priority,
+  c.assignee_id,
   a.name as assignee_name, c.waiting_since, c.last_activity_at, c.snoozed_until, unread.n as unread,
   last.kind as last_kind, left(last.text, 200) as last_text, last.author as last_author, left(d.text, 120) as draft
 from conversation c
@@ -194,7 +197,9 @@ join inbox i on i.id = c.inbox_id
 left join contact p on p.id = c.contact_id
 left join agent a on a.id = c.assignee_id
 left join read_mark r on r.conversation_id = c.id and r.agent_id = %(agent)s
-left join draft d on d.conversation_id = c.id and d.agent_id = %(agent)s
+left join lateral (
+  select text from draft w where w.workspace_id = c.workspace_id and w.conversation_id = c.id and w.agent_id = %(agent)s
+  order by w.saved_at desc limit 1) d on true
 left join lateral (
   select kind, case when recalled_at is null then text else '' end as text, author from message m
   where m.workspace_id = c.workspace_id and m.conversation_id = c.id and m.kind not in ('activity', 'move', 'note')
@@ -210,7 +215,7 @@ order by {order} limit %(limit)s"""
 
 _HEAD = """
 select c.id, c.kind, coalesce(nullif(p.remark, ''), nullif(p.name, ''), nullif(c.subject, ''), '') as name,
-  upper(right(c.external_id, 4)) as tag, c.contact_id, p.blocked_at is not null as contact_blocked,
+  upper(right(c.external_id, 4)) as tag, c.external_id, c.contact_id, p.blocked_at is not null as contact_blocked,
   c.inbox_id, i.kind as channel, i.name as inbox_name, c.status, c.assignee_id, a.name as assignee_name,
   c.snoozed_until, c.handoff_reason, c.waiting_since, c.last_incoming_at, c.replies_used
 from conversation c
@@ -330,16 +335,6 @@ async def read_until(tx: Transaction, conversation_id: int, agent_id: int) -> in
         agent=agent_id,
     )
     return int(found or 0)
-
-
-async def draft(tx: Transaction, conversation_id: int, agent_id: int) -> tuple[str, str]:
-    """Mode and text of what the agent has typed."""
-    row = await tx.row(
-        "select mode, text from draft where conversation_id = %(id)s and agent_id = %(agent)s",
-        id=conversation_id,
-        agent=agent_id,
-    )
-    return (row[0], row[1]) if row else ("reply", "")
 
 
 async def agent_names(tx: Transaction) -> tuple[AgentName, ...]:

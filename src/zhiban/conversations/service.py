@@ -10,7 +10,15 @@ from typing import Any
 
 from zhiban.conversations import outbox
 from zhiban.conversations.models import Author, Status
-from zhiban.conversations.outbox import Allowance, ReplyWindowClosed, allowance, enqueue_transfer, key_for
+from zhiban.conversations.outbox import (
+    Allowance,
+    ReplyTooLong,
+    ReplyWindowClosed,
+    allowance,
+    enqueue_transfer,
+    key_for,
+    parts_needed,
+)
 from zhiban.events import (
     SYSTEM,
     Actor,
@@ -79,7 +87,8 @@ async def reply(
 ) -> list[int]:
     """An agent answers: the conversation becomes theirs to finish, and the assistant keeps quiet.
 
-    The same `client_key` sends once. Raises ReplyWindowClosed, Conflict on empty text, NotFound.
+    The same `client_key` sends once. Raises ReplyWindowClosed, ReplyTooLong (a person's words are never cut),
+    Conflict on empty text, NotFound.
     """
     if not text.strip():
         raise Conflict("There is nothing to send.")
@@ -91,6 +100,8 @@ async def reply(
     may = locked.allowance(window)
     if reason := may.closed(now):
         raise ReplyWindowClosed(reason)
+    if may.left is not None and (needed := parts_needed(text)) > may.left:
+        raise ReplyTooLong(needed, may.left)
     actor = Actor("agent", by)
     if locked.status != Status.OPEN:
         await _open(tx, locked, actor=actor, now=now, cause="replied")
@@ -107,7 +118,6 @@ async def reply(
         key=key_for("reply", tx.workspace_id, locked.id, client_key or f"{count}:{now.isoformat()}"),
         now=now,
         client_key=client_key,
-        most=may.left,
     )
     await tx.run(
         "update conversation set waiting_since = null, first_reply_at = coalesce(first_reply_at, %(now)s) "
@@ -339,31 +349,6 @@ async def mark_read(tx: Transaction, conversation_id: int, *, agent_id: int, mes
         conversation=conversation_id,
         agent=agent_id,
         message=message_id,
-    )
-
-
-async def save_draft(
-    tx: Transaction, conversation_id: int, *, agent_id: int, mode: str, text: str, now: datetime
-) -> None:
-    """Keep what an agent has typed; empty text forgets it."""
-    if not text.strip():
-        await tx.run(
-            "delete from draft where conversation_id = %(conversation)s and agent_id = %(agent)s",
-            conversation=conversation_id,
-            agent=agent_id,
-        )
-        return
-    await tx.run(
-        "insert into draft (workspace_id, conversation_id, agent_id, mode, text, saved_at) "
-        "select %(workspace)s, id, %(agent)s, %(mode)s, %(text)s, %(now)s from conversation "
-        "where id = %(conversation)s on conflict (workspace_id, conversation_id, agent_id) do update "
-        "set mode = excluded.mode, text = excluded.text, saved_at = excluded.saved_at",
-        workspace=tx.workspace_id,
-        conversation=conversation_id,
-        agent=agent_id,
-        mode=mode,
-        text=text,
-        now=now,
     )
 
 

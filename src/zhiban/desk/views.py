@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo
 
 from zhiban.assistant.suggesting import Source, percent
 from zhiban.conversations.attachments import Attachment
-from zhiban.conversations.outbox import allowance
+from zhiban.conversations.drafts import Drafts, Mode
+from zhiban.conversations.outbox import PART_BYTES, allowance
 from zhiban.conversations.queries import (
     AgentName,
     ContactPanel,
@@ -30,12 +31,14 @@ TOGETHER = timedelta(minutes=3)  # messages of one sender this close share one n
 
 @dataclass(frozen=True, slots=True)
 class ReplyAllowance:
-    """What the channel still allows. `closed` is why nothing can be sent."""
+    """What the channel still allows: `messages` of `part_bytes` each until `closes_at`. `closed`: why nothing more."""
 
     messages: int | None = None
     left: timedelta | None = None
     of: ReplyWindow | None = None
     closed: str = ""
+    closes_at: datetime | None = None
+    part_bytes: int = PART_BYTES
 
 
 def reply_allowance(head: ThreadHead, window: ReplyWindow | None, now: datetime) -> ReplyAllowance:
@@ -43,7 +46,7 @@ def reply_allowance(head: ThreadHead, window: ReplyWindow | None, now: datetime)
         return ReplyAllowance(closed="blocked")
     may = allowance(window, last_incoming_at=head.last_incoming_at, replies_used=head.replies_used)
     left = None if may.closes_at is None else may.closes_at - now
-    return ReplyAllowance(may.left, left, window, may.closed(now) or "")
+    return ReplyAllowance(may.left, left, window, may.closed(now) or "", may.closes_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +138,12 @@ class ThreadView:
     snoozes: tuple[tuple[str, str, datetime], ...] = ()
     wants_suggestion: bool = False
     last_incoming: int = 0
-    draft: str = ""
-    draft_mode: Literal["reply", "note"] = "reply"
+    drafts: Drafts = field(default_factory=Drafts)
+
+    @property
+    def mode(self) -> Mode:
+        """For whom the composer writes at first: a note while the channel lets nothing through."""
+        return Mode.NOTE if self.limit.closed else self.drafts.latest
 
 
 def snooze_times(now: datetime, zone: ZoneInfo) -> tuple[tuple[str, str, datetime], ...]:

@@ -17,6 +17,10 @@ class NotFound(ZhibanError):
     """The record does not exist, or the asker has no right to it. Both look the same on purpose."""
 
 
+class Gone(ZhibanError):
+    """It was good once and is so no longer, for instance a link that works one time."""
+
+
 class Conflict(ZhibanError):
     """The record changed meanwhile, so the wish no longer fits its state."""
 

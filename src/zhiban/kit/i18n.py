@@ -162,6 +162,12 @@ class Texts:
         day = self.day(at, now)
         return self.clock(at) if day == self("今天") else day
 
+    def due(self, at: datetime, now: datetime) -> str:
+        """今天 09:04, 明天 09:00, 11月30日 09:00: a time that something waits for, or waited for."""
+        days = (at.astimezone(self.zone).date() - now.astimezone(self.zone).date()).days
+        day = self("明天") if days == 1 else self.day(at, now)
+        return f"{day} {self.clock(at)}"
+
     def waiting(self, since: datetime, now: datetime) -> str:
         """等2分, 等3小时, 等2天: how long somebody has been waiting for us."""
         minutes = int((now - since).total_seconds() // 60)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from zhiban.kit.db import Transaction
-from zhiban.kit.errors import Conflict, NotFound, ZhibanError
+from zhiban.kit.errors import Conflict, Gone, NotFound
 from zhiban.kit.jobs import later
 from zhiban.people.models import Role
 from zhiban.people.service import SignedInAgent, add_agent, digest, new_token
@@ -15,7 +15,7 @@ JOIN_LIFE = timedelta(hours=24)
 INVITED_AS = (Role.AGENT, Role.ADMIN)  # there is one owner, who is created by the first set-up
 
 
-class JoinLinkSpent(ZhibanError):
+class JoinLinkSpent(Gone):
     """The link was used, replaced by a newer one, is too old, or its agent is disabled."""
 
 

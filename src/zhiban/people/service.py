@@ -19,7 +19,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from zhiban.kit.db import NO_WORKSPACE, Database, Transaction
-from zhiban.kit.errors import Conflict, NotFound, ZhibanError
+from zhiban.kit.errors import Conflict, Gone, NotFound, ZhibanError
 from zhiban.people.models import Role
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ class TooManyAttempts(ZhibanError):
     """Somebody guesses."""
 
 
-class SetupLinkSpent(ZhibanError):
+class SetupLinkSpent(Gone):
     """The link was used, is too old, or never existed."""
 
 

@@ -73,6 +73,7 @@ class Chat:
     footer: str = ""
     by: str = "assistant"
     who: str = ""
+    who_key: str = "0"  # gives the avatar its colour, the same one as on the desk
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +193,7 @@ class PhoneDemo:
         async with self.database.transaction(self.workspace_id) as tx:
             rows = await tx.rows(
                 "select m.external_id, m.direction, m.author, coalesce(a.name, ''), m.kind, m.text, m.content, "
-                "m.sent_at "
+                "m.sent_at, m.agent_id "
                 "from message m join conversation c on c.id = m.conversation_id left join agent a on a.id = m.agent_id "
                 "where c.external_id = %(who)s and m.direction in ('in', 'out') and m.state in ('handled', 'sent', "
                 "'pending') order by m.id desc limit %(limit)s",
@@ -200,7 +201,7 @@ class PhoneDemo:
                 limit=SHOWN,
             )
         rows.reverse()
-        known = {str(row[0]): (str(row[2]), str(row[3])) for row in rows}
+        known = {str(row[0]): (str(row[2]), str(row[3]), str(row[8] or 0)) for row in rows}
         live = self._live(persona, known)
         seen = {one.id for one in live}
         before = [
@@ -214,13 +215,14 @@ class PhoneDemo:
                 row[6].get("footer", ""),
                 row[2],
                 row[3],
+                str(row[8] or 0),
             )
             for row in rows
             if str(row[0]) not in seen
         ]
         return sorted([*before, *live], key=lambda one: one.at)[-SHOWN:]
 
-    def _live(self, persona: Persona, known: dict[str, tuple[str, str]]) -> list[Chat]:
+    def _live(self, persona: Persona, known: dict[str, tuple[str, str, str]]) -> list[Chat]:
         account = self.simulator.kf.accounts[self.open_kfid]
         out = []
         for entry, at in zip(account.log, account.times, strict=True):
@@ -234,9 +236,9 @@ class PhoneDemo:
                 for item in menu.get("list", ())
                 if "click" in item
             )
-            by, who = known.get(sent.msgid, ("assistant", ""))
+            by, who, who_key = known.get(sent.msgid, ("assistant", "", "0"))
             footer = str(menu.get("tail_content", ""))
-            out.append(Chat(sent.msgid, False, _moment(sent.at), sent.text, "text", taps, footer, by, who))
+            out.append(Chat(sent.msgid, False, _moment(sent.at), sent.text, "text", taps, footer, by, who, who_key))
         return out
 
     # ------------------------------------------------------------------------------------------- the inside
@@ -245,12 +247,12 @@ class PhoneDemo:
         """Every step that the contact's last message took, with its time."""
         async with self.database.transaction(self.workspace_id) as tx:
             found = await tx.row(
-                "select id, status from conversation where external_id = %(who)s order by id desc limit 1",
+                "select id, status, assignee_id from conversation where external_id = %(who)s order by id desc limit 1",
                 who=persona.external_id,
             )
             if found is None:
                 return Inside()
-            conversation_id, status = found
+            conversation_id, status, assignee_id = found
             last = await tx.row(
                 "select id, external_id, text, sent_at, created_at from message "
                 "where conversation_id = %(id)s and direction = 'in' and author = 'contact' order by id desc limit 1",
@@ -263,7 +265,8 @@ class PhoneDemo:
             steps += await self._door(tx, pressed, last[4])
             thought = await _thought(tx, conversation_id, last[0], pressed)
             if not thought and status in ("open", "snoozed"):
-                thought = [ShownStep("users", mark("同事在接待，助手不插话"), _ms(last[4], pressed))]
+                taken = mark("同事在接待，助手不插话") if assignee_id else mark("等同事接手，助手不插话")
+                thought = [ShownStep("users", taken, _ms(last[4], pressed))]
             steps += thought
             steps += await _happened(tx, conversation_id, last[0], pressed)
         first, *rest = steps

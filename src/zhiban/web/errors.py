@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
-from zhiban.kit.errors import Conflict, NotFound, Unavailable, ZhibanError
+from zhiban.kit.errors import Conflict, Gone, NotFound, Unavailable, ZhibanError
 from zhiban.kit.i18n import mark
 from zhiban.web.render import Renderer, viewer_of
 from zhiban.web.security import ForeignForm
@@ -20,9 +20,10 @@ log = logging.getLogger(__name__)
 
 MACHINES = ("/api", "/wecom", "/openapi.json", "/health", "/ready", "/metrics")
 HEADINGS = {
-    403: mark("这里不让进"),
+    403: mark("您没有权限"),
     404: mark("没有这一页"),
     409: mark("做不到"),
+    410: mark("链接不能用了"),
     422: mark("内容不对"),
     503: mark("现在连不上"),
 }
@@ -37,6 +38,8 @@ def status_of(error: ZhibanError) -> int:
     match error:
         case NotFound():
             return 404
+        case Gone():
+            return 410
         case Conflict():
             return 409
         case Unavailable():

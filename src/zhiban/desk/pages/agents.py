@@ -13,7 +13,6 @@ from zhiban.kit.errors import Conflict
 from zhiban.kit.i18n import mark
 from zhiban.people import agents as colleagues
 from zhiban.people import service
-from zhiban.people.agents import JoinLinkSpent
 from zhiban.people.auth import CurrentAgent, auth_of, set_session_cookie
 from zhiban.people.models import Role
 from zhiban.people.service import SignedInAgent
@@ -160,17 +159,12 @@ async def enable(request: Request, agent: CurrentAgent, agent_id: int) -> Respon
 async def joining(request: Request, token: str) -> Response:
     auth = auth_of(request)
     viewer = viewer_of(request)
-    try:
-        async with auth.database.page_transaction(service.workspace_of(token)) as tx:
-            joiner = await colleagues.check_join_link(tx, token, now=auth.clock.now())
-    except JoinLinkSpent as error:
-        return auth.renderer.answer(
-            "error.html", viewer, status=410, heading=viewer.texts("链接不能用了"), sentence=_said(request, error)
-        )
+    async with auth.database.page_transaction(service.workspace_of(token)) as tx:
+        joiner = await colleagues.check_join_link(tx, token, now=auth.clock.now())
     return auth.renderer.answer("join.html", viewer, joiner=joiner, trouble="", here=request.url.path)
 
 
-def _said(request: Request, error: JoinLinkSpent | Conflict) -> str:
+def _said(request: Request, error: Conflict) -> str:
     return viewer_of(request).texts.error(error.sentence)
 
 

@@ -8,10 +8,12 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, FastAPI, Form, Query, Request
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 
 from zhiban.assistant.suggesting import Suggestion
 from zhiban.conversations import queries, service
+from zhiban.conversations.drafts import Mode, drafts, save_draft
+from zhiban.conversations.outbox import parts_needed
 from zhiban.conversations.queries import ListView, Queue, StatusTab
 from zhiban.desk import views
 from zhiban.desk.labels import WORDS
@@ -101,7 +103,7 @@ class DeskRequest:
         head = await queries.head(tx, conversation_id)
         part = await queries.message_page(tx, conversation_id, first=first, older_than=older_than)
         people = await queries.agent_names(tx)
-        name = head.name or self.texts("访客{tag}", tag=head.tag)
+        name = head.name or self.texts("联系人{tag}", tag=head.tag)
         names = {one.id: one.name for one in people}
         chosen = {row.choice for row in part.rows if row.choice}
         message_views, activities = [], []
@@ -111,9 +113,8 @@ class DeskRequest:
                 if line is not None:
                     activities.append(line)
             else:
-                message_views.append(views.message_view(row, name, str(head.id), chosen=chosen))
+                message_views.append(views.message_view(row, name, head.external_id, chosen=chosen))
         after = await queries.read_until(tx, conversation_id, self.agent.id) if unread_after is None else unread_after
-        mode, draft = await queries.draft(tx, conversation_id, self.agent.id)
         return ThreadView(
             head=head,
             entries=views.entries(message_views, activities, unread_after=after, zone=self.texts.zone),
@@ -129,8 +130,7 @@ class DeskRequest:
             and head.status == "open"
             and head.waiting_since is not None,
             last_incoming=max((row.id for row in part.rows if row.author == "contact"), default=0),
-            draft=draft,
-            draft_mode="note" if mode == "note" else "reply",
+            drafts=await drafts(tx, conversation_id, self.agent.id),
         )
 
     async def answer(
@@ -258,8 +258,8 @@ async def reply(
             now=desk.auth.clock.now(),
             client_key=key,
         )
-        await service.save_draft(
-            tx, conversation_id, agent_id=desk.agent.id, mode="reply", text="", now=desk.auth.clock.now()
+        await save_draft(
+            tx, conversation_id, agent_id=desk.agent.id, mode=Mode.REPLY, text="", now=desk.auth.clock.now()
         )
     return Response(status_code=204)
 
@@ -271,23 +271,22 @@ async def add_note(
     now = desk.auth.clock.now()
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         await service.add_note(tx, conversation_id, text=text, by=desk.agent.id, now=now)
-        await service.save_draft(tx, conversation_id, agent_id=desk.agent.id, mode="note", text="", now=now)
+        await save_draft(tx, conversation_id, agent_id=desk.agent.id, mode=Mode.NOTE, text="", now=now)
     return Response(status_code=204)
 
 
 @router.post("/conversations/{conversation_id}/draft")
-async def save_draft(
+async def keep_draft(
     desk: CurrentRequest,
     conversation_id: int,
-    text: Annotated[str, Form(max_length=20_000)] = "",
-    mode: Annotated[str, Form(pattern="^(reply|note)$")] = "reply",
+    text: Annotated[str, Form(max_length=200_000)] = "",
+    mode: Annotated[Mode, Form()] = Mode.REPLY,
 ) -> Response:
+    """Keep what was typed, longer than could be sent too. Says how many messages a reply of it would take."""
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         await queries.head(tx, conversation_id)
-        await service.save_draft(
-            tx, conversation_id, agent_id=desk.agent.id, mode=mode, text=text, now=desk.auth.clock.now()
-        )
-    return Response(status_code=204)
+        await save_draft(tx, conversation_id, agent_id=desk.agent.id, mode=mode, text=text, now=desk.auth.clock.now())
+    return JSONResponse({"parts": parts_needed(text.strip())} if mode is Mode.REPLY else {})
 
 
 @router.post("/conversations/{conversation_id}/read")
@@ -304,14 +303,18 @@ async def resolve(desk: CurrentRequest, conversation_id: int) -> Response:
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         await queries.head(tx, conversation_id)
         await service.resolve(tx, conversation_id, by=desk.actor(), now=now, cause="agent")
+    return await _next(desk, conversation_id, Toast(desk.texts("已解决"), f"/conversations/{conversation_id}/reopen"))
+
+
+async def _next(desk: DeskRequest, done: int, toast: Toast) -> Response:
+    """The next waiting conversation of this queue in place of the one just done with, or the empty desk."""
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
-        following = await queries.next_waiting(tx, desk.agent.id, queue=desk.queue, after=conversation_id)
+        following = await queries.next_waiting(tx, desk.agent.id, queue=desk.queue, after=done)
         thread = await desk.thread(tx, following) if following is not None else None
         if thread is not None:
             await service.mark_read(tx, thread.head.id, agent_id=desk.agent.id, message_id=thread.last_id)
         shown = await desk.list(tx, current=following)
     where = f"/conversations/{following}" if following is not None else "/"
-    toast = Toast(desk.texts("已解决"), f"/conversations/{conversation_id}/reopen")
     return await desk.answer(
         "desk/open_thread.html",
         list=shown,
@@ -327,7 +330,7 @@ async def reopen(desk: CurrentRequest, conversation_id: int, undo: Annotated[str
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         await service.reopen(tx, conversation_id, by=desk.agent.id, now=desk.auth.clock.now())
     if undo:
-        where = f"/conversations/{conversation_id}?{urlencode({'queue': desk.queue})}"
+        where = f"/conversations/{conversation_id}?{urlencode({'queue': desk.queue, 'status': desk.tab})}"
         return Response(status_code=204, headers={"hx-redirect": where})
     return await _live(desk, conversation_id, toast=Toast(desk.texts("已重新打开")))
 
@@ -371,10 +374,8 @@ async def snooze(desk: CurrentRequest, conversation_id: int, until: Annotated[st
         raise Conflict("The time to come back must lie ahead.")
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         await service.snooze(tx, conversation_id, until=times[until], by=desk.agent.id, now=now)
-    toast = Toast(
-        desk.texts("搁置到{until}", until=desk.texts.stamp(times[until])), f"/conversations/{conversation_id}/reopen"
-    )
-    return await _live(desk, conversation_id, toast=toast)
+    said = desk.texts("搁置到{when}", when=desk.texts.due(times[until], now))
+    return await _next(desk, conversation_id, Toast(said, f"/conversations/{conversation_id}/reopen"))
 
 
 @router.post("/messages/{message_id}/again")

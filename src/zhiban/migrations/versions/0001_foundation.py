@@ -179,7 +179,8 @@ create table read_mark (
 create table draft (
   workspace_id bigint not null, conversation_id bigint not null, agent_id bigint not null,
   mode text not null, text text not null, saved_at timestamptz not null default now(),
-  constraint pk_draft primary key (workspace_id, conversation_id, agent_id),
+  constraint pk_draft primary key (workspace_id, conversation_id, agent_id, mode),
+  constraint ck_draft_mode check (mode in ('reply', 'note')),
   constraint fk_draft_conversation_id foreign key (workspace_id, conversation_id) references conversation
     on delete cascade,
   constraint fk_draft_agent_id foreign key (workspace_id, agent_id) references agent on delete cascade);

@@ -1,50 +1,98 @@
 // The composer: reply or note, sent at once, never lost.
 
 import { refreshList, refreshThread, openId } from "./live.js";
+import * as drafts from "./drafts.js";
 
+const MODES = ["reply", "note"];
+const LONGEST = 20_000; // characters, as many as the server takes
 const form = () => document.getElementById("compose");
-const area = () => form()?.querySelector("textarea");
+export const area = (mode = form()?.dataset.mode) => document.getElementById(`compose-${mode}`);
 const words = () => document.getElementById("words").dataset;
-let draftTimer = 0;
-let saved = "";
+let measured = null; // what the server said of a text: how many messages it takes
+let closesTimer = 0;
 
 export function setMode(mode, focus = true) {
   const compose = form();
-  if (!compose || (mode === "reply" && compose.hasAttribute("data-closed"))) return;
+  if (!compose) return;
   compose.dataset.mode = mode;
   for (const button of compose.querySelectorAll("button[data-mode]")) button.setAttribute("aria-pressed", String(button.dataset.mode === mode));
-  const text = area();
-  text.placeholder = text.dataset[mode];
-  text.setAttribute("aria-label", compose.querySelector(`button[data-mode=${mode}]`).textContent.trim());
-  if (focus) text.focus();
+  if (focus) area().focus();
 }
 
-export function saveDraft(beacon = false) {
-  clearTimeout(draftTimer);
+const bytes = (text) => new TextEncoder().encode(text).length;
+
+// What the channel still allows, and what stands in the way of sending now: words for it, or nothing.
+function standing() {
+  const limit = document.getElementById("limit")?.dataset ?? {};
+  const text = area("reply")?.value.trim() ?? "";
+  const left = limit.left === undefined ? Infinity : Number(limit.left);
+  const least = Math.max(1, Math.ceil(bytes(text) / Number(limit.part || Infinity)));
+  const parts = measured?.id === openId() && measured.text.trim() === text ? measured.parts : least;
+  let trouble = "";
+  if (limit.closed !== undefined) trouble = limit.closed || words().closed;
+  else if (text.length > LONGEST) trouble = words().longest.replace("{n}", LONGEST);
+  else if (parts > left) trouble = words().over.replace("{n}", parts).replace("{left}", left);
+  return { closed: limit.closed !== undefined, parts, trouble };
+}
+
+// Show what a reply will cost, and whether it can go out at all. Runs with every stroke and every live update.
+export function measure() {
   const compose = form();
   if (!compose) return;
-  const text = area().value;
-  const mark = `${compose.dataset.id} ${compose.dataset.mode} ${text}`;
-  if (mark === saved) return;
-  saved = mark;
-  const body = new URLSearchParams({ text, mode: compose.dataset.mode });
-  const url = `/conversations/${compose.dataset.id}/draft`;
-  if (beacon) navigator.sendBeacon(url, body);
-  else fetch(url, { method: "POST", body, keepalive: true }).catch(() => { saved = ""; });
+  const { closed, parts, trouble } = standing();
+  compose.toggleAttribute("data-closed", closed);
+  const button = compose.querySelector("button.btn[data-for=reply]");
+  button.disabled = Boolean(trouble);
+  button.title = trouble;
+  const line = document.getElementById("parts");
+  const said = closed ? "" : trouble || (parts > 1 ? words().parts.replace("{n}", parts) : "");
+  if (line.textContent !== said) line.textContent = said;
+  line.toggleAttribute("data-over", Boolean(trouble));
+  watchTheClock();
 }
 
-export function remember() {
+// A reply window that ends while nothing happens sends no event: look again at that moment.
+function watchTheClock() {
+  clearTimeout(closesTimer);
+  const limit = document.getElementById("limit")?.dataset;
+  const left = limit?.closes && limit.closed === undefined ? Date.parse(limit.closes) - Date.now() : NaN;
+  if (left < 2 ** 31 - 1) closesTimer = setTimeout(refreshThread, Math.max(left, 0) + 500);
+}
+
+// A conversation was opened, perhaps in place of another: what was typed here earlier comes back, whoever has it.
+export function opened(before) {
+  if (before) drafts.giveUp(before);
   const compose = form();
-  saved = compose ? `${compose.dataset.id} ${compose.dataset.mode} ${area().value}` : "";
+  if (!compose) return;
+  const id = openId();
+  const lost = drafts.takeUnsent(id);
+  for (const mode of MODES) {
+    const box = area(mode);
+    box.value = drafts.unsaved(id, mode) ?? box.value;
+    const unsent = lost.filter((one) => one.mode === mode).map((one) => one.text);
+    if (unsent.length) putBack(id, mode, drafts.joined(unsent));
+    else drafts.know(id, mode, box.value);
+  }
+  if (lost.length) {
+    setMode(lost.at(-1).mode, false);
+    document.dispatchEvent(new CustomEvent("desk:trouble", { detail: words().kept }));
+  }
+  measure();
+}
+
+// Words that did not go out stand before what has been typed since.
+function putBack(id, mode, text) {
+  const box = area(mode);
+  box.value = drafts.joined([text, box.value]);
+  drafts.keep(id, mode, box.value, 0);
+  measure();
 }
 
 export function adopt() {
   const text = document.getElementById("suggestion-text")?.dataset.text;
-  const box = area();
+  const box = area("reply");
   if (!text || !box) return false;
   setMode("reply");
-  if (form().dataset.mode !== "reply") return false;
-  box.focus();
   // As if it had been typed, so that the browser's undo takes it back.
   box.setSelectionRange(box.value.length, box.value.length);
   if (!document.execCommand("insertText", false, text)) box.value += text;
@@ -74,25 +122,36 @@ function pending(mode, text, key) {
 async function post(node, id, mode, text, key) {
   node.dataset.state = "sending";
   node.querySelector(".receipt").textContent = words().sending;
+  drafts.sending(key, id, mode, text);
   const url = `/conversations/${id}/${mode === "note" ? "notes" : "replies"}`;
-  let why = words().failed;
+  let why = mode === "note" ? words().unnoted : words().failed;
   try {
+    await drafts.settled(id, mode);
     const answer = await fetch(url, {
       method: "POST",
       body: new URLSearchParams({ text, key }),
       headers: { "HX-Request": "true" },
+      keepalive: text.length < drafts.SMALL, // goes on when the page is left
       signal: AbortSignal.timeout(20_000),
     });
-    if (answer.headers.get("hx-redirect")) return location.assign(answer.headers.get("hx-redirect"));
+    const away = answer.headers.get("hx-redirect");
+    if (away) {
+      drafts.failed(key);
+      return location.assign(away);
+    }
     if (answer.ok) {
+      drafts.sent(key);
       node.dataset.done = "";
       refreshList(true);
       if (openId() === id) await refreshThread();
       setTimeout(() => node.remove(), 4000); // the server's row takes its place much earlier
       return;
     }
-    why = (await answer.text()) || why;
+    if (answer.status < 500) return refused(node, id, mode, text, key, await answer.text());
+    why = words().broken;
   } catch { /* not reached: the words say it */ }
+  drafts.failed(key);
+  if (!node.isConnected) return drafts.giveUp(id);
   node.dataset.state = "failed";
   const receipt = node.querySelector(".receipt");
   receipt.dataset.state = "failed";
@@ -103,6 +162,20 @@ async function post(node, id, mode, text, key) {
   again.textContent = words().again;
   again.addEventListener("click", () => { delete receipt.dataset.state; post(node, id, mode, text, key); });
   receipt.append(again);
+}
+
+// The server will not take it as it is, so another try would not help: the text goes back to where it was written.
+function refused(node, id, mode, text, key, why) {
+  node.remove();
+  if (openId() === id) {
+    drafts.sent(key);
+    putBack(id, mode, text);
+  } else {
+    drafts.failed(key);
+    drafts.giveUp(id);
+  }
+  document.dispatchEvent(new CustomEvent("desk:trouble", { detail: why }));
+  refreshThread();
 }
 
 // Our dimmed messages leave as soon as the server's rows are there.
@@ -120,12 +193,11 @@ export function send() {
   const text = area()?.value.trim();
   if (!compose || !text) return;
   const mode = compose.dataset.mode;
-  if (mode === "reply" && compose.hasAttribute("data-closed")) return;
+  if (mode === "reply" && standing().trouble) return;
   const key = crypto.randomUUID ? crypto.randomUUID() : `${Date.now()}-${Math.random().toString(36).slice(2)}`;
   const id = Number(compose.dataset.id);
   area().value = "";
-  clearTimeout(draftTimer);
-  saved = `${id} ${mode} `;
+  measure();
   post(pending(mode, text, key), id, mode, text, key);
 }
 
@@ -150,10 +222,19 @@ export function start() {
     }
   });
   document.addEventListener("input", (event) => {
-    if (event.target !== area()) return;
-    clearTimeout(draftTimer);
-    draftTimer = setTimeout(saveDraft, 600);
+    const mode = MODES.find((one) => event.target === area(one));
+    if (!mode) return;
+    drafts.keep(openId(), mode, event.target.value);
+    measure();
   });
-  document.addEventListener("focusout", (event) => { if (event.target === area()) saveDraft(); });
-  addEventListener("pagehide", () => saveDraft(true));
+  document.addEventListener("desk:measured", (event) => {
+    if (event.detail.parts === undefined) return;
+    measured = event.detail;
+    measure();
+  });
+  document.addEventListener("focusout", (event) => { if (MODES.some((one) => event.target === area(one))) drafts.flush(); });
+  addEventListener("online", () => drafts.flush());
+  document.addEventListener("desk:connected", () => drafts.flush());
+  addEventListener("pagehide", () => drafts.flushAway());
+  drafts.flush();
 }

@@ -2,6 +2,7 @@
 
 import * as live from "./live.js";
 import * as composer from "./composer.js";
+import { flush } from "./drafts.js";
 import * as keys from "./keys.js";
 
 const html = document.documentElement;
@@ -57,16 +58,16 @@ function countInTitle() {
   document.title = unread ? `(${unread}) ${title}` : title;
 }
 
-function opened() {
+function opened(before = 0) {
   const id = live.openId();
   html.dataset.pane = id ? "thread" : "list";
   html.dataset.drawer = "";
   seen = newest();
   toEnd();
-  composer.remember();
+  composer.opened(before);
   showCurrent();
   if (!id) return;
-  if (innerWidth > 760) document.querySelector("#compose textarea")?.focus({ preventScroll: true });
+  if (innerWidth > 760) composer.area()?.focus({ preventScroll: true });
   else document.getElementById("thread-name")?.focus({ preventScroll: true });
   const unread = document.getElementById("unread-line");
   if (unread && unread.offsetTop < talk().scrollTop) {
@@ -85,6 +86,22 @@ function countBelow() {
   pill.hidden = false;
 }
 
+// New words in the list are said aloud for those who do not see it; the open thread is a log and speaks for itself.
+let heard = new Map();
+let heardIn = "";
+function announce() {
+  const list = document.getElementById("list");
+  if (!list) return;
+  const where = `${list.dataset.queue} ${list.dataset.tab}`;
+  const now = new Map([...list.querySelectorAll(".conv[data-unread]")].map((row) => [row.dataset.id, Number(row.querySelector(".unread")?.dataset.n || 0)]));
+  if (where === heardIn) {
+    const fresh = [...now].filter(([id, count]) => count > (heard.get(id) || 0)).map(([id]) => list.querySelector(`.conv[data-id="${id}"] b`).textContent);
+    if (fresh.length) document.getElementById("said").textContent = document.getElementById("words").dataset.news.replace("{name}", fresh.join("、"));
+  }
+  heard = now;
+  heardIn = where;
+}
+
 function toasts() {
   for (const toast of document.querySelectorAll("[data-toast]:not([data-timed])")) {
     toast.dataset.timed = "";
@@ -99,20 +116,26 @@ document.addEventListener("htmx:before:swap", () => {
   height = talk() ? talk().scrollHeight - talk().scrollTop : 0;
 });
 
+// What somebody asked for, as opposed to what the page fetches by itself, which tries again without a word.
+const asked = (ctx) => ctx?.sourceElement?.matches("a, button, form");
+
 document.addEventListener("htmx:after:request", (event) => {
-  const { response, request, text } = event.detail?.ctx || {};
-  if (response?.status >= 400) complain(text);
-  else if (request?.method === "POST") live.refreshList(true); // what I did myself may move rows at once
+  const { ctx } = event.detail || {};
+  if (ctx?.response?.status >= 400) {
+    if (asked(ctx)) trouble(ctx.text);
+  } else if (ctx?.request?.method === "POST") live.refreshList(true); // what I did myself may move rows at once
 });
 
 let shown = live.thread(); // morphing keeps the node, opening another conversation replaces it
 document.addEventListener("htmx:after:swap", () => {
   composer.settle();
+  composer.measure();
   showCurrent();
   toasts();
   if (live.thread() !== shown) {
+    const before = Number(shown?.dataset.id || 0);
     shown = live.thread();
-    opened();
+    opened(before);
     return;
   }
   if (stuck && oldest() === first) {
@@ -127,18 +150,25 @@ document.addEventListener("htmx:after:swap", () => {
   countBelow();
 });
 
-function complain(text) {
+function trouble(text) {
   const holder = document.getElementById("toasts");
   const line = document.createElement("div");
   line.className = "toast new";
   line.dataset.toast = "";
-  line.textContent = (text || "").length < 300 && !(text || "").startsWith("<") ? text : document.getElementById("words").dataset.failed;
+  line.textContent = text && text.length < 300 && !text.startsWith("<") ? text : document.getElementById("words").dataset.broken;
   holder.append(line);
   toasts();
 }
 
-document.addEventListener("htmx:finally:swap", countInTitle);
-document.addEventListener("htmx:error", () => complain(document.getElementById("words").dataset.failed));
+document.addEventListener("htmx:finally:swap", () => { countInTitle(); announce(); });
+document.addEventListener("htmx:error", (event) => {
+  const { ctx } = event.detail || {};
+  const words = document.getElementById("words").dataset;
+  if (asked(ctx)) trouble(ctx.request?.method === "POST" ? words.undone : words.unopened);
+});
+// The draft of a conversation that was left shows in its row.
+document.addEventListener("desk:measured", (event) => { if (event.detail.id !== live.openId()) live.refreshList(); });
+document.addEventListener("desk:trouble", (event) => trouble(event.detail));
 document.addEventListener("scroll", (event) => {
   if (event.target.id !== "talk") return;
   stuck = atEnd();
@@ -153,17 +183,14 @@ document.addEventListener("click", (event) => {
   const back = event.target.closest("[data-back]");
   if (back && innerWidth <= 760) {
     event.preventDefault();
-    composer.saveDraft();
+    flush();
     html.dataset.pane = "list";
     history.pushState({}, "", back.getAttribute("href"));
     live.refreshList(true);
   }
   const row = event.target.closest("#rows .conv");
-  if (row) {
-    composer.saveDraft();
-    // The same conversation again, on a phone: just show it.
-    if (Number(row.dataset.id) === live.openId()) html.dataset.pane = "thread";
-  }
+  // The same conversation again, on a phone: just show it.
+  if (row && Number(row.dataset.id) === live.openId()) html.dataset.pane = "thread";
 });
 document.addEventListener("visibilitychange", () => { if (!document.hidden && stuck) markRead(); });
 
@@ -172,5 +199,6 @@ composer.start();
 keys.start();
 opened();
 countInTitle();
+announce();
 toasts();
 html.dataset.ready = "";

@@ -71,7 +71,10 @@ function offline(is) {
 function connect() {
   source?.close();
   source = new EventSource(app.dataset.stream + (last ? `?after=${last}` : ""));
-  source.addEventListener("open", () => offline(false));
+  source.addEventListener("open", () => {
+    offline(false);
+    document.dispatchEvent(new Event("desk:connected"));
+  });
   source.addEventListener("error", () => setTimeout(() => source?.readyState === 1 || offline(true), 1500));
   source.addEventListener("changed", (event) => {
     const said = JSON.parse(event.data);

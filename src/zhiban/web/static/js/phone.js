@@ -1,35 +1,50 @@
 // The demo's phone: say something, tap a menu, and wait for news in one long request at a time.
 
+const PAUSE = 1000; // milliseconds between tries while the server is away
 const stage = document.querySelector(".stage");
 const talk = document.getElementById("ph-talk");
 const form = document.getElementById("ph-form");
+const away = document.getElementById("ph-away");
 const who = stage.dataset.who;
 
 const toEnd = () => { talk.scrollTop = talk.scrollHeight; };
 const seen = () => document.getElementById("ph-chat").dataset.seen;
 
-function say(fields) {
-  return htmx.ajax("POST", "/demo/phone/say", { source: "#ph-form", swap: "none", values: { who, ...fields } });
+// Asks and shows the answer. False when the server was not reached or could not do it.
+async function ask(verb, url, options) {
+  let reached = false;
+  const noticing = async (...request) => {
+    const answer = await fetch(...request);
+    reached = answer.ok;
+    return answer;
+  };
+  await htmx.ajax(verb, url, { swap: "none", fetch: noticing, ...options }).catch(() => {});
+  return reached;
+}
+
+async function say(fields) {
+  const sent = await ask("POST", "/demo/phone/say", { source: "#ph-form", values: { who, ...fields } });
+  away.hidden = sent;
+  return sent;
 }
 
 async function follow() {
   for (;;) {
-    const before = performance.now();
-    const query = new URLSearchParams({ who, seen: seen() });
-    await htmx.ajax("GET", `/demo/phone/live?${query}`, { source: "#ph-chat", swap: "none" }).catch(() => {});
+    const reached = await ask("GET", `/demo/phone/live?${new URLSearchParams({ who, seen: seen() })}`, { source: "#ph-chat" });
     document.getElementById("ph-clock").textContent = new Date().toTimeString().slice(0, 5);
-    // A server that is away answers at once with nothing; do not ask it hundreds of times a second.
-    if (performance.now() - before < 40) await new Promise((done) => setTimeout(done, 800));
+    if (reached) away.hidden = true;
+    else await new Promise((done) => setTimeout(done, PAUSE));
   }
 }
 
-form.addEventListener("submit", (event) => {
+form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const box = form.elements.text;
   const text = box.value.trim();
   box.value = "";
-  if (text) say({ text });
   box.focus();
+  // What did not arrive is written again, before what has been typed meanwhile.
+  if (text && !(await say({ text }))) box.value = [text, box.value].filter(Boolean).join(" ");
 });
 form.addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.isComposing || event.keyCode === 229)) event.preventDefault(); });
 document.addEventListener("click", (event) => {

@@ -1,0 +1,65 @@
+"""What agents have typed and not sent: a reply and a note of each, which never replace one another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from zhiban.kit.db import Transaction
+
+
+class Mode(StrEnum):
+    """For whom a text is written."""
+
+    REPLY = "reply"  # for the contact
+    NOTE = "note"  # for colleagues
+
+
+@dataclass(frozen=True, slots=True)
+class Drafts:
+    """The unsent texts of one agent in one conversation. `latest` is the one they wrote last."""
+
+    texts: Mapping[Mode, str] = field(default_factory=dict)
+    latest: Mode = Mode.REPLY
+
+    def of(self, mode: str) -> str:
+        """The text of a mode, empty when there is none."""
+        return self.texts.get(Mode(mode), "")
+
+
+async def drafts(tx: Transaction, conversation_id: int, agent_id: int) -> Drafts:
+    """What this agent has typed here."""
+    rows = await tx.rows(
+        "select mode, text from draft where conversation_id = %(id)s and agent_id = %(agent)s order by saved_at desc",
+        id=conversation_id,
+        agent=agent_id,
+    )
+    return Drafts({Mode(mode): text for mode, text in rows}, Mode(rows[0][0]) if rows else Mode.REPLY)
+
+
+async def save_draft(
+    tx: Transaction, conversation_id: int, *, agent_id: int, mode: Mode, text: str, now: datetime
+) -> None:
+    """Keep what an agent has typed for this mode; empty text forgets it."""
+    if not text.strip():
+        await tx.run(
+            "delete from draft where conversation_id = %(conversation)s and agent_id = %(agent)s and mode = %(mode)s",
+            conversation=conversation_id,
+            agent=agent_id,
+            mode=mode,
+        )
+        return
+    await tx.run(
+        "insert into draft (workspace_id, conversation_id, agent_id, mode, text, saved_at) "
+        "select %(workspace)s, id, %(agent)s, %(mode)s, %(text)s, %(now)s from conversation "
+        "where id = %(conversation)s on conflict (workspace_id, conversation_id, agent_id, mode) do update "
+        "set text = excluded.text, saved_at = excluded.saved_at",
+        workspace=tx.workspace_id,
+        conversation=conversation_id,
+        agent=agent_id,
+        mode=mode,
+        text=text,
+        now=now,
+    )

@@ -1,0 +1,149 @@
+// What was typed and the server does not have yet. It outlives the page, so that a lost network or a closed tab loses
+// no word; as soon as the server has a text, the copy here is dropped.
+
+const ABANDONED = 30_000; // milliseconds, longer than a request may take: nobody sends this text any more
+export const SMALL = 2000; // characters; browsers finish requests of at most 64 KiB for a page that was left
+const tab = tabName();
+const typed = new Map(); // the newest text of each conversation and mode in this page
+const flying = new Set(); // keys of texts that are being sent now
+const saving = new Map(); // drafts on their way to the server, one at a time for each conversation and mode
+let timer = 0;
+
+function tabName() {
+  const fresh = Math.random().toString(36).slice(2);
+  try {
+    const name = sessionStorage.getItem("zhiban:tab") || fresh;
+    sessionStorage.setItem("zhiban:tab", name);
+    return name;
+  } catch {
+    return fresh;
+  }
+}
+
+const words = () => document.getElementById("words").dataset;
+const store = () => `zhiban:unsaved:${words().agent}`;
+const nameOf = (id, mode) => `${id} ${mode}`;
+
+function read() {
+  try {
+    return { drafts: {}, unsent: {}, ...JSON.parse(localStorage.getItem(store()) || "{}") };
+  } catch {
+    return { drafts: {}, unsent: {} };
+  }
+}
+
+function write(state) {
+  try {
+    if (Object.keys(state.drafts).length || Object.keys(state.unsent).length) localStorage.setItem(store(), JSON.stringify(state));
+    else localStorage.removeItem(store());
+  } catch { /* no room or not allowed: the page itself still has the text */ }
+}
+
+// A draft as it is now; the server hears of it after a short rest.
+export function keep(id, mode, text, rest = 600) {
+  typed.set(nameOf(id, mode), text);
+  const state = read();
+  state.drafts[nameOf(id, mode)] = text;
+  write(state);
+  clearTimeout(timer);
+  timer = setTimeout(flush, rest);
+}
+
+// The draft that the server may not know, or undefined.
+export const unsaved = (id, mode) => read().drafts[nameOf(id, mode)];
+
+async function save(name, text) {
+  const [id, mode] = name.split(" ");
+  const answer = await fetch(`/conversations/${id}/draft`, {
+    method: "POST",
+    body: new URLSearchParams({ text, mode }),
+    headers: { "HX-Request": "true" },
+    keepalive: text.length < SMALL,
+  });
+  const stored = answer.status === 200;
+  if (stored || answer.status === 404) {
+    const state = read();
+    if (state.drafts[name] === text) delete state.drafts[name];
+    write(state);
+  }
+  if (stored) document.dispatchEvent(new CustomEvent("desk:measured", { detail: { id: Number(id), text, ...(await answer.json()) } }));
+  return stored;
+}
+
+function saveNewest(name) {
+  if (saving.has(name)) return; // when that one is done, the newest follows
+  const text = read().drafts[name];
+  if (text === undefined) return;
+  const done = save(name, text).catch(() => false).then((stored) => {
+    saving.delete(name);
+    if (stored && ![undefined, text].includes(read().drafts[name])) saveNewest(name);
+  });
+  saving.set(name, done);
+}
+
+// Bring everything to the server. While there is no network it stays here, for the next try.
+export function flush() {
+  clearTimeout(timer);
+  for (const name of Object.keys(read().drafts)) saveNewest(name);
+}
+
+// A draft that is still on its way must not arrive after the message that replaces it.
+export const settled = (id, mode) => saving.get(nameOf(id, mode));
+
+// The page is being left: the browser delivers what it can.
+export function flushAway() {
+  for (const one of Object.values(read().unsent)) if (typed.has(nameOf(one.id, one.mode))) giveUp(one.id);
+  for (const [name, text] of Object.entries(read().drafts)) {
+    const [id, mode] = name.split(" ");
+    navigator.sendBeacon(`/conversations/${id}/draft`, new URLSearchParams({ text, mode }));
+  }
+}
+
+export function sending(key, id, mode, text) {
+  flying.add(key);
+  const state = read();
+  state.unsent[key] = { id, mode, text, tab, at: Date.now() };
+  delete state.drafts[nameOf(id, mode)];
+  write(state);
+  typed.set(nameOf(id, mode), "");
+}
+
+export function sent(key) {
+  flying.delete(key);
+  const state = read();
+  const one = state.unsent[key];
+  delete state.unsent[key];
+  write(state);
+  // The server forgot the draft together with the sending; what was typed meanwhile is told again.
+  const newer = one && typed.get(nameOf(one.id, one.mode));
+  if (newer) keep(one.id, one.mode, newer, 0);
+}
+
+export const failed = (key) => flying.delete(key);
+
+// Texts of a conversation that did not go out and that nobody is sending, oldest first; they are taken out of the store.
+export function takeUnsent(id) {
+  const state = read();
+  const found = [];
+  for (const [key, one] of Object.entries(state.unsent)) {
+    const ours = one.tab === tab ? !flying.has(key) : Date.now() - one.at > ABANDONED;
+    if (one.id !== id || !ours) continue;
+    delete state.unsent[key];
+    if (!document.getElementById(`m-${key}`)) found.push(one);
+  }
+  write(state);
+  return found;
+}
+
+export const joined = (texts) => texts.filter((text) => text.trim()).join("\n");
+
+// A conversation was left with texts that did not go out: they become its draft.
+export function giveUp(id) {
+  const found = takeUnsent(id);
+  for (const mode of new Set(found.map((one) => one.mode))) {
+    const lost = found.filter((one) => one.mode === mode).map((one) => one.text);
+    keep(id, mode, joined([...lost, typed.get(nameOf(id, mode)) ?? ""]), 0);
+  }
+}
+
+export const know = (id, mode, text) => typed.set(nameOf(id, mode), text);
