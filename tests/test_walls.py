@@ -18,7 +18,8 @@ from zhiban.container import ensure_workspace
 from zhiban.kit.db import NO_WORKSPACE, Database
 from zhiban.postgres.provisioning import APP, OWNER, DatabaseUrls
 
-OPEN = {"directory", "alembic_version"}  # ids and digests, read before a workspace is known
+OPEN = {"directory", "login_attempt", "alembic_version"}  # ids and digests, read before a workspace is known
+LOOKED_UP = {"agent_address"}  # of other workspaces, rows that one names by their digest may be read
 DEFINERS = {"index_vectors", "tidy_knowledge"}  # what runs with its owner's rights
 
 
@@ -152,8 +153,8 @@ async def test_every_table_has_its_wall(urls: DatabaseUrls) -> None:
     for name, table in walled.items():
         assert table["relrowsecurity"], name
         assert table["relforcerowsecurity"], name
-        assert table["policies"] == 1, name
-        assert table["whole"], name
+        assert table["policies"] == (2 if name in LOOKED_UP else 1), name
+        assert table["whole"] or name in LOOKED_UP, name
         assert table["owner"] == OWNER, name
 
 
@@ -166,7 +167,27 @@ async def test_the_directory_holds_nothing_but_ids(urls: DatabaseUrls) -> None:
         ("directory", "key"),
         ("directory", "workspace_id"),
         ("directory", "ref"),
+        ("login_attempt", "key"),
+        ("login_attempt", "started_at"),
+        ("login_attempt", "attempts"),
     }
+
+
+async def test_only_who_knows_an_address_finds_where_it_may_sign_in(db: Database, halves: Halves) -> None:
+    """And even then learns the ids only, in a transaction that changes nothing."""
+    digest = bytes(halves.rows[halves.theirs]["agent_address"]["digest"])
+    for workspace in (NO_WORKSPACE, halves.ours):
+        async with db.transaction(workspace) as tx:
+            own = [] if workspace == NO_WORKSPACE else [(workspace,)]
+            assert await tx.rows("select workspace_id from agent_address") == own
+            await tx.run("select set_config('app.address', %(digest)s, true)", digest=b"another".hex())
+            assert await tx.rows("select workspace_id from agent_address") == own
+            await tx.run("select set_config('app.address', %(digest)s, true)", digest=digest.hex())
+            assert (halves.theirs,) in await tx.rows("select workspace_id from agent_address")
+            assert await tx.run("delete from agent_address where workspace_id = %(w)s", w=halves.theirs) == 0
+            assert await tx.rows("select 1 from agent where workspace_id = %(w)s", w=halves.theirs) == []
+    async with db.transaction(NO_WORKSPACE) as tx:
+        assert await tx.rows("select 1 from agent_address") == []
 
 
 async def test_the_working_role_cannot_climb_over(db: Database, cluster: Cluster) -> None:
@@ -287,7 +308,8 @@ async def test_only_known_functions_run_with_their_owners_rights(db: Database) -
         )
         assert {name for name, *_ in found} == DEFINERS
         assert {gives for *_, gives in found} == {"void"}
-        assert all(any(one.startswith("search_path=") for one in config) for _, config, _ in found)
+        # Temporary objects, which anybody may make, are looked at last.
+        assert all("search_path=public, pg_temp" in config for _, config, _ in found)
         with pytest.raises(psycopg.errors.RaiseException):
             await tx.run("select index_vectors(0)")
     async with db.transaction(NO_WORKSPACE) as tx:

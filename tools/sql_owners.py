@@ -13,6 +13,7 @@ from pathlib import Path
 # The package below src/zhiban whose SQL may name a table.
 OWNERS = {
     "agent": "people",
+    "agent_address": "people",
     "agent_session": "people",
     "article": "knowledge",
     "attachment": "conversations",
@@ -30,6 +31,7 @@ OWNERS = {
     "identity": "people",
     "inbox": "channels",
     "knowledge_base": "knowledge",
+    "login_attempt": "people",
     "message": "conversations",
     "phrasing": "knowledge",
     "pull_state": "workers",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import logging
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
+from hmac import compare_digest
 
 import psycopg
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Router
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from zhiban import __version__, bootstrap
 from zhiban.api import knowledge as knowledge_api
@@ -23,23 +25,42 @@ from zhiban.desk.stream import SseBroker
 from zhiban.kit import metrics
 from zhiban.kit.db import NO_WORKSPACE
 from zhiban.kit.errors import Unavailable
-from zhiban.people.auth import Auth
+from zhiban.people.auth import Auth, signed_in
 from zhiban.web import apidocs
 from zhiban.web.assets import Assets
+from zhiban.web.limits import RequestLimit, RequestLimits
+from zhiban.web.proxies import TrustedProxies, is_loopback, visitor_address
 from zhiban.web.render import Renderer
-from zhiban.web.security import SecurityHeaders
+from zhiban.web.security import OnlyHosts, SecurityHeaders
+
+log = logging.getLogger(__name__)
 
 MODULES = ("desk", "testing")  # which bring templates of their own
 
 
-def application(app: App, *, demo: bool = False, extra: Sequence[BaseRoute] = ()) -> CallbackRouter:
+def application(
+    app: App,
+    *,
+    demo: bool = False,
+    hosts: Collection[str] = (),
+    extra: Sequence[BaseRoute] = (),
+    limit: RequestLimit | None = None,
+) -> CallbackRouter:
     """Mount every door. The installation is opened with the application and closed with it.
 
-    `extra` routes are mounted first; the demonstration brings its simulator and its phone that way.
+    `extra` routes are mounted first; the demonstration brings its simulator and its phone that way. `hosts`: the only
+    names under which we answer; empty: every name, as behind a proxy.
     """
     assets = Assets()
     renderer = Renderer(MODULES, assets=assets, clock=app.clock)
-    auth = Auth(app.database, app.clock, renderer, demo=demo, url=app.settings.zhiban_url)
+    auth = Auth(
+        app.database,
+        app.clock,
+        renderer,
+        demo=demo,
+        url=app.settings.zhiban_url,
+        secret=app.vault.derive("known devices"),
+    )
     broker = SseBroker(app.database, app.pubsub)
 
     @asynccontextmanager
@@ -53,7 +74,7 @@ def application(app: App, *, demo: bool = False, extra: Sequence[BaseRoute] = ()
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        openapi_url="/api/openapi.json",
+        openapi_url=None,
     )
     web.state.app = app
     web.router.routes.extend(extra)
@@ -72,9 +93,12 @@ def application(app: App, *, demo: bool = False, extra: Sequence[BaseRoute] = ()
         )
     )
     _install_probes(web, app)
-    apidocs.install(web, renderer)
+    # The demonstration has nobody with a password, and nothing to hide.
+    apidocs.install(web, renderer, dependencies=[] if demo else [Depends(signed_in)])
     web.add_middleware(SecurityHeaders)
-    return CallbackRouter(web, broker, hooks.routes(app.deliveries, app.connections, app.clock))
+    callbacks = hooks.routes(app.deliveries, app.connections, app.clock)
+    pages = TrustedProxies(RequestLimits(web, limit or RequestLimit()), app.settings.zhiban_trusted_proxies)
+    return CallbackRouter(web, pages, broker, callbacks, hosts=hosts)
 
 
 class CallbackRouter:
@@ -83,8 +107,18 @@ class CallbackRouter:
     The way through FastAPI's layers costs a callback more than its own work.
     """
 
-    def __init__(self, web: FastAPI, broker: SseBroker, callbacks: Sequence[BaseRoute]) -> None:
+    def __init__(
+        self,
+        web: FastAPI,
+        pages: ASGIApp,
+        broker: SseBroker,
+        callbacks: Sequence[BaseRoute],
+        *,
+        hosts: Collection[str] = (),
+    ) -> None:
         self.app = web
+        self._whole: ASGIApp = OnlyHosts(self._answer, hosts) if hosts else self._answer
+        self._pages = pages  # the same application behind what every request has to pass first
         self._hub = broker
         self._callbacks = Router(list(callbacks))
 
@@ -93,10 +127,13 @@ class CallbackRouter:
         self._hub.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._whole(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith("/wecom/"):
             await self._callbacks(scope, receive, send)
         else:
-            await self.app(scope, receive, send)
+            await self._pages(scope, receive, send)
 
 
 def _install_probes(web: FastAPI, app: App) -> None:
@@ -112,10 +149,18 @@ def _install_probes(web: FastAPI, app: App) -> None:
             async with app.database.transaction(NO_WORKSPACE) as tx:
                 await tx.value("select 1")
         except (psycopg.Error, Unavailable) as error:
-            return JSONResponse({"status": "unavailable", "reason": str(error).strip()}, status_code=503)
+            log.warning("The database does not answer: %s", str(error).strip())
+            return JSONResponse({"status": "unavailable"}, status_code=503)
         return JSONResponse({"status": "ready"})
 
+    token = app.settings.zhiban_metrics_token.get_secret_value()
+
     @web.get("/metrics", include_in_schema=False)
-    async def show_metrics() -> Response:
+    async def show_metrics(request: Request) -> Response:
+        """For this machine, and for whoever sends the token."""
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        right = bool(token) and scheme.lower() == "bearer" and compare_digest(given.encode(), token.encode())
+        if not right and not is_loopback(visitor_address(request)):
+            return JSONResponse({"detail": "Send ZHIBAN_METRICS_TOKEN as a bearer token."}, status_code=401)
         page, content_type = metrics.render()
         return PlainTextResponse(page, headers={"content-type": content_type})

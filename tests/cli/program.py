@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zhiban.testing.wecom import AES_KEY, AGENT_ID, CORP_ID, SECRET, TOKEN
+from zhiban.testing.demo_folder import SimulatedKeys
 
 START = "from zhiban.cli import main; main()"
 
@@ -31,19 +31,15 @@ class Done:
 
 
 def environment(data: Path, **more: str) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "PYTHONPATH") if name in os.environ}
     return {**kept, "ZHIBAN_DATA": str(data), **more}
 
 
+KEYS = SimulatedKeys.random()  # a service does not start with the published ones
+
+
 def wecom_settings(url: str) -> dict[str, str]:
-    return {
-        "WECOM_CORP_ID": CORP_ID,
-        "WECOM_AGENT_ID": str(AGENT_ID),
-        "WECOM_AGENT_SECRET": SECRET,
-        "WECOM_TOKEN": TOKEN,
-        "WECOM_ENCODING_AES_KEY": AES_KEY,
-        "WECOM_API_BASE": f"{url}/cgi-bin",
-    }
+    return KEYS.environment(f"{url}/cgi-bin")
 
 
 async def zhiban(*arguments: str, data: Path, **more: str) -> Done:

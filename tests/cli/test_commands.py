@@ -13,11 +13,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.cli.program import running, wecom_settings, zhiban
+from tests.cli.program import KEYS, running, wecom_settings, zhiban
 from zhiban.cli.app import Exit
 from zhiban.cli.runtime import open_app, workspace_of
 from zhiban.kit.settings import load
 from zhiban.knowledge.gaps import record_gap
+from zhiban.testing.demo_folder import MARK, SimulatedKeys
 from zhiban.testing.serving import served
 from zhiban.testing.wecom import AES_KEY, AGENT_ID, CORP_ID, OPEN_KFID, SECRET, TOKEN, WeComSimulator
 from zhiban.testing.wecom import application as simulated
@@ -33,7 +34,10 @@ FAQ = """question,similar_questions,answer,category
 
 @pytest.fixture
 async def platform() -> AsyncIterator[tuple[WeComSimulator, str]]:
-    async with WeComSimulator() as simulator, served(simulated(simulator)) as url:
+    async with (
+        WeComSimulator(corp_id=KEYS.corp_id, secret=KEYS.secret) as simulator,
+        served(simulated(simulator)) as url,
+    ):
         yield simulator, url
 
 
@@ -143,9 +147,18 @@ async def test_an_app_is_connected_checked_and_told_how_to_behave(
 ) -> None:
     simulator, url = platform
     simulator.add_account("wkSIM0000000002", "售前客服")
-    credentials = ("--corp-id", CORP_ID, "--agent-id", str(AGENT_ID), "--token", TOKEN, "--aes-key", AES_KEY)
+    credentials = (
+        "--corp-id",
+        KEYS.corp_id,
+        "--agent-id",
+        str(AGENT_ID),
+        "--token",
+        KEYS.token,
+        "--aes-key",
+        KEYS.aes_key,
+    )
     base = {"WECOM_API_BASE": f"{url}/cgi-bin"}
-    added = await zhiban("inbox", "add", *credentials, "--secret", SECRET, "--json", data=data, **base)
+    added = await zhiban("inbox", "add", *credentials, "--secret", KEYS.secret, "--json", data=data, **base)
     assert added.code == 0, added.err
     assert {one["name"] for one in added.json["accounts"]} == {"售后客服", "售前客服"}
     assert added.json["callback"].startswith("/wecom/callback/")
@@ -225,7 +238,7 @@ async def test_the_service_starts_answers_and_stops_cleanly(data: Path, platform
                 async with session.get(app + path) as answer:
                     assert answer.status == 200
                     assert words in await answer.text()
-        simulator.configure(f"{app}/wecom/callback")
+        simulator.configure(f"{app}/wecom/callback", token=KEYS.token, aes_key=KEYS.aes_key)
         await simulator.verify()
         simulator.contact_says("wmXIAOMING", "如何退款？")
         deadline = time.monotonic() + 15
@@ -287,6 +300,73 @@ async def test_the_demo_from_one_command(data: Path) -> None:
         assert await demo.stop() == 0
 
 
+async def test_a_demonstration_is_not_driven_from_elsewhere(data: Path) -> None:
+    """Neither under another name, which a stranger's name server may point to us, nor by another site's page."""
+    async with running("demo", "--port", "0", data=data) as demo:
+        said = await demo.says("/docs")
+        app = re.findall(r"http://127\.0\.0\.1:\d+", said)[0]
+        keys = SimulatedKeys(**json.loads((data / "demo" / MARK).read_text()))
+        assert (data / "demo" / MARK).stat().st_mode & 0o077 == 0
+        assert not {keys.corp_id, keys.secret, keys.token, keys.aes_key} & {CORP_ID, SECRET, TOKEN, AES_KEY}
+        port = app.rsplit(":", 1)[1]
+        async with aiohttp.ClientSession() as session:
+            for path in ("/", "/demo/desk", "/demo/phone", "/wecom/callback", "/demo/wecom/control/reset", "/static/x"):
+                for host in (f"evil.example:{port}", "evil.example", "127.0.0.1", f"127.0.0.1.evil.example:{port}"):
+                    async with session.get(app + path, headers={"host": host}, allow_redirects=False) as answer:
+                        assert (answer.status, "set-cookie" in answer.headers) == (421, False), (path, host)
+            for site in ("cross-site", "same-site"):
+                headers = {"sec-fetch-site": site}
+                async with session.get(f"{app}/demo/desk", headers=headers, allow_redirects=False) as answer:
+                    assert (answer.status, "set-cookie" in answer.headers) == (403, False)
+                said_there = {"who": "wmDEMO_zhouyuan_0001", "text": "x"}
+                async with session.post(f"{app}/demo/phone/say", data=said_there, headers=headers) as answer:
+                    assert answer.status == 403
+            for path in (
+                "/demo/wecom/control/reset",
+                "/demo/wecom/cgi-bin/gettoken",
+                "/control/reset",
+                "/demo/notices",
+            ):
+                async with session.post(app + path, json={}) as answer:
+                    assert answer.status == 404, path
+            async with session.get(f"http://localhost:{port}/demo/desk", allow_redirects=False) as answer:
+                assert answer.status == 303
+
+
+async def test_a_demonstration_keeps_out_of_an_installation_and_the_other_way_round(data: Path) -> None:
+    assert (await zhiban("kb", "stats", data=data)).code == 0  # an installation's folder
+    data.rename(data.parent / "parked")
+    data.mkdir()
+    (data.parent / "parked").rename(data / "demo")
+    refused = await zhiban("demo", "--port", "0", data=data)
+    assert (refused.code, "demo" in refused.err) == (Exit.USAGE, True)
+    assert not (data / "demo" / MARK).exists()
+
+    other = data.parent / "other"
+    async with running("demo", "--port", "0", data=other) as demo:
+        await demo.says("/docs")
+        assert await demo.stop() == 0
+    for command in (("serve", "--port", "0"), ("work",)):
+        refused = await zhiban(*command, data=other / "demo")
+        assert (refused.code, "zhiban demo" in refused.err) == (Exit.USAGE, True), refused.err
+
+
+async def test_nobody_serves_with_keys_that_everybody_knows(data: Path, platform: tuple[WeComSimulator, str]) -> None:
+    known = {"WECOM_AGENT_SECRET": SECRET, "WECOM_TOKEN": TOKEN, "WECOM_ENCODING_AES_KEY": AES_KEY}
+    for name, value in known.items():
+        given = {**wecom_settings("http://127.0.0.1:9"), name: value}
+        refused = await zhiban("serve", "--port", "0", data=data, **given)
+        assert (refused.code, "WECOM_" in refused.err) == (Exit.USAGE, True), refused.err
+        assert value not in refused.err
+    assert not data.exists()
+    added = ("--corp-id", KEYS.corp_id, "--agent-id", str(AGENT_ID), "--token", TOKEN, "--aes-key", KEYS.aes_key)
+    base = {"WECOM_API_BASE": f"{platform[1]}/cgi-bin"}
+    done = await zhiban("inbox", "add", *added, "--secret", KEYS.secret, "--json", data=data, **base)
+    assert done.code == 0, done.err
+    refused = await zhiban("serve", "--port", "0", data=data)
+    assert (refused.code, TOKEN in refused.err) == (Exit.USAGE, False), refused.err
+
+
 async def test_a_worker_beside_a_service_without_workers(data: Path, platform: tuple[WeComSimulator, str]) -> None:
     simulator, url = platform
     assert (await zhiban("kb", "import", "faq.csv", data=data)).code == 0
@@ -298,7 +378,7 @@ async def test_a_worker_beside_a_service_without_workers(data: Path, platform: t
         said = await service.says("/setup/")
         app = re.search(r"http://127\.0\.0\.1:\d+", said)
         assert app is not None
-        simulator.configure(f"{app.group()}/wecom/callback")
+        simulator.configure(f"{app.group()}/wecom/callback", token=KEYS.token, aes_key=KEYS.aes_key)
         simulator.contact_says("wmXIAOMING", "能开发票吗")
         deadline = time.monotonic() + 20
         while not simulator.sent("wmXIAOMING"):

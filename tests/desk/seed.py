@@ -16,7 +16,8 @@ from zhiban.kit import event_log
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database, Transaction
 from zhiban.people.models import Role
-from zhiban.people.service import add_agent, hash_password
+from zhiban.people.passwords import HashQueue
+from zhiban.people.service import add_agent
 from zhiban.ports import Choice, Kind, ReplyWindow
 
 WINDOW = ReplyWindow(hours=48, messages=5)
@@ -175,7 +176,7 @@ async def create_seed(database: Database, clock: Clock, *, slug: str = "qinghe")
     """青禾开源 on an ordinary afternoon: 林晓 has the desk open, the assistant works beside her."""
     workspace = await new_workspace(database, slug, "青禾开源")
     seed = Seed(database, clock, workspace)
-    hashed = await hash_password(PASSWORD)
+    hashed = await HashQueue().hash(PASSWORD)
     async with database.transaction(workspace) as tx:
         for name, mail in (("林晓", "linxiao"), ("陈默", "chenmo"), ("苏禾", "suhe")):
             role = Role.OWNER if mail == "linxiao" else Role.AGENT

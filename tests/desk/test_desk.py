@@ -210,9 +210,10 @@ async def test_another_workspace_looks_like_nothing_at_all(site: Site) -> None:
 async def test_an_empty_desk_says_what_to_do(site: Site) -> None:
     workspace = await new_workspace(site.seed.database, "leer", "空")
     from zhiban.people.models import Role
-    from zhiban.people.service import add_agent, hash_password
+    from zhiban.people.passwords import HashQueue
+    from zhiban.people.service import add_agent
 
-    hashed = await hash_password("correct horse battery")
+    hashed = await HashQueue().hash("correct horse battery")
     async with site.seed.database.transaction(workspace) as tx:
         await add_agent(tx, email="solo@qinghe.example", name="独孤", role=Role.OWNER, password_hash=hashed)
     agent = await site.signed_in("solo")

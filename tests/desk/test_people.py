@@ -11,7 +11,7 @@ from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
 from zhiban.people import service
 from zhiban.people.models import Role
-from zhiban.people.service import LoginThrottle, SetupLinkSpent, TooManyAttempts
+from zhiban.people.service import SetupLinkSpent
 
 
 async def test_somebody_who_is_not_signed_in_is_led_to_the_door_and_back(site: Site) -> None:
@@ -44,29 +44,6 @@ async def test_a_wrong_password_and_an_unknown_address_look_the_same(site: Site)
     assert wrong.status == unknown.status == 401
     assert "邮箱和密码不匹配" in wrong.text
     assert "邮箱和密码不匹配" in unknown.text
-
-
-async def test_guessing_ends_after_eight_attempts(site: Site) -> None:
-    guesser = site.client()
-    for _ in range(service.FAILURES):
-        assert (await guesser.sign_in("linxiao", "guess")).status == 401
-    refused = await guesser.sign_in("linxiao")
-    assert refused.status == 429
-    assert "十分钟" in refused.text
-
-
-def test_failures_are_forgotten_in_time_and_by_success(clock: SetClock) -> None:
-    throttle = LoginThrottle(most=2, within=timedelta(minutes=10))
-    for _ in range(2):
-        throttle.failed("account a", now=clock.now())
-    with pytest.raises(TooManyAttempts):
-        throttle.check("account a", now=clock.now())
-    clock.advance(timedelta(minutes=11))
-    throttle.check("account a", now=clock.now())
-    throttle.failed("account b", now=clock.now())
-    throttle.succeeded("account b")
-    throttle.failed("account b", now=clock.now())
-    throttle.check("account b", now=clock.now())
 
 
 async def test_a_form_from_another_site_does_nothing(site: Site) -> None:

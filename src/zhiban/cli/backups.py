@@ -15,6 +15,7 @@ from zhiban.cli.runtime import bring_up_to_date, database
 from zhiban.kit.settings import Settings
 from zhiban.kit.vault import KEY_FILE
 from zhiban.postgres import backup as backups
+from zhiban.postgres.archive import inspect
 from zhiban.postgres.provisioning import DatabaseUrls, migrate, revision
 
 KEPT_BEFORE_UPGRADES = 3
@@ -70,7 +71,7 @@ async def restore(
 ) -> None:
     found = settings()
     if check:
-        manifest = backups.inspect(source)
+        manifest = inspect(source)
         if as_json:
             show_json(asdict(manifest))
         else:

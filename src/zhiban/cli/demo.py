@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import secrets
 import time
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -30,13 +31,15 @@ from zhiban.main import application
 from zhiban.people import service as people
 from zhiban.people.models import Role
 from zhiban.postgres.provisioning import DatabaseUrls
+from zhiban.testing.demo_folder import is_demo, open_demo
 from zhiban.testing.phone import PhoneDemo
-from zhiban.testing.wecom import AES_KEY, AGENT_ID, CORP_ID, SECRET, TOKEN, WeComSimulator
+from zhiban.testing.wecom import WeComSimulator
 from zhiban.testing.wecom import application as simulated
+from zhiban.web.limits import MIB, RequestLimit
+from zhiban.web.security import hosts_of
 
 SAMPLE = Path(testing.__file__).parent / "sample"
-PLATFORM = "/demo/wecom"
-NOTICES = "/demo/notices"
+SIMULATED_UPLOAD = 32 * MIB  # what we send to the simulated platform comes to our own address
 
 
 @command(app, "demo", help=_("一条命令体验全部：模拟的企业微信、一部手机、示例知识库"))
@@ -50,51 +53,65 @@ async def demo(
     began = time.monotonic()
     with listening("127.0.0.1", port) as listener:
         url = address_of(listener)
-        found = _settings(url)
+        hidden = f"/demo/{secrets.token_urlsafe(16)}"  # nobody but this process calls what lies below
+        found = _settings(url, hidden)
         async with AsyncExitStack() as stack:
             err.print(_("启动数据库……"))
             urls = await stack.enter_async_context(database(found, watch=True))
             await bring_up_to_date(urls)
             workspace_id = await _furnish(found, urls)
-            simulator = await stack.enter_async_context(WeComSimulator())
+            simulator = await stack.enter_async_context(
+                WeComSimulator(corp_id=found.wecom_corp_id, secret=found.wecom_agent_secret.get_secret_value())
+            )
             simulator.kf.count_from(int(time.time() * 1000))
             app = App.build(found, urls, url=url)
             app.start_workers()
             web = application(
                 app,
                 demo=True,
-                extra=[Mount(PLATFORM, app=simulated(simulator)), Route(NOTICES, _notice, methods=["POST"])],
+                hosts=hosts_of(url),
+                limit=RequestLimit(uploads={hidden: SIMULATED_UPLOAD}),
+                extra=[
+                    Route(f"{hidden}/notices", _notice, methods=["POST"]),
+                    Mount(f"{hidden}/cgi-bin", app=simulated(simulator)),
+                ],
             )
             PhoneDemo(simulator, app.database, app.pubsub, workspace_id=workspace_id).install(web.app)
 
             async def started() -> None:
-                simulator.configure(f"{url}/wecom/callback")
+                simulator.configure(
+                    f"{url}/wecom/callback",
+                    token=found.wecom_token.get_secret_value(),
+                    aes_key=found.wecom_encoding_aes_key.get_secret_value(),
+                )
                 await simulator.verify()
                 _show_links(url, time.monotonic() - began, found)
 
-            await run_web(web, listener, found, started)
+            await run_web(web, listener, started)
     err.print(_("已停止，数据留在 {folder}", folder=found.data))
     return None
 
 
-def _settings(url: str) -> Settings:
-    """What the environment says of the model and the notices; everything else is the demo's own.
+def _settings(url: str, hidden: str) -> Settings:
+    """What the environment says of the model and the notices; everything else is the demonstration's own.
 
     The bundled database in a folder of its own: a demonstration must never touch an installation's data.
     """
     asked = load()
-    data = asked.data if "zhiban_data" in asked.model_fields_set else asked.data / "demo"
-    tell = asked.notification_channel or url.replace("http://", "json://", 1) + NOTICES
+    folder = asked.data if is_demo(asked.data) else asked.data / "demo"
+    keys = open_demo(folder)
+    tell = asked.notification_channel or f"{url}{hidden}/notices".replace("http://", "json://", 1)
     return load(
-        zhiban_data=data,
+        zhiban_data=folder,
         DATABASE_URL="",
+        zhiban_secret_key="",
         zhiban_url=url,
-        wecom_corp_id=CORP_ID,
-        wecom_agent_id=str(AGENT_ID),
-        wecom_agent_secret=SECRET,
-        wecom_token=TOKEN,
-        WECOM_ENCODING_AES_KEY=AES_KEY,
-        wecom_api_base=f"{url}{PLATFORM}/cgi-bin",
+        wecom_corp_id=keys.corp_id,
+        wecom_agent_id=str(keys.agent_id),
+        wecom_agent_secret=keys.secret,
+        wecom_token=keys.token,
+        WECOM_ENCODING_AES_KEY=keys.aes_key,
+        wecom_api_base=f"{url}{hidden}/cgi-bin",
         notification_enabled=True,
         notification_channel=tell,
     )

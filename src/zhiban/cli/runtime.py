@@ -7,11 +7,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from zhiban.channels import credentials
 from zhiban.container import App
+from zhiban.kit.db import Database
 from zhiban.kit.errors import Misconfigured
 from zhiban.kit.settings import Settings
+from zhiban.kit.vault import Vault
 from zhiban.postgres.provisioning import DatabaseUrls, migrate, provision_bundled, provision_external, revision
 from zhiban.postgres.supervisor import BundledPostgres
+from zhiban.testing.demo_folder import is_demo, is_published
 
 
 def postgres_folder(settings: Settings) -> Path:
@@ -43,6 +47,35 @@ async def database(settings: Settings, *, watch: bool = False) -> AsyncIterator[
 async def bring_up_to_date(urls: DatabaseUrls) -> tuple[str | None, str | None]:
     """Migrate. Returns the revision before and after. Raises Misconfigured when a newer release made the database."""
     return await migrate(urls)
+
+
+def check_production(settings: Settings) -> None:
+    """Raises Misconfigured for a demonstration's folder, and for credentials that everybody can read."""
+    if is_demo(settings.data):
+        raise Misconfigured(
+            f"{settings.data} belongs to zhiban demo. Choose another folder for an installation, with ZHIBAN_DATA."
+        )
+    hidden = (settings.wecom_agent_secret, settings.wecom_token, settings.wecom_encoding_aes_key)
+    if is_published(one.get_secret_value() for one in hidden):
+        raise Misconfigured(
+            "WECOM_AGENT_SECRET, WECOM_TOKEN or WECOM_ENCODING_AES_KEY is the simulator's, which everybody knows: "
+            "anybody could write messages in your customers' names. Take those of your own app."
+        )
+
+
+async def check_connections(settings: Settings, urls: DatabaseUrls) -> None:
+    """Raises Misconfigured when a stored connection has credentials that everybody can read."""
+    vault = Vault.from_settings(settings)
+    async with Database(urls.app, work_size=1, page_size=1) as stored:
+        for workspace_id in await stored.workspaces():
+            async with stored.transaction(workspace_id) as tx:
+                found = await credentials.opened(tx, vault)
+            for name, secrets in found:
+                if is_published(str(value) for value in secrets.values()):
+                    raise Misconfigured(
+                        f"The connection {name} has credentials of the simulator, which everybody knows. "
+                        "Enter those of your own app: zhiban inbox add."
+                    )
 
 
 @asynccontextmanager

@@ -7,24 +7,29 @@ import errno
 import logging
 import signal
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 import uvicorn
 
 from zhiban.cli.app import _, app, command, err, settings
-from zhiban.cli.runtime import bring_up_to_date, database, workspace_of
+from zhiban.cli.runtime import bring_up_to_date, check_connections, check_production, database, workspace_of
 from zhiban.container import App
 from zhiban.kit import logs
 from zhiban.kit.errors import Misconfigured, Unavailable
-from zhiban.kit.settings import Settings
 from zhiban.main import CallbackRouter, application
 from zhiban.people import service as people
+from zhiban.web.protocol import ConnectionLimit, protocol
+from zhiban.web.proxies import Networks
 
 log = logging.getLogger(__name__)
 
+OPEN_FILES = 8192
+RESERVED_FILES = 200
 PATIENCE_AT_EXIT = 4  # seconds for requests that run, before their connections are closed
 Started = Callable[[], Awaitable[None]]
 
@@ -37,12 +42,14 @@ async def serve(
 ) -> None:
     found = settings()
     logs.configure(found.zhiban_log_level, found.zhiban_log_format)
+    check_production(found)
     with listening(host, port) as listener:
         url = found.zhiban_url or address_of(listener)
         async with database(found, watch=True) as urls:
             before, after = await bring_up_to_date(urls)
             if before != after:
                 log.info("The database was brought from %s to %s", before or "nothing", after)
+            await check_connections(found, urls)
             app = App.build(found, urls, url=url)
             if not no_work:
                 app.start_workers()
@@ -51,7 +58,7 @@ async def serve(
                 log.info("Zhiban serves at %s", url)
                 await _invite_owner(app, url)
 
-            await run_web(application(app), listener, found, started)
+            await run_web(application(app), listener, started, trusted=found.zhiban_trusted_proxies)
 
 
 async def _invite_owner(app: App, url: str) -> None:
@@ -93,6 +100,20 @@ def address_of(listener: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
+def _connection_limit(trusted: str) -> ConnectionLimit:
+    """As many connections as we may have files open, less those that PostgreSQL, logs and vendors need."""
+    usual = ConnectionLimit(trusted=Networks(trusted))
+    if sys.platform == "win32":
+        return usual
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, OPEN_FILES) if hard > 0 else OPEN_FILES, hard))
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return replace(usual, most=max(64, min(usual.most, soft - RESERVED_FILES)))
+
+
 class _GracefulServer(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -100,16 +121,16 @@ class _GracefulServer(uvicorn.Server):
         yield
 
 
-async def run_web(web: CallbackRouter, listener: socket.socket, found: Settings, started: Started) -> None:
+async def run_web(web: CallbackRouter, listener: socket.socket, started: Started, *, trusted: str = "") -> None:
     """Serve until SIGINT or SIGTERM; a second one does not wait for running requests. Raises Unavailable."""
     server = _GracefulServer(
         uvicorn.Config(
             web,
+            http=protocol(_connection_limit(trusted)),  # type: ignore[arg-type]  # uvicorn calls it, whatever its kind
             log_config=None,
             access_log=False,
             server_header=False,
-            proxy_headers=True,
-            forwarded_allow_ips=found.zhiban_trusted_proxies,
+            proxy_headers=False,  # the application itself knows whom to believe
             ws="none",
             lifespan="on",
             timeout_graceful_shutdown=PATIENCE_AT_EXIT,

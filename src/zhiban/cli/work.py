@@ -7,7 +7,7 @@ import logging
 import signal
 
 from zhiban.cli.app import _, app, command, settings
-from zhiban.cli.runtime import bring_up_to_date, database
+from zhiban.cli.runtime import bring_up_to_date, check_connections, check_production, database
 from zhiban.container import App
 from zhiban.kit import logs
 
@@ -18,8 +18,10 @@ log = logging.getLogger(__name__)
 async def work() -> None:
     found = settings()
     logs.configure(found.zhiban_log_level, found.zhiban_log_format)
+    check_production(found)
     async with database(found, watch=True) as urls:
         await bring_up_to_date(urls)
+        await check_connections(found, urls)
         app = App.build(found, urls)
         app.start_workers()
         async with app:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated
 
 from fastapi import APIRouter, FastAPI, Query, Request
@@ -18,11 +18,15 @@ from fastapi.responses import Response, StreamingResponse
 from zhiban.kit.db import Database
 from zhiban.kit.event_log import CONVERSATION_CHANGED
 from zhiban.kit.pubsub import PubSub
-from zhiban.people.auth import CurrentAgent
+from zhiban.people import service
+from zhiban.people.auth import COOKIE, CurrentAgent, auth_of
+from zhiban.people.service import SESSIONS
 
 GATHER_SECONDS = 0.02
 BEAT_SECONDS = 20.0
 OVERLAP = 200  # events before the last one known
+MOST_TABS = 20  # of one agent in one process; a browser keeps six to one address at most
+MOST_STREAMS = 2000
 MOST = 200  # conversations named after a long sleep; beyond that the browser reads everything again
 
 router = APIRouter(include_in_schema=False)
@@ -31,8 +35,10 @@ router = APIRouter(include_in_schema=False)
 class Subscriber:
     """One open browser tab."""
 
-    def __init__(self, workspace_id: int) -> None:
+    def __init__(self, workspace_id: int, agent_id: int) -> None:
         self.workspace_id = workspace_id
+        self.agent_id = agent_id
+        self.doubted = False  # whether its session may have ended
         self.waiting: set[int] = set()
         self.rang = asyncio.Event()
 
@@ -50,11 +56,24 @@ class SseBroker:
         self._closing = asyncio.Event()
         self.closers: list[Callable[[], None]] = []  # others who keep requests open
         pubsub.subscribe(CONVERSATION_CHANGED, self._heard)
+        pubsub.subscribe(SESSIONS, self._sessions_ended)
 
     def _heard(self, workspace_id: int, conversation_id: int) -> None:
         for subscriber in self._subscribers:
             if subscriber.workspace_id == workspace_id:
                 subscriber.tell(conversation_id)
+
+    def _sessions_ended(self, workspace_id: int, agent_id: int) -> None:
+        """Somebody signed out, was disabled, or ended sessions: their tabs have to prove that theirs still lives."""
+        for subscriber in self._subscribers:
+            if (subscriber.workspace_id, subscriber.agent_id) == (workspace_id, agent_id):
+                subscriber.doubted = True
+                subscriber.rang.set()
+
+    def has_room(self, workspace_id: int, agent_id: int) -> bool:
+        """Whether this agent may open one more stream in this process."""
+        theirs = sum((one.workspace_id, one.agent_id) == (workspace_id, agent_id) for one in self._subscribers)
+        return theirs < MOST_TABS and len(self._subscribers) < MOST_STREAMS
 
     def install(self, app: FastAPI) -> None:
         app.state.broker = self
@@ -72,9 +91,14 @@ class SseBroker:
         for close in self.closers:
             close()
 
-    async def follow(self, workspace_id: int, after: int | None) -> AsyncIterator[str]:
-        """Server-sent events for one tab, until the browser leaves or the server stops."""
-        subscriber = Subscriber(workspace_id)
+    async def follow(
+        self, workspace_id: int, agent_id: int, after: int | None, *, lives: Callable[[], Awaitable[bool]]
+    ) -> AsyncIterator[str]:
+        """Server-sent events for one tab, until the browser leaves, its session ends or the server stops.
+
+        `lives` tells whether the session still holds; it is asked with every beat and when there is reason to doubt.
+        """
+        subscriber = Subscriber(workspace_id, agent_id)
         self._subscribers.add(subscriber)
         try:
             yield "retry: 1000\n\n"
@@ -83,10 +107,13 @@ class SseBroker:
                 try:
                     await asyncio.wait_for(subscriber.rang.wait(), BEAT_SECONDS)
                 except TimeoutError:
+                    if not await lives():
+                        return
                     yield ": still here\n\n"
                     continue
-                if self._closing.is_set():
+                if self._closing.is_set() or (subscriber.doubted and not await lives()):
                     return
+                subscriber.doubted = False
                 await asyncio.sleep(GATHER_SECONDS)
                 subscriber.rang.clear()
                 changed, subscriber.waiting = subscriber.waiting, set()
@@ -121,10 +148,18 @@ def _frame(last: int, conversations: list[int], *, everything: bool = False) -> 
 async def stream(request: Request, agent: CurrentAgent, after: Annotated[int | None, Query(ge=0)] = None) -> Response:
     """The live stream of one tab. `Last-Event-ID` wins over `after`, which a tab that slept sends itself."""
     broker: SseBroker = request.app.state.broker
+    auth = auth_of(request)
+    if not broker.has_room(agent.workspace_id, agent.id):
+        return Response(status_code=429, headers={"retry-after": "60", "cache-control": "no-store"})
+    token = request.cookies.get(COOKIE, "")
+
+    async def lives() -> bool:
+        return await service.session_lives(auth.database, token, now=auth.clock.now())
+
     known = request.headers.get("last-event-id", "")
     since = int(known) if known.isascii() and known.isdecimal() and len(known) < 19 else after
     return StreamingResponse(
-        broker.follow(agent.workspace_id, since),
+        broker.follow(agent.workspace_id, agent.id, since, lives=lives),
         media_type="text/event-stream",
         headers={"cache-control": "no-store", "x-accel-buffering": "no"},
     )

@@ -67,7 +67,12 @@ class Settings(BaseSettings):
     zhiban_log_format: Literal["text", "json"] = Field("text", description="Log lines for people or for machines.")
     zhiban_trusted_proxies: str = Field(
         "127.0.0.1",
-        description="Addresses of reverse proxies whose X-Forwarded-* headers are believed, comma-separated.",
+        description="Reverse proxies whose X-Forwarded-* headers are believed: addresses or networks, comma-separated.",
+    )
+
+    zhiban_metrics_token: SecretStr = Field(
+        SecretStr(""),
+        description="Bearer token for /metrics from other machines. Empty: this machine alone may read them.",
     )
 
     # WeCom

@@ -12,6 +12,7 @@ import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import PurePath
+from typing import TYPE_CHECKING
 from xml.etree.ElementTree import ParseError
 from zipfile import BadZipFile
 
@@ -30,8 +31,12 @@ from zhiban.knowledge.document import (
     split_similar,
 )
 
+if TYPE_CHECKING:
+    from openpyxl.worksheet.worksheet import Worksheet
+
 VERSION = 1
 MOST_ROWS = 200_000
+MOST_COLUMNS = 256
 MOST_PAGES = 5_000
 
 # ------------------------------------------------------------------------------------------------- plain text
@@ -180,11 +185,7 @@ def _xlsx(content: bytes, name: str) -> Document:
     try:
         book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
         for sheet in book.worksheets:
-            rows = (
-                (number, ["" if value is None else clean(str(value)) for value in row])
-                for number, row in enumerate(sheet.iter_rows(values_only=True), 1)
-            )
-            part = _table(sheet.title, rows)
+            part = _table(sheet.title, _sheet_rows(sheet))
             document.faqs += part.faqs
             document.blocks += part.blocks
         book.close()
@@ -200,6 +201,21 @@ def _xlsx(content: bytes, name: str) -> Document:
     ) as error:
         raise Unreadable("The workbook is damaged, or is not an Excel workbook.") from error
     return document
+
+
+def _sheet_rows(sheet: Worksheet) -> Iterator[tuple[int, list[str]]]:
+    """Rows that hold something, as wide as their last cell.
+
+    What the sheet says of its own size is not believed: one stray cell at the far corner would make every row as wide
+    as a sheet can be, and reading it takes minutes.
+    """
+    sheet.reset_dimensions()  # type: ignore[attr-defined]  # only a read-only sheet has it
+    for number, row in enumerate(sheet.iter_rows(values_only=True, max_col=MOST_COLUMNS), 1):
+        if number > MOST_ROWS:
+            raise Unreadable(f"The table has more than {MOST_ROWS} rows.")
+        if row.count(None) < len(row):
+            width = max(at for at, value in enumerate(row, 1) if value is not None)
+            yield number, ["" if value is None else clean(str(value)) for value in row[:width]]
 
 
 def _table(name: str, rows: Iterable[tuple[int, Sequence[str]]]) -> Document:

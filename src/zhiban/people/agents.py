@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -9,9 +10,11 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, Gone, NotFound
 from zhiban.kit.jobs import later
 from zhiban.people.models import Role
-from zhiban.people.service import SignedInAgent, add_agent, digest, new_token
+from zhiban.people.service import SignedInAgent, add_agent, digest, end_sessions, new_token
 
 JOIN_LIFE = timedelta(hours=24)
+# "@all" and "a|b" would send a card to everybody, or to several.
+_USERID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}", re.ASCII)
 INVITED_AS = (Role.AGENT, Role.ADMIN)  # there is one owner, who is created by the first set-up
 
 
@@ -75,8 +78,11 @@ def manages(agent: SignedInAgent) -> bool:
 
 
 def may_change(agent: SignedInAgent, row: AgentRow) -> bool:
-    """An admin must not get at the owner's account: whoever sends its owner a link could use it as well."""
-    return manages(agent) and (row.role != Role.OWNER or agent.role == Role.OWNER)
+    """An admin changes agents and themselves: whoever makes a link for an account could use it as well.
+
+    So nobody gets at the account of an equal or of somebody above them.
+    """
+    return agent.role == Role.OWNER or (agent.role == Role.ADMIN and (row.role == Role.AGENT or row.id == agent.id))
 
 
 async def to_change(tx: Transaction, agent: SignedInAgent, agent_id: int) -> AgentRow:
@@ -84,14 +90,14 @@ async def to_change(tx: Transaction, agent: SignedInAgent, agent_id: int) -> Age
     check_manages(agent)
     row = await agent_row(tx, agent_id)
     if not may_change(agent, row):
-        raise NotAllowed("Only the owner may change the owner's account.")
+        raise NotAllowed("Only the owner may change the accounts of the owner and of admins.")
     return row
 
 
 def check_manages(agent: SignedInAgent) -> None:
     """Raises NotAllowed."""
     if not manages(agent):
-        raise NotAllowed("Only the owner and admins may change colleagues.")
+        raise NotAllowed("Only the owner and admins may do that.")
 
 
 # ------------------------------------------------------------------------------------------------------- changes
@@ -131,6 +137,8 @@ async def change(
     if role is not None and role != row.role and (row.role == Role.OWNER or role not in INVITED_AS):
         raise NotAllowed("The owner stays the owner, and there is only one.")
     member = None if wecom_userid is None else wecom_userid.strip()
+    if member and not _USERID.fullmatch(member):
+        raise Conflict("A WeCom id has letters, digits and . _ - @ only, and begins with a letter or a digit.")
     if member and await _taken(tx, agent_id, member):
         raise Conflict(f"Another agent has the WeCom id {member} already.")
     await tx.run(
@@ -166,7 +174,7 @@ async def disable(tx: Transaction, agent_id: int, *, now: datetime) -> None:
     if row.disabled_at is not None:
         return
     await tx.run("update agent set disabled_at = %(now)s where id = %(id)s", now=now, id=agent_id)
-    await tx.run("delete from agent_session where agent_id = %(id)s", id=agent_id)
+    await end_sessions(tx, agent_id)
     await tx.run("delete from setup_link where agent_id = %(id)s and used_at is null", id=agent_id)
     await later(tx, "release_conversations", agent_id=agent_id)
 
@@ -243,5 +251,5 @@ async def join(tx: Transaction, token: str, *, password_hash: str, locale: str, 
         locale=locale,
         id=agent_id,
     )
-    await tx.run("delete from agent_session where agent_id = %(id)s", id=agent_id)
+    await end_sessions(tx, agent_id)
     return agent_id

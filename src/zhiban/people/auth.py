@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import Depends, FastAPI, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import ZhibanError
 from zhiban.people import service
-from zhiban.people.service import LoginThrottle, SignedInAgent
+from zhiban.people.passwords import HashQueue
+from zhiban.people.service import SignedInAgent
+from zhiban.people.throttle import LoginAttempt, LoginThrottle, network_of
 from zhiban.web import errors
+from zhiban.web.proxies import visitor_address
 from zhiban.web.render import Renderer, Viewer, viewer_of
 
 COOKIE = "zhiban_session"
+DEVICE_COOKIE = "zhiban_device"
+DEVICE_SECONDS = 180 * 24 * 3600
 
 
 class SignInNeeded(ZhibanError):
@@ -40,14 +46,23 @@ class Auth:
     """Knows who is at the door, and what pages need to answer them."""
 
     def __init__(
-        self, database: Database, clock: Clock, renderer: Renderer, *, demo: bool = False, url: str = ""
+        self,
+        database: Database,
+        clock: Clock,
+        renderer: Renderer,
+        *,
+        demo: bool = False,
+        url: str = "",
+        secret: bytes | None = None,
     ) -> None:
         self.database = database
         self.clock = clock
         self.renderer = renderer
         self.demo = demo
         self.url = url  # where colleagues reach us; empty: the address that a request came to
-        self.throttle = LoginThrottle()
+        self.passwords = HashQueue()
+        # Without the installation's secret, devices are known again until this process ends.
+        self.throttle = LoginThrottle(database, secret or secrets.token_bytes(32))
 
     def install(self, app: FastAPI) -> None:
         """Let the pages of `app` find this gate, and let everybody else find the sign-in page."""
@@ -66,6 +81,10 @@ class Auth:
         if agent is None:
             raise SignInNeeded("Sign in first.")
         return agent
+
+    def is_secure(self, request: Request) -> bool:
+        """Whether cookies may travel encrypted only: we were reached so, or ZHIBAN_URL says that we are."""
+        return request.url.scheme == "https" or self.url.startswith("https://")
 
     def viewer(self, request: Request, agent: SignedInAgent) -> Viewer:
         return viewer_of(request, locale=agent.locale, theme=agent.theme)
@@ -86,7 +105,9 @@ class Auth:
 
 
 def to_sign_in(request: Request) -> Response:
-    """Where somebody who is not signed in is sent: a redirect for a visit, a header for htmx."""
+    """Where somebody who is not signed in is sent: a redirect for a visit, a header for htmx, 401 for a script."""
+    if request.url.path.startswith("/api/"):
+        return JSONResponse({"detail": "Sign in first."}, status_code=401)
     if request.headers.get("hx-request") == "true":
         return Response(status_code=204, headers={"hx-redirect": "/login"})
     target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
@@ -112,10 +133,29 @@ def set_session_cookie(request: Request, token: str, target: str) -> Response:
         max_age=int(service.SESSION_LIFE.total_seconds()),
         httponly=True,
         samesite="lax",
-        secure=request.url.scheme == "https",
+        secure=auth_of(request).is_secure(request),
         path="/",
     )
     return response
+
+
+def attempt_of(request: Request, email: str) -> LoginAttempt:
+    """What the login throttle has to know of a request."""
+    cookie = request.cookies.get(DEVICE_COOKIE, "")
+    return auth_of(request).throttle.attempt(email, cookie=cookie, network=network_of(visitor_address(request)))
+
+
+def remember_device(request: Request, response: Response, email: str) -> None:
+    """Let this browser be told from strangers the next time somebody signs in to this account with it."""
+    response.set_cookie(
+        DEVICE_COOKIE,
+        auth_of(request).throttle.cookie_for(email),
+        max_age=DEVICE_SECONDS,
+        httponly=True,
+        samesite="lax",
+        secure=auth_of(request).is_secure(request),
+        path="/",
+    )
 
 
 def auth_of(request: Request) -> Auth:

@@ -1,44 +1,40 @@
 """The verbs for our own people: who may enter, and how they prove it.
 
-A session's token is `<workspace>.<secret>`; only its digest is stored. Passwords are stored as argon2id hashes.
+A session's token is `<workspace>.<secret>`; only its digest is stored.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import secrets
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
-from typing import TypeVar
-
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
 
 from zhiban.kit.db import NO_WORKSPACE, Database, Transaction
 from zhiban.kit.errors import Conflict, Gone, NotFound, ZhibanError
 from zhiban.people.models import Role
+from zhiban.people.passwords import HashQueue
+from zhiban.people.throttle import account_name
 
-T = TypeVar("T")
-
-SESSION_LIFE = timedelta(days=30)
+SESSIONS = "sessions"  # topic: sessions of this agent ended
+SESSION_LIFE = timedelta(days=30)  # without use
+SESSION_END = timedelta(days=90)  # whatever its use: then the password is asked again
 SEEN_EVERY = timedelta(minutes=10)
 SETUP_LIFE = timedelta(days=2)
-SHORTEST_PASSWORD = 10
-PATIENCE = timedelta(minutes=10)
-FAILURES = 8  # per address or account within that time
-_AT_ONCE = asyncio.Semaphore(2)  # a hash costs 64 MiB and a core
+MOST_WORKSPACES = 4  # of one address that are tried; each costs a hash
 
 
 class WrongPassword(ZhibanError):
     """Account and password do not belong together; which of them is wrong is not told."""
 
 
-class TooManyAttempts(ZhibanError):
-    """Somebody guesses."""
+class WorkspaceUnclear(ZhibanError):
+    """The password is right in several workspaces; `choices` are their ids and names."""
+
+    def __init__(self, choices: Mapping[int, str]) -> None:
+        self.choices = dict(choices)
+        super().__init__("This e-mail address belongs to several workspaces. Choose one.")
 
 
 class SetupLinkSpent(Gone):
@@ -59,65 +55,8 @@ class SignedInAgent:
     workspace: str
 
 
-class LoginThrottle:
-    """Counts failed sign-ins of this process and lets nobody guess on."""
-
-    def __init__(self, *, most: int = FAILURES, within: timedelta = PATIENCE) -> None:
-        self._most = most
-        self._within = within
-        self._failures: OrderedDict[str, list[datetime]] = OrderedDict()
-
-    def check(self, *names: str, now: datetime) -> None:
-        """Raises TooManyAttempts."""
-        for name in names:
-            recent = [at for at in self._failures.get(name, ()) if now - at < self._within]
-            if len(recent) >= self._most:
-                raise TooManyAttempts("Too many attempts. Wait ten minutes, then try again.")
-
-    def failed(self, *names: str, now: datetime) -> None:
-        for name in names:
-            recent = [at for at in self._failures.pop(name, []) if now - at < self._within]
-            self._failures[name] = [*recent, now]
-        while len(self._failures) > 10_000:
-            self._failures.popitem(last=False)
-
-    def succeeded(self, *names: str) -> None:
-        for name in names:
-            self._failures.pop(name, None)
-
-
-@cache
-def _hasher() -> PasswordHasher:
-    return PasswordHasher()
-
-
-@cache
-def _nobodys_hash() -> str:
-    """Verified against when there is no such account, so that the answer takes as long."""
-    return _hasher().hash(secrets.token_hex(16))
-
-
-async def _slowly(job: Callable[[], T]) -> T:
-    async with _AT_ONCE:
-        return await asyncio.to_thread(job)
-
-
-def _verify(stored: str, password: str) -> bool:
-    try:
-        return _hasher().verify(stored, password)
-    except (VerificationError, InvalidHashError):
-        return False
-
-
-async def hash_password(password: str) -> str:
-    """Takes some 50 ms on a thread of its own. Raises Conflict when the password is too short."""
-    if len(password) < SHORTEST_PASSWORD:
-        raise Conflict(f"The password needs at least {SHORTEST_PASSWORD} characters.")
-    return await _slowly(lambda: _hasher().hash(password))
-
-
 def digest(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode()).digest()
+    return hashlib.sha256(secret.encode("utf-8", "replace")).digest()
 
 
 def new_token(workspace_id: int) -> str:
@@ -137,21 +76,14 @@ def workspace_of(token: str) -> int:
 async def add_agent(
     tx: Transaction, *, email: str, name: str, role: Role, password_hash: str | None, locale: str = "zh"
 ) -> int:
-    """A new colleague. Raises Conflict when the address belongs to somebody already."""
-    address = email.strip().lower()
+    """A new colleague. Raises Conflict when this workspace has somebody with the address already."""
+    address = account_name(email)
     if "@" not in address or not name.strip():
         raise Conflict("An agent needs a name and an e-mail address.")
-    taken = await tx.run(
-        "insert into directory (kind, key, workspace_id) values ('agent', %(email)s, %(workspace)s) "
-        "on conflict (kind, key) do nothing",
-        email=address,
-        workspace=tx.workspace_id,
-    )
-    if not taken:
-        raise Conflict("This e-mail address is in use.")
     id_ = await tx.value(
         "insert into agent (workspace_id, email, name, role, password_hash, locale) values "
-        "(%(workspace)s, %(email)s, %(name)s, %(role)s, %(hash)s, %(locale)s) returning id",
+        "(%(workspace)s, %(email)s, %(name)s, %(role)s, %(hash)s, %(locale)s) "
+        "on conflict (workspace_id, email) do nothing returning id",
         workspace=tx.workspace_id,
         email=address,
         name=name.strip(),
@@ -159,29 +91,79 @@ async def add_agent(
         hash=password_hash,
         locale=locale,
     )
+    if id_ is None:
+        raise Conflict("This e-mail address is in use.")
+    await tx.run(
+        "insert into agent_address (workspace_id, digest, agent_id) values (%(workspace)s, %(digest)s, %(id)s)",
+        workspace=tx.workspace_id,
+        digest=digest(address),
+        id=id_,
+    )
     return int(id_)
 
 
-async def sign_in(database: Database, *, email: str, password: str, now: datetime, hint: str = "") -> str:
-    """A new session's token. Raises WrongPassword."""
-    address = email.strip().lower()
-    async with database.page_transaction(NO_WORKSPACE) as tx:
-        workspace_id = await tx.value(
-            "select workspace_id from directory where kind = 'agent' and key = %(email)s", email=address
-        )
-    found = None
+@dataclass(frozen=True, slots=True)
+class _Account:
+    workspace_id: int
+    agent_id: int
+    password_hash: str | None
+
+
+async def sign_in(
+    database: Database,
+    passwords: HashQueue,
+    *,
+    email: str,
+    password: str,
+    now: datetime,
+    hint: str = "",
+    workspace_id: int | None = None,
+) -> str:
+    """A new session's token. `workspace_id`: which one is meant, when the address is known in several.
+
+    The caller reserves the attempt with the throttle first. Raises WrongPassword, WorkspaceUnclear, HashQueueFull.
+    """
+    accounts = await _accounts(database, account_name(email))
+    opened = [one for one in accounts if await passwords.matches(password, one.password_hash)]
+    if not accounts:
+        await passwords.matches(password, None)
     if workspace_id is not None:
+        opened = [one for one in opened if one.workspace_id == workspace_id]
+    match opened:
+        case []:
+            raise WrongPassword("E-mail address and password do not match.")
+        case [account]:
+            async with database.page_transaction(account.workspace_id) as tx:
+                return await open_session(tx, agent_id=account.agent_id, now=now, hint=hint)
+        case _:
+            raise WorkspaceUnclear({one.workspace_id: await _name_of(database, one.workspace_id) for one in opened})
+
+
+async def _accounts(database: Database, address: str) -> list[_Account]:
+    """The accounts with this address, in all workspaces. Only who knows a whole address finds where it belongs."""
+    wanted = digest(address)
+    async with database.page_transaction(NO_WORKSPACE) as tx:
+        await tx.run("select set_config('app.address', %(digest)s, true)", digest=wanted.hex())
+        places = await tx.rows(
+            "select workspace_id, agent_id from agent_address where digest = %(digest)s order by 1 limit %(most)s",
+            digest=wanted,
+            most=MOST_WORKSPACES,
+        )
+    found: list[_Account] = []
+    for workspace_id, agent_id in places:
         async with database.page_transaction(workspace_id) as tx:
-            found = await tx.row(
-                "select id, password_hash from agent where email = %(email)s and disabled_at is null", email=address
+            found += await tx.objects(
+                _Account,
+                "select workspace_id, id as agent_id, password_hash from agent "
+                "where id = %(id)s and disabled_at is null",
+                id=agent_id,
             )
-    agent_id, stored = found or (None, None)
-    known = stored or _nobodys_hash()
-    right = await _slowly(lambda: _verify(known, password))
-    if not right or agent_id is None or not stored or workspace_id is None:
-        raise WrongPassword("E-mail address and password do not match.")
+    return found
+
+
+async def _name_of(database: Database, workspace_id: int) -> str:
     async with database.page_transaction(workspace_id) as tx:
-        return await open_session(tx, agent_id=agent_id, now=now, hint=hint)
+        return str(await tx.value("select name from workspace where workspace_id = %(id)s", id=workspace_id))
 
 
 async def open_session(tx: Transaction, *, agent_id: int, now: datetime, hint: str = "") -> str:
@@ -216,18 +198,42 @@ async def signed_in_agent(database: Database, token: str, *, now: datetime) -> S
         agent = await tx.object(SignedInAgent, _SIGNED_IN, digest=digest(token), now=now)
         if agent is not None:
             await tx.run(
-                "update agent_session set seen_at = %(now)s, expires_at = %(until)s "
+                "update agent_session set seen_at = %(now)s, expires_at = least(%(until)s, created_at + %(longest)s) "
                 "where digest = %(digest)s and seen_at < %(now)s - %(every)s",
                 now=now,
                 until=now + SESSION_LIFE,
+                longest=SESSION_END,
                 digest=digest(token),
                 every=SEEN_EVERY,
             )
     return agent
 
 
+async def session_lives(database: Database, token: str, *, now: datetime) -> bool:
+    """Whether this session still holds. Unlike `signed_in_agent`, asking does not prolong it."""
+    workspace_id = workspace_of(token)
+    if workspace_id == NO_WORKSPACE:
+        return False
+    async with database.page_transaction(workspace_id) as tx:
+        return await tx.object(SignedInAgent, _SIGNED_IN, digest=digest(token), now=now) is not None
+
+
 async def sign_out(tx: Transaction, token: str) -> None:
-    await tx.run("delete from agent_session where digest = %(digest)s", digest=digest(token))
+    """End this session, and with it every stream that lives by it."""
+    agent_id = await tx.value(
+        "delete from agent_session where digest = %(digest)s returning agent_id", digest=digest(token)
+    )
+    if agent_id is not None:
+        tx.publish_after_commit(SESSIONS, agent_id)
+
+
+async def end_sessions(tx: Transaction, agent_id: int, *, but: str = "") -> int:
+    """End all sessions of an agent, except the one whose token is given. Returns how many ended."""
+    ended = await tx.run(
+        "delete from agent_session where agent_id = %(id)s and digest <> %(but)s", id=agent_id, but=digest(but)
+    )
+    tx.publish_after_commit(SESSIONS, agent_id)
+    return ended
 
 
 async def set_looks(tx: Transaction, agent_id: int, *, locale: str | None, theme: str | None) -> None:

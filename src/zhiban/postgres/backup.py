@@ -17,20 +17,29 @@ import json
 import os
 import tarfile
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from pathlib import Path
+from typing import IO, Any, assert_never
 
 import psycopg
 from psycopg import sql
 
-from zhiban.kit.errors import Conflict, Misconfigured, Unavailable, ZhibanError
+from zhiban.kit.errors import Conflict, Misconfigured, Unavailable
+from zhiban.postgres.archive import (
+    PARTIAL,
+    PIECE,
+    BackupDamaged,
+    EntryKind,
+    Manifest,
+    Table,
+    inspect,
+    members,
+    signed_in_agent,
+)
 
-FORMAT = 1
 IN_MEMORY = 8 * 2**20  # bytes of one table, beyond which it waits on disk
-PIECE = 1 << 20
 
 _TABLES = """
 select n.nspname, c.relname, c.relrowsecurity,
@@ -63,40 +72,6 @@ Progress = Callable[[str, int], None]
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 
-class BackupDamaged(ZhibanError):
-    """The archive is cut off or changed, or none of ours."""
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    schema: str
-    name: str
-    columns: tuple[str, ...]
-    walled: bool = field(default=False, compare=False)
-
-    @property
-    def member(self) -> str:
-        return f"tables/{self.schema}.{self.name}"
-
-    @property
-    def identifier(self) -> sql.Identifier:
-        return sql.Identifier(self.schema, self.name)
-
-    @property
-    def listed(self) -> sql.Composed:
-        return sql.SQL(", ").join(map(sql.Identifier, self.columns))
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    version: str
-    revision: str
-    created_at: str
-    tables: tuple[Table, ...]
-    has_key: bool
-    format: int = FORMAT
-
-
 @dataclass(frozen=True, slots=True)
 class Summary:
     path: Path
@@ -118,11 +93,12 @@ async def backup(
 ) -> Summary:
     """Write everything to `target`, which appears only when complete and is readable by us alone.
 
-    `files` is the folder of attachments, `key` the key file to put in as well. Raises Conflict when `target` exists.
+    `files` is the folder of attachments, `key` the key file to put in as well.
+    Raises Conflict when `target` exists, BackupDamaged when a file has a name that no restore would take.
     """
     if target.exists():
         raise Conflict(f"{target} exists already; a backup never replaces another one.")
-    partial = target.with_name(target.name + ".partial")
+    partial = target.with_name(target.name + PARTIAL)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -208,6 +184,7 @@ class _Writer:
         self._add(name, io.BytesIO(content), len(content), hashlib.sha256(content).hexdigest())
 
     def _add(self, name: str, content: IO[bytes], size: int, digest: str) -> None:
+        signed_in_agent(name)  # what a restore would refuse must not be written
         member = tarfile.TarInfo(name)
         member.size, member.mode = size, 0o600
         self._archive.addfile(member, content)
@@ -235,7 +212,7 @@ class _Writer:
     def add_folder(self, folder: Path) -> None:
         """Files after rows: whatever a row names was there when its snapshot was taken."""
         for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
-            if not path.is_file() or path.is_symlink():
+            if not path.is_file() or path.is_symlink() or path.name.endswith(PARTIAL):
                 continue
             try:
                 with path.open("rb") as file:
@@ -254,57 +231,6 @@ class _Writer:
 
 
 # ---------------------------------------------------------------------------------------------------------- reading
-
-
-def inspect(source: Path) -> Manifest:
-    """What a backup holds, after every byte of it was checked. Raises BackupDamaged."""
-    digests: dict[str, str] = {}
-    ending: dict[str, Any] = {}
-    manifest: Manifest | None = None
-    try:
-        for member, content in _members(source):
-            digest = hashlib.sha256()
-            if member.name in ("manifest.json", "complete.json"):
-                text = content.read()
-                digest.update(text)
-                if member.name == "manifest.json":
-                    manifest = _manifest(json.loads(text))
-                else:
-                    ending = json.loads(text)
-            while piece := content.read(PIECE):
-                digest.update(piece)
-            digests[member.name] = digest.hexdigest()
-    except (tarfile.TarError, EOFError, OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, FileNotFoundError | PermissionError):
-            raise Misconfigured(f"{source} cannot be read: {error.strerror}.") from error
-        raise BackupDamaged(f"{source} is cut off or no backup of ours: {error}") from error
-    digests.pop("complete.json", None)
-    if manifest is None or ending.get("sha256") != digests:
-        raise BackupDamaged(f"{source} is cut off or was changed: its contents do not match its own list.")
-    if manifest.format > FORMAT:
-        raise Misconfigured(f"{source} was made by a newer version ({manifest.version}). Upgrade first.")
-    return manifest
-
-
-def _manifest(found: dict[str, Any]) -> Manifest:
-    tables = tuple(
-        Table(table["schema"], table["name"], tuple(table["columns"]), table["walled"]) for table in found.pop("tables")
-    )
-    return Manifest(tables=tables, **found)
-
-
-def _members(source: Path) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
-    with tarfile.open(source, "r|gz") as archive:
-        for member in archive:
-            content = archive.extractfile(member)
-            if content is None or not _is_safe(member.name):
-                raise tarfile.TarError(f"unexpected member {member.name!r}")
-            yield member, content
-
-
-def _is_safe(name: str) -> bool:
-    path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts and "\\" not in name
 
 
 async def restore(
@@ -327,15 +253,20 @@ async def restore(
     async with await _connect(dsn) as connection:
         loader = _Loader(connection, manifest, progress)
         await loader.prepare()
-        for member, content in _members(source):
-            if member.name.startswith("tables/"):
-                await loader.load(member.name, content)
-            elif member.name.startswith("files/"):
-                _place(files / member.name.removeprefix("files/"), content)
-                loader.files += 1
-                progress("files", loader.files)
-            elif member.name == "secret.key":
-                restored_key = content.read().decode("ascii")
+        for member, content in members(source):
+            match member.kind:
+                case EntryKind.TABLE:
+                    await loader.load(member.name, content)
+                case EntryKind.FILE:
+                    _place(_inside(files, member.parts), content)
+                    loader.files += 1
+                    progress("files", loader.files)
+                case EntryKind.KEY:
+                    restored_key = content.read().decode("ascii", "replace")
+                case EntryKind.MANIFEST | EntryKind.ENDING:
+                    pass
+                case _:
+                    assert_never(member.kind)
         await loader.finish()
     if restored_key:
         _place_key(key, restored_key)
@@ -405,10 +336,20 @@ class _Loader:
         await self._connection.execute(statement.encode())
 
 
+def _inside(folder: Path, parts: tuple[str, ...]) -> Path:
+    """The path below our folder. Raises BackupDamaged when a link that lies there already leads out of it."""
+    root = folder.resolve()
+    path = root.joinpath(*parts)
+    if path.is_symlink() or not path.parent.resolve().is_relative_to(root):
+        raise BackupDamaged(f"{path} would lie behind a link that leads out of {folder}; remove the link first.")
+    return path
+
+
 def _place(path: Path, content: IO[bytes]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    partial = path.with_name(path.name + ".partial")
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+    partial = path.with_name(path.name + PARTIAL)
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         while piece := content.read(PIECE):
             file.write(piece)
     partial.replace(path)

@@ -28,7 +28,7 @@ from zhiban.people.auth import auth_of, set_session_cookie
 from zhiban.people.service import open_session
 from zhiban.testing.wecom.simulator import OPEN_KFID, WeComSimulator
 from zhiban.web.render import viewer_of
-from zhiban.web.security import same_origin
+from zhiban.web.security import own_visit, same_origin
 
 PATIENCE_SECONDS = 20.0
 SETTLE_SECONDS = 0.03
@@ -422,7 +422,7 @@ async def say(
     return await _answer(request, "phone_live.html", persona)
 
 
-@router.get("/demo/desk")
+@router.get("/demo/desk", dependencies=[Depends(own_visit)])
 async def desk(request: Request) -> Response:
     """Sign the visitor in as the demo's agent; the demo listens on loopback only."""
     demo = _demo(request)

@@ -20,7 +20,7 @@ from typing import Any
 import aiohttp
 import psutil
 
-from zhiban.testing.wecom.simulator import AES_KEY, AGENT_ID, CORP_ID, SECRET, TOKEN
+from zhiban.testing.demo_folder import SimulatedKeys
 
 
 def free_port() -> int:
@@ -127,12 +127,7 @@ async def start_harness(**more: str) -> AsyncIterator[ProcessHarness]:
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("LLM_", "WECOM_", "ZHIBAN_"))},
         "ZHIBAN_DATA": str(folder / "data"),
-        "WECOM_CORP_ID": CORP_ID,
-        "WECOM_AGENT_ID": str(AGENT_ID),
-        "WECOM_AGENT_SECRET": SECRET,
-        "WECOM_TOKEN": TOKEN,
-        "WECOM_ENCODING_AES_KEY": AES_KEY,
-        "WECOM_API_BASE": f"http://127.0.0.1:{wecom}/cgi-bin",
+        **SimulatedKeys.random().environment(f"http://127.0.0.1:{wecom}/cgi-bin"),
         "ZHIBAN_LOG_LEVEL": "WARNING",
         **more,
     }

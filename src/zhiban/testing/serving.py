@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import uvicorn
@@ -12,13 +12,23 @@ from starlette.types import ASGIApp
 
 
 @asynccontextmanager
-async def served(app: ASGIApp, *, port: int = 0) -> AsyncIterator[str]:
+async def served(
+    app: ASGIApp, *, port: int = 0, http: Callable[..., asyncio.Protocol] | None = None
+) -> AsyncIterator[str]:
     """The address (`http://127.0.0.1:port`) at which the application answers until the block ends."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     server = _LoopbackServer(
-        uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=1)
+        uvicorn.Config(
+            app,
+            http=http or "auto",  # type: ignore[arg-type]  # uvicorn calls it, whatever its kind
+            log_level="warning",
+            access_log=False,
+            proxy_headers=False,
+            lifespan="on",
+            timeout_graceful_shutdown=1,
+        )
     )
     running = asyncio.create_task(server.serve(sockets=[listener]))
     try:

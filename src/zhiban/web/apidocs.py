@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.responses import Response
+from fastapi import FastAPI, Request, params
+from fastapi.responses import JSONResponse, Response
 
 from zhiban.web.render import Renderer, viewer_of
 
@@ -140,10 +140,22 @@ def _text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, indent=2)
 
 
-def install(app: FastAPI, renderer: Renderer, *, path: str = "/docs") -> None:
-    """Mount the page. The application's own documentation pages must be off."""
+SCHEMA = "/api/openapi.json"
 
-    @app.get(path, include_in_schema=False)
+
+def install(
+    app: FastAPI, renderer: Renderer, *, path: str = "/docs", dependencies: Sequence[params.Depends] = ()
+) -> None:
+    """Mount the page and the document it is made of, for whom `dependencies` let pass.
+
+    The application's own documentation pages must be off.
+    """
+
+    @app.get(SCHEMA, include_in_schema=False, dependencies=dependencies)
+    async def schema() -> Response:
+        return JSONResponse(app.openapi())
+
+    @app.get(path, include_in_schema=False, dependencies=dependencies)
     async def api_docs(request: Request) -> Response:
         address = str(request.base_url).rstrip("/")
         return renderer.answer(
@@ -151,6 +163,6 @@ def install(app: FastAPI, renderer: Renderer, *, path: str = "/docs") -> None:
             viewer_of(request),
             operations=operations(app.openapi()),
             address=address,
-            schema_url=app.openapi_url,
+            schema_url=SCHEMA,
             version=app.version,
         )

@@ -34,6 +34,12 @@ SENTENCES = {
 }
 
 
+def route_of(request: Request) -> str:
+    """The route's pattern, such as /join/{token}: what stands in the place of a token is not for logs."""
+    route = request.scope.get("route")
+    return str(getattr(route, "path", "") or "an unknown address")
+
+
 def status_of(error: ZhibanError) -> int:
     match error:
         case NotFound():
@@ -86,7 +92,7 @@ def install(app: FastAPI, renderer: Renderer) -> None:
         return answer(request, 404 if missing else 422, "")
 
     async def unforeseen(request: Request, error: Exception) -> Response:
-        log.exception("An unforeseen error at %s %s", request.method, request.url.path, exc_info=error)
+        log.exception("An unforeseen error at %s %s", request.method, route_of(request), exc_info=error)
         return answer(request, 500, "")
 
     app.add_exception_handler(ZhibanError, ours)
@@ -99,11 +105,11 @@ def install(app: FastAPI, renderer: Renderer) -> None:
 def _install_database(app: FastAPI, answer: Callable[[Request, int, str], Response]) -> None:
     async def unstorable(request: Request, error: Exception) -> Response:
         # A character or a number that PostgreSQL cannot hold: nothing that our own pages send.
-        log.info("The database refused what was sent to %s: %s", request.url.path, str(error).strip())
+        log.info("The database refused what was sent to %s: %s", route_of(request), str(error).strip())
         return answer(request, 422, "")
 
     async def away(request: Request, error: Exception) -> Response:
-        log.warning("The database went away at %s: %s", request.url.path, str(error).strip())
+        log.warning("The database went away at %s: %s", route_of(request), str(error).strip())
         return answer(request, 503, "The database does not answer.")
 
     app.add_exception_handler(psycopg.DataError, unstorable)

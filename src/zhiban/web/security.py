@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from fastapi import Request
+from fastapi.responses import PlainTextResponse
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,7 +16,9 @@ POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "font-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
+HSTS = "max-age=31536000"
 HEADERS = {
+    "cache-control": "no-store",
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -30,7 +34,10 @@ class ForeignForm(ZhibanError):
 
 
 class SecurityHeaders:
-    """Adds our headers to every answer; one that an endpoint set itself stays."""
+    """Adds our headers to every answer; one that an endpoint set itself stays.
+
+    Whoever came by https is told to come by https only. Caches keep nothing, unless an endpoint says otherwise.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -45,6 +52,8 @@ class SecurityHeaders:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
+                if scope["scheme"] == "https":
+                    headers.setdefault("strict-transport-security", HSTS)
             await send(message)
 
         await self._app(scope, receive, guarded)
@@ -64,5 +73,38 @@ async def same_origin(request: Request) -> None:
             raise ForeignForm("This form was sent from another site, so nothing was done.")
         return
     origin = request.headers.get("origin")
-    if origin is None or urlsplit(origin).netloc != request.headers.get("host", ""):
+    if origin is None or origin != f"{request.url.scheme}://{request.headers.get('host', '')}":
         raise ForeignForm("This form was sent from another site, so nothing was done.")
+
+
+def hosts_of(url: str) -> frozenset[str]:
+    """What a Host header may say of a server that listens on loopback at this address."""
+    port = urlsplit(url).port
+    return frozenset(f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]"))
+
+
+class OnlyHosts:
+    """Refuses requests under any other name: one that a stranger's name server points at us is not ours.
+
+    Otherwise a page of that name would count as our own, and could read and write whatever needs no session.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
+        self._app = app
+        self._hosts = frozenset(host.encode() for host in hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        named = [value for name, value in scope.get("headers", ()) if name == b"host"]
+        if scope["type"] == "http" and (len(named) != 1 or named[0].lower() not in self._hosts):
+            await PlainTextResponse("This server is not known under that name.", 421)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+async def own_visit(request: Request) -> None:
+    """For a page that does something as soon as it is opened: no link or frame of another site leads there.
+
+    Raises ForeignForm.
+    """
+    if request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+        raise ForeignForm("This page was opened from another site, so nothing was done.")

@@ -176,7 +176,7 @@ async def join(request: Request, token: str, password: Annotated[str, Form(max_l
     async with auth.database.page_transaction(service.workspace_of(token)) as tx:
         joiner = await colleagues.check_join_link(tx, token, now=now)
     try:
-        hashed = await service.hash_password(password)
+        hashed = await auth.passwords.hash(password, about=(joiner.name, joiner.email, joiner.workspace))
     except Conflict as error:
         return auth.renderer.answer(
             "join.html", viewer, status=422, joiner=joiner, trouble=_said(request, error), here=request.url.path

@@ -336,7 +336,7 @@ async def reopen(desk: CurrentRequest, conversation_id: int, undo: Annotated[str
 
 
 @router.post("/conversations/{conversation_id}/assign")
-async def assign(desk: CurrentRequest, conversation_id: int, to: Annotated[str, Form()]) -> Response:
+async def assign(desk: CurrentRequest, conversation_id: int, to: Annotated[str, Form(max_length=18)]) -> Response:
     """To me, to a colleague, to nobody, or back to the assistant."""
     now = desk.auth.clock.now()
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:

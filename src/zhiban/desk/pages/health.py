@@ -12,6 +12,7 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.kit.event_log import DELIVERY_WAITING
 from zhiban.kit.jobs import DeadLetter, dead_letters, try_again
+from zhiban.people.agents import check_manages, manages
 from zhiban.people.auth import CurrentAgent, auth_of
 from zhiban.web.security import same_origin
 
@@ -96,11 +97,13 @@ async def health(request: Request, agent: CurrentAgent) -> Response:
         auth.viewer(request, agent),
         chrome=auth.chrome(agent, "health", troubles=found.troubles),
         health=found,
+        manages=manages(agent),
     )
 
 
 @router.post("/jobs/{job_id}/again")
 async def job_again(request: Request, agent: CurrentAgent, job_id: int) -> Response:
+    check_manages(agent)
     async with auth_of(request).database.page_transaction(agent.workspace_id) as tx:
         if not await try_again(tx, job_id):
             raise NotFound("There is no such failed job.")
@@ -109,6 +112,7 @@ async def job_again(request: Request, agent: CurrentAgent, job_id: int) -> Respo
 
 @router.post("/deliveries/{delivery_id}/again")
 async def delivery_again(request: Request, agent: CurrentAgent, delivery_id: int) -> Response:
+    check_manages(agent)
     async with auth_of(request).database.page_transaction(agent.workspace_id) as tx:
         await read_again(tx, delivery_id)
     return RedirectResponse("/settings/health", status_code=303)

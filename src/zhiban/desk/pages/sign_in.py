@@ -8,9 +8,22 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from zhiban.kit.db import NO_WORKSPACE
-from zhiban.kit.errors import Conflict
+from zhiban.kit.errors import Conflict, ZhibanError
 from zhiban.people import service
-from zhiban.people.auth import COOKIE, Auth, CurrentAgent, auth_of, inside, set_session_cookie
+from zhiban.people import sessions as own
+from zhiban.people.auth import (
+    COOKIE,
+    Auth,
+    CurrentAgent,
+    attempt_of,
+    auth_of,
+    inside,
+    remember_device,
+    set_session_cookie,
+)
+from zhiban.people.passwords import HashQueueFull
+from zhiban.people.service import SignedInAgent
+from zhiban.people.throttle import TooManyAttempts
 from zhiban.web.render import LOCALE_COOKIE, THEME_COOKIE, viewer_of
 from zhiban.web.security import same_origin
 
@@ -30,7 +43,7 @@ async def _sole_workspace(auth: Auth) -> str:
 
 async def _login_page(request: Request, *, status: int = 200, **values: Any) -> HTMLResponse:
     auth = auth_of(request)
-    shown = {"trouble": "", "email": "", "next": "/", "here": str(request.url.path), **values}
+    shown = {"trouble": "", "email": "", "next": "/", "choices": {}, "here": str(request.url.path), **values}
     return auth.renderer.answer(
         "login.html", viewer_of(request), status=status, workspace=await _sole_workspace(auth), **shown
     )
@@ -51,23 +64,41 @@ async def sign_in(
     email: Annotated[str, Form(max_length=320)],
     password: Annotated[str, Form(max_length=1000)],
     next: Annotated[str, Form()] = "/",  # noqa: A002 - the field's name
+    workspace: Annotated[int | None, Form(ge=1, lt=2**63)] = None,
 ) -> Response:
     auth = auth_of(request)
-    texts = viewer_of(request).texts
     now = auth.clock.now()
-    names = (f"account {email.strip().lower()}", f"address {request.client.host if request.client else ''}")
+    attempt = attempt_of(request, email)
     try:
-        auth.throttle.check(*names, now=now)
+        await auth.throttle.reserve(attempt, now=now)
         token = await service.sign_in(
-            auth.database, email=email, password=password, now=now, hint=request.headers.get("user-agent", "")
+            auth.database,
+            auth.passwords,
+            email=email,
+            password=password,
+            now=now,
+            hint=request.headers.get("user-agent", ""),
+            workspace_id=workspace,
         )
-    except service.TooManyAttempts as error:
-        return await _login_page(request, status=429, trouble=texts.error(error.sentence), email=email, next=next)
-    except service.WrongPassword as error:
-        auth.throttle.failed(*names, now=now)
-        return await _login_page(request, status=401, trouble=texts.error(error.sentence), email=email, next=next)
-    auth.throttle.succeeded(*names)
-    return set_session_cookie(request, token, next)
+    except (TooManyAttempts, service.WrongPassword, HashQueueFull, service.WorkspaceUnclear) as error:
+        return await _login_refused(request, error, email=email, next=next)
+    await auth.throttle.succeeded(attempt)
+    response = set_session_cookie(request, token, next)
+    remember_device(request, response, email)
+    return response
+
+
+async def _login_refused(request: Request, error: ZhibanError, **typed: str) -> Response:
+    trouble = viewer_of(request).texts.error(error.sentence)
+    match error:
+        case TooManyAttempts():
+            return await _login_page(request, status=429, trouble=trouble, **typed)
+        case HashQueueFull():
+            return await _login_page(request, status=503, trouble=trouble, **typed)
+        case service.WorkspaceUnclear():
+            return await _login_page(request, status=409, trouble=trouble, choices=error.choices, **typed)
+        case _:
+            return await _login_page(request, status=401, trouble=trouble, **typed)
 
 
 @router.post("/logout")
@@ -103,16 +134,69 @@ async def preferences(
     return response
 
 
-@router.get("/me")
-async def me(request: Request, agent: CurrentAgent) -> Response:
+async def _me_page(request: Request, agent: SignedInAgent, *, status: int = 200, trouble: str = "") -> Response:
     auth = auth_of(request)
+    async with auth.database.page_transaction(agent.workspace_id) as tx:
+        token = request.cookies.get(COOKIE, "")
+        found = await own.sessions(tx, agent.id, token=token, now=auth.clock.now())
     return auth.renderer.answer(
         "me.html",
         auth.viewer(request, agent),
+        status=status,
         chrome=auth.chrome(agent, "me", troubles=await auth.troubles(agent)),
         agent=agent,
         workspace=agent.workspace,
+        sessions=found,
+        trouble=trouble,
     )
+
+
+@router.get("/me")
+async def me(request: Request, agent: CurrentAgent) -> Response:
+    return await _me_page(request, agent)
+
+
+@router.post("/me/password")
+async def change_password(
+    request: Request,
+    agent: CurrentAgent,
+    current: Annotated[str, Form(max_length=1000)],
+    new: Annotated[str, Form(max_length=1000)],
+) -> Response:
+    """Whoever found an open browser knows no password, and guesses no faster here than at the door."""
+    auth = auth_of(request)
+    now = auth.clock.now()
+    attempt = attempt_of(request, agent.email)
+    try:
+        await auth.throttle.reserve(attempt, now=now)
+        token = await own.change_password(
+            auth.database,
+            auth.passwords,
+            agent,
+            current=current,
+            new=new,
+            hint=request.headers.get("user-agent", ""),
+            now=now,
+        )
+    except (TooManyAttempts, service.WrongPassword, HashQueueFull, Conflict) as error:
+        trouble = auth.viewer(request, agent).texts.error(error.sentence)
+        return await _me_page(request, agent, status=422, trouble=trouble)
+    await auth.throttle.succeeded(attempt)
+    return set_session_cookie(request, token, "/me")
+
+
+@router.post("/me/sessions/end")
+async def end_others(request: Request, agent: CurrentAgent) -> Response:
+    async with auth_of(request).database.page_transaction(agent.workspace_id) as tx:
+        await service.end_sessions(tx, agent.id, but=request.cookies.get(COOKIE, ""))
+    return RedirectResponse("/me", status_code=303)
+
+
+@router.post("/me/sessions/{session_id}/end")
+async def end_one(request: Request, agent: CurrentAgent, session_id: str) -> Response:
+    async with auth_of(request).database.page_transaction(agent.workspace_id) as tx:
+        await own.end_session(tx, agent.id, session_id)
+    return RedirectResponse("/me", status_code=303)
 
 
 @router.get("/setup/{token}")
@@ -140,7 +224,7 @@ async def create_owner(
     try:
         async with auth.database.page_transaction(service.workspace_of(token)) as tx:
             await service.check_setup_link(tx, token, now=now)
-        hashed = await service.hash_password(password)
+        hashed = await auth.passwords.hash(password, about=(name, email, workspace))
         async with auth.database.page_transaction(service.workspace_of(token)) as tx:
             agent_id = await service.set_up(
                 tx,

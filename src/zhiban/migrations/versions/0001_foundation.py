@@ -19,6 +19,12 @@ create table directory (
   kind text not null, key text not null, workspace_id bigint not null, ref bigint,
   constraint pk_directory primary key (kind, key));
 create index ix_directory_workspace_id on directory (workspace_id);
+
+-- Attempts to sign in, counted before a password is looked at, when no workspace is known. Keys are digests.
+create table login_attempt (
+  key bytea not null, started_at timestamptz not null, attempts int not null,
+  constraint pk_login_attempt primary key (key)) with (fillfactor = 50);
+create index ix_login_attempt_started_at on login_attempt (started_at);
 """
 
 PEOPLE = """
@@ -36,6 +42,14 @@ create table agent (
   constraint pk_agent primary key (workspace_id, id),
   constraint uq_agent_email unique (workspace_id, email),
   constraint ck_agent_role check (role in ('owner', 'admin', 'agent')));
+
+-- In which workspaces an e-mail address may sign in. Besides its own workspace's rows, a transaction sees those of the
+-- one address whose digest it names: who does not know an address does not find it.
+create table agent_address (
+  workspace_id bigint not null, digest bytea not null, agent_id bigint not null,
+  constraint pk_agent_address primary key (digest, workspace_id),
+  constraint fk_agent_address_agent_id foreign key (workspace_id, agent_id) references agent on delete cascade);
+create index ix_agent_address_agent_id on agent_address (workspace_id, agent_id);
 
 create table agent_session (
   workspace_id bigint not null, digest bytea not null, agent_id bigint not null,
@@ -234,6 +248,7 @@ alter table stored_file_part alter column content set storage external;
 TABLES = [
     "workspace",
     "agent",
+    "agent_address",
     "agent_session",
     "setup_link",
     "contact",
@@ -254,6 +269,11 @@ TABLES = [
     "stored_file_part",
 ]
 
+SIGN_IN = """
+create policy sign_in on agent_address for select
+  using (digest = decode(nullif(current_setting('app.address', true), ''), 'hex'));
+"""
+
 # The queue turns over all the time: vacuum it early, leave room on its pages.
 QUEUE = """
 alter table jobs.procrastinate_jobs set (
@@ -266,6 +286,7 @@ def upgrade() -> None:
     for ddl in (ROUTING, PEOPLE, PLACES, CONVERSATIONS, FILES):
         op.execute(ddl)
     protect(*TABLES)
+    op.execute(SIGN_IN)
     # Procrastinate's text holds per cent signs, which SQLAlchemy would take for parameters: use the driver itself.
     driver = op.get_bind().connection.driver_connection
     if driver is None:

@@ -163,15 +163,16 @@ create function search_chunks(
 
 -- After a large import the planner's picture of the tables is a minute old, which costs searches tenfold; and keys that
 -- wait to be sorted into their index slow it down. Only the owner may mend both.
-create function tidy_knowledge() returns void language plpgsql security definer set search_path = public as $$ begin
+create function tidy_knowledge() returns void language plpgsql security definer set search_path = public, pg_temp
+as $$ begin
   perform gin_clean_pending_list('ix_chunk_index_keys');
   analyze chunk_index, chunk, article, phrasing, source, term_df;
 end $$;
 
 -- A vector index needs a fixed number of dimensions, and only the owner may make one: this makes it, once a
 -- base is large.
-create function index_vectors(wanted integer) returns void language plpgsql security definer set search_path = public
-as $$ begin
+create function index_vectors(wanted integer) returns void language plpgsql security definer
+set search_path = public, pg_temp as $$ begin
   if wanted not between 1 and 4000 then raise exception 'dimensions must be between 1 and 4000'; end if;
   execute format('create index if not exists ix_chunk_vector_%s on chunk_vector '
                  'using hnsw ((vector::halfvec(%s)) halfvec_cosine_ops) where dimensions = %s', wanted, wanted, wanted);

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 import uvicorn
 
-from zhiban.testing.wecom import WeComSimulator, application
+from zhiban.testing.wecom import AES_KEY, AGENT_ID, CORP_ID, SECRET, TOKEN, WeComSimulator, application
 
 
 def main() -> None:
@@ -17,9 +18,16 @@ def main() -> None:
     parser.add_argument("--callback", default="", help="where doorbells go")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds that every endpoint takes")
     chosen = parser.parse_args()
-    simulator = WeComSimulator()
+    # The same names as the product's, so that both can be started with one environment.
+    given = os.environ.get
+    simulator = WeComSimulator(
+        corp_id=given("WECOM_CORP_ID", CORP_ID),
+        secret=given("WECOM_AGENT_SECRET", SECRET),
+        agent_id=int(given("WECOM_AGENT_ID", AGENT_ID)),
+    )
     if chosen.callback:
-        simulator.configure(chosen.callback)
+        token, aes_key = given("WECOM_TOKEN", TOKEN), given("WECOM_ENCODING_AES_KEY", AES_KEY)
+        simulator.configure(chosen.callback, token=token, aes_key=aes_key)
     if chosen.latency:
         simulator.fail("*", latency=chosen.latency, times=None)
     uvicorn.run(application(simulator), host=chosen.host, port=chosen.port, log_level="warning", access_log=False)

@@ -1,0 +1,80 @@
+"""One's own password and sessions: change it, see where one is signed in, end what one does not know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from zhiban.kit.db import Database, Transaction
+from zhiban.kit.errors import NotFound
+from zhiban.people.passwords import HashQueue
+from zhiban.people.service import (
+    SESSIONS,
+    SignedInAgent,
+    WrongPassword,
+    digest,
+    end_sessions,
+    open_session,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """A browser in which an agent is signed in. `id` names it in addresses and opens nothing."""
+
+    id: str
+    current: bool
+    hint: str
+    created_at: datetime
+    seen_at: datetime
+
+
+async def sessions(tx: Transaction, agent_id: int, *, token: str, now: datetime) -> list[SessionRow]:
+    """Where this agent is signed in, the session of `token` first, then the most recently seen."""
+    return await tx.objects(
+        SessionRow,
+        "select encode(digest, 'hex') as id, digest = %(own)s as current, agent_hint as hint, created_at, seen_at "
+        "from agent_session where agent_id = %(agent)s and expires_at > %(now)s "
+        "order by digest = %(own)s desc, seen_at desc limit 50",
+        own=digest(token),
+        agent=agent_id,
+        now=now,
+    )
+
+
+async def end_session(tx: Transaction, agent_id: int, session_id: str) -> None:
+    """End one of this agent's sessions, and its live streams. Raises NotFound."""
+    ended = await tx.run(
+        "delete from agent_session where agent_id = %(agent)s and encode(digest, 'hex') = %(id)s",
+        agent=agent_id,
+        id=session_id,
+    )
+    if not ended:
+        raise NotFound("There is no such session.")
+    tx.publish_after_commit(SESSIONS, agent_id)
+
+
+async def change_password(
+    database: Database, passwords: HashQueue, agent: SignedInAgent, *, current: str, new: str, hint: str, now: datetime
+) -> str:
+    """Take a new password, end every session and every open link of this agent. Returns a fresh session's token.
+
+    The caller reserves the attempt with the throttle first. Raises WrongPassword, Conflict (too easy), HashQueueFull.
+    """
+    async with database.page_transaction(agent.workspace_id) as tx:
+        stored = await tx.value("select password_hash from agent where id = %(id)s", id=agent.id)
+    if not await passwords.matches(current, stored):
+        raise WrongPassword("The current password is not right.")
+    hashed = await passwords.hash(new, about=(agent.name, agent.email, agent.workspace))
+    async with database.page_transaction(agent.workspace_id) as tx:
+        changed = await tx.run(
+            "update agent set password_hash = %(new)s where id = %(id)s and password_hash = %(old)s",
+            new=hashed,
+            id=agent.id,
+            old=stored,
+        )
+        if not changed:  # another browser was quicker
+            raise WrongPassword("The current password is not right.")
+        await tx.run("delete from setup_link where agent_id = %(id)s and used_at is null", id=agent.id)
+        await end_sessions(tx, agent.id)
+        return await open_session(tx, agent_id=agent.id, now=now, hint=hint)

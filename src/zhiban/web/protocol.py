@@ -1,0 +1,104 @@
+"""uvicorn's protocol with deadlines: a client that sends half a request, or does not read its answer, is let go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from zhiban.web.proxies import Networks
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimit:
+    """What all connections of one process are held to, callbacks included."""
+
+    header_seconds: float = 10.0  # from the opening, or the first byte of a further request, to the end of its headers
+    write_seconds: float = 30.0  # in which a client must take something of an answer that waits for it
+    most: int = 4096
+    most_per_address: int = 512  # a team behind one address; trusted proxies stand for everybody and are not counted
+    trusted: Networks = field(default_factory=lambda: Networks(""))
+
+
+def protocol(limit: ConnectionLimit) -> Callable[..., asyncio.Protocol]:
+    """What uvicorn's `http` setting takes. One call per process: its connections are counted together."""
+    return partial(DeadlineProtocol, limit=limit, by_address=Counter())
+
+
+class DeadlineProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, *args: Any, limit: ConnectionLimit, by_address: Counter[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._limit = limit
+        self._by_address = by_address
+        self._address: str | None = None
+        self._headers_due: asyncio.TimerHandle | None = None
+        self._write_due: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if self.client is not None and self.client[0] not in self._limit.trusted:
+            self._address = self.client[0]
+            self._by_address[self._address] += 1
+        crowded = self._address is not None and self._by_address[self._address] > self._limit.most_per_address
+        if crowded or len(self.connections) > self._limit.most:
+            transport.abort()
+            return
+        self._expect_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._address is not None:
+            self._by_address[self._address] -= 1
+            if self._by_address[self._address] <= 0:
+                del self._by_address[self._address]
+            self._address = None
+        _cancel(self._headers_due)
+        self._headers_due = None
+        _cancel(self._write_due)
+        self._write_due = None
+        super().connection_lost(exc)
+
+    # ---------------------------------------------------------------------------------------------- slow senders
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # A further request began, or something that is none yet; uvicorn's own keep-alive timer stops with it.
+        if self._headers_due is None and (self.cycle is None or self.cycle.response_complete):
+            self._expect_headers()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if self._headers_due is None:
+            self._expect_headers()
+
+    def on_headers_complete(self) -> None:
+        _cancel(self._headers_due)
+        self._headers_due = None
+        super().on_headers_complete()
+
+    def _expect_headers(self) -> None:
+        if not self.transport.is_closing():
+            self._headers_due = self.loop.call_later(self._limit.header_seconds, self.transport.abort)
+
+    # --------------------------------------------------------------------------------------------- slow readers
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._write_due is None:
+            self._write_due = self.loop.call_later(self._limit.write_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        _cancel(self._write_due)
+        self._write_due = None
+        super().resume_writing()
+
+
+def _cancel(timer: asyncio.TimerHandle | None) -> None:
+    if timer is not None:
+        timer.cancel()
