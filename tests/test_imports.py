@@ -16,6 +16,7 @@ ELSEWHERE = {
     "av": "voices, in a process of their own",
     "babel": "tools of development",
     "bs4": "imports of web pages",
+    "chinese_calendar": "inboxes whose hours follow a calendar",
     "jieba": "tools of development",
     "lxml": "imports of web pages",
     "mammoth": "imports of Word documents",

@@ -48,6 +48,36 @@ def test_open_or_not(moment: str, there: bool) -> None:
     assert is_open(SHOP, at(moment)) is there
 
 
+OFFICE = Hours.model_validate(
+    {"weekly": {"mon": "09:00-18:00", "tue-fri": "10:00-18:00", "sat": "20:00-21:00"}, "calendar": "CN"}
+)
+
+
+@pytest.mark.parametrize(
+    ("moment", "there"),
+    [
+        ("2026-10-01T11:00", False),  # National Day
+        ("2026-10-03T20:30", False),  # the Saturday within the holidays
+        ("2026-10-07T11:00", False),  # a Wednesday off for a Saturday worked
+        ("2026-10-10T09:30", True),  # that Saturday, with Monday's hours
+        ("2026-10-10T20:30", False),
+        ("2026-09-20T09:30", True),  # a Sunday that is worked
+        ("2026-10-17T20:30", True),  # an ordinary Saturday
+        ("2026-10-09T09:30", False),  # an ordinary Friday
+        ("2003-10-01T11:00", True),  # a year that the calendar does not hold is like any other
+        ("2199-10-01T11:00", True),
+    ],
+)
+def test_the_calendar_knows_holidays_and_worked_weekends(moment: str, there: bool) -> None:
+    assert is_open(OFFICE, at(moment)) is there
+
+
+def test_a_listed_day_wins_over_the_calendar() -> None:
+    hours = OFFICE.model_copy(update={"days": SHOP.days, "holidays": SHOP.holidays})
+    assert is_open(hours, at("2026-10-10T15:00"))
+    assert not is_open(hours, at("2026-10-10T17:00"))
+
+
 @pytest.mark.parametrize(
     ("moment", "opening"),
     [

@@ -81,6 +81,18 @@ async def busy_desk(server: BundledPostgres, name: str, folder: Path) -> Desk:
             "select workspace_id, id, 'wecom', 'ww1', 'wm' || id from contact",
             number,
         )
+        await found.rows(
+            "insert into stored_file (workspace_id, sha256, size, stored_at) values (%(w)s, 'ab', 3, now())",
+            number,
+            w=number,
+        )
+        await found.rows(
+            "insert into stored_file_part (workspace_id, sha256, position, content) "
+            "values (%(w)s, 'ab', 0, %(content)s), (%(w)s, 'ab', 1, '')",
+            number,
+            w=number,
+            content=bytes(range(256)) * 100 + b"\\N\n\t",
+        )
     await found.rows("insert into directory (kind, key, workspace_id) values ('inbox', 'abc', 2)")
     await found.rows(
         "insert into jobs.procrastinate_jobs (queue_name, task_name, args, status) "
@@ -110,7 +122,7 @@ async def test_everything_comes_back_in_another_place(server: BundledPostgres, t
     assert (read.rows, read.files) == (written.rows, 2)
 
     for workspace in (1, 2):
-        for table in ("workspace", "contact", "identity"):
+        for table in ("workspace", "contact", "identity", "stored_file", "stored_file_part"):
             statement = f"select t::text from {table} t order by 1"
             assert await new.rows(statement, workspace) == await old.rows(statement, workspace)
             assert await new.rows(statement, workspace)

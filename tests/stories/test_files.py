@@ -150,7 +150,7 @@ async def test_a_picture_too_large_for_a_browser_is_offered_as_a_file(shop: Shop
 )
 async def test_a_file_that_cannot_be_kept_says_why(shop: Shop, data: bytes, why: str) -> None:
     found = await sends(shop, data, kind="file", name="film.bin")
-    assert found.state == "failed"
+    assert (found.state, found.filename) == ("failed", "film.bin")
     assert await shop.rows("select 1 from stored_file") == []
     async with at_desk(shop) as desk:
         assert why in await desk.page((await shop.conversation()).id)
@@ -159,6 +159,20 @@ async def test_a_file_that_cannot_be_kept_says_why(shop: Shop, data: bytes, why:
 async def test_a_file_that_the_platform_has_forgotten_is_written_down_as_failed(shop: Shop) -> None:
     shop.wecom.contact_says(LI, kind="image", media_id="MEDIAGONE")
     assert "media" in (await shop.eventually("select failure from attachment where state = 'failed'")).lower()
+
+
+async def test_a_file_that_does_not_come_is_given_up_and_can_be_fetched_later(shop: Shop) -> None:
+    shop.wecom.fail("media/get", status=500, times=None)
+    shop.wecom.contact_sends_file(LI, png(), name="图.png")
+    attachment = await shop.eventually("select id from attachment where state = 'pending'")
+    later = SetClock(SystemClock().now() + timedelta(hours=2))
+    jobs = AttachmentJobs(shop.app.database, shop.app.connections, later, shop.app.files)
+    await jobs.give_up_on_files()
+    async with at_desk(shop) as desk:
+        assert "平台没有给出这个文件" in await desk.page((await shop.conversation()).id)
+    shop.wecom.faults.clear()
+    await jobs.fetch_attachment(shop.workspace_id, attachment)
+    assert await shop.rows("select filename from attachment where state = 'stored'") == [("图.png",)]
 
 
 async def test_the_same_picture_is_kept_once_and_forgotten_with_its_last_message(shop: Shop) -> None:

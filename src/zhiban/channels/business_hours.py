@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
+from zhiban.channels.calendars import DayKind, day_in_china
 from zhiban.kit.i18n import mark
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -136,6 +137,11 @@ class Hours(BaseModel):
     holidays: Annotated[tuple[date, ...], BeforeValidator(_holidays, json_schema_input_type=list[str])] = Field(
         default=(), description='Closed days: "2026-10-01" or "2026-10-01..2026-10-07"', max_length=1000
     )
+    calendar: Literal["CN"] | None = Field(
+        default=None,
+        description="CN: the public holidays of mainland China are closed, and a weekend day that is worked instead "
+        "(调休) has Monday's hours",
+    )
     days: dict[date, Intervals] = Field(
         default_factory=dict, description="Days with hours of their own, such as a Saturday that is worked (调休)"
     )
@@ -146,14 +152,15 @@ class Hours(BaseModel):
         return {} if value in ("always", "全天", None) else value
 
     def of(self, day: date) -> tuple[Span, ...]:
-        """The intervals that begin on a day. What is named in `days` wins over holidays, and these over the week."""
+        """The intervals that begin on a day: `days` win over `holidays`, these over the calendar, it over the week."""
         if day in self.days:
             return self.days[day]
-        if day in self.holidays:
+        kind = day_in_china(day) if self.calendar == "CN" else None
+        if day in self.holidays or kind is DayKind.HOLIDAY:
             return ()
         if self.weekly is None:
             return (Span(start=0, end=_FULL_DAY),)
-        return self.weekly.get(DAYS[day.weekday()], ())
+        return self.weekly.get(DAYS[0 if kind is DayKind.WORKED else day.weekday()], ())
 
 
 def is_open(hours: Hours, now: datetime) -> bool:

@@ -12,7 +12,7 @@ from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.event_log import CONVERSATION_CHANGED
 from zhiban.kit.file_store import FileMissing, FileStore, FileTooLarge, Spool, spooled
-from zhiban.kit.file_types import HEAD, content_type, dimensions, named, sniff
+from zhiban.kit.file_types import HEAD, content_type, dimensions, named, safe_name, sniff
 from zhiban.kit.i18n import mark
 from zhiban.kit.jobs import Task, later
 from zhiban.ports import FetchesMedia, Kind, Media, MediaDownload, Refusal, SendRefused
@@ -20,6 +20,7 @@ from zhiban.ports import FetchesMedia, Kind, Media, MediaDownload, Refusal, Send
 log = logging.getLogger(__name__)
 
 FILE_LIMIT = 30 << 20  # bytes; the channels we know allow 20 MB
+GIVEN_UP = timedelta(hours=1)
 UNREFERENCED = timedelta(days=1)  # how long a file is kept that no row names: one may just be on its way
 
 
@@ -47,6 +48,7 @@ class AttachmentJobs:
     def tasks(self) -> list[Task]:
         return [
             Task("fetch_attachment", self.fetch_attachment, queue="slow"),
+            Task("give_up_on_files", self.give_up_on_files, queue="slow", cron="37 * * * *"),
             Task("make_playable", self.make_playable, queue="slow", attempts=3),
             Task("remove_unreferenced_files", self.remove_unreferenced_files, queue="slow", cron="23 4 * * *"),
         ]
@@ -60,11 +62,12 @@ class AttachmentJobs:
                 _PendingFile,
                 "select a.reference, a.kind, a.filename, a.content_type, m.inbox_id, m.conversation_id "
                 "from attachment a join message m on m.workspace_id = a.workspace_id and m.id = a.message_id "
-                "where a.id = %(id)s and a.state = 'pending'",
+                "where a.id = %(id)s and a.state <> 'stored'",
                 id=attachment_id,
             )
         if wanted is None:
             return
+        download: MediaDownload | None = None
         try:
             download = await self._download(workspace_id, wanted)
             async with spooled(download.pieces, limit=FILE_LIMIT, head=HEAD) as spool:
@@ -72,11 +75,11 @@ class AttachmentJobs:
                     await self._files.keep(workspace_id, spool)
                     await self._stored(workspace_id, attachment_id, wanted, download, spool)
                 else:
-                    await self._failed(workspace_id, attachment_id, wanted, mark("The file is empty."))
+                    await self._failed(workspace_id, attachment_id, wanted, download, mark("The file is empty."))
         except FileTooLarge as error:
-            await self._failed(workspace_id, attachment_id, wanted, str(error))
+            await self._failed(workspace_id, attachment_id, wanted, download, str(error))
         except SendRefused as error:
-            await self._failed(workspace_id, attachment_id, wanted, error.hint or error.refusal.value)
+            await self._failed(workspace_id, attachment_id, wanted, download, error.hint or error.refusal.value)
 
     async def _download(self, workspace_id: int, wanted: _PendingFile) -> MediaDownload:
         inbox = await self._connections.inbox(workspace_id, wanted.inbox_id)
@@ -110,15 +113,38 @@ class AttachmentJobs:
                 await later(tx, "make_playable", queue="slow", attachment_id=attachment_id)
             tx.publish_after_commit(CONVERSATION_CHANGED, wanted.conversation_id)
 
-    async def _failed(self, workspace_id: int, attachment_id: int, wanted: _PendingFile, why: str) -> None:
+    async def _failed(
+        self, workspace_id: int, attachment_id: int, wanted: _PendingFile, download: MediaDownload | None, why: str
+    ) -> None:
         async with self._database.transaction(workspace_id) as tx:
             await tx.run(
-                "update attachment set state = 'failed', failure = %(why)s, fetched_at = %(now)s where id = %(id)s",
+                "update attachment set state = 'failed', failure = %(why)s, filename = %(name)s, fetched_at = %(now)s "
+                "where id = %(id)s",
                 why=why,
+                name=safe_name(wanted.filename or (download.filename if download else None) or ""),
                 now=self._clock.now(),
                 id=attachment_id,
             )
             tx.publish_after_commit(CONVERSATION_CHANGED, wanted.conversation_id)
+
+    async def give_up_on_files(self) -> None:
+        """Say so where a file has not come for an hour: its job has tried for ten minutes and waits for a person.
+
+        Trying that job again from the health page fetches the file after all.
+        """
+        now = self._clock.now()
+        for workspace_id in await self._database.workspaces():
+            async with self._database.transaction(workspace_id) as tx:
+                rows = await tx.rows(
+                    "update attachment a set state = 'failed', failure = %(why)s, fetched_at = %(now)s "
+                    "from message m where m.workspace_id = a.workspace_id and m.id = a.message_id "
+                    "and a.state = 'pending' and a.created_at < %(before)s returning m.conversation_id",
+                    why=mark("The platform did not give the file."),
+                    now=now,
+                    before=now - GIVEN_UP,
+                )
+                for (conversation_id,) in rows:
+                    tx.publish_after_commit(CONVERSATION_CHANGED, conversation_id)
 
     # -------------------------------------------------------------------------------------------------- voices
 
