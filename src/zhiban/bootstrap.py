@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from zhiban.assistant.turn import AssistantDeps
-from zhiban.channels.connections import Connections, InboxSettings, TokenStore
+from zhiban.assistant.metering import MeteredModel, Prices
+from zhiban.assistant.turn import EMBED_SECONDS, AssistantDeps
+from zhiban.channels.connections import Builder, Connections, InboxSettings, TokenStore
 from zhiban.channels.policy import Policy
 from zhiban.conversations.attachment_jobs import AttachmentJobs
 from zhiban.conversations.jobs import ConversationJobs
@@ -26,18 +27,23 @@ from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import Task
 from zhiban.kit.settings import Settings
 from zhiban.notifications.jobs import AssistantJobs, NotifierRegistry
-from zhiban.ports import ChatModel, Embedder, Notifier, ReplyWindow, Vendor
+from zhiban.ports import Breakers, ChatModel, Embedder, Notifier, ReplyWindow, Vendor
 from zhiban.ports.notifiers import parse_addresses
 
 
 def _wecom(
-    http: Http, clock: Clock, config: Mapping[str, Any], secrets: Mapping[str, Any], tokens: TokenStore
+    http: Http,
+    clock: Clock,
+    config: Mapping[str, Any],
+    secrets: Mapping[str, Any],
+    tokens: TokenStore,
+    breakers: Breakers,
 ) -> Vendor:
     known = {name: config[name] for name in WeComConfig.model_fields if name in config}
-    return WeCom(http, WeComConfig(**known, **secrets), tokens, clock)
+    return WeCom(http, WeComConfig(**known, **secrets), tokens, clock, breakers=breakers)
 
 
-VendorBuilder = Callable[[Http, Clock, Mapping[str, Any], Mapping[str, Any], TokenStore], Vendor]
+VendorBuilder = Callable[[Http, Clock, Mapping[str, Any], Mapping[str, Any], TokenStore, Breakers], Vendor]
 
 VENDORS: dict[str, VendorBuilder] = {"wecom": _wecom}
 
@@ -47,11 +53,13 @@ POLLED_KINDS = [KfChannel.kind]
 WINDOWS: dict[str, ReplyWindow | None] = {KfChannel.kind: KfChannel.reply_window}
 
 
-def vendor(http: Http, clock: Clock) -> Callable[[str, Mapping[str, Any], Mapping[str, Any], TokenStore], Vendor]:
+def vendor(http: Http, clock: Clock) -> Builder:
     """Builds the vendor that a connection row names."""
 
-    def build(name: str, config: Mapping[str, Any], secrets: Mapping[str, Any], tokens: TokenStore) -> Vendor:
-        return VENDORS[name](http, clock, config, secrets, tokens)
+    def build(
+        name: str, config: Mapping[str, Any], secrets: Mapping[str, Any], tokens: TokenStore, breakers: Breakers
+    ) -> Vendor:
+        return VENDORS[name](http, clock, config, secrets, tokens, breakers)
 
     return build
 
@@ -62,7 +70,7 @@ def inbox_settings(policy: Mapping[str, Any]) -> InboxSettings:
     return InboxSettings(assistant=read.assistant, welcome=read.welcome, closing=read.closing)
 
 
-def model(settings: Settings, http: Http) -> ChatModel | None:
+def model(settings: Settings, http: Http, breakers: Breakers | None = None) -> ChatModel | None:
     """The language model, when there is a key or an address of one's own."""
     if not settings.has_model:
         return None
@@ -72,16 +80,17 @@ def model(settings: Settings, http: Http) -> ChatModel | None:
         key=settings.llm_api_key,
         timeout=settings.llm_timeout,
     )
-    return openai.OpenAIChat(config, http)
+    return openai.OpenAIChat(config, http, breakers=breakers)
 
 
-def embedder(settings: Settings, http: Http) -> Embedder | None:
+def embedder(settings: Settings, http: Http, breakers: Breakers | None = None) -> Embedder | None:
     if not settings.has_embedder:
         return None
     config = openai.ModelConfig(
         base=settings.embedding_api_base, model=settings.embedding_model, key=settings.embedding_api_key
     )
-    return openai.OpenAIEmbedder(config, http)
+    # A little less than a turn waits, so that the embedder itself learns that it was too slow.
+    return openai.OpenAIEmbedder(config, http, breakers=breakers, query_seconds=EMBED_SECONDS * 0.9)
 
 
 def file_store(settings: Settings, database: Database, clock: Clock) -> FileStore:
@@ -95,14 +104,17 @@ def file_store(settings: Settings, database: Database, clock: Clock) -> FileStor
             return PostgresFileStore(database, clock)
 
 
-def assistant_deps(settings: Settings, http: Http) -> AssistantDeps:
-    """What the assistant works with."""
+def assistant_deps(settings: Settings, http: Http, breakers: Breakers) -> AssistantDeps:
+    """What the assistant works with. `breakers` leave a model alone that hangs, for all processes."""
+    asked = model(settings, http, breakers)
+    prices = Prices(settings.llm_price_input, settings.llm_price_output)
     return AssistantDeps(
-        model=model(settings, http),
-        embedder=embedder(settings, http),
+        model=MeteredModel(asked, prices) if asked is not None else None,
+        embedder=embedder(settings, http, breakers),
         top_k=settings.kb_top_k,
         threshold=settings.kb_similarity_threshold,
-        model_seconds=settings.llm_timeout,
+        # The model keeps to its time itself, and learns from it; this only makes sure.
+        model_seconds=settings.llm_timeout + 1,
         price_input=settings.llm_price_input,
         price_output=settings.llm_price_output,
     )

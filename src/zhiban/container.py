@@ -15,6 +15,7 @@ from zhiban import bootstrap
 from zhiban.assistant.turn import Assistant
 from zhiban.channels.connections import CONFIG, Connections, ensure_inbox
 from zhiban.channels.delivery_store import DeliveryStore
+from zhiban.kit.breaker_store import BreakerStore
 from zhiban.kit.clock import Clock, SystemClock
 from zhiban.kit.db import NO_WORKSPACE, Database, Transaction
 from zhiban.kit.event_log import ACCOUNT_WAITING, CONVERSATION_WAITING, DELIVERY_WAITING
@@ -48,6 +49,7 @@ class App:
     vault: Vault
     http: Http
     pubsub: PubSub
+    breakers: BreakerStore
     connections: Connections
     deliveries: DeliveryStore
     files: FileStore
@@ -64,8 +66,9 @@ class App:
         # Doorbells and lanes are this process's own business as long as it works itself.
         pubsub = PubSub(urls.app, local_topics=(CONVERSATION_WAITING, ACCOUNT_WAITING, DELIVERY_WAITING))
         database.publish = pubsub.publish
+        breakers = BreakerStore(database, pubsub, now)
         connections = Connections(
-            database, vault, now, build=bootstrap.vendor(http, now), read_policy=bootstrap.inbox_settings
+            database, vault, now, breakers, build=bootstrap.vendor(http, now), read_policy=bootstrap.inbox_settings
         )
         pubsub.subscribe(CONFIG, connections.forget)
         return cls(
@@ -75,6 +78,7 @@ class App:
             vault=vault,
             http=http,
             pubsub=pubsub,
+            breakers=breakers,
             connections=connections,
             deliveries=DeliveryStore(database, connections, pubsub),
             files=bootstrap.file_store(settings, database, now),
@@ -100,6 +104,7 @@ class App:
         await self.deliveries.close()
         if self.workers is not None:
             await self.workers.close()
+        await self.breakers.close()
         await self.pubsub.close()
         await self.http.__aexit__(None, None, None)
         await self.database.close()
@@ -124,7 +129,8 @@ class Workers:
 
     @classmethod
     def of(cls, app: App) -> Workers:
-        assistant = Assistant(app.database, app.clock, bootstrap.assistant_deps(app.settings, app.http))
+        deps = bootstrap.assistant_deps(app.settings, app.http, app.breakers.of(NO_WORKSPACE, "model/"))
+        assistant = Assistant(app.database, app.clock, deps)
         conversation_worker = ConversationWorker(app.database, app.connections, app.pubsub, app.clock, assistant)
         account_poller = AccountPoller(app.database, app.connections, conversation_worker, app.pubsub, app.clock)
         delivery_processor = DeliveryProcessor(

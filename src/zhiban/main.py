@@ -89,7 +89,7 @@ def application(
         knowledge_api.router(
             top_k=app.settings.kb_top_k,
             threshold=app.settings.kb_similarity_threshold,
-            embedder=bootstrap.embedder(app.settings, app.http),
+            embedder=bootstrap.embedder(app.settings, app.http, app.breakers.of(NO_WORKSPACE, "model/")),
         )
     )
     _install_probes(web, app)

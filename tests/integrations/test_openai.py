@@ -20,8 +20,9 @@ from zhiban.integrations.openai import ModelConfig, OpenAIChat, OpenAIEmbedder
 from zhiban.integrations.openai.embedder import batches
 from zhiban.integrations.openai.reading import events, text_of, without_thoughts
 from zhiban.integrations.openai.server import backoff, retry_after
+from zhiban.kit.breaker import LocalBreakers
 from zhiban.kit.http import Http
-from zhiban.ports import ChatTurn, ModelUnavailable
+from zhiban.ports import ChatTurn, ModelPaused, ModelTooSlow, ModelUnavailable
 from zhiban.testing.llm import KEY, LlmSimulator, ModelFault
 from zhiban.testing.serving import served
 
@@ -309,3 +310,110 @@ def test_batches_keep_order_and_count(texts: list[str]) -> None:
 
 def _cosine(one: list[float], other: list[float]) -> float:
     return sum(a * b for a, b in zip(one, other, strict=True))
+
+
+# ------------------------------------------------------------------------------------------ leaving it alone
+
+
+class Patience:
+    """A clock to set, and a chat whose circuits follow it."""
+
+    def __init__(self, bench: Bench, **config: float) -> None:
+        self.now = 0.0
+        self.breakers = LocalBreakers(now=lambda: self.now, chance=lambda: 0.0)
+        self.chat = OpenAIChat(bench.config(**config), bench.http, breakers=self.breakers, pause=bench._pause)
+
+
+async def test_a_server_that_hangs_is_waited_for_once(bench: Bench) -> None:
+    patience = Patience(bench, timeout=0.4)
+    bench.simulator.always = ModelFault.HANG
+    with pytest.raises(ModelTooSlow):
+        await patience.chat.complete(HELLO)
+    for _ in range(5):
+        with pytest.raises(ModelPaused):
+            await patience.chat.complete(HELLO)
+    assert len(bench.simulator.asked) == 1
+    patience.now = 11
+    bench.simulator.always = None
+    got = await asyncio.gather(*(patience.chat.complete(HELLO) for _ in range(5)), return_exceptions=True)
+    assert sum(isinstance(one, ModelPaused) for one in got) == 4  # while one finds out
+    assert len(bench.simulator.asked) == 2
+    await patience.chat.complete(HELLO)
+
+
+async def test_who_waits_when_it_turns_out_to_hang_goes_on_at_once(bench: Bench) -> None:
+    patience = Patience(bench, timeout=1.0)
+    bench.simulator.always = ModelFault.HANG
+    first = asyncio.create_task(patience.chat.complete(HELLO))
+    await asyncio.sleep(0.8)
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(ModelPaused):
+        await patience.chat.complete(HELLO)
+    assert asyncio.get_running_loop().time() - began < 0.6
+    with pytest.raises(ModelTooSlow):
+        await first
+
+
+async def test_one_slow_question_among_quick_ones_pauses_nobody(bench: Bench) -> None:
+    patience = Patience(bench, timeout=0.5)
+    bench.simulator.then(ModelFault.HANG)
+    slow = asyncio.create_task(patience.chat.complete(HELLO))
+    await asyncio.sleep(0.2)
+    await patience.chat.complete(HELLO)
+    with pytest.raises(ModelTooSlow):
+        await slow
+    await patience.chat.complete(HELLO)
+
+
+@pytest.mark.parametrize("fault", [ModelFault.BUSY, ModelFault.DOWN, ModelFault.NO_QUOTA, ModelFault.HTML])
+async def test_a_server_that_fails_everybody_is_left_alone(bench: Bench, fault: ModelFault) -> None:
+    patience = Patience(bench)
+    bench.simulator.always = fault
+    with pytest.raises(ModelUnavailable):
+        await patience.chat.complete(HELLO)
+    asked = len(bench.simulator.asked)
+    assert asked <= 3
+    for _ in range(10):
+        with pytest.raises(ModelPaused):
+            await patience.chat.complete(HELLO)
+    assert len(bench.simulator.asked) == asked
+    patience.now = 11
+    with pytest.raises(ModelUnavailable):
+        await patience.chat.complete(HELLO)
+    assert len(bench.simulator.asked) == asked + 1  # the probe is one call, not three
+
+
+async def test_a_server_that_says_how_long_gets_that_long(bench: Bench) -> None:
+    patience = Patience(bench)
+    bench.simulator.always, bench.simulator.retry_after = ModelFault.BUSY, "120"
+    with pytest.raises(ModelUnavailable):
+        await patience.chat.complete(HELLO)
+    patience.now = 119
+    with pytest.raises(ModelPaused):
+        await patience.chat.complete(HELLO)
+    patience.now, bench.simulator.always = 121, None
+    await patience.chat.complete(HELLO)
+
+
+async def test_a_refused_question_pauses_nobody(bench: Bench) -> None:
+    patience = Patience(bench)
+    bench.simulator.forms = frozenset()
+    with pytest.raises(ModelUnavailable):
+        await patience.chat.complete(HELLO, schema=ANSWER_SCHEMA)
+    bench.simulator.forms = frozenset(("text",))
+    await patience.chat.complete(HELLO)
+
+
+async def test_an_embedder_is_waited_for_briefly_and_once_for_a_query(bench: Bench) -> None:
+    embedder = OpenAIEmbedder(bench.config(), bench.http, query_seconds=0.3, pause=bench._pause)
+    bench.simulator.always = ModelFault.HANG
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(ModelTooSlow):
+        await embedder.embed(["怎么退货"], purpose="query")
+    for _ in range(5):
+        with pytest.raises(ModelPaused):
+            await embedder.embed(["怎么退货"], purpose="query")
+    assert asyncio.get_running_loop().time() - began < 1.5
+    # An import is not stopped by a question that was asked in a hurry.
+    bench.simulator.always = None
+    assert len(await embedder.embed(["怎么退货"], purpose="passage")) == 1

@@ -156,18 +156,17 @@ async def until(condition: Callable[[], object], *, within: float = 10) -> None:
 
 
 def settings_for(folder: Path, wecom_url: str, **more: Any) -> Settings:
-    return load(
-        _env_file=None,
-        zhiban_data=folder,
-        wecom_corp_id=CORP_ID,
-        wecom_agent_id=str(AGENT_ID),
-        wecom_agent_secret=SECRET,
-        wecom_token=TOKEN,
-        WECOM_ENCODING_AES_KEY=AES_KEY,
-        wecom_api_base=f"{wecom_url}/cgi-bin",
-        zhiban_secret_key="a key for tests only",
-        **more,
-    )
+    usual: dict[str, Any] = {
+        "zhiban_data": folder,
+        "wecom_corp_id": CORP_ID,
+        "wecom_agent_id": str(AGENT_ID),
+        "wecom_agent_secret": SECRET,
+        "wecom_token": TOKEN,
+        "WECOM_ENCODING_AES_KEY": AES_KEY,
+        "wecom_api_base": f"{wecom_url}/cgi-bin",
+        "zhiban_secret_key": "a key for tests only",
+    }
+    return load(_env_file=None, **{**usual, **more})
 
 
 class AheadClock:

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from tests.stories.conftest import AheadClock, Shop, running_shop, until
 
+from zhiban.conversations import queries
 from zhiban.conversations import service as conversations
 from zhiban.conversations.outbox import ReplyWindowClosed
+from zhiban.desk.views import reply_allowance
 from zhiban.events import Actor
 from zhiban.integrations.wecom.kf import KfChannel
 from zhiban.kit.clock import SystemClock
@@ -275,3 +277,39 @@ async def test_what_an_agent_says_goes_out_before_the_session_ends(shop: Shop) -
     await shop.wecom.until_sent(LI, 4)
     await shop.idle()
     assert [sent.text for sent in shop.wecom.sent(LI)[1:]] == ["一", "二", "再见！"]
+
+
+@pytest.mark.parametrize(("state", "reason"), [(POOL, "in_pool"), (HUMAN, "human_active"), (ENDED, "session_ended")])
+async def test_the_desk_says_before_an_agent_writes_who_has_the_session(shop: Shop, state: int, reason: str) -> None:
+    chen = await shop.agent()
+    await shop.says(LI, "转人工")
+    talk = await shop.becomes("open")
+    session = shop.wecom.kf.session(OPEN_KFID, LI)
+    session.state, session.servicer = state, "lihua" if state == HUMAN else ""
+    await replies(shop, "我来看看", by=chen)  # WeCom had not told us
+    await shop.eventually("select 1 from message where failure = %(reason)s", reason=reason)
+    await shop.idle()
+    async with shop.work() as tx:
+        head = await queries.head(tx, talk.id)
+    assert reply_allowance(head, KfChannel.reply_window, datetime.now(UTC)).closed == reason
+    with pytest.raises(ReplyWindowClosed) as closed:
+        await replies(shop, "还有一句", by=chen)
+    assert closed.value.reason == reason
+    assert (await shop.conversation()).status == "open"
+
+
+async def test_a_session_that_cannot_be_ended_stays_resolved(shop: Shop) -> None:
+    """WeCom does not let every session end; the goodbye is said all the same, once, and nothing is opened again."""
+    await shop.behaves(closing="再见！")
+    chen = await shop.agent()
+    for _ in range(2):
+        await shop.says(LI, "转人工")
+        talk = await shop.becomes("open")
+        before = len(shop.wecom.sent(LI))
+        shop.wecom.fail("kf/service_state/trans", errcode=95016, times=1)
+        async with shop.work() as tx:
+            await conversations.resolve(tx, talk.id, by=Actor("agent", chen), now=datetime.now(UTC))
+        await shop.wecom.until_sent(LI, before + 1)
+        await shop.idle()
+        assert (shop.wecom.sent(LI)[-1].text, shop.wecom.sent(LI)[-1].via) == ("再见！", "message")
+        assert (await shop.conversation()).status == "resolved"

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.stories.conftest import Shop, thinking_shop, until
+from tests.stories.conftest import Shop, running_shop, thinking_shop, until
 
 from zhiban.conversations import service as conversations
 from zhiban.integrations.wecom.kf import KfChannel
+from zhiban.kit import metrics
 from zhiban.postgres.provisioning import DatabaseUrls
-from zhiban.testing.llm import LlmSimulator, ModelFault
+from zhiban.testing.llm import KEY, LlmSimulator, ModelFault
+from zhiban.testing.serving import served
 
 LI = "wmLIXIAO"
 TRUSTING = {"answer": 0, "suggest": 0}  # the model decides about everything that is found
@@ -217,3 +220,59 @@ async def test_a_rewriting_that_fails_is_done_without(thinking: Thinking) -> Non
     model.then(ModelFault.GARBAGE)
     (answer,) = await shop.says(LI, "那运费呢？")
     assert "运费" in str(answer.body)
+
+
+async def test_while_a_model_hangs_one_contact_waits_and_the_others_do_not(urls: DatabaseUrls, tmp_path: Path) -> None:
+    async with thinking_shop(urls, tmp_path, llm_timeout=1.5) as (shop, model):
+        model.always = ModelFault.HANG
+        await shop.says(LI, "怎么申请退款？", within=5)
+        for number in range(5):
+            began = time.monotonic()
+            (answer,) = await shop.says(f"wm{number}", "怎么申请退款？")
+            assert time.monotonic() - began < 1.2
+            assert "申请售后" in answer.text
+        assert len(model.asked) == 1
+        await shop.idle()
+        assert [row[0] for row in await shop.rows("select reason from turn order by id")] == [
+            "too_slow",
+            *["unavailable"] * 5,
+        ]
+
+
+async def test_while_an_embedder_hangs_nobody_waits_longer_than_three_seconds(
+    urls: DatabaseUrls, tmp_path: Path
+) -> None:
+    model = LlmSimulator(always=ModelFault.HANG)
+    async with (
+        served(model.app) as address,
+        running_shop(
+            urls, tmp_path, embedding_api_base=f"{address}/v1", embedding_model="simulated", embedding_api_key=KEY
+        ) as shop,
+    ):
+        began = time.monotonic()
+        await shop.says(LI, "怎么申请退款？")
+        assert time.monotonic() - began < 4.5
+        for number in range(5):
+            began = time.monotonic()
+            await shop.says(f"wm{number}", "怎么申请退款？")
+            assert time.monotonic() - began < 1.5
+        assert model.counts["/v1/embeddings"] == 1
+
+
+async def test_failed_calls_and_turns_thrown_away_show_in_the_metrics(thinking: Thinking) -> None:
+    shop, model = thinking
+
+    def counted(name: str, **labels: str) -> float:
+        return metrics.REGISTRY.get_sample_value(name, labels) or 0.0
+
+    failed = counted("zhiban_llm_calls_total", outcome="failed")
+    void = counted("zhiban_llm_calls_total", outcome="cancelled")
+    model.latency = 0.6
+    shop.wecom.contact_says(LI, "怎么申请退款？")
+    await until(lambda: model.asked)
+    shop.wecom.servicer_says(LI, "我来帮您看看", servicer="lihua")
+    await shop.becomes("open")
+    await until(lambda: counted("zhiban_llm_calls_total", outcome="cancelled") == void + 1)
+    model.latency, model.always = 0.0, ModelFault.DOWN
+    await shop.says("wmMEI", "怎么申请退款？")
+    assert counted("zhiban_llm_calls_total", outcome="failed") == failed + 1

@@ -12,7 +12,7 @@ from zhiban.assistant import grounding
 from zhiban.assistant.grounding import Ungrounded
 from zhiban.assistant.passages import PassageLike
 from zhiban.assistant.prompt import ANSWER_SCHEMA, HistoryLine, UnparsableReply, answer_turns, parse_answer
-from zhiban.ports import ChatModel, Completion, ModelUnavailable
+from zhiban.ports import ChatModel, Completion, ModelTooSlow, ModelUnavailable
 
 _LONGEST_QUOTE = 800  # characters of a section that may be sent as it stands
 
@@ -106,7 +106,7 @@ async def _written(
         async with asyncio.timeout(budget_seconds):
             completion = await model.complete(turns, schema=ANSWER_SCHEMA)
     except ModelUnavailable as error:
-        return _Rejected(Why.UNAVAILABLE, error.sentence)
+        return _Rejected(Why.TOO_SLOW if isinstance(error, ModelTooSlow) else Why.UNAVAILABLE, error.sentence)
     except TimeoutError:
         return _Rejected(Why.TOO_SLOW, f"The model took longer than {budget_seconds:g} seconds.")
     return _judged(completion, passages)

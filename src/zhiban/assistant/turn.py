@@ -6,6 +6,7 @@ and stores the reply; the lane sends it. A person who takes over, or a new messa
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
@@ -56,7 +57,7 @@ from zhiban.ports import ChatModel, Choice, Completion, Embedder, Kind, ModelUna
 
 log = logging.getLogger(__name__)
 
-EMBED_SECONDS = 3.0
+EMBED_SECONDS = 3.0  # what a contact waits for a vector at most
 SUGGESTED = 3
 
 # Handed over for these reasons, a question shows a hole in the knowledge.
@@ -301,9 +302,10 @@ class Assistant:
         if self._deps.embedder is None:
             return None
         try:
-            return (await self._deps.embedder.embed([question], purpose="query"))[0]
-        except ModelUnavailable as error:
-            log.warning("Searching by words only: %s", error.sentence)
+            async with asyncio.timeout(EMBED_SECONDS):
+                return (await self._deps.embedder.embed([question], purpose="query"))[0]
+        except (ModelUnavailable, TimeoutError) as error:
+            log.warning("Searching by words only: %s", error or "the embedder is too slow")
             return None
 
     async def _decide(self, turn: TurnContext) -> None:
@@ -476,13 +478,6 @@ class Assistant:
                 metrics.answer("answer")
             case _:
                 metrics.answer("silent")
-        for completion in turn.completions:
-            metrics.llm(
-                "answered",
-                read=completion.input_tokens,
-                written=completion.output_tokens,
-                cost=self._deps.cost(completion),
-            )
 
 
 def _citation(passage: Passage) -> dict[str, Any]:

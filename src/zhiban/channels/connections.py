@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol
 
+from zhiban.kit.breaker_store import BreakerStore
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import NO_WORKSPACE, Database, Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.kit.jobs import later
 from zhiban.kit.vault import Vault
-from zhiban.ports import Channel, TryLater, Vendor
+from zhiban.ports import Breakers, Channel, TryLater, Vendor
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ class TokenStore(Protocol):
     async def renew(self, failed: str | None, fetch: Callable[[], Awaitable[AccessToken]]) -> str: ...
 
 
-Builder = Callable[[str, Mapping[str, Any], Mapping[str, Any], TokenStore], Vendor]
+Builder = Callable[[str, Mapping[str, Any], Mapping[str, Any], TokenStore, Breakers], Vendor]
 PolicyReader = Callable[[Mapping[str, Any]], InboxSettings]
 
 
@@ -165,11 +166,19 @@ class Connections:
     """Opened connections and inboxes of this process, forgotten when they change."""
 
     def __init__(
-        self, database: Database, vault: Vault, clock: Clock, *, build: Builder, read_policy: PolicyReader
+        self,
+        database: Database,
+        vault: Vault,
+        clock: Clock,
+        breakers: BreakerStore,
+        *,
+        build: Builder,
+        read_policy: PolicyReader,
     ) -> None:
         self._database = database
         self._vault = vault
         self._clock = clock
+        self._breakers = breakers
         self._build = build
         self._read_policy = read_policy
         self._connections_open: dict[tuple[int, int], OpenConnection] = {}
@@ -222,7 +231,8 @@ class Connections:
                 workspace_id=workspace_id,
                 connection_id=connection_id,
             )
-            built = self._build(vendor, config, self._vault.open(sealed), tokens)
+            breakers = self._breakers.of(workspace_id, f"{vendor}/{connection_id}/")
+            built = self._build(vendor, config, self._vault.open(sealed), tokens, breakers)
             connection = OpenConnection(workspace_id, connection_id, public_id, vendor, built)
             self._connections_open[workspace_id, connection_id] = connection
         return connection
@@ -265,12 +275,19 @@ class Connections:
         if key not in self._inboxes:
             wanted = connection.vendor.account(account)
             async with self._database.transaction(connection.workspace_id) as tx:
-                self._inboxes[key] = await ensure_inbox(tx, connection.id, wanted.kind, wanted.external_id, wanted.name)
+                self._inboxes[key] = await ensure_inbox(
+                    tx, connection.id, wanted.kind, wanted.external_id, wanted.name, talks=wanted.talks
+                )
         return self._inboxes[key]
 
 
-async def ensure_inbox(tx: Transaction, connection_id: int, kind: str, external_id: str, name: str) -> int:
-    """The inbox of an account, created when it is new; a returning account is taken out of the archive."""
+async def ensure_inbox(
+    tx: Transaction, connection_id: int, kind: str, external_id: str, name: str, *, talks: bool = True
+) -> int:
+    """The inbox of an account, created when it is new; a returning account is taken out of the archive.
+
+    Where nobody can be answered (`talks` false) the inbox only holds what arrives, and stays in the archive.
+    """
     found = await tx.row(
         "select id, archived_at from inbox where connection_id = %(connection)s and kind = %(kind)s "
         "and external_id = %(external)s",
@@ -279,13 +296,14 @@ async def ensure_inbox(tx: Transaction, connection_id: int, kind: str, external_
         external=external_id,
     )
     if found is not None:
-        if found[1] is not None:
+        if found[1] is not None and talks:
             await tx.run("update inbox set archived_at = null where id = %(id)s", id=found[0])
         return int(found[0])
     row = await tx.row(
-        "insert into inbox (workspace_id, public_id, connection_id, kind, external_id, name) "
-        "values (%(workspace)s, %(public)s, %(connection)s, %(kind)s, %(external)s, %(name)s) "
-        "on conflict (workspace_id, connection_id, kind, external_id) do update set archived_at = null "
+        "insert into inbox (workspace_id, public_id, connection_id, kind, external_id, name, archived_at) "
+        "values (%(workspace)s, %(public)s, %(connection)s, %(kind)s, %(external)s, %(name)s, "
+        "case when not %(talks)s then now() end) "
+        "on conflict (workspace_id, connection_id, kind, external_id) do update set archived_at = excluded.archived_at "
         "returning id, public_id",
         workspace=tx.workspace_id,
         public=secrets.token_hex(10),
@@ -293,6 +311,7 @@ async def ensure_inbox(tx: Transaction, connection_id: int, kind: str, external_
         kind=kind,
         external=external_id,
         name=name,
+        talks=talks,
     )
     if row is None:
         raise NotFound("There is no such connection.")

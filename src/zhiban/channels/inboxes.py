@@ -27,6 +27,7 @@ class ConnectionRow:
     config: dict[str, Any]
     broken: str | None
     broken_at: datetime | None
+    contacts_off: str | None  # why friendships with contacts are not known; no trouble, only information
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,17 @@ order by i.archived_at nulls first, i.id"""
 
 async def connections(tx: Transaction) -> list[ConnectionRow]:
     return await tx.objects(
-        ConnectionRow, "select id, public_id, vendor, name, config, broken, broken_at from connection order by id"
+        ConnectionRow,
+        "select id, public_id, vendor, name, config, broken, broken_at, contacts_off from connection order by id",
+    )
+
+
+async def note_contacts_off(tx: Transaction, connection_id: int, off: str | None) -> None:
+    """Remember why the vendor does not tell about friendships; None when it does."""
+    await tx.run(
+        "update connection set contacts_off = %(off)s where id = %(id)s and contacts_off is distinct from %(off)s",
+        off=off,
+        id=connection_id,
     )
 
 

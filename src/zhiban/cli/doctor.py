@@ -248,6 +248,8 @@ async def _wecom(app: App) -> Findings:
                 _("{name}：能取得凭证，但没有可管理的客服账号", **line),
                 _("微信客服 → 通过API管理微信客服账号，把账号交给这个应用"),
             )
+        if line["note"]:
+            yield Finding(_("客户联系"), "skip", f"{line['name']}：{line['note']}", _("不用客户联系，可以不管"))
     async with app.database.transaction(await workspace_of(app)) as tx:
         last = await tx.value("select max(received_at) from delivery")
     if last is None:

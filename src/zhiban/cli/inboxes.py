@@ -175,13 +175,19 @@ async def check_connections(app: App) -> list[dict[str, Any]]:
         except (ConnectionBroken, Unavailable, Misconfigured) as error:
             problem = _.error(error.sentence)
         report.append(
-            {"name": row.name, "accounts": names, "problem": problem, "callback": callback(app.settings, row)}
+            {
+                "name": row.name,
+                "accounts": names,
+                "problem": problem,
+                "callback": callback(app.settings, row),
+                "note": _.error(row.contacts_off) if row.contacts_off else "",
+            }
         )
     for name, policy in policies.items():
         try:
             Policy.model_validate(policy)
         except ValueError as error:
-            report.append({"name": name, "accounts": "", "problem": str(error), "callback": ""})
+            report.append({"name": name, "accounts": "", "problem": str(error), "callback": "", "note": ""})
     return report
 
 

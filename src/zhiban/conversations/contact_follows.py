@@ -41,10 +41,11 @@ async def changed(tx: Transaction, connection: OpenConnection, item: RelationCha
         case RelationChange.EDITED:
             await later(
                 tx,
-                "reconcile_relations",
-                key=f"relations:{tx.workspace_id}:{connection.id}",
+                "reread_contact",
+                key=f"contact:{tx.workspace_id}:{connection.id}:{item.contact}",
                 queue="slow",
                 connection_id=connection.id,
+                contact=item.contact,
             )
         case never:
             assert_never(never)

@@ -119,7 +119,7 @@ async def ingest(
 async def ingest_one_by_one(
     tx: Transaction, inbox: OpenInbox, items: Sequence[Incoming], *, now: datetime, me: int, first_drain: bool = False
 ) -> IngestResult:
-    """Like `ingest`, entry by entry: one that the database refuses is left out, and the log of events says so."""
+    """Like `ingest`, entry by entry: one that cannot be stored is left out, and the log of events says so."""
     result = IngestResult()
     for item in items:
         try:
@@ -127,8 +127,8 @@ async def ingest_one_by_one(
                 one = await ingest(tx, inbox, [item], now=now, me=me, first_drain=first_drain)
         except (psycopg.OperationalError, psycopg.InterfaceError):
             raise
-        except psycopg.Error as error:
-            log.warning("An entry of inbox %s cannot be stored and is left out: %s", inbox.inbox_id, error)
+        except Exception:  # whatever it is, the account must not stand still because of it
+            log.exception("An entry of inbox %s cannot be stored and is left out.", inbox.inbox_id)
             left = {"what": type(item).__name__, "id": clean(str(getattr(item, "external_id", "")))[:200]}
             await event_log.append(
                 tx, VendorEventReceived(actor=SYSTEM, at=now, cause="left_out", inbox_id=inbox.inbox_id, after=left)

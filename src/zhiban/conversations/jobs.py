@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 
+from zhiban.channels import inboxes
 from zhiban.channels.connections import CONFIG, Connections, OpenConnection
+from zhiban.conversations.models import Status
 from zhiban.conversations.service import lock_conversation, open_for_people, release
 from zhiban.events import SYSTEM
 from zhiban.kit.clock import Clock
@@ -15,6 +17,7 @@ from zhiban.kit.jobs import Task, later
 from zhiban.people.contacts import ensure_contacts, learn_profiles
 from zhiban.ports import (
     ContactFollow,
+    FeatureOff,
     KnowsContacts,
     ManagesExternalContacts,
     NativeState,
@@ -47,6 +50,7 @@ class ConversationJobs:
             Task("welcome_relation", self.welcome_relation, attempts=4, wait=1.0),
             Task("mark_relation", self.mark_relation, attempts=5),
             Task("reconcile_relations", self.reconcile_relations, queue="slow", attempts=3, wait=60),
+            Task("reread_contact", self.reread_contact, queue="slow", attempts=4),
             Task("name_inboxes", self.name_inboxes, attempts=6, wait=5),
             Task("update_card", self.update_card, attempts=3),
             Task("release_conversations", self.release_conversations, attempts=5),
@@ -105,7 +109,7 @@ class ConversationJobs:
                 servicer=servicer,
                 id=conversation_id,
             )
-            if state in (NativeState.HUMAN, NativeState.POOL):
+            if state in (NativeState.HUMAN, NativeState.POOL) and locked.status != Status.RESOLVED:
                 await open_for_people(tx, locked, actor=SYSTEM, now=now, cause="native")
             tx.publish_after_commit(CONVERSATION_CHANGED, conversation_id)
 
@@ -136,7 +140,7 @@ class ConversationJobs:
             return
         try:
             await found[0].vendor.welcome_contact(code, text, left=left)
-        except SendRefused as error:
+        except (SendRefused, FeatureOff) as error:
             log.info("A new contact was not welcomed: %s", error)
 
     async def mark_relation(self, workspace_id: int, relation_id: int) -> None:
@@ -154,7 +158,7 @@ class ConversationJobs:
             remark = await self._setting(workspace_id, connection.id, "contact_remark", source)
             if remark:
                 await connection.vendor.remark_contact(member, contact, _filled(remark, name=name, source=source or ""))
-        except SendRefused as error:
+        except (SendRefused, FeatureOff) as error:
             # Half friends cannot be marked yet; the full event comes when the member adds them back.
             log.info("A new contact was not marked: %s", error)
             return
@@ -177,13 +181,22 @@ class ConversationJobs:
         return str(((config or {}).get(f"{name}_by_source") or {}).get(source or "", general) or "")
 
     async def reconcile_relations(self, workspace_id: int, connection_id: int) -> None:
-        """Read all friendships from the vendor: callbacks get lost, and it says so itself."""
+        """Read all friendships from the vendor: callbacks get lost, and it says so itself.
+
+        Where the vendor has not opened this to us, the connection remembers why, for information.
+        """
         connection = await self._connections.connection(workspace_id, connection_id)
         if not isinstance(connection.vendor, ManagesExternalContacts):
             return
         began = self._clock.now()
-        async for seen in connection.vendor.relations():
-            await self._keep_relation(connection, seen)
+        try:
+            async for seen in connection.vendor.relations():
+                await self._keep_relation(connection, seen)
+        except FeatureOff as error:
+            log.info("Friendships of connection %s are not read: %s", connection_id, error)
+            await self._note_feature(workspace_id, connection_id, off=error.sentence)
+            return
+        await self._note_feature(workspace_id, connection_id, off=None)
         async with self._database.transaction(workspace_id) as tx:
             await tx.run(
                 "update relation set state = 'ended', removed_at = %(now)s where connection_id = %(connection)s "
@@ -192,6 +205,21 @@ class ConversationJobs:
                 connection=connection_id,
                 began=began,
             )
+
+    async def _note_feature(self, workspace_id: int, connection_id: int, *, off: str | None) -> None:
+        async with self._database.transaction(workspace_id) as tx:
+            await inboxes.note_contacts_off(tx, connection_id, off)
+
+    async def reread_contact(self, workspace_id: int, connection_id: int, contact: str) -> None:
+        """A friendship was edited: read this contact's anew, and nobody else's."""
+        connection = await self._connections.connection(workspace_id, connection_id)
+        if not isinstance(connection.vendor, ManagesExternalContacts):
+            return
+        try:
+            for seen in await connection.vendor.relations_of(contact):
+                await self._keep_relation(connection, seen)
+        except (SendRefused, FeatureOff) as error:
+            log.info("A contact was not read again: %s", error)
 
     async def _keep_relation(self, connection: OpenConnection, seen: ContactFollow) -> None:
         now = self._clock.now()

@@ -21,7 +21,7 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict
 from zhiban.kit.event_log import CONVERSATION_WAITING
 from zhiban.kit.text import split_bytes
-from zhiban.ports import Choice, Kind, ReplyWindow
+from zhiban.ports import Choice, Kind, NativeState, Refusal, ReplyWindow
 
 PART_BYTES = 2000  # WeCom cuts silently at 2048
 RESERVED = 1  # of the allowance, for telling the contact about a handoff
@@ -36,15 +36,25 @@ from conversation, unnest(%(parts)s::text[], %(contents)s::jsonb[], %(keys)s::te
 where id = %(conversation)s order by n on conflict do nothing returning id"""
 
 
+_CLOSED = {
+    Refusal.WINDOW_CLOSED: "The channel lets nobody write to this contact until they write again.",
+    Refusal.ALLOWANCE_USED: "All messages that the channel allows until the contact writes again are used up.",
+    Refusal.HUMAN_ACTIVE: "A colleague has this session in the WeCom client; it comes back when they end it.",
+    Refusal.IN_POOL: "This session waits in the vendor's own pool; whoever takes it there answers it there.",
+    Refusal.SESSION_ENDED: "This session is over; the channel lets nobody write until the contact writes again.",
+}
+_HELD = {
+    NativeState.HUMAN: Refusal.HUMAN_ACTIVE,
+    NativeState.POOL: Refusal.IN_POOL,
+    NativeState.ENDED: Refusal.SESSION_ENDED,
+}
+
+
 class ReplyWindowClosed(Conflict):
-    """The channel does not let us write to this contact now. `reason` is window_closed or allowance_used."""
+    """The channel does not let us write to this contact now. `reason` is a refusal's word, such as window_closed."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(
-            "The channel lets nobody write to this contact until they write again."
-            if reason == "window_closed"
-            else "All messages that the channel allows until the contact writes again are used up."
-        )
+        super().__init__(_CLOSED[Refusal(reason)])
         self.reason = reason
 
 
@@ -73,13 +83,19 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What may still be sent: `left` messages (None: no limit) until `closes_at` (None: for ever)."""
+    """What may still be sent: `left` messages (None: no limit) until `closes_at` (None: for ever).
+
+    `held` is why nothing may be sent whatever is left: the session is not ours in the vendor's own view.
+    """
 
     left: int | None
     closes_at: datetime | None
+    held: Refusal | None = None
 
     def closed(self, now: datetime) -> str | None:
         """Why nothing may be sent, or None."""
+        if self.held is not None:
+            return self.held.value
         if self.closes_at is not None and now >= self.closes_at:
             return "window_closed"
         if self.left is not None and self.left <= 0:
@@ -87,13 +103,21 @@ class Allowance:
         return None
 
 
-def allowance(window: ReplyWindow | None, *, last_incoming_at: datetime | None, replies_used: int) -> Allowance:
+def allowance(
+    window: ReplyWindow | None,
+    *,
+    last_incoming_at: datetime | None,
+    replies_used: int,
+    native_state: str | None = None,
+) -> Allowance:
     """What the channel's window leaves. A contact who never wrote may not be written to at all."""
+    held = _HELD.get(NativeState(native_state)) if native_state else None
     if window is None:
-        return Allowance(None, None)
+        return Allowance(None, None, held)
     if last_incoming_at is None:
-        return Allowance(0, None)
-    return Allowance(max(window.messages - replies_used, 0), last_incoming_at + timedelta(hours=window.hours))
+        return Allowance(0, None, held)
+    closes_at = last_incoming_at + timedelta(hours=window.hours)
+    return Allowance(max(window.messages - replies_used, 0), closes_at, held)
 
 
 def parts_of(text: str, *, most: int | None) -> list[str]:

@@ -109,6 +109,7 @@ class ThreadHead:
     waiting_since: datetime | None
     last_incoming_at: datetime | None
     replies_used: int
+    native_state: str | None = None  # who holds the session in the vendor's own view
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +218,7 @@ _HEAD = """
 select c.id, c.kind, coalesce(nullif(p.remark, ''), nullif(p.name, ''), nullif(c.subject, ''), '') as name,
   upper(right(c.external_id, 4)) as tag, c.external_id, c.contact_id, p.blocked_at is not null as contact_blocked,
   c.inbox_id, i.kind as channel, i.name as inbox_name, c.status, c.assignee_id, a.name as assignee_name,
-  c.snoozed_until, c.handoff_reason, c.waiting_since, c.last_incoming_at, c.replies_used
+  c.snoozed_until, c.handoff_reason, c.waiting_since, c.last_incoming_at, c.replies_used, c.native_state
 from conversation c
 join inbox i on i.id = c.inbox_id
 left join contact p on p.id = c.contact_id

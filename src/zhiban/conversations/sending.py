@@ -46,6 +46,8 @@ class SendSucceeded:
 class SendRejected:
     refusal: Refusal
     code: int
+    native: NativeState | None = None  # who holds the session, where the vendor told
+    servicer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ async def dispatch(inbox: OpenInbox, thread: str, message: Queued, *, now: datet
             return await _move(inbox, thread, message)
         await _send(inbox, thread, message, now=now)
     except SendRefused as error:
-        return SendRejected(error.refusal, error.code)
+        return SendRejected(error.refusal, error.code, error.native, error.servicer)
     except TryLater as error:
         if now - message.sent_at > GIVE_UP_AFTER:
             return SendRejected(Refusal.WINDOW_CLOSED, error.code)
@@ -99,9 +101,14 @@ async def _move(inbox: OpenInbox, thread: str, message: Queued) -> Outcome:
             await channel.send(Outgoing(key=message.external_id, thread=thread, kind=Kind.TEXT, text=say))
         return SendSucceeded()
     to = NativeState(content["to"])
-    code = await channel.move(thread, to, servicer=content.get("servicer"))
+    text = Outgoing(key=message.external_id, thread=thread, kind=Kind.TEXT, text=say or "")
+    try:
+        code = await channel.move(thread, to, servicer=content.get("servicer"))
+    except SendRefused as error:
+        if say and error.native in (NativeState.NEW, NativeState.ASSISTANT):
+            await channel.send(text)  # it stays where it is, and a goodbye needs no end
+        raise
     if code and say and isinstance(channel, RepliesToEvents):
-        text = Outgoing(key=message.external_id, thread=thread, kind=Kind.TEXT, text=say)
         await channel.reply_to_event(code, text)
     return SendSucceeded(native=to)
 
@@ -198,10 +205,19 @@ async def _record_refused(
         ),
     )
     locked = await lock_conversation(tx, conversation_id)
-    if outcome.refusal is Refusal.HUMAN_ACTIVE:
-        await tx.run("update conversation set native_state = 'human' where id = %(id)s", id=locked.id)
+    native = outcome.native or (NativeState.HUMAN if outcome.refusal is Refusal.HUMAN_ACTIVE else None)
+    if native is not None:
+        await tx.run(
+            "update conversation set native_state = %(native)s, native_servicer = %(servicer)s where id = %(id)s",
+            native=native,
+            servicer=outcome.servicer,
+            id=locked.id,
+        )
+        if outcome.native is None:
+            await later(tx, "learn_native_state", key=f"native:{locked.id}", conversation_id=locked.id)
+    # A session that could not be moved is no message that a person has to write instead.
+    if native in (NativeState.HUMAN, NativeState.POOL) and message.kind != "move":
         await open_for_people(tx, locked, actor=SYSTEM, now=now, cause="native")
-        await later(tx, "learn_native_state", key=f"native:{locked.id}", conversation_id=locked.id)
     elif message.author == Author.ASSISTANT and locked.status == Status.PENDING and not message.content.get("code"):
         await hand_off(tx, locked.id, reason="reply_failed", actor=SYSTEM, now=now)
     if outcome.refusal is Refusal.MISCONFIGURED and message.kind == "move":

@@ -58,7 +58,8 @@ class LockedConversation:
     cycle: int
 
     def allowance(self, window: ReplyWindow | None) -> Allowance:
-        return allowance(window, last_incoming_at=self.last_incoming_at, replies_used=self.replies_used)
+        said, used, native = self.last_incoming_at, self.replies_used, self.native_state
+        return allowance(window, last_incoming_at=said, replies_used=used, native_state=native)
 
 
 _LOCK = """

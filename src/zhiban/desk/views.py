@@ -44,7 +44,12 @@ class ReplyAllowance:
 def reply_allowance(head: ThreadHead, window: ReplyWindow | None, now: datetime) -> ReplyAllowance:
     if head.contact_blocked:
         return ReplyAllowance(closed="blocked")
-    may = allowance(window, last_incoming_at=head.last_incoming_at, replies_used=head.replies_used)
+    may = allowance(
+        window,
+        last_incoming_at=head.last_incoming_at,
+        replies_used=head.replies_used,
+        native_state=head.native_state,
+    )
     left = None if may.closes_at is None else may.closes_at - now
     return ReplyAllowance(may.left, left, window, may.closed(now) or "", may.closes_at)
 

@@ -42,6 +42,8 @@ TOKENS = Counter("zhiban_llm_tokens", "Tokens of the language model by kind.", (
 COST = Counter("zhiban_llm_cost", "Cost of the language model, in the currency of LLM_PRICE_*.", registry=REGISTRY)
 CALLS = Counter("zhiban_llm_calls", "Calls of the language model by outcome.", ("outcome",), registry=REGISTRY)
 
+PAUSES = Counter("zhiban_call_pauses", "Circuits that opened, by what is called.", ("call",), registry=REGISTRY)
+
 
 def message(direction: Literal["incoming", "outgoing"], channel: str, count: int = 1) -> None:
     MESSAGES.labels(direction, channel).inc(count)
@@ -85,12 +87,23 @@ def dead_letters(count: int) -> None:
     DEAD.set(count)
 
 
-def llm(outcome: Literal["answered", "failed", "timeout"], *, read: int = 0, written: int = 0, cost: float = 0) -> None:
+def llm(
+    outcome: Literal["answered", "failed", "timeout", "paused", "cancelled"],
+    *,
+    read: int = 0,
+    written: int = 0,
+    cost: float = 0,
+) -> None:
     """One call: `read` and `written` are tokens."""
     CALLS.labels(outcome).inc()
     TOKENS.labels("input").inc(read)
     TOKENS.labels("output").inc(written)
     COST.inc(cost)
+
+
+def call_paused(key: str) -> None:
+    """A circuit opened. Accounts are left out: `call` is the part of the key before a colon."""
+    PAUSES.labels(key.partition(":")[0]).inc()
 
 
 def render() -> tuple[bytes, str]:

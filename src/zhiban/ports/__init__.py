@@ -38,15 +38,24 @@ from zhiban.ports.incoming import (
     SessionChanged,
     UnknownVendorEvent,
 )
-from zhiban.ports.models import ChatModel, ChatTurn, Completion, Embedder, ModelUnavailable
+from zhiban.ports.models import (
+    ChatModel,
+    ChatTurn,
+    Completion,
+    Embedder,
+    ModelPaused,
+    ModelTooSlow,
+    ModelUnavailable,
+)
 from zhiban.ports.notifiers import Notice, Notifier
-from zhiban.ports.outgoing import Choice, ConnectionBroken, Outgoing, Refusal, SendRefused, TryLater
-from zhiban.ports.vendors import Vendor, VendorAccount
+from zhiban.ports.outgoing import Choice, ConnectionBroken, FeatureOff, Outgoing, Refusal, SendRefused, TryLater
+from zhiban.ports.vendors import Breakers, Vendor, VendorAccount
 from zhiban.ports.webhooks import Challenge, InvalidWebhook, VerifiedWebhook, Webhook
 
 __all__ = [
     "AccountsChanged",
     "Authenticates",
+    "Breakers",
     "CardTapped",
     "Challenge",
     "Channel",
@@ -58,6 +67,7 @@ __all__ = [
     "ContactFollow",
     "Embedder",
     "Entered",
+    "FeatureOff",
     "FetchesMedia",
     "Incoming",
     "IncomingMessage",
@@ -67,6 +77,8 @@ __all__ = [
     "ManagesExternalContacts",
     "Media",
     "MediaDownload",
+    "ModelPaused",
+    "ModelTooSlow",
     "ModelUnavailable",
     "NativeState",
     "Notice",

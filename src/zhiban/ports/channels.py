@@ -120,7 +120,10 @@ class ContactFollow:
 
 @runtime_checkable
 class ManagesExternalContacts(Protocol):
-    """The vendor knows contacts as friends of our members (WeCom 客户联系)."""
+    """The vendor knows contacts as friends of our members (WeCom 客户联系).
+
+    Every method raises FeatureOff where the operator has not opened this to us, besides what it names.
+    """
 
     async def welcome_contact(self, code: str, text: str, *, left: float) -> None:
         """Send the one welcome that the code allows, within `left` seconds. Raises SendRefused(CODE_EXPIRED)."""
@@ -140,6 +143,10 @@ class ManagesExternalContacts(Protocol):
 
     def relations(self) -> AsyncIterator[ContactFollow]:
         """Every friendship there is now."""
+        ...
+
+    async def relations_of(self, contact: str) -> Sequence[ContactFollow]:
+        """The friendships of one contact."""
         ...
 
 

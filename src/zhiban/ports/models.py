@@ -30,6 +30,14 @@ class ModelUnavailable(Unavailable):
     """The model is down, slow, out of quota, or answered something that is no answer."""
 
 
+class ModelTooSlow(ModelUnavailable):
+    """The model did not answer within the time allowed."""
+
+
+class ModelPaused(ModelUnavailable):
+    """The model failed a moment ago and is left alone for a while: nothing was asked, and nobody waited."""
+
+
 class ChatModel(Protocol):
     name: str
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from zhiban.kit.errors import Unavailable, ZhibanError
-from zhiban.ports.incoming import Kind, Media
+from zhiban.ports.incoming import Kind, Media, NativeState
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,10 @@ class Refusal(StrEnum):
 
     WINDOW_CLOSED = "window_closed"
     ALLOWANCE_USED = "allowance_used"
-    HUMAN_ACTIVE = "human_active"  # the session is with a person or in the pool
+    HUMAN_ACTIVE = "human_active"  # a person holds the session in the vendor's own client
+    IN_POOL = "in_pool"  # the session waits there for a person
+    SESSION_ENDED = "session_ended"  # it is over until the contact writes again
+    MOVE_REFUSED = "move_refused"  # the session cannot go there from where it is
     BLOCKED = "blocked"  # anti-spam or the contact refuses
     UNKNOWN_CONTACT = "unknown_contact"
     MISCONFIGURED = "misconfigured"
@@ -50,13 +53,26 @@ class Refusal(StrEnum):
 
 
 class SendRefused(ZhibanError):
-    """The vendor will never send this message. `hint` is safe to show to an operator."""
+    """The vendor will never send this message. `hint` is safe to show to an operator.
 
-    def __init__(self, refusal: Refusal, *, code: int = 0, hint: str = "") -> None:
+    `native` and `servicer` tell who holds the session in the vendor's own view, where that was found out.
+    """
+
+    def __init__(
+        self,
+        refusal: Refusal,
+        *,
+        code: int = 0,
+        hint: str = "",
+        native: NativeState | None = None,
+        servicer: str | None = None,
+    ) -> None:
         super().__init__(f"The channel refused the message: {refusal.value} ({code}). {hint}".strip())
         self.refusal = refusal
         self.code = code
         self.hint = hint
+        self.native = native
+        self.servicer = servicer
 
 
 class TryLater(Unavailable):
@@ -70,6 +86,14 @@ class TryLater(Unavailable):
         super().__init__(reason)
         self.after = after
         self.unknown = unknown
+        self.code = code
+
+
+class FeatureOff(ZhibanError):
+    """The vendor does not let this connection do that. Nothing is broken: an operator may switch it on, or not."""
+
+    def __init__(self, reason: str, *, code: int = 0) -> None:
+        super().__init__(f"{reason} ({code})." if code else reason)
         self.code = code
 
 

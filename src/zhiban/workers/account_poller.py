@@ -37,20 +37,23 @@ SAFETY_POLL = timedelta(minutes=5)
 GATHER_SECONDS = 0.01
 PAGES = 50  # per round; the rest is fetched in the next round, so that a stop is never far
 
-# Takes the account, and reads what rings for it: pending deliveries, and the newest token that is still good.
+# Takes the account, and reads what rings for it: pending deliveries, and the newest token that is still good. The token
+# outlives its doorbell: a repeated one or the safety poll pulls again, and pulls without a token are limited strictly.
 _TAKE = """
-with taken as (
-  insert into pull_state as p (workspace_id, inbox_id, owner, lease_until)
-  values (%(workspace)s, %(inbox)s, %(me)s, %(lease)s)
-  on conflict (workspace_id, inbox_id) do update set owner = %(me)s, lease_until = %(lease)s
-  where p.owner is null or p.owner = %(me)s or p.lease_until < %(now)s
-  returning p.cursor, p.drained, p.misses),
-bells as (
-  select max(id) as last, (array_agg(token order by id desc) filter (
-    where token is not null and received_at > %(fresh)s))[1] as token
+with bells as (
+  select max(id) as last,
+    (array_agg(token order by id desc) filter (where token is not null))[1] as token,
+    max(received_at) filter (where token is not null) as token_at
   from delivery where state = 'pending' and pulls and connection_id = %(connection)s
-    and account is not distinct from %(account)s)
-select t.cursor, t.drained, t.misses, b.last, b.token from taken t cross join bells b"""
+    and account is not distinct from %(account)s),
+taken as (
+  insert into pull_state as p (workspace_id, inbox_id, owner, lease_until, token, token_at)
+  select %(workspace)s, %(inbox)s, %(me)s, %(lease)s, token, token_at from bells
+  on conflict (workspace_id, inbox_id) do update set owner = %(me)s, lease_until = %(lease)s,
+    token = coalesce(excluded.token, p.token), token_at = coalesce(excluded.token_at, p.token_at)
+  where p.owner is null or p.owner = %(me)s or p.lease_until < %(now)s
+  returning p.cursor, p.drained, p.misses, case when p.token_at > %(fresh)s then p.token end as token)
+select t.cursor, t.drained, t.misses, b.last, t.token from taken t cross join bells b"""
 
 # Moves the cursor; with the last page also closes the bells that were read before, and leaves.
 _ADVANCE = """
@@ -212,9 +215,9 @@ class AccountPoller:
             }
             try:
                 result = await self._keep(inbox, page, step, ingest, first_drain=first_drain)
-            except (psycopg.OperationalError, psycopg.InterfaceError):
+            except (psycopg.OperationalError, psycopg.InterfaceError, ZhibanError):
                 raise
-            except psycopg.Error:
+            except Exception:
                 # One entry is at fault, not the database; it must not stop the account for ever.
                 log.exception("A page of inbox %s is taken in entry by entry.", inbox.inbox_id)
                 result = await self._keep(inbox, page, step, ingest_one_by_one, first_drain=first_drain)

@@ -13,7 +13,7 @@ from zhiban.conversations.ingest import ingest
 from zhiban.kit import metrics
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
-from zhiban.kit.errors import ZhibanError
+from zhiban.kit.errors import Unavailable, ZhibanError
 from zhiban.kit.pubsub import PubSub
 from zhiban.workers.conversation_worker import ConversationWorker
 
@@ -87,11 +87,11 @@ class DeliveryProcessor:
 
     async def _read_one(self, workspace_id: int, connection_id: int, row: tuple[Any, ...]) -> bool:
         id_, account, body, _ = row
-        connection = await self._connections.connection(workspace_id, connection_id)
-        inbox_id = await self._connections.inbox_of(connection, account)
-        inbox = await self._connections.inbox(workspace_id, inbox_id)
         now = self._clock.now()
         try:
+            connection = await self._connections.connection(workspace_id, connection_id)
+            inbox_id = await self._connections.inbox_of(connection, account)
+            inbox = await self._connections.inbox(workspace_id, inbox_id)
             items = inbox.channel.read(body)
             async with self._database.transaction(workspace_id) as tx:
                 if not await tx.value(_LOCK, lock=LOCK, connection=connection_id % 2**31):
@@ -101,7 +101,7 @@ class DeliveryProcessor:
                     return True
                 result = await ingest(tx, inbox, items, now=now, me=self._pubsub.process_id)
                 await tx.run(_DONE, id=id_, now=now)
-        except (psycopg.OperationalError, psycopg.InterfaceError):
+        except (psycopg.OperationalError, psycopg.InterfaceError, Unavailable):
             raise
         except Exception as error:  # one delivery must not stop those behind it
             # This one delivery is at fault, not the database: after some attempts it becomes a dead letter.

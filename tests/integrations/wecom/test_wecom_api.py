@@ -10,6 +10,7 @@ import pytest
 from zhiban.integrations.wecom.api import WeComApi, multipart
 from zhiban.integrations.wecom.errors import error_for, means_duplicate
 from zhiban.integrations.wecom.tokens import Grant, MemoryTokens
+from zhiban.kit.breaker import LocalBreakers
 from zhiban.kit.http import Http
 from zhiban.ports import ConnectionBroken, Refusal, SendRefused, TryLater
 from zhiban.testing.wecom import CORP_ID, SECRET, WeComSimulator
@@ -75,13 +76,17 @@ async def test_hostile_70_busy_is_asked_three_times(api: WeComApi, sim: WeComSim
 
 async def test_hostile_70_too_often_blocks_this_class_of_calls(http: Http, base: str, sim: WeComSimulator) -> None:
     clock = [0.0]
-    api = WeComApi(http, CORP_ID, SECRET, base, monotonic=lambda: clock[0])
+    breakers = LocalBreakers(now=lambda: clock[0], chance=lambda: 0.0)
+    api = WeComApi(http, CORP_ID, SECRET, base, breakers=breakers)
     sim.fail(PATH, errcode=45009, times=2)
     with pytest.raises(TryLater) as caught:
         await api.call(PATH, {})
-    assert caught.value.after == 60
-    with pytest.raises(TryLater):
-        await api.call(PATH, {})
+    assert (caught.value.after, caught.value.code) == (60, 45009)
+    for _ in range(3):
+        with pytest.raises(TryLater) as caught:
+            await api.call(PATH, {})
+        assert caught.value.after > 60  # those who come after the probe
+        assert caught.value.code == 45009
     assert sim.journal.counts[PATH] == 1
     assert await api.call("externalcontact/get_follow_user_list")
     clock[0] = 61
@@ -90,6 +95,34 @@ async def test_hostile_70_too_often_blocks_this_class_of_calls(http: Http, base:
     assert caught.value.after == 120
     clock[0] = 182
     assert await api.call(PATH, {})
+
+
+async def test_an_outage_is_probed_by_one_call(http: Http, base: str, sim: WeComSimulator) -> None:
+    clock = [0.0]
+    breakers = LocalBreakers(now=lambda: clock[0], chance=lambda: 0.0)
+    api = WeComApi(http, CORP_ID, SECRET, base, breakers=breakers)
+    sim.fail(PATH, status=502, times=None)
+    for _ in range(20):
+        with pytest.raises(TryLater):
+            await api.call(PATH, {})
+    assert sim.journal.counts[PATH] == 5
+    clock[0] = 1
+    for _ in range(5):
+        with pytest.raises(TryLater):
+            await api.call(PATH, {})
+    assert sim.journal.counts[PATH] == 6
+    sim.faults.clear()
+    clock[0] = 4
+    assert await api.call(PATH, {})
+    assert await api.call(PATH, {})
+
+
+async def test_a_refusal_is_no_outage(api: WeComApi, sim: WeComSimulator) -> None:
+    sim.fail(PATH, errcode=40058, times=None)
+    for _ in range(10):
+        with pytest.raises(SendRefused):
+            await api.call(PATH, {})
+    assert sim.journal.counts[PATH] == 10
 
 
 async def test_hostile_70_an_untrusted_address_is_named(api: WeComApi, sim: WeComSimulator) -> None:
@@ -280,8 +313,8 @@ async def test_hostile_72_a_json_file_is_a_file_and_a_json_error_is_an_error(
         (93000, ConnectionBroken),
         (95001, Refusal.ALLOWANCE_USED),
         (95002, Refusal.WINDOW_CLOSED),
-        (95013, Refusal.WINDOW_CLOSED),
-        (95016, Refusal.HUMAN_ACTIVE),
+        (95013, Refusal.SESSION_ENDED),
+        (95016, Refusal.MOVE_REFUSED),
         (95018, Refusal.HUMAN_ACTIVE),
         (40096, Refusal.UNKNOWN_CONTACT),
         (40201, Refusal.BLOCKED),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
@@ -23,7 +24,9 @@ from zhiban.ports import (
     Media,
     Outgoing,
     Refusal,
+    RelationChanged,
     SendRefused,
+    UnknownVendorEvent,
     VerifiedWebhook,
     Webhook,
 )
@@ -165,8 +168,17 @@ def test_the_environment_describes_a_connection(api: WeComApi) -> None:
     assert (config.agent_id, config.receivers()) == (AGENT_ID, (CORP_ID,))
     assert config.key_pairs()[0].token == TOKEN
     assert SECRET not in repr(config)
-    with pytest.raises(Misconfigured, match="WECOM_AGENT_ID"):
-        AppChannel(api, config.model_copy(update={"agent_id": None}))
+
+
+async def test_without_an_agent_id_events_are_read_and_nobody_is_written_to(api: WeComApi, deliveries: Path) -> None:
+    bare = AppChannel(api, WeComConfig(corp_id=CORP_ID, secret="s"))
+    (added,) = bare.read((deliveries / "contact_change__added.xml").read_text(encoding="utf-8"))
+    assert isinstance(added, RelationChanged)
+    (said,) = bare.read((deliveries / "app_text__plain.xml").read_text(encoding="utf-8"))
+    assert isinstance(said, UnknownVendorEvent)
+    with pytest.raises(SendRefused, match="WECOM_AGENT_ID") as caught:
+        await bare.send(Outgoing("k", "chen", Kind.TEXT, "好"))
+    assert caught.value.refusal is Refusal.MISCONFIGURED
 
 
 def test_a_door_without_keys_says_what_is_missing(api: WeComApi) -> None:

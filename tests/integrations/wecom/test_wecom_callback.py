@@ -30,7 +30,7 @@ BELL = (
 
 
 @pytest.fixture
-def for_callback(config: WeComConfig) -> CallbackAuthenticator:
+def door(config: WeComConfig) -> CallbackAuthenticator:
     return CallbackAuthenticator(config)
 
 

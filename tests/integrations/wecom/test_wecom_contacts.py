@@ -132,6 +132,16 @@ async def test_hostile_65_a_reading_that_never_ends(
     assert sim.journal.counts["externalcontact/batch/get_by_user"] <= 2
 
 
+async def test_one_member_without_contacts_ends_no_batch(contacts: CustomerContacts, sim: WeComSimulator) -> None:
+    for number in range(8):
+        sim.befriend(f"member{number}", f"wm{number}")
+    sim.fail("externalcontact/batch/get_by_user", errcode=84061, times=1)
+    found = [relation.member async for relation in contacts.relations([f"member{number}" for number in range(8)])]
+    assert sorted(found) == [f"member{number}" for number in range(8)]
+    sim.fail("externalcontact/batch/get_by_user", errcode=84061, times=None)
+    assert [relation async for relation in contacts.relations(["member0", "member1"])] == []
+
+
 async def test_an_app_without_the_permission(contacts: CustomerContacts, sim: WeComSimulator) -> None:
     sim.fail("externalcontact/get_follow_user_list", errcode=48002)
     with pytest.raises(ConnectionBroken, match="可调用接口的应用"):

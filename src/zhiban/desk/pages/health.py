@@ -21,12 +21,13 @@ router = APIRouter(prefix="/settings/health", include_in_schema=False, dependenc
 
 @dataclass(frozen=True, slots=True)
 class BrokenPlace:
-    """A connection or an inbox, and what is wrong with it."""
+    """A connection or an inbox, and what is wrong with it. `note` is information and no trouble."""
 
     kind: str
     name: str
     broken: str | None
     broken_at: datetime | None
+    note: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,8 @@ class Health:
 async def read_health(tx: Transaction) -> Health:
     places = await tx.objects(
         BrokenPlace,
-        "select 'connection' as kind, name, broken, broken_at from connection union all "
-        "select 'inbox', name, broken, broken_at from inbox where archived_at is null order by 1, 2",
+        "select 'connection' as kind, name, broken, broken_at, contacts_off as note from connection union all "
+        "select 'inbox', name, broken, broken_at, null from inbox where archived_at is null order by 1, 2",
     )
     deliveries = await tx.objects(
         FailedDelivery,

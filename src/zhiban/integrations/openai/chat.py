@@ -13,7 +13,7 @@ from zhiban.integrations.openai.reading import event_text, events, text_of, with
 from zhiban.integrations.openai.server import LIMIT, ModelConfig, ModelServer, RequestRefused
 from zhiban.kit.errors import Unavailable
 from zhiban.kit.http import Http, HttpResponse
-from zhiban.ports import ChatTurn, Completion, ModelUnavailable
+from zhiban.ports import Breakers, ChatTurn, Completion, ModelUnavailable
 
 
 class _Form(IntEnum):
@@ -28,11 +28,16 @@ class OpenAIChat:
     """A ChatModel."""
 
     def __init__(
-        self, config: ModelConfig, http: Http, *, pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+        self,
+        config: ModelConfig,
+        http: Http,
+        *,
+        breakers: Breakers | None = None,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.name = config.model
         self._config = config
-        self._server = ModelServer(config, http, pause)
+        self._server = ModelServer(config, http, pause, breakers)
         self._http = http
         self._form = _Form.SCHEMA  # the best form this server has not refused
         self._dropped: set[str] = set()  # options that it does not know

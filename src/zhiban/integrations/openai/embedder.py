@@ -9,7 +9,7 @@ from typing import Literal
 
 from zhiban.integrations.openai.server import ModelConfig, ModelServer
 from zhiban.kit.http import Http
-from zhiban.ports import ModelUnavailable
+from zhiban.ports import Breakers, ModelUnavailable
 
 _BATCH_TEXTS = 64
 _BATCH_SIZE = 24_000  # characters of a batch, about as many tokens at most
@@ -17,7 +17,10 @@ _LONGEST_TEXT = 8_000  # characters of one text; models read about as many token
 
 
 class OpenAIEmbedder:
-    """An Embedder. `dimensions` is 0 until the first call has shown it."""
+    """An Embedder. `dimensions` is 0 until the first call has shown it.
+
+    Somebody waits for the vector of a query: it is asked for once, and for `query_seconds` at most.
+    """
 
     def __init__(
         self,
@@ -25,27 +28,30 @@ class OpenAIEmbedder:
         http: Http,
         *,
         dimensions: int = 0,
+        query_seconds: float | None = None,
+        breakers: Breakers | None = None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.name = config.model
         self.dimensions = dimensions
-        self._server = ModelServer(config, http, pause)
+        self._query_seconds = query_seconds
+        self._server = ModelServer(config, http, pause, breakers)
 
     async def embed(
         self,
         texts: Sequence[str],
         *,
-        purpose: Literal["query", "passage"] = "passage",  # noqa: ARG002 - the plain API has no word for it
+        purpose: Literal["query", "passage"] = "passage",
     ) -> list[list[float]]:
         """One vector of length 1 a text, in order. Raises ModelUnavailable."""
         vectors: list[list[float]] = []
         for batch in batches(texts):
-            vectors += await self._batch(batch)
+            vectors += await self._batch(batch, self._query_seconds if purpose == "query" else None)
         return vectors
 
-    async def _batch(self, texts: Sequence[str]) -> list[list[float]]:
+    async def _batch(self, texts: Sequence[str], seconds: float | None) -> list[list[float]]:
         body = {"model": self.name, "input": list(texts), "encoding_format": "float"}
-        answer = await self._server.post("embeddings", body, expects="data")
+        answer = await self._server.post("embeddings", body, expects="data", timeout=seconds)
         vectors = _vectors(answer["data"], len(texts))
         for vector in vectors:
             self.dimensions = self.dimensions or len(vector)

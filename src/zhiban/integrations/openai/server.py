@@ -13,12 +13,15 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
+from zhiban.kit.breaker import LocalBreakers, Paused, Pauses
 from zhiban.kit.errors import Unavailable
 from zhiban.kit.http import Http, HttpResponse, Unreachable
-from zhiban.ports import ModelUnavailable
+from zhiban.ports import Breakers, ModelPaused, ModelTooSlow, ModelUnavailable
 
 LIMIT = 8 << 20
 _RETRIED = frozenset((408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529))
+_PAUSING = frozenset((401, 402, 403, 429))  # refusals that meet every question, not only this one
+_LONGEST_ASKED = 3600.0  # seconds of pause that a server may ask for
 _LONGEST_WAIT = 8.0  # seconds between two tries; a server that asks for more is out of reach for a chat
 
 
@@ -53,30 +56,93 @@ class _Passing(ModelUnavailable):
 
 
 class ModelServer:
-    """One server: address, key, tries. Shared by both ports."""
+    """One server: address, key, tries. Shared by both ports.
 
-    def __init__(self, config: ModelConfig, http: Http, pause: Callable[[float], Awaitable[None]]) -> None:
+    A server that hangs, is down, limits us or refuses the key is left alone for a while: whoever asks meanwhile goes on
+    without it at once, and one question now and then finds out whether it is back.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        http: Http,
+        pause: Callable[[float], Awaitable[None]],
+        breakers: Breakers | None = None,
+    ) -> None:
         self.config = config
         self._http = http
         self._pause = pause
+        self._breakers: Breakers = breakers if breakers is not None else LocalBreakers()
+        self._pauses = Pauses(first=10.0, longest=300.0, probe=config.timeout + 5)
+        self._answered = 0
+        self._waiting: dict[asyncio.Timeout, bool] = {}  # calls under way, and whether they were cut off
 
-    async def post(self, path: str, body: Mapping[str, Any], *, expects: str) -> dict[str, Any]:
-        """The answer's JSON object, which has `expects`. Tries again what may pass. Raises ModelUnavailable."""
+    async def post(
+        self, path: str, body: Mapping[str, Any], *, expects: str, timeout: float | None = None
+    ) -> dict[str, Any]:
+        """The answer's JSON object, which has `expects`. Tries again what may pass; with `timeout` asks only once.
+
+        Raises ModelUnavailable: ModelTooSlow after the time allowed, ModelPaused without having asked.
+        """
+        key = f"{path}:{self.config.model}{'' if timeout is None else '/quick'}"
         try:
-            async with asyncio.timeout(self.config.timeout):
-                return await self._repeated(path, body, expects)
-        except TimeoutError:
-            raise ModelUnavailable(
-                f"The model {self.config.model} did not answer within {self.config.timeout:g} seconds."
-            ) from None
+            probe = await self._breakers.admit(key, self._pauses)
+        except Paused as paused:
+            raise ModelPaused(f"The model {self.config.model} is left alone for a while: {paused.reason}") from None
+        tries = 1 if probe or timeout is not None else self.config.tries
+        before = self._answered
+        try:
+            answer = await self._timed(path, body, expects, tries, timeout or self.config.timeout)
+        except ModelPaused:
+            raise
+        except ModelUnavailable as error:
+            # Where others were answered meanwhile, it was this question and not the server.
+            lonely = probe or self._answered == before
+            await self._learn(key, error, lonely=lonely)
+            raise
+        except BaseException:
+            await self._breakers.abandoned(key)
+            raise
+        self._answered += 1
+        await self._breakers.succeeded(key)
+        return answer
 
-    async def _repeated(self, path: str, body: Mapping[str, Any], expects: str) -> dict[str, Any]:
-        for attempt in range(1, self.config.tries + 1):
+    async def _timed(
+        self, path: str, body: Mapping[str, Any], expects: str, tries: int, seconds: float
+    ) -> dict[str, Any]:
+        deadline = asyncio.timeout(seconds)
+        try:
+            async with deadline:
+                self._waiting[deadline] = False
+                return await self._repeated(path, body, expects, tries)
+        except TimeoutError:
+            if self._waiting[deadline]:
+                raise ModelPaused(f"The model {self.config.model} hangs, and others have waited for it.") from None
+            raise ModelTooSlow(f"The model {self.config.model} did not answer within {seconds:g} seconds.") from None
+        finally:
+            self._waiting.pop(deadline, None)
+
+    async def _learn(self, key: str, error: ModelUnavailable, *, lonely: bool) -> None:
+        if isinstance(error, RequestRefused) and error.status not in _PAUSING:
+            await self._breakers.succeeded(key)  # it is there; it only does not like this question
+            return
+        asked = min(error.after, _LONGEST_ASKED) if isinstance(error, _Passing) and error.after else None
+        if not lonely and asked is None and not isinstance(error, RequestRefused):
+            return
+        asked = max(asked, self._pauses.first) if asked is not None else None
+        paused = await self._breakers.failed(key, self._pauses, asked=asked, reason=error.sentence)
+        if paused and isinstance(error, ModelTooSlow):
+            for deadline in [*self._waiting]:
+                self._waiting[deadline] = True
+                deadline.reschedule(asyncio.get_running_loop().time())
+
+    async def _repeated(self, path: str, body: Mapping[str, Any], expects: str, tries: int) -> dict[str, Any]:
+        for attempt in range(1, tries + 1):
             try:
                 return self._read(await self._once(path, body), expects)
             except _Passing as error:
                 wait = error.after if error.after is not None else backoff(attempt)
-                if attempt == self.config.tries or wait > _LONGEST_WAIT:
+                if attempt == tries or wait > _LONGEST_WAIT:
                     raise
             await self._pause(wait)
         raise ModelUnavailable("The model was not asked.")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import random
 import re
 import secrets
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -24,18 +24,23 @@ from zhiban.integrations.wecom.errors import (
 )
 from zhiban.integrations.wecom.tokens import Grant, MemoryTokens, TokenStore
 from zhiban.integrations.wecom.values import number, text_of
+from zhiban.kit.breaker import LocalBreakers, Paused, Pauses
 from zhiban.kit.http import AnswerTooLarge, Http, HttpResponse, MaybeDone, NotJson, Stream, Unreachable
 from zhiban.kit.i18n import mark
 from zhiban.kit.settings import WECOM_API
-from zhiban.ports import ConnectionBroken, MediaDownload, Refusal, SendRefused, TryLater
+from zhiban.ports import Breakers, ConnectionBroken, MediaDownload, Refusal, SendRefused, TryLater
 
 ATTEMPTS: Final = 3
 TIMEOUT: Final = 15.0
 ANSWER_LIMIT: Final = 8 << 20
 CHUNK: Final = 4 << 20  # a multiple of 16, as encrypted resources demand
 _CREDENTIAL_CODES = frozenset({40001, 40013, 40091, 60020, 50003})
-_CREDENTIAL_PAUSE = 60.0
-_LONG_BLOCK = 3600.0
+# A limit names its own pause; a platform that does not answer is asked again soon, after five calls have shown it.
+_LIMIT: Final = Pauses(longest=3600.0, probe=TIMEOUT * ATTEMPTS + 5)
+_OUTAGE: Final = Pauses(first=1.0, longest=30.0, threshold=5, probe=_LIMIT.probe)
+# Asking again and again with a wrong secret gets the whole address blocked for an hour.
+_CREDENTIALS: Final = Pauses(first=60.0, longest=60.0, probe=TIMEOUT + 5)
+_SENTENCE = re.compile(r"(?s)(.*?) \((-?\d+)\)\.?\s*(.*)")
 _SMALL_ERROR = 16 << 10
 _CONTENT_RANGE = re.compile(r"bytes\s+(\d+)-(\d+)/(\d+)")
 Media = Mapping[str, Any]
@@ -52,7 +57,7 @@ class WeComApi:
         base: str = WECOM_API,
         tokens: TokenStore | None = None,
         *,
-        monotonic: Callable[[], float] = time.monotonic,
+        breakers: Breakers | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.corp_id = corp_id
@@ -60,28 +65,39 @@ class WeComApi:
         self._secret = secret
         self._base = base.rstrip("/")
         self._tokens: TokenStore = tokens if tokens is not None else MemoryTokens()
-        self._monotonic = monotonic
         self._sleep = sleep
+        self._breakers: Breakers = breakers if breakers is not None else LocalBreakers()
         self._addresses: dict[str, URL] = {}
         self._addresses_token = ""
-        self._blocked: dict[str, tuple[float, float]] = {}  # path -> until, length of the block
-        self._broken: tuple[float, ConnectionBroken] | None = None
+        # A secret that was corrected must not inherit the pause of the wrong one.
+        self._credentials = f"gettoken:{hashlib.sha256(secret.encode()).hexdigest()[:8]}"
 
     async def call(
-        self, path: str, body: Mapping[str, Any] | None = None, params: Mapping[str, str] | None = None
+        self,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        params: Mapping[str, str] | None = None,
+        *,
+        account: str = "",
     ) -> dict[str, Any]:
         """POST `body` (GET without one) and return the answer's JSON.
 
         A refused token is renewed and the call repeated exactly once; a busy vendor is asked three times at most.
-        Raises SendRefused, TryLater or ConnectionBroken.
+        After a limit, or when nothing is answered any more, calls of this path (and of this account, where one is
+        named) pause for everybody. Raises SendRefused, TryLater or ConnectionBroken.
         """
-        code, answer = await self.attempt(path, body, params)
+        code, answer = await self.attempt(path, body, params, account=account)
         if code:
             raise error_for(code, text_of(answer, "errmsg"))
         return answer
 
     async def attempt(
-        self, path: str, body: Mapping[str, Any] | None = None, params: Mapping[str, str] | None = None
+        self,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        params: Mapping[str, str] | None = None,
+        *,
+        account: str = "",
     ) -> tuple[int, dict[str, Any]]:
         """As `call`, returning the error code beside the answer, for callers who know what a code means to them."""
 
@@ -93,18 +109,57 @@ class WeComApi:
             found = _object(answer)
             return errcode(found), found
 
-        self._heed_block(path)
-        code, answer = await self._with_token(once)
-        for attempt in range(1, ATTEMPTS):
-            if code not in BUSY_CODES:
-                break
-            await self._sleep(random.uniform(0.1, 0.4) * 2**attempt)  # noqa: S311 - jitter
+        async def patiently() -> tuple[int, dict[str, Any]]:
             code, answer = await self._with_token(once)
+            for attempt in range(1, ATTEMPTS):
+                if code not in BUSY_CODES:
+                    break
+                await self._sleep(random.uniform(0.1, 0.4) * 2**attempt)  # noqa: S311 - jitter
+                code, answer = await self._with_token(once)
+            return code, answer
+
+        return await self._guarded(f"{path}:{account}" if account else path, patiently)
+
+    async def ration(self, key: str, *, every: float) -> None:
+        """Take the one call of this kind that we allow ourselves in `every` seconds. Raises TryLater."""
+        left = await self._breakers.spend(key, every=every)
+        if left > 0:
+            raise TryLater(f"We call {key} once in {every:.0f} seconds at most.", after=left, code=TOO_OFTEN)
+
+    async def _guarded(
+        self, key: str, make: Callable[[], Awaitable[tuple[int, dict[str, Any]]]]
+    ) -> tuple[int, dict[str, Any]]:
+        """Make a call unless calls of this kind are paused, and learn from how it ended."""
+        await self._admit(key)
+        try:
+            code, answer = await make()
+        except TryLater as error:
+            pause = await self._breakers.failed(key, _OUTAGE, reason=error.sentence)
+            error.after = max(error.after, pause)
+            raise
+        except BaseException:
+            await self._breakers.abandoned(key)
+            raise
         if code == TOO_OFTEN:
-            raise self._block(path, text_of(answer, "errmsg"))
-        if code == 0:
-            self._blocked.pop(path, None)
+            reason = _limited(key)
+            after = await self._breakers.failed(
+                key, _LIMIT, asked=blocked_for(text_of(answer, "errmsg")), reason=reason
+            )
+            raise TryLater(reason, after=after, code=TOO_OFTEN)
+        if code in BUSY_CODES:
+            await self._breakers.failed(key, _OUTAGE, reason=f"WeCom is busy ({code}).")
+        else:
+            await self._breakers.succeeded(key)
         return code, answer
+
+    async def _admit(self, key: str) -> None:
+        try:
+            await self._breakers.admit(key, _LIMIT)
+        except Paused as paused:
+            known = _SENTENCE.match(paused.reason)
+            raise TryLater(
+                paused.reason or _limited(key), after=paused.after, code=int(known[2]) if known else 0
+            ) from None
 
     async def upload(self, kind: str, data: bytes, *, filename: str, content_type: str) -> str:
         """Store a file for three days and return its media id. Raises as `call` does."""
@@ -117,7 +172,6 @@ class WeComApi:
     async def _upload(
         self, path: str, params: dict[str, str], data: bytes, filename: str, content_type: str, result: str
     ) -> str:
-        self._heed_block(path)
         boundary, form = multipart(data, filename=filename, content_type=content_type)
 
         async def once(token: str) -> tuple[int, dict[str, Any]]:
@@ -132,9 +186,7 @@ class WeComApi:
             )
             return errcode(answer), answer
 
-        code, answer = await self._with_token(once)
-        if code == TOO_OFTEN:
-            raise self._block(path, text_of(answer, "errmsg"))
+        code, answer = await self._guarded(path, lambda: self._with_token(once))
         if code:
             raise error_for(code, text_of(answer, "errmsg"))
         if not text_of(answer, result):
@@ -148,8 +200,14 @@ class WeComApi:
         """
 
         async def pieces() -> AsyncIterator[bytes]:
-            async for piece in self._pieces(media_id, limit, found):
-                yield piece
+            await self._admit("media/get")
+            try:
+                async for piece in self._pieces(media_id, limit, found):
+                    yield piece
+            except BaseException:
+                await self._breakers.abandoned("media/get")
+                raise
+            await self._breakers.succeeded("media/get")
 
         found = MediaDownload(pieces())
         return found
@@ -187,6 +245,10 @@ class WeComApi:
             except (MaybeDone, Unreachable) as error:
                 raise TryLater(str(error), after=5.0) from None
             code = errcode(complaint)
+            if code == TOO_OFTEN:
+                asked, reason = blocked_for(text_of(complaint, "errmsg")), _limited("media/get")
+                after = await self._breakers.failed("media/get", _LIMIT, asked=asked, reason=reason)
+                raise TryLater(reason, after=after, code=TOO_OFTEN)
             if code in TOKEN_CODES and not renewed:
                 token, renewed = await self._tokens.renew(token, self._fetch_token), True
             elif code == MEDIA_TOO_BIG and not ranged:
@@ -209,8 +271,23 @@ class WeComApi:
         return await self._tokens.current() or await self._tokens.renew(None, self._fetch_token)
 
     async def _fetch_token(self) -> Grant:
-        if self._broken is not None and self._monotonic() < self._broken[0]:
-            raise self._broken[1]
+        try:
+            await self._breakers.admit(self._credentials, _CREDENTIALS)
+        except Paused as paused:
+            raise _broken(paused.reason) from None
+        try:
+            grant = await self._granted()
+        except ConnectionBroken as error:
+            if error.code in _CREDENTIAL_CODES:
+                await self._breakers.failed(self._credentials, _CREDENTIALS, reason=error.sentence)
+            raise
+        except BaseException:
+            await self._breakers.abandoned(self._credentials)
+            raise
+        await self._breakers.succeeded(self._credentials)
+        return grant
+
+    async def _granted(self) -> Grant:
         answer = _object(
             await self._exchange(
                 "GET",
@@ -221,12 +298,8 @@ class WeComApi:
         code = errcode(answer)
         token = answer.get("access_token")
         if code == 0 and isinstance(token, str) and token:
-            self._broken = None
             return Grant.of(token, answer.get("expires_in"))
         error = error_for(code, text_of(answer, "errmsg")) if code else TryLater("WeCom gave no access token.", after=5)
-        if code in _CREDENTIAL_CODES and isinstance(error, ConnectionBroken):
-            # Asking again and again with a wrong secret gets the whole address blocked for an hour.
-            self._broken = (self._monotonic() + _CREDENTIAL_PAUSE, error)
         if isinstance(error, SendRefused):
             raise ConnectionBroken("WeCom gives no access token", code=code, hint=error.hint)
         raise error
@@ -270,24 +343,18 @@ class WeComApi:
             raise TryLater(str(error), after=30.0, unknown=True) from None
         return answer
 
-    def _heed_block(self, path: str) -> None:
-        block = self._blocked.get(path)
-        if block is not None and (left := block[0] - self._monotonic()) > 0:
-            raise TryLater(f"WeCom limits how often {path} is called.", after=left, code=TOO_OFTEN)
 
-    def _block(self, path: str, message: str) -> TryLater:
-        """Stop this class of calls for its window; when that was not enough, for twice as long, at most an hour."""
-        length = blocked_for(message)
-        before = self._blocked.get(path)
-        if before is not None and before[0] > self._monotonic():
-            # Calls that were under way together are refused together: that is one block, not a second.
-            return TryLater(
-                f"WeCom limits how often {path} is called.", after=before[0] - self._monotonic(), code=TOO_OFTEN
-            )
-        if before is not None and length <= before[1]:
-            length = min(max(length, before[1] * 2), _LONG_BLOCK)
-        self._blocked[path] = (self._monotonic() + length, length)
-        return TryLater(f"WeCom limits how often {path} is called.", after=length, code=TOO_OFTEN)
+def _limited(key: str) -> str:
+    path, _, account = key.partition(":")
+    return f"WeCom limits how often {path} is called{' for this account' if account else ''} ({TOO_OFTEN})."
+
+
+def _broken(sentence: str) -> ConnectionBroken:
+    """The error that paused the use of a secret, as its sentence was stored."""
+    known = _SENTENCE.match(sentence)
+    return (
+        ConnectionBroken(known[1], code=int(known[2]), hint=known[3]) if known else ConnectionBroken(sentence, code=0)
+    )
 
 
 def multipart(data: bytes, *, filename: str, content_type: str) -> tuple[str, bytes]:

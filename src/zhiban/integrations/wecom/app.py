@@ -13,12 +13,12 @@ from zhiban.integrations.wecom.documents import read_document
 from zhiban.integrations.wecom.kf import wire_key
 from zhiban.integrations.wecom.values import text_of
 from zhiban.kit.clock import Clock, SystemClock
-from zhiban.kit.errors import Misconfigured
 from zhiban.kit.text import cut_bytes, size_of
 from zhiban.ports import (
     Challenge,
     Choice,
     Incoming,
+    IncomingMessage,
     Kind,
     Media,
     MediaDownload,
@@ -27,6 +27,7 @@ from zhiban.ports import (
     Refusal,
     ReplyWindow,
     SendRefused,
+    UnknownVendorEvent,
     VerifiedWebhook,
     Webhook,
 )
@@ -46,14 +47,16 @@ Card = dict[str, Any]
 
 
 class AppChannel:
-    """Channel, Authenticates and FetchesMedia for one app. A thread is a member's userid."""
+    """Channel, Authenticates and FetchesMedia for one app. A thread is a member's userid.
+
+    Without an agent id events are read all the same; members' messages become an `UnknownVendorEvent`, since nobody
+    could answer them.
+    """
 
     kind: ClassVar[str] = "wecom_app"
     reply_window: ClassVar[ReplyWindow | None] = None
 
     def __init__(self, api: WeComApi, config: WeComConfig, *, clock: Clock | None = None) -> None:
-        if config.agent_id is None:
-            raise Misconfigured("WECOM_AGENT_ID is needed to send messages to members; it is on the app's page.")
         self._api = api
         self._agent_id = config.agent_id
         self._config = config
@@ -68,7 +71,8 @@ class AppChannel:
 
     def read(self, body: str) -> Sequence[Incoming]:
         """Members' messages and every event of the app."""
-        return read_document(body, now=self._clock.now())
+        items = read_document(body, now=self._clock.now())
+        return items if self._agent_id is not None else [_unanswerable(item) for item in items]
 
     def fetch(self, media: Media, *, limit: int) -> MediaDownload:
         """The file in pieces; see `WeComApi.download`."""
@@ -130,6 +134,10 @@ class AppChannel:
         await self._api.call("message/recall", {"msgid": external_id})
 
     async def _send(self, members: str, name: str, body: dict[str, Any]) -> str:
+        if self._agent_id is None:
+            raise SendRefused(
+                Refusal.MISCONFIGURED, hint="WECOM_AGENT_ID is needed to write to members; it is on the app's page."
+            )
         answer = await self._api.call(
             "message/send",
             {
@@ -143,6 +151,12 @@ class AppChannel:
             },
         )
         return text_of(answer, "msgid")
+
+
+def _unanswerable(item: Incoming) -> Incoming:
+    if not isinstance(item, IncomingMessage):
+        return item
+    return UnknownVendorEvent("message_without_agent_id", item.sent_at, item.thread, {"kind": item.kind.value})
 
 
 def _body(message: Outgoing) -> tuple[str, dict[str, Any]]:

@@ -183,15 +183,22 @@ class CustomerContacts:
         return texts_of(answer, "external_userid")
 
     async def relations(self, members: Sequence[str]) -> AsyncIterator[FollowRelation]:
-        """Everything for a reconciling pull: callbacks get lost, and the platform says so."""
-        for start in range(0, len(members), _MEMBERS_AT_ONCE):
+        """Everything for a reconciling pull: callbacks get lost, and the platform says so.
+
+        One member without contacts makes WeCom refuse a whole batch; it is then halved until only that one is left out.
+        """
+        batches = [members[start : start + _MEMBERS_AT_ONCE] for start in range(0, len(members), _MEMBERS_AT_ONCE)]
+        while batches:
+            batch = batches.pop(0)
             cursor = ""
             for _ in range(_MOST_PAGES):
                 code, answer = await self._api.attempt(
                     "externalcontact/batch/get_by_user",
-                    {"userid_list": list(members[start : start + _MEMBERS_AT_ONCE]), "cursor": cursor, "limit": 100},
+                    {"userid_list": list(batch), "cursor": cursor, "limit": 100},
                 )
                 if code == _NOT_CONNECTED:
+                    half = len(batch) // 2
+                    batches[:0] = [batch[:half], batch[half:]] if half else []
                     break
                 if code:
                     raise error_for(code, text_of(answer, "errmsg"))
@@ -204,11 +211,19 @@ class CustomerContacts:
                     break
 
     async def contact(self, external_id: str) -> list[FollowRelation]:
-        """A contact as each of its members knows it."""
-        answer = await self._api.call("externalcontact/get", params={"external_userid": external_id})
-        person = mapping_of(answer, "external_contact")
-        found = (_relation(person, follow) for follow in items_of(answer, "follow_user"))
-        return [relation for relation in found if relation is not None]
+        """A contact as each of its members knows it, five hundred of them at a time."""
+        found: list[FollowRelation] = []
+        params = {"external_userid": external_id}
+        for _ in range(_MOST_PAGES):
+            answer = await self._api.call("externalcontact/get", params=params)
+            person = mapping_of(answer, "external_contact")
+            relations = (_relation(person, follow) for follow in items_of(answer, "follow_user"))
+            found.extend(relation for relation in relations if relation is not None)
+            cursor = text_of(answer, "next_cursor")
+            if not cursor or cursor == params.get("cursor"):
+                break
+            params = {"external_userid": external_id, "cursor": cursor}
+        return found
 
 
 def _relation(person: Mapping[str, Any], follow: Mapping[str, Any]) -> FollowRelation | None:

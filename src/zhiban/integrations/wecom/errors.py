@@ -15,6 +15,8 @@ TOKEN_CODES = frozenset({40014, 42001})
 BUSY_CODES = frozenset({-1, 45033})
 TOO_OFTEN = 45009
 BAD_PULL_TOKEN = 95007
+NOT_SENDING = 95018  # a person has the session, it is in the pool, it is over, or 48 hours have passed
+NOT_OPENED_CODES = frozenset({48001, 48002})  # the app is not among those that may use this part of the API
 MEDIA_TOO_BIG = 830002
 
 # The platform does not publish the code of "msgid already used". Put it here once seen; until then its words decide.
@@ -76,9 +78,9 @@ _REFUSED: Mapping[int, tuple[Refusal, str]] = {
     95003: (Refusal.MISCONFIGURED, "The reception quota of an unverified corp is used up"),
     95008: (Refusal.BAD_MESSAGE, "The menu has too many entries"),
     95009: (Refusal.BAD_MESSAGE, "The menu has an entry of an unknown type"),
-    95013: (Refusal.WINDOW_CLOSED, "The session has ended"),
+    95013: (Refusal.SESSION_ENDED, "The session has ended"),
     95014: (Refusal.MISCONFIGURED, "The member is no servicer of the account, or never activated WeCom"),
-    95016: (Refusal.HUMAN_ACTIVE, "The session cannot be moved there"),
+    95016: (Refusal.MOVE_REFUSED, "The session cannot be moved there"),
     95018: (Refusal.HUMAN_ACTIVE, "The session is with a person, in the pool, or over"),
     95019: (Refusal.MISCONFIGURED, "The servicer is not receiving"),
     95021: (Refusal.MISCONFIGURED, "The member or group is not configured for upgrades"),

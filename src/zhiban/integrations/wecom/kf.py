@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, ClassVar, Final
 
 from zhiban.integrations.wecom.api import WeComApi
 from zhiban.integrations.wecom.documents import read_document
-from zhiban.integrations.wecom.errors import BAD_PULL_TOKEN, error_for, means_duplicate
+from zhiban.integrations.wecom.errors import BAD_PULL_TOKEN, NOT_SENDING, error_for, means_duplicate
 from zhiban.integrations.wecom.kf_entries import read_entry
 from zhiban.integrations.wecom.values import items_of, mapping_of, number, storable, text_of
 from zhiban.kit.clock import Clock, SystemClock
@@ -27,7 +29,11 @@ from zhiban.ports import (
     Refusal,
     ReplyWindow,
     SendRefused,
+    TryLater,
+    UnknownVendorEvent,
 )
+
+log = logging.getLogger(__name__)
 
 # What WeCom takes in one message is 2048 bytes; the rest it cuts without a word. A little is kept for a mark.
 SPLIT_BYTES: Final = 2000
@@ -36,6 +42,7 @@ MENU_TEXT_BYTES: Final = 1024
 MENU_LABEL_BYTES: Final = 128
 MENU_CHOICES: Final = 10
 PAGE_SIZE: Final = 1000
+TOKENLESS_SECONDS: Final = 60.0  # WeCom publishes no figure for pulls without a token, only that it is strict
 _PROFILES_AT_ONCE: Final = 100
 
 _NOT_MOVED = frozenset({95013, 95016})
@@ -46,6 +53,11 @@ _STATES = {
     2: NativeState.POOL,
     3: NativeState.HUMAN,
     4: NativeState.ENDED,
+}
+_MEANINGS = {
+    NativeState.HUMAN: (Refusal.HUMAN_ACTIVE, "A person has the session in the WeCom client."),
+    NativeState.POOL: (Refusal.IN_POOL, "The session waits in WeCom's pool."),
+    NativeState.ENDED: (Refusal.SESSION_ENDED, "The session is over until the contact writes again."),
 }
 _NUMBERS = {state: found for found, state in _STATES.items()}
 _MEDIA_TYPES = {Kind.IMAGE: "image", Kind.VOICE: "voice", Kind.VIDEO: "video", Kind.FILE: "file"}
@@ -62,6 +74,8 @@ class KfChannel:
         self.open_kfid = open_kfid
         self._api = api
         self._clock: Clock = clock or SystemClock()
+        self._refused_token = ""
+        self._following: str | None = None  # the cursor with which a pull that has begun goes on
 
     def read(self, body: str) -> Sequence[Incoming]:
         """Doorbells of an account say nothing themselves; other documents are read as the app's."""
@@ -76,12 +90,7 @@ class KfChannel:
         body: dict[str, Any] = {"open_kfid": self.open_kfid, "limit": PAGE_SIZE, "voice_format": 0}
         if cursor:
             body["cursor"] = cursor
-        if token:
-            body["token"] = token
-        code, answer = await self._api.attempt("kf/sync_msg", body)
-        if code == BAD_PULL_TOKEN and token:
-            del body["token"]
-            code, answer = await self._api.attempt("kf/sync_msg", body)
+        code, answer = await self._sync(body, token)
         if code:
             error = error_for(code, text_of(answer, "errmsg"))
             if isinstance(error, SendRefused):
@@ -89,16 +98,36 @@ class KfChannel:
             raise error
         return self._page(answer, cursor)
 
+    async def _sync(self, body: dict[str, Any], token: str | None) -> tuple[int, dict[str, Any]]:
+        """Pulls without a token are limited strictly, so they have a circuit and a budget of their own: what a doorbell
+        announced never waits for them."""
+        if token and token != self._refused_token:
+            code, answer = await self._api.attempt("kf/sync_msg", {**body, "token": token}, account=self.open_kfid)
+            if code != BAD_PULL_TOKEN:
+                return code, answer
+            self._refused_token = token
+        if body.get("cursor") is None or body["cursor"] != self._following:
+            # Only where a pull begins: what stopped in the middle of a backlog would take hours.
+            await self._api.ration(f"kf/sync_msg:{self.open_kfid}/no-token", every=TOKENLESS_SECONDS)
+        return await self._api.attempt("kf/sync_msg", body, account=f"{self.open_kfid}/no-token")
+
     def _page(self, answer: dict[str, Any], cursor: str | None) -> Page:
         now, entries = self._clock.now(), answer.get("msg_list")
-        found = (
-            (read_entry(entry, account=self.open_kfid, now=now) for entry in entries or ())
-            if isinstance(entries, list)
-            else ()
-        )
+        found = (self._entry(entry, now) for entry in entries) if isinstance(entries, list) else ()
         following = text_of(answer, "next_cursor") or None
         more = number(answer.get("has_more")) == 1 and following is not None and following != cursor
+        self._following = following if more else None
         return Page(tuple(item for item in found if item is not None), following, more)
+
+    def _entry(self, entry: object, now: datetime) -> Incoming | None:
+        """What an entry says. One that our reading fails on is kept as it is: the cursor has to pass it."""
+        try:
+            return read_entry(entry, account=self.open_kfid, now=now)
+        except Exception:
+            log.exception("An entry of %s cannot be read.", self.open_kfid)
+            return UnknownVendorEvent(
+                "unreadable_entry", now, content=storable(entry if isinstance(entry, dict) else {})
+            )
 
     async def send(self, message: Outgoing) -> str:
         """Send, and return the msgid. Our key is the msgid, so an attempt whose outcome was unknown is safe to repeat.
@@ -107,13 +136,24 @@ class KfChannel:
         """
         key = wire_key(message.key)
         body = {"touser": message.thread, "open_kfid": self.open_kfid, "msgid": key, **wire_body(message)}
-        code, answer = await self._api.attempt("kf/send_msg", body)
+        code, answer = await self._api.attempt("kf/send_msg", body, account=self.open_kfid)
         if code == 0:
             return text_of(answer, "msgid") or key
         words = text_of(answer, "errmsg")
         if means_duplicate(code, words):
             return key
+        if code == NOT_SENDING:
+            raise await self._not_sending(message.thread)
         raise error_for(code, words)
+
+    async def _not_sending(self, thread: str) -> SendRefused:
+        """Which of its meanings 95018 has now."""
+        try:
+            native, servicer = await self.native_state(thread)
+        except (SendRefused, TryLater, ConnectionBroken):
+            return SendRefused(Refusal.HUMAN_ACTIVE, code=NOT_SENDING, hint="Who holds the session is not known.")
+        refusal, hint = _MEANINGS.get(native, (Refusal.WINDOW_CLOSED, "The contact's last message is too old."))
+        return SendRefused(refusal, code=NOT_SENDING, hint=hint, native=native, servicer=servicer)
 
     async def reply_to_event(self, code: str, message: Outgoing) -> str:
         """The one message that a welcome, pool, pick-up or closing code allows. Only texts and menus.
@@ -124,7 +164,7 @@ class KfChannel:
             raise SendRefused(Refusal.BAD_MESSAGE, hint="Only a text or a menu may answer an event.")
         key = wire_key(message.key)
         found, answer = await self._api.attempt(
-            "kf/send_msg_on_event", {"code": code, "msgid": key, **wire_body(message)}
+            "kf/send_msg_on_event", {"code": code, "msgid": key, **wire_body(message)}, account=self.open_kfid
         )
         words = text_of(answer, "errmsg")
         if found == 0 or means_duplicate(found, words):
@@ -136,7 +176,11 @@ class KfChannel:
 
     async def native_state(self, thread: str) -> tuple[NativeState, str | None]:
         """Who holds the session in WeCom's own view."""
-        answer = await self._api.call("kf/service_state/get", {"open_kfid": self.open_kfid, "external_userid": thread})
+        answer = await self._api.call(
+            "kf/service_state/get",
+            {"open_kfid": self.open_kfid, "external_userid": thread},
+            account=self.open_kfid,
+        )
         state = _STATES.get(number(answer.get("service_state")) or 0, NativeState.NEW)
         return state, text_of(answer, "servicer_userid") or None
 
@@ -154,13 +198,16 @@ class KfChannel:
         }
         if servicer:
             body["servicer_userid"] = servicer
-        code, answer = await self._api.attempt("kf/service_state/trans", body)
+        code, answer = await self._api.attempt("kf/service_state/trans", body, account=self.open_kfid)
         if code == 0:
             return text_of(answer, "msg_code") or None
-        # An earlier attempt whose answer was lost may have moved it already.
-        if code in _NOT_MOVED and await self.native_state(thread) == (to, servicer):
-            return None
-        raise error_for(code, text_of(answer, "errmsg"))
+        error = error_for(code, text_of(answer, "errmsg"))
+        if code not in _NOT_MOVED or not isinstance(error, SendRefused):
+            raise error
+        native, holder = await self.native_state(thread)
+        if (native, holder) == (to, servicer):
+            return None  # an earlier attempt, whose answer was lost, has moved it already
+        raise SendRefused(error.refusal, code=code, hint=error.hint, native=native, servicer=holder)
 
     def fetch(self, media: Media, *, limit: int) -> MediaDownload:
         """The file in pieces; see `WeComApi.download`."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from zhiban.integrations.wecom.accounts import KfAccounts
@@ -10,13 +11,25 @@ from zhiban.integrations.wecom.api import WeComApi
 from zhiban.integrations.wecom.app import AppChannel
 from zhiban.integrations.wecom.callback import CallbackAuthenticator
 from zhiban.integrations.wecom.config import WeComConfig
-from zhiban.integrations.wecom.contacts import CustomerContacts
+from zhiban.integrations.wecom.contacts import CustomerContacts, FollowRelation
+from zhiban.integrations.wecom.errors import NOT_OPENED_CODES
 from zhiban.integrations.wecom.kf import KfChannel
 from zhiban.integrations.wecom.tokens import TokenStore
 from zhiban.kit.clock import Clock
 from zhiban.kit.errors import Misconfigured
 from zhiban.kit.http import Http
-from zhiban.ports import Challenge, Channel, ContactFollow, InvalidWebhook, VendorAccount, VerifiedWebhook, Webhook
+from zhiban.ports import (
+    Breakers,
+    Challenge,
+    Channel,
+    ConnectionBroken,
+    ContactFollow,
+    FeatureOff,
+    InvalidWebhook,
+    VendorAccount,
+    VerifiedWebhook,
+    Webhook,
+)
 
 NAME: Final = "wecom"
 
@@ -24,9 +37,19 @@ NAME: Final = "wecom"
 class WeCom:
     """Everything that shares one app's secret."""
 
-    def __init__(self, http: Http, config: WeComConfig, tokens: TokenStore | None, clock: Clock) -> None:
+    def __init__(
+        self,
+        http: Http,
+        config: WeComConfig,
+        tokens: TokenStore | None,
+        clock: Clock,
+        *,
+        breakers: Breakers | None = None,
+    ) -> None:
         self.config = config
-        self.api = WeComApi(http, config.corp_id, config.secret.get_secret_value(), config.api_base, tokens)
+        self.api = WeComApi(
+            http, config.corp_id, config.secret.get_secret_value(), config.api_base, tokens, breakers=breakers
+        )
         self.kf_accounts = KfAccounts(self.api)
         self.contacts = CustomerContacts(self.api)
         self._clock = clock
@@ -47,7 +70,9 @@ class WeCom:
     def account(self, doorbell_account: str | None) -> VendorAccount:
         if doorbell_account:
             return VendorAccount(KfChannel.kind, doorbell_account, doorbell_account)
-        agent_id = str(self.config.agent_id or "app")
+        if self.config.agent_id is None:
+            return VendorAccount(AppChannel.kind, "app", "企业微信应用", talks=False)
+        agent_id = str(self.config.agent_id)
         return VendorAccount(AppChannel.kind, agent_id, agent_id)
 
     def channel(self, kind: str, external_id: str) -> Channel:
@@ -65,18 +90,22 @@ class WeCom:
     # ------------------------------------------------------------------------------------------ TendsContacts
 
     async def welcome_contact(self, code: str, text: str, *, left: float) -> None:
-        await self.contacts.welcome(code, text, left=left)
+        with _unless_off():
+            await self.contacts.welcome(code, text, left=left)
 
     async def tag_contact(self, member: str, contact: str, group: str, names: Sequence[str]) -> None:
-        ids = await self.contacts.tag_ids(group, names)
-        await self.contacts.mark(member, contact, add=list(ids.values()))
+        with _unless_off():
+            ids = await self.contacts.tag_ids(group, names)
+            await self.contacts.mark(member, contact, add=list(ids.values()))
 
     async def contact_name(self, contact: str) -> str:
-        found = await self.contacts.contact(contact)
+        with _unless_off():
+            found = await self.contacts.contact(contact)
         return found[0].profile.name if found else ""
 
     async def remark_contact(self, member: str, contact: str, remark: str) -> None:
-        await self.contacts.remark(member, contact, remark=remark)
+        with _unless_off():
+            await self.contacts.remark(member, contact, remark=remark)
 
     async def contact_way(
         self, members: Sequence[str], *, state: str, remark: str, skip_verify: bool
@@ -85,14 +114,34 @@ class WeCom:
         return way.config_id, way.qr_code_url
 
     async def relations(self) -> AsyncIterator[ContactFollow]:
-        members = await self.contacts.members()
-        async for found in self.contacts.relations(members):
-            yield ContactFollow(
-                contact=found.profile.external_id,
-                member=found.member,
-                name=found.profile.name,
-                remark=found.remark,
-                tags=found.tags,
-                source=found.state or None,
-                added_at=found.added_at,
-            )
+        with _unless_off():
+            members = await self.contacts.members()
+            async for found in self.contacts.relations(members):
+                yield _seen(found)
+
+    async def relations_of(self, contact: str) -> Sequence[ContactFollow]:
+        with _unless_off():
+            return [_seen(found) for found in await self.contacts.contact(contact)]
+
+
+@contextmanager
+def _unless_off() -> Iterator[None]:
+    """客户联系 that is not opened to the app is a choice of the operator, and no accident."""
+    try:
+        yield
+    except ConnectionBroken as error:
+        if error.code not in NOT_OPENED_CODES:
+            raise
+        raise FeatureOff("客户联系 is not opened to this app", code=error.code) from None
+
+
+def _seen(found: FollowRelation) -> ContactFollow:
+    return ContactFollow(
+        contact=found.profile.external_id,
+        member=found.member,
+        name=found.profile.name,
+        remark=found.remark,
+        tags=found.tags,
+        source=found.state or None,
+        added_at=found.added_at,
+    )

@@ -85,7 +85,7 @@ PLACES = """
 create table connection (
   workspace_id bigint not null, id bigint generated always as identity,
   public_id text not null, vendor text not null, name text not null,
-  config jsonb not null default '{}', secrets bytea not null,
+  config jsonb not null default '{}', secrets bytea not null, contacts_off text,
   token bytea, token_generation bigint not null default 0, token_expires_at timestamptz,
   token_owner bigint, token_lease_until timestamptz,
   broken text, broken_at timestamptz,
@@ -123,6 +123,22 @@ create table delivery (
   constraint ck_delivery_state check (state in ('pending', 'done', 'parked', 'failed'))) with (fillfactor = 70);
 create index ix_delivery_pending on delivery (workspace_id, id) where state = 'pending';
 create index ix_delivery_received_at on delivery (workspace_id, received_at);
+"""
+
+CALLS = """
+-- Which calls to others are paused, for all processes; models belong to no workspace and stand under 0.
+create table circuit (
+  workspace_id bigint not null, key text not null,
+  state text not null, openings int not null default 0, until timestamptz not null,
+  pause double precision not null default 0, reason text not null default '',
+  changed_at timestamptz not null default now(),
+  constraint pk_circuit primary key (workspace_id, key),
+  constraint ck_circuit_state check (state in ('closed', 'open', 'half_open'))) with (fillfactor = 50);
+
+-- When the next call of a kind may be made that we ration ourselves.
+create table call_budget (
+  workspace_id bigint not null, key text not null, next_at timestamptz not null,
+  constraint pk_call_budget primary key (workspace_id, key)) with (fillfactor = 50);
 """
 
 CONVERSATIONS = """
@@ -257,6 +273,8 @@ TABLES = [
     "inbox",
     "pull_state",
     "delivery",
+    "circuit",
+    "call_budget",
     "conversation",
     "message",
     "attachment",
@@ -283,7 +301,7 @@ alter table jobs.procrastinate_jobs set (
 
 
 def upgrade() -> None:
-    for ddl in (ROUTING, PEOPLE, PLACES, CONVERSATIONS, FILES):
+    for ddl in (ROUTING, PEOPLE, PLACES, CALLS, CONVERSATIONS, FILES):
         op.execute(ddl)
     protect(*TABLES)
     op.execute(SIGN_IN)
