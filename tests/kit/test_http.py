@@ -168,6 +168,30 @@ async def test_a_stream_can_be_looked_into_and_still_read(http: Http) -> None:
                 await stream.body()
 
 
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ('attachment; filename="a.pdf"', "a.pdf"),
+        ("attachment; filename*=UTF-8''%E5%90%88%E5%90%8C.pdf", "合同.pdf"),
+        ("attachment; filename=\"x.pdf\"; filename*=UTF-8''%E5%90%88%E5%90%8C.pdf", "合同.pdf"),
+        ('attachment; filename="合同.pdf"', "合同.pdf"),
+        ('attachment; filename="%E5%90%88%E5%90%8C.pdf"', "合同.pdf"),
+        ('attachment; filename="100%.pdf"', "100%.pdf"),
+        ('attachment; filename="%ff%fe.pdf"', "%ff%fe.pdf"),
+        ('attachment; filename="a;b.pdf"', "a;b.pdf"),
+        ("attachment; filename=a b.pdf", None),
+        ('attachment; filename="open', None),
+        ("attachment", None),
+    ],
+)
+async def test_the_name_of_a_file_is_read_as_servers_write_it(http: Http, header: str, name: str | None) -> None:
+    async with (
+        serving(answering(b"x", "200 OK", f"Content-Disposition: {header}")) as url,
+        http.stream("GET", url) as stream,
+    ):
+        assert stream.filename == name
+
+
 async def test_hostile_80_no_secret_in_any_error(http: Http) -> None:
     dead = "http://127.0.0.1:9/x?access_token=SECRET&corpsecret=SECRET&key=SECRET&code=SECRET&a=shown"
     caught: list[BaseException] = []
