@@ -1,15 +1,21 @@
-"""Write the configuration reference from the code: docs/reference/configuration.{zh,en}.md.
+"""Write the references from the code: docs/reference/configuration.{zh,en}.md and cli.{zh,en}.md.
 
-    python tools/reference.py          # writes both pages
+    python tools/reference.py          # writes the pages
     python tools/reference.py check    # exit 1 when a page or a Chinese description is missing or out of date
 
-English descriptions stand at the settings themselves, Chinese ones and the order of the groups in reference.json.
+English descriptions of settings stand at the settings themselves, Chinese ones and the order of the groups in
+reference.json. What the commands say of themselves follows the first heading "## zhiban" of their pages; what stands
+above it is written by hand.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
 import sys
+import tempfile
 import types
 import typing
 from pathlib import Path
@@ -60,6 +66,30 @@ WORDS = {
     },
 }
 Locale = Literal["zh", "en"]
+COMMANDS = "## zhiban\n"
+# Texts are chosen when the modules are imported, so each language needs a process of its own.
+HELP = """
+import json, sys
+from importlib import import_module
+import typer
+from zhiban.cli import app as frame
+
+for module in sorted(set(frame.MODULES.values())):
+    import_module(f"zhiban.cli.{module}")
+pages = []
+
+def visit(command, path, parent):
+    wishes = {"terminal_width": 80, "max_content_width": 80, **command.context_settings}
+    context = type(command).context_class(command, info_name=path[-1], parent=parent, **wishes)
+    nested = getattr(command, "commands", None)
+    if nested is None or len(path) == 1:
+        pages.append((" ".join(path), command.get_help(context)))
+    for name, one in (nested or {}).items():
+        visit(one, [*path, name], context)
+
+visit(typer.main.get_command(frame.app), ["zhiban"], None)
+sys.stdout.write(json.dumps(pages))
+"""
 
 
 class ReferenceError(Exception):  # noqa: A001 - ours is about the reference page
@@ -136,19 +166,52 @@ def page(locale: Locale) -> str:
     return "\n".join(lines) + "\n"
 
 
+def commands(locale: Locale) -> str:
+    """The page about the commands: what is written by hand, then what each command says of itself."""
+    before = (FOLDER / f"cli.{locale}.md").read_text("utf-8")
+    written, found, _ = before.partition(COMMANDS)
+    if not found:
+        raise ReferenceError(f"cli.{locale}.md has no heading {COMMANDS.strip()!r}.")
+    environment = {**os.environ, "ZHIBAN_LOCALE": locale, "COLUMNS": "80", "NO_COLOR": "1"}
+    with tempfile.TemporaryDirectory() as empty:  # without anybody's .env
+        said = subprocess.run(
+            [sys.executable, "-c", HELP], cwd=empty, env=environment, capture_output=True, text=True, check=False
+        )
+    if said.returncode:
+        raise ReferenceError(said.stderr)
+    pages: list[tuple[str, str]] = json.loads(said.stdout)
+    lines = [written.rstrip("\n")]
+    order = re.findall(r"^## (zhiban.*)$", before, re.MULTILINE)
+
+    def place(name: str) -> int:
+        """Where it stood; what is new comes after the others of its group."""
+        group = name.rpartition(" ")[0]
+        beside = (
+            at for at, known in enumerate(order) if known == name or known.rpartition(" ")[0] == group != "zhiban"
+        )
+        return order.index(name) if name in order else max(beside, default=len(order))
+
+    for name, text in sorted(pages, key=lambda one: place(one[0])):
+        body = "\n".join(line.rstrip() for line in text.strip("\n").splitlines())
+        lines += ["", f"## {name}", "", "```text", body, "```"]
+    return "\n".join(lines) + "\n"
+
+
 def main() -> int:
     check = sys.argv[1:] == ["check"]
     stale = False
     try:
         for locale in typing.get_args(Locale):
-            path, text = FOLDER / f"configuration.{locale}.md", page(locale)
-            if path.exists() and path.read_text("utf-8") == text:
-                continue
-            stale = True
-            if not check:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text, "utf-8")
-            print(f"{path.relative_to(ROOT)} {'is out of date; run python tools/reference.py' if check else 'written'}")
+            for name, write in (("configuration", page), ("cli", commands)):
+                path, text = FOLDER / f"{name}.{locale}.md", write(locale)
+                if path.exists() and path.read_text("utf-8") == text:
+                    continue
+                stale = True
+                if not check:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_text(text, "utf-8")
+                said = "is out of date; run python tools/reference.py" if check else "written"
+                print(f"{path.relative_to(ROOT)} {said}")
     except ReferenceError as error:
         print(error, file=sys.stderr)
         return 1

@@ -15,6 +15,7 @@ OWNERS = {
     "agent": "people",
     "agent_address": "people",
     "agent_session": "people",
+    "api_token": "people",
     "article": "knowledge",
     "attachment": "conversations",
     "call_budget": "kit",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-ActorKind = Literal["contact", "assistant", "agent", "servicer", "rule", "timer", "system"]
+ActorKind = Literal["contact", "assistant", "agent", "servicer", "rule", "api", "timer", "system"]
 
 
 @dataclass(frozen=True, slots=True)

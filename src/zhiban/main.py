@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from zhiban import __version__, bootstrap
+from zhiban.api import auth as api_auth
 from zhiban.api import knowledge as knowledge_api
 from zhiban.assistant.suggesting import Suggester
 from zhiban.channels import webhooks as hooks
@@ -85,6 +86,7 @@ def application(
     suggester = Suggester(app.database, threshold=app.settings.kb_similarity_threshold)
     DeskSettings(window_of=bootstrap.WINDOWS.get, files=app.files, suggest=suggester.suggest).install(web)
     broker.install(web)
+    api_auth.install(web)
     web.include_router(
         knowledge_api.router(
             top_k=app.settings.kb_top_k,
@@ -94,7 +96,13 @@ def application(
     )
     _install_probes(web, app)
     # The demonstration has nobody with a password, and nothing to hide.
-    apidocs.install(web, renderer, dependencies=[] if demo else [Depends(signed_in)])
+    apidocs.install(
+        web,
+        renderer,
+        url=app.settings.zhiban_url,
+        page=[] if demo else [Depends(signed_in)],
+        schema=[] if demo else [Depends(api_auth.caller)],
+    )
     web.add_middleware(SecurityHeaders)
     callbacks = hooks.routes(app.deliveries, app.connections, app.clock)
     pages = TrustedProxies(RequestLimits(web, limit or RequestLimit()), app.settings.zhiban_trusted_proxies)

@@ -132,6 +132,30 @@ async def test_colleagues_come_and_go(data: Path) -> None:
     assert "顾云" in (await zhiban("agent", "list", data=data)).out
 
 
+async def test_tokens_are_made_listed_and_revoked(data: Path) -> None:
+    plain = await zhiban("token", "create", "报表", data=data)
+    assert plain.code == 0, plain.err
+    assert re.fullmatch(r"zhiban_\d+_\S{43}", plain.out.strip())
+    assert "不再显示" in plain.err
+    made = await zhiban(
+        "token", "create", "同步", "--scope", "knowledge:read", "--scope", "knowledge:write", "--expires", "2099-01-31",
+        "--json", data=data,
+    )  # fmt: skip
+    assert made.json["token"].startswith("zhiban_")
+    assert made.json["scopes"] == ["knowledge:read", "knowledge:write"]
+    assert made.json["expires_at"].startswith("2099-01-31 16:00")  # the end of that day in China
+    assert (await zhiban("token", "create", "报表", data=data)).code == Exit.MISSING
+    assert (await zhiban("token", "create", "x", "--scope", "everything", data=data)).code == Exit.USAGE
+    assert (await zhiban("token", "create", "x", "--expires", "soon", data=data)).code == Exit.USAGE
+    assert "已吊销：报表" in (await zhiban("token", "revoke", "报表", data=data)).out
+    assert (await zhiban("token", "revoke", "报表", data=data)).code == Exit.MISSING
+    listed = await zhiban("token", "list", "--json", data=data)
+    assert [(one["name"], one["state"]) for one in listed.json] == [("同步", "active"), ("报表", "revoked")]
+    assert made.json["token"] not in listed.out
+    shown = (await zhiban("token", "list", data=data)).out
+    assert ("已吊销" in shown, "没用过" in shown) == (True, True)
+
+
 async def test_a_broken_file_is_named_and_the_others_go_in(data: Path) -> None:
     (data.parent / "docs").mkdir()
     (data.parent / "docs" / "broken.docx").write_bytes(b"not a document")

@@ -1,63 +1,64 @@
-"""The JSON door of knowledge: try a question, look at articles. For signed-in colleagues."""
+"""The JSON API of knowledge: try a question, look at articles, write and remove them."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request
-from pydantic import AfterValidator, BaseModel, Field
+from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
+from zhiban.api.auth import KnowledgeReader, KnowledgeWriter
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import NotFound
+from zhiban.kit.i18n import mark
 from zhiban.kit.text import clean
 from zhiban.knowledge import queries, service
 from zhiban.knowledge.retrieval import Passage, SearchResult, search
-from zhiban.people.auth import SignInNeeded, auth_of
-from zhiban.people.service import SignedInAgent
+from zhiban.people.auth import auth_of
 from zhiban.ports import Embedder, ModelUnavailable
-from zhiban.web.security import same_origin
-
-
-async def _signed_in(request: Request) -> SignedInAgent:
-    try:
-        return await auth_of(request)(request)
-    except SignInNeeded as error:
-        raise HTTPException(401, error.sentence) from error
-
-
-Colleague = Annotated[SignedInAgent, Depends(_signed_in)]
 
 
 def _database(request: Request) -> Database:
     return auth_of(request).database
 
 
+def _now(request: Request) -> datetime:
+    return auth_of(request).clock.now()
+
+
 Rows = Annotated[Database, Depends(_database)]
-
-
+Now = Annotated[datetime, Depends(_now)]
 Words = Annotated[str, AfterValidator(clean)]  # without what the database refuses
+ArticleId = Annotated[int, Path(description=mark("The article's id."), examples=[1])]
+
+BASE = mark("Short name of a knowledge base; without it the default one.")
 
 
 class Trouble(BaseModel):
     detail: str
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"detail": "This token was revoked."}]})
+
 
 TROUBLES: dict[int | str, dict[str, Any]] = {
-    401: {"model": Trouble, "description": "Nobody is signed in."},
-    403: {"model": Trouble, "description": "The request came from another site."},
-    404: {"model": Trouble, "description": "There is no such record, or no right to it."},
-    503: {"model": Trouble, "description": "The database does not answer now."},
+    401: {"model": Trouble, "description": mark("No token, or one that is unknown, revoked or expired.")},
+    403: {"model": Trouble, "description": mark("The token lacks the scope, or another site sent the request.")},
+    404: {"model": Trouble, "description": mark("There is no such record, or no right to it.")},
+    503: {"model": Trouble, "description": mark("The database does not answer now; try again.")},
 }
 
 
 class Trial(BaseModel):
-    query: Words = Field(min_length=1, max_length=2000, examples=["如何退款？"])
-    top_k: int | None = Field(None, ge=1, le=10, description="How many passages; empty: KB_TOP_K.")
-    base: Words | None = Field(None, max_length=100, description="Slug of a knowledge base; empty: the default one.")
+    query: Words = Field(min_length=1, max_length=2000, description=mark("What a contact would ask."))
+    top_k: int | None = Field(None, ge=1, le=10, description=mark("How many passages; without it KB_TOP_K."))
+    base: Words | None = Field(None, max_length=100, description=BASE)
     context: list[Annotated[Words, Field(max_length=2000)]] = Field(
-        default=[], max_length=10, description="Earlier questions, oldest first."
+        default=[], max_length=10, description=mark("What the contact asked before, oldest first.")
     )
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"query": "如何退款？", "top_k": 5, "base": "default"}]})
 
 
 class PassageOut(BaseModel):
@@ -98,6 +99,25 @@ class PassageOut(BaseModel):
         )
 
 
+_PASSAGE: JsonDict = {
+    "article_id": 1,
+    "chunk_id": 1,
+    "title": "怎么申请退款？",
+    "text": "在“我的订单”里点“申请退款”，原路退回。",
+    "answer": "在“我的订单”里点“申请退款”，原路退回。",
+    "heading_path": ["退款与退货"],
+    "source": "faq/退款与退货.md",
+    "position": "line 3",
+    "category": "售后",
+    "score": 9.81,
+    "body_score": 4.12,
+    "phrasing_score": 5.69,
+    "cosine": None,
+    "phrasing": "如何退款？",
+    "likeness": 1.0,
+}
+
+
 class TrialResult(BaseModel):
     zone: str
     why: str
@@ -108,6 +128,24 @@ class TrialResult(BaseModel):
     trusted: bool
     leaning_on: list[str]
     passages: list[PassageOut]
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "zone": "answer",
+                    "why": "The question is nearly the phrasing '如何退款？' (1.00).",
+                    "confidence": 1.42,
+                    "share": 0.86,
+                    "answer_at": 0.93,
+                    "suggest_at": 0.23,
+                    "trusted": True,
+                    "leaning_on": [],
+                    "passages": [_PASSAGE],
+                }
+            ]
+        }
+    )
 
     @classmethod
     def of(cls, found: SearchResult) -> TrialResult:
@@ -152,24 +190,79 @@ class ArticleOut(BaseModel):
         )
 
 
+_ARTICLE: JsonDict = {
+    "id": 1,
+    "kind": "faq",
+    "title": "怎么申请退款？",
+    "answer": "在“我的订单”里点“申请退款”，原路退回。",
+    "category": "售后",
+    "source": "faq/退款与退货.md",
+    "updated_at": "2026-11-20T10:00:00+08:00",
+}
+
+
 class ArticlePage(BaseModel):
     articles: list[ArticleOut]
-    next_after: int | None = Field(description="Pass it as `after` for the next page.")
+    next_after: int | None = Field(description=mark("Pass it as `after` for the next page; null at the end."))
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"articles": [_ARTICLE], "next_after": None}]})
 
 
 class ArticleDetail(ArticleOut):
     phrasings: list[PhrasingOut]
     chunks: list[str]
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    **_ARTICLE,
+                    "phrasings": [
+                        {"text": "怎么申请退款？", "origin": "question"},
+                        {"text": "如何退款？", "origin": "similar"},
+                    ],
+                    "chunks": ["在“我的订单”里点“申请退款”，原路退回。"],
+                }
+            ]
+        }
+    )
+
+
+class ArticleIn(BaseModel):
+    question: Words = Field(min_length=1, max_length=200, description=mark("The question, as the article's title."))
+    answer: Words = Field(min_length=1, max_length=20_000, description=mark("What contacts are told."))
+    similar_questions: list[Annotated[Words, Field(min_length=1, max_length=200)]] = Field(
+        default=[], max_length=50, description=mark("Other ways to ask; three or more make answers reliable.")
+    )
+    category: Words | None = Field(None, max_length=100, description=mark("What it is about."))
+    base: Words | None = Field(None, max_length=100, description=BASE)
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "question": "周末发货吗？",
+                    "answer": "周末照常发货，每天下午四点截单。",
+                    "similar_questions": ["星期天发货吗", "周六能发吗", "周末什么时候发"],
+                    "category": "物流",
+                }
+            ]
+        }
+    )
+
 
 def router(*, top_k: int = 3, threshold: float | None = None, embedder: Embedder | None = None) -> APIRouter:
     """The endpoints, with the installation's KB_TOP_K, KB_SIMILARITY_THRESHOLD and embedder."""
     routes = APIRouter(prefix="/api", tags=["knowledge"], responses=TROUBLES)
 
-    @routes.post("/test_kb", dependencies=[Depends(same_origin)], summary="What the knowledge base finds, and why")
-    async def test_kb(trial: Trial, agent: Colleague, database: Rows) -> TrialResult:
+    @routes.post(
+        "/test_kb",
+        summary=mark("Try a question"),
+        description=mark("What the knowledge base finds for a question, how sure it is, and what would be done."),
+    )
+    async def test_kb(trial: Trial, caller: KnowledgeReader, database: Rows) -> TrialResult:
         vector = await _vector(embedder, trial.query)
-        async with database.page_transaction(agent.workspace_id) as tx:
+        async with database.page_transaction(caller.workspace_id) as tx:
             found = await search(
                 tx,
                 await _base_id(tx, trial.base),
@@ -181,17 +274,24 @@ def router(*, top_k: int = 3, threshold: float | None = None, embedder: Embedder
             )
         return TrialResult.of(found)
 
-    @routes.get("/articles", summary="Articles of a knowledge base")
+    _install_articles(routes)
+    return routes
+
+
+def _install_articles(routes: APIRouter) -> None:
+    @routes.get(
+        "/articles", summary=mark("List articles"), description=mark("The articles of a knowledge base, page by page.")
+    )
     async def list_articles(
-        agent: Colleague,
+        caller: KnowledgeReader,
         database: Rows,
-        base: Annotated[Words | None, Query(max_length=100)] = None,
-        text: Annotated[Words, Query(max_length=200, description="Part of the title")] = "",
-        category: Annotated[Words | None, Query(max_length=100)] = None,
-        after: Annotated[int, Query(ge=0, le=2**62)] = 0,
-        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        base: Annotated[Words | None, Query(max_length=100, description=BASE)] = None,
+        text: Annotated[Words, Query(max_length=200, description=mark("Part of the title."))] = "",
+        category: Annotated[Words | None, Query(max_length=100, description=mark("Exactly this category."))] = None,
+        after: Annotated[int, Query(ge=0, le=2**62, description=mark("`next_after` of the page before."))] = 0,
+        limit: Annotated[int, Query(ge=1, le=200, description=mark("How many at most."))] = 50,
     ) -> ArticlePage:
-        async with database.page_transaction(agent.workspace_id) as tx:
+        async with database.page_transaction(caller.workspace_id) as tx:
             base_id = await _base_id(tx, base)
             found = await queries.articles(tx, base_id, text=text, category=category, after=after, limit=limit)
         return ArticlePage(
@@ -199,24 +299,66 @@ def router(*, top_k: int = 3, threshold: float | None = None, embedder: Embedder
             next_after=found[-1].id if len(found) == limit else None,
         )
 
-    @routes.get("/articles/{article_id}", summary="One article with its ways of asking")
-    async def get_article(article_id: int, agent: Colleague, database: Rows) -> ArticleDetail:
-        if not 0 < article_id < 2**62:
-            raise HTTPException(404, "There is no such article.")
-        async with database.page_transaction(agent.workspace_id) as tx:
-            try:
-                article = await queries.article(tx, article_id)
-            except NotFound as error:
-                raise HTTPException(404, error.sentence) from error
-            asked = await queries.phrasings(tx, [article_id])
-            chunks = await queries.chunks(tx, [article_id])
-        return ArticleDetail(
-            **ArticleOut.of(article).model_dump(),
-            phrasings=[PhrasingOut(text=row.text, origin=row.origin) for row in asked],
-            chunks=[chunk.text for chunk in chunks],
-        )
+    @routes.get(
+        "/articles/{article_id}",
+        summary=mark("Get an article"),
+        description=mark("One article, with every way to ask for it and its text."),
+    )
+    async def get_article(article_id: ArticleId, caller: KnowledgeReader, database: Rows) -> ArticleDetail:
+        async with database.page_transaction(caller.workspace_id) as tx:
+            return await _detail(tx, (await _article(tx, article_id)).id)
 
-    return routes
+    @routes.post(
+        "/articles",
+        status_code=201,
+        responses={409: {"model": Trouble, "description": mark("Question or answer hold no text.")}},
+        summary=mark("Write an article"),
+        description=mark("A question with its answer, which is found from then on."),
+    )
+    async def write_article(wanted: ArticleIn, caller: KnowledgeWriter, database: Rows, now: Now) -> ArticleDetail:
+        async with database.page_transaction(caller.workspace_id) as tx:
+            article_id = await service.put_faq(
+                tx,
+                await _base_id(tx, wanted.base),
+                question=wanted.question,
+                answer=wanted.answer,
+                similar=tuple(wanted.similar_questions),
+                category=wanted.category,
+                now=now,
+            )
+            return await _detail(tx, article_id)
+
+    @routes.delete(
+        "/articles/{article_id}",
+        status_code=204,
+        summary=mark("Remove an article"),
+        description=mark("What came from a file comes back when the file changes and is imported again."),
+    )
+    async def remove_article(article_id: ArticleId, caller: KnowledgeWriter, database: Rows) -> Response:
+        async with database.page_transaction(caller.workspace_id) as tx:
+            article = await _article(tx, article_id)
+            await service.remove(tx, article.base_id, article_id=article.id)
+        return Response(status_code=204)
+
+
+async def _article(tx: Transaction, article_id: int) -> queries.ArticleRow:
+    if not 0 < article_id < 2**62:
+        raise HTTPException(404, "There is no such article.")
+    try:
+        return await queries.article(tx, article_id)
+    except NotFound as error:
+        raise HTTPException(404, error.sentence) from error
+
+
+async def _detail(tx: Transaction, article_id: int) -> ArticleDetail:
+    article = await queries.article(tx, article_id)
+    asked = await queries.phrasings(tx, [article_id])
+    chunks = await queries.chunks(tx, [article_id])
+    return ArticleDetail(
+        **ArticleOut.of(article).model_dump(),
+        phrasings=[PhrasingOut(text=row.text, origin=row.origin) for row in asked],
+        chunks=[chunk.text for chunk in chunks],
+    )
 
 
 async def _base_id(tx: Transaction, slug: str | None) -> int:

@@ -74,6 +74,7 @@ kb = _group("kb", _("知识库：导入、搜索、重建、统计、导出、�
 inbox = _group("inbox", _("收件箱：添加、列出、检查、应用策略"))
 wecom = _group("wecom", _("企业微信工具"))
 agent = _group("agent", _("同事：添加、列出、修改、停用、启用、给链接"))
+token = _group("token", _("接口令牌：生成、列出、吊销"))
 
 # Which module holds which command: only what is asked for is imported, which is quicker and smaller.
 MODULES = {
@@ -86,6 +87,7 @@ MODULES = {
     "migrate": "backups",
     "restore": "backups",
     "serve": "serve",
+    "token": "tokens",
     "wecom": "inboxes",
     "work": "work",
 }

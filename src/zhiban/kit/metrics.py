@@ -36,6 +36,7 @@ STAGES = Histogram(
     buckets=_QUICK,
     registry=REGISTRY,
 )
+API_REFUSALS = Counter("zhiban_api_refusals", "Refused calls of the API with a token.", ("reason",), registry=REGISTRY)
 QUEUE = Gauge("zhiban_queue_depth", "Work that waits, by queue.", ("queue",), registry=REGISTRY)
 DEAD = Gauge("zhiban_dead_letters", "Jobs that failed for good and wait for a person.", registry=REGISTRY)
 TOKENS = Counter("zhiban_llm_tokens", "Tokens of the language model by kind.", ("kind",), registry=REGISTRY)
@@ -63,6 +64,11 @@ def answer(zone: Literal["answer", "suggest", "handoff", "command", "silent"]) -
 
 def handoff(reason: str) -> None:
     HANDOFFS.labels(reason).inc()
+
+
+def api_refusal(reason: str) -> None:
+    """`reason` is unknown, revoked, expired or scope."""
+    API_REFUSALS.labels(reason).inc()
 
 
 def took(stage: str, seconds: float) -> None:

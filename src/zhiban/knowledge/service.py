@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from zhiban.kit.db import Transaction
-from zhiban.kit.errors import NotFound
+from zhiban.kit.errors import Conflict, NotFound
 from zhiban.knowledge import articles, queries
 from zhiban.knowledge import maintenance as upkeep
 from zhiban.knowledge.articles import Changes
@@ -96,9 +96,13 @@ async def put_faq(
     category: str | None = None,
     now: datetime,
 ) -> int:
-    """Write an FAQ article that comes from no file. Returns its id."""
+    """Write an FAQ article that comes from no file. Returns its id. Raises Conflict when one of the two is empty."""
+    asked, told = clean(question).strip(), clean(answer).strip()
+    if not asked or not told:
+        raise Conflict("An article needs a question and an answer.")
     base = await upkeep.locked(tx, base_id)
-    faq = Faq(clean(question).strip(), tuple(map(clean, similar)), clean(answer).strip(), category, Location("row", 1))
+    others = tuple(filter(None, (clean(text).strip() for text in similar)))
+    faq = Faq(asked, others, told, category, Location("row", 1))
     article = articles.faq_article(faq, category=category)
     entries = await articles.insert(tx, base_id, None, [article], now=now)
     await articles.index(tx, base, entries)

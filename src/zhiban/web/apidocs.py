@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +11,13 @@ from typing import Any
 from fastapi import FastAPI, Request, params
 from fastapi.responses import JSONResponse, Response
 
+from zhiban.kit.i18n import mark
 from zhiban.web.render import Renderer, viewer_of
 
 METHODS = ("get", "post", "put", "patch", "delete")
 DEPTH = 4
+TOKEN = "ZHIBAN_TOKEN"  # noqa: S105 - the variable that the printed commands read
+PLACES = {"body": mark("请求体"), "query": mark("查询参数"), "path": mark("路径"), "header": mark("请求头")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,7 @@ class Field:
     kind: str
     required: bool
     about: str
+    sample: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,21 @@ class Operation:
     body: str  # an example of what is sent, as JSON
     answer: str  # an example of what comes back
     statuses: tuple[tuple[str, str], ...]
+    scopes: tuple[str, ...]  # what a token needs; empty: no token is needed
+    protected: bool
+
+    def curl(self, address: str) -> str:
+        """A command that works as it stands, once the token is in its variable."""
+        path = self.path
+        for field in self.fields:
+            if field.where == "path":
+                path = path.replace(f"{{{field.name}}}", str(field.sample))
+        lines = [f"curl -X {self.method} {shlex.quote(address + path)}"]
+        if self.protected:
+            lines.append(f'-H "Authorization: Bearer ${TOKEN}"')
+        if self.body:
+            lines += ["-H 'Content-Type: application/json'", f"-d {shlex.quote(self.body)}"]
+        return " \\\n  ".join(lines)
 
     @property
     def anchor(self) -> str:
@@ -57,6 +77,7 @@ def _operation(schema: Mapping[str, Any], method: str, path: str, found: Mapping
     body = found.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
     responses = found.get("responses", {})
     first: Mapping[str, Any] = next((value for code, value in responses.items() if code.startswith("2")), {})
+    security: Sequence[Mapping[str, Sequence[str]]] = found.get("security", ())
     answer = first.get("content", {}).get("application/json", {}).get("schema")
     return Operation(
         method=method.upper(),
@@ -67,6 +88,8 @@ def _operation(schema: Mapping[str, Any], method: str, path: str, found: Mapping
         body=_text(example(schema, body)) if body else "",
         answer=_text(example(schema, answer)) if answer else "",
         statuses=tuple((code, str(value.get("description", ""))) for code, value in responses.items()),
+        scopes=tuple(scope for one in security for scopes in one.values() for scope in scopes),
+        protected=bool(security),
     )
 
 
@@ -78,6 +101,7 @@ def _parameters(schema: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator
             _kind(schema, one.get("schema", {})),
             bool(one.get("required")),
             one.get("description", ""),
+            example(schema, {**one.get("schema", {}), **({"example": one["example"]} if "example" in one else {})}),
         )
 
 
@@ -144,25 +168,32 @@ SCHEMA = "/api/openapi.json"
 
 
 def install(
-    app: FastAPI, renderer: Renderer, *, path: str = "/docs", dependencies: Sequence[params.Depends] = ()
+    app: FastAPI,
+    renderer: Renderer,
+    *,
+    path: str = "/docs",
+    url: str = "",
+    page: Sequence[params.Depends] = (),
+    schema: Sequence[params.Depends] = (),
 ) -> None:
-    """Mount the page and the document it is made of, for whom `dependencies` let pass.
+    """Mount the page, and the document it is made of, for whom the dependencies of each let pass.
 
-    The application's own documentation pages must be off.
+    The application's own documentation pages must be off. `url`: where programs reach us.
     """
 
-    @app.get(SCHEMA, include_in_schema=False, dependencies=dependencies)
-    async def schema() -> Response:
+    @app.get(SCHEMA, include_in_schema=False, dependencies=schema)
+    async def api_schema() -> Response:
         return JSONResponse(app.openapi())
 
-    @app.get(path, include_in_schema=False, dependencies=dependencies)
+    @app.get(path, include_in_schema=False, dependencies=page)
     async def api_docs(request: Request) -> Response:
-        address = str(request.base_url).rstrip("/")
         return renderer.answer(
             "apidocs.html",
             viewer_of(request),
             operations=operations(app.openapi()),
-            address=address,
+            address=url or str(request.base_url).rstrip("/"),
             schema_url=SCHEMA,
             version=app.version,
+            places=PLACES,
+            token=TOKEN,
         )

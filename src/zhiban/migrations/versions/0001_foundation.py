@@ -64,6 +64,18 @@ create table setup_link (
   constraint pk_setup_link primary key (workspace_id, digest),
   constraint fk_setup_link_agent_id foreign key (workspace_id, agent_id) references agent on delete cascade);
 
+-- What programs prove themselves with: a digest of the token, which itself is kept nowhere.
+create table api_token (
+  workspace_id bigint not null, id bigint generated always as identity,
+  name text not null, digest bytea not null, scopes text[] not null, created_by bigint,
+  created_at timestamptz not null default now(), expires_at timestamptz, last_used_at timestamptz,
+  revoked_at timestamptz,
+  constraint pk_api_token primary key (workspace_id, id),
+  constraint uq_api_token_digest unique (workspace_id, digest),
+  constraint fk_api_token_created_by foreign key (workspace_id, created_by) references agent
+    on delete set null (created_by));
+create unique index uq_api_token_name on api_token (workspace_id, name) where revoked_at is null;
+
 create table contact (
   workspace_id bigint not null, id bigint generated always as identity,
   name text not null default '', avatar_url text, remark text not null default '',
@@ -232,7 +244,7 @@ create table event (
   before jsonb, after jsonb, at timestamptz not null default now(),
   constraint pk_event primary key (workspace_id, id),
   constraint ck_event_actor_kind check (
-    actor_kind in ('contact', 'assistant', 'agent', 'servicer', 'rule', 'timer', 'system')));
+    actor_kind in ('contact', 'assistant', 'agent', 'servicer', 'rule', 'api', 'timer', 'system')));
 create index ix_event_conversation_id on event (workspace_id, conversation_id, id);
 create index ix_event_kind on event (workspace_id, kind, at);
 
@@ -267,6 +279,7 @@ TABLES = [
     "agent_address",
     "agent_session",
     "setup_link",
+    "api_token",
     "contact",
     "identity",
     "connection",

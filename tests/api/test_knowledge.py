@@ -1,4 +1,4 @@
-"""The JSON door: colleagues try questions and read articles; strangers learn nothing."""
+"""The JSON API: colleagues try questions and read articles; strangers learn nothing."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from tests.knowledge.material import SAMPLE, LetterEmbedder
+from zhiban.api import auth
 from zhiban.api import knowledge as api
 from zhiban.container import ensure_workspace
 from zhiban.kit.clock import SetClock
@@ -23,15 +24,15 @@ from zhiban.web.assets import Assets
 from zhiban.web.render import Renderer
 
 
-async def _token(db: Database, workspace: int, name: str, clock: SetClock) -> str:
+async def _token(db: Database, workspace: int, name: str, clock: SetClock, *, role: Role = Role.AGENT) -> str:
     async with db.page_transaction(workspace) as session:
         agent = await people.add_agent(
-            session, email=f"{name}@qinghe.example", name=name, role=Role.AGENT, password_hash=None
+            session, email=f"{name}@qinghe.example", name=name, role=role, password_hash=None
         )
         return await people.open_session(session, agent_id=agent, now=clock.now())
 
 
-class DeliveryStore:
+class Client:
     def __init__(self, url: str, token: str) -> None:
         self.url, self.token = url, token
 
@@ -54,17 +55,18 @@ class DeliveryStore:
 
 
 @pytest.fixture
-async def for_callback(db: Database, workspace: int, clock: SetClock) -> AsyncIterator[DeliveryStore]:
+async def client(db: Database, workspace: int, clock: SetClock) -> AsyncIterator[Client]:
     await service.import_paths(db, workspace, "default", [SAMPLE], now=clock.now())
     app = FastAPI()
     Auth(db, clock, Renderer(["desk"], assets=Assets(), clock=clock)).install(app)
+    auth.install(app)
     app.include_router(api.router(embedder=LetterEmbedder()))
     async with served(app) as url:
-        yield DeliveryStore(url, await _token(db, workspace, "lin", clock))
+        yield Client(url, await _token(db, workspace, "lin", clock))
 
 
-async def test_a_trial_shows_passages_scores_zone_and_why(door: DeliveryStore) -> None:
-    found = await door.trial("如何退款？", top_k=2)
+async def test_a_trial_shows_passages_scores_zone_and_why(client: Client) -> None:
+    found = await client.trial("如何退款？", top_k=2)
     assert found["zone"] == "answer"
     assert found["why"]
     assert found["trusted"]
@@ -77,23 +79,23 @@ async def test_a_trial_shows_passages_scores_zone_and_why(door: DeliveryStore) -
     assert first["likeness"] == 1
 
 
-async def test_a_trial_may_bring_the_conversation(door: DeliveryStore) -> None:
-    found = await door.trial("那运费呢？", context=["怎么退货"])
+async def test_a_trial_may_bring_the_conversation(client: Client) -> None:
+    found = await client.trial("那运费呢？", context=["怎么退货"])
     assert found["passages"][0]["title"] == "退货运费谁出？"
     assert found["leaning_on"] == ["怎么退货"]
 
 
-async def test_articles_are_listed_page_by_page_and_shown(door: DeliveryStore) -> None:
-    status, page = await door.ask("GET", "/api/articles?limit=5&text=发票")
+async def test_articles_are_listed_page_by_page_and_shown(client: Client) -> None:
+    status, page = await client.ask("GET", "/api/articles?limit=5&text=发票")
     assert status == 200
     titles = [article["title"] for article in page["articles"]]
     assert len(titles) == 4
     assert page["next_after"] is None
-    status, page = await door.ask("GET", "/api/articles?limit=50")
+    status, page = await client.ask("GET", "/api/articles?limit=50")
     assert (status, len(page["articles"])) == (200, 50)
-    status, rest = await door.ask("GET", f"/api/articles?limit=50&after={page['next_after']}")
+    status, rest = await client.ask("GET", f"/api/articles?limit=50&after={page['next_after']}")
     assert (status, len(rest["articles"])) == (200, 12)
-    status, article = await door.ask("GET", f"/api/articles/{page['articles'][0]['id']}")
+    status, article = await client.ask("GET", f"/api/articles/{page['articles'][0]['id']}")
     assert status == 200
     assert [row["origin"] for row in article["phrasings"]][:2] == ["question", "similar"]
     assert article["chunks"]
@@ -111,24 +113,38 @@ async def test_articles_are_listed_page_by_page_and_shown(door: DeliveryStore) -
         ("GET", "/api/articles?base=none", None, 404),
     ],
 )
-async def test_wrong_wishes_are_refused(door: DeliveryStore, method: str, path: str, body: Any, status: int) -> None:
-    assert (await door.ask(method, path, body))[0] == status
+async def test_wrong_wishes_are_refused(client: Client, method: str, path: str, body: Any, status: int) -> None:
+    assert (await client.ask(method, path, body))[0] == status
 
 
-async def test_strangers_and_other_sites_are_turned_away(door: DeliveryStore) -> None:
-    stranger = DeliveryStore(door.url, "")
+async def test_only_owner_and_admins_write_articles(
+    client: Client, db: Database, workspace: int, clock: SetClock
+) -> None:
+    wanted = {"question": "周末发货吗？", "answer": "周末照常发货。", "similar_questions": ["星期天发货吗", " "]}
+    status, said = await client.ask("POST", "/api/articles", wanted)
+    assert (status, "knowledge:write" in said["detail"]) == (403, True)
+    admin = Client(client.url, await _token(db, workspace, "zhao", clock, role=Role.ADMIN))
+    status, written = await admin.ask("POST", "/api/articles", wanted)
+    assert (status, [row["text"] for row in written["phrasings"]]) == (201, ["周末发货吗？", "星期天发货吗"])
+    assert (await client.trial("星期天发货吗"))["passages"][0]["answer"] == "周末照常发货。"
+    assert (await client.ask("DELETE", f"/api/articles/{written['id']}"))[0] == 403
+    assert (await admin.ask("DELETE", f"/api/articles/{written['id']}"))[0] == 204
+    assert (await client.ask("GET", f"/api/articles/{written['id']}"))[0] == 404
+    assert (await admin.ask("POST", "/api/articles", {**wanted, "answer": " "}))[0] == 409
+
+
+async def test_strangers_and_other_sites_are_turned_away(client: Client) -> None:
+    stranger = Client(client.url, "")
     assert (await stranger.ask("POST", "/api/test_kb", {"query": "退款"}))[0] == 401
     assert (await stranger.ask("GET", "/api/articles"))[0] == 401
-    status, _ = await door.ask("POST", "/api/test_kb", {"query": "退款"}, origin="https://elsewhere.example")
+    status, _ = await client.ask("POST", "/api/test_kb", {"query": "退款"}, origin="https://elsewhere.example")
     assert status == 403
 
 
-async def test_a_colleague_of_another_workspace_sees_nothing(
-    db: Database, door: DeliveryStore, clock: SetClock
-) -> None:
-    _, page = await door.ask("GET", "/api/articles")
+async def test_a_colleague_of_another_workspace_sees_nothing(db: Database, client: Client, clock: SetClock) -> None:
+    _, page = await client.ask("GET", "/api/articles")
     other = await ensure_workspace(db, "other", "别人", "zh")
-    elsewhere = DeliveryStore(door.url, await _token(db, other, "wang", clock))
+    elsewhere = Client(client.url, await _token(db, other, "wang", clock))
     assert (await elsewhere.ask("GET", "/api/articles"))[1]["articles"] == []
     assert (await elsewhere.ask("GET", f"/api/articles/{page['articles'][0]['id']}"))[0] == 404
     assert (await elsewhere.trial("怎么申请退款"))["zone"] == "handoff"
