@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from zhiban.assistant.decide import PERSON_CHOICE
 from zhiban.assistant.passages import PlainPassage
@@ -25,6 +25,18 @@ order by m.id desc limit %(limit)s"""
 
 
 @dataclass(frozen=True, slots=True)
+class _Recent:
+    """A message, with what its turn was asked and cited when the assistant wrote it."""
+
+    direction: str
+    author: str
+    text: str
+    content: dict[str, Any]
+    question: str | None
+    citations: list[dict[str, Any]] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """The recent conversation, oldest first."""
 
@@ -37,11 +49,11 @@ class Memory:
 
 async def remember(tx: Transaction, conversation_id: int, *, before: int) -> Memory:
     """What was said before the message `before`."""
-    rows = await tx.rows(_RECENT, conversation=conversation_id, before=before, limit=HISTORY)
+    rows = await tx.objects(_Recent, _RECENT, conversation=conversation_id, before=before, limit=HISTORY)
     rows.reverse()
     offered, offered_question = _offer(rows)
     return Memory(
-        said=tuple(HistoryLine(_who(direction, author), text) for direction, author, text, *_ in rows if text.strip()),
+        said=tuple(HistoryLine(_who(row), row.text) for row in rows if row.text.strip()),
         questions=_questions(rows),
         offered=offered,
         offered_question=offered_question,
@@ -49,27 +61,27 @@ async def remember(tx: Transaction, conversation_id: int, *, before: int) -> Mem
     )
 
 
-def _who(direction: str, author: str) -> Any:
-    if direction == "in":
+def _who(row: _Recent) -> Literal["contact", "assistant", "agent"]:
+    if row.direction == "in":
         return "contact"
-    return "assistant" if author == "assistant" else "agent"
+    return "assistant" if row.author == "assistant" else "agent"
 
 
-def _offer(rows: Sequence[tuple[Any, ...]]) -> tuple[dict[str, dict[str, Any]], str]:
+def _offer(rows: Sequence[_Recent]) -> tuple[dict[str, dict[str, Any]], str]:
     """The menu that we offered last, if nothing of ours came after it."""
-    for direction, _, _, content, question, _ in reversed(rows):
-        if direction == "out":
-            choices = {choice["id"]: choice for choice in content.get("choices", ())}
-            return choices, str(question or "") if choices else ""
+    for row in reversed(rows):
+        if row.direction == "out":
+            choices = {choice["id"]: choice for choice in row.content.get("choices", ())}
+            return choices, row.question or "" if choices else ""
     return {}, ""
 
 
-def _questions(rows: Sequence[tuple[Any, ...]]) -> tuple[str, ...]:
+def _questions(rows: Sequence[_Recent]) -> tuple[str, ...]:
     """The contact's last questions, then the titles of what was answered last."""
-    asked = [text for direction, _, text, *_ in rows if direction == "in" and text.strip()][-3:]
-    for direction, _, _, _, _, citations in reversed(rows):
-        if direction == "out":
-            asked += [citation["title"] for citation in (citations or ())[:1]]
+    asked = [row.text for row in rows if row.direction == "in" and row.text.strip()][-3:]
+    for row in reversed(rows):
+        if row.direction == "out":
+            asked += [citation["title"] for citation in (row.citations or ())[:1]]
             break
     return tuple(asked)
 

@@ -22,6 +22,12 @@ order by m.id desc limit 12"""
 
 
 @dataclass(frozen=True, slots=True)
+class _Asked:
+    id: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """Where an answer came from."""
 
@@ -60,12 +66,12 @@ class Suggester:
     async def suggest(self, workspace_id: int, conversation_id: int) -> Suggestion | None:
         """An answer to the contact's last question, or None when the knowledge has none."""
         async with self._database.transaction(workspace_id) as tx:
-            asked = await tx.rows(_ASKED, id=conversation_id)
-            inbox = await tx.row("select inbox_id, contact_id from conversation where id = %(id)s", id=conversation_id)
-            if inbox is None:
+            asked = await tx.objects(_Asked, _ASKED, id=conversation_id)
+            inbox_id = await tx.value("select inbox_id from conversation where id = %(id)s", id=conversation_id)
+            if inbox_id is None:
                 return None
-            for message_id, text in [row for row in asked if is_question(row[1])][:TRIED]:
-                found = await self._find(tx, conversation_id, inbox, message_id, text)
+            for message in [message for message in asked if is_question(message.text)][:TRIED]:
+                found = await self._find(tx, conversation_id, inbox_id, message)
                 if found.zone is not retrieval.ConfidenceBand.HANDOFF and found.passages:
                     words = answering.verbatim(found.passages[0])
                     if words is not None:
@@ -73,13 +79,13 @@ class Suggester:
         return None
 
     async def _find(
-        self, tx: Transaction, conversation_id: int, inbox: tuple[int, int | None], message_id: int, text: str
+        self, tx: Transaction, conversation_id: int, inbox_id: int, message: _Asked
     ) -> retrieval.SearchResult:
-        memory = await remember(tx, conversation_id, before=message_id)
+        memory = await remember(tx, conversation_id, before=message.id)
         return await retrieval.search(
             tx,
-            await knowledge.base_for(tx, inbox[0]),
-            text[:400],
+            await knowledge.base_for(tx, inbox_id),
+            message.text[:400],
             top_k=1,
             context=memory.questions,
             threshold=self._threshold,

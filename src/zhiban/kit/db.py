@@ -56,6 +56,10 @@ class Transaction:
         row = await self.row(sql, **params)
         return row[0] if row else None
 
+    async def values(self, sql: str, /, **params: Any) -> list[Any]:
+        """The first column of every row."""
+        return [row[0] for row in await self.rows(sql, **params)]
+
     async def run(self, sql: str, /, **params: Any) -> int:
         """Execute and return how many rows it touched."""
         return (await self._execute(sql, params)).rowcount
@@ -234,5 +238,4 @@ class Database:
     async def workspaces(self) -> list[int]:
         """The ids of all workspaces on this installation, for sweeps."""
         async with self.transaction(NO_WORKSPACE) as tx:
-            rows = await tx.rows("select workspace_id from directory where kind = 'workspace' order by 1")
-        return [row[0] for row in rows]
+            return await tx.values("select workspace_id from directory where kind = 'workspace' order by 1")

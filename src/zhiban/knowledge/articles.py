@@ -107,12 +107,11 @@ def articles_of(document: Document, *, category: str | None = None) -> list[NewA
 
 
 async def _numbers(tx: Transaction, table: str, how_many: int) -> list[int]:
-    rows = await tx.rows(
+    return await tx.values(
         "select nextval(pg_get_serial_sequence(%(table)s, 'id')) from generate_series(1, %(count)s)",
         table=table,
         count=how_many,
     )
-    return [row[0] for row in rows]
 
 
 async def insert(

@@ -57,6 +57,18 @@ class _HeldOut:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Faq:
+    chunk_id: int
+    text: str
+    phrasings: list[str]
+
+    def hold_out(self, at: int) -> _HeldOut:
+        """The question with the phrasing at this place taken out."""
+        others = (*self.phrasings[:at], *self.phrasings[at + 1 :])
+        return _HeldOut(self.chunk_id, self.phrasings[at], others, self.text)
+
+
 def fit_threshold(inside: Sequence[Sample], outside: Sequence[Sample], *, similar_per_article: float) -> Calibration:
     """Thresholds from questions that have an answer and such that have none."""
     if len(inside) < FEWEST_SAMPLES:
@@ -120,21 +132,20 @@ async def calibrate(
 
 async def _sample(tx: Transaction, base_id: int) -> tuple[list[_HeldOut], float]:
     """Phrasings to hold out, the same ones each time, and how many similar questions an article has on average."""
-    rows = await tx.rows(
-        "select c.id, c.text, array(select p.text from phrasing p where p.workspace_id = a.workspace_id "
-        "and p.article_id = a.id order by p.id) from article a join chunk c on c.workspace_id = a.workspace_id "
-        "and c.article_id = a.id where a.base_id = %(base)s and a.kind = 'faq' order by a.id",
+    rows = await tx.objects(
+        _Faq,
+        "select c.id as chunk_id, c.text, array(select p.text from phrasing p where p.workspace_id = a.workspace_id "
+        "and p.article_id = a.id order by p.id) as phrasings from article a join chunk c "
+        "on c.workspace_id = a.workspace_id and c.article_id = a.id where a.base_id = %(base)s "
+        "and a.kind = 'faq' order by a.id",
         base=base_id,
     )
     if not rows:
         return [], 0.0
-    similar = sum(len(asked) - 1 for _, _, asked in rows) / len(rows)
-    able = [(row, at) for row in rows for at in range(len(row[2])) if len(row[2]) > 1]
+    similar = sum(len(row.phrasings) - 1 for row in rows) / len(rows)
+    able = [(row, at) for row in rows for at in range(len(row.phrasings)) if len(row.phrasings) > 1]
     chosen = random.Random(base_id).sample(able, min(MOST_SAMPLES, len(able)))  # noqa: S311 - a sample, no secret
-    return [
-        _HeldOut(chunk_id, asked[at], tuple(other for place, other in enumerate(asked) if place != at), text)
-        for (chunk_id, text, asked), at in chosen
-    ], similar
+    return [row.hold_out(at) for row, at in chosen], similar
 
 
 async def _ask_without_phrasing(tx: Transaction, base: BaseRow, held_out: _HeldOut, synonyms: Synonyms) -> Sample:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from zhiban.kit.db import Database
 from zhiban.ports import Embedder, ModelUnavailable
@@ -41,12 +42,11 @@ async def embed_missing(
         )
         if changed:
             await tx.run("delete from chunk_vector where base_id = %(base)s", base=base_id)
-        missing = await tx.rows(
+        ids = await tx.values(
             "select c.id from chunk c where c.base_id = %(base)s and not exists (select from chunk_vector v "
             "where v.workspace_id = c.workspace_id and v.chunk_id = c.id) order by c.id",
             base=base_id,
         )
-    ids = [row[0] for row in missing]
     for start in range(0, len(ids), AT_ONCE):
         await _embed(database, workspace_id, base_id, embedder, ids[start : start + AT_ONCE])
         if told:
@@ -63,18 +63,25 @@ async def _vectors(database: Database, workspace_id: int, base_id: int) -> int:
     return count
 
 
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    id: int
+    text: str  # what the embedder reads: with the title or the headings above it
+
+
 async def _embed(database: Database, workspace_id: int, base_id: int, embedder: Embedder, ids: Sequence[int]) -> None:
     async with database.transaction(workspace_id) as tx:
-        rows = await tx.rows(
+        chunks = await tx.objects(
+            _Chunk,
             "select c.id, case when a.kind = 'faq' then a.title || E'\\n' || c.text "
-            "else array_to_string(c.heading_path, ' ') || E'\\n' || c.text end from chunk c join article a "
+            "else array_to_string(c.heading_path, ' ') || E'\\n' || c.text end as text from chunk c join article a "
             "on a.workspace_id = c.workspace_id and a.id = c.article_id "
             "where c.workspace_id = %(workspace)s and c.id = any(%(ids)b::bigint[]) order by c.id",
             workspace=workspace_id,
             ids=list(ids),
         )
-    vectors = await embedder.embed([text for _, text in rows], purpose="passage")
-    if len(vectors) != len(rows) or any(len(vector) != embedder.dimensions for vector in vectors):
+    vectors = await embedder.embed([chunk.text for chunk in chunks], purpose="passage")
+    if len(vectors) != len(chunks) or any(len(vector) != embedder.dimensions for vector in vectors):
         raise ModelUnavailable("The embedder returned vectors that do not fit what it was asked.")
     async with database.transaction(workspace_id) as tx:
         # A chunk may have gone while its vector was made.
@@ -86,6 +93,6 @@ async def _embed(database: Database, workspace_id: int, base_id: int, embedder: 
             workspace=workspace_id,
             base=base_id,
             dimensions=embedder.dimensions,
-            ids=[row[0] for row in rows],
+            ids=[chunk.id for chunk in chunks],
             vectors=[literal(vector) for vector in vectors],
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
 from zhiban.kit.db import Transaction
@@ -74,15 +75,23 @@ async def record_gap(
     return gap_id
 
 
+@dataclass(frozen=True, slots=True)
+class _OpenGap:
+    id: int
+    terms: list[int]
+
+
 async def _same(tx: Transaction, own: list[int]) -> int | None:
-    rows = await tx.rows(
-        "select id, terms from gap where status = 'open' order by last_at desc limit %(limit)s", limit=CONSIDERED
+    open_gaps = await tx.objects(
+        _OpenGap,
+        "select id, terms from gap where status = 'open' order by last_at desc limit %(limit)s",
+        limit=CONSIDERED,
     )
     best, like = None, SAME
-    for gap_id, theirs in rows:
-        found = alike(own, theirs)
+    for gap in open_gaps:
+        found = alike(own, gap.terms)
         if found >= like:
-            best, like = gap_id, found
+            best, like = gap.id, found
     return best
 
 

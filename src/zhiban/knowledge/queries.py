@@ -206,45 +206,54 @@ def indexed_text(kind: str, heading_path: Sequence[str], text: str) -> str:
 
 
 _ENTRIES = """
-select c.id, array(select p.text from phrasing p where p.workspace_id = c.workspace_id and p.article_id = c.article_id
-                    order by p.id), a.kind, c.heading_path, c.text
+select c.id as chunk_id, array(
+         select p.text from phrasing p where p.workspace_id = c.workspace_id and p.article_id = c.article_id
+         order by p.id) as phrasings, a.kind, c.heading_path, c.text
   from chunk c join article a on a.workspace_id = c.workspace_id and a.id = c.article_id
 """
 
 
-def _entry(row: tuple[Any, ...]) -> IndexEntry:
-    chunk_id, asked, kind, heading_path, text = row
-    return IndexEntry(chunk_id, tuple(asked), indexed_text(kind, heading_path, text))
+@dataclass(frozen=True, slots=True)
+class _StoredChunk:
+    chunk_id: int
+    phrasings: list[str]
+    kind: str
+    heading_path: list[str]
+    text: str
+
+    def entry(self) -> IndexEntry:
+        return IndexEntry(self.chunk_id, tuple(self.phrasings), indexed_text(self.kind, self.heading_path, self.text))
 
 
 async def entries(tx: Transaction, chunk_ids: Sequence[int]) -> list[IndexEntry]:
     """These chunks as the index has them."""
-    rows = await tx.rows(
+    rows = await tx.objects(
+        _StoredChunk,
         _ENTRIES + " where c.workspace_id = %(workspace)s and c.id = any(%(ids)b::bigint[]) order by c.id",
         workspace=tx.workspace_id,
         ids=list(chunk_ids),
     )
-    return [_entry(row) for row in rows]
+    return [row.entry() for row in rows]
 
 
 async def entries_after(tx: Transaction, base_id: int, after: int, limit: int) -> list[IndexEntry]:
     """The chunks of a base in order of their ids, a stretch at a time."""
-    rows = await tx.rows(
+    rows = await tx.objects(
+        _StoredChunk,
         _ENTRIES + " where c.base_id = %(base)s and c.id > %(after)s order by c.id limit %(limit)s",
         base=base_id,
         after=after,
         limit=limit,
     )
-    return [_entry(row) for row in rows]
+    return [row.entry() for row in rows]
 
 
 async def chunk_ids(tx: Transaction, article_ids: Sequence[int]) -> list[int]:
-    rows = await tx.rows(
+    return await tx.values(
         "select id from chunk where workspace_id = %(workspace)s and article_id = any(%(ids)b::bigint[])",
         workspace=tx.workspace_id,
         ids=list(article_ids),
     )
-    return [row[0] for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +273,10 @@ async def frequencies(tx: Transaction, base: BaseRow, of: Sequence[int]) -> Freq
         parts=list(range(base.parts + 1)),
         terms=list(of),
     )
-    return Frequencies({row[0]: row[1] for row in rows}, {row[0]: row[2] for row in rows})
+    return Frequencies(
+        {term: bodies for term, bodies, _ in rows},
+        {term: phrasings for term, _, phrasings in rows},
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from zhiban.kit.db import Transaction
 from zhiban.knowledge import queries
@@ -192,8 +191,9 @@ async def rank(tx: Transaction, question: Question, *, wanted: int = SEEN, leave
     if question.keys == []:
         return []
     call = "scan_chunks(%(base)s, " if question.keys is None else "search_chunks(%(base)s, %(keys)b::integer[], "
-    rows = await tx.rows(
-        "select chunk_id, score, body_score, phrasing_score from "
+    return await tx.objects(
+        Scored,
+        "select chunk_id, score, body_score as body, phrasing_score as phrasing from "
         + call
         + "%(body)s::sparsevec, %(phrasing)s::sparsevec, %(leave_out)s, %(wanted)s)",
         base=question.base_id,
@@ -203,7 +203,6 @@ async def rank(tx: Transaction, question: Question, *, wanted: int = SEEN, leave
         leave_out=leave_out,
         wanted=wanted,
     )
-    return [Scored(*row) for row in rows]
 
 
 def confidence(first: float, second: float, best: float) -> float:
@@ -275,6 +274,24 @@ async def _look(
     return Ranking(expanded, query, tuple(scored), passages, sure, first.score / query.best)
 
 
+@dataclass(frozen=True, slots=True)
+class _Near:
+    """A chunk whose vector is among the nearest to the question's."""
+
+    chunk_id: int
+    cosine: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Both:
+    """A candidate's lexical scores, and its cosine when it has a vector."""
+
+    chunk_id: int
+    body: float
+    phrasing: float | None
+    cosine: float | None
+
+
 async def _fuse(tx: Transaction, query: Question, scored: Sequence[Scored], vector: Sequence[float]) -> list[Scored]:
     """Add one cosine, on the scale where the best possible lexical score is one.
 
@@ -282,17 +299,20 @@ async def _fuse(tx: Transaction, query: Question, scored: Sequence[Scored], vect
     counts, so that a question about something else does not look half known.
     """
     asked = "[" + ",".join(f"{value:.6g}" for value in vector) + "]"
-    near = await tx.rows(
-        "select chunk_id, 1 - distance from nearest_chunks(%(base)s, %(asked)s::halfvec, %(wanted)s)",
+    near = await tx.objects(
+        _Near,
+        "select chunk_id, 1 - distance as cosine from nearest_chunks(%(base)s, %(asked)s::halfvec, %(wanted)s)",
         base=query.base_id,
         asked=asked,
         wanted=SEEN,
     )
     lexical = {found.chunk_id: found for found in scored}
-    ids = [*lexical, *(row[0] for row in near if row[0] not in lexical)]
-    rows = await tx.rows(
-        "select i.chunk_id, -(i.body <#> %(body)s::sparsevec), (select max(-(one <#> %(phrasing)s::sparsevec)) "
-        "from unnest(i.phrasings) as one), 1 - (v.vector <=> %(asked)s::halfvec) from chunk_index i "
+    ids = [*lexical, *(one.chunk_id for one in near if one.chunk_id not in lexical)]
+    rows = await tx.objects(
+        _Both,
+        "select i.chunk_id, -(i.body <#> %(body)s::sparsevec) as body, "
+        "(select max(-(one <#> %(phrasing)s::sparsevec)) from unnest(i.phrasings) as one) as phrasing, "
+        "1 - (v.vector <=> %(asked)s::halfvec) as cosine from chunk_index i "
         "left join chunk_vector v on v.workspace_id = i.workspace_id and v.chunk_id = i.chunk_id "
         "and v.dimensions = %(dimensions)s "
         "where i.workspace_id = %(workspace)s and i.chunk_id = any(%(ids)b::bigint[])",
@@ -303,16 +323,18 @@ async def _fuse(tx: Transaction, query: Question, scored: Sequence[Scored], vect
         dimensions=len(vector),
         ids=ids,
     )
-    usual = min((_finite(row[1]) for row in near), default=0.0)
+    usual = min((_finite(one.cosine) for one in near), default=0.0)
     fused = [
         Scored(
-            chunk_id,
-            body + (body if asked_score is None else asked_score) + max(_finite(cosine) - usual, 0.0) * query.best,
-            body,
-            asked_score,
-            _finite(cosine),
+            row.chunk_id,
+            row.body
+            + (row.body if row.phrasing is None else row.phrasing)
+            + max(_finite(row.cosine) - usual, 0.0) * query.best,
+            row.body,
+            row.phrasing,
+            _finite(row.cosine),
         )
-        for chunk_id, body, asked_score, cosine in rows
+        for row in rows
     ]
     return sorted(fused, key=lambda found: (-found.score, found.chunk_id))[:SEEN]
 
@@ -323,8 +345,10 @@ def _finite(cosine: float | None) -> float:
 
 
 _TEXTS = """
-select c.id, a.id, a.title, c.text, a.answer, c.heading_path, s.name, c.unit, c.number, a.category,
-       array(select p.text from phrasing p where p.workspace_id = c.workspace_id and p.article_id = a.id order by p.id)
+select c.id as chunk_id, a.id as article_id, a.title, c.text, a.answer, c.heading_path, s.name as source_name,
+       c.unit, c.number, a.category, array(
+         select p.text from phrasing p where p.workspace_id = c.workspace_id and p.article_id = a.id
+         order by p.id) as phrasings
   from chunk c
   join article a on a.workspace_id = c.workspace_id and a.id = c.article_id
   left join source s on s.workspace_id = a.workspace_id and s.id = a.source_id
@@ -332,10 +356,27 @@ select c.id, a.id, a.title, c.text, a.answer, c.heading_path, s.name, c.unit, c.
 """
 
 
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """What a candidate says and belongs to."""
+
+    chunk_id: int
+    article_id: int
+    title: str
+    text: str
+    answer: str | None
+    heading_path: list[str]
+    source_name: str | None
+    unit: str
+    number: int
+    category: str | None
+    phrasings: list[str]
+
+
 async def _read(tx: Transaction, question: str, scored: Sequence[Scored], synonyms: Synonyms) -> tuple[Passage, ...]:
     """The texts of the candidates. Of several that say the same only the best stays."""
-    rows = await tx.rows(_TEXTS, workspace=tx.workspace_id, ids=[found.chunk_id for found in scored])
-    texts = {row[0]: row[1:] for row in rows}
+    rows = await tx.objects(_Texts, _TEXTS, workspace=tx.workspace_id, ids=[found.chunk_id for found in scored])
+    texts = {row.chunk_id: row for row in rows}
     asked = frozenset(terms(question, synonyms))
     passages: list[Passage] = []
     said: set[str] = set()
@@ -348,24 +389,23 @@ async def _read(tx: Transaction, question: str, scored: Sequence[Scored], synony
     return tuple(passages)
 
 
-def _passage(found: Scored, row: Sequence[Any], asked: frozenset[int], synonyms: Synonyms) -> Passage:
-    article_id, title, text, answer, heading_path, source, unit, number, category, phrasings = row
+def _passage(found: Scored, texts: _Texts, asked: frozenset[int], synonyms: Synonyms) -> Passage:
     closest, likeness = None, 0.0
-    for phrasing in phrasings:
+    for phrasing in texts.phrasings:
         like = _likeness(asked, frozenset(terms(phrasing, synonyms)))
         if closest is None or like > likeness:
             closest, likeness = phrasing, like
     return Passage(
-        article_id,
+        texts.article_id,
         found.chunk_id,
-        title,
-        text,
-        answer,
-        tuple(heading_path),
-        source,
-        unit,
-        number,
-        category,
+        texts.title,
+        texts.text,
+        texts.answer,
+        tuple(texts.heading_path),
+        texts.source_name,
+        texts.unit,
+        texts.number,
+        texts.category,
         found.score,
         found.body,
         found.phrasing,

@@ -61,7 +61,7 @@ async def learn_profiles(
     tx: Transaction, kind: str, account: str, profiles: Sequence[Profile], *, now: datetime
 ) -> list[int]:
     """Keep what the vendor tells about people. Returns the contacts it concerns."""
-    rows = await tx.rows(
+    return await tx.values(
         _LEARN,
         kind=kind,
         account=account,
@@ -71,4 +71,3 @@ async def learn_profiles(
         unionids=[profile.unionid for profile in profiles],
         now=now,
     )
-    return [int(row[0]) for row in rows]
