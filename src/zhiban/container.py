@@ -1,4 +1,4 @@
-"""One process of an installation: its way to the database, its ear, and, when it works, its lanes, puller and jobs."""
+"""What one process opens and closes: its connections to the database, its pub/sub and, when it works, its workers."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class App:
         database = Database(urls.app)
         vault = Vault.from_settings(settings)
         http = Http()
-        # Doorbells and lanes are this process's own business as long as it works itself.
+        # While this process works itself, it tells the others only what it cannot do.
         pubsub = PubSub(urls.app, local_topics=(CONVERSATION_WAITING, ACCOUNT_WAITING, DELIVERY_WAITING))
         database.publish = pubsub.publish
         breakers = BreakerStore(database, pubsub, now)
@@ -119,7 +119,7 @@ class App:
 
 @dataclass(slots=True)
 class Workers:
-    """What answers: lanes, puller, reader, sweeper and jobs."""
+    """What answers: the workers for conversations, accounts and deliveries, their recovery, and the jobs."""
 
     conversation_worker: ConversationWorker
     account_poller: AccountPoller

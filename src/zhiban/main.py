@@ -1,4 +1,4 @@
-"""The web application: every module's doors on one address."""
+"""The web application: every module's routes on one address."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def application(
     extra: Sequence[BaseRoute] = (),
     limit: RequestLimit | None = None,
 ) -> CallbackRouter:
-    """Mount every door. The installation is opened with the application and closed with it.
+    """Mount every route. The container is opened with the application and closed with it.
 
     `extra` routes are mounted first; the demonstration brings its simulator and its phone that way. `hosts`: the only
     names under which we answer; empty: every name, as behind a proxy.
@@ -110,9 +110,9 @@ def application(
 
 
 class CallbackRouter:
-    """Callbacks go straight to their door; everything else to the pages and the API.
+    """Webhooks go straight to their route; everything else to the pages and the API.
 
-    The way through FastAPI's layers costs a callback more than its own work.
+    The way through FastAPI's layers costs a webhook more than its own work.
     """
 
     def __init__(

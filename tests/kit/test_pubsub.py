@@ -146,7 +146,7 @@ async def test_a_lost_connection_is_made_again(ears: tuple[PubSub, PubSub], urls
     async with await psycopg.AsyncConnection.connect(urls.owner, autocommit=True) as connection:
         await connection.execute(
             "select pg_terminate_backend(pid) from pg_stat_activity "
-            "where application_name = 'zhiban ear' and datname = current_database()"
+            "where application_name = 'zhiban pubsub' and datname = current_database()"
         )
     deadline = time.monotonic() + 10
     while not there.heard:

@@ -36,7 +36,7 @@ async def record_turn(
     started_at: datetime,
     finished_at: datetime,
 ) -> int:
-    """Keep what the assistant thought, and what the models cost. Returns the turn's id."""
+    """Store what the assistant decided and why, and what the models cost. Returns the turn's id."""
     id_ = await tx.value(
         _INSERT,
         workspace=tx.workspace_id,

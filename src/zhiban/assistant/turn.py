@@ -1,7 +1,8 @@
 """One turn of the assistant, as a list of named steps: remember, look, search, decide, compose, store.
 
 Nothing is sent from here. The turn ends with one transaction that checks that the conversation is still the assistant's
-and stores the reply; the lane sends it. A person who takes over, or a new message, makes an unstored turn void.
+and stores the reply; the conversation worker sends it. A person who takes over, or a new message, makes an unstored
+turn void.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class AssistantDeps:
 
 @dataclass(slots=True)
 class TurnContext:
-    """A turn while it is thought."""
+    """What the steps of one turn know and decide."""
 
     conversation: ConversationSnapshot
     policy: Policy
@@ -100,7 +101,7 @@ class TurnContext:
     choices: tuple[Choice, ...] = ()
     citations: list[dict[str, Any]] = field(default_factory=list)
     detail: str = ""
-    tx: Transaction | None = None  # the lane's transaction, while reading
+    tx: Transaction | None = None  # the worker's transaction, during `prepare`
     completions: list[Completion] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)
 
@@ -128,7 +129,7 @@ class Assistant:
         self._deps = deps
         self._policies: dict[str, Policy] = {}
         self._bases: dict[tuple[int, int], int] = {}
-        # The first steps read, in the lane's own transaction; the others may wait for a model, outside of any.
+        # The first steps read, in the worker's own transaction; the others may wait for a model, outside of any.
         self._preparation: tuple[TurnStep, ...] = (
             TurnStep("remember", self._remember),
             TurnStep("look", self._look),
@@ -427,7 +428,7 @@ class Assistant:
                     most=None if left is None else max(left - RESERVED, 1),
                     helped=not isinstance(turn.decision, Suggest | AskForText | AskAgain),
                 )
-                conversation.rings += 1  # what we queued rang once
+                conversation.rings += 1  # our own reply counted once
                 await self._learn(tx, turn, now=now)
             case NoReply(reason=NoReplyReason.ASSISTANT_OFF):
                 locked = await conversations.lock_conversation(tx, conversation.id)

@@ -1,4 +1,4 @@
-"""The command line: thin doors to the same verbs that pages and API use."""
+"""The command line: a thin layer over the verbs that pages and API use too."""
 
 from zhiban.cli.app import main
 

@@ -132,7 +132,7 @@ async def _furnish(found: Settings, urls: DatabaseUrls) -> int:
                     password_hash=None,
                     locale=found.zhiban_locale,
                 )
-            # The simulated platform forgets everything when it stops, and with it what our place in its log meant.
+            # The simulated platform forgets everything when it stops, and our cursor into it means nothing then.
             await session.run("update pull_state set cursor = null, token = null")
         await _import_sample(app.database, workspace_id)
     return workspace_id

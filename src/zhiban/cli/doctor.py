@@ -275,7 +275,7 @@ def _cure_of(problem: str) -> str:
     return next((cure for code, cure in cures.items() if code in problem), "")
 
 
-# ---------------------------------------------------------------------------------------------------- the world outside
+# ------------------------------------------------------------------------------------------------ outside services
 
 
 async def _address(found: Settings, http: Http) -> Finding:

@@ -1,8 +1,8 @@
 """Tells a signed-in browser which conversations changed: ids only, resumable from the last event it saw.
 
-One ear per process hears the changes; each open browser has a small set of ids that wait to be told. A browser that
+One subscription per process receives the changes; each open browser has a small set of ids to be sent. A browser that
 slept comes back with the id of the last event it knows and learns what happened meanwhile; a few events before that id
-are told again, because transactions may commit in another order than their ids were given.
+are sent again, because transactions may commit in another order than their ids were given.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One transaction with its workspace set.
 
-Workers, callbacks and pages each have connections of their own, so that none of them can take the others' last one.
+Workers, webhooks and pages each have connections of their own, so that none of them can take the others' last one.
 Row-level security compares every row with `app.workspace`, which lives exactly as long as the transaction.
 """
 
@@ -38,7 +38,7 @@ class Transaction:
         self._publications: dict[tuple[str, int], None] = {}
 
     def publish_after_commit(self, topic: str, id_: int) -> None:
-        """Announce after the commit that something about this record changed; forgotten on rollback."""
+        """Publish after the commit that this record changed; forgotten on rollback."""
         self._publications[topic, id_] = None
 
     @property
@@ -173,7 +173,7 @@ Publish = Callable[[str, int, int], None]  # topic, workspace, id
 class Database:
     """The application's way to PostgreSQL, as a role that row-level security binds.
 
-    `publish` is called after every commit for what the transaction touched.
+    `publish` is called after every commit for what the transaction asked to publish.
     """
 
     publish: Publish | None = None
@@ -188,8 +188,8 @@ class Database:
         page_seconds: float = 15,
     ) -> None:
         self.dsn = dsn
-        self._workers = Pool(dsn, name="work", size=work_size, timeout=60)
-        self._webhooks = Pool(dsn, name="door", size=webhook_size, timeout=3.5)
+        self._workers = Pool(dsn, name="workers", size=work_size, timeout=60)
+        self._webhooks = Pool(dsn, name="webhooks", size=webhook_size, timeout=3.5)
         self._pages = Pool(dsn, name="pages", size=page_size, timeout=page_seconds)
 
     async def open(self) -> Self:
@@ -218,7 +218,7 @@ class Database:
 
     @asynccontextmanager
     async def webhook_transaction(self, workspace_id: int) -> AsyncIterator[Transaction]:
-        """A transaction for the callback door, which has connections of its own and waits 3.5 s at most for one."""
+        """A transaction for storing webhooks: on connections of their own, waiting 3.5 s at most for one."""
         async with self._webhooks.transaction(workspace_id) as tx:
             yield tx
         self._publish(tx)
@@ -236,6 +236,6 @@ class Database:
         self._publish(tx)
 
     async def workspaces(self) -> list[int]:
-        """The ids of all workspaces on this installation, for sweeps."""
+        """The ids of all workspaces on this installation, for recovery."""
         async with self.transaction(NO_WORKSPACE) as tx:
             return await tx.values("select workspace_id from directory where kind = 'workspace' order by 1")

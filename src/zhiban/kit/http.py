@@ -219,7 +219,7 @@ class Http:
         allow_private: bool = False,
         headers: Mapping[str, str] | None = None,
     ) -> HttpResponse:
-        """GET an address that a stranger gave us, following at most five redirects.
+        """GET an address that somebody outside gave us, following at most five redirects.
 
         Every address that is really connected to must be public, whatever the name resolved to before. Raises
         AddressRefused, and as `request` does. `allow_private` is for hosts that an operator configured.

@@ -1,7 +1,7 @@
-"""One ear per process on PostgreSQL: who is alive, and what just changed.
+"""Publish and subscribe between processes over LISTEN and NOTIFY, and who is alive.
 
 A session advisory lock says that this process lives; when the connection dies, so does the lock, and the others take
-over what it held. NOTIFY carries ids only, outside the transactions that made them, gathered for some milliseconds,
+over its leases. NOTIFY carries ids only, outside the transactions that made them, gathered for some milliseconds,
 because every NOTIFY takes a lock over the whole server at commit. What is lost on the way is found again by polling.
 """
 
@@ -26,10 +26,10 @@ Listener = Callable[[int, int], None]
 
 
 class PubSub:
-    """Hears topics and speaks them. A topic carries (workspace_id, id) pairs.
+    """Publishes to topics and calls their listeners. A topic carries (workspace_id, id) pairs.
 
-    `me` names this process in leases. Listeners are called on the event loop, for what this process said as well as
-    for what others said, possibly twice; they must be quick and must not raise.
+    `process_id` names this process in leases. Listeners are called on the event loop, for what this process published
+    as well as for what others did, possibly twice; they must be quick and must not raise.
     """
 
     def __init__(self, dsn: str, *, local_topics: Collection[str] = ()) -> None:
@@ -46,14 +46,14 @@ class PubSub:
         self._tasks: list[asyncio.Task[None]] = []
 
     def subscribe(self, topic: str, listener: Listener) -> None:
-        """What others say about a topic that is new here reaches us after a second at the latest."""
+        """What other processes publish to a topic that is new here arrives after one second at the latest."""
         self._listeners[topic].append(listener)
 
     def unsubscribe(self, topic: str, listener: Listener) -> None:
         self._listeners[topic].remove(listener)
 
     def publish(self, topic: str, workspace_id: int, id_: int) -> None:
-        """Tell everybody, this process at once. Call it after the commit."""
+        """Call this process's listeners at once, and tell the other processes. Call it after the commit."""
         for listener in tuple(self._listeners[topic]):
             listener(workspace_id, id_)
         if topic not in self._local_topics or not self._listeners[topic]:
@@ -67,7 +67,10 @@ class PubSub:
 
     async def open(self) -> None:
         """Returns once this process is known to be alive."""
-        self._tasks = [asyncio.create_task(self._hold(), name="ear"), asyncio.create_task(self._send(), name="mouth")]
+        self._tasks = [
+            asyncio.create_task(self._hold(), name="pubsub in"),
+            asyncio.create_task(self._send(), name="pubsub out"),
+        ]
         await asyncio.wait_for(self._alive.wait(), 30)
 
     async def close(self) -> None:
@@ -79,14 +82,14 @@ class PubSub:
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(
-                    self._dsn, autocommit=True, application_name="zhiban ear"
+                    self._dsn, autocommit=True, application_name="zhiban pubsub"
                 ) as connection:
                     await connection.execute("select pg_advisory_lock(%s, %s)", (ALIVE, self.process_id))
                     # The role's own limits are for transactions; this session waits by design.
                     await connection.execute("set statement_timeout = 0")
                     await self._listen(connection)
             except psycopg.Error as error:
-                log.warning("The ear lost its connection: %s", str(error).strip())
+                log.warning("The pub/sub connection was lost and is opened again: %s", str(error).strip())
             await asyncio.sleep(0.3)
 
     async def _listen(self, connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
@@ -160,7 +163,7 @@ class PubSub:
                 await connection.execute("select pg_notify(%s, %s)", (topic, payload))
 
 
-# Owners whose process is gone, for sweeps: the lock of a living process stands in pg_locks.
+# Owners whose process is gone, for recovery: the lock of a living process stands in pg_locks.
 LIVING = (
     "select objid::bigint from pg_locks where locktype = 'advisory' and granted "
     f"and classid = {ALIVE} and database = (select oid from pg_database where datname = current_database())"

@@ -20,7 +20,7 @@ from zhiban.kit.errors import Misconfigured
 WECOM_API = "https://qyapi.weixin.qq.com/cgi-bin"
 TELEGRAM_API = "https://api.telegram.org"
 
-# The models' public doors, so that naming a provider is enough.
+# The providers' public addresses, so that naming one is enough.
 PROVIDERS: dict[str, tuple[str, str]] = {
     "kimi": ("https://api.moonshot.cn/v1", "kimi-latest"),
     "deepseek": ("https://api.deepseek.com/v1", "deepseek-chat"),

@@ -274,7 +274,7 @@ def _faq_row(cells: Sequence[str], columns: dict[str, int], number: int) -> Faq 
     return Faq(question, similar, answer, cell("category") or None, Location("row", number))
 
 
-# ------------------------------------------------------------------------------------------------------ the door
+# ------------------------------------------------------------------------------------------------------ entry
 
 _CONVERTERS: dict[str, tuple[str, Callable[[bytes, str], Document]]] = {
     ".md": ("markdown", _markdown),

@@ -43,7 +43,7 @@ class PageChrome:
 
 
 class Auth:
-    """Knows who is at the door, and what pages need to answer them."""
+    """Tells who is signed in, and holds what pages need to answer them."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Auth:
         self.throttle = LoginThrottle(database, secret or secrets.token_bytes(32))
 
     def install(self, app: FastAPI) -> None:
-        """Let the pages of `app` find this gate, and let everybody else find the sign-in page."""
+        """Let the pages of `app` find this object, and send everybody who is not signed in to the sign-in page."""
         app.state.auth = self
         errors.install(app, self.renderer)
 

@@ -60,7 +60,7 @@ class SecurityHeaders:
 
 
 async def same_origin(request: Request) -> None:
-    """For doors that trust a cookie: an unsafe request must come from our own pages. Raises ForeignForm.
+    """For endpoints that trust a cookie: an unsafe request must come from our own pages. Raises ForeignForm.
 
     Browsers send Sec-Fetch-Site to trustworthy addresses only, so Origin decides where it is missing (plain http in
     a company's network). A request with neither is refused: every browser of the last years sends one of them.

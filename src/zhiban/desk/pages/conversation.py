@@ -1,4 +1,4 @@
-"""The desk: one door for reading, one for each thing an agent does."""
+"""The desk: the conversation list and the open conversation, and one endpoint for each verb of an agent."""
 
 from __future__ import annotations
 
