@@ -25,8 +25,10 @@ from pydantic import AliasChoices, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from zhiban.integrations.wecom.config import WeComSettings
 from zhiban.kit.settings import Settings
 
+FIELDS = {**Settings.model_fields, **WeComSettings.model_fields}
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "reference"
 WORDS = {
@@ -134,8 +136,8 @@ def default(info: FieldInfo, words: dict[str, Any]) -> str:
 def groups() -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads((ROOT / "tools" / "reference.json").read_text("utf-8"))
     listed = [name for group in found for name in group["settings"]]
-    missing = sorted(set(Settings.model_fields) - set(listed))
-    stale = sorted(set(listed) - set(Settings.model_fields))
+    missing = sorted(set(FIELDS) - set(listed))
+    stale = sorted(set(listed) - set(FIELDS))
     if missing or stale or len(listed) != len(set(listed)):
         raise ReferenceError(f"tools/reference.json: missing {missing}, unknown {stale}, or listed twice.")
     return found
@@ -153,7 +155,7 @@ def page(locale: Locale) -> str:
             "| --- | --- | --- | --- |",
         ]
         for name, chinese in group["settings"].items():
-            info = Settings.model_fields[name]
+            info = FIELDS[name]
             first, *others = names(name, info)
             title = f"`{first}`" + (
                 f" ({words['also']} {', '.join(f'`{other}`' for other in others)})" if others else ""

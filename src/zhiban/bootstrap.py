@@ -7,7 +7,8 @@ from typing import Any
 
 from zhiban.assistant.metering import MeteredModel, Prices
 from zhiban.assistant.turn import EMBED_SECONDS, AssistantDeps
-from zhiban.channels.connections import Builder, Connections, InboxSettings, TokenStore
+from zhiban.channels.connections import Builder, Connections, InboxSettings
+from zhiban.channels.jobs import ChannelJobs
 from zhiban.channels.policy import Policy
 from zhiban.conversations.attachment_jobs import AttachmentJobs
 from zhiban.conversations.jobs import ConversationJobs
@@ -15,42 +16,59 @@ from zhiban.integrations import openai
 from zhiban.integrations.apprise import AppriseNotifier
 from zhiban.integrations.s3 import S3FileStore
 from zhiban.integrations.telegram import TelegramConfig, TelegramNotifier
-from zhiban.integrations.wecom.config import WeComConfig
-from zhiban.integrations.wecom.kf import KfChannel
+from zhiban.integrations.webhook import WEBHOOK
+from zhiban.integrations.wecom.config import WeComSettings
+from zhiban.integrations.wecom.integration import WECOM
 from zhiban.integrations.wecom.robot import GroupRobot
-from zhiban.integrations.wecom.vendor import WeCom
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
+from zhiban.kit.errors import Misconfigured
 from zhiban.kit.file_store import FileStore, FolderFileStore, PostgresFileStore
 from zhiban.kit.http import Http
 from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import Task
 from zhiban.kit.settings import Settings
 from zhiban.notifications.jobs import AssistantJobs, NotifierRegistry
-from zhiban.ports import Breakers, ChatModel, Embedder, Notifier, ReplyWindow, Vendor
+from zhiban.ports import (
+    Breakers,
+    Channel,
+    ChatModel,
+    Embedder,
+    Integration,
+    Notifier,
+    Polls,
+    ReplyWindow,
+    ShowsCards,
+    TokenStore,
+    Vendor,
+)
 from zhiban.ports.notifiers import parse_addresses
 
+# Whom contacts write through. The first is the one that `zhiban inbox add` proposes.
+CHANNELS: dict[str, Integration] = {each.name: each for each in (WECOM, WEBHOOK)}
 
-def _wecom(
-    http: Http,
-    clock: Clock,
-    config: Mapping[str, Any],
-    secrets: Mapping[str, Any],
-    tokens: TokenStore,
-    breakers: Breakers,
-) -> Vendor:
-    known = {name: config[name] for name in WeComConfig.model_fields if name in config}
-    return WeCom(http, WeComConfig(**known, **secrets), tokens, clock, breakers=breakers)
+KINDS: dict[str, type[Channel]] = {channel.kind: channel for each in CHANNELS.values() for channel in each.channels}
+
+# Channels that must be asked for news, because their webhooks carry none.
+POLLED_KINDS = [kind for kind, channel in KINDS.items() if issubclass(channel, Polls)]
 
 
-VendorBuilder = Callable[[Http, Clock, Mapping[str, Any], Mapping[str, Any], TokenStore, Breakers], Vendor]
+def window_of(kind: str) -> ReplyWindow | None:
+    """The reply window of a kind of channel."""
+    return KINDS[kind].limits.reply_window if kind in KINDS else None
 
-VENDORS: dict[str, VendorBuilder] = {"wecom": _wecom}
 
-# Channels that must be asked for news, because their doorbell carries none.
-POLLED_KINDS = [KfChannel.kind]
+def names() -> dict[str, Callable[[str], str]]:
+    """What templates call a kind of channel, and the picture they draw for it."""
+    return {
+        "channel_label": lambda kind: KINDS[kind].label if kind in KINDS else kind,
+        "channel_icon": lambda kind: KINDS[kind].icon if kind in KINDS else "globe",
+    }
 
-WINDOWS: dict[str, ReplyWindow | None] = {KfChannel.kind: KfChannel.reply_window}
+
+def member_labels() -> dict[str, str]:
+    """Vendors where agents have accounts of their own, with what such an account is called."""
+    return {each.name: each.member_label for each in CHANNELS.values() if each.member_label}
 
 
 def vendor(http: Http, clock: Clock) -> Builder:
@@ -59,7 +77,9 @@ def vendor(http: Http, clock: Clock) -> Builder:
     def build(
         name: str, config: Mapping[str, Any], secrets: Mapping[str, Any], tokens: TokenStore, breakers: Breakers
     ) -> Vendor:
-        return VENDORS[name](http, clock, config, secrets, tokens, breakers)
+        if name not in CHANNELS:
+            raise Misconfigured(f"This version does not know the vendor {name}.")
+        return CHANNELS[name].build(http, clock, config, secrets, tokens, breakers)
 
     return build
 
@@ -125,13 +145,15 @@ def notifiers(settings: Settings, http: Http, url: str) -> NotifierRegistry:
     telegram = TelegramNotifier(
         TelegramConfig(token=settings.telegram_bot_token, base=settings.telegram_api_base), http
     )
-    by_scheme: dict[str, Notifier] = {"telegram": telegram, "wecom-robot": GroupRobot(http, settings.wecom_api_base)}
+    robot = GroupRobot(http, settings.part(WeComSettings).wecom_api_base)
+    by_scheme: dict[str, Notifier] = {"telegram": telegram, "wecom-robot": robot}
     parse_addresses(settings.notification_channel)
     return NotifierRegistry(
         addresses=settings.notification_channel.split() if settings.notification_enabled else (),
         by_scheme=by_scheme,
         other=AppriseNotifier(),
         url=url,
+        card_kinds=[kind for kind, channel in KINDS.items() if issubclass(channel, ShowsCards)],
     )
 
 
@@ -145,6 +167,7 @@ def tasks(
 ) -> list[Task]:
     """Every job there is."""
     return [
+        *ChannelJobs(database, connections).tasks(),
         *ConversationJobs(database, connections, clock).tasks(),
         *AttachmentJobs(database, connections, clock, files).tasks(),
         *AssistantJobs(database, connections, notifiers, texts, clock).tasks(),

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import logging
-import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 from zhiban import bootstrap
 from zhiban.assistant.turn import Assistant
-from zhiban.channels.connections import CONFIG, Connections, ensure_inbox
+from zhiban.channels.connections import CONFIG, Connections
 from zhiban.channels.delivery_store import DeliveryStore
+from zhiban.channels.service import connect, discover
 from zhiban.kit.breaker_store import BreakerStore
 from zhiban.kit.clock import Clock, SystemClock
-from zhiban.kit.db import NO_WORKSPACE, Database, Transaction
+from zhiban.kit.db import NO_WORKSPACE, Database
 from zhiban.kit.event_log import ACCOUNT_WAITING, CONVERSATION_WAITING, DELIVERY_WAITING
 from zhiban.kit.file_store import FileStore
 from zhiban.kit.http import Http
 from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import Jobs
 from zhiban.kit.pubsub import PubSub
-from zhiban.kit.settings import WECOM_API, Settings
+from zhiban.kit.settings import Settings
 from zhiban.kit.vault import Vault
 from zhiban.knowledge.corpus_stats import term_priors
 from zhiban.postgres.provisioning import DatabaseUrls
@@ -36,7 +33,6 @@ from zhiban.workers.recovery import Recovery
 log = logging.getLogger(__name__)
 
 DEFAULT_WORKSPACE = "default"
-KEY_GRACE = timedelta(days=1)
 
 
 @dataclass(slots=True)
@@ -96,6 +92,7 @@ class App:
         await ensure_default(self)
         await self.pubsub.open()
         if self.workers is not None:
+            await discover_accounts(self)
             await self.workers.start()
         _spare_the_collector()
 
@@ -179,12 +176,22 @@ def _spare_the_collector() -> None:
 
 
 async def ensure_default(app: App) -> int:
-    """The default workspace, and its WeCom connection as the environment describes it. Returns the workspace."""
+    """The default workspace, and its connections as the environment describes them. Returns the workspace."""
     workspace_id = await ensure_workspace(app.database, DEFAULT_WORKSPACE, "值班", app.settings.zhiban_locale)
-    if app.settings.has_wecom:
-        async with app.database.transaction(workspace_id) as tx:
-            await _ensure_wecom(tx, app.settings, app.vault, now=app.clock.now())
+    for integration in bootstrap.CHANNELS.values():
+        values = integration.environment(app.settings)
+        if values is not None:
+            async with app.database.transaction(workspace_id) as tx:
+                await connect(tx, app.vault, integration, values, now=app.clock.now())
     return workspace_id
+
+
+async def discover_accounts(app: App) -> None:
+    """Accounts may have been given to us while nobody of us was running: look for them in the background."""
+    for workspace_id in await app.database.workspaces():
+        async with app.database.transaction(workspace_id) as tx:
+            for (connection_id,) in await tx.rows("select id from connection where removed_at is null"):
+                await discover(tx, int(connection_id))
 
 
 async def ensure_workspace(database: Database, slug: str, name: str, locale: str) -> int:
@@ -214,72 +221,3 @@ async def ensure_workspace(database: Database, slug: str, name: str, locale: str
             )
             return workspace_id
     return await ensure_workspace(database, slug, name, locale)
-
-
-async def _ensure_wecom(tx: Transaction, settings: Settings, vault: Vault, *, now: datetime) -> None:
-    """Create or update the connection that the environment names. Secrets are sealed; a change is taken over."""
-    config = {
-        "corp_id": settings.wecom_corp_id,
-        "agent_id": settings.wecom_agent_id or None,
-        "api_base": settings.wecom_api_base or WECOM_API,
-    }
-    hidden = {
-        "secret": settings.wecom_agent_secret.get_secret_value(),
-        "token": settings.wecom_token.get_secret_value(),
-        "encoding_aes_key": settings.wecom_encoding_aes_key.get_secret_value(),
-    }
-    row = await tx.row(
-        "select id, config, secrets from connection where vendor = 'wecom' and config ->> 'corp_id' = %(corp)s "
-        "and (config ->> 'agent_id') is not distinct from %(agent)s for update",
-        corp=config["corp_id"],
-        agent=config["agent_id"],
-    )
-    if row is None:
-        connection_id = await _new_connection(tx, "企业微信", config, vault.seal(hidden))
-    else:
-        connection_id = int(row[0])
-        known = vault.open(row[2])
-        if any(known.get(name) != value for name, value in hidden.items()) or {**row[1], **config} != row[1]:
-            config, hidden = _with_grace(config, hidden, known, now=now)
-            await tx.run(
-                "update connection set config = config || %(config)s::jsonb, secrets = %(secrets)s, token = null, "
-                "broken = null, broken_at = null, updated_at = %(now)s where id = %(id)s",
-                config=json.dumps(config),
-                secrets=vault.seal({**known, **hidden}),
-                now=now,
-                id=connection_id,
-            )
-            tx.publish_after_commit(CONFIG, connection_id)
-    if config["agent_id"]:
-        await ensure_inbox(tx, connection_id, "wecom_app", str(config["agent_id"]), "企业微信应用")
-
-
-def _with_grace(
-    config: dict[str, str | None], hidden: dict[str, str], known: Mapping[str, str], *, now: datetime
-) -> tuple[dict[str, str | None], dict[str, str]]:
-    """After Token or AESKey changed, the former pair is accepted for a day: the platform still repeats old calls."""
-    pair = ("token", "encoding_aes_key")
-    if not known.get("token") or all(known.get(name) == hidden[name] for name in pair):
-        return config, hidden
-    former = {f"previous_{name}": known.get(name, "") for name in pair}
-    return {**config, "previous_until": (now + KEY_GRACE).isoformat()}, {**hidden, **former}
-
-
-async def _new_connection(tx: Transaction, name: str, config: dict[str, str | None], sealed: bytes) -> int:
-    public_id = secrets.token_hex(10)
-    connection_id = await tx.value(
-        "insert into connection (workspace_id, public_id, vendor, name, config, secrets) "
-        "values (%(workspace)s, %(public)s, 'wecom', %(name)s, %(config)s::jsonb, %(secrets)s) returning id",
-        workspace=tx.workspace_id,
-        public=public_id,
-        name=name,
-        config=json.dumps(config),
-        secrets=sealed,
-    )
-    await tx.run(
-        "insert into directory (kind, key, workspace_id, ref) values ('callback', %(key)s, %(workspace)s, %(ref)s)",
-        key=public_id,
-        workspace=tx.workspace_id,
-        ref=connection_id,
-    )
-    return int(connection_id)

@@ -10,7 +10,7 @@ from hmac import compare_digest
 import psycopg
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import BaseRoute, Router
+from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from zhiban import __version__, bootstrap
@@ -53,7 +53,7 @@ def application(
     names under which we answer; empty: every name, as behind a proxy.
     """
     assets = Assets()
-    renderer = Renderer(MODULES, assets=assets, clock=app.clock)
+    renderer = Renderer(MODULES, assets=assets, clock=app.clock, names=bootstrap.names())
     auth = Auth(
         app.database,
         app.clock,
@@ -78,13 +78,14 @@ def application(
         openapi_url=None,
     )
     web.state.app = app
+    web.state.member_labels = bootstrap.member_labels()
     web.router.routes.extend(extra)
     web.mount("/static", assets.app(), name="static")
     auth.install(web)
     web.include_router(sign_in.router)
     web.include_router(agent_pages.router)
     suggester = Suggester(app.database, threshold=app.settings.kb_similarity_threshold)
-    DeskSettings(window_of=bootstrap.WINDOWS.get, files=app.files, suggest=suggester.suggest).install(web)
+    DeskSettings(window_of=bootstrap.window_of, files=app.files, suggest=suggester.suggest).install(web)
     broker.install(web)
     api_auth.install(web)
     web.include_router(
@@ -104,7 +105,7 @@ def application(
         schema=[] if demo else [Depends(api_auth.caller)],
     )
     web.add_middleware(SecurityHeaders)
-    callbacks = hooks.routes(app.deliveries, app.connections, app.clock)
+    callbacks = hooks.routes(app.deliveries, app.connections, app.clock, bootstrap.CHANNELS.values())
     pages = TrustedProxies(RequestLimits(web, limit or RequestLimit()), app.settings.zhiban_trusted_proxies)
     return CallbackRouter(web, pages, broker, callbacks, hosts=hosts)
 
@@ -120,7 +121,7 @@ class CallbackRouter:
         web: FastAPI,
         pages: ASGIApp,
         broker: SseBroker,
-        callbacks: Sequence[BaseRoute],
+        callbacks: Sequence[Route],
         *,
         hosts: Collection[str] = (),
     ) -> None:
@@ -129,6 +130,8 @@ class CallbackRouter:
         self._pages = pages  # the same application behind what every request has to pass first
         self._hub = broker
         self._callbacks = Router(list(callbacks))
+        # The first part of each address: no page and no endpoint begins with one of them.
+        self._prefixes = tuple({f"/{route.path.split('/')[1]}/" for route in callbacks})
 
     def leave(self) -> None:
         """The server is told to stop: end the streams, which would otherwise keep it waiting."""
@@ -138,7 +141,7 @@ class CallbackRouter:
         await self._whole(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith("/wecom/"):
+        if scope["type"] == "http" and scope["path"].startswith(self._prefixes):
             await self._callbacks(scope, receive, send)
         else:
             await self._pages(scope, receive, send)

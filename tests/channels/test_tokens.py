@@ -10,18 +10,17 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
 from tests.stories.conftest import running_shop, settings_for, until
 from zhiban.channels.connections import TOKEN_LEASE, SharedTokens
 from zhiban.container import App, ensure_default
-from zhiban.integrations.wecom.tokens import Grant
+from zhiban.integrations.wecom.config import WeComSettings
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import NotFound
 from zhiban.kit.settings import load
 from zhiban.kit.vault import Vault
-from zhiban.ports import ConnectionBroken, TryLater
+from zhiban.ports import AccessToken, ConnectionBroken, TryLater
 from zhiban.postgres.provisioning import DatabaseUrls
 
 VAULT = Vault.from_settings(load(_env_file=None, zhiban_secret_key="a key for tests only"))
@@ -37,7 +36,7 @@ class Office:
     refusal: Exception | None = None
     seconds: float = 7200
 
-    async def __call__(self) -> Grant:
+    async def __call__(self) -> AccessToken:
         self.asked += 1
         number = self.asked
         if self.pause is not None:
@@ -46,7 +45,7 @@ class Office:
         if self.refusal is not None:
             raise self.refusal
         self.given.append(f"token{number}")
-        return Grant(self.given[-1], self.seconds)
+        return AccessToken(self.given[-1], self.seconds)
 
 
 @dataclass
@@ -219,7 +218,8 @@ async def _home(urls: DatabaseUrls, folder: Path, address: str, **more: str) -> 
 async def test_a_wrong_secret_is_said_and_its_correction_mends_it(urls: DatabaseUrls, tmp_path: Path) -> None:
     async with running_shop(urls, tmp_path) as shop:
         right = shop.app.settings
-        shop.app.settings = right.model_copy(update={"wecom_agent_secret": SecretStr("a-wrong-secret")})
+        address = right.part(WeComSettings).wecom_api_base.removesuffix("/cgi-bin")
+        shop.app.settings = settings_for(tmp_path, address, wecom_agent_secret="a-wrong-secret")
         await ensure_default(shop.app)
         shop.wecom.contact_says("wmLIXIAO", "怎么申请退款？")
 
@@ -246,7 +246,7 @@ async def test_a_wrong_secret_is_said_and_its_correction_mends_it(urls: Database
 
 async def test_two_processes_ask_wecom_for_one_token(urls: DatabaseUrls, tmp_path: Path) -> None:
     async with running_shop(urls, tmp_path) as shop, AsyncExitStack() as stack:
-        address = shop.app.settings.wecom_api_base.removesuffix("/cgi-bin")
+        address = shop.app.settings.part(WeComSettings).wecom_api_base.removesuffix("/cgi-bin")
         homes = [await stack.enter_async_context(_home(urls, tmp_path, address)) for _ in range(2)]
         links = [await app.connections.connection(shop.workspace_id, 1) for app in homes]
         await asyncio.gather(*(link.vendor.accounts() for link in links * 5))

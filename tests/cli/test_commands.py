@@ -107,7 +107,7 @@ async def test_gaps_are_answered_and_words_made_synonyms(data: Path) -> None:
 
 async def test_colleagues_come_and_go(data: Path) -> None:
     added = await zhiban(
-        "agent", "add", "Gu@qinghe.example", "--name", "顾云", "--wecom-userid", "gu", "--json", data=data
+        "agent", "add", "Gu@qinghe.example", "--name", "顾云", "--account", "wecom:gu", "--json", data=data
     )
     assert added.code == 0, added.err
     assert added.json["email"] == "gu@qinghe.example"
@@ -116,15 +116,15 @@ async def test_colleagues_come_and_go(data: Path) -> None:
     assert (again.code, "已" in again.err) == (Exit.MISSING, True)
     assert (await zhiban("agent", "add", "x@qinghe.example", "--name", "x", "--role", "owner", data=data)).code == 2
     (row,) = (await zhiban("agent", "list", "--json", data=data)).json
-    assert (row["name"], row["role"], row["wecom_userid"], row["joined"]) == ("顾云", "agent", "gu", False)
+    assert (row["name"], row["role"], row["accounts"], row["joined"]) == ("顾云", "agent", {"wecom": "gu"}, False)
 
     fresh = await zhiban("agent", "link", "gu@qinghe.example", data=data, ZHIBAN_URL="https://desk.qinghe.example")
     assert re.search(r"https://desk\.qinghe\.example/join/\d+\.", fresh.out)
     assert (await zhiban("agent", "set", "gu@qinghe.example", data=data)).code == Exit.USAGE
     changed = await zhiban(
-        "agent", "set", "gu@qinghe.example", "--role", "admin", "--wecom-userid", "", "--json", data=data
+        "agent", "set", "gu@qinghe.example", "--role", "admin", "--account", "wecom:", "--json", data=data
     )
-    assert (changed.json["role"], changed.json["wecom_userid"]) == ("admin", None)
+    assert (changed.json["role"], changed.json["accounts"]) == ("admin", {})
     assert "已停用" in (await zhiban("agent", "disable", "gu@qinghe.example", data=data)).out
     assert (await zhiban("agent", "link", "gu@qinghe.example", data=data)).code == Exit.MISSING
     assert "顾云：管理员" in (await zhiban("agent", "enable", "gu@qinghe.example", data=data)).out
@@ -178,11 +178,13 @@ async def test_an_app_is_connected_checked_and_told_how_to_behave(
         str(AGENT_ID),
         "--token",
         KEYS.token,
-        "--aes-key",
+        "--encoding-aes-key",
         KEYS.aes_key,
     )
-    base = {"WECOM_API_BASE": f"{url}/cgi-bin"}
-    added = await zhiban("inbox", "add", *credentials, "--secret", KEYS.secret, "--json", data=data, **base)
+    connect = ("inbox", "add", "wecom", *credentials, "--api-base", f"{url}/cgi-bin", "--json")
+    assert (await zhiban("inbox", "add", data=data)).code == Exit.USAGE
+    assert "--secret" in (await zhiban(*connect, data=data)).err
+    added = await zhiban(*connect, "--secret", KEYS.secret, data=data)
     assert added.code == 0, added.err
     assert {one["name"] for one in added.json["accounts"]} == {"售后客服", "售前客服"}
     assert added.json["callback"].startswith("/wecom/callback/")
@@ -219,7 +221,16 @@ async def test_an_app_is_connected_checked_and_told_how_to_behave(
     assert (await zhiban("wecom", "contacts", "--forget", "--json", data=data)).json["welcome"] is None
     assert (await zhiban("wecom", "contacts", "--welcome", "长" * 2000, data=data)).code == Exit.USAGE
 
-    refused = await zhiban("inbox", "add", *credentials, "--secret", "wrong", "--json", data=data, **base)
+    ways = await zhiban("wecom", "contact-ways", "--json", data=data)
+    assert [(one["id"], one["state"], one["members"]) for one in ways.json] == [
+        (way.json["config_id"], "海报", ["chen"])
+    ]
+    assert (await zhiban("wecom", "contact-ways", "--remove", way.json["config_id"], "--json", data=data)).json == []
+    assert not simulator.contacts.ways
+    link = await zhiban("wecom", "link", "--inbox", "售后客服", "--scene", "poster", "--json", data=data)
+    assert "enc_scene" in link.json["url"], link.err
+
+    refused = await zhiban(*connect, "--secret", "wrong", data=data)
     assert refused.code == Exit.FAILED
     assert refused.json["broken"]
 

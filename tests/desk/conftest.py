@@ -13,6 +13,7 @@ from multidict import CIMultiDictProxy
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from tests.desk.seed import PASSWORD, WINDOW, Seed, create_seed
+from zhiban import bootstrap
 from zhiban.assistant.suggesting import Source, Suggestion
 from zhiban.desk.pages import agents as agent_pages
 from zhiban.desk.pages import sign_in
@@ -108,8 +109,9 @@ async def site(urls: DatabaseUrls) -> AsyncIterator[Site]:
         database.publish = pubsub.publish
         await pubsub.open()
         seed = await create_seed(database, clock)
-        renderer = Renderer(["desk"], assets=Assets(), clock=clock)
+        renderer = Renderer(["desk"], assets=Assets(), clock=clock, names=bootstrap.names())
         app = FastAPI()
+        app.state.member_labels = bootstrap.member_labels()
         app.add_middleware(SecurityHeaders)
         Auth(database, clock, renderer).install(app)
         app.include_router(sign_in.router)

@@ -18,7 +18,7 @@ from zhiban.people import service
 from zhiban.people.agents import JoinLinkSpent, NotAllowed
 from zhiban.people.models import Role
 
-NEW = {"email": "GuYun@qinghe.example", "name": "顾云", "role": "agent", "wecom_userid": "guyun"}
+NEW = {"email": "GuYun@qinghe.example", "name": "顾云", "role": "agent", "account.wecom": "guyun"}
 WORDS = "a long sentence"
 
 
@@ -67,7 +67,7 @@ async def test_what_cannot_be_done_is_said_and_what_was_typed_stays(site: Site) 
     taken = await owner.post("/settings/people", {**NEW, "name": "另一位"})
     assert taken.status == 422
     assert 'value="另一位"' in taken.text
-    same = await owner.post("/settings/people", {**NEW, "email": "other@qinghe.example", "wecom_userid": "GuYun"})
+    same = await owner.post("/settings/people", {**NEW, "email": "other@qinghe.example", "account.wecom": "GuYun"})
     assert same.status == 422
     assert "other@qinghe.example · " not in (await owner.get("/settings/people")).text
 
@@ -169,13 +169,13 @@ async def test_the_owner_cannot_be_locked_out(db: Database, workspace: int, cloc
             await colleagues.invite(tx, email="p@b.example", name="潘", role=Role.OWNER, now=clock.now())
         with pytest.raises(Conflict):
             await colleagues.change(tx, owner, name=" ")
-        await colleagues.change(tx, owner, wecom_userid=" ou ")
-        assert (await colleagues.agent_row(tx, owner)).wecom_userid == "ou"
+        await colleagues.change(tx, owner, accounts={"wecom": " ou "})
+        assert (await colleagues.agent_row(tx, owner)).accounts == {"wecom": "ou"}
         await colleagues.change(tx, owner, name="欧阳青")
         row = await colleagues.agent_by_email(tx, " O@b.example")
-        assert (row.name, row.wecom_userid, row.role) == ("欧阳青", "ou", "owner")
-        await colleagues.change(tx, owner, wecom_userid="")
-        assert (await colleagues.agent_row(tx, owner)).wecom_userid is None
+        assert (row.name, row.accounts, row.role) == ("欧阳青", {"wecom": "ou"}, "owner")
+        await colleagues.change(tx, owner, accounts={"wecom": ""})
+        assert (await colleagues.agent_row(tx, owner)).accounts == {}
         with pytest.raises(NotFound):
             await colleagues.agent_by_email(tx, "nobody@b.example")
 

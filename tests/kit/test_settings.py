@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from zhiban.integrations.wecom.config import WeComSettings
 from zhiban.kit.errors import Misconfigured
 from zhiban.kit.settings import load
 
@@ -22,8 +23,9 @@ def test_names_come_from_the_environment_and_pasted_blanks_go(monkeypatch: pytes
     monkeypatch.setenv("WECOM_AES_KEY", "k" * 43)
     monkeypatch.setenv("KB_DB_URL", "postgresql://somewhere/db")
     found = load()
-    assert found.wecom_corp_id == "ww123"
-    assert found.wecom_encoding_aes_key.get_secret_value() == "k" * 43
+    vendor = found.part(WeComSettings)
+    assert vendor.wecom_corp_id == "ww123"
+    assert vendor.wecom_encoding_aes_key.get_secret_value() == "k" * 43
     assert found.database_url is not None
     assert found.database_url.get_secret_value() == "postgresql://somewhere/db"
 
@@ -33,7 +35,7 @@ def test_a_dotenv_file_is_read_and_the_environment_wins(monkeypatch: pytest.Monk
     assert load().kb_top_k == 5
     monkeypatch.setenv("KB_TOP_K", "7")
     assert load().kb_top_k == 7
-    assert load().wecom_encoding_aes_key.get_secret_value() == "fromfile"
+    assert load().part(WeComSettings).wecom_encoding_aes_key.get_secret_value() == "fromfile"
 
 
 @pytest.mark.parametrize("name", ["ZHIBAN_DATA", "DATABASE_URL", "KB_SIMILARITY_THRESHOLD", "LLM_TIMEOUT"])

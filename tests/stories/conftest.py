@@ -24,6 +24,7 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.settings import Settings, load
 from zhiban.knowledge import service as knowledge
 from zhiban.main import application
+from zhiban.people import agents
 from zhiban.people import service as people
 from zhiban.people.models import Role
 from zhiban.postgres.provisioning import DatabaseUrls
@@ -95,7 +96,7 @@ class Shop:
             id_ = await people.add_agent(
                 tx, email=f"{member or 'chen'}@example.test", name=name, role=Role.AGENT, password_hash=None
             )
-            await tx.run("update agent set wecom_userid = %(member)s where id = %(id)s", member=member, id=id_)
+            await agents.change(tx, id_, accounts={"wecom": member or ""})
         return id_
 
     async def conversation(self, thread: str = "wmLIXIAO") -> Any:

@@ -27,7 +27,7 @@ async def replies(shop: Shop, text: str, *, by: int, at: datetime | None = None)
     talk = await shop.conversation()
     async with shop.work() as tx:
         await conversations.reply(
-            tx, talk.id, text=text, by=by, window=KfChannel.reply_window, now=at or datetime.now(UTC)
+            tx, talk.id, text=text, by=by, window=KfChannel.limits.reply_window, now=at or datetime.now(UTC)
         )
 
 
@@ -269,9 +269,9 @@ async def test_what_an_agent_says_goes_out_before_the_session_ends(shop: Shop) -
     now = datetime.now(UTC)
     shop.wecom.fail("kf/send_msg", latency=0.3, times=1)
     async with shop.work() as tx:
-        await conversations.reply(tx, talk.id, text="一", by=chen, window=KfChannel.reply_window, now=now)
+        await conversations.reply(tx, talk.id, text="一", by=chen, window=KfChannel.limits.reply_window, now=now)
         await conversations.reply(
-            tx, talk.id, text="二", by=chen, window=KfChannel.reply_window, now=now, client_key="two"
+            tx, talk.id, text="二", by=chen, window=KfChannel.limits.reply_window, now=now, client_key="two"
         )
         await conversations.resolve(tx, talk.id, by=Actor("agent", chen), now=now)
     await shop.wecom.until_sent(LI, 4)

@@ -99,7 +99,7 @@ async def test_nothing_is_said_over_an_agent_who_answers_at_the_desk_meanwhile(t
     talk = await shop.conversation()
     async with shop.work() as tx:
         await conversations.reply(
-            tx, talk.id, text="我马上给您退。", by=chen, window=KfChannel.reply_window, now=datetime.now(UTC)
+            tx, talk.id, text="我马上给您退。", by=chen, window=KfChannel.limits.reply_window, now=datetime.now(UTC)
         )
     await shop.wecom.until_sent(LI)
     await shop.idle()

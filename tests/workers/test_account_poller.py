@@ -8,13 +8,14 @@ from pathlib import Path
 
 from tests.stories.conftest import running_shop, settings_for, until
 from zhiban.container import App
+from zhiban.integrations.wecom.config import WeComSettings
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.wecom import OPEN_KFID
 
 
 async def test_hostile_63_two_processes_and_one_cursor(urls: DatabaseUrls, tmp_path: Path) -> None:
     async with running_shop(urls, tmp_path) as shop, AsyncExitStack() as stack:
-        address = shop.app.settings.wecom_api_base.removesuffix("/cgi-bin")
+        address = shop.app.settings.part(WeComSettings).wecom_api_base.removesuffix("/cgi-bin")
         homes = [shop.app]
         for _ in range(2):
             app = App.build(settings_for(tmp_path, address), urls)

@@ -175,7 +175,7 @@ class Assistant:
         policy = self._policy(conversation)
         pending = tuple(Pending(Kind(item.kind), item.text, item.choice) for item in conversation.waiting)
         may = allowance(
-            conversation.inbox.channel.reply_window,
+            conversation.inbox.channel.limits.reply_window,
             last_incoming_at=conversation.last_incoming_at,
             replies_used=conversation.replies_used,
         )
@@ -451,7 +451,7 @@ class Assistant:
             notice=decision.notice,
             native_to=native,
             servicer=servicer.strip() or None,
-            window=conversation.inbox.channel.reply_window,
+            window=conversation.inbox.channel.limits.reply_window,
         )
         if not handed:
             return

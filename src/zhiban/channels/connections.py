@@ -8,20 +8,29 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 
+from zhiban.channels.removed import RemovedChannel, RemovedVendor
 from zhiban.kit.breaker_store import BreakerStore
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import NO_WORKSPACE, Database, Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.kit.jobs import later
 from zhiban.kit.vault import Vault
-from zhiban.ports import Breakers, Channel, TryLater, Vendor
+from zhiban.ports import AccessToken, Breakers, Channel, TokenStore, TryLater, Vendor
 
 log = logging.getLogger(__name__)
 
 CONFIG = "config"  # topic: a connection or inbox of this workspace changed; its id
 TOKEN_LEASE = timedelta(seconds=20)
+CALLBACK = "callback"  # kind of the directory's entries for public ids; with "/vendor" for each of its connections
+
+
+# What a paused inbox has of its policy: everything is received, people may answer, nothing is said by itself.
+SILENT = {"assistant": False, "welcome": "", "closing": ""}
+
+_MAY_HAVE = """
+select coalesce(config -> 'only_accounts' ? %(external)s, true) from connection where id = %(connection)s"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +68,6 @@ class OpenInbox:
     policy: Mapping[str, Any]
     settings: InboxSettings
     channel: Channel = field(compare=False)
-
-
-class AccessToken(Protocol):
-    """An access token as the vendor gave it, with the seconds for which it is to be used."""
-
-    @property
-    def token(self) -> str: ...
-
-    @property
-    def seconds(self) -> float: ...
-
-
-class TokenStore(Protocol):
-    async def current(self) -> str | None: ...
-
-    async def renew(self, failed: str | None, fetch: Callable[[], Awaitable[AccessToken]]) -> str: ...
 
 
 Builder = Callable[[str, Mapping[str, Any], Mapping[str, Any], TokenStore, Breakers], Vendor]
@@ -182,9 +175,9 @@ class Connections:
         self._build = build
         self._read_policy = read_policy
         self._connections_open: dict[tuple[int, int], OpenConnection] = {}
-        self._callbacks: dict[str, OpenConnection | None] = {}
+        self._callbacks: dict[str, OpenConnection] = {}
         self._inboxes_open: dict[tuple[int, int], OpenInbox] = {}
-        self._inboxes: dict[tuple[int, int, str | None], int] = {}
+        self._inboxes: dict[tuple[int, int, str | None], int | None] = {}
 
     def forget(self, workspace_id: int, _id: int) -> None:
         """Something in this workspace was configured anew. Built objects go; the next use reads the rows again."""
@@ -195,22 +188,26 @@ class Connections:
         self._inboxes = {key: inbox_id for key, inbox_id in self._inboxes.items() if key[0] != workspace_id}
         self._callbacks.clear()
 
-    async def for_callback(self, public_id: str | None) -> OpenConnection | None:
-        """The connection behind a callback path: of the connection's or inbox's public id, or the first one."""
-        key = public_id or ""
+    async def for_callback(self, public_id: str | None, *, vendor: str = "") -> OpenConnection | None:
+        """The connection with this public id (its own, or an inbox's), or without one the vendor's first.
+
+        What is not there is looked for again each time: it may be connected at any moment, by another process.
+        """
+        key = public_id or f"{vendor}/"
         if key not in self._callbacks:
-            if len(self._callbacks) > 10_000:  # somebody is guessing ids
-                self._callbacks.clear()
-            self._callbacks[key] = await self._find_callback(public_id)
+            connection = await self._find_callback(public_id, vendor)
+            if connection is None:
+                return None
+            self._callbacks[key] = connection
         return self._callbacks[key]
 
-    async def _find_callback(self, public_id: str | None) -> OpenConnection | None:
+    async def _find_callback(self, public_id: str | None, vendor: str) -> OpenConnection | None:
+        sql = "select workspace_id, ref from directory where kind = %(kind)s "
         async with self._database.transaction(NO_WORKSPACE) as tx:
-            row = await tx.row(
-                "select workspace_id, ref from directory where kind = 'callback' and "
-                + ("key = %(key)s" if public_id else "%(key)s::text is null order by workspace_id, ref limit 1"),
-                key=public_id,
-            )
+            if public_id is not None:
+                row = await tx.row(sql + "and key = %(key)s", kind=CALLBACK, key=public_id)
+            else:
+                row = await tx.row(sql + "order by workspace_id, ref limit 1", kind=f"{CALLBACK}/{vendor}")
         return await self.connection(int(row[0]), int(row[1])) if row else None
 
     async def connection(self, workspace_id: int, connection_id: int) -> OpenConnection:
@@ -219,11 +216,12 @@ class Connections:
         if connection is None:
             async with self._database.transaction(workspace_id) as tx:
                 row = await tx.row(
-                    "select public_id, vendor, config, secrets from connection where id = %(id)s", id=connection_id
+                    "select public_id, vendor, config, secrets, removed_at from connection where id = %(id)s",
+                    id=connection_id,
                 )
             if row is None:
                 raise NotFound("There is no such connection.")
-            public_id, vendor, config, sealed = row
+            public_id, vendor, config, sealed, removed_at = row
             tokens = SharedTokens(
                 self._database,
                 self._vault,
@@ -232,7 +230,11 @@ class Connections:
                 connection_id=connection_id,
             )
             breakers = self._breakers.of(workspace_id, f"{vendor}/{connection_id}/")
-            built = self._build(vendor, config, self._vault.open(sealed), tokens, breakers)
+            built = (
+                RemovedVendor()
+                if removed_at
+                else self._build(vendor, config, self._vault.open(sealed), tokens, breakers)
+            )
             connection = OpenConnection(workspace_id, connection_id, public_id, vendor, built)
             self._connections_open[workspace_id, connection_id] = connection
         return connection
@@ -247,12 +249,15 @@ class Connections:
         if inbox is None:
             async with self._database.transaction(workspace_id) as tx:
                 row = await tx.row(
-                    "select connection_id, kind, external_id, name, base_id, policy from inbox where id = %(id)s",
+                    "select connection_id, kind, external_id, name, base_id, policy, paused_at, removed_at from inbox "
+                    "where id = %(id)s",
                     id=inbox_id,
                 )
             if row is None:
                 raise NotFound("There is no such inbox.")
-            connection_id, kind, external_id, name, base_id, policy = row
+            connection_id, kind, external_id, name, base_id, policy, paused_at, removed_at = row
+            if paused_at is not None:
+                policy = {**policy, **SILENT}
             connection = await self.connection(workspace_id, connection_id)
             inbox = OpenInbox(
                 workspace_id=workspace_id,
@@ -264,41 +269,66 @@ class Connections:
                 base_id=base_id,
                 policy=policy,
                 settings=self._read_policy(policy),
-                channel=connection.vendor.channel(kind, external_id),
+                channel=RemovedChannel() if removed_at else connection.vendor.channel(kind, external_id),
             )
             self._inboxes_open[workspace_id, inbox_id] = inbox
         return inbox
 
-    async def inbox_of(self, connection: OpenConnection, account: str | None) -> int:
-        """The inbox that a doorbell means, made on its first ring: only our own vendor can ring genuinely."""
+    async def inbox_of(self, connection: OpenConnection, account: str | None) -> int | None:
+        """The inbox that a webhook means, made by its first one: only our own vendor can call genuinely.
+
+        None when an operator does not want the account, or has removed its inbox.
+        """
         key = (connection.workspace_id, connection.id, account)
         if key not in self._inboxes:
-            wanted = connection.vendor.account(account)
+            meant = connection.vendor.account(account)
             async with self._database.transaction(connection.workspace_id) as tx:
                 self._inboxes[key] = await ensure_inbox(
-                    tx, connection.id, wanted.kind, wanted.external_id, wanted.name, talks=wanted.talks
+                    tx,
+                    connection.id,
+                    meant.kind,
+                    meant.external_id,
+                    meant.name,
+                    own=account is None,
+                    talks=meant.talks,
                 )
         return self._inboxes[key]
 
 
 async def ensure_inbox(
-    tx: Transaction, connection_id: int, kind: str, external_id: str, name: str, *, talks: bool = True
-) -> int:
+    tx: Transaction,
+    connection_id: int,
+    kind: str,
+    external_id: str,
+    name: str,
+    *,
+    own: bool = False,
+    wanted: bool = False,
+    talks: bool = True,
+) -> int | None:
     """The inbox of an account, created when it is new; a returning account is taken out of the archive.
 
+    None when the connection is restricted to other accounts, or an operator has removed the inbox. `own` says that
+    the account is the connection itself, which no restriction concerns; `wanted`, that an operator asks for it now.
     Where nobody can be answered (`talks` false) the inbox only holds what arrives, and stays in the archive.
     """
     found = await tx.row(
-        "select id, archived_at from inbox where connection_id = %(connection)s and kind = %(kind)s "
+        "select id, archived_at, removed_at from inbox where connection_id = %(connection)s and kind = %(kind)s "
         "and external_id = %(external)s",
         connection=connection_id,
         kind=kind,
         external=external_id,
     )
     if found is not None:
-        if found[1] is not None and talks:
-            await tx.run("update inbox set archived_at = null where id = %(id)s", id=found[0])
-        return int(found[0])
+        inbox_id, archived_at, removed_at = found
+        if removed_at is not None and not wanted:
+            return None
+        if archived_at is not None and talks:
+            await tx.run("update inbox set archived_at = null, removed_at = null where id = %(id)s", id=inbox_id)
+            tx.publish_after_commit(CONFIG, int(inbox_id))
+        return int(inbox_id)
+    if not (own or wanted) and not await tx.value(_MAY_HAVE, connection=connection_id, external=external_id):
+        return None
     row = await tx.row(
         "insert into inbox (workspace_id, public_id, connection_id, kind, external_id, name, archived_at) "
         "values (%(workspace)s, %(public)s, %(connection)s, %(kind)s, %(external)s, %(name)s, "
@@ -317,10 +347,12 @@ async def ensure_inbox(
         raise NotFound("There is no such connection.")
     inbox_id, public_id = row
     if name == external_id:
-        await later(tx, "name_inboxes", key=f"names:{tx.workspace_id}:{connection_id}", connection_id=connection_id)
+        key = f"discover:{tx.workspace_id}:{connection_id}"
+        await later(tx, "discover_inboxes", key=key, connection_id=connection_id)
     await tx.run(
-        "insert into directory (kind, key, workspace_id, ref) values ('callback', %(key)s, %(workspace)s, %(ref)s) "
+        "insert into directory (kind, key, workspace_id, ref) values (%(kind)s, %(key)s, %(workspace)s, %(ref)s) "
         "on conflict do nothing",
+        kind=CALLBACK,
         key=public_id,
         workspace=tx.workspace_id,
         ref=connection_id,

@@ -9,14 +9,14 @@ from datetime import datetime
 import psycopg
 
 from zhiban.channels.connections import Connections, OpenConnection
-from zhiban.kit.db import Database, DatabaseUnavailable
+from zhiban.kit.db import Database, DatabaseUnavailable, Transaction
 from zhiban.kit.errors import Unavailable
 from zhiban.kit.event_log import ACCOUNT_WAITING, DELIVERY_WAITING
 from zhiban.kit.pubsub import PubSub
 from zhiban.ports import VerifiedWebhook
 
 BATCH = 500
-PATIENCE_SECONDS = 4.0  # WeCom hangs up after five and rings again
+PATIENCE_SECONDS = 4.0  # vendors hang up after five and repeat the call
 
 # A repeat inserts nothing. One that was stored and not yet handled rings again, which harms nobody.
 _INSERT = """
@@ -128,4 +128,18 @@ class DeliveryStore:
                 inbox_id = await self._connections.inbox_of(connection, account)
             except (psycopg.Error, Unavailable):
                 continue
-            self._pubsub.publish(ACCOUNT_WAITING, workspace_id, inbox_id)
+            if inbox_id is not None:
+                self._pubsub.publish(ACCOUNT_WAITING, workspace_id, inbox_id)
+            else:
+                async with self._database.transaction(workspace_id) as tx:
+                    await park(tx, connection.id, account)
+
+
+async def park(tx: Transaction, connection_id: int, account: str | None) -> None:
+    """Put aside what came for an account that nobody wants: it is kept for a while, and waits for nobody."""
+    await tx.run(
+        "update delivery set state = 'parked', handled_at = now() where connection_id = %(connection)s "
+        "and account is not distinct from %(account)s and state = 'pending'",
+        connection=connection_id,
+        account=account,
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,8 +14,6 @@ from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Misconfigured, NotFound
 from zhiban.kit.text import clean, size_of
-
-WELCOME_BYTES = 4000  # WeCom's limit for the welcome of a new contact
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +26,7 @@ class ConnectionRow:
     broken: str | None
     broken_at: datetime | None
     contacts_off: str | None  # why friendships with contacts are not known; no trouble, only information
+    removed_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +40,16 @@ class InboxRow:
     policy: dict[str, Any]
     base: str | None
     broken: str | None
+    paused_at: datetime | None
     archived_at: datetime | None
+    removed_at: datetime | None
     conversations: int
     waiting: int
 
 
 _INBOXES = """
 select i.id, i.public_id, i.connection_id, i.kind, i.external_id, i.name, i.policy, b.slug as base, i.broken,
-  i.archived_at,
+  i.paused_at, i.archived_at, i.removed_at,
   (select count(*) from conversation c where c.workspace_id = i.workspace_id and c.inbox_id = i.id) as conversations,
   (select count(*) from conversation c where c.workspace_id = i.workspace_id and c.inbox_id = i.id
     and c.status = 'open') as waiting
@@ -59,7 +60,8 @@ order by i.archived_at nulls first, i.id"""
 async def connections(tx: Transaction) -> list[ConnectionRow]:
     return await tx.objects(
         ConnectionRow,
-        "select id, public_id, vendor, name, config, broken, broken_at, contacts_off from connection order by id",
+        "select id, public_id, vendor, name, config, broken, broken_at, contacts_off, removed_at from connection "
+        "order by id",
     )
 
 
@@ -75,6 +77,34 @@ async def note_contacts_off(tx: Transaction, connection_id: int, off: str | None
 async def inboxes(tx: Transaction) -> list[InboxRow]:
     """Every inbox, those out of use last."""
     return await tx.objects(InboxRow, _INBOXES)
+
+
+async def inboxes_of(tx: Transaction, connection_id: int) -> list[int]:
+    """The inboxes of a connection that are in use."""
+    rows = await tx.rows(
+        "select id from inbox where connection_id = %(id)s and archived_at is null order by id", id=connection_id
+    )
+    return [int(row[0]) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class CardInbox:
+    """By which inbox cards are sent, and whose members get them."""
+
+    id: int
+    vendor: str
+
+
+async def card_inbox(tx: Transaction, inbox_id: int, kinds: Sequence[str]) -> CardInbox | None:
+    """The inbox of one of these kinds on the same connection as another inbox."""
+    return await tx.object(
+        CardInbox,
+        "select i.id, c.vendor from inbox i join connection c on c.workspace_id = i.workspace_id "
+        "and c.id = i.connection_id where i.kind = any(%(kinds)s::text[]) and i.archived_at is null "
+        "and i.connection_id = (select connection_id from inbox where id = %(inbox)s) order by i.id limit 1",
+        inbox=inbox_id,
+        kinds=list(kinds),
+    )
 
 
 async def inbox_called(tx: Transaction, name: str | None) -> InboxRow:
@@ -125,7 +155,7 @@ async def set_base(tx: Transaction, inbox_id: int, base_id: int | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ContactTexts:
-    """What a new friend of our members (WeCom 客户联系) reads and is called. None: nothing was decided."""
+    """What a new friend of our members reads and is called. None: nothing was decided."""
 
     welcome: str | None
     remark: str | None
@@ -151,14 +181,16 @@ async def set_contact_texts(
     remark: str | None = None,
     source: str | None = None,
     forget: bool = False,
+    limit: int,
     now: datetime,
 ) -> None:
     """Decide what is given, for everybody or for those who came by `source`; an empty text means none.
 
-    With `forget` both are as if nothing had been decided. Raises NotFound, Misconfigured.
+    With `forget` both are as if nothing had been decided. `limit` is how many bytes of a welcome the vendor takes.
+    Raises NotFound, Misconfigured.
     """
-    if size_of(welcome or "") > WELCOME_BYTES:
-        raise Misconfigured(f"The welcome is too long: WeCom takes {WELCOME_BYTES} bytes.")
+    if size_of(welcome or "") > limit:
+        raise Misconfigured(f"The welcome is too long: it may have {limit} bytes.")
     config = await tx.value("select config from connection where id = %(id)s for update", id=connection_id)
     if config is None:
         raise NotFound("There is no such connection.")

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from zhiban import bootstrap
 from zhiban.cli.app import AsJson, _, agent, command, say, settings, show_json, show_table
 from zhiban.cli.runtime import open_app, workspace_of
 from zhiban.container import App
@@ -29,7 +30,18 @@ class Invited(StrEnum):
 
 
 RoleHelp = typer.Option("--role", help=_("客服（agent）或管理员（admin）"))
-WeComHelp = typer.Option("--wecom-userid", help=_("企业微信通讯录里的账号（userid）；空文本表示去掉"))
+AccountHelp = typer.Option("--account", help=_("在聊天平台上的账号，写作 平台:账号；“平台:” 表示去掉"))
+
+
+def _accounts(given: list[str] | None) -> dict[str, str]:
+    """`platform:account` as a mapping. Raises Misconfigured."""
+    labels, accounts = bootstrap.member_labels(), dict[str, str]()
+    for one in given or ():
+        vendor, colon, account = one.partition(":")
+        if not colon or vendor not in labels:
+            raise Misconfigured(f"Write --account as one of {', '.join(labels)}, a colon and the account.")
+        accounts[vendor] = account
+    return accounts
 
 
 @command(agent, "list", help=_("列出同事"))
@@ -43,7 +55,7 @@ async def list_(as_json: AsJson = False) -> None:
         "email": _("邮箱"),
         "name": _("名字"),
         "role": _("角色"),
-        "wecom_userid": _("企业微信账号"),
+        "accounts": _("平台账号"),
         "seen": _("最近来过"),
         "state": _("状态"),
     }
@@ -53,6 +65,7 @@ async def list_(as_json: AsJson = False) -> None:
             {
                 **asdict(row),
                 "role": ROLES[Role(row.role)],
+                "accounts": _shown(row),
                 "seen": _.stamp(row.seen_at) if row.seen_at else "",
                 "state": _state(row),
             }
@@ -72,7 +85,7 @@ async def add(
     email: Email,
     name: Annotated[str, typer.Option("--name", help=_("名字"))],
     role: Annotated[Invited, RoleHelp] = Invited.AGENT,
-    wecom_userid: Annotated[str, WeComHelp] = "",
+    account: Annotated[list[str] | None, AccountHelp] = None,
     as_json: AsJson = False,
 ) -> None:
     async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
@@ -81,7 +94,7 @@ async def add(
             email=email,
             name=name,
             role=Role(role),
-            wecom_userid=wecom_userid.strip() or None,
+            accounts=_accounts(account),
             locale=_.locale,
             now=app.clock.now(),
         )
@@ -107,19 +120,19 @@ def _show_link(app: App, row: AgentRow, token: str, *, as_json: bool) -> None:
         say(_("没有设置ZHIBAN_URL：请在前面加上同事打开值班的地址，例如 http://127.0.0.1:8000"))
 
 
-@command(agent, "set", help=_("修改同事的名字、角色、企业微信账号；没写的不变"))
+@command(agent, "set", help=_("修改同事的名字、角色、平台账号；没写的不变"))
 async def set_(
     email: Email,
     name: Annotated[str | None, typer.Option("--name", help=_("名字"))] = None,
     role: Annotated[Invited | None, RoleHelp] = None,
-    wecom_userid: Annotated[str | None, WeComHelp] = None,
+    account: Annotated[list[str] | None, AccountHelp] = None,
     as_json: AsJson = False,
 ) -> None:
-    if name is None and role is None and wecom_userid is None:
-        raise Misconfigured("Say what to change: --name, --role or --wecom-userid.")
+    if name is None and role is None and not account:
+        raise Misconfigured("Say what to change: --name, --role or --account.")
     async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
         row = await colleagues.agent_by_email(tx, email)
-        await colleagues.change(tx, row.id, name=name, role=Role(role) if role else None, wecom_userid=wecom_userid)
+        await colleagues.change(tx, row.id, name=name, role=Role(role) if role else None, accounts=_accounts(account))
         row = await colleagues.agent_row(tx, row.id)
     _show_changed(row, as_json=as_json)
 
@@ -147,5 +160,8 @@ def _show_changed(row: AgentRow, *, as_json: bool) -> None:
         show_json(asdict(row))
         return
     words = _("{name}：{role}，{state}", name=row.name, role=ROLES[Role(row.role)], state=_state(row))
-    member = _("，企业微信账号：{id}", id=row.wecom_userid) if row.wecom_userid else ""
-    say(words + member)
+    say(words + (_("，平台账号：{accounts}", accounts=_shown(row)) if row.accounts else ""))
+
+
+def _shown(row: AgentRow) -> str:
+    return " ".join(f"{vendor}:{account}" for vendor, account in row.accounts.items())

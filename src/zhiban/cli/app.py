@@ -56,10 +56,11 @@ err = Console(stderr=True, highlight=False, soft_wrap=True, width=None if sys.st
 AsJson = Annotated[bool, typer.Option("--json", help=_("以JSON输出，供脚本使用"))]
 
 
-def _group(name: str, help_text: str) -> typer.Typer:
-    group = typer.Typer(name=name, help=help_text, no_args_is_help=True, rich_markup_mode=None)
-    app.add_typer(group)
-    return group
+def group(name: str, help_text: str) -> typer.Typer:
+    """A word under which commands stand together."""
+    made = typer.Typer(name=name, help=help_text, no_args_is_help=True, rich_markup_mode=None)
+    app.add_typer(made)
+    return made
 
 
 app = typer.Typer(
@@ -70,11 +71,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
 )
-kb = _group("kb", _("知识库：导入、搜索、重建、统计、导出、删除"))
-inbox = _group("inbox", _("收件箱：添加、列出、检查、应用策略"))
-wecom = _group("wecom", _("企业微信工具"))
-agent = _group("agent", _("同事：添加、列出、修改、停用、启用、给链接"))
-token = _group("token", _("接口令牌：生成、列出、吊销"))
+kb = group("kb", _("知识库：导入、搜索、重建、统计、导出、删除"))
+inbox = group("inbox", _("收件箱：接入、列出、检查、应用策略、暂停、恢复、移除"))
+agent = group("agent", _("同事：添加、列出、修改、停用、启用、给链接"))
+token = group("token", _("接口令牌：生成、列出、吊销"))
 
 # Which module holds which command: only what is asked for is imported, which is quicker and smaller.
 MODULES = {
@@ -88,7 +88,6 @@ MODULES = {
     "restore": "backups",
     "serve": "serve",
     "token": "tokens",
-    "wecom": "inboxes",
     "work": "work",
 }
 
@@ -117,7 +116,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and leave with its exit code."""
     given = sys.argv[1:] if arguments is None else arguments
     asked = MODULES.get(next((word for word in given if not word.startswith("-")), ""))
-    for module in [asked] if asked else sorted(set(MODULES.values())):
+    # Vendors' own groups are known only when the vendors are: what is not in the table may be one of them.
+    for module in [asked] if asked else sorted({*MODULES.values(), "vendor_tools"}):
         import_module(f"zhiban.cli.{module}")
     try:
         code = app(args=arguments, prog_name="zhiban", standalone_mode=True)
@@ -143,7 +143,7 @@ def code_of(error: ZhibanError) -> Exit:
 
 
 def command(
-    group: typer.Typer,
+    parent: typer.Typer,
     name: str,
     *,
     help: str,  # noqa: A002 - Typer's own word
@@ -158,7 +158,7 @@ def command(
             if code:
                 raise typer.Exit(code)
 
-        group.command(name, help=help)(run)
+        parent.command(name, help=help)(run)
         return run
 
     return declare

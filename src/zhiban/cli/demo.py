@@ -1,4 +1,4 @@
-"""zhiban demo: everything from one command, with a simulated WeCom and a phone to play the contact on."""
+"""zhiban demo: everything from one command, with a simulated platform and a phone to play the contact on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.panel import Panel
@@ -32,9 +32,8 @@ from zhiban.people import service as people
 from zhiban.people.models import Role
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.demo_folder import is_demo, open_demo
+from zhiban.testing.demo_platform import DemoPlatform
 from zhiban.testing.phone import PhoneDemo
-from zhiban.testing.wecom import WeComSimulator
-from zhiban.testing.wecom import application as simulated
 from zhiban.web.limits import MIB, RequestLimit
 from zhiban.web.security import hosts_of
 
@@ -54,16 +53,13 @@ async def demo(
     with listening("127.0.0.1", port) as listener:
         url = address_of(listener)
         hidden = f"/demo/{secrets.token_urlsafe(16)}"  # nobody but this process calls what lies below
-        found = _settings(url, hidden)
+        found, platform = _prepare(url, hidden)
         async with AsyncExitStack() as stack:
             err.print(_("启动数据库……"))
             urls = await stack.enter_async_context(database(found, watch=True))
             await bring_up_to_date(urls)
             workspace_id = await _furnish(found, urls)
-            simulator = await stack.enter_async_context(
-                WeComSimulator(corp_id=found.wecom_corp_id, secret=found.wecom_agent_secret.get_secret_value())
-            )
-            simulator.kf.count_from(int(time.time() * 1000))
+            simulator = await stack.enter_async_context(platform.simulator)
             app = App.build(found, urls, url=url)
             app.start_workers()
             web = application(
@@ -73,18 +69,13 @@ async def demo(
                 limit=RequestLimit(uploads={hidden: SIMULATED_UPLOAD}),
                 extra=[
                     Route(f"{hidden}/notices", _notice, methods=["POST"]),
-                    Mount(f"{hidden}/cgi-bin", app=simulated(simulator)),
+                    Mount(f"{hidden}/cgi-bin", app=platform.app),
                 ],
             )
             PhoneDemo(simulator, app.database, app.pubsub, workspace_id=workspace_id).install(web.app)
 
             async def started() -> None:
-                simulator.configure(
-                    f"{url}/wecom/callback",
-                    token=found.wecom_token.get_secret_value(),
-                    aes_key=found.wecom_encoding_aes_key.get_secret_value(),
-                )
-                await simulator.verify()
+                await platform.connect(url)
                 _show_links(url, time.monotonic() - began, found)
 
             await run_web(web, listener, started)
@@ -92,29 +83,25 @@ async def demo(
     return None
 
 
-def _settings(url: str, hidden: str) -> Settings:
+def _prepare(url: str, hidden: str) -> tuple[Settings, DemoPlatform]:
     """What the environment says of the model and the notices; everything else is the demonstration's own.
 
     The bundled database in a folder of its own: a demonstration must never touch an installation's data.
     """
     asked = load()
     folder = asked.data if is_demo(asked.data) else asked.data / "demo"
-    keys = open_demo(folder)
+    platform = DemoPlatform(open_demo(folder))
     tell = asked.notification_channel or f"{url}{hidden}/notices".replace("http://", "json://", 1)
-    return load(
-        zhiban_data=folder,
-        DATABASE_URL="",
-        zhiban_secret_key="",
-        zhiban_url=url,
-        wecom_corp_id=keys.corp_id,
-        wecom_agent_id=str(keys.agent_id),
-        wecom_agent_secret=keys.secret,
-        wecom_token=keys.token,
-        WECOM_ENCODING_AES_KEY=keys.aes_key,
-        wecom_api_base=f"{url}{hidden}/cgi-bin",
-        notification_enabled=True,
-        notification_channel=tell,
-    )
+    described: dict[str, Any] = {
+        "zhiban_data": folder,
+        "DATABASE_URL": "",
+        "zhiban_secret_key": "",
+        "zhiban_url": url,
+        "notification_enabled": True,
+        "notification_channel": tell,
+        **platform.settings(f"{url}{hidden}/cgi-bin"),
+    }
+    return load(**described), platform
 
 
 async def _furnish(found: Settings, urls: DatabaseUrls) -> int:

@@ -15,8 +15,10 @@ import typer
 from rich.markup import escape
 
 from zhiban import bootstrap
+from zhiban.channels import inboxes
 from zhiban.cli.app import AsJson, Exit, _, app, code_of, command, err, out, settings, show_json, size
-from zhiban.cli.inboxes import check_connections
+from zhiban.cli.connecting import callback
+from zhiban.cli.inboxes import check_connections, told
 from zhiban.cli.runtime import bring_up_to_date, database, workspace_of
 from zhiban.container import App
 from zhiban.kit import jobs
@@ -35,7 +37,7 @@ Level = Literal["ok", "warn", "fail", "skip"]
 
 LITTLE_SPACE = 2 * 2**30  # bytes on the disk of the data folder
 NO_SPACE = 200 * 2**20
-SKEW_WARN, SKEW_FAIL = 30, 300  # seconds; WeCom's callbacks carry a time and are refused when it is far off
+SKEW_WARN, SKEW_FAIL = 30, 300  # seconds
 QUEUE_MINUTES = 5
 SIGNS = {"ok": "[green]✓[/]", "warn": "[yellow]![/]", "fail": "[red]✗[/]", "skip": "[dim]-[/]"}
 
@@ -53,7 +55,7 @@ class Finding:
 Findings = AsyncIterator[Finding]
 
 
-@command(app, "doctor", help=_("检查一切：数据库、企业微信、模型、通知、时钟、磁盘，并说明怎样修好"))
+@command(app, "doctor", help=_("检查一切：数据库、渠道、模型、通知、时钟、磁盘，并说明怎样修好"))
 async def doctor(
     send: Annotated[bool, typer.Option("--send", help=_("向每个通知地址发一条测试通知"))] = False,
     as_json: AsJson = False,
@@ -87,7 +89,7 @@ async def _everything(found: Settings, *, send: bool) -> Findings:
             async for finding in _database(found, urls):
                 yield finding
             async with App.build(found, urls) as app:
-                for check in (_workspace, _deliveries_and_jobs, _wecom, _knowledge):
+                for check in (_workspace, _deliveries_and_jobs, _connections, _knowledge):
                     async for finding in check(app):
                         yield finding
     except ZhibanError as error:
@@ -227,52 +229,26 @@ async def _knowledge(app: App) -> Findings:
             yield Finding(_("知识库"), "ok", said)
 
 
-# --------------------------------------------------------------------------------------------------------------- WeCom
+# ---------------------------------------------------------------------------------------------------------- connections
 
 
-async def _wecom(app: App) -> Findings:
-    report = await check_connections(app)
-    if not report:
-        yield Finding(_("企业微信"), "skip", _("没有接入"), _("设置WECOM_*，或运行 zhiban inbox add"))
+async def _connections(app: App) -> Findings:
+    multi_question = False
+    async for row, result in check_connections(app):
+        multi_question = True
+        yield Finding(_(result.name), result.level, f"{row.name}：{told(result)}", _(result.cure))
+    if not multi_question:
+        yield Finding(_("渠道"), "skip", _("没有接入"), _("运行 zhiban inbox add，或写进.env"))
         return
-    for line in report:
-        if line["problem"]:
-            cure = _cure_of(line["problem"])
-            yield Finding(_("企业微信"), "fail", f"{line['name']}：{line['problem']}", cure)
-        elif line["accounts"]:
-            yield Finding(_("企业微信"), "ok", _("{name}：能取得凭证，账号{accounts}", **line))
-        else:
-            yield Finding(
-                _("企业微信"),
-                "warn",
-                _("{name}：能取得凭证，但没有可管理的客服账号", **line),
-                _("微信客服 → 通过API管理微信客服账号，把账号交给这个应用"),
-            )
-        if line["note"]:
-            yield Finding(_("客户联系"), "skip", f"{line['name']}：{line['note']}", _("不用客户联系，可以不管"))
     async with app.database.transaction(await workspace_of(app)) as tx:
+        rows = [row for row in await inboxes.connections(tx) if row.removed_at is None]
         last = await tx.value("select max(received_at) from delivery")
     if last is None:
         yield Finding(
-            _("回调"),
-            "warn",
-            _("还没有收到过回调"),
-            _("在“接收消息 → 设置API接收”里填写{url}并保存", url=report[0]["callback"]),
+            _("回调"), "warn", _("还没有收到过回调"), _("在渠道那边填写{url}", url=callback(app.settings, rows[0]))
         )
     else:
         yield Finding(_("回调"), "ok", _("上一次收到：{when}", when=_.stamp(last)))
-
-
-def _cure_of(problem: str) -> str:
-    """What an operator does in the admin console, by WeCom's code in the sentence."""
-    cures = {
-        "60020": _("应用管理 → 自建 → 这个应用 → 企业可信IP：加上上面的地址"),
-        "40001": _("应用管理 → 自建 → 这个应用：重新复制Secret"),
-        "40013": _("我的企业 → 企业信息：重新复制企业ID"),
-        "48002": _("应用管理 → 微信客服 → 可调用接口的应用：加上这个应用"),
-        "95017": _("微信客服 → 通过API管理微信客服账号：把账号交给这个应用"),
-    }
-    return next((cure for code, cure in cures.items() if code in problem), "")
 
 
 # ------------------------------------------------------------------------------------------------ outside services
@@ -285,7 +261,7 @@ async def _address(found: Settings, http: Http) -> Finding:
     host = urlsplit(found.zhiban_url).hostname or ""
     if host == "localhost" or (host.replace(".", "").isdigit() and not is_public(host)):
         return Finding(
-            name, "warn", _("{host}只能在内网访问，企业微信到不了", host=host), _("用公网域名，或做端口转发")
+            name, "warn", _("{host}只能在内网访问，聊天平台到不了", host=host), _("用公网域名，或做端口转发")
         )
     try:
         answer = await http.request("GET", f"{found.zhiban_url}/health", timeout=5)
@@ -295,12 +271,12 @@ async def _address(found: Settings, http: Http) -> Finding:
         return Finding(
             name, "warn", _("{url}/health 返回{status}", url=found.zhiban_url, status=answer.status), _("检查nginx")
         )
-    return Finding(name, "ok", _("{url}能访问；企业微信还要从公网访问它", url=found.zhiban_url))
+    return Finding(name, "ok", _("{url}能访问；聊天平台还要从公网访问它", url=found.zhiban_url))
 
 
 async def _clock(found: Settings, http: Http) -> Finding:
     """By the Date header of a server that we talk to anyway."""
-    name, base = _("时钟"), found.wecom_api_base if found.has_wecom else found.llm_address
+    name, base = _("时钟"), found.llm_address
     try:
         before = time.time()
         answer = await http.request("HEAD", base, timeout=5)
@@ -347,9 +323,7 @@ async def _notifiers(found: Settings, http: Http, *, send: bool) -> Findings:
         yield Finding(name, "fail", _.error(error.sentence), _("改正NOTIFICATION_CHANNEL"))
         return
     if not found.notification_enabled or not kinds:
-        yield Finding(
-            name, "warn", _("转人工时不会通知任何人"), "NOTIFICATION_CHANNEL=telegram:… / wecom-robot:… / Apprise"
-        )
+        yield Finding(name, "warn", _("转人工时不会通知任何人"), "NOTIFICATION_CHANNEL=telegram:… / mailto://…")
         return
     if "telegram" in kinds and not found.telegram_bot_token.get_secret_value():
         yield Finding(name, "fail", _("telegram地址需要机器人Token"), "TELEGRAM_BOT_TOKEN=…")

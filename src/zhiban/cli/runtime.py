@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from zhiban import bootstrap
 from zhiban.channels import credentials
 from zhiban.container import App
 from zhiban.kit.db import Database
@@ -55,12 +56,13 @@ def check_production(settings: Settings) -> None:
         raise Misconfigured(
             f"{settings.data} belongs to zhiban demo. Choose another folder for an installation, with ZHIBAN_DATA."
         )
-    hidden = (settings.wecom_agent_secret, settings.wecom_token, settings.wecom_encoding_aes_key)
-    if is_published(one.get_secret_value() for one in hidden):
-        raise Misconfigured(
-            "WECOM_AGENT_SECRET, WECOM_TOKEN or WECOM_ENCODING_AES_KEY is the simulator's, which everybody knows: "
-            "anybody could write messages in your customers' names. Take those of your own app."
-        )
+    for integration in bootstrap.CHANNELS.values():
+        _, hidden = integration.setup.split(integration.environment(settings) or {})
+        if is_published(str(value) for value in hidden.values()):
+            raise Misconfigured(
+                f"A credential that the environment gives for {integration.name} is the simulator's, which everybody "
+                "knows: anybody could write messages in your customers' names. Take those of your own app."
+            )
 
 
 async def check_connections(settings: Settings, urls: DatabaseUrls) -> None:

@@ -1,4 +1,4 @@
-"""Contacts who became friends of our members (WeCom 客户联系), and what we do then: welcome, tags, remark, source."""
+"""Contacts who became friends of our members, and what we do then: welcome, tags, remark, source."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from zhiban.kit.db import Row, Transaction
 from zhiban.kit.jobs import later
 from zhiban.kit.text import clean
 from zhiban.people.contacts import ensure_contacts
-from zhiban.ports import RelationChange, RelationChanged
-
-WELCOME_SECONDS = 20
+from zhiban.ports import ManagesExternalContacts, RelationChange, RelationChanged
 
 _UPSERT = """
 insert into relation (workspace_id, connection_id, contact_id, external_id, member, source, state, added_at, seen_at)
@@ -52,7 +50,10 @@ async def changed(tx: Transaction, connection: OpenConnection, item: RelationCha
 
 
 async def _added(tx: Transaction, connection: OpenConnection, item: RelationChanged, *, now: datetime) -> None:
-    kind, account = connection.vendor.namespace("wecom_kf")
+    vendor = connection.vendor
+    if not isinstance(vendor, ManagesExternalContacts):
+        raise TypeError("A vendor told of contacts whom it does not tend.")
+    kind, account = vendor.namespace(vendor.contact_kind)
     contacts = await ensure_contacts(tx, kind, account, [item.contact], now=now)
     contact_id = contacts[item.contact]
     relation_id = await tx.value(
@@ -77,7 +78,7 @@ async def _added(tx: Transaction, connection: OpenConnection, item: RelationChan
             after={"member": item.member, "source": item.state},
         ),
     )
-    expires = item.happened_at + timedelta(seconds=WELCOME_SECONDS)
+    expires = item.happened_at + timedelta(seconds=vendor.contact_welcome_seconds)
     if item.welcome_code and now < expires:
         await later(
             tx, "welcome_relation", relation_id=int(relation_id), code=item.welcome_code, expires=expires.isoformat()

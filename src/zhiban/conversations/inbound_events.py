@@ -26,26 +26,28 @@ from zhiban.events import (
 )
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
-from zhiban.kit.event_log import CONVERSATION_WAITING
+from zhiban.kit.event_log import CONVERSATION_CHANGED, CONVERSATION_WAITING
 from zhiban.kit.jobs import later
 from zhiban.kit.json_safe import json_safe
 from zhiban.kit.text import clean
+from zhiban.people.agents import agent_with_account
+from zhiban.people.contacts import ensure_contacts, learn_profiles
 from zhiban.ports import (
     AccountsChanged,
     CardTapped,
+    ContactChanged,
     Entered,
     Incoming,
     IncomingMessage,
     NativeState,
     Recalled,
+    Receipt,
     RelationChanged,
     SenderRole,
     SendFailed,
     SessionChanged,
     UnknownVendorEvent,
 )
-
-WELCOME_SECONDS = 20  # WeCom: how long a welcome or closing code lives
 
 
 async def apply(tx: Transaction, inbox: OpenInbox, item: Incoming, *, now: datetime) -> None:
@@ -67,6 +69,10 @@ async def apply(tx: Transaction, inbox: OpenInbox, item: Incoming, *, now: datet
             await _card_tapped(tx, inbox, item, now=now)
         case AccountsChanged():
             await _accounts_changed(tx, inbox, item)
+        case ContactChanged():
+            await _contact_changed(tx, inbox, item, now=now)
+        case Receipt():
+            await _receipt(tx, inbox, item)
         case UnknownVendorEvent():
             await event_log.append(
                 tx,
@@ -80,6 +86,26 @@ async def apply(tx: Transaction, inbox: OpenInbox, item: Incoming, *, now: datet
             )
         case never:
             assert_never(never)
+
+
+async def _contact_changed(tx: Transaction, inbox: OpenInbox, item: ContactChanged, *, now: datetime) -> None:
+    kind, account = inbox.connection.vendor.namespace(inbox.kind)
+    await ensure_contacts(tx, kind, account, [item.profile.external_id], now=now)
+    await learn_profiles(tx, kind, account, [item.profile], now=now)
+
+
+async def _receipt(tx: Transaction, inbox: OpenInbox, item: Receipt) -> None:
+    """Later news of the same kind is no news; a message that failed before stays failed."""
+    column = "delivered_at" if item.status == "delivered" else "read_at"
+    conversation_id = await tx.value(
+        f"update message set {column} = %(at)s where inbox_id = %(inbox)s and external_id = %(external)s "
+        f"and direction = 'out' and state = 'sent' and {column} is null returning conversation_id",
+        at=item.happened_at,
+        inbox=inbox.inbox_id,
+        external=item.external_id,
+    )
+    if conversation_id is not None:
+        tx.publish_after_commit(CONVERSATION_CHANGED, conversation_id)
 
 
 async def _recalled(tx: Transaction, inbox: OpenInbox, item: Recalled) -> None:
@@ -152,7 +178,7 @@ async def _entered(tx: Transaction, inbox: OpenInbox, item: Entered, *, now: dat
     if conversation.fresh:
         # They opened the chat and have said nothing: nobody has to do anything yet.
         await tx.run("update conversation set status = 'resolved' where id = %(id)s", id=conversation.id)
-    expires = item.happened_at + timedelta(seconds=WELCOME_SECONDS)
+    expires = item.happened_at + timedelta(seconds=inbox.channel.limits.event_reply_seconds)
     if item.welcome_code and inbox.settings.welcome and now < expires and not conversation.blocked:
         await enqueue(
             tx,
@@ -196,7 +222,7 @@ async def _session_changed(tx: Transaction, inbox: OpenInbox, item: SessionChang
         await open_for_people(tx, locked, actor=servicer, now=now, cause="native")
     elif item.state is NativeState.ENDED:
         await resolve(tx, locked.id, by=servicer, now=now, cause="native", closing="")
-        expires = item.happened_at + timedelta(seconds=WELCOME_SECONDS)
+        expires = item.happened_at + timedelta(seconds=inbox.channel.limits.event_reply_seconds)
         if item.reply_code and inbox.settings.closing and now < expires:
             await enqueue(
                 tx,
@@ -212,9 +238,7 @@ async def _session_changed(tx: Transaction, inbox: OpenInbox, item: SessionChang
 
 
 async def _card_tapped(tx: Transaction, inbox: OpenInbox, item: CardTapped, *, now: datetime) -> None:
-    agent_id = await tx.value(
-        "select id from agent where wecom_userid = %(member)s and disabled_at is null", member=item.member
-    )
+    agent_id = await agent_with_account(tx, inbox.connection.vendor_name, item.member)
     verb, _, number = item.key.partition(":")
     conversation_id = int(number) if verb == "take" and number.isdecimal() and len(number) < 19 else None
     status = conversation_id and await tx.value("select status from conversation where id = %(id)s", id=conversation_id)

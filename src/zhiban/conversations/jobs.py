@@ -6,7 +6,7 @@ import logging
 from datetime import datetime, timedelta
 
 from zhiban.channels import inboxes
-from zhiban.channels.connections import CONFIG, Connections, OpenConnection
+from zhiban.channels.connections import Connections, OpenConnection
 from zhiban.conversations.models import Status
 from zhiban.conversations.service import lock_conversation, open_for_people, release
 from zhiban.events import SYSTEM
@@ -30,7 +30,7 @@ from zhiban.ports import (
 log = logging.getLogger(__name__)
 
 PROFILES_AT_ONCE = 100
-KEEP_DELIVERIES = timedelta(days=4)  # sync_msg can replay three
+KEEP_DELIVERIES = timedelta(days=4)  # vendors repeat for three at most
 CONTACT_WELCOME = "您好，很高兴认识您！有任何问题，直接发消息给我就好。"  # said unless the connection says otherwise
 SOURCE_TAGS = "来源"  # the tag group for where a contact came from
 
@@ -51,7 +51,6 @@ class ConversationJobs:
             Task("mark_relation", self.mark_relation, attempts=5),
             Task("reconcile_relations", self.reconcile_relations, queue="slow", attempts=3, wait=60),
             Task("reread_contact", self.reread_contact, queue="slow", attempts=4),
-            Task("name_inboxes", self.name_inboxes, attempts=6, wait=5),
             Task("update_card", self.update_card, attempts=3),
             Task("release_conversations", self.release_conversations, attempts=5),
             Task("purge_deliveries", self.purge_deliveries, queue="slow", cron="17 3 * * *"),
@@ -162,7 +161,7 @@ class ConversationJobs:
             # Half friends cannot be marked yet; the full event comes when the member adds them back.
             log.info("A new contact was not marked: %s", error)
             return
-        kind, account = connection.vendor.namespace("wecom_kf")
+        kind, account = connection.vendor.namespace(connection.vendor.contact_kind)
         async with self._database.transaction(workspace_id) as tx:
             await tx.run(
                 "update relation set tags = to_jsonb(array_remove(array[%(source)s::text], null)) where id = %(id)s",
@@ -189,9 +188,10 @@ class ConversationJobs:
         if not isinstance(connection.vendor, ManagesExternalContacts):
             return
         began = self._clock.now()
+        namespace = connection.vendor.namespace(connection.vendor.contact_kind)
         try:
             async for seen in connection.vendor.relations():
-                await self._keep_relation(connection, seen)
+                await self._keep_relation(connection, namespace, seen)
         except FeatureOff as error:
             log.info("Friendships of connection %s are not read: %s", connection_id, error)
             await self._note_feature(workspace_id, connection_id, off=error.sentence)
@@ -215,15 +215,16 @@ class ConversationJobs:
         connection = await self._connections.connection(workspace_id, connection_id)
         if not isinstance(connection.vendor, ManagesExternalContacts):
             return
+        namespace = connection.vendor.namespace(connection.vendor.contact_kind)
         try:
             for seen in await connection.vendor.relations_of(contact):
-                await self._keep_relation(connection, seen)
+                await self._keep_relation(connection, namespace, seen)
         except (SendRefused, FeatureOff) as error:
             log.info("A contact was not read again: %s", error)
 
-    async def _keep_relation(self, connection: OpenConnection, seen: ContactFollow) -> None:
+    async def _keep_relation(self, connection: OpenConnection, namespace: tuple[str, str], seen: ContactFollow) -> None:
         now = self._clock.now()
-        kind, account = connection.vendor.namespace("wecom_kf")
+        kind, account = namespace
         async with self._database.transaction(connection.workspace_id) as tx:
             contacts = await ensure_contacts(tx, kind, account, [seen.contact], now=now)
             await learn_profiles(tx, kind, account, [Profile(seen.contact, seen.name)], now=now)
@@ -250,22 +251,6 @@ class ConversationJobs:
     async def release_conversations(self, workspace_id: int, agent_id: int) -> None:
         async with self._database.transaction(workspace_id) as tx:
             await release(tx, agent_id, now=self._clock.now())
-
-    async def name_inboxes(self, workspace_id: int, connection_id: int) -> None:
-        """Give inboxes that a doorbell made the names their accounts have at the vendor."""
-        connection = await self._connections.connection(workspace_id, connection_id)
-        accounts = await connection.vendor.accounts()
-        async with self._database.transaction(workspace_id) as tx:
-            for account in accounts:
-                await tx.run(
-                    "update inbox set name = %(name)s where connection_id = %(connection)s and kind = %(kind)s "
-                    "and external_id = %(external)s and name = external_id",
-                    name=account.name,
-                    connection=connection_id,
-                    kind=account.kind,
-                    external=account.external_id,
-                )
-            tx.publish_after_commit(CONFIG, connection_id)
 
     async def update_card(self, workspace_id: int, inbox_id: int, code: str, label: str) -> None:
         """Show on a tapped card what became of it."""

@@ -1,7 +1,7 @@
 """Messages of ours on their way out: stored first, sent afterwards, always in order.
 
 A stored message carries its own idempotency key, so that sending it again after a crash cannot double it. The channel's
-allowance (WeCom: five after each message of the contact) is counted here; the assistant always leaves one for the
+allowance (so many after each message of the contact) is counted here; the assistant always leaves one for the
 handoff.
 """
 
@@ -23,7 +23,7 @@ from zhiban.kit.event_log import CONVERSATION_WAITING
 from zhiban.kit.text import split_bytes
 from zhiban.ports import Choice, Kind, NativeState, Refusal, ReplyWindow
 
-PART_BYTES = 2000  # WeCom cuts silently at 2048
+PART_BYTES = 2000  # the least that any channel takes whole
 RESERVED = 1  # of the allowance, for telling the contact about a handoff
 
 _INSERT = """

@@ -221,7 +221,7 @@ async def _record_refused(
     elif message.author == Author.ASSISTANT and locked.status == Status.PENDING and not message.content.get("code"):
         await hand_off(tx, locked.id, reason="reply_failed", actor=SYSTEM, now=now)
     if outcome.refusal is Refusal.MISCONFIGURED and message.kind == "move":
-        # People have it in the desk anyway; an operator should hear why it did not reach WeCom's client.
+        # People have it in the desk anyway; an operator should hear why it did not reach the vendor's client.
         await tx.run(
             "update inbox set broken = %(why)s, broken_at = %(now)s where id = %(id)s",
             why=f"handoff.to: {outcome.refusal.value} ({outcome.code})",

@@ -277,7 +277,7 @@ async def hand_back(tx: Transaction, conversation_id: int, *, by: int, now: date
     """Give the conversation back to the assistant. Raises Conflict while people have it in the vendor's client."""
     locked = await lock_conversation(tx, conversation_id)
     if locked.native_state in ("pool", "human"):
-        raise Conflict("A colleague has this session in the WeCom client; it comes back when they end it.")
+        raise Conflict("A colleague has this session in the vendor's own client; it comes back when they end it.")
     if locked.status == Status.PENDING:
         return
     actor = Actor("agent", by)

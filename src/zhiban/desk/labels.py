@@ -47,7 +47,6 @@ KIND_ICONS = {
     "merged": "messages",
     "other": "message",
 }
-CHANNEL_LABELS = {"wecom_kf": mark("微信客服"), "wecom_app": mark("企业微信应用")}
 ACTIVITY_LABELS = {
     "handed_off": (mark("{who}转交人工{why}"), "sparkle"),
     "opened": (mark("{who}重新打开了会话{why}"), "refresh"),
@@ -96,7 +95,6 @@ WORDS: dict[str, Any] = {
     "queue_words": QUEUE_LABELS,
     "shelf_words": TAB_LABELS,
     "status_words": STATUS_LABELS,
-    "channel_words": CHANNEL_LABELS,
     "kind_words": KIND_LABELS,
     "kind_icons": KIND_ICONS,
     "failure_words": FAILURE_LABELS,

@@ -224,11 +224,7 @@ class Http:
         Every address that is really connected to must be public, whatever the name resolved to before. Raises
         AddressRefused, and as `request` does. `allow_private` is for hosts that an operator configured.
         """
-        if self._public is None:
-            self._public = self._open(_public_socket)
-        if self._session is None:
-            self._session = self._open(None)
-        session = self._session if allow_private else self._public
+        session = self._guarded(allow_private)
         here = url
         for _ in range(MAX_REDIRECTS + 1):
             target = _web_address(here)
@@ -239,6 +235,38 @@ class Http:
                 stream = Stream(response, limit)
                 return HttpResponse(stream.status, stream.headers, await stream.body())
         raise AddressRefused("The address redirects too often.")
+
+    async def post_public(
+        self,
+        url: str,
+        *,
+        data: bytes,
+        headers: Mapping[str, str],
+        timeout: float = DEFAULT_TIMEOUT,
+        limit: int = DEFAULT_LIMIT,
+        allow_private: bool = False,
+    ) -> HttpResponse:
+        """POST to an address that somebody typed in; a redirect is an answer, never followed.
+
+        The address that is really connected to must be public, as with `fetch_public`. Raises AddressRefused, and as
+        `request` does.
+        """
+        target = _web_address(url)
+        async with _sending(
+            self._guarded(allow_private), "POST", target, None, data, dict(headers), timeout
+        ) as response:
+            stream = Stream(response, limit)
+            return HttpResponse(stream.status, stream.headers, await stream.body())
+
+    def _guarded(self, allow_private: bool) -> aiohttp.ClientSession:
+        """The pool behind the fence, or the open one."""
+        if allow_private:
+            if self._session is None:
+                self._session = self._open(None)
+            return self._session
+        if self._public is None:
+            self._public = self._open(_public_socket)
+        return self._public
 
     def _open(self, socket_factory: Any) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(

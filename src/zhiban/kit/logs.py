@@ -13,7 +13,7 @@ HIDDEN = "***"
 
 _NAMES = (
     r"access_token|suite_access_token|provider_access_token|corpsecret|secret|key|api_?key|token|password|passwd|"
-    r"encoding_?aes_?key|aes_?key|wecom_[a-z_]*(?:secret|token|key)|suite_ticket|jsapi_ticket|client_secret"
+    r"encoding_?aes_?key|aes_?key|[a-z_]*_(?:secret|token|key)|suite_ticket|jsapi_ticket|client_secret"
 )
 _SECRETS = re.compile(
     rf"""

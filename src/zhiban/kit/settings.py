@@ -1,23 +1,24 @@
 """The settings of one installation, read from the environment and from `.env`.
 
-A setting exists only if two installations must differ. What belongs to one inbox lives in its row instead; the WeCom,
-model and notifier names here create or update those rows at start, so that one file is enough to run.
+A setting exists only if two installations must differ. What belongs to one inbox lives in its row instead. A vendor's
+own names stand beside the vendor as a `SettingsPart`; they create or update such rows at start, so that one file is
+enough to run.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from zhiban.kit.errors import Misconfigured
 
-WECOM_API = "https://qyapi.weixin.qq.com/cgi-bin"
 TELEGRAM_API = "https://api.telegram.org"
 
 # The providers' public addresses, so that naming one is enough.
@@ -30,8 +31,38 @@ PROVIDERS: dict[str, tuple[str, str]] = {
 }
 
 
-class Settings(BaseSettings):
+def web_address(value: str) -> str:
+    """The address without a slash at its end. Raises ValueError when it is none of the web."""
+    if value and urlsplit(value).scheme not in ("http", "https"):
+        raise ValueError("must be an http:// or https:// address")
+    return value.rstrip("/")
+
+
+class SettingsPart(BaseSettings):
+    """Settings of one concern, all read from the same places."""
+
     model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _strip(cls, value: object) -> object:
+        """Pasted keys often carry spaces or a newline, which no vendor's check survives."""
+        return value.strip() if isinstance(value, str) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_absent(cls, values: Any) -> Any:
+        """`NAME=` means that nothing is set: the default holds, whatever kind of value it is."""
+        if not isinstance(values, dict):
+            return values
+        return {name: value for name, value in values.items() if not (isinstance(value, str) and not value.strip())}
+
+
+Part = TypeVar("Part", bound=SettingsPart)
+
+
+class Settings(SettingsPart):
+    _given: dict[str, object] = PrivateAttr(default_factory=dict)
 
     # Where data lives
     zhiban_data: Path = Field(Path("data"), description="Folder of the bundled database and the generated secret key.")
@@ -75,18 +106,6 @@ class Settings(BaseSettings):
         description="Bearer token for /metrics from other machines. Empty: this machine alone may read them.",
     )
 
-    # WeCom
-    wecom_corp_id: str = Field("", description="企业 ID: 我的企业 → 企业信息.")
-    wecom_agent_id: str = Field("", description="AgentId of the self-built app: 应用管理 → 自建.")
-    wecom_agent_secret: SecretStr = Field(SecretStr(""), description="Secret of the same app.")
-    wecom_token: SecretStr = Field(SecretStr(""), description="Token of the app's 接收消息 → 设置 API 接收.")
-    wecom_encoding_aes_key: SecretStr = Field(
-        SecretStr(""),
-        validation_alias=AliasChoices("WECOM_ENCODING_AES_KEY", "WECOM_AES_KEY"),
-        description="EncodingAESKey of the same page, 43 characters.",
-    )
-    wecom_api_base: str = Field(WECOM_API, description="Base address of WeCom's API, when you go through a proxy.")
-
     # The language model
     llm_provider: str = Field(
         "kimi", description="kimi, deepseek, qwen, openai, ollama, or any name with LLM_API_BASE."
@@ -116,26 +135,12 @@ class Settings(BaseSettings):
     notification_enabled: bool = Field(True, description="Whether people are told about handoffs.")
     notification_channel: str = Field(
         "",
-        description="telegram:<chat id>, wecom-robot:<key>, or any Apprise address; several separated by spaces.",
+        description="telegram:<chat id>, a group robot's address, or any Apprise address; several separated by spaces.",
     )
     telegram_bot_token: SecretStr = Field(SecretStr(""), description="Bot token for telegram:<chat id>.")
     telegram_api_base: str = Field(
         TELEGRAM_API, description="Base address of Telegram's API, when you go through a proxy."
     )
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _strip(cls, value: object) -> object:
-        """Pasted keys often carry spaces or a newline, which no vendor's check survives."""
-        return value.strip() if isinstance(value, str) else value
-
-    @model_validator(mode="before")
-    @classmethod
-    def _empty_is_absent(cls, values: Any) -> Any:
-        """`NAME=` means that nothing is set: the default holds, whatever kind of value it is."""
-        if not isinstance(values, dict):
-            return values
-        return {name: value for name, value in values.items() if not (isinstance(value, str) and not value.strip())}
 
     @field_validator("file_store")
     @classmethod
@@ -146,14 +151,9 @@ class Settings(BaseSettings):
             raise ValueError("must be postgres, folder:/path or s3://bucket/prefix")
         return value
 
-    @field_validator(
-        "wecom_api_base", "llm_api_base", "embedding_api_base", "telegram_api_base", "zhiban_url", "file_store_endpoint"
-    )
-    @classmethod
-    def _address(cls, value: str) -> str:
-        if value and urlsplit(value).scheme not in ("http", "https"):
-            raise ValueError("must be an http:// or https:// address")
-        return value.rstrip("/")
+    _addresses = field_validator(
+        "llm_api_base", "embedding_api_base", "telegram_api_base", "zhiban_url", "file_store_endpoint"
+    )(web_address)
 
     @model_validator(mode="after")
     def _provider_is_known(self) -> Settings:
@@ -188,15 +188,21 @@ class Settings(BaseSettings):
     def has_embedder(self) -> bool:
         return bool(self.embedding_api_base and self.embedding_model)
 
-    @property
-    def has_wecom(self) -> bool:
-        return bool(self.wecom_corp_id and self.wecom_agent_secret.get_secret_value())
+    def part(self, kind: type[Part]) -> Part:
+        """The settings of one vendor, from the same places as these. Raises Misconfigured."""
+        return _read(kind, self._given)
 
 
 def load(**overrides: object) -> Settings:
     """The settings of this process. Raises Misconfigured with one sentence per wrong setting."""
+    found = _read(Settings, overrides)
+    found._given.update(overrides)  # noqa: SLF001 - of this module
+    return found
+
+
+def _read(kind: type[Part], overrides: Mapping[str, object]) -> Part:
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]  # pydantic checks the values
+        return kind(**overrides)
     except ValidationError as error:
         wrong = "; ".join(
             f"{'.'.join(str(part) for part in problem['loc']).upper() or 'settings'}: {problem['msg']}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import regex
 
@@ -22,17 +22,22 @@ def clean(text: str) -> str:
 
 
 def split_bytes(text: str, limit: int) -> list[str]:
-    """Pieces of at most `limit` bytes of UTF-8 that join back to `text`; an empty text gives one empty piece.
-
-    Cuts after a paragraph, a line, a sentence or a clause when one ends in the second half of a piece, and otherwise
-    between graphemes. A grapheme is cut only when it alone is larger than `limit`. Raises ValueError below 4 bytes.
-    """
+    """Pieces of at most `limit` bytes of UTF-8; see `split_text`. Raises ValueError below 4 bytes."""
     if limit < _SMALLEST_LIMIT:
         raise ValueError("a piece must have room for one character, that is 4 bytes")
-    if size_of(text) <= limit:
+    return split_text(text, limit, size=size_of)
+
+
+def split_text(text: str, limit: int, *, size: Callable[[str], int]) -> list[str]:
+    """Pieces of at most `limit` by `size` that join back to `text`; an empty text gives one empty piece.
+
+    Cuts after a paragraph, a line, a sentence or a clause when one ends in the second half of a piece, and otherwise
+    between graphemes. A grapheme is cut only when it alone is larger than `limit`.
+    """
+    if size(text) <= limit:
         return [text]
-    units = _units(text, limit)
-    sizes = [size_of(unit) for unit in units]
+    units = _units(text, limit, size)
+    sizes = [size(unit) for unit in units]
     pieces: list[str] = []
     start = end = used = 0
     while end < len(units):
@@ -69,12 +74,12 @@ def size_of(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
-def _units(text: str, limit: int) -> list[str]:
+def _units(text: str, limit: int, size: Callable[[str], int]) -> list[str]:
     """Graphemes; those that no piece could hold are broken into code points."""
     units: list[str] = []
     for match in _GRAPHEME.finditer(text):
         grapheme = match.group()
-        if len(grapheme) > 1 and size_of(grapheme) > limit:
+        if len(grapheme) > 1 and size(grapheme) > limit:
             units.extend(grapheme)
         else:
             units.append(grapheme)

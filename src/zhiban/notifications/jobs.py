@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 from zhiban.channels.connections import Connections
+from zhiban.channels.inboxes import card_inbox
 from zhiban.channels.policy import Policy
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database, Row
@@ -15,6 +16,7 @@ from zhiban.kit.errors import ZhibanError
 from zhiban.kit.i18n import Texts, mark
 from zhiban.kit.jobs import Task, later
 from zhiban.notifications.notices import handoff_notice
+from zhiban.people.agents import accounts_at
 from zhiban.people.contacts import learn_profiles
 from zhiban.ports import Choice, ConnectionBroken, KnowsContacts, Notice, Notifier, ShowsCards
 from zhiban.ports.notifiers import parse_address
@@ -30,9 +32,7 @@ from conversation c join inbox i on i.workspace_id = c.workspace_id and i.id = c
 left join contact p on p.workspace_id = c.workspace_id and p.id = c.contact_id
 where c.id = %(id)s"""
 
-_APP_INBOX = """
-select i.id from inbox i where i.kind = 'wecom_app' and i.archived_at is null and i.connection_id = (
-  select connection_id from inbox where id = %(inbox)s) limit 1"""
+MEMBERS = "members:"  # the address of all agents who have an account at the inbox's own vendor
 
 REASONS = {
     "asked": mark("客户要求人工"),
@@ -53,12 +53,13 @@ REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class NotifierRegistry:
-    """The ways to our people: addresses for everybody, and who knows which kind of address."""
+    """The ways to our people: addresses for everybody, who knows which kind of address, and channels with cards."""
 
     addresses: Sequence[str]
     by_scheme: Mapping[str, Notifier]
     other: Notifier
     url: str
+    card_kinds: Sequence[str] = ()
 
     def notifier(self, address: str) -> Notifier:
         return self.by_scheme.get(parse_address(address)[0], self.other)
@@ -99,11 +100,9 @@ class AssistantJobs:
             policy = Policy.model_validate(row[5])
             for address in dict.fromkeys((*self._notifiers.addresses, *policy.handoff.notify)):
                 await later(tx, "send_notification", conversation_id=conversation_id, address=address)
-            members = await tx.rows(
-                "select id from agent where wecom_userid is not null and disabled_at is null limit 1"
-            )
-            if members and await tx.value(_APP_INBOX, inbox=row[0]):
-                await later(tx, "send_notification", conversation_id=conversation_id, address="wecom-members:")
+            cards = await card_inbox(tx, row[0], self._notifiers.card_kinds)
+            if cards and await accounts_at(tx, cards.vendor):
+                await later(tx, "send_notification", conversation_id=conversation_id, address=MEMBERS)
 
     async def _fetch_contact_name(self, workspace_id: int, inbox_id: int, thread: str) -> None:
         """Ask for a newcomer's name, so that the notice can say it. Without an answer they stay nameless for now."""
@@ -123,20 +122,15 @@ class AssistantJobs:
         """Deliver one notice. A wrong address ends the job as a dead letter, which the health page shows."""
         async with self._database.transaction(workspace_id) as tx:
             row = await tx.row(_WAITING, id=conversation_id)
-            app_inbox = await tx.value(_APP_INBOX, inbox=row[0]) if row else None
-            members = [
-                found[0]
-                for found in await tx.rows(
-                    "select wecom_userid from agent where wecom_userid is not null and disabled_at is null"
-                )
-            ]
+            cards = await card_inbox(tx, row[0], self._notifiers.card_kinds) if row else None
+            members = await accounts_at(tx, cards.vendor) if cards else []
         if row is None:
             return
         notice = self._notice(conversation_id, row)
-        if address != "wecom-members:":
+        if address != MEMBERS:
             await self._notifiers.notifier(address).notify(address, notice)
             return
-        inbox = await self._connections.inbox(workspace_id, app_inbox) if app_inbox else None
+        inbox = await self._connections.inbox(workspace_id, cards.id) if cards else None
         if inbox is None or not isinstance(inbox.channel, ShowsCards):
             raise ConnectionBroken("There is no app to send cards with", code=0)
         await inbox.channel.send_handoff(members, notice, button=Choice(f"take:{conversation_id}", "接入"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -12,9 +13,9 @@ from zhiban.kit.jobs import later
 from zhiban.people.models import Role
 from zhiban.people.service import SignedInAgent, add_agent, digest, end_sessions, new_token
 
-JOIN_LIFE = timedelta(hours=24)
 # "@all" and "a|b" would send a card to everybody, or to several.
-_USERID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}", re.ASCII)
+_ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}", re.ASCII)
+JOIN_LIFE = timedelta(hours=24)
 INVITED_AS = (Role.AGENT, Role.ADMIN)  # there is one owner, who is created by the first set-up
 
 
@@ -28,20 +29,22 @@ class NotAllowed(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class AgentRow:
-    """An agent as the others see them. `joined`: they have chosen a password."""
+    """An agent as the others see them. `joined`: they have chosen a password; `accounts`: their ids at vendors."""
 
     id: int
     email: str
     name: str
     role: str
-    wecom_userid: str | None
+    accounts: dict[str, str]
     joined: bool
     seen_at: datetime | None
     disabled_at: datetime | None
 
 
 _COLLEAGUES = """
-select a.id, a.email, a.name, a.role, a.wecom_userid, a.password_hash is not null as joined, a.disabled_at,
+select a.id, a.email, a.name, a.role, a.password_hash is not null as joined, a.disabled_at,
+  coalesce((select jsonb_object_agg(i.vendor, i.external_id) from agent_identity i
+    where i.workspace_id = a.workspace_id and i.agent_id = a.id), '{}') as accounts,
   (select max(s.seen_at) from agent_session s where s.workspace_id = a.workspace_id and s.agent_id = a.id) as seen_at
 from agent a"""
 
@@ -109,7 +112,7 @@ async def invite(
     email: str,
     name: str,
     role: Role = Role.AGENT,
-    wecom_userid: str | None = None,
+    accounts: Mapping[str, str] | None = None,
     locale: str = "zh",
     now: datetime,
 ) -> tuple[int, str]:
@@ -117,8 +120,7 @@ async def invite(
     if role not in INVITED_AS:
         raise NotAllowed("A workspace has one owner; invite an agent or an admin.")
     agent_id = await add_agent(tx, email=email, name=name[:80], role=role, password_hash=None, locale=locale)
-    if wecom_userid:
-        await change(tx, agent_id, wecom_userid=wecom_userid)
+    await change(tx, agent_id, accounts=accounts or {})
     return agent_id, await new_join_link(tx, agent_id, now=now)
 
 
@@ -128,39 +130,74 @@ async def change(
     *,
     name: str | None = None,
     role: Role | None = None,
-    wecom_userid: str | None = None,
+    accounts: Mapping[str, str] | None = None,
 ) -> None:
-    """Change what is given; an empty WeCom id takes it away. Raises NotFound, Conflict."""
+    """Change what is given; an empty account takes the agent's id at that vendor away. Raises NotFound, Conflict."""
     row = await agent_row(tx, agent_id)
     if name is not None and not name.strip():
         raise Conflict("An agent needs a name and an e-mail address.")
     if role is not None and role != row.role and (row.role == Role.OWNER or role not in INVITED_AS):
         raise NotAllowed("The owner stays the owner, and there is only one.")
-    member = None if wecom_userid is None else wecom_userid.strip()
-    if member and not _USERID.fullmatch(member):
-        raise Conflict("A WeCom id has letters, digits and . _ - @ only, and begins with a letter or a digit.")
-    if member and await _taken(tx, agent_id, member):
-        raise Conflict(f"Another agent has the WeCom id {member} already.")
     await tx.run(
-        "update agent set name = coalesce(%(name)s, name), role = coalesce(%(role)s, role), "
-        "wecom_userid = case when %(given)s::boolean then %(member)s else wecom_userid end where id = %(id)s",
+        "update agent set name = coalesce(%(name)s, name), role = coalesce(%(role)s, role) where id = %(id)s",
         id=agent_id,
         name=name.strip()[:80] if name else None,
         role=str(role) if role else None,
-        given=member is not None,
-        member=member[:64] if member else None,
     )
+    for vendor, external_id in (accounts or {}).items():
+        await _set_account(tx, agent_id, vendor, external_id.strip())
 
 
-async def _taken(tx: Transaction, agent_id: int, wecom_userid: str) -> bool:
-    """A card that is tapped must lead to one agent. WeCom does not tell capital letters from small ones."""
-    return bool(
-        await tx.value(
-            "select 1 from agent where lower(wecom_userid) = lower(%(member)s) and id <> %(id)s limit 1",
-            member=wecom_userid,
-            id=agent_id,
+async def _set_account(tx: Transaction, agent_id: int, vendor: str, external_id: str) -> None:
+    """A card that is tapped must lead to one agent, and a message for one must not reach a group. Raises Conflict."""
+    if not external_id:
+        await tx.run(
+            "delete from agent_identity where agent_id = %(agent)s and vendor = %(vendor)s",
+            agent=agent_id,
+            vendor=vendor,
         )
+        return
+    if not _ACCOUNT.fullmatch(external_id):
+        raise Conflict("An account has letters, digits and . _ - @ only, and begins with a letter or a digit.")
+    taken = await tx.value(
+        "select 1 from agent_identity where vendor = %(vendor)s and lower(external_id) = lower(%(account)s) "
+        "and agent_id <> %(agent)s",
+        vendor=vendor,
+        account=external_id,
+        agent=agent_id,
     )
+    if taken:
+        raise Conflict(f"Another agent has the account {external_id} already.")
+    await tx.run(
+        "insert into agent_identity (workspace_id, agent_id, vendor, external_id) "
+        "values (%(workspace)s, %(agent)s, %(vendor)s, %(account)s) "
+        "on conflict (workspace_id, agent_id, vendor) do update set external_id = excluded.external_id",
+        workspace=tx.workspace_id,
+        agent=agent_id,
+        vendor=vendor,
+        account=external_id,
+    )
+
+
+async def agent_with_account(tx: Transaction, vendor: str, external_id: str) -> int | None:
+    """The agent, not disabled, who has this id at the vendor."""
+    found: int | None = await tx.value(
+        "select a.id from agent_identity i join agent a on a.workspace_id = i.workspace_id and a.id = i.agent_id "
+        "where i.vendor = %(vendor)s and lower(i.external_id) = lower(%(account)s) and a.disabled_at is null",
+        vendor=vendor,
+        account=external_id,
+    )
+    return found
+
+
+async def accounts_at(tx: Transaction, vendor: str) -> list[str]:
+    """The ids at the vendor of all agents who are not disabled."""
+    rows = await tx.rows(
+        "select i.external_id from agent_identity i join agent a on a.workspace_id = i.workspace_id "
+        "and a.id = i.agent_id where i.vendor = %(vendor)s and a.disabled_at is null order by a.id",
+        vendor=vendor,
+    )
+    return [str(row[0]) for row in rows]
 
 
 async def disable(tx: Transaction, agent_id: int, *, now: datetime) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from zhiban.kit.db import Transaction
+from zhiban.kit.json_safe import json_safe
 from zhiban.kit.text import clean
 from zhiban.ports import Profile
 
@@ -43,17 +44,24 @@ async def ensure_contacts(
         await tx.run(_ORPHANS, now=now)
 
 
-# A name that people of ours gave stays; one that the vendor does not tell leaves things as they are.
+# A name that people of ours gave stays; one that the vendor does not tell leaves things as they are. What the vendor
+# called the person before is kept with the identity, so that a new name of theirs replaces only their own old one.
 _LEARN = """
 with told as (
-  select * from unnest(%(ids)s::text[], %(names)s::text[], %(avatars)s::text[], %(unionids)s::text[])
-    as t(external_id, name, avatar_url, unionid)),
+  select * from unnest(%(ids)s::text[], %(names)s::text[], %(avatars)s::text[], %(unionids)s::text[],
+    %(profiles)s::jsonb[], %(attributes)s::jsonb[])
+    as t(external_id, name, avatar_url, unionid, profile, attributes)),
 known as (
-  update identity i set unionid = coalesce(t.unionid, i.unionid), profiled_at = %(now)s from told t
-  where i.kind = %(kind)s and i.account = %(account)s and i.external_id = t.external_id
-  returning i.contact_id, t.name, t.avatar_url)
-update contact c set name = case when c.name = '' then k.name else c.name end,
-  avatar_url = coalesce(k.avatar_url, c.avatar_url), updated_at = %(now)s
+  select i.id, i.contact_id, i.profile ->> 'name' as called, t.* from identity i join told t using (external_id)
+  where i.kind = %(kind)s and i.account = %(account)s),
+kept as (
+  update identity i set unionid = coalesce(k.unionid, i.unionid), profiled_at = %(now)s,
+    profile = i.profile || k.profile || case when k.name = '' then '{}' else jsonb_build_object('name', k.name) end
+  from known k where i.id = k.id)
+update contact c set
+  name = case when k.name <> '' and (c.name = '' or c.name = k.called) then k.name else c.name end,
+  avatar_url = coalesce(k.avatar_url, c.avatar_url),
+  attributes = jsonb_strip_nulls(c.attributes || k.attributes), updated_at = %(now)s
 from known k where c.id = k.contact_id returning c.id"""
 
 
@@ -69,5 +77,7 @@ async def learn_profiles(
         names=[clean(profile.name) for profile in profiles],
         avatars=[profile.avatar_url for profile in profiles],
         unionids=[profile.unionid for profile in profiles],
+        profiles=[json_safe(profile.content) for profile in profiles],
+        attributes=[json_safe(profile.attributes) for profile in profiles],
         now=now,
     )

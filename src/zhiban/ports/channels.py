@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
-from zhiban.ports.incoming import Incoming, Media, NativeState, Page
+from zhiban.kit.text import size_of, split_text
+from zhiban.ports.incoming import Incoming, Kind, Media, NativeState, Page, Profile
 from zhiban.ports.notifiers import Notice
 from zhiban.ports.outgoing import Choice, Outgoing
-from zhiban.ports.webhooks import Challenge, VerifiedWebhook, Webhook
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,26 +21,44 @@ class ReplyWindow:
     messages: int
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a channel takes in one message, and until when we may send one."""
+
+    text: int  # how much of a long text one message holds, counted in `unit`
+    unit: Literal["bytes", "characters"] = "characters"
+    reply_window: ReplyWindow | None = None
+    reserved: int = 0  # replies of the window that are kept for telling the contact about a handoff
+    event_reply_seconds: float = 0.0  # how long the code of an event allows its one message
+    media: Mapping[Kind, int] = field(default_factory=dict)  # kinds of files that can be sent: the largest, in bytes
+
+    def size(self, text: str) -> int:
+        """How much of a message the text takes."""
+        return size_of(text) if self.unit == "bytes" else len(text)
+
+    def parts(self, text: str) -> list[str]:
+        """The text in pieces that the channel takes whole and that join back to it."""
+        return split_text(text, self.text, size=self.size)
+
+
 @runtime_checkable
 class Channel(Protocol):
-    """A kind of place where contacts write. One object serves one account (an inbox)."""
+    """A kind of place where contacts write. One object serves one account (an inbox).
+
+    `label` is a translatable text, `icon` the name of a picture in the icon set.
+    """
 
     kind: ClassVar[str]
-    reply_window: ClassVar[ReplyWindow | None]
+    label: ClassVar[str]
+    icon: ClassVar[str]
+    limits: ClassVar[Limits]
 
     def read(self, body: str) -> Sequence[Incoming]:
-        """What a stored doorbell says. Pure; unknown content becomes `UnknownVendorEvent`, never an error."""
+        """What a stored delivery says. Pure; unknown content becomes `UnknownVendorEvent`, never an error."""
         ...
 
     async def send(self, message: Outgoing) -> str:
         """Send and return the vendor's id. Raises SendRefused, TryLater or ConnectionBroken."""
-        ...
-
-
-@runtime_checkable
-class Authenticates(Protocol):
-    def authenticate(self, webhook: Webhook) -> VerifiedWebhook | Challenge:
-        """Pure and quick. Raises NotGenuine."""
         ...
 
 
@@ -87,15 +105,21 @@ class FetchesMedia(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """What the vendor tells about a person."""
+@runtime_checkable
+class UploadsMedia(Protocol):
+    """Files of ours have to be handed to the vendor before a message can carry them."""
 
-    external_id: str
-    name: str
-    avatar_url: str | None = None
-    unionid: str | None = None
-    content: Mapping[str, Any] = field(default_factory=dict)
+    async def upload(self, data: bytes, *, kind: Kind, filename: str, content_type: str) -> Media:
+        """Hand over a file; the result is for `Outgoing.media`, soon. Raises SendRefused(BAD_MESSAGE) when the vendor
+        does not take such a file, TryLater or ConnectionBroken."""
+        ...
+
+
+@runtime_checkable
+class RecallsMessages(Protocol):
+    async def recall(self, external_id: str, *, thread: str) -> None:
+        """Take a message of ours back. Raises SendRefused when it is too late, TryLater or ConnectionBroken."""
+        ...
 
 
 @runtime_checkable
@@ -120,10 +144,16 @@ class ContactFollow:
 
 @runtime_checkable
 class ManagesExternalContacts(Protocol):
-    """The vendor knows contacts as friends of our members (WeCom 客户联系).
+    """The vendor knows contacts as friends of our members.
 
-    Every method raises FeatureOff where the operator has not opened this to us, besides what it names.
+    `contact_kind` is the kind of channel whose contacts these are; the welcome of a new friend may have
+    `contact_welcome_bytes` bytes and has to be sent within `contact_welcome_seconds`. Every method raises FeatureOff
+    where the operator has not opened this to us, besides what it names.
     """
+
+    contact_kind: ClassVar[str]
+    contact_welcome_bytes: ClassVar[int]
+    contact_welcome_seconds: ClassVar[float]
 
     async def welcome_contact(self, code: str, text: str, *, left: float) -> None:
         """Send the one welcome that the code allows, within `left` seconds. Raises SendRefused(CODE_EXPIRED)."""
@@ -158,6 +188,19 @@ class OffersContactWays(Protocol):
         self, members: Sequence[str], *, state: str, remark: str, skip_verify: bool
     ) -> tuple[str, str]:
         """The id and the picture's address of a new QR code. `state` comes back in RelationChanged."""
+        ...
+
+    async def remove_contact_way(self, way_id: str) -> None:
+        """Let the QR code lead nowhere. One that is gone already is no error."""
+        ...
+
+
+@runtime_checkable
+class OffersContactLinks(Protocol):
+    """An account of the channel has links that open the chat."""
+
+    async def contact_link(self, *, scene: str = "", scene_param: str = "") -> str:
+        """A link; `scene` and `scene_param` come back in Entered. Raises SendRefused, TryLater, ConnectionBroken."""
         ...
 
 

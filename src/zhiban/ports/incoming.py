@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 
 class Kind(StrEnum):
@@ -39,12 +39,28 @@ class SenderRole(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """A file at the vendor, to be fetched with `FetchesMedia.fetch` soon (WeCom keeps it for three days)."""
+    """A file at the vendor, to be fetched with `FetchesMedia.fetch` soon (some keep it for days only)."""
 
     reference: str
     kind: Kind
     filename: str | None = None
     content_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What the vendor tells about a person.
+
+    `content` is the rest it says, by the vendor's own names; `attributes` are facts that an operator keeps there about
+    the contact, where None takes one away.
+    """
+
+    external_id: str
+    name: str
+    avatar_url: str | None = None
+    unionid: str | None = None
+    content: Mapping[str, Any] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +77,7 @@ class IncomingMessage:
     choice: str | None = None  # id of the menu entry that was tapped
     media: tuple[Media, ...] = ()
     content: Mapping[str, Any] = field(default_factory=dict)  # fields to lay out, for kinds with more than text
-    account: str | None = None  # the vendor's id of the account (WeCom: open_kfid or agent id)
+    account: str | None = None  # the vendor's id of the account
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +105,7 @@ class SendFailed:
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """A contact opened the chat. With `welcome_code` one welcome may be sent until `sent_at + 20 s`."""
+    """A contact opened the chat. With `welcome_code` one welcome may be sent, within the channel's limit of time."""
 
     thread: str
     happened_at: datetime
@@ -102,11 +118,11 @@ class Entered:
 class NativeState(StrEnum):
     """Who holds the conversation in the vendor's own view."""
 
-    NEW = "new"  # WeCom 0
-    ASSISTANT = "assistant"  # WeCom 1
-    POOL = "pool"  # WeCom 2
-    HUMAN = "human"  # WeCom 3
-    ENDED = "ended"  # WeCom 4
+    NEW = "new"
+    ASSISTANT = "assistant"
+    POOL = "pool"
+    HUMAN = "human"
+    ENDED = "ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +149,7 @@ class RelationChange(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RelationChanged:
-    """A contact and one of our members became friends, or ceased to be (WeCom 客户联系)."""
+    """A contact and one of our members became friends, or ceased to be."""
 
     change: RelationChange
     contact: str
@@ -165,6 +181,24 @@ class AccountsChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class ContactChanged:
+    """The vendor tells unasked who a contact is."""
+
+    profile: Profile
+    happened_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A message of ours reached the contact's device, or was read. `external_id` is the id we sent it with."""
+
+    external_id: str
+    thread: str
+    status: Literal["delivered", "read"]
+    happened_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class UnknownVendorEvent:
     """Anything else that is worth a line in the log: `kind` is the vendor's event name in lower case."""
 
@@ -184,6 +218,8 @@ Incoming = (
     | RelationChanged
     | CardTapped
     | AccountsChanged
+    | ContactChanged
+    | Receipt
     | UnknownVendorEvent
 )
 

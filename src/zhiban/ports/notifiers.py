@@ -35,7 +35,7 @@ def parse_address(address: str) -> tuple[str, str]:
     scheme, mark, rest = address.strip().partition(":")
     if not mark or not _SCHEME.fullmatch(scheme) or not rest.strip("/ ") or any(char.isspace() for char in rest):
         raise Misconfigured(
-            "A notification address is written as telegram:<chat id>, wecom-robot:<key> or an Apprise address "
+            "A notification address is written as telegram:<chat id>, as <kind>-robot:<key>, or as an Apprise address "
             "such as mailto://user:password@example.com."
         )
     return scheme.lower(), rest

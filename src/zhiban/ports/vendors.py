@@ -1,14 +1,18 @@
-"""A vendor, with one set of credentials."""
+"""A vendor, with one set of credentials; what it may ask of us; and what an integration brings along."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 from zhiban.kit.breaker import Pauses
+from zhiban.kit.clock import Clock
+from zhiban.kit.http import Http
+from zhiban.kit.settings import Settings
 from zhiban.ports.channels import Channel
-from zhiban.ports.webhooks import Challenge, VerifiedWebhook, Webhook
+from zhiban.ports.setup import Setup, Values
+from zhiban.ports.webhooks import Acknowledgement, Challenge, VerifiedWebhook, Webhook, WebhookOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +28,61 @@ class VendorAccount:
     talks: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """What a vendor issued, and for how many seconds it is to be used."""
+
+    token: str
+    seconds: float
+
+
+class TokenStore(Protocol):
+    """What a vendor may ask of us: one access token per secret, whatever number of processes use it."""
+
+    async def current(self) -> str | None:
+        """The token to use, or None when it is absent or too old."""
+        ...
+
+    async def renew(self, failed: str | None, fetch: Callable[[], Awaitable[AccessToken]]) -> str:
+        """A token other than `failed`. Calls `fetch` only when nobody else has renewed it meanwhile.
+
+        Raises what `fetch` raises, and TryLater.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What a check of a vendor found, for `zhiban doctor` and the desk's health page.
+
+    `name`, `said` and `cure` are translatable texts with holes for `values`; `problem` is the sentence of an error.
+    """
+
+    name: str
+    level: Literal["ok", "warn", "fail", "skip"]
+    said: str = ""
+    problem: str = ""
+    cure: str = ""
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
 class Vendor(Protocol):
     """One set of credentials at one vendor, and the accounts behind it."""
 
     def namespace(self, kind: str) -> tuple[str, str]:
-        """Whose ids the people in a channel of this kind have, for example ("wecom", corp id)."""
+        """Whose ids the people in a channel of this kind have: a name for the kind of ids, and who gave them out."""
         ...
 
     def authenticate(self, webhook: Webhook) -> VerifiedWebhook | Challenge:
         """Pure and quick. Raises NotGenuine."""
         ...
 
-    def account(self, doorbell_account: str | None) -> VendorAccount:
-        """Which place a doorbell means; its name may be the id when the vendor did not say."""
+    def acknowledge(self, outcome: WebhookOutcome, *, status: int, reason: str = "") -> Acknowledgement:
+        """The answer to a webhook. `status` is ours to propose; `reason` says why it was refused."""
+        ...
+
+    def account(self, named: str | None) -> VendorAccount:
+        """Which account a webhook means; its name may be the id when the vendor did not say."""
         ...
 
     def channel(self, kind: str, external_id: str) -> Channel:
@@ -45,6 +91,10 @@ class Vendor(Protocol):
 
     async def accounts(self) -> Sequence[VendorAccount]:
         """The accounts we may manage. Raises TryLater or ConnectionBroken."""
+        ...
+
+    def checks(self) -> AsyncIterator[CheckResult]:
+        """Whether credentials, addresses and permissions work. What does not is a result, not an error."""
         ...
 
 
@@ -73,3 +123,25 @@ class Breakers(Protocol):
     async def spend(self, key: str, *, every: float) -> float:
         """Take the one call that a budget allows in `every` seconds. Returns 0, or the seconds until there is one."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Integration:
+    """Everything the program knows of a vendor before there is a connection to it.
+
+    `label` is a translatable text. `addresses` are webhook paths of its own beside /hooks/{connection}; one without
+    `{public_id}` means the vendor's first connection. `member_label` names the account that an agent of ours has at
+    the vendor; empty when agents have none there. `environment` answers the values that the settings describe a
+    connection with, or None; `own_account` the account that a connection with this configuration is by itself.
+    """
+
+    name: str
+    label: str
+    setup: Setup
+    channels: tuple[type[Channel], ...]
+    vendor: type[Vendor]
+    build: Callable[[Http, Clock, Mapping[str, Any], Mapping[str, Any], TokenStore, Breakers], Vendor]
+    addresses: tuple[str, ...] = ()
+    member_label: str = ""
+    environment: Callable[[Settings], Values | None] = field(default=lambda _settings: None)
+    own_account: Callable[[Values], VendorAccount | None] = field(default=lambda _config: None)

@@ -1,10 +1,11 @@
-"""What arrives at a callback door."""
+"""What arrives at a webhook address, and what is answered there."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Literal
 
 from zhiban.kit.errors import ZhibanError
@@ -12,12 +13,16 @@ from zhiban.kit.errors import ZhibanError
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """One HTTP call at a callback door, as it arrived. `query` holds every value of a repeated parameter."""
+    """One HTTP call at a webhook address, as it arrived.
+
+    `query` and `headers` hold every value of a repeated name; names of headers are in lower case.
+    """
 
     method: Literal["GET", "POST"]
     query: Mapping[str, Sequence[str]]
     body: bytes
     received_at: datetime
+    headers: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +34,9 @@ class Challenge:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedWebhook:
-    """A genuine webhook. `digest` names its plaintext (sha256), so that a repeat is recognised.
+    """A genuine webhook. `digest` names it (32 bytes), so that a repeat is recognised, on whatever connection.
 
-    `account` is the vendor's id of the place that rang (WeCom: open_kfid); None means the connection's own app.
+    `account` is the vendor's id of the account it concerns; None means the connection's own.
     `token` is what the vendor wants back when we fetch. `pulls` tells that the content must be fetched (Polls).
     `body` is the plaintext as stored in the delivery row; `Channel.read` understands it.
     """
@@ -47,10 +52,40 @@ class VerifiedWebhook:
 class InvalidWebhook(ZhibanError):
     """The webhook is not from the vendor, or is damaged. Outside it looks the same in every case.
 
-    `status` is the HTTP status that the door answers: 400 for what is not even a webhook, otherwise 403.
+    `status` is the HTTP status of the answer: 400 for what is not even a webhook, 422 for a genuine one that a vendor
+    of our own protocol should mend and repeat, otherwise 403.
     """
 
-    def __init__(self, reason: str, *, status: Literal[400, 403] = 403) -> None:
+    def __init__(self, reason: str, *, status: Literal[400, 403, 422] = 403) -> None:
         super().__init__(reason)
         self.reason = reason
         self.status = status
+
+
+class WebhookOutcome(StrEnum):
+    """What became of a webhook."""
+
+    STORED = "stored"  # also when it had been stored before
+    REFUSED = "refused"
+    UNAVAILABLE = "unavailable"  # not stored; the vendor should repeat it
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """The HTTP answer that a vendor wants to see."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = "text/plain; charset=utf-8"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def sole(values: Mapping[str, Sequence[str]], name: str) -> str:
+    """A parameter or header that must be there exactly once: repeated ones would let two readers see two calls.
+
+    Raises NotGenuine.
+    """
+    found = values.get(name, ())
+    if len(found) != 1:
+        raise InvalidWebhook(f"{name} is missing or repeated")
+    return found[0]

@@ -20,12 +20,14 @@ from zhiban.kit.errors import Misconfigured
 MARK = "demo.json"
 _LETTERS = string.ascii_letters + string.digits
 
-# Digests of the Secret, Token and EncodingAESKey that the simulator has by default.
+# Digests of the Secret, Token, EncodingAESKey and signing secrets that the simulators have by default.
 _PUBLISHED = frozenset(
     (
         "798d6889880f4140a3f5ddb127ab4ed48fb98ccb9b5a8ede598f4c96b1c56bd8",
         "ca1069d2920b1450d0a4a935cf7af5193c595049750e47ce5ea1205880dc95ca",
         "95a716bcbe7b1f4dcd6261d061222d48f7a24663d409152bb94db0396c7659ab",
+        "cbbcbfc50089a277a5aa01f7ad5a4f52a3bc01493be5e89bbd0006f25035453c",
+        "fc3d93ac101318b40fcd0757894b4374a954ce4033113882a40da9b27c41db5b",
     )
 )
 

@@ -18,7 +18,7 @@ from zhiban.web.security import ForeignForm
 
 log = logging.getLogger(__name__)
 
-MACHINES = ("/api", "/wecom", "/openapi.json", "/health", "/ready", "/metrics")
+MACHINES = ("/api", "/openapi.json", "/health", "/ready", "/metrics")
 HEADINGS = {
     403: mark("您没有权限"),
     404: mark("没有这一页"),

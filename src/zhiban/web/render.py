@@ -89,8 +89,12 @@ def filesize(size: int | None) -> str:
 class Renderer:
     """All templates of the program. Modules bring their own folders, named when the program is put together."""
 
-    def __init__(self, modules: Sequence[str] = (), *, assets: Assets, clock: Clock) -> None:
+    def __init__(
+        self, modules: Sequence[str] = (), *, assets: Assets, clock: Clock, names: Mapping[str, Any] | None = None
+    ) -> None:
+        """`names` are known to every template."""
         self.assets = assets
+        self._names = dict(names or {})
         self._clock = clock
         self._folders = [PACKAGE / "web" / "templates", *(PACKAGE / name / "templates" for name in modules)]
         self._environment = lru_cache(maxsize=16)(self._build)
@@ -118,6 +122,7 @@ class Renderer:
             static=self.assets.url,
             icons=self.assets.url("vendor/icons.svg"),
             span=_span,
+            **self._names,
         )
         environment.filters.update(prose=prose, line=line, bold=bold, filesize=filesize)
         return environment

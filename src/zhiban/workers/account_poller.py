@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 
 from zhiban.channels.connections import Connections, OpenInbox
+from zhiban.channels.delivery_store import park
 from zhiban.conversations.ingest import Ingest, IngestResult, ingest, ingest_one_by_one
 from zhiban.conversations.sending import mark_broken, mark_mended
 from zhiban.kit import metrics
@@ -30,7 +31,7 @@ from zhiban.workers.conversation_worker import ConversationWorker
 log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=60)
-TOKEN_LIFE = timedelta(minutes=9)  # WeCom says ten
+TOKEN_LIFE = timedelta(minutes=9)  # tokens of webhooks are good for ten
 BROKEN_WAIT = 60.0
 LONGEST_WAIT = 300.0
 SAFETY_POLL = timedelta(minutes=5)
@@ -115,7 +116,12 @@ class AccountPoller:
     async def poll_new_account(self, workspace_id: int, connection_id: int, account: str | None) -> None:
         """Make the inbox of an account that rang before it had one, and pull it."""
         connection = await self._connections.connection(workspace_id, connection_id)
-        self.wake(workspace_id, await self._connections.inbox_of(connection, account))
+        inbox_id = await self._connections.inbox_of(connection, account)
+        if inbox_id is not None:
+            self.wake(workspace_id, inbox_id)
+            return
+        async with self._database.transaction(workspace_id) as tx:
+            await park(tx, connection_id, account)
 
     async def close(self, *, within: float = 5.0) -> None:
         self._closing = True

@@ -312,7 +312,7 @@ class ConversationWorker:
 
 async def give_up(tx: Transaction, conversation: ConversationSnapshot, *, now: datetime, notice: str = "") -> None:
     """Hand a conversation over that the assistant cannot manage, and stop trying. The contact reads `notice`."""
-    window = conversation.inbox.channel.reply_window
+    window = conversation.inbox.channel.limits.reply_window
     await hand_off(tx, conversation.id, reason="error", actor=SYSTEM, now=now, notice=notice, window=window)
     await tx.run(
         "update message set state = 'handled' where conversation_id = %(id)s and state = 'pending'", id=conversation.id

@@ -1,4 +1,4 @@
-"""Reads deliveries that carry their content with them (WeCom: the app's messages and events), in order of arrival."""
+"""Reads deliveries that carry their content with them, in order of arrival."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 
 from zhiban.channels.connections import Connections
+from zhiban.channels.delivery_store import park
 from zhiban.conversations.ingest import ingest
 from zhiban.kit import metrics
 from zhiban.kit.clock import Clock
@@ -91,6 +92,10 @@ class DeliveryProcessor:
         try:
             connection = await self._connections.connection(workspace_id, connection_id)
             inbox_id = await self._connections.inbox_of(connection, account)
+            if inbox_id is None:
+                async with self._database.transaction(workspace_id) as tx:
+                    await park(tx, connection_id, account)
+                return True
             inbox = await self._connections.inbox(workspace_id, inbox_id)
             items = inbox.channel.read(body)
             async with self._database.transaction(workspace_id) as tx:

@@ -9,10 +9,10 @@ import pytest
 
 from zhiban.integrations.wecom.api import WeComApi, multipart
 from zhiban.integrations.wecom.errors import error_for, means_duplicate
-from zhiban.integrations.wecom.tokens import Grant, MemoryTokens
+from zhiban.integrations.wecom.tokens import MemoryTokens, access_token
 from zhiban.kit.breaker import LocalBreakers
 from zhiban.kit.http import Http
-from zhiban.ports import ConnectionBroken, Refusal, SendRefused, TryLater
+from zhiban.ports import AccessToken, ConnectionBroken, Refusal, SendRefused, TryLater
 from zhiban.testing.wecom import CORP_ID, SECRET, WeComSimulator
 
 PATH = "kf/account/list"
@@ -190,7 +190,7 @@ async def test_an_address_that_is_not_wecoms(api: WeComApi, sim: WeComSimulator)
     ("stated", "seconds"), [(0, 6480), (1, 60), (7200.0, 6480), ("7200", 6480), (None, 6480), ("x", 6480), (-5, 6480)]
 )
 def test_hostile_71_any_life_span_of_a_token(stated: object, seconds: float) -> None:
-    assert Grant.of("t", stated).seconds == seconds
+    assert access_token("t", stated).seconds == seconds
 
 
 async def test_hostile_71_a_token_without_life_span_works(api: WeComApi, sim: WeComSimulator) -> None:
@@ -203,10 +203,10 @@ async def test_hostile_71_a_token_without_life_span_works(api: WeComApi, sim: We
 async def test_a_slow_caller_does_not_kill_a_fresh_token() -> None:
     tokens, made = MemoryTokens(), []
 
-    async def fetch() -> Grant:
+    async def fetch() -> AccessToken:
         made.append(len(made))
         await asyncio.sleep(0)
-        return Grant(f"t{len(made)}", 100)
+        return AccessToken(f"t{len(made)}", 100)
 
     first = await tokens.renew(None, fetch)
     assert await asyncio.gather(*(tokens.renew(first, fetch) for _ in range(5))) == ["t2"] * 5
@@ -218,8 +218,8 @@ async def test_a_token_grows_old() -> None:
     clock = [0.0]
     tokens = MemoryTokens(monotonic=lambda: clock[0])
 
-    async def fetch() -> Grant:
-        return Grant("t", 100)
+    async def fetch() -> AccessToken:
+        return AccessToken("t", 100)
 
     await tokens.renew(None, fetch)
     clock[0] = 99

@@ -10,11 +10,12 @@ import pytest
 
 from zhiban.integrations.wecom.api import WeComApi
 from zhiban.integrations.wecom.app import AppChannel, card_task, handoff_card
+from zhiban.integrations.wecom.callback import CallbackAuthenticator
 from zhiban.integrations.wecom.config import WeComConfig
+from zhiban.integrations.wecom.setup import described
 from zhiban.kit.errors import Misconfigured
-from zhiban.kit.settings import Settings
+from zhiban.kit.settings import load
 from zhiban.ports import (
-    Authenticates,
     CardTapped,
     Channel,
     Choice,
@@ -23,10 +24,12 @@ from zhiban.ports import (
     Kind,
     Media,
     Outgoing,
+    RecallsMessages,
     Refusal,
     RelationChanged,
     SendRefused,
     UnknownVendorEvent,
+    UploadsMedia,
     VerifiedWebhook,
     Webhook,
 )
@@ -40,21 +43,21 @@ def app(api: WeComApi, config: WeComConfig) -> AppChannel:
     return AppChannel(api, config)
 
 
-def rung(app: AppChannel, sim: WeComSimulator, number: int = -1) -> VerifiedWebhook:
+def rung(config: WeComConfig, sim: WeComSimulator, number: int = -1) -> VerifiedWebhook:
     """What the door makes of a document that the platform sent."""
     at = datetime.now(UTC)
     query, body = sim.callbacks.envelope.post(
         sim.callbacks.log[number].document, timestamp=int(at.timestamp()), nonce="1"
     )
-    found = app.authenticate(Webhook("POST", parse_qs(query), body, at))
+    found = CallbackAuthenticator(config).authenticate(Webhook("POST", parse_qs(query), body, at))
     assert isinstance(found, VerifiedWebhook)
     return found
 
 
 async def test_it_plays_all_its_parts(app: AppChannel) -> None:
-    for part in (Channel, Authenticates, FetchesMedia):
+    for part in (Channel, FetchesMedia, UploadsMedia, RecallsMessages):
         assert isinstance(app, part)
-    assert app.reply_window is None
+    assert app.limits.reply_window is None
 
 
 async def test_chen_gets_a_text(app: AppChannel, sim: WeComSimulator) -> None:
@@ -74,7 +77,9 @@ async def test_a_repeated_request_is_one_message(app: AppChannel, sim: WeComSimu
     assert len(sim.office.messages) == 1
 
 
-async def test_chen_takes_a_handoff_and_the_card_says_so(app: AppChannel, sim: WeComSimulator) -> None:
+async def test_chen_takes_a_handoff_and_the_card_says_so(
+    app: AppChannel, sim: WeComSimulator, config: WeComConfig
+) -> None:
     sim.configure("http://127.0.0.1:9/wecom/callback")
     sim.callbacks.attempts = 1
     card = handoff_card(
@@ -89,7 +94,7 @@ async def test_chen_takes_a_handoff_and_the_card_says_so(app: AppChannel, sim: W
     await app.send_card(["chen"], card)
     code = sim.member_taps("chen", "take:123", task_id="handoff-123")
     await sim.callbacks.settle()
-    (tapped,) = app.read(rung(app, sim).body)
+    (tapped,) = app.read(rung(config, sim).body)
     assert isinstance(tapped, CardTapped)
     assert (tapped.member, tapped.key, tapped.task, tapped.reply_code) == ("chen", "take:123", "handoff-123", code)
     await app.update_card(code, replace_name="陈已接入")
@@ -99,12 +104,12 @@ async def test_chen_takes_a_handoff_and_the_card_says_so(app: AppChannel, sim: W
     assert caught.value.refusal is Refusal.CODE_EXPIRED
 
 
-async def test_a_member_writes(app: AppChannel, sim: WeComSimulator) -> None:
+async def test_a_member_writes(app: AppChannel, sim: WeComSimulator, config: WeComConfig) -> None:
     sim.configure("http://127.0.0.1:9/wecom/callback")
     sim.callbacks.attempts = 1
     sim.member_says("chen", "今天有几个新会话？")
     await sim.callbacks.settle()
-    (message,) = app.read(rung(app, sim).body)
+    (message,) = app.read(rung(config, sim).body)
     assert isinstance(message, IncomingMessage)
     assert (message.thread, message.text, message.account) == ("chen", "今天有几个新会话？", str(AGENT_ID))
 
@@ -143,9 +148,9 @@ async def test_what_would_be_cut_is_refused(app: AppChannel, sim: WeComSimulator
 async def test_files_and_recalls(app: AppChannel, api: WeComApi, sim: WeComSimulator) -> None:
     media_id = await api.upload("file", b"%PDF-1.7", filename="a.pdf", content_type="application/pdf")
     sent = await app.send(Outgoing("k", "chen", Kind.FILE, "", media=Media(media_id, Kind.FILE)))
-    got = b"".join([piece async for piece in app.fetch(Media(media_id, Kind.FILE), limit=100)])
+    got = b"".join([piece async for piece in app.fetch(Media(media_id, Kind.FILE), limit=100).pieces])
     assert got == b"%PDF-1.7"
-    await app.recall(sent)
+    await app.recall(sent, thread="chen")
     assert not sim.office.messages
 
 
@@ -156,7 +161,7 @@ def test_long_words_on_a_card_are_cut_with_a_mark() -> None:
 
 
 def test_the_environment_describes_a_connection(api: WeComApi) -> None:
-    settings = Settings(
+    settings = load(
         _env_file=None,
         wecom_corp_id=CORP_ID,
         wecom_agent_id=str(AGENT_ID),
@@ -164,7 +169,9 @@ def test_the_environment_describes_a_connection(api: WeComApi) -> None:
         wecom_token=f" {TOKEN}\n",
         WECOM_AES_KEY=AES_KEY,
     )
-    config = WeComConfig.from_settings(settings)
+    values = described(settings)
+    assert values is not None
+    config = WeComConfig(**values)
     assert (config.agent_id, config.receivers()) == (AGENT_ID, (CORP_ID,))
     assert config.key_pairs()[0].token == TOKEN
     assert SECRET not in repr(config)
@@ -181,9 +188,8 @@ async def test_without_an_agent_id_events_are_read_and_nobody_is_written_to(api:
     assert caught.value.refusal is Refusal.MISCONFIGURED
 
 
-def test_a_door_without_keys_says_what_is_missing(api: WeComApi) -> None:
-    bare = AppChannel(api, WeComConfig(corp_id=CORP_ID, agent_id=1, secret="s"))
+def test_a_door_without_keys_says_what_is_missing() -> None:
     with pytest.raises(Misconfigured, match="WECOM_TOKEN"):
-        bare.authenticate(Webhook("POST", {"a": ["b"]}, b"", datetime.now(UTC)))
+        CallbackAuthenticator(WeComConfig(corp_id=CORP_ID, agent_id=1, secret="s"))
     with pytest.raises(ValueError, match="previous_until"):
         WeComConfig(corp_id=CORP_ID, secret="s", previous_token="x")

@@ -69,8 +69,8 @@ async def refused(sending: Any) -> Refusal:
 def test_it_plays_all_its_parts(channel: KfChannel) -> None:
     for part in (Channel, Polls, TransfersNatively, RepliesToEvents, FetchesMedia, KnowsContacts):
         assert isinstance(channel, part)
-    assert channel.reply_window is not None
-    assert (channel.reply_window.hours, channel.reply_window.messages) == (48, 5)
+    assert channel.limits.reply_window is not None
+    assert (channel.limits.reply_window.hours, channel.limits.reply_window.messages) == (48, 5)
 
 
 # ------------------------------------------------------------------------------------------------- reading
@@ -393,10 +393,10 @@ async def test_a_picture_is_fetched(channel: KfChannel, sim: WeComSimulator) -> 
     sim.contact_sends_file(LIN, b"\xff\xd8" + b"x" * 1000)
     (message,) = (await drained(channel, sim))[0]
     assert isinstance(message, IncomingMessage)
-    got = b"".join([piece async for piece in channel.fetch(message.media[0], limit=2000)])
+    got = b"".join([piece async for piece in channel.fetch(message.media[0], limit=2000).pieces])
     assert got == b"\xff\xd8" + b"x" * 1000
     with pytest.raises(SendRefused):
-        _ = [piece async for piece in channel.fetch(message.media[0], limit=500)]
+        _ = [piece async for piece in channel.fetch(message.media[0], limit=500).pieces]
 
 
 async def test_names_of_those_who_wrote(channel: KfChannel, sim: WeComSimulator) -> None:

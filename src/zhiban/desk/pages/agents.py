@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Request
@@ -23,11 +23,21 @@ router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
 
 ROLES = {Role.OWNER: mark("负责人"), Role.ADMIN: mark("管理员"), Role.AGENT: mark("客服")}
 HERE = "/settings/people"
-NOTHING_TYPED = {"email": "", "name": "", "role": Role.AGENT, "wecom_userid": ""}
+NOTHING_TYPED = {"email": "", "name": "", "role": Role.AGENT, "accounts": {}}
+ACCOUNT = "account."  # with the vendor's name: the form's fields for an agent's ids at vendors
 
 Email = Annotated[str, Form(max_length=320)]
 Name = Annotated[str, Form(max_length=80)]
-WeComId = Annotated[str, Form(max_length=64)]
+
+
+async def _accounts(request: Request) -> dict[str, str]:
+    """What was typed as the agent's id at each vendor."""
+    form = await request.form()
+    labels: Mapping[str, str] = request.app.state.member_labels
+    return {vendor: str(form[ACCOUNT + vendor])[:200] for vendor in labels if ACCOUNT + vendor in form}
+
+
+Accounts = Annotated[dict[str, str], Depends(_accounts)]
 
 
 async def _page(request: Request, agent: SignedInAgent, *, status: int = 200, **values: Any) -> Response:
@@ -46,6 +56,7 @@ async def _page(request: Request, agent: SignedInAgent, *, status: int = 200, **
         changeable={row.id for row in rows if colleagues.may_change(agent, row)},
         roles=ROLES,
         invited_as=colleagues.INVITED_AS,
+        member_labels=request.app.state.member_labels,
         **shown,
     )
 
@@ -71,7 +82,8 @@ async def invite(
     email: Email,
     name: Name,
     role: Annotated[Role, Form()] = Role.AGENT,
-    wecom_userid: WeComId = "",
+    *,
+    accounts: Accounts,
 ) -> Response:
     auth = auth_of(request)
     try:
@@ -82,12 +94,12 @@ async def invite(
                 email=email,
                 name=name,
                 role=role,
-                wecom_userid=wecom_userid.strip() or None,
+                accounts=accounts,
                 locale=agent.locale,
                 now=auth.clock.now(),
             )
     except Conflict as error:
-        typed = {"email": email, "name": name, "role": role, "wecom_userid": wecom_userid}
+        typed = {"email": email, "name": name, "role": role, "accounts": accounts}
         return await _refused(request, agent, error, typed=typed)
     return await _page(request, agent, link=_link(request, token), link_for=name.strip())
 
@@ -123,13 +135,13 @@ async def change(
     agent: CurrentAgent,
     agent_id: int,
     name: Name,
-    wecom_userid: WeComId = "",
+    accounts: Accounts,
     role: Annotated[Role | None, Form()] = None,
 ) -> Response:
     async def act(tx: Transaction) -> None:
         if role is not None and agent_id == agent.id and role != agent.role:
             raise Conflict("You cannot change your own role.")
-        await colleagues.change(tx, agent_id, name=name, role=role, wecom_userid=wecom_userid)
+        await colleagues.change(tx, agent_id, name=name, role=role, accounts=accounts)
 
     return await _changed(request, agent, agent_id, act)
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from yarl import URL
 
+from zhiban.integrations.wecom.config import WECOM_API
 from zhiban.integrations.wecom.errors import (
     BUSY_CODES,
     MEDIA_TOO_BIG,
@@ -22,13 +23,21 @@ from zhiban.integrations.wecom.errors import (
     errcode,
     error_for,
 )
-from zhiban.integrations.wecom.tokens import Grant, MemoryTokens, TokenStore
+from zhiban.integrations.wecom.tokens import MemoryTokens, access_token
 from zhiban.integrations.wecom.values import number, text_of
 from zhiban.kit.breaker import LocalBreakers, Paused, Pauses
 from zhiban.kit.http import AnswerTooLarge, Http, HttpResponse, MaybeDone, NotJson, Stream, Unreachable
 from zhiban.kit.i18n import mark
-from zhiban.kit.settings import WECOM_API
-from zhiban.ports import Breakers, ConnectionBroken, MediaDownload, Refusal, SendRefused, TryLater
+from zhiban.ports import (
+    AccessToken,
+    Breakers,
+    ConnectionBroken,
+    MediaDownload,
+    Refusal,
+    SendRefused,
+    TokenStore,
+    TryLater,
+)
 
 ATTEMPTS: Final = 3
 TIMEOUT: Final = 15.0
@@ -270,7 +279,7 @@ class WeComApi:
     async def _token(self) -> str:
         return await self._tokens.current() or await self._tokens.renew(None, self._fetch_token)
 
-    async def _fetch_token(self) -> Grant:
+    async def _fetch_token(self) -> AccessToken:
         try:
             await self._breakers.admit(self._credentials, _CREDENTIALS)
         except Paused as paused:
@@ -287,7 +296,7 @@ class WeComApi:
         await self._breakers.succeeded(self._credentials)
         return grant
 
-    async def _granted(self) -> Grant:
+    async def _granted(self) -> AccessToken:
         answer = _object(
             await self._exchange(
                 "GET",
@@ -298,7 +307,7 @@ class WeComApi:
         code = errcode(answer)
         token = answer.get("access_token")
         if code == 0 and isinstance(token, str) and token:
-            return Grant.of(token, answer.get("expires_in"))
+            return access_token(token, answer.get("expires_in"))
         error = error_for(code, text_of(answer, "errmsg")) if code else TryLater("WeCom gave no access token.", after=5)
         if isinstance(error, SendRefused):
             raise ConnectionBroken("WeCom gives no access token", code=code, hint=error.hint)

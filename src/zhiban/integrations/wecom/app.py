@@ -7,29 +7,26 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
 from zhiban.integrations.wecom.api import WeComApi
-from zhiban.integrations.wecom.callback import CallbackAuthenticator
 from zhiban.integrations.wecom.config import WeComConfig
 from zhiban.integrations.wecom.documents import read_document
-from zhiban.integrations.wecom.kf import wire_key
+from zhiban.integrations.wecom.kf import MEDIA_BYTES, upload_media, wire_key
 from zhiban.integrations.wecom.values import text_of
 from zhiban.kit.clock import Clock, SystemClock
+from zhiban.kit.i18n import mark
 from zhiban.kit.text import cut_bytes, size_of
 from zhiban.ports import (
-    Challenge,
     Choice,
     Incoming,
     IncomingMessage,
     Kind,
+    Limits,
     Media,
     MediaDownload,
     Notice,
     Outgoing,
     Refusal,
-    ReplyWindow,
     SendRefused,
     UnknownVendorEvent,
-    VerifiedWebhook,
-    Webhook,
 )
 
 TEXT_BYTES: Final = 2048
@@ -47,27 +44,21 @@ Card = dict[str, Any]
 
 
 class AppChannel:
-    """Channel, Authenticates and FetchesMedia for one app. A thread is a member's userid.
+    """Channel, ShowsCards, FetchesMedia, UploadsMedia and RecallsMessages for one app.
 
-    Without an agent id events are read all the same; members' messages become an `UnknownVendorEvent`, since nobody
-    could answer them.
+    A thread is a member's userid. Without an agent id events are read all the same; members' messages become an
+    `UnknownVendorEvent`, since nobody could answer them.
     """
 
     kind: ClassVar[str] = "wecom_app"
-    reply_window: ClassVar[ReplyWindow | None] = None
+    label: ClassVar[str] = mark("企业微信应用")
+    icon: ClassVar[str] = "message"
+    limits: ClassVar[Limits] = Limits(text=2000, unit="bytes", media=MEDIA_BYTES)
 
     def __init__(self, api: WeComApi, config: WeComConfig, *, clock: Clock | None = None) -> None:
         self._api = api
         self._agent_id = config.agent_id
-        self._config = config
-        self._authenticator: CallbackAuthenticator | None = None
         self._clock: Clock = clock or SystemClock()
-
-    def authenticate(self, webhook: Webhook) -> VerifiedWebhook | Challenge:
-        """See `CallbackAuthenticator`. Raises NotGenuine, and Misconfigured when token or key are missing."""
-        if self._authenticator is None:
-            self._authenticator = CallbackAuthenticator(self._config)
-        return self._authenticator.authenticate(webhook)
 
     def read(self, body: str) -> Sequence[Incoming]:
         """Members' messages and every event of the app."""
@@ -129,7 +120,11 @@ class AppChannel:
                 raise SendRefused(Refusal.CODE_EXPIRED, code=error.code, hint=error.hint) from None
             raise
 
-    async def recall(self, external_id: str) -> None:
+    async def upload(self, data: bytes, *, kind: Kind, filename: str, content_type: str) -> Media:
+        """See `upload_media`."""
+        return await upload_media(self._api, data, kind=kind, filename=filename, content_type=content_type)
+
+    async def recall(self, external_id: str, *, thread: str) -> None:  # noqa: ARG002 - the id says it all
         """Take a message back, within 24 hours. Raises as `send`."""
         await self._api.call("message/recall", {"msgid": external_id})
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
 
 from zhiban.integrations.wecom import xml
 from zhiban.integrations.wecom.config import WeComConfig
 from zhiban.integrations.wecom.crypto import Seal
 from zhiban.kit.text import clean
 from zhiban.ports import Challenge, InvalidWebhook, VerifiedWebhook, Webhook
+from zhiban.ports.webhooks import sole
 
 _TIMESTAMP = re.compile(r"[0-9]{10}", re.ASCII)
 
@@ -31,31 +31,23 @@ class CallbackAuthenticator:
             raise InvalidWebhook("no parameters", status=400)
         if webhook.method == "GET":
             # A proxy that turns %2B into a blank broke it; base64 knows no blanks, so this cannot do harm.
-            echo = _one(webhook.query, "echostr").replace(" ", "+")
+            echo = sole(webhook.query, "echostr").replace(" ", "+")
             return Challenge(_text(self._open(webhook, echo)))
         return _doorbell(self._open(webhook, _envelope(webhook.body)))
 
     def _open(self, webhook: Webhook, encrypt: str) -> bytes:
-        timestamp = _one(webhook.query, "timestamp")
+        timestamp = sole(webhook.query, "timestamp")
         if not _TIMESTAMP.fullmatch(timestamp):
             raise InvalidWebhook("timestamp")
         if self._window and abs(webhook.received_at.timestamp() - int(timestamp)) > self._window:
             raise InvalidWebhook("outside the replay window")
         return self._seal.open(
             encrypt,
-            signature=_one(webhook.query, "msg_signature"),
+            signature=sole(webhook.query, "msg_signature"),
             timestamp=timestamp,
-            nonce=_one(webhook.query, "nonce"),
+            nonce=sole(webhook.query, "nonce"),
             now=webhook.received_at,
         )
-
-
-def _one(query: Mapping[str, Sequence[str]], name: str) -> str:
-    """A parameter that must be there exactly once: repeated ones would let two readers see two calls."""
-    values = query.get(name, ())
-    if len(values) != 1:
-        raise InvalidWebhook(f"parameter {name}")
-    return values[0]
 
 
 def _envelope(body: bytes) -> str:

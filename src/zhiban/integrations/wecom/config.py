@@ -5,10 +5,29 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from zhiban.integrations.wecom.crypto import KeyPair
-from zhiban.kit.settings import WECOM_API, Settings
+from zhiban.kit.settings import SettingsPart, web_address
+
+WECOM_API = "https://qyapi.weixin.qq.com/cgi-bin"
+
+
+class WeComSettings(SettingsPart):
+    """The names in the environment that describe one connection, so that one file is enough to run."""
+
+    wecom_corp_id: str = Field("", description="企业 ID: 我的企业 → 企业信息.")
+    wecom_agent_id: str = Field("", description="AgentId of the self-built app: 应用管理 → 自建.")
+    wecom_agent_secret: SecretStr = Field(SecretStr(""), description="Secret of the same app.")
+    wecom_token: SecretStr = Field(SecretStr(""), description="Token of the app's 接收消息 → 设置 API 接收.")
+    wecom_encoding_aes_key: SecretStr = Field(
+        SecretStr(""),
+        validation_alias=AliasChoices("WECOM_ENCODING_AES_KEY", "WECOM_AES_KEY"),
+        description="EncodingAESKey of the same page, 43 characters.",
+    )
+    wecom_api_base: str = Field(WECOM_API, description="Base address of WeCom's API, when you go through a proxy.")
+
+    _address = field_validator("wecom_api_base")(web_address)
 
 
 class WeComConfig(BaseModel):
@@ -52,18 +71,6 @@ class WeComConfig(BaseModel):
         if self.previous_token.get_secret_value() and self.previous_until is None:
             raise ValueError("previous_until must say how long the former token is accepted")
         return self
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> WeComConfig:
-        """The connection that the environment describes."""
-        return cls(
-            corp_id=settings.wecom_corp_id,
-            agent_id=settings.wecom_agent_id,  # type: ignore[arg-type]  # a string, checked by pydantic
-            secret=settings.wecom_agent_secret,
-            token=settings.wecom_token,
-            encoding_aes_key=settings.wecom_encoding_aes_key,
-            api_base=settings.wecom_api_base,
-        )
 
     def key_pairs(self) -> tuple[KeyPair, ...]:
         """The current pair first, then the one in grace. Raises Misconfigured for an impossible key."""

@@ -9,17 +9,20 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Final
 
+from zhiban.integrations.wecom.accounts import KfAccounts
 from zhiban.integrations.wecom.api import WeComApi
 from zhiban.integrations.wecom.documents import read_document
 from zhiban.integrations.wecom.errors import BAD_PULL_TOKEN, NOT_SENDING, error_for, means_duplicate
 from zhiban.integrations.wecom.kf_entries import read_entry
 from zhiban.integrations.wecom.values import items_of, mapping_of, number, storable, text_of
 from zhiban.kit.clock import Clock, SystemClock
+from zhiban.kit.i18n import mark
 from zhiban.kit.text import size_of
 from zhiban.ports import (
     ConnectionBroken,
     Incoming,
     Kind,
+    Limits,
     Media,
     MediaDownload,
     NativeState,
@@ -36,8 +39,10 @@ from zhiban.ports import (
 log = logging.getLogger(__name__)
 
 # What WeCom takes in one message is 2048 bytes; the rest it cuts without a word. A little is kept for a mark.
-SPLIT_BYTES: Final = 2000
 TEXT_BYTES: Final = 2048
+_SPLIT_BYTES: Final = 2000
+# The platform's own sizes of uploads (media/upload).
+MEDIA_BYTES: Final = {Kind.IMAGE: 10 << 20, Kind.VOICE: 2 << 20, Kind.VIDEO: 10 << 20, Kind.FILE: 20 << 20}
 MENU_TEXT_BYTES: Final = 1024
 MENU_LABEL_BYTES: Final = 128
 MENU_CHOICES: Final = 10
@@ -65,10 +70,20 @@ _CONTENT_TYPES = {Kind.LINK: "link", Kind.LOCATION: "location", Kind.MINIPROGRAM
 
 
 class KfChannel:
-    """Channel, Polls, TransfersNatively, RepliesToEvents, FetchesMedia and KnowsContacts for one open_kfid."""
+    """Channel, Polls, TransfersNatively, RepliesToEvents, FetchesMedia, UploadsMedia, KnowsContacts and
+    OffersContactLinks for one open_kfid."""
 
     kind: ClassVar[str] = "wecom_kf"
-    reply_window: ClassVar[ReplyWindow | None] = ReplyWindow(hours=48, messages=5)
+    label: ClassVar[str] = mark("微信客服")
+    icon: ClassVar[str] = "message"
+    limits: ClassVar[Limits] = Limits(
+        text=_SPLIT_BYTES,
+        unit="bytes",
+        reply_window=ReplyWindow(hours=48, messages=5),
+        reserved=1,
+        event_reply_seconds=20,
+        media=MEDIA_BYTES,
+    )
 
     def __init__(self, api: WeComApi, open_kfid: str, *, clock: Clock | None = None) -> None:
         self.open_kfid = open_kfid
@@ -213,6 +228,14 @@ class KfChannel:
         """The file in pieces; see `WeComApi.download`."""
         return self._api.download(media.reference, limit=limit)
 
+    async def upload(self, data: bytes, *, kind: Kind, filename: str, content_type: str) -> Media:
+        """See `upload_media`."""
+        return await upload_media(self._api, data, kind=kind, filename=filename, content_type=content_type)
+
+    async def contact_link(self, *, scene: str = "", scene_param: str = "") -> str:
+        """See `KfAccounts.contact_link`."""
+        return await KfAccounts(self._api).contact_link(self.open_kfid, scene=scene, scene_param=scene_param)
+
     async def profiles(self, external_ids: Sequence[str]) -> Sequence[Profile]:
         """Names and avatars of those who were active within 48 hours; WeCom does not tell about others."""
         found: list[Profile] = []
@@ -239,6 +262,18 @@ class KfChannel:
                 if text_of(entry, "external_userid")
             )
         return found
+
+
+async def upload_media(api: WeComApi, data: bytes, *, kind: Kind, filename: str, content_type: str) -> Media:
+    """Store a file at the platform for three days.
+
+    Raises SendRefused(BAD_MESSAGE) for a kind or a size it does not take, TryLater or ConnectionBroken.
+    """
+    limit = MEDIA_BYTES.get(kind)
+    if limit is None or not 5 < len(data) <= limit:
+        raise SendRefused(Refusal.BAD_MESSAGE, hint=f"WeCom takes no {kind.value} of {len(data)} bytes.")
+    reference = await api.upload(_MEDIA_TYPES[kind], data, filename=filename, content_type=content_type)
+    return Media(reference, kind, filename, content_type)
 
 
 def wire_key(key: str) -> str:

@@ -10,10 +10,10 @@ from typing import Final
 
 from yarl import URL
 
+from zhiban.integrations.wecom.config import WECOM_API
 from zhiban.integrations.wecom.errors import TOO_OFTEN, errcode, error_for
 from zhiban.integrations.wecom.values import text_of
 from zhiban.kit.http import Http, MaybeDone, NotJson, Unreachable
-from zhiban.kit.settings import WECOM_API
 from zhiban.kit.text import clean, cut_bytes, size_of
 from zhiban.ports import ConnectionBroken, Notice, SendRefused, TryLater
 

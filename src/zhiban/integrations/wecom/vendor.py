@@ -4,38 +4,48 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import ClassVar, Final
 
 from zhiban.integrations.wecom.accounts import KfAccounts
 from zhiban.integrations.wecom.api import WeComApi
 from zhiban.integrations.wecom.app import AppChannel
 from zhiban.integrations.wecom.callback import CallbackAuthenticator
 from zhiban.integrations.wecom.config import WeComConfig
-from zhiban.integrations.wecom.contacts import CustomerContacts, FollowRelation
+from zhiban.integrations.wecom.contacts import WELCOME_BYTES, WELCOME_SECONDS, CustomerContacts, FollowRelation
 from zhiban.integrations.wecom.errors import NOT_OPENED_CODES
 from zhiban.integrations.wecom.kf import KfChannel
-from zhiban.integrations.wecom.tokens import TokenStore
+from zhiban.integrations.wecom.setup import checks
 from zhiban.kit.clock import Clock
 from zhiban.kit.errors import Misconfigured
 from zhiban.kit.http import Http
 from zhiban.ports import (
+    Acknowledgement,
     Breakers,
     Challenge,
     Channel,
+    CheckResult,
     ConnectionBroken,
     ContactFollow,
     FeatureOff,
     InvalidWebhook,
+    Refusal,
+    SendRefused,
+    TokenStore,
     VendorAccount,
     VerifiedWebhook,
     Webhook,
+    WebhookOutcome,
 )
 
-NAME: Final = "wecom"
+_GONE: Final = 41035  # no such contact way
 
 
 class WeCom:
     """Everything that shares one app's secret."""
+
+    contact_kind: ClassVar[str] = KfChannel.kind
+    contact_welcome_bytes: ClassVar[int] = WELCOME_BYTES
+    contact_welcome_seconds: ClassVar[float] = WELCOME_SECONDS
 
     def __init__(
         self,
@@ -53,6 +63,7 @@ class WeCom:
         self.kf_accounts = KfAccounts(self.api)
         self.contacts = CustomerContacts(self.api)
         self._clock = clock
+        self._http = http
         self._authenticator: CallbackAuthenticator | None = None
 
     def namespace(self, kind: str) -> tuple[str, str]:
@@ -67,11 +78,15 @@ class WeCom:
                 raise InvalidWebhook(error.sentence) from error
         return self._authenticator.authenticate(webhook)
 
-    def account(self, doorbell_account: str | None) -> VendorAccount:
-        if doorbell_account:
-            return VendorAccount(KfChannel.kind, doorbell_account, doorbell_account)
+    def acknowledge(self, outcome: WebhookOutcome, *, status: int, reason: str = "") -> Acknowledgement:  # noqa: ARG002
+        """What is refused hears no reason; anything but 200 makes the platform call again, three times in all."""
+        return Acknowledgement(status, b"success" if outcome is WebhookOutcome.STORED else b"")
+
+    def account(self, named: str | None) -> VendorAccount:
+        if named:
+            return VendorAccount(KfChannel.kind, named, named)
         if self.config.agent_id is None:
-            return VendorAccount(AppChannel.kind, "app", "企业微信应用", talks=False)
+            return VendorAccount(AppChannel.kind, "app", AppChannel.label, talks=False)
         agent_id = str(self.config.agent_id)
         return VendorAccount(AppChannel.kind, agent_id, agent_id)
 
@@ -86,6 +101,10 @@ class WeCom:
             for account in await self.kf_accounts.accounts()
             if account.managed
         ]
+
+    async def checks(self) -> AsyncIterator[CheckResult]:
+        async for result in checks(self._http, self.config.api_base, self.accounts):
+            yield result
 
     # ------------------------------------------------------------------------------------------ TendsContacts
 
@@ -112,6 +131,13 @@ class WeCom:
     ) -> tuple[str, str]:
         way = await self.contacts.add_contact_way(members, state=state, remark=remark, skip_verify=skip_verify)
         return way.config_id, way.qr_code_url
+
+    async def remove_contact_way(self, way_id: str) -> None:
+        try:
+            await self.contacts.remove_contact_way(way_id)
+        except SendRefused as error:
+            if error.code != _GONE and error.refusal is not Refusal.UNKNOWN_CONTACT:
+                raise
 
     async def relations(self) -> AsyncIterator[ContactFollow]:
         with _unless_off():

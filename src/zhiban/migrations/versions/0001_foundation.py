@@ -37,7 +37,7 @@ create table workspace (
 create table agent (
   workspace_id bigint not null, id bigint generated always as identity,
   email text not null, name text not null, role text not null, password_hash text,
-  locale text not null default 'zh', theme text not null default 'auto', wecom_userid text,
+  locale text not null default 'zh', theme text not null default 'auto',
   created_at timestamptz not null default now(), disabled_at timestamptz,
   constraint pk_agent primary key (workspace_id, id),
   constraint uq_agent_email unique (workspace_id, email),
@@ -50,6 +50,13 @@ create table agent_address (
   constraint pk_agent_address primary key (digest, workspace_id),
   constraint fk_agent_address_agent_id foreign key (workspace_id, agent_id) references agent on delete cascade);
 create index ix_agent_address_agent_id on agent_address (workspace_id, agent_id);
+-- Who an agent is at a vendor, so that a card tapped there leads to one of us.
+create table agent_identity (
+  workspace_id bigint not null, agent_id bigint not null, vendor text not null, external_id text not null,
+  constraint pk_agent_identity primary key (workspace_id, agent_id, vendor),
+  constraint fk_agent_identity_agent_id foreign key (workspace_id, agent_id) references agent on delete cascade);
+-- Vendors do not tell capital letters from small ones.
+create unique index uq_agent_identity_external_id on agent_identity (workspace_id, vendor, lower(external_id));
 
 create table agent_session (
   workspace_id bigint not null, digest bytea not null, agent_id bigint not null,
@@ -100,7 +107,7 @@ create table connection (
   config jsonb not null default '{}', secrets bytea not null, contacts_off text,
   token bytea, token_generation bigint not null default 0, token_expires_at timestamptz,
   token_owner bigint, token_lease_until timestamptz,
-  broken text, broken_at timestamptz,
+  broken text, broken_at timestamptz, removed_at timestamptz,
   created_at timestamptz not null default now(), updated_at timestamptz not null default now(),
   constraint pk_connection primary key (workspace_id, id),
   constraint uq_connection_public_id unique (workspace_id, public_id));
@@ -109,11 +116,20 @@ create table inbox (
   workspace_id bigint not null, id bigint generated always as identity,
   public_id text not null, connection_id bigint not null, kind text not null, external_id text not null,
   name text not null, policy jsonb not null default '{}', base_id bigint,
-  broken text, broken_at timestamptz, archived_at timestamptz, created_at timestamptz not null default now(),
+  broken text, broken_at timestamptz, created_at timestamptz not null default now(),
+  paused_at timestamptz, archived_at timestamptz, removed_at timestamptz,
   constraint pk_inbox primary key (workspace_id, id),
   constraint uq_inbox_public_id unique (workspace_id, public_id),
   constraint uq_inbox_kind unique (workspace_id, connection_id, kind, external_id),
   constraint fk_inbox_connection_id foreign key (workspace_id, connection_id) references connection);
+
+-- Links and QR codes by which contacts become friends of members. Without its id one can never be changed.
+create table contact_way (
+  workspace_id bigint not null, connection_id bigint not null, id text not null,
+  picture_url text not null, members jsonb not null, state text not null default '', remark text not null default '',
+  skip_verify boolean not null, created_at timestamptz not null,
+  constraint pk_contact_way primary key (workspace_id, connection_id, id),
+  constraint fk_contact_way_connection_id foreign key (workspace_id, connection_id) references connection);
 
 -- Where pulling an inbox stands: the cursor moves in the same transaction as the messages it brought.
 create table pull_state (
@@ -187,7 +203,7 @@ create table message (
   state text not null, attempts int not null default 0, failure text, failure_code int,
   turn_id bigint, client_key text,
   sent_at timestamptz not null, created_at timestamptz not null default now(),
-  delivered_at timestamptz, recalled_at timestamptz,
+  delivered_at timestamptz, read_at timestamptz, recalled_at timestamptz,
   constraint pk_message primary key (workspace_id, id),
   constraint uq_message_external_id unique (workspace_id, inbox_id, external_id),
   constraint fk_message_conversation_id foreign key (workspace_id, conversation_id) references conversation,
@@ -277,6 +293,7 @@ TABLES = [
     "workspace",
     "agent",
     "agent_address",
+    "agent_identity",
     "agent_session",
     "setup_link",
     "api_token",
@@ -284,6 +301,7 @@ TABLES = [
     "identity",
     "connection",
     "inbox",
+    "contact_way",
     "pull_state",
     "delivery",
     "circuit",

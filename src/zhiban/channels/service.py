@@ -1,0 +1,233 @@
+"""The verbs about connections and inboxes: connect, restrict, pause, resume, remove."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from zhiban.channels.connections import CALLBACK, CONFIG, ensure_inbox
+from zhiban.kit.db import Row, Transaction
+from zhiban.kit.errors import Conflict, NotFound
+from zhiban.kit.jobs import later
+from zhiban.kit.vault import Vault
+from zhiban.ports import Integration
+from zhiban.ports.setup import Values
+
+KEY_GRACE = timedelta(days=1)  # after a change the former keys still open calls that were under way or are repeated
+
+_ALIKE = """
+select id, config, secrets, removed_at from connection
+where vendor = %(vendor)s and config @> %(identity)s::jsonb
+order by removed_at nulls first, id limit 1 for update"""
+
+_UPDATE = """
+update connection set config = %(config)s::jsonb, secrets = %(secrets)s, token = null, token_expires_at = null,
+  broken = null, broken_at = null, removed_at = null, updated_at = %(now)s where id = %(id)s"""
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The connection, whether anything about it changed, and the secrets that were made up for it."""
+
+    id: int
+    changed: bool
+    made_up: Mapping[str, str]
+
+
+async def connect(
+    tx: Transaction, vault: Vault, integration: Integration, values: Values, *, name: str | None = None, now: datetime
+) -> Connected:
+    """Create the connection that the values describe, or take a change of them over. Secrets are sealed.
+
+    Which connection is meant is told by the fields that identify it. What is not given stays as it is, or is filled
+    in. Raises Misconfigured.
+    """
+    setup = integration.setup
+    given = {key: value.strip() if isinstance(value, str) else value for key, value in values.items()}
+    identity = {field.name: given.get(field.name) or None for field in setup.fields if field.identifies}
+    row = await tx.row(_ALIKE, vendor=integration.name, identity=json.dumps(identity))
+    if row is None:
+        config, hidden = setup.split(setup.complete(given))
+        connection_id = await _create(tx, vault, integration, name or integration.label, config, hidden)
+        return Connected(connection_id, True, _made_up(integration, hidden, given))
+    connection_id, known_config, sealed, removed_at = row
+    known = vault.open(sealed) if removed_at is None else {}
+    config, hidden = setup.split(setup.complete({**setup.only(known_config), **setup.only(known), **given}))
+    if removed_at is None and not _differs(config, hidden, known_config, known):
+        return Connected(int(connection_id), False, {})
+    made_up = _made_up(integration, hidden, {**known, **given})
+    config, hidden = _with_grace(integration, {**known_config, **config}, hidden, known, now=now)
+    await tx.run(
+        _UPDATE,
+        config=json.dumps(config, ensure_ascii=False),
+        secrets=vault.seal({**known, **hidden}),
+        now=now,
+        id=connection_id,
+    )
+    if removed_at is not None:
+        await _announce_address(tx, integration.name, connection_id)
+    await _connected(tx, integration, int(connection_id), config)
+    return Connected(int(connection_id), True, made_up)
+
+
+def _made_up(integration: Integration, hidden: Mapping[str, Any], given: Values) -> dict[str, str]:
+    """Secrets that were filled in: nobody has seen them yet."""
+    fields = [field.name for field in integration.setup.fields if field.secret]
+    return {key: str(hidden[key]) for key in fields if hidden.get(key) and not given.get(key)}
+
+
+def _differs(
+    config: Mapping[str, Any], hidden: Mapping[str, Any], known_config: Mapping[str, Any], known: Mapping[str, Any]
+) -> bool:
+    return {**known_config, **config} != known_config or {**known, **hidden} != known
+
+
+def _with_grace(
+    integration: Integration,
+    config: dict[str, Any],
+    hidden: dict[str, Any],
+    known: Mapping[str, Any],
+    *,
+    now: datetime,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """When a key that rotates has changed, the former ones are accepted for a day."""
+    keys = [field.name for field in integration.setup.fields if field.rotates]
+    if not any(known.get(key) for key in keys) or all(known.get(key) == hidden.get(key, "") for key in keys):
+        return config, hidden
+    former = {f"previous_{key}": known.get(key, "") for key in keys}
+    return {**config, "previous_until": (now + KEY_GRACE).isoformat()}, {**hidden, **former}
+
+
+async def _create(
+    tx: Transaction,
+    vault: Vault,
+    integration: Integration,
+    name: str,
+    config: Mapping[str, Any],
+    hidden: Mapping[str, Any],
+) -> int:
+    connection_id = await tx.value(
+        "insert into connection (workspace_id, public_id, vendor, name, config, secrets) "
+        "values (%(workspace)s, %(public)s, %(vendor)s, %(name)s, %(config)s::jsonb, %(secrets)s) returning id",
+        workspace=tx.workspace_id,
+        public=secrets.token_hex(10),
+        vendor=integration.name,
+        name=name,
+        config=json.dumps(config, ensure_ascii=False),
+        secrets=vault.seal(hidden),
+    )
+    await _announce_address(tx, integration.name, int(connection_id))
+    await _connected(tx, integration, int(connection_id), config)
+    return int(connection_id)
+
+
+async def _announce_address(tx: Transaction, vendor: str, connection_id: int) -> None:
+    """Let webhooks find the connection: by its public id, and as one of its vendor."""
+    await tx.run(
+        "insert into directory (kind, key, workspace_id, ref) "
+        "select k.kind, c.public_id, c.workspace_id, c.id from connection c, unnest(%(kinds)s::text[]) as k(kind) "
+        "where c.id = %(id)s on conflict do nothing",
+        kinds=[CALLBACK, f"{CALLBACK}/{vendor}"],
+        id=connection_id,
+    )
+
+
+async def _connected(tx: Transaction, integration: Integration, connection_id: int, config: Values) -> None:
+    """Make the inbox of the connection itself, and look for the accounts behind it."""
+    own = integration.own_account(config)
+    if own is not None:
+        await ensure_inbox(tx, connection_id, own.kind, own.external_id, own.name, own=True, wanted=True)
+    tx.publish_after_commit(CONFIG, connection_id)
+    await discover(tx, connection_id)
+
+
+async def discover(tx: Transaction, connection_id: int) -> None:
+    """Ask the vendor for the connection's accounts after the commit, and make an inbox of each."""
+    key = f"discover:{tx.workspace_id}:{connection_id}"
+    await later(tx, "discover_inboxes", key=key, connection_id=connection_id)
+
+
+async def restrict(tx: Transaction, connection_id: int, accounts: Sequence[str]) -> None:
+    """Let only these accounts become inboxes; none means every account. Raises NotFound."""
+    changed = await tx.run(
+        "update connection set config = case when cardinality(%(only)s::text[]) = 0 then config - 'only_accounts' "
+        "else config || jsonb_build_object('only_accounts', to_jsonb(%(only)s::text[])) end where id = %(id)s",
+        only=list(accounts),
+        id=connection_id,
+    )
+    if not changed:
+        raise NotFound("There is no such connection.")
+    tx.publish_after_commit(CONFIG, connection_id)
+
+
+async def pause(tx: Transaction, inbox_id: int, *, now: datetime) -> None:
+    """Go on receiving, and let people answer; the assistant, welcomes and closing texts are silent.
+
+    Raises NotFound, Conflict.
+    """
+    row = await _inbox(tx, inbox_id)
+    if row[1] is not None:
+        raise Conflict("The inbox was removed.")
+    await tx.run("update inbox set paused_at = coalesce(paused_at, %(now)s) where id = %(id)s", now=now, id=inbox_id)
+    tx.publish_after_commit(CONFIG, inbox_id)
+
+
+async def resume(tx: Transaction, inbox_id: int) -> None:
+    """Let the assistant answer again. Raises NotFound."""
+    await _inbox(tx, inbox_id)
+    await tx.run("update inbox set paused_at = null where id = %(id)s", id=inbox_id)
+    tx.publish_after_commit(CONFIG, inbox_id)
+
+
+async def remove(tx: Transaction, vault: Vault, inbox_id: int, *, now: datetime) -> bool:
+    """Take an inbox out of use: nothing is received or sent any more, everything that was said stays.
+
+    With the last inbox of a connection its credentials are forgotten and its address leads nowhere. Returns whether
+    they were. Raises NotFound.
+    """
+    connection_id, removed_at = await _inbox(tx, inbox_id)
+    if removed_at is None:
+        await tx.run(
+            "update inbox set removed_at = %(now)s, archived_at = coalesce(archived_at, %(now)s), paused_at = null, "
+            "broken = null, broken_at = null where id = %(id)s",
+            now=now,
+            id=inbox_id,
+        )
+    tx.publish_after_commit(CONFIG, inbox_id)
+    left = await tx.value(
+        "select count(*) from inbox where connection_id = %(id)s and removed_at is null", id=connection_id
+    )
+    if left:
+        return False
+    await tx.run(
+        "update connection set secrets = %(nothing)s, token = null, token_expires_at = null, broken = null, "
+        "broken_at = null, removed_at = %(now)s, updated_at = %(now)s where id = %(id)s",
+        nothing=vault.seal({}),
+        now=now,
+        id=connection_id,
+    )
+    await tx.run(
+        "delete from directory where workspace_id = %(workspace)s and ref = %(id)s "
+        "and (kind = %(kind)s or kind like %(kinds)s)",
+        workspace=tx.workspace_id,
+        id=connection_id,
+        kind=CALLBACK,
+        kinds=f"{CALLBACK}/%",
+    )
+    await tx.run(
+        "update delivery set state = 'parked', handled_at = %(now)s where connection_id = %(id)s and state = 'pending'",
+        now=now,
+        id=connection_id,
+    )
+    return True
+
+
+async def _inbox(tx: Transaction, inbox_id: int) -> Row:
+    row = await tx.row("select connection_id, removed_at from inbox where id = %(id)s for update", id=inbox_id)
+    if row is None:
+        raise NotFound("There is no such inbox.")
+    return row
