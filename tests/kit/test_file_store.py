@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from zhiban.bootstrap import file_store
 from zhiban.integrations.s3 import S3FileStore
 from zhiban.kit.clock import SystemClock
 from zhiban.kit.db import Database
@@ -27,6 +28,7 @@ from zhiban.kit.file_store import (
     Spool,
     spooled,
 )
+from zhiban.kit.settings import load
 from zhiban.testing.s3 import S3Simulator
 from zhiban.testing.serving import served
 
@@ -163,6 +165,28 @@ async def test_a_store_that_refuses_is_unavailable() -> None:
     async with simulated(lambda simulator: setattr(simulator, "failing", 403)) as (simulator, url):
         with pytest.raises(Unavailable):
             await keep(s3(simulator, url), 1, b"x")
+
+
+@pytest.mark.parametrize(
+    ("setting", "kind"),
+    [
+        ("", PostgresFileStore),
+        ("postgres", PostgresFileStore),
+        ("folder:files", FolderFileStore),
+        ("s3://b/p", S3FileStore),
+    ],
+)
+def test_a_setting_chooses_the_place(setting: str, kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("FILE_STORE", setting), ("FILE_STORE_KEY", "k"), ("FILE_STORE_SECRET", "s")):
+        monkeypatch.setenv(name, value)
+    assert type(file_store(load(), Database(""), SystemClock())) is kind
+
+
+@pytest.mark.parametrize("setting", ["folder:", "s3://", "s3:///x", "ftp://x", "/srv/files"])
+def test_a_place_that_is_none_is_refused(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FILE_STORE", setting)
+    with pytest.raises(Misconfigured, match="folder:/path"):
+        load()
 
 
 def test_a_bucket_without_a_key_is_misconfigured() -> None:

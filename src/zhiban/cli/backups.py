@@ -59,6 +59,8 @@ async def backup(
         files=done.files,
         size=size(done.size),
     )
+    if found.file_store.startswith("s3://"):
+        say(_("消息里的文件在{store}，不在备份里：请用对象存储自己的备份。", store=found.file_store))
     if found.zhiban_secret_key is not None:
         say(_("密钥来自ZHIBAN_SECRET_KEY，不在备份里：请另行保管，没有它就读不出保存的凭据。"))
 

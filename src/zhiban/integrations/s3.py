@@ -19,7 +19,7 @@ from zhiban.kit.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from obstore.store import S3Store
+    from obstore.store import S3Config, S3Store
 
 TIMEOUT = timedelta(seconds=60)  # of a whole request, of 30 MB at most
 PATIENCE = timedelta(seconds=20)  # of retries inside obstore, which are for brief faults; jobs try again later
@@ -40,14 +40,15 @@ class S3FileStore:
         if not (key and secret.get_secret_value()):
             raise Misconfigured("FILE_STORE=s3://… needs FILE_STORE_KEY and FILE_STORE_SECRET.")
         self._obstore = obstore
+        config: S3Config = {"endpoint": endpoint} if endpoint else {}
         self._store: S3Store = S3Store(
             bucket,
             prefix=prefix or None,
-            endpoint=endpoint or None,
             region=region or "us-east-1",
             access_key_id=key,
             secret_access_key=secret.get_secret_value(),
             virtual_hosted_style_request=not endpoint,
+            config=config,
             client_options={"allow_http": endpoint.startswith("http://"), "timeout": TIMEOUT},
             retry_config={"max_retries": 3, "retry_timeout": PATIENCE},
         )
