@@ -13,6 +13,8 @@ from urllib.parse import unquote
 
 import aiohttp
 import pytest
+from playwright.async_api import async_playwright
+from tests.desk.conftest import ARGUMENTS, CHROMIUM
 from tests.recordings import png, tone
 from tests.stories.conftest import Shop
 
@@ -21,6 +23,7 @@ from zhiban.kit.clock import SetClock, SystemClock
 from zhiban.kit.file_store import PostgresFileStore
 from zhiban.people import service as people
 from zhiban.people.models import Role
+from zhiban.people.passwords import HashQueue
 
 LI = "wmLIXIAO"
 PASSWORD = "correct horse battery"
@@ -50,7 +53,7 @@ async def at_desk(shop: Shop, *, locale: str = "zh") -> AsyncIterator[Desk]:
             email="chen@example.test",
             name="陈默",
             role=Role.AGENT,
-            password_hash=await people.hash_password(PASSWORD),
+            password_hash=await HashQueue().hash(PASSWORD),
         )
         await tx.run("update agent set locale = %(locale)s where id = %(id)s", locale=locale, id=agent)
     headers = {"origin": shop.url, "accept": "text/html"}
@@ -232,6 +235,45 @@ async def test_a_voice_that_cannot_be_heard_says_why_and_can_be_downloaded(shop:
         assert why in shown
         assert f'href="/attachments/{found.id}?download=1"' in shown
         assert (await desk.get(f"/attachments/{found.id}"))[2] == data
+
+
+@pytest.mark.browser
+async def test_a_browser_plays_the_voice_and_asks_nobody_else(shop: Shop) -> None:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    await sends(shop, tone(2.4), kind="voice")
+    await sends(shop, png(40, 30), kind="image")
+    shop.wecom.contact_says(LI, kind="location", latitude=31.2, longitude=121.4, name="人民广场", address="上海")
+    shop.wecom.contact_says(
+        LI, kind="link", title="好物", url="http://127.0.0.1:9/x", pic_url="http://127.0.0.1:9/x.png"
+    )
+    await shop.eventually("select 1 from attachment where seconds is not null", within=30)
+    await shop.eventually("select 1 from message where kind = 'link'")
+    conversation = (await shop.conversation()).id
+    elsewhere: list[str] = []
+    async with at_desk(shop) as desk, async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        context = await browser.new_context(viewport={"width": 390, "height": 800})
+        await context.add_cookies(
+            [{"name": cookie.key, "value": cookie.value, "url": shop.url} for cookie in desk.http.cookie_jar]
+        )
+        page = await context.new_page()
+        page.on("console", lambda message: elsewhere.append(message.text))
+        page.on(
+            "request", lambda request: elsewhere.append(request.url) if not request.url.startswith(shop.url) else None
+        )
+        await page.goto(f"{shop.url}/conversations/{conversation}")
+        seconds = await page.evaluate(
+            "new Promise((resolve, reject) => { const audio = document.querySelector('audio');"
+            " audio.onloadedmetadata = () => resolve(audio.duration);"
+            " audio.onerror = () => reject(audio.error.message);"
+            " audio.preload = 'metadata'; audio.load(); })"
+        )
+        width = await page.evaluate("document.querySelector('img.shot').naturalWidth")
+        over = await page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        await browser.close()
+    assert 2.2 < seconds < 2.7
+    assert (width, over, elsewhere) == (40, 0, [])
 
 
 async def test_a_stranger_gets_no_file(shop: Shop) -> None:
