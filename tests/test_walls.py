@@ -19,6 +19,7 @@ from zhiban.kit.db import NO_WORKSPACE, Database
 from zhiban.postgres.provisioning import APP, OWNER, DatabaseUrls
 
 OPEN = {"directory", "login_attempt", "alembic_version"}  # ids and digests, read before a workspace is known
+APPEND_ONLY = {"event"}
 LOOKED_UP = {"agent_address"}  # of other workspaces, rows that one names by their digest may be read
 DEFINERS = {"index_vectors", "tidy_knowledge"}  # what runs with its owner's rights
 
@@ -244,9 +245,22 @@ async def test_without_a_workspace_there_is_nothing(urls: DatabaseUrls, db: Data
             assert await tx.rows(f"select 1 from {name}") == [], name
 
 
+async def test_what_happened_can_neither_be_changed_nor_deleted(db: Database, halves: Halves) -> None:
+    async with db.transaction(halves.ours) as tx:
+        for name in APPEND_ONLY:
+            for attempt in (
+                f"update {name} set workspace_id = workspace_id",
+                f"delete from {name}",
+                f"truncate {name}",
+            ):
+                with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied"):
+                    async with tx.raw.transaction():
+                        await tx.run(attempt)
+
+
 async def test_rows_of_others_cannot_be_changed_or_deleted(db: Database, halves: Halves) -> None:
     async with db.transaction(halves.ours) as tx:
-        for name in halves.tables:
+        for name in halves.tables.keys() - APPEND_ONLY:
             theirs = {"theirs": halves.theirs}
             assert await tx.run(f"update {name} set workspace_id = workspace_id") == 1, name
             changed = f"update {name} set workspace_id = workspace_id where workspace_id = %(theirs)s"
@@ -263,7 +277,8 @@ async def test_rows_cannot_be_made_for_others_nor_given_away(db: Database, halve
             with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
                 async with tx.raw.transaction():
                     await tx.raw.execute(_insert(table, _row(table, halves.theirs, halves.rows[halves.theirs])))
-            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+            why = "permission denied" if name in APPEND_ONLY else "row-level security"
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match=why):
                 async with tx.raw.transaction():
                     await tx.run(f"update {name} set workspace_id = %(theirs)s", theirs=halves.theirs)
 

@@ -5,13 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from zhiban.assistant import handlers as assistant_handlers
 from zhiban.assistant.metering import MeteredModel, Prices
 from zhiban.assistant.turn import EMBED_SECONDS, AssistantDeps
-from zhiban.channels.connections import Builder, Connections, InboxSettings
+from zhiban.channels import jobs as channel_jobs
+from zhiban.channels.connections import Builder, Connections
 from zhiban.channels.jobs import ChannelJobs
-from zhiban.channels.policy import Policy
+from zhiban.conversations import attachment_jobs
+from zhiban.conversations import handlers as conversation_handlers
+from zhiban.conversations import jobs as conversation_jobs
 from zhiban.conversations.attachment_jobs import AttachmentJobs
 from zhiban.conversations.jobs import ConversationJobs
+from zhiban.events import (
+    FACTS,
+    AgentDisabled,
+    CardActionReceived,
+    ContactFollowed,
+    ContactFollowEdited,
+    ConversationCreated,
+    ConversationEvent,
+    ConversationHandedOff,
+    ConversationResolved,
+    Event,
+    InboxAdded,
+    MessageFailed,
+    MessageReceived,
+)
 from zhiban.integrations import openai
 from zhiban.integrations.apprise import AppriseNotifier
 from zhiban.integrations.s3 import S3FileStore
@@ -23,12 +42,14 @@ from zhiban.integrations.wecom.robot import GroupRobot
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import Misconfigured
+from zhiban.kit.event_log import Handler, JobsOf, Reactions
 from zhiban.kit.file_store import FileStore, FolderFileStore, PostgresFileStore
 from zhiban.kit.http import Http
 from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import Task
 from zhiban.kit.settings import Settings
-from zhiban.notifications.jobs import AssistantJobs, NotifierRegistry
+from zhiban.notifications import jobs as notification_jobs
+from zhiban.notifications.jobs import NotificationJobs, NotifierRegistry
 from zhiban.ports import (
     Breakers,
     Channel,
@@ -82,12 +103,6 @@ def vendor(http: Http, clock: Clock) -> Builder:
         return CHANNELS[name].build(http, clock, config, secrets, tokens, breakers)
 
     return build
-
-
-def inbox_settings(policy: Mapping[str, Any]) -> InboxSettings:
-    """What receiving needs to know of an inbox's policy."""
-    read = Policy.model_validate(policy)
-    return InboxSettings(assistant=read.assistant, welcome=read.welcome, closing=read.closing)
 
 
 def model(settings: Settings, http: Http, breakers: Breakers | None = None) -> ChatModel | None:
@@ -157,6 +172,35 @@ def notifiers(settings: Settings, http: Http, url: str) -> NotifierRegistry:
     )
 
 
+# Which fact is followed by what at once, in the same transaction and in this order.
+HANDLERS: dict[type[Event], tuple[Handler, ...]] = {
+    ConversationHandedOff: (conversation_handlers.count_handoff, assistant_handlers.record_gap),
+    ConversationResolved: (conversation_handlers.unassign_resolved, conversation_handlers.close_session),
+}
+
+# Which fact leads to which work after the commit.
+JOBS: dict[type[Event], tuple[JobsOf, ...]] = {
+    MessageReceived: (attachment_jobs.for_received,),
+    MessageFailed: (conversation_jobs.for_failed,),
+    ConversationCreated: (conversation_jobs.for_created, notification_jobs.for_created),
+    **dict.fromkeys(notification_jobs.NOTIFYING, (notification_jobs.for_status,)),
+    ContactFollowed: (conversation_jobs.for_followed,),
+    ContactFollowEdited: (conversation_jobs.for_follow_edited,),
+    CardActionReceived: (conversation_jobs.for_card,),
+    AgentDisabled: (conversation_jobs.for_disabled,),
+    InboxAdded: (channel_jobs.for_added,),
+}
+
+
+def reactions() -> Reactions:
+    """Both tables, with what follows every fact about a conversation: open desks learn of it."""
+    screens = conversation_handlers.update_screens
+    handlers = {
+        kind: (*HANDLERS.get(kind, ()), *((screens,) if issubclass(kind, ConversationEvent) else ())) for kind in FACTS
+    }
+    return Reactions(handlers, JOBS)
+
+
 def tasks(
     database: Database,
     connections: Connections,
@@ -167,8 +211,8 @@ def tasks(
 ) -> list[Task]:
     """Every job there is."""
     return [
-        *ChannelJobs(database, connections).tasks(),
+        *ChannelJobs(database, connections, clock).tasks(),
         *ConversationJobs(database, connections, clock).tasks(),
         *AttachmentJobs(database, connections, clock, files).tasks(),
-        *AssistantJobs(database, connections, notifiers, texts, clock).tasks(),
+        *NotificationJobs(database, connections, notifiers, texts, clock).tasks(),
     ]

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 from zhiban import bootstrap
 from zhiban.assistant.turn import Assistant
-from zhiban.channels.connections import CONFIG, Connections
+from zhiban.channels.connections import Connections
 from zhiban.channels.delivery_store import DeliveryStore
 from zhiban.channels.service import connect, discover
+from zhiban.channels.topics import ACCOUNT_WAITING, CONFIG, DELIVERY_WAITING
+from zhiban.conversations.topics import CONVERSATION_WAITING
 from zhiban.kit.breaker_store import BreakerStore
 from zhiban.kit.clock import Clock, SystemClock
 from zhiban.kit.db import NO_WORKSPACE, Database
-from zhiban.kit.event_log import ACCOUNT_WAITING, CONVERSATION_WAITING, DELIVERY_WAITING
 from zhiban.kit.file_store import FileStore
 from zhiban.kit.http import Http
 from zhiban.kit.i18n import Texts
@@ -28,6 +29,7 @@ from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.workers.account_poller import AccountPoller
 from zhiban.workers.conversation_worker import ConversationWorker
 from zhiban.workers.delivery_processor import DeliveryProcessor
+from zhiban.workers.maintenance import Maintenance
 from zhiban.workers.recovery import Recovery
 
 log = logging.getLogger(__name__)
@@ -62,10 +64,9 @@ class App:
         # While this process works itself, it tells the others only what it cannot do.
         pubsub = PubSub(urls.app, local_topics=(CONVERSATION_WAITING, ACCOUNT_WAITING, DELIVERY_WAITING))
         database.publish = pubsub.publish
+        database.reactions = bootstrap.reactions()
         breakers = BreakerStore(database, pubsub, now)
-        connections = Connections(
-            database, vault, now, breakers, build=bootstrap.vendor(http, now), read_policy=bootstrap.inbox_settings
-        )
+        connections = Connections(database, vault, now, breakers, build=bootstrap.vendor(http, now))
         pubsub.subscribe(CONFIG, connections.forget)
         return cls(
             settings=settings,
@@ -116,12 +117,13 @@ class App:
 
 @dataclass(slots=True)
 class Workers:
-    """What answers: the workers for conversations, accounts and deliveries, their recovery, and the jobs."""
+    """What answers: the workers for conversations, accounts and deliveries, their recovery, timers, and the jobs."""
 
     conversation_worker: ConversationWorker
     account_poller: AccountPoller
     delivery_processor: DeliveryProcessor
     recovery: Recovery
+    maintenance: Maintenance
     jobs: Jobs
 
     @classmethod
@@ -149,15 +151,24 @@ class Workers:
         tasks = bootstrap.tasks(
             app.database, app.connections, app.clock, app.files, ways, Texts(app.settings.zhiban_locale)
         )
-        return cls(conversation_worker, account_poller, delivery_processor, recovery, Jobs(app.database.dsn, tasks))
+        return cls(
+            conversation_worker,
+            account_poller,
+            delivery_processor,
+            recovery,
+            Maintenance(app.database, app.clock),
+            Jobs(app.database.dsn, tasks),
+        )
 
     async def start(self) -> None:
         await asyncio.to_thread(term_priors)  # not in the first contact's time
         await self.jobs.open()
         await self.jobs.start()
         await self.recovery.start()
+        await self.maintenance.start()
 
     async def close(self) -> None:
+        await self.maintenance.close()
         await self.recovery.close()
         await self.account_poller.close()
         await self.delivery_processor.close()

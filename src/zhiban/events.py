@@ -1,143 +1,491 @@
-"""Everything that can happen, in the past tense. Each is a row of the event log, written with the change itself.
+"""Everything that can happen, in the past tense. Each fact is a row of the event log, written with the change itself.
 
-Events carry ids and a cause, never objects. Reports, live updates, rules and audit read this one log.
+A fact carries ids and plain values, never objects, in fields of its own. Reports, live updates, rules, webhooks and the
+audit log read this one log. Fields that reports ask for are columns of the row; all others are stored in `data`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
-ActorKind = Literal["contact", "assistant", "agent", "servicer", "rule", "api", "timer", "system"]
+from zhiban.event_base import COLUMNS, DIRECT, Actor, ActorKind, Cause, CauseKind, Event, decode
 
-
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """Who brought something about."""
-
-    kind: ActorKind
-    id: int | None = None
-
+__all__ = ["COLUMNS", "DIRECT", "FACTS", "Actor", "ActorKind", "Cause", "CauseKind", "Event", "decode"]
 
 ASSISTANT = Actor("assistant")
 SYSTEM = Actor("system")
 TIMER = Actor("timer")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """A fact. `cause` names what led to it: a rule, a timer, a vendor's event, a reason word."""
+# ------------------------------------------------------------------------------------------------- conversations
 
-    actor: Actor
-    at: datetime
-    cause: str = ""
-    conversation_id: int | None = None
-    message_id: int | None = None
-    contact_id: int | None = None
+
+class ConversationEvent(Event):
+    """A fact about a conversation. `assignee_id` and `team_id` are those before it, `cycle` the one after it."""
+
+    conversation_id: int
     inbox_id: int | None = None
-    before: Mapping[str, Any] | None = None
-    after: Mapping[str, Any] | None = None
-
-    @property
-    def kind(self) -> str:
-        return _KINDS[type(self)]
+    contact_id: int | None = None
+    cycle: int | None = None
+    assignee_id: int | None = None
+    team_id: int | None = None
 
 
-class MessageReceived(Event):
-    """A contact, a group member or a servicer wrote something."""
+class ConversationCreated(ConversationEvent):
+    """A thread was seen for the first time in this inbox; `status` is where it begins."""
+
+    status: str
+    thread: str = ""
+    thread_kind: str = "direct"
 
 
-class MessageRecalled(Event):
-    """Somebody took a message back."""
+class StatusChanged(ConversationEvent):
+    """What all changes of the status have in common; never recorded itself. `reason` is a stable word."""
+
+    status: str
+    previous: str
+    reason: str = ""
 
 
-class ReplyQueued(Event):
-    """A message of ours was stored and waits to be sent."""
+class ConversationStarted(StatusChanged):
+    """A contact who had only entered the chat wrote for the first time."""
 
 
-class MessageSent(Event):
-    """The channel took our message."""
+class ConversationHandedOff(StatusChanged):
+    """The assistant gave the conversation to people. `question` is what the contact wanted to know, if anything."""
+
+    question: str = ""
+    message_id: int | None = None
 
 
-class MessageFailed(Event):
-    """Our message will not reach the contact; `cause` is the reason word."""
+class ConversationOpened(StatusChanged):
+    """A pending conversation needs a person now, without the assistant having handed it over."""
 
 
-class MessageDropped(Event):
-    """A draft of the assistant was thrown away, because a person or a newer message came first."""
+class ConversationReopened(StatusChanged):
+    """A resolved or snoozed conversation goes on; after `resolved` a new cycle begins."""
 
 
-class NoteAdded(Event):
-    """An agent wrote something for colleagues only."""
-
-
-class ConversationCreated(Event):
-    """Somebody wrote for the first time in this inbox."""
-
-
-class ConversationHandedOff(Event):
-    """The assistant gave the conversation to people; `cause` is the reason word."""
-
-
-class ConversationOpened(Event):
-    """The conversation needs a person."""
-
-
-class ConversationReturned(Event):
+class ConversationReturned(StatusChanged):
     """A person gave the conversation back to the assistant."""
 
 
-class ConversationResolved(Event):
-    """Done, until the contact writes again."""
+class ConversationSnoozed(StatusChanged):
+    """Out of sight until a moment."""
+
+    until: datetime
 
 
-class ConversationReopened(Event):
-    """The contact wrote again after it was resolved or snoozed."""
+class ConversationResolved(StatusChanged):
+    """Done, until the contact writes again. Keeps what an undo restores; `opened_at` is where this work began."""
+
+    opened_at: datetime | None = None
+    was_waiting_since: datetime | None = None
+    was_snoozed_until: datetime | None = None
+    was_handoff_reason: str | None = None
+    was_failures: int = 0
+    was_resolved_at: datetime | None = None
 
 
-class ConversationSnoozed(Event):
-    """Out of sight until a time."""
+class ConversationResolutionUndone(StatusChanged):
+    """The agent who resolved took it back at once; everything is as before."""
+
+    waiting_since: datetime | None = None
+    handoff_reason: str | None = None
+    snoozed_until: datetime | None = None
+    failures: int = 0
+    resolved_at: datetime | None = None
 
 
-class ConversationAssigned(Event):
-    """The assignee changed; before and after hold agent ids."""
+class ConversationAssigned(ConversationEvent):
+    """The assignee changed; None: nobody."""
+
+    to_agent_id: int | None
+    reason: str = ""
 
 
-class ContactEntered(Event):
-    """A contact opened the chat; `after` holds scene and scene_param as data."""
+class ConversationTeamAssigned(ConversationEvent):
+    """The team changed; None: no team."""
+
+    to_team_id: int | None
 
 
-class NativeSessionChanged(Event):
-    """The session changed hands in the vendor's own view."""
+class ConversationLabelsChanged(ConversationEvent):
+    """Labels came or went, by id."""
+
+    added: tuple[int, ...] = ()
+    removed: tuple[int, ...] = ()
 
 
-class RelationAdded(Event):
-    """A contact and a member of ours became friends."""
+class ConversationPriorityChanged(ConversationEvent):
+    """0 none, 1 low, 2 normal, 3 high, 4 urgent."""
+
+    priority: int
+    previous: int
+    reason: str = ""
 
 
-class RelationEnded(Event):
-    """A contact or a member of ours ended their relation, or a transfer failed."""
+class ConversationMuted(ConversationEvent):
+    """What the contact writes is kept and calls nobody."""
+
+
+class ConversationUnmuted(ConversationEvent):
+    """What the contact writes calls somebody again."""
+
+
+class NativeSessionChanged(ConversationEvent):
+    """The session changed hands in the vendor's own view. `vendor_event_id` recognises a repeat."""
+
+    state: str | None
+    previous: str | None
+    servicer: str | None = None
+    previous_servicer: str | None = None
+    vendor_event_id: str | None = None
+
+
+class ContactEntered(ConversationEvent):
+    """A contact opened the chat. Scene and parameter are data of the link they came by."""
+
+    scene: str | None = None
+    scene_param: str | None = None
+    vendor_event_id: str | None = None
+
+
+# ------------------------------------------------------------------------------------------------------ messages
+
+
+class MessageFact(ConversationEvent):
+    """A fact about one message."""
+
+    message_id: int
+
+
+class MessageReceived(MessageFact):
+    """A contact, a group member or a servicer wrote. `counts` is false for what calls nobody (muted, old history)."""
+
+    sent_at: datetime
+    from_contact: bool = True
+    counts: bool = True
+    files: int = 0
+
+
+class MessageRecalled(MessageFact):
+    """Somebody took a message back."""
+
+
+class ReplyQueued(MessageFact):
+    """A message of ours was stored and waits to be sent.
+
+    `counts`: it uses one of the replies that the channel allows. `from_person`: it ends the contact's waiting.
+    `helped`: whether the assistant's words answered something; None leaves its failures as they are.
+    """
+
+    counts: bool = True
+    from_person: bool = False
+    helped: bool | None = None
+
+
+class ReplyRequeued(MessageFact):
+    """A message that had failed is sent again."""
+
+    counts: bool = True
+
+
+class MessageSent(MessageFact):
+    """The channel took our message."""
+
+
+class MessageDelivered(MessageFact):
+    """The channel says that it arrived, or was read."""
+
+    receipt: Literal["delivered", "read"] = "delivered"
+
+
+class MessageFailed(MessageFact):
+    """Our message will not reach the contact; `reason` is a stable word, `code` the vendor's number."""
+
+    reason: str
+    code: int = 0
+
+
+class MessageDropped(MessageFact):
+    """Unsent words of the assistant were thrown away, because a person took over."""
+
+
+class NoteAdded(MessageFact):
+    """An agent wrote something for colleagues only."""
+
+
+# ------------------------------------------------------------------------------------- contacts and what vendors say
+
+
+class ContactFollowed(Event):
+    """A contact and a member of ours added each other. `state`: added or half_added; `source`: the link they came by.
+
+    `welcome_code` allows one welcome until `welcome_until`.
+    """
+
+    contact_id: int
+    follow_id: int
+    state: str
+    member: str
+    source: str | None = None
+    welcome_code: str | None = None
+    welcome_until: datetime | None = None
+
+
+class ContactFollowEdited(Event):
+    """A member changed how they call or tag a contact in the vendor's client."""
+
+    contact_id: int | None
+    connection_id: int
+    external_id: str
+    member: str
+
+
+class ContactUnfollowed(Event):
+    """A contact or a member of ours ended it, or a transfer to another member failed."""
+
+    contact_id: int | None
+    state: str
+    member: str
+    reason: str | None = None
+
+
+class CardActionReceived(Event):
+    """One of our people tapped a button on a card we sent; `label` is what the card is to show now."""
+
+    action: str
+    inbox_id: int
+    conversation_id: int | None = None
+    update_code: str | None = None
+    label: str = ""
+
+
+class VendorEventReceived(Event):
+    """Anything else the vendor told us, as plain values."""
+
+    name: str
+    inbox_id: int | None = None
+    content: dict[str, object] | None = None
+
+
+class EntrySkipped(Event):
+    """One entry of a vendor's page could not be stored and was left out."""
+
+    inbox_id: int
+    what: str
+    external_id: str = ""
+
+
+# ------------------------------------------------------------------------------------------ connections and inboxes
+
+
+class ConnectionAdded(Event):
+    """Credentials for a vendor came in."""
+
+    connection_id: int
+    vendor: str
+
+
+class ConnectionChanged(Event):
+    """Credentials or addresses changed; the names of what changed, never the values."""
+
+    connection_id: int
+    changed: tuple[str, ...] = ()
+
+
+class ConnectionRemoved(Event):
+    """The credentials were forgotten."""
+
+    connection_id: int
+
+
+class ConnectionBroke(Event):
+    """The vendor refuses us until an operator mends it; `why` is a sentence for them."""
+
+    connection_id: int
+    why: str
+    inbox_id: int | None = None
+
+
+class ConnectionMended(Event):
+    """It works again."""
+
+    connection_id: int
+    inbox_id: int | None = None
 
 
 class AccountsAssigned(Event):
     """The vendor gave us accounts or took them away."""
 
+    connection_id: int
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+class InboxAdded(Event):
+    """An account became an inbox, or came back. `named`: the vendor has told us what it is called."""
+
+    inbox_id: int
+    connection_id: int
+    channel: str
+    named: bool = True
+
 
 class InboxConfigured(Event):
-    """How an inbox behaves was changed; before and after hold its policy."""
+    """How an inbox behaves was changed: the names of the settings, with their values before and after."""
+
+    inbox_id: int
+    before: dict[str, object]
+    after: dict[str, object]
 
 
-class CardActionReceived(Event):
-    """One of our people tapped a button on a card we sent."""
+class InboxPaused(Event):
+    """The inbox receives and keeps what is written, and answers nothing."""
+
+    inbox_id: int
 
 
-class VendorEventReceived(Event):
-    """Anything else the vendor told us; `cause` is its name for it."""
+class InboxResumed(Event):
+    """The inbox answers again."""
+
+    inbox_id: int
 
 
-_KINDS: dict[type[Event], str] = {
-    cls: re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower() for cls in Event.__subclasses__()
-}
+class InboxRemoved(Event):
+    """The inbox receives nothing any more; its conversations stay."""
+
+    inbox_id: int
+
+
+# ------------------------------------------------------------------------------------------------------- our people
+
+
+class SignedIn(Event):
+    agent_id: int
+
+
+class SignInFailed(Event):
+    """Somebody gave a wrong password, or none that counts. `login` is what they typed, cut to 100 characters."""
+
+    login: str
+
+
+class SignedOut(Event):
+    agent_id: int
+
+
+class SessionRevoked(Event):
+    """A signed-in browser was signed out by somebody else, or by a password change."""
+
+    agent_id: int
+
+
+class AgentInvited(Event):
+    agent_id: int
+    role: str
+
+
+class AgentJoined(Event):
+    agent_id: int
+
+
+class AgentChanged(Event):
+    """Name, role or the like; values before and after by name."""
+
+    agent_id: int
+    before: dict[str, object]
+    after: dict[str, object]
+
+
+class AgentDisabled(Event):
+    agent_id: int
+
+
+class AgentEnabled(Event):
+    agent_id: int
+
+
+class PasswordChanged(Event):
+    agent_id: int
+
+
+class ApiTokenCreated(Event):
+    token_id: int
+    name: str
+    scopes: tuple[str, ...] = ()
+
+
+class ApiTokenRevoked(Event):
+    token_id: int
+    name: str
+
+
+class FileDownloaded(Event):
+    """An agent opened or saved a contact's file."""
+
+    attachment_id: int
+    conversation_id: int | None = None
+
+
+class DataExported(Event):
+    """Somebody took data out: `what` names it, `rows` counts it."""
+
+    what: str
+    rows: int = 0
+
+
+# -------------------------------------------------------------------------------------------------------- knowledge
+
+
+class SourcesImported(Event):
+    """Files became articles of a base."""
+
+    base_id: int
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+
+
+class ArticleChanged(Event):
+    """An article was written or changed by hand."""
+
+    base_id: int
+    article_id: int
+
+
+class ArticlesRemoved(Event):
+    base_id: int
+    count: int
+
+
+class PhrasingAdded(Event):
+    """A way of asking was added to an article; `origin` tells from where."""
+
+    article_id: int
+    phrasing: str
+    origin: str
+
+
+class GapRecorded(Event):
+    """A question that nothing answered."""
+
+    gap_id: int
+    conversation_id: int | None = None
+
+
+class GapClosed(Event):
+    """A gap was answered or dismissed."""
+
+    gap_id: int
+    status: str
+
+
+_ABSTRACT = (Event, ConversationEvent, StatusChanged, MessageFact)
+FACTS: tuple[type[Event], ...] = tuple(
+    one
+    for one in tuple(globals().values())
+    if isinstance(one, type) and issubclass(one, Event) and one not in _ABSTRACT
+)

@@ -61,7 +61,7 @@ def test_a_policy_as_operators_write_it() -> None:
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "{}", "handoff:\n", "hours: always", "zones: null"])
 def test_what_is_left_out_has_its_default(text: str) -> None:
-    assert load_policy(text) == Policy.default()
+    assert load_policy(text) == Policy()
 
 
 @pytest.mark.parametrize(

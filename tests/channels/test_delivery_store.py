@@ -18,7 +18,7 @@ import pytest
 from tests.channels.conftest import Answer, Callback, WebhookClient, bell, webhook_client_at
 from tests.conftest import FAST
 from zhiban.channels import webhooks as hooks
-from zhiban.channels.connections import CONFIG
+from zhiban.channels.topics import CONFIG
 from zhiban.kit.clock import SetClock, SystemClock
 from zhiban.kit.db import NO_WORKSPACE
 from zhiban.postgres.provisioning import DatabaseUrls, migrate, provision_bundled

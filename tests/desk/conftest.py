@@ -15,6 +15,7 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from tests.desk.seed import PASSWORD, WINDOW, Seed, create_seed
 from zhiban import bootstrap
 from zhiban.assistant.suggesting import Source, Suggestion
+from zhiban.bootstrap import reactions
 from zhiban.desk.pages import agents as agent_pages
 from zhiban.desk.pages import sign_in
 from zhiban.desk.pages.conversation import DeskSettings
@@ -107,6 +108,7 @@ async def site(urls: DatabaseUrls) -> AsyncIterator[Site]:
     pubsub = PubSub(urls.app)
     async with Database(urls.app, work_size=4, page_size=4) as database:
         database.publish = pubsub.publish
+        database.reactions = reactions()
         await pubsub.open()
         seed = await create_seed(database, clock)
         renderer = Renderer(["desk"], assets=Assets(), clock=clock, names=bootstrap.names())

@@ -8,17 +8,20 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from zhiban.conversations import service
-from zhiban.conversations.models import Author
+from tests.twin import open_inbox
+from zhiban.channels.connections import OpenInbox
+from zhiban.conversations import replies, service, transitions
+from zhiban.conversations.ingest import ingest
+from zhiban.conversations.models import Author, Priority
 from zhiban.conversations.outbox import enqueue
-from zhiban.events import ASSISTANT, Actor, MessageReceived
-from zhiban.kit import event_log
+from zhiban.events import ASSISTANT, Actor
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database, Transaction
+from zhiban.people.contacts import learn_profiles
 from zhiban.people.models import Role
 from zhiban.people.passwords import HashQueue
 from zhiban.people.service import add_agent
-from zhiban.ports import Choice, Kind, ReplyWindow
+from zhiban.ports import Choice, IncomingMessage, Kind, Profile, ReplyWindow, SenderRole
 
 WINDOW = ReplyWindow(hours=48, messages=5)
 PASSWORD = "correct horse battery"
@@ -31,9 +34,10 @@ class Seed:
     database: Database
     clock: Clock
     workspace_id: int
-    inbox_id: int = 0
+    inbox: OpenInbox = field(init=False)
     agents: dict[str, int] = field(default_factory=dict)
     conversations: dict[str, int] = field(default_factory=dict)
+    threads: dict[str, str] = field(default_factory=dict)
     _serial: int = 0
 
     def ago(self, **span: float) -> datetime:
@@ -50,58 +54,27 @@ class Seed:
         content: dict[str, Any] | None = None,
         choice: str | None = None,
     ) -> int:
-        """A contact's message, stored as intake stores it; the conversation is pending unless it exists."""
+        """A contact writes, as it reaches every inbox. Returns the message."""
         self._serial += 1
-        conversation = self.conversations.get(who)
-        if conversation is None:
-            contact = await tx.value(
-                "insert into contact (workspace_id, name, attributes, created_at) "
-                "values (%(w)s, %(name)s, '{}', %(at)s) returning id",
-                w=self.workspace_id,
-                name=who,
-                at=at,
-            )
-            await tx.run(
-                "insert into identity (workspace_id, contact_id, kind, account, external_id) "
-                "values (%(w)s, %(contact)s, 'wecom', 'ww1', %(external)s)",
-                w=self.workspace_id,
-                contact=contact,
-                external=f"wmQinghe{contact:06d}",
-            )
-            conversation = self.conversations[who] = await tx.value(
-                "insert into conversation (workspace_id, inbox_id, contact_id, external_id, created_at, "
-                "last_activity_at) values (%(w)s, %(inbox)s, %(contact)s, %(external)s, %(at)s, %(at)s) returning id",
-                w=self.workspace_id,
-                inbox=self.inbox_id,
-                contact=contact,
-                external=f"wmQinghe{contact:06d}",
-                at=at,
-            )
-        message = await tx.value(
-            "insert into message (workspace_id, conversation_id, inbox_id, direction, author, kind, text, content, "
-            "choice, external_id, state, sent_at) values (%(w)s, %(c)s, %(inbox)s, 'in', 'contact', %(kind)s, "
-            "%(text)s, %(content)s::jsonb, %(choice)s, %(key)s, 'handled', %(at)s) returning id",
-            w=self.workspace_id,
-            c=conversation,
-            inbox=self.inbox_id,
-            kind=kind,
+        thread = self.threads.setdefault(who, f"wmQinghe{len(self.threads) + 1:06d}")
+        message = IncomingMessage(
+            external_id=f"in{self._serial}",
+            thread=thread,
+            sender=thread,
+            role=SenderRole.CONTACT,
+            kind=Kind(kind),
             text=text,
+            sent_at=at,
             choice=choice,
-            content=json.dumps(content or {}),
-            key=f"in{self._serial}",
-            at=at,
+            content=content or {},
         )
-        await tx.run(
-            "update conversation set last_activity_at = %(at)s, last_incoming_at = %(at)s, replies_used = 0, "
-            "waiting_since = case when status = 'open' then coalesce(waiting_since, %(at)s) else waiting_since end "
-            "where id = %(c)s",
-            c=conversation,
-            at=at,
+        await ingest(tx, self.inbox, [message], now=at, process_id=1)
+        if who not in self.conversations:
+            await learn_profiles(tx, "twin", "qinghe", [Profile(thread, who)], now=at)
+        id_, self.conversations[who] = await tx.row(
+            "select id, conversation_id from message where external_id = %(id)s", id=message.external_id
         )
-        await event_log.append(
-            tx, MessageReceived(actor=Actor("contact"), at=at, conversation_id=conversation, message_id=message)
-        )
-        return int(message)
+        return int(id_)
 
     async def answers(
         self,
@@ -127,9 +100,16 @@ class Seed:
             at=at,
         )
         self._serial += 1
-        queued = await enqueue(
+        # As a turn does: what it answers is handled.
+        await tx.run(
+            "update message set state = 'handled', turn_id = %(turn)s "
+            "where conversation_id = %(c)s and state = 'pending'",
+            c=conversation,
+            turn=turn,
+        )
+        result = await enqueue(
             tx,
-            conversation,
+            await transitions.lock(tx, conversation),
             author=Author.ASSISTANT,
             actor=ASSISTANT,
             text=text,
@@ -138,13 +118,14 @@ class Seed:
             turn_id=turn,
             kind=Kind.MENU if choices else Kind.TEXT,
             choices=[Choice(str(number), label) for number, label in enumerate(choices, 1)],
+            helped=not choices,
         )
-        await self.delivered(tx, [one.id for one in queued])
+        await self.delivered(tx, [one.id for one in result.messages])
 
     async def replies(self, tx: Transaction, who: str, text: str, *, by: str, at: datetime) -> list[int]:
-        ids = await service.reply(tx, self.conversations[who], text=text, by=self.agents[by], window=WINDOW, now=at)
+        ids = await replies.reply(tx, self.conversations[who], text=text, by=self.agents[by], window=WINDOW, now=at)
         await self.delivered(tx, ids)
-        await service.mark_read(tx, self.conversations[who], agent_id=self.agents[by], message_id=ids[-1])
+        await replies.mark_read(tx, self.conversations[who], agent_id=self.agents[by], message_id=ids[-1])
         return ids
 
     async def delivered(self, tx: Transaction, ids: list[int]) -> None:
@@ -183,19 +164,9 @@ async def create_seed(database: Database, clock: Clock, *, slug: str = "qinghe")
             seed.agents[name] = await add_agent(
                 tx, email=f"{mail}@{slug}.example", name=name, role=role, password_hash=hashed
             )
-        connection = await tx.value(
-            "insert into connection (workspace_id, public_id, vendor, name, secrets) "
-            "values (%(w)s, %(slug)s, 'wecom', '青禾', '') returning id",
-            w=workspace,
-            slug=slug,
-        )
-        seed.inbox_id = await tx.value(
-            "insert into inbox (workspace_id, public_id, connection_id, kind, external_id, name) "
-            "values (%(w)s, %(slug)s, %(connection)s, 'wecom_kf', 'wk1', '青禾官方客服') returning id",
-            w=workspace,
-            slug=slug,
-            connection=connection,
-        )
+    seed.inbox = await open_inbox(
+        database, workspace, window=WINDOW, channel="wecom_kf", public_id=slug, name="青禾官方客服"
+    )
     async with database.transaction(workspace) as tx:
         await _zhou(seed, tx)
         await _others(seed, tx)
@@ -231,9 +202,9 @@ async def _zhou(seed: Seed, tx: Transaction) -> None:
     )
     await seed.says(tx, who, "都不是，转人工", at=ago(minutes=16), choice="4")
     await seed.hands_off(tx, who, at=ago(minutes=15.9))
-    await service.open_by_hand(tx, seed.conversations[who], by=seed.agents["林晓"], now=ago(minutes=15))
+    await service.take(tx, seed.conversations[who], by=seed.agents["林晓"], now=ago(minutes=15))
     await seed.says(tx, who, "", at=ago(minutes=14), kind="image")
-    await service.add_note(
+    await replies.add_note(
         tx,
         seed.conversations[who],
         text="像是 Nginx 解压改写了请求体。2.4 的签名是按压缩前的字节算的吧？",
@@ -248,7 +219,7 @@ async def _zhou(seed: Seed, tx: Transaction) -> None:
         at=ago(minutes=11),
     )
     last = await tx.value("select max(id) from message where conversation_id = %(id)s", id=seed.conversations[who])
-    await service.mark_read(tx, seed.conversations[who], agent_id=seed.agents["林晓"], message_id=last)
+    await replies.mark_read(tx, seed.conversations[who], agent_id=seed.agents["林晓"], message_id=last)
     await seed.says(tx, who, "还真是这一行，关掉以后测试环境通过了 👍", at=ago(minutes=3))
     await seed.says(tx, who, "线上要今晚 10 点才能发版，这个会话能不能先留着？", at=ago(minutes=2.2))
 
@@ -267,7 +238,9 @@ async def _others(seed: Seed, tx: Transaction) -> None:
             )
 
     await waiting("沈嘉宁", "授权码输入后提示已过期，今天下午就要演示了", 36)
-    await tx.run("update conversation set priority = 4 where id = %(id)s", id=seed.conversations["沈嘉宁"])
+    await service.set_priority(
+        tx, seed.conversations["沈嘉宁"], priority=Priority.URGENT, by=Actor("agent", mine), now=ago(minutes=35)
+    )
     await waiting("赵一鸣", "好的，那我先按文档把从库的权限配一下", 12)
     await waiting("何思源", "迁移脚本在哪里下载？", 140)
     await seed.replies(tx, "何思源", "我把迁移脚本发您了，跑完告诉我结果就好", by="林晓", at=ago(minutes=80))

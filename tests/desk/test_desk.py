@@ -101,12 +101,14 @@ async def test_resolving_opens_the_next_who_waits_and_can_be_undone(site: Site) 
     agent, zhou = await site.signed_in(), site.seed.conversations["周予安"]
     answer = await agent.post(f"/conversations/{zhou}/resolve", {"queue": "mine", "status": "open"}, hx_request="true")
     assert "与沈嘉宁的会话" in answer.text
-    assert f"/conversations/{zhou}/reopen" in answer.text
+    assert f"/conversations/{zhou}/undo-resolve" in answer.text
     assert answer.headers["hx-push-url"].startswith(f"/conversations/{site.seed.conversations['沈嘉宁']}?")
     assert (await status_of(site, "周予安"))[0] == "resolved"
-    undone = await agent.post(f"/conversations/{zhou}/reopen", {"undo": "1"}, hx_request="true")
+    before = await status_of(site, "周予安")
+    undone = await agent.post(f"/conversations/{zhou}/undo-resolve", {"undo": "1"}, hx_request="true")
     assert undone.headers["hx-redirect"].startswith(f"/conversations/{zhou}?")
-    assert (await status_of(site, "周予安"))[0] == "open"
+    assert await status_of(site, "周予安") != before
+    assert await status_of(site, "周予安") == ("open", site.seed.agents["林晓"])
 
 
 async def test_a_conversation_goes_from_hand_to_hand(site: Site) -> None:

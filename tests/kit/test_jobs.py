@@ -16,10 +16,13 @@ import pytest
 from zhiban.container import ensure_workspace
 from zhiban.kit.db import Database
 from zhiban.kit.errors import Unavailable
-from zhiban.kit.jobs import Jobs, Task, dead_letters, later, revive, try_again
+from zhiban.kit.jobs import Job, Jobs, Task, dead_letters, enqueue, revive, try_again
 from zhiban.postgres.provisioning import DatabaseUrls
 
 WAITING = "select task_name, args, status::text, attempts, queueing_lock from jobs.procrastinate_jobs order by id"
+
+NOTE = Job("note")
+IMPORT = Job("import", queue="slow")
 
 
 class Busy(Unavailable):
@@ -79,19 +82,19 @@ def times(log: Log, count: int) -> Callable[[], Awaitable[bool]]:
 async def test_a_job_is_there_when_its_cause_is(db: Database, workspace: int) -> None:
     with pytest.raises(psycopg.errors.SyntaxError):  # noqa: PT012 - the whole transaction is meant
         async with db.transaction(workspace) as tx:
-            await later(tx, "note", message_id=1)
+            await enqueue(tx, NOTE.of(message_id=1))
             await tx.run("no sql")
     assert await rows(db, workspace) == []
     for way in (db.transaction, db.page_transaction):
         async with way(workspace) as tx:
-            await later(tx, "note", message_id=2)
+            await enqueue(tx, NOTE.of(message_id=2))
     assert await rows(db, workspace) == [("note", {"workspace_id": workspace, "message_id": 2}, "todo", 0, None)] * 2
 
 
 async def test_a_job_is_done_and_forgotten(urls: DatabaseUrls, db: Database, workspace: int, log: Log) -> None:
-    async with working(urls, Task("note", log)):
+    async with working(urls, Task(Job("note"), log)):
         async with db.transaction(workspace) as tx:
-            await later(tx, "note", message_id=1, name="小明")
+            await enqueue(tx, NOTE.of(message_id=1, name="小明"))
         await until(times(log, 1))
 
         async def gone() -> bool:
@@ -103,20 +106,20 @@ async def test_a_job_is_done_and_forgotten(urls: DatabaseUrls, db: Database, wor
 
 async def test_jobs_of_one_key_are_one_job(db: Database, workspace: int) -> None:
     async with db.transaction(workspace) as tx:
-        await later(tx, "note", key="inbox 1", message_id=1)
-        await later(tx, "note", key="inbox 1", message_id=2)
-        await later(tx, "note", key="inbox 2", message_id=3)
+        await enqueue(tx, NOTE.of(key="inbox 1", message_id=1))
+        await enqueue(tx, NOTE.of(key="inbox 1", message_id=2))
+        await enqueue(tx, NOTE.of(key="inbox 2", message_id=3))
     async with db.transaction(workspace) as tx:  # a second transaction is not poisoned by it
-        await later(tx, "note", key="inbox 1", message_id=4)
+        await enqueue(tx, NOTE.of(key="inbox 1", message_id=4))
         await tx.run("insert into contact (workspace_id, name) values (%(w)s, '小明')", w=workspace)
     assert [row[1]["message_id"] for row in await rows(db, workspace)] == [1, 3]  # type: ignore[index]
 
 
 async def test_a_timer_waits(urls: DatabaseUrls, db: Database, workspace: int, log: Log) -> None:
-    async with working(urls, Task("note", log)):
+    async with working(urls, Task(Job("note"), log)):
         async with db.transaction(workspace) as tx:
-            await later(tx, "note", at=datetime.now(UTC) + timedelta(hours=1), message_id=1)
-            await later(tx, "note", at=datetime.now(UTC) - timedelta(seconds=1), message_id=2)
+            await enqueue(tx, NOTE.of(at=datetime.now(UTC) + timedelta(hours=1), message_id=1))
+            await enqueue(tx, NOTE.of(at=datetime.now(UTC) - timedelta(seconds=1), message_id=2))
         await until(times(log, 1))
     assert [args["message_id"] for args in log.done] == [2]
     assert len(await rows(db, workspace)) == 1
@@ -127,9 +130,9 @@ async def test_a_failed_job_is_tried_again_with_growing_waits(
 ) -> None:
     log.fails = [ValueError("no"), Busy(after=900), ValueError("no"), ValueError("no")]
     waits: list[float] = []
-    async with working(urls, Task("note", log, attempts=4, wait=2, longest=3)):
+    async with working(urls, Task(Job("note", attempts=4, wait=2, longest=3), log)):
         async with db.transaction(workspace) as tx:
-            await later(tx, "note", message_id=1)
+            await enqueue(tx, NOTE.of(message_id=1))
         for attempt in (1, 2, 3):
             await until(times(log, attempt))
 
@@ -162,9 +165,9 @@ async def test_a_failed_job_is_tried_again_with_growing_waits(
 async def test_a_dead_letter_waits_for_a_person(urls: DatabaseUrls, db: Database, workspace: int, log: Log) -> None:
     other = await ensure_workspace(db, "banshan", "半山茶社", "zh")
     log.fails = [ValueError("no")]
-    async with working(urls, Task("note", log, attempts=1)):
+    async with working(urls, Task(Job("note", attempts=1), log)):
         async with db.transaction(workspace) as tx:
-            await later(tx, "note", key="inbox 1", message_id=1)
+            await enqueue(tx, NOTE.of(key="inbox 1", message_id=1))
         await until(times(log, 1))
 
         async def dead() -> bool:
@@ -188,9 +191,9 @@ async def test_a_dead_letter_waits_for_a_person(urls: DatabaseUrls, db: Database
 
 async def test_a_dead_letter_whose_twin_waits_is_thrown_away(db: Database, workspace: int) -> None:
     async with db.transaction(workspace) as tx:
-        await later(tx, "note", key="inbox 1", message_id=1)
+        await enqueue(tx, NOTE.of(key="inbox 1", message_id=1))
         await tx.run("update jobs.procrastinate_jobs set status = 'failed'")
-        await later(tx, "note", key="inbox 1", message_id=2)
+        await enqueue(tx, NOTE.of(key="inbox 1", message_id=2))
         (letter,) = await dead_letters(tx)
         assert await try_again(tx, letter.id)
         assert await dead_letters(tx) == []
@@ -210,12 +213,12 @@ async def test_a_failing_job_gives_way_to_its_waiting_twin(
         if args["message_id"] == 1:
             raise ValueError("no")
 
-    async with working(urls, Task("note", slow, wait=60)):
+    async with working(urls, Task(Job("note", wait=60), slow)):
         async with db.transaction(workspace) as tx:
-            await later(tx, "note", key="inbox 1", message_id=1)
+            await enqueue(tx, NOTE.of(key="inbox 1", message_id=1))
         await asyncio.wait_for(running.wait(), 10)
         async with db.transaction(workspace) as tx:
-            await later(tx, "note", key="inbox 1", at=datetime.now(UTC) + timedelta(hours=1), message_id=2)
+            await enqueue(tx, NOTE.of(key="inbox 1", at=datetime.now(UTC) + timedelta(hours=1), message_id=2))
         go.set()
 
         async def one_left() -> bool:
@@ -232,11 +235,11 @@ async def test_quick_work_does_not_wait_for_slow_work(
     async def slow(**args: int | str) -> None:
         await stop.wait()
 
-    async with working(urls, Task("note", log), Task("import", slow, queue="slow")):
+    async with working(urls, Task(Job("note"), log), Task(Job("import", queue="slow"), slow)):
         async with db.transaction(workspace) as tx:
             for number in range(5):
-                await later(tx, "import", queue="slow", number=number)
-            await later(tx, "note", message_id=1)
+                await enqueue(tx, IMPORT.of(number=number))
+            await enqueue(tx, NOTE.of(message_id=1))
         await until(times(log, 1))
         stop.set()
 
@@ -247,16 +250,16 @@ async def test_a_plan_runs_by_itself(urls: DatabaseUrls, db: Database, workspace
     async def tidy() -> None:
         ran.set()
 
-    async with working(urls, Task("tidy", tidy, cron="* * * * * *")):  # every second
+    async with working(urls, Task(Job("tidy", cron="* * * * * *"), tidy)):  # every second
         await asyncio.wait_for(ran.wait(), 10)
 
 
 async def test_workers_survive_the_loss_of_their_connections(
     urls: DatabaseUrls, db: Database, workspace: int, log: Log
 ) -> None:
-    async with working(urls, Task("note", log)):
+    async with working(urls, Task(Job("note"), log)):
         async with db.transaction(workspace) as tx:
-            await later(tx, "note", message_id=1)
+            await enqueue(tx, NOTE.of(message_id=1))
         await until(times(log, 1))
         async with await psycopg.AsyncConnection.connect(urls.owner, autocommit=True) as connection:
             await connection.execute(
@@ -264,7 +267,7 @@ async def test_workers_survive_the_loss_of_their_connections(
                 "where datname = current_database() and pid <> pg_backend_pid() and application_name = ''"
             )
         async with db.transaction(workspace) as tx:
-            await later(tx, "note", message_id=2)
+            await enqueue(tx, NOTE.of(message_id=2))
         await until(times(log, 2), within=20)
 
 
@@ -272,14 +275,14 @@ async def test_workers_survive_the_loss_of_their_connections(
 
 WORKER = """
 import asyncio, sys
-from zhiban.kit.jobs import Jobs, Task
+from zhiban.kit.jobs import Job, Jobs, Task
 
 async def hang(**args):
     print("doing", args["message_id"], flush=True)
     await asyncio.Event().wait()
 
 async def main():
-    jobs = Jobs(sys.argv[1], [Task("note", hang)])
+    jobs = Jobs(sys.argv[1], [Task(Job("note"), hang)])
     await jobs.open()
     await jobs.start()
     await asyncio.Event().wait()
@@ -310,7 +313,7 @@ async def test_what_a_killed_worker_held_is_done_by_another(
     urls: DatabaseUrls, db: Database, workspace: int, log: Log
 ) -> None:
     async with db.transaction(workspace) as tx:
-        await later(tx, "note", key="inbox 1", message_id=1)
+        await enqueue(tx, NOTE.of(key="inbox 1", message_id=1))
     await _kill_a_worker_at_work(urls)
     async with db.transaction(workspace) as tx:
         assert await revive(tx) == 0  # it may still be alive
@@ -321,7 +324,7 @@ async def test_what_a_killed_worker_held_is_done_by_another(
             return await revive(tx)
 
     assert sorted(await asyncio.gather(*(sweep() for _ in range(4)))) == [0, 0, 0, 1]
-    async with working(urls, Task("note", log)):
+    async with working(urls, Task(Job("note"), log)):
         await until(times(log, 1))
     assert log.done == [{"workspace_id": workspace, "message_id": 1}]
 
@@ -329,11 +332,11 @@ async def test_what_a_killed_worker_held_is_done_by_another(
 @pytest.mark.process
 async def test_a_killed_job_gives_way_to_its_waiting_twin(db: Database, urls: DatabaseUrls, workspace: int) -> None:
     async with db.transaction(workspace) as tx:
-        await later(tx, "note", key="inbox 1", message_id=1)
-        await later(tx, "note", message_id=9)
+        await enqueue(tx, NOTE.of(key="inbox 1", message_id=1))
+        await enqueue(tx, NOTE.of(message_id=9))
     await _kill_a_worker_at_work(urls, jobs=2)
     async with db.transaction(workspace) as tx:
-        await later(tx, "note", key="inbox 1", message_id=2)
+        await enqueue(tx, NOTE.of(key="inbox 1", message_id=2))
     await _age_workers(db, workspace)
     async with db.transaction(workspace) as tx:
         assert await revive(tx) == 1
@@ -345,7 +348,7 @@ async def test_a_killed_job_gives_way_to_its_waiting_twin(db: Database, urls: Da
 async def test_two_killed_twins_become_one(db: Database, workspace: int) -> None:
     async with db.transaction(workspace) as tx:
         for number in (1, 2):
-            await later(tx, "note", key="inbox 1", message_id=number)
+            await enqueue(tx, NOTE.of(key="inbox 1", message_id=number))
             await tx.run("update jobs.procrastinate_jobs set status = 'doing'")
         assert await revive(tx) == 1
         await tx.run("update jobs.procrastinate_jobs set status = 'doing' where status = 'todo'")

@@ -86,7 +86,7 @@ class Shop:
         checked = Policy.model_validate(policy).model_dump(mode="json")
         async with self.work() as tx:
             connection = await tx.value("select id from connection")
-            inbox = await ensure_inbox(tx, connection, kind, account, "售后客服")
+            inbox = await ensure_inbox(tx, connection, kind, account, "售后客服", now=SystemClock().now())
             await inboxes.set_policy(tx, inbox, checked, by=SYSTEM, now=SystemClock().now())
         return inbox
 
@@ -135,7 +135,7 @@ class Shop:
             rows = await self.rows(
                 "select 1 from message where state in ('pending', 'queued') union all "
                 "select 1 from delivery where state = 'pending' union all "
-                "select 1 from conversation where owner is not null union all "
+                "select 1 from conversation_work where leased_by is not null union all "
                 "select 1 from pull_state where owner is not null"
             )
             return not rows

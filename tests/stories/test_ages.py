@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.stories.conftest import Shop, running_shop, until
 
-from zhiban.channels.connections import InboxSettings
+from zhiban.channels.policy import Policy
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.serving import served
 from zhiban.testing.telegram import TelegramSimulator
@@ -129,4 +129,4 @@ async def test_a_day_old_backup_answers_nobody_again(shop: Shop) -> None:
 
 
 def test_the_age_bound_is_some_minutes() -> None:
-    assert timedelta(minutes=5) <= InboxSettings().answers_after <= timedelta(minutes=10)
+    assert timedelta(minutes=5) <= Policy().answers_after <= timedelta(minutes=10)

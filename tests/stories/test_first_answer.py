@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from tests.stories.conftest import Shop, until
 
-from zhiban.conversations import service as conversations
+from zhiban.conversations import replies
 from zhiban.integrations.wecom.kf import KfChannel
 from zhiban.people import service as people
 from zhiban.people.models import Role
@@ -44,7 +44,7 @@ async def test_an_unknown_question_is_handed_to_a_person_who_answers(shop: Shop)
     async with shop.work() as tx:
         agent = await people.add_agent(tx, email="chen@example.test", name="陈默", role=Role.AGENT, password_hash=None)
     async with shop.work() as tx:
-        await conversations.reply(
+        await replies.reply(
             tx, id_, text="蓝色的。", by=agent, window=KfChannel.limits.reply_window, now=datetime.now(UTC)
         )
     await until(lambda: len(shop.wecom.sent("wmLIXIAO")) == 2)

@@ -22,9 +22,11 @@ async def test_questions_that_nothing_answers_are_gathered(shop: Shop) -> None:
 
 
 async def test_a_blocked_contact_is_kept_and_not_served(shop: Shop) -> None:
+    chen = await shop.agent()
     await shop.says(LI, "怎么申请退款？")
+    talk = await shop.conversation()
     async with shop.work() as tx:
-        await tx.run("update contact set blocked_at = now()")
+        await conversations.block(tx, talk.id, by=Actor("agent", chen), now=datetime.now(UTC))
     shop.wecom.contact_says(LI, "可以开发票吗？")
     await shop.eventually("select 1 from message where text like '可以开发票%%'")
     await shop.idle()

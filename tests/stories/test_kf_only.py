@@ -10,8 +10,9 @@ from tests.stories.conftest import Shop, running_shop
 
 from zhiban.channels import inboxes
 from zhiban.cli.inboxes import check_connections
+from zhiban.conversations.jobs import RECONCILE_FOLLOWS
 from zhiban.desk.pages.health import read_health
-from zhiban.kit.jobs import later
+from zhiban.kit.jobs import enqueue
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.wecom import OPEN_KFID
 
@@ -42,8 +43,8 @@ async def test_contacts_are_answered_and_events_of_the_app_hold_up_nothing(small
     await small.says("wmMEI", "怎么申请退款？")
     await small.idle()
     assert {row[0] for row in await small.rows("select state from delivery")} == {"done"}
-    assert await small.rows("select 1 from event where cause = 'message_without_agent_id'")
-    assert await small.rows("select 1 from relation where member = 'lihua'")
+    assert await small.rows("select 1 from event where data ->> 'name' = 'message_without_agent_id'")
+    assert await small.rows("select 1 from contact_follow where member = 'lihua'")
     async with small.work() as tx:
         seen = {row.external_id for row in await inboxes.inboxes(tx) if row.archived_at is None}
     assert seen == {OPEN_KFID, "wkNEW"}
@@ -55,30 +56,30 @@ async def test_the_nightly_reading_of_friendships_is_quiet(small: Shop) -> None:
     await small.says(LI, "怎么申请退款？")
     async with small.work() as tx:
         connection = int(await tx.value("select id from connection"))
-        await later(tx, "reconcile_relations", queue="slow", connection_id=connection)
+        await enqueue(tx, RECONCILE_FOLLOWS.of(connection_id=connection))
     why = await small.eventually("select contacts_off from connection where contacts_off is not null")
     assert "48002" in why
     small.wecom.befriend(LIHUA, LI)
-    await small.eventually("select 1 from relation")
+    await small.eventually("select 1 from contact_follow")
     await small.eventually(
         "select 1 where not exists (select 1 from jobs.procrastinate_jobs where status in ('todo', 'doing'))"
     )
     assert not await small.rows("select 1 from jobs.procrastinate_jobs where status = 'failed'")
     assert await troubles(small) == 0
-    (line,) = await check_connections(small.app)
-    assert not line["problem"]
-    assert "客户联系" in line["note"]
+    results = [result async for _, result in check_connections(small.app)]
+    assert not [result for result in results if result.level == "fail"]
+    assert "客户联系" in [result.name for result in results if result.level == "skip"]
     # Switched on later, it is simply used.
     small.wecom.faults.clear()
     async with small.work() as tx:
-        await later(tx, "reconcile_relations", queue="slow", connection_id=connection)
+        await enqueue(tx, RECONCILE_FOLLOWS.of(connection_id=connection))
     await small.eventually("select 1 from connection where contacts_off is null")
 
 
 async def test_an_edited_contact_is_read_again_and_nobody_else(shop: Shop) -> None:
     for number in range(3):
         shop.wecom.befriend(LIHUA, f"wm{number}")
-    await shop.eventually("select 1 from relation having count(*) = 3")
+    await shop.eventually("select 1 from contact_follow having count(*) = 3")
     await shop.eventually(
         "select 1 where not exists (select 1 from jobs.procrastinate_jobs where status in ('todo', 'doing'))"
     )
@@ -87,6 +88,6 @@ async def test_an_edited_contact_is_read_again_and_nobody_else(shop: Shop) -> No
     shop.wecom.app_event(
         "change_external_contact", ChangeType="edit_external_contact", UserID=LIHUA, ExternalUserID="wm1"
     )
-    await shop.eventually("select 1 from relation where external_id = 'wm1' and remark = '老客户'")
+    await shop.eventually("select 1 from contact_follow where external_id = 'wm1' and remark = '老客户'")
     assert shop.wecom.journal.counts["externalcontact/get"] == before + 1
     assert "externalcontact/batch/get_by_user" not in shop.wecom.journal.counts

@@ -8,7 +8,9 @@ from typing import Any
 
 from tests.stories.conftest import Shop, until
 
-from zhiban.kit.jobs import later
+from zhiban.channels.topics import CONFIG
+from zhiban.conversations.jobs import RECONCILE_FOLLOWS
+from zhiban.kit.jobs import enqueue
 from zhiban.testing.wecom.simulator import AGENT_ID, OPEN_KFID
 
 LI, LIHUA = "wmLIXIAO", "lihua"
@@ -18,12 +20,14 @@ UNSURE = {"answer": 2, "suggest": 0}
 async def configure(shop: Shop, **config: Any) -> int:
     async with shop.work() as tx:
         await tx.run("update connection set config = config || %(more)s::jsonb", more=json.dumps(config))
-        return int(await tx.value("select id from connection"))
+        connection_id = int(await tx.value("select id from connection"))
+        tx.publish_after_commit(CONFIG, connection_id)
+        return connection_id
 
 
 async def relation(shop: Shop, **wanted: Any) -> Any:
     conditions = " and ".join(f"{name} is not distinct from %({name})s" for name in wanted) or "true"
-    return await shop.eventually(f"select to_jsonb(r) from relation r where {conditions}", **wanted)
+    return await shop.eventually(f"select to_jsonb(r) from contact_follow r where {conditions}", **wanted)
 
 
 async def test_a_member_who_writes_to_the_app_is_answered(shop: Shop) -> None:
@@ -97,8 +101,8 @@ async def test_a_new_friend_is_greeted_out_of_the_box_unless_the_operator_wants_
     spoken = shop.wecom.befriend("wangwu", LI, state="poster7")
     await until(lambda: shop.wecom.contacts.welcomes[spoken].sent)
     await shop.eventually(
-        "select 1 where (select count(*) from relation) = 3 and not exists ("
-        "select 1 from jobs.procrastinate_jobs where task_name = 'welcome_relation' and status in ('todo', 'doing'))"
+        "select 1 where (select count(*) from contact_follow) = 3 and not exists ("
+        "select 1 from jobs.procrastinate_jobs where task_name = 'welcome_contact' and status in ('todo', 'doing'))"
     )
     assert not shop.wecom.contacts.welcomes[silent].sent
 
@@ -118,7 +122,7 @@ async def test_half_a_friend_becomes_a_whole_one(shop: Shop) -> None:
     shop.wecom.befriend(LIHUA, LI, state="poster7")
     await relation(shop, state="added")
     shop.wecom.befriend(LIHUA, LI, state="poster7", half=True)  # an older event that comes late
-    await shop.eventually("select 1 from event where kind = 'relation_added' having count(*) = 3")
+    await shop.eventually("select 1 from event where kind = 'contact_followed' having count(*) = 3")
     await relation(shop, state="added")
 
 
@@ -131,7 +135,7 @@ async def test_friends_part(shop: Shop) -> None:
     await relation(shop, external_id="wmZHAO", state="added")
     shop.wecom.part(LIHUA, "wmZHAO", by_contact=False)
     await relation(shop, external_id="wmZHAO", state="removed_by_us")
-    assert await shop.rows("select 1 from event where kind = 'relation_ended' having count(*) = 2")
+    assert await shop.rows("select 1 from event where kind = 'contact_unfollowed' having count(*) = 2")
 
 
 async def test_a_parting_that_overtakes_the_beginning_is_kept(shop: Shop) -> None:
@@ -150,7 +154,7 @@ async def test_transfers_are_recorded(shop: Shop) -> None:
         FailReason="customer_refused",
     )
     reason = await shop.eventually(
-        "select after ->> 'reason' from event where kind = 'relation_ended' and cause = 'transfer_failed'"
+        "select data ->> 'reason' from event where kind = 'contact_unfollowed' and data ->> 'state' = 'transfer_failed'"
     )
     assert reason == "customer_refused"
     shop.wecom.app_event(
@@ -173,7 +177,7 @@ async def test_reconciling_finds_what_was_never_told(shop: Shop) -> None:
     shop.wecom.callbacks.silent = False
     async with shop.work() as tx:
         connection = await tx.value("select id from connection")
-        await later(tx, "reconcile_relations", queue="slow", connection_id=connection)
+        await enqueue(tx, RECONCILE_FOLLOWS.of(connection_id=connection))
     found = await relation(shop, external_id="wmZHAO", state="added")
     assert found.source == "fair"
     await relation(shop, external_id=LI, state="ended")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.stories.conftest import AheadClock, Shop, running_shop, until
 
-from zhiban.conversations import queries
+from zhiban.conversations import queries, replies
 from zhiban.conversations import service as conversations
 from zhiban.conversations.outbox import ReplyWindowClosed
 from zhiban.desk.views import reply_allowance
@@ -23,10 +23,10 @@ from zhiban.testing.wecom.simulator import AGENT_ID, OPEN_KFID
 LI = "wmLIXIAO"
 
 
-async def replies(shop: Shop, text: str, *, by: int, at: datetime | None = None) -> None:
+async def agent_replies(shop: Shop, text: str, *, by: int, at: datetime | None = None) -> None:
     talk = await shop.conversation()
     async with shop.work() as tx:
-        await conversations.reply(
+        await replies.reply(
             tx, talk.id, text=text, by=by, window=KfChannel.limits.reply_window, now=at or datetime.now(UTC)
         )
 
@@ -42,7 +42,7 @@ async def test_whoever_enters_is_welcomed_once_and_at_once(shop: Shop) -> None:
     assert welcome.at - shop.wecom.kf.account(OPEN_KFID).times[0] < 5
     talk = await shop.conversation()
     assert (talk.status, talk.replies_used) == ("resolved", 0)  # nobody has to do anything, and it cost nothing
-    ((scene,),) = await shop.rows("select after ->> 'scene' from event where kind = 'contact_entered'")
+    ((scene,),) = await shop.rows("select data ->> 'scene' from event where kind = 'contact_entered'")
     assert scene == "poster7"
 
 
@@ -74,11 +74,11 @@ async def test_resolving_at_the_desk_says_goodbye_and_ends_the_session(shop: Sho
     await shop.behaves(closing="感谢您的咨询，再见！")
     chen = await shop.agent()
     await shop.says(LI, "转人工")
-    await replies(shop, "办好了。", by=chen)
+    await agent_replies(shop, "办好了。", by=chen)
     talk = await shop.conversation()
     async with shop.work() as tx:
         await conversations.resolve(tx, talk.id, by=Actor("agent", chen), now=datetime.now(UTC))
-    await shop.wecom.until_sent(LI, 3)
+    await shop.wecom.until_sent(LI, 3, timeout=20)  # once it cannot be undone any more
     await shop.idle()
     assert [(sent.text, sent.via) for sent in shop.wecom.sent(LI)[1:]] == [
         ("办好了。", "message"),
@@ -136,7 +136,7 @@ async def test_handing_over_to_a_named_servicer_and_back(shop: Shop) -> None:
     assert talk.native_state == "human"
     async with shop.work() as tx:
         await conversations.resolve(tx, talk.id, by=Actor("agent", await shop.agent()), now=datetime.now(UTC))
-    await until(lambda: shop.wecom.state(LI) == ENDED)  # or the assistant could never answer again
+    await until(lambda: shop.wecom.state(LI) == ENDED, within=20)  # or the assistant could never answer again
     (answer,) = await shop.says(LI, "怎么申请退款？")
     assert "申请售后" in answer.text
 
@@ -202,17 +202,17 @@ async def test_agents_see_when_the_reply_window_is_closed(shop: Shop) -> None:
     chen = await shop.agent()
     await shop.says(LI, "转人工")
     for number in range(4):
-        await replies(shop, f"第{number}条", by=chen)
+        await agent_replies(shop, f"第{number}条", by=chen)
     with pytest.raises(ReplyWindowClosed) as used:
-        await replies(shop, "第六条", by=chen)
+        await agent_replies(shop, "第六条", by=chen)
     assert used.value.reason == "allowance_used"
     await shop.wecom.until_sent(LI, 5)
     shop.wecom.contact_says(LI, "好的")
     await shop.eventually("select 1 from conversation where replies_used = 0")
-    await replies(shop, "还有我", by=chen)
+    await agent_replies(shop, "还有我", by=chen)
     await shop.wecom.until_sent(LI, 6)
     with pytest.raises(ReplyWindowClosed) as closed:
-        await replies(shop, "太晚了", by=chen, at=datetime.now(UTC) + timedelta(hours=49))
+        await agent_replies(shop, "太晚了", by=chen, at=datetime.now(UTC) + timedelta(hours=49))
     assert closed.value.reason == "window_closed"
 
 
@@ -242,7 +242,7 @@ async def test_resolving_says_goodbye_to_a_member_of_the_app_too(shop: Shop) -> 
     talk = await shop.becomes("open", "lihua")
     async with shop.app.database.page_transaction(shop.workspace_id) as tx:
         await conversations.resolve(tx, talk.id, by=Actor("agent", await shop.agent()), now=datetime.now(UTC))
-    await until(lambda: len(office.messages) == 2)
+    await until(lambda: len(office.messages) == 2, within=20)
     await shop.idle()
     assert office.messages[1].body["content"] == "再见！"
     assert not await shop.rows("select 1 from connection where broken is not null")
@@ -269,12 +269,12 @@ async def test_what_an_agent_says_goes_out_before_the_session_ends(shop: Shop) -
     now = datetime.now(UTC)
     shop.wecom.fail("kf/send_msg", latency=0.3, times=1)
     async with shop.work() as tx:
-        await conversations.reply(tx, talk.id, text="一", by=chen, window=KfChannel.limits.reply_window, now=now)
-        await conversations.reply(
+        await replies.reply(tx, talk.id, text="一", by=chen, window=KfChannel.limits.reply_window, now=now)
+        await replies.reply(
             tx, talk.id, text="二", by=chen, window=KfChannel.limits.reply_window, now=now, client_key="two"
         )
         await conversations.resolve(tx, talk.id, by=Actor("agent", chen), now=now)
-    await shop.wecom.until_sent(LI, 4)
+    await shop.wecom.until_sent(LI, 4, timeout=20)
     await shop.idle()
     assert [sent.text for sent in shop.wecom.sent(LI)[1:]] == ["一", "二", "再见！"]
 
@@ -286,14 +286,14 @@ async def test_the_desk_says_before_an_agent_writes_who_has_the_session(shop: Sh
     talk = await shop.becomes("open")
     session = shop.wecom.kf.session(OPEN_KFID, LI)
     session.state, session.servicer = state, "lihua" if state == HUMAN else ""
-    await replies(shop, "我来看看", by=chen)  # WeCom had not told us
+    await agent_replies(shop, "我来看看", by=chen)  # WeCom had not told us
     await shop.eventually("select 1 from message where failure = %(reason)s", reason=reason)
     await shop.idle()
     async with shop.work() as tx:
         head = await queries.head(tx, talk.id)
-    assert reply_allowance(head, KfChannel.reply_window, datetime.now(UTC)).closed == reason
+    assert reply_allowance(head, KfChannel.limits.reply_window, datetime.now(UTC)).closed == reason
     with pytest.raises(ReplyWindowClosed) as closed:
-        await replies(shop, "还有一句", by=chen)
+        await agent_replies(shop, "还有一句", by=chen)
     assert closed.value.reason == reason
     assert (await shop.conversation()).status == "open"
 

@@ -42,7 +42,7 @@ async def test_the_lane_of_a_killed_process_is_taken_over(shop: Shop) -> None:
     await shop.idle()
     async with shop.work() as tx:
         await tx.run(LOST)
-        await tx.run("update conversation set owner = 7, lease_until = now() + interval '60 seconds'")
+        await tx.run("update conversation_work set leased_by = 7, lease_expires_at = now() + interval '60 seconds'")
     answer = (await shop.wecom.until_sent(LI, 2, timeout=5))[-1]
     assert "电子发票" in answer.text
 
@@ -68,12 +68,12 @@ async def test_a_lost_doorbell_is_made_up_for_by_the_safety_poll(shop: Shop) -> 
 
 async def test_a_poisonous_delivery_becomes_a_dead_letter_and_blocks_nobody(urls: DatabaseUrls, tmp_path: Path) -> None:
     async with running_shop(urls, tmp_path) as shop:
-        await poison(urls, "relation", "new.external_id = 'wmPOISON'")
+        await poison(urls, "contact_follow", "new.external_id = 'wmPOISON'")
         shop.wecom.befriend("lihua", "wmPOISON")
         shop.wecom.befriend("lihua", "wmZHAO")
         shop.wecom.member_says("lihua", "怎么申请退款？")
         await until(lambda: shop.wecom.office.messages)
-        await shop.eventually("select 1 from relation where external_id = 'wmZHAO'")
+        await shop.eventually("select 1 from contact_follow where external_id = 'wmZHAO'")
         error = await shop.eventually("select error from delivery where state = 'failed'")
         assert "poison" in error
         ((attempts,),) = await shop.rows("select attempts from delivery where state = 'failed'")
@@ -97,7 +97,7 @@ async def test_an_entry_that_cannot_be_stored_does_not_stop_its_account(urls: Da
         await shop.wecom.until_sent("wmA")
         (answer,) = await shop.wecom.until_sent("wmB")
         assert "电子发票" in answer.text
-        assert await shop.eventually("select after ->> 'id' from event where cause = 'left_out'") == bad
+        assert await shop.eventually("select data ->> 'external_id' from event where kind = 'entry_skipped'") == bad
 
 
 async def test_thinking_that_fails_again_and_again_hands_over_with_a_word(urls: DatabaseUrls, tmp_path: Path) -> None:

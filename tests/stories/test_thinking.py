@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.stories.conftest import Shop, running_shop, thinking_shop, until
 
-from zhiban.conversations import service as conversations
+from zhiban.conversations import replies
 from zhiban.integrations.wecom.kf import KfChannel
 from zhiban.kit import metrics
 from zhiban.postgres.provisioning import DatabaseUrls
@@ -98,7 +98,7 @@ async def test_nothing_is_said_over_an_agent_who_answers_at_the_desk_meanwhile(t
     await until(lambda: model.asked)
     talk = await shop.conversation()
     async with shop.work() as tx:
-        await conversations.reply(
+        await replies.reply(
             tx, talk.id, text="我马上给您退。", by=chen, window=KfChannel.limits.reply_window, now=datetime.now(UTC)
         )
     await shop.wecom.until_sent(LI)

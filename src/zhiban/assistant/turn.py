@@ -8,7 +8,6 @@ turn void.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -39,11 +38,12 @@ from zhiban.assistant.decide import (
 from zhiban.assistant.queries import Memory, entry, remember
 from zhiban.assistant.rewrite import looks_elliptic, rewritten
 from zhiban.assistant.service import record_turn
+from zhiban.assistant.suggesting import is_question
 from zhiban.assistant.wording import menu, sources, words_for
 from zhiban.channels.business_hours import is_open
 from zhiban.channels.policy import Policy
 from zhiban.conversations import service as conversations
-from zhiban.conversations.models import Author
+from zhiban.conversations.models import Author, ConversationState, Priority
 from zhiban.conversations.outbox import RESERVED, allowance, enqueue, key_for
 from zhiban.conversations.responder import ConversationSnapshot
 from zhiban.events import ASSISTANT
@@ -60,9 +60,6 @@ log = logging.getLogger(__name__)
 
 EMBED_SECONDS = 3.0  # what a contact waits for a vector at most
 SUGGESTED = 3
-
-# Handed over for these reasons, a question shows a hole in the knowledge.
-GAPS = (HandOffReason.NOTHING_FOUND, HandOffReason.NO_ANSWER, HandOffReason.REPEATED_FAILURE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +124,6 @@ class Assistant:
         self._database = database
         self._clock = clock
         self._deps = deps
-        self._policies: dict[str, Policy] = {}
         self._bases: dict[tuple[int, int], int] = {}
         # The first steps read, in the worker's own transaction; the others may wait for a model, outside of any.
         self._preparation: tuple[TurnStep, ...] = (
@@ -158,7 +154,7 @@ class Assistant:
 
     def fallback_text(self, conversation: ConversationSnapshot) -> str:
         """What the contact is told when thinking fails again and again."""
-        return self._policy(conversation).handoff.text
+        return conversation.inbox.settings.handoff.text
 
     async def _take(self, steps: tuple[TurnStep, ...], turn: TurnContext) -> None:
         for step in steps:
@@ -172,36 +168,29 @@ class Assistant:
 
     def _begin(self, conversation: ConversationSnapshot) -> TurnContext:
         now = self._clock.now()
-        policy = self._policy(conversation)
-        pending = tuple(Pending(Kind(item.kind), item.text, item.choice) for item in conversation.waiting)
+        policy = conversation.inbox.settings
+        pending = tuple(Pending(Kind(item.kind), item.text, item.choice) for item in conversation.pending)
         may = allowance(
             conversation.inbox.channel.limits.reply_window,
-            last_incoming_at=conversation.last_incoming_at,
-            replies_used=conversation.replies_used,
+            last_incoming_at=conversation.state.last_incoming_at,
+            replies_used=conversation.state.replies_used,
         )
         facts = Facts(
             pending=pending,
             policy=policy,
-            failures=conversation.failures,
+            failures=conversation.state.failures,
             allowance=may.left,
             window_open=may.closed(now) != "window_closed",
             people_there=is_open(policy.hours, now),
         )
         return TurnContext(conversation, policy, pending, question_of(pending), now, facts)
 
-    def _policy(self, conversation: ConversationSnapshot) -> Policy:
-        text = json.dumps(conversation.inbox.policy, sort_keys=True)
-        policy = self._policies.get(text)
-        if policy is None:
-            policy = self._policies[text] = Policy.model_validate(conversation.inbox.policy)
-        return policy
-
     # ------------------------------------------------------------------------------------------------- the steps
 
     async def _remember(self, turn: TurnContext) -> None:
         """What was said before, and which base knows the answers."""
         conversation, tx = turn.conversation, turn.tx_for_reading
-        turn.memory = await remember(tx, conversation.id, before=conversation.waiting[0].id)
+        turn.memory = await remember(tx, conversation.id, before=conversation.pending[0].id)
         turn.base_id = conversation.inbox.base_id or await self._base_of(tx, conversation)
         turn.facts = replace(turn.facts, person_offered=turn.memory.person_offered)
 
@@ -376,7 +365,8 @@ class Assistant:
         """The one transaction that makes the turn true, or nothing when the conversation is not ours any more."""
         now = self._clock.now()
         async with self._database.transaction(turn.conversation.workspace_id) as tx:
-            if not await turn.conversation.still_ours(tx):
+            state = await turn.conversation.lock_if_ours(tx)
+            if state is None:
                 return
             turn.conversation.stored = True
             turn_id = await record_turn(
@@ -398,12 +388,14 @@ class Assistant:
                 "update message set state = 'handled', turn_id = %(turn)s "
                 "where id = any(%(ids)s::bigint[]) and state = 'pending'",
                 turn=turn_id,
-                ids=[message.id for message in turn.conversation.waiting],
+                ids=[message.id for message in turn.conversation.pending],
             )
-            await self._act(tx, turn, turn_id, now=now)
+            await self._act(tx, turn, state, turn_id, now=now)
         self._count(turn)
 
-    async def _act(self, tx: Transaction, turn: TurnContext, turn_id: int, *, now: datetime) -> None:
+    async def _act(
+        self, tx: Transaction, turn: TurnContext, state: ConversationState, turn_id: int, *, now: datetime
+    ) -> None:
         conversation = turn.conversation
         match turn.decision:
             case HandOff() as decision:
@@ -411,14 +403,14 @@ class Assistant:
             case Answer() | Suggest() | SmallTalk() | AskForText() | AskAgain():
                 left = turn.facts.allowance
                 below = sources(turn.citations, turn.question)
-                conversation.queued = await enqueue(
+                result = await enqueue(
                     tx,
-                    conversation.id,
+                    state,
                     author=Author.ASSISTANT,
                     actor=ASSISTANT,
                     text=turn.reply + below,
                     # Named after the vendor's own id: a database that lost its last second knows the answer again.
-                    key=key_for("turn", conversation.inbox.external_id, conversation.waiting[-1].external_id),
+                    key=key_for("turn", conversation.inbox.external_id, conversation.pending[-1].external_id),
                     now=now,
                     kind=Kind.MENU if turn.choices else Kind.TEXT,
                     choices=turn.choices,
@@ -428,11 +420,13 @@ class Assistant:
                     most=None if left is None else max(left - RESERVED, 1),
                     helped=not isinstance(turn.decision, Suggest | AskForText | AskAgain),
                 )
-                conversation.rings += 1  # our own reply counted once
+                conversation.queued = result.messages
+                conversation.revision = result.revision or conversation.revision
                 await self._learn(tx, turn, now=now)
             case NoReply(reason=NoReplyReason.ASSISTANT_OFF):
-                locked = await conversations.lock_conversation(tx, conversation.id)
-                await conversations.open_for_people(tx, locked, actor=ASSISTANT, now=now, cause="assistant_off")
+                await conversations.open_for_people(
+                    tx, conversation.id, actor=ASSISTANT, now=now, reason="assistant_off"
+                )
             case NoReply() | None:
                 pass
             case never:
@@ -446,6 +440,8 @@ class Assistant:
             tx,
             conversation.id,
             reason=decision.reason.value,
+            question=self._asked(turn),
+            message_id=conversation.pending[-1].id,
             actor=ASSISTANT,
             now=now,
             notice=decision.notice,
@@ -453,14 +449,18 @@ class Assistant:
             servicer=servicer.strip() or None,
             window=conversation.inbox.channel.limits.reply_window,
         )
-        if not handed:
-            return
-        if decision.urgent:
-            await tx.run("update conversation set priority = 2 where id = %(id)s and priority < 2", id=conversation.id)
-        if turn.question and decision.reason in GAPS:
-            await knowledge.record_gap(
-                tx, turn.question, conversation_id=conversation.id, message_id=conversation.waiting[-1].id, now=now
+        if handed and decision.urgent:
+            await conversations.set_priority(
+                tx, conversation.id, priority=Priority.URGENT, at_least=True, by=ASSISTANT, now=now, reason="urgent"
             )
+
+    @staticmethod
+    def _asked(turn: TurnContext) -> str:
+        """What the contact wants to know: what they say now, or, if that is only the wish for a person, said last."""
+        if is_question(turn.question):
+            return turn.question
+        said = turn.memory.said if turn.memory else ()
+        return next((line.text for line in reversed(said) if line.who == "contact" and is_question(line.text)), "")
 
     async def _learn(self, tx: Transaction, turn: TurnContext, *, now: datetime) -> None:
         """A tapped suggestion tells that the earlier question meant this entry."""

@@ -7,21 +7,22 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from zhiban.channels.policy import Policy
 from zhiban.channels.removed import RemovedChannel, RemovedVendor
+from zhiban.events import SYSTEM, InboxAdded
+from zhiban.kit import event_log
 from zhiban.kit.breaker_store import BreakerStore
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import NO_WORKSPACE, Database, Transaction
 from zhiban.kit.errors import NotFound
-from zhiban.kit.jobs import later
 from zhiban.kit.vault import Vault
 from zhiban.ports import AccessToken, Breakers, Channel, TokenStore, TryLater, Vendor
 
 log = logging.getLogger(__name__)
 
-CONFIG = "config"  # topic: a connection or inbox of this workspace changed; its id
 TOKEN_LEASE = timedelta(seconds=20)
 CALLBACK = "callback"  # kind of the directory's entries for public ids; with "/vendor" for each of its connections
 
@@ -34,16 +35,6 @@ select coalesce(config -> 'only_accounts' ? %(external)s, true) from connection 
 
 
 @dataclass(frozen=True, slots=True)
-class InboxSettings:
-    """How an inbox behaves, as far as receiving and sending need to know."""
-
-    assistant: bool = True
-    welcome: str = ""
-    closing: str = ""
-    answers_after: timedelta = timedelta(minutes=10)  # older messages are for people, not for the assistant
-
-
-@dataclass(frozen=True, slots=True)
 class OpenConnection:
     """A connection, opened."""
 
@@ -52,6 +43,12 @@ class OpenConnection:
     public_id: str
     vendor_name: str
     vendor: Vendor
+    config: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    def text_for(self, name: str, source: str | None, *, default: str = "") -> str:
+        """A text of the configuration: the one for this source, or the general one. Empty means none."""
+        general = self.config.get(name, default)
+        return str((self.config.get(f"{name}_by_source") or {}).get(source or "", general) or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +62,11 @@ class OpenInbox:
     external_id: str
     name: str
     base_id: int | None
-    policy: Mapping[str, Any]
-    settings: InboxSettings
+    settings: Policy
     channel: Channel = field(compare=False)
 
 
 Builder = Callable[[str, Mapping[str, Any], Mapping[str, Any], TokenStore, Breakers], Vendor]
-PolicyReader = Callable[[Mapping[str, Any]], InboxSettings]
 
 
 class SharedTokens:
@@ -159,21 +154,13 @@ class Connections:
     """Opened connections and inboxes of this process, forgotten when they change."""
 
     def __init__(
-        self,
-        database: Database,
-        vault: Vault,
-        clock: Clock,
-        breakers: BreakerStore,
-        *,
-        build: Builder,
-        read_policy: PolicyReader,
+        self, database: Database, vault: Vault, clock: Clock, breakers: BreakerStore, *, build: Builder
     ) -> None:
         self._database = database
         self._vault = vault
         self._clock = clock
         self._breakers = breakers
         self._build = build
-        self._read_policy = read_policy
         self._connections_open: dict[tuple[int, int], OpenConnection] = {}
         self._callbacks: dict[str, OpenConnection] = {}
         self._inboxes_open: dict[tuple[int, int], OpenInbox] = {}
@@ -235,7 +222,7 @@ class Connections:
                 if removed_at
                 else self._build(vendor, config, self._vault.open(sealed), tokens, breakers)
             )
-            connection = OpenConnection(workspace_id, connection_id, public_id, vendor, built)
+            connection = OpenConnection(workspace_id, connection_id, public_id, vendor, built, config)
             self._connections_open[workspace_id, connection_id] = connection
         return connection
 
@@ -267,8 +254,7 @@ class Connections:
                 external_id=external_id,
                 name=name,
                 base_id=base_id,
-                policy=policy,
-                settings=self._read_policy(policy),
+                settings=Policy.model_validate(policy),
                 channel=RemovedChannel() if removed_at else connection.vendor.channel(kind, external_id),
             )
             self._inboxes_open[workspace_id, inbox_id] = inbox
@@ -291,6 +277,7 @@ class Connections:
                     meant.name,
                     own=account is None,
                     talks=meant.talks,
+                    now=self._clock.now(),
                 )
         return self._inboxes[key]
 
@@ -305,6 +292,7 @@ async def ensure_inbox(
     own: bool = False,
     wanted: bool = False,
     talks: bool = True,
+    now: datetime,
 ) -> int | None:
     """The inbox of an account, created when it is new; a returning account is taken out of the archive.
 
@@ -312,20 +300,20 @@ async def ensure_inbox(
     the account is the connection itself, which no restriction concerns; `wanted`, that an operator asks for it now.
     Where nobody can be answered (`talks` false) the inbox only holds what arrives, and stays in the archive.
     """
-    found = await tx.row(
+    known = await tx.row(
         "select id, archived_at, removed_at from inbox where connection_id = %(connection)s and kind = %(kind)s "
         "and external_id = %(external)s",
         connection=connection_id,
         kind=kind,
         external=external_id,
     )
-    if found is not None:
-        inbox_id, archived_at, removed_at = found
+    if known is not None:
+        inbox_id, archived_at, removed_at = known
         if removed_at is not None and not wanted:
             return None
         if archived_at is not None and talks:
             await tx.run("update inbox set archived_at = null, removed_at = null where id = %(id)s", id=inbox_id)
-            tx.publish_after_commit(CONFIG, int(inbox_id))
+            await _record_added(tx, inbox_id, connection_id, kind, named=True, now=now)
         return int(inbox_id)
     if not (own or wanted) and not await tx.value(_MAY_HAVE, connection=connection_id, external=external_id):
         return None
@@ -346,9 +334,6 @@ async def ensure_inbox(
     if row is None:
         raise NotFound("There is no such connection.")
     inbox_id, public_id = row
-    if name == external_id:
-        key = f"discover:{tx.workspace_id}:{connection_id}"
-        await later(tx, "discover_inboxes", key=key, connection_id=connection_id)
     await tx.run(
         "insert into directory (kind, key, workspace_id, ref) values (%(kind)s, %(key)s, %(workspace)s, %(ref)s) "
         "on conflict do nothing",
@@ -357,4 +342,12 @@ async def ensure_inbox(
         workspace=tx.workspace_id,
         ref=connection_id,
     )
+    await _record_added(tx, inbox_id, connection_id, kind, named=name != external_id, now=now)
     return int(inbox_id)
+
+
+async def _record_added(
+    tx: Transaction, inbox_id: int, connection_id: int, kind: str, *, named: bool, now: datetime
+) -> None:
+    added = InboxAdded(actor=SYSTEM, at=now, inbox_id=inbox_id, connection_id=connection_id, channel=kind, named=named)
+    await event_log.append(tx, added)

@@ -9,9 +9,9 @@ from datetime import datetime
 import psycopg
 
 from zhiban.channels.connections import Connections, OpenConnection
+from zhiban.channels.topics import ACCOUNT_WAITING, DELIVERY_WAITING
 from zhiban.kit.db import Database, DatabaseUnavailable, Transaction
 from zhiban.kit.errors import Unavailable
-from zhiban.kit.event_log import ACCOUNT_WAITING, DELIVERY_WAITING
 from zhiban.kit.pubsub import PubSub
 from zhiban.ports import VerifiedWebhook
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from zhiban.channels.connections import CONFIG
-from zhiban.events import Actor, InboxConfigured
+from zhiban.channels.policy import Policy
+from zhiban.channels.topics import CONFIG
+from zhiban.events import DIRECT, SYSTEM, Actor, Cause, InboxConfigured, InboxRemoved
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Misconfigured, NotFound
@@ -121,7 +122,7 @@ async def inbox_called(tx: Transaction, name: str | None) -> InboxRow:
 
 
 async def set_policy(
-    tx: Transaction, inbox_id: int, policy: Mapping[str, Any], *, by: Actor, now: datetime, cause: str = ""
+    tx: Transaction, inbox_id: int, policy: Mapping[str, Any], *, by: Actor, now: datetime, cause: Cause = DIRECT
 ) -> bool:
     """Let the inbox behave by this policy. False when it does already. Raises NotFound."""
     row = await tx.row("select policy from inbox where id = %(id)s for update", id=inbox_id)
@@ -207,3 +208,34 @@ async def set_contact_texts(
         id=connection_id,
     )
     tx.publish_after_commit(CONFIG, connection_id)
+
+
+async def settings_of(tx: Transaction, inbox_id: int) -> Policy:
+    """How an inbox behaves now. Raises NotFound."""
+    policy = await tx.value("select policy from inbox where id = %(id)s", id=inbox_id)
+    if policy is None:
+        raise NotFound("There is no such inbox.")
+    return Policy.model_validate(policy)
+
+
+async def all_settings(tx: Transaction) -> dict[int, Policy]:
+    """How every inbox in use behaves, by its id."""
+    rows = await tx.rows("select id, policy from inbox where archived_at is null")
+    return {inbox_id: Policy.model_validate(policy) for inbox_id, policy in rows}
+
+
+async def archive_accounts(tx: Transaction, connection_id: int, external_ids: Sequence[str], *, now: datetime) -> None:
+    """The vendor took these accounts away: their inboxes receive nothing any more, and their conversations stay."""
+    rows = await tx.rows(
+        "update inbox set archived_at = %(now)s where connection_id = %(connection)s "
+        "and external_id = any(%(ids)s::text[]) and archived_at is null returning id",
+        now=now,
+        connection=connection_id,
+        ids=list(external_ids),
+    )
+    await event_log.append(tx, *(InboxRemoved(actor=SYSTEM, at=now, inbox_id=row[0]) for row in rows))
+
+
+async def working_connections(tx: Transaction) -> list[int]:
+    """The ids of connections that are in use and not broken."""
+    return await tx.values("select id from connection where broken is null and removed_at is null order by id")

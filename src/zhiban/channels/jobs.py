@@ -1,33 +1,64 @@
-"""Jobs about connections. Each can run twice without harm."""
+"""Work after the commit about connections, inboxes and deliveries. Each piece can run twice without harm."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 
-from zhiban.channels.connections import CONFIG, Connections, OpenConnection, ensure_inbox
+from zhiban.channels.connections import Connections, OpenConnection, ensure_inbox
+from zhiban.channels.service import DISCOVER_INBOXES
+from zhiban.channels.topics import CONFIG
+from zhiban.events import InboxAdded
+from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
-from zhiban.kit.jobs import Task
-from zhiban.ports import ConnectionBroken, VendorAccount
+from zhiban.kit.jobs import Enqueued, Job, Task
+from zhiban.ports import VendorAccount
+
+KEEP_DELIVERIES = timedelta(days=4)  # vendors repeat for three at most
+
+PURGE_DELIVERIES = Job("purge_deliveries", queue="slow", cron="17 3 * * *")
+
+
+def for_added(event: InboxAdded) -> Iterable[Enqueued]:
+    """An inbox that a webhook made has to learn what its account is called."""
+    if not event.named:
+        yield DISCOVER_INBOXES.of(key=str(event.connection_id), connection_id=event.connection_id)
 
 
 class ChannelJobs:
     """What these jobs need, and the jobs."""
 
-    def __init__(self, database: Database, connections: Connections) -> None:
+    def __init__(self, database: Database, connections: Connections, clock: Clock) -> None:
         self._database = database
         self._connections = connections
+        self._clock = clock
 
     def tasks(self) -> list[Task]:
-        return [Task("discover_inboxes", self.discover_inboxes, attempts=6, wait=5, final=(ConnectionBroken,))]
+        return [Task(DISCOVER_INBOXES, self.discover_inboxes), Task(PURGE_DELIVERIES, self.purge_deliveries)]
 
     async def discover_inboxes(self, workspace_id: int, connection_id: int) -> None:
         """Make an inbox of every account that the connection may manage, and learn what the accounts are called."""
         connection = await self._connections.connection(workspace_id, connection_id)
-        await keep_accounts(self._database, connection, await connection.vendor.accounts())
+        accounts = await connection.vendor.accounts()
+        await keep_accounts(self._database, connection, accounts, now=self._clock.now())
+
+    async def purge_deliveries(self) -> None:
+        """Forget deliveries after four days. Failed ones stay."""
+        before = self._clock.now() - KEEP_DELIVERIES
+        for workspace_id in await self._database.workspaces():
+            async with self._database.transaction(workspace_id) as tx:
+                await tx.run(
+                    "delete from delivery where state in ('done', 'parked') and received_at < %(before)s", before=before
+                )
 
 
 async def keep_accounts(
-    database: Database, connection: OpenConnection, accounts: Sequence[VendorAccount], *, wanted: bool = False
+    database: Database,
+    connection: OpenConnection,
+    accounts: Sequence[VendorAccount],
+    *,
+    wanted: bool = False,
+    now: datetime,
 ) -> None:
     """An inbox for every account, except those that an operator removed or left out, unless they are `wanted` now.
 
@@ -36,7 +67,7 @@ async def keep_accounts(
     async with database.transaction(connection.workspace_id) as tx:
         for account in accounts:
             inbox_id = await ensure_inbox(
-                tx, connection.id, account.kind, account.external_id, account.name, wanted=wanted
+                tx, connection.id, account.kind, account.external_id, account.name, wanted=wanted, now=now
             )
             await tx.run(
                 "update inbox set name = %(name)s where id = %(id)s and name = external_id and name <> %(name)s",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated, Any, Self
 
 import yaml
@@ -18,6 +19,7 @@ from zhiban.ports.notifiers import parse_address
 _TEXT_SIZE = 2000  # bytes: a welcome, a notice and a closing text are one message each
 _FILE_SIZE = 256 * 1024  # characters
 _DEPTH = 10
+ANSWERS_AFTER = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,17 @@ class Zones(_Part):
         return self
 
 
+class AutoResolve(_Part):
+    """After how many hours without a word a conversation is resolved in which nobody waits for us."""
+
+    answered_hours: float | None = Field(
+        default=24, gt=0, le=8760, description="Conversations that the assistant has answered. Null: never"
+    )
+    open_hours: float | None = Field(
+        default=None, gt=0, le=8760, description="Conversations that people have answered. Null: never"
+    )
+
+
 class Policy(_Part):
     """Everything an operator decides about the assistant of one inbox."""
 
@@ -146,11 +159,26 @@ class Policy(_Part):
     closing: Line = Field(default="", description="Sent when a conversation is resolved. Empty: none")
     handoff: HandoffPolicy = Field(default_factory=HandoffPolicy)
     hours: Hours = Field(default_factory=Hours, description="When people are there. Left out: always")
+    unassign_on_resolve: bool = Field(
+        default=True, description="on: a resolved conversation is nobody's, so that a returning contact is routed anew"
+    )
+    auto_resolve: AutoResolve = Field(default_factory=AutoResolve, description="What is resolved when nobody goes on")
     zones: Zones | None = Field(default=None, description="Left out: calibrated per knowledge base (advised)")
 
-    @classmethod
-    def default(cls) -> Policy:
-        return cls()
+    @property
+    def answers_after(self) -> timedelta:
+        """Messages that are older when they reach us are for people, not for the assistant."""
+        return ANSWERS_AFTER
+
+    @property
+    def resolve_answered(self) -> timedelta | None:
+        hours = self.auto_resolve.answered_hours
+        return None if hours is None else timedelta(hours=hours)
+
+    @property
+    def resolve_idle(self) -> timedelta | None:
+        hours = self.auto_resolve.open_hours
+        return None if hours is None else timedelta(hours=hours)
 
     def to_yaml(self) -> str:
         """The policy as a file that `load_policy` reads back to an equal one."""

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from zhiban.channels.connections import CALLBACK, CONFIG, ensure_inbox
+from zhiban.channels.connections import CALLBACK, ensure_inbox
+from zhiban.channels.topics import CONFIG
 from zhiban.kit.db import Row, Transaction
 from zhiban.kit.errors import Conflict, NotFound
-from zhiban.kit.jobs import later
+from zhiban.kit.jobs import Job, enqueue
 from zhiban.kit.vault import Vault
-from zhiban.ports import Integration
+from zhiban.ports import ConnectionBroken, Integration
 from zhiban.ports.setup import Values
 
+DISCOVER_INBOXES = Job("discover_inboxes", attempts=6, wait=5, final=(ConnectionBroken,))
 KEY_GRACE = timedelta(days=1)  # after a change the former keys still open calls that were under way or are repeated
 
 _ALIKE = """
@@ -52,7 +54,7 @@ async def connect(
     row = await tx.row(_ALIKE, vendor=integration.name, identity=json.dumps(identity))
     if row is None:
         config, hidden = setup.split(setup.complete(given))
-        connection_id = await _create(tx, vault, integration, name or integration.label, config, hidden)
+        connection_id = await _create(tx, vault, integration, name or integration.label, config, hidden, now=now)
         return Connected(connection_id, True, _made_up(integration, hidden, given))
     connection_id, known_config, sealed, removed_at = row
     known = vault.open(sealed) if removed_at is None else {}
@@ -70,7 +72,7 @@ async def connect(
     )
     if removed_at is not None:
         await _announce_address(tx, integration.name, connection_id)
-    await _connected(tx, integration, int(connection_id), config)
+    await _connected(tx, integration, int(connection_id), config, now=now)
     return Connected(int(connection_id), True, made_up)
 
 
@@ -109,6 +111,8 @@ async def _create(
     name: str,
     config: Mapping[str, Any],
     hidden: Mapping[str, Any],
+    *,
+    now: datetime,
 ) -> int:
     connection_id = await tx.value(
         "insert into connection (workspace_id, public_id, vendor, name, config, secrets) "
@@ -121,7 +125,7 @@ async def _create(
         secrets=vault.seal(hidden),
     )
     await _announce_address(tx, integration.name, int(connection_id))
-    await _connected(tx, integration, int(connection_id), config)
+    await _connected(tx, integration, int(connection_id), config, now=now)
     return int(connection_id)
 
 
@@ -136,19 +140,20 @@ async def _announce_address(tx: Transaction, vendor: str, connection_id: int) ->
     )
 
 
-async def _connected(tx: Transaction, integration: Integration, connection_id: int, config: Values) -> None:
+async def _connected(
+    tx: Transaction, integration: Integration, connection_id: int, config: Values, *, now: datetime
+) -> None:
     """Make the inbox of the connection itself, and look for the accounts behind it."""
     own = integration.own_account(config)
     if own is not None:
-        await ensure_inbox(tx, connection_id, own.kind, own.external_id, own.name, own=True, wanted=True)
+        await ensure_inbox(tx, connection_id, own.kind, own.external_id, own.name, own=True, wanted=True, now=now)
     tx.publish_after_commit(CONFIG, connection_id)
     await discover(tx, connection_id)
 
 
 async def discover(tx: Transaction, connection_id: int) -> None:
     """Ask the vendor for the connection's accounts after the commit, and make an inbox of each."""
-    key = f"discover:{tx.workspace_id}:{connection_id}"
-    await later(tx, "discover_inboxes", key=key, connection_id=connection_id)
+    await enqueue(tx, DISCOVER_INBOXES.of(key=str(connection_id), connection_id=connection_id))
 
 
 async def restrict(tx: Transaction, connection_id: int, accounts: Sequence[str]) -> None:

@@ -183,7 +183,7 @@ async def _take_accounts(app: App, link: OpenConnection, only: list[str]) -> lis
     if missing:
         raise Misconfigured(f"This connection may not manage {', '.join(missing)}.")
     wanted = [one for one in managed if not only or one.external_id in only]
-    await keep_accounts(app.database, link, wanted, wanted=True)
+    await keep_accounts(app.database, link, wanted, wanted=True, now=app.clock.now())
     return wanted
 
 

@@ -17,7 +17,7 @@ from zhiban.cli.app import AsJson, Exit, _, command, err, inbox, say, settings, 
 from zhiban.cli.connecting import callback
 from zhiban.cli.runtime import open_app, workspace_of
 from zhiban.container import App
-from zhiban.events import SYSTEM
+from zhiban.events import SYSTEM, Cause
 from zhiban.kit.errors import Misconfigured, ZhibanError
 from zhiban.kit.i18n import mark
 from zhiban.ports import CheckResult
@@ -209,7 +209,7 @@ async def apply(
     async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
         row = await inboxes.inbox_called(tx, name)
         changed = await inboxes.set_policy(
-            tx, row.id, policy.model_dump(mode="json"), by=SYSTEM, now=app.clock.now(), cause="zhiban inbox apply"
+            tx, row.id, policy.model_dump(mode="json"), by=SYSTEM, now=app.clock.now(), cause=Cause("command")
         )
     if as_json:
         show_json({"inbox": row.name, "changed": changed})

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
 from zhiban.channels.connections import Connections
+from zhiban.conversations.topics import CONVERSATION_CHANGED
+from zhiban.events import MessageReceived
 from zhiban.kit import voice
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database, Transaction
-from zhiban.kit.event_log import CONVERSATION_CHANGED
 from zhiban.kit.file_store import FileMissing, FileStore, FileTooLarge, Spool, spooled
 from zhiban.kit.file_types import HEAD, content_type, dimensions, named, safe_name, sniff
 from zhiban.kit.i18n import mark
-from zhiban.kit.jobs import Task, later
+from zhiban.kit.jobs import Enqueued, Job, Task, enqueue, enqueue_many
 from zhiban.ports import FetchesMedia, Kind, Media, MediaDownload, Refusal, SendRefused
 
 log = logging.getLogger(__name__)
@@ -22,6 +24,17 @@ log = logging.getLogger(__name__)
 FILE_LIMIT = 30 << 20  # bytes; the channels we know allow 20 MB
 GIVEN_UP = timedelta(hours=1)
 UNREFERENCED = timedelta(days=1)  # how long a file is kept that no row names: one may just be on its way
+
+FETCH_FILES = Job("fetch_files", queue="slow")
+FETCH_ATTACHMENT = Job("fetch_attachment", queue="slow")
+GIVE_UP_ON_FILES = Job("give_up_on_files", queue="slow", cron="37 * * * *")
+MAKE_PLAYABLE = Job("make_playable", queue="slow", attempts=3)
+REMOVE_UNREFERENCED_FILES = Job("remove_unreferenced_files", queue="slow", cron="23 4 * * *")
+
+
+def for_received(event: MessageReceived) -> Iterable[Enqueued]:
+    if event.files:
+        yield FETCH_FILES.of(message_id=event.message_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +60,22 @@ class AttachmentJobs:
 
     def tasks(self) -> list[Task]:
         return [
-            Task("fetch_attachment", self.fetch_attachment, queue="slow"),
-            Task("give_up_on_files", self.give_up_on_files, queue="slow", cron="37 * * * *"),
-            Task("make_playable", self.make_playable, queue="slow", attempts=3),
-            Task("remove_unreferenced_files", self.remove_unreferenced_files, queue="slow", cron="23 4 * * *"),
+            Task(FETCH_FILES, self.fetch_files),
+            Task(FETCH_ATTACHMENT, self.fetch_attachment),
+            Task(GIVE_UP_ON_FILES, self.give_up_on_files),
+            Task(MAKE_PLAYABLE, self.make_playable),
+            Task(REMOVE_UNREFERENCED_FILES, self.remove_unreferenced_files),
         ]
 
     # ------------------------------------------------------------------------------------------------ fetching
+
+    async def fetch_files(self, workspace_id: int, message_id: int) -> None:
+        """Plan the fetching of each file of a message, so that one that does not come repeats no other."""
+        async with self._database.transaction(workspace_id) as tx:
+            ids = await tx.values(
+                "select id from attachment where message_id = %(id)s and state = 'pending' order by id", id=message_id
+            )
+            await enqueue_many(tx, [FETCH_ATTACHMENT.of(key=str(id_), attachment_id=id_) for id_ in ids])
 
     async def fetch_attachment(self, workspace_id: int, attachment_id: int) -> None:
         """Fetch a file of a message and keep it. What is refused for good is written down on the attachment."""
@@ -110,7 +132,7 @@ class AttachmentJobs:
                 id=attachment_id,
             )
             if wanted.kind == Kind.VOICE:
-                await later(tx, "make_playable", queue="slow", attachment_id=attachment_id)
+                await enqueue(tx, MAKE_PLAYABLE.of(attachment_id=attachment_id))
             tx.publish_after_commit(CONVERSATION_CHANGED, wanted.conversation_id)
 
     async def _failed(

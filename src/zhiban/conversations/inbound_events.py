@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import Literal, assert_never
 
 from zhiban.channels.connections import OpenInbox, ensure_inbox
-from zhiban.conversations import contact_follows as relations
-from zhiban.conversations.models import Author, Status
+from zhiban.channels.inboxes import archive_accounts
+from zhiban.conversations import contact_follows, service, transitions, work_state
+from zhiban.conversations.changes import ChangeNativeSession, EnterChat, Open, Resolve
+from zhiban.conversations.models import Author, ConversationState, Status
 from zhiban.conversations.outbox import enqueue
-from zhiban.conversations.service import hand_off, lock_conversation, open_by_hand, open_for_people, resolve
-from zhiban.conversations.threads import created_events, match_or_create
+from zhiban.conversations.queries import is_recorded
+from zhiban.conversations.threads import match_or_create
+from zhiban.conversations.topics import CONVERSATION_WAITING
 from zhiban.events import (
     SYSTEM,
     AccountsAssigned,
     Actor,
     CardActionReceived,
-    ContactEntered,
+    MessageDelivered,
     MessageFailed,
     MessageRecalled,
-    NativeSessionChanged,
     VendorEventReceived,
 )
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
-from zhiban.kit.event_log import CONVERSATION_CHANGED, CONVERSATION_WAITING
-from zhiban.kit.jobs import later
-from zhiban.kit.json_safe import json_safe
+from zhiban.kit.i18n import mark
 from zhiban.kit.text import clean
 from zhiban.people.agents import agent_with_account
 from zhiban.people.contacts import ensure_contacts, learn_profiles
@@ -49,9 +48,13 @@ from zhiban.ports import (
     UnknownVendorEvent,
 )
 
+TAKEN = mark("已接入")
+DONE = mark("已处理")
+NOT_YOURS = mark("请在工作台接入")
+
 
 async def apply(tx: Transaction, inbox: OpenInbox, item: Incoming, *, now: datetime) -> None:
-    """Store one happening. Messages are not taken in here."""
+    """Store one thing that happened. Messages are not taken in here."""
     match item:
         case IncomingMessage():
             return
@@ -64,7 +67,7 @@ async def apply(tx: Transaction, inbox: OpenInbox, item: Incoming, *, now: datet
         case SessionChanged():
             await _session_changed(tx, inbox, item, now=now)
         case RelationChanged():
-            await relations.changed(tx, inbox.connection, item, now=now)
+            await contact_follows.changed(tx, inbox.connection, item, now=now)
         case CardTapped():
             await _card_tapped(tx, inbox, item, now=now)
         case AccountsChanged():
@@ -79,9 +82,9 @@ async def apply(tx: Transaction, inbox: OpenInbox, item: Incoming, *, now: datet
                 VendorEventReceived(
                     actor=SYSTEM,
                     at=item.happened_at,
-                    cause=clean(item.kind)[:80],
+                    name=clean(item.kind)[:80],
                     inbox_id=inbox.inbox_id,
-                    after=json.loads(json_safe(item.content)),
+                    content=dict(item.content),
                 ),
             )
         case never:
@@ -97,15 +100,28 @@ async def _contact_changed(tx: Transaction, inbox: OpenInbox, item: ContactChang
 async def _receipt(tx: Transaction, inbox: OpenInbox, item: Receipt) -> None:
     """Later news of the same kind is no news; a message that failed before stays failed."""
     column = "delivered_at" if item.status == "delivered" else "read_at"
-    conversation_id = await tx.value(
+    row = await tx.row(
         f"update message set {column} = %(at)s where inbox_id = %(inbox)s and external_id = %(external)s "
-        f"and direction = 'out' and state = 'sent' and {column} is null returning conversation_id",
+        f"and direction = 'out' and state = 'sent' and {column} is null returning id, conversation_id",
         at=item.happened_at,
         inbox=inbox.inbox_id,
         external=item.external_id,
     )
-    if conversation_id is not None:
-        tx.publish_after_commit(CONVERSATION_CHANGED, conversation_id)
+    if row is None:
+        return
+    message_id, conversation_id = row
+    state = await transitions.lock(tx, conversation_id)
+    receipt: Literal["delivered", "read"] = "delivered" if item.status == "delivered" else "read"
+    await event_log.append(
+        tx,
+        MessageDelivered(
+            actor=Actor("contact", state.contact_id),
+            at=item.happened_at,
+            receipt=receipt,
+            message_id=message_id,
+            **state.about(),
+        ),
+    )
 
 
 async def _recalled(tx: Transaction, inbox: OpenInbox, item: Recalled) -> None:
@@ -120,12 +136,12 @@ async def _recalled(tx: Transaction, inbox: OpenInbox, item: Recalled) -> None:
     if row is None:
         return
     message_id, conversation_id = row
-    actor = Actor("contact") if item.role is SenderRole.CONTACT else Actor("servicer")
+    state = await transitions.lock(tx, conversation_id)
+    actor = Actor("contact", state.contact_id) if item.role is SenderRole.CONTACT else Actor("servicer")
     await event_log.append(
-        tx,
-        MessageRecalled(actor=actor, at=item.happened_at, conversation_id=conversation_id, message_id=message_id),
+        tx, MessageRecalled(actor=actor, at=item.happened_at, message_id=message_id, **state.about())
     )
-    await tx.run("update conversation set rings = rings + 1 where id = %(id)s", id=conversation_id)
+    await work_state.bump(tx, conversation_id)
     tx.publish_after_commit(CONVERSATION_WAITING, conversation_id)
 
 
@@ -134,8 +150,7 @@ async def _send_failed(tx: Transaction, inbox: OpenInbox, item: SendFailed, *, n
     row = await tx.row(
         "update message set state = 'failed', failure = %(reason)s, failure_code = %(code)s "
         "where inbox_id = %(inbox)s and external_id = %(external)s and direction = 'out' and state <> 'failed' "
-        "returning id, conversation_id, author, (select status from conversation c "
-        "where c.workspace_id = message.workspace_id and c.id = message.conversation_id)",
+        "returning id, conversation_id, author",
         reason=item.reason,
         code=item.code,
         inbox=inbox.inbox_id,
@@ -143,156 +158,110 @@ async def _send_failed(tx: Transaction, inbox: OpenInbox, item: SendFailed, *, n
     )
     if row is None:
         return
-    message_id, conversation_id, author, status = row
+    message_id, conversation_id, author = row
+    state = await transitions.lock(tx, conversation_id)
     await event_log.append(
         tx,
         MessageFailed(
-            actor=SYSTEM, at=item.happened_at, cause=item.reason, conversation_id=conversation_id, message_id=message_id
+            actor=SYSTEM,
+            at=item.happened_at,
+            reason=item.reason,
+            code=item.code,
+            message_id=message_id,
+            **state.about(),
         ),
     )
-    if author == Author.ASSISTANT and status == Status.PENDING:
-        await hand_off(tx, conversation_id, reason="reply_failed", actor=SYSTEM, now=now)
+    if author == Author.ASSISTANT and state.status is Status.PENDING:
+        await service.hand_off(tx, conversation_id, reason="reply_failed", actor=SYSTEM, now=now)
 
 
 async def _entered(tx: Transaction, inbox: OpenInbox, item: Entered, *, now: datetime) -> None:
-    conversations_by_thread = await match_or_create(tx, inbox, [item.thread], now=now)
-    conversation = conversations_by_thread[item.thread]
-    if await _known(tx, conversation.id, item.event_id):
+    # They have said nothing: nobody has to do anything yet.
+    matched = await match_or_create(tx, inbox, [item.thread], status=Status.RESOLVED, now=now)
+    conversation = matched[item.thread]
+    event_id = _short(item.event_id)
+    if event_id is not None and await is_recorded(tx, conversation.state.id, event_id):
         return
-    await event_log.append(
-        tx,
-        *created_events(inbox, conversations_by_thread.values(), now=now),
-        ContactEntered(
-            actor=Actor("contact", conversation.contact_id),
-            at=item.happened_at,
-            conversation_id=conversation.id,
-            contact_id=conversation.contact_id,
-            inbox_id=inbox.inbox_id,
-            after={
-                "scene": _short(item.scene),
-                "scene_param": _short(item.scene_param),
-                "event_id": _short(item.event_id),
-            },
-        ),
-    )
-    if conversation.fresh:
-        # They opened the chat and have said nothing: nobody has to do anything yet.
-        await tx.run("update conversation set status = 'resolved' where id = %(id)s", id=conversation.id)
+    change = EnterChat(_short(item.scene), _short(item.scene_param), event_id)
+    contact = Actor("contact", conversation.state.contact_id)
+    applied = await transitions.apply_to(tx, conversation.state, change, actor=contact, now=now)
     expires = item.happened_at + timedelta(seconds=inbox.channel.limits.event_reply_seconds)
-    if item.welcome_code and inbox.settings.welcome and now < expires and not conversation.blocked:
-        await enqueue(
-            tx,
-            conversation.id,
-            author=Author.ASSISTANT,
-            actor=Actor("assistant"),
-            text=inbox.settings.welcome,
-            key="w" + hashlib.sha256(item.welcome_code.encode()).hexdigest()[:28],
-            now=now,
-            content={"code": item.welcome_code, "expires": expires.isoformat()},
-            most=1,
-        )
+    silent = conversation.blocked or applied.state.muted
+    if item.welcome_code and inbox.settings.welcome and now < expires and not silent:
+        await _say_on_code(tx, applied.state, "w", item.welcome_code, inbox.settings.welcome, expires, now=now)
+
+
+async def _say_on_code(
+    tx: Transaction, state: ConversationState, prefix: str, code: str, text: str, expires: datetime, *, now: datetime
+) -> None:
+    """Queue the one message that an event's code allows."""
+    await enqueue(
+        tx,
+        state,
+        author=Author.ASSISTANT,
+        actor=Actor("assistant"),
+        text=text,
+        key=prefix + hashlib.sha256(code.encode()).hexdigest()[:28],
+        now=now,
+        content={"code": code, "expires": expires.isoformat()},
+        most=1,
+    )
 
 
 async def _session_changed(tx: Transaction, inbox: OpenInbox, item: SessionChanged, *, now: datetime) -> None:
-    conversations_by_thread = await match_or_create(tx, inbox, [item.thread], now=now)
-    locked = await lock_conversation(tx, conversations_by_thread[item.thread].id)
-    if await _known(tx, locked.id, item.event_id):
+    matched = await match_or_create(tx, inbox, [item.thread], now=now)
+    state = matched[item.thread].state
+    event_id = _short(item.event_id)
+    if event_id is not None and await is_recorded(tx, state.id, event_id):
         return
-    await tx.run(
-        "update conversation set native_state = %(state)s, native_servicer = %(servicer)s where id = %(id)s",
-        state=item.state,
-        servicer=item.servicer,
-        id=locked.id,
-    )
-    servicer = Actor("servicer")
-    await event_log.append(
-        tx,
-        *created_events(inbox, conversations_by_thread.values(), now=now),
-        NativeSessionChanged(
-            actor=servicer,
-            at=item.happened_at,
-            conversation_id=locked.id,
-            contact_id=locked.contact_id,
-            inbox_id=inbox.inbox_id,
-            before={"state": locked.native_state, "servicer": item.previous_servicer},
-            after={"state": item.state, "servicer": item.servicer, "event_id": _short(item.event_id)},
-        ),
-    )
+    servicer = Actor("servicer", ref=item.servicer)
+    change = ChangeNativeSession(item.state, item.servicer, item.previous_servicer, event_id)
+    applied = await transitions.apply_to(tx, state, change, actor=servicer, now=now)
     if item.state in (NativeState.HUMAN, NativeState.POOL):
-        await open_for_people(tx, locked, actor=servicer, now=now, cause="native")
+        await transitions.apply_to(tx, applied.state, Open("native"), actor=servicer, now=now)
     elif item.state is NativeState.ENDED:
-        await resolve(tx, locked.id, by=servicer, now=now, cause="native", closing="")
+        ended = await transitions.apply_to(tx, applied.state, Resolve("native"), actor=servicer, now=now)
         expires = item.happened_at + timedelta(seconds=inbox.channel.limits.event_reply_seconds)
         if item.reply_code and inbox.settings.closing and now < expires:
-            await enqueue(
-                tx,
-                locked.id,
-                author=Author.ASSISTANT,
-                actor=Actor("assistant"),
-                text=inbox.settings.closing,
-                key="e" + hashlib.sha256(item.reply_code.encode()).hexdigest()[:28],
-                now=now,
-                content={"code": item.reply_code, "expires": expires.isoformat()},
-                most=1,
-            )
+            await _say_on_code(tx, ended.state, "e", item.reply_code, inbox.settings.closing, expires, now=now)
 
 
 async def _card_tapped(tx: Transaction, inbox: OpenInbox, item: CardTapped, *, now: datetime) -> None:
     agent_id = await agent_with_account(tx, inbox.connection.vendor_name, item.member)
     verb, _, number = item.key.partition(":")
-    conversation_id = int(number) if verb == "take" and number.isdecimal() and len(number) < 19 else None
-    status = conversation_id and await tx.value("select status from conversation where id = %(id)s", id=conversation_id)
+    wanted = int(number) if verb == "take" and number.isdecimal() and len(number) < 19 else None
+    known = await transitions.lock_many(tx, [wanted]) if wanted is not None else []
+    state = known[0] if known else None
     # A card can be tapped for three days; by then others may have finished.
-    takes = bool(agent_id and status and status != Status.RESOLVED)
+    takes = agent_id is not None and state is not None and state.status is not Status.RESOLVED
     await event_log.append(
         tx,
         CardActionReceived(
-            actor=Actor("agent", agent_id) if agent_id else Actor("servicer"),
+            actor=Actor("agent", agent_id, item.member) if agent_id is not None else Actor("servicer", ref=item.member),
             at=item.happened_at,
-            cause=clean(item.key)[:80],
-            conversation_id=conversation_id if status else None,
+            action=clean(item.key)[:80],
             inbox_id=inbox.inbox_id,
+            conversation_id=state.id if state else None,
+            update_code=item.reply_code,
+            label=TAKEN if takes else DONE if agent_id is not None and state else NOT_YOURS,
         ),
     )
-    if takes and agent_id and conversation_id is not None:
-        await open_by_hand(tx, conversation_id, by=agent_id, now=now)
-    if item.reply_code:
-        await later(
-            tx,
-            "update_card",
-            inbox_id=inbox.inbox_id,
-            code=item.reply_code,
-            label="已接入" if takes else "已处理" if agent_id and status else "请在工作台接入",
-        )
+    if takes and agent_id is not None and state is not None:
+        await service.take(tx, state.id, by=agent_id, now=now)
 
 
 async def _accounts_changed(tx: Transaction, inbox: OpenInbox, item: AccountsChanged) -> None:
-    vendor = inbox.connection.vendor
+    connection = inbox.connection
     for external_id in item.added:
-        account = vendor.account(external_id)
-        await ensure_inbox(tx, inbox.connection.id, account.kind, account.external_id, account.name)
+        account = connection.vendor.account(external_id)
+        await ensure_inbox(tx, connection.id, account.kind, account.external_id, account.name, now=item.happened_at)
     if item.removed:
-        await tx.run(
-            "update inbox set archived_at = %(now)s where connection_id = %(connection)s "
-            "and external_id = any(%(removed)s::text[])",
-            now=item.happened_at,
-            connection=inbox.connection.id,
-            removed=list(item.removed),
-        )
+        await archive_accounts(tx, connection.id, item.removed, now=item.happened_at)
     await event_log.append(
         tx,
-        AccountsAssigned(actor=SYSTEM, at=item.happened_at, after={"added": item.added, "removed": item.removed}),
-    )
-
-
-async def _known(tx: Transaction, conversation_id: int, event_id: str | None) -> bool:
-    """Whether this event is in the log: a cursor that was lost or restored brings old ones again."""
-    return event_id is not None and bool(
-        await tx.value(
-            "select 1 from event where conversation_id = %(id)s and after ->> 'event_id' = %(event)s limit 1",
-            id=conversation_id,
-            event=_short(event_id),
-        )
+        AccountsAssigned(
+            actor=SYSTEM, at=item.happened_at, connection_id=connection.id, added=item.added, removed=item.removed
+        ),
     )
 
 

@@ -1,27 +1,38 @@
-"""Jobs about conversations: profiles, friendships, cards, upkeep. Each can run twice without harm."""
+"""Work after the commit about conversations: files, profiles, follows, cards. Each piece can run twice without harm."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from zhiban.channels import inboxes
-from zhiban.channels.connections import Connections, OpenConnection
+from zhiban.channels.connections import Connections
+from zhiban.conversations import contact_follows, service, topics, transitions
+from zhiban.conversations.changes import ChangeNativeSession, Open
 from zhiban.conversations.models import Status
-from zhiban.conversations.service import lock_conversation, open_for_people, release
-from zhiban.events import SYSTEM
+from zhiban.conversations.outbox import enqueue_session_transfer, key_for
+from zhiban.events import (
+    SYSTEM,
+    AgentDisabled,
+    CardActionReceived,
+    ContactFollowed,
+    ContactFollowEdited,
+    ConversationCreated,
+    MessageFailed,
+)
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
-from zhiban.kit.event_log import CONVERSATION_CHANGED
-from zhiban.kit.jobs import Task, later
-from zhiban.people.contacts import ensure_contacts, learn_profiles
+from zhiban.kit.jobs import Enqueued, Job, Task, enqueue_many
+from zhiban.people.agents import is_disabled
+from zhiban.people.contacts import learn_profiles, nameless_contacts
 from zhiban.ports import (
-    ContactFollow,
     FeatureOff,
     KnowsContacts,
     ManagesExternalContacts,
     NativeState,
     Profile,
+    Refusal,
     SendRefused,
     ShowsCards,
     TransfersNatively,
@@ -30,9 +41,57 @@ from zhiban.ports import (
 log = logging.getLogger(__name__)
 
 PROFILES_AT_ONCE = 100
-KEEP_DELIVERIES = timedelta(days=4)  # vendors repeat for three at most
+PROFILES_WAIT = timedelta(seconds=2)  # newcomers are looked up together
 CONTACT_WELCOME = "您好，很高兴认识您！有任何问题，直接发消息给我就好。"  # said unless the connection says otherwise
 SOURCE_TAGS = "来源"  # the tag group for where a contact came from
+
+FETCH_PROFILES = Job("fetch_profiles", attempts=4)
+READ_NATIVE_STATE = Job("read_native_state", attempts=4)
+CLOSE_SESSION = Job("close_session", attempts=5)
+WELCOME_CONTACT = Job("welcome_contact", attempts=4, wait=1.0)
+MARK_CONTACT = Job("mark_contact", attempts=5)
+RECONCILE_FOLLOWS = Job("reconcile_follows", queue="slow", attempts=3, wait=60)
+REREAD_CONTACT = Job("reread_contact", queue="slow", attempts=4)
+PLAN_RECONCILING = Job("plan_reconciling", queue="slow", cron="41 4 * * *")
+UPDATE_CARD = Job("update_card", attempts=3)
+RELEASE_CONVERSATIONS = Job("release_conversations", attempts=5)
+
+
+# ---------------------------------------------------------------------------------------- which fact leads to which
+
+
+def for_created(event: ConversationCreated) -> Iterable[Enqueued]:
+    if event.inbox_id is not None:
+        yield FETCH_PROFILES.of(key=str(event.inbox_id), at=event.at + PROFILES_WAIT, inbox_id=event.inbox_id)
+
+
+def for_failed(event: MessageFailed) -> Iterable[Enqueued]:
+    if event.reason == Refusal.HUMAN_ACTIVE:
+        yield READ_NATIVE_STATE.of(key=str(event.conversation_id), conversation_id=event.conversation_id)
+
+
+def for_followed(event: ContactFollowed) -> Iterable[Enqueued]:
+    if event.welcome_code and event.welcome_until:
+        until = event.welcome_until.isoformat()
+        yield WELCOME_CONTACT.of(follow_id=event.follow_id, code=event.welcome_code, expires=until)
+    yield MARK_CONTACT.of(key=str(event.follow_id), follow_id=event.follow_id)
+
+
+def for_follow_edited(event: ContactFollowEdited) -> Iterable[Enqueued]:
+    yield REREAD_CONTACT.of(
+        key=f"{event.connection_id}:{event.external_id}",
+        connection_id=event.connection_id,
+        contact=event.external_id,
+    )
+
+
+def for_card(event: CardActionReceived) -> Iterable[Enqueued]:
+    if event.update_code:
+        yield UPDATE_CARD.of(inbox_id=event.inbox_id, code=event.update_code, label=event.label)
+
+
+def for_disabled(event: AgentDisabled) -> Iterable[Enqueued]:
+    yield RELEASE_CONVERSATIONS.of(agent_id=event.agent_id)
 
 
 class ConversationJobs:
@@ -45,16 +104,16 @@ class ConversationJobs:
 
     def tasks(self) -> list[Task]:
         return [
-            Task("fetch_profiles", self.fetch_profiles, attempts=4),
-            Task("learn_native_state", self.learn_native_state, attempts=4),
-            Task("welcome_relation", self.welcome_relation, attempts=4, wait=1.0),
-            Task("mark_relation", self.mark_relation, attempts=5),
-            Task("reconcile_relations", self.reconcile_relations, queue="slow", attempts=3, wait=60),
-            Task("reread_contact", self.reread_contact, queue="slow", attempts=4),
-            Task("update_card", self.update_card, attempts=3),
-            Task("release_conversations", self.release_conversations, attempts=5),
-            Task("purge_deliveries", self.purge_deliveries, queue="slow", cron="17 3 * * *"),
-            Task("plan_reconciling", self.plan_reconciling, queue="slow", cron="41 4 * * *"),
+            Task(FETCH_PROFILES, self.fetch_profiles),
+            Task(READ_NATIVE_STATE, self.read_native_state),
+            Task(CLOSE_SESSION, self.close_session),
+            Task(WELCOME_CONTACT, self.welcome_contact),
+            Task(MARK_CONTACT, self.mark_contact),
+            Task(RECONCILE_FOLLOWS, self.reconcile_follows),
+            Task(REREAD_CONTACT, self.reread_contact),
+            Task(PLAN_RECONCILING, self.plan_reconciling),
+            Task(UPDATE_CARD, self.update_card),
+            Task(RELEASE_CONVERSATIONS, self.release_conversations),
         ]
 
     # ---------------------------------------------------------------------------------------------- who they are
@@ -66,191 +125,49 @@ class ConversationJobs:
             return
         kind, account = inbox.connection.vendor.namespace(inbox.kind)
         async with self._database.transaction(workspace_id) as tx:
-            rows = await tx.rows(
-                "select i.external_id from identity i join conversation c on c.workspace_id = i.workspace_id "
-                "and c.contact_id = i.contact_id where i.kind = %(kind)s and i.account = %(account)s "
-                "and i.profiled_at is null and c.inbox_id = %(inbox)s order by i.id desc limit %(limit)s",
-                kind=kind,
-                account=account,
-                inbox=inbox_id,
-                limit=PROFILES_AT_ONCE,
-            )
-        unknown = [row[0] for row in rows]
+            unknown = await nameless_contacts(tx, kind, account, limit=PROFILES_AT_ONCE)
         if not unknown:
             return
         found = {profile.external_id: profile for profile in await inbox.channel.profiles(unknown)}
         # Who is not known to the vendor any more is not asked about again.
         profiles = [found.get(external_id) or Profile(external_id, "") for external_id in unknown]
         async with self._database.transaction(workspace_id) as tx:
-            contacts = await learn_profiles(tx, kind, account, profiles, now=self._clock.now())
-            changed = await tx.rows(
-                "select id from conversation where contact_id = any(%(contacts)s::bigint[])", contacts=contacts
-            )
-            for (conversation_id,) in changed:
-                tx.publish_after_commit(CONVERSATION_CHANGED, conversation_id)
+            changed = await learn_profiles(tx, kind, account, profiles, now=self._clock.now())
+            for (conversation_id,) in await tx.rows(
+                "select id from conversation where contact_id = any(%(ids)s::bigint[])", ids=changed
+            ):
+                tx.publish_after_commit(topics.CONVERSATION_CHANGED, conversation_id)
 
-    async def learn_native_state(self, workspace_id: int, conversation_id: int) -> None:
+    # ------------------------------------------------------------------------------------------ the vendor's view
+
+    async def read_native_state(self, workspace_id: int, conversation_id: int) -> None:
         """Ask the vendor who holds the session, after it refused a message of ours."""
         async with self._database.transaction(workspace_id) as tx:
             row = await tx.row("select inbox_id, external_id from conversation where id = %(id)s", id=conversation_id)
         if row is None:
             return
-        inbox = await self._connections.inbox(workspace_id, row[0])
+        inbox_id, thread = row
+        inbox = await self._connections.inbox(workspace_id, inbox_id)
         if not isinstance(inbox.channel, TransfersNatively):
             return
-        state, servicer = await inbox.channel.native_state(row[1])
+        native, servicer = await inbox.channel.native_state(thread)
         now = self._clock.now()
         async with self._database.transaction(workspace_id) as tx:
-            locked = await lock_conversation(tx, conversation_id)
-            await tx.run(
-                "update conversation set native_state = %(state)s, native_servicer = %(servicer)s where id = %(id)s",
-                state=state,
-                servicer=servicer,
-                id=conversation_id,
+            known = await transitions.apply(
+                tx, conversation_id, ChangeNativeSession(native, servicer), actor=SYSTEM, now=now
             )
-            if state in (NativeState.HUMAN, NativeState.POOL) and locked.status != Status.RESOLVED:
-                await open_for_people(tx, locked, actor=SYSTEM, now=now, cause="native")
-            tx.publish_after_commit(CONVERSATION_CHANGED, conversation_id)
+            if native in (NativeState.HUMAN, NativeState.POOL) and known.state.status is not Status.RESOLVED:
+                await transitions.apply_to(tx, known.state, Open("native"), actor=SYSTEM, now=now)
 
-    # ---------------------------------------------------------------------------------------------- friendships
-
-    async def _relation(
-        self, workspace_id: int, relation_id: int
-    ) -> tuple[OpenConnection, str, str, str | None, str] | None:
-        async with self._database.transaction(workspace_id) as tx:
-            row = await tx.row(
-                "select r.connection_id, r.member, r.external_id, r.source, c.name from relation r "
-                "join contact c on c.workspace_id = r.workspace_id and c.id = r.contact_id where r.id = %(id)s",
-                id=relation_id,
-            )
-        if row is None:
-            return None
-        connection = await self._connections.connection(workspace_id, row[0])
-        return connection, row[1], row[2], row[3], row[4]
-
-    async def welcome_relation(self, workspace_id: int, relation_id: int, code: str, expires: str) -> None:
-        """The one welcome to a new friend, within twenty seconds of their adding us."""
-        found = await self._relation(workspace_id, relation_id)
-        left = (datetime.fromisoformat(expires) - self._clock.now()).total_seconds()
-        if found is None or left <= 0 or not isinstance(found[0].vendor, ManagesExternalContacts):
-            return
-        text = await self._setting(workspace_id, found[0].id, "contact_welcome", found[3], CONTACT_WELCOME)
-        if not text:
-            return
-        try:
-            await found[0].vendor.welcome_contact(code, text, left=left)
-        except (SendRefused, FeatureOff) as error:
-            log.info("A new contact was not welcomed: %s", error)
-
-    async def mark_relation(self, workspace_id: int, relation_id: int) -> None:
-        """Learn a new friend's name, tag them by where they came from, and set the remark if one is configured."""
-        found = await self._relation(workspace_id, relation_id)
-        if found is None:
-            return
-        connection, member, contact, source, name = found
-        if not isinstance(connection.vendor, ManagesExternalContacts):
-            return
-        try:
-            name = name or await connection.vendor.contact_name(contact)
-            if source:
-                await connection.vendor.tag_contact(member, contact, SOURCE_TAGS, [source[:30]])
-            remark = await self._setting(workspace_id, connection.id, "contact_remark", source)
-            if remark:
-                await connection.vendor.remark_contact(member, contact, _filled(remark, name=name, source=source or ""))
-        except (SendRefused, FeatureOff) as error:
-            # Half friends cannot be marked yet; the full event comes when the member adds them back.
-            log.info("A new contact was not marked: %s", error)
-            return
-        kind, account = connection.vendor.namespace(connection.vendor.contact_kind)
-        async with self._database.transaction(workspace_id) as tx:
-            await tx.run(
-                "update relation set tags = to_jsonb(array_remove(array[%(source)s::text], null)) where id = %(id)s",
-                source=source,
-                id=relation_id,
-            )
-            await learn_profiles(tx, kind, account, [Profile(contact, name)], now=self._clock.now())
-
-    async def _setting(
-        self, workspace_id: int, connection_id: int, name: str, source: str | None, default: str = ""
-    ) -> str:
-        """A text of the connection's configuration: one for this source, or the general one. Empty means none."""
-        async with self._database.transaction(workspace_id) as tx:
-            config = await tx.value("select config from connection where id = %(id)s", id=connection_id)
-        general = (config or {}).get(name, default)
-        return str(((config or {}).get(f"{name}_by_source") or {}).get(source or "", general) or "")
-
-    async def reconcile_relations(self, workspace_id: int, connection_id: int) -> None:
-        """Read all friendships from the vendor: callbacks get lost, and it says so itself.
-
-        Where the vendor has not opened this to us, the connection remembers why, for information.
-        """
-        connection = await self._connections.connection(workspace_id, connection_id)
-        if not isinstance(connection.vendor, ManagesExternalContacts):
-            return
-        began = self._clock.now()
-        namespace = connection.vendor.namespace(connection.vendor.contact_kind)
-        try:
-            async for seen in connection.vendor.relations():
-                await self._keep_relation(connection, namespace, seen)
-        except FeatureOff as error:
-            log.info("Friendships of connection %s are not read: %s", connection_id, error)
-            await self._note_feature(workspace_id, connection_id, off=error.sentence)
-            return
-        await self._note_feature(workspace_id, connection_id, off=None)
-        async with self._database.transaction(workspace_id) as tx:
-            await tx.run(
-                "update relation set state = 'ended', removed_at = %(now)s where connection_id = %(connection)s "
-                "and removed_at is null and seen_at < %(began)s",
-                now=self._clock.now(),
-                connection=connection_id,
-                began=began,
-            )
-
-    async def _note_feature(self, workspace_id: int, connection_id: int, *, off: str | None) -> None:
-        async with self._database.transaction(workspace_id) as tx:
-            await inboxes.note_contacts_off(tx, connection_id, off)
-
-    async def reread_contact(self, workspace_id: int, connection_id: int, contact: str) -> None:
-        """A friendship was edited: read this contact's anew, and nobody else's."""
-        connection = await self._connections.connection(workspace_id, connection_id)
-        if not isinstance(connection.vendor, ManagesExternalContacts):
-            return
-        namespace = connection.vendor.namespace(connection.vendor.contact_kind)
-        try:
-            for seen in await connection.vendor.relations_of(contact):
-                await self._keep_relation(connection, namespace, seen)
-        except (SendRefused, FeatureOff) as error:
-            log.info("A contact was not read again: %s", error)
-
-    async def _keep_relation(self, connection: OpenConnection, namespace: tuple[str, str], seen: ContactFollow) -> None:
+    async def close_session(self, workspace_id: int, conversation_id: int, cycle: int, text: str) -> None:
+        """End the session at the vendor with a last word, unless the conversation goes on already."""
         now = self._clock.now()
-        kind, account = namespace
-        async with self._database.transaction(connection.workspace_id) as tx:
-            contacts = await ensure_contacts(tx, kind, account, [seen.contact], now=now)
-            await learn_profiles(tx, kind, account, [Profile(seen.contact, seen.name)], now=now)
-            await tx.run(
-                "insert into relation (workspace_id, connection_id, contact_id, external_id, member, source, remark, "
-                "state, added_at, seen_at) values (%(workspace)s, %(connection)s, %(contact)s, %(external)s, "
-                "%(member)s, %(source)s, %(remark)s, 'added', %(added)s, %(now)s) "
-                "on conflict (workspace_id, connection_id, external_id, member) do update set seen_at = %(now)s, "
-                "removed_at = null, state = 'added', remark = excluded.remark, "
-                "source = coalesce(relation.source, excluded.source)",
-                workspace=connection.workspace_id,
-                connection=connection.id,
-                contact=contacts[seen.contact],
-                external=seen.contact,
-                member=seen.member,
-                source=seen.source,
-                remark=seen.remark,
-                added=seen.added_at,
-                now=now,
-            )
-
-    # --------------------------------------------------------------------------------------------------- upkeep
-
-    async def release_conversations(self, workspace_id: int, agent_id: int) -> None:
         async with self._database.transaction(workspace_id) as tx:
-            await release(tx, agent_id, now=self._clock.now())
+            state = await transitions.lock(tx, conversation_id)
+            if state.status is not Status.RESOLVED or state.cycle != cycle:
+                return
+            key = key_for("closing", workspace_id, state.id, state.cycle)
+            await enqueue_session_transfer(tx, state, to="ended", actor=SYSTEM, key=key, now=now, text=text)
 
     async def update_card(self, workspace_id: int, inbox_id: int, code: str, label: str) -> None:
         """Show on a tapped card what became of it."""
@@ -258,27 +175,100 @@ class ConversationJobs:
         if isinstance(inbox.channel, ShowsCards):
             await inbox.channel.close_card(code, label)
 
-    async def purge_deliveries(self) -> None:
-        """Forget deliveries after four days; a vendor repeats them for three at most. Failed ones stay."""
-        before = self._clock.now() - KEEP_DELIVERIES
-        for workspace_id in await self._database.workspaces():
-            async with self._database.transaction(workspace_id) as tx:
-                await tx.run(
-                    "delete from delivery where state in ('done', 'parked') and received_at < %(before)s", before=before
-                )
+    # ---------------------------------------------------------------------------------------- contacts of members
+
+    async def welcome_contact(self, workspace_id: int, follow_id: int, code: str, expires: str) -> None:
+        """The one welcome to a new friend, within twenty seconds of their adding us."""
+        left = (datetime.fromisoformat(expires) - self._clock.now()).total_seconds()
+        async with self._database.transaction(workspace_id) as tx:
+            follow = await contact_follows.read(tx, follow_id)
+        if follow is None or left <= 0:
+            return
+        connection = await self._connections.connection(workspace_id, follow.connection_id)
+        if not isinstance(connection.vendor, ManagesExternalContacts):
+            return
+        text = connection.text_for("contact_welcome", follow.source, default=CONTACT_WELCOME)
+        if not text:
+            return
+        try:
+            await connection.vendor.welcome_contact(code, text, left=left)
+        except (SendRefused, FeatureOff) as error:
+            log.info("A new contact was not welcomed: %s", error)
+
+    async def mark_contact(self, workspace_id: int, follow_id: int) -> None:
+        """Learn a new friend's name, tag them by where they came from, and set the remark if one is configured."""
+        async with self._database.transaction(workspace_id) as tx:
+            follow = await contact_follows.read(tx, follow_id)
+        if follow is None:
+            return
+        connection = await self._connections.connection(workspace_id, follow.connection_id)
+        vendor = connection.vendor
+        if not isinstance(vendor, ManagesExternalContacts):
+            return
+        try:
+            name = follow.name or await vendor.contact_name(follow.external_id)
+            if follow.source:
+                await vendor.tag_contact(follow.member, follow.external_id, SOURCE_TAGS, [follow.source[:30]])
+            if remark := connection.text_for("contact_remark", follow.source):
+                filled = _filled(remark, name=name, source=follow.source or "")
+                await vendor.remark_contact(follow.member, follow.external_id, filled)
+        except (SendRefused, FeatureOff) as error:
+            # Half friends cannot be marked yet; the full event comes when the member adds them back.
+            log.info("A new contact was not marked: %s", error)
+            return
+        kind, account = vendor.namespace(vendor.contact_kind)
+        async with self._database.transaction(workspace_id) as tx:
+            await contact_follows.set_tags(tx, follow_id, [follow.source] if follow.source else [])
+            await learn_profiles(tx, kind, account, [Profile(follow.external_id, name)], now=self._clock.now())
+
+    async def reconcile_follows(self, workspace_id: int, connection_id: int) -> None:
+        """Read all of them from the vendor: callbacks get lost, and it says so itself.
+
+        Where the vendor has not opened this to us, the connection remembers why, for information.
+        """
+        connection = await self._connections.connection(workspace_id, connection_id)
+        if not isinstance(connection.vendor, ManagesExternalContacts):
+            return
+        began = self._clock.now()
+        off: str | None = None
+        try:
+            async for seen in connection.vendor.relations():
+                async with self._database.transaction(workspace_id) as tx:
+                    await contact_follows.keep_seen(tx, connection, seen, now=self._clock.now())
+        except FeatureOff as error:
+            log.info("Contacts of members of connection %s are not read: %s", connection_id, error)
+            off = error.sentence
+        async with self._database.transaction(workspace_id) as tx:
+            await inboxes.note_contacts_off(tx, connection_id, off)
+            if off is None:
+                await contact_follows.end_unseen(tx, connection_id, before=began, now=self._clock.now())
+
+    async def reread_contact(self, workspace_id: int, connection_id: int, contact: str) -> None:
+        """A member edited a contact: read this contact's follows anew, and nobody else's."""
+        connection = await self._connections.connection(workspace_id, connection_id)
+        if not isinstance(connection.vendor, ManagesExternalContacts):
+            return
+        try:
+            for seen in await connection.vendor.relations_of(contact):
+                async with self._database.transaction(workspace_id) as tx:
+                    await contact_follows.keep_seen(tx, connection, seen, now=self._clock.now())
+        except (SendRefused, FeatureOff) as error:
+            log.info("A contact was not read again: %s", error)
 
     async def plan_reconciling(self) -> None:
-        """Once a day: read friendships anew for every connection."""
+        """Once a day: read them anew for every connection that works."""
         for workspace_id in await self._database.workspaces():
             async with self._database.transaction(workspace_id) as tx:
-                for (connection_id,) in await tx.rows("select id from connection where broken is null"):
-                    await later(
-                        tx,
-                        "reconcile_relations",
-                        key=f"relations:{workspace_id}:{connection_id}",
-                        queue="slow",
-                        connection_id=connection_id,
-                    )
+                ids = await inboxes.working_connections(tx)
+                await enqueue_many(tx, [RECONCILE_FOLLOWS.of(key=str(id_), connection_id=id_) for id_ in ids])
+
+    # ------------------------------------------------------------------------------------------------ our people
+
+    async def release_conversations(self, workspace_id: int, agent_id: int) -> None:
+        """What a disabled agent had in hand waits for the others. One who was enabled again meanwhile keeps it."""
+        async with self._database.transaction(workspace_id) as tx:
+            if await is_disabled(tx, agent_id):
+                await service.release(tx, agent_id, now=self._clock.now())
 
 
 def _filled(template: str, **values: str) -> str:

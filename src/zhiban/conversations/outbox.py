@@ -1,8 +1,7 @@
 """Messages of ours on their way out: stored first, sent afterwards, always in order.
 
 A stored message carries its own idempotency key, so that sending it again after a crash cannot double it. The channel's
-allowance (so many after each message of the contact) is counted here; the assistant always leaves one for the
-handoff.
+reply window is counted on the conversation; the assistant always leaves one reply for the handoff.
 """
 
 from __future__ import annotations
@@ -14,12 +13,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from zhiban.conversations.models import Author
-from zhiban.events import Actor, ReplyQueued
-from zhiban.kit import event_log
+from zhiban.conversations import topics, transitions, work_state
+from zhiban.conversations.changes import QueueReply
+from zhiban.conversations.models import PEOPLE, Author, ConversationState
+from zhiban.events import DIRECT, Actor, Cause
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict
-from zhiban.kit.event_log import CONVERSATION_WAITING
+from zhiban.kit.i18n import mark
 from zhiban.kit.text import split_bytes
 from zhiban.ports import Choice, Kind, NativeState, Refusal, ReplyWindow
 
@@ -29,19 +29,19 @@ RESERVED = 1  # of the allowance, for telling the contact about a handoff
 _INSERT = """
 insert into message (workspace_id, conversation_id, inbox_id, direction, author, agent_id, kind, text, content,
   external_id, state, turn_id, client_key, sent_at)
-select %(workspace)s, %(conversation)s, inbox_id, %(direction)s, %(author)s, %(agent)s, %(kind)s, part, content,
-  key, %(state)s, %(turn)s, client_key, %(now)s
-from conversation, unnest(%(parts)s::text[], %(contents)s::jsonb[], %(keys)s::text[], %(client_keys)s::text[])
+select %(workspace)s, %(conversation)s, %(inbox)s, %(direction)s, %(author)s, %(agent)s, %(kind)s, part, content,
+  key, 'queued', %(turn)s, client_key, %(now)s
+from unnest(%(parts)s::text[], %(contents)s::jsonb[], %(keys)s::text[], %(client_keys)s::text[])
   with ordinality as t(part, content, key, client_key, n)
-where id = %(conversation)s order by n on conflict do nothing returning id"""
+order by n on conflict do nothing returning id"""
 
 
 _CLOSED = {
-    Refusal.WINDOW_CLOSED: "The channel lets nobody write to this contact until they write again.",
-    Refusal.ALLOWANCE_USED: "All messages that the channel allows until the contact writes again are used up.",
-    Refusal.HUMAN_ACTIVE: "A colleague has this session in the WeCom client; it comes back when they end it.",
-    Refusal.IN_POOL: "This session waits in the vendor's own pool; whoever takes it there answers it there.",
-    Refusal.SESSION_ENDED: "This session is over; the channel lets nobody write until the contact writes again.",
+    Refusal.WINDOW_CLOSED: mark("The channel lets nobody write to this contact until they write again."),
+    Refusal.ALLOWANCE_USED: mark("All messages that the channel allows until the contact writes again are used up."),
+    Refusal.HUMAN_ACTIVE: mark("A colleague has this session in the vendor's client; it comes back when they end it."),
+    Refusal.IN_POOL: mark("This session waits in the vendor's own pool; whoever takes it there answers it there."),
+    Refusal.SESSION_ENDED: mark("This session is over; the channel lets nobody write until the contact writes again."),
 }
 _HELD = {
     NativeState.HUMAN: Refusal.HUMAN_ACTIVE,
@@ -68,8 +68,8 @@ class ReplyTooLong(Conflict):
 
 
 @dataclass(frozen=True, slots=True)
-class Queued:
-    """A message that waits to be sent."""
+class QueuedMessage:
+    """A message that waits to be sent. `external_id` is our idempotency key."""
 
     id: int
     author: str
@@ -79,6 +79,16 @@ class Queued:
     external_id: str
     attempts: int
     sent_at: datetime
+    agent_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueResult:
+    """What was stored, none when the key was known; the state and the revision of the work afterwards."""
+
+    messages: list[QueuedMessage]
+    state: ConversationState
+    revision: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +130,23 @@ def allowance(
     return Allowance(max(window.messages - replies_used, 0), closes_at, held)
 
 
-def parts_of(text: str, *, most: int | None) -> list[str]:
-    """The text in pieces that the channel takes whole; when there are more than `most`, the last is cut short."""
-    parts = split_bytes(text, PART_BYTES)
+def allowance_of(state: ConversationState, window: ReplyWindow | None) -> Allowance:
+    return allowance(
+        window,
+        last_incoming_at=state.last_incoming_at,
+        replies_used=state.replies_used,
+        native_state=state.native_state,
+    )
+
+
+def parts_of(text: str) -> list[str]:
+    """The text in pieces that the channel takes whole."""
+    return split_bytes(text, PART_BYTES)
+
+
+def shortened(text: str, *, most: int | None) -> list[str]:
+    """Like `parts_of`, at most `most` pieces; the last is cut and ends in an ellipsis. Never for people's words."""
+    parts = parts_of(text)
     if most is None or len(parts) <= most:
         return parts
     kept = parts[: max(most, 1)]
@@ -142,7 +166,7 @@ def key_for(*names: object) -> str:
 
 async def enqueue(
     tx: Transaction,
-    conversation_id: int,
+    state: ConversationState,
     *,
     author: Author,
     actor: Actor,
@@ -157,90 +181,80 @@ async def enqueue(
     client_key: str | None = None,
     most: int | None = None,
     helped: bool | None = None,
-) -> list[Queued]:
-    """Store a message to be sent, in parts if it is long. Returns the parts, none when the key was queued before.
+    cause: Cause = DIRECT,
+) -> QueueResult:
+    """Store a message to be sent, in parts if it is long, for a conversation that this transaction has locked.
 
-    `helped` tells whether the assistant's words answered something; None leaves its failures as they are.
+    With `most`, what would need more parts is cut. `helped` tells whether the assistant's words answered something;
+    None leaves its failures as they are. What an event's code pays for (`content["code"]`) uses up no reply.
     """
-    parts = parts_of(text, most=most) if kind is Kind.TEXT else [text]
+    parts = shortened(text, most=most) if kind is Kind.TEXT else [text]
     base = dict(content or {})
     if choices:
         base["choices"] = [{"id": choice.id, "label": choice.label} for choice in choices]
     if footer:
         base["footer"] = footer
-    counts = not base.get("code")  # what an event's code pays for does not come out of the allowance
+    agent_id = actor.id if actor.kind == "agent" else None
     last = len(parts) - 1
+    contents = [base if n == last else {} for n in range(len(parts))]
+    keys = [key if n == 0 else f"{key}_{n}" for n in range(len(parts))]
     rows = await tx.rows(
         _INSERT,
         workspace=tx.workspace_id,
-        conversation=conversation_id,
+        conversation=state.id,
+        inbox=state.inbox_id,
         direction="out",
         author=author,
-        agent=actor.id if actor.kind == "agent" else None,
+        agent=agent_id,
         kind=kind,
-        state="queued",
         turn=turn_id,
         now=now,
         parts=parts,
-        contents=[json.dumps(base if n == last else {}, ensure_ascii=False) for n in range(len(parts))],
-        keys=[key if n == 0 else f"{key}_{n}" for n in range(len(parts))],
+        contents=[json.dumps(one, ensure_ascii=False) for one in contents],
+        keys=keys,
         client_keys=[client_key if n == 0 else None for n in range(len(parts))],
     )
-    ids = [int(row[0]) for row in rows]
-    if ids:
-        await tx.run(
-            "update conversation set rings = rings + 1, last_activity_at = greatest(last_activity_at, %(now)s), "
-            "replies_used = replies_used + %(count)s, "
-            "waiting_since = case when %(helped)s::boolean is null then waiting_since end, "
-            "failures = case %(helped)s::boolean when true then 0 when false then failures + 1 else failures end "
-            "where id = %(id)s",
-            id=conversation_id,
-            now=now,
-            count=len(ids) if counts else 0,
-            helped=helped,
-        )
-        await event_log.append(
-            tx,
-            *(ReplyQueued(actor=actor, at=now, conversation_id=conversation_id, message_id=id_) for id_ in ids),
-        )
-        tx.publish_after_commit(CONVERSATION_WAITING, conversation_id)
+    ids = tuple(int(row[0]) for row in rows)
+    if not ids:
+        return QueueResult([], state)
+    change = QueueReply(ids, counts=not base.get("code"), from_person=author in PEOPLE, helped=helped)
+    applied = await transitions.apply_to(tx, state, change, actor=actor, now=now, cause=cause)
     if len(ids) < len(parts):
-        return []
-    contents = [base if n == last else {} for n in range(len(parts))]
-    return [
-        Queued(id_, author, kind, part, contents[n], key if n == 0 else f"{key}_{n}", 0, now)
+        return QueueResult([], applied.state, applied.revision)
+    messages = [
+        QueuedMessage(id_, author, kind, part, contents[n], keys[n], 0, now, agent_id)
         for n, (id_, part) in enumerate(zip(ids, parts, strict=True))
     ]
+    return QueueResult(messages, applied.state, applied.revision)
 
 
-async def enqueue_transfer(
+async def enqueue_session_transfer(
     tx: Transaction,
-    conversation_id: int,
+    state: ConversationState,
     *,
     to: str,
     actor: Actor,
     key: str,
     now: datetime,
-    servicer: str | None,
-    say: str = "",
+    servicer: str | None = None,
+    text: str = "",
 ) -> None:
-    """Move the session in the vendor's own view, after everything queued before; `say` goes out on its reply code."""
-    content = json.dumps({"to": to, "servicer": servicer, "say": say}, ensure_ascii=False)
+    """Move the session in the vendor's own view, after everything queued before; `text` goes out on its reply code."""
     await tx.run(
         _INSERT,
         workspace=tx.workspace_id,
-        conversation=conversation_id,
+        conversation=state.id,
+        inbox=state.inbox_id,
         direction="internal",
         author=Author.SYSTEM,
         agent=actor.id if actor.kind == "agent" else None,
         kind="move",
-        state="queued",
         turn=None,
         now=now,
         parts=[""],
-        contents=[content],
+        contents=[json.dumps({"to": to, "servicer": servicer, "say": text}, ensure_ascii=False)],
         keys=[key],
         client_keys=[None],
     )
-    await tx.run("update conversation set rings = rings + 1 where id = %(id)s", id=conversation_id)
-    tx.publish_after_commit(CONVERSATION_WAITING, conversation_id)
+    await work_state.bump(tx, state.id)
+    tx.publish_after_commit(topics.CONVERSATION_WAITING, state.id)

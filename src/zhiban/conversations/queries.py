@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from zhiban.conversations.attachments import Attachment, attachments_of
+from zhiban.events import COLUMNS, Actor, ActorKind, Cause, CauseKind, ConversationResolved, Event, decode
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
 
@@ -167,25 +168,57 @@ class AgentName:
     name: str
 
 
+COUNTED = 1000  # counts stop here: nobody reads more, and counting on would cost more than the list
+
 _QUEUES = {
     Queue.MINE: "c.assignee_id = %(agent)s",
-    Queue.UNASSIGNED: "c.assignee_id is null and c.status <> 'pending'",
+    Queue.UNASSIGNED: "c.assignee_id is null",
     Queue.ASSISTANT: "c.status = 'pending'",
     Queue.ALL: "true",
 }
-_TABS = {
-    StatusTab.OPEN: "c.status in ('open', 'pending')",
-    StatusTab.SNOOZED: "c.status = 'snoozed'",
-    StatusTab.RESOLVED: "c.status = 'resolved'",
-}
+# Who waits for us comes first, longest wait on top; then what the assistant has, newest first.
+_OPEN = ("c.status = 'open'", "c.waiting_since asc nulls last, c.last_activity_at desc")
+_PENDING = ("c.status = 'pending'", "c.last_activity_at desc")
+_SNOOZED = ("c.status = 'snoozed'", "c.snoozed_until asc nulls last, c.id")
+_RESOLVED = ("c.status = 'resolved'", "c.last_activity_at desc")
 
-_COUNTS = """
-select count(*) filter (where status = 'open' and assignee_id = %(agent)s),
-  count(*) filter (where status = 'open' and assignee_id is null),
-  count(*) filter (where status = 'pending'),
-  count(*) filter (where status in ('open', 'pending')),
-  count(*) filter (where status = 'open' and assignee_id = %(agent)s and waiting_since is not null)
-from conversation where status in ('open', 'pending')"""
+
+def _parts(queue: Queue, tab: StatusTab) -> list[tuple[str, str]]:
+    """The conditions and orders of the stretches that a list consists of; each is served by an index."""
+    match tab:
+        case StatusTab.OPEN if queue is Queue.ASSISTANT:
+            parts = [_PENDING]
+        case StatusTab.OPEN if queue is Queue.ALL:
+            parts = [_OPEN, _PENDING]
+        case StatusTab.OPEN:
+            parts = [_OPEN]
+        case StatusTab.SNOOZED:
+            parts = [_SNOOZED]
+        case StatusTab.RESOLVED if queue is Queue.MINE:
+            # A resolved conversation is nobody's; it is mine to look back at when I resolved it.
+            return [("c.status = 'resolved' and c.resolver_id = %(agent)s", _RESOLVED[1])]
+        case _:
+            parts = [_RESOLVED]
+    return [(f"{condition} and {_QUEUES[queue]}", order) for condition, order in parts]
+
+
+def _count(*conditions: str) -> str:
+    """SQL for how many there are, at most COUNTED."""
+    found = " union all ".join(
+        f"(select 1 from conversation c where {condition} limit {COUNTED})" for condition in conditions
+    )
+    return f"(select count(*) from (select 1 from ({found}) every limit {COUNTED}) counted)"
+
+
+_COUNTS = "select " + ", ".join(
+    (
+        _count("c.status = 'open' and c.assignee_id = %(agent)s"),
+        _count("c.status = 'open' and c.assignee_id is null"),
+        _count("c.status = 'pending'"),
+        _count("c.status = 'open'", "c.status = 'pending'"),
+        _count("c.status = 'open' and c.assignee_id = %(agent)s and c.waiting_since is not null"),
+    )
+)
 
 _ROWS = """
 select c.id, c.kind, coalesce(nullif(p.remark, ''), nullif(p.name, ''), nullif(c.subject, ''), '') as name,
@@ -193,7 +226,8 @@ select c.id, c.kind, coalesce(nullif(p.remark, ''), nullif(p.name, ''), nullif(c
   c.assignee_id,
   a.name as assignee_name, c.waiting_since, c.last_activity_at, c.snoozed_until, unread.n as unread,
   last.kind as last_kind, left(last.text, 200) as last_text, last.author as last_author, left(d.text, 120) as draft
-from conversation c
+from ({picked}) picked
+join conversation c on c.id = picked.id
 join inbox i on i.id = c.inbox_id
 left join contact p on p.id = c.contact_id
 left join agent a on a.id = c.assignee_id
@@ -211,8 +245,7 @@ left join lateral (
     select 1 from message m where m.workspace_id = c.workspace_id and m.conversation_id = c.id
       and m.direction = 'in' and m.author = 'contact' and m.id > coalesce(r.message_id, 0)
     limit 100) fresh) unread on true
-where {where}
-order by {order} limit %(limit)s"""
+order by picked.part, picked.n"""
 
 _HEAD = """
 select c.id, c.kind, coalesce(nullif(p.remark, ''), nullif(p.name, ''), nullif(c.subject, ''), '') as name,
@@ -240,6 +273,77 @@ select id from message where conversation_id = %(id)s and kind <> 'move' and id 
 order by id desc offset %(skip)s limit 1"""
 
 
+_EVENT = """
+select id, kind, at, actor_kind, actor_id, actor_ref, cause_kind, cause_id, cause_depth, conversation_id, message_id,
+  contact_id, inbox_id, cycle, assignee_id, team_id, data
+from event where conversation_id = %(id)s"""
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """A row of the event log."""
+
+    id: int
+    kind: str
+    at: datetime
+    actor_kind: ActorKind
+    actor_id: int | None
+    actor_ref: str | None
+    cause_kind: CauseKind | None
+    cause_id: int | None
+    cause_depth: int
+    conversation_id: int | None
+    message_id: int | None
+    contact_id: int | None
+    inbox_id: int | None
+    cycle: int | None
+    assignee_id: int | None
+    team_id: int | None
+    data: dict[str, Any]
+
+    def event(self) -> Event:
+        """The fact as it was recorded."""
+        common = {name: getattr(self, name) for name in ("id", "at", *COLUMNS)}
+        common["actor"] = Actor(self.actor_kind, self.actor_id, self.actor_ref)
+        common["cause"] = Cause(self.cause_kind or "", self.cause_id, self.cause_depth)
+        return decode(self.kind, common, self.data)
+
+
+async def history(tx: Transaction, conversation_id: int) -> list[Event]:
+    """Every fact about a conversation, in the order in which it was written."""
+    rows = await tx.objects(EventRow, _EVENT + " order by id", id=conversation_id)
+    return [row.event() for row in rows]
+
+
+async def event_by_id(tx: Transaction, event_id: int) -> Event | None:
+    """One fact, None when there is none with this id."""
+    row = await tx.object(EventRow, _EVENT.replace("conversation_id = %(id)s", "id = %(id)s"), id=event_id)
+    return row.event() if row else None
+
+
+async def last_resolution(tx: Transaction, conversation_id: int) -> ConversationResolved | None:
+    """The fact that the conversation was resolved, the last time."""
+    row = await tx.object(
+        EventRow,
+        _EVENT + " and kind = %(kind)s order by id desc limit 1",
+        id=conversation_id,
+        kind=ConversationResolved.kind(),
+    )
+    event = row.event() if row else None
+    return event if isinstance(event, ConversationResolved) else None
+
+
+async def is_recorded(tx: Transaction, conversation_id: int, vendor_event_id: str) -> bool:
+    """Whether the vendor's event is in the log: a cursor that was lost or restored brings old ones again."""
+    return bool(
+        await tx.value(
+            "select 1 from event where conversation_id = %(id)s and data ->> 'vendor_event_id' = %(event)s limit 1",
+            id=conversation_id,
+            event=vendor_event_id,
+        )
+    )
+
+
 async def counts(tx: Transaction, agent_id: int) -> Counts:
     row = await tx.row(_COUNTS, agent=agent_id)
     return Counts(*row) if row else Counts()
@@ -249,19 +353,19 @@ async def conversation_list(
     tx: Transaction, agent_id: int, *, queue: Queue, tab: StatusTab, limit: int = ROWS, current: int | None = None
 ) -> ListView:
     """One page of a queue: those who wait for us first, longest wait on top."""
-    where = f"{_QUEUES[queue]} and {_TABS[tab]}"
-    order = {
-        StatusTab.OPEN: "c.waiting_since asc nulls last, c.last_activity_at desc",
-        StatusTab.SNOOZED: "c.snoozed_until asc nulls last, c.id",
-        StatusTab.RESOLVED: "c.last_activity_at desc",
-    }[tab]
-    found = await tx.objects(ConversationRow, _ROWS.format(where=where, order=order), agent=agent_id, limit=limit + 1)
+    parts = _parts(queue, tab)
+    picked = " union all ".join(
+        f"(select c.id, {number} as part, row_number() over (order by {order}) as n from conversation c "
+        f"where {condition} order by {order} limit %(limit)s)"
+        for number, (condition, order) in enumerate(parts)
+    )
+    found = await tx.objects(ConversationRow, _ROWS.format(picked=picked), agent=agent_id, limit=limit + 1)
     shown = found[:limit]
     waits = tab is StatusTab.OPEN and queue is not Queue.ASSISTANT
     waiting = tuple(row for row in shown if waits and row.waiting_since is not None and row.status == "open")
+    shown_counts = [[one for one, _ in _parts(queue, part)] for part in (StatusTab.OPEN, StatusTab.SNOOZED)]
     tabs = await tx.row(
-        f"select count(*) filter (where {_TABS[StatusTab.OPEN]}), count(*) filter (where {_TABS[StatusTab.SNOOZED]}) "
-        f"from conversation c where c.status <> 'resolved' and {_QUEUES[queue]}",
+        "select " + ", ".join(_count(*conditions) for conditions in shown_counts),
         agent=agent_id,
     )
     return ListView(
@@ -281,7 +385,7 @@ async def next_waiting(tx: Transaction, agent_id: int, *, queue: Queue, after: i
     """The conversation that has waited longest in this queue, apart from the one just finished."""
     found: int | None = await tx.value(
         f"select c.id from conversation c where c.status = 'open' and c.id <> %(after)s and {_QUEUES[queue]} "
-        "order by c.waiting_since asc nulls last, c.last_activity_at desc limit 1",
+        f"order by {_OPEN[1]} limit 1",
         agent=agent_id,
         after=after,
     )

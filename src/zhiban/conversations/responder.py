@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from zhiban.channels.connections import OpenInbox
-from zhiban.conversations.models import Status
-from zhiban.conversations.outbox import Queued
+from zhiban.conversations import transitions
+from zhiban.conversations.models import ConversationState
+from zhiban.conversations.outbox import QueuedMessage
 from zhiban.kit.db import Transaction
 
 
@@ -28,50 +29,44 @@ class PendingMessage:
 
 @dataclass(slots=True)
 class ConversationSnapshot:
-    """A conversation as its lane loaded it."""
+    """A conversation as its worker loaded it, with what waits in it."""
 
     workspace_id: int
-    id: int
     inbox: OpenInbox
-    thread: str
-    contact_id: int | None
+    state: ConversationState
     contact_name: str
-    status: str
-    last_incoming_at: datetime | None
-    replies_used: int
-    failures: int
-    waiting: list[PendingMessage] = field(default_factory=list)
-    queued: list[Queued] = field(default_factory=list)
-    rings: int = 0
-    me: int = 0
+    pending: list[PendingMessage] = field(default_factory=list)
+    queued: list[QueuedMessage] = field(default_factory=list)
+    revision: int = 0
+    process_id: int = 0
     strict: bool = True  # whether anything new makes this turn void
-    stored: bool = False  # set by the turn when it stores its outcome: what rings then is the turn itself
+    stored: bool = False  # set by the turn when it stores its outcome: what changes then is the turn itself
 
-    async def still_ours(self, tx: Transaction) -> bool:
-        """Lock the row and tell whether the answer may still be stored.
+    @property
+    def id(self) -> int:
+        return self.state.id
 
-        Not when another process took over, when people have the conversation, or (strict) when anything new came.
+    async def lock_if_ours(self, tx: Transaction) -> ConversationState | None:
+        """Lock the conversation; None when the answer may not be stored any more.
+
+        That is when another process took over, when people have the conversation, or (strict) when anything new came.
         """
-        row = await tx.row("select owner, status, rings from conversation where id = %(id)s for update", id=self.id)
-        return (
-            row is not None
-            and row[0] == self.me
-            and row[1] == Status.PENDING
-            and (not self.strict or row[2] == self.rings)
+        return await transitions.lock_leased(
+            tx, self.id, process_id=self.process_id, revision=self.revision if self.strict else None
         )
 
 
 class Responder(Protocol):
     """Whoever answers."""
 
-    async def prepare(self, tx: Transaction, conversation: ConversationSnapshot) -> object:
-        """What is to be known before thinking, in the lane's own transaction."""
+    async def prepare(self, tx: Transaction, snapshot: ConversationSnapshot) -> object:
+        """What is to be known before answering, read in the worker's own transaction."""
         ...
 
-    async def respond(self, conversation: ConversationSnapshot, known: object) -> None:
-        """Decide and store. What is to be sent at once is put into `talk.queued`, with `talk.rings` brought up."""
+    async def respond(self, snapshot: ConversationSnapshot, prepared: object) -> None:
+        """Decide and store. What is to be sent at once is put into `queued`, with `revision` brought up."""
         ...
 
-    def fallback_text(self, conversation: ConversationSnapshot) -> str:
-        """What the contact is told when thinking fails again and again. Touches nothing."""
+    def fallback_text(self, snapshot: ConversationSnapshot) -> str:
+        """What the contact is told when answering fails again and again. Touches nothing."""
         ...

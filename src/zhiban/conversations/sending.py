@@ -6,14 +6,15 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from zhiban.channels.connection_health import mark_broken, mark_inbox_broken, mark_mended
 from zhiban.channels.connections import OpenInbox
-from zhiban.conversations.models import Author, Status
-from zhiban.conversations.outbox import Queued
-from zhiban.conversations.service import hand_off, lock_conversation, open_for_people
-from zhiban.events import SYSTEM, Actor, MessageFailed, MessageSent, NativeSessionChanged
+from zhiban.conversations import service, transitions
+from zhiban.conversations.changes import ChangeNativeSession, Open
+from zhiban.conversations.models import Author, ConversationState, Status
+from zhiban.conversations.outbox import QueuedMessage
+from zhiban.events import ASSISTANT, SYSTEM, Actor, MessageFailed, MessageSent
 from zhiban.kit import event_log, metrics
 from zhiban.kit.db import Transaction
-from zhiban.kit.jobs import later
 from zhiban.ports import (
     Choice,
     ConnectionBroken,
@@ -61,7 +62,7 @@ class Deferred:
 Outcome = SendSucceeded | SendRejected | Deferred
 
 
-async def dispatch(inbox: OpenInbox, thread: str, message: Queued, *, now: datetime) -> Outcome:
+async def dispatch(inbox: OpenInbox, thread: str, message: QueuedMessage, *, now: datetime) -> Outcome:
     """Make the call. Never raises for what a vendor may answer."""
     try:
         if message.kind == "move":
@@ -80,7 +81,7 @@ async def dispatch(inbox: OpenInbox, thread: str, message: Queued, *, now: datet
     return SendSucceeded()
 
 
-async def _send(inbox: OpenInbox, thread: str, message: Queued, *, now: datetime) -> None:
+async def _send(inbox: OpenInbox, thread: str, message: QueuedMessage, *, now: datetime) -> None:
     outgoing = as_outgoing(thread, message)
     code = message.content.get("code")
     if not code:
@@ -91,7 +92,7 @@ async def _send(inbox: OpenInbox, thread: str, message: Queued, *, now: datetime
     await inbox.channel.reply_to_event(code, outgoing)
 
 
-async def _move(inbox: OpenInbox, thread: str, message: Queued) -> Outcome:
+async def _move(inbox: OpenInbox, thread: str, message: QueuedMessage) -> Outcome:
     """Move the session; what is to be said about it goes out on the code that the vendor returns."""
     channel, content = inbox.channel, message.content
     say = content.get("say")
@@ -113,7 +114,7 @@ async def _move(inbox: OpenInbox, thread: str, message: Queued) -> Outcome:
     return SendSucceeded(native=to)
 
 
-def as_outgoing(thread: str, message: Queued) -> Outgoing:
+def as_outgoing(thread: str, message: QueuedMessage) -> Outgoing:
     """The stored message in the words of the port."""
     content = message.content
     media = content.get("media")
@@ -130,33 +131,34 @@ def as_outgoing(thread: str, message: Queued) -> Outgoing:
 
 
 async def record_outcome(
-    tx: Transaction, inbox: OpenInbox, conversation_id: int, message: Queued, outcome: Outcome, *, now: datetime
+    tx: Transaction,
+    inbox: OpenInbox,
+    state: ConversationState,
+    message: QueuedMessage,
+    outcome: Outcome,
+    *,
+    now: datetime,
 ) -> None:
-    """Write down what became of the message, with its consequences."""
+    """Write down what became of the message, with its consequences. `state` may be some seconds old."""
     match outcome:
         case SendSucceeded():
             metrics.send(inbox.kind, "sent")
             metrics.message("outgoing", inbox.kind)
-            await _record_sent(tx, conversation_id, message, outcome, now=now)
+            await _record_sent(tx, state, message, outcome, now=now)
             if message.attempts or message.kind == "move":
-                await mark_mended(tx, inbox.connection.id, inbox.inbox_id)
+                await mark_mended(tx, inbox.connection.id, inbox.inbox_id, now=now)
         case SendRejected():
             metrics.send(inbox.kind, "refused")
-            await _record_refused(tx, inbox, conversation_id, message, outcome, now=now)
+            await _record_refused(tx, inbox, state, message, outcome, now=now)
         case Deferred():
             metrics.send(inbox.kind, "delayed")
             await tx.run("update message set attempts = attempts + 1 where id = %(id)s", id=message.id)
-            await tx.run(
-                "update conversation set retry_at = %(at)s where id = %(id)s",
-                id=conversation_id,
-                at=now + timedelta(seconds=outcome.seconds),
-            )
             if outcome.broken:
                 await mark_broken(tx, inbox.connection.id, outcome.broken, now=now)
 
 
 async def _record_sent(
-    tx: Transaction, conversation_id: int, message: Queued, outcome: SendSucceeded, *, now: datetime
+    tx: Transaction, state: ConversationState, message: QueuedMessage, outcome: SendSucceeded, *, now: datetime
 ) -> None:
     # A failure that the vendor reported before this answer was read stays.
     done = await tx.run(
@@ -167,26 +169,22 @@ async def _record_sent(
     )
     if message.kind == "move":
         if outcome.native is not None:
-            await tx.run(
-                "update conversation set native_state = %(state)s where id = %(id)s",
-                state=outcome.native,
-                id=conversation_id,
-            )
-        await event_log.append(
-            tx,
-            NativeSessionChanged(
-                actor=SYSTEM, at=now, conversation_id=conversation_id, after={"state": outcome.native}
-            ),
-        )
+            change = ChangeNativeSession(outcome.native)
+            await transitions.apply(tx, state.id, change, actor=SYSTEM, now=now)
     elif done:
-        await event_log.append(
-            tx, MessageSent(actor=_actor(message), at=now, conversation_id=conversation_id, message_id=message.id)
-        )
+        await event_log.append(tx, MessageSent(actor=_actor(message), at=now, message_id=message.id, **state.about()))
 
 
 async def _record_refused(
-    tx: Transaction, inbox: OpenInbox, conversation_id: int, message: Queued, outcome: SendRejected, *, now: datetime
+    tx: Transaction,
+    inbox: OpenInbox,
+    state: ConversationState,
+    message: QueuedMessage,
+    outcome: SendRejected,
+    *,
+    now: datetime,
 ) -> None:
+    state = await transitions.lock(tx, state.id)
     await tx.run(
         "update message set state = 'failed', attempts = attempts + 1, failure = %(failure)s, failure_code = %(code)s "
         "where id = %(id)s and state in ('queued', 'dropped')",
@@ -199,57 +197,31 @@ async def _record_refused(
         MessageFailed(
             actor=_actor(message),
             at=now,
-            cause=outcome.refusal,
-            conversation_id=conversation_id,
+            reason=outcome.refusal.value,
+            code=outcome.code,
             message_id=message.id,
+            **state.about(),
         ),
     )
-    locked = await lock_conversation(tx, conversation_id)
     native = outcome.native or (NativeState.HUMAN if outcome.refusal is Refusal.HUMAN_ACTIVE else None)
     if native is not None:
-        await tx.run(
-            "update conversation set native_state = %(native)s, native_servicer = %(servicer)s where id = %(id)s",
-            native=native,
-            servicer=outcome.servicer,
-            id=locked.id,
-        )
-        if outcome.native is None:
-            await later(tx, "learn_native_state", key=f"native:{locked.id}", conversation_id=locked.id)
+        change = ChangeNativeSession(native, outcome.servicer)
+        state = (await transitions.apply_to(tx, state, change, actor=SYSTEM, now=now)).state
     # A session that could not be moved is no message that a person has to write instead.
     if native in (NativeState.HUMAN, NativeState.POOL) and message.kind != "move":
-        await open_for_people(tx, locked, actor=SYSTEM, now=now, cause="native")
-    elif message.author == Author.ASSISTANT and locked.status == Status.PENDING and not message.content.get("code"):
-        await hand_off(tx, locked.id, reason="reply_failed", actor=SYSTEM, now=now)
-    if outcome.refusal is Refusal.MISCONFIGURED and message.kind == "move":
-        # People have it in the desk anyway; an operator should hear why it did not reach the vendor's client.
-        await tx.run(
-            "update inbox set broken = %(why)s, broken_at = %(now)s where id = %(id)s",
-            why=f"handoff.to: {outcome.refusal.value} ({outcome.code})",
-            now=now,
-            id=inbox.inbox_id,
-        )
-    elif outcome.refusal is Refusal.MISCONFIGURED:
-        await mark_broken(tx, inbox.connection.id, f"{outcome.refusal.value} ({outcome.code})", now=now)
+        await transitions.apply_to(tx, state, Open("native"), actor=SYSTEM, now=now)
+    elif message.author == Author.ASSISTANT and state.status is Status.PENDING and not message.content.get("code"):
+        await service.hand_off(tx, state.id, reason="reply_failed", actor=SYSTEM, now=now)
+    if outcome.refusal is Refusal.MISCONFIGURED:
+        why = f"{outcome.refusal.value} ({outcome.code})"
+        if message.kind == "move":
+            # People have it in the desk anyway; an operator should hear why it did not reach the vendor's client.
+            await mark_inbox_broken(tx, inbox.inbox_id, f"handoff.to: {why}", now=now)
+        else:
+            await mark_broken(tx, inbox.connection.id, why, now=now)
 
 
-async def mark_broken(tx: Transaction, connection_id: int, why: str, *, now: datetime) -> None:
-    """Say on the connection what an operator has to mend. The first time stays."""
-    await tx.run(
-        "update connection set broken = %(why)s, broken_at = coalesce(broken_at, %(now)s) "
-        "where id = %(id)s and broken is distinct from %(why)s",
-        why=why[:500],
-        now=now,
-        id=connection_id,
-    )
-
-
-async def mark_mended(tx: Transaction, connection_id: int, inbox_id: int) -> None:
-    """It works again."""
-    for table, id_ in (("connection", connection_id), ("inbox", inbox_id)):
-        await tx.run(
-            f"update {table} set broken = null, broken_at = null where id = %(id)s and broken is not null", id=id_
-        )
-
-
-def _actor(message: Queued) -> Actor:
-    return Actor("assistant") if message.author == Author.ASSISTANT else SYSTEM
+def _actor(message: QueuedMessage) -> Actor:
+    if message.agent_id is not None:
+        return Actor("agent", message.agent_id)
+    return ASSISTANT if message.author == Author.ASSISTANT else SYSTEM

@@ -50,12 +50,18 @@ KIND_ICONS = {
 ACTIVITY_LABELS = {
     "handed_off": (mark("{who}转交人工{why}"), "sparkle"),
     "opened": (mark("{who}重新打开了会话{why}"), "refresh"),
-    "resolved": (mark("{who}解决了会话"), "check"),
+    "resolved": (mark("{who}解决了会话{why}"), "check"),
+    "resolution_undone": (mark("{who}撤销了解决"), "refresh"),
     "returned": (mark("{who}交回值班助手"), "sparkle"),
     "snoozed": (mark("{who}搁置到{until}"), "snooze"),
     "taken": (mark("{who}开始处理"), "user"),
     "assigned": (mark("{who}分配给{whom}"), "user-plus"),
-    "unassigned": (mark("{who}取消了分配"), "user-off"),
+    "unassigned": (mark("{who}取消了分配{why}"), "user-off"),
+    "team_assigned": (mark("{who}更换了小组"), "users"),
+    "labels_changed": (mark("{who}修改了标签"), "tag"),
+    "priority_changed": (mark("{who}修改了优先级"), "flag"),
+    "muted": (mark("{who}屏蔽了对方"), "user-off"),
+    "unmuted": (mark("{who}取消了屏蔽"), "user"),
 }
 REASON_LABELS = {
     "asked": mark("对方要求人工"),
@@ -71,8 +77,12 @@ REASON_LABELS = {
     "error": mark("助手出错"),
     "late": mark("消息到得太晚"),
     "snooze_over": mark("搁置的时间到了"),
-    "contact_wrote": mark("对方又来消息"),
-    "servicer": mark("同事在企业微信里接待"),
+    "wrote_again": mark("对方又来消息"),
+    "native": mark("同事在平台的客户端里接待"),
+    "assistant_off": mark("助手已关闭"),
+    "agent_disabled": mark("接待人员已停用"),
+    "idle": mark("长时间没有新消息"),
+    "muted": mark("对方已被屏蔽"),
 }
 FAILURE_LABELS = {
     "window_closed": mark("对方超过48小时没有说话，不能再回复"),

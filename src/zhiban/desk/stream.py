@@ -15,8 +15,8 @@ from typing import Annotated
 from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
+from zhiban.conversations.topics import CONVERSATION_CHANGED
 from zhiban.kit.db import Database
-from zhiban.kit.event_log import CONVERSATION_CHANGED
 from zhiban.kit.pubsub import PubSub
 from zhiban.people import service
 from zhiban.people.auth import COOKIE, CurrentAgent, auth_of

@@ -30,20 +30,29 @@ class DatabaseUnavailable(Unavailable):
 class Transaction:
     """An open transaction of one workspace. Parameters are psycopg's named ones: `%(name)s`."""
 
-    __slots__ = ("_publications", "raw", "workspace_id")
+    __slots__ = ("_publications", "_then", "raw", "reactions", "workspace_id")
 
     def __init__(self, raw: psycopg.AsyncConnection[Row], workspace_id: int) -> None:
         self.raw = raw
         self.workspace_id = workspace_id
+        self.reactions: Any = None  # who reacts to events; `kit.event_log` knows what it is
         self._publications: dict[tuple[str, int], None] = {}
+        self._then: list[Callable[[], None]] = []
 
     def publish_after_commit(self, topic: str, id_: int) -> None:
         """Publish after the commit that this record changed; forgotten on rollback."""
         self._publications[topic, id_] = None
 
+    def after_commit(self, then: Callable[[], None]) -> None:
+        """Call this after the commit, on the event loop; forgotten on rollback. It must be quick and must not raise."""
+        self._then.append(then)
+
     @property
     def publications(self) -> Iterable[tuple[str, int]]:
         return self._publications
+
+    def committed(self) -> Iterable[Callable[[], None]]:
+        return self._then
 
     async def rows(self, sql: str, /, **params: Any) -> list[Row]:
         return await (await self._execute(sql, params)).fetchall()
@@ -173,10 +182,12 @@ Publish = Callable[[str, int, int], None]  # topic, workspace, id
 class Database:
     """The application's way to PostgreSQL, as a role that row-level security binds.
 
-    `publish` is called after every commit for what the transaction asked to publish.
+    `publish` is called after every commit for what the transaction asked to publish; `reactions` says who reacts to
+    events.
     """
 
     publish: Publish | None = None
+    reactions: object = None
 
     def __init__(
         self,
@@ -213,6 +224,7 @@ class Database:
     async def transaction(self, workspace_id: int) -> AsyncIterator[Transaction]:
         """A transaction on the hot path: `async with database.work(workspace_id) as work`."""
         async with self._workers.transaction(workspace_id) as tx:
+            tx.reactions = self.reactions
             yield tx
         self._publish(tx)
 
@@ -220,10 +232,13 @@ class Database:
     async def webhook_transaction(self, workspace_id: int) -> AsyncIterator[Transaction]:
         """A transaction for storing webhooks: on connections of their own, waiting 3.5 s at most for one."""
         async with self._webhooks.transaction(workspace_id) as tx:
+            tx.reactions = self.reactions
             yield tx
         self._publish(tx)
 
     def _publish(self, tx: Transaction) -> None:
+        for then in tx.committed():
+            then()
         if self.publish is not None:
             for topic, id_ in tx.publications:
                 self.publish(topic, tx.workspace_id, id_)
@@ -232,6 +247,7 @@ class Database:
     async def page_transaction(self, workspace_id: int) -> AsyncIterator[Transaction]:
         """A transaction for pages, API, CLI and importers, which wait 15 s at most by default."""
         async with self._pages.transaction(workspace_id) as tx:
+            tx.reactions = self.reactions
             yield tx
         self._publish(tx)
 

@@ -1,4 +1,4 @@
-"""Work to do once, later: Procrastinate, enqueued inside our own transaction.
+"""Transaction to do once, later: Procrastinate, enqueued inside our own transaction.
 
 Jobs carry ids only. A task must be repeatable: it runs at least once. What a person waits for does not go through here
 but is handed over in process; jobs are for files, notices, profiles, timers and upkeep.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,7 +18,8 @@ import procrastinate
 import psycopg
 from procrastinate import PsycopgConnector
 from procrastinate.exceptions import UniqueViolation
-from procrastinate.jobs import Job, Status
+from procrastinate.jobs import Job as QueuedJob
+from procrastinate.jobs import Status
 from procrastinate.manager import JobManager
 from psycopg_pool import AsyncConnectionPool
 
@@ -35,7 +36,10 @@ STALLED_SECONDS = 20.0
 
 _ENQUEUE = """
 insert into jobs.procrastinate_jobs (queue_name, task_name, queueing_lock, args, scheduled_at)
-values (%(queue)s, %(task)s, %(key)s, %(args)s::jsonb, %(at)s) on conflict do nothing"""
+select queue, task, key, args, at
+from unnest(%(queue)s::text[], %(task)s::text[], %(key)s::text[], %(args)s::jsonb[], %(at)s::timestamptz[])
+  with ordinality as t(queue, task, key, args, at, n)
+order by n on conflict do nothing"""
 
 # A worker that was killed leaves its jobs "doing". Where a twin already waits under the same key, ours is dropped.
 _REVIVE = """
@@ -78,17 +82,38 @@ revived as (
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """A named function. `attempts` counts all tries; waits between them double from `wait` seconds up to `longest`."""
+class Job:
+    """A kind of work to do later. `attempts` counts all tries; waits between them double from `wait` to `longest` s."""
 
     name: str
-    function: Function
     queue: str = "quick"
     attempts: int = 8
     wait: float = 2.0
     longest: float = 600.0
     cron: str | None = None  # run on this schedule, once for the installation, with no arguments
     final: tuple[type[Exception], ...] = ()  # errors that no repetition mends: a dead letter at once
+
+    def of(self, *, key: str | None = None, at: datetime | None = None, **args: int | str) -> Enqueued:
+        """This work for these arguments. With `key`, one that waits under the same key already is kept instead."""
+        return Enqueued(self, args, key, at)
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueued:
+    """One piece of work, not before `at`."""
+
+    job: Job
+    args: Mapping[str, int | str]
+    key: str | None = None
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A job and the function that does it."""
+
+    job: Job
+    function: Function
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,23 +127,22 @@ class DeadLetter:
     at: datetime | None
 
 
-async def later(
-    tx: Transaction,
-    task: str,
-    *,
-    key: str | None = None,
-    at: datetime | None = None,
-    queue: str = "quick",
-    **args: int | str,
-) -> None:
-    """Enqueue in the caller's transaction. With `key`, a job that already waits under it is kept instead."""
+async def enqueue(tx: Transaction, *pieces: Enqueued) -> None:
+    """Enqueue in the caller's transaction. Keys are told apart by job and workspace."""
+    await enqueue_many(tx, pieces)
+
+
+async def enqueue_many(tx: Transaction, pieces: Sequence[Enqueued]) -> None:
+    """`enqueue` for a list; one statement however many there are."""
+    if not pieces:
+        return
     await tx.run(
         _ENQUEUE,
-        queue=queue,
-        task=task,
-        key=key,
-        args=json.dumps({"workspace_id": tx.workspace_id, **args}),
-        at=at,
+        queue=[one.job.queue for one in pieces],
+        task=[one.job.name for one in pieces],
+        key=[None if one.key is None else f"{one.job.name}:{tx.workspace_id}:{one.key}" for one in pieces],
+        args=[json.dumps({"workspace_id": tx.workspace_id, **one.args}) for one in pieces],
+        at=[one.at for one in pieces],
     )
 
 
@@ -145,12 +169,12 @@ class _Backoff(procrastinate.BaseRetryStrategy):
     """Doubling waits. An error may ask for a longer one (`after`, in seconds)."""
 
     def __init__(self, task: Task) -> None:
-        self._task = task
+        self._job = task.job
 
-    def get_retry_decision(self, *, exception: BaseException, job: Job) -> procrastinate.RetryDecision | None:
-        if job.attempts + 1 >= self._task.attempts or isinstance(exception, self._task.final):
+    def get_retry_decision(self, *, exception: BaseException, job: QueuedJob) -> procrastinate.RetryDecision | None:
+        if job.attempts + 1 >= self._job.attempts or isinstance(exception, self._job.final):
             return None
-        wait = min(self._task.wait * 2**job.attempts, self._task.longest)
+        wait = min(self._job.wait * 2**job.attempts, self._job.longest)
         asked = getattr(exception, "after", 0.0) if isinstance(exception, Unavailable) else 0.0
         return procrastinate.RetryDecision(retry_in={"seconds": max(1, round(max(wait, asked)))})
 
@@ -161,7 +185,7 @@ class _Manager(JobManager):
     The job would stay "doing" for ever. The twin does the same work, so ours is done.
     """
 
-    async def retry_job(self, job: Job, *args: Any, **kwargs: Any) -> None:
+    async def retry_job(self, job: QueuedJob, *args: Any, **kwargs: Any) -> None:
         try:
             await super().retry_job(job, *args, **kwargs)
         except UniqueViolation:
@@ -187,9 +211,11 @@ class Jobs:
             self._register(task)
 
     def _register(self, task: Task) -> None:
-        declare = self._app.task(name=task.name, queue=task.queue, retry=_Backoff(task))
-        if task.cron:
-            self._app.periodic(cron=task.cron, periodic_id=task.name)(declare(_with_timestamp_dropped(task.function)))
+        declare = self._app.task(name=task.job.name, queue=task.job.queue, retry=_Backoff(task))
+        if task.job.cron:
+            self._app.periodic(cron=task.job.cron, periodic_id=task.job.name)(
+                declare(_with_timestamp_dropped(task.function))
+            )
         else:
             declare(task.function)
 

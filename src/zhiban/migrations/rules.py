@@ -12,3 +12,20 @@ def protect(*tables: str) -> None:
             f'create policy workspace on "{table}" using (workspace_id = (select app_workspace())) '
             "with check (workspace_id = (select app_workspace()))"
         )
+
+
+def append_only(table: str) -> None:
+    """Take the right to change or delete rows from everybody but the owner: what is written stays written."""
+    op.execute(
+        f"""
+do $$
+declare other record;
+begin
+  for other in
+    select distinct grantee::regrole::text as name from pg_class, aclexplode(relacl)
+    where oid = '"{table}"'::regclass and grantee <> relowner and grantee <> 0
+  loop
+    execute format('revoke update, delete, truncate on "{table}" from %s', other.name);
+  end loop;
+end $$"""
+    )

@@ -1,20 +1,33 @@
-"""Jobs of the assistant: telling our people that somebody waits."""
+"""Work after the commit: telling our own people that somebody waits for them."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from zhiban.channels.connections import Connections
 from zhiban.channels.inboxes import card_inbox
 from zhiban.channels.policy import Policy
+from zhiban.conversations.models import Status
+from zhiban.conversations.queries import event_by_id
+from zhiban.events import (
+    ConversationCreated,
+    ConversationHandedOff,
+    ConversationOpened,
+    ConversationReopened,
+    ConversationStarted,
+    StatusChanged,
+)
 from zhiban.kit.clock import Clock
-from zhiban.kit.db import Database, Row
+from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import ZhibanError
 from zhiban.kit.i18n import Texts, mark
-from zhiban.kit.jobs import Task, later
+from zhiban.kit.jobs import Enqueued, Job, Task, enqueue_many
 from zhiban.notifications.notices import handoff_notice
 from zhiban.people.agents import accounts_at
 from zhiban.people.contacts import learn_profiles
@@ -23,16 +36,21 @@ from zhiban.ports.notifiers import parse_address
 
 log = logging.getLogger(__name__)
 
+NOTIFY_HANDOFF = Job("notify_handoff", attempts=3)
+SEND_NOTIFICATION = Job("send_notification", attempts=8, final=(ConnectionBroken,))
+
+MEMBERS = "members:"  # the address of all agents who have an account at the inbox's own vendor
+
 _WAITING = """
-select c.inbox_id, c.handoff_reason, coalesce(c.waiting_since, c.opened_at, c.last_activity_at),
-  coalesce(nullif(p.remark, ''), p.name, ''), i.name, i.policy, (
+select c.inbox_id, c.status, c.external_id as thread, c.handoff_reason as reason,
+  coalesce(c.waiting_since, c.opened_at, c.last_activity_at) as since,
+  coalesce(nullif(p.remark, ''), p.name, '') as contact_name, i.name as inbox_name, i.policy, (
     select m.text from message m where m.conversation_id = c.id and m.direction = 'in' and m.text <> ''
-    order by m.id desc limit 1), c.status, c.cycle
+    order by m.id desc limit 1) as last_words
 from conversation c join inbox i on i.workspace_id = c.workspace_id and i.id = c.inbox_id
 left join contact p on p.workspace_id = c.workspace_id and p.id = c.contact_id
 where c.id = %(id)s"""
 
-MEMBERS = "members:"  # the address of all agents who have an account at the inbox's own vendor
 
 REASONS = {
     "asked": mark("客户要求人工"),
@@ -47,8 +65,25 @@ REASONS = {
     "reply_failed": mark("回复没有送达"),
     "error": mark("助手出错"),
     "late": mark("消息到得太晚"),
+    "assistant_off": mark("助手已关闭"),
+    "snooze_over": mark("搁置的时间到了"),
     "wrote_again": mark("客户又来信了"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingContact:
+    """Somebody who waits for a person, as the notice tells it."""
+
+    inbox_id: int
+    status: str
+    thread: str
+    reason: str | None
+    since: datetime
+    contact_name: str
+    inbox_name: str
+    policy: Mapping[str, Any]
+    last_words: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +100,33 @@ class NotifierRegistry:
         return self.by_scheme.get(parse_address(address)[0], self.other)
 
 
-class AssistantJobs:
+# ---------------------------------------------------------------------------------------- which fact leads to which
+
+
+def for_status(event: StatusChanged) -> Iterable[Enqueued]:
+    """Somebody waits for a person, and nobody of ours knows it yet."""
+    unexpected = isinstance(event, ConversationHandedOff) or event.actor.kind == "contact"
+    if event.status == Status.OPEN and unexpected:
+        yield NOTIFY_HANDOFF.of(
+            key=f"{event.conversation_id}:{event.id}", conversation_id=event.conversation_id, event_id=event.id
+        )
+
+
+def for_created(event: ConversationCreated) -> Iterable[Enqueued]:
+    """A contact whose first words no assistant reads."""
+    if event.status == Status.OPEN:
+        yield NOTIFY_HANDOFF.of(conversation_id=event.conversation_id, event_id=event.id)
+
+
+NOTIFYING: tuple[type[StatusChanged], ...] = (
+    ConversationHandedOff,
+    ConversationOpened,
+    ConversationReopened,
+    ConversationStarted,
+)
+
+
+class NotificationJobs:
     """What these jobs need, and the jobs."""
 
     def __init__(
@@ -78,31 +139,32 @@ class AssistantJobs:
         self._clock = clock
 
     def tasks(self) -> list[Task]:
-        return [
-            Task("notify_handoff", self.notify_handoff, attempts=3),
-            Task("send_notification", self.send_notification, attempts=8, final=(ConnectionBroken,)),
-        ]
+        return [Task(NOTIFY_HANDOFF, self.notify_handoff), Task(SEND_NOTIFICATION, self.send_notification)]
 
-    async def notify_handoff(self, workspace_id: int, conversation_id: int) -> None:
-        """Split one handoff into a job for every address, so that one deaf address does not repeat the others."""
+    async def notify_handoff(self, workspace_id: int, conversation_id: int, event_id: int) -> None:
+        """Split one notice into a job for every address, so that one that fails does not repeat the others."""
         async with self._database.transaction(workspace_id) as tx:
-            row = await tx.row(_WAITING, id=conversation_id)
-            if row is None or row[7] != "open":
-                return
-            thread = await tx.value(
-                "select external_id from conversation where id = %(id)s and not exists ("
-                "select 1 from contact p where p.id = conversation.contact_id and p.name <> '')",
-                id=conversation_id,
-            )
-        if thread is not None:
-            await self._fetch_contact_name(workspace_id, row[0], thread)
+            waiting = await tx.object(WaitingContact, _WAITING, id=conversation_id)
+        if waiting is None or waiting.status != Status.OPEN:
+            return
+        if not waiting.contact_name:
+            await self._fetch_contact_name(workspace_id, waiting.inbox_id, waiting.thread)
         async with self._database.transaction(workspace_id) as tx:
-            policy = Policy.model_validate(row[5])
-            for address in dict.fromkeys((*self._notifiers.addresses, *policy.handoff.notify)):
-                await later(tx, "send_notification", conversation_id=conversation_id, address=address)
-            cards = await card_inbox(tx, row[0], self._notifiers.card_kinds)
+            recipients = [_digest(address) for address in self._addresses(waiting)]
+            cards = await card_inbox(tx, waiting.inbox_id, self._notifiers.card_kinds)
             if cards and await accounts_at(tx, cards.vendor):
-                await later(tx, "send_notification", conversation_id=conversation_id, address=MEMBERS)
+                recipients.append(MEMBERS)
+            await enqueue_many(
+                tx,
+                [
+                    SEND_NOTIFICATION.of(conversation_id=conversation_id, event_id=event_id, recipient=recipient)
+                    for recipient in recipients
+                ],
+            )
+
+    def _addresses(self, waiting: WaitingContact) -> list[str]:
+        policy = Policy.model_validate(waiting.policy)
+        return list(dict.fromkeys((*self._notifiers.addresses, *policy.handoff.notify)))
 
     async def _fetch_contact_name(self, workspace_id: int, inbox_id: int, thread: str) -> None:
         """Ask for a newcomer's name, so that the notice can say it. Without an answer they stay nameless for now."""
@@ -118,32 +180,42 @@ class AssistantJobs:
         async with self._database.transaction(workspace_id) as tx:
             await learn_profiles(tx, kind, account, found, now=self._clock.now())
 
-    async def send_notification(self, workspace_id: int, conversation_id: int, address: str) -> None:
+    async def send_notification(self, workspace_id: int, conversation_id: int, event_id: int, recipient: str) -> None:
         """Deliver one notice. A wrong address ends the job as a dead letter, which the health page shows."""
         async with self._database.transaction(workspace_id) as tx:
-            row = await tx.row(_WAITING, id=conversation_id)
-            cards = await card_inbox(tx, row[0], self._notifiers.card_kinds) if row else None
+            waiting = await tx.object(WaitingContact, _WAITING, id=conversation_id)
+            if waiting is None:
+                return
+            notice = await self._notice(tx, conversation_id, event_id, waiting)
+            cards = await card_inbox(tx, waiting.inbox_id, self._notifiers.card_kinds)
             members = await accounts_at(tx, cards.vendor) if cards else []
-        if row is None:
-            return
-        notice = self._notice(conversation_id, row)
-        if address != MEMBERS:
-            await self._notifiers.notifier(address).notify(address, notice)
+        if recipient != MEMBERS:
+            # Addresses hold passwords: the job names one by its digest, and one that was taken out gets nothing.
+            for address in self._addresses(waiting):
+                if _digest(address) == recipient:
+                    await self._notifiers.notifier(address).notify(address, notice)
             return
         inbox = await self._connections.inbox(workspace_id, cards.id) if cards else None
         if inbox is None or not isinstance(inbox.channel, ShowsCards):
             raise ConnectionBroken("There is no app to send cards with", code=0)
         await inbox.channel.send_handoff(members, notice, button=Choice(f"take:{conversation_id}", "接入"))
 
-    def _notice(self, conversation_id: int, row: Row) -> Notice:
-        _, reason, since, name, inbox, _, question, _, cycle = row
-        when = since.astimezone(ZoneInfo("Asia/Shanghai")).strftime("%m-%d %H:%M") if since else ""
+    async def _notice(self, tx: Transaction, conversation_id: int, event_id: int, waiting: WaitingContact) -> Notice:
+        event = await event_by_id(tx, event_id)
+        question = event.question if isinstance(event, ConversationHandedOff) else ""
+        when = waiting.since.astimezone(ZoneInfo("Asia/Shanghai")).strftime("%m-%d %H:%M")
         return handoff_notice(
-            key=f"handoff-{conversation_id}-{cycle}",
-            contact_name=str(name),
-            question=str(question or ""),
-            reason=self._texts(REASONS.get(str(reason), str(reason or ""))),
+            # Of this event, not of the conversation: a second handoff is another notice.
+            key=f"handoff-{conversation_id}-{event_id}",
+            contact_name=waiting.contact_name,
+            contact_id=waiting.thread,
+            question=question or waiting.last_words or "",
+            reason=self._texts(REASONS.get(waiting.reason or "", waiting.reason or "")),
             waiting_since=when,
             url=f"{self._notifiers.url}/conversations/{conversation_id}" if self._notifiers.url else None,
-            inbox=str(inbox),
+            inbox=waiting.inbox_name,
         )
+
+
+def _digest(address: str) -> str:
+    return hashlib.sha256(address.encode()).hexdigest()[:16]

@@ -11,12 +11,24 @@ _NAME_SIZE, _QUESTION_SIZE = 90, 900
 
 
 def handoff_notice(
-    *, key: str, contact_name: str, question: str, reason: str, waiting_since: str, url: str | None, inbox: str = ""
+    *,
+    key: str,
+    contact_name: str,
+    question: str,
+    reason: str,
+    waiting_since: str,
+    url: str | None,
+    inbox: str = "",
+    contact_id: str = "",
 ) -> Notice:
-    """The notice that somebody waits. `waiting_since` and `reason` are written for people."""
+    """The notice that somebody waits. `waiting_since` and `reason` are written for people.
+
+    `contact_id` is the contact's id at the vendor, which tells those of one name apart.
+    """
     name = _line(contact_name, _NAME_SIZE) or "客户"
     lines: Sequence[tuple[str, str]] = (
         ("客户", name),
+        ("编号", _line(contact_id, _NAME_SIZE)),
         ("渠道", _line(inbox, _NAME_SIZE)),
         ("问题", _line(question, _QUESTION_SIZE)),
         ("原因", reason),

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from zhiban.events import SYSTEM, Actor, AgentDisabled
+from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, Gone, NotFound
-from zhiban.kit.jobs import later
 from zhiban.people.models import Role
 from zhiban.people.service import SignedInAgent, add_agent, digest, end_sessions, new_token
 
@@ -200,7 +201,7 @@ async def accounts_at(tx: Transaction, vendor: str) -> list[str]:
     return [str(row[0]) for row in rows]
 
 
-async def disable(tx: Transaction, agent_id: int, *, now: datetime) -> None:
+async def disable(tx: Transaction, agent_id: int, *, by: Actor = SYSTEM, now: datetime) -> None:
     """Sign them out everywhere and let nobody give them work; what they had waits for the others.
 
     Raises NotFound, NotAllowed.
@@ -213,7 +214,7 @@ async def disable(tx: Transaction, agent_id: int, *, now: datetime) -> None:
     await tx.run("update agent set disabled_at = %(now)s where id = %(id)s", now=now, id=agent_id)
     await end_sessions(tx, agent_id)
     await tx.run("delete from setup_link where agent_id = %(id)s and used_at is null", id=agent_id)
-    await later(tx, "release_conversations", agent_id=agent_id)
+    await event_log.append(tx, AgentDisabled(actor=by, at=now, agent_id=agent_id))
 
 
 async def enable(tx: Transaction, agent_id: int) -> None:
@@ -290,3 +291,8 @@ async def join(tx: Transaction, token: str, *, password_hash: str, locale: str, 
     )
     await end_sessions(tx, agent_id)
     return agent_id
+
+
+async def is_disabled(tx: Transaction, agent_id: int) -> bool:
+    """Whether this agent may not work any more."""
+    return bool(await tx.value("select 1 from agent where id = %(id)s and disabled_at is not null", id=agent_id))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from zhiban.kit.db import Transaction
@@ -81,3 +81,39 @@ async def learn_profiles(
         attributes=[json_safe(profile.attributes) for profile in profiles],
         now=now,
     )
+
+
+async def blocked_among(tx: Transaction, contact_ids: Iterable[int]) -> set[int]:
+    """Those of these contacts whose messages call nobody."""
+    rows = await tx.rows(
+        "select id from contact where id = any(%(ids)s::bigint[]) and blocked_at is not null", ids=list(contact_ids)
+    )
+    return {row[0] for row in rows}
+
+
+async def set_blocked(tx: Transaction, contact_id: int, *, blocked: bool, now: datetime) -> None:
+    """Let what this contact writes call nobody, or somebody again. The first moment of blocking stays."""
+    await tx.run(
+        "update contact set blocked_at = case when %(blocked)s then coalesce(blocked_at, %(now)s) end, "
+        "updated_at = %(now)s where id = %(id)s",
+        blocked=blocked,
+        now=now,
+        id=contact_id,
+    )
+
+
+async def nameless_contacts(tx: Transaction, kind: str, account: str, *, limit: int) -> list[str]:
+    """The ids at a vendor of those whose profile nobody has asked for yet, newest first."""
+    rows = await tx.rows(
+        "select external_id from identity where kind = %(kind)s and account = %(account)s and profiled_at is null "
+        "order by id desc limit %(limit)s",
+        kind=kind,
+        account=account,
+        limit=limit,
+    )
+    return [row[0] for row in rows]
+
+
+async def contact_name(tx: Transaction, contact_id: int) -> str:
+    """What a contact is called, empty when nobody knows."""
+    return str(await tx.value("select name from contact where id = %(id)s", id=contact_id) or "")

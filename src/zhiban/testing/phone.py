@@ -17,11 +17,11 @@ from fastapi import APIRouter, Depends, FastAPI, Form, Query, Request
 from fastapi.responses import Response
 
 from zhiban.assistant.suggesting import percent
+from zhiban.conversations.topics import CONVERSATION_CHANGED
 from zhiban.desk import views
 from zhiban.desk.labels import FAILURE_LABELS, REASON_LABELS, WORDS
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import NotFound
-from zhiban.kit.event_log import CONVERSATION_CHANGED
 from zhiban.kit.i18n import mark
 from zhiban.kit.pubsub import PubSub
 from zhiban.people.auth import auth_of, set_session_cookie

@@ -15,15 +15,15 @@ from typing import Any
 
 import psycopg
 
+from zhiban.channels.connection_health import mark_broken, mark_mended
 from zhiban.channels.connections import Connections, OpenInbox
 from zhiban.channels.delivery_store import park
+from zhiban.channels.topics import ACCOUNT_WAITING
 from zhiban.conversations.ingest import Ingest, IngestResult, ingest, ingest_one_by_one
-from zhiban.conversations.sending import mark_broken, mark_mended
 from zhiban.kit import metrics
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import ZhibanError
-from zhiban.kit.event_log import ACCOUNT_WAITING
 from zhiban.kit.pubsub import PubSub
 from zhiban.ports import ConnectionBroken, Page, Polls, SendRefused, TryLater
 from zhiban.workers.conversation_worker import ConversationWorker
@@ -140,9 +140,9 @@ class AccountPoller:
                     # It is busy here: let some more arrive, and fetch them together.
                     await asyncio.sleep(GATHER_SECONDS)
         except (psycopg.Error, ZhibanError) as error:
-            log.warning("Pulling inbox %s is left to the sweep: %s", inbox_id, str(error).strip())
+            log.warning("Pulling inbox %s is left to recovery: %s", inbox_id, str(error).strip())
         except Exception:  # one account's accident must not silence the others
-            log.exception("Pulling inbox %s is left to the sweep.", inbox_id)
+            log.exception("Pulling inbox %s is left to recovery.", inbox_id)
         finally:
             state.running = False
 
@@ -169,7 +169,7 @@ class AccountPoller:
             return
         cursor, drained, misses, last_doorbell, token = row
         try:
-            await self._pages(inbox, inbox.channel, cursor, token, last_doorbell, first_drain=not drained)
+            await self._pages(inbox, inbox.channel, cursor, token, last_doorbell, history=not drained)
         except (TryLater, ConnectionBroken, SendRefused) as error:
             await self._miss(inbox, error, misses + 1)
 
@@ -198,7 +198,7 @@ class AccountPoller:
         token: str | None,
         last_doorbell: int | None,
         *,
-        first_drain: bool,
+        history: bool,
     ) -> None:
         for _ in range(PAGES):
             with metrics.timed("pull"):
@@ -220,17 +220,15 @@ class AccountPoller:
                 "last": last_doorbell or 0,
             }
             try:
-                result = await self._keep(inbox, page, step, ingest, first_drain=first_drain)
+                result = await self._keep(inbox, page, step, ingest, history=history)
             except (psycopg.OperationalError, psycopg.InterfaceError, ZhibanError):
                 raise
             except Exception:
                 # One entry is at fault, not the database; it must not stop the account for ever.
                 log.exception("A page of inbox %s is taken in entry by entry.", inbox.inbox_id)
-                result = await self._keep(inbox, page, step, ingest_one_by_one, first_drain=first_drain)
+                result = await self._keep(inbox, page, step, ingest_one_by_one, history=history)
             for conversation_id in result.leased:
                 self._conversation_worker.begin(inbox.workspace_id, conversation_id, leased=True)
-            for conversation_id in result.busy:
-                self._conversation_worker.wake(inbox.workspace_id, conversation_id)
             metrics.message("incoming", inbox.kind, result.new_messages)
             cursor = page.cursor or cursor
             if not more:
@@ -238,17 +236,17 @@ class AccountPoller:
         self.wake(inbox.workspace_id, inbox.inbox_id)
 
     async def _keep(
-        self, inbox: OpenInbox, page: Page, step: Mapping[str, Any], take: Ingest, *, first_drain: bool
+        self, inbox: OpenInbox, page: Page, step: Mapping[str, Any], take: Ingest, *, history: bool
     ) -> IngestResult:
         """What the page brought and the cursor behind it, in one transaction."""
         async with self._database.transaction(inbox.workspace_id) as tx:
             result = await take(
-                tx, inbox, page.items, now=step["now"], me=self._pubsub.process_id, first_drain=first_drain
+                tx, inbox, page.items, now=step["now"], process_id=self._pubsub.process_id, history=history
             )
             if not await tx.value(_ADVANCE, **step):
                 raise TryLater("Another process pulls this account now.")
             if inbox.connection.id in self._broken:
-                await mark_mended(tx, inbox.connection.id, inbox.inbox_id)
+                await mark_mended(tx, inbox.connection.id, inbox.inbox_id, now=step["now"])
                 self._broken.discard(inbox.connection.id)
         return result
 
@@ -268,11 +266,5 @@ class AccountPoller:
             )
             if not isinstance(error, TryLater):
                 self._broken.add(inbox.connection.id)
-                await mark_broken(tx, inbox.connection.id, error.sentence, now=now)
-                await tx.run(
-                    "update inbox set broken = %(why)s, broken_at = coalesce(broken_at, %(now)s) where id = %(id)s",
-                    why=error.sentence[:500],
-                    now=now,
-                    id=inbox.inbox_id,
-                )
+                await mark_broken(tx, inbox.connection.id, error.sentence, now=now, inbox_id=inbox.inbox_id)
         asyncio.get_running_loop().call_later(wait, self.wake, inbox.workspace_id, inbox.inbox_id)

@@ -1,8 +1,8 @@
-"""One lane per conversation: whatever waits in it is answered and sent in order, by one process at a time.
+"""Answers and sends whatever waits in a conversation, in order, by one process at a time.
 
-The row says what waits and who works on it (`owner`, `lease_until`); `rings` grows with everything that happens, so a
-worker that is about to leave sees that something arrived meanwhile. The lane is woken in process right after the
-commit; a sweep finds what was lost on the way.
+`conversation_work` says who works on it; its revision grows with everything that happens, so a worker that is about to
+leave sees that something arrived meanwhile. The worker is woken in process right after the commit; `recovery` finds
+what was lost on the way.
 """
 
 from __future__ import annotations
@@ -13,77 +13,75 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import psycopg
 
 from zhiban.channels.connections import Connections, OpenInbox
-from zhiban.conversations.models import Status
-from zhiban.conversations.outbox import Queued
+from zhiban.conversations import service, topics, transitions, work_state
+from zhiban.conversations.models import ConversationState, Status
+from zhiban.conversations.outbox import QueuedMessage
 from zhiban.conversations.responder import ConversationSnapshot, PendingMessage, Responder
 from zhiban.conversations.sending import Deferred, dispatch, record_outcome
-from zhiban.conversations.service import hand_off
 from zhiban.events import SYSTEM
 from zhiban.kit import metrics
 from zhiban.kit.clock import Clock
-from zhiban.kit.db import Database, Row, Transaction
+from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Unavailable, ZhibanError
-from zhiban.kit.event_log import CONVERSATION_WAITING
 from zhiban.kit.pubsub import PubSub
 
 log = logging.getLogger(__name__)
 
-LEASE = timedelta(seconds=60)
 RENEW_SECONDS = 20.0
-MAX_RESTARTS = 3  # how often a new message may restart the thinking before it is finished for what it has
+MAX_RESTARTS = 3  # how often a new message may restart a turn before it is finished for what it has
 MAX_FAILURES = 3  # failed turns before people get the conversation
 
+_STATE = transitions.STATE_COLUMNS
+_STATE_WIDTH = len(transitions.STATE_FIELDS)
 
-@dataclass(slots=True)
-class _Loaded:
-    """What a look into a lane found."""
-
-    step: Literal["left", "send", "answer"] = "left"
-    inbox_id: int = 0
-    conversation: ConversationSnapshot | None = None
-    prepared: object = None
-
-
-_TAKE = """
-update conversation set owner = %(me)s, lease_until = %(lease)s
-where id = %(id)s and (owner is null or lease_until < %(now)s) returning 1"""
-
-_LOAD = """
-select c.inbox_id, c.external_id, c.contact_id, c.status, c.last_incoming_at, c.replies_used, c.failures, c.rings,
-  c.retry_at, coalesce(nullif(p.remark, ''), p.name, ''), m.id, m.state, m.kind, m.text, m.choice, m.content,
-  m.external_id, m.author, m.attempts, m.sent_at
-from conversation c
+_LOAD = f"""
+select {_STATE}, w.revision, w.retry_at, coalesce(nullif(p.remark, ''), p.name, ''), m.id, m.state, m.kind, m.text,
+  m.choice, m.content, m.external_id, m.author, m.agent_id, m.attempts, m.sent_at
+from conversation_work w
+join conversation c on c.workspace_id = w.workspace_id and c.id = w.conversation_id
 left join contact p on p.workspace_id = c.workspace_id and p.id = c.contact_id
 left join message m
   on m.workspace_id = c.workspace_id and m.conversation_id = c.id and m.state in ('pending', 'queued')
-where c.id = %(id)s and c.owner = %(me)s order by m.id"""
+where w.conversation_id = %(id)s and w.leased_by = %(process)s order by m.id"""
 
-_RINGS = 7  # where the column of that name stands in what _LOAD returns
 
-_LEAVE = """
-update conversation set owner = null, lease_until = null
-where id = %(id)s and owner = %(me)s and rings = %(rings)s returning 1"""
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """One conversation with what waits in it, as read."""
 
-_RELEASE = "update conversation set owner = null, lease_until = null where id = %(id)s and owner = %(me)s"
+    state: ConversationState
+    revision: int
+    retry_at: datetime | None
+    contact_name: str
+    pending: tuple[PendingMessage, ...]
+    queued: tuple[QueuedMessage, ...]
 
-# After a settled message that was the last one: nothing came meanwhile, so nothing has to be read again.
-_LEAVE_EMPTY = """
-update conversation set owner = null, lease_until = null, retry_at = null
-where id = %(id)s and owner = %(me)s and rings = %(rings)s and not exists (
-  select 1 from message m where m.workspace_id = conversation.workspace_id and m.conversation_id = conversation.id
-    and m.state in ('pending', 'queued')) returning 1"""
+    def next_step(self, now: datetime) -> Literal["leave", "send", "answer"]:
+        """What is to be done first: messages leave in order before anything new is answered."""
+        if self.retry_at is not None and self.retry_at > now:
+            return "leave"
+        if self.queued:
+            return "send"
+        return "answer" if self.pending and self.state.status is Status.PENDING else "leave"
 
-_KEEP = """
-update conversation set lease_until = %(lease)s, retry_at = null where id = %(id)s and owner = %(me)s returning rings"""
+
+@dataclass(slots=True)
+class _Look:
+    """What a look at a conversation found to do."""
+
+    step: Literal["left", "send", "answer"] = "left"
+    inbox_id: int = 0
+    snapshot: ConversationSnapshot | None = None
+    prepared: object = None
 
 
 class ConversationWorker:
-    """The lanes that this process works on."""
+    """The conversations that this process works on."""
 
     def __init__(
         self, database: Database, connections: Connections, pubsub: PubSub, clock: Clock, responder: Responder
@@ -111,7 +109,7 @@ class ConversationWorker:
             self.begin(workspace_id, conversation_id, leased=False)
 
     def begin(self, workspace_id: int, conversation_id: int, *, leased: bool) -> None:
-        """Work on it. `held` tells that this process has taken the lease already."""
+        """Work on it. `leased` tells that this process has taken the lease already."""
         if self._closing or (workspace_id, conversation_id) in self._running:
             return
         self._running[workspace_id, conversation_id] = asyncio.Event()
@@ -120,7 +118,7 @@ class ConversationWorker:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self, *, within: float = 8.0) -> None:
-        """Let what runs come to an end; what does not is taken up by the next process."""
+        """Let what runs come to an end within so many seconds; what does not is taken up by the next process."""
         self._closing = True
         if self._tasks:
             _, late = await asyncio.wait(set(self._tasks), timeout=within)
@@ -135,185 +133,178 @@ class ConversationWorker:
                 return
             await self._work_through(workspace_id, conversation_id)
         except (psycopg.Error, ZhibanError) as error:
-            # The row still says what waits: the sweep takes it up again.
-            log.warning("Conversation %s is left to the sweep: %s", conversation_id, str(error).strip())
+            # The rows still say what waits: recovery takes it up again.
+            log.warning("Conversation %s is left to recovery: %s", conversation_id, str(error).strip())
         except Exception:  # one conversation's accident must not silence the others
-            log.exception("Conversation %s is left to the sweep.", conversation_id)
+            log.exception("Conversation %s is left to recovery.", conversation_id)
         finally:
-            # A ring that came while the lane was being left would otherwise wait for the sweep.
+            # What came while the conversation was being left would otherwise wait for recovery.
             if self._running.pop(key).is_set():
                 self.begin(workspace_id, conversation_id, leased=False)
 
     async def _take(self, workspace_id: int, conversation_id: int) -> bool:
         now = self._clock.now()
         async with self._database.transaction(workspace_id) as tx:
-            taken = await tx.value(_TAKE, id=conversation_id, me=self._pubsub.process_id, now=now, lease=now + LEASE)
+            taken = await work_state.take(tx, conversation_id, process=self._pubsub.process_id, now=now)
         if not taken:
-            self._pubsub.publish_remote(
-                CONVERSATION_WAITING, workspace_id, conversation_id
-            )  # its owner should hear that something came
-        return bool(taken)
+            # Whoever has it should know that something came.
+            self._pubsub.publish_remote(topics.CONVERSATION_WAITING, workspace_id, conversation_id)
+        return taken
 
     async def _work_through(self, workspace_id: int, conversation_id: int) -> None:
         changed = self._running[workspace_id, conversation_id]
         restarts = 0
         while True:
             changed.clear()
-            loaded_work = _Loaded()
+            look = _Look()
             try:
                 async with self._database.transaction(workspace_id) as tx:
-                    await self._load(tx, loaded_work, workspace_id, conversation_id)
+                    await self._look(tx, look, workspace_id, conversation_id)
             except (psycopg.OperationalError, psycopg.InterfaceError, Unavailable):
                 raise  # the database is at fault, not this conversation
             except Exception as error:  # whatever it is, the contact must not wait in silence
-                if loaded_work.conversation is None:
+                if look.snapshot is None:
                     raise
-                await self._record_failure(loaded_work.conversation, error)
+                await self._record_failure(look.snapshot, error)
                 continue
-            conversation = loaded_work.conversation
-            if loaded_work.step == "left":
+            snapshot = look.snapshot
+            if look.step == "left":
                 return
-            if conversation is None:
+            if snapshot is None:
                 # Opening an inbox needs the database itself: never while we hold a connection.
-                await self._connections.inbox(workspace_id, loaded_work.inbox_id)
+                await self._connections.inbox(workspace_id, look.inbox_id)
                 continue
             began = time.perf_counter()
-            if loaded_work.step == "answer":
-                conversation.strict = restarts < MAX_RESTARTS
-                restarts = 0 if await self._answer(conversation, loaded_work.prepared, changed) else restarts + 1
-            if conversation.queued and await self._send(conversation, changed):
-                if loaded_work.step == "answer":
+            if look.step == "answer":
+                snapshot.strict = restarts < MAX_RESTARTS
+                restarts = 0 if await self._answer(snapshot, look.prepared, changed) else restarts + 1
+            if snapshot.queued and await self._send(snapshot, changed):
+                if look.step == "answer":
                     metrics.took("answer", time.perf_counter() - began)
                 return
 
-    async def _load(self, tx: Transaction, loaded_work: _Loaded, workspace_id: int, conversation_id: int) -> None:
-        """See what waits in the lane and leave it when nothing does, in one transaction with the first reading."""
+    async def _look(self, tx: Transaction, look: _Look, workspace_id: int, conversation_id: int) -> None:
+        """See what waits and leave when nothing does, in one transaction with the responder's first reading."""
+        process = self._pubsub.process_id
         while True:
-            loaded = await tx.rows(_LOAD, id=conversation_id, me=self._pubsub.process_id)
-            if not loaded:
+            loaded = _loaded(await tx.rows(_LOAD, id=conversation_id, process=process))
+            if loaded is None:
                 return  # somebody else has it
-            step = self._next_step(loaded)
+            step = loaded.next_step(self._clock.now())
             if step != "leave":
                 break
-            rings = loaded[0][_RINGS]
-            if await tx.value(_LEAVE, id=conversation_id, me=self._pubsub.process_id, rings=rings):
+            if await work_state.leave(tx, conversation_id, process=process, revision=loaded.revision):
                 return
-        loaded_work.step, loaded_work.inbox_id = step, loaded[0][0]
-        inbox = self._connections.known(workspace_id, loaded_work.inbox_id)
+        look.step, look.inbox_id = step, loaded.state.inbox_id
+        inbox = self._connections.known(workspace_id, loaded.state.inbox_id)
         if inbox is not None:
-            loaded_work.conversation = self._snapshot(inbox, workspace_id, conversation_id, loaded)
+            look.snapshot = self._snapshot(inbox, loaded)
             if step == "answer":
-                loaded_work.prepared = await self._responder.prepare(tx, loaded_work.conversation)
+                look.prepared = await self._responder.prepare(tx, look.snapshot)
 
-    def _next_step(self, loaded: Sequence[Row]) -> Literal["leave", "send", "answer"]:
-        """What is to be done first: messages leave in order before anything new is thought about."""
-        status, retry_at = loaded[0][3], loaded[0][8]
-        states = {row[11] for row in loaded}
-        if retry_at is not None and retry_at > self._clock.now():
-            return "leave"
-        if "queued" in states:
-            return "send"
-        return "answer" if "pending" in states and status == Status.PENDING else "leave"
-
-    def _snapshot(
-        self, inbox: OpenInbox, workspace_id: int, conversation_id: int, loaded: Sequence[Row]
-    ) -> ConversationSnapshot:
-        _, thread, contact_id, status, last_incoming_at, replies_used, failures, rings = loaded[0][:8]
-        conversation = ConversationSnapshot(
-            workspace_id=workspace_id,
-            id=conversation_id,
+    def _snapshot(self, inbox: OpenInbox, loaded: _Loaded) -> ConversationSnapshot:
+        return ConversationSnapshot(
+            workspace_id=inbox.workspace_id,
             inbox=inbox,
-            thread=thread,
-            contact_id=contact_id,
-            contact_name=loaded[0][9],
-            status=status,
-            last_incoming_at=last_incoming_at,
-            replies_used=replies_used,
-            failures=failures,
-            rings=rings,
-            me=self._pubsub.process_id,
+            state=loaded.state,
+            contact_name=loaded.contact_name,
+            pending=list(loaded.pending),
+            queued=list(loaded.queued),
+            revision=loaded.revision,
+            process_id=self._pubsub.process_id,
         )
-        for row in loaded:
-            id_, state, kind, text, choice, content, external_id, author, attempts, sent_at = row[10:]
-            if state == "pending":
-                conversation.waiting.append(PendingMessage(id_, external_id, kind, text, choice, content, sent_at))
-            elif state == "queued":
-                conversation.queued.append(Queued(id_, author, kind, text, content, external_id, attempts, sent_at))
-        return conversation
 
-    async def _send(self, conversation: ConversationSnapshot, changed: asyncio.Event) -> bool:
-        """Send what is queued, in order. True when the lane was left: nothing waits, or it has to wait itself."""
-        for message in conversation.queued:
+    async def _send(self, snapshot: ConversationSnapshot, changed: asyncio.Event) -> bool:
+        """Send what is queued, in order. True when the conversation was left: nothing waits, or it must wait itself."""
+        process = snapshot.process_id
+        for message in snapshot.queued:
             with metrics.timed("send"):
-                outcome = await dispatch(conversation.inbox, conversation.thread, message, now=self._clock.now())
+                outcome = await dispatch(snapshot.inbox, snapshot.state.thread, message, now=self._clock.now())
             now = self._clock.now()
-            changed.clear()  # what rang before this transaction, it sees
-            async with self._database.transaction(conversation.workspace_id) as tx:
-                await record_outcome(tx, conversation.inbox, conversation.id, message, outcome, now=now)
+            changed.clear()  # what came before this transaction, it sees
+            async with self._database.transaction(snapshot.workspace_id) as tx:
+                await record_outcome(tx, snapshot.inbox, snapshot.state, message, outcome, now=now)
                 if isinstance(outcome, Deferred):
-                    await tx.run(_RELEASE, id=conversation.id, me=conversation.me)
-                elif message is conversation.queued[-1]:
-                    if await tx.value(_LEAVE_EMPTY, id=conversation.id, me=conversation.me, rings=conversation.rings):
-                        return True
-                    row = await tx.row(_KEEP, id=conversation.id, me=conversation.me, lease=now + LEASE)
+                    retry_at = now + timedelta(seconds=outcome.seconds)
+                    await work_state.release(tx, snapshot.id, process=process, retry_at=retry_at)
+                    revision = None
+                elif message is snapshot.queued[-1] and await work_state.leave_if_empty(
+                    tx, snapshot.id, process=process, revision=snapshot.revision
+                ):
+                    return True
                 else:
-                    row = await tx.row(_KEEP, id=conversation.id, me=conversation.me, lease=now + LEASE)
+                    revision = await work_state.renew(tx, snapshot.id, process=process, now=now)
             if isinstance(outcome, Deferred):
-                asyncio.get_running_loop().call_later(
-                    outcome.seconds, self.wake, conversation.workspace_id, conversation.id
-                )
+                loop = asyncio.get_running_loop()
+                loop.call_later(outcome.seconds, self.wake, snapshot.workspace_id, snapshot.id)
                 return True
-            if row is None:
+            if revision is None:
                 return True  # the lease was lost: somebody else goes on
-            if row[0] != conversation.rings:
+            if revision != snapshot.revision:
                 return False  # people may have taken over between two parts: read again before the next one
         return False
 
-    async def _answer(self, conversation: ConversationSnapshot, prepared: object, changed: asyncio.Event) -> bool:
-        """Let the assistant think. False when nothing was stored, because something new came or the turn failed."""
-        thinking = asyncio.ensure_future(self._responder.respond(conversation, prepared))
+    async def _answer(self, snapshot: ConversationSnapshot, prepared: object, changed: asyncio.Event) -> bool:
+        """Let the assistant answer. False when nothing was stored: something new came, or the turn failed."""
+        responding = asyncio.ensure_future(self._responder.respond(snapshot, prepared))
         listening = asyncio.ensure_future(changed.wait())
         try:
             while True:
-                waiting = {thinking, listening} if conversation.strict else {thinking}
+                waiting = {responding, listening} if snapshot.strict else {responding}
                 done, _ = await asyncio.wait(waiting, timeout=RENEW_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-                if thinking in done:
-                    if (error := thinking.exception()) is not None:
-                        await self._record_failure(conversation, error)
-                    return conversation.stored and error is None
-                if listening in done and not conversation.stored:
+                if responding in done:
+                    if (error := responding.exception()) is not None:
+                        await self._record_failure(snapshot, error)
+                    return snapshot.stored and error is None
+                if listening in done and not snapshot.stored:
                     return False
                 if listening in done:
                     listening = asyncio.ensure_future(asyncio.Event().wait())
-                async with self._database.transaction(conversation.workspace_id) as tx:
-                    lease = self._clock.now() + LEASE
-                    if await tx.row(_KEEP, id=conversation.id, me=conversation.me, lease=lease) is None:
+                now = self._clock.now()
+                async with self._database.transaction(snapshot.workspace_id) as tx:
+                    if await work_state.renew(tx, snapshot.id, process=snapshot.process_id, now=now) is None:
                         return False
         finally:
-            for task in (thinking, listening):
+            for task in (responding, listening):
                 task.cancel()
-            await asyncio.gather(thinking, listening, return_exceptions=True)
+            await asyncio.gather(responding, listening, return_exceptions=True)
 
-    async def _record_failure(self, conversation: ConversationSnapshot, error: BaseException) -> None:
-        """A turn that failed is repeated; after some strikes people get the conversation, because silence is worst."""
-        log.error("The turn in conversation %s failed.", conversation.id, exc_info=error)
-        async with self._database.transaction(conversation.workspace_id) as tx:
+    async def _record_failure(self, snapshot: ConversationSnapshot, error: BaseException) -> None:
+        """A turn that failed is repeated; after some failures people get the conversation: silence is worst."""
+        log.error("The turn in conversation %s failed.", snapshot.id, exc_info=error)
+        async with self._database.transaction(snapshot.workspace_id) as tx:
             failures = await tx.value(
                 "update message set attempts = attempts + 1 where id = any(%(ids)s::bigint[]) and state = 'pending' "
                 "returning attempts",
-                ids=[message.id for message in conversation.waiting],
+                ids=[message.id for message in snapshot.pending],
             )
             if failures is not None and failures >= MAX_FAILURES:
-                await give_up(
-                    tx, conversation, now=self._clock.now(), notice=self._responder.fallback_text(conversation)
-                )
+                text = self._responder.fallback_text(snapshot)
+                await give_up(tx, snapshot, now=self._clock.now(), notice=text)
         await asyncio.sleep(0.2)
 
 
-async def give_up(tx: Transaction, conversation: ConversationSnapshot, *, now: datetime, notice: str = "") -> None:
+async def give_up(tx: Transaction, snapshot: ConversationSnapshot, *, now: datetime, notice: str = "") -> None:
     """Hand a conversation over that the assistant cannot manage, and stop trying. The contact reads `notice`."""
-    window = conversation.inbox.channel.limits.reply_window
-    await hand_off(tx, conversation.id, reason="error", actor=SYSTEM, now=now, notice=notice, window=window)
+    window = snapshot.inbox.channel.limits.reply_window
+    await service.hand_off(tx, snapshot.id, reason="error", actor=SYSTEM, now=now, notice=notice, window=window)
     await tx.run(
-        "update message set state = 'handled' where conversation_id = %(id)s and state = 'pending'", id=conversation.id
+        "update message set state = 'handled' where conversation_id = %(id)s and state = 'pending'", id=snapshot.id
     )
+
+
+def _loaded(rows: Sequence[Sequence[Any]]) -> _Loaded | None:
+    if not rows:
+        return None
+    state = transitions.as_state(rows[0][:_STATE_WIDTH])
+    revision, retry_at, contact_name = rows[0][_STATE_WIDTH : _STATE_WIDTH + 3]
+    pending, queued = [], []
+    for row in rows:
+        id_, message_state, kind, text, choice, content, external_id, author, agent_id, attempts, sent_at = row[
+            _STATE_WIDTH + 3 :
+        ]
+        if message_state == "pending":
+            pending.append(PendingMessage(id_, external_id, kind, text, choice, content, sent_at))
+        elif message_state == "queued":
+            queued.append(QueuedMessage(id_, author, kind, text, content, external_id, attempts, sent_at, agent_id))
+    return _Loaded(state, revision, retry_at, contact_name, tuple(pending), tuple(queued))

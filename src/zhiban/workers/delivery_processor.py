@@ -73,7 +73,7 @@ class DeliveryProcessor:
                 while await self._read_some(*key):
                     pass
         except (psycopg.Error, ZhibanError) as error:
-            log.warning("Reading connection %s is left to the sweep: %s", key[1], str(error).strip())
+            log.warning("Reading connection %s is left to recovery: %s", key[1], str(error).strip())
         finally:
             self._running.pop(key, None)
 
@@ -104,7 +104,7 @@ class DeliveryProcessor:
                 still = await tx.value("select 1 from delivery where id = %(id)s and state = 'pending'", id=id_)
                 if not still:
                     return True
-                result = await ingest(tx, inbox, items, now=now, me=self._pubsub.process_id)
+                result = await ingest(tx, inbox, items, now=now, process_id=self._pubsub.process_id)
                 await tx.run(_DONE, id=id_, now=now)
         except (psycopg.OperationalError, psycopg.InterfaceError, Unavailable):
             raise
@@ -116,7 +116,5 @@ class DeliveryProcessor:
             return True
         for conversation_id in result.leased:
             self._conversation_worker.begin(workspace_id, conversation_id, leased=True)
-        for conversation_id in result.busy:
-            self._conversation_worker.wake(workspace_id, conversation_id)
         metrics.message("incoming", inbox.kind, result.new_messages)
         return True

@@ -8,10 +8,10 @@ from datetime import timedelta
 
 import psycopg
 
-from zhiban.conversations.service import wake_snoozed
+from zhiban.conversations import work_state
 from zhiban.kit import metrics
 from zhiban.kit.clock import Clock
-from zhiban.kit.db import NO_WORKSPACE, Database, Transaction
+from zhiban.kit.db import NO_WORKSPACE, Database
 from zhiban.kit.errors import Unavailable
 from zhiban.kit.jobs import count_dead, revive
 from zhiban.kit.pubsub import LIVING, PubSub
@@ -23,31 +23,11 @@ log = logging.getLogger(__name__)
 
 EVERY_SECONDS = 1.0
 QUIET = timedelta(seconds=3)  # how long a row may wait before it counts as lost
-OWN_QUIET = timedelta(seconds=5)
 
 # The advisory lock of a living process stands in pg_locks; whoever is not there is dead and holds nothing.
-_FREE_DEAD = (
-    """
-update conversation set owner = null, lease_until = null
-where owner is not null and owner <> %(me)s and (owner not in ("""
-    + LIVING
-    + """) or lease_until < %(now)s)"""
-)
-
-_FREE_DEAD_PULLS = _FREE_DEAD.replace("update conversation", "update pull_state")
-
-# Ours by name, but no task of this process works on it: an accident ended it.
-_FREE_OWN = """
-update conversation set owner = null, lease_until = null
-where owner = %(me)s and lease_until < %(lately)s and not (id = any(%(running)s::bigint[]))"""
-
-_LOST = """
-select distinct m.conversation_id from message m
-join conversation c on c.workspace_id = m.workspace_id and c.id = m.conversation_id
-where m.state in ('pending', 'queued') and m.created_at < %(quiet)s and c.owner is null
-  and (c.retry_at is null or c.retry_at <= %(now)s)
-  and (m.state = 'queued' or c.status = 'pending')
-limit 500"""
+_FREE_DEAD_POLLS = f"""
+update pull_state set owner = null, lease_until = null
+where owner is not null and owner <> %(process)s and (owner not in ({LIVING}) or lease_until < %(now)s)"""
 
 _LOST_DOORBELLS = """
 select distinct i.id from delivery d
@@ -132,9 +112,11 @@ class Recovery:
         now = self._clock.now()
         quiet = now - QUIET
         async with self._database.transaction(workspace_id) as tx:
-            await self._free(tx, now_running=self._conversation_worker.running)
-            await wake_snoozed(tx, now=now)
-            lost = [row[0] for row in await tx.rows(_LOST, quiet=quiet, now=now)]
+            process = self._pubsub.process_id
+            running = self._conversation_worker.running
+            await work_state.free_abandoned(tx, process=process, running=running, now=now)
+            await tx.run(_FREE_DEAD_POLLS, process=process, now=now)
+            lost = await work_state.unattended(tx, now=now, quiet=quiet)
             doorbells = [row[0] for row in await tx.rows(_LOST_DOORBELLS, quiet=quiet, now=now)]
             doorbells += [
                 row[0] for row in await tx.rows(_SAFETY, kinds=self._polled_kinds, stale=now - SAFETY_POLL, now=now)
@@ -153,12 +135,3 @@ class Recovery:
             self._delivery_processor.wake(workspace_id, connection_id)
         for connection_id, account in without_inbox:
             await self._account_poller.poll_new_account(workspace_id, connection_id, account)
-
-    async def _free(self, tx: Transaction, *, now_running: list[int]) -> None:
-        now = self._clock.now()
-        await tx.run(_FREE_DEAD, me=self._pubsub.process_id, now=now)
-        await tx.run(_FREE_DEAD_PULLS, me=self._pubsub.process_id, now=now)
-        # The lease is renewed or dropped within seconds: one that is five seconds old has a task, or is an orphan.
-        await tx.run(
-            _FREE_OWN, me=self._pubsub.process_id, lately=now + timedelta(seconds=60) - OWN_QUIET, running=now_running
-        )

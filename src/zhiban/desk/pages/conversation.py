@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, FastAPI, Form, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from zhiban.assistant.suggesting import Suggestion
-from zhiban.conversations import queries, service
+from zhiban.conversations import queries, replies, service
 from zhiban.conversations.drafts import Mode, drafts, save_draft
 from zhiban.conversations.outbox import parts_needed
 from zhiban.conversations.queries import ListView, Queue, StatusTab
@@ -195,7 +195,7 @@ async def open_conversation(desk: CurrentRequest, conversation_id: int) -> Respo
     """The page for a visit, the thread for a click on a row. Opening it is reading it."""
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         thread = await desk.thread(tx, conversation_id)
-        await service.mark_read(tx, conversation_id, agent_id=desk.agent.id, message_id=thread.last_id)
+        await replies.mark_read(tx, conversation_id, agent_id=desk.agent.id, message_id=thread.last_id)
         shown = await desk.list(tx, current=conversation_id)
     template = "desk/open_thread.html" if wants_part(desk.request) else "desk/desk.html"
     return await desk.answer(template, list=shown, thread=thread)
@@ -249,7 +249,7 @@ async def reply(
 ) -> Response:
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         head = await queries.head(tx, conversation_id)
-        await service.reply(
+        await replies.reply(
             tx,
             conversation_id,
             text=text,
@@ -270,7 +270,7 @@ async def add_note(
 ) -> Response:
     now = desk.auth.clock.now()
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
-        await service.add_note(tx, conversation_id, text=text, by=desk.agent.id, now=now)
+        await replies.add_note(tx, conversation_id, text=text, by=desk.agent.id, now=now)
         await save_draft(tx, conversation_id, agent_id=desk.agent.id, mode=Mode.NOTE, text="", now=now)
     return Response(status_code=204)
 
@@ -292,7 +292,7 @@ async def keep_draft(
 @router.post("/conversations/{conversation_id}/read")
 async def mark_read(desk: CurrentRequest, conversation_id: int, message_id: Annotated[int, Form()]) -> Response:
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
-        await service.mark_read(tx, conversation_id, agent_id=desk.agent.id, message_id=message_id)
+        await replies.mark_read(tx, conversation_id, agent_id=desk.agent.id, message_id=message_id)
     return Response(status_code=204)
 
 
@@ -302,8 +302,9 @@ async def resolve(desk: CurrentRequest, conversation_id: int) -> Response:
     now = desk.auth.clock.now()
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         await queries.head(tx, conversation_id)
-        await service.resolve(tx, conversation_id, by=desk.actor(), now=now, cause="agent")
-    return await _next(desk, conversation_id, Toast(desk.texts("已解决"), f"/conversations/{conversation_id}/reopen"))
+        await service.resolve(tx, conversation_id, by=desk.actor(), now=now, reason="agent")
+    undo = f"/conversations/{conversation_id}/undo-resolve"
+    return await _next(desk, conversation_id, Toast(desk.texts("已解决"), undo))
 
 
 async def _next(desk: DeskRequest, done: int, toast: Toast) -> Response:
@@ -312,7 +313,7 @@ async def _next(desk: DeskRequest, done: int, toast: Toast) -> Response:
         following = await queries.next_waiting(tx, desk.agent.id, queue=desk.queue, after=done)
         thread = await desk.thread(tx, following) if following is not None else None
         if thread is not None:
-            await service.mark_read(tx, thread.head.id, agent_id=desk.agent.id, message_id=thread.last_id)
+            await replies.mark_read(tx, thread.head.id, agent_id=desk.agent.id, message_id=thread.last_id)
         shown = await desk.list(tx, current=following)
     where = f"/conversations/{following}" if following is not None else "/"
     return await desk.answer(
@@ -322,6 +323,16 @@ async def _next(desk: DeskRequest, done: int, toast: Toast) -> Response:
         toast=toast,
         headers={"HX-Push-Url": f"{where}?{urlencode({'queue': desk.queue, 'status': desk.tab})}"},
     )
+
+
+@router.post("/conversations/{conversation_id}/undo-resolve")
+async def undo_resolve(desk: CurrentRequest, conversation_id: int) -> Response:
+    """Everything as it was before; the page goes back to it."""
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        await queries.head(tx, conversation_id)
+        await service.undo_resolve(tx, conversation_id, by=desk.agent.id, now=desk.auth.clock.now())
+    where = f"/conversations/{conversation_id}?{urlencode({'queue': desk.queue, 'status': desk.tab})}"
+    return Response(status_code=204, headers={"hx-redirect": where})
 
 
 @router.post("/conversations/{conversation_id}/reopen")
@@ -348,13 +359,13 @@ async def assign(desk: CurrentRequest, conversation_id: int, to: Annotated[str, 
 async def _assign(desk: DeskRequest, tx: Transaction, conversation_id: int, to: str, *, now: Any) -> str:
     match to:
         case "me":
-            await service.open_by_hand(tx, conversation_id, by=desk.agent.id, now=now)
+            await service.take(tx, conversation_id, by=desk.agent.id, now=now)
             return desk.texts("由您处理")
         case "nobody":
             await service.assign(tx, conversation_id, to=None, by=desk.actor(), now=now)
             return desk.texts("已取消分配")
         case "assistant":
-            await service.hand_back(tx, conversation_id, by=desk.agent.id, now=now)
+            await service.return_to_assistant(tx, conversation_id, by=desk.agent.id, now=now)
             return desk.texts("已交回值班助手")
     if not to.isdecimal():
         raise Conflict("Choose who is to have the conversation.")
@@ -387,5 +398,11 @@ async def send_again(desk: CurrentRequest, message_id: int) -> Response:
         )
         if row is None:
             raise NotFound("There is no such message.")
-        await service.send_again(tx, message_id, window=desk.settings.window_of(row[1]), now=desk.auth.clock.now())
+        await replies.send_again(
+            tx,
+            message_id,
+            window=desk.settings.window_of(row[1]),
+            by=desk.actor(),
+            now=desk.auth.clock.now(),
+        )
     return await _live(desk, row[0])

@@ -8,9 +8,9 @@ from datetime import datetime
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse, Response
 
+from zhiban.channels.topics import DELIVERY_WAITING
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
-from zhiban.kit.event_log import DELIVERY_WAITING
 from zhiban.kit.jobs import DeadLetter, dead_letters, try_again
 from zhiban.people.agents import check_manages, manages
 from zhiban.people.auth import CurrentAgent, auth_of

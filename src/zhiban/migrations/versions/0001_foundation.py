@@ -3,7 +3,7 @@
 from alembic import op
 from procrastinate.schema import SchemaManager
 
-from zhiban.migrations.rules import protect
+from zhiban.migrations.rules import append_only, protect
 
 revision = "0001"
 down_revision = None
@@ -153,6 +153,21 @@ create index ix_delivery_pending on delivery (workspace_id, id) where state = 'p
 create index ix_delivery_received_at on delivery (workspace_id, received_at);
 """
 
+TEAMS = """
+create table team (
+  workspace_id bigint not null, id bigint generated always as identity,
+  name text not null, created_at timestamptz not null default now(),
+  constraint pk_team primary key (workspace_id, id),
+  constraint uq_team_name unique (workspace_id, name));
+
+create table team_member (
+  workspace_id bigint not null, team_id bigint not null, agent_id bigint not null,
+  constraint pk_team_member primary key (workspace_id, team_id, agent_id),
+  constraint fk_team_member_team_id foreign key (workspace_id, team_id) references team on delete cascade,
+  constraint fk_team_member_agent_id foreign key (workspace_id, agent_id) references agent on delete cascade);
+create index ix_team_member_agent_id on team_member (workspace_id, agent_id);
+"""
+
 CALLS = """
 -- Which calls to others are paused, for all processes; models belong to no workspace and stand under 0.
 create table circuit (
@@ -170,36 +185,76 @@ create table call_budget (
 """
 
 CONVERSATIONS = """
+create table label (
+  workspace_id bigint not null, id bigint generated always as identity,
+  name text not null, color text not null default '', created_at timestamptz not null default now(),
+  constraint pk_label primary key (workspace_id, id),
+  constraint uq_label_name unique (workspace_id, name));
+
+-- Whose turn it is. Written by conversations/transitions.py only; every change of a column has its event.
 create table conversation (
   workspace_id bigint not null, id bigint generated always as identity,
   inbox_id bigint not null, kind text not null default 'direct', contact_id bigint, external_id text not null,
-  status text not null default 'pending', assignee_id bigint, priority smallint not null default 0,
+  status text not null default 'pending', assignee_id bigint, team_id bigint, priority smallint not null default 0,
+  labels bigint[] not null default '{}', attributes jsonb not null default '{}', muted_at timestamptz,
   handoff_reason text, waiting_since timestamptz, first_reply_at timestamptz,
-  opened_at timestamptz, resolved_at timestamptz, snoozed_until timestamptz, cycle int not null default 1,
+  opened_at timestamptz, resolved_at timestamptz, resolver_id bigint, snoozed_until timestamptz,
+  cycle int not null default 1,
   created_at timestamptz not null default now(), last_activity_at timestamptz not null default now(),
   last_incoming_at timestamptz, replies_used int not null default 0, failures int not null default 0,
   native_state text, native_servicer text, subject text not null default '',
-  owner bigint, lease_until timestamptz, rings int not null default 0, retry_at timestamptz,
   constraint pk_conversation primary key (workspace_id, id),
   constraint uq_conversation_inbox_id unique (workspace_id, inbox_id, external_id),
   constraint fk_conversation_inbox_id foreign key (workspace_id, inbox_id) references inbox,
   constraint fk_conversation_contact_id foreign key (workspace_id, contact_id) references contact,
   constraint fk_conversation_assignee_id foreign key (workspace_id, assignee_id) references agent,
+  constraint fk_conversation_team_id foreign key (workspace_id, team_id) references team,
   constraint ck_conversation_kind check (kind in ('direct', 'group')),
+  constraint ck_conversation_priority check (priority between 0 and 4),
   constraint ck_conversation_status check (
     status in ('pending', 'open', 'snoozed', 'resolved'))) with (fillfactor = 50);
-create index ix_conversation_status on conversation (workspace_id, status, last_activity_at desc);
-create index ix_conversation_assignee_id on conversation (workspace_id, assignee_id) where status = 'open';
-create index ix_conversation_contact_id on conversation (workspace_id, contact_id);
-create index ix_conversation_owner on conversation (workspace_id, owner) where owner is not null;
-create index ix_conversation_retry_at on conversation (workspace_id, retry_at) where retry_at is not null;
+-- The desk's lists in their own order, and what timers look for.
+create index ix_conversation_open on conversation (workspace_id, waiting_since, last_activity_at desc)
+  where status = 'open';
+create index ix_conversation_assignee_id
+  on conversation (workspace_id, assignee_id, waiting_since, last_activity_at desc) where status = 'open';
+create index ix_conversation_pending on conversation (workspace_id, last_activity_at desc) where status = 'pending';
+create index ix_conversation_resolver_id on conversation (workspace_id, resolver_id, last_activity_at desc)
+  where status = 'resolved' and resolver_id is not null;
+create index ix_conversation_resolved on conversation (workspace_id, last_activity_at desc) where status = 'resolved';
 create index ix_conversation_snoozed_until on conversation (workspace_id, snoozed_until) where status = 'snoozed';
+create index ix_conversation_idle on conversation (workspace_id, inbox_id, status, last_activity_at)
+  where status in ('pending', 'open') and waiting_since is null;
+create index ix_conversation_contact_id on conversation (workspace_id, contact_id);
+create index ix_conversation_labels on conversation using gin (labels) where labels <> '{}';
+
+-- Who works on it; see conversations/work_state.py.
+create table conversation_work (
+  workspace_id bigint not null, conversation_id bigint not null,
+  revision int not null default 0, leased_by bigint, lease_expires_at timestamptz, retry_at timestamptz,
+  constraint pk_conversation_work primary key (workspace_id, conversation_id),
+  constraint fk_conversation_work_conversation_id foreign key (workspace_id, conversation_id) references conversation
+    on delete cascade) with (fillfactor = 50);
+create index ix_conversation_work_leased_by on conversation_work (workspace_id, leased_by) where leased_by is not null;
+
+-- Who is in a group, with the name they have there.
+create table participant (
+  workspace_id bigint not null, conversation_id bigint not null, contact_id bigint not null,
+  nickname text not null default '', role text not null default 'member',
+  joined_at timestamptz, left_at timestamptz,
+  constraint pk_participant primary key (workspace_id, conversation_id, contact_id),
+  constraint fk_participant_conversation_id foreign key (workspace_id, conversation_id) references conversation
+    on delete cascade,
+  constraint fk_participant_contact_id foreign key (workspace_id, contact_id) references contact on delete cascade,
+  constraint ck_participant_role check (role in ('member', 'admin', 'owner')));
+create index ix_participant_contact_id on participant (workspace_id, contact_id);
 
 create table message (
   workspace_id bigint not null, id bigint generated always as identity,
   conversation_id bigint not null, inbox_id bigint not null,
-  direction text not null, author text not null, agent_id bigint, kind text not null, text text not null,
-  choice text, content jsonb not null default '{}', external_id text,
+  direction text not null, author text not null, agent_id bigint, sender_contact_id bigint, sender_ref text,
+  kind text not null, text text not null, choice text, content jsonb not null default '{}', external_id text,
+  reply_to_id bigint, mentions jsonb not null default '[]',
   state text not null, attempts int not null default 0, failure text, failure_code int,
   turn_id bigint, client_key text,
   sent_at timestamptz not null, created_at timestamptz not null default now(),
@@ -208,7 +263,8 @@ create table message (
   constraint uq_message_external_id unique (workspace_id, inbox_id, external_id),
   constraint fk_message_conversation_id foreign key (workspace_id, conversation_id) references conversation,
   constraint ck_message_direction check (direction in ('in', 'out', 'internal')),
-  constraint ck_message_author check (author in ('contact', 'assistant', 'agent', 'servicer', 'system')),
+  constraint ck_message_author check (author in ('contact', 'assistant', 'agent', 'servicer', 'rule', 'campaign',
+    'flow', 'tracker', 'api', 'system')),
   constraint ck_message_state check (
     state in ('pending', 'handled', 'queued', 'sent', 'failed', 'dropped', 'stored'))) with (fillfactor = 70);
 create index ix_message_conversation_id on message (workspace_id, conversation_id, id);
@@ -243,26 +299,15 @@ create table draft (
     on delete cascade,
   constraint fk_draft_agent_id foreign key (workspace_id, agent_id) references agent on delete cascade);
 
-create table relation (
+create table contact_follow (
   workspace_id bigint not null, id bigint generated always as identity, connection_id bigint not null,
   contact_id bigint not null, external_id text not null, member text not null,
   source text, remark text not null default '', tags jsonb not null default '[]',
   state text not null, added_at timestamptz, removed_at timestamptz, seen_at timestamptz not null default now(),
-  constraint pk_relation primary key (workspace_id, id),
-  constraint uq_relation_connection_id unique (workspace_id, connection_id, external_id, member),
-  constraint fk_relation_connection_id foreign key (workspace_id, connection_id) references connection,
-  constraint fk_relation_contact_id foreign key (workspace_id, contact_id) references contact);
-
-create table event (
-  workspace_id bigint not null, id bigint generated always as identity,
-  kind text not null, conversation_id bigint, message_id bigint, contact_id bigint, inbox_id bigint,
-  actor_kind text not null, actor_id bigint, cause text not null default '',
-  before jsonb, after jsonb, at timestamptz not null default now(),
-  constraint pk_event primary key (workspace_id, id),
-  constraint ck_event_actor_kind check (
-    actor_kind in ('contact', 'assistant', 'agent', 'servicer', 'rule', 'api', 'timer', 'system')));
-create index ix_event_conversation_id on event (workspace_id, conversation_id, id);
-create index ix_event_kind on event (workspace_id, kind, at);
+  constraint pk_contact_follow primary key (workspace_id, id),
+  constraint uq_contact_follow_connection_id unique (workspace_id, connection_id, external_id, member),
+  constraint fk_contact_follow_connection_id foreign key (workspace_id, connection_id) references connection,
+  constraint fk_contact_follow_contact_id foreign key (workspace_id, contact_id) references contact);
 
 create table turn (
   workspace_id bigint not null, id bigint generated always as identity, conversation_id bigint not null,
@@ -274,6 +319,25 @@ create table turn (
   constraint fk_turn_conversation_id foreign key (workspace_id, conversation_id) references conversation
     on delete cascade);
 create index ix_turn_conversation_id on turn (workspace_id, conversation_id, id);
+"""
+
+# What reports ask for are columns; every other field of a fact stands in `data`. No foreign keys: what happened stays
+# true when the rows are gone.
+EVENTS = """
+create table event (
+  workspace_id bigint not null, id bigint generated always as identity,
+  kind text not null, at timestamptz not null default now(),
+  actor_kind text not null, actor_id bigint, actor_ref text,
+  cause_kind text, cause_id bigint, cause_depth smallint not null default 0, rule_run_id bigint,
+  conversation_id bigint, message_id bigint, contact_id bigint, inbox_id bigint,
+  cycle int, assignee_id bigint, team_id bigint, data jsonb not null default '{}',
+  constraint pk_event primary key (workspace_id, id),
+  constraint ck_event_actor_kind check (actor_kind in ('contact', 'assistant', 'agent', 'servicer', 'rule', 'campaign',
+    'flow', 'tracker', 'api', 'timer', 'system')));
+create index ix_event_conversation_id on event (workspace_id, conversation_id, id) where conversation_id is not null;
+create index ix_event_kind on event (workspace_id, kind, at);
+create index ix_event_actor_id on event (workspace_id, actor_id, at) where actor_kind = 'agent';
+create index ix_event_assignee_id on event (workspace_id, assignee_id, at) where assignee_id is not null;
 """
 
 FILES = """
@@ -304,14 +368,19 @@ TABLES = [
     "contact_way",
     "pull_state",
     "delivery",
+    "team",
+    "team_member",
+    "label",
     "circuit",
     "call_budget",
     "conversation",
+    "conversation_work",
+    "participant",
     "message",
     "attachment",
     "read_mark",
     "draft",
-    "relation",
+    "contact_follow",
     "event",
     "turn",
     "stored_file",
@@ -332,9 +401,10 @@ alter table jobs.procrastinate_jobs set (
 
 
 def upgrade() -> None:
-    for ddl in (ROUTING, PEOPLE, PLACES, CALLS, CONVERSATIONS, FILES):
+    for ddl in (ROUTING, PEOPLE, TEAMS, PLACES, CALLS, CONVERSATIONS, EVENTS, FILES):
         op.execute(ddl)
     protect(*TABLES)
+    append_only("event")
     op.execute(SIGN_IN)
     # Procrastinate's text holds per cent signs, which SQLAlchemy would take for parameters: use the driver itself.
     driver = op.get_bind().connection.driver_connection

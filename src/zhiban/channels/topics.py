@@ -1,0 +1,5 @@
+"""What is published after a commit about connections and inboxes."""
+
+CONFIG = "config"  # a connection or inbox of this workspace was configured anew; its id
+ACCOUNT_WAITING = "account_waiting"  # this inbox has something to fetch
+DELIVERY_WAITING = "delivery_waiting"  # this connection has a stored delivery to read

@@ -1,0 +1,70 @@
+"""Which facts stand as a line in the thread. The words are chosen where the line is shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zhiban.events import (
+    ConversationAssigned,
+    ConversationEvent,
+    ConversationHandedOff,
+    ConversationLabelsChanged,
+    ConversationMuted,
+    ConversationOpened,
+    ConversationPriorityChanged,
+    ConversationReopened,
+    ConversationResolutionUndone,
+    ConversationResolved,
+    ConversationReturned,
+    ConversationSnoozed,
+    ConversationTeamAssigned,
+    ConversationUnmuted,
+)
+
+# Consequences of what another line says already.
+_UNSAID = ("returned", "undo", "wrote_again")
+
+
+def activity(event: ConversationEvent) -> dict[str, Any] | None:
+    """What the line says, as values: `what` happened, `by` whom, and details. None: no line."""
+    found = _status_line(event) or _other_line(event)
+    if found is None:
+        return None
+    what, details = found
+    return {"what": what, "by": event.actor.kind, **{k: v for k, v in details.items() if v not in (None, "")}}
+
+
+def _status_line(event: ConversationEvent) -> tuple[str, dict[str, Any]] | None:
+    match event:
+        case ConversationHandedOff(reason=reason):
+            return "handed_off", {"reason": reason}
+        case ConversationOpened(reason=reason) | ConversationReopened(reason=reason, status="open"):
+            return "opened", {"reason": reason}
+        case ConversationResolved(reason=reason):
+            return "resolved", {"reason": reason}
+        case ConversationResolutionUndone():
+            return "resolution_undone", {}
+        case ConversationReturned():
+            return "returned", {}
+        case ConversationSnoozed(until=until):
+            return "snoozed", {"until": until.isoformat()}
+        case _:
+            return None
+
+
+def _other_line(event: ConversationEvent) -> tuple[str, dict[str, Any]] | None:
+    match event:
+        case ConversationAssigned(to_agent_id=to, reason=reason) if reason not in _UNSAID:
+            return "assigned", {"to": to, "reason": reason}
+        case ConversationTeamAssigned(to_team_id=to):
+            return "team_assigned", {"to": to}
+        case ConversationLabelsChanged(added=added, removed=removed):
+            return "labels_changed", {"added": list(added), "removed": list(removed)}
+        case ConversationPriorityChanged(priority=priority):
+            return "priority_changed", {"priority": priority}
+        case ConversationMuted():
+            return "muted", {}
+        case ConversationUnmuted():
+            return "unmuted", {}
+        case _:
+            return None

@@ -1,0 +1,180 @@
+"""What can be done to a conversation. `transitions.decide` says what each change means in each status."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from zhiban.events import Actor
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A message that was stored just now."""
+
+    id: int
+    sent_at: datetime
+    author: Actor
+    from_contact: bool = True
+    files: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MessagesArrived:
+    """Somebody wrote: the contact, or one of our people in the vendor's own client.
+
+    `assistant` tells whether it answers in this inbox. Messages older than `answers_after` are for people. With
+    `history` (the first reading of an account) old messages are kept and call nobody.
+    """
+
+    messages: tuple[Arrived, ...]
+    assistant: bool = True
+    answers_after: timedelta = timedelta(minutes=10)
+    blocked: bool = False
+    history: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EnterChat:
+    """The contact opened the chat and has written nothing yet."""
+
+    scene: str | None = None
+    scene_param: str | None = None
+    vendor_event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HandOffToPeople:
+    """The assistant gives the conversation to people; `question` (in `message_id`) is what the contact wants."""
+
+    reason: str
+    question: str = ""
+    message_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """People have it from now on; `take_by` becomes the assignee."""
+
+    reason: str
+    take_by: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """To an agent, or to nobody."""
+
+    to: int | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AssignTeam:
+    to: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeLabels:
+    add: frozenset[int] = frozenset()
+    remove: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class SetPriority:
+    """With `at_least`, a higher priority stays."""
+
+    priority: int
+    at_least: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Snooze:
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UndoResolve:
+    """Everything as it was before the resolution, which `before` remembers."""
+
+    before: BeforeResolution
+
+
+@dataclass(frozen=True, slots=True)
+class BeforeResolution:
+    status: str
+    assignee_id: int | None
+    waiting_since: datetime | None
+    handoff_reason: str | None
+    snoozed_until: datetime | None
+    failures: int
+    resolved_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnToAssistant:
+    """A person gives it back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mute:
+    """Resolve it, and let what the contact writes call nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unmute:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class QueueReply:
+    """Messages of ours were stored to be sent. `counts`, `from_person`, `helped` as in `events.ReplyQueued`."""
+
+    message_ids: tuple[int, ...]
+    counts: bool = True
+    from_person: bool = False
+    helped: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequeueReply:
+    """A message that failed is to be sent again."""
+
+    message_id: int
+    counts: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeNativeSession:
+    """The session changed hands in the vendor's own view."""
+
+    state: str | None
+    servicer: str | None = None
+    previous_servicer: str | None = None
+    vendor_event_id: str | None = None
+
+
+Change = (
+    MessagesArrived
+    | EnterChat
+    | HandOffToPeople
+    | Open
+    | Assign
+    | AssignTeam
+    | ChangeLabels
+    | SetPriority
+    | Snooze
+    | Resolve
+    | UndoResolve
+    | ReturnToAssistant
+    | Mute
+    | Unmute
+    | QueueReply
+    | RequeueReply
+    | ChangeNativeSession
+)

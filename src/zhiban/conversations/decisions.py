@@ -1,0 +1,393 @@
+"""What a change means for a conversation. Pure: state, change and moment in; facts, the state after them, effects out.
+
+`transitions` is the only caller that writes down what is decided here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, assert_never
+
+from zhiban.conversations import changes as c
+from zhiban.conversations.evolution import evolve
+from zhiban.conversations.models import ConversationState, Priority, Status
+from zhiban.events import (
+    DIRECT,
+    Actor,
+    Cause,
+    ContactEntered,
+    ConversationAssigned,
+    ConversationEvent,
+    ConversationHandedOff,
+    ConversationLabelsChanged,
+    ConversationMuted,
+    ConversationOpened,
+    ConversationPriorityChanged,
+    ConversationReopened,
+    ConversationResolutionUndone,
+    ConversationResolved,
+    ConversationReturned,
+    ConversationSnoozed,
+    ConversationStarted,
+    ConversationTeamAssigned,
+    ConversationUnmuted,
+    MessageReceived,
+    NativeSessionChanged,
+    ReplyQueued,
+    ReplyRequeued,
+    StatusChanged,
+)
+from zhiban.kit.errors import Conflict
+from zhiban.kit.i18n import mark
+from zhiban.ports import NativeState
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What is to be done besides the row: about messages, and about the worker.
+
+    `wake`: something waits to be answered or sent. `cancel_assistant`: its unsent words are void, and what waited for
+    it is people's. `handled`: messages that the assistant need not look at. `requeue`: what the contact asked since a
+    person last answered waits for the assistant again.
+    """
+
+    wake: bool = False
+    cancel_assistant: bool = False
+    handled: tuple[int, ...] = ()
+    requeue: bool = False
+
+
+NO_EFFECTS = Effects()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a change means. Without events nothing changes."""
+
+    state: ConversationState
+    events: tuple[ConversationEvent, ...] = ()
+    effects: Effects = NO_EFFECTS
+
+
+def decide(
+    state: ConversationState, change: c.Change, now: datetime, *, actor: Actor, cause: Cause = DIRECT
+) -> Decision:
+    """What `change` means in `state`. Raises Conflict where it makes no sense, in words for whoever asked for it."""
+    return _Decider(state, actor, now, cause).decide(change)
+
+
+class _Decider:
+    """Collects the facts of one change; each changes the state on which the next is decided."""
+
+    def __init__(self, state: ConversationState, actor: Actor, now: datetime, cause: Cause) -> None:
+        self.state = state
+        self.actor = actor
+        self.now = now
+        self.cause = cause
+        self.events: list[ConversationEvent] = []
+        self.effects = NO_EFFECTS
+
+    def decide(self, change: c.Change) -> Decision:
+        match change:
+            case c.MessagesArrived():
+                self._messages_arrived(change)
+            case c.HandOffToPeople() | c.Open() | c.Assign():
+                self._give_to_people(change)
+            case c.Resolve() | c.UndoResolve() | c.Snooze() | c.ReturnToAssistant():
+                self._take_from_people(change)
+            case c.QueueReply() | c.RequeueReply():
+                self._reply(change)
+            case c.Mute() | c.Unmute() | c.AssignTeam() | c.ChangeLabels() | c.SetPriority():
+                self._describe(change)
+            case c.ChangeNativeSession() | c.EnterChat():
+                self._vendor_says(change)
+            case never:
+                assert_never(never)
+        return Decision(self.state, tuple(self.events), self.effects)
+
+    # -------------------------------------------------------------------------------------------- messages
+
+    def _messages_arrived(self, change: c.MessagesArrived) -> None:
+        oldest = self.now - change.answers_after
+        mine = tuple(message for message in change.messages if message.from_contact)
+        silent = change.blocked or self.state.muted
+        history = change.history and all(message.sent_at < oldest for message in change.messages)
+        for message in change.messages:
+            self._received(message, counts=not (silent or history))
+        self.effects = Effects(handled=tuple(message.id for message in mine))
+        if change.blocked and not self.state.muted:
+            self._record(ConversationMuted(**self._about()))
+        if silent and self.state.status in (Status.PENDING, Status.OPEN):
+            self._resolve("muted")
+        if silent or history:
+            return
+        by_servicer = next((message.author for message in change.messages if not message.from_contact), None)
+        if by_servicer is not None:
+            self._native(NativeState.HUMAN, by_servicer.ref)
+            self._to_people_unasked("native", by_servicer)
+            return
+        late = tuple(message.id for message in mine if message.sent_at < oldest)
+        if len(late) == len(mine):
+            self._to_people_unasked("late", mine[-1].author)
+        elif not change.assistant:
+            reason = "assistant_off" if self.state.status is Status.PENDING else "wrote_again"
+            self._to_people_unasked(reason, mine[-1].author)
+        else:
+            self._call_somebody(mine[-1].author, late)
+
+    def _received(self, message: c.Arrived, *, counts: bool) -> None:
+        self._record(
+            MessageReceived(
+                **self._about(message.author),
+                message_id=message.id,
+                sent_at=message.sent_at,
+                from_contact=message.from_contact,
+                counts=counts,
+                files=message.files,
+            )
+        )
+
+    def _call_somebody(self, contact: Actor, late: tuple[int, ...]) -> None:
+        """Whoever's turn it is looks at what the contact wrote; a resolved conversation is the assistant's first."""
+        match self.state.status:
+            case Status.OPEN:
+                pass
+            case Status.SNOOZED:
+                self._to_people_unasked("wrote_again", contact)
+            case Status.PENDING:
+                self.effects = Effects(wake=True, handled=late)
+            case Status.RESOLVED:
+                self._status(
+                    ConversationReopened if self.state.resolved_at else ConversationStarted,
+                    Status.PENDING,
+                    "wrote_again",
+                    actor=contact,
+                )
+                self._assign(None, "wrote_again")
+                self.effects = Effects(wake=True, handled=late)
+            case never:
+                assert_never(never)
+
+    def _to_people_unasked(self, reason: str, actor: Actor) -> None:
+        """People have it without anybody of ours having said so."""
+        if self.state.status is not Status.OPEN:
+            self._open(reason, actor=actor)
+
+    def _reply(self, change: c.QueueReply | c.RequeueReply) -> None:
+        self.effects = Effects(wake=True)
+        match change:
+            case c.QueueReply():
+                for message_id in change.message_ids:
+                    self._record(
+                        ReplyQueued(
+                            **self._about(),
+                            message_id=message_id,
+                            counts=change.counts,
+                            from_person=change.from_person,
+                            helped=change.helped if message_id == change.message_ids[-1] else None,
+                        )
+                    )
+            case c.RequeueReply():
+                self._record(ReplyRequeued(**self._about(), message_id=change.message_id, counts=change.counts))
+
+    # ---------------------------------------------------------------------------------------------- status
+
+    def _give_to_people(self, change: c.HandOffToPeople | c.Open | c.Assign) -> None:
+        match change:
+            case c.HandOffToPeople():
+                if self.state.status is Status.PENDING:
+                    self._to_people(
+                        ConversationHandedOff, change.reason, question=change.question, message_id=change.message_id
+                    )
+            case c.Open():
+                self._open(change.reason)
+                if change.take_by is not None:
+                    self._assign(change.take_by, change.reason)
+            case c.Assign():
+                if change.to is not None and self.state.status is Status.PENDING:
+                    self._open(change.reason or "assigned")
+                self._assign(change.to, change.reason)
+            case never:
+                assert_never(never)
+
+    def _take_from_people(self, change: c.Resolve | c.UndoResolve | c.Snooze | c.ReturnToAssistant) -> None:
+        match change:
+            case c.Resolve(reason=reason):
+                self._resolve(reason)
+            case c.UndoResolve(before=before):
+                self._undo(before)
+            case c.Snooze(until=until):
+                self._snooze(until)
+            case c.ReturnToAssistant():
+                self._return()
+            case never:
+                assert_never(never)
+
+    def _open(self, reason: str, *, actor: Actor | None = None) -> None:
+        match self.state.status:
+            case Status.OPEN:
+                pass
+            case Status.PENDING:
+                self._to_people(ConversationOpened, reason, actor=actor)
+            case Status.RESOLVED if self.state.resolved_at is None:
+                self._to_people(ConversationStarted, reason, actor=actor)
+            case Status.SNOOZED | Status.RESOLVED:
+                self._to_people(ConversationReopened, reason, actor=actor)
+            case never:
+                assert_never(never)
+
+    def _to_people(self, fact: type[StatusChanged], reason: str, *, actor: Actor | None = None, **more: Any) -> None:
+        self._status(fact, Status.OPEN, reason, actor=actor, **more)
+        self.effects = replace(self.effects, wake=True, cancel_assistant=True)
+
+    def _resolve(self, reason: str) -> None:
+        state = self.state
+        if state.status is Status.RESOLVED:
+            return
+        self._status(
+            ConversationResolved,
+            Status.RESOLVED,
+            reason,
+            opened_at=state.opened_at,
+            was_waiting_since=state.waiting_since,
+            was_snoozed_until=state.snoozed_until,
+            was_handoff_reason=state.handoff_reason,
+            was_failures=state.failures,
+            was_resolved_at=state.resolved_at,
+        )
+        self.effects = replace(self.effects, wake=True, cancel_assistant=True)
+
+    def _undo(self, before: c.BeforeResolution) -> None:
+        if self.state.status is not Status.RESOLVED:
+            raise Conflict(mark("Somebody has taken it up again already."))
+        self._status(
+            ConversationResolutionUndone,
+            Status(before.status),
+            "undo",
+            waiting_since=before.waiting_since,
+            handoff_reason=before.handoff_reason,
+            snoozed_until=before.snoozed_until,
+            failures=before.failures,
+            resolved_at=before.resolved_at,
+        )
+        self._assign(before.assignee_id, "undo")
+        self.effects = Effects(wake=True, requeue=before.status == Status.PENDING)
+
+    def _snooze(self, until: datetime) -> None:
+        if until <= self.now:
+            raise Conflict(mark("The time to come back must lie ahead."))
+        if self.state.status is Status.RESOLVED:
+            raise Conflict(mark("It is resolved; reopen it before you put it off."))
+        if self.state.snoozed_until == until:
+            return
+        self._status(ConversationSnoozed, Status.SNOOZED, until=until)
+        self.effects = Effects(wake=True, cancel_assistant=True)
+
+    def _return(self) -> None:
+        if self.state.native_state in (NativeState.POOL, NativeState.HUMAN):
+            raise Conflict(mark("A colleague has this session in the vendor's client; it comes back when they end it."))
+        if self.state.status is Status.PENDING:
+            return
+        waits = self.state.waiting_since is not None
+        self._status(ConversationReturned, Status.PENDING)
+        self._assign(None, "returned")
+        self.effects = Effects(wake=True, requeue=waits)
+
+    # ------------------------------------------------------------------------------- everything beside the status
+
+    def _assign(self, to: int | None, reason: str = "") -> None:
+        if self.state.assignee_id != to:
+            self._record(ConversationAssigned(**self._about(), to_agent_id=to, reason=reason))
+
+    def _describe(self, change: c.Mute | c.Unmute | c.AssignTeam | c.ChangeLabels | c.SetPriority) -> None:
+        state = self.state
+        match change:
+            case c.Mute():
+                if not state.muted:
+                    self._record(ConversationMuted(**self._about()))
+                self._resolve("muted")
+            case c.Unmute():
+                if state.muted:
+                    self._record(ConversationUnmuted(**self._about()))
+            case c.AssignTeam(to=to):
+                if state.team_id != to:
+                    self._record(ConversationTeamAssigned(**self._about(), to_team_id=to))
+            case c.ChangeLabels(add=add, remove=remove):
+                has = set(state.labels)
+                added, removed = tuple(sorted(add - has)), tuple(sorted((remove & has) - add))
+                if added or removed:
+                    self._record(ConversationLabelsChanged(**self._about(), added=added, removed=removed))
+            case c.SetPriority():
+                self._prioritise(change)
+            case never:
+                assert_never(never)
+
+    def _prioritise(self, change: c.SetPriority) -> None:
+        priority = Priority(change.priority)
+        if priority == self.state.priority or (change.at_least and priority < self.state.priority):
+            return
+        self._record(
+            ConversationPriorityChanged(
+                **self._about(), priority=int(priority), previous=self.state.priority, reason=change.reason
+            )
+        )
+
+    def _vendor_says(self, change: c.ChangeNativeSession | c.EnterChat) -> None:
+        match change:
+            case c.ChangeNativeSession():
+                self._native(
+                    change.state,
+                    change.servicer,
+                    previous_servicer=change.previous_servicer,
+                    vendor_event_id=change.vendor_event_id,
+                )
+            case c.EnterChat():
+                self._record(
+                    ContactEntered(
+                        **self._about(),
+                        scene=change.scene,
+                        scene_param=change.scene_param,
+                        vendor_event_id=change.vendor_event_id,
+                    )
+                )
+
+    def _native(
+        self,
+        to: str | None,
+        servicer: str | None,
+        *,
+        previous_servicer: str | None = None,
+        vendor_event_id: str | None = None,
+    ) -> None:
+        state = self.state
+        if vendor_event_id is None and (state.native_state, state.native_servicer) == (to, servicer):
+            return
+        self._record(
+            NativeSessionChanged(
+                **self._about(),
+                state=to,
+                previous=state.native_state,
+                servicer=servicer,
+                previous_servicer=previous_servicer or state.native_servicer,
+                vendor_event_id=vendor_event_id,
+            )
+        )
+
+    # ----------------------------------------------------------------------------------------------- facts
+
+    def _about(self, actor: Actor | None = None) -> dict[str, Any]:
+        """What every fact about this conversation says."""
+        return {"actor": actor or self.actor, "at": self.now, "cause": self.cause, **self.state.about()}
+
+    def _status(
+        self, fact: type[StatusChanged], to: Status, reason: str = "", *, actor: Actor | None = None, **more: Any
+    ) -> None:
+        about = self._about(actor)
+        if fact in (ConversationReopened, ConversationStarted) and self.state.status is Status.RESOLVED:
+            about["cycle"] = self.state.cycle + (self.state.resolved_at is not None)
+        self._record(fact(**about, status=to, previous=self.state.status, reason=reason, **more))
+
+    def _record(self, event: ConversationEvent) -> None:
+        self.events.append(event)
+        self.state = evolve(self.state, event)

@@ -1,0 +1,59 @@
+"""What follows from facts about conversations at once, in the same transaction. `bootstrap.HANDLERS` says which."""
+
+from __future__ import annotations
+
+from zhiban.channels.inboxes import settings_of
+from zhiban.conversations import service, topics
+from zhiban.conversations.jobs import CLOSE_SESSION
+from zhiban.events import SYSTEM, ConversationEvent, ConversationHandedOff, ConversationResolved
+from zhiban.kit import metrics
+from zhiban.kit.db import Transaction
+from zhiban.kit.jobs import enqueue
+from zhiban.ports import NativeState
+
+
+async def update_screens(tx: Transaction, event: ConversationEvent) -> None:
+    """Tell open desks, once this is committed, which conversation changed."""
+    tx.publish_after_commit(topics.CONVERSATION_CHANGED, event.conversation_id)
+
+
+async def count_handoff(tx: Transaction, event: ConversationHandedOff) -> None:
+    """Count it, once this is committed."""
+    tx.after_commit(lambda: metrics.handoff(event.reason))
+
+
+async def unassign_resolved(tx: Transaction, event: ConversationResolved) -> None:
+    """Free the assignee, so that a contact who returns is routed anew; who resolved it keeps the credit in the log.
+
+    An inbox may switch this off (`unassign_on_resolve`).
+    """
+    if event.assignee_id is None or event.inbox_id is None:
+        return
+    if not (await settings_of(tx, event.inbox_id)).unassign_on_resolve:
+        return
+    await service.assign(
+        tx,
+        event.conversation_id,
+        to=None,
+        by=SYSTEM,
+        now=event.at,
+        reason="resolved",
+        cause=event.consequence(),
+    )
+
+
+async def close_session(tx: Transaction, event: ConversationResolved) -> None:
+    """Say the inbox's closing words and end the session at the vendor, when that cannot be taken back any more.
+
+    With people holding the session in the vendor's client it ends there too: otherwise the assistant could never answer
+    again. What the vendor ended itself needs nothing.
+    """
+    if event.reason == "native" or event.inbox_id is None or event.cycle is None:
+        return
+    text = (await settings_of(tx, event.inbox_id)).closing
+    native = await tx.value("select native_state from conversation where id = %(id)s", id=event.conversation_id)
+    if not text and native not in (NativeState.POOL, NativeState.HUMAN):
+        return
+    undoable = event.actor.kind == "agent"
+    at = event.at + service.CLOSING_WAITS if undoable else None
+    await enqueue(tx, CLOSE_SESSION.of(conversation_id=event.conversation_id, cycle=event.cycle, text=text, at=at))

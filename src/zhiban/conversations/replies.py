@@ -1,0 +1,130 @@
+"""The verbs of an agent in a thread: replies, notes, and how far they have read."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from zhiban.conversations import transitions
+from zhiban.conversations.changes import Open, RequeueReply
+from zhiban.conversations.models import Author, ConversationState
+from zhiban.conversations.outbox import (
+    ReplyTooLong,
+    ReplyWindowClosed,
+    allowance_of,
+    enqueue,
+    key_for,
+    parts_needed,
+)
+from zhiban.events import Actor, NoteAdded
+from zhiban.kit import event_log
+from zhiban.kit.db import Transaction
+from zhiban.kit.errors import Conflict, NotFound
+from zhiban.ports import ReplyWindow
+
+
+async def reply(
+    tx: Transaction,
+    conversation_id: int,
+    *,
+    text: str,
+    by: int,
+    window: ReplyWindow | None,
+    now: datetime,
+    client_key: str | None = None,
+) -> list[int]:
+    """An agent answers: the conversation becomes theirs to finish, and the assistant keeps quiet.
+
+    The same `client_key` sends once. Returns the ids of the parts. Raises ReplyWindowClosed, ReplyTooLong, Conflict on
+    empty text, NotFound.
+    """
+    if not text.strip():
+        raise Conflict("There is nothing to send.")
+    state = await transitions.lock(tx, conversation_id)
+    if client_key is not None and await tx.value(
+        "select 1 from message where conversation_id = %(id)s and client_key = %(key)s", id=state.id, key=client_key
+    ):
+        return []
+    _check_allowance(state, text, window, now=now)
+    actor = Actor("agent", by)
+    taken = Open("replied", take_by=by if state.assignee_id is None else None)
+    applied = await transitions.apply_to(tx, state, taken, actor=actor, now=now)
+    count = await tx.value("select count(*) from message where conversation_id = %(id)s", id=state.id)
+    queued = await enqueue(
+        tx,
+        applied.state,
+        author=Author.AGENT,
+        actor=actor,
+        text=text,
+        key=key_for("reply", tx.workspace_id, state.id, client_key or f"{count}:{now.isoformat()}"),
+        now=now,
+        client_key=client_key,
+    )
+    return [message.id for message in queued.messages]
+
+
+def _check_allowance(state: ConversationState, text: str, window: ReplyWindow | None, *, now: datetime) -> None:
+    may = allowance_of(state, window)
+    if reason := may.closed(now):
+        raise ReplyWindowClosed(reason)
+    needed = parts_needed(text)
+    if may.left is not None and needed > may.left:
+        raise ReplyTooLong(needed, may.left)
+
+
+async def send_again(tx: Transaction, message_id: int, *, window: ReplyWindow | None, by: Actor, now: datetime) -> None:
+    """Queue a failed message once more, under a new key. Raises NotFound, Conflict, ReplyWindowClosed."""
+    conversation_id = await tx.value(
+        "select conversation_id from message where id = %(id)s and direction = 'out'", id=message_id
+    )
+    if conversation_id is None:
+        raise NotFound("There is no such message.")
+    state = await transitions.lock(tx, conversation_id)
+    if reason := allowance_of(state, window).closed(now):
+        raise ReplyWindowClosed(reason)
+    attempts = await tx.value(
+        "update message set state = 'queued', failure = null, failure_code = null "
+        "where id = %(id)s and state = 'failed' returning attempts",
+        id=message_id,
+    )
+    if attempts is None:
+        raise Conflict("Only a message that failed can be sent again.")
+    await tx.run(
+        "update message set external_id = %(key)s where id = %(id)s",
+        id=message_id,
+        key=key_for("again", tx.workspace_id, message_id, attempts, now.isoformat()),
+    )
+    await transitions.apply_to(tx, state, RequeueReply(message_id), actor=by, now=now)
+
+
+async def add_note(tx: Transaction, conversation_id: int, *, text: str, by: int, now: datetime) -> int:
+    """Write something for colleagues only. Raises Conflict on empty text, NotFound."""
+    if not text.strip():
+        raise Conflict("There is nothing to note.")
+    state = await transitions.lock(tx, conversation_id)
+    message_id = await tx.value(
+        "insert into message (workspace_id, conversation_id, inbox_id, direction, author, agent_id, kind, text, state, "
+        "sent_at) values (%(workspace)s, %(conversation)s, %(inbox)s, 'internal', 'agent', %(agent)s, 'note', "
+        "%(text)s, 'stored', %(now)s) returning id",
+        workspace=tx.workspace_id,
+        conversation=state.id,
+        inbox=state.inbox_id,
+        agent=by,
+        text=text,
+        now=now,
+    )
+    await event_log.append(tx, NoteAdded(actor=Actor("agent", by), at=now, message_id=int(message_id), **state.about()))
+    return int(message_id)
+
+
+async def mark_read(tx: Transaction, conversation_id: int, *, agent_id: int, message_id: int) -> None:
+    """Remember how far an agent has read; it never goes back."""
+    await tx.run(
+        "insert into read_mark (workspace_id, conversation_id, agent_id, message_id) "
+        "select %(workspace)s, id, %(agent)s, %(message)s from conversation where id = %(conversation)s "
+        "on conflict (workspace_id, conversation_id, agent_id) do update "
+        "set message_id = greatest(read_mark.message_id, excluded.message_id)",
+        workspace=tx.workspace_id,
+        conversation=conversation_id,
+        agent=agent_id,
+        message=message_id,
+    )

@@ -1,0 +1,305 @@
+"""The one way to change a conversation, and the only writer of its row.
+
+`decide` is pure. `apply` locks, decides and writes; `apply_many` does it for many at once with as many statements as
+for one. The facts are appended to the log in the same transaction, their activity lines stand in the thread, and
+whoever reacts to them (`bootstrap.HANDLERS` and `JOBS`) does so before the commit, whoever brought them about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from zhiban.conversations import topics
+from zhiban.conversations.activity import activity
+from zhiban.conversations.changes import Change
+from zhiban.conversations.decisions import Decision, Effects, decide
+from zhiban.conversations.evolution import born
+from zhiban.conversations.models import ConversationState, Status
+from zhiban.events import DIRECT, SYSTEM, Actor, Cause, ConversationCreated, ConversationEvent, MessageDropped
+from zhiban.kit import event_log
+from zhiban.kit.db import Transaction
+from zhiban.kit.errors import NotFound
+from zhiban.kit.json_safe import json_safe
+
+__all__ = ["Applied", "Planned", "WorkLease", "apply", "apply_many", "create", "decide", "lock", "lock_many"]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkLease:
+    """Take the work of what is changed for this process, where nobody else has it."""
+
+    process_id: int
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A change of a conversation that this transaction has locked."""
+
+    state: ConversationState
+    change: Change
+    actor: Actor
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What became of a change. `revision` is the work's after it; `leased`: this process works on it."""
+
+    before: ConversationState
+    state: ConversationState
+    events: tuple[ConversationEvent, ...]
+    effects: Effects
+    revision: int | None = None
+    leased: bool = False
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.events)
+
+
+# The row's columns in the order of `ConversationState`.
+STATE_COLUMNS = (
+    "c.id, c.inbox_id, c.contact_id, c.external_id as thread, c.status, c.assignee_id, c.team_id, c.priority, "
+    "c.labels, c.muted_at is not null as muted, c.handoff_reason, c.waiting_since, c.first_reply_at, c.opened_at, "
+    "c.resolved_at, c.resolver_id, c.snoozed_until, c.cycle, c.last_activity_at, c.last_incoming_at, "
+    "c.replies_used, c.failures, c.native_state, c.native_servicer"
+)
+STATE_FIELDS = tuple(field.name for field in fields(ConversationState))
+
+_LOCK = f"select {STATE_COLUMNS} from conversation c where c.id = any(%(ids)s::bigint[]) order by c.id for update"
+
+_LOCK_LEASED = f"""
+select {STATE_COLUMNS} from conversation c
+join conversation_work w on w.workspace_id = c.workspace_id and w.conversation_id = c.id
+where c.id = %(id)s and c.status = 'pending' and w.leased_by = %(process)s
+  and (%(revision)s::int is null or w.revision = %(revision)s) for update"""
+
+_CREATE = """
+with made as (
+  insert into conversation (workspace_id, inbox_id, contact_id, external_id, kind, status, opened_at, created_at,
+    last_activity_at)
+  select %(workspace)s, %(inbox)s, contact, thread, %(kind)s, %(status)s,
+    case when %(status)s = 'open' then %(now)s::timestamptz end, %(now)s, %(now)s
+  from unnest(%(contacts)s::bigint[], %(threads)s::text[]) as t(contact, thread) order by thread
+  on conflict (workspace_id, inbox_id, external_id) do nothing
+  returning workspace_id, external_id, id, contact_id),
+work as (
+  insert into conversation_work (workspace_id, conversation_id) select workspace_id, id from made)
+select external_id, id, contact_id from made"""
+
+_WRITE = """
+with moved as (
+  update conversation c set
+    status = v.status, assignee_id = v.assignee_id, team_id = v.team_id, priority = v.priority,
+    labels = v.labels::bigint[], muted_at = case when v.muted then coalesce(c.muted_at, %(now)s) end,
+    handoff_reason = v.handoff_reason, waiting_since = v.waiting_since, first_reply_at = v.first_reply_at,
+    opened_at = v.opened_at, resolved_at = v.resolved_at,
+    resolver_id = v.resolver_id, snoozed_until = v.snoozed_until, cycle = v.cycle,
+    last_activity_at = v.last_activity_at, last_incoming_at = v.last_incoming_at, replies_used = v.replies_used,
+    failures = v.failures, native_state = v.native_state, native_servicer = v.native_servicer
+  from unnest(%(id)s::bigint[], %(status)s::text[], %(assignee_id)s::bigint[], %(team_id)s::bigint[],
+    %(priority)s::smallint[], %(labels)s::text[], %(muted)s::boolean[], %(handoff_reason)s::text[],
+    %(waiting_since)s::timestamptz[], %(first_reply_at)s::timestamptz[], %(opened_at)s::timestamptz[],
+    %(resolved_at)s::timestamptz[], %(resolver_id)s::bigint[], %(snoozed_until)s::timestamptz[], %(cycle)s::int[],
+    %(last_activity_at)s::timestamptz[], %(last_incoming_at)s::timestamptz[], %(replies_used)s::int[],
+    %(failures)s::int[], %(native_state)s::text[], %(native_servicer)s::text[])
+    as v(id, status, assignee_id, team_id, priority, labels, muted, handoff_reason, waiting_since, first_reply_at,
+      opened_at, resolved_at, resolver_id, snoozed_until, cycle, last_activity_at, last_incoming_at, replies_used,
+      failures, native_state, native_servicer)
+  where c.id = v.id)
+update conversation_work w set revision = w.revision + v.wake::int,
+  leased_by = case when v.work and (w.leased_by is null or w.lease_expires_at < %(now)s)
+    then %(process)s::bigint else w.leased_by end,
+  lease_expires_at = case when v.work and (w.leased_by is null or w.lease_expires_at < %(now)s)
+    then %(until)s::timestamptz else w.lease_expires_at end
+from unnest(%(id)s::bigint[], %(wake)s::boolean[], %(work)s::boolean[]) as v(id, wake, work)
+where w.conversation_id = v.id
+returning w.conversation_id, w.revision, v.work and w.leased_by = %(process)s and w.lease_expires_at = %(until)s"""
+
+# The assistant's unsent words and the questions it has not looked at are void once a person has the conversation.
+_CANCEL = """
+update message set state = case direction when 'in' then 'handled' else 'dropped' end
+where conversation_id = any(%(ids)s::bigint[]) and (state = 'pending' or (state = 'queued' and turn_id is not null))
+returning id, conversation_id, state"""
+
+_HANDLED = "update message set state = 'handled' where id = any(%(ids)s::bigint[]) and state = 'pending'"
+
+# What the contact asked since a person last answered.
+_REQUEUE = """
+update message m set state = 'pending'
+where m.conversation_id = any(%(ids)s::bigint[]) and m.direction = 'in' and m.state = 'handled' and m.author = 'contact'
+  and m.recalled_at is null and m.id > coalesce((
+    select max(o.id) from message o where o.workspace_id = m.workspace_id and o.conversation_id = m.conversation_id
+      and o.direction = 'out' and o.state in ('queued', 'sent')), 0)"""
+
+_ACTIVITY = """
+insert into message (workspace_id, conversation_id, inbox_id, direction, author, agent_id, kind, text, content, state,
+  sent_at)
+select %(workspace)s, conversation, inbox, 'internal', 'system', agent, 'activity', '', content, 'stored', at
+from unnest(%(conversation)s::bigint[], %(inbox)s::bigint[], %(agent)s::bigint[], %(content)s::jsonb[],
+  %(at)s::timestamptz[]) with ordinality as t(conversation, inbox, agent, content, at, n)
+order by n"""
+
+
+async def lock(tx: Transaction, conversation_id: int) -> ConversationState:
+    """The state of a conversation, locked until the end of the transaction. Raises NotFound."""
+    found = await lock_many(tx, [conversation_id])
+    if not found:
+        raise NotFound("There is no such conversation.")
+    return found[0]
+
+
+async def lock_many(tx: Transaction, ids: Sequence[int]) -> list[ConversationState]:
+    """The states of those that exist, locked in the order of their ids, so that no two of us wait for each other."""
+    return [as_state(row) for row in await tx.rows(_LOCK, ids=list(ids))]
+
+
+async def lock_leased(
+    tx: Transaction, conversation_id: int, *, process_id: int, revision: int | None
+) -> ConversationState | None:
+    """The state, locked, if it is the assistant's, this process works on it, and nothing happened since `revision`."""
+    row = await tx.row(_LOCK_LEASED, id=conversation_id, process=process_id, revision=revision)
+    return None if row is None else as_state(row)
+
+
+def as_state(row: Sequence[Any]) -> ConversationState:
+    """A row of STATE_COLUMNS."""
+    values = dict(zip(STATE_FIELDS, row, strict=True))
+    return ConversationState(**{**values, "status": Status(values["status"]), "labels": tuple(values["labels"])})
+
+
+async def create(
+    tx: Transaction,
+    inbox_id: int,
+    contacts: dict[str, int],
+    *,
+    status: Status,
+    now: datetime,
+    kind: str = "direct",
+) -> dict[str, ConversationState]:
+    """Conversations for these threads, each with its contact. One that somebody else made meanwhile is left out."""
+    threads = list(contacts)
+    rows = await tx.rows(
+        _CREATE,
+        workspace=tx.workspace_id,
+        inbox=inbox_id,
+        kind=kind,
+        status=status,
+        contacts=[contacts[thread] for thread in threads],
+        threads=threads,
+        now=now,
+    )
+    events = [
+        ConversationCreated(
+            actor=Actor("contact", contact_id),
+            at=now,
+            conversation_id=id_,
+            inbox_id=inbox_id,
+            contact_id=contact_id,
+            cycle=1,
+            status=status.value,
+            thread=thread,
+            thread_kind=kind,
+        )
+        for thread, id_, contact_id in rows
+    ]
+    await event_log.append(tx, *events)
+    return {event.thread: born(event) for event in events}
+
+
+async def apply(
+    tx: Transaction, conversation_id: int, change: Change, *, actor: Actor, now: datetime, cause: Cause = DIRECT
+) -> Applied:
+    """Change one conversation. Raises NotFound, and Conflict where the change makes no sense."""
+    state = await lock(tx, conversation_id)
+    return (await apply_many(tx, [Planned(state, change, actor)], now=now, cause=cause))[0]
+
+
+async def apply_to(
+    tx: Transaction, state: ConversationState, change: Change, *, actor: Actor, now: datetime, cause: Cause = DIRECT
+) -> Applied:
+    """`apply` for a conversation that this transaction has locked already."""
+    return (await apply_many(tx, [Planned(state, change, actor)], now=now, cause=cause))[0]
+
+
+async def apply_many(
+    tx: Transaction, planned: Sequence[Planned], *, now: datetime, cause: Cause = DIRECT, lease: WorkLease | None = None
+) -> list[Applied]:
+    """Change many, each at most once; with `lease`, whatever then waits for the assistant is this process's work."""
+    decided = [decide(one.state, one.change, now, actor=one.actor, cause=cause) for one in planned]
+    written = await _write(tx, [one for one in decided if one.events], now=now, lease=lease)
+    await _carry_out(tx, decided, now=now, cause=cause)
+    await event_log.append(tx, *(event for one in decided for event in one.events))
+    done = []
+    for plan, decision in zip(planned, decided, strict=True):
+        revision, leased = written.get(plan.state.id, (None, False))
+        if decision.effects.wake and not leased:
+            tx.publish_after_commit(topics.CONVERSATION_WAITING, plan.state.id)
+        done.append(Applied(plan.state, decision.state, decision.events, decision.effects, revision, leased))
+    return done
+
+
+async def _write(
+    tx: Transaction, decided: Sequence[Decision], *, now: datetime, lease: WorkLease | None
+) -> dict[int, tuple[int, bool]]:
+    """Write the rows. Returns each conversation's revision, and whether its work is ours."""
+    if not decided:
+        return {}
+    states = [one.state for one in decided]
+    columns: dict[str, Any] = {name: [getattr(state, name) for state in states] for name in STATE_FIELDS}
+    columns["labels"] = ["{" + ",".join(map(str, state.labels)) + "}" for state in states]
+    rows = await tx.rows(
+        _WRITE,
+        **{name: values for name, values in columns.items() if name not in ("inbox_id", "contact_id", "thread")},
+        wake=[one.effects.wake for one in decided],
+        work=[lease is not None and one.state.status is Status.PENDING for one in decided],
+        process=lease.process_id if lease else None,
+        until=lease.until if lease else None,
+        now=now,
+    )
+    return {id_: (revision, bool(ours)) for id_, revision, ours in rows}
+
+
+async def _carry_out(tx: Transaction, decided: Iterable[Decision], *, now: datetime, cause: Cause) -> None:
+    """What the decisions mean for messages, and the lines that stand in the threads."""
+    decided = [one for one in decided if one.events]
+    handled = [id_ for one in decided for id_ in one.effects.handled]
+    cancelled = {one.state.id: one.state for one in decided if one.effects.cancel_assistant}
+    requeued = [one.state.id for one in decided if one.effects.requeue]
+    if handled:
+        await tx.run(_HANDLED, ids=handled)
+    if cancelled:
+        rows = await tx.rows(_CANCEL, ids=list(cancelled))
+        dropped = [(id_, cancelled[conversation_id]) for id_, conversation_id, state in rows if state == "dropped"]
+        await event_log.append(tx, *(_dropped(id_, state, now=now, cause=cause) for id_, state in dropped))
+    if requeued:
+        await tx.run(_REQUEUE, ids=requeued)
+    await _write_activities(tx, [event for one in decided for event in one.events])
+
+
+def _dropped(message_id: int, state: ConversationState, *, now: datetime, cause: Cause) -> MessageDropped:
+    return MessageDropped(
+        actor=SYSTEM,
+        at=now,
+        cause=cause,
+        message_id=message_id,
+        **state.about(),
+    )
+
+
+async def _write_activities(tx: Transaction, events: Sequence[ConversationEvent]) -> None:
+    lines = [(event, line) for event in events if (line := activity(event)) is not None]
+    if not lines:
+        return
+    await tx.run(
+        _ACTIVITY,
+        workspace=tx.workspace_id,
+        conversation=[event.conversation_id for event, _ in lines],
+        inbox=[event.inbox_id for event, _ in lines],
+        agent=[event.actor.id if event.actor.kind == "agent" else None for event, _ in lines],
+        content=[json_safe(line) for _, line in lines],
+        at=[event.at for event, _ in lines],
+    )

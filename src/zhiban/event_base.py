@@ -1,0 +1,110 @@
+"""What every fact has in common: who brought it about, why, when, and how it is stored in the log and read back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from datetime import datetime
+from typing import Any, ClassVar, Literal, dataclass_transform
+
+ActorKind = Literal[
+    "contact", "assistant", "agent", "servicer", "rule", "campaign", "flow", "tracker", "api", "timer", "system"
+]
+CauseKind = Literal["", "event", "rule", "macro", "bulk", "flow", "campaign", "timer", "webhook", "command"]
+
+# What the row keeps in columns of their own; everything else of a fact stands in `data`.
+COLUMNS = ("conversation_id", "message_id", "contact_id", "inbox_id", "cycle", "assignee_id", "team_id")
+_COMMON = frozenset({"actor", "at", "cause", "id", *COLUMNS})
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who brought something about.
+
+    `id` is a row of ours (agent, contact, rule, token …). `ref` is what names them where no row exists or when the row
+    may go: a login, the user id of a servicer at the vendor, the name of an API token.
+    """
+
+    kind: ActorKind
+    id: int | None = None
+    ref: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What led to a fact: `id` names the event, rule or macro; `depth` counts reactions to reactions."""
+
+    kind: CauseKind = ""
+    id: int | None = None
+    depth: int = 0
+
+
+DIRECT = Cause()
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+class _Fact:
+    """Makes every class below it a frozen dataclass with keywords only, known by its name in snake case."""
+
+    _kind: ClassVar[str] = ""
+    _data: ClassVar[tuple[str, ...] | None] = None
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True, kw_only=True)(cls)
+        cls._kind = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+        cls._data = None
+        _BY_KIND[cls._kind] = cls
+
+
+_BY_KIND: dict[str, type[Any]] = {}
+
+
+class Event(_Fact):
+    """A fact. `id` is its row in the log, 0 until it is written."""
+
+    actor: Actor
+    at: datetime
+    cause: Cause = DIRECT
+    id: int = 0
+
+    @classmethod
+    def kind(cls) -> str:
+        """The name under which the log stores it: the class name in snake case."""
+        return cls._kind
+
+    def column(self, name: str) -> int | None:
+        """The value of a column that the row keeps, None where this fact has no such field."""
+        value: int | None = getattr(self, name, None)
+        return value
+
+    def data(self) -> dict[str, Any]:
+        """All fields that are no columns and not None."""
+        cls = type(self)
+        if cls._data is None:
+            cls._data = tuple(field.name for field in fields(cls) if field.name not in _COMMON)
+        return {name: value for name in cls._data if (value := getattr(self, name)) is not None}
+
+    def consequence(self) -> Cause:
+        """The cause of whatever is done because of this fact."""
+        return Cause("event", self.id or None, self.cause.depth + 1)
+
+
+def decode(kind: str, common: Mapping[str, Any], data: Mapping[str, Any]) -> Event:
+    """A fact as it was recorded. `common` holds actor, at, cause, id and the columns. Raises KeyError when unknown."""
+    cls: type[Event] = _BY_KIND[kind]
+    values: dict[str, Any] = {}
+    for field in fields(cls):
+        if field.name in data:
+            values[field.name] = _decoded(str(field.type), data[field.name])
+        elif field.name in common:
+            values[field.name] = common[field.name]
+        elif field.default is MISSING:
+            values[field.name] = None  # the log leaves out what is nothing
+    return cls(**values)
+
+
+def _decoded(written: str, value: Any) -> Any:
+    if "datetime" in written and isinstance(value, str):
+        return datetime.fromisoformat(value)
+    return tuple(value) if written.startswith("tuple") else value

@@ -1,0 +1,72 @@
+"""What happens because time passed: snoozed conversations come back, and idle ones are resolved."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import psycopg
+
+from zhiban.channels.inboxes import all_settings
+from zhiban.conversations.models import Status
+from zhiban.conversations.service import resolve_idle, wake_snoozed
+from zhiban.kit.clock import Clock
+from zhiban.kit.db import Database
+from zhiban.kit.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+EVERY_SECONDS = 1.0
+IDLE_EVERY = 15  # rounds between two looks for idle conversations
+
+
+class Maintenance:
+    """The timers of this process; any number of processes may run them, each row is changed by one."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._forever(), name="maintenance")
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _forever(self) -> None:
+        round_ = 0
+        while True:
+            await asyncio.sleep(EVERY_SECONDS)
+            try:
+                await self.run_once(idle=round_ % IDLE_EVERY == 0)
+            except (psycopg.Error, Unavailable) as error:
+                log.warning("The timers could not finish: %s", str(error).strip())
+            except Exception:  # time goes on; what went wrong stands in the log
+                log.exception("The timers met an accident.")
+            round_ += 1
+
+    async def run_once(self, *, idle: bool = True) -> None:
+        """Do what is due in every workspace."""
+        for workspace_id in await self._database.workspaces():
+            await self._wake(workspace_id)
+            if idle:
+                await self._resolve_idle(workspace_id)
+
+    async def _wake(self, workspace_id: int) -> None:
+        async with self._database.transaction(workspace_id) as tx:
+            await wake_snoozed(tx, now=self._clock.now())
+
+    async def _resolve_idle(self, workspace_id: int) -> None:
+        """A batch at a time, so that nobody waits for a long transaction."""
+        async with self._database.transaction(workspace_id) as tx:
+            inboxes = await all_settings(tx)
+        for inbox_id, settings in inboxes.items():
+            for status, after in ((Status.PENDING, settings.resolve_answered), (Status.OPEN, settings.resolve_idle)):
+                more = after is not None
+                while more and after is not None:
+                    now = self._clock.now()
+                    async with self._database.transaction(workspace_id) as tx:
+                        more = bool(await resolve_idle(tx, inbox_id, status=status, before=now - after, now=now))

@@ -1,0 +1,301 @@
+"""Whatever happens to a conversation, in whatever order: its events tell exactly what became of its row.
+
+Messages, vendor events, verbs of the desk, outcomes of sending, and timers are drawn at random and go in through the
+public functions. After every step the row must be what its events lead to, each changed column must have its event, no
+event may have changed nothing, and the state must be a legal one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.conversations.test_decisions import assert_legal
+from tests.twin import open_inbox
+
+from zhiban.bootstrap import reactions
+from zhiban.channels.connections import OpenInbox
+from zhiban.container import ensure_workspace
+from zhiban.conversations import replies, sending, service, transitions
+from zhiban.conversations.evolution import born, evolve, replay
+from zhiban.conversations.ingest import ingest
+from zhiban.conversations.models import ConversationState, Priority, Status
+from zhiban.conversations.outbox import QueuedMessage
+from zhiban.conversations.queries import history
+from zhiban.events import (
+    Actor,
+    ConversationAssigned,
+    ConversationCreated,
+    ConversationEvent,
+    ConversationLabelsChanged,
+    ConversationMuted,
+    ConversationPriorityChanged,
+    ConversationTeamAssigned,
+    ConversationUnmuted,
+    StatusChanged,
+)
+from zhiban.kit.db import Database, Transaction
+from zhiban.kit.errors import Conflict, NotFound
+from zhiban.ports import (
+    Entered,
+    IncomingMessage,
+    Kind,
+    NativeState,
+    Recalled,
+    Refusal,
+    ReplyWindow,
+    SenderRole,
+    SendFailed,
+    SessionChanged,
+)
+from zhiban.postgres.provisioning import DatabaseUrls
+
+START = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
+WINDOW = ReplyWindow(hours=48, messages=5)
+MUST_CHANGE = (
+    StatusChanged,
+    ConversationAssigned,
+    ConversationTeamAssigned,
+    ConversationLabelsChanged,
+    ConversationPriorityChanged,
+    ConversationMuted,
+    ConversationUnmuted,
+)
+
+STEPS = (
+    "writes", "writes", "writes late", "servicer writes", "enters", "recalls", "session human", "session ended",
+    "send fails", "hand off", "reply", "reply", "note", "take", "assign", "un-assign", "team", "label", "priority",
+    "snooze", "snooze over", "resolve", "resolve", "undo", "reopen", "return", "block", "unblock", "sent", "refused",
+    "again", "idle",
+)  # fmt: skip
+
+step = st.tuples(st.sampled_from(STEPS), st.integers(0, 2), st.integers(1, 4000))
+
+
+@dataclass
+class Story:
+    """One contact, and the steps that were drawn for them."""
+
+    database: Database
+    inbox: OpenInbox
+    workspace_id: int
+    agents: tuple[int, int]
+    team: int
+    labels: tuple[int, int]
+    thread: str
+    ids: Iterator[int]
+    now: datetime = START
+
+    def says(self, *, at: datetime | None = None, role: SenderRole = SenderRole.CONTACT) -> IncomingMessage:
+        number = next(self.ids)
+        sender = self.thread if role is SenderRole.CONTACT else "wei"
+        return IncomingMessage(f"m{number}", self.thread, sender, role, Kind.TEXT, f"第{number}句", at or self.now)
+
+    async def conversation(self, tx: Transaction) -> int | None:
+        found: int | None = await tx.value("select id from conversation where external_id = %(t)s", t=self.thread)
+        return found
+
+    async def ingest(self, tx: Transaction, *items: Any) -> None:
+        await ingest(tx, self.inbox, items, now=self.now, process_id=1)
+
+    async def message(self, tx: Transaction, condition: str) -> tuple[Any, ...] | None:
+        return await tx.row(
+            "select m.id, m.author, m.kind, m.text, m.content, m.external_id, m.attempts, m.sent_at, m.agent_id "
+            "from message m join conversation c on c.id = m.conversation_id "
+            f"where c.external_id = %(thread)s and {condition} order by m.id desc limit 1",
+            thread=self.thread,
+        )
+
+    async def do(self, tx: Transaction, what: str, who: int) -> None:
+        """One step. What makes no sense now is refused, which is fine: then nothing may have changed."""
+        vendor = await self._vendor(tx, what)
+        conversation_id = await self.conversation(tx)
+        if vendor or conversation_id is None:
+            return
+        if not await self._outcome(tx, what, conversation_id):
+            await self._verb(tx, what, who, conversation_id)
+
+    async def _vendor(self, tx: Transaction, what: str) -> bool:
+        match what:
+            case "writes":
+                await self.ingest(tx, self.says(), self.says())
+            case "writes late":
+                await self.ingest(tx, self.says(at=self.now - timedelta(hours=2)))
+            case "servicer writes":
+                await self.ingest(tx, self.says(role=SenderRole.AGENT))
+            case "enters":
+                await self.ingest(tx, Entered(self.thread, self.now, "code", event_id=f"e{next(self.ids)}"))
+            case "recalls":
+                last = await self.message(tx, "m.direction = 'in'")
+                if last is not None:
+                    await self.ingest(tx, Recalled(last[5], self.thread, SenderRole.CONTACT, self.now))
+            case "session human":
+                change = SessionChanged(self.thread, NativeState.HUMAN, self.now, "wei", event_id=f"e{next(self.ids)}")
+                await self.ingest(tx, change)
+            case "session ended":
+                await self.ingest(
+                    tx, SessionChanged(self.thread, NativeState.ENDED, self.now, event_id=f"e{next(self.ids)}")
+                )
+            case _:
+                return False
+        return True
+
+    async def _outcome(self, tx: Transaction, what: str, conversation_id: int) -> bool:
+        match what:
+            case "send fails":
+                last = await self.message(tx, "m.direction = 'out' and m.state = 'sent'")
+                if last is not None:
+                    failed = SendFailed(last[5], self.thread, "refused_by_contact", 1, self.now)
+                    await self.ingest(tx, failed)
+            case "sent" | "refused":
+                last = await self.message(tx, "m.state = 'queued'")
+                if last is not None:
+                    id_, author, kind, text, content, key, attempts, sent_at, agent_id = last
+                    queued = QueuedMessage(id_, author, kind, text, content, key, attempts, sent_at, agent_id)
+                    outcome = (
+                        sending.SendSucceeded(NativeState.ENDED if kind == "move" else None)
+                        if what == "sent"
+                        else sending.SendRejected(Refusal.HUMAN_ACTIVE, 95018)
+                    )
+                    state = await transitions.lock(tx, conversation_id)
+                    await sending.record_outcome(tx, self.inbox, state, queued, outcome, now=self.now)
+            case "again":
+                last = await self.message(tx, "m.state = 'failed' and m.direction = 'out'")
+                if last is not None:
+                    actor = Actor("agent", self.agents[0])
+                    await replies.send_again(tx, last[0], window=WINDOW, by=actor, now=self.now)
+            case "snooze over":
+                await service.wake_snoozed(tx, now=self.now)
+            case "idle":
+                for status in (Status.PENDING, Status.OPEN):
+                    before = self.now - timedelta(minutes=30)
+                    await service.resolve_idle(tx, self.inbox.inbox_id, status=status, before=before, now=self.now)
+            case _:
+                return False
+        return True
+
+    async def _verb(self, tx: Transaction, what: str, who: int, id_: int) -> None:
+        agent, now = self.agents[who % 2], self.now
+        lin, assistant = Actor("agent", agent), Actor("assistant")
+        add, remove = frozenset({self.labels[who % 2]}), frozenset({self.labels[0]})
+        later = now + timedelta(minutes=30)
+        team = self.team if who else None
+        verbs: dict[str, Callable[[], Awaitable[object]]] = {
+            "hand off": lambda: service.hand_off(
+                tx, id_, reason="asked", actor=assistant, now=now, notice="请稍候", window=WINDOW
+            ),
+            "reply": lambda: replies.reply(tx, id_, text="在的", by=agent, window=WINDOW, now=now),
+            "note": lambda: replies.add_note(tx, id_, text="记一下", by=agent, now=now),
+            "take": lambda: service.take(tx, id_, by=agent, now=now),
+            "assign": lambda: service.assign(tx, id_, to=agent, by=lin, now=now),
+            "un-assign": lambda: service.assign(tx, id_, to=None, by=lin, now=now),
+            "team": lambda: service.assign_team(tx, id_, to=team, by=lin, now=now),
+            "label": lambda: service.change_labels(tx, id_, add=add, remove=remove, by=lin, now=now),
+            "priority": lambda: service.set_priority(tx, id_, priority=Priority(who * 2), by=lin, now=now),
+            "snooze": lambda: service.snooze(tx, id_, until=later, by=agent, now=now),
+            "resolve": lambda: service.resolve(tx, id_, by=lin, now=now),
+            "undo": lambda: service.undo_resolve(tx, id_, by=agent, now=now),
+            "reopen": lambda: service.reopen(tx, id_, by=agent, now=now),
+            "return": lambda: service.return_to_assistant(tx, id_, by=agent, now=now),
+            "block": lambda: service.block(tx, id_, by=lin, now=now),
+            "unblock": lambda: service.unblock(tx, id_, by=lin, now=now),
+        }
+        await verbs[what]()
+
+
+async def check(
+    tx: Transaction, id_: int, before: ConversationState | None, known: int
+) -> tuple[ConversationState, int]:
+    """The row is what its events say, and each of the new ones says something."""
+    row = await transitions.lock(tx, id_)
+    events = [event for event in await history(tx, id_) if isinstance(event, ConversationEvent)]
+    assert replay(events) == row
+    state = before
+    for event in events[known:]:
+        if state is None:
+            assert isinstance(event, ConversationCreated)
+            state = born(event)
+            continue
+        after = evolve(state, event)
+        if isinstance(event, MUST_CHANGE):
+            assert after != state, f"{event.kind()} changed nothing"
+        if isinstance(event, StatusChanged):
+            assert (event.previous, event.status) == (state.status, after.status)
+        assert (event.assignee_id, event.team_id) == (state.assignee_id, state.team_id)
+        state = after
+    changed = [] if before is None else [f.name for f in fields(row) if getattr(row, f.name) != getattr(before, f.name)]
+    assert not changed or len(events) > known, f"{changed} changed without an event"
+    assert_legal(row)
+    return row, len(events)
+
+
+async def play(story: Story, steps: list[tuple[str, int, int]]) -> None:
+    before: ConversationState | None = None
+    known = 0
+    for what, who, seconds in steps:
+        story.now += timedelta(seconds=seconds)
+        with suppress(Conflict, NotFound):
+            async with story.database.transaction(story.workspace_id) as tx:
+                await story.do(tx, what, who)
+        async with story.database.transaction(story.workspace_id) as tx:
+            conversation_id = await story.conversation(tx)
+            if conversation_id is not None:
+                before, known = await check(tx, conversation_id, before, known)
+
+
+@pytest.fixture
+def runner() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as found:
+        yield found
+
+
+def test_the_events_of_a_conversation_are_its_row(urls: DatabaseUrls, runner: asyncio.Runner) -> None:
+    database = Database(urls.app, work_size=2, page_size=1)
+    database.reactions = reactions()
+    ids = count(1)
+
+    async def begin() -> tuple[OpenInbox, int, tuple[int, int], int, tuple[int, int]]:
+        await database.open()
+        workspace_id = await ensure_workspace(database, "default", "青禾商店", "zh")
+        inbox = await open_inbox(database, workspace_id, window=WINDOW, welcome="您好", closing="再见")
+        async with database.transaction(workspace_id) as tx:
+            agents = [
+                await tx.value(
+                    "insert into agent (workspace_id, email, name, role) values (%(w)s, %(e)s, %(e)s, 'agent') "
+                    "returning id",
+                    w=workspace_id,
+                    e=f"{name}@qinghe.example",
+                )
+                for name in ("lin", "chen")
+            ]
+            team = await tx.value(
+                "insert into team (workspace_id, name) values (%(w)s, '售后') returning id", w=workspace_id
+            )
+            labels = [
+                await tx.value(
+                    "insert into label (workspace_id, name) values (%(w)s, %(n)s) returning id", w=workspace_id, n=name
+                )
+                for name in ("退款", "催单")
+            ]
+        return inbox, workspace_id, (agents[0], agents[1]), team, (labels[0], labels[1])
+
+    inbox, workspace_id, agents, team, labels = runner.run(begin())
+
+    @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.lists(step, min_size=3, max_size=30))
+    def run(steps: list[tuple[str, int, int]]) -> None:
+        story = Story(database, inbox, workspace_id, agents, team, labels, f"wm{next(ids)}", ids)
+        runner.run(play(story, steps))
+
+    try:
+        run()
+    finally:
+        runner.run(database.close())
