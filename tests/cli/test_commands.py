@@ -20,6 +20,7 @@ from zhiban.kit.settings import load
 from zhiban.knowledge.gaps import record_gap
 from zhiban.testing.demo_folder import MARK, SimulatedKeys
 from zhiban.testing.serving import served
+from zhiban.testing.webhook import WebhookProgram
 from zhiban.testing.wecom import AES_KEY, AGENT_ID, CORP_ID, OPEN_KFID, SECRET, TOKEN, WeComSimulator
 from zhiban.testing.wecom import application as simulated
 
@@ -233,6 +234,35 @@ async def test_an_app_is_connected_checked_and_told_how_to_behave(
     refused = await zhiban(*connect, "--secret", "wrong", data=data)
     assert refused.code == Exit.FAILED
     assert refused.json["broken"]
+
+
+async def test_a_program_is_connected_paused_and_removed(data: Path) -> None:
+    program = WebhookProgram()
+    async with served(program.app) as url:
+        values = data.parent / "crm.json"
+        values.write_text(json.dumps({"source": "crm", "url": f"{url}/inbox", "allow_private": "true"}))
+        added = await zhiban("inbox", "add", "webhook", "--values", "crm.json", "--json", data=data)
+        assert added.code == 0, added.err
+        program.secret = added.json["secrets"]["secret"]
+        assert re.fullmatch(r"/hooks/[0-9a-f]{20}", added.json["callback"])
+        again = await zhiban("inbox", "add", "webhook", "--values", "crm.json", "--json", data=data)
+        assert (again.json["secrets"], again.json["connection"]) == ({}, added.json["connection"])
+        strange = await zhiban("inbox", "add", "webhook", "--source", "crm", "--url", "ftp://crm", data=data)
+        assert (strange.code, "url" in strange.err) == (Exit.USAGE, True)
+        assert (await zhiban("inbox", "check", data=data)).code == 0
+        assert [one.body["type"] for one in program.heard] == ["ping"]
+
+        states = {"pause": "已暂停", "resume": "正常"}
+        for verb, state in states.items():
+            assert (await zhiban("inbox", verb, "crm", data=data)).code == 0
+            (row,) = (await zhiban("inbox", "list", "--json", data=data)).json
+            assert row["state"] == state
+        assert (await zhiban("inbox", "remove", "crm", data=data)).code != 0  # nobody there to confirm it
+        removed = await zhiban("inbox", "remove", "crm", "--yes", data=data)
+        assert "凭据已删除" in removed.out, removed.err
+        (row,) = (await zhiban("inbox", "list", "--json", data=data)).json
+        assert (row["state"], row["callback"]) == ("已移除", "")
+        assert (await zhiban("inbox", "check", "--json", data=data)).json == []
 
 
 async def test_the_doctor_names_what_is_wrong_and_its_cure(data: Path, platform: tuple[WeComSimulator, str]) -> None:

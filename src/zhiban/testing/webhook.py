@@ -63,6 +63,7 @@ class WebhookProgram:
     repeats: int = 0  # calls whose id had been heard before
     forged: int = 0  # calls whose signature did not fit
     script: deque[Response] = field(default_factory=deque)
+    loses_answers: int = 0  # how many of the next calls are heard and answered with 502
     files: dict[str, bytes] = field(default_factory=dict)  # what it offers at /files/<name>
     app: Starlette = field(init=False)
 
@@ -116,6 +117,9 @@ class WebhookProgram:
             self.repeats += 1
             return JSONResponse({"status": "known"}, 409)
         self.heard.append(Heard(id_, json.loads(body)))
+        if self.loses_answers:
+            self.loses_answers -= 1
+            return Response(status_code=502)
         return JSONResponse({"status": "ok"})
 
     async def _file(self, request: Request) -> Response:
