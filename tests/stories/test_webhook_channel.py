@@ -18,7 +18,7 @@ from tests.stories.conftest import Shop, running_shop, settings_for, until
 from zhiban import bootstrap
 from zhiban.channels import inboxes, service
 from zhiban.container import App
-from zhiban.conversations import service as conversations
+from zhiban.conversations import replies
 from zhiban.main import application
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.serving import served
@@ -95,7 +95,7 @@ async def test_a_message_is_answered_handed_off_answered_by_an_agent_and_leaves_
 
     chen = await shop.agent()
     async with shop.work() as tx:
-        await conversations.reply(
+        await replies.reply(
             tx, conversation.id, text="我是小陈，马上给您办。", by=chen, window=None, now=datetime.now(UTC)
         )
     await crm.heard("我是小陈")
@@ -183,7 +183,7 @@ async def test_a_paused_inbox_listens_and_is_silent(crm: Crm) -> None:
     await crm.shop.idle()
     assert not crm.program.replies(XU)
     async with crm.shop.work() as tx:
-        await service.resume(tx, inbox_id)
+        await service.resume(tx, inbox_id, now=datetime.now(UTC))
     await crm.program.call({"type": "message", "contact": {"id": "u-2"}, "message": {"id": "x", "text": "运费谁出？"}})
     await until(lambda: crm.program.replies("u-2"))
 
@@ -202,7 +202,7 @@ async def test_a_removed_inbox_keeps_its_history_and_forgets_its_secret(crm: Crm
     chen = await crm.shop.agent()
     before = len(crm.program.heard)
     async with crm.shop.work() as tx:
-        await conversations.reply(tx, conversation.id, text="还在的", by=chen, window=None, now=datetime.now(UTC))
+        await replies.reply(tx, conversation.id, text="还在的", by=chen, window=None, now=datetime.now(UTC))
     await crm.shop.eventually("select 1 from message where text = '还在的' and failure = 'misconfigured'")
     assert len(crm.program.heard) == before
     assert await crm.shop.rows("select 1 from message where direction = 'in' and text = '转人工'")
@@ -210,6 +210,31 @@ async def test_a_removed_inbox_keeps_its_history_and_forgets_its_secret(crm: Crm
     await crm.reconnect(secret=SECRET)
     assert (await crm.program.call(event))[0] == 202
     await crm.shop.eventually("select 1 from message where text = '在吗'")
+
+
+async def test_what_happens_to_connections_and_inboxes_is_in_the_log(crm: Crm) -> None:
+    inbox_id = await crm.inbox_id()
+    await crm.reconnect(url="http://127.0.0.1:9/inbox")
+    await crm.reconnect(url="http://127.0.0.1:9/inbox")  # changes nothing
+    async with crm.shop.work() as tx:
+        for _ in range(2):
+            await service.pause(tx, inbox_id, now=datetime.now(UTC))
+        for _ in range(2):
+            await service.resume(tx, inbox_id, now=datetime.now(UTC))
+        await service.remove(tx, crm.shop.app.vault, inbox_id, now=datetime.now(UTC))
+    rows = await crm.shop.rows(
+        "select kind, data from event where kind like 'connection%%' or inbox_id = %(id)s order by id", id=inbox_id
+    )
+    assert [kind for kind, _ in rows if kind != "connection_added"] == [
+        "inbox_added",
+        "connection_changed",
+        "inbox_paused",
+        "inbox_resumed",
+        "inbox_removed",
+        "connection_removed",
+    ]
+    assert dict(rows)["connection_changed"]["changed"] == ["url"]
+    assert SECRET not in str(rows)
 
 
 async def test_accounts_have_inboxes_before_anybody_writes(shop: Shop) -> None:

@@ -41,10 +41,12 @@ async def mark_inbox_broken(tx: Transaction, inbox_id: int, why: str, *, now: da
     )
 
 
-async def mark_mended(tx: Transaction, connection_id: int, inbox_id: int, *, now: datetime) -> None:
-    """Both work again."""
+async def mark_mended(tx: Transaction, connection_id: int, inbox_id: int | None = None, *, now: datetime) -> None:
+    """The connection works again, and with `inbox_id` that inbox too."""
     mended = 0
     for table, id_ in (("connection", connection_id), ("inbox", inbox_id)):
+        if id_ is None:
+            continue
         mended += await tx.run(
             f"update {table} set broken = null, broken_at = null where id = %(id)s and broken is not null", id=id_
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
+from zhiban.channels.connection_health import mark_broken, mark_mended
 from zhiban.channels.connections import Connections, OpenConnection, ensure_inbox
 from zhiban.channels.service import DISCOVER_INBOXES
 from zhiban.channels.topics import CONFIG
@@ -12,7 +13,7 @@ from zhiban.events import InboxAdded
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.jobs import Enqueued, Job, Task
-from zhiban.ports import VendorAccount
+from zhiban.ports import ConnectionBroken, VendorAccount
 
 KEEP_DELIVERIES = timedelta(days=4)  # vendors repeat for three at most
 
@@ -39,8 +40,16 @@ class ChannelJobs:
     async def discover_inboxes(self, workspace_id: int, connection_id: int) -> None:
         """Make an inbox of every account that the connection may manage, and learn what the accounts are called."""
         connection = await self._connections.connection(workspace_id, connection_id)
-        accounts = await connection.vendor.accounts()
+        try:
+            accounts = await connection.vendor.accounts()
+        except ConnectionBroken as error:
+            # An operator has to mend it, which a repetition does not: it is said where they look.
+            async with self._database.transaction(workspace_id) as tx:
+                await mark_broken(tx, connection_id, error.sentence, now=self._clock.now())
+            return
         await keep_accounts(self._database, connection, accounts, now=self._clock.now())
+        async with self._database.transaction(workspace_id) as tx:
+            await mark_mended(tx, connection_id, now=self._clock.now())
 
     async def purge_deliveries(self) -> None:
         """Forget deliveries after four days. Failed ones stay."""

@@ -11,6 +11,18 @@ from typing import Any
 
 from zhiban.channels.connections import CALLBACK, ensure_inbox
 from zhiban.channels.topics import CONFIG
+from zhiban.events import (
+    SYSTEM,
+    Actor,
+    ConnectionAdded,
+    ConnectionChanged,
+    ConnectionRemoved,
+    Event,
+    InboxPaused,
+    InboxRemoved,
+    InboxResumed,
+)
+from zhiban.kit import event_log
 from zhiban.kit.db import Row, Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.kit.jobs import Job, enqueue
@@ -41,7 +53,14 @@ class Connected:
 
 
 async def connect(
-    tx: Transaction, vault: Vault, integration: Integration, values: Values, *, name: str | None = None, now: datetime
+    tx: Transaction,
+    vault: Vault,
+    integration: Integration,
+    values: Values,
+    *,
+    name: str | None = None,
+    by: Actor = SYSTEM,
+    now: datetime,
 ) -> Connected:
     """Create the connection that the values describe, or take a change of them over. Secrets are sealed.
 
@@ -55,6 +74,9 @@ async def connect(
     if row is None:
         config, hidden = setup.split(setup.complete(given))
         connection_id = await _create(tx, vault, integration, name or integration.label, config, hidden, now=now)
+        await event_log.append(
+            tx, ConnectionAdded(actor=by, at=now, connection_id=connection_id, vendor=integration.name)
+        )
         return Connected(connection_id, True, _made_up(integration, hidden, given))
     connection_id, known_config, sealed, removed_at = row
     known = vault.open(sealed) if removed_at is None else {}
@@ -62,6 +84,9 @@ async def connect(
     if removed_at is None and not _differs(config, hidden, known_config, known):
         return Connected(int(connection_id), False, {})
     made_up = _made_up(integration, hidden, {**known, **given})
+    changed = tuple(
+        sorted(key for key, value in {**config, **hidden}.items() if {**known_config, **known}.get(key) != value)
+    )
     config, hidden = _with_grace(integration, {**known_config, **config}, hidden, known, now=now)
     await tx.run(
         _UPDATE,
@@ -70,8 +95,13 @@ async def connect(
         now=now,
         id=connection_id,
     )
+    fact: Event
     if removed_at is not None:
         await _announce_address(tx, integration.name, connection_id)
+        fact = ConnectionAdded(actor=by, at=now, connection_id=int(connection_id), vendor=integration.name)
+    else:
+        fact = ConnectionChanged(actor=by, at=now, connection_id=int(connection_id), changed=changed)
+    await event_log.append(tx, fact)
     await _connected(tx, integration, int(connection_id), config, now=now)
     return Connected(int(connection_id), True, made_up)
 
@@ -169,7 +199,7 @@ async def restrict(tx: Transaction, connection_id: int, accounts: Sequence[str])
     tx.publish_after_commit(CONFIG, connection_id)
 
 
-async def pause(tx: Transaction, inbox_id: int, *, now: datetime) -> None:
+async def pause(tx: Transaction, inbox_id: int, *, by: Actor = SYSTEM, now: datetime) -> None:
     """Go on receiving, and let people answer; the assistant, welcomes and closing texts are silent.
 
     Raises NotFound, Conflict.
@@ -177,18 +207,22 @@ async def pause(tx: Transaction, inbox_id: int, *, now: datetime) -> None:
     row = await _inbox(tx, inbox_id)
     if row[1] is not None:
         raise Conflict("The inbox was removed.")
-    await tx.run("update inbox set paused_at = coalesce(paused_at, %(now)s) where id = %(id)s", now=now, id=inbox_id)
+    if await tx.run(
+        "update inbox set paused_at = %(now)s where id = %(id)s and paused_at is null", now=now, id=inbox_id
+    ):
+        await event_log.append(tx, InboxPaused(actor=by, at=now, inbox_id=inbox_id))
     tx.publish_after_commit(CONFIG, inbox_id)
 
 
-async def resume(tx: Transaction, inbox_id: int) -> None:
+async def resume(tx: Transaction, inbox_id: int, *, by: Actor = SYSTEM, now: datetime) -> None:
     """Let the assistant answer again. Raises NotFound."""
     await _inbox(tx, inbox_id)
-    await tx.run("update inbox set paused_at = null where id = %(id)s", id=inbox_id)
+    if await tx.run("update inbox set paused_at = null where id = %(id)s and paused_at is not null", id=inbox_id):
+        await event_log.append(tx, InboxResumed(actor=by, at=now, inbox_id=inbox_id))
     tx.publish_after_commit(CONFIG, inbox_id)
 
 
-async def remove(tx: Transaction, vault: Vault, inbox_id: int, *, now: datetime) -> bool:
+async def remove(tx: Transaction, vault: Vault, inbox_id: int, *, by: Actor = SYSTEM, now: datetime) -> bool:
     """Take an inbox out of use: nothing is received or sent any more, everything that was said stays.
 
     With the last inbox of a connection its credentials are forgotten and its address leads nowhere. Returns whether
@@ -202,6 +236,7 @@ async def remove(tx: Transaction, vault: Vault, inbox_id: int, *, now: datetime)
             now=now,
             id=inbox_id,
         )
+        await event_log.append(tx, InboxRemoved(actor=by, at=now, inbox_id=inbox_id))
     tx.publish_after_commit(CONFIG, inbox_id)
     left = await tx.value(
         "select count(*) from inbox where connection_id = %(id)s and removed_at is null", id=connection_id
@@ -215,6 +250,7 @@ async def remove(tx: Transaction, vault: Vault, inbox_id: int, *, now: datetime)
         now=now,
         id=connection_id,
     )
+    await event_log.append(tx, ConnectionRemoved(actor=by, at=now, connection_id=connection_id))
     await tx.run(
         "delete from directory where workspace_id = %(workspace)s and ref = %(id)s "
         "and (kind = %(kind)s or kind like %(kinds)s)",

@@ -82,7 +82,7 @@ async def pause(name: Which = None, as_json: AsJson = False) -> None:
 async def resume(name: Which = None, as_json: AsJson = False) -> None:
     async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
         row = await inboxes.inbox_called(tx, name)
-        await service.resume(tx, row.id)
+        await service.resume(tx, row.id, now=app.clock.now())
     _show_changed(row, "resumed", _("{name}：已恢复"), as_json=as_json)
 
 
