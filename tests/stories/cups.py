@@ -1,13 +1,22 @@
-"""What the stories with real processes share: a shop of cups, and a look into its database."""
+"""What the stories with real processes share: chance, a shop of cups, and a look into its database."""
 
 from __future__ import annotations
 
+import os
+import random
 from pathlib import Path
 
 from zhiban.kit.db import Database
 from zhiban.postgres.provisioning import provision_bundled
 from zhiban.postgres.supervisor import BundledPostgres
 from zhiban.testing.process_harness import ProcessHarness
+
+
+def drawn_seed() -> int:
+    """A new number each time, printed so that a run can be repeated: `ZHIBAN_TEST_SEED=… pytest …`."""
+    seed = int(os.environ.get("ZHIBAN_TEST_SEED") or random.SystemRandom().randrange(1_000_000))
+    print(f"ZHIBAN_TEST_SEED={seed}")
+    return seed
 
 
 def knowledge(folder: Path) -> Path:

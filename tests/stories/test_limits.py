@@ -23,7 +23,6 @@ LI, MEI = "wmLIXIAO", "wmMEI"
 async def test_after_the_safety_poll_an_answer_does_not_wait_for_a_minute(urls: DatabaseUrls, tmp_path: Path) -> None:
     clock = AheadClock()
     async with running_shop(urls, tmp_path, clock=clock) as shop:
-        shop.wecom.kf.tokenless_per_minute = 1
         await shop.says(LI, "怎么申请退款？")
         await shop.idle()
         clock.ahead += SAFETY_POLL * 3
@@ -38,7 +37,6 @@ async def test_after_the_safety_poll_an_answer_does_not_wait_for_a_minute(urls: 
 
 
 async def test_doorbells_that_ring_three_times_pull_with_a_token(shop: Shop) -> None:
-    shop.wecom.kf.tokenless_per_minute = 1
     shop.wecom.callbacks.times = 3
     for number in range(10):
         began = time.monotonic()

@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from tests.stories.cups import knowledge, look_into, questions
+from tests.stories.cups import drawn_seed, knowledge, look_into, questions
 
 from zhiban.testing.process_harness import start_harness
 
@@ -28,7 +28,7 @@ async def test_workers_share_the_work_and_inherit_from_the_dead() -> None:
             await found.start(name, sys.executable, "-m", "zhiban", "work")
         postgres, database, workspace_id = await look_into(found)
         try:
-            await found.control("callbacks", times=2, shuffle=True, delay=0.05)
+            await found.control("callbacks", times=3, shuffle=True, spread=0.5, delay=0.05, seed=drawn_seed())
             traffic = asyncio.create_task(
                 found.control("traffic", rate=20, seconds=MESSAGES / 20, contacts=40, texts=questions(), prefix="wmTWO")
             )

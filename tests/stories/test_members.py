@@ -119,7 +119,9 @@ async def test_half_a_friend_becomes_a_whole_one(shop: Shop) -> None:
     first = shop.wecom.befriend(LIHUA, LI, state="poster7", half=True)
     await relation(shop, state="half_added")
     await until(lambda: shop.wecom.contacts.welcomes[first].sent)
-    shop.wecom.befriend(LIHUA, LI, state="poster7")
+    assert shop.wecom.contacts.relations[LIHUA, LI].tags == []  # half a friend cannot be tagged yet
+    assert shop.wecom.befriend(LIHUA, LI, state="poster7") == ""
+    await until(lambda: shop.wecom.contacts.relations[LIHUA, LI].tags)
     await relation(shop, state="added")
     shop.wecom.befriend(LIHUA, LI, state="poster7", half=True)  # an older event that comes late
     await shop.eventually("select 1 from event where kind = 'contact_followed' having count(*) = 3")
@@ -182,6 +184,21 @@ async def test_reconciling_finds_what_was_never_told(shop: Shop) -> None:
     assert found.source == "fair"
     await relation(shop, external_id=LI, state="ended")
     assert await shop.rows("select 1 from contact where name = '赵一'")
+
+
+async def test_reconciling_does_not_end_half_a_friendship(shop: Shop) -> None:
+    """The platform's list leaves those out whom the member has not added back."""
+    shop.wecom.befriend(LIHUA, "wmZHAO")
+    await relation(shop, state="added")
+    shop.wecom.befriend(LIHUA, LI, half=True)
+    await relation(shop, state="half_added")
+    shop.wecom.callbacks.silent = True
+    shop.wecom.part(LIHUA, "wmZHAO")
+    async with shop.work() as tx:
+        connection = await tx.value("select id from connection")
+        await enqueue(tx, RECONCILE_FOLLOWS.of(connection_id=connection))
+    await relation(shop, external_id="wmZHAO", state="ended")
+    assert (await relation(shop, external_id=LI)).state == "half_added"
 
 
 async def test_accounts_come_and_go(shop: Shop) -> None:

@@ -70,7 +70,11 @@ async def test_a_welcome_that_we_are_too_late_for_is_not_tried(urls: DatabaseUrl
         assert "kf/send_msg_on_event" not in shop.wecom.journal.counts
 
 
-async def test_resolving_at_the_desk_says_goodbye_and_ends_the_session(shop: Shop) -> None:
+@pytest.mark.parametrize("allowed", [False, True])
+async def test_resolving_at_the_desk_says_goodbye_and_ends_the_session(shop: Shop, allowed: bool) -> None:
+    """Where the platform lets only a person's session be ended, the goodbye is an ordinary message."""
+    if allowed:
+        shop.wecom.kf.moves[NEW].add(ENDED)
     await shop.behaves(closing="感谢您的咨询，再见！")
     chen = await shop.agent()
     await shop.says(LI, "转人工")
@@ -82,14 +86,15 @@ async def test_resolving_at_the_desk_says_goodbye_and_ends_the_session(shop: Sho
     await shop.idle()
     assert [(sent.text, sent.via) for sent in shop.wecom.sent(LI)[1:]] == [
         ("办好了。", "message"),
-        ("感谢您的咨询，再见！", "event"),
+        ("感谢您的咨询，再见！", "event" if allowed else "message"),
     ]
-    assert shop.wecom.state(LI) == ENDED
+    assert shop.wecom.state(LI) == (ENDED if allowed else NEW)
+    assert (await shop.conversation()).status == "resolved"
     # The next message begins anew, with the assistant.
     (answer,) = await shop.says(LI, "怎么申请退款？")
     assert "申请售后" in answer.text
     talk = await shop.conversation()
-    assert (talk.status, talk.cycle, talk.native_state) == ("pending", 2, None)
+    assert (talk.status, talk.cycle, talk.native_state) == ("pending", 2, None if allowed else "new")
 
 
 async def test_a_servicer_who_ends_the_session_resolves_it_with_a_goodbye(shop: Shop) -> None:

@@ -63,11 +63,12 @@ async def test_a_handoff_reaches_people_with_name_question_and_link(urls: Databa
 
 async def test_apprise_and_robots_are_told_as_well(urls: DatabaseUrls, tmp_path: Path) -> None:
     async with telling_shop(urls, tmp_path, "{hook} wecom-robot:693a91f6-7xxx") as told:
+        told.shop.wecom.add_robot("693a91f6-7xxx")
         await told.shop.behaves(handoff={"notify": ["telegram:8518085684"]})
         await told.shop.says(LI, "转人工")
-        await until(lambda: told.hook.received and told.shop.wecom.office.robot_messages and told.telegram.sent)
+        await until(lambda: told.hook.received and told.shop.wecom.robots.messages and told.telegram.sent)
         assert "客户要求人工" in told.hook.received[0]["message"]
-        (robot,) = told.shop.wecom.office.robot_messages
+        (robot,) = told.shop.wecom.robots.messages
         assert robot.key == "693a91f6-7xxx"
         assert "需要人工处理" in robot.body["content"]
 
@@ -127,16 +128,19 @@ async def test_a_card_in_the_app_lets_a_member_take_the_conversation(urls: Datab
     async with telling_shop(urls, tmp_path, "") as told:
         shop, office = told.shop, told.shop.wecom.office
         lihua = await shop.agent("李华", member="lihua")
+        omar = await shop.agent("欧玛", member="omar")
         await shop.says(LI, "转人工")
         await until(lambda: office.messages)
         (message,) = office.messages
-        assert message.members == ["lihua"]
+        assert message.members == ["lihua", "omar"]
+        async with shop.work() as tx:  # whoever is no agent any more still has the card
+            await tx.run("update agent set disabled_at = now() where id = %(id)s", id=omar)
         card = message.body
         assert "需要人工处理" in card["main_title"]["title"]
         (button,) = card["button_list"]
         assert button["text"] == "接入"
         talk = await shop.conversation()
-        shop.wecom.member_taps("stranger", button["key"], task_id=card["task_id"])
+        shop.wecom.member_taps("omar", button["key"], task_id=card["task_id"])
         await until(lambda: office.cards[card["task_id"]].updates)
         assert (await shop.conversation()).assignee_id is None
         shop.wecom.member_taps("lihua", button["key"], task_id=card["task_id"])
@@ -146,7 +150,9 @@ async def test_a_card_in_the_app_lets_a_member_take_the_conversation(urls: Datab
             "已接入",
         ]
         assert (await shop.conversation()).assignee_id == lihua
-        shop.wecom.member_taps("lihua", "take:99999999999999999999", task_id=card["task_id"])
-        shop.wecom.member_taps("lihua", "take:424242", task_id=card["task_id"])
+        for key in ("take:99999999999999999999", "take:424242"):
+            shop.wecom.app_event(
+                "template_card_event", FromUserName="lihua", EventKey=key, TaskId=card["task_id"], ResponseCode="RC0"
+            )
         await shop.eventually("select 1 from event where kind = 'card_action_received' having count(*) = 4")
         assert (await shop.conversation()).id == talk.id

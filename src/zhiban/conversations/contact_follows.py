@@ -217,7 +217,7 @@ async def end_unseen(tx: Transaction, connection_id: int, *, before: datetime, n
     """Those that the vendor did not list in a reading that began at `before` are over."""
     await tx.run(
         "update contact_follow set state = 'ended', removed_at = %(now)s where connection_id = %(connection)s "
-        "and removed_at is null and seen_at < %(before)s",
+        "and removed_at is null and state <> 'half_added' and seen_at < %(before)s",
         now=now,
         connection=connection_id,
         before=before,

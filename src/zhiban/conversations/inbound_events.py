@@ -244,6 +244,7 @@ async def _card_tapped(tx: Transaction, inbox: OpenInbox, item: CardTapped, *, n
             conversation_id=state.id if state else None,
             update_code=item.reply_code,
             label=TAKEN if takes else DONE if agent_id is not None and state else NOT_YOURS,
+            member=None if agent_id is not None and state else item.member,
         ),
     )
     if takes and agent_id is not None and state is not None:

@@ -87,7 +87,9 @@ def for_follow_edited(event: ContactFollowEdited) -> Iterable[Enqueued]:
 
 def for_card(event: CardActionReceived) -> Iterable[Enqueued]:
     if event.update_code:
-        yield UPDATE_CARD.of(inbox_id=event.inbox_id, code=event.update_code, label=event.label)
+        yield UPDATE_CARD.of(
+            inbox_id=event.inbox_id, code=event.update_code, label=event.label, member=event.member or ""
+        )
 
 
 def for_disabled(event: AgentDisabled) -> Iterable[Enqueued]:
@@ -169,11 +171,11 @@ class ConversationJobs:
             key = key_for("closing", workspace_id, state.id, state.cycle)
             await enqueue_session_transfer(tx, state, to="ended", actor=SYSTEM, key=key, now=now, text=text)
 
-    async def update_card(self, workspace_id: int, inbox_id: int, code: str, label: str) -> None:
-        """Show on a tapped card what became of it."""
+    async def update_card(self, workspace_id: int, inbox_id: int, code: str, label: str, member: str = "") -> None:
+        """Show on a tapped card what became of it: on one member's copy, or on all."""
         inbox = await self._connections.inbox(workspace_id, inbox_id)
         if isinstance(inbox.channel, ShowsCards):
-            await inbox.channel.close_card(code, label)
+            await inbox.channel.close_card(code, label, member=member or None)
 
     # ---------------------------------------------------------------------------------------- contacts of members
 

@@ -212,6 +212,6 @@ class ShowsCards(Protocol):
         """A card that says who waits, with a button to take the conversation; its tap comes back as CardTapped."""
         ...
 
-    async def close_card(self, code: str, label: str) -> None:
-        """Replace the tapped button by a word. The code serves once."""
+    async def close_card(self, code: str, label: str, *, member: str | None = None) -> None:
+        """Replace the tapped button by a word, for one member of ours or for all. The code serves once."""
         ...

@@ -13,12 +13,12 @@ from starlette.types import ASGIApp
 
 @asynccontextmanager
 async def served(
-    app: ASGIApp, *, port: int = 0, http: Callable[..., asyncio.Protocol] | None = None
+    app: ASGIApp, *, port: int = 0, host: str = "127.0.0.1", http: Callable[..., asyncio.Protocol] | None = None
 ) -> AsyncIterator[str]:
     """The address (`http://127.0.0.1:port`) at which the application answers until the block ends."""
-    listener = socket.socket()
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
+    listener.bind((host, port))
     server = _LoopbackServer(
         uvicorn.Config(
             app,
@@ -37,7 +37,7 @@ async def served(
                 running.result()
                 raise RuntimeError("the application did not start")
             await asyncio.sleep(0.005)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         await running

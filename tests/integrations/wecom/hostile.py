@@ -1,6 +1,7 @@
-"""The 84 hostile or odd inputs of the protocol notes: where each is tested, or why it is not a test of ours here.
+"""The 84 inputs of `docs/explain/hostile-inputs.md`: where each is tested, or why it is not a test of ours here.
 
-A reference is `file::function`, relative to `tests/`; `test_wecom_hostile.py` checks that it exists.
+A reference is `file::function`, relative to `tests/`; `test_wecom_hostile.py` checks that it exists, and that this
+table and the page say the same.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ CALLBACK = "integrations/wecom/test_wecom_callback.py::"
 XML = "integrations/wecom/test_wecom_xml.py::"
 API = "integrations/wecom/test_wecom_api.py::"
 KF = "integrations/wecom/test_wecom_kf.py::"
+REPEATS = "integrations/wecom/test_wecom_repeats.py::"
 READING = "integrations/wecom/test_wecom_reading.py::"
 CONTACTS = "integrations/wecom/test_wecom_contacts.py::"
 ROBOT = "integrations/wecom/test_wecom_robot.py::"
@@ -17,8 +19,12 @@ HTTP = "kit/test_http.py::"
 TEXT = "kit/test_text.py::"
 SIMULATOR = "testing/test_wecom_simulator.py::"
 DOOR = "channels/test_delivery_store.py::"
+PROXIES = "channels/test_proxies.py::"
 TOKENS = "channels/test_tokens.py::"
 STORIES = "stories/"
+FILES = STORIES + "test_files.py::"
+FILE_TYPES = "kit/test_file_types.py::"
+HOSTILE = STORIES + "test_hostile.py::"
 TURN = "decided by the conversation and the assistant; WeCom's part is only to say what happened"
 
 TABLE: dict[int, tuple[str, ...]] = {
@@ -119,8 +125,14 @@ TABLE: dict[int, tuple[str, ...]] = {
     46: (TEXT + "test_hostile_46_the_limit_itself",),
     47: (TEXT + "test_hostile_47_a_megabyte_of_one_emoji_is_split_in_time", f"capping for the model: {TURN}"),
     48: (READING + "test_hostile_48_66_odd_fields_still_make_a_message", f"no answer to nothing: {TURN}"),
-    49: (ROBOT + "test_hostile_49_50_what_contacts_write_mentions_nobody", "pages escape by themselves (jinja2)"),
-    50: (ROBOT + "test_hostile_49_50_what_contacts_write_mentions_nobody", f"prompts: {TURN}"),
+    49: (
+        HOSTILE + "test_hostile_49_code_in_messages_and_names_is_shown_as_letters",
+        ROBOT + "test_hostile_49_50_what_contacts_write_mentions_nobody",
+    ),
+    50: (
+        ROBOT + "test_hostile_49_50_what_contacts_write_mentions_nobody",
+        STORIES + "test_thinking.py::test_what_a_contact_writes_reaches_the_model_only_as_data",
+    ),
     51: (XML + "test_hostile_51_any_text_survives_being_written",),
     52: (
         HTTP + "test_hostile_52_private_addresses",
@@ -129,15 +141,27 @@ TABLE: dict[int, tuple[str, ...]] = {
         HTTP + "test_hostile_52_a_name_that_leads_inside",
         HTTP + "test_hostile_52_a_redirect_that_leads_inside",
     ),
-    53: (API + "test_hostile_53_any_filename_becomes_ascii", "names of files coming in: where they are stored"),
+    53: (
+        API + "test_hostile_53_any_filename_becomes_ascii",
+        FILES + "test_a_file_keeps_its_name_and_comes_back_as_it_was",
+        FILE_TYPES + "test_a_name_is_kept_as_far_as_it_is_harmless",
+        FILE_TYPES + "test_every_name_can_be_kept",
+    ),
     54: (
-        "files are stored and typed by the attachments' part; the size is capped: see the next",
         API + "test_a_file_over_the_callers_limit",
+        FILES + "test_what_is_no_picture_is_never_shown_as_one",
+        FILES + "test_a_picture_too_large_for_a_browser_is_offered_as_a_file",
+        FILES + "test_a_file_that_cannot_be_kept_says_why",
+        FILES + "test_a_voice_that_cannot_be_heard_says_why_and_can_be_downloaded",
+        FILE_TYPES + "test_the_first_bytes_tell_the_type",
+        FILE_TYPES + "test_bytes_outweigh_claims",
     ),
     55: (
         SIMULATOR + "test_hostile_55_a_failing_address_is_asked_three_times",
         DOOR + "test_hostile_21_55_a_repeat_is_acknowledged_and_stored_once",
         DOOR + "test_hostile_55_three_processes_one_effect",
+        HOSTILE + "test_hostile_55_a_callback_in_three_copies_has_one_effect",
+        STORIES + "test_many_processes.py::test_workers_share_the_work_and_inherit_from_the_dead",
     ),
     56: (
         CALLBACK + "test_hostile_56_two_events_of_one_second_differ",
@@ -147,8 +171,16 @@ TABLE: dict[int, tuple[str, ...]] = {
         CONTACTS + "test_hostile_57_everything_can_be_read_again",
         STORIES + "test_members.py::test_a_parting_that_overtakes_the_beginning_is_kept",
     ),
-    58: (READING + "test_hostile_58_member_lists_and_versions_are_kept",),
-    59: (KF + "test_hostile_59_a_burst_is_one_pull", DOOR + "test_hostile_59_a_thousand_doorbells_at_once"),
+    58: (
+        READING + "test_hostile_58_member_lists_and_versions_are_kept",
+        HOSTILE + "test_hostile_58_a_groups_change_is_kept_whole_with_both_versions",
+    ),
+    59: (
+        KF + "test_hostile_59_a_burst_is_one_pull",
+        DOOR + "test_hostile_59_a_thousand_doorbells_at_once",
+        HOSTILE + "test_hostile_59_a_thousand_doorbells_are_few_pulls",
+        HOSTILE + "test_hostile_59_many_accounts_at_once_are_all_pulled",
+    ),
     60: (KF + "test_hostile_60_a_stale_token_is_dropped",),
     61: (KF + "test_hostile_61_an_account_that_is_gone",),
     62: (STORIES + "test_nothing_lost.py::test_five_hundred_messages_through_four_kills",),
@@ -171,6 +203,8 @@ TABLE: dict[int, tuple[str, ...]] = {
         READING + "test_hostile_66_a_place_that_is_nowhere_keeps_its_name",
         READING + "test_hostile_66_a_message_of_unknown_origin_is_the_contacts",
         READING + "test_hostile_66_a_servicer_is_known_by_name_whatever_the_origin",
+        HOSTILE + "test_hostile_66_what_wecom_may_return_is_stored_once_and_answered",
+        HOSTILE + "test_hostile_66_pages_out_of_order_lose_and_repeat_nothing",
     ),
     67: (READING + "test_hostile_67_forwarded_history_without_end",),
     68: (
@@ -178,7 +212,7 @@ TABLE: dict[int, tuple[str, ...]] = {
         API + "test_hostile_68_a_gateway_in_between",
         API + "test_hostile_68_a_connection_that_breaks_off",
         API + "test_hostile_68_odd_error_codes",
-        KF + "test_hostile_68_an_unknown_outcome_repeated_is_one_message",
+        REPEATS + "test_hostile_68_an_unknown_outcome_repeated_is_one_message",
         HTTP + "test_hostile_68_broken_answers_leave_it_open",
         HTTP + "test_a_request_may_be_done_when_the_answer_is_too_slow",
     ),
@@ -221,7 +255,10 @@ TABLE: dict[int, tuple[str, ...]] = {
         HTTP + "test_hostile_80_no_secret_in_any_error",
         DOOR + "test_hostile_80_nothing_secret_is_logged",
     ),
-    81: ("draining belongs to the process, not to WeCom",),
+    81: (
+        STORIES + "test_stopping.py::test_hostile_81_a_turn_that_would_take_too_long_is_left_to_the_next_process",
+        STORIES + "test_stopping.py::test_hostile_81_a_turn_that_ends_soon_is_waited_for",
+    ),
     82: (DOOR + "test_hostile_82_without_the_database_the_vendor_is_told",),
     83: (
         "time limits of tokens and blocks count monotonic seconds, handed in as `monotonic`",
@@ -230,8 +267,9 @@ TABLE: dict[int, tuple[str, ...]] = {
         DOOR + "test_hostile_22_23_83_old_calls_and_wrong_clocks",
     ),
     84: (
-        "a proxy that decodes %2B is repaired; one that strips the query is answered 400",
+        PROXIES + "test_hostile_84_a_proxy_that_drops_the_query_is_named_in_the_log",
+        PROXIES + "test_hostile_84_a_proxy_that_decodes_the_query_does_no_harm",
+        PROXIES + "test_hostile_84_a_machine_with_ipv6_only_is_served",
         CALLBACK + "test_the_published_verification_is_answered",
-        CALLBACK + "test_hostile_01_no_query",
     ),
 }

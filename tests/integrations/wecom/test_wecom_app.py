@@ -99,9 +99,22 @@ async def test_chen_takes_a_handoff_and_the_card_says_so(
     assert (tapped.member, tapped.key, tapped.task, tapped.reply_code) == ("chen", "take:123", "handoff-123", code)
     await app.update_card(code, replace_name="陈已接入")
     assert sim.office.cards["handoff-123"].updates == [{"replace_name": "陈已接入"}]
+    with pytest.raises(RuntimeError, match="sees no button"):
+        sim.member_taps("chen", "take:123", task_id="handoff-123")
     with pytest.raises(SendRefused) as caught:
         await app.update_card(code, card=card)
     assert caught.value.refusal is Refusal.CODE_EXPIRED
+
+
+async def test_one_members_copy_is_closed_and_the_others_stay(app: AppChannel, sim: WeComSimulator) -> None:
+    await app.send_card(["chen", "omar"], handoff_card(task_id="t", title="客户请求人工", buttons=BUTTONS))
+    await app.close_card(sim.member_taps("omar", "take:123", task_id="t"), "请在工作台接入", member="omar")
+    with pytest.raises(RuntimeError):
+        sim.member_taps("omar", "take:123", task_id="t")
+    await app.close_card(sim.member_taps("chen", "take:123", task_id="t"), "已接入")
+    for member in ("chen", "omar"):
+        with pytest.raises(RuntimeError):
+            sim.member_taps(member, "take:123", task_id="t")
 
 
 async def test_a_member_writes(app: AppChannel, sim: WeComSimulator, config: WeComConfig) -> None:
@@ -122,7 +135,7 @@ async def test_a_menu_becomes_buttons(app: AppChannel, sim: WeComSimulator) -> N
 
 
 async def test_nobody_can_be_reached(app: AppChannel, sim: WeComSimulator) -> None:
-    sim.office.members = {"omar"}
+    sim.staff.hidden.add("chen")
     with pytest.raises(SendRefused) as caught:
         await app.send(Outgoing("k", "chen", Kind.TEXT, "x"))
     assert caught.value.refusal is Refusal.UNKNOWN_CONTACT

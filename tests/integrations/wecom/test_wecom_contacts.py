@@ -100,6 +100,26 @@ async def test_marks_and_remarks(contacts: CustomerContacts, sim: WeComSimulator
     assert caught.value.refusal is Refusal.UNKNOWN_CONTACT
 
 
+async def test_half_a_friend_cannot_be_marked(contacts: CustomerContacts, sim: WeComSimulator) -> None:
+    sim.befriend("chen", "wmLIN", half=True)
+    tags = await contacts.tag_ids("意向", ["高"])
+    for attempt in (contacts.mark("chen", "wmLIN", add=[tags["高"]]), contacts.remark("chen", "wmLIN", remark="林")):
+        with pytest.raises(SendRefused) as caught:
+            await attempt
+        assert caught.value.refusal is Refusal.UNKNOWN_CONTACT
+    sim.befriend("chen", "wmLIN")
+    await contacts.mark("chen", "wmLIN", add=[tags["高"]])
+
+
+async def test_members_outside_the_apps_sight(contacts: CustomerContacts, sim: WeComSimulator) -> None:
+    sim.befriend("chen", "wmLIN")
+    sim.staff.hidden.add("chen")
+    with pytest.raises(ConnectionBroken) as caught:
+        await contacts.remark("chen", "wmLIN", remark="林")
+    assert caught.value.code == 60011
+    assert await contacts.members() == []
+
+
 async def test_links_accept_contacts_unasked(contacts: CustomerContacts, sim: WeComSimulator) -> None:
     way = await contacts.add_contact_way(["chen", "omar"], state="poster7", remark="海报")
     assert way.qr_code_url.startswith("https://")
@@ -115,7 +135,10 @@ async def test_hostile_57_everything_can_be_read_again(contacts: CustomerContact
     sim.befriend("omar", "wm0000")
     assert await contacts.members() == ["chen", "omar"]
     assert len(await contacts.contacts_of("chen")) == 250
-    assert await contacts.contacts_of("nobody") == []
+    assert await contacts.contacts_of("lihua") == []
+    with pytest.raises(SendRefused) as nobody:
+        await contacts.contacts_of("nobody")
+    assert nobody.value.code == 60111
     relations = [relation async for relation in contacts.relations(["chen", "omar"])]
     assert len(relations) == 251
     assert {relation.member for relation in relations} == {"chen", "omar"}
@@ -133,6 +156,7 @@ async def test_hostile_65_a_reading_that_never_ends(
 
 
 async def test_one_member_without_contacts_ends_no_batch(contacts: CustomerContacts, sim: WeComSimulator) -> None:
+    sim.hire(*(f"member{number}" for number in range(8)))
     for number in range(8):
         sim.befriend(f"member{number}", f"wm{number}")
     sim.fail("externalcontact/batch/get_by_user", errcode=84061, times=1)

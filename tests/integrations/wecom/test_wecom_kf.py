@@ -51,9 +51,11 @@ def text(key: str, words: str = "七天内可退", thread: str = LIN) -> Outgoin
 async def drained(
     channel: KfChannel, sim: WeComSimulator, *, cursor: str | None = None
 ) -> tuple[list[Incoming], str | None]:
+    """Everything behind the cursor, as a doorbell of this moment lets it be fetched."""
     found: list[Incoming] = []
+    token = sim.kf.fresh_token()
     while True:
-        page = await channel.pull(cursor=cursor, token=sim.kf.fresh_token())
+        page = await channel.pull(cursor=cursor, token=token)
         found.extend(page.items)
         cursor = page.cursor or cursor
         if not page.more:
@@ -85,12 +87,14 @@ async def test_lin_asks_and_is_read_once(channel: KfChannel, sim: WeComSimulator
     assert await drained(channel, sim, cursor=cursor) == ([], cursor)
 
 
-async def test_many_pages_come_in_order(channel: KfChannel, sim: WeComSimulator) -> None:
+async def test_many_pages_bring_everything_once(channel: KfChannel, sim: WeComSimulator) -> None:
     sim.kf.page_size = 100
     for count in range(250):
         sim.contact_says(LIN, str(count))
     found, cursor = await drained(channel, sim)
-    assert [message.text for message in found if isinstance(message, IncomingMessage)] == list(map(str, range(250)))
+    texts = [message.text for message in found if isinstance(message, IncomingMessage)]
+    assert sorted(texts, key=int) == list(map(str, range(250)))
+    assert texts[99:101] == ["100", "99"]  # across pages nothing is promised
     assert cursor == "c-250"
 
 
@@ -120,7 +124,7 @@ async def test_everything_a_contact_and_a_servicer_can_do_is_read(channel: KfCha
 
 
 async def test_hostile_60_a_stale_token_is_dropped(channel: KfChannel, sim: WeComSimulator) -> None:
-    sim.kf.page_size = 1
+    sim.kf.page_size, sim.kf.tokenless.per_minute = 1, 10
     for text in ("在吗", "怎么退货？", "？"):
         sim.contact_says(LIN, text)
     token = sim.kf.fresh_token()
@@ -143,6 +147,13 @@ def test_an_entry_that_breaks_our_reading_is_passed_by(channel: KfChannel) -> No
     assert isinstance(noted, UnknownVendorEvent)
     assert noted.content == {"msgid": "m0"}
     assert isinstance(message, IncomingMessage)
+
+
+async def test_pulling_without_a_token_may_have_to_wait(channel: KfChannel, sim: WeComSimulator) -> None:
+    await channel.pull(cursor=None, token=None)
+    with pytest.raises(TryLater) as caught:
+        await channel.pull(cursor=None, token="stale")
+    assert caught.value.after > 50
 
 
 async def test_hostile_61_an_account_that_is_gone(api: WeComApi) -> None:
@@ -206,34 +217,6 @@ async def test_an_answer_arrives_under_our_key(channel: KfChannel, sim: WeComSim
     assert (sent.msgid, sent.text, sent.via) == ("out-1", "七天内可退", "message")
 
 
-@pytest.mark.parametrize(
-    "mishap",
-    [
-        {"accept": True, "drop": True},
-        {"accept": True, "status": 502},
-        {"accept": True, "body": b""},
-        {"accept": True, "errcode": -1, "times": 3},
-    ],
-)
-async def test_hostile_68_an_unknown_outcome_repeated_is_one_message(
-    channel: KfChannel, sim: WeComSimulator, mishap: dict[str, Any]
-) -> None:
-    sim.contact_says(LIN, "怎么退货？")
-    sim.fail("kf/send_msg", **mishap)
-    with pytest.raises(TryLater) as caught:
-        await channel.send(text("out-1"))
-    assert caught.value.unknown
-    assert await channel.send(text("out-1")) == "out-1"
-    assert len(sim.sent(LIN)) == 1
-
-
-async def test_a_busy_platform_that_did_accept_is_one_message(channel: KfChannel, sim: WeComSimulator) -> None:
-    sim.contact_says(LIN, "怎么退货？")
-    sim.fail("kf/send_msg", accept=True, errcode=-1)
-    assert await channel.send(text("out-1")) == "out-1"
-    assert len(sim.sent(LIN)) == 1
-
-
 async def test_five_messages_then_a_new_question(channel: KfChannel, sim: WeComSimulator) -> None:
     sim.contact_says(LIN, "怎么退货？")
     for count in range(5):
@@ -246,7 +229,21 @@ async def test_five_messages_then_a_new_question(channel: KfChannel, sim: WeComS
 async def test_after_two_days_the_window_is_closed(channel: KfChannel, sim: WeComSimulator) -> None:
     sim.contact_says(LIN, "怎么退货？")
     sim.clock.advance(48 * 3600 + 1)
-    assert await refused(channel.send(text("out-1"))) is Refusal.WINDOW_CLOSED
+    for code, meaning in ((95018, Refusal.SESSION_ENDED), (95002, Refusal.WINDOW_CLOSED)):
+        sim.kf.late_errcode = code
+        assert await refused(channel.send(text("out-1"))) is meaning
+
+
+async def test_a_session_ends_two_days_after_its_beginning(channel: KfChannel, sim: WeComSimulator) -> None:
+    sim.contact_says(LIN, "怎么退货？")
+    sim.clock.advance(47 * 3600)
+    sim.contact_says(LIN, "还在等")
+    await channel.send(text("out-1"))
+    sim.clock.advance(2 * 3600)
+    assert await channel.native_state(LIN) == (NativeState.ENDED, None)
+    assert await refused(channel.send(text("out-2"))) is Refusal.SESSION_ENDED
+    sim.contact_says(LIN, "在吗")
+    await channel.send(text("out-2"))
 
 
 async def test_hostile_77_a_person_took_it_meanwhile(channel: KfChannel, sim: WeComSimulator) -> None:
@@ -256,8 +253,16 @@ async def test_hostile_77_a_person_took_it_meanwhile(channel: KfChannel, sim: We
     assert sim.journal.counts["kf/send_msg"] == 1
 
 
-async def test_somebody_who_never_wrote(channel: KfChannel) -> None:
-    assert await refused(channel.send(text("out-1", thread="wmNOBODY"))) is Refusal.SESSION_ENDED
+async def test_the_pool_is_peoples_too(channel: KfChannel, sim: WeComSimulator) -> None:
+    sim.contact_says(LIN, "人工")
+    await channel.move(LIN, NativeState.POOL)
+    assert await refused(channel.send(text("out-1"))) is Refusal.IN_POOL
+
+
+async def test_somebody_who_never_wrote(channel: KfChannel, sim: WeComSimulator) -> None:
+    sim.contact_enters(LIN)
+    assert await refused(channel.send(text("out-1"))) is Refusal.SESSION_ENDED
+    assert await refused(channel.send(text("out-1", thread="wmNOBODY"))) is Refusal.UNKNOWN_CONTACT
 
 
 async def test_native_reception_is_the_usual_trap(channel: KfChannel, sim: WeComSimulator) -> None:
@@ -286,6 +291,7 @@ async def test_hostile_73_accepted_is_not_delivered(channel: KfChannel, sim: WeC
         (Outgoing("k", LIN, Kind.MENU, "?", choices=tuple(Choice(str(i), "x") for i in range(11))), "entries"),
         (Outgoing("k", LIN, Kind.MENU, "?", choices=(Choice("a", "字" * 43),)), "longer"),
         (Outgoing("k", LIN, Kind.MENU, "字" * 342, choices=(Choice("a", "b"),)), "longer"),
+        (Outgoing("k", LIN, Kind.MENU, "?", choices=(Choice("a#1", "b"),)), "#"),
         (Outgoing("k", LIN, Kind.IMAGE, ""), "cannot send"),
         (Outgoing("k", LIN, Kind.ORDER, ""), "cannot send"),
     ],
@@ -312,7 +318,7 @@ async def test_a_menu_is_offered_and_tapped(channel: KfChannel, sim: WeComSimula
 
 async def test_files_places_and_links_are_sent(channel: KfChannel, api: WeComApi, sim: WeComSimulator) -> None:
     sim.contact_says(LIN, "图")
-    media_id = await api.upload("image", b"\xff\xd8picture", filename="a.jpg", content_type="image/jpeg")
+    media_id = await api.upload("image", b"\xff\xd8\xffpicture", filename="a.jpg", content_type="image/jpeg")
     await channel.send(Outgoing("f-1", LIN, Kind.IMAGE, "", media=Media(media_id, Kind.IMAGE)))
     place = {"name": "海心沙", "address": "广州", "latitude": 23.1, "longitude": 113.3}
     await channel.send(Outgoing("f-2", LIN, Kind.LOCATION, "", content=place))
@@ -354,6 +360,7 @@ async def test_an_event_is_answered_with_text_or_menu_only(channel: KfChannel, s
 
 
 async def test_a_session_goes_to_the_pool_and_to_a_person(channel: KfChannel, sim: WeComSimulator) -> None:
+    sim.hire("away")
     sim.kf.accounts[OPEN_KFID].servicers.update(lihua=0, away=1)
     sim.contact_says(LIN, "人工")
     assert await channel.native_state(LIN) == (NativeState.NEW, None)
@@ -372,6 +379,14 @@ async def test_a_session_goes_to_the_pool_and_to_a_person(channel: KfChannel, si
     assert await refused(channel.move(LIN, NativeState.POOL)) is Refusal.SESSION_ENDED
     sim.contact_says(LIN, "还有一个问题")
     assert sim.state(LIN) == 0
+
+
+async def test_only_what_a_person_holds_can_be_ended(channel: KfChannel, sim: WeComSimulator) -> None:
+    sim.contact_says(LIN, "怎么退货？")
+    for state in (NativeState.ASSISTANT, NativeState.POOL):
+        assert await refused(channel.move(LIN, NativeState.ENDED)) is Refusal.MOVE_REFUSED
+        await channel.move(LIN, state)
+    assert await refused(channel.move(LIN, NativeState.ENDED)) is Refusal.MOVE_REFUSED
 
 
 @pytest.mark.parametrize("mishap", [{"errcode": -1}, {"drop": True}])
@@ -407,6 +422,7 @@ async def test_names_of_those_who_wrote(channel: KfChannel, sim: WeComSimulator)
     profiles = await channel.profiles(contacts)
     assert len(profiles) == 120
     assert (profiles[0].external_id, profiles[0].name) == ("wm0000", "小林")
+    assert profiles[0].unionid == "ounion_wm0000"
     assert sim.journal.counts["kf/customer/batchget"] == 2
     assert await channel.profiles([]) == []
 
@@ -418,11 +434,34 @@ async def test_accounts_servicers_and_links(api: WeComApi, sim: WeComSimulator) 
     found = await accounts.accounts()
     assert len(found) == 121
     assert sum(account.managed for account in found) == 61
-    await accounts.add_servicers("wk001", ["wangwu"])
-    assert await accounts.servicers("wk001") == [Servicer("lihua", True), Servicer("wangwu", True)]
-    link = await accounts.contact_link("wk001", scene="poster7", scene_param="a=1&b=二")
+    await accounts.add_servicers("wk002", ["wangwu"])
+    assert await accounts.servicers("wk002") == [Servicer("lihua", True), Servicer("wangwu", True)]
+    link = await accounts.contact_link("wk002", scene="poster7", scene_param="a=1&b=二")
     assert link.endswith("&scene_param=a%3D1%26b%3D%E4%BA%8C")
-    assert "scene_param" not in await accounts.contact_link("wk001")
+    assert "scene_param" not in await accounts.contact_link("wk002")
+    with pytest.raises(ConnectionBroken) as caught:
+        await accounts.servicers("wk001")  # which the console keeps to itself
+    assert caught.value.code == 95017
+
+
+async def test_where_a_contact_came_from_is_told(channel: KfChannel, sim: WeComSimulator) -> None:
+    sim.contact_enters(LIN, scene="live3", channels={"nickname": "小店", "scene": 2})
+    sim.contact_says(LIN, "多少钱")
+    (profile,) = await channel.profiles([LIN])
+    assert profile.content["context"] == {
+        "scene": "live3",
+        "scene_param": "",
+        "wechat_channels": {"nickname": "小店", "scene": 2},
+    }
+    entered = (await drained(channel, sim))[0][0]
+    assert isinstance(entered, Entered)
+
+
+async def test_servicers_whom_the_app_may_not_see_close_the_account(channel: KfChannel, sim: WeComSimulator) -> None:
+    sim.kf.accounts[OPEN_KFID].servicers["boss"] = 0
+    with pytest.raises(ConnectionBroken) as caught:
+        await channel.pull(cursor=None, token=None)
+    assert caught.value.code == 60030
 
 
 def test_documents_that_reach_the_account_are_read_too(channel: KfChannel) -> None:

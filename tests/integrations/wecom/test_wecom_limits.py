@@ -19,7 +19,6 @@ def text(key: str) -> Outgoing:
 async def test_pulls_without_a_token_have_a_budget_and_never_hold_up_those_with_one(
     channel: KfChannel, sim: WeComSimulator
 ) -> None:
-    sim.kf.tokenless_per_minute = 1
     await channel.pull(cursor=None, token=None)
     for _ in range(5):
         with pytest.raises(TryLater) as caught:

@@ -24,14 +24,16 @@ def clock() -> list[float]:
 
 
 @pytest.fixture
-def robot(http: Http, base: str, clock: list[float]) -> GroupRobot:
+def robot(http: Http, base: str, sim: WeComSimulator, clock: list[float]) -> GroupRobot:
+    sim.add_robot(KEY)
+    sim.add_robot("another-robot")
     return GroupRobot(http, base, monotonic=lambda: clock[0])
 
 
 async def test_a_notice_arrives_once(robot: GroupRobot, sim: WeComSimulator) -> None:
     await robot.notify(KEY, notice())
     await robot.notify(KEY, notice())
-    (message,) = sim.office.robot_messages
+    (message,) = sim.robots.messages
     assert message.key == KEY
     assert message.body["content"] == (
         "**客户请求人工**\n> 小林在等\n[desk.example.test/c/1](https://desk.example.test/c/1)"
@@ -49,11 +51,11 @@ async def test_the_twenty_first_of_a_minute_waits(robot: GroupRobot, sim: WeComS
     sim.clock.advance(61)
     clock[0] += 40
     await robot.notify(KEY, notice("n20"))
-    assert len(sim.office.robot_messages) == 22
+    assert len(sim.robots.messages) == 22
 
 
 async def test_the_platforms_own_limit_is_heeded(robot: GroupRobot, sim: WeComSimulator) -> None:
-    sim.office.robot_per_minute = 0
+    sim.robots.quota.per_minute = 0
     with pytest.raises(TryLater) as caught:
         await robot.notify(KEY, notice())
     assert caught.value.after == 60
@@ -67,7 +69,7 @@ async def test_an_impossible_key(robot: GroupRobot, sim: WeComSimulator, key: st
 
 
 async def test_a_robot_that_was_removed(robot: GroupRobot, sim: WeComSimulator) -> None:
-    sim.office.robot_keys = {"other"}
+    sim.robots.keys = {"other"}
     with pytest.raises(ConnectionBroken) as caught:
         await robot.notify(KEY, notice())
     assert caught.value.code == 93000
@@ -84,7 +86,7 @@ async def test_mishaps_are_tried_later_and_then_delivered(
     with pytest.raises(TryLater):
         await robot.notify(KEY, notice())
     await robot.notify(KEY, notice())
-    assert len(sim.office.robot_messages) == 1
+    assert len(sim.robots.messages) == 1
 
 
 async def test_a_refused_notice(robot: GroupRobot, sim: WeComSimulator) -> None:
@@ -95,7 +97,7 @@ async def test_a_refused_notice(robot: GroupRobot, sim: WeComSimulator) -> None:
 
 async def test_a_word_that_mentions_people(robot: GroupRobot, sim: WeComSimulator) -> None:
     await robot.say(KEY, "库存告警", mention=("chen", "@all"))
-    assert sim.office.robot_messages[0].body == {"content": "库存告警", "mentioned_list": ["chen", "@all"]}
+    assert sim.robots.messages[0].body == {"content": "库存告警", "mentioned_list": ["chen", "@all"]}
 
 
 async def test_nobody_listens(http: Http) -> None:

@@ -107,8 +107,12 @@ class WeComApi:
         params: Mapping[str, str] | None = None,
         *,
         account: str = "",
+        repeating: Callable[[], None] = lambda: None,
     ) -> tuple[int, dict[str, Any]]:
-        """As `call`, returning the error code beside the answer, for callers who know what a code means to them."""
+        """As `call`, returning the error code beside the answer, for callers who know what a code means to them.
+
+        `repeating` is called before a request is sent again that a busy vendor may have carried out.
+        """
 
         async def once(token: str) -> tuple[int, dict[str, Any]]:
             if body is None:
@@ -124,6 +128,7 @@ class WeComApi:
                 if code not in BUSY_CODES:
                     break
                 await self._sleep(random.uniform(0.1, 0.4) * 2**attempt)  # noqa: S311 - jitter
+                repeating()
                 code, answer = await self._with_token(once)
             return code, answer
 

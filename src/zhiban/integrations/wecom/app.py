@@ -93,22 +93,30 @@ class AppChannel:
         )
         await self.send_card(members, card)
 
-    async def close_card(self, code: str, label: str) -> None:
-        """Replace the button of a tapped card by a word; a code that is spent is no accident."""
+    async def close_card(self, code: str, label: str, *, member: str | None = None) -> None:
+        """Replace the button of a tapped card by a word, for one member or for all; a spent code is no accident."""
         try:
-            await self.update_card(code, replace_name=label)
+            await self.update_card(code, replace_name=label, member=member)
         except SendRefused as error:
             if error.refusal is not Refusal.CODE_EXPIRED:
                 raise
 
     async def update_card(
-        self, response_code: str, *, replace_name: str | None = None, card: Card | None = None
+        self,
+        response_code: str,
+        *,
+        replace_name: str | None = None,
+        card: Card | None = None,
+        member: str | None = None,
     ) -> None:
-        """Change a card after a tap: its button's words for everybody, or the whole card. A code works once, for 72 h.
+        """Change a card after a tap: its button's words, or the whole card. A code works once, for 72 h.
+
+        Everybody's copy is changed, or only that of `member`. A button that was replaced cannot be tapped again.
 
         Raises SendRefused(CODE_EXPIRED), TryLater or ConnectionBroken.
         """
-        body: dict[str, Any] = {"agentid": self._agent_id, "response_code": response_code, "atall": 1}
+        whose: dict[str, Any] = {"userids": [member]} if member else {"atall": 1}
+        body: dict[str, Any] = {"agentid": self._agent_id, "response_code": response_code, **whose}
         if card is not None:
             body["template_card"] = card
         else:

@@ -28,7 +28,7 @@ class CallbackAuthenticator:
         A genuine call that cannot be read is parked: a Doorbell with `readable=False`.
         """
         if not webhook.query:
-            raise InvalidWebhook("no parameters", status=400)
+            raise InvalidWebhook("no parameters: does a proxy drop the query?", status=400)
         if webhook.method == "GET":
             # A proxy that turns %2B into a blank broke it; base64 knows no blanks, so this cannot do harm.
             echo = sole(webhook.query, "echostr").replace(" ", "+")

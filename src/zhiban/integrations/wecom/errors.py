@@ -19,14 +19,6 @@ NOT_SENDING = 95018  # a person has the session, it is in the pool, it is over, 
 NOT_OPENED_CODES = frozenset({48001, 48002})  # the app is not among those that may use this part of the API
 MEDIA_TOO_BIG = 830002
 
-# The platform does not publish the code of "msgid already used". Put it here once seen; until then its words decide.
-DUPLICATE_CODES: frozenset[int] = frozenset()
-_DUPLICATE_WORDS = re.compile(
-    r"(duplicat|repeat|already\s+(?:exist|used|sent)|重复|已存在).{0,40}msg_?id"
-    r"|msg_?id.{0,40}(duplicat|repeat|already\s+(?:exist|used|sent)|exist|重复|已存在)",
-    re.IGNORECASE,
-)
-
 _BROKEN: Mapping[int, str] = {
     40001: "The app's secret is not valid: it was reset, belongs to another app, or the app is disabled",
     40013: "The corp id is not valid",
@@ -61,6 +53,8 @@ _BROKEN: Mapping[int, str] = {
 }
 
 _REFUSED: Mapping[int, tuple[Refusal, str]] = {
+    40004: (Refusal.BAD_MESSAGE, "The file is of another type than it is sent as"),
+    40006: (Refusal.BAD_MESSAGE, "The file is empty or too large"),
     40007: (Refusal.BAD_MESSAGE, "The media id is not valid or older than three days"),
     40058: (Refusal.BAD_MESSAGE, "WeCom refuses a parameter"),
     40063: (Refusal.BAD_MESSAGE, "WeCom misses a parameter"),
@@ -91,6 +85,8 @@ _REFUSED: Mapping[int, tuple[Refusal, str]] = {
 
 _LATER: Mapping[int, float] = {-1: 1.0, 45033: 2.0, 41063: 30.0, 41094: 3600.0, 41096: 1.0, 45029: 1.0}
 
+_ANY_PARAMETER = frozenset({40058, 40063})
+
 _FROM_IP = re.compile(r"from ip:\s*([0-9a-fA-F.:]+)")
 _HINT = re.compile(r"hint:\s*\[([^\]]{1,80})\]")
 
@@ -102,9 +98,15 @@ def errcode(answer: Mapping[str, Any]) -> int:
     return -1 if found is None else found
 
 
-def means_duplicate(code: int, message: str) -> bool:
-    """Whether an error says that our msgid was used before, that is: the first attempt was accepted."""
-    return code in DUPLICATE_CODES or (code != 0 and _DUPLICATE_WORDS.search(message) is not None)
+def is_explained(code: int) -> bool:
+    """Whether WeCom says somewhere what the code means."""
+    return code in _BROKEN or code in _REFUSED or code in _LATER or code in TOKEN_CODES or code == TOO_OFTEN
+
+
+def may_mean_repeat(code: int) -> bool:
+    """Whether a refusal with this code could be about the msgid: its code is explained nowhere, or by nothing more
+    than "a parameter"."""
+    return code != 0 and (code in _ANY_PARAMETER or not is_explained(code))
 
 
 def error_for(code: int, message: str) -> SendRefused | TryLater | ConnectionBroken:

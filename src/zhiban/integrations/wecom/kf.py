@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Final
 
 from zhiban.integrations.wecom.accounts import KfAccounts
 from zhiban.integrations.wecom.api import WeComApi
 from zhiban.integrations.wecom.documents import read_document
-from zhiban.integrations.wecom.errors import BAD_PULL_TOKEN, NOT_SENDING, error_for, means_duplicate
+from zhiban.integrations.wecom.errors import BAD_PULL_TOKEN, NOT_SENDING, error_for
 from zhiban.integrations.wecom.kf_entries import read_entry
+from zhiban.integrations.wecom.repeats import Repeats
 from zhiban.integrations.wecom.values import items_of, mapping_of, number, storable, text_of
 from zhiban.kit.clock import Clock, SystemClock
 from zhiban.kit.i18n import mark
@@ -85,12 +86,15 @@ class KfChannel:
         media=MEDIA_BYTES,
     )
 
-    def __init__(self, api: WeComApi, open_kfid: str, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, api: WeComApi, open_kfid: str, *, clock: Clock | None = None, repeats: Repeats | None = None
+    ) -> None:
         self.open_kfid = open_kfid
         self._api = api
         self._clock: Clock = clock or SystemClock()
         self._refused_token = ""
         self._following: str | None = None  # the cursor with which a pull that has begun goes on
+        self._repeats = repeats or Repeats()
 
     def read(self, body: str) -> Sequence[Incoming]:
         """Doorbells of an account say nothing themselves; other documents are read as the app's."""
@@ -151,11 +155,11 @@ class KfChannel:
         """
         key = wire_key(message.key)
         body = {"touser": message.thread, "open_kfid": self.open_kfid, "msgid": key, **wire_body(message)}
-        code, answer = await self._api.attempt("kf/send_msg", body, account=self.open_kfid)
+        code, words = await self._post("kf/send_msg", body, key)
         if code == 0:
-            return text_of(answer, "msgid") or key
-        words = text_of(answer, "errmsg")
-        if means_duplicate(code, words):
+            return key
+        if await self._has_it(key, code, words):
+            self._repeats.took(self.open_kfid, body)
             return key
         if code == NOT_SENDING:
             raise await self._not_sending(message.thread)
@@ -178,16 +182,50 @@ class KfChannel:
         if message.kind not in (Kind.TEXT, Kind.MARKDOWN, Kind.MENU):
             raise SendRefused(Refusal.BAD_MESSAGE, hint="Only a text or a menu may answer an event.")
         key = wire_key(message.key)
-        found, answer = await self._api.attempt(
-            "kf/send_msg_on_event", {"code": code, "msgid": key, **wire_body(message)}, account=self.open_kfid
-        )
-        words = text_of(answer, "errmsg")
-        if found == 0 or means_duplicate(found, words):
-            return text_of(answer, "msgid") or key
+        sent_before = self._repeats.is_doubted(self.open_kfid, key)
+        found, words = await self._post("kf/send_msg_on_event", {"code": code, "msgid": key, **wire_body(message)}, key)
+        if found == 0:
+            return key
         error = error_for(found, words)
+        if found == NOT_SENDING:
+            raise SendRefused(Refusal.CODE_EXPIRED, code=found, hint="The session has moved on since.")
         if isinstance(error, SendRefused) and "code" in words.lower():
+            if sent_before or self._repeats.is_doubted(self.open_kfid, key):
+                return key  # the code is spent, and nobody but us has it
             raise SendRefused(Refusal.CODE_EXPIRED, code=found, hint=error.hint)
+        if await self._has_it(key, found, words):
+            return key
         raise error
+
+    async def _post(self, path: str, body: dict[str, Any], key: str) -> tuple[int, str]:
+        """Code and words. Whatever leaves it open whether the request was carried out is remembered."""
+
+        def doubt() -> None:
+            self._repeats.doubt(self.open_kfid, key)
+
+        try:
+            code, answer = await self._api.attempt(path, body, account=self.open_kfid, repeating=doubt)
+        except TryLater as error:
+            if error.unknown:
+                doubt()
+            raise
+        if code == -1:
+            doubt()
+        if code == 0 and path == "kf/send_msg":
+            self._repeats.took(self.open_kfid, body)
+        return code, text_of(answer, "errmsg")
+
+    async def _has_it(self, key: str, code: int, words: str) -> bool:
+        """Whether the refusal means that WeCom has the message. Raises TryLater while that cannot be told."""
+
+        async def send(body: Mapping[str, Any]) -> tuple[int, str]:
+            found, answer = await self._api.attempt("kf/send_msg", body, account=self.open_kfid)
+            return found, text_of(answer, "errmsg")
+
+        found = await self._repeats.judge(self.open_kfid, key, code, words, send)
+        if found is None and self._repeats.may_wait(self.open_kfid, key):
+            raise TryLater(f"WeCom refuses the message for an unknown reason ({code}).", after=1.0, unknown=True)
+        return bool(found)
 
     async def native_state(self, thread: str) -> tuple[NativeState, str | None]:
         """Who holds the session in WeCom's own view."""
@@ -309,6 +347,8 @@ def _menu(message: Outgoing) -> dict[str, Any]:
     for choice in message.choices:
         _fits(choice.label, MENU_LABEL_BYTES, "menu entry")
         _fits(choice.id, MENU_LABEL_BYTES, "id of a menu entry")
+        if "#" in choice.id:
+            raise SendRefused(Refusal.BAD_MESSAGE, hint="The id of a menu entry must not contain #.")
         entries.append({"type": "click", "click": {"id": choice.id, "content": choice.label}})
     return {"head_content": message.text, "list": entries, "tail_content": message.footer}
 

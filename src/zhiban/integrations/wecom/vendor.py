@@ -14,6 +14,7 @@ from zhiban.integrations.wecom.config import WeComConfig
 from zhiban.integrations.wecom.contacts import WELCOME_BYTES, WELCOME_SECONDS, CustomerContacts, FollowRelation
 from zhiban.integrations.wecom.errors import NOT_OPENED_CODES
 from zhiban.integrations.wecom.kf import KfChannel
+from zhiban.integrations.wecom.repeats import Repeats
 from zhiban.integrations.wecom.setup import checks
 from zhiban.kit.clock import Clock
 from zhiban.kit.errors import Misconfigured
@@ -62,6 +63,7 @@ class WeCom:
         )
         self.kf_accounts = KfAccounts(self.api)
         self.contacts = CustomerContacts(self.api)
+        self._repeats = Repeats()
         self._clock = clock
         self._http = http
         self._authenticator: CallbackAuthenticator | None = None
@@ -92,7 +94,7 @@ class WeCom:
 
     def channel(self, kind: str, external_id: str) -> Channel:
         if kind == KfChannel.kind:
-            return KfChannel(self.api, external_id, clock=self._clock)
+            return KfChannel(self.api, external_id, clock=self._clock, repeats=self._repeats)
         return AppChannel(self.api, self.config, clock=self._clock)
 
     async def accounts(self) -> Sequence[VendorAccount]:

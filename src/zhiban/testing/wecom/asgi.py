@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
@@ -13,9 +14,23 @@ from urllib.parse import parse_qsl
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from zhiban.testing.wecom.simulator import OPEN_KFID, WeComSimulator
-from zhiban.testing.wecom.wire import Call, Complaint, Fault, Handler, JournalEntry, Json, Raw, dumps
+from zhiban.testing.wecom.wire import Call, Complaint, Fault, Handler, JournalEntry, Json, Raw, bad, dumps
 
-_GATE = "gettoken"
+# Called with GET; everything else is a POST with a JSON object.
+_READS = frozenset(
+    (
+        "gettoken",
+        "get_api_domain_ip",
+        "getcallbackip",
+        "media/get",
+        "kf/servicer/list",
+        "externalcontact/get_follow_user_list",
+        "externalcontact/list",
+        "externalcontact/get",
+    )
+)
+_SETTINGS = ("times", "shuffle", "spread", "delay", "silent", "attempts", "patience", "retry_pause", "keep_log")
+_ESCAPED = re.compile(rb"(?<!\\)(?:\\\\)*\\u(?!00[01])[0-9a-fA-F]{4}")
 _VERBS = (
     "contact_says",
     "contact_taps",
@@ -24,9 +39,13 @@ _VERBS = (
     "servicer_says",
     "servicer_takes",
     "servicer_ends",
+    "servicer_pauses",
     "member_says",
     "member_taps",
     "befriend",
+    "friend_says",
+    "hire",
+    "add_robot",
     "part",
     "give_accounts",
     "fail_deliveries",
@@ -39,7 +58,7 @@ _VERBS = (
 def application(simulator: WeComSimulator) -> ASGIApp:
     """An application to serve with uvicorn or to mount; the API base is its address plus `/cgi-bin`."""
     guarded = simulator.handlers()
-    free = {_GATE: simulator.gate.grant, **simulator.office.open_handlers()}
+    free = simulator.open_handlers()
     control = Control(simulator)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,16 +94,17 @@ async def _serve(
     raw = await _body(receive)
     query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    is_form = headers.get("content-type", "").startswith("multipart/")
-    call = Call(endpoint, query, {} if is_form else _json(raw), raw, headers)
+    call = Call(endpoint, query, {}, raw, headers)
 
     def carry_out() -> Json | Raw:
         handler = free.get(endpoint)
         if handler is None:
-            simulator.gate.check(query.get("access_token", ""))
+            call.agent_id = simulator.gate.check(query.get("access_token", ""))
             handler = guarded.get(endpoint)
         if handler is None:
             return Raw(b"<html><body>404 page not found</body></html>", 404, {"content-type": "text/html"})
+        simulator.quota.spend(endpoint)
+        call.body = _parsed(endpoint, scope["method"], headers.get("content-type", ""), raw)
         return handler(call)
 
     outcome = await _with_faults(simulator, endpoint, carry_out)
@@ -98,6 +118,25 @@ async def _serve(
         status, errcode = 200, outcome.get("errcode")
         await _answer(send, 200, dumps(outcome))
     simulator.journal.add(JournalEntry(simulator.clock.now(), endpoint, errcode, status, time.perf_counter() - started))
+
+
+def _parsed(endpoint: str, method: str, content_type: str, raw: bytes) -> Json:
+    """The request's object. Raises Complaint for a wrong method, for what is no JSON, and for escaped letters."""
+    if endpoint in _READS:
+        return {}
+    if method != "POST":
+        raise bad("method")
+    if content_type.startswith("multipart/"):
+        return {}
+    if _ESCAPED.search(raw):
+        raise Complaint(40033, "invalid charset, use UTF-8")  # lengths are counted in bytes of UTF-8
+    try:
+        found = json.loads(raw)
+    except ValueError:
+        raise bad("json") from None
+    if not isinstance(found, dict):
+        raise bad("json")
+    return found
 
 
 async def _with_faults(
@@ -231,7 +270,7 @@ class Control:
         return [asdict(message) for message in self._simulator.office.messages]
 
     async def _robot_messages(self, _arguments: Json) -> list[Json]:
-        return [asdict(message) for message in self._simulator.office.robot_messages]
+        return [asdict(message) for message in self._simulator.robots.messages]
 
     async def _state(self, arguments: Json) -> int:
         return self._simulator.state(arguments["contact"], open_kfid=arguments.get("open_kfid", OPEN_KFID))
@@ -260,10 +299,16 @@ class Control:
     async def _callbacks(self, arguments: Json) -> Json:
         """Set how callbacks are delivered, and tell how they went."""
         callbacks = self._simulator.callbacks
-        for name in ("times", "shuffle", "delay", "silent", "attempts", "patience", "retry_pause", "keep_log"):
+        if "seed" in arguments:
+            callbacks.seed(int(arguments["seed"]))
+        for name in _SETTINGS:
             if name in arguments:
                 setattr(callbacks, name, arguments[name])
-        return {"deliveries": len(callbacks.log), "failed": sum(200 not in entry.statuses for entry in callbacks.log)}
+        return {
+            "deliveries": len(callbacks.log),
+            "failed": sum(200 not in entry.statuses for entry in callbacks.log),
+            "disorder": callbacks.disorder(),
+        }
 
     async def _traffic(self, arguments: Json) -> Json:
         """Contacts write at `rate` a second for `seconds`, evenly, whatever the answers do. Returns when done."""

@@ -10,6 +10,7 @@ import random
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from urllib.parse import urlencode
 
 import aiohttp
@@ -25,6 +26,7 @@ class Delivery:
     at: float
     document: str
     statuses: list[int | None]
+    pause: float = 0.0  # seconds it was held back first
 
 
 @dataclass(slots=True)
@@ -87,7 +89,13 @@ class Envelope:
 
 
 class Callbacks:
-    """The post office. `times`, `shuffle` and `delay` make it misbehave as the platform may."""
+    """The post office; its settings make it misbehave as the platform may.
+
+    `times` copies of each callback are delivered, each on its own way: up to `attempts` times, `retry_pause` seconds
+    apart, with `patience` seconds for an answer. `delay` holds every copy back for so long. With `shuffle` each copy is
+    further held back for a time drawn by lot, up to `spread` seconds: copies of one callback overtake each other, and
+    those of others, in an order that `seed` decides.
+    """
 
     def __init__(self, clock: SimClock, *, seed: int = 11) -> None:
         self._clock = clock
@@ -95,16 +103,20 @@ class Callbacks:
         self._envelope: Envelope | None = None
         self._client: aiohttp.ClientSession | None = None
         self._under_way: set[asyncio.Task[None]] = set()
-        self._held: list[str] = []
         self.attempts = 3
         self.patience = 5.0
         self.retry_pause = 1.0
         self.times = 1
-        self.shuffle = 0
+        self.shuffle = False
+        self.spread = 0.5
         self.delay = 0.0
         self.silent = False
         self.log: list[Delivery] = []
         self.keep_log = True
+
+    def seed(self, seed: int) -> None:
+        """From now on chance falls as this number decides."""
+        self._random.seed(seed)
 
     def aim(self, target: Target) -> None:
         self._envelope = Envelope(target)
@@ -119,19 +131,16 @@ class Callbacks:
         """Deliver in the background. Nothing happens while no address is configured or `silent` is set."""
         if self._envelope is None or self.silent:
             return
-        if self.shuffle > 1:
-            self._held.append(document)
-            if len(self._held) < self.shuffle:
-                return
-            self._random.shuffle(self._held)
-            batch, self._held = self._held, []
-        else:
-            batch = [document]
-        for held in batch:
-            for _ in range(self.times):
-                task = asyncio.get_running_loop().create_task(self._deliver(self._envelope, held))
-                self._under_way.add(task)
-                task.add_done_callback(self._under_way.discard)
+        for _ in range(self.times):
+            pause = self.delay + (self._random.uniform(0, self.spread) if self.shuffle else 0.0)
+            task = asyncio.get_running_loop().create_task(self._deliver(self._envelope, document, pause))
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+
+    def disorder(self) -> int:
+        """How often a copy left after the one that was handed in right behind it."""
+        left = [entry.at + entry.pause for entry in self.log]
+        return sum(before > after for before, after in pairwise(left))
 
     async def verify(self) -> str:
         """The GET call that saving the address makes. Returns what was answered; raises RuntimeError otherwise."""
@@ -144,12 +153,7 @@ class Callbacks:
         return found
 
     async def settle(self) -> None:
-        """Wait until nothing is under way, including what is being held for shuffling."""
-        if self._held:
-            self.shuffle, held = 0, self._held
-            self._held = []
-            for document in held:
-                self.send(document)
+        """Wait until nothing is under way."""
         while self._under_way:
             await asyncio.gather(*self._under_way, return_exceptions=True)
 
@@ -161,12 +165,12 @@ class Callbacks:
             await self._client.close()
             self._client = None
 
-    async def _deliver(self, envelope: Envelope, document: str) -> None:
-        delivery = Delivery(self._clock.now(), document, [])
+    async def _deliver(self, envelope: Envelope, document: str, pause: float) -> None:
+        delivery = Delivery(self._clock.now(), document, [], pause)
         if self.keep_log:
             self.log.append(delivery)
-        if self.delay:
-            await asyncio.sleep(self.delay)
+        if pause:
+            await asyncio.sleep(pause)
         for attempt in range(self.attempts):
             if attempt:
                 await asyncio.sleep(self.retry_pause)

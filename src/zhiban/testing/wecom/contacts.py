@@ -4,9 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from zhiban.testing.wecom.wire import Call, Complaint, Handler, Json, SimClock, need, ok
+from zhiban.testing.wecom.media import MediaStore
+from zhiban.testing.wecom.wire import (
+    Call,
+    Complaint,
+    Handler,
+    Json,
+    Raw,
+    SimClock,
+    Staff,
+    bad,
+    fits,
+    need,
+    ok,
+    short,
+    web_address,
+)
 
 WELCOME_LIFE = 20.0
+WELCOME_BYTES = 4000
+MOST_TAGS = 10_000
+MOST_WAY_MEMBERS = 100
 
 
 @dataclass(slots=True)
@@ -17,6 +35,7 @@ class SimulatedFollow:
     contact: str
     created_at: float
     state: str = ""
+    half: bool = False  # the contact added the member, who has not added them back
     remark: str = ""
     description: str = ""
     mobiles: list[str] = field(default_factory=list)
@@ -29,15 +48,20 @@ class Welcome:
     member: str
     until: float
     sent: Json | None = None
+    talking: bool = False  # one of them has written already
 
 
 class CustomerContact:
     """State and endpoints."""
 
-    def __init__(self, clock: SimClock) -> None:
+    def __init__(self, clock: SimClock, staff: Staff, media: MediaStore) -> None:
         self._clock = clock
+        self._staff = staff
+        self._media = media
         self._counter = 0
-        self.members: list[str] = []
+        self.callable = True  # whether the app stands under 可调用接口的应用 of 客户联系
+        self.tells_unionid = True  # a WeChat account of the same owner is bound to the corp
+        self.native_welcome: set[str] = set()  # members for whom the console has a welcome of its own
         self.names: dict[str, str] = {}
         self.relations: dict[tuple[str, str], SimulatedFollow] = {}
         self.welcomes: dict[str, Welcome] = {}
@@ -45,18 +69,44 @@ class CustomerContact:
         self.ways: dict[str, Json] = {}
         self.chats: dict[str, Json] = {}
 
-    def connect(self, member: str, contact: str, *, state: str = "") -> str:
-        """Make them friends; returns the welcome code."""
-        self.relations[member, contact] = SimulatedFollow(member, contact, self._clock.now(), state)
-        if member not in self.members:
-            self.members.append(member)
+    @property
+    def members(self) -> list[str]:
+        """The members who have this feature and whom the app may see, in the order of their first contact."""
+        return [member for member in dict.fromkeys(one for one, _ in self.relations) if self._staff.sees(member)]
+
+    def connect(self, member: str, contact: str, *, state: str = "", half: bool = False) -> str:
+        """Make them friends, or half friends; returns the welcome code, empty where none is due."""
+        before = self.relations.get((member, contact))
+        known = before is not None and (half or not before.half)
+        if before is None:
+            self.relations[member, contact] = SimulatedFollow(member, contact, self._clock.now(), state, half)
+        else:
+            before.half = before.half and half
+        over = any(welcome.sent is not None or welcome.talking for welcome in self._welcomes_of(member, contact))
+        if known or over or member in self.native_welcome:
+            return ""
         code = self._id("WCODE")
         self.welcomes[code] = Welcome(contact, member, self._clock.now() + WELCOME_LIFE)
         return code
 
+    def begin_chat(self, member: str, contact: str) -> None:
+        """One of the friends writes: no welcome is possible from then on."""
+        for welcome in self._welcomes_of(member, contact):
+            welcome.talking = True
+
+    def part(self, member: str, contact: str) -> None:
+        """They are friends no more; if they become so again, that is a new beginning."""
+        self.relations.pop((member, contact), None)
+        for code, welcome in list(self.welcomes.items()):
+            if (welcome.member, welcome.contact) == (member, contact):
+                del self.welcomes[code]
+
+    def _welcomes_of(self, member: str, contact: str) -> list[Welcome]:
+        return [one for one in self.welcomes.values() if (one.member, one.contact) == (member, contact)]
+
     def handlers(self) -> dict[str, Handler]:
         return {
-            f"externalcontact/{name}": handler
+            f"externalcontact/{name}": self._allowed(handler)
             for name, handler in {
                 "get_follow_user_list": lambda _call: ok(follow_user=list(self.members)),
                 "list": self._list,
@@ -78,6 +128,14 @@ class CustomerContact:
             }.items()
         }
 
+    def _allowed(self, handler: Handler) -> Handler:
+        def checked(call: Call) -> Json | Raw:
+            if not self.callable:
+                raise Complaint(48002, "api forbidden")
+            return handler(call)
+
+        return checked
+
     def _id(self, kind: str) -> str:
         self._counter += 1
         return f"{kind}{self._counter:08x}"
@@ -85,23 +143,35 @@ class CustomerContact:
     # ------------------------------------------------------------------------------------------------ reading
 
     def _list(self, call: Call) -> Json:
-        found = [contact for member, contact in self.relations if member == call.query.get("userid")]
+        member = need(call.query, "userid")
+        self._staff.check(member)
+        found = [relation.contact for relation in self._whole() if relation.member == member]
         if not found:
             raise Complaint(84061, "not external contact")
         return ok(external_userid=found)
 
     def _get(self, call: Call) -> Json:
-        contact = call.query.get("external_userid", "")
-        followers = [self._follow(relation) for relation in self.relations.values() if relation.contact == contact]
+        contact = need(call.query, "external_userid")
+        followers = [self._follow(relation) for relation in self._whole() if relation.contact == contact]
         if not followers:
             raise Complaint(84061, "not external contact")
         return ok(external_contact=self._profile(contact), follow_user=followers)
 
     def _batch(self, call: Call) -> Json:
-        wanted, limit = call.body.get("userid_list", []), int(call.body.get("limit", 50))
-        start = int(call.body.get("cursor") or 0)
-        found = [relation for relation in self.relations.values() if relation.member in wanted]
-        end = start + limit
+        wanted, limit = call.body.get("userid_list"), call.body.get("limit", 50)
+        if not isinstance(wanted, list) or not 1 <= len(wanted) <= 100:
+            raise bad("userid_list")
+        if not isinstance(limit, int) or not 1 <= limit <= 100:
+            raise bad("limit")
+        for member in wanted:
+            self._staff.check(member)
+        cursor = str(call.body.get("cursor") or 0)
+        found = [relation for relation in self._whole() if relation.member in wanted]
+        if not cursor.isdecimal():
+            raise bad("cursor")
+        if not found:
+            raise Complaint(84061, "not external contact")
+        start, end = int(cursor), int(cursor) + limit
         return ok(
             external_contact_list=[
                 {
@@ -113,6 +183,10 @@ class CustomerContact:
             next_cursor=str(end) if end < len(found) else "",
         )
 
+    def _whole(self) -> list[SimulatedFollow]:
+        """Friendships of members whom the app may see. Half ones are not told of."""
+        return [one for one in self.relations.values() if not one.half and self._staff.sees(one.member)]
+
     def _profile(self, contact: str) -> Json:
         return {
             "external_userid": contact,
@@ -120,6 +194,7 @@ class CustomerContact:
             "avatar": f"http://wx.qlogo.cn/mmhead/{contact}/0",
             "type": 1,
             "gender": 0,
+            **({"unionid": f"ounion_{contact}"} if self.tells_unionid else {}),
         }
 
     def _follow(self, relation: SimulatedFollow) -> Json:
@@ -136,8 +211,9 @@ class CustomerContact:
         }
 
     def _chats(self, call: Call) -> Json:
-        if "limit" not in call.body:
-            raise Complaint(40058, "invalid Request Parameter, limit")
+        limit = call.body.get("limit")
+        if not isinstance(limit, int) or not 1 <= limit <= 1000:
+            raise bad("limit")
         return ok(group_chat_list=[{"chat_id": chat, "status": 0} for chat in self.chats])
 
     def _chat(self, call: Call) -> Json:
@@ -149,20 +225,27 @@ class CustomerContact:
     # ------------------------------------------------------------------------------------------------ writing
 
     def _relation(self, body: Json) -> SimulatedFollow:
-        found = self.relations.get((need(body, "userid"), need(body, "external_userid")))
-        if found is None:
+        """The friendship that a call means. Raises Complaint; half friends cannot be marked yet."""
+        member, contact = need(body, "userid"), need(body, "external_userid")
+        self._staff.check(member)
+        found = self.relations.get((member, contact))
+        if found is None or found.half:
             raise Complaint(84061, "not external contact")
         return found
 
     def _remark(self, call: Call) -> Json:
-        relation = self._relation(call.body)
-        if not set(call.body) - {"userid", "external_userid"}:
-            raise Complaint(40058, "invalid Request Parameter, all empty")
-        if len(str(call.body.get("remark", ""))) > 20:
-            raise Complaint(40058, "invalid Request Parameter, remark too long")
-        relation.remark = call.body.get("remark", relation.remark)
-        relation.description = call.body.get("description", relation.description)
-        relation.mobiles = [mobile for mobile in call.body.get("remark_mobiles", relation.mobiles) if mobile]
+        body = call.body
+        relation = self._relation(body)
+        if not set(body) - {"userid", "external_userid"}:
+            raise bad("all empty")
+        short(body.get("remark", ""), 20, "remark")
+        short(body.get("description", ""), 150, "description")
+        short(body.get("remark_company", ""), 20, "remark_company")
+        if "remark_pic_mediaid" in body:
+            self._media.check(body["remark_pic_mediaid"], "image")
+        relation.remark = body.get("remark", relation.remark)
+        relation.description = body.get("description", relation.description)
+        relation.mobiles = [mobile for mobile in body.get("remark_mobiles", relation.mobiles) if mobile]
         return ok()
 
     def _tags(self, call: Call) -> Json:
@@ -180,7 +263,11 @@ class CustomerContact:
         body = call.body
         wanted = body.get("tag")
         if not isinstance(wanted, list) or not wanted:
-            raise Complaint(40058, "invalid Request Parameter, tag")
+            raise bad("tag")
+        for entry in wanted:
+            short(need(entry, "name"), 30, "tag.name")
+        if sum(len(known["tag"]) for known in self.groups.values()) + len(wanted) > MOST_TAGS:
+            raise bad("too many tags")
         group = self._tag_group(body)
         present = {tag["name"] for tag in group["tag"]}
         if all(entry["name"] in present for entry in wanted):
@@ -198,7 +285,7 @@ class CustomerContact:
             if body["group_id"] not in self.groups:
                 raise Complaint(40068, "invalid tagid")
             return self.groups[body["group_id"]]
-        name = need(body, "group_name")
+        name = short(need(body, "group_name"), 30, "group_name")
         for group in self.groups.values():
             if group["group_name"] == name:
                 return group
@@ -208,6 +295,12 @@ class CustomerContact:
 
     def _remove_tags(self, call: Call) -> Json:
         tags, groups = set(call.body.get("tag_id") or ()), set(call.body.get("group_id") or ())
+        if not tags and not groups:
+            raise bad("tag_id and group_id are both empty")
+        for group_id, group in self.groups.items():
+            touched = group_id in groups or any(tag["id"] in tags for tag in group["tag"])
+            if touched and not group.get("by_app", True):
+                raise Complaint(48002, "api forbidden")  # an app changes only what it made itself
         for group_id, group in list(self.groups.items()):
             group["tag"] = [tag for tag in group["tag"] if tag["id"] not in tags]
             if group_id in groups or not group["tag"]:
@@ -218,9 +311,9 @@ class CustomerContact:
         relation = self._relation(call.body)
         add, remove = call.body.get("add_tag") or [], call.body.get("remove_tag") or []
         if not add and not remove:
-            raise Complaint(40058, "invalid Request Parameter, add_tag and remove_tag empty")
+            raise bad("add_tag and remove_tag are both empty")
         known = {tag["id"] for group in self.groups.values() for tag in group["tag"]}
-        if not known.issuperset(add):
+        if not known.issuperset([*add, *remove]):
             raise Complaint(40068, "invalid tagid")
         relation.tags = [tag for tag in relation.tags if tag not in remove]
         relation.tags.extend(tag for tag in add if tag not in relation.tags)
@@ -228,13 +321,23 @@ class CustomerContact:
 
     def _add_way(self, call: Call) -> Json:
         body = call.body
-        if body.get("type") not in (1, 2) or body.get("scene") not in (1, 2):
-            raise Complaint(41037, "invalid contact way type or scene")
-        if body["type"] == 1 and len(body.get("user", [])) != 1:
+        kind, scene, users = body.get("type"), body.get("scene"), body.get("user") or []
+        if kind not in (1, 2):
+            raise Complaint(41037, "invalid contact way type")
+        if scene not in (1, 2):
+            raise Complaint(41038, "invalid contact way scene")
+        if len(users) > MOST_WAY_MEMBERS or not (users or body.get("party")):
+            raise Complaint(41039, "invalid contact way user")
+        if kind == 1 and len(users) != 1:
             raise Complaint(41039, "single contact way needs one user")
+        for user in users:
+            self._staff.check(user)
+        short(body.get("remark", ""), 30, "remark")
+        short(body.get("state", ""), 30, "state")
         config_id = self._id("way")
         self.ways[config_id] = {"config_id": config_id, "skip_verify": True, **body}
-        return ok(config_id=config_id, qr_code=f"https://wework.qpic.cn/wwpic/{config_id}/0")
+        code = {"qr_code": f"https://wework.qpic.cn/wwpic/{config_id}/0"} if scene == 2 else {}
+        return ok(config_id=config_id, **code)
 
     def _way(self, body: Json) -> Json:
         found = self.ways.get(need(body, "config_id"))
@@ -245,7 +348,10 @@ class CustomerContact:
     def _get_way(self, call: Call) -> Json:
         return ok(contact_way=self._way(call.body))
 
-    def _list_ways(self, _call: Call) -> Json:
+    def _list_ways(self, call: Call) -> Json:
+        limit = call.body.get("limit", 100)
+        if not isinstance(limit, int) or not 1 <= limit <= 1000:
+            raise bad("limit")
         return ok(contact_way=[{"config_id": config_id} for config_id in self.ways])
 
     def _update_way(self, call: Call) -> Json:
@@ -258,15 +364,40 @@ class CustomerContact:
 
     def _welcome(self, call: Call) -> Json:
         body = call.body
-        welcome = self.welcomes.get(need(body, "welcome_code"))
+        code = body.get("welcome_code")
+        if not code:
+            raise Complaint(41049, "missing welcome code")
+        welcome = self.welcomes.get(code)
         if welcome is None or welcome.until < self._clock.now():
             raise Complaint(41050, "invalid welcome code")
-        if welcome.sent is not None:
+        if welcome.sent is not None or welcome.talking:
             raise Complaint(41051, "external user has started chatting")
         attachments = body.get("attachments", [])
         if "text" not in body and not attachments:
-            raise Complaint(40058, "invalid Request Parameter, text and attachments empty")
+            raise bad("text and attachments are both empty")
+        if "text" in body:
+            fits(body["text"].get("content"), WELCOME_BYTES, "text.content", least=1)
         if len(attachments) > 9:
             raise Complaint(41064, "too many attachments")
+        for attachment in attachments:
+            self._check_attachment(attachment)
         welcome.sent = {name: value for name, value in body.items() if name != "welcome_code"}
         return ok()
+
+    def _check_attachment(self, attachment: Json) -> None:
+        kind = attachment.get("msgtype")
+        inner = attachment.get(kind) if isinstance(kind, str) else None
+        if kind not in ("image", "link", "miniprogram", "video", "file") or not isinstance(inner, dict):
+            raise Complaint(41065, "invalid attachment type")
+        match kind:
+            case "link":
+                fits(inner.get("title"), 128, "link.title", least=1)
+                fits(inner.get("desc", ""), 512, "link.desc")
+                web_address(inner.get("url"), "link.url")
+            case "miniprogram":
+                fits(inner.get("title"), 64, "miniprogram.title", least=1)
+                self._media.check(inner.get("pic_media_id"), "image")
+            case "image" if inner.get("pic_url"):
+                web_address(inner["pic_url"], "image.pic_url")
+            case _:
+                self._media.check(inner.get("media_id"), str(kind))

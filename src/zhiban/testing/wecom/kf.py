@@ -7,17 +7,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from zhiban.testing.wecom.wire import Call, Complaint, Handler, Json, SimClock, need, ok
+from zhiban.testing.wecom.media import MediaStore
+from zhiban.testing.wecom.outgoing import as_shown
+from zhiban.testing.wecom.wire import Call, Complaint, Handler, Json, Quota, SimClock, Staff, bad, need, ok
 
 RETENTION = 3 * 86400
 WINDOW = 48 * 3600
 ALLOWANCE = 5
 TOKEN_LIFE = 600
-TEXT_BYTES = 2048
 NEW, ASSISTANT, POOL, HUMAN, ENDED = range(5)
-_MOVES = {NEW: {1, 2, 3, 4}, ASSISTANT: {2, 3, 4}, POOL: {3, 4}, HUMAN: {3, 4}, ENDED: set[int]()}
+# What is documented. From 0, 1 and 2 some platforms also let a session be ended; see `CustomerService.moves`.
+_MOVES = {NEW: {ASSISTANT, POOL, HUMAN}, ASSISTANT: {POOL, HUMAN}, POOL: {HUMAN}, HUMAN: {HUMAN, ENDED}}
 _KEY = re.compile(r"[0-9a-zA-Z_-]{1,32}")
 _CURSOR = re.compile(r"c-(\d{1,12})")
+_SCENE = re.compile(r"[0-9a-zA-Z_-]{0,32}")
 
 
 @dataclass(slots=True)
@@ -44,9 +47,14 @@ class KfEntry:
 class Session:
     state: int = ENDED
     servicer: str = ""
+    started_at: float = 0.0
     last_message_at: float = 0.0
     used: int = 0
     welcomed_at: float = 0.0
+    entered: Json = field(default_factory=dict)  # where they came from, as batchget tells it
+
+    def begin(self, now: float) -> None:
+        self.state, self.servicer, self.started_at = NEW, "", now
 
 
 @dataclass(slots=True)
@@ -59,6 +67,7 @@ class SimulatedAccount:
     log: list[Json] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     oldest: int = 0
+    served: int = 0  # how many entries of the log anybody has read
     sessions: dict[str, Session] = field(default_factory=dict)
     keys: set[str] = field(default_factory=set)
 
@@ -76,8 +85,10 @@ class Code:
 class CustomerService:
     """State and endpoints of 微信客服."""
 
-    def __init__(self, clock: SimClock, ring: Callable[[str, str], None]) -> None:
+    def __init__(self, clock: SimClock, staff: Staff, media: MediaStore, ring: Callable[[str, str], None]) -> None:
         self._clock = clock
+        self._staff = staff
+        self._media = media
         self._ring = ring
         self._counter = 0
         self.accounts: dict[str, SimulatedAccount] = {}
@@ -86,11 +97,15 @@ class CustomerService:
         self.sent: list[KfEntry] = []
         self.sent_to: dict[str, list[KfEntry]] = {}
         self.failing: dict[str, int] = {}  # contact -> fail_type of everything sent there
-        self.tokenless_per_minute: int | None = None
-        self.duplicate_errcode = 95099  # the platform does not publish its own
+        self.moves = {state: set(targets) for state, targets in _MOVES.items()}
+        self.tokenless = Quota(clock, per_minute=1)  # for each account; the platform only says "strict"
+        self.duplicate = (95099, "request refused")  # neither its code nor its words are published
+        self.late_errcode = 95018  # after 48 hours; 95002 is possible as well
+        self.reception_quota: int | None = None  # how many sessions people of an unverified corp may take
+        self.tells_unionid = True  # a WeChat account of the same owner is bound to the corp
         self.page_size = 1000
+        self.shuffles_pages = True  # whether what stands at a page's border may change places
         self._tokens_from = 0.0
-        self._tokenless: list[float] = []
         self.heard: Callable[[KfEntry], None] = lambda _sent: None
 
     # ------------------------------------------------------------------------------------------ what happens
@@ -102,7 +117,11 @@ class CustomerService:
             raise Complaint(95004, "open_kfid not exist") from None
 
     def session(self, open_kfid: str, contact: str) -> Session:
-        return self.account(open_kfid).sessions.setdefault(contact, Session())
+        """The contact's session; one that began more than 48 hours ago is over."""
+        session = self.account(open_kfid).sessions.setdefault(contact, Session())
+        if session.state != ENDED and self._clock.now() - session.started_at > WINDOW:
+            session.state, session.servicer = ENDED, ""
+        return session
 
     def count_from(self, number: int) -> None:
         """Give out ids after this number: a platform that starts anew must not repeat what it gave out before."""
@@ -127,11 +146,11 @@ class CustomerService:
     def contact_writes(self, open_kfid: str, contact: str, entry: Json, *, ring: bool = True) -> str:
         """A message of the contact: opens the session and the allowance."""
         account = self.account(open_kfid)
-        session = account.sessions.setdefault(contact, Session())
+        session = self.session(open_kfid, contact)
         session.last_message_at = self._clock.now()
         session.used = 0
         if session.state == ENDED:
-            session.state, session.servicer = NEW, ""
+            session.begin(self._clock.now())
         if account.native_servicer and session.state == NEW:
             session.state, session.servicer = HUMAN, account.native_servicer
         return self.append(
@@ -167,20 +186,36 @@ class CustomerService:
             "kf/service_state/trans": self._trans,
             "kf/account/list": self._accounts,
             "kf/servicer/list": self._servicers,
-            "kf/servicer/add": self._add_servicers,
-            "kf/servicer/del": self._remove_servicers,
+            "kf/servicer/add": lambda call: self._change_servicers(call, add=True),
+            "kf/servicer/del": lambda call: self._change_servicers(call, add=False),
             "kf/customer/batchget": self._customers,
             "kf/add_contact_way": self._link,
         }
 
+    def _managed(self, body_or_query: Any) -> SimulatedAccount:
+        """The account of a call, if this app may work with it. Raises Complaint."""
+        account = self.account(need(body_or_query, "open_kfid"))
+        if not account.manage_privilege:
+            raise Complaint(95017, "api switch is off")
+        if not all(self._staff.sees(servicer) for servicer in account.servicers):
+            raise Complaint(60030, "servicer out of app visible range")
+        return account
+
     def _sync(self, call: Call) -> Json:
-        account = self.account(need(call.body, "open_kfid"))
-        self._check_token(call.body.get("token"))
+        account = self._managed(call.body)
+        self._check_token(account, call.body.get("token"))
         limit = call.body.get("limit", 1000)
-        if not isinstance(limit, int) or not 1 <= limit <= 1000:
-            raise Complaint(40058, "invalid Request Parameter, limit")
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 1000:
+            raise bad("limit")
+        if call.body.get("voice_format", 0) not in (0, 1):
+            raise bad("voice_format")
         start = self._start(account, call.body.get("cursor"))
         end = min(start + min(limit, self.page_size), len(account.log))
+        if self.shuffles_pages and account.served < end < len(account.log):
+            # Within a page the oldest comes first; across pages nothing is promised.
+            account.log[end - 1 : end + 1] = reversed(account.log[end - 1 : end + 1])
+            account.times[end - 1 : end + 1] = reversed(account.times[end - 1 : end + 1])
+        account.served = max(account.served, end)
         return ok(next_cursor=f"c-{end}", has_more=int(end < len(account.log)), msg_list=account.log[start:end])
 
     def _start(self, account: SimulatedAccount, cursor: object) -> int:
@@ -191,41 +226,35 @@ class CustomerService:
             return account.oldest
         found = _CURSOR.fullmatch(str(cursor))
         if found is None or int(found[1]) > len(account.log):
-            raise Complaint(40058, "invalid Request Parameter, cursor")
+            raise bad("cursor")
         return max(int(found[1]), account.oldest)
 
-    def _check_token(self, token: object) -> None:
-        now = self._clock.now()
+    def _check_token(self, account: SimulatedAccount, token: object) -> None:
         if not token:
-            if self.tokenless_per_minute is None:
-                return
-            self._tokenless = [at for at in self._tokenless if at > now - 60]
-            if len(self._tokenless) >= self.tokenless_per_minute:
-                raise Complaint(45009, "api freq out of limit")
-            self._tokenless.append(now)
+            self.tokenless.spend(account.open_kfid)
             return
         try:
             issued = int(str(token).removeprefix("ENC").partition("-")[0], 16) / 1000
         except ValueError:
             raise Complaint(95007, "invalid msg token") from None
-        if issued < now - TOKEN_LIFE or issued < self._tokens_from:
+        if issued < self._clock.now() - TOKEN_LIFE or issued < self._tokens_from:
             raise Complaint(95007, "invalid msg token")
 
     def _send(self, call: Call) -> Json:
         body = call.body
-        account, contact = self.account(need(body, "open_kfid")), need(body, "touser")
+        account, contact = self._managed(body), need(body, "touser")
         msgid = self._key(account, body)
-        session = account.sessions.get(contact)
-        if session is None:
-            raise Complaint(95018, "send msg session status invalid")
+        if not any(contact in known.sessions for known in self.accounts.values()):
+            raise Complaint(40096, "invalid external userid")
+        session = self.session(account.open_kfid, contact)
         now = self._clock.now()
+        if now - session.last_message_at > WINDOW:
+            raise Complaint(self.late_errcode, "send msg time limit")
         if session.state not in (NEW, ASSISTANT):
             raise Complaint(95018, "send msg session status invalid")
-        if now - session.last_message_at > WINDOW:
-            raise Complaint(95002, "send msg time limit")
         if session.used >= ALLOWANCE:
             raise Complaint(95001, "send msg count limit")
-        message = _message(body)
+        message = as_shown(body, self._media)
         session.used += 1
         account.keys.add(msgid)
         self._deliver(account.open_kfid, contact, msgid, message, "message")
@@ -236,17 +265,19 @@ class CustomerService:
         code = self.codes.get(need(body, "code"))
         now = self._clock.now()
         if code is None or code.used or code.until < now:
-            raise Complaint(40058, "invalid Request Parameter, invalid code or code expired")
-        account = self.account(code.open_kfid)
+            raise bad("invalid code or code expired")
+        account = self._managed({"open_kfid": code.open_kfid})
         msgid = self._key(account, body)
-        if code.state is not None and account.sessions[code.contact].state != code.state:
+        session = self.session(code.open_kfid, code.contact)
+        if code.state is not None and session.state != code.state:
             raise Complaint(95018, "send msg session status invalid")
         if body.get("msgtype") not in (("text", "msgmenu") if code.menus else ("text",)):
-            raise Complaint(40058, "invalid Request Parameter, msgtype")
-        message = _message(body)
+            raise bad("msgtype")
+        message = as_shown(body, self._media, on_event=True)
         code.used = True
         account.keys.add(msgid)
-        account.sessions.setdefault(code.contact, Session()).welcomed_at = now
+        if code.state is None:
+            session.welcomed_at = now
         self._deliver(code.open_kfid, code.contact, msgid, message, "event")
         return ok(msgid=msgid)
 
@@ -255,9 +286,9 @@ class CustomerService:
             return self.next_id("sys")
         msgid = body["msgid"]
         if not isinstance(msgid, str) or not _KEY.fullmatch(msgid):
-            raise Complaint(40058, "invalid Request Parameter, msgid")
+            raise bad("msgid")
         if msgid in account.keys:
-            raise Complaint(self.duplicate_errcode, "duplicate msgid")
+            raise Complaint(*self.duplicate)
         return msgid
 
     def _deliver(self, open_kfid: str, contact: str, msgid: str, message: Json, via: str) -> None:
@@ -271,26 +302,22 @@ class CustomerService:
         self.heard(sent)
 
     def _state(self, call: Call) -> Json:
-        session = self.session(need(call.body, "open_kfid"), need(call.body, "external_userid"))
-        return ok(service_state=session.state, servicer_userid=session.servicer)
+        account = self._managed(call.body)
+        session = self.session(account.open_kfid, need(call.body, "external_userid"))
+        servicer = {"servicer_userid": session.servicer} if session.state == HUMAN else {}
+        return ok(service_state=session.state, **servicer)
 
     def _trans(self, call: Call) -> Json:
-        account, contact = self.account(need(call.body, "open_kfid")), need(call.body, "external_userid")
+        account, contact = self._managed(call.body), need(call.body, "external_userid")
         to = call.body.get("service_state")
-        session = account.sessions.setdefault(contact, Session())
-        if not isinstance(to, int) or not 0 <= to <= 4:
-            raise Complaint(40058, "invalid Request Parameter, service_state")
+        session = self.session(account.open_kfid, contact)
+        if isinstance(to, bool) or not isinstance(to, int) or not 0 <= to <= 4:
+            raise bad("service_state")
         if session.state == ENDED:
             raise Complaint(95013, "session is end")
-        if to not in _MOVES[session.state]:
+        if to not in self.moves[session.state]:
             raise Complaint(95016, "service state trans not allowed")
-        servicer = ""
-        if to == HUMAN:
-            servicer = need(call.body, "servicer_userid")
-            if servicer not in account.servicers:
-                raise Complaint(95014, "user is not servicer")
-            if account.servicers[servicer]:
-                raise Complaint(95019, "servicer status stop")
+        servicer = self._servicer(account, call.body) if to == HUMAN else ""
         first = to != session.state
         session.state, session.servicer = to, servicer
         if not first or to == ASSISTANT:
@@ -298,8 +325,22 @@ class CustomerService:
         life = 20.0 if to == ENDED else float(WINDOW)
         return ok(msg_code=self.code(account.open_kfid, contact, life=life, state=to, menus=to == ENDED))
 
+    def _servicer(self, account: SimulatedAccount, body: Json) -> str:
+        """The servicer who is to take a session. Raises Complaint when they cannot."""
+        servicer = need(body, "servicer_userid")
+        if servicer not in account.servicers:
+            raise Complaint(95014, "user is not servicer")
+        if account.servicers[servicer]:
+            raise Complaint(95019, "servicer status stop")
+        taken = sum(session.state == HUMAN for one in self.accounts.values() for session in one.sessions.values())
+        if self.reception_quota is not None and taken >= self.reception_quota:
+            raise Complaint(95003, "reception quota used up")
+        return servicer
+
     def _accounts(self, call: Call) -> Json:
         offset, limit = call.body.get("offset", 0), call.body.get("limit", 100)
+        if not isinstance(offset, int) or offset < 0 or not isinstance(limit, int) or not 1 <= limit <= 100:
+            raise bad("offset or limit")
         listed = [
             {
                 "open_kfid": account.open_kfid,
@@ -312,79 +353,67 @@ class CustomerService:
         return ok(account_list=listed[offset : offset + limit])
 
     def _servicers(self, call: Call) -> Json:
-        account = self.account(call.query.get("open_kfid", ""))
-        return ok(servicer_list=[{"userid": user, "status": status} for user, status in account.servicers.items()])
+        account = self._managed(call.query)
+        return ok(
+            servicer_list=[
+                {"userid": user, "status": status, **({"stop_type": 0} if status else {})}
+                for user, status in account.servicers.items()
+            ]
+        )
 
-    def _add_servicers(self, call: Call) -> Json:
-        account = self.account(need(call.body, "open_kfid"))
-        users = call.body.get("userid_list", [])
-        for user in users:
+    def _change_servicers(self, call: Call, *, add: bool) -> Json:
+        account = self._managed(call.body)
+        users, departments = call.body.get("userid_list", []), call.body.get("department_id_list", [])
+        if not users and not departments:
+            raise bad("userid_list and department_id_list are both empty")
+        if len(users) > 100 or len(departments) > (20 if add else 100):
+            raise bad("userid_list or department_id_list too long")
+        return ok(result_list=[self._change_servicer(account, user, add=add) for user in users])
+
+    def _change_servicer(self, account: SimulatedAccount, user: str, *, add: bool) -> Json:
+        try:
+            self._staff.check(user)
+        except Complaint as complaint:
+            return {"userid": user, "errcode": complaint.code, "errmsg": complaint.message}
+        ignored = (user in account.servicers) is add
+        if add:
             account.servicers.setdefault(user, 0)
-        return ok(result_list=[{"userid": user, "errcode": 0, "errmsg": "success"} for user in users])
-
-    def _remove_servicers(self, call: Call) -> Json:
-        account = self.account(need(call.body, "open_kfid"))
-        users = call.body.get("userid_list", [])
-        for user in users:
+        else:
             account.servicers.pop(user, None)
-        return ok(result_list=[{"userid": user, "errcode": 0, "errmsg": "success"} for user in users])
+        return {"userid": user, "errcode": 0, "errmsg": "ignored" if ignored else "success"}
 
     def _customers(self, call: Call) -> Json:
         wanted = call.body.get("external_userid_list")
         if not isinstance(wanted, list) or not 1 <= len(wanted) <= 100:
-            raise Complaint(40058, "invalid Request Parameter, external_userid_list")
-        recent = self._clock.now() - WINDOW
-        known = [
-            contact
-            for contact in wanted
-            if any(
-                (session := account.sessions.get(contact)) and session.last_message_at > recent
-                for account in self.accounts.values()
-            )
-        ]
+            raise bad("external_userid_list")
+        context = call.body.get("need_enter_session_context", 0)
+        if context not in (0, 1):
+            raise bad("need_enter_session_context")
+        known = {contact: entry for contact in wanted if (entry := self._customer(contact, bool(context)))}
         return ok(
-            customer_list=[
-                {
-                    "external_userid": contact,
-                    "nickname": self.names.get(contact, f"客户{contact[-4:]}"),
-                    "avatar": f"http://wx.qlogo.cn/mmhead/{contact}/0",
-                    "gender": 0,
-                }
-                for contact in known
-            ],
+            customer_list=list(known.values()),
             invalid_external_userid=[contact for contact in wanted if contact not in known],
         )
 
+    def _customer(self, contact: str, context: bool) -> Json | None:
+        """What is told about somebody who was active within 48 hours."""
+        recent = self._clock.now() - WINDOW
+        sessions = [found for account in self.accounts.values() if (found := account.sessions.get(contact))]
+        if not any(session.last_message_at > recent for session in sessions):
+            return None
+        entered = next((session.entered for session in sessions if session.entered), None)
+        return {
+            "external_userid": contact,
+            "nickname": self.names.get(contact, f"客户{contact[-4:]}"),
+            "avatar": f"http://wx.qlogo.cn/mmhead/{contact}/0",
+            "gender": 0,
+            **({"unionid": f"ounion_{contact}"} if self.tells_unionid else {}),
+            **({"enter_session_context": entered} if context and entered else {}),
+        }
+
     def _link(self, call: Call) -> Json:
-        account = self.account(need(call.body, "open_kfid"))
+        account = self._managed(call.body)
         scene = call.body.get("scene", "")
-        if not isinstance(scene, str) or not re.fullmatch(r"[0-9a-zA-Z_-]{0,32}", scene):
-            raise Complaint(40058, "invalid Request Parameter, scene")
+        if not isinstance(scene, str) or not _SCENE.fullmatch(scene):
+            raise bad("scene")
         return ok(url=f"https://work.weixin.qq.com/kf/kfc{account.open_kfid[-12:]}?enc_scene=ENC{scene}")
-
-
-def _message(body: Json) -> Json:
-    """The message as the contact's client shows it: too long texts are cut without a word."""
-    msgtype = body.get("msgtype")
-    inner = body.get(msgtype) if isinstance(msgtype, str) else None
-    if not isinstance(msgtype, str) or not isinstance(inner, dict):
-        raise Complaint(40058, "invalid Request Parameter, msgtype")
-    if msgtype == "text":
-        content = inner.get("content")
-        if not isinstance(content, str) or not content:
-            raise Complaint(40063, "some parameters are empty, text.content")
-        inner = {"content": content.encode()[:TEXT_BYTES].decode("utf-8", "ignore")}
-    elif msgtype == "msgmenu":
-        _check_menu(inner)
-    return {"msgtype": msgtype, msgtype: inner}
-
-
-def _check_menu(menu: Json) -> None:
-    entries = menu.get("list", [])
-    if len(entries) > 50 or sum(entry.get("type") != "text" for entry in entries) > 10:
-        raise Complaint(95008, "msg menu item count limit")
-    for entry in entries:
-        if entry.get("type") not in ("click", "view", "miniprogram", "text"):
-            raise Complaint(95009, "invalid msg menu item type")
-        if entry["type"] == "click" and not 1 <= len(str(entry["click"].get("content", "")).encode()) <= 128:
-            raise Complaint(40058, "invalid Request Parameter, click.content")

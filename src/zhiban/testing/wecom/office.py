@@ -1,4 +1,4 @@
-"""Tokens, media, messages to members, and group robots of the simulated platform."""
+"""Access tokens and messages of an app to members, with their cards, on the simulated platform."""
 
 from __future__ import annotations
 
@@ -9,18 +9,34 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from zhiban.testing.wecom.wire import Call, Complaint, Handler, Json, Raw, SimClock, need, ok
+from zhiban.testing.wecom.media import MediaStore
+from zhiban.testing.wecom.wire import (
+    Call,
+    Complaint,
+    Handler,
+    Json,
+    SimClock,
+    Staff,
+    bad,
+    fits,
+    need,
+    ok,
+    short,
+    web_address,
+)
 
-_FILENAME = re.compile(rb'filename="([^"]*)"')
 _TASK = re.compile(r"[0-9A-Za-z_@-]{1,128}")
 _INTERACTIVE = {"button_interaction", "vote_interaction", "multiple_interaction"}
 _CARD_KINDS = _INTERACTIVE | {"text_notice", "news_notice"}
 CARD_LIFE = 72 * 3600
+RECALL_LIFE = 24 * 3600
+TEXT_BYTES = 2048
+LONGEST_INTERVAL = 4 * 3600
 
 
 @dataclass(slots=True)
 class AppMessage:
-    """A message of the app to members."""
+    """A message of the app to members; `members` are those whom it reached."""
 
     order: int
     at: float
@@ -31,26 +47,17 @@ class AppMessage:
 
 
 @dataclass(slots=True)
-class RobotMessage:
-    at: float
-    key: str
-    msgtype: str
-    body: Json
-
-
-@dataclass(slots=True)
 class SentCard:
+    """A card, as each member sees their copy now."""
+
     task_id: str
     body: Json
+    copies: dict[str, Json] = field(default_factory=dict)
     updates: list[Json] = field(default_factory=list)
 
-
-@dataclass(slots=True)
-class _File:
-    name: str
-    kind: str
-    data: bytes
-    until: float
+    def has_button(self, member: str, key: str) -> bool:
+        buttons = self.copies.get(member, {}).get("button_list", ())
+        return any(button.get("key") == key for button in buttons)
 
 
 class AccessTokens:
@@ -62,18 +69,26 @@ class AccessTokens:
         self.apps = apps  # secret -> agent id
         self.life: Any = 7200
         self.granted = 0
+        self.wrong_per_hour = 2000
+        self._wrong: deque[float] = deque()
         self._tokens: dict[str, tuple[float, int]] = {}
 
     def grant(self, call: Call) -> Json:
+        now = self._clock.now()
+        while self._wrong and self._wrong[0] <= now - 3600:
+            self._wrong.popleft()
+        if len(self._wrong) >= self.wrong_per_hour:
+            raise Complaint(45009, "api freq out of limit, hour limit")
         if call.query.get("corpid") != self.corp_id:
             raise Complaint(40013, "invalid corpid")
         secret = call.query.get("corpsecret", "")
         if secret not in self.apps:
+            self._wrong.append(now)
             raise Complaint(40001, "invalid credential")
         self.granted += 1
         token = hashlib.sha256(f"{secret}{self.granted}".encode()).hexdigest() + f"-{self.granted}"
         seconds = self.life if isinstance(self.life, int | float) else 7200
-        self._tokens[token] = (self._clock.now() + seconds, self.apps[secret])
+        self._tokens[token] = (now + seconds, self.apps[secret])
         return ok(access_token=token, expires_in=self.life)
 
     def check(self, token: str) -> int:
@@ -96,45 +111,35 @@ class AccessTokens:
 
 
 class Office:
-    """Members, media and robots."""
+    """What the app sends to members."""
 
-    def __init__(self, clock: SimClock) -> None:
+    def __init__(self, clock: SimClock, staff: Staff, media: MediaStore) -> None:
         self._clock = clock
+        self._staff = staff
+        self._media = media
         self._counter = 0
-        self.members: set[str] = set()  # empty: every userid is one
         self.messages: list[AppMessage] = []
         self.cards: dict[str, SentCard] = {}
         self.codes: dict[str, tuple[str, float]] = {}  # response code -> task, end of life
-        self.robot_keys: set[str] = set()  # empty: every key is one
-        self.robot_messages: list[RobotMessage] = []
-        self.robot_per_minute = 20
-        self.one_piece = 8 << 20  # larger files must be fetched in ranges
-        self._robot_times: dict[str, deque[float]] = {}
-        self._files: dict[str, _File] = {}
-        self._recent: dict[str, float] = {}
+        self.per_minute = 30  # what a member gets of one app; the rest is dropped without a word
+        self._reached: dict[str, deque[float]] = {}
+        self._recent: dict[str, tuple[float, str]] = {}
 
     def handlers(self) -> dict[str, Handler]:
         return {
             "message/send": self._send,
             "message/update_template_card": self._update_card,
             "message/recall": self._recall,
-            "media/upload": self._upload,
-            "media/uploadimg": self._upload_image,
-            "media/get": self._get,
             "get_api_domain_ip": lambda _call: ok(ip_list=["127.0.0.1"]),
             "getcallbackip": lambda _call: ok(ip_list=["127.0.0.*"]),
         }
 
-    def open_handlers(self) -> dict[str, Handler]:
-        """Endpoints that need no access token."""
-        return {"webhook/send": self._robot, "webhook/upload_media": self._robot_upload}
-
-    def store(self, data: bytes, *, name: str = "image.jpg", kind: str = "image/jpeg") -> str:
-        """Keep a file for three days and return its media id."""
-        self._counter += 1
-        media_id = f"MEDIA{self._counter:08x}"
-        self._files[media_id] = _File(name, kind, data, self._clock.now() + 3 * 86400)
-        return media_id
+    def tap(self, member: str, key: str, task_id: str) -> str:
+        """The code that a tap on a card brings. Raises RuntimeError where the member sees no such button."""
+        card = self.cards.get(task_id)
+        if card is None or not card.has_button(member, key):
+            raise RuntimeError(f"{member} sees no button {key} on the card {task_id}")
+        return self.response_code(task_id)
 
     def response_code(self, task_id: str) -> str:
         self._counter += 1
@@ -142,152 +147,168 @@ class Office:
         self.codes[code] = (task_id, self._clock.now() + CARD_LIFE)
         return code
 
-    # ------------------------------------------------------------------------------------- messages to members
+    # ------------------------------------------------------------------------------------------------- sending
 
     def _send(self, call: Call) -> Json:
         body = call.body
-        wanted = [user for user in str(body.get("touser", "")).split("|") if user]
-        if not (wanted or body.get("toparty") or body.get("totag")):
-            raise Complaint(40058, "touser, toparty and totag are all empty")
-        invalid = [user for user in wanted if self.members and user not in self.members and user != "@all"]
-        if wanted and len(invalid) == len(wanted):
-            raise Complaint(81013, "user & party & tag all invalid")
+        if body.get("agentid") != call.agent_id:
+            raise Complaint(301002, "not allow operate another agent with this accesstoken")
+        wanted, unknown = self._recipients(body)
+        answer = ok(invaliduser="|".join(unknown).lower(), invalidparty="", invalidtag="", unlicenseduser="")
+        repeated = self._repeated(body)
+        if repeated is not None:
+            return {**answer, "msgid": repeated}
         msgtype = need(body, "msgtype")
-        inner = body.get(msgtype)
-        if not isinstance(inner, dict):
-            raise Complaint(40058, f"invalid Request Parameter, missing {msgtype}")
+        message = self._message(msgtype, body.get(msgtype))
         self._counter += 1
-        result = ok(
-            invaliduser="|".join(user.lower() for user in invalid), invalidparty="", invalidtag="", unlicenseduser=""
-        )
-        msgid = result["msgid"] = f"msg{self._counter:08x}"
-        if self._seen(body):
-            return result
-        if msgtype == "template_card":
-            self._check_card(inner)
-        reached = [user for user in wanted if user not in invalid]
-        self.messages.append(AppMessage(len(self.messages), self._clock.now(), reached, msgtype, inner, msgid))
-        if msgtype == "template_card" and inner.get("task_id"):
-            self.cards[inner["task_id"]] = SentCard(inner["task_id"], inner)
-            result["response_code"] = self.response_code(inner["task_id"])
-        return result
+        msgid = f"msg{self._counter:08x}"
+        if msgtype == "template_card" and message.get("task_id"):
+            self.cards[message["task_id"]] = SentCard(message["task_id"], message)
+            answer["response_code"] = self.response_code(message["task_id"])
+        self._remember(body, msgid)
+        self._deliver(wanted, msgtype, message, msgid)
+        return {**answer, "msgid": msgid}
 
-    def _seen(self, body: Json) -> bool:
+    def _recipients(self, body: Json) -> tuple[list[str], list[str]]:
+        """Those whom the app can reach, and those it cannot. Raises Complaint when there is nobody."""
+        named = [user for user in str(body.get("touser", "")).split("|") if user]
+        if not (named or body.get("toparty") or body.get("totag")):
+            raise bad("touser, toparty and totag are all empty")
+        if len(named) > 1000:
+            raise bad("touser")
+        if named == ["@all"]:
+            return sorted(user for user in self._staff.members if self._staff.sees(user)), []
+        unknown = [user for user in named if not self._staff.sees(user)]
+        if named and len(unknown) == len(named):
+            raise Complaint(81013, "user & party & tag all invalid")
+        return [user for user in named if user not in unknown], unknown
+
+    def _message(self, msgtype: str, inner: object) -> Json:
+        """The message as members see it. Raises Complaint."""
+        if not isinstance(inner, dict):
+            raise bad(f"missing {msgtype}")
+        match msgtype:
+            case "text" | "markdown":
+                content = inner.get("content")
+                if not isinstance(content, str) or not content:
+                    raise Complaint(40063, "some parameters are empty")
+                return {**inner, "content": content.encode()[:TEXT_BYTES].decode("utf-8", "ignore")}
+            case "image" | "voice" | "video" | "file":
+                self._media.check(inner.get("media_id"), msgtype)
+            case "textcard":
+                short(inner.get("title"), 128, "title")
+                short(inner.get("description"), 512, "description")
+                web_address(inner.get("url"), "url")
+                short(inner.get("btntxt", ""), 4, "btntxt")
+            case "news" | "mpnews":
+                articles = inner.get("articles")
+                if not isinstance(articles, list) or not 1 <= len(articles) <= 8:
+                    raise bad("articles")
+            case "template_card":
+                self._check_card(inner)
+            case "miniprogram_notice":
+                need(inner, "appid")
+            case _:
+                raise bad("msgtype")
+        return inner
+
+    def _repeated(self, body: Json) -> str | None:
+        """The id under which the same request was carried out, when the sender asks to be checked."""
         if not body.get("enable_duplicate_check"):
-            return False
+            return None
+        interval = body.get("duplicate_check_interval", 1800)
+        if not isinstance(interval, int) or not 0 < interval <= LONGEST_INTERVAL:
+            raise bad("duplicate_check_interval")
+        until, msgid = self._recent.get(_fingerprint(body), (0.0, ""))
+        return msgid if until > self._clock.now() else None
+
+    def _remember(self, body: Json, msgid: str) -> None:
+        """A request counts as carried out only from here on: one that was refused may be sent again, mended or not."""
+        if body.get("enable_duplicate_check"):
+            until = self._clock.now() + float(body.get("duplicate_check_interval", 1800))
+            self._recent[_fingerprint(body)] = (until, msgid)
+
+    def _deliver(self, wanted: list[str], msgtype: str, message: Json, msgid: str) -> None:
         now = self._clock.now()
-        fingerprint = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-        seen = self._recent.get(fingerprint, 0.0) > now
-        self._recent[fingerprint] = now + float(body.get("duplicate_check_interval", 1800))
-        return seen
+        reached = []
+        for user in wanted:
+            times = self._reached.setdefault(user, deque())
+            while times and times[0] <= now - 60:
+                times.popleft()
+            if len(times) < self.per_minute:
+                times.append(now)
+                reached.append(user)
+        if not reached:
+            return
+        self.messages.append(AppMessage(len(self.messages), now, reached, msgtype, message, msgid))
+        if msgtype == "template_card" and (card := self.cards.get(message.get("task_id", ""))):
+            card.copies = dict.fromkeys(reached, message)
+
+    # --------------------------------------------------------------------------------------------------- cards
 
     def _check_card(self, card: Json) -> None:
-        kind = card.get("card_type")
+        kind, task = card.get("card_type"), card.get("task_id", "")
         if kind not in _CARD_KINDS:
-            raise Complaint(40058, "invalid Request Parameter, card_type")
-        task = card.get("task_id", "")
-        if (kind in _INTERACTIVE or "action_menu" in card) and not _TASK.fullmatch(task):
-            raise Complaint(40058, "invalid Request Parameter, task_id")
+            raise bad("card_type")
+        if (kind in _INTERACTIVE or "action_menu" in card or task) and not _TASK.fullmatch(str(task)):
+            raise bad("task_id")
         if task in self.cards:
             raise Complaint(43012, "task_id existed")
-        if kind == "button_interaction" and not 1 <= len(card.get("button_list", [])) <= 6:
-            raise Complaint(40058, "invalid Request Parameter, button_list")
+        if kind in ("text_notice", "news_notice") and not isinstance(card.get("card_action"), dict):
+            raise bad("card_action")
+        if not (card.get("main_title") or {}).get("title") and (
+            kind == "news_notice" or not card.get("sub_title_text")
+        ):
+            raise bad("main_title.title and sub_title_text are both empty")
+        if len(card.get("horizontal_content_list", ())) > 6 or len(card.get("jump_list", ())) > 3:
+            raise bad("list too long")
+        if (card.get("card_action") or {}).get("type") == 1:
+            web_address(card["card_action"].get("url"), "card_action.url")
+        if kind == "button_interaction":
+            _check_buttons(card.get("button_list"))
 
     def _update_card(self, call: Call) -> Json:
-        task, until = self.codes.pop(need(call.body, "response_code"), ("", 0.0))
+        body = call.body
+        if body.get("agentid") != call.agent_id:
+            raise Complaint(301002, "not allow operate another agent with this accesstoken")
+        code = need(body, "response_code")
+        task, until = self.codes.get(code, ("", 0.0))
         if until < self._clock.now():
             raise Complaint(42045, "invalid response_code")
-        change = call.body.get("template_card") or call.body.get("button")
-        if not isinstance(change, dict):
-            raise Complaint(40058, "invalid Request Parameter, button or template_card")
-        if task in self.cards:
-            self.cards[task].updates.append(change)
-        return ok(invaliduser=[])
+        named = body.get("userids") or []
+        if not (body.get("atall") or named or body.get("partyids") or body.get("tagids")):
+            raise bad("userids, partyids, tagids and atall are all empty")
+        replaced = isinstance(body.get("template_card"), dict)
+        change: Json = (body["template_card"] if replaced else body.get("button")) or {}
+        if not replaced and not change.get("replace_name"):
+            raise bad("button or template_card")
+        del self.codes[code]
+        card = self.cards[task]
+        for member in list(card.copies) if body.get("atall") else [user for user in named if user in card.copies]:
+            # A replaced button is a word from then on; nobody can tap it again.
+            card.copies[member] = {**card.body, "button_list": []} if not replaced else change
+        card.updates.append(change)
+        return ok(invaliduser=[user for user in named if user not in card.copies])
 
     def _recall(self, call: Call) -> Json:
         msgid = need(call.body, "msgid")
-        self.messages = [message for message in self.messages if message.msgid != msgid]
+        found = next((message for message in self.messages if message.msgid == msgid), None)
+        if found is None or found.at < self._clock.now() - RECALL_LIFE:
+            raise bad("msgid")
+        self.messages.remove(found)
         return ok()
 
-    # ------------------------------------------------------------------------------------------------- media
 
-    def _upload(self, call: Call) -> Json:
-        kind = call.query.get("type", "")
-        if kind not in ("image", "voice", "video", "file"):
-            raise Complaint(40004, "invalid media type")
-        name, data = _form(call.raw)
-        types = {"image": "image/jpeg", "voice": "audio/amr", "video": "video/mp4", "file": "application/octet-stream"}
-        media_id = self.store(data, name=name, kind=types[kind])
-        return {
-            "errcode": 0,
-            "errmsg": "",
-            "type": kind,
-            "media_id": media_id,
-            "created_at": str(int(self._clock.now())),
-        }
-
-    def _upload_image(self, call: Call) -> Json:
-        name, data = _form(call.raw)
-        return ok(url=f"https://wework.qpic.cn/wwpic/{self.store(data, name=name)}/0")
-
-    def _get(self, call: Call) -> Json | Raw:
-        found = self._files.get(call.query.get("media_id", ""))
-        if found is None or found.until < self._clock.now():
-            raise Complaint(40007, "invalid media_id")
-        headers = {"content-type": found.kind, "content-disposition": f'attachment; filename="{found.name}"'}
-        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", call.headers.get("range", ""))
-        if wanted is None:
-            if len(found.data) > self.one_piece:
-                raise Complaint(830002, "media file too large, use range")
-            return Raw(found.data, 200, headers)
-        start = int(wanted[1])
-        end = min(int(wanted[2]) if wanted[2] else len(found.data) - 1, len(found.data) - 1)
-        if start > end:
-            return Raw(b"", 416, {"content-range": f"bytes */{len(found.data)}"})
-        headers["content-range"] = f"bytes {start}-{end}/{len(found.data)}"
-        return Raw(found.data[start : end + 1], 206, headers)
-
-    # ------------------------------------------------------------------------------------------------- robots
-
-    def _robot(self, call: Call) -> Json:
-        key = self._robot_key(call)
-        msgtype = need(call.body, "msgtype")
-        inner = call.body.get(msgtype)
-        if not isinstance(inner, dict):
-            raise Complaint(40058, f"invalid Request Parameter, missing {msgtype}")
-        limit = {"text": 2048, "markdown": 4096, "markdown_v2": 4096}.get(msgtype)
-        if limit is not None and len(str(inner.get("content", "")).encode()) > limit:
-            raise Complaint(40058, f"content exceed max length. max is {limit}")
-        now = self._clock.now()
-        times = self._robot_times.setdefault(key, deque())
-        while times and times[0] <= now - 60:
-            times.popleft()
-        if len(times) >= self.robot_per_minute:
-            raise Complaint(45009, "api freq out of limit")
-        times.append(now)
-        self.robot_messages.append(RobotMessage(now, key, msgtype, inner))
-        return ok()
-
-    def _robot_upload(self, call: Call) -> Json:
-        self._robot_key(call)
-        name, data = _form(call.raw)
-        return ok(type=call.query.get("type", "file"), media_id=self.store(data, name=name))
-
-    def _robot_key(self, call: Call) -> str:
-        key = call.query.get("key", "")
-        if not key or (self.robot_keys and key not in self.robot_keys):
-            raise Complaint(93000, "invalid webhook url")
-        return key
+def _check_buttons(buttons: object) -> None:
+    if not isinstance(buttons, list) or not 1 <= len(buttons) <= 6:
+        raise bad("button_list")
+    for button in buttons:
+        need(button, "text")
+        if button.get("type", 0) == 1:
+            web_address(button.get("url"), "button.url")
+        else:
+            fits(button.get("key"), 1024, "button.key", least=1)
 
 
-def _form(raw: bytes) -> tuple[str, bytes]:
-    """Name and content of the one part. As on the platform, `filename*` is not understood."""
-    boundary, _, rest = raw.partition(b"\r\n")
-    head, _, content = rest.partition(b"\r\n\r\n")
-    data, found, _ = content.rpartition(b"\r\n" + boundary)
-    name = _FILENAME.search(head)
-    if not found or name is None or b'name="media"' not in head:
-        raise Complaint(41005, "media data missing")
-    if len(data) <= 5:
-        raise Complaint(40009, "invalid media size")
-    return name[1].decode("ascii", "replace"), data
+def _fingerprint(body: Json) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

@@ -9,8 +9,10 @@ from typing import Any, Self
 from zhiban.testing.wecom.callbacks import Callbacks, Target, document
 from zhiban.testing.wecom.contacts import CustomerContact
 from zhiban.testing.wecom.kf import ASSISTANT, ENDED, HUMAN, NEW, WINDOW, CustomerService, KfEntry, SimulatedAccount
+from zhiban.testing.wecom.media import LARGEST_FROM_CONTACT, MediaStore
 from zhiban.testing.wecom.office import AccessTokens, Office
-from zhiban.testing.wecom.wire import Fault, Faults, Handler, Journal, Json, SimClock
+from zhiban.testing.wecom.robots import Robots
+from zhiban.testing.wecom.wire import Fault, Faults, Handler, Journal, Json, Quota, SimClock, Staff
 
 CORP_ID = "ww0a1b2c3d4e5f6789"
 SECRET = "simulated-app-secret"  # noqa: S105 - opens nothing but the simulator
@@ -18,10 +20,16 @@ AGENT_ID = 1000002
 OPEN_KFID = "wkSIM0000000001"
 TOKEN = "QnA7hJ2vK9xT"  # noqa: S105 - as above
 AES_KEY = "kWq3vN8sZ1xC5bM7tR2yL9pJ4hG6fD0aSeUiOwQzXcV"
+STAFF = ("chen", "lihua", "omar", "wangwu", "zhaomin")
+CALLS_PER_MINUTE = 10_000  # of one endpoint
 
 
 class WeComSimulator:
-    """One corp on the simulated platform. `asgi.application` serves it; these methods are the people using it."""
+    """One corp on the simulated platform. `asgi.application` serves it; these methods are the people using it.
+
+    It is as strict as the platform is known to be, and takes the stricter reading where that is not known. What people
+    cannot do there raises RuntimeError here.
+    """
 
     def __init__(self, *, corp_id: str = CORP_ID, secret: str = SECRET, agent_id: int = AGENT_ID) -> None:
         self.corp_id = corp_id
@@ -30,10 +38,14 @@ class WeComSimulator:
         self.callbacks = Callbacks(self.clock)
         self.faults = Faults()
         self.journal = Journal()
+        self.quota = Quota(self.clock, per_minute=CALLS_PER_MINUTE)
         self.gate = AccessTokens(self.clock, corp_id, {secret: agent_id})
-        self.kf = CustomerService(self.clock, self._ring)
-        self.office = Office(self.clock)
-        self.contacts = CustomerContact(self.clock)
+        self.staff = Staff(*STAFF)
+        self.media = MediaStore(self.clock)
+        self.kf = CustomerService(self.clock, self.staff, self.media, self._ring)
+        self.office = Office(self.clock, self.staff, self.media)
+        self.robots = Robots(self.clock, self.media)
+        self.contacts = CustomerContact(self.clock, self.staff, self.media)
         self._news: asyncio.Event | None = None
         self.kf.heard = self._heard
         self.add_account(OPEN_KFID, "售后客服")
@@ -46,7 +58,12 @@ class WeComSimulator:
 
     def handlers(self) -> dict[str, Handler]:
         """Endpoints that need an access token."""
-        return {**self.kf.handlers(), **self.office.handlers(), **self.contacts.handlers()}
+        parts = (self.kf, self.office, self.media, self.contacts)
+        return {path: handler for part in parts for path, handler in part.handlers().items()}
+
+    def open_handlers(self) -> dict[str, Handler]:
+        """Endpoints that need none."""
+        return {"gettoken": self.gate.grant, **self.robots.open_handlers()}
 
     # ---------------------------------------------------------------------------------------------- setting up
 
@@ -65,6 +82,16 @@ class WeComSimulator:
         account = SimulatedAccount(open_kfid, name, manage, servicers=dict.fromkeys(servicers, 0))
         self.kf.accounts[open_kfid] = account
         return account
+
+    def hire(self, *members: str, visible: bool = True) -> None:
+        """Further members of the corp; the app sees them unless `visible` is false."""
+        self.staff.members.update(members)
+        if not visible:
+            self.staff.hidden.update(members)
+
+    def add_robot(self, key: str) -> None:
+        """A group gets a robot."""
+        self.robots.keys.add(key)
 
     def give_accounts(self, *, added: tuple[str, ...] = (), removed: tuple[str, ...] = ()) -> None:
         """The console assigns accounts to the app, or takes them away."""
@@ -85,11 +112,12 @@ class WeComSimulator:
             account.times.clear()
             account.sessions.clear()
             account.keys.clear()
-            account.oldest = 0
+            account.oldest = account.served = 0
         for forgotten in (self.kf.sent, self.kf.sent_to, self.kf.codes, self.kf.failing, self.callbacks.log):
             forgotten.clear()
         self.office.messages.clear()
-        self.office.robot_messages.clear()
+        self.robots.messages.clear()
+        self.quota.clear()
         self.faults.clear()
         self.journal.clear()
 
@@ -105,20 +133,32 @@ class WeComSimulator:
     def contact_sends_file(
         self, contact: str, data: bytes, *, kind: str = "image", name: str = "photo.jpg", open_kfid: str = OPEN_KFID
     ) -> str:
-        """A contact sends a picture, voice, video or file."""
-        return self.contact_says(contact, open_kfid=open_kfid, kind=kind, media_id=self.office.store(data, name=name))
+        """A contact sends a picture, voice, video or file; of one that is too large only a notice arrives."""
+        if len(data) > LARGEST_FROM_CONTACT[kind]:
+            return self.contact_says(contact, "[文件过大，无法接收]", open_kfid=open_kfid)
+        media_id = self.media.store(data, kind=kind, name=name)
+        return self.contact_says(contact, open_kfid=open_kfid, kind=kind, media_id=media_id)
 
     def contact_taps(self, contact: str, menu_id: str, text: str = "", *, open_kfid: str = OPEN_KFID) -> str:
         """A contact taps an entry of a menu: its label comes as a text."""
         return self.contact_says(contact, text or self._label(contact, menu_id), open_kfid=open_kfid, menu_id=menu_id)
 
     def contact_enters(
-        self, contact: str, *, scene: str = "", scene_param: str = "", open_kfid: str = OPEN_KFID
+        self,
+        contact: str,
+        *,
+        scene: str = "",
+        scene_param: str = "",
+        channels: Json | None = None,
+        open_kfid: str = OPEN_KFID,
     ) -> str | None:
-        """A contact opens the chat through a link. Returns the welcome code, if one is due."""
+        """A contact opens the chat through a link, or from a video channel. Returns the welcome code, if one is due."""
         session = self.kf.session(open_kfid, contact)
+        fields: Json = {"scene": scene, "scene_param": scene_param}
+        if channels:
+            fields["wechat_channels"] = channels
+        session.entered = dict(fields)
         recent = self.clock.now() - WINDOW
-        fields = {"scene": scene, "scene_param": scene_param}
         if session.welcomed_at > recent or session.last_message_at > recent:
             self.kf.event(open_kfid, contact, "enter_session", **fields)
             return None
@@ -131,8 +171,10 @@ class WeComSimulator:
         return self.kf.event(open_kfid, contact, "user_recall_msg", recall_msgid=msgid)
 
     def servicer_says(self, contact: str, text: str, *, servicer: str, open_kfid: str = OPEN_KFID) -> str:
-        """A person of ours answers in WeCom's own client."""
+        """A person of ours answers in WeCom's own client; an ended session begins again by that."""
         session = self.kf.session(open_kfid, contact)
+        if session.state == ENDED:
+            self.servicer_takes(contact, servicer=servicer, open_kfid=open_kfid)
         session.state, session.servicer = HUMAN, servicer
         return self.kf.append(
             open_kfid,
@@ -153,14 +195,18 @@ class WeComSimulator:
         fields: Json = {"change_type": change, "new_servicer_userid": servicer}
         if change in (2, 4):
             fields["old_servicer_userid"] = session.servicer
+        if change == 4:
+            session.begin(self.clock.now())
         session.state, session.servicer = HUMAN, servicer
         if change == 1:
             fields["msg_code"] = self.kf.code(open_kfid, contact, life=WINDOW, state=HUMAN, menus=False)
         return self.kf.event(open_kfid, contact, "session_status_change", **fields)
 
     def servicer_ends(self, contact: str, *, open_kfid: str = OPEN_KFID) -> str:
-        """A person ends the session."""
+        """A person ends the session that they hold."""
         session = self.kf.session(open_kfid, contact)
+        if session.state != HUMAN:
+            raise RuntimeError(f"nobody holds the session with {contact}")
         servicer, session.state, session.servicer = session.servicer, ENDED, ""
         code = self.kf.code(open_kfid, contact, life=20.0, state=ENDED, menus=True)
         return self.kf.event(
@@ -172,15 +218,23 @@ class WeComSimulator:
             msg_code=code,
         )
 
+    def servicer_pauses(self, servicer: str, *, receiving: bool = False, open_kfid: str = OPEN_KFID) -> str:
+        """A servicer stops receiving, or begins again. The event numbers it differently from the list."""
+        self.kf.account(open_kfid).servicers[servicer] = 0 if receiving else 1
+        event: Json = {"event_type": "servicer_status_change", "open_kfid": open_kfid, "servicer_userid": servicer}
+        event |= {"status": 1} if receiving else {"status": 2, "stop_type": 0}
+        return self.kf.append(open_kfid, {"origin": 4, "msgtype": "event", "event": event})
+
     def member_says(self, member: str, text: str, **fields: str) -> str:
         """A member of the corp writes to the app."""
+        self._must_see(member)
         msgid = str(7459035031717794001 + len(self.callbacks.log))
         self._app_document(member, {"MsgType": "text", "Content": text, "MsgId": msgid, **fields})
         return msgid
 
     def member_taps(self, member: str, key: str, *, task_id: str) -> str:
         """A member taps a button on a card. Returns the code with which the card may be updated once."""
-        code = self.office.response_code(task_id)
+        code = self.office.tap(member, key, task_id)
         self.app_event(
             "template_card_event",
             FromUserName=member,
@@ -192,23 +246,31 @@ class WeComSimulator:
         return code
 
     def befriend(self, member: str, contact: str, *, state: str = "", half: bool = False) -> str:
-        """A contact and a member become friends; with `half` the member has not added back. Returns the code."""
-        code = self.contacts.connect(member, contact, state=state)
-        change = "add_half_external_contact" if half else "add_external_contact"
+        """A contact and a member become friends; with `half` the member has not added back.
+
+        Returns the welcome code, empty when none is due: there was one before, they talk already, or the console
+        greets for this member.
+        """
+        self._must_see(member)
+        code = self.contacts.connect(member, contact, state=state, half=half)
+        fields = {name: value for name, value in (("State", state), ("WelcomeCode", code)) if value}
         self.app_event(
             "change_external_contact",
             FromUserName="sys",
-            ChangeType=change,
+            ChangeType="add_half_external_contact" if half else "add_external_contact",
             UserID=member,
             ExternalUserID=contact,
-            State=state,
-            WelcomeCode=code,
+            **fields,
         )
         return code
 
+    def friend_says(self, member: str, contact: str) -> None:
+        """Friends begin to talk in WeChat, where nobody of us can read along; no welcome is possible any more."""
+        self.contacts.begin_chat(member, contact)
+
     def part(self, member: str, contact: str, *, by_contact: bool = True) -> None:
         """The contact, or the member, ends the friendship."""
-        self.contacts.relations.pop((member, contact), None)
+        self.contacts.part(member, contact)
         change = "del_follow_user" if by_contact else "del_external_contact"
         self.app_event(
             "change_external_contact", FromUserName="sys", ChangeType=change, UserID=member, ExternalUserID=contact
@@ -269,6 +331,10 @@ class WeComSimulator:
         return self.sent(contact)
 
     # ------------------------------------------------------------------------------------------------- inside
+
+    def _must_see(self, member: str) -> None:
+        if not self.staff.sees(member):
+            raise RuntimeError(f"the app does not see a member {member}; hire() them")
 
     def _heard(self, _sent: KfEntry) -> None:
         if self._news is not None:

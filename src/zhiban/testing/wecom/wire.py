@@ -22,6 +22,7 @@ class Call:
     body: Json
     raw: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+    agent_id: int = 0  # the app whose token it carries
 
 
 @dataclass(slots=True)
@@ -152,7 +153,81 @@ class Journal:
         self.counts.clear()
 
 
-def need(body: Json, name: str) -> str:
+class Quota:
+    """How often one endpoint may be called within a sliding minute; 45009 then blocks it for a whole minute."""
+
+    def __init__(self, clock: SimClock, *, per_minute: int | None) -> None:
+        self._clock = clock
+        self.per_minute = per_minute
+        self._times: dict[str, deque[float]] = {}
+        self._blocked: dict[str, float] = {}
+
+    def spend(self, what: str) -> None:
+        """Count one call; raises Complaint when it is one too many, and while the block lasts."""
+        if self.per_minute is None:
+            return
+        now = self._clock.now()
+        if self._blocked.get(what, 0.0) > now:
+            raise Complaint(45009, "api freq out of limit, minute limit")
+        times = self._times.setdefault(what, deque())
+        while times and times[0] <= now - 60:
+            times.popleft()
+        if len(times) >= self.per_minute:
+            self._blocked[what] = now + 60
+            raise Complaint(45009, "api freq out of limit, minute limit")
+        times.append(now)
+
+    def clear(self) -> None:
+        self._times.clear()
+        self._blocked.clear()
+
+
+class Staff:
+    """The corp's members, as far as this app may see them (可见范围)."""
+
+    def __init__(self, *names: str) -> None:
+        self.members = set(names)
+        self.hidden: set[str] = set()
+
+    def sees(self, userid: str) -> bool:
+        return userid in self.members and userid not in self.hidden
+
+    def check(self, userid: str) -> None:
+        """Raises Complaint for somebody who is no member, or whom the app may not see."""
+        if userid not in self.members:
+            raise Complaint(60111, "userid not found")
+        if userid in self.hidden:
+            raise Complaint(60011, "no privilege to access/modify contact/party/agent")
+
+
+def bad(what: str) -> Complaint:
+    """A parameter that the platform does not take."""
+    return Complaint(40058, f"invalid Request Parameter, {what}")
+
+
+def fits(value: object, most: int, what: str, *, least: int = 0) -> str:
+    """A text of so many bytes of UTF-8; raises Complaint otherwise."""
+    if not isinstance(value, str) or not least <= len(value.encode()) <= most:
+        raise bad(what)
+    return value
+
+
+def short(value: object, most: int, what: str) -> str:
+    """A text of so many characters; raises Complaint otherwise."""
+    if not isinstance(value, str) or len(value) > most:
+        raise bad(what)
+    return value
+
+
+def web_address(value: object, what: str) -> str:
+    """An address with its scheme, of at most 2048 bytes."""
+    found = fits(value, 2048, what, least=1)
+    if not found.startswith(("http://", "https://")):
+        raise bad(what)
+    return found
+
+
+def need(body: Mapping[str, Any], name: str) -> str:
     """A required text of the request."""
     value = body.get(name)
     if not isinstance(value, str) or not value:
