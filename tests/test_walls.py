@@ -10,12 +10,14 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
 import zhiban.people.models  # noqa: F401 - every model of the product, for the comparison
 from tests.conftest import Cluster
 from zhiban.container import ensure_workspace
 from zhiban.kit.db import NO_WORKSPACE, Database
+from zhiban.kit.errors import Misconfigured
 from zhiban.postgres.provisioning import APP, OWNER, DatabaseUrls
 
 OPEN = {"directory", "login_attempt", "alembic_version"}  # ids and digests, read before a workspace is known
@@ -330,3 +332,29 @@ async def test_only_known_functions_run_with_their_owners_rights(db: Database) -
     async with db.transaction(NO_WORKSPACE) as tx:
         # The planner knows the most common values of every column; who works here may not look.
         assert await tx.rows("select tablename from pg_stats where schemaname = 'public'") in ([], [("directory",)])
+
+
+@pytest.mark.parametrize("right", ["superuser", "bypassrls"])
+async def test_a_role_above_the_walls_does_not_get_to_work(cluster: Cluster, urls: DatabaseUrls, right: str) -> None:
+    """The walls are all that keeps workspaces apart: where they do not bind us, we do not start."""
+    role = f"above_{right}"
+    async with await psycopg.AsyncConnection.connect(cluster.superuser, autocommit=True) as connection:
+        await connection.execute(f"create role {role} login {right}".encode())
+        await connection.execute(f"grant {APP} to {role}".encode())
+        try:
+            with pytest.raises(Misconfigured, match="bypasses row-level security"):
+                await Database(make_conninfo(urls.app, user=role)).open()
+        finally:
+            await connection.execute(f"drop role {role}".encode())
+
+
+async def test_a_wall_that_was_taken_down_is_noticed(urls: DatabaseUrls) -> None:
+    for down in ("disable row level security", "no force row level security"):
+        async with await psycopg.AsyncConnection.connect(urls.owner, autocommit=True) as connection:
+            await connection.execute(f"alter table message {down}".encode())
+            with pytest.raises(Misconfigured, match="switched off for message"):
+                await Database(urls.app).open()
+            await connection.execute("alter table message enable row level security")
+            await connection.execute("alter table message force row level security")
+    async with Database(urls.app):
+        pass

@@ -452,3 +452,20 @@ async def test_a_worker_beside_a_service_without_workers(data: Path, platform: t
         assert json.dumps(simulator.sent("wmXIAOMING")[0].body)
         assert await service.stop() == 0
         assert await worker.stop() == 0
+
+
+async def test_what_we_write_is_for_us_alone(data: Path) -> None:
+    assert (await zhiban("kb", "import", "faq.csv", data=data)).code == 0
+    assert (await zhiban("backup", data=data)).code == 0
+    for path in (data, *data.rglob("*")):
+        if not path.is_symlink() and "programs-" not in str(path):  # a copy of PostgreSQL that another user runs
+            readable = path.stat().st_mode & (0o066 if path.is_dir() else 0o077)
+            assert readable == 0, path
+
+
+async def test_serving_a_network_without_encryption_is_said(data: Path) -> None:
+    for more, warned in (({}, True), ({"ZHIBAN_URL": "https://desk.example.test"}, False)):
+        async with running("serve", "--host", "0.0.0.0", "--port", "0", data=data, **more) as service:
+            said = await service.says("/setup/")
+            assert ("没有加密" in said) is warned
+            assert await service.stop() == 0

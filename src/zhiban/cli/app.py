@@ -114,6 +114,9 @@ def _options(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and leave with its exit code."""
+    # What we write is for us. As root, folders may be passed through though not listed: the bundled PostgreSQL does not
+    # run as root, and its folder lies inside ours.
+    os.umask(0o066 if hasattr(os, "geteuid") and os.geteuid() == 0 else 0o077)
     given = sys.argv[1:] if arguments is None else arguments
     asked = MODULES.get(next((word for word in given if not word.startswith("-")), ""))
     # Vendors' own groups are known only when the vendors are: what is not in the table may be one of them.

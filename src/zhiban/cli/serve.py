@@ -28,6 +28,7 @@ from zhiban.web.proxies import Networks
 
 log = logging.getLogger(__name__)
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 OPEN_FILES = 8192
 RESERVED_FILES = 200
 PATIENCE_AT_EXIT = 4  # seconds for requests that run, before their connections are closed
@@ -45,6 +46,7 @@ async def serve(
     check_production(found)
     with listening(host, port) as listener:
         url = found.zhiban_url or address_of(listener)
+        _warn_unencrypted(host, url)
         async with database(found, watch=True) as urls:
             before, after = await bring_up_to_date(urls)
             if before != after:
@@ -59,6 +61,14 @@ async def serve(
                 await _invite_owner(app, url)
 
             await run_web(application(app), listener, started, trusted=found.zhiban_trusted_proxies)
+
+
+def _warn_unencrypted(host: str, url: str) -> None:
+    """Say so when passwords and messages would cross a network in the clear."""
+    if host in LOOPBACK or url.startswith("https://"):
+        return
+    err.print(_("注意：{host}上的网页没有加密，同一网络里的人能看到密码和消息。", host=host))
+    err.print(_("请在前面放一个HTTPS反向代理，并设置ZHIBAN_URL。"))
 
 
 async def _invite_owner(app: App, url: str) -> None:

@@ -15,12 +15,22 @@ from psycopg import sql as pgsql
 from psycopg.rows import class_row, tuple_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
-from zhiban.kit.errors import Unavailable
+from zhiban.kit.errors import Misconfigured, Unavailable
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
 
 NO_WORKSPACE = 0  # no workspace has this id: such a transaction sees the directory, leases and jobs only
+
+
+# Whether this role stands above row-level security, and the tables of workspaces that have it switched off. The
+# directory is read before a workspace is known.
+_WALLS = """
+select coalesce((select rolsuper or rolbypassrls from pg_roles where rolname = current_user), true),
+  array(select c.relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        join pg_attribute a on a.attrelid = c.oid and a.attname = 'workspace_id' and not a.attisdropped
+        where n.nspname = 'public' and c.relkind in ('r', 'p') and c.relname <> 'directory'
+        and not (c.relrowsecurity and c.relforcerowsecurity) order by 1)"""
 
 
 class DatabaseUnavailable(Unavailable):
@@ -204,10 +214,32 @@ class Database:
         self._pages = Pool(dsn, name="pages", size=page_size, timeout=page_seconds)
 
     async def open(self) -> Self:
+        """Connect, and make sure that the walls between workspaces hold for us. Raises Misconfigured."""
         await self._workers.open()
+        try:
+            await self._check_walls()
+        except BaseException:
+            await self._workers.close()
+            raise
         await self._webhooks.open()
         await self._pages.open()
         return self
+
+    async def _check_walls(self) -> None:
+        """Nothing but row-level security keeps workspaces apart, so we do not work where it does not bind us."""
+        async with self.transaction(NO_WORKSPACE) as tx:
+            row = await tx.row(_WALLS)
+        bypasses, open_tables = row or (True, [])
+        if bypasses:
+            raise Misconfigured(
+                "The role that connects to PostgreSQL bypasses row-level security, which keeps workspaces apart. "
+                "Use an ordinary role: neither a superuser nor one with BYPASSRLS."
+            )
+        if open_tables:
+            raise Misconfigured(
+                f"Row-level security is switched off for {', '.join(open_tables)}. Run as the owner of the tables: "
+                "alter table … enable row level security; alter table … force row level security"
+            )
 
     async def close(self) -> None:
         await self._pages.close()

@@ -78,7 +78,7 @@ def open_demo(folder: Path) -> SimulatedKeys:
                 f"{folder} holds data and is not marked as a demonstration's. Nothing was touched: "
                 "choose an empty folder with ZHIBAN_DATA."
             )
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.mkdir(parents=True, exist_ok=True)
         keys = SimulatedKeys.random()
         with os.fdopen(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             json.dump(asdict(keys), file)
