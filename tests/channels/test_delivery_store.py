@@ -18,6 +18,7 @@ import pytest
 from tests.channels.conftest import Answer, Callback, WebhookClient, bell, webhook_client_at
 from tests.conftest import FAST
 from zhiban.channels import webhooks as hooks
+from zhiban.channels.credentials import place_of_secrets
 from zhiban.channels.topics import CONFIG
 from zhiban.kit.clock import SetClock, SystemClock
 from zhiban.kit.db import NO_WORKSPACE
@@ -271,7 +272,7 @@ async def _second_connection(webhook_client: WebhookClient) -> str:
             "values (%(w)s, 'second', 'wecom', '二店', %(config)s::jsonb, %(secrets)s) returning id",
             w=tx.workspace_id,
             config=json.dumps({"corp_id": CORP_ID, "agent_id": "1000009"}),
-            secrets=webhook_client.app.vault.seal(hidden),
+            secrets=webhook_client.app.vault.seal(hidden, bound_to=place_of_secrets(tx.workspace_id, "second")),
         )
         await tx.run(
             "insert into directory (kind, key, workspace_id, ref) values ('callback', 'second', %(w)s, %(id)s)",
@@ -295,9 +296,10 @@ async def test_hostile_25_the_former_key_has_a_grace_time(urls: DatabaseUrls, tm
                 "previous_encoding_aes_key": AES_KEY,
                 "previous_until": (clock.now() + timedelta(minutes=30)).isoformat(),
             }
+            public_id = await tx.value("select public_id from connection")
             id_ = await tx.value(
                 "update connection set secrets = %(secrets)s returning id",
-                secrets=webhook_client.app.vault.seal(hidden),
+                secrets=webhook_client.app.vault.seal(hidden, bound_to=place_of_secrets(tx.workspace_id, public_id)),
             )
             tx.publish_after_commit(CONFIG, id_)
         assert (await webhook_client.post(old)).status == 200

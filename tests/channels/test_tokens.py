@@ -13,6 +13,7 @@ import pytest
 
 from tests.stories.conftest import running_shop, settings_for, until
 from zhiban.channels.connections import TOKEN_LEASE, SharedTokens
+from zhiban.channels.credentials import place_of_token
 from zhiban.container import App, ensure_default
 from zhiban.integrations.wecom.config import WeComSettings
 from zhiban.kit.clock import SetClock
@@ -67,7 +68,8 @@ class Processes:
     async def stored(self) -> str | None:
         row = await self.row()
         assert row is not None
-        return str(VAULT.open(row[0])["token"]) if isinstance(row[0], bytes) else None
+        place = place_of_token(self.workspace, self.connection)
+        return str(VAULT.open(row[0], bound_to=place)["token"]) if isinstance(row[0], bytes) else None
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from tests.cli.program import KEYS, running, wecom_settings, zhiban
 from zhiban.cli.app import Exit
 from zhiban.cli.runtime import open_app, workspace_of
 from zhiban.kit.settings import load
+from zhiban.kit.vault import KEY_FILE
 from zhiban.knowledge.gaps import record_gap
 from zhiban.testing.demo_folder import MARK, SimulatedKeys
 from zhiban.testing.serving import served
@@ -469,3 +470,42 @@ async def test_serving_a_network_without_encryption_is_said(data: Path) -> None:
             said = await service.says("/setup/")
             assert ("没有加密" in said) is warned
             assert await service.stop() == 0
+
+
+async def test_a_key_is_changed_and_old_backups_still_open(data: Path, platform: tuple[WeComSimulator, str]) -> None:
+    """Rotate, restore what the old key sealed into a place that has a key of its own, and rotate there again."""
+    app = ("--corp-id", KEYS.corp_id, "--agent-id", str(AGENT_ID), "--secret", KEYS.secret)
+    base = {"WECOM_API_BASE": f"{platform[1]}/cgi-bin"}
+    added = await zhiban("inbox", "add", *app, "--token", KEYS.token, "--aes-key", KEYS.aes_key, data=data, **base)
+    assert added.code == 0, added.err
+    first = (data / KEY_FILE).read_text()
+    archive = data.parent / "before.tar.gz"
+    assert (await zhiban("backup", str(archive), data=data)).code == 0
+
+    rotated = await zhiban("rotate-key", "--json", data=data)
+    assert (rotated.code, rotated.json) == (0, {"resealed": 1}), rotated.err
+    second = (data / KEY_FILE).read_text()
+    assert first.strip() not in second
+    assert (data / KEY_FILE).stat().st_mode & 0o077 == 0
+    assert (await zhiban("inbox", "check", data=data)).code == 0
+    unopened = await zhiban("inbox", "check", data=data, ZHIBAN_SECRET_KEY=first.strip())
+    assert unopened.code != 0
+
+    other = data.parent / "other"
+    other.mkdir()
+    (other / KEY_FILE).write_text(second)
+    assert (await zhiban("restore", str(archive), data=other)).code == 0
+    assert (other / KEY_FILE).read_text().strip().split(",") == [first.strip(), second.strip()]
+    assert (await zhiban("inbox", "check", data=other)).code == 0
+    assert (await zhiban("rotate-key", "--json", data=other)).json == {"resealed": 1}
+    assert len((other / KEY_FILE).read_text().strip().split(",")) == 1
+    assert (await zhiban("inbox", "check", data=other)).code == 0
+
+
+async def test_a_key_from_the_environment_is_changed_by_writing_the_new_one_first(data: Path) -> None:
+    alone = await zhiban("rotate-key", data=data, ZHIBAN_SECRET_KEY="the only key there is")
+    assert (alone.code, "ZHIBAN_SECRET_KEY" in alone.err) == (Exit.USAGE, True)
+    both = await zhiban(
+        "rotate-key", "--json", data=data, ZHIBAN_SECRET_KEY="the new key of mine,the only key there is"
+    )
+    assert (both.code, both.json) == (0, {"resealed": 0}), both.err

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from zhiban.channels.credentials import place_of_secrets, place_of_token
 from zhiban.channels.policy import Policy
 from zhiban.channels.removed import RemovedChannel, RemovedVendor
 from zhiban.events import SYSTEM, InboxAdded
@@ -18,7 +19,7 @@ from zhiban.kit.breaker_store import BreakerStore
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import NO_WORKSPACE, Database, Transaction
 from zhiban.kit.errors import NotFound
-from zhiban.kit.vault import Vault
+from zhiban.kit.vault import SealBroken, Vault
 from zhiban.ports import AccessToken, Breakers, Channel, TokenStore, TryLater, Vendor
 
 log = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ class SharedTokens:
         self._clock = clock
         self._workspace_id = workspace_id
         self._connection_id = connection_id
+        self._place = place_of_token(workspace_id, connection_id)
         # Not the process: after a change of configuration two of us may live in one.
         self._me = secrets.randbits(62)
         self._token: str | None = None
@@ -115,7 +117,7 @@ class SharedTokens:
             if row is None:
                 raise NotFound("The connection was removed.")
             sealed, expires_at, owner, lease_until = row
-            stored = str(self._vault.open(sealed)["token"]) if sealed else None
+            stored = self._opened(sealed) if sealed else None
             if stored and stored != failed and expires_at and expires_at > now:
                 self._token, self._good_until = stored, expires_at
                 return False
@@ -130,6 +132,13 @@ class SharedTokens:
         self._token = None
         return True
 
+    def _opened(self, sealed: bytes) -> str | None:
+        """The stored token; None when another key sealed it, for then it is fetched anew."""
+        try:
+            return str(self._vault.open(sealed, bound_to=self._place)["token"])
+        except SealBroken:
+            return None
+
     async def _fetch(self, fetch: Callable[[], Awaitable[AccessToken]]) -> str:
         grant: AccessToken | None = None
         try:
@@ -141,7 +150,7 @@ class SharedTokens:
                     "update connection set token = coalesce(%(token)s, token), token_expires_at = %(until)s, "
                     "token_generation = token_generation + 1, token_owner = null, token_lease_until = null "
                     "where id = %(id)s and token_owner = %(me)s",
-                    token=self._vault.seal({"token": grant.token}) if grant else None,
+                    token=self._vault.seal({"token": grant.token}, bound_to=self._place) if grant else None,
                     until=until,
                     id=self._connection_id,
                     me=self._me,
@@ -216,11 +225,12 @@ class Connections:
                 workspace_id=workspace_id,
                 connection_id=connection_id,
             )
+            place = place_of_secrets(workspace_id, public_id)
             breakers = self._breakers.of(workspace_id, f"{vendor}/{connection_id}/")
             built = (
                 RemovedVendor()
                 if removed_at
-                else self._build(vendor, config, self._vault.open(sealed), tokens, breakers)
+                else self._build(vendor, config, self._vault.open(sealed, bound_to=place), tokens, breakers)
             )
             connection = OpenConnection(workspace_id, connection_id, public_id, vendor, built, config)
             self._connections_open[workspace_id, connection_id] = connection

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from zhiban.channels.connections import CALLBACK, ensure_inbox
+from zhiban.channels.credentials import place_of_secrets
 from zhiban.channels.topics import CONFIG
 from zhiban.events import (
     SYSTEM,
@@ -34,7 +35,7 @@ DISCOVER_INBOXES = Job("discover_inboxes", attempts=6, wait=5, final=(Connection
 KEY_GRACE = timedelta(days=1)  # after a change the former keys still open calls that were under way or are repeated
 
 _ALIKE = """
-select id, config, secrets, removed_at from connection
+select id, config, secrets, removed_at, public_id from connection
 where vendor = %(vendor)s and config @> %(identity)s::jsonb
 order by removed_at nulls first, id limit 1 for update"""
 
@@ -78,8 +79,9 @@ async def connect(
             tx, ConnectionAdded(actor=by, at=now, connection_id=connection_id, vendor=integration.name)
         )
         return Connected(connection_id, True, _made_up(integration, hidden, given))
-    connection_id, known_config, sealed, removed_at = row
-    known = vault.open(sealed) if removed_at is None else {}
+    connection_id, known_config, sealed, removed_at, public_id = row
+    place = place_of_secrets(tx.workspace_id, public_id)
+    known = vault.open(sealed, bound_to=place) if removed_at is None else {}
     config, hidden = setup.split(setup.complete({**setup.only(known_config), **setup.only(known), **given}))
     if removed_at is None and not _differs(config, hidden, known_config, known):
         return Connected(int(connection_id), False, {})
@@ -91,7 +93,7 @@ async def connect(
     await tx.run(
         _UPDATE,
         config=json.dumps(config, ensure_ascii=False),
-        secrets=vault.seal({**known, **hidden}),
+        secrets=vault.seal({**known, **hidden}, bound_to=place),
         now=now,
         id=connection_id,
     )
@@ -144,15 +146,16 @@ async def _create(
     *,
     now: datetime,
 ) -> int:
+    public_id = secrets.token_hex(10)
     connection_id = await tx.value(
         "insert into connection (workspace_id, public_id, vendor, name, config, secrets) "
         "values (%(workspace)s, %(public)s, %(vendor)s, %(name)s, %(config)s::jsonb, %(secrets)s) returning id",
         workspace=tx.workspace_id,
-        public=secrets.token_hex(10),
+        public=public_id,
         vendor=integration.name,
         name=name,
         config=json.dumps(config, ensure_ascii=False),
-        secrets=vault.seal(hidden),
+        secrets=vault.seal(hidden, bound_to=place_of_secrets(tx.workspace_id, public_id)),
     )
     await _announce_address(tx, integration.name, int(connection_id))
     await _connected(tx, integration, int(connection_id), config, now=now)
@@ -243,10 +246,11 @@ async def remove(tx: Transaction, vault: Vault, inbox_id: int, *, by: Actor = SY
     )
     if left:
         return False
+    public_id = await tx.value("select public_id from connection where id = %(id)s", id=connection_id)
     await tx.run(
         "update connection set secrets = %(nothing)s, token = null, token_expires_at = null, broken = null, "
         "broken_at = null, removed_at = %(now)s, updated_at = %(now)s where id = %(id)s",
-        nothing=vault.seal({}),
+        nothing=vault.seal({}, bound_to=place_of_secrets(tx.workspace_id, public_id)),
         now=now,
         id=connection_id,
     )

@@ -86,6 +86,7 @@ MODULES = {
     "kb": "knowledge",
     "migrate": "backups",
     "restore": "backups",
+    "rotate-key": "keys",
     "serve": "serve",
     "token": "tokens",
     "work": "work",
