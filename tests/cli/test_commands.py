@@ -417,6 +417,13 @@ async def test_a_demonstration_keeps_out_of_an_installation_and_the_other_way_ro
         assert (refused.code, "zhiban demo" in refused.err) == (Exit.USAGE, True), refused.err
 
 
+def _connecting(url: str, *, token: str) -> tuple[str, ...]:
+    """The command that connects the simulated app."""
+    app = ("--corp-id", KEYS.corp_id, "--agent-id", str(AGENT_ID), "--secret", KEYS.secret)
+    keys = ("--token", token, "--encoding-aes-key", KEYS.aes_key)
+    return ("inbox", "add", "wecom", *app, *keys, "--api-base", f"{url}/cgi-bin", "--json")
+
+
 async def test_nobody_serves_with_keys_that_everybody_knows(data: Path, platform: tuple[WeComSimulator, str]) -> None:
     known = {"WECOM_AGENT_SECRET": SECRET, "WECOM_TOKEN": TOKEN, "WECOM_ENCODING_AES_KEY": AES_KEY}
     for name, value in known.items():
@@ -425,9 +432,7 @@ async def test_nobody_serves_with_keys_that_everybody_knows(data: Path, platform
         assert (refused.code, "WECOM_" in refused.err) == (Exit.USAGE, True), refused.err
         assert value not in refused.err
     assert not data.exists()
-    added = ("--corp-id", KEYS.corp_id, "--agent-id", str(AGENT_ID), "--token", TOKEN, "--aes-key", KEYS.aes_key)
-    base = {"WECOM_API_BASE": f"{platform[1]}/cgi-bin"}
-    done = await zhiban("inbox", "add", *added, "--secret", KEYS.secret, "--json", data=data, **base)
+    done = await zhiban(*_connecting(platform[1], token=TOKEN), data=data)
     assert done.code == 0, done.err
     refused = await zhiban("serve", "--port", "0", data=data)
     assert (refused.code, TOKEN in refused.err) == (Exit.USAGE, False), refused.err
@@ -474,9 +479,7 @@ async def test_serving_a_network_without_encryption_is_said(data: Path) -> None:
 
 async def test_a_key_is_changed_and_old_backups_still_open(data: Path, platform: tuple[WeComSimulator, str]) -> None:
     """Rotate, restore what the old key sealed into a place that has a key of its own, and rotate there again."""
-    app = ("--corp-id", KEYS.corp_id, "--agent-id", str(AGENT_ID), "--secret", KEYS.secret)
-    base = {"WECOM_API_BASE": f"{platform[1]}/cgi-bin"}
-    added = await zhiban("inbox", "add", *app, "--token", KEYS.token, "--aes-key", KEYS.aes_key, data=data, **base)
+    added = await zhiban(*_connecting(platform[1], token=KEYS.token), data=data)
     assert added.code == 0, added.err
     first = (data / KEY_FILE).read_text()
     archive = data.parent / "before.tar.gz"
