@@ -368,13 +368,15 @@ class InboxRemoved(Event):
 
 
 class SignedIn(Event):
+    """A session began, by password, or by a link that set one."""
+
     agent_id: int
 
 
 class SignInFailed(Event):
-    """Somebody gave a wrong password, or none that counts. `login` is what they typed, cut to 100 characters."""
+    """Somebody gave a wrong password for this agent. Attempts at addresses that nobody has belong to no workspace."""
 
-    login: str
+    agent_id: int
 
 
 class SignedOut(Event):
@@ -390,6 +392,12 @@ class SessionRevoked(Event):
 class AgentInvited(Event):
     agent_id: int
     role: str
+
+
+class JoinLinkCreated(Event):
+    """Somebody made a link with which this agent's password can be chosen, once."""
+
+    agent_id: int
 
 
 class AgentJoined(Event):

@@ -145,7 +145,7 @@ async def test_the_export_can_be_imported(
     db: Database, workspace: int, clock: SetClock, base_id: int, tmp_path: Path
 ) -> None:
     async with db.transaction(workspace) as tx:
-        text = await service.export(tx, base_id)
+        text = await service.export(tx, base_id, now=clock.now())
     (tmp_path / "export.csv").write_text(text, encoding="utf-8", newline="")
     report = await service.import_paths(db, workspace, "copy", [tmp_path / "export.csv"], now=clock.now())
     assert report.changes.articles_added == 61

@@ -96,7 +96,7 @@ class Shop:
             id_ = await people.add_agent(
                 tx, email=f"{member or 'chen'}@example.test", name=name, role=Role.AGENT, password_hash=None
             )
-            await agents.change(tx, id_, accounts={"wecom": member or ""})
+            await agents.change(tx, id_, accounts={"wecom": member or ""}, now=SystemClock().now())
         return id_
 
     async def conversation(self, thread: str = "wmLIXIAO") -> Any:

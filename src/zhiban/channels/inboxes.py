@@ -15,6 +15,7 @@ from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Misconfigured, NotFound
 from zhiban.kit.text import clean, size_of
+from zhiban.ports.notifiers import public_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +136,29 @@ async def set_policy(
         id=inbox_id,
         policy=json.dumps(dict(policy), ensure_ascii=False),
     )
+    before, after = _public(row[0]), _public(policy)
+    changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
     await event_log.append(
-        tx, InboxConfigured(actor=by, at=now, inbox_id=inbox_id, cause=cause, before=row[0], after=dict(policy))
+        tx,
+        InboxConfigured(
+            actor=by,
+            at=now,
+            inbox_id=inbox_id,
+            cause=cause,
+            before={key: before[key] for key in changed if key in before},
+            after={key: after[key] for key in changed if key in after},
+        ),
     )
     tx.publish_after_commit(CONFIG, inbox_id)
     return True
+
+
+def _public(policy: Mapping[str, Any]) -> dict[str, Any]:
+    """The policy for the log, which is kept longer than any key: who is notified by kind and digest."""
+    handoff = policy.get("handoff")
+    if not isinstance(handoff, dict) or not handoff.get("notify"):
+        return dict(policy)
+    return {**policy, "handoff": {**handoff, "notify": [public_name(str(one)) for one in handoff["notify"]]}}
 
 
 async def set_name(tx: Transaction, inbox_id: int, name: str) -> None:

@@ -132,7 +132,9 @@ async def set_(
         raise Misconfigured("Say what to change: --name, --role or --account.")
     async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
         row = await colleagues.agent_by_email(tx, email)
-        await colleagues.change(tx, row.id, name=name, role=Role(role) if role else None, accounts=_accounts(account))
+        await colleagues.change(
+            tx, row.id, name=name, role=Role(role) if role else None, accounts=_accounts(account), now=app.clock.now()
+        )
         row = await colleagues.agent_row(tx, row.id)
     _show_changed(row, as_json=as_json)
 
@@ -150,7 +152,7 @@ async def disable(email: Email, as_json: AsJson = False) -> None:
 async def enable(email: Email, as_json: AsJson = False) -> None:
     async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
         row = await colleagues.agent_by_email(tx, email)
-        await colleagues.enable(tx, row.id)
+        await colleagues.enable(tx, row.id, now=app.clock.now())
         row = await colleagues.agent_row(tx, row.id)
     _show_changed(row, as_json=as_json)
 

@@ -326,7 +326,7 @@ async def export(
     base: Base = DEFAULT_BASE,
 ) -> None:
     async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
-        text = await service.export(tx, (await _base(tx, base)).id)
+        text = await service.export(tx, (await _base(tx, base)).id, now=app.clock.now())
     if target is None:
         sys.stdout.write(text)
         return

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
+from zhiban.events import Actor, FileDownloaded
+from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.kit.file_types import INLINE
@@ -102,3 +105,12 @@ async def access_attachment(tx: Transaction, attachment_id: int) -> Attachment:
     if found is None:
         raise NotFound("There is no such file.")
     return found
+
+
+async def record_download(tx: Transaction, attachment: Attachment, *, by: int, now: datetime) -> None:
+    """Keep that an agent took a contact's file with them."""
+    conversation_id = await tx.value("select conversation_id from message where id = %(id)s", id=attachment.message_id)
+    await event_log.append(
+        tx,
+        FileDownloaded(actor=Actor("agent", by), at=now, attachment_id=attachment.id, conversation_id=conversation_id),
+    )

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from zhiban.events import SYSTEM, Actor, DataExported
+from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.knowledge import articles, queries
@@ -155,9 +157,9 @@ async def stats(tx: Transaction) -> list[Stats]:
     )
 
 
-async def export(tx: Transaction, base_id: int) -> str:
+async def export(tx: Transaction, base_id: int, *, by: Actor = SYSTEM, now: datetime) -> str:
     """The FAQ articles of a base as CSV that `kb import` reads again, with everything it learnt."""
-    out = io.StringIO(newline="")
+    rows, out = 0, io.StringIO(newline="")
     writer = csv.writer(out)
     writer.writerow(("question", "similar_questions", "answer", "category"))
     after = 0
@@ -170,4 +172,6 @@ async def export(tx: Transaction, base_id: int) -> str:
             if article.kind == ArticleKind.FAQ:
                 similar = [text for text in asked.get(article.id, []) if text != article.title]
                 writer.writerow((article.title, "\n".join(similar), article.answer, article.category or ""))
+                rows += 1
+    await event_log.append(tx, DataExported(actor=by, at=now, what=f"knowledge base {base_id}", rows=rows))
     return out.getvalue()

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
-from zhiban.events import SYSTEM, Actor, AgentDisabled
+from zhiban.events import (
+    SYSTEM,
+    Actor,
+    AgentChanged,
+    AgentDisabled,
+    AgentEnabled,
+    AgentInvited,
+    AgentJoined,
+    JoinLinkCreated,
+)
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, Gone, NotFound
@@ -115,14 +124,16 @@ async def invite(
     role: Role = Role.AGENT,
     accounts: Mapping[str, str] | None = None,
     locale: str = "zh",
+    by: Actor = SYSTEM,
     now: datetime,
 ) -> tuple[int, str]:
     """A new colleague, and the token of their link /join/<token>. Raises Conflict."""
     if role not in INVITED_AS:
         raise NotAllowed("A workspace has one owner; invite an agent or an admin.")
     agent_id = await add_agent(tx, email=email, name=name[:80], role=role, password_hash=None, locale=locale)
-    await change(tx, agent_id, accounts=accounts or {})
-    return agent_id, await new_join_link(tx, agent_id, now=now)
+    await event_log.append(tx, AgentInvited(actor=by, at=now, agent_id=agent_id, role=str(role)))
+    await change(tx, agent_id, accounts=accounts or {}, by=by, now=now)
+    return agent_id, await new_join_link(tx, agent_id, by=by, now=now)
 
 
 async def change(
@@ -132,6 +143,8 @@ async def change(
     name: str | None = None,
     role: Role | None = None,
     accounts: Mapping[str, str] | None = None,
+    by: Actor = SYSTEM,
+    now: datetime,
 ) -> None:
     """Change what is given; an empty account takes the agent's id at that vendor away. Raises NotFound, Conflict."""
     row = await agent_row(tx, agent_id)
@@ -147,6 +160,16 @@ async def change(
     )
     for vendor, external_id in (accounts or {}).items():
         await _set_account(tx, agent_id, vendor, external_id.strip())
+    await _record_change(tx, row, await agent_row(tx, agent_id), by=by, now=now)
+
+
+async def _record_change(tx: Transaction, old: AgentRow, new: AgentRow, *, by: Actor, now: datetime) -> None:
+    """What others see differently, by name; nothing when nothing changed."""
+    before, after = asdict(old), asdict(new)
+    changed = [name for name in ("name", "role", "accounts") if before[name] != after[name]]
+    if changed:
+        was, became = {name: before[name] for name in changed}, {name: after[name] for name in changed}
+        await event_log.append(tx, AgentChanged(actor=by, at=now, agent_id=new.id, before=was, after=became))
 
 
 async def _set_account(tx: Transaction, agent_id: int, vendor: str, external_id: str) -> None:
@@ -217,16 +240,19 @@ async def disable(tx: Transaction, agent_id: int, *, by: Actor = SYSTEM, now: da
     await event_log.append(tx, AgentDisabled(actor=by, at=now, agent_id=agent_id))
 
 
-async def enable(tx: Transaction, agent_id: int) -> None:
+async def enable(tx: Transaction, agent_id: int, *, by: Actor = SYSTEM, now: datetime) -> None:
     """Let them in again, with the password they had. Raises NotFound."""
-    await agent_row(tx, agent_id)
+    row = await agent_row(tx, agent_id)
+    if row.disabled_at is None:
+        return
     await tx.run("update agent set disabled_at = null where id = %(id)s", id=agent_id)
+    await event_log.append(tx, AgentEnabled(actor=by, at=now, agent_id=agent_id))
 
 
 # --------------------------------------------------------------------------------------------- choosing a password
 
 
-async def new_join_link(tx: Transaction, agent_id: int, *, now: datetime) -> str:
+async def new_join_link(tx: Transaction, agent_id: int, *, by: Actor = SYSTEM, now: datetime) -> str:
     """A token for /join/<token>, by which this agent chooses a password. Their earlier links become void.
 
     Raises NotFound, Conflict.
@@ -245,6 +271,7 @@ async def new_join_link(tx: Transaction, agent_id: int, *, now: datetime) -> str
         now=now,
         until=now + JOIN_LIFE,
     )
+    await event_log.append(tx, JoinLinkCreated(actor=by, at=now, agent_id=agent_id))
     return token
 
 
@@ -290,6 +317,7 @@ async def join(tx: Transaction, token: str, *, password_hash: str, locale: str, 
         id=agent_id,
     )
     await end_sessions(tx, agent_id)
+    await event_log.append(tx, AgentJoined(actor=Actor("agent", agent_id), at=now, agent_id=agent_id))
     return agent_id
 
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from zhiban.events import SYSTEM, Actor, AgentJoined, SignedIn, SignedOut, SignInFailed
+from zhiban.kit import event_log
 from zhiban.kit.db import NO_WORKSPACE, Database, Transaction
 from zhiban.kit.errors import Conflict, Gone, NotFound, ZhibanError
 from zhiban.people.models import Role
@@ -131,12 +133,20 @@ async def sign_in(
         opened = [one for one in opened if one.workspace_id == workspace_id]
     match opened:
         case []:
+            await _record_failures(database, accounts, now=now)
             raise WrongPassword("E-mail address and password do not match.")
         case [account]:
             async with database.page_transaction(account.workspace_id) as tx:
                 return await open_session(tx, agent_id=account.agent_id, now=now, hint=hint)
         case _:
             raise WorkspaceUnclear({one.workspace_id: await _name_of(database, one.workspace_id) for one in opened})
+
+
+async def _record_failures(database: Database, accounts: Sequence[_Account], *, now: datetime) -> None:
+    """In each workspace where the address is known: whoever looks after it sees that somebody guesses."""
+    for one in accounts:
+        async with database.page_transaction(one.workspace_id) as tx:
+            await event_log.append(tx, SignInFailed(actor=SYSTEM, at=now, agent_id=one.agent_id))
 
 
 async def _accounts(database: Database, address: str) -> list[_Account]:
@@ -168,6 +178,12 @@ async def _name_of(database: Database, workspace_id: int) -> str:
 
 async def open_session(tx: Transaction, *, agent_id: int, now: datetime, hint: str = "") -> str:
     """Sign an agent in without a password. Returns the token for the cookie."""
+    await event_log.append(tx, SignedIn(actor=Actor("agent", agent_id), at=now, agent_id=agent_id))
+    return await new_session(tx, agent_id=agent_id, now=now, hint=hint)
+
+
+async def new_session(tx: Transaction, *, agent_id: int, now: datetime, hint: str = "") -> str:
+    """A session that goes on where another one ended. Returns the token for the cookie."""
     token = new_token(tx.workspace_id)
     await tx.run("delete from agent_session where expires_at < %(now)s", now=now)
     await tx.run(
@@ -218,13 +234,14 @@ async def session_lives(database: Database, token: str, *, now: datetime) -> boo
         return await tx.object(SignedInAgent, _SIGNED_IN, digest=digest(token), now=now) is not None
 
 
-async def sign_out(tx: Transaction, token: str) -> None:
+async def sign_out(tx: Transaction, token: str, *, now: datetime) -> None:
     """End this session, and with it every stream that lives by it."""
     agent_id = await tx.value(
         "delete from agent_session where digest = %(digest)s returning agent_id", digest=digest(token)
     )
     if agent_id is not None:
         tx.publish_after_commit(SESSIONS, agent_id)
+        await event_log.append(tx, SignedOut(actor=Actor("agent", agent_id), at=now, agent_id=agent_id))
 
 
 async def end_sessions(tx: Transaction, agent_id: int, *, but: str = "") -> int:
@@ -309,7 +326,9 @@ async def set_up(
         locale=locale,
         workspace=tx.workspace_id,
     )
-    return await add_agent(tx, email=email, name=name, role=Role.OWNER, password_hash=password_hash, locale=locale)
+    agent_id = await add_agent(tx, email=email, name=name, role=Role.OWNER, password_hash=password_hash, locale=locale)
+    await event_log.append(tx, AgentJoined(actor=Actor("agent", agent_id), at=now, agent_id=agent_id))
+    return agent_id
 
 
 async def access_agent(tx: Transaction, agent_id: int) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from zhiban.events import Actor, PasswordChanged, SessionRevoked
+from zhiban.kit import event_log
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.people.passwords import HashQueue
@@ -14,7 +16,7 @@ from zhiban.people.service import (
     WrongPassword,
     digest,
     end_sessions,
-    open_session,
+    new_session,
 )
 
 
@@ -42,7 +44,7 @@ async def sessions(tx: Transaction, agent_id: int, *, token: str, now: datetime)
     )
 
 
-async def end_session(tx: Transaction, agent_id: int, session_id: str) -> None:
+async def end_session(tx: Transaction, agent_id: int, session_id: str, *, now: datetime) -> None:
     """End one of this agent's sessions, and its live streams. Raises NotFound."""
     ended = await tx.run(
         "delete from agent_session where agent_id = %(agent)s and encode(digest, 'hex') = %(id)s",
@@ -52,6 +54,13 @@ async def end_session(tx: Transaction, agent_id: int, session_id: str) -> None:
     if not ended:
         raise NotFound("There is no such session.")
     tx.publish_after_commit(SESSIONS, agent_id)
+    await event_log.append(tx, SessionRevoked(actor=Actor("agent", agent_id), at=now, agent_id=agent_id))
+
+
+async def end_other_sessions(tx: Transaction, agent_id: int, *, token: str, now: datetime) -> None:
+    """End all of this agent's sessions but the one of `token`, and their live streams."""
+    if await end_sessions(tx, agent_id, but=token):
+        await event_log.append(tx, SessionRevoked(actor=Actor("agent", agent_id), at=now, agent_id=agent_id))
 
 
 async def change_password(
@@ -77,4 +86,5 @@ async def change_password(
             raise WrongPassword("The current password is not right.")
         await tx.run("delete from setup_link where agent_id = %(id)s and used_at is null", id=agent.id)
         await end_sessions(tx, agent.id)
-        return await open_session(tx, agent_id=agent.id, now=now, hint=hint)
+        await event_log.append(tx, PasswordChanged(actor=Actor("agent", agent.id), at=now, agent_id=agent.id))
+        return await new_session(tx, agent_id=agent.id, now=now, hint=hint)

@@ -14,6 +14,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import ClassVar
 
+from zhiban.events import SYSTEM, Actor, ApiTokenCreated, ApiTokenRevoked
+from zhiban.kit import event_log
 from zhiban.kit.db import NO_WORKSPACE, Database, Transaction
 from zhiban.kit.errors import Conflict, NotFound, ZhibanError
 
@@ -155,6 +157,9 @@ async def create(
     )
     if id_ is None:
         raise Conflict(f"There is a token named {called} already. Revoke it first, or choose another name.")
+    actor = SYSTEM if by is None else Actor("agent", by)
+    granted_words = tuple(str(scope) for scope in granted)
+    await event_log.append(tx, ApiTokenCreated(actor=actor, at=now, token_id=id_, name=called, scopes=granted_words))
     return await _access(tx, id_), token
 
 
@@ -171,7 +176,7 @@ async def tokens(tx: Transaction) -> Sequence[ApiToken]:
     return [row.token() for row in rows]
 
 
-async def revoke(tx: Transaction, name: str, *, now: datetime) -> ApiToken:
+async def revoke(tx: Transaction, name: str, *, by: Actor = SYSTEM, now: datetime) -> ApiToken:
     """Let a token be worth nothing from now on. Raises NotFound when no token in force has this name."""
     token_id = await tx.value(
         "update api_token set revoked_at = %(now)s where name = %(name)s and revoked_at is null returning id",
@@ -180,6 +185,8 @@ async def revoke(tx: Transaction, name: str, *, now: datetime) -> ApiToken:
     )
     if token_id is None:
         raise NotFound(f"There is no token named {name} in force; zhiban token list shows them all.")
+    called = " ".join(name.split())
+    await event_log.append(tx, ApiTokenRevoked(actor=by, at=now, token_id=token_id, name=called))
     return await _access(tx, token_id)
 
 

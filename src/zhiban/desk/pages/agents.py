@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
+from zhiban.events import Actor
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict
 from zhiban.kit.i18n import mark
@@ -96,6 +98,7 @@ async def invite(
                 role=role,
                 accounts=accounts,
                 locale=agent.locale,
+                by=Actor("agent", agent.id),
                 now=auth.clock.now(),
             )
     except Conflict as error:
@@ -110,20 +113,24 @@ async def new_link(request: Request, agent: CurrentAgent, agent_id: int) -> Resp
     try:
         async with auth.database.page_transaction(agent.workspace_id) as tx:
             row = await colleagues.to_change(tx, agent, agent_id)
-            token = await colleagues.new_join_link(tx, row.id, now=auth.clock.now())
+            token = await colleagues.new_join_link(tx, row.id, by=Actor("agent", agent.id), now=auth.clock.now())
     except Conflict as error:
         return await _refused(request, agent, error)
     return await _page(request, agent, link=_link(request, token), link_for=row.name)
 
 
+Act = Coroutine[Any, Any, None]
+
+
 async def _changed(
-    request: Request, agent: SignedInAgent, agent_id: int, act: Callable[[Transaction], Coroutine[Any, Any, None]]
+    request: Request, agent: SignedInAgent, agent_id: int, act: Callable[[Transaction, Actor, datetime], Act]
 ) -> Response:
     """Do it when they may, and show the page again."""
+    auth = auth_of(request)
     try:
-        async with auth_of(request).database.page_transaction(agent.workspace_id) as tx:
+        async with auth.database.page_transaction(agent.workspace_id) as tx:
             await colleagues.to_change(tx, agent, agent_id)
-            await act(tx)
+            await act(tx, Actor("agent", agent.id), auth.clock.now())
     except Conflict as error:
         return await _refused(request, agent, error)
     return RedirectResponse(HERE, status_code=303)
@@ -138,28 +145,28 @@ async def change(
     accounts: Accounts,
     role: Annotated[Role | None, Form()] = None,
 ) -> Response:
-    async def act(tx: Transaction) -> None:
+    async def act(tx: Transaction, by: Actor, now: datetime) -> None:
         if role is not None and agent_id == agent.id and role != agent.role:
             raise Conflict("You cannot change your own role.")
-        await colleagues.change(tx, agent_id, name=name, role=role, accounts=accounts)
+        await colleagues.change(tx, agent_id, name=name, role=role, accounts=accounts, by=by, now=now)
 
     return await _changed(request, agent, agent_id, act)
 
 
 @router.post(HERE + "/{agent_id}/disable")
 async def disable(request: Request, agent: CurrentAgent, agent_id: int) -> Response:
-    async def act(tx: Transaction) -> None:
+    async def act(tx: Transaction, by: Actor, now: datetime) -> None:
         if agent_id == agent.id:
             raise Conflict("You cannot disable yourself.")
-        await colleagues.disable(tx, agent_id, now=auth_of(request).clock.now())
+        await colleagues.disable(tx, agent_id, by=by, now=now)
 
     return await _changed(request, agent, agent_id, act)
 
 
 @router.post(HERE + "/{agent_id}/enable")
 async def enable(request: Request, agent: CurrentAgent, agent_id: int) -> Response:
-    async def act(tx: Transaction) -> None:
-        await colleagues.enable(tx, agent_id)
+    async def act(tx: Transaction, by: Actor, now: datetime) -> None:
+        await colleagues.enable(tx, agent_id, by=by, now=now)
 
     return await _changed(request, agent, agent_id, act)
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from zhiban.conversations.attachments import PLAYBACK_TYPE, access_attachment
+from zhiban.conversations.attachments import PLAYBACK_TYPE, access_attachment, record_download
 from zhiban.kit.errors import NotFound
 from zhiban.kit.file_store import FileStore
 from zhiban.people.auth import CurrentAgent, auth_of
@@ -19,8 +19,13 @@ router = APIRouter(include_in_schema=False)
 @router.api_route("/attachments/{attachment_id}", methods=["GET", "HEAD"])
 async def attachment(request: Request, agent: CurrentAgent, attachment_id: int, download: bool = False) -> Response:
     """The file as it was sent. Pictures, sound and films that carry no scripts are shown in the browser."""
-    async with auth_of(request).database.page_transaction(agent.workspace_id) as tx:
+    auth = auth_of(request)
+    saved = download or request.headers.get("sec-fetch-dest") == "document"
+    async with auth.database.page_transaction(agent.workspace_id) as tx:
         found = await access_attachment(tx, attachment_id)
+        # What a conversation shows by itself is no download; a file that is saved in pieces is one.
+        if request.method == "GET" and (saved or not found.inline) and _begins(request):
+            await record_download(tx, found, by=agent.id, now=auth.clock.now())
     return await _answer(
         request,
         agent.workspace_id,
@@ -48,6 +53,10 @@ async def playback(request: Request, agent: CurrentAgent, attachment_id: int) ->
         content_type=PLAYBACK_TYPE,
         inline=True,
     )
+
+
+def _begins(request: Request) -> bool:
+    return request.headers.get("range", "bytes=0-").startswith("bytes=0-")
 
 
 async def _answer(

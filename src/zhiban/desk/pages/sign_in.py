@@ -108,7 +108,7 @@ async def logout(request: Request) -> Response:
     workspace_id = service.workspace_of(token)
     if workspace_id != NO_WORKSPACE:
         async with auth.database.page_transaction(workspace_id) as tx:
-            await service.sign_out(tx, token)
+            await service.sign_out(tx, token, now=auth.clock.now())
     response = RedirectResponse("/login", status_code=303)
     response.delete_cookie(COOKIE, path="/")
     return response
@@ -187,15 +187,18 @@ async def change_password(
 
 @router.post("/me/sessions/end")
 async def end_others(request: Request, agent: CurrentAgent) -> Response:
-    async with auth_of(request).database.page_transaction(agent.workspace_id) as tx:
-        await service.end_sessions(tx, agent.id, but=request.cookies.get(COOKIE, ""))
+    auth = auth_of(request)
+    async with auth.database.page_transaction(agent.workspace_id) as tx:
+        token = request.cookies.get(COOKIE, "")
+        await own.end_other_sessions(tx, agent.id, token=token, now=auth.clock.now())
     return RedirectResponse("/me", status_code=303)
 
 
 @router.post("/me/sessions/{session_id}/end")
 async def end_one(request: Request, agent: CurrentAgent, session_id: str) -> Response:
-    async with auth_of(request).database.page_transaction(agent.workspace_id) as tx:
-        await own.end_session(tx, agent.id, session_id)
+    auth = auth_of(request)
+    async with auth.database.page_transaction(agent.workspace_id) as tx:
+        await own.end_session(tx, agent.id, session_id, now=auth.clock.now())
     return RedirectResponse("/me", status_code=303)
 
 
