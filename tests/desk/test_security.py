@@ -130,7 +130,7 @@ async def test_an_admin_gets_at_no_equal_and_at_nobody_above(site: Site) -> None
         for act, form in (
             ("/link", {}),
             ("/disable", {}),
-            ("", {"name": "某人", "role": "agent", "wecom_userid": "x"}),
+            ("", {"name": "某人", "role": "agent", "account.wecom": "x"}),
         ):
             refused = await admin.post(f"/settings/people/{seed.agents[name]}{act}", form)
             assert (refused.status, "/join/" in refused.text) == (422, False), (name, act)
@@ -142,7 +142,7 @@ async def test_an_admin_gets_at_no_equal_and_at_nobody_above(site: Site) -> None
 @pytest.mark.parametrize("userid", ["@all", "a|b", "@", "全部", "a b", "x" * 65, "-x"])
 async def test_a_wecom_id_names_one_person(site: Site, userid: str) -> None:
     owner = await site.signed_in()
-    form = {"email": "x@qinghe.example", "name": "新人", "role": "agent", "wecom_userid": userid}
+    form = {"email": "x@qinghe.example", "name": "新人", "role": "agent", "account.wecom": userid}
     assert (await owner.post("/settings/people", form)).status == 422
     assert "x@qinghe.example ·" not in (await owner.get("/settings/people")).text
 
