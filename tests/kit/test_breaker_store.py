@@ -12,7 +12,7 @@ from datetime import timedelta
 import pytest
 
 from zhiban.kit.breaker import Paused, Pauses
-from zhiban.kit.breaker_store import BreakerStore, SharedBreakers
+from zhiban.kit.breaker_store import BreakerStore, PausedCall, SharedBreakers, paused_calls
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import NO_WORKSPACE, Database
 from zhiban.kit.pubsub import PubSub
@@ -69,6 +69,8 @@ async def test_what_one_process_finds_out_the_other_knows(
     assert not await two.paused(workspace)
     assert await one.store.of(workspace).failed(KEY, PAUSES, asked=60, reason="limited") == 60
     await until(lambda: two.paused(workspace))
+    async with two.database.transaction(workspace) as tx:
+        assert await paused_calls(tx) == [PausedCall(KEY, clock.now() + timedelta(seconds=60), "limited")]
     assert not await two.paused(workspace, "kf/send_msg:wk2")
     assert not await two.paused(workspace + 1)
     clock.advance(timedelta(seconds=61))

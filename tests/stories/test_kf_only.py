@@ -6,15 +6,17 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.stories.conftest import Shop, running_shop
+from tests.stories.conftest import Shop, running_shop, settings_for, until
 
 from zhiban.channels import inboxes
 from zhiban.cli.inboxes import check_connections
+from zhiban.container import ensure_default
 from zhiban.conversations.jobs import RECONCILE_FOLLOWS
 from zhiban.desk.pages.health import read_health
+from zhiban.integrations.wecom.config import WeComSettings
 from zhiban.kit.jobs import enqueue
 from zhiban.postgres.provisioning import DatabaseUrls
-from zhiban.testing.wecom import OPEN_KFID
+from zhiban.testing.wecom import AGENT_ID, OPEN_KFID
 
 LI, LIHUA = "wmLIXIAO", "lihua"
 
@@ -91,3 +93,19 @@ async def test_an_edited_contact_is_read_again_and_nobody_else(shop: Shop) -> No
     await shop.eventually("select 1 from contact_follow where external_id = 'wm1' and remark = '老客户'")
     assert shop.wecom.journal.counts["externalcontact/get"] == before + 1
     assert "externalcontact/batch/get_by_user" not in shop.wecom.journal.counts
+
+
+async def test_an_agent_id_that_is_found_later_goes_to_the_same_connection(urls: DatabaseUrls, tmp_path: Path) -> None:
+    async with running_shop(urls, tmp_path, wecom_agent_id="") as shop:
+        await shop.says(LI, "怎么申请退款？")
+        address = shop.app.settings.part(WeComSettings).wecom_api_base.removesuffix("/cgi-bin")
+        shop.app.settings = settings_for(tmp_path, address)
+        await ensure_default(shop.app)
+        assert await shop.rows("select config ->> 'agent_id' from connection") == [(str(AGENT_ID),)]
+        await shop.says(LI, "可以开发票吗？")
+        shop.wecom.member_says(LIHUA, "怎么申请退款？")
+        await until(lambda: shop.wecom.office.messages)
+        # With a secret of its own it is another app.
+        shop.app.settings = settings_for(tmp_path, address, wecom_agent_id="1000009", wecom_agent_secret="another")
+        await ensure_default(shop.app)
+        assert len(await shop.rows("select 1 from connection")) == 2

@@ -12,6 +12,7 @@ import pytest
 from tests.stories.conftest import AheadClock, Shop, running_shop, settings_for, until
 
 from zhiban.container import App
+from zhiban.integrations.wecom.config import WeComSettings
 from zhiban.ports import Kind, Outgoing, TryLater
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.wecom import OPEN_KFID
@@ -81,7 +82,7 @@ async def test_a_limited_account_pauses_and_one_goes_first(urls: DatabaseUrls, t
 
 async def test_the_pause_is_known_to_every_process(urls: DatabaseUrls, tmp_path: Path) -> None:
     async with running_shop(urls, tmp_path) as shop, AsyncExitStack() as stack:
-        address = shop.app.settings.wecom_api_base.removesuffix("/cgi-bin")
+        address = shop.app.settings.part(WeComSettings).wecom_api_base.removesuffix("/cgi-bin")
         other = await stack.enter_async_context(App.build(settings_for(tmp_path, address), urls))
         await shop.says(LI, "怎么申请退款？")
         await shop.idle()

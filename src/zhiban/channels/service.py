@@ -73,6 +73,8 @@ async def connect(
     identity = {field.name: given.get(field.name) or None for field in setup.fields if field.identifies}
     row = await tx.row(_ALIKE, vendor=integration.name, identity=json.dumps(identity))
     if row is None:
+        row = await _named_further(tx, vault, integration, identity, given)
+    if row is None:
         config, hidden = setup.split(setup.complete(given))
         connection_id = await _create(tx, vault, integration, name or integration.label, config, hidden, now=now)
         await event_log.append(
@@ -106,6 +108,23 @@ async def connect(
     await event_log.append(tx, fact)
     await _connected(tx, integration, int(connection_id), config, now=now)
     return Connected(int(connection_id), True, made_up)
+
+
+async def _named_further(
+    tx: Transaction, vault: Vault, integration: Integration, identity: Mapping[str, Any], given: Values
+) -> Row | None:
+    """The connection that was made before an optional part of its identity was known, with the same secret: two that
+    share a secret would both work for the same accounts."""
+    optional = [field.name for field in integration.setup.fields if field.identifies and not field.required]
+    fixed = [field.name for field in integration.setup.fields if field.secret and not field.rotates]
+    if not any(identity[name] for name in optional) or not all(given.get(name) for name in fixed):
+        return None
+    before = json.dumps({**identity, **dict.fromkeys(optional)})
+    row = await tx.row(_ALIKE, vendor=integration.name, identity=before)
+    if row is None or row[3] is not None:
+        return None
+    known = vault.open(row[2])
+    return row if all(known.get(name) == given[name] for name in fixed) else None
 
 
 def _made_up(integration: Integration, hidden: Mapping[str, Any], given: Values) -> dict[str, str]:

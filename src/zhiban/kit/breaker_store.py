@@ -12,7 +12,8 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 
 import psycopg
@@ -62,8 +63,24 @@ _SPEND = """
 insert into call_budget as b (workspace_id, key, next_at) values (%(workspace)s, %(key)s, %(following)s)
 on conflict (workspace_id, key) do update set next_at = excluded.next_at where b.next_at <= %(now)s returning 1"""
 
+_PAUSED = "select key, until, reason from circuit where state <> 'closed' order by key limit 100"
+
 Name = tuple[int, str]  # workspace, key
 Change = Callable[[Circuit, float], Circuit]
+
+
+@dataclass(frozen=True, slots=True)
+class PausedCall:
+    """A kind of call that nobody makes until then."""
+
+    key: str
+    until: datetime
+    reason: str
+
+
+async def paused_calls(tx: Transaction) -> list[PausedCall]:
+    """What is paused in this workspace; without one, the models."""
+    return await tx.objects(PausedCall, _PAUSED)
 
 
 class BreakerStore:

@@ -15,10 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from zhiban.integrations.webhook.reading import INLINE_BYTES, Address, Id, incoming, parse_event
 from zhiban.integrations.webhook.signing import parse_secret, signed_headers
+from zhiban.kit.breaker import LocalBreakers, Paused, Pauses
 from zhiban.kit.clock import Clock
 from zhiban.kit.http import AddressRefused, AnswerTooLarge, Http, HttpResponse, MaybeDone, NotJson, Unreachable, encoded
 from zhiban.kit.i18n import mark
 from zhiban.ports import (
+    Breakers,
     ConnectionBroken,
     Incoming,
     InvalidWebhook,
@@ -39,6 +41,7 @@ TEXT_CHARACTERS: Final = 10_000
 TIMEOUT: Final = 15.0
 ANSWER_LIMIT: Final = 64 << 10
 LONGEST_WAIT: Final = 3600.0
+_PAUSES: Final = Pauses(first=1.0, longest=60.0, threshold=5, probe=TIMEOUT + 5)
 
 _DATA = re.compile(r"data:([A-Za-z0-9.+/-]{1,100});base64,", re.ASCII)
 _CONTENT_TYPE = re.compile(r"[A-Za-z0-9.+/-]{1,100}", re.ASCII)
@@ -73,10 +76,11 @@ class WebhookChannel:
     icon: ClassVar[str] = "globe"
     limits: ClassVar[Limits] = Limits(text=TEXT_CHARACTERS, media=dict.fromkeys(_MEDIA_KINDS, INLINE_BYTES))
 
-    def __init__(self, http: Http, config: WebhookConfig, clock: Clock) -> None:
+    def __init__(self, http: Http, config: WebhookConfig, clock: Clock, *, breakers: Breakers | None = None) -> None:
         self._http = http
         self._config = config
         self._clock = clock
+        self._breakers: Breakers = breakers if breakers is not None else LocalBreakers()
 
     def read(self, body: str) -> Sequence[Incoming]:
         """What `authenticate` stored. What an older version stored and this one does not know is noted."""
@@ -157,6 +161,28 @@ class WebhookChannel:
             raise SendRefused(Refusal.BAD_MESSAGE, hint="An empty message cannot be sent.")
 
     async def _call(self, id_: str, payload: Mapping[str, Any]) -> None:
+        """Call the program, unless it has just been out of reach for everybody or asked us to wait."""
+        try:
+            await self._breakers.admit("call", _PAUSES)
+        except Paused as paused:
+            raise TryLater(paused.sentence, after=paused.after) from None
+        try:
+            await self._post(id_, payload)
+        except TryLater as error:
+            asked = error.after if error.code == 429 else None
+            error.after = max(
+                error.after, await self._breakers.failed("call", _PAUSES, asked=asked, reason=error.sentence)
+            )
+            raise
+        except (SendRefused, ConnectionBroken):
+            await self._breakers.succeeded("call")  # it is there, and answers
+            raise
+        except BaseException:
+            await self._breakers.abandoned("call")
+            raise
+        await self._breakers.succeeded("call")
+
+    async def _post(self, id_: str, payload: Mapping[str, Any]) -> None:
         now = self._clock.now()
         body = encoded({**payload, "at": now.isoformat()})
         (key, *_) = self._config.keys(now)

@@ -43,10 +43,11 @@ from zhiban.ports.setup import Values
 class WebhookVendor:
     """One program: its address, its key, and the one account that it is."""
 
-    def __init__(self, http: Http, config: WebhookConfig, clock: Clock) -> None:
+    def __init__(self, http: Http, config: WebhookConfig, clock: Clock, *, breakers: Breakers | None = None) -> None:
         self._http = http
         self._config = config
         self._clock = clock
+        self._breakers = breakers
 
     def namespace(self, kind: str) -> tuple[str, str]:  # noqa: ARG002
         """The program gives out the ids."""
@@ -78,7 +79,7 @@ class WebhookVendor:
         return _account(self._config.source)
 
     def channel(self, kind: str, external_id: str) -> Channel:  # noqa: ARG002
-        return WebhookChannel(self._http, self._config, self._clock)
+        return WebhookChannel(self._http, self._config, self._clock, breakers=self._breakers)
 
     async def accounts(self) -> Sequence[VendorAccount]:
         return (self.account(None),)
@@ -122,9 +123,9 @@ def _build(
     config: Mapping[str, Any],
     secrets: Mapping[str, Any],
     _tokens: TokenStore,
-    _breakers: Breakers,
+    breakers: Breakers,
 ) -> Vendor:
-    return WebhookVendor(http, WebhookConfig(**{**config, **secrets}), clock)
+    return WebhookVendor(http, WebhookConfig(**{**config, **secrets}), clock, breakers=breakers)
 
 
 WEBHOOK: Final = Integration(
