@@ -51,7 +51,6 @@ _PATHS = (
 )
 FORBIDDEN = re.compile("|".join([*map(re.escape, _REGISTRIES), *_PATHS]))
 UNFINISHED = re.compile(r"\b(?:" + "TO" + "DO|FIX" + "ME|XX" + "X)\\b")
-TWICE = {"TokenStore"}  # what a vendor asks of whoever keeps its token, said on both sides of the border
 _REQUIREMENT = re.compile(r"[A-Za-z0-9._-]+(?:\[[A-Za-z0-9,._-]+\])?==[^\s;]+(?: ; [^\\]+)? \\")
 _HASH = re.compile(r" {4}--hash=sha256:[0-9a-f]{64}(?: \\)?")
 
@@ -116,7 +115,7 @@ def homonyms(paths: list[Path]) -> Iterator[str]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.ClassDef):
                 first = seen.setdefault(node.name, name)
-                if first != name and node.name not in TWICE:
+                if first != name:
                     yield f"{name}:{node.lineno}: {first} has a class {node.name} too; rename one of them"
 
 

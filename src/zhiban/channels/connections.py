@@ -1,4 +1,4 @@
-"""Which vendor stands behind which door and inbox, with credentials opened once and tokens shared by all processes."""
+"""Opens connections and inboxes: credentials are unsealed once per process, tokens shared by all processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stores doorbells: whatever waits at the same moment goes into one transaction, so a storm is acknowledged too."""
+"""Stores deliveries: whatever waits at the same moment goes into one transaction, so a burst is acknowledged too."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from zhiban.ports import VerifiedWebhook
 BATCH = 500
 PATIENCE_SECONDS = 4.0  # vendors hang up after five and repeat the call
 
-# A repeat inserts nothing. One that was stored and not yet handled rings again, which harms nobody.
+# A repeat inserts nothing. For one that was stored and not yet handled the worker is woken again, which harms nobody.
 _INSERT = """
 insert into delivery (workspace_id, connection_id, digest, account, token, pulls, body, state, received_at)
 select %(workspace)s, connection, digest, account, token, pulls, body, state, at
@@ -29,7 +29,7 @@ order by n on conflict do nothing returning digest"""
 
 
 class StoreUnavailable(Unavailable):
-    """The doorbell could not be stored in time. The vendor must be told, so that it rings again."""
+    """The delivery could not be stored in time. The vendor must be told, so that it calls again."""
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class _PendingDelivery:
 
 
 class DeliveryStore:
-    """Takes genuine doorbells. `enter` returns when they are safe."""
+    """Stores verified webhooks. `store` returns when they are safe."""
 
     def __init__(self, database: Database, connections: Connections, pubsub: PubSub) -> None:
         self._database = database
@@ -51,7 +51,10 @@ class DeliveryStore:
         self._flushing: dict[int, asyncio.Task[None]] = {}
 
     async def store(self, connection: OpenConnection, webhook: VerifiedWebhook, *, at: datetime) -> bool:
-        """Store a doorbell and pass it on. False when it was stored before. Raises DoorClosed after four seconds."""
+        """Store a delivery and wake who works on it. False when it was stored before.
+
+        Raises StoreUnavailable after four seconds.
+        """
         entry = _PendingDelivery(connection, webhook, at)
         self._waiting.setdefault(connection.workspace_id, []).append(entry)
         if connection.workspace_id not in self._flushing:
@@ -68,7 +71,7 @@ class DeliveryStore:
     async def _flush(self, workspace_id: int) -> None:
         try:
             while waiting := self._waiting.get(workspace_id):
-                # Who gave up waiting was answered 503 and will ring again.
+                # Who gave up waiting was answered 503 and will call again.
                 batch = [entry for entry in waiting[:BATCH] if not entry.stored.done()]
                 del waiting[:BATCH]
                 if batch:
@@ -105,7 +108,7 @@ class DeliveryStore:
         for entry in batch:
             if not entry.stored.done():
                 entry.stored.set_result(entry is first[entry.webhook.digest] and entry.webhook.digest in new)
-        # A repeated doorbell is passed on too: two rings within one second may look the same, and fetching is harmless.
+        # A repeated doorbell wakes too: two within one second may look the same, and fetching is harmless.
         await self._pass_on(
             workspace_id,
             [
@@ -116,7 +119,7 @@ class DeliveryStore:
         )
 
     async def _pass_on(self, workspace_id: int, entries: list[_PendingDelivery]) -> None:
-        """Wake who fetches or reads. When this fails the rows still say what waits, and the sweep finds them."""
+        """Wake who fetches or reads. When this fails the rows still say what waits, and recovery finds them."""
         accounts: dict[tuple[int, str | None], OpenConnection] = {}
         for entry in entries:
             if entry.webhook.pulls:

@@ -137,7 +137,7 @@ class _Receiver:
             self._logged_at, self._unlogged = time.monotonic(), 0
 
     async def _connection(self, public_id: str | None, vendor: str) -> OpenConnection | None:
-        """The connection behind the path, or None. Raises DoorClosed when nobody can tell in time."""
+        """The connection behind the path, or None. Raises StoreUnavailable when nobody can tell in time."""
         if public_id is not None and not _PUBLIC_ID.fullmatch(public_id):
             return None
         try:

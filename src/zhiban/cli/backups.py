@@ -21,19 +21,19 @@ from zhiban.postgres.provisioning import DatabaseUrls, migrate, revision
 KEPT_BEFORE_UPGRADES = 3
 
 
-def _default_target(found: Settings) -> Path:
-    return found.data / "backups" / f"zhiban-{datetime.now():%Y%m%d-%H%M%S}.tar.gz"  # noqa: DTZ005 - a name for people
+def _default_target(config: Settings) -> Path:
+    return config.data / "backups" / f"zhiban-{datetime.now():%Y%m%d-%H%M%S}.tar.gz"  # noqa: DTZ005 - a name for people
 
 
-async def _backup(urls: DatabaseUrls, found: Settings, target: Path, *, with_key: bool = True) -> backups.Summary:
-    key = found.data / KEY_FILE
+async def _backup(urls: DatabaseUrls, config: Settings, target: Path, *, with_key: bool = True) -> backups.Summary:
+    key = config.data / KEY_FILE
     with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=err, transient=True) as progress:
         task = progress.add_task(_("备份"))
         return await backups.backup(
             urls.owner,
             target,
             version=version(),
-            files=found.files_folder,
+            files=config.files_folder,
             key=key if with_key else None,
             progress=lambda what, done: progress.update(task, description=f"{_('备份')} {what} {done}"),
         )
@@ -45,9 +45,9 @@ async def backup(
     without_key: Annotated[bool, typer.Option("--without-key", help=_("不带加密密钥（请另行保管）"))] = False,
     as_json: AsJson = False,
 ) -> None:
-    found = settings()
-    async with database(found) as urls:
-        done = await _backup(urls, found, (target or _default_target(found)).absolute(), with_key=not without_key)
+    config = settings()
+    async with database(config) as urls:
+        done = await _backup(urls, config, (target or _default_target(config)).absolute(), with_key=not without_key)
     if as_json:
         show_json(asdict(done))
         return
@@ -59,9 +59,9 @@ async def backup(
         files=done.files,
         size=size(done.size),
     )
-    if found.file_store.startswith("s3://"):
-        say(_("消息里的文件在{store}，不在备份里：请用对象存储自己的备份。", store=found.file_store))
-    if found.zhiban_secret_key is not None:
+    if config.file_store.startswith("s3://"):
+        say(_("消息里的文件在{store}，不在备份里：请用对象存储自己的备份。", store=config.file_store))
+    if config.zhiban_secret_key is not None:
         say(_("密钥来自ZHIBAN_SECRET_KEY，不在备份里：请另行保管，没有它就读不出保存的凭据。"))
 
 
@@ -71,7 +71,7 @@ async def restore(
     check: Annotated[bool, typer.Option("--check", help=_("只检查备份是否完整"))] = False,
     as_json: AsJson = False,
 ) -> None:
-    found = settings()
+    config = settings()
     if check:
         manifest = inspect(source)
         if as_json:
@@ -84,14 +84,14 @@ async def restore(
                 tables=len(manifest.tables),
             )
         return
-    async with database(found) as urls:
+    async with database(config) as urls:
         with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=err, transient=True) as progress:
             task = progress.add_task(_("恢复"))
             done = await backups.restore(
                 urls.owner,
                 source,
-                files=found.files_folder,
-                key=found.data / KEY_FILE,
+                files=config.files_folder,
+                key=config.data / KEY_FILE,
                 upgrade=lambda wanted: migrate(urls, to=wanted),
                 progress=lambda what, count: progress.update(task, description=f"{_('恢复')} {what} {count}"),
             )
@@ -108,15 +108,15 @@ async def migrate_command(
     no_backup: Annotated[bool, typer.Option("--no-backup", help=_("升级前不备份"))] = False,
     as_json: AsJson = False,
 ) -> Exit | None:
-    found = settings()
-    async with database(found) as urls:
+    config = settings()
+    async with database(config) as urls:
         before, wanted = await revision(urls)
         pending = before != wanted
         if pending and not check:
-            if before is not None and found.database_url is None and not no_backup:
+            if before is not None and config.database_url is None and not no_backup:
                 name = f"before-{wanted}-{datetime.now():%Y%m%d-%H%M%S}.tar.gz"  # noqa: DTZ005 - a name for people
-                await _backup(urls, found, found.data / "backups" / name)
-                _forget_old(found.data / "backups")
+                await _backup(urls, config, config.data / "backups" / name)
+                _forget_old(config.data / "backups")
             await bring_up_to_date(urls)
     if as_json:
         show_json({"before": before, "after": before if check else wanted, "pending": pending and check})

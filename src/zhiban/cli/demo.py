@@ -53,14 +53,14 @@ async def demo(
     with listening("127.0.0.1", port) as listener:
         url = address_of(listener)
         hidden = f"/demo/{secrets.token_urlsafe(16)}"  # nobody but this process calls what lies below
-        found, platform = _prepare(url, hidden)
+        config, platform = _prepare(url, hidden)
         async with AsyncExitStack() as stack:
             err.print(_("启动数据库……"))
-            urls = await stack.enter_async_context(database(found, watch=True))
+            urls = await stack.enter_async_context(database(config, watch=True))
             await bring_up_to_date(urls)
-            workspace_id = await _furnish(found, urls)
+            workspace_id = await _furnish(config, urls)
             simulator = await stack.enter_async_context(platform.simulator)
-            app = App.build(found, urls, url=url)
+            app = App.build(config, urls, url=url)
             app.start_workers()
             web = application(
                 app,
@@ -76,10 +76,10 @@ async def demo(
 
             async def started() -> None:
                 await platform.connect(url)
-                _show_links(url, time.monotonic() - began, found)
+                _show_links(url, time.monotonic() - began, config)
 
             await run_web(web, listener, started)
-    err.print(_("已停止，数据留在 {folder}", folder=found.data))
+    err.print(_("已停止，数据留在 {folder}", folder=config.data))
     return None
 
 
@@ -104,9 +104,9 @@ def _prepare(url: str, hidden: str) -> tuple[Settings, DemoPlatform]:
     return load(**described), platform
 
 
-async def _furnish(found: Settings, urls: DatabaseUrls) -> int:
+async def _furnish(config: Settings, urls: DatabaseUrls) -> int:
     """A colleague and the sample knowledge. A later start finds both and changes nothing."""
-    app = App.build(found, urls)
+    app = App.build(config, urls)
     async with app.database:
         workspace_id = await ensure_default(app)
         async with app.database.page_transaction(workspace_id) as session:
@@ -117,7 +117,7 @@ async def _furnish(found: Settings, urls: DatabaseUrls) -> int:
                     name="林知夏",
                     role=Role.OWNER,
                     password_hash=None,
-                    locale=found.zhiban_locale,
+                    locale=config.zhiban_locale,
                 )
             # The simulated platform forgets everything when it stops, and our cursor into it means nothing then.
             await session.run("update pull_state set cursor = null, token = null")
@@ -140,15 +140,15 @@ async def _notice(request: Request) -> Response:
     return JSONResponse({"ok": True})
 
 
-def _show_links(url: str, seconds: float, found: Settings) -> None:
-    model = found.llm_model_name if found.has_model else _("没有（用知识库原文回答；设置LLM_API_KEY即用大模型）")
+def _show_links(url: str, seconds: float, config: Settings) -> None:
+    model = config.llm_model_name if config.has_model else _("没有（用知识库原文回答；设置LLM_API_KEY即用大模型）")
     lines = [
         _("工作台    {url}", url=f"{url}/demo/desk"),
         _("手机      {url}", url=f"{url}/demo/phone"),
         _("接口文档  {url}", url=f"{url}/docs"),
         "",
         _("大模型：{model}", model=model),
-        _("数据：{folder}", folder=found.data),
+        _("数据：{folder}", folder=config.data),
         _("按Ctrl-C停止"),
     ]
     out.print(Panel("\n".join(lines), title=_("值班已启动（{seconds}秒）", seconds=f"{seconds:.1f}"), expand=False))

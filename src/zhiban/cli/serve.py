@@ -41,18 +41,18 @@ async def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help=_("监听的端口"))] = 8000,
     no_work: Annotated[bool, typer.Option("--no-work", help=_("只处理网页和回调，后台工作交给zhiban work"))] = False,
 ) -> None:
-    found = settings()
-    logs.configure(found.zhiban_log_level, found.zhiban_log_format)
-    check_production(found)
+    config = settings()
+    logs.configure(config.zhiban_log_level, config.zhiban_log_format)
+    check_production(config)
     with listening(host, port) as listener:
-        url = found.zhiban_url or address_of(listener)
+        url = config.zhiban_url or address_of(listener)
         _warn_unencrypted(host, url)
-        async with database(found, watch=True) as urls:
+        async with database(config, watch=True) as urls:
             before, after = await bring_up_to_date(urls)
             if before != after:
                 log.info("The database was brought from %s to %s", before or "nothing", after)
-            await check_connections(found, urls)
-            app = App.build(found, urls, url=url)
+            await check_connections(config, urls)
+            app = App.build(config, urls, url=url)
             if not no_work:
                 app.start_workers()
 
@@ -60,7 +60,7 @@ async def serve(
                 log.info("Zhiban serves at %s", url)
                 await _invite_owner(app, url)
 
-            await run_web(application(app), listener, started, trusted=found.zhiban_trusted_proxies)
+            await run_web(application(app), listener, started, trusted=config.zhiban_trusted_proxies)
 
 
 def _warn_unencrypted(host: str, url: str) -> None:

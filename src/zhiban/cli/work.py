@@ -16,13 +16,13 @@ log = logging.getLogger(__name__)
 
 @command(app, "work", help=_("只做后台工作；可以在任意多台机器上启动任意多个"))
 async def work() -> None:
-    found = settings()
-    logs.configure(found.zhiban_log_level, found.zhiban_log_format)
-    check_production(found)
-    async with database(found, watch=True) as urls:
+    config = settings()
+    logs.configure(config.zhiban_log_level, config.zhiban_log_format)
+    check_production(config)
+    async with database(config, watch=True) as urls:
         await bring_up_to_date(urls)
-        await check_connections(found, urls)
-        app = App.build(found, urls)
+        await check_connections(config, urls)
+        app = App.build(config, urls)
         app.start_workers()
         async with app:
             log.info("Zhiban works")

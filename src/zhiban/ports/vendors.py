@@ -74,7 +74,7 @@ class Vendor(Protocol):
         ...
 
     def authenticate(self, webhook: Webhook) -> VerifiedWebhook | Challenge:
-        """Pure and quick. Raises NotGenuine."""
+        """Pure and quick. Raises InvalidWebhook."""
         ...
 
     def acknowledge(self, outcome: WebhookOutcome, *, status: int, reason: str = "") -> Acknowledgement:

@@ -83,7 +83,7 @@ class Acknowledgement:
 def sole(values: Mapping[str, Sequence[str]], name: str) -> str:
     """A parameter or header that must be there exactly once: repeated ones would let two readers see two calls.
 
-    Raises NotGenuine.
+    Raises InvalidWebhook.
     """
     found = values.get(name, ())
     if len(found) != 1:

@@ -103,7 +103,7 @@ class LlmSimulator:
         """Script what the next requests get."""
         self.script.extend(replies)
 
-    # ------------------------------------------------------------------------------------------- the doors
+    # ------------------------------------------------------------------------------------------- endpoints
 
     async def _models(self, request: Request) -> Response:
         return self._refused(request) or JSONResponse(

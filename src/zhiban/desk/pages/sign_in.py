@@ -163,7 +163,7 @@ async def change_password(
     current: Annotated[str, Form(max_length=1000)],
     new: Annotated[str, Form(max_length=1000)],
 ) -> Response:
-    """Whoever found an open browser knows no password, and guesses no faster here than at the door."""
+    """Whoever found an open browser knows no password, and guesses no faster here than at sign-in."""
     auth = auth_of(request)
     now = auth.clock.now()
     attempt = attempt_of(request, agent.email)

@@ -174,7 +174,7 @@ _EVENTS: TypeAdapter[InEvent] = TypeAdapter(Annotated[InEvent, Discriminator("ty
 
 
 def parse_event(body: bytes) -> InEvent:
-    """What a body says. Raises NotGenuine(422), naming the field that has to be mended."""
+    """What a body says. Raises InvalidWebhook(422), naming the field that has to be mended."""
     try:
         return _EVENTS.validate_python(json.loads(body, parse_constant=_no_number))
     except ValidationError as error:

@@ -66,7 +66,7 @@ def _mac(key: bytes, id_: str, timestamp: int, body: bytes) -> bytes:
 
 
 def verified(keys: Sequence[bytes], webhook: Webhook) -> tuple[str, bytes]:
-    """The call's id, and the key that signed it. Raises NotGenuine."""
+    """The call's id, and the key that signed it. Raises InvalidWebhook."""
     id_ = sole(webhook.headers, "webhook-id")
     timestamp = sole(webhook.headers, "webhook-timestamp")
     if not _CALL_ID.fullmatch(id_) or not _TIMESTAMP.fullmatch(timestamp):

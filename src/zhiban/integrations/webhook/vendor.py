@@ -54,7 +54,7 @@ class WebhookVendor:
         return NAME, self._config.source
 
     def authenticate(self, webhook: Webhook) -> VerifiedWebhook | Challenge:
-        """Raises NotGenuine: 403 for what is not signed, 422 for what is signed and cannot be read."""
+        """Raises InvalidWebhook: 403 for what is not signed, 422 for what is signed and cannot be read."""
         if webhook.method != "POST":
             raise InvalidWebhook("only POST is understood", status=400)
         try:

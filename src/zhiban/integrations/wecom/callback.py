@@ -1,4 +1,4 @@
-"""The callback door of one WeCom app: what is genuine, and what rang."""
+"""The callback of one WeCom app: whether a call is genuine, and what it announces."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class CallbackAuthenticator:
         self._window = config.replay_window
 
     def authenticate(self, webhook: Webhook) -> VerifiedWebhook | Challenge:
-        """Raises NotGenuine: 400 for what is not even a callback, otherwise 403.
+        """Raises InvalidWebhook: 400 for what is not even a callback, otherwise 403.
 
-        A genuine call that cannot be read is parked: a Doorbell with `readable=False`.
+        A genuine call that cannot be read is parked: a `VerifiedWebhook` with `parsable=False`.
         """
         if not webhook.query:
             raise InvalidWebhook("no parameters: does a proxy drop the query?", status=400)

@@ -57,7 +57,7 @@ class KeyPair:
         return hashlib.sha1(joined.encode(), usedforsecurity=False).hexdigest()
 
     def decrypt(self, encrypt: str) -> tuple[bytes, bytes]:
-        """The message and the receiver's id, both as bytes. Raises NotGenuine."""
+        """The message and the receiver's id, both as bytes. Raises InvalidWebhook."""
         padded = self._decipher(_decoded(encrypt))
         pad = padded[-1]
         if not 1 <= pad <= _BLOCK or padded[-pad:] != bytes((pad,)) * pad:
@@ -113,7 +113,7 @@ class Seal:
         self._receivers = tuple(receiver.encode() for receiver in receive_ids)
 
     def open(self, encrypt: str, *, signature: str, timestamp: str, nonce: str, now: datetime) -> bytes:
-        """The message, proven to be the vendor's and for us. Raises NotGenuine."""
+        """The message, proven to be the vendor's and for us. Raises InvalidWebhook."""
         if not all(map(str.isascii, (encrypt, signature, timestamp, nonce))):
             raise InvalidWebhook("not ASCII")
         if len(signature) != _SIGNATURE_LENGTH or max(len(timestamp), len(nonce)) > _LONGEST_PARAMETER:

@@ -1,4 +1,4 @@
-"""One WeCom app as a vendor: its callback door, its customer-service accounts, and itself as a channel."""
+"""One WeCom app as a vendor: its callback, its customer-service accounts, and itself as a channel."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ class CustomerService:
         return f"{kind}{self._counter:012x}"
 
     def append(self, open_kfid: str, entry: Json, *, ring: bool = True) -> str:
-        """Put an entry into the account's log and ring. Returns its msgid."""
+        """Put an entry into the account's log and call back. Returns its msgid."""
         account = self.account(open_kfid)
         now = self._clock.now()
         entry.setdefault("msgid", self.next_id())
