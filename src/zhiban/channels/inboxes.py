@@ -83,10 +83,9 @@ async def inboxes(tx: Transaction) -> list[InboxRow]:
 
 async def inboxes_of(tx: Transaction, connection_id: int) -> list[int]:
     """The inboxes of a connection that are in use."""
-    rows = await tx.rows(
+    return await tx.values(
         "select id from inbox where connection_id = %(id)s and archived_at is null order by id", id=connection_id
     )
-    return [int(row[0]) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +125,10 @@ async def set_policy(
     tx: Transaction, inbox_id: int, policy: Mapping[str, Any], *, by: Actor, now: datetime, cause: Cause = DIRECT
 ) -> bool:
     """Let the inbox behave by this policy. False when it does already. Raises NotFound."""
-    row = await tx.row("select policy from inbox where id = %(id)s for update", id=inbox_id)
-    if row is None:
+    before = await tx.value("select policy from inbox where id = %(id)s for update", id=inbox_id)
+    if before is None:
         raise NotFound("There is no such inbox.")
-    if row[0] == dict(policy):
+    if before == dict(policy):
         return False
     await tx.run(
         "update inbox set policy = %(policy)s::jsonb where id = %(id)s",
@@ -245,14 +244,14 @@ async def all_settings(tx: Transaction) -> dict[int, Policy]:
 
 async def archive_accounts(tx: Transaction, connection_id: int, external_ids: Sequence[str], *, now: datetime) -> None:
     """The vendor took these accounts away: their inboxes receive nothing any more, and their conversations stay."""
-    rows = await tx.rows(
+    ids = await tx.values(
         "update inbox set archived_at = %(now)s where connection_id = %(connection)s "
         "and external_id = any(%(ids)s::text[]) and archived_at is null returning id",
         now=now,
         connection=connection_id,
         ids=list(external_ids),
     )
-    await event_log.append(tx, *(InboxRemoved(actor=SYSTEM, at=now, inbox_id=row[0]) for row in rows))
+    await event_log.append(tx, *(InboxRemoved(actor=SYSTEM, at=now, inbox_id=id_) for id_ in ids))
 
 
 async def working_connections(tx: Transaction) -> list[int]:

@@ -40,11 +40,11 @@ class Subscriber:
         self.agent_id = agent_id
         self.doubted = False  # whether its session may have ended
         self.waiting: set[int] = set()
-        self.rang = asyncio.Event()
+        self.changed = asyncio.Event()
 
     def tell(self, conversation_id: int) -> None:
         self.waiting.add(conversation_id)
-        self.rang.set()
+        self.changed.set()
 
 
 class SseBroker:
@@ -68,7 +68,7 @@ class SseBroker:
         for subscriber in self._subscribers:
             if (subscriber.workspace_id, subscriber.agent_id) == (workspace_id, agent_id):
                 subscriber.doubted = True
-                subscriber.rang.set()
+                subscriber.changed.set()
 
     def has_room(self, workspace_id: int, agent_id: int) -> bool:
         """Whether this agent may open one more stream in this process."""
@@ -87,7 +87,7 @@ class SseBroker:
         """End every stream, so that the server can stop."""
         self._closing.set()
         for subscriber in self._subscribers:
-            subscriber.rang.set()
+            subscriber.changed.set()
         for close in self.closers:
             close()
 
@@ -105,7 +105,7 @@ class SseBroker:
             yield await self._missed(workspace_id, after)
             while not self._closing.is_set():
                 try:
-                    await asyncio.wait_for(subscriber.rang.wait(), BEAT_SECONDS)
+                    await asyncio.wait_for(subscriber.changed.wait(), BEAT_SECONDS)
                 except TimeoutError:
                     if not await lives():
                         return
@@ -115,7 +115,7 @@ class SseBroker:
                     return
                 subscriber.doubted = False
                 await asyncio.sleep(GATHER_SECONDS)
-                subscriber.rang.clear()
+                subscriber.changed.clear()
                 changed, subscriber.waiting = subscriber.waiting, set()
                 yield _frame(await self._last(workspace_id), sorted(changed))
         finally:
@@ -130,13 +130,13 @@ class SseBroker:
             last = int(await tx.value("select coalesce(max(id), 0) from event"))
             if after is None or after >= last:
                 return _frame(last, [])
-            rows = await tx.rows(
+            changed = await tx.values(
                 "select distinct conversation_id from event where id > %(after)s and conversation_id is not null "
                 "limit %(most)s",
                 after=max(0, after - OVERLAP),
                 most=MOST + 1,
             )
-        return _frame(last, sorted(row[0] for row in rows), everything=len(rows) > MOST)
+        return _frame(last, sorted(changed), everything=len(changed) > MOST)
 
 
 def _frame(last: int, conversations: list[int], *, everything: bool = False) -> str:

@@ -216,12 +216,11 @@ async def agent_with_account(tx: Transaction, vendor: str, external_id: str) -> 
 
 async def accounts_at(tx: Transaction, vendor: str) -> list[str]:
     """The ids at the vendor of all agents who are not disabled."""
-    rows = await tx.rows(
+    return await tx.values(
         "select i.external_id from agent_identity i join agent a on a.workspace_id = i.workspace_id "
         "and a.id = i.agent_id where i.vendor = %(vendor)s and a.disabled_at is null order by a.id",
         vendor=vendor,
     )
-    return [str(row[0]) for row in rows]
 
 
 async def disable(tx: Transaction, agent_id: int, *, by: Actor = SYSTEM, now: datetime) -> None:

@@ -85,10 +85,10 @@ async def learn_profiles(
 
 async def blocked_among(tx: Transaction, contact_ids: Iterable[int]) -> set[int]:
     """Those of these contacts whose messages call nobody."""
-    rows = await tx.rows(
+    blocked = await tx.values(
         "select id from contact where id = any(%(ids)s::bigint[]) and blocked_at is not null", ids=list(contact_ids)
     )
-    return {row[0] for row in rows}
+    return set(blocked)
 
 
 async def set_blocked(tx: Transaction, contact_id: int, *, blocked: bool, now: datetime) -> None:
@@ -104,14 +104,13 @@ async def set_blocked(tx: Transaction, contact_id: int, *, blocked: bool, now: d
 
 async def nameless_contacts(tx: Transaction, kind: str, account: str, *, limit: int) -> list[str]:
     """The ids at a vendor of those whose profile nobody has asked for yet, newest first."""
-    rows = await tx.rows(
+    return await tx.values(
         "select external_id from identity where kind = %(kind)s and account = %(account)s and profiled_at is null "
         "order by id desc limit %(limit)s",
         kind=kind,
         account=account,
         limit=limit,
     )
-    return [row[0] for row in rows]
 
 
 async def contact_name(tx: Transaction, contact_id: int) -> str:

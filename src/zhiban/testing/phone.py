@@ -124,6 +124,50 @@ _EVENTS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """A stored message, as the phone shows it."""
+
+    external_id: str
+    direction: str
+    author: str
+    agent_name: str
+    kind: str
+    text: str
+    content: dict[str, Any]
+    sent_at: datetime
+    agent_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Last:
+    """The contact's last message, whose way is told."""
+
+    id: int
+    external_id: str
+    text: str
+    sent_at: datetime
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    steps: list[dict[str, Any]]
+    started_at: datetime
+    decision: str
+    confidence: float | None
+    citations: list[dict[str, Any]] | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _LoggedFact:
+    kind: str
+    at: datetime
+    reason: str
+    agent_name: str | None
+
+
 class PhoneDemo:
     """The demo's phone. `workspace_id` is the demo's; `tries` are sentences to tap."""
 
@@ -142,7 +186,7 @@ class PhoneDemo:
         self.workspace_id = workspace_id
         self.tries = tuple(tries)
         self.open_kfid = open_kfid
-        self._rang = asyncio.Event()
+        self._change = asyncio.Event()
         self._closed = False
         pubsub.subscribe(CONVERSATION_CHANGED, self._changed)
         for persona in PERSONAS:
@@ -156,15 +200,15 @@ class PhoneDemo:
     def close(self) -> None:
         """Let every waiting request go, so that the server can stop."""
         self._closed = True
-        self._ring()
+        self._wake()
 
     def _changed(self, workspace_id: int, _conversation_id: int) -> None:
         if workspace_id == self.workspace_id:
-            self._ring()
+            self._wake()
 
-    def _ring(self) -> None:
-        rang, self._rang = self._rang, asyncio.Event()
-        rang.set()
+    def _wake(self) -> None:
+        change, self._change = self._change, asyncio.Event()
+        change.set()
 
     def persona(self, external_id: str) -> Persona:
         for persona in PERSONAS:
@@ -172,16 +216,16 @@ class PhoneDemo:
                 return persona
         raise NotFound("There is nobody of this name to play.")
 
-    def bell(self) -> asyncio.Event:
-        """Rings at the next change. Take it before looking, so that no change falls between looking and waiting."""
-        return self._rang
+    def next_change(self) -> asyncio.Event:
+        """Is set at the next change. Take it before looking, so that none falls between looking and waiting."""
+        return self._change
 
-    async def wait(self, bell: asyncio.Event) -> None:
-        """Return when the bell has rung, after a while, or at once when the server stops."""
+    async def wait(self, change: asyncio.Event) -> None:
+        """Return after that change, after a while, or at once when the server stops."""
         if self._closed:
             return
         try:
-            await asyncio.wait_for(bell.wait(), PATIENCE_SECONDS)
+            await asyncio.wait_for(change.wait(), PATIENCE_SECONDS)
         except TimeoutError:
             return
         await asyncio.sleep(SETTLE_SECONDS)
@@ -191,9 +235,10 @@ class PhoneDemo:
     async def chat(self, persona: Persona) -> list[Chat]:
         """What the phone shows: what was said before this start, then what the platform holds."""
         async with self.database.transaction(self.workspace_id) as tx:
-            rows = await tx.rows(
-                "select m.external_id, m.direction, m.author, coalesce(a.name, ''), m.kind, m.text, m.content, "
-                "m.sent_at, m.agent_id "
+            rows = await tx.objects(
+                _Said,
+                "select m.external_id, m.direction, m.author, coalesce(a.name, '') as agent_name, m.kind, m.text, "
+                "m.content, m.sent_at, m.agent_id "
                 "from message m join conversation c on c.id = m.conversation_id left join agent a on a.id = m.agent_id "
                 "where c.external_id = %(who)s and m.direction in ('in', 'out') and m.state in ('handled', 'sent', "
                 "'pending') order by m.id desc limit %(limit)s",
@@ -201,24 +246,24 @@ class PhoneDemo:
                 limit=SHOWN,
             )
         rows.reverse()
-        known = {str(row[0]): (str(row[2]), str(row[3]), str(row[8] or 0)) for row in rows}
+        known = {row.external_id: (row.author, row.agent_name, str(row.agent_id or 0)) for row in rows}
         live = self._live(persona, known)
         seen = {one.id for one in live}
         before = [
             Chat(
-                str(row[0]),
-                row[1] == "in",
-                row[7],
-                row[5],
-                row[4],
-                _taps(row[6]),
-                row[6].get("footer", ""),
-                row[2],
-                row[3],
-                str(row[8] or 0),
+                row.external_id,
+                row.direction == "in",
+                row.sent_at,
+                row.text,
+                row.kind,
+                _taps(row.content),
+                row.content.get("footer", ""),
+                row.author,
+                row.agent_name,
+                str(row.agent_id or 0),
             )
             for row in rows
-            if str(row[0]) not in seen
+            if row.external_id not in seen
         ]
         return sorted([*before, *live], key=lambda one: one.at)[-SHOWN:]
 
@@ -253,24 +298,25 @@ class PhoneDemo:
             if found is None:
                 return Inside()
             conversation_id, status, assignee_id = found
-            last = await tx.row(
+            last = await tx.object(
+                _Last,
                 "select id, external_id, text, sent_at, created_at from message "
                 "where conversation_id = %(id)s and direction = 'in' and author = 'contact' order by id desc limit 1",
                 id=conversation_id,
             )
             if last is None:
                 return Inside(conversation_id, status)
-            pressed = self._pressed(str(last[1])) or last[3]
-            steps = [ShownStep("message", mark("对方按下发送"), 0.0, note=last[2])]
-            steps += await self._door(tx, pressed, last[4])
-            thought = await _thought(tx, conversation_id, last[0], pressed)
-            if not thought and status in ("open", "snoozed"):
+            pressed = self._pressed(last.external_id) or last.sent_at
+            steps = [ShownStep("message", mark("对方按下发送"), 0.0, note=last.text)]
+            steps += await self._stored(tx, pressed, last.created_at)
+            turn = await _decided(tx, conversation_id, last.id, pressed)
+            if not turn and status in ("open", "snoozed"):
                 taken = mark("同事在接待，助手不插话") if assignee_id else mark("等同事接手，助手不插话")
-                thought = [ShownStep("users", taken, _ms(last[4], pressed))]
-            steps += thought
-            steps += await _happened(tx, conversation_id, last[0], pressed)
+                turn = [ShownStep("users", taken, _ms(last.created_at, pressed))]
+            steps += turn
+            steps += await _happened(tx, conversation_id, last.id, pressed)
         first, *rest = steps
-        return Inside(conversation_id, status, last[2], (first, *sorted(rest, key=lambda step: step.ms)))
+        return Inside(conversation_id, status, last.text, (first, *sorted(rest, key=lambda step: step.ms)))
 
     def _pressed(self, msgid: str) -> datetime | None:
         account = self.simulator.kf.accounts[self.open_kfid]
@@ -279,16 +325,16 @@ class PhoneDemo:
                 return _moment(at)
         return None
 
-    async def _door(self, tx: Transaction, pressed: datetime, stored: datetime) -> list[ShownStep]:
-        row = await tx.row(
+    async def _stored(self, tx: Transaction, pressed: datetime, stored: datetime) -> list[ShownStep]:
+        received_at = await tx.value(
             "select received_at from delivery where received_at >= %(pressed)s - interval '1 second' "
             "and received_at <= %(stored)s order by id desc limit 1",
             pressed=pressed,
             stored=stored,
         )
         steps = []
-        if row is not None:
-            steps.append(ShownStep("lock", mark("回调验明来源，解密，存下原文"), _ms(row[0], pressed)))
+        if received_at is not None:
+            steps.append(ShownStep("lock", mark("回调验明来源，解密，存下原文"), _ms(received_at, pressed)))
         steps.append(ShownStep("download", mark("取回消息，写进会话"), _ms(stored, pressed)))
         return steps
 
@@ -305,39 +351,40 @@ def _taps(content: dict[str, Any]) -> tuple[Tap, ...]:
     return tuple(Tap(str(choice.get("id")), str(choice.get("label"))) for choice in content.get("choices") or ())
 
 
-async def _thought(tx: Transaction, conversation_id: int, message_id: int, pressed: datetime) -> list[ShownStep]:
-    """The assistant's own steps, one after another from the moment it began to think."""
-    row = await tx.row(
+async def _decided(tx: Transaction, conversation_id: int, message_id: int, pressed: datetime) -> list[ShownStep]:
+    """The assistant's own steps, one after another from the moment its turn began."""
+    turn = await tx.object(
+        _Turn,
         "select t.steps, t.started_at, t.decision, t.confidence, t.citations, t.reason "
         "from turn t join message m on m.turn_id = t.id where m.id = %(id)s and t.conversation_id = %(conversation)s",
         id=message_id,
         conversation=conversation_id,
     )
-    if row is None:
+    if turn is None:
         return []
-    taken, started, decision, confidence, citations, reason = row
-    at = _ms(started, pressed)
+    at = _ms(turn.started_at, pressed)
     steps = [ShownStep("sparkle", mark("助手开始想"), at, tone="a")]
-    for step in taken:
+    for step in turn.steps:
         at += float(step.get("ms", 0))
         words, icon = _TURN_STEPS.get(str(step.get("name")), ("", ""))
         note, values = "", dict[str, object]()
-        if step.get("name") == "search" and confidence is not None:
+        if step.get("name") == "search" and turn.confidence is not None:
             words, note = mark("查知识，把握{n}%"), ""
-            values["n"] = percent(confidence)
+            values["n"] = percent(turn.confidence)
         if step.get("name") == "decide":
-            words, note = _DECISIONS.get(decision, words), REASON_LABELS.get(reason, "")
+            words, note = _DECISIONS.get(turn.decision, words), REASON_LABELS.get(turn.reason, "")
         if step.get("name") == "compose":
-            words = words if decision == "Answer" else mark("备好要说的话")
-            note = "、".join(f"「{source.title}」" for source in views.sources_of(citations))
+            words = words if turn.decision == "Answer" else mark("备好要说的话")
+            note = "、".join(f"「{source.title}」" for source in views.sources_of(turn.citations))
         if words:
             steps.append(ShownStep(icon, words, at, note=note, tone="a", values=values))
     return steps
 
 
 async def _happened(tx: Transaction, conversation_id: int, message_id: int, pressed: datetime) -> list[ShownStep]:
-    rows = await tx.rows(
-        "select e.kind, e.at, e.cause, a.name from event e "
+    facts = await tx.objects(
+        _LoggedFact,
+        "select e.kind, e.at, coalesce(e.data ->> 'reason', '') as reason, a.name as agent_name from event e "
         "left join agent a on e.actor_kind = 'agent' and a.id = e.actor_id "
         "where e.conversation_id = %(id)s and e.kind = any(%(kinds)s) and e.id > coalesce(("
         "select max(id) from event where conversation_id = %(id)s and kind = 'message_received' and message_id = "
@@ -347,10 +394,10 @@ async def _happened(tx: Transaction, conversation_id: int, message_id: int, pres
         kinds=list(_EVENTS),
     )
     steps = []
-    for kind, at, cause, name in rows:
-        words, icon, tone = _EVENTS[kind]
-        why = REASON_LABELS.get(cause, "") or FAILURE_LABELS.get(cause, "")
-        steps.append(ShownStep(icon, words, _ms(at, pressed), note=name or why, tone=tone))
+    for fact in facts:
+        words, icon, tone = _EVENTS[fact.kind]
+        why = REASON_LABELS.get(fact.reason, "") or FAILURE_LABELS.get(fact.reason, "")
+        steps.append(ShownStep(icon, words, _ms(fact.at, pressed), note=fact.agent_name or why, tone=tone))
     return steps
 
 
@@ -360,7 +407,7 @@ def fingerprint(chat: Sequence[Chat], inside: Inside) -> str:
     return hashlib.blake2b(seen.encode(), digest_size=8).hexdigest()
 
 
-# ---------------------------------------------------------------------------------------------------- doors
+# ---------------------------------------------------------------------------------------------------- endpoints
 
 
 def _demo(request: Request) -> PhoneDemo:
@@ -396,9 +443,9 @@ async def live(request: Request, who: str, seen: str = "") -> Response:
     """Waits until the phone or the inside would look different; 204 when nothing happened for a while."""
     demo = _demo(request)
     persona = demo.persona(who)
-    bell = demo.bell()
+    change = demo.next_change()
     if fingerprint(await demo.chat(persona), await demo.inside(persona)) == seen:
-        await demo.wait(bell)
+        await demo.wait(change)
         if fingerprint(await demo.chat(persona), await demo.inside(persona)) == seen:
             return Response(status_code=204)
     return await _answer(request, "phone_live.html", persona)
@@ -418,7 +465,7 @@ async def say(
         demo.simulator.contact_taps(persona.external_id, tap, text, open_kfid=demo.open_kfid)
     elif text.strip():
         demo.simulator.contact_says(persona.external_id, text.strip(), open_kfid=demo.open_kfid)
-    demo._ring()  # noqa: SLF001 - this door is part of the demo
+    demo._wake()  # noqa: SLF001 - this endpoint is part of the demo
     return await _answer(request, "phone_live.html", persona)
 
 

@@ -392,17 +392,18 @@ async def snooze(desk: CurrentRequest, conversation_id: int, until: Annotated[st
 @router.post("/messages/{message_id}/again")
 async def send_again(desk: CurrentRequest, message_id: int) -> Response:
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
-        row = await tx.row(
+        found = await tx.row(
             "select m.conversation_id, i.kind from message m join inbox i on i.id = m.inbox_id where m.id = %(id)s",
             id=message_id,
         )
-        if row is None:
+        if found is None:
             raise NotFound("There is no such message.")
+        conversation_id, channel = found
         await replies.send_again(
             tx,
             message_id,
-            window=desk.settings.window_of(row[1]),
+            window=desk.settings.window_of(channel),
             by=desk.actor(),
             now=desk.auth.clock.now(),
         )
-    return await _live(desk, row[0])
+    return await _live(desk, conversation_id)
