@@ -1,4 +1,4 @@
-"""From passages to an answer: a model writes it, we check it, and without a good one the entry speaks for itself."""
+"""From passages to an answer: a model writes it, we check it, and without a good one the entry's own words are sent."""
 
 from __future__ import annotations
 

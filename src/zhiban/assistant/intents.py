@@ -202,7 +202,7 @@ def _talk_of(clause: str) -> SmallTalkKind | None:
 
 
 def _wordless(text: str) -> SmallTalkKind | None:
-    """Only signs: 👍 is a nod, ？？ wants us to speak, and a text of nothing is nothing."""
+    """Only signs: 👍 acknowledges, ？？ asks for an answer, and an empty text is nothing."""
     signs = "".join(text.split())
     if not signs:
         return None

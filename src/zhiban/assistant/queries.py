@@ -1,4 +1,4 @@
-"""What the assistant remembers of a conversation while it thinks."""
+"""What the assistant reads of a conversation before it answers."""
 
 from __future__ import annotations
 

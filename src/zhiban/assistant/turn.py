@@ -153,7 +153,7 @@ class Assistant:
         await self._take(self._response, prepared)
 
     def fallback_text(self, conversation: ConversationSnapshot) -> str:
-        """What the contact is told when thinking fails again and again."""
+        """What the contact is told when turns fail again and again."""
         return conversation.inbox.settings.handoff.text
 
     async def _take(self, steps: tuple[TurnStep, ...], turn: TurnContext) -> None:

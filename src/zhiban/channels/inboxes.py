@@ -125,17 +125,17 @@ async def set_policy(
     tx: Transaction, inbox_id: int, policy: Mapping[str, Any], *, by: Actor, now: datetime, cause: Cause = DIRECT
 ) -> bool:
     """Let the inbox behave by this policy. False when it does already. Raises NotFound."""
-    before = await tx.value("select policy from inbox where id = %(id)s for update", id=inbox_id)
-    if before is None:
+    stored = await tx.value("select policy from inbox where id = %(id)s for update", id=inbox_id)
+    if stored is None:
         raise NotFound("There is no such inbox.")
-    if before == dict(policy):
+    if stored == dict(policy):
         return False
     await tx.run(
         "update inbox set policy = %(policy)s::jsonb where id = %(id)s",
         id=inbox_id,
         policy=json.dumps(dict(policy), ensure_ascii=False),
     )
-    before, after = _public(row[0]), _public(policy)
+    before, after = _public(stored), _public(policy)
     changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
     await event_log.append(
         tx,

@@ -1,4 +1,4 @@
-"""What a command stands on: the database, made ours and watched over, and the installation on top of it."""
+"""What commands run on: the database, provisioned and supervised, and the container above it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transaction to do once, later: Procrastinate, enqueued inside our own transaction.
+"""Work to do once, later: Procrastinate, enqueued inside our own transaction.
 
 Jobs carry ids only. A task must be repeatable: it runs at least once. What a person waits for does not go through here
 but is handed over in process; jobs are for files, notices, profiles, timers and upkeep.

@@ -1,4 +1,4 @@
-"""Files to readings: one function per format, all of them blocking, pure and safe to run on strangers' files.
+"""Files to documents: one function per format, all of them blocking, pure and safe to run on files from outside.
 
 What reads one format only is imported where it is read: a server that answers does without.
 `VERSION` grows when a format is read differently; `kb import --refresh` then reads files again that did not change.

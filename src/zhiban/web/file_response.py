@@ -1,4 +1,4 @@
-"""Files that strangers sent, handed to our people's browsers: in parts where asked, under their own names, harmless."""
+"""Files from outside, sent to agents' browsers: in parts where asked, under their own names, made harmless."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calling WeCom's API: the access token, the one retry it deserves, bounded patience, typed failures."""
+"""Calling WeCom's API: the access token, one retry with a new one, bounded waiting, typed failures."""
 
 from __future__ import annotations
 
@@ -385,7 +385,7 @@ def multipart(data: bytes, *, filename: str, content_type: str) -> tuple[str, by
 
 
 def _object(answer: HttpResponse) -> dict[str, Any]:
-    """The answer's JSON object. Anything else is an accident on the way, and may follow a carried-out call."""
+    """The answer's JSON object. Anything else is a failure on the way, and may follow a carried-out call."""
     if answer.status == 404:
         raise ConnectionBroken(
             "The address does not answer like WeCom's API", code=404, hint="Check WECOM_API_BASE and the proxy."

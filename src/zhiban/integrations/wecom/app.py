@@ -94,7 +94,7 @@ class AppChannel:
         await self.send_card(members, card)
 
     async def close_card(self, code: str, label: str, *, member: str | None = None) -> None:
-        """Replace the button of a tapped card by a word, for one member or for all; a spent code is no accident."""
+        """Replace the button of a tapped card by a word, for one member or for all; a spent code is no failure."""
         try:
             await self.update_card(code, replace_name=label, member=member)
         except SendRefused as error:

@@ -1,4 +1,4 @@
-"""WeCom's callback cryptography: signature, AES-256-CBC envelope and receiver, checked without mercy.
+"""WeCom's callback cryptography: signature, AES-256-CBC envelope and receiver, checked in full.
 
 Outside, every failure is the same `InvalidWebhook`; its `reason` is for our own log. The signature is checked before
 anything is decrypted, so that the padding says nothing to somebody without the token.

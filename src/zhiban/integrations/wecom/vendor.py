@@ -154,7 +154,7 @@ class WeCom:
 
 @contextmanager
 def _unless_off() -> Iterator[None]:
-    """客户联系 that is not opened to the app is a choice of the operator, and no accident."""
+    """客户联系 that is not opened to the app is a choice of the operator, and no failure."""
     try:
         yield
     except ConnectionBroken as error:

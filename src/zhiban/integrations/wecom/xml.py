@@ -1,4 +1,4 @@
-"""WeCom's XML, read from strangers and written around other people's text.
+"""WeCom's XML, read from untrusted calls and written around other people's text.
 
 The outer envelope of a callback is unauthenticated, so the reader refuses document types before the parser sees them
 (nothing else can declare entities), and caps size, depth and the number of nodes.

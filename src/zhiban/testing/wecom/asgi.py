@@ -1,4 +1,4 @@
-"""The simulator as a plain ASGI application: the vendor's endpoints at `/cgi-bin/`, its strings at `/control/`."""
+"""The simulator as a plain ASGI application: the vendor's endpoints at `/cgi-bin/`, its controls at `/control/`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""WeCom on the wire, for tests, demonstrations and benchmarks: endpoints, callbacks and the hands that move it."""
+"""WeCom on the wire, for tests, demonstrations and benchmarks: endpoints, callbacks and controls."""
 
 from __future__ import annotations
 
