@@ -123,7 +123,7 @@ async def _named_further(
     row = await tx.row(_ALIKE, vendor=integration.name, identity=before)
     if row is None or row[3] is not None:
         return None
-    known = vault.open(row[2])
+    known = vault.open(row[2], bound_to=place_of_secrets(tx.workspace_id, row[4]))
     return row if all(known.get(name) == given[name] for name in fixed) else None
 
 
