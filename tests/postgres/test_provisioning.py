@@ -112,6 +112,25 @@ async def test_it_may_be_provisioned_at_every_start_and_by_several_at_once(their
     await asyncio.gather(*(migrate(urls) for urls in found))
 
 
+async def test_a_database_of_a_newer_version_is_left_alone(theirs: Theirs) -> None:
+    urls = await provision_external(await theirs.make("newer"))
+    await migrate(urls)
+    async with await psycopg.AsyncConnection.connect(urls.owner) as connection:
+        await connection.execute("update alembic_version set version_num = '9999'")
+    with pytest.raises(Misconfigured, match="newer version of Zhiban"):
+        await migrate(urls)
+    assert (await revision(urls))[0] == "9999"
+
+
+async def test_a_migration_that_cannot_be_run_says_why(theirs: Theirs) -> None:
+    urls = await provision_external(await theirs.make("broken"))
+    async with await psycopg.AsyncConnection.connect(urls.owner) as connection:
+        await connection.execute("create table workspace (id int)")
+    with pytest.raises(Unavailable, match=r"The migration failed: .*workspace"):
+        await migrate(urls)
+    assert (await revision(urls))[0] is None
+
+
 async def test_a_role_above_row_level_security_is_kept_from_the_work(theirs: Theirs) -> None:
     urls = await provision_external(await theirs.make("above", rights="superuser"))
     await migrate(urls)

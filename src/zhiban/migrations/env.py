@@ -1,4 +1,4 @@
-"""Alembic's entry: runs on the connection that `zhiban.postgres.provisioning.migrate` hands over."""
+"""Alembic's entry: runs on the connection that `zhiban.postgres.migrating` hands over."""
 
 from alembic import context
 

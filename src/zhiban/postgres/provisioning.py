@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
+import subprocess
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import psycopg
@@ -19,14 +21,10 @@ from zhiban.kit.errors import Misconfigured, Unavailable
 
 log = logging.getLogger(__name__)
 
-if TYPE_CHECKING:
-    from alembic.config import Config
-
 OWNER = "zhiban_owner"  # owns the tables and migrates them; row-level security binds it too
 APP = "zhiban_app"  # what the product works as: reads and writes rows, owns nothing
 DATABASE = "zhiban"
 SEARCH_PATH = "public,jobs"
-LOCK = 0x5A68_6962  # "Zhib": one process migrates, the others wait
 
 # Their operators are the ones our search uses. Without the mark, row-level security keeps the planner from the index,
 # because a leaking operator could show rows of another workspace in an error message; these show none.
@@ -34,6 +32,8 @@ LEAKPROOF = ("ts_match_vq(tsvector, tsquery)", "arrayoverlap(anyarray, anyarray)
 
 MINIMUM_SERVER = 150000
 MINIMUM_VECTOR = (0, 8, 0)
+LOCK = 0x5A68_6962  # "Zhib": one process migrates, the others wait
+MADE_BY_NEWER = 3  # exit code of `migrating`
 SAFE_VECTOR = (0, 8, 3)  # 0.8.0 to 0.8.2 can corrupt an HNSW index
 
 
@@ -190,8 +190,6 @@ async def _check_server(connection: psycopg.AsyncConnection[tuple[object, ...]])
         )
 
 
-# Alembic and SQLAlchemy are imported where a migration runs: they cost 25 MB, which a process keeps for life.
-
 VERSIONS = Path(__file__).parent.parent / "migrations" / "versions"
 _REVISION = re.compile(r'^(revision|down_revision) = (?:"(\w+)"|None)$', re.MULTILINE)
 
@@ -205,60 +203,33 @@ def newest_revision() -> str:
     return str(heads.pop())
 
 
-def _alembic() -> Config:
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent.parent / "migrations"))
-    return config
-
-
-def _upgrade(dsn: str, to: str) -> tuple[str | None, str | None]:
-    from alembic import command
-    from alembic.runtime.migration import MigrationContext
-    from alembic.script import ScriptDirectory
-    from alembic.util import CommandError
-    from sqlalchemy import create_engine
-    from sqlalchemy.pool import NullPool
-
-    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn), poolclass=NullPool)
-    with engine.connect() as connection:
-        connection.exec_driver_sql(f"select pg_advisory_lock({LOCK})")
-        before = MigrationContext.configure(connection).get_current_revision()
-        connection.commit()
-        scripts = ScriptDirectory.from_config(_alembic())
-        wanted = scripts.get_current_head() if to == "head" else to
-        if before != wanted:
-            # A function may name a setting of pgvector only in a session that has its library loaded.
-            connection.exec_driver_sql("select '[1]'::vector")
-            connection.commit()
-            config = _alembic()
-            config.attributes["connection"] = connection
-            try:
-                command.upgrade(config, to)
-            except CommandError as error:
-                raise Misconfigured(
-                    "The database was made by a newer version of Zhiban. Install that version, "
-                    "or restore a backup of this one."
-                ) from error
-            connection.commit()
-        connection.exec_driver_sql(f"select pg_advisory_unlock({LOCK})")
-        connection.commit()
-    engine.dispose()
-    return before, wanted
-
-
 async def migrate(urls: DatabaseUrls, *, to: str = "head") -> tuple[str | None, str | None]:
     """Bring the schema to this version, or up to an older revision to restore a backup of its time.
 
     Returns the revision before and after. Raises Misconfigured when a newer version made the database.
-    Alembic speaks synchronously; it runs in a thread of its own, once per start.
+    Where there is nothing to do, which is nearly every start, two revision numbers are compared and nothing is run.
     """
     if to == "head":
         there, wanted = await revision(urls)
         if there == wanted:
             return there, wanted
-    return await asyncio.to_thread(_upgrade, urls.owner, to)
+    command = [sys.executable, "-P", "-m", "zhiban.postgres.migrating", to]
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, input=urls.owner, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603 - our own program
+
+    done = await asyncio.to_thread(run)
+    if done.returncode == MADE_BY_NEWER:
+        raise Misconfigured(done.stderr)
+    if done.returncode:
+        why = _last_line(done.stderr)
+        raise Unavailable(f"The migration failed: {why}")
+    before, after = json.loads(done.stdout)
+    return before, after
+
+
+def _last_line(text: str) -> str:
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
 
 
 async def revision(urls: DatabaseUrls) -> tuple[str | None, str]:
