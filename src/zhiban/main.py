@@ -10,6 +10,7 @@ from hmac import compare_digest
 import psycopg
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -105,6 +106,8 @@ def application(
         schema=[] if demo else [Depends(api_auth.caller)],
     )
     web.add_middleware(SecurityHeaders)
+    # What is small gains nothing, and says through its length what it holds; streams and pictures pass as they are.
+    web.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
     callbacks = hooks.routes(app.deliveries, app.connections, app.clock, bootstrap.CHANNELS.values())
     pages = TrustedProxies(RequestLimits(web, limit or RequestLimit()), app.settings.zhiban_trusted_proxies)
     return CallbackRouter(web, pages, broker, callbacks, hosts=hosts)

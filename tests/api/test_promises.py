@@ -77,3 +77,14 @@ def _attack(api: Api, **sent: Any) -> None:
         fits()
         tried += 1
     assert tried >= 5
+
+
+async def test_large_answers_are_compressed_and_small_ones_and_streams_are_not(api: Api) -> None:
+    async with aiohttp.ClientSession(auto_decompress=False) as client:
+        sent = {"Accept-Encoding": "gzip", "Cookie": f"{COOKIE}={api.cookie}"}
+        encodings = {}
+        for path in ("/docs", "/api/openapi.json", "/health", "/stream"):
+            async with client.get(api.url + path, headers=sent) as answer:
+                assert answer.status == 200, path
+                encodings[path] = answer.headers.get("content-encoding")
+    assert encodings == {"/docs": "gzip", "/api/openapi.json": "gzip", "/health": None, "/stream": None}
