@@ -48,6 +48,7 @@ from zhiban.kit.http import Http
 from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import Task
 from zhiban.kit.settings import Settings
+from zhiban.knowledge.jobs import KnowledgeJobs
 from zhiban.notifications import jobs as notification_jobs
 from zhiban.notifications.jobs import NotificationJobs, NotifierRegistry
 from zhiban.ports import (
@@ -215,4 +216,5 @@ def tasks(
         *ConversationJobs(database, connections, clock).tasks(),
         *AttachmentJobs(database, connections, clock, files).tasks(),
         *NotificationJobs(database, connections, notifiers, texts, clock).tasks(),
+        *KnowledgeJobs(database, clock).tasks(),
     ]

@@ -25,6 +25,7 @@ from zhiban.kit.pubsub import PubSub
 from zhiban.kit.settings import Settings
 from zhiban.kit.vault import Vault
 from zhiban.knowledge.corpus_stats import term_priors
+from zhiban.knowledge.jobs import enqueue_rebuilds
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.workers.account_poller import AccountPoller
 from zhiban.workers.conversation_worker import ConversationWorker
@@ -119,6 +120,7 @@ class App:
 class Workers:
     """What answers: the workers for conversations, accounts and deliveries, their recovery, timers, and the jobs."""
 
+    database: Database
     conversation_worker: ConversationWorker
     account_poller: AccountPoller
     delivery_processor: DeliveryProcessor
@@ -152,6 +154,7 @@ class Workers:
             app.database, app.connections, app.clock, app.files, ways, Texts(app.settings.zhiban_locale)
         )
         return cls(
+            app.database,
             conversation_worker,
             account_poller,
             delivery_processor,
@@ -164,6 +167,7 @@ class Workers:
         await asyncio.to_thread(term_priors)  # not in the first contact's time
         await self.jobs.open()
         await self.jobs.start()
+        await enqueue_rebuilds(self.database)
         await self.recovery.start()
         await self.maintenance.start()
 

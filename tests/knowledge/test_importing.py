@@ -14,9 +14,11 @@ import pytest
 from tests.knowledge.material import SAMPLE, LetterEmbedder, write_table
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
-from zhiban.knowledge import importing, indexing, queries, service
-from zhiban.knowledge.importing import ImportReport, Progress
+from zhiban.kit.errors import Misconfigured
+from zhiban.knowledge import indexing, queries, service
+from zhiban.knowledge.importing import ImportReport, Progress, Removal, RemovalRefused
 from zhiban.knowledge.retrieval import ConfidenceBand, search
+from zhiban.knowledge.sources import select
 from zhiban.ports import ModelUnavailable
 from zhiban.postgres.provisioning import DatabaseUrls
 
@@ -86,6 +88,10 @@ class Shop:
 @pytest.fixture
 def shop(db: Database, workspace: int, clock: SetClock, tmp_path: Path) -> Shop:
     return Shop(db, workspace, clock, tmp_path / "shop")
+
+
+async def yes(_removal: Removal) -> bool:
+    return True
 
 
 REFUND = "# 帮助\n## 怎么退款？\n相似问题：如何退钱；退款流程\n\n在订单页申请。\n\n## 怎么开发票？\n在发票页申请。\n"
@@ -167,7 +173,7 @@ async def test_refresh_removes_what_vanished_from_the_folder_only(shop: Shop, tm
     (shop.folder / "发货.txt").unlink()
     report = await shop.bring_in()
     assert report.removed == []
-    report = await shop.bring_in(refresh=True)
+    report = await shop.bring_in(refresh=True, confirm=yes)
     assert report.removed == ["shop/发货.txt"]
     assert await shop.ask("门店在哪") == "门店在湖滨路十八号。"
     assert "包邮" not in (await shop.ask("满多少包邮") or "")
@@ -320,7 +326,101 @@ def test_hidden_and_foreign_files_are_not_found(tmp_path: Path) -> None:
         path = tmp_path / "docs" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x", encoding="utf-8")
-    wanted, folders, missing = importing.find([tmp_path / "docs"])
-    assert [file.name for file in wanted] == ["docs/a.md"]
-    assert folders == ["docs/"]
-    assert missing == []
+    selection = select([tmp_path / "docs"])
+    assert [file.name for file in selection.files] == ["docs/a.md"]
+    assert selection.whole == ["docs/"]
+    assert selection.missing == []
+
+
+# ---------------------------------------------------------------------------------------------------- sources
+
+
+def _shops(folder: Path) -> tuple[Path, Path]:
+    """Two folders called faq, with a file called 帮助.md in each."""
+    for name, answer in (("甲", "在甲店申请。"), ("乙", "在乙店申请。")):
+        path = folder / name / "faq" / "帮助.md"
+        path.parent.mkdir(parents=True)
+        path.write_text(f"# 帮助\n## {name}店怎么退款？\n{answer}\n", encoding="utf-8")
+    return folder / "甲" / "faq", folder / "乙" / "faq"
+
+
+async def test_two_folders_of_one_name_are_two_sources(shop: Shop, tmp_path: Path) -> None:
+    one, other = _shops(tmp_path)
+    await shop.bring_in(one)
+    report = await shop.bring_in(other, refresh=True)
+    assert (report.new, report.changed, report.removed) == (["乙/faq/帮助.md"], [], [])
+    assert await shop.ask("甲店怎么退款") == "在甲店申请。"
+    (one / "帮助.md").write_text("# 帮助\n## 甲店怎么退款？\n找甲店店长。\n", encoding="utf-8")
+    report = await shop.bring_in(one, refresh=True)
+    assert (report.changed, report.removed) == (["faq/帮助.md"], [])
+    assert await shop.ask("乙店怎么退款") == "在乙店申请。"
+    async with shop.db.transaction(shop.workspace) as tx:
+        folders = await queries.source_folders(tx)
+    assert [(row.name, row.path, row.files, row.articles) for row in folders] == [
+        ("faq", str(one), 1, 1),
+        ("乙/faq", str(other), 1, 1),
+    ]
+    await shop.check_counts()
+
+
+async def test_a_file_or_a_folder_inside_belongs_to_the_source_around_it(shop: Shop) -> None:
+    shop.write("帮助.md", REFUND)
+    shop.write("物流/发货.txt", POST)
+    await shop.bring_in()
+    shop.write("物流/发货.txt", POST.replace("四点", "五点"))
+    shop.write("物流/自提.txt", "自提点在西门。")
+    report = await shop.bring_in(shop.folder / "物流" / "发货.txt", refresh=True)
+    assert (report.changed, report.new, report.removed) == (["shop/物流/发货.txt"], [], [])
+    report = await shop.bring_in(shop.folder / "物流", refresh=True)
+    assert (report.new, report.removed) == (["shop/物流/自提.txt"], [])
+    # The other way round: the folder around a known one.
+    report = await shop.bring_in(shop.folder.parent / "shop", refresh=True)
+    assert (len(report.unchanged), report.new, report.removed) == (3, [], [])
+
+
+async def test_material_that_moved_is_named_and_not_guessed(shop: Shop, tmp_path: Path) -> None:
+    shop.write("帮助.md", REFUND)
+    await shop.bring_in()
+    moved = tmp_path / "elsewhere" / "shop"
+    moved.parent.mkdir()
+    shop.folder.rename(moved)
+    with pytest.raises(Misconfigured, match="--source shop"):
+        await shop.bring_in(moved, refresh=True)
+    report = await shop.bring_in(moved, refresh=True, source="shop")
+    assert report.unchanged == ["shop/帮助.md"]
+    assert (await shop.bring_in(moved)).unchanged == ["shop/帮助.md"]
+    with pytest.raises(Misconfigured):
+        await shop.bring_in(moved, source="shop/帮助.md")
+    with pytest.raises(Misconfigured):
+        await shop.bring_in(moved, moved, source="two")
+
+
+async def test_a_refresh_that_removes_more_than_it_brings_asks_first(shop: Shop) -> None:
+    shop.write("帮助.md", REFUND)
+    shop.write("发货.txt", POST)
+    await shop.bring_in()
+    before = await shop.everything()
+    (shop.folder / "发货.txt").unlink()
+    shop.write("帮助.md", REFUND.split("\n## 怎么开发票")[0])
+    asked: list[Removal] = []
+
+    async def no(removal: Removal) -> bool:
+        asked.append(removal)
+        return False
+
+    for wishes in ({}, {"confirm": no}):
+        with pytest.raises(RemovalRefused, match="remove 2 articles and add 0"):
+            await shop.bring_in(refresh=True, **wishes)
+    assert asked == [Removal(2, 0, ("shop/发货.txt",))]
+    assert await shop.everything() == before
+    report = await shop.bring_in(refresh=True, confirm=yes)
+    assert (report.removed, report.changed) == (["shop/发货.txt"], ["shop/帮助.md"])
+    await shop.check_counts()
+
+
+async def test_a_refresh_that_brings_as_much_does_not_ask(shop: Shop) -> None:
+    shop.write("帮助.md", REFUND)
+    await shop.bring_in()
+    (shop.folder / "帮助.md").rename(shop.folder / "退款.md")
+    report = await shop.bring_in(refresh=True)
+    assert (report.new, report.removed) == (["shop/退款.md"], ["shop/帮助.md"])

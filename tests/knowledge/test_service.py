@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from zhiban.kit.errors import NotFound
 from zhiban.knowledge import maintenance as upkeep
 from zhiban.knowledge import queries, service
 from zhiban.knowledge.calibration import Sample, fit_threshold
+from zhiban.knowledge.indexing import INDEX_VERSION
+from zhiban.knowledge.jobs import REBUILD_OUTDATED, KnowledgeJobs, enqueue_rebuilds
 from zhiban.knowledge.models import GapStatus, Origin
 from zhiban.knowledge.retrieval import ConfidenceBand, search
 
@@ -122,12 +126,25 @@ async def test_rebuilding_changes_no_answer_and_does_not_stop_searches(
         await service.rebuild(db, workspace, "没有")
 
 
-async def test_an_older_recipe_is_rebuilt(db: Database, workspace: int, base_id: int) -> None:
-    assert await service.rebuild_outdated(db, workspace) == []
+async def test_what_an_older_release_indexed_is_rebuilt_once(
+    db: Database, workspace: int, clock: SetClock, base_id: int
+) -> None:
+    async def waiting() -> int:
+        async with db.transaction(workspace) as tx:
+            return int(await tx.value("select count(*) from jobs.procrastinate_jobs where task_name = %(name)s",
+                                        name=REBUILD_OUTDATED.name))  # fmt: skip
+
+    await enqueue_rebuilds(db)
+    assert await waiting() == 0
     async with db.transaction(workspace) as tx:
-        await tx.run("update knowledge_base set recipe = 0 where id = %(id)s", id=base_id)
-    assert await service.rebuild_outdated(db, workspace) == ["default"]
-    assert await service.rebuild_outdated(db, workspace) == []
+        await tx.run("update knowledge_base set recipe = 0, calibrated_at = null where id = %(id)s", id=base_id)
+    await enqueue_rebuilds(db)
+    await enqueue_rebuilds(db)  # another process starts, too
+    assert await waiting() == 1
+    await KnowledgeJobs(db, clock).rebuild_outdated(workspace)
+    async with db.transaction(workspace) as tx:
+        base = await queries.base(tx, base_id)
+    assert (base.recipe, base.calibrated_at) == (INDEX_VERSION, clock.now())
 
 
 async def test_synonyms_find_what_words_do_not(db: Database, workspace: int, base_id: int) -> None:
@@ -154,6 +171,34 @@ async def test_the_export_can_be_imported(
     assert (one.slug, one.sources, one.articles, one.chunks, one.vectors) == ("default", 8, 62, 63, 0)
     assert other.phrasings == one.phrasings
     assert one.answer_at is not None
+
+
+FORMULAS = ("=1+1", "+86 10", "-5%", "@all", "'=2", "＝3")
+
+
+async def test_an_export_holds_no_formula_and_comes_back_equal(
+    db: Database, workspace: int, clock: SetClock, tmp_path: Path
+) -> None:
+    async with db.transaction(workspace) as tx:
+        base_id = await service.base_for(tx)
+        for text in FORMULAS:
+            await service.put_faq(
+                tx, base_id, question=f"{text}？", answer=text, similar=(f"{text}!",), now=clock.now()
+            )
+        exported = await service.export(tx, base_id, now=clock.now())
+    cells = [cell for row in csv.reader(io.StringIO(exported)) for cell in row]
+    assert not [cell for cell in cells if cell[:1] in ("=", "+", "-", "@", "＝", "\t", "\r")]
+    (tmp_path / "export.csv").write_text(exported, encoding="utf-8", newline="")
+    await service.import_paths(db, workspace, "copy", [tmp_path / "export.csv"], now=clock.now())
+    async with db.transaction(workspace) as tx:
+        copy = await queries.base_by_slug(tx, "copy")
+        assert copy is not None
+        kept = [await queries.articles(tx, id_) for id_ in (base_id, copy.id)]
+        asked = [
+            [row.text for row in await queries.phrasings(tx, [article.id for article in articles])] for articles in kept
+        ]
+    assert [(one.title, one.answer) for one in kept[0]] == [(one.title, one.answer) for one in kept[1]]
+    assert asked[0] == asked[1]
 
 
 async def test_a_base_with_enough_similar_questions_learns_when_to_answer(

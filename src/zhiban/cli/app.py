@@ -201,6 +201,19 @@ def say(text: str = "", **values: object) -> None:
     out.print(text.format(**values) if values else text, markup=False)
 
 
+def confirmed(question: str, *, yes: bool, asking: bool = True) -> bool:
+    """Whether it is meant: `--yes` said so, or the person at the terminal does.
+
+    Raises Misconfigured where nobody can be asked: in a pipe, or when not `asking` because of --json.
+    """
+    if yes:
+        return True
+    if not asking or not sys.stdin.isatty():
+        err.print(question, markup=False)
+        raise Misconfigured("Nothing was changed. Add --yes if this is meant.")
+    return typer.confirm(question, err=True)
+
+
 def show_json(value: object) -> None:
     """The result for a script: one JSON value, nothing else on standard output."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")

@@ -126,7 +126,9 @@ async def _furnish(config: Settings, urls: DatabaseUrls) -> int:
 
 
 async def _import_sample(database: Database, workspace_id: int) -> None:
-    report = await import_with_progress(database, workspace_id, DEFAULT_BASE, [SAMPLE], now=datetime.now(UTC))
+    report = await import_with_progress(
+        database, workspace_id, DEFAULT_BASE, [SAMPLE], source=SAMPLE.name, now=datetime.now(UTC)
+    )
     if report.new:
         err.print(_("示例知识库已导入：{n}篇文章", n=report.changes.articles_added))
 

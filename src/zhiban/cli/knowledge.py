@@ -15,19 +15,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 
 from zhiban import bootstrap
-from zhiban.cli.app import AsJson, Exit, _, command, err, kb, say, settings, show_json, show_table
+from zhiban.cli.app import AsJson, Exit, _, command, confirmed, err, kb, say, settings, show_json, show_table
 from zhiban.cli.runtime import open_app, workspace_of
 from zhiban.container import App
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Misconfigured, NotFound
 from zhiban.knowledge import queries, retrieval, service
-from zhiban.knowledge.importing import ImportReport, Progress
+from zhiban.knowledge.importing import Confirm, ImportReport, Progress, Removal
 from zhiban.knowledge.models import GapStatus
 from zhiban.knowledge.queries import DEFAULT_BASE, BaseRow
 from zhiban.knowledge.retrieval import ConfidenceBand
 from zhiban.ports import Embedder
 
 Base = Annotated[str, typer.Option("--base", help=_("知识库的名字"))]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help=_("不再询问"))]
 
 STAGES = {
     "reading": _("读取"),
@@ -52,6 +53,8 @@ async def import_with_progress(
     now: datetime,
     category: str | None = None,
     refresh: bool = False,
+    source: str | None = None,
+    confirm: Confirm | None = None,
     embedder: Embedder | None = None,
 ) -> ImportReport:
     """Import with a bar on standard error, which is left out where nobody watches."""
@@ -70,6 +73,12 @@ async def import_with_progress(
             chunks = _("{n}段", n=step.chunks) if step.chunks else ""
             bar.update(task, description=STAGES[step.stage], completed=step.done, total=step.total, chunks=chunks)
 
+        async def ask(removal: Removal) -> bool:
+            bar.stop()
+            meant = confirm is not None and await confirm(removal)
+            bar.start()
+            return meant
+
         return await service.import_paths(
             database,
             workspace_id,
@@ -77,6 +86,8 @@ async def import_with_progress(
             paths,
             category=category,
             refresh=refresh,
+            source=source,
+            confirm=ask,
             embedder=embedder,
             now=now,
             progress=show,
@@ -88,9 +99,22 @@ async def import_(
     paths: Annotated[list[Path], typer.Argument(help=_("文件或文件夹"))],
     category: Annotated[str | None, typer.Option(help=_("给这些内容的分类"))] = None,
     refresh: Annotated[bool, typer.Option("--refresh", help=_("更新改过的文件，删除文件夹里已经没有的文件"))] = False,
+    source: Annotated[
+        str | None, typer.Option("--source", help=_("来源的名字，同一份资料换了位置时用；默认是文件夹的名字"))
+    ] = None,
     base: Base = DEFAULT_BASE,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> Exit | None:
+    async def meant(removal: Removal) -> bool:
+        question = _(
+            "这次更新会删除{removed}篇文章，只新增{added}篇。{files}继续吗？",
+            removed=removal.removed,
+            added=removal.added,
+            files=_("已不在的文件：{files}。", files=_few(removal.files)) if removal.files else "",
+        )
+        return confirmed(question, yes=yes, asking=not as_json)
+
     async with open_app(settings()) as app:
         report = await import_with_progress(
             app.database,
@@ -100,6 +124,8 @@ async def import_(
             now=app.clock.now(),
             category=category,
             refresh=refresh,
+            source=source,
+            confirm=meant,
             embedder=bootstrap.embedder(app.settings, app.http),
         )
     if as_json:
@@ -172,10 +198,13 @@ async def search(
         return
     say(
         _(
-            "{zone}（把握{confidence}；到{answer}直接回答，到{suggest}列出相近问题）",
+            "{zone}（把握{confidence}；{answer}，占比{share}，到{suggest}列出相近问题）",
             zone=ZONES[found.zone],
             confidence=f"{found.confidence:.2f}",
-            answer=f"{found.thresholds.answer_at:.2f}" if found.thresholds.answer_at < retrieval.ALL else "∞",
+            answer=_("到{n}直接回答", n=f"{found.thresholds.answer_at:.2f}")
+            if found.thresholds.answer_at < retrieval.ALL
+            else _("相似问法还不够，不凭把握直接回答"),
+            share=f"{found.share:.2f}",
             suggest=f"{found.thresholds.suggest_at:.2f}",
         )
     )
@@ -214,9 +243,11 @@ async def rebuild(base: Base = DEFAULT_BASE, as_json: AsJson = False) -> None:
 async def stats(as_json: AsJson = False) -> None:
     async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
         bases = await service.stats(tx)
+        folders = await queries.source_folders(tx)
         gaps = await queries.open_gaps(tx, limit=10)
     if as_json:
-        show_json({"bases": [asdict(each) for each in bases], "gaps": [asdict(gap) for gap in gaps]})
+        listed = [asdict(each) for each in bases]
+        show_json({"bases": listed, "sources": [asdict(row) for row in folders], "gaps": [asdict(gap) for gap in gaps]})
         return
     columns = {
         "slug": _("知识库"),
@@ -227,7 +258,32 @@ async def stats(as_json: AsJson = False) -> None:
         "vectors": _("向量"),
         "answer_at": _("回答阈值"),
     }
-    show_table(columns, [asdict(each) for each in bases])
+    show_table(columns, [{**asdict(each), "answer_at": _answer_at(each.answer_at)} for each in bases])
+
+
+def _answer_at(threshold: float | None) -> str:
+    return _("不凭把握直接回答") if threshold is None else f"{threshold:.2f}"
+
+
+@command(kb, "list", help=_("列出来源：每个导入过的文件夹，它的位置、文件和文章"))
+async def list_(as_json: AsJson = False) -> None:
+    async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
+        rows = await queries.source_folders(tx)
+    if as_json:
+        show_json([asdict(row) for row in rows])
+        return
+    if not rows:
+        say(_("还没有导入过：zhiban kb import 文件夹"))
+        return
+    columns = {
+        "base": _("知识库"),
+        "name": _("来源"),
+        "files": _("文件"),
+        "articles": _("文章"),
+        "imported": _("最近导入"),
+        "path": _("位置"),
+    }
+    show_table(columns, [{**asdict(row), "imported": _.stamp(row.imported_at)} for row in rows])
 
 
 @command(kb, "gaps", help=_("没有答案的问题：列出、关闭，或写下答案变成常见问题"))
@@ -342,6 +398,7 @@ async def remove(
     source: Annotated[str | None, typer.Argument(help=_("文件在知识库里的名字"))] = None,
     everything: Annotated[bool, typer.Option("--all", help=_("删除整个知识库"))] = False,
     base: Base = DEFAULT_BASE,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     if (source is None) is not everything:
@@ -349,6 +406,9 @@ async def remove(
     async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
         found = await _base(tx, base)
         if source is None:
+            question = _("删除知识库{base}的全部内容（{n}段）？不能恢复。", base=base, n=found.bodies)
+            if not confirmed(question, yes=yes, asking=not as_json):
+                return
             await service.remove_base(tx, found.id)
             removed = {"base": base, "chunks_removed": found.bodies}
         else:

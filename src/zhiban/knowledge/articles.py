@@ -12,7 +12,6 @@ from functools import cache, partial
 from hashlib import sha256
 
 from zhiban.kit.db import Transaction
-from zhiban.kit.errors import NotFound
 from zhiban.knowledge import indexing, queries
 from zhiban.knowledge.chunking import chunks
 from zhiban.knowledge.document import Document, Faq
@@ -346,11 +345,14 @@ async def _replace(
 _WRITTEN = (str(Origin.QUESTION), str(Origin.SIMILAR))
 
 
-async def reindex(tx: Transaction, base: BaseRow, article_id: int, change: Callable[[], Awaitable[object]]) -> None:
-    """Change an article's phrasings or texts through `change`, and its place in the index with them."""
-    ids = await queries.chunk_ids(tx, [article_id])
-    if not ids:
-        raise NotFound("There is no such article.")
+async def index_phrasings(tx: Transaction, base: BaseRow, article_ids: Sequence[int]) -> None:
+    """Let phrasings that wait be found."""
+    ids = await queries.chunk_ids(tx, article_ids)
     await indexing.forget(tx, base.id, await queries.entries(tx, ids), base.synonyms)
-    await change()
+    await tx.run(
+        "update phrasing set indexed = true where workspace_id = %(workspace)s "
+        "and article_id = any(%(ids)b::bigint[]) and not indexed",
+        workspace=tx.workspace_id,
+        ids=list(article_ids),
+    )
     await index(tx, base, await queries.entries(tx, ids))

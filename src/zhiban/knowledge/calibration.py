@@ -135,7 +135,7 @@ async def _sample(tx: Transaction, base_id: int) -> tuple[list[_HeldOut], float]
     rows = await tx.objects(
         _Faq,
         "select c.id as chunk_id, c.text, array(select p.text from phrasing p where p.workspace_id = a.workspace_id "
-        "and p.article_id = a.id order by p.id) as phrasings from article a join chunk c "
+        "and p.article_id = a.id and p.indexed order by p.id) as phrasings from article a join chunk c "
         "on c.workspace_id = a.workspace_id and c.article_id = a.id where a.base_id = %(base)s "
         "and a.kind = 'faq' order by a.id",
         base=base_id,

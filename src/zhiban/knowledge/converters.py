@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from xml.etree.ElementTree import ParseError
 from zipfile import BadZipFile
 
+from zhiban.kit.spreadsheets import unguard
 from zhiban.knowledge.document import (
     MOST_BYTES,
     MOST_TEXT,
@@ -232,15 +233,16 @@ def _table(name: str, rows: Iterable[tuple[int, Sequence[str]]]) -> Document:
             header = [cell.strip() for cell in cells]
             columns = _columns(header)
             continue
+        cells = [unguard(cell.strip()) for cell in cells]
         if "question" in columns and "answer" in columns:
             faq = _faq_row(cells, columns, number)
             if faq:
                 document.faqs.append(faq)
         else:
             said = "\n".join(
-                f"{title}: {cell.strip()}" if title else cell.strip()
+                f"{title}: {cell}" if title else cell
                 for title, cell in zip([*header, *[""] * len(cells)], cells, strict=False)
-                if cell.strip()
+                if cell
             )
             _add_row(document, said, name, number)
     return document
@@ -265,7 +267,7 @@ def _columns(header: Sequence[str]) -> dict[str, int]:
 def _faq_row(cells: Sequence[str], columns: dict[str, int], number: int) -> Faq | None:
     def cell(column: str) -> str:
         at = columns.get(column)
-        return cells[at].strip() if at is not None and at < len(cells) else ""
+        return cells[at] if at is not None and at < len(cells) else ""
 
     question, answer = cell("question"), cell("answer")
     if not question or not answer:

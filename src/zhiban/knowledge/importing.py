@@ -7,24 +7,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
 from zhiban.kit.db import Database, Transaction
-from zhiban.kit.errors import NotFound
+from zhiban.kit.errors import Conflict
 from zhiban.knowledge import articles, calibration, converters, embedding, queries
 from zhiban.knowledge import maintenance as upkeep
 from zhiban.knowledge.articles import Changes, NewArticle
-from zhiban.knowledge.document import MOST_BYTES, Unreadable, clean
+from zhiban.knowledge.document import MOST_BYTES, Unreadable
 from zhiban.knowledge.indexing import IndexEntry
 from zhiban.knowledge.queries import BaseRow, SourceRow
+from zhiban.knowledge.sources import Selection, SourceFile, SourceFolder, select
 from zhiban.ports import Embedder
 
-GROUP_CHUNKS = 4_000  # small files share a transaction up to this
+GROUP_CHUNKS = 1_000  # small files share a transaction up to this; the base is locked meanwhile
 GROUP_FILES = 200
+KEPT_CHUNKS = 4_000  # that are kept in memory instead of being read a second time
 MANY = 500  # chunks, from which on the planner should be told
 DRIFT = 0.02  # how far mean lengths may move before the index is rebuilt with the new ones
 
@@ -63,16 +65,25 @@ class ImportReport:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
-    """A file on disk with its name in the base."""
+class Removal:
+    """What a refresh would take away, in articles, and what it would bring."""
 
-    path: Path
-    name: str
+    removed: int
+    added: int
+    files: tuple[str, ...]  # that vanished
+
+
+Confirm = Callable[[Removal], Awaitable[bool]]
+
+
+class RemovalRefused(Conflict):
+    """A refresh would take away more than it brings, and nobody said that this is meant. Nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Parsed:
     name: str
+    folder: SourceFolder
     kind: str
     digest: bytes
     articles: list[NewArticle]
@@ -81,29 +92,6 @@ class _Parsed:
     @property
     def size(self) -> int:
         return sum(len(article.chunks) for article in self.articles)
-
-
-def find(paths: Iterable[Path]) -> tuple[list[_Wanted], list[str], list[Failure]]:
-    """Files to import, name prefixes of whole folders, and what does not exist."""
-    wanted: dict[str, _Wanted] = {}
-    folders: list[str] = []
-    missing: list[Failure] = []
-    for given in paths:
-        path = given.expanduser().resolve()
-        if path.is_dir():
-            folders.append(f"{path.name}/")
-            for file in sorted(path.rglob("*")):
-                inside = file.relative_to(path)
-                hidden = any(part.startswith((".", "~$")) for part in inside.parts)
-                if not hidden and file.suffix.lower() in converters.SUFFIXES and file.is_file():
-                    name = f"{path.name}/{inside.as_posix()}"
-                    wanted[name] = _Wanted(file, clean(name))
-        elif path.is_file():
-            name = f"{path.parent.name}/{path.name}".lstrip("/")
-            wanted[name] = _Wanted(path, clean(name))
-        else:
-            missing.append(Failure(str(given), "There is no such file or folder."))
-    return list(wanted.values()), folders, missing
 
 
 def _read(path: Path) -> tuple[bytes, bytes]:
@@ -129,6 +117,8 @@ async def import_paths(
     *,
     category: str | None = None,
     refresh: bool = False,
+    source: str | None = None,
+    confirm: Confirm | None = None,
     embedder: Embedder | None = None,
     now: datetime,
     progress: Callable[[Progress], None] | None = None,
@@ -137,11 +127,14 @@ async def import_paths(
 
     Without `refresh` a file that changed since is only reported. With it, changed files are updated and files that
     vanished from a given folder are removed. A file that cannot be read is reported, and the others go in.
+
+    `source` names where the files come from, see `sources`. `confirm` is asked before a refresh that takes away more
+    articles than it brings; without it such a refresh is refused. Raises RemovalRefused, Misconfigured.
     """
     started = time.perf_counter()
     report = ImportReport()
     run = _Run(database, workspace_id, category, refresh, now, progress or (lambda _: None), report)
-    await run.everything(base, paths)
+    await run.everything(base, paths, source, confirm)
     if report.changes != Changes():
         await run.settle()
     if embedder is not None:
@@ -165,19 +158,25 @@ class _Run:
         self.category, self.refresh, self.now = category, refresh, now
         self.tell, self.report = tell, report
         self.base_id = 0
-        self.done = self.total = self.chunks = 0
+        self.done = self.total = self.chunks = self.kept_chunks = 0
+        self.kept: dict[str, tuple[bytes, list[NewArticle]]] = {}  # read already, to know what a refresh removes
 
-    async def everything(self, slug: str, paths: Sequence[Path]) -> None:
+    async def everything(self, slug: str, paths: Sequence[Path], source: str | None, confirm: Confirm | None) -> None:
         async with self.database.transaction(self.workspace_id) as tx:
             self.base_id = await upkeep.ensure_base(tx, slug, slug)
-            there = {source.name: source for source in await queries.sources(tx, self.base_id)}
-        wanted, folders, missing = await asyncio.to_thread(find, paths)
-        self.report.failed += missing
-        self.total = len(wanted)
+            there = {row.name: row for row in await queries.sources(tx, self.base_id)}
+            folders = await queries.source_folders(tx, self.base_id)
+        known = [SourceFolder(folder.name, folder.path) for folder in folders]
+        selection = await asyncio.to_thread(select, paths, known, source=source)
+        self.report.failed += [Failure(name, "There is no such file or folder.") for name in selection.missing]
+        self.total = len(selection.files)
+        if self.refresh:
+            await self._ask_before_removing(selection, there, confirm)
+        await self._move(selection.moved)
         group: list[_Parsed] = []
-        digests = {source.digest: source.name for source in there.values()}
-        present = {file.name for file in wanted}
-        for file in wanted:
+        digests = {row.digest: row.name for row in there.values()}
+        present = {file.name for file in selection.files}
+        for file in selection.files:
             parsed = await self._file(file, there.get(file.name), digests, present)
             if parsed is not None:
                 digests[parsed.digest] = parsed.name
@@ -187,10 +186,64 @@ class _Run:
                 group = []
         await self._store(group)
         if self.refresh:
-            await self._remove_vanished(there, folders, present)
+            await self._remove_vanished(_vanished(selection, there))
+
+    async def _ask_before_removing(
+        self, selection: Selection, there: dict[str, SourceRow], confirm: Confirm | None
+    ) -> None:
+        """Raises RemovalRefused. Reads what changed, and what is new only as far as it decides."""
+        vanished = _vanished(selection, there)
+        async with self.database.transaction(self.workspace_id) as tx:
+            keys = await queries.keys_of_sources(tx, self.base_id)
+        removed, added = sum(len(keys.get(row.id, ())) for row in vanished), 0
+        fresh: list[SourceFile] = []
+        for file in selection.files:
+            known = there.get(file.name)
+            if known is None:
+                fresh.append(file)
+            elif (found := await self._changed(file, known)) is not None:
+                removed += len(keys.get(known.id, frozenset()) - found)
+                added += len(found - keys.get(known.id, frozenset()))
+        for file in fresh:
+            if added >= removed:
+                break
+            added += len(await self._changed(file, None) or ())
+        if removed <= added:
+            return
+        removal = Removal(removed, added, tuple(row.name for row in vanished))
+        if confirm is None or not await confirm(removal):
+            raise RemovalRefused(f"Nothing was changed: this would remove {removed} articles and add {added}.")
+
+    async def _changed(self, file: SourceFile, known: SourceRow | None) -> frozenset[str] | None:
+        """The keys of the articles in a file; None when it is as the base has it, or cannot be read."""
+        loop = asyncio.get_running_loop()
+        try:
+            content, digest = await loop.run_in_executor(articles.executor(), _read, file.path)
+            if known and known.digest == digest and known.converter == converters.VERSION:
+                return None
+            found = await loop.run_in_executor(articles.executor(), _parse, content, file.name, self.category)
+        except Unreadable:
+            return None
+        size = sum(len(article.chunks) for article in found)
+        if self.kept_chunks + size <= KEPT_CHUNKS:
+            self.kept_chunks += size
+            self.kept[file.name] = (digest, found)
+        return frozenset(article.key for article in found)
+
+    async def _move(self, moved: Sequence[SourceFolder]) -> None:
+        """Remember where these sources lie now."""
+        if moved:
+            async with self.database.transaction(self.workspace_id) as tx:
+                for folder in moved:
+                    await tx.run(
+                        "update source set folder_path = %(path)s where base_id = %(base)s and folder = %(name)s",
+                        path=folder.path,
+                        base=self.base_id,
+                        name=folder.name,
+                    )
 
     async def _file(
-        self, file: _Wanted, known: SourceRow | None, digests: dict[bytes, str], present: set[str]
+        self, file: SourceFile, known: SourceRow | None, digests: dict[bytes, str], present: set[str]
     ) -> _Parsed | None:
         """Read one file. None when there is nothing to store."""
         loop = asyncio.get_running_loop()
@@ -208,11 +261,13 @@ class _Run:
             if not known and twin and (twin in present or not self.refresh):
                 self.report.duplicates.append(file.name)
                 return None
-            found = await loop.run_in_executor(articles.executor(), _parse, content, file.name, self.category)
+            before, found = self.kept.pop(file.name, (b"", []))
+            if before != digest:
+                found = await loop.run_in_executor(articles.executor(), _parse, content, file.name, self.category)
         except Unreadable as error:
             self.report.failed.append(Failure(file.name, error.sentence))
             return None
-        return _Parsed(file.name, converters.kind_of(file.name), digest, found, known)
+        return _Parsed(file.name, file.folder, converters.kind_of(file.name), digest, found, known)
 
     async def _store(self, group: Sequence[_Parsed]) -> None:
         """Write a few files in one transaction."""
@@ -237,30 +292,33 @@ class _Run:
         self.tell(Progress("storing", self.done, self.total, self.chunks))
 
     async def _source(self, tx: Transaction, parsed: _Parsed) -> int:
-        source_id: int = await tx.value(
-            "insert into source (workspace_id, base_id, name, kind, category, digest, converter, imported_at) "
-            "values (%(workspace)s, %(base)s, %(name)s, %(kind)s, %(category)s, %(digest)s, %(converter)s, %(now)s) "
+        source_id: int | None = await tx.value(
+            "insert into source as s (workspace_id, base_id, name, folder, folder_path, kind, category, digest, "
+            "converter, imported_at) values (%(workspace)s, %(base)s, %(name)s, %(folder)s, %(path)s, %(kind)s, "
+            "%(category)s, %(digest)s, %(converter)s, %(now)s) "
             "on conflict (workspace_id, base_id, name) do update set kind = excluded.kind, "
             "category = excluded.category, digest = excluded.digest, converter = excluded.converter, "
-            "imported_at = excluded.imported_at returning id",
+            "imported_at = excluded.imported_at where s.folder_path = excluded.folder_path returning id",
             workspace=tx.workspace_id,
             base=self.base_id,
             name=parsed.name,
+            folder=parsed.folder.name,
+            path=parsed.folder.path,
             kind=parsed.kind,
             category=self.category,
             digest=parsed.digest,
             converter=converters.VERSION,
             now=self.now,
         )
+        if source_id is None:
+            raise Conflict(f"Another import brought {parsed.name} from another folder just now. Import again.")
         return source_id
 
-    async def _remove_vanished(self, there: dict[str, SourceRow], folders: Sequence[str], present: set[str]) -> None:
-        unreadable = {failure.file for failure in self.report.failed}
-        for name, source in there.items():
-            if name.startswith(tuple(folders)) and name not in present and name not in unreadable:
-                async with self.database.transaction(self.workspace_id) as tx:
-                    self.report.changes += await upkeep.remove_source(tx, self.base_id, source.id)
-                self.report.removed.append(name)
+    async def _remove_vanished(self, vanished: Sequence[SourceRow]) -> None:
+        for source in vanished:
+            async with self.database.transaction(self.workspace_id) as tx:
+                self.report.changes += await upkeep.remove_source(tx, self.base_id, source.id)
+            self.report.removed.append(source.name)
 
     async def settle(self) -> None:
         """Let the index follow the new mean lengths, and the thresholds the new articles."""
@@ -272,6 +330,7 @@ class _Run:
                     tx, base, told=lambda done: self.tell(Progress("rebuilding", done, base.bodies, self.chunks))
                 )
                 self.report.rebuilt = True
+        await upkeep.index_waiting(self.database, self.workspace_id, self.base_id)
         if self.report.rebuilt or self.chunks >= MANY:
             async with self.database.transaction(self.workspace_id) as tx:
                 await upkeep.tidy(tx)
@@ -297,8 +356,14 @@ class _Run:
             self.report.embedding_failed = error.sentence
 
 
+def _vanished(selection: Selection, there: dict[str, SourceRow]) -> list[SourceRow]:
+    """What the base has of the folders that were given whole, and the disk has no more."""
+    present = {file.name for file in selection.files}
+    return [row for name, row in there.items() if name.startswith(tuple(selection.whole)) and name not in present]
+
+
 def _drifted(base: BaseRow) -> bool:
     return any(mean and abs(pivot / mean - 1) > DRIFT for pivot, mean in zip(base.pivots, base.means, strict=True))
 
 
-__all__ = ["Failure", "ImportReport", "NotFound", "Progress", "find", "import_paths"]
+__all__ = ["Confirm", "Failure", "ImportReport", "Progress", "Removal", "RemovalRefused", "import_paths"]

@@ -6,13 +6,18 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from psycopg.errors import LockNotAvailable
+
 from zhiban.kit.db import Database, Transaction
-from zhiban.kit.errors import NotFound
+from zhiban.kit.errors import NotFound, Unavailable
 from zhiban.knowledge import articles, indexing, queries
 from zhiban.knowledge.articles import BATCH, Changes
 from zhiban.knowledge.indexing import IndexEntry, Tally
 from zhiban.knowledge.queries import BaseRow
 from zhiban.knowledge.tokenizer import Synonyms
+
+PATIENCE = 3.0  # seconds that a person waits for a base that is being filled or rebuilt
+WAITING_AT_ONCE = 50  # articles that are indexed in one transaction
 
 
 async def ensure_base(tx: Transaction, slug: str, name: str) -> int:
@@ -32,11 +37,51 @@ async def ensure_base(tx: Transaction, slug: str, name: str) -> int:
     return base_id
 
 
+class BaseBusy(Unavailable):
+    """The base is being filled or rebuilt by somebody else."""
+
+    after = 5.0  # seconds until it is worth asking again
+
+
 async def locked(tx: Transaction, base_id: int) -> BaseRow:
-    """The base, ours alone to write until the transaction ends. Readers are not held up. Raises NotFound."""
-    if not await tx.value("select id from knowledge_base where id = %(id)s for update", id=base_id):
+    """The base, ours alone to write until the transaction ends. Readers are not held up. Raises NotFound.
+
+    Waits as long as it takes: for imports and rebuilds, which wait for each other.
+    """
+    if not await tx.value("select id from knowledge_base where id = %(id)s for no key update", id=base_id):
         raise NotFound("There is no such knowledge base.")
     return await queries.base(tx, base_id)
+
+
+async def locked_soon(tx: Transaction, base_id: int) -> BaseRow:
+    """As `locked`, for a person who waits. Raises BaseBusy after some seconds, instead of keeping a connection."""
+    await tx.run(f"set local lock_timeout = {round(PATIENCE * 1000)}")
+    try:
+        base = await locked(tx, base_id)
+    except LockNotAvailable as error:
+        raise BaseBusy("The knowledge base is being filled or rebuilt. Try again in a minute.") from error
+    await tx.run("set local lock_timeout = 0")
+    return base
+
+
+async def locked_now(tx: Transaction, base_id: int) -> BaseRow | None:
+    """As `locked`, or None when somebody else has it."""
+    if not await tx.value("select id from knowledge_base where id = %(id)s for no key update skip locked", id=base_id):
+        return None
+    return await queries.base(tx, base_id)
+
+
+async def index_waiting(database: Database, workspace_id: int, base_id: int) -> bool:
+    """Index the phrasings that came while the base was busy. False when it is busy now; whoever has it does this."""
+    while True:
+        async with database.transaction(workspace_id) as tx:
+            waiting = await queries.waiting_articles(tx, base_id, WAITING_AT_ONCE)
+            if not waiting:
+                return True
+            base = await locked_now(tx, base_id)
+            if base is None:
+                return False
+            await articles.index_phrasings(tx, base, waiting)
 
 
 async def remove_source(tx: Transaction, base_id: int, source_id: int) -> Changes:
@@ -62,8 +107,14 @@ async def reindex_base(
     `recount` does not believe the mean lengths that the base has (after synonyms or the recipe changed).
     """
     synonyms = base.synonyms
-    pivots = await _true_means(tx, base.id, synonyms) if recount else base.means
     await indexing.clear(tx, base.id)
+    # What comes from now on is not in what we are about to read, and waits.
+    await tx.run(
+        "update phrasing set indexed = true where not indexed and article_id in "
+        "(select id from article where base_id = %(base)s)",
+        base=base.id,
+    )
+    pivots = await _true_means(tx, base.id, synonyms) if recount else base.means
     await indexing.set_pivots(tx, base.id, pivots)
     done = 0
     tally = Tally()
@@ -129,18 +180,10 @@ async def rebuild(
             raise NotFound(f"There is no knowledge base named {slug}.")
         base = await locked(tx, found.id)
         done = await reindex_base(tx, base, told=told, recount=True)
+    await index_waiting(database, workspace_id, base.id)
     async with database.transaction(workspace_id) as tx:
         await tidy(tx)
     return done
-
-
-async def rebuild_outdated(database: Database, workspace_id: int) -> list[str]:
-    """Rebuild the bases that an earlier version of the recipe indexed. For the start of a new release."""
-    async with database.transaction(workspace_id) as tx:
-        outdated = [base.slug for base in await queries.bases(tx) if base.recipe != indexing.INDEX_VERSION]
-    for slug in outdated:
-        await rebuild(database, workspace_id, slug)
-    return outdated
 
 
 async def set_synonyms(tx: Transaction, base_id: int, groups: Sequence[Sequence[str]]) -> None:

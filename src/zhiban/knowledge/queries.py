@@ -91,8 +91,11 @@ async def bases(tx: Transaction) -> list[BaseRow]:
 
 @dataclass(frozen=True, slots=True)
 class SourceRow:
+    """A file in a base. `folder` is the source it came from, with which its name begins."""
+
     id: int
     name: str
+    folder: str
     kind: str
     category: str | None
     digest: bytes
@@ -103,10 +106,46 @@ class SourceRow:
 async def sources(tx: Transaction, base_id: int) -> list[SourceRow]:
     return await tx.objects(
         SourceRow,
-        "select id, name, kind, category, digest, converter, imported_at from source "
+        "select id, name, folder, kind, category, digest, converter, imported_at from source "
         "where base_id = %(base)s order by name",
         base=base_id,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFolderRow:
+    """A source: a folder that was imported, and what came from it."""
+
+    base: str
+    name: str
+    path: str
+    files: int
+    articles: int
+    imported_at: datetime
+
+
+async def source_folders(tx: Transaction, base_id: int | None = None) -> list[SourceFolderRow]:
+    """The sources of one base, or of all."""
+    return await tx.objects(
+        SourceFolderRow,
+        "select b.slug as base, s.folder as name, max(s.folder_path) as path, count(*) as files, "
+        "sum((select count(*) from article a where a.workspace_id = s.workspace_id and a.source_id = s.id))::bigint "
+        "as articles, max(s.imported_at) as imported_at from source s "
+        "join knowledge_base b on b.workspace_id = s.workspace_id and b.id = s.base_id "
+        "where %(base)s::bigint is null or s.base_id = %(base)s group by b.id, b.slug, s.folder "
+        "order by b.id, s.folder",
+        base=base_id,
+    )
+
+
+async def keys_of_sources(tx: Transaction, base_id: int) -> dict[int, frozenset[str]]:
+    """The keys of the articles that came from each file of a base, by the file's id."""
+    rows = await tx.rows(
+        "select source_id, array_agg(key) from article where base_id = %(base)s and source_id is not null "
+        "group by source_id",
+        base=base_id,
+    )
+    return {source_id: frozenset(keys) for source_id, keys in rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +247,7 @@ def indexed_text(kind: str, heading_path: Sequence[str], text: str) -> str:
 _ENTRIES = """
 select c.id as chunk_id, array(
          select p.text from phrasing p where p.workspace_id = c.workspace_id and p.article_id = c.article_id
-         order by p.id) as phrasings, a.kind, c.heading_path, c.text
+         and p.indexed order by p.id) as phrasings, a.kind, c.heading_path, c.text
   from chunk c join article a on a.workspace_id = c.workspace_id and a.id = c.article_id
 """
 
@@ -246,6 +285,16 @@ async def entries_after(tx: Transaction, base_id: int, after: int, limit: int) -
         limit=limit,
     )
     return [row.entry() for row in rows]
+
+
+async def waiting_articles(tx: Transaction, base_id: int, limit: int) -> list[int]:
+    """Articles with phrasings that are not indexed yet."""
+    return await tx.values(
+        "select distinct p.article_id from phrasing p join article a on a.workspace_id = p.workspace_id "
+        "and a.id = p.article_id where not p.indexed and a.base_id = %(base)s order by 1 limit %(limit)s",
+        base=base_id,
+        limit=limit,
+    )
 
 
 async def chunk_ids(tx: Transaction, article_ids: Sequence[int]) -> list[int]:

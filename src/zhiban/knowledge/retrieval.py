@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from zhiban.kit.db import Transaction
+from zhiban.kit.i18n import mark
 from zhiban.knowledge import queries
 from zhiban.knowledge.bm25 import Collection, sparse
 from zhiban.knowledge.corpus_stats import term_priors
@@ -84,7 +85,7 @@ class SearchResult:
     confidence: float  # n·(1+m)
     share: float  # n alone
     zone: ConfidenceBand
-    why: str  # an English sentence for logs and the test page
+    why: str  # an English sentence; `Texts.error` says it in Chinese
     thresholds: Thresholds
     leaning_on: tuple[str, ...] = ()
 
@@ -427,23 +428,23 @@ def _likeness(asked: frozenset[int], phrasing: frozenset[int]) -> float:
 def _zone(ranking: Ranking, limits: Thresholds) -> tuple[ConfidenceBand, str]:
     """What to do, and why in a sentence."""
     if not ranking.passages:
-        return ConfidenceBand.HANDOFF, "No passage shares a word with the question."
+        return ConfidenceBand.HANDOFF, mark("No passage shares a word with the question.")
     first, sure = ranking.passages[0], ranking.confidence
     runner_up = max((passage.likeness for passage in ranking.passages[1:]), default=0.0)
     if not ranking.expanded.leaning_on and first.likeness >= NEARLY_SAME and first.likeness > runner_up:
-        return ConfidenceBand.ANSWER, f"The question is nearly the phrasing {first.phrasing!r} ({first.likeness:.2f})."
+        return ConfidenceBand.ANSWER, mark(
+            f"The question is nearly the phrasing {first.phrasing!r} ({first.likeness:.2f})."
+        )
     answer_at = limits.answer_at if first.answer is not None else limits.document_answer_at
     if sure >= answer_at:
-        return ConfidenceBand.ANSWER, f"Confidence {sure:.2f} reaches {answer_at:.2f}."
-    share = ranking.share
-    if share >= limits.suggest_at:
-        known = first.answer is None or limits.trusted
-        needed = f"is below {answer_at:.2f}" if known else "has too few similar questions to be trusted"
-        return (
-            ConfidenceBand.SUGGEST,
-            f"Confidence {sure:.2f} {needed}; share {share:.2f} reaches {limits.suggest_at:.2f}.",
-        )
-    return (
-        ConfidenceBand.HANDOFF,
-        f"Confidence {sure:.2f} and share {share:.2f} (below {limits.suggest_at:.2f}) are too low.",
+        return ConfidenceBand.ANSWER, mark(f"Confidence {sure:.2f} reaches {answer_at:.2f}.")
+    share, suggest_at = ranking.share, limits.suggest_at
+    if share >= suggest_at:
+        if first.answer is None or limits.trusted:
+            why = mark(f"Confidence {sure:.2f} is below {answer_at:.2f}; share {share:.2f} reaches {suggest_at:.2f}.")
+        else:
+            why = mark(f"There are too few similar questions to trust; share {share:.2f} reaches {suggest_at:.2f}.")
+        return ConfidenceBand.SUGGEST, why
+    return ConfidenceBand.HANDOFF, mark(
+        f"Confidence {sure:.2f} and share {share:.2f} (below {suggest_at:.2f}) are too low."
     )

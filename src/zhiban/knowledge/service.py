@@ -12,6 +12,8 @@ from zhiban.events import SYSTEM, Actor, DataExported
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
+from zhiban.kit.jobs import Job, enqueue
+from zhiban.kit.spreadsheets import guard
 from zhiban.knowledge import articles, queries
 from zhiban.knowledge import maintenance as upkeep
 from zhiban.knowledge.articles import Changes
@@ -19,17 +21,28 @@ from zhiban.knowledge.calibration import Calibration, calibrate
 from zhiban.knowledge.document import Faq, Location, clean
 from zhiban.knowledge.embedding import embed_missing
 from zhiban.knowledge.gaps import close_gap, record_gap
-from zhiban.knowledge.importing import Failure, ImportReport, Progress, import_paths
-from zhiban.knowledge.maintenance import ensure_base, rebuild, rebuild_outdated, remove_base, set_synonyms
+from zhiban.knowledge.importing import (
+    Confirm,
+    Failure,
+    ImportReport,
+    Progress,
+    Removal,
+    RemovalRefused,
+    import_paths,
+)
+from zhiban.knowledge.maintenance import ensure_base, rebuild, remove_base, set_synonyms
 from zhiban.knowledge.models import ArticleKind, Origin
 from zhiban.knowledge.queries import DEFAULT_BASE
 from zhiban.knowledge.tokenizer import counts
 
 __all__ = [
     "Calibration",
+    "Confirm",
     "Failure",
     "ImportReport",
     "Progress",
+    "Removal",
+    "RemovalRefused",
     "Stats",
     "add_phrasing",
     "base_for",
@@ -41,7 +54,6 @@ __all__ = [
     "import_paths",
     "put_faq",
     "rebuild",
-    "rebuild_outdated",
     "record_gap",
     "remove",
     "remove_base",
@@ -49,6 +61,8 @@ __all__ = [
     "stats",
 ]
 
+# Lets waiting phrasings be found. A large base is busy for minutes; an hour of patience costs a look every half minute.
+INDEX_PHRASINGS = Job("index_phrasings", attempts=120, wait=1.0, longest=30.0)
 MOST_PHRASINGS = 200  # of one article
 DEFAULT_NAME = "知识库"
 
@@ -63,28 +77,32 @@ async def base_for(tx: Transaction, inbox_id: int | None = None) -> int:
 
 
 async def add_phrasing(tx: Transaction, article_id: int, text: str, *, source: Origin | str, now: datetime) -> bool:
-    """Let an FAQ article also be found by this wording. False when it knows it already. Raises NotFound."""
+    """Let an FAQ article also be found by this wording. False when it knows it already. Raises NotFound.
+
+    Never waits for an import or a rebuild of the base: then the wording is kept, and a job lets it be found later.
+    """
     article = await queries.article(tx, article_id)
     wording = clean(text).strip()[:200]
     if article.kind != ArticleKind.FAQ or not wording:
         return False
-    base = await upkeep.locked(tx, article.base_id)
+    await tx.value("select pg_advisory_xact_lock(hashtextextended('phrasing', %(article)s))", article=article_id)
     known = await queries.phrasings(tx, [article_id])
     if len(known) >= MOST_PHRASINGS or counts(wording) in [counts(row.text) for row in known]:
         return False
-
-    async def add() -> None:
-        await tx.run(
-            "insert into phrasing (workspace_id, article_id, text, origin, created_at) "
-            "values (%(workspace)s, %(article)s, %(text)s, %(origin)s, %(now)s)",
-            workspace=tx.workspace_id,
-            article=article_id,
-            text=wording,
-            origin=str(Origin(source)),
-            now=now,
-        )
-
-    await articles.reindex(tx, base, article_id, add)
+    await tx.run(
+        "insert into phrasing (workspace_id, article_id, text, origin, indexed, created_at) "
+        "values (%(workspace)s, %(article)s, %(text)s, %(origin)s, false, %(now)s)",
+        workspace=tx.workspace_id,
+        article=article_id,
+        text=wording,
+        origin=str(Origin(source)),
+        now=now,
+    )
+    base = await upkeep.locked_now(tx, article.base_id)
+    if base is None:
+        await enqueue(tx, INDEX_PHRASINGS.of(key=str(article.base_id), base_id=article.base_id))
+    else:
+        await articles.index_phrasings(tx, base, [article_id])
     return True
 
 
@@ -98,11 +116,11 @@ async def put_faq(
     category: str | None = None,
     now: datetime,
 ) -> int:
-    """Write an FAQ article that comes from no file. Returns its id. Raises Conflict when one of the two is empty."""
+    """Write an FAQ article that comes from no file. Returns its id. Raises Conflict (a text is empty), BaseBusy."""
     asked, told = clean(question).strip(), clean(answer).strip()
     if not asked or not told:
         raise Conflict("An article needs a question and an answer.")
-    base = await upkeep.locked(tx, base_id)
+    base = await upkeep.locked_soon(tx, base_id)
     others = tuple(filter(None, (clean(text).strip() for text in similar)))
     faq = Faq(asked, others, told, category, Location("row", 1))
     article = articles.faq_article(faq, category=category)
@@ -113,7 +131,7 @@ async def put_faq(
 
 
 async def remove(tx: Transaction, base_id: int, *, source: str | None = None, article_id: int | None = None) -> Changes:
-    """Take one file (by its name) or one article out of a base. Raises NotFound."""
+    """Take one file (by its name) or one article out of a base. Raises NotFound, BaseBusy."""
     if source is not None:
         for row in await queries.sources(tx, base_id):
             if row.name == source:
@@ -121,7 +139,7 @@ async def remove(tx: Transaction, base_id: int, *, source: str | None = None, ar
         raise NotFound(f"The knowledge base holds no file named {source}.")
     if article_id is None or (await queries.article(tx, article_id)).base_id != base_id:
         raise NotFound("There is no such article.")
-    base = await upkeep.locked(tx, base_id)
+    base = await upkeep.locked_soon(tx, base_id)
     return Changes(articles_removed=1, chunks_removed=await articles.remove(tx, base, [article_id]))
 
 
@@ -158,7 +176,10 @@ async def stats(tx: Transaction) -> list[Stats]:
 
 
 async def export(tx: Transaction, base_id: int, *, by: Actor = SYSTEM, now: datetime) -> str:
-    """The FAQ articles of a base as CSV that `kb import` reads again, with everything it learnt."""
+    """The FAQ articles of a base as CSV that `kb import` reads again, with everything it learnt.
+
+    Cells that a spreadsheet would run as formulas are guarded, see `kit.spreadsheets`.
+    """
     rows, out = 0, io.StringIO(newline="")
     writer = csv.writer(out)
     writer.writerow(("question", "similar_questions", "answer", "category"))
@@ -171,7 +192,8 @@ async def export(tx: Transaction, base_id: int, *, by: Actor = SYSTEM, now: date
         for article in page:
             if article.kind == ArticleKind.FAQ:
                 similar = [text for text in asked.get(article.id, []) if text != article.title]
-                writer.writerow((article.title, "\n".join(similar), article.answer, article.category or ""))
+                cells = (article.title, "\n".join(similar), article.answer or "", article.category or "")
+                writer.writerow([guard(cell) for cell in cells])
                 rows += 1
     await event_log.append(tx, DataExported(actor=by, at=now, what=f"knowledge base {base_id}", rows=rows))
     return out.getvalue()

@@ -35,7 +35,8 @@ create index ix_synonym_group_base_id on synonym_group (workspace_id, base_id);
 ARTICLES = """
 create table source (
   workspace_id bigint not null, id bigint generated always as identity, base_id bigint not null,
-  name text not null, kind text not null, category text, digest bytea not null, converter integer not null,
+  name text not null, folder text not null, folder_path text not null,
+  kind text not null, category text, digest bytea not null, converter integer not null,
   imported_at timestamptz not null default now(),
   constraint pk_source primary key (workspace_id, id),
   constraint uq_source_name unique (workspace_id, base_id, name),
@@ -55,11 +56,13 @@ create index ix_article_source_id on article (workspace_id, source_id);
 
 create table phrasing (
   workspace_id bigint not null, id bigint generated always as identity, article_id bigint not null,
-  text text not null, origin text not null, created_at timestamptz not null default now(),
+  text text not null, origin text not null, indexed boolean not null default true,
+  created_at timestamptz not null default now(),
   constraint pk_phrasing primary key (workspace_id, id),
   constraint ck_phrasing_origin check (origin in ('question', 'similar', 'agent', 'click')),
   constraint fk_phrasing_article_id foreign key (workspace_id, article_id) references article on delete cascade);
 create index ix_phrasing_article_id on phrasing (workspace_id, article_id);
+create index ix_phrasing_waiting on phrasing (workspace_id, article_id) where not indexed;
 
 create table chunk (
   workspace_id bigint not null, id bigint generated always as identity, base_id bigint not null,
