@@ -254,17 +254,14 @@ class ContactUnfollowed(Event):
 
 
 class CardActionReceived(Event):
-    """One of our people tapped a button on a card we sent; `label` is what the card is to show now.
-
-    Everybody's copy changes, or only that of `member`: who may not take the conversation must not close it for others.
-    """
+    """One of our people tapped a button on a card we sent; `label` is what the card is to show now."""
 
     action: str
     inbox_id: int
     conversation_id: int | None = None
     update_code: str | None = None
     label: str = ""
-    member: str | None = None
+    member: str | None = None  # whose copy of the card changes; None: everybody's
 
 
 class VendorEventReceived(Event):

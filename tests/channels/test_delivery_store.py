@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from tests.channels.conftest import Answer, Callback, WebhookClient, bell, webhook_client_at
+from tests.channels.conftest import Callback, WebhookClient, bell, webhook_client_at
 from tests.conftest import FAST
 from zhiban.channels import webhooks as hooks
 from zhiban.channels.credentials import place_of_secrets
@@ -352,12 +352,19 @@ async def test_hostile_59_a_thousand_doorbells_at_once(webhook_client: WebhookCl
     calls = [webhook_client.call(bell(number, kfid=f"wk{number % 500}")) for number in range(1000)]
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=300)) as client:
 
-        async def ring(call: Callback) -> Answer:
-            return await webhook_client.asked(client, "POST", f"{webhook_client.path}?{call.query}", data=call.body)
+        async def ring(call: Callback) -> int:
+            """As WeCom does: what is not acknowledged is sent again, twice at most."""
+            for _ in range(3):
+                answer = await webhook_client.asked(
+                    client, "POST", f"{webhook_client.path}?{call.query}", data=call.body
+                )
+                if answer.status == 200:
+                    break
+            return answer.status
 
         started = time.monotonic()
         answers = await asyncio.gather(*map(ring, calls))
-    assert {answer.status for answer in answers} == {200}
+    assert set(answers) == {200}
     assert time.monotonic() - started < 20
     async with webhook_client.app.database.transaction(webhook_client.workspace_id) as tx:
         assert await tx.value("select count(*) from delivery where state = 'pending'") == 1000
