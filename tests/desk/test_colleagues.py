@@ -203,7 +203,7 @@ async def test_a_team_grows_in_the_browser(site: Site, visit: Visit, enter: Visi
     await row.locator("summary").click()
     await row.get_by_label("企业微信账号").fill("guyun")
     await row.get_by_role("button", name="保存").click()
-    await expect(page.locator("details.mate", has_text="顾云")).to_contain_text("企业微信：guyun")
+    await expect(page.locator("details.mate", has_text="顾云")).to_contain_text("企业微信账号：guyun")
     await page.locator("details.mate", has_text="顾云").locator("summary").click()
     await page.locator("details.mate", has_text="顾云").get_by_role("button", name="停用").click()
     await expect(page.locator("details.mate", has_text="顾云")).to_contain_text("已停用")

@@ -150,7 +150,7 @@ class NotificationJobs:
         if not waiting.contact_name:
             await self._fetch_contact_name(workspace_id, waiting.inbox_id, waiting.thread)
         async with self._database.transaction(workspace_id) as tx:
-            recipients = [_digest(address) for address in self._addresses(waiting)]
+            recipients = [_named(address) for address in self._addresses(waiting)]
             cards = await card_inbox(tx, waiting.inbox_id, self._notifiers.card_kinds)
             if cards and await accounts_at(tx, cards.vendor):
                 recipients.append(MEMBERS)
@@ -192,7 +192,7 @@ class NotificationJobs:
         if recipient != MEMBERS:
             # Addresses hold passwords: the job names one by its digest, and one that was taken out gets nothing.
             for address in self._addresses(waiting):
-                if _digest(address) == recipient:
+                if _named(address) == recipient:
                     await self._notifiers.notifier(address).notify(address, notice)
             return
         inbox = await self._connections.inbox(workspace_id, cards.id) if cards else None
@@ -217,5 +217,6 @@ class NotificationJobs:
         )
 
 
-def _digest(address: str) -> str:
-    return hashlib.sha256(address.encode()).hexdigest()[:16]
+def _named(address: str) -> str:
+    """An address for a job: its kind, and a digest instead of what may hold a password."""
+    return f"{parse_address(address)[0]}:{hashlib.sha256(address.encode()).hexdigest()[:12]}"
