@@ -40,6 +40,9 @@ class Cause:
     depth: int = 0
 
 
+ASSISTANT = Actor("assistant")
+SYSTEM = Actor("system")
+TIMER = Actor("timer")
 DIRECT = Cause()
 
 
@@ -88,6 +91,31 @@ class Event(_Fact):
     def consequence(self) -> Cause:
         """The cause of whatever is done because of this fact."""
         return Cause("event", self.id or None, self.cause.depth + 1)
+
+
+class ConversationEvent(Event):
+    """A fact about a conversation. `assignee_id` and `team_id` are those before it, `cycle` the one after it."""
+
+    conversation_id: int
+    inbox_id: int | None = None
+    contact_id: int | None = None
+    cycle: int | None = None
+    assignee_id: int | None = None
+    team_id: int | None = None
+
+
+class StatusChanged(ConversationEvent):
+    """What all changes of the status have in common; never recorded itself. `reason` is a stable word."""
+
+    status: str
+    previous: str
+    reason: str = ""
+
+
+class MessageFact(ConversationEvent):
+    """A fact about one message."""
+
+    message_id: int
 
 
 def decode(kind: str, common: Mapping[str, Any], data: Mapping[str, Any]) -> Event:

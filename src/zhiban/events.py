@@ -9,27 +9,27 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from zhiban.event_base import COLUMNS, DIRECT, Actor, ActorKind, Cause, CauseKind, Event, decode
+from zhiban.event_base import (
+    ASSISTANT,
+    COLUMNS,
+    DIRECT,
+    SYSTEM,
+    TIMER,
+    Actor,
+    ActorKind,
+    Cause,
+    CauseKind,
+    ConversationEvent,
+    Event,
+    MessageFact,
+    StatusChanged,
+    decode,
+)
 
-__all__ = ["COLUMNS", "DIRECT", "FACTS", "Actor", "ActorKind", "Cause", "CauseKind", "Event", "decode"]
-
-ASSISTANT = Actor("assistant")
-SYSTEM = Actor("system")
-TIMER = Actor("timer")
-
+__all__ = ["ASSISTANT", "COLUMNS", "DIRECT", "FACTS", "SYSTEM", "TIMER", "Actor", "ActorKind", "Cause", "CauseKind"]
+__all__ += ["ConversationEvent", "Event", "MessageFact", "StatusChanged", "decode"]
 
 # ------------------------------------------------------------------------------------------------- conversations
-
-
-class ConversationEvent(Event):
-    """A fact about a conversation. `assignee_id` and `team_id` are those before it, `cycle` the one after it."""
-
-    conversation_id: int
-    inbox_id: int | None = None
-    contact_id: int | None = None
-    cycle: int | None = None
-    assignee_id: int | None = None
-    team_id: int | None = None
 
 
 class ConversationCreated(ConversationEvent):
@@ -38,14 +38,6 @@ class ConversationCreated(ConversationEvent):
     status: str
     thread: str = ""
     thread_kind: str = "direct"
-
-
-class StatusChanged(ConversationEvent):
-    """What all changes of the status have in common; never recorded itself. `reason` is a stable word."""
-
-    status: str
-    previous: str
-    reason: str = ""
 
 
 class ConversationStarted(StatusChanged):
@@ -153,12 +145,6 @@ class ContactEntered(ConversationEvent):
 
 
 # ------------------------------------------------------------------------------------------------------ messages
-
-
-class MessageFact(ConversationEvent):
-    """A fact about one message."""
-
-    message_id: int
 
 
 class MessageReceived(MessageFact):
