@@ -84,9 +84,8 @@ EXCEPTIONS = {
     ),
     "the turn settles its messages together with its reply": ("assistant/turn.py: message",),
     "a health check looks everywhere": (
-        "cli/doctor.py: delivery message",
+        "desk/checks.py: delivery inbox message",
         "desk/pages/health.py: connection delivery inbox message",
-        "people/auth.py: connection delivery inbox",
     ),
     "the first start makes the workspace and what the settings name": (
         "container.py: connection workspace",

@@ -20,6 +20,7 @@ from zhiban.api import knowledge as knowledge_api
 from zhiban.assistant.suggesting import Suggester
 from zhiban.channels import webhooks as hooks
 from zhiban.container import App
+from zhiban.desk.checks import Checks, notice_setup
 from zhiban.desk.pages import agents as agent_pages
 from zhiban.desk.pages import sign_in
 from zhiban.desk.pages.conversation import DeskSettings
@@ -86,6 +87,8 @@ def application(
     web.include_router(sign_in.router)
     web.include_router(agent_pages.router)
     suggester = Suggester(app.database, threshold=app.settings.kb_similarity_threshold)
+    notifiers = bootstrap.notifiers(app.settings, app.http, app.url)
+    Checks(app.database, notice_setup(app.settings, notifiers), app.clock).install(web)
     DeskSettings(window_of=bootstrap.window_of, files=app.files, suggest=suggester.suggest).install(web)
     broker.install(web)
     api_auth.install(web)

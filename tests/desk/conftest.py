@@ -16,6 +16,7 @@ from tests.desk.seed import PASSWORD, WINDOW, Seed, create_seed
 from zhiban import bootstrap
 from zhiban.assistant.suggesting import Source, Suggestion
 from zhiban.bootstrap import reactions
+from zhiban.desk.checks import Checks, NoticeSetup
 from zhiban.desk.pages import agents as agent_pages
 from zhiban.desk.pages import sign_in
 from zhiban.desk.pages.conversation import DeskSettings
@@ -118,6 +119,7 @@ async def site(urls: DatabaseUrls) -> AsyncIterator[Site]:
         Auth(database, clock, renderer).install(app)
         app.include_router(sign_in.router)
         app.include_router(agent_pages.router)
+        Checks(database, NoticeSetup(addresses=["wecom-robot:abc"]), clock).install(app)
         suggested: list[int] = []
 
         async def suggest(_workspace_id: int, conversation_id: int) -> Suggestion | None:

@@ -226,7 +226,11 @@ async def test_an_empty_desk_says_what_to_do(site: Site) -> None:
 
 async def test_the_health_page_names_what_is_broken_and_tries_it_again(site: Site) -> None:
     agent, seed = await site.signed_in(), site.seed
-    assert "一切正常" in (await agent.get("/settings/health")).text
+    page = (await agent.get("/settings/health")).text
+    assert "能用，有2处可以更好" in page
+    assert "还没有收到过回调" in page
+    assert "知识库" in page
+    assert "data-news" not in (await agent.get("/")).text
     async with seed.database.transaction(seed.workspace_id) as tx:
         await tx.run(
             "update connection set broken = 'The secret is wrong (40001).', broken_at = now() "
@@ -254,7 +258,9 @@ async def test_the_health_page_names_what_is_broken_and_tries_it_again(site: Sit
     assert (await agent.post(f"/settings/health/jobs/{job}/again")).status == 303
     assert (await agent.post(f"/settings/health/jobs/{job}/again")).status == 404
     assert (await agent.post(f"/settings/health/deliveries/{delivery}/again")).status == 404
-    assert "1处要处理" in (await agent.get("/settings/health")).text
+    page = (await agent.get("/settings/health")).text
+    assert "1处要处理" in page
+    assert page.count("data-bad") == 2  # the finding, and the connection it is about
 
 
 # ------------------------------------------------------------------------------------------------ the live stream

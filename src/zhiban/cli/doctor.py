@@ -5,52 +5,35 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Annotated, Literal
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
 from rich.markup import escape
 
 from zhiban import bootstrap
-from zhiban.channels import inboxes
 from zhiban.cli.app import AsJson, Exit, _, app, code_of, command, err, out, settings, show_json, size
-from zhiban.cli.connecting import callback
 from zhiban.cli.inboxes import check_connections, told
 from zhiban.cli.runtime import bring_up_to_date, database, workspace_of
 from zhiban.container import App
-from zhiban.kit import jobs
+from zhiban.desk import checks
+from zhiban.desk.checks import Finding
 from zhiban.kit.errors import Misconfigured, Unavailable, ZhibanError
 from zhiban.kit.http import Http, is_public
 from zhiban.kit.settings import Settings
 from zhiban.kit.vault import KEY_FILE
-from zhiban.knowledge import service as knowledge
-from zhiban.people import service as people
 from zhiban.ports import ChatTurn, ConnectionBroken, Notice
 from zhiban.ports.notifiers import parse_addresses
 from zhiban.postgres.provisioning import SAFE_VECTOR, DatabaseUrls, revision
 from zhiban.web.assets import Assets
 
-Level = Literal["ok", "warn", "fail", "skip"]
-
 LITTLE_SPACE = 2 * 2**30  # bytes on the disk of the data folder
 NO_SPACE = 200 * 2**20
 SKEW_WARN, SKEW_FAIL = 30, 300  # seconds
-QUEUE_MINUTES = 5
 SIGNS = {"ok": "[green]✓[/]", "warn": "[yellow]![/]", "fail": "[red]✗[/]", "skip": "[dim]-[/]"}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one check found. `cure` says what to do; `said` is for people."""
-
-    check: str
-    level: Level
-    said: str
-    cure: str = ""
-
 
 Findings = AsyncIterator[Finding]
 
@@ -89,7 +72,7 @@ async def _everything(found: Settings, *, send: bool) -> Findings:
             async for finding in _database(found, urls):
                 yield finding
             async with App.build(found, urls) as app:
-                for check in (_workspace, _deliveries_and_jobs, _connections, _knowledge):
+                for check in (_rows_and_settings, _connections):
                     async for finding in check(app):
                         yield finding
     except ZhibanError as error:
@@ -170,81 +153,27 @@ async def _database(found: Settings, urls: DatabaseUrls) -> Findings:
     yield Finding(_("行级安全"), "ok", _("有效"))  # without it the database would not have been opened
 
 
-async def _workspace(app: App) -> Findings:
-    async with app.database.page_transaction(await workspace_of(app)) as session:
-        owner = await people.has_owner(session)
-    if owner:
-        yield Finding(_("负责人"), "ok", _("已设置"))
-    else:
-        yield Finding(_("负责人"), "warn", _("还没有，没人能登录"), _("启动 zhiban serve，打开它显示的一次性链接"))
-
-
-async def _deliveries_and_jobs(app: App) -> Findings:
+async def _rows_and_settings(app: App) -> Findings:
+    """What the health page shows, too."""
     async with app.database.transaction(await workspace_of(app)) as tx:
-        dead = await jobs.dead_letters(tx, limit=3)
-        failed = await tx.value("select count(*) from delivery where state = 'failed'")
-        stuck = await tx.value(
-            "select count(*) from message where state in ('pending', 'queued') and created_at < now() - "
-            "make_interval(mins => %(minutes)s)",
-            minutes=QUEUE_MINUTES,
-        )
-    if dead or failed:
-        names = ", ".join(sorted({letter.task_name for letter in dead}))
-        yield Finding(
-            _("失败的任务"),
-            "fail",
-            _("{jobs}个任务、{deliveries}个回调最终失败 {names}", jobs=len(dead), deliveries=failed, names=names),
-            _("在工作台的“运行”页查看原因并重试"),
-        )
-    else:
-        yield Finding(_("失败的任务"), "ok", _("没有"))
-    if stuck:
-        yield Finding(
-            _("积压"),
-            "warn",
-            _("{n}条消息等了{minutes}分钟以上", n=stuck, minutes=QUEUE_MINUTES),
-            _("zhiban serve在运行吗？"),
-        )
+        for finding in await checks.findings(tx, _notice_setup(app), _):
+            yield finding
 
 
-async def _knowledge(app: App) -> Findings:
-    async with app.database.transaction(await workspace_of(app)) as tx:
-        bases = await knowledge.stats(tx)
-    filled = [base for base in bases if base.articles]
-    if not filled:
-        yield Finding(_("知识库"), "warn", _("还是空的"), _("zhiban kb import 文件或文件夹"))
-    for base in filled:
-        said = _(
-            "{name}：{articles}篇，{phrasings}种问法", name=base.slug, articles=base.articles, phrasings=base.phrasings
-        )
-        if base.answer_at is None:
-            yield Finding(
-                _("知识库"), "warn", said, _("相似问法太少，只会列出相近问题；给常见问题各加三个以上相似问法")
-            )
-        else:
-            yield Finding(_("知识库"), "ok", said)
+def _notice_setup(app: App) -> checks.NoticeSetup:
+    try:
+        return checks.notice_setup(app.settings, bootstrap.notifiers(app.settings, app.http, app.url))
+    except Misconfigured:
+        # Said below, where the addresses are tried.
+        return checks.NoticeSetup(app.settings.notification_enabled, app.settings.notification_channel.split())
 
 
 # ---------------------------------------------------------------------------------------------------------- connections
 
 
 async def _connections(app: App) -> Findings:
-    multi_question = False
     async for row, result in check_connections(app):
-        multi_question = True
         yield Finding(_(result.name), result.level, f"{row.name}：{told(result)}", _(result.cure))
-    if not multi_question:
-        yield Finding(_("渠道"), "skip", _("没有接入"), _("运行 zhiban inbox add，或写进.env"))
-        return
-    async with app.database.transaction(await workspace_of(app)) as tx:
-        rows = [row for row in await inboxes.connections(tx) if row.removed_at is None]
-        last = await tx.value("select max(received_at) from delivery")
-    if last is None:
-        yield Finding(
-            _("回调"), "warn", _("还没有收到过回调"), _("在渠道那边填写{url}", url=callback(app.settings, rows[0]))
-        )
-    else:
-        yield Finding(_("回调"), "ok", _("上一次收到：{when}", when=_.stamp(last)))
 
 
 # ------------------------------------------------------------------------------------------------ outside services
@@ -319,8 +248,7 @@ async def _notifiers(found: Settings, http: Http, *, send: bool) -> Findings:
         yield Finding(name, "fail", _.error(error.sentence), _("改正NOTIFICATION_CHANNEL"))
         return
     if not found.notification_enabled or not kinds:
-        yield Finding(name, "warn", _("转人工时不会通知任何人"), "NOTIFICATION_CHANNEL=telegram:… / mailto://…")
-        return
+        return  # the list of checks says whether anybody is told
     if "telegram" in kinds and not found.telegram_bot_token.get_secret_value():
         yield Finding(name, "fail", _("telegram地址需要机器人Token"), "TELEGRAM_BOT_TOKEN=…")
         return

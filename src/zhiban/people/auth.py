@@ -92,17 +92,6 @@ class Auth:
     def chrome(self, agent: SignedInAgent, here: str, *, troubles: int = 0) -> PageChrome:
         return PageChrome(agent.id, agent.name, agent.workspace, here, self.demo, troubles)
 
-    async def troubles(self, agent: SignedInAgent) -> int:
-        """How many things on the health page wait for somebody."""
-        async with self.database.page_transaction(agent.workspace_id) as tx:
-            return int(
-                await tx.value(
-                    "select (select count(*) from connection where broken is not null) "
-                    "+ (select count(*) from inbox where broken is not null and archived_at is null) "
-                    "+ (select count(*) from delivery where state = 'failed')"
-                )
-            )
-
 
 def to_sign_in(request: Request) -> Response:
     """Where somebody who is not signed in is sent: a redirect for a visit, a header for htmx, 401 for a script."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
+from zhiban.desk.checks import chrome_of
 from zhiban.events import Actor
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict
@@ -51,7 +52,7 @@ async def _page(request: Request, agent: SignedInAgent, *, status: int = 200, **
         "people.html",
         auth.viewer(request, agent),
         status=status,
-        chrome=auth.chrome(agent, "people", troubles=await auth.troubles(agent)),
+        chrome=await chrome_of(request, agent, "people"),
         rows=rows,
         me=agent.id,
         manages=colleagues.manages(agent),

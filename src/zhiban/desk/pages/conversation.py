@@ -16,6 +16,7 @@ from zhiban.conversations.drafts import Mode, drafts, save_draft
 from zhiban.conversations.outbox import parts_needed
 from zhiban.conversations.queries import ListView, Queue, StatusTab
 from zhiban.desk import views
+from zhiban.desk.checks import chrome_of
 from zhiban.desk.labels import WORDS
 from zhiban.desk.pages import attachments, health
 from zhiban.desk.views import ThreadView
@@ -137,7 +138,7 @@ class DeskRequest:
         self, template: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **values: Any
     ) -> Response:
         shown = {"thread": None, "toast": None, **WORDS, **values}
-        chrome = self.auth.chrome(self.agent, "desk", troubles=await self.auth.troubles(self.agent))
+        chrome = await chrome_of(self.request, self.agent, "desk")
         return self.auth.renderer.answer(template, self.viewer, status=status, headers=headers, chrome=chrome, **shown)
 
 

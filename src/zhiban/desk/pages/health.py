@@ -1,4 +1,4 @@
-"""The health page: what is broken, what failed for good, and how to try it again."""
+"""The health page: what the checks found, what failed for good, and how to try it again."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse, Response
 
 from zhiban.channels.topics import DELIVERY_WAITING
+from zhiban.desk.checks import Checks, Finding, checks_of, chrome_of
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
+from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import DeadLetter, dead_letters, try_again
 from zhiban.people.agents import check_manages, manages
 from zhiban.people.auth import CurrentAgent, auth_of
@@ -43,18 +45,19 @@ class FailedDelivery:
 
 @dataclass(frozen=True, slots=True)
 class Health:
+    findings: tuple[Finding, ...]
     places: tuple[BrokenPlace, ...]
     deliveries: tuple[FailedDelivery, ...]
     jobs: tuple[DeadLetter, ...]
     waiting: int  # deliveries and messages not handled yet
     unsent: int  # of the last day
 
-    @property
-    def troubles(self) -> int:
-        return sum(place.broken is not None for place in self.places) + len(self.deliveries) + len(self.jobs)
+    def at(self, level: str) -> list[Finding]:
+        """The findings of a level."""
+        return [finding for finding in self.findings if finding.level == level]
 
 
-async def read_health(tx: Transaction) -> Health:
+async def read_health(tx: Transaction, checks: Checks, texts: Texts) -> Health:
     places = await tx.objects(
         BrokenPlace,
         "select 'connection' as kind, name, broken, broken_at, contacts_off as note from connection union all "
@@ -73,7 +76,7 @@ async def read_health(tx: Transaction) -> Health:
         "select count(*) from event where kind = 'message_failed' and at > now() - interval '1 day'"
     )
     jobs = await dead_letters(tx, limit=50)
-    return Health(tuple(places), tuple(deliveries), tuple(jobs), int(waiting), int(unsent))
+    return Health(await checks.run(tx, texts), tuple(places), tuple(deliveries), tuple(jobs), int(waiting), int(unsent))
 
 
 async def read_again(tx: Transaction, delivery_id: int) -> None:
@@ -91,12 +94,13 @@ async def read_again(tx: Transaction, delivery_id: int) -> None:
 @router.get("")
 async def health(request: Request, agent: CurrentAgent) -> Response:
     auth = auth_of(request)
+    viewer = auth.viewer(request, agent)
     async with auth.database.page_transaction(agent.workspace_id) as tx:
-        found = await read_health(tx)
+        found = await read_health(tx, checks_of(request), viewer.texts)
     return auth.renderer.answer(
         "health.html",
-        auth.viewer(request, agent),
-        chrome=auth.chrome(agent, "health", troubles=found.troubles),
+        viewer,
+        chrome=await chrome_of(request, agent, "health"),
         health=found,
         manages=manages(agent),
     )

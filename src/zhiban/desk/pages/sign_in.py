@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from zhiban.desk.checks import chrome_of
 from zhiban.kit.db import NO_WORKSPACE
 from zhiban.kit.errors import Conflict, ZhibanError
 from zhiban.people import service
@@ -143,7 +144,7 @@ async def _me_page(request: Request, agent: SignedInAgent, *, status: int = 200,
         "me.html",
         auth.viewer(request, agent),
         status=status,
-        chrome=auth.chrome(agent, "me", troubles=await auth.troubles(agent)),
+        chrome=await chrome_of(request, agent, "me"),
         agent=agent,
         workspace=agent.workspace,
         sessions=found,

@@ -150,6 +150,7 @@ create table delivery (
   constraint fk_delivery_connection_id foreign key (workspace_id, connection_id) references connection,
   constraint ck_delivery_state check (state in ('pending', 'done', 'parked', 'failed'))) with (fillfactor = 70);
 create index ix_delivery_pending on delivery (workspace_id, id) where state = 'pending';
+create index ix_delivery_failed on delivery (workspace_id, id) where state = 'failed';
 create index ix_delivery_received_at on delivery (workspace_id, received_at);
 """
 

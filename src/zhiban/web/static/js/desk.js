@@ -96,7 +96,7 @@ function announce() {
   const now = new Map([...list.querySelectorAll(".conv[data-unread]")].map((row) => [row.dataset.id, Number(row.querySelector(".unread")?.dataset.n || 0)]));
   if (where === heardIn) {
     const fresh = [...now].filter(([id, count]) => count > (heard.get(id) || 0)).map(([id]) => list.querySelector(`.conv[data-id="${id}"] b`).textContent);
-    if (fresh.length) document.getElementById("said").textContent = document.getElementById("words").dataset.news.replace("{name}", fresh.join("、"));
+    if (fresh.length) document.getElementById("said").textContent = document.getElementById("words").dataset.fresh.replace("{name}", fresh.join("、"));
   }
   heard = now;
   heardIn = where;
