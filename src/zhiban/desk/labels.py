@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from zhiban.conversations.reasons import REASON_LABELS
 from zhiban.kit.i18n import mark
 
 QUEUE_LABELS = {
@@ -63,27 +64,6 @@ ACTIVITY_LABELS = {
     "muted": (mark("{who}屏蔽了对方"), "user-off"),
     "unmuted": (mark("{who}取消了屏蔽"), "user"),
 }
-REASON_LABELS = {
-    "asked": mark("对方要求人工"),
-    "word": mark("说到了要转人工的词"),
-    "upset": mark("对方不满意"),
-    "repeated_failure": mark("连续没有答上"),
-    "nothing_found": mark("知识里没有答案"),
-    "cannot_read": mark("助手看不懂这类消息"),
-    "about_order": mark("问的是自己的订单"),
-    "allowance": mark("只剩一条可发"),
-    "no_answer": mark("没有写出可靠的回答"),
-    "reply_failed": mark("回复没有送达"),
-    "error": mark("助手出错"),
-    "late": mark("消息到得太晚"),
-    "snooze_over": mark("搁置的时间到了"),
-    "wrote_again": mark("对方又来消息"),
-    "native": mark("同事在平台的客户端里接待"),
-    "assistant_off": mark("助手已关闭"),
-    "agent_disabled": mark("接待人员已停用"),
-    "idle": mark("长时间没有新消息"),
-    "muted": mark("对方已被屏蔽"),
-}
 FAILURE_LABELS = {
     "window_closed": mark("对方超过48小时没有说话，不能再回复"),
     "allowance_used": mark("对方这次发言后的条数已用完"),
@@ -97,7 +77,13 @@ FAILURE_LABELS = {
     "misconfigured": mark("账号设置有误，请到运行页查看"),
     "bad_message": mark("平台不接受这样的内容"),
     "code_expired": mark("回复时限已过"),
-    "superseded": mark("对方又说了话，这条不用发了"),
+    "account_deleted": mark("平台上的这个账号已被删除"),
+    "app_closed": mark("平台上的应用已停用"),
+    "corp_not_verified": mark("企业还没有通过平台的认证"),
+    "nobody_logged_in": mark("企业还没有成员登录过平台的客户端"),
+    "kind_forbidden": mark("平台不允许发这类消息"),
+    "security_restriction": mark("平台的安全限制拦下了这条"),
+    "unknown": mark("平台没有说明原因"),
 }
 
 # Under these names the templates find them.

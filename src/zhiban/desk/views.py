@@ -21,8 +21,9 @@ from zhiban.conversations.queries import (
     MessageRow,
     ThreadHead,
 )
+from zhiban.conversations.reasons import REASON_LABELS
 from zhiban.desk.kinds import ContentView, content_view
-from zhiban.desk.labels import ACTIVITY_LABELS, REASON_LABELS
+from zhiban.desk.labels import ACTIVITY_LABELS
 from zhiban.kit.i18n import mark
 from zhiban.ports import ReplyWindow
 

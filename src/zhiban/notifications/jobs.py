@@ -15,6 +15,7 @@ from zhiban.channels.inboxes import card_inbox
 from zhiban.channels.policy import Policy
 from zhiban.conversations.models import Status
 from zhiban.conversations.queries import event_by_id
+from zhiban.conversations.reasons import REASON_LABELS
 from zhiban.events import (
     ConversationCreated,
     ConversationHandedOff,
@@ -26,7 +27,7 @@ from zhiban.events import (
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import ZhibanError
-from zhiban.kit.i18n import Texts, mark
+from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import Enqueued, Job, Task, enqueue_many
 from zhiban.notifications.notices import handoff_notice
 from zhiban.people.agents import accounts_at
@@ -50,25 +51,6 @@ select c.inbox_id, c.status, c.external_id as thread, c.handoff_reason as reason
 from conversation c join inbox i on i.workspace_id = c.workspace_id and i.id = c.inbox_id
 left join contact p on p.workspace_id = c.workspace_id and p.id = c.contact_id
 where c.id = %(id)s"""
-
-
-REASONS = {
-    "asked": mark("客户要求人工"),
-    "word": mark("命中转人工的词"),
-    "upset": mark("客户情绪激动"),
-    "repeated_failure": mark("多次没有答好"),
-    "nothing_found": mark("知识库里没有答案"),
-    "cannot_read": mark("收到看不懂的消息"),
-    "about_order": mark("客户发来订单"),
-    "allowance": mark("可回复条数将用完"),
-    "no_answer": mark("没有把握回答"),
-    "reply_failed": mark("回复没有送达"),
-    "error": mark("助手出错"),
-    "late": mark("消息到得太晚"),
-    "assistant_off": mark("助手已关闭"),
-    "snooze_over": mark("搁置的时间到了"),
-    "wrote_again": mark("客户又来信了"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +192,7 @@ class NotificationJobs:
             contact_name=waiting.contact_name,
             contact_id=waiting.thread,
             question=question or waiting.last_words or "",
-            reason=self._texts(REASONS.get(waiting.reason or "", waiting.reason or "")),
+            reason=self._texts(REASON_LABELS.get(waiting.reason or "", waiting.reason or "")),
             waiting_since=when,
             url=f"{self._notifiers.url}/conversations/{conversation_id}" if self._notifiers.url else None,
             inbox=waiting.inbox_name,

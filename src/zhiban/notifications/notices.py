@@ -25,9 +25,9 @@ def handoff_notice(
 
     `contact_id` is the contact's id at the vendor, which tells those of one name apart.
     """
-    name = _line(contact_name, _NAME_SIZE) or "客户"
+    name = _line(contact_name, _NAME_SIZE) or "联系人"
     lines: Sequence[tuple[str, str]] = (
-        ("客户", name),
+        ("联系人", name),
         ("编号", _line(contact_id, _NAME_SIZE)),
         ("渠道", _line(inbox, _NAME_SIZE)),
         ("问题", _line(question, _QUESTION_SIZE)),

@@ -53,7 +53,8 @@ from zhiban.ports.models import (
     ModelUnavailable,
 )
 from zhiban.ports.notifiers import Notice, Notifier
-from zhiban.ports.outgoing import Choice, ConnectionBroken, FeatureOff, Outgoing, Refusal, SendRefused, TryLater
+from zhiban.ports.outgoing import Choice, ConnectionBroken, FeatureOff, Outgoing, SendRefused, TryLater
+from zhiban.ports.refusals import Refusal
 from zhiban.ports.setup import Setup, SetupField
 from zhiban.ports.vendors import AccessToken, Breakers, CheckResult, Integration, TokenStore, Vendor, VendorAccount
 from zhiban.ports.webhooks import Acknowledgement, Challenge, InvalidWebhook, VerifiedWebhook, Webhook, WebhookOutcome

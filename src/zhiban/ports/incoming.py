@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
+from zhiban.ports.refusals import Refusal
+
 
 class Kind(StrEnum):
     """The kind of a message. Vendors' further kinds become `other` and keep their raw content."""
@@ -97,7 +99,7 @@ class SendFailed:
 
     external_id: str
     thread: str
-    reason: str  # a stable English word: "window_closed", "allowance_used", "refused_by_contact" …
+    reason: Refusal
     code: int
     happened_at: datetime
     event_id: str | None = None  # the vendor's id of this event, for recognising a repeat

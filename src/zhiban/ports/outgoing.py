@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 from zhiban.kit.errors import Unavailable, ZhibanError
 from zhiban.ports.incoming import Kind, Media, NativeState
+from zhiban.ports.refusals import Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +34,6 @@ class Outgoing:
     footer: str = ""
     media: Media | None = None
     content: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Refusal(StrEnum):
-    """Why a vendor will not send."""
-
-    WINDOW_CLOSED = "window_closed"
-    ALLOWANCE_USED = "allowance_used"
-    HUMAN_ACTIVE = "human_active"  # a person holds the session in the vendor's own client
-    IN_POOL = "in_pool"  # the session waits there for a person
-    SESSION_ENDED = "session_ended"  # it is over until the contact writes again
-    MOVE_REFUSED = "move_refused"  # the session cannot go there from where it is
-    BLOCKED = "blocked"  # anti-spam or the contact refuses
-    UNKNOWN_CONTACT = "unknown_contact"
-    MISCONFIGURED = "misconfigured"
-    BAD_MESSAGE = "bad_message"
-    CODE_EXPIRED = "code_expired"
 
 
 class SendRefused(ZhibanError):

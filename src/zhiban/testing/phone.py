@@ -17,9 +17,10 @@ from fastapi import APIRouter, Depends, FastAPI, Form, Query, Request
 from fastapi.responses import Response
 
 from zhiban.assistant.suggesting import percent
+from zhiban.conversations.reasons import REASON_LABELS
 from zhiban.conversations.topics import CONVERSATION_CHANGED
 from zhiban.desk import views
-from zhiban.desk.labels import FAILURE_LABELS, REASON_LABELS, WORDS
+from zhiban.desk.labels import FAILURE_LABELS, WORDS
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.kit.i18n import mark

@@ -33,6 +33,7 @@ from zhiban.ports import (
     Profile,
     Recalled,
     Receipt,
+    Refusal,
     SenderRole,
     SendFailed,
 )
@@ -189,6 +190,11 @@ def _no_number(name: str) -> float:
     raise ValueError(f"{name} is no number")
 
 
+def _refusal(reason: str) -> Refusal:
+    """One of our own words for it; others are kept in the event, and told as unknown."""
+    return Refusal(reason) if reason in set(Refusal) else Refusal.UNKNOWN
+
+
 def incoming(event: InEvent, *, event_id: str, now: datetime) -> list[Incoming]:
     """The event in the words of the ports. A time in the future becomes now."""
     match event:
@@ -200,7 +206,7 @@ def incoming(event: InEvent, *, event_id: str, now: datetime) -> list[Incoming]:
             role = SenderRole.CONTACT if event.author == "contact" else SenderRole.AGENT
             return [Recalled(event.message_id, "", role, _past(event.at, now), event_id)]
         case ReceiptEvent(status="failed"):
-            return [SendFailed(event.message_id, "", event.reason, 0, _past(event.at, now), event_id)]
+            return [SendFailed(event.message_id, "", _refusal(event.reason), 0, _past(event.at, now), event_id)]
         case ReceiptEvent():
             status: Literal["delivered", "read"] = "read" if event.status == "read" else "delivered"
             return [Receipt(event.message_id, "", status, _past(event.at, now))]

@@ -16,6 +16,7 @@ from zhiban.ports import (
     Media,
     NativeState,
     Recalled,
+    Refusal,
     SenderRole,
     SendFailed,
     SessionChanged,
@@ -24,16 +25,16 @@ from zhiban.ports import (
 
 Values = Mapping[str, Any]
 _FAIL_REASONS = {
-    1: "account_deleted",
-    2: "app_closed",
-    4: "window_closed",
-    5: "session_closed",
-    6: "allowance_used",
-    8: "corp_not_verified",
-    10: "refused_by_contact",
-    11: "nobody_logged_in",
-    12: "kind_forbidden",
-    13: "security_restriction",
+    1: Refusal.ACCOUNT_DELETED,
+    2: Refusal.APP_CLOSED,
+    4: Refusal.WINDOW_CLOSED,
+    5: Refusal.SESSION_ENDED,
+    6: Refusal.ALLOWANCE_USED,
+    8: Refusal.CORP_NOT_VERIFIED,
+    10: Refusal.REFUSED_BY_CONTACT,
+    11: Refusal.NOBODY_LOGGED_IN,
+    12: Refusal.KIND_FORBIDDEN,
+    13: Refusal.SECURITY_RESTRICTION,
 }
 
 
@@ -132,7 +133,7 @@ def _send_failed(event: Values, thread: str, happened_at: datetime, event_id: st
     if not failed:
         return None
     code = number(event.get("fail_type")) or 0
-    return SendFailed(failed, thread, _FAIL_REASONS.get(code, "unknown"), code, happened_at, event_id=event_id)
+    return SendFailed(failed, thread, _FAIL_REASONS.get(code, Refusal.UNKNOWN), code, happened_at, event_id=event_id)
 
 
 def _recalled(role: SenderRole) -> Callable[[Values, str, datetime, str | None], Incoming | None]:
