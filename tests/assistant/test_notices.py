@@ -52,7 +52,7 @@ def test_a_notice_says_who_what_and_when() -> None:
                             waiting_since="11月21日 13:05", url="http://desk/c/1", inbox="小店客服")  # fmt: skip
     assert notice.title == "王芳 需要人工处理"
     assert notice.text.splitlines() == [
-        "客户：王芳",
+        "联系人：王芳",
         "渠道：小店客服",
         "问题：怎么退款 原因：免费",
         "原因：没有找到答案",
@@ -64,5 +64,5 @@ def test_a_nameless_contact_with_a_long_hostile_question() -> None:
     notice = handoff_notice(
         key="h", contact_name="\u202e\x00", question="长" * 5000, reason="x", waiting_since="y", url=None
     )
-    assert notice.title.startswith("客户")
+    assert notice.title.startswith("联系人")
     assert len(notice.text.encode()) < 1200

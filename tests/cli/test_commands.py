@@ -173,15 +173,12 @@ async def test_a_program_is_connected_paused_and_removed(data: Path) -> None:
 
 async def test_the_doctor_names_what_is_wrong_and_its_cure(data: Path, platform: tuple[WeComSimulator, str]) -> None:
     simulator, url = platform
-    told = {"NOTIFICATION_CHANNEL": "wecom-robot:abc"}
-    healthy = await zhiban("doctor", "--json", data=data, **told, **wecom_settings(url))
+    told = {"NOTIFICATION_CHANNEL": "wecom-robot:abc", **wecom_settings(url)}
+    healthy = await zhiban("doctor", "--json", data=data, **told)
     assert healthy.code == 0, healthy.out + healthy.err
     levels = {finding["check"]: finding["level"] for finding in healthy.json["findings"]}
     assert levels["数据库"] == levels["pgvector"] == levels["企业微信"] == levels["行级安全"] == "ok"
     assert levels["回调"] == "warn"
-    alone = await zhiban("doctor", "--json", data=data)
-    said = {one["check"]: one["said"] for one in alone.json["findings"] if one["level"] == "fail"}
-    assert said["通知"] == "转人工时没有人会收到通知"
 
     simulator.fail("*", errcode=60020, errmsg="not allow to access from your ip, from ip: 203.0.113.9", times=None)
     sick = await zhiban(

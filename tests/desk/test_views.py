@@ -179,7 +179,7 @@ def test_activities_name_who_did_it_and_why() -> None:
     assert (handed.who, handed.words, handed.why) == ("值班助手", "{who}转交人工{why}", "对方要求人工")
     assert line(what="assigned", by="agent", to=4).words == "{who}开始处理"
     assert line(what="assigned", by="agent", to=5).words == "{who}分配给{whom}"
-    assert line(what="assigned", by="agent").words == "{who}取消了分配"
+    assert line(what="assigned", by="agent").words == "{who}取消了分配{why}"
     assert line(what="opened", by="agent", reason="taken") is None
     assert line(what="something_new", by="agent") is None
     assert isinstance(shown(row(1, kind="activity", content={"what": "resolved", "by": "timer"}))[1], ActivityLine)

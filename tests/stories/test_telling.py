@@ -56,7 +56,7 @@ async def test_a_handoff_reaches_people_with_name_question_and_link(urls: Databa
         (notice,) = told.telegram.sent
         talk = await told.shop.conversation()
         assert notice.chat == "8518085684"
-        for part in ("李晓 需要人工处理", "你们老板的车是什么颜色", "知识库里没有答案", "时间："):
+        for part in ("李晓 需要人工处理", "你们老板的车是什么颜色", "知识里没有答案", "时间："):
             assert part in notice.text
         assert f"https://desk.example.test/conversations/{talk.id}" in notice.text
 
@@ -67,7 +67,7 @@ async def test_apprise_and_robots_are_told_as_well(urls: DatabaseUrls, tmp_path:
         await told.shop.behaves(handoff={"notify": ["telegram:8518085684"]})
         await told.shop.says(LI, "转人工")
         await until(lambda: told.hook.received and told.shop.wecom.robots.messages and told.telegram.sent)
-        assert "客户要求人工" in told.hook.received[0]["message"]
+        assert "对方要求人工" in told.hook.received[0]["message"]
         (robot,) = told.shop.wecom.robots.messages
         assert robot.key == "693a91f6-7xxx"
         assert "需要人工处理" in robot.body["content"]
