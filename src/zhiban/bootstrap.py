@@ -57,9 +57,9 @@ from zhiban.ports import (
     ChatModel,
     Embedder,
     Integration,
+    Limits,
     Notifier,
     Polls,
-    ReplyWindow,
     ShowsCards,
     TokenStore,
     Vendor,
@@ -75,9 +75,9 @@ KINDS: dict[str, type[Channel]] = {channel.kind: channel for each in CHANNELS.va
 POLLED_KINDS = [kind for kind, channel in KINDS.items() if issubclass(channel, Polls)]
 
 
-def window_of(kind: str) -> ReplyWindow | None:
-    """The reply window of a kind of channel."""
-    return KINDS[kind].limits.reply_window if kind in KINDS else None
+def limits_of(kind: str) -> Limits:
+    """What a kind of channel takes; of one that this version does not know, nothing can be sent anyway."""
+    return KINDS[kind].limits if kind in KINDS else Limits(text=100_000)
 
 
 def names() -> dict[str, Callable[[str], str]]:

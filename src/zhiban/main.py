@@ -89,7 +89,7 @@ def application(
     suggester = Suggester(app.database, threshold=app.settings.kb_similarity_threshold)
     notifiers = bootstrap.notifiers(app.settings, app.http, app.url)
     Checks(app.database, notice_setup(app.settings, notifiers), app.clock).install(web)
-    DeskSettings(window_of=bootstrap.window_of, files=app.files, suggest=suggester.suggest).install(web)
+    DeskSettings(limits_of=bootstrap.limits_of, files=app.files, suggest=suggester.suggest).install(web)
     broker.install(web)
     api_auth.install(web)
     web.include_router(

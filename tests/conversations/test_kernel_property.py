@@ -48,6 +48,7 @@ from zhiban.ports import (
     Entered,
     IncomingMessage,
     Kind,
+    Limits,
     NativeState,
     Recalled,
     Refusal,
@@ -60,6 +61,7 @@ from zhiban.postgres.provisioning import DatabaseUrls
 
 START = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
 WINDOW = ReplyWindow(hours=48, messages=5)
+LIMITS = Limits(2000, reply_window=WINDOW)
 MUST_CHANGE = (
     StatusChanged,
     ConversationAssigned,
@@ -171,7 +173,7 @@ class Story:
                 last = await self.message(tx, "m.state = 'failed' and m.direction = 'out'")
                 if last is not None:
                     actor = Actor("agent", self.agents[0])
-                    await replies.send_again(tx, last[0], window=WINDOW, by=actor, now=self.now)
+                    await replies.send_again(tx, last[0], limits=LIMITS, by=actor, now=self.now)
             case "snooze over":
                 await service.wake_snoozed(tx, now=self.now)
             case "idle":
@@ -190,9 +192,9 @@ class Story:
         team = self.team if who else None
         verbs: dict[str, Callable[[], Awaitable[object]]] = {
             "hand off": lambda: service.hand_off(
-                tx, id_, reason="asked", actor=assistant, now=now, notice="请稍候", window=WINDOW
+                tx, id_, reason="asked", actor=assistant, now=now, notice="请稍候", limits=LIMITS
             ),
-            "reply": lambda: replies.reply(tx, id_, text="在的", by=agent, window=WINDOW, now=now),
+            "reply": lambda: replies.reply(tx, id_, text="在的", by=agent, limits=LIMITS, now=now),
             "note": lambda: replies.add_note(tx, id_, text="记一下", by=agent, now=now),
             "take": lambda: service.take(tx, id_, by=agent, now=now),
             "assign": lambda: service.assign(tx, id_, to=agent, by=lin, now=now),

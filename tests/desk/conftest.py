@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from multidict import CIMultiDictProxy
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
-from tests.desk.seed import PASSWORD, WINDOW, Seed, create_seed
+from tests.desk.seed import LIMITS, PASSWORD, Seed, create_seed
 from zhiban import bootstrap
 from zhiban.assistant.suggesting import Source, Suggestion
 from zhiban.bootstrap import reactions
@@ -126,9 +126,9 @@ async def site(urls: DatabaseUrls) -> AsyncIterator[Site]:
             suggested.append(conversation_id)
             return Suggestion("可以的，我先把会话搁置到今晚 10:30。", (Source("反向代理与签名校验"),), 86)
 
-        DeskSettings(
-            window_of={"wecom_kf": WINDOW}.get, files=PostgresFileStore(database, clock), suggest=suggest
-        ).install(app)
+        DeskSettings(limits_of=lambda _kind: LIMITS, files=PostgresFileStore(database, clock), suggest=suggest).install(
+            app
+        )
         broker = SseBroker(database, pubsub)
         broker.install(app)
         app.mount("/static", renderer.assets.app())

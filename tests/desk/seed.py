@@ -21,9 +21,10 @@ from zhiban.people.contacts import learn_profiles
 from zhiban.people.models import Role
 from zhiban.people.passwords import HashQueue
 from zhiban.people.service import add_agent
-from zhiban.ports import Choice, IncomingMessage, Kind, Profile, ReplyWindow, SenderRole
+from zhiban.ports import Choice, IncomingMessage, Kind, Limits, Profile, ReplyWindow, SenderRole
 
 WINDOW = ReplyWindow(hours=48, messages=5)
+LIMITS = Limits(2000, unit="bytes", reply_window=WINDOW)
 PASSWORD = "correct horse battery"
 
 
@@ -114,6 +115,7 @@ class Seed:
             actor=ASSISTANT,
             text=text,
             key=f"out{self._serial}",
+            limits=LIMITS,
             now=at,
             turn_id=turn,
             kind=Kind.MENU if choices else Kind.TEXT,
@@ -123,7 +125,7 @@ class Seed:
         await self.delivered(tx, [one.id for one in result.messages])
 
     async def replies(self, tx: Transaction, who: str, text: str, *, by: str, at: datetime) -> list[int]:
-        ids = await replies.reply(tx, self.conversations[who], text=text, by=self.agents[by], window=WINDOW, now=at)
+        ids = await replies.reply(tx, self.conversations[who], text=text, by=self.agents[by], limits=LIMITS, now=at)
         await self.delivered(tx, ids)
         await replies.mark_read(tx, self.conversations[who], agent_id=self.agents[by], message_id=ids[-1])
         return ids

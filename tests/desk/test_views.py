@@ -19,11 +19,11 @@ from zhiban.desk.views import (
     snooze_times,
     sources_of,
 )
-from zhiban.ports import ReplyWindow
+from zhiban.ports import Limits, ReplyWindow
 
 CHINA = ZoneInfo("Asia/Shanghai")
 NOON = datetime(2026, 11, 20, 4, 0, tzinfo=UTC)
-WINDOW = ReplyWindow(hours=48, messages=5)
+LIMITS = Limits(2000, reply_window=ReplyWindow(hours=48, messages=5))
 
 
 def row(id_: int, text: str = "", *, minutes: float = 0, **fields: Any) -> MessageRow:
@@ -210,12 +210,12 @@ def head(**fields: Any) -> ThreadHead:
 
 
 def test_the_reply_window_is_counted_for_the_agent() -> None:
-    may = reply_allowance(head(), WINDOW, NOON + timedelta(minutes=30))
+    may = reply_allowance(head(), LIMITS, NOON + timedelta(minutes=30))
     assert (may.messages, may.left, may.closed) == (4, timedelta(hours=47, minutes=30), "")
-    assert reply_allowance(head(), WINDOW, NOON + timedelta(hours=48)).closed == "window_closed"
-    assert reply_allowance(head(replies_used=5), WINDOW, NOON).closed == "allowance_used"
-    assert reply_allowance(head(contact_blocked=True), None, NOON).closed == "blocked"
-    assert reply_allowance(head(), None, NOON).closed == ""
+    assert reply_allowance(head(), LIMITS, NOON + timedelta(hours=48)).closed == "window_closed"
+    assert reply_allowance(head(replies_used=5), LIMITS, NOON).closed == "allowance_used"
+    assert reply_allowance(head(contact_blocked=True), LIMITS, NOON).closed == "blocked"
+    assert reply_allowance(head(), Limits(2000), NOON).closed == ""
 
 
 def test_snoozing_offers_times_that_lie_ahead() -> None:

@@ -44,9 +44,7 @@ async def test_an_unknown_question_is_handed_to_a_person_who_answers(shop: Shop)
     async with shop.work() as tx:
         agent = await people.add_agent(tx, email="chen@example.test", name="陈默", role=Role.AGENT, password_hash=None)
     async with shop.work() as tx:
-        await replies.reply(
-            tx, id_, text="蓝色的。", by=agent, window=KfChannel.limits.reply_window, now=datetime.now(UTC)
-        )
+        await replies.reply(tx, id_, text="蓝色的。", by=agent, limits=KfChannel.limits, now=datetime.now(UTC))
     await until(lambda: len(shop.wecom.sent("wmLIXIAO")) == 2)
     assert text_of(shop.wecom.sent("wmLIXIAO")[1]) == "蓝色的。"
     # From here on the assistant keeps quiet.

@@ -26,9 +26,7 @@ LI = "wmLIXIAO"
 async def agent_replies(shop: Shop, text: str, *, by: int, at: datetime | None = None) -> None:
     talk = await shop.conversation()
     async with shop.work() as tx:
-        await replies.reply(
-            tx, talk.id, text=text, by=by, window=KfChannel.limits.reply_window, now=at or datetime.now(UTC)
-        )
+        await replies.reply(tx, talk.id, text=text, by=by, limits=KfChannel.limits, now=at or datetime.now(UTC))
 
 
 async def test_whoever_enters_is_welcomed_once_and_at_once(shop: Shop) -> None:
@@ -274,10 +272,8 @@ async def test_what_an_agent_says_goes_out_before_the_session_ends(shop: Shop) -
     now = datetime.now(UTC)
     shop.wecom.fail("kf/send_msg", latency=0.3, times=1)
     async with shop.work() as tx:
-        await replies.reply(tx, talk.id, text="一", by=chen, window=KfChannel.limits.reply_window, now=now)
-        await replies.reply(
-            tx, talk.id, text="二", by=chen, window=KfChannel.limits.reply_window, now=now, client_key="two"
-        )
+        await replies.reply(tx, talk.id, text="一", by=chen, limits=KfChannel.limits, now=now)
+        await replies.reply(tx, talk.id, text="二", by=chen, limits=KfChannel.limits, now=now, client_key="two")
         await conversations.resolve(tx, talk.id, by=Actor("agent", chen), now=now)
     await shop.wecom.until_sent(LI, 4, timeout=20)
     await shop.idle()
@@ -296,7 +292,7 @@ async def test_the_desk_says_before_an_agent_writes_who_has_the_session(shop: Sh
     await shop.idle()
     async with shop.work() as tx:
         head = await queries.head(tx, talk.id)
-    assert reply_allowance(head, KfChannel.limits.reply_window, datetime.now(UTC)).closed == reason
+    assert reply_allowance(head, KfChannel.limits, datetime.now(UTC)).closed == reason
     with pytest.raises(ReplyWindowClosed) as closed:
         await agent_replies(shop, "还有一句", by=chen)
     assert closed.value.reason == reason

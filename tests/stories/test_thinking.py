@@ -98,9 +98,7 @@ async def test_nothing_is_said_over_an_agent_who_answers_at_the_desk_meanwhile(t
     await until(lambda: model.asked)
     talk = await shop.conversation()
     async with shop.work() as tx:
-        await replies.reply(
-            tx, talk.id, text="我马上给您退。", by=chen, window=KfChannel.limits.reply_window, now=datetime.now(UTC)
-        )
+        await replies.reply(tx, talk.id, text="我马上给您退。", by=chen, limits=KfChannel.limits, now=datetime.now(UTC))
     await shop.wecom.until_sent(LI)
     await shop.idle()
     assert [sent.text for sent in shop.wecom.sent(LI)] == ["我马上给您退。"]

@@ -19,6 +19,7 @@ from zhiban import bootstrap
 from zhiban.channels import inboxes, service
 from zhiban.container import App
 from zhiban.conversations import replies
+from zhiban.integrations.webhook.channel import WebhookChannel
 from zhiban.main import application
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.serving import served
@@ -96,7 +97,12 @@ async def test_a_message_is_answered_handed_off_answered_by_an_agent_and_leaves_
     chen = await shop.agent()
     async with shop.work() as tx:
         await replies.reply(
-            tx, conversation.id, text="我是小陈，马上给您办。", by=chen, window=None, now=datetime.now(UTC)
+            tx,
+            conversation.id,
+            text="我是小陈，马上给您办。",
+            by=chen,
+            limits=WebhookChannel.limits,
+            now=datetime.now(UTC),
         )
     await crm.heard("我是小陈")
     reply = next(one for one in program.replies(XU) if "我是小陈" in one.text)
@@ -202,7 +208,9 @@ async def test_a_removed_inbox_keeps_its_history_and_forgets_its_secret(crm: Crm
     chen = await crm.shop.agent()
     before = len(crm.program.heard)
     async with crm.shop.work() as tx:
-        await replies.reply(tx, conversation.id, text="还在的", by=chen, window=None, now=datetime.now(UTC))
+        await replies.reply(
+            tx, conversation.id, text="还在的", by=chen, limits=WebhookChannel.limits, now=datetime.now(UTC)
+        )
     await crm.shop.eventually("select 1 from message where text = '还在的' and failure = 'misconfigured'")
     assert len(crm.program.heard) == before
     assert await crm.shop.rows("select 1 from message where direction = 'in' and text = '转人工'")

@@ -44,7 +44,7 @@ from zhiban.channels.business_hours import is_open
 from zhiban.channels.policy import Policy
 from zhiban.conversations import service as conversations
 from zhiban.conversations.models import Author, ConversationState, Priority
-from zhiban.conversations.outbox import RESERVED, allowance, enqueue, key_for
+from zhiban.conversations.outbox import allowance, enqueue, key_for
 from zhiban.conversations.responder import ConversationSnapshot
 from zhiban.events import ASSISTANT
 from zhiban.kit import metrics
@@ -401,7 +401,7 @@ class Assistant:
             case HandOff() as decision:
                 await self._hand_off(tx, turn, decision, now=now)
             case Answer() | Suggest() | SmallTalk() | AskForText() | AskAgain():
-                left = turn.facts.allowance
+                left, limits = turn.facts.allowance, conversation.inbox.channel.limits
                 below = sources(turn.citations, turn.question)
                 result = await enqueue(
                     tx,
@@ -411,13 +411,14 @@ class Assistant:
                     text=turn.reply + below,
                     # Named after the vendor's own id: a database that lost its last second knows the answer again.
                     key=key_for("turn", conversation.inbox.external_id, conversation.pending[-1].external_id),
+                    limits=limits,
                     now=now,
                     kind=Kind.MENU if turn.choices else Kind.TEXT,
                     choices=turn.choices,
                     footer=words_for(turn.question).menu_foot if turn.choices else "",
                     content={"citations": turn.citations, "below": below} if below else {},
                     turn_id=turn_id,
-                    most=None if left is None else max(left - RESERVED, 1),
+                    most=None if left is None else max(left - limits.reserved, 1),
                     helped=not isinstance(turn.decision, Suggest | AskForText | AskAgain),
                 )
                 conversation.queued = result.messages
@@ -447,7 +448,7 @@ class Assistant:
             notice=decision.notice,
             native_to=native,
             servicer=servicer.strip() or None,
-            window=conversation.inbox.channel.limits.reply_window,
+            limits=conversation.inbox.channel.limits,
         )
         if handed and decision.urgent:
             await conversations.set_priority(

@@ -38,6 +38,7 @@ from zhiban.ports import (
     Entered,
     Incoming,
     IncomingMessage,
+    Limits,
     NativeState,
     Recalled,
     Receipt,
@@ -188,11 +189,28 @@ async def _entered(tx: Transaction, inbox: OpenInbox, item: Entered, *, now: dat
     expires = item.happened_at + timedelta(seconds=inbox.channel.limits.event_reply_seconds)
     silent = conversation.blocked or applied.state.muted
     if item.welcome_code and inbox.settings.welcome and now < expires and not silent:
-        await _say_on_code(tx, applied.state, "w", item.welcome_code, inbox.settings.welcome, expires, now=now)
+        await _say_on_code(
+            tx,
+            applied.state,
+            "w",
+            item.welcome_code,
+            inbox.settings.welcome,
+            expires,
+            limits=inbox.channel.limits,
+            now=now,
+        )
 
 
 async def _say_on_code(
-    tx: Transaction, state: ConversationState, prefix: str, code: str, text: str, expires: datetime, *, now: datetime
+    tx: Transaction,
+    state: ConversationState,
+    prefix: str,
+    code: str,
+    text: str,
+    expires: datetime,
+    *,
+    limits: Limits,
+    now: datetime,
 ) -> None:
     """Queue the one message that an event's code allows."""
     await enqueue(
@@ -202,6 +220,7 @@ async def _say_on_code(
         actor=Actor("assistant"),
         text=text,
         key=prefix + hashlib.sha256(code.encode()).hexdigest()[:28],
+        limits=limits,
         now=now,
         content={"code": code, "expires": expires.isoformat()},
         most=1,
@@ -223,7 +242,16 @@ async def _session_changed(tx: Transaction, inbox: OpenInbox, item: SessionChang
         ended = await transitions.apply_to(tx, applied.state, Resolve("native"), actor=servicer, now=now)
         expires = item.happened_at + timedelta(seconds=inbox.channel.limits.event_reply_seconds)
         if item.reply_code and inbox.settings.closing and now < expires:
-            await _say_on_code(tx, ended.state, "e", item.reply_code, inbox.settings.closing, expires, now=now)
+            await _say_on_code(
+                tx,
+                ended.state,
+                "e",
+                item.reply_code,
+                inbox.settings.closing,
+                expires,
+                limits=inbox.channel.limits,
+                now=now,
+            )
 
 
 async def _card_tapped(tx: Transaction, inbox: OpenInbox, item: CardTapped, *, now: datetime) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,11 +20,7 @@ from zhiban.events import DIRECT, Actor, Cause
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict
 from zhiban.kit.i18n import mark
-from zhiban.kit.text import split_bytes
-from zhiban.ports import Choice, Kind, NativeState, Refusal, ReplyWindow
-
-PART_BYTES = 2000  # the least that any channel takes whole
-RESERVED = 1  # of the allowance, for telling the contact about a handoff
+from zhiban.ports import Choice, Kind, Limits, NativeState, Refusal, ReplyWindow
 
 _INSERT = """
 insert into message (workspace_id, conversation_id, inbox_id, direction, author, agent_id, kind, text, content,
@@ -139,24 +135,18 @@ def allowance_of(state: ConversationState, window: ReplyWindow | None) -> Allowa
     )
 
 
-def parts_of(text: str) -> list[str]:
-    """The text in pieces that the channel takes whole."""
-    return split_bytes(text, PART_BYTES)
+def shortened(text: str, limits: Limits, *, most: int | None) -> list[str]:
+    """The text in pieces that the channel takes whole, at most `most`; the last is cut and ends in an ellipsis.
 
-
-def shortened(text: str, *, most: int | None) -> list[str]:
-    """Like `parts_of`, at most `most` pieces; the last is cut and ends in an ellipsis. Never for people's words."""
-    parts = parts_of(text)
+    Never for people's words.
+    """
+    parts = limits.parts(text)
     if most is None or len(parts) <= most:
         return parts
     kept = parts[: max(most, 1)]
-    kept[-1] = split_bytes(kept[-1], PART_BYTES - len("…".encode()))[0] + "…"
+    room = replace(limits, text=limits.text - limits.size("…"))
+    kept[-1] = room.parts(kept[-1])[0] + "…"
     return kept
-
-
-def parts_needed(text: str) -> int:
-    """How many messages it takes to send the whole text."""
-    return len(split_bytes(text, PART_BYTES))
 
 
 def key_for(*names: object) -> str:
@@ -172,6 +162,7 @@ async def enqueue(
     actor: Actor,
     text: str,
     key: str,
+    limits: Limits,
     now: datetime,
     kind: Kind = Kind.TEXT,
     choices: Sequence[Choice] = (),
@@ -185,10 +176,11 @@ async def enqueue(
 ) -> QueueResult:
     """Store a message to be sent, in parts if it is long, for a conversation that this transaction has locked.
 
-    With `most`, what would need more parts is cut. `helped` tells whether the assistant's words answered something;
-    None leaves its failures as they are. What an event's code pays for (`content["code"]`) uses up no reply.
+    `limits` are the channel's; with `most`, what would need more parts is cut. `helped` tells whether the assistant's
+    words answered something; None leaves its failures as they are. What an event's code pays for (`content["code"]`)
+    uses up no reply.
     """
-    parts = shortened(text, most=most) if kind is Kind.TEXT else [text]
+    parts = shortened(text, limits, most=most) if kind is Kind.TEXT else [text]
     base = dict(content or {})
     if choices:
         base["choices"] = [{"id": choice.id, "label": choice.label} for choice in choices]

@@ -13,13 +13,12 @@ from zhiban.conversations.outbox import (
     allowance_of,
     enqueue,
     key_for,
-    parts_needed,
 )
 from zhiban.events import Actor, NoteAdded
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
-from zhiban.ports import ReplyWindow
+from zhiban.ports import Limits
 
 
 async def reply(
@@ -28,7 +27,7 @@ async def reply(
     *,
     text: str,
     by: int,
-    window: ReplyWindow | None,
+    limits: Limits,
     now: datetime,
     client_key: str | None = None,
 ) -> list[int]:
@@ -44,7 +43,7 @@ async def reply(
         "select 1 from message where conversation_id = %(id)s and client_key = %(key)s", id=state.id, key=client_key
     ):
         return []
-    _check_allowance(state, text, window, now=now)
+    _check_allowance(state, text, limits, now=now)
     actor = Actor("agent", by)
     taken = Open("replied", take_by=by if state.assignee_id is None else None)
     applied = await transitions.apply_to(tx, state, taken, actor=actor, now=now)
@@ -56,22 +55,23 @@ async def reply(
         actor=actor,
         text=text,
         key=key_for("reply", tx.workspace_id, state.id, client_key or f"{count}:{now.isoformat()}"),
+        limits=limits,
         now=now,
         client_key=client_key,
     )
     return [message.id for message in queued.messages]
 
 
-def _check_allowance(state: ConversationState, text: str, window: ReplyWindow | None, *, now: datetime) -> None:
-    may = allowance_of(state, window)
+def _check_allowance(state: ConversationState, text: str, limits: Limits, *, now: datetime) -> None:
+    may = allowance_of(state, limits.reply_window)
     if reason := may.closed(now):
         raise ReplyWindowClosed(reason)
-    needed = parts_needed(text)
+    needed = len(limits.parts(text))
     if may.left is not None and needed > may.left:
         raise ReplyTooLong(needed, may.left)
 
 
-async def send_again(tx: Transaction, message_id: int, *, window: ReplyWindow | None, by: Actor, now: datetime) -> None:
+async def send_again(tx: Transaction, message_id: int, *, limits: Limits, by: Actor, now: datetime) -> None:
     """Queue a failed message once more, under a new key. Raises NotFound, Conflict, ReplyWindowClosed."""
     conversation_id = await tx.value(
         "select conversation_id from message where id = %(id)s and direction = 'out'", id=message_id
@@ -79,7 +79,7 @@ async def send_again(tx: Transaction, message_id: int, *, window: ReplyWindow | 
     if conversation_id is None:
         raise NotFound("There is no such message.")
     state = await transitions.lock(tx, conversation_id)
-    if reason := allowance_of(state, window).closed(now):
+    if reason := allowance_of(state, limits.reply_window).closed(now):
         raise ReplyWindowClosed(reason)
     attempts = await tx.value(
         "update message set state = 'queued', failure = null, failure_code = null "

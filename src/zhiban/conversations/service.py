@@ -32,7 +32,7 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict
 from zhiban.kit.i18n import mark
 from zhiban.people.contacts import set_blocked
-from zhiban.ports import ReplyWindow
+from zhiban.ports import Limits
 
 UNDO_TIME = timedelta(seconds=6)  # how long a resolution can be taken back
 CLOSING_WAITS = timedelta(seconds=7)  # the closing text goes out when that time is over
@@ -51,20 +51,22 @@ async def hand_off(
     notice: str = "",
     native_to: str | None = None,
     servicer: str | None = None,
-    window: ReplyWindow | None = None,
+    limits: Limits | None = None,
     cause: Cause = DIRECT,
 ) -> bool:
     """The assistant gives the conversation to people, who are told what the contact asked (`question` in `message_id`).
 
-    The contact is told `notice`.
+    The contact is told `notice`, within the channel's `limits`.
     `native_to` moves the session in the vendor's view too ("pool" or "human"). False when it was not the assistant's.
     """
     state = await transitions.lock(tx, conversation_id)
     if state.status is not Status.PENDING:
         return False
     key = key_for("handoff", tx.workspace_id, state.id, state.cycle, now.isoformat())
-    if notice and not allowance_of(state, window).closed(now):
-        queued = await enqueue(tx, state, author=Author.ASSISTANT, actor=actor, text=notice, key=key, now=now, most=1)
+    if notice and limits is not None and not allowance_of(state, limits.reply_window).closed(now):
+        queued = await enqueue(
+            tx, state, author=Author.ASSISTANT, actor=actor, text=notice, key=key, limits=limits, now=now, most=1
+        )
         state = queued.state
     applied = await transitions.apply_to(
         tx, state, HandOffToPeople(reason, question, message_id), actor=actor, now=now, cause=cause

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from zhiban.assistant.suggesting import Source, percent
 from zhiban.conversations.attachments import Attachment
 from zhiban.conversations.drafts import Drafts, Mode
-from zhiban.conversations.outbox import PART_BYTES, allowance
+from zhiban.conversations.outbox import allowance
 from zhiban.conversations.queries import (
     AgentName,
     ContactPanel,
@@ -25,26 +25,31 @@ from zhiban.conversations.reasons import REASON_LABELS
 from zhiban.desk.kinds import ContentView, content_view
 from zhiban.desk.labels import ACTIVITY_LABELS
 from zhiban.kit.i18n import mark
-from zhiban.ports import ReplyWindow
+from zhiban.ports import Limits, ReplyWindow
 
 TOGETHER = timedelta(minutes=3)  # messages of one sender this close share one name line
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyAllowance:
-    """What the channel still allows: `messages` of `part_bytes` each until `closes_at`. `closed`: why nothing more."""
+    """What the channel still allows: `messages` of `part` (counted in `unit`) until `closes_at`.
+
+    `closed`: why nothing more.
+    """
 
     messages: int | None = None
     left: timedelta | None = None
     of: ReplyWindow | None = None
     closed: str = ""
     closes_at: datetime | None = None
-    part_bytes: int = PART_BYTES
+    part: int = 0
+    unit: str = "characters"
 
 
-def reply_allowance(head: ThreadHead, window: ReplyWindow | None, now: datetime) -> ReplyAllowance:
+def reply_allowance(head: ThreadHead, limits: Limits, now: datetime) -> ReplyAllowance:
     if head.contact_blocked:
         return ReplyAllowance(closed="blocked")
+    window = limits.reply_window
     may = allowance(
         window,
         last_incoming_at=head.last_incoming_at,
@@ -52,7 +57,7 @@ def reply_allowance(head: ThreadHead, window: ReplyWindow | None, now: datetime)
         native_state=head.native_state,
     )
     left = None if may.closes_at is None else may.closes_at - now
-    return ReplyAllowance(may.left, left, window, may.closed(now) or "", may.closes_at)
+    return ReplyAllowance(may.left, left, window, may.closed(now) or "", may.closes_at, limits.text, limits.unit)
 
 
 @dataclass(frozen=True, slots=True)

@@ -286,8 +286,8 @@ class ConversationWorker:
 
 async def give_up(tx: Transaction, snapshot: ConversationSnapshot, *, now: datetime, notice: str = "") -> None:
     """Hand a conversation over that the assistant cannot manage, and stop trying. The contact reads `notice`."""
-    window = snapshot.inbox.channel.limits.reply_window
-    await service.hand_off(tx, snapshot.id, reason="error", actor=SYSTEM, now=now, notice=notice, window=window)
+    limits = snapshot.inbox.channel.limits
+    await service.hand_off(tx, snapshot.id, reason="error", actor=SYSTEM, now=now, notice=notice, limits=limits)
     await tx.run(
         "update message set state = 'handled' where conversation_id = %(id)s and state = 'pending'", id=snapshot.id
     )

@@ -13,7 +13,6 @@ from fastapi.responses import JSONResponse, Response
 from zhiban.assistant.suggesting import Suggestion
 from zhiban.conversations import queries, replies, service
 from zhiban.conversations.drafts import Mode, drafts, save_draft
-from zhiban.conversations.outbox import parts_needed
 from zhiban.conversations.queries import ListView, Queue, StatusTab
 from zhiban.desk import views
 from zhiban.desk.checks import chrome_of
@@ -27,7 +26,7 @@ from zhiban.kit.file_store import FileStore
 from zhiban.kit.i18n import Texts
 from zhiban.people.auth import Auth, CurrentAgent, auth_of
 from zhiban.people.service import SignedInAgent, access_agent
-from zhiban.ports import ReplyWindow
+from zhiban.ports import Limits
 from zhiban.web.render import Viewer, wants_part
 from zhiban.web.security import same_origin
 
@@ -36,15 +35,15 @@ router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
 QUEUES = {queue.value: queue for queue in Queue}
 TABS = {tab.value: tab for tab in StatusTab}
 
-WindowOf = Callable[[str], ReplyWindow | None]
+LimitsOf = Callable[[str], Limits]
 Suggest = Callable[[int, int], Awaitable[Suggestion | None]]  # workspace and conversation
 
 
 @dataclass(frozen=True, slots=True)
 class DeskSettings:
-    """What the desk needs to know of the installation: reply windows, where files lie, who suggests answers."""
+    """What the desk needs to know of the installation: channels' limits, where files lie, who suggests answers."""
 
-    window_of: WindowOf
+    limits_of: LimitsOf
     files: FileStore
     suggest: Suggest | None = None
 
@@ -119,7 +118,7 @@ class DeskRequest:
         return ThreadView(
             head=head,
             entries=views.entries(message_views, activities, unread_after=after, zone=self.texts.zone),
-            limit=views.reply_allowance(head, self.settings.window_of(head.channel), now),
+            limit=views.reply_allowance(head, self.settings.limits_of(head.channel), now),
             card=await queries.contact_panel(tx, head),
             agents=people,
             first_id=part.first_id,
@@ -255,7 +254,7 @@ async def reply(
             conversation_id,
             text=text,
             by=desk.agent.id,
-            window=desk.settings.window_of(head.channel),
+            limits=desk.settings.limits_of(head.channel),
             now=desk.auth.clock.now(),
             client_key=key,
         )
@@ -285,9 +284,10 @@ async def keep_draft(
 ) -> Response:
     """Keep what was typed, longer than could be sent too. Says how many messages a reply of it would take."""
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
-        await queries.head(tx, conversation_id)
+        head = await queries.head(tx, conversation_id)
         await save_draft(tx, conversation_id, agent_id=desk.agent.id, mode=mode, text=text, now=desk.auth.clock.now())
-    return JSONResponse({"parts": parts_needed(text.strip())} if mode is Mode.REPLY else {})
+    parts = desk.settings.limits_of(head.channel).parts(text.strip())
+    return JSONResponse({"parts": len(parts)} if mode is Mode.REPLY else {})
 
 
 @router.post("/conversations/{conversation_id}/read")
@@ -403,7 +403,7 @@ async def send_again(desk: CurrentRequest, message_id: int) -> Response:
         await replies.send_again(
             tx,
             message_id,
-            window=desk.settings.window_of(channel),
+            limits=desk.settings.limits_of(channel),
             by=desk.actor(),
             now=desk.auth.clock.now(),
         )

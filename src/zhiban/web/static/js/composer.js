@@ -19,14 +19,14 @@ export function setMode(mode, focus = true) {
   if (focus) area().focus();
 }
 
-const bytes = (text) => new TextEncoder().encode(text).length;
+const sizes = { bytes: (text) => new TextEncoder().encode(text).length, characters: (text) => [...text].length };
 
 // What the channel still allows, and what stands in the way of sending now: words for it, or nothing.
 function standing() {
   const limit = document.getElementById("limit")?.dataset ?? {};
   const text = area("reply")?.value.trim() ?? "";
   const left = limit.left === undefined ? Infinity : Number(limit.left);
-  const least = Math.max(1, Math.ceil(bytes(text) / Number(limit.part || Infinity)));
+  const least = Math.max(1, Math.ceil((sizes[limit.unit] ?? sizes.bytes)(text) / Number(limit.part || Infinity)));
   const parts = measured?.id === openId() && measured.text.trim() === text ? measured.parts : least;
   let trouble = "";
   if (limit.closed !== undefined) trouble = limit.closed || words().closed;
