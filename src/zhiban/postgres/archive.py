@@ -1,6 +1,6 @@
 """The archive of a backup: what may lie in it, and how it is checked before anything in it is believed.
 
-An archive may come from a stranger. So every name is taken apart and judged, only plain files count, and each byte must
+An archive may come from anywhere. So every name is taken apart and judged, only plain files count, and each byte must
 match the digests at the end, before a restore looks at it.
 """
 

@@ -1,7 +1,7 @@
 """Fetches what a doorbell announced: one puller per account across all processes, the cursor with the messages.
 
-Pending deliveries are what rings: a pull closes those that were stored before it began, and goes round again for later
-ones. Nothing here depends on a doorbell arriving: a slow safety poll finds what was never rung for.
+Pending deliveries say what to fetch: a pull closes those that were stored before it began, and goes round again for
+later ones. Nothing here depends on a doorbell arriving: a slow safety poll finds what none announced.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ SAFETY_POLL = timedelta(minutes=5)
 GATHER_SECONDS = 0.01
 PAGES = 50  # per round; the rest is fetched in the next round, so that a stop is never far
 
-# Takes the account, and reads what rings for it: pending deliveries, and the newest token that is still good. The token
-# outlives its doorbell: a repeated one or the safety poll pulls again, and pulls without a token are limited strictly.
+# Takes the account, and reads what was announced for it: pending deliveries, and the newest token that is still good.
+# The token outlives its doorbell: a repeated one or the safety poll pulls again, and pulls without a token are limited
+# strictly.
 _TAKE = """
 with bells as (
   select max(id) as last,
@@ -74,7 +75,7 @@ where inbox_id = %(inbox)s and owner = %(me)s"""
 
 @dataclass(slots=True)
 class _PollState:
-    """What this process knows about an account that rang: whether a pull runs, and whether it rang meanwhile."""
+    """What this process knows about an account: whether a pull runs, and whether it was woken meanwhile."""
 
     running: bool = False
     woken: bool = False
@@ -102,7 +103,7 @@ class AccountPoller:
         self._broken: set[int] = set()  # connections that failed since they last worked
 
     def wake(self, workspace_id: int, inbox_id: int) -> None:
-        """There is something to fetch. Any number of rings while a pull runs make one more round."""
+        """There is something to fetch. Any number of calls while a pull runs make one more round."""
         if self._closing:
             return
         state = self._states.setdefault((workspace_id, inbox_id), _PollState())
@@ -114,7 +115,7 @@ class AccountPoller:
             task.add_done_callback(self._tasks.discard)
 
     async def poll_new_account(self, workspace_id: int, connection_id: int, account: str | None) -> None:
-        """Make the inbox of an account that rang before it had one, and pull it."""
+        """Make the inbox of an account that was announced before it had one, and pull it."""
         connection = await self._connections.connection(workspace_id, connection_id)
         inbox_id = await self._connections.inbox_of(connection, account)
         if inbox_id is not None:

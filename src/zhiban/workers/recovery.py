@@ -39,7 +39,7 @@ where d.state = 'pending' and d.pulls and d.received_at < %(quiet)s and i.archiv
 _LOST_DELIVERIES = """
 select distinct connection_id from delivery where state = 'pending' and not pulls and received_at < %(quiet)s"""
 
-# Doorbells of accounts that have no inbox yet: the one that rang first died before it could make one.
+# Doorbells of accounts that have no inbox yet: whoever stored the first died before it could make one.
 _DELIVERIES_WITHOUT_INBOX = """
 select distinct d.connection_id, d.account from delivery d
 where d.state = 'pending' and d.pulls and d.received_at < %(quiet)s and not exists (
@@ -56,7 +56,7 @@ select (select count(*) from message where state in ('pending', 'queued')),
 
 
 class Recovery:
-    """Sweeps for this process; any number of processes may sweep."""
+    """Recovers for this process; any number of processes may do so."""
 
     def __init__(
         self,
@@ -80,9 +80,9 @@ class Recovery:
         self._asked: dict[int, float] = {}
 
     async def start(self) -> None:
-        """Sweep once, then every second."""
+        """Look once, then every second."""
         await self.run_once()
-        self._task = asyncio.create_task(self._forever(), name="sweep")
+        self._task = asyncio.create_task(self._forever(), name="recovery")
 
     async def close(self) -> None:
         if self._task is not None:
@@ -95,9 +95,9 @@ class Recovery:
             try:
                 await self.run_once()
             except (psycopg.Error, Unavailable) as error:
-                log.warning("A sweep could not finish: %s", str(error).strip())
-            except Exception:  # the net must not tear; what it met stands in the log
-                log.exception("A sweep met an accident.")
+                log.warning("Recovery could not finish: %s", str(error).strip())
+            except Exception:  # recovery must go on; what it met stands in the log
+                log.exception("Recovery failed.")
 
     async def run_once(self) -> None:
         """Take up everything that nobody works on, in every workspace."""
