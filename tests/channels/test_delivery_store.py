@@ -396,7 +396,9 @@ async def test_hostile_80_nothing_secret_is_logged(
 
 
 @pytest.mark.process
-async def test_hostile_82_without_the_database_the_vendor_is_told(tmp_path: Path) -> None:
+async def test_hostile_82_without_the_database_the_vendor_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     postgres = BundledPostgres(tmp_path / "postgres", settings={**FAST, "shared_buffers": "32MB"})
     urls = await provision_bundled((await postgres.start()).superuser)
     await migrate(urls)
@@ -409,6 +411,8 @@ async def test_hostile_82_without_the_database_the_vendor_is_told(tmp_path: Path
                 answer = await webhook_client.post(webhook_client.call(bell(2)), path=path)
                 assert (answer.status, answer.body, answer.headers["Retry-After"]) == (503, b"", "1")
                 assert time.monotonic() - started < 5  # before WeCom hangs up
+            errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+            assert any("answered 503" in said for said in errors)
             await postgres.start()
             deadline = time.monotonic() + 20
             while (await webhook_client.post(webhook_client.call(bell(2)))).status != 200:

@@ -22,14 +22,20 @@ from zhiban.ports import ConnectionBroken, Notice, TryLater
 
 @dataclass
 class NoticeBoard:
-    """A Notifier that pins every notice to a list. `script` holds errors to raise first, oldest first."""
+    """A Notifier that pins every notice to a list. `script` holds errors to raise first, oldest first.
+
+    An address in `closed` leads to nobody.
+    """
 
     pinned: list[tuple[str, Notice]] = field(default_factory=list)
+    closed: set[str] = field(default_factory=set)
     script: deque[TryLater | ConnectionBroken] = field(default_factory=deque)
 
     async def notify(self, address: str, notice: Notice) -> None:
         if self.script:
             raise self.script.popleft()
+        if address in self.closed:
+            raise ConnectionBroken("The address leads to nobody", code=404)
         if all(pinned.key != notice.key or to != address for to, pinned in self.pinned):
             self.pinned.append((address, notice))
 
