@@ -180,6 +180,7 @@ async def test_a_file_that_the_platform_has_forgotten_is_written_down_as_failed(
 
 async def test_a_file_that_does_not_come_is_given_up_and_can_be_fetched_later(shop: Shop) -> None:
     shop.wecom.fail("media/get", status=500, times=None)
+    shop.wecom.media.naming = "plain"
     shop.wecom.contact_sends_file(LI, png(), name="图.png")
     attachment = await shop.eventually("select id from attachment where state = 'pending'")
     later = SetClock(SystemClock().now() + timedelta(hours=2))
