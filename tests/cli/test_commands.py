@@ -177,7 +177,9 @@ async def test_the_doctor_names_what_is_wrong_and_its_cure(data: Path, platform:
     healthy = await zhiban("doctor", "--json", data=data, **told)
     assert healthy.code == 0, healthy.out + healthy.err
     levels = {finding["check"]: finding["level"] for finding in healthy.json["findings"]}
-    assert levels["数据库"] == levels["pgvector"] == levels["企业微信"] == levels["行级安全"] == "ok"
+    assert (
+        levels["数据库"] == levels["pgvector"] == levels["企业微信"] == levels["行级安全"] == levels["文件存储"] == "ok"
+    )
     assert levels["回调"] == "warn"
 
     simulator.fail("*", errcode=60020, errmsg="not allow to access from your ip, from ip: 203.0.113.9", times=None)
@@ -188,11 +190,12 @@ async def test_the_doctor_names_what_is_wrong_and_its_cure(data: Path, platform:
         NOTIFICATION_CHANNEL="telegram",
         LLM_API_KEY="x",
         LLM_API_BASE="http://127.0.0.1:9/v1",
+        FILE_STORE="folder:/dev/null",
         **wecom_settings(url),
     )
     assert sick.code == Exit.FAILED
     failed = {finding["check"]: finding for finding in sick.json["findings"] if finding["level"] == "fail"}
-    assert set(failed) == {"企业微信", "大模型", "通知"}
+    assert set(failed) == {"企业微信", "大模型", "通知", "文件存储"}
     assert "203.0.113.9" in failed["企业微信"]["said"]
     assert "企业可信IP" in failed["企业微信"]["cure"]
 

@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -22,6 +22,7 @@ from zhiban.container import App
 from zhiban.desk import checks
 from zhiban.desk.checks import Finding
 from zhiban.kit.errors import Misconfigured, Unavailable, ZhibanError
+from zhiban.kit.file_store import FileMissing, spooled
 from zhiban.kit.http import Http, is_public
 from zhiban.kit.settings import Settings
 from zhiban.kit.vault import KEY_FILE
@@ -32,6 +33,7 @@ from zhiban.web.assets import Assets
 
 LITTLE_SPACE = 2 * 2**30  # bytes on the disk of the data folder
 NO_SPACE = 200 * 2**20
+PROBE = b"zhiban doctor"
 SKEW_WARN, SKEW_FAIL = 30, 300  # seconds
 SIGNS = {"ok": "[green]✓[/]", "warn": "[yellow]![/]", "fail": "[red]✗[/]", "skip": "[dim]-[/]"}
 
@@ -72,7 +74,7 @@ async def _everything(found: Settings, *, send: bool) -> Findings:
             async for finding in _database(found, urls):
                 yield finding
             async with App.build(found, urls) as app:
-                for check in (_rows_and_settings, _connections):
+                for check in (_rows_and_settings, _file_store, _connections):
                     async for finding in check(app):
                         yield finding
     except ZhibanError as error:
@@ -169,6 +171,29 @@ def _notice_setup(app: App) -> checks.NoticeSetup:
 
 
 # ---------------------------------------------------------------------------------------------------------- connections
+
+
+async def _file_store(app: App) -> Findings:
+    """A few bytes are kept, read back and forgotten again, where FILE_STORE says that files lie."""
+
+    async def probe() -> AsyncIterator[bytes]:
+        yield PROBE
+
+    workspace_id, place = await workspace_of(app), app.settings.file_store
+    try:
+        async with spooled(probe(), limit=len(PROBE), head=0) as spool:
+            await app.files.keep(workspace_id, spool)
+            back = b"".join([piece async for piece in app.files.read(workspace_id, spool.sha256)])
+            await app.files.remove(workspace_id, spool.sha256, stored_before=app.clock.now() + timedelta(days=1))
+    except (FileMissing, Unavailable) as error:
+        yield Finding(
+            _("文件存储"), "fail", f"{place}: {_.error(error.sentence)}", _("检查FILE_STORE和它的地址、密钥、权限")
+        )
+        return
+    if back == PROBE:
+        yield Finding(_("文件存储"), "ok", place)
+    else:
+        yield Finding(_("文件存储"), "fail", _("{place}给回的不是存进去的内容", place=place))
 
 
 async def _connections(app: App) -> Findings:
