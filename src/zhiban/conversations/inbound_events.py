@@ -178,7 +178,7 @@ async def _send_failed(tx: Transaction, inbox: OpenInbox, item: SendFailed, *, n
 
 async def _entered(tx: Transaction, inbox: OpenInbox, item: Entered, *, now: datetime) -> None:
     # They have said nothing: nobody has to do anything yet.
-    matched = await match_or_create(tx, inbox, [item.thread], status=Status.RESOLVED, now=now)
+    matched = await match_or_create(tx, inbox, [item.thread], quiet=[item.thread], now=now)
     conversation = matched[item.thread]
     event_id = _short(item.event_id)
     if event_id is not None and await is_recorded(tx, conversation.state.id, event_id):

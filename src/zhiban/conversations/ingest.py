@@ -18,7 +18,7 @@ import psycopg
 from zhiban.channels.connections import OpenInbox
 from zhiban.conversations import inbound_events, transitions
 from zhiban.conversations.changes import Arrived, MessagesArrived
-from zhiban.conversations.models import Author, MessageState, Status
+from zhiban.conversations.models import Author, MessageState
 from zhiban.conversations.threads import MatchedConversation, match_or_create
 from zhiban.conversations.transitions import Planned, WorkLease
 from zhiban.conversations.work_state import LEASE
@@ -165,9 +165,10 @@ async def _messages(
     history: bool,
 ) -> None:
     settings = inbox.settings
-    old = history and all(message.sent_at < now - settings.answers_after for message in messages)
+    threads = {message.thread for message in messages}
+    recent = {message.thread for message in messages if message.sent_at >= now - settings.answers_after}
     matched = await match_or_create(
-        tx, inbox, [message.thread for message in messages], status=Status.RESOLVED if old else None, now=now
+        tx, inbox, [message.thread for message in messages], quiet=threads - recent if history else (), now=now
     )
     stored = await _store(tx, inbox, messages, matched, now=now)
     result.new_messages = len(stored)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -34,11 +34,12 @@ _FIND = (
 
 
 async def match_or_create(
-    tx: Transaction, inbox: OpenInbox, wanted: Iterable[str], *, status: Status | None = None, now: datetime
+    tx: Transaction, inbox: OpenInbox, wanted: Iterable[str], *, quiet: Collection[str] = (), now: datetime
 ) -> dict[str, MatchedConversation]:
     """The conversations of these threads, locked in the order of their ids; unknown ones are made, with their contacts.
 
-    `status` is where a new one begins; None: with the assistant where the inbox has one, otherwise with people.
+    A new one begins with the assistant where the inbox has one, otherwise with people; one of the `quiet` threads
+    begins resolved, as nobody has to do anything for it yet.
     """
     threads = list(dict.fromkeys(wanted))
     matched = await _find(tx, inbox, threads)
@@ -46,10 +47,12 @@ async def match_or_create(
     if missing:
         kind, account = inbox.connection.vendor.namespace(inbox.kind)
         contacts = await ensure_contacts(tx, kind, account, missing, now=now)
-        begins = status or (Status.PENDING if inbox.settings.assistant else Status.OPEN)
-        created = await transitions.create(
-            tx, inbox.inbox_id, {thread: contacts[thread] for thread in missing}, status=begins, now=now
-        )
+        usual = Status.PENDING if inbox.settings.assistant else Status.OPEN
+        created: dict[str, ConversationState] = {}
+        for begins in (usual, Status.RESOLVED):
+            chosen = {name: contacts[name] for name in missing if (name in quiet) == (begins is Status.RESOLVED)}
+            if chosen:
+                created |= await transitions.create(tx, inbox.inbox_id, chosen, status=begins, now=now)
         blocked = await blocked_among(tx, contacts.values())
         for thread, state in created.items():
             matched[thread] = MatchedConversation(state, blocked=state.contact_id in blocked, created=True)
