@@ -351,8 +351,6 @@ class InboxRemoved(Event):
 
 
 class SignedIn(Event):
-    """A session began, by password, or by a link that set one."""
-
     agent_id: int
 
 
@@ -378,8 +376,6 @@ class AgentInvited(Event):
 
 
 class JoinLinkCreated(Event):
-    """Somebody made a link with which this agent's password can be chosen, once."""
-
     agent_id: int
 
 

@@ -7,9 +7,11 @@ from typing import Any
 
 from tests.desk.conftest import Site
 from tests.desk.seed import PASSWORD
-from zhiban.channels.inboxes import set_policy
+from zhiban.channels.credentials import reseal
+from zhiban.channels.inboxes import notified, set_policy
 from zhiban.conversations.attachments import Attachment, record_download
 from zhiban.events import Actor
+from zhiban.kit.vault import Vault
 from zhiban.people import agents, tokens
 from zhiban.people.models import Role
 
@@ -101,19 +103,27 @@ async def test_tokens_and_files(site: Site) -> None:
 
 
 async def test_who_is_notified_stands_in_the_log_without_its_key(site: Site) -> None:
-    seed, actor = site.seed, Actor("agent", site.seed.agents["林晓"])
-    first = {"welcome": "您好", "handoff": {"notify": ["mailto://desk:hunter2secret@example.com"]}}
-    second = {"welcome": "您好", "handoff": {"notify": ["telegram:123456789"]}}
+    """Nor in the policy's row: the addresses are sealed apart, and open for their own inbox only."""
+    seed, actor, vault = site.seed, Actor("agent", site.seed.agents["林晓"]), Vault(["a key for tests only"])
+    mail, chat = "mailto://desk:hunter2secret@example.com", "telegram:123456789"
+    now = seed.clock.now()
     async with seed.database.transaction(seed.workspace_id) as tx:
-        assert await set_policy(tx, seed.inbox_id, first, by=actor, now=seed.clock.now())
-        assert await set_policy(tx, seed.inbox_id, second, by=actor, now=seed.clock.now())
-        assert not await set_policy(tx, seed.inbox_id, second, by=actor, now=seed.clock.now())
+        inbox_id = int(await tx.value("select id from inbox order by id limit 1"))
+        for address in (mail, chat):
+            policy = {"welcome": "您好", "handoff": {"notify": [address]}}
+            assert await set_policy(tx, vault, inbox_id, policy, by=actor, now=now)
+            assert not await set_policy(tx, vault, inbox_id, policy, by=actor, now=now)
+            assert await notified(tx, vault, inbox_id) == [address]
         rows = await tx.rows("select data from event where kind = 'inbox_configured' order by id")
-    assert [set(row[0]["after"]) for row in rows] == [{"welcome", "handoff"}, {"handoff"}]
-    told = rows[1][0]
-    assert told["before"]["handoff"]["notify"][0].startswith("mailto:#")
-    assert told["after"]["handoff"]["notify"][0].startswith("telegram:#")
-    assert not [secret for secret in ("hunter2secret", "123456789") if secret in str(rows)]
+        stored = await tx.rows("select inbox::text from inbox")
+        assert [set(row[0]["after"]) for row in rows] == [{"welcome", "handoff"}, {"handoff"}]
+        told = rows[1][0]
+        assert told["before"]["handoff"]["notify"][0].startswith("mailto:#")
+        assert told["after"]["handoff"]["notify"][0].startswith("telegram:#")
+        assert not [secret for secret in ("hunter2secret", "123456789") if secret in str(rows) + str(stored)]
+        renewed = Vault(["another key for tests", "a key for tests only"])
+        await reseal(tx, renewed)
+        assert await notified(tx, Vault(["another key for tests"]), inbox_id) == [chat]
 
 
 async def test_nothing_in_the_log_opens_anything(site: Site) -> None:

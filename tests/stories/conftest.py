@@ -87,7 +87,7 @@ class Shop:
         async with self.work() as tx:
             connection = await tx.value("select id from connection")
             inbox = await ensure_inbox(tx, connection, kind, account, "售后客服", now=SystemClock().now())
-            await inboxes.set_policy(tx, inbox, checked, by=SYSTEM, now=SystemClock().now())
+            await inboxes.set_policy(tx, self.app.vault, inbox, checked, by=SYSTEM, now=SystemClock().now())
         return inbox
 
     async def agent(self, name: str = "陈默", *, member: str | None = None) -> int:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from zhiban.channels.credentials import place_of_secrets, place_of_token
+from zhiban.channels.inboxes import notified
 from zhiban.channels.policy import Policy
 from zhiban.channels.removed import RemovedChannel, RemovedVendor
 from zhiban.events import SYSTEM, InboxAdded
@@ -235,6 +236,11 @@ class Connections:
             connection = OpenConnection(workspace_id, connection_id, public_id, vendor, built, config)
             self._connections_open[workspace_id, connection_id] = connection
         return connection
+
+    async def notified(self, workspace_id: int, inbox_id: int) -> list[str]:
+        """The addresses that this inbox's policy names for notices. Raises SealBroken."""
+        async with self._database.transaction(workspace_id) as tx:
+            return await notified(tx, self._vault, inbox_id)
 
     def known(self, workspace_id: int, inbox_id: int) -> OpenInbox | None:
         """The inbox if it is open already, without asking the database."""

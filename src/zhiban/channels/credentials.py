@@ -18,6 +18,11 @@ def place_of_token(workspace_id: int, connection_id: int) -> str:
     return f"connection/{workspace_id}/{connection_id}/token"
 
 
+def place_of_notify(workspace_id: int, inbox_id: int) -> str:
+    """What the addresses of those are bound to who are told of an inbox's handoffs."""
+    return f"inbox/{workspace_id}/{inbox_id}/notify"
+
+
 async def opened(tx: Transaction, vault: Vault) -> list[tuple[str, dict[str, Any]]]:
     """Name and credentials of each connection of this workspace; one that this key does not open is left out."""
     found: list[tuple[str, dict[str, Any]]] = []
@@ -33,10 +38,14 @@ async def check_open(tx: Transaction, vault: Vault) -> None:
     """Raises SealBroken when a connection of this workspace has credentials that none of the keys opens."""
     for public_id, sealed in await tx.rows("select public_id, secrets from connection order by id"):
         vault.open(sealed, bound_to=place_of_secrets(tx.workspace_id, public_id))
+    for inbox_id, sealed in await tx.rows("select id, notify from inbox where notify is not null order by id"):
+        vault.open(sealed, bound_to=place_of_notify(tx.workspace_id, inbox_id))
 
 
 async def reseal(tx: Transaction, vault: Vault) -> int:
-    """Seal all credentials of this workspace with the first key. Returns how many were not yet. Raises SealBroken.
+    """Seal all credentials of this workspace with the first key. Raises SealBroken.
+
+    Returns how many connections were not sealed with it yet.
 
     Access tokens that need another key are forgotten: they are fetched anew.
     """
@@ -54,4 +63,12 @@ async def reseal(tx: Transaction, vault: Vault) -> int:
             id=connection_id,
         )
         resealed += 1
+    for inbox_id, sealed in await tx.rows("select id, notify from inbox where notify is not null for update"):
+        if not vault.is_current(sealed):
+            place = place_of_notify(tx.workspace_id, inbox_id)
+            await tx.run(
+                "update inbox set notify = %(notify)s where id = %(id)s",
+                notify=vault.reseal(sealed, bound_to=place),
+                id=inbox_id,
+            )
     return resealed

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from zhiban.channels.credentials import place_of_notify
 from zhiban.channels.policy import Policy
 from zhiban.channels.topics import CONFIG
 from zhiban.events import DIRECT, SYSTEM, Actor, Cause, InboxConfigured, InboxRemoved
@@ -15,6 +16,7 @@ from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Misconfigured, NotFound
 from zhiban.kit.text import clean, size_of
+from zhiban.kit.vault import Vault
 from zhiban.ports.notifiers import public_name
 
 
@@ -122,42 +124,58 @@ async def inbox_called(tx: Transaction, name: str | None) -> InboxRow:
 
 
 async def set_policy(
-    tx: Transaction, inbox_id: int, policy: Mapping[str, Any], *, by: Actor, now: datetime, cause: Cause = DIRECT
+    tx: Transaction,
+    vault: Vault,
+    inbox_id: int,
+    policy: Mapping[str, Any],
+    *,
+    by: Actor,
+    now: datetime,
+    cause: Cause = DIRECT,
 ) -> bool:
-    """Let the inbox behave by this policy. False when it does already. Raises NotFound."""
-    stored = await tx.value("select policy from inbox where id = %(id)s for update", id=inbox_id)
-    if stored is None:
+    """Let the inbox behave by this policy. False when it does already. Raises NotFound.
+
+    Addresses of notifiers hold passwords. They are sealed apart; the policy and the log name them by kind and digest.
+    """
+    before = await tx.value("select policy from inbox where id = %(id)s for update", id=inbox_id)
+    if before is None:
         raise NotFound("There is no such inbox.")
-    if stored == dict(policy):
-        return False
-    await tx.run(
-        "update inbox set policy = %(policy)s::jsonb where id = %(id)s",
-        id=inbox_id,
-        policy=json.dumps(dict(policy), ensure_ascii=False),
-    )
-    before, after = _public(stored), _public(policy)
+    after, addresses = _apart(policy)
     changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    if not changed:
+        return False
+    place = place_of_notify(tx.workspace_id, inbox_id)
+    await tx.run(
+        "update inbox set policy = %(policy)s::jsonb, notify = %(notify)s where id = %(id)s",
+        id=inbox_id,
+        policy=json.dumps(after, ensure_ascii=False),
+        notify=vault.seal({"addresses": addresses}, bound_to=place) if addresses else None,
+    )
+    was = {key: before[key] for key in changed if key in before}
+    became = {key: after[key] for key in changed if key in after}
     await event_log.append(
-        tx,
-        InboxConfigured(
-            actor=by,
-            at=now,
-            inbox_id=inbox_id,
-            cause=cause,
-            before={key: before[key] for key in changed if key in before},
-            after={key: after[key] for key in changed if key in after},
-        ),
+        tx, InboxConfigured(actor=by, at=now, inbox_id=inbox_id, cause=cause, before=was, after=became)
     )
     tx.publish_after_commit(CONFIG, inbox_id)
     return True
 
 
-def _public(policy: Mapping[str, Any]) -> dict[str, Any]:
-    """The policy for the log, which is kept longer than any key: who is notified by kind and digest."""
+def _apart(policy: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The policy with the public names of those who are notified, and their addresses."""
     handoff = policy.get("handoff")
-    if not isinstance(handoff, dict) or not handoff.get("notify"):
-        return dict(policy)
-    return {**policy, "handoff": {**handoff, "notify": [public_name(str(one)) for one in handoff["notify"]]}}
+    addresses = [str(one) for one in handoff.get("notify") or ()] if isinstance(handoff, Mapping) else []
+    if not isinstance(handoff, Mapping) or not addresses:
+        return dict(policy), []
+    return {**policy, "handoff": {**handoff, "notify": [public_name(one) for one in addresses]}}, addresses
+
+
+async def notified(tx: Transaction, vault: Vault, inbox_id: int) -> list[str]:
+    """The addresses that the inbox's policy names. Raises SealBroken."""
+    sealed = await tx.value("select notify from inbox where id = %(id)s", id=inbox_id)
+    if sealed is None:
+        return []
+    found = vault.open(sealed, bound_to=place_of_notify(tx.workspace_id, inbox_id))
+    return [str(address) for address in found["addresses"]]
 
 
 async def set_name(tx: Transaction, inbox_id: int, name: str) -> None:

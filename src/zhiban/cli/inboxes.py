@@ -209,7 +209,13 @@ async def apply(
     async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
         row = await inboxes.inbox_called(tx, name)
         changed = await inboxes.set_policy(
-            tx, row.id, policy.model_dump(mode="json"), by=SYSTEM, now=app.clock.now(), cause=Cause("command")
+            tx,
+            app.vault,
+            row.id,
+            policy.model_dump(mode="json"),
+            by=SYSTEM,
+            now=app.clock.now(),
+            cause=Cause("command"),
         )
     if as_json:
         show_json({"inbox": row.name, "changed": changed})

@@ -7,12 +7,10 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from zhiban.channels.connections import Connections
 from zhiban.channels.inboxes import card_inbox
-from zhiban.channels.policy import Policy
 from zhiban.conversations.models import Status
 from zhiban.conversations.queries import event_by_id
 from zhiban.conversations.reasons import REASON_LABELS
@@ -45,7 +43,7 @@ MEMBERS = "members:"  # the address of all agents who have an account at the inb
 _WAITING = """
 select c.inbox_id, c.status, c.external_id as thread, c.handoff_reason as reason,
   coalesce(c.waiting_since, c.opened_at, c.last_activity_at) as since,
-  coalesce(nullif(p.remark, ''), p.name, '') as contact_name, i.name as inbox_name, i.policy, (
+  coalesce(nullif(p.remark, ''), p.name, '') as contact_name, i.name as inbox_name, (
     select m.text from message m where m.conversation_id = c.id and m.direction = 'in' and m.text <> ''
     order by m.id desc limit 1) as last_words
 from conversation c join inbox i on i.workspace_id = c.workspace_id and i.id = c.inbox_id
@@ -64,7 +62,6 @@ class WaitingContact:
     since: datetime
     contact_name: str
     inbox_name: str
-    policy: Mapping[str, Any]
     last_words: str | None
 
 
@@ -131,8 +128,9 @@ class NotificationJobs:
             return
         if not waiting.contact_name:
             await self._fetch_contact_name(workspace_id, waiting.inbox_id, waiting.thread)
+        addresses = await self._addresses(workspace_id, waiting.inbox_id)
         async with self._database.transaction(workspace_id) as tx:
-            recipients = [_named(address) for address in self._addresses(waiting)]
+            recipients = [_named(address) for address in addresses]
             cards = await card_inbox(tx, waiting.inbox_id, self._notifiers.card_kinds)
             if cards and await accounts_at(tx, cards.vendor):
                 recipients.append(MEMBERS)
@@ -144,9 +142,10 @@ class NotificationJobs:
                 ],
             )
 
-    def _addresses(self, waiting: WaitingContact) -> list[str]:
-        policy = Policy.model_validate(waiting.policy)
-        return list(dict.fromkeys((*self._notifiers.addresses, *policy.handoff.notify)))
+    async def _addresses(self, workspace_id: int, inbox_id: int) -> list[str]:
+        """Those of the installation, then those of the inbox."""
+        own = await self._connections.notified(workspace_id, inbox_id)
+        return list(dict.fromkeys((*self._notifiers.addresses, *own)))
 
     async def _fetch_contact_name(self, workspace_id: int, inbox_id: int, thread: str) -> None:
         """Ask for a newcomer's name, so that the notice can say it. Without an answer they stay nameless for now."""
@@ -173,7 +172,7 @@ class NotificationJobs:
             members = await accounts_at(tx, cards.vendor) if cards else []
         if recipient != MEMBERS:
             # Addresses hold passwords: the job names one by its digest, and one that was taken out gets nothing.
-            for address in self._addresses(waiting):
+            for address in await self._addresses(workspace_id, waiting.inbox_id):
                 if _named(address) == recipient:
                     await self._notifiers.notifier(address).notify(address, notice)
             return

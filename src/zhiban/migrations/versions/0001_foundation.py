@@ -112,10 +112,11 @@ create table connection (
   constraint pk_connection primary key (workspace_id, id),
   constraint uq_connection_public_id unique (workspace_id, public_id));
 
+-- The policy names whom to tell by kind and digest; notify holds the addresses themselves, sealed.
 create table inbox (
   workspace_id bigint not null, id bigint generated always as identity,
   public_id text not null, connection_id bigint not null, kind text not null, external_id text not null,
-  name text not null, policy jsonb not null default '{}', base_id bigint,
+  name text not null, policy jsonb not null default '{}', notify bytea, base_id bigint,
   broken text, broken_at timestamptz, created_at timestamptz not null default now(),
   paused_at timestamptz, archived_at timestamptz, removed_at timestamptz,
   constraint pk_inbox primary key (workspace_id, id),
