@@ -99,7 +99,7 @@ async def test_nobody_serves_with_keys_that_everybody_knows(data: Path, platform
     for name, value in known.items():
         given = {**wecom_settings("http://127.0.0.1:9"), name: value}
         refused = await zhiban("serve", "--port", "0", data=data, **given)
-        assert (refused.code, "WECOM_" in refused.err) == (Exit.USAGE, True), refused.err
+        assert (refused.code, "模拟器" in refused.err) == (Exit.USAGE, True), refused.err
         assert value not in refused.err
     assert not data.exists()
     done = await zhiban(*_connecting(platform[1], token=TOKEN), data=data)

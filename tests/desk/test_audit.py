@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.desk.conftest import Site
 from tests.desk.seed import PASSWORD
-from zhiban.channels.credentials import reseal
+from zhiban.channels.credentials import place_of_secrets, reseal
 from zhiban.channels.inboxes import notified, set_policy
 from zhiban.conversations.attachments import Attachment, record_download
 from zhiban.events import Actor
@@ -122,6 +122,9 @@ async def test_who_is_notified_stands_in_the_log_without_its_key(site: Site) -> 
         assert told["after"]["handoff"]["notify"][0].startswith("telegram:#")
         assert not [secret for secret in ("hunter2secret", "123456789") if secret in str(rows) + str(stored)]
         renewed = Vault(["another key for tests", "a key for tests only"])
+        public_id = await tx.value("select public_id from connection")
+        nothing = vault.seal({}, bound_to=place_of_secrets(tx.workspace_id, public_id))
+        await tx.run("update connection set secrets = %(nothing)s", nothing=nothing)
         await reseal(tx, renewed)
         assert await notified(tx, Vault(["another key for tests"]), inbox_id) == [chat]
 
