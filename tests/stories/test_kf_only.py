@@ -12,8 +12,9 @@ from zhiban.channels import inboxes
 from zhiban.cli.inboxes import check_connections
 from zhiban.container import ensure_default
 from zhiban.conversations.jobs import RECONCILE_FOLLOWS
-from zhiban.desk.pages.health import read_health
+from zhiban.desk.checks import NoticeSetup, failed, findings
 from zhiban.integrations.wecom.config import WeComSettings
+from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import enqueue
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.wecom import AGENT_ID, OPEN_KFID
@@ -32,7 +33,7 @@ async def small(urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[Shop]:
 
 async def troubles(shop: Shop) -> int:
     async with shop.work() as tx:
-        return (await read_health(tx)).troubles
+        return failed(await findings(tx, NoticeSetup(notices=False), Texts("zh")))
 
 
 async def test_contacts_are_answered_and_events_of_the_app_hold_up_nothing(small: Shop) -> None:

@@ -12,7 +12,9 @@ import pytest
 from tests.stories.conftest import AheadClock, Shop, running_shop, settings_for, until
 
 from zhiban.container import App
+from zhiban.desk.checks import NoticeSetup, findings
 from zhiban.integrations.wecom.config import WeComSettings
+from zhiban.kit.i18n import Texts
 from zhiban.ports import Kind, Outgoing, TryLater
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.wecom import OPEN_KFID
@@ -62,6 +64,10 @@ async def test_a_limited_account_pauses_and_one_goes_first(urls: DatabaseUrls, t
             shop.wecom.contact_says(contact, "怎么申请退款？")
         await shop.eventually("select 1 from message where state = 'queued' having count(*) = 12")
         assert shop.wecom.journal.counts["kf/send_msg"] == before + 1
+        async with shop.work() as tx:
+            (pause,) = [one for one in await findings(tx, NoticeSetup(), Texts("zh")) if one.check == "暂缓的调用"]
+        assert "kf/send_msg" in pause.said
+        assert "企业微信限制了" in pause.said
         # Another account is not silenced.
         shop.wecom.contact_says(MEI, "怎么申请退款？", open_kfid="wkSECOND")
         await until(lambda: shop.wecom.sent(MEI))

@@ -14,6 +14,7 @@ from typing import Literal
 from fastapi import FastAPI, Request
 
 from zhiban.channels import inboxes
+from zhiban.kit.breaker_store import paused_calls
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.i18n import Texts
@@ -116,14 +117,28 @@ async def _jobs(tx: Transaction, _setup: NoticeSetup, _: Texts) -> Findings:
 async def _backlog(tx: Transaction, _setup: NoticeSetup, _: Texts) -> Findings:
     stuck = await tx.value(
         "select count(*) from (select 1 from message where state in ('pending', 'queued') "
-        "and created_at < now() - make_interval(mins => %(minutes)s) limit %(most)s) found",
+        "and created_at < now() - make_interval(mins => %(minutes)s) union all "
+        "select 1 from delivery where state = 'pending' "
+        "and received_at < now() - make_interval(mins => %(minutes)s) limit %(most)s) found",
         minutes=BACKLOG_MINUTES,
         most=COUNTED,
     )
     if not stuck:
         return [Finding(_("积压"), "ok", _("没有"))]
-    said = _("{n}条消息等了{minutes}分钟以上", n=stuck, minutes=BACKLOG_MINUTES)
+    said = _("{n}条消息或回调等了{minutes}分钟以上", n=stuck, minutes=BACKLOG_MINUTES)
     return [Finding(_("积压"), "warn", said, _("zhiban serve在运行吗？"))]
+
+
+async def _pauses(tx: Transaction, _setup: NoticeSetup, _: Texts) -> Findings:
+    """Calls that everybody leaves alone for a while; what waits for them goes out by itself."""
+    return [
+        Finding(
+            _("暂缓的调用"),
+            "warn",
+            _("{call}到{until}：{why}", call=one.key, until=_.clock(one.until), why=_.error(one.reason)),
+        )
+        for one in await paused_calls(tx)
+    ]
 
 
 async def _notices(tx: Transaction, setup: NoticeSetup, _: Texts) -> Findings:
@@ -165,7 +180,7 @@ async def _knowledge(tx: Transaction, _setup: NoticeSetup, _: Texts) -> Findings
 
 
 URGENT: tuple[Check, ...] = (_accounts, _callbacks, _jobs, _notices)  # which can fail, and so count at the red mark
-CHECKS: tuple[Check, ...] = (*URGENT, _backlog, _owner, _knowledge)
+CHECKS: tuple[Check, ...] = (*URGENT, _pauses, _backlog, _owner, _knowledge)
 
 
 async def findings(

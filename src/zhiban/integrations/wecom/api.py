@@ -155,25 +155,29 @@ class WeComApi:
             await self._breakers.abandoned(key)
             raise
         if code == TOO_OFTEN:
-            reason = _limited(key)
-            after = await self._breakers.failed(
-                key, _LIMIT, asked=blocked_for(text_of(answer, "errmsg")), reason=reason
-            )
-            raise TryLater(reason, after=after, code=TOO_OFTEN)
+            raise await self._limited(key, answer)
         if code in BUSY_CODES:
             await self._breakers.failed(key, _OUTAGE, reason=f"WeCom is busy ({code}).")
         else:
             await self._breakers.succeeded(key)
         return code, answer
 
+    async def _limited(self, key: str, answer: Mapping[str, Any]) -> TryLater:
+        """Pause this kind of call for as long as WeCom blocks it."""
+        error = _too_often(key)
+        asked = blocked_for(text_of(answer, "errmsg"))
+        error.after = await self._breakers.failed(key, _LIMIT, asked=asked, reason=error.sentence)
+        return error
+
     async def _admit(self, key: str) -> None:
         try:
             await self._breakers.admit(key, _LIMIT)
         except Paused as paused:
-            known = _SENTENCE.match(paused.reason)
-            raise TryLater(
-                paused.reason or _limited(key), after=paused.after, code=int(known[2]) if known else 0
-            ) from None
+            error = _too_often(key)
+            if paused.reason != error.sentence:
+                raise TryLater(paused.reason, after=paused.after) from None
+            error.after = paused.after
+            raise error from None
 
     async def upload(self, kind: str, data: bytes, *, filename: str, content_type: str) -> str:
         """Store a file for three days and return its media id. Raises as `call` does."""
@@ -260,9 +264,7 @@ class WeComApi:
                 raise TryLater(str(error), after=5.0) from None
             code = errcode(complaint)
             if code == TOO_OFTEN:
-                asked, reason = blocked_for(text_of(complaint, "errmsg")), _limited("media/get")
-                after = await self._breakers.failed("media/get", _LIMIT, asked=asked, reason=reason)
-                raise TryLater(reason, after=after, code=TOO_OFTEN)
+                raise await self._limited("media/get", complaint)
             if code in TOKEN_CODES and not renewed:
                 token, renewed = await self._tokens.renew(token, self._fetch_token), True
             elif code == MEDIA_TOO_BIG and not ranged:
@@ -358,9 +360,9 @@ class WeComApi:
         return answer
 
 
-def _limited(key: str) -> str:
-    path, _, account = key.partition(":")
-    return f"WeCom limits how often {path} is called{' for this account' if account else ''} ({TOO_OFTEN})."
+def _too_often(key: str) -> TryLater:
+    path = key.partition(":")[0]
+    return TryLater(f"WeCom limits how often {path} is called.", code=TOO_OFTEN)
 
 
 def _broken(sentence: str) -> ConnectionBroken:
