@@ -56,6 +56,19 @@ def test_a_question_follows_its_zone(zone: ConfidenceBand, decision: Decision) -
     assert decide(said("怎么退款", zone=zone)) == decision
 
 
+def test_who_asks_for_a_person_is_told_in_fitting_words() -> None:
+    asked = decide_without_search(said("转人工"))
+    assert isinstance(asked, HandOff)
+    assert asked.notice.startswith("好的，为您转接人工客服")
+    nothing = decide(said("你们老板的车是什么颜色", zone=None))
+    assert isinstance(nothing, HandOff)
+    assert nothing.notice.startswith("这个问题我为您转接人工客服")
+    own = Policy(handoff=HandoffPolicy(text="马上有人来。"))
+    mine = decide_without_search(said("转人工", policy=own))
+    assert isinstance(mine, HandOff)
+    assert mine.notice == "马上有人来。"
+
+
 @pytest.mark.parametrize("zone", [ConfidenceBand.HANDOFF, None])
 def test_nothing_found_goes_to_people(zone: ConfidenceBand | None) -> None:
     assert decide(said("怎么退款", zone=zone)) == HandOff(HandOffReason.NOTHING_FOUND, POLICY.handoff.text)
@@ -105,7 +118,8 @@ def test_when_to_hand_off(facts: Facts, reason: HandOffReason) -> None:
     decision = decide(facts)
     assert isinstance(decision, HandOff)
     assert decision.reason is reason
-    assert decision.notice == POLICY.handoff.text
+    asked = reason is HandOffReason.ASKED
+    assert decision.notice == (POLICY.handoff.text_when_asked if asked else POLICY.handoff.text)
 
 
 def test_the_notice_fits_the_hour_and_the_allowance() -> None:

@@ -222,7 +222,8 @@ def _by_zone(facts: Facts) -> Decision:
 def hand_off(facts: Facts, reason: HandOffReason) -> HandOff:
     """The handoff with the words that fit the hour; without words when the channel allows no message any more."""
     policy = facts.policy.handoff
-    notice = policy.text if facts.people_there else policy.text_out_of_hours
+    text = policy.text_when_asked if reason is HandOffReason.ASKED else policy.text
+    notice = text if facts.people_there else policy.text_out_of_hours
     if facts.allowance is not None and facts.allowance < 1:
         notice = ""
     urgent = any(intents.is_urgent(message.text) or intents.is_upset(message.text) for message in facts.pending)

@@ -97,6 +97,10 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+HANDOFF_TEXT = "这个问题我为您转接人工客服，请稍候，客服会尽快回复您。"
+HANDOFF_TEXT_WHEN_ASKED = "好的，为您转接人工客服，请稍候，客服会尽快回复您。"
+
+
 class HandoffPolicy(_Part):
     """When and how a conversation goes from the assistant to people."""
 
@@ -109,14 +113,17 @@ class HandoffPolicy(_Part):
         default="desk",
         description='Where the session goes at the vendor: "pool", "servicer:<userid>", or "desk" (stays with us)',
     )
-    text: Line = Field(
-        default="这个问题我为您转接人工客服，请稍候，客服会尽快回复您。", description="What the contact is told"
-    )
+    text: Line = Field(default=HANDOFF_TEXT, description="What the contact is told")
     text_out_of_hours: Line = Field(
         default="这个问题需要人工客服为您处理。现在是非工作时间，您的问题已经记录，客服上班后会第一时间回复您。",
         description="What the contact is told when nobody is there",
     )
     notify: Addresses = Field(default=(), description="Who is told, besides NOTIFICATION_CHANNEL", max_length=20)
+
+    @property
+    def text_when_asked(self) -> str:
+        """What a contact is told who asked for a person: our own words fit that, an operator's are kept."""
+        return HANDOFF_TEXT_WHEN_ASKED if self.text == HANDOFF_TEXT else self.text
 
     @property
     def servicer(self) -> str | None:

@@ -449,6 +449,16 @@ async def agent_names(tx: Transaction) -> tuple[AgentName, ...]:
     )
 
 
+# A resolution that was taken back is no past: the next fact of the two says so.
+_CYCLES = """
+select at, name from (
+  select e.id, e.at, e.kind, a.name, lead(e.kind) over (order by e.id) as after
+  from event e left join agent a on e.actor_kind = 'agent' and a.id = e.actor_id
+  where e.conversation_id = %(id)s and e.kind in ('conversation_resolved', 'conversation_resolution_undone')) ended
+where kind = 'conversation_resolved' and after is distinct from 'conversation_resolution_undone'
+order by id desc limit 5"""
+
+
 async def contact_panel(tx: Transaction, of: ThreadHead) -> ContactPanel:
     """The contact beside the thread: who they are, where else they wrote, when we finished with them before."""
     person = await tx.row(
@@ -464,11 +474,7 @@ async def contact_panel(tx: Transaction, of: ThreadHead) -> ContactPanel:
         contact=of.contact_id,
         id=of.id,
     )
-    cycles = await tx.rows(
-        "select e.at, a.name from event e left join agent a on e.actor_kind = 'agent' and a.id = e.actor_id "
-        "where e.conversation_id = %(id)s and e.kind = 'conversation_resolved' order by e.id desc limit 5",
-        id=of.id,
-    )
+    cycles = await tx.rows(_CYCLES, id=of.id)
     name, remark, attributes, created = person or ("", "", {}, since)
     return ContactPanel(
         name=name,
