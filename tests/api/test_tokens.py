@@ -42,6 +42,15 @@ async def test_a_token_may_do_what_its_scopes_say(api: Api) -> None:
     assert (await api.call("GET", f"/api/articles/{written['id']}", writer))[0] == 403
     assert (await api.call("GET", f"/api/articles/{written['id']}", reader))[0] == 200
     assert (await api.call("DELETE", f"/api/articles/{written['id']}", writer)) == (204, None)
+    async with api.app.database.transaction(api.workspace) as tx:
+        (made,) = [one for one in await tokens.tokens(tx) if one.name == "writer"]
+        done = await tx.rows(
+            "select kind, actor_kind, actor_id, actor_ref from event where actor_kind = 'api' order by id"
+        )
+    assert done == [
+        ("article_changed", "api", made.id, "writer"),
+        ("articles_removed", "api", made.id, "writer"),
+    ]
 
 
 async def test_what_is_no_token_lets_nobody_in(api: Api) -> None:

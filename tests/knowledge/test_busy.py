@@ -110,7 +110,7 @@ async def test_articles_change_exactly_around_wordings_that_wait(
         async with db.transaction(workspace) as tx:
             await service.add_phrasing(tx, article_id, WORDING, source="click", now=clock.now())
     async with db.transaction(workspace) as tx:
-        await service.remove(tx, large, article_id=article_id)
+        await service.remove(tx, large, article_id=article_id, now=clock.now())
     await _check_counts(db, workspace, large)
 
 

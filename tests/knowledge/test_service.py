@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.knowledge.material import SAMPLE, SHOP, lines, write_table
+from zhiban.events import ASSISTANT
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import NotFound
@@ -56,6 +57,28 @@ async def test_a_click_teaches_the_wording(db: Database, workspace: int, clock: 
     assert after.passages[0].article_id == article.article_id
 
 
+async def test_what_changes_in_a_base_is_written_down(
+    db: Database, workspace: int, clock: SetClock, base_id: int
+) -> None:
+    async with db.transaction(workspace) as tx:
+        article_id = await service.put_faq(tx, base_id, question="可以寄存吗？", answer="可以。", now=clock.now())
+        await service.add_phrasing(tx, article_id, "行李放哪", source="click", by=ASSISTANT, now=clock.now())
+        gap_id = await service.record_gap(tx, "水壶能烧牛奶吗", message_id=1, now=clock.now())
+        await service.record_gap(tx, "水壶能烧牛奶吗", message_id=1, now=clock.now())  # the same message again
+        await service.close_gap(tx, gap_id, GapStatus.DISMISSED, now=clock.now())
+        await service.remove(tx, base_id, article_id=article_id, now=clock.now())
+        kinds = await tx.rows("select kind, actor_kind from event where kind <> 'sources_imported' order by id")
+        brought = await tx.rows("select (data ->> 'added')::int from event where kind = 'sources_imported'")
+    assert kinds == [
+        ("article_changed", "system"),
+        ("phrasing_added", "assistant"),
+        ("gap_recorded", "assistant"),
+        ("gap_closed", "system"),
+        ("articles_removed", "system"),
+    ]
+    assert sum(row[0] for row in brought) == 62
+
+
 async def test_a_document_learns_no_wording(db: Database, workspace: int, clock: SetClock, base_id: int) -> None:
     async with db.transaction(workspace) as tx:
         (passage,) = (await search(tx, base_id, "机场店的营业时间", top_k=1)).passages
@@ -79,30 +102,30 @@ async def test_an_article_written_by_hand_is_found_and_removed(
         found = await search(tx, base_id, "可以寄存行李吗")
         assert found.passages[0].answer == "可以寄存两小时。"
         with pytest.raises(NotFound):
-            await service.remove(tx, base_id + 1, article_id=article_id)
-        removed = await service.remove(tx, base_id, article_id=article_id)
+            await service.remove(tx, base_id + 1, article_id=article_id, now=clock.now())
+        removed = await service.remove(tx, base_id, article_id=article_id, now=clock.now())
         assert (removed.articles_removed, removed.chunks_removed) == (1, 1)
         again = await search(tx, base_id, "可以寄存行李吗")
     assert all(passage.article_id != article_id for passage in again.passages)
 
 
-async def test_a_file_is_removed_by_its_name(db: Database, workspace: int, base_id: int) -> None:
+async def test_a_file_is_removed_by_its_name(db: Database, workspace: int, clock: SetClock, base_id: int) -> None:
     async with db.transaction(workspace) as tx:
-        removed = await service.remove(tx, base_id, source="sample/支付与发票.md")
+        removed = await service.remove(tx, base_id, source="sample/支付与发票.md", now=clock.now())
         assert removed.articles_removed == 9
         with pytest.raises(NotFound):
-            await service.remove(tx, base_id, source="sample/支付与发票.md")
+            await service.remove(tx, base_id, source="sample/支付与发票.md", now=clock.now())
         found = await search(tx, base_id, "怎么开发票")
     assert found.zone is not ConfidenceBand.ANSWER
 
 
-async def test_a_base_is_removed_whole(db: Database, workspace: int, base_id: int) -> None:
+async def test_a_base_is_removed_whole(db: Database, workspace: int, clock: SetClock, base_id: int) -> None:
     async with db.transaction(workspace) as tx:
-        await service.remove_base(tx, base_id)
+        await service.remove_base(tx, base_id, now=clock.now())
         for table in ("knowledge_base", "source", "article", "phrasing", "chunk", "chunk_index", "term_df"):
             assert await tx.value(f"select count(*) from {table}") == 0
         with pytest.raises(NotFound):
-            await service.remove_base(tx, base_id)
+            await service.remove_base(tx, base_id, now=clock.now())
 
 
 async def test_rebuilding_changes_no_answer_and_does_not_stop_searches(
@@ -252,7 +275,7 @@ async def test_gaps_gather_what_asks_the_same(db: Database, workspace: int, cloc
         assert [(gap.id, gap.times) for gap in gaps] == [(first, 2), (other, 1)]
         assert gaps[0].questions == ["招代理么", "你们招代理吗？"]
         assert gaps[0].last_at - gaps[0].first_at == timedelta(minutes=5)
-        assert await service.close_gap(tx, first, GapStatus.DISMISSED)
-        assert not await service.close_gap(tx, first, GapStatus.ANSWERED)
+        assert await service.close_gap(tx, first, GapStatus.DISMISSED, now=clock.now())
+        assert not await service.close_gap(tx, first, GapStatus.ANSWERED, now=clock.now())
         again = await service.record_gap(tx, "招代理么", message_id=3, now=clock.now())
         assert again not in (first, other)

@@ -117,7 +117,7 @@ async def _by_token(request: Request, token: str) -> Caller:
     except InvalidToken as error:
         _refused(request, error.reason)
         raise _unknown(error.sentence, error="invalid_token") from error
-    return Caller(found.workspace_id, Actor("api", found.id), found.name, found.scopes)
+    return Caller(found.workspace_id, Actor("api", found.id, found.name), found.name, found.scopes)
 
 
 def _unknown(sentence: str, *, error: str = "") -> HTTPException:

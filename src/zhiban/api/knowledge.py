@@ -324,6 +324,7 @@ def _install_articles(routes: APIRouter) -> None:
                 answer=wanted.answer,
                 similar=tuple(wanted.similar_questions),
                 category=wanted.category,
+                by=caller.actor,
                 now=now,
             )
             return await _detail(tx, article_id)
@@ -334,10 +335,10 @@ def _install_articles(routes: APIRouter) -> None:
         summary=mark("Remove an article"),
         description=mark("What came from a file comes back when the file changes and is imported again."),
     )
-    async def remove_article(article_id: ArticleId, caller: KnowledgeWriter, database: Rows) -> Response:
+    async def remove_article(article_id: ArticleId, caller: KnowledgeWriter, database: Rows, now: Now) -> Response:
         async with database.page_transaction(caller.workspace_id) as tx:
             article = await _article(tx, article_id)
-            await service.remove(tx, article.base_id, article_id=article.id)
+            await service.remove(tx, article.base_id, article_id=article.id, by=caller.actor, now=now)
         return Response(status_code=204)
 
 

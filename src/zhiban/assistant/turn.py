@@ -467,7 +467,8 @@ class Assistant:
         """A tapped suggestion tells that the earlier question meant this entry."""
         memory = turn.memory
         if turn.chosen is not None and memory is not None and memory.offered_question:
-            await knowledge.add_phrasing(tx, turn.chosen, memory.offered_question, source="click", now=now)
+            question = memory.offered_question
+            await knowledge.add_phrasing(tx, turn.chosen, question, source="click", by=ASSISTANT, now=now)
 
     def _count(self, turn: TurnContext) -> None:
         match turn.decision:

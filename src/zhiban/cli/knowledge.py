@@ -334,7 +334,8 @@ async def _close(
         article_id = await service.put_faq(
             tx, base_id, question=title, answer=answer, similar=asked, now=app.clock.now()
         )
-    await service.close_gap(tx, gap_id, GapStatus.ANSWERED if answer else GapStatus.DISMISSED, article_id=article_id)
+    status = GapStatus.ANSWERED if answer else GapStatus.DISMISSED
+    await service.close_gap(tx, gap_id, status, article_id=article_id, now=app.clock.now())
     return article_id
 
 
@@ -409,10 +410,10 @@ async def remove(
             question = _("删除知识库{base}的全部内容（{n}段）？不能恢复。", base=base, n=found.bodies)
             if not confirmed(question, yes=yes, asking=not as_json):
                 return
-            await service.remove_base(tx, found.id)
+            await service.remove_base(tx, found.id, now=app.clock.now())
             removed = {"base": base, "chunks_removed": found.bodies}
         else:
-            changes = await service.remove(tx, found.id, source=source)
+            changes = await service.remove(tx, found.id, source=source, now=app.clock.now())
             removed = {"base": base, "source": source, "chunks_removed": changes.chunks_removed}
     if as_json:
         show_json(removed)

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from zhiban.events import ASSISTANT, SYSTEM, Actor, GapClosed, GapRecorded
+from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.knowledge.corpus_stats import term_priors
 from zhiban.knowledge.document import clean
@@ -72,6 +74,8 @@ async def record_gap(
         gap=gap_id,
     )
     assert gap_id is not None
+    if added:
+        await event_log.append(tx, GapRecorded(actor=ASSISTANT, at=now, gap_id=gap_id, conversation_id=conversation_id))
     return gap_id
 
 
@@ -95,14 +99,22 @@ async def _same(tx: Transaction, own: list[int]) -> int | None:
     return best
 
 
-async def close_gap(tx: Transaction, gap_id: int, status: GapStatus, *, article_id: int | None = None) -> bool:
+async def close_gap(
+    tx: Transaction,
+    gap_id: int,
+    status: GapStatus,
+    *,
+    article_id: int | None = None,
+    by: Actor = SYSTEM,
+    now: datetime,
+) -> bool:
     """Mark an open gap as answered (by an article) or dismissed. False when it is not open."""
-    return (
-        await tx.run(
-            "update gap set status = %(status)s, article_id = %(article)s where id = %(id)s and status = 'open'",
-            status=str(status),
-            article=article_id,
-            id=gap_id,
-        )
-        > 0
+    closed = await tx.run(
+        "update gap set status = %(status)s, article_id = %(article)s where id = %(id)s and status = 'open'",
+        status=str(status),
+        article=article_id,
+        id=gap_id,
     )
+    if closed:
+        await event_log.append(tx, GapClosed(actor=by, at=now, gap_id=gap_id, status=str(status)))
+    return closed > 0

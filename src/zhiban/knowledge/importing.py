@@ -13,6 +13,8 @@ from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
+from zhiban.events import SYSTEM, SourcesImported
+from zhiban.kit import event_log
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Conflict
 from zhiban.knowledge import articles, calibration, converters, embedding, queries
@@ -283,6 +285,7 @@ class _Run:
                 entries += added
                 changes += made
             await articles.index(tx, base, entries, written=self._written)
+            await self._record(tx, changes)
         self.report.changes += changes
         for parsed in group:
             (self.report.changed if parsed.known else self.report.new).append(parsed.name)
@@ -317,8 +320,23 @@ class _Run:
     async def _remove_vanished(self, vanished: Sequence[SourceRow]) -> None:
         for source in vanished:
             async with self.database.transaction(self.workspace_id) as tx:
-                self.report.changes += await upkeep.remove_source(tx, self.base_id, source.id)
+                changes = await upkeep.remove_source(tx, self.base_id, source.id)
+                await self._record(tx, changes)
+            self.report.changes += changes
             self.report.removed.append(source.name)
+
+    async def _record(self, tx: Transaction, changes: Changes) -> None:
+        await event_log.append(
+            tx,
+            SourcesImported(
+                actor=SYSTEM,
+                at=self.now,
+                base_id=self.base_id,
+                added=changes.articles_added,
+                changed=changes.articles_changed,
+                removed=changes.articles_removed,
+            ),
+        )
 
     async def settle(self) -> None:
         """Let the index follow the new mean lengths, and the thresholds the new articles."""

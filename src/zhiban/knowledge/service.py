@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from zhiban.events import SYSTEM, Actor, DataExported
+from zhiban.events import SYSTEM, Actor, ArticleChanged, ArticlesRemoved, DataExported, PhrasingAdded
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
@@ -30,7 +30,7 @@ from zhiban.knowledge.importing import (
     RemovalRefused,
     import_paths,
 )
-from zhiban.knowledge.maintenance import ensure_base, rebuild, remove_base, set_synonyms
+from zhiban.knowledge.maintenance import ensure_base, rebuild, set_synonyms
 from zhiban.knowledge.models import ArticleKind, Origin
 from zhiban.knowledge.queries import DEFAULT_BASE
 from zhiban.knowledge.tokenizer import counts
@@ -76,7 +76,9 @@ async def base_for(tx: Transaction, inbox_id: int | None = None) -> int:
     return await ensure_base(tx, DEFAULT_BASE, DEFAULT_NAME)
 
 
-async def add_phrasing(tx: Transaction, article_id: int, text: str, *, source: Origin | str, now: datetime) -> bool:
+async def add_phrasing(
+    tx: Transaction, article_id: int, text: str, *, source: Origin | str, by: Actor = SYSTEM, now: datetime
+) -> bool:
     """Let an FAQ article also be found by this wording. False when it knows it already. Raises NotFound.
 
     Never waits for an import or a rebuild of the base: then the wording is kept, and a job lets it be found later.
@@ -103,6 +105,8 @@ async def add_phrasing(tx: Transaction, article_id: int, text: str, *, source: O
         await enqueue(tx, INDEX_PHRASINGS.of(key=str(article.base_id), base_id=article.base_id))
     else:
         await articles.index_phrasings(tx, base, [article_id])
+    origin = str(Origin(source))
+    await event_log.append(tx, PhrasingAdded(actor=by, at=now, article_id=article_id, phrasing=wording, origin=origin))
     return True
 
 
@@ -114,6 +118,7 @@ async def put_faq(
     answer: str,
     similar: tuple[str, ...] = (),
     category: str | None = None,
+    by: Actor = SYSTEM,
     now: datetime,
 ) -> int:
     """Write an FAQ article that comes from no file. Returns its id. Raises Conflict (a text is empty), BaseBusy."""
@@ -127,20 +132,39 @@ async def put_faq(
     entries = await articles.insert(tx, base_id, None, [article], now=now)
     await articles.index(tx, base, entries)
     article_id: int = await tx.value("select article_id from chunk where id = %(id)s", id=entries[0].chunk_id)
+    await event_log.append(tx, ArticleChanged(actor=by, at=now, base_id=base_id, article_id=article_id))
     return article_id
 
 
-async def remove(tx: Transaction, base_id: int, *, source: str | None = None, article_id: int | None = None) -> Changes:
+async def remove(
+    tx: Transaction,
+    base_id: int,
+    *,
+    source: str | None = None,
+    article_id: int | None = None,
+    by: Actor = SYSTEM,
+    now: datetime,
+) -> Changes:
     """Take one file (by its name) or one article out of a base. Raises NotFound, BaseBusy."""
     if source is not None:
-        for row in await queries.sources(tx, base_id):
-            if row.name == source:
-                return await upkeep.remove_source(tx, base_id, row.id)
-        raise NotFound(f"The knowledge base holds no file named {source}.")
-    if article_id is None or (await queries.article(tx, article_id)).base_id != base_id:
-        raise NotFound("There is no such article.")
-    base = await upkeep.locked_soon(tx, base_id)
-    return Changes(articles_removed=1, chunks_removed=await articles.remove(tx, base, [article_id]))
+        row = next((row for row in await queries.sources(tx, base_id) if row.name == source), None)
+        if row is None:
+            raise NotFound(f"The knowledge base holds no file named {source}.")
+        changes = await upkeep.remove_source(tx, base_id, row.id)
+    else:
+        if article_id is None or (await queries.article(tx, article_id)).base_id != base_id:
+            raise NotFound("There is no such article.")
+        base = await upkeep.locked_soon(tx, base_id)
+        changes = Changes(articles_removed=1, chunks_removed=await articles.remove(tx, base, [article_id]))
+    await event_log.append(tx, ArticlesRemoved(actor=by, at=now, base_id=base_id, count=changes.articles_removed))
+    return changes
+
+
+async def remove_base(tx: Transaction, base_id: int, *, by: Actor = SYSTEM, now: datetime) -> None:
+    """Take a base out with everything in it. Raises NotFound."""
+    count = int(await tx.value("select count(*) from article where base_id = %(base)s", base=base_id))
+    await upkeep.remove_base(tx, base_id)
+    await event_log.append(tx, ArticlesRemoved(actor=by, at=now, base_id=base_id, count=count))
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ def _digest(token: str) -> bytes:
 
 
 def workspace_of(token: str) -> int:
-    """The workspace a token claims to belong to; NOBODY when it is no token of ours."""
+    """The workspace a token claims to belong to; NO_WORKSPACE when it is no token of ours."""
     workspace, _, secret = token.removeprefix(PREFIX).partition("_")
     ours = token.startswith(PREFIX) and secret and workspace.isascii() and workspace.isdecimal() and len(workspace) < 19
     return int(workspace) if ours else NO_WORKSPACE
