@@ -6,6 +6,7 @@
 * No sentence is left unfinished: no to-do marks.
 * One class name has one meaning in the whole program.
 * Only a table's owner names it in SQL (`sql_owners.py`).
+* No row of the database is indexed by number: a column added in the middle would shift the others.
 """
 
 from __future__ import annotations
@@ -119,6 +120,49 @@ def homonyms(paths: list[Path]) -> Iterator[str]:
                     yield f"{name}:{node.lineno}: {first} has a class {node.name} too; rename one of them"
 
 
+def numbered_rows(paths: list[Path]) -> Iterator[str]:
+    """Rows that are read by position. Unpack them, or read them as objects of a dataclass."""
+    for path in paths:
+        name = str(path.relative_to(ROOT))
+        if path.suffix != ".py" or not name.startswith("src/zhiban/") or name == "src/zhiban/kit/db.py":
+            continue
+        for function in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield from (f"{name}:{line}: name the columns of this row" for line in _numbered(function))
+
+
+def _numbered(function: ast.AST) -> Iterator[int]:
+    single: set[str] = set()
+    many: set[str] = set()
+    for node in ast.walk(function):
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) | ast.NamedExpr(ast.Name(id=name), value):
+                if _asks_for(value, "row"):
+                    single.add(name)
+                elif _asks_for(value, "rows"):
+                    many.add(name)
+    for node in ast.walk(function):
+        match node:
+            case ast.For(target=ast.Name(id=name), iter=source) | ast.comprehension(ast.Name(id=name), source):
+                if _asks_for(source, "rows") or (isinstance(source, ast.Name) and source.id in many):
+                    single.add(name)
+    for node in ast.walk(function):
+        match node:
+            case ast.Subscript(ast.Name(id=name), ast.Constant(value=int())) if name in single:
+                yield node.lineno
+            case ast.Subscript(ast.Subscript(ast.Name(id=name)), ast.Constant(value=int())) if name in many:
+                yield node.lineno
+
+
+def _asks_for(value: ast.expr, verb: str) -> bool:
+    match value:
+        case ast.Await(ast.Call(ast.Attribute(attr=attr))):
+            return attr == verb
+        case ast.IfExp(body=body, orelse=other):
+            return _asks_for(body, verb) or _asks_for(other, verb)
+    return False
+
+
 def main() -> int:
     paths = tracked()
     problems = [
@@ -126,6 +170,7 @@ def main() -> int:
         *strange_words(paths),
         *wrong_locks(paths),
         *homonyms(paths),
+        *numbered_rows(paths),
         *sql_owners.problems(ROOT),
     ]
     for problem in problems:

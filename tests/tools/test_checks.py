@@ -107,3 +107,30 @@ def test_every_table_has_an_owner_and_exceptions_end(checks: ModuleType, tmp_pat
         "src/zhiban/migrations/versions/0003_more.py: survey has no owner; name one in tools/sql_owners.py",
         "tools/sql_owners.py: desk/pages/list.py does not name agent any more; strike the exception",
     ]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        'row = await tx.row("select id from agent")\n    return row[0]',
+        'rows = await tx.rows("select id from agent")\n    return [row[0] for row in rows]',
+        'rows = await tx.rows("select id from agent")\n    return rows[0][1]',
+        'row = await tx.row("select id from agent") if tx else None\n    return row[2]',
+    ],
+)
+def test_a_row_is_not_read_by_number(checks: ModuleType, tmp_path: Path, body: str) -> None:
+    write(tmp_path / "src/zhiban/people/queries.py", f"async def read(tx):\n    {body}\n")
+    assert [problem.split(": ")[1] for problem in checks.numbered_rows(checks.tracked())] == [
+        "name the columns of this row"
+    ]
+
+
+def test_what_is_unpacked_or_no_row_may_be(checks: ModuleType, tmp_path: Path) -> None:
+    write(
+        tmp_path / "src/zhiban/people/queries.py",
+        "async def read(tx, found):\n"
+        '    id_, name = await tx.row("select id, name from agent")\n'
+        '    ids = await tx.values("select id from agent")\n'
+        "    return found[0], ids[0], id_, name\n",
+    )
+    assert list(checks.numbered_rows(checks.tracked())) == []

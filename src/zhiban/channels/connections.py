@@ -205,7 +205,10 @@ class Connections:
                 row = await tx.row(sql + "and key = %(key)s", kind=CALLBACK, key=public_id)
             else:
                 row = await tx.row(sql + "order by workspace_id, ref limit 1", kind=f"{CALLBACK}/{vendor}")
-        return await self.connection(int(row[0]), int(row[1])) if row else None
+        if row is None:
+            return None
+        workspace_id, connection_id = row
+        return await self.connection(workspace_id, connection_id)
 
     async def connection(self, workspace_id: int, connection_id: int) -> OpenConnection:
         """An opened connection. Raises NotFound."""

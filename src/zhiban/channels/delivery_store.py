@@ -87,7 +87,7 @@ class DeliveryStore:
         entries = list(first.values())
         try:
             async with self._database.webhook_transaction(workspace_id) as tx:
-                rows = await tx.rows(
+                digests = await tx.values(
                     _INSERT,
                     workspace=workspace_id,
                     connection=[entry.connection.id for entry in entries],
@@ -104,7 +104,7 @@ class DeliveryStore:
                 if not entry.stored.done():
                     entry.stored.set_exception(error)
             return
-        new = {bytes(row[0]) for row in rows}
+        new = set(map(bytes, digests))
         for entry in batch:
             if not entry.stored.done():
                 entry.stored.set_result(entry is first[entry.webhook.digest] and entry.webhook.digest in new)

@@ -24,7 +24,7 @@ from zhiban.events import (
     InboxResumed,
 )
 from zhiban.kit import event_log
-from zhiban.kit.db import Row, Transaction
+from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.kit.jobs import Job, enqueue
 from zhiban.kit.vault import Vault
@@ -42,6 +42,21 @@ order by removed_at nulls first, id limit 1 for update"""
 _UPDATE = """
 update connection set config = %(config)s::jsonb, secrets = %(secrets)s, token = null, token_expires_at = null,
   broken = null, broken_at = null, removed_at = null, updated_at = %(now)s where id = %(id)s"""
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredConnection:
+    id: int
+    config: dict[str, Any]
+    secrets: bytes
+    removed_at: datetime | None
+    public_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredInbox:
+    connection_id: int
+    removed_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +86,19 @@ async def connect(
     setup = integration.setup
     given = {key: value.strip() if isinstance(value, str) else value for key, value in values.items()}
     identity = {field.name: given.get(field.name) or None for field in setup.fields if field.identifies}
-    row = await tx.row(_ALIKE, vendor=integration.name, identity=json.dumps(identity))
-    if row is None:
-        row = await _named_further(tx, vault, integration, identity, given)
-    if row is None:
+    alike = await tx.object(_StoredConnection, _ALIKE, vendor=integration.name, identity=json.dumps(identity))
+    if alike is None:
+        alike = await _named_further(tx, vault, integration, identity, given)
+    if alike is None:
         config, hidden = setup.split(setup.complete(given))
         connection_id = await _create(tx, vault, integration, name or integration.label, config, hidden, now=now)
         await event_log.append(
             tx, ConnectionAdded(actor=by, at=now, connection_id=connection_id, vendor=integration.name)
         )
         return Connected(connection_id, True, _made_up(integration, hidden, given))
-    connection_id, known_config, sealed, removed_at, public_id = row
-    place = place_of_secrets(tx.workspace_id, public_id)
-    known = vault.open(sealed, bound_to=place) if removed_at is None else {}
+    connection_id, known_config, removed_at = alike.id, alike.config, alike.removed_at
+    place = place_of_secrets(tx.workspace_id, alike.public_id)
+    known = vault.open(alike.secrets, bound_to=place) if removed_at is None else {}
     config, hidden = setup.split(setup.complete({**setup.only(known_config), **setup.only(known), **given}))
     if removed_at is None and not _differs(config, hidden, known_config, known):
         return Connected(int(connection_id), False, {})
@@ -112,7 +127,7 @@ async def connect(
 
 async def _named_further(
     tx: Transaction, vault: Vault, integration: Integration, identity: Mapping[str, Any], given: Values
-) -> Row | None:
+) -> _StoredConnection | None:
     """The connection that was made before an optional part of its identity was known, with the same secret: two that
     share a secret would both work for the same accounts."""
     optional = [field.name for field in integration.setup.fields if field.identifies and not field.required]
@@ -120,11 +135,11 @@ async def _named_further(
     if not any(identity[name] for name in optional) or not all(given.get(name) for name in fixed):
         return None
     before = json.dumps({**identity, **dict.fromkeys(optional)})
-    row = await tx.row(_ALIKE, vendor=integration.name, identity=before)
-    if row is None or row[3] is not None:
+    found = await tx.object(_StoredConnection, _ALIKE, vendor=integration.name, identity=before)
+    if found is None or found.removed_at is not None:
         return None
-    known = vault.open(row[2], bound_to=place_of_secrets(tx.workspace_id, row[4]))
-    return row if all(known.get(name) == given[name] for name in fixed) else None
+    known = vault.open(found.secrets, bound_to=place_of_secrets(tx.workspace_id, found.public_id))
+    return found if all(known.get(name) == given[name] for name in fixed) else None
 
 
 def _made_up(integration: Integration, hidden: Mapping[str, Any], given: Values) -> dict[str, str]:
@@ -226,8 +241,7 @@ async def pause(tx: Transaction, inbox_id: int, *, by: Actor = SYSTEM, now: date
 
     Raises NotFound, Conflict.
     """
-    row = await _inbox(tx, inbox_id)
-    if row[1] is not None:
+    if (await _inbox(tx, inbox_id)).removed_at is not None:
         raise Conflict("The inbox was removed.")
     if await tx.run(
         "update inbox set paused_at = %(now)s where id = %(id)s and paused_at is null", now=now, id=inbox_id
@@ -250,8 +264,9 @@ async def remove(tx: Transaction, vault: Vault, inbox_id: int, *, by: Actor = SY
     With the last inbox of a connection its credentials are forgotten and its address leads nowhere. Returns whether
     they were. Raises NotFound.
     """
-    connection_id, removed_at = await _inbox(tx, inbox_id)
-    if removed_at is None:
+    inbox = await _inbox(tx, inbox_id)
+    connection_id = inbox.connection_id
+    if inbox.removed_at is None:
         await tx.run(
             "update inbox set removed_at = %(now)s, archived_at = coalesce(archived_at, %(now)s), paused_at = null, "
             "broken = null, broken_at = null where id = %(id)s",
@@ -290,8 +305,10 @@ async def remove(tx: Transaction, vault: Vault, inbox_id: int, *, by: Actor = SY
     return True
 
 
-async def _inbox(tx: Transaction, inbox_id: int) -> Row:
-    row = await tx.row("select connection_id, removed_at from inbox where id = %(id)s for update", id=inbox_id)
-    if row is None:
+async def _inbox(tx: Transaction, inbox_id: int) -> _StoredInbox:
+    found = await tx.object(
+        _StoredInbox, "select connection_id, removed_at from inbox where id = %(id)s for update", id=inbox_id
+    )
+    if found is None:
         raise NotFound("There is no such inbox.")
-    return row
+    return found

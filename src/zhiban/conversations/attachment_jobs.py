@@ -210,13 +210,13 @@ class AttachmentJobs:
         before = self._clock.now() - UNREFERENCED
         for workspace_id in await self._database.workspaces():
             async with self._database.transaction(workspace_id) as tx:
-                rows = await tx.rows(
+                named_by_rows = await tx.values(
                     "select sha256 from attachment where sha256 is not null "
                     "union select playback_sha256 from attachment where playback_sha256 is not null"
                 )
-            named_by_rows = {row[0] for row in rows}
+            named = set(named_by_rows)
             async for sha256 in self._files.listed(workspace_id, stored_before=before):
-                if sha256 not in named_by_rows:
+                if sha256 not in named:
                     await self._files.remove(workspace_id, sha256, stored_before=before)
 
 

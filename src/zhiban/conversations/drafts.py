@@ -36,7 +36,8 @@ async def drafts(tx: Transaction, conversation_id: int, agent_id: int) -> Drafts
         id=conversation_id,
         agent=agent_id,
     )
-    return Drafts({Mode(mode): text for mode, text in rows}, Mode(rows[0][0]) if rows else Mode.REPLY)
+    latest = next((Mode(mode) for mode, _ in rows), Mode.REPLY)
+    return Drafts({Mode(mode): text for mode, text in rows}, latest)
 
 
 async def save_draft(

@@ -190,7 +190,7 @@ async def enqueue(
     last = len(parts) - 1
     contents = [base if n == last else {} for n in range(len(parts))]
     keys = [key if n == 0 else f"{key}_{n}" for n in range(len(parts))]
-    rows = await tx.rows(
+    new_ids = await tx.values(
         _INSERT,
         workspace=tx.workspace_id,
         conversation=state.id,
@@ -206,7 +206,7 @@ async def enqueue(
         keys=keys,
         client_keys=[client_key if n == 0 else None for n in range(len(parts))],
     )
-    ids = tuple(int(row[0]) for row in rows)
+    ids = tuple(new_ids)
     if not ids:
         return QueueResult([], state)
     change = QueueReply(ids, counts=not base.get("code"), from_person=author in PEOPLE, helped=helped)

@@ -374,7 +374,7 @@ async def conversation_list(
         waiting=waiting,
         rest=tuple(row for row in shown if row not in waiting),
         counts=await counts(tx, agent_id),
-        tabs={"open": tabs[0], "snoozed": tabs[1]} if tabs else {},
+        tabs=dict(zip(("open", "snoozed"), tabs or (), strict=False)),
         limit=limit,
         more=limit + ROWS if len(found) > limit else None,
         current=current,
@@ -485,6 +485,6 @@ async def contact_panel(tx: Transaction, of: ThreadHead) -> ContactPanel:
         external_id=account or "",
         since=created,
         attributes=tuple((str(key), str(value)) for key, value in attributes.items() if value not in (None, "")),
-        conversations=tuple((row[0], row[1], row[2], row[3]) for row in others),
-        cycles=tuple(PastCycle(row[0], row[1]) for row in cycles),
+        conversations=tuple((id_, inbox, status, at) for id_, inbox, status, at in others),
+        cycles=tuple(PastCycle(at, who) for at, who in cycles),
     )

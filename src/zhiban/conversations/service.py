@@ -161,8 +161,8 @@ async def _mute_all(tx: Transaction, conversation_id: int, *, blocked: bool, by:
     states = [state]
     if state.contact_id is not None:
         await set_blocked(tx, state.contact_id, blocked=blocked, now=now)
-        rows = await tx.rows("select id from conversation where contact_id = %(id)s", id=state.contact_id)
-        states = await transitions.lock_many(tx, [row[0] for row in rows])
+        ids = await tx.values("select id from conversation where contact_id = %(id)s", id=state.contact_id)
+        states = await transitions.lock_many(tx, ids)
     change = Mute() if blocked else Unmute()
     await transitions.apply_many(tx, [Planned(one, change, by) for one in states], now=now)
 
@@ -217,10 +217,10 @@ async def snooze(tx: Transaction, conversation_id: int, *, until: datetime, by: 
 
 async def release(tx: Transaction, agent_id: int, *, now: datetime, cause: Cause = DIRECT) -> int:
     """What an agent had in hand waits for the others. Returns how many conversations."""
-    rows = await tx.rows(
+    ids = await tx.values(
         "select id from conversation where assignee_id = %(agent)s and status <> 'resolved' order by id", agent=agent_id
     )
-    states = await transitions.lock_many(tx, [row[0] for row in rows])
+    states = await transitions.lock_many(tx, ids)
     change = Assign(None, "agent_disabled")
     done = await transitions.apply_many(
         tx, [Planned(state, change, SYSTEM) for state in states if state.assignee_id == agent_id], now=now, cause=cause

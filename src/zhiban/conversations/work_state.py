@@ -101,4 +101,4 @@ async def free_abandoned(tx: Transaction, *, process: int, running: list[int], n
 
 async def unattended(tx: Transaction, *, now: datetime, quiet: datetime) -> list[int]:
     """Conversations in which something has waited since `quiet` and on which nobody works."""
-    return [row[0] for row in await tx.rows(_LOST, quiet=quiet, now=now)]
+    return await tx.values(_LOST, quiet=quiet, now=now)

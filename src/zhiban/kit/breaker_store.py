@@ -212,7 +212,8 @@ class BreakerStore:
         if row is None:
             raise RuntimeError("A row that was just made is gone.")
         # Failures in a row are counted by each process for itself.
-        stored = Circuit(Phase(row[0]), failures, *row[1:])
+        phase, *rest = row
+        stored = Circuit(Phase(phase), failures, *rest)
         circuit = change(stored, now.timestamp())
         if circuit != stored:
             await tx.run(
@@ -262,7 +263,7 @@ class BreakerStore:
     async def _read_rows(self, workspace_id: int) -> None:
         async with self._database.transaction(workspace_id) as tx:
             rows = await tx.rows(_READ, now=self._clock.now())
-        known = {(workspace_id, row[0]): Circuit(Phase(row[1]), 0, *row[2:]) for row in rows}
+        known = {(workspace_id, key): Circuit(Phase(phase), 0, *rest) for key, phase, *rest in rows}
         for name, circuit in list(self._circuits.items()):
             if name[0] != workspace_id:
                 continue

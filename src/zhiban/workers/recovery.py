@@ -117,16 +117,15 @@ class Recovery:
             await work_state.free_abandoned(tx, process=process, running=running, now=now)
             await tx.run(_FREE_DEAD_POLLS, process=process, now=now)
             lost = await work_state.unattended(tx, now=now, quiet=quiet)
-            doorbells = [row[0] for row in await tx.rows(_LOST_DOORBELLS, quiet=quiet, now=now)]
-            doorbells += [
-                row[0] for row in await tx.rows(_SAFETY, kinds=self._polled_kinds, stale=now - SAFETY_POLL, now=now)
-            ]
+            doorbells = await tx.values(_LOST_DOORBELLS, quiet=quiet, now=now)
+            doorbells += await tx.values(_SAFETY, kinds=self._polled_kinds, stale=now - SAFETY_POLL, now=now)
             without_inbox = await tx.rows(_DELIVERIES_WITHOUT_INBOX, quiet=quiet)
-            unread = [row[0] for row in await tx.rows(_LOST_DELIVERIES, quiet=quiet)]
+            unread = await tx.values(_LOST_DELIVERIES, quiet=quiet)
             depth = await tx.row(_DEPTH) if now.second % 5 == 0 else None
         if depth:
-            metrics.queue_depth("messages", depth[0])
-            metrics.queue_depth("deliveries", depth[1])
+            messages, deliveries = depth
+            metrics.queue_depth("messages", messages)
+            metrics.queue_depth("deliveries", deliveries)
         for conversation_id in lost:
             self._conversation_worker.wake(workspace_id, conversation_id)
         for inbox_id in dict.fromkeys(doorbells):
