@@ -17,6 +17,7 @@ from tests.stories.conftest import Shop, running_shop, settings_for, until
 
 from zhiban import bootstrap
 from zhiban.channels import inboxes, service
+from zhiban.channels.credentials import place_of_secrets
 from zhiban.container import App
 from zhiban.conversations import replies
 from zhiban.integrations.webhook.channel import WebhookChannel
@@ -200,8 +201,8 @@ async def test_a_removed_inbox_keeps_its_history_and_forgets_its_secret(crm: Crm
     inbox_id = await crm.inbox_id()
     async with crm.shop.work() as tx:
         assert await service.remove(tx, crm.shop.app.vault, inbox_id, now=datetime.now(UTC))
-    ((sealed,),) = await crm.shop.rows("select secrets from connection where vendor = 'webhook'")
-    assert crm.shop.app.vault.open(sealed) == {}
+    ((sealed, public_id),) = await crm.shop.rows("select secrets, public_id from connection where vendor = 'webhook'")
+    assert crm.shop.app.vault.open(sealed, bound_to=place_of_secrets(crm.shop.workspace_id, public_id)) == {}
     event = {"type": "message", "contact": {"id": XU}, "message": {"id": "late", "text": "在吗"}}
     assert (await crm.program.call(event))[0] == 404
 
