@@ -7,7 +7,9 @@ from pathlib import Path
 import psycopg
 from tests.stories.conftest import Shop, running_shop, until
 
+from zhiban.desk.checks import Checks, NoticeSetup
 from zhiban.desk.pages.health import read_health
+from zhiban.kit.i18n import Texts
 from zhiban.postgres.provisioning import DatabaseUrls
 
 LI = "wmLIXIAO"
@@ -80,9 +82,10 @@ async def test_a_poisonous_delivery_becomes_a_dead_letter_and_blocks_nobody(urls
         assert attempts == 5
         assert shop.wecom.callbacks.log[0].statuses == [200]
         async with shop.work() as tx:
-            health = await read_health(tx)
+            checks = Checks(shop.app.database, NoticeSetup(addresses=["wecom-robot:abc"]), shop.app.clock)
+            health = await read_health(tx, checks, Texts())
         assert [letter.error for letter in health.deliveries] == [error]
-        assert health.troubles == 1
+        assert [finding.check for finding in health.at("fail")] == ["回调"]
 
 
 async def test_an_entry_that_cannot_be_stored_does_not_stop_its_account(urls: DatabaseUrls, tmp_path: Path) -> None:
