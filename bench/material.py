@@ -31,6 +31,7 @@ class Stand:
     database: Database
     workspace: int
     folder: Path
+    owner: str
 
     def postgres_cpu(self) -> float:
         """Seconds of processor time that the server's living processes have used."""
@@ -50,7 +51,7 @@ async def stand() -> AsyncIterator[Stand]:
             await migrate(urls)
             async with Database(urls.app) as database:
                 workspace = await ensure_workspace(database, "bench", "Bench", "zh")
-                yield Stand(database, workspace, folder)
+                yield Stand(database, workspace, folder, urls.owner)
         finally:
             await postgres.stop()
 

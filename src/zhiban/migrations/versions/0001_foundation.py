@@ -220,6 +220,8 @@ create index ix_conversation_open on conversation (workspace_id, waiting_since, 
   where status = 'open';
 create index ix_conversation_assignee_id
   on conversation (workspace_id, assignee_id, waiting_since, last_activity_at desc) where status = 'open';
+create index ix_conversation_unassigned on conversation (workspace_id, waiting_since, last_activity_at desc)
+  where status = 'open' and assignee_id is null;
 create index ix_conversation_pending on conversation (workspace_id, last_activity_at desc) where status = 'pending';
 create index ix_conversation_resolver_id on conversation (workspace_id, resolver_id, last_activity_at desc)
   where status = 'resolved' and resolver_id is not null;

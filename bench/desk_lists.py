@@ -1,0 +1,155 @@
+"""How fast the desk's lists and counts are, however much lies behind them.
+
+    python bench/desk_lists.py [--pending 200000] [--open 20000] [--times 60]
+
+Every queue and tab is read through the application's role with row-level security forced, with all the counts that
+stand beside it, one page of 25 rows. The floor is one empty round trip in the same minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+import psycopg
+
+from material import Stand, stand
+from zhiban.conversations import queries
+from zhiban.conversations.queries import Queue, StatusTab
+
+AGENTS = 20
+# A third of those who are open wait for nobody, half belong to nobody yet: what a busy desk looks like on Monday.
+_CONVERSATIONS = """
+insert into conversation (workspace_id, inbox_id, contact_id, external_id, status, assignee_id, waiting_since,
+  last_activity_at, snoozed_until, resolved_at, resolver_id)
+select %(w)s, %(inbox)s, p.id, %(status)s || p.n, %(status)s,
+  case when %(status)s <> 'pending' and p.n %% 2 = 0 then %(agent)s + p.n %% %(agents)s end,
+  case when %(status)s = 'open' and p.n %% 3 > 0 then now() - p.n * interval '1 second' end,
+  now() - p.n * interval '1 second',
+  case when %(status)s = 'snoozed' then now() + p.n * interval '1 minute' end,
+  case when %(status)s = 'resolved' then now() end,
+  case when %(status)s = 'resolved' then %(agent)s + p.n %% %(agents)s end
+from (select id, row_number() over (order by id) as n from contact order by id limit %(count)s) p"""
+_MESSAGES = """
+insert into message (workspace_id, conversation_id, inbox_id, direction, author, kind, text, state, sent_at)
+select %(w)s, c.id, c.inbox_id, turn.direction, turn.author, 'text', turn.text, turn.state, c.last_activity_at
+from conversation c, (values (1, 'in', 'contact', '请问这个怎么退？', 'handled'),
+  (2, 'out', 'assistant', '七天内可以退，运费由我们承担。', 'sent'), (3, 'in', 'contact', '那换货呢？', 'handled')
+) as turn (n, direction, author, text, state)
+order by c.id, turn.n"""
+
+
+async def fill(found: Stand, of_status: dict[str, int]) -> int:
+    """Writes the conversations; the first of the people on duty."""
+    async with found.database.transaction(found.workspace) as tx:
+        await tx.run("set local statement_timeout = 0")
+        connection = await tx.value(
+            "insert into connection (workspace_id, public_id, vendor, name, secrets) "
+            "values (%(w)s, 'bench', 'bench', 'Bench', '') returning id",
+            w=found.workspace,
+        )
+        inbox = await tx.value(
+            "insert into inbox (workspace_id, public_id, connection_id, kind, external_id, name) "
+            "values (%(w)s, 'bench', %(connection)s, 'bench', 'main', 'Bench') returning id",
+            w=found.workspace,
+            connection=connection,
+        )
+        agents: list[int] = [
+            await tx.value(
+                "insert into agent (workspace_id, email, name, role) values (%(w)s, %(email)s, %(name)s, 'agent') "
+                "returning id",
+                w=found.workspace,
+                email=f"{number}@bench.example",
+                name=f"小{number}",
+            )
+            for number in range(AGENTS)
+        ]
+        await tx.run(
+            "insert into contact (workspace_id, name) "
+            "select %(w)s, '客户' || n from generate_series(1, %(count)s) as n",
+            w=found.workspace,
+            count=max(of_status.values()),
+        )
+        for status, count in of_status.items():
+            await tx.run(
+                _CONVERSATIONS,
+                w=found.workspace,
+                inbox=inbox,
+                status=status,
+                agent=agents[0],
+                agents=AGENTS,
+                count=count,
+            )
+        await tx.run(_MESSAGES, w=found.workspace)
+    return agents[0]
+
+
+async def measure(times: int, work: Callable[[], Awaitable[object]]) -> Sequence[float]:
+    taken: list[float] = []
+    for _ in range(times):
+        began = time.perf_counter()
+        await work()
+        taken.append((time.perf_counter() - began) * 1000)
+    return sorted(taken)
+
+
+async def bench(of_status: dict[str, int], times: int) -> None:
+    async with stand() as found:
+        print(", ".join(f"{count:,} {status}" for status, count in of_status.items()), flush=True)
+        began = time.perf_counter()
+        agent = await fill(found, of_status)
+        print(f"written in {time.perf_counter() - began:.0f} s", flush=True)
+        # The server's own housekeeping would do this within its first minute.
+        await tidy(found)
+
+        async def empty() -> None:
+            async with found.database.transaction(found.workspace) as tx:
+                await tx.value("select 1")
+
+        floor = statistics.median(await measure(times, empty))
+        print(f"floor: one empty round trip {floor:.2f} ms")
+        for queue in Queue:
+            for tab in StatusTab:
+
+                async def read(queue: Queue = queue, tab: StatusTab = tab) -> None:
+                    async with found.database.transaction(found.workspace) as tx:
+                        await queries.conversation_list(tx, agent, queue=queue, tab=tab)
+
+                await read()
+                taken = await measure(times, read)
+                middle, late = statistics.median(taken), taken[int(len(taken) * 0.95)]
+                print(
+                    f"{queue.value:>10} {tab.value:<8}  p50 {middle:5.1f} ms   p95 {late:5.1f} ms   "
+                    f"{middle / floor:4.1f} × floor",
+                    flush=True,
+                )
+
+        async def counts() -> None:
+            async with found.database.transaction(found.workspace) as tx:
+                await queries.counts(tx, agent)
+
+        taken = await measure(times, counts)
+        middle, late = statistics.median(taken), taken[int(times * 0.95)]
+        print(f"{'the counts alone':>19}  p50 {middle:5.1f} ms   p95 {late:5.1f} ms   {middle / floor:4.1f} × floor")
+
+
+async def tidy(found: Stand) -> None:
+    async with await psycopg.AsyncConnection.connect(found.owner, autocommit=True) as owner:
+        await owner.execute("vacuum (analyze) conversation, message, contact, agent")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pending", type=int, default=200_000)
+    parser.add_argument("--open", type=int, default=20_000)
+    parser.add_argument("--times", type=int, default=60)
+    chosen = parser.parse_args()
+    kinds = {"pending": chosen.pending, "open": chosen.open, "snoozed": 2_000, "resolved": 50_000}
+    asyncio.run(bench(kinds, chosen.times))
+
+
+if __name__ == "__main__":
+    main()
