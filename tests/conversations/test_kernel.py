@@ -28,11 +28,13 @@ from zhiban.events import (
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Conflict
 from zhiban.kit.event_log import DEEPEST, Reactions
+from zhiban.kit.vault import Vault
 from zhiban.people.models import Role
 from zhiban.people.service import add_agent
 from zhiban.ports import IncomingMessage, Kind, ReplyWindow, SenderRole
 
 NOON = datetime(2026, 11, 20, 4, 0, tzinfo=UTC)
+VAULT = Vault(["a key for tests only"])
 WINDOW = ReplyWindow(hours=48, messages=5)
 
 
@@ -97,7 +99,7 @@ async def test_a_resolved_conversation_is_nobodys_and_its_credit_stays(desk: Des
 async def test_an_inbox_may_keep_the_assignee(desk: Desk) -> None:
     async with desk.database.transaction(desk.workspace_id) as tx:
         policy = Policy(unassign_on_resolve=False).model_dump(mode="json")
-        await inboxes.set_policy(tx, desk.inbox.inbox_id, policy, by=SYSTEM, now=NOON)
+        await inboxes.set_policy(tx, VAULT, desk.inbox.inbox_id, policy, by=SYSTEM, now=NOON)
         state = await desk.handed_over(tx, "wm1")
         await service.resolve(tx, state.id, by=Actor("agent", desk.lin), now=NOON)
         assert (await desk.state(tx, "wm1")).assignee_id == desk.lin
@@ -127,7 +129,7 @@ async def test_only_who_resolved_may_undo_and_only_at_once(desk: Desk) -> None:
 async def test_the_closing_words_wait_until_nobody_can_undo(desk: Desk) -> None:
     async with desk.database.transaction(desk.workspace_id) as tx:
         await inboxes.set_policy(
-            tx, desk.inbox.inbox_id, Policy(closing="再见！").model_dump(mode="json"), by=SYSTEM, now=NOON
+            tx, VAULT, desk.inbox.inbox_id, Policy(closing="再见！").model_dump(mode="json"), by=SYSTEM, now=NOON
         )
         state = await desk.handed_over(tx, "wm1")
         await service.resolve(tx, state.id, by=Actor("agent", desk.lin), now=NOON)
