@@ -164,17 +164,17 @@ async def test_the_owner_cannot_be_locked_out(db: Database, workspace: int, cloc
         with pytest.raises(NotAllowed):
             await colleagues.disable(tx, owner, now=clock.now())
         with pytest.raises(NotAllowed):
-            await colleagues.change(tx, owner, role=Role.AGENT)
+            await colleagues.change(tx, owner, role=Role.AGENT, now=clock.now())
         with pytest.raises(NotAllowed):
             await colleagues.invite(tx, email="p@b.example", name="潘", role=Role.OWNER, now=clock.now())
         with pytest.raises(Conflict):
-            await colleagues.change(tx, owner, name=" ")
-        await colleagues.change(tx, owner, accounts={"wecom": " ou "})
+            await colleagues.change(tx, owner, name=" ", now=clock.now())
+        await colleagues.change(tx, owner, accounts={"wecom": " ou "}, now=clock.now())
         assert (await colleagues.agent_row(tx, owner)).accounts == {"wecom": "ou"}
-        await colleagues.change(tx, owner, name="欧阳青")
+        await colleagues.change(tx, owner, name="欧阳青", now=clock.now())
         row = await colleagues.agent_by_email(tx, " O@b.example")
         assert (row.name, row.accounts, row.role) == ("欧阳青", {"wecom": "ou"}, "owner")
-        await colleagues.change(tx, owner, accounts={"wecom": ""})
+        await colleagues.change(tx, owner, accounts={"wecom": ""}, now=clock.now())
         assert (await colleagues.agent_row(tx, owner)).accounts == {}
         with pytest.raises(NotFound):
             await colleagues.agent_by_email(tx, "nobody@b.example")

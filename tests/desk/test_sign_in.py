@@ -58,19 +58,17 @@ class House:
 @asynccontextmanager
 async def _house(urls: DatabaseUrls, folder: Path, *, processes: int = 1, **more: str) -> AsyncIterator[House]:
     clock = AheadClock()
-    homes = [App.build(settings_for(folder, "http://127.0.0.1:9", **more), urls, clock=clock) for _ in range(processes)]
-    urls: list[str] = []
-    async with served(application(homes[0])) as first:
-        urls.append(first)
-        (workspace,) = await homes[0].database.workspaces()
-        async with homes[0].database.transaction(workspace) as tx:
+    apps = [App.build(settings_for(folder, "http://127.0.0.1:9", **more), urls, clock=clock) for _ in range(processes)]
+    async with served(application(apps[0])) as first:
+        (workspace,) = await apps[0].database.workspaces()
+        async with apps[0].database.transaction(workspace) as tx:
             hashed = await HashQueue().hash(PASSWORD)
             await add_agent(tx, email=LIN, name="林晓", role=Role.OWNER, password_hash=hashed)
         if processes == 2:
-            async with served(application(homes[1])) as second:
-                yield House([first, second], homes[0].database, clock)
+            async with served(application(apps[1])) as second:
+                yield House([first, second], apps[0].database, clock)
         else:
-            yield House(urls, homes[0].database, clock)
+            yield House([first], apps[0].database, clock)
 
 
 @pytest.fixture
