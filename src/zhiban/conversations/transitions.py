@@ -214,8 +214,7 @@ async def apply(
     tx: Transaction, conversation_id: int, change: Change, *, actor: Actor, now: datetime, cause: Cause = DIRECT
 ) -> Applied:
     """Change one conversation. Raises NotFound, and Conflict where the change makes no sense."""
-    state = await lock(tx, conversation_id)
-    return (await apply_many(tx, [Planned(state, change, actor)], now=now, cause=cause))[0]
+    return await apply_to(tx, await lock(tx, conversation_id), change, actor=actor, now=now, cause=cause)
 
 
 async def apply_to(

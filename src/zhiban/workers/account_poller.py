@@ -21,6 +21,7 @@ from zhiban.channels.delivery_store import park
 from zhiban.channels.topics import ACCOUNT_WAITING
 from zhiban.conversations.ingest import Ingest, IngestResult, ingest, ingest_one_by_one
 from zhiban.kit import metrics
+from zhiban.kit.background_tasks import BackgroundTasks
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import ZhibanError
@@ -98,7 +99,7 @@ class AccountPoller:
         self._pubsub = pubsub
         self._clock = clock
         self._states: dict[tuple[int, int], _PollState] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = BackgroundTasks()
         self._closing = False
         self._broken: set[int] = set()  # connections that failed since they last worked
 
@@ -110,9 +111,7 @@ class AccountPoller:
         state.woken = True
         if not state.running:
             state.running = True
-            task = asyncio.create_task(self._run(workspace_id, inbox_id, state))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks.start(self._run(workspace_id, inbox_id, state))
 
     async def poll_new_account(self, workspace_id: int, connection_id: int, account: str | None) -> None:
         """Make the inbox of an account that was announced before it had one, and pull it."""
@@ -126,11 +125,7 @@ class AccountPoller:
 
     async def close(self, *, within: float = 5.0) -> None:
         self._closing = True
-        if self._tasks:
-            _, late = await asyncio.wait(set(self._tasks), timeout=within)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        await self._tasks.close(within=within)
 
     async def _run(self, workspace_id: int, inbox_id: int, state: _PollState) -> None:
         try:

@@ -25,6 +25,7 @@ from zhiban.conversations.responder import ConversationSnapshot, PendingMessage,
 from zhiban.conversations.sending import Deferred, dispatch, record_outcome
 from zhiban.events import SYSTEM
 from zhiban.kit import metrics
+from zhiban.kit.background_tasks import BackgroundTasks
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Unavailable, ZhibanError
@@ -92,7 +93,7 @@ class ConversationWorker:
         self._clock = clock
         self._responder = responder
         self._running: dict[tuple[int, int], asyncio.Event] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = BackgroundTasks()
         self._closing = False
 
     @property
@@ -113,18 +114,12 @@ class ConversationWorker:
         if self._closing or (workspace_id, conversation_id) in self._running:
             return
         self._running[workspace_id, conversation_id] = asyncio.Event()
-        task = asyncio.create_task(self._run(workspace_id, conversation_id, leased=leased))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.start(self._run(workspace_id, conversation_id, leased=leased))
 
     async def close(self, *, within: float = 8.0) -> None:
         """Let what runs come to an end within so many seconds; what does not is taken up by the next process."""
         self._closing = True
-        if self._tasks:
-            _, late = await asyncio.wait(set(self._tasks), timeout=within)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        await self._tasks.close(within=within)
 
     async def _run(self, workspace_id: int, conversation_id: int, *, leased: bool) -> None:
         key = (workspace_id, conversation_id)
