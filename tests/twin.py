@@ -1,63 +1,42 @@
-"""An inbox of a channel that exists in memory only, opened over real rows."""
+"""An inbox of the channel in memory, opened over real rows."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from zhiban.channels.connections import OpenConnection, OpenInbox, ensure_inbox
 from zhiban.channels.policy import Policy
 from zhiban.kit.clock import SystemClock
 from zhiban.kit.db import Database
-from zhiban.ports import Incoming, Limits, Outgoing, ReplyWindow
+from zhiban.ports import Limits, ReplyWindow
+from zhiban.testing.channel import MemoryChannel, MemoryPlace, MemoryVendor
 
 
-@dataclass
-class TwinChannel:
-    """Takes whatever is sent."""
+class WindowedChannel(MemoryChannel):
+    """With limits like those of a messenger: five replies in 48 hours."""
 
-    limits: Limits
-    kind: str = "twin"
-    label: str = "孪生"
-    icon: str = "globe"
-    sent: list[Outgoing] = field(default_factory=list)
-
-    def read(self, _body: str) -> Sequence[Incoming]:
-        return ()
-
-    async def send(self, message: Outgoing) -> str:
-        self.sent.append(message)
-        return message.key
-
-
-class TwinVendor:
-    """Whose contacts are called by their thread."""
-
-    def namespace(self, _kind: str) -> tuple[str, str]:
-        return "twin", "qinghe"
+    limits = Limits(2000, reply_window=ReplyWindow(hours=48, messages=5), event_reply_seconds=20)
 
 
 async def open_inbox(
     database: Database,
     workspace_id: int,
     *,
-    window: ReplyWindow | None = None,
-    channel: str = "twin",
-    public_id: str = "twin",
-    name: str = "孪生",
+    channel: str = MemoryChannel.kind,
+    public_id: str = "memory",
+    name: str = "内存",
     **policy: object,
 ) -> OpenInbox:
     """A new inbox with this policy, ready to receive and to send."""
+    place = MemoryPlace()
     async with database.transaction(workspace_id) as tx:
         connection_id = await tx.value(
             "insert into connection (workspace_id, public_id, vendor, name, secrets) "
-            "values (%(w)s, %(public)s, 'twin', %(name)s, '') returning id",
+            "values (%(w)s, %(public)s, 'memory', %(name)s, '') returning id",
             w=workspace_id,
             public=public_id,
             name=name,
         )
         inbox_id = await ensure_inbox(tx, connection_id, channel, "main", name, now=SystemClock().now())
-    connection = OpenConnection(workspace_id, connection_id, public_id, "twin", TwinVendor())  # type: ignore[arg-type]
+    connection = OpenConnection(workspace_id, connection_id, public_id, "memory", MemoryVendor(place))
     return OpenInbox(
         workspace_id=workspace_id,
         inbox_id=inbox_id,
@@ -67,5 +46,5 @@ async def open_inbox(
         name=name,
         base_id=None,
         settings=Policy.model_validate(policy),
-        channel=TwinChannel(Limits(2000, reply_window=window, event_reply_seconds=20)),  # type: ignore[arg-type]
+        channel=WindowedChannel(place),
     )

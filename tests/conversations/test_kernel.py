@@ -31,11 +31,10 @@ from zhiban.kit.event_log import DEEPEST, Reactions
 from zhiban.kit.vault import Vault
 from zhiban.people.models import Role
 from zhiban.people.service import add_agent
-from zhiban.ports import IncomingMessage, Kind, ReplyWindow, SenderRole
+from zhiban.ports import IncomingMessage, Kind, SenderRole
 
 NOON = datetime(2026, 11, 20, 4, 0, tzinfo=UTC)
 VAULT = Vault(["a key for tests only"])
-WINDOW = ReplyWindow(hours=48, messages=5)
 
 
 @dataclass
@@ -71,7 +70,7 @@ class Desk:
 @pytest.fixture
 async def desk(db: Database, workspace: int) -> Desk:
     db.reactions = reactions()
-    inbox = await open_inbox(db, workspace, window=WINDOW)
+    inbox = await open_inbox(db, workspace)
     async with db.transaction(workspace) as tx:
         lin, chen = [
             await add_agent(tx, email=f"{name}@qinghe.example", name=name, role=Role.AGENT, password_hash=None)

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.conversations.test_decisions import assert_legal
-from tests.twin import open_inbox
+from tests.twin import WindowedChannel, open_inbox
 
 from zhiban.bootstrap import reactions
 from zhiban.channels.connections import OpenInbox
@@ -48,11 +48,9 @@ from zhiban.ports import (
     Entered,
     IncomingMessage,
     Kind,
-    Limits,
     NativeState,
     Recalled,
     Refusal,
-    ReplyWindow,
     SenderRole,
     SendFailed,
     SessionChanged,
@@ -60,8 +58,7 @@ from zhiban.ports import (
 from zhiban.postgres.provisioning import DatabaseUrls
 
 START = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
-WINDOW = ReplyWindow(hours=48, messages=5)
-LIMITS = Limits(2000, reply_window=WINDOW)
+LIMITS = WindowedChannel.limits
 MUST_CHANGE = (
     StatusChanged,
     ConversationAssigned,
@@ -267,7 +264,7 @@ def test_the_events_of_a_conversation_are_its_row(urls: DatabaseUrls, runner: as
     async def begin() -> tuple[OpenInbox, int, tuple[int, int], int, tuple[int, int]]:
         await database.open()
         workspace_id = await ensure_workspace(database, "default", "青禾商店", "zh")
-        inbox = await open_inbox(database, workspace_id, window=WINDOW, welcome="您好", closing="再见")
+        inbox = await open_inbox(database, workspace_id, welcome="您好", closing="再见")
         async with database.transaction(workspace_id) as tx:
             agents = [
                 await tx.value(

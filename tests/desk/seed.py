@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from tests.twin import open_inbox
+from tests.twin import WindowedChannel, open_inbox
 from zhiban.channels.connections import OpenInbox
 from zhiban.conversations import replies, service, transitions
 from zhiban.conversations.ingest import ingest
@@ -21,10 +21,9 @@ from zhiban.people.contacts import learn_profiles
 from zhiban.people.models import Role
 from zhiban.people.passwords import HashQueue
 from zhiban.people.service import add_agent
-from zhiban.ports import Choice, IncomingMessage, Kind, Limits, Profile, ReplyWindow, SenderRole
+from zhiban.ports import Choice, IncomingMessage, Kind, Profile, SenderRole
 
-WINDOW = ReplyWindow(hours=48, messages=5)
-LIMITS = Limits(2000, unit="bytes", reply_window=WINDOW)
+LIMITS = replace(WindowedChannel.limits, unit="bytes")  # as 微信客服 counts
 PASSWORD = "correct horse battery"
 
 
@@ -71,7 +70,8 @@ class Seed:
         )
         await ingest(tx, self.inbox, [message], now=at, process_id=1)
         if who not in self.conversations:
-            await learn_profiles(tx, "twin", "qinghe", [Profile(thread, who)], now=at)
+            kind, account = self.inbox.connection.vendor.namespace(self.inbox.kind)
+            await learn_profiles(tx, kind, account, [Profile(thread, who)], now=at)
         id_, self.conversations[who] = await tx.row(
             "select id, conversation_id from message where external_id = %(id)s", id=message.external_id
         )
@@ -166,9 +166,7 @@ async def create_seed(database: Database, clock: Clock, *, slug: str = "qinghe")
             seed.agents[name] = await add_agent(
                 tx, email=f"{mail}@{slug}.example", name=name, role=role, password_hash=hashed
             )
-    seed.inbox = await open_inbox(
-        database, workspace, window=WINDOW, channel="wecom_kf", public_id=slug, name="青禾官方客服"
-    )
+    seed.inbox = await open_inbox(database, workspace, channel="wecom_kf", public_id=slug, name="青禾官方客服")
     async with database.transaction(workspace) as tx:
         await _zhou(seed, tx)
         await _others(seed, tx)
