@@ -82,7 +82,7 @@ EXCEPTIONS = {
         "workers/delivery_processor.py: delivery",
         "workers/recovery.py: delivery inbox message",
     ),
-    "the turn settles its messages together with its reply": ("assistant/turn.py: message",),
+    "the turn settles its messages together with its reply": ("assistant/service.py: message",),
     "a health check looks everywhere": (
         "desk/checks.py: delivery inbox message",
         "desk/pages/health.py: connection delivery inbox message",

@@ -13,16 +13,22 @@ from zhiban.ports import Completion
 LONGEST_QUESTION = 4000
 
 _INSERT = """
-insert into turn (workspace_id, conversation_id, question, decision, reason, zone, confidence, model, input_tokens,
-  output_tokens, cost, citations, steps, started_at, finished_at)
-values (%(workspace)s, %(conversation)s, %(question)s, %(decision)s, %(reason)s, %(zone)s, %(confidence)s, %(model)s,
-  %(input)s, %(output)s, %(cost)s, %(citations)s::jsonb, %(steps)s::jsonb, %(started)s, %(finished)s)
-returning id"""
+with made as (
+  insert into turn (workspace_id, conversation_id, question, decision, reason, zone, confidence, model, input_tokens,
+    output_tokens, cost, citations, steps, started_at, finished_at)
+  values (%(workspace)s, %(conversation)s, %(question)s, %(decision)s, %(reason)s, %(zone)s, %(confidence)s, %(model)s,
+    %(input)s, %(output)s, %(cost)s, %(citations)s::jsonb, %(steps)s::jsonb, %(started)s, %(finished)s)
+  returning id),
+handled as (
+  update message set state = 'handled', turn_id = made.id from made
+  where message.id = any(%(messages)s::bigint[]) and message.state = 'pending')
+select id from made"""
 
 
 async def record_turn(
     tx: Transaction,
     conversation_id: int,
+    message_ids: Sequence[int],
     *,
     question: str,
     decision: str,
@@ -36,11 +42,15 @@ async def record_turn(
     started_at: datetime,
     finished_at: datetime,
 ) -> int:
-    """Store what the assistant decided and why, and what the models cost. Returns the turn's id."""
+    """Store what the assistant decided and why, and what the models cost; its messages are handled.
+
+    Returns the turn's id.
+    """
     id_ = await tx.value(
         _INSERT,
         workspace=tx.workspace_id,
         conversation=conversation_id,
+        messages=list(message_ids),
         question=question[:LONGEST_QUESTION],
         decision=decision,
         reason=reason,

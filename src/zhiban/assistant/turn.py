@@ -372,6 +372,7 @@ class Assistant:
             turn_id = await record_turn(
                 tx,
                 turn.conversation.id,
+                [message.id for message in turn.conversation.pending],
                 question=turn.question,
                 decision=type(turn.decision).__name__,
                 reason=getattr(getattr(turn.decision, "reason", None), "value", turn.detail),
@@ -383,12 +384,6 @@ class Assistant:
                 steps=turn.steps,
                 started_at=turn.started_at,
                 finished_at=now,
-            )
-            await tx.run(
-                "update message set state = 'handled', turn_id = %(turn)s "
-                "where id = any(%(ids)s::bigint[]) and state = 'pending'",
-                turn=turn_id,
-                ids=[message.id for message in turn.conversation.pending],
             )
             await self._act(tx, turn, state, turn_id, now=now)
         self._count(turn)

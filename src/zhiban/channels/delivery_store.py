@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import psycopg
 
@@ -12,6 +13,7 @@ from zhiban.channels.connections import Connections, OpenConnection
 from zhiban.channels.topics import ACCOUNT_WAITING, DELIVERY_WAITING
 from zhiban.kit.db import Database, DatabaseUnavailable, Transaction
 from zhiban.kit.errors import Unavailable
+from zhiban.kit.json_safe import json_safe
 from zhiban.kit.pubsub import PubSub
 from zhiban.ports import VerifiedWebhook
 
@@ -21,9 +23,9 @@ PATIENCE_SECONDS = 4.0  # vendors hang up after five and repeat the call
 # A repeat inserts nothing. For one that was stored and not yet handled the worker is woken again, which harms nobody.
 _INSERT = """
 insert into delivery (workspace_id, connection_id, digest, account, token, pulls, body, state, received_at)
-select %(workspace)s, connection, digest, account, token, pulls, body, state, at
-from unnest(%(connection)s::bigint[], %(digest)s::bytea[], %(account)s::text[], %(token)s::text[], %(pulls)s::boolean[],
-  %(body)s::text[], %(state)s::text[], %(at)s::timestamptz[]) with ordinality
+select %(workspace)s, connection, decode(digest, 'hex'), account, token, pulls, body, state, at
+from rows from (json_to_recordset(%(rows)s::json) as (connection bigint, digest text, account text, token text,
+  pulls boolean, body text, state text, at timestamptz)) with ordinality
   as t(connection, digest, account, token, pulls, body, state, at, n)
 order by n on conflict do nothing returning digest"""
 
@@ -90,14 +92,7 @@ class DeliveryStore:
                 digests = await tx.values(
                     _INSERT,
                     workspace=workspace_id,
-                    connection=[entry.connection.id for entry in entries],
-                    digest=[entry.webhook.digest for entry in entries],
-                    account=[entry.webhook.account for entry in entries],
-                    token=[entry.webhook.token for entry in entries],
-                    pulls=[entry.webhook.pulls for entry in entries],
-                    body=[entry.webhook.body.replace("\x00", "\ufffd") for entry in entries],
-                    state=["pending" if entry.webhook.parsable else "parked" for entry in entries],
-                    at=[entry.at for entry in entries],
+                    rows=json_safe([_row(entry) for entry in entries]),
                 )
         except (psycopg.Error, DatabaseUnavailable) as error:
             for entry in batch:
@@ -136,6 +131,20 @@ class DeliveryStore:
             else:
                 async with self._database.transaction(workspace_id) as tx:
                     await park(tx, connection.id, account)
+
+
+def _row(entry: _PendingDelivery) -> dict[str, Any]:
+    webhook = entry.webhook
+    return {
+        "connection": entry.connection.id,
+        "digest": webhook.digest.hex(),
+        "account": webhook.account,
+        "token": webhook.token,
+        "pulls": webhook.pulls,
+        "body": webhook.body.replace("\x00", "\ufffd"),
+        "state": "pending" if webhook.parsable else "parked",
+        "at": entry.at,
+    }
 
 
 async def park(tx: Transaction, connection_id: int, account: str | None) -> None:

@@ -123,7 +123,7 @@ async def _keep(
     """The contact and the row of the two, made when they are new."""
     kind, account = _namespace(connection)
     contacts = await ensure_contacts(tx, kind, account, [item.contact], now=now)
-    contact_id = contacts[item.contact]
+    contact_id = contacts[item.contact].id
     follow_id = await tx.value(
         _UPSERT,
         workspace=tx.workspace_id,
@@ -203,7 +203,7 @@ async def keep_seen(tx: Transaction, connection: OpenConnection, seen: ContactFo
         _SEEN,
         workspace=tx.workspace_id,
         connection=connection.id,
-        contact=contacts[seen.contact],
+        contact=contacts[seen.contact].id,
         external=seen.contact,
         member=seen.member,
         source=seen.source,

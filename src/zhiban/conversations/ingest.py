@@ -11,14 +11,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
-from typing import Protocol
+from typing import Any, Protocol
 
 import psycopg
 
 from zhiban.channels.connections import OpenInbox
 from zhiban.conversations import inbound_events, transitions
 from zhiban.conversations.changes import Arrived, MessagesArrived
-from zhiban.conversations.models import Author, MessageState
+from zhiban.conversations.models import Author, ConversationState, MessageState
 from zhiban.conversations.threads import MatchedConversation, match_or_create
 from zhiban.conversations.transitions import Planned, WorkLease
 from zhiban.conversations.work_state import LEASE
@@ -60,9 +60,9 @@ insert into message (workspace_id, conversation_id, inbox_id, direction, author,
   text, choice, content, external_id, state, sent_at, created_at)
 select %(workspace)s, conversation, %(inbox)s, direction, author, sender_contact, sender_ref, kind, text, choice,
   content, external_id, state, sent_at, %(now)s
-from unnest(%(conversation)s::bigint[], %(direction)s::text[], %(author)s::text[], %(sender_contact)s::bigint[],
-  %(sender_ref)s::text[], %(kind)s::text[], %(text)s::text[], %(choice)s::text[], %(content)s::jsonb[],
-  %(external)s::text[], %(state)s::text[], %(sent_at)s::timestamptz[])
+from rows from (json_to_recordset(%(rows)s::json) as (conversation bigint, direction text, author text,
+  sender_contact bigint, sender_ref text, kind text, text text, choice text, content jsonb, external_id text,
+  state text, sent_at timestamptz))
   with ordinality as t(conversation, direction, author, sender_contact, sender_ref, kind, text, choice, content,
     external_id, state, sent_at, n)
 order by n on conflict do nothing returning id, external_id"""
@@ -70,8 +70,8 @@ order by n on conflict do nothing returning id, external_id"""
 _ATTACH = """
 insert into attachment (workspace_id, message_id, kind, reference, filename, content_type)
 select %(workspace)s, message, kind, reference, filename, content_type
-from unnest(%(message)s::bigint[], %(kind)s::text[], %(reference)s::text[], %(filename)s::text[],
-  %(content_type)s::text[]) as t(message, kind, reference, filename, content_type)"""
+from json_to_recordset(%(rows)s::json)
+  as t(message bigint, kind text, reference text, filename text, content_type text)"""
 
 
 async def ingest(
@@ -217,27 +217,32 @@ async def _store(
     now: datetime,
 ) -> dict[str, int]:
     """The ids of those that are new, by the vendor's id."""
-    mine = [message.role is SenderRole.CONTACT for message in messages]
-    states = [matched[message.thread].state for message in messages]
     rows = await tx.rows(
         _STORE,
         workspace=tx.workspace_id,
         inbox=inbox.inbox_id,
         now=now,
-        conversation=[state.id for state in states],
-        direction=["in" if contact else "out" for contact in mine],
-        author=[Author.CONTACT if contact else Author.SERVICER for contact in mine],
-        sender_contact=[state.contact_id if contact else None for state, contact in zip(states, mine, strict=True)],
-        sender_ref=[clean(message.sender) or None for message in messages],
-        kind=[message.kind for message in messages],
-        text=[clean(message.text)[:TEXT_LIMIT] for message in messages],
-        choice=[message.choice and clean(message.choice) for message in messages],
-        content=[json_safe(message.content) for message in messages],
-        external=[clean(message.external_id) for message in messages],
-        state=[MessageState.PENDING if contact else MessageState.STORED for contact in mine],
-        sent_at=[message.sent_at for message in messages],
+        rows=json_safe([_row(message, matched[message.thread].state) for message in messages]),
     )
     return {external_id: int(id_) for id_, external_id in rows}
+
+
+def _row(message: IncomingMessage, state: ConversationState) -> dict[str, Any]:
+    by_contact = message.role is SenderRole.CONTACT
+    return {
+        "conversation": state.id,
+        "direction": "in" if by_contact else "out",
+        "author": Author.CONTACT if by_contact else Author.SERVICER,
+        "sender_contact": state.contact_id if by_contact else None,
+        "sender_ref": message.sender or None,
+        "kind": message.kind,
+        "text": message.text[:TEXT_LIMIT],
+        "choice": message.choice,
+        "content": message.content,
+        "external_id": message.external_id,
+        "state": MessageState.PENDING if by_contact else MessageState.STORED,
+        "sent_at": message.sent_at,
+    }
 
 
 async def _attachments(tx: Transaction, pairs: Iterable[tuple[int | None, IncomingMessage]]) -> None:
@@ -246,9 +251,16 @@ async def _attachments(tx: Transaction, pairs: Iterable[tuple[int | None, Incomi
         await tx.run(
             _ATTACH,
             workspace=tx.workspace_id,
-            message=[id_ for id_, _ in files],
-            kind=[media.kind for _, media in files],
-            reference=[clean(media.reference) for _, media in files],
-            filename=[clean(media.filename or "")[:200] for _, media in files],
-            content_type=[media.content_type for _, media in files],
+            rows=json_safe(
+                [
+                    {
+                        "message": id_,
+                        "kind": media.kind,
+                        "reference": media.reference,
+                        "filename": (media.filename or "")[:200],
+                        "content_type": media.content_type,
+                    }
+                    for id_, media in files
+                ]
+            ),
         )

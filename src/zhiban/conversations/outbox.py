@@ -7,7 +7,6 @@ reply window is counted on the conversation; the assistant always leaves one rep
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -20,6 +19,7 @@ from zhiban.events import DIRECT, Actor, Cause
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict
 from zhiban.kit.i18n import mark
+from zhiban.kit.json_safe import json_safe
 from zhiban.ports import Choice, Kind, Limits, NativeState, Refusal, ReplyWindow
 
 _INSERT = """
@@ -27,7 +27,7 @@ insert into message (workspace_id, conversation_id, inbox_id, direction, author,
   external_id, state, turn_id, client_key, sent_at)
 select %(workspace)s, %(conversation)s, %(inbox)s, %(direction)s, %(author)s, %(agent)s, %(kind)s, part, content,
   key, 'queued', %(turn)s, client_key, %(now)s
-from unnest(%(parts)s::text[], %(contents)s::jsonb[], %(keys)s::text[], %(client_keys)s::text[])
+from rows from (json_to_recordset(%(parts)s::json) as (part text, content jsonb, key text, client_key text))
   with ordinality as t(part, content, key, client_key, n)
 order by n on conflict do nothing returning id"""
 
@@ -201,10 +201,12 @@ async def enqueue(
         kind=kind,
         turn=turn_id,
         now=now,
-        parts=parts,
-        contents=[json.dumps(one, ensure_ascii=False) for one in contents],
-        keys=keys,
-        client_keys=[client_key if n == 0 else None for n in range(len(parts))],
+        parts=json_safe(
+            [
+                {"part": part, "content": contents[n], "key": keys[n], "client_key": None if n else client_key}
+                for n, part in enumerate(parts)
+            ]
+        ),
     )
     ids = tuple(new_ids)
     if not ids:
@@ -243,10 +245,7 @@ async def enqueue_session_transfer(
         kind="move",
         turn=None,
         now=now,
-        parts=[""],
-        contents=[json.dumps({"to": to, "servicer": servicer, "say": text}, ensure_ascii=False)],
-        keys=[key],
-        client_keys=[None],
+        parts=json_safe([{"part": "", "content": {"to": to, "servicer": servicer, "say": text}, "key": key}]),
     )
     await work_state.bump(tx, state.id)
     tx.publish_after_commit(topics.CONVERSATION_WAITING, state.id)

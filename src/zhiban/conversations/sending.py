@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from zhiban.channels.connection_health import mark_broken, mark_inbox_broken, mark_mended
 from zhiban.channels.connections import OpenInbox
-from zhiban.conversations import service, transitions
+from zhiban.conversations import service, transitions, work_state
 from zhiban.conversations.changes import ChangeNativeSession, Open
 from zhiban.conversations.models import Author, ConversationState, Status
 from zhiban.conversations.outbox import QueuedMessage
@@ -30,6 +30,15 @@ from zhiban.ports import (
 )
 
 log = logging.getLogger(__name__)
+
+# A failure that the vendor reported before its answer was read stays.
+_SENT = f"""
+with sent as (
+  update message set state = 'sent', attempts = attempts + 1, delivered_at = %(now)s
+  where id = %(id)s and state in ('queued', 'dropped') returning id),
+{event_log.log_with("exists (select from sent)")},
+{work_state.LEAVE_AFTER}
+select id, false from logged union all select null, true from left_empty"""
 
 LONGEST_WAIT = 600.0
 BROKEN_WAIT = 60.0
@@ -60,6 +69,14 @@ class Deferred:
 
 
 Outcome = SendSucceeded | SendRejected | Deferred
+
+
+@dataclass(frozen=True, slots=True)
+class WorkHold:
+    """The lease of a conversation's work as the worker last saw it."""
+
+    process_id: int
+    revision: int
 
 
 async def dispatch(inbox: OpenInbox, thread: str, message: QueuedMessage, *, now: datetime) -> Outcome:
@@ -138,15 +155,21 @@ async def record_outcome(
     outcome: Outcome,
     *,
     now: datetime,
-) -> None:
-    """Write down what became of the message, with its consequences. `state` may be some seconds old."""
+    leave: WorkHold | None = None,
+) -> bool:
+    """Write down what became of the message, with its consequences. `state` may be some seconds old.
+
+    With `leave` the lease is given back when the message was sent, nothing else waits and nothing came meanwhile;
+    whether it was, is returned.
+    """
     match outcome:
         case SendSucceeded():
             metrics.send(inbox.kind, "sent")
             metrics.message("outgoing", inbox.kind)
-            await _record_sent(tx, state, message, outcome, now=now)
+            left = await _record_sent(tx, state, message, outcome, now=now, leave=leave)
             if message.attempts or message.kind == "move":
                 await mark_mended(tx, inbox.connection.id, inbox.inbox_id, now=now)
+            return left
         case SendRejected():
             metrics.send(inbox.kind, "refused")
             await _record_refused(tx, inbox, state, message, outcome, now=now)
@@ -155,24 +178,36 @@ async def record_outcome(
             await tx.run("update message set attempts = attempts + 1 where id = %(id)s", id=message.id)
             if outcome.broken:
                 await mark_broken(tx, inbox.connection.id, outcome.broken, now=now)
+    return False
 
 
 async def _record_sent(
-    tx: Transaction, state: ConversationState, message: QueuedMessage, outcome: SendSucceeded, *, now: datetime
-) -> None:
-    # A failure that the vendor reported before this answer was read stays.
-    done = await tx.run(
-        "update message set state = 'sent', attempts = attempts + 1, delivered_at = %(now)s "
-        "where id = %(id)s and state in ('queued', 'dropped')",
+    tx: Transaction,
+    state: ConversationState,
+    message: QueuedMessage,
+    outcome: SendSucceeded,
+    *,
+    now: datetime,
+    leave: WorkHold | None,
+) -> bool:
+    moved = message.kind == "move"
+    events = () if moved else (MessageSent(actor=_actor(message), at=now, message_id=message.id, **state.about()),)
+    if moved and outcome.native is not None:
+        change = ChangeNativeSession(outcome.native)
+        await transitions.apply(tx, state.id, change, actor=SYSTEM, now=now)
+    rows = await tx.rows(
+        _SENT,
         id=message.id,
+        conversation=state.id,
+        workspace=tx.workspace_id,
+        facts=event_log.facts(events),
+        process=leave.process_id if leave else None,
+        revision=leave.revision if leave else None,
         now=now,
     )
-    if message.kind == "move":
-        if outcome.native is not None:
-            change = ChangeNativeSession(outcome.native)
-            await transitions.apply(tx, state.id, change, actor=SYSTEM, now=now)
-    elif done:
-        await event_log.append(tx, MessageSent(actor=_actor(message), at=now, message_id=message.id, **state.about()))
+    ids = [event_id for event_id, _ in rows if event_id is not None]
+    await event_log.react(tx, events if ids else (), ids)
+    return any(left for _, left in rows)
 
 
 async def _record_refused(

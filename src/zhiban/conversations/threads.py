@@ -11,7 +11,7 @@ from zhiban.conversations import transitions
 from zhiban.conversations.changes import Arrived
 from zhiban.conversations.models import ConversationState, Status
 from zhiban.kit.db import Transaction
-from zhiban.people.contacts import blocked_among, ensure_contacts
+from zhiban.people.contacts import ensure_contacts
 
 
 @dataclass(slots=True)
@@ -48,16 +48,15 @@ async def match_or_create(
         kind, account = inbox.connection.vendor.namespace(inbox.kind)
         contacts = await ensure_contacts(tx, kind, account, missing, now=now)
         usual = Status.PENDING if inbox.settings.assistant else Status.OPEN
-        created: dict[str, ConversationState] = {}
         for begins in (usual, Status.RESOLVED):
-            chosen = {name: contacts[name] for name in missing if (name in quiet) == (begins is Status.RESOLVED)}
-            if chosen:
-                created |= await transitions.create(tx, inbox.inbox_id, chosen, status=begins, now=now)
-        blocked = await blocked_among(tx, contacts.values())
-        for thread, state in created.items():
-            matched[thread] = MatchedConversation(state, blocked=state.contact_id in blocked, created=True)
-        if len(created) < len(missing):
-            matched |= await _find(tx, inbox, [thread for thread in missing if thread not in matched])
+            chosen = {name: contacts[name].id for name in missing if (name in quiet) == (begins is Status.RESOLVED)}
+            if not chosen:
+                continue
+            created = await transitions.create(tx, inbox.inbox_id, chosen, status=begins, now=now)
+            for thread, state in created.items():
+                matched[thread] = MatchedConversation(state, blocked=contacts[thread].blocked, created=True)
+        if elsewhere := [thread for thread in missing if thread not in matched]:
+            matched |= await _find(tx, inbox, elsewhere)
     return matched
 
 

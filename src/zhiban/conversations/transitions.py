@@ -8,7 +8,7 @@ whoever reacts to them (`bootstrap.HANDLERS` and `JOBS`) does so before the comm
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
@@ -67,7 +67,8 @@ STATE_COLUMNS = (
     "c.resolved_at, c.resolver_id, c.snoozed_until, c.cycle, c.last_activity_at, c.last_incoming_at, "
     "c.replies_used, c.failures, c.native_state, c.native_servicer"
 )
-STATE_FIELDS = tuple(field.name for field in fields(ConversationState))
+STATE_FIELDS = tuple(column.name for column in fields(ConversationState))
+_WRITTEN = tuple(name for name in STATE_FIELDS if name not in ("inbox_id", "contact_id", "thread"))
 
 _LOCK = f"select {STATE_COLUMNS} from conversation c where c.id = any(%(ids)s::bigint[]) order by c.id for update"
 
@@ -83,41 +84,42 @@ with made as (
     last_activity_at)
   select %(workspace)s, %(inbox)s, contact, thread, %(kind)s, %(status)s,
     case when %(status)s = 'open' then %(now)s::timestamptz end, %(now)s, %(now)s
-  from unnest(%(contacts)s::bigint[], %(threads)s::text[]) as t(contact, thread) order by thread
+  from json_to_recordset(%(rows)s::json) as t(contact bigint, thread text) order by thread
   on conflict (workspace_id, inbox_id, external_id) do nothing
   returning workspace_id, external_id, id, contact_id),
 work as (
   insert into conversation_work (workspace_id, conversation_id) select workspace_id, id from made)
 select external_id, id, contact_id from made"""
 
-_WRITE = """
-with moved as (
+_WRITE = f"""
+with written as (
+  select * from json_to_recordset(%(rows)s::json) as v(id bigint, status text, assignee_id bigint, team_id bigint,
+    priority smallint, labels bigint[], muted boolean, handoff_reason text, waiting_since timestamptz,
+    first_reply_at timestamptz, opened_at timestamptz, resolved_at timestamptz, resolver_id bigint,
+    snoozed_until timestamptz, cycle int, last_activity_at timestamptz, last_incoming_at timestamptz, replies_used int,
+    failures int, native_state text, native_servicer text, wake boolean, work boolean)),
+moved as (
   update conversation c set
     status = v.status, assignee_id = v.assignee_id, team_id = v.team_id, priority = v.priority,
-    labels = v.labels::bigint[], muted_at = case when v.muted then coalesce(c.muted_at, %(now)s) end,
+    labels = v.labels, muted_at = case when v.muted then coalesce(c.muted_at, %(now)s) end,
     handoff_reason = v.handoff_reason, waiting_since = v.waiting_since, first_reply_at = v.first_reply_at,
     opened_at = v.opened_at, resolved_at = v.resolved_at,
     resolver_id = v.resolver_id, snoozed_until = v.snoozed_until, cycle = v.cycle,
     last_activity_at = v.last_activity_at, last_incoming_at = v.last_incoming_at, replies_used = v.replies_used,
     failures = v.failures, native_state = v.native_state, native_servicer = v.native_servicer
-  from unnest(%(id)s::bigint[], %(status)s::text[], %(assignee_id)s::bigint[], %(team_id)s::bigint[],
-    %(priority)s::smallint[], %(labels)s::text[], %(muted)s::boolean[], %(handoff_reason)s::text[],
-    %(waiting_since)s::timestamptz[], %(first_reply_at)s::timestamptz[], %(opened_at)s::timestamptz[],
-    %(resolved_at)s::timestamptz[], %(resolver_id)s::bigint[], %(snoozed_until)s::timestamptz[], %(cycle)s::int[],
-    %(last_activity_at)s::timestamptz[], %(last_incoming_at)s::timestamptz[], %(replies_used)s::int[],
-    %(failures)s::int[], %(native_state)s::text[], %(native_servicer)s::text[])
-    as v(id, status, assignee_id, team_id, priority, labels, muted, handoff_reason, waiting_since, first_reply_at,
-      opened_at, resolved_at, resolver_id, snoozed_until, cycle, last_activity_at, last_incoming_at, replies_used,
-      failures, native_state, native_servicer)
-  where c.id = v.id)
-update conversation_work w set revision = w.revision + v.wake::int,
-  leased_by = case when v.work and (w.leased_by is null or w.lease_expires_at < %(now)s)
-    then %(process)s::bigint else w.leased_by end,
-  lease_expires_at = case when v.work and (w.leased_by is null or w.lease_expires_at < %(now)s)
-    then %(until)s::timestamptz else w.lease_expires_at end
-from unnest(%(id)s::bigint[], %(wake)s::boolean[], %(work)s::boolean[]) as v(id, wake, work)
-where w.conversation_id = v.id
-returning w.conversation_id, w.revision, v.work and w.leased_by = %(process)s and w.lease_expires_at = %(until)s"""
+  from written v where c.id = v.id),
+{event_log.log_with()},
+worked as (
+  update conversation_work w set revision = w.revision + v.wake::int,
+    leased_by = case when v.work and (w.leased_by is null or w.lease_expires_at < %(now)s)
+      then %(process)s::bigint else w.leased_by end,
+    lease_expires_at = case when v.work and (w.leased_by is null or w.lease_expires_at < %(now)s)
+      then %(until)s::timestamptz else w.lease_expires_at end
+  from written v where w.conversation_id = v.id
+  returning w.conversation_id, w.revision,
+    v.work and w.leased_by = %(process)s and w.lease_expires_at = %(until)s as leased)
+select id as logged, null as conversation_id, null as revision, null as leased from logged
+union all select null, conversation_id, revision, leased from worked order by logged"""
 
 # The assistant's unsent words and the questions it has not looked at are void once a person has the conversation.
 _CANCEL = """
@@ -139,8 +141,8 @@ _ACTIVITY = """
 insert into message (workspace_id, conversation_id, inbox_id, direction, author, agent_id, kind, text, content, state,
   sent_at)
 select %(workspace)s, conversation, inbox, 'internal', 'system', agent, 'activity', '', content, 'stored', at
-from unnest(%(conversation)s::bigint[], %(inbox)s::bigint[], %(agent)s::bigint[], %(content)s::jsonb[],
-  %(at)s::timestamptz[]) with ordinality as t(conversation, inbox, agent, content, at, n)
+from rows from (json_to_recordset(%(lines)s::json) as (conversation bigint, inbox bigint, agent bigint, content jsonb,
+  at timestamptz)) with ordinality as t(conversation, inbox, agent, content, at, n)
 order by n"""
 
 
@@ -181,15 +183,13 @@ async def create(
     kind: str = "direct",
 ) -> dict[str, ConversationState]:
     """Conversations for these threads, each with its contact. One that somebody else made meanwhile is left out."""
-    threads = list(contacts)
     rows = await tx.rows(
         _CREATE,
         workspace=tx.workspace_id,
         inbox=inbox_id,
         kind=kind,
         status=status,
-        contacts=[contacts[thread] for thread in threads],
-        threads=threads,
+        rows=json_safe([{"contact": contact, "thread": thread} for thread, contact in contacts.items()]),
         now=now,
     )
     events = [
@@ -229,42 +229,64 @@ async def apply_many(
 ) -> list[Applied]:
     """Change many, each at most once; with `lease`, whatever then waits for the assistant is this process's work."""
     decided = [decide(one.state, one.change, now, actor=one.actor, cause=cause) for one in planned]
-    written = await _write(tx, [one for one in decided if one.events], now=now, lease=lease)
-    await _carry_out(tx, decided, now=now, cause=cause)
-    await event_log.append(tx, *(event for one in decided for event in one.events))
+    changing = [one for one in decided if one.events]
+    written = _Written()
+    if changing:
+        events = [event for one in changing for event in one.events]
+        written = await _write(tx, changing, events, now=now, lease=lease)
+        await _carry_out(tx, changing, now=now, cause=cause)
+        await event_log.react(tx, events, written.event_ids)
     done = []
     for plan, decision in zip(planned, decided, strict=True):
-        revision, leased = written.get(plan.state.id, (None, False))
+        revision, leased = written.work.get(plan.state.id, (None, False))
         if decision.effects.wake and not leased:
             tx.publish_after_commit(topics.CONVERSATION_WAITING, plan.state.id)
         done.append(Applied(plan.state, decision.state, decision.events, decision.effects, revision, leased))
     return done
 
 
+@dataclass(slots=True)
+class _Written:
+    """What writing told: the ids of the events in order; each conversation's revision, and if its work is ours."""
+
+    event_ids: list[int] = field(default_factory=list)
+    work: dict[int, tuple[int, bool]] = field(default_factory=dict)
+
+
 async def _write(
-    tx: Transaction, decided: Sequence[Decision], *, now: datetime, lease: WorkLease | None
-) -> dict[int, tuple[int, bool]]:
-    """Write the rows. Returns each conversation's revision, and whether its work is ours."""
-    if not decided:
-        return {}
-    states = [one.state for one in decided]
-    columns: dict[str, Any] = {name: [getattr(state, name) for state in states] for name in STATE_FIELDS}
-    columns["labels"] = ["{" + ",".join(map(str, state.labels)) + "}" for state in states]
+    tx: Transaction,
+    decided: Sequence[Decision],
+    events: Sequence[ConversationEvent],
+    *,
+    now: datetime,
+    lease: WorkLease | None,
+) -> _Written:
+    """Write the rows and log the events, in one statement."""
+    changed = [
+        {name: value for name in _WRITTEN if (value := getattr(one.state, name)) is not None}
+        | {"wake": one.effects.wake, "work": lease is not None and one.state.status is Status.PENDING}
+        for one in decided
+    ]
     rows = await tx.rows(
         _WRITE,
-        **{name: values for name, values in columns.items() if name not in ("inbox_id", "contact_id", "thread")},
-        wake=[one.effects.wake for one in decided],
-        work=[lease is not None and one.state.status is Status.PENDING for one in decided],
+        rows=json_safe(changed),
+        workspace=tx.workspace_id,
+        facts=event_log.facts(events),
         process=lease.process_id if lease else None,
         until=lease.until if lease else None,
         now=now,
     )
-    return {id_: (revision, bool(ours)) for id_, revision, ours in rows}
+    written = _Written()
+    for event_id, conversation_id, revision, leased in rows:
+        if event_id is not None:
+            written.event_ids.append(event_id)
+        else:
+            written.work[conversation_id] = revision, bool(leased)
+    return written
 
 
 async def _carry_out(tx: Transaction, decided: Iterable[Decision], *, now: datetime, cause: Cause) -> None:
     """What the decisions mean for messages, and the lines that stand in the threads."""
-    decided = [one for one in decided if one.events]
     handled = [id_ for one in decided for id_ in one.effects.handled]
     cancelled = {one.state.id: one.state for one in decided if one.effects.cancel_assistant}
     requeued = [one.state.id for one in decided if one.effects.requeue]
@@ -296,9 +318,16 @@ async def _write_activities(tx: Transaction, events: Sequence[ConversationEvent]
     await tx.run(
         _ACTIVITY,
         workspace=tx.workspace_id,
-        conversation=[event.conversation_id for event, _ in lines],
-        inbox=[event.inbox_id for event, _ in lines],
-        agent=[event.actor.id if event.actor.kind == "agent" else None for event, _ in lines],
-        content=[json_safe(line) for _, line in lines],
-        at=[event.at for event, _ in lines],
+        lines=json_safe(
+            [
+                {
+                    "conversation": event.conversation_id,
+                    "inbox": event.inbox_id,
+                    "agent": event.actor.id if event.actor.kind == "agent" else None,
+                    "content": line,
+                    "at": event.at,
+                }
+                for event, line in lines
+            ]
+        ),
     )

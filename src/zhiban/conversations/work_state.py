@@ -25,12 +25,15 @@ _RELEASE = """
 update conversation_work set leased_by = null, lease_expires_at = null, retry_at = coalesce(%(retry_at)s, retry_at)
 where conversation_id = %(id)s and leased_by = %(process)s"""
 
-# After an outcome that was the last one: nothing came meanwhile, so nothing has to be read again.
-_LEAVE_EMPTY = """
-update conversation_work w set leased_by = null, lease_expires_at = null, retry_at = null
-where w.conversation_id = %(id)s and w.leased_by = %(process)s and w.revision = %(revision)s and not exists (
-  select 1 from message m where m.workspace_id = w.workspace_id and m.conversation_id = w.conversation_id
-    and m.state in ('pending', 'queued')) returning 1"""
+# Part of the statement that writes down how the last message went: nothing else waits and nothing came meanwhile, so
+# nothing has to be read again. Without a process the lease is kept.
+LEAVE_AFTER = """left_empty as (
+  update conversation_work w set leased_by = null, lease_expires_at = null, retry_at = null
+  where w.conversation_id = %(conversation)s and w.leased_by = %(process)s and w.revision = %(revision)s
+    and not exists (
+      select 1 from message m where m.workspace_id = w.workspace_id and m.conversation_id = w.conversation_id
+        and m.state in ('pending', 'queued') and m.id <> %(id)s)
+  returning 1)"""
 
 _RENEW = """
 update conversation_work set lease_expires_at = %(until)s, retry_at = null
@@ -67,11 +70,6 @@ async def take(tx: Transaction, conversation_id: int, *, process: int, now: date
 async def leave(tx: Transaction, conversation_id: int, *, process: int, revision: int) -> bool:
     """Give the lease back, unless something happened since `revision`."""
     return bool(await tx.value(_LEAVE, id=conversation_id, process=process, revision=revision))
-
-
-async def leave_if_empty(tx: Transaction, conversation_id: int, *, process: int, revision: int) -> bool:
-    """`leave`, where nothing waits any more either."""
-    return bool(await tx.value(_LEAVE_EMPTY, id=conversation_id, process=process, revision=revision))
 
 
 async def release(tx: Transaction, conversation_id: int, *, process: int, retry_at: datetime | None = None) -> None:

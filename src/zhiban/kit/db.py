@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Any, Self, TypeVar
 
 import psycopg
 from psycopg import sql as pgsql
-from psycopg.rows import class_row, tuple_row
+from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from zhiban.kit.errors import Misconfigured, Unavailable
@@ -37,13 +38,29 @@ class DatabaseUnavailable(Unavailable):
     """The database does not answer, or has no free connection for us within the time allowed."""
 
 
+class Connection(psycopg.AsyncConnection[Row]):
+    """A connection whose statements share one cursor: a new one for each would look up every type anew.
+
+    Whoever executes reads the result before anything else is executed.
+    """
+
+    _shared: psycopg.AsyncCursor[Row] | None = None
+
+    @property
+    def shared(self) -> psycopg.AsyncCursor[Row]:
+        if self._shared is None:
+            self._shared = self.cursor(row_factory=tuple_row)
+        return self._shared
+
+
 class Transaction:
     """An open transaction of one workspace. Parameters are psycopg's named ones: `%(name)s`."""
 
-    __slots__ = ("_publications", "_then", "raw", "reactions", "workspace_id")
+    __slots__ = ("_cursor", "_publications", "_then", "raw", "reactions", "workspace_id")
 
-    def __init__(self, raw: psycopg.AsyncConnection[Row], workspace_id: int) -> None:
+    def __init__(self, raw: Connection, workspace_id: int) -> None:
         self.raw = raw
+        self._cursor = raw.shared
         self.workspace_id = workspace_id
         self.reactions: Any = None  # who reacts to events; `kit.event_log` knows what it is
         self._publications: dict[tuple[str, int], None] = {}
@@ -85,9 +102,9 @@ class Transaction:
 
     async def objects(self, cls: type[T], sql: str, /, **params: Any) -> list[T]:
         """Rows as objects of a dataclass whose fields are named like the columns."""
-        async with self.raw.cursor(row_factory=class_row(cls)) as cursor:
-            await cursor.execute(sql, params)
-            return await cursor.fetchall()
+        cursor = await self._execute(sql, params)
+        names = [column.name for column in cursor.description or ()]
+        return [cls(**dict(zip(names, row, strict=True))) for row in await cursor.fetchall()]
 
     async def object(self, cls: type[T], sql: str, /, **params: Any) -> T | None:
         found = await self.objects(cls, sql, **params)
@@ -95,26 +112,19 @@ class Transaction:
 
     async def _execute(self, sql: str, params: dict[str, Any]) -> psycopg.AsyncCursor[Row]:
         # psycopg asks for a literal, so that nobody pastes values into SQL; ours are constants or built from constants.
-        return await self.raw.execute(sql, params or None)
+        return await self._cursor.execute(sql, params or None)
 
 
-def _begin(workspace_id: int) -> pgsql.Composed:
+@lru_cache(1024)
+def _begin(workspace_id: int, *, durable: bool) -> bytes:
     # One round trip: the connection is in autocommit, so the transaction is ours to open, with the workspace inside it.
-    return pgsql.SQL("begin; set local app.workspace = {}").format(pgsql.Literal(str(workspace_id)))
+    text = "begin; set local app.workspace = {}" + ("" if durable else "; set local synchronous_commit = off")
+    return pgsql.SQL(text).format(pgsql.Literal(str(workspace_id))).as_bytes(None)
 
 
-_BEGIN_CACHE: dict[int, bytes] = {}
-
-
-def _begin_text(workspace_id: int) -> bytes:
-    text = _BEGIN_CACHE.get(workspace_id)
-    if text is None:
-        text = _BEGIN_CACHE[workspace_id] = _begin(workspace_id).as_bytes(None)
-    return text
-
-
-async def _autocommit(connection: psycopg.AsyncConnection[Row]) -> None:
+async def _autocommit(connection: Connection) -> None:
     await connection.set_autocommit(True)
+    await connection.execute("set enable_seqscan = off")
 
 
 class Pool:
@@ -122,15 +132,16 @@ class Pool:
 
     def __init__(self, dsn: str, *, name: str, size: int, timeout: float) -> None:
         self._size = size
-        self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Row]] = AsyncConnectionPool(
+        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             dsn,
+            connection_class=Connection,
             min_size=1,
             max_size=size,
             timeout=timeout,
             name=name,
             open=False,
             configure=_autocommit,
-            kwargs={"row_factory": tuple_row, "application_name": f"zhiban {name}"},
+            kwargs={"application_name": f"zhiban {name}"},
             check=None,
             max_idle=300,
             reconnect_timeout=30,
@@ -143,19 +154,19 @@ class Pool:
         await self._pool.close()
 
     @asynccontextmanager
-    async def transaction(self, workspace_id: int) -> AsyncIterator[Transaction]:
+    async def transaction(self, workspace_id: int, *, durable: bool = True) -> AsyncIterator[Transaction]:
         """One transaction. Raises DatabaseUnavailable when there is no connection to be had."""
-        connection = await self._begun(workspace_id)
+        connection = await self._begun(workspace_id, durable=durable)
         try:
             yield Transaction(connection, workspace_id)
-            await connection.execute(b"commit", prepare=False)
+            await connection.shared.execute(b"commit", prepare=False)
         except BaseException:
             await _roll_back(connection)
             raise
         finally:
             await self._pool.putconn(connection)
 
-    async def _begun(self, workspace_id: int) -> psycopg.AsyncConnection[Row]:
+    async def _begun(self, workspace_id: int, *, durable: bool) -> Connection:
         """A connection inside a transaction. Those that died in the pool are dropped: nothing was done on them yet."""
         died: psycopg.OperationalError | None = None
         for _ in range(self._size + 1):
@@ -165,7 +176,7 @@ class Pool:
                 raise DatabaseUnavailable("The database did not give us a connection in time.") from error
             try:
                 # Several statements in one text cannot be prepared.
-                await connection.execute(_begin_text(workspace_id), prepare=False)
+                await connection.shared.execute(_begin(workspace_id, durable=durable), prepare=False)
             except psycopg.OperationalError as error:
                 died = error
                 await self._pool.putconn(connection)
@@ -178,7 +189,7 @@ class Pool:
         raise DatabaseUnavailable("The database does not answer.") from died
 
 
-async def _roll_back(connection: psycopg.AsyncConnection[Row]) -> None:
+async def _roll_back(connection: Connection) -> None:
     try:
         if not connection.closed:
             await connection.execute(b"rollback", prepare=False)
@@ -253,9 +264,13 @@ class Database:
         await self.close()
 
     @asynccontextmanager
-    async def transaction(self, workspace_id: int) -> AsyncIterator[Transaction]:
-        """A transaction on the hot path: `async with database.work(workspace_id) as work`."""
-        async with self._workers.transaction(workspace_id) as tx:
+    async def transaction(self, workspace_id: int, *, durable: bool = True) -> AsyncIterator[Transaction]:
+        """A transaction on the hot path: `async with database.transaction(workspace_id) as tx`.
+
+        Without `durable` the commit does not wait for the disk: for what a crash of PostgreSQL within the same second
+        may undo without anybody noticing.
+        """
+        async with self._workers.transaction(workspace_id, durable=durable) as tx:
             tx.reactions = self.reactions
             yield tx
         self._publish(tx)

@@ -90,13 +90,14 @@ insert into event (workspace_id, kind, at, actor_kind, actor_id, actor_ref, caus
   conversation_id, message_id, contact_id, inbox_id, cycle, assignee_id, team_id, data)
 select %(workspace)s, kind, at, actor_kind, actor_id, actor_ref, cause_kind, cause_id, cause_depth,
   conversation_id, message_id, contact_id, inbox_id, cycle, assignee_id, team_id, data
-from unnest(%(kind)s::text[], %(at)s::timestamptz[], %(actor_kind)s::text[], %(actor_id)s::bigint[],
-  %(actor_ref)s::text[], %(cause_kind)s::text[], %(cause_id)s::bigint[], %(cause_depth)s::smallint[],
-  %(conversation_id)s::bigint[], %(message_id)s::bigint[], %(contact_id)s::bigint[], %(inbox_id)s::bigint[],
-  %(cycle)s::int[], %(assignee_id)s::bigint[], %(team_id)s::bigint[], %(data)s::jsonb[])
+from rows from (json_to_recordset(%(facts)s::json) as (kind text, at timestamptz, actor_kind text, actor_id bigint,
+  actor_ref text, cause_kind text, cause_id bigint, cause_depth smallint, conversation_id bigint, message_id bigint,
+  contact_id bigint, inbox_id bigint, cycle int, assignee_id bigint, team_id bigint, data jsonb))
   with ordinality as t(kind, at, actor_kind, actor_id, actor_ref, cause_kind, cause_id, cause_depth, conversation_id,
     message_id, contact_id, inbox_id, cycle, assignee_id, team_id, data, n)
-order by n returning id"""
+where {condition} order by n returning id"""
+
+_APPEND = _INSERT.format(condition="true")
 
 _COLUMNS = ("conversation_id", "message_id", "contact_id", "inbox_id", "cycle", "assignee_id", "team_id")
 
@@ -105,12 +106,30 @@ async def append(tx: Transaction, *events: Loggable) -> None:
     """Append to the log in this order, run the handlers, enqueue the jobs. All of it is undone by a rollback."""
     if not events:
         return
-    rows = await tx.rows(_INSERT, workspace=tx.workspace_id, **_values(events))
+    await react(tx, events, await tx.values(_APPEND, workspace=tx.workspace_id, facts=facts(events)))
+
+
+def log_with(condition: str = "true") -> str:
+    """A part of a statement, named `logged`, that appends `%(facts)s` (see `facts`) where the condition holds.
+
+    For changes that are made so often that a statement of its own would cost too much. Whoever uses it selects the ids
+    from `logged`, sets `%(workspace)s`, and calls `react` with them, in ascending order.
+    """
+    return f"logged as ({_INSERT.format(condition=condition)})"
+
+
+def facts(events: Sequence[Loggable]) -> str:
+    """The events as the parameter of `log_with`."""
+    return json_safe([_row(event) for event in events])
+
+
+async def react(tx: Transaction, events: Sequence[Loggable], ids: Sequence[int]) -> None:
+    """Run the handlers of events that were logged under these ids, and enqueue their jobs."""
     reactions = tx.reactions
     if reactions is None:
         return
     jobs: list[Enqueued] = []
-    for event, (id_,) in zip(events, rows, strict=True):
+    for event, id_ in zip(events, ids, strict=True):
         kind = type(event)
         handlers, jobs_of = reactions.handlers.get(kind, ()), reactions.jobs.get(kind, ())
         if not handlers and not jobs_of:
@@ -120,25 +139,26 @@ async def append(tx: Transaction, *events: Loggable) -> None:
                 "Event %s (%s) is %s reactions deep: nothing reacts to it any more.", id_, kind.__name__, DEEPEST
             )
             continue
-        known = replace(event, id=int(id_))  # type: ignore[type-var]
+        known = replace(event, id=id_)  # type: ignore[type-var]
         for handle in handlers:
             await handle(tx, known)
         jobs += [job for each in jobs_of for job in each(known)]
     await enqueue_many(tx, jobs)
 
 
-def _values(events: Sequence[Loggable]) -> dict[str, list[Any]]:
-    values: dict[str, list[Any]] = {
-        "kind": [event.kind() for event in events],
-        "at": [event.at for event in events],
-        "actor_kind": [event.actor.kind for event in events],
-        "actor_id": [event.actor.id for event in events],
-        "actor_ref": [event.actor.ref for event in events],
-        "cause_kind": [event.cause.kind or None for event in events],
-        "cause_id": [event.cause.id for event in events],
-        "cause_depth": [event.cause.depth for event in events],
-        "data": [json_safe(event.data()) for event in events],
+def _row(event: Loggable) -> dict[str, Any]:
+    actor, cause = event.actor, event.cause
+    row: dict[str, Any] = {
+        "kind": event.kind(),
+        "at": event.at,
+        "actor_kind": actor.kind,
+        "actor_id": actor.id,
+        "actor_ref": actor.ref,
+        "cause_kind": cause.kind or None,
+        "cause_id": cause.id,
+        "cause_depth": cause.depth,
+        "data": event.data(),
     }
     for name in _COLUMNS:
-        values[name] = [event.column(name) for event in events]
-    return values
+        row[name] = event.column(name)
+    return row

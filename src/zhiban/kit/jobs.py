@@ -7,7 +7,6 @@ but is handed over in process; jobs are for files, notices, profiles, timers and
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Unavailable
+from zhiban.kit.json_safe import json_safe
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ STALLED_SECONDS = 20.0
 _ENQUEUE = """
 insert into jobs.procrastinate_jobs (queue_name, task_name, queueing_lock, args, scheduled_at)
 select queue, task, key, args, at
-from unnest(%(queue)s::text[], %(task)s::text[], %(key)s::text[], %(args)s::jsonb[], %(at)s::timestamptz[])
+from rows from (json_to_recordset(%(jobs)s::json) as (queue text, task text, key text, args jsonb, at timestamptz))
   with ordinality as t(queue, task, key, args, at, n)
 order by n on conflict do nothing"""
 
@@ -138,11 +138,18 @@ async def enqueue_many(tx: Transaction, pieces: Sequence[Enqueued]) -> None:
         return
     await tx.run(
         _ENQUEUE,
-        queue=[one.job.queue for one in pieces],
-        task=[one.job.name for one in pieces],
-        key=[None if one.key is None else f"{one.job.name}:{tx.workspace_id}:{one.key}" for one in pieces],
-        args=[json.dumps({"workspace_id": tx.workspace_id, **one.args}) for one in pieces],
-        at=[one.at for one in pieces],
+        jobs=json_safe(
+            [
+                {
+                    "queue": one.job.queue,
+                    "task": one.job.name,
+                    "key": None if one.key is None else f"{one.job.name}:{tx.workspace_id}:{one.key}",
+                    "args": {"workspace_id": tx.workspace_id, **one.args},
+                    "at": one.at,
+                }
+                for one in pieces
+            ]
+        ),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from zhiban.kit.db import Transaction
@@ -13,8 +14,10 @@ from zhiban.ports import Profile
 # Known ones as they are, new ones made, in one statement. Who loses a race against another transaction gets no row.
 _ENSURE = """
 with wanted as (
-  select w.external_id, i.contact_id from unnest(%(ids)s::text[]) as w(external_id)
-  left join identity i on i.kind = %(kind)s and i.account = %(account)s and i.external_id = w.external_id),
+  select w.external_id, i.contact_id, c.blocked_at is not null as blocked
+  from unnest(%(ids)s::text[]) as w(external_id)
+  left join identity i on i.kind = %(kind)s and i.account = %(account)s and i.external_id = w.external_id
+  left join contact c on c.workspace_id = i.workspace_id and c.id = i.contact_id),
 fresh as (
   select external_id, nextval(pg_get_serial_sequence('contact', 'id')) as id from wanted where contact_id is null),
 people as (
@@ -24,22 +27,31 @@ names as (
   insert into identity (workspace_id, contact_id, kind, account, external_id, created_at)
   select %(workspace)s, id, %(kind)s, %(account)s, external_id, %(now)s from fresh
   on conflict (workspace_id, kind, account, external_id) do nothing returning external_id, contact_id)
-select external_id, contact_id from wanted where contact_id is not null union all select * from names"""
+select external_id, contact_id, blocked from wanted where contact_id is not null
+union all select external_id, contact_id, false from names"""
 
 _ORPHANS = """
 delete from contact c where created_at = %(now)s and not exists (
   select 1 from identity i where i.workspace_id = c.workspace_id and i.contact_id = c.id)"""
 
 
+@dataclass(frozen=True, slots=True)
+class EnsuredContact:
+    """A contact that exists now. `blocked`: what they write calls nobody."""
+
+    id: int
+    blocked: bool
+
+
 async def ensure_contacts(
     tx: Transaction, kind: str, account: str, external_ids: Sequence[str], *, now: datetime
-) -> dict[str, int]:
+) -> dict[str, EnsuredContact]:
     """The contact behind each id at a vendor, created when it is new. Two at once make one contact."""
     ids = sorted(set(external_ids))
     while True:
         rows = await tx.rows(_ENSURE, workspace=tx.workspace_id, kind=kind, account=account, ids=ids, now=now)
         if len(rows) == len(ids):
-            return {str(external): int(contact) for external, contact in rows}
+            return {external_id: EnsuredContact(contact_id, blocked) for external_id, contact_id, blocked in rows}
         # Somebody else named one of them a moment ago: theirs stays, ours has no name and goes.
         await tx.run(_ORPHANS, now=now)
 
@@ -81,14 +93,6 @@ async def learn_profiles(
         attributes=[json_safe(profile.attributes) for profile in profiles],
         now=now,
     )
-
-
-async def blocked_among(tx: Transaction, contact_ids: Iterable[int]) -> set[int]:
-    """Those of these contacts whose messages call nobody."""
-    blocked = await tx.values(
-        "select id from contact where id = any(%(ids)s::bigint[]) and blocked_at is not null", ids=list(contact_ids)
-    )
-    return set(blocked)
 
 
 async def set_blocked(tx: Transaction, contact_id: int, *, blocked: bool, now: datetime) -> None:

@@ -148,7 +148,8 @@ class AccountPoller:
             await self._wake_neighbours(inbox)
             return
         now = self._clock.now()
-        async with self._database.transaction(workspace_id) as tx:
+        # A lease that a crash undoes is free again, and its bells still wait.
+        async with self._database.transaction(workspace_id, durable=False) as tx:
             row = await tx.row(
                 _TAKE,
                 workspace=workspace_id,

@@ -22,7 +22,7 @@ from zhiban.conversations import service, topics, transitions, work_state
 from zhiban.conversations.models import ConversationState, Status
 from zhiban.conversations.outbox import QueuedMessage
 from zhiban.conversations.responder import ConversationSnapshot, PendingMessage, Responder
-from zhiban.conversations.sending import Deferred, dispatch, record_outcome
+from zhiban.conversations.sending import Deferred, WorkHold, dispatch, record_outcome
 from zhiban.events import SYSTEM
 from zhiban.kit import metrics
 from zhiban.kit.background_tasks import BackgroundTasks
@@ -218,15 +218,13 @@ class ConversationWorker:
             now = self._clock.now()
             changed.clear()  # what came before this transaction, it sees
             async with self._database.transaction(snapshot.workspace_id) as tx:
-                await record_outcome(tx, snapshot.inbox, snapshot.state, message, outcome, now=now)
+                hold = WorkHold(process, snapshot.revision) if message is snapshot.queued[-1] else None
+                if await record_outcome(tx, snapshot.inbox, snapshot.state, message, outcome, now=now, leave=hold):
+                    return True
                 if isinstance(outcome, Deferred):
                     retry_at = now + timedelta(seconds=outcome.seconds)
                     await work_state.release(tx, snapshot.id, process=process, retry_at=retry_at)
                     revision = None
-                elif message is snapshot.queued[-1] and await work_state.leave_if_empty(
-                    tx, snapshot.id, process=process, revision=snapshot.revision
-                ):
-                    return True
                 else:
                     revision = await work_state.renew(tx, snapshot.id, process=process, now=now)
             if isinstance(outcome, Deferred):
