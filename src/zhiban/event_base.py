@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, FrozenInstanceError, dataclass, fields
 from datetime import datetime
 from typing import Any, ClassVar, Literal, dataclass_transform
 
@@ -48,16 +48,47 @@ DIRECT = Cause()
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 class _Fact:
-    """Makes every class below it a frozen dataclass with keywords only, known by its name in snake case."""
+    """Makes every class below it a frozen dataclass with keywords only, known by its name in snake case.
+
+    All share the methods below: having them made for each class took a good part of the time to start.
+    """
 
     _kind: ClassVar[str] = ""
     _data: ClassVar[tuple[str, ...] | None] = None
+    _names: ClassVar[frozenset[str]] = frozenset()
+    _defaults: ClassVar[Mapping[str, Any]] = {}
 
     def __init_subclass__(cls) -> None:
-        dataclass(frozen=True, kw_only=True)(cls)
+        dataclass(init=False, kw_only=True, eq=False, repr=False)(cls)
+        found = fields(cls)  # type: ignore[arg-type]  # mypy does not know what the line above does
+        cls._names = frozenset(field.name for field in found)
+        cls._defaults = {field.name: field.default for field in found if field.default is not MISSING}
         cls._kind = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
         cls._data = None
         _BY_KIND[cls._kind] = cls
+
+    def __init__(self, **values: Any) -> None:
+        held = vars(self)
+        held.update(self._defaults)
+        held.update(values)
+        if held.keys() != self._names:
+            wrong = ", ".join(sorted(held.keys() ^ self._names))
+            raise TypeError(f"{type(self).__name__} lacks or does not know: {wrong}")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise FrozenInstanceError(f"cannot delete field {name!r}")
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *vars(self).values()))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
 
 _BY_KIND: dict[str, type[Any]] = {}

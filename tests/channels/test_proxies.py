@@ -11,7 +11,7 @@ import pytest
 
 from tests.channels.conftest import Callback, WebhookClient
 from tests.stories.conftest import settings_for
-from zhiban.cli.serve import address_of, listening
+from zhiban.cli.listener import address_of, listening
 from zhiban.container import App
 from zhiban.main import application
 from zhiban.postgres.provisioning import DatabaseUrls

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import importlib.metadata
 import json
 import logging
@@ -122,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     asked = MODULES.get(next((word for word in given if not word.startswith("-")), ""))
     # Vendors' own groups are known only when the vendors are: what is not in the table may be one of them.
     for module in [asked] if asked else sorted({*MODULES.values(), "vendor_tools"}):
-        import_module(f"zhiban.cli.{module}")
+        load_module(f"zhiban.cli.{module}")
     try:
         code = app(args=arguments, prog_name="zhiban", standalone_mode=True)
     except ZhibanError as error:
@@ -132,6 +133,16 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         err.print(_("已停止"))
         code = Exit.INTERRUPTED
     sys.exit(code)
+
+
+def load_module(name: str) -> None:
+    """Import what stays for good, without the garbage collector looking through it again and again."""
+    gc.disable()
+    try:
+        import_module(name)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def code_of(error: ZhibanError) -> Exit:

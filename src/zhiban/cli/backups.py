@@ -11,7 +11,7 @@ import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from zhiban.cli.app import AsJson, Exit, _, app, command, err, say, settings, show_json, size, version
-from zhiban.cli.runtime import bring_up_to_date, database
+from zhiban.cli.database import bring_up_to_date, database
 from zhiban.kit.settings import Settings
 from zhiban.kit.vault import KEY_FILE
 from zhiban.postgres import backup as backups

@@ -19,9 +19,10 @@ from starlette.routing import Mount, Route
 
 from zhiban import testing
 from zhiban.cli.app import Exit, _, app, command, err, out
+from zhiban.cli.database import bring_up_to_date, database
 from zhiban.cli.knowledge import import_with_progress
-from zhiban.cli.runtime import bring_up_to_date, database
-from zhiban.cli.serve import address_of, listening, run_web
+from zhiban.cli.listener import address_of, listening
+from zhiban.cli.web_server import run_web
 from zhiban.container import App, ensure_default
 from zhiban.kit import logs
 from zhiban.kit.db import Database

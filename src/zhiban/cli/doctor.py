@@ -16,8 +16,9 @@ from rich.markup import escape
 
 from zhiban import bootstrap
 from zhiban.cli.app import AsJson, Exit, _, app, code_of, command, err, out, settings, show_json, size
+from zhiban.cli.database import bring_up_to_date, database
 from zhiban.cli.inboxes import check_connections, told
-from zhiban.cli.runtime import bring_up_to_date, database, workspace_of
+from zhiban.cli.runtime import workspace_of
 from zhiban.container import App
 from zhiban.desk import checks
 from zhiban.desk.checks import Finding

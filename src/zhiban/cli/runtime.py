@@ -1,53 +1,20 @@
-"""What commands run on: the database, provisioned and supervised, and the container above it."""
+"""What commands run on: the container above the database."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
+from contextlib import asynccontextmanager
 
 from zhiban import bootstrap
 from zhiban.channels import credentials
+from zhiban.cli.database import bring_up_to_date, database
 from zhiban.container import App
 from zhiban.kit.db import Database
 from zhiban.kit.errors import Misconfigured
 from zhiban.kit.settings import Settings
 from zhiban.kit.vault import Vault
-from zhiban.postgres.provisioning import DatabaseUrls, migrate, provision_bundled, provision_external, revision
-from zhiban.postgres.supervisor import BundledPostgres
+from zhiban.postgres.provisioning import DatabaseUrls, revision
 from zhiban.testing.demo_folder import is_demo, is_published
-
-
-def postgres_folder(settings: Settings) -> Path:
-    return settings.data / "postgres"
-
-
-@asynccontextmanager
-async def database(settings: Settings, *, watch: bool = False) -> AsyncIterator[DatabaseUrls]:
-    """Reach the operator's database, or the bundled one, started when nobody else runs it.
-
-    With `watch` a bundled server that is killed is started again. Raises Misconfigured or Unavailable.
-    """
-    if settings.database_url is not None:
-        yield await provision_external(settings.database_url.get_secret_value())
-        return
-    postgres = BundledPostgres(postgres_folder(settings))
-    server = await postgres.start()
-    watching = asyncio.create_task(postgres.keep_running()) if watch else None
-    try:
-        yield await provision_bundled(server.superuser)
-    finally:
-        if watching is not None:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
-        await postgres.stop()
-
-
-async def bring_up_to_date(urls: DatabaseUrls) -> tuple[str | None, str | None]:
-    """Migrate. Returns the revision before and after. Raises Misconfigured when a newer release made the database."""
-    return await migrate(urls)
 
 
 def check_production(settings: Settings) -> None:

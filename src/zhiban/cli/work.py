@@ -7,7 +7,8 @@ import logging
 import signal
 
 from zhiban.cli.app import _, app, command, settings
-from zhiban.cli.runtime import bring_up_to_date, check_connections, check_production, database
+from zhiban.cli.database import bring_up_to_date, database
+from zhiban.cli.runtime import check_connections, check_production
 from zhiban.container import App
 from zhiban.kit import logs
 

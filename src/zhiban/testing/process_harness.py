@@ -125,7 +125,12 @@ async def start_harness(**more: str) -> AsyncIterator[ProcessHarness]:
     folder = Path(tempfile.mkdtemp(prefix="zhiban-bench-"))
     wecom, port = free_port(), free_port()
     environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("LLM_", "WECOM_", "ZHIBAN_"))},
+        # Where compiled modules may not be kept, each start would measure the compiler.
+        **{
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("LLM_", "WECOM_", "ZHIBAN_")) and name != "PYTHONDONTWRITEBYTECODE"
+        },
         "ZHIBAN_DATA": str(folder / "data"),
         **SimulatedKeys.random().environment(f"http://127.0.0.1:{wecom}/cgi-bin"),
         "ZHIBAN_LOG_LEVEL": "WARNING",
