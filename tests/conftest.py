@@ -25,6 +25,7 @@ from zhiban.postgres.supervisor import BundledPostgres
 
 TEMPLATE = "zhiban_template"
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
+FAST |= {"wal_level": "minimal", "max_wal_senders": "0"}
 LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
 
 
@@ -86,7 +87,8 @@ async def urls(cluster: Cluster) -> AsyncIterator[DatabaseUrls]:
     name = f"t{os.getpid()}_{id(object()) % 10**9}_{int(datetime.now(UTC).timestamp() * 1e6)}"
     async with await psycopg.AsyncConnection.connect(cluster.superuser, autocommit=True) as connection:
         await connection.execute(
-            sql.SQL("create database {} template {} owner {}").format(
+            # Copying the files takes a sixth of the time that writing every page into the log takes, which is usual.
+            sql.SQL("create database {} template {} owner {} strategy file_copy").format(
                 sql.Identifier(name), sql.Identifier(TEMPLATE), sql.Identifier(OWNER)
             )
         )

@@ -59,6 +59,8 @@ def main() -> int:
     browser = obtain()
     arguments = [sys.executable, "-m", "pytest", *sys.argv[1:]]
     environment = dict(os.environ)
+    # Hundreds of our own processes are started: none but the first should compile what it runs.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     if browser:
         environment["ZHIBAN_BROWSER"] = browser
     else:

@@ -44,35 +44,35 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-async def test_colleagues_come_and_go(data: Path) -> None:
+async def test_colleagues_come_and_go(kept: Path) -> None:
     added = await zhiban(
-        "agent", "add", "Gu@qinghe.example", "--name", "顾云", "--account", "wecom:gu", "--json", data=data
+        "agent", "add", "Gu@qinghe.example", "--name", "顾云", "--account", "wecom:gu", "--json", data=kept
     )
     assert added.code == 0, added.err
     assert added.json["email"] == "gu@qinghe.example"
     assert re.fullmatch(r"/join/\d+\..{40,}", added.json["link"])
-    again = await zhiban("agent", "add", "gu@qinghe.example", "--name", "顾云", data=data)
+    again = await zhiban("agent", "add", "gu@qinghe.example", "--name", "顾云", data=kept)
     assert (again.code, "已" in again.err) == (Exit.MISSING, True)
-    assert (await zhiban("agent", "add", "x@qinghe.example", "--name", "x", "--role", "owner", data=data)).code == 2
-    (row,) = (await zhiban("agent", "list", "--json", data=data)).json
+    assert (await zhiban("agent", "add", "x@qinghe.example", "--name", "x", "--role", "owner", data=kept)).code == 2
+    (row,) = (await zhiban("agent", "list", "--json", data=kept)).json
     assert (row["name"], row["role"], row["accounts"], row["joined"]) == ("顾云", "agent", {"wecom": "gu"}, False)
 
-    fresh = await zhiban("agent", "link", "gu@qinghe.example", data=data, ZHIBAN_URL="https://desk.qinghe.example")
+    fresh = await zhiban("agent", "link", "gu@qinghe.example", data=kept, ZHIBAN_URL="https://desk.qinghe.example")
     assert re.search(r"https://desk\.qinghe\.example/join/\d+\.", fresh.out)
-    assert (await zhiban("agent", "set", "gu@qinghe.example", data=data)).code == Exit.USAGE
+    assert (await zhiban("agent", "set", "gu@qinghe.example", data=kept)).code == Exit.USAGE
     changed = await zhiban(
-        "agent", "set", "gu@qinghe.example", "--role", "admin", "--account", "wecom:", "--json", data=data
+        "agent", "set", "gu@qinghe.example", "--role", "admin", "--account", "wecom:", "--json", data=kept
     )
     assert (changed.json["role"], changed.json["accounts"]) == ("admin", {})
-    assert "已停用" in (await zhiban("agent", "disable", "gu@qinghe.example", data=data)).out
-    assert (await zhiban("agent", "link", "gu@qinghe.example", data=data)).code == Exit.MISSING
-    assert "顾云：管理员" in (await zhiban("agent", "enable", "gu@qinghe.example", data=data)).out
-    assert (await zhiban("agent", "disable", "nobody@qinghe.example", data=data)).code == Exit.MISSING
-    assert "顾云" in (await zhiban("agent", "list", data=data)).out
+    assert "已停用" in (await zhiban("agent", "disable", "gu@qinghe.example", data=kept)).out
+    assert (await zhiban("agent", "link", "gu@qinghe.example", data=kept)).code == Exit.MISSING
+    assert "顾云：管理员" in (await zhiban("agent", "enable", "gu@qinghe.example", data=kept)).out
+    assert (await zhiban("agent", "disable", "nobody@qinghe.example", data=kept)).code == Exit.MISSING
+    assert "顾云" in (await zhiban("agent", "list", data=kept)).out
 
 
 async def test_an_app_is_connected_checked_and_told_how_to_behave(
-    data: Path, platform: tuple[WeComSimulator, str]
+    kept: Path, platform: tuple[WeComSimulator, str]
 ) -> None:
     simulator, url = platform
     simulator.add_account("wkSIM0000000002", "售前客服")
@@ -87,86 +87,86 @@ async def test_an_app_is_connected_checked_and_told_how_to_behave(
         KEYS.aes_key,
     )
     connect = ("inbox", "add", "wecom", *credentials, "--api-base", f"{url}/cgi-bin", "--json")
-    assert (await zhiban("inbox", "add", data=data)).code == Exit.USAGE
-    assert "--secret" in (await zhiban(*connect, data=data)).err
-    added = await zhiban(*connect, "--secret", KEYS.secret, data=data)
+    assert (await zhiban("inbox", "add", data=kept)).code == Exit.USAGE
+    assert "--secret" in (await zhiban(*connect, data=kept)).err
+    added = await zhiban(*connect, "--secret", KEYS.secret, data=kept)
     assert added.code == 0, added.err
     assert {one["name"] for one in added.json["accounts"]} == {"售后客服", "售前客服"}
     assert added.json["callback"].startswith("/wecom/callback/")
 
-    listed = await zhiban("inbox", "list", "--json", data=data)
+    listed = await zhiban("inbox", "list", "--json", data=kept)
     assert {row["name"] for row in listed.json} >= {"售后客服", "售前客服"}
-    assert (await zhiban("inbox", "check", data=data)).code == 0
+    assert (await zhiban("inbox", "check", data=kept)).code == 0
 
-    policy = data.parent / "policy.yaml"
+    policy = kept.parent / "policy.yaml"
     policy.write_text("welcome: 您好\nhandoff:\n  max_failures: 0\n")
-    wrong = await zhiban("inbox", "apply", "policy.yaml", "--inbox", "售后客服", data=data)
+    wrong = await zhiban("inbox", "apply", "policy.yaml", "--inbox", "售后客服", data=kept)
     assert wrong.code == Exit.USAGE
     assert "第3行 handoff.max_failures：要大于或等于 1" in wrong.err
     policy.write_text("welcome: 您好\nhandoff:\n  max_failures: 3\n")
-    assert (await zhiban("inbox", "apply", "policy.yaml", data=data)).code == Exit.MISSING
-    right = await zhiban("inbox", "apply", "policy.yaml", "--inbox", "售后客服", "--json", data=data)
+    assert (await zhiban("inbox", "apply", "policy.yaml", data=kept)).code == Exit.MISSING
+    right = await zhiban("inbox", "apply", "policy.yaml", "--inbox", "售后客服", "--json", data=kept)
     assert right.json == {"inbox": "售后客服", "changed": True}
-    again = await zhiban("inbox", "apply", "policy.yaml", "--inbox", OPEN_KFID, "--json", data=data)
+    again = await zhiban("inbox", "apply", "policy.yaml", "--inbox", OPEN_KFID, "--json", data=kept)
     assert again.json["changed"] is False
 
-    way = await zhiban("wecom", "contact-way", "--member", "chen", "--state", "海报", "--json", data=data)
+    way = await zhiban("wecom", "contact-way", "--member", "chen", "--state", "海报", "--json", data=kept)
     assert way.code == 0, way.err
     assert way.json["skip_verify"] is True
     assert way.json["qr_code"]
 
-    shown = await zhiban("wecom", "contacts", "--json", data=data)
+    shown = await zhiban("wecom", "contacts", "--json", data=kept)
     assert (shown.json["welcome"], "您好" in shown.json["default_welcome"]) == (None, True)
-    said = await zhiban("wecom", "contacts", "--welcome", "", "--remark", "{name}·{source}", data=data)
+    said = await zhiban("wecom", "contacts", "--welcome", "", "--remark", "{name}·{source}", data=kept)
     assert said.code == 0, said.err
     assert "（不发）" in said.out
     assert "{name}·{source}" in said.out
-    poster = await zhiban("wecom", "contacts", "--source", "海报", "--welcome", "从海报来的您好", "--json", data=data)
+    poster = await zhiban("wecom", "contacts", "--source", "海报", "--welcome", "从海报来的您好", "--json", data=kept)
     assert poster.json["welcome_by_source"] == {"海报": "从海报来的您好"}
-    assert (await zhiban("wecom", "contacts", "--forget", "--json", data=data)).json["welcome"] is None
-    assert (await zhiban("wecom", "contacts", "--welcome", "长" * 2000, data=data)).code == Exit.USAGE
+    assert (await zhiban("wecom", "contacts", "--forget", "--json", data=kept)).json["welcome"] is None
+    assert (await zhiban("wecom", "contacts", "--welcome", "长" * 2000, data=kept)).code == Exit.USAGE
 
-    ways = await zhiban("wecom", "contact-ways", "--json", data=data)
+    ways = await zhiban("wecom", "contact-ways", "--json", data=kept)
     assert [(one["id"], one["state"], one["members"]) for one in ways.json] == [
         (way.json["config_id"], "海报", ["chen"])
     ]
-    assert (await zhiban("wecom", "contact-ways", "--remove", way.json["config_id"], "--json", data=data)).json == []
+    assert (await zhiban("wecom", "contact-ways", "--remove", way.json["config_id"], "--json", data=kept)).json == []
     assert not simulator.contacts.ways
-    link = await zhiban("wecom", "link", "--inbox", "售后客服", "--scene", "poster", "--json", data=data)
+    link = await zhiban("wecom", "link", "--inbox", "售后客服", "--scene", "poster", "--json", data=kept)
     assert "enc_scene" in link.json["url"], link.err
 
-    refused = await zhiban(*connect, "--secret", "wrong", data=data)
+    refused = await zhiban(*connect, "--secret", "wrong", data=kept)
     assert refused.code == Exit.FAILED
     assert refused.json["broken"]
 
 
-async def test_a_program_is_connected_paused_and_removed(data: Path) -> None:
+async def test_a_program_is_connected_paused_and_removed(kept: Path) -> None:
     program = WebhookProgram()
     async with served(program.app) as url:
-        values = data.parent / "crm.json"
+        values = kept.parent / "crm.json"
         values.write_text(json.dumps({"source": "crm", "url": f"{url}/inbox", "allow_private": "true"}))
-        added = await zhiban("inbox", "add", "webhook", "--values", "crm.json", "--json", data=data)
+        added = await zhiban("inbox", "add", "webhook", "--values", "crm.json", "--json", data=kept)
         assert added.code == 0, added.err
         program.secret = added.json["secrets"]["secret"]
         assert re.fullmatch(r"/hooks/[0-9a-f]{20}", added.json["callback"])
-        again = await zhiban("inbox", "add", "webhook", "--values", "crm.json", "--json", data=data)
+        again = await zhiban("inbox", "add", "webhook", "--values", "crm.json", "--json", data=kept)
         assert (again.json["secrets"], again.json["connection"]) == ({}, added.json["connection"])
-        strange = await zhiban("inbox", "add", "webhook", "--source", "crm", "--url", "ftp://crm", data=data)
+        strange = await zhiban("inbox", "add", "webhook", "--source", "crm", "--url", "ftp://crm", data=kept)
         assert (strange.code, "url" in strange.err) == (Exit.USAGE, True)
-        assert (await zhiban("inbox", "check", data=data)).code == 0
+        assert (await zhiban("inbox", "check", data=kept)).code == 0
         assert [one.body["type"] for one in program.heard] == ["ping"]
 
         states = {"pause": "已暂停", "resume": "正常"}
         for verb, state in states.items():
-            assert (await zhiban("inbox", verb, "crm", data=data)).code == 0
-            (row,) = (await zhiban("inbox", "list", "--json", data=data)).json
+            assert (await zhiban("inbox", verb, "crm", data=kept)).code == 0
+            (row,) = (await zhiban("inbox", "list", "--json", data=kept)).json
             assert row["state"] == state
-        assert (await zhiban("inbox", "remove", "crm", data=data)).code != 0  # nobody there to confirm it
-        removed = await zhiban("inbox", "remove", "crm", "--yes", data=data)
+        assert (await zhiban("inbox", "remove", "crm", data=kept)).code != 0  # nobody there to confirm it
+        removed = await zhiban("inbox", "remove", "crm", "--yes", data=kept)
         assert "凭据已删除" in removed.out, removed.err
-        (row,) = (await zhiban("inbox", "list", "--json", data=data)).json
+        (row,) = (await zhiban("inbox", "list", "--json", data=kept)).json
         assert (row["state"], row["callback"]) == ("已移除", "")
-        assert (await zhiban("inbox", "check", "--json", data=data)).json == []
+        assert (await zhiban("inbox", "check", "--json", data=kept)).json == []
 
 
 async def test_the_doctor_names_what_is_wrong_and_its_cure(data: Path, platform: tuple[WeComSimulator, str]) -> None:

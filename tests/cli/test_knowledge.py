@@ -28,117 +28,117 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-async def test_knowledge_goes_in_is_found_and_comes_out(data: Path) -> None:
-    first = await zhiban("kb", "import", "faq.csv", "--json", data=data)
+async def test_knowledge_goes_in_is_found_and_comes_out(kept: Path) -> None:
+    first = await zhiban("kb", "import", "faq.csv", "--json", data=kept)
     assert first.code == 0, first.err
     assert first.json["changes"]["articles_added"] == 2
-    again = await zhiban("kb", "import", "faq.csv", data=data)
+    again = await zhiban("kb", "import", "faq.csv", data=kept)
     assert again.code == 0
     assert "未变1个文件" in again.out
 
-    found = await zhiban("kb", "search", "如何退款？", "--json", data=data)
+    found = await zhiban("kb", "search", "如何退款？", "--json", data=kept)
     assert found.json["zone"] == "answer"
     assert found.json["passages"][0]["title"] == "怎么申请退款？"
-    assert (await zhiban("kb", "rebuild", "--json", data=data)).json["chunks"] == 2
-    assert (await zhiban("kb", "stats", "--json", data=data)).json["bases"][0]["articles"] == 2
+    assert (await zhiban("kb", "rebuild", "--json", data=kept)).json["chunks"] == 2
+    assert (await zhiban("kb", "stats", "--json", data=kept)).json["bases"][0]["articles"] == 2
 
-    exported = data.parent / "out.csv"
-    assert (await zhiban("kb", "export", str(exported), data=data)).code == 0
+    exported = kept.parent / "out.csv"
+    assert (await zhiban("kb", "export", str(exported), data=kept)).code == 0
     assert "如何退款" in exported.read_text("utf-8-sig")
 
-    name = (await zhiban("kb", "remove", "nothing.csv", data=data)).err
+    name = (await zhiban("kb", "remove", "nothing.csv", data=kept)).err
     assert "nothing.csv" in name
-    unsure = await zhiban("kb", "remove", "--all", data=data)
+    unsure = await zhiban("kb", "remove", "--all", data=kept)
     assert (unsure.code, "--yes" in unsure.err) == (Exit.USAGE, True)
-    assert (await zhiban("kb", "remove", "--all", "--json", data=data)).code == Exit.USAGE
-    removed = await zhiban("kb", "remove", "--all", "--yes", "--json", data=data)
+    assert (await zhiban("kb", "remove", "--all", "--json", data=kept)).code == Exit.USAGE
+    removed = await zhiban("kb", "remove", "--all", "--yes", "--json", data=kept)
     assert removed.json["chunks_removed"] == 2
-    assert (await zhiban("kb", "search", "退款", data=data)).code == Exit.MISSING
+    assert (await zhiban("kb", "search", "退款", data=kept)).code == Exit.MISSING
 
 
-async def test_a_refresh_that_only_removes_wants_a_word(data: Path) -> None:
-    assert (await zhiban("kb", "import", "faq.csv", data=data)).code == 0
-    (data.parent / "faq.csv").write_text("\n".join(FAQ.splitlines()[:3]))
-    unsure = await zhiban("kb", "import", "faq.csv", "--refresh", data=data)
+async def test_a_refresh_that_only_removes_wants_a_word(kept: Path) -> None:
+    assert (await zhiban("kb", "import", "faq.csv", data=kept)).code == 0
+    (kept.parent / "faq.csv").write_text("\n".join(FAQ.splitlines()[:3]))
+    unsure = await zhiban("kb", "import", "faq.csv", "--refresh", data=kept)
     assert (unsure.code, "删除1篇文章" in unsure.err, "--yes" in unsure.err) == (Exit.USAGE, True, True)
-    assert (await zhiban("kb", "stats", "--json", data=data)).json["bases"][0]["articles"] == 2
-    done = await zhiban("kb", "import", "faq.csv", "--refresh", "--yes", "--json", data=data)
+    assert (await zhiban("kb", "stats", "--json", data=kept)).json["bases"][0]["articles"] == 2
+    done = await zhiban("kb", "import", "faq.csv", "--refresh", "--yes", "--json", data=kept)
     assert (done.code, done.json["changes"]["articles_removed"]) == (0, 1)
-    (source,) = (await zhiban("kb", "list", "--json", data=data)).json
-    assert (source["path"], source["files"], source["articles"]) == (str(data.parent), 1, 1)
-    assert source["name"] in (await zhiban("kb", "list", data=data)).out
+    (source,) = (await zhiban("kb", "list", "--json", data=kept)).json
+    assert (source["path"], source["files"], source["articles"]) == (str(kept.parent), 1, 1)
+    assert source["name"] in (await zhiban("kb", "list", data=kept)).out
 
 
-async def test_the_terminal_speaks_chinese(data: Path) -> None:
-    assert (await zhiban("kb", "import", "faq.csv", data=data)).code == 0
+async def test_the_terminal_speaks_chinese(kept: Path) -> None:
+    assert (await zhiban("kb", "import", "faq.csv", data=kept)).code == 0
     for question in ("如何退款？", "退款要几天", "今天天气怎么样"):
-        said = (await zhiban("kb", "search", question, data=data)).out.splitlines()
+        said = (await zhiban("kb", "search", question, data=kept)).out.splitlines()
         assert not re.search(r"[A-Za-z∞]", "".join(said[:2])), said[:2]
-    assert "不凭把握直接回答" in (await zhiban("kb", "stats", data=data)).out
+    assert "不凭把握直接回答" in (await zhiban("kb", "stats", data=kept)).out
 
 
-async def test_gaps_are_answered_and_words_made_synonyms(data: Path) -> None:
-    assert (await zhiban("kb", "import", "faq.csv", data=data)).code == 0
-    assert "没有缺口" in (await zhiban("kb", "gaps", data=data)).out
-    async with open_app(load(zhiban_data=data)) as app, app.database.transaction(await workspace_of(app)) as tx:
+async def test_gaps_are_answered_and_words_made_synonyms(kept: Path) -> None:
+    assert (await zhiban("kb", "import", "faq.csv", data=kept)).code == 0
+    assert "没有缺口" in (await zhiban("kb", "gaps", data=kept)).out
+    async with open_app(load(zhiban_data=kept)) as app, app.database.transaction(await workspace_of(app)) as tx:
         one = await record_gap(tx, "能送到火星吗", now=app.clock.now())
         other = await record_gap(tx, "今天天气怎么样", now=app.clock.now())
-    listed = await zhiban("kb", "gaps", "--json", data=data)
+    listed = await zhiban("kb", "gaps", "--json", data=kept)
     assert {row["id"]: row["times"] for row in listed.json} == {one: 1, other: 1}
-    assert "能送到火星吗" in (await zhiban("kb", "gaps", data=data)).out
+    assert "能送到火星吗" in (await zhiban("kb", "gaps", data=kept)).out
 
     answer = ("--answer", "目前只送国内。", "--question", "配送范围到哪里？")
-    closed = await zhiban("kb", "gaps", "--close", str(one), *answer, "--json", data=data)
+    closed = await zhiban("kb", "gaps", "--close", str(one), *answer, "--json", data=kept)
     assert closed.json["article_id"]
-    found = await zhiban("kb", "search", "能送到火星吗？", "--json", data=data)
+    found = await zhiban("kb", "search", "能送到火星吗？", "--json", data=kept)
     assert (found.json["zone"], found.json["passages"][0]["title"]) == ("answer", "配送范围到哪里？")
-    assert "缺口已关闭" in (await zhiban("kb", "gaps", "--close", str(other), data=data)).out
-    assert (await zhiban("kb", "gaps", "--json", data=data)).json == []
-    assert (await zhiban("kb", "gaps", "--close", str(other), data=data)).code == Exit.MISSING
-    assert (await zhiban("kb", "gaps", *answer, data=data)).code == Exit.USAGE
+    assert "缺口已关闭" in (await zhiban("kb", "gaps", "--close", str(other), data=kept)).out
+    assert (await zhiban("kb", "gaps", "--json", data=kept)).json == []
+    assert (await zhiban("kb", "gaps", "--close", str(other), data=kept)).code == Exit.MISSING
+    assert (await zhiban("kb", "gaps", *answer, data=kept)).code == Exit.USAGE
 
-    words = data.parent / "words.txt"
+    words = kept.parent / "words.txt"
     words.write_text("# 说法\n退款，退钱 返款\n\n发票, 收据\n")
-    kept = await zhiban("kb", "synonyms", "--set", "words.txt", "--json", data=data)
-    assert kept.json == [["退款", "退钱", "返款"], ["发票", "收据"]]
-    assert "退款、退钱、返款" in (await zhiban("kb", "synonyms", data=data)).out
-    assert (await zhiban("kb", "search", "我要返款", "--json", data=data)).json["passages"]
+    stored = await zhiban("kb", "synonyms", "--set", "words.txt", "--json", data=kept)
+    assert stored.json == [["退款", "退钱", "返款"], ["发票", "收据"]]
+    assert "退款、退钱、返款" in (await zhiban("kb", "synonyms", data=kept)).out
+    assert (await zhiban("kb", "search", "我要返款", "--json", data=kept)).json["passages"]
     words.write_text("退款\n")
-    alone = await zhiban("kb", "synonyms", "--set", "words.txt", data=data)
+    alone = await zhiban("kb", "synonyms", "--set", "words.txt", data=kept)
     assert (alone.code, "第1行" in alone.err) == (Exit.USAGE, True)
     words.write_text("")
-    assert (await zhiban("kb", "synonyms", "--set", "words.txt", "--json", data=data)).json == []
+    assert (await zhiban("kb", "synonyms", "--set", "words.txt", "--json", data=kept)).json == []
 
 
-async def test_a_broken_file_is_named_and_the_others_go_in(data: Path) -> None:
-    (data.parent / "docs").mkdir()
-    (data.parent / "docs" / "broken.docx").write_bytes(b"not a document")
-    (data.parent / "docs" / "good.md").write_text("# 营业时间\n\n每天九点到九点。\n")
-    done = await zhiban("kb", "import", "docs", "--json", data=data)
+async def test_a_broken_file_is_named_and_the_others_go_in(kept: Path) -> None:
+    (kept.parent / "docs").mkdir()
+    (kept.parent / "docs" / "broken.docx").write_bytes(b"not a document")
+    (kept.parent / "docs" / "good.md").write_text("# 营业时间\n\n每天九点到九点。\n")
+    done = await zhiban("kb", "import", "docs", "--json", data=kept)
     assert done.code == Exit.FAILED
     assert done.json["new"] == ["docs/good.md"]
     assert done.json["failed"][0]["file"] == "docs/broken.docx"
 
 
-async def test_tokens_are_made_listed_and_revoked(data: Path) -> None:
-    plain = await zhiban("token", "create", "报表", data=data)
+async def test_tokens_are_made_listed_and_revoked(kept: Path) -> None:
+    plain = await zhiban("token", "create", "报表", data=kept)
     assert plain.code == 0, plain.err
     assert re.fullmatch(r"zhiban_\d+_\S{43}", plain.out.strip())
     assert "不再显示" in plain.err
     made = await zhiban(
         "token", "create", "同步", "--scope", "knowledge:read", "--scope", "knowledge:write", "--expires", "2099-01-31",
-        "--json", data=data,
+        "--json", data=kept,
     )  # fmt: skip
     assert made.json["token"].startswith("zhiban_")
     assert made.json["scopes"] == ["knowledge:read", "knowledge:write"]
     assert made.json["expires_at"].startswith("2099-01-31 16:00")  # the end of that day in China
-    assert (await zhiban("token", "create", "报表", data=data)).code == Exit.MISSING
-    assert (await zhiban("token", "create", "x", "--scope", "everything", data=data)).code == Exit.USAGE
-    assert (await zhiban("token", "create", "x", "--expires", "soon", data=data)).code == Exit.USAGE
-    assert "已吊销：报表" in (await zhiban("token", "revoke", "报表", data=data)).out
-    assert (await zhiban("token", "revoke", "报表", data=data)).code == Exit.MISSING
-    listed = await zhiban("token", "list", "--json", data=data)
+    assert (await zhiban("token", "create", "报表", data=kept)).code == Exit.MISSING
+    assert (await zhiban("token", "create", "x", "--scope", "everything", data=kept)).code == Exit.USAGE
+    assert (await zhiban("token", "create", "x", "--expires", "soon", data=kept)).code == Exit.USAGE
+    assert "已吊销：报表" in (await zhiban("token", "revoke", "报表", data=kept)).out
+    assert (await zhiban("token", "revoke", "报表", data=kept)).code == Exit.MISSING
+    listed = await zhiban("token", "list", "--json", data=kept)
     assert [(one["name"], one["state"]) for one in listed.json] == [("同步", "active"), ("报表", "revoked")]
     assert made.json["token"] not in listed.out
-    shown = (await zhiban("token", "list", data=data)).out
+    shown = (await zhiban("token", "list", data=kept)).out
     assert ("已吊销" in shown, "没用过" in shown) == (True, True)
