@@ -10,7 +10,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from tests.conftest import FAST
+from psycopg.conninfo import make_conninfo
+from tests.conftest import FAST, Cluster
 
 from zhiban.container import ensure_workspace
 from zhiban.kit.db import NO_WORKSPACE, Database, DatabaseUnavailable, Pool, Transaction
@@ -215,3 +216,24 @@ async def test_every_workspace_is_known_to_sweeps(db: Database, workspace: int) 
     other = await ensure_workspace(db, "banshan", "半山茶社", "zh")
     assert await db.workspaces() == sorted([workspace, other])
     assert await ensure_workspace(db, "banshan", "半山茶社", "zh") == other
+
+
+async def test_the_hot_path_looks_rows_up_by_key_from_the_first_row_on(db: Database, workspace: int) -> None:
+    """A plan made on an empty table is kept while the table grows; pages may read whole tables when that is cheaper."""
+    asked = "explain (costs off) select name from contact where id = %(id)s"
+    for way, by_key in (("transaction", True), ("webhook_transaction", True), ("page_transaction", False)):
+        async with getattr(db, way)(workspace) as tx:
+            assert (await tx.value("show enable_seqscan") == "off") is by_key, way
+            if by_key:
+                assert "Index Scan" in str(await tx.rows(asked, id=1))
+
+
+async def test_a_commit_that_does_not_wait_for_the_disk_is_the_exception(cluster: Cluster) -> None:
+    pool = Pool(make_conninfo(cluster.superuser, options="-c synchronous_commit=on"), name="t", size=1, timeout=5)
+    await pool.open()
+    try:
+        for durable in (True, False, True):
+            async with pool.transaction(NO_WORKSPACE, durable=durable) as tx:
+                assert await tx.value("show synchronous_commit") == ("on" if durable else "off")
+    finally:
+        await pool.close()

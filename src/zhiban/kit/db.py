@@ -124,13 +124,21 @@ def _begin(workspace_id: int, *, durable: bool) -> bytes:
 
 async def _autocommit(connection: Connection) -> None:
     await connection.set_autocommit(True)
+
+
+async def _by_key(connection: Connection) -> None:
+    """For connections that look rows up by key: a plan is made once and kept until the table is analysed.
+
+    One that was made while a table was nearly empty reads all of it, and goes on doing so while the table grows.
+    """
+    await connection.set_autocommit(True)
     await connection.execute("set enable_seqscan = off")
 
 
 class Pool:
     """A psycopg pool whose connections give `Transaction`."""
 
-    def __init__(self, dsn: str, *, name: str, size: int, timeout: float) -> None:
+    def __init__(self, dsn: str, *, name: str, size: int, timeout: float, by_key: bool = False) -> None:
         self._size = size
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             dsn,
@@ -140,7 +148,7 @@ class Pool:
             timeout=timeout,
             name=name,
             open=False,
-            configure=_autocommit,
+            configure=_by_key if by_key else _autocommit,
             kwargs={"application_name": f"zhiban {name}"},
             check=None,
             max_idle=300,
@@ -220,8 +228,8 @@ class Database:
         page_seconds: float = 15,
     ) -> None:
         self.dsn = dsn
-        self._workers = Pool(dsn, name="workers", size=work_size, timeout=60)
-        self._webhooks = Pool(dsn, name="webhooks", size=webhook_size, timeout=3.5)
+        self._workers = Pool(dsn, name="workers", size=work_size, timeout=60, by_key=True)
+        self._webhooks = Pool(dsn, name="webhooks", size=webhook_size, timeout=3.5, by_key=True)
         self._pages = Pool(dsn, name="pages", size=page_size, timeout=page_seconds)
 
     async def open(self) -> Self:

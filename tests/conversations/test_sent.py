@@ -1,0 +1,117 @@
+"""How the last message went, its fact and the lease are written in one statement: what it must not do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pytest
+from tests.twin import open_inbox
+
+from zhiban.channels.connections import OpenInbox
+from zhiban.conversations import sending, transitions
+from zhiban.conversations.ingest import ingest
+from zhiban.conversations.models import Author, ConversationState
+from zhiban.conversations.outbox import QueuedMessage, enqueue
+from zhiban.events import ASSISTANT
+from zhiban.kit.db import Database, Transaction
+from zhiban.ports import IncomingMessage, Kind, Limits, SenderRole
+
+NOON = datetime(2026, 11, 20, 4, 0, tzinfo=UTC)
+PROCESS = 7
+
+
+@dataclass
+class Line:
+    """One conversation that process 7 works on, with what is queued in it."""
+
+    database: Database
+    inbox: OpenInbox
+    workspace_id: int
+    state: ConversationState
+
+    async def queue(self, key: str) -> tuple[QueuedMessage, int]:
+        """A queued reply of the assistant, and the revision of the work after it."""
+        async with self.database.transaction(self.workspace_id) as tx:
+            state = await transitions.lock(tx, self.state.id)
+            result = await enqueue(
+                tx, state, author=Author.ASSISTANT, actor=ASSISTANT, text=key, key=key, limits=Limits(2000), now=NOON
+            )
+        assert result.revision is not None
+        return result.messages[0], result.revision
+
+    async def sent(self, message: QueuedMessage, revision: int, *, process: int = PROCESS) -> bool:
+        async with self.database.transaction(self.workspace_id) as tx:
+            return await sending.record_outcome(
+                tx,
+                self.inbox,
+                self.state,
+                message,
+                sending.SendSucceeded(),
+                now=NOON,
+                leave=sending.WorkHold(process, revision),
+            )
+
+    async def holder(self) -> int | None:
+        async with self.database.transaction(self.workspace_id) as tx:
+            holder: int | None = await tx.value("select leased_by from conversation_work")
+        return holder
+
+    async def facts(self) -> int:
+        async with self.database.transaction(self.workspace_id) as tx:
+            return int(await tx.value("select count(*) from event where kind = 'message_sent'"))
+
+
+async def _arrives(tx: Transaction, inbox: OpenInbox, key: str) -> None:
+    message = IncomingMessage(key, "wm1", "wm1", SenderRole.CONTACT, Kind.TEXT, "在吗", NOON)
+    await ingest(tx, inbox, [message], now=NOON, process_id=PROCESS)
+
+
+@pytest.fixture
+async def line(db: Database, workspace: int) -> Line:
+    inbox = await open_inbox(db, workspace)
+    async with db.transaction(workspace) as tx:
+        await _arrives(tx, inbox, "m1")
+        await tx.run("update message set state = 'handled'")
+        conversation_id = await tx.value("select id from conversation")
+        state = await transitions.lock(tx, conversation_id)
+    return Line(db, inbox, workspace, state)
+
+
+async def test_the_last_one_gives_the_lease_back(line: Line) -> None:
+    message, revision = await line.queue("z1")
+    assert await line.holder() == PROCESS
+    assert await line.sent(message, revision)
+    assert (await line.holder(), await line.facts()) == (None, 1)
+
+
+async def test_the_lease_stays_while_another_waits(line: Line) -> None:
+    first, _ = await line.queue("z1")
+    second, revision = await line.queue("z2")
+    assert not await line.sent(first, revision)
+    assert (await line.holder(), await line.facts()) == (PROCESS, 1)
+    assert await line.sent(second, revision)
+    assert (await line.holder(), await line.facts()) == (None, 2)
+
+
+async def test_the_lease_stays_when_something_came(line: Line) -> None:
+    message, revision = await line.queue("z1")
+    async with line.database.transaction(line.workspace_id) as tx:
+        await _arrives(tx, line.inbox, "m2")
+        await tx.run("update message set state = 'handled' where state = 'pending'")
+    assert not await line.sent(message, revision)
+    assert await line.holder() == PROCESS
+
+
+async def test_nobody_gives_back_what_another_process_holds(line: Line) -> None:
+    message, revision = await line.queue("z1")
+    assert not await line.sent(message, revision, process=8)
+    assert await line.holder() == PROCESS
+
+
+async def test_what_the_vendor_called_failed_before_is_no_fact(line: Line) -> None:
+    message, revision = await line.queue("z1")
+    async with line.database.transaction(line.workspace_id) as tx:
+        await tx.run("update message set state = 'failed' where id = %(id)s", id=message.id)
+    assert await line.sent(message, revision)
+    assert (await line.holder(), await line.facts()) == (None, 0)
