@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -9,13 +10,24 @@ import pytest
 from tests.twin import open_inbox
 
 from zhiban.channels.connections import OpenInbox
-from zhiban.conversations import sending, transitions
+from zhiban.conversations import sending, transitions, work_state
+from zhiban.conversations.changes import Open
 from zhiban.conversations.ingest import ingest
 from zhiban.conversations.models import Author, ConversationState
 from zhiban.conversations.outbox import QueuedMessage, enqueue
 from zhiban.events import ASSISTANT
-from zhiban.kit.db import Database, Transaction
-from zhiban.ports import IncomingMessage, Kind, Limits, SenderRole
+from zhiban.kit.db import NO_WORKSPACE, Database, Transaction
+from zhiban.ports import (
+    Incoming,
+    IncomingMessage,
+    Kind,
+    Limits,
+    Recalled,
+    Receipt,
+    Refusal,
+    SenderRole,
+    SendFailed,
+)
 
 NOON = datetime(2026, 11, 20, 4, 0, tzinfo=UTC)
 PROCESS = 7
@@ -115,3 +127,45 @@ async def test_what_the_vendor_called_failed_before_is_no_fact(line: Line) -> No
         await tx.run("update message set state = 'failed' where id = %(id)s", id=message.id)
     assert await line.sent(message, revision)
     assert (await line.holder(), await line.facts()) == (None, 0)
+
+
+async def _until_somebody_waits(database: Database) -> None:
+    """Until a statement of ours waits for a lock that another transaction holds."""
+    async with asyncio.timeout(20), database.page_transaction(NO_WORKSPACE) as tx:
+        while not await tx.value("select exists (select from pg_locks where not granted)"):  # noqa: ASYNC110 - it happens in PostgreSQL
+            await asyncio.sleep(0.01)
+
+
+async def _told(line: Line, item: Incoming) -> None:
+    async with line.database.transaction(line.workspace_id) as tx:
+        await ingest(tx, line.inbox, [item], now=NOON, process_id=PROCESS)
+
+
+_NEWS: dict[str, Incoming] = {
+    "read": Receipt("z1", "wm1", "read", NOON),
+    "taken back": Recalled("z1", "wm1", SenderRole.AGENT, NOON),
+    "failed": SendFailed("z1", "wm1", Refusal.REFUSED_BY_CONTACT, 1, NOON),
+}
+
+
+@pytest.mark.parametrize("what", ["sent", *_NEWS])
+async def test_a_colleague_and_the_vendor_meet_at_one_message_without_a_deadlock(line: Line, what: str) -> None:
+    """A verb locks the conversation, its work and then the messages; so does everything that begins at a message."""
+    message, revision = await line.queue("z1")
+    if what != "sent":
+        async with line.database.transaction(line.workspace_id) as tx:
+            await tx.run("update message set state = 'sent' where id = %(id)s", id=message.id)
+    async with line.database.transaction(line.workspace_id) as tx:
+        state = await transitions.lock(tx, line.state.id)
+        await work_state.bump(tx, line.state.id)
+        news = _NEWS.get(what)
+        other = asyncio.ensure_future(_told(line, news) if news else line.sent(message, revision))
+        await _until_somebody_waits(line.database)
+        await tx.run("update message set content = content where id = %(id)s", id=message.id)
+        await transitions.apply_to(tx, state, Open("taken"), actor=ASSISTANT, now=NOON)
+    await other
+    async with line.database.transaction(line.workspace_id) as tx:
+        row = await tx.row("select state, read_at, recalled_at from message where id = %(id)s", id=message.id)
+    assert row is not None
+    told = {"sent": row[0] == "sent", "read": row[1], "taken back": row[2], "failed": row[0] == "failed"}
+    assert told[what], row

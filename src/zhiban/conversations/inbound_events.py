@@ -101,17 +101,16 @@ async def _contact_changed(tx: Transaction, inbox: OpenInbox, item: ContactChang
 async def _receipt(tx: Transaction, inbox: OpenInbox, item: Receipt) -> None:
     """Later news of the same kind is no news; a message that failed before stays failed."""
     column = "delivered_at" if item.status == "delivered" else "read_at"
-    row = await tx.row(
+    state = await _lock_of(tx, inbox, item.external_id)
+    message_id = await tx.value(
         f"update message set {column} = %(at)s where inbox_id = %(inbox)s and external_id = %(external)s "
-        f"and direction = 'out' and state = 'sent' and {column} is null returning id, conversation_id",
+        f"and direction = 'out' and state = 'sent' and {column} is null returning id",
         at=item.happened_at,
         inbox=inbox.inbox_id,
         external=item.external_id,
     )
-    if row is None:
+    if state is None or message_id is None:
         return
-    message_id, conversation_id = row
-    state = await transitions.lock(tx, conversation_id)
     receipt: Literal["delivered", "read"] = "delivered" if item.status == "delivered" else "read"
     await event_log.append(
         tx,
@@ -126,41 +125,39 @@ async def _receipt(tx: Transaction, inbox: OpenInbox, item: Receipt) -> None:
 
 
 async def _recalled(tx: Transaction, inbox: OpenInbox, item: Recalled) -> None:
-    row = await tx.row(
+    state = await _lock_of(tx, inbox, item.external_id)
+    message_id = await tx.value(
         "update message set recalled_at = %(at)s, state = case when state = 'pending' then 'handled' else state end "
-        "where inbox_id = %(inbox)s and external_id = %(external)s and recalled_at is null "
-        "returning id, conversation_id",
+        "where inbox_id = %(inbox)s and external_id = %(external)s and recalled_at is null returning id",
         at=item.happened_at,
         inbox=inbox.inbox_id,
         external=item.external_id,
     )
-    if row is None:
+    if state is None or message_id is None:
         return
-    message_id, conversation_id = row
-    state = await transitions.lock(tx, conversation_id)
     actor = Actor("contact", state.contact_id) if item.role is SenderRole.CONTACT else Actor("servicer")
     await event_log.append(
         tx, MessageRecalled(actor=actor, at=item.happened_at, message_id=message_id, **state.about())
     )
-    await work_state.bump(tx, conversation_id)
-    tx.publish_after_commit(CONVERSATION_WAITING, conversation_id)
+    await work_state.bump(tx, state.id)
+    tx.publish_after_commit(CONVERSATION_WAITING, state.id)
 
 
 async def _send_failed(tx: Transaction, inbox: OpenInbox, item: SendFailed, *, now: datetime) -> None:
     """The vendor took a message and could not deliver it. May come before the answer to our call was read."""
+    state = await _lock_of(tx, inbox, item.external_id)
     row = await tx.row(
         "update message set state = 'failed', failure = %(reason)s, failure_code = %(code)s "
         "where inbox_id = %(inbox)s and external_id = %(external)s and direction = 'out' and state <> 'failed' "
-        "returning id, conversation_id, author",
+        "returning id, author",
         reason=item.reason,
         code=item.code,
         inbox=inbox.inbox_id,
         external=item.external_id,
     )
-    if row is None:
+    if state is None or row is None:
         return
-    message_id, conversation_id, author = row
-    state = await transitions.lock(tx, conversation_id)
+    message_id, author = row
     await event_log.append(
         tx,
         MessageFailed(
@@ -173,7 +170,17 @@ async def _send_failed(tx: Transaction, inbox: OpenInbox, item: SendFailed, *, n
         ),
     )
     if author == Author.ASSISTANT and state.status is Status.PENDING:
-        await service.hand_off(tx, conversation_id, reason="reply_failed", actor=SYSTEM, now=now)
+        await service.hand_off(tx, state.id, reason="reply_failed", actor=SYSTEM, now=now)
+
+
+async def _lock_of(tx: Transaction, inbox: OpenInbox, external_id: str) -> ConversationState | None:
+    """The conversation of a message, locked before the message as every verb does, so that no two wait in a ring."""
+    conversation_id = await tx.value(
+        "select conversation_id from message where inbox_id = %(inbox)s and external_id = %(external)s",
+        inbox=inbox.inbox_id,
+        external=external_id,
+    )
+    return None if conversation_id is None else await transitions.lock(tx, conversation_id)
 
 
 async def _entered(tx: Transaction, inbox: OpenInbox, item: Entered, *, now: datetime) -> None:

@@ -31,11 +31,14 @@ from zhiban.ports import (
 
 log = logging.getLogger(__name__)
 
-# A failure that the vendor reported before its answer was read stays.
+# A failure that the vendor reported before its answer was read stays. The work is locked before the message, as every
+# verb does, so that no two wait in a ring.
 _SENT = f"""
-with sent as (
-  update message set state = 'sent', attempts = attempts + 1, delivered_at = %(now)s
-  where id = %(id)s and state in ('queued', 'dropped') returning id),
+with held as (
+  select workspace_id from conversation_work where conversation_id = %(conversation)s for update),
+sent as (
+  update message m set state = 'sent', attempts = attempts + 1, delivered_at = %(now)s from held
+  where m.workspace_id = held.workspace_id and m.id = %(id)s and m.state in ('queued', 'dropped') returning m.id),
 {event_log.log_with("exists (select from sent)")},
 {work_state.LEAVE_AFTER}
 select id, false from logged union all select null, true from left_empty"""

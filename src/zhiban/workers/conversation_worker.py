@@ -218,14 +218,15 @@ class ConversationWorker:
             now = self._clock.now()
             changed.clear()  # what came before this transaction, it sees
             async with self._database.transaction(snapshot.workspace_id) as tx:
+                if isinstance(outcome, Deferred):
+                    # Before its message, as every verb locks them.
+                    retry_at = now + timedelta(seconds=outcome.seconds)
+                    await work_state.release(tx, snapshot.id, process=process, retry_at=retry_at)
                 hold = WorkHold(process, snapshot.revision) if message is snapshot.queued[-1] else None
                 if await record_outcome(tx, snapshot.inbox, snapshot.state, message, outcome, now=now, leave=hold):
                     return True
-                if isinstance(outcome, Deferred):
-                    retry_at = now + timedelta(seconds=outcome.seconds)
-                    await work_state.release(tx, snapshot.id, process=process, retry_at=retry_at)
-                    revision = None
-                else:
+                revision = None
+                if not isinstance(outcome, Deferred):
                     revision = await work_state.renew(tx, snapshot.id, process=process, now=now)
             if isinstance(outcome, Deferred):
                 loop = asyncio.get_running_loop()
@@ -266,6 +267,7 @@ class ConversationWorker:
         """A turn that failed is repeated; after some failures people get the conversation: silence is worst."""
         log.error("The turn in conversation %s failed.", snapshot.id, exc_info=error)
         async with self._database.transaction(snapshot.workspace_id) as tx:
+            await transitions.lock(tx, snapshot.id)  # before its messages, as every verb does
             failures = await tx.value(
                 "update message set attempts = attempts + 1 where id = any(%(ids)s::bigint[]) and state = 'pending' "
                 "returning attempts",
