@@ -279,3 +279,24 @@ async def test_an_address_that_was_called_too_early_is_not_deaf(urls: DatabaseUr
                 await service.connect(tx, app.vault, bootstrap.CHANNELS["wecom"], values or {}, now=datetime.now(UTC))
             wecom.configure(f"{url}/wecom/callback")
             await wecom.verify()
+
+
+async def test_a_stop_does_not_wait_for_all_that_was_delivered(crm: Crm, urls: DatabaseUrls, tmp_path: Path) -> None:
+    """What a process has not read when it stops is read by the next one."""
+    shop, program = crm.shop, crm.program
+    await program.says(XU, "怎么申请退款？")
+    await crm.heard("申请售后")
+    assert shop.app.workers is not None
+    async with shop.work() as tx:
+        await tx.rows("select id from conversation for update")  # nothing can be read until this transaction ends
+        for _ in range(5):
+            await program.says(XU, "可以开发票吗？")
+        began = time.monotonic()
+        await shop.app.workers.delivery_processor.close(within=0.2)
+        assert time.monotonic() - began < 3
+    assert await shop.rows("select count(*) from delivery where state = 'pending'") == [(5,)]
+    app = App.build(shop.app.settings, urls)
+    app.start_workers()
+    async with app:
+        await eventually(lambda: shop.rows("select 1 where not exists (select from delivery where state = 'pending')"))
+        await crm.heard("发票")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import Any
 
@@ -12,6 +11,7 @@ from zhiban.channels.connections import Connections
 from zhiban.channels.delivery_store import park
 from zhiban.conversations.ingest import ingest
 from zhiban.kit import metrics
+from zhiban.kit.background_tasks import BackgroundTasks
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import Unavailable, ZhibanError
@@ -53,36 +53,44 @@ class DeliveryProcessor:
         self._pubsub = pubsub
         self._clock = clock
         self._woken: set[tuple[int, int]] = set()
-        self._running: dict[tuple[int, int], asyncio.Task[None]] = {}
+        self._running: set[tuple[int, int]] = set()
+        self._tasks = BackgroundTasks()
+        self._closing = False
 
     def wake(self, workspace_id: int, connection_id: int) -> None:
         """There is something to read for this connection."""
+        if self._closing:
+            return
         key = (workspace_id, connection_id)
         self._woken.add(key)
         if key not in self._running:
-            self._running[key] = asyncio.create_task(self._run(key))
+            self._running.add(key)
+            self._tasks.start(self._run(key))
 
-    async def close(self) -> None:
-        self._woken.clear()
-        await asyncio.gather(*self._running.values(), return_exceptions=True)
+    async def close(self, *, within: float = 5.0) -> None:
+        """Finish the delivery that is being read; those behind it wait for the next process."""
+        self._closing = True
+        await self._tasks.close(within=within)
 
     async def _run(self, key: tuple[int, int]) -> None:
         try:
-            while key in self._woken:
+            while key in self._woken and not self._closing:
                 self._woken.discard(key)
                 while await self._read_some(*key):
                     pass
         except (psycopg.Error, ZhibanError) as error:
             log.warning("Reading connection %s is left to recovery: %s", key[1], str(error).strip())
+        except Exception:  # one connection's accident must not silence the others
+            log.exception("Reading connection %s is left to recovery.", key[1])
         finally:
-            self._running.pop(key, None)
+            self._running.discard(key)
 
     async def _read_some(self, workspace_id: int, connection_id: int) -> bool:
         """Read up to fifty deliveries, each in a transaction of its own. False when none is left."""
         async with self._database.transaction(workspace_id) as tx:
             rows = await tx.rows(_NEXT, connection=connection_id)
         for row in rows:
-            if not await self._read_one(workspace_id, connection_id, row):
+            if self._closing or not await self._read_one(workspace_id, connection_id, row):
                 return False
         return bool(rows)
 
