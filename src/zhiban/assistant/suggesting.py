@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from zhiban.assistant import answering, intents
 from zhiban.assistant.queries import remember
-from zhiban.kit.db import Database, Transaction
+from zhiban.kit.db import Database
 from zhiban.knowledge import retrieval
 from zhiban.knowledge import service as knowledge
+from zhiban.knowledge.vectors import NO_EMBEDDERS, Embedders
 
 TRIED = 3  # of the contact's last words
 
@@ -59,33 +60,36 @@ class Suggester:
     """Looks into the knowledge for words that an agent may adopt: the best entry's own, so that nothing is made up
     and nothing is spent."""
 
-    def __init__(self, database: Database, *, threshold: float | None) -> None:
+    def __init__(self, database: Database, *, threshold: float | None, embedders: Embedders = NO_EMBEDDERS) -> None:
         self._database = database
         self._threshold = threshold
+        self._embedders = embedders
 
     async def suggest(self, workspace_id: int, conversation_id: int) -> Suggestion | None:
         """An answer to the contact's last question, or None when the knowledge has none."""
         async with self._database.transaction(workspace_id) as tx:
             asked = await tx.objects(_Asked, _ASKED, id=conversation_id)
             inbox_id = await tx.value("select inbox_id from conversation where id = %(id)s", id=conversation_id)
-            if inbox_id is None:
-                return None
-            for message in [message for message in asked if is_question(message.text)][:TRIED]:
-                found = await self._find(tx, conversation_id, inbox_id, message)
-                if found.zone is not retrieval.ConfidenceBand.HANDOFF and found.passages:
-                    words = answering.verbatim(found.passages[0])
-                    if words is not None:
-                        return Suggestion(words, (Source(found.passages[0].title),), percent(found.confidence))
+        if inbox_id is None:
+            return None
+        for message in [message for message in asked if is_question(message.text)][:TRIED]:
+            found = await self._find(workspace_id, conversation_id, inbox_id, message)
+            if found.zone is not retrieval.ConfidenceBand.HANDOFF and found.passages:
+                words = answering.verbatim(found.passages[0])
+                if words is not None:
+                    return Suggestion(words, (Source(found.passages[0].title),), percent(found.confidence))
         return None
 
     async def _find(
-        self, tx: Transaction, conversation_id: int, inbox_id: int, message: _Asked
+        self, workspace_id: int, conversation_id: int, inbox_id: int, message: _Asked
     ) -> retrieval.SearchResult:
-        memory = await remember(tx, conversation_id, before=message.id)
-        return await retrieval.search(
-            tx,
-            await knowledge.base_for(tx, inbox_id),
+        async with self._database.transaction(workspace_id) as tx:
+            memory = await remember(tx, conversation_id, before=message.id)
+        return await retrieval.find(
+            lambda: self._database.transaction(workspace_id),
+            lambda tx: knowledge.base_for(tx, inbox_id),
             message.text[:400],
+            embedders=self._embedders,
             top_k=1,
             context=memory.questions,
             threshold=self._threshold,

@@ -7,7 +7,6 @@ turn void.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -53,12 +52,12 @@ from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.knowledge import retrieval
 from zhiban.knowledge import service as knowledge
-from zhiban.knowledge.retrieval import ConfidenceBand, Passage, SearchResult
-from zhiban.ports import ChatModel, Choice, Completion, Embedder, Kind, ModelUnavailable
+from zhiban.knowledge.retrieval import ConfidenceBand, Lookup, Passage, SearchResult
+from zhiban.knowledge.vectors import NO_EMBEDDERS, Embedders, QueryVectors
+from zhiban.ports import ChatModel, Choice, Completion, Kind
 
 log = logging.getLogger(__name__)
 
-EMBED_SECONDS = 3.0  # what a contact waits for a vector at most
 SUGGESTED = 3
 
 
@@ -67,7 +66,7 @@ class AssistantDeps:
     """What the assistant works with on this installation."""
 
     model: ChatModel | None
-    embedder: Embedder | None
+    embedders: Embedders
     top_k: int
     threshold: float | None
     model_seconds: float
@@ -90,6 +89,7 @@ class TurnContext:
     facts: Facts
     memory: Memory | None = None
     base_id: int = 0
+    lookup: Lookup | None = None  # what the words found, while vectors are being made
     found: SearchResult | None = None
     each: tuple[SearchResult, ...] = ()  # for each of several questions
     chosen: int | None = None  # the article behind a tapped menu entry
@@ -218,57 +218,70 @@ class Assistant:
         return replace(turn.facts, pending=words)
 
     async def _search(self, turn: TurnContext) -> None:
-        if turn.decision is None and turn.chosen is None and turn.question and not self._needs_model(turn):
-            await self._find(turn.tx_for_reading, turn, turn.question, None)
+        if turn.decision is None and turn.chosen is None and turn.question and not self._rewrites(turn):
+            tx = turn.tx_for_reading
+            turn.lookup = await self._look_up(tx, turn, turn.question)
+            if turn.lookup.pending is None:
+                await self._find(tx, turn, turn.lookup, None)
 
     async def _search_with_model(self, turn: TurnContext) -> None:
-        """Search again outside the reading, when a model has to rewrite or to embed the question first."""
-        if turn.decision is None and turn.chosen is None and turn.question and self._needs_model(turn):
+        """Go on outside the reading, when a model has to rewrite or to embed the question first."""
+        if turn.decision is not None or turn.chosen is not None or not turn.question or turn.found is not None:
+            return
+        lookup = turn.lookup
+        if lookup is None:
             question = await self._on_its_own(turn)
-            vector = await self._vector(question)
             async with self._database.transaction(turn.conversation.workspace_id) as tx:
-                await self._find(tx, turn, question, vector)
+                lookup = await self._look_up(tx, turn, question)
+        vectors = await lookup.vectors()
+        async with self._database.transaction(turn.conversation.workspace_id) as tx:
+            await self._find(tx, turn, lookup, vectors)
 
-    def _needs_model(self, turn: TurnContext) -> bool:
+    def _rewrites(self, turn: TurnContext) -> bool:
         said = bool(turn.memory and turn.memory.said)
-        rewrites = self._deps.model is not None and said and looks_elliptic(turn.question)
-        return rewrites or self._deps.embedder is not None
+        return self._deps.model is not None and said and looks_elliptic(turn.question)
 
-    async def _find(self, tx: Transaction, turn: TurnContext, question: str, vector: list[float] | None) -> None:
-        found = await self._look_up(tx, turn, question, vector)
-        zone = self._zone(turn, found)
-        if zone is not ConfidenceBand.ANSWER and (each := await self._find_each(tx, turn, question)):
-            turn.each, found, zone = each, multi_question.together(each), ConfidenceBand.ANSWER
-        turn.found = found
-        turn.facts = replace(turn.facts, zone=zone, suggestions=len(found.passages))
-
-    async def _find_each(self, tx: Transaction, turn: TurnContext, question: str) -> tuple[SearchResult, ...]:
-        """What is found for each of several questions; nothing unless each has a good answer of its own."""
-        each: list[SearchResult] = []
-        for line in multi_question.questions_in(question):
-            each.append(await self._look_up(tx, turn, line, None))
-            if self._zone(turn, each[-1]) is not ConfidenceBand.ANSWER:
-                return ()
-        return tuple(each)
-
-    async def _look_up(
-        self, tx: Transaction, turn: TurnContext, question: str, vector: list[float] | None
-    ) -> SearchResult:
-        zones = turn.policy.zones
+    async def _look_up(self, tx: Transaction, turn: TurnContext, question: str, *, alone: bool = False) -> Lookup:
+        """By words; `alone` if their vectors are there already."""
         try:
-            return await retrieval.search(
+            return await retrieval.look_up(
                 tx,
                 turn.base_id,
                 question,
-                top_k=max(self._deps.top_k, SUGGESTED),
                 context=turn.memory.questions if turn.memory else (),
-                embedder_vector=vector,
-                threshold=zones.answer if zones else self._deps.threshold,
+                embedders=NO_EMBEDDERS if alone else self._deps.embedders,
+                also=multi_question.questions_in(question),
             )
         except NotFound:
             # The base was removed; the next turn finds the one that took its place.
             self._bases.pop((turn.conversation.workspace_id, turn.conversation.inbox.inbox_id), None)
             raise
+
+    async def _find(self, tx: Transaction, turn: TurnContext, lookup: Lookup, vectors: QueryVectors | None) -> None:
+        found = await self._judge(tx, turn, lookup, vectors)
+        zone = self._zone(turn, found)
+        if zone is not ConfidenceBand.ANSWER and (each := await self._find_each(tx, turn, lookup.asked, vectors)):
+            turn.each, found, zone = each, multi_question.together(each), ConfidenceBand.ANSWER
+        turn.found = found
+        turn.facts = replace(turn.facts, zone=zone, suggestions=len(found.passages))
+
+    async def _find_each(
+        self, tx: Transaction, turn: TurnContext, question: str, vectors: QueryVectors | None
+    ) -> tuple[SearchResult, ...]:
+        """What is found for each of several questions; nothing unless each has a good answer of its own."""
+        each: list[SearchResult] = []
+        for line in multi_question.questions_in(question):
+            each.append(await self._judge(tx, turn, await self._look_up(tx, turn, line, alone=True), vectors))
+            if self._zone(turn, each[-1]) is not ConfidenceBand.ANSWER:
+                return ()
+        return tuple(each)
+
+    async def _judge(
+        self, tx: Transaction, turn: TurnContext, lookup: Lookup, vectors: QueryVectors | None
+    ) -> SearchResult:
+        top_k, zones = max(self._deps.top_k, SUGGESTED), turn.policy.zones
+        threshold = zones.answer if zones else self._deps.threshold
+        return await retrieval.judge(tx, lookup, vectors, top_k=top_k, threshold=threshold)
 
     @staticmethod
     def _zone(turn: TurnContext, found: SearchResult) -> ConfidenceBand:
@@ -278,25 +291,13 @@ class Assistant:
         return zone
 
     async def _on_its_own(self, turn: TurnContext) -> str:
-        """The question, rewritten by the model when it leans on what was said before."""
+        """The question, rewritten by the model because it leans on what was said before."""
         model, memory = self._deps.model, turn.memory
-        if model is None or memory is None or not memory.said or not looks_elliptic(turn.question):
-            return turn.question  # only the embedder is needed
-        result = await rewritten(model, turn.question, memory.said)
+        result = await rewritten(model, turn.question, memory.said) if model and memory else None
         if result is None:
             return turn.question
         turn.completions.append(result.cost)
         return result.question
-
-    async def _vector(self, question: str) -> list[float] | None:
-        if self._deps.embedder is None:
-            return None
-        try:
-            async with asyncio.timeout(EMBED_SECONDS):
-                return (await self._deps.embedder.embed([question], purpose="query"))[0]
-        except (ModelUnavailable, TimeoutError) as error:
-            log.warning("Searching by words only: %s", error or "the embedder is too slow")
-            return None
 
     async def _decide(self, turn: TurnContext) -> None:
         if turn.decision is None:

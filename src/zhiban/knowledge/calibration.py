@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import json
 import random
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 
 from zhiban.kit.db import Database, Transaction
+from zhiban.kit.jobs import Job
 from zhiban.knowledge import queries
 from zhiban.knowledge.bm25 import product, weights
 from zhiban.knowledge.followups import standalone
+from zhiban.knowledge.fusion import Candidate, candidates, fused
 from zhiban.knowledge.queries import BaseRow
 from zhiban.knowledge.retrieval import LeaveOneOut, build_query, confidence, rank
 from zhiban.knowledge.tokenizer import Synonyms, counts
+
+CALIBRATE = Job("calibrate", queue="slow", attempts=5)  # learns the thresholds of a base anew
+SETTLED = timedelta(seconds=60)  # after a change; more changes meanwhile are learnt from at once
 
 WANTED_PRECISION = 0.85
 HEADROOM = 0.05
@@ -40,6 +44,20 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class _Halves:
+    """A question asked of the base that has its answer, and of the base without it."""
+
+    inside: Sample
+    outside: Sample
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    by_words: _Halves
+    joint: _Halves | None  # with vectors, where there are any
+
+
+@dataclass(frozen=True, slots=True)
 class Calibration:
     answer_at: float | None
     precision: float | None  # expected, at `answer_at`
@@ -51,7 +69,9 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class _HeldOut:
+    article_id: int
     chunk_id: int
+    phrasing_id: int
     phrasing: str
     others: tuple[str, ...]
     text: str
@@ -59,14 +79,16 @@ class _HeldOut:
 
 @dataclass(frozen=True, slots=True)
 class _Faq:
+    article_id: int
     chunk_id: int
     text: str
+    phrasing_ids: list[int]
     phrasings: list[str]
 
     def hold_out(self, at: int) -> _HeldOut:
         """The question with the phrasing at this place taken out."""
         others = (*self.phrasings[:at], *self.phrasings[at + 1 :])
-        return _HeldOut(self.chunk_id, self.phrasings[at], others, self.text)
+        return _HeldOut(self.article_id, self.chunk_id, self.phrasing_ids[at], self.phrasings[at], others, self.text)
 
 
 def fit_threshold(inside: Sequence[Sample], outside: Sequence[Sample], *, similar_per_article: float) -> Calibration:
@@ -100,42 +122,43 @@ async def calibrate(
         base = await queries.base(tx, base_id)
         held_out, similar_per_article = await _sample(tx, base_id)
     synonyms = base.synonyms
-    inside: list[Sample] = []
-    outside: list[Sample] = []
+    trials: list[_Trial] = []
     for start in range(0, len(held_out), BATCH):
         async with database.transaction(workspace_id) as tx:
-            for one in held_out[start : start + BATCH]:
-                inside.append(await _ask_without_phrasing(tx, base, one, synonyms))
-                outside.append(await _ask_without_article(tx, base, one, synonyms))
+            trials += [await _ask(tx, base, one, synonyms) for one in held_out[start : start + BATCH]]
         if told:
             told(min(start + BATCH, len(held_out)), len(held_out))
-    calibration = fit_threshold(inside, outside, similar_per_article=similar_per_article)
+    by_words = _fitted([trial.by_words for trial in trials], similar_per_article)
+    joint = _fitted([trial.joint for trial in trials if trial.joint is not None], similar_per_article)
     async with database.transaction(workspace_id) as tx:
         await tx.run(
-            "update knowledge_base set answer_at = %(answer_at)s, calibrated_at = %(now)s, "
-            "calibration = %(report)s::jsonb where id = %(base)s",
-            answer_at=calibration.answer_at,
+            "update knowledge_base set answer_at = %(answer_at)s, answer_at_with_vectors = %(with_vectors)s, "
+            "calibrated_at = %(now)s, calibration = %(report)s::jsonb where id = %(base)s",
+            answer_at=by_words.answer_at,
+            with_vectors=joint.answer_at,
             now=now,
-            report=json.dumps(
-                {
-                    "precision": calibration.precision,
-                    "coverage": calibration.coverage,
-                    "samples": calibration.samples,
-                    "similar_per_article": calibration.similar_per_article,
-                    "trusted": calibration.trusted,
-                }
-            ),
+            report=json.dumps({**asdict(joint if joint.samples else by_words), "words": asdict(by_words)}),
             base=base_id,
         )
-    return calibration
+    return joint if joint.samples else by_words
+
+
+def _fitted(halves: Sequence[_Halves], similar_per_article: float) -> Calibration:
+    return fit_threshold(
+        [half.inside for half in halves],
+        [half.outside for half in halves],
+        similar_per_article=similar_per_article,
+    )
 
 
 async def _sample(tx: Transaction, base_id: int) -> tuple[list[_HeldOut], float]:
     """Phrasings to hold out, the same ones each time, and how many similar questions an article has on average."""
     rows = await tx.objects(
         _Faq,
-        "select c.id as chunk_id, c.text, array(select p.text from phrasing p where p.workspace_id = a.workspace_id "
-        "and p.article_id = a.id and p.indexed order by p.id) as phrasings from article a join chunk c "
+        "select a.id as article_id, c.id as chunk_id, c.text, array(select p.id from phrasing p where p.workspace_id = "
+        "a.workspace_id and p.article_id = a.id and p.indexed order by p.id) as phrasing_ids, array(select p.text from "
+        "phrasing p where p.workspace_id = a.workspace_id and p.article_id = a.id and p.indexed order by p.id) "
+        "as phrasings from article a join chunk c "
         "on c.workspace_id = a.workspace_id and c.article_id = a.id where a.base_id = %(base)s "
         "and a.kind = 'faq' order by a.id",
         base=base_id,
@@ -148,29 +171,63 @@ async def _sample(tx: Transaction, base_id: int) -> tuple[list[_HeldOut], float]
     return [row.hold_out(at) for row, at in chosen], similar
 
 
-async def _ask_without_phrasing(tx: Transaction, base: BaseRow, held_out: _HeldOut, synonyms: Synonyms) -> Sample:
+async def _ask(tx: Transaction, base: BaseRow, held_out: _HeldOut, synonyms: Synonyms) -> _Trial:
+    """Ask the phrasing of a base that has all but this phrasing, and of one that lacks the whole article."""
     phrasing = counts(held_out.phrasing, synonyms)
     body = counts(" ".join((*held_out.others, held_out.text)), synonyms)
     without = LeaveOneOut(
         bodies=dict.fromkeys(phrasing.keys() - body.keys(), 1), phrasings=dict.fromkeys(phrasing, 1), asked=1
     )
     query = await build_query(tx, base, standalone(held_out.phrasing, synonyms), without=without)
-    others = [found.score for found in await rank(tx, query, wanted=2, leave_out=held_out.chunk_id)]
+    others = await rank(tx, query, leave_out=held_out.chunk_id)
     asked = [counts(other, synonyms) for other in held_out.others]
-    own = product(query.body, weights(body, body.total(), base.body_pivot)) + max(
+    own_body = product(query.body, weights(body, body.total(), base.body_pivot))
+    own_phrasing = max(
         (product(query.phrasing, weights(one, one.total(), base.phrasing_pivot)) for one in asked), default=0.0
     )
+    by_words = _Halves(
+        _inside([found.score for found in others], own_body + own_phrasing, query.best),
+        _outside([found.score for found in others], query.best),
+    )
+    meant = await tx.object(_Meant, _MEANT, set=base.vector_set, article=held_out.article_id, id=held_out.phrasing_id)
+    if meant is None or meant.own is None:
+        return _Trial(by_words, None)
+    rows = await candidates(tx, base, query, others, meant.vector, leave_out=held_out.article_id)
+    away = fused(rows, query.best)
+    there = fused([*rows, Candidate(0, own_body, own_phrasing, meant.own, meant.own)], query.best)
+    own = next(found.score for found in there.scored if found.chunk_id == 0)
+    inside = _inside([found.score for found in there.scored if found.chunk_id != 0], own, query.best)
+    outside = _outside([found.score for found in away.scored], query.best)
+    return _Trial(
+        by_words,
+        _Halves(
+            Sample(inside.confidence * there.highest, inside.first),
+            Sample(outside.confidence * away.highest, first=False),
+        ),
+    )
+
+
+# The stored vector of a phrasing, and how near the article's other phrasings are to it.
+_MEANT = """
+select v.vector::text as vector, (select max(-(o.vector <#> v.vector)) from phrasing_vector o
+  join phrasing p on p.workspace_id = o.workspace_id and p.id = o.phrasing_id
+  where o.workspace_id = v.workspace_id and o.set_id = v.set_id and o.article_id = v.article_id
+    and o.phrasing_id <> v.phrasing_id) as own
+from phrasing_vector v where v.set_id = %(set)s and v.article_id = %(article)s and v.phrasing_id = %(id)s"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Meant:
+    vector: str
+    own: float | None
+
+
+def _inside(others: Sequence[float], own: float, best: float) -> Sample:
     ahead = sum(1 for score in others if score > own)
     first, second = (own, others[0] if others else 0.0) if ahead == 0 else (others[0], max(own, *others[1:2], 0.0))
-    return Sample(confidence(first, second, query.best), ahead == 0 and own > 0)
+    return Sample(confidence(first, second, best), ahead == 0 and own > 0)
 
 
-async def _ask_without_article(tx: Transaction, base: BaseRow, held_out: _HeldOut, synonyms: Synonyms) -> Sample:
-    everything = [counts(one, synonyms) for one in (held_out.phrasing, *held_out.others)]
-    body = counts(" ".join((held_out.phrasing, *held_out.others, held_out.text)), synonyms)
-    in_phrasings: Counter[int] = Counter(term for one in everything for term in one)
-    without = LeaveOneOut(dict.fromkeys(body, 1), in_phrasings, texts=1, asked=len(everything))
-    query = await build_query(tx, base, standalone(held_out.phrasing, synonyms), without=without)
-    others = [found.score for found in await rank(tx, query, wanted=2, leave_out=held_out.chunk_id)]
+def _outside(others: Sequence[float], best: float) -> Sample:
     first = others[0] if others else 0.0
-    return Sample(confidence(first, others[1] if len(others) > 1 else 0.0, query.best), first=False)
+    return Sample(confidence(first, others[1] if len(others) > 1 else 0.0, best), first=False)
