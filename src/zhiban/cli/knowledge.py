@@ -263,11 +263,31 @@ async def stats(as_json: AsJson = False) -> None:
         {
             **asdict(each),
             "vectors": _vectors(each),
-            "answer_at": _answer_at(each.answer_at_with_vectors if each.vectors else each.answer_at),
+            "answer_at": _answer_at(each.answers_at),
         }
         for each in bases
     ]
     show_table(columns, told)
+    for each in bases:
+        say(f"{each.slug}: {_promise(each)}")
+
+
+def _promise(base: service.Stats) -> str:
+    """Why a base does or does not answer by itself, and what would change it."""
+    learnt = base.calibration
+    if not base.phrasings:
+        return _("没有常见问题，文档里的段落只在很有把握时直接引用")
+    if base.answers_at is None:
+        return _(
+            "不凭把握直接回答，只列出相近问题：相似问法太少，或有些条目太像。每条加三个以上相似问法，合并重复的条目"
+        )
+    if learnt.get("precision") is None:
+        return _("没有相似问法可以校准，只在很有把握时直接回答。每条加三个以上相似问法，就能多答")
+    return _(
+        "够把握时直接回答：预计{right}%答对，约{share}%的问题能直接答上。相似问法越多，答上的越多",
+        right=round(100 * learnt["precision"]),
+        share=round(100 * learnt["coverage"]),
+    )
 
 
 def _vectors(base: service.Stats) -> str:

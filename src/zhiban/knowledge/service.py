@@ -195,6 +195,11 @@ class Stats:
     calibration: dict[str, Any]
     calibrated_at: datetime | None
 
+    @property
+    def answers_at(self) -> float | None:
+        """From which confidence on the base answers by itself, with what it has; None: it does not."""
+        return self.answer_at_with_vectors if self.vectors else self.answer_at
+
 
 async def stats(tx: Transaction) -> list[Stats]:
     """What each base of the workspace holds."""
