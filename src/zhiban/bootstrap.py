@@ -7,7 +7,8 @@ from typing import Any
 
 from zhiban.assistant import handlers as assistant_handlers
 from zhiban.assistant.metering import MeteredModel, Prices
-from zhiban.assistant.turn import EMBED_SECONDS, AssistantDeps
+from zhiban.assistant.searching import EMBED_SECONDS
+from zhiban.assistant.turn_context import AssistantDeps
 from zhiban.channels import jobs as channel_jobs
 from zhiban.channels.connections import Builder, Connections
 from zhiban.channels.jobs import ChannelJobs
@@ -175,8 +176,16 @@ def notifiers(settings: Settings, http: Http, url: str) -> NotifierRegistry:
 
 # Which fact is followed by what at once, in the same transaction and in this order.
 HANDLERS: dict[type[Event], tuple[Handler, ...]] = {
-    ConversationHandedOff: (conversation_handlers.count_handoff, assistant_handlers.record_gap),
-    ConversationResolved: (conversation_handlers.unassign_resolved, conversation_handlers.close_session),
+    ConversationHandedOff: (
+        conversation_handlers.count_handoff,
+        assistant_handlers.record_gap,
+        assistant_handlers.record_refused_suggestions,
+    ),
+    ConversationResolved: (
+        conversation_handlers.unassign_resolved,
+        conversation_handlers.close_session,
+        assistant_handlers.record_refused_suggestions,
+    ),
 }
 
 # Which fact leads to which work after the commit.

@@ -146,6 +146,17 @@ def verbatim(passage: PassageLike) -> str | None:
     return text if text and len(text) <= _LONGEST_QUOTE else None
 
 
+def section(passage: PassageLike) -> str | None:
+    """What a contact reads who chose this passage: its own words, of a long one whole sentences from its beginning."""
+    if (text := verbatim(passage) or readable(passage.text)) == "":
+        return None
+    if len(text) <= _LONGEST_QUOTE:
+        return text
+    cut = text[:_LONGEST_QUOTE]
+    end = max(cut.rfind(sign) for sign in "。！？!?\n；")
+    return cut[: end + 1 if end > 0 else _LONGEST_QUOTE].rstrip() + "……"
+
+
 _LINK = re.compile(r"!?\[([^\]\n]*)\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)")
 _RULE = re.compile(r"(?m)^\s*(?:[-*_]\s*){3,}$|^\s*\|?(?:\s*:?-{2,}:?\s*\|)+\s*:?-*:?\s*$\n?")
 
