@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from zhiban.assistant.normalising import visible
 from zhiban.assistant.passages import PassageLike
 from zhiban.kit.errors import ZhibanError
 from zhiban.kit.text import cut_bytes, size_of
@@ -241,8 +242,7 @@ def _without_marks(answer: str) -> tuple[str, list[int]]:
 
 
 def _tidy(text: str) -> str:
-    kept = (char for char in text if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cs", "Co"))
-    return re.sub(r"\n{3,}", "\n\n", "".join(kept)).strip()
+    return re.sub(r"\n{3,}", "\n\n", visible(text)).strip()
 
 
 def _says_something(text: str) -> bool:
