@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from zhiban.assistant import handlers as assistant_handlers
+from zhiban.assistant.answering import LEEWAY
 from zhiban.assistant.metering import MeteredModel, Prices
 from zhiban.assistant.searching import EMBED_SECONDS
 from zhiban.assistant.turn_context import AssistantDeps
@@ -150,8 +151,8 @@ def assistant_deps(settings: Settings, http: Http, breakers: Breakers) -> Assist
         embedder=embedder(settings, http, breakers),
         top_k=settings.kb_top_k,
         threshold=settings.kb_similarity_threshold,
-        # The model keeps to its time itself, and learns from it; this only makes sure.
-        model_seconds=settings.llm_timeout + 1,
+        # The model keeps to its time itself, and learns from it; the leeway only makes sure.
+        model_seconds=settings.llm_timeout + LEEWAY,
         price_input=settings.llm_price_input,
         price_output=settings.llm_price_output,
     )

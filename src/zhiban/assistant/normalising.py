@@ -49,9 +49,7 @@ _AT_DOT = re.compile(
     rf"(?=[A-Za-z0-9\-]+{_OPEN}(?:dot|点){_CLOSE}(?:{_SURE_TLD}){_ENDS})",
     re.IGNORECASE,
 )
-_AT = re.compile(
-    r"(?<=[A-Za-z0-9])[ ]*(?:[(\[{<][ ]*(?:at|@|艾特)[ ]*[)\]}>]|艾特)[ ]*(?=[A-Za-z0-9])", re.IGNORECASE
-)
+_AT = re.compile(r"(?<=[A-Za-z0-9])[ ]*(?:[(\[{<][ ]*(?:at|@|艾特)[ ]*[)\]}>]|艾特)[ ]*(?=[A-Za-z0-9])", re.IGNORECASE)
 _DOT = re.compile(
     rf"(?<=[A-Za-z0-9一-鿿])(?:{_OPEN}(?:dot|点|句号){_CLOSE}|[ ]*[。・·‧、•][ ]*"
     rf"|[ ]*[(\[{{<][ ]*\.[ ]*[)\]}}>][ ]*|[ ]+\.[ ]*|\.[ ]+)"

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from zhiban.assistant.answering import LEEWAY
 from zhiban.assistant.intents import small_talk
 from zhiban.assistant.prompt import (
     HistoryLine,
@@ -155,12 +156,17 @@ def parse_question(text: str) -> str:
 
 
 async def rewritten(
-    model: ChatModel, question: str, history: Sequence[HistoryLine], *, budget_seconds: float = 4.0
+    model: ChatModel, question: str, history: Sequence[HistoryLine], *, budget_seconds: float = 3.0
 ) -> Rewritten | None:
     """The question on its own, as the model puts it. None when the model is late, down or confused."""
     try:
         async with asyncio.timeout(budget_seconds):
-            cost = await model.complete(rewrite_turns(question, history), schema=REWRITE_SCHEMA, max_tokens=200)
+            cost = await model.complete(
+                rewrite_turns(question, history),
+                schema=REWRITE_SCHEMA,
+                max_tokens=200,
+                seconds=budget_seconds - LEEWAY,
+            )
         return Rewritten(parse_question(cost.text), cost)
     except (ModelUnavailable, TimeoutError, UnparsableReply):
         return None

@@ -43,28 +43,22 @@ _ENGLISH = _Words(
 )
 
 
-def answers_each(each: Sequence[Found], cited: Sequence[Passage]) -> bool:
-    """Whether an answer that cites these passages has something for every question that can be answered."""
-    chunks = {passage.chunk_id for passage in cited}
-    return all(
-        chunks & {passage.chunk_id for passage in found.result.passages}
-        for found in each
-        if found.zone is ConfidenceBand.ANSWER
-    )
-
-
-def told(each: Sequence[Found], unread: Sequence[str]) -> Told | None:
-    """The entries' own answers one below the other, then what is left; None when nothing of it can be answered."""
-    answered: dict[int, Passage] = {}
-    texts: dict[str, None] = {}
+def told(each: Sequence[Found], unread: Sequence[str], *, said: str = "", cited: Sequence[Passage] = ()) -> Told | None:
+    """What was said of them (by a model, citing these passages), then the other entries' own answers one below the
+    other, then what is left. None when nothing of it can be answered.
+    """
+    answered = {passage.chunk_id: passage for passage in cited}
+    texts = {said: None} if said else {}
     left: list[Found] = []
     for found in each:
+        if any(passage.chunk_id in answered for passage in found.result.passages[:1]):
+            continue
         best = found.result.passages[0] if found.zone is ConfidenceBand.ANSWER and found.result.passages else None
         text = answering.verbatim(best) if best is not None else None
         if best is None or text is None:
             left.append(found)
         else:
-            answered.setdefault(best.chunk_id, best)
+            answered[best.chunk_id] = best
             texts.setdefault(text)
     if not texts:
         return None

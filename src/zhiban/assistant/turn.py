@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, assert_never
 
 from zhiban.assistant import answering, finding, several_questions
-from zhiban.assistant.answering import Answered, CannotAnswer, FellBack, Outcome
+from zhiban.assistant.answering import Answered, CannotAnswer, FellBack, Outcome, Why
 from zhiban.assistant.decide import (
     Answer,
     AskAgain,
@@ -269,7 +269,7 @@ class Assistant:
         """Ask the model for an answer from what was found; without one the best passage, if it may be quoted."""
         left = self._model_seconds(turn) if self._deps.model is not None else 0.0
         asked = self._deps.model if left >= _LEAST_SECONDS else None
-        return await answering.answer(
+        outcome = await answering.answer(
             asked,
             [turn.question],
             self._passages(turn, found),
@@ -278,6 +278,9 @@ class Assistant:
             contact_name=turn.conversation.contact_name,
             may_quote=may_quote,
         )
+        if asked is None and self._deps.model is not None and isinstance(outcome, FellBack | CannotAnswer):
+            return replace(outcome, why=Why.TOO_SLOW)
+        return outcome
 
     def _passages(self, turn: TurnContext, found: SearchResult) -> tuple[Passage, ...]:
         return found.passages[: max(self._deps.top_k, len(turn.each))]
@@ -295,8 +298,8 @@ class Assistant:
             case Answered(text=text, citations=citations):
                 cited = [passages[number - 1] for number in citations]
                 turn.reply, turn.citations = text, list(map(_citation, cited))
-                if several and not (several_questions.answers_each(turn.each, cited) and not turn.unread):
-                    self._tell_each(turn)
+                if several:
+                    self._tell_each(turn, said=text, cited=cited)
             case FellBack(text=text, citations=citations, why=why):
                 turn.reply, turn.detail = text, why.value
                 turn.citations = [_citation(passages[number - 1]) for number in citations]
@@ -309,9 +312,9 @@ class Assistant:
                 assert_never(never)
 
     @staticmethod
-    def _tell_each(turn: TurnContext) -> None:
-        """Several questions: the entries' own words for each, and which is left."""
-        told = several_questions.told(turn.each, turn.unread)
+    def _tell_each(turn: TurnContext, *, said: str = "", cited: Sequence[Passage] = ()) -> None:
+        """Several questions: what is known of each, and which is left."""
+        told = several_questions.told(turn.each, turn.unread, said=said, cited=cited)
         if told is not None:
             turn.reply, turn.choices, turn.listed = told.text, told.choices, True
             turn.citations = list(map(_citation, told.passages))

@@ -26,7 +26,7 @@ class AssistantDeps:
     embedder: Embedder | None
     top_k: int
     threshold: float | None
-    model_seconds: float
+    model_seconds: float  # what one turn waits for the model at most, whatever it is asked
     price_input: float  # of a million tokens
     price_output: float
 
