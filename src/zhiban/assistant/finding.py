@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from zhiban.assistant import polarity
+from zhiban.assistant.agreement import agrees
 from zhiban.assistant.queries import Memory
 from zhiban.assistant.reading import AskedQuestion
 from zhiban.assistant.rewrite import has_subject, joined, may_continue
@@ -14,9 +15,16 @@ from zhiban.knowledge.retrieval import ConfidenceBand, Passage, SearchResult
 SUGGESTED = 3
 _SUBJECT_ONLY = 6  # letters of a message that only names a subject
 
-Search = Callable[[str], Awaitable[SearchResult]]
-ZoneOf = Callable[[SearchResult], ConfidenceBand]
 _RANK = {ConfidenceBand.ANSWER: 2, ConfidenceBand.SUGGEST: 1, ConfidenceBand.HANDOFF: 0}
+
+
+@dataclass(frozen=True, slots=True)
+class LookUp:
+    """How a text is looked up and judged. `strict`: by the operator's own thresholds, and by nothing else."""
+
+    search: Callable[[str], Awaitable[SearchResult]]
+    zone_of: Callable[[SearchResult], ConfidenceBand]
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +34,7 @@ class Plan:
     question: AskedQuestion
     continued: tuple[str, ...] = ()
     leans: bool = False
+    answered: str = ""  # the title of what was answered last
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -54,7 +63,8 @@ def plan(questions: Sequence[AskedQuestion], memory: Memory | None) -> tuple[Pla
                 continued = joined(asked, (), answered=_asked(questions[number - 1]))
             elif memory is not None:
                 continued = joined(asked, memory.said, answered=memory.answered)
-        plans.append(Plan(question, continued, leans and bool(continued)))
+        answered = memory.answered if memory is not None and not number else ""
+        plans.append(Plan(question, continued, leans and bool(continued), answered))
     return tuple(plans)
 
 
@@ -62,21 +72,26 @@ def _asked(question: AskedQuestion) -> str:
     return question.lookups[0] if question.lookups else question.text
 
 
-async def find(planned: Plan, search: Search, zone_of: ZoneOf) -> Found:
-    """The best of everything that the question may mean."""
+async def find(planned: Plan, look: LookUp, *, before: Found | None = None) -> Found:
+    """The best of everything that the question may mean. `before` is what was found for the question before it."""
     question = planned.question
-    continued = await _best(question.text, planned.continued, search, zone_of)
+    continued = await _best(question.text, planned.continued, look)
+    known = planned.answered or (before.result.passages[0].title if before and before.result.passages else "")
+    if continued is not None and continued.result.passages[:1] and continued.result.passages[0].title == known:
+        # That was told just now: whatever is asked, it is something else.
+        rest = continued.result.passages[1:]
+        continued = Found(question.text, replace(continued.result, passages=rest), ConfidenceBand.HANDOFF)
     if continued is not None and planned.leans and continued.zone is not ConfidenceBand.HANDOFF:
         return continued
-    alone = await _best(question.text, question.lookups, search, zone_of)
+    alone = await _best(question.text, question.lookups, look)
     found = max((one for one in (alone, continued) if one is not None), key=_order, default=None)
     if planned.leans and found is alone and found is not None and found.zone is ConfidenceBand.ANSWER:
         found = replace(found, zone=ConfidenceBand.SUGGEST)  # what it says alone is not what it means
     if question.parts and (found is None or found.zone is not ConfidenceBand.ANSWER):
-        parts = [await _one(question.text, part, search, zone_of) for part in question.parts]
+        parts = [await _one(question.text, part, look) for part in question.parts]
         found = _gathered(question.text, found, parts)
     if found is None:
-        found = await _one(question.text, question.text, search, zone_of)
+        found = await _one(question.text, question.text, look)
     return _with_a_menu_for_a_subject(found)
 
 
@@ -84,19 +99,21 @@ def _order(found: Found) -> tuple[int, float]:
     return _RANK[found.zone], found.result.confidence
 
 
-async def _best(question: str, texts: Iterable[str], search: Search, zone_of: ZoneOf) -> Found | None:
-    return max([await _one(question, text, search, zone_of) for text in texts], key=_order, default=None)
+async def _best(question: str, texts: Iterable[str], look: LookUp) -> Found | None:
+    return max([await _one(question, text, look) for text in texts], key=_order, default=None)
 
 
-async def _one(question: str, text: str, search: Search, zone_of: ZoneOf) -> Found:
-    result = await search(text)
+async def _one(question: str, text: str, look: LookUp) -> Found:
+    result = await look.search(text)
     kept = tuple(one for one in result.passages if not polarity.opposite(text, one.title, one.phrasing))
     doubtful = kept[:1] != result.passages[:1] or any(
         one.answer is not None and polarity.other_aspect(text, one.title, one.phrasing) for one in kept[:1]
     )
-    zone = zone_of(result)
+    zone = look.zone_of(result)
     if doubtful:
         zone = min(zone, ConfidenceBand.SUGGEST, key=_RANK.__getitem__)
+    elif zone is ConfidenceBand.SUGGEST and not look.strict and not polarity.is_denied(text):
+        zone = ConfidenceBand.ANSWER if agrees(text, kept, result.confidence) else zone
     return Found(question, replace(result, passages=kept), zone)
 
 

@@ -70,10 +70,11 @@ _ASPECTS = {
 
 def other_aspect(question: str, title: str, phrasing: str | None) -> bool:
     """Whether the entry is about another side of its subject than the one question that is asked."""
-    asked, told = _aspects(question), _aspects(title)
-    return len(asked) == 1 and bool(told) and not asked & (told | _aspects(phrasing or ""))
+    asked, told = aspects_of(question), aspects_of(title)
+    return len(asked) == 1 and bool(told) and not asked & (told | aspects_of(phrasing or ""))
 
 
-def _aspects(text: str) -> set[str]:
+def aspects_of(text: str) -> set[str]:
+    """Which sides of its subject a text asks for."""
     together = "".join(clauses(text))
     return {name for name, pattern in _ASPECTS.items() if pattern.search(together)}

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from zhiban.assistant import finding
-from zhiban.assistant.finding import SUGGESTED, Found, Plan
+from zhiban.assistant.finding import SUGGESTED, Found, LookUp, Plan
 from zhiban.channels.policy import Policy
 from zhiban.kit.db import Transaction
 from zhiban.knowledge import retrieval
@@ -52,6 +52,7 @@ class Searcher:
     ) -> tuple[Found, ...]:
         """What is found for each question. Raises NotFound when there is no such base."""
         zones, known = policy.zones, dict[str, SearchResult]()
+        threshold = zones.answer if zones else self._threshold
 
         async def search(text: str) -> SearchResult:
             if text not in known:
@@ -61,7 +62,7 @@ class Searcher:
                     text,
                     top_k=self._top_k,
                     embedder_vector=vectors.get(text),
-                    threshold=zones.answer if zones else self._threshold,
+                    threshold=threshold,
                 )
             return known[text]
 
@@ -70,4 +71,8 @@ class Searcher:
                 return ConfidenceBand.SUGGEST if result.confidence >= zones.suggest else ConfidenceBand.HANDOFF
             return result.zone
 
-        return tuple([await finding.find(plan, search, zone_of) for plan in plans])
+        look = LookUp(search, zone_of, strict=threshold is not None)
+        found: list[Found] = []
+        for plan in plans:
+            found.append(await finding.find(plan, look, before=found[-1] if found else None))
+        return tuple(found)

@@ -48,10 +48,11 @@ def told(each: Sequence[Found], unread: Sequence[str], *, said: str = "", cited:
     other, then what is left. None when nothing of it can be answered.
     """
     answered = {passage.chunk_id: passage for passage in cited}
+    covered = set(answered)  # by what was said
     texts = {said: None} if said else {}
     left: list[Found] = []
     for found in each:
-        if any(passage.chunk_id in answered for passage in found.result.passages[:1]):
+        if any(passage.chunk_id in covered for passage in found.result.passages[:1]):
             continue
         best = found.result.passages[0] if found.zone is ConfidenceBand.ANSWER and found.result.passages else None
         text = answering.verbatim(best) if best is not None else None
