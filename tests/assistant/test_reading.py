@@ -118,7 +118,7 @@ def test_choices_are_parsed(choice: str | None, chosen: Chosen | None) -> None:
 @pytest.mark.parametrize(
     "text",
     ["不想退款了", "不要发票", "我不需要发票", "我不想办会员", "不用送货上门", "取消预约", "别再给我发短信了",
-     "东西不退了", "不换货了", "账号先不注销了", "怎么撤销退款申请", "怎么关掉推送消息",
+     "东西不退了", "不换货了", "我不办会员卡", "账号先不注销了", "怎么撤销退款申请", "怎么关掉推送消息",
      "I want to cancel my order", "不用开发票"],
 )  # fmt: skip
 def test_a_refusal_is_seen(text: str) -> None:

@@ -150,13 +150,19 @@ async def test_a_model_that_hangs_is_not_waited_for_longer_than_configured(urls:
         assert await shop.rows("select 1 from turn where reason in ('too_slow', 'unavailable')")
 
 
-async def test_a_model_that_cannot_answer_hands_over_and_leaves_a_gap(thinking: Thinking) -> None:
+DECLINES = json.dumps({"can_answer": False, "answer": "", "citations": [], "reason": "没有写"})
+
+
+async def test_a_model_that_cannot_answer_leaves_the_menu_and_then_people_and_a_gap(thinking: Thinking) -> None:
     shop, model = thinking
-    model.then(json.dumps({"can_answer": False, "answer": "", "citations": [], "reason": "没有写"}))
-    (notice,) = await shop.says(LI, "怎么申请退款？")
+    model.then(DECLINES, DECLINES)
+    (menu,) = await shop.says(LI, "怎么申请退款？")
+    assert menu.msgtype == "msgmenu"
+    assert (await shop.conversation()).status == "pending"
+    (notice,) = await shop.says(LI, "怎样申请退款呢？")
     assert "人工客服" in notice.text
     assert (await shop.becomes("open")).handoff_reason == "no_answer"
-    assert await shop.rows("select 1 from gap")
+    assert await shop.rows("select 1 from gap where times = 2")
 
 
 async def test_tokens_and_cost_are_kept_with_the_turn(urls: DatabaseUrls, tmp_path: Path) -> None:

@@ -307,9 +307,18 @@ class Assistant:
                     self._tell_each(turn)
             case CannotAnswer(why=why):
                 turn.detail = why.value
-                turn.decision = hand_off(turn.facts, HandOffReason.NO_ANSWER)
+                self._suggest_instead(turn, passages)
             case never:
                 assert_never(never)
+
+    @staticmethod
+    def _suggest_instead(turn: TurnContext, passages: Sequence[Passage]) -> None:
+        """No answer could be made of what was found: which entry is it? People get it when patience is over."""
+        turn.decision = decide(replace(turn.facts, zone=ConfidenceBand.SUGGEST))
+        if isinstance(turn.decision, Suggest):
+            turn.reply, turn.choices = menu(passages[:SUGGESTED], turn.question)
+        else:
+            turn.decision = hand_off(turn.facts, HandOffReason.NO_ANSWER)
 
     @staticmethod
     def _tell_each(turn: TurnContext, *, said: str = "", cited: Sequence[Passage] = ()) -> None:
