@@ -39,6 +39,7 @@ from zhiban.kit.clock import SystemClock
 from zhiban.kit.settings import load
 from zhiban.knowledge import queries
 from zhiban.knowledge import service as knowledge
+from zhiban.knowledge.embedding import embed_base
 from zhiban.main import application
 from zhiban.postgres.provisioning import migrate, provision_bundled
 from zhiban.postgres.supervisor import BundledPostgres
@@ -287,6 +288,8 @@ async def stand(base: Path, *, model: bool) -> AsyncIterator[Stand]:
         await knowledge.import_paths(app.database, workspace, "default", [base], now=now)
         async with app.database.transaction(workspace) as tx:
             base_id = await knowledge.base_for(tx)
+        if (embedder := app.embedders.wanted) is not None:
+            await embed_base(app.database, workspace, base_id, embedder)
         await knowledge.calibrate(app.database, workspace, base_id, now=now)
         wecom.configure(f"{url}/wecom/callback")
         async with app.database.transaction(workspace) as tx:

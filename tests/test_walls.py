@@ -23,7 +23,7 @@ from zhiban.postgres.provisioning import APP, OWNER, DatabaseUrls
 OPEN = {"directory", "login_attempt", "alembic_version"}  # ids and digests, read before a workspace is known
 APPEND_ONLY = {"event"}
 LOOKED_UP = {"agent_address"}  # of other workspaces, rows that one names by their digest may be read
-DEFINERS = {"index_vectors", "tidy_knowledge"}  # what runs with its owner's rights
+DEFINERS = {"forget_vector_index", "index_vectors", "tidy_knowledge"}  # what runs with its owner's rights
 
 
 @dataclass
@@ -302,14 +302,12 @@ async def test_searches_find_nothing_of_others(db: Database, halves: Halves) -> 
 
     scan = "select chunk_id from scan_chunks(%(b)s, '{1:1}/5'::sparsevec, '{1:1}/5'::sparsevec, 0, 10)"
     search = "select chunk_id from search_chunks(%(b)s, '{1}', '{1:1}/5'::sparsevec, '{1:1}/5'::sparsevec, 0, 10)"
-    nearest = "select chunk_id from nearest_chunks(%(b)s, '[1]'::halfvec, 10)"
     for index, owner in ((halves.ours, halves.ours), (halves.theirs, halves.theirs)):
         async with db.transaction(index) as tx:
             # What the rows lean on was filled in without meaning: let the index say what the rows say.
             await tx.run("update chunk_index set base_id = %(b)s", b=base(owner))
-            await tx.run("update chunk_vector set base_id = %(b)s", b=base(owner))
     own = halves.rows[halves.ours]["chunk"]["id"]
-    for text in (scan, search, nearest):
+    for text in (scan, search):
         async with db.transaction(halves.ours) as tx:
             assert await tx.rows(text, b=base(halves.ours)) == [(own,)], text
             assert await tx.rows(text, b=base(halves.theirs)) == [], text
@@ -329,6 +327,17 @@ async def test_only_known_functions_run_with_their_owners_rights(db: Database) -
         assert all("search_path=public, pg_temp" in config for _, config, _ in found)
         with pytest.raises(psycopg.errors.RaiseException):
             await tx.run("select index_vectors(0)")
+
+
+async def test_nobody_makes_or_drops_the_index_of_others(db: Database, halves: Halves) -> None:
+    theirs = int(halves.rows[halves.theirs]["vector_set"]["id"])
+    for verb in ("index_vectors", "forget_vector_index"):
+        async with db.transaction(halves.ours) as tx:
+            with pytest.raises(psycopg.errors.RaiseException):
+                await tx.run(f"select {verb}(%(set)s)", set=theirs)
+
+
+async def test_statistics_show_nothing(db: Database) -> None:
     async with db.transaction(NO_WORKSPACE) as tx:
         # The planner knows the most common values of every column; who works here may not look.
         assert await tx.rows("select tablename from pg_stats where schemaname = 'public'") in ([], [("directory",)])

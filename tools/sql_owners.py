@@ -22,7 +22,6 @@ OWNERS = {
     "call_budget": "kit",
     "chunk": "knowledge",
     "chunk_index": "knowledge",
-    "chunk_vector": "knowledge",
     "circuit": "kit",
     "connection": "channels",
     "contact": "people",
@@ -43,6 +42,7 @@ OWNERS = {
     "message": "conversations",
     "participant": "conversations",
     "phrasing": "knowledge",
+    "phrasing_vector": "knowledge",
     "pull_state": "workers",
     "read_mark": "conversations",
     "setup_link": "people",
@@ -54,6 +54,7 @@ OWNERS = {
     "team_member": "people",
     "term_df": "knowledge",
     "turn": "assistant",
+    "vector_set": "knowledge",
     "workspace": "people",
 }
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from zhiban.assistant import handlers as assistant_handlers
 from zhiban.assistant.answering import LEEWAY
 from zhiban.assistant.metering import MeteredModel, Prices
-from zhiban.assistant.searching import EMBED_SECONDS
 from zhiban.assistant.turn_context import AssistantDeps
 from zhiban.channels import jobs as channel_jobs
 from zhiban.channels.connections import Builder, Connections
@@ -33,7 +33,7 @@ from zhiban.events import (
     MessageFailed,
     MessageReceived,
 )
-from zhiban.integrations import openai
+from zhiban.integrations import openai, sentence_encoder
 from zhiban.integrations.apprise import AppriseNotifier
 from zhiban.integrations.s3 import S3FileStore
 from zhiban.integrations.telegram import TelegramConfig, TelegramNotifier
@@ -51,6 +51,7 @@ from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import Task
 from zhiban.kit.settings import Settings
 from zhiban.knowledge.jobs import KnowledgeJobs
+from zhiban.knowledge.vectors import NO_EMBEDDERS, QUERY_SECONDS, Embedders
 from zhiban.notifications import jobs as notification_jobs
 from zhiban.notifications.jobs import NotificationJobs, NotifierRegistry
 from zhiban.ports import (
@@ -121,14 +122,30 @@ def model(settings: Settings, http: Http, breakers: Breakers | None = None) -> C
     return openai.OpenAIChat(config, http, breakers=breakers)
 
 
-def embedder(settings: Settings, http: Http, breakers: Breakers | None = None) -> Embedder | None:
-    if not settings.has_embedder:
-        return None
-    config = openai.ModelConfig(
-        base=settings.embedding_api_base, model=settings.embedding_model, key=settings.embedding_api_key
-    )
-    # A little less than a turn waits, so that the embedder itself learns that it was too slow.
-    return openai.OpenAIEmbedder(config, http, breakers=breakers, query_seconds=EMBED_SECONDS * 0.9)
+def embedders(settings: Settings, http: Http, breakers: Breakers | None = None) -> Embedders:
+    """Who makes vectors, and who made those of before: a base keeps them until the new ones are complete."""
+
+    def local() -> Embedder | None:
+        return sentence_encoder.SentenceEncoder() if sentence_encoder.installed() else None
+
+    def remote(name: str) -> Embedder | None:
+        if not settings.embedding_api_base or not name:
+            return None
+        config = openai.ModelConfig(base=settings.embedding_api_base, model=name, key=settings.embedding_api_key)
+        # A little less than a turn waits, so that the embedder itself learns that it was too slow.
+        return openai.OpenAIEmbedder(config, http, breakers=breakers, query_seconds=QUERY_SECONDS * 0.9)
+
+    @cache
+    def named(name: str) -> Embedder | None:
+        return local() if name == sentence_encoder.NAME else remote(name)
+
+    match settings.embedder:
+        case "local":
+            return Embedders(local(), named)
+        case "openai":
+            return Embedders(remote(settings.embedding_model), named)
+        case _:
+            return NO_EMBEDDERS
 
 
 def file_store(settings: Settings, database: Database, clock: Clock) -> FileStore:
@@ -142,13 +159,13 @@ def file_store(settings: Settings, database: Database, clock: Clock) -> FileStor
             return PostgresFileStore(database, clock)
 
 
-def assistant_deps(settings: Settings, http: Http, breakers: Breakers) -> AssistantDeps:
+def assistant_deps(settings: Settings, http: Http, breakers: Breakers, embedders: Embedders) -> AssistantDeps:
     """What the assistant works with. `breakers` leave a model alone that hangs, for all processes."""
     asked = model(settings, http, breakers)
     prices = Prices(settings.llm_price_input, settings.llm_price_output)
     return AssistantDeps(
         model=MeteredModel(asked, prices) if asked is not None else None,
-        embedder=embedder(settings, http, breakers),
+        embedders=embedders,
         top_k=settings.kb_top_k,
         threshold=settings.kb_similarity_threshold,
         # The model keeps to its time itself, and learns from it; the leeway only makes sure.
@@ -219,6 +236,7 @@ def tasks(
     files: FileStore,
     notifiers: NotifierRegistry,
     texts: Texts,
+    embedders: Embedders,
 ) -> list[Task]:
     """Every job there is."""
     return [
@@ -226,5 +244,5 @@ def tasks(
         *ConversationJobs(database, connections, clock).tasks(),
         *AttachmentJobs(database, connections, clock, files).tasks(),
         *NotificationJobs(database, connections, notifiers, texts, clock).tasks(),
-        *KnowledgeJobs(database, clock).tasks(),
+        *KnowledgeJobs(database, clock, embedders).tasks(),
     ]

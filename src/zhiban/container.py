@@ -26,6 +26,7 @@ from zhiban.kit.settings import Settings
 from zhiban.kit.vault import Vault
 from zhiban.knowledge.corpus_stats import term_priors
 from zhiban.knowledge.jobs import enqueue_rebuilds
+from zhiban.knowledge.vectors import Embedders
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.workers.account_poller import AccountPoller
 from zhiban.workers.conversation_worker import ConversationWorker
@@ -52,6 +53,7 @@ class App:
     connections: Connections
     deliveries: DeliveryStore
     files: FileStore
+    embedders: Embedders
     url: str
     workers: Workers | None = None
 
@@ -80,6 +82,7 @@ class App:
             connections=connections,
             deliveries=DeliveryStore(database, connections, pubsub),
             files=bootstrap.file_store(settings, database, now),
+            embedders=bootstrap.embedders(settings, http, breakers.of(NO_WORKSPACE, "model/")),
             url=settings.zhiban_url or url,
         )
 
@@ -130,7 +133,7 @@ class Workers:
 
     @classmethod
     def of(cls, app: App) -> Workers:
-        deps = bootstrap.assistant_deps(app.settings, app.http, app.breakers.of(NO_WORKSPACE, "model/"))
+        deps = bootstrap.assistant_deps(app.settings, app.http, app.breakers.of(NO_WORKSPACE, "model/"), app.embedders)
         assistant = Assistant(app.database, app.clock, deps)
         conversation_worker = ConversationWorker(app.database, app.connections, app.pubsub, app.clock, assistant)
         account_poller = AccountPoller(app.database, app.connections, conversation_worker, app.pubsub, app.clock)
@@ -151,7 +154,13 @@ class Workers:
         )
         ways = bootstrap.notifiers(app.settings, app.http, app.url)
         tasks = bootstrap.tasks(
-            app.database, app.connections, app.clock, app.files, ways, Texts(app.settings.zhiban_locale)
+            app.database,
+            app.connections,
+            app.clock,
+            app.files,
+            ways,
+            Texts(app.settings.zhiban_locale),
+            app.embedders,
         )
         return cls(
             app.database,

@@ -86,7 +86,7 @@ def application(
     auth.install(web)
     web.include_router(sign_in.router)
     web.include_router(agent_pages.router)
-    suggester = Suggester(app.database, threshold=app.settings.kb_similarity_threshold)
+    suggester = Suggester(app.database, threshold=app.settings.kb_similarity_threshold, embedders=app.embedders)
     notifiers = bootstrap.notifiers(app.settings, app.http, app.url)
     Checks(app.database, notice_setup(app.settings, notifiers), app.clock).install(web)
     DeskSettings(limits_of=bootstrap.limits_of, files=app.files, suggest=suggester.suggest).install(web)
@@ -96,7 +96,7 @@ def application(
         knowledge_api.router(
             top_k=app.settings.kb_top_k,
             threshold=app.settings.kb_similarity_threshold,
-            embedder=bootstrap.embedder(app.settings, app.http, app.breakers.of(NO_WORKSPACE, "model/")),
+            embedders=app.embedders,
         )
     )
     _install_probes(web, app)

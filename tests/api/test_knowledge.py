@@ -16,6 +16,7 @@ from zhiban.container import ensure_workspace
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
 from zhiban.knowledge import service
+from zhiban.knowledge.vectors import Embedders
 from zhiban.people import service as people
 from zhiban.people.auth import COOKIE, Auth
 from zhiban.people.models import Role
@@ -56,11 +57,12 @@ class Client:
 
 @pytest.fixture
 async def client(db: Database, workspace: int, clock: SetClock) -> AsyncIterator[Client]:
-    await service.import_paths(db, workspace, "default", [SAMPLE], now=clock.now())
+    embedder = LetterEmbedder()
+    await service.import_paths(db, workspace, "default", [SAMPLE], embedder=embedder, now=clock.now())
     app = FastAPI()
     Auth(db, clock, Renderer(["desk"], assets=Assets(), clock=clock)).install(app)
     auth.install(app)
-    app.include_router(api.router(embedder=LetterEmbedder()))
+    app.include_router(api.router(embedders=Embedders(embedder)))
     async with served(app) as url:
         yield Client(url, await _token(db, workspace, "lin", clock))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.knowledge.exact import Exact
-from tests.knowledge.material import SAMPLE, SHOP, LetterEmbedder, answers, lines, write_table
+from tests.knowledge.material import SAMPLE, SHOP, answers, lines, write_table
 from zhiban.container import ensure_workspace
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
@@ -238,43 +238,6 @@ async def test_two_entries_with_one_answer_do_not_cast_doubt(
         ["在订单页 申请。", "在发票页申请。"],
     )
     assert found.zone is ConfidenceBand.ANSWER
-
-
-async def test_an_embedding_joins_the_words(db: Database, workspace: int, clock: SetClock) -> None:
-    embedder = LetterEmbedder()
-    report = await service.import_paths(db, workspace, "default", [SAMPLE], embedder=embedder, now=clock.now())
-    assert report.embedded == len(embedder.embedded) == report.changes.chunks_added
-    again = await service.import_paths(db, workspace, "default", [SAMPLE], embedder=embedder, now=clock.now())
-    assert again.embedded == 0
-    (vector,) = await embedder.embed(["退款多久到账"], purpose="query")
-    async with db.transaction(workspace) as tx:
-        base_id = await service.base_for(tx)
-        found = await search(tx, base_id, "退款多久到账", embedder_vector=vector)
-        by_words = await search(tx, base_id, "退款多久到账", embedder_vector=vector[:3])
-        empty = await search(tx, base_id, "退款多久到账", embedder_vector=[0.0] * 32)
-        (strange,) = await embedder.embed(["今天天气怎么样"], purpose="query")
-        off_topic = await search(tx, base_id, "今天天气怎么样", embedder_vector=strange)
-    assert found.passages[0].title == "退款多久到账？"
-    assert found.passages[0].cosine is not None
-    assert found.passages[0].cosine > 0.4
-    assert by_words.passages[0].cosine is None
-    assert empty.passages[0].title == "退款多久到账？"
-    assert off_topic.zone is not ConfidenceBand.ANSWER
-
-
-async def test_a_vector_index_finds_the_same(db: Database, workspace: int, clock: SetClock) -> None:
-    embedder = LetterEmbedder()
-    await service.import_paths(db, workspace, "default", [SAMPLE], embedder=embedder, now=clock.now())
-    (vector,) = await embedder.embed(["怎么开发票"], purpose="query")
-    text = "[" + ",".join(map(str, vector)) + "]"
-    sql = "select chunk_id from nearest_chunks(%(base)s, %(vector)s::halfvec, 5)"
-    async with db.transaction(workspace) as tx:
-        base_id = await service.base_for(tx)
-        exact = await tx.rows(sql, base=base_id, vector=text)
-        await tx.value("select index_vectors(32)")
-        await tx.run("set local enable_seqscan = off")
-        await tx.run("set local enable_sort = off")
-        assert await tx.rows(sql, base=base_id, vector=text) == exact
 
 
 async def test_a_server_without_the_mark_compares_everything(

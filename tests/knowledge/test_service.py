@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import random
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from zhiban.kit.db import Database
 from zhiban.kit.errors import NotFound
 from zhiban.knowledge import maintenance as upkeep
 from zhiban.knowledge import queries, service
-from zhiban.knowledge.calibration import Sample, fit_threshold
+from zhiban.knowledge.calibration import Halves, Sample, fit_promise, fit_threshold
 from zhiban.knowledge.indexing import INDEX_VERSION
 from zhiban.knowledge.jobs import REBUILD_OUTDATED, KnowledgeJobs, enqueue_rebuilds
 from zhiban.knowledge.models import GapStatus, Origin
@@ -261,6 +262,49 @@ def test_thresholds_come_from_precision() -> None:
         ).answer_at
         is None
     )
+
+
+def _asked(dice: random.Random, articles: int, *, found: float, near: float) -> list[Halves]:
+    """Questions of a base, each asked with and without its article. Right answers are surer than wrong ones."""
+    halves = []
+    for article in range(articles):
+        right = dice.random() < found
+        inside = Sample(dice.gauss(1.0 if right else near, 0.25), right)
+        halves.append(Halves(article, inside, Sample(dice.gauss(near, 0.25), first=False)))
+    return halves
+
+
+@pytest.mark.parametrize(("found", "near"), [(0.95, 0.5), (0.8, 0.5), (0.7, 0.3), (0.6, 0.4)])
+def test_what_is_promised_is_delivered_to_questions_that_were_not_tried(found: float, near: float) -> None:
+    promised, delivered, answered_near = [], [], []
+    for seed in range(12):
+        dice = random.Random(seed)
+        calibration = fit_promise(_asked(dice, 300, found=found, near=near), similar_per_article=3)
+        assert calibration.trusted
+        assert calibration.answer_at is not None
+        assert calibration.precision is not None
+        fresh = _asked(dice, 3000, found=found, near=near)
+        answered = [half.inside for half in fresh if half.inside and half.inside.confidence >= calibration.answer_at]
+        wrong = sum(half.outside.confidence >= calibration.answer_at for half in fresh)
+        promised.append(calibration.precision)
+        delivered.append(0.7 * sum(one.first for one in answered) / (0.7 * len(answered) + 0.15 * wrong))
+        answered_near.append(wrong / len(fresh))
+    assert abs(sum(promised) - sum(delivered)) / len(promised) < 0.03
+    assert sum(answered_near) / len(answered_near) <= 0.10
+
+
+def test_a_base_whose_articles_cannot_be_told_apart_promises_nothing() -> None:
+    dice = random.Random(1)
+    calibration = fit_promise(_asked(dice, 300, found=0.5, near=1.0), similar_per_article=3)
+    assert (calibration.trusted, calibration.answer_at) == (False, None)
+
+
+def test_without_similar_questions_the_titles_say_how_near_is_too_near() -> None:
+    apart = [Halves(at, None, Sample(at / 200, first=False)) for at in range(100)]
+    alike = [Halves(at, None, Sample(1 + at / 200, first=False)) for at in range(100)]
+    assert fit_promise(apart, similar_per_article=0).answer_at == 0.7
+    assert fit_promise(alike, similar_per_article=0).answer_at == pytest.approx(1.35)
+    assert fit_promise(apart[:5], similar_per_article=0).answer_at is None
 
 
 async def test_gaps_gather_what_asks_the_same(db: Database, workspace: int, clock: SetClock) -> None:

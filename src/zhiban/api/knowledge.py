@@ -15,9 +15,9 @@ from zhiban.kit.errors import NotFound
 from zhiban.kit.i18n import mark
 from zhiban.kit.text import clean
 from zhiban.knowledge import queries, service
-from zhiban.knowledge.retrieval import Passage, SearchResult, search
+from zhiban.knowledge.retrieval import Passage, SearchResult, find
+from zhiban.knowledge.vectors import NO_EMBEDDERS, Embedders
 from zhiban.people.auth import auth_of
-from zhiban.ports import Embedder, ModelUnavailable
 
 
 def _database(request: Request) -> Database:
@@ -251,8 +251,8 @@ class ArticleIn(BaseModel):
     )
 
 
-def router(*, top_k: int = 3, threshold: float | None = None, embedder: Embedder | None = None) -> APIRouter:
-    """The endpoints, with the installation's KB_TOP_K, KB_SIMILARITY_THRESHOLD and embedder."""
+def router(*, top_k: int = 3, threshold: float | None = None, embedders: Embedders = NO_EMBEDDERS) -> APIRouter:
+    """The endpoints, with the installation's KB_TOP_K, KB_SIMILARITY_THRESHOLD and embedders."""
     routes = APIRouter(prefix="/api", tags=["knowledge"], responses=TROUBLES)
 
     @routes.post(
@@ -261,17 +261,15 @@ def router(*, top_k: int = 3, threshold: float | None = None, embedder: Embedder
         description=mark("What the knowledge base finds for a question, how sure it is, and what would be done."),
     )
     async def test_kb(trial: Trial, caller: KnowledgeReader, database: Rows) -> TrialResult:
-        vector = await _vector(embedder, trial.query)
-        async with database.page_transaction(caller.workspace_id) as tx:
-            found = await search(
-                tx,
-                await _base_id(tx, trial.base),
-                trial.query,
-                top_k=trial.top_k or top_k,
-                context=trial.context,
-                embedder_vector=vector,
-                threshold=threshold,
-            )
+        found = await find(
+            lambda: database.page_transaction(caller.workspace_id),
+            lambda tx: _base_id(tx, trial.base),
+            trial.query,
+            embedders=embedders,
+            top_k=trial.top_k or top_k,
+            context=trial.context,
+            threshold=threshold,
+        )
         return TrialResult.of(found)
 
     _install_articles(routes)
@@ -369,13 +367,3 @@ async def _base_id(tx: Transaction, slug: str | None) -> int:
     if base is None:
         raise HTTPException(404, "There is no such knowledge base.")
     return base.id
-
-
-async def _vector(embedder: Embedder | None, query: str) -> list[float] | None:
-    """The question's embedding; words alone serve while the embedder is unavailable."""
-    if embedder is None:
-        return None
-    try:
-        return (await embedder.embed([query], purpose="query"))[0]
-    except ModelUnavailable:
-        return None

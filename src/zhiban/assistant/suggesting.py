@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zhiban.assistant import answering, finding, intents
+from zhiban.assistant.finding import Found
 from zhiban.assistant.person_requests import asks_for_person
 from zhiban.assistant.queries import remember
 from zhiban.assistant.reading import questions_in
@@ -13,6 +14,7 @@ from zhiban.channels.policy import Policy
 from zhiban.kit.db import Database
 from zhiban.knowledge import service as knowledge
 from zhiban.knowledge.retrieval import ConfidenceBand
+from zhiban.knowledge.vectors import NO_EMBEDDERS, Embedders
 
 TRIED = 3  # of the contact's last words
 LONGEST = 400  # characters of them that are read
@@ -64,25 +66,34 @@ class Suggester:
     """Looks into the knowledge for words that an agent may adopt: the best entry's own, so that nothing is made up
     and nothing is spent."""
 
-    def __init__(self, database: Database, *, threshold: float | None) -> None:
+    def __init__(self, database: Database, *, threshold: float | None, embedders: Embedders = NO_EMBEDDERS) -> None:
         self._database = database
-        self._searcher = Searcher(None, top_k=1, threshold=threshold)
+        self._searcher = Searcher(embedders, top_k=1, threshold=threshold)
 
     async def suggest(self, workspace_id: int, conversation_id: int) -> Suggestion | None:
         """An answer to the contact's last question, or None when the knowledge has none."""
         async with self._database.transaction(workspace_id) as tx:
             asked = await tx.objects(_Asked, _ASKED, id=conversation_id)
             inbox_id = await tx.value("select inbox_id from conversation where id = %(id)s", id=conversation_id)
-            if inbox_id is None:
-                return None
-            base_id = await knowledge.base_for(tx, inbox_id)
-            for message in [message for message in asked if is_question(message.text)][:TRIED]:
-                memory = await remember(tx, conversation_id, before=message.id)
-                plans = finding.plan(questions_in(message.text[:LONGEST])[:1], memory)
-                for found in await self._searcher.find(tx, base_id, plans, {}, Policy()):
-                    if found.zone is not ConfidenceBand.HANDOFF and found.result.passages:
-                        best = found.result.passages[0]
-                        words = answering.verbatim(best)
-                        if words is not None:
-                            return Suggestion(words, (Source(best.title),), percent(found.result.confidence))
+        if inbox_id is None:
+            return None
+        for message in [message for message in asked if is_question(message.text)][:TRIED]:
+            for found in await self._find(workspace_id, conversation_id, inbox_id, message):
+                if found.zone is not ConfidenceBand.HANDOFF and found.result.passages:
+                    best = found.result.passages[0]
+                    words = answering.verbatim(best)
+                    if words is not None:
+                        return Suggestion(words, (Source(best.title),), percent(found.result.confidence))
         return None
+
+    async def _find(self, workspace_id: int, conversation_id: int, inbox_id: int, message: _Asked) -> tuple[Found, ...]:
+        """What is found for the first question of a message; while vectors are waited for, no transaction is open."""
+        async with self._database.transaction(workspace_id) as tx:
+            memory = await remember(tx, conversation_id, before=message.id)
+            plans = finding.plan(questions_in(message.text[:LONGEST])[:1], memory)
+            if not plans:
+                return ()
+            begun = await self._searcher.begin(tx, await knowledge.base_for(tx, inbox_id), plans)
+        vectors = await begun.vectors()
+        async with self._database.transaction(workspace_id) as tx:
+            return await self._searcher.find(tx, begun, vectors, Policy())

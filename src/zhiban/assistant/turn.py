@@ -39,7 +39,7 @@ from zhiban.assistant.menu_choice import chosen_by_words
 from zhiban.assistant.queries import Chosen, entry, remember
 from zhiban.assistant.reading import MOST, questions_in
 from zhiban.assistant.rewrite import looks_elliptic, rewritten
-from zhiban.assistant.searching import Searcher, Vectors
+from zhiban.assistant.searching import BegunSearch, Searcher
 from zhiban.assistant.service import record_turn
 from zhiban.assistant.suggesting import is_question
 from zhiban.assistant.turn_context import AssistantDeps, TurnContext, TurnStep
@@ -56,6 +56,7 @@ from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.knowledge import service as knowledge
 from zhiban.knowledge.retrieval import ConfidenceBand, Passage, SearchResult
+from zhiban.knowledge.vectors import QueryVectors
 from zhiban.ports import Kind
 
 _LEAST_SECONDS = 0.2  # a model is not asked for less
@@ -68,7 +69,7 @@ class Assistant:
         self._database = database
         self._clock = clock
         self._deps = deps
-        self._searcher = Searcher(deps.embedder, top_k=deps.top_k, threshold=deps.threshold)
+        self._searcher = Searcher(deps.embedders, top_k=deps.top_k, threshold=deps.threshold)
         self._bases: dict[tuple[int, int], int] = {}
         # The first steps read, in the worker's own transaction; the others may wait for a model, outside of any.
         self._preparation: tuple[TurnStep, ...] = (
@@ -175,28 +176,37 @@ class Assistant:
         turn.plans = finding.plan(questions[:MOST], turn.memory)
 
     async def _search(self, turn: TurnContext) -> None:
-        if turn.plans and not self._searcher.embeds:
-            await self._find(turn.tx_for_reading, turn, {})
+        if turn.plans:
+            turn.begun = await self._begin_search(turn.tx_for_reading, turn)
+            if not turn.begun.waits:
+                await self._find(turn.tx_for_reading, turn, turn.begun, None)
 
     async def _search_outside(self, turn: TurnContext) -> None:
-        """Search outside the reading: with vectors, and once more when a model has to rewrite the question first."""
-        if turn.plans and self._searcher.embeds:
-            await self._find_in_transaction(turn)
-        if turn.plans and turn.facts.zone is not ConfidenceBand.ANSWER and await self._rewrite(turn):
-            await self._find_in_transaction(turn)
+        """Go on outside the reading: with vectors, and once more when a model has to rewrite the question first."""
+        if turn.begun is None:
+            return
+        if turn.begun.waits:
+            await self._find_with_vectors(turn, turn.begun)
+        if turn.facts.zone is not ConfidenceBand.ANSWER and await self._rewrite(turn):
+            async with self._database.transaction(turn.conversation.workspace_id) as tx:
+                turn.begun = await self._begin_search(tx, turn)
+            await self._find_with_vectors(turn, turn.begun)
 
-    async def _find_in_transaction(self, turn: TurnContext) -> None:
-        vectors = await self._searcher.vectors(turn.plans)
-        async with self._database.transaction(turn.conversation.workspace_id) as tx:
-            await self._find(tx, turn, vectors)
-
-    async def _find(self, tx: Transaction, turn: TurnContext, vectors: Vectors) -> None:
+    async def _begin_search(self, tx: Transaction, turn: TurnContext) -> BegunSearch:
         try:
-            turn.each = await self._searcher.find(tx, turn.base_id, turn.plans, vectors, turn.policy)
+            return await self._searcher.begin(tx, turn.base_id, turn.plans)
         except NotFound:
             # The base was removed; the next turn finds the one that took its place.
             self._bases.pop((turn.conversation.workspace_id, turn.conversation.inbox.inbox_id), None)
             raise
+
+    async def _find_with_vectors(self, turn: TurnContext, begun: BegunSearch) -> None:
+        vectors = await begun.vectors()
+        async with self._database.transaction(turn.conversation.workspace_id) as tx:
+            await self._find(tx, turn, begun, vectors)
+
+    async def _find(self, tx: Transaction, turn: TurnContext, begun: BegunSearch, vectors: QueryVectors | None) -> None:
+        turn.each = await self._searcher.find(tx, begun, vectors, turn.policy)
         turn.found = finding.together(turn.each)
         zone = finding.zone_of_all(turn.each)
         turn.facts = replace(turn.facts, zone=zone, suggestions=len(turn.found.passages))

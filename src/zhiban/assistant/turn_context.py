@@ -11,11 +11,13 @@ from zhiban.assistant.answering import Outcome
 from zhiban.assistant.decide import Decision, Facts, Pending
 from zhiban.assistant.finding import Found, Plan
 from zhiban.assistant.queries import Chosen, Memory
+from zhiban.assistant.searching import BegunSearch
 from zhiban.channels.policy import Policy
 from zhiban.conversations.responder import ConversationSnapshot
 from zhiban.kit.db import Transaction
 from zhiban.knowledge.retrieval import SearchResult
-from zhiban.ports import ChatModel, Choice, Completion, Embedder
+from zhiban.knowledge.vectors import Embedders
+from zhiban.ports import ChatModel, Choice, Completion
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class AssistantDeps:
     """What the assistant works with on this installation."""
 
     model: ChatModel | None
-    embedder: Embedder | None
+    embedders: Embedders
     top_k: int
     threshold: float | None
     model_seconds: float  # what one turn waits for the model at most, whatever it is asked
@@ -48,6 +50,7 @@ class TurnContext:
     base_id: int = 0
     plans: tuple[Plan, ...] = ()  # how each question is looked up
     unread: tuple[str, ...] = ()  # questions too many for one reply
+    begun: BegunSearch | None = None  # the search, while vectors are being made
     each: tuple[Found, ...] = ()  # what was found for each question
     found: SearchResult | None = None  # for all of them together
     chosen: Chosen | None = None  # what stands behind the menu entry that was chosen

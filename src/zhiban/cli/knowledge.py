@@ -14,7 +14,6 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from zhiban import bootstrap
 from zhiban.cli.app import AsJson, Exit, _, command, confirmed, err, kb, say, settings, show_json, show_table
 from zhiban.cli.runtime import open_app, workspace_of
 from zhiban.container import App
@@ -126,7 +125,7 @@ async def import_(
             refresh=refresh,
             source=source,
             confirm=meant,
-            embedder=bootstrap.embedder(app.settings, app.http),
+            embedder=app.embedders.wanted,
         )
     if as_json:
         show_json(asdict(report))
@@ -182,17 +181,19 @@ async def search(
     as_json: AsJson = False,
 ) -> None:
     async with open_app(settings()) as app:
-        embedder = bootstrap.embedder(app.settings, app.http)
-        vector = (await embedder.embed([question], purpose="query"))[0] if embedder else None
-        async with app.database.transaction(await workspace_of(app)) as tx:
-            found = await retrieval.search(
-                tx,
-                (await _base(tx, base)).id,
-                question,
-                top_k=top_k,
-                embedder_vector=vector,
-                threshold=app.settings.kb_similarity_threshold,
-            )
+        workspace_id = await workspace_of(app)
+
+        async def chosen(tx: Transaction) -> int:
+            return (await _base(tx, base)).id
+
+        found = await retrieval.find(
+            lambda: app.database.transaction(workspace_id),
+            chosen,
+            question,
+            embedders=app.embedders,
+            top_k=top_k,
+            threshold=app.settings.kb_similarity_threshold,
+        )
     if as_json:
         show_json({**asdict(found), "zone": found.zone.value})
         return
@@ -258,7 +259,47 @@ async def stats(as_json: AsJson = False) -> None:
         "vectors": _("向量"),
         "answer_at": _("回答阈值"),
     }
-    show_table(columns, [{**asdict(each), "answer_at": _answer_at(each.answer_at)} for each in bases])
+    told = [
+        {
+            **asdict(each),
+            "vectors": _vectors(each),
+            "answer_at": _answer_at(each.answers_at),
+        }
+        for each in bases
+    ]
+    show_table(columns, told)
+    for each in bases:
+        say(f"{each.slug}: {_promise(each)}")
+
+
+def _promise(base: service.Stats) -> str:
+    """Why a base does or does not answer by itself, and what would change it."""
+    learnt = base.calibration
+    if not base.phrasings:
+        return _("没有常见问题，文档里的段落只在很有把握时直接引用")
+    if base.answers_at is None:
+        return _(
+            "不凭把握直接回答，只列出相近问题：相似问法太少，或有些条目太像。每条加三个以上相似问法，合并重复的条目"
+        )
+    if learnt.get("precision") is None:
+        return _("没有相似问法可以校准，只在很有把握时直接回答。每条加三个以上相似问法，就能多答")
+    return _(
+        "够把握时直接回答：预计{right}%答对，约{share}%的问题能直接答上。相似问法越多，答上的越多",
+        right=round(100 * learnt["precision"]),
+        share=round(100 * learnt["coverage"]),
+    )
+
+
+def _vectors(base: service.Stats) -> str:
+    if base.next_embedder is None:
+        return str(base.vectors)
+    return _(
+        "{n}（{model}算到{done}/{total}）",
+        n=base.vectors,
+        model=base.next_embedder,
+        done=base.next_vectors,
+        total=base.phrasings,
+    )
 
 
 def _answer_at(threshold: float | None) -> str:

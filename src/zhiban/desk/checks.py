@@ -175,7 +175,7 @@ async def _knowledge(tx: Transaction, _setup: NoticeSetup, _: Texts) -> Findings
         counts = {"articles": base.articles, "phrasings": base.phrasings}
         said = _("{name}：{articles}篇，{phrasings}种问法", name=base.slug, **counts)
         cure = _("相似问法太少，只会列出相近问题；给常见问题各加三个以上相似问法")
-        out.append(Finding(name, "warn", said, cure) if base.answer_at is None else Finding(name, "ok", said))
+        out.append(Finding(name, "warn", said, cure) if base.answers_at is None else Finding(name, "ok", said))
     return out
 
 

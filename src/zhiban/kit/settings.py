@@ -120,7 +120,13 @@ class Settings(SettingsPart):
     llm_price_output: float = Field(0.0, ge=0, description="Price of a million output tokens, for the cost figures.")
 
     # Embeddings
-    embedding_api_base: str = Field("", description="OpenAI-compatible /embeddings address. Empty: words only.")
+    embedding_provider: Literal["", "local", "openai", "none"] = Field(
+        "",
+        description="Who turns questions into vectors: local (a small model inside Zhiban, which needs no key and no "
+        "network), openai (EMBEDDING_API_BASE) or none (words only). Empty: openai when EMBEDDING_API_BASE is set, "
+        "otherwise local.",
+    )
+    embedding_api_base: str = Field("", description="OpenAI-compatible /embeddings address.")
     embedding_api_key: SecretStr = Field(SecretStr(""), description="Key for the embeddings address.")
     embedding_model: str = Field("", description="Embedding model, for example bge-m3.")
 
@@ -163,6 +169,17 @@ class Settings(SettingsPart):
             raise ValueError(f"LLM_PROVIDER {self.llm_provider!r} is not known; set LLM_API_BASE as well")
         return self
 
+    @model_validator(mode="after")
+    def _embedder_is_whole(self) -> Settings:
+        if self.embedder == "openai" and not (self.embedding_api_base and self.embedding_model):
+            raise ValueError("an embedder of your own needs both EMBEDDING_API_BASE and EMBEDDING_MODEL")
+        return self
+
+    @property
+    def embedder(self) -> str:
+        """Who makes vectors: local, openai or none."""
+        return self.embedding_provider or ("openai" if self.embedding_api_base else "local")
+
     @property
     def data(self) -> Path:
         """The data folder as an absolute path."""
@@ -185,10 +202,6 @@ class Settings(SettingsPart):
     @property
     def has_model(self) -> bool:
         return bool(self.llm_api_key.get_secret_value())
-
-    @property
-    def has_embedder(self) -> bool:
-        return bool(self.embedding_api_base and self.embedding_model)
 
     def part(self, kind: type[Part]) -> Part:
         """The settings of one vendor, from the same places as these. Raises Misconfigured."""

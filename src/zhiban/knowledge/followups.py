@@ -61,6 +61,12 @@ def standalone(question: str, synonyms: Synonyms = NO_SYNONYMS) -> ExpandedQuery
     return ExpandedQuery(dict.fromkeys(terms(question, synonyms), 1.0))
 
 
+def in_context(question: str, context: Sequence[str]) -> str:
+    """The question behind what was asked before it, for an embedder to read."""
+    before = next((text for text in reversed(context) if text.strip()), "")
+    return f"{before} {stripped(question)}".strip()
+
+
 def with_context(question: str, context: Sequence[str], synonyms: Synonyms = NO_SYNONYMS) -> ExpandedQuery:
     """The question with the words of `context` (oldest first) added."""
     weights = dict.fromkeys(terms(stripped(question), synonyms), 1.0)

@@ -6,8 +6,10 @@ Every file is whole in the base or not there at all, so an import that was kille
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -17,6 +19,7 @@ from zhiban.events import SYSTEM, SourcesImported
 from zhiban.kit import event_log
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Conflict
+from zhiban.kit.jobs import enqueue
 from zhiban.knowledge import articles, calibration, converters, embedding, queries
 from zhiban.knowledge import maintenance as upkeep
 from zhiban.knowledge.articles import Changes, NewArticle
@@ -136,11 +139,14 @@ async def import_paths(
     started = time.perf_counter()
     report = ImportReport()
     run = _Run(database, workspace_id, category, refresh, now, progress or (lambda _: None), report)
-    await run.everything(base, paths, source, confirm)
+    async with run.embedding(embedder):
+        await run.everything(base, paths, source, confirm)
     if report.changes != Changes():
         await run.settle()
     if embedder is not None:
         await run.embed(embedder)
+    if report.changes != Changes() or report.embedded:
+        await run.calibrate()
     report.seconds = time.perf_counter() - started
     return report
 
@@ -161,6 +167,7 @@ class _Run:
         self.tell, self.report = tell, report
         self.base_id = 0
         self.done = self.total = self.chunks = self.kept_chunks = 0
+        self.stored, self.complete = asyncio.Event(), False
         self.kept: dict[str, tuple[bytes, list[NewArticle]]] = {}  # read already, to know what a refresh removes
 
     async def everything(self, slug: str, paths: Sequence[Path], source: str | None, confirm: Confirm | None) -> None:
@@ -286,6 +293,7 @@ class _Run:
                 changes += made
             await articles.index(tx, base, entries, written=self._written)
             await self._record(tx, changes)
+        self.stored.set()
         self.report.changes += changes
         for parsed in group:
             (self.report.changed if parsed.known else self.report.new).append(parsed.name)
@@ -339,7 +347,7 @@ class _Run:
         )
 
     async def settle(self) -> None:
-        """Let the index follow the new mean lengths, and the thresholds the new articles."""
+        """Let the index follow the new mean lengths."""
         async with self.database.transaction(self.workspace_id) as tx:
             base = await upkeep.locked(tx, self.base_id)
             if _drifted(base):
@@ -352,6 +360,9 @@ class _Run:
         if self.report.rebuilt or self.chunks >= MANY:
             async with self.database.transaction(self.workspace_id) as tx:
                 await upkeep.tidy(tx)
+
+    async def calibrate(self) -> None:
+        """Let the thresholds follow the new articles and vectors."""
         await calibration.calibrate(
             self.database,
             self.workspace_id,
@@ -360,10 +371,42 @@ class _Run:
             told=lambda done, total: self.tell(Progress("calibrating", done, total, self.chunks)),
         )
 
-    async def embed(self, embedder: Embedder) -> None:
-        """Embed what has no vector yet. When the embedder fails, words alone serve until the next import."""
+    @asynccontextmanager
+    async def embedding(self, embedder: Embedder | None) -> AsyncIterator[None]:
+        """Embed what is stored while the next files are read."""
+        if embedder is None:
+            yield
+            return
+        beside = asyncio.create_task(self._embed_stored(embedder), name="embedding")
         try:
-            self.report.embedded = await embedding.embed_missing(
+            yield
+        finally:
+            self.complete = True
+            self.stored.set()
+            if sys.exc_info()[0] is not None:
+                beside.cancel()
+            await asyncio.wait([beside])
+        beside.result()
+
+    async def _embed_stored(self, embedder: Embedder) -> None:
+        after = 0
+        while not self.complete:
+            await self.stored.wait()
+            self.stored.clear()
+            try:
+                after = await embedding.embed_new(
+                    self.database, self.workspace_id, self.base_id, embedder, after=after, made=self._embedded
+                )
+            except embedding.ModelUnavailable:
+                return  # said when the rest is embedded
+
+    def _embedded(self, new: int) -> None:
+        self.report.embedded += new
+
+    async def embed(self, embedder: Embedder) -> None:
+        """Embed what has no vector yet. When the embedder fails, words alone serve until it is back."""
+        try:
+            self.report.embedded += await embedding.embed_base(
                 self.database,
                 self.workspace_id,
                 self.base_id,
@@ -372,6 +415,8 @@ class _Run:
             )
         except embedding.ModelUnavailable as error:
             self.report.embedding_failed = error.sentence
+            async with self.database.transaction(self.workspace_id) as tx:
+                await enqueue(tx, embedding.EMBED.of(key=str(self.base_id), base_id=self.base_id))
 
 
 def _vanished(selection: Selection, there: dict[str, SourceRow]) -> list[SourceRow]:

@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
+import logging
+import time
+from contextlib import suppress
+
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
+from zhiban.kit.errors import NotFound
 from zhiban.kit.jobs import Job, Task, enqueue
 from zhiban.knowledge import maintenance as upkeep
 from zhiban.knowledge import queries
-from zhiban.knowledge.calibration import calibrate
+from zhiban.knowledge.calibration import CALIBRATE, calibrate
+from zhiban.knowledge.embedding import EMBED, embed_base, missing
 from zhiban.knowledge.indexing import INDEX_VERSION
 from zhiban.knowledge.service import INDEX_PHRASINGS
+from zhiban.knowledge.vectors import NO_EMBEDDERS, Embedders
 
 REBUILD_OUTDATED = Job("rebuild_outdated", queue="slow", attempts=5)
+EMBED_ALL = Job("embed_all", queue="slow", attempts=60, wait=5.0)
+EMBEDDED_AT_ONCE = 500  # phrasings; what takes longer must not keep quick jobs waiting
+TOLD_EVERY = 10.0  # seconds between two lines of progress in the log
+
+log = logging.getLogger(__name__)
 
 
 class KnowledgeJobs:
     """What these jobs need, and the jobs."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, embedders: Embedders = NO_EMBEDDERS) -> None:
         self._database = database
         self._clock = clock
+        self._embedders = embedders
 
     def tasks(self) -> list[Task]:
         return [
             Task(INDEX_PHRASINGS, self.index_phrasings),
+            Task(EMBED, self.embed),
+            Task(EMBED_ALL, self.embed_all),
+            Task(CALIBRATE, self.calibrate),
             Task(REBUILD_OUTDATED, self.rebuild_outdated),
         ]
 
@@ -31,6 +47,38 @@ class KnowledgeJobs:
         """Let the wordings be found that came while the base was busy. Raises BaseBusy."""
         if not await upkeep.index_waiting(self._database, workspace_id, base_id):
             raise upkeep.BaseBusy("The knowledge base is being filled or rebuilt. Try again in a minute.")
+
+    async def embed(self, workspace_id: int, base_id: int) -> None:
+        """Give what is new its vectors at once; leave more than that to `embed_all`. Raises ModelUnavailable."""
+        embedder = self._embedders.wanted
+        if embedder is None:
+            return
+        async with self._database.transaction(workspace_id) as tx:
+            if await missing(tx, base_id, embedder.name) > EMBEDDED_AT_ONCE:
+                await enqueue(tx, EMBED_ALL.of(key=str(base_id), base_id=base_id))
+                return
+        await embed_base(self._database, workspace_id, base_id, embedder)
+
+    async def embed_all(self, workspace_id: int, base_id: int) -> None:
+        """Give many phrasings their vectors, or all of them those of another embedder. Raises ModelUnavailable."""
+        embedder = self._embedders.wanted
+        if embedder is None:
+            return
+        told_at = time.monotonic()
+
+        def tell(done: int, total: int) -> None:
+            nonlocal told_at
+            if time.monotonic() - told_at > TOLD_EVERY:
+                told_at = time.monotonic()
+                log.info("Embedding base %s with %s: %s of %s phrasings.", base_id, embedder.name, done, total)
+
+        await embed_base(self._database, workspace_id, base_id, embedder, told=tell)
+        await self.calibrate(workspace_id, base_id)
+
+    async def calibrate(self, workspace_id: int, base_id: int) -> None:
+        """Learn the thresholds of a base anew, if it is still there."""
+        with suppress(NotFound):
+            await calibrate(self._database, workspace_id, base_id, now=self._clock.now())
 
     async def rebuild_outdated(self, workspace_id: int) -> None:
         """Rebuild and calibrate the bases that an earlier release indexed in another way."""
@@ -42,8 +90,11 @@ class KnowledgeJobs:
 
 
 async def enqueue_rebuilds(database: Database) -> None:
-    """For the start of a process that works: have outdated bases rebuilt. They answer meanwhile."""
+    """For the start of a process that works: have bases rebuilt and embedded that need it. They answer meanwhile."""
     for workspace_id in await database.workspaces():
         async with database.transaction(workspace_id) as tx:
             if await tx.value("select 1 from knowledge_base where recipe <> %(recipe)s limit 1", recipe=INDEX_VERSION):
                 await enqueue(tx, REBUILD_OUTDATED.of(key="all"))
+            # Vectors may be missing, by another embedder, or without their index since a restore.
+            ids = await tx.values("select id from knowledge_base where phrasings > 0")
+            await enqueue(tx, *(EMBED.of(key=str(base_id), base_id=base_id) for base_id in ids))

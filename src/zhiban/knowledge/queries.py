@@ -18,7 +18,11 @@ DEFAULT_BASE = "default"
 
 @dataclass(frozen=True, slots=True)
 class BaseRow:
-    """A base with what a search needs. `looks_up`: row-level security lets this server use the index of keys."""
+    """A base with what a search needs.
+
+    `looks_up`: row-level security lets this server use the index of keys. `vector_set` are the vectors that serve, in
+    an index of so many lists (0: none).
+    """
 
     id: int
     slug: str
@@ -31,9 +35,12 @@ class BaseRow:
     phrasing_pivot: float
     parts: int
     recipe: int
+    vector_set: int | None
     embedder: str | None
     dimensions: int | None
+    vector_lists: int
     answer_at: float | None
+    answer_at_with_vectors: float | None
     calibration: dict[str, Any]
     calibrated_at: datetime | None
     looks_up: bool
@@ -63,13 +70,14 @@ class BaseRow:
 
 _BASE = """
 select b.id, slug, name, bodies, body_terms, body_pivot, phrasings, phrasing_terms, phrasing_pivot, parts, recipe,
-       embedder, dimensions, answer_at, calibration, calibrated_at,
+       v.id as vector_set, v.embedder, v.dimensions, coalesce(vector_lists(v.id), 0) as vector_lists, answer_at,
+       answer_at_with_vectors, calibration, calibrated_at,
        (select proleakproof from pg_proc where oid = 'arrayoverlap(anyarray, anyarray)'::regprocedure) as looks_up,
        array(select g.id from synonym_group g where g.workspace_id = b.workspace_id and g.base_id = b.id order by g.id)
          as synonym_ids,
        array(select array_to_string(g.words, E'\\n') from synonym_group g
               where g.workspace_id = b.workspace_id and g.base_id = b.id order by g.id) as synonym_words
-  from knowledge_base b
+  from knowledge_base b left join vector_set v on v.workspace_id = b.workspace_id and v.base_id = b.id and v.serving
 """
 
 
@@ -83,6 +91,14 @@ async def base(tx: Transaction, base_id: int) -> BaseRow:
 
 async def base_by_slug(tx: Transaction, slug: str) -> BaseRow | None:
     return await tx.object(BaseRow, _BASE + " where b.slug = %(slug)s", slug=slug)
+
+
+async def embedder_of(tx: Transaction, base_id: int) -> str | None:
+    """Whose vectors serve the base, if any do."""
+    name: str | None = await tx.value(
+        "select embedder from vector_set where base_id = %(base)s and serving", base=base_id
+    )
+    return name
 
 
 async def bases(tx: Transaction) -> list[BaseRow]:

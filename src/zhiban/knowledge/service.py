@@ -17,9 +17,9 @@ from zhiban.kit.spreadsheets import guard
 from zhiban.knowledge import articles, queries
 from zhiban.knowledge import maintenance as upkeep
 from zhiban.knowledge.articles import Changes
-from zhiban.knowledge.calibration import Calibration, calibrate
+from zhiban.knowledge.calibration import CALIBRATE, SETTLED, Calibration, calibrate
 from zhiban.knowledge.document import Faq, Location, clean
-from zhiban.knowledge.embedding import embed_missing
+from zhiban.knowledge.embedding import EMBED, embed_base, forget_vectors
 from zhiban.knowledge.gaps import close_gap, record_gap
 from zhiban.knowledge.importing import (
     Confirm,
@@ -48,9 +48,10 @@ __all__ = [
     "base_for",
     "calibrate",
     "close_gap",
-    "embed_missing",
+    "embed_base",
     "ensure_base",
     "export",
+    "follow_change",
     "import_paths",
     "put_faq",
     "rebuild",
@@ -105,9 +106,16 @@ async def add_phrasing(
         await enqueue(tx, INDEX_PHRASINGS.of(key=str(article.base_id), base_id=article.base_id))
     else:
         await articles.index_phrasings(tx, base, [article_id])
+    await follow_change(tx, article.base_id, now=now)
     origin = str(Origin(source))
     await event_log.append(tx, PhrasingAdded(actor=by, at=now, article_id=article_id, phrasing=wording, origin=origin))
     return True
+
+
+async def follow_change(tx: Transaction, base_id: int, *, now: datetime) -> None:
+    """Have the vectors made that the base lacks now, and its thresholds learnt anew in a while."""
+    key = str(base_id)
+    await enqueue(tx, EMBED.of(key=key, base_id=base_id), CALIBRATE.of(key=key, at=now + SETTLED, base_id=base_id))
 
 
 async def put_faq(
@@ -131,6 +139,7 @@ async def put_faq(
     article = articles.faq_article(faq, category=category)
     entries = await articles.insert(tx, base_id, None, [article], now=now)
     await articles.index(tx, base, entries)
+    await follow_change(tx, base_id, now=now)
     article_id: int = await tx.value("select article_id from chunk where id = %(id)s", id=entries[0].chunk_id)
     await event_log.append(tx, ArticleChanged(actor=by, at=now, base_id=base_id, article_id=article_id))
     return article_id
@@ -156,6 +165,7 @@ async def remove(
             raise NotFound("There is no such article.")
         base = await upkeep.locked_soon(tx, base_id)
         changes = Changes(articles_removed=1, chunks_removed=await articles.remove(tx, base, [article_id]))
+    await follow_change(tx, base_id, now=now)
     await event_log.append(tx, ArticlesRemoved(actor=by, at=now, base_id=base_id, count=changes.articles_removed))
     return changes
 
@@ -163,6 +173,7 @@ async def remove(
 async def remove_base(tx: Transaction, base_id: int, *, by: Actor = SYSTEM, now: datetime) -> None:
     """Take a base out with everything in it. Raises NotFound."""
     count = int(await tx.value("select count(*) from article where base_id = %(base)s", base=base_id))
+    await forget_vectors(tx, base_id)
     await upkeep.remove_base(tx, base_id)
     await event_log.append(tx, ArticlesRemoved(actor=by, at=now, base_id=base_id, count=count))
 
@@ -177,9 +188,17 @@ class Stats:
     chunks: int
     vectors: int
     embedder: str | None
+    next_vectors: int  # of an embedder that takes over once it has made all
+    next_embedder: str | None
     answer_at: float | None
+    answer_at_with_vectors: float | None
     calibration: dict[str, Any]
     calibrated_at: datetime | None
+
+    @property
+    def answers_at(self) -> float | None:
+        """From which confidence on the base answers by itself, with what it has; None: it does not."""
+        return self.answer_at_with_vectors if self.vectors else self.answer_at
 
 
 async def stats(tx: Transaction) -> list[Stats]:
@@ -191,10 +210,17 @@ async def stats(tx: Transaction) -> list[Stats]:
                (select count(*) from source s where s.workspace_id = b.workspace_id and s.base_id = b.id) as sources,
                (select count(*) from article a where a.workspace_id = b.workspace_id and a.base_id = b.id) as articles,
                b.phrasings, b.bodies as chunks,
-               (select count(*) from chunk_vector v where v.workspace_id = b.workspace_id and v.base_id = b.id)
+               (select count(*) from phrasing_vector p where p.workspace_id = b.workspace_id and p.set_id = v.id)
                  as vectors,
-               b.embedder, b.answer_at, b.calibration, b.calibrated_at
-          from knowledge_base b order by b.id
+               v.embedder,
+               (select count(*) from phrasing_vector p where p.workspace_id = b.workspace_id and p.set_id = n.id)
+                 as next_vectors,
+               n.embedder as next_embedder, b.answer_at, b.answer_at_with_vectors, b.calibration, b.calibrated_at
+          from knowledge_base b
+          left join vector_set v on v.workspace_id = b.workspace_id and v.base_id = b.id and v.serving
+          left join lateral (select id, embedder from vector_set s where s.workspace_id = b.workspace_id
+            and s.base_id = b.id and not s.serving order by s.id desc limit 1) n on true
+         order by b.id
         """,
     )
 

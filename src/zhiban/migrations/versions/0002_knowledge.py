@@ -17,8 +17,8 @@ create table knowledge_base (
   body_pivot double precision not null default 0,
   phrasings bigint not null default 0, phrasing_terms bigint not null default 0,
   phrasing_pivot double precision not null default 0,
-  parts smallint not null default 0, recipe integer not null default 0, embedder text, dimensions integer,
-  answer_at double precision,
+  parts smallint not null default 0, recipe integer not null default 0, answer_at double precision,
+  answer_at_with_vectors double precision,
   calibration jsonb not null default '{}', calibrated_at timestamptz,
   created_at timestamptz not null default now(), updated_at timestamptz not null default now(),
   constraint pk_knowledge_base primary key (workspace_id, id),
@@ -99,13 +99,28 @@ create table term_df (
   workspace_id bigint not null, base_id bigint not null, part smallint not null, term integer not null,
   bodies integer not null, phrasings integer not null,
   constraint pk_term_df primary key (workspace_id, base_id, part, term)) with (fillfactor = 80);
+"""
 
-create table chunk_vector (
-  workspace_id bigint not null, chunk_id bigint not null, base_id bigint not null,
-  dimensions integer not null, vector halfvec not null,
-  constraint pk_chunk_vector primary key (workspace_id, chunk_id),
-  constraint fk_chunk_vector_chunk_id foreign key (workspace_id, chunk_id) references chunk on delete cascade);
-create index ix_chunk_vector_base_id on chunk_vector (workspace_id, base_id);
+# The vectors of one embedder for one base. While a base moves to another embedder it has two sets, and the old one
+# serves. No foreign key leads to `phrasing_vector`, and none from there: building an index over a set locks out every
+# writer, and only the job that embeds may have to wait for that. It also removes what is left over.
+VECTORS = """
+create table vector_set (
+  workspace_id bigint not null, id bigint generated always as identity, base_id bigint not null,
+  embedder text not null, dimensions integer not null, serving boolean not null default false,
+  created_at timestamptz not null default now(),
+  constraint pk_vector_set primary key (workspace_id, id),
+  constraint uq_vector_set_embedder unique (workspace_id, base_id, embedder),
+  constraint ck_vector_set_dimensions check (dimensions between 1 and 4000),
+  constraint fk_vector_set_base_id foreign key (workspace_id, base_id) references knowledge_base on delete cascade);
+create unique index uq_vector_set_serving on vector_set (workspace_id, base_id) where serving;
+
+create table phrasing_vector (
+  workspace_id bigint not null, set_id bigint not null, article_id bigint not null, phrasing_id bigint not null,
+  vector halfvec not null,
+  constraint pk_phrasing_vector primary key (workspace_id, set_id, article_id, phrasing_id));
+alter table phrasing_vector alter column vector set storage external;
+alter table phrasing_vector set (toast_tuple_target = 8160);
 """
 
 GAPS = """
@@ -169,28 +184,35 @@ create function search_chunks(
 create function tidy_knowledge() returns void language plpgsql security definer set search_path = public, pg_temp
 as $$ begin
   perform gin_clean_pending_list('ix_chunk_index_keys');
-  analyze chunk_index, chunk, article, phrasing, source, term_df;
+  analyze chunk_index, chunk, article, phrasing, source, term_df, phrasing_vector;
 end $$;
 
--- A vector index needs a fixed number of dimensions, and only the owner may make one: this makes it, once a
--- base is large.
-create function index_vectors(wanted integer) returns void language plpgsql security definer
-set search_path = public, pg_temp as $$ begin
-  if wanted not between 1 and 4000 then raise exception 'dimensions must be between 1 and 4000'; end if;
-  execute format('create index if not exists ix_chunk_vector_%s on chunk_vector '
-                 'using hnsw ((vector::halfvec(%s)) halfvec_cosine_ops) where dimensions = %s', wanted, wanted, wanted);
-end $$;
-
--- Exact as long as there is no index for these dimensions. The text is built, because the index wants the number in it.
-create function nearest_chunks(base bigint, asked halfvec, wanted integer)
-  returns table (chunk_id bigint, distance double precision)
-  language plpgsql stable set hnsw.iterative_scan = strict_order as $$
+-- Each large set has an index of its own, so that no set is searched through another's. Its lists are as many as fit
+-- the vectors there are now. Only the owner may make it.
+create function index_vectors(wanted bigint) returns void language plpgsql security definer
+set search_path = public, pg_temp set maintenance_work_mem = '256MB' as $$
+declare dims integer; lists integer;
 begin
-  return query execute format(
-    'select v.chunk_id, (v.vector::halfvec(%1$s) <=> $2)::double precision from chunk_vector v '
-    'where v.base_id = $1 and v.dimensions = %1$s order by v.vector::halfvec(%1$s) <=> $2 limit $3', vector_dims(asked))
-    using base, asked, wanted;
+  perform forget_vector_index(wanted);
+  select dimensions into dims from vector_set where id = wanted;
+  select round(sqrt(count(*))) into lists from phrasing_vector where set_id = wanted;
+  execute format('create index ix_phrasing_vector_%s on phrasing_vector using ivfflat ((vector::halfvec(%s)) '
+                 'halfvec_ip_ops) with (lists = %s) where set_id = %s', wanted, dims, greatest(lists, 1), wanted);
 end $$;
+
+create function forget_vector_index(wanted bigint) returns void language plpgsql security definer
+set search_path = public, pg_temp as $$
+begin
+  if not exists (select from vector_set where id = wanted) then
+    raise exception 'there is no vector set %', wanted;
+  end if;
+  execute format('drop index if exists ix_phrasing_vector_%s', wanted);
+end $$;
+
+-- 0 when the set has no index.
+create function vector_lists(wanted bigint) returns integer language sql stable as $$
+  select coalesce(max(substring(array_to_string(reloptions, ',') from 'lists=([0-9]+)')::integer), 0)
+    from pg_class where oid = to_regclass('ix_phrasing_vector_' || wanted) $$;
 """
 
 POLICY = """
@@ -207,14 +229,15 @@ TABLES = [
     "chunk",
     "chunk_index",
     "term_df",
-    "chunk_vector",
+    "vector_set",
+    "phrasing_vector",
     "gap",
     "gap_question",
 ]
 
 
 def upgrade() -> None:
-    for ddl in (BASES, ARTICLES, INDEX, GAPS, SEARCH):
+    for ddl in (BASES, ARTICLES, INDEX, VECTORS, GAPS, SEARCH):
         op.execute(ddl)
     protect(*TABLES)
     op.execute(POLICY)

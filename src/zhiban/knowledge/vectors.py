@@ -1,0 +1,107 @@
+"""Vectors on their way into PostgreSQL and out of a search: what is embedded, and how a question's meaning is given."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import psycopg
+from psycopg.adapt import Buffer, Dumper
+from psycopg.pq import Format
+
+from zhiban.knowledge.tokenizer import normalise
+from zhiban.ports import Embedder, ModelUnavailable
+
+log = logging.getLogger(__name__)
+
+QUERY_SECONDS = 3.0  # what somebody waits for the vector of a question at most
+LONGEST = 400  # characters of a phrasing that are embedded
+
+
+def text_to_embed(text: str) -> str:
+    """What an embedder reads of a question or a phrasing: one spelling, but all the words, which carry meaning."""
+    return " ".join(normalise(text).split())[:LONGEST] or " "
+
+
+@dataclass(frozen=True, slots=True)
+class QueryVectors:
+    """Vectors of the texts that one search may ask for, all by one embedder."""
+
+    embedder: str
+    of: Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Embedders:
+    """The embedder that this installation wants, and those that made the vectors of before and still answer."""
+
+    wanted: Embedder | None = None
+    others: Callable[[str], Embedder | None] = field(default=lambda _: None)
+    seconds: float = QUERY_SECONDS  # of waiting for the vectors of a question
+
+    def named(self, name: str | None) -> Embedder | None:
+        """The embedder that a base's vectors are by; None when it cannot be asked any more, or none is wanted."""
+        if name is None or self.wanted is None:
+            return None
+        return self.wanted if self.wanted.name == name else self.others(name)
+
+
+NO_EMBEDDERS = Embedders()
+
+
+async def query_vectors(embedders: Embedders, name: str | None, texts: Sequence[str]) -> QueryVectors | None:
+    """The vectors of these texts by the embedder of this name. None when it is not there, fails or is too slow."""
+    embedder = embedders.named(name)
+    if embedder is None or not texts:
+        return None
+    try:
+        async with asyncio.timeout(embedders.seconds):
+            vectors = await embedder.embed([text_to_embed(text) for text in texts], purpose="query")
+    except (ModelUnavailable, TimeoutError) as error:
+        log.warning("Searching by words only: %s", str(error) or "the embedder is too slow")
+        return None
+    return QueryVectors(embedder.name, dict(zip(texts, vectors, strict=True)))
+
+
+def literal(vector: Sequence[float]) -> str:
+    """pgvector's text form."""
+    return "[" + ",".join([f"{value:.6g}" for value in vector]) + "]"
+
+
+class HalfVectors:
+    """Many vectors as one parameter of type `halfvec[]`, in PostgreSQL's binary form: thirty times as fast as text.
+
+    `oid` is the number that the server gave the type `halfvec`. Raises ModelUnavailable when a number is none.
+    """
+
+    __slots__ = ("data",)
+
+    def __init__(self, oid: int, vectors: Sequence[Sequence[float]]) -> None:
+        try:
+            rows = [_packed(vector) for vector in vectors]
+        except (struct.error, OverflowError, TypeError) as error:
+            raise ModelUnavailable("The embedder gave something that is no vector.") from error
+        # One dimension, no nulls, the type of the elements, how many there are, counted from 1.
+        head = struct.pack(">iiIii", 1, 0, oid, len(rows), 1)
+        self.data = head + b"".join(rows)
+
+
+def _packed(vector: Sequence[float]) -> bytes:
+    size = len(vector)
+    return struct.pack(f">ihh{size}e", 4 + 2 * size, size, 0, *vector)
+
+
+class _HalfVectorsDumper(Dumper):
+    """Says nothing of the type, so that the cast in the statement decides."""
+
+    format = Format.BINARY
+    oid = 0
+
+    def dump(self, obj: HalfVectors) -> Buffer | None:
+        return obj.data
+
+
+psycopg.adapters.register_dumper(HalfVectors, _HalfVectorsDumper)
