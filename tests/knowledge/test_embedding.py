@@ -292,6 +292,27 @@ async def test_a_large_set_is_searched_by_its_index_and_finds_the_same(
     assert f"ix_phrasing_vector_{row.vector_set}" in "".join(line for (line,) in plan)
 
 
+async def test_a_question_of_words_that_stand_everywhere_does_not_read_the_whole_base(
+    base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder = LetterEmbedder()
+    entries = [{"id": f"e{at}", "text": f"第{at}件事怎么办", "answer": f"办法{at}。"} for at in range(300)]
+    await base.bring_in(*entries, embedder=embedder)
+    monkeypatch.setattr(retrieval, "SMALLEST_BUDGET", 100)
+    row = await base.row()
+    async with base.db.transaction(base.workspace) as tx:
+        vague = await retrieval.look_up(tx, row.id, "怎么办", embedders=Embedders(embedder))
+        clear = await retrieval.look_up(tx, row.id, "第77件事怎么办", embedders=Embedders(embedder))
+        assert vague.understandings[0].scored is None
+        assert clear.understandings[0].scored
+        by_meaning = await retrieval.judge(tx, vague, await vague.vectors())
+        by_words = await retrieval.judge(tx, vague, None)
+        await clear.vectors()
+    for found in (by_meaning, by_words):
+        assert found.passages
+        assert found.zone is not retrieval.ConfidenceBand.ANSWER
+
+
 async def test_an_embedder_that_hangs_is_not_waited_for(base: Base) -> None:
     await base.bring_in(REFUND, INVOICE, embedder=LetterEmbedder())
     began = time.monotonic()

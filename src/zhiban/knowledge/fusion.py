@@ -40,6 +40,7 @@ class Question:
     body: dict[int, float]
     phrasing: dict[int, float]
     best: float  # the best possible score
+    vague: bool = False  # nothing in it tells one entry from another
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,16 +134,9 @@ async def build_query(
     for vector in (body, phrasing) if phrasing is not body else (body,):
         for term, weight in expanded.weights.items():
             vector[term] *= weight
-    return Question(
-        base.id,
-        _keys(base, known.bodies),
-        body,
-        phrasing,
-        max(
-            sum(body.values()) + sum(phrasing.values()),
-            FEWEST_WORDS * (_unseen(base.bodies) + _unseen(base.phrasings or base.bodies)),
-        ),
-    )
+    weight = sum(body.values()) + sum(phrasing.values())
+    least = FEWEST_WORDS * (_unseen(base.bodies) + _unseen(base.phrasings or base.bodies))
+    return Question(base.id, _keys(base, known.bodies), body, phrasing, max(weight, least), vague=weight < least)
 
 
 def _unseen(texts: int) -> float:
@@ -213,12 +206,15 @@ def thresholds_of(base: BaseRow, override: float | None = None, *, with_vectors:
 
 @dataclass(frozen=True, slots=True)
 class Understanding:
-    """One way to understand the question, and what its words found. `text` is what an embedder reads."""
+    """One way to understand the question, and what its words found. `text` is what an embedder reads.
+
+    `scored` is None where the words are everywhere, so that only comparing everything would rank by them.
+    """
 
     text: str
     expanded: ExpandedQuery
     question: Question
-    scored: list[Scored]
+    scored: list[Scored] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +258,8 @@ async def look_up(
     found = []
     for text, expanded in ways:
         query = await build_query(tx, base, expanded)
-        found.append(Understanding(text, expanded, query, await rank(tx, query)))
+        everywhere = pending is not None and query.vague and query.keys is None and base.bodies > SMALLEST_BUDGET
+        found.append(Understanding(text, expanded, query, None if everywhere else await rank(tx, query)))
     return Lookup(base, question, tuple(found), pending)
 
 
@@ -339,10 +336,12 @@ async def find(
 async def _ranked(
     tx: Transaction, lookup: Lookup, way: Understanding, vector: Sequence[float] | None, threshold: float | None
 ) -> Ranking:
-    base, query, scored, highest = lookup.base, way.question, way.scored, 1.0
+    base, query, highest = lookup.base, way.question, 1.0
     if vector is not None and base.dimensions == len(vector):
-        joint = fused(await candidates(tx, base, query, scored, literal(vector)), query.best)
+        joint = fused(await candidates(tx, base, query, way.scored or (), literal(vector)), query.best)
         scored, highest = joint.scored[:SEEN], joint.highest
+    else:
+        scored = await rank(tx, query) if way.scored is None else way.scored
     passages = await _read(tx, lookup.asked, scored, base.synonyms)
     if not passages:
         return Ranking(way.expanded, (), 0.0, 0.0, thresholds_of(base, threshold))
