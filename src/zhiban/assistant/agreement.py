@@ -15,19 +15,28 @@ from zhiban.assistant.polarity import aspects_of
 from zhiban.assistant.rewrite import subject_of, subject_places
 from zhiban.knowledge.retrieval import Passage
 
-PLAUSIBLE = 0.5  # confidence from which words may agree
-SURE, MEANT = 1.0, 0.75  # confidence and cosine from which meanings do
+PLAUSIBLE = 0.5  # evidence from which words may agree
+SURE, MEANT = 1.0, 0.75  # evidence and cosine from which meanings do
 _FEWEST = 2  # letters of a subject, and of a word
 
 
-def agrees(question: str, passages: Sequence[Passage], confidence: float) -> bool:
-    """Whether the first passage is surely meant. Only for entries with an answer of their own."""
+def evidence(share: float, passages: Sequence[Passage]) -> float:
+    """How much speaks for the first passage: its share of the best score (times the cosine, where there is one), and
+    how far it lies before the next."""
+    if not passages or passages[0].score <= 0:
+        return 0.0
+    first, second = passages[0].score, passages[1].score if len(passages) > 1 else 0.0
+    return share * (1 + (first - max(second, 0.0)) / first)
+
+
+def agrees(question: str, passages: Sequence[Passage], found: float) -> bool:
+    """Whether the first passage is surely meant, with so much `evidence` for it. Only entries with an answer are."""
     if not passages or passages[0].answer is None:
         return False
     meaning = passages[0].cosine
-    if meaning is not None and meaning >= MEANT and confidence >= SURE:
+    if meaning is not None and meaning >= MEANT and found >= SURE:
         return True
-    return confidence >= PLAUSIBLE and _in_words(question, passages)
+    return found >= PLAUSIBLE and _in_words(question, passages)
 
 
 def _in_words(question: str, passages: Sequence[Passage]) -> bool:

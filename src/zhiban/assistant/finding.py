@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from zhiban.assistant import polarity
-from zhiban.assistant.agreement import agrees
+from zhiban.assistant.agreement import agrees, evidence
 from zhiban.assistant.queries import Memory
 from zhiban.assistant.reading import AskedQuestion
 from zhiban.assistant.rewrite import has_subject, joined, may_continue
@@ -113,7 +113,7 @@ async def _one(question: str, text: str, look: LookUp) -> Found:
     if doubtful:
         zone = min(zone, ConfidenceBand.SUGGEST, key=_RANK.__getitem__)
     elif zone is ConfidenceBand.SUGGEST and not look.strict and not polarity.is_denied(text):
-        zone = ConfidenceBand.ANSWER if agrees(text, kept, result.confidence) else zone
+        zone = ConfidenceBand.ANSWER if agrees(text, kept, evidence(result.share, result.passages)) else zone
     return Found(question, replace(result, passages=kept), zone)
 
 
