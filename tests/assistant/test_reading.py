@@ -142,6 +142,9 @@ def test_the_opposite_is_no_answer() -> None:
     assert opposite("我要退款", "怎么撤销退款申请？", "取消退款")
     assert not opposite("别再给我发短信了", "怎么关掉推送消息？", "别再给我发消息")
     assert not opposite("怎么取消订单", "怎么取消订单？", None)
+    assert opposite("订单不取消了", "怎么取消订单？", "取消订单")
+    assert opposite("账号先不注销了", "怎么注销账号？", "注销账号")
+    assert not opposite("能不能取消订单", "怎么取消订单？", "取消订单")
 
 
 def test_another_side_of_the_subject_is_no_answer() -> None:

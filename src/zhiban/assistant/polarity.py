@@ -26,6 +26,7 @@ _UNDONE = re.compile(
     r"取消|撤销|撤回|撤掉|关闭|关掉|关了|注销|销户|退订|停止|停用|解绑|解除|删除|删掉|屏蔽|收回|作废"
     r"|\b(?:cancel|undo|withdraw|unsubscribe|stop|delete|close|disable)\w*\b"
 )
+_KEPT = re.compile(r"(?<![还能要会])不(?:要|想|用|打算)?(?:再)?(?:取消|撤销|撤回|关闭|注销|退订|停用|解绑|解除|删除)")
 _NO_WISH = re.compile(
     r"不(?:要)?(?:紧|钱)|不要(?:了|么|吗)?$|不(?:用|要)钱|别(?:的|人)|特别|差别|区别|类别|级别|分别|个别|告别|识别|性别"
 )
@@ -53,6 +54,8 @@ def opposite(question: str, title: str, phrasing: str | None) -> bool:
     """Whether an entry of this title, found by this phrasing, tells the opposite of what the question wants."""
     denied = is_denied(question)
     entry = is_denied(title) or (phrasing is not None and is_denied(phrasing))
+    if any(_KEPT.search(clause) for clause in clauses(question)):
+        return is_denied(title)  # 订单不取消了 is not told how to cancel
     if denied:
         return not entry
     return is_denied(title) and not _UNDONE.search("".join(clauses(question))) and bool(_WANTED.search(question))
