@@ -50,6 +50,7 @@ bench: setup
 	$(BIN)/python bench/hot_path.py
 	$(BIN)/python bench/desk_lists.py
 	$(BIN)/python bench/importing.py
+	$(BIN)/python bench/conversations.py
 	$(BIN)/python bench/retrieval.py
 
 screenshots: setup

@@ -7,8 +7,9 @@ from functools import cache
 from typing import Any
 
 from zhiban.assistant import handlers as assistant_handlers
+from zhiban.assistant.answering import LEEWAY
 from zhiban.assistant.metering import MeteredModel, Prices
-from zhiban.assistant.turn import AssistantDeps
+from zhiban.assistant.turn_context import AssistantDeps
 from zhiban.channels import jobs as channel_jobs
 from zhiban.channels.connections import Builder, Connections
 from zhiban.channels.jobs import ChannelJobs
@@ -167,8 +168,8 @@ def assistant_deps(settings: Settings, http: Http, breakers: Breakers, embedders
         embedders=embedders,
         top_k=settings.kb_top_k,
         threshold=settings.kb_similarity_threshold,
-        # The model keeps to its time itself, and learns from it; this only makes sure.
-        model_seconds=settings.llm_timeout + 1,
+        # The model keeps to its time itself, and learns from it; the leeway only makes sure.
+        model_seconds=settings.llm_timeout + LEEWAY,
         price_input=settings.llm_price_input,
         price_output=settings.llm_price_output,
     )
@@ -193,8 +194,16 @@ def notifiers(settings: Settings, http: Http, url: str) -> NotifierRegistry:
 
 # Which fact is followed by what at once, in the same transaction and in this order.
 HANDLERS: dict[type[Event], tuple[Handler, ...]] = {
-    ConversationHandedOff: (conversation_handlers.count_handoff, assistant_handlers.record_gap),
-    ConversationResolved: (conversation_handlers.unassign_resolved, conversation_handlers.close_session),
+    ConversationHandedOff: (
+        conversation_handlers.count_handoff,
+        assistant_handlers.record_gap,
+        assistant_handlers.record_refused_suggestions,
+    ),
+    ConversationResolved: (
+        conversation_handlers.unassign_resolved,
+        conversation_handlers.close_session,
+        assistant_handlers.record_refused_suggestions,
+    ),
 }
 
 # Which fact leads to which work after the commit.

@@ -82,8 +82,6 @@ def test_suggestions_need_something_to_suggest_and_are_offered_once() -> None:
 @pytest.mark.parametrize(
     ("facts", "reason"),
     [
-        (said("怎么退款", human_active=True), NoReplyReason.HUMAN_ACTIVE),
-        (said("转人工", human_active=True), NoReplyReason.HUMAN_ACTIVE),
         (said("怎么退款", policy=Policy(assistant=False)), NoReplyReason.ASSISTANT_OFF),
         (said("转人工", window_open=False), NoReplyReason.WINDOW_CLOSED),
         (said("", "  \n"), NoReplyReason.NOTHING_SAID),
@@ -204,7 +202,6 @@ FACTS = st.builds(
     failures=st.integers(0, 3),
     allowance=st.none() | st.integers(0, 5),
     window_open=st.booleans(),
-    human_active=st.booleans(),
     people_there=st.booleans(),
     person_offered=st.booleans(),
     suggestions=st.integers(0, 3),
@@ -214,7 +211,7 @@ FACTS = st.builds(
 @given(FACTS)
 def test_any_facts_lead_to_one_decision_that_keeps_the_rules(facts: Facts) -> None:
     decision = decide(facts)
-    if facts.human_active or not facts.policy.assistant or not facts.window_open:
+    if not facts.policy.assistant or not facts.window_open:
         assert isinstance(decision, NoReply)
     speaks = isinstance(decision, Answer | Suggest | SmallTalk | AskForText | AskAgain)
     if facts.allowance is not None and facts.allowance <= 1:

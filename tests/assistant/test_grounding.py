@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
+import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zhiban.assistant.answering import readable
 from zhiban.assistant.grounding import Fact, check
 from zhiban.assistant.passages import PlainPassage
 
@@ -224,3 +228,141 @@ def test_ranges_units_and_foreign_words(answer: str) -> None:
 def test_invented_ranges_and_units(answer: str, fact: Fact | None) -> None:
     numbers = {Fact.NUMBER, None}  # the low end of a range is also a number
     assert {wrong.fact for wrong in check(answer, [MORE])} - numbers == {fact} - numbers
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        # internationalised and bare domains
+        "请到 商店.中国 办理",
+        "请到青禾.公司办理",
+        "见 evil.zone",
+        "见 evil.online/pay",
+        "见 xn--fiq228c.xn--fiqs8s",
+        "见 evil.co.nz",
+        "打开evil.page看看",
+        "请访问坏店.com",
+        "evil。com",
+        "evil｡com",
+        "登录 evil点com",
+        "登录evil 点 com",
+        "evil dot com",
+        "evil [.] com",
+        "evil . com",
+        "еvil.com",
+        "ｅｖｉｌ．ｃｏｍ",
+        "ev\u200bil.com",
+        # addresses
+        "refund at evil dot com",
+        "refund(at)evil.com",
+        "refund [at] evil [dot] com",
+        "refund艾特evil点com",
+        "refund＠evil.com",
+        # numbers, spaced and decorated
+        "请拨打 1 3 9 0 0 1 3 8 0 0 0",
+        "1-3-9-0-0-1-3-8-0-0-0",
+        "139 00 13 80 00",
+        "139.0013.8000",
+        "1️⃣3️⃣9️⃣0️⃣0️⃣1️⃣3️⃣8️⃣0️⃣0️⃣0️⃣",
+        "①③⑨⓪⓪①③⑧⓪⓪⓪",
+        "❶❸❾⓿⓿❶❸❽⓿⓿⓿",
+        "1\ufe0f3\ufe0f9\ufe0f00138000",
+        "𝟏𝟑𝟗𝟎𝟎𝟏𝟑𝟖𝟎𝟎𝟎",
+        "१३९००१३८०००",
+        "一 三 九 零 零 一 三 八 零 零 零",
+        "一三九〇〇一三八〇〇〇",
+        "1三9零零1三8零0零",
+        "139OO138OOO",
+        "l39OOl38OOO",
+        "1\u03363\u03369\u033600138000",
+        "签收①⑤天内可退",
+        "签收1\u20605天内可退",
+        "签收⑧天内可退",
+        "签收 1 5 天内可退",
+        # accounts
+        "加V：abc12345",
+        "加v abcdefg",
+        "加微abc12345",
+        "➕V信 abc12345",
+        "薇❤：abc12345",
+        "vx:abcdefg",
+        "加我 abc_12345",
+        "客服号 kefu_2026",
+        "扣扣 123456789",
+        "TG @evilshop",
+        "搜 abc12345 加好友",
+        "V：abcdefg",
+        # a changed year
+        "活动截止2027年12月31日",
+        "活动截止 2025-12-31",
+        "有效期到2027年",
+        "活动截止二〇二七年十二月三十一日",
+    ],
+)
+def test_inventions_in_disguise_are_named(answer: str) -> None:
+    assert check(answer, [RETURNS]) != []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "热线 400 820 8820",
+        "400.820.8820",
+        "4 0 0 8 2 0 8 8 2 0",
+        "热线四零零八二零八八二零",
+        "手机138-0013-8000",
+        "1 3 8 0 0 1 3 8 0 0 0",
+        "help at shop.example.com",
+        "请写信到help@shop.example.com。",
+        "请访问shop.example.com，谢谢",
+        "官网shop.example.com",
+        "微信 zhiban_kefu",
+        "加微信zhiban_kefu",
+        "①签收后⑦天内②申请",
+        "截止2026年12月31日",
+        "截止12月31日",
+        "2026年有效",
+        "二〇二六年十二月三十一日截止",
+        "签收⑦天内",
+        "Please write to HELP@shop.example.com. Then wait.",
+    ],
+)
+def test_what_the_passage_says_in_disguise_passes(answer: str) -> None:
+    assert check(answer, [RETURNS]) == []
+
+
+def _sample() -> list[PlainPassage]:
+    """Every entry of the sample base and of the benchmark's shop, and every section of the sample's document."""
+    root = Path(__file__).parents[2]
+    found = []
+    for path in sorted((root / "src/zhiban/testing/sample").glob("*.md")):
+        for part in path.read_text(encoding="utf-8").split("\n## ")[1:]:
+            title, _, body = part.partition("\n")
+            found.append(PlainPassage(title, "", body.strip()))
+    for line in (root / "bench/faq_shop/corpus.jsonl").read_text(encoding="utf-8").splitlines():
+        entry = json.loads(line)
+        found.append(PlainPassage(entry["text"], "", entry["answer"]))
+    return found
+
+
+SAMPLE = _sample()
+
+
+def test_nothing_legitimate_is_refused() -> None:
+    assert len(SAMPLE) > 130
+    for passage in SAMPLE:
+        told = readable(passage.answer or "")
+        for answer in (
+            told,
+            f"您好！{told}\n祝您生活愉快。",
+            unicodedata.normalize("NFKC", told),
+            told.replace("，", ", ").replace("。", ". "),
+            "\n".join(f"{number}. {part}" for number, part in enumerate(filter(None, told.split("。")), 1)),
+        ):
+            assert check(answer, [passage]) == [], answer
+
+
+def test_the_facts_of_another_entry_are_an_invention() -> None:
+    """Whatever of one entry's facts the other does not have is named."""
+    refused = sum(bool(check(readable(one.answer or ""), [SAMPLE[-1]])) for one in SAMPLE[:-1])
+    assert refused > len(SAMPLE) / 3

@@ -9,22 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zhiban.assistant.clauses import clauses
 from zhiban.assistant.intents import (
-    ASKS,
     REPLIES,
     TALK,
     UNHELPFUL,
     UPSET,
     SmallTalkKind,
-    asks_for_person,
-    clauses,
     is_upset,
     is_urgent,
-    read,
+    only_complains,
     reply_to,
     says_unhelpful,
     small_talk,
 )
+from zhiban.assistant.person_requests import ASKS, DECLINES, asks_for_person
 
 WANTS_A_PERSON = """
 转人工
@@ -101,6 +100,40 @@ Human please
 get me a manager
 I want to complain
 转人\u200b工
+RG
+rg
+转rg
+zrg
+rgrg
+R G
+找你们管事的来
+人工人工
+人工人工人工！！！
+转人工转人工
+zhuan rengong
+rengong
+转人公
+转仁工
+专人工
+找kf
+能不能给我找个人来说
+叫你们负责人来
+别拿机器人糊弄我，叫人来
+我不跟机器说话，我要人
+来个人行不行
+给我整个人工过来
+让你们客服联系我
+我要跟前台的人说话
+能让工作人员跟我说吗
+有没有真人可以问
+请帮我接通前台人工
+怎么还没有人工啊
+有没有人管管
+没人理我吗
+換個真人跟我說
+customer service please
+real human
+I need a person not a bot
 """.strip().splitlines()
 
 DOES_NOT = """
@@ -158,6 +191,18 @@ DOES_NOT = """
 I don't want to talk to a human
 no need to speak to an agent
 do you sell human hair
+不用人工
+不需要人工客服了
+先别转人工
+先不用人工了谢谢
+no need for a human
+人工牙冠和真牙有什么区别
+有真人试穿的照片吗
+送人的礼物能包装吗
+找人代付可以吗
+没人签收怎么办
+不要礼盒包装
+纯人工
 how to change my travel agent
 """.strip().splitlines()
 
@@ -190,7 +235,18 @@ def test_zero_counts_only_when_it_was_offered() -> None:
         ("客服你好", SmallTalkKind.GREETING),
         ("在吗", SmallTalkKind.PRESENCE),
         ("在么？", SmallTalkKind.PRESENCE),
-        ("有人吗", SmallTalkKind.PRESENCE),
+        ("有人吗", SmallTalkKind.ANYBODY),
+        ("有人在吗？", SmallTalkKind.ANYBODY),
+        ("有没有人啊", SmallTalkKind.ANYBODY),
+        ("人呢？", SmallTalkKind.ANYBODY),
+        ("你好，有人吗", SmallTalkKind.ANYBODY),
+        ("anyone there?", SmallTalkKind.ANYBODY),
+        ("不需要人工", SmallTalkKind.DECLINED),
+        ("不用转人工了", SmallTalkKind.DECLINED),
+        ("别给我转人工", SmallTalkKind.DECLINED),
+        ("先不用人工了谢谢", SmallTalkKind.DECLINED),
+        ("no need for a human", SmallTalkKind.DECLINED),
+        ("谢谢医生", SmallTalkKind.THANKS),
         ("请问一下", SmallTalkKind.PRESENCE),
         ("你好，在吗", SmallTalkKind.GREETING),
         ("谢谢", SmallTalkKind.THANKS),
@@ -302,28 +358,45 @@ def test_not_unhelpful(text: str) -> None:
     assert not says_unhelpful(text)
 
 
-def test_several_messages_are_read_together() -> None:
-    intents = read(["你好", "在吗", "我要投诉，你们骗人", "很急"])
-    assert (intents.person, intents.talk, intents.upset, intents.urgent) == (True, None, True, True)
+def read(text: str) -> tuple[object, ...]:
+    """Everything that is read of a text."""
+    return (
+        asks_for_person(text, zero_offered=True),
+        small_talk(text),
+        is_upset(text),
+        is_urgent(text),
+        says_unhelpful(text),
+        only_complains(text),
+    )
+
+
+def test_who_asks_for_somebody_at_night_is_told_that_nobody_is_there() -> None:
+    assert "智能助手" in reply_to(SmallTalkKind.ANYBODY, "有人吗")
+    assert "不在线" in reply_to(SmallTalkKind.ANYBODY, "有人吗", people_there=False)
+    assert "不在线" not in reply_to(SmallTalkKind.GREETING, "你好", people_there=False)
 
 
 @given(st.text(max_size=300))
 def test_any_text_is_read_without_trouble(text: str) -> None:
-    read([text], zero_offered=True)
+    read(text)
     assert all(clause for clause in clauses(text))
 
 
-WORDS = sorted(set(re.findall("[一-鿿]{1,4}|[a-z]{2,8}", " ".join((*ASKS, *UPSET, *UNHELPFUL, *TALK.values())))))
+WORDS = sorted(
+    set(re.findall("[一-鿿]{1,4}|[a-z]{2,8}", " ".join((*ASKS, *DECLINES, *UPSET, *UNHELPFUL, *TALK.values()))))
+)
 
 
 @pytest.mark.parametrize("word", WORDS)
 def test_repeated_words_take_no_time(word: str) -> None:
     started = time.perf_counter()
-    read([f"{word * 60}x", f"不{word * 60}x转人工", "转接" * 60 + word])
+    for text in (f"{word * 60}x", f"不{word * 60}x转人工", "转接" * 60 + word):
+        read(text)
     assert time.perf_counter() - started < 0.5
 
 
 def test_long_texts_take_no_time() -> None:
     started = time.perf_counter()
-    read(["好" * 100_000, "转" * 100_000, "不要" * 50_000 + "人工", "谢" * 100_000])
+    for text in ("好" * 100_000, "转" * 100_000, "不要" * 50_000 + "人工", "谢" * 100_000):
+        read(text)
     assert time.perf_counter() - started < 2

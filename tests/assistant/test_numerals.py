@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zhiban.assistant.numerals import plain, value
+from zhiban.assistant.normalising import plain, visible
+from zhiban.assistant.numerals import value
 
 
 @pytest.mark.parametrize(
@@ -27,16 +28,51 @@ def test_what_is_no_number(written: str) -> None:
     assert value(written) is None
 
 
-def test_plain_text() -> None:
-    assert plain("７天１００，２００") == "7天100、200"
-    assert plain("①打开②点击") == "\n打开\n点击"
-    assert plain("电话一三八零零一三八零零零") == "电话13800138000"
-    assert plain("1️⃣ 打开") == "  打开"
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("７天１００，２００", "7天100、200"),
+        ("①打开②点击", "\n打开\n点击"),
+        ("1️⃣ 打开", "\n 打开"),
+        ("①⑤天", "15天"),
+        ("⑦天内", "7天内"),
+        ("1️⃣3️⃣9️⃣0️⃣0️⃣1️⃣3️⃣8️⃣0️⃣0️⃣0️⃣", "13900138000"),
+        ("❶❸❾", "139"),
+        ("1\ufe0f3\ufe0f9", "139"),
+        ("1\u03363\u03369", "139"),
+        ("१३९", "139"),
+        ("𝟏𝟑𝟗", "139"),
+        ("电话一三八零零一三八零零零", "电话13800138000"),
+        ("一 三 九 零 零 一 三 八", "13900138"),
+        ("1三9零零1三8零0零", "13900138000"),
+        ("1 3 9 0 0 1 3 8 0 0 0", "13900138000"),
+        ("1-3-9-0-0-1-3-8-0-0-0", "13900138000"),
+        ("13 90 01 38 00 0", "13900138000"),
+        ("139OO138OOO", "13900138000"),
+        ("evil。com", "evil.com"),
+        ("evil点com", "evil.com"),
+        ("evil dot com", "evil.com"),
+        ("evil [.] com", "evil.com"),
+        ("refund at evil dot com", "refund@evil.com"),
+        ("refund(at)evil.com", "refund@evil.com"),
+        ("еvіl.com", "evil.com"),
+        ("请看。com 不是中文", "请看.com 不是中文"),
+        ("2026-12-31 10:00", "2026-12-31 10:00"),
+        ("三点到五点，一二三楼", "三点到五点、一二三楼"),
+    ],
+)
+def test_plain_text(written: str, read: str) -> None:
+    assert plain(written) == read
+
+
+def test_what_is_sent_has_nothing_invisible() -> None:
+    assert visible("可以\u200b退\u2060货\ufe0f，\u202e谢谢\u115f\n好\t") == "可以退货，谢谢\n好\t"
 
 
 @given(st.text())
 def test_any_text_is_made_plain_and_any_number_tried(text: str) -> None:
     plain(text)
+    visible(text)
     value(text)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from zhiban.assistant.prompt import HistoryLine, UnparsableReply
-from zhiban.assistant.rewrite import joined, looks_elliptic, parse_question, rewrite_turns, rewritten
+from zhiban.assistant.rewrite import joined, looks_elliptic, parse_question, rewrite_turns, rewritten, subject_of
 from zhiban.integrations.openai import ModelConfig, OpenAIChat
 from zhiban.kit.http import Http
 from zhiban.testing.llm import KEY, LlmSimulator, ModelFault
@@ -56,12 +56,30 @@ def test_stands_on_its_own(question: str) -> None:
     assert not looks_elliptic(question)
 
 
-def test_without_a_model_the_last_question_is_put_before() -> None:
-    assert joined("那运费呢？", BEFORE) == "怎么退货？ 运费呢？"
-    assert joined("那运费呢？", []) == "那运费呢？"
+@pytest.mark.parametrize(
+    ("question", "subject"),
+    [
+        ("要多久", ""),
+        ("多久能到账", "账"),
+        ("多少钱", ""),
+        ("运费谁出", "运费出"),
+        ("怎么申请退款？", "申请退款"),
+        ("请问这种情况怎么处理", ""),
+        ("how long does it take", ""),
+        ("可以开发票吗", "开发票"),
+    ],
+)
+def test_a_subject_is_what_is_left_without_what_is_asked_of_it(question: str, subject: str) -> None:
+    assert subject_of(question) == subject
+
+
+def test_without_a_model_the_last_subject_is_put_before() -> None:
+    assert joined("那运费呢？", BEFORE) == ("退货运费",)
+    assert joined("那运费呢？", []) == ()
+    assert joined("要多久", BEFORE, answered="怎么申请退款？") == ("退款要多久", "退货要多久")
     chain = [*BEFORE, HistoryLine("contact", "那运费呢？"), HistoryLine("assistant", "买家承担。")]
-    assert joined("要多少钱", chain) == "怎么退货？ 要多少钱"
-    assert joined("还能退吗", [HistoryLine("contact", "那运费呢")]) == "那运费呢 还能退吗"
+    assert joined("要多少钱", chain, answered="退货运费谁出？")[0] == "退货运费出要多少钱"
+    assert joined("退货要多久", BEFORE) == ()  # it says itself what it is about
 
 
 @pytest.mark.parametrize(

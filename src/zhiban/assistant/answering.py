@@ -14,6 +14,7 @@ from zhiban.assistant.passages import PassageLike
 from zhiban.assistant.prompt import ANSWER_SCHEMA, HistoryLine, UnparsableReply, answer_turns, parse_answer
 from zhiban.ports import ChatModel, Completion, ModelTooSlow, ModelUnavailable
 
+LEEWAY = 0.1  # seconds by which a model learns that it is too slow before it is given up
 _LONGEST_QUOTE = 800  # characters of a section that may be sent as it stands
 
 
@@ -104,7 +105,7 @@ async def _written(
     turns = answer_turns(questions, passages, history, contact_name=contact_name)
     try:
         async with asyncio.timeout(budget_seconds):
-            completion = await model.complete(turns, schema=ANSWER_SCHEMA)
+            completion = await model.complete(turns, schema=ANSWER_SCHEMA, seconds=budget_seconds - LEEWAY)
     except ModelUnavailable as error:
         return _Rejected(Why.TOO_SLOW if isinstance(error, ModelTooSlow) else Why.UNAVAILABLE, error.sentence)
     except TimeoutError:
@@ -144,6 +145,17 @@ def verbatim(passage: PassageLike) -> str | None:
         return readable(passage.answer)
     text = readable(passage.text)
     return text if text and len(text) <= _LONGEST_QUOTE else None
+
+
+def section(passage: PassageLike) -> str | None:
+    """What a contact reads who chose this passage: its own words, of a long one whole sentences from its beginning."""
+    if (text := verbatim(passage) or readable(passage.text)) == "":
+        return None
+    if len(text) <= _LONGEST_QUOTE:
+        return text
+    cut = text[:_LONGEST_QUOTE]
+    end = max(cut.rfind(sign) for sign in "。！？!?\n；")
+    return cut[: end + 1 if end > 0 else _LONGEST_QUOTE].rstrip() + "……"
 
 
 _LINK = re.compile(r"!?\[([^\]\n]*)\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)")

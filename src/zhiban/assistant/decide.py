@@ -11,6 +11,7 @@ from typing import assert_never
 
 from zhiban.assistant import intents
 from zhiban.assistant.intents import SmallTalkKind
+from zhiban.assistant.person_requests import asks_for_person
 from zhiban.channels.policy import Policy
 from zhiban.knowledge.retrieval import ConfidenceBand
 from zhiban.ports import Kind
@@ -31,7 +32,6 @@ class HandOffReason(StrEnum):
 
 
 class NoReplyReason(StrEnum):
-    HUMAN_ACTIVE = "human_active"
     ASSISTANT_OFF = "assistant_off"
     WINDOW_CLOSED = "window_closed"
     ALLOWANCE_USED = "allowance_used"
@@ -113,10 +113,14 @@ class Facts:
     failures: int = 0
     allowance: int | None = None
     window_open: bool = True
-    human_active: bool = False
     people_there: bool = True
     person_offered: bool = False  # we have said that 0 leads to a person
     suggestions: int = 0  # how many passages could be suggested
+
+    @property
+    def has_room(self) -> bool:
+        """Whether something may be said and one message is still left for a handoff."""
+        return self.allowance is None or self.allowance > 1
 
 
 def question_of(pending: tuple[Pending, ...]) -> str:
@@ -140,8 +144,6 @@ def decide_without_search(facts: Facts) -> Decision | None:
 
 
 def _must_stay_quiet(facts: Facts) -> NoReply | None:
-    if facts.human_active:
-        return NoReply(NoReplyReason.HUMAN_ACTIVE)
     if not facts.policy.assistant:
         return NoReply(NoReplyReason.ASSISTANT_OFF)
     if not facts.window_open:
@@ -155,7 +157,7 @@ def _to_people(facts: Facts) -> HandOff | None:
     texts = [message.text for message in facts.pending if message.kind in _READABLE]
     if any(message.choice == PERSON_CHOICE for message in facts.pending):
         return hand_off(facts, HandOffReason.ASKED)
-    if any(intents.asks_for_person(text, zero_offered=facts.person_offered) for text in texts):
+    if any(asks_for_person(text, zero_offered=facts.person_offered) for text in texts):
         return hand_off(facts, HandOffReason.ASKED)
     spoken = "\n".join(texts).casefold()
     if any(word.casefold() in spoken for word in facts.policy.handoff.words):
@@ -182,10 +184,10 @@ def _decide_by_wording(facts: Facts) -> Decision | None:
     talk = intents.small_talk(question)
     if talk is None:
         return None
-    reply = intents.reply_to(talk, question)
+    reply = intents.reply_to(talk, question, people_there=facts.people_there)
     if not reply:
         return NoReply(NoReplyReason.ACKNOWLEDGED)
-    return SmallTalk(reply, talk) if _room(facts) else NoReply(NoReplyReason.ALLOWANCE_USED)
+    return SmallTalk(reply, talk) if facts.has_room else NoReply(NoReplyReason.ALLOWANCE_USED)
 
 
 def _complained(facts: Facts, question: str) -> Decision | None:
@@ -199,11 +201,11 @@ def _failed_again(facts: Facts, milder: AskAgain | AskForText) -> Decision:
     if facts.failures + 1 >= facts.policy.handoff.max_failures:
         asked = isinstance(milder, AskAgain)
         return hand_off(facts, HandOffReason.REPEATED_FAILURE if asked else HandOffReason.CANNOT_READ)
-    return milder if _room(facts) else hand_off(facts, HandOffReason.ALLOWANCE)
+    return milder if facts.has_room else hand_off(facts, HandOffReason.ALLOWANCE)
 
 
 def _by_zone(facts: Facts) -> Decision:
-    if not _room(facts):
+    if not facts.has_room:
         return hand_off(facts, HandOffReason.ALLOWANCE)
     match facts.zone:
         case ConfidenceBand.ANSWER:
@@ -228,11 +230,6 @@ def hand_off(facts: Facts, reason: HandOffReason) -> HandOff:
         notice = ""
     urgent = any(intents.is_urgent(message.text) or intents.is_upset(message.text) for message in facts.pending)
     return HandOff(reason, notice, urgent)
-
-
-def _room(facts: Facts) -> bool:
-    """Whether something may be said and one message is still left for a handoff."""
-    return facts.allowance is None or facts.allowance > 1
 
 
 # ------------------------------------------------------------------------------------------------- words

@@ -1,8 +1,9 @@
 """What an answer must not invent: checks that every hard fact in it stands in the passages.
 
 A wrong phone number, price or deadline costs a customer money, and a model that writes fluently invents them fluently.
-So each such fact is read out of the answer and of the passages by the same patterns, brought to one form, and compared.
-Whatever the passages do not say is named, and the caller does not send the answer.
+So both are brought to one form first (`normalising`), each such fact is read out of the answer and of the passages by
+the same patterns, and compared. Whatever the passages do not say is named, and the caller does not send the answer.
+In doubt a fact counts as invented: what is sent then are an entry's own words.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
-from zhiban.assistant.numerals import DIGITS, HAN, NUMBER, plain, value
+from zhiban.assistant.normalising import plain
+from zhiban.assistant.numerals import DIGITS, HAN, NUMBER, value
 from zhiban.assistant.passages import PassageLike, words_of
 
 
@@ -64,6 +66,9 @@ def _also_known(known: set[tuple[Fact, str]]) -> set[tuple[Fact, str]]:
     more |= {(Fact.NUMBER, value) for fact, value in known if fact in (Fact.PHONE, Fact.ACCOUNT)}
     more |= {(Fact.PHONE, value) for fact, value in known if fact is Fact.NUMBER}
     for fact, written in known:
+        if fact is Fact.DATE and written.count("-") == 2:
+            year, _, day = written.partition("-")
+            more |= {(Fact.DATE, day), (Fact.NUMBER, year)}
         if fact in (Fact.PRICE, Fact.PERCENT, Fact.DISCOUNT, Fact.DURATION):
             more.add((Fact.NUMBER, written.partition(" ")[0]))
     return more
@@ -76,21 +81,38 @@ _TLD = (
     "com|cn|net|org|io|co|cc|me|tv|top|xyz|vip|shop|store|site|online|app|dev|info|biz|club|link|live|ltd|group|work"
     "|tech|cloud|fun|pro|ink|wang|edu|gov|hk|tw|mo|us|uk|jp|kr|sg|de|fr|ru|eu|ai|in|test|example|local"
 )
+_HAN_TLD = (
+    "中国|中國|公司|网络|網絡|商城|网址|集团|在线|中文网|我爱你|手机|购物|网店|移动|香港|台湾|世界|时尚|信息|企业|商店|餐厅|娱乐|游戏|健康"
+    "|政务|公益|网站"
+)
 _END = r"(?![A-Za-z0-9])"
 _START = r"(?<![A-Za-z0-9])"
+_REST = rf"(?::\d{{2,5}})?(?:[/?#]{_URL_CHAR}*)?"
 
 _URL = re.compile(
     rf"[A-Za-z][A-Za-z0-9+.\-]{{1,20}}://{_URL_CHAR}+"
-    rf"|{_START}(?:[A-Za-z0-9\-]{{1,63}}\.){{1,6}}(?:{_TLD}){_END}(?::\d{{2,5}})?(?:[/?#]{_URL_CHAR}*)?"
-    rf"|{_START}\d{{1,3}}(?:\.\d{{1,3}}){{3}}{_END}(?::\d{{2,5}})?(?:[/?#]{_URL_CHAR}*)?",
+    rf"|{_START}(?:[A-Za-z0-9\-]{{1,63}}\.){{1,6}}(?:[A-Za-z]{{2,24}}|xn--[A-Za-z0-9\-]{{2,59}}){_END}{_REST}"
+    rf"|(?<!\w)\w[\w\-]{{0,62}}(?:\.[\w\-]{{1,63}}){{0,3}}\.(?:(?:{_TLD}){_END}|(?:{_HAN_TLD})){_REST}"
+    rf"|{_START}\d{{1,3}}(?:\.\d{{1,3}}){{3}}{_END}{_REST}",
     re.IGNORECASE,
 )
+# What stands before an address in Chinese, which leaves no space.
+_BEFORE_HOST = re.compile(
+    r"^.*(?:详见|请见|参见|访问|登录|登陆|打开|进入|浏览|查看|官网|网站|网址|域名|地址|搜索|[看到去在是为或和见上的])(?=[^.]*[\w一-鿿][^.]*\.)"
+)
 _EMAIL = re.compile(r"[A-Za-z0-9._%+\-]{1,64}@[A-Za-z0-9\-]+(?:\.[A-Za-z0-9\-]+)+")
+_ACCOUNT_NAME = r"(@?[A-Za-z][A-Za-z0-9_\-]{4,29}(?<![\-_])|\d{5,12})(?![A-Za-z0-9])"
+_ACCOUNT_IS = r"[::号群是为加搜索\s“\"「『【+]"
 _ACCOUNT = re.compile(
-    r"(?:微信公众|公众|微信|薇信|威信|企微|qq|q群|wechat|weixin|vx|wx|telegram|whatsapp|line)"
-    r"(?:群|号码?|帐号|账号|\s|id|[::=]|是|为|加|搜索?|[“\"「『【])*[::号群是为加搜索\s“\"「『【]"
-    r"(@?[A-Za-z][A-Za-z0-9_\-]{4,29}(?<![\-_])|\d{5,12})(?![A-Za-z0-9])",
+    r"(?:微信公众|公众|微信|薇信|威信|徽信|维信|v信|企微|加\s?(?:v|微|薇|q|扣|我|好友|客服)|qq|q群|扣扣|企鹅|wechat|weixin|(?<![a-z])vx?"
+    r"|(?<![a-z])wx|(?<![a-z])tg|电报|telegram|whatsapp|(?<![a-z])line|skype|抖音|小红书|旺旺|飞机)"
+    r"(?:群|号码?|帐号|账号|信|\s|id|[::=]|是|为|加|搜索?|[“\"「『【+])"
+    rf"{_ACCOUNT_IS}*{_ACCOUNT_NAME}",
     re.IGNORECASE,
+)
+# Letters and digits in one word, or an underscore: the name of an account, a code, a model.
+_CODE = re.compile(
+    r"(?<![A-Za-z0-9_\-])(?=[A-Za-z0-9\-]*[A-Za-z])(?=[A-Za-z_\-]*\d|[A-Za-z0-9\-]*_)[A-Za-z][A-Za-z0-9_\-]{5,29}(?![A-Za-z0-9_\-])"
 )
 _SEP = r"[ \-.‐–—]?"
 _PHONE = re.compile(
@@ -199,6 +221,10 @@ def _url(match: re.Match[str]) -> str | None:
     elif scheme.lower() not in ("http", "https"):
         return address.lower()
     host, slash, path = rest.partition("/")
+    suffix = host.partition(":")[0].rpartition(".")[2]
+    if not mark and suffix.istitle() and not re.fullmatch(_TLD, suffix, re.IGNORECASE):
+        return None  # a sentence that begins without a space
+    host = _BEFORE_HOST.sub("", host)
     return (host.lower().removeprefix("www.") + slash + path).rstrip("/") or None
 
 
@@ -213,7 +239,8 @@ def _date(match: re.Match[str]) -> str | None:
     month, day = value(match["month"]), value(match["day"])
     if month is None or day is None or not (1 <= month <= 12 and 1 <= day <= 31):
         return None
-    return f"{int(month)}-{int(day)}"
+    year = value(match["year"]) if match["year"] else None
+    return "-".join(str(int(part)) for part in (year, month, day) if part is not None)
 
 
 _AFTERNOON = ("下午", "傍晚", "晚上", "晚间", "夜里", "夜间", "晚")
@@ -338,6 +365,7 @@ _READERS: tuple[tuple[Fact, re.Pattern[str], _FactParser], ...] = (
     (Fact.EMAIL, _EMAIL, _lower),
     (Fact.URL, _URL, _url),
     (Fact.ACCOUNT, _ACCOUNT, lambda match: match[1].lower()),
+    (Fact.ACCOUNT, _CODE, _lower),
     (Fact.DATE, _DATE, _date),
     (Fact.PHONE, _PHONE, _phone),
     (Fact.CLOCK, _CLOCK, _clock),

@@ -1,100 +1,16 @@
-"""What a contact is after besides knowledge: a person, a word of politeness, or to say that we did not help.
+"""What a contact is after besides knowledge and a person: a word of politeness, or to say that we did not help.
 
-The tables are data; the few functions below them only apply them. Every pattern is tried on one clause, in half-width
-simplified lower case without spaces (English keeps its spaces).
+The tables are data; the few functions below them only apply them. Every pattern is tried on one clause, as `clauses`
+gives it.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
-# --------------------------------------------------------------------------------------- asking for a person
-
-_PERSON = (
-    r"(?:真人|活人|人工|人工客服|真人客服|客服人员|人工服务|人工坐席|人工座席|坐席|座席|工作人员|专员|客服专员"
-    r"|客服小姐姐"
-    r"|负责人|主管|经理|领导|老板|店长|值班人员|管理员|在线客服|客服)"
-)
-_COUNT = r"(?:一?[个位名下]|你们?的?|你家的?|贵司的?)*"
-
-ASKS = (
-    r"转接?(?:到|给|去|至)?" + _COUNT + r"(?:人工|真人|活人|客服|专员|坐席|座席|顾问|负责人|主管|经理"
-    r"|人(?![员民口工]))",
-    r"(?:找|换|叫|喊|请|联系|呼叫|接|接入|接通|召唤|需要|想要|我要|来|给我)" + _COUNT + _PERSON,
-    r"(?:和|跟|与|同)" + _COUNT + r"(?:真人|活人|人工|客服|工作人员|经理|主管|负责人|人)" + _COUNT
-    + r"(?:直接)?(?:聊|说|谈|沟通|讲|对话|联系|交流)",
-    r"^(?:我?要)?" + _PERSON + r"(?:在吗|在不在|在线吗|呢|啊|来|服务|帮忙|处理|回复|快来|出来|在哪里?|谢谢)?$",
-    r"(?:有没有|有)(?:人工|真人|活人|人工客服|真人客服|客服|工作人员)(?:吗|么|在吗|在线吗|啊|呢|不)?$",
-    r"(?:不想|不要|别|不愿|讨厌|受够).{0,4}(?:机器人|智能客服|自动回复|ai)(?:聊|说|回复?|答|了|沟通|对话)?",
-    r"(?:^|我|咱|俺)(?:真的?|就是?|一定|必须|今天|现在|只)*(?:要|想|得)(?:去|要)?投诉(?!.{0,8}(?:电话|流程|怎么"
-    r"|如何|多久|哪))",
-    r"^(?:投诉|投诉(?:你们?|你家|客服|你们公司))(?:了|!)*$",
-    r"(?:让|叫|找|喊)(?:一?个)?(?:真)?人(?:来|过来|出来|给我|回复?我|处理|跟我|和我|联系我|接)",
-    r"(?:给我|帮我)(?:打|回)(?:个|一个)?电话|(?:打电话|回电)(?:给我|联系我)",
-    r"\b(?:talk|speak|chat|connect me|transfer me|put me through|hand me over|escalate)(?: me)?(?: to| with)?"
-    r"(?: an?| the| your| some)?(?: real| live| actual| human| customer)*"
-    r" (?:human|person|people|agent|representative|rep|someone|somebody|operator|staff|manager|supervisor"
-    r"|support|service)\b",
-    r"\b(?:human|live|real) (?:agent|person|being|support|representative|chat|operator|help)\b",
-    r"\b(?:get|give|find|want|need) (?:me )?(?:an?|the|your) (?:real |live |actual )*"
-    r"(?:human|person|agent|representative|operator|manager|supervisor)\b",
-    r"^(?:agent|human|operator|representative|manager)(?: please| pls)?$",
-    r"\b(?:file|make|lodge|submit) a complaint\b|\bi (?:want|need|would like|'d like) to complain\b",
-)  # fmt: skip
-
-# Words that look like asking for a person and are about something else.
-TRAPS = (
-    r"人工智能",
-    r"人工(?:成本|费|费用|降雨|授精|受精|草坪|草|耳蜗|审核|复核|湖|呼吸|关节|心脏|瓣膜|翻译|养殖|培育|合成|流产"
-    r"|晶体|泪液|皮革"
-    r"|钻石|宝石|牛黄|安装|打包|搬运|检测|质检|录入|核实|工资|林|色素|甜味剂|添加)",
-    r"真人(?:秀|照|出镜|版|拍|模特|实拍|发|试穿|cs|大小|头发|比例|同款|图|游戏|手办)",
-    r"(?:人工|真人)?(?:客服|坐席)(?:系统|软件|机器人|培训|招聘|岗位|工资|外包|工作|上班|下班|时间|几点|电话"
-    r"|热线|号码|中心在|二维码"
-    r"|介绍|什么时候|在线时间|服务时间|的?工作时间|的?上班时间|的?电话)",
-    r"(?:人工|真人)(?:服务)?(?:的)?(?:工作|上班|下班|在线|服务)?(?:时间|几点|什么时候|电话|热线)",
-    r"(?:怎么|如何|怎样|咋)(?:才能)?联系(?:你们的?|商家的?|卖家的?)?客服$",
-    r"(?:经理|主管|客服|店长|管理员|专员|老板)(?:端|版|权限|账号|帐号|后台|角色|号|证|助理|键盘|椅|岗)",
-    r"转(?:人工)?(?:智能|账|帐|发|让|卖|运|正)",
-    r"(?:the|an?) (?:human resources|personnel|travel agent|real estate agent)",
-)
-
-_NOT = (
-    r"(?:不用|不需要?|不要|不必|无需|无须|别|甭|不想|没(?:有)?(?:说|让|叫|要求?)|暂时不|先不|不是|没必要|不"
-    r"|用不着|拒绝|取消)"
-    r"(?:再|给|帮|你|您|我|了|要|去|现在|马上|这么|急着|说|想|先|直接|随便|老是?|总是?|一直|动不动|就"
-    r"|转|找|联系|接)*$"
-)
-_NOT_ENGLISH = r"\b(?:don't|do not|dont|no need|not|never|without|needn't)\b[a-z ']{0,30}$"
-_BUT_WANTS = r"为什么|为何|怎么|咋|凭什么|还不|干嘛"
-_A_NOT_A = re.compile(r"(能|可以|可|要|会|是|行|需要|需|用|想|有|让|给)不(?:\1)")
-
-ZERO = ("0", "零", "〇")
-
-
-def asks_for_person(text: str, *, zero_offered: bool = False) -> bool:
-    """Whether the contact wants a person. `zero_offered`: we have said that 0 leads to one."""
-    if zero_offered and _folded(text).strip() in ZERO:
-        return True
-    return any(_clause_asks(clause) for clause in clauses(text))
-
-
-def _clause_asks(clause: str) -> bool:
-    clause = _A_NOT_A.sub(r"\1", clause)
-    for trap in _TRAP_PATTERNS:
-        clause = trap.sub("#", clause)
-    return any(not _denied(clause[: match.start()]) for pattern in _ASK_PATTERNS for match in pattern.finditer(clause))
-
-
-def _denied(before: str) -> bool:
-    if _NOT_ENGLISH_PATTERN.search(before):
-        return True
-    return bool(_NOT_PATTERN.search(before)) and not re.search(_BUT_WANTS, before)
-
+from zhiban.assistant.clauses import clauses
+from zhiban.assistant.person_requests import declines_person
 
 # ------------------------------------------------------------------------------------------------ small talk
 
@@ -102,7 +18,9 @@ def _denied(before: str) -> bool:
 class SmallTalkKind(StrEnum):
     """What a message is when it asks nothing. In the order in which one wins over another."""
 
+    DECLINED = "declined"  # no person is wanted
     WHO = "who"
+    ANYBODY = "anybody"  # whether a person is there
     GREETING = "greeting"
     PRESENCE = "presence"
     THANKS = "thanks"
@@ -124,17 +42,20 @@ TALK: dict[SmallTalkKind, str] = {
     SmallTalkKind.GREETING: (
         r"(?:你|您|大家|你们|亲)好|(?:哈喽|哈啰|嗨|嘿|hi|hello|hey|hallo|yo)+(?: there)?|(?:早上|上午|中午|下午"
         r"|晚上|早)好"
-        r"|早安?|午安|good (?:morning|afternoon|evening|day)|(?:客服|亲)(?:你|您)?好|哈罗|您好呀?|新年好|新年快乐"
+        r"|早安?|午安|good (?:morning|afternoon|evening|day)"
+        r"|(?:客服|亲|医生|大夫|老师|师傅|老板|店家|前台)(?:们)?(?:你|您)?好|哈罗|您好呀?|新年好|新年快乐"
+    ),
+    SmallTalkKind.ANYBODY: (
+        r"(?:请问)?(?:现在)?(?:还)?(?:有没有人|有人)(?:还)?(?:在线|在)?(?:吗|么|嘛|没有?|不)?|(?:请问)?(?:人|你们?人)呢"
+        r"|(?:人|有人)在(?:吗|么|不在|不|嘛|没|线吗)|(?:is )?(?:anyone|anybody|somebody|someone)(?: there| here| home)"
     ),
     SmallTalkKind.PRESENCE: (
-        r"(?:你|您|亲|老板|店家|客服|有人|人|请问)?(?:还)?在(?:吗|么|不在|不|嘛|线吗|没|线)?"
-        r"|(?:请问)?有人(?:在)?(?:吗|么|嘛|没)?|在不在"
-        r"|喂+|人呢|(?:is )?(?:anyone|anybody) (?:there|here)|are you there|打扰(?:一下)?|请问(?:一下)?"
-        r"|咨询(?:一下)?|问(?:一下|个事)"
+        r"(?:你|您|亲|老板|店家|客服|请问)?(?:还)?在(?:吗|么|不在|不|嘛|线吗|没|线)?|在不在"
+        r"|喂+|are you there|打扰(?:一下)?|请问(?:一下)?|咨询(?:一下)?|问(?:一下|个事)"
     ),
     SmallTalkKind.THANKS: (
         r"(?:好的?|嗯+|哦|ok)?(?:非常|太|十分|多|真是?|万分|真的)*(?:感谢|谢|谢啦|多谢|感恩)+(?:您|你"
-        r"|你们|亲|客服|老板|帮助|了|您的帮助|你的帮助)*"
+        r"|你们|亲|客服|老板|医生|大夫|护士|老师|师傅|小姐姐|小哥哥?|帮助|了|您的帮助|你的帮助)*"
         r"|辛苦(?:了|您|你|你们)*|麻烦(?:了|您了|你了)|(?:ok |okay |great |many |no )?(?:thanks?|thx|tks|ty|cheers)"
         r"(?: you| a lot| so much| very much| again)*|3q|thank ?you|much appreciated|费心了|谢谢你的?回答"
         r"|谢谢您的?回复"
@@ -164,6 +85,14 @@ REPLIES: dict[SmallTalkKind, tuple[str, str]] = {
         "我是智能助手，常见问题可以直接问我；需要人工时，回复“转人工”就可以。",
         "I am an automated assistant. Ask me anything, or reply “human” to reach a person.",
     ),
+    SmallTalkKind.DECLINED: (
+        "好的，我继续为您服务，请直接说您的问题。",
+        "All right, I will help you myself. What would you like to know?",
+    ),
+    SmallTalkKind.ANYBODY: (
+        "我是智能助手，随时都在，请直接说您的问题。要找人工客服，请回复“转人工”。",
+        "I am an automated assistant and always here: just ask. To reach a person, reply “human”.",
+    ),
     SmallTalkKind.GREETING: ("您好！请问有什么可以帮您？", "Hello! How can I help you?"),
     SmallTalkKind.PRESENCE: ("在的，请直接说您的问题。", "Yes, I am here. What would you like to know?"),
     SmallTalkKind.THANKS: ("不客气，有问题随时找我。", "You are welcome! I am here if anything else comes up."),
@@ -172,6 +101,12 @@ REPLIES: dict[SmallTalkKind, tuple[str, str]] = {
     SmallTalkKind.NUDGE: ("请把您的问题写给我，我马上为您查。", "Please tell me your question and I will look it up."),
     SmallTalkKind.ACKNOWLEDGED: ("", ""),  # politeness that wants no answer
 }
+# To who asks for somebody while no person is on duty.
+NOBODY_THERE = (
+    "我是智能助手，随时都在，请直接说您的问题。人工客服现在不在线，回复“转人工”可以留下问题，上班后第一时间回复您。",
+    "I am an automated assistant and always here: just ask. Nobody of the staff is online now; reply “human” to leave "
+    "your question for them.",
+)
 
 
 def small_talk(text: str) -> SmallTalkKind | None:
@@ -179,15 +114,16 @@ def small_talk(text: str) -> SmallTalkKind | None:
     parts = clauses(text)
     if not parts:
         return _wordless(text)
-    kinds = [_talk_of(part) for part in parts]
+    kinds = [talk_of(part) for part in parts]
     if any(kind is None for kind in kinds):
         return None
     return min((kind for kind in kinds if kind is not None), key=list(SmallTalkKind).index)
 
 
-def reply_to(talk: SmallTalkKind, text: str) -> str:
+def reply_to(talk: SmallTalkKind, text: str, *, people_there: bool = True) -> str:
     """A short fitting reply in the language of `text`; empty when none is wanted."""
-    chinese, english = REPLIES[talk]
+    nobody = talk is SmallTalkKind.ANYBODY and not people_there
+    chinese, english = NOBODY_THERE if nobody else REPLIES[talk]
     return english if is_english(text) else chinese
 
 
@@ -197,7 +133,10 @@ def is_english(text: str) -> bool:
     return bool(letters) and all(char.isascii() for char in letters)
 
 
-def _talk_of(clause: str) -> SmallTalkKind | None:
+def talk_of(clause: str) -> SmallTalkKind | None:
+    """What one clause (as `clauses` gives it) is when it asks nothing."""
+    if declines_person(clause):
+        return SmallTalkKind.DECLINED
     return next((kind for kind, pattern in _TALK_PATTERNS if pattern.fullmatch(clause)), None)
 
 
@@ -260,68 +199,13 @@ def says_unhelpful(text: str) -> bool:
 
 def only_complains(text: str) -> bool:
     """Whether the text says that we did not help, and asks nothing new."""
-    return says_unhelpful(text) and all(_complains(clause) or _talk_of(clause) for clause in clauses(text))
+    return says_unhelpful(text) and all(_complains(clause) or talk_of(clause) for clause in clauses(text))
 
 
 def _complains(clause: str) -> bool:
     return any(pattern.search(clause) for pattern in _UNHELPFUL_PATTERNS)
 
 
-# ----------------------------------------------------------------------------------------------- all at once
-
-
-@dataclass(frozen=True, slots=True)
-class Intents:
-    """What the words of one or several messages say besides their question."""
-
-    person: bool
-    talk: SmallTalkKind | None
-    upset: bool
-    urgent: bool
-    unhelpful: bool
-
-
-def read(texts: Sequence[str], *, zero_offered: bool = False) -> Intents:
-    """The intents of messages that belong together, oldest first."""
-    together = "\n".join(texts)
-    return Intents(
-        person=any(asks_for_person(text, zero_offered=zero_offered) for text in texts),
-        talk=small_talk(together),
-        upset=is_upset(together),
-        urgent=is_urgent(together),
-        unhelpful=says_unhelpful(together),
-    )
-
-
-# ------------------------------------------------------------------------------------------------- the means
-
-_SIMPLE = str.maketrans(
-    "轉別們員務聯係機個沒訴請幫問話電嗎謝見說與對維經領導還決題給換來這過讓為麼時間應該氣專業處裡類聽懂錯誤騙壞爛緊",
-    "转别们员务联系机个没诉请帮问话电吗谢见说与对维经领导还决题给换来这过让为么时间应该气专业处里类听懂错误骗坏烂紧",
-)
-_LONGEST = 2000  # characters that are looked at
-_CUT = re.compile(r"[,、.。!?;；:：\n\r~…\"“”‘()（）\[\]【】<>《》|/\\*_#^+=—]+")
-_STICKER = re.compile(r"\[[^\[\]\n]{1,8}\]")  # WeChat writes its stickers as [微笑]
-_BETWEEN_HAN = re.compile(r"(?<![a-z0-9'])\s+|\s+(?![a-z0-9'])")
-
-
-def _folded(text: str) -> str:
-    text = unicodedata.normalize("NFKC", text[:_LONGEST]).replace("’", "'").replace("，", ",")
-    kept = (char for char in text if unicodedata.category(char) not in ("Cf", "Cs", "Mn", "Co"))
-    return "".join(kept).translate(_SIMPLE).lower()
-
-
-def clauses(text: str) -> list[str]:
-    """The clauses of a text, folded; those without a letter or digit are left out."""
-    parts = _CUT.split(_STICKER.sub(" ", _folded(text)))
-    kept = ("".join(char for char in part if char.isalnum() or char in " '") for part in parts)
-    return [part for part in (_BETWEEN_HAN.sub("", part).strip() for part in kept) if part]
-
-
-_ASK_PATTERNS = [re.compile(pattern) for pattern in ASKS]
-_TRAP_PATTERNS = [re.compile(pattern) for pattern in TRAPS]
-_NOT_PATTERN = re.compile(_NOT)
-_NOT_ENGLISH_PATTERN = re.compile(_NOT_ENGLISH)
 _TALK_PATTERNS = [(kind, re.compile(rf"(?:{pattern}){_TAIL}")) for kind, pattern in TALK.items()]
 _UPSET_PATTERNS = [re.compile(pattern) for pattern in UPSET]
 _URGENT_PATTERNS = [re.compile(pattern) for pattern in URGENT]

@@ -31,11 +31,16 @@ class MeteredModel:
         self._prices = prices
 
     async def complete(
-        self, turns: Sequence[ChatTurn], *, schema: Mapping[str, Any] | None = None, max_tokens: int = 800
+        self,
+        turns: Sequence[ChatTurn],
+        *,
+        schema: Mapping[str, Any] | None = None,
+        max_tokens: int = 800,
+        seconds: float | None = None,
     ) -> Completion:
         """As the model does. Raises ModelUnavailable."""
         try:
-            completion = await self._model.complete(turns, schema=schema, max_tokens=max_tokens)
+            completion = await self._model.complete(turns, schema=schema, max_tokens=max_tokens, seconds=seconds)
         except ModelPaused:
             metrics.llm("paused")
             raise

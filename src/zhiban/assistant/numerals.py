@@ -1,9 +1,7 @@
-"""Numbers and text brought to one form, so that 七天 and ７ 天 and 7天 are the same fact."""
+"""Numbers as people write them, so that 七天 and 7天 are the same fact."""
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from decimal import Decimal, InvalidOperation
 
 DIGITS = {
@@ -19,18 +17,6 @@ NUMBER = (
     r"(?:\d{1,3}(?:,\d{3}){1,5}(?:\.\d{1,9})?|\d{1,18}(?:\.\d{1,9})?)[万亿千百]?"
     rf"|[{HAN}]{{1,20}}(?:点[{''.join(DIGITS)}]+)?"
 )
-
-_KEYCAP = re.compile("[0-9#*]\ufe0f?\u20e3")
-_LIST_MARK = re.compile("[\u2460-\u24ff\u2776-\u2793]")
-_SPELLED = re.compile(rf"[{''.join(DIGITS)}]{{5,}}")
-
-
-def plain(text: str) -> str:
-    """Half-width, without invisible characters, list marks such as ① gone. Line breaks stay."""
-    text = _LIST_MARK.sub("\n", _KEYCAP.sub(" ", text)).replace("，", "、")  # or 100，200 would read as 100200
-    text = unicodedata.normalize("NFKC", text)
-    text = "".join(char for char in text if char == "\n" or unicodedata.category(char) not in ("Cf", "Cc", "Cs"))
-    return _SPELLED.sub(lambda run: "".join(str(DIGITS[char]) for char in run.group()), text)
 
 
 def value(written: str) -> Decimal | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from zhiban.kit.errors import NotFound
 from zhiban.knowledge import queries as knowledge
 
 HISTORY = 12  # messages that count as recent
+_LAST_WORDS = 6  # of them, when it is about what was just answered
 
 _RECENT = """
 select m.direction, m.author, m.text, m.content, t.question, t.citations
@@ -42,6 +44,7 @@ class Memory:
 
     said: tuple[HistoryLine, ...]
     questions: tuple[str, ...]  # the contact's earlier questions and what was answered last: context for a follow-up
+    answered: str  # the title of what was answered last
     offered: dict[str, dict[str, Any]]  # choices of our last menu, by id
     offered_question: str  # the question that led to that menu
     person_offered: bool
@@ -55,6 +58,7 @@ async def remember(tx: Transaction, conversation_id: int, *, before: int) -> Mem
     return Memory(
         said=tuple(HistoryLine(_who(row), row.text) for row in rows if row.text.strip()),
         questions=_questions(rows),
+        answered=_answered(rows),
         offered=offered,
         offered_question=offered_question,
         person_offered=PERSON_CHOICE in offered,
@@ -77,22 +81,88 @@ def _offer(rows: Sequence[_Recent]) -> tuple[dict[str, dict[str, Any]], str]:
 
 
 def _questions(rows: Sequence[_Recent]) -> tuple[str, ...]:
-    """The contact's last questions, then the titles of what was answered last."""
+    """The contact's last questions, then the title of what was answered last."""
     asked = [row.text for row in rows if row.direction == "in" and row.text.strip()][-3:]
-    for row in reversed(rows):
-        if row.direction == "out":
-            asked += [citation["title"] for citation in (row.citations or ())[:1]]
-            break
-    return tuple(asked)
+    return (*asked, *filter(None, (_answered(rows[-_LAST_WORDS:]),)))
 
 
-async def entry(tx: Transaction, article_id: int) -> PlainPassage | None:
-    """An article as a passage, when its own words are to be said. None when it was removed meanwhile."""
+def _answered(rows: Sequence[_Recent]) -> str:
+    cited = (row.citations for row in reversed(rows) if row.direction == "out" and row.citations)
+    return next((str(citations[0]["title"]) for citations in cited), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What a menu entry stands for: an article, or one section of it."""
+
+    article_id: int
+    chunk_id: int | None = None
+
+    @property
+    def id(self) -> str:
+        return f"a:{self.article_id}" if self.chunk_id is None else f"a:{self.article_id}:{self.chunk_id}"
+
+    @classmethod
+    def parse(cls, choice: str | None) -> Chosen | None:
+        """The entry that this id means; None when it is no entry of knowledge."""
+        found = _CHOICE.fullmatch(choice or "")
+        return cls(int(found[1]), int(found[2]) if found[2] else None) if found else None
+
+
+_CHOICE = re.compile(r"a:(\d{1,18})(?::(\d{1,18}))?", re.ASCII)
+
+
+async def entry(tx: Transaction, chosen: Chosen) -> PlainPassage | None:
+    """What was chosen as a passage, when its own words are to be said. None when it was removed meanwhile."""
     try:
-        article = await knowledge.article(tx, article_id)
+        article = await knowledge.article(tx, chosen.article_id)
     except NotFound:
         return None
-    text = ""
-    if article.answer is None:
-        text = "\n".join(chunk.text for chunk in await knowledge.chunks(tx, [article_id]))
-    return PlainPassage(article.title, text, article.answer, (), article.source_name)
+    if article.answer is not None:
+        return PlainPassage(article.title, "", article.answer, (), article.source_name)
+    chunks = await knowledge.chunks(tx, [chosen.article_id])
+    section = [chunk for chunk in chunks if chunk.id == chosen.chunk_id]
+    if chosen.chunk_id is not None and not section:
+        return None
+    heading = tuple(section[0].heading_path) if section else ()
+    text = "\n".join(chunk.text for chunk in section or chunks)
+    return PlainPassage(article.title, text, None, heading, article.source_name)
+
+
+_SUGGESTED = """
+select t.question, (
+         select min(m.id) from message m where m.workspace_id = t.workspace_id and m.turn_id = t.id
+           and m.direction = 'in') as message_id, (
+         select m.content -> 'choices' from message m where m.workspace_id = t.workspace_id and m.turn_id = t.id
+           and m.direction = 'out' order by m.id desc limit 1) as choices, n.citations as answered
+  from turn t left join lateral (
+         select n.citations from turn n where n.workspace_id = t.workspace_id and n.conversation_id = t.conversation_id
+           and n.id > t.id and n.decision not in ('SmallTalk', 'NoReply') order by n.id limit 1) n on true
+ where t.conversation_id = %(conversation)s and t.decision = 'Suggest' order by t.id desc limit %(limit)s"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Suggested:
+    question: str
+    message_id: int | None
+    choices: list[dict[str, Any]] | None
+    answered: list[dict[str, Any]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Untapped:
+    """A question whose suggestions were none of what the contact meant."""
+
+    question: str
+    message_id: int | None
+
+
+async def untapped(tx: Transaction, conversation_id: int, *, limit: int = 5) -> list[Untapped]:
+    """The newest questions that got a menu and then nothing of it, however it went on."""
+    rows = await tx.objects(_Suggested, _SUGGESTED, conversation=conversation_id, limit=limit)
+    left = []
+    for row in rows:
+        offered = {found.article_id for choice in row.choices or () if (found := Chosen.parse(choice["id"]))}
+        if not any(citation["article_id"] in offered for citation in row.answered or ()):
+            left.append(Untapped(row.question, row.message_id))
+    return left

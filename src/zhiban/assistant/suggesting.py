@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zhiban.assistant import answering, intents
+from zhiban.assistant import answering, finding, intents
+from zhiban.assistant.finding import Found
+from zhiban.assistant.person_requests import asks_for_person
 from zhiban.assistant.queries import remember
+from zhiban.assistant.reading import questions_in
+from zhiban.assistant.searching import Searcher
+from zhiban.channels.policy import Policy
 from zhiban.kit.db import Database
-from zhiban.knowledge import retrieval
 from zhiban.knowledge import service as knowledge
+from zhiban.knowledge.retrieval import ConfidenceBand
 from zhiban.knowledge.vectors import NO_EMBEDDERS, Embedders
 
 TRIED = 3  # of the contact's last words
+LONGEST = 400  # characters of them that are read
 
 # The contact's words since a person last answered, newest first. What was tapped in our menu is no question.
 _ASKED = """
@@ -53,7 +59,7 @@ def percent(confidence: float | None) -> int | None:
 def is_question(text: str) -> bool:
     """Whether knowledge may have something to say to it: not politeness, complaint, or the wish for a person."""
     bare = text.strip()
-    return not (not bare or intents.small_talk(bare) or intents.asks_for_person(bare) or intents.only_complains(bare))
+    return not (not bare or intents.small_talk(bare) or asks_for_person(bare) or intents.only_complains(bare))
 
 
 class Suggester:
@@ -62,8 +68,7 @@ class Suggester:
 
     def __init__(self, database: Database, *, threshold: float | None, embedders: Embedders = NO_EMBEDDERS) -> None:
         self._database = database
-        self._threshold = threshold
-        self._embedders = embedders
+        self._searcher = Searcher(embedders, top_k=1, threshold=threshold)
 
     async def suggest(self, workspace_id: int, conversation_id: int) -> Suggestion | None:
         """An answer to the contact's last question, or None when the knowledge has none."""
@@ -73,24 +78,22 @@ class Suggester:
         if inbox_id is None:
             return None
         for message in [message for message in asked if is_question(message.text)][:TRIED]:
-            found = await self._find(workspace_id, conversation_id, inbox_id, message)
-            if found.zone is not retrieval.ConfidenceBand.HANDOFF and found.passages:
-                words = answering.verbatim(found.passages[0])
-                if words is not None:
-                    return Suggestion(words, (Source(found.passages[0].title),), percent(found.confidence))
+            for found in await self._find(workspace_id, conversation_id, inbox_id, message):
+                if found.zone is not ConfidenceBand.HANDOFF and found.result.passages:
+                    best = found.result.passages[0]
+                    words = answering.verbatim(best)
+                    if words is not None:
+                        return Suggestion(words, (Source(best.title),), percent(found.result.confidence))
         return None
 
-    async def _find(
-        self, workspace_id: int, conversation_id: int, inbox_id: int, message: _Asked
-    ) -> retrieval.SearchResult:
+    async def _find(self, workspace_id: int, conversation_id: int, inbox_id: int, message: _Asked) -> tuple[Found, ...]:
+        """What is found for the first question of a message; while vectors are waited for, no transaction is open."""
         async with self._database.transaction(workspace_id) as tx:
             memory = await remember(tx, conversation_id, before=message.id)
-        return await retrieval.find(
-            lambda: self._database.transaction(workspace_id),
-            lambda tx: knowledge.base_for(tx, inbox_id),
-            message.text[:400],
-            embedders=self._embedders,
-            top_k=1,
-            context=memory.questions,
-            threshold=self._threshold,
-        )
+            plans = finding.plan(questions_in(message.text[:LONGEST])[:1], memory)
+            if not plans:
+                return ()
+            begun = await self._searcher.begin(tx, await knowledge.base_for(tx, inbox_id), plans)
+        vectors = await begun.vectors()
+        async with self._database.transaction(workspace_id) as tx:
+            return await self._searcher.find(tx, begun, vectors, Policy())

@@ -7,20 +7,19 @@ turn void.
 
 from __future__ import annotations
 
-import logging
+import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, assert_never
 
-from zhiban.assistant import answering, multi_question
-from zhiban.assistant.answering import Answered, CannotAnswer, FellBack
+from zhiban.assistant import answering, finding, several_questions
+from zhiban.assistant.answering import Answered, CannotAnswer, FellBack, Outcome, Why
 from zhiban.assistant.decide import (
     Answer,
     AskAgain,
     AskForText,
-    Decision,
     Facts,
     HandOff,
     HandOffReason,
@@ -34,13 +33,18 @@ from zhiban.assistant.decide import (
     hand_off,
     question_of,
 )
-from zhiban.assistant.queries import Memory, entry, remember
+from zhiban.assistant.finding import SUGGESTED
+from zhiban.assistant.handlers import record_untapped
+from zhiban.assistant.menu_choice import chosen_by_words
+from zhiban.assistant.queries import Chosen, entry, remember
+from zhiban.assistant.reading import MOST, questions_in
 from zhiban.assistant.rewrite import looks_elliptic, rewritten
+from zhiban.assistant.searching import BegunSearch, Searcher
 from zhiban.assistant.service import record_turn
 from zhiban.assistant.suggesting import is_question
+from zhiban.assistant.turn_context import AssistantDeps, TurnContext, TurnStep
 from zhiban.assistant.wording import menu, sources, words_for
 from zhiban.channels.business_hours import is_open
-from zhiban.channels.policy import Policy
 from zhiban.conversations import service as conversations
 from zhiban.conversations.models import Author, ConversationState, Priority
 from zhiban.conversations.outbox import allowance, enqueue, key_for
@@ -50,71 +54,12 @@ from zhiban.kit import metrics
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import NotFound
-from zhiban.knowledge import retrieval
 from zhiban.knowledge import service as knowledge
-from zhiban.knowledge.retrieval import ConfidenceBand, Lookup, Passage, SearchResult
-from zhiban.knowledge.vectors import NO_EMBEDDERS, Embedders, QueryVectors
-from zhiban.ports import ChatModel, Choice, Completion, Kind
+from zhiban.knowledge.retrieval import ConfidenceBand, Passage, SearchResult
+from zhiban.knowledge.vectors import QueryVectors
+from zhiban.ports import Kind
 
-log = logging.getLogger(__name__)
-
-SUGGESTED = 3
-
-
-@dataclass(frozen=True, slots=True)
-class AssistantDeps:
-    """What the assistant works with on this installation."""
-
-    model: ChatModel | None
-    embedders: Embedders
-    top_k: int
-    threshold: float | None
-    model_seconds: float
-    price_input: float  # of a million tokens
-    price_output: float
-
-    def cost(self, completion: Completion) -> float:
-        return (completion.input_tokens * self.price_input + completion.output_tokens * self.price_output) / 1_000_000
-
-
-@dataclass(slots=True)
-class TurnContext:
-    """What the steps of one turn know and decide."""
-
-    conversation: ConversationSnapshot
-    policy: Policy
-    pending: tuple[Pending, ...]
-    question: str
-    started_at: datetime
-    facts: Facts
-    memory: Memory | None = None
-    base_id: int = 0
-    lookup: Lookup | None = None  # what the words found, while vectors are being made
-    found: SearchResult | None = None
-    each: tuple[SearchResult, ...] = ()  # for each of several questions
-    chosen: int | None = None  # the article behind a tapped menu entry
-    decision: Decision | None = None
-    reply: str = ""
-    choices: tuple[Choice, ...] = ()
-    citations: list[dict[str, Any]] = field(default_factory=list)
-    detail: str = ""
-    tx: Transaction | None = None  # the worker's transaction, during `prepare`
-    completions: list[Completion] = field(default_factory=list)
-    steps: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def tx_for_reading(self) -> Transaction:
-        if self.tx is None:
-            raise RuntimeError("This step reads, and its transaction is over.")
-        return self.tx
-
-
-@dataclass(frozen=True, slots=True)
-class TurnStep:
-    """A named step of a turn."""
-
-    name: str
-    run: Callable[[TurnContext], Awaitable[None]]
+_LEAST_SECONDS = 0.2  # a model is not asked for less
 
 
 class Assistant:
@@ -124,15 +69,17 @@ class Assistant:
         self._database = database
         self._clock = clock
         self._deps = deps
+        self._searcher = Searcher(deps.embedders, top_k=deps.top_k, threshold=deps.threshold)
         self._bases: dict[tuple[int, int], int] = {}
         # The first steps read, in the worker's own transaction; the others may wait for a model, outside of any.
         self._preparation: tuple[TurnStep, ...] = (
             TurnStep("remember", self._remember),
             TurnStep("look", self._look),
+            TurnStep("read", self._read),
             TurnStep("search", self._search),
         )
         self._response: tuple[TurnStep, ...] = (
-            TurnStep("search", self._search_with_model),
+            TurnStep("search", self._search_outside),
             TurnStep("decide", self._decide),
             TurnStep("compose", self._compose),
             TurnStep("store", self._store),
@@ -201,107 +148,100 @@ class Assistant:
         return self._bases[key]
 
     async def _look(self, turn: TurnContext) -> None:
-        """What needs no search: a person asked for, politeness, a picture, a tapped menu entry."""
-        for pending in reversed(turn.pending):
-            number = (pending.choice or "").removeprefix("a:")
-            if number != pending.choice and number.isdecimal() and len(number) < 19:
-                turn.chosen = int(number)
-                break
+        """What needs no search: a person asked for, politeness, a picture, a menu entry that was tapped or named."""
+        offered = turn.memory.offered if turn.memory else {}
+        pending = tuple(_chosen(message, offered) for message in turn.pending)
+        if pending != turn.pending:
+            turn.pending = pending
+            turn.facts = replace(turn.facts, pending=pending)
+            turn.question = question_of(pending)
+        turn.chosen = next((found for one in reversed(pending) if (found := Chosen.parse(one.choice))), None)
         turn.decision = decide_without_search(self._facts_without_tap(turn))
 
     def _facts_without_tap(self, turn: TurnContext) -> Facts:
         """Without a tapped entry: its label is ours, and what its words sound like means nothing."""
         if turn.chosen is None:
             return turn.facts
-        tapped = f"a:{turn.chosen}"
-        words = tuple(replace(p, text="") if p.choice == tapped else p for p in turn.pending)
+        words = tuple(replace(p, text="") if p.choice == turn.chosen.id else p for p in turn.pending)
         return replace(turn.facts, pending=words)
 
+    async def _read(self, turn: TurnContext) -> None:
+        """The questions in what was written, each with the ways to look it up."""
+        if turn.decision is None and turn.chosen is None and turn.question:
+            self._understand(turn, turn.question)
+
+    def _understand(self, turn: TurnContext, text: str) -> None:
+        questions = questions_in(text)
+        turn.unread = tuple(question.text for question in questions[MOST:])
+        turn.plans = finding.plan(questions[:MOST], turn.memory)
+
     async def _search(self, turn: TurnContext) -> None:
-        if turn.decision is None and turn.chosen is None and turn.question and not self._rewrites(turn):
-            tx = turn.tx_for_reading
-            turn.lookup = await self._look_up(tx, turn, turn.question)
-            if turn.lookup.pending is None:
-                await self._find(tx, turn, turn.lookup, None)
+        if turn.plans:
+            turn.begun = await self._begin_search(turn.tx_for_reading, turn)
+            if not turn.begun.waits:
+                await self._find(turn.tx_for_reading, turn, turn.begun, None)
 
-    async def _search_with_model(self, turn: TurnContext) -> None:
-        """Go on outside the reading, when a model has to rewrite or to embed the question first."""
-        if turn.decision is not None or turn.chosen is not None or not turn.question or turn.found is not None:
+    async def _search_outside(self, turn: TurnContext) -> None:
+        """Go on outside the reading: with vectors, and once more when a model has to rewrite the question first."""
+        if turn.begun is None:
             return
-        lookup = turn.lookup
-        if lookup is None:
-            question = await self._on_its_own(turn)
+        if turn.begun.waits:
+            await self._find_with_vectors(turn, turn.begun)
+        if turn.facts.zone is not ConfidenceBand.ANSWER and await self._rewrite(turn):
             async with self._database.transaction(turn.conversation.workspace_id) as tx:
-                lookup = await self._look_up(tx, turn, question)
-        vectors = await lookup.vectors()
-        async with self._database.transaction(turn.conversation.workspace_id) as tx:
-            await self._find(tx, turn, lookup, vectors)
+                turn.begun = await self._begin_search(tx, turn)
+            await self._find_with_vectors(turn, turn.begun)
 
-    def _rewrites(self, turn: TurnContext) -> bool:
-        said = bool(turn.memory and turn.memory.said)
-        return self._deps.model is not None and said and looks_elliptic(turn.question)
-
-    async def _look_up(self, tx: Transaction, turn: TurnContext, question: str, *, alone: bool = False) -> Lookup:
-        """By words; `alone` if their vectors are there already."""
+    async def _begin_search(self, tx: Transaction, turn: TurnContext) -> BegunSearch:
         try:
-            return await retrieval.look_up(
-                tx,
-                turn.base_id,
-                question,
-                context=turn.memory.questions if turn.memory else (),
-                embedders=NO_EMBEDDERS if alone else self._deps.embedders,
-                also=multi_question.questions_in(question),
-            )
+            return await self._searcher.begin(tx, turn.base_id, turn.plans)
         except NotFound:
             # The base was removed; the next turn finds the one that took its place.
             self._bases.pop((turn.conversation.workspace_id, turn.conversation.inbox.inbox_id), None)
             raise
 
-    async def _find(self, tx: Transaction, turn: TurnContext, lookup: Lookup, vectors: QueryVectors | None) -> None:
-        found = await self._judge(tx, turn, lookup, vectors)
-        zone = self._zone(turn, found)
-        if zone is not ConfidenceBand.ANSWER and (each := await self._find_each(tx, turn, lookup.asked, vectors)):
-            turn.each, found, zone = each, multi_question.together(each), ConfidenceBand.ANSWER
-        turn.found = found
-        turn.facts = replace(turn.facts, zone=zone, suggestions=len(found.passages))
+    async def _find_with_vectors(self, turn: TurnContext, begun: BegunSearch) -> None:
+        vectors = await begun.vectors()
+        async with self._database.transaction(turn.conversation.workspace_id) as tx:
+            await self._find(tx, turn, begun, vectors)
 
-    async def _find_each(
-        self, tx: Transaction, turn: TurnContext, question: str, vectors: QueryVectors | None
-    ) -> tuple[SearchResult, ...]:
-        """What is found for each of several questions; nothing unless each has a good answer of its own."""
-        each: list[SearchResult] = []
-        for line in multi_question.questions_in(question):
-            each.append(await self._judge(tx, turn, await self._look_up(tx, turn, line, alone=True), vectors))
-            if self._zone(turn, each[-1]) is not ConfidenceBand.ANSWER:
-                return ()
-        return tuple(each)
+    async def _find(self, tx: Transaction, turn: TurnContext, begun: BegunSearch, vectors: QueryVectors | None) -> None:
+        turn.each = await self._searcher.find(tx, begun, vectors, turn.policy)
+        turn.found = finding.together(turn.each)
+        zone = finding.zone_of_all(turn.each)
+        turn.facts = replace(turn.facts, zone=zone, suggestions=len(turn.found.passages))
 
-    async def _judge(
-        self, tx: Transaction, turn: TurnContext, lookup: Lookup, vectors: QueryVectors | None
-    ) -> SearchResult:
-        top_k, zones = max(self._deps.top_k, SUGGESTED), turn.policy.zones
-        threshold = zones.answer if zones else self._deps.threshold
-        return await retrieval.judge(tx, lookup, vectors, top_k=top_k, threshold=threshold)
-
-    @staticmethod
-    def _zone(turn: TurnContext, found: SearchResult) -> ConfidenceBand:
-        zone, zones = found.zone, turn.policy.zones
-        if zones and zone is not ConfidenceBand.ANSWER:
-            return ConfidenceBand.SUGGEST if found.confidence >= zones.suggest else ConfidenceBand.HANDOFF
-        return zone
-
-    async def _on_its_own(self, turn: TurnContext) -> str:
-        """The question, rewritten by the model because it leans on what was said before."""
+    async def _rewrite(self, turn: TurnContext) -> bool:
+        """Let the model put a question on its own feet that leans on what was said before. False: as it was."""
         model, memory = self._deps.model, turn.memory
-        result = await rewritten(model, turn.question, memory.said) if model and memory else None
+        if model is None or memory is None or not memory.said or not looks_elliptic(turn.question):
+            return False
+        if (left := self._model_seconds(turn)) < _LEAST_SECONDS:
+            return False
+        result = await rewritten(model, turn.question, memory.said, budget_seconds=left)
         if result is None:
-            return turn.question
+            return False
         turn.completions.append(result.cost)
-        return result.question
+        self._understand(turn, result.question)
+        return True
+
+    def _model_seconds(self, turn: TurnContext) -> float:
+        """What is left of the time that this turn may wait for the model, whatever it is asked."""
+        now = asyncio.get_running_loop().time()
+        if turn.model_until is None:
+            turn.model_until = now + self._deps.model_seconds
+        return turn.model_until - now
 
     async def _decide(self, turn: TurnContext) -> None:
         if turn.decision is None:
             turn.decision = Answer() if turn.chosen is not None else decide(turn.facts)
+        unsure = turn.facts.zone is ConfidenceBand.SUGGEST and isinstance(turn.decision, Suggest | HandOff)
+        if unsure and turn.found is not None and self._deps.model is not None and turn.facts.has_room:
+            outcome = await self._ask(turn, turn.found, may_quote=False)
+            if isinstance(outcome, Answered):
+                turn.outcome, turn.decision = outcome, Answer()
+            elif outcome.cost is not None:
+                turn.completions.append(outcome.cost)
 
     async def _compose(self, turn: TurnContext) -> None:
         match turn.decision:
@@ -311,7 +251,8 @@ class Assistant:
                 await self._compose_answer(turn)
             case Suggest():
                 passages = turn.found.passages if turn.found else ()
-                turn.reply, turn.choices = menu(passages[:SUGGESTED], turn.question)
+                most = max(SUGGESTED, 2 * len(turn.each))
+                turn.reply, turn.choices = menu(passages[:most], turn.question)
             case SmallTalk(reply=reply) | AskForText(reply=reply) | AskAgain(reply=reply):
                 turn.reply = reply
             case HandOff() | NoReply() | None:
@@ -319,48 +260,83 @@ class Assistant:
             case never:
                 assert_never(never)
 
-    async def _compose_chosen(self, turn: TurnContext, article_id: int) -> None:
-        """The contact tapped an entry of our menu: its own answer, and what they had asked becomes a phrasing."""
+    async def _compose_chosen(self, turn: TurnContext, chosen: Chosen) -> None:
+        """The contact took an entry of our menu: its own answer, and what they had asked becomes a phrasing."""
         async with self._database.transaction(turn.conversation.workspace_id) as tx:
-            passage = await entry(tx, article_id)
-        text = answering.verbatim(passage) if passage is not None else None
+            passage = await entry(tx, chosen)
+        text = answering.section(passage) if passage is not None else None
         if passage is None or text is None:
             turn.chosen = None
             turn.decision = hand_off(turn.facts, HandOffReason.NO_ANSWER)
             return
         turn.reply = text
-        turn.citations = [{"article_id": article_id, "title": passage.title, "source": passage.source_name}]
+        turn.citations = [
+            {"article_id": chosen.article_id, "title": passage.title, "source": passage.source_name}
+            | ({} if chosen.chunk_id is None else {"chunk_id": chosen.chunk_id})
+        ]
+
+    async def _ask(self, turn: TurnContext, found: SearchResult, *, may_quote: bool) -> Outcome:
+        """Ask the model for an answer from what was found; without one the best passage, if it may be quoted."""
+        left = self._model_seconds(turn) if self._deps.model is not None else 0.0
+        asked = self._deps.model if left >= _LEAST_SECONDS else None
+        outcome = await answering.answer(
+            asked,
+            [turn.question],
+            self._passages(turn, found),
+            turn.memory.said if turn.memory else (),
+            budget_seconds=left,
+            contact_name=turn.conversation.contact_name,
+            may_quote=may_quote,
+        )
+        if asked is None and self._deps.model is not None and isinstance(outcome, FellBack | CannotAnswer):
+            return replace(outcome, why=Why.TOO_SLOW)
+        return outcome
+
+    def _passages(self, turn: TurnContext, found: SearchResult) -> tuple[Passage, ...]:
+        return found.passages[: max(self._deps.top_k, len(turn.each))]
 
     async def _compose_answer(self, turn: TurnContext) -> None:
         found = turn.found
         if found is None:
             raise RuntimeError("An answer was decided on without a search.")
-        passages = found.passages[: max(self._deps.top_k, len(turn.each))]
-        memory = turn.memory
-        outcome = await answering.answer(
-            self._deps.model,
-            [turn.question],
-            passages,
-            memory.said if memory else (),
-            budget_seconds=self._deps.model_seconds,
-            contact_name=turn.conversation.contact_name,
-        )
+        passages = self._passages(turn, found)
+        outcome = turn.outcome or await self._ask(turn, found, may_quote=True)
+        if outcome.cost is not None:
+            turn.completions.append(outcome.cost)
+        several = len(turn.each) > 1 or bool(turn.unread)
         match outcome:
-            case Answered(text=text, citations=citations, cost=cost):
-                turn.completions.append(cost)
-                turn.reply = text
+            case Answered(text=text, citations=citations):
+                cited = [passages[number - 1] for number in citations]
+                turn.reply, turn.citations = text, list(map(_citation, cited))
+                if several:
+                    self._tell_each(turn, said=text, cited=cited)
+            case FellBack(text=text, citations=citations, why=why):
+                turn.reply, turn.detail = text, why.value
                 turn.citations = [_citation(passages[number - 1]) for number in citations]
-            case FellBack(text=text, citations=citations, why=why, cost=spent):
-                all_told = multi_question.verbatim(turn.each) if turn.each else None
-                turn.reply, best = all_told or (text, [passages[number - 1] for number in citations])
-                turn.citations, turn.detail = [_citation(passage) for passage in best], why.value
-                turn.completions += [spent] if spent else []
-            case CannotAnswer(why=why, cost=spent):
+                if several:
+                    self._tell_each(turn)
+            case CannotAnswer(why=why):
                 turn.detail = why.value
-                turn.completions += [spent] if spent else []
-                turn.decision = hand_off(turn.facts, HandOffReason.NO_ANSWER)
+                self._suggest_instead(turn, passages)
             case never:
                 assert_never(never)
+
+    @staticmethod
+    def _suggest_instead(turn: TurnContext, passages: Sequence[Passage]) -> None:
+        """No answer could be made of what was found: which entry is it? People get it when patience is over."""
+        turn.decision = decide(replace(turn.facts, zone=ConfidenceBand.SUGGEST))
+        if isinstance(turn.decision, Suggest):
+            turn.reply, turn.choices = menu(passages[:SUGGESTED], turn.question)
+        else:
+            turn.decision = hand_off(turn.facts, HandOffReason.NO_ANSWER)
+
+    @staticmethod
+    def _tell_each(turn: TurnContext, *, said: str = "", cited: Sequence[Passage] = ()) -> None:
+        """Several questions: what is known of each, and which is left."""
+        told = several_questions.told(turn.each, turn.unread, said=said, cited=cited)
+        if told is not None:
+            turn.reply, turn.choices, turn.listed = told.text, told.choices, True
+            turn.citations = list(map(_citation, told.passages))
 
     async def _store(self, turn: TurnContext) -> None:
         """The one transaction that makes the turn true, or nothing when the conversation is not ours any more."""
@@ -409,9 +385,9 @@ class Assistant:
                     key=key_for("turn", conversation.inbox.external_id, conversation.pending[-1].external_id),
                     limits=limits,
                     now=now,
-                    kind=Kind.MENU if turn.choices else Kind.TEXT,
+                    kind=Kind.MENU if turn.is_menu else Kind.TEXT,
                     choices=turn.choices,
-                    footer=words_for(turn.question).menu_foot if turn.choices else "",
+                    footer=words_for(turn.question).menu_foot if turn.is_menu else "",
                     content={"citations": turn.citations, "below": below} if below else {},
                     turn_id=turn_id,
                     most=None if left is None else max(left - limits.reserved, 1),
@@ -460,11 +436,28 @@ class Assistant:
         return next((line.text for line in reversed(said) if line.who == "contact" and is_question(line.text)), "")
 
     async def _learn(self, tx: Transaction, turn: TurnContext, *, now: datetime) -> None:
-        """A tapped suggestion tells that the earlier question meant this entry."""
+        """A tapped suggestion tells that the earlier question meant this entry; an untapped one, that none fitted."""
+        await self._record_left(tx, turn, now=now)
         memory = turn.memory
-        if turn.chosen is not None and memory is not None and memory.offered_question:
+        if memory is None or not memory.offered_question:
+            return
+        if turn.chosen is None:
+            await record_untapped(tx, turn.conversation.id, now=now)
+        elif turn.chosen.chunk_id is None:
             question = memory.offered_question
-            await knowledge.add_phrasing(tx, turn.chosen, question, source="click", by=ASSISTANT, now=now)
+            await knowledge.add_phrasing(tx, turn.chosen.article_id, question, source="click", by=ASSISTANT, now=now)
+
+    async def _record_left(self, tx: Transaction, turn: TurnContext, *, now: datetime) -> None:
+        """Of several questions those that nothing was found for are missing, although the others were answered."""
+        if not isinstance(turn.decision, Answer):
+            return
+        left = [found.question for found in turn.each if found.zone is ConfidenceBand.HANDOFF]
+        for question in left:
+            # A message is gathered once; here one may hold several.
+            message_id = turn.conversation.pending[-1].id if question is left[0] else None
+            await knowledge.record_gap(
+                tx, question, conversation_id=turn.conversation.id, message_id=message_id, now=now
+            )
 
     def _count(self, turn: TurnContext) -> None:
         match turn.decision:
@@ -488,3 +481,9 @@ def _citation(passage: Passage) -> dict[str, Any]:
         "position": passage.position,
         "score": round(passage.score, 3),
     }
+
+
+def _chosen(message: Pending, offered: Mapping[str, Mapping[str, Any]]) -> Pending:
+    """The message, or, when it names an entry of our last menu, what tapping that would have sent."""
+    id_ = chosen_by_words(message.text, offered) if message.choice is None and message.kind is Kind.TEXT else None
+    return message if id_ is None else Pending(message.kind, str(offered[id_]["label"]), id_)

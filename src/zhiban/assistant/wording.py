@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zhiban.assistant import intents
+from zhiban.assistant import answering, intents
 from zhiban.assistant.decide import PERSON_CHOICE
+from zhiban.assistant.passages import PassageLike
+from zhiban.assistant.queries import Chosen
+from zhiban.kit.text import cut_bytes, size_of
 from zhiban.knowledge.retrieval import Passage
 from zhiban.ports import Choice
 
 SOURCES_SHOWN = 3
+LABEL_SIZE = 120  # bytes of an entry of a menu: forty Chinese characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +38,30 @@ def words_for(question: str) -> Words:
 
 
 def menu(passages: Sequence[Passage], question: str) -> tuple[str, tuple[Choice, ...]]:
-    """The line above a menu and its entries: every article once, the best first, and a person at the end."""
-    entries = {passage.article_id: passage for passage in reversed(passages)}
-    ordered = sorted(entries.values(), key=lambda passage: -passage.score)
+    """The line above a menu and its entries: every entry once, the best first, and a person at the end.
+
+    An entry is an article that answers one question, or a section of a document.
+    """
     words = words_for(question)
-    choices = [Choice(f"a:{passage.article_id}", passage.title[:40]) for passage in ordered]
-    return words.menu_head, (*choices, Choice(PERSON_CHOICE, words.person))
+    entries = {entry.id: entry for entry in map(entry_of, passages)}
+    return words.menu_head, (*entries.values(), Choice(PERSON_CHOICE, words.person))
+
+
+def entry_of(passage: Passage) -> Choice:
+    """The entry of a menu that leads to this passage."""
+    if passage.answer is not None:
+        return Choice(Chosen(passage.article_id).id, cut_bytes(passage.title, LABEL_SIZE))
+    return Choice(Chosen(passage.article_id, passage.chunk_id).id, section_label(passage))
+
+
+def section_label(passage: PassageLike) -> str:
+    """What a section is called in a menu: its heading and its first words."""
+    first = " ".join(answering.readable(passage.text).split())
+    heading = passage.heading_path[-1] if passage.heading_path else ""
+    if first.startswith(heading):
+        first = first.removeprefix(heading).lstrip(" ：:")
+    label = "：".join(filter(None, (heading, first)))
+    return label if size_of(label) <= LABEL_SIZE else cut_bytes(label, LABEL_SIZE - 3) + "…"
 
 
 def sources(citations: Sequence[Mapping[str, Any]], question: str) -> str:

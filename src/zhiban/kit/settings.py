@@ -113,7 +113,9 @@ class Settings(SettingsPart):
     llm_api_key: SecretStr = Field(SecretStr(""), description="Empty: answers are the knowledge base's own words.")
     llm_api_base: str = Field("", description="Any OpenAI-compatible address. Empty: the provider's own.")
     llm_model: str = Field("", description="Empty: the provider's default.")
-    llm_timeout: float = Field(20.0, gt=0, le=300, description="Seconds to wait for an answer before falling back.")
+    llm_timeout: float = Field(
+        3.0, gt=0, le=300, description="Seconds that one message waits for the model at most, before falling back."
+    )
     llm_price_input: float = Field(0.0, ge=0, description="Price of a million input tokens, for the cost figures.")
     llm_price_output: float = Field(0.0, ge=0, description="Price of a million output tokens, for the cost figures.")
 

@@ -42,11 +42,16 @@ class ChatModel(Protocol):
     name: str
 
     async def complete(
-        self, turns: Sequence[ChatTurn], *, schema: Mapping[str, Any] | None = None, max_tokens: int = 800
+        self,
+        turns: Sequence[ChatTurn],
+        *,
+        schema: Mapping[str, Any] | None = None,
+        max_tokens: int = 800,
+        seconds: float | None = None,
     ) -> Completion:
         """One completion; with `schema` (JSON Schema) the text is JSON asked for in that shape, unchecked.
 
-        Raises ModelUnavailable after its own timeouts and retries.
+        Raises ModelUnavailable after its own timeouts and retries, at the latest after `seconds`.
         """
         ...
 

@@ -43,11 +43,17 @@ class OpenAIChat:
         self._dropped: set[str] = set()  # options that it does not know
 
     async def complete(
-        self, turns: Sequence[ChatTurn], *, schema: Mapping[str, Any] | None = None, max_tokens: int = 800
+        self,
+        turns: Sequence[ChatTurn],
+        *,
+        schema: Mapping[str, Any] | None = None,
+        max_tokens: int = 800,
+        seconds: float | None = None,
     ) -> Completion:
         """One completion. With `schema` the best form that this server understands is asked for, and remembered."""
         started = time.monotonic()
-        answer = await self._asked(turns, schema, max_tokens)
+        allowed = min(self._config.timeout, seconds) if seconds is not None else self._config.timeout
+        answer = await self._asked(turns, schema, max_tokens, until=started + allowed)
         text = text_of(answer)
         usage = answer.get("usage")
         counts = usage if isinstance(usage, dict) else {}
@@ -61,13 +67,14 @@ class OpenAIChat:
         )
 
     async def _asked(
-        self, turns: Sequence[ChatTurn], schema: Mapping[str, Any] | None, max_tokens: int
+        self, turns: Sequence[ChatTurn], schema: Mapping[str, Any] | None, max_tokens: int, *, until: float
     ) -> dict[str, Any]:
         form = self._form if schema is not None else _Form.PLAIN
         while True:
             body = self._body(turns, schema, form, max_tokens)
             try:
-                answer = await self._server.post("chat/completions", body, expects="choices")
+                left = max(until - time.monotonic(), 0.001)
+                answer = await self._server.post("chat/completions", body, expects="choices", seconds=left)
             except RequestRefused as error:
                 simpler = self._simpler(error, form, body)
                 if simpler is None:

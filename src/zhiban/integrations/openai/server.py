@@ -78,9 +78,16 @@ class ModelServer:
         self._waiting: dict[asyncio.Timeout, bool] = {}  # calls under way, and whether they were cut off
 
     async def post(
-        self, path: str, body: Mapping[str, Any], *, expects: str, timeout: float | None = None
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        expects: str,
+        timeout: float | None = None,
+        seconds: float | None = None,
     ) -> dict[str, Any]:
-        """The answer's JSON object, which has `expects`. Tries again what may pass; with `timeout` asks only once.
+        """The answer's JSON object, which has `expects`. Tries again what may pass, for `seconds` at most; with
+        `timeout` asks only once.
 
         Raises ModelUnavailable: ModelTooSlow after the time allowed, ModelPaused without having asked.
         """
@@ -92,7 +99,7 @@ class ModelServer:
         tries = 1 if probe or timeout is not None else self.config.tries
         before = self._answered
         try:
-            answer = await self._timed(path, body, expects, tries, timeout or self.config.timeout)
+            answer = await self._timed(path, body, expects, tries, timeout or seconds or self.config.timeout)
         except ModelPaused:
             raise
         except ModelUnavailable as error:

@@ -1,0 +1,155 @@
+"""What is read out of a message: its questions, a chosen menu entry, and what would be the opposite of an answer."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zhiban.assistant.menu_choice import chosen_by_words
+from zhiban.assistant.polarity import is_denied, opposite, other_aspect
+from zhiban.assistant.queries import Chosen
+from zhiban.assistant.reading import questions_in
+
+
+def lookups(text: str) -> list[tuple[str, ...]]:
+    return [question.lookups for question in questions_in(text)]
+
+
+@pytest.mark.parametrize(
+    "text", ["怎么退款", "怎么退款？", "退款", "退货的快递费是你们出还是我出", "how do I get a refund?"]
+)
+def test_a_short_question_is_looked_up_as_it_stands(text: str) -> None:
+    assert lookups(text) == [(text.rstrip("？?"),)]
+
+
+def test_greetings_and_empty_words_are_dropped() -> None:
+    assert lookups("你好，在吗，怎么退款？") == [("怎么退款",)]
+    assert lookups("客服您好，打扰一下，请问一下\n怎么退款，谢谢") == [("怎么退款",)]
+    assert lookups("不用转人工，怎么退款") == [("怎么退款",)]
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("怎么退货？运费谁出？", ["怎么退货", "运费谁出"]),
+        ("怎么申请退款，钱多久到账", ["怎么申请退款", "钱多久到账"]),
+        ("洗牙多少钱？疼不疼？", ["洗牙多少钱", "疼不疼"]),
+        ("什么时候发货\n发票怎么开", ["什么时候发货", "发票怎么开"]),
+        ("怎么退货 运费谁出", ["怎么退货", "运费谁出"]),
+        ("我的杯子碎了，怎么赔？另外能开发票吗", ["我的杯子碎了，怎么赔", "另外能开发票吗"]),
+    ],
+)
+def test_several_questions_are_told_apart(text: str, asked: list[str]) -> None:
+    assert [question.text for question in questions_in(text)] == asked
+
+
+def test_a_long_message_is_looked_up_by_what_it_asks_and_what_it_tells() -> None:
+    (question,) = questions_in(
+        "你好，我是你们家的老顾客了，上周在你们店买了一个保温壶送给我妈妈，今天快递送到了，"
+        "打开一看壶身上有一道很长的裂纹，包装也压扁了，请问这种情况怎么处理？"
+    )
+    assert question.lookups == ("包装也压扁了，请问这种情况怎么处理",)
+    assert question.parts[0] == "包装也压扁了"
+    assert "打开一看壶身上有一道很长的裂纹" in question.parts
+    assert len(question.parts) <= 6
+
+
+@given(st.text(max_size=400))
+def test_any_text_is_read(text: str) -> None:
+    for question in questions_in(text):
+        assert question.text.strip()
+        assert question.lookups or question.parts
+        assert all(one.strip() for one in (*question.lookups, *question.parts))
+
+
+@pytest.mark.parametrize("piece", ["吗", "不", "怎么", "，", "？", " 好", "请问", "我想", "a b ", "几"])
+def test_repeated_pieces_are_read_in_no_time(piece: str) -> None:
+    began = time.perf_counter()
+    questions_in(piece * 2000)
+    assert time.perf_counter() - began < 1.5
+
+
+OFFERED = {
+    "a:3": {"id": "a:3", "label": "怎么申请退款？"},
+    "a:7": {"id": "a:7", "label": "退款多久到账？"},
+    "a:9:12": {"id": "a:9:12", "label": "门店自提：下单时选到店自提…"},
+    "person": {"id": "person", "label": "转人工"},
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [
+        ("1", "a:3"), ("１", "a:3"), ("第一个", "a:3"), ("一", "a:3"), ("1.", "a:3"), ("①", "a:3"), ("选2", "a:7"),
+        ("我选第二个", "a:7"), ("第2个吧", "a:7"), ("2号", "a:7"), ("二", "a:7"), ("the second one", "a:7"),
+        ("第三个", "a:9:12"), ("4", "person"), ("最后一个", "person"), ("no.2", "a:7"), ("就第一个吧", "a:3"),
+        ("怎么申请退款", "a:3"), ("退款多久到账？", "a:7"), ("多久到账", "a:7"), ("退款多久到賬", "a:7"),
+        ("转人工", "person"), ("门店自提", "a:9:12"),
+    ],
+)  # fmt: skip
+def test_an_entry_may_be_chosen_by_its_number_or_its_words(text: str, chosen: str) -> None:
+    assert chosen_by_words(text, OFFERED) == chosen
+
+
+@pytest.mark.parametrize(
+    "text", ["5", "9", "", "退款", "怎么退货", "1个月", "12", "都不是", "一般多久", "第一个怎么用"]
+)
+def test_other_words_choose_nothing(text: str) -> None:
+    assert chosen_by_words(text, OFFERED) is None
+
+
+def test_without_a_menu_a_number_is_a_number() -> None:
+    assert chosen_by_words("1", {}) is None
+
+
+@pytest.mark.parametrize(
+    ("choice", "chosen"),
+    [("a:7", Chosen(7)), ("a:7:12", Chosen(7, 12)), ("person", None), ("a:", None), ("a:x", None), (None, None),
+     ("a:1" + "0" * 30, None)],
+)  # fmt: skip
+def test_choices_are_parsed(choice: str | None, chosen: Chosen | None) -> None:
+    assert Chosen.parse(choice) == chosen
+    assert chosen is None or chosen.id == choice
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["不想退款了", "不要发票", "我不需要发票", "我不想办会员", "不用送货上门", "取消预约", "别再给我发短信了",
+     "东西不退了", "不换货了", "我不办会员卡", "账号先不注销了", "怎么撤销退款申请", "怎么关掉推送消息",
+     "I want to cancel my order", "不用开发票"],
+)  # fmt: skip
+def test_a_refusal_is_seen(text: str) -> None:
+    assert is_denied(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["怎么退款", "东西不想要了退款", "券用不了", "登录不了", "收不到验证码", "为什么不能退", "不喜欢想退掉", "要不要钱",
+     "没收到货", "保修不", "物流不动了", "有什么区别", "别的颜色有吗", "特别急怎么办",
+     "可以不可以开发票", "机器不工作了", "退货要不要运费"],
+)  # fmt: skip
+def test_a_failure_is_no_refusal(text: str) -> None:
+    assert not is_denied(text)
+
+
+def test_the_opposite_is_no_answer() -> None:
+    assert opposite("不想退款了", "怎么申请退款？", "我要退款")
+    assert not opposite("不想退款了", "怎么撤销退款申请？", "不想退了怎么办")
+    assert opposite("不要发票", "怎么开发票？", "我要发票")
+    assert opposite("我要退款", "怎么撤销退款申请？", "取消退款")
+    assert not opposite("别再给我发短信了", "怎么关掉推送消息？", "别再给我发消息")
+    assert not opposite("怎么取消订单", "怎么取消订单？", None)
+    assert opposite("订单不取消了", "怎么取消订单？", "取消订单")
+    assert opposite("账号先不注销了", "怎么注销账号？", "注销账号")
+    assert not opposite("能不能取消订单", "怎么取消订单？", "取消订单")
+
+
+def test_another_side_of_the_subject_is_no_answer() -> None:
+    assert other_aspect("退款怎么弄", "退款多久到账？", "退款怎么还没到账")
+    assert not other_aspect("退款怎么弄", "怎么申请退款？", "如何退款")
+    assert not other_aspect("退款几天到", "退款多久到账？", "退款要几天")
+    assert other_aspect("洗牙多久一次", "洗牙多少钱？", "洗牙价格")
+    assert not other_aspect("退款", "退款多久到账？", None)
