@@ -35,6 +35,7 @@ async def thinking_stage() -> AsyncIterator[tuple[ProcessHarness, LlmSimulator]]
             LLM_API_KEY=KEY,
             LLM_API_BASE=f"{address}/v1",
             LLM_MODEL="simulated",
+            LLM_TIMEOUT="20",  # longer than a stop waits
         ) as found,
     ):
         importing = await found.start(
