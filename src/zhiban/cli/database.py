@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+from zhiban.kit.background_tasks import cancelled
 from zhiban.kit.settings import Settings
 from zhiban.postgres.provisioning import DatabaseUrls, migrate, provision_bundled, provision_external
 from zhiban.postgres.supervisor import BundledPostgres
@@ -35,9 +36,7 @@ async def database(settings: Settings, *, watch: bool = False) -> AsyncIterator[
         yield await provision_bundled(server.superuser)
     finally:
         if watching is not None:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
+            await cancelled([watching])
         await postgres.stop()
 
 

@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Any
+
+
+async def cancelled(tasks: Collection[asyncio.Task[Any]], *, again: float = 0.5) -> None:
+    """Cancel these tasks, and return when they have ended, whatever came of them.
+
+    Cancelled again every so many seconds until they end: in Python 3.11 `asyncio.wait_for`, which psycopg waits with,
+    swallows a cancellation that meets what it waits for, and the task would go on for ever.
+    """
+    left = {task for task in tasks if not task.done()}
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=again)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class BackgroundTasks:
@@ -23,6 +37,4 @@ class BackgroundTasks:
         """Let what runs come to an end within so many seconds, and cancel what does not."""
         if self._tasks:
             _, late = await asyncio.wait(set(self._tasks), timeout=within)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            await cancelled(late)

@@ -19,6 +19,7 @@ from typing import Final
 import psycopg
 
 from zhiban.kit import metrics
+from zhiban.kit.background_tasks import cancelled
 from zhiban.kit.breaker import (
     CLOSED,
     Admission,
@@ -105,10 +106,7 @@ class BreakerStore:
         return SharedBreakers(self, workspace_id, prefix)
 
     async def close(self) -> None:
-        tasks = list(self._reading.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancelled(list(self._reading.values()))
 
     # ------------------------------------------------------------------------------------------------- deciding
 

@@ -22,6 +22,7 @@ from procrastinate.jobs import Status
 from procrastinate.manager import JobManager
 from psycopg_pool import AsyncConnectionPool
 
+from zhiban.kit.background_tasks import cancelled
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Unavailable
 from zhiban.kit.json_safe import json_safe
@@ -33,6 +34,7 @@ Planned = Callable[[int], Awaitable[None]]
 
 HEARTBEAT_SECONDS = 5.0
 STALLED_SECONDS = 20.0
+GRACE_SECONDS = 5.0  # for jobs that run when the process stops
 
 _ENQUEUE = """
 insert into jobs.procrastinate_jobs (queue_name, task_name, queueing_lock, args, scheduled_at)
@@ -236,9 +238,7 @@ class Jobs:
             self._workers.append(asyncio.create_task(self._supervise(queue, concurrency), name=f"jobs {queue}"))
 
     async def close(self) -> None:
-        for worker in self._workers:
-            worker.cancel()
-        await asyncio.gather(*self._workers, return_exceptions=True)
+        await cancelled(self._workers, again=GRACE_SECONDS + 3)  # they finish what they do first
         await self._app.close_async()
         await self._pool.close()
 
@@ -255,7 +255,7 @@ class Jobs:
                     fetch_job_polling_interval=1.0,
                     update_heartbeat_interval=HEARTBEAT_SECONDS,
                     stalled_worker_timeout=STALLED_SECONDS,
-                    shutdown_graceful_timeout=5,
+                    shutdown_graceful_timeout=GRACE_SECONDS,
                 )
             except (procrastinate.exceptions.ProcrastinateException, psycopg.Error, OSError) as error:
                 log.warning("The %s job worker stopped and starts again: %s", queue, error)

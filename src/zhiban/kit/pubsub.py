@@ -16,6 +16,8 @@ from collections.abc import Callable, Collection
 import psycopg
 from psycopg import sql
 
+from zhiban.kit.background_tasks import cancelled
+
 log = logging.getLogger(__name__)
 
 ALIVE = 0x5A42  # class of the advisory locks that say "this process lives"
@@ -74,9 +76,7 @@ class PubSub:
         await asyncio.wait_for(self._alive.wait(), 30)
 
     async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancelled(self._tasks)
 
     async def _hold(self) -> None:
         while True:

@@ -10,6 +10,7 @@ import psycopg
 from zhiban.channels.inboxes import all_settings
 from zhiban.conversations.models import Status
 from zhiban.conversations.service import resolve_idle, wake_snoozed
+from zhiban.kit.background_tasks import cancelled
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import Unavailable
@@ -33,8 +34,7 @@ class Maintenance:
 
     async def close(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await cancelled([self._task])
 
     async def _forever(self) -> None:
         round_ = 0

@@ -10,6 +10,7 @@ import psycopg
 
 from zhiban.conversations import work_state
 from zhiban.kit import metrics
+from zhiban.kit.background_tasks import cancelled
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import NO_WORKSPACE, Database
 from zhiban.kit.errors import Unavailable
@@ -86,8 +87,7 @@ class Recovery:
 
     async def close(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await cancelled([self._task])
 
     async def _forever(self) -> None:
         while True:

@@ -1,0 +1,44 @@
+"""Tasks that go on after the call that began them, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+
+from zhiban.kit.background_tasks import BackgroundTasks, cancelled
+
+
+async def _deaf(times: int) -> None:
+    """Goes on although it is cancelled, so many times, as `asyncio.wait_for` of Python 3.11 may make a task do."""
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            times -= 1
+            if times < 0:
+                raise
+
+
+async def test_a_cancellation_that_was_swallowed_is_repeated() -> None:
+    task = asyncio.create_task(_deaf(2))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await cancelled([task], again=0.01)
+    assert task.cancelled()
+
+
+async def test_what_has_ended_or_failed_is_no_trouble() -> None:
+    async def fails() -> None:
+        raise ValueError("as it may")
+
+    done, failed = asyncio.create_task(asyncio.sleep(0)), asyncio.create_task(fails())
+    await asyncio.wait([done, failed])
+    await cancelled([done, failed])
+    await cancelled([])
+
+
+async def test_late_tasks_are_ended_even_if_they_do_not_listen() -> None:
+    tasks = BackgroundTasks()
+    tasks.start(_deaf(1))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await tasks.close(within=0.01)
