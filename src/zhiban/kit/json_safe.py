@@ -11,15 +11,14 @@ from typing import Any
 
 from zhiban.kit.text import clean
 
-_encode = json.JSONEncoder(ensure_ascii=True, default=str).encode
+_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 
 def json_safe(value: Any) -> str:
     """JSON that PostgreSQL takes: no NUL, no lone surrogate, whatever the vendor put in. Moments become text."""
     text = _encode(value)
-    if "\\u0000" in text or "\\ud" in text:
-        text = json.dumps(_cleaned(value), ensure_ascii=False, default=str)
-    return text
+    # A NUL is always escaped in JSON; what `clean` would change besides is a lone surrogate.
+    return _encode(_cleaned(value)) if "\\u0000" in text or clean(text) != text else text
 
 
 def _cleaned(value: Any) -> Any:
