@@ -25,7 +25,7 @@ from zhiban.conversations.responder import ConversationSnapshot, PendingMessage,
 from zhiban.conversations.sending import Deferred, WorkHold, dispatch, record_outcome
 from zhiban.events import SYSTEM
 from zhiban.kit import metrics
-from zhiban.kit.background_tasks import BackgroundTasks
+from zhiban.kit.background_tasks import BackgroundTasks, cancelled
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Unavailable, ZhibanError
@@ -259,9 +259,7 @@ class ConversationWorker:
                     if await work_state.renew(tx, snapshot.id, process=snapshot.process_id, now=now) is None:
                         return False
         finally:
-            for task in (responding, listening):
-                task.cancel()
-            await asyncio.gather(responding, listening, return_exceptions=True)
+            await cancelled((responding, listening))
 
     async def _record_failure(self, snapshot: ConversationSnapshot, error: BaseException) -> None:
         """A turn that failed is repeated; after some failures people get the conversation: silence is worst."""
