@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from zhiban.assistant.clauses import clauses
 from zhiban.assistant.polarity import aspects_of
 from zhiban.assistant.rewrite import subject_of, subject_places
-from zhiban.knowledge.retrieval import Passage
+from zhiban.knowledge.retrieval import Passage, margin
 
 PLAUSIBLE = 0.5  # evidence from which words may agree
 SURE, MEANT = 1.0, 0.75  # evidence and cosine from which meanings do
@@ -25,8 +25,8 @@ def evidence(share: float, passages: Sequence[Passage]) -> float:
     how far it lies before the next."""
     if not passages or passages[0].score <= 0:
         return 0.0
-    first, second = passages[0].score, passages[1].score if len(passages) > 1 else 0.0
-    return share * (1 + (first - max(second, 0.0)) / first)
+    second = passages[1].score if len(passages) > 1 else 0.0
+    return share * (1 + margin(passages[0].score, second))
 
 
 def agrees(question: str, passages: Sequence[Passage], found: float) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
@@ -113,15 +113,34 @@ def fit_threshold(inside: Sequence[Sample], outside: Sequence[Sample], *, simila
     one_in, one_out = (1 - OUT_OF_SCOPE) / len(inside), OUT_OF_SCOPE / max(len(outside), 1)
     weighed = [(sample.confidence, sample.first, one_in) for sample in inside]
     weighed += [(sample.confidence, False, one_out) for sample in outside]
-    answer_at = precision = coverage = None
+    found = _lowest(weighed, WANTED_PRECISION + HEADROOM)
+    if found is None:
+        return Calibration(None, None, None, len(inside), similar_per_article, trusted=False)
+    answer_at, precision, right = found
+    trusted = similar_per_article > TRUSTED_FROM
+    return Calibration(
+        answer_at if trusted else None,
+        precision,
+        right / (1 - OUT_OF_SCOPE),
+        len(inside),
+        similar_per_article,
+        trusted,
+    )
+
+
+def _lowest(weighed: Iterable[tuple[float, bool, float]], aim: float) -> tuple[float, float, float] | None:
+    """The lowest confidence from which on this share of the answers is right, that share, and the weight of the right.
+
+    `weighed` are confidences, whether the first passage was right, and how much the question counts.
+    """
+    found: tuple[float, float, float] | None = None
     asked = right = 0.0
     for at, (sure, first, weight) in enumerate(sorted(weighed, reverse=True), 1):
         asked += weight
         right += weight * first
-        if at >= FEWEST_SAMPLES // 2 and right / asked >= WANTED_PRECISION + HEADROOM:
-            answer_at, precision, coverage = sure, right / asked, right / (1 - OUT_OF_SCOPE)
-    trusted = answer_at is not None and similar_per_article > TRUSTED_FROM
-    return Calibration(answer_at if trusted else None, precision, coverage, len(inside), similar_per_article, trusted)
+        if at >= FEWEST_SAMPLES // 2 and right / asked >= aim:
+            found = sure, right / asked, right
+    return found
 
 
 def fit_promise(halves: Sequence[Halves], *, similar_per_article: float) -> Calibration:
@@ -175,17 +194,11 @@ def _threshold(halves: Sequence[Halves], aim: float) -> float | None:
     one_in, one_out = _weights(halves)
     weighed = [(half.inside.confidence, half.inside.first, one_in) for half in halves if half.inside is not None]
     weighed += [(half.outside.confidence, False, one_out) for half in halves]
-    found: float | None = None
-    asked = right = 0.0
-    for at, (sure, first, weight) in enumerate(sorted(weighed, reverse=True), 1):
-        asked += weight
-        right += weight * first
-        if at >= FEWEST_SAMPLES // 2 and right / asked >= aim:
-            found = sure
+    found = _lowest(weighed, aim)
     if found is None:
         return None
     near = sorted(half.outside.confidence for half in halves)
-    return max(found, near[int(len(near) * (1 - MOST_NEAR_ANSWERED))])
+    return max(found[0], near[int(len(near) * (1 - MOST_NEAR_ANSWERED))])
 
 
 def _delivered(halves: Sequence[Halves], aim: float) -> _Promise | None:

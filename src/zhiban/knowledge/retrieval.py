@@ -182,6 +182,11 @@ async def rank(tx: Transaction, question: Question, *, wanted: int = SEEN, leave
     )
 
 
+def margin(first: float, second: float) -> float:
+    """How far a first score above 0 lies before the second, as a share of it."""
+    return (first - max(second, 0.0)) / first
+
+
 def confidence(first: float, second: float, best: float, highest: float | None = None) -> float:
     """n·(1+m) of a first and a second score; where vectors had their say, n^0.6·(1+m) times the highest cosine.
 
@@ -190,8 +195,8 @@ def confidence(first: float, second: float, best: float, highest: float | None =
     """
     if best <= 0 or first <= 0:
         return 0.0
-    share, margin = first / best, (first - max(second, 0.0)) / first
-    return share * (1 + margin) if highest is None else share**SHARE_POWER * (1 + margin) * highest
+    share, ahead = first / best, 1 + margin(first, second)
+    return share * ahead if highest is None else share**SHARE_POWER * ahead * highest
 
 
 def thresholds_of(base: BaseRow, override: float | None = None, *, with_vectors: bool = False) -> Thresholds:
