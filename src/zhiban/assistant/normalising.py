@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 
 _HAN_DIGITS = {char: str(number) for number, char in enumerate("零一二三四五六七八九")} | {
     "〇": "0", "幺": "1", "壹": "1", "两": "2", "貳": "2", "贰": "2", "叁": "3", "肆": "4", "伍": "5", "陆": "6",
@@ -68,9 +69,7 @@ _LETTERS_FOR_DIGITS = re.compile(r"(?<![A-Za-z0-9])(?=(?:[OoIl|]*\d){5})[\dOoIl|
 def plain(text: str) -> str:
     """Half-width, without what nobody sees; digits as digits, addresses as addresses, list marks gone. Lines stay."""
     text = _DECORATED_NUMBER.sub(_undecorated, text.replace("，", "、"))  # or 100，200 would read as 100200
-    text = unicodedata.normalize("NFKC", _MARK.sub("\n", text))
-    text = "".join(char for char in text if char == "\n" or _is_seen(char)).translate(_LOOK_ALIKES)
-    text = "".join(map(_digit, text))
+    text = unicodedata.normalize("NFKC", _MARK.sub("\n", text)).translate(_PLAIN)
     text = _LETTERS_FOR_DIGITS.sub(lambda run: run[0].translate(str.maketrans("OoIl|", "00111")), text)
     text = _SPELT.sub(_from_han, _SPELT_APART.sub(_from_han, text))
     text = _DOT.sub(".", _AT.sub("@", _AT_DOT.sub("@", text)))
@@ -79,22 +78,42 @@ def plain(text: str) -> str:
 
 def visible(text: str) -> str:
     """The text without characters that nobody sees; line breaks and tabs stay."""
-    return "".join(char for char in text if char in "\n\t" or (char not in _IGNORED and not _is_hidden(char)))
+    return text.translate(_VISIBLE)
 
 
-def _is_hidden(char: str) -> bool:
-    return unicodedata.category(char) in _UNSEEN
+class _Characters(dict[int, str | None]):
+    """A table for `str.translate` that works out what becomes of a character when it first comes."""
+
+    _MOST = 20_000  # characters; a text of all there are must not fill the memory
+
+    def __init__(self, becomes: Callable[[str], str | None]) -> None:
+        self._becomes = becomes
+
+    def __missing__(self, code: int) -> str | None:
+        if len(self) >= self._MOST:
+            self.clear()
+        found = self[code] = self._becomes(chr(code))
+        return found
 
 
-def _is_seen(char: str) -> bool:
+def _if_visible(char: str) -> str | None:
+    hidden = char in _IGNORED or unicodedata.category(char) in _UNSEEN
+    return char if char in "\n\t" or not hidden else None
+
+
+def _plain_character(char: str) -> str | None:
     """Marks over and around a letter go too: 1̶3̶9̶ is read as 139."""
-    return char not in _IGNORED and not _is_hidden(char) and unicodedata.category(char) not in ("Mn", "Me")
-
-
-def _digit(char: str) -> str:
+    if char == "\n":
+        return char
+    if char in _IGNORED or unicodedata.category(char) in (*_UNSEEN, "Mn", "Me"):
+        return None
+    char = char.translate(_LOOK_ALIKES)
     if "〡" <= char <= "〩":
         return str(ord(char) - ord("〡") + 1)
     return str(unicodedata.decimal(char)) if not char.isascii() and char.isdecimal() else char
+
+
+_VISIBLE, _PLAIN = _Characters(_if_visible), _Characters(_plain_character)
 
 
 def _undecorated(run: re.Match[str]) -> str:

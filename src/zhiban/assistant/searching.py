@@ -24,8 +24,8 @@ class BegunSearch:
 
     @property
     def waits(self) -> bool:
-        """Whether vectors are on their way, which nobody waits for inside a transaction."""
-        return self.first.pending is not None
+        """Whether vectors are still on their way, which nobody waits for inside a transaction."""
+        return self.first.waits
 
     async def vectors(self) -> QueryVectors | None:
         return await self.first.vectors()

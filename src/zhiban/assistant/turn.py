@@ -179,13 +179,13 @@ class Assistant:
         if turn.plans:
             turn.begun = await self._begin_search(turn.tx_for_reading, turn)
             if not turn.begun.waits:
-                await self._find(turn.tx_for_reading, turn, turn.begun, None)
+                await self._find(turn.tx_for_reading, turn, turn.begun, await turn.begun.vectors())
 
     async def _search_outside(self, turn: TurnContext) -> None:
         """Go on outside the reading: with vectors, and once more when a model has to rewrite the question first."""
         if turn.begun is None:
             return
-        if turn.begun.waits:
+        if turn.found is None:
             await self._find_with_vectors(turn, turn.begun)
         if turn.facts.zone is not ConfidenceBand.ANSWER and await self._rewrite(turn):
             async with self._database.transaction(turn.conversation.workspace_id) as tx:

@@ -15,9 +15,11 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
+from zhiban.kit.background_tasks import BackgroundTasks
 from zhiban.ports import ModelUnavailable
 
 log = logging.getLogger(__name__)
@@ -40,6 +42,10 @@ class SentenceEncoder:
     name = NAME
     dimensions = DIMENSIONS
 
+    def __init__(self) -> None:
+        self._asked: dict[asyncio.AbstractEventLoop, list[_Asked]] = {}
+        self._tasks = BackgroundTasks()
+
     async def embed(
         self,
         texts: Sequence[str],
@@ -47,12 +53,61 @@ class SentenceEncoder:
         purpose: Literal["query", "passage"] = "passage",
     ) -> list[list[float]]:
         """One vector of length 1 a text, in order. Raises ModelUnavailable."""
+        if purpose == "query":
+            return await self._question(list(texts))
         vectors: list[list[float]] = []
-        executor = None if purpose == "query" else _patient
         for start in range(0, len(texts), _AT_ONCE):
             batch = list(texts[start : start + _AT_ONCE])
-            vectors += await asyncio.get_running_loop().run_in_executor(executor, _encoded, batch)
+            vectors += await asyncio.get_running_loop().run_in_executor(_patient, _encoded, batch)
         return vectors
+
+    async def _question(self, texts: list[str]) -> list[list[float]]:
+        """What is asked while others are read is read together afterwards: a batch costs little more than one text."""
+        loop = asyncio.get_running_loop()
+        asked = _Asked(texts, loop.create_future())
+        if loop in self._asked:
+            self._asked[loop].append(asked)
+        else:
+            self._asked[loop] = [asked]
+            self._tasks.start(self._read(loop))
+        return await asked.answer
+
+    async def _read(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            while waiting := self._asked[loop]:
+                batch: list[_Asked] = []
+                while waiting and sum(len(asked.texts) for asked in batch) < _AT_ONCE:
+                    batch.append(waiting.pop(0))
+                await _answer(loop, [asked for asked in batch if not asked.answer.done()])
+        finally:
+            for asked in self._asked.pop(loop):
+                asked.answer.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Texts that somebody waits for. Who stops waiting cancels the answer."""
+
+    texts: list[str]
+    answer: asyncio.Future[list[list[float]]]
+
+
+async def _answer(loop: asyncio.AbstractEventLoop, batch: Sequence[_Asked]) -> None:
+    texts = [text for asked in batch for text in asked.texts]
+    try:
+        vectors = iter(await loop.run_in_executor(None, _encoded, texts) if texts else ())
+    except Exception as error:  # noqa: BLE001 - whoever asked is told
+        # What one of them wrote must not be the others' trouble.
+        for asked in batch:
+            if len(batch) > 1:
+                await _answer(loop, [asked])
+            elif not asked.answer.done():
+                asked.answer.set_exception(error)
+        return
+    for asked in batch:
+        own = [next(vectors) for _ in asked.texts]
+        if not asked.answer.done():
+            asked.answer.set_result(own)
 
 
 def _step_back() -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from zhiban.kit.db import Transaction
 from zhiban.knowledge.bm25 import sparse
 from zhiban.knowledge.queries import BaseRow
+from zhiban.knowledge.vectors import HalfVector
 
 NEAREST = 10  # entries; the last of them says how near is usual
 PROBES, PROBED_SHARE = 12, 40  # lists of the index that are looked through: so many, and every so many-th
@@ -93,11 +94,11 @@ async def candidates(
     base: BaseRow,
     question: Question,
     scored: Sequence[Scored],
-    vector: str,
+    vector: HalfVector | str,
     *,
     leave_out: int = 0,
 ) -> list[Candidate]:
-    """What the words found, and what the vector (in pgvector's text form) is near to.
+    """What the words found, and what the vector (as a string: in pgvector's text form) is near to.
 
     `leave_out` is an article that is imagined away. The base has vectors of these dimensions.
     """

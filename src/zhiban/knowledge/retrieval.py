@@ -25,7 +25,7 @@ from zhiban.knowledge.fusion import Question, Scored, candidates, fused
 from zhiban.knowledge.indexing import keys
 from zhiban.knowledge.queries import BaseRow
 from zhiban.knowledge.tokenizer import Synonyms, terms
-from zhiban.knowledge.vectors import NO_EMBEDDERS, Embedders, QueryVectors, literal, query_vectors
+from zhiban.knowledge.vectors import NO_EMBEDDERS, Embedders, HalfVector, QueryVectors, query_vectors
 
 SEEN = 10  # how far down the list we look, whatever `top_k` shows
 SMALLEST_BUDGET = 1_500  # candidates that are always affordable; smaller bases are compared whole
@@ -37,6 +37,9 @@ SHARE_POWER = 0.6  # of n where vectors had their say
 SUGGEST_AT_WITH_VECTORS = 0.10  # of share times cosine: keeps 9 of 10 helpful ones, 4 of 10 useless ones (shop bench)
 DOCUMENT_ANSWER_AT = 0.70  # a document has no similar questions to learn from; measured on CMRC: 96 % found, 98 % right
 FEWEST_WORDS = 1.2  # a question must weigh as much as this many words nobody uses, or it is too vague to be sure
+AT_ONCE = (
+    0.02  # seconds that a transaction stays open for vectors; an embedder of our own needs some three milliseconds
+)
 ALL = 1e9  # an answer threshold that nothing reaches
 
 
@@ -231,6 +234,11 @@ class Lookup:
     understandings: tuple[Understanding, ...]  # another one counts when the one before it is not sure
     pending: asyncio.Task[QueryVectors | None] | None = None
 
+    @property
+    def waits(self) -> bool:
+        """Whether vectors are still on their way, which nobody waits for inside a transaction."""
+        return self.pending is not None and not self.pending.done()
+
     async def vectors(self) -> QueryVectors | None:
         """Wait for the vectors, outside of any transaction. None when there are none, for whatever reason."""
         return None if self.pending is None else await self.pending
@@ -265,6 +273,8 @@ async def look_up(
         query = await build_query(tx, base, expanded)
         everywhere = pending is not None and query.vague and query.keys is None and base.bodies > SMALLEST_BUDGET
         found.append(Understanding(text, expanded, query, None if everywhere else await rank(tx, query)))
+    if pending is not None:
+        await asyncio.wait((pending,), timeout=AT_ONCE)
     return Lookup(base, question, tuple(found), pending)
 
 
@@ -328,22 +338,22 @@ async def find(
     context: Sequence[str] = (),
     threshold: float | None = None,
 ) -> SearchResult:
-    """Search by words and by meaning, in transactions of its own: while an embedder is waited for, none is open."""
+    """Search by words and by meaning, in transactions of its own: none stays open for an embedder that takes long."""
     async with transaction() as tx:
         lookup = await look_up(tx, await base(tx), question, context=context, embedders=embedders)
-        if lookup.pending is None:
-            return await judge(tx, lookup, top_k=top_k, threshold=threshold)
+        if not lookup.waits:
+            return await judge(tx, lookup, await lookup.vectors(), top_k=top_k, threshold=threshold)
     vectors = await lookup.vectors()
     async with transaction() as tx:
         return await judge(tx, lookup, vectors, top_k=top_k, threshold=threshold)
 
 
 async def _ranked(
-    tx: Transaction, lookup: Lookup, way: Understanding, vector: Sequence[float] | None, threshold: float | None
+    tx: Transaction, lookup: Lookup, way: Understanding, vector: HalfVector | None, threshold: float | None
 ) -> Ranking:
     base, query, highest = lookup.base, way.question, 1.0
-    if vector is not None and base.dimensions == len(vector):
-        joint = fused(await candidates(tx, base, query, way.scored or (), literal(vector)), query.best)
+    if vector is not None and base.dimensions == vector.dimensions:
+        joint = fused(await candidates(tx, base, query, way.scored or (), vector), query.best)
         scored, highest = joint.scored[:SEEN], joint.highest
     else:
         scored = await rank(tx, query) if way.scored is None else way.scored
