@@ -76,7 +76,7 @@ from importlib import import_module
 import typer
 from zhiban.cli import app as frame
 
-for module in sorted(set(frame.MODULES.values())):
+for module in frame.every_module():
     import_module(f"zhiban.cli.{module}")
 pages = []
 

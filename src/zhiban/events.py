@@ -25,9 +25,11 @@ from zhiban.event_base import (
     StatusChanged,
     decode,
 )
+from zhiban.event_gaps import GapClosed, GapMerged, GapQuestionMoved, GapRecorded, GapReopened
 
 __all__ = ["ASSISTANT", "COLUMNS", "DIRECT", "FACTS", "SYSTEM", "TIMER", "Actor", "ActorKind", "Cause", "CauseKind"]
 __all__ += ["ConversationEvent", "Event", "MessageFact", "StatusChanged", "decode"]
+__all__ += ["GapClosed", "GapMerged", "GapQuestionMoved", "GapRecorded", "GapReopened"]
 
 # ------------------------------------------------------------------------------------------------- conversations
 
@@ -458,20 +460,6 @@ class PhrasingAdded(Event):
     article_id: int
     phrasing: str
     origin: str
-
-
-class GapRecorded(Event):
-    """A question that nothing answered."""
-
-    gap_id: int
-    conversation_id: int | None = None
-
-
-class GapClosed(Event):
-    """A gap was answered or dismissed."""
-
-    gap_id: int
-    status: str
 
 
 _ABSTRACT = (Event, ConversationEvent, StatusChanged, MessageFact)

@@ -77,14 +77,14 @@ inbox = group("inbox", _("收件箱：接入、列出、检查、应用策略、
 agent = group("agent", _("同事：添加、列出、修改、停用、启用、给链接"))
 token = group("token", _("接口令牌：生成、列出、吊销"))
 
-# Which module holds which command: only what is asked for is imported, which is quicker and smaller.
+# Which modules hold which command: only what is asked for is imported, which is quicker and smaller.
 MODULES = {
     "agent": "agents",
     "backup": "backups",
     "demo": "demo",
     "doctor": "doctor",
     "inbox": "inboxes",
-    "kb": "knowledge",
+    "kb": "knowledge gaps",
     "migrate": "backups",
     "restore": "backups",
     "rotate-key": "keys",
@@ -92,6 +92,10 @@ MODULES = {
     "token": "tokens",
     "work": "work",
 }
+
+
+def every_module() -> list[str]:
+    return sorted(set(" ".join(MODULES.values()).split()))
 
 
 def version() -> str:
@@ -120,9 +124,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     # run as root, and its folder lies inside ours.
     os.umask(0o066 if hasattr(os, "geteuid") and os.geteuid() == 0 else 0o077)
     given = sys.argv[1:] if arguments is None else arguments
-    asked = MODULES.get(next((word for word in given if not word.startswith("-")), ""))
+    asked = MODULES.get(next((word for word in given if not word.startswith("-")), ""), "").split()
     # Vendors' own groups are known only when the vendors are: what is not in the table may be one of them.
-    for module in [asked] if asked else sorted({*MODULES.values(), "vendor_tools"}):
+    for module in asked or [*every_module(), "vendor_tools"]:
         load_module(f"zhiban.cli.{module}")
     try:
         code = app(args=arguments, prog_name="zhiban", standalone_mode=True)

@@ -16,12 +16,10 @@ from rich.progress import Progress as Bar
 
 from zhiban.cli.app import AsJson, Exit, _, command, confirmed, err, kb, say, settings, show_json, show_table
 from zhiban.cli.runtime import open_app, workspace_of
-from zhiban.container import App
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Misconfigured, NotFound
-from zhiban.knowledge import queries, retrieval, service
+from zhiban.knowledge import gap_queries, queries, retrieval, service
 from zhiban.knowledge.importing import Confirm, ImportReport, Progress, Removal
-from zhiban.knowledge.models import GapStatus
 from zhiban.knowledge.queries import DEFAULT_BASE, BaseRow
 from zhiban.knowledge.retrieval import ConfidenceBand
 from zhiban.ports import Embedder
@@ -245,7 +243,7 @@ async def stats(as_json: AsJson = False) -> None:
     async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
         bases = await service.stats(tx)
         folders = await queries.source_folders(tx)
-        gaps = await queries.open_gaps(tx, limit=10)
+        gaps = await gap_queries.open_gaps(tx, limit=10)
     if as_json:
         listed = [asdict(each) for each in bases]
         show_json({"bases": listed, "sources": [asdict(row) for row in folders], "gaps": [asdict(gap) for gap in gaps]})
@@ -325,59 +323,6 @@ async def list_(as_json: AsJson = False) -> None:
         "path": _("位置"),
     }
     show_table(columns, [{**asdict(row), "imported": _.stamp(row.imported_at)} for row in rows])
-
-
-@command(kb, "gaps", help=_("没有答案的问题：列出、关闭，或写下答案变成常见问题"))
-async def gaps(
-    close: Annotated[int | None, typer.Option("--close", help=_("处理这个编号的缺口"))] = None,
-    answer: Annotated[
-        str | None, typer.Option("--answer", help=_("答案：存成常见问题，联系人的问法一并收进去"))
-    ] = None,
-    question: Annotated[str | None, typer.Option("--question", help=_("常见问题的标题；不写则用联系人的问法"))] = None,
-    base: Base = DEFAULT_BASE,
-    as_json: AsJson = False,
-) -> None:
-    if close is None and (answer or question):
-        raise Misconfigured("Say which gap is answered: --close with its id.")
-    if question and not answer:
-        raise Misconfigured("A question needs an answer: give --answer too.")
-    async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
-        if close is None:
-            listed = [asdict(gap) for gap in await queries.open_gaps(tx, limit=200)]
-        else:
-            article_id = await _close(tx, app, close, base, question, answer)
-    if close is not None:
-        if as_json:
-            show_json({"id": close, "article_id": article_id})
-        else:
-            say(_("已收进常见问题，缺口已关闭") if article_id else _("缺口已关闭"))
-    elif as_json:
-        show_json(listed)
-    elif listed:
-        show_table({"id": _("编号"), "times": _("次数"), "question": _("联系人问的")}, listed)
-    else:
-        say(_("没有缺口：问到的都有答案"))
-
-
-async def _close(
-    tx: Transaction, app: App, gap_id: int, slug: str, question: str | None, answer: str | None
-) -> int | None:
-    """Close the gap, with an FAQ article when there is an answer. Returns the article's id. Raises NotFound."""
-    gap = await queries.open_gap(tx, gap_id)
-    article_id = None
-    if answer:
-        title = question or gap.question
-        asked = tuple(dict.fromkeys(text for text in (gap.question, *gap.questions) if text != title))
-        found = await queries.base_by_slug(tx, slug)
-        base_id = found.id if found else await service.base_for(tx) if slug == DEFAULT_BASE else None
-        if base_id is None:
-            raise NotFound(f"There is no knowledge base named {slug}.")
-        article_id = await service.put_faq(
-            tx, base_id, question=title, answer=answer, similar=asked, now=app.clock.now()
-        )
-    status = GapStatus.ANSWERED if answer else GapStatus.DISMISSED
-    await service.close_gap(tx, gap_id, status, article_id=article_id, now=app.clock.now())
-    return article_id
 
 
 @command(kb, "synonyms", help=_("同义词：列出，或用文件替换（一行一组，用逗号或空格隔开）"))

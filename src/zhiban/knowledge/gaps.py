@@ -1,102 +1,132 @@
-"""Questions that nothing answered, gathered so that a person writes the missing article once."""
+"""Questions that nothing answered, gathered so that a person writes the missing article once.
+
+A question joins the gap whose questions have most words in common with it, in the transaction that records it and
+without waiting for a model. Where there is an embedder, a job then looks at its meaning and puts it right
+(`gap_grouping`). A gap keeps its number and its title; one that asks the same as an earlier one is merged into that.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 
-from zhiban.events import ASSISTANT, SYSTEM, Actor, GapClosed, GapRecorded
+from zhiban.events import ASSISTANT, SYSTEM, Actor, GapClosed, GapRecorded, GapReopened
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
-from zhiban.knowledge.corpus_stats import term_priors
+from zhiban.kit.jobs import Job, enqueue
 from zhiban.knowledge.document import clean
-from zhiban.knowledge.models import GapStatus
-from zhiban.knowledge.tokenizer import terms
+from zhiban.knowledge.gap_likeness import BY_WORDS, alike, subject_terms, telling
+from zhiban.knowledge.models import GapOrigin, GapStatus
 
-SAME = 0.5  # shared weight over all weight, from which two questions ask the same
-CONSIDERED = 500
+# Looks at the meaning of new questions.
+GROUP_GAPS = Job("group_gaps", attempts=60, wait=2.0, longest=300.0)
+LONGEST = 200  # characters of a question, as of a phrasing
+REOPENED_BY = 3  # further contacts who ask what was dismissed
 
-
-def alike(one: Iterable[int], other: Iterable[int]) -> float:
-    """How much of their telling terms two questions share, from 0 to 1. What is everywhere tells nothing."""
-    first, second = frozenset(one), frozenset(other)
-    rarity = term_priors().rarity
-    together = sum(rarity(term) ** 2 for term in first | second)
-    return sum(rarity(term) ** 2 for term in first & second) / together if together else 0.0
+_RAREST = 4  # terms, of which a question that is alike has one
+_GROUPS, _WORDINGS = 30, 20  # gaps that are compared, and wordings of each
 
 
 async def record_gap(
     tx: Transaction,
     question: str,
     *,
+    origin: GapOrigin = GapOrigin.NO_ANSWER,
     conversation_id: int | None = None,
+    contact_id: int | None = None,
     message_id: int | None = None,
     now: datetime,
 ) -> int:
     """Note that a question found no answer, beside those that ask the same. Returns the gap's id.
 
-    A message is counted once, however often it is recorded.
+    A question of a message is noted once, however often it is recorded. What was dismissed counts in silence until
+    enough further contacts ask for it; what was answered and is asked again is a new gap that names the earlier one.
     """
+    await lock(tx)
+    asked = clean(question).strip()[:LONGEST]
     if message_id is not None:
         known: int | None = await tx.value(
-            "select gap_id from gap_question where message_id = %(message)s", message=message_id
+            "select gap_id from gap_question where message_id = %(message)s and text = %(text)s",
+            message=message_id,
+            text=asked,
         )
         if known is not None:
             return known
-    await tx.value("select pg_advisory_xact_lock(hashtextextended('gap', %(workspace)s))", workspace=tx.workspace_id)
-    asked = clean(question).strip()[:500]
-    own = sorted(set(terms(asked)))
-    gap_id = await _same(tx, own)
-    if gap_id is None:
-        gap_id = await tx.value(
-            "insert into gap (workspace_id, question, terms, times, first_at, last_at) "
-            "values (%(workspace)s, %(question)s, %(terms)s, 0, %(now)s, %(now)s) returning id",
-            workspace=tx.workspace_id,
-            question=asked,
-            terms=own,
-            now=now,
-        )
-    added = await tx.run(
-        "insert into gap_question (workspace_id, gap_id, text, conversation_id, message_id, asked_at) "
-        "values (%(workspace)s, %(gap)s, %(text)s, %(conversation)s, %(message)s, %(now)s) on conflict do nothing",
+    own = subject_terms(asked)
+    like = await _same_words(tx, asked) or await _like(tx, own)
+    gap_id = await _gap_for(tx, like, asked, now=now)
+    vector_known: bool = await tx.value(
+        "insert into gap_question (workspace_id, gap_id, text, terms, origin, conversation_id, contact_id, message_id, "
+        "asked_at, vector, embedder) select %(workspace)s, %(gap)s, %(text)s, %(terms)b::integer[], %(origin)s, "
+        "%(conversation)s, %(contact)s, %(message)s, %(now)s, k.vector, k.embedder from (select 1) as one left join "
+        "lateral (select q.vector, q.embedder from gap_question q where q.text = %(text)s and q.gap_id = %(gap)s "
+        "order by q.id desc limit 1) as k on true returning embedder is not null",
         workspace=tx.workspace_id,
         gap=gap_id,
         text=asked,
+        terms=own,
+        origin=str(origin),
         conversation=conversation_id,
+        contact=contact_id,
         message=message_id,
         now=now,
     )
-    await tx.run(
-        "update gap set times = times + %(added)s, last_at = greatest(last_at, %(now)s) where id = %(gap)s",
-        added=added,
-        now=now,
-        gap=gap_id,
-    )
-    assert gap_id is not None
-    if added:
-        await event_log.append(tx, GapRecorded(actor=ASSISTANT, at=now, gap_id=gap_id, conversation_id=conversation_id))
+    await recount(tx, gap_id)
+    await event_log.append(tx, GapRecorded(actor=ASSISTANT, at=now, gap_id=gap_id, conversation_id=conversation_id))
+    await reopen_if_wanted(tx, gap_id, now=now)
+    if not vector_known:
+        await enqueue(tx, GROUP_GAPS.of(key="all"))
     return gap_id
 
 
-@dataclass(frozen=True, slots=True)
-class _OpenGap:
-    id: int
-    terms: list[int]
+async def lock(tx: Transaction) -> None:
+    """Whoever changes gaps of a workspace does so alone, until the end of the transaction."""
+    await tx.value("select pg_advisory_xact_lock(hashtextextended('gap', %(workspace)s))", workspace=tx.workspace_id)
 
 
-async def _same(tx: Transaction, own: list[int]) -> int | None:
-    open_gaps = await tx.objects(
-        _OpenGap,
-        "select id, terms from gap where status = 'open' order by last_at desc limit %(limit)s",
-        limit=CONSIDERED,
+async def new_gap(tx: Transaction, question: str, *, follows: int | None = None, now: datetime) -> int:
+    """An open gap with no questions yet. `follows` is an answered one that asked the same."""
+    gap_id: int = await tx.value(
+        "insert into gap (workspace_id, question, follows, first_at, last_at) "
+        "values (%(workspace)s, %(question)s, %(follows)s, %(now)s, %(now)s) returning id",
+        workspace=tx.workspace_id,
+        question=question,
+        follows=follows,
+        now=now,
     )
-    best, like = None, SAME
-    for gap in open_gaps:
-        found = alike(own, gap.terms)
-        if found >= like:
-            best, like = gap.id, found
-    return best
+    return gap_id
+
+
+async def recount(tx: Transaction, gap_id: int) -> None:
+    """Let a gap say how often, by how many and since when it is asked. Its title stays while one of them asks so."""
+    await tx.run(
+        "update gap g set times = c.times, contacts = c.contacts, first_at = c.first_at, last_at = c.last_at, "
+        "question = case when c.has_title then g.question else c.earliest end "
+        "from (select count(distinct coalesce(q.message_id, -q.id)) as times, "
+        " count(distinct coalesce(q.contact_id, -q.conversation_id)) as contacts, min(q.asked_at) as first_at, "
+        " max(q.asked_at) as last_at, bool_or(q.text = t.question) as has_title, "
+        " (array_agg(q.text order by q.id))[1] as earliest "
+        " from gap_question q join gap t on t.workspace_id = q.workspace_id and t.id = q.gap_id "
+        " where q.gap_id = %(gap)s having count(*) > 0) as c where g.id = %(gap)s",
+        gap=gap_id,
+    )
+
+
+async def reopen_if_wanted(tx: Transaction, gap_id: int, *, now: datetime) -> None:
+    """Open a dismissed gap again when enough contacts asked for it who had not asked before."""
+    further: int = await tx.value(
+        "select count(*) from (select distinct coalesce(q.contact_id, -q.conversation_id) as who from gap_question q "
+        "join gap g on g.workspace_id = q.workspace_id and g.id = q.gap_id where q.gap_id = %(gap)s "
+        "and g.status = 'dismissed' and q.asked_at > g.closed_at except "
+        "select coalesce(q.contact_id, -q.conversation_id) from gap_question q join gap g "
+        "on g.workspace_id = q.workspace_id and g.id = q.gap_id where q.gap_id = %(gap)s and q.asked_at <= g.closed_at"
+        ") as new where who is not null",
+        gap=gap_id,
+    )
+    if further >= REOPENED_BY:
+        await tx.run("update gap set status = 'open', closed_at = null where id = %(gap)s", gap=gap_id)
+        await event_log.append(tx, GapReopened(actor=SYSTEM, at=now, gap_id=gap_id))
 
 
 async def close_gap(
@@ -109,12 +139,79 @@ async def close_gap(
     now: datetime,
 ) -> bool:
     """Mark an open gap as answered (by an article) or dismissed. False when it is not open."""
+    await lock(tx)
     closed = await tx.run(
-        "update gap set status = %(status)s, article_id = %(article)s where id = %(id)s and status = 'open'",
+        "update gap set status = %(status)s, article_id = %(article)s, closed_at = %(now)s "
+        "where id = %(id)s and status = 'open'",
         status=str(status),
         article=article_id,
+        now=now,
         id=gap_id,
     )
     if closed:
         await event_log.append(tx, GapClosed(actor=by, at=now, gap_id=gap_id, status=str(status)))
     return closed > 0
+
+
+# --------------------------------------------------------------------------------------------- by their words
+
+
+@dataclass(frozen=True, slots=True)
+class _Like:
+    """A gap that asks the same."""
+
+    id: int
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Wording:
+    gap_id: int
+    status: str
+    terms: list[int]
+
+
+async def _gap_for(tx: Transaction, like: _Like | None, asked: str, *, now: datetime) -> int:
+    """The gap that a question joins which asks the same as this one."""
+    if like is None:
+        return await new_gap(tx, asked, now=now)
+    if like.status != GapStatus.ANSWERED:
+        return like.id
+    later: int | None = await tx.value(
+        "select id from gap where follows = %(id)s and status in ('open', 'dismissed') order by id desc limit 1",
+        id=like.id,
+    )
+    return later or await new_gap(tx, asked, follows=like.id, now=now)
+
+
+async def _same_words(tx: Transaction, asked: str) -> _Like | None:
+    """The gap where exactly this was asked last."""
+    return await tx.object(
+        _Like,
+        "select g.id, g.status from gap_question q join gap g on g.workspace_id = q.workspace_id and g.id = q.gap_id "
+        "where q.workspace_id = %(workspace)s and q.text = %(text)s order by q.id desc limit 1",
+        workspace=tx.workspace_id,
+        text=asked,
+    )
+
+
+async def _like(tx: Transaction, own: list[int]) -> _Like | None:
+    """The gap whose wordings have most in common with these terms, the earliest of several."""
+    wordings = await tx.objects(
+        _Wording,
+        "select w.gap_id, g.status, w.terms from (select q.gap_id from gap_question q "
+        " where q.terms && %(rarest)b::integer[] group by q.gap_id order by count(*) desc, q.gap_id limit %(groups)s) "
+        "as n join gap g on g.id = n.gap_id cross join lateral ("
+        " select distinct on (q.text) q.gap_id, q.terms from gap_question q where q.workspace_id = g.workspace_id "
+        " and q.gap_id = n.gap_id order by q.text limit %(wordings)s) as w order by w.gap_id",
+        rarest=telling(own, most=_RAREST),
+        groups=_GROUPS,
+        wordings=_WORDINGS,
+    )
+    best, most = None, BY_WORDS
+    for gap_id, group in groupby(wordings, key=lambda wording: wording.gap_id):
+        of_gap = list(group)
+        found = sum(alike(own, wording.terms) for wording in of_gap) / len(of_gap)
+        if found > most or (found == most and best is None):
+            best, most = _Like(gap_id, of_gap[0].status), found
+    return best

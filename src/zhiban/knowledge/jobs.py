@@ -14,6 +14,9 @@ from zhiban.knowledge import maintenance as upkeep
 from zhiban.knowledge import queries
 from zhiban.knowledge.calibration import CALIBRATE, calibrate
 from zhiban.knowledge.embedding import EMBED, embed_base, missing
+from zhiban.knowledge.gap_grouping import group_new, waits
+from zhiban.knowledge.gap_likeness import closeness
+from zhiban.knowledge.gaps import GROUP_GAPS
 from zhiban.knowledge.indexing import INDEX_VERSION
 from zhiban.knowledge.service import INDEX_PHRASINGS
 from zhiban.knowledge.vectors import NO_EMBEDDERS, Embedders
@@ -21,6 +24,7 @@ from zhiban.knowledge.vectors import NO_EMBEDDERS, Embedders
 REBUILD_OUTDATED = Job("rebuild_outdated", queue="slow", attempts=5)
 EMBED_ALL = Job("embed_all", queue="slow", attempts=60, wait=5.0)
 EMBEDDED_AT_ONCE = 500  # phrasings; what takes longer must not keep quick jobs waiting
+GROUPED_AT_ONCE = 128  # questions of gaps; what waits beyond is another job
 TOLD_EVERY = 10.0  # seconds between two lines of progress in the log
 
 log = logging.getLogger(__name__)
@@ -33,6 +37,7 @@ class KnowledgeJobs:
         self._database = database
         self._clock = clock
         self._embedders = embedders
+        self._closeness: dict[str, float] = {}  # by the embedder's name
 
     def tasks(self) -> list[Task]:
         return [
@@ -40,6 +45,7 @@ class KnowledgeJobs:
             Task(EMBED, self.embed),
             Task(EMBED_ALL, self.embed_all),
             Task(CALIBRATE, self.calibrate),
+            Task(GROUP_GAPS, self.group_gaps),
             Task(REBUILD_OUTDATED, self.rebuild_outdated),
         ]
 
@@ -80,6 +86,25 @@ class KnowledgeJobs:
         with suppress(NotFound):
             await calibrate(self._database, workspace_id, base_id, now=self._clock.now())
 
+    async def group_gaps(self, workspace_id: int) -> None:
+        """Put new questions that nothing answered where their meaning belongs. Raises ModelUnavailable."""
+        embedder = self._embedders.wanted
+        if embedder is None:
+            return
+        if embedder.name not in self._closeness:
+            self._closeness[embedder.name] = await closeness(embedder)
+        await group_new(
+            self._database,
+            workspace_id,
+            embedder,
+            close=self._closeness[embedder.name],
+            most=GROUPED_AT_ONCE,
+            now=self._clock.now(),
+        )
+        async with self._database.transaction(workspace_id) as tx:
+            if await waits(tx, embedder.name):
+                await enqueue(tx, GROUP_GAPS.of(key="all"))
+
     async def rebuild_outdated(self, workspace_id: int) -> None:
         """Rebuild and calibrate the bases that an earlier release indexed in another way."""
         async with self._database.transaction(workspace_id) as tx:
@@ -98,3 +123,5 @@ async def enqueue_rebuilds(database: Database) -> None:
             # Vectors may be missing, by another embedder, or without their index since a restore.
             ids = await tx.values("select id from knowledge_base where phrasings > 0")
             await enqueue(tx, *(EMBED.of(key=str(base_id), base_id=base_id) for base_id in ids))
+            if await tx.value("select 1 from gap_question limit 1"):
+                await enqueue(tx, GROUP_GAPS.of(key="all"))

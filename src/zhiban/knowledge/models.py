@@ -23,3 +23,13 @@ class GapStatus(StrEnum):
     OPEN = "open"
     ANSWERED = "answered"
     DISMISSED = "dismissed"
+    MERGED = "merged"  # its questions are in another gap now
+
+
+class GapOrigin(StrEnum):
+    """What became of a question that is gathered in a gap."""
+
+    NO_ANSWER = "no_answer"  # nothing was found, or no answer could be made of it
+    MENU = "menu"  # entries were suggested, and none was taken
+    ASKED = "asked"  # the contact asked for a person instead
+    COMPLAINT = "complaint"  # the answer did not help

@@ -342,34 +342,3 @@ async def frequencies(tx: Transaction, base: BaseRow, of: Sequence[int]) -> Freq
         {term: bodies for term, bodies, _ in rows},
         {term: phrasings for term, _, phrasings in rows},
     )
-
-
-@dataclass(frozen=True, slots=True)
-class GapRow:
-    id: int
-    question: str
-    times: int
-    status: str
-    first_at: datetime
-    last_at: datetime
-    questions: list[str]
-
-
-_GAP = """
-select g.id, g.question, g.times, g.status, g.first_at, g.last_at, array(select q.text from gap_question q
-  where q.workspace_id = g.workspace_id and q.gap_id = g.id order by q.id desc limit 5) as questions
-from gap g where g.status = 'open'
-"""
-
-
-async def open_gaps(tx: Transaction, *, limit: int = 50) -> list[GapRow]:
-    """What contacts asked and nothing answered, the most frequent first, each with up to five wordings."""
-    return await tx.objects(GapRow, _GAP + " order by g.times desc, g.last_at desc limit %(limit)s", limit=limit)
-
-
-async def open_gap(tx: Transaction, gap_id: int) -> GapRow:
-    """Raises NotFound."""
-    found = await tx.object(GapRow, _GAP + " and g.id = %(id)s", id=gap_id)
-    if found is None:
-        raise NotFound(f"There is no open gap {gap_id}.")
-    return found

@@ -14,13 +14,13 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.kit.jobs import Job, enqueue
 from zhiban.kit.spreadsheets import guard
-from zhiban.knowledge import articles, queries
+from zhiban.knowledge import articles, gap_queries, queries
 from zhiban.knowledge import maintenance as upkeep
 from zhiban.knowledge.articles import Changes
 from zhiban.knowledge.calibration import CALIBRATE, SETTLED, Calibration, calibrate
 from zhiban.knowledge.document import Faq, Location, clean
 from zhiban.knowledge.embedding import EMBED, embed_base, forget_vectors
-from zhiban.knowledge.gaps import close_gap, record_gap
+from zhiban.knowledge.gaps import close_gap, lock, record_gap
 from zhiban.knowledge.importing import (
     Confirm,
     Failure,
@@ -31,7 +31,7 @@ from zhiban.knowledge.importing import (
     import_paths,
 )
 from zhiban.knowledge.maintenance import ensure_base, rebuild, set_synonyms
-from zhiban.knowledge.models import ArticleKind, Origin
+from zhiban.knowledge.models import ArticleKind, GapStatus, Origin
 from zhiban.knowledge.queries import DEFAULT_BASE
 from zhiban.knowledge.tokenizer import counts
 
@@ -45,6 +45,7 @@ __all__ = [
     "RemovalRefused",
     "Stats",
     "add_phrasing",
+    "answer_gap",
     "base_for",
     "calibrate",
     "close_gap",
@@ -65,6 +66,7 @@ __all__ = [
 # Lets waiting phrasings be found. A large base is busy for minutes; an hour of patience costs a look every half minute.
 INDEX_PHRASINGS = Job("index_phrasings", attempts=120, wait=1.0, longest=30.0)
 MOST_PHRASINGS = 200  # of one article
+MOST_FROM_GAP = 30  # wordings of a gap that its article learns
 DEFAULT_NAME = "知识库"
 
 
@@ -142,6 +144,32 @@ async def put_faq(
     await follow_change(tx, base_id, now=now)
     article_id: int = await tx.value("select article_id from chunk where id = %(id)s", id=entries[0].chunk_id)
     await event_log.append(tx, ArticleChanged(actor=by, at=now, base_id=base_id, article_id=article_id))
+    return article_id
+
+
+async def answer_gap(
+    tx: Transaction,
+    gap_id: int,
+    base_id: int,
+    *,
+    answer: str,
+    question: str | None = None,
+    category: str | None = None,
+    by: Actor = SYSTEM,
+    now: datetime,
+) -> int:
+    """Close an open gap by writing its article, which is found by the contacts' own wordings from then on.
+
+    Returns the article's id. Raises NotFound (no open gap), Conflict (a text is empty), BaseBusy.
+    """
+    await lock(tx)
+    gap = await gap_queries.open_gap(tx, gap_id)
+    title = question or gap.question
+    asked = await gap_queries.phrasings_for(tx, gap_id, title, most=MOST_FROM_GAP)
+    article_id = await put_faq(
+        tx, base_id, question=title, answer=answer, similar=asked, category=category, by=by, now=now
+    )
+    await close_gap(tx, gap_id, GapStatus.ANSWERED, article_id=article_id, by=by, now=now)
     return article_id
 
 

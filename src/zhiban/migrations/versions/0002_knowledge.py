@@ -123,25 +123,34 @@ alter table phrasing_vector alter column vector set storage external;
 alter table phrasing_vector set (toast_tuple_target = 8160);
 """
 
+# `vector` of a gap is the mean of its wordings' vectors, so that its product with a question's is the mean cosine to
+# all of them. `follows` is an earlier gap that was answered and is asked again.
 GAPS = """
 create table gap (
   workspace_id bigint not null, id bigint generated always as identity,
-  question text not null, terms integer[] not null, times integer not null default 1,
-  status text not null default 'open', article_id bigint,
-  first_at timestamptz not null, last_at timestamptz not null,
+  question text not null, times integer not null default 0, contacts integer not null default 0,
+  status text not null default 'open', article_id bigint, merged_into bigint, follows bigint,
+  vector halfvec, embedder text,
+  first_at timestamptz not null, last_at timestamptz not null, closed_at timestamptz,
   constraint pk_gap primary key (workspace_id, id),
-  constraint ck_gap_status check (status in ('open', 'answered', 'dismissed')),
+  constraint ck_gap_status check (status in ('open', 'answered', 'dismissed', 'merged')),
+  constraint fk_gap_merged_into foreign key (workspace_id, merged_into) references gap,
+  constraint fk_gap_follows foreign key (workspace_id, follows) references gap,
   constraint fk_gap_article_id foreign key (workspace_id, article_id) references article
     on delete set null (article_id));
 create index ix_gap_last_at on gap (workspace_id, status, last_at);
 
 create table gap_question (
   workspace_id bigint not null, id bigint generated always as identity, gap_id bigint not null,
-  text text not null, conversation_id bigint, message_id bigint, asked_at timestamptz not null,
+  text text not null, terms integer[] not null, origin text not null,
+  conversation_id bigint, contact_id bigint, message_id bigint, asked_at timestamptz not null,
+  vector halfvec, embedder text,
   constraint pk_gap_question primary key (workspace_id, id),
-  constraint uq_gap_question_message_id unique (workspace_id, message_id),
+  constraint uq_gap_question_message_id unique (workspace_id, message_id, text),
+  constraint ck_gap_question_origin check (origin in ('no_answer', 'menu', 'asked', 'complaint')),
   constraint fk_gap_question_gap_id foreign key (workspace_id, gap_id) references gap on delete cascade);
 create index ix_gap_question_gap_id on gap_question (workspace_id, gap_id);
+create index ix_gap_question_text on gap_question (workspace_id, text);
 """
 
 # Row-level security applies inside these functions as it does outside. `scan_chunks` compares a whole base;
