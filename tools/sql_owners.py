@@ -42,6 +42,8 @@ OWNERS = {
     "message": "conversations",
     "participant": "conversations",
     "phrasing": "knowledge",
+    "phrasing_candidate": "knowledge",
+    "phrasing_evidence": "knowledge",
     "phrasing_vector": "knowledge",
     "pull_state": "workers",
     "read_mark": "conversations",

@@ -8,6 +8,7 @@ from typing import Any
 
 from zhiban.assistant import handlers as assistant_handlers
 from zhiban.assistant.answering import LEEWAY
+from zhiban.assistant.direct_answers import DirectAnswers
 from zhiban.assistant.metering import MeteredModel, Prices
 from zhiban.assistant.turn_context import AssistantDeps
 from zhiban.channels import jobs as channel_jobs
@@ -29,6 +30,7 @@ from zhiban.events import (
     ConversationHandedOff,
     ConversationResolved,
     Event,
+    EvidenceRecorded,
     InboxAdded,
     MessageFailed,
     MessageReceived,
@@ -50,7 +52,9 @@ from zhiban.kit.http import Http
 from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import Task
 from zhiban.kit.settings import Settings
+from zhiban.knowledge import learning_jobs
 from zhiban.knowledge.jobs import KnowledgeJobs
+from zhiban.knowledge.learning_jobs import LearningJobs
 from zhiban.knowledge.vectors import NO_EMBEDDERS, QUERY_SECONDS, Embedders
 from zhiban.notifications import jobs as notification_jobs
 from zhiban.notifications.jobs import NotificationJobs, NotifierRegistry
@@ -217,6 +221,7 @@ JOBS: dict[type[Event], tuple[JobsOf, ...]] = {
     CardActionReceived: (conversation_jobs.for_card,),
     AgentDisabled: (conversation_jobs.for_disabled,),
     InboxAdded: (channel_jobs.for_added,),
+    EvidenceRecorded: (learning_jobs.for_evidence,),
 }
 
 
@@ -237,6 +242,7 @@ def tasks(
     notifiers: NotifierRegistry,
     texts: Texts,
     embedders: Embedders,
+    threshold: float | None,
 ) -> list[Task]:
     """Every job there is."""
     return [
@@ -245,4 +251,5 @@ def tasks(
         *AttachmentJobs(database, connections, clock, files).tasks(),
         *NotificationJobs(database, connections, notifiers, texts, clock).tasks(),
         *KnowledgeJobs(database, clock, embedders).tasks(),
+        *LearningJobs(database, clock, DirectAnswers(database, embedders, threshold=threshold)).tasks(),
     ]

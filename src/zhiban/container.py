@@ -161,6 +161,7 @@ class Workers:
             ways,
             Texts(app.settings.zhiban_locale),
             app.embedders,
+            app.settings.kb_similarity_threshold,
         )
         return cls(
             app.database,

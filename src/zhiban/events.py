@@ -26,9 +26,21 @@ from zhiban.event_base import (
     decode,
 )
 from zhiban.event_gaps import GapClosed, GapMerged, GapQuestionMoved, GapRecorded, GapReopened
+from zhiban.event_knowledge import (
+    ArticleChanged,
+    ArticlesRemoved,
+    EvidenceRecorded,
+    PhrasingAdded,
+    PhrasingApproved,
+    PhrasingRejected,
+    PhrasingRemoved,
+    SourcesImported,
+)
 
 __all__ = ["ASSISTANT", "COLUMNS", "DIRECT", "FACTS", "SYSTEM", "TIMER", "Actor", "ActorKind", "Cause", "CauseKind"]
 __all__ += ["ConversationEvent", "Event", "MessageFact", "StatusChanged", "decode"]
+__all__ += ["ArticleChanged", "ArticlesRemoved", "EvidenceRecorded", "PhrasingAdded", "PhrasingApproved"]
+__all__ += ["PhrasingRejected", "PhrasingRemoved", "SourcesImported"]
 __all__ += ["GapClosed", "GapMerged", "GapQuestionMoved", "GapRecorded", "GapReopened"]
 
 # ------------------------------------------------------------------------------------------------- conversations
@@ -428,38 +440,6 @@ class DataExported(Event):
 
     what: str
     rows: int = 0
-
-
-# -------------------------------------------------------------------------------------------------------- knowledge
-
-
-class SourcesImported(Event):
-    """Files became articles of a base."""
-
-    base_id: int
-    added: int = 0
-    changed: int = 0
-    removed: int = 0
-
-
-class ArticleChanged(Event):
-    """An article was written or changed by hand."""
-
-    base_id: int
-    article_id: int
-
-
-class ArticlesRemoved(Event):
-    base_id: int
-    count: int
-
-
-class PhrasingAdded(Event):
-    """A way of asking was added to an article; `origin` tells from where."""
-
-    article_id: int
-    phrasing: str
-    origin: str
 
 
 _ABSTRACT = (Event, ConversationEvent, StatusChanged, MessageFact)

@@ -56,7 +56,7 @@ async def test_a_member_taps_a_suggestion_on_a_card(shop: Shop) -> None:
     await shop.idle()
     assert "申请售后" in office.messages[1].body["content"]
     assert len(office.messages) == 2
-    assert await shop.rows("select 1 from phrasing where text = '东西不想要了退款'")
+    assert await shop.rows("select 1 from phrasing_evidence where wording = '东西不想要了退款' and kind = 'tap'")
 
 
 async def test_a_new_friend_is_welcomed_once_tagged_and_named(shop: Shop) -> None:

@@ -32,7 +32,7 @@ async def test_a_tapped_suggestion_is_answered_and_remembered(shop: Shop) -> Non
     answer = (await shop.wecom.until_sent(LI, before + 1))[-1]
     assert answer.text.startswith("在“我的订单”里找到订单")
     await shop.idle()
-    assert await shop.rows("select 1 from phrasing where text = '东西不想要了退款'")
+    assert await shop.rows("select 1 from phrasing_evidence where wording = '东西不想要了退款' and kind = 'tap'")
     assert (await shop.conversation()).failures == 0
 
 

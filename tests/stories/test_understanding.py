@@ -32,7 +32,7 @@ async def test_a_number_or_the_words_of_an_entry_are_a_tap(shop: Shop, words: st
     (answer,) = await shop.says(LI, words)
     assert answer.text.startswith("在“我的订单”里找到订单")
     await shop.idle()
-    assert await shop.rows("select 1 from phrasing where text = '东西不想要了退款'")
+    assert await shop.rows("select 1 from phrasing_evidence where wording = '东西不想要了退款' and kind = 'tap'")
     assert (await shop.conversation()).failures == 0
 
 

@@ -183,6 +183,12 @@ UNHELPFUL = (
 )
 
 
+HELPFUL = (
+    r"有用|管用|有帮助|有帮到我?|帮到我|帮助到我|帮上忙|帮大忙|(?:问题)?解决|搞定|就是(?:这个|我要的)|正是我要的|答对",
+    r"(?:it |that |this )?(?:works?|worked|helped|helps)(?: now)?|(?:that's |that is |very )?helpful|solved",
+)
+
+
 def is_upset(text: str) -> bool:
     """Anger, insults, and threats with the authorities or the press."""
     return any(pattern.search(clause) for clause in clauses(text) for pattern in _UPSET_PATTERNS)
@@ -197,6 +203,11 @@ def says_unhelpful(text: str) -> bool:
     return any(_complains(clause) for clause in clauses(text))
 
 
+def says_helpful(text: str) -> bool:
+    """Whether the contact says that the last answer helped. Thanks and politeness alone do not."""
+    return not says_unhelpful(text) and any(_HELPFUL_PATTERN.fullmatch(clause) for clause in clauses(text))
+
+
 def only_complains(text: str) -> bool:
     """Whether the text says that we did not help, and asks nothing new."""
     return says_unhelpful(text) and all(_complains(clause) or talk_of(clause) for clause in clauses(text))
@@ -206,6 +217,9 @@ def _complains(clause: str) -> bool:
     return any(pattern.search(clause) for pattern in _UNHELPFUL_PATTERNS)
 
 
+_HELPFUL_PATTERN = re.compile(
+    rf"(?:(?:这个?|你说的?|这个?回答|回答|答案|谢谢|嗯+|对)?(?:真|太|很|好|挺|非常|还是?|确实|都|已经|果然)*(?:{HELPFUL[0]})|{HELPFUL[1]}){_TAIL}"
+)
 _TALK_PATTERNS = [(kind, re.compile(rf"(?:{pattern}){_TAIL}")) for kind, pattern in TALK.items()]
 _UPSET_PATTERNS = [re.compile(pattern) for pattern in UPSET]
 _URGENT_PATTERNS = [re.compile(pattern) for pattern in URGENT]

@@ -18,7 +18,7 @@ HISTORY = 12  # messages that count as recent
 _LAST_WORDS = 6  # of them, when it is about what was just answered
 
 _RECENT = """
-select m.direction, m.author, m.text, m.content, t.question, t.citations
+select m.direction, m.author, m.text, m.content, t.question, t.decision, t.citations
 from message m left join turn t on t.workspace_id = m.workspace_id and t.id = m.turn_id
 where m.conversation_id = %(conversation)s and m.kind in ('text', 'menu', 'markdown')
   and m.state in ('handled', 'queued', 'sent', 'stored') and m.direction <> 'internal' and m.recalled_at is null
@@ -35,7 +35,16 @@ class _Recent:
     text: str
     content: dict[str, Any]
     question: str | None
+    decision: str | None
     citations: list[dict[str, Any]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredQuestion:
+    """A question of the contact that the assistant answered with one article."""
+
+    question: str
+    article_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +57,7 @@ class Memory:
     offered: dict[str, dict[str, Any]]  # choices of our last menu, by id
     offered_question: str  # the question that led to that menu
     person_offered: bool
+    just_answered: AnsweredQuestion | None = None  # by the last message of all, if it was an answer
 
 
 async def remember(tx: Transaction, conversation_id: int, *, before: int) -> Memory:
@@ -62,6 +72,7 @@ async def remember(tx: Transaction, conversation_id: int, *, before: int) -> Mem
         offered=offered,
         offered_question=offered_question,
         person_offered=PERSON_CHOICE in offered,
+        just_answered=_just_answered(rows),
     )
 
 
@@ -84,6 +95,20 @@ def _questions(rows: Sequence[_Recent]) -> tuple[str, ...]:
     """The contact's last questions, then the title of what was answered last."""
     asked = [row.text for row in rows if row.direction == "in" and row.text.strip()][-3:]
     return (*asked, *filter(None, (_answered(rows[-_LAST_WORDS:]),)))
+
+
+def _just_answered(rows: Sequence[_Recent]) -> AnsweredQuestion | None:
+    """What the last message answered. Of a menu's entry that was chosen, the question that led to the menu."""
+    if not rows or rows[-1].direction != "out" or rows[-1].decision != "Answer":
+        return None
+    articles = {int(citation["article_id"]) for citation in rows[-1].citations or ()}
+    if len(articles) != 1 or not rows[-1].question:
+        return None
+    (article_id,) = articles
+    before = next((row for row in reversed(rows) if row.direction == "out" and row.question != rows[-1].question), None)
+    offered = {choice["id"]: choice["label"] for choice in before.content.get("choices", ())} if before else {}
+    chosen = offered.get(Chosen(article_id).id) == rows[-1].question
+    return AnsweredQuestion(before.question or "" if before and chosen else rows[-1].question, article_id)
 
 
 def _answered(rows: Sequence[_Recent]) -> str:

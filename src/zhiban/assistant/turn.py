@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, assert_never
 
-from zhiban.assistant import answering, finding, several_questions
+from zhiban.assistant import answering, finding, learning, several_questions
 from zhiban.assistant.answering import Answered, CannotAnswer, FellBack, Outcome, Why
 from zhiban.assistant.decide import (
     Answer,
@@ -261,7 +261,7 @@ class Assistant:
                 assert_never(never)
 
     async def _compose_chosen(self, turn: TurnContext, chosen: Chosen) -> None:
-        """The contact took an entry of our menu: its own answer, and what they had asked becomes a phrasing."""
+        """The contact took an entry of our menu: its own answer."""
         async with self._database.transaction(turn.conversation.workspace_id) as tx:
             passage = await entry(tx, chosen)
         text = answering.section(passage) if passage is not None else None
@@ -363,6 +363,7 @@ class Assistant:
                 finished_at=now,
             )
             await self._act(tx, turn, state, turn_id, now=now)
+            await learning.record_evidence(tx, turn, now=now)
         self._count(turn)
 
     async def _act(
@@ -395,7 +396,7 @@ class Assistant:
                 )
                 conversation.queued = result.messages
                 conversation.revision = result.revision or conversation.revision
-                await self._learn(tx, turn, now=now)
+                await self._record_missing(tx, turn, now=now)
             case NoReply(reason=NoReplyReason.ASSISTANT_OFF):
                 await conversations.open_for_people(
                     tx, conversation.id, actor=ASSISTANT, now=now, reason="assistant_off"
@@ -435,17 +436,11 @@ class Assistant:
         said = turn.memory.said if turn.memory else ()
         return next((line.text for line in reversed(said) if line.who == "contact" and is_question(line.text)), "")
 
-    async def _learn(self, tx: Transaction, turn: TurnContext, *, now: datetime) -> None:
-        """A tapped suggestion tells that the earlier question meant this entry; an untapped one, that none fitted."""
+    async def _record_missing(self, tx: Transaction, turn: TurnContext, *, now: datetime) -> None:
+        """What nothing was found for; and a menu of which nothing was taken tells that none of it fitted."""
         await self._record_left(tx, turn, now=now)
-        memory = turn.memory
-        if memory is None or not memory.offered_question:
-            return
-        if turn.chosen is None:
+        if turn.memory is not None and turn.memory.offered_question and turn.chosen is None:
             await record_untapped(tx, turn.conversation.id, now=now)
-        elif turn.chosen.chunk_id is None:
-            question = memory.offered_question
-            await knowledge.add_phrasing(tx, turn.chosen.article_id, question, source="click", by=ASSISTANT, now=now)
 
     async def _record_left(self, tx: Transaction, turn: TurnContext, *, now: datetime) -> None:
         """Of several questions those that nothing was found for are missing, although the others were answered."""

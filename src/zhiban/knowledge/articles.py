@@ -346,9 +346,14 @@ _WRITTEN = (str(Origin.QUESTION), str(Origin.SIMILAR))
 
 
 async def index_phrasings(tx: Transaction, base: BaseRow, article_ids: Sequence[int]) -> None:
-    """Let phrasings that wait be found."""
+    """Let phrasings that wait be found, and take those out that are retired."""
     ids = await queries.chunk_ids(tx, article_ids)
     await indexing.forget(tx, base.id, await queries.entries(tx, ids), base.synonyms)
+    await tx.run(
+        "delete from phrasing where workspace_id = %(workspace)s and article_id = any(%(ids)b::bigint[]) and retired",
+        workspace=tx.workspace_id,
+        ids=list(article_ids),
+    )
     await tx.run(
         "update phrasing set indexed = true where workspace_id = %(workspace)s "
         "and article_id = any(%(ids)b::bigint[]) and not indexed",

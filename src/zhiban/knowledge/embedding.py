@@ -32,7 +32,7 @@ __all__ = ["EMBED", "ModelUnavailable", "Told", "embed_base", "embed_new", "forg
 _MISSING = """
 select p.id, p.article_id, p.text from phrasing p
 join article a on a.workspace_id = p.workspace_id and a.id = p.article_id
-where a.base_id = %(base)s and a.kind = 'faq' and p.id > %(after)s and not exists (
+where a.base_id = %(base)s and a.kind = 'faq' and not p.retired and p.id > %(after)s and not exists (
   select from vector_set s join phrasing_vector v on v.workspace_id = s.workspace_id and v.set_id = s.id
   where s.workspace_id = p.workspace_id and s.base_id = %(base)s and s.embedder = %(embedder)s
     and v.article_id = p.article_id and v.phrasing_id = p.id)"""

@@ -61,7 +61,7 @@ with nearest as materialized (
   limit %(depth)s),
 near as materialized (
   select n.article_id, max(n.cosine) as cosine from nearest n
-  join phrasing p on p.workspace_id = %(workspace)s and p.id = n.phrasing_id
+  join phrasing p on p.workspace_id = %(workspace)s and p.id = n.phrasing_id and not p.retired
   where n.article_id <> %(leave_out)s and n.cosine between -2 and 2
   group by n.article_id order by 2 desc limit %(nearest)s),
 candidate as (
@@ -71,7 +71,7 @@ select i.chunk_id, -(i.body <#> %(body)s::sparsevec) as body,
   (select max(-(one <#> %(phrasing)s::sparsevec)) from unnest(i.phrasings) as one) as phrasing,
   n.cosine as near, coalesce(n.cosine, (
     select max(-(v.vector <#> %(asked)s::halfvec)) from phrasing_vector v
-    join phrasing p on p.workspace_id = v.workspace_id and p.id = v.phrasing_id
+    join phrasing p on p.workspace_id = v.workspace_id and p.id = v.phrasing_id and not p.retired
     where v.workspace_id = %(workspace)s and v.set_id = {set} and v.article_id = c.article_id)) as cosine
 from candidate join chunk_index i on i.workspace_id = %(workspace)s and i.chunk_id = candidate.chunk_id
 join chunk c on c.workspace_id = %(workspace)s and c.id = i.chunk_id

@@ -16,7 +16,30 @@ class Origin(StrEnum):
     QUESTION = "question"  # the article's own
     SIMILAR = "similar"  # written beside it in the source
     AGENT = "agent"  # added by a person in the desk
-    CLICK = "click"  # from a contact's click on a suggestion
+    CLICK = "click"  # contacts agreed that this entry answers it
+
+
+class EvidenceKind(StrEnum):
+    """How somebody said whether an entry answers a wording."""
+
+    TAP = "tap"  # a contact chose it of our suggestions
+    HELPFUL = "helpful"  # a contact praised the answer
+    UNHELPFUL = "unhelpful"  # a contact said that the answer did not help; the only kind that speaks against
+    ADOPTED = "adopted"  # an agent sent what the assistant had suggested
+    CONFIRMED = "confirmed"  # an agent said: this is the answer
+
+    @property
+    def supports(self) -> bool:
+        return self is not EvidenceKind.UNHELPFUL
+
+
+class CandidateStatus(StrEnum):
+    """How far a wording has come on its way to be a phrasing of an article."""
+
+    WAITING = "waiting"  # for more voices, or for a colleague
+    KNOWN = "known"  # nothing to learn: the article has this wording of its own
+    ACTIVE = "active"  # learnt: contacts who ask like this get the article
+    REJECTED = "rejected"  # a colleague does not want it; only a colleague can approve it again
 
 
 class GapStatus(StrEnum):

@@ -227,7 +227,7 @@ async def phrasings(tx: Transaction, article_ids: Sequence[int]) -> list[Phrasin
     return await tx.objects(
         PhrasingRow,
         "select id, article_id, text, origin from phrasing where workspace_id = %(workspace)s "
-        "and article_id = any(%(ids)b::bigint[]) order by article_id, id",
+        "and article_id = any(%(ids)b::bigint[]) and not retired order by article_id, id",
         workspace=tx.workspace_id,
         ids=list(article_ids),
     )
@@ -304,10 +304,11 @@ async def entries_after(tx: Transaction, base_id: int, after: int, limit: int) -
 
 
 async def waiting_articles(tx: Transaction, base_id: int, limit: int) -> list[int]:
-    """Articles with phrasings that are not indexed yet."""
+    """Articles with phrasings that are not indexed yet, or still are."""
     return await tx.values(
         "select distinct p.article_id from phrasing p join article a on a.workspace_id = p.workspace_id "
-        "and a.id = p.article_id where not p.indexed and a.base_id = %(base)s order by 1 limit %(limit)s",
+        "and a.id = p.article_id where (not p.indexed or p.retired) and a.base_id = %(base)s order by 1 "
+        "limit %(limit)s",
         base=base_id,
         limit=limit,
     )

@@ -376,7 +376,7 @@ _TEXTS = """
 select c.id as chunk_id, a.id as article_id, a.title, c.text, a.answer, c.heading_path, s.name as source_name,
        c.unit, c.number, a.category, array(
          select p.text from phrasing p where p.workspace_id = c.workspace_id and p.article_id = a.id
-         order by p.id) as phrasings
+         and not p.retired order by p.id) as phrasings
   from chunk c
   join article a on a.workspace_id = c.workspace_id and a.id = c.article_id
   left join source s on s.workspace_id = a.workspace_id and s.id = a.source_id

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from zhiban.events import SYSTEM, Actor, ArticleChanged, ArticlesRemoved, DataExported, PhrasingAdded
+from zhiban.events import SYSTEM, Actor, ArticleChanged, ArticlesRemoved, DataExported
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
-from zhiban.kit.jobs import Job, enqueue
 from zhiban.kit.spreadsheets import guard
 from zhiban.knowledge import articles, gap_queries, queries
 from zhiban.knowledge import maintenance as upkeep
 from zhiban.knowledge.articles import Changes
-from zhiban.knowledge.calibration import CALIBRATE, SETTLED, Calibration, calibrate
+from zhiban.knowledge.calibration import Calibration, calibrate
 from zhiban.knowledge.document import Faq, Location, clean
-from zhiban.knowledge.embedding import EMBED, embed_base, forget_vectors
+from zhiban.knowledge.embedding import embed_base, forget_vectors
+from zhiban.knowledge.evidence import record_evidence
 from zhiban.knowledge.gaps import close_gap, lock, record_gap
 from zhiban.knowledge.importing import (
     Confirm,
@@ -31,11 +31,12 @@ from zhiban.knowledge.importing import (
     import_paths,
 )
 from zhiban.knowledge.maintenance import ensure_base, rebuild, set_synonyms
-from zhiban.knowledge.models import ArticleKind, GapStatus, Origin
+from zhiban.knowledge.models import ArticleKind, GapStatus
+from zhiban.knowledge.phrasings import INDEX_PHRASINGS, add_phrasing, follow_change
 from zhiban.knowledge.queries import DEFAULT_BASE
-from zhiban.knowledge.tokenizer import counts
 
 __all__ = [
+    "INDEX_PHRASINGS",
     "Calibration",
     "Confirm",
     "Failure",
@@ -56,6 +57,7 @@ __all__ = [
     "import_paths",
     "put_faq",
     "rebuild",
+    "record_evidence",
     "record_gap",
     "remove",
     "remove_base",
@@ -63,9 +65,6 @@ __all__ = [
     "stats",
 ]
 
-# Lets waiting phrasings be found. A large base is busy for minutes; an hour of patience costs a look every half minute.
-INDEX_PHRASINGS = Job("index_phrasings", attempts=120, wait=1.0, longest=30.0)
-MOST_PHRASINGS = 200  # of one article
 MOST_FROM_GAP = 30  # wordings of a gap that its article learns
 DEFAULT_NAME = "知识库"
 
@@ -77,47 +76,6 @@ async def base_for(tx: Transaction, inbox_id: int | None = None) -> int:
         if own is not None and await tx.value("select id from knowledge_base where id = %(id)s", id=own):
             return own
     return await ensure_base(tx, DEFAULT_BASE, DEFAULT_NAME)
-
-
-async def add_phrasing(
-    tx: Transaction, article_id: int, text: str, *, source: Origin | str, by: Actor = SYSTEM, now: datetime
-) -> bool:
-    """Let an FAQ article also be found by this wording. False when it knows it already. Raises NotFound.
-
-    Never waits for an import or a rebuild of the base: then the wording is kept, and a job lets it be found later.
-    """
-    article = await queries.article(tx, article_id)
-    wording = clean(text).strip()[:200]
-    if article.kind != ArticleKind.FAQ or not wording:
-        return False
-    await tx.value("select pg_advisory_xact_lock(hashtextextended('phrasing', %(article)s))", article=article_id)
-    known = await queries.phrasings(tx, [article_id])
-    if len(known) >= MOST_PHRASINGS or counts(wording) in [counts(row.text) for row in known]:
-        return False
-    await tx.run(
-        "insert into phrasing (workspace_id, article_id, text, origin, indexed, created_at) "
-        "values (%(workspace)s, %(article)s, %(text)s, %(origin)s, false, %(now)s)",
-        workspace=tx.workspace_id,
-        article=article_id,
-        text=wording,
-        origin=str(Origin(source)),
-        now=now,
-    )
-    base = await upkeep.locked_now(tx, article.base_id)
-    if base is None:
-        await enqueue(tx, INDEX_PHRASINGS.of(key=str(article.base_id), base_id=article.base_id))
-    else:
-        await articles.index_phrasings(tx, base, [article_id])
-    await follow_change(tx, article.base_id, now=now)
-    origin = str(Origin(source))
-    await event_log.append(tx, PhrasingAdded(actor=by, at=now, article_id=article_id, phrasing=wording, origin=origin))
-    return True
-
-
-async def follow_change(tx: Transaction, base_id: int, *, now: datetime) -> None:
-    """Have the vectors made that the base lacks now, and its thresholds learnt anew in a while."""
-    key = str(base_id)
-    await enqueue(tx, EMBED.of(key=key, base_id=base_id), CALIBRATE.of(key=key, at=now + SETTLED, base_id=base_id))
 
 
 async def put_faq(

@@ -81,6 +81,11 @@ def pair_term(pair: str) -> int:
     return _PAIRS + (ord(pair[0]) - _HAN_FIRST) * _HAN + ord(pair[1]) - _HAN_FIRST
 
 
+def is_word(term: int) -> bool:
+    """Whether the term is a run of letters or digits, or a synonym group: no Han character, and no pair of them."""
+    return term >= _HASHED
+
+
 def characters_of_pair(term: int) -> tuple[int, int] | None:
     """The terms of the two characters when `term` is a pair."""
     if not _PAIRS <= term < _HASHED:

@@ -57,12 +57,13 @@ create index ix_article_source_id on article (workspace_id, source_id);
 create table phrasing (
   workspace_id bigint not null, id bigint generated always as identity, article_id bigint not null,
   text text not null, origin text not null, indexed boolean not null default true,
+  retired boolean not null default false,
   created_at timestamptz not null default now(),
   constraint pk_phrasing primary key (workspace_id, id),
   constraint ck_phrasing_origin check (origin in ('question', 'similar', 'agent', 'click')),
   constraint fk_phrasing_article_id foreign key (workspace_id, article_id) references article on delete cascade);
 create index ix_phrasing_article_id on phrasing (workspace_id, article_id);
-create index ix_phrasing_waiting on phrasing (workspace_id, article_id) where not indexed;
+create index ix_phrasing_waiting on phrasing (workspace_id, article_id) where not indexed or retired;
 
 create table chunk (
   workspace_id bigint not null, id bigint generated always as identity, base_id bigint not null,
@@ -121,6 +122,50 @@ create table phrasing_vector (
   constraint pk_phrasing_vector primary key (workspace_id, set_id, article_id, phrasing_id));
 alter table phrasing_vector alter column vector set storage external;
 alter table phrasing_vector set (toast_tuple_target = 8160);
+"""
+
+# What people say about whether an article answers a wording. Wordings of one article that ask the same are one
+# candidate; a person has one voice in each. Only a candidate that is active has a phrasing, which searches see.
+EVIDENCE = """
+create table phrasing_candidate (
+  workspace_id bigint not null, id bigint generated always as identity, base_id bigint not null,
+  article_id bigint not null, text text not null, terms integer[] not null, status text not null default 'waiting',
+  phrasing_id bigint, answered_by bigint,
+  approved_at timestamptz, decided_by_kind text, decided_by bigint, decided_by_name text, decided_at timestamptz,
+  created_at timestamptz not null,
+  constraint pk_phrasing_candidate primary key (workspace_id, id),
+  constraint ck_phrasing_candidate_status check (status in ('waiting', 'known', 'active', 'rejected')),
+  constraint fk_phrasing_candidate_base_id foreign key (workspace_id, base_id) references knowledge_base
+    on delete cascade,
+  constraint fk_phrasing_candidate_article_id foreign key (workspace_id, article_id) references article
+    on delete cascade,
+  constraint fk_phrasing_candidate_answered_by foreign key (workspace_id, answered_by) references article
+    on delete set null (answered_by),
+  constraint fk_phrasing_candidate_phrasing_id foreign key (workspace_id, phrasing_id) references phrasing
+    on delete set null (phrasing_id));
+create index ix_phrasing_candidate_base_id on phrasing_candidate (workspace_id, base_id, id);
+create index ix_phrasing_candidate_article_id on phrasing_candidate (workspace_id, article_id, id);
+create index ix_phrasing_candidate_answered_by on phrasing_candidate (workspace_id, answered_by)
+  where answered_by is not null;
+create index ix_phrasing_candidate_phrasing_id on phrasing_candidate (workspace_id, phrasing_id)
+  where phrasing_id is not null;
+
+create table phrasing_evidence (
+  workspace_id bigint not null, id bigint generated always as identity, candidate_id bigint not null,
+  kind text not null, supports boolean not null, contact_id bigint, agent_id bigint,
+  wording text not null, conversation_id bigint, at timestamptz not null,
+  constraint pk_phrasing_evidence primary key (workspace_id, id),
+  constraint ck_phrasing_evidence_kind check (kind in ('tap', 'helpful', 'unhelpful', 'adopted', 'confirmed')),
+  constraint ck_phrasing_evidence_person check (num_nonnulls(contact_id, agent_id) > 0),
+  constraint uq_phrasing_evidence_contact_id unique (workspace_id, candidate_id, contact_id),
+  constraint uq_phrasing_evidence_agent_id unique (workspace_id, candidate_id, agent_id),
+  constraint fk_phrasing_evidence_candidate_id foreign key (workspace_id, candidate_id)
+    references phrasing_candidate on delete cascade,
+  constraint fk_phrasing_evidence_contact_id foreign key (workspace_id, contact_id) references contact
+    on delete cascade,
+  constraint fk_phrasing_evidence_agent_id foreign key (workspace_id, agent_id) references agent on delete cascade);
+create index ix_phrasing_evidence_contact_id on phrasing_evidence (workspace_id, contact_id, at)
+  where contact_id is not null;
 """
 
 # `vector` of a gap is the mean of its wordings' vectors, so that its product with a question's is the mean cosine to
@@ -240,13 +285,15 @@ TABLES = [
     "term_df",
     "vector_set",
     "phrasing_vector",
+    "phrasing_candidate",
+    "phrasing_evidence",
     "gap",
     "gap_question",
 ]
 
 
 def upgrade() -> None:
-    for ddl in (BASES, ARTICLES, INDEX, VECTORS, GAPS, SEARCH):
+    for ddl in (BASES, ARTICLES, INDEX, VECTORS, EVIDENCE, GAPS, SEARCH):
         op.execute(ddl)
     protect(*TABLES)
     op.execute(POLICY)

@@ -1,0 +1,71 @@
+"""What can happen to what a base knows. `events` shows these facts among all others."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from zhiban.event_base import Event
+
+
+class SourcesImported(Event):
+    """Files became articles of a base."""
+
+    base_id: int
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+
+
+class ArticleChanged(Event):
+    """An article was written or changed by hand."""
+
+    base_id: int
+    article_id: int
+
+
+class ArticlesRemoved(Event):
+    base_id: int
+    count: int
+
+
+class PhrasingAdded(Event):
+    """A way of asking was added to an article; `origin` tells from where."""
+
+    article_id: int
+    phrasing: str
+    origin: str
+
+
+class PhrasingRemoved(Event):
+    """A way of asking that was learnt is no longer one. `reason`: rejected by a colleague, doubted by contacts."""
+
+    article_id: int
+    phrasing: str
+    reason: Literal["rejected", "doubted"]
+
+
+class EvidenceRecorded(Event):
+    """Somebody said whether an article answers a wording. `evidence` tells how, `supports` which way."""
+
+    candidate_id: int
+    article_id: int
+    evidence: str
+    supports: bool
+    contact_id: int | None = None
+    conversation_id: int | None = None
+
+
+class PhrasingApproved(Event):
+    """A colleague decided that an article answers a wording, whatever others said before."""
+
+    candidate_id: int
+    article_id: int
+    phrasing: str
+
+
+class PhrasingRejected(Event):
+    """A colleague decided that an article does not answer a wording; no evidence makes it a phrasing again."""
+
+    candidate_id: int
+    article_id: int
+    phrasing: str
