@@ -43,7 +43,7 @@ class SentenceEncoder:
     dimensions = DIMENSIONS
 
     def __init__(self) -> None:
-        self._asked: dict[asyncio.AbstractEventLoop, list[_Asked]] = {}
+        self._asked: dict[asyncio.AbstractEventLoop, list[_EmbeddingRequest]] = {}
         self._tasks = BackgroundTasks()
 
     async def embed(
@@ -64,7 +64,7 @@ class SentenceEncoder:
     async def _question(self, texts: list[str]) -> list[list[float]]:
         """What is asked while others are read is read together afterwards: a batch costs little more than one text."""
         loop = asyncio.get_running_loop()
-        asked = _Asked(texts, loop.create_future())
+        asked = _EmbeddingRequest(texts, loop.create_future())
         if loop in self._asked:
             self._asked[loop].append(asked)
         else:
@@ -75,7 +75,7 @@ class SentenceEncoder:
     async def _read(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
             while waiting := self._asked[loop]:
-                batch: list[_Asked] = []
+                batch: list[_EmbeddingRequest] = []
                 while waiting and sum(len(asked.texts) for asked in batch) < _AT_ONCE:
                     batch.append(waiting.pop(0))
                 await _answer(loop, [asked for asked in batch if not asked.answer.done()])
@@ -85,14 +85,14 @@ class SentenceEncoder:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _EmbeddingRequest:
     """Texts that somebody waits for. Who stops waiting cancels the answer."""
 
     texts: list[str]
     answer: asyncio.Future[list[list[float]]]
 
 
-async def _answer(loop: asyncio.AbstractEventLoop, batch: Sequence[_Asked]) -> None:
+async def _answer(loop: asyncio.AbstractEventLoop, batch: Sequence[_EmbeddingRequest]) -> None:
     texts = [text for asked in batch for text in asked.texts]
     try:
         vectors = iter(await loop.run_in_executor(None, _encoded, texts) if texts else ())

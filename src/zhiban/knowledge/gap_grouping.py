@@ -17,7 +17,7 @@ from zhiban.kit.db import Database, Transaction
 from zhiban.knowledge.gap_likeness import meanings
 from zhiban.knowledge.gaps import lock, new_gap, recount, reopen_if_wanted
 from zhiban.knowledge.models import GapStatus
-from zhiban.knowledge.vectors import literal
+from zhiban.knowledge.vectors import HalfVector
 from zhiban.ports import Embedder
 
 AT_ONCE = 32  # questions of one transaction, for which whoever records another one waits
@@ -95,7 +95,7 @@ async def _embedded(
         "update gap_question q set vector = %(vector)s::halfvec, embedder = %(embedder)s from gap_question before "
         "where q.id = %(id)s and before.id = q.id and q.embedder is distinct from %(embedder)s "
         "returning q.gap_id, before.embedder is null",
-        vector=literal(vector),
+        vector=HalfVector(vector),
         embedder=embedder,
         id=question_id,
     )
@@ -103,13 +103,15 @@ async def _embedded(
         return
     gap_id, is_new = row
     if is_new:
-        gap_id = await _place(tx, question_id, literal(vector), embedder, close=close, now=now)
+        gap_id = await _place(tx, question_id, HalfVector(vector), embedder, close=close, now=now)
     await _mean(tx, gap_id, embedder)
     if is_new:
         await _consolidate(tx, gap_id, embedder, close=close, now=now)
 
 
-async def _place(tx: Transaction, question_id: int, vector: str, embedder: str, *, close: float, now: datetime) -> int:
+async def _place(
+    tx: Transaction, question_id: int, vector: HalfVector, embedder: str, *, close: float, now: datetime
+) -> int:
     """Where this question belongs. Returns the gap that it is in now."""
     found = await tx.object(
         _Placing,
@@ -148,7 +150,7 @@ async def _place(tx: Transaction, question_id: int, vector: str, embedder: str, 
 
 
 async def _nearest(
-    tx: Transaction, vector: str, embedder: str, *, but: int, close: float, only_open: bool = False
+    tx: Transaction, vector: HalfVector | str, embedder: str, *, but: int, close: float, only_open: bool = False
 ) -> list[_Near]:
     """The gaps that are near enough, the nearest first; of equal ones the earliest."""
     return await tx.objects(
