@@ -89,7 +89,9 @@ async def _learn(connection: psycopg.AsyncConnection[Any]) -> dict[str, Table]:
             tables[name].words[found[1]] = found[2]
     ordered: dict[str, Table] = {}
     while len(ordered) < len(tables):
-        ready = [t for t in tables.values() if t.name not in ordered and all(p in ordered for p, _ in t.parents)]
+        ready = [
+            t for t in tables.values() if t.name not in ordered and {p for p, _ in t.parents} <= {*ordered, t.name}
+        ]
         assert ready, "foreign keys run in a circle"
         ordered.update({table.name: table for table in ready})
     return ordered
@@ -102,7 +104,8 @@ def _row(table: Table, workspace: int, rows: Mapping[str, Mapping[str, Any]]) ->
         if needed and name not in values:
             values[name] = table.words.get(name) or PLAIN.get(kind, "1")
     for parent, columns in table.parents:
-        values |= {ours: str(rows[parent][theirs]) for ours, theirs in columns.items()}
+        if parent in rows:  # the first row of a table leans on none of its own
+            values |= {ours: str(rows[parent][theirs]) for ours, theirs in columns.items()}
     if "slug" in values:
         values["slug"] = f"w{workspace}"
     return values
