@@ -156,30 +156,24 @@ async def test_what_the_words_miss_the_meaning_finds(
     assert third / len(questions) >= 0.83
 
 
-async def test_a_base_with_two_similar_questions_an_entry_answers_by_itself_and_keeps_its_promise(
-    base: Base,
-) -> None:
-    """Half of the entries' phrasings are held out: they are answered as promised, also beside what has no answer."""
+async def test_a_base_answers_few_questions_worded_far_from_it_but_those_right(base: Base) -> None:
+    """With two similar questions an entry and with none: what it answers is right, and nothing strange is answered."""
     embedder = SentenceEncoder()
     entries = lines(SHOP / "corpus.jsonl")
-    await base.bring_in(*entries, embedder=embedder)
-    row = await base.row()
-    assert row.calibration["trusted"]
-    assert row.answer_at_with_vectors is not None
-    assert row.calibration["precision"] >= 0.8
-    bare = [{**entry, "alts": []} for entry in entries]
-    await base.bring_in(*bare, embedder=embedder, confirm=_always)
-    row = await base.row()
-    assert row.answer_at_with_vectors is not None
     right, answered = answers(), []
-    for question in lines(SHOP / "queries.jsonl"):
-        found = await base.find(question["text"], embedder)
-        if found.zone is retrieval.ConfidenceBand.ANSWER:
-            answered.append(found.passages[0].category == right[question["id"]])
-    strange = [await base.find(question["text"], embedder) for question in lines(SHOP / "oos.jsonl")]
-    assert len(answered) >= 5
+    for known in (entries, [{**entry, "alts": []} for entry in entries]):
+        await base.bring_in(*known, embedder=embedder, confirm=_always)
+        row = await base.row()
+        assert row.calibration["trusted"]
+        assert row.calibration["precision"] >= 0.9
+        for question in lines(SHOP / "queries.jsonl"):
+            found = await base.find(question["text"], embedder)
+            if found.zone is retrieval.ConfidenceBand.ANSWER:
+                answered.append(found.passages[0].category == right[question["id"]])
+        strange = [await base.find(question["text"], embedder) for question in lines(SHOP / "oos.jsonl")]
+        assert not any(found.zone is retrieval.ConfidenceBand.ANSWER for found in strange)
+    assert len(answered) >= 3
     assert sum(answered) / len(answered) >= 0.85
-    assert not any(found.zone is retrieval.ConfidenceBand.ANSWER for found in strange)
 
 
 async def test_words_alone_serve_for_another_vector_an_empty_one_and_none(base: Base) -> None:

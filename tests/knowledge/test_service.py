@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import random
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from zhiban.kit.db import Database
 from zhiban.kit.errors import NotFound
 from zhiban.knowledge import gap_queries, queries, service
 from zhiban.knowledge import maintenance as upkeep
-from zhiban.knowledge.calibration import Halves, Sample, fit_promise, fit_threshold
 from zhiban.knowledge.indexing import INDEX_VERSION
 from zhiban.knowledge.jobs import REBUILD_OUTDATED, KnowledgeJobs, enqueue_rebuilds
 from zhiban.knowledge.models import GapStatus, Origin
@@ -237,74 +235,32 @@ async def test_a_base_with_enough_similar_questions_learns_when_to_answer(
     assert await service.calibrate(db, workspace, base_id, now=clock.now()) == calibration
 
 
-async def test_a_base_with_few_does_not(db: Database, workspace: int, clock: SetClock, tmp_path: Path) -> None:
-    table = write_table(tmp_path / "faq.csv", lines(SHOP / "corpus.jsonl"))
+async def test_a_base_with_too_few_entries_does_not(
+    db: Database, workspace: int, clock: SetClock, tmp_path: Path
+) -> None:
+    table = write_table(tmp_path / "faq.csv", lines(SHOP / "corpus.jsonl")[:6])
     await service.import_paths(db, workspace, "few", [table], now=clock.now())
     async with db.transaction(workspace) as tx:
         base = await queries.base_by_slug(tx, "few")
     assert base is not None
     assert base.answer_at is None
-    assert base.calibration["trusted"] is False
+    assert (base.calibration["trusted"], base.calibration["reason"]) == (False, "few")
 
 
-def test_thresholds_come_from_precision() -> None:
-    inside = [Sample(0.5 + at / 100, at > 20) for at in range(100)]
-    outside = [Sample(at / 200, first=False) for at in range(100)]
-    calibration = fit_threshold(inside, outside, similar_per_article=4)
-    assert calibration.trusted
-    assert calibration.answer_at is not None
-    assert 0.55 < calibration.answer_at < 0.75
-    assert not fit_threshold(inside, outside, similar_per_article=2).trusted
-    assert not fit_threshold(inside[:5], outside, similar_per_article=4).trusted
-    assert (
-        fit_threshold(
-            [replaced for replaced in inside if not replaced.first] * 3, outside, similar_per_article=9
-        ).answer_at
-        is None
-    )
-
-
-def _asked(dice: random.Random, articles: int, *, found: float, near: float) -> list[Halves]:
-    """Questions of a base, each asked with and without its article. Right answers are surer than wrong ones."""
-    halves = []
-    for article in range(articles):
-        right = dice.random() < found
-        inside = Sample(dice.gauss(1.0 if right else near, 0.25), right)
-        halves.append(Halves(article, inside, Sample(dice.gauss(near, 0.25), first=False)))
-    return halves
-
-
-@pytest.mark.parametrize(("found", "near"), [(0.95, 0.5), (0.8, 0.5), (0.7, 0.3), (0.6, 0.4)])
-def test_what_is_promised_is_delivered_to_questions_that_were_not_tried(found: float, near: float) -> None:
-    promised, delivered, answered_near = [], [], []
-    for seed in range(12):
-        dice = random.Random(seed)
-        calibration = fit_promise(_asked(dice, 300, found=found, near=near), similar_per_article=3)
-        assert calibration.trusted
-        assert calibration.answer_at is not None
-        assert calibration.precision is not None
-        fresh = _asked(dice, 3000, found=found, near=near)
-        answered = [half.inside for half in fresh if half.inside and half.inside.confidence >= calibration.answer_at]
-        wrong = sum(half.outside.confidence >= calibration.answer_at for half in fresh)
-        promised.append(calibration.precision)
-        delivered.append(0.7 * sum(one.first for one in answered) / (0.7 * len(answered) + 0.15 * wrong))
-        answered_near.append(wrong / len(fresh))
-    assert abs(sum(promised) - sum(delivered)) / len(promised) < 0.03
-    assert sum(answered_near) / len(answered_near) <= 0.10
-
-
-def test_a_base_whose_articles_cannot_be_told_apart_promises_nothing() -> None:
-    dice = random.Random(1)
-    calibration = fit_promise(_asked(dice, 300, found=0.5, near=1.0), similar_per_article=3)
-    assert (calibration.trusted, calibration.answer_at) == (False, None)
-
-
-def test_without_similar_questions_the_titles_say_how_near_is_too_near() -> None:
-    apart = [Halves(at, None, Sample(at / 200, first=False)) for at in range(100)]
-    alike = [Halves(at, None, Sample(1 + at / 200, first=False)) for at in range(100)]
-    assert fit_promise(apart, similar_per_article=0).answer_at == 0.7
-    assert fit_promise(alike, similar_per_article=0).answer_at == pytest.approx(1.35)
-    assert fit_promise(apart[:5], similar_per_article=0).answer_at is None
+async def test_entries_that_are_taken_for_each_other_are_named(
+    db: Database, workspace: int, clock: SetClock, tmp_path: Path
+) -> None:
+    entries = lines(SHOP / "corpus.jsonl")[:30]
+    twin = {**entries[0], "id": "twin", "answer": "请在订单里申请。"}
+    table = write_table(tmp_path / "faq.csv", [*entries, twin])
+    await service.import_paths(db, workspace, "twins", [table], now=clock.now())
+    async with db.transaction(workspace) as tx:
+        base = await queries.base_by_slug(tx, "twins")
+        assert base is not None
+        pair = base.calibration["confused"][0]
+        taken = [await queries.article(tx, pair[one]) for one in ("article", "other")]
+    assert {article.title for article in taken} == {entries[0]["text"]}
+    assert pair["times"] >= 2
 
 
 async def test_gaps_gather_what_asks_the_same(db: Database, workspace: int, clock: SetClock) -> None:

@@ -322,6 +322,16 @@ async def chunk_ids(tx: Transaction, article_ids: Sequence[int]) -> list[int]:
     )
 
 
+async def articles_of_chunks(tx: Transaction, chunk_ids: Sequence[int]) -> dict[int, int]:
+    """Which article each of these chunks belongs to; those that are gone are left out."""
+    rows = await tx.rows(
+        "select id, article_id from chunk where workspace_id = %(workspace)s and id = any(%(ids)b::bigint[])",
+        workspace=tx.workspace_id,
+        ids=list(chunk_ids),
+    )
+    return dict(rows)
+
+
 @dataclass(frozen=True, slots=True)
 class Frequencies:
     bodies: dict[int, int]

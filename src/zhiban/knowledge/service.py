@@ -16,7 +16,7 @@ from zhiban.kit.spreadsheets import guard
 from zhiban.knowledge import articles, gap_queries, queries
 from zhiban.knowledge import maintenance as upkeep
 from zhiban.knowledge.articles import Changes
-from zhiban.knowledge.calibration import Calibration, calibrate
+from zhiban.knowledge.calibration import calibrate
 from zhiban.knowledge.document import Faq, Location, clean
 from zhiban.knowledge.embedding import embed_base, forget_vectors
 from zhiban.knowledge.evidence import record_evidence
@@ -33,6 +33,7 @@ from zhiban.knowledge.importing import (
 from zhiban.knowledge.maintenance import ensure_base, rebuild, set_synonyms
 from zhiban.knowledge.models import ArticleKind, GapStatus
 from zhiban.knowledge.phrasings import INDEX_PHRASINGS, add_phrasing, follow_change
+from zhiban.knowledge.precision import Calibration
 from zhiban.knowledge.queries import DEFAULT_BASE
 
 __all__ = [
