@@ -76,6 +76,8 @@ EXCEPTIONS = {
         "conversations/queries.py: agent contact identity inbox turn",
         "notifications/jobs.py: contact conversation inbox message",
         "channels/inboxes.py: conversation knowledge_base",
+        "assistant/gap_answers.py: agent contact identity message",
+        "assistant/gap_evidence.py: message",
         "assistant/queries.py: message",
         "assistant/suggesting.py: conversation message",
     ),

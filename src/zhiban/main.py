@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from zhiban import __version__, bootstrap
 from zhiban.api import auth as api_auth
+from zhiban.api import gaps as gaps_api
 from zhiban.api import knowledge as knowledge_api
 from zhiban.assistant.suggesting import Suggester
 from zhiban.channels import webhooks as hooks
@@ -99,6 +100,7 @@ def application(
             embedders=app.embedders,
         )
     )
+    web.include_router(gaps_api.router())
     _install_probes(web, app)
     # The demonstration has nobody with a password, and nothing to hide.
     apidocs.install(

@@ -15,6 +15,7 @@ import pytest
 
 from tests.api.conftest import Api
 from tests.desk.conftest import Visit, chromium, visit  # noqa: F401 - fixtures
+from zhiban.knowledge import service as knowledge
 from zhiban.people.auth import COOKIE
 from zhiban.people.tokens import Scope
 
@@ -49,6 +50,8 @@ async def _run(command: str, token: str) -> tuple[int, str]:
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
 async def test_every_printed_command_works_as_it_stands(api: Api) -> None:
     token = await api.token("docs", *Scope)
+    async with api.app.database.transaction(api.workspace) as tx:
+        await knowledge.record_gap(tx, "能寄到日本吗", now=api.clock.now())
     commands = [html.unescape(found) for found in CODE.findall(await _page(api))]
     statuses = {}
     for command in commands:
@@ -63,6 +66,10 @@ async def test_every_printed_command_works_as_it_stands(api: Api) -> None:
         "GET /api/articles/1": 200,
         "POST /api/articles": 201,
         "DELETE /api/articles/1": 204,
+        "GET /api/gaps": 200,
+        "GET /api/gaps/1": 200,
+        "GET /api/gaps/1/answers": 200,
+        "POST /api/gaps/1/close": 200,
     }
     status, body = await _run(commands[0], "zhiban_1_wrong")
     assert (status, json.loads(body)) == (401, {"detail": "This is no token of ours."})

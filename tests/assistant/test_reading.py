@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from zhiban.assistant.menu_choice import chosen_by_words
 from zhiban.assistant.polarity import is_denied, opposite, other_aspect
 from zhiban.assistant.queries import Chosen
-from zhiban.assistant.reading import questions_in
+from zhiban.assistant.reading import bare_questions, questions_in
 
 
 def lookups(text: str) -> list[tuple[str, ...]]:
@@ -153,3 +153,45 @@ def test_another_side_of_the_subject_is_no_answer() -> None:
     assert not other_aspect("退款几天到", "退款多久到账？", "退款要几天")
     assert other_aspect("洗牙多久一次", "洗牙多少钱？", "洗牙价格")
     assert not other_aspect("退款", "退款多久到账？", None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "还是没解决",
+        "转人工",
+        "你们什么破机器人",
+        "都不是",
+        "谢谢",
+        "人工人工人工",
+        "垃圾客服，我要投诉",
+        "有人吗",
+        "说了多少遍了没用",
+    ],
+)
+def test_complaints_wishes_and_politeness_hold_no_question(text: str) -> None:
+    assert bare_questions(text) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("没用，我要问的是能不能寄到日本", ("能不能寄到日本",)),
+        ("怎么申请退款，转人工", ("怎么申请退款",)),
+        ("怎么申请退款转人工", ("怎么申请退款",)),
+        ("你们什么破机器人，充一次电能用多久啊", ("充一次电能用多久啊",)),
+        ("还是没解决！！退款什么时候到账？转人工", ("退款什么时候到账",)),
+        ("找人工问一下怎么退货", ("怎么退货",)),
+        ("你听不懂人话吗？我问发票抬头能改吗", ("发票抬头能改吗",)),
+        ("能送到火星吗？宇宙飞船卖不卖？", ("能送到火星吗", "宇宙飞船卖不卖")),
+        ("can I talk to a human, do you ship overseas?", ("do you ship overseas",)),
+        (
+            "客服您好，我上个礼拜在你们店里买了一个杯子给我妈妈，她说颜色不太喜欢，我跟她商量了很久，请问怎么申请退款",
+            ("怎么申请退款",),
+        ),
+        ("东西不想要了退款", ("东西不想要了退款",)),
+        ("客服几点下班", ("客服几点下班",)),
+    ],
+)
+def test_the_question_stands_alone(text: str, asked: tuple[str, ...]) -> None:
+    assert bare_questions(text) == asked

@@ -97,6 +97,20 @@ async def test_gaps_are_answered_and_words_made_synonyms(kept: Path) -> None:
     assert (await zhiban("kb", "gaps", "--close", str(other), data=kept)).code == Exit.MISSING
     assert (await zhiban("kb", "gaps", *answer, data=kept)).code == Exit.USAGE
 
+    seen = await zhiban("kb", "gaps", "--show", str(one), data=kept)
+    assert "能送到火星吗" in seen.out
+    assert "已收进常见问题" in seen.out
+    assert "还没有同事回答过" in seen.out
+    detail = (await zhiban("kb", "gaps", "--show", str(one), "--json", data=kept)).json
+    assert (detail["status"], detail["article_id"], detail["answers"]) == ("answered", closed.json["article_id"], [])
+    assert [wording["text"] for wording in detail["wordings"]] == ["能送到火星吗"]
+    assert (await zhiban("kb", "gaps", "--show", "4711", data=kept)).code == Exit.MISSING
+    for wrong in (("--show", "1", "--close", "1"), ("--close", "1", "--adopt", "--answer", "好"), ("--adopt",)):
+        assert (await zhiban("kb", "gaps", *wrong, data=kept)).code == Exit.USAGE
+    async with open_app(load(zhiban_data=kept)) as app, app.database.transaction(await workspace_of(app)) as tx:
+        third = await record_gap(tx, "可以刻字吗", now=app.clock.now())
+    assert (await zhiban("kb", "gaps", "--close", str(third), "--adopt", data=kept)).code == Exit.MISSING
+
     words = kept.parent / "words.txt"
     words.write_text("# 说法\n退款，退钱 返款\n\n发票, 收据\n")
     stored = await zhiban("kb", "synonyms", "--set", "words.txt", "--json", data=kept)

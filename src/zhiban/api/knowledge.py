@@ -263,7 +263,7 @@ def router(*, top_k: int = 3, threshold: float | None = None, embedders: Embedde
     async def test_kb(trial: Trial, caller: KnowledgeReader, database: Rows) -> TrialResult:
         found = await find(
             lambda: database.page_transaction(caller.workspace_id),
-            lambda tx: _base_id(tx, trial.base),
+            lambda tx: base_id_of(tx, trial.base),
             trial.query,
             embedders=embedders,
             top_k=trial.top_k or top_k,
@@ -290,7 +290,7 @@ def _install_articles(routes: APIRouter) -> None:
         limit: Annotated[int, Query(ge=1, le=200, description=mark("How many at most."))] = 50,
     ) -> ArticlePage:
         async with database.page_transaction(caller.workspace_id) as tx:
-            base_id = await _base_id(tx, base)
+            base_id = await base_id_of(tx, base)
             found = await queries.articles(tx, base_id, text=text, category=category, after=after, limit=limit)
         return ArticlePage(
             articles=[ArticleOut.of(article) for article in found],
@@ -317,7 +317,7 @@ def _install_articles(routes: APIRouter) -> None:
         async with database.page_transaction(caller.workspace_id) as tx:
             article_id = await service.put_faq(
                 tx,
-                await _base_id(tx, wanted.base),
+                await base_id_of(tx, wanted.base),
                 question=wanted.question,
                 answer=wanted.answer,
                 similar=tuple(wanted.similar_questions),
@@ -360,7 +360,7 @@ async def _detail(tx: Transaction, article_id: int) -> ArticleDetail:
     )
 
 
-async def _base_id(tx: Transaction, slug: str | None) -> int:
+async def base_id_of(tx: Transaction, slug: str | None) -> int:
     if slug is None:
         return await service.base_for(tx)
     base = await queries.base_by_slug(tx, slug)

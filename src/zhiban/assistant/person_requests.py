@@ -116,6 +116,14 @@ def asks_for_person(text: str, *, zero_offered: bool = False) -> bool:
     return any(_clause_asks(clause) for clause in clauses(text))
 
 
+def without_request(clause: str) -> str:
+    """What a clause (as `clauses` gives it) says beside the wish for a person: 怎么退款 in 怎么退款转人工."""
+    left = _spelt(clause)
+    for pattern in _ASK_PATTERNS:
+        left = pattern.sub("", left)
+    return left.strip()
+
+
 def declines_person(clause: str) -> bool:
     """Whether a clause (as `clauses` gives it) says that no person is wanted, and nothing else."""
     clause = _spelt(clause)

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from zhiban.assistant import intents
 from zhiban.assistant.clauses import clauses
+from zhiban.assistant.person_requests import asks_for_person, without_request
 from zhiban.assistant.rewrite import has_subject
 
 MOST = 4  # questions that are answered at once; what comes after them is named
@@ -30,6 +31,9 @@ _LEAD = re.compile(
     r"^(?:(?:对了|另外|还有|顺便|以及|然后|再|同时|第[一二三四五]|其次|最后)(?:再)?)?(?:我)?(?:想|麻烦|请)?(?:请问|问|咨询|了解|知道|打听)?"
     r"(?:一下|下|个)?(?:就是)?"
 )
+
+_PREFACE = re.compile(r"^(?:我|就|只|是|想|要|在|请|来)*(?:问|咨询)(?:一下|一个|下|的|你们?|您|是|[:：\s])*")
+_NAGS = re.compile(r"说了?(?:多少|几|好几|无数)[遍次回]|问了?(?:多少|几|好几|无数)[遍次回]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,34 @@ def questions_in(text: str) -> tuple[AskedQuestion, ...]:
     if len(units) == 1:
         return (_only(text, units[0]),)
     return tuple(_one_of_several(unit) for unit in units)
+
+
+def bare_questions(text: str) -> tuple[str, ...]:
+    """The questions alone, in order: without the wish for a person, complaints about us, and anger.
+
+    Of a long story it is the clause that asks. Nothing is left of what asks nothing.
+    """
+    read = [bare for clause in _clauses_of(text) if (bare := _bare(clause)) is not None]
+    return tuple(dict.fromkeys(_named(unit) for unit in _units(read) if unit))[:MOST]
+
+
+def _bare(clause: _Clause) -> _Clause | None:
+    if intents.says_unhelpful(clause.text) or intents.is_upset(clause.text) or _NAGS.search(clause.text):
+        return None
+    said = clause.text
+    if asks_for_person(said):
+        said = "，".join(filter(None, map(without_request, clauses(said))))
+        if not has_subject(said) or asks_for_person(said):
+            return None
+    asked = _PREFACE.sub("", said, count=1)
+    return _Clause(asked if has_subject(asked) else said, clause.asks)
+
+
+def _named(unit: Sequence[_Clause]) -> str:
+    together = "，".join(clause.text for clause in unit)
+    if _letters(together) <= _CLEAR:
+        return together
+    return (_asking(unit) or [*_ways(unit), together])[0]
 
 
 def _clauses_of(text: str) -> list[_Clause]:

@@ -34,10 +34,10 @@ from zhiban.assistant.decide import (
     question_of,
 )
 from zhiban.assistant.finding import SUGGESTED
-from zhiban.assistant.handlers import record_untapped
+from zhiban.assistant.gap_evidence import record_left, record_untapped
 from zhiban.assistant.menu_choice import chosen_by_words
 from zhiban.assistant.queries import Chosen, entry, remember
-from zhiban.assistant.reading import MOST, questions_in
+from zhiban.assistant.reading import MOST, bare_questions, questions_in
 from zhiban.assistant.rewrite import looks_elliptic, rewritten
 from zhiban.assistant.searching import BegunSearch, Searcher
 from zhiban.assistant.service import record_turn
@@ -433,6 +433,8 @@ class Assistant:
         """What the contact wants to know: what they say now, or, if that is only the wish for a person, said last."""
         if is_question(turn.question):
             return turn.question
+        if asked := bare_questions(turn.question):
+            return "\n".join(asked)
         said = turn.memory.said if turn.memory else ()
         return next((line.text for line in reversed(said) if line.who == "contact" and is_question(line.text)), "")
 
@@ -447,12 +449,7 @@ class Assistant:
         if not isinstance(turn.decision, Answer):
             return
         left = [found.question for found in turn.each if found.zone is ConfidenceBand.HANDOFF]
-        for question in left:
-            # A message is gathered once; here one may hold several.
-            message_id = turn.conversation.pending[-1].id if question is left[0] else None
-            await knowledge.record_gap(
-                tx, question, conversation_id=turn.conversation.id, message_id=message_id, now=now
-            )
+        await record_left(tx, turn.conversation.id, left, message_id=turn.conversation.pending[0].id, now=now)
 
     def _count(self, turn: TurnContext) -> None:
         match turn.decision:
