@@ -35,6 +35,7 @@ from zhiban.web.assets import Assets
 from zhiban.web.limits import RequestLimit, RequestLimits
 from zhiban.web.proxies import TrustedProxies, is_loopback, visitor_address
 from zhiban.web.render import Renderer
+from zhiban.web.routers import add_routes
 from zhiban.web.security import OnlyHosts, SecurityHeaders
 
 log = logging.getLogger(__name__)
@@ -85,22 +86,23 @@ def application(
     web.router.routes.extend(extra)
     web.mount("/static", assets.app(), name="static")
     auth.install(web)
-    web.include_router(sign_in.router)
-    web.include_router(agent_pages.router)
+    add_routes(web, sign_in.router)
+    add_routes(web, agent_pages.router)
     suggester = Suggester(app.database, threshold=app.settings.kb_similarity_threshold, embedders=app.embedders)
     notifiers = bootstrap.notifiers(app.settings, app.http, app.url)
     Checks(app.database, notice_setup(app.settings, notifiers), app.clock).install(web)
     DeskSettings(limits_of=bootstrap.limits_of, files=app.files, suggest=suggester.suggest).install(web)
     broker.install(web)
     api_auth.install(web)
-    web.include_router(
+    add_routes(
+        web,
         knowledge_api.router(
             top_k=app.settings.kb_top_k,
             threshold=app.settings.kb_similarity_threshold,
             embedders=app.embedders,
-        )
+        ),
     )
-    web.include_router(gaps_api.router())
+    add_routes(web, gaps_api.router())
     _install_probes(web, app)
     # The demonstration has nobody with a password, and nothing to hide.
     apidocs.install(

@@ -23,6 +23,7 @@ from zhiban.people.models import Role
 from zhiban.testing.serving import served
 from zhiban.web.assets import Assets
 from zhiban.web.render import Renderer
+from zhiban.web.routers import add_routes
 
 
 async def _token(db: Database, workspace: int, name: str, clock: SetClock, *, role: Role = Role.AGENT) -> str:
@@ -62,7 +63,7 @@ async def client(db: Database, workspace: int, clock: SetClock) -> AsyncIterator
     app = FastAPI()
     Auth(db, clock, Renderer(["desk"], assets=Assets(), clock=clock)).install(app)
     auth.install(app)
-    app.include_router(api.router(embedders=Embedders(embedder)))
+    add_routes(app, api.router(embedders=Embedders(embedder)))
     async with served(app) as url:
         yield Client(url, await _token(db, workspace, "lin", clock))
 

@@ -8,12 +8,15 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dotenv import dotenv_values
+
+from tests.cli.forks import ForkServer
 from zhiban.testing.demo_folder import SimulatedKeys
 
 START = "from zhiban.cli import main; main()"
@@ -32,7 +35,8 @@ class Done:
 
 def environment(data: Path, **more: str) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "PYTHONPATH") if name in os.environ}
-    return {**kept, "ZHIBAN_DATA": str(data), **more}
+    # Loading the embedder is most of the time of a search; what needs it asks for it.
+    return {**kept, "ZHIBAN_DATA": str(data), "EMBEDDING_PROVIDER": "none", **more}
 
 
 KEYS = SimulatedKeys.random()  # a service does not start with the published ones
@@ -44,19 +48,20 @@ def wecom_settings(url: str) -> dict[str, str]:
 
 async def zhiban(*arguments: str, data: Path, **more: str) -> Done:
     """Run a command to its end."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        START,
-        *arguments,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        cwd=data.parent,
-        env=environment(data, **more),
-    )
-    out, err = await asyncio.wait_for(process.communicate(), 120)
-    return Done(process.returncode or 0, out.decode(), err.decode())
+    given = environment(data, **more)
+    code, out, err = await _forks(given, data.parent).run(arguments, given, data.parent, seconds=120)
+    return Done(code, out.decode(), err.decode())
+
+
+_FORKS: dict[str | None, ForkServer] = {}
+
+
+def _forks(given: Mapping[str, str], cwd: Path) -> ForkServer:
+    """The program speaks the language that it was loaded with."""
+    locale = given.get("ZHIBAN_LOCALE") or dotenv_values(cwd / ".env").get("ZHIBAN_LOCALE")
+    if locale not in _FORKS:
+        _FORKS[locale] = ForkServer({**given, **({"ZHIBAN_LOCALE": locale} if locale else {})}, cwd)
+    return _FORKS[locale]
 
 
 class Program:

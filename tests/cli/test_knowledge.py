@@ -29,15 +29,18 @@ def data(tmp_path: Path) -> Path:
 
 
 async def test_knowledge_goes_in_is_found_and_comes_out(kept: Path) -> None:
-    first = await zhiban("kb", "import", "faq.csv", "--json", data=kept)
+    local = {"EMBEDDING_PROVIDER": ""}  # nobody said anything: the default
+    first = await zhiban("kb", "import", "faq.csv", "--json", data=kept, **local)
     assert first.code == 0, first.err
     assert first.json["changes"]["articles_added"] == 2
+    assert first.json["embedded"] > 2
     again = await zhiban("kb", "import", "faq.csv", data=kept)
     assert again.code == 0
     assert "未变1个文件" in again.out
 
-    found = await zhiban("kb", "search", "如何退款？", "--json", data=kept)
+    found = await zhiban("kb", "search", "如何退款？", "--json", data=kept, **local)
     assert found.json["zone"] == "answer"
+    assert found.json["passages"][0]["cosine"] > 0.9
     assert found.json["passages"][0]["title"] == "怎么申请退款？"
     assert (await zhiban("kb", "rebuild", "--json", data=kept)).json["chunks"] == 2
     assert (await zhiban("kb", "stats", "--json", data=kept)).json["bases"][0]["articles"] == 2

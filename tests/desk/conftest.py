@@ -30,6 +30,7 @@ from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.serving import served
 from zhiban.web.assets import Assets
 from zhiban.web.render import Renderer
+from zhiban.web.routers import add_routes
 from zhiban.web.security import SecurityHeaders
 
 CHROMIUM = next(
@@ -117,8 +118,8 @@ async def site(urls: DatabaseUrls) -> AsyncIterator[Site]:
         app.state.member_labels = bootstrap.member_labels()
         app.add_middleware(SecurityHeaders)
         Auth(database, clock, renderer).install(app)
-        app.include_router(sign_in.router)
-        app.include_router(agent_pages.router)
+        add_routes(app, sign_in.router)
+        add_routes(app, agent_pages.router)
         Checks(database, NoticeSetup(addresses=["wecom-robot:abc"]), clock).install(app)
         suggested: list[int] = []
 

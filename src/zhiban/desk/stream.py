@@ -21,6 +21,7 @@ from zhiban.kit.pubsub import PubSub
 from zhiban.people import service
 from zhiban.people.auth import COOKIE, CurrentAgent, auth_of
 from zhiban.people.service import SESSIONS
+from zhiban.web.routers import add_routes
 
 GATHER_SECONDS = 0.02
 BEAT_SECONDS = 20.0
@@ -77,7 +78,7 @@ class SseBroker:
 
     def install(self, app: FastAPI) -> None:
         app.state.broker = self
-        app.include_router(router)
+        add_routes(app, router)
 
     @property
     def listeners(self) -> int:

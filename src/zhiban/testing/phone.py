@@ -29,6 +29,7 @@ from zhiban.people.auth import auth_of, set_session_cookie
 from zhiban.people.service import open_session
 from zhiban.testing.wecom.simulator import OPEN_KFID, WeComSimulator
 from zhiban.web.render import viewer_of
+from zhiban.web.routers import add_routes
 from zhiban.web.security import own_visit, same_origin
 
 PATIENCE_SECONDS = 20.0
@@ -195,7 +196,7 @@ class PhoneDemo:
 
     def install(self, app: FastAPI) -> None:
         app.state.phone = self
-        app.include_router(router)
+        add_routes(app, router)
         app.state.broker.closers.append(self.close)
 
     def close(self) -> None:

@@ -28,6 +28,7 @@ from zhiban.people.auth import Auth, CurrentAgent, auth_of
 from zhiban.people.service import SignedInAgent, access_agent
 from zhiban.ports import Limits
 from zhiban.web.render import Viewer, wants_part
+from zhiban.web.routers import add_routes
 from zhiban.web.security import same_origin
 
 router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
@@ -49,9 +50,9 @@ class DeskSettings:
 
     def install(self, app: FastAPI) -> None:
         app.state.desk = self
-        app.include_router(router)
-        app.include_router(attachments.router)
-        app.include_router(health.router)
+        add_routes(app, router)
+        add_routes(app, attachments.router)
+        add_routes(app, health.router)
 
 
 @dataclass(frozen=True, slots=True)
