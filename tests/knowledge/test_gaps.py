@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Sequence
 from datetime import timedelta
@@ -13,10 +14,12 @@ import pytest
 from zhiban.integrations.sentence_encoder import SentenceEncoder
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
-from zhiban.knowledge import gap_queries, service
-from zhiban.knowledge.jobs import KnowledgeJobs
+from zhiban.kit.errors import NotFound
+from zhiban.knowledge import gap_queries, queries, service
+from zhiban.knowledge.jobs import GROUP_GAPS, KnowledgeJobs
 from zhiban.knowledge.models import GapOrigin, GapStatus
 from zhiban.knowledge.vectors import Embedders
+from zhiban.ports import ModelUnavailable
 
 QUESTIONS = [line.split("\t") for line in (Path(__file__).parent / "gap_questions.tsv").read_text("utf-8").splitlines()]
 TOPICS = sorted({topic for topic, _ in QUESTIONS})
@@ -33,15 +36,16 @@ class Gathering:
 
     async def asks(self, question: str, *, contact: int | None = None) -> int:
         self._messages += 1
+        message = self._messages
         self.clock.advance(timedelta(seconds=1))
         async with self.db.transaction(self.workspace) as tx:
             return await service.record_gap(
                 tx,
                 question,
                 origin=GapOrigin.NO_ANSWER,
-                conversation_id=contact or self._messages,
-                contact_id=contact or self._messages,
-                message_id=self._messages,
+                conversation_id=contact or message,
+                contact_id=contact or message,
+                message_id=message,
                 now=self.clock.now(),
             )
 
@@ -116,3 +120,168 @@ async def test_without_an_embedder_words_gather_two_thirds(gathering: Gathering,
     found = await gathered(gathering, topics, 1, grouped=False)
     print("F1 by words", len(topics), found)
     assert found >= 0.6
+
+
+async def test_a_gap_keeps_its_number_and_title_and_says_where_it_went(gathering: Gathering) -> None:
+    first = await gathering.asks("开车过来车停在哪里")
+    second = await gathering.asks("门店附近有停车场吗")
+    third = await gathering.asks("能刻字吗")
+    assert len({first, second, third}) == 3  # by words they are three
+    await gathering.group()
+    assert [(gap.id, gap.question, gap.times, gap.contacts) for gap in await gathering.open_gaps()] == [
+        (first, "开车过来车停在哪里", 2, 2),
+        (third, "能刻字吗", 1, 1),
+    ]
+    merged = await gathering.one(second)
+    assert (merged.status, merged.merged_into, merged.times) == ("merged", first, 0)
+    with pytest.raises(NotFound, match=f"merged into gap {first}"):
+        async with gathering.db.transaction(gathering.workspace) as tx:
+            await gap_queries.open_gap(tx, second)
+    before = await gathering.groups()
+    await gathering.group()  # once more changes nothing
+    assert await gathering.groups() == before
+    assert await gathering.facts() == ["gap_recorded"] * 3 + ["gap_merged"]
+
+
+async def test_what_words_brought_together_by_mistake_is_taken_apart(gathering: Gathering) -> None:
+    milk = await gathering.asks("水壶能烧牛奶吗")
+    assert await gathering.asks("水壶怎么去水垢啊") == milk
+    await gathering.group()
+    groups = await gathering.groups()
+    assert groups["水壶能烧牛奶吗"] == milk
+    assert groups["水壶怎么去水垢啊"] != milk
+    assert {gap.question for gap in await gathering.open_gaps()} == set(groups)
+    assert await gathering.facts() == ["gap_recorded", "gap_recorded", "gap_question_moved"]
+
+
+async def test_what_was_dismissed_counts_in_silence_until_more_contacts_ask(gathering: Gathering) -> None:
+    gap_id = await gathering.asks("能送到火星吗", contact=1)
+    await gathering.group()
+    assert await gathering.close(gap_id, GapStatus.DISMISSED)
+    for contact in (1, 1, 2, 2, 3):
+        assert await gathering.asks("你们可以送货到火星上吗", contact=contact) == gap_id
+        await gathering.group()
+    assert not await gathering.open_gaps()
+    assert (await gathering.one(gap_id)).times == 6
+    await gathering.asks("火星配送支持吗", contact=4)
+    await gathering.group()
+    (gap,) = await gathering.open_gaps()
+    assert (gap.id, gap.times, gap.contacts) == (gap_id, 7, 4)
+    assert "gap_reopened" in await gathering.facts()
+
+
+async def test_the_same_meaning_in_other_words_is_found_among_the_dismissed(gathering: Gathering) -> None:
+    gap_id = await gathering.asks("门店附近有停车场吗")
+    await gathering.group()
+    await gathering.close(gap_id, GapStatus.DISMISSED)
+    other = await gathering.asks("开车过来车停在哪里")
+    assert other != gap_id
+    await gathering.group()
+    assert not await gathering.open_gaps()
+    assert (await gathering.one(other)).merged_into == gap_id
+
+
+@pytest.mark.parametrize("again", ["能寄到日本吗", "可以寄日本吗", "往日本邮寄可以么"])
+async def test_what_was_answered_and_is_asked_again_names_the_earlier(gathering: Gathering, again: str) -> None:
+    first = await gathering.asks("能寄到日本吗")
+    await gathering.group()
+    async with gathering.db.transaction(gathering.workspace) as tx:
+        base = await service.base_for(tx)
+        await service.answer_gap(tx, first, base, answer="可以。", now=gathering.clock.now())
+    second = await gathering.asks(again)
+    third = await gathering.asks(again)
+    await gathering.group()
+    assert second == third != first
+    (gap,) = await gathering.open_gaps()
+    assert (gap.id, gap.follows, gap.times) == (second, first, 2)
+    assert (await gathering.one(first)).status == "answered"
+
+
+async def test_one_message_counts_once_in_a_gap_and_each_of_its_questions_counts(gathering: Gathering) -> None:
+    async with gathering.db.transaction(gathering.workspace) as tx:
+        now = gathering.clock.now()
+        asked = [
+            await service.record_gap(tx, text, conversation_id=1, contact_id=7, message_id=1, now=now)
+            for text in ("能刻字吗", "能刻字吗", "可以刻字吗", "门店能停车吗")
+        ]
+    assert asked[0] == asked[1] == asked[2] != asked[3]
+    assert [(gap.times, gap.contacts) for gap in await gathering.open_gaps()] == [(1, 1), (1, 1)]
+
+
+async def test_two_processes_record_and_group_at_once(gathering: Gathering, db: Database, workspace: int) -> None:
+    other = Gathering(db, workspace, gathering.clock)
+    other._messages = 1000
+    asked = ["门店能停车吗", "店里有停车场吗", "门店附近有停车场吗", "能刻字吗", "可以刻字不"] * 3
+    await asyncio.gather(
+        *(one.asks(text) for one in (gathering, other) for text in asked), gathering.group(), other.group()
+    )
+    await asyncio.gather(gathering.group(), other.group())
+    gaps = await gathering.open_gaps()
+    assert sum(gap.times for gap in gaps) == 30
+    assert len(gaps) == 2
+    groups = await gathering.groups()
+    assert len({groups[text] for text in asked[:3]}) == len({groups[text] for text in asked[3:5]}) == 1
+
+
+async def test_a_gap_that_is_closed_meanwhile_stays_as_it_was_closed(gathering: Gathering) -> None:
+    parking = await gathering.asks("门店附近有停车场吗")
+    driving = await gathering.asks("开车过来车停在哪里")
+    async with gathering.db.transaction(gathering.workspace) as tx:
+        base = await service.base_for(tx)
+        article = await service.answer_gap(tx, driving, base, answer="地下车库。", now=gathering.clock.now())
+    await gathering.group()
+    closed = await gathering.one(driving)
+    assert (closed.status, closed.article_id, closed.times) == ("answered", article, 1)
+    assert (await gathering.one(parking)).status == "open"
+
+
+async def test_without_an_embedder_and_with_one_that_fails_nothing_is_lost(gathering: Gathering) -> None:
+    await gathering.asks("能刻字吗")
+    await KnowledgeJobs(gathering.db, gathering.clock).group_gaps(gathering.workspace)
+
+    class Broken(SentenceEncoder):
+        async def embed(self, *_: object, **__: object) -> list[list[float]]:
+            raise ModelUnavailable("The embedder is out of order.")
+
+    broken = KnowledgeJobs(gathering.db, gathering.clock, Embedders(Broken()))
+    with pytest.raises(ModelUnavailable):
+        await broken.group_gaps(gathering.workspace)
+    assert [gap.question for gap in await gathering.open_gaps()] == ["能刻字吗"]
+    async with gathering.db.transaction(gathering.workspace) as tx:
+        waiting = "select count(*) from jobs.procrastinate_jobs where task_name = %(name)s"
+        assert await tx.value(waiting, name=GROUP_GAPS.name) == 1
+    await gathering.group()
+
+
+async def test_another_embedder_gives_new_vectors_and_moves_nothing(gathering: Gathering) -> None:
+    for topic, text in QUESTIONS[:30]:
+        del topic
+        await gathering.asks(text)
+    await gathering.group()
+    before = await gathering.groups()
+
+    class Renamed(SentenceEncoder):
+        name = "another"
+
+    await KnowledgeJobs(gathering.db, gathering.clock, Embedders(Renamed())).group_gaps(gathering.workspace)
+    assert await gathering.groups() == before
+    async with gathering.db.transaction(gathering.workspace) as tx:
+        assert await tx.values("select distinct embedder from gap_question") == ["another"]
+        assert await tx.values("select distinct embedder from gap where status = 'open'") == ["another"]
+
+
+async def test_an_article_learns_the_wordings_of_its_gap(gathering: Gathering) -> None:
+    asked = ["能刻字吗", "能刻字吗？", "可以刻字不", "杯子上可以刻名字不"]
+    for text in asked:
+        await gathering.asks(text)
+    for number in range(60):
+        await gathering.asks(f"能刻字吗{number}号杯子")
+    await gathering.group()
+    gap = (await gathering.open_gaps())[0]
+    async with gathering.db.transaction(gathering.workspace) as tx:
+        base = await service.base_for(tx)
+        article = await service.answer_gap(tx, gap.id, base, answer="可以，十个字内。", now=gathering.clock.now())
+        texts = [row.text for row in await queries.phrasings(tx, [article])]
+    assert texts[0] == "能刻字吗"
+    assert len(texts) == len(set(texts)) == service.MOST_FROM_GAP + 1
+    assert "能刻字吗？" not in texts  # the same but for a sign

@@ -25,7 +25,7 @@ LONGEST = 200  # characters of a question, as of a phrasing
 REOPENED_BY = 3  # further contacts who ask what was dismissed
 
 _RAREST = 4  # terms, of which a question that is alike has one
-_GROUPS, _WORDINGS = 30, 20  # gaps that are compared, and wordings of each
+_GROUPS, _WORDINGS = 12, 12  # gaps that are compared, and wordings of each
 
 
 async def record_gap(
