@@ -15,8 +15,12 @@ import pytest
 
 from tests.api.conftest import Api
 from tests.desk.conftest import Visit, chromium, visit  # noqa: F401 - fixtures
+from zhiban.events import Actor
+from zhiban.knowledge import queries
 from zhiban.knowledge import service as knowledge
+from zhiban.knowledge.models import EvidenceKind
 from zhiban.people.auth import COOKIE
+from zhiban.people.contacts import ensure_contacts
 from zhiban.people.tokens import Scope
 
 CODE = re.compile(r"<pre[^>]*><code>(curl .*?)</code></pre>", re.DOTALL)
@@ -47,11 +51,20 @@ async def _run(command: str, token: str) -> tuple[int, str]:
     return int(status), body
 
 
+async def _somebody_taps(api: Api) -> None:
+    async with api.app.database.transaction(api.workspace) as tx:
+        (contact,) = (await ensure_contacts(tx, "wecom", "corp", ["wmLI"], now=api.clock.now())).values()
+        (*_, article) = await queries.articles(tx, await knowledge.base_for(tx))
+        by, asked = Actor("contact", contact.id), "东西不想要了谁出运费"
+        await knowledge.record_evidence(tx, article.id, asked, kind=EvidenceKind.TAP, by=by, now=api.clock.now())
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
 async def test_every_printed_command_works_as_it_stands(api: Api) -> None:
     token = await api.token("docs", *Scope)
     async with api.app.database.transaction(api.workspace) as tx:
         await knowledge.record_gap(tx, "能寄到日本吗", now=api.clock.now())
+    await _somebody_taps(api)
     commands = [html.unescape(found) for found in CODE.findall(await _page(api))]
     statuses = {}
     for command in commands:
@@ -62,6 +75,9 @@ async def test_every_printed_command_works_as_it_stands(api: Api) -> None:
             assert json.loads(body)["passages"]
     assert statuses == {
         "POST /api/test_kb": 200,
+        "GET /api/learned": 200,
+        "POST /api/learned/1/approve": 200,
+        "POST /api/learned/1/undo": 200,
         "GET /api/articles": 200,
         "GET /api/articles/1": 200,
         "POST /api/articles": 201,

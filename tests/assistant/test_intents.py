@@ -20,6 +20,7 @@ from zhiban.assistant.intents import (
     is_urgent,
     only_complains,
     reply_to,
+    says_helpful,
     says_unhelpful,
     small_talk,
 )
@@ -400,3 +401,30 @@ def test_long_texts_take_no_time() -> None:
     for text in ("好" * 100_000, "转" * 100_000, "不要" * 50_000 + "人工", "谢" * 100_000):
         read(text)
     assert time.perf_counter() - started < 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "有用",
+        "有用的",
+        "很有帮助！",
+        "嗯，解决了",
+        "问题解决了，谢谢",
+        "搞定了",
+        "就是这个",
+        "That helped",
+        "it works now",
+    ],
+)
+def test_who_says_that_it_helped(text: str) -> None:
+    assert says_helpful(text)
+    assert small_talk(text) is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["有用吗", "有用么？", "没用", "解决不了", "还没解决", "谢谢", "好的", "怎么解决", "会员有用处吗", "not helpful"],
+)
+def test_what_is_no_praise(text: str) -> None:
+    assert not says_helpful(text)

@@ -10,8 +10,12 @@ import pytest
 from tests.cli.program import zhiban
 from zhiban.cli.app import Exit
 from zhiban.cli.runtime import open_app, workspace_of
+from zhiban.events import Actor
 from zhiban.kit.settings import load
+from zhiban.knowledge import queries, service
 from zhiban.knowledge.gaps import record_gap
+from zhiban.knowledge.models import EvidenceKind
+from zhiban.people.contacts import ensure_contacts
 
 pytestmark = pytest.mark.process
 
@@ -125,6 +129,34 @@ async def test_gaps_are_answered_and_words_made_synonyms(kept: Path) -> None:
     assert (alone.code, "第1行" in alone.err) == (Exit.USAGE, True)
     words.write_text("")
     assert (await zhiban("kb", "synonyms", "--set", "words.txt", "--json", data=kept)).json == []
+
+
+async def test_learnt_wordings_are_listed_approved_and_undone(kept: Path) -> None:
+    assert (await zhiban("kb", "import", "faq.csv", data=kept)).code == 0
+    assert "还没有学到新问法" in (await zhiban("kb", "learned", data=kept)).out
+    async with open_app(load(zhiban_data=kept)) as app, app.database.transaction(await workspace_of(app)) as tx:
+        now = app.clock.now()
+        (contact,) = (await ensure_contacts(tx, "wecom", "corp", ["wmLI"], now=now)).values()
+        await tx.run("update contact set name = '李晓' where id = %(id)s", id=contact.id)
+        (article, *_) = await queries.articles(tx, await service.base_for(tx))
+        by = Actor("contact", contact.id)
+        found = await service.record_evidence(tx, article.id, "不想要了咋退", kind=EvidenceKind.TAP, by=by, now=now)
+    waiting = (await zhiban("kb", "learned", data=kept)).out
+    assert all(words in waiting for words in ("待确认", "不想要了咋退", "怎么申请退款？", "李晓 点选"))
+    (listed,) = (await zhiban("kb", "learned", "--status", "waiting", "--json", data=kept)).json
+    assert (listed["id"], listed["evidence"][0]["contact_id"]) == (found, contact.id)
+
+    approved = await zhiban("kb", "learned", "--approve", str(found), data=kept)
+    assert "以后问“不想要了咋退”就回答“怎么申请退款？”" in approved.out
+    assert (await zhiban("kb", "search", "不想要了咋退", "--json", data=kept)).json["zone"] == "answer"
+    assert "命令行通过" in (await zhiban("kb", "learned", "--base", "default", data=kept)).out
+
+    undone = await zhiban("kb", "learned", "--undo", str(found), "--json", data=kept)
+    assert undone.json["status"] == "rejected"
+    assert (await zhiban("kb", "learned", "--status", "active", "--json", data=kept)).json == []
+    assert (await zhiban("kb", "learned", "--approve", "999", data=kept)).code == Exit.MISSING
+    assert (await zhiban("kb", "learned", "--approve", "1", "--undo", "1", data=kept)).code == Exit.USAGE
+    assert (await zhiban("kb", "learned", "--base", "nothing", data=kept)).code == Exit.MISSING
 
 
 async def test_a_broken_file_is_named_and_the_others_go_in(kept: Path) -> None:

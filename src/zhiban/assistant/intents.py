@@ -137,7 +137,8 @@ def talk_of(clause: str) -> SmallTalkKind | None:
     """What one clause (as `clauses` gives it) is when it asks nothing."""
     if declines_person(clause):
         return SmallTalkKind.DECLINED
-    return next((kind for kind, pattern in _TALK_PATTERNS if pattern.fullmatch(clause)), None)
+    found = next((kind for kind, pattern in _TALK_PATTERNS if pattern.fullmatch(clause)), None)
+    return SmallTalkKind.PRAISE if found is None and _HELPFUL_PATTERN.fullmatch(clause) else found
 
 
 def _wordless(text: str) -> SmallTalkKind | None:
@@ -184,7 +185,7 @@ UNHELPFUL = (
 
 
 HELPFUL = (
-    r"有用|管用|有帮助|有帮到我?|帮到我|帮助到我|帮上忙|帮大忙|(?:问题)?解决|搞定|就是(?:这个|我要的)|正是我要的|答对",
+    r"有用|管用了?|有帮助|有帮到我?|帮到我|帮助到我|帮上忙|帮大忙|(?:问题)?解决了|搞定了?|就是(?:这个|我要的)|正是我要的|答对",
     r"(?:it |that |this )?(?:works?|worked|helped|helps)(?: now)?|(?:that's |that is |very )?helpful|solved",
 )
 
@@ -218,7 +219,8 @@ def _complains(clause: str) -> bool:
 
 
 _HELPFUL_PATTERN = re.compile(
-    rf"(?:(?:这个?|你说的?|这个?回答|回答|答案|谢谢|嗯+|对)?(?:真|太|很|好|挺|非常|还是?|确实|都|已经|果然)*(?:{HELPFUL[0]})|{HELPFUL[1]}){_TAIL}"
+    r"(?:这个?|你说的?|这个?回答|回答|答案|谢谢|嗯+|对)?(?:真|太|很|好|挺|非常|还是?|确实|都|已经|果然)*"
+    rf"(?:{HELPFUL[0]})[啊呀哦啦哈哟的~]*|{HELPFUL[1]}"
 )
 _TALK_PATTERNS = [(kind, re.compile(rf"(?:{pattern}){_TAIL}")) for kind, pattern in TALK.items()]
 _UPSET_PATTERNS = [re.compile(pattern) for pattern in UPSET]

@@ -84,7 +84,7 @@ MODULES = {
     "demo": "demo",
     "doctor": "doctor",
     "inbox": "inboxes",
-    "kb": "knowledge gaps",
+    "kb": "knowledge gaps learning",
     "migrate": "backups",
     "restore": "backups",
     "rotate-key": "keys",

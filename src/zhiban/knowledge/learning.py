@@ -141,7 +141,7 @@ async def _set(
 # ------------------------------------------------------------------------------------------------ colleagues
 
 
-async def approve(tx: Transaction, candidate_id: int, *, by: Actor, now: datetime) -> PhrasingCandidate:
+async def approve_phrasing(tx: Transaction, candidate_id: int, *, by: Actor, now: datetime) -> PhrasingCandidate:
     """Let a wording lead to its article, whatever was said about it before. Raises NotFound, Conflict.
 
     Conflict: the article is a document or has as many phrasings as it may, or another one has this very wording.
@@ -171,7 +171,7 @@ async def approve(tx: Transaction, candidate_id: int, *, by: Actor, now: datetim
     return await evidence.candidate(tx, candidate_id)
 
 
-async def reject(tx: Transaction, candidate_id: int, *, by: Actor, now: datetime) -> PhrasingCandidate:
+async def reject_phrasing(tx: Transaction, candidate_id: int, *, by: Actor, now: datetime) -> PhrasingCandidate:
     """Undo a wording that was learnt, or refuse one that waits: no evidence brings it back. Raises NotFound."""
     found = await _locked(tx, candidate_id)
     if found.status == CandidateStatus.REJECTED:

@@ -30,6 +30,7 @@ from zhiban.knowledge.importing import (
     RemovalRefused,
     import_paths,
 )
+from zhiban.knowledge.learning import approve_phrasing, reject_phrasing
 from zhiban.knowledge.maintenance import ensure_base, rebuild, set_synonyms
 from zhiban.knowledge.models import ArticleKind, GapStatus
 from zhiban.knowledge.phrasings import INDEX_PHRASINGS, add_phrasing, follow_change
@@ -48,6 +49,7 @@ __all__ = [
     "Stats",
     "add_phrasing",
     "answer_gap",
+    "approve_phrasing",
     "base_for",
     "calibrate",
     "close_gap",
@@ -60,6 +62,7 @@ __all__ = [
     "rebuild",
     "record_evidence",
     "record_gap",
+    "reject_phrasing",
     "remove",
     "remove_base",
     "set_synonyms",
