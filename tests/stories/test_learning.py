@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 from tests.stories.conftest import Shop, running_shop, until
 from tests.stories.test_suggesting import UNSURE, labels
@@ -13,10 +16,14 @@ from zhiban.events import Actor
 from zhiban.kit.clock import SystemClock
 from zhiban.knowledge import service as knowledge
 from zhiban.knowledge.learnt import learnt
+from zhiban.people import service as people
+from zhiban.people.auth import COOKIE
+from zhiban.people.models import Role
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.wecom.simulator import OPEN_KFID
 
 ASKED = "东西不想要了退款"
+PUZZLED = "想把钱退回来去哪申请售后退款"  # like enough to an entry to be suggested to an agent
 REFUND, FREIGHT = "怎么申请退款？", "运费谁出？"
 ANSWERS = {REFUND: "在“我的订单”里找到订单", "退款多久到账？": "审核通过后", FREIGHT: "质量问题运费我们出"}
 
@@ -48,6 +55,43 @@ async def teach(shop: Shop, *contacts: str, entry: str = REFUND) -> None:
     for contact in contacts:
         await asks_and_taps(shop, contact, ASKED, entry)
     await weighed(shop)
+
+
+class Desk:
+    """A colleague in the browser."""
+
+    def __init__(self, shop: Shop, session: str) -> None:
+        self._shop, self._session = shop, session
+
+    async def ask(self, method: str, path: str, **form: str) -> str:
+        headers = {"Origin": self._shop.url, "Cookie": f"{COOKIE}={self._session}", "HX-Request": "true"}
+        async with (
+            aiohttp.ClientSession() as client,
+            client.request(method, self._shop.url + path, data=form or None, headers=headers) as answer,
+        ):
+            assert answer.status in (200, 204), await answer.text()
+            return await answer.text()
+
+    async def suggestion(self, conversation_id: int) -> tuple[str, str]:
+        """What is suggested, and how the page names it."""
+        page = await self.ask("GET", f"/conversations/{conversation_id}/suggestion")
+        text, ref = re.findall(r'data-text="([^"]*)" data-ref="([^"]*)"', page)[0]
+        return html.unescape(text), ref
+
+
+async def at_the_desk(shop: Shop, name: str = "陈默", member: str = "chen") -> Desk:
+    async with shop.work() as tx:
+        agent = await people.add_agent(
+            tx, email=f"{member}@example.test", name=name, role=Role.AGENT, password_hash=None
+        )
+        return Desk(shop, await people.open_session(tx, agent_id=agent, now=SystemClock().now()))
+
+
+async def handed_over(shop: Shop, contact: str, asked: str = PUZZLED) -> int:
+    """The contact asks, takes nothing of the menu, and gets a person. Returns the conversation."""
+    (menu,) = await shop.says(contact, asked)
+    shop.wecom.contact_taps(contact, labels(menu)["转人工"])
+    return int((await shop.becomes("open", contact)).id)
 
 
 async def learnt_from_contacts(shop: Shop) -> list[str]:
@@ -179,3 +223,49 @@ async def test_what_a_colleague_undid_stays_undone(shop: Shop) -> None:
         await knowledge.approve_phrasing(tx, found.row.id, by=Actor("agent", chen), now=SystemClock().now())
     (answer,) = await shop.says("wmNINE", ASKED)
     assert answer.text.startswith(ANSWERS[REFUND])
+
+
+async def test_a_suggestion_that_an_agent_sends_is_learnt(any_shop: Shop) -> None:
+    desk, conversation = await at_the_desk(any_shop), await handed_over(any_shop, "wmONE")
+    text, ref = await desk.suggestion(conversation)
+    assert text.startswith(ANSWERS[REFUND])
+    sent = {"text": f"您好，{text}有问题再找我。", "key": "k1", "adopted": ref}
+    await desk.ask("POST", f"/conversations/{conversation}/replies", **sent)
+    await desk.ask("POST", f"/conversations/{conversation}/replies", **sent)  # the same again
+    await weighed(any_shop)
+    assert await any_shop.rows("select kind, wording from phrasing_evidence") == [("adopted", PUZZLED)]
+    (answer,) = await any_shop.says("wmTWO", PUZZLED)
+    assert answer.text.startswith(ANSWERS[REFUND])
+
+
+async def test_a_suggestion_that_was_rewritten_or_is_not_ours_is_not(shop: Shop) -> None:
+    await shop.behaves(zones=UNSURE)
+    desk, conversation = await at_the_desk(shop), await handed_over(shop, "wmONE")
+    text, ref = await desk.suggestion(conversation)
+    other = await handed_over(shop, "wmTWO")
+    article, message = ref.split(":")
+    for key, where, said, adopted in (
+        ("k1", conversation, "您好，我查一下再回复您。", ref),
+        ("k2", other, text, ref),  # of another conversation
+        ("k3", conversation, text, f"{10**9}:{message}"),
+        ("k4", conversation, text, f"{article}:{10**9}"),
+        ("k5", conversation, text, "x" * 40),
+    ):
+        await desk.ask("POST", f"/conversations/{where}/replies", text=said, key=key, adopted=adopted)
+    await shop.idle()
+    assert await shop.rows("select 1 from phrasing_evidence") == []
+
+
+async def test_an_agent_says_that_it_is_the_answer(shop: Shop) -> None:
+    await shop.behaves(zones=UNSURE)
+    desk, conversation = await at_the_desk(shop), await handed_over(shop, "wmONE")
+    _, ref = await desk.suggestion(conversation)
+    path = f"/conversations/{conversation}/suggestion/confirm"
+    assert "已记下" in await desk.ask("POST", path, ref=ref)
+    assert "没有新的可记" in await desk.ask("POST", path, ref=ref)
+    await weighed(shop)
+    (answer,) = await shop.says("wmTWO", PUZZLED)
+    assert answer.text.startswith(ANSWERS[REFUND])
+    async with shop.work() as tx:
+        (found,) = await learnt(tx)
+    assert [(one.name, one.kind) for one in found.evidence] == [("陈默", "confirmed")]

@@ -1,11 +1,13 @@
-"""What a turn shows about an answer: the contact chose it of our suggestions, or says whether it helped."""
+"""What contacts and agents show about an answer: they chose it, sent it, or say whether it helped."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from datetime import datetime
 
-from zhiban.assistant import intents
-from zhiban.assistant.queries import Chosen, Memory
+from zhiban.assistant import answering, intents
+from zhiban.assistant.queries import Chosen, Memory, contact_words, entry
 from zhiban.assistant.reading import questions_in
 from zhiban.assistant.rewrite import has_subject, looks_elliptic
 from zhiban.assistant.suggesting import is_question
@@ -14,6 +16,9 @@ from zhiban.events import Actor
 from zhiban.kit.db import Transaction
 from zhiban.knowledge import service as knowledge
 from zhiban.knowledge.models import EvidenceKind
+from zhiban.knowledge.tokenizer import counts
+
+ADOPTED = 0.6  # of the terms of a suggestion that stand in a reply made of it
 
 
 def wording_of(question: str) -> str | None:
@@ -64,3 +69,55 @@ def _judged(memory: Memory, said: str) -> tuple[str, int, EvidenceKind] | None:
     if intents.says_helpful(said):
         return answered.question, answered.article_id, EvidenceKind.HELPFUL
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class SuggestionRef:
+    """Which article was suggested to an agent, and which message of the contact it answers."""
+
+    article_id: int
+    message_id: int
+
+    @classmethod
+    def parse(cls, written: str) -> SuggestionRef | None:
+        found = re.fullmatch(r"(\d{1,18}):(\d{1,18})", written, re.ASCII)
+        return cls(int(found[1]), int(found[2])) if found else None
+
+
+async def record_adoption(
+    tx: Transaction, conversation_id: int, ref: SuggestionRef, *, reply: str, agent_id: int, now: datetime
+) -> bool:
+    """An agent sent the suggestion, perhaps with other words around it. False when little of it is left in the reply,
+    or nothing is to be learnt of it."""
+    passage = await entry(tx, Chosen(ref.article_id))
+    told = counts(answering.verbatim(passage) or "") if passage is not None else counts("")
+    if not told or (told & counts(reply)).total() < ADOPTED * told.total():
+        return False
+    return await _agent_says(tx, conversation_id, ref, kind=EvidenceKind.ADOPTED, agent_id=agent_id, now=now)
+
+
+async def confirm_suggestion(
+    tx: Transaction, conversation_id: int, ref: SuggestionRef, *, agent_id: int, now: datetime
+) -> bool:
+    """An agent says that the suggestion is the answer, without sending it. False when nothing is to be learnt of it:
+    the question leans on what was said before it, holds what is the contact's own, or was confirmed already."""
+    return await _agent_says(tx, conversation_id, ref, kind=EvidenceKind.CONFIRMED, agent_id=agent_id, now=now)
+
+
+async def _agent_says(
+    tx: Transaction, conversation_id: int, ref: SuggestionRef, *, kind: EvidenceKind, agent_id: int, now: datetime
+) -> bool:
+    asked = await contact_words(tx, conversation_id, ref.message_id)
+    wording = wording_of(asked) if asked is not None else None
+    if wording is None:
+        return False
+    found = await knowledge.record_evidence(
+        tx,
+        ref.article_id,
+        wording,
+        kind=kind,
+        by=Actor("agent", agent_id),
+        conversation_id=conversation_id,
+        now=now,
+    )
+    return found is not None

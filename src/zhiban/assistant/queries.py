@@ -154,6 +154,17 @@ async def entry(tx: Transaction, chosen: Chosen) -> PlainPassage | None:
     return PlainPassage(article.title, text, None, heading, article.source_name)
 
 
+async def contact_words(tx: Transaction, conversation_id: int, message_id: int) -> str | None:
+    """What the contact wrote in this message of the conversation; None when there is no such message."""
+    text: str | None = await tx.value(
+        "select text from message where conversation_id = %(conversation)s and id = %(id)s and direction = 'in' "
+        "and author = 'contact' and recalled_at is null",
+        conversation=conversation_id,
+        id=message_id,
+    )
+    return text
+
+
 _SUGGESTED = """
 select t.question, (
          select min(m.id) from message m where m.workspace_id = t.workspace_id and m.turn_id = t.id

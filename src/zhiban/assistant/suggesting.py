@@ -49,6 +49,13 @@ class Suggestion:
     text: str
     sources: tuple[Source, ...] = ()
     sure: int | None = None
+    article_id: int = 0
+    message_id: int = 0  # of the contact, which it answers
+
+    @property
+    def ref(self) -> str:
+        """Names what it answers with what, see `learning.SuggestionRef`."""
+        return f"{self.article_id}:{self.message_id}"
 
 
 def percent(confidence: float | None) -> int | None:
@@ -83,7 +90,8 @@ class Suggester:
                     best = found.result.passages[0]
                     words = answering.verbatim(best)
                     if words is not None:
-                        return Suggestion(words, (Source(best.title),), percent(found.result.confidence))
+                        sure = percent(found.result.confidence)
+                        return Suggestion(words, (Source(best.title),), sure, best.article_id, message.id)
         return None
 
     async def _find(self, workspace_id: int, conversation_id: int, inbox_id: int, message: _Asked) -> tuple[Found, ...]:

@@ -10,6 +10,8 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, FastAPI, Form, Query, Request
 from fastapi.responses import JSONResponse, Response
 
+from zhiban.assistant import learning
+from zhiban.assistant.learning import SuggestionRef
 from zhiban.assistant.suggesting import Suggestion
 from zhiban.conversations import queries, replies, service
 from zhiban.conversations.drafts import Mode, drafts, save_draft
@@ -235,7 +237,24 @@ async def suggestion(desk: CurrentRequest, conversation_id: int) -> Response:
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         await queries.head(tx, conversation_id)
     found = await desk.settings.suggest(desk.agent.workspace_id, conversation_id) if desk.settings.suggest else None
-    return await desk.answer("desk/suggestion.html", suggestion=found)
+    return await desk.answer("desk/suggestion.html", suggestion=found, conversation_id=conversation_id)
+
+
+@router.post("/conversations/{conversation_id}/suggestion/confirm")
+async def confirm_suggestion(
+    desk: CurrentRequest, conversation_id: int, ref: Annotated[str, Form(max_length=40)]
+) -> Response:
+    """The suggestion is the answer, whether or not it is sent."""
+    suggested = SuggestionRef.parse(ref)
+    if suggested is None:
+        raise Conflict("This is no suggestion of ours.")
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        await queries.head(tx, conversation_id)
+        kept = await learning.confirm_suggestion(
+            tx, conversation_id, suggested, agent_id=desk.agent.id, now=desk.auth.clock.now()
+        )
+    words = desk.texts("已记下：这就是答案") if kept else desk.texts("没有新的可记：已经记下，或离开上文说不清")
+    return await _live(desk, conversation_id, toast=Toast(words))
 
 
 # -------------------------------------------------------------------------------------------------- acting
@@ -247,10 +266,13 @@ async def reply(
     conversation_id: int,
     text: Annotated[str, Form(max_length=20_000)],
     key: Annotated[str, Form(max_length=64)],
+    adopted: Annotated[str, Form(max_length=40)] = "",
 ) -> Response:
+    """Send a reply. `adopted` names the suggestion that it was made of, if any."""
+    ref = SuggestionRef.parse(adopted)
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         head = await queries.head(tx, conversation_id)
-        await replies.reply(
+        sent = await replies.reply(
             tx,
             conversation_id,
             text=text,
@@ -262,6 +284,9 @@ async def reply(
         await save_draft(
             tx, conversation_id, agent_id=desk.agent.id, mode=Mode.REPLY, text="", now=desk.auth.clock.now()
         )
+        if sent and ref is not None:
+            now = desk.auth.clock.now()
+            await learning.record_adoption(tx, conversation_id, ref, reply=text, agent_id=desk.agent.id, now=now)
     return Response(status_code=204)
 
 

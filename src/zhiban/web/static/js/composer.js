@@ -8,6 +8,7 @@ const LONGEST = 20_000; // characters, as many as the server takes
 const form = () => document.getElementById("compose");
 export const area = (mode = form()?.dataset.mode) => document.getElementById(`compose-${mode}`);
 const words = () => document.getElementById("words").dataset;
+let adopted = null; // which suggestion the reply being written was made of
 let measured = null; // what the server said of a text: how many messages it takes
 let closesTimer = 0;
 
@@ -89,7 +90,7 @@ function putBack(id, mode, text) {
 }
 
 export function adopt() {
-  const text = document.getElementById("suggestion-text")?.dataset.text;
+  const { text, ref } = document.getElementById("suggestion-text")?.dataset ?? {};
   const box = area("reply");
   if (!text || !box) return false;
   setMode("reply");
@@ -97,6 +98,7 @@ export function adopt() {
   box.setSelectionRange(box.value.length, box.value.length);
   if (!document.execCommand("insertText", false, text)) box.value += text;
   box.dispatchEvent(new Event("input", { bubbles: true }));
+  adopted = { id: openId(), ref };
   return true;
 }
 
@@ -129,7 +131,7 @@ async function post(node, id, mode, text, key) {
     await drafts.settled(id, mode);
     const answer = await fetch(url, {
       method: "POST",
-      body: new URLSearchParams({ text, key }),
+      body: new URLSearchParams({ text, key, ...(node.dataset.adopted && { adopted: node.dataset.adopted }) }),
       headers: { "HX-Request": "true" },
       keepalive: text.length < drafts.SMALL, // goes on when the page is left
       signal: AbortSignal.timeout(20_000),
@@ -198,7 +200,12 @@ export function send() {
   const id = Number(compose.dataset.id);
   area().value = "";
   measure();
-  post(pending(mode, text, key), id, mode, text, key);
+  const node = pending(mode, text, key);
+  if (mode === "reply") {
+    if (adopted?.id === id && adopted.ref) node.dataset.adopted = adopted.ref;
+    adopted = null;
+  }
+  post(node, id, mode, text, key);
 }
 
 export function start() {
