@@ -104,7 +104,6 @@ def application(
         ),
     )
     add_routes(web, gaps_api.router())
-    web.include_router(gaps_api.router())
     add_routes(web, learning_api.router())
     _install_probes(web, app)
     # The demonstration has nobody with a password, and nothing to hide.
