@@ -15,7 +15,7 @@ from zhiban.integrations.sentence_encoder import SentenceEncoder
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import NotFound
-from zhiban.knowledge import gap_queries, queries, service
+from zhiban.knowledge import gap_queries, maintenance, queries, service
 from zhiban.knowledge.jobs import GROUP_GAPS, KnowledgeJobs
 from zhiban.knowledge.models import GapOrigin, GapStatus
 from zhiban.knowledge.vectors import Embedders
@@ -285,3 +285,49 @@ async def test_an_article_learns_the_wordings_of_its_gap(gathering: Gathering) -
     assert texts[0] == "能刻字吗"
     assert len(texts) == len(set(texts)) == service.MOST_FROM_GAP + 1
     assert "能刻字吗？" not in texts  # the same but for a sign
+
+
+async def test_recording_does_not_wait_while_an_answer_waits_for_a_busy_base(gathering: Gathering) -> None:
+    gap_id = await gathering.asks("能刻字吗")
+    async with gathering.db.transaction(gathering.workspace) as tx:
+        base = await service.base_for(tx)
+
+    async def answer() -> None:
+        async with gathering.db.transaction(gathering.workspace) as tx:
+            await service.answer_gap(tx, gap_id, base, answer="可以。", now=gathering.clock.now())
+
+    async with gathering.db.transaction(gathering.workspace) as importing:
+        await maintenance.locked(importing, base)
+        waiting = asyncio.create_task(answer())
+        for _ in range(500):
+            if await importing.value("select exists (select from pg_locks where not granted)"):
+                break
+            await asyncio.sleep(0.01)
+        async with asyncio.timeout(2):
+            await gathering.asks("门店能停车吗")
+    await waiting
+    assert (await gathering.one(gap_id)).status == "answered"
+
+
+async def test_an_answer_to_a_gap_that_was_closed_meanwhile_writes_nothing(gathering: Gathering) -> None:
+    gap_id = await gathering.asks("能刻字吗")
+    async with gathering.db.transaction(gathering.workspace) as tx:
+        base = await service.base_for(tx)
+
+    async def answer(text: str) -> None:
+        async with gathering.db.transaction(gathering.workspace) as tx:
+            await service.answer_gap(tx, gap_id, base, answer=text, now=gathering.clock.now())
+
+    ends = await asyncio.gather(answer("可以。"), answer("不行。"), return_exceptions=True)
+    assert sorted(type(end).__name__ for end in ends) in (["Conflict", "NoneType"], ["NoneType", "NotFound"])
+    async with gathering.db.transaction(gathering.workspace) as tx:
+        assert len(await queries.articles(tx, base)) == 1
+
+
+async def test_one_contact_alone_does_not_lead_the_list(gathering: Gathering) -> None:
+    loud = await gathering.asks("能送到火星吗", contact=1)
+    for _ in range(5):
+        await gathering.asks("能送到火星吗", contact=1)
+    quiet = await gathering.asks("门店能停车吗", contact=2)
+    assert await gathering.asks("门店能停车吗", contact=3) == quiet
+    assert [gap.id for gap in await gathering.open_gaps()] == [quiet, loud]

@@ -184,7 +184,7 @@ def router() -> APIRouter:
     @routes.get(
         "/gaps",
         summary=mark("List gaps"),
-        description=mark("What contacts asked and nothing answered, the most frequent first."),
+        description=mark("What contacts asked and nothing answered; what most contacts asked first."),
     )
     async def list_gaps(
         caller: KnowledgeReader,

@@ -44,13 +44,13 @@ from gap g
 
 
 async def open_gaps(tx: Transaction, *, after: int = 0, limit: int = 50) -> list[GapRow]:
-    """What contacts asked and nothing answered, the most frequent first, each with up to five wordings.
-
-    `after` leaves out so many from the top.
+    """What contacts asked and nothing answered, each with up to five wordings; what most contacts asked first, so that
+    nobody gets to the top alone. `after` leaves out so many from there.
     """
     return await tx.objects(
         GapRow,
-        _GAP + " where g.status = 'open' order by g.times desc, g.last_at desc, g.id limit %(limit)s offset %(after)s",
+        _GAP + " where g.status = 'open' order by g.contacts desc, g.times desc, g.last_at desc, g.id "
+        "limit %(limit)s offset %(after)s",
         shown=_SHOWN,
         limit=limit,
         after=after,

@@ -20,7 +20,7 @@ from zhiban.knowledge.calibration import calibrate
 from zhiban.knowledge.document import Faq, Location, clean
 from zhiban.knowledge.embedding import embed_base, forget_vectors
 from zhiban.knowledge.evidence import record_evidence
-from zhiban.knowledge.gaps import close_gap, lock, record_gap
+from zhiban.knowledge.gaps import close_gap, record_gap
 from zhiban.knowledge.importing import (
     Confirm,
     Failure,
@@ -122,16 +122,17 @@ async def answer_gap(
 ) -> int:
     """Close an open gap by writing its article, which is found by the contacts' own wordings from then on.
 
-    Returns the article's id. Raises NotFound (no open gap), Conflict (a text is empty), BaseBusy.
+    Returns the article's id. Raises NotFound (no open gap), Conflict (a text is empty, or the gap was closed or merged
+    meanwhile), BaseBusy. Whoever records gaps does not wait while this waits for the base.
     """
-    await lock(tx)
     gap = await gap_queries.open_gap(tx, gap_id)
     title = question or gap.question
     asked = await gap_queries.phrasings_for(tx, gap_id, title, most=MOST_FROM_GAP)
     article_id = await put_faq(
         tx, base_id, question=title, answer=answer, similar=asked, category=category, by=by, now=now
     )
-    await close_gap(tx, gap_id, GapStatus.ANSWERED, article_id=article_id, by=by, now=now)
+    if not await close_gap(tx, gap_id, GapStatus.ANSWERED, article_id=article_id, by=by, now=now):
+        raise Conflict("The gap was closed or merged meanwhile. Look at it again.")
     return article_id
 
 
