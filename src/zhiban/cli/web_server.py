@@ -10,6 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from importlib import import_module
 
 import uvicorn
 
@@ -51,6 +52,8 @@ async def serve_installation(
 
     async def started() -> None:
         log.info("Zhiban serves at %s", url)
+        # What only calls to vendors need, before the first of them has to wait for it.
+        asyncio.get_running_loop().run_in_executor(None, import_module, "aiohttp")
         await _invite_owner(app, url)
 
     await run_web(application(app), listener, started, trusted=config.zhiban_trusted_proxies)

@@ -17,15 +17,18 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import unquote
 
-import aiohttp
-from aiohttp.abc import AbstractResolver
-from multidict import CIMultiDictProxy
 from yarl import URL
 
 from zhiban.kit.errors import Unavailable
+
+if TYPE_CHECKING:
+    # A tenth of what loading the program takes, certificates among it: not needed before the first request.
+    import aiohttp
+    from aiohttp.abc import AbstractResolver
+    from multidict import CIMultiDictProxy
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]
 DEFAULT_LIMIT = 8 << 20
@@ -102,6 +105,8 @@ class Stream:
     @property
     def filename(self) -> str | None:
         """The name in Content-Disposition: plain, as `filename*`, or percent-encoded in the plain place."""
+        import aiohttp
+
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a header that nobody can read is one without a name
             _kind, parameters = aiohttp.parse_content_disposition(self.headers.get("Content-Disposition"))
@@ -113,6 +118,8 @@ class Stream:
 
     async def peek(self, size: int) -> bytes:
         """The beginning, up to `size` bytes, which `pieces` will still give. Raises MaybeDone."""
+        import aiohttp
+
         try:
             while len(self._peeked) < size and (piece := await self._response.content.read(size - len(self._peeked))):
                 self._peeked += piece
@@ -122,6 +129,8 @@ class Stream:
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The body in pieces. Raises AnswerTooLarge past the limit, MaybeDone when it breaks off."""
+        import aiohttp
+
         seen = len(self._peeked)
         if seen > self._limit:
             raise AnswerTooLarge(f"The answer is larger than {self._limit} bytes.")
@@ -269,6 +278,8 @@ class Http:
         return self._public
 
     def _open(self, socket_factory: Any) -> aiohttp.ClientSession:
+        import aiohttp
+
         connector = aiohttp.TCPConnector(
             limit=self._connections,
             keepalive_timeout=30,
@@ -291,6 +302,8 @@ def encoded(value: object) -> bytes:
 
 @functools.lru_cache(maxsize=64)
 def _limits(timeout: float) -> aiohttp.ClientTimeout:
+    import aiohttp
+
     return aiohttp.ClientTimeout(
         total=max(60.0, timeout * 4), connect=None, sock_connect=CONNECT_TIMEOUT, sock_read=timeout
     )
@@ -306,6 +319,8 @@ async def _sending(
     headers: dict[str, str],
     timeout: float,
 ) -> AsyncIterator[aiohttp.ClientResponse]:
+    import aiohttp
+
     try:
         response = await session.request(
             method,
