@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from urllib.parse import parse_qs
 
 import pytest
 from playwright.async_api import Page, Route, expect
@@ -163,3 +164,23 @@ async def test_without_a_network_a_row_says_that_it_did_not_open(site: Site, ent
     await page.route("**/conversations/*", cut_off)
     await page.click(".conv:has-text('周予安')")
     await expect(page.locator("#toasts")).to_have_text("没有打开：网络不通")
+
+
+async def test_a_reply_says_which_suggestion_it_was_made_of(site: Site, enter: Visit) -> None:
+    page = await enter()
+    await opened(page, "周予安")
+    async with page.expect_response("**/suggestion/confirm") as answer:
+        await page.get_by_role("button", name="这就是答案").click()
+    assert (await answer.value).status == 200
+    await expect(page.locator("#toasts .toast")).to_contain_text("没有新的可记")  # the double's names no message
+    await page.locator("#suggestion [data-adopt]").click()
+    await write(page, "有事再找我。")
+    async with page.expect_request("**/replies") as sent:
+        await page.locator(SEND).click()
+    form = parse_qs((await sent.value).post_data or "")
+    assert form["text"] == ["可以的，我先把会话搁置到今晚 10:30。有事再找我。"]
+    assert form["adopted"] == ["0:0"]
+    await write(page, "另外的一句")
+    async with page.expect_request("**/replies") as sent:
+        await page.locator(SEND).click()
+    assert "adopted" not in parse_qs((await sent.value).post_data or "")
