@@ -331,3 +331,13 @@ async def test_one_contact_alone_does_not_lead_the_list(gathering: Gathering) ->
     quiet = await gathering.asks("门店能停车吗", contact=2)
     assert await gathering.asks("门店能停车吗", contact=3) == quiet
     assert [gap.id for gap in await gathering.open_gaps()] == [quiet, loud]
+
+
+async def test_the_model_is_not_loaded_when_nothing_waits(gathering: Gathering) -> None:
+    class Untouched(SentenceEncoder):
+        async def embed(self, *_: object, **__: object) -> list[list[float]]:
+            raise AssertionError("It was asked.")
+
+    await gathering.asks("能刻字吗")
+    await gathering.group()
+    await KnowledgeJobs(gathering.db, gathering.clock, Embedders(Untouched())).group_gaps(gathering.workspace)

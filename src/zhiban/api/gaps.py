@@ -65,6 +65,7 @@ class GapPage(BaseModel):
 class WordingOut(BaseModel):
     text: str
     times: int
+    contacts: int
     last_at: datetime
 
     @classmethod
@@ -78,7 +79,12 @@ class GapOutDetail(GapOut):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {**_GAP, "wordings": [{"text": "能寄到日本吗", "times": 2, "last_at": "2026-11-21T09:30:00+08:00"}]}
+                {
+                    **_GAP,
+                    "wordings": [
+                        {"text": "能寄到日本吗", "times": 2, "contacts": 2, "last_at": "2026-11-21T09:30:00+08:00"}
+                    ],
+                }
             ]
         }
     )

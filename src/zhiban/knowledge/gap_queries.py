@@ -77,19 +77,21 @@ async def open_gap(tx: Transaction, gap_id: int) -> GapRow:
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """One way in which a gap was asked, and how often."""
+    """One way in which a gap was asked, how often, and by how many contacts."""
 
     text: str
     times: int
+    contacts: int
     last_at: datetime
 
 
 async def wordings(tx: Transaction, gap_id: int, *, limit: int = _READ) -> list[Wording]:
-    """The ways in which a gap was asked, the most frequent first."""
+    """The ways in which a gap was asked; how most contacts asked first."""
     return await tx.objects(
         Wording,
-        "select text, count(*) as times, max(asked_at) as last_at from gap_question where gap_id = %(gap)s "
-        "group by text order by times desc, last_at desc, text limit %(limit)s",
+        "select text, count(*) as times, count(distinct coalesce(contact_id, -conversation_id)) as contacts, "
+        "max(asked_at) as last_at from gap_question where gap_id = %(gap)s group by text "
+        "order by contacts desc, times desc, last_at desc, text limit %(limit)s",
         gap=gap_id,
         limit=limit,
     )

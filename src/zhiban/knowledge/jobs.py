@@ -89,8 +89,8 @@ class KnowledgeJobs:
     async def group_gaps(self, workspace_id: int) -> None:
         """Put new questions that nothing answered where their meaning belongs. Raises ModelUnavailable."""
         embedder = self._embedders.wanted
-        if embedder is None:
-            return
+        if embedder is None or not await self._gaps_wait(workspace_id, embedder.name):
+            return  # and the model is not loaded for nothing
         if embedder.name not in self._closeness:
             self._closeness[embedder.name] = await closeness(embedder)
         await group_new(
@@ -101,9 +101,13 @@ class KnowledgeJobs:
             most=GROUPED_AT_ONCE,
             now=self._clock.now(),
         )
-        async with self._database.transaction(workspace_id) as tx:
-            if await waits(tx, embedder.name):
+        if await self._gaps_wait(workspace_id, embedder.name):
+            async with self._database.transaction(workspace_id) as tx:
                 await enqueue(tx, GROUP_GAPS.of(key="all"))
+
+    async def _gaps_wait(self, workspace_id: int, embedder: str) -> bool:
+        async with self._database.transaction(workspace_id) as tx:
+            return await waits(tx, embedder)
 
     async def rebuild_outdated(self, workspace_id: int) -> None:
         """Rebuild and calibrate the bases that an earlier release indexed in another way."""
