@@ -136,6 +136,7 @@ class Stand:
     wecom: WeComSimulator
     workspace: int
     titles: dict[int, str]  # of the articles, by id
+    url: str
 
     async def ask(self, item: dict[str, Any]) -> Judged:
         contact, menu = f"wm{item['id']}", []
@@ -144,13 +145,18 @@ class Stand:
             menu = told.choices if told is not None else []
             if (filled := _filled(text, menu)) is None and told is not None:
                 return Judged(item, told, right=True, counts=False)  # there was no menu to choose from
-            self.wecom.contact_says(contact, filled or text)
-            told = await self._told(contact, number)
+            told = await self.says(contact, filled or text, number)
         if told is None:
             raise RuntimeError(f"nothing was said in {item['id']}")
         return judge(item, told, menu, self.titles)
 
-    async def _told(self, contact: str, number: int) -> Told:
+    async def says(self, contact: str, text: str, number: int) -> Told:
+        """The contact's message of this number, and what the product did with it."""
+        self.wecom.contact_says(contact, text)
+        return await self.told(contact, number)
+
+    async def told(self, contact: str, number: int) -> Told:
+        """What the product did with the message of this number, once nothing waits any more."""
         for _ in range(1500):
             async with self.app.database.transaction(self.workspace) as tx:
                 (state,) = await tx.objects(_State, _STATE, contact=contact)
@@ -294,7 +300,7 @@ async def stand(base: Path, *, model: bool) -> AsyncIterator[Stand]:
         wecom.configure(f"{url}/wecom/callback")
         async with app.database.transaction(workspace) as tx:
             articles = await queries.articles(tx, base_id, after=0, limit=100_000)
-        yield Stand(app, wecom, workspace, {article.id: article.title for article in articles})
+        yield Stand(app, wecom, workspace, {article.id: article.title for article in articles}, url)
 
 
 def read_messages(data: Path) -> list[dict[str, Any]]:
