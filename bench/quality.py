@@ -10,20 +10,12 @@ from typing import Any
 
 from material import Stand, read_lines, right_entries, write_table
 from zhiban.knowledge import queries, service
-from zhiban.knowledge.retrieval import ConfidenceBand, SearchResult, find
+from zhiban.knowledge.evaluation import Traffic, Verdict, answers, auroc, best, share_of
+from zhiban.knowledge.retrieval import SearchResult, find
 from zhiban.knowledge.vectors import NO_EMBEDDERS, Embedders
 
 OUT_OF_SCOPE = 0.3  # of all traffic; what a base is asked in practice
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What became of one question. `right` is whether the first passage answers it."""
-
-    confidence: float
-    right: bool
-    third: bool
-    zone: ConfidenceBand
+TRAFFIC = Traffic(1 - OUT_OF_SCOPE, OUT_OF_SCOPE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +72,14 @@ async def fill(found: Stand, slug: str, paths: Sequence[Path], embedders: Embedd
 async def measure(found: Stand, base_id: int, case: Case, embedders: Embedders) -> dict[str, Any]:
     """Every figure of a case, in percent where it is a share."""
 
-    async def ask(question: dict[str, Any]) -> Asked:
+    async def ask(question: dict[str, Any]) -> Verdict:
         answer = await find(
             lambda: found.database.transaction(found.workspace), base, question["text"], embedders=embedders
         )
         names = [entry_of(answer, at) for at in range(len(answer.passages))]
         right = case.right.get(question["id"])
-        return Asked(answer.confidence, names[:1] == [right], right in names, answer.zone)
+        known, text = right is not None, question["text"]
+        return Verdict(text, answer.confidence, known, names[:1] == [right], right in names, answer.zone)
 
     async def base(_: object) -> int:
         return base_id
@@ -95,102 +88,23 @@ async def measure(found: Stand, base_id: int, case: Case, embedders: Embedders) 
     outside = [await ask(question) for question in case.strange]
     async with found.database.transaction(found.workspace) as tx:
         row = await queries.base(tx, base_id)
+    with_vectors = embedders.wanted is not None and row.embedder is not None
     return {
         "questions": len(inside),
         "out_of_scope": len(outside),
         "chunks": row.bodies,
         "phrasings": row.phrasings,
         "embedder": row.embedder if embedders.wanted else None,
-        "r_at_1": _percent([one.right for one in inside]),
-        "r_at_3": _percent([one.third for one in inside]),
-        "auroc": _auroc(inside, outside),
-        "best": _best(inside, outside),
-        "own": _own(inside, outside, row, with_vectors=embedders.wanted is not None and row.embedder is not None),
-    }
-
-
-def _percent(hits: Sequence[bool]) -> float:
-    return round(100 * sum(hits) / len(hits), 1) if hits else 0.0
-
-
-def _weights(inside: Sequence[Asked], outside: Sequence[Asked]) -> tuple[float, float]:
-    """How much one question counts, so that OUT_OF_SCOPE of the traffic has no answer."""
-    if not outside:
-        return 1 / max(len(inside), 1), 0.0
-    return (1 - OUT_OF_SCOPE) / max(len(inside), 1), OUT_OF_SCOPE / len(outside)
-
-
-def _best(inside: Sequence[Asked], outside: Sequence[Asked]) -> dict[str, Any]:
-    """What a threshold could reach at best. Coverage is the share of the answerable questions that are answered."""
-    one_in, one_out = _weights(inside, outside)
-    ranked = [(one.confidence, one.right, one_in, 1) for one in inside]
-    ranked += [(one.confidence, False, one_out, 0) for one in outside]
-    ranked.sort(key=lambda one: -one[0])
-    curve: list[dict[str, float]] = []
-    at_80, coverage_at_90, threshold_at_90 = 0.0, 0.0, None
-    asked = right = answerable = 0.0
-    for confidence, hit, weight, known in ranked:
-        asked += weight
-        right += weight * hit
-        answerable += known
-        covered = answerable / max(len(inside), 1)
-        precision = right / asked
-        if covered >= 0.8 and not at_80:
-            at_80 = precision
-        if precision >= 0.9 and covered > coverage_at_90:
-            coverage_at_90, threshold_at_90 = covered, confidence
-        if covered >= (len(curve) + 1) / 10:
-            curve.append(
-                {
-                    "coverage": round(100 * covered, 1),
-                    "precision": round(100 * precision, 1),
-                    "threshold": round(confidence, 3),
-                }
-            )
-    return {
-        "precision_at_80_coverage": round(100 * at_80, 1),
-        "coverage_at_90_precision": round(100 * coverage_at_90, 1),
-        "threshold_at_90_precision": threshold_at_90,
-        "curve": curve,
-    }
-
-
-def _own(
-    inside: Sequence[Asked], outside: Sequence[Asked], row: queries.BaseRow, *, with_vectors: bool
-) -> dict[str, Any]:
-    """What the product does with its own thresholds."""
-    one_in, one_out = _weights(inside, outside)
-    answered = [one for one in inside if one.zone is ConfidenceBand.ANSWER]
-    wrongly = sum(1 for one in outside if one.zone is ConfidenceBand.ANSWER)
-    traffic = len(answered) * one_in + wrongly * one_out
-    return {
-        "answer_at": row.answer_at_with_vectors if with_vectors else row.answer_at,
-        "promised_precision": row.calibration.get("precision"),
-        "coverage": round(100 * len(answered) / max(len(inside), 1), 1),
-        "precision": round(100 * sum(one.right for one in answered) * one_in / traffic, 1) if traffic else None,
-        "out_of_scope_answered": _percent([one.zone is ConfidenceBand.ANSWER for one in outside]),
-        "zones": {
-            zone.value: {
-                "questions": sum(one.zone is zone for one in inside),
-                "right": sum(one.zone is zone and one.right for one in inside),
-                "in_menu": sum(one.zone is zone and one.third for one in inside),
-                "out_of_scope": sum(one.zone is zone for one in outside),
-            }
-            for zone in ConfidenceBand
+        "r_at_1": share_of(one.right for one in inside),
+        "r_at_3": share_of(one.among_three for one in inside),
+        "auroc": auroc(inside, outside),
+        "best": best(inside, outside, TRAFFIC),
+        "own": {
+            "answer_at": row.answer_at_with_vectors if with_vectors else row.answer_at,
+            "promised_precision": (row.calibration if with_vectors else row.calibration["words"]).get("precision"),
+            **answers(inside, outside, TRAFFIC),
         },
     }
-
-
-def _auroc(inside: Sequence[Asked], outside: Sequence[Asked]) -> float | None:
-    """How well the confidence tells questions with an answer from those without."""
-    if not inside or not outside:
-        return None
-    wins = sum(
-        (one.confidence > other.confidence) + 0.5 * (one.confidence == other.confidence)
-        for one in inside
-        for other in outside
-    )
-    return round(wins / (len(inside) * len(outside)), 3)
 
 
 def show(title: str, figures: dict[str, Any]) -> None:

@@ -80,6 +80,7 @@ EXCEPTIONS = {
         "assistant/gap_evidence.py: message",
         "knowledge/learnt.py: agent contact",
         "assistant/queries.py: message",
+        "assistant/replaying.py: conversation",
         "assistant/suggesting.py: conversation message",
     ),
     "a worker takes, reads and leaves a row in one statement, because this is the hot path": (

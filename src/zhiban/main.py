@@ -18,6 +18,7 @@ from zhiban import __version__, bootstrap
 from zhiban.api import auth as api_auth
 from zhiban.api import gaps as gaps_api
 from zhiban.api import knowledge as knowledge_api
+from zhiban.api import knowledge_eval
 from zhiban.api import learning as learning_api
 from zhiban.assistant.suggesting import Suggester
 from zhiban.channels import webhooks as hooks
@@ -105,6 +106,7 @@ def application(
     )
     add_routes(web, gaps_api.router())
     add_routes(web, learning_api.router())
+    add_routes(web, knowledge_eval.router(threshold=app.settings.kb_similarity_threshold, embedders=app.embedders))
     _install_probes(web, app)
     # The demonstration has nobody with a password, and nothing to hide.
     apidocs.install(

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from tests.knowledge.material import SAMPLE, LetterEmbedder
-from zhiban.api import auth
+from zhiban.api import auth, knowledge_eval
 from zhiban.api import knowledge as api
 from zhiban.container import ensure_workspace
 from zhiban.kit.clock import SetClock
@@ -64,6 +64,7 @@ async def client(db: Database, workspace: int, clock: SetClock) -> AsyncIterator
     Auth(db, clock, Renderer(["desk"], assets=Assets(), clock=clock)).install(app)
     auth.install(app)
     add_routes(app, api.router(embedders=Embedders(embedder)))
+    add_routes(app, knowledge_eval.router(embedders=Embedders(embedder)))
     async with served(app) as url:
         yield Client(url, await _token(db, workspace, "lin", clock))
 
@@ -151,3 +152,30 @@ async def test_a_colleague_of_another_workspace_sees_nothing(db: Database, clien
     assert (await elsewhere.ask("GET", "/api/articles"))[1]["articles"] == []
     assert (await elsewhere.ask("GET", f"/api/articles/{page['articles'][0]['id']}"))[0] == 404
     assert (await elsewhere.trial("怎么申请退款"))["zone"] == "handoff"
+
+
+async def test_a_base_is_measured(client: Client) -> None:
+    asked = [{"question": "钱什么时候退给我", "expected": ["退款多久到账？"]}, {"question": "天气", "expected": []}]
+    status, found = await client.ask(
+        "POST", "/api/knowledge/eval", {"questions": asked, "compare": "words", "since_days": 7}
+    )
+    assert status == 200, found
+    now, words = found["evaluations"]
+    assert (now["configuration"]["by"], words["configuration"]["by"]) == ("letters", "words")
+    assert (now["questions"]["questions"], now["questions"]["out_of_scope"]) == (1, 1)
+    assert now["phrasings"]["questions"] > 50
+    assert now["replay"] == {"asked": 0, "skipped": 0, "changed": 0, "changes": []}
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"compare": "better"}, 409),
+        ({"questions": [{"question": "钱呢", "expected": ["没有这条"]}]}, 409),
+        ({"base": "nowhere"}, 404),
+        ({"since_days": 0}, 422),
+        ({"questions": [{"question": "钱呢"}] * 201}, 422),
+    ],
+)
+async def test_what_cannot_be_measured_is_said(client: Client, body: dict[str, Any], status: int) -> None:
+    assert (await client.ask("POST", "/api/knowledge/eval", body))[0] == status

@@ -191,3 +191,28 @@ async def test_tokens_are_made_listed_and_revoked(kept: Path) -> None:
     assert made.json["token"] not in listed.out
     shown = (await zhiban("token", "list", data=kept)).out
     assert ("已吊销" in shown, "没用过" in shown) == (True, True)
+
+
+async def test_a_base_is_measured_and_told_why_it_does_not_answer(kept: Path) -> None:
+    assert (await zhiban("kb", "import", "faq.csv", data=kept)).code == 0
+    (kept.parent / "asked.csv").write_text("question,expected\n如何退款,怎么申请退款？\n今天天气,\n")
+    found = (
+        await zhiban(
+            "kb", "eval", "--questions", "asked.csv", "--compare", "threshold=0.3", "--since", "7d", "--json", data=kept
+        )
+    ).json
+    now, other = found["evaluations"]
+    assert (now["name"], other["name"]) == ("", "threshold=0.3")
+    assert (now["questions"]["questions"], now["questions"]["out_of_scope"]) == (1, 1)
+    assert other["configuration"]["answer_at"] == 0.3
+    assert [each["asked"] for each in found["replays"]] == [0, 0]
+    told = (await zhiban("kb", "eval", "--questions", "asked.csv", data=kept)).out
+    assert "您的题目" in told
+    assert "第一条就对" in told
+    for wrong in (("--compare", "better"), ("--since", "soon"), ("--questions", "missing.csv")):
+        assert (await zhiban("kb", "eval", *wrong, data=kept)).code == Exit.USAGE
+
+    (base,) = (await zhiban("kb", "stats", "--json", data=kept)).json["bases"]
+    assert (base["standing"], base["advice"]["phrasings"]) == ("few", 5)
+    assert "少于20句" in base["told"]
+    assert "少于20句" in (await zhiban("kb", "stats", data=kept)).out

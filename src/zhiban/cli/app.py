@@ -84,7 +84,7 @@ MODULES = {
     "demo": "demo",
     "doctor": "doctor",
     "inbox": "inboxes",
-    "kb": "knowledge gaps learning",
+    "kb": "knowledge gaps learning kb_eval",
     "migrate": "backups",
     "restore": "backups",
     "rotate-key": "keys",

@@ -14,11 +14,12 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from zhiban.cli import standing_words
 from zhiban.cli.app import AsJson, Exit, _, command, confirmed, err, kb, say, settings, show_json, show_table
 from zhiban.cli.runtime import open_app, workspace_of
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Misconfigured, NotFound
-from zhiban.knowledge import gap_queries, queries, retrieval, service
+from zhiban.knowledge import gap_queries, queries, retrieval, service, standing
 from zhiban.knowledge.importing import Confirm, ImportReport, Progress, Removal
 from zhiban.knowledge.queries import DEFAULT_BASE, BaseRow
 from zhiban.knowledge.retrieval import ConfidenceBand
@@ -229,23 +230,35 @@ async def rebuild(base: Base = DEFAULT_BASE, as_json: AsJson = False) -> None:
                 app.database, workspace_id, base, told=lambda done: bar.update(task, completed=done)
             )
             bar.update(task, description=STAGES["calibrating"])
-            calibration = await service.calibrate(app.database, workspace_id, found.id, now=app.clock.now())
+            calibration = await service.calibrate(
+                app.database, workspace_id, found.id, embedders=app.embedders, now=app.clock.now()
+            )
     if as_json:
         show_json({"base": base, "chunks": chunks, "answer_at": calibration.answer_at, "trusted": calibration.trusted})
         return
     say(_("已重建：{n}段", n=chunks))
     if not calibration.trusted:
-        say(_("相似问法太少，还不敢直接回答，先列出相近问题。给常见问题各加三个以上的相似问法。"))
+        say(_("还不直接回答，先列出相近问题。为什么、怎么改：zhiban kb stats"))
 
 
-@command(kb, "stats", help=_("每个知识库有多少内容、校准得怎样"))
+@command(kb, "stats", help=_("每个知识库有多少内容、校准得怎样、为什么直接回答或不回答"))
 async def stats(as_json: AsJson = False) -> None:
     async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
         bases = await service.stats(tx)
+        advised = [await standing.advice(tx, each) for each in bases]
         folders = await queries.source_folders(tx)
         gaps = await gap_queries.open_gaps(tx, limit=10)
+    told = [standing_words.explain(each, advice) for each, advice in zip(bases, advised, strict=True)]
     if as_json:
-        listed = [asdict(each) for each in bases]
+        listed = [
+            {
+                **asdict(each),
+                "standing": each.standing,
+                "advice": {**asdict(advice), "needed": standing.NEEDED},
+                "told": " ".join(words),
+            }
+            for each, advice, words in zip(bases, advised, told, strict=True)
+        ]
         show_json({"bases": listed, "sources": [asdict(row) for row in folders], "gaps": [asdict(gap) for gap in gaps]})
         return
     columns = {
@@ -257,35 +270,12 @@ async def stats(as_json: AsJson = False) -> None:
         "vectors": _("向量"),
         "answer_at": _("回答阈值"),
     }
-    told = [
-        {
-            **asdict(each),
-            "vectors": _vectors(each),
-            "answer_at": _answer_at(each.answers_at),
-        }
-        for each in bases
-    ]
-    show_table(columns, told)
-    for each in bases:
-        say(f"{each.slug}: {_promise(each)}")
-
-
-def _promise(base: service.Stats) -> str:
-    """Why a base does or does not answer by itself, and what would change it."""
-    learnt = base.calibration
-    if not base.phrasings:
-        return _("没有常见问题，文档里的段落只在很有把握时直接引用")
-    if base.answers_at is None:
-        return _(
-            "不凭把握直接回答，只列出相近问题：相似问法太少，或有些条目太像。每条加三个以上相似问法，合并重复的条目"
-        )
-    if learnt.get("precision") is None:
-        return _("没有相似问法可以校准，只在很有把握时直接回答。每条加三个以上相似问法，就能多答")
-    return _(
-        "够把握时直接回答：预计{right}%答对，约{share}%的问题能直接答上。相似问法越多，答上的越多",
-        right=round(100 * learnt["precision"]),
-        share=round(100 * learnt["coverage"]),
-    )
+    rows = [{**asdict(each), "vectors": _vectors(each), "answer_at": _answer_at(each.answers_at)} for each in bases]
+    show_table(columns, rows)
+    for each, words in zip(bases, told, strict=True):
+        say(f"{each.slug}: {words[0]}")
+        for line in words[1:]:
+            say(f"  {line}")
 
 
 def _vectors(base: service.Stats) -> str:

@@ -2,7 +2,8 @@
 
 Every similar question is held out in turn and asked: its article should come first. Then the whole article is imagined
 away and the same question asked again: now whatever comes first is wrong. `precision` makes a threshold and a promise
-of it, by words alone and with vectors.
+of it, by words alone and with vectors. The questions of contacts that people have confirmed are asked in the same two
+ways, and count for more; and those whose answer is in a document tell whether documents may answer.
 """
 
 from __future__ import annotations
@@ -11,32 +12,46 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from contextlib import AbstractAsyncContextManager
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 
 from zhiban.kit.db import Database, Transaction
-from zhiban.kit.jobs import Job
 from zhiban.knowledge import queries
 from zhiban.knowledge.bm25 import product, weights
+from zhiban.knowledge.confirmed import ConfirmedQuestion, confirmed_questions, people_for_documents
 from zhiban.knowledge.followups import standalone
-from zhiban.knowledge.fusion import Candidate, Scored, candidates, fused
-from zhiban.knowledge.precision import BY_WORDS, WITH_VECTORS, Calibration, Halves, Sample, fit
+from zhiban.knowledge.fusion import Candidate, Question, Scored, candidates, fused
+from zhiban.knowledge.models import ArticleKind, Origin
+from zhiban.knowledge.precision import (
+    BY_WORDS,
+    WITH_VECTORS,
+    Calibration,
+    DocumentEvidence,
+    Halves,
+    Sample,
+    fit,
+    fit_documents,
+)
 from zhiban.knowledge.queries import BaseRow
-from zhiban.knowledge.retrieval import LeaveOneOut, build_query, confidence, rank
+from zhiban.knowledge.retrieval import LeaveOneOut, build_query, confidence, judge, look_up, rank
 from zhiban.knowledge.tokenizer import Synonyms, counts
+from zhiban.knowledge.vectors import NO_EMBEDDERS, Embedders, HalfVector, QueryVectors, query_vectors
 
-CALIBRATE = Job("calibrate", queue="slow", attempts=5)  # learns the thresholds of a base anew
-SETTLED = timedelta(seconds=60)  # after a change; more changes meanwhile are learnt from at once
-
+EMBEDDING_SECONDS = 60.0  # for all confirmed questions together
 MOST_SAMPLES = 300
 MOST_CONFUSED = 5  # pairs of entries that are named
 BATCH = 25
 
 
 @dataclass(frozen=True, slots=True)
-class _Trial:
+class PhrasingTrial:
+    """What became of one question: of a phrasing that was held out, or of a contact's own."""
+
+    question: str
     by_words: Halves
     joint: Halves | None  # with vectors, where there are any
+    of_contact: bool = False  # in a contact's words, not in an author's
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +62,7 @@ class _HeldOut:
     phrasing: str
     others: tuple[str, ...]
     text: str
+    of_contact: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +72,15 @@ class _Faq:
     text: str
     phrasing_ids: list[int]
     phrasings: list[str]
+    origins: list[str]
 
     def hold_out(self, at: int) -> _HeldOut:
         """The question with the phrasing at this place taken out."""
         others = (*self.phrasings[:at], *self.phrasings[at + 1 :])
-        return _HeldOut(self.article_id, self.chunk_id, self.phrasing_ids[at], self.phrasings[at], others, self.text)
+        of_contact = self.origins[at] in (Origin.CLICK, Origin.AGENT)
+        return _HeldOut(
+            self.article_id, self.chunk_id, self.phrasing_ids[at], self.phrasings[at], others, self.text, of_contact
+        )
 
 
 async def calibrate(
@@ -68,37 +88,94 @@ async def calibrate(
     workspace_id: int,
     base_id: int,
     *,
+    embedders: Embedders = NO_EMBEDDERS,
     now: datetime,
     told: Callable[[int, int], None] | None = None,
 ) -> Calibration:
-    """Learn the thresholds of a base and keep them in its row."""
+    """Learn the thresholds of a base and keep them in its row. Without embedders contacts are asked by words alone."""
     async with database.transaction(workspace_id) as tx:
         base = await queries.base(tx, base_id)
         held_out, similar_per_article = await _sample(tx, base_id)
-    synonyms = base.synonyms
-    trials: list[_Trial] = []
-    for start in range(0, len(held_out), BATCH):
+        said = await confirmed_questions(tx, base_id)
+    patient = replace(embedders, seconds=EMBEDDING_SECONDS)
+    vectors = await query_vectors(patient, base.embedder, [one.question for one in said]) if said else None
+    trials = await _ask_all(lambda: database.transaction(workspace_id), base, held_out, told)
+    documents: list[Sample] = []
+    for start in range(0, len(said), BATCH):
         async with database.transaction(workspace_id) as tx:
-            trials += [await _ask(tx, base, one, synonyms) for one in held_out[start : start + BATCH]]
+            for one in said[start : start + BATCH]:
+                if one.kind == ArticleKind.FAQ:
+                    trials += filter(None, [await _ask_confirmed(tx, base, one, vectors)])
+                else:
+                    documents += filter(None, [await _ask_document(tx, base_id, one, vectors)])
+    async with database.transaction(workspace_id) as tx:
+        evidence = fit_documents(documents, people=await people_for_documents(tx, base_id))
+        return await _store(tx, base, trials, evidence, similar_per_article, now=now)
+
+
+async def ask_phrasings(
+    transaction: Callable[[], AbstractAsyncContextManager[Transaction]], base_id: int, *, most: int = MOST_SAMPLES
+) -> list[PhrasingTrial]:
+    """Ask phrasings of a base, at most so many, each held out. Raises NotFound."""
+    async with transaction() as tx:
+        base = await queries.base(tx, base_id)
+        held_out, _ = await _sample(tx, base_id)
+    return await _ask_all(transaction, base, held_out[:most])
+
+
+async def _ask_all(
+    transaction: Callable[[], AbstractAsyncContextManager[Transaction]],
+    base: BaseRow,
+    held_out: Sequence[_HeldOut],
+    told: Callable[[int, int], None] | None = None,
+) -> list[PhrasingTrial]:
+    trials: list[PhrasingTrial] = []
+    for start in range(0, len(held_out), BATCH):
+        async with transaction() as tx:
+            trials += [await _ask(tx, base, one, base.synonyms) for one in held_out[start : start + BATCH]]
         if told:
             told(min(start + BATCH, len(held_out)), len(held_out))
-    words = [trial.by_words for trial in trials]
-    meanings = [trial.joint for trial in trials if trial.joint is not None]
-    by_words = fit(words, BY_WORDS, similar_per_article=similar_per_article)
-    joint = fit(meanings, WITH_VECTORS, similar_per_article=similar_per_article)
+    return trials
+
+
+async def _store(
+    tx: Transaction,
+    base: BaseRow,
+    trials: Sequence[PhrasingTrial],
+    documents: DocumentEvidence,
+    similar_per_article: float,
+    *,
+    now: datetime,
+) -> Calibration:
+    words = [trial.by_words for trial in trials if not trial.of_contact]
+    meanings = [trial.joint for trial in trials if trial.joint is not None and not trial.of_contact]
+    by_words = fit(
+        words,
+        BY_WORDS,
+        confirmed=[trial.by_words for trial in trials if trial.of_contact],
+        similar_per_article=similar_per_article,
+    )
+    joint = fit(
+        meanings,
+        WITH_VECTORS,
+        confirmed=[trial.joint for trial in trials if trial.joint is not None and trial.of_contact],
+        similar_per_article=similar_per_article,
+    )
     with_vectors = base.vector_set is not None
     calibration = joint if with_vectors else by_words
-    async with database.transaction(workspace_id) as tx:
-        confused = await _confused(tx, meanings if with_vectors else words, calibration.answer_at)
-        await tx.run(
-            "update knowledge_base set answer_at = %(answer_at)s, answer_at_with_vectors = %(with_vectors)s, "
-            "calibrated_at = %(now)s, calibration = %(report)s::jsonb where id = %(base)s",
-            answer_at=by_words.answer_at,
-            with_vectors=joint.answer_at,
-            now=now,
-            report=json.dumps({**asdict(calibration), "words": asdict(by_words), "confused": confused}),
-            base=base_id,
-        )
+    if not base.phrasings:  # nothing but documents
+        calibration = by_words = replace(by_words, precision=documents.precision, confirmed=documents.confirmed)
+    confused = await _confused(tx, meanings if with_vectors else words, calibration.answer_at)
+    report = {**asdict(calibration), "words": asdict(by_words), "documents": asdict(documents), "confused": confused}
+    await tx.run(
+        "update knowledge_base set answer_at = %(answer_at)s, answer_at_with_vectors = %(with_vectors)s, "
+        "calibrated_at = %(now)s, calibration = %(report)s::jsonb where id = %(base)s",
+        answer_at=by_words.answer_at,
+        with_vectors=joint.answer_at,
+        now=now,
+        report=json.dumps(report),
+        base=base.id,
+    )
     return calibration
 
 
@@ -109,7 +186,8 @@ async def _sample(tx: Transaction, base_id: int) -> tuple[list[_HeldOut], float]
         "select a.id as article_id, c.id as chunk_id, c.text, array(select p.id from phrasing p where p.workspace_id = "
         "a.workspace_id and p.article_id = a.id and p.indexed order by p.id) as phrasing_ids, array(select p.text from "
         "phrasing p where p.workspace_id = a.workspace_id and p.article_id = a.id and p.indexed order by p.id) "
-        "as phrasings from article a join chunk c "
+        "as phrasings, array(select p.origin from phrasing p where p.workspace_id = a.workspace_id and p.article_id = "
+        "a.id and p.indexed order by p.id) as origins from article a join chunk c "
         "on c.workspace_id = a.workspace_id and c.article_id = a.id where a.base_id = %(base)s "
         "and a.kind = 'faq' order by a.id",
         base=base_id,
@@ -122,7 +200,7 @@ async def _sample(tx: Transaction, base_id: int) -> tuple[list[_HeldOut], float]
     return [row.hold_out(at) for row, at in chosen], similar
 
 
-async def _ask(tx: Transaction, base: BaseRow, held_out: _HeldOut, synonyms: Synonyms) -> _Trial:
+async def _ask(tx: Transaction, base: BaseRow, held_out: _HeldOut, synonyms: Synonyms) -> PhrasingTrial:
     """Ask the phrasing of a base that has all but this phrasing, and of one that lacks the whole article."""
     phrasing = counts(held_out.phrasing, synonyms)
     body = counts(" ".join((*held_out.others, held_out.text)), synonyms)
@@ -143,16 +221,80 @@ async def _ask(tx: Transaction, base: BaseRow, held_out: _HeldOut, synonyms: Syn
     )
     meant = await tx.object(_Meant, _MEANT, set=base.vector_set, article=held_out.article_id, id=held_out.phrasing_id)
     if meant is None:
-        return _Trial(by_words, None)
+        return PhrasingTrial(held_out.phrasing, by_words, None, held_out.of_contact)
     rows = await candidates(tx, base, query, others, meant.vector, leave_out=held_out.article_id)
     away = fused(rows, query.best)
     outside = _outside(away.scored, query.best, away.highest)
     if meant.own is None:
-        return _Trial(by_words, Halves(held_out.article_id, None, outside))
+        return PhrasingTrial(
+            held_out.phrasing, by_words, Halves(held_out.article_id, None, outside), held_out.of_contact
+        )
     there = fused([*rows, Candidate(0, own_body, own_phrasing, meant.own, meant.own)], query.best)
     own = next(found.score for found in there.scored if found.chunk_id == 0)
     rest = [found for found in there.scored if found.chunk_id != 0]
-    return _Trial(by_words, Halves(held_out.article_id, _inside(rest, own, query.best, there.highest), outside))
+    inside = _inside(rest, own, query.best, there.highest)
+    return PhrasingTrial(held_out.phrasing, by_words, Halves(held_out.article_id, inside, outside), held_out.of_contact)
+
+
+async def _ask_confirmed(
+    tx: Transaction, base: BaseRow, said: ConfirmedQuestion, vectors: QueryVectors | None
+) -> PhrasingTrial | None:
+    """Ask a contact's question of the base as it is, and of one that lacks the article.
+
+    None when nothing follows from it: the article has this wording among its own by now, or it was said to be no answer
+    and does not come first any more.
+    """
+    known = [row.text for row in await queries.phrasings(tx, [said.article_id])]
+    if counts(said.question) in [counts(text) for text in known]:
+        return None
+    query = await build_query(tx, base, standalone(said.question, base.synonyms))
+    there = await rank(tx, query)
+    away = await rank(tx, query, leave_out=said.chunk_id)
+    inside = _confirmed(there, said, query.best)
+    by_words = Halves(said.article_id, inside, _outside(away, query.best))
+    vector = vectors.of.get(said.question) if vectors is not None else None
+    if vector is None or vector.dimensions != base.dimensions:
+        return PhrasingTrial(said.question, by_words, None, of_contact=True) if inside is not None else None
+    joint = await _ask_meaning(tx, base, said, query, there, away, vector)
+    if inside is None and joint.inside is None:
+        return None
+    return PhrasingTrial(said.question, by_words, joint, of_contact=True)
+
+
+async def _ask_meaning(
+    tx: Transaction,
+    base: BaseRow,
+    said: ConfirmedQuestion,
+    query: Question,
+    there: Sequence[Scored],
+    away: Sequence[Scored],
+    vector: HalfVector,
+) -> Halves:
+    whole = fused(await candidates(tx, base, query, there, vector), query.best)
+    rows = await candidates(tx, base, query, away, vector, leave_out=said.article_id)
+    without = fused(rows, query.best)
+    inside = _confirmed(whole.scored, said, query.best, whole.highest)
+    return Halves(said.article_id, inside, _outside(without.scored, query.best, without.highest))
+
+
+def _confirmed(
+    found: Sequence[Scored], said: ConfirmedQuestion, best: float, highest: float | None = None
+) -> Sample | None:
+    """What came first, and whether it was right; None when it is not known to be either."""
+    sample = _outside(found, best, highest)
+    is_it = sample.chunk_id == said.chunk_id
+    return replace(sample, first=is_it) if said.right else sample if is_it else None
+
+
+async def _ask_document(
+    tx: Transaction, base_id: int, said: ConfirmedQuestion, vectors: QueryVectors | None
+) -> Sample | None:
+    """Whether a section of the document comes first; None when an entry does, or nothing is known about what does."""
+    found = await judge(tx, await look_up(tx, base_id, said.question), vectors)
+    first = found.passages[0] if found.passages else None
+    if first is None or first.answer is not None or (first.article_id != said.article_id and not said.right):
+        return None
+    return Sample(found.confidence, first=said.right and first.article_id == said.article_id)
 
 
 # The stored vector of a phrasing, and how near the article's other phrasings are to it.
@@ -172,10 +314,12 @@ class _Meant:
 
 def _inside(others: Sequence[Scored], own: float, best: float, highest: float | None = None) -> Sample:
     scores = [found.score for found in others[:2]]
+    among_three = own > 0 and sum(found.score > own for found in others[:3]) < 3
     if own > 0 and (not scores or own >= scores[0]):
-        return Sample(confidence(own, scores[0] if scores else 0.0, best, highest), first=True)
+        return Sample(confidence(own, scores[0] if scores else 0.0, best, highest), first=True, among_three=True)
     first, second = scores[0] if scores else 0.0, max(own, *scores[1:], 0.0)
-    return Sample(confidence(first, second, best, highest), first=False, chunk_id=_first(others))
+    sure = confidence(first, second, best, highest)
+    return Sample(sure, first=False, chunk_id=_first(others), among_three=among_three)
 
 
 def _outside(others: Sequence[Scored], best: float, highest: float | None = None) -> Sample:

@@ -17,6 +17,7 @@ from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.knowledge import queries
+from zhiban.knowledge.calibrating import follow_evidence
 from zhiban.knowledge.corpus_stats import term_priors
 from zhiban.knowledge.document import clean
 from zhiban.knowledge.followups import is_follow_up
@@ -183,6 +184,7 @@ async def record_evidence(
         )
     if not await _speak(tx, candidate_id, asked, kind=kind, by=by, conversation_id=conversation_id, now=now):
         return None
+    await follow_evidence(tx, article.base_id, now=now)
     await event_log.append(
         tx,
         EvidenceRecorded(

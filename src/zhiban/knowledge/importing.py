@@ -27,6 +27,7 @@ from zhiban.knowledge.document import MOST_BYTES, Unreadable
 from zhiban.knowledge.indexing import IndexEntry
 from zhiban.knowledge.queries import BaseRow, SourceRow
 from zhiban.knowledge.sources import Selection, SourceFile, SourceFolder, select
+from zhiban.knowledge.vectors import Embedders
 from zhiban.ports import Embedder
 
 GROUP_CHUNKS = 1_000  # small files share a transaction up to this; the base is locked meanwhile
@@ -146,7 +147,7 @@ async def import_paths(
     if embedder is not None:
         await run.embed(embedder)
     if report.changes != Changes() or report.embedded:
-        await run.calibrate()
+        await run.calibrate(Embedders(embedder))
     report.seconds = time.perf_counter() - started
     return report
 
@@ -361,12 +362,13 @@ class _Run:
             async with self.database.transaction(self.workspace_id) as tx:
                 await upkeep.tidy(tx)
 
-    async def calibrate(self) -> None:
+    async def calibrate(self, embedders: Embedders) -> None:
         """Let the thresholds follow the new articles and vectors."""
         await calibration.calibrate(
             self.database,
             self.workspace_id,
             self.base_id,
+            embedders=embedders,
             now=self.now,
             told=lambda done, total: self.tell(Progress("calibrating", done, total, self.chunks)),
         )

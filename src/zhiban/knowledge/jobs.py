@@ -12,7 +12,8 @@ from zhiban.kit.errors import NotFound
 from zhiban.kit.jobs import Job, Task, enqueue
 from zhiban.knowledge import maintenance as upkeep
 from zhiban.knowledge import queries
-from zhiban.knowledge.calibration import CALIBRATE, calibrate
+from zhiban.knowledge.calibrating import CALIBRATE, CALIBRATE_CONFIRMED, is_outdated
+from zhiban.knowledge.calibration import calibrate
 from zhiban.knowledge.embedding import EMBED, embed_base, missing
 from zhiban.knowledge.gap_grouping import group_new, waits
 from zhiban.knowledge.gap_likeness import closeness
@@ -45,6 +46,7 @@ class KnowledgeJobs:
             Task(EMBED, self.embed),
             Task(EMBED_ALL, self.embed_all),
             Task(CALIBRATE, self.calibrate),
+            Task(CALIBRATE_CONFIRMED, self.calibrate_confirmed),
             Task(GROUP_GAPS, self.group_gaps),
             Task(REBUILD_OUTDATED, self.rebuild_outdated),
         ]
@@ -84,7 +86,14 @@ class KnowledgeJobs:
     async def calibrate(self, workspace_id: int, base_id: int) -> None:
         """Learn the thresholds of a base anew, if it is still there."""
         with suppress(NotFound):
-            await calibrate(self._database, workspace_id, base_id, now=self._clock.now())
+            await calibrate(self._database, workspace_id, base_id, embedders=self._embedders, now=self._clock.now())
+
+    async def calibrate_confirmed(self, workspace_id: int, base_id: int) -> None:
+        """Learn the thresholds anew when enough people have said whether answers were right."""
+        async with self._database.transaction(workspace_id) as tx:
+            outdated = await is_outdated(tx, base_id)
+        if outdated:
+            await self.calibrate(workspace_id, base_id)
 
     async def group_gaps(self, workspace_id: int) -> None:
         """Put new questions that nothing answered where their meaning belongs. Raises ModelUnavailable."""
@@ -115,7 +124,7 @@ class KnowledgeJobs:
             outdated = [base for base in await queries.bases(tx) if base.recipe != INDEX_VERSION]
         for base in outdated:
             await upkeep.rebuild(self._database, workspace_id, base.slug)
-            await calibrate(self._database, workspace_id, base.id, now=self._clock.now())
+            await self.calibrate(workspace_id, base.id)
 
 
 async def enqueue_rebuilds(database: Database) -> None:

@@ -11,7 +11,7 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.jobs import Job, enqueue
 from zhiban.knowledge import articles, queries
 from zhiban.knowledge import maintenance as upkeep
-from zhiban.knowledge.calibration import CALIBRATE, SETTLED
+from zhiban.knowledge.calibrating import CALIBRATE, SETTLED
 from zhiban.knowledge.document import clean
 from zhiban.knowledge.embedding import EMBED
 from zhiban.knowledge.models import ArticleKind, Origin

@@ -34,7 +34,8 @@ class Sample:
 
     confidence: float
     first: bool
-    chunk_id: int | None = None  # what came first
+    chunk_id: int | None = None  # what came first, where that is not the right one
+    among_three: bool = False  # whether one of the first three passages was right
 
 
 @dataclass(frozen=True, slots=True)

@@ -332,6 +332,22 @@ async def articles_of_chunks(tx: Transaction, chunk_ids: Sequence[int]) -> dict[
     return dict(rows)
 
 
+async def titles(tx: Transaction, article_ids: Sequence[int]) -> dict[int, str]:
+    """The titles of these articles; those that are gone are left out."""
+    rows = await tx.rows(
+        "select id, title from article where workspace_id = %(workspace)s and id = any(%(ids)b::bigint[])",
+        workspace=tx.workspace_id,
+        ids=list(set(article_ids)),
+    )
+    return dict(rows)
+
+
+async def titles_of_base(tx: Transaction, base_id: int) -> dict[str, int]:
+    """Which article has which title; of several with the same one the first."""
+    rows = await tx.rows("select title, id from article where base_id = %(base)s order by id desc", base=base_id)
+    return dict(rows)
+
+
 @dataclass(frozen=True, slots=True)
 class Frequencies:
     bodies: dict[int, int]

@@ -35,7 +35,6 @@ NEARLY_SAME = 0.8  # a question this like a phrasing is that phrasing, whatever 
 SUGGEST_AT = 0.23  # of the best possible score: keeps 7 of 10 helpful suggestions, 2 of 10 useless ones (shop bench)
 SHARE_POWER = 0.6  # of n where vectors had their say
 SUGGEST_AT_WITH_VECTORS = 0.10  # of share times cosine: keeps 9 of 10 helpful ones, 4 of 10 useless ones (shop bench)
-DOCUMENT_ANSWER_AT = 0.70  # a document has no similar questions to learn from; measured on CMRC: 96 % found, 98 % right
 FEWEST_WORDS = 1.2  # a question must weigh as much as this many words nobody uses, or it is too vague to be sure
 AT_ONCE = (
     0.02  # seconds that a transaction stays open for vectors; an embedder of our own needs some three milliseconds
@@ -79,13 +78,13 @@ class Passage:
 class Thresholds:
     """From a confidence of `answer_at` on we answer, from a share of `suggest_at` on we suggest.
 
-    `trusted`: learnt from enough similar questions. Otherwise only a question that is nearly a phrasing is answered.
+    `trusted`: learnt from enough entries. Otherwise only a question that is nearly a phrasing is answered.
     """
 
     answer_at: float
     suggest_at: float
     trusted: bool
-    document_answer_at: float = DOCUMENT_ANSWER_AT
+    document_answer_at: float = ALL  # sections of documents suggest, until people have confirmed enough of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +206,13 @@ def thresholds_of(base: BaseRow, override: float | None = None, *, with_vectors:
     if override is not None:
         return Thresholds(override, suggest_at, trusted=True, document_answer_at=override)
     answer_at = base.answer_at_with_vectors if with_vectors else base.answer_at
-    if answer_at is None:
-        return Thresholds(ALL, suggest_at, trusted=False)
-    return Thresholds(answer_at, suggest_at, trusted=True)
+    documents = (base.calibration.get("documents") or {}).get("answer_at")
+    return Thresholds(
+        ALL if answer_at is None else answer_at,
+        suggest_at,
+        trusted=answer_at is not None,
+        document_answer_at=ALL if documents is None else documents,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -467,10 +470,12 @@ def _zone(ranking: Ranking) -> tuple[ConfidenceBand, str]:
         return ConfidenceBand.ANSWER, mark(f"Confidence {sure:.2f} reaches {answer_at:.2f}.")
     share, suggest_at = ranking.share, limits.suggest_at
     if share >= suggest_at:
-        if first.answer is None or limits.trusted:
+        if first.answer is None and answer_at >= ALL:
+            why = mark(f"Documents answer once people have confirmed some; share {share:.2f} reaches {suggest_at:.2f}.")
+        elif first.answer is None or limits.trusted:
             why = mark(f"Confidence {sure:.2f} is below {answer_at:.2f}; share {share:.2f} reaches {suggest_at:.2f}.")
         else:
-            why = mark(f"There are too few similar questions to trust; share {share:.2f} reaches {suggest_at:.2f}.")
+            why = mark(f"This base has not learnt to answer; share {share:.2f} reaches {suggest_at:.2f}.")
         return ConfidenceBand.SUGGEST, why
     return ConfidenceBand.HANDOFF, mark(
         f"Confidence {sure:.2f} and share {share:.2f} (below {suggest_at:.2f}) are too low."

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from zhiban.events import SYSTEM, Actor, ArticleChanged, ArticlesRemoved, DataExported
 from zhiban.kit import event_log
@@ -36,6 +34,7 @@ from zhiban.knowledge.models import ArticleKind, GapStatus
 from zhiban.knowledge.phrasings import INDEX_PHRASINGS, add_phrasing, follow_change
 from zhiban.knowledge.precision import Calibration
 from zhiban.knowledge.queries import DEFAULT_BASE
+from zhiban.knowledge.standing import Stats, stats
 
 __all__ = [
     "INDEX_PHRASINGS",
@@ -167,53 +166,6 @@ async def remove_base(tx: Transaction, base_id: int, *, by: Actor = SYSTEM, now:
     await forget_vectors(tx, base_id)
     await upkeep.remove_base(tx, base_id)
     await event_log.append(tx, ArticlesRemoved(actor=by, at=now, base_id=base_id, count=count))
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    slug: str
-    name: str
-    sources: int
-    articles: int
-    phrasings: int
-    chunks: int
-    vectors: int
-    embedder: str | None
-    next_vectors: int  # of an embedder that takes over once it has made all
-    next_embedder: str | None
-    answer_at: float | None
-    answer_at_with_vectors: float | None
-    calibration: dict[str, Any]
-    calibrated_at: datetime | None
-
-    @property
-    def answers_at(self) -> float | None:
-        """From which confidence on the base answers by itself, with what it has; None: it does not."""
-        return self.answer_at_with_vectors if self.vectors else self.answer_at
-
-
-async def stats(tx: Transaction) -> list[Stats]:
-    """What each base of the workspace holds."""
-    return await tx.objects(
-        Stats,
-        """
-        select b.slug, b.name,
-               (select count(*) from source s where s.workspace_id = b.workspace_id and s.base_id = b.id) as sources,
-               (select count(*) from article a where a.workspace_id = b.workspace_id and a.base_id = b.id) as articles,
-               b.phrasings, b.bodies as chunks,
-               (select count(*) from phrasing_vector p where p.workspace_id = b.workspace_id and p.set_id = v.id)
-                 as vectors,
-               v.embedder,
-               (select count(*) from phrasing_vector p where p.workspace_id = b.workspace_id and p.set_id = n.id)
-                 as next_vectors,
-               n.embedder as next_embedder, b.answer_at, b.answer_at_with_vectors, b.calibration, b.calibrated_at
-          from knowledge_base b
-          left join vector_set v on v.workspace_id = b.workspace_id and v.base_id = b.id and v.serving
-          left join lateral (select id, embedder from vector_set s where s.workspace_id = b.workspace_id
-            and s.base_id = b.id and not s.serving order by s.id desc limit 1) n on true
-         order by b.id
-        """,
-    )
 
 
 async def export(tx: Transaction, base_id: int, *, by: Actor = SYSTEM, now: datetime) -> str:
