@@ -32,7 +32,9 @@ async def test_a_wording_is_listed_approved_and_undone(api: Api) -> None:
     (listed,) = page["wordings"]
     assert (listed["id"], listed["text"], listed["status"], listed["people_for"]) == (wording, ASKED, "waiting", 1)
     assert listed["evidence"][0]["kind"] == "tap"
-    assert listed["evidence"][0]["contact_id"]
+    assert (listed["evidence"][0]["contact_id"], listed["evidence"][0]["conversation_id"]) == (None, None)
+    (named,) = (await api.call("GET", "/api/learned", writer))[1]["wordings"]
+    assert named["evidence"][0]["contact_id"]
 
     assert (await api.call("POST", f"/api/learned/{wording}/approve", reader))[0] == 403
     status, approved = await api.call("POST", f"/api/learned/{wording}/approve", writer)

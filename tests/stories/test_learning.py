@@ -269,3 +269,15 @@ async def test_an_agent_says_that_it_is_the_answer(shop: Shop) -> None:
     async with shop.work() as tx:
         (found,) = await learnt(tx)
     assert [(one.name, one.kind) for one in found.evidence] == [("陈默", "confirmed")]
+
+
+async def test_what_another_entry_answers_waits_for_a_colleague(any_shop: Shop) -> None:
+    asked = "退货的运费谁出的"
+    for contact in ("wmONE", "wmTWO", "wmTHREE"):
+        await asks_and_taps(any_shop, contact, asked, REFUND)
+    await weighed(any_shop)
+    assert await learnt_from_contacts(any_shop) == []
+    async with any_shop.work() as tx:
+        (waiting,) = await learnt(tx)
+    assert (waiting.row.status, waiting.row.answered_by) == ("waiting", FREIGHT)
+    assert waiting.people(supports=True) == 3

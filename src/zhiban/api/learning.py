@@ -10,13 +10,14 @@ from fastapi import APIRouter, HTTPException, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from zhiban.api.auth import KnowledgeReader, KnowledgeWriter
+from zhiban.api.auth import Caller, KnowledgeReader, KnowledgeWriter
 from zhiban.api.knowledge import BASE, TROUBLES, Now, Rows, Trouble, Words, base_id_of
 from zhiban.kit.db import Transaction
 from zhiban.kit.i18n import mark
 from zhiban.knowledge import service
 from zhiban.knowledge.learnt import LISTED, LearntWording, learnt, learnt_wording
 from zhiban.knowledge.models import CandidateStatus
+from zhiban.people.tokens import Scope
 
 WordingId = Annotated[int, Path(description=mark("The wording's id."), examples=[1])]
 
@@ -32,7 +33,7 @@ class WordingStatus(StrEnum):
 class LearntEvidenceOut(BaseModel):
     kind: str
     supports: bool
-    contact_id: int | None
+    contact_id: int | None = Field(description=mark("Only for who has the scope knowledge:write, too."))
     agent_id: int | None
     agent: str | None
     wording: str
@@ -86,8 +87,9 @@ class LearntOut(BaseModel):
     evidence: list[LearntEvidenceOut]
 
     @classmethod
-    def of(cls, one: LearntWording) -> LearntOut:
-        row = one.row
+    def of(cls, one: LearntWording, *, to: Caller) -> LearntOut:
+        """Contacts and their conversations are named to those only who may also decide."""
+        row, decides = one.row, Scope.KNOWLEDGE_WRITE in to.scopes
         return cls(
             id=row.id,
             base=row.base,
@@ -105,11 +107,11 @@ class LearntOut(BaseModel):
                 LearntEvidenceOut(
                     kind=said.kind,
                     supports=said.supports,
-                    contact_id=said.contact_id,
+                    contact_id=said.contact_id if decides else None,
                     agent_id=said.agent_id,
                     agent=said.name if said.agent_id is not None else None,
                     wording=said.wording,
-                    conversation_id=said.conversation_id,
+                    conversation_id=said.conversation_id if decides else None,
                     at=said.at,
                 )
                 for said in one.evidence
@@ -152,7 +154,7 @@ def router() -> APIRouter:
             base_id = await base_id_of(tx, base)
             found = await learnt(tx, base_id=base_id, statuses=statuses, before=before, limit=limit)
         return WordingPage(
-            wordings=[LearntOut.of(one) for one in found],
+            wordings=[LearntOut.of(one, to=caller) for one in found],
             next_before=found[-1].row.id if len(found) == limit else None,
         )
 
@@ -166,7 +168,7 @@ def router() -> APIRouter:
         async with database.page_transaction(caller.workspace_id) as tx:
             await _known(tx, wording_id)
             await service.approve_phrasing(tx, wording_id, by=caller.actor, now=now)
-            return LearntOut.of(await _known(tx, wording_id))
+            return LearntOut.of(await _known(tx, wording_id), to=caller)
 
     @routes.post(
         "/learned/{wording_id}/undo",
@@ -178,7 +180,7 @@ def router() -> APIRouter:
         async with database.page_transaction(caller.workspace_id) as tx:
             await _known(tx, wording_id)
             await service.reject_phrasing(tx, wording_id, by=caller.actor, now=now)
-            return LearntOut.of(await _known(tx, wording_id))
+            return LearntOut.of(await _known(tx, wording_id), to=caller)
 
     return routes
 
