@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -270,6 +271,27 @@ async def test_a_wording_that_the_article_has_is_known_until_it_loses_it(base: B
         await articles.index_phrasings(tx, await maintenance.locked(tx, base.id), [base.refund])
     await base.hears(4, wording="钱退给我", article=base.refund)
     assert await base.statuses() == {"钱退给我": "active"}
+
+
+async def test_what_was_written_into_the_article_since_cannot_be_undone_here(base: Base, tmp_path: Path) -> None:
+    file, now = tmp_path / "faq.csv", base.clock.now()
+    file.write_text("question,answer\n包裹丢了怎么办？,请联系我们。\n")
+    await service.import_paths(base.db, base.workspace, "default", [file], now=now)
+    async with base.db.transaction(base.workspace) as tx:
+        (lost,) = await queries.articles(tx, base.id, text="包裹丢了")
+    for contact in (1, 2, 3):
+        found = await base.hears(contact, article=lost.id)
+    assert await base.answer() == lost.id
+    file.write_text(f"question,similar_questions,answer\n包裹丢了怎么办？,{ASKED},请联系我们。\n")
+    await service.import_paths(base.db, base.workspace, "default", [file], refresh=True, now=now)
+    await base.check()
+    async with base.db.transaction(base.workspace) as tx:
+        assert found is not None
+        with pytest.raises(Conflict):
+            await service.reject_phrasing(tx, found, by=SYSTEM, now=now)
+    await base.hears(4, article=lost.id)
+    assert await base.statuses() == {}  # known, nothing to learn
+    assert await base.answer() == lost.id
 
 
 async def test_outcomes_tell_who_was_right(base: Base) -> None:

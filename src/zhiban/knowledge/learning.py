@@ -172,11 +172,14 @@ async def approve_phrasing(tx: Transaction, candidate_id: int, *, by: Actor, now
 
 
 async def reject_phrasing(tx: Transaction, candidate_id: int, *, by: Actor, now: datetime) -> PhrasingCandidate:
-    """Undo a wording that was learnt, or refuse one that waits: no evidence brings it back. Raises NotFound."""
+    """Undo a wording that was learnt, or refuse one that waits: no evidence brings it back.
+
+    Raises NotFound, Conflict (the wording was written into the article, or was there from the beginning).
+    """
     found = await _locked(tx, candidate_id)
     if found.status == CandidateStatus.REJECTED:
         return found
-    if found.status == CandidateStatus.KNOWN:
+    if found.phrasing_id is None and await knows(tx, found.article_id, found.text):
         raise Conflict("The article has this wording of its own. Change the article to remove it.")
     if found.phrasing_id is not None:
         await retire_phrasing(tx, found.phrasing_id, reason="rejected", by=by, now=now)
