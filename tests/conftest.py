@@ -17,15 +17,20 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from tests.knowledge.material import SAMPLE, LetterEmbedder
 from zhiban.container import ensure_workspace
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
+from zhiban.knowledge import service
+from zhiban.ports import Embedder
 from zhiban.postgres.provisioning import APP, OWNER, DatabaseUrls, migrate, provision_bundled
 from zhiban.postgres.supervisor import BundledPostgres
 
 TEMPLATE = "zhiban_template"
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 FAST |= {"wal_level": "minimal", "max_wal_senders": "0"}
+WORKSPACE = ("default", "青禾商店", "zh")
+MORNING = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
 LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
 
 
@@ -57,14 +62,49 @@ class Cluster:
 
     superuser: str
     urls: DatabaseUrls
+    shared: Path  # a folder of all workers of this run
+
+    def of(self, name: str) -> DatabaseUrls:
+        return DatabaseUrls(
+            app=make_conninfo(self.urls.app, dbname=name, user=APP),
+            owner=make_conninfo(self.urls.owner, dbname=name, user=OWNER),
+        )
+
+    async def clone(self, name: str, template: str) -> None:
+        async with await psycopg.AsyncConnection.connect(self.superuser, autocommit=True) as connection:
+            await connection.execute(
+                # Copying the files takes a sixth of the time that writing every page into the log takes.
+                sql.SQL("create database {} template {} owner {} strategy file_copy").format(
+                    sql.Identifier(name), sql.Identifier(template), sql.Identifier(OWNER)
+                )
+            )
+
+    async def drop(self, name: str) -> None:
+        async with await psycopg.AsyncConnection.connect(self.superuser, autocommit=True) as connection:
+            await connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+
+    async def sample(self, embedder: Embedder | None) -> str:
+        """A template that holds the knowledge of the demonstration, made by the worker that wants it first."""
+        name = f"{TEMPLATE}_sample" + ("" if embedder is None else f"_{embedder.name}")
+        with (self.shared / f"{name}.lock").open("w") as lock:
+            await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+            done = self.shared / f"{name}.done"
+            if not done.exists():
+                await self.drop(name)
+                await self.clone(name, TEMPLATE)
+                async with Database(self.of(name).app, work_size=4, page_size=3) as database:
+                    workspace = await ensure_workspace(database, *WORKSPACE)
+                    await service.import_paths(database, workspace, "default", [SAMPLE], embedder=embedder, now=MORNING)
+                done.touch()
+        return name
 
 
-async def _start(folder: Path) -> tuple[BundledPostgres, Cluster]:
+async def _start(folder: Path, shared: Path) -> tuple[BundledPostgres, Cluster]:
     postgres = BundledPostgres(folder, settings=FAST)
     server = await postgres.start()
     urls = await provision_bundled(server.superuser, TEMPLATE)
     await migrate(urls)
-    return postgres, Cluster(server.superuser, urls)
+    return postgres, Cluster(server.superuser, urls, shared)
 
 
 @pytest.fixture(scope="session")
@@ -76,28 +116,26 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = shared / "postgres"
     with (shared / "template.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        postgres, found = asyncio.run(_start(folder))
+        postgres, found = asyncio.run(_start(folder, shared))
     yield found
     asyncio.run(postgres.stop())
 
 
 @pytest.fixture
-async def urls(cluster: Cluster) -> AsyncIterator[DatabaseUrls]:
-    """A database of its own for this test, cloned from the migrated template in milliseconds."""
+async def urls(cluster: Cluster, request: pytest.FixtureRequest) -> AsyncIterator[DatabaseUrls]:
+    """A database of its own for this test, cloned from a template in milliseconds.
+
+    Where the test wants `sample_base` or `embedded_sample_base`, from one that holds it.
+    """
+    template = TEMPLATE
+    if "embedded_sample_base" in request.fixturenames:
+        template = await cluster.sample(LetterEmbedder())
+    elif "sample_base" in request.fixturenames:
+        template = await cluster.sample(None)
     name = f"t{os.getpid()}_{id(object()) % 10**9}_{int(datetime.now(UTC).timestamp() * 1e6)}"
-    async with await psycopg.AsyncConnection.connect(cluster.superuser, autocommit=True) as connection:
-        await connection.execute(
-            # Copying the files takes a sixth of the time that writing every page into the log takes, which is usual.
-            sql.SQL("create database {} template {} owner {} strategy file_copy").format(
-                sql.Identifier(name), sql.Identifier(TEMPLATE), sql.Identifier(OWNER)
-            )
-        )
-    yield DatabaseUrls(
-        app=make_conninfo(cluster.urls.app, dbname=name, user=APP),
-        owner=make_conninfo(cluster.urls.owner, dbname=name, user=OWNER),
-    )
-    async with await psycopg.AsyncConnection.connect(cluster.superuser, autocommit=True) as connection:
-        await connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+    await cluster.clone(name, template)
+    yield cluster.of(name)
+    await cluster.drop(name)
 
 
 @pytest.fixture
@@ -109,10 +147,27 @@ async def db(urls: DatabaseUrls) -> AsyncIterator[Database]:
 @pytest.fixture
 async def workspace(db: Database) -> int:
     """The id of a workspace."""
-    return await ensure_workspace(db, "default", "青禾商店", "zh")
+    return await ensure_workspace(db, *WORKSPACE)
+
+
+async def _default_base(db: Database, workspace: int) -> int:
+    async with db.transaction(workspace) as tx:
+        return await service.base_for(tx)
+
+
+@pytest.fixture
+async def sample_base(db: Database, workspace: int) -> int:
+    """The id of a base with the knowledge of the demonstration, without vectors."""
+    return await _default_base(db, workspace)
+
+
+@pytest.fixture
+async def embedded_sample_base(db: Database, workspace: int) -> int:
+    """The id of a base with the knowledge of the demonstration and vectors of `LetterEmbedder`."""
+    return await _default_base(db, workspace)
 
 
 @pytest.fixture
 def clock() -> SetClock:
     """Friday, 20 November 2026, ten in the morning in China."""
-    return SetClock(datetime(2026, 11, 20, 2, 0, tzinfo=UTC))
+    return SetClock(MORNING)

@@ -45,8 +45,8 @@ async def test_what_cannot_be_closed_says_so(api: Api) -> None:
     writer = await api.token("writes", Scope.KNOWLEDGE_WRITE)
     for wanted, expected in (
         ({"answer_from": 4711}, 404),  # no person's answer to this gap
-        ({"answer": "可以", "answer_from": 1}, 422),
-        ({"question": "能寄吗"}, 422),
+        ({"answer": "可以", "answer_from": 1}, 409),
+        ({"question": "能寄吗"}, 409),
         ({"answer": "可以", "base": "none"}, 404),
         ({"answer": " "}, 409),
         ({"answer": "可以"}, 200),

@@ -9,13 +9,12 @@ import aiohttp
 import pytest
 from fastapi import FastAPI
 
-from tests.knowledge.material import SAMPLE, LetterEmbedder
+from tests.knowledge.material import LetterEmbedder
 from zhiban.api import auth, knowledge_eval
 from zhiban.api import knowledge as api
 from zhiban.container import ensure_workspace
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
-from zhiban.knowledge import service
 from zhiban.knowledge.vectors import Embedders
 from zhiban.people import service as people
 from zhiban.people.auth import COOKIE, Auth
@@ -57,14 +56,12 @@ class Client:
 
 
 @pytest.fixture
-async def client(db: Database, workspace: int, clock: SetClock) -> AsyncIterator[Client]:
-    embedder = LetterEmbedder()
-    await service.import_paths(db, workspace, "default", [SAMPLE], embedder=embedder, now=clock.now())
+async def client(db: Database, workspace: int, clock: SetClock, embedded_sample_base: int) -> AsyncIterator[Client]:
     app = FastAPI()
     Auth(db, clock, Renderer(["desk"], assets=Assets(), clock=clock)).install(app)
     auth.install(app)
-    add_routes(app, api.router(embedders=Embedders(embedder)))
-    add_routes(app, knowledge_eval.router(embedders=Embedders(embedder)))
+    add_routes(app, api.router(embedders=Embedders(LetterEmbedder())))
+    add_routes(app, knowledge_eval.router(embedders=Embedders(LetterEmbedder())))
     async with served(app) as url:
         yield Client(url, await _token(db, workspace, "lin", clock))
 

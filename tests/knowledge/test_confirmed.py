@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.knowledge.material import SAMPLE, SHOP, answers, lines, write_table
+from tests.knowledge.material import SHOP, answers, lines, write_table
 from zhiban.events import Actor
 from zhiban.integrations.sentence_encoder import SentenceEncoder
 from zhiban.kit.clock import SetClock
@@ -63,10 +63,8 @@ class Town:
 
 
 @pytest.fixture
-async def sample(db: Database, workspace: int, clock: SetClock) -> Town:
-    await service.import_paths(db, workspace, "default", [SAMPLE], now=clock.now())
-    async with db.transaction(workspace) as tx:
-        return Town(db, workspace, clock, await service.base_for(tx))
+async def sample(db: Database, workspace: int, clock: SetClock, sample_base: int) -> Town:
+    return Town(db, workspace, clock, sample_base)
 
 
 async def test_documents_answer_once_several_people_have_confirmed_enough(

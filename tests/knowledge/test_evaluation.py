@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.knowledge.material import SAMPLE, LetterEmbedder
+from tests.knowledge.material import LetterEmbedder
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import Misconfigured, NotFound
@@ -81,10 +81,8 @@ def test_questions_are_read_from_tables_and_lines() -> None:
 
 
 @pytest.fixture
-async def evaluator(db: Database, workspace: int, clock: SetClock) -> Evaluator:
-    embedder = LetterEmbedder()
-    await service.import_paths(db, workspace, "default", [SAMPLE], embedder=embedder, now=clock.now())
-    return Evaluator(lambda: db.transaction(workspace), USUAL, Embedders(embedder))
+async def evaluator(db: Database, workspace: int, embedded_sample_base: int) -> Evaluator:
+    return Evaluator(lambda: db.transaction(workspace), USUAL, Embedders(LetterEmbedder()))
 
 
 async def test_a_base_is_measured_by_its_phrasings_and_by_labelled_questions(evaluator: Evaluator) -> None:

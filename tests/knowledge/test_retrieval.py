@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.knowledge.exact import Exact
-from tests.knowledge.material import SAMPLE, SHOP, answers, lines, write_table
+from tests.knowledge.material import SHOP, answers, lines, write_table
 from zhiban.container import ensure_workspace
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
@@ -32,12 +32,6 @@ async def shop(db: Database, workspace: int, clock: SetClock, tmp_path: Path) ->
     """The id of a base with the eighty entries of the bench."""
     table = write_table(tmp_path / "shop" / "faq.csv", lines(SHOP / "corpus.jsonl"))
     return await _fill(db, workspace, [table], clock)
-
-
-@pytest.fixture
-async def sample(db: Database, workspace: int, clock: SetClock) -> int:
-    """The id of a base with the knowledge of the demonstration."""
-    return await _fill(db, workspace, [SAMPLE], clock, "default")
 
 
 async def test_the_ranking_is_exact_bm25(db: Database, workspace: int, shop: int) -> None:
@@ -141,10 +135,10 @@ async def test_another_workspace_finds_nothing(db: Database, workspace: int, sho
     ],
 )
 async def test_a_clear_question_is_answered(
-    db: Database, workspace: int, sample: int, question: str, title: str
+    db: Database, workspace: int, sample_base: int, question: str, title: str
 ) -> None:
     async with db.transaction(workspace) as tx:
-        found = await search(tx, sample, question)
+        found = await search(tx, sample_base, question)
     assert found.zone is ConfidenceBand.ANSWER, found.why
     assert found.passages[0].title == title
     assert found.passages[0].answer
@@ -152,18 +146,18 @@ async def test_a_clear_question_is_answered(
 
 @pytest.mark.parametrize("question", ["快递三天没动了", "杯子碎了怎么办", "能送到台湾吗"])
 async def test_a_vague_question_is_met_with_suggestions(
-    db: Database, workspace: int, sample: int, question: str
+    db: Database, workspace: int, sample_base: int, question: str
 ) -> None:
     async with db.transaction(workspace) as tx:
-        found = await search(tx, sample, question)
+        found = await search(tx, sample_base, question)
     assert found.zone is ConfidenceBand.SUGGEST, found.why
     assert 0 < len(found.passages) <= 3
 
 
 @pytest.mark.parametrize("question", ["今天天气怎么样", "给我讲个笑话", "帮我写一首诗", "你好", "？？？", "asdfgh"])
-async def test_what_is_off_topic_is_handed_over(db: Database, workspace: int, sample: int, question: str) -> None:
+async def test_what_is_off_topic_is_handed_over(db: Database, workspace: int, sample_base: int, question: str) -> None:
     async with db.transaction(workspace) as tx:
-        found = await search(tx, sample, question)
+        found = await search(tx, sample_base, question)
     assert found.zone is ConfidenceBand.HANDOFF, found.why
 
 
@@ -177,19 +171,19 @@ async def test_what_is_off_topic_is_handed_over(db: Database, workspace: int, sa
     ],
 )
 async def test_a_follow_up_is_understood(
-    db: Database, workspace: int, sample: int, context: str, question: str, title: str
+    db: Database, workspace: int, sample_base: int, context: str, question: str, title: str
 ) -> None:
     async with db.transaction(workspace) as tx:
-        found = await search(tx, sample, question, context=["你好", context])
+        found = await search(tx, sample_base, question, context=["你好", context])
     assert found.passages[0].title == title
     assert found.zone is not ConfidenceBand.HANDOFF
 
 
 async def test_without_a_conversation_the_same_words_mean_something_else(
-    db: Database, workspace: int, sample: int
+    db: Database, workspace: int, sample_base: int
 ) -> None:
     async with db.transaction(workspace) as tx:
-        found = await search(tx, sample, "那运费呢？")
+        found = await search(tx, sample_base, "那运费呢？")
     assert found.passages[0].title == "运费怎么算？"
     assert found.leaning_on == ()
 
@@ -202,17 +196,17 @@ async def test_words_far_from_every_phrasing_are_not_answered(db: Database, work
     assert exact.zone is ConfidenceBand.ANSWER
 
 
-async def test_the_operators_own_threshold_is_honoured(db: Database, workspace: int, sample: int) -> None:
+async def test_the_operators_own_threshold_is_honoured(db: Database, workspace: int, sample_base: int) -> None:
     async with db.transaction(workspace) as tx:
-        bold = await search(tx, sample, "快递三天没动了", threshold=0.3)
-        shy = await search(tx, sample, "运费多少钱", threshold=2.0)
+        bold = await search(tx, sample_base, "快递三天没动了", threshold=0.3)
+        shy = await search(tx, sample_base, "运费多少钱", threshold=2.0)
     assert bold.zone is ConfidenceBand.ANSWER
     assert shy.zone is ConfidenceBand.SUGGEST
 
 
-async def test_a_document_is_found_with_its_headings_and_place(db: Database, workspace: int, sample: int) -> None:
+async def test_a_document_is_found_with_its_headings_and_place(db: Database, workspace: int, sample_base: int) -> None:
     async with db.transaction(workspace) as tx:
-        found = await search(tx, sample, "机场店的营业时间", top_k=1)
+        found = await search(tx, sample_base, "机场店的营业时间", top_k=1)
     (passage,) = found.passages
     assert passage.answer is None
     assert passage.heading_path == ("门店自提与礼盒说明", "门店自提")
@@ -240,11 +234,11 @@ async def test_two_entries_with_one_answer_do_not_cast_doubt(
 
 
 async def test_a_server_without_the_mark_compares_everything(
-    db: Database, workspace: int, sample: int, monkeypatch: pytest.MonkeyPatch
+    db: Database, workspace: int, sample_base: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retrieval, "SMALLEST_BUDGET", 5)
     async with db.transaction(workspace) as tx:
-        base = await queries.base(tx, sample)
+        base = await queries.base(tx, sample_base)
         marked = await build_query(tx, base, standalone("机场店的营业时间"))
         unmarked = await build_query(tx, replace(base, looks_up=False), standalone("机场店的营业时间"))
         assert marked.keys is not None

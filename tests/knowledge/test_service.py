@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.knowledge.material import SAMPLE, SHOP, lines, write_table
+from tests.knowledge.material import SHOP, lines, write_table
 from zhiban.events import ASSISTANT
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
@@ -23,10 +23,8 @@ from zhiban.knowledge.retrieval import ConfidenceBand, search
 
 
 @pytest.fixture
-async def base_id(db: Database, workspace: int, clock: SetClock) -> int:
-    await service.import_paths(db, workspace, "default", [SAMPLE], now=clock.now())
-    async with db.transaction(workspace) as tx:
-        return await service.base_for(tx)
+def base_id(sample_base: int) -> int:
+    return sample_base
 
 
 async def test_the_default_base_is_made_on_demand(db: Database, workspace: int) -> None:

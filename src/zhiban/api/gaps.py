@@ -6,14 +6,14 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Path, Query
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from zhiban.api.auth import KnowledgeReader, KnowledgeWriter
 from zhiban.api.knowledge import BASE, TROUBLES, Now, Rows, Trouble, Words, base_id_of
 from zhiban.assistant.gap_answers import AnswerByPerson, Asker, gap_detail, words_of_person
 from zhiban.kit.db import Transaction
-from zhiban.kit.errors import NotFound
+from zhiban.kit.errors import Conflict, NotFound
 from zhiban.kit.i18n import mark
 from zhiban.knowledge import gap_queries, service
 from zhiban.knowledge.gap_queries import GapRow, Wording
@@ -174,14 +174,6 @@ class ClosingIn(BaseModel):
         json_schema_extra={"examples": [{"answer": "可以，运费 80 元，七天左右到。", "question": "能寄到日本吗？"}]}
     )
 
-    @model_validator(mode="after")
-    def _one_answer(self) -> ClosingIn:
-        if self.answer is not None and self.answer_from is not None:
-            raise ValueError("Give answer or answer_from, not both.")
-        if self.question is not None and self.answer is None and self.answer_from is None:
-            raise ValueError("A question needs an answer.")
-        return self
-
 
 def router() -> APIRouter:
     """The endpoints of gaps. Who asked and what people wrote needs the right to write, as it is not only knowledge."""
@@ -231,7 +223,7 @@ def router() -> APIRouter:
 
     @routes.post(
         "/gaps/{gap_id}/close",
-        responses={409: {"model": Trouble, "description": mark("Question or answer hold no text.")}},
+        responses={409: {"model": Trouble, "description": mark("There is no answer, or there are two.")}},
         summary=mark("Close a gap"),
         description=mark(
             "With an answer it becomes an article, which is found by the contacts' own wordings; without one it is "
@@ -252,6 +244,10 @@ def router() -> APIRouter:
 
 async def _close(tx: Transaction, gap_id: int, wanted: ClosingIn, caller: KnowledgeWriter, *, now: datetime) -> None:
     answer = wanted.answer
+    if answer is not None and wanted.answer_from is not None:
+        raise Conflict("Give answer or answer_from, not both.")
+    if wanted.question is not None and answer is None and wanted.answer_from is None:
+        raise Conflict("A question needs an answer.")
     if wanted.answer_from is not None:
         answer = (await words_of_person(tx, gap_id, wanted.answer_from)).text
     if answer is None:

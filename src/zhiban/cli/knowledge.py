@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -27,6 +27,8 @@ from zhiban.ports import Embedder
 
 Base = Annotated[str, typer.Option("--base", help=_("知识库的名字"))]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help=_("不再询问"))]
+
+PATIENCE = 30.0  # seconds for the vector of a question: the embedder is loaded first, and no contact waits
 
 STAGES = {
     "reading": _("读取"),
@@ -189,7 +191,7 @@ async def search(
             lambda: app.database.transaction(workspace_id),
             chosen,
             question,
-            embedders=app.embedders,
+            embedders=replace(app.embedders, seconds=PATIENCE),
             top_k=top_k,
             threshold=app.settings.kb_similarity_threshold,
         )
