@@ -1,11 +1,12 @@
 """Whether a base keeps what it promises: the precision of what it answers by itself, on entries and words it never saw.
 
-    python bench/promise.py FOLDER [--phrasings 0,2] [--seeds 3] [--words] [--json]
+    python bench/promise.py FOLDER… [--phrasings 0,2] [--seeds 3] [--words] [--confirmed] [--json]
 
 A folder is one of `bench/retrieval.py --data`. A base is made of one half of its entries, with so many similar
 questions each, and asked everything: the questions of its own half (70 % of the traffic), those of the other half,
 which come near to what it knows and have no answer (15 %), and the folder's questions about something else (15 %). A
-base of documents is halved alike. Several seeds, added up; ± is the standard error of the delivered precision.
+base of documents is halved alike. Several seeds, added up; `error` is the standard error of the delivered precision.
+With --confirmed every second question of its own half is confirmed by people before, and the others are asked.
 """
 
 from __future__ import annotations
@@ -17,13 +18,18 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from material import Stand, stand
 from quality import Case, entry_of, fill
+from zhiban.events import Actor
 from zhiban.integrations.sentence_encoder import SentenceEncoder
 from zhiban.knowledge import queries
+from zhiban.knowledge.calibration import calibrate
+from zhiban.knowledge.evidence import MOST_A_DAY, record_evidence
+from zhiban.knowledge.models import EvidenceKind
 from zhiban.knowledge.retrieval import ConfidenceBand, find
 from zhiban.knowledge.vectors import NO_EMBEDDERS, Embedders
 
@@ -54,8 +60,10 @@ class Trial:
     replies: tuple[Reply, ...]
 
 
-async def tried(found: Stand, case: Case, seed: int, embedders: Embedders, slug: str) -> Trial:
-    """Fill a base with a half of the case and ask it everything."""
+async def tried(
+    found: Stand, case: Case, seed: int, embedders: Embedders, slug: str, *, confirmed: bool = False
+) -> Trial:
+    """Fill a base with a half of the case and ask it everything that was not confirmed."""
     entries = [str(entry["id"]) for entry in case.entries]
     known = set(random.Random(seed).sample(entries, len(entries) // 2))
     half = replace(case, entries=[entry for entry in case.entries if entry["id"] in known])
@@ -73,13 +81,43 @@ async def tried(found: Stand, case: Case, seed: int, embedders: Embedders, slug:
         answered = answer.zone is ConfidenceBand.ANSWER
         return Reply(kind, text, answer.confidence, likeness, right, answered, name)
 
-    replies = [await ask(one, "inside" if case.right[one["id"]] in known else "near") for one in case.questions]
+    questions = case.questions
+    if confirmed:
+        said = [one for one in questions if case.right[one["id"]] in known][::2]
+        await _confirm(found, base_id, case, said, embedders)
+        questions = [one for one in questions if one not in said]
+    replies = [await ask(one, "inside" if case.right[one["id"]] in known else "near") for one in questions]
     replies += [await ask(one, "far") for one in case.strange]
     async with found.database.transaction(found.workspace) as tx:
         row = await queries.base(tx, base_id)
     with_vectors = embedders.wanted is not None and row.vector_set is not None
     answer_at = row.answer_at_with_vectors if with_vectors else row.answer_at
-    return Trial(seed, row.calibration.get("precision"), answer_at, tuple(replies))
+    learnt = row.calibration if with_vectors else row.calibration["words"]
+    return Trial(seed, learnt.get("precision"), answer_at, tuple(replies))
+
+
+async def _confirm(
+    found: Stand, base_id: int, case: Case, questions: Sequence[dict[str, Any]], embedders: Embedders
+) -> None:
+    """People say which entry answers these questions, five each, and the base learns from it."""
+    now = datetime.now(UTC)
+    async with found.database.transaction(found.workspace) as tx:
+        articles = await queries.articles(tx, base_id, limit=10_000)
+        ids = {article.category or Path(article.source_name or "").stem: article.id for article in articles}
+        for number, question in enumerate(questions):
+            if number % MOST_A_DAY == 0:
+                contact = await tx.value(
+                    "insert into contact (workspace_id) values (%(workspace)s) returning id", workspace=found.workspace
+                )
+            await record_evidence(
+                tx,
+                ids[case.right[question["id"]]],
+                question["text"],
+                kind=EvidenceKind.TAP,
+                by=Actor("contact", contact),
+                now=now,
+            )
+    await calibrate(found.database, found.workspace, base_id, embedders=embedders, now=now)
 
 
 def figures(trials: Sequence[Trial]) -> dict[str, Any]:
@@ -126,6 +164,7 @@ async def main() -> None:
     parser.add_argument("--phrasings", default="0,2", help="similar questions an entry, several with commas between")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--words", action="store_true", help="by words only")
+    parser.add_argument("--confirmed", action="store_true", help="after people confirmed every second question")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--replies", type=Path, help="write every reply to this file, as JSON lines")
     chosen = parser.parse_args()
@@ -136,7 +175,14 @@ async def main() -> None:
             for phrasings in map(int, chosen.phrasings.split(",")):
                 case = Case.of(folder, phrasings=phrasings)
                 trials = [
-                    await tried(found, case, seed, embedders, f"{folder.name}-{phrasings}-{seed}".lower())
+                    await tried(
+                        found,
+                        case,
+                        seed,
+                        embedders,
+                        f"{folder.name}-{phrasings}-{seed}".lower(),
+                        confirmed=chosen.confirmed,
+                    )
                     for seed in range(1, chosen.seeds + 1)
                 ]
                 result = {"data": folder.name, "phrasings": phrasings, **figures(trials)}

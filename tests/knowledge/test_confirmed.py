@@ -117,7 +117,11 @@ async def test_few_voices_change_nothing_and_cost_nothing(sample: Town) -> None:
     await jobs.calibrate_confirmed(sample.workspace, sample.base_id)
     row = await sample.row()
     assert row.calibrated_at == sample.clock.now()
-    assert row.calibration["confirmed"] >= 4
+    assert row.calibration["confirmed"] == 0  # two people move no threshold, whatever they say
+    for question in ("给我退钱", "退钱", "退货退钱怎么走流程", "能把钱退回来吗", "钱退我一下"):
+        await sample.says(await sample.contact(), question, refund)
+    await jobs.calibrate_confirmed(sample.workspace, sample.base_id)
+    assert (await sample.row()).calibration["confirmed"] >= 8
 
 
 def test_what_most_people_say_is_settled_and_a_draw_is_not(clock: SetClock) -> None:

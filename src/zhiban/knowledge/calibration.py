@@ -19,12 +19,13 @@ from datetime import datetime
 from zhiban.kit.db import Database, Transaction
 from zhiban.knowledge import queries
 from zhiban.knowledge.bm25 import product, weights
-from zhiban.knowledge.confirmed import ConfirmedQuestion, confirmed_questions, people_for_documents
+from zhiban.knowledge.confirmed import ConfirmedQuestion, confirmed_questions, people
 from zhiban.knowledge.followups import standalone
 from zhiban.knowledge.fusion import Candidate, Question, Scored, candidates, fused
 from zhiban.knowledge.models import ArticleKind, Origin
 from zhiban.knowledge.precision import (
     BY_WORDS,
+    FEWEST_PEOPLE,
     WITH_VECTORS,
     Calibration,
     DocumentEvidence,
@@ -97,6 +98,8 @@ async def calibrate(
         base = await queries.base(tx, base_id)
         held_out, similar_per_article = await _sample(tx, base_id)
         said = await confirmed_questions(tx, base_id)
+        if await people(tx, base_id) < FEWEST_PEOPLE:  # nobody moves a threshold alone
+            said = [one for one in said if one.kind != ArticleKind.FAQ]
     patient = replace(embedders, seconds=EMBEDDING_SECONDS)
     vectors = await query_vectors(patient, base.embedder, [one.question for one in said]) if said else None
     trials = await _ask_all(lambda: database.transaction(workspace_id), base, held_out, told)
@@ -109,7 +112,7 @@ async def calibrate(
                 else:
                     documents += filter(None, [await _ask_document(tx, base_id, one, vectors)])
     async with database.transaction(workspace_id) as tx:
-        evidence = fit_documents(documents, people=await people_for_documents(tx, base_id))
+        evidence = fit_documents(documents, people=await people(tx, base_id, kind=ArticleKind.DOCUMENT))
         return await _store(tx, base, trials, evidence, similar_per_article, now=now)
 
 

@@ -61,13 +61,14 @@ class _Article:
     chunk_id: int
 
 
-async def people_for_documents(tx: Transaction, base_id: int) -> int:
-    """How many different people confirmed an answer from a document of the base."""
-    people: int = await tx.value(
+async def people(tx: Transaction, base_id: int, *, kind: str | None = None) -> int:
+    """How many different people spoke for an entry of the base, or for one of this kind."""
+    found: int = await tx.value(
         "select count(distinct (e.contact_id, e.agent_id)) from phrasing_evidence e join phrasing_candidate c "
         "on c.workspace_id = e.workspace_id and c.id = e.candidate_id join article a "
         "on a.workspace_id = c.workspace_id and a.id = c.article_id "
-        "where c.base_id = %(base)s and a.kind = 'document' and e.supports",
+        "where c.base_id = %(base)s and (%(kind)s::text is null or a.kind = %(kind)s::text) and e.supports",
         base=base_id,
+        kind=kind,
     )
-    return people
+    return found

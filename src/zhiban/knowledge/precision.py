@@ -69,7 +69,7 @@ class Reference:
 
 
 BY_WORDS = Reference(usual=1.0, wrong=0.10, falls=1.7)
-WITH_VECTORS = Reference(usual=1.1, wrong=0.12, falls=2.3)
+WITH_VECTORS = Reference(usual=1.15, wrong=0.12, falls=2.3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +136,11 @@ def _share(hits: Iterable[bool]) -> float | None:
 
 def _keeps_out(held_out: Sequence[Halves], confirmed: Sequence[Halves], reference: Reference) -> float:
     """The confidence that few near misses reach: the base's own, drawn to the usual one the less it has to show."""
-    entries = len({half.article_id for half in held_out})
-    authors = entries * max(1 - len(confirmed) / ENOUGH_CONFIRMED, 0.0)
-    contacts = len(confirmed) * CONFIRMED_WEIGHT
-    own = authors * _near(held_out) + contacts * _near(confirmed)
-    return (own + REFERENCE_ENTRIES * reference.usual) / (authors + contacts + REFERENCE_ENTRIES)
+    if len(confirmed) >= ENOUGH_CONFIRMED:
+        own, weight = _near(confirmed), len(confirmed) * CONFIRMED_WEIGHT
+    else:
+        own, weight = _near(held_out), float(len({half.article_id for half in held_out}))
+    return (weight * own + REFERENCE_ENTRIES * reference.usual) / (weight + REFERENCE_ENTRIES)
 
 
 def _near(halves: Sequence[Halves]) -> float:
@@ -175,7 +175,7 @@ def _precision(answer_at: float, confirmed: Sequence[Halves], reference: Referen
 
 DOCUMENT_ANSWER_AT = 0.70  # measured on CMRC: 96 % of what it answers was there to find, and 98 % of that is right
 FEWEST_DOCUMENT_ANSWERS = 10  # that people confirmed, at this confidence
-FEWEST_PEOPLE = 5  # who confirmed them: nobody makes documents answer alone
+FEWEST_PEOPLE = 5  # who confirmed them, and who move a threshold: nobody does so alone
 
 
 @dataclass(frozen=True, slots=True)
