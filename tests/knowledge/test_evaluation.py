@@ -45,7 +45,7 @@ def test_the_figures_of_a_base() -> None:
     assert found["precision"] == round(100 * 0.42 / (0.49 + 0.03), 1)
     assert found["zones"]["answer"] == {"questions": 7, "right": 6, "in_menu": 7, "out_of_scope": 1}
     assert [point["coverage"] for point in found["curve"]][-1] == 100.0
-    assert (found["wrong"], found["wrong_answers"][0]["confidence"]) == (2, 1.3)
+    assert [(each["confidence"], each["taken_out"]) for each in found["wrong_answers"]] == [(1.1, False), (1.3, True)]
     assert measured([])["precision"] is None
 
 

@@ -32,7 +32,13 @@ _FIGURES: dict[str, Any] = {
     "curve": [{"coverage": 10.0, "precision": 100.0, "threshold": 1.41}],
     "wrong": 1,
     "wrong_answers": [
-        {"question": "钱啥时候退", "answered": "怎么退货？", "right": "退款多久到账？", "confidence": 1.1}
+        {
+            "question": "钱啥时候退",
+            "answered": "怎么退货？",
+            "right": "退款多久到账？",
+            "taken_out": False,
+            "confidence": 1.1,
+        }
     ],
 }
 

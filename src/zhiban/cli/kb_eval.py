@@ -168,7 +168,13 @@ def _show_wrong(one: dict[str, Any]) -> None:
         return
     say(_("会答错的{n}个：", n=one["wrong"]))
     columns = {"question": _("问题"), "answered": _("会这样答"), "right": _("应该是"), "confidence": _("把握")}
-    show_table(columns, [{**each, "right": each["right"] or _("没有答案")} for each in one["wrong_answers"]])
+    show_table(columns, [{**each, "right": _right(each)} for each in one["wrong_answers"]])
+
+
+def _right(wrong: dict[str, Any]) -> str:
+    if wrong["taken_out"]:
+        return _("没有答案（拿掉了：{title}）", title=wrong["right"])
+    return wrong["right"] or _("没有答案")
 
 
 def _show_replay(configuration: Configuration, found: Replay) -> None:

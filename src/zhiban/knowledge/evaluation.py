@@ -37,7 +37,7 @@ class Verdict:
     """What became of one question.
 
     `known`: it has an answer in the base. `right`: the first passage is it; `among_three`: one of the first three is.
-    `expected` and `found` are titles, as far as they are known.
+    `expected` and `found` are titles, as far as they are known; what was expected may be taken out (not `known`).
     """
 
     question: str
@@ -149,7 +149,9 @@ def measured(verdicts: Sequence[Verdict], traffic: Traffic = AS_CALIBRATED) -> d
     """Every figure of some questions, in percent where it is a share, and the wrong answers."""
     inside = [one for one in verdicts if one.known]
     outside = [one for one in verdicts if not one.known]
-    wrong = sorted((one for one in verdicts if one.answered and not one.right), key=lambda one: -one.confidence)
+    wrong = sorted(
+        (one for one in verdicts if one.answered and not one.right), key=lambda one: (not one.known, -one.confidence)
+    )
     return {
         "questions": len(inside),
         "out_of_scope": len(outside),
@@ -163,6 +165,7 @@ def measured(verdicts: Sequence[Verdict], traffic: Traffic = AS_CALIBRATED) -> d
                 "question": one.question,
                 "answered": one.found,
                 "right": one.expected,
+                "taken_out": bool(one.expected) and not one.known,
                 "confidence": round(one.confidence, 3),
             }
             for one in wrong[:MOST_WRONG]
@@ -395,7 +398,7 @@ class Evaluator:
                         sample.first,
                         known and sample.among_three,
                         zone,
-                        own if known else "",
+                        own,
                         found,
                     )
                 )
