@@ -34,6 +34,20 @@ MORNING = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
 LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Stories mostly wait: between workers, they are spread among what computes, the longest first, none at the end."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    waiting = [item for item in items if "stories" in item.path.parts or item.get_closest_marker("process")]
+    waiting.sort(key=lambda item: item.path.name != "test_nothing_lost.py")
+    computing = [item for item in items if item not in set(waiting)]
+    every = max(1, int(len(computing) * 0.8 / max(len(waiting), 1)))
+    items[:] = []
+    while computing or waiting:
+        items += waiting[:1] + computing[:every]
+        del waiting[:1], computing[:every]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _only_loopback() -> Iterator[None]:
     """Refuse every connection that would leave this machine."""

@@ -57,7 +57,8 @@ def obtain() -> str | None:
 
 def main() -> int:
     browser = obtain()
-    arguments = [sys.executable, "-m", "pytest", *sys.argv[1:]]
+    # Handed out a few at a time, so that no worker still has many when the others have none.
+    arguments = [sys.executable, "-m", "pytest", "--maxschedchunk", "4", *sys.argv[1:]]
     environment = dict(os.environ)
     # Hundreds of our own processes are started: none but the first should compile what it runs.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -20,12 +20,9 @@ from zhiban.people import service as people
 from zhiban.people import tokens
 from zhiban.people.auth import COOKIE
 from zhiban.people.models import Role
-from zhiban.people.passwords import HashQueue
 from zhiban.people.tokens import Scope
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.serving import served
-
-PASSWORD = "einszweidrei"
 
 
 @dataclass
@@ -76,10 +73,9 @@ async def api(urls: DatabaseUrls, tmp_path: Path, clock: SetClock) -> AsyncItera
             await knowledge.ensure_base(session, "default", "知识库")
         now = clock.now()
         await knowledge.import_paths(app.database, workspace, "default", [tmp_path / "shop.md"], now=now)
-        hashed = await HashQueue().hash(PASSWORD)
         async with app.database.transaction(workspace) as tx:
-            await people.add_agent(tx, email="lin@example.test", name="林晓", role=Role.AGENT, password_hash=hashed)
-        cookie = await people.sign_in(
-            app.database, HashQueue(), email="lin@example.test", password=PASSWORD, now=now, hint="tests"
-        )
+            agent = await people.add_agent(
+                tx, email="lin@example.test", name="林晓", role=Role.AGENT, password_hash=None
+            )
+            cookie = await people.open_session(tx, agent_id=agent, now=now)
         yield Api(app, clock, url, workspace, cookie)

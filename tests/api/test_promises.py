@@ -64,7 +64,7 @@ def _attack(api: Api, **sent: Any) -> None:
 
         @given(case=operation.as_strategy())
         @settings(
-            max_examples=40,
+            max_examples=25,
             deadline=None,
             database=None,
             derandomize=True,

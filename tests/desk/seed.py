@@ -155,11 +155,21 @@ async def new_workspace(database: Database, slug: str, name: str) -> int:
     return workspace
 
 
+_HASHED: list[str] = []
+
+
+async def _hashed_password() -> str:
+    """Hashed once: it is meant to take its time."""
+    if not _HASHED:
+        _HASHED.append(await HashQueue().hash(PASSWORD))
+    return _HASHED[0]
+
+
 async def create_seed(database: Database, clock: Clock, *, slug: str = "qinghe") -> Seed:
     """青禾开源 on an ordinary afternoon: 林晓 has the desk open, the assistant works beside her."""
     workspace = await new_workspace(database, slug, "青禾开源")
     seed = Seed(database, clock, workspace)
-    hashed = await HashQueue().hash(PASSWORD)
+    hashed = await _hashed_password()
     async with database.transaction(workspace) as tx:
         for name, mail in (("林晓", "linxiao"), ("陈默", "chenmo"), ("苏禾", "suhe")):
             role = Role.OWNER if mail == "linxiao" else Role.AGENT
