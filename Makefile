@@ -52,6 +52,7 @@ bench: setup
 	$(BIN)/python bench/importing.py
 	$(BIN)/python bench/conversations.py
 	$(BIN)/python bench/retrieval.py
+	$(BIN)/python bench/month.py
 
 screenshots: setup
 	$(BIN)/python tools/screenshots.py

@@ -10,8 +10,8 @@ from typing import Any
 async def cancelled(tasks: Collection[asyncio.Task[Any]], *, again: float = 0.5) -> None:
     """Cancel these tasks, and return when they have ended, whatever came of them.
 
-    Cancelled again every so many seconds until they end: in Python 3.11 `asyncio.wait_for`, which psycopg waits with,
-    swallows a cancellation that meets what it waits for, and the task would go on for ever.
+    Cancelled again every so many seconds until they end: in Python 3.11 `asyncio.wait_for`, with which psycopg's pool
+    waits, swallows a cancellation that meets what it waits for, and the task would go on for ever.
     """
     left = {task for task in tasks if not task.done()}
     while left:
