@@ -17,7 +17,14 @@ RULES = {
 }
 
 
+# What is still on its way in is paler than it will be.
+STILL = """
+() => document.querySelector('.htmx-request') === null && document.getAnimations().every(
+  one => one.playState !== 'running' || one.effect.getComputedTiming().endTime === Infinity)"""
+
+
 async def faults(page: Page) -> list[str]:
+    await page.wait_for_function(STILL)
     found = await Axe().run(page, options=RULES)
     return [f"{one['id']}: {node['html'][:160]}" for one in found.response["violations"] for node in one["nodes"]]
 
