@@ -12,9 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from zhiban.api.auth import KnowledgeReader
 from zhiban.api.knowledge import BASE, TROUBLES, Now, Rows, Trouble, Words
 from zhiban.assistant.replaying import replay
+from zhiban.kit.db import Transactions
 from zhiban.kit.errors import Misconfigured, NotFound
 from zhiban.kit.i18n import mark
-from zhiban.knowledge.evaluation import Configuration, Evaluator, LabelledQuestion, Transactions, evaluate
+from zhiban.knowledge.evaluation import Configuration, Evaluator, LabelledQuestion, evaluate
 from zhiban.knowledge.queries import DEFAULT_BASE
 from zhiban.knowledge.vectors import NO_EMBEDDERS, Embedders
 

@@ -30,11 +30,9 @@ class DirectAnswers:
         if not plans:
             return []
         try:
-            async with self._database.transaction(workspace_id) as tx:
-                begun = await self._searcher.begin(tx, base_id, plans)
-            vectors = await begun.vectors()
-            async with self._database.transaction(workspace_id) as tx:
-                (found,) = await self._searcher.find(tx, begun, vectors, Policy())
+            (found,) = await self._searcher.search(
+                lambda: self._database.transaction(workspace_id), base_id, plans, Policy()
+            )
         except NotFound:
             return []
         passages = found.result.passages

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,9 +13,10 @@ from zhiban.assistant.reading import questions_in
 from zhiban.assistant.searching import Searcher
 from zhiban.channels import inboxes
 from zhiban.channels.policy import Policy
+from zhiban.kit.db import Transactions
 from zhiban.kit.errors import NotFound
 from zhiban.knowledge import queries
-from zhiban.knowledge.evaluation import Configuration, Transactions
+from zhiban.knowledge.evaluation import Configuration
 from zhiban.knowledge.followups import is_follow_up
 from zhiban.knowledge.queries import DEFAULT_BASE
 from zhiban.knowledge.retrieval import ConfidenceBand
@@ -126,12 +127,5 @@ def _once(turns: Iterator[DecidedTurn]) -> Iterator[DecidedTurn]:
 async def _ask(
     transaction: Transactions, searcher: Searcher, base_id: int, question: str, policy: Policy
 ) -> Found | None:
-    plans: Sequence[finding.Plan] = finding.plan(questions_in(question)[:1], None)
-    if not plans:
-        return None
-
-    async with transaction() as tx:
-        begun = await searcher.begin(tx, base_id, plans)
-    vectors = await begun.vectors()
-    async with transaction() as tx:
-        return (await searcher.find(tx, begun, vectors, policy))[0]
+    plans = finding.plan(questions_in(question)[:1], None)
+    return (await searcher.search(transaction, base_id, plans, policy))[0] if plans else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from zhiban.assistant import finding
 from zhiban.assistant.finding import SUGGESTED, Found, LookUp, Plan
 from zhiban.channels.policy import Policy
-from zhiban.kit.db import Transaction
+from zhiban.kit.db import Transaction, Transactions
 from zhiban.knowledge import retrieval
 from zhiban.knowledge.retrieval import ConfidenceBand, Lookup, SearchResult
 from zhiban.knowledge.vectors import Embedders, QueryVectors
@@ -69,3 +69,16 @@ class Searcher:
         for plan in begun.plans:
             found.append(await finding.find(plan, look, before=found[-1] if found else None))
         return tuple(found)
+
+    async def search(
+        self, transaction: Transactions, base_id: int, plans: Sequence[Plan], policy: Policy
+    ) -> tuple[Found, ...]:
+        """`begin` and `find`, in transactions of their own: none is open while vectors are waited for.
+
+        Raises NotFound when there is no such base.
+        """
+        async with transaction() as tx:
+            begun = await self.begin(tx, base_id, plans)
+        vectors = await begun.vectors()
+        async with transaction() as tx:
+            return await self.find(tx, begun, vectors, policy)

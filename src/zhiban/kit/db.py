@@ -7,7 +7,7 @@ Row-level security compares every row with `app.workspace`, which lives exactly 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import lru_cache
 from typing import Any, Self, TypeVar
 
@@ -113,6 +113,9 @@ class Transaction:
     async def _execute(self, sql: str, params: dict[str, Any]) -> psycopg.AsyncCursor[Row]:
         # psycopg asks for a literal, so that nobody pastes values into SQL; ours are constants or built from constants.
         return await self._cursor.execute(sql, params or None)
+
+
+Transactions = Callable[[], AbstractAsyncContextManager[Transaction]]  # opens one whenever it is called
 
 
 @lru_cache(1024)

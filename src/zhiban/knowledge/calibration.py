@@ -12,11 +12,10 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
-from zhiban.kit.db import Database, Transaction
+from zhiban.kit.db import Database, Transaction, Transactions
 from zhiban.knowledge import queries
 from zhiban.knowledge.bm25 import product, weights
 from zhiban.knowledge.confirmed import ConfirmedQuestion, confirmed_questions, people
@@ -116,9 +115,7 @@ async def calibrate(
         return await _store(tx, base, trials, evidence, similar_per_article, now=now)
 
 
-async def ask_phrasings(
-    transaction: Callable[[], AbstractAsyncContextManager[Transaction]], base_id: int, *, most: int = MOST_SAMPLES
-) -> list[PhrasingTrial]:
+async def ask_phrasings(transaction: Transactions, base_id: int, *, most: int = MOST_SAMPLES) -> list[PhrasingTrial]:
     """Ask phrasings of a base, at most so many, each held out. Raises NotFound."""
     async with transaction() as tx:
         base = await queries.base(tx, base_id)
@@ -127,7 +124,7 @@ async def ask_phrasings(
 
 
 async def _ask_all(
-    transaction: Callable[[], AbstractAsyncContextManager[Transaction]],
+    transaction: Transactions,
     base: BaseRow,
     held_out: Sequence[_HeldOut],
     told: Callable[[int, int], None] | None = None,

@@ -8,12 +8,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from zhiban.kit.db import Transaction
+from zhiban.kit.db import Transaction, Transactions
 from zhiban.kit.errors import Misconfigured, NotFound
 from zhiban.knowledge import queries
 from zhiban.knowledge.calibration import PhrasingTrial, ask_phrasings
@@ -22,8 +21,6 @@ from zhiban.knowledge.precision import ANSWERABLE, NEAR
 from zhiban.knowledge.queries import BaseRow
 from zhiban.knowledge.retrieval import ConfidenceBand, SearchResult, find, thresholds_of
 from zhiban.knowledge.vectors import NO_EMBEDDERS, Embedders
-
-Transactions = Callable[[], AbstractAsyncContextManager[Transaction]]
 
 MOST_WRONG = 20  # questions that are listed
 MOST_QUESTIONS = 2_000  # of a file

@@ -18,7 +18,7 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.knowledge import queries
 from zhiban.knowledge.calibrating import follow_evidence
-from zhiban.knowledge.corpus_stats import term_priors
+from zhiban.knowledge.corpus_stats import alike
 from zhiban.knowledge.document import clean
 from zhiban.knowledge.followups import is_follow_up
 from zhiban.knowledge.models import ArticleKind, CandidateStatus, EvidenceKind
@@ -89,14 +89,6 @@ def verdict(status: CandidateStatus, voices: Count, *, approved: bool = False) -
         many = voices.contacts_against >= AGREEMENT and ahead <= (-AGREEMENT if agents > 0 else 0)
         return CandidateStatus.WAITING if agents < 0 or many else status
     return status
-
-
-def alike(one: Iterable[int], other: Iterable[int]) -> float:
-    """How much of their telling terms two wordings share, from 0 to 1. What is everywhere tells nothing."""
-    first, second = frozenset(one), frozenset(other)
-    rarity = term_priors().rarity
-    together = sum(rarity(term) ** 2 for term in first | second)
-    return sum(rarity(term) ** 2 for term in first & second) / together if together else 0.0
 
 
 def asks_same(one: Iterable[int], other: Iterable[int]) -> bool:

@@ -76,14 +76,6 @@ def telling(of: Sequence[int], *, most: int) -> list[int]:
     return sorted(of, key=lambda term: (-rarity(term), term))[:most]
 
 
-def alike(one: Sequence[int], other: Sequence[int]) -> float:
-    """How much of their telling terms two questions share, from 0 to 1. What is everywhere tells nothing."""
-    first, second = frozenset(one), frozenset(other)
-    rarity = term_priors().rarity
-    together = sum(rarity(term) ** 2 for term in first | second)
-    return sum(rarity(term) ** 2 for term in first & second) / together if together else 0.0
-
-
 async def meanings(embedder: Embedder, texts: Sequence[str]) -> list[list[float]]:
     """One vector of length 1 a question: of all its words, and once more of what it is about.
 

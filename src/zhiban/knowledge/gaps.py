@@ -15,8 +15,9 @@ from zhiban.events import ASSISTANT, SYSTEM, Actor, GapClosed, GapRecorded, GapR
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.jobs import Job, enqueue
+from zhiban.knowledge.corpus_stats import alike
 from zhiban.knowledge.document import clean
-from zhiban.knowledge.gap_likeness import BY_WORDS, alike, subject_terms, telling
+from zhiban.knowledge.gap_likeness import BY_WORDS, subject_terms, telling
 from zhiban.knowledge.models import GapOrigin, GapStatus
 
 # Looks at the meaning of new questions.

@@ -14,7 +14,8 @@ from zhiban.kit import event_log
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.knowledge import evidence, queries
-from zhiban.knowledge.evidence import PhrasingCandidate, alike, counted, lock_base, verdict
+from zhiban.knowledge.corpus_stats import alike
+from zhiban.knowledge.evidence import PhrasingCandidate, counted, lock_base, verdict
 from zhiban.knowledge.models import ArticleKind, CandidateStatus, Origin
 from zhiban.knowledge.phrasings import MOST_PHRASINGS, add_phrasing, knows, retire_phrasing
 from zhiban.knowledge.retrieval import SEEN, search

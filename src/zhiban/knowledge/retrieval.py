@@ -11,11 +11,10 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from zhiban.kit.db import Transaction
+from zhiban.kit.db import Transaction, Transactions
 from zhiban.kit.i18n import mark
 from zhiban.knowledge import queries
 from zhiban.knowledge.bm25 import Collection, sparse
@@ -332,7 +331,7 @@ async def search(
 
 
 async def find(
-    transaction: Callable[[], AbstractAsyncContextManager[Transaction]],
+    transaction: Transactions,
     base: Callable[[Transaction], Awaitable[int]],
     question: str,
     *,
