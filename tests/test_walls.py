@@ -23,7 +23,8 @@ from zhiban.postgres.provisioning import APP, OWNER, DatabaseUrls
 OPEN = {"directory", "login_attempt", "alembic_version"}  # ids and digests, read before a workspace is known
 APPEND_ONLY = {"event"}
 LOOKED_UP = {"agent_address"}  # of other workspaces, rows that one names by their digest may be read
-DEFINERS = {"forget_vector_index", "index_vectors", "tidy_knowledge"}  # what runs with its owner's rights
+# What runs with its owner's rights.
+DEFINERS = {"analyze_grown_tables", "forget_vector_index", "index_vectors", "tidy_knowledge"}
 
 
 @dataclass

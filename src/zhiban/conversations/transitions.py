@@ -91,6 +91,7 @@ work as (
   insert into conversation_work (workspace_id, conversation_id) select workspace_id, id from made)
 select external_id, id, contact_id from made"""
 
+# Without `any`, whoever plans this expects a hundred rows, and up to some ten thousand reads the whole table for them.
 _WRITE = f"""
 with written as (
   select * from json_to_recordset(%(rows)s::json) as v(id bigint, status text, assignee_id bigint, team_id bigint,
@@ -107,7 +108,7 @@ moved as (
     resolver_id = v.resolver_id, snoozed_until = v.snoozed_until, cycle = v.cycle,
     last_activity_at = v.last_activity_at, last_incoming_at = v.last_incoming_at, replies_used = v.replies_used,
     failures = v.failures, native_state = v.native_state, native_servicer = v.native_servicer
-  from written v where c.id = v.id),
+  from written v where c.id = v.id and c.id = any(%(ids)s::bigint[])),
 {event_log.log_with()},
 worked as (
   update conversation_work w set revision = w.revision + v.wake::int,
@@ -115,7 +116,7 @@ worked as (
       then %(process)s::bigint else w.leased_by end,
     lease_expires_at = case when v.work and (w.leased_by is null or w.lease_expires_at < %(now)s)
       then %(until)s::timestamptz else w.lease_expires_at end
-  from written v where w.conversation_id = v.id
+  from written v where w.conversation_id = v.id and w.conversation_id = any(%(ids)s::bigint[])
   returning w.conversation_id, w.revision,
     v.work and w.leased_by = %(process)s and w.lease_expires_at = %(until)s as leased)
 select id as logged, null as conversation_id, null as revision, null as leased from logged
@@ -269,6 +270,7 @@ async def _write(
     ]
     rows = await tx.rows(
         _WRITE,
+        ids=[one.state.id for one in decided],
         rows=json_safe(changed),
         workspace=tx.workspace_id,
         facts=event_log.facts(events),

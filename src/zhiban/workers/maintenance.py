@@ -1,4 +1,5 @@
-"""What happens because time passed: snoozed conversations come back, and idle ones are resolved."""
+"""What happens because time passed: snoozed conversations come back, idle ones are resolved, and the planner of a young
+database learns how its tables have grown."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from zhiban.conversations.models import Status
 from zhiban.conversations.service import resolve_idle, wake_snoozed
 from zhiban.kit.background_tasks import cancelled
 from zhiban.kit.clock import Clock
-from zhiban.kit.db import Database
+from zhiban.kit.db import NO_WORKSPACE, Database
 from zhiban.kit.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,8 @@ class Maintenance:
 
     async def run_once(self, *, idle: bool = True) -> None:
         """Do what is due in every workspace."""
+        async with self._database.transaction(NO_WORKSPACE) as tx:
+            await tx.value("select analyze_grown_tables()")
         for workspace_id in await self._database.workspaces():
             await self._wake(workspace_id)
             if idle:

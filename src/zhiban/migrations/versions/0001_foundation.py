@@ -404,6 +404,24 @@ alter table jobs.procrastinate_jobs set (
 """
 
 
+# A plan is kept until its table is analysed, and one made while a table was empty may look rows up by their workspace
+# alone: with every message the next would then cost more. PostgreSQL itself looks once a minute. Only the owner may.
+STATISTICS = """
+create function analyze_grown_tables() returns void language plpgsql security definer
+set search_path = public, pg_temp as $$
+declare grown regclass;
+begin
+  for grown in
+    select oid::regclass from pg_class
+    where relkind = 'r' and relowner = current_user::regrole and reltuples < 10 and pg_stat_get_live_tuples(oid) >= 10
+    order by oid
+  loop
+    execute format('analyze (skip_locked) %s', grown);
+  end loop;
+end $$;
+"""
+
+
 def upgrade() -> None:
     for ddl in (ROUTING, PEOPLE, TEAMS, PLACES, CALLS, CONVERSATIONS, EVENTS, FILES):
         op.execute(ddl)
@@ -418,3 +436,4 @@ def upgrade() -> None:
     driver.execute(SchemaManager.get_schema())
     driver.execute(QUEUE)
     driver.execute("set local search_path = public, jobs")
+    driver.execute(STATISTICS)
