@@ -8,6 +8,8 @@ from dataclasses import MISSING, FrozenInstanceError, dataclass, fields
 from datetime import datetime
 from typing import Any, ClassVar, Literal, dataclass_transform
 
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+
 ActorKind = Literal[
     "contact", "assistant", "agent", "servicer", "rule", "campaign", "flow", "tracker", "api", "timer", "system"
 ]
@@ -18,7 +20,7 @@ COLUMNS = ("conversation_id", "message_id", "contact_id", "inbox_id", "cycle", "
 _COMMON = frozenset({"actor", "at", "cause", "id", *COLUMNS})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Actor:
     """Who brought something about.
 
@@ -31,7 +33,7 @@ class Actor:
     ref: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Cause:
     """What led to a fact: `id` names the event, rule or macro; `depth` counts reactions to reactions."""
 

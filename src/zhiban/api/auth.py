@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBea
 
 from zhiban.events import Actor
 from zhiban.kit import metrics
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 from zhiban.people import service, tokens
 from zhiban.people.auth import COOKIE, auth_of
@@ -39,7 +39,7 @@ cookie = APIKeyCookie(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Caller:
     """Whoever calls, whose workspace they see, and what they may do."""
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
 from zhiban.assistant import grounding
 from zhiban.assistant.grounding import Ungrounded
 from zhiban.assistant.passages import PassageLike
 from zhiban.assistant.prompt import ANSWER_SCHEMA, HistoryLine, UnparsableReply, answer_turns, parse_answer
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.ports import ChatModel, Completion, ModelTooSlow, ModelUnavailable
 
 LEEWAY = 0.1  # seconds by which a model learns that it is too slow before it is given up
@@ -30,7 +30,7 @@ class Why(StrEnum):
     UNGROUNDED = "ungrounded"  # it says what no passage says
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Answered:
     """The model's checked answer. `citations` count the given passages from 1."""
 
@@ -39,7 +39,7 @@ class Answered:
     cost: Completion
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class FellBack:
     """The best passage's own words, verbatim. `cost` is what a model took nevertheless."""
 
@@ -50,7 +50,7 @@ class FellBack:
     cost: Completion | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class CannotAnswer:
     """Nothing fit to be sent: suggest or hand off. `detail` is a sentence for our own people."""
 
@@ -62,7 +62,7 @@ class CannotAnswer:
 Outcome = Answered | FellBack | CannotAnswer
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _Rejected:
     why: Why
     detail: str

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
 
@@ -13,6 +12,7 @@ from zhiban.assistant import intents
 from zhiban.assistant.intents import SmallTalkKind
 from zhiban.assistant.person_requests import asks_for_person
 from zhiban.channels.policy import Policy
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge.retrieval import ConfidenceBand
 from zhiban.ports import Kind
 
@@ -39,17 +39,17 @@ class NoReplyReason(StrEnum):
     ACKNOWLEDGED = "acknowledged"  # 好的 wants no answer
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Answer:
     """Write an answer from the passages, which are good enough."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Suggest:
     """Ask which of the best passages was meant."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class HandOff:
     """Give the conversation to people. `notice` is what the contact is told; empty: nothing may be sent."""
 
@@ -58,7 +58,7 @@ class HandOff:
     urgent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class SmallTalk:
     """Answer politeness with politeness."""
 
@@ -66,7 +66,7 @@ class SmallTalk:
     talk: SmallTalkKind
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class AskForText:
     """Tell the contact that this kind of message is not understood, and what helps. Counts as a failure."""
 
@@ -74,14 +74,14 @@ class AskForText:
     kind: Kind
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class AskAgain:
     """The last answer did not help; ask for other words. Counts as a failure."""
 
     reply: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class NoReply:
     """Say nothing."""
 
@@ -91,7 +91,7 @@ class NoReply:
 Decision = Answer | Suggest | HandOff | SmallTalk | AskForText | AskAgain | NoReply
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Pending:
     """One message that waits for us. `choice` is the id of a menu entry that was tapped."""
 
@@ -100,7 +100,7 @@ class Pending:
     choice: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Facts:
     """Everything the decision depends on. `zone` is None until a search was made.
 

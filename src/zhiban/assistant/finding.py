@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from zhiban.assistant import polarity
 from zhiban.assistant.agreement import agrees, evidence
 from zhiban.assistant.queries import Memory
 from zhiban.assistant.reading import AskedQuestion
 from zhiban.assistant.rewrite import has_subject, joined, may_continue
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge.retrieval import ConfidenceBand, Passage, SearchResult
 
 SUGGESTED = 3
@@ -18,7 +19,7 @@ _SUBJECT_ONLY = 6  # letters of a message that only names a subject
 _RANK = {ConfidenceBand.ANSWER: 2, ConfidenceBand.SUGGEST: 1, ConfidenceBand.HANDOFF: 0}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class LookUp:
     """How a text is looked up and judged. `strict`: by the operator's own thresholds, and by nothing else."""
 
@@ -27,7 +28,7 @@ class LookUp:
     strict: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Plan:
     """One question, with what it may mean after what was said before. `leans`: by itself it means nothing."""
 
@@ -42,7 +43,7 @@ class Plan:
         return tuple(dict.fromkeys((*self.continued, *self.question.lookups, *self.question.parts)))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Found:
     """What was found for one question, and what to do about it."""
 

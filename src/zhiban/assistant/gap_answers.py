@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from zhiban.assistant import intents
 from zhiban.assistant.clauses import clauses
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge import gap_queries
 from zhiban.knowledge.gap_queries import GapQuestionRow, GapRow, Wording
 
@@ -62,7 +62,7 @@ _HOLDING = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Asker:
     """Somebody who asked, where, and what became of it. `told` are titles that the assistant answered with."""
 
@@ -78,7 +78,7 @@ class Asker:
     told: list[str]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class AnswerByPerson:
     """What a person of ours replied to a question of a gap. `agent` is None when only the vendor knows who it was."""
 
@@ -91,7 +91,7 @@ class AnswerByPerson:
     sent_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class GapDetail:
     """A gap with everything that people need to close it; `answers` newest first, one for each conversation's cycle."""
 

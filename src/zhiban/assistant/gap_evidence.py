@@ -6,7 +6,6 @@ A gap holds what was asked, never the complaint about the answer or the wish for
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +16,7 @@ from zhiban.assistant.queries import untapped
 from zhiban.assistant.reading import bare_questions
 from zhiban.assistant.rewrite import has_subject
 from zhiban.kit.db import Transaction
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge import service as knowledge
 from zhiban.knowledge.models import GapOrigin
 
@@ -43,7 +43,7 @@ select t.id, t.question, t.decision, t.citations, (
  order by t.id desc limit %(limit)s"""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class TakenTurn:
     """One turn of the assistant, with the message that it answered and the menu that it offered."""
 
@@ -55,7 +55,7 @@ class TakenTurn:
     choices: list[dict[str, Any]] | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class MissingAnswer:
     """Questions of one message that nothing answered, or not well enough."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
@@ -18,6 +17,7 @@ from functools import lru_cache
 from zhiban.assistant.normalising import plain
 from zhiban.assistant.numerals import DIGITS, HAN, NUMBER, value
 from zhiban.assistant.passages import PassageLike, words_of
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 
 class Fact(StrEnum):
@@ -35,7 +35,7 @@ class Fact(StrEnum):
     CITATION = "citation"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Ungrounded:
     """A fact of the answer that no passage holds. `surface` is how the answer wrote it."""
 
@@ -43,7 +43,7 @@ class Ungrounded:
     surface: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _FactMatch:
     fact: Fact
     surface: str

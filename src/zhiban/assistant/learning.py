@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime
 
 from zhiban.assistant import answering, intents
@@ -14,6 +13,7 @@ from zhiban.assistant.suggesting import is_question
 from zhiban.assistant.turn_context import TurnContext
 from zhiban.events import Actor
 from zhiban.kit.db import Transaction
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge import service as knowledge
 from zhiban.knowledge.models import EvidenceKind
 from zhiban.knowledge.tokenizer import counts
@@ -71,7 +71,7 @@ def _judged(memory: Memory, said: str) -> tuple[str, int, EvidenceKind] | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class SuggestionRef:
     """Which article was suggested to an agent, and which message of the contact it answers."""
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from zhiban.kit import metrics
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.ports import ChatModel, ChatTurn, Completion, ModelPaused, ModelTooSlow, ModelUnavailable
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Prices:
     """Of a million tokens, in the currency of LLM_PRICE_*."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 
 class PassageLike(Protocol):
@@ -22,7 +23,7 @@ class PassageLike(Protocol):
     def source_name(self) -> str | None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class PlainPassage:
     """A passage that comes from no search: for rehearsals and examples."""
 

@@ -11,12 +11,12 @@ import re
 import secrets
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from zhiban.assistant.normalising import visible
 from zhiban.assistant.passages import PassageLike
 from zhiban.kit.errors import ZhibanError
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.text import cut_bytes, size_of
 from zhiban.ports import ChatTurn
 
@@ -65,7 +65,7 @@ class UnparsableReply(ZhibanError):
     """The model's words are no answer of the form that was asked for."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Draft:
     """What the model wants to say. `citations` count the passages from 1."""
 
@@ -75,7 +75,7 @@ class Draft:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class HistoryLine:
     """An earlier line of the conversation."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from zhiban.assistant.decide import PERSON_CHOICE
@@ -12,6 +11,7 @@ from zhiban.assistant.passages import PlainPassage
 from zhiban.assistant.prompt import HistoryLine
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge import queries as knowledge
 
 HISTORY = 12  # messages that count as recent
@@ -26,7 +26,7 @@ where m.conversation_id = %(conversation)s and m.kind in ('text', 'menu', 'markd
 order by m.id desc limit %(limit)s"""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _Recent:
     """A message, with what its turn was asked and cited when the assistant wrote it."""
 
@@ -39,7 +39,7 @@ class _Recent:
     citations: list[dict[str, Any]] | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class AnsweredQuestion:
     """A question of the contact that the assistant answered with one article."""
 
@@ -47,7 +47,7 @@ class AnsweredQuestion:
     article_id: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Memory:
     """The recent conversation, oldest first."""
 
@@ -116,7 +116,7 @@ def _answered(rows: Sequence[_Recent]) -> str:
     return next((str(citations[0]["title"]) for citations in cited), "")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Chosen:
     """What a menu entry stands for: an article, or one section of it."""
 
@@ -177,7 +177,7 @@ select t.question, (
  where t.conversation_id = %(conversation)s and t.decision = 'Suggest' order by t.id desc limit %(limit)s"""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _Suggested:
     question: str
     message_id: int | None
@@ -185,7 +185,7 @@ class _Suggested:
     answered: list[dict[str, Any]] | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Untapped:
     """A question whose suggestions were none of what the contact meant."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from zhiban.assistant import intents
 from zhiban.assistant.clauses import clauses
 from zhiban.assistant.person_requests import asks_for_person, without_request
 from zhiban.assistant.rewrite import has_subject
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 MOST = 4  # questions that are answered at once; what comes after them is named
 _CLEAR = 24  # letters up to which a question is looked up as it stands
@@ -36,7 +36,7 @@ _PREFACE = re.compile(r"^(?:我|就|只|是|想|要|在|请|来)*(?:问|咨询)(
 _NAGS = re.compile(r"说了?(?:多少|几|好几|无数)[遍次回]|问了?(?:多少|几|好几|无数)[遍次回]")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class AskedQuestion:
     """One thing that is asked. `lookups` are ways to look it up, the fullest first.
 
@@ -48,7 +48,7 @@ class AskedQuestion:
     parts: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _Clause:
     text: str
     asks: bool

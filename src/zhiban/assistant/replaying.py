@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +14,7 @@ from zhiban.channels import inboxes
 from zhiban.channels.policy import Policy
 from zhiban.kit.db import Transactions
 from zhiban.kit.errors import NotFound
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge import queries
 from zhiban.knowledge.evaluation import Configuration
 from zhiban.knowledge.followups import is_follow_up
@@ -35,7 +35,7 @@ where t.finished_at >= %(since)s and t.zone is not null and t.decision in ('Answ
 order by t.id desc limit %(limit)s"""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class DecidedTurn:
     """What was decided about a question."""
 
@@ -56,7 +56,7 @@ class DecidedTurn:
         return int(cited[0]["article_id"]) if cited else None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class ChangedDecision:
     """A question that would be treated in another way now. `before` and `now` are titles, empty where none answers."""
 
@@ -68,7 +68,7 @@ class ChangedDecision:
     now: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Replay:
     """`skipped` leaned on what was said before them, and mean nothing alone."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from zhiban.assistant.answering import LEEWAY
@@ -21,6 +20,7 @@ from zhiban.assistant.prompt import (
     question_block,
     read_object,
 )
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.ports import ChatModel, ChatTurn, Completion, ModelUnavailable
 
 REWRITE_SCHEMA: Mapping[str, Any] = {
@@ -75,7 +75,7 @@ _ASKS = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Rewritten:
     question: str
     cost: Completion

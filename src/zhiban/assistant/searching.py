@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from zhiban.assistant import finding
 from zhiban.assistant.finding import SUGGESTED, Found, LookUp, Plan
 from zhiban.channels.policy import Policy
 from zhiban.kit.db import Transaction, Transactions
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge import retrieval
 from zhiban.knowledge.retrieval import ConfidenceBand, Lookup, SearchResult
 from zhiban.knowledge.vectors import Embedders, QueryVectors
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class BegunSearch:
     """A search whose vectors are being made. `first` is what the words of the first text found meanwhile."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from zhiban.assistant import answering, intents
 from zhiban.assistant.finding import Found
 from zhiban.assistant.wording import entry_of
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge.retrieval import ConfidenceBand, Passage
 from zhiban.ports import Choice
 
@@ -15,7 +15,7 @@ _NAMED = 40  # characters of a question that is named
 _OFFERED = 2  # entries that are offered for one that is left
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Told:
     """The words for all of them. `choices` are entries that may be chosen by their number."""
 
@@ -24,7 +24,7 @@ class Told:
     choices: tuple[Choice, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _Words:
     suggested: str
     unknown: str

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from zhiban.assistant import answering, finding, intents
 from zhiban.assistant.finding import Found
 from zhiban.assistant.person_requests import asks_for_person
@@ -12,6 +10,7 @@ from zhiban.assistant.reading import questions_in
 from zhiban.assistant.searching import Searcher
 from zhiban.channels.policy import Policy
 from zhiban.kit.db import Database
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge import service as knowledge
 from zhiban.knowledge.retrieval import ConfidenceBand
 from zhiban.knowledge.vectors import NO_EMBEDDERS, Embedders
@@ -28,13 +27,13 @@ where m.conversation_id = %(id)s and m.direction = 'in' and m.author = 'contact'
 order by m.id desc limit 12"""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _Asked:
     id: int
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Source:
     """Where an answer came from."""
 
@@ -42,7 +41,7 @@ class Source:
     url: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Suggestion:
     """What the assistant would say. Never sent by itself."""
 

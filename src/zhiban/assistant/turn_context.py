@@ -15,12 +15,13 @@ from zhiban.assistant.searching import BegunSearch
 from zhiban.channels.policy import Policy
 from zhiban.conversations.responder import ConversationSnapshot
 from zhiban.kit.db import Transaction
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge.retrieval import SearchResult
 from zhiban.knowledge.vectors import Embedders
 from zhiban.ports import ChatModel, Choice, Completion
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class AssistantDeps:
     """What the assistant works with on this installation."""
 
@@ -77,7 +78,7 @@ class TurnContext:
         return self.tx
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class TurnStep:
     """A named step of a turn."""
 

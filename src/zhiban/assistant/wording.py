@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from zhiban.assistant import answering, intents
 from zhiban.assistant.decide import PERSON_CHOICE
 from zhiban.assistant.passages import PassageLike
 from zhiban.assistant.queries import Chosen
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.text import cut_bytes, size_of
 from zhiban.knowledge.retrieval import Passage
 from zhiban.ports import Choice
@@ -18,7 +18,7 @@ SOURCES_SHOWN = 3
 LABEL_SIZE = 120  # bytes of an entry of a menu: forty Chinese characters
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Words:
     menu_head: str
     menu_foot: str

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,6 +20,7 @@ from zhiban.kit.breaker_store import BreakerStore
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import NO_WORKSPACE, Database, Transaction
 from zhiban.kit.errors import NotFound
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.vault import SealBroken, Vault
 from zhiban.ports import AccessToken, Breakers, Channel, TokenStore, TryLater, Vendor
 
@@ -36,7 +37,7 @@ _MAY_HAVE = """
 select coalesce(config -> 'only_accounts' ? %(external)s, true) from connection where id = %(connection)s"""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class OpenConnection:
     """A connection, opened."""
 
@@ -53,7 +54,7 @@ class OpenConnection:
         return str((self.config.get(f"{name}_by_source") or {}).get(source or "", general) or "")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class OpenInbox:
     """An inbox, ready to receive and to send."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from datetime import datetime
 
 from zhiban.kit.db import Transaction
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class ContactWayRow:
     """A link that leads to members; `state` comes back with everybody who used it."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -15,12 +14,13 @@ from zhiban.events import DIRECT, SYSTEM, Actor, Cause, InboxConfigured, InboxRe
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Misconfigured, NotFound
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.text import clean, size_of
 from zhiban.kit.vault import Vault
 from zhiban.ports.notifiers import public_name
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class ConnectionRow:
     id: int
     public_id: str
@@ -33,7 +33,7 @@ class ConnectionRow:
     removed_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class InboxRow:
     id: int
     public_id: str
@@ -90,7 +90,7 @@ async def inboxes_of(tx: Transaction, connection_id: int) -> list[int]:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class CardInbox:
     """By which inbox cards are sent, and whose members get them."""
 
@@ -190,7 +190,7 @@ async def set_base(tx: Transaction, inbox_id: int, base_id: int | None) -> None:
     tx.publish_after_commit(CONFIG, inbox_id)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class ContactTexts:
     """What a new friend of our members reads and is called. None: nothing was decided."""
 

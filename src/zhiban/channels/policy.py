@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, Self
 
@@ -12,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from zhiban.channels.business_hours import Hours
 from zhiban.kit.errors import Misconfigured
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts, mark
 from zhiban.kit.text import size_of
 from zhiban.ports.notifiers import parse_address
@@ -22,7 +22,7 @@ _DEPTH = 10
 ANSWERS_AFTER = timedelta(minutes=10)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Problem:
     """One mistake of a policy file. `field` is a path such as handoff.max_failures, `line` counts from 1."""
 

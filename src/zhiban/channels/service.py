@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -26,6 +25,7 @@ from zhiban.events import (
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.jobs import Job, enqueue
 from zhiban.kit.vault import Vault
 from zhiban.ports import ConnectionBroken, Integration
@@ -44,7 +44,7 @@ update connection set config = %(config)s::jsonb, secrets = %(secrets)s, token =
   broken = null, broken_at = null, removed_at = null, updated_at = %(now)s where id = %(id)s"""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _StoredConnection:
     id: int
     config: dict[str, Any]
@@ -53,13 +53,13 @@ class _StoredConnection:
     public_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _StoredInbox:
     connection_id: int
     removed_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Connected:
     """The connection, whether anything about it changed, and the secrets that were made up for it."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import timedelta
 
 from zhiban.channels.connections import Connections
@@ -15,6 +14,7 @@ from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.file_store import FileMissing, FileStore, FileTooLarge, Spool, spooled
 from zhiban.kit.file_types import HEAD, content_type, dimensions, named, safe_name, sniff
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 from zhiban.kit.jobs import Enqueued, Job, Task, enqueue, enqueue_many
 from zhiban.ports import FetchesMedia, Kind, Media, MediaDownload, Refusal, SendRefused
@@ -37,7 +37,7 @@ def for_received(event: MessageReceived) -> Iterable[Enqueued]:
         yield FETCH_FILES.of(message_id=event.message_id)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _PendingFile:
     """A file to fetch."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -11,6 +10,7 @@ from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.kit.file_types import INLINE
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 LARGEST_SHOWN = 40_000_000  # pixels; a browser needs four bytes for each
 PLAYBACK_TYPE = "audio/mpeg"
@@ -21,7 +21,7 @@ _COLUMNS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Attachment:
     """A file of a message. `failure` and `playback_failure` are English sentences, translated where they are shown."""
 

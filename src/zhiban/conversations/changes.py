@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from zhiban.events import Actor
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Arrived:
     """A message that was stored just now."""
 
@@ -19,7 +19,7 @@ class Arrived:
     files: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class MessagesArrived:
     """Somebody wrote: the contact, or one of our people in the vendor's own client.
 
@@ -34,7 +34,7 @@ class MessagesArrived:
     history: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class EnterChat:
     """The contact opened the chat and has written nothing yet."""
 
@@ -43,7 +43,7 @@ class EnterChat:
     vendor_event_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class HandOffToPeople:
     """The assistant gives the conversation to people; `question` (in `message_id`) is what the contact wants."""
 
@@ -52,7 +52,7 @@ class HandOffToPeople:
     message_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Open:
     """People have it from now on; `take_by` becomes the assignee."""
 
@@ -60,7 +60,7 @@ class Open:
     take_by: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Assign:
     """To an agent, or to nobody."""
 
@@ -68,18 +68,18 @@ class Assign:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class AssignTeam:
     to: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class ChangeLabels:
     add: frozenset[int] = frozenset()
     remove: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class SetPriority:
     """With `at_least`, a higher priority stays."""
 
@@ -88,24 +88,24 @@ class SetPriority:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Snooze:
     until: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Resolve:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class UndoResolve:
     """Everything as it was before the resolution, which `before` remembers."""
 
     before: BeforeResolution
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class BeforeResolution:
     status: str
     assignee_id: int | None
@@ -116,22 +116,22 @@ class BeforeResolution:
     resolved_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class ReturnToAssistant:
     """A person gives it back."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Mute:
     """Resolve it, and let what the contact writes call nobody."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Unmute:
     pass
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class QueueReply:
     """Messages of ours were stored to be sent. `counts`, `from_person`, `helped` as in `events.ReplyQueued`."""
 
@@ -141,7 +141,7 @@ class QueueReply:
     helped: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class RequeueReply:
     """A message that failed is to be sent again."""
 
@@ -149,7 +149,7 @@ class RequeueReply:
     counts: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class ChangeNativeSession:
     """The session changed hands in the vendor's own view."""
 

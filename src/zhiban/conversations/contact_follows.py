@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, assert_never, cast
 
@@ -10,6 +9,7 @@ from zhiban.channels.connections import OpenConnection
 from zhiban.events import SYSTEM, Actor, ContactFollowed, ContactFollowEdited, ContactUnfollowed
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.text import clean
 from zhiban.people.contacts import contact_name, ensure_contacts, learn_profiles
 from zhiban.ports import ContactFollow, ManagesExternalContacts, Profile, RelationChange, RelationChanged, Vendor
@@ -39,7 +39,7 @@ on conflict (workspace_id, connection_id, external_id, member) do update set see
   source = coalesce(contact_follow.source, excluded.source)"""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class StoredFollow:
     """One of them, with the name we know the contact by."""
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, assert_never
 
@@ -39,11 +39,12 @@ from zhiban.events import (
     StatusChanged,
 )
 from zhiban.kit.errors import Conflict
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 from zhiban.ports import NativeState
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Effects:
     """What is to be done besides the row: about messages, and about the worker.
 
@@ -61,7 +62,7 @@ class Effects:
 NO_EFFECTS = Effects()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Decision:
     """What a change means. Without events nothing changes."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 
 from zhiban.kit.db import Transaction
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 
 class Mode(StrEnum):
@@ -17,7 +18,7 @@ class Mode(StrEnum):
     NOTE = "note"  # for colleagues
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Drafts:
     """The unsent texts of one agent in one conversation. `latest` is the one they wrote last."""
 

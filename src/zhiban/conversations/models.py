@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Any
+
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 
 class Status(StrEnum):
@@ -57,7 +58,7 @@ class MessageState(StrEnum):
     STORED = "stored"  # needs nothing: notes, activities, what a servicer wrote
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class ConversationState:
     """The business columns of one conversation. Written by `transitions` only; every change has its event."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ from zhiban.conversations.models import PEOPLE, Author, ConversationState
 from zhiban.events import DIRECT, Actor, Cause
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 from zhiban.kit.json_safe import json_safe
 from zhiban.ports import Choice, Kind, Limits, NativeState, Refusal, ReplyWindow
@@ -63,7 +64,7 @@ class ReplyTooLong(Conflict):
         self.left = left
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class QueuedMessage:
     """A message that waits to be sent. `external_id` is our idempotency key."""
 
@@ -78,7 +79,7 @@ class QueuedMessage:
     agent_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class QueueResult:
     """What was stored, none when the key was known; the state and the revision of the work afterwards."""
 
@@ -87,7 +88,7 @@ class QueueResult:
     revision: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Allowance:
     """What may still be sent: `left` messages (None: no limit) until `closes_at` (None: for ever).
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -11,6 +11,7 @@ from zhiban.conversations.attachments import Attachment, attachments_of
 from zhiban.events import COLUMNS, Actor, ActorKind, Cause, CauseKind, ConversationResolved, Event, decode
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 PAGE = 30  # messages added by "older"
 FIRST = 40  # messages of a conversation that is opened
@@ -32,7 +33,7 @@ class StatusTab(StrEnum):
     RESOLVED = "resolved"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Counts:
     """How many conversations need somebody, by queue."""
 
@@ -46,7 +47,7 @@ class Counts:
         return {"mine": self.mine, "unassigned": self.unassigned, "assistant": self.assistant, "all": self.all}[queue]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class ConversationRow:
     """One row of the list."""
 
@@ -71,7 +72,7 @@ class ConversationRow:
     draft: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class ListView:
     queue: Queue
     tab: StatusTab
@@ -88,7 +89,7 @@ class ListView:
         return not self.waiting and not self.rest
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class ThreadHead:
     """One conversation, without its messages."""
 
@@ -113,7 +114,7 @@ class ThreadHead:
     native_state: str | None = None  # who holds the session in the vendor's own view
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class MessageRow:
     """One message as stored, with the names that belong to it."""
 
@@ -139,13 +140,13 @@ class MessageRow:
     files: tuple[Attachment, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class PastCycle:
     at: datetime
     who: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class ContactPanel:
     """The contact beside the thread."""
 
@@ -162,7 +163,7 @@ class ContactPanel:
     cycles: tuple[PastCycle, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class AgentName:
     id: int
     name: str
@@ -281,7 +282,7 @@ select id, kind, at, actor_kind, actor_id, actor_ref, cause_kind, cause_id, caus
 from event where conversation_id = %(id)s"""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class EventRow:
     """A row of the event log."""
 
@@ -401,7 +402,7 @@ async def head(tx: Transaction, conversation_id: int) -> ThreadHead:
     return found
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class MessagePage:
     """Part of a thread, oldest first."""
 

@@ -12,9 +12,10 @@ from zhiban.conversations import transitions
 from zhiban.conversations.models import ConversationState
 from zhiban.conversations.outbox import QueuedMessage
 from zhiban.kit.db import Transaction
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class PendingMessage:
     """A message of the contact that nobody answered yet."""
 

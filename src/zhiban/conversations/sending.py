@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from zhiban.channels.connection_health import mark_broken, mark_inbox_broken, mark_mended
@@ -15,6 +14,7 @@ from zhiban.conversations.outbox import QueuedMessage
 from zhiban.events import ASSISTANT, SYSTEM, Actor, MessageFailed, MessageSent
 from zhiban.kit import event_log, metrics
 from zhiban.kit.db import Transaction
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.ports import (
     Choice,
     ConnectionBroken,
@@ -48,14 +48,14 @@ BROKEN_WAIT = 60.0
 GIVE_UP_AFTER = timedelta(hours=48)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class SendSucceeded:
     """The vendor took it. `native` tells where a session move ended up."""
 
     native: NativeState | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class SendRejected:
     refusal: Refusal
     code: int
@@ -63,7 +63,7 @@ class SendRejected:
     servicer: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Deferred:
     """Not now: again after `seconds`, with the same key. `broken` says what an operator has to mend."""
 
@@ -74,7 +74,7 @@ class Deferred:
 Outcome = SendSucceeded | SendRejected | Deferred
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class WorkHold:
     """The lease of a conversation's work as the worker last saw it."""
 

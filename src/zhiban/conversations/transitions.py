@@ -22,12 +22,13 @@ from zhiban.events import DIRECT, SYSTEM, Actor, Cause, ConversationCreated, Con
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.json_safe import json_safe
 
 __all__ = ["Applied", "Planned", "WorkLease", "apply", "apply_many", "create", "decide", "lock", "lock_many"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class WorkLease:
     """Take the work of what is changed for this process, where nobody else has it."""
 
@@ -35,7 +36,7 @@ class WorkLease:
     until: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Planned:
     """A change of a conversation that this transaction has locked."""
 
@@ -44,7 +45,7 @@ class Planned:
     actor: Actor
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Applied:
     """What became of a change. `revision` is the work's after it; `leased`: this process works on it."""
 

@@ -7,7 +7,6 @@ terminal can look at: this machine, and the vendors themselves.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -17,6 +16,7 @@ from zhiban.channels import inboxes
 from zhiban.kit.breaker_store import paused_calls
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database, Transaction
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import dead_letters
 from zhiban.kit.settings import Settings
@@ -34,7 +34,7 @@ MARK_AGE = timedelta(seconds=20)  # how old the number at the red mark may be
 COUNTED = 100  # beyond that, how many failed does not matter
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Finding:
     """What one check found. `said` is for people; `cure` says what to do, where something is to be done."""
 
@@ -44,7 +44,7 @@ class Finding:
     cure: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class NoticeSetup:
     """What an installation was started with, as far as checks look at it: whether and where people are told of
     handoffs, and which kinds of inbox show cards to colleagues."""

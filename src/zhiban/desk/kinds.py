@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 
 # Opened only when somebody clicks. 高德 takes the coordinates that phones in China send; OpenStreetMap would be off by
@@ -16,7 +16,7 @@ _MAP = "https://uri.amap.com/marker?position={longitude:.6f},{latitude:.6f}&name
 HISTORY_SHOWN = 4  # lines of a forwarded history before the rest is folded away
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class ForwardedLine:
     """One message of a forwarded history."""
 
@@ -25,7 +25,7 @@ class ForwardedLine:
     at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class ContentView:
     """A title, lines below it, where it leads, and what is inside it. `labelled` are (label, value) to translate."""
 

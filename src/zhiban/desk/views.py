@@ -24,13 +24,14 @@ from zhiban.conversations.queries import (
 from zhiban.conversations.reasons import REASON_LABELS
 from zhiban.desk.kinds import ContentView, content_view
 from zhiban.desk.labels import ACTIVITY_LABELS
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 from zhiban.ports import Limits, ReplyWindow
 
 TOGETHER = timedelta(minutes=3)  # messages of one sender this close share one name line
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class ReplyAllowance:
     """What the channel still allows: `messages` of `part` (counted in `unit`) until `closes_at`.
 
@@ -60,14 +61,14 @@ def reply_allowance(head: ThreadHead, limits: Limits, now: datetime) -> ReplyAll
     return ReplyAllowance(may.left, left, window, may.closed(now) or "", may.closes_at, limits.text, limits.unit)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class ChoiceView:
     number: str
     label: str
     chosen: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class ActivityView:
     """A line the product writes into the thread: who did what, in words with the holes {who} {whom} {until} {why}."""
 
@@ -81,25 +82,25 @@ class ActivityView:
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class DateDivider:
     at: datetime
     what: Literal["day"] = "day"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class UnreadDivider:
     n: int
     what: Literal["unread"] = "unread"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class ActivityLine:
     activity: ActivityView
     what: Literal["activity"] = "activity"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class MessageView:
     """A message as shown. `key` names it in the page, before and after the server knew it."""
 
@@ -135,7 +136,7 @@ class MessageView:
 TimelineEntry = DateDivider | UnreadDivider | ActivityLine | MessageView
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class ThreadView:
     head: ThreadHead
     entries: tuple[TimelineEntry, ...]

@@ -15,11 +15,11 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
 from zhiban.kit.background_tasks import BackgroundTasks
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.ports import ModelUnavailable
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class SentenceEncoder:
                 asked.answer.cancel()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _EmbeddingRequest:
     """Texts that somebody waits for. Who stops waiting cancels the answer."""
 

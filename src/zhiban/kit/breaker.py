@@ -13,11 +13,12 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
 from zhiban.kit.errors import Unavailable
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 EXTRA: Final = 0.1  # share of a pause that chance may add, so that processes do not probe in step
 AFTER_PROBE: Final = 1.0  # seconds that a probe gets before the first of the others comes back
@@ -29,7 +30,7 @@ class Phase(StrEnum):
     HALF_OPEN = "half_open"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Pauses:
     """How one kind of call is treated. All times are seconds."""
 
@@ -41,7 +42,7 @@ class Pauses:
     probe: float = 30.0  # a probe that has not reported by then is given up, and another call may try
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Circuit:
     """What is known about one kind of call. Moments are seconds of the caller's clock."""
 

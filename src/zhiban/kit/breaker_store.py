@@ -12,7 +12,6 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -37,6 +36,7 @@ from zhiban.kit.breaker import (
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Unavailable
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.pubsub import PubSub
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ Name = tuple[int, str]  # workspace, key
 Change = Callable[[Circuit, float], Circuit]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class PausedCall:
     """A kind of call that nobody makes until then."""
 

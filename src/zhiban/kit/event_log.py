@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
 from zhiban.kit.db import Transaction
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.jobs import Enqueued, enqueue_many
 from zhiban.kit.json_safe import json_safe
 
@@ -77,7 +78,7 @@ Handler = Callable[[Transaction, Any], Awaitable[None]]
 JobsOf = Callable[[Any], Iterable[Enqueued]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Reactions:
     """Who reacts to what. Both tables are keyed by the fact's class; nothing is looked up by a string."""
 

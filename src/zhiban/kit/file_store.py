@@ -15,7 +15,6 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Protocol
@@ -23,6 +22,7 @@ from typing import IO, Protocol
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import NotFound, Unavailable
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 PIECE = 256 << 10  # bytes read or written at once
 IN_MEMORY = 1 << 20  # what arrives waits on disk beyond this
@@ -38,7 +38,7 @@ class FileTooLarge(Unavailable):
     """More bytes came than the caller allows."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Spool:
     """A file that has arrived whole. `head` is its beginning, up to `kit.file_types.HEAD` bytes."""
 

@@ -11,14 +11,15 @@ import re
 import struct
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import PurePosixPath
+
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 HEAD = 64 << 10  # bytes of a file that `sniff` and `dimensions` want to see
 LONGEST_NAME = 120  # characters; many file systems hold 255 bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class FileType:
     """`inline` types can be shown inside a page: no browser runs anything in them."""
 

@@ -15,7 +15,6 @@ import socket
 import warnings
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import unquote
@@ -23,6 +22,7 @@ from urllib.parse import unquote
 from yarl import URL
 
 from zhiban.kit.errors import Unavailable
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 if TYPE_CHECKING:
     # A tenth of what loading the program takes, certificates among it: not needed before the first request.
@@ -71,7 +71,7 @@ class NotJson(Unavailable):
     """The answer is not JSON."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class HttpResponse:
     """A whole answer. `body` is at most as large as the limit of the request."""
 

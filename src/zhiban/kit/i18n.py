@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 from zhiban.kit import po_file
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 Locale = Literal["zh", "en"]
 LOCALES: tuple[Locale, ...] = ("zh", "en")
@@ -44,13 +45,12 @@ def to_locale(wish: str | None, default: Locale = "zh") -> Locale:
     return default
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Catalogue:
-    """What one .po file says: plain texts, texts with a plural, and texts with holes as patterns."""
+    """What one .po file says: plain texts, and texts with a plural."""
 
     plain: Mapping[str, str] = field(default_factory=dict)
     counted: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    patterns: tuple[tuple[re.Pattern[str], str], ...] = ()
 
 
 def _pattern(msgid: str) -> re.Pattern[str]:
@@ -73,7 +73,6 @@ def _first(msgid: str, hole: re.Match[str]) -> bool:
 def catalogue(locale: Locale) -> Catalogue:
     plain: dict[str, str] = {}
     counted: dict[str, tuple[str, str]] = {}
-    patterns: list[tuple[re.Pattern[str], str]] = []
     for message in po_file.messages(FOLDER / f"{locale}.po"):
         if message.fuzzy or not message.strings or not all(message.strings):
             continue
@@ -81,9 +80,13 @@ def catalogue(locale: Locale) -> Catalogue:
             counted[message.id] = (message.strings[0], message.strings[-1])
             continue
         plain[message.id] = message.strings[0]
-        if locale == "zh" and _HOLE.search(message.id):
-            patterns.append((_pattern(message.id), message.strings[0]))
-    return Catalogue(plain, counted, tuple(patterns))
+    return Catalogue(plain, counted)
+
+
+@cache
+def _sentences_with_holes() -> list[tuple[re.Pattern[str], str]]:
+    """English sentences as patterns, with their translations: made for the first error that needs one."""
+    return [(_pattern(english), chinese) for english, chinese in catalogue("zh").plain.items() if _HOLE.search(english)]
 
 
 def _fill(text: str, values: Mapping[str, object]) -> str:
@@ -93,7 +96,7 @@ def _fill(text: str, values: Mapping[str, object]) -> str:
     return _HOLE.sub(lambda hole: str(values.get(hole.group(1), hole.group(0))), text)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Texts:
     """The words for one reader: language and time zone."""
 
@@ -121,7 +124,7 @@ class Texts:
         if coded and coded["reason"] in known.plain:
             hint = self.error(coded["hint"]) if coded["hint"] else ""
             return f"{known.plain[coded['reason']]}（{coded['code']}）。{hint}"
-        for pattern, translation in known.patterns:
+        for pattern, translation in _sentences_with_holes():
             found = pattern.fullmatch(sentence)
             if found:
                 return _fill(translation, found.groupdict())

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -25,6 +24,7 @@ from psycopg_pool import AsyncConnectionPool
 from zhiban.kit.background_tasks import cancelled
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Unavailable
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.json_safe import json_safe
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ revived as (
 """
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Job:
     """A kind of work to do later. `attempts` counts all tries; waits between them double from `wait` to `longest` s."""
 
@@ -100,7 +100,7 @@ class Job:
         return Enqueued(self, args, key, at)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Enqueued:
     """One piece of work, not before `at`."""
 
@@ -110,7 +110,7 @@ class Enqueued:
     at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Task:
     """A job and the function that does it."""
 
@@ -118,7 +118,7 @@ class Task:
     function: Function
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class DeadLetter:
     """A job that failed for good and waits for a person."""
 

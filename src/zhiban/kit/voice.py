@@ -15,13 +15,13 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from zhiban.kit import file_types
 from zhiban.kit.errors import ZhibanError
 from zhiban.kit.file_store import Spool, pieces_of, spooled
 from zhiban.kit.file_types import FileType
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 PROGRAM = Path(__file__).with_name("voice_program.py")
 TIMEOUT = 90.0  # seconds
@@ -45,7 +45,7 @@ class NotPlayable(ZhibanError):
     """The recording cannot be turned into something a browser plays; the original stays."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Recording:
     """How long it lasts, and the converted file; None when browsers play the original."""
 

@@ -12,6 +12,7 @@ from functools import cache, partial
 from hashlib import sha256
 
 from zhiban.kit.db import Transaction
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge import indexing, queries
 from zhiban.knowledge.chunking import chunks
 from zhiban.knowledge.document import Document, Faq
@@ -31,7 +32,7 @@ def executor() -> Executor:
     return ThreadPoolExecutor(max_workers=1, thread_name_prefix="knowledge")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class NewChunk:
     text: str
     heading_path: tuple[str, ...]
@@ -40,7 +41,7 @@ class NewChunk:
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class NewArticle:
     kind: ArticleKind
     key: str

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge.corpus_stats import TermPriors
 from zhiban.knowledge.tokenizer import TERM_LIMIT
 
@@ -48,7 +48,7 @@ def sparse_weights(counted: Mapping[int, int], length: int, pivot: float) -> str
     return f"{{{inside}}}/{TERM_LIMIT}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Collection:
     """How many texts there are, and in how many of them a term stands."""
 

@@ -12,10 +12,11 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import datetime
 
 from zhiban.kit.db import Database, Transaction, Transactions
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge import queries
 from zhiban.knowledge.bm25 import product, weights
 from zhiban.knowledge.confirmed import ConfirmedQuestion, confirmed_questions, people
@@ -44,7 +45,7 @@ MOST_CONFUSED = 5  # pairs of entries that are named
 BATCH = 25
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class PhrasingTrial:
     """What became of one question: of a phrasing that was held out, or of a contact's own."""
 
@@ -54,7 +55,7 @@ class PhrasingTrial:
     of_contact: bool = False  # in a contact's words, not in an author's
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _HeldOut:
     article_id: int
     chunk_id: int
@@ -65,7 +66,7 @@ class _HeldOut:
     of_contact: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _Faq:
     article_id: int
     chunk_id: int
@@ -306,7 +307,7 @@ select v.vector::text as vector, (select max(-(o.vector <#> v.vector)) from phra
 from phrasing_vector v where v.set_id = %(set)s and v.article_id = %(article)s and v.phrasing_id = %(id)s"""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _Meant:
     vector: str
     own: float | None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge.document import Block, Location
 
 WANTED = 500
@@ -13,7 +13,7 @@ WHOLE = 2_000  # tables, lists and code are kept together up to this
 _SENTENCES = re.compile(r"[^。！？!?；;\n]*[。！？!?；;\n]+[”’」』）)]*|[^。！？!?；;\n]+$")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Piece:
     text: str
     heading_path: tuple[str, ...]

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from zhiban.kit.db import Transaction
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge import evidence
 from zhiban.knowledge.evidence import ConfirmedOutcome
 
 MOST = 300  # the newest questions
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class ConfirmedQuestion:
     """A question and whether this article is its answer. `chunk_id` is the article's first."""
 
@@ -54,7 +54,7 @@ async def confirmed_questions(
     ]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _Article:
     id: int
     kind: str

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 
 from zhiban.kit.errors import ZhibanError
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 MOST_BYTES = 64 * 1024 * 1024
 MOST_UNPACKED = 256 * 1024 * 1024
@@ -17,7 +18,7 @@ class Unreadable(ZhibanError):
     """The file cannot be read; the sentence says why, without its name."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Location:
     """Where in the file something stands: a line, page, row or paragraph, counted from 1."""
 
@@ -25,7 +26,7 @@ class Location:
     number: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Block:
     """A paragraph, list, table or piece of code. `whole` ones are not cut unless they are huge."""
 
@@ -35,7 +36,7 @@ class Block:
     whole: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Faq:
     question: str
     similar: tuple[str, ...]
@@ -168,7 +169,7 @@ def split_similar(cell: str) -> list[str]:
     return list(dict.fromkeys(piece for piece in pieces if piece))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Section:
     """A heading with what stands directly under it."""
 

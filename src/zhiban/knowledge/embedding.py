@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from zhiban.kit.db import Database, Transaction
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.jobs import Job
 from zhiban.knowledge.vectors import HalfVectors, text_to_embed
 from zhiban.ports import Embedder, ModelUnavailable
@@ -55,20 +55,20 @@ delete from phrasing_vector v where v.set_id = any(%(sets)b::bigint[]) and not e
   select from phrasing p where p.workspace_id = v.workspace_id and p.id = v.phrasing_id)"""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _Phrasing:
     id: int
     article_id: int
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _Set:
     id: int
     dimensions: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _State:
     id: int
     embedder: str

@@ -14,6 +14,7 @@ from typing import Any
 
 from zhiban.kit.db import Transaction, Transactions
 from zhiban.kit.errors import Misconfigured, NotFound
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge import queries
 from zhiban.knowledge.calibration import PhrasingTrial, ask_phrasings
 from zhiban.knowledge.confirmed import confirmed_questions
@@ -29,7 +30,7 @@ MOST_QUESTIONS = 2_000  # of a file
 # ------------------------------------------------------------------------------------------------- formulas
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Verdict:
     """What became of one question.
 
@@ -73,7 +74,7 @@ def auroc(inside: Sequence[Verdict], outside: Sequence[Verdict]) -> float | None
     return round(wins / (len(inside) * len(outside)), 3)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Traffic:
     """How much the questions with an answer and those without count, of all that is asked."""
 
@@ -173,7 +174,7 @@ def measured(verdicts: Sequence[Verdict], traffic: Traffic = AS_CALIBRATED) -> d
 # ------------------------------------------------------------------------------------------- configurations
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Configuration:
     """A way to run a base: other than it is by a threshold of the operator's, by words alone, or with another base."""
 
@@ -224,7 +225,7 @@ def _number(value: str) -> float:
 # ------------------------------------------------------------------------------------------------ questions
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class LabelledQuestion:
     """A question and the titles or ids of the entries that answer it; none: nothing in the base does."""
 
@@ -423,7 +424,7 @@ def _verdict(question: str, found: SearchResult, right: frozenset[int], expected
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Evaluation:
     """What was measured of one configuration; None where it was not asked for."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -16,6 +15,7 @@ from zhiban.events import Actor, EvidenceRecorded
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge import queries
 from zhiban.knowledge.calibrating import follow_evidence
 from zhiban.knowledge.corpus_stats import alike
@@ -39,7 +39,7 @@ Person = tuple[Literal["contact", "agent"], int]
 # ------------------------------------------------------------------------------------------------- deciding
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Voice:
     """What somebody last said about a wording and an article."""
 
@@ -48,7 +48,7 @@ class Voice:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Count:
     """How many different people say yes and no."""
 
@@ -109,7 +109,7 @@ def may_be_learnt(wording: str) -> bool:
 # ------------------------------------------------------------------------------------------------ recording
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class PhrasingCandidate:
     """A wording on its way to be a phrasing of an article."""
 
@@ -282,7 +282,7 @@ async def rivals(tx: Transaction, of: PhrasingCandidate) -> list[PhrasingCandida
     return [one for one in near if asks_same(of.terms, one.terms)]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _Spoken:
     contact_id: int | None
     agent_id: int | None
@@ -312,7 +312,7 @@ async def counted(tx: Transaction, of: PhrasingCandidate) -> Count:
     return count(await voices(tx, [of.id], after=of.approved_at), await voices(tx, others, after=of.approved_at))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class ConfirmedOutcome:
     """Whether an article was the right answer to a question, by people's own word.
 

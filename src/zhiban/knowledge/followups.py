@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge.tokenizer import NO_SYNONYMS, Synonyms, normalise, terms
 
 NEAREST = 0.7  # weight of the words of the last question, halved with every step further back
@@ -28,7 +28,7 @@ _CLOSING = re.compile(r"呢[?？!！。~\s]*$")
 _LETTERS = re.compile(r"\w")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class ExpandedQuery:
     """The terms of a question with their weight (1 for its own), and which earlier words helped."""
 

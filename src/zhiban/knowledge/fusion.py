@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from zhiban.kit.db import Transaction
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge.bm25 import sparse
 from zhiban.knowledge.queries import BaseRow
 from zhiban.knowledge.vectors import HalfVector
@@ -21,7 +21,7 @@ PROBES, PROBED_SHARE = 12, 40  # lists of the index that are looked through: so 
 SMALL = 4_000  # phrasings of a base that are compared one by one, where looking further down costs nothing
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Scored:
     """A candidate before its texts are read. `cosine` is missing where there is no vector."""
 
@@ -32,7 +32,7 @@ class Scored:
     cosine: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Question:
     """A question ready to be multiplied with an index."""
 
@@ -44,7 +44,7 @@ class Question:
     vague: bool = False  # nothing in it tells one entry from another
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Fused:
     """The candidates by their joint score, and the highest cosine of the base."""
 
@@ -78,7 +78,7 @@ join chunk c on c.workspace_id = %(workspace)s and c.id = i.chunk_id
 left join near n on n.article_id = c.article_id"""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Candidate:
     """What the words or the vector found. `near` is set for the nearest entries."""
 

@@ -8,12 +8,12 @@ What was placed stays, so that whoever looks at the list finds it again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from zhiban.events import SYSTEM, GapMerged, GapQuestionMoved
 from zhiban.kit import event_log
 from zhiban.kit.db import Database, Transaction
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge.gap_likeness import meanings
 from zhiban.knowledge.gaps import lock, new_gap, recount, reopen_if_wanted
 from zhiban.knowledge.models import GapStatus
@@ -24,13 +24,13 @@ AT_ONCE = 32  # questions of one transaction, for which whoever records another 
 _MERGES = 5  # gaps that one question may bring together
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _Question:
     id: int
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _Placing:
     """A question with its gap: how near it is to the other wordings there (None: none has a vector), and how many
     questions in other words, and in the same, there are."""
@@ -44,7 +44,7 @@ class _Placing:
     same: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _Near:
     id: int
     status: str

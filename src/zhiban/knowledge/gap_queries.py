@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge.models import GapStatus
 from zhiban.knowledge.tokenizer import counts
 
@@ -14,7 +14,7 @@ _SHOWN = 5  # wordings in a list
 _READ = 200  # wordings of one gap
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class GapRow:
     """A gap: `times` counts messages, `contacts` who asked. `follows` was answered before and is asked again.
 
@@ -75,7 +75,7 @@ async def open_gap(tx: Transaction, gap_id: int) -> GapRow:
     return found
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Wording:
     """One way in which a gap was asked, how often, and by how many contacts."""
 
@@ -109,7 +109,7 @@ async def phrasings_for(tx: Transaction, gap_id: int, title: str, *, most: int) 
     return tuple(learnt[:most])
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class GapQuestionRow:
     """One time that a gap was asked; `origin` tells what became of it."""
 

@@ -7,13 +7,13 @@ without waiting for a model. Where there is an embedder, a job then looks at its
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 
 from zhiban.events import ASSISTANT, SYSTEM, Actor, GapClosed, GapRecorded, GapReopened
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.jobs import Job, enqueue
 from zhiban.knowledge.corpus_stats import alike
 from zhiban.knowledge.document import clean
@@ -157,7 +157,7 @@ async def close_gap(
 # --------------------------------------------------------------------------------------------- by their words
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _Like:
     """A gap that asks the same."""
 
@@ -165,7 +165,7 @@ class _Like:
     status: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _Wording:
     gap_id: int
     status: str

@@ -19,6 +19,7 @@ from zhiban.events import SYSTEM, SourcesImported
 from zhiban.kit import event_log
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Conflict
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.jobs import enqueue
 from zhiban.knowledge import articles, calibration, converters, embedding, queries
 from zhiban.knowledge import maintenance as upkeep
@@ -37,7 +38,7 @@ MANY = 500  # chunks, from which on the planner should be told
 DRIFT = 0.02  # how far mean lengths may move before the index is rebuilt with the new ones
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Progress:
     """`stage` is reading, storing, rebuilding, embedding or calibrating; `done` of `total` counts files or chunks."""
 
@@ -48,7 +49,7 @@ class Progress:
     file: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Failure:
     file: str
     sentence: str
@@ -70,7 +71,7 @@ class ImportReport:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Removal:
     """What a refresh would take away, in articles, and what it would bring."""
 
@@ -86,7 +87,7 @@ class RemovalRefused(Conflict):
     """A refresh would take away more than it brings, and nobody said that this is meant. Nothing was changed."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _Parsed:
     name: str
     folder: SourceFolder

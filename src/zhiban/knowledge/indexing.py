@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from zhiban.kit.db import Transaction
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge.bm25 import sparse_weights
 from zhiban.knowledge.tokenizer import NO_SYNONYMS, Synonyms, counts
 
@@ -30,7 +31,7 @@ def keys(base_id: int, terms: Iterable[int]) -> list[int]:
     return [((term + offset) & _WORD) - _SIGN for term in terms]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class IndexEntry:
     """A chunk to be indexed: the ways to ask for it (none for a piece of a document) and what it says."""
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from zhiban.kit.db import Transaction
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge.models import CandidateStatus
 
 LISTED = (CandidateStatus.ACTIVE, CandidateStatus.WAITING, CandidateStatus.REJECTED)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class EvidenceRow:
     """What one person said, in their own wording. Of a contact and an agent one is set; a name may be empty."""
 
@@ -27,7 +27,7 @@ class EvidenceRow:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class LearntRow:
     """A wording of an article. `answered_by` is another article that answers it now, so that it waits for a colleague.
 
@@ -46,7 +46,7 @@ class LearntRow:
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class LearntWording:
     """A wording with everybody who spoke about it, oldest first."""
 

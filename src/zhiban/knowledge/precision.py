@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 # Of all traffic: questions that have an answer, and those that only come near to one. The rest is about something else
 # and so far away that it is not answered (one in 500, at any threshold learnt here).
@@ -28,7 +29,7 @@ TOO_ALIKE = 0.75  # no base found a smaller share of its own phrasings, allowing
 DEVIATIONS = 1.64  # standard errors that chance is allowed, one in twenty beyond
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Sample:
     """What happened to one question: confidence, and whether the first passage was right."""
 
@@ -38,7 +39,7 @@ class Sample:
     among_three: bool = False  # whether one of the first three passages was right
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Halves:
     """A question asked of the base without this phrasing (where the article has others), and without the article."""
 
@@ -47,7 +48,7 @@ class Halves:
     outside: Sample
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Reference:
     """What thresholds delivered on bases whose contacts' questions and right answers were known.
 
@@ -72,7 +73,7 @@ BY_WORDS = Reference(usual=1.0, wrong=0.10, falls=1.7)
 WITH_VECTORS = Reference(usual=1.15, wrong=0.12, falls=2.3)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Calibration:
     """What a base has learnt. `answer_at` is None where it does not answer by itself, `reason` says why not."""
 
@@ -179,7 +180,7 @@ FEWEST_DOCUMENT_ANSWERS = 10  # that people confirmed, at this confidence
 FEWEST_PEOPLE = 5  # who confirmed them, and who move a threshold: nobody does so alone
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class DocumentEvidence:
     """Whether the documents of a base may answer by themselves, and what people have confirmed of them."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge.indexing import IndexEntry
 from zhiban.knowledge.models import ArticleKind
 from zhiban.knowledge.tokenizer import NO_SYNONYMS, Synonyms
@@ -16,7 +16,7 @@ from zhiban.knowledge.tokenizer import NO_SYNONYMS, Synonyms
 DEFAULT_BASE = "default"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class BaseRow:
     """A base with what a search needs.
 
@@ -105,7 +105,7 @@ async def bases(tx: Transaction) -> list[BaseRow]:
     return await tx.objects(BaseRow, _BASE + " order by b.id")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class SourceRow:
     """A file in a base. `folder` is the source it came from, with which its name begins."""
 
@@ -128,7 +128,7 @@ async def sources(tx: Transaction, base_id: int) -> list[SourceRow]:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class SourceFolderRow:
     """A source: a folder that was imported, and what came from it."""
 
@@ -164,7 +164,7 @@ async def keys_of_sources(tx: Transaction, base_id: int) -> dict[int, frozenset[
     return {source_id: frozenset(keys) for source_id, keys in rows}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class ArticleRow:
     id: int
     base_id: int
@@ -215,7 +215,7 @@ async def articles_of_source(tx: Transaction, source_id: int) -> list[ArticleRow
     return await tx.objects(ArticleRow, _ARTICLE + " where a.source_id = %(source)s order by a.id", source=source_id)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class PhrasingRow:
     id: int
     article_id: int
@@ -233,7 +233,7 @@ async def phrasings(tx: Transaction, article_ids: Sequence[int]) -> list[Phrasin
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class ChunkRow:
     id: int
     article_id: int
@@ -268,7 +268,7 @@ select c.id as chunk_id, array(
 """
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _StoredChunk:
     chunk_id: int
     phrasings: list[str]
@@ -348,7 +348,7 @@ async def titles_of_base(tx: Transaction, base_id: int) -> dict[str, int]:
     return dict(rows)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Frequencies:
     bodies: dict[int, int]
     phrasings: dict[int, int]

@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from zhiban.kit.db import Transaction, Transactions
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 from zhiban.knowledge import queries
 from zhiban.knowledge.bm25 import Collection, sparse
@@ -47,7 +48,7 @@ class ConfidenceBand(StrEnum):
     HANDOFF = "handoff"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Passage:
     """A chunk as found. `likeness` compares the question with the closest phrasing, from 0 to 1."""
 
@@ -73,7 +74,7 @@ class Passage:
         return f"{self.unit} {self.number}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Thresholds:
     """From a confidence of `answer_at` on we answer, from a share of `suggest_at` on we suggest.
 
@@ -86,7 +87,7 @@ class Thresholds:
     document_answer_at: float = ALL  # sections of documents suggest, until people have confirmed enough of them
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class SearchResult:
     passages: tuple[Passage, ...]
     confidence: float  # n·(1+m)
@@ -97,7 +98,7 @@ class SearchResult:
     leaning_on: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Ranking:
     """What one understanding of the question found."""
 
@@ -108,7 +109,7 @@ class Ranking:
     limits: Thresholds
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class LeaveOneOut:
     """Counts to leave out of a base: of an entry that is imagined away for calibration."""
 
@@ -214,7 +215,7 @@ def thresholds_of(base: BaseRow, override: float | None = None, *, with_vectors:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Understanding:
     """One way to understand the question, and what its words found. `text` is what an embedder reads.
 
@@ -227,7 +228,7 @@ class Understanding:
     scored: list[Scored] | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Lookup:
     """What the words of a question found, while its vectors are still being made."""
 
@@ -386,7 +387,7 @@ select c.id as chunk_id, a.id as article_id, a.title, c.text, a.answer, c.headin
 """
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _Texts:
     """What a candidate says and belongs to."""
 

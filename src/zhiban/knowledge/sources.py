@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from zhiban.kit.errors import Misconfigured
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge import converters
 from zhiban.knowledge.document import clean
 
 LONGEST_NAME = 100
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class SourceFolder:
     """A source: its name, and where its files lay when they were imported last."""
 
@@ -38,7 +39,7 @@ class SourceFolder:
         return self.name == name or self.name.startswith(f"{name}/") or name.startswith(f"{self.name}/")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class SourceFile:
     """A file on disk, and its name in the base."""
 

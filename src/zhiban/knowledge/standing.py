@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from zhiban.kit.db import Transaction
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge import queries
 from zhiban.knowledge.precision import FEWEST_DOCUMENT_ANSWERS, FEWEST_PEOPLE, FEWEST_SAMPLES
 
@@ -27,7 +27,7 @@ class Standing(StrEnum):
     WRONG = "wrong"  # people said that too much of what it answered was no answer
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Confused:
     """Two entries that are taken for each other, by title, and how often that happened."""
 
@@ -36,7 +36,7 @@ class Confused:
     times: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Advice:
     """What would let a base answer more; each is None or empty where it is no trouble."""
 
@@ -48,7 +48,7 @@ class Advice:
     confused: tuple[Confused, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Stats:
     slug: str
     name: str

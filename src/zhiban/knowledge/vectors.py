@@ -7,12 +7,13 @@ import logging
 import struct
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import psycopg
 from psycopg.adapt import Buffer, Dumper
 from psycopg.pq import Format
 
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge.tokenizer import normalise
 from zhiban.ports import Embedder, ModelUnavailable
 
@@ -27,7 +28,7 @@ def text_to_embed(text: str) -> str:
     return " ".join(normalise(text).split())[:LONGEST] or " "
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class QueryVectors:
     """Vectors of the texts that one search may ask for, all by one embedder."""
 
@@ -55,7 +56,7 @@ class RecentVectors:
             self._kept.popitem(last=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Embedders:
     """The embedder that this installation wants, and those that made the vectors of before and still answer."""
 

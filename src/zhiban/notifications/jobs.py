@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -25,6 +24,7 @@ from zhiban.events import (
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import ZhibanError
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import Enqueued, Job, Task, enqueue_many
 from zhiban.notifications.notices import handoff_notice
@@ -51,7 +51,7 @@ left join contact p on p.workspace_id = c.workspace_id and p.id = c.contact_id
 where c.id = %(id)s"""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class WaitingContact:
     """Somebody who waits for a person, as the notice tells it."""
 
@@ -65,7 +65,7 @@ class WaitingContact:
     last_words: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class NotifierRegistry:
     """The ways to our people: addresses for everybody, who knows which kind of address, and channels with cards."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime, timedelta
 
 from zhiban.events import (
@@ -20,6 +20,7 @@ from zhiban.events import (
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, Gone, NotFound
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.people.models import Role
 from zhiban.people.service import SignedInAgent, add_agent, digest, end_sessions, new_token
 
@@ -37,7 +38,7 @@ class NotAllowed(Conflict):
     """What was wished for is the business of somebody else."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class AgentRow:
     """An agent as the others see them. `joined`: they have chosen a password; `accounts`: their ids at vendors."""
 
@@ -274,7 +275,7 @@ async def new_join_link(tx: Transaction, agent_id: int, *, by: Actor = SYSTEM, n
     return token
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Joiner:
     """For whom a link is."""
 

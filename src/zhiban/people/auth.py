@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import quote
 
@@ -13,6 +12,7 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import ZhibanError
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.people import service
 from zhiban.people.passwords import HashQueue
 from zhiban.people.service import SignedInAgent
@@ -30,7 +30,7 @@ class SignInNeeded(ZhibanError):
     """A page for colleagues was asked for by somebody who is not signed in."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class PageChrome:
     """What surrounds every page of a signed-in agent."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from zhiban.kit.db import Transaction
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.json_safe import json_safe
 from zhiban.kit.text import clean
 from zhiban.ports import Profile
@@ -35,7 +35,7 @@ delete from contact c where created_at = %(now)s and not exists (
   select 1 from identity i where i.workspace_id = c.workspace_id and i.contact_id = c.id)"""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class EnsuredContact:
     """A contact that exists now. `blocked`: what they write calls nobody."""
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from zhiban.events import SYSTEM, Actor, AgentJoined, SignedIn, SignedOut, SignInFailed
 from zhiban.kit import event_log
 from zhiban.kit.db import NO_WORKSPACE, Database, Transaction
 from zhiban.kit.errors import Conflict, Gone, NotFound, ZhibanError
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.people.models import Role
 from zhiban.people.passwords import HashQueue
 from zhiban.people.throttle import account_name
@@ -43,7 +43,7 @@ class SetupLinkSpent(Gone):
     """The link was used, is too old, or never existed."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class SignedInAgent:
     """An agent who is signed in."""
 
@@ -104,7 +104,7 @@ async def add_agent(
     return int(id_)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _Account:
     workspace_id: int
     agent_id: int

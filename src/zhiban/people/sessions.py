@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from zhiban.events import Actor, PasswordChanged, SessionRevoked
 from zhiban.kit import event_log
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import NotFound
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.people.passwords import HashQueue
 from zhiban.people.service import (
     SESSIONS,
@@ -20,7 +20,7 @@ from zhiban.people.service import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class SessionRow:
     """A browser in which an agent is signed in. `id` names it in addresses and opens nothing."""
 

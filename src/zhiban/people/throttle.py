@@ -17,11 +17,11 @@ import hashlib
 import hmac
 import ipaddress
 import secrets
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from zhiban.kit.db import NO_WORKSPACE, Database
 from zhiban.kit.errors import ZhibanError
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 WINDOW = timedelta(minutes=10)
 PER_ACCOUNT = 8
@@ -36,7 +36,7 @@ class TooManyAttempts(ZhibanError):
     """Somebody guesses."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class LoginAttempt:
     """Who wants to sign in, as far as we can tell before the password. `device`: the account's cookie was genuine."""
 

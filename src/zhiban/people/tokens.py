@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import ClassVar
@@ -18,6 +17,7 @@ from zhiban.events import SYSTEM, Actor, ApiTokenCreated, ApiTokenRevoked
 from zhiban.kit import event_log
 from zhiban.kit.db import NO_WORKSPACE, Database, Transaction
 from zhiban.kit.errors import Conflict, NotFound, ZhibanError
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 PREFIX = "zhiban_"
 USED_EVERY = timedelta(minutes=5)  # how old `last_used_at` may be
@@ -53,7 +53,7 @@ class TokenExpired(InvalidToken):
     reason = "expired"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class ApiToken:
     """A token as people see it. `created_by` is an agent's name; None: it was made at the terminal."""
 
@@ -74,7 +74,7 @@ class ApiToken:
         return "expired" if self.expires_at is not None and self.expires_at <= now else "active"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _Row:
     workspace_id: int
     id: int

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.text import size_of, split_text
 from zhiban.ports.incoming import Incoming, Kind, Media, NativeState, Page, Profile
 from zhiban.ports.notifiers import Notice
 from zhiban.ports.outgoing import Choice, Outgoing
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class ReplyWindow:
     """How long after the contact's last message we may answer, and with how many messages."""
 
@@ -21,7 +22,7 @@ class ReplyWindow:
     messages: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Limits:
     """What a channel takes in one message, and until when we may send one."""
 
@@ -129,7 +130,7 @@ class KnowsContacts(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class ContactFollow:
     """A friendship between a contact and a member of ours, as the vendor lists it."""
 

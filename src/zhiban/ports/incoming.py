@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.ports.refusals import Refusal
 
 
@@ -39,7 +40,7 @@ class SenderRole(StrEnum):
     SYSTEM = "system"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Media:
     """A file at the vendor, to be fetched with `FetchesMedia.fetch` soon (some keep it for days only)."""
 
@@ -49,7 +50,7 @@ class Media:
     content_type: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Profile:
     """What the vendor tells about a person.
 
@@ -65,7 +66,7 @@ class Profile:
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class IncomingMessage:
     """A message somebody wrote. `thread` names the conversation at the vendor, `sender` the person who wrote."""
 
@@ -82,7 +83,7 @@ class IncomingMessage:
     account: str | None = None  # the vendor's id of the account
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Recalled:
     """A message was taken back. `external_id` is that message's id."""
 
@@ -93,7 +94,7 @@ class Recalled:
     event_id: str | None = None  # the vendor's id of this event, for recognising a repeat
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class SendFailed:
     """The vendor accepted our message and could not deliver it. `external_id` is the id we sent it with."""
 
@@ -105,7 +106,7 @@ class SendFailed:
     event_id: str | None = None  # the vendor's id of this event, for recognising a repeat
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Entered:
     """A contact opened the chat. With `welcome_code` one welcome may be sent, within the channel's limit of time."""
 
@@ -127,7 +128,7 @@ class NativeState(StrEnum):
     ENDED = "ended"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class SessionChanged:
     """People moved the session in the vendor's client. `reply_code` allows one message about it."""
 
@@ -149,7 +150,7 @@ class RelationChange(StrEnum):
     TRANSFER_FAILED = "transfer_failed"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class RelationChanged:
     """A contact and one of our members became friends, or ceased to be."""
 
@@ -162,7 +163,7 @@ class RelationChanged:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class CardTapped:
     """One of our people tapped a button on a card we sent. `reply_code` updates that card once."""
 
@@ -173,7 +174,7 @@ class CardTapped:
     reply_code: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class AccountsChanged:
     """Accounts were given to us or taken away."""
 
@@ -182,7 +183,7 @@ class AccountsChanged:
     happened_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class ContactChanged:
     """The vendor tells unasked who a contact is."""
 
@@ -190,7 +191,7 @@ class ContactChanged:
     happened_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Receipt:
     """A message of ours reached the contact's device, or was read. `external_id` is the id we sent it with."""
 
@@ -200,7 +201,7 @@ class Receipt:
     happened_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class UnknownVendorEvent:
     """Anything else that is worth a line in the log: `kind` is the vendor's event name in lower case."""
 
@@ -226,7 +227,7 @@ Incoming = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Page:
     """One page of a pull. `cursor` is durable at the vendor; None means it gave none and we keep ours."""
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from zhiban.kit.errors import Unavailable
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class ChatTurn:
     role: Literal["system", "user", "assistant"]
     content: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Completion:
     """What a model wrote, and what it cost. Tokens are 0 when the server does not count."""
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from typing import Protocol
 
 from zhiban.kit.errors import Misconfigured
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]{0,30}")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Notice:
     """A word to our own people. `text` is plain, `url` opens the thing in the desk. `key` makes repeats harmless."""
 

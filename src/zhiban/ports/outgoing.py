@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from zhiban.kit.errors import Unavailable, ZhibanError
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.ports.incoming import Kind, Media, NativeState
 from zhiban.ports.refusals import Refusal
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Choice:
     """An entry of a menu. Tapping it comes back as a message with `choice == id`."""
 
@@ -19,7 +20,7 @@ class Choice:
     label: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Outgoing:
     """One message to send. `key` is ours, unique for ever, and makes sending it twice harmless.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 Values = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class SetupField:
     """One value. `name` is its key in the connection's configuration and, with dashes, its option on the terminal.
 
@@ -26,7 +27,7 @@ class SetupField:
     rotates: bool = False  # the former value is kept as `previous_<name>` for a day after a change
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Setup:
     """The fields in the order of asking; `steps` are translatable texts in which `{callback}` is our address.
 

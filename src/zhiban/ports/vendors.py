@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, Protocol
 
 from zhiban.kit.breaker import Pauses
 from zhiban.kit.clock import Clock
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.http import Http
 from zhiban.kit.settings import Settings
 from zhiban.ports.channels import Channel
@@ -15,7 +16,7 @@ from zhiban.ports.setup import Setup, Values
 from zhiban.ports.webhooks import Acknowledgement, Challenge, VerifiedWebhook, Webhook, WebhookOutcome
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class VendorAccount:
     """A place at a vendor that can become an inbox.
 
@@ -28,7 +29,7 @@ class VendorAccount:
     talks: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class AccessToken:
     """What a vendor issued, and for how many seconds it is to be used."""
 
@@ -51,7 +52,7 @@ class TokenStore(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class CheckResult:
     """What a check of a vendor found, for `zhiban doctor` and the desk's health page.
 
@@ -125,7 +126,7 @@ class Breakers(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Integration:
     """Everything the program knows of a vendor before there is a connection to it.
 

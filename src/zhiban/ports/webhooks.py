@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
 from zhiban.kit.errors import ZhibanError
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Webhook:
     """One HTTP call at a webhook address, as it arrived.
 
@@ -25,14 +26,14 @@ class Webhook:
     headers: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Challenge:
     """A verification call; `body` must be answered as text/plain, byte for byte."""
 
     body: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class VerifiedWebhook:
     """A genuine webhook. `digest` names it (32 bytes), so that a repeat is recognised, on whatever connection.
 
@@ -70,7 +71,7 @@ class WebhookOutcome(StrEnum):
     UNAVAILABLE = "unavailable"  # not stored; the vendor should repeat it
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Acknowledgement:
     """The HTTP answer that a vendor wants to see."""
 

@@ -13,7 +13,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any
@@ -22,6 +22,7 @@ from psycopg import sql
 from pydantic import TypeAdapter, ValidationError
 
 from zhiban.kit.errors import Misconfigured, ZhibanError
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 FORMAT = 1
 PIECE = 1 << 20
@@ -34,7 +35,7 @@ class BackupDamaged(ZhibanError):
     """The archive is cut off or changed, or none of ours."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Table:
     schema: str
     name: str
@@ -54,7 +55,7 @@ class Table:
         return sql.SQL(", ").join(map(sql.Identifier, self.columns))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Manifest:
     version: str
     revision: str
@@ -123,7 +124,7 @@ class EntryKind(StrEnum):
     ENDING = "complete.json"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Entry:
     """One entry. `parts`: of a file, the names from our folder down to it, each of them harmless by itself."""
 

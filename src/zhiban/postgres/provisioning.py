@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -18,6 +17,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from zhiban.kit.errors import Misconfigured, Unavailable
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ MADE_BY_NEWER = 3  # exit code of `migrating`
 SAFE_VECTOR = (0, 8, 3)  # 0.8.0 to 0.8.2 can corrupt an HNSW index
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class DatabaseUrls:
     """Where to connect: `owner` to migrate, `app` to work."""
 

@@ -19,7 +19,6 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -28,6 +27,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from zhiban.kit.errors import Misconfigured, Unavailable, ZhibanError
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.os_errors import held_by_orphans, in_words, tail, translate
 from zhiban.postgres.binaries import Output, PostgresBinaries, Version, choose
 
@@ -40,7 +40,7 @@ LONGEST_LOG = 10_000_000  # bytes, then the log of the previous days is kept onc
 GIB = 2**30
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Server:
     """A running server and how to reach it."""
 
@@ -67,14 +67,14 @@ class Server:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class ServerStatus:
     state: Literal["absent", "stopped", "running"]
     version: int | None = None
     pid: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _Pidfile:
     pid: int
     port: int

@@ -12,10 +12,11 @@ import os
 import secrets
 import string
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from zhiban.kit.errors import Misconfigured
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 MARK = "demo.json"
 _LETTERS = string.ascii_letters + string.digits
@@ -32,7 +33,7 @@ _PUBLISHED = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class SimulatedKeys:
     """What an operator would copy from the platform's console."""
 

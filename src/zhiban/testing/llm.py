@@ -25,6 +25,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+
 KEY = "sk-simulated-0001"
 DIMENSIONS = 256
 
@@ -62,7 +64,7 @@ _INVENTED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Asked:
     """One chat request as it came."""
 

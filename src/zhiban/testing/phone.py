@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -23,6 +23,7 @@ from zhiban.desk import views
 from zhiban.desk.labels import FAILURE_LABELS, WORDS
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import NotFound
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 from zhiban.kit.pubsub import PubSub
 from zhiban.people.auth import auth_of, set_session_cookie
@@ -39,7 +40,7 @@ SHOWN = 60
 router = APIRouter(include_in_schema=False, dependencies=[Depends(same_origin)])
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Persona:
     """Somebody you may play."""
 
@@ -56,13 +57,13 @@ PERSONAS = (
 TRIES = ("怎么申请退款？", "那运费呢？", "能开发票吗", "你们支持火星配送吗", "今天天气怎么样", "转人工")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Tap:
     id: str
     label: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Chat:
     """One bubble on the phone."""
 
@@ -78,7 +79,7 @@ class Chat:
     who_key: str = "0"  # gives the avatar its colour, the same one as on the desk
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class ShownStep:
     """One thing that happened inside. `ms` counts from the moment the contact pressed send."""
 
@@ -90,7 +91,7 @@ class ShownStep:
     values: dict[str, object] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Inside:
     conversation_id: int | None = None
     status: str = ""
@@ -126,7 +127,7 @@ _EVENTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _Said:
     """A stored message, as the phone shows it."""
 
@@ -141,7 +142,7 @@ class _Said:
     agent_id: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _Last:
     """The contact's last message, whose way is told."""
 
@@ -152,7 +153,7 @@ class _Last:
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _Turn:
     steps: list[dict[str, Any]]
     started_at: datetime
@@ -162,7 +163,7 @@ class _Turn:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _LoggedFact:
     kind: str
     at: datetime

@@ -19,11 +19,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+
 TOKEN = "110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"  # noqa: S105 - of the simulator only
 _TAGS = frozenset(("b", "i", "u", "s", "a", "code", "pre"))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class TelegramMessage:
     chat: str
     text: str  # as people see it, without marks

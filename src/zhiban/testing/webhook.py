@@ -21,11 +21,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+
 SECRET = "whsec_" + base64.b64encode(b"a signing key for tests only, 40 bytes!!").decode()
 OTHER_SECRET = "whsec_" + base64.b64encode(b"another signing key for tests, 40 bytes!").decode()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Heard:
     """A call of ours, as the program understood it."""
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI, Request, params
 from fastapi.responses import JSONResponse, Response
 
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 from zhiban.web.render import Renderer, viewer_of
 
@@ -20,7 +20,7 @@ TOKEN = "ZHIBAN_TOKEN"  # noqa: S105 - the variable that the printed commands re
 PLACES = {"body": mark("请求体"), "query": mark("查询参数"), "path": mark("路径"), "header": mark("请求头")}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Field:
     name: str
     where: str
@@ -30,7 +30,7 @@ class Field:
     sample: Any = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Operation:
     """One method of one path."""
 

@@ -11,15 +11,17 @@ import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 KIB = 1 << 10
 MIB = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class RequestLimit:
     """What all requests but callbacks are held to."""
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.web.proxies import Networks
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class ConnectionLimit:
     """What all connections of one process are held to, callbacks included."""
 

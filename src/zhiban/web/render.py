@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +17,7 @@ from jinja2.bccache import Bucket
 from markupsafe import Markup, escape
 
 from zhiban.kit.clock import Clock
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import DEFAULT_ZONE, Locale, Texts, to_locale
 from zhiban.web.assets import Assets
 from zhiban.web.prose import line, prose
@@ -28,7 +28,7 @@ LOCALE_COOKIE = "zhiban_locale"
 THEME_COOKIE = "zhiban_theme"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Viewer:
     """For whom we write: the words and the look. A cookie of their browser may override an agent's settings."""
 

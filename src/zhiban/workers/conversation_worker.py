@@ -29,6 +29,7 @@ from zhiban.kit.background_tasks import BackgroundTasks, cancelled
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Unavailable, ZhibanError
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.pubsub import PubSub
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ left join message m
 where w.conversation_id = %(id)s and w.leased_by = %(process)s order by m.id"""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class _Loaded:
     """One conversation with what waits in it, as read."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -25,6 +24,7 @@ from zhiban.events import Actor
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.kit.file_store import FileStore
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts
 from zhiban.people.auth import Auth, CurrentAgent, auth_of
 from zhiban.people.service import SignedInAgent, access_agent
@@ -42,7 +42,7 @@ LimitsOf = Callable[[str], Limits]
 Suggest = Callable[[int, int], Awaitable[Suggestion | None]]  # workspace and conversation
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class DeskSettings:
     """What the desk needs to know of the installation: channels' limits, where files lie, who suggests answers."""
 
@@ -57,7 +57,7 @@ class DeskSettings:
         add_routes(app, health.router)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Toast:
     """A word about what was just done, and how to undo it."""
 
@@ -65,7 +65,7 @@ class Toast:
     undo: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class DeskRequest:
     """One request of a signed-in agent at the desk."""
 

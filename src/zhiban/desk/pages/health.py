@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from fastapi import APIRouter, Depends, Request
@@ -12,6 +11,7 @@ from zhiban.channels.topics import DELIVERY_WAITING
 from zhiban.desk.checks import Checks, Finding, checks_of, chrome_of
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import DeadLetter, dead_letters, try_again
 from zhiban.people.agents import check_manages, manages
@@ -21,7 +21,7 @@ from zhiban.web.security import same_origin
 router = APIRouter(prefix="/settings/health", include_in_schema=False, dependencies=[Depends(same_origin)])
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class BrokenPlace:
     """A connection or an inbox, and what is wrong with it. `note` is information and no trouble."""
 
@@ -32,7 +32,7 @@ class BrokenPlace:
     note: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class FailedDelivery:
     """A callback that was stored and could not be read."""
 
@@ -43,7 +43,7 @@ class FailedDelivery:
     received_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Health:
     findings: tuple[Finding, ...]
     places: tuple[BrokenPlace, ...]

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
 from zhiban.integrations.wecom.api import WeComApi
 from zhiban.integrations.wecom.values import items_of, number, text_of
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 _AT_ONCE: Final = 100
 _MOST_PAGES: Final = 100
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class KfAccount:
     """`managed` tells whether the API may work with the account."""
 
@@ -24,7 +24,7 @@ class KfAccount:
     managed: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Servicer:
     userid: str
     receiving: bool

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from zhiban.integrations.wecom.api import WeComApi
 from zhiban.integrations.wecom.errors import error_for
 from zhiban.integrations.wecom.values import items_of, mapping_of, number, storable, text_of, texts_of
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.text import cut_bytes
 from zhiban.ports import Profile, Refusal, SendRefused
 
@@ -25,7 +25,7 @@ _MOST_PAGES: Final = 10_000
 _LATEST: Final = 253402300800  # the year 10000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class FollowRelation:
     """A contact as one member knows it. `tags` are ids of corp tags."""
 
@@ -37,7 +37,7 @@ class FollowRelation:
     added_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class ContactWay:
     """A link or QR code that leads to members. Keep `config_id`: without it the link can never be changed."""
 

@@ -23,11 +23,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import Any
 
 from zhiban.integrations.wecom.values import items_of, mapping_of, moment, number, storable, text_of
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.ports import Kind
 
 Values = Mapping[str, Any]
@@ -73,7 +74,7 @@ _LONGEST_HISTORY = 200
 _UNKNOWN = datetime(9000, 1, 1, tzinfo=UTC)  # stands for a time that cannot be used
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Readable:
     """`text` is what a person (or a model) reads; `content` is empty for plain texts and files."""
 

@@ -12,13 +12,13 @@ import hashlib
 import os
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from hmac import compare_digest
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from zhiban.kit.errors import Misconfigured
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.ports import InvalidWebhook
 
 _BLOCK = 32  # the padding's block; larger than AES's own
@@ -30,7 +30,7 @@ _LONGEST_ENCRYPT = 1 << 20
 _BLANKS = str.maketrans("", "", " \t\r\n")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class KeyPair:
     """A Token and the AES key that belongs to it. `until` ends the grace of a pair that was replaced."""
 
@@ -92,7 +92,7 @@ def _decoded(encrypt: str) -> bytes:
     return data
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class Sealed:
     """An encrypted passive reply."""
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+
 Json = dict[str, Any]
 
 
@@ -126,7 +128,7 @@ class SimClock:
         self._ahead += seconds
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass
 class JournalEntry:
     """One line of the journal."""
 
