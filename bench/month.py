@@ -205,9 +205,10 @@ async def _until(found: Stand, sql: str, **values: str) -> None:
 
 @dataclass(frozen=True)
 class Outcome:
+    asked: str
     direct: bool
     right: bool  # directly or in the menu
-    wrong: bool
+    wrong: str  # the title of a direct answer that is none
 
 
 async def _measured(found: Stand, wordings: Sequence[Wording], prefix: str) -> list[Outcome]:
@@ -217,7 +218,10 @@ async def _measured(found: Stand, wordings: Sequence[Wording], prefix: str) -> l
         told = await found.says(f"wm{prefix}{number}", wording.text, 1)
         direct = told.direct and wording.title in told.titles
         return Outcome(
-            direct, bool(wording.title) and wording.title in told.offers(found.titles), told.direct and not direct
+            wording.text,
+            direct,
+            bool(wording.title) and wording.title in told.offers(found.titles),
+            " | ".join(told.titles) if told.direct and not direct else "",
         )
 
     return await _together([lambda n=number, w=wording: one(n, w) for number, wording in enumerate(wordings)])
@@ -238,10 +242,10 @@ def _shares(before: Sequence[Outcome], after: Sequence[Outcome]) -> dict[str, An
         return {
             "direct": round(sum(one.direct for one in outcomes) / len(outcomes), 3),
             "right_or_in_menu": round(sum(one.right for one in outcomes) / len(outcomes), 3),
-            "wrong": sum(one.wrong for one in outcomes),
+            "wrong": sum(bool(one.wrong) for one in outcomes),
         }
 
-    added = sum(new.wrong and not old.wrong for old, new in zip(before, after, strict=True))
+    added = {new.asked: new.wrong for old, new in zip(before, after, strict=True) if new.wrong and not old.wrong}
     return {"asked": len(before), "before": of(before), "after": of(after), "wrong_added": added}
 
 
@@ -313,8 +317,9 @@ def main() -> int:
     for key, told in names.items():
         one, old, new = figures[key], figures[key]["before"], figures[key]["after"]
         found = f"right or in the menu {old['right_or_in_menu']:.1%} -> {new['right_or_in_menu']:.1%}"
-        wrong = f"wrong {old['wrong']} -> {new['wrong']} ({one['wrong_added']} new)"
+        wrong = f"wrong {old['wrong']} -> {new['wrong']} ({len(one['wrong_added'])} new)"
         rows.append((told, f"{one['asked']}: direct {old['direct']:.1%} -> {new['direct']:.1%}, {found}, {wrong}"))
+        rows += [("  new and wrong", f"{asked} -> {title}") for asked, title in one["wrong_added"].items()]
     show("A month in a minute", rows)
     return 0
 

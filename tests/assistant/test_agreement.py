@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from zhiban.assistant.agreement import MEANT, SURE, agrees
-from zhiban.knowledge.retrieval import Passage
+from zhiban.knowledge.retrieval import LEARNT_ALIKE, Passage
 
 
 def entry(
@@ -37,6 +37,15 @@ APPLY = entry("怎么申请退款？", phrasing="如何退款")
 ARRIVES = entry("退款多久到账？", "微信零钱当天到账，信用卡3到7个工作日。", phrasing="退款要几天")
 INVOICE = entry("怎么开发票？", phrasing="我要发票")
 SPECIAL = entry("能开增值税专用发票吗？", phrasing="专用发票怎么开")
+
+
+def test_a_wording_that_people_taught_stands_for_its_own_spellings_only() -> None:
+    question, passages = "退款怎么弄", (APPLY, ARRIVES)
+    for likeness, meant in ((LEARNT_ALIKE, True), (LEARNT_ALIKE - 0.01, False)):
+        taught = replace(APPLY, learnt=True, likeness=likeness)
+        assert agrees(question, (taught, ARRIVES), 0.6) is meant
+        assert agrees("别的", (replace(taught, cosine=MEANT), ARRIVES), SURE) is meant
+    assert agrees(question, passages, 0.6)
 
 
 @pytest.mark.parametrize(

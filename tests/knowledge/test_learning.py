@@ -147,6 +147,21 @@ async def test_one_agent_is_enough(base: Base) -> None:
     assert [(one.name, one.kind) for one in found.evidence] == [("陈默", "adopted")]
 
 
+async def test_what_is_learnt_answers_its_own_spellings_and_no_other_question(base: Base) -> None:
+    """However sure the search is: what shares words with a learnt wording is offered, not answered."""
+    chen = await base.agent("陈默")
+    wording = "会员卡买了没用过可以全额退吗"
+    await base.hears(chen, wording=wording, article=base.refund, kind=EvidenceKind.CONFIRMED)
+    zones = {}
+    async with base.db.transaction(base.workspace) as tx:
+        for question in (wording, "会员卡买了没用过可以全部退吗", "会员卡没用过有什么用"):
+            found = await search(tx, base.id, question, threshold=0.3)
+            assert (found.passages[0].article_id, found.confidence > 0.3) == (base.refund, True)
+            zones[question] = found.zone
+    assert list(zones.values()) == [ConfidenceBand.ANSWER, ConfidenceBand.ANSWER, ConfidenceBand.SUGGEST]
+    assert "learnt phrasing" in found.why
+
+
 async def test_as_many_who_meant_another_entry_keep_it_waiting(base: Base) -> None:
     for contact in (1, 2, 3):
         await base.hears(contact, article=base.refund)

@@ -256,6 +256,22 @@ async def test_a_suggestion_that_was_rewritten_or_is_not_ours_is_not(shop: Shop)
     assert await shop.rows("select 1 from phrasing_evidence") == []
 
 
+async def test_what_an_agent_sends_after_the_contact_found_the_answer_answers_something_else(shop: Shop) -> None:
+    """The contact took an entry of the menu and wanted a person for another matter: what is sent then is no word on
+    the question before. But the agent may say outright that the suggestion is its answer."""
+    await shop.behaves(zones=UNSURE, handoff={"max_failures": 9})
+    desk = await at_the_desk(shop)
+    await asks_and_taps(shop, "wmONE", PUZZLED, REFUND)
+    await shop.says("wmONE", "转人工")
+    conversation = int((await shop.becomes("open", "wmONE")).id)
+    text, ref = await desk.suggestion(conversation)
+    await desk.ask("POST", f"/conversations/{conversation}/replies", text=text, key="k1", adopted=ref)
+    await shop.idle()
+    assert await shop.rows("select kind from phrasing_evidence") == [("tap",)]
+    await desk.ask("POST", f"/conversations/{conversation}/suggestion/confirm", ref=ref)
+    assert await shop.rows("select kind from phrasing_evidence order by id") == [("tap",), ("confirmed",)]
+
+
 async def test_an_agent_says_that_it_is_the_answer(shop: Shop) -> None:
     await shop.behaves(zones=UNSURE)
     desk, conversation = await at_the_desk(shop), await handed_over(shop, "wmONE")

@@ -30,8 +30,9 @@ def evidence(share: float, passages: Sequence[Passage]) -> float:
 
 
 def agrees(question: str, passages: Sequence[Passage], found: float) -> bool:
-    """Whether the first passage is surely meant, with so much `evidence` for it. Only entries with an answer are."""
-    if not passages or passages[0].answer is None:
+    """Whether the first passage is surely meant, with so much `evidence` for it. Only entries with an answer are,
+    and none whose closest wording people taught for another question."""
+    if not passages or passages[0].answer is None or not passages[0].vouched:
         return False
     meaning = passages[0].cosine
     if meaning is not None and meaning >= MEANT and found >= SURE:

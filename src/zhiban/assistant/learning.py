@@ -6,7 +6,7 @@ import re
 from datetime import datetime
 
 from zhiban.assistant import answering, intents
-from zhiban.assistant.queries import Chosen, Memory, contact_words, entry
+from zhiban.assistant.queries import Chosen, Memory, contact_words, entry, took_an_entry_since
 from zhiban.assistant.reading import questions_in
 from zhiban.assistant.rewrite import has_subject, looks_elliptic
 from zhiban.assistant.suggesting import is_question
@@ -88,10 +88,13 @@ async def record_adoption(
     tx: Transaction, conversation_id: int, ref: SuggestionRef, *, reply: str, agent_id: int, now: datetime
 ) -> bool:
     """An agent sent the suggestion, perhaps with other words around it. False when little of it is left in the reply,
-    or nothing is to be learnt of it."""
+    or nothing is to be learnt of it: also when the contact had found an answer in the menu, as then the agent answers
+    whatever came afterwards."""
     passage = await entry(tx, Chosen(ref.article_id))
     told = counts(answering.verbatim(passage) or "") if passage is not None else counts("")
     if not told or (told & counts(reply)).total() < ADOPTED * told.total():
+        return False
+    if await took_an_entry_since(tx, conversation_id, ref.message_id):
         return False
     return await _agent_says(tx, conversation_id, ref, kind=EvidenceKind.ADOPTED, agent_id=agent_id, now=now)
 

@@ -165,6 +165,18 @@ async def contact_words(tx: Transaction, conversation_id: int, message_id: int) 
     return text
 
 
+async def took_an_entry_since(tx: Transaction, conversation_id: int, message_id: int) -> bool:
+    """Whether the contact chose an entry of a menu after this message: then that was its answer."""
+    return bool(
+        await tx.value(
+            "select exists (select from message where conversation_id = %(conversation)s and id > %(id)s "
+            "and direction = 'in' and author = 'contact' and choice like 'a:%%')",
+            conversation=conversation_id,
+            id=message_id,
+        )
+    )
+
+
 _SUGGESTED = """
 select t.question, (
          select min(m.id) from message m where m.workspace_id = t.workspace_id and m.turn_id = t.id

@@ -35,6 +35,7 @@ NEARLY_SAME = 0.8  # a question this like a phrasing is that phrasing, whatever 
 SUGGEST_AT = 0.23  # of the best possible score: keeps 7 of 10 helpful suggestions, 2 of 10 useless ones (shop bench)
 SHARE_POWER = 0.6  # of n where vectors had their say
 SUGGEST_AT_WITH_VECTORS = 0.10  # of share times cosine: keeps 9 of 10 helpful ones, 4 of 10 useless ones (shop bench)
+LEARNT_ALIKE = 0.42  # to a wording that people taught: below, it is another question (measured on simulated months)
 FEWEST_WORDS = 1.2  # a question must weigh as much as this many words nobody uses, or it is too vague to be sure
 AT_ONCE = (
     0.02  # seconds that a transaction stays open for vectors; an embedder of our own needs some three milliseconds
@@ -50,7 +51,8 @@ class ConfidenceBand(StrEnum):
 
 @frozen_dataclass
 class Passage:
-    """A chunk as found. `likeness` compares the question with the closest phrasing, from 0 to 1."""
+    """A chunk as found. `likeness` compares the question with the closest phrasing, from 0 to 1; `learnt`: that one
+    was learnt from what people did."""
 
     article_id: int
     chunk_id: int
@@ -68,10 +70,16 @@ class Passage:
     cosine: float | None
     phrasing: str | None
     likeness: float
+    learnt: bool = False
 
     @property
     def position(self) -> str:
         return f"{self.unit} {self.number}"
+
+    @property
+    def vouched(self) -> bool:
+        """Whether it may be answered with. A wording that people taught stands for its other spellings, and no more."""
+        return not self.learnt or self.likeness >= LEARNT_ALIKE
 
 
 @frozen_dataclass
@@ -377,12 +385,13 @@ async def _ranked(
 
 _TEXTS = """
 select c.id as chunk_id, a.id as article_id, a.title, c.text, a.answer, c.heading_path, s.name as source_name,
-       c.unit, c.number, a.category, array(
-         select p.text from phrasing p where p.workspace_id = c.workspace_id and p.article_id = a.id
-         and not p.retired order by p.id) as phrasings
+       c.unit, c.number, a.category, coalesce(p.texts, '{}') as phrasings, coalesce(p.learnt, '{}') as learnt
   from chunk c
   join article a on a.workspace_id = c.workspace_id and a.id = c.article_id
   left join source s on s.workspace_id = a.workspace_id and s.id = a.source_id
+  left join lateral (
+    select array_agg(p.text order by p.id) as texts, array_agg(p.origin in ('agent', 'click') order by p.id) as learnt
+      from phrasing p where p.workspace_id = c.workspace_id and p.article_id = a.id and not p.retired) p on true
  where c.workspace_id = %(workspace)s and c.id = any(%(ids)b::bigint[])
 """
 
@@ -402,6 +411,7 @@ class _Texts:
     number: int
     category: str | None
     phrasings: list[str]
+    learnt: list[bool]
 
 
 async def _read(tx: Transaction, question: str, scored: Sequence[Scored], synonyms: Synonyms) -> tuple[Passage, ...]:
@@ -421,11 +431,11 @@ async def _read(tx: Transaction, question: str, scored: Sequence[Scored], synony
 
 
 def _passage(found: Scored, texts: _Texts, asked: frozenset[int], synonyms: Synonyms) -> Passage:
-    closest, likeness = None, 0.0
-    for phrasing in texts.phrasings:
+    closest, likeness, learnt = None, 0.0, False
+    for phrasing, is_learnt in zip(texts.phrasings, texts.learnt, strict=True):
         like = _likeness(asked, frozenset(terms(phrasing, synonyms)))
         if closest is None or like > likeness:
-            closest, likeness = phrasing, like
+            closest, likeness, learnt = phrasing, like, is_learnt
     return Passage(
         texts.article_id,
         found.chunk_id,
@@ -443,6 +453,7 @@ def _passage(found: Scored, texts: _Texts, asked: frozenset[int], synonyms: Syno
         found.cosine,
         closest,
         likeness,
+        learnt,
     )
 
 
@@ -466,11 +477,13 @@ def _zone(ranking: Ranking) -> tuple[ConfidenceBand, str]:
             f"The question is nearly the phrasing {first.phrasing!r} ({first.likeness:.2f})."
         )
     answer_at = limits.answer_at if first.answer is not None else limits.document_answer_at
-    if sure >= answer_at:
+    if sure >= answer_at and first.vouched:
         return ConfidenceBand.ANSWER, mark(f"Confidence {sure:.2f} reaches {answer_at:.2f}.")
     share, suggest_at = ranking.share, limits.suggest_at
     if share >= suggest_at:
-        if first.answer is None and answer_at >= ALL:
+        if sure >= answer_at:
+            why = mark(f"The learnt phrasing {first.phrasing!r} is another question ({first.likeness:.2f}).")
+        elif first.answer is None and answer_at >= ALL:
             why = mark(f"Documents answer once people have confirmed some; share {share:.2f} reaches {suggest_at:.2f}.")
         elif first.answer is None or limits.trusted:
             why = mark(f"Confidence {sure:.2f} is below {answer_at:.2f}; share {share:.2f} reaches {suggest_at:.2f}.")
