@@ -52,18 +52,19 @@ class Fused:
     highest: float
 
 
-# The index of a set wants the set and the dimensions as numbers in the text. Vectors have length 1, so that the inner
-# product is the cosine. Vectors of phrasings that are gone stay until the next embedding.
+# The index of a set wants the set and the dimensions as numbers in the text. With the limits there, too, one plan
+# serves all questions; making one would take half as long as finding. Vectors have length 1, so that the inner product
+# is the cosine. Vectors of phrasings that are gone stay until the next embedding.
 _CANDIDATES = """
 with nearest as materialized (
   select v.article_id, v.phrasing_id, -(v.vector::halfvec({dimensions}) <#> %(asked)s::halfvec) as cosine
   from phrasing_vector v where v.set_id = {set} order by v.vector::halfvec({dimensions}) <#> %(asked)s::halfvec
-  limit %(depth)s),
+  limit {depth}),
 near as materialized (
   select n.article_id, max(n.cosine) as cosine from nearest n
   join phrasing p on p.workspace_id = %(workspace)s and p.id = n.phrasing_id and not p.retired
   where n.article_id <> %(leave_out)s and n.cosine between -2 and 2
-  group by n.article_id order by 2 desc limit %(nearest)s),
+  group by n.article_id order by 2 desc limit {nearest}),
 candidate as (
   select id as chunk_id from unnest(%(ids)b::bigint[]) as id
   union select c.id from near n join chunk c on c.workspace_id = %(workspace)s and c.article_id = n.article_id)
@@ -107,11 +108,9 @@ async def candidates(
         await tx.value("select set_config('ivfflat.probes', %(probes)s, true)", probes=probes)
     return await tx.objects(
         Candidate,
-        _CANDIDATES.format(set=base.vector_set, dimensions=base.dimensions),
+        _CANDIDATES.format(set=base.vector_set, dimensions=base.dimensions, depth=_depth(base), nearest=NEAREST),
         workspace=tx.workspace_id,
         asked=vector,
-        depth=_depth(base),
-        nearest=NEAREST,
         leave_out=leave_out,
         ids=[found.chunk_id for found in scored],
         body=sparse(question.body),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from zhiban.kit.db import Transaction
@@ -63,9 +64,12 @@ class BaseRow:
     def synonyms(self) -> Synonyms:
         if not self.synonym_ids:
             return NO_SYNONYMS
-        return Synonyms(
-            {group: words.split("\n") for group, words in zip(self.synonym_ids, self.synonym_words, strict=True)}
-        )
+        return _synonyms(tuple(self.synonym_ids), tuple(self.synonym_words))
+
+
+@lru_cache(maxsize=64)
+def _synonyms(ids: tuple[int, ...], words: tuple[str, ...]) -> Synonyms:
+    return Synonyms({group: each.split("\n") for group, each in zip(ids, words, strict=True)})
 
 
 _BASE = """

@@ -24,7 +24,7 @@ from zhiban.knowledge.followups import ExpandedQuery, in_context, is_follow_up, 
 from zhiban.knowledge.fusion import Question, Scored, candidates, fused
 from zhiban.knowledge.indexing import keys
 from zhiban.knowledge.queries import BaseRow
-from zhiban.knowledge.tokenizer import Synonyms, terms
+from zhiban.knowledge.tokenizer import Synonyms, term_set, terms
 from zhiban.knowledge.vectors import NO_EMBEDDERS, Embedders, HalfVector, QueryVectors, query_vectors
 
 SEEN = 10  # how far down the list we look, whatever `top_k` shows
@@ -433,7 +433,7 @@ async def _read(tx: Transaction, question: str, scored: Sequence[Scored], synony
 def _passage(found: Scored, texts: _Texts, asked: frozenset[int], synonyms: Synonyms) -> Passage:
     closest, likeness, learnt = None, 0.0, False
     for phrasing, is_learnt in zip(texts.phrasings, texts.learnt, strict=True):
-        like = _likeness(asked, frozenset(terms(phrasing, synonyms)))
+        like = _likeness(asked, term_set(phrasing, synonyms))
         if closest is None or like > likeness:
             closest, likeness, learnt = phrasing, like, is_learnt
     return Passage(

@@ -134,5 +134,11 @@ def terms(text: str, synonyms: Synonyms = NO_SYNONYMS) -> list[int]:
     return found
 
 
+@lru_cache(maxsize=2_048)
+def term_set(text: str, synonyms: Synonyms = NO_SYNONYMS) -> frozenset[int]:
+    """The terms of a text that is read again and again, as phrasings are: kept for the last 2,000 of them."""
+    return frozenset(terms(text, synonyms))
+
+
 def counts(text: str, synonyms: Synonyms = NO_SYNONYMS) -> Counter[int]:
     return Counter(terms(text, synonyms))

@@ -201,7 +201,8 @@ create index ix_gap_question_text on gap_question (workspace_id, text);
 # Row-level security applies inside these functions as it does outside. `scan_chunks` compares a whole base;
 # `search_chunks` only the chunks that have one of the keys, and has no choice but to use their index: comparing
 # arrays row by row is slow, and a planner that guesses (a base just imported has no statistics) would do it.
-# Hence `+ 0` here and in the policy.
+# Hence `+ 0` here and in the policy. Few phrasings are compared one by one: a subquery for each row would cost more
+# than all comparisons.
 SEARCH = """
 create function scan_chunks(
     base bigint, body_question sparsevec, phrasing_question sparsevec, leave_out bigint, wanted integer)
@@ -210,7 +211,11 @@ create function scan_chunks(
     select found.chunk_id, found.body_score + coalesce(found.phrasing_score, found.body_score),
            found.body_score, found.phrasing_score
       from (select i.chunk_id, -(i.body <#> body_question) as body_score,
-                   (select max(-(one <#> phrasing_question)) from unnest(i.phrasings) as one) as phrasing_score
+                   case when cardinality(i.phrasings) <= 3
+                     then greatest(-(i.phrasings[1] <#> phrasing_question), -(i.phrasings[2] <#> phrasing_question),
+                                   -(i.phrasings[3] <#> phrasing_question))
+                     else (select max(-(one <#> phrasing_question)) from unnest(i.phrasings) as one) end
+                     as phrasing_score
               from chunk_index i
              where i.base_id = base and i.chunk_id <> leave_out
             offset 0) as found
@@ -226,7 +231,11 @@ create function search_chunks(
     select found.chunk_id, found.body_score + coalesce(found.phrasing_score, found.body_score),
            found.body_score, found.phrasing_score
       from (select i.chunk_id, -(i.body <#> body_question) as body_score,
-                   (select max(-(one <#> phrasing_question)) from unnest(i.phrasings) as one) as phrasing_score
+                   case when cardinality(i.phrasings) <= 3
+                     then greatest(-(i.phrasings[1] <#> phrasing_question), -(i.phrasings[2] <#> phrasing_question),
+                                   -(i.phrasings[3] <#> phrasing_question))
+                     else (select max(-(one <#> phrasing_question)) from unnest(i.phrasings) as one) end
+                     as phrasing_score
               from chunk_index i
              where i.base_id + 0 = base and i.keys && wanted_keys and i.chunk_id <> leave_out
             offset 0) as found
