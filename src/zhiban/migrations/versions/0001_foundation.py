@@ -412,9 +412,8 @@ set search_path = public, pg_temp as $$
 declare grown regclass;
 begin
   for grown in
-    select oid::regclass from pg_class
-    where relkind = 'r' and relowner = current_user::regrole and reltuples < 10 and pg_stat_get_live_tuples(oid) >= 10
-    order by oid
+    select c.oid::regclass from pg_class c join pg_roles r on r.oid = c.relowner and r.rolname = current_user
+    where c.relkind = 'r' and c.reltuples < 10 and pg_stat_get_live_tuples(c.oid) >= 10 order by c.oid
   loop
     execute format('analyze (skip_locked) %s', grown);
   end loop;
