@@ -65,7 +65,7 @@ async def test_a_message_reads_as_many_rows_in_a_grown_database_as_in_a_young_on
 
 
 async def test_tables_are_analysed_once_when_they_have_grown(db: Database, workspace: int) -> None:
-    """By any process, at once when several try; what is empty is left for when it is not."""
+    """What is nearly empty is left for when it is not; what was analysed is PostgreSQL's own matter from then on."""
     inbox = await open_inbox(db, workspace)
 
     async def analyzed() -> dict[str, int]:

@@ -256,12 +256,20 @@ async def test_a_suggestion_that_was_rewritten_or_is_not_ours_is_not(shop: Shop)
     assert await shop.rows("select 1 from phrasing_evidence") == []
 
 
-async def test_what_an_agent_sends_after_the_contact_found_the_answer_answers_something_else(shop: Shop) -> None:
+@pytest.mark.parametrize("tapped", [True, False])
+async def test_what_an_agent_sends_after_the_contact_found_the_answer_answers_something_else(
+    shop: Shop, tapped: bool
+) -> None:
     """The contact took an entry of the menu and wanted a person for another matter: what is sent then is no word on
     the question before. But the agent may say outright that the suggestion is its answer."""
     await shop.behaves(zones=UNSURE, handoff={"max_failures": 9})
     desk = await at_the_desk(shop)
-    await asks_and_taps(shop, "wmONE", PUZZLED, REFUND)
+    if tapped:
+        await asks_and_taps(shop, "wmONE", PUZZLED, REFUND)
+    else:
+        (menu,) = await shop.says("wmONE", PUZZLED)
+        (answer,) = await shop.says("wmONE", str(list(labels(menu)).index(REFUND) + 1))
+        assert answer.text.startswith(ANSWERS[REFUND])
     await shop.says("wmONE", "转人工")
     conversation = int((await shop.becomes("open", "wmONE")).id)
     text, ref = await desk.suggestion(conversation)

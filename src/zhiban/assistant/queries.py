@@ -165,18 +165,6 @@ async def contact_words(tx: Transaction, conversation_id: int, message_id: int) 
     return text
 
 
-async def took_an_entry_since(tx: Transaction, conversation_id: int, message_id: int) -> bool:
-    """Whether the contact chose an entry of a menu after this message: then that was its answer."""
-    return bool(
-        await tx.value(
-            "select exists (select from message where conversation_id = %(conversation)s and id > %(id)s "
-            "and direction = 'in' and author = 'contact' and choice like 'a:%%')",
-            conversation=conversation_id,
-            id=message_id,
-        )
-    )
-
-
 _SUGGESTED = """
 select t.question, (
          select min(m.id) from message m where m.workspace_id = t.workspace_id and m.turn_id = t.id
@@ -186,7 +174,9 @@ select t.question, (
   from turn t left join lateral (
          select n.citations from turn n where n.workspace_id = t.workspace_id and n.conversation_id = t.conversation_id
            and n.id > t.id and n.decision not in ('SmallTalk', 'NoReply') order by n.id limit 1) n on true
- where t.conversation_id = %(conversation)s and t.decision = 'Suggest' order by t.id desc limit %(limit)s"""
+ where t.conversation_id = %(conversation)s and t.decision = 'Suggest' and (%(since)s::bigint is null or t.id >= (
+         select m.turn_id from message m where m.workspace_id = t.workspace_id and m.id = %(since)s))
+ order by t.id desc limit %(limit)s"""
 
 
 @frozen_dataclass
@@ -195,6 +185,12 @@ class _Suggested:
     message_id: int | None
     choices: list[dict[str, Any]] | None
     answered: list[dict[str, Any]] | None
+
+    @property
+    def taken(self) -> bool:
+        """Whether what was told next is one of the entries that were offered: tapped, by its number or its words."""
+        offered = {found.article_id for choice in self.choices or () if (found := Chosen.parse(choice["id"]))}
+        return any(citation["article_id"] in offered for citation in self.answered or ())
 
 
 @frozen_dataclass
@@ -207,10 +203,18 @@ class Untapped:
 
 async def untapped(tx: Transaction, conversation_id: int, *, limit: int = 5) -> list[Untapped]:
     """The newest questions that got a menu and then nothing of it, however it went on."""
-    rows = await tx.objects(_Suggested, _SUGGESTED, conversation=conversation_id, limit=limit)
-    left = []
-    for row in rows:
-        offered = {found.article_id for choice in row.choices or () if (found := Chosen.parse(choice["id"]))}
-        if not any(citation["article_id"] in offered for citation in row.answered or ()):
-            left.append(Untapped(row.question, row.message_id))
-    return left
+    rows = await tx.objects(_Suggested, _SUGGESTED, conversation=conversation_id, since=None, limit=limit)
+    return [Untapped(row.question, row.message_id) for row in rows if not row.taken]
+
+
+async def took_an_entry_since(tx: Transaction, conversation_id: int, message_id: int) -> bool:
+    """Whether the contact chose an entry of a menu after this message: then that was its answer."""
+    if await tx.value(
+        "select exists (select from message where conversation_id = %(conversation)s and id > %(id)s "
+        "and direction = 'in' and author = 'contact' and choice like 'a:%%')",
+        conversation=conversation_id,
+        id=message_id,
+    ):
+        return True
+    rows = await tx.objects(_Suggested, _SUGGESTED, conversation=conversation_id, since=message_id, limit=5)
+    return any(row.taken for row in rows)

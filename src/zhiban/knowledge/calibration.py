@@ -22,7 +22,7 @@ from zhiban.knowledge.bm25 import product, weights
 from zhiban.knowledge.confirmed import ConfirmedQuestion, confirmed_questions, people
 from zhiban.knowledge.followups import standalone
 from zhiban.knowledge.fusion import Candidate, Question, Scored, candidates, fused
-from zhiban.knowledge.models import ArticleKind, Origin
+from zhiban.knowledge.models import LEARNT, ArticleKind
 from zhiban.knowledge.precision import (
     BY_WORDS,
     FEWEST_PEOPLE,
@@ -78,7 +78,7 @@ class _Faq:
     def hold_out(self, at: int) -> _HeldOut:
         """The question with the phrasing at this place taken out."""
         others = (*self.phrasings[:at], *self.phrasings[at + 1 :])
-        of_contact = self.origins[at] in (Origin.CLICK, Origin.AGENT)
+        of_contact = self.origins[at] in LEARNT
         return _HeldOut(
             self.article_id, self.chunk_id, self.phrasing_ids[at], self.phrasings[at], others, self.text, of_contact
         )

@@ -19,6 +19,9 @@ class Origin(StrEnum):
     CLICK = "click"  # contacts agreed that this entry answers it
 
 
+LEARNT = (Origin.AGENT, Origin.CLICK)  # from what people did, not from who wrote the article
+
+
 class EvidenceKind(StrEnum):
     """How somebody said whether an entry answers a wording."""
 

@@ -23,6 +23,7 @@ from zhiban.knowledge.corpus_stats import term_priors
 from zhiban.knowledge.followups import ExpandedQuery, in_context, is_follow_up, is_tiny, standalone, with_context
 from zhiban.knowledge.fusion import Question, Scored, candidates, fused
 from zhiban.knowledge.indexing import keys
+from zhiban.knowledge.models import LEARNT
 from zhiban.knowledge.queries import BaseRow
 from zhiban.knowledge.tokenizer import Synonyms, term_set, terms
 from zhiban.knowledge.vectors import NO_EMBEDDERS, Embedders, HalfVector, QueryVectors, query_vectors
@@ -390,7 +391,7 @@ select c.id as chunk_id, a.id as article_id, a.title, c.text, a.answer, c.headin
   join article a on a.workspace_id = c.workspace_id and a.id = c.article_id
   left join source s on s.workspace_id = a.workspace_id and s.id = a.source_id
   left join lateral (
-    select array_agg(p.text order by p.id) as texts, array_agg(p.origin in ('agent', 'click') order by p.id) as learnt
+    select array_agg(p.text order by p.id) as texts, array_agg(p.origin = any(%(learnt)s) order by p.id) as learnt
       from phrasing p where p.workspace_id = c.workspace_id and p.article_id = a.id and not p.retired) p on true
  where c.workspace_id = %(workspace)s and c.id = any(%(ids)b::bigint[])
 """
@@ -416,7 +417,9 @@ class _Texts:
 
 async def _read(tx: Transaction, question: str, scored: Sequence[Scored], synonyms: Synonyms) -> tuple[Passage, ...]:
     """The texts of the candidates. Of several that say the same only the best stays."""
-    rows = await tx.objects(_Texts, _TEXTS, workspace=tx.workspace_id, ids=[found.chunk_id for found in scored])
+    rows = await tx.objects(
+        _Texts, _TEXTS, workspace=tx.workspace_id, ids=[found.chunk_id for found in scored], learnt=list(LEARNT)
+    )
     texts = {row.chunk_id: row for row in rows}
     asked = frozenset(terms(question, synonyms))
     passages: list[Passage] = []

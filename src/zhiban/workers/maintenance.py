@@ -51,12 +51,12 @@ class Maintenance:
 
     async def run_once(self, *, idle: bool = True) -> None:
         """Do what is due in every workspace."""
-        async with self._database.transaction(NO_WORKSPACE) as tx:
-            await tx.value("select analyze_grown_tables()")
         for workspace_id in await self._database.workspaces():
             await self._wake(workspace_id)
             if idle:
                 await self._resolve_idle(workspace_id)
+        async with self._database.transaction(NO_WORKSPACE) as tx:
+            await tx.value("select analyze_grown_tables()")
 
     async def _wake(self, workspace_id: int) -> None:
         async with self._database.transaction(workspace_id) as tx:
