@@ -17,8 +17,8 @@ from collections.abc import Awaitable, Callable, Sequence
 import psycopg
 
 from material import Stand, stand
-from zhiban.conversations import queries
-from zhiban.conversations.queries import Queue, StatusTab
+from zhiban.conversations import lists
+from zhiban.conversations.lists import Queue, StatusTab
 
 AGENTS = 20
 # A third of those who are open wait for nobody, half belong to nobody yet: what a busy desk looks like on Monday.
@@ -116,7 +116,7 @@ async def bench(of_status: dict[str, int], times: int) -> None:
 
                 async def read(queue: Queue = queue, tab: StatusTab = tab) -> None:
                     async with found.database.transaction(found.workspace) as tx:
-                        await queries.conversation_list(tx, agent, queue=queue, tab=tab)
+                        await lists.conversation_list(tx, agent, queue=queue, tab=tab)
 
                 await read()
                 taken = await measure(times, read)
@@ -129,7 +129,7 @@ async def bench(of_status: dict[str, int], times: int) -> None:
 
         async def counts() -> None:
             async with found.database.transaction(found.workspace) as tx:
-                await queries.counts(tx, agent)
+                await lists.counts(tx, agent)
 
         taken = await measure(times, counts)
         middle, late = statistics.median(taken), taken[int(times * 0.95)]

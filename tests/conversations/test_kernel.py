@@ -12,7 +12,7 @@ from zhiban.bootstrap import reactions
 from zhiban.channels import inboxes
 from zhiban.channels.connections import OpenInbox
 from zhiban.channels.policy import Policy
-from zhiban.conversations import queries, service, transitions
+from zhiban.conversations import lists, queries, service, transitions
 from zhiban.conversations.ingest import ingest
 from zhiban.conversations.models import ConversationState, Priority, Status
 from zhiban.events import (
@@ -235,7 +235,7 @@ async def test_counts_stop_where_nobody_reads_on(desk: Desk) -> None:
         for number in range(3):
             await desk.handed_over(tx, f"wm{number}")
         await desk.writes(tx, "wm9")
-        counts = await queries.counts(tx, desk.lin)
+        counts = await lists.counts(tx, desk.lin)
         assert (counts.mine, counts.unassigned, counts.assistant, counts.all) == (3, 0, 1, 4)
         await tx.run(
             "insert into conversation (workspace_id, inbox_id, external_id, status) "
@@ -243,8 +243,8 @@ async def test_counts_stop_where_nobody_reads_on(desk: Desk) -> None:
             w=desk.workspace_id,
             inbox=desk.inbox.inbox_id,
         )
-        counts = await queries.counts(tx, desk.lin)
-        assert (counts.assistant, counts.all) == (queries.COUNTED, queries.COUNTED)
+        counts = await lists.counts(tx, desk.lin)
+        assert (counts.assistant, counts.all) == (lists.COUNTED, lists.COUNTED)
 
 
 async def test_dropped_words_of_the_assistant_are_facts_too(desk: Desk) -> None:

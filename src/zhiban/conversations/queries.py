@@ -1,10 +1,9 @@
-"""What the desk reads. Every query runs inside a unit of work, whose workspace row-level security enforces."""
+"""What is read of a conversation. Every query runs inside a unit of work, whose workspace row-level security enforces."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from zhiban.conversations.attachments import Attachment, attachments_of
@@ -15,78 +14,6 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 PAGE = 30  # messages added by "older"
 FIRST = 40  # messages of a conversation that is opened
-ROWS = 25
-
-
-class Queue(StrEnum):
-    MINE = "mine"
-    UNASSIGNED = "unassigned"
-    ASSISTANT = "assistant"
-    ALL = "all"
-
-
-class StatusTab(StrEnum):
-    """The tabs above the list."""
-
-    OPEN = "open"
-    SNOOZED = "snoozed"
-    RESOLVED = "resolved"
-
-
-@frozen_dataclass
-class Counts:
-    """How many conversations need somebody, by queue."""
-
-    mine: int = 0
-    unassigned: int = 0
-    assistant: int = 0
-    all: int = 0
-    waiting: int = 0  # mine that wait for our reply
-
-    def of(self, queue: str) -> int:
-        return {"mine": self.mine, "unassigned": self.unassigned, "assistant": self.assistant, "all": self.all}[queue]
-
-
-@frozen_dataclass
-class ConversationRow:
-    """One row of the list."""
-
-    id: int
-    kind: str
-    name: str
-    tag: str  # what tells nameless contacts apart
-    external_id: str  # the vendor's id of the contact or the group
-    channel: str
-    inbox_name: str
-    status: str
-    priority: int
-    assignee_id: int | None
-    assignee_name: str | None
-    waiting_since: datetime | None
-    last_activity_at: datetime
-    snoozed_until: datetime | None
-    unread: int
-    last_kind: str | None
-    last_text: str | None
-    last_author: str | None
-    draft: str | None
-
-
-@frozen_dataclass
-class ListView:
-    queue: Queue
-    tab: StatusTab
-    waiting: tuple[ConversationRow, ...]
-    rest: tuple[ConversationRow, ...]
-    counts: Counts
-    tabs: dict[str, int]
-    limit: int
-    more: int | None  # the limit that would show more
-    current: int | None = None
-
-    @property
-    def empty(self) -> bool:
-        return not self.waiting and not self.rest
 
 
 @frozen_dataclass
@@ -168,87 +95,6 @@ class AgentName:
     id: int
     name: str
 
-
-COUNTED = 1000  # counts stop here: nobody reads more, and counting on would cost more than the list
-
-_QUEUES = {
-    Queue.MINE: "c.assignee_id = %(agent)s",
-    Queue.UNASSIGNED: "c.assignee_id is null",
-    Queue.ASSISTANT: "c.status = 'pending'",
-    Queue.ALL: "true",
-}
-# Who waits for us comes first, longest wait on top; then what the assistant has, newest first.
-_OPEN = ("c.status = 'open'", "c.waiting_since asc nulls last, c.last_activity_at desc")
-_PENDING = ("c.status = 'pending'", "c.last_activity_at desc")
-_SNOOZED = ("c.status = 'snoozed'", "c.snoozed_until asc nulls last, c.id")
-_RESOLVED = ("c.status = 'resolved'", "c.last_activity_at desc")
-
-
-def _parts(queue: Queue, tab: StatusTab) -> list[tuple[str, str]]:
-    """The conditions and orders of the stretches that a list consists of; each is served by an index."""
-    match tab:
-        case StatusTab.OPEN if queue is Queue.ASSISTANT:
-            parts = [_PENDING]
-        case StatusTab.OPEN if queue is Queue.ALL:
-            parts = [_OPEN, _PENDING]
-        case StatusTab.OPEN:
-            parts = [_OPEN]
-        case StatusTab.SNOOZED:
-            parts = [_SNOOZED]
-        case StatusTab.RESOLVED if queue is Queue.MINE:
-            # A resolved conversation is nobody's; it is mine to look back at when I resolved it.
-            return [("c.status = 'resolved' and c.resolver_id = %(agent)s", _RESOLVED[1])]
-        case _:
-            parts = [_RESOLVED]
-    return [(f"{condition} and {_QUEUES[queue]}", order) for condition, order in parts]
-
-
-def _count(*parts: tuple[str, str]) -> str:
-    """SQL for how many there are, at most COUNTED.
-
-    In the order of the list, because only that keeps the planner on the list's index: told to take any thousand of
-    many, it reads the table from its beginning, where what is long resolved lies.
-    """
-    found = " union all ".join(
-        f"(select 1 from conversation c where {condition} order by {order} limit {COUNTED})"
-        for condition, order in parts
-    )
-    return f"(select count(*) from (select 1 from ({found}) every limit {COUNTED}) counted)"
-
-
-_COUNTS = "select " + ", ".join(
-    (
-        *(_count(*_parts(queue, StatusTab.OPEN)) for queue in Queue),  # in the order of Counts
-        _count((f"{_OPEN[0]} and {_QUEUES[Queue.MINE]} and c.waiting_since is not null", _OPEN[1])),
-    )
-)
-
-_ROWS = """
-select c.id, c.kind, coalesce(nullif(p.remark, ''), nullif(p.name, ''), nullif(c.subject, ''), '') as name,
-  upper(right(c.external_id, 4)) as tag, c.external_id, i.kind as channel, i.name as inbox_name, c.status, c.priority,
-  c.assignee_id,
-  a.name as assignee_name, c.waiting_since, c.last_activity_at, c.snoozed_until, unread.n as unread,
-  last.kind as last_kind, left(last.text, 200) as last_text, last.author as last_author, left(d.text, 120) as draft
-from ({picked}) picked
-join conversation c on c.id = picked.id
-join inbox i on i.id = c.inbox_id
-left join contact p on p.id = c.contact_id
-left join agent a on a.id = c.assignee_id
-left join read_mark r on r.conversation_id = c.id and r.agent_id = %(agent)s
-left join lateral (
-  select text from draft w where w.workspace_id = c.workspace_id and w.conversation_id = c.id and w.agent_id = %(agent)s
-  order by w.saved_at desc limit 1) d on true
-left join lateral (
-  select kind, case when recalled_at is null then text else '' end as text, author from message m
-  where m.workspace_id = c.workspace_id and m.conversation_id = c.id and m.kind not in ('activity', 'move', 'note')
-    and m.state <> 'dropped' and (m.direction = 'in' or c.status <> 'open' or c.waiting_since is null)
-  order by m.id desc limit 1) last on true
-left join lateral (
-  select count(*) as n from (
-    select 1 from message m where m.workspace_id = c.workspace_id and m.conversation_id = c.id
-      and m.direction = 'in' and m.author = 'contact' and m.id > coalesce(r.message_id, 0)
-    limit 100) fresh) unread on true
-order by picked.part, picked.n"""
 
 _HEAD = """
 select c.id, c.kind, coalesce(nullif(p.remark, ''), nullif(p.name, ''), nullif(c.subject, ''), '') as name,
@@ -345,53 +191,6 @@ async def is_recorded(tx: Transaction, conversation_id: int, vendor_event_id: st
             event=vendor_event_id,
         )
     )
-
-
-async def counts(tx: Transaction, agent_id: int) -> Counts:
-    row = await tx.row(_COUNTS, agent=agent_id)
-    return Counts(*row) if row else Counts()
-
-
-async def conversation_list(
-    tx: Transaction, agent_id: int, *, queue: Queue, tab: StatusTab, limit: int = ROWS, current: int | None = None
-) -> ListView:
-    """One page of a queue: those who wait for us first, longest wait on top."""
-    parts = _parts(queue, tab)
-    picked = " union all ".join(
-        f"(select c.id, {number} as part, row_number() over (order by {order}) as n from conversation c "
-        f"where {condition} order by {order} limit %(limit)s)"
-        for number, (condition, order) in enumerate(parts)
-    )
-    found = await tx.objects(ConversationRow, _ROWS.format(picked=picked), agent=agent_id, limit=limit + 1)
-    shown = found[:limit]
-    waits = tab is StatusTab.OPEN and queue is not Queue.ASSISTANT
-    waiting = tuple(row for row in shown if waits and row.waiting_since is not None and row.status == "open")
-    tabs = await tx.row(
-        "select " + ", ".join(_count(*_parts(queue, part)) for part in (StatusTab.OPEN, StatusTab.SNOOZED)),
-        agent=agent_id,
-    )
-    return ListView(
-        queue=queue,
-        tab=tab,
-        waiting=waiting,
-        rest=tuple(row for row in shown if row not in waiting),
-        counts=await counts(tx, agent_id),
-        tabs=dict(zip(("open", "snoozed"), tabs or (), strict=False)),
-        limit=limit,
-        more=limit + ROWS if len(found) > limit else None,
-        current=current,
-    )
-
-
-async def next_waiting(tx: Transaction, agent_id: int, *, queue: Queue, after: int) -> int | None:
-    """The conversation that has waited longest in this queue, apart from the one just finished."""
-    found: int | None = await tx.value(
-        f"select c.id from conversation c where c.status = 'open' and c.id <> %(after)s and {_QUEUES[queue]} "
-        f"order by {_OPEN[1]} limit 1",
-        agent=agent_id,
-        after=after,
-    )
-    return found
 
 
 async def head(tx: Transaction, conversation_id: int) -> ThreadHead:

@@ -12,9 +12,9 @@ from fastapi.responses import JSONResponse, Response
 from zhiban.assistant import learning
 from zhiban.assistant.learning import SuggestionRef
 from zhiban.assistant.suggesting import Suggestion
-from zhiban.conversations import queries, replies, service
+from zhiban.conversations import lists, queries, replies, service
 from zhiban.conversations.drafts import Mode, drafts, save_draft
-from zhiban.conversations.queries import ListView, Queue, StatusTab
+from zhiban.conversations.lists import ListView, Queue, StatusTab
 from zhiban.desk import views
 from zhiban.desk.checks import chrome_of
 from zhiban.desk.labels import WORDS
@@ -87,8 +87,8 @@ class DeskRequest:
     def actor(self) -> Actor:
         return Actor("agent", self.agent.id)
 
-    async def list(self, tx: Transaction, *, limit: int = queries.ROWS, current: int | None = None) -> ListView:
-        return await queries.conversation_list(
+    async def list(self, tx: Transaction, *, limit: int = lists.ROWS, current: int | None = None) -> ListView:
+        return await lists.conversation_list(
             tx, self.agent.id, queue=self.queue, tab=self.tab, limit=limit, current=current
         )
 
@@ -172,14 +172,14 @@ Limited = Annotated[int, Query(ge=1, le=500)]
 
 
 @router.get("/")
-async def desk_page(desk: CurrentRequest, limit: Limited = queries.ROWS) -> Response:
+async def desk_page(desk: CurrentRequest, limit: Limited = lists.ROWS) -> Response:
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         shown = await desk.list(tx, limit=limit)
     return await desk.answer("desk/desk.html", list=shown)
 
 
 @router.get("/desk/list")
-async def list_part(desk: CurrentRequest, limit: Limited = queries.ROWS, live: bool = False) -> Response:
+async def list_part(desk: CurrentRequest, limit: Limited = lists.ROWS, live: bool = False) -> Response:
     """Another queue or tab; with `live`, the same one as it is now."""
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         shown = await desk.list(tx, limit=limit)
@@ -187,7 +187,7 @@ async def list_part(desk: CurrentRequest, limit: Limited = queries.ROWS, live: b
 
 
 @router.get("/desk/rows")
-async def rows_part(desk: CurrentRequest, limit: Limited = queries.ROWS) -> Response:
+async def rows_part(desk: CurrentRequest, limit: Limited = lists.ROWS) -> Response:
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         shown = await desk.list(tx, limit=limit)
     return await desk.answer("desk/rows_part.html", list=shown)
@@ -337,7 +337,7 @@ async def resolve(desk: CurrentRequest, conversation_id: int) -> Response:
 async def _next(desk: DeskRequest, done: int, toast: Toast) -> Response:
     """The next waiting conversation of this queue in place of the one just done with, or the empty desk."""
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
-        following = await queries.next_waiting(tx, desk.agent.id, queue=desk.queue, after=done)
+        following = await lists.next_waiting(tx, desk.agent.id, queue=desk.queue, after=done)
         thread = await desk.thread(tx, following) if following is not None else None
         if thread is not None:
             await replies.mark_read(tx, thread.head.id, agent_id=desk.agent.id, message_id=thread.last_id)
