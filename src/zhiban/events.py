@@ -413,6 +413,36 @@ class AgentEnabled(Event):
     agent_id: int
 
 
+class AvailabilityChosen(Event):
+    """What an agent wants to be while a desk of theirs is open: online, busy or offline."""
+
+    agent_id: int
+    chosen: str
+    previous: str
+
+
+class AgentBecameAvailable(Event):
+    """Others see the agent online, who may be given conversations from now on. `previous`: busy or offline."""
+
+    agent_id: int
+    previous: str
+
+
+class AgentBecameBusy(Event):
+    """Others see the agent busy: there, but nothing is given to them."""
+
+    agent_id: int
+    previous: str
+
+
+class AgentWentOffline(Event):
+    """The agent is gone. `reason`: chosen, silent (no open desk any more), signed_out or disabled."""
+
+    agent_id: int
+    previous: str
+    reason: str = ""
+
+
 class PasswordChanged(Event):
     agent_id: int
 

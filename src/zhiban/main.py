@@ -25,6 +25,7 @@ from zhiban.channels import webhooks as hooks
 from zhiban.container import App
 from zhiban.desk.checks import Checks, notice_setup
 from zhiban.desk.pages import agents as agent_pages
+from zhiban.desk.pages import presence as presence_pages
 from zhiban.desk.pages import sign_in
 from zhiban.desk.pages.conversation import DeskSettings
 from zhiban.desk.stream import SseBroker
@@ -90,6 +91,7 @@ def application(
     auth.install(web)
     add_routes(web, sign_in.router)
     add_routes(web, agent_pages.router)
+    add_routes(web, presence_pages.router)
     suggester = Suggester(app.database, threshold=app.settings.kb_similarity_threshold, embedders=app.embedders)
     notifiers = bootstrap.notifiers(app.settings, app.http, app.url)
     Checks(app.database, notice_setup(app.settings, notifiers), app.clock).install(web)

@@ -18,6 +18,7 @@ from zhiban.assistant.suggesting import Source, Suggestion
 from zhiban.bootstrap import reactions
 from zhiban.desk.checks import Checks, NoticeSetup
 from zhiban.desk.pages import agents as agent_pages
+from zhiban.desk.pages import presence as presence_pages
 from zhiban.desk.pages import sign_in
 from zhiban.desk.pages.conversation import DeskSettings
 from zhiban.desk.stream import SseBroker
@@ -120,6 +121,7 @@ async def site(urls: DatabaseUrls) -> AsyncIterator[Site]:
         Auth(database, clock, renderer).install(app)
         add_routes(app, sign_in.router)
         add_routes(app, agent_pages.router)
+        add_routes(app, presence_pages.router)
         Checks(database, NoticeSetup(addresses=["wecom-robot:abc"]), clock).install(app)
         suggested: list[int] = []
 

@@ -92,8 +92,11 @@ class ContactPanel:
 
 @frozen_dataclass
 class AgentName:
+    """An agent as the menu of assignees shows them. `availability`: what others see, see people/presence.py."""
+
     id: int
     name: str
+    availability: str
 
 
 _HEAD = """
@@ -244,9 +247,14 @@ async def read_until(tx: Transaction, conversation_id: int, agent_id: int) -> in
 
 
 async def agent_names(tx: Transaction) -> tuple[AgentName, ...]:
-    """Agents who may be given a conversation."""
+    """Agents who may be given a conversation by hand."""
     return tuple(
-        await tx.objects(AgentName, "select id, name from agent where disabled_at is null order by name, id limit 200")
+        await tx.objects(
+            AgentName,
+            "select a.id, a.name, coalesce(p.status, 'offline') as availability "
+            "from agent a left join agent_presence p on p.workspace_id = a.workspace_id and p.agent_id = a.id "
+            "where a.disabled_at is null order by a.name, a.id limit 200",
+        )
     )
 
 

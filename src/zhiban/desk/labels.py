@@ -20,6 +20,7 @@ STATUS_LABELS = {
     "snoozed": mark("搁置"),
     "resolved": mark("已解决"),
 }
+AVAILABILITY_LABELS = {"online": mark("在线"), "busy": mark("忙碌"), "offline": mark("离线")}
 KIND_LABELS = {
     "image": mark("图片"),
     "voice": mark("语音"),
@@ -91,6 +92,7 @@ WORDS: dict[str, Any] = {
     "queue_words": QUEUE_LABELS,
     "shelf_words": TAB_LABELS,
     "status_words": STATUS_LABELS,
+    "availability_words": AVAILABILITY_LABELS,
     "kind_words": KIND_LABELS,
     "kind_icons": KIND_ICONS,
     "failure_words": FAILURE_LABELS,

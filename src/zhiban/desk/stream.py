@@ -1,4 +1,4 @@
-"""Tells a signed-in browser which conversations changed: ids only, resumable from the last event it saw.
+"""Tells a signed-in browser which conversations changed, and that somebody came or went: resumable from an event id.
 
 One subscription per process receives the changes; each open browser has a small set of ids to be sent. A browser that
 slept comes back with the id of the last event it knows and learns what happened meanwhile; a few events before that id
@@ -20,6 +20,7 @@ from zhiban.kit.db import Database
 from zhiban.kit.pubsub import PubSub
 from zhiban.people import service
 from zhiban.people.auth import COOKIE, CurrentAgent, auth_of
+from zhiban.people.presence import PRESENCE
 from zhiban.people.service import SESSIONS
 from zhiban.web.routers import add_routes
 
@@ -41,6 +42,7 @@ class Subscriber:
         self.agent_id = agent_id
         self.doubted = False  # whether its session may have ended
         self.waiting: set[int] = set()
+        self.presence = False  # whether somebody came or went
         self.changed = asyncio.Event()
 
     def tell(self, conversation_id: int) -> None:
@@ -58,11 +60,18 @@ class SseBroker:
         self.closers: list[Callable[[], None]] = []  # others who keep requests open
         pubsub.subscribe(CONVERSATION_CHANGED, self._heard)
         pubsub.subscribe(SESSIONS, self._sessions_ended)
+        pubsub.subscribe(PRESENCE, self._presence_changed)
 
     def _heard(self, workspace_id: int, conversation_id: int) -> None:
         for subscriber in self._subscribers:
             if subscriber.workspace_id == workspace_id:
                 subscriber.tell(conversation_id)
+
+    def _presence_changed(self, workspace_id: int, _agent_id: int) -> None:
+        for subscriber in self._subscribers:
+            if subscriber.workspace_id == workspace_id:
+                subscriber.presence = True
+                subscriber.changed.set()
 
     def _sessions_ended(self, workspace_id: int, agent_id: int) -> None:
         """Somebody signed out, was disabled, or ended sessions: their tabs have to prove that theirs still lives."""
@@ -118,7 +127,8 @@ class SseBroker:
                 await asyncio.sleep(GATHER_SECONDS)
                 subscriber.changed.clear()
                 changed, subscriber.waiting = subscriber.waiting, set()
-                yield _frame(await self._last(workspace_id), sorted(changed))
+                presence, subscriber.presence = subscriber.presence, False
+                yield _frame(await self._last(workspace_id), sorted(changed), presence=presence)
         finally:
             self._subscribers.discard(subscriber)
 
@@ -140,8 +150,8 @@ class SseBroker:
         return _frame(last, sorted(changed), everything=len(changed) > MOST)
 
 
-def _frame(last: int, conversations: list[int], *, everything: bool = False) -> str:
-    data = json.dumps({"conversations": conversations, "everything": everything})
+def _frame(last: int, conversations: list[int], *, everything: bool = False, presence: bool = False) -> str:
+    data = json.dumps({"conversations": conversations, "everything": everything, "presence": presence})
     return f"id: {last}\nevent: changed\ndata: {data}\n\n"
 
 

@@ -21,6 +21,7 @@ from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, Gone, NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.people import presence
 from zhiban.people.models import Role
 from zhiban.people.service import SignedInAgent, add_agent, digest, end_sessions, new_token
 
@@ -48,12 +49,15 @@ class AgentRow:
     role: str
     accounts: dict[str, str]
     joined: bool
+    availability: str
     seen_at: datetime | None
     disabled_at: datetime | None
 
 
 _COLLEAGUES = """
 select a.id, a.email, a.name, a.role, a.password_hash is not null as joined, a.disabled_at,
+  coalesce((select p.status from agent_presence p where p.workspace_id = a.workspace_id and p.agent_id = a.id),
+    'offline') as availability,
   coalesce((select jsonb_object_agg(i.vendor, i.external_id) from agent_identity i
     where i.workspace_id = a.workspace_id and i.agent_id = a.id), '{}') as accounts,
   (select max(s.seen_at) from agent_session s where s.workspace_id = a.workspace_id and s.agent_id = a.id) as seen_at
@@ -237,6 +241,7 @@ async def disable(tx: Transaction, agent_id: int, *, by: Actor = SYSTEM, now: da
     await tx.run("update agent set disabled_at = %(now)s where id = %(id)s", now=now, id=agent_id)
     await end_sessions(tx, agent_id)
     await tx.run("delete from setup_link where agent_id = %(id)s and used_at is null", id=agent_id)
+    await presence.leave(tx, agent_id, by=by, reason="disabled", now=now)
     await event_log.append(tx, AgentDisabled(actor=by, at=now, agent_id=agent_id))
 
 

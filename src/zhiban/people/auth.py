@@ -36,6 +36,7 @@ class PageChrome:
 
     agent_id: int
     agent_name: str
+    chosen: str
     workspace: str
     here: str
     demo: bool
@@ -90,7 +91,7 @@ class Auth:
         return viewer_of(request, locale=agent.locale, theme=agent.theme)
 
     def chrome(self, agent: SignedInAgent, here: str, *, troubles: int = 0) -> PageChrome:
-        return PageChrome(agent.id, agent.name, agent.workspace, here, self.demo, troubles)
+        return PageChrome(agent.id, agent.name, agent.chosen, agent.workspace, here, self.demo, troubles)
 
 
 def to_sign_in(request: Request) -> Response:

@@ -15,6 +15,7 @@ from zhiban.kit import event_log
 from zhiban.kit.db import NO_WORKSPACE, Database, Transaction
 from zhiban.kit.errors import Conflict, Gone, NotFound, ZhibanError
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.people import presence
 from zhiban.people.models import Role
 from zhiban.people.passwords import HashQueue
 from zhiban.people.throttle import account_name
@@ -55,6 +56,7 @@ class SignedInAgent:
     locale: str
     theme: str
     workspace: str
+    chosen: str = "online"  # see people/presence.py
 
 
 def digest(secret: str) -> bytes:
@@ -200,8 +202,10 @@ async def new_session(tx: Transaction, *, agent_id: int, now: datetime, hint: st
 
 
 _SIGNED_IN = """
-select a.workspace_id, a.id, a.email, a.name, a.role, a.locale, a.theme, w.name as workspace
+select a.workspace_id, a.id, a.email, a.name, a.role, a.locale, a.theme, w.name as workspace,
+  coalesce(p.chosen, 'online') as chosen
 from agent_session s join agent a on a.id = s.agent_id join workspace w on w.workspace_id = a.workspace_id
+left join agent_presence p on p.workspace_id = a.workspace_id and p.agent_id = a.id
 where s.digest = %(digest)s and s.expires_at > %(now)s and a.disabled_at is null"""
 
 
@@ -234,6 +238,18 @@ async def session_lives(database: Database, token: str, *, now: datetime) -> boo
         return await tx.object(SignedInAgent, _SIGNED_IN, digest=digest(token), now=now) is not None
 
 
+async def beat(database: Database, token: str, *, now: datetime) -> bool:
+    """A desk is open in this session, which that does not prolong. False when the session holds no more."""
+    workspace_id = workspace_of(token)
+    if workspace_id == NO_WORKSPACE:
+        return False
+    async with database.page_transaction(workspace_id) as tx:
+        agent = await tx.object(SignedInAgent, _SIGNED_IN, digest=digest(token), now=now)
+        if agent is not None:
+            await presence.beat(tx, agent.id, now=now)
+    return agent is not None
+
+
 async def sign_out(tx: Transaction, token: str, *, now: datetime) -> None:
     """End this session, and with it every stream that lives by it."""
     agent_id = await tx.value(
@@ -242,6 +258,15 @@ async def sign_out(tx: Transaction, token: str, *, now: datetime) -> None:
     if agent_id is not None:
         tx.publish_after_commit(SESSIONS, agent_id)
         await event_log.append(tx, SignedOut(actor=Actor("agent", agent_id), at=now, agent_id=agent_id))
+        await leave_without_session(tx, agent_id, now=now)
+
+
+async def leave_without_session(tx: Transaction, agent_id: int, *, now: datetime) -> None:
+    """An agent whose last session ended is offline at once."""
+    if not await tx.value(
+        "select 1 from agent_session where agent_id = %(id)s and expires_at > %(now)s limit 1", id=agent_id, now=now
+    ):
+        await presence.leave(tx, agent_id, by=Actor("agent", agent_id), reason="signed_out", now=now)
 
 
 async def end_sessions(tx: Transaction, agent_id: int, *, but: str = "") -> int:

@@ -16,6 +16,7 @@ from zhiban.people.service import (
     WrongPassword,
     digest,
     end_sessions,
+    leave_without_session,
     new_session,
 )
 
@@ -55,6 +56,7 @@ async def end_session(tx: Transaction, agent_id: int, session_id: str, *, now: d
         raise NotFound("There is no such session.")
     tx.publish_after_commit(SESSIONS, agent_id)
     await event_log.append(tx, SessionRevoked(actor=Actor("agent", agent_id), at=now, agent_id=agent_id))
+    await leave_without_session(tx, agent_id, now=now)
 
 
 async def end_other_sessions(tx: Transaction, agent_id: int, *, token: str, now: datetime) -> None:

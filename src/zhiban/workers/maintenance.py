@@ -1,5 +1,5 @@
-"""What happens because time passed: snoozed conversations come back, idle ones are resolved, and the planner of a young
-database learns how its tables have grown."""
+"""What happens because time passed: snoozed conversations come back, idle ones are resolved, agents whose desks fell
+silent are offline, and the planner of a young database learns how its tables have grown."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from zhiban.kit.background_tasks import cancelled
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import NO_WORKSPACE, Database
 from zhiban.kit.errors import Unavailable
+from zhiban.people import presence
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class Maintenance:
     async def _wake(self, workspace_id: int) -> None:
         async with self._database.transaction(workspace_id) as tx:
             await wake_snoozed(tx, now=self._clock.now())
+            await presence.sweep(tx, now=self._clock.now())
 
     async def _resolve_idle(self, workspace_id: int) -> None:
         """A batch at a time, so that nobody waits for a long transaction."""

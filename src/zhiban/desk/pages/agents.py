@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
 from zhiban.desk.checks import chrome_of
+from zhiban.desk.labels import AVAILABILITY_LABELS
 from zhiban.events import Actor
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict
@@ -58,6 +59,7 @@ async def _page(request: Request, agent: SignedInAgent, *, status: int = 200, **
         manages=colleagues.manages(agent),
         changeable={row.id for row in rows if colleagues.may_change(agent, row)},
         roles=ROLES,
+        availability_words=AVAILABILITY_LABELS,
         invited_as=colleagues.INVITED_AS,
         member_labels=request.app.state.member_labels,
         **shown,

@@ -58,6 +58,16 @@ create table agent_identity (
 -- Vendors do not tell capital letters from small ones.
 create unique index uq_agent_identity_external_id on agent_identity (workspace_id, vendor, lower(external_id));
 
+-- What an agent chose to be, and what others see: that while a desk of theirs beats, else offline.
+create table agent_presence (
+  workspace_id bigint not null, agent_id bigint not null,
+  chosen text not null default 'online', status text not null default 'offline',
+  beat_at timestamptz, changed_at timestamptz, assigned_at timestamptz,
+  constraint pk_agent_presence primary key (workspace_id, agent_id),
+  constraint fk_agent_presence_agent_id foreign key (workspace_id, agent_id) references agent on delete cascade,
+  constraint ck_agent_presence_chosen check (chosen in ('online', 'busy', 'offline')),
+  constraint ck_agent_presence_status check (status in ('online', 'busy', 'offline'))) with (fillfactor = 50);
+
 create table agent_session (
   workspace_id bigint not null, digest bytea not null, agent_id bigint not null,
   created_at timestamptz not null default now(), seen_at timestamptz not null default now(),
@@ -362,6 +372,7 @@ TABLES = [
     "agent",
     "agent_address",
     "agent_identity",
+    "agent_presence",
     "agent_session",
     "setup_link",
     "api_token",

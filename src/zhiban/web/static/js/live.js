@@ -74,12 +74,14 @@ function connect() {
   source.addEventListener("open", () => {
     offline(false);
     document.dispatchEvent(new Event("desk:connected"));
+    document.dispatchEvent(new Event("desk:presence"));
   });
   source.addEventListener("error", () => setTimeout(() => source?.readyState === 1 || offline(true), 1500));
   source.addEventListener("changed", (event) => {
     const said = JSON.parse(event.data);
     last = event.lastEventId;
     html.dataset.live = last;
+    if (said.presence) document.dispatchEvent(new Event("desk:presence"));
     if (!said.everything && !said.conversations.length) return;
     refreshList();
     if (said.everything || said.conversations.includes(openId())) refreshThread();

@@ -1,0 +1,214 @@
+"""Who is there: what each agent chose, and what the heartbeat of their open desk makes of it.
+
+An agent is what they chose (`chosen`) while a desk of theirs beats, and offline otherwise. However many tabs and
+processes beat, there is one row, and each change of what others see (`status`) is one fact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from zhiban.events import (
+    TIMER,
+    Actor,
+    AgentBecameAvailable,
+    AgentBecameBusy,
+    AgentWentOffline,
+    AvailabilityChosen,
+    Cause,
+)
+from zhiban.kit import event_log
+from zhiban.kit.db import Transaction
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+
+PresenceFact = AgentBecameAvailable | AgentBecameBusy | AgentWentOffline
+
+PRESENCE = "presence"  # topic: what others see of this agent changed
+# A desk beats every 20 s (presence.js), but browsers let a tab in the background act once a minute only.
+SILENT_AFTER = timedelta(seconds=90)
+_SAME_BEAT = timedelta(seconds=5)  # beats of several tabs that come so close are one
+
+
+class Availability(StrEnum):
+    """What an agent chooses, and what others see. Only who is online is given conversations."""
+
+    ONLINE = "online"
+    BUSY = "busy"
+    OFFLINE = "offline"
+
+
+@frozen_dataclass
+class _PresenceRow:
+    chosen: str
+    status: str
+    beat_at: datetime | None
+
+
+@frozen_dataclass
+class AssignableAgent:
+    """An agent who may be given a conversation now. `assigned_at`: when a policy last gave them one."""
+
+    id: int
+    teams: tuple[int, ...] = ()
+    assigned_at: datetime | None = None
+
+
+_LOCK = "select chosen, status, beat_at from agent_presence where agent_id = %(agent)s for update"
+
+_SWEEP = """
+update agent_presence p set status = 'offline', changed_at = %(now)s
+from (
+  select agent_id, status from agent_presence
+  where status <> 'offline' and (beat_at is null or beat_at < %(before)s) order by agent_id for update skip locked) was
+where p.agent_id = was.agent_id returning p.agent_id, was.status"""
+
+_ASSIGNABLE = """
+select a.id, p.assigned_at,
+  array(select m.team_id from team_member m where m.workspace_id = a.workspace_id and m.agent_id = a.id) as teams
+from agent_presence p join agent a on a.workspace_id = p.workspace_id and a.id = p.agent_id
+where p.status = 'online' and p.beat_at >= %(since)s and a.disabled_at is null order by a.id"""
+
+
+# --------------------------------------------------------------------------------------------------------- changes
+
+
+async def beat(tx: Transaction, agent_id: int, *, now: datetime) -> Availability:
+    """A desk of this agent is open. They are what they chose, `online` the first time. Returns that."""
+    row = await _locked(tx, agent_id)
+    if row.status == row.chosen and row.beat_at is not None and now - row.beat_at < _SAME_BEAT:
+        return Availability(row.status)
+    return await _become(tx, agent_id, row, Availability(row.chosen), now=now)
+
+
+async def choose(tx: Transaction, agent_id: int, availability: Availability, *, now: datetime) -> None:
+    """What this agent wants to be while a desk of theirs is open; the one they choose it in is."""
+    row = await _locked(tx, agent_id)
+    if row.chosen != availability:
+        await tx.run(
+            "update agent_presence set chosen = %(chosen)s where agent_id = %(agent)s",
+            chosen=availability,
+            agent=agent_id,
+        )
+        fact = AvailabilityChosen(
+            actor=Actor("agent", agent_id), at=now, agent_id=agent_id, chosen=availability.value, previous=row.chosen
+        )
+        await event_log.append(tx, fact)
+        tx.publish_after_commit(PRESENCE, agent_id)
+    await _become(tx, agent_id, row, availability, now=now)
+
+
+async def leave(tx: Transaction, agent_id: int, *, by: Actor, reason: str, now: datetime) -> None:
+    """Offline at once, because no desk of theirs can be open any more: signed out, or disabled."""
+    row = await tx.object(_PresenceRow, _LOCK, agent=agent_id)
+    if row is None or row.status == Availability.OFFLINE:
+        return
+    await tx.run(
+        "update agent_presence set status = 'offline', changed_at = %(now)s where agent_id = %(agent)s",
+        now=now,
+        agent=agent_id,
+    )
+    await _record(tx, _offline(agent_id, row.status, by=by, reason=reason, now=now))
+
+
+async def sweep(tx: Transaction, *, now: datetime) -> Sequence[int]:
+    """Let everybody be offline whose desks have been silent for SILENT_AFTER. Returns who that is."""
+    rows = await tx.rows(_SWEEP, now=now, before=now - SILENT_AFTER)
+    cause = Cause("timer")
+    facts = [_offline(id_, was, by=TIMER, reason="silent", now=now, cause=cause) for id_, was in rows]
+    await _record(tx, *facts)
+    return [fact.agent_id for fact in facts]
+
+
+async def note_assigned(tx: Transaction, agent_ids: Sequence[int], *, now: datetime) -> None:
+    """A policy gave these agents conversations: others come before them the next time."""
+    await tx.run(
+        "update agent_presence set assigned_at = %(now)s where agent_id = any(%(agents)s::bigint[])",
+        now=now,
+        agents=list(agent_ids),
+    )
+
+
+async def _locked(tx: Transaction, agent_id: int) -> _PresenceRow:
+    row = await tx.object(_PresenceRow, _LOCK, agent=agent_id)
+    if row is None:
+        await tx.run(
+            "insert into agent_presence (workspace_id, agent_id) values (%(workspace)s, %(agent)s) "
+            "on conflict do nothing",
+            workspace=tx.workspace_id,
+            agent=agent_id,
+        )
+        row = await tx.object(_PresenceRow, _LOCK, agent=agent_id)
+    return row or _PresenceRow(Availability.ONLINE, Availability.OFFLINE, None)
+
+
+async def _become(
+    tx: Transaction, agent_id: int, row: _PresenceRow, status: Availability, *, now: datetime
+) -> Availability:
+    await tx.run(
+        "update agent_presence set status = %(status)s, beat_at = greatest(beat_at, %(now)s), "
+        "changed_at = case when status = %(status)s then changed_at else %(now)s end where agent_id = %(agent)s",
+        status=status,
+        now=now,
+        agent=agent_id,
+    )
+    if row.status != status:
+        await _record(tx, _fact(agent_id, status, row.status, now=now))
+    return status
+
+
+def _fact(agent_id: int, status: Availability, previous: str, *, now: datetime) -> PresenceFact:
+    by = Actor("agent", agent_id)
+    match status:
+        case Availability.ONLINE:
+            return AgentBecameAvailable(actor=by, at=now, agent_id=agent_id, previous=previous)
+        case Availability.BUSY:
+            return AgentBecameBusy(actor=by, at=now, agent_id=agent_id, previous=previous)
+        case Availability.OFFLINE:
+            return _offline(agent_id, previous, by=by, reason="chosen", now=now)
+
+
+def _offline(
+    agent_id: int, previous: str, *, by: Actor, reason: str, now: datetime, cause: Cause | None = None
+) -> AgentWentOffline:
+    return AgentWentOffline(
+        actor=by, at=now, cause=cause or Cause(), agent_id=agent_id, previous=previous, reason=reason
+    )
+
+
+async def _record(tx: Transaction, *facts: PresenceFact) -> None:
+    await event_log.append(tx, *facts)
+    for fact in facts:
+        tx.publish_after_commit(PRESENCE, fact.agent_id)
+
+
+# ----------------------------------------------------------------------------------------------------------- reads
+
+
+async def availabilities(tx: Transaction) -> dict[int, Availability]:
+    """What others see of every agent who is not disabled."""
+    rows = await tx.rows(
+        "select a.id, coalesce(p.status, 'offline') from agent a left join agent_presence p "
+        "on p.workspace_id = a.workspace_id and p.agent_id = a.id where a.disabled_at is null"
+    )
+    return {id_: Availability(status) for id_, status in rows}
+
+
+async def availability_of(tx: Transaction, agent_id: int) -> Availability:
+    """What others see of this agent; offline where there is none, or a disabled one."""
+    return (await availabilities(tx)).get(agent_id, Availability.OFFLINE)
+
+
+async def assignable(tx: Transaction, *, now: datetime) -> list[AssignableAgent]:
+    """Everybody who may be given a conversation: online with a desk that beats, and not disabled."""
+    rows = await tx.rows(_ASSIGNABLE, since=now - SILENT_AFTER)
+    return [AssignableAgent(id_, tuple(teams), assigned_at) for id_, assigned_at, teams in rows]
+
+
+async def offline_since(tx: Transaction, before: datetime) -> list[int]:
+    """Agents who went offline, and have been so since `before` or longer."""
+    return await tx.values(
+        "select agent_id from agent_presence where status = 'offline' and changed_at <= %(before)s order by agent_id",
+        before=before,
+    )

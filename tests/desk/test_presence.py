@@ -1,0 +1,59 @@
+"""Saying whether one is there, in the desk's own frame, and seeing it of colleagues without a reload."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from playwright.async_api import expect
+
+from tests.desk.conftest import Site, Visit
+
+
+async def test_the_switch_the_heartbeat_and_what_colleagues_see(site: Site) -> None:
+    lin, chen = (str(site.seed.agents[name]) for name in ("林晓", "陈默"))
+    agent, colleague = await site.signed_in(), await site.signed_in("chenmo")
+    assert (await agent.post("/presence/beat")).status == 204
+    seen = json.loads((await colleague.get("/presence")).text)
+    assert (seen[lin], seen[chen]) == (["online", "在线"], ["offline", "离线"])
+    back = await agent.post("/presence", {"status": "busy", "back": "/me"})
+    assert (back.status, back.headers["location"]) == (303, "/me")
+    assert (await agent.post("/presence", {"status": "busy"}, accept="application/json")).status == 204
+    assert (await agent.post("/presence", {"status": "busy", "back": "//evil"})).headers["location"] == "/"
+    assert json.loads((await colleague.get("/presence")).text)[lin][0] == "busy"
+    assert 'value="busy" aria-pressed="true"' in (await agent.get("/me")).text
+    assert (await agent.post("/presence", {"status": "away"})).status == 422
+    assert (await agent.post("/presence/beat", origin="https://evil.example")).status == 403
+    stranger = site.client()
+    assert (await stranger.post("/presence/beat")).status == 401
+    assert (await stranger.get("/presence")).status == 303
+    assert (await stranger.post("/presence", {"status": "online"})).status == 303
+
+
+@pytest.mark.browser
+async def test_a_colleague_who_comes_and_goes_is_seen_at_once(site: Site, visit: Visit, enter: Visit) -> None:
+    page = await enter()
+    await page.click(".conv:has-text('周予安')")
+    await page.click("#menu-owner summary")
+    colleague = page.locator("#menu-owner .opt", has_text="陈默")
+    await expect(colleague).to_contain_text("离线")
+    own = page.locator("#menu-me summary .dot")
+    await expect(own).to_have_attribute("data-on", "online")
+
+    other = await site.signed_in("chenmo")
+    assert (await other.post("/presence/beat")).status == 204
+    await expect(colleague).to_contain_text("在线")
+    await expect(colleague.locator(".dot")).to_have_attribute("data-on", "online")
+    assert (await other.post("/presence", {"status": "busy"})).status == 303
+    await expect(colleague).to_contain_text("忙碌")
+    await expect(page.locator("#menu-owner")).to_have_attribute("open", "")
+
+    await page.click("#menu-me summary")
+    await expect(page.locator("#menu-owner")).not_to_have_attribute("open", "")
+    await page.locator("#menu-me .opt", has_text="离线").click()
+    await expect(own).to_have_attribute("data-on", "offline")
+    await expect(page.locator("#menu-me")).not_to_have_attribute("open", "")
+    await page.goto(site.url + "/me")
+    await expect(page.locator("main [name=status][value=offline]")).to_have_attribute("aria-pressed", "true")
+    await page.locator("main [name=status][value=online]").click()
+    await expect(page.locator("#menu-me summary .dot")).to_have_attribute("data-on", "online")
