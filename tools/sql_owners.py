@@ -19,6 +19,7 @@ OWNERS = {
     "agent_session": "people",
     "api_token": "people",
     "article": "knowledge",
+    "assignment_turn": "conversations",
     "attachment": "conversations",
     "call_budget": "kit",
     "chunk": "knowledge",

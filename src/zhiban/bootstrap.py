@@ -21,19 +21,30 @@ from zhiban.conversations.attachment_jobs import AttachmentJobs
 from zhiban.conversations.jobs import ConversationJobs
 from zhiban.events import (
     FACTS,
+    AgentBecameAvailable,
     AgentDisabled,
     CardActionReceived,
     ContactFollowed,
     ContactFollowEdited,
+    ConversationAssigned,
     ConversationCreated,
     ConversationEvent,
     ConversationHandedOff,
+    ConversationLabelsChanged,
+    ConversationOpened,
+    ConversationReopened,
+    ConversationResolutionUndone,
     ConversationResolved,
+    ConversationReturned,
+    ConversationSnoozed,
+    ConversationStarted,
+    ConversationTeamAssigned,
     Event,
     EvidenceRecorded,
     InboxAdded,
     MessageFailed,
     MessageReceived,
+    NativeSessionChanged,
 )
 from zhiban.integrations import openai, sentence_encoder
 from zhiban.integrations.apprise import AppriseNotifier
@@ -210,6 +221,23 @@ HANDLERS: dict[type[Event], tuple[Handler, ...]] = {
     ),
 }
 
+# After these somebody may wait for an agent, or an agent may have room: see conversations/assignment.py.
+ASSIGNING: tuple[type[Event], ...] = (
+    ConversationStarted,
+    ConversationHandedOff,
+    ConversationOpened,
+    ConversationReopened,
+    ConversationResolutionUndone,
+    ConversationReturned,
+    ConversationSnoozed,
+    ConversationResolved,
+    ConversationAssigned,
+    ConversationTeamAssigned,
+    ConversationLabelsChanged,
+    NativeSessionChanged,
+    AgentBecameAvailable,
+)
+
 # Which fact leads to which work after the commit.
 JOBS: dict[type[Event], tuple[JobsOf, ...]] = {
     MessageReceived: (attachment_jobs.for_received,),
@@ -226,10 +254,15 @@ JOBS: dict[type[Event], tuple[JobsOf, ...]] = {
 
 
 def reactions() -> Reactions:
-    """Both tables, with what follows every fact about a conversation: open desks learn of it."""
-    screens = conversation_handlers.update_screens
-    handlers = {
-        kind: (*HANDLERS.get(kind, ()), *((screens,) if issubclass(kind, ConversationEvent) else ())) for kind in FACTS
+    """The tables, with what follows many facts: policies look whether to assign, open desks learn of a change."""
+    screens, assigning = conversation_handlers.update_screens, conversation_handlers.wake_assignment
+    handlers: dict[type[Event], tuple[Handler, ...]] = {
+        kind: (
+            *HANDLERS.get(kind, ()),
+            *((assigning,) if kind in ASSIGNING else ()),
+            *((screens,) if issubclass(kind, ConversationEvent) else ()),
+        )
+        for kind in FACTS
     }
     return Reactions(handlers, JOBS)
 

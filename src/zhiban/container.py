@@ -13,7 +13,7 @@ from zhiban.channels.connections import Connections
 from zhiban.channels.delivery_store import DeliveryStore
 from zhiban.channels.service import connect, discover
 from zhiban.channels.topics import ACCOUNT_WAITING, CONFIG, DELIVERY_WAITING
-from zhiban.conversations.topics import CONVERSATION_WAITING
+from zhiban.conversations.topics import ASSIGNMENT_DUE, CONVERSATION_WAITING
 from zhiban.kit.breaker_store import BreakerStore
 from zhiban.kit.clock import Clock, SystemClock
 from zhiban.kit.db import NO_WORKSPACE, Database
@@ -29,6 +29,7 @@ from zhiban.knowledge.jobs import enqueue_rebuilds
 from zhiban.knowledge.vectors import Embedders
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.workers.account_poller import AccountPoller
+from zhiban.workers.assigner import Assigner
 from zhiban.workers.conversation_worker import ConversationWorker
 from zhiban.workers.delivery_processor import DeliveryProcessor
 from zhiban.workers.maintenance import Maintenance
@@ -65,7 +66,8 @@ class App:
         vault = Vault.from_settings(settings)
         http = Http()
         # While this process works itself, it tells the others only what it cannot do.
-        pubsub = PubSub(urls.app, local_topics=(CONVERSATION_WAITING, ACCOUNT_WAITING, DELIVERY_WAITING))
+        local = (CONVERSATION_WAITING, ACCOUNT_WAITING, DELIVERY_WAITING, ASSIGNMENT_DUE)
+        pubsub = PubSub(urls.app, local_topics=local)
         database.publish = pubsub.publish
         database.reactions = bootstrap.reactions()
         breakers = BreakerStore(database, pubsub, now)
@@ -121,12 +123,13 @@ class App:
 
 @dataclass(slots=True)
 class Workers:
-    """What answers: the workers for conversations, accounts and deliveries, their recovery, timers, and the jobs."""
+    """What answers: the workers for conversations, accounts, deliveries, assignment; recovery, timers, and jobs."""
 
     database: Database
     conversation_worker: ConversationWorker
     account_poller: AccountPoller
     delivery_processor: DeliveryProcessor
+    assigner: Assigner
     recovery: Recovery
     maintenance: Maintenance
     jobs: Jobs
@@ -143,6 +146,9 @@ class Workers:
         app.pubsub.subscribe(CONVERSATION_WAITING, conversation_worker.wake)
         app.pubsub.subscribe(ACCOUNT_WAITING, account_poller.wake)
         app.pubsub.subscribe(DELIVERY_WAITING, delivery_processor.wake)
+        assigner = Assigner(app.database, app.clock)
+        app.pubsub.subscribe(ASSIGNMENT_DUE, assigner.wake)
+        app.pubsub.subscribe(CONFIG, assigner.reconfigured)
         recovery = Recovery(
             app.database,
             conversation_worker,
@@ -168,6 +174,7 @@ class Workers:
             conversation_worker,
             account_poller,
             delivery_processor,
+            assigner,
             recovery,
             Maintenance(app.database, app.clock),
             Jobs(app.database.dsn, tasks),
@@ -180,8 +187,10 @@ class Workers:
         await enqueue_rebuilds(self.database)
         await self.recovery.start()
         await self.maintenance.start()
+        await self.assigner.start()
 
     async def close(self) -> None:
+        await self.assigner.close()
         await self.maintenance.close()
         await self.recovery.close()
         await self.account_poller.close()

@@ -13,7 +13,7 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 ActorKind = Literal[
     "contact", "assistant", "agent", "servicer", "rule", "campaign", "flow", "tracker", "api", "timer", "system"
 ]
-CauseKind = Literal["", "event", "rule", "macro", "bulk", "flow", "campaign", "timer", "webhook", "command"]
+CauseKind = Literal["", "event", "rule", "macro", "bulk", "flow", "campaign", "timer", "webhook", "command", "policy"]
 
 # What the row keeps in columns of their own; everything else of a fact stands in `data`.
 COLUMNS = ("conversation_id", "message_id", "contact_id", "inbox_id", "cycle", "assignee_id", "team_id")

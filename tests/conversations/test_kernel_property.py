@@ -23,8 +23,9 @@ from tests.twin import WindowedChannel, open_inbox
 
 from zhiban.bootstrap import reactions
 from zhiban.channels.connections import OpenInbox
+from zhiban.channels.policy import AssignmentPolicy
 from zhiban.container import ensure_workspace
-from zhiban.conversations import replies, sending, service, transitions
+from zhiban.conversations import assignment, replies, sending, service, transitions
 from zhiban.conversations.evolution import born, evolve, replay
 from zhiban.conversations.ingest import ingest
 from zhiban.conversations.models import ConversationState, Priority, Status
@@ -44,6 +45,8 @@ from zhiban.events import (
 )
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Conflict, NotFound
+from zhiban.people import presence
+from zhiban.people.presence import Availability
 from zhiban.ports import (
     Entered,
     IncomingMessage,
@@ -69,11 +72,16 @@ MUST_CHANGE = (
     ConversationUnmuted,
 )
 
+
+def giving(inbox: OpenInbox) -> dict[int, AssignmentPolicy]:
+    return {inbox.inbox_id: AssignmentPolicy(by="balanced", most=2, offline_minutes=10)}
+
+
 STEPS = (
     "writes", "writes", "writes late", "servicer writes", "enters", "recalls", "session human", "session ended",
     "send fails", "hand off", "reply", "reply", "note", "take", "assign", "un-assign", "team", "label", "priority",
     "snooze", "snooze over", "resolve", "resolve", "undo", "reopen", "return", "block", "unblock", "sent", "refused",
-    "again", "idle",
+    "again", "idle", "comes", "comes", "leaves", "give away", "give away", "best",
 )  # fmt: skip
 
 step = st.tuples(st.sampled_from(STEPS), st.integers(0, 2), st.integers(1, 4000))
@@ -204,10 +212,18 @@ class Story:
             "undo": lambda: service.undo_resolve(tx, id_, by=agent, now=now),
             "reopen": lambda: service.reopen(tx, id_, by=agent, now=now),
             "return": lambda: service.return_to_assistant(tx, id_, by=agent, now=now),
+            "comes": lambda: presence.choose(tx, agent, Availability.ONLINE, now=now),
+            "leaves": lambda: presence.choose(tx, agent, Availability.OFFLINE, now=now),
+            "give away": lambda: self._give_away(tx),
+            "best": lambda: assignment.assign_best(tx, id_, by=Actor("rule", 1), now=now),
             "block": lambda: service.block(tx, id_, by=lin, now=now),
             "unblock": lambda: service.unblock(tx, id_, by=lin, now=now),
         }
         await verbs[what]()
+
+    async def _give_away(self, tx: Transaction) -> None:
+        await assignment.release_offline(tx, giving(self.inbox), now=self.now)
+        await assignment.assign_waiting(tx, giving(self.inbox), now=self.now)
 
 
 async def check(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -156,6 +156,41 @@ class AutoResolve(_Part):
     )
 
 
+class AssignmentPolicy(_Part):
+    """To whom open conversations go that nobody has. Agents are given something only while they are online."""
+
+    by: Literal["off", "round_robin", "balanced"] = Field(
+        default="off",
+        description="off: people take them; round_robin: to each in turn; balanced: to whoever has fewest open",
+    )
+    first: Literal["longest_waiting", "oldest"] = Field(
+        default="longest_waiting", description="Which is given away first: who waits longest, or was created first"
+    )
+    team: int | None = Field(default=None, ge=1, description="Only to members of this team, by its number")
+    most: int | None = Field(
+        default=None, ge=1, le=10_000, description="Open conversations of an agent in all inboxes. Null: any number"
+    )
+    most_here: int | None = Field(
+        default=None, ge=1, le=10_000, description="Open conversations of an agent in this inbox. Null: any number"
+    )
+    fair_limit: int | None = Field(
+        default=None, ge=1, le=10_000, description="How many an agent is given within fair_minutes. Null: any number"
+    )
+    fair_minutes: int = Field(default=60, ge=1, le=1440)
+    weight: float = Field(
+        default=1.0, gt=0, le=100, description="What one conversation of this inbox counts for where loads are balanced"
+    )
+    except_labels: Annotated[tuple[int, ...], BeforeValidator(_one_or_many)] = Field(
+        default=(), max_length=100, description="What has one of these labels, by number, is left to people"
+    )
+    offline_minutes: float | None = Field(
+        default=2.0,
+        ge=0,
+        le=1440,
+        description="How long an agent is offline before those who wait for them go to others. Null: they stay",
+    )
+
+
 class Policy(_Part):
     """Everything an operator decides about the assistant of one inbox."""
 
@@ -168,6 +203,9 @@ class Policy(_Part):
     hours: Hours = Field(default_factory=Hours, description="When people are there. Left out: always")
     unassign_on_resolve: bool = Field(
         default=True, description="on: a resolved conversation is nobody's, so that a returning contact is routed anew"
+    )
+    assignment: AssignmentPolicy = Field(
+        default_factory=AssignmentPolicy, description="To whom open conversations go that nobody has"
     )
     auto_resolve: AutoResolve = Field(default_factory=AutoResolve, description="What is resolved when nobody goes on")
     zones: Zones | None = Field(default=None, description="Left out: calibrated per knowledge base (advised)")

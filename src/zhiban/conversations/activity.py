@@ -31,7 +31,8 @@ def activity(event: ConversationEvent) -> dict[str, Any] | None:
     if found is None:
         return None
     what, details = found
-    return {"what": what, "by": event.actor.kind, **{k: v for k, v in details.items() if v not in (None, "")}}
+    by = "policy" if event.cause.kind == "policy" else event.actor.kind
+    return {"what": what, "by": by, **{k: v for k, v in details.items() if v not in (None, "")}}
 
 
 def _status_line(event: ConversationEvent) -> tuple[str, dict[str, Any]] | None:

@@ -5,7 +5,20 @@ from __future__ import annotations
 from zhiban.channels.inboxes import settings_of
 from zhiban.conversations import service, topics
 from zhiban.conversations.jobs import CLOSE_SESSION
-from zhiban.events import SYSTEM, ConversationEvent, ConversationHandedOff, ConversationResolved
+from zhiban.conversations.models import Status
+from zhiban.events import (
+    SYSTEM,
+    ConversationAssigned,
+    ConversationEvent,
+    ConversationHandedOff,
+    ConversationReopened,
+    ConversationResolved,
+    ConversationReturned,
+    ConversationSnoozed,
+    ConversationStarted,
+    Event,
+    NativeSessionChanged,
+)
 from zhiban.kit import metrics
 from zhiban.kit.db import Transaction
 from zhiban.kit.jobs import enqueue
@@ -20,6 +33,21 @@ async def update_screens(tx: Transaction, event: ConversationEvent) -> None:
 async def count_handoff(tx: Transaction, event: ConversationHandedOff) -> None:
     """Count it, once this is committed."""
     tx.after_commit(lambda: metrics.handoff(event.reason))
+
+
+async def wake_assignment(tx: Transaction, event: Event) -> None:
+    """Once this is committed, let policies look: something may wait for an agent now, or an agent may have room."""
+    match event:
+        case ConversationStarted(status=status) | ConversationReopened(status=status):
+            due = status == Status.OPEN
+        case ConversationResolved() | ConversationSnoozed() | ConversationReturned() | ConversationAssigned():
+            due = event.assignee_id is not None
+        case NativeSessionChanged(state=state):
+            due = state not in (NativeState.POOL, NativeState.HUMAN)
+        case _:
+            due = True
+    if due:
+        tx.publish_after_commit(topics.ASSIGNMENT_DUE, 0)
 
 
 async def unassign_resolved(tx: Transaction, event: ConversationResolved) -> None:

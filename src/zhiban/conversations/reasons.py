@@ -33,6 +33,10 @@ class Reason(StrEnum):
     IDLE = "idle"  # nobody wrote for the time of the policy
     MUTED = "muted"
     AGENT_DISABLED = "agent_disabled"
+    AGENT_OFFLINE = "agent_offline"
+    # a policy chose the agent
+    BALANCED = "balanced"
+    ROUND_ROBIN = "round_robin"
     # an agent did it, or it follows from what they did
     TAKEN = "taken"
     REPLIED = "replied"
@@ -77,4 +81,7 @@ REASON_LABELS: Mapping[str, str] = {
     Reason.IDLE: mark("长时间没有新消息"),
     Reason.MUTED: mark("对方已被屏蔽"),
     Reason.AGENT_DISABLED: mark("这位同事已停用"),
+    Reason.AGENT_OFFLINE: mark("这位同事离线了，对方还在等"),
+    Reason.BALANCED: mark("在线且手上最少"),
+    Reason.ROUND_ROBIN: mark("在线且轮到"),
 }

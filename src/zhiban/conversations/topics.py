@@ -1,4 +1,5 @@
-"""What is published after a commit about conversations; each topic carries ids of conversations."""
+"""What is published after a commit about conversations; each topic carries ids of conversations, or says otherwise."""
 
 CONVERSATION_CHANGED = "conversation_changed"  # something that a screen shows
+ASSIGNMENT_DUE = "assignment_due"  # agents may have room, or something waits for one; carries no id but 0
 CONVERSATION_WAITING = "conversation_waiting"  # something waits to be answered or sent

@@ -57,7 +57,7 @@ ACTIVITY_LABELS = {
     "returned": (mark("{who}交回值班助手"), "sparkle"),
     "snoozed": (mark("{who}搁置到{until}"), "snooze"),
     "taken": (mark("{who}开始处理"), "user"),
-    "assigned": (mark("{who}分配给{whom}"), "user-plus"),
+    "assigned": (mark("{who}分配给{whom}{why}"), "user-plus"),
     "unassigned": (mark("{who}取消了分配{why}"), "user-off"),
     "team_assigned": (mark("{who}更换了小组"), "users"),
     "labels_changed": (mark("{who}修改了标签"), "tag"),

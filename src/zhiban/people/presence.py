@@ -48,11 +48,10 @@ class _PresenceRow:
 
 @frozen_dataclass
 class AssignableAgent:
-    """An agent who may be given a conversation now. `assigned_at`: when a policy last gave them one."""
+    """An agent who may be given a conversation now."""
 
     id: int
-    teams: tuple[int, ...] = ()
-    assigned_at: datetime | None = None
+    teams: list[int]
 
 
 _LOCK = "select chosen, status, beat_at from agent_presence where agent_id = %(agent)s for update"
@@ -65,7 +64,7 @@ from (
 where p.agent_id = was.agent_id returning p.agent_id, was.status"""
 
 _ASSIGNABLE = """
-select a.id, p.assigned_at,
+select a.id,
   array(select m.team_id from team_member m where m.workspace_id = a.workspace_id and m.agent_id = a.id) as teams
 from agent_presence p join agent a on a.workspace_id = p.workspace_id and a.id = p.agent_id
 where p.status = 'online' and p.beat_at >= %(since)s and a.disabled_at is null order by a.id"""
@@ -119,15 +118,6 @@ async def sweep(tx: Transaction, *, now: datetime) -> Sequence[int]:
     facts = [_offline(id_, was, by=TIMER, reason="silent", now=now, cause=cause) for id_, was in rows]
     await _record(tx, *facts)
     return [fact.agent_id for fact in facts]
-
-
-async def note_assigned(tx: Transaction, agent_ids: Sequence[int], *, now: datetime) -> None:
-    """A policy gave these agents conversations: others come before them the next time."""
-    await tx.run(
-        "update agent_presence set assigned_at = %(now)s where agent_id = any(%(agents)s::bigint[])",
-        now=now,
-        agents=list(agent_ids),
-    )
 
 
 async def _locked(tx: Transaction, agent_id: int) -> _PresenceRow:
@@ -202,8 +192,7 @@ async def availability_of(tx: Transaction, agent_id: int) -> Availability:
 
 async def assignable(tx: Transaction, *, now: datetime) -> list[AssignableAgent]:
     """Everybody who may be given a conversation: online with a desk that beats, and not disabled."""
-    rows = await tx.rows(_ASSIGNABLE, since=now - SILENT_AFTER)
-    return [AssignableAgent(id_, tuple(teams), assigned_at) for id_, assigned_at, teams in rows]
+    return await tx.objects(AssignableAgent, _ASSIGNABLE, since=now - SILENT_AFTER)
 
 
 async def offline_since(tx: Transaction, before: datetime) -> list[int]:

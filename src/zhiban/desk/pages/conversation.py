@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, Response
 from zhiban.assistant import learning
 from zhiban.assistant.learning import SuggestionRef
 from zhiban.assistant.suggesting import Suggestion
-from zhiban.conversations import lists, queries, replies, service
+from zhiban.conversations import assignment, lists, queries, replies, service
 from zhiban.conversations.drafts import Mode, drafts, save_draft
 from zhiban.conversations.lists import ListView, Queue, StatusTab
 from zhiban.desk import views
@@ -387,7 +387,7 @@ async def _assign(desk: DeskRequest, tx: Transaction, conversation_id: int, to: 
     match to:
         case "me":
             await service.take(tx, conversation_id, by=desk.agent.id, now=now)
-            return desk.texts("由您处理")
+            return desk.texts("由您处理") + await _over(desk, tx, conversation_id, desk.agent.id)
         case "nobody":
             await service.assign(tx, conversation_id, to=None, by=desk.actor(), now=now)
             return desk.texts("已取消分配")
@@ -401,7 +401,14 @@ async def _assign(desk: DeskRequest, tx: Transaction, conversation_id: int, to: 
     if held.status != "open":
         await service.reopen(tx, conversation_id, by=desk.agent.id, now=now)
     await service.assign(tx, conversation_id, to=int(to), by=desk.actor(), now=now)
-    return desk.texts("已分配给{name}", name=name)
+    return desk.texts("已分配给{name}", name=name) + await _over(desk, tx, conversation_id, int(to))
+
+
+async def _over(desk: DeskRequest, tx: Transaction, conversation_id: int, agent_id: int) -> str:
+    """A warning, where the agent has more in hand now than the inbox's policy would give them."""
+    inbox_id = (await queries.head(tx, conversation_id)).inbox_id
+    over = await assignment.overload(tx, agent_id, inbox_id)
+    return desk.texts("，超出了上限：手上{open}个，上限{limit}个", open=over.open, limit=over.limit) if over else ""
 
 
 @router.post("/conversations/{conversation_id}/snooze")

@@ -62,7 +62,7 @@ create unique index uq_agent_identity_external_id on agent_identity (workspace_i
 create table agent_presence (
   workspace_id bigint not null, agent_id bigint not null,
   chosen text not null default 'online', status text not null default 'offline',
-  beat_at timestamptz, changed_at timestamptz, assigned_at timestamptz,
+  beat_at timestamptz, changed_at timestamptz,
   constraint pk_agent_presence primary key (workspace_id, agent_id),
   constraint fk_agent_presence_agent_id foreign key (workspace_id, agent_id) references agent on delete cascade,
   constraint ck_agent_presence_chosen check (chosen in ('online', 'busy', 'offline')),
@@ -229,7 +229,8 @@ create table conversation (
 create index ix_conversation_open on conversation (workspace_id, waiting_since, last_activity_at desc)
   where status = 'open';
 create index ix_conversation_assignee_id
-  on conversation (workspace_id, assignee_id, waiting_since, last_activity_at desc) where status = 'open';
+  on conversation (workspace_id, assignee_id, waiting_since, last_activity_at desc) include (inbox_id)
+  where status = 'open';
 create index ix_conversation_unassigned on conversation (workspace_id, waiting_since, last_activity_at desc)
   where status = 'open' and assignee_id is null;
 create index ix_conversation_pending on conversation (workspace_id, last_activity_at desc) where status = 'pending';
@@ -241,6 +242,17 @@ create index ix_conversation_idle on conversation (workspace_id, inbox_id, statu
   where status in ('pending', 'open') and waiting_since is null;
 create index ix_conversation_contact_id on conversation (workspace_id, contact_id);
 create index ix_conversation_labels on conversation using gin (labels) where labels <> '{}';
+
+-- What policies give away, for each inbox in its order.
+create index ix_conversation_queue on conversation (workspace_id, inbox_id, waiting_since, id)
+  where status = 'open' and assignee_id is null;
+
+-- When a policy last gave each agent a conversation.
+create table assignment_turn (
+  workspace_id bigint not null, agent_id bigint not null, given_at timestamptz not null,
+  constraint pk_assignment_turn primary key (workspace_id, agent_id),
+  constraint fk_assignment_turn_agent_id foreign key (workspace_id, agent_id) references agent on delete cascade)
+  with (fillfactor = 50);
 
 -- Who works on it; see conversations/work_state.py.
 create table conversation_work (
@@ -389,6 +401,7 @@ TABLES = [
     "circuit",
     "call_budget",
     "conversation",
+    "assignment_turn",
     "conversation_work",
     "participant",
     "message",
