@@ -178,7 +178,9 @@ def test_activities_name_who_did_it_and_why() -> None:
     handed = line(what="handed_off", by="assistant", reason="asked")
     assert (handed.who, handed.words, handed.why) == ("值班助手", "{who}转交人工{why}", "对方要求人工")
     assert line(what="assigned", by="agent", to=4).words == "{who}开始处理"
-    assert line(what="assigned", by="agent", to=5).words == "{who}分配给{whom}"
+    assert line(what="assigned", by="agent", to=5).words == "{who}分配给{whom}{why}"
+    given = line(what="assigned", by="policy", to=5, reason="balanced")
+    assert (given.who, given.why) == ("收件箱的策略", "在线且手上最少")
     assert line(what="assigned", by="agent").words == "{who}取消了分配{why}"
     assert line(what="opened", by="agent", reason="taken") is None
     assert line(what="something_new", by="agent") is None

@@ -1,4 +1,4 @@
-"""What is read of a conversation. Every query runs inside a unit of work, whose workspace row-level security enforces."""
+"""What is read of one conversation. Each query runs in a transaction, whose workspace row-level security enforces."""
 
 from __future__ import annotations
 

@@ -257,7 +257,7 @@ def activity_view(row: MessageRow, *, contact: str, names: Mapping[int, str]) ->
         "assistant": mark("值班助手"),
         "contact": contact,
         "timer": mark("到点"),
-        "policy": mark("策略"),
+        "policy": mark("收件箱的策略"),
     }.get(by, mark("系统"))
     until = row.content.get("until")
     return ActivityView(
