@@ -125,12 +125,13 @@ def _insert(table: Table, values: Mapping[str, str]) -> sql.Composed:
 
 @dataclass
 class Halves:
-    """Two workspaces with one row in every table each."""
+    """Two workspaces with equally many rows in every table: one, beside those that every new workspace has."""
 
     ours: int
     theirs: int
     tables: dict[str, Table]
     rows: dict[int, dict[str, dict[str, Any]]]
+    counts: dict[str, int]
 
 
 @pytest.fixture
@@ -140,6 +141,7 @@ async def halves(db: Database) -> Halves:
     async with db.transaction(NO_WORKSPACE) as tx:
         tables = await _learn(tx.raw)
     rows: dict[int, dict[str, dict[str, Any]]] = {}
+    counts: dict[str, int] = {}
     for workspace in (ours, theirs):
         rows[workspace] = {}
         async with db.transaction(workspace) as tx, tx.raw.cursor(row_factory=dict_row) as cursor:
@@ -149,7 +151,8 @@ async def halves(db: Database) -> Halves:
                 else:
                     await cursor.execute(_insert(table, _row(table, workspace, rows[workspace])))
                 rows[workspace][table.name] = (await cursor.fetchall())[0]
-    return Halves(ours, theirs, tables, rows)
+            counts = {name: await tx.value(f"select count(*) from {name}") for name in tables}
+    return Halves(ours, theirs, tables, rows, counts)
 
 
 async def test_every_table_has_its_wall(urls: DatabaseUrls) -> None:
@@ -268,13 +271,13 @@ async def test_rows_of_others_cannot_be_changed_or_deleted(db: Database, halves:
     async with db.transaction(halves.ours) as tx:
         for name in halves.tables.keys() - APPEND_ONLY:
             theirs = {"theirs": halves.theirs}
-            assert await tx.run(f"update {name} set workspace_id = workspace_id") == 1, name
+            assert await tx.run(f"update {name} set workspace_id = workspace_id") == halves.counts[name], name
             changed = f"update {name} set workspace_id = workspace_id where workspace_id = %(theirs)s"
             assert await tx.run(changed, **theirs) == 0, name
             assert await tx.run(f"delete from {name} where workspace_id = %(theirs)s", **theirs) == 0, name
     async with db.transaction(halves.theirs) as tx:
         for name in halves.tables:
-            assert await tx.value(f"select count(*) from {name}") == 1, name
+            assert await tx.value(f"select count(*) from {name}") == halves.counts[name], name
 
 
 async def test_rows_cannot_be_made_for_others_nor_given_away(db: Database, halves: Halves) -> None:

@@ -49,6 +49,8 @@ OWNERS = {
     "phrasing_vector": "knowledge",
     "pull_state": "workers",
     "read_mark": "conversations",
+    "rule": "automation",
+    "rule_run": "automation",
     "setup_link": "people",
     "source": "knowledge",
     "stored_file": "kit",
@@ -77,6 +79,8 @@ EXCEPTIONS = {
     "a list or a notice names what it shows in one statement, not in one more per row": (
         "conversations/lists.py: agent contact inbox",
         "conversations/queries.py: agent agent_presence contact identity inbox turn",
+        "automation/queries.py: agent inbox label team",
+        "conversations/facts.py: contact inbox",
         "notifications/jobs.py: contact conversation inbox message",
         "channels/inboxes.py: conversation knowledge_base",
         "assistant/gap_answers.py: agent contact identity message",

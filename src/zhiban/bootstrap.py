@@ -11,6 +11,9 @@ from zhiban.assistant.answering import LEEWAY
 from zhiban.assistant.direct_answers import DirectAnswers
 from zhiban.assistant.metering import MeteredModel, Prices
 from zhiban.assistant.turn_context import AssistantDeps
+from zhiban.automation.engine import RuleEngine
+from zhiban.automation.rule_book import RuleBook
+from zhiban.automation.triggers import TRIGGERING
 from zhiban.channels import jobs as channel_jobs
 from zhiban.channels.connections import Builder, Connections
 from zhiban.channels.jobs import ChannelJobs
@@ -45,6 +48,9 @@ from zhiban.events import (
     MessageFailed,
     MessageReceived,
     NativeSessionChanged,
+    RuleAdded,
+    RuleChanged,
+    RuleRemoved,
 )
 from zhiban.integrations import openai, sentence_encoder
 from zhiban.integrations.apprise import AppriseNotifier
@@ -215,7 +221,6 @@ HANDLERS: dict[type[Event], tuple[Handler, ...]] = {
         assistant_handlers.record_refused_suggestions,
     ),
     ConversationResolved: (
-        conversation_handlers.unassign_resolved,
         conversation_handlers.close_session,
         assistant_handlers.record_refused_suggestions,
     ),
@@ -253,18 +258,29 @@ JOBS: dict[type[Event], tuple[JobsOf, ...]] = {
 }
 
 
-def reactions() -> Reactions:
-    """The tables, with what follows many facts: policies look whether to assign, open desks learn of a change."""
+def rule_engine() -> RuleEngine:
+    """Asks the rules of all workspaces; one for each process, as it remembers them."""
+    return RuleEngine(RuleBook(), limits_of)
+
+
+def reactions(rules: RuleEngine | None = None) -> Reactions:
+    """The tables, with what follows many facts: rules are asked, policies look whether to assign, desks learn of it."""
+    rules = rules or rule_engine()
     screens, assigning = conversation_handlers.update_screens, conversation_handlers.wake_assignment
+    asked: dict[type[Event], tuple[Handler, ...]] = {
+        **dict.fromkeys(TRIGGERING, (rules.react,)),
+        **dict.fromkeys((RuleAdded, RuleChanged, RuleRemoved), (rules.book.forget_changed,)),
+    }
     handlers: dict[type[Event], tuple[Handler, ...]] = {
         kind: (
             *HANDLERS.get(kind, ()),
+            *asked.get(kind, ()),
             *((assigning,) if kind in ASSIGNING else ()),
             *((screens,) if issubclass(kind, ConversationEvent) else ()),
         )
         for kind in FACTS
     }
-    return Reactions(handlers, JOBS)
+    return Reactions(handlers, JOBS, rules.cut)
 
 
 def tasks(

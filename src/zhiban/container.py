@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from zhiban import bootstrap
 from zhiban.assistant.turn import Assistant
+from zhiban.automation.shipped import install_shipped
+from zhiban.automation.topics import RULES_CHANGED
 from zhiban.channels.connections import Connections
 from zhiban.channels.delivery_store import DeliveryStore
 from zhiban.channels.service import connect, discover
@@ -19,7 +21,7 @@ from zhiban.kit.clock import Clock, SystemClock
 from zhiban.kit.db import NO_WORKSPACE, Database
 from zhiban.kit.file_store import FileStore
 from zhiban.kit.http import Http
-from zhiban.kit.i18n import Texts
+from zhiban.kit.i18n import Texts, to_locale
 from zhiban.kit.jobs import Jobs
 from zhiban.kit.pubsub import PubSub
 from zhiban.kit.settings import Settings
@@ -69,10 +71,12 @@ class App:
         local = (CONVERSATION_WAITING, ACCOUNT_WAITING, DELIVERY_WAITING, ASSIGNMENT_DUE)
         pubsub = PubSub(urls.app, local_topics=local)
         database.publish = pubsub.publish
-        database.reactions = bootstrap.reactions()
+        rules = bootstrap.rule_engine()
+        database.reactions = bootstrap.reactions(rules)
         breakers = BreakerStore(database, pubsub, now)
         connections = Connections(database, vault, now, breakers, build=bootstrap.vendor(http, now))
         pubsub.subscribe(CONFIG, connections.forget)
+        pubsub.subscribe(RULES_CHANGED, rules.book.forget)
         return cls(
             settings=settings,
             clock=now,
@@ -253,5 +257,6 @@ async def ensure_workspace(database: Database, slug: str, name: str, locale: str
                 name=name,
                 locale=locale,
             )
+            await install_shipped(tx, Texts(to_locale(locale)), now=await tx.value("select now()"))
             return workspace_id
     return await ensure_workspace(database, slug, name, locale)

@@ -36,11 +36,13 @@ from zhiban.event_knowledge import (
     PhrasingRemoved,
     SourcesImported,
 )
+from zhiban.event_rules import RuleAdded, RuleChanged, RuleRemoved
 
 __all__ = ["ASSISTANT", "COLUMNS", "DIRECT", "FACTS", "SYSTEM", "TIMER", "Actor", "ActorKind", "Cause", "CauseKind"]
 __all__ += ["ConversationEvent", "Event", "MessageFact", "StatusChanged", "decode"]
 __all__ += ["ArticleChanged", "ArticlesRemoved", "EvidenceRecorded", "PhrasingAdded", "PhrasingApproved"]
 __all__ += ["PhrasingRejected", "PhrasingRemoved", "SourcesImported"]
+__all__ += ["RuleAdded", "RuleChanged", "RuleRemoved"]
 __all__ += ["GapClosed", "GapMerged", "GapQuestionMoved", "GapRecorded", "GapReopened"]
 
 # ------------------------------------------------------------------------------------------------- conversations
@@ -148,6 +150,10 @@ class NativeSessionChanged(ConversationEvent):
     servicer: str | None = None
     previous_servicer: str | None = None
     vendor_event_id: str | None = None
+
+
+class ContactCreated(ConversationEvent):
+    """Somebody wrote to us for the first time; `conversation_id` is the conversation that they began."""
 
 
 class ContactEntered(ConversationEvent):

@@ -222,11 +222,11 @@ async def test_freed_room_is_filled_at_once(floor: Floor, freed: str) -> None:
             case "resolve" | "minute":
                 await service.resolve(tx, first, by=Actor("agent", lin), now=now)
             case "snooze":
-                await service.snooze(tx, first, until=now + timedelta(hours=1), by=lin, now=now)
+                await service.snooze(tx, first, until=now + timedelta(hours=1), by=Actor("agent", lin), now=now)
             case "un-assign":
                 await service.assign(tx, first, to=None, by=Actor("agent", lin), now=now)
             case "return":
-                await service.return_to_assistant(tx, first, by=lin, now=now)
+                await service.return_to_assistant(tx, first, by=Actor("agent", lin), now=now)
             case _:
                 await service.assign(tx, first, to=floor.agents["wei"], by=Actor("agent", lin), now=now)
     if freed == "minute":

@@ -21,6 +21,10 @@ from hypothesis import strategies as st
 from tests.conversations.test_decisions import assert_legal
 from tests.twin import WindowedChannel, open_inbox
 
+from zhiban.automation.definition import load_definition
+from zhiban.automation.queries import rules
+from zhiban.automation.service import add as add_rule
+from zhiban.automation.service import switch as switch_rule
 from zhiban.bootstrap import reactions
 from zhiban.channels.connections import OpenInbox
 from zhiban.channels.policy import AssignmentPolicy
@@ -32,6 +36,7 @@ from zhiban.conversations.models import ConversationState, Priority, Status
 from zhiban.conversations.outbox import QueuedMessage
 from zhiban.conversations.queries import history
 from zhiban.events import (
+    SYSTEM,
     Actor,
     ConversationAssigned,
     ConversationCreated,
@@ -77,11 +82,28 @@ def giving(inbox: OpenInbox) -> dict[int, AssignmentPolicy]:
     return {inbox.inbox_id: AssignmentPolicy(by="balanced", most=2, offline_minutes=10)}
 
 
+# Rules that answer what people do and each other: nothing they do may leave the log, or an illegal state.
+RULES: tuple[dict[str, Any], ...] = (
+    {"on": ["conversation_updated"], "actions": [{"kind": "set_priority", "priority": 3}, {"kind": "remove_team"}]},
+    {
+        "on": ["message_created"],
+        "conditions": {"conditions": [{"kind": "message_direction", "direction": "in"}]},
+        "actions": [{"kind": "add_note", "text": "来了"}, {"kind": "hand_off", "to": "people"}],
+    },
+    {"on": ["conversation_assigned"], "actions": [{"kind": "snooze", "minutes": 3}, {"kind": "unassign"}]},
+    {"on": ["conversation_snoozed"], "actions": [{"kind": "send_message", "text": "稍等"}]},
+    {
+        "on": ["conversation_updated"],
+        "conditions": {"conditions": [{"kind": "priority_changed", "direction": "up"}, {"kind": "team"}]},
+        "actions": [{"kind": "set_status", "status": "resolved"}],
+    },
+)
+
 STEPS = (
     "writes", "writes", "writes late", "servicer writes", "enters", "recalls", "session human", "session ended",
     "send fails", "hand off", "reply", "reply", "note", "take", "assign", "un-assign", "team", "label", "priority",
     "snooze", "snooze over", "resolve", "resolve", "undo", "reopen", "return", "block", "unblock", "sent", "refused",
-    "again", "idle", "comes", "comes", "leaves", "give away", "give away", "best",
+    "again", "idle", "comes", "comes", "leaves", "give away", "give away", "best", "rule",
 )  # fmt: skip
 
 step = st.tuples(st.sampled_from(STEPS), st.integers(0, 2), st.integers(1, 4000))
@@ -179,6 +201,10 @@ class Story:
                 if last is not None:
                     actor = Actor("agent", self.agents[0])
                     await replies.send_again(tx, last[0], limits=LIMITS, by=actor, now=self.now)
+            case "rule":
+                for number, rule in enumerate(await rules(tx)):
+                    on = number % 3 == self.now.second % 3
+                    await switch_rule(tx, rule.id, on=on, by=SYSTEM, now=self.now)
             case "snooze over":
                 await service.wake_snoozed(tx, now=self.now)
             case "idle":
@@ -200,22 +226,22 @@ class Story:
                 tx, id_, reason="asked", actor=assistant, now=now, notice="请稍候", limits=LIMITS
             ),
             "reply": lambda: replies.reply(tx, id_, text="在的", by=agent, limits=LIMITS, now=now),
-            "note": lambda: replies.add_note(tx, id_, text="记一下", by=agent, now=now),
+            "note": lambda: replies.add_note(tx, id_, text="记一下", by=lin, now=now),
             "take": lambda: service.take(tx, id_, by=agent, now=now),
             "assign": lambda: service.assign(tx, id_, to=agent, by=lin, now=now),
             "un-assign": lambda: service.assign(tx, id_, to=None, by=lin, now=now),
             "team": lambda: service.assign_team(tx, id_, to=team, by=lin, now=now),
             "label": lambda: service.change_labels(tx, id_, add=add, remove=remove, by=lin, now=now),
             "priority": lambda: service.set_priority(tx, id_, priority=Priority(who * 2), by=lin, now=now),
-            "snooze": lambda: service.snooze(tx, id_, until=later, by=agent, now=now),
+            "snooze": lambda: service.snooze(tx, id_, until=later, by=lin, now=now),
             "resolve": lambda: service.resolve(tx, id_, by=lin, now=now),
             "undo": lambda: service.undo_resolve(tx, id_, by=agent, now=now),
             "reopen": lambda: service.reopen(tx, id_, by=agent, now=now),
-            "return": lambda: service.return_to_assistant(tx, id_, by=agent, now=now),
             "comes": lambda: presence.choose(tx, agent, Availability.ONLINE, now=now),
             "leaves": lambda: presence.choose(tx, agent, Availability.OFFLINE, now=now),
             "give away": lambda: self._give_away(tx),
             "best": lambda: assignment.assign_best(tx, id_, by=Actor("rule", 1), now=now),
+            "return": lambda: service.return_to_assistant(tx, id_, by=lin, now=now),
             "block": lambda: service.block(tx, id_, by=lin, now=now),
             "unblock": lambda: service.unblock(tx, id_, by=lin, now=now),
         }
@@ -300,6 +326,9 @@ def test_the_events_of_a_conversation_are_its_row(urls: DatabaseUrls, runner: as
                 )
                 for name in ("退款", "催单")
             ]
+            for number, definition in enumerate(RULES):
+                rule = load_definition(definition)
+                await add_rule(tx, name=f"规则{number}", definition=rule, enabled=False, by=SYSTEM, now=START)
         return inbox, workspace_id, (agents[0], agents[1]), team, (labels[0], labels[1])
 
     inbox, workspace_id, agents, team, labels = runner.run(begin())

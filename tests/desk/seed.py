@@ -218,7 +218,7 @@ async def _zhou(seed: Seed, tx: Transaction) -> None:
         tx,
         seed.conversations[who],
         text="像是 Nginx 解压改写了请求体。2.4 的签名是按压缩前的字节算的吧？",
-        by=seed.agents["林晓"],
+        by=Actor("agent", seed.agents["林晓"]),
         now=ago(minutes=12),
     )
     await seed.replies(
@@ -271,5 +271,9 @@ async def _others(seed: Seed, tx: Transaction) -> None:
     await service.resolve(tx, seed.conversations["许冬"], by=Actor("agent", mine), now=ago(minutes=45))
     await waiting("韩露", "周五再联系我吧", 300)
     await service.snooze(
-        tx, seed.conversations["韩露"], until=seed.clock.now() + timedelta(hours=3), by=mine, now=ago(minutes=250)
+        tx,
+        seed.conversations["韩露"],
+        until=seed.clock.now() + timedelta(hours=3),
+        by=Actor("agent", mine),
+        now=ago(minutes=250),
     )

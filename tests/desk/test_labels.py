@@ -60,7 +60,7 @@ def said_in(node: ast.AST) -> Iterator[str]:
 def words_of_the_code() -> set[str]:
     """Every reason that the code says as a literal, wherever a conversation changes."""
     found = set()
-    for module in ("assistant", "conversations", "desk", "workers"):
+    for module in ("assistant", "automation", "conversations", "desk", "workers"):
         for path in (SOURCE / module).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text("utf-8"))):
                 found.update(said_in(node))

@@ -44,7 +44,7 @@ async def test_a_snoozed_conversation_wakes_at_its_time(shop: Shop) -> None:
     talk = await shop.becomes("open")
     now = datetime.now(UTC)
     async with shop.work() as tx:
-        await conversations.snooze(tx, talk.id, until=now + timedelta(hours=2), by=chen, now=now)
+        await conversations.snooze(tx, talk.id, until=now + timedelta(hours=2), by=Actor("agent", chen), now=now)
     assert (await shop.conversation()).status == "snoozed"
     async with shop.work() as tx:
         assert await conversations.wake_snoozed(tx, now=now + timedelta(hours=1)) == 0
@@ -59,7 +59,7 @@ async def test_a_snoozed_contact_who_writes_comes_back_at_once(shop: Shop) -> No
     talk = await shop.becomes("open")
     now = datetime.now(UTC)
     async with shop.work() as tx:
-        await conversations.snooze(tx, talk.id, until=now + timedelta(hours=2), by=chen, now=now)
+        await conversations.snooze(tx, talk.id, until=now + timedelta(hours=2), by=Actor("agent", chen), now=now)
     shop.wecom.contact_says(LI, "怎么申请退款？")
     woken = await shop.becomes("open")
     await shop.idle()

@@ -201,9 +201,6 @@ class Policy(_Part):
     closing: Line = Field(default="", description="Sent when a conversation is resolved. Empty: none")
     handoff: HandoffPolicy = Field(default_factory=HandoffPolicy)
     hours: Hours = Field(default_factory=Hours, description="When people are there. Left out: always")
-    unassign_on_resolve: bool = Field(
-        default=True, description="on: a resolved conversation is nobody's, so that a returning contact is routed anew"
-    )
     assignment: AssignmentPolicy = Field(
         default_factory=AssignmentPolicy, description="To whom open conversations go that nobody has"
     )

@@ -32,6 +32,8 @@ def activity(event: ConversationEvent) -> dict[str, Any] | None:
         return None
     what, details = found
     by = "policy" if event.cause.kind == "policy" else event.actor.kind
+    # A rule is named as it was called then: it may be renamed or gone when somebody reads the line.
+    details = {**details, "rule": event.actor.ref if by == "rule" else None}
     return {"what": what, "by": by, **{k: v for k, v in details.items() if v not in (None, "")}}
 
 

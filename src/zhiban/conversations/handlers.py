@@ -7,7 +7,6 @@ from zhiban.conversations import service, topics
 from zhiban.conversations.jobs import CLOSE_SESSION
 from zhiban.conversations.models import Status
 from zhiban.events import (
-    SYSTEM,
     ConversationAssigned,
     ConversationEvent,
     ConversationHandedOff,
@@ -48,26 +47,6 @@ async def wake_assignment(tx: Transaction, event: Event) -> None:
             due = True
     if due:
         tx.publish_after_commit(topics.ASSIGNMENT_DUE, 0)
-
-
-async def unassign_resolved(tx: Transaction, event: ConversationResolved) -> None:
-    """Free the assignee, so that a contact who returns is routed anew; who resolved it keeps the credit in the log.
-
-    An inbox may switch this off (`unassign_on_resolve`).
-    """
-    if event.assignee_id is None or event.inbox_id is None:
-        return
-    if not (await settings_of(tx, event.inbox_id)).unassign_on_resolve:
-        return
-    await service.assign(
-        tx,
-        event.conversation_id,
-        to=None,
-        by=SYSTEM,
-        now=event.at,
-        reason="resolved",
-        cause=event.consequence(),
-    )
 
 
 async def close_session(tx: Transaction, event: ConversationResolved) -> None:

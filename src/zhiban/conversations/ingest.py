@@ -112,7 +112,7 @@ async def ingest_one_by_one(
     result = IngestResult()
     for item in items:
         try:
-            async with tx.raw.transaction():
+            async with tx.savepoint():
                 one = await ingest(tx, inbox, [item], now=now, process_id=process_id, history=history)
         except (psycopg.OperationalError, psycopg.InterfaceError):
             raise

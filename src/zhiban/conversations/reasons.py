@@ -43,7 +43,7 @@ class Reason(StrEnum):
     REOPENED = "reopened"
     RETURNED = "returned"
     AGENT = "agent"  # resolved by hand
-    RESOLVED = "resolved"
+    RULE = "rule"  # the line names the rule
     UNDO = "undo"
 
 
@@ -55,7 +55,7 @@ UNSAID = frozenset(
         Reason.REOPENED,
         Reason.RETURNED,
         Reason.AGENT,
-        Reason.RESOLVED,
+        Reason.RULE,
         Reason.UNDO,
         Reason.URGENT,
     }

@@ -14,7 +14,7 @@ from zhiban.conversations.outbox import (
     enqueue,
     key_for,
 )
-from zhiban.events import Actor, NoteAdded
+from zhiban.events import DIRECT, Actor, Cause, NoteAdded
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
@@ -96,23 +96,49 @@ async def send_again(tx: Transaction, message_id: int, *, limits: Limits, by: Ac
     await transitions.apply_to(tx, state, RequeueReply(message_id), actor=by, now=now)
 
 
-async def add_note(tx: Transaction, conversation_id: int, *, text: str, by: int, now: datetime) -> int:
+async def send_as_rule(
+    tx: Transaction,
+    conversation_id: int,
+    *,
+    text: str,
+    by: Actor,
+    key: str,
+    limits: Limits,
+    now: datetime,
+    cause: Cause,
+) -> list[int]:
+    """A rule writes to the contact; nobody becomes the assignee, and who waits for a person goes on waiting.
+
+    The same `key` sends once. Returns the ids of the parts. Raises ReplyWindowClosed, ReplyTooLong, NotFound.
+    """
+    state = await transitions.lock(tx, conversation_id)
+    _check_allowance(state, text, limits, now=now)
+    queued = await enqueue(
+        tx, state, author=Author.RULE, actor=by, text=text, key=key, limits=limits, now=now, cause=cause
+    )
+    return [message.id for message in queued.messages]
+
+
+async def add_note(
+    tx: Transaction, conversation_id: int, *, text: str, by: Actor, now: datetime, cause: Cause = DIRECT
+) -> int:
     """Write something for colleagues only. Raises Conflict on empty text, NotFound."""
     if not text.strip():
         raise Conflict("There is nothing to note.")
     state = await transitions.lock(tx, conversation_id)
     message_id = await tx.value(
         "insert into message (workspace_id, conversation_id, inbox_id, direction, author, agent_id, kind, text, state, "
-        "sent_at) values (%(workspace)s, %(conversation)s, %(inbox)s, 'internal', 'agent', %(agent)s, 'note', "
+        "sent_at) values (%(workspace)s, %(conversation)s, %(inbox)s, 'internal', %(author)s, %(agent)s, 'note', "
         "%(text)s, 'stored', %(now)s) returning id",
         workspace=tx.workspace_id,
         conversation=state.id,
         inbox=state.inbox_id,
-        agent=by,
+        author=Author.AGENT if by.kind == "agent" else Author.RULE,
+        agent=by.id if by.kind == "agent" else None,
         text=text,
         now=now,
     )
-    await event_log.append(tx, NoteAdded(actor=Actor("agent", by), at=now, message_id=int(message_id), **state.about()))
+    await event_log.append(tx, NoteAdded(actor=by, at=now, cause=cause, message_id=int(message_id), **state.about()))
     return int(message_id)
 
 

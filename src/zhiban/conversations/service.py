@@ -146,9 +146,9 @@ async def set_priority(
     return await transitions.apply(tx, conversation_id, change, actor=by, now=now, cause=cause)
 
 
-async def block(tx: Transaction, conversation_id: int, *, by: Actor, now: datetime) -> None:
+async def block(tx: Transaction, conversation_id: int, *, by: Actor, now: datetime, cause: Cause = DIRECT) -> None:
     """What this contact writes, wherever they write, is kept and calls nobody; their conversations are resolved."""
-    await _mute_all(tx, conversation_id, blocked=True, by=by, now=now)
+    await _mute_all(tx, conversation_id, blocked=True, by=by, now=now, cause=cause)
 
 
 async def unblock(tx: Transaction, conversation_id: int, *, by: Actor, now: datetime) -> None:
@@ -156,7 +156,9 @@ async def unblock(tx: Transaction, conversation_id: int, *, by: Actor, now: date
     await _mute_all(tx, conversation_id, blocked=False, by=by, now=now)
 
 
-async def _mute_all(tx: Transaction, conversation_id: int, *, blocked: bool, by: Actor, now: datetime) -> None:
+async def _mute_all(
+    tx: Transaction, conversation_id: int, *, blocked: bool, by: Actor, now: datetime, cause: Cause = DIRECT
+) -> None:
     state = await transitions.lock(tx, conversation_id)
     states = [state]
     if state.contact_id is not None:
@@ -164,7 +166,7 @@ async def _mute_all(tx: Transaction, conversation_id: int, *, blocked: bool, by:
         ids = await tx.values("select id from conversation where contact_id = %(id)s", id=state.contact_id)
         states = await transitions.lock_many(tx, ids)
     change = Mute() if blocked else Unmute()
-    await transitions.apply_many(tx, [Planned(one, change, by) for one in states], now=now)
+    await transitions.apply_many(tx, [Planned(one, change, by) for one in states], now=now, cause=cause)
 
 
 async def resolve(
@@ -199,17 +201,21 @@ async def undo_resolve(tx: Transaction, conversation_id: int, *, by: int, now: d
     return await transitions.apply_to(tx, state, UndoResolve(before), actor=actor, now=now)
 
 
-async def return_to_assistant(tx: Transaction, conversation_id: int, *, by: int, now: datetime) -> Applied:
+async def return_to_assistant(
+    tx: Transaction, conversation_id: int, *, by: Actor, now: datetime, cause: Cause = DIRECT
+) -> Applied:
     """Give it back; what the contact asked and nobody answered waits for the assistant.
 
     Raises Conflict while people have the session in the vendor's client.
     """
-    return await transitions.apply(tx, conversation_id, ReturnToAssistant(), actor=Actor("agent", by), now=now)
+    return await transitions.apply(tx, conversation_id, ReturnToAssistant(), actor=by, now=now, cause=cause)
 
 
-async def snooze(tx: Transaction, conversation_id: int, *, until: datetime, by: int, now: datetime) -> Applied:
+async def snooze(
+    tx: Transaction, conversation_id: int, *, until: datetime, by: Actor, now: datetime, cause: Cause = DIRECT
+) -> Applied:
     """Out of sight until a time. Raises Conflict when that time is over, or the conversation is resolved."""
-    return await transitions.apply(tx, conversation_id, Snooze(until), actor=Actor("agent", by), now=now)
+    return await transitions.apply(tx, conversation_id, Snooze(until), actor=by, now=now, cause=cause)
 
 
 # ---------------------------------------------------------------------------------------------------- many at once

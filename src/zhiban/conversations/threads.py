@@ -52,7 +52,8 @@ async def match_or_create(
             chosen = {name: contacts[name].id for name in missing if (name in quiet) == (begins is Status.RESOLVED)}
             if not chosen:
                 continue
-            created = await transitions.create(tx, inbox.inbox_id, chosen, status=begins, now=now)
+            newcomers = {name for name in chosen if contacts[name].is_new}
+            created = await transitions.create(tx, inbox.inbox_id, chosen, status=begins, newcomers=newcomers, now=now)
             for thread, state in created.items():
                 matched[thread] = MatchedConversation(state, blocked=contacts[thread].blocked, created=True)
         if elsewhere := [thread for thread in missing if thread not in matched]:

@@ -7,7 +7,7 @@ whoever reacts to them (`bootstrap.HANDLERS` and `JOBS`) does so before the comm
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
@@ -18,7 +18,16 @@ from zhiban.conversations.changes import Change
 from zhiban.conversations.decisions import Decision, Effects, decide
 from zhiban.conversations.evolution import born
 from zhiban.conversations.models import ConversationState, Status
-from zhiban.events import DIRECT, SYSTEM, Actor, Cause, ConversationCreated, ConversationEvent, MessageDropped
+from zhiban.events import (
+    DIRECT,
+    SYSTEM,
+    Actor,
+    Cause,
+    ContactCreated,
+    ConversationCreated,
+    ConversationEvent,
+    MessageDropped,
+)
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
@@ -158,7 +167,9 @@ async def lock(tx: Transaction, conversation_id: int) -> ConversationState:
 
 async def lock_many(tx: Transaction, ids: Sequence[int]) -> list[ConversationState]:
     """The states of those that exist, locked in the order of their ids, so that no two of us wait for each other."""
-    return [as_state(row) for row in await tx.rows(_LOCK, ids=list(ids))]
+    found = [as_state(row) for row in await tx.rows(_LOCK, ids=list(ids))]
+    tx.latest.update((state.id, state) for state in found if state.id in tx.latest)
+    return found
 
 
 async def lock_leased(
@@ -183,8 +194,12 @@ async def create(
     status: Status,
     now: datetime,
     kind: str = "direct",
+    newcomers: Collection[str] = (),
 ) -> dict[str, ConversationState]:
-    """Conversations for these threads, each with its contact. One that somebody else made meanwhile is left out."""
+    """Conversations for these threads, each with its contact. One that somebody else made meanwhile is left out.
+
+    `newcomers`: the threads of contacts whom nobody knew before.
+    """
     rows = await tx.rows(
         _CREATE,
         workspace=tx.workspace_id,
@@ -208,7 +223,12 @@ async def create(
         )
         for thread, id_, contact_id in rows
     ]
-    await event_log.append(tx, *events)
+    new = [
+        ContactCreated(actor=event.actor, at=now, **born(event).about())
+        for event in events
+        if event.thread in newcomers
+    ]
+    await event_log.append(tx, *events, *new)
     return {event.thread: born(event) for event in events}
 
 
@@ -229,21 +249,30 @@ async def apply_to(
 async def apply_many(
     tx: Transaction, planned: Sequence[Planned], *, now: datetime, cause: Cause = DIRECT, lease: WorkLease | None = None
 ) -> list[Applied]:
-    """Change many, each at most once; with `lease`, whatever then waits for the assistant is this process's work."""
-    decided = [decide(one.state, one.change, now, actor=one.actor, cause=cause) for one in planned]
+    """Change many, each at most once; with `lease`, whatever then waits for the assistant is this process's work.
+
+    What reacts to a change may change the same conversation again: a state that was read before that is replaced by
+    what this transaction made of it, and what is answered is the state after all reactions.
+    """
+    states = [tx.latest.get(one.state.id, one.state) for one in planned]
+    decided = [
+        decide(state, one.change, now, actor=one.actor, cause=cause) for state, one in zip(states, planned, strict=True)
+    ]
     changing = [one for one in decided if one.events]
     written = _Written()
     if changing:
         events = [event for one in changing for event in one.events]
         written = await _write(tx, changing, events, now=now, lease=lease)
+        tx.latest.update((one.state.id, one.state) for one in changing)
         await _carry_out(tx, changing, now=now, cause=cause)
         await event_log.react(tx, events, written.event_ids)
     done = []
-    for plan, decision in zip(planned, decided, strict=True):
-        revision, leased = written.work.get(plan.state.id, (None, False))
+    for before, decision in zip(states, decided, strict=True):
+        revision, leased = written.work.get(before.id, (None, False))
         if decision.effects.wake and not leased:
-            tx.publish_after_commit(topics.CONVERSATION_WAITING, plan.state.id)
-        done.append(Applied(plan.state, decision.state, decision.events, decision.effects, revision, leased))
+            tx.publish_after_commit(topics.CONVERSATION_WAITING, before.id)
+        after = tx.latest.get(before.id, decision.state)
+        done.append(Applied(before, after, decision.events, decision.effects, revision, leased))
     return done
 
 

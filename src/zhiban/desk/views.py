@@ -214,7 +214,8 @@ def message_view(row: MessageRow, contact: str, contact_key: str, *, chosen: Set
             by = "assistant"
         case _:
             by = "agent"
-    who = {"contact": contact, "assistant": mark("值班助手")}.get(by) or row.agent_name or mark("同事")
+    nobody = mark("规则") if row.author == "rule" else mark("同事")
+    who = {"contact": contact, "assistant": mark("值班助手")}.get(by) or row.agent_name or nobody
     who_key = {"contact": contact_key, "assistant": "assistant"}.get(by) or str(row.agent_id or row.agent_name or "0")
     return MessageView(
         key=row.client_key or str(row.id),
@@ -258,6 +259,7 @@ def activity_view(row: MessageRow, *, contact: str, names: Mapping[int, str]) ->
         "contact": contact,
         "timer": mark("到点"),
         "policy": mark("收件箱的策略"),
+        "rule": f"「{row.content.get('rule') or ''}」",
     }.get(by, mark("系统"))
     until = row.content.get("until")
     return ActivityView(

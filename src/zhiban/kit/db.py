@@ -56,13 +56,15 @@ class Connection(psycopg.AsyncConnection[Row]):
 class Transaction:
     """An open transaction of one workspace. Parameters are psycopg's named ones: `%(name)s`."""
 
-    __slots__ = ("_cursor", "_publications", "_then", "raw", "reactions", "workspace_id")
+    __slots__ = ("_cursor", "_publications", "_then", "latest", "raw", "reactions", "workspace_id")
 
     def __init__(self, raw: Connection, workspace_id: int) -> None:
         self.raw = raw
         self._cursor = raw.shared
         self.workspace_id = workspace_id
         self.reactions: Any = None  # who reacts to events; `kit.event_log` knows what it is
+        # What this transaction last wrote of rows that it has locked, for whoever read them before; see `transitions`.
+        self.latest: dict[int, Any] = {}
         self._publications: dict[tuple[str, int], None] = {}
         self._then: list[Callable[[], None]] = []
 
@@ -73,6 +75,17 @@ class Transaction:
     def after_commit(self, then: Callable[[], None]) -> None:
         """Call this after the commit, on the event loop; forgotten on rollback. It must be quick and must not raise."""
         self._then.append(then)
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """What is written inside is undone where it raises, and the transaction goes on."""
+        before = dict(self.latest)
+        try:
+            async with self.raw.transaction():
+                yield
+        except BaseException:
+            self.latest = before
+            raise
 
     @property
     def publications(self) -> Iterable[tuple[str, int]]:

@@ -80,10 +80,14 @@ JobsOf = Callable[[Any], Iterable[Enqueued]]
 
 @frozen_dataclass
 class Reactions:
-    """Who reacts to what. Both tables are keyed by the fact's class; nothing is looked up by a string."""
+    """Who reacts to what. Both tables are keyed by the fact's class; nothing is looked up by a string.
+
+    `cut` is told of a fact that nothing reacts to any more because it stands too deep in a chain.
+    """
 
     handlers: Mapping[type, Sequence[Handler]] = field(default_factory=dict)
     jobs: Mapping[type, Sequence[JobsOf]] = field(default_factory=dict)
+    cut: Handler | None = None
 
 
 _INSERT = """
@@ -135,12 +139,14 @@ async def react(tx: Transaction, events: Sequence[Loggable], ids: Sequence[int])
         handlers, jobs_of = reactions.handlers.get(kind, ()), reactions.jobs.get(kind, ())
         if not handlers and not jobs_of:
             continue
+        known = replace(event, id=id_)  # type: ignore[type-var]
         if event.cause.depth >= DEEPEST:
             log.warning(
                 "Event %s (%s) is %s reactions deep: nothing reacts to it any more.", id_, kind.__name__, DEEPEST
             )
+            if reactions.cut is not None:
+                await reactions.cut(tx, known)
             continue
-        known = replace(event, id=id_)  # type: ignore[type-var]
         for handle in handlers:
             await handle(tx, known)
         jobs += [job for each in jobs_of for job in each(known)]

@@ -27,8 +27,8 @@ names as (
   insert into identity (workspace_id, contact_id, kind, account, external_id, created_at)
   select %(workspace)s, id, %(kind)s, %(account)s, external_id, %(now)s from fresh
   on conflict (workspace_id, kind, account, external_id) do nothing returning external_id, contact_id)
-select external_id, contact_id, blocked from wanted where contact_id is not null
-union all select external_id, contact_id, false from names"""
+select external_id, contact_id, blocked, false as is_new from wanted where contact_id is not null
+union all select external_id, contact_id, false, true from names"""
 
 _ORPHANS = """
 delete from contact c where created_at = %(now)s and not exists (
@@ -37,10 +37,11 @@ delete from contact c where created_at = %(now)s and not exists (
 
 @frozen_dataclass
 class EnsuredContact:
-    """A contact that exists now. `blocked`: what they write calls nobody."""
+    """A contact that exists now. `blocked`: what they write calls nobody; `is_new`: nobody knew them before."""
 
     id: int
     blocked: bool
+    is_new: bool = False
 
 
 async def ensure_contacts(
@@ -51,7 +52,7 @@ async def ensure_contacts(
     while True:
         rows = await tx.rows(_ENSURE, workspace=tx.workspace_id, kind=kind, account=account, ids=ids, now=now)
         if len(rows) == len(ids):
-            return {external_id: EnsuredContact(contact_id, blocked) for external_id, contact_id, blocked in rows}
+            return {external_id: EnsuredContact(id_, blocked, is_new) for external_id, id_, blocked, is_new in rows}
         # Somebody else named one of them a moment ago: theirs stays, ours has no name and goes.
         await tx.run(_ORPHANS, now=now)
 

@@ -296,7 +296,7 @@ async def add_note(
 ) -> Response:
     now = desk.auth.clock.now()
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
-        await replies.add_note(tx, conversation_id, text=text, by=desk.agent.id, now=now)
+        await replies.add_note(tx, conversation_id, text=text, by=desk.actor(), now=now)
         await save_draft(tx, conversation_id, agent_id=desk.agent.id, mode=Mode.NOTE, text="", now=now)
     return Response(status_code=204)
 
@@ -392,7 +392,7 @@ async def _assign(desk: DeskRequest, tx: Transaction, conversation_id: int, to: 
             await service.assign(tx, conversation_id, to=None, by=desk.actor(), now=now)
             return desk.texts("已取消分配")
         case "assistant":
-            await service.return_to_assistant(tx, conversation_id, by=desk.agent.id, now=now)
+            await service.return_to_assistant(tx, conversation_id, by=desk.actor(), now=now)
             return desk.texts("已交回值班助手")
     if not to.isdecimal():
         raise Conflict("Choose who is to have the conversation.")
@@ -418,7 +418,7 @@ async def snooze(desk: CurrentRequest, conversation_id: int, until: Annotated[st
     if until not in times:
         raise Conflict("The time to come back must lie ahead.")
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
-        await service.snooze(tx, conversation_id, until=times[until], by=desk.agent.id, now=now)
+        await service.snooze(tx, conversation_id, until=times[until], by=desk.actor(), now=now)
     said = desk.texts("搁置到{when}", when=desk.texts.due(times[until], now))
     return await _next(desk, conversation_id, Toast(said, f"/conversations/{conversation_id}/reopen"))
 

@@ -354,7 +354,7 @@ create table event (
   workspace_id bigint not null, id bigint generated always as identity,
   kind text not null, at timestamptz not null default now(),
   actor_kind text not null, actor_id bigint, actor_ref text,
-  cause_kind text, cause_id bigint, cause_depth smallint not null default 0, rule_run_id bigint,
+  cause_kind text, cause_id bigint, cause_depth smallint not null default 0,
   conversation_id bigint, message_id bigint, contact_id bigint, inbox_id bigint,
   cycle int, assignee_id bigint, team_id bigint, data jsonb not null default '{}',
   constraint pk_event primary key (workspace_id, id),
@@ -364,6 +364,31 @@ create index ix_event_conversation_id on event (workspace_id, conversation_id, i
 create index ix_event_kind on event (workspace_id, kind, at);
 create index ix_event_actor_id on event (workspace_id, actor_id, at) where actor_kind = 'agent';
 create index ix_event_assignee_id on event (workspace_id, assignee_id, at) where assignee_id is not null;
+"""
+
+# A run keeps what a rule saw and did when it fired; rules that nobody wants any more stay for the sake of their runs.
+RULES = """
+create table rule (
+  workspace_id bigint not null, id bigint generated always as identity,
+  position int not null, name text not null, enabled boolean not null default false,
+  stops boolean not null default false, definition jsonb not null, revision int not null default 1, shipped text,
+  created_at timestamptz not null, changed_at timestamptz not null, changed_by bigint, enabled_at timestamptz,
+  removed_at timestamptz,
+  constraint pk_rule primary key (workspace_id, id));
+create index ix_rule_position on rule (workspace_id, position, id) where removed_at is null;
+create unique index uq_rule_shipped on rule (workspace_id, shipped) where shipped is not null and removed_at is null;
+
+create table rule_run (
+  workspace_id bigint not null, id bigint generated always as identity,
+  rule_id bigint not null, revision int not null, trigger text not null, event_id bigint, conversation_id bigint,
+  outcome text not null, reason text not null default '', facts jsonb not null default '{}',
+  conditions jsonb not null default '{}', actions jsonb not null default '[]', at timestamptz not null,
+  constraint pk_rule_run primary key (workspace_id, id),
+  constraint fk_rule_run_rule_id foreign key (workspace_id, rule_id) references rule,
+  constraint ck_rule_run_outcome check (outcome in ('acted', 'failed', 'cut', 'skipped')));
+create index ix_rule_run_rule_id on rule_run (workspace_id, rule_id, at desc);
+create index ix_rule_run_conversation_id on rule_run (workspace_id, conversation_id, id)
+  where conversation_id is not null;
 """
 
 FILES = """
@@ -411,6 +436,8 @@ TABLES = [
     "contact_follow",
     "event",
     "turn",
+    "rule",
+    "rule_run",
     "stored_file",
     "stored_file_part",
 ]
@@ -446,7 +473,7 @@ end $$;
 
 
 def upgrade() -> None:
-    for ddl in (ROUTING, PEOPLE, TEAMS, PLACES, CALLS, CONVERSATIONS, EVENTS, FILES):
+    for ddl in (ROUTING, PEOPLE, TEAMS, PLACES, CALLS, CONVERSATIONS, EVENTS, RULES, FILES):
         op.execute(ddl)
     protect(*TABLES)
     append_only("event")

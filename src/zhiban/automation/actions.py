@@ -1,0 +1,320 @@
+"""What a rule may do. Each action is one small class: its kind, its fields, what it does, and how it is said.
+
+The union `Action` is the registry, the schema, the validation and the editor's list. `run` calls the verb that people's
+buttons call, in the transaction of whatever set the rule off; what goes to somebody outside is a job. It returns what
+came of it, and raises Conflict or NotFound, in words, where it cannot be done.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, Literal, get_args
+
+from pydantic import Discriminator, Field
+
+from zhiban.automation.condition_fields import Id, PriorityNumber
+from zhiban.automation.facts import RuleFacts
+from zhiban.automation.parts import RulePart
+from zhiban.automation.texts import Template, filled
+from zhiban.automation.wording import RuleWording
+from zhiban.conversations import replies, service
+from zhiban.conversations.labels import check_labels
+from zhiban.conversations.models import Priority
+from zhiban.conversations.outbox import key_for
+from zhiban.conversations.transitions import Applied
+from zhiban.events import Actor, Cause
+from zhiban.kit.db import Transaction
+from zhiban.kit.errors import Conflict
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.i18n import mark
+from zhiban.people.agents import agent_row
+from zhiban.ports import Limits
+
+Outcome = Literal["done", "unchanged", "queued"]  # queued: a job does it after the commit
+
+
+@frozen_dataclass
+class ActionContext:
+    """For whom, on what, and because of what an action is done."""
+
+    tx: Transaction
+    facts: RuleFacts  # as they were when the rule was asked
+    limits: Limits  # of the conversation's channel
+    actor: Actor
+    cause: Cause
+    run_id: int
+    position: int  # of the action in its rule
+    now: datetime
+
+    @property
+    def conversation_id(self) -> int:
+        return self.facts.state.id
+
+
+def _outcome(applied: Applied) -> Outcome:
+    return "done" if applied.changed else "unchanged"
+
+
+@frozen_dataclass
+class AssignAgentAction(RulePart):
+    agent: Id
+    kind: Literal["assign_agent"] = "assign_agent"
+
+    async def run(self, do: ActionContext) -> Outcome:
+        if (await agent_row(do.tx, self.agent)).disabled_at is not None:
+            raise Conflict("This agent is disabled and can be given nothing.")
+        return _outcome(
+            await service.assign(
+                do.tx, do.conversation_id, to=self.agent, by=do.actor, now=do.now, reason="rule", cause=do.cause
+            )
+        )
+
+    def label(self, words: RuleWording) -> str:
+        return words.texts("分配给{who}", who=words.agents((self.agent,)))
+
+
+@frozen_dataclass
+class UnassignAction(RulePart):
+    kind: Literal["unassign"] = "unassign"
+
+    async def run(self, do: ActionContext) -> Outcome:
+        return _outcome(
+            await service.assign(
+                do.tx, do.conversation_id, to=None, by=do.actor, now=do.now, reason="rule", cause=do.cause
+            )
+        )
+
+    def label(self, words: RuleWording) -> str:
+        return words.texts("取消分配")
+
+
+@frozen_dataclass
+class AssignTeamAction(RulePart):
+    team: Id
+    kind: Literal["assign_team"] = "assign_team"
+
+    async def run(self, do: ActionContext) -> Outcome:
+        return _outcome(
+            await service.assign_team(do.tx, do.conversation_id, to=self.team, by=do.actor, now=do.now, cause=do.cause)
+        )
+
+    def label(self, words: RuleWording) -> str:
+        return words.texts("交给小组{team}", team=words.teams((self.team,)))
+
+
+@frozen_dataclass
+class RemoveTeamAction(RulePart):
+    kind: Literal["remove_team"] = "remove_team"
+
+    async def run(self, do: ActionContext) -> Outcome:
+        return _outcome(
+            await service.assign_team(do.tx, do.conversation_id, to=None, by=do.actor, now=do.now, cause=do.cause)
+        )
+
+    def label(self, words: RuleWording) -> str:
+        return words.texts("取消小组")
+
+
+LabelIds = Annotated[tuple[Id, ...], Field(min_length=1, max_length=50)]
+
+
+@frozen_dataclass
+class AddLabelsAction(RulePart):
+    labels: LabelIds
+    kind: Literal["add_labels"] = "add_labels"
+
+    async def run(self, do: ActionContext) -> Outcome:
+        await check_labels(do.tx, self.labels)
+        return _outcome(
+            await service.change_labels(
+                do.tx, do.conversation_id, add=frozenset(self.labels), by=do.actor, now=do.now, cause=do.cause
+            )
+        )
+
+    def label(self, words: RuleWording) -> str:
+        return words.texts("加上标签{labels}", labels=words.labels(self.labels, every=True))
+
+
+@frozen_dataclass
+class RemoveLabelsAction(RulePart):
+    labels: LabelIds
+    kind: Literal["remove_labels"] = "remove_labels"
+
+    async def run(self, do: ActionContext) -> Outcome:
+        return _outcome(
+            await service.change_labels(
+                do.tx, do.conversation_id, remove=frozenset(self.labels), by=do.actor, now=do.now, cause=do.cause
+            )
+        )
+
+    def label(self, words: RuleWording) -> str:
+        return words.texts("去掉标签{labels}", labels=words.labels(self.labels, every=True))
+
+
+@frozen_dataclass
+class SetStatusAction(RulePart):
+    """Open: people have it; resolved: done. Who hands it to the assistant says so with `hand_off`."""
+
+    status: Literal["open", "resolved"]
+    kind: Literal["set_status"] = "set_status"
+
+    async def run(self, do: ActionContext) -> Outcome:
+        if self.status == "resolved":
+            changed = await service.resolve(
+                do.tx, do.conversation_id, by=do.actor, now=do.now, reason="rule", cause=do.cause
+            )
+            return "done" if changed else "unchanged"
+        return _outcome(
+            await service.open_for_people(
+                do.tx, do.conversation_id, actor=do.actor, now=do.now, reason="rule", cause=do.cause
+            )
+        )
+
+    def label(self, words: RuleWording) -> str:
+        return words.texts(mark("把会话设为进行中") if self.status == "open" else mark("解决会话"))
+
+
+@frozen_dataclass
+class SetPriorityAction(RulePart):
+    """With `at_least`, a higher priority stays."""
+
+    priority: PriorityNumber
+    at_least: bool = False
+    kind: Literal["set_priority"] = "set_priority"
+
+    async def run(self, do: ActionContext) -> Outcome:
+        return _outcome(
+            await service.set_priority(
+                do.tx,
+                do.conversation_id,
+                priority=Priority(self.priority),
+                at_least=self.at_least,
+                by=do.actor,
+                now=do.now,
+                reason="rule",
+                cause=do.cause,
+            )
+        )
+
+    def label(self, words: RuleWording) -> str:
+        said = mark("把优先级至少提到{priority}") if self.at_least else mark("把优先级设为{priority}")
+        return words.texts(said, priority=words.priority(self.priority))
+
+
+@frozen_dataclass
+class SnoozeAction(RulePart):
+    minutes: Annotated[int, Field(ge=1, le=60 * 24 * 90)]
+    kind: Literal["snooze"] = "snooze"
+
+    async def run(self, do: ActionContext) -> Outcome:
+        until = do.now + timedelta(minutes=self.minutes)
+        return _outcome(
+            await service.snooze(do.tx, do.conversation_id, until=until, by=do.actor, now=do.now, cause=do.cause)
+        )
+
+    def label(self, words: RuleWording) -> str:
+        return words.texts("搁置{span}", span=words.span(self.minutes))
+
+
+@frozen_dataclass
+class MuteAction(RulePart):
+    """What the contact writes, wherever they write, is kept and calls nobody."""
+
+    kind: Literal["mute"] = "mute"
+
+    async def run(self, do: ActionContext) -> Outcome:
+        await service.block(do.tx, do.conversation_id, by=do.actor, now=do.now, cause=do.cause)
+        return "unchanged" if do.facts.state.muted else "done"
+
+    def label(self, words: RuleWording) -> str:
+        return words.texts("屏蔽对方")
+
+
+@frozen_dataclass
+class HandOffAction(RulePart):
+    """To people, or back to the assistant. Who has it already keeps it."""
+
+    to: Literal["people", "assistant"] = "people"
+    kind: Literal["hand_off"] = "hand_off"
+
+    async def run(self, do: ActionContext) -> Outcome:
+        if self.to == "people":
+            handed = await service.hand_off(
+                do.tx, do.conversation_id, reason="rule", actor=do.actor, now=do.now, cause=do.cause
+            )
+            return "done" if handed else "unchanged"
+        return _outcome(
+            await service.return_to_assistant(do.tx, do.conversation_id, by=do.actor, now=do.now, cause=do.cause)
+        )
+
+    def label(self, words: RuleWording) -> str:
+        return words.texts(mark("转交人工") if self.to == "people" else mark("交回值班助手"))
+
+
+@frozen_dataclass
+class SendMessageAction(RulePart):
+    text: Template
+    kind: Literal["send_message"] = "send_message"
+
+    async def run(self, do: ActionContext) -> Outcome:
+        await replies.send_as_rule(
+            do.tx,
+            do.conversation_id,
+            text=filled(self.text, do.facts),
+            by=do.actor,
+            key=key_for("rule", do.tx.workspace_id, do.run_id, do.position),
+            limits=do.limits,
+            now=do.now,
+            cause=do.cause,
+        )
+        return "queued"
+
+    def label(self, words: RuleWording) -> str:
+        return words.texts("发消息{text}", text=words.quoted((self.text,)))
+
+
+@frozen_dataclass
+class AddNoteAction(RulePart):
+    text: Template
+    kind: Literal["add_note"] = "add_note"
+
+    async def run(self, do: ActionContext) -> Outcome:
+        text = filled(self.text, do.facts)
+        await replies.add_note(do.tx, do.conversation_id, text=text, by=do.actor, now=do.now, cause=do.cause)
+        return "done"
+
+    def label(self, words: RuleWording) -> str:
+        return words.texts("写备注{text}", text=words.quoted((self.text,)))
+
+
+@frozen_dataclass
+class StopAction(RulePart):
+    """Neither the actions after this one nor the rules after this rule are done for what has happened."""
+
+    kind: Literal["stop"] = "stop"
+
+    async def run(self, do: ActionContext) -> Outcome:  # noqa: ARG002 - the engine stops
+        return "done"
+
+    def label(self, words: RuleWording) -> str:
+        return words.texts("不再看后面的规则")
+
+
+AnyAction = (
+    AssignAgentAction
+    | UnassignAction
+    | AssignTeamAction
+    | RemoveTeamAction
+    | AddLabelsAction
+    | RemoveLabelsAction
+    | SetStatusAction
+    | SetPriorityAction
+    | SnoozeAction
+    | MuteAction
+    | HandOffAction
+    | SendMessageAction
+    | AddNoteAction
+    | StopAction
+)
+Action = Annotated[AnyAction, Discriminator("kind")]
+ACTIONS: dict[str, type[AnyAction]] = {one.__dataclass_fields__["kind"].default: one for one in get_args(AnyAction)}

@@ -1,0 +1,75 @@
+"""What conditions share: the types of their fields, and how they are said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from zhiban.automation.wording import RuleWording
+from zhiban.kit.i18n import mark
+
+MOST = 200  # entries of one list
+
+StatusName = Literal["pending", "open", "snoozed", "resolved"]
+Id = Annotated[int, Field(gt=0)]
+Ids = Annotated[tuple[Id, ...], Field(max_length=MOST)]
+Statuses = Annotated[tuple[StatusName, ...], Field(max_length=4)]
+PriorityNumber = Annotated[int, Field(ge=0, le=4)]
+Word = Annotated[str, Field(min_length=1, max_length=500)]
+WordList = Annotated[tuple[Word, ...], Field(max_length=MOST)]
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+Language = Literal["zh", "latin", "ja", "ko", "other"]
+MessageKind = Literal[
+    "text", "image", "voice", "video", "file", "location", "link", "card", "miniprogram", "menu", "note"
+]
+MessageAuthor = Literal["contact", "assistant", "agent", "servicer", "rule", "api"]
+
+IS_LABELS = {"any_of": mark("{what}是{value}"), "none_of": mark("{what}不是{value}"),
+       "present": mark("有{what}"), "not_present": mark("没有{what}")}  # fmt: skip
+OPERATOR_LABELS = {
+    "equal": mark("{what}是{value}"), "not_equal": mark("{what}不是{value}"),
+    "contains": mark("{what}包含{value}"), "not_contains": mark("{what}不包含{value}"),
+    "starts_with": mark("{what}以{value}开头"), "matches": mark("{what}符合{value}"),
+    "present": mark("有{what}"), "not_present": mark("没有{what}"),
+    "greater": mark("{what}大于{value}"), "less": mark("{what}小于{value}"),
+    "days_before": mark("{what}早于{value}天前"),
+    "at_least": mark("{what}不低于{value}"), "at_most": mark("{what}不高于{value}"),
+}  # fmt: skip
+CHANGE_LABELS = (
+    mark("{what}有变化"), mark("{what}变为{to}"), mark("{what}不再是{past}"), mark("{what}由{past}变为{to}"),
+)  # fmt: skip
+MESSAGE_KINDS = {
+    "text": mark("文字"), "image": mark("图片"), "voice": mark("语音"), "video": mark("视频"), "file": mark("文件"),
+    "location": mark("位置"), "link": mark("链接"), "card": mark("名片"), "miniprogram": mark("小程序"),
+    "menu": mark("菜单"), "note": mark("备注"),
+}  # fmt: skip
+AUTHORS = {
+    "contact": mark("联系人"), "assistant": mark("值班助手"), "agent": mark("客服"),
+    "servicer": mark("平台客户端里的同事"), "rule": mark("规则"), "api": mark("接口"),
+}  # fmt: skip
+LANGUAGES = {
+    "zh": mark("中文"), "latin": mark("英文等"), "ja": mark("日文"), "ko": mark("韩文"), "other": mark("其他语言"),
+}  # fmt: skip
+
+
+def said_of(words: RuleWording, table: Mapping[str, str], operator: str, what: str, value: str = "") -> str:
+    return words.texts(table[operator], what=words.texts(what), value=value)
+
+
+def changed_of(words: RuleWording, what: str, past: str, to: str) -> str:
+    return words.texts(CHANGE_LABELS[bool(to) + 2 * bool(past)], what=words.texts(what), past=past, to=to)
+
+
+def value_of(words: RuleWording, operator: str, what: str, values: tuple[str, ...]) -> str:
+    said = values[0] if operator in ("greater", "less", "days_before") and values else words.quoted(values)
+    return words.texts(OPERATOR_LABELS[operator], what=what, value=said)
+
+
+def one_or_none(value: int | None) -> tuple[int, ...]:
+    return () if value is None else (value,)
+
+
+def fits(wanted: tuple[object, ...], actual: object) -> bool:
+    return not wanted or actual in wanted

@@ -1,0 +1,84 @@
+"""What a rule is made of: when it is asked, what must hold, what it does; and how that is read, stored and said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from zhiban.automation.actions import Action
+from zhiban.automation.conditions import ConditionGroup
+from zhiban.automation.parts import RulePart
+from zhiban.automation.triggers import TRIGGER_LABELS, Trigger
+from zhiban.automation.wording import RuleWording
+from zhiban.kit.errors import Conflict
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+
+DEEPEST_GROUP = 4
+
+
+@frozen_dataclass
+class Definition(RulePart):
+    """When something of `on` happens and `conditions` hold, `actions` are done in their order."""
+
+    on: Annotated[tuple[Trigger, ...], Field(min_length=1, max_length=20)]
+    actions: Annotated[tuple[Action, ...], Field(min_length=1, max_length=20)]
+    conditions: ConditionGroup = ConditionGroup()
+
+    def to_json(self) -> str:
+        return _adapter().dump_json(self).decode()
+
+    def plain(self) -> dict[str, Any]:
+        """As plain values, for files and forms; what is as usual is left out."""
+        found: dict[str, Any] = _adapter().dump_python(self, mode="json", exclude_defaults=False)
+        return found
+
+    def label(self, words: RuleWording) -> str:
+        """The rule in one sentence: `当会话变为已解决时，如果有负责人，就取消分配`."""
+        when = words.either(words.texts(TRIGGER_LABELS[one]) for one in self.on)
+        given = self.conditions.label(words)
+        done = words.texts("，再").join(words.inside(one.label(words)) for one in self.actions)
+        if given:
+            return words.texts("当{when}时，如果{given}，就{done}", when=when, given=given, done=done)
+        return words.texts("当{when}时，{done}", when=when, done=done)
+
+
+class BadDefinition(Conflict):
+    """What was given is no rule; the sentence says where and why."""
+
+
+@cache
+def _adapter() -> TypeAdapter[Definition]:
+    # Not at import: nobody who only answers messages needs the schema of forty small classes.
+    return TypeAdapter(Definition)
+
+
+def load_definition(values: Mapping[str, Any]) -> Definition:
+    """The rule that plain values describe. Raises BadDefinition."""
+    try:
+        found = _adapter().validate_python(values)
+    except ValidationError as error:
+        raise BadDefinition(_sentence(error)) from None
+    if _depth(found.conditions) > DEEPEST_GROUP:
+        raise BadDefinition(f"Groups of conditions may stand {DEEPEST_GROUP} deep in each other.")
+    return found
+
+
+def stored_definition(text: str) -> Definition:
+    """The rule that `to_json` wrote. Raises BadDefinition where this version knows a part of it no more."""
+    return load_definition(json.loads(text))
+
+
+def _depth(group: ConditionGroup) -> int:
+    return 1 + max((_depth(one) for one in group.conditions if isinstance(one, ConditionGroup)), default=0)
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first mistake, with the way to it."""
+    detail = error.errors(include_url=False)[0]
+    path = ".".join(str(part) for part in detail["loc"])
+    said = detail["msg"].removeprefix("Value error, ")
+    return f"{path}: {said}"

@@ -1,0 +1,219 @@
+"""Asks the rules about each fact, in the transaction of the change, and lets those act whose conditions hold.
+
+Whatever a rule does goes through the verbs that people use, names the rule as its actor and cause, and may set off
+other rules. A chain is cut at the depth of the event log, and where it comes back to a rule that is still acting on the
+same conversation: that a rule answers itself is nothing but its echo, a longer way round is a loop, and stands in the
+log. Every firing is a stored run; one whose conditions did not hold leaves none.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+import psycopg
+
+from zhiban.automation.actions import ActionContext, AnyAction, StopAction
+from zhiban.automation.conditions import CheckedCondition, check
+from zhiban.automation.facts import RuleFacts
+from zhiban.automation.models import RunOutcome
+from zhiban.automation.rule_book import CompiledRule, RuleBook
+from zhiban.automation.triggers import Trigger, triggers_of
+from zhiban.conversations.facts import conversation_facts
+from zhiban.events import Actor, Cause, ConversationEvent
+from zhiban.kit.db import Transaction
+from zhiban.kit.errors import ZhibanError
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.i18n import mark
+from zhiban.kit.json_safe import json_safe
+from zhiban.ports import Limits
+
+log = logging.getLogger(__name__)
+
+TOO_DEEP = "too_deep"
+LOOP = "loop"
+STALE_READS = 3  # how often in a row rules may change under our hands before this fact goes on without them
+
+# The rules that are acting in this task, each with its conversation, the innermost last.
+_ACTING: ContextVar[tuple[tuple[int, int], ...]] = ContextVar("acting", default=())
+
+# Only where the rule is still what we know of it: another process may have changed it a moment ago.
+_BEGIN = """
+insert into rule_run (workspace_id, rule_id, revision, trigger, event_id, conversation_id, outcome, reason, facts,
+  conditions, at)
+select %(workspace)s, r.id, r.revision, %(trigger)s, %(event)s, %(conversation)s, %(outcome)s, %(reason)s,
+  %(facts)s::jsonb, %(conditions)s::jsonb, %(now)s
+from rule r where r.id = %(rule)s and r.revision = %(revision)s and r.enabled and r.removed_at is null
+returning id"""
+
+_END = "update rule_run set outcome = %(outcome)s, actions = %(actions)s::jsonb where id = %(id)s"
+
+# One change may be several facts (taken: opened and assigned); as "updated" they are one.
+_UPDATED_ALREADY = """
+select 1 from rule_run where conversation_id = %(conversation)s and rule_id = %(rule)s and at = %(now)s
+  and trigger = 'conversation_updated' and event_id <> %(event)s and outcome <> 'cut' limit 1"""
+
+
+class _Stale(Exception):
+    """The rule was changed or switched off since it was read."""
+
+
+@frozen_dataclass
+class _AskedRule:
+    """A rule that is asked about a fact."""
+
+    rule: CompiledRule
+    trigger: Trigger
+    facts: RuleFacts
+    event: ConversationEvent
+    checked: CheckedCondition
+
+
+class RuleEngine:
+    """The handler of all facts that may set off a rule. `limits_of` tells what a kind of channel takes."""
+
+    def __init__(self, book: RuleBook, limits_of: Callable[[str], Limits]) -> None:
+        self.book = book
+        self._limits_of = limits_of
+
+    async def react(self, tx: Transaction, event: ConversationEvent) -> None:
+        """Ask every rule that listens to this fact, in their order."""
+        await self._react(tx, event)
+
+    async def cut(self, tx: Transaction, event: ConversationEvent) -> None:
+        """The chain is too long: store which rules would have acted now, and act no more."""
+        await self._react(tx, event, cut=TOO_DEEP)
+
+    async def _react(self, tx: Transaction, event: ConversationEvent, *, cut: str = "") -> None:
+        asked: set[int] = set()
+        for _ in range(STALE_READS):
+            listening = (await self.book.rules(tx)).by_kind.get(type(event))
+            if not listening:
+                return
+            try:
+                await self._ask(tx, event, [rule for rule in listening if rule.id not in asked], asked, cut=cut)
+            except _Stale:
+                self.book.forget(tx.workspace_id)
+                continue
+            return
+
+    async def _ask(
+        self, tx: Transaction, event: ConversationEvent, rules: list[CompiledRule], asked: set[int], *, cut: str
+    ) -> None:
+        happened = triggers_of(event)
+        facts: RuleFacts | None = None
+        for rule in rules:
+            trigger = next((one for one in rule.definition.on if one in happened), None)
+            if trigger is None or _is_echo(rule, event):
+                continue
+            if facts is None:
+                facts = await _facts(tx, event)
+                if facts is None:
+                    return
+            checked = check(rule.definition.conditions, facts)
+            stop = await self._answer(tx, _AskedRule(rule, trigger, facts, event, checked), cut=cut)
+            asked.add(rule.id)
+            if stop:
+                return
+            if checked.held:
+                facts = None  # it may have changed them
+
+    async def _answer(self, tx: Transaction, asked: _AskedRule, *, cut: str) -> bool:
+        """Act, or store why not. True: no rule after this one is asked."""
+        failed = next(asked.checked.failed(), "")
+        if not asked.checked.held:
+            if failed:
+                await _begin(tx, asked, RunOutcome.FAILED, failed)
+            return False
+        cut = cut or (LOOP if (asked.rule.id, asked.facts.state.id) in _ACTING.get() else "")
+        if cut:
+            await _begin(tx, asked, RunOutcome.CUT, cut)
+            return False
+        if asked.trigger is Trigger.CONVERSATION_UPDATED and await tx.value(
+            _UPDATED_ALREADY,
+            conversation=asked.facts.state.id,
+            rule=asked.rule.id,
+            now=asked.facts.now,
+            event=asked.event.id,
+        ):
+            return False
+        return await self._act(tx, asked)
+
+    async def _act(self, tx: Transaction, asked: _AskedRule) -> bool:
+        run_id = await _begin(tx, asked, RunOutcome.ACTED)
+        acting = _ACTING.set((*_ACTING.get(), (asked.rule.id, asked.facts.state.id)))
+        done: list[dict[str, Any]] = []
+        stop = asked.rule.stops
+        try:
+            for position, action in enumerate(asked.rule.definition.actions):
+                done.append(await self._do(tx, asked, action, run_id, position))
+                if isinstance(action, StopAction):
+                    stop = True
+                    break
+        finally:
+            _ACTING.reset(acting)
+        failed = any(one["outcome"] == "failed" for one in done)
+        outcome = RunOutcome.FAILED if failed else RunOutcome.ACTED
+        await tx.run(_END, id=run_id, outcome=outcome, actions=json_safe(done))
+        return stop
+
+    async def _do(
+        self, tx: Transaction, asked: _AskedRule, action: AnyAction, run_id: int, position: int
+    ) -> dict[str, Any]:
+        """What came of one action. One that cannot be done leaves nothing behind; the others are done all the same."""
+        context = ActionContext(
+            tx=tx,
+            facts=asked.facts,
+            limits=self._limits_of(asked.facts.conversation.channel),
+            actor=Actor("rule", asked.rule.id, asked.rule.name),
+            cause=Cause("rule", asked.rule.id, asked.event.cause.depth + 1),
+            run_id=run_id,
+            position=position,
+            now=asked.facts.now,
+        )
+        told = {"action": action.stored()}
+        try:
+            async with tx.savepoint():
+                return {**told, "outcome": await action.run(context)}
+        except (psycopg.OperationalError, psycopg.InterfaceError):
+            raise
+        except psycopg.errors.ForeignKeyViolation:
+            return {**told, "outcome": "failed", "error": mark("What this action names is not there any more.")}
+        except ZhibanError as error:
+            return {**told, "outcome": "failed", "error": error.sentence}
+        except Exception:  # a rule must never undo what a person did
+            log.exception("Action %s of rule %s failed.", action.kind, asked.rule.id)
+            return {**told, "outcome": "failed", "error": mark("This action failed; the log says more.")}
+
+
+def _is_echo(rule: CompiledRule, event: ConversationEvent) -> bool:
+    """Whether the rule would hear itself: it is acting on this conversation, and brought the fact about."""
+    return _ACTING.get()[-1:] == ((rule.id, event.conversation_id),)
+
+
+async def _facts(tx: Transaction, event: ConversationEvent) -> RuleFacts | None:
+    found = await conversation_facts(tx, event.conversation_id, event.column("message_id"))
+    return None if found is None else RuleFacts(event.at, found, event)
+
+
+async def _begin(tx: Transaction, asked: _AskedRule, outcome: RunOutcome, reason: str = "") -> int:
+    """Store the run. Raises _Stale where the rule is not what we know of it."""
+    run_id: int | None = await tx.value(
+        _BEGIN,
+        workspace=tx.workspace_id,
+        rule=asked.rule.id,
+        revision=asked.rule.revision,
+        trigger=asked.trigger,
+        event=asked.event.id,
+        conversation=asked.facts.state.id,
+        outcome=outcome,
+        reason=reason,
+        facts=json_safe(asked.facts.stored()),
+        conditions=json_safe(asked.checked.stored()),
+        now=asked.facts.now,
+    )
+    if run_id is None:
+        raise _Stale
+    return run_id

@@ -1,0 +1,87 @@
+"""Reads about rules, and the names behind the ids that they name."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from zhiban.automation.models import RuleRow, RuleRun
+from zhiban.automation.wording import Names
+from zhiban.kit.db import Transaction
+from zhiban.kit.errors import NotFound
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+
+_RULES = """
+select id, position, name, enabled, stops, definition, revision, shipped, changed_at, changed_by
+from rule where removed_at is null"""
+
+_RUNS = """
+select id, rule_id, revision, trigger, event_id, conversation_id, outcome, reason, facts, conditions, actions, at
+from rule_run"""
+
+_NAMES = """
+select 'agent' as kind, id, name from agent
+union all select 'team', id, name from team
+union all select 'label', id, name from label
+union all select 'inbox', id, name from inbox where archived_at is null
+order by 1, 3, 2"""
+
+
+async def rules(tx: Transaction) -> list[RuleRow]:
+    """Every rule in the order in which they are asked."""
+    return await tx.objects(RuleRow, _RULES + " order by position, id")
+
+
+async def enabled_rules(tx: Transaction) -> list[RuleRow]:
+    """Those that work, in their order."""
+    return await tx.objects(RuleRow, _RULES + " and enabled order by position, id")
+
+
+async def access_rule(tx: Transaction, rule_id: int) -> RuleRow:
+    """One rule of the transaction's workspace. Raises NotFound."""
+    found = await tx.object(RuleRow, _RULES + " and id = %(id)s", id=rule_id)
+    if found is None:
+        raise NotFound("There is no such rule.")
+    return found
+
+
+async def runs_of(tx: Transaction, rule_id: int, *, limit: int = 50) -> list[RuleRun]:
+    """What a rule did, newest first."""
+    return await tx.objects(
+        RuleRun,
+        _RUNS + " where rule_id = %(rule)s order by at desc, id desc limit %(limit)s",
+        rule=rule_id,
+        limit=limit,
+    )
+
+
+async def runs_about(tx: Transaction, conversation_id: int) -> list[RuleRun]:
+    """What rules did to a conversation, in the order in which they did it."""
+    return await tx.objects(RuleRun, _RUNS + " where conversation_id = %(id)s order by id", id=conversation_id)
+
+
+@frozen_dataclass
+class RunCount:
+    """How often a rule acted, and failed, since a moment."""
+
+    rule_id: int
+    acted: int
+    failed: int
+
+
+async def run_counts(tx: Transaction, *, since: datetime) -> dict[int, RunCount]:
+    """By rule; one that was not asked, or never did anything, is not in it."""
+    found = await tx.objects(
+        RunCount,
+        "select rule_id, count(*) filter (where outcome = 'acted') as acted, "
+        "count(*) filter (where outcome = 'failed') as failed from rule_run where at >= %(since)s group by rule_id",
+        since=since,
+    )
+    return {one.rule_id: one for one in found}
+
+
+async def names(tx: Transaction, channels: dict[str, str] | None = None) -> Names:
+    """What agents, teams, labels and inboxes are called. `channels` names the kinds of inbox."""
+    called: dict[str, dict[int, str]] = {"agent": {}, "team": {}, "label": {}, "inbox": {}}
+    for kind, id_, name in await tx.rows(_NAMES):
+        called[kind][id_] = name
+    return Names(called["agent"], called["team"], called["label"], called["inbox"], channels or {})

@@ -1,0 +1,81 @@
+"""The rules that come with the program. Every new workspace has them, in its language; they are changed like others.
+
+Only the first is on from the beginning: a resolved conversation is nobody's, so that a contact who returns waits for
+whoever is there. The agent who resolved it keeps the credit in the log of events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from zhiban.automation import service
+from zhiban.automation.definition import load_definition
+from zhiban.events import SYSTEM
+from zhiban.kit.db import Transaction
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.i18n import Texts, mark
+
+
+@frozen_dataclass
+class ShippedRule:
+    """A rule as data. `key` tells which of ours a workspace's rule once was."""
+
+    key: str
+    name: str
+    definition: Mapping[str, Any]
+    enabled: bool = False
+
+
+UNASSIGN_ON_RESOLVE = "unassign_on_resolve"
+
+SHIPPED = (
+    ShippedRule(
+        UNASSIGN_ON_RESOLVE,
+        mark("解决后取消分配"),
+        {
+            "on": ["conversation_resolved"],
+            "conditions": {"conditions": [{"kind": "assignee", "operator": "present"}]},
+            "actions": [{"kind": "unassign"}],
+        },
+        enabled=True,
+    ),
+    ShippedRule(
+        "urgent_words",
+        mark("对方很急，标为紧急"),
+        {
+            "on": ["message_created"],
+            "conditions": {"conditions": [{"kind": "message_sentiment", "sentiment": "urgent"}]},
+            "actions": [{"kind": "set_priority", "priority": 4, "at_least": True}],
+        },
+    ),
+    ShippedRule(
+        "negative_sentiment",
+        mark("情绪不好，转人工"),
+        {
+            "on": ["message_created"],
+            "conditions": {
+                "conditions": [
+                    {"kind": "message_sentiment", "sentiment": "negative"},
+                    {"kind": "status", "statuses": ["pending"]},
+                ]
+            },
+            "actions": [{"kind": "hand_off", "to": "people"}],
+        },
+    ),
+)
+
+
+async def install_shipped(tx: Transaction, texts: Texts, *, now: datetime) -> None:
+    """Give a new workspace the rules that come with the program."""
+    for one in SHIPPED:
+        await service.add(
+            tx,
+            name=texts(one.name),
+            definition=load_definition(one.definition),
+            enabled=one.enabled,
+            shipped=one.key,
+            by=SYSTEM,
+            now=now,
+        )

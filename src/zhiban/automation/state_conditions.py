@@ -1,0 +1,200 @@
+"""What a rule may ask of the conversation as it is now."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from zhiban.automation.condition_fields import (
+    IS_LABELS,
+    OPERATOR_LABELS,
+    Ids,
+    Name,
+    PriorityNumber,
+    Statuses,
+    WordList,
+    one_or_none,
+    said_of,
+    value_of,
+)
+from zhiban.automation.facts import RuleFacts
+from zhiban.automation.operators import (
+    ChoiceOperator,
+    NumberOperator,
+    ValueOperator,
+    choice_holds,
+    number_holds,
+    value_holds,
+)
+from zhiban.automation.parts import RulePart
+from zhiban.automation.wording import RuleWording
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.i18n import mark
+
+
+@frozen_dataclass
+class StatusCondition(RulePart):
+    statuses: Statuses
+    operator: Literal["any_of", "none_of"] = "any_of"
+    kind: Literal["status"] = "status"
+
+    def holds(self, facts: RuleFacts) -> bool:
+        return choice_holds(self.operator, self.statuses, (facts.state.status.value,))
+
+    def seen(self, facts: RuleFacts) -> object:
+        return facts.state.status.value
+
+    def label(self, words: RuleWording) -> str:
+        return said_of(words, IS_LABELS, self.operator, mark("会话状态"), words.statuses(self.statuses))
+
+
+@frozen_dataclass
+class AssigneeCondition(RulePart):
+    operator: ChoiceOperator = "present"
+    agents: Ids = ()
+    kind: Literal["assignee"] = "assignee"
+
+    def holds(self, facts: RuleFacts) -> bool:
+        return choice_holds(self.operator, self.agents, one_or_none(facts.state.assignee_id))
+
+    def seen(self, facts: RuleFacts) -> object:
+        return facts.state.assignee_id
+
+    def label(self, words: RuleWording) -> str:
+        return said_of(words, IS_LABELS, self.operator, mark("处理人"), words.agents(self.agents))
+
+
+@frozen_dataclass
+class TeamCondition(RulePart):
+    operator: ChoiceOperator = "present"
+    teams: Ids = ()
+    kind: Literal["team"] = "team"
+
+    def holds(self, facts: RuleFacts) -> bool:
+        return choice_holds(self.operator, self.teams, one_or_none(facts.state.team_id))
+
+    def seen(self, facts: RuleFacts) -> object:
+        return facts.state.team_id
+
+    def label(self, words: RuleWording) -> str:
+        return said_of(words, IS_LABELS, self.operator, mark("小组"), words.teams(self.teams))
+
+
+@frozen_dataclass
+class InboxCondition(RulePart):
+    inboxes: Ids
+    operator: Literal["any_of", "none_of"] = "any_of"
+    kind: Literal["inbox"] = "inbox"
+
+    def holds(self, facts: RuleFacts) -> bool:
+        return choice_holds(self.operator, self.inboxes, (facts.state.inbox_id,))
+
+    def seen(self, facts: RuleFacts) -> object:
+        return facts.state.inbox_id
+
+    def label(self, words: RuleWording) -> str:
+        return said_of(words, IS_LABELS, self.operator, mark("收件箱"), words.inboxes(self.inboxes))
+
+
+@frozen_dataclass
+class ChannelCondition(RulePart):
+    channels: WordList
+    operator: Literal["any_of", "none_of"] = "any_of"
+    kind: Literal["channel"] = "channel"
+
+    def holds(self, facts: RuleFacts) -> bool:
+        return choice_holds(self.operator, self.channels, (facts.conversation.channel,))
+
+    def seen(self, facts: RuleFacts) -> object:
+        return facts.conversation.channel
+
+    def label(self, words: RuleWording) -> str:
+        return said_of(words, IS_LABELS, self.operator, mark("渠道"), words.channels(self.channels))
+
+
+@frozen_dataclass
+class LabelCondition(RulePart):
+    operator: ChoiceOperator = "any_of"
+    labels: Ids = ()
+    kind: Literal["label"] = "label"
+
+    def holds(self, facts: RuleFacts) -> bool:
+        return choice_holds(self.operator, self.labels, facts.state.labels)
+
+    def seen(self, facts: RuleFacts) -> object:
+        return list(facts.state.labels)
+
+    def label(self, words: RuleWording) -> str:
+        said = {**IS_LABELS, "any_of": mark("{what}包含{value}"), "none_of": mark("{what}不包含{value}")}
+        return said_of(words, said, self.operator, mark("标签"), words.labels(self.labels))
+
+
+@frozen_dataclass
+class PriorityCondition(RulePart):
+    priority: PriorityNumber
+    operator: NumberOperator = "equal"
+    kind: Literal["priority"] = "priority"
+
+    def holds(self, facts: RuleFacts) -> bool:
+        return number_holds(self.operator, self.priority, facts.state.priority)
+
+    def seen(self, facts: RuleFacts) -> object:
+        return int(facts.state.priority)
+
+    def label(self, words: RuleWording) -> str:
+        return said_of(words, OPERATOR_LABELS, self.operator, mark("优先级"), words.priority(self.priority))
+
+
+@frozen_dataclass
+class WaitingCondition(RulePart):
+    """How long the contact has waited for a reply; who does not wait fulfils none of these."""
+
+    minutes: Annotated[float, Field(ge=0, le=100_000)]
+    operator: NumberOperator = "at_least"
+    kind: Literal["waiting"] = "waiting"
+
+    def holds(self, facts: RuleFacts) -> bool:
+        waited = facts.minutes_waited
+        return waited is not None and number_holds(self.operator, self.minutes, waited)
+
+    def seen(self, facts: RuleFacts) -> object:
+        waited = facts.minutes_waited
+        return None if waited is None else round(waited, 1)
+
+    def label(self, words: RuleWording) -> str:
+        return said_of(words, OPERATOR_LABELS, self.operator, mark("等待分钟数"), f"{self.minutes:g}")
+
+
+@frozen_dataclass
+class BusinessHoursCondition(RulePart):
+    inside: bool = True
+    kind: Literal["business_hours"] = "business_hours"
+
+    def holds(self, facts: RuleFacts) -> bool:
+        return facts.in_business_hours is self.inside
+
+    def seen(self, facts: RuleFacts) -> object:
+        return facts.in_business_hours
+
+    def label(self, words: RuleWording) -> str:
+        return words.texts(mark("在营业时间内") if self.inside else mark("不在营业时间"))
+
+
+@frozen_dataclass
+class AttributeCondition(RulePart):
+    """A custom attribute of the conversation."""
+
+    name: Name
+    operator: ValueOperator = "equal"
+    values: WordList = ()
+    kind: Literal["attribute"] = "attribute"
+
+    def holds(self, facts: RuleFacts) -> bool:
+        return value_holds(self.operator, self.values, facts.conversation.attributes.get(self.name), now=facts.now)
+
+    def seen(self, facts: RuleFacts) -> object:
+        return facts.conversation.attributes.get(self.name)
+
+    def label(self, words: RuleWording) -> str:
+        return value_of(words, self.operator, words.texts("会话的“{name}”", name=self.name), self.values)

@@ -1,0 +1,36 @@
+"""What rules write: a text with `{{contact.name}}` and the like in it."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from zhiban.automation.facts import RuleFacts
+
+VARIABLES = ("contact.name", "conversation.id", "waiting.minutes")
+_VARIABLE = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
+
+
+def _known(text: str) -> str:
+    unknown = [name for name in _VARIABLE.findall(text) if name not in VARIABLES]
+    if unknown:
+        raise ValueError(f"{unknown[0]} is no variable; there are {', '.join(VARIABLES)}")
+    if not text.strip():
+        raise ValueError("there is nothing to write")
+    return text
+
+
+Template = Annotated[str, Field(max_length=4000), AfterValidator(_known)]
+
+
+def filled(template: str, facts: RuleFacts) -> str:
+    """The template with what it names. A contact without a name is called nothing."""
+    waited = facts.minutes_waited
+    values = {
+        "contact.name": facts.contact.name,
+        "conversation.id": str(facts.state.id),
+        "waiting.minutes": str(int(waited or 0)),
+    }
+    return _VARIABLE.sub(lambda found: values[found.group(1)], template)

@@ -1,0 +1,73 @@
+"""What rules look at: a conversation with its contact, its inbox and the message that it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zhiban.conversations import transitions
+from zhiban.conversations.models import ConversationState
+from zhiban.kit.db import Transaction
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+
+
+@frozen_dataclass
+class ContactFacts:
+    """Who wrote. `attributes` are what the vendor told and what people of ours added."""
+
+    name: str = ""
+    attributes: Mapping[str, Any] | None = None
+
+
+@frozen_dataclass
+class MessageFacts:
+    """A message. `direction`: in, out or internal (a note)."""
+
+    id: int
+    direction: str
+    author: str
+    kind: str
+    text: str
+
+
+@frozen_dataclass
+class ConversationFacts:
+    """A conversation as it is now, and what belongs to it. `policy` is the inbox's, as it is stored."""
+
+    state: ConversationState
+    channel: str
+    attributes: Mapping[str, Any]
+    contact: ContactFacts
+    policy: Mapping[str, Any]
+    message: MessageFacts | None = None
+
+
+_FACTS = f"""
+select {transitions.STATE_COLUMNS}, i.kind as channel, c.attributes, i.policy,
+  coalesce(nullif(p.remark, ''), p.name, '') as contact_name, coalesce(p.attributes, '{{}}') as contact_attributes,
+  m.id as message_id, m.direction, m.author, m.kind, m.text
+from conversation c join inbox i on i.workspace_id = c.workspace_id and i.id = c.inbox_id
+left join contact p on p.workspace_id = c.workspace_id and p.id = c.contact_id
+left join message m on m.workspace_id = c.workspace_id and m.id = %(message)s and m.conversation_id = c.id
+where c.id = %(id)s for update of c"""
+
+
+async def conversation_facts(
+    tx: Transaction, conversation_id: int, message_id: int | None = None
+) -> ConversationFacts | None:
+    """The conversation, locked, and the message if it has one of this id; None when there is no such conversation."""
+    row = await tx.row(_FACTS, id=conversation_id, message=message_id)
+    return None if row is None else _facts(row)
+
+
+def _facts(row: Sequence[Any]) -> ConversationFacts:
+    columns = len(transitions.STATE_FIELDS)
+    channel, attributes, policy, name, contact_attributes, *message = row[columns:]
+    return ConversationFacts(
+        state=transitions.as_state(row[:columns]),
+        channel=channel,
+        attributes=attributes,
+        contact=ContactFacts(name, contact_attributes),
+        policy=policy,
+        message=None if message[0] is None else MessageFacts(*message),
+    )
