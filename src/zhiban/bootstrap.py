@@ -228,6 +228,7 @@ HANDLERS: dict[type[Event], tuple[Handler, ...]] = {
 
 # After these somebody may wait for an agent, or an agent may have room: see conversations/assignment.py.
 ASSIGNING: tuple[type[Event], ...] = (
+    ConversationCreated,
     ConversationStarted,
     ConversationHandedOff,
     ConversationOpened,

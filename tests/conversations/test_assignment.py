@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -240,6 +240,15 @@ async def test_freed_room_is_filled_at_once(floor: Floor, freed: str) -> None:
         assert (await floor.holders())["a"] == ""
         await floor.comes("wei")
         assert (await floor.holders())["a"] == "wei"
+
+
+async def test_where_the_assistant_is_off_whoever_writes_is_given_to_somebody_at_once(floor: Floor) -> None:
+    await floor.hire("lin")
+    await floor.configure(by="balanced")
+    floor.inbox = replace(floor.inbox, settings=Policy(assistant=False))
+    await floor.writes("a")
+    await floor.settle()
+    assert await floor.holders() == {"a": "lin"}
 
 
 async def test_a_contact_who_returns_is_routed_anew(floor: Floor) -> None:

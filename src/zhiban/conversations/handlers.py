@@ -8,6 +8,7 @@ from zhiban.conversations.jobs import CLOSE_SESSION
 from zhiban.conversations.models import Status
 from zhiban.events import (
     ConversationAssigned,
+    ConversationCreated,
     ConversationEvent,
     ConversationHandedOff,
     ConversationReopened,
@@ -37,8 +38,8 @@ async def count_handoff(tx: Transaction, event: ConversationHandedOff) -> None:
 async def wake_assignment(tx: Transaction, event: Event) -> None:
     """Once this is committed, let policies look: something may wait for an agent now, or an agent may have room."""
     match event:
-        case ConversationStarted(status=status) | ConversationReopened(status=status):
-            due = status == Status.OPEN
+        case ConversationCreated() | ConversationStarted() | ConversationReopened():
+            due = event.status == Status.OPEN
         case ConversationResolved() | ConversationSnoozed() | ConversationReturned() | ConversationAssigned():
             due = event.assignee_id is not None
         case NativeSessionChanged(state=state):
