@@ -78,7 +78,7 @@ FREE = {"migrations", "postgres", "testing"}
 EXCEPTIONS = {
     "a list or a notice names what it shows in one statement, not in one more per row": (
         "conversations/lists.py: agent contact inbox",
-        "conversations/queries.py: agent agent_presence contact identity inbox turn",
+        "conversations/queries.py: agent agent_presence contact identity inbox team turn",
         "automation/queries.py: agent inbox label team",
         "conversations/facts.py: contact inbox",
         "notifications/jobs.py: contact conversation inbox message",

@@ -51,6 +51,8 @@ from zhiban.events import (
     RuleAdded,
     RuleChanged,
     RuleRemoved,
+    TeamChanged,
+    TeamRemoved,
 )
 from zhiban.integrations import openai, sentence_encoder
 from zhiban.integrations.apprise import AppriseNotifier
@@ -242,6 +244,7 @@ ASSIGNING: tuple[type[Event], ...] = (
     ConversationLabelsChanged,
     NativeSessionChanged,
     AgentBecameAvailable,
+    TeamChanged,
 )
 
 # Which fact leads to which work after the commit.
@@ -254,6 +257,7 @@ JOBS: dict[type[Event], tuple[JobsOf, ...]] = {
     ContactFollowEdited: (conversation_jobs.for_follow_edited,),
     CardActionReceived: (conversation_jobs.for_card,),
     AgentDisabled: (conversation_jobs.for_disabled,),
+    TeamRemoved: (conversation_jobs.for_team_removed,),
     InboxAdded: (channel_jobs.for_added,),
     EvidenceRecorded: (learning_jobs.for_evidence,),
 }

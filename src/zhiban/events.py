@@ -36,6 +36,26 @@ from zhiban.event_knowledge import (
     PhrasingRemoved,
     SourcesImported,
 )
+from zhiban.event_people import (
+    AgentBecameAvailable,
+    AgentBecameBusy,
+    AgentChanged,
+    AgentDisabled,
+    AgentEnabled,
+    AgentInvited,
+    AgentJoined,
+    AgentWentOffline,
+    AvailabilityChosen,
+    JoinLinkCreated,
+    PasswordChanged,
+    SessionRevoked,
+    SignedIn,
+    SignedOut,
+    SignInFailed,
+    TeamChanged,
+    TeamCreated,
+    TeamRemoved,
+)
 from zhiban.event_rules import RuleAdded, RuleChanged, RuleRemoved
 
 __all__ = ["ASSISTANT", "COLUMNS", "DIRECT", "FACTS", "SYSTEM", "TIMER", "Actor", "ActorKind", "Cause", "CauseKind"]
@@ -44,6 +64,16 @@ __all__ += ["ArticleChanged", "ArticlesRemoved", "EvidenceRecorded", "PhrasingAd
 __all__ += ["PhrasingRejected", "PhrasingRemoved", "SourcesImported"]
 __all__ += ["RuleAdded", "RuleChanged", "RuleRemoved"]
 __all__ += ["GapClosed", "GapMerged", "GapQuestionMoved", "GapRecorded", "GapReopened"]
+__all__ += ["AgentBecameAvailable", "AgentBecameBusy", "AgentChanged", "AgentDisabled", "AgentEnabled", "AgentInvited"]
+__all__ += [
+    "AgentJoined",
+    "AgentWentOffline",
+    "AvailabilityChosen",
+    "JoinLinkCreated",
+    "PasswordChanged",
+    "SessionRevoked",
+]
+__all__ += ["SignInFailed", "SignedIn", "SignedOut", "TeamChanged", "TeamCreated", "TeamRemoved"]
 
 # ------------------------------------------------------------------------------------------------- conversations
 
@@ -367,90 +397,7 @@ class InboxRemoved(Event):
     inbox_id: int
 
 
-# ------------------------------------------------------------------------------------------------------- our people
-
-
-class SignedIn(Event):
-    agent_id: int
-
-
-class SignInFailed(Event):
-    """Somebody gave a wrong password for this agent. Attempts at addresses that nobody has belong to no workspace."""
-
-    agent_id: int
-
-
-class SignedOut(Event):
-    agent_id: int
-
-
-class SessionRevoked(Event):
-    """A signed-in browser was signed out by somebody else, or by a password change."""
-
-    agent_id: int
-
-
-class AgentInvited(Event):
-    agent_id: int
-    role: str
-
-
-class JoinLinkCreated(Event):
-    agent_id: int
-
-
-class AgentJoined(Event):
-    agent_id: int
-
-
-class AgentChanged(Event):
-    """Name, role or the like; values before and after by name."""
-
-    agent_id: int
-    before: dict[str, object]
-    after: dict[str, object]
-
-
-class AgentDisabled(Event):
-    agent_id: int
-
-
-class AgentEnabled(Event):
-    agent_id: int
-
-
-class AvailabilityChosen(Event):
-    """What an agent wants to be while a desk of theirs is open: online, busy or offline."""
-
-    agent_id: int
-    chosen: str
-    previous: str
-
-
-class AgentBecameAvailable(Event):
-    """Others see the agent online, who may be given conversations from now on. `previous`: busy or offline."""
-
-    agent_id: int
-    previous: str
-
-
-class AgentBecameBusy(Event):
-    """Others see the agent busy: there, but nothing is given to them."""
-
-    agent_id: int
-    previous: str
-
-
-class AgentWentOffline(Event):
-    """The agent is gone. `reason`: chosen, silent (no open desk any more), signed_out or disabled."""
-
-    agent_id: int
-    previous: str
-    reason: str = ""
-
-
-class PasswordChanged(Event):
-    agent_id: int
+# ------------------------------------------------------------------------------------- what programs and people took
 
 
 class ApiTokenCreated(Event):

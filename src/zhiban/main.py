@@ -27,6 +27,7 @@ from zhiban.desk.checks import Checks, notice_setup
 from zhiban.desk.pages import agents as agent_pages
 from zhiban.desk.pages import presence as presence_pages
 from zhiban.desk.pages import sign_in
+from zhiban.desk.pages import teams as team_pages
 from zhiban.desk.pages.conversation import DeskSettings
 from zhiban.desk.stream import SseBroker
 from zhiban.kit import metrics
@@ -92,6 +93,7 @@ def application(
     add_routes(web, sign_in.router)
     add_routes(web, agent_pages.router)
     add_routes(web, presence_pages.router)
+    add_routes(web, team_pages.router)
     suggester = Suggester(app.database, threshold=app.settings.kb_similarity_threshold, embedders=app.embedders)
     notifiers = bootstrap.notifiers(app.settings, app.http, app.url)
     Checks(app.database, notice_setup(app.settings, notifiers), app.clock).install(web)

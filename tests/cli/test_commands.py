@@ -68,6 +68,15 @@ async def test_colleagues_come_and_go(kept: Path) -> None:
     assert (await zhiban("agent", "link", "gu@qinghe.example", data=kept)).code == Exit.MISSING
     assert "顾云：管理员" in (await zhiban("agent", "enable", "gu@qinghe.example", data=kept)).out
     assert (await zhiban("agent", "disable", "nobody@qinghe.example", data=kept)).code == Exit.MISSING
+    made = await zhiban("team", "add", "售后", "--member", "gu@qinghe.example", "--json", data=kept)
+    assert (made.json["name"], made.json["members"]) == ("售后", ["gu@qinghe.example"])
+    assert (await zhiban("team", "add", "售后", data=kept)).code == Exit.MISSING
+    assert "售前：还没有成员" in (await zhiban("team", "set", "售后", "--name", "售前", "--member", "-", data=kept)).out
+    assert (await zhiban("team", "set", "售前", data=kept)).code == Exit.USAGE
+    assert "售前" in (await zhiban("team", "list", data=kept)).out
+    assert "售前" in (await zhiban("team", "remove", str(made.json["id"]), data=kept)).out
+    assert (await zhiban("team", "remove", "售前", data=kept)).code == Exit.MISSING
+    assert (await zhiban("team", "list", "--json", data=kept)).json == []
     assert "顾云" in (await zhiban("agent", "list", data=kept)).out
 
 

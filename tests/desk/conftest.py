@@ -20,6 +20,7 @@ from zhiban.desk.checks import Checks, NoticeSetup
 from zhiban.desk.pages import agents as agent_pages
 from zhiban.desk.pages import presence as presence_pages
 from zhiban.desk.pages import sign_in
+from zhiban.desk.pages import teams as team_pages
 from zhiban.desk.pages.conversation import DeskSettings
 from zhiban.desk.stream import SseBroker
 from zhiban.kit.clock import SystemClock
@@ -48,6 +49,9 @@ ARGUMENTS = [
 ]
 
 
+Fields = dict[str, str] | list[tuple[str, str]]  # of a form; a list where a name stands several times
+
+
 @dataclass(frozen=True)
 class Answer:
     status: int
@@ -63,7 +67,7 @@ class Client:
         self.headers = {"origin": url, "accept": "text/html", "accept-language": "zh-CN"}
         self.cookies = aiohttp.CookieJar(unsafe=True)
 
-    async def ask(self, method: str, path: str, *, data: dict[str, str] | None = None, **headers: str) -> Answer:
+    async def ask(self, method: str, path: str, *, data: Fields | None = None, **headers: str) -> Answer:
         async with (
             aiohttp.ClientSession(cookie_jar=self.cookies) as session,
             session.request(
@@ -79,7 +83,7 @@ class Client:
     async def get(self, path: str, **headers: str) -> Answer:
         return await self.ask("GET", path, **headers)
 
-    async def post(self, path: str, data: dict[str, str] | None = None, **headers: str) -> Answer:
+    async def post(self, path: str, data: Fields | None = None, **headers: str) -> Answer:
         return await self.ask("POST", path, data=data or {}, **headers)
 
     async def sign_in(self, who: str = "linxiao", password: str = PASSWORD) -> Answer:
@@ -122,6 +126,7 @@ async def site(urls: DatabaseUrls) -> AsyncIterator[Site]:
         add_routes(app, sign_in.router)
         add_routes(app, agent_pages.router)
         add_routes(app, presence_pages.router)
+        add_routes(app, team_pages.router)
         Checks(database, NoticeSetup(addresses=["wecom-robot:abc"]), clock).install(app)
         suggested: list[int] = []
 

@@ -62,7 +62,8 @@ def shown(*rows: MessageRow, unread_after: int = 0) -> list[Any]:
     lines = [
         line
         for one in rows
-        if one.kind == "activity" and (line := activity_view(one, contact="周予安", names={4: "林晓"}))
+        if one.kind == "activity"
+        and (line := activity_view(one, contact="周予安", names={4: "林晓"}, teams={3: "售后"}))
     ]
     return list(entries(message_views, lines, unread_after=unread_after, zone=CHINA))
 
@@ -181,6 +182,9 @@ def test_activities_name_who_did_it_and_why() -> None:
     assert line(what="assigned", by="agent", to=5).words == "{who}分配给{whom}{why}"
     given = line(what="assigned", by="policy", to=5, reason="balanced")
     assert (given.who, given.why) == ("收件箱的策略", "在线且手上最少")
+    team = line(what="team_assigned", by="agent", to=3)
+    assert (team.words, team.whom) == ("{who}交给小组{whom}", "售后")
+    assert line(what="team_assigned", by="agent").words == "{who}取消了小组"
     assert line(what="assigned", by="agent").words == "{who}取消了分配{why}"
     assert line(what="opened", by="agent", reason="taken") is None
     assert line(what="something_new", by="agent") is None
@@ -202,6 +206,8 @@ def head(**fields: Any) -> ThreadHead:
         "status": "open",
         "assignee_id": None,
         "assignee_name": None,
+        "team_id": None,
+        "team_name": None,
         "snoozed_until": None,
         "handoff_reason": None,
         "waiting_since": None,

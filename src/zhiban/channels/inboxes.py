@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from zhiban.channels.credentials import place_of_notify
-from zhiban.channels.policy import Policy
+from zhiban.channels.policy import AssignmentPolicy, Policy
 from zhiban.channels.topics import CONFIG
 from zhiban.events import DIRECT, SYSTEM, Actor, Cause, InboxConfigured, InboxRemoved
 from zhiban.kit import event_log
@@ -156,6 +156,33 @@ async def set_policy(
     await event_log.append(
         tx, InboxConfigured(actor=by, at=now, inbox_id=inbox_id, cause=cause, before=was, after=became)
     )
+    tx.publish_after_commit(CONFIG, inbox_id)
+    return True
+
+
+async def set_assignment(
+    tx: Transaction, inbox_id: int, assignment: AssignmentPolicy, *, by: Actor, now: datetime
+) -> bool:
+    """Let the inbox give its conversations away so; everything else of its policy stays. False when it does already.
+
+    Raises NotFound.
+    """
+    before = await tx.value(
+        "select policy from inbox where id = %(id)s and archived_at is null for update", id=inbox_id
+    )
+    if before is None:
+        raise NotFound("There is no such inbox.")
+    was, became = Policy.model_validate(before).assignment, assignment.model_dump(mode="json")
+    if was == assignment:
+        return False
+    await tx.run(
+        "update inbox set policy = policy || jsonb_build_object('assignment', %(assignment)s::jsonb) where id = %(id)s",
+        id=inbox_id,
+        assignment=json.dumps(became),
+    )
+    old: dict[str, object] = {"assignment": before["assignment"]} if "assignment" in before else {}
+    fact = InboxConfigured(actor=by, at=now, inbox_id=inbox_id, before=old, after={"assignment": became})
+    await event_log.append(tx, fact)
     tx.publish_after_commit(CONFIG, inbox_id)
     return True
 

@@ -234,6 +234,14 @@ def policy_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
+def assignment_policy(values: Mapping[str, Any]) -> AssignmentPolicy:
+    """The part of a policy from single values. Raises PolicyMistake with every mistake and its field."""
+    try:
+        return AssignmentPolicy.model_validate(values)
+    except ValidationError as error:
+        raise PolicyMistake(_problems(error, {})) from None
+
+
 def load_policy(yaml_text: str) -> Policy:
     """The policy that a YAML file says. Raises PolicyMistake with every mistake, each with its line and field."""
     if len(yaml_text) > _FILE_SIZE:

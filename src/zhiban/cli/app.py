@@ -75,6 +75,7 @@ app = typer.Typer(
 kb = group("kb", _("知识库：导入、搜索、重建、统计、导出、删除"))
 inbox = group("inbox", _("收件箱：接入、列出、检查、应用策略、暂停、恢复、移除"))
 agent = group("agent", _("同事：添加、列出、修改、停用、启用、给链接"))
+team = group("team", _("小组：添加、列出、修改、移除"))
 token = group("token", _("接口令牌：生成、列出、吊销"))
 
 # Which modules hold which command: only what is asked for is imported, which is quicker and smaller.
@@ -89,6 +90,7 @@ MODULES = {
     "restore": "backups",
     "rotate-key": "keys",
     "serve": "serve",
+    "team": "teams",
     "token": "tokens",
     "work": "work",
 }

@@ -10,17 +10,18 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from heapq import merge
 
-from zhiban.channels.inboxes import all_settings
-from zhiban.channels.policy import AssignmentPolicy
+from zhiban.channels.inboxes import all_settings, inboxes
+from zhiban.channels.policy import AssignmentPolicy, Policy
 from zhiban.conversations import transitions
-from zhiban.conversations.changes import Assign
+from zhiban.conversations.changes import Assign, AssignTeam
 from zhiban.conversations.distribution import AgentLoad, Distribution, Given
 from zhiban.conversations.models import ConversationState
 from zhiban.conversations.transitions import Planned
 from zhiban.events import DIRECT, SYSTEM, TIMER, Actor, Cause, ConversationAssigned
 from zhiban.kit.db import Transaction
+from zhiban.kit.errors import Conflict
 from zhiban.kit.frozen_dataclass import frozen_dataclass
-from zhiban.people import presence
+from zhiban.people import presence, teams
 
 AT_ONCE = 100  # conversations that one transaction gives away
 ROUNDS = 20
@@ -171,6 +172,31 @@ async def overload(tx: Transaction, agent_id: int, inbox_id: int) -> Overload | 
         if limit is not None and n > limit:
             return Overload(n, limit)
     return None
+
+
+async def remove_team(tx: Transaction, team_id: int, *, by: Actor, now: datetime) -> None:
+    """Remove a team; what it has becomes no team's after the commit.
+
+    Raises NotFound, and Conflict while an inbox gives its conversations to this team only.
+    """
+    row = await teams.team_row(tx, team_id)
+    users = [inbox.name for inbox in await inboxes(tx) if Policy.model_validate(inbox.policy).assignment.team == row.id]
+    if users:
+        inbox = users[0]
+        raise Conflict(f"{inbox} gives its conversations to this team. Choose another team there first.")
+    await teams.remove(tx, team_id, by=by, now=now)
+
+
+async def release_team(tx: Transaction, team_id: int, *, now: datetime, cause: Cause = DIRECT) -> int:
+    """What a removed team had belongs to no team. Returns how many, AT_ONCE at most."""
+    rows = await tx.rows(
+        f"select {transitions.STATE_COLUMNS} from conversation c where c.team_id = %(team)s "
+        "order by c.id limit %(limit)s for update",
+        team=team_id,
+        limit=AT_ONCE,
+    )
+    planned = [Planned(transitions.as_state(row), AssignTeam(None), SYSTEM) for row in rows]
+    return len(await transitions.apply_many(tx, planned, now=now, cause=cause))
 
 
 async def open_counts(tx: Transaction, agent_ids: Sequence[int]) -> dict[int, Counter[int]]:

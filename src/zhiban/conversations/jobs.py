@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from zhiban.channels import inboxes
 from zhiban.channels.connections import Connections
-from zhiban.conversations import contact_follows, service, topics, transitions
+from zhiban.conversations import assignment, contact_follows, service, topics, transitions
 from zhiban.conversations.changes import ChangeNativeSession, Open
 from zhiban.conversations.models import Status
 from zhiban.conversations.outbox import enqueue_session_transfer, key_for
@@ -20,6 +20,7 @@ from zhiban.events import (
     ContactFollowEdited,
     ConversationCreated,
     MessageFailed,
+    TeamRemoved,
 )
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
@@ -55,6 +56,7 @@ REREAD_CONTACT = Job("reread_contact", queue="slow", attempts=4)
 PLAN_RECONCILING = Job("plan_reconciling", queue="slow", cron="41 4 * * *")
 UPDATE_CARD = Job("update_card", attempts=3)
 RELEASE_CONVERSATIONS = Job("release_conversations", attempts=5)
+RELEASE_TEAM = Job("release_team", queue="slow", attempts=5)
 
 
 # ---------------------------------------------------------------------------------------- which fact leads to which
@@ -96,6 +98,10 @@ def for_disabled(event: AgentDisabled) -> Iterable[Enqueued]:
     yield RELEASE_CONVERSATIONS.of(agent_id=event.agent_id)
 
 
+def for_team_removed(event: TeamRemoved) -> Iterable[Enqueued]:
+    yield RELEASE_TEAM.of(team_id=event.team_id)
+
+
 class ConversationJobs:
     """What these jobs need, and the jobs."""
 
@@ -116,6 +122,7 @@ class ConversationJobs:
             Task(PLAN_RECONCILING, self.plan_reconciling),
             Task(UPDATE_CARD, self.update_card),
             Task(RELEASE_CONVERSATIONS, self.release_conversations),
+            Task(RELEASE_TEAM, self.release_team),
         ]
 
     # ---------------------------------------------------------------------------------------------- who they are
@@ -271,6 +278,13 @@ class ConversationJobs:
         async with self._database.transaction(workspace_id) as tx:
             if await is_disabled(tx, agent_id):
                 await service.release(tx, agent_id, now=self._clock.now())
+
+    async def release_team(self, workspace_id: int, team_id: int) -> None:
+        """What a removed team had belongs to no team, a batch at a time."""
+        more = True
+        while more:
+            async with self._database.transaction(workspace_id) as tx:
+                more = bool(await assignment.release_team(tx, team_id, now=self._clock.now()))
 
 
 def _filled(template: str, **values: str) -> str:

@@ -33,6 +33,8 @@ class ThreadHead:
     status: str
     assignee_id: int | None
     assignee_name: str | None
+    team_id: int | None
+    team_name: str | None
     snoozed_until: datetime | None
     handoff_reason: str | None
     waiting_since: datetime | None
@@ -103,11 +105,13 @@ _HEAD = """
 select c.id, c.kind, coalesce(nullif(p.remark, ''), nullif(p.name, ''), nullif(c.subject, ''), '') as name,
   upper(right(c.external_id, 4)) as tag, c.external_id, c.contact_id, p.blocked_at is not null as contact_blocked,
   c.inbox_id, i.kind as channel, i.name as inbox_name, c.status, c.assignee_id, a.name as assignee_name,
-  c.snoozed_until, c.handoff_reason, c.waiting_since, c.last_incoming_at, c.replies_used, c.native_state
+  c.team_id, t.name as team_name, c.snoozed_until, c.handoff_reason, c.waiting_since, c.last_incoming_at,
+  c.replies_used, c.native_state
 from conversation c
 join inbox i on i.id = c.inbox_id
 left join contact p on p.id = c.contact_id
 left join agent a on a.id = c.assignee_id
+left join team t on t.workspace_id = c.workspace_id and t.id = c.team_id
 where c.id = %(id)s"""
 
 # The thought behind a message belongs to the assistant; the desk shows its citations beside the words.

@@ -59,11 +59,29 @@ ACTIVITY_LABELS = {
     "taken": (mark("{who}开始处理"), "user"),
     "assigned": (mark("{who}分配给{whom}{why}"), "user-plus"),
     "unassigned": (mark("{who}取消了分配{why}"), "user-off"),
-    "team_assigned": (mark("{who}更换了小组"), "users"),
+    "team_assigned": (mark("{who}交给小组{whom}"), "users"),
+    "team_unassigned": (mark("{who}取消了小组"), "users"),
     "labels_changed": (mark("{who}修改了标签"), "tag"),
     "priority_changed": (mark("{who}修改了优先级"), "flag"),
     "muted": (mark("{who}屏蔽了对方"), "user-off"),
     "unmuted": (mark("{who}取消了屏蔽"), "user"),
+}
+ASSIGNMENT_WAYS = {
+    "off": mark("同事自己来接"),
+    "balanced": mark("给在线且手上最少的"),
+    "round_robin": mark("在线的同事轮流"),
+}
+ASSIGNMENT_ORDERS = {"longest_waiting": mark("先分等得最久的"), "oldest": mark("先分最早建立的")}
+ASSIGNMENT_FIELDS = {
+    "by": mark("怎样分"),
+    "first": mark("先后"),
+    "team": mark("只分给小组"),
+    "most": mark("每人最多"),
+    "most_here": mark("每人在这里最多"),
+    "fair_limit": mark("一段时间里每人最多分到"),
+    "fair_minutes": mark("这段时间有多长"),
+    "weight": mark("一个会话算几个"),
+    "offline_minutes": mark("离线多久改分"),
 }
 FAILURE_LABELS = {
     "window_closed": mark("对方超过48小时没有说话，不能再回复"),

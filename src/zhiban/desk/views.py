@@ -143,6 +143,7 @@ class ThreadView:
     limit: ReplyAllowance
     card: ContactPanel
     agents: tuple[AgentName, ...]
+    teams: tuple[tuple[int, str], ...]
     first_id: int  # the oldest message shown, so that a refresh shows as much
     last_id: int
     has_older: bool
@@ -240,7 +241,9 @@ def message_view(row: MessageRow, contact: str, contact_key: str, *, chosen: Set
     )
 
 
-def activity_view(row: MessageRow, *, contact: str, names: Mapping[int, str]) -> ActivityView | None:
+def activity_view(
+    row: MessageRow, *, contact: str, names: Mapping[int, str], teams: Mapping[int, str]
+) -> ActivityView | None:
     """The words for an activity as stored; None for one that nobody needs to read."""
     what, by = str(row.content.get("what") or ""), str(row.content.get("by") or "system")
     to = row.content.get("to")
@@ -249,6 +252,8 @@ def activity_view(row: MessageRow, *, contact: str, names: Mapping[int, str]) ->
         return None  # the line about the assignee says it
     if what == "assigned":
         what = "unassigned" if to is None else "taken" if to == row.agent_id else "assigned"
+    if what == "team_assigned" and to is None:
+        what = "team_unassigned"
     words, icon = ACTIVITY_LABELS.get(what, ("", ""))
     if not words:
         return None
@@ -268,7 +273,7 @@ def activity_view(row: MessageRow, *, contact: str, names: Mapping[int, str]) ->
         who=who,
         words=words,
         icon="sparkle" if by == "assistant" else icon,
-        whom=names.get(to, "") if isinstance(to, int) else "",
+        whom=(teams if what == "team_assigned" else names).get(to, "") if isinstance(to, int) else "",
         until=datetime.fromisoformat(until) if isinstance(until, str) else None,
         why=REASON_LABELS.get(reason, ""),
     )

@@ -28,6 +28,7 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts
 from zhiban.people.auth import Auth, CurrentAgent, auth_of
 from zhiban.people.service import SignedInAgent, access_agent
+from zhiban.people.teams import access_team, team_rows
 from zhiban.ports import Limits
 from zhiban.web.render import Viewer, wants_part
 from zhiban.web.routers import add_routes
@@ -108,11 +109,12 @@ class DeskRequest:
         people = await queries.agent_names(tx)
         name = head.name or self.texts("联系人{tag}", tag=head.tag)
         names = {one.id: one.name for one in people}
+        teams = {one.id: one.name for one in await team_rows(tx)}
         chosen = {row.choice for row in part.rows if row.choice}
         message_views, activities = [], []
         for row in part.rows:
             if row.kind == "activity":
-                line = views.activity_view(row, contact=name, names=names)
+                line = views.activity_view(row, contact=name, names=names, teams=teams)
                 if line is not None:
                     activities.append(line)
             else:
@@ -124,6 +126,7 @@ class DeskRequest:
             limit=views.reply_allowance(head, self.settings.limits_of(head.channel), now),
             card=await queries.contact_panel(tx, head),
             agents=people,
+            teams=tuple(teams.items()),
             first_id=part.first_id,
             last_id=part.last_id,
             has_older=part.has_older,
@@ -409,6 +412,21 @@ async def _over(desk: DeskRequest, tx: Transaction, conversation_id: int, agent_
     inbox_id = (await queries.head(tx, conversation_id)).inbox_id
     over = await assignment.overload(tx, agent_id, inbox_id)
     return desk.texts("，超出了上限：手上{open}个，上限{limit}个", open=over.open, limit=over.limit) if over else ""
+
+
+@router.post("/conversations/{conversation_id}/team")
+async def assign_team(desk: CurrentRequest, conversation_id: int, to: Annotated[str, Form(max_length=18)]) -> Response:
+    """To a team, or to none. The assignee stays."""
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        await queries.head(tx, conversation_id)
+        if to != "none" and not to.isdecimal():
+            raise Conflict("Choose which team is to have the conversation.")
+        team_id = None if to == "none" else int(to)
+        words = desk.texts("不再属于小组")
+        if team_id is not None:
+            words = desk.texts("已交给小组{name}", name=await access_team(tx, team_id))
+        await service.assign_team(tx, conversation_id, to=team_id, by=desk.actor(), now=desk.auth.clock.now())
+    return await _live(desk, conversation_id, toast=Toast(words))
 
 
 @router.post("/conversations/{conversation_id}/snooze")

@@ -168,9 +168,9 @@ create index ix_delivery_received_at on delivery (workspace_id, received_at);
 TEAMS = """
 create table team (
   workspace_id bigint not null, id bigint generated always as identity,
-  name text not null, created_at timestamptz not null default now(),
-  constraint pk_team primary key (workspace_id, id),
-  constraint uq_team_name unique (workspace_id, name));
+  name text not null, created_at timestamptz not null default now(), removed_at timestamptz,
+  constraint pk_team primary key (workspace_id, id));
+create unique index uq_team_name on team (workspace_id, name) where removed_at is null;
 
 create table team_member (
   workspace_id bigint not null, team_id bigint not null, agent_id bigint not null,
@@ -241,6 +241,7 @@ create index ix_conversation_snoozed_until on conversation (workspace_id, snooze
 create index ix_conversation_idle on conversation (workspace_id, inbox_id, status, last_activity_at)
   where status in ('pending', 'open') and waiting_since is null;
 create index ix_conversation_contact_id on conversation (workspace_id, contact_id);
+create index ix_conversation_team_id on conversation (workspace_id, team_id, id) where team_id is not null;
 create index ix_conversation_labels on conversation using gin (labels) where labels <> '{}';
 
 -- What policies give away, for each inbox in its order.

@@ -1,0 +1,111 @@
+"""Facts about our own people: their sign-ins, accounts, presence and teams."""
+
+from __future__ import annotations
+
+from zhiban.event_base import Event
+
+
+class SignedIn(Event):
+    agent_id: int
+
+
+class SignInFailed(Event):
+    """Somebody gave a wrong password for this agent. Attempts at addresses that nobody has belong to no workspace."""
+
+    agent_id: int
+
+
+class SignedOut(Event):
+    agent_id: int
+
+
+class SessionRevoked(Event):
+    """A signed-in browser was signed out by somebody else, or by a password change."""
+
+    agent_id: int
+
+
+class AgentInvited(Event):
+    agent_id: int
+    role: str
+
+
+class JoinLinkCreated(Event):
+    agent_id: int
+
+
+class AgentJoined(Event):
+    agent_id: int
+
+
+class AgentChanged(Event):
+    """Name, role or the like; values before and after by name."""
+
+    agent_id: int
+    before: dict[str, object]
+    after: dict[str, object]
+
+
+class TeamCreated(Event):
+    """Some agents share work. `members` are ids of agents."""
+
+    team_id: int
+    name: str
+    members: tuple[int, ...] = ()
+
+
+class TeamChanged(Event):
+    """Name or members, before and after by name."""
+
+    team_id: int
+    before: dict[str, object]
+    after: dict[str, object]
+
+
+class TeamRemoved(Event):
+    """Nothing can be given to the team any more; what it has becomes nobody's after the commit."""
+
+    team_id: int
+    name: str
+
+
+class AgentDisabled(Event):
+    agent_id: int
+
+
+class AgentEnabled(Event):
+    agent_id: int
+
+
+class AvailabilityChosen(Event):
+    """What an agent wants to be while a desk of theirs is open: online, busy or offline."""
+
+    agent_id: int
+    chosen: str
+    previous: str
+
+
+class AgentBecameAvailable(Event):
+    """Others see the agent online, who may be given conversations from now on. `previous`: busy or offline."""
+
+    agent_id: int
+    previous: str
+
+
+class AgentBecameBusy(Event):
+    """Others see the agent busy: there, but nothing is given to them."""
+
+    agent_id: int
+    previous: str
+
+
+class AgentWentOffline(Event):
+    """The agent is gone. `reason`: chosen, silent (no open desk any more), signed_out or disabled."""
+
+    agent_id: int
+    previous: str
+    reason: str = ""
+
+
+class PasswordChanged(Event):
+    agent_id: int
