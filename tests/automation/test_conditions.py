@@ -10,7 +10,7 @@ import pytest
 
 from zhiban.automation.conditions import CONDITIONS, ConditionGroup, check
 from zhiban.automation.definition import BadDefinition, load_definition
-from zhiban.automation.facts import RuleFacts
+from zhiban.automation.facts import AgentFacts, RuleFacts
 from zhiban.automation.wording import Names, RuleWording
 from zhiban.conversations.facts import ContactFacts, ConversationFacts, MessageFacts
 from zhiban.conversations.models import ConversationState, Status
@@ -39,7 +39,8 @@ def facts(event: ConversationEvent | None = None, text: str = "", **more: Any) -
     message = MessageFacts(9, more.pop("direction", "in"), more.pop("author", "contact"), "text", text)
     contact = ContactFacts("沈嘉宁", {"version": "企业版", "orders": 12, "since": "2026-11-01", "tags": ["a", "VIP"]})
     state = replace(STATE, **more)
-    return RuleFacts(NOON, ConversationFacts(state, "memory", {"plan": "年付"}, contact, HOURS, message), event)
+    conversation = ConversationFacts(state, "memory", {"plan": "年付"}, contact, HOURS, message)
+    return RuleFacts(NOON, conversation, event, AgentFacts({7: "online", 8: "busy"}, 8, 4))
 
 
 reopened = ConversationReopened(**ABOUT, status="open", previous="resolved", reason="wrote_again")
@@ -74,6 +75,16 @@ TABLE: list[tuple[str, dict[str, Any], RuleFacts, bool | None]] = [
     ("waiting", {"minutes": 15, "operator": "less"}, facts(waiting_since=None), False),
     ("business_hours", {}, facts(), True),
     ("business_hours", {"inside": False}, facts(), False),
+    ("returning", {}, facts(cycle=2), True),
+    ("returning", {"returning": False}, facts(cycle=2), False),
+    ("assignee_availability", {"availabilities": ["online"]}, facts(), True),
+    ("assignee_availability", {"availabilities": ["online"], "operator": "none_of"}, facts(assignee_id=8), True),
+    ("assignee_availability", {"availabilities": ["offline"]}, facts(assignee_id=None), False),
+    ("assignee_availability", {"availabilities": ["offline"]}, replace(facts(), agents=None), None),
+    ("previous_assignee_availability", {"availabilities": ["busy"]}, facts(), True),
+    ("assignee_open_count", {"count": 4}, facts(), True),
+    ("assignee_open_count", {"count": 4, "operator": "less"}, facts(assignee_id=None), False),
+    ("agents_online", {"count": 0, "operator": "equal"}, facts(), False),
     ("attribute", {"name": "plan", "values": ["年付"]}, facts(), True),
     ("attribute", {"name": "nothing", "operator": "not_present"}, facts(), True),
     ("contact_name", {"values": ["嘉"]}, facts(), True),

@@ -21,6 +21,8 @@ from zhiban.conversations.models import Priority, Status
 from zhiban.events import SYSTEM, Actor, RuleChanged
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Conflict
+from zhiban.people import presence
+from zhiban.people.presence import Availability
 
 RESOLVED = ["conversation_resolved"]
 UPDATED = ["conversation_updated"]
@@ -71,6 +73,8 @@ def outcomes(run: RuleRun) -> list[str]:
 # Each action: its fields, and what the conversation (which 林晓 has, and is open) is like afterwards.
 ACTION_TABLE: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("assign_agent", {"agent": "chen"}, {"assignee_id": "chen"}),
+    ("assign_best", {}, {"assignee_id": "chen"}),
+    ("assign_last_agent", {}, {"assignee_id": "lin"}),
     ("unassign", {}, {"assignee_id": None}),
     ("assign_team", {"team": "team"}, {"team_id": "team"}),
     ("remove_team", {}, {"team_id": None}),
@@ -95,7 +99,7 @@ def test_every_action_is_in_the_table() -> None:
 
 async def test_each_action_does_what_the_button_does(rules: Rules) -> None:
     desk = rules.desk
-    ids = {"chen": desk.chen, "team": rules.team, "label": rules.label}
+    ids = {"lin": desk.lin, "chen": desk.chen, "team": rules.team, "label": rules.label}
 
     def known(value: Any) -> Any:
         if isinstance(value, list | tuple):
@@ -103,6 +107,7 @@ async def test_each_action_does_what_the_button_does(rules: Rules) -> None:
         return ids.get(value, value) if isinstance(value, str) else value
 
     async with desk.database.transaction(desk.workspace_id) as tx:
+        await presence.choose(tx, desk.chen, Availability.ONLINE, now=NOON)
         for number, (kind, fields, wanted) in enumerate(ACTION_TABLE):
             state = await desk.handed_over(tx, f"wm{number}")
             action = {"kind": kind, **{name: known(value) for name, value in fields.items()}}
@@ -117,7 +122,8 @@ async def test_each_action_does_what_the_button_does(rules: Rules) -> None:
             assert {(one.actor.id, one.actor.ref, one.cause.kind, one.cause.id, one.cause.depth) for one in events} <= {
                 (rule, kind, "rule", rule, 1)
             }
-            assert bool(events) is (outcomes(run) != ["unchanged"] and kind != "stop"), kind
+            nothing = outcomes(run)[0] in ("unchanged", "nobody") or kind == "stop"
+            assert bool(events) is not nothing, kind
             await service.remove(tx, rule, by=SYSTEM, now=NOON)
 
 

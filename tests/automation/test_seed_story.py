@@ -24,6 +24,8 @@ from zhiban.events import SYSTEM, Actor, ConversationAssigned, ConversationResol
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.vault import Vault
+from zhiban.people import presence
+from zhiban.people.presence import Availability
 from zhiban.workers.maintenance import Maintenance
 
 HOUR = timedelta(hours=1)
@@ -210,3 +212,51 @@ async def test_the_other_shipped_rules_wait_to_be_switched_on_and_work(desk: Des
         assert hurried.priority == 4
         angry = await desk.writes(tx, "wm2", "你们就是骗子！")
         assert (angry.status, angry.handoff_reason) == (Status.OPEN, "rule")
+
+
+async def test_the_contact_who_returns_reaches_the_least_loaded_agent_who_is_there(desk: Desk) -> None:
+    """林晓 resolved it and has gone home; 陈默 is there. Nobody there: it waits, and says so."""
+    later = NOON + timedelta(days=1)
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        (rule,) = [one.id for one in await rule_queries.rules(tx) if one.shipped == "returning_contact"]
+        await rules.switch(tx, rule, on=True, by=SYSTEM, now=NOON)
+        for who, there in (("wm1", True), ("wm2", False)):
+            state = await desk.handed_over(tx, who)
+            await service.resolve(tx, state.id, by=Actor("agent", desk.lin), now=NOON)
+            await presence.choose(tx, desk.chen, Availability.ONLINE if there else Availability.BUSY, now=later)
+            await desk.writes(tx, who, "还有个问题", at=later)
+            await service.hand_off(tx, state.id, reason="asked", actor=Actor("assistant"), now=later)
+            back = await desk.state(tx, who)
+            assert (back.status, back.assignee_id) == (Status.OPEN, desk.chen if there else None)
+            (run,) = [one for one in await rule_queries.runs_about(tx, state.id) if one.rule_id == rule]
+            assert (run.outcome, run.actions[0]["outcome"]) == ("acted", "done" if there else "nobody")
+            assert await credit_of(tx, state.id) == [("agent", desk.lin)]
+        # 陈默 comes: their new contact of the first time is no return, and is nobody's until somebody takes it.
+        await presence.choose(tx, desk.chen, Availability.ONLINE, now=later)
+        fresh = await desk.writes(tx, "wm3", "你好", at=later)
+        await service.hand_off(tx, fresh.id, reason="asked", actor=Actor("assistant"), now=later)
+        assert (await desk.state(tx, "wm3")).assignee_id is None
+
+
+async def test_a_rule_may_ask_who_is_there(desk: Desk) -> None:
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        definition = load_definition(
+            {
+                "on": ["message_created"],
+                "conditions": {
+                    "conditions": [
+                        {"kind": "assignee_availability", "availabilities": ["offline"]},
+                        {"kind": "assignee_open_count", "count": 1, "operator": "equal"},
+                        {"kind": "agents_online", "count": 1, "operator": "equal"},
+                    ]
+                },
+                "actions": [{"kind": "assign_best"}],
+            }
+        )
+        await rules.add(tx, name="离线改派", definition=definition, enabled=True, by=SYSTEM, now=NOON)
+        await presence.choose(tx, desk.chen, Availability.ONLINE, now=NOON)
+        state = await desk.handed_over(tx, "wm1")
+        await desk.writes(tx, "wm1", "还在吗", at=NOON + timedelta(seconds=5))
+        assert (await desk.state(tx, "wm1")).assignee_id == desk.chen
+        (run,) = await rule_queries.runs_about(tx, state.id)
+        assert [part["seen"] for part in run.conditions["parts"]] == ["offline", 1, 1]

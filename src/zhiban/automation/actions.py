@@ -18,6 +18,8 @@ from zhiban.automation.parts import RulePart
 from zhiban.automation.texts import Template, filled
 from zhiban.automation.wording import RuleWording
 from zhiban.conversations import replies, service
+from zhiban.conversations.assignment import assign_best
+from zhiban.conversations.facts import previous_assignee
 from zhiban.conversations.labels import check_labels
 from zhiban.conversations.models import Priority
 from zhiban.conversations.outbox import key_for
@@ -28,9 +30,11 @@ from zhiban.kit.errors import Conflict
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 from zhiban.people.agents import agent_row
+from zhiban.people.presence import assignable
 from zhiban.ports import Limits
 
-Outcome = Literal["done", "unchanged", "queued"]  # queued: a job does it after the commit
+# queued: it leaves after the commit; nobody: no agent who may be given it is there.
+Outcome = Literal["done", "unchanged", "queued", "nobody"]
 
 
 @frozen_dataclass
@@ -71,6 +75,42 @@ class AssignAgentAction(RulePart):
 
     def label(self, words: RuleWording) -> str:
         return words.texts("分配给{who}", who=words.agents((self.agent,)))
+
+
+@frozen_dataclass
+class AssignBestAction(RulePart):
+    """To the agent whom the inbox's policy would choose now. Where nobody is there it stays as it is and waits."""
+
+    kind: Literal["assign_best"] = "assign_best"
+
+    async def run(self, do: ActionContext) -> Outcome:
+        given = await assign_best(do.tx, do.conversation_id, by=do.actor, now=do.now, cause=do.cause)
+        if given is None:
+            return "nobody"
+        return "done" if given != do.facts.state.assignee_id else "unchanged"
+
+    def label(self, words: RuleWording) -> str:
+        return words.texts("分配给最合适的在线同事")
+
+
+@frozen_dataclass
+class AssignLastAgentAction(RulePart):
+    """To the agent who had it last, if they are online. Otherwise it stays as it is."""
+
+    kind: Literal["assign_last_agent"] = "assign_last_agent"
+
+    async def run(self, do: ActionContext) -> Outcome:
+        last = await previous_assignee(do.tx, do.conversation_id, other_than=None)
+        if last is None or last not in {agent.id for agent in await assignable(do.tx, now=do.now)}:
+            return "nobody"
+        return _outcome(
+            await service.assign(
+                do.tx, do.conversation_id, to=last, by=do.actor, now=do.now, reason="rule", cause=do.cause
+            )
+        )
+
+    def label(self, words: RuleWording) -> str:
+        return words.texts("分配给上一位处理人（在线时）")
 
 
 @frozen_dataclass
@@ -302,6 +342,8 @@ class StopAction(RulePart):
 
 AnyAction = (
     AssignAgentAction
+    | AssignBestAction
+    | AssignLastAgentAction
     | UnassignAction
     | AssignTeamAction
     | RemoveTeamAction

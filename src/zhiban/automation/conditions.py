@@ -12,6 +12,13 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Discriminator, Field
 
+from zhiban.automation.agent_conditions import (
+    AgentCondition,
+    AgentsOnlineCondition,
+    AssigneeAvailabilityCondition,
+    AssigneeOpenCountCondition,
+    PreviousAssigneeAvailabilityCondition,
+)
 from zhiban.automation.change_conditions import (
     AssigneeChangeCondition,
     LabelChangeCondition,
@@ -40,6 +47,7 @@ from zhiban.automation.state_conditions import (
     InboxCondition,
     LabelCondition,
     PriorityCondition,
+    ReturningCondition,
     StatusCondition,
     TeamCondition,
     WaitingCondition,
@@ -60,6 +68,7 @@ SingleCondition = (
     | PriorityCondition
     | WaitingCondition
     | BusinessHoursCondition
+    | ReturningCondition
     | AttributeCondition
     | ContactNameCondition
     | ContactAttributeCondition
@@ -69,6 +78,10 @@ SingleCondition = (
     | MessageAuthorCondition
     | MessageLanguageCondition
     | MessageSentimentCondition
+    | AssigneeAvailabilityCondition
+    | PreviousAssigneeAvailabilityCondition
+    | AssigneeOpenCountCondition
+    | AgentsOnlineCondition
     | StatusChangeCondition
     | AssigneeChangeCondition
     | TeamChangeCondition
@@ -99,6 +112,13 @@ class ConditionGroup(RulePart):
 
 
 Condition = Annotated[SingleCondition | ConditionGroup, Discriminator("kind")]
+
+
+def needs_agents(condition: SingleCondition | ConditionGroup) -> bool:
+    """Whether it has to be known who is there."""
+    if isinstance(condition, ConditionGroup):
+        return any(needs_agents(one) for one in condition.conditions)
+    return isinstance(condition, AgentCondition)
 
 
 @frozen_dataclass

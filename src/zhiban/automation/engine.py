@@ -11,23 +11,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any
 
 import psycopg
 
 from zhiban.automation.actions import ActionContext, AnyAction, StopAction
 from zhiban.automation.conditions import CheckedCondition, check
-from zhiban.automation.facts import RuleFacts
+from zhiban.automation.facts import AgentFacts, RuleFacts
 from zhiban.automation.models import RunOutcome
 from zhiban.automation.rule_book import CompiledRule, RuleBook
 from zhiban.automation.triggers import Trigger, triggers_of
-from zhiban.conversations.facts import conversation_facts
+from zhiban.conversations.assignment import open_counts
+from zhiban.conversations.facts import conversation_facts, previous_assignee
 from zhiban.events import Actor, Cause, ConversationEvent
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import ZhibanError
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 from zhiban.kit.json_safe import json_safe
+from zhiban.people.presence import availabilities
 from zhiban.ports import Limits
 
 log = logging.getLogger(__name__)
@@ -112,6 +115,8 @@ class RuleEngine:
                 facts = await _facts(tx, event)
                 if facts is None:
                     return
+            if rule.needs_agents and facts.agents is None:
+                facts = await _with_agents(tx, facts)
             checked = check(rule.definition.conditions, facts)
             stop = await self._answer(tx, _AskedRule(rule, trigger, facts, event, checked), cut=cut)
             asked.add(rule.id)
@@ -196,6 +201,18 @@ def _is_echo(rule: CompiledRule, event: ConversationEvent) -> bool:
 async def _facts(tx: Transaction, event: ConversationEvent) -> RuleFacts | None:
     found = await conversation_facts(tx, event.conversation_id, event.column("message_id"))
     return None if found is None else RuleFacts(event.at, found, event)
+
+
+async def _with_agents(tx: Transaction, facts: RuleFacts) -> RuleFacts:
+    state = facts.state
+    assignee = state.assignee_id
+    counts = await open_counts(tx, [assignee] if assignee is not None else [])
+    agents = AgentFacts(
+        await availabilities(tx),
+        await previous_assignee(tx, state.id, other_than=assignee),
+        0 if assignee is None else counts[assignee].total(),
+    )
+    return replace(facts, agents=agents)
 
 
 async def _begin(tx: Transaction, asked: _AskedRule, outcome: RunOutcome, reason: str = "") -> int:

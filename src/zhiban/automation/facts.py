@@ -14,12 +14,33 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 
 @frozen_dataclass
+class AgentFacts:
+    """Who is there: what others see of each agent, and what the assignee has in hand."""
+
+    availabilities: Mapping[int, str]
+    previous_assignee: int | None = None  # who had the conversation last, other than who has it now
+    assignee_open: int = 0
+
+    @property
+    def online(self) -> int:
+        return sum(status == "online" for status in self.availabilities.values())
+
+    def availability_of(self, agent_id: int | None) -> str | None:
+        """online, busy or offline; offline for one who is disabled; None for nobody."""
+        return None if agent_id is None else self.availabilities.get(agent_id, "offline")
+
+
+@frozen_dataclass
 class RuleFacts:
-    """The moment, the conversation as it is now, and what has just happened; None where only time has passed."""
+    """The moment, the conversation as it is now, and what has just happened.
+
+    `event` is None where only time has passed, `agents` where no condition asks for them.
+    """
 
     now: datetime
     conversation: ConversationFacts
     event: Event | None = None
+    agents: AgentFacts | None = None
 
     @property
     def state(self) -> ConversationState:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 
+from zhiban.automation.conditions import needs_agents
 from zhiban.automation.definition import BadDefinition, Definition, load_definition
 from zhiban.automation.queries import enabled_rules
 from zhiban.automation.triggers import TRIGGERING, may_trigger
@@ -27,6 +28,7 @@ class CompiledRule:
     name: str
     stops: bool
     definition: Definition
+    needs_agents: bool = False
 
 
 @frozen_dataclass
@@ -81,7 +83,8 @@ async def _readable(tx: Transaction) -> list[CompiledRule]:
         except BadDefinition as error:
             log.warning("Rule %s (%s) cannot be read and does nothing: %s", row.id, row.name, error)
             continue
-        found.append(CompiledRule(row.id, row.revision, row.name, row.stops, definition))
+        agents = needs_agents(definition.conditions)
+        found.append(CompiledRule(row.id, row.revision, row.name, row.stops, definition, agents))
     return found
 
 

@@ -42,6 +42,17 @@ SHIPPED = (
         enabled=True,
     ),
     ShippedRule(
+        "returning_contact",
+        mark("再次来访，给最合适的在线同事"),
+        {
+            "on": ["conversation_opened"],
+            "conditions": {
+                "conditions": [{"kind": "returning"}, {"kind": "assignee", "operator": "not_present"}],
+            },
+            "actions": [{"kind": "assign_best"}],
+        },
+    ),
+    ShippedRule(
         "urgent_words",
         mark("对方很急，标为紧急"),
         {

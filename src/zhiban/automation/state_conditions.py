@@ -167,6 +167,23 @@ class WaitingCondition(RulePart):
 
 
 @frozen_dataclass
+class ReturningCondition(RulePart):
+    """The contact came back after the conversation had been resolved."""
+
+    returning: bool = True
+    kind: Literal["returning"] = "returning"
+
+    def holds(self, facts: RuleFacts) -> bool:
+        return (facts.state.cycle > 1) is self.returning
+
+    def seen(self, facts: RuleFacts) -> object:
+        return facts.state.cycle
+
+    def label(self, words: RuleWording) -> str:
+        return words.texts(mark("对方是再次来访") if self.returning else mark("对方是第一次来访"))
+
+
+@frozen_dataclass
 class BusinessHoursCondition(RulePart):
     inside: bool = True
     kind: Literal["business_hours"] = "business_hours"

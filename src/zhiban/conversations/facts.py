@@ -7,6 +7,7 @@ from typing import Any
 
 from zhiban.conversations import transitions
 from zhiban.conversations.models import ConversationState
+from zhiban.events import ConversationAssigned
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 
@@ -71,3 +72,17 @@ def _facts(row: Sequence[Any]) -> ConversationFacts:
         policy=policy,
         message=None if message[0] is None else MessageFacts(*message),
     )
+
+
+_PREVIOUS = """
+select (data ->> 'to_agent_id')::bigint from event
+where conversation_id = %(id)s and kind = %(kind)s and data ->> 'to_agent_id' is not null
+  and (data ->> 'to_agent_id')::bigint is distinct from %(other)s order by id desc limit 1"""
+
+
+async def previous_assignee(tx: Transaction, conversation_id: int, *, other_than: int | None) -> int | None:
+    """The agent who had the conversation last, apart from the one who has it now."""
+    found: int | None = await tx.value(
+        _PREVIOUS, id=conversation_id, kind=ConversationAssigned.kind(), other=other_than
+    )
+    return found

@@ -1,0 +1,115 @@
+"""What a rule may ask of our own people: who is there, and how much they have in hand."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from zhiban.automation.condition_fields import IS_LABELS, OPERATOR_LABELS, said_of
+from zhiban.automation.facts import AgentFacts, RuleFacts
+from zhiban.automation.operators import CannotTell, NumberOperator, choice_holds, number_holds
+from zhiban.automation.parts import RulePart
+from zhiban.automation.wording import RuleWording
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.i18n import mark
+
+AvailabilityName = Literal["online", "busy", "offline"]
+Availabilities = Annotated[tuple[AvailabilityName, ...], Field(min_length=1, max_length=3)]
+Count = Annotated[int, Field(ge=0, le=10_000)]
+AVAILABILITY_LABELS = {"online": mark("在线"), "busy": mark("忙碌"), "offline": mark("离线")}
+
+
+class AgentCondition(RulePart):
+    """A condition for which it has to be known who is there: only rules with one pay for asking."""
+
+    __slots__ = ()
+    needs_agents: ClassVar[bool] = True
+
+
+def _agents(facts: RuleFacts) -> AgentFacts:
+    if facts.agents is None:
+        raise CannotTell("Nobody knows who was there at that time.")
+    return facts.agents
+
+
+def _availabilities(words: RuleWording, names: tuple[str, ...]) -> str:
+    return words.either(words.texts(AVAILABILITY_LABELS[one]) for one in names)
+
+
+@frozen_dataclass
+class AssigneeAvailabilityCondition(AgentCondition):
+    """Whether the assignee is there. Nobody is neither online nor offline."""
+
+    availabilities: Availabilities
+    operator: Literal["any_of", "none_of"] = "any_of"
+    kind: Literal["assignee_availability"] = "assignee_availability"
+
+    def holds(self, facts: RuleFacts) -> bool:
+        seen = self.seen(facts)
+        return seen is not None and choice_holds(self.operator, self.availabilities, (seen,))
+
+    def seen(self, facts: RuleFacts) -> object:
+        return _agents(facts).availability_of(facts.state.assignee_id)
+
+    def label(self, words: RuleWording) -> str:
+        value = _availabilities(words, self.availabilities)
+        return said_of(words, IS_LABELS, self.operator, mark("处理人的状态"), value)
+
+
+@frozen_dataclass
+class PreviousAssigneeAvailabilityCondition(AgentCondition):
+    """Whether the agent who had the conversation last is there."""
+
+    availabilities: Availabilities
+    operator: Literal["any_of", "none_of"] = "any_of"
+    kind: Literal["previous_assignee_availability"] = "previous_assignee_availability"
+
+    def holds(self, facts: RuleFacts) -> bool:
+        seen = self.seen(facts)
+        return seen is not None and choice_holds(self.operator, self.availabilities, (seen,))
+
+    def seen(self, facts: RuleFacts) -> object:
+        agents = _agents(facts)
+        return agents.availability_of(agents.previous_assignee)
+
+    def label(self, words: RuleWording) -> str:
+        value = _availabilities(words, self.availabilities)
+        return said_of(words, IS_LABELS, self.operator, mark("上一位处理人的状态"), value)
+
+
+@frozen_dataclass
+class AssigneeOpenCountCondition(AgentCondition):
+    """How many open conversations the assignee has, this one among them. Nobody has none."""
+
+    count: Count
+    operator: NumberOperator = "at_least"
+    kind: Literal["assignee_open_count"] = "assignee_open_count"
+
+    def holds(self, facts: RuleFacts) -> bool:
+        seen = _agents(facts).assignee_open
+        return facts.state.assignee_id is not None and number_holds(self.operator, self.count, seen)
+
+    def seen(self, facts: RuleFacts) -> object:
+        return _agents(facts).assignee_open
+
+    def label(self, words: RuleWording) -> str:
+        return said_of(words, OPERATOR_LABELS, self.operator, mark("处理人手上的会话数"), str(self.count))
+
+
+@frozen_dataclass
+class AgentsOnlineCondition(AgentCondition):
+    """How many agents are online."""
+
+    count: Count
+    operator: NumberOperator = "at_least"
+    kind: Literal["agents_online"] = "agents_online"
+
+    def holds(self, facts: RuleFacts) -> bool:
+        return number_holds(self.operator, self.count, _agents(facts).online)
+
+    def seen(self, facts: RuleFacts) -> object:
+        return _agents(facts).online
+
+    def label(self, words: RuleWording) -> str:
+        return said_of(words, OPERATOR_LABELS, self.operator, mark("在线的同事人数"), str(self.count))
