@@ -80,6 +80,25 @@ async def test_colleagues_come_and_go(kept: Path) -> None:
     assert "顾云" in (await zhiban("agent", "list", data=kept)).out
 
 
+async def test_rules_are_listed_switched_rehearsed_and_travel_as_a_file(kept: Path) -> None:
+    listed = await zhiban("rules", "list", "--json", data=kept)
+    assert next((row["shipped"], row["enabled"]) for row in listed.json) == ("unassign_on_resolve", True)
+    assert listed.json[0]["said"] == "当会话变为已解决时，如果有处理人，就取消分配"
+    assert (await zhiban("rules", "off", "解决后取消分配", data=kept)).code == 0
+    assert (await zhiban("rules", "on", "没有这条", data=kept)).code == 4
+    rehearsed = await zhiban("rules", "rehearse", "解决后取消分配", "--json", data=kept)
+    assert (rehearsed.json["conversations"], rehearsed.json["fired"]) == (0, 0)
+    file = kept.parent / "rules.yaml"
+    assert (await zhiban("rules", "export", str(file), data=kept)).code == 0
+    assert "name: 解决后取消分配\n  enabled: false" in file.read_text("utf-8")
+    file.write_text(file.read_text("utf-8").replace("enabled: false", "enabled: true", 1), "utf-8")
+    assert "更新1条" in (await zhiban("rules", "import", str(file), data=kept)).out
+    assert (await zhiban("rules", "list", "--json", data=kept)).json[0]["enabled"]
+    file.write_text("- name: 坏的\n", "utf-8")
+    broken = await zhiban("rules", "import", str(file), "--check", data=kept)
+    assert (broken.code, "on: " in broken.err) == (4, True)
+
+
 async def test_an_app_is_connected_checked_and_told_how_to_behave(
     kept: Path, platform: tuple[WeComSimulator, str]
 ) -> None:

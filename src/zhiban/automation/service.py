@@ -10,6 +10,7 @@ from zhiban.automation import topics
 from zhiban.automation.definition import Definition, load_definition
 from zhiban.automation.models import RuleRow
 from zhiban.automation.queries import access_rule, rules
+from zhiban.automation.rule_files import RuleInFile
 from zhiban.events import DIRECT, Actor, Cause, RuleAdded, RuleChanged, RuleRemoved
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
@@ -119,6 +120,30 @@ async def change(
         ),
     )
     return await access_rule(tx, rule_id)
+
+
+async def adopt(tx: Transaction, wanted: Sequence[RuleInFile], *, by: Actor, now: datetime) -> tuple[int, int]:
+    """Take over the rules of a file: those of a known name are changed, the others added after all others.
+
+    Returns how many were added and how many changed. Raises Conflict, also where a name stands twice.
+    """
+    known = {one.name: one for one in await rules(tx)}
+    if len({_named(one.name) for one in wanted}) < len(wanted):
+        raise Conflict("Two rules of the file have the same name.")
+    added = changed = 0
+    for one in wanted:
+        there = known.get(_named(one.name))
+        if there is None:
+            await add(
+                tx, name=one.name, definition=one.definition, enabled=one.enabled, stops=one.stops, by=by, now=now
+            )
+            added += 1
+            continue
+        after = await change(
+            tx, there.id, definition=one.definition, enabled=one.enabled, stops=one.stops, by=by, now=now
+        )
+        changed += after.revision != there.revision
+    return added, changed
 
 
 async def switch(tx: Transaction, rule_id: int, *, on: bool, by: Actor, now: datetime) -> RuleRow:

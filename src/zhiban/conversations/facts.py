@@ -43,12 +43,15 @@ class ConversationFacts:
     message: MessageFacts | None = None
 
 
-_FACTS = f"""
-select {transitions.STATE_COLUMNS}, i.kind as channel, c.attributes, i.policy,
-  coalesce(nullif(p.remark, ''), p.name, '') as contact_name, coalesce(p.attributes, '{{}}') as contact_attributes,
-  m.id as message_id, m.direction, m.author, m.kind, m.text
+_COLUMNS = f"""{transitions.STATE_COLUMNS}, i.kind as channel, c.attributes, i.policy,
+  coalesce(nullif(p.remark, ''), p.name, '') as contact_name, coalesce(p.attributes, '{{}}') as contact_attributes"""
+
+_FROM = """
 from conversation c join inbox i on i.workspace_id = c.workspace_id and i.id = c.inbox_id
-left join contact p on p.workspace_id = c.workspace_id and p.id = c.contact_id
+left join contact p on p.workspace_id = c.workspace_id and p.id = c.contact_id"""
+
+_FACTS = f"""
+select {_COLUMNS}, m.id as message_id, m.direction, m.author, m.kind, m.text {_FROM}
 left join message m on m.workspace_id = c.workspace_id and m.id = %(message)s and m.conversation_id = c.id
 where c.id = %(id)s for update of c"""
 
@@ -59,6 +62,24 @@ async def conversation_facts(
     """The conversation, locked, and the message if it has one of this id; None when there is no such conversation."""
     row = await tx.row(_FACTS, id=conversation_id, message=message_id)
     return None if row is None else _facts(row)
+
+
+async def latest_conversations(tx: Transaction, *, limit: int) -> list[ConversationFacts]:
+    """Those in which something happened last, newest first; not locked."""
+    rows = await tx.rows(
+        f"select {_COLUMNS} {_FROM} order by c.last_activity_at desc, c.id desc limit %(limit)s", limit=limit
+    )
+    return [_facts((*row, None)) for row in rows]
+
+
+async def messages_of(tx: Transaction, ids: Sequence[int]) -> dict[int, MessageFacts]:
+    """These messages, by their ids."""
+    found = await tx.objects(
+        MessageFacts,
+        "select id, direction, author, kind, text from message where id = any(%(ids)s::bigint[])",
+        ids=list(ids),
+    )
+    return {one.id: one for one in found}
 
 
 def _facts(row: Sequence[Any]) -> ConversationFacts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -169,6 +170,21 @@ async def history(tx: Transaction, conversation_id: int) -> list[Event]:
     """Every fact about a conversation, in the order in which it was written."""
     rows = await tx.objects(EventRow, _EVENT + " order by id", id=conversation_id)
     return [row.event() for row in rows]
+
+
+async def histories(tx: Transaction, ids: Sequence[int], *, limit: int) -> dict[int, list[Event]]:
+    """The facts about these conversations, each in the order in which they were written; the newest `limit` of all."""
+    rows = await tx.objects(
+        EventRow,
+        _EVENT.replace("conversation_id = %(id)s", "conversation_id = any(%(ids)s::bigint[])")
+        + " order by id desc limit %(limit)s",
+        ids=list(ids),
+        limit=limit,
+    )
+    found: dict[int, list[Event]] = {}
+    for row in reversed(rows):
+        found.setdefault(row.conversation_id or 0, []).append(row.event())
+    return found
 
 
 async def event_by_id(tx: Transaction, event_id: int) -> Event | None:

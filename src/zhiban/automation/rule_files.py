@@ -1,0 +1,156 @@
+"""Rules as YAML, to be kept beside other configuration or taken to another workspace: names instead of ids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, fields
+from typing import Any, cast
+
+import yaml
+
+from zhiban.automation.actions import ACTIONS
+from zhiban.automation.conditions import CONDITIONS, ConditionGroup
+from zhiban.automation.definition import Definition, load_definition
+from zhiban.automation.models import RuleRow
+from zhiban.automation.wording import Names
+from zhiban.kit.errors import Conflict
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+
+LONGEST = 200_000  # characters
+_NAMED = {"agent": "agents", "agents": "agents", "team": "teams", "teams": "teams", "labels": "labels",
+          "inboxes": "inboxes"}  # fmt: skip
+
+
+class BadRuleFile(Conflict):
+    """The file holds no rules; the sentence says where and why. Nothing of it was taken."""
+
+
+@frozen_dataclass
+class RuleInFile:
+    """A rule as a file tells it."""
+
+    name: str
+    enabled: bool
+    stops: bool
+    definition: Definition
+
+
+def to_yaml(rules: Iterable[RuleRow], names: Names) -> str:
+    """The rules in their order, as `from_yaml` reads them."""
+    told = [_told(rule, names) for rule in rules]
+    written: str = yaml.safe_dump(told, allow_unicode=True, sort_keys=False, width=1000)
+    return written
+
+
+def _told(rule: RuleRow, names: Names) -> dict[str, Any]:
+    definition = load_definition(rule.definition).plain()
+    told: dict[str, Any] = {"name": rule.name, "enabled": rule.enabled}
+    if rule.stops:
+        told["stops"] = True
+    told["when"] = definition["on"]
+    conditions = _short(definition["conditions"], names)
+    if conditions.get("conditions"):
+        told["if"] = {conditions.get("match", "all"): conditions["conditions"]}
+    told["then"] = [_short(action, names) for action in definition["actions"]]
+    return told
+
+
+def _short(part: Mapping[str, Any], names: Names) -> dict[str, Any]:
+    """A part without what is as usual; a group as `all: […]` or `any: […]` inside another."""
+    cls = ConditionGroup if part["kind"] == "group" else {**CONDITIONS, **ACTIONS}[part["kind"]]
+    usual = {
+        field.name: list(field.default) if isinstance(field.default, tuple) else field.default
+        for field in fields(cast("Any", cls))
+        if field.default is not MISSING
+    }
+    kept = {"kind": part["kind"]} if part["kind"] != "group" else {}
+    for key, value in part.items():
+        if key == "conditions":
+            inner = [_short(one, names) for one in value]
+            kept[key] = [{one.get("match", "all"): one["conditions"]} if "kind" not in one else one for one in inner]
+        elif key != "kind" and (key not in usual or usual[key] != value):
+            kept[key] = _renamed(key, value, lambda id_, known: known.get(id_, id_), names)
+    return kept
+
+
+def from_yaml(text: str, names: Names) -> list[RuleInFile]:
+    """The rules of a file. Raises BadRuleFile, BadDefinition."""
+    found = _parsed(text)
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise BadRuleFile("A file of rules is a list, each with name, when, if and then.")
+    return [_read(one, names) for one in found]
+
+
+def _parsed(text: str) -> Any:
+    if len(text) > LONGEST:
+        raise BadRuleFile(f"A file of rules has at most {LONGEST} characters.")
+    try:
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            # Anchors can be stacked into a text of gigabytes, and rules need none.
+            if isinstance(event, yaml.AliasEvent):
+                raise BadRuleFile("Aliases (*) are not allowed in a file of rules.")
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise BadRuleFile(f"This is not YAML: {str(error)[:200]}") from None
+
+
+_KEYS = {"name", "enabled", "stops", "when", "if", "then"}
+
+
+def _read(told: Mapping[str, Any], names: Names) -> RuleInFile:
+    unknown = sorted(str(key) for key in told.keys() - _KEYS)
+    if unknown:
+        raise BadRuleFile(f'A rule has no field "{unknown[0]}"; it has name, enabled, stops, when, if and then.')
+    name, enabled, stops = str(told.get("name") or ""), told.get("enabled", False), told.get("stops", False)
+    if not isinstance(enabled, bool) or not isinstance(stops, bool):
+        raise BadRuleFile("enabled and stops are true or false.")
+    definition = {
+        "on": told.get("when") or [],
+        "conditions": _group(told.get("if") or {}, names),
+        "actions": [_ids(one, names) for one in told.get("then") or []],
+    }
+    return RuleInFile(name, enabled, stops, load_definition(definition))
+
+
+def _group(told: Any, names: Names) -> dict[str, Any]:
+    """`all: […]` and `any: […]` are groups."""
+    if not isinstance(told, dict) or (told and told.keys() not in ({"all"}, {"any"})):
+        raise BadRuleFile("Conditions stand under all: or any:.")
+    for match, parts in told.items():
+        if not isinstance(parts, list):
+            raise BadRuleFile("Conditions are a list.")
+        return {"match": match, "conditions": [_condition(one, names) for one in parts]}
+    return {}
+
+
+def _condition(told: Any, names: Names) -> Any:
+    if isinstance(told, dict) and "kind" not in told:
+        return {"kind": "group", **_group(told, names)}
+    return _ids(told, names)
+
+
+def _ids(told: Any, names: Names) -> Any:
+    if not isinstance(told, dict):
+        return told
+    return {key: _renamed(key, value, _id_of, names) for key, value in told.items()}
+
+
+def _id_of(name: Any, known: Mapping[int, str]) -> Any:
+    """The id behind a name. Raises BadRuleFile where there is none, or more than one."""
+    if not isinstance(name, str):
+        return name
+    found = [id_ for id_, called in known.items() if called == name]
+    if len(found) != 1:
+        raise BadRuleFile(
+            f'Several here are called "{name}"; a rule needs exactly one.'
+            if found
+            else f'Nothing here is called "{name}".'
+        )
+    return found[0]
+
+
+def _renamed(key: str, value: Any, rename: Callable[[Any, Mapping[int, str]], Any], names: Names) -> Any:
+    if key not in _NAMED:
+        return value
+    known: Mapping[int, str] = getattr(names, _NAMED[key])
+    return [rename(one, known) for one in value] if isinstance(value, list) else rename(value, known)

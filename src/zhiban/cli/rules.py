@@ -1,0 +1,141 @@
+"""zhiban rules: what happens by itself, listed, switched, rehearsed, and as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from zhiban.automation import queries, service
+from zhiban.automation.definition import BadDefinition, load_definition
+from zhiban.automation.models import RuleRow
+from zhiban.automation.rehearsal import CONVERSATIONS, rehearse
+from zhiban.automation.rule_files import from_yaml, to_yaml
+from zhiban.automation.wording import RuleWording
+from zhiban.cli.app import AsJson, Exit, _, command, rules, say, settings, show_json, show_table
+from zhiban.cli.runtime import open_app, workspace_of
+from zhiban.events import SYSTEM
+from zhiban.kit.db import Transaction
+from zhiban.kit.errors import Misconfigured, NotFound
+
+Rule = Annotated[str, typer.Argument(help=_("规则的名字或编号"))]
+
+
+async def _rule(tx: Transaction, name: str) -> RuleRow:
+    """The rule of this name or id. Raises NotFound."""
+    found = [row for row in await queries.rules(tx) if name in (row.name, str(row.id), row.shipped)]
+    if len(found) != 1:
+        raise NotFound(f"Not exactly one rule is called {name}; zhiban rules list shows them all.")
+    return found[0]
+
+
+def _said(row: RuleRow, words: RuleWording) -> str:
+    try:
+        return load_definition(row.definition).label(words)
+    except BadDefinition as error:
+        return _("这一版读不懂：{why}", why=error.sentence)
+
+
+@command(rules, "list", help=_("按执行顺序列出规则，用一句话说明"))
+async def list_(as_json: AsJson = False) -> None:
+    async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
+        found = await queries.rules(tx)
+        words = RuleWording(_, await queries.names(tx))
+    rows: list[dict[str, Any]] = [
+        {"id": one.id, "name": one.name, "enabled": one.enabled, "shipped": one.shipped, "said": _said(one, words)}
+        for one in found
+    ]
+    if as_json:
+        show_json(rows)
+        return
+    show_table({"id": _("编号"), "name": _("名字"), "enabled": _("启用"), "said": _("做什么")}, rows)
+
+
+async def _switch(name: str, *, on: bool) -> None:
+    async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
+        row = await _rule(tx, name)
+        await service.switch(tx, row.id, on=on, by=SYSTEM, now=app.clock.now())
+    say(_("已启用：{name}", name=row.name) if on else _("已停用：{name}", name=row.name))
+
+
+@command(rules, "on", help=_("启用规则"))
+async def on(name: Rule) -> None:
+    await _switch(name, on=True)
+
+
+@command(rules, "off", help=_("停用规则"))
+async def off(name: Rule) -> None:
+    await _switch(name, on=False)
+
+
+@command(rules, "rehearse", help=_("演练：规则在最近的会话里会做什么，不真正执行"))
+async def rehearse_(
+    name: Rule,
+    last: Annotated[int, typer.Option("--last", min=1, max=1000, help=_("看最近多少个会话"))] = CONVERSATIONS,
+    as_json: AsJson = False,
+) -> None:
+    async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
+        row = await _rule(tx, name)
+        found = await rehearse(tx, load_definition(row.definition), rule_id=row.id, limit=last)
+    if as_json:
+        show_json(
+            {
+                "conversations": len(found.conversations),
+                "fired": found.fired,
+                "unsure": found.unsure,
+                "runs": [
+                    {"conversation_id": run.conversation_id, "at": run.at, "trigger": run.trigger,
+                     "conditions": run.checked.stored()}
+                    for run in found.runs
+                ],
+            }
+        )  # fmt: skip
+        return
+    say(_("看了最近{n}个会话，会触发{fired}次", n=len(found.conversations), fired=found.fired))
+    if found.unsure:
+        say(_("有{n}次无法判断：{why}", n=found.unsure, why=_.error(next(_why(found.runs), ""))))
+    show_table(
+        {"at": _("时间"), "conversation": _("会话"), "name": _("联系人")},
+        [
+            {"at": _.stamp(run.at), "conversation": run.conversation_id, "name": run.name}
+            for run in found.runs
+            if run.checked.held
+        ],
+    )
+
+
+def _why(runs: Any) -> Any:
+    return (why for run in runs for why in run.checked.failed())
+
+
+@command(rules, "export", help=_("把规则写成YAML：名字代替编号，可以带到别的工作区"))
+async def export(
+    file: Annotated[Path | None, typer.Argument(help=_("写到哪个文件；不写则输出到屏幕"))] = None,
+) -> None:
+    async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
+        text = to_yaml(await queries.rules(tx), await queries.names(tx))
+    if file is None:
+        say(text.rstrip("\n"))
+    else:
+        file.write_text(text, "utf-8")
+
+
+@command(rules, "import", help=_("读入YAML里的规则：同名的更新，没有的新建；有任何错误就什么也不改"))
+async def import_(
+    file: Annotated[Path, typer.Argument(help=_("YAML文件"), exists=True, dir_okay=False)],
+    check: Annotated[bool, typer.Option("--check", help=_("只检查"))] = False,
+) -> Exit | None:
+    try:
+        text = file.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise Misconfigured(f"{file} is not a UTF-8 text file.") from error
+    async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
+        wanted = from_yaml(text, await queries.names(tx))
+        if not check:
+            added, changed = await service.adopt(tx, wanted, by=SYSTEM, now=app.clock.now())
+    if check:
+        say(_("没有错误：{n}条规则", n=len(wanted)))
+    else:
+        say(_("新建{added}条，更新{changed}条", added=added, changed=changed))
+    return None
