@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,9 +18,7 @@ from zhiban.channels.connections import OpenInbox
 from zhiban.channels.inboxes import set_policy
 from zhiban.channels.policy import AssignmentPolicy, Policy
 from zhiban.conversations import assignment, replies, service
-from zhiban.conversations.distribution import AgentLoad, Distribution
 from zhiban.conversations.ingest import ingest
-from zhiban.conversations.models import ConversationState, Status
 from zhiban.conversations.queries import history
 from zhiban.conversations.topics import ASSIGNMENT_DUE
 from zhiban.events import ASSISTANT, SYSTEM, Actor, ConversationAssigned
@@ -35,66 +33,7 @@ from zhiban.ports import IncomingMessage, Kind, Limits, NativeState, SenderRole,
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.workers.assigner import Assigner
 
-NOON = datetime(2026, 11, 20, 4, 0, tzinfo=UTC)
 VAULT = Vault(["a key for tests only"])
-
-
-# --------------------------------------------------------------------------------------------------- the pure choice
-
-
-def waits(id_: int, inbox: int = 1, team: int | None = None) -> ConversationState:
-    return ConversationState(id_, inbox, None, f"t{id_}", Status.OPEN, team_id=team, waiting_since=NOON)
-
-
-def load(id_: int, n: int = 0, *, inbox: int = 1, teams: tuple[int, ...] = (), ago: int | None = None) -> AgentLoad:
-    given = None if ago is None else NOON - timedelta(minutes=ago)
-    return AgentLoad(id_, frozenset(teams), Counter({inbox: n}), given_at=given)
-
-
-def policy(by: str = "balanced", **more: Any) -> AssignmentPolicy:
-    return AssignmentPolicy.model_validate({"by": by, **more})
-
-
-@pytest.mark.parametrize(
-    ("loads", "policies", "asked", "expected"),
-    [
-        pytest.param([load(1, 2), load(2, 1)], {1: policy()}, [waits(1)], [2], id="fewest open"),
-        pytest.param([load(1, 1, ago=1), load(2, 1, ago=9)], {1: policy()}, [waits(1)], [2], id="tie: longest without"),
-        pytest.param([load(2, 5), load(1, 5)], {1: policy()}, [waits(1), waits(2), waits(3)], [1, 2, 1], id="evenly"),
-        pytest.param(
-            [load(1, 0, ago=1), load(2, 9, ago=2), load(3, 9)],
-            {1: policy("round_robin")},
-            [waits(n) for n in range(4)],
-            [3, 2, 1, 3],
-            id="in turn, whatever they have",
-        ),
-        pytest.param(
-            [load(1, 3, inbox=2), load(2, 2, inbox=1)],
-            {1: policy(), 2: policy("off", weight=0.5)},
-            [waits(1)],
-            [1],
-            id="an inbox that weighs little",
-        ),
-        pytest.param([load(1, 3, inbox=2)], {1: policy(most=3)}, [waits(1)], [None], id="full by what others gave"),
-        pytest.param([load(1, 3, inbox=2)], {1: policy(most_here=1)}, [waits(1), waits(2)], [1, None], id="full here"),
-        pytest.param(
-            [load(1), load(2)], {1: policy(fair_limit=1)}, [waits(n) for n in range(3)], [1, 2, None], id="fair"
-        ),
-        pytest.param(
-            [load(1), load(2, 9, teams=(7,))],
-            {1: policy(team=7)},
-            [waits(1), waits(2, team=8)],
-            [2, None],
-            id="the conversation's team comes before the inbox's",
-        ),
-    ],
-)
-def test_who_is_chosen(
-    loads: list[AgentLoad], policies: dict[int, AssignmentPolicy], asked: list[ConversationState], expected: list[int]
-) -> None:
-    distribution = Distribution(loads, policies)
-    given = [distribution.give(one) for one in asked]
-    assert [one.agent_id if one else None for one in given] == expected
 
 
 # ------------------------------------------------------------------------------------------------------- a workspace
@@ -395,6 +334,29 @@ async def test_whoever_waits_for_an_agent_who_left_goes_to_another(floor: Floor)
     await floor.comes("wei")
     await floor.assigner.run_once()
     assert set((await floor.holders()).values()) == {"wei"}
+
+
+async def test_what_a_person_gives_to_somebody_absent_stays_with_them(floor: Floor) -> None:
+    """They saw that the colleague is not there; and whoever taps a card on the way takes it without an open desk."""
+    await floor.hire("lin", "chen")
+    await floor.configure(by="balanced", offline_minutes=2)
+    await floor.opens("had", "given", "taken", "at the vendor")
+    await floor.chooses("lin", Availability.OFFLINE)
+    await floor.chooses("chen", Availability.OFFLINE)
+    now, lin = floor.clock.now(), floor.agents["lin"]
+    async with floor.db.transaction(floor.workspace) as tx:
+        for contact in ("had", "at the vendor"):
+            await service.assign(tx, floor.conversations[contact], to=lin, by=SYSTEM, now=now)
+        for contact in ("given", "taken"):
+            await service.assign(tx, floor.conversations[contact], to=None, by=SYSTEM, now=now)
+        by = Actor("agent", floor.agents["chen"])
+        await service.assign(tx, floor.conversations["given"], to=lin, by=by, now=now)
+        await service.take(tx, floor.conversations["taken"], by=lin, now=now)
+        session = SessionChanged("at the vendor", NativeState.HUMAN, now, "wei", event_id="e1")
+        await ingest(tx, floor.inbox, [session], now=now, process_id=1)
+    floor.clock.advance(timedelta(minutes=5))
+    await floor.assigner.run_once()
+    assert await floor.holders() == {"had": "", "given": "lin", "taken": "lin", "at the vendor": "lin"}
 
 
 async def test_an_inbox_that_assigns_nothing_leaves_everything_as_it_is(floor: Floor) -> None:

@@ -66,10 +66,18 @@ join lateral (
   where conversation_id = c.id and workspace_id = c.workspace_id and kind = %(kind)s order by id desc limit 1) e on true
 where e.actor_kind = 'agent' and e.cycle = c.cycle and e.data ->> 'to_agent_id' is null and e.data ->> 'reason' = ''"""
 
+# What a person gave to somebody whom they saw absent, or took themselves without an open desk, stays where it is.
 _LEFT_WAITING = """
 select {columns} from conversation c
+join unnest(%(agents)s::bigint[], %(since)s::timestamptz[]) as gone(agent_id, since) on gone.agent_id = c.assignee_id
+left join lateral (
+  select e.actor_kind, e.at from event e
+  where e.conversation_id = c.id and e.workspace_id = c.workspace_id and e.kind = %(kind)s
+  order by e.id desc limit 1) given on true
 where c.status = 'open' and c.assignee_id = any(%(agents)s::bigint[]) and c.inbox_id = %(inbox)s
-  and c.waiting_since is not null order by c.id limit %(limit)s for update of c skip locked"""
+  and c.waiting_since is not null and (c.native_state is null or c.native_state not in ('pool', 'human'))
+  and not coalesce(given.actor_kind = 'agent' and given.at >= gone.since, false)
+order by c.id limit %(limit)s for update of c skip locked"""
 
 
 async def policies(tx: Transaction) -> Policies:
@@ -137,17 +145,22 @@ def _switched_on(policy: AssignmentPolicy) -> AssignmentPolicy:
 async def release_offline(tx: Transaction, policies: Policies, *, now: datetime) -> int:
     """Whoever waits for an agent who has been offline for the time of the policy is nobody's. Returns how many.
 
-    Conversations that do not wait for us stay with the agent.
+    Conversations that do not wait for us stay with the agent, and so does what a person gave them while they were gone.
     """
     done = 0
     for inbox_id, policy in policies.items():
         if policy.by == "off" or policy.offline_minutes is None:
             continue
-        agents = await presence.offline_since(tx, now - timedelta(minutes=policy.offline_minutes))
-        if not agents:
+        gone = await presence.offline_since(tx, now - timedelta(minutes=policy.offline_minutes))
+        if not gone:
             continue
         rows = await tx.rows(
-            _LEFT_WAITING.format(columns=transitions.STATE_COLUMNS), agents=agents, inbox=inbox_id, limit=AT_ONCE
+            _LEFT_WAITING.format(columns=transitions.STATE_COLUMNS),
+            agents=list(gone),
+            since=list(gone.values()),
+            kind=ConversationAssigned.kind(),
+            inbox=inbox_id,
+            limit=AT_ONCE,
         )
         planned = [Planned(transitions.as_state(row), Assign(None, "agent_offline"), TIMER) for row in rows]
         done += len(await transitions.apply_many(tx, planned, now=now, cause=Cause("policy", inbox_id)))

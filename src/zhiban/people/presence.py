@@ -195,9 +195,12 @@ async def assignable(tx: Transaction, *, now: datetime) -> list[AssignableAgent]
     return await tx.objects(AssignableAgent, _ASSIGNABLE, since=now - SILENT_AFTER)
 
 
-async def offline_since(tx: Transaction, before: datetime) -> list[int]:
-    """Agents who went offline, and have been so since `before` or longer."""
-    return await tx.values(
-        "select agent_id from agent_presence where status = 'offline' and changed_at <= %(before)s order by agent_id",
-        before=before,
+async def offline_since(tx: Transaction, before: datetime) -> dict[int, datetime]:
+    """Agents who went offline, and have been so since `before` or longer, with the moment when they did."""
+    return dict(
+        await tx.rows(
+            "select agent_id, changed_at from agent_presence where status = 'offline' and changed_at <= %(before)s "
+            "order by agent_id",
+            before=before,
+        )
     )
