@@ -64,6 +64,14 @@ def test_what_is_left_out_has_its_default(text: str) -> None:
     assert load_policy(text) == Policy()
 
 
+def test_nothing_is_written_as_null_and_comes_back() -> None:
+    """Where nothing means "never" while leaving it out means a number."""
+    never = load_policy("auto_resolve:\n  answered_hours: null\nassignment:\n  by: balanced\n  offline_minutes: ~\n")
+    assert (never.auto_resolve.answered_hours, never.assignment.offline_minutes) == (None, None)
+    assert load_policy(never.to_yaml()) == never
+    assert load_policy("auto_resolve:\n  answered_hours:\n").auto_resolve.answered_hours == 24
+
+
 @pytest.mark.parametrize(
     ("written", "meant"), [("on", True), ("off", False), ("yes", True), ("false", False), ("'off'", False)]
 )

@@ -249,7 +249,7 @@ def load_policy(yaml_text: str) -> Policy:
     root = _parsed(yaml_text)
     lines: dict[tuple[str, ...], int] = {}
     values = _plain(root, (), lines) if root is not None else None
-    values = {} if values is None else values
+    values = {} if values is None or values is _EMPTY else values
     if not isinstance(values, dict):
         raise PolicyMistake([Problem(1, "", mark("must be a list of fields such as `welcome: …`"))])
     try:
@@ -284,16 +284,20 @@ def _parsed(yaml_text: str) -> yaml.Node | None:
         raise PolicyMistake([Problem(None, "", mark("this is not YAML"))]) from None
 
 
-_NOTHING = ("", "~", "null", "Null", "NULL")
+_NOTHING = ("~", "null", "Null", "NULL")
+_EMPTY: Any = object()  # a field that is left empty keeps its default; `null` is said on purpose
 
 
 def _plain(node: yaml.Node, path: tuple[str, ...], lines: dict[tuple[str, ...], int]) -> Any:
     """The node as text, lists and dicts. Scalars stay text, so that `on` and 09:30 mean what one reads."""
     lines[path] = node.start_mark.line + 1
     if isinstance(node, yaml.ScalarNode):
+        if node.style is None and not node.value:
+            return _EMPTY
         return None if node.style is None and node.value in _NOTHING else node.value
     if isinstance(node, yaml.SequenceNode):
-        return [_plain(item, (*path, str(index)), lines) for index, item in enumerate(node.value)]
+        items = [_plain(item, (*path, str(index)), lines) for index, item in enumerate(node.value)]
+        return [None if item is _EMPTY else item for item in items]
     return _mapping(node, path, lines)
 
 
@@ -308,8 +312,7 @@ def _mapping(node: yaml.Node, path: tuple[str, ...], lines: dict[tuple[str, ...]
             raise PolicyMistake([Problem(line, ".".join((*path, key)), mark("stands twice"))])
         values[key] = _plain(value_node, (*path, key), lines)
         lines[(*path, key)] = line
-    # A field that is left empty keeps its default.
-    return {key: value for key, value in values.items() if value is not None}
+    return {key: value for key, value in values.items() if value is not _EMPTY}
 
 
 _SAYINGS = {
