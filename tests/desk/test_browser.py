@@ -252,7 +252,7 @@ async def test_every_text_has_contrast_and_every_control_a_name(
     assert await page.evaluate(CONTRAST) == []
     await page.keyboard.press("Alt+a")
     assert await page.evaluate(CONTRAST) == []
-    for path in ("/settings/health", "/settings/people", "/me", "/nowhere"):
+    for path in ("/settings/health", "/settings/people", "/settings/teams", "/me", "/nowhere"):
         await page.goto(site.url + path)
         assert await page.evaluate(CONTRAST) == []
         assert await page.evaluate(NAMELESS) == []

@@ -11,7 +11,9 @@ from tests.desk.conftest import Client, Site, Visit
 from zhiban.channels.inboxes import notified, set_policy, settings_of
 from zhiban.channels.policy import AssignmentPolicy
 from zhiban.conversations import assignment
+from zhiban.desk.checks import NoticeSetup, findings
 from zhiban.events import SYSTEM
+from zhiban.kit.i18n import Texts
 from zhiban.kit.vault import Vault
 from zhiban.people import teams
 
@@ -114,6 +116,11 @@ async def test_how_an_inbox_gives_away_is_a_form(site: Site) -> None:
     assert (await owner.post(path, {**form, "team": "999"})).status == 404
     assert (await owner.post("/settings/inboxes/999/assignment", form)).status == 404
     assert await policy_of(site) == wanted
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        assert not [one for one in await findings(tx, NoticeSetup(), Texts("zh")) if one.check == "分配"]
+        await teams.change(tx, team.id, members=[], now=seed.clock.now())
+        [warned] = [one for one in await findings(tx, NoticeSetup(), Texts("zh")) if one.check == "分配"]
+    assert (warned.level, "没有人会分到会话" in warned.said) == ("warn", True)
     used = await owner.post(f"{HERE}/{team.id}/remove")
     assert (used.status, "请先在那里换一个小组" in used.text) == (422, True)
     assert (await owner.post(path, {"team": ""})).status == 303

@@ -13,6 +13,7 @@ from typing import Literal
 from fastapi import FastAPI, Request
 
 from zhiban.channels import inboxes
+from zhiban.channels.policy import Policy
 from zhiban.kit.breaker_store import paused_calls
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database, Transaction
@@ -23,6 +24,7 @@ from zhiban.kit.settings import Settings
 from zhiban.knowledge import service as knowledge
 from zhiban.notifications.jobs import NotifierRegistry
 from zhiban.people import service as people
+from zhiban.people import teams
 from zhiban.people.agents import accounts_at
 from zhiban.people.auth import PageChrome, auth_of
 from zhiban.people.service import SignedInAgent
@@ -165,6 +167,20 @@ async def _somebody_is_told(tx: Transaction, setup: NoticeSetup) -> bool:
     return False
 
 
+async def _assignment(tx: Transaction, _setup: NoticeSetup, _: Texts) -> Findings:
+    """Inboxes that give their conversations to a team in which nobody is."""
+    members = {row.id: row.members for row in await teams.team_rows(tx)}
+    cure = _("在“团队”页的“小组和分配”里换一个小组，或加上成员")
+    return [
+        Finding(_("分配"), "warn", _("{inbox}只分给一个没有成员的小组，没有人会分到会话", inbox=row.name), cure)
+        for row in await inboxes.inboxes(tx)
+        if row.archived_at is None
+        and (policy := Policy.model_validate(row.policy).assignment).by != "off"
+        and policy.team is not None
+        and not members.get(policy.team)
+    ]
+
+
 async def _knowledge(tx: Transaction, _setup: NoticeSetup, _: Texts) -> Findings:
     name = _("知识库")
     filled = [base for base in await knowledge.stats(tx) if base.articles]
@@ -180,7 +196,7 @@ async def _knowledge(tx: Transaction, _setup: NoticeSetup, _: Texts) -> Findings
 
 
 URGENT: tuple[Check, ...] = (_accounts, _callbacks, _jobs, _notices)  # which can fail, and so count at the red mark
-CHECKS: tuple[Check, ...] = (*URGENT, _pauses, _backlog, _owner, _knowledge)
+CHECKS: tuple[Check, ...] = (*URGENT, _assignment, _pauses, _backlog, _owner, _knowledge)
 
 
 async def findings(
