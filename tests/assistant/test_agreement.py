@@ -10,6 +10,13 @@ from zhiban.assistant.agreement import MEANT, SURE, agrees
 from zhiban.knowledge.retrieval import LEARNT_ALIKE, Passage
 
 
+def test_a_model_is_told_the_closest_wording_unless_people_taught_it_for_another_question() -> None:
+    one = entry("怎么退款？", phrasing="如何退钱")
+    assert one.asked_as == "如何退钱"
+    assert entry("怎么退款？", phrasing="怎么退款？").asked_as is None
+    assert replace(one, learnt=True, likeness=LEARNT_ALIKE - 0.1).asked_as is None
+
+
 def entry(
     title: str, answer: str | None = "好的。", *, phrasing: str | None = None, cosine: float | None = None
 ) -> Passage:

@@ -159,7 +159,8 @@ def _numbered(passages: Sequence[PassageLike]) -> str:
 def _passage(passage: PassageLike) -> str:
     heading = " > ".join((*passage.heading_path, passage.title)) if passage.heading_path else passage.title
     body = passage.answer or passage.text
-    lines = [_one_line(heading), re.sub(r"(?m)^\[(?=\d+\])", "［", body).strip()]
+    also = f"（也问：{_one_line(passage.asked_as)}）" if passage.asked_as else ""
+    lines = [_one_line(heading) + also, re.sub(r"(?m)^\[(?=\d+\])", "［", body).strip()]
     return "\n".join(line for line in lines if line)
 
 

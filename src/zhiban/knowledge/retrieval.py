@@ -38,9 +38,7 @@ SHARE_POWER = 0.6  # of n where vectors had their say
 SUGGEST_AT_WITH_VECTORS = 0.10  # of share times cosine: keeps 9 of 10 helpful ones, 4 of 10 useless ones (shop bench)
 LEARNT_ALIKE = 0.42  # to a wording that people taught: below, it is another question (measured on simulated months)
 FEWEST_WORDS = 1.2  # a question must weigh as much as this many words nobody uses, or it is too vague to be sure
-AT_ONCE = (
-    0.02  # seconds that a transaction stays open for vectors; an embedder of our own needs some three milliseconds
-)
+AT_ONCE = 0.02  # seconds that a transaction stays open for vectors; an embedder of our own needs some 3 ms
 ALL = 1e9  # an answer threshold that nothing reaches
 
 
@@ -52,8 +50,7 @@ class ConfidenceBand(StrEnum):
 
 @frozen_dataclass
 class Passage:
-    """A chunk as found. `likeness` compares the question with the closest phrasing, from 0 to 1; `learnt`: that one
-    was learnt from what people did."""
+    """A chunk as found. `likeness` compares the question with the closest phrasing (0 to 1), be it `learnt` or not."""
 
     article_id: int
     chunk_id: int
@@ -81,6 +78,11 @@ class Passage:
     def vouched(self) -> bool:
         """Whether it may be answered with. A wording that people taught stands for its other spellings, and no more."""
         return not self.learnt or self.likeness >= LEARNT_ALIKE
+
+    @property
+    def asked_as(self) -> str | None:
+        """The closest similar question, where it says more than the title."""
+        return self.phrasing if self.vouched and self.phrasing != self.title else None
 
 
 @frozen_dataclass

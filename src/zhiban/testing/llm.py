@@ -26,6 +26,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.testing.llm_reading import chosen, passage, told
 
 KEY = "sk-simulated-0001"
 DIMENSIONS = 256
@@ -273,9 +274,6 @@ def _tokens(text: str) -> int:
 
 _BLOCK = re.compile(r"⟪(?P<name>\w+) (?P<fence>\w+)⟫\n(?P<body>.*?)\n⟪/(?P=name) (?P=fence)⟫", re.DOTALL)
 _PASSAGE = re.compile(r"(?m)^\[(\d+)\] ")
-_STOP = frozenset("的了吗呢啊吧么是在我你您他她它们这那有和与或就都也还要想请问一下怎样如何什么多少可以能不")
-_SENTENCE = re.compile(r"[^。！？!?\n]+[。！？!?]?\n?")
-_FITS = 0.34  # share of the question's bigrams that a passage must hold
 
 
 def reply(messages: Sequence[Mapping[str, Any]]) -> str:
@@ -283,43 +281,28 @@ def reply(messages: Sequence[Mapping[str, Any]]) -> str:
     text = "\n".join(str(message.get("content", "")) for message in messages if message.get("role") == "user")
     blocks = {match["name"]: match["body"] for match in _BLOCK.finditer(text)}
     if "passages" in blocks and "question" in blocks:
-        return _from_passages(blocks["passages"], blocks["question"])
+        return _from_passages(blocks["passages"], blocks["question"], _asked_last(blocks.get("conversation", "")))
     if "question" in blocks:
         return _rewritten(blocks.get("conversation", ""), blocks["question"])
     return "好的，我收到了您的消息。"
 
 
-def _from_passages(block: str, question: str) -> str:
-    passages = _split(block)
-    wanted = bigrams(question)
-    scored = [(_share(wanted, bigrams(body)), -number, body) for number, body in passages]
-    if not scored or not wanted:
-        return _answer(False, "", [], "没有资料")
-    score, negative, body = max(scored)
-    if score < _FITS:
-        return _answer(False, "", [], "资料没有回答这个问题")
-    return _answer(True, _told(body), [-negative], f"依据资料 {-negative}")
-
-
-def _split(block: str) -> list[tuple[int, str]]:
+def _from_passages(block: str, question: str, before: str) -> str:
     parts = _PASSAGE.split(block)
-    return [(int(number), body.strip()) for number, body in zip(parts[1::2], parts[2::2], strict=True)]
+    passages = [passage(int(number), text) for number, text in zip(parts[1::2], parts[2::2], strict=True)]
+    if not (used := chosen(question, passages, before)):
+        return _answer(False, "", [], "资料没有回答这个问题")
+    numbers = [one.number for one in used]
+    return _answer(True, "\n".join(map(told, used)), numbers, f"依据资料 {numbers}")
 
 
-def _told(body: str) -> str:
-    """The passage without its heading, whole sentences up to about 300 characters."""
-    _, _, text = body.partition("\n")
-    told = ""
-    for sentence in _SENTENCE.findall(text.strip() or body):
-        if told and len(told) + len(sentence) > 300:
-            break
-        told += sentence
-    return told.strip()
+def _asked_last(conversation: str) -> str:
+    lines = [line.removeprefix("contact: ") for line in conversation.splitlines() if line.startswith("contact: ")]
+    return lines[-1] if lines else ""
 
 
 def _rewritten(conversation: str, question: str) -> str:
-    lines = [line.removeprefix("contact: ") for line in conversation.splitlines() if line.startswith("contact: ")]
-    topic = re.sub(r"[？?。！!]+$", "", lines[-1]) if lines else ""
+    topic = re.sub(r"[？?。！!]+$", "", _asked_last(conversation))
     rest = re.sub(r"^那么?|呢(?=[？?]?$)", "", question.strip())
     return json.dumps({"question": f"{topic}，{rest}" if topic else rest}, ensure_ascii=False)
 
@@ -328,16 +311,6 @@ def _answer(can_answer: bool, text: str, citations: list[int], reason: str) -> s
     return json.dumps(
         {"can_answer": can_answer, "answer": text, "citations": citations, "reason": reason}, ensure_ascii=False
     )
-
-
-def bigrams(text: str) -> set[str]:
-    """Neighbouring letters, without the small words that every question has."""
-    letters = [char for char in text.lower() if char.isalnum() and char not in _STOP]
-    return {"".join(pair) for pair in itertools.pairwise(letters)}
-
-
-def _share(wanted: set[str], held: set[str]) -> float:
-    return len(wanted & held) / len(wanted) if wanted else 0.0
 
 
 def vector(text: str) -> list[float]:
