@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from zhiban.assistant import polarity
 from zhiban.assistant.agreement import agrees, evidence
+from zhiban.assistant.clauses import clauses
 from zhiban.assistant.queries import Memory
 from zhiban.assistant.reading import AskedQuestion
-from zhiban.assistant.rewrite import has_subject, joined, may_continue
+from zhiban.assistant.rewrite import has_subject, joined, looks_elliptic, may_continue, subject_of
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge.retrieval import ConfidenceBand, Passage, SearchResult
 
@@ -85,7 +86,7 @@ async def find(planned: Plan, look: LookUp, *, before: Found | None = None) -> F
     if continued is not None and planned.leans and continued.zone is not ConfidenceBand.HANDOFF:
         return continued
     alone = await _best(question.text, question.lookups, look)
-    found = max((one for one in (alone, continued) if one is not None), key=_order, default=None)
+    found = _of_two(alone, continued, whole=not looks_elliptic(_asked(question)))
     if planned.leans and found is alone and found is not None and found.zone is ConfidenceBand.ANSWER:
         found = replace(found, zone=ConfidenceBand.SUGGEST)  # what it says alone is not what it means
     if question.parts and (found is None or found.zone is not ConfidenceBand.ANSWER):
@@ -94,6 +95,23 @@ async def find(planned: Plan, look: LookUp, *, before: Found | None = None) -> F
     if found is None:
         found = await _one(question.text, question.text, look)
     return _with_a_menu_for_a_subject(found)
+
+
+def _of_two(alone: Found | None, continued: Found | None, *, whole: bool) -> Found | None:
+    """The better of what a question means alone and after what was said. `whole`: it may well mean only itself."""
+    better = max((one for one in (alone, continued) if one is not None), key=_order, default=None)
+    if alone is None or continued is None or better is alone or not whole or _first(alone) == _first(continued):
+        return better
+    if continued.zone is not ConfidenceBand.ANSWER or alone.zone is ConfidenceBand.HANDOFF:
+        return better
+    if alone.zone is ConfidenceBand.ANSWER:
+        return alone
+    both = _interleaved([alone.result.passages, continued.result.passages])
+    return replace(alone, result=replace(alone.result, passages=both))
+
+
+def _first(found: Found) -> int | None:
+    return found.result.passages[0].article_id if found.result.passages else None
 
 
 def _order(found: Found) -> tuple[int, float]:
@@ -107,6 +125,7 @@ async def _best(question: str, texts: Iterable[str], look: LookUp) -> Found | No
 async def _one(question: str, text: str, look: LookUp) -> Found:
     result = await look.search(text)
     kept = tuple(one for one in result.passages if not polarity.opposite(text, one.title, one.phrasing))
+    kept = _no_more_special(text, kept)
     doubtful = kept[:1] != result.passages[:1] or any(
         one.answer is not None and polarity.other_aspect(text, one.title, one.phrasing) for one in kept[:1]
     )
@@ -116,6 +135,22 @@ async def _one(question: str, text: str, look: LookUp) -> Found:
     elif zone is ConfidenceBand.SUGGEST and not look.strict and not polarity.is_denied(text):
         zone = ConfidenceBand.ANSWER if agrees(text, kept, evidence(result.share, result.passages)) else zone
     return Found(question, replace(result, passages=kept), zone)
+
+
+def _no_more_special(text: str, passages: tuple[Passage, ...]) -> tuple[Passage, ...]:
+    """Before an entry about 专用发票 comes the one about 发票, if that is all that is asked about."""
+    asked = set("".join(map(subject_of, clauses(text))))
+    if not asked or not passages or not asked < _subject(passages[0]):
+        return passages
+    aspects = polarity.aspects_of(text)
+    for one in passages[1:]:
+        if _subject(one) == asked and aspects == polarity.aspects_of(one.phrasing or one.title):
+            return (one, *(other for other in passages if other is not one))
+    return passages
+
+
+def _subject(passage: Passage) -> set[str]:
+    return set("".join(map(subject_of, clauses(passage.phrasing or passage.title))))
 
 
 def _gathered(question: str, found: Found | None, parts: Sequence[Found]) -> Found:
