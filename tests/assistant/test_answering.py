@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from pydantic import SecretStr
 
-from zhiban.assistant.answering import Answered, CannotAnswer, FellBack, Why, answer, readable, verbatim
+from zhiban.assistant.answering import Answered, CannotAnswer, FellBack, Quotable, Why, answer, readable, verbatim
 from zhiban.assistant.passages import PlainPassage
 from zhiban.assistant.prompt import HistoryLine
 from zhiban.integrations.openai import ModelConfig, OpenAIChat
@@ -60,6 +60,15 @@ async def test_a_model_that_declines_is_believed(desk: Desk) -> None:
     assert outcome.cost is not None
 
 
+async def test_where_we_are_surer_than_a_model_that_declines_the_entry_speaks(desk: Desk) -> None:
+    outcome = await answer(
+        desk.model, ["门店地址在哪里"], [REFUND, SHIPPING], budget_seconds=5, quotable=Quotable.ALWAYS
+    )
+    assert isinstance(outcome, FellBack)
+    assert (outcome.why, outcome.citations) == (Why.DECLINED, (1,))
+    assert outcome.cost is not None
+
+
 @pytest.mark.parametrize(
     ("fault", "why", "costs"),
     [
@@ -88,7 +97,7 @@ async def test_never_silence(desk: Desk, fault: ModelFault, why: Why, costs: boo
     assert KEY not in outcome.detail
     if why is not Why.NONSENSE:
         assert outcome.detail
-    unsure = await answer(desk.model, ["怎么申请退款"], [REFUND], budget_seconds=budget, may_quote=False)
+    unsure = await answer(desk.model, ["怎么申请退款"], [REFUND], budget_seconds=budget, quotable=Quotable.NEVER)
     assert isinstance(unsure, CannotAnswer)
     # Whoever asks next does not wait: the first has learnt that it hangs.
     assert unsure.why is (Why.UNAVAILABLE if fault is ModelFault.HANG else why)

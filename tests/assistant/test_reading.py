@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from zhiban.assistant.menu_choice import chosen_by_words
 from zhiban.assistant.polarity import is_denied, opposite, other_aspect
 from zhiban.assistant.queries import Chosen
-from zhiban.assistant.reading import bare_questions, questions_in
+from zhiban.assistant.reading import bare_questions, only_withdraws, questions_in
 
 
 def lookups(text: str) -> list[tuple[str, ...]]:
@@ -135,6 +135,25 @@ def test_a_failure_is_no_refusal(text: str) -> None:
     assert not is_denied(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["不用预约了", "算了不退款了", "东西不退了", "我不办会员卡", "不用退了，我留着吧", "算了先不开票了", "先不洗牙了",
+     "不拔了，害怕", "不换了，就这样", "账号先不注销了", "别给我取消订单", "退款不弄了，谢谢", "暂时不考虑种牙"],
+)  # fmt: skip
+def test_who_takes_a_wish_back_asks_nothing(text: str) -> None:
+    assert only_withdraws(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["取消订单", "不想要这个杯子了，钱怎么要回来", "别再给我发短信了", "不想去驿站取，要送到家", "不想要了想退款",
+     "不退了，帮我撤销申请", "不想用了怎么注销", "不喜欢想退掉", "券用不了", "不用预约能看吗", "不要发票可以便宜吗",
+     "不用转人工，告诉我怎么申请退款就行", "机器不工作了", "I want to cancel", "怎么撤销退款申请", "特别想取消订单"],
+)  # fmt: skip
+def test_who_wants_or_asks_something_besides_is_answered(text: str) -> None:
+    assert not only_withdraws(text)
+
+
 def test_the_opposite_is_no_answer() -> None:
     assert opposite("不想退款了", "怎么申请退款？", "我要退款")
     assert not opposite("不想退款了", "怎么撤销退款申请？", "不想退了怎么办")
@@ -144,6 +163,7 @@ def test_the_opposite_is_no_answer() -> None:
     assert not opposite("怎么取消订单", "怎么取消订单？", None)
     assert opposite("订单不取消了", "怎么取消订单？", "取消订单")
     assert opposite("账号先不注销了", "怎么注销账号？", "注销账号")
+    assert opposite("别给我取消订单", "怎么取消订单？", "取消订单")
     assert not opposite("能不能取消订单", "怎么取消订单？", "取消订单")
 
 

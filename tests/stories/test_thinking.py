@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from tests.stories.conftest import Shop, running_shop, thinking_shop, until
+from tests.stories.test_understanding import learns
 
 from zhiban.conversations import replies
 from zhiban.integrations.wecom.kf import KfChannel
@@ -158,14 +159,33 @@ DECLINES = json.dumps({"can_answer": False, "answer": "", "citations": [], "reas
 
 async def test_a_model_that_cannot_answer_leaves_the_menu_and_then_people_and_a_gap(thinking: Thinking) -> None:
     shop, model = thinking
+    await shop.behaves(zones=TRUSTING)
     model.then(DECLINES, DECLINES)
-    (menu,) = await shop.says(LI, "怎么申请退款？")
+    (menu,) = await shop.says(LI, "东西不想要了退款")
     assert menu.msgtype == "msgmenu"
     assert (await shop.conversation()).status == "pending"
-    (notice,) = await shop.says(LI, "怎样申请退款呢？")
+    (notice,) = await shop.says(LI, "东西不要了想退款")
     assert "人工客服" in notice.text
     assert (await shop.becomes("open")).handoff_reason == "no_answer"
     assert await shop.rows("select 1 from gap where times = 2")
+
+
+async def test_to_an_entrys_own_question_its_answer_is_given_whatever_a_model_says(thinking: Thinking) -> None:
+    shop, model = thinking
+    model.then(DECLINES)
+    (answer,) = await shop.says(LI, "怎么申请退款")
+    assert answer.text.startswith("在“我的订单”里找到订单，点“申请售后”")
+    assert await shop.rows("select 1 from turn where decision = 'Answer' and reason = 'declined' and cost is not null")
+
+
+async def test_who_takes_a_wish_back_is_not_told_what_a_model_makes_of_it(thinking: Thinking, tmp_path: Path) -> None:
+    shop, model = thinking
+    await learns(shop, tmp_path / "预约.md", "# 预约\n\n## 不预约能来吗？\n\n营业时间内直接来。\n")
+    await shop.behaves(zones=UNSURE)
+    model.then(json.dumps({"can_answer": True, "answer": "营业时间内直接来。", "citations": [1], "reason": ""}))
+    (menu,) = await shop.says(LI, "不用预约了")
+    assert menu.msgtype == "msgmenu"
+    assert model.asked == []
 
 
 async def test_tokens_and_cost_are_kept_with_the_turn(urls: DatabaseUrls, tmp_path: Path) -> None:

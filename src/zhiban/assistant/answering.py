@@ -30,6 +30,14 @@ class Why(StrEnum):
     UNGROUNDED = "ungrounded"  # it says what no passage says
 
 
+class Quotable(StrEnum):
+    """When the best passage's own words may be sent in place of a model's."""
+
+    NEVER = "never"  # we are unsure of it
+    UNLESS_DECLINED = "unless_declined"  # we are sure, and a model that reads it and says no is believed
+    ALWAYS = "always"  # surer than such a model
+
+
 @frozen_dataclass
 class Answered:
     """The model's checked answer. `citations` count the given passages from 1."""
@@ -77,20 +85,19 @@ async def answer(
     *,
     budget_seconds: float,
     contact_name: str = "",
-    may_quote: bool = True,
+    quotable: Quotable = Quotable.UNLESS_DECLINED,
 ) -> Outcome:
     """Answer `questions` (oldest first) from `passages` (best first) within the budget.
 
-    A model that fails is no error here. `may_quote`: the best passage is trusted enough (answer zone) to be sent
-    verbatim when the model fails.
+    A model that fails is no error here: the best passage is sent verbatim if it is `quotable`.
     """
     if not passages:
         return CannotAnswer(Why.NO_PASSAGES)
     if model is None:
-        return _instead(_Rejected(Why.NO_MODEL, ""), passages, may_quote)
+        return _instead(_Rejected(Why.NO_MODEL, ""), passages, quotable)
     written = await _written(model, questions, passages, history, budget_seconds, contact_name)
     if isinstance(written, _Rejected):
-        return _instead(written, passages, may_quote)
+        return _instead(written, passages, quotable)
     return written
 
 
@@ -131,9 +138,10 @@ def _named(wrong: Sequence[Ungrounded]) -> str:
     return "Not in the passages: " + ", ".join(f"{item.fact.value} {item.surface}" for item in wrong[:5])
 
 
-def _instead(rejected: _Rejected, passages: Sequence[PassageLike], may_quote: bool) -> FellBack | CannotAnswer:
-    """The best passage verbatim, unless the model read it and says that it does not answer."""
-    quote = verbatim(passages[0]) if may_quote and rejected.why is not Why.DECLINED else None
+def _instead(rejected: _Rejected, passages: Sequence[PassageLike], quotable: Quotable) -> FellBack | CannotAnswer:
+    """The best passage verbatim, if we are sure of it after what the model said."""
+    doubted = quotable is Quotable.NEVER or (quotable is Quotable.UNLESS_DECLINED and rejected.why is Why.DECLINED)
+    quote = None if doubted else verbatim(passages[0])
     if quote is None:
         return CannotAnswer(rejected.why, rejected.detail, rejected.cost)
     return FellBack(quote, (1,), rejected.why, rejected.detail, rejected.cost)

@@ -17,7 +17,7 @@ _UNWANTED = re.compile(
     r"(?P<what>[^的了]{1,12}?)(?=了|的|吧|啦|$|想|要|怎么|咋|如何|可以|能|行)"
 )
 # Only what contacts do themselves: 机器不工作了 gives nothing up.
-_ACTS = "退|换|买|订|约|预约|办|开|改|做|送|修|取消|注销|申请|续|洗|拔|补|种|装|充|学|报名|参加|分期"
+_ACTS = "退|换|买|订|约|预约|办|开|改|做|送|修|取消|注销|申请|续|洗|拔|补|种|装|充|学|报名|参加|分期|弄|搞|考虑"
 _GIVEN_UP = re.compile(
     rf"(?<!怎么)(?<!为什么)(?<![还咋])不(?:想|用|要|需要)?(?:{_ACTS})[一-鿿]{{0,3}}了(?:吧|啦|谢谢)?$"
     rf"|^[我俺咱]?(?:先|就|暂时|也)*不(?:{_ACTS})(?![到出上动来起成])[一-鿿]{{1,5}}$"
@@ -26,7 +26,10 @@ _UNDONE = re.compile(
     r"取消|撤销|撤回|撤掉|关闭|关掉|关了|注销|销户|退订|停止|停用|解绑|解除|删除|删掉|屏蔽|收回|作废"
     r"|\b(?:cancel|undo|withdraw|unsubscribe|stop|delete|close|disable)\w*\b"
 )
-_KEPT = re.compile(r"(?<![还能要会])不(?:要|想|用|打算)?(?:再)?(?:取消|撤销|撤回|关闭|注销|退订|停用|解绑|解除|删除)")
+_KEPT = re.compile(
+    r"(?:(?<![还能要会])不(?:要|想|用|打算)?|(?<!特)别|甭)(?:再|给我|帮我|把)*(?:取消|撤销|撤回|关闭|注销|退订|停用|解绑|解除|删除)"
+)
+_FORBIDS = re.compile(r"别|甭")
 _NO_WISH = re.compile(
     r"不(?:要)?(?:紧|钱)|不要(?:了|么|吗)?$|不(?:用|要)钱|别(?:的|人)|特别|差别|区别|类别|级别|分别|个别|告别|识别|性别"
 )
@@ -43,11 +46,28 @@ def is_denied(text: str) -> bool:
 
 
 def _denies(clause: str) -> bool:
-    if _UNDONE.search(clause):
-        return True
+    return bool(_UNDONE.search(clause)) or _refuses(clause)
+
+
+def _refuses(clause: str) -> bool:
     plain = _NO_WISH.sub("", _A_NOT_A.sub(r"\1", clause))
     unwanted = (found["what"] for found in _UNWANTED.finditer(plain))
     return any(subject_of(what) and what not in ("要", "买") for what in unwanted) or bool(_GIVEN_UP.search(plain))
+
+
+def withdraws(clause: str) -> bool:
+    """Whether the clause takes a wish of the contact's own back, as 不用预约了 does, or wants what is to stay.
+
+    别再发短信了 and 取消订单 are wishes."""
+    if _KEPT.search(clause):
+        return True
+    return _refuses(clause) and not _FORBIDS.search(clause) and not _UNDONE.search(clause)
+
+
+def wishes(clause: str) -> bool:
+    """Whether the clause wants something to come about, or something to be undone."""
+    rest = _UNWANTED.sub("", _KEPT.sub("", clause))
+    return bool(_UNDONE.search(rest) or _WANTED.search(rest))
 
 
 def opposite(question: str, title: str, phrasing: str | None) -> bool:

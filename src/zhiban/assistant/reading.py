@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-from zhiban.assistant import intents
+from zhiban.assistant import intents, polarity
 from zhiban.assistant.clauses import clauses
 from zhiban.assistant.person_requests import asks_for_person, without_request
 from zhiban.assistant.rewrite import has_subject
@@ -84,6 +84,15 @@ def _bare(clause: _Clause) -> _Clause | None:
             return None
     asked = _PREFACE.sub("", said, count=1)
     return _Clause(asked if has_subject(asked) else said, clause.asks)
+
+
+def only_withdraws(text: str) -> bool:
+    """Whether a wish is taken back, and nothing is asked or wished besides: there is nothing to answer."""
+    said = _clauses_of(text)
+    bare = [clause for one in said for clause in clauses(one.text)]
+    if any(one.asks for one in said) or any(map(polarity.wishes, bare)):
+        return False
+    return any(map(polarity.withdraws, bare))
 
 
 def _named(unit: Sequence[_Clause]) -> str:

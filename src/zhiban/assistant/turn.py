@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any, assert_never
 
 from zhiban.assistant import answering, finding, learning, several_questions
-from zhiban.assistant.answering import Answered, CannotAnswer, FellBack, Outcome, Why
+from zhiban.assistant.answering import Answered, CannotAnswer, FellBack, Outcome, Quotable, Why
 from zhiban.assistant.decide import (
     Answer,
     AskAgain,
@@ -33,11 +33,12 @@ from zhiban.assistant.decide import (
     hand_off,
     question_of,
 )
+from zhiban.assistant.declining import DeclineMemory
 from zhiban.assistant.finding import SUGGESTED
 from zhiban.assistant.gap_evidence import record_left, record_untapped
 from zhiban.assistant.menu_choice import chosen_by_words
 from zhiban.assistant.queries import Chosen, entry, remember
-from zhiban.assistant.reading import MOST, bare_questions, questions_in
+from zhiban.assistant.reading import MOST, bare_questions, only_withdraws, questions_in
 from zhiban.assistant.rewrite import looks_elliptic, rewritten
 from zhiban.assistant.searching import BegunSearch, Searcher
 from zhiban.assistant.service import record_turn
@@ -55,7 +56,7 @@ from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.knowledge import service as knowledge
-from zhiban.knowledge.retrieval import ConfidenceBand, Passage, SearchResult
+from zhiban.knowledge.retrieval import NEARLY_SAME, ConfidenceBand, Passage, SearchResult
 from zhiban.knowledge.vectors import QueryVectors
 from zhiban.ports import Kind
 
@@ -70,6 +71,7 @@ class Assistant:
         self._clock = clock
         self._deps = deps
         self._searcher = Searcher(deps.embedders, top_k=deps.top_k, threshold=deps.threshold)
+        self._declines = DeclineMemory()
         self._bases: dict[tuple[int, int], int] = {}
         # The first steps read, in the worker's own transaction; the others may wait for a model, outside of any.
         self._preparation: tuple[TurnStep, ...] = (
@@ -236,8 +238,9 @@ class Assistant:
         if turn.decision is None:
             turn.decision = Answer() if turn.chosen is not None else decide(turn.facts)
         unsure = turn.facts.zone is ConfidenceBand.SUGGEST and isinstance(turn.decision, Suggest | HandOff)
-        if unsure and turn.found is not None and self._deps.model is not None and turn.facts.has_room:
-            outcome = await self._ask(turn, turn.found, may_quote=False)
+        asked = turn.found is not None and turn.facts.has_room and not only_withdraws(turn.question)
+        if unsure and turn.found is not None and self._deps.model is not None and asked:
+            outcome = await self._ask(turn, turn.found, Quotable.NEVER)
             if isinstance(outcome, Answered):
                 turn.outcome, turn.decision = outcome, Answer()
             elif outcome.cost is not None:
@@ -275,8 +278,8 @@ class Assistant:
             | ({} if chosen.chunk_id is None else {"chunk_id": chosen.chunk_id})
         ]
 
-    async def _ask(self, turn: TurnContext, found: SearchResult, *, may_quote: bool) -> Outcome:
-        """Ask the model for an answer from what was found; without one the best passage, if it may be quoted."""
+    async def _ask(self, turn: TurnContext, found: SearchResult, quotable: Quotable) -> Outcome:
+        """Ask the model for an answer from what was found; without one the best passage, if it is quotable."""
         left = self._model_seconds(turn) if self._deps.model is not None else 0.0
         asked = self._deps.model if left >= _LEAST_SECONDS else None
         outcome = await answering.answer(
@@ -286,10 +289,18 @@ class Assistant:
             turn.memory.said if turn.memory else (),
             budget_seconds=left,
             contact_name=turn.conversation.contact_name,
-            may_quote=may_quote,
+            quotable=quotable,
         )
         if asked is None and self._deps.model is not None and isinstance(outcome, FellBack | CannotAnswer):
             return replace(outcome, why=Why.TOO_SLOW)
+        return outcome
+
+    async def _ask_about_sure(self, turn: TurnContext, found: SearchResult) -> Outcome:
+        """The model's answer; it may say no, unless it always does or the entry asks nearly the same."""
+        same = len(turn.each) == 1 and any(one.likeness >= NEARLY_SAME for one in found.passages[:1])
+        surer = same or not self._declines.believed
+        outcome = await self._ask(turn, found, Quotable.ALWAYS if surer else Quotable.UNLESS_DECLINED)
+        self._declines.note(outcome)
         return outcome
 
     def _passages(self, turn: TurnContext, found: SearchResult) -> tuple[Passage, ...]:
@@ -300,7 +311,7 @@ class Assistant:
         if found is None:
             raise RuntimeError("An answer was decided on without a search.")
         passages = self._passages(turn, found)
-        outcome = turn.outcome or await self._ask(turn, found, may_quote=True)
+        outcome = turn.outcome or await self._ask_about_sure(turn, found)
         if outcome.cost is not None:
             turn.completions.append(outcome.cost)
         several = len(turn.each) > 1 or bool(turn.unread)
