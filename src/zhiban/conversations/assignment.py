@@ -147,6 +147,7 @@ async def release_offline(tx: Transaction, policies: Policies, *, now: datetime)
 
     Conversations that do not wait for us stay with the agent, and so does what a person gave them while they were gone.
     """
+    await _lock(tx)
     done = 0
     for inbox_id, policy in policies.items():
         if policy.by == "off" or policy.offline_minutes is None:

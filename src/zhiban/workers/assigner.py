@@ -71,7 +71,6 @@ class Assigner:
             if everybody:
                 self._off.discard(workspace_id)
             if workspace_id not in self._off:
-                await self._release(workspace_id)
                 await self._assign(workspace_id)
 
     async def _forever(self) -> None:
@@ -100,21 +99,17 @@ class Assigner:
             if not self._running:
                 self._idle.set()
 
-    async def _release(self, workspace_id: int) -> None:
-        more = True
-        while more and not self._closing:
-            async with self._database.transaction(workspace_id) as tx:
-                found = await assignment.policies(tx)
-                more = bool(await assignment.release_offline(tx, found, now=self._clock.now()))
-
     async def _assign(self, workspace_id: int) -> None:
         """A batch at a time, so that nobody waits for a long transaction."""
         more = True
         while more and not self._closing:
             async with self._database.transaction(workspace_id) as tx:
+                now = self._clock.now()
                 found = await assignment.policies(tx)
                 if not assignment.any_on(found):
                     self._off.add(workspace_id)
                     return
                 self._off.discard(workspace_id)
-                more = bool(await assignment.assign_waiting(tx, found, now=self._clock.now()))
+                released = await assignment.release_offline(tx, found, now=now)
+                given = await assignment.assign_waiting(tx, found, now=now)
+            more = bool(released or given)
