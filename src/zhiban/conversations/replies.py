@@ -143,8 +143,8 @@ async def add_note(
 
 
 async def mark_read(tx: Transaction, conversation_id: int, *, agent_id: int, message_id: int) -> None:
-    """Remember how far an agent has read; it never goes back."""
-    await tx.run(
+    """Remember how far an agent has read; it never goes back. Raises NotFound."""
+    marked = await tx.run(
         "insert into read_mark (workspace_id, conversation_id, agent_id, message_id) "
         "select %(workspace)s, id, %(agent)s, %(message)s from conversation where id = %(conversation)s "
         "on conflict (workspace_id, conversation_id, agent_id) do update "
@@ -154,3 +154,5 @@ async def mark_read(tx: Transaction, conversation_id: int, *, agent_id: int, mes
         agent=agent_id,
         message=message_id,
     )
+    if not marked:
+        raise NotFound("There is no such conversation.")

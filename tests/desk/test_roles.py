@@ -1,0 +1,186 @@
+"""Every address of the desk against everybody: a new one has to say here whom it is for.
+
+Strangers are sent to sign in, people of another workspace find nothing, agents change nothing that is their managers'
+business, and none of these calls leaves a trace in what happened.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pytest
+from fastapi.routing import APIRoute
+
+from tests.desk.conftest import Answer, Client, Site
+from tests.desk.seed import create_seed
+from zhiban.people import teams
+from zhiban.people.models import Role
+
+Whom = Literal["everybody", "agents", "managers"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Whom an address is for, what is posted to it, and what it then answers (anything that is no refusal)."""
+
+    whom: Whom = "agents"
+    form: dict[str, str] = field(default_factory=dict)
+    answers: tuple[int, ...] = (200, 204, 303)
+
+
+NOW_NOT = (404, 409, 410, 422)  # it would be allowed, but there is nothing to do it to
+COLLEAGUE = {"name": "苏禾", "email": "new@qinghe.example", "role": "agent"}
+
+ADDRESSES: dict[str, Entry] = {
+    "GET /login": Entry("everybody"),
+    "POST /login": Entry("everybody", {"email": "x@qinghe.example", "password": "x"}, (401,)),
+    "POST /logout": Entry("everybody"),
+    "POST /preferences": Entry("everybody", {"theme": "dark"}),
+    "GET /setup/{token}": Entry("everybody", answers=NOW_NOT),
+    "POST /setup/{token}": Entry(
+        "everybody", {"workspace": "x", "name": "x", "email": "x@x.example", "password": "x"}, NOW_NOT
+    ),
+    "GET /join/{token}": Entry("everybody", answers=NOW_NOT),
+    "POST /join/{token}": Entry("everybody", {"password": "x"}, NOW_NOT),
+    "GET /": Entry(),
+    "GET /desk/list": Entry(),
+    "GET /desk/rows": Entry(),
+    "GET /stream": Entry(),
+    "GET /presence": Entry(),
+    "POST /presence": Entry(form={"status": "online"}),
+    "POST /presence/beat": Entry(),
+    "GET /conversations/{conversation_id}": Entry(),
+    "GET /conversations/{conversation_id}/live": Entry(),
+    "GET /conversations/{conversation_id}/suggestion": Entry(),
+    "POST /conversations/{conversation_id}/suggestion/confirm": Entry(form={"ref": "x"}, answers=NOW_NOT),
+    "POST /conversations/{conversation_id}/replies": Entry(form={"text": "在的", "key": "k"}),
+    "POST /conversations/{conversation_id}/notes": Entry(form={"text": "记一下"}),
+    "POST /conversations/{conversation_id}/draft": Entry(form={"text": "还没写完"}),
+    "POST /conversations/{conversation_id}/read": Entry(form={"message_id": "1"}),
+    "POST /conversations/{conversation_id}/assign": Entry(form={"to": "me"}),
+    "POST /conversations/{conversation_id}/team": Entry(form={"to": "none"}),
+    "POST /conversations/{conversation_id}/snooze": Entry(form={"until": "hour"}),
+    "POST /conversations/{conversation_id}/reopen": Entry(),
+    "POST /conversations/{conversation_id}/resolve": Entry(),
+    "POST /conversations/{conversation_id}/undo-resolve": Entry(),
+    "POST /messages/{message_id}/again": Entry(answers=NOW_NOT),
+    "GET /attachments/{attachment_id}": Entry(answers=NOW_NOT),
+    "GET /attachments/{attachment_id}/playback": Entry(answers=NOW_NOT),
+    "GET /me": Entry(),
+    "POST /me/password": Entry(form={"current": "x", "new": "y"}, answers=(422,)),
+    "POST /me/sessions/{session_id}/end": Entry(answers=NOW_NOT),
+    "POST /me/sessions/end": Entry(),
+    "GET /settings/people": Entry(),
+    "GET /settings/teams": Entry(),
+    "GET /settings/health": Entry(),
+    "POST /settings/people": Entry("managers", COLLEAGUE),
+    "POST /settings/people/{agent_id}": Entry("managers", {"name": "苏禾"}),
+    "POST /settings/people/{agent_id}/link": Entry("managers"),
+    "POST /settings/people/{agent_id}/disable": Entry("managers"),
+    "POST /settings/people/{agent_id}/enable": Entry("managers"),
+    "POST /settings/teams": Entry("managers", {"name": "售前"}),
+    "POST /settings/teams/{team_id}": Entry("managers", {"name": "售后二组"}),
+    "POST /settings/teams/{team_id}/remove": Entry("managers"),
+    "POST /settings/inboxes/{inbox_id}/assignment": Entry("managers", {"by": "balanced"}),
+    "POST /settings/health/jobs/{job_id}/again": Entry("managers", answers=NOW_NOT),
+    "POST /settings/health/deliveries/{delivery_id}/again": Entry("managers", answers=NOW_NOT),
+}
+LASTS = "GET /stream"  # answers for as long as the page is open
+
+
+def addresses(site: Site) -> list[str]:
+    return [
+        f"{method} {route.path}"
+        for route in site.app.routes
+        if isinstance(route, APIRoute)
+        for method in sorted(route.methods - {"HEAD"})
+    ]
+
+
+@dataclass
+class Walk:
+    site: Site
+    ids: dict[str, int]
+
+    async def ask(self, client: Client, address: str) -> Answer:
+        method, path = address.split(" ")
+        filled = re.sub(r"\{(\w+)\}", lambda found: str(self.ids.get(found[1], "1.nonsense")), path)
+        return await client.ask(method, filled, data=ADDRESSES[address].form or None)
+
+    async def happened(self) -> list[tuple[str, int]]:
+        async with self.site.seed.database.transaction(self.site.seed.workspace_id) as tx:
+            return list(await tx.rows("select kind, count(*) from event group by 1 order by 1"))
+
+
+@pytest.fixture
+async def walk(site: Site) -> Walk:
+    seed = site.seed
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        team = await teams.create(tx, name="售后", now=seed.clock.now())
+        message = await tx.value("select min(id) from message")
+    return Walk(
+        site,
+        {
+            "conversation_id": seed.conversations["马骁"],
+            "message_id": message,
+            "agent_id": seed.agents["苏禾"],
+            "team_id": team,
+            "inbox_id": seed.inbox.inbox_id,
+            "attachment_id": 1,
+            "job_id": 1,
+            "delivery_id": 1,
+        },
+    )
+
+
+def test_every_address_says_whom_it_is_for(site: Site) -> None:
+    assert sorted(addresses(site)) == sorted(ADDRESSES)
+
+
+async def test_strangers_are_sent_to_sign_in(walk: Walk) -> None:
+    before = await walk.happened()
+    for address, entry in ADDRESSES.items():
+        answer = await walk.ask(walk.site.client(), address)
+        if entry.whom == "everybody":
+            assert answer.status in entry.answers, address
+        else:
+            away = answer.status == 303 and answer.headers["location"].startswith("/login")
+            assert away or answer.status == 401, (address, answer.status)
+    assert await walk.happened() == before
+
+
+async def test_people_of_another_workspace_find_nothing(walk: Walk) -> None:
+    await create_seed(walk.site.seed.database, walk.site.seed.clock, slug="other")
+    foreign = walk.site.client()
+    answer = await foreign.post("/login", {"email": "linxiao@other.example", "password": "correct horse battery"})
+    assert answer.status == 303
+    before = await walk.happened()
+    for address, entry in ADDRESSES.items():
+        if entry.whom != "everybody" and "{" in address:
+            answer = await walk.ask(foreign, address)
+            assert answer.status in (404, *(NOW_NOT if entry.answers == NOW_NOT else ())), (address, answer.status)
+    assert await walk.happened() == before
+
+
+async def test_agents_change_nothing_that_is_their_managers_business(walk: Walk) -> None:
+    agent = await walk.site.signed_in("chenmo")
+    before = await walk.happened()
+    for address, entry in ADDRESSES.items():
+        if entry.whom == "managers":
+            answer = await walk.ask(agent, address)
+            assert answer.status in (403, 404, 409, 422), (address, answer.status)
+    assert await walk.happened() == before
+
+
+@pytest.mark.parametrize("role", [Role.AGENT, Role.ADMIN])
+async def test_everybody_may_do_what_is_for_them(walk: Walk, role: Role) -> None:
+    chen = walk.site.seed.agents["陈默"]
+    async with walk.site.seed.database.transaction(walk.site.seed.workspace_id) as tx:
+        await tx.run("update agent set role = %(role)s where id = %(id)s", role=role, id=chen)
+    client = await walk.site.signed_in("chenmo")
+    for address, entry in ADDRESSES.items():
+        if address != LASTS and entry.whom in ("agents", *(("managers",) if role is Role.ADMIN else ())):
+            answer = await walk.ask(client, address)
+            assert answer.status in entry.answers, (address, answer.status, answer.text[-300:])
