@@ -23,10 +23,8 @@ from typing import Annotated, Any, NoReturn, ParamSpec
 
 import typer
 from dotenv import dotenv_values
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from zhiban.cli.console import LateConsole
 from zhiban.kit import logs
 from zhiban.kit.errors import Conflict, Misconfigured, NotFound, Unavailable, ZhibanError
 from zhiban.kit.i18n import Texts, to_locale
@@ -50,9 +48,8 @@ def _language() -> Texts:
 
 
 _ = _language()
-# Where nobody looks, in a pipe or a log, lines are not cut to a screen's width.
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 500)
-err = Console(stderr=True, highlight=False, soft_wrap=True, width=None if sys.stderr.isatty() else 120)
+out = LateConsole(width=500)
+err = LateConsole(stderr=True, width=120)
 
 AsJson = Annotated[bool, typer.Option("--json", help=_("以JSON输出，供脚本使用"))]
 
@@ -135,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         code = app(args=arguments, prog_name="zhiban", standalone_mode=True)
     except ZhibanError as error:
-        err.print(f"[red]{escape(_.error(error.sentence))}[/]")
+        err.print(_.error(error.sentence), style="red", markup=False)
         code = code_of(error)
     except (KeyboardInterrupt, asyncio.CancelledError):
         err.print(_("已停止"))
@@ -240,6 +237,9 @@ def show_json(value: object) -> None:
 
 def show_table(columns: Mapping[str, str], rows: Iterable[Mapping[str, object]]) -> None:
     """A table for people: `columns` maps a key of each row to its heading."""
+    from rich.markup import escape
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in columns.values():
         table.add_column(heading, overflow="fold")

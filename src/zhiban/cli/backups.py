@@ -27,7 +27,7 @@ def _default_target(config: Settings) -> Path:
 
 async def _backup(urls: DatabaseUrls, config: Settings, target: Path, *, with_key: bool = True) -> backups.Summary:
     key = config.data / KEY_FILE
-    with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=err, transient=True) as progress:
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=err.whole, transient=True) as progress:
         task = progress.add_task(_("备份"))
         return await backups.backup(
             urls.owner,
@@ -85,7 +85,7 @@ async def restore(
             )
         return
     async with database(config) as urls:
-        with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=err, transient=True) as progress:
+        with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=err.whole, transient=True) as progress:
             task = progress.add_task(_("恢复"))
             done = await backups.restore(
                 urls.owner,

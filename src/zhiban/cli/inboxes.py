@@ -12,7 +12,8 @@ import typer
 from zhiban import bootstrap
 from zhiban.channels import inboxes, service
 from zhiban.channels.inboxes import ConnectionRow, InboxRow
-from zhiban.channels.policy import Policy, PolicyMistake, load_policy
+from zhiban.channels.policy import Policy, PolicyMistake
+from zhiban.channels.policy_file import load_policy
 from zhiban.cli.app import AsJson, Exit, _, command, err, inbox, say, settings, show_json, show_table
 from zhiban.cli.connecting import callback
 from zhiban.cli.runtime import open_app, workspace_of

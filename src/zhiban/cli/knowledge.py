@@ -64,7 +64,7 @@ async def import_with_progress(
         MofNCompleteColumn(),
         TextColumn("{task.fields[chunks]}"),
         TimeRemainingColumn(),
-        console=err,
+        console=err.whole,
         transient=True,
     ) as bar:
         task = bar.add_task(_("导入"), total=None, chunks="")
@@ -225,7 +225,7 @@ async def rebuild(base: Base = DEFAULT_BASE, as_json: AsJson = False) -> None:
         async with app.database.transaction(workspace_id) as tx:
             found = await _base(tx, base)
         with Bar(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=err, transient=True
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=err.whole, transient=True
         ) as bar:
             task = bar.add_task(STAGES["rebuilding"], total=found.bodies or None)
             chunks = await service.rebuild(

@@ -18,8 +18,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any
 
+import msgspec
 from psycopg import sql
-from pydantic import TypeAdapter, ValidationError
 
 from zhiban.kit.errors import Misconfigured, ZhibanError
 from zhiban.kit.frozen_dataclass import frozen_dataclass
@@ -65,9 +65,6 @@ class Manifest:
     format: int = FORMAT
 
 
-_MANIFEST = TypeAdapter(Manifest)
-
-
 def inspect(source: Path) -> Manifest:
     """What a backup holds, after every byte and every name of it was checked. Raises BackupDamaged, Misconfigured."""
     digests: dict[str, str] = {}
@@ -109,8 +106,8 @@ def _object(source: Path, text: bytes) -> dict[str, Any]:
 
 def _manifest(source: Path, text: bytes) -> Manifest:
     try:
-        return _MANIFEST.validate_python(_object(source, text))
-    except ValidationError as error:
+        return msgspec.convert(_object(source, text), Manifest)
+    except msgspec.ValidationError as error:
         raise BackupDamaged(f"{source} is no backup of ours: its list cannot be read.") from error
 
 

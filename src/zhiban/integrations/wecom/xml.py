@@ -18,7 +18,7 @@ MAX_NODES = 20_000
 # Only a declaration may stand before the root: no DOCTYPE, hence no entities; WeCom never sends comments there.
 _PROLOG = re.compile(r"(?:<\?xml(?P<declaration>[^<>]{1,200})\?>\s{0,1000})?<[A-Za-z_]")
 _ENCODING = re.compile(r"""encoding\s*=\s*["']([^"']*)["']""")
-_ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 class UnreadableXml(ZhibanError):
