@@ -411,6 +411,26 @@ class ApiTokenRevoked(Event):
     name: str
 
 
+class LabelAdded(Event):
+    label_id: int
+    name: str
+
+
+class LabelChanged(Event):
+    """Name or colour; values before and after by name."""
+
+    label_id: int
+    before: dict[str, object]
+    after: dict[str, object]
+
+
+class LabelRemoved(Event):
+    """It is offered and shown no more."""
+
+    label_id: int
+    name: str
+
+
 class FileDownloaded(Event):
     """An agent opened or saved a contact's file."""
 

@@ -12,6 +12,7 @@ from tests.twin import WindowedChannel, open_inbox
 from zhiban.channels.connections import OpenInbox
 from zhiban.conversations import replies, service, transitions
 from zhiban.conversations.ingest import ingest
+from zhiban.conversations.labels import add_label
 from zhiban.conversations.models import Author, Priority
 from zhiban.conversations.outbox import enqueue
 from zhiban.events import ASSISTANT, Actor
@@ -37,6 +38,7 @@ class Seed:
     inbox: OpenInbox = field(init=False)
     agents: dict[str, int] = field(default_factory=dict)
     conversations: dict[str, int] = field(default_factory=dict)
+    labels: dict[str, int] = field(default_factory=dict)
     threads: dict[str, str] = field(default_factory=dict)
     _serial: int = 0
 
@@ -178,6 +180,9 @@ async def create_seed(database: Database, clock: Clock, *, slug: str = "qinghe")
             )
     seed.inbox = await open_inbox(database, workspace, channel="wecom_kf", public_id=slug, name="青禾官方客服")
     async with database.transaction(workspace) as tx:
+        by = Actor("agent", seed.agents["林晓"])
+        for name, color in (("安装部署", 1), ("授权续费", 3), ("缺陷", 5)):
+            seed.labels[name] = await add_label(tx, name=name, color=color, by=by, now=clock.now())
         await _zhou(seed, tx)
         await _others(seed, tx)
     return seed
@@ -250,6 +255,13 @@ async def _others(seed: Seed, tx: Transaction) -> None:
     await waiting("沈嘉宁", "授权码输入后提示已过期，今天下午就要演示了", 36)
     await service.set_priority(
         tx, seed.conversations["沈嘉宁"], priority=Priority.URGENT, by=Actor("agent", mine), now=ago(minutes=35)
+    )
+    await service.change_labels(
+        tx,
+        seed.conversations["沈嘉宁"],
+        add=frozenset({seed.labels["授权续费"]}),
+        by=Actor("agent", mine),
+        now=ago(minutes=35),
     )
     await waiting("赵一鸣", "好的，那我先按文档把从库的权限配一下", 12)
     await waiting("何思源", "迁移脚本在哪里下载？", 140)

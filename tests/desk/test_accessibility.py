@@ -42,11 +42,14 @@ async def test_the_desk_keeps_the_rules(site: Site, enter: Visit, width: int, he
     await page.keyboard.press("Escape")
     await page.keyboard.press("Alt+m")
     assert await faults(page) == []
+    await page.keyboard.press("Escape")
+    await page.keyboard.press("Alt+g")
+    assert await faults(page) == []
 
 
 async def test_the_other_pages_keep_the_rules(site: Site, enter: Visit) -> None:
     page = await enter()
-    for path in ("/settings/health", "/settings/people", "/settings/teams", "/me", "/nowhere"):
+    for path in ("/settings/health", "/settings/people", "/settings/labels", "/settings/teams", "/me", "/nowhere"):
         await page.goto(site.url + path)
         assert await faults(page) == [], path
     await page.context.clear_cookies()

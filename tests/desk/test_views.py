@@ -57,13 +57,16 @@ def ours(id_: int, text: str, *, minutes: float = 0, **fields: Any) -> MessageRo
     )
 
 
+LABELS = {7: "缺陷", 8: "退款"}
+
+
 def shown(*rows: MessageRow, unread_after: int = 0) -> list[Any]:
     message_views = [message_view(one, "周予安", "9") for one in rows if one.kind != "activity"]
     lines = [
         line
         for one in rows
         if one.kind == "activity"
-        and (line := activity_view(one, contact="周予安", names={4: "林晓"}, teams={3: "售后"}))
+        and (line := activity_view(one, contact="周予安", names={4: "林晓"}, teams={3: "售后"}, labels=LABELS))
     ]
     return list(entries(message_views, lines, unread_after=unread_after, zone=CHINA))
 
@@ -188,6 +191,17 @@ def test_activities_name_who_did_it_and_why() -> None:
     assert line(what="assigned", by="agent").words == "{who}取消了分配{why}"
     assert line(what="opened", by="agent", reason="taken") is None
     assert line(what="something_new", by="agent") is None
+    added = line(what="labels_changed", by="agent", added=[7, 8, 9], removed=[])
+    assert (added.words, added.labels) == ("{who}加上标签{labels}", ("缺陷", "退款"))
+    assert line(what="labels_changed", by="agent", added=[], removed=[7]).words == "{who}去掉标签{labels}"
+    assert line(what="labels_changed", by="rule", added=[7], removed=[8]).words == "{who}修改了标签：{labels}"
+    assert [line(what="priority_changed", by="agent", priority=n).words[-2:] for n in range(5)] == [
+        "先级",
+        "为低",
+        "普通",
+        "为高",
+        "紧急",
+    ]
     assert isinstance(shown(row(1, kind="activity", content={"what": "resolved", "by": "timer"}))[1], ActivityLine)
 
 
@@ -213,6 +227,8 @@ def head(**fields: Any) -> ThreadHead:
         "waiting_since": None,
         "last_incoming_at": NOON,
         "replies_used": 1,
+        "priority": 0,
+        "labels": [],
     }
     return ThreadHead(**{**base, **fields})
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from enum import StrEnum
+from urllib.parse import urlencode
 
+from zhiban.conversations.labels import Label, labels
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 
@@ -63,6 +66,7 @@ class ConversationRow:
     last_text: str | None
     last_author: str | None
     draft: str | None
+    labels: list[int]
 
 
 @frozen_dataclass
@@ -75,11 +79,27 @@ class ListView:
     tabs: dict[str, int]
     limit: int
     more: int | None  # the limit that would show more
+    label: int | None = None  # only conversations with this label
+    labels: tuple[Label, ...] = ()  # all there are
     current: int | None = None
 
     @property
     def empty(self) -> bool:
         return not self.waiting and not self.rest
+
+    @property
+    def only(self) -> Label | None:
+        """The label that every conversation of this list bears."""
+        return next((one for one in self.labels if one.id == self.label), None)
+
+    def borne(self, ids: Collection[int]) -> tuple[Label, ...]:
+        """Those of `ids` that were not removed."""
+        return tuple(one for one in self.labels if one.id in ids)
+
+    def address(self, tab: str = "") -> str:
+        """This list, or one of its tabs, as the query of an address."""
+        label = {} if self.label is None else {"label": self.label}
+        return urlencode({"queue": self.queue.value, "status": tab or self.tab.value, **label})
 
 
 COUNTED = 1000  # counts stop here: nobody reads more, and counting on would cost more than the list
@@ -90,6 +110,7 @@ _QUEUES = {
     Queue.ASSISTANT: "c.status = 'pending'",
     Queue.ALL: "true",
 }
+_LABELLED = " and c.labels @> array[%(label)s]::bigint[]"
 # Who waits for us comes first, longest wait on top; then what the assistant has, newest first.
 _OPEN = ("c.status = 'open'", "c.waiting_since asc nulls last, c.last_activity_at desc")
 _PENDING = ("c.status = 'pending'", "c.last_activity_at desc")
@@ -97,8 +118,9 @@ _SNOOZED = ("c.status = 'snoozed'", "c.snoozed_until asc nulls last, c.id")
 _RESOLVED = ("c.status = 'resolved'", "c.last_activity_at desc")
 
 
-def _parts(queue: Queue, tab: StatusTab) -> list[tuple[str, str]]:
+def _parts(queue: Queue, tab: StatusTab, label: int | None = None) -> list[tuple[str, str]]:
     """The conditions and orders of the stretches that a list consists of; each is served by an index."""
+    labelled = "" if label is None else _LABELLED
     match tab:
         case StatusTab.OPEN if queue is Queue.ASSISTANT:
             parts = [_PENDING]
@@ -110,10 +132,10 @@ def _parts(queue: Queue, tab: StatusTab) -> list[tuple[str, str]]:
             parts = [_SNOOZED]
         case StatusTab.RESOLVED if queue is Queue.MINE:
             # A resolved conversation is nobody's; it is mine to look back at when I resolved it.
-            return [("c.status = 'resolved' and c.resolver_id = %(agent)s", _RESOLVED[1])]
+            return [(f"c.status = 'resolved' and c.resolver_id = %(agent)s{labelled}", _RESOLVED[1])]
         case _:
             parts = [_RESOLVED]
-    return [(f"{condition} and {_QUEUES[queue]}", order) for condition, order in parts]
+    return [(f"{condition} and {_QUEUES[queue]}{labelled}", order) for condition, order in parts]
 
 
 def _count(*parts: tuple[str, str]) -> str:
@@ -141,7 +163,8 @@ select c.id, c.kind, coalesce(nullif(p.remark, ''), nullif(p.name, ''), nullif(c
   upper(right(c.external_id, 4)) as tag, c.external_id, i.kind as channel, i.name as inbox_name, c.status, c.priority,
   c.assignee_id,
   a.name as assignee_name, c.waiting_since, c.last_activity_at, c.snoozed_until, unread.n as unread,
-  last.kind as last_kind, left(last.text, 200) as last_text, last.author as last_author, left(d.text, 120) as draft
+  last.kind as last_kind, left(last.text, 200) as last_text, last.author as last_author, left(d.text, 120) as draft,
+  c.labels
 from ({picked}) picked
 join conversation c on c.id = picked.id
 join inbox i on i.id = c.inbox_id
@@ -170,22 +193,30 @@ async def counts(tx: Transaction, agent_id: int) -> Counts:
 
 
 async def conversation_list(
-    tx: Transaction, agent_id: int, *, queue: Queue, tab: StatusTab, limit: int = ROWS, current: int | None = None
+    tx: Transaction,
+    agent_id: int,
+    *,
+    queue: Queue,
+    tab: StatusTab,
+    label: int | None = None,
+    limit: int = ROWS,
+    current: int | None = None,
 ) -> ListView:
-    """One page of a queue: those who wait for us first, longest wait on top."""
-    parts = _parts(queue, tab)
+    """One page of a queue, or of what bears `label` in it: those who wait for us first, longest wait on top."""
+    parts = _parts(queue, tab, label)
     picked = " union all ".join(
         f"(select c.id, {number} as part, row_number() over (order by {order}) as n from conversation c "
         f"where {condition} order by {order} limit %(limit)s)"
         for number, (condition, order) in enumerate(parts)
     )
-    found = await tx.objects(ConversationRow, _ROWS.format(picked=picked), agent=agent_id, limit=limit + 1)
+    found = await tx.objects(ConversationRow, _ROWS.format(picked=picked), agent=agent_id, label=label, limit=limit + 1)
     shown = found[:limit]
     waits = tab is StatusTab.OPEN and queue is not Queue.ASSISTANT
     waiting = tuple(row for row in shown if waits and row.waiting_since is not None and row.status == "open")
     tabs = await tx.row(
-        "select " + ", ".join(_count(*_parts(queue, part)) for part in (StatusTab.OPEN, StatusTab.SNOOZED)),
+        "select " + ", ".join(_count(*_parts(queue, part, label)) for part in (StatusTab.OPEN, StatusTab.SNOOZED)),
         agent=agent_id,
+        label=label,
     )
     return ListView(
         queue=queue,
@@ -196,16 +227,22 @@ async def conversation_list(
         tabs=dict(zip(("open", "snoozed"), tabs or (), strict=False)),
         limit=limit,
         more=limit + ROWS if len(found) > limit else None,
+        label=label,
+        labels=await labels(tx),
         current=current,
     )
 
 
-async def next_waiting(tx: Transaction, agent_id: int, *, queue: Queue, after: int) -> int | None:
+async def next_waiting(
+    tx: Transaction, agent_id: int, *, queue: Queue, label: int | None = None, after: int
+) -> int | None:
     """The conversation that has waited longest in this queue, apart from the one just finished."""
+    labelled = "" if label is None else _LABELLED
     found: int | None = await tx.value(
-        f"select c.id from conversation c where c.status = 'open' and c.id <> %(after)s and {_QUEUES[queue]} "
+        f"select c.id from conversation c where c.status = 'open' and c.id <> %(after)s and {_QUEUES[queue]}{labelled} "
         f"order by {_OPEN[1]} limit 1",
         agent=agent_id,
+        label=label,
         after=after,
     )
     return found

@@ -21,6 +21,9 @@ STATUS_LABELS = {
     "resolved": mark("已解决"),
 }
 AVAILABILITY_LABELS = {"online": mark("在线"), "busy": mark("忙碌"), "offline": mark("离线")}
+# By their numbers, the most urgent first, as menus offer them.
+PRIORITY_LABELS = {4: mark("紧急"), 3: mark("高"), 2: mark("普通"), 1: mark("低"), 0: mark("没有优先级")}
+PRIORITY_TONES = {4: "urgent", 3: "high", 2: "normal", 1: "low"}
 KIND_LABELS = {
     "image": mark("图片"),
     "voice": mark("语音"),
@@ -61,8 +64,14 @@ ACTIVITY_LABELS = {
     "unassigned": (mark("{who}取消了分配{why}"), "user-off"),
     "team_assigned": (mark("{who}交给小组{whom}"), "users"),
     "team_unassigned": (mark("{who}取消了小组"), "users"),
-    "labels_changed": (mark("{who}修改了标签"), "tag"),
-    "priority_changed": (mark("{who}修改了优先级"), "flag"),
+    "labels_changed": (mark("{who}修改了标签：{labels}"), "tag"),
+    "labels_added": (mark("{who}加上标签{labels}"), "tag"),
+    "labels_removed": (mark("{who}去掉标签{labels}"), "tag"),
+    "priority_0": (mark("{who}去掉了优先级"), "flag"),
+    "priority_1": (mark("{who}把优先级改为低"), "flag"),
+    "priority_2": (mark("{who}把优先级改为普通"), "flag"),
+    "priority_3": (mark("{who}把优先级改为高"), "flag"),
+    "priority_4": (mark("{who}把优先级改为紧急"), "flag"),
     "muted": (mark("{who}屏蔽了对方"), "user-off"),
     "unmuted": (mark("{who}取消了屏蔽"), "user"),
 }
@@ -111,6 +120,8 @@ WORDS: dict[str, Any] = {
     "shelf_words": TAB_LABELS,
     "status_words": STATUS_LABELS,
     "availability_words": AVAILABILITY_LABELS,
+    "priority_words": PRIORITY_LABELS,
+    "priority_tones": PRIORITY_TONES,
     "kind_words": KIND_LABELS,
     "kind_icons": KIND_ICONS,
     "failure_words": FAILURE_LABELS,

@@ -80,6 +80,7 @@ class ActivityView:
     whom: str = ""
     until: datetime | None = None
     why: str = ""
+    labels: tuple[str, ...] = ()
 
 
 @frozen_dataclass
@@ -242,9 +243,17 @@ def message_view(row: MessageRow, contact: str, contact_key: str, *, chosen: Set
 
 
 def activity_view(
-    row: MessageRow, *, contact: str, names: Mapping[int, str], teams: Mapping[int, str]
+    row: MessageRow,
+    *,
+    contact: str,
+    names: Mapping[int, str],
+    teams: Mapping[int, str],
+    labels: Mapping[int, str],
 ) -> ActivityView | None:
-    """The words for an activity as stored; None for one that nobody needs to read."""
+    """The words for an activity as stored; None for one that nobody needs to read.
+
+    `names` are those of agents, by id as those of teams and labels.
+    """
     what, by = str(row.content.get("what") or ""), str(row.content.get("by") or "system")
     to = row.content.get("to")
     reason = str(row.content.get("reason") or "")
@@ -254,6 +263,11 @@ def activity_view(
         what = "unassigned" if to is None else "taken" if to == row.agent_id else "assigned"
     if what == "team_assigned" and to is None:
         what = "team_unassigned"
+    added, removed = row.content.get("added") or (), row.content.get("removed") or ()
+    if what == "labels_changed" and not (added and removed):
+        what = "labels_added" if added else "labels_removed"
+    if what == "priority_changed":
+        what = f"priority_{row.content.get('priority')}"
     words, icon = ACTIVITY_LABELS.get(what, ("", ""))
     if not words:
         return None
@@ -276,6 +290,7 @@ def activity_view(
         whom=(teams if what == "team_assigned" else names).get(to, "") if isinstance(to, int) else "",
         until=datetime.fromisoformat(until) if isinstance(until, str) else None,
         why=REASON_LABELS.get(reason, ""),
+        labels=tuple(labels[id_] for id_ in (*added, *removed) if id_ in labels),
     )
 
 

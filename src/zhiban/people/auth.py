@@ -14,6 +14,7 @@ from zhiban.kit.db import Database
 from zhiban.kit.errors import ZhibanError
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.people import service
+from zhiban.people.agents import manages
 from zhiban.people.passwords import HashQueue
 from zhiban.people.service import SignedInAgent
 from zhiban.people.throttle import LoginAttempt, LoginThrottle, network_of
@@ -41,6 +42,7 @@ class PageChrome:
     here: str
     demo: bool
     troubles: int
+    manages: bool
 
 
 class Auth:
@@ -91,7 +93,7 @@ class Auth:
         return viewer_of(request, locale=agent.locale, theme=agent.theme)
 
     def chrome(self, agent: SignedInAgent, here: str, *, troubles: int = 0) -> PageChrome:
-        return PageChrome(agent.id, agent.name, agent.chosen, agent.workspace, here, self.demo, troubles)
+        return PageChrome(agent.id, agent.name, agent.chosen, agent.workspace, here, self.demo, troubles, manages(agent))
 
 
 def to_sign_in(request: Request) -> Response:

@@ -14,11 +14,14 @@ from zhiban.assistant.learning import SuggestionRef
 from zhiban.assistant.suggesting import Suggestion
 from zhiban.conversations import assignment, lists, queries, replies, service
 from zhiban.conversations.drafts import Mode, drafts, save_draft
+from zhiban.conversations.labels import access_label, label_names
 from zhiban.conversations.lists import ListView, Queue, StatusTab
+from zhiban.conversations.models import Priority
 from zhiban.desk import views
 from zhiban.desk.checks import chrome_of
 from zhiban.desk.labels import WORDS
 from zhiban.desk.pages import attachments, health
+from zhiban.desk.pages import labels as label_pages
 from zhiban.desk.views import ThreadView
 from zhiban.events import Actor
 from zhiban.kit.db import Transaction
@@ -56,6 +59,7 @@ class DeskSettings:
         add_routes(app, router)
         add_routes(app, attachments.router)
         add_routes(app, health.router)
+        add_routes(app, label_pages.router)
 
 
 @frozen_dataclass
@@ -76,6 +80,7 @@ class DeskRequest:
     settings: DeskSettings
     queue: Queue
     tab: StatusTab
+    label: int | None = None
 
     @property
     def viewer(self) -> Viewer:
@@ -90,7 +95,7 @@ class DeskRequest:
 
     async def list(self, tx: Transaction, *, limit: int = lists.ROWS, current: int | None = None) -> ListView:
         return await lists.conversation_list(
-            tx, self.agent.id, queue=self.queue, tab=self.tab, limit=limit, current=current
+            tx, self.agent.id, queue=self.queue, tab=self.tab, label=self.label, limit=limit, current=current
         )
 
     async def thread(
@@ -111,10 +116,12 @@ class DeskRequest:
         names = {one.id: one.name for one in people}
         teams = {one.id: one.name for one in await team_rows(tx)}
         chosen = {row.choice for row in part.rows if row.choice}
+        labelled = any(row.content.get("what") == "labels_changed" for row in part.rows if row.kind == "activity")
+        labels = await label_names(tx) if labelled else {}
         message_views, activities = [], []
         for row in part.rows:
             if row.kind == "activity":
-                line = views.activity_view(row, contact=name, names=names, teams=teams)
+                line = views.activity_view(row, contact=name, names=names, teams=teams, labels=labels)
                 if line is not None:
                     activities.append(line)
             else:
@@ -152,11 +159,13 @@ async def desk_request(
     agent: CurrentAgent,
     queue: Annotated[str, Query()] = "mine",
     status: Annotated[str, Query()] = "open",
+    label: Annotated[str, Query()] = "",
 ) -> DeskRequest:
-    """The request with the queue and tab it looks at; forms carry them as fields."""
+    """The request with the list it looks at; forms carry queue, tab and label as fields."""
     if request.method == "POST":
         form = await request.form()
         queue, status = str(form.get("queue", queue)), str(form.get("status", status))
+        label = str(form.get("label", label))
     return DeskRequest(
         request,
         agent,
@@ -164,6 +173,7 @@ async def desk_request(
         request.app.state.desk,
         QUEUES.get(queue, Queue.MINE),
         TABS.get(status, StatusTab.OPEN),
+        int(label) if label.isdecimal() and len(label) < 19 else None,
     )
 
 
@@ -340,7 +350,7 @@ async def resolve(desk: CurrentRequest, conversation_id: int) -> Response:
 async def _next(desk: DeskRequest, done: int, toast: Toast) -> Response:
     """The next waiting conversation of this queue in place of the one just done with, or the empty desk."""
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
-        following = await lists.next_waiting(tx, desk.agent.id, queue=desk.queue, after=done)
+        following = await lists.next_waiting(tx, desk.agent.id, queue=desk.queue, label=desk.label, after=done)
         thread = await desk.thread(tx, following) if following is not None else None
         if thread is not None:
             await replies.mark_read(tx, thread.head.id, agent_id=desk.agent.id, message_id=thread.last_id)
@@ -439,6 +449,40 @@ async def snooze(desk: CurrentRequest, conversation_id: int, until: Annotated[st
         await service.snooze(tx, conversation_id, until=times[until], by=desk.actor(), now=now)
     said = desk.texts("搁置到{when}", when=desk.texts.due(times[until], now))
     return await _next(desk, conversation_id, Toast(said, f"/conversations/{conversation_id}/reopen"))
+
+
+@router.post("/conversations/{conversation_id}/labels")
+async def change_labels(
+    desk: CurrentRequest,
+    conversation_id: int,
+    add: Annotated[int | None, Form()] = None,
+    remove: Annotated[int | None, Form()] = None,
+) -> Response:
+    """Put a label on, or take one off."""
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        await queries.head(tx, conversation_id)
+        if add is not None:
+            await access_label(tx, add)
+        await service.change_labels(
+            tx,
+            conversation_id,
+            add=frozenset(() if add is None else (add,)),
+            remove=frozenset(() if remove is None else (remove,)),
+            by=desk.actor(),
+            now=desk.auth.clock.now(),
+        )
+    return await _live(desk, conversation_id)
+
+
+@router.post("/conversations/{conversation_id}/priority")
+async def set_priority(
+    desk: CurrentRequest, conversation_id: int, to: Annotated[int, Form(ge=Priority.NONE, le=Priority.URGENT)]
+) -> Response:
+    now = desk.auth.clock.now()
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        await queries.head(tx, conversation_id)
+        await service.set_priority(tx, conversation_id, priority=Priority(to), by=desk.actor(), now=now)
+    return await _live(desk, conversation_id)
 
 
 @router.post("/messages/{message_id}/again")

@@ -199,9 +199,12 @@ create table call_budget (
 CONVERSATIONS = """
 create table label (
   workspace_id bigint not null, id bigint generated always as identity,
-  name text not null, color text not null default '', created_at timestamptz not null default now(),
+  name text not null, color smallint not null default 1, created_at timestamptz not null default now(),
+  removed_at timestamptz,
   constraint pk_label primary key (workspace_id, id),
-  constraint uq_label_name unique (workspace_id, name));
+  constraint ck_label_color check (color between 1 and 6));
+-- A name is free again when its label is removed; facts of the past still say the old label by its id.
+create unique index uq_label_name on label (workspace_id, lower(name)) where removed_at is null;
 
 -- Whose turn it is. Written by conversations/transitions.py only; every change of a column has its event.
 create table conversation (

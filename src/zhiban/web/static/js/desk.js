@@ -45,9 +45,9 @@ function showCurrent() {
       row.querySelector(".unread")?.remove();
     } else row.removeAttribute("aria-current");
   }
-  const queue = document.getElementById("list")?.dataset.queue;
-  for (const link of document.querySelectorAll("#queues .nav")) {
-    if (link.dataset.queue === queue) link.setAttribute("aria-current", "page");
+  const { queue, label } = document.getElementById("list")?.dataset ?? {};
+  for (const link of document.querySelectorAll(".rail .nav[data-queue]")) {
+    if (link.dataset.queue === queue && (link.dataset.label ?? "") === label) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
 }
@@ -92,7 +92,7 @@ let heardIn = "";
 function announce() {
   const list = document.getElementById("list");
   if (!list) return;
-  const where = `${list.dataset.queue} ${list.dataset.tab}`;
+  const where = `${list.dataset.queue} ${list.dataset.tab} ${list.dataset.label}`;
   const now = new Map([...list.querySelectorAll(".conv[data-unread]")].map((row) => [row.dataset.id, Number(row.querySelector(".unread")?.dataset.n || 0)]));
   if (where === heardIn) {
     const fresh = [...now].filter(([id, count]) => count > (heard.get(id) || 0)).map(([id]) => list.querySelector(`.conv[data-id="${id}"] b`).textContent);

@@ -43,6 +43,10 @@ const ACTIONS = {
   KeyE: () => document.getElementById("resolve")?.click(),
   KeyM: () => menu("menu-snooze"),
   KeyA: () => menu("menu-owner"),
+  KeyG: () => {
+    if (innerWidth <= 1180 && document.getElementById("menu-labels")) drawer("side");
+    menu("menu-labels");
+  },
   KeyI: () => {
     if (innerWidth > 1180) document.getElementById("side")?.querySelector("a, button, [tabindex]")?.focus();
     else if (document.getElementById("thread")?.dataset.id) drawer(html.dataset.drawer === "side" ? "" : "side");

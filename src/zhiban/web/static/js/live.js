@@ -16,6 +16,12 @@ let sleepTimer = 0;
 export const thread = () => document.getElementById("thread");
 export const openId = () => Number(thread()?.dataset.id || 0);
 
+// Which list is on the screen, as the server wants to be asked for it.
+function shown(list) {
+  const { queue = "mine", tab = "open", label = "" } = list?.dataset ?? {};
+  return { queue, status: tab, ...(label && { label }) };
+}
+
 export function refreshList(force = false) {
   const list = document.getElementById("list");
   if (!list) return;
@@ -36,7 +42,7 @@ export function refreshList(force = false) {
     const now = document.getElementById("list");
     if (!now) return;
     const limit = document.getElementById("rows-limit")?.value || "50";
-    const query = new URLSearchParams({ queue: now.dataset.queue, status: now.dataset.tab, limit, live: "true" });
+    const query = new URLSearchParams({ ...shown(now), limit, live: "true" });
     htmx.ajax("GET", `${app.dataset.list}?${query}`, { source: "#rows", swap: "none" });
   }, 30);
 }
@@ -48,7 +54,7 @@ export function refreshThread() {
   threadTimer = setTimeout(() => {
     if (openId() !== id) return;
     const list = document.getElementById("list");
-    const query = new URLSearchParams({ queue: list?.dataset.queue || "mine", status: list?.dataset.tab || "open" });
+    const query = new URLSearchParams(shown(list));
     for (const [name, field] of [["first", "first-shown"], ["unread_after", "unread-after"]]) {
       const value = document.getElementById(field)?.value;
       if (value && value !== "0") query.set(name, value);
