@@ -21,7 +21,7 @@ from rule_run"""
 _NAMES = """
 select 'agent' as kind, id, name from agent
 union all select 'team', id, name from team
-union all select 'label', id, name from label
+union all select 'label', id, name from label where removed_at is null
 union all select 'inbox', id, name from inbox where archived_at is null
 order by 1, 3, 2"""
 

@@ -93,7 +93,9 @@ class Auth:
         return viewer_of(request, locale=agent.locale, theme=agent.theme)
 
     def chrome(self, agent: SignedInAgent, here: str, *, troubles: int = 0) -> PageChrome:
-        return PageChrome(agent.id, agent.name, agent.chosen, agent.workspace, here, self.demo, troubles, manages(agent))
+        return PageChrome(
+            agent.id, agent.name, agent.chosen, agent.workspace, here, self.demo, troubles, manages(agent)
+        )
 
 
 def to_sign_in(request: Request) -> Response:
