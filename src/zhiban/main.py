@@ -25,10 +25,11 @@ from zhiban.channels import webhooks as hooks
 from zhiban.container import App
 from zhiban.desk.checks import Checks, notice_setup
 from zhiban.desk.pages import agents as agent_pages
+from zhiban.desk.pages import conversation as conversation_pages
 from zhiban.desk.pages import presence as presence_pages
 from zhiban.desk.pages import sign_in
 from zhiban.desk.pages import teams as team_pages
-from zhiban.desk.pages.conversation import DeskSettings
+from zhiban.desk.request import DeskSettings
 from zhiban.desk.stream import SseBroker
 from zhiban.kit import metrics
 from zhiban.kit.db import NO_WORKSPACE
@@ -97,7 +98,9 @@ def application(
     suggester = Suggester(app.database, threshold=app.settings.kb_similarity_threshold, embedders=app.embedders)
     notifiers = bootstrap.notifiers(app.settings, app.http, app.url)
     Checks(app.database, notice_setup(app.settings, notifiers), app.clock).install(web)
-    DeskSettings(limits_of=bootstrap.limits_of, files=app.files, suggest=suggester.suggest).install(web)
+    conversation_pages.install(
+        web, DeskSettings(limits_of=bootstrap.limits_of, files=app.files, suggest=suggester.suggest)
+    )
     broker.install(web)
     api_auth.install(web)
     add_routes(

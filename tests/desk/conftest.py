@@ -18,10 +18,11 @@ from zhiban.assistant.suggesting import Source, Suggestion
 from zhiban.bootstrap import reactions
 from zhiban.desk.checks import Checks, NoticeSetup
 from zhiban.desk.pages import agents as agent_pages
+from zhiban.desk.pages import conversation as conversation_pages
 from zhiban.desk.pages import presence as presence_pages
 from zhiban.desk.pages import sign_in
 from zhiban.desk.pages import teams as team_pages
-from zhiban.desk.pages.conversation import DeskSettings
+from zhiban.desk.request import DeskSettings
 from zhiban.desk.stream import SseBroker
 from zhiban.kit.clock import SystemClock
 from zhiban.kit.db import Database
@@ -134,9 +135,10 @@ async def site(urls: DatabaseUrls) -> AsyncIterator[Site]:
             suggested.append(conversation_id)
             return Suggestion("可以的，我先把会话搁置到今晚 10:30。", (Source("反向代理与签名校验"),), 86)
 
-        DeskSettings(limits_of=lambda _kind: LIMITS, files=PostgresFileStore(database, clock), suggest=suggest).install(
-            app
+        settings = DeskSettings(
+            limits_of=lambda _kind: LIMITS, files=PostgresFileStore(database, clock), suggest=suggest
         )
+        conversation_pages.install(app, settings)
         broker = SseBroker(database, pubsub)
         broker.install(app)
         app.mount("/static", renderer.assets.app())

@@ -2,183 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, FastAPI, Form, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Form
 from fastapi.responses import JSONResponse, Response
 
 from zhiban.assistant import learning
 from zhiban.assistant.learning import SuggestionRef
-from zhiban.assistant.suggesting import Suggestion
 from zhiban.conversations import assignment, lists, queries, replies, service
-from zhiban.conversations.drafts import Mode, drafts, save_draft
-from zhiban.conversations.labels import access_label, label_names
-from zhiban.conversations.lists import ListView, Queue, StatusTab
+from zhiban.conversations.drafts import Mode, save_draft
+from zhiban.conversations.labels import access_label
 from zhiban.conversations.models import Priority
 from zhiban.desk import views
-from zhiban.desk.checks import chrome_of
-from zhiban.desk.labels import WORDS
 from zhiban.desk.pages import attachments, health
 from zhiban.desk.pages import labels as label_pages
-from zhiban.desk.views import ThreadView
-from zhiban.events import Actor
+from zhiban.desk.request import CurrentRequest, DeskRequest, DeskSettings, Limited, Toast
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
-from zhiban.kit.file_store import FileStore
-from zhiban.kit.frozen_dataclass import frozen_dataclass
-from zhiban.kit.i18n import Texts
-from zhiban.people.auth import Auth, CurrentAgent, auth_of
-from zhiban.people.service import SignedInAgent, access_agent
-from zhiban.people.teams import access_team, team_rows
-from zhiban.ports import Limits
-from zhiban.web.render import Viewer, wants_part
+from zhiban.people.service import access_agent
+from zhiban.people.teams import access_team
+from zhiban.web.render import wants_part
 from zhiban.web.routers import add_routes
 from zhiban.web.security import same_origin
 
 router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
 
-QUEUES = {queue.value: queue for queue in Queue}
-TABS = {tab.value: tab for tab in StatusTab}
 
-LimitsOf = Callable[[str], Limits]
-Suggest = Callable[[int, int], Awaitable[Suggestion | None]]  # workspace and conversation
-
-
-@frozen_dataclass
-class DeskSettings:
-    """What the desk needs to know of the installation: channels' limits, where files lie, who suggests answers."""
-
-    limits_of: LimitsOf
-    files: FileStore
-    suggest: Suggest | None = None
-
-    def install(self, app: FastAPI) -> None:
-        app.state.desk = self
-        add_routes(app, router)
-        add_routes(app, attachments.router)
-        add_routes(app, health.router)
-        add_routes(app, label_pages.router)
-
-
-@frozen_dataclass
-class Toast:
-    """A word about what was just done, and how to undo it."""
-
-    words: str
-    undo: str | None = None
-
-
-@frozen_dataclass
-class DeskRequest:
-    """One request of a signed-in agent at the desk."""
-
-    request: Request
-    agent: SignedInAgent
-    auth: Auth
-    settings: DeskSettings
-    queue: Queue
-    tab: StatusTab
-    label: int | None = None
-
-    @property
-    def viewer(self) -> Viewer:
-        return self.auth.viewer(self.request, self.agent)
-
-    @property
-    def texts(self) -> Texts:
-        return self.viewer.texts
-
-    def actor(self) -> Actor:
-        return Actor("agent", self.agent.id)
-
-    async def list(self, tx: Transaction, *, limit: int = lists.ROWS, current: int | None = None) -> ListView:
-        return await lists.conversation_list(
-            tx, self.agent.id, queue=self.queue, tab=self.tab, label=self.label, limit=limit, current=current
-        )
-
-    async def thread(
-        self,
-        tx: Transaction,
-        conversation_id: int,
-        *,
-        first: int | None = None,
-        older_than: int | None = None,
-        unread_after: int | None = None,
-    ) -> ThreadView:
-        """Everything about one conversation. Raises NotFound."""
-        now = self.auth.clock.now()
-        head = await queries.head(tx, conversation_id)
-        part = await queries.message_page(tx, conversation_id, first=first, older_than=older_than)
-        people = await queries.agent_names(tx)
-        name = head.name or self.texts("联系人{tag}", tag=head.tag)
-        names = {one.id: one.name for one in people}
-        teams = {one.id: one.name for one in await team_rows(tx)}
-        chosen = {row.choice for row in part.rows if row.choice}
-        labelled = any(row.content.get("what") == "labels_changed" for row in part.rows if row.kind == "activity")
-        labels = await label_names(tx) if labelled else {}
-        message_views, activities = [], []
-        for row in part.rows:
-            if row.kind == "activity":
-                line = views.activity_view(row, contact=name, names=names, teams=teams, labels=labels)
-                if line is not None:
-                    activities.append(line)
-            else:
-                message_views.append(views.message_view(row, name, head.external_id, chosen=chosen))
-        after = await queries.read_until(tx, conversation_id, self.agent.id) if unread_after is None else unread_after
-        return ThreadView(
-            head=head,
-            entries=views.entries(message_views, activities, unread_after=after, zone=self.texts.zone),
-            limit=views.reply_allowance(head, self.settings.limits_of(head.channel), now),
-            card=await queries.contact_panel(tx, head),
-            agents=people,
-            teams=tuple(teams.items()),
-            first_id=part.first_id,
-            last_id=part.last_id,
-            has_older=part.has_older,
-            unread_after=after,
-            snoozes=views.snooze_times(now, self.texts.zone),
-            wants_suggestion=self.settings.suggest is not None
-            and head.status == "open"
-            and head.waiting_since is not None,
-            last_incoming=max((row.id for row in part.rows if row.author == "contact"), default=0),
-            drafts=await drafts(tx, conversation_id, self.agent.id),
-        )
-
-    async def answer(
-        self, template: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **values: Any
-    ) -> Response:
-        shown = {"thread": None, "toast": None, **WORDS, **values}
-        chrome = await chrome_of(self.request, self.agent, "desk")
-        return self.auth.renderer.answer(template, self.viewer, status=status, headers=headers, chrome=chrome, **shown)
-
-
-async def desk_request(
-    request: Request,
-    agent: CurrentAgent,
-    queue: Annotated[str, Query()] = "mine",
-    status: Annotated[str, Query()] = "open",
-    label: Annotated[str, Query()] = "",
-) -> DeskRequest:
-    """The request with the list it looks at; forms carry queue, tab and label as fields."""
-    if request.method == "POST":
-        form = await request.form()
-        queue, status = str(form.get("queue", queue)), str(form.get("status", status))
-        label = str(form.get("label", label))
-    return DeskRequest(
-        request,
-        agent,
-        auth_of(request),
-        request.app.state.desk,
-        QUEUES.get(queue, Queue.MINE),
-        TABS.get(status, StatusTab.OPEN),
-        int(label) if label.isdecimal() and len(label) < 19 else None,
-    )
-
-
-CurrentRequest = Annotated[DeskRequest, Depends(desk_request)]
-Limited = Annotated[int, Query(ge=1, le=500)]
+def install(app: FastAPI, settings: DeskSettings) -> None:
+    """Let `app` serve the desk."""
+    app.state.desk = settings
+    add_routes(app, router)
+    add_routes(app, attachments.router)
+    add_routes(app, health.router)
+    add_routes(app, label_pages.router)
 
 
 # ------------------------------------------------------------------------------------------------- reading
@@ -226,22 +83,7 @@ async def live_conversation(
     unread_after: int | None = None,
 ) -> Response:
     """The open conversation as it is now, part by part, for morphing into the page."""
-    return await _live(desk, conversation_id, first=first, older_than=older_than, unread_after=unread_after)
-
-
-async def _live(
-    desk: DeskRequest,
-    conversation_id: int,
-    *,
-    toast: Toast | None = None,
-    first: int | None = None,
-    older_than: int | None = None,
-    unread_after: int | None = None,
-) -> Response:
-    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
-        thread = await desk.thread(tx, conversation_id, first=first, older_than=older_than, unread_after=unread_after)
-        shown = await desk.list(tx, current=conversation_id)
-    return await desk.answer("desk/live_thread.html", list=shown, thread=thread, toast=toast)
+    return await desk.live(conversation_id, first=first, older_than=older_than, unread_after=unread_after)
 
 
 @router.get("/conversations/{conversation_id}/suggestion")
@@ -267,7 +109,7 @@ async def confirm_suggestion(
             tx, conversation_id, suggested, agent_id=desk.agent.id, now=desk.auth.clock.now()
         )
     words = desk.texts("已记下：这就是答案") if kept else desk.texts("没有新的可记：已经记下，或离开上文说不清")
-    return await _live(desk, conversation_id, toast=Toast(words))
+    return await desk.live(conversation_id, toast=Toast(words))
 
 
 # -------------------------------------------------------------------------------------------------- acting
@@ -383,7 +225,7 @@ async def reopen(desk: CurrentRequest, conversation_id: int, undo: Annotated[str
     if undo:
         where = f"/conversations/{conversation_id}?{urlencode({'queue': desk.queue, 'status': desk.tab})}"
         return Response(status_code=204, headers={"hx-redirect": where})
-    return await _live(desk, conversation_id, toast=Toast(desk.texts("已重新打开")))
+    return await desk.live(conversation_id, toast=Toast(desk.texts("已重新打开")))
 
 
 @router.post("/conversations/{conversation_id}/assign")
@@ -393,7 +235,7 @@ async def assign(desk: CurrentRequest, conversation_id: int, to: Annotated[str, 
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         await queries.head(tx, conversation_id)
         words = await _assign(desk, tx, conversation_id, to, now=now)
-    return await _live(desk, conversation_id, toast=Toast(words))
+    return await desk.live(conversation_id, toast=Toast(words))
 
 
 async def _assign(desk: DeskRequest, tx: Transaction, conversation_id: int, to: str, *, now: Any) -> str:
@@ -436,7 +278,7 @@ async def assign_team(desk: CurrentRequest, conversation_id: int, to: Annotated[
         if team_id is not None:
             words = desk.texts("已交给小组{name}", name=await access_team(tx, team_id))
         await service.assign_team(tx, conversation_id, to=team_id, by=desk.actor(), now=desk.auth.clock.now())
-    return await _live(desk, conversation_id, toast=Toast(words))
+    return await desk.live(conversation_id, toast=Toast(words))
 
 
 @router.post("/conversations/{conversation_id}/snooze")
@@ -471,7 +313,7 @@ async def change_labels(
             by=desk.actor(),
             now=desk.auth.clock.now(),
         )
-    return await _live(desk, conversation_id)
+    return await desk.live(conversation_id)
 
 
 @router.post("/conversations/{conversation_id}/priority")
@@ -482,7 +324,7 @@ async def set_priority(
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         await queries.head(tx, conversation_id)
         await service.set_priority(tx, conversation_id, priority=Priority(to), by=desk.actor(), now=now)
-    return await _live(desk, conversation_id)
+    return await desk.live(conversation_id)
 
 
 @router.post("/messages/{message_id}/again")
@@ -502,4 +344,4 @@ async def send_again(desk: CurrentRequest, message_id: int) -> Response:
             by=desk.actor(),
             now=desk.auth.clock.now(),
         )
-    return await _live(desk, conversation_id)
+    return await desk.live(conversation_id)

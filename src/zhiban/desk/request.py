@@ -1,0 +1,180 @@
+"""One request of a signed-in agent at the desk: which list it looks at, and how it is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any
+
+from fastapi import Depends, Query, Request
+from fastapi.responses import Response
+
+from zhiban.assistant.suggesting import Suggestion
+from zhiban.conversations import lists, queries
+from zhiban.conversations.drafts import drafts
+from zhiban.conversations.labels import label_names
+from zhiban.conversations.lists import ListView, Queue, StatusTab
+from zhiban.desk import views
+from zhiban.desk.checks import chrome_of
+from zhiban.desk.labels import WORDS
+from zhiban.desk.views import ThreadView
+from zhiban.events import Actor
+from zhiban.kit.db import Transaction
+from zhiban.kit.file_store import FileStore
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.i18n import Texts
+from zhiban.people.auth import Auth, CurrentAgent, auth_of
+from zhiban.people.service import SignedInAgent
+from zhiban.people.teams import team_rows
+from zhiban.ports import Limits
+from zhiban.web.render import Viewer
+
+QUEUES = {queue.value: queue for queue in Queue}
+TABS = {tab.value: tab for tab in StatusTab}
+
+LimitsOf = Callable[[str], Limits]
+Suggest = Callable[[int, int], Awaitable[Suggestion | None]]  # workspace and conversation
+
+
+@frozen_dataclass
+class DeskSettings:
+    """What the desk needs to know of the installation: channels' limits, where files lie, who suggests answers."""
+
+    limits_of: LimitsOf
+    files: FileStore
+    suggest: Suggest | None = None
+
+
+@frozen_dataclass
+class Toast:
+    """A word about what was just done, and how to undo it."""
+
+    words: str
+    undo: str | None = None
+
+
+@frozen_dataclass
+class DeskRequest:
+    """One request of a signed-in agent at the desk."""
+
+    request: Request
+    agent: SignedInAgent
+    auth: Auth
+    settings: DeskSettings
+    queue: Queue
+    tab: StatusTab
+    label: int | None = None
+
+    @property
+    def viewer(self) -> Viewer:
+        return self.auth.viewer(self.request, self.agent)
+
+    @property
+    def texts(self) -> Texts:
+        return self.viewer.texts
+
+    def actor(self) -> Actor:
+        return Actor("agent", self.agent.id)
+
+    async def list(self, tx: Transaction, *, limit: int = lists.ROWS, current: int | None = None) -> ListView:
+        return await lists.conversation_list(
+            tx, self.agent.id, queue=self.queue, tab=self.tab, label=self.label, limit=limit, current=current
+        )
+
+    async def thread(
+        self,
+        tx: Transaction,
+        conversation_id: int,
+        *,
+        first: int | None = None,
+        older_than: int | None = None,
+        unread_after: int | None = None,
+    ) -> ThreadView:
+        """Everything about one conversation. Raises NotFound."""
+        now = self.auth.clock.now()
+        head = await queries.head(tx, conversation_id)
+        part = await queries.message_page(tx, conversation_id, first=first, older_than=older_than)
+        people = await queries.agent_names(tx)
+        name = head.name or self.texts("联系人{tag}", tag=head.tag)
+        names = {one.id: one.name for one in people}
+        teams = {one.id: one.name for one in await team_rows(tx)}
+        chosen = {row.choice for row in part.rows if row.choice}
+        labelled = any(row.content.get("what") == "labels_changed" for row in part.rows if row.kind == "activity")
+        labels = await label_names(tx) if labelled else {}
+        message_views, activities = [], []
+        for row in part.rows:
+            if row.kind == "activity":
+                line = views.activity_view(row, contact=name, names=names, teams=teams, labels=labels)
+                if line is not None:
+                    activities.append(line)
+            else:
+                message_views.append(views.message_view(row, name, head.external_id, chosen=chosen))
+        after = await queries.read_until(tx, conversation_id, self.agent.id) if unread_after is None else unread_after
+        return ThreadView(
+            head=head,
+            entries=views.entries(message_views, activities, unread_after=after, zone=self.texts.zone),
+            limit=views.reply_allowance(head, self.settings.limits_of(head.channel), now),
+            card=await queries.contact_panel(tx, head),
+            agents=people,
+            teams=tuple(teams.items()),
+            first_id=part.first_id,
+            last_id=part.last_id,
+            has_older=part.has_older,
+            unread_after=after,
+            snoozes=views.snooze_times(now, self.texts.zone),
+            wants_suggestion=self.settings.suggest is not None
+            and head.status == "open"
+            and head.waiting_since is not None,
+            last_incoming=max((row.id for row in part.rows if row.author == "contact"), default=0),
+            drafts=await drafts(tx, conversation_id, self.agent.id),
+        )
+
+    async def answer(
+        self, template: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **values: Any
+    ) -> Response:
+        shown = {"thread": None, "toast": None, **WORDS, **values}
+        chrome = await chrome_of(self.request, self.agent, "desk")
+        return self.auth.renderer.answer(template, self.viewer, status=status, headers=headers, chrome=chrome, **shown)
+
+    async def live(
+        self,
+        conversation_id: int,
+        *,
+        toast: Toast | None = None,
+        first: int | None = None,
+        older_than: int | None = None,
+        unread_after: int | None = None,
+    ) -> Response:
+        """The open conversation as it is now, part by part, for morphing into the page. Raises NotFound."""
+        async with self.auth.database.page_transaction(self.agent.workspace_id) as tx:
+            thread = await self.thread(
+                tx, conversation_id, first=first, older_than=older_than, unread_after=unread_after
+            )
+            shown = await self.list(tx, current=conversation_id)
+        return await self.answer("desk/live_thread.html", list=shown, thread=thread, toast=toast)
+
+
+async def desk_request(
+    request: Request,
+    agent: CurrentAgent,
+    queue: Annotated[str, Query()] = "mine",
+    status: Annotated[str, Query()] = "open",
+    label: Annotated[str, Query()] = "",
+) -> DeskRequest:
+    """The request with the list it looks at; forms carry queue, tab and label as fields."""
+    if request.method == "POST":
+        form = await request.form()
+        queue, status = str(form.get("queue", queue)), str(form.get("status", status))
+        label = str(form.get("label", label))
+    return DeskRequest(
+        request,
+        agent,
+        auth_of(request),
+        request.app.state.desk,
+        QUEUES.get(queue, Queue.MINE),
+        TABS.get(status, StatusTab.OPEN),
+        int(label) if label.isdecimal() and len(label) < 19 else None,
+    )
+
+
+CurrentRequest = Annotated[DeskRequest, Depends(desk_request)]
+Limited = Annotated[int, Query(ge=1, le=500)]
