@@ -14,7 +14,7 @@ from pydantic import Discriminator, Field
 
 from zhiban.automation.condition_fields import Id, PriorityNumber
 from zhiban.automation.facts import RuleFacts
-from zhiban.automation.parts import RulePart
+from zhiban.automation.parts import RulePart, rule_part
 from zhiban.automation.texts import Template, filled
 from zhiban.automation.wording import RuleWording
 from zhiban.conversations import replies, service
@@ -59,7 +59,7 @@ def _outcome(applied: Applied) -> Outcome:
     return "done" if applied.changed else "unchanged"
 
 
-@frozen_dataclass
+@rule_part
 class AssignAgentAction(RulePart):
     agent: Id
     kind: Literal["assign_agent"] = "assign_agent"
@@ -77,7 +77,7 @@ class AssignAgentAction(RulePart):
         return words.texts("分配给{who}", who=words.agents((self.agent,)))
 
 
-@frozen_dataclass
+@rule_part
 class AssignBestAction(RulePart):
     """To the agent whom the inbox's policy would choose now. Where nobody is there it stays as it is and waits."""
 
@@ -93,7 +93,7 @@ class AssignBestAction(RulePart):
         return words.texts("分配给最合适的在线同事")
 
 
-@frozen_dataclass
+@rule_part
 class AssignLastAgentAction(RulePart):
     """To the agent who had it last, if they are online. Otherwise it stays as it is."""
 
@@ -113,7 +113,7 @@ class AssignLastAgentAction(RulePart):
         return words.texts("分配给上一位处理人（在线时）")
 
 
-@frozen_dataclass
+@rule_part
 class UnassignAction(RulePart):
     kind: Literal["unassign"] = "unassign"
 
@@ -128,7 +128,7 @@ class UnassignAction(RulePart):
         return words.texts("取消分配")
 
 
-@frozen_dataclass
+@rule_part
 class AssignTeamAction(RulePart):
     team: Id
     kind: Literal["assign_team"] = "assign_team"
@@ -142,7 +142,7 @@ class AssignTeamAction(RulePart):
         return words.texts("交给小组{team}", team=words.teams((self.team,)))
 
 
-@frozen_dataclass
+@rule_part
 class RemoveTeamAction(RulePart):
     kind: Literal["remove_team"] = "remove_team"
 
@@ -158,7 +158,7 @@ class RemoveTeamAction(RulePart):
 LabelIds = Annotated[tuple[Id, ...], Field(min_length=1, max_length=50)]
 
 
-@frozen_dataclass
+@rule_part
 class AddLabelsAction(RulePart):
     labels: LabelIds
     kind: Literal["add_labels"] = "add_labels"
@@ -175,7 +175,7 @@ class AddLabelsAction(RulePart):
         return words.texts("加上标签{labels}", labels=words.labels(self.labels, every=True))
 
 
-@frozen_dataclass
+@rule_part
 class RemoveLabelsAction(RulePart):
     labels: LabelIds
     kind: Literal["remove_labels"] = "remove_labels"
@@ -191,7 +191,7 @@ class RemoveLabelsAction(RulePart):
         return words.texts("去掉标签{labels}", labels=words.labels(self.labels, every=True))
 
 
-@frozen_dataclass
+@rule_part
 class SetStatusAction(RulePart):
     """Open: people have it; resolved: done. Who hands it to the assistant says so with `hand_off`."""
 
@@ -214,7 +214,7 @@ class SetStatusAction(RulePart):
         return words.texts(mark("把会话设为进行中") if self.status == "open" else mark("解决会话"))
 
 
-@frozen_dataclass
+@rule_part
 class SetPriorityAction(RulePart):
     """With `at_least`, a higher priority stays."""
 
@@ -241,7 +241,7 @@ class SetPriorityAction(RulePart):
         return words.texts(said, priority=words.priority(self.priority))
 
 
-@frozen_dataclass
+@rule_part
 class SnoozeAction(RulePart):
     minutes: Annotated[int, Field(ge=1, le=60 * 24 * 90)]
     kind: Literal["snooze"] = "snooze"
@@ -256,7 +256,7 @@ class SnoozeAction(RulePart):
         return words.texts("搁置{span}", span=words.span(self.minutes))
 
 
-@frozen_dataclass
+@rule_part
 class MuteAction(RulePart):
     """What the contact writes, wherever they write, is kept and calls nobody."""
 
@@ -270,7 +270,7 @@ class MuteAction(RulePart):
         return words.texts("屏蔽对方")
 
 
-@frozen_dataclass
+@rule_part
 class HandOffAction(RulePart):
     """To people, or back to the assistant. Who has it already keeps it."""
 
@@ -291,7 +291,7 @@ class HandOffAction(RulePart):
         return words.texts(mark("转交人工") if self.to == "people" else mark("交回值班助手"))
 
 
-@frozen_dataclass
+@rule_part
 class SendMessageAction(RulePart):
     text: Template
     kind: Literal["send_message"] = "send_message"
@@ -313,7 +313,7 @@ class SendMessageAction(RulePart):
         return words.texts("发消息{text}", text=words.quoted((self.text,)))
 
 
-@frozen_dataclass
+@rule_part
 class AddNoteAction(RulePart):
     text: Template
     kind: Literal["add_note"] = "add_note"
@@ -327,7 +327,7 @@ class AddNoteAction(RulePart):
         return words.texts("写备注{text}", text=words.quoted((self.text,)))
 
 
-@frozen_dataclass
+@rule_part
 class StopAction(RulePart):
     """Neither the actions after this one nor the rules after this rule are done for what has happened."""
 

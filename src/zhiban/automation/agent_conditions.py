@@ -9,9 +9,8 @@ from pydantic import Field
 from zhiban.automation.condition_fields import IS_LABELS, OPERATOR_LABELS, said_of
 from zhiban.automation.facts import AgentFacts, RuleFacts
 from zhiban.automation.operators import CannotTell, NumberOperator, choice_holds, number_holds
-from zhiban.automation.parts import RulePart
+from zhiban.automation.parts import RulePart, rule_part
 from zhiban.automation.wording import RuleWording
-from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 
 AvailabilityName = Literal["online", "busy", "offline"]
@@ -37,7 +36,7 @@ def _availabilities(words: RuleWording, names: tuple[str, ...]) -> str:
     return words.either(words.texts(AVAILABILITY_LABELS[one]) for one in names)
 
 
-@frozen_dataclass
+@rule_part
 class AssigneeAvailabilityCondition(AgentCondition):
     """Whether the assignee is there. Nobody is neither online nor offline."""
 
@@ -57,7 +56,7 @@ class AssigneeAvailabilityCondition(AgentCondition):
         return said_of(words, IS_LABELS, self.operator, mark("处理人的状态"), value)
 
 
-@frozen_dataclass
+@rule_part
 class PreviousAssigneeAvailabilityCondition(AgentCondition):
     """Whether the agent who had the conversation last is there."""
 
@@ -78,7 +77,7 @@ class PreviousAssigneeAvailabilityCondition(AgentCondition):
         return said_of(words, IS_LABELS, self.operator, mark("上一位处理人的状态"), value)
 
 
-@frozen_dataclass
+@rule_part
 class AssigneeOpenCountCondition(AgentCondition):
     """How many open conversations the assignee has, this one among them. Nobody has none."""
 
@@ -97,7 +96,7 @@ class AssigneeOpenCountCondition(AgentCondition):
         return said_of(words, OPERATOR_LABELS, self.operator, mark("处理人手上的会话数"), str(self.count))
 
 
-@frozen_dataclass
+@rule_part
 class AgentsOnlineCondition(AgentCondition):
     """How many agents are online."""
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from zhiban.automation.condition_fields import Ids, PriorityNumber, Statuses, changed_of, fits
 from zhiban.automation.facts import RuleFacts
-from zhiban.automation.parts import RulePart
+from zhiban.automation.parts import RulePart, rule_part
 from zhiban.automation.wording import RuleWording
 from zhiban.events import (
     ConversationAssigned,
@@ -17,11 +17,10 @@ from zhiban.events import (
     ConversationTeamAssigned,
     StatusChanged,
 )
-from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 
 
-@frozen_dataclass
+@rule_part
 class StatusChangeCondition(RulePart):
     """What has just happened changed the status; an empty side means any."""
 
@@ -41,7 +40,7 @@ class StatusChangeCondition(RulePart):
         return changed_of(words, mark("会话状态"), words.statuses(self.past), words.statuses(self.to))
 
 
-@frozen_dataclass
+@rule_part
 class AssigneeChangeCondition(RulePart):
     """The assignee has just changed; `to` nobody: it was un-assigned; no agents: to anybody."""
 
@@ -67,7 +66,7 @@ class AssigneeChangeCondition(RulePart):
         return changed_of(words, mark("处理人"), "", words.agents(self.agents))
 
 
-@frozen_dataclass
+@rule_part
 class TeamChangeCondition(RulePart):
     """The team has just changed; no teams: to any."""
 
@@ -93,7 +92,7 @@ class TeamChangeCondition(RulePart):
         return changed_of(words, mark("小组"), "", words.teams(self.teams))
 
 
-@frozen_dataclass
+@rule_part
 class LabelChangeCondition(RulePart):
     """One of these labels (no labels: any) has just been added or removed."""
 
@@ -118,7 +117,7 @@ class LabelChangeCondition(RulePart):
         return words.texts(said, value=words.labels(self.labels))
 
 
-@frozen_dataclass
+@rule_part
 class PriorityChangeCondition(RulePart):
     """The priority has just risen or fallen, or become one of these (none named: any)."""
 

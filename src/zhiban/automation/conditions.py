@@ -38,7 +38,7 @@ from zhiban.automation.message_conditions import (
     MessageTextCondition,
 )
 from zhiban.automation.operators import CannotTell
-from zhiban.automation.parts import RulePart
+from zhiban.automation.parts import RulePart, rule_part
 from zhiban.automation.state_conditions import (
     AssigneeCondition,
     AttributeCondition,
@@ -93,7 +93,7 @@ CONDITIONS: dict[str, type[SingleCondition]] = {
 }
 
 
-@frozen_dataclass
+@rule_part
 class ConditionGroup(RulePart):
     """All or any of its parts, exactly as they are shown. A group without parts holds."""
 

@@ -11,16 +11,15 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from zhiban.automation.actions import Action
 from zhiban.automation.conditions import ConditionGroup
-from zhiban.automation.parts import RulePart
+from zhiban.automation.parts import RulePart, rule_part
 from zhiban.automation.triggers import TRIGGER_LABELS, Trigger
 from zhiban.automation.wording import RuleWording
 from zhiban.kit.errors import Conflict
-from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 DEEPEST_GROUP = 4
 
 
-@frozen_dataclass
+@rule_part
 class Definition(RulePart):
     """When something of `on` happens and `conditions` hold, `actions` are done in their order."""
 

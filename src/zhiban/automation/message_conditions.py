@@ -30,13 +30,12 @@ from zhiban.automation.operators import (
     text_holds,
     value_holds,
 )
-from zhiban.automation.parts import RulePart
+from zhiban.automation.parts import RulePart, rule_part
 from zhiban.automation.wording import RuleWording
-from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 
 
-@frozen_dataclass
+@rule_part
 class ContactNameCondition(RulePart):
     operator: TextOperator = "contains"
     values: WordList = ()
@@ -52,7 +51,7 @@ class ContactNameCondition(RulePart):
         return value_of(words, self.operator, words.texts("联系人的名字"), self.values)
 
 
-@frozen_dataclass
+@rule_part
 class ContactAttributeCondition(RulePart):
     """What the vendor told of the contact or people of ours added: phone, email, version …"""
 
@@ -71,7 +70,7 @@ class ContactAttributeCondition(RulePart):
         return value_of(words, self.operator, words.texts("联系人的“{name}”", name=self.name), self.values)
 
 
-@frozen_dataclass
+@rule_part
 class MessageTextCondition(RulePart):
     operator: TextOperator = "contains"
     values: WordList = ()
@@ -92,7 +91,7 @@ class MessageTextCondition(RulePart):
         return value_of(words, self.operator, words.texts("消息"), self.values)
 
 
-@frozen_dataclass
+@rule_part
 class MessageKindCondition(RulePart):
     kinds: Annotated[tuple[MessageKind, ...], Field(min_length=1, max_length=20)]
     operator: Literal["any_of", "none_of"] = "any_of"
@@ -109,7 +108,7 @@ class MessageKindCondition(RulePart):
         return said_of(words, IS_LABELS, self.operator, mark("消息的类型"), named)
 
 
-@frozen_dataclass
+@rule_part
 class MessageDirectionCondition(RulePart):
     direction: Literal["in", "out", "note"]
     kind: Literal["message_direction"] = "message_direction"
@@ -127,7 +126,7 @@ class MessageDirectionCondition(RulePart):
         return words.texts(said[self.direction])
 
 
-@frozen_dataclass
+@rule_part
 class MessageAuthorCondition(RulePart):
     authors: Annotated[tuple[MessageAuthor, ...], Field(min_length=1, max_length=10)]
     operator: Literal["any_of", "none_of"] = "any_of"
@@ -144,7 +143,7 @@ class MessageAuthorCondition(RulePart):
         return said_of(words, IS_LABELS, self.operator, mark("发消息的人"), named)
 
 
-@frozen_dataclass
+@rule_part
 class MessageLanguageCondition(RulePart):
     languages: Annotated[tuple[Language, ...], Field(min_length=1, max_length=5)]
     operator: Literal["any_of", "none_of"] = "any_of"
@@ -161,7 +160,7 @@ class MessageLanguageCondition(RulePart):
         return said_of(words, IS_LABELS, self.operator, mark("消息的语言"), named)
 
 
-@frozen_dataclass
+@rule_part
 class MessageSentimentCondition(RulePart):
     """What the contact's words sound like: angry or dissatisfied, or in a hurry. Ours have none."""
 

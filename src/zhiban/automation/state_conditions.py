@@ -27,13 +27,12 @@ from zhiban.automation.operators import (
     number_holds,
     value_holds,
 )
-from zhiban.automation.parts import RulePart
+from zhiban.automation.parts import RulePart, rule_part
 from zhiban.automation.wording import RuleWording
-from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 
 
-@frozen_dataclass
+@rule_part
 class StatusCondition(RulePart):
     statuses: Statuses
     operator: Literal["any_of", "none_of"] = "any_of"
@@ -49,7 +48,7 @@ class StatusCondition(RulePart):
         return said_of(words, IS_LABELS, self.operator, mark("会话状态"), words.statuses(self.statuses))
 
 
-@frozen_dataclass
+@rule_part
 class AssigneeCondition(RulePart):
     operator: ChoiceOperator = "present"
     agents: Ids = ()
@@ -65,7 +64,7 @@ class AssigneeCondition(RulePart):
         return said_of(words, IS_LABELS, self.operator, mark("处理人"), words.agents(self.agents))
 
 
-@frozen_dataclass
+@rule_part
 class TeamCondition(RulePart):
     operator: ChoiceOperator = "present"
     teams: Ids = ()
@@ -81,7 +80,7 @@ class TeamCondition(RulePart):
         return said_of(words, IS_LABELS, self.operator, mark("小组"), words.teams(self.teams))
 
 
-@frozen_dataclass
+@rule_part
 class InboxCondition(RulePart):
     inboxes: Ids
     operator: Literal["any_of", "none_of"] = "any_of"
@@ -97,7 +96,7 @@ class InboxCondition(RulePart):
         return said_of(words, IS_LABELS, self.operator, mark("收件箱"), words.inboxes(self.inboxes))
 
 
-@frozen_dataclass
+@rule_part
 class ChannelCondition(RulePart):
     channels: WordList
     operator: Literal["any_of", "none_of"] = "any_of"
@@ -113,7 +112,7 @@ class ChannelCondition(RulePart):
         return said_of(words, IS_LABELS, self.operator, mark("渠道"), words.channels(self.channels))
 
 
-@frozen_dataclass
+@rule_part
 class LabelCondition(RulePart):
     operator: ChoiceOperator = "any_of"
     labels: Ids = ()
@@ -130,7 +129,7 @@ class LabelCondition(RulePart):
         return said_of(words, said, self.operator, mark("标签"), words.labels(self.labels))
 
 
-@frozen_dataclass
+@rule_part
 class PriorityCondition(RulePart):
     priority: PriorityNumber
     operator: NumberOperator = "equal"
@@ -146,7 +145,7 @@ class PriorityCondition(RulePart):
         return said_of(words, OPERATOR_LABELS, self.operator, mark("优先级"), words.priority(self.priority))
 
 
-@frozen_dataclass
+@rule_part
 class WaitingCondition(RulePart):
     """How long the contact has waited for a reply; who does not wait fulfils none of these."""
 
@@ -166,7 +165,7 @@ class WaitingCondition(RulePart):
         return said_of(words, OPERATOR_LABELS, self.operator, mark("等待分钟数"), f"{self.minutes:g}")
 
 
-@frozen_dataclass
+@rule_part
 class ReturningCondition(RulePart):
     """The contact came back after the conversation had been resolved."""
 
@@ -183,7 +182,7 @@ class ReturningCondition(RulePart):
         return words.texts(mark("对方是再次来访") if self.returning else mark("对方是第一次来访"))
 
 
-@frozen_dataclass
+@rule_part
 class BusinessHoursCondition(RulePart):
     inside: bool = True
     kind: Literal["business_hours"] = "business_hours"
@@ -198,7 +197,7 @@ class BusinessHoursCondition(RulePart):
         return words.texts(mark("在营业时间内") if self.inside else mark("不在营业时间"))
 
 
-@frozen_dataclass
+@rule_part
 class AttributeCondition(RulePart):
     """A custom attribute of the conversation."""
 
