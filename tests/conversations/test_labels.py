@@ -17,7 +17,7 @@ NOW = datetime(2026, 11, 20, 4, 0, tzinfo=UTC)
 
 
 async def kinds(tx: Transaction) -> list[str]:
-    return list(await tx.values("select kind from event order by id"))
+    return list(await tx.values("select kind from event where kind like 'label%%' order by id"))
 
 
 async def test_a_label_is_made_renamed_and_removed_each_with_its_fact(db: Database, workspace: int) -> None:
