@@ -254,9 +254,7 @@ _SAYINGS = {
 }
 
 
-def problems_of(
-    error: ValidationError, lines: Mapping[tuple[str, ...], int] = MappingProxyType({})
-) -> list[Problem]:
+def problems_of(error: ValidationError, lines: Mapping[tuple[str, ...], int] = MappingProxyType({})) -> list[Problem]:
     """Every mistake in words. `lines` tells where a field stands in its file."""
     problems = []
     for detail in error.errors(include_url=False):
