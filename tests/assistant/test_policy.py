@@ -69,7 +69,7 @@ def test_nothing_is_written_as_null_and_comes_back() -> None:
     """Where nothing means "never" while leaving it out means a number."""
     never = load_policy("auto_resolve:\n  answered_hours: null\nassignment:\n  by: balanced\n  offline_minutes: ~\n")
     assert (never.auto_resolve.answered_hours, never.assignment.offline_minutes) == (None, None)
-    assert load_policy(never.to_yaml()) == never
+    assert load_policy(policy_yaml(never)) == never
     assert load_policy("auto_resolve:\n  answered_hours:\n").auto_resolve.answered_hours == 24
 
 
