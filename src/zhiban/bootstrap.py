@@ -114,6 +114,11 @@ def names() -> dict[str, Callable[[str], str]]:
     }
 
 
+def channel_labels() -> dict[str, str]:
+    """What each kind of channel is called."""
+    return {kind: channel.label for kind, channel in KINDS.items()}
+
+
 def member_labels() -> dict[str, str]:
     """Vendors where agents have accounts of their own, with what such an account is called."""
     return {each.name: each.member_label for each in CHANNELS.values() if each.member_label}

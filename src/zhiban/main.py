@@ -27,6 +27,7 @@ from zhiban.desk.checks import Checks, notice_setup
 from zhiban.desk.pages import agents as agent_pages
 from zhiban.desk.pages import conversation as conversation_pages
 from zhiban.desk.pages import presence as presence_pages
+from zhiban.desk.pages import rules as rule_pages
 from zhiban.desk.pages import sign_in
 from zhiban.desk.pages import teams as team_pages
 from zhiban.desk.request import DeskSettings
@@ -88,11 +89,13 @@ def application(
     )
     web.state.app = app
     web.state.member_labels = bootstrap.member_labels()
+    web.state.channel_labels = bootstrap.channel_labels()
     web.router.routes.extend(extra)
     web.mount("/static", assets.app(), name="static")
     auth.install(web)
     add_routes(web, sign_in.router)
     add_routes(web, agent_pages.router)
+    add_routes(web, rule_pages.router)
     add_routes(web, presence_pages.router)
     add_routes(web, team_pages.router)
     suggester = Suggester(app.database, threshold=app.settings.kb_similarity_threshold, embedders=app.embedders)

@@ -20,6 +20,7 @@ from zhiban.desk.checks import Checks, NoticeSetup
 from zhiban.desk.pages import agents as agent_pages
 from zhiban.desk.pages import conversation as conversation_pages
 from zhiban.desk.pages import presence as presence_pages
+from zhiban.desk.pages import rules as rule_pages
 from zhiban.desk.pages import sign_in
 from zhiban.desk.pages import teams as team_pages
 from zhiban.desk.request import DeskSettings
@@ -122,10 +123,12 @@ async def site(urls: DatabaseUrls) -> AsyncIterator[Site]:
         renderer = Renderer(["desk"], assets=Assets(), clock=clock, names=bootstrap.names())
         app = FastAPI()
         app.state.member_labels = bootstrap.member_labels()
+        app.state.channel_labels = bootstrap.channel_labels()
         app.add_middleware(SecurityHeaders)
         Auth(database, clock, renderer).install(app)
         add_routes(app, sign_in.router)
         add_routes(app, agent_pages.router)
+        add_routes(app, rule_pages.router)
         add_routes(app, presence_pages.router)
         add_routes(app, team_pages.router)
         Checks(database, NoticeSetup(addresses=["wecom-robot:abc"]), clock).install(app)

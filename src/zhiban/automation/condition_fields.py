@@ -73,3 +73,16 @@ def one_or_none(value: int | None) -> tuple[int, ...]:
 
 def fits(wanted: tuple[object, ...], actual: object) -> bool:
     return not wanted or actual in wanted
+
+
+def check_wanted(operator: str, wanted: tuple[object, ...]) -> None:
+    """Raises ValueError where nothing is named that something could be compared with, or no number."""
+    if operator in ("present", "not_present"):
+        return
+    if not wanted:
+        raise ValueError(mark("It does not say with what to compare."))
+    if operator in ("greater", "less", "days_before"):
+        try:
+            float(str(wanted[0]))
+        except ValueError:
+            raise ValueError(mark("Only numbers can be compared like that.")) from None

@@ -46,7 +46,15 @@ class Definition(RulePart):
 
 
 class BadDefinition(Conflict):
-    """What was given is no rule; the sentence says where and why."""
+    """What was given is no rule; the sentence says where and why.
+
+    `path` leads to the first mistake, as ("actions", 0, …); `told` is what we have to say of it ourselves, if anything.
+    """
+
+    def __init__(self, sentence: str, path: tuple[str | int, ...] = (), told: str = "") -> None:
+        super().__init__(sentence)
+        self.path = path
+        self.told = told
 
 
 @cache
@@ -60,7 +68,7 @@ def load_definition(values: Mapping[str, Any]) -> Definition:
     try:
         found = _adapter().validate_python(values)
     except ValidationError as error:
-        raise BadDefinition(_sentence(error)) from None
+        raise _bad(error) from None
     if _depth(found.conditions) > DEEPEST_GROUP:
         raise BadDefinition(f"Groups of conditions may stand {DEEPEST_GROUP} deep in each other.")
     return found
@@ -75,9 +83,10 @@ def _depth(group: ConditionGroup) -> int:
     return 1 + max((_depth(one) for one in group.conditions if isinstance(one, ConditionGroup)), default=0)
 
 
-def _sentence(error: ValidationError) -> str:
+def _bad(error: ValidationError) -> BadDefinition:
     """The first mistake, with the way to it."""
     detail = error.errors(include_url=False)[0]
-    path = ".".join(str(part) for part in detail["loc"])
+    own = detail["type"] == "value_error"
     said = detail["msg"].removeprefix("Value error, ")
-    return f"{path}: {said}"
+    path = ".".join(str(part) for part in detail["loc"])
+    return BadDefinition(f"{path}: {said}", detail["loc"], said if own else "")

@@ -17,6 +17,7 @@ from zhiban.automation.condition_fields import (
     MessageKind,
     Name,
     WordList,
+    check_wanted,
     said_of,
     value_of,
 )
@@ -41,6 +42,9 @@ class ContactNameCondition(RulePart):
     values: WordList = ()
     kind: Literal["contact_name"] = "contact_name"
 
+    def __post_init__(self) -> None:
+        check_wanted(self.operator, self.values)
+
     def holds(self, facts: RuleFacts) -> bool:
         return text_holds(self.operator, self.values, facts.contact.name)
 
@@ -60,6 +64,9 @@ class ContactAttributeCondition(RulePart):
     values: WordList = ()
     kind: Literal["contact_attribute"] = "contact_attribute"
 
+    def __post_init__(self) -> None:
+        check_wanted(self.operator, self.values)
+
     def holds(self, facts: RuleFacts) -> bool:
         return value_holds(self.operator, self.values, self.seen(facts), now=facts.now)
 
@@ -77,6 +84,7 @@ class MessageTextCondition(RulePart):
     kind: Literal["message_text"] = "message_text"
 
     def __post_init__(self) -> None:
+        check_wanted(self.operator, self.values)
         if self.operator == "matches":
             for one in self.values:
                 check_pattern(one)

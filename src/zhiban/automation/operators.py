@@ -10,6 +10,7 @@ from typing import Any, Literal, assert_never
 import regex
 
 from zhiban.kit.errors import ZhibanError
+from zhiban.kit.i18n import mark
 
 TextOperator = Literal[
     "equal", "not_equal", "contains", "not_contains", "starts_with", "matches", "present", "not_present"
@@ -74,7 +75,7 @@ def check_pattern(pattern: str) -> str:
     try:
         regex.compile(pattern)
     except regex.error as error:
-        raise ValueError(f'"{pattern}" is no pattern: {error}') from None
+        raise ValueError(mark(f'"{pattern}" is no pattern: {error}')) from None
     return pattern
 
 

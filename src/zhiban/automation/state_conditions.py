@@ -14,6 +14,7 @@ from zhiban.automation.condition_fields import (
     PriorityNumber,
     Statuses,
     WordList,
+    check_wanted,
     one_or_none,
     said_of,
     value_of,
@@ -38,6 +39,9 @@ class StatusCondition(RulePart):
     operator: Literal["any_of", "none_of"] = "any_of"
     kind: Literal["status"] = "status"
 
+    def __post_init__(self) -> None:
+        check_wanted(self.operator, self.statuses)
+
     def holds(self, facts: RuleFacts) -> bool:
         return choice_holds(self.operator, self.statuses, (facts.state.status.value,))
 
@@ -53,6 +57,9 @@ class AssigneeCondition(RulePart):
     operator: ChoiceOperator = "present"
     agents: Ids = ()
     kind: Literal["assignee"] = "assignee"
+
+    def __post_init__(self) -> None:
+        check_wanted(self.operator, self.agents)
 
     def holds(self, facts: RuleFacts) -> bool:
         return choice_holds(self.operator, self.agents, one_or_none(facts.state.assignee_id))
@@ -70,6 +77,9 @@ class TeamCondition(RulePart):
     teams: Ids = ()
     kind: Literal["team"] = "team"
 
+    def __post_init__(self) -> None:
+        check_wanted(self.operator, self.teams)
+
     def holds(self, facts: RuleFacts) -> bool:
         return choice_holds(self.operator, self.teams, one_or_none(facts.state.team_id))
 
@@ -85,6 +95,9 @@ class InboxCondition(RulePart):
     inboxes: Ids
     operator: Literal["any_of", "none_of"] = "any_of"
     kind: Literal["inbox"] = "inbox"
+
+    def __post_init__(self) -> None:
+        check_wanted(self.operator, self.inboxes)
 
     def holds(self, facts: RuleFacts) -> bool:
         return choice_holds(self.operator, self.inboxes, (facts.state.inbox_id,))
@@ -102,6 +115,9 @@ class ChannelCondition(RulePart):
     operator: Literal["any_of", "none_of"] = "any_of"
     kind: Literal["channel"] = "channel"
 
+    def __post_init__(self) -> None:
+        check_wanted(self.operator, self.channels)
+
     def holds(self, facts: RuleFacts) -> bool:
         return choice_holds(self.operator, self.channels, (facts.conversation.channel,))
 
@@ -117,6 +133,9 @@ class LabelCondition(RulePart):
     operator: ChoiceOperator = "any_of"
     labels: Ids = ()
     kind: Literal["label"] = "label"
+
+    def __post_init__(self) -> None:
+        check_wanted(self.operator, self.labels)
 
     def holds(self, facts: RuleFacts) -> bool:
         return choice_holds(self.operator, self.labels, facts.state.labels)
@@ -205,6 +224,9 @@ class AttributeCondition(RulePart):
     operator: ValueOperator = "equal"
     values: WordList = ()
     kind: Literal["attribute"] = "attribute"
+
+    def __post_init__(self) -> None:
+        check_wanted(self.operator, self.values)
 
     def holds(self, facts: RuleFacts) -> bool:
         return value_holds(self.operator, self.values, facts.conversation.attributes.get(self.name), now=facts.now)

@@ -8,17 +8,19 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from zhiban.automation.facts import RuleFacts
+from zhiban.kit.i18n import mark
 
 VARIABLES = ("contact.name", "conversation.id", "waiting.minutes")
+_KNOWN = ", ".join(VARIABLES)
 _VARIABLE = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 
 
 def _known(text: str) -> str:
     unknown = [name for name in _VARIABLE.findall(text) if name not in VARIABLES]
     if unknown:
-        raise ValueError(f"{unknown[0]} is no variable; there are {', '.join(VARIABLES)}")
+        raise ValueError(mark(f"{unknown[0]} is no variable; there are {_KNOWN}"))
     if not text.strip():
-        raise ValueError("there is nothing to write")
+        raise ValueError(mark("there is nothing to write"))
     return text
 
 

@@ -268,6 +268,17 @@ async def read_until(tx: Transaction, conversation_id: int, agent_id: int) -> in
     return int(found or 0)
 
 
+async def contact_names(tx: Transaction, conversation_ids: Sequence[int]) -> dict[int, str]:
+    """Whom these conversations are with; empty where nobody knows the name."""
+    return dict(
+        await tx.rows(
+            "select c.id, coalesce(nullif(p.remark, ''), nullif(p.name, ''), c.subject) from conversation c "
+            "left join contact p on p.id = c.contact_id where c.id = any(%(ids)s::bigint[])",
+            ids=list(conversation_ids),
+        )
+    )
+
+
 async def agent_names(tx: Transaction) -> tuple[AgentName, ...]:
     """Agents who may be given a conversation by hand."""
     return tuple(

@@ -1,0 +1,83 @@
+"""A run as people read it: each condition and action in words, with what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from zhiban.automation.actions import AnyAction
+from zhiban.automation.conditions import SingleCondition
+from zhiban.automation.models import RuleRun
+from zhiban.automation.wording import RuleWording
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+
+
+@frozen_dataclass
+class RunLine:
+    """One condition or action. `held`: a condition's answer, None where it could not be told; `error` says why."""
+
+    what: str
+    held: bool | None = None
+    outcome: str = ""
+    error: str = ""
+    depth: int = 0
+
+
+@frozen_dataclass
+class RunView:
+    """A run, with the name of the contact whom it is about."""
+
+    id: int
+    at: datetime
+    who: str
+    conversation_id: int | None
+    outcome: str
+    reason: str
+    done: tuple[str, ...]
+    conditions: tuple[RunLine, ...]
+    actions: tuple[RunLine, ...]
+
+
+def run_views(runs: Sequence[RuleRun], words: RuleWording, called: Mapping[int, str]) -> list[RunView]:
+    return [_view(run, words, called.get(run.conversation_id or 0, "")) for run in runs]
+
+
+def _view(run: RuleRun, words: RuleWording, who: str) -> RunView:
+    actions = tuple(
+        RunLine(_said(_actions, one["action"], words), outcome=one["outcome"], error=one.get("error", ""))
+        for one in run.actions
+    )
+    done = tuple(one.what for one in actions if one.outcome != "failed")
+    conditions = tuple(_lines(run.conditions, words))
+    return RunView(run.id, run.at, who, run.conversation_id, run.outcome, run.reason, done, conditions, actions)
+
+
+def _lines(told: Mapping[str, Any], words: RuleWording, depth: int = -1) -> Iterator[RunLine]:
+    if "condition" in told:
+        what = _said(_conditions, told["condition"], words)
+        yield RunLine(what, told.get("held"), error=told.get("error", ""), depth=max(depth, 0))
+    for part in told.get("parts", ()):
+        yield from _lines(part, words, depth + 1)
+
+
+def _said(adapter: Any, values: Mapping[str, Any], words: RuleWording) -> str:
+    """A part in words; its kind where this version knows it no more."""
+    try:
+        said: str = adapter().validate_python(values).label(words)
+    except ValidationError:
+        return str(values.get("kind", ""))
+    return said
+
+
+@cache
+def _conditions() -> TypeAdapter[SingleCondition]:
+    return TypeAdapter(SingleCondition)
+
+
+@cache
+def _actions() -> TypeAdapter[AnyAction]:
+    return TypeAdapter(AnyAction)

@@ -1,0 +1,267 @@
+"""The page about rules: their order and switches, the editor with its sentence, the rehearsal and the runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Form, Request
+from fastapi.responses import RedirectResponse, Response
+
+from zhiban.automation import queries, service
+from zhiban.automation.definition import BadDefinition, Definition, load_definition
+from zhiban.automation.models import RuleRow
+from zhiban.automation.rehearsal import Rehearsal, rehearse
+from zhiban.automation.run_view import run_views
+from zhiban.automation.triggers import TRIGGER_LABELS
+from zhiban.automation.wording import Names, RuleWording
+from zhiban.conversations.queries import contact_names
+from zhiban.desk import rule_form, rule_labels
+from zhiban.desk.checks import chrome_of
+from zhiban.desk.rule_form import Draft
+from zhiban.events import Actor
+from zhiban.kit.db import Transaction
+from zhiban.kit.errors import Conflict
+from zhiban.people import agents as colleagues
+from zhiban.people.auth import CurrentAgent, auth_of
+from zhiban.people.service import SignedInAgent
+from zhiban.web.render import wants_part
+from zhiban.web.security import same_origin
+
+router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
+
+HERE = "/rules"
+WEEK = timedelta(days=7)
+RUNS = 30
+
+
+class _Page:
+    """What the page is made of for one agent: opened with a transaction, rendered after it."""
+
+    def __init__(self, request: Request, agent: SignedInAgent) -> None:
+        self.request, self.agent, self.auth = request, agent, auth_of(request)
+        self.viewer = self.auth.viewer(request, agent)
+        self.manages = colleagues.manages(agent)
+
+    def words(self, names: Names) -> RuleWording:
+        return RuleWording(self.viewer.texts, replace(names, channels=self.request.app.state.channel_labels))
+
+    def said(self, draft: Draft, words: RuleWording) -> tuple[str, Definition | None]:
+        """The rule in a sentence; what is missing, where it is none yet."""
+        try:
+            definition = load_definition({key: draft[key] for key in ("on", "conditions", "actions")})
+        except BadDefinition as error:
+            return self.unfinished(error), None
+        return definition.label(words), definition
+
+    def unfinished(self, error: BadDefinition) -> str:
+        """What is still to be filled in, in words of the page."""
+        texts = self.viewer.texts
+        match error.path:
+            case ("on", *_):
+                said = texts("先选什么时候")
+            case ("actions", int(number), *_):
+                said = texts("第{n}个动作还没有填好", n=number + 1)
+            case ("actions", *_):
+                said = texts("还没有动作")
+            case ("conditions", *_):
+                said = texts("有条件还没有填好")
+            case _:
+                return texts.error(error.sentence)
+        return texts("{said}：{why}", said=said, why=texts.error(error.told)) if error.told else said
+
+    def editor(self, draft: Draft, words: RuleWording, *, rule: RuleRow | None, trouble: str = "") -> dict[str, Any]:
+        said, definition = self.said(draft, words)
+        return {
+            "rule": rule,
+            "draft": draft,
+            "said": said,
+            "whole": definition is not None,
+            "conditions": rule_form.conditions_view(draft, words),
+            "actions": rule_form.actions_view(draft, words),
+            "triggers": TRIGGER_LABELS,
+            "labels": rule_labels,
+            "manages": self.manages,
+            "trouble": trouble,
+        }
+
+    async def show(
+        self, *, rule_id: int | None = None, draft: Draft | None = None, trouble: str = "", status: int = 200
+    ) -> Response:
+        """The whole page, with a rule opened: this one, the draft of a new one, or the first."""
+        now = self.auth.clock.now()
+        async with self.auth.database.page_transaction(self.agent.workspace_id) as tx:
+            rows = await queries.rules(tx)
+            rule = None
+            if rule_id is not None:
+                rule = await queries.access_rule(tx, rule_id)
+            elif draft is None and rows:
+                rule = rows[0]
+            words = self.words(await queries.names(tx))
+            counts = await queries.run_counts(tx, since=now - WEEK)
+            runs = await queries.runs_of(tx, rule.id, limit=RUNS) if rule else []
+            called = await contact_names(tx, [run.conversation_id for run in runs if run.conversation_id])
+        shown, broken = draft or rule_form.NEW, ""
+        if rule is not None and draft is None:
+            try:
+                definition = load_definition(rule.definition)
+                shown = rule_form.of_rule(rule.name, stops=rule.stops, definition=definition)
+            except BadDefinition as error:
+                broken = self.viewer.texts("这一版读不懂：{why}", why=error.sentence)
+                shown = {**rule_form.NEW, "name": rule.name}
+        return self.auth.renderer.answer(
+            "rules/rules.html",
+            self.viewer,
+            status=status,
+            chrome=await chrome_of(self.request, self.agent, "rules"),
+            rows=rows,
+            counts=counts,
+            runs=run_views(runs, words, called),
+            rehearsal=None,
+            opened=rule_id is not None or draft is not None,
+            **self.editor(shown, words, rule=rule, trouble=trouble or broken),
+        )
+
+    async def draft(self) -> Draft:
+        return rule_form.typed((key, str(value)) for key, value in (await self.request.form()).multi_items())
+
+    async def refused(self, error: Conflict, *, rule_id: int | None, draft: Draft | None = None) -> Response:
+        trouble = (
+            self.unfinished(error) if isinstance(error, BadDefinition) else self.viewer.texts.error(error.sentence)
+        )
+        return await self.show(rule_id=rule_id, draft=draft, trouble=trouble, status=422)
+
+
+@router.get(HERE)
+async def page(request: Request, agent: CurrentAgent) -> Response:
+    return await _Page(request, agent).show()
+
+
+@router.get(HERE + "/new")
+async def new(request: Request, agent: CurrentAgent) -> Response:
+    return await _Page(request, agent).show(draft=rule_form.NEW)
+
+
+@router.get(HERE + "/{rule_id}")
+async def one(request: Request, agent: CurrentAgent, rule_id: int) -> Response:
+    return await _Page(request, agent).show(rule_id=rule_id)
+
+
+@router.post(HERE + "/draft")
+async def draft(
+    request: Request,
+    agent: CurrentAgent,
+    do: Annotated[str, Form(max_length=80)] = "",
+    id: int | None = None,  # noqa: A002
+) -> Response:
+    """The editor after a button or a choice of a kind; nothing is stored."""
+    page = _Page(request, agent)
+    found = rule_form.changed(await page.draft(), do)
+    if not wants_part(request):
+        return await page.show(rule_id=id, draft=found)
+    rule, words = await _opened(page, id)
+    return page.auth.renderer.answer("rules/editor.html", page.viewer, **page.editor(found, words, rule=rule))
+
+
+@router.post(HERE + "/preview")
+async def preview(request: Request, agent: CurrentAgent) -> Response:
+    """The sentence of what is typed."""
+    page = _Page(request, agent)
+    found = await page.draft()
+    async with page.auth.database.page_transaction(agent.workspace_id) as tx:
+        words = page.words(await queries.names(tx))
+    said, definition = page.said(found, words)
+    return page.auth.renderer.answer("rules/said.html", page.viewer, said=said, whole=definition is not None)
+
+
+@router.post(HERE + "/rehearse")
+async def rehearsal(request: Request, agent: CurrentAgent, id: int | None = None) -> Response:  # noqa: A002
+    """What the rule would have done as it is typed; nothing is stored and nothing done."""
+    page = _Page(request, agent)
+    found = await page.draft()
+    async with page.auth.database.page_transaction(agent.workspace_id) as tx:
+        words = page.words(await queries.names(tx))
+        _, definition = page.said(found, words)
+        told = await _rehearsed(tx, definition, id)
+    return page.auth.renderer.answer("rules/rehearsal.html", page.viewer, rehearsal=told)
+
+
+async def _rehearsed(tx: Transaction, definition: Definition | None, rule_id: int | None) -> Rehearsal | None:
+    return None if definition is None else await rehearse(tx, definition, rule_id=rule_id)
+
+
+async def _opened(page: _Page, rule_id: int | None) -> tuple[RuleRow | None, RuleWording]:
+    async with page.auth.database.page_transaction(page.agent.workspace_id) as tx:
+        rule = None if rule_id is None else await queries.access_rule(tx, rule_id)
+        return rule, page.words(await queries.names(tx))
+
+
+def _definition(draft: Draft) -> Definition:
+    return load_definition({key: draft[key] for key in ("on", "conditions", "actions")})
+
+
+@router.post(HERE)
+async def create(request: Request, agent: CurrentAgent) -> Response:
+    page = _Page(request, agent)
+    found = await page.draft()
+    try:
+        colleagues.check_manages(agent)
+        async with page.auth.database.page_transaction(agent.workspace_id) as tx:
+            rule_id = await service.add(
+                tx,
+                name=found["name"],
+                definition=_definition(found),
+                stops=found["stops"],
+                by=Actor("agent", agent.id),
+                now=page.auth.clock.now(),
+            )
+    except Conflict as error:
+        return await page.refused(error, rule_id=None, draft=found)
+    return RedirectResponse(f"{HERE}/{rule_id}", status_code=303)
+
+
+@router.post(HERE + "/{rule_id}")
+async def save(request: Request, agent: CurrentAgent, rule_id: int, revision: Annotated[int, Form()]) -> Response:
+    page = _Page(request, agent)
+    found = await page.draft()
+    try:
+        colleagues.check_manages(agent)
+        async with page.auth.database.page_transaction(agent.workspace_id) as tx:
+            await service.change(
+                tx,
+                rule_id,
+                name=found["name"],
+                definition=_definition(found),
+                stops=found["stops"],
+                revision=revision,
+                by=Actor("agent", agent.id),
+                now=page.auth.clock.now(),
+            )
+    except Conflict as error:
+        return await page.refused(error, rule_id=rule_id, draft=found)
+    return RedirectResponse(f"{HERE}/{rule_id}", status_code=303)
+
+
+@router.post(HERE + "/{rule_id}/{verb}")
+async def act(request: Request, agent: CurrentAgent, rule_id: int, verb: str) -> Response:
+    """Switch it on or off, move it up or down, remove it."""
+    page = _Page(request, agent)
+    by, now = Actor("agent", agent.id), page.auth.clock.now()
+    back = f"{HERE}/{rule_id}"
+    try:
+        colleagues.check_manages(agent)
+        async with page.auth.database.page_transaction(agent.workspace_id) as tx:
+            match verb:
+                case "on" | "off":
+                    await service.switch(tx, rule_id, on=verb == "on", by=by, now=now)
+                case "up" | "down":
+                    await service.move(tx, rule_id, up=verb == "up", by=by, now=now)
+                case "remove":
+                    await service.remove(tx, rule_id, by=by, now=now)
+                    back = HERE
+                case _:
+                    return Response(status_code=404)
+    except Conflict as error:
+        return await page.refused(error, rule_id=rule_id)
+    return RedirectResponse(back, status_code=303)

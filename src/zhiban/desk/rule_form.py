@@ -1,0 +1,245 @@
+"""The editor of a rule as a form: what is typed becomes plain values, and these the fields that are shown.
+
+Nothing here names a condition or an action: the fields come from their classes, so that a new one is in the editor as
+soon as it has a label. A draft may be incomplete at any time; only saving wants a whole rule.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, fields
+from functools import cache
+from types import NoneType
+from typing import Annotated, Any, Literal, cast, get_args, get_origin, get_type_hints
+
+from zhiban.automation.actions import ACTIONS
+from zhiban.automation.conditions import CONDITIONS
+from zhiban.automation.definition import Definition
+from zhiban.automation.triggers import Trigger
+from zhiban.automation.wording import PRIORITY_LABELS, RuleWording
+from zhiban.desk.rule_labels import CHOICE_LABELS, FIELD_LABELS
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+
+Draft = dict[str, Any]  # name, stops, and the definition's on, conditions, actions as plain values
+
+MOST_PARTS = 60  # of one draft; more is no rule that a person could read
+NEW: Draft = {"name": "", "stops": False, "on": ["conversation_resolved"], "conditions": {"kind": "group"},
+              "actions": [{"kind": "unassign"}]}  # fmt: skip
+_ROWS = {"agent": "agents", "agents": "agents", "team": "teams", "teams": "teams", "labels": "labels",
+         "inboxes": "inboxes", "channels": "channels"}  # fmt: skip
+_FIRST = {"priority": ("0",)}
+_SEPARATORS = re.compile(r"[,，、\n]")
+
+
+@frozen_dataclass
+class FieldView:
+    """One field: `look` is select, picks, number, text or area; `options` are (value, label, chosen)."""
+
+    name: str
+    look: str
+    label: str
+    value: str = ""
+    options: tuple[tuple[str, str, bool], ...] = ()
+
+
+@frozen_dataclass
+class PartView:
+    """A condition, a group or an action in the editor, at its path."""
+
+    path: str
+    kind: str
+    fields: tuple[FieldView, ...] = ()
+    match: str = "all"
+    parts: tuple[PartView, ...] = ()
+
+
+def of_rule(name: str, *, stops: bool, definition: Definition) -> Draft:
+    return {"name": name, "stops": stops, **definition.plain()}
+
+
+def typed(form: Iterable[tuple[str, str]]) -> Draft:
+    """The draft that a form holds. Names are paths: `c.0.operator` is the operator of the first condition."""
+    values: dict[str, list[str]] = {}
+    for name, value in form:
+        values.setdefault(name, []).append(value[:4000])
+    return {
+        "name": (values.get("name") or [""])[0][:200],
+        "stops": "stops" in values,
+        "on": [one for one in values.get("on", []) if one in set(Trigger)],
+        "conditions": _group("c", values),
+        "actions": [_part(path, values, ACTIONS) for path in _children("a", values)],
+    }
+
+
+def _children(path: str, values: Mapping[str, list[str]]) -> list[str]:
+    pattern = re.compile(re.escape(path) + r"\.(\d{1,3})\.")
+    numbers = {int(found.group(1)) for name in values if (found := pattern.match(name))}
+    return [f"{path}.{number}" for number in sorted(numbers)][:MOST_PARTS]
+
+
+def _group(path: str, values: Mapping[str, list[str]]) -> Draft:
+    parts = [
+        _group(child, values) if f"{child}.match" in values else _part(child, values, CONDITIONS)
+        for child in _children(path, values)
+    ]
+    match = (values.get(f"{path}.match") or ["all"])[0]
+    return {"kind": "group", "match": match, "conditions": parts}
+
+
+def _part(path: str, values: Mapping[str, list[str]], registry: Mapping[str, type]) -> Draft:
+    kind = (values.get(f"{path}.kind") or [""])[0]
+    if kind not in registry:
+        kind = next(iter(registry))
+    part: Draft = {"kind": kind}
+    required = {one.name for one in fields(registry[kind]) if one.default is MISSING}
+    for name, hint in _fields(registry[kind]).items():
+        given = values.get(f"{path}.{name}")
+        if given is None:
+            if name in required and (choices := _choices(hint) or _FIRST.get(name, ())) and not _is_tuple(hint):
+                part[name] = choices[0]  # as the form shows it
+            continue
+        if _is_tuple(hint):
+            part[name] = _listed(part, name, given, hint)
+        elif given[0].strip():
+            part[name] = given[0]
+    return part
+
+
+def _listed(part: Draft, name: str, given: list[str], hint: Any) -> list[str]:
+    """Ticked choices as they are; words of one text, apart where it is no pattern."""
+    if _choices(hint) or name in _ROWS or name == "to":
+        return [one for one in given if one]
+    whole = part.get("operator") == "matches"
+    words = given if whole else [word for one in given for word in _SEPARATORS.split(one)]
+    return [word.strip() for word in words if word.strip()]
+
+
+def changed(draft: Draft, wish: str) -> Draft:
+    """The draft after a button: `add-condition:c`, `add-group:c.0`, `add-action:a`, `remove:c.0.1`."""
+    verb, _, path = wish.partition(":")
+    match verb:
+        case "add-condition" | "add-group":
+            group = _at(draft, path)
+            if group is not None and "conditions" in group:
+                new = {"kind": "group", "match": "any", "conditions": [{"kind": "status", "statuses": ["open"]}]}
+                group["conditions"].append(new if verb == "add-group" else {"kind": "status", "statuses": ["open"]})
+        case "add-action":
+            draft["actions"].append({"kind": next(iter(ACTIONS))})
+        case "remove":
+            parent, _, number = path.rpartition(".")
+            holder = draft["actions"] if parent == "a" else (_at(draft, parent) or {}).get("conditions", [])
+            if number.isdecimal() and int(number) < len(holder):
+                del holder[int(number)]
+    return draft
+
+
+def _at(draft: Draft, path: str) -> Draft | None:
+    found: Draft = draft["conditions"]
+    for number in path.split(".")[1:]:
+        inner = found.get("conditions", [])
+        if not number.isdecimal() or int(number) >= len(inner):
+            return None
+        found = inner[int(number)]
+    return found
+
+
+# ------------------------------------------------------------------------------------------------------ what is shown
+
+
+def conditions_view(draft: Draft, words: RuleWording) -> PartView:
+    return _condition_view("c", draft["conditions"], words)
+
+
+def _condition_view(path: str, part: Draft, words: RuleWording) -> PartView:
+    if part["kind"] == "group":
+        inner = tuple(
+            _condition_view(f"{path}.{number}", one, words) for number, one in enumerate(part.get("conditions", ()))
+        )
+        return PartView(path, "group", match=part.get("match", "all"), parts=inner)
+    return _part_view(path, part, CONDITIONS[part["kind"]], words)
+
+
+def actions_view(draft: Draft, words: RuleWording) -> list[PartView]:
+    return [_part_view(f"a.{number}", one, ACTIONS[one["kind"]], words) for number, one in enumerate(draft["actions"])]
+
+
+def _part_view(path: str, part: Draft, cls: type, words: RuleWording) -> PartView:
+    defaults = {one.name: one.default for one in fields(cls) if one.default is not MISSING}
+    values = {**defaults, **part}
+    shown = [
+        _field_view(part["kind"], name, hint, values.get(name), words)
+        for name, hint in _fields(cls).items()
+        if not _is_idle(name, values)
+    ]
+    # How it is compared stands before what it is compared with.
+    shown.sort(key=lambda field: (field.name != "name", field.name not in ("operator", "at_least", "change")))
+    return PartView(path, part["kind"], tuple(shown))
+
+
+def _is_idle(name: str, values: Mapping[str, Any]) -> bool:
+    """Whether a field means nothing beside another."""
+    if name in ("values", "agents", "teams", "labels") and values.get("operator") in ("present", "not_present"):
+        return True
+    return name in ("agents", "teams") and values.get("to") in ("nobody", "none")
+
+
+def _field_view(kind: str, name: str, hint: Any, value: Any, words: RuleWording) -> FieldView:
+    said = words.texts(FIELD_LABELS.get(name, ""))
+    several = _is_tuple(hint)
+    chosen = {_written(one) for one in (value or ())} if several else {_written(value)}
+    options = _options(kind, name, hint, words)
+    if options:
+        shown = tuple((key, label, key in chosen) for key, label in options)
+        return FieldView(name, "picks" if several else "select", said, options=shown)
+    if several:
+        return FieldView(name, "text", said, words.texts("，").join(value or ()))
+    if name == "text":
+        return FieldView(name, "area", said, _written(value))
+    look = "number" if _base(hint) in (int, float) else "text"
+    return FieldView(name, look, said, _written(value))
+
+
+def _options(kind: str, name: str, hint: Any, words: RuleWording) -> list[tuple[str, str]]:
+    if name in _ROWS:
+        rows: Mapping[Any, str] = getattr(words.names, _ROWS[name])
+        return [(str(key), words.texts(label) if name == "channels" else label) for key, label in rows.items()]
+    if name == "priority" or (kind, name) == ("priority_changed", "to"):
+        return [(str(number), words.texts(label)) for number, label in enumerate(PRIORITY_LABELS)]
+    labels = CHOICE_LABELS.get(f"{kind}.{name}") or CHOICE_LABELS.get(name, {})
+    return [(key, words.texts(labels.get(key, key))) for key in _choices(hint)]
+
+
+def _written(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@cache
+def _fields(cls: type) -> dict[str, Any]:
+    """The fields of a condition or action, without its kind, with their types."""
+    hints = get_type_hints(cls, include_extras=True)
+    return {one.name: hints[one.name] for one in fields(cast("Any", cls)) if one.name != "kind"}
+
+
+def _base(hint: Any) -> Any:
+    return _base(get_args(hint)[0]) if get_origin(hint) is Annotated else hint
+
+
+def _is_tuple(hint: Any) -> bool:
+    return get_origin(_base(hint)) is tuple
+
+
+def _choices(hint: Any) -> tuple[str, ...]:
+    """The values that a field allows, where these are few."""
+    base = _base(hint)
+    if base is bool:
+        return ("true", "false")
+    if get_origin(base) is tuple:
+        return _choices(get_args(base)[0])
+    if get_origin(base) is Literal:
+        return tuple(str(one) for one in get_args(base) if one is not NoneType)
+    return ()
