@@ -25,7 +25,7 @@ from zhiban.events import ASSISTANT, SYSTEM, Actor, ConversationAssigned
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
 from zhiban.kit.vault import Vault
-from zhiban.people import presence
+from zhiban.people import presence, teams
 from zhiban.people.models import Role
 from zhiban.people.presence import SILENT_AFTER, Availability
 from zhiban.people.service import add_agent
@@ -205,22 +205,12 @@ async def test_a_contact_who_returns_is_routed_anew(floor: Floor) -> None:
 async def test_who_may_be_given_what(floor: Floor) -> None:
     await floor.hire("lin", "chen", "wei")
     async with floor.db.transaction(floor.workspace) as tx:
-        team, other, label = [
-            await tx.value(sql, w=floor.workspace)
-            for sql in (
-                "insert into team (workspace_id, name) values (%(w)s, '售后') returning id",
-                "insert into team (workspace_id, name) values (%(w)s, '售前') returning id",
-                "insert into label (workspace_id, name) values (%(w)s, '自己处理') returning id",
-            )
+        team, other = [
+            await teams.create(tx, name=name, members=[floor.agents[member]], now=floor.clock.now())
+            for name, member in (("售后", "chen"), ("售前", "wei"))
         ]
-        await tx.run(
-            "insert into team_member (workspace_id, team_id, agent_id) "
-            "values (%(w)s, %(t)s, %(a)s), (%(w)s, %(o)s, %(b)s)",
-            w=floor.workspace,
-            t=team,
-            a=floor.agents["chen"],
-            o=other,
-            b=floor.agents["wei"],
+        label = await tx.value(
+            "insert into label (workspace_id, name) values (%(w)s, '自己处理') returning id", w=floor.workspace
         )
     await floor.opens("labelled", "other team", "at the vendor", "plain")
     async with floor.db.transaction(floor.workspace) as tx:
@@ -265,19 +255,28 @@ async def test_the_oldest_first_and_fairly(floor: Floor) -> None:
     assert await floor.holders() == {"a": "lin", "b": "lin", "c": "", "d": ""}
 
 
-async def test_those_who_cannot_be_given_do_not_block_those_behind_them(floor: Floor) -> None:
-    """More than a batch of what only absent people may have stands first in the queue."""
+_MANY = """
+with made as (
+  insert into conversation (workspace_id, inbox_id, external_id, status, team_id, waiting_since)
+  select %(w)s, %(inbox)s, %(name)s || n, 'open', %(team)s::bigint, %(since)s::timestamptz - interval '1 day'
+  from generate_series(1, 2100) n returning id)
+insert into conversation_work (workspace_id, conversation_id) select %(w)s, id from made"""
+
+
+@pytest.mark.parametrize("stuck", ["of the night shift", "of nobody"])
+async def test_those_who_cannot_be_given_do_not_block_those_behind_them(floor: Floor, stuck: str) -> None:
+    """More than is looked at in one go stands first in the queue, for people who are not there."""
     async with floor.db.transaction(floor.workspace) as tx:
-        team = await tx.value(
-            "insert into team (workspace_id, name) values (%(w)s, '夜班') returning id", w=floor.workspace
-        )
-    await floor.opens(*(f"night{n}" for n in range(12)), "day")
-    async with floor.db.transaction(floor.workspace) as tx:
-        for thread, id_ in floor.conversations.items():
-            if thread != "day":
-                await service.assign_team(tx, id_, to=team, by=SYSTEM, now=floor.clock.now())
-    await floor.configure(by="balanced", most=2)
+        day, night = [await teams.create(tx, name=name, now=floor.clock.now()) for name in ("白班", "夜班")]
     await floor.hire("lin")
+    await floor.opens("day")
+    async with floor.db.transaction(floor.workspace) as tx:
+        await teams.change(tx, day, members=[floor.agents["lin"]], now=floor.clock.now())
+        await service.assign_team(tx, floor.conversations["day"], to=day, by=SYSTEM, now=floor.clock.now())
+        team = night if stuck == "of the night shift" else None
+        values = {"w": floor.workspace, "inbox": floor.inbox.inbox_id, "team": team, "since": floor.clock.now()}
+        await tx.run(_MANY, name="night", **values)
+    await floor.configure(by="balanced", most=2, team=night)
     assert [thread for thread, holder in (await floor.holders()).items() if holder] == ["day"]
 
 

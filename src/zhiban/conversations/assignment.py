@@ -51,7 +51,8 @@ on conflict (workspace_id, agent_id) do update set given_at = excluded.given_at"
 _QUEUE = """
 select {columns} from conversation c
 where c.status = 'open' and c.assignee_id is null and c.inbox_id = %(inbox)s
-  and (c.team_id is null or c.team_id = any(%(teams)s::bigint[])) and not c.labels && %(labels)s::bigint[]
+  and (case when c.team_id is null then %(anybody)s else c.team_id = any(%(teams)s::bigint[]) end)
+  and not c.labels && %(labels)s::bigint[]
   and (c.native_state is null or c.native_state not in ('pool', 'human')) and c.id <> all(%(seen)s::bigint[])
 order by {order} limit %(limit)s for update of c skip locked"""
 
@@ -250,10 +251,12 @@ async def _queue(
     for inbox_id, policy in policies.items():
         room = distribution.room(inbox_id, most=most) if policy.by != "off" else 0
         if room:
+            there = distribution.teams(inbox_id)
             rows = await tx.rows(
                 _QUEUE.format(columns=transitions.STATE_COLUMNS, order=_ORDERS[policy.first]),
                 inbox=inbox_id,
-                teams=distribution.teams(inbox_id),
+                teams=there,
+                anybody=policy.team is None or policy.team in there,
                 labels=list(policy.except_labels),
                 seen=list(seen),
                 limit=AT_ONCE if seen else room,
