@@ -15,6 +15,10 @@ from fastapi.routing import APIRoute
 
 from tests.desk.conftest import Answer, Client, Site
 from tests.desk.seed import create_seed
+from zhiban.automation import service as rules
+from zhiban.automation.definition import load_definition
+from zhiban.conversations.labels import add_label
+from zhiban.events import SYSTEM
 from zhiban.people import teams
 from zhiban.people.models import Role
 
@@ -32,6 +36,7 @@ class Entry:
 
 NOW_NOT = (404, 409, 410, 422)  # it would be allowed, but there is nothing to do it to
 COLLEAGUE = {"name": "苏禾", "email": "new@qinghe.example", "role": "agent"}
+RULE = {"name": "解决后取消分配", "on": "conversation_resolved", "a.0.kind": "unassign"}
 
 ADDRESSES: dict[str, Entry] = {
     "GET /login": Entry("everybody"),
@@ -61,6 +66,8 @@ ADDRESSES: dict[str, Entry] = {
     "POST /conversations/{conversation_id}/read": Entry(form={"message_id": "1"}),
     "POST /conversations/{conversation_id}/assign": Entry(form={"to": "me"}),
     "POST /conversations/{conversation_id}/team": Entry(form={"to": "none"}),
+    "POST /conversations/{conversation_id}/labels": Entry(),
+    "POST /conversations/{conversation_id}/priority": Entry(form={"to": "3"}),
     "POST /conversations/{conversation_id}/snooze": Entry(form={"until": "hour"}),
     "POST /conversations/{conversation_id}/reopen": Entry(),
     "POST /conversations/{conversation_id}/resolve": Entry(),
@@ -74,7 +81,17 @@ ADDRESSES: dict[str, Entry] = {
     "POST /me/sessions/end": Entry(),
     "GET /settings/people": Entry(),
     "GET /settings/teams": Entry(),
+    "GET /settings/labels": Entry(),
     "GET /settings/health": Entry(),
+    "GET /rules": Entry(),
+    "GET /rules/new": Entry(),
+    "GET /rules/{rule_id}": Entry(),
+    "POST /rules/draft": Entry(),
+    "POST /rules/preview": Entry(),
+    "POST /rules/rehearse": Entry(),
+    "POST /rules": Entry("managers", RULE),
+    "POST /rules/{rule_id}": Entry("managers", {**RULE, "revision": "1"}),
+    "POST /rules/{rule_id}/{verb}": Entry("managers"),
     "POST /settings/people": Entry("managers", COLLEAGUE),
     "POST /settings/people/{agent_id}": Entry("managers", {"name": "苏禾"}),
     "POST /settings/people/{agent_id}/link": Entry("managers"),
@@ -83,10 +100,14 @@ ADDRESSES: dict[str, Entry] = {
     "POST /settings/teams": Entry("managers", {"name": "售前"}),
     "POST /settings/teams/{team_id}": Entry("managers", {"name": "售后二组"}),
     "POST /settings/teams/{team_id}/remove": Entry("managers"),
+    "POST /settings/labels": Entry("managers", {"name": "发票", "color": "1"}),
+    "POST /settings/labels/{label_id}": Entry("managers", {"name": "退货", "color": "2"}),
+    "POST /settings/labels/{label_id}/remove": Entry("managers"),
     "POST /settings/inboxes/{inbox_id}/assignment": Entry("managers", {"by": "balanced"}),
     "POST /settings/health/jobs/{job_id}/again": Entry("managers", answers=NOW_NOT),
     "POST /settings/health/deliveries/{delivery_id}/again": Entry("managers", answers=NOW_NOT),
 }
+WORDS = {"token": "1.nonsense", "session_id": "nonsense", "verb": "on"}
 LASTS = "GET /stream"  # answers for as long as the page is open
 
 
@@ -106,7 +127,7 @@ class Walk:
 
     async def ask(self, client: Client, address: str) -> Answer:
         method, path = address.split(" ")
-        filled = re.sub(r"\{(\w+)\}", lambda found: str(self.ids.get(found[1], "1.nonsense")), path)
+        filled = re.sub(r"\{(\w+)\}", lambda found: str(self.ids.get(found[1], WORDS.get(found[1], ""))), path)
         return await client.ask(method, filled, data=ADDRESSES[address].form or None)
 
     async def happened(self) -> list[tuple[str, int]]:
@@ -120,6 +141,9 @@ async def walk(site: Site) -> Walk:
     async with seed.database.transaction(seed.workspace_id) as tx:
         team = await teams.create(tx, name="售后", now=seed.clock.now())
         message = await tx.value("select min(id) from message")
+        label = await add_label(tx, name="退款", color=1, by=SYSTEM, now=seed.clock.now())
+        definition = load_definition({"on": ["conversation_resolved"], "actions": [{"kind": "unassign"}]})
+        rule = await rules.add(tx, name="规则", definition=definition, by=SYSTEM, now=seed.clock.now())
     return Walk(
         site,
         {
@@ -127,6 +151,8 @@ async def walk(site: Site) -> Walk:
             "message_id": message,
             "agent_id": seed.agents["苏禾"],
             "team_id": team,
+            "label_id": label,
+            "rule_id": rule,
             "inbox_id": seed.inbox.inbox_id,
             "attachment_id": 1,
             "job_id": 1,
