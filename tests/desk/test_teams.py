@@ -11,6 +11,7 @@ from tests.desk.conftest import Client, Site, Visit
 from zhiban.channels.inboxes import notified, set_policy, settings_of
 from zhiban.channels.policy import AssignmentPolicy
 from zhiban.conversations import assignment
+from zhiban.conversations.labels import add_label
 from zhiban.desk.checks import NoticeSetup, findings
 from zhiban.events import SYSTEM
 from zhiban.kit.i18n import Texts
@@ -105,6 +106,17 @@ async def test_how_an_inbox_gives_away_is_a_form(site: Site) -> None:
         by="balanced", first="oldest", team=team.id, most=8, offline_minutes=None, except_labels=(7,)
     )
     assert await policy_of(site) == wanted
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        first, second = [
+            await add_label(tx, name=name, color=1, by=SYSTEM, now=seed.clock.now()) for name in ("退款", "投诉")
+        ]
+    ticked = [*form.items(), ("labels_shown", "1"), ("except_labels", str(first)), ("except_labels", str(second))]
+    assert (await owner.post(path, ticked)).status == 303
+    assert (await policy_of(site)).except_labels == (first, second)
+    assert (await owner.post(path, [*ticked, ("except_labels", "999")])).status == 404
+    assert (await owner.post(path, [*ticked, ("except_labels", "x")])).status == 422
+    assert (await owner.post(path, {**form, "labels_shown": "1"})).status == 303
+    wanted = wanted.model_copy(update={"except_labels": ()})
     async with seed.database.transaction(seed.workspace_id) as tx:  # everything else is as it was
         assert (await settings_of(tx, inbox)).closing == "再见"
         assert await notified(tx, VAULT, inbox) == [address]

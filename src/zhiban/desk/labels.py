@@ -90,6 +90,7 @@ ASSIGNMENT_FIELDS = {
     "fair_limit": mark("一段时间里每人最多分到"),
     "fair_minutes": mark("这段时间有多长"),
     "weight": mark("一个会话算几个"),
+    "except_labels": mark("有这些标签的不自动分"),
     "offline_minutes": mark("离线多久改分"),
 }
 FAILURE_LABELS = {

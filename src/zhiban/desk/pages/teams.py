@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from zhiban.channels.inboxes import inboxes, set_assignment
 from zhiban.channels.policy import AssignmentPolicy, Policy, PolicyMistake, assignment_policy
-from zhiban.conversations import assignment
+from zhiban.conversations import assignment, labels
 from zhiban.desk.checks import chrome_of
 from zhiban.desk.labels import ASSIGNMENT_FIELDS, ASSIGNMENT_ORDERS, ASSIGNMENT_WAYS
 from zhiban.events import Actor
@@ -25,6 +25,7 @@ router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
 
 HERE = "/settings/teams"
 NUMBERS = ("team", "most", "most_here", "fair_limit", "fair_minutes", "weight", "offline_minutes")  # empty: none
+LABELS_SHOWN = "labels_shown"  # the form offers labels; those not ticked are not meant
 NOT_EMPTY = ("fair_minutes", "weight")  # empty: as usual
 
 Name = Annotated[str, Form(max_length=200)]
@@ -38,6 +39,7 @@ async def _page(
     async with auth.database.page_transaction(agent.workspace_id) as tx:
         rows = await teams.team_rows(tx)
         people = [row for row in await colleagues.agent_rows(tx) if row.disabled_at is None]
+        offered = await labels.labels(tx)
         places = [row for row in await inboxes(tx) if row.archived_at is None]
     return auth.renderer.answer(
         "teams.html",
@@ -48,6 +50,7 @@ async def _page(
         people=people,
         names={row.id: row.name for row in people},
         inboxes=[(row, Policy.model_validate(row.policy).assignment) for row in places],
+        labels=offered,
         ways=ASSIGNMENT_WAYS,
         orders=ASSIGNMENT_ORDERS,
         manages=colleagues.manages(agent),
@@ -125,7 +128,10 @@ async def remove(request: Request, agent: CurrentAgent, team_id: int) -> Respons
 async def configure(request: Request, agent: CurrentAgent, inbox_id: int) -> Response:
     """How one inbox gives its conversations away; what the form does not show stays."""
     auth = auth_of(request)
-    form = {key: str(value)[:40] for key, value in (await request.form()).items()}
+    fields = await request.form()
+    form = {key: str(value)[:40] for key, value in fields.items()}
+    if LABELS_SHOWN in form:
+        form[LABELS_SHOWN] = ",".join(str(value)[:18] for value in fields.getlist("except_labels"))
     try:
         colleagues.check_manages(agent)
         async with auth.database.page_transaction(agent.workspace_id) as tx:
@@ -133,6 +139,8 @@ async def configure(request: Request, agent: CurrentAgent, inbox_id: int) -> Res
             if row is None:
                 raise NotFound("There is no such inbox.")
             wanted = _typed(form, Policy.model_validate(row.policy).assignment)
+            if LABELS_SHOWN in form:
+                await labels.check_labels(tx, wanted.except_labels)
             if wanted.team is not None:
                 await teams.access_team(tx, wanted.team)
             await set_assignment(tx, inbox_id, wanted, by=Actor("agent", agent.id), now=auth.clock.now())
@@ -145,6 +153,8 @@ def _typed(form: Mapping[str, str], before: AssignmentPolicy) -> AssignmentPolic
     """What the form says. Raises PolicyMistake."""
     values: dict[str, Any] = before.model_dump(mode="json")
     values |= {name: form[name] for name in ("by", "first") if name in form}
+    if LABELS_SHOWN in form:
+        values["except_labels"] = [one for one in form[LABELS_SHOWN].split(",") if one]
     for name in NUMBERS:
         if name not in form:
             continue
