@@ -6,6 +6,8 @@ A folder is one of `bench/retrieval.py --data`. A base is made of one half of it
 questions each, and asked everything: the questions of its own half (70 % of the traffic), those of the other half,
 which come near to what it knows and have no answer (15 %), and the folder's questions about something else (15 %). A
 base of documents is halved alike. Several seeds, added up; `error` is the standard error of the delivered precision.
+The figures are of the search, whose threshold makes the promise. `told` is what contacts are told directly once the
+assistant has read the question as well: by clauses, on agreement, and never the opposite (`assistant/finding.py`).
 With --confirmed every second question of its own half is confirmed by people before, and the others are asked.
 """
 
@@ -24,6 +26,10 @@ from typing import Any
 
 from material import Stand, stand
 from quality import Case, entry_of, fill
+from zhiban.assistant import finding
+from zhiban.assistant.reading import questions_in
+from zhiban.assistant.searching import Searcher
+from zhiban.channels.policy import Policy
 from zhiban.events import Actor
 from zhiban.integrations.sentence_encoder import SentenceEncoder
 from zhiban.knowledge import queries
@@ -48,6 +54,7 @@ class Reply:
     right: bool
     answered: bool
     found: str | None
+    told: str | None = None  # the entry that the assistant answers with
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,8 @@ async def tried(
     half = replace(case, entries=[entry for entry in case.entries if entry["id"] in known])
     base_id = await fill(found, slug, half.write(found.folder / slug), embedders)
 
+    searcher = Searcher(embedders, top_k=3, threshold=None)
+
     async def base(_: object) -> int:
         return base_id
 
@@ -79,7 +88,13 @@ async def tried(
         right = kind == "inside" and name == case.right[question["id"]]
         likeness = answer.passages[0].likeness if answer.passages else 0.0
         answered = answer.zone is ConfidenceBand.ANSWER
-        return Reply(kind, text, answer.confidence, likeness, right, answered, name)
+        return Reply(kind, text, answer.confidence, likeness, right, answered, name, await told(text))
+
+    async def told(text: str) -> str | None:
+        plans = finding.plan(questions_in(text)[:1], None)
+        transaction = lambda: found.database.transaction(found.workspace)  # noqa: E731 - as above
+        (one,) = await searcher.search(transaction, base_id, plans, Policy())
+        return entry_of(one.result, 0) if one.zone is ConfidenceBand.ANSWER else None
 
     questions = case.questions
     if confirmed:
@@ -137,6 +152,7 @@ def figures(trials: Sequence[Trial]) -> dict[str, Any]:
     answers = sum(count for _, count in kept)
     promised = sum(promised * count for promised, count in kept) / answers if answers else None
     given = sum(map(len, answered.values()))
+    told = {kind: sum(one.told is not None for one in replies) for kind, replies in counted.items()}
     return {
         "seeds": len(trials),
         "promised": _percent(promised),
@@ -147,6 +163,7 @@ def figures(trials: Sequence[Trial]) -> dict[str, Any]:
         "coverage": _percent(len(answered["inside"]) / max(len(counted["inside"]), 1)),
         "near_answered": _percent(len(answered["near"]) / max(len(counted["near"]), 1)),
         "far_answered": _percent(len(answered["far"]) / max(len(counted["far"]), 1)),
+        "told": {kind: _percent(count / max(len(counted[kind]), 1)) for kind, count in told.items()},
         "answer_at": [None if trial.answer_at is None else round(trial.answer_at, 3) for trial in trials],
     }
 

@@ -48,6 +48,12 @@ async def test_who_asks_about_a_thing_is_not_told_about_a_special_kind_of_it() -
     assert (await titles("发票怎么开", {"发票怎么开": (1.4, [SPECIAL, lately])}))[0] == SPECIAL.title
 
 
+async def test_who_asks_how_to_do_a_thing_is_asked_back_before_told_how_to_undo_it() -> None:
+    cancel = entry("怎么取消预约？")
+    assert (await found("怎么预约", {"怎么预约": (1.7, [cancel])})).zone is ConfidenceBand.SUGGEST
+    assert (await found("怎么取消预约", {"怎么取消预约": (1.7, [cancel])})).zone is ConfidenceBand.ANSWER
+
+
 async def test_a_whole_question_that_may_be_meant_alone_is_asked_back_about() -> None:
     one = await found(
         "买的时候运费怎么算",

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zhiban.assistant.menu_choice import chosen_by_words
-from zhiban.assistant.polarity import is_denied, opposite, other_aspect
+from zhiban.assistant.polarity import is_denied, opposite, other_aspect, undoes
 from zhiban.assistant.queries import Chosen
 from zhiban.assistant.reading import bare_questions, only_withdraws, questions_in
 
@@ -165,6 +165,14 @@ def test_the_opposite_is_no_answer() -> None:
     assert opposite("账号先不注销了", "怎么注销账号？", "注销账号")
     assert opposite("别给我取消订单", "怎么取消订单？", "取消订单")
     assert not opposite("能不能取消订单", "怎么取消订单？", "取消订单")
+
+
+def test_how_to_undo_a_thing_is_not_how_to_do_it() -> None:
+    assert undoes("怎么预约", "怎么改约或取消预约？", "取消预约")
+    assert not undoes("怎么取消预约", "怎么改约或取消预约？", "取消预约")
+    assert not undoes("不想预约了怎么弄", "怎么改约或取消预约？", "取消预约")
+    assert not undoes("拍错了怎么办", "怎么取消订单？", "拍错了怎么办")
+    assert not undoes("预约要多久", "怎么改约或取消预约？", "取消预约")
 
 
 def test_another_side_of_the_subject_is_no_answer() -> None:

@@ -127,7 +127,9 @@ async def _one(question: str, text: str, look: LookUp) -> Found:
     kept = tuple(one for one in result.passages if not polarity.opposite(text, one.title, one.phrasing))
     kept = _no_more_special(text, kept)
     doubtful = kept[:1] != result.passages[:1] or any(
-        one.answer is not None and polarity.other_aspect(text, one.title, one.phrasing) for one in kept[:1]
+        polarity.undoes(text, one.title, one.phrasing)
+        or (one.answer is not None and polarity.other_aspect(text, one.title, one.phrasing))
+        for one in kept[:1]
     )
     zone = look.zone_of(result)
     if doubtful:

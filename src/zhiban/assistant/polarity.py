@@ -98,6 +98,12 @@ def other_aspect(question: str, title: str, phrasing: str | None) -> bool:
     return len(asked) == 1 and bool(told) and not asked & (told | aspects_of(phrasing or ""))
 
 
+def undoes(question: str, title: str, phrasing: str | None) -> bool:
+    """Whether an entry tells how to undo what the question asks how to do: 怎么预约 is not 怎么取消预约."""
+    told = _UNDONE.search(title) and (phrasing is None or _UNDONE.search(phrasing))
+    return bool(told) and "how" in aspects_of(question) and not is_denied(question)
+
+
 def aspects_of(text: str) -> set[str]:
     """Which sides of its subject a text asks for."""
     together = "".join(clauses(text))
