@@ -299,7 +299,19 @@ def test_replies_speak_the_language_of_the_contact() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["骗子！", "什么破店", "我要去12315举报", "太差劲了", "This is a SCAM", "你们等着律师函吧", "垃圾客服", "滚"],
+    [
+        "骗子！",
+        "什么破店",
+        "我要去12315举报",
+        "太差劲了",
+        "This is a SCAM",
+        "你们等着律师函吧",
+        "垃圾客服",
+        "滚",
+        "妈的，又发错",
+        "真妈的慢",
+        "我他妈等三天了",
+    ],
 )
 def test_upset(text: str) -> None:
     assert is_upset(text)
@@ -316,6 +328,9 @@ def test_upset(text: str) -> None:
         "怎么退款",
         "曝光度怎么看",
         "USB接口",
+        "推荐个送妈妈的礼物",
+        "我妈的手机收不到验证码",
+        "宝妈的会员怎么办",
     ],
 )
 def test_not_upset(text: str) -> None:
