@@ -50,6 +50,7 @@ OWNERS = {
     "pull_state": "workers",
     "read_mark": "conversations",
     "rule": "automation",
+    "rule_delay": "automation",
     "rule_run": "automation",
     "setup_link": "people",
     "source": "knowledge",

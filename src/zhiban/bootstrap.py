@@ -14,6 +14,7 @@ from zhiban.assistant.turn_context import AssistantDeps
 from zhiban.automation.engine import RuleEngine
 from zhiban.automation.rule_book import RuleBook
 from zhiban.automation.triggers import TRIGGERING
+from zhiban.automation.waiting import wait_in_existing
 from zhiban.channels import jobs as channel_jobs
 from zhiban.channels.connections import Builder, Connections
 from zhiban.channels.jobs import ChannelJobs
@@ -279,7 +280,8 @@ def reactions(rules: RuleEngine | None = None) -> Reactions:
     screens, assigning = conversation_handlers.update_screens, conversation_handlers.wake_assignment
     asked: dict[type[Event], tuple[Handler, ...]] = {
         **dict.fromkeys(TRIGGERING, (rules.react,)),
-        **dict.fromkeys((RuleAdded, RuleChanged, RuleRemoved), (rules.book.forget_changed,)),
+        **dict.fromkeys((RuleAdded, RuleChanged), (rules.book.forget_changed, wait_in_existing)),
+        RuleRemoved: (rules.book.forget_changed,),
     }
     handlers: dict[type[Event], tuple[Handler, ...]] = {
         kind: (

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from zhiban import bootstrap
 from zhiban.assistant.turn import Assistant
+from zhiban.automation.engine import RuleEngine
 from zhiban.automation.shipped import install_shipped
 from zhiban.automation.topics import RULES_CHANGED
 from zhiban.channels.connections import Connections
@@ -36,6 +37,7 @@ from zhiban.workers.conversation_worker import ConversationWorker
 from zhiban.workers.delivery_processor import DeliveryProcessor
 from zhiban.workers.maintenance import Maintenance
 from zhiban.workers.recovery import Recovery
+from zhiban.workers.rule_timer import RuleTimer
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +59,7 @@ class App:
     deliveries: DeliveryStore
     files: FileStore
     embedders: Embedders
+    rules: RuleEngine
     url: str
     workers: Workers | None = None
 
@@ -89,6 +92,7 @@ class App:
             deliveries=DeliveryStore(database, connections, pubsub),
             files=bootstrap.file_store(settings, database, now),
             embedders=bootstrap.embedders(settings, http, breakers.of(NO_WORKSPACE, "model/")),
+            rules=rules,
             url=settings.zhiban_url or url,
         )
 
@@ -136,6 +140,7 @@ class Workers:
     assigner: Assigner
     recovery: Recovery
     maintenance: Maintenance
+    rule_timer: RuleTimer
     jobs: Jobs
 
     @classmethod
@@ -181,6 +186,7 @@ class Workers:
             assigner,
             recovery,
             Maintenance(app.database, app.clock),
+            RuleTimer(app.database, app.rules, app.clock),
             Jobs(app.database.dsn, tasks),
         )
 
@@ -191,10 +197,12 @@ class Workers:
         await enqueue_rebuilds(self.database)
         await self.recovery.start()
         await self.maintenance.start()
+        await self.rule_timer.start()
         await self.assigner.start()
 
     async def close(self) -> None:
         await self.assigner.close()
+        await self.rule_timer.close()
         await self.maintenance.close()
         await self.recovery.close()
         await self.account_poller.close()

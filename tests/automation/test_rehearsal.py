@@ -21,6 +21,8 @@ from zhiban.events import SYSTEM, Actor
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Conflict
 
+LATER = NOON + timedelta(hours=5)
+
 
 @pytest.fixture
 async def desk(db: Database, workspace: int) -> Desk:
@@ -71,7 +73,7 @@ async def test_the_past_is_asked_as_it_was(desk: Desk) -> None:
         await _a_day(desk, tx)
         for id_, definition in definitions.items():
             acted = [(run.conversation_id, run.at, run.trigger) for run in await queries.runs_of(tx, id_, limit=100)]
-            found = await rehearse(tx, definition, rule_id=id_)
+            found = await rehearse(tx, definition, now=LATER, rule_id=id_)
             told = [(run.conversation_id, run.at, run.trigger) for run in found.runs if run.checked.held]
             assert sorted(told) == sorted(acted), definition
             assert acted
@@ -95,19 +97,27 @@ async def test_what_cannot_be_told_is_said(desk: Desk) -> None:
         definition = load_definition(
             {"on": ["conversation_resolved"], "conditions": online, "actions": [{"kind": "unassign"}]}
         )
-        found = await rehearse(tx, definition)
+        found = await rehearse(tx, definition, now=LATER)
         assert (found.fired, found.unsure) == (0, 3)
         assert list(found.runs[0].checked.failed()) == ["Nobody knows who was there at that time."]
-        assert len((await rehearse(tx, definition, limit=2)).conversations) == 2
+        assert len((await rehearse(tx, definition, now=LATER, limit=2)).conversations) == 2
 
 
 async def test_nothing_to_look_at_is_no_mistake(desk: Desk) -> None:
     async with desk.database.transaction(desk.workspace_id) as tx:
-        found = await rehearse(tx, load_definition({"on": ["message_created"], "actions": [{"kind": "unassign"}]}))
+        definition = load_definition({"on": ["message_created"], "actions": [{"kind": "unassign"}]})
+        found = await rehearse(tx, definition, now=LATER)
         assert (found.fired, found.conversations, found.runs) == (0, (), ())
 
 
 FILE = """\
+- name: 没人回复
+  enabled: false
+  after:
+    what: no_reply_from_us
+    minutes: 10.0
+  then:
+  - kind: assign_best
 - name: 久等的老客户
   enabled: true
   stops: true
@@ -138,12 +148,12 @@ async def test_rules_travel_by_name(desk: Desk, db: Database) -> None:
     async with desk.database.transaction(desk.workspace_id) as tx:
         await _label(tx, "重点客户")
         wanted = from_yaml(FILE, await queries.names(tx))
-        assert await service.adopt(tx, wanted, by=SYSTEM, now=NOON) == (1, 0)
+        assert await service.adopt(tx, wanted, by=SYSTEM, now=NOON) == (2, 0)
         assert await service.adopt(tx, wanted, by=SYSTEM, now=NOON) == (0, 0)
-        (rule,) = [one for one in await queries.rules(tx) if one.name == "久等的老客户"]
+        waits, rule = [one for one in await queries.rules(tx) if one.name in ("没人回复", "久等的老客户")]
         assert (rule.enabled, rule.stops) == (True, True)
         names = await queries.names(tx)
-        assert to_yaml([rule], names) == FILE
+        assert to_yaml([waits, rule], names) == FILE
         everything = to_yaml(await queries.rules(tx), names)
         assert [one.definition for one in from_yaml(everything, names)] == [
             load_definition(one.definition) for one in await queries.rules(tx)

@@ -131,6 +131,18 @@ async def test_a_rule_is_written_previewed_saved_switched_moved_and_removed(site
     assert (await lin.get("/rules/999")).status == 404
 
 
+async def test_a_rule_may_wait(site: Site) -> None:
+    lin = await site.signed_in()
+    waits: Fields = [("name", "久等"), ("t.what", "no_reply_from_us"), ("t.minutes", "10"), ("a.0.kind", "assign_best")]
+    assert "当超过10分钟没有回复对方时，分配给最合适的在线同事" in (await lin.post("/rules/preview", waits)).text
+    page = (await lin.get((await lin.post("/rules", waits)).headers["location"])).text
+    assert 'name="t.minutes" value="10"' in page
+    for minutes in ("", "x", "-3"):
+        unfinished = [(name, minutes if name == "t.minutes" else value) for name, value in waits]
+        assert "还没写要过多久" in (await lin.post("/rules", unfinished)).text
+    assert (await lin.post("/rules/rehearse", waits)).status == 200
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [

@@ -11,6 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from zhiban.automation.actions import Action
 from zhiban.automation.conditions import ConditionGroup
+from zhiban.automation.delays import TimePassed
 from zhiban.automation.parts import RulePart, rule_part
 from zhiban.automation.triggers import TRIGGER_LABELS, Trigger
 from zhiban.automation.wording import RuleWording
@@ -21,11 +22,12 @@ DEEPEST_GROUP = 4
 
 @rule_part
 class Definition(RulePart):
-    """When something of `on` happens and `conditions` hold, `actions` are done in their order."""
+    """When something of `on` happens, or time has passed, and `conditions` hold, `actions` are done in their order."""
 
-    on: Annotated[tuple[Trigger, ...], Field(min_length=1, max_length=20)]
+    on: Annotated[tuple[Trigger, ...], Field(max_length=20)]
     actions: Annotated[tuple[Action, ...], Field(min_length=1, max_length=20)]
     conditions: ConditionGroup = ConditionGroup()
+    after: TimePassed | None = None
 
     def to_json(self) -> str:
         return _adapter().dump_json(self).decode()
@@ -37,7 +39,8 @@ class Definition(RulePart):
 
     def label(self, words: RuleWording) -> str:
         """The rule in one sentence: `当会话变为已解决时，如果有负责人，就取消分配`."""
-        when = words.either(words.texts(TRIGGER_LABELS[one]) for one in self.on)
+        moments = [words.texts(TRIGGER_LABELS[one]) for one in self.on]
+        when = words.either([*moments, self.after.label(words)] if self.after else moments)
         given = self.conditions.label(words)
         done = words.texts("，再").join(words.inside(one.label(words)) for one in self.actions)
         if given:
@@ -69,6 +72,8 @@ def load_definition(values: Mapping[str, Any]) -> Definition:
         found = _adapter().validate_python(values)
     except ValidationError as error:
         raise _bad(error) from None
+    if not found.on and found.after is None:
+        raise BadDefinition("on: A rule says when it is asked.", ("on",))
     if _depth(found.conditions) > DEEPEST_GROUP:
         raise BadDefinition(f"Groups of conditions may stand {DEEPEST_GROUP} deep in each other.")
     return found

@@ -12,16 +12,19 @@ import logging
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import psycopg
 
 from zhiban.automation.actions import ActionContext, AnyAction, StopAction
 from zhiban.automation.conditions import CheckedCondition, check
+from zhiban.automation.delays import TIME_PASSED
 from zhiban.automation.facts import AgentFacts, RuleFacts
 from zhiban.automation.models import RunOutcome
 from zhiban.automation.rule_book import CompiledRule, RuleBook
 from zhiban.automation.triggers import Trigger, triggers_of
+from zhiban.automation.waiting import EXPIRES, DueDelay, note_skipped, note_waits, take_turn
 from zhiban.conversations.assignment import open_counts
 from zhiban.conversations.facts import conversation_facts, previous_assignee
 from zhiban.events import Actor, Cause, ConversationEvent
@@ -68,9 +71,9 @@ class _AskedRule:
     """A rule that is asked about a fact."""
 
     rule: CompiledRule
-    trigger: Trigger
+    trigger: str
     facts: RuleFacts
-    event: ConversationEvent
+    event: ConversationEvent | None  # None: time has passed
     checked: CheckedCondition
 
 
@@ -82,12 +85,46 @@ class RuleEngine:
         self._limits_of = limits_of
 
     async def react(self, tx: Transaction, event: ConversationEvent) -> None:
-        """Ask every rule that listens to this fact, in their order."""
+        """Ask every rule that listens to this fact, in their order; those that wait begin or end to do so."""
         await self._react(tx, event)
+        await self._note_waits(tx, event)
+
+    async def _note_waits(self, tx: Transaction, event: ConversationEvent) -> None:
+        waiting = (await self.book.rules(tx)).waiting
+        if waiting:
+            await note_waits(tx, event, waiting)
+
+    async def act_due(self, tx: Transaction, due: DueDelay, *, now: datetime) -> bool:
+        """Ask a rule that has waited. False when somebody else has done so, or nothing is waited for any more.
+
+        Its turn is taken in this transaction, together with all that it does: it is asked once or, where the process
+        dies, not yet.
+        """
+        found = await conversation_facts(tx, due.conversation_id)
+        if found is None or not await take_turn(tx, due, now=now):
+            return False
+        rule = next((one for one in (await self.book.rules(tx)).waiting if one.id == due.rule_id), None)
+        if rule is None or now - due.due_at > EXPIRES:
+            await note_skipped(tx, due, "off" if rule is None else "expired", now=now)
+            return True
+        facts = RuleFacts(now, found)
+        if rule.needs_agents:
+            facts = await _with_agents(tx, facts)
+        asked = _AskedRule(rule, TIME_PASSED, facts, None, check(rule.definition.conditions, facts))
+        if asked.checked.held is False and not any(asked.checked.failed()):
+            await note_skipped(tx, due, "conditions", now=now, checked=asked.checked)
+            return True
+        try:
+            await self._answer(tx, asked, cut="")
+        except _Stale:
+            self.book.forget(tx.workspace_id)
+            await note_skipped(tx, due, "off", now=now)
+        return True
 
     async def cut(self, tx: Transaction, event: ConversationEvent) -> None:
         """The chain is too long: store which rules would have acted now, and act no more."""
         await self._react(tx, event, cut=TOO_DEEP)
+        await self._note_waits(tx, event)
 
     async def _react(self, tx: Transaction, event: ConversationEvent, *, cut: str = "") -> None:
         asked: set[int] = set()
@@ -136,12 +173,16 @@ class RuleEngine:
         if cut:
             await _begin(tx, asked, RunOutcome.CUT, cut)
             return False
-        if asked.trigger is Trigger.CONVERSATION_UPDATED and await tx.value(
-            _UPDATED_ALREADY,
-            conversation=asked.facts.state.id,
-            rule=asked.rule.id,
-            now=asked.facts.now,
-            event=asked.event.id,
+        if (
+            asked.event is not None
+            and asked.trigger == Trigger.CONVERSATION_UPDATED
+            and await tx.value(
+                _UPDATED_ALREADY,
+                conversation=asked.facts.state.id,
+                rule=asked.rule.id,
+                now=asked.facts.now,
+                event=asked.event.id,
+            )
         ):
             return False
         return await self._act(tx, asked)
@@ -173,7 +214,7 @@ class RuleEngine:
             facts=asked.facts,
             limits=self._limits_of(asked.facts.conversation.channel),
             actor=Actor("rule", asked.rule.id, asked.rule.name),
-            cause=Cause("rule", asked.rule.id, asked.event.cause.depth + 1),
+            cause=Cause("rule", asked.rule.id, (asked.event.cause.depth if asked.event else 0) + 1),
             run_id=run_id,
             position=position,
             now=asked.facts.now,
@@ -223,7 +264,7 @@ async def _begin(tx: Transaction, asked: _AskedRule, outcome: RunOutcome, reason
         rule=asked.rule.id,
         revision=asked.rule.revision,
         trigger=asked.trigger,
-        event=asked.event.id,
+        event=asked.event.id if asked.event else None,
         conversation=asked.facts.state.id,
         outcome=outcome,
         reason=reason,

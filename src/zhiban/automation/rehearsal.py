@@ -13,13 +13,14 @@ from itertools import groupby
 
 from zhiban.automation.conditions import CheckedCondition, check
 from zhiban.automation.definition import Definition
+from zhiban.automation.delays import TIME_PASSED, TimePassed, Wait
 from zhiban.automation.facts import RuleFacts
 from zhiban.automation.triggers import Trigger, triggers_of
 from zhiban.conversations.evolution import born, evolve
 from zhiban.conversations.facts import ConversationFacts, MessageFacts, latest_conversations, messages_of
 from zhiban.conversations.models import ConversationState
 from zhiban.conversations.queries import histories
-from zhiban.events import ConversationCreated, ConversationEvent, Event
+from zhiban.events import ConversationCreated, ConversationEvent, Event, StatusChanged
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 
@@ -55,17 +56,37 @@ class Rehearsal:
         return sum(run.checked.held is None for run in self.runs)
 
 
+@frozen_dataclass
+class _Moment:
+    """When a rule is asked, about which state, and because of which fact; None where time has passed."""
+
+    at: datetime
+    state: ConversationState
+    event: ConversationEvent | None = None
+
+    @property
+    def message_id(self) -> int | None:
+        return self.event.column("message_id") if self.event else None
+
+
 async def rehearse(
-    tx: Transaction, definition: Definition, *, rule_id: int | None = None, limit: int = CONVERSATIONS
+    tx: Transaction,
+    definition: Definition,
+    *,
+    now: datetime,
+    rule_id: int | None = None,
+    limit: int = CONVERSATIONS,
 ) -> Rehearsal:
     """What this rule would have done in the conversations of lately. What `rule_id` itself did is no reason."""
     latest = await latest_conversations(tx, limit=limit)
     events = await histories(tx, [one.state.id for one in latest], limit=EVENTS)
-    moments: list[tuple[ConversationFacts, ConversationEvent, ConversationState]] = []
+    moments: list[tuple[ConversationFacts, _Moment]] = []
     for one in latest:
-        moments += [(one, event, state) for event, state in _moments(events.get(one.state.id, ()), definition, rule_id)]
-    wanted = [event.column("message_id") for _, event, _ in moments]
-    messages = await messages_of(tx, [id_ for id_ in wanted if id_ is not None])
+        changes = list(_changes(events.get(one.state.id, ())))
+        moments += [(one, moment) for moment in _set_off(changes, definition, rule_id)]
+        if definition.after is not None:
+            moments += [(one, moment) for moment in _waited(changes, definition.after, now=now)]
+    messages = await messages_of(tx, [moment.message_id for _, moment in moments if moment.message_id is not None])
     runs = [run for moment in moments if (run := _asked(definition, *moment, messages)) is not None]
     counts = {one.state.id: 0 for one in latest}
     for run in runs:
@@ -73,12 +94,12 @@ async def rehearse(
     return Rehearsal(tuple(counts.items()), tuple(sorted(runs, key=lambda run: run.at, reverse=True)))
 
 
-def _moments(
-    events: Sequence[Event], definition: Definition, rule_id: int | None
-) -> Iterator[tuple[ConversationEvent, ConversationState]]:
-    """The facts that set the rule off, each with the state after the whole change that it belongs to."""
+Change = tuple[list[ConversationEvent], ConversationState]
+
+
+def _changes(events: Sequence[Event]) -> Iterator[Change]:
+    """The facts of each change together, with the state after it. What begins before the log does is left out."""
     state: ConversationState | None = None
-    updated_at: datetime | None = None
     told = [event for event in events if isinstance(event, ConversationEvent)]
     for _, change in groupby(told, key=lambda event: (event.at, event.cause.depth)):
         together = list(change)
@@ -87,8 +108,14 @@ def _moments(
                 state = born(event)
             elif state is not None:
                 state = evolve(state, event)
-        if state is None:
-            continue  # its beginning was left out
+        if state is not None:
+            yield together, state
+
+
+def _set_off(changes: Sequence[Change], definition: Definition, rule_id: int | None) -> Iterator[_Moment]:
+    """The facts that set the rule off."""
+    updated_at: datetime | None = None
+    for together, state in changes:
         for event in together:
             if event.actor.kind == "rule" and event.actor.id == rule_id:
                 continue
@@ -98,22 +125,40 @@ def _moments(
                 continue
             if Trigger.CONVERSATION_UPDATED in happened:
                 updated_at = event.at
-            yield event, state
+            yield _Moment(event.at, state, event)
+
+
+def _waited(changes: Sequence[Change], after: TimePassed, *, now: datetime) -> Iterator[_Moment]:
+    """The moments at which something had been waited through."""
+    wait: Wait | None = None
+    waiting: ConversationState | None = None
+    status_since: datetime | None = None
+    done: datetime | None = None
+
+    def due(until: datetime) -> Iterator[_Moment]:
+        if wait is not None and waiting is not None and wait.since != done and wait.counts_from + after.span <= until:
+            yield _Moment(wait.counts_from + after.span, waiting)
+
+    for together, state in changes:
+        for moment in due(together[0].at):
+            done = wait.since if wait else None
+            yield moment
+        began = [event.at for event in together if isinstance(event, StatusChanged | ConversationCreated)]
+        status_since = began[-1] if began else status_since
+        wait, waiting = after.wait(state, status_since=status_since), state
+    yield from due(now)
 
 
 def _asked(
-    definition: Definition,
-    one: ConversationFacts,
-    event: ConversationEvent,
-    state: ConversationState,
-    messages: dict[int, MessageFacts],
+    definition: Definition, one: ConversationFacts, moment: _Moment, messages: dict[int, MessageFacts]
 ) -> RehearsedRun | None:
-    message = messages.get(event.column("message_id") or 0)
-    facts = RuleFacts(event.at, replace(one, state=state, message=message), event)
+    message = messages.get(moment.message_id or 0)
+    facts = RuleFacts(moment.at, replace(one, state=moment.state, message=message), moment.event)
     checked = check(definition.conditions, facts)
     if not checked.held and not any(checked.failed()):
         return None
     if checked.held is False:
         checked = replace(checked, held=None)  # one part failed: nobody can say
-    trigger = next(trigger for trigger in definition.on if trigger in triggers_of(event))
-    return RehearsedRun(state.id, one.contact.name, event.at, trigger, checked)
+    happened = triggers_of(moment.event) if moment.event else frozenset()
+    trigger = next((trigger for trigger in definition.on if trigger in happened), TIME_PASSED)
+    return RehearsedRun(moment.state.id, one.contact.name, moment.at, trigger, checked)

@@ -37,6 +37,7 @@ class CompiledRules:
 
     every: tuple[CompiledRule, ...]
     by_kind: dict[type[ConversationEvent], tuple[CompiledRule, ...]]
+    waiting: tuple[CompiledRule, ...]  # those that act because time has passed
     until: float
 
 
@@ -95,5 +96,6 @@ def _compiled(every: Sequence[CompiledRule]) -> CompiledRules:
     return CompiledRules(
         tuple(every),
         {kind: asked for kind, asked in by_kind.items() if asked},
+        tuple(rule for rule in every if rule.definition.after is not None),
         time.monotonic() + GOOD_FOR_SECONDS,
     )

@@ -47,12 +47,19 @@ def _told(rule: RuleRow, names: Names) -> dict[str, Any]:
     told: dict[str, Any] = {"name": rule.name, "enabled": rule.enabled}
     if rule.stops:
         told["stops"] = True
-    told["when"] = definition["on"]
+    if definition["on"]:
+        told["when"] = definition["on"]
+    if definition["after"]:
+        told["after"] = {key: value for key, value in definition["after"].items() if _means(key, definition["after"])}
     conditions = _short(definition["conditions"], names)
     if conditions.get("conditions"):
         told["if"] = {conditions.get("match", "all"): conditions["conditions"]}
     told["then"] = [_short(action, names) for action in definition["actions"]]
     return told
+
+
+def _means(key: str, after: Mapping[str, Any]) -> bool:
+    return key != "status" or after["what"] == "status"
 
 
 def _short(part: Mapping[str, Any], names: Names) -> dict[str, Any]:
@@ -94,19 +101,20 @@ def _parsed(text: str) -> Any:
         raise BadRuleFile(f"This is not YAML: {str(error)[:200]}") from None
 
 
-_KEYS = {"name", "enabled", "stops", "when", "if", "then"}
+_KEYS = {"name", "enabled", "stops", "when", "after", "if", "then"}
 
 
 def _read(told: Mapping[str, Any], names: Names) -> RuleInFile:
     unknown = sorted(str(key) for key in told.keys() - _KEYS)
     if unknown:
-        raise BadRuleFile(f'A rule has no field "{unknown[0]}"; it has name, enabled, stops, when, if and then.')
+        raise BadRuleFile(f'A rule has no field "{unknown[0]}"; it has name, enabled, stops, when, after, if and then.')
     name, enabled, stops = str(told.get("name") or ""), told.get("enabled", False), told.get("stops", False)
     if not isinstance(enabled, bool) or not isinstance(stops, bool):
         raise BadRuleFile("enabled and stops are true or false.")
     definition = {
         "on": told.get("when") or [],
         "conditions": _group(told.get("if") or {}, names),
+        "after": told.get("after"),
         "actions": [_ids(one, names) for one in told.get("then") or []],
     }
     return RuleInFile(name, enabled, stops, load_definition(definition))

@@ -195,6 +195,7 @@ async def remove(tx: Transaction, rule_id: int, *, by: Actor, now: datetime) -> 
     """Nobody sees or asks the rule any more; its runs stay. Raises NotFound."""
     rule = await access_rule(tx, rule_id)
     await tx.run("update rule set removed_at = %(now)s, enabled = false where id = %(id)s", id=rule_id, now=now)
+    await tx.run("delete from rule_delay where rule_id = %(id)s", id=rule_id)
     await _record(tx, RuleRemoved(actor=by, at=now, rule_id=rule_id, name=rule.name))
 
 

@@ -77,7 +77,7 @@ async def rehearse_(
 ) -> None:
     async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
         row = await _rule(tx, name)
-        found = await rehearse(tx, load_definition(row.definition), rule_id=row.id, limit=last)
+        found = await rehearse(tx, load_definition(row.definition), now=app.clock.now(), rule_id=row.id, limit=last)
     if as_json:
         show_json(
             {

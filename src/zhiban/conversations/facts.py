@@ -107,3 +107,14 @@ async def previous_assignee(tx: Transaction, conversation_id: int, *, other_than
         _PREVIOUS, id=conversation_id, kind=ConversationAssigned.kind(), other=other_than
     )
     return found
+
+
+async def those_in(tx: Transaction, statuses: Sequence[str], *, limit: int) -> list[ConversationState]:
+    """Conversations in one of these statuses, those in which something happened last first; not locked."""
+    rows = await tx.rows(
+        f"select {transitions.STATE_COLUMNS} from conversation c where c.status = any(%(statuses)s::text[]) "
+        "order by c.last_activity_at desc limit %(limit)s",
+        statuses=list(statuses),
+        limit=limit,
+    )
+    return [transitions.as_state(row) for row in rows]

@@ -23,9 +23,10 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 Draft = dict[str, Any]  # name, stops, and the definition's on, conditions, actions as plain values
 
+DEFINITION = ("on", "after", "conditions", "actions")
 MOST_PARTS = 60  # of one draft; more is no rule that a person could read
-NEW: Draft = {"name": "", "stops": False, "on": ["conversation_resolved"], "conditions": {"kind": "group"},
-              "actions": [{"kind": "unassign"}]}  # fmt: skip
+NEW: Draft = {"name": "", "stops": False, "on": ["conversation_resolved"], "after": None,
+              "conditions": {"kind": "group"}, "actions": [{"kind": "unassign"}]}  # fmt: skip
 _ROWS = {"agent": "agents", "agents": "agents", "team": "teams", "teams": "teams", "labels": "labels",
          "inboxes": "inboxes", "channels": "channels"}  # fmt: skip
 _FIRST = {"priority": ("0",)}
@@ -67,9 +68,16 @@ def typed(form: Iterable[tuple[str, str]]) -> Draft:
         "name": (values.get("name") or [""])[0][:200],
         "stops": "stops" in values,
         "on": [one for one in values.get("on", []) if one in set(Trigger)],
+        "after": _after(values),
         "conditions": _group("c", values),
         "actions": [_part(path, values, ACTIONS) for path in _children("a", values)],
     }
+
+
+def _after(values: Mapping[str, list[str]]) -> Draft | None:
+    """What time has to pass; nothing where no such choice was made."""
+    told = {name: (values.get(f"t.{name}") or [""])[0] for name in ("what", "minutes", "status")}
+    return {name: value for name, value in told.items() if value} if told["what"] else None
 
 
 def _children(path: str, values: Mapping[str, list[str]]) -> list[str]:

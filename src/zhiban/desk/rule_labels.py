@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from zhiban.automation.agent_conditions import AVAILABILITY_LABELS
 from zhiban.automation.condition_fields import AUTHORS, LANGUAGES, MESSAGE_KINDS
+from zhiban.automation.delays import SKIPPED_LABELS
 from zhiban.automation.wording import STATUS_LABELS
 from zhiban.kit.i18n import mark
 
@@ -106,6 +107,12 @@ FIELD_LABELS: Mapping[str, str] = {
     "past": mark("原来是"),
     "to": mark("变为"),
 }
+TIME_LABELS: Mapping[str, str] = {
+    "": mark("不看时间"),
+    "no_reply_from_us": mark("我们没有回复超过"),
+    "no_reply_from_contact": mark("对方没有回复超过"),
+    "status": mark("状态持续超过"),
+}
 OUTCOME_LABELS: Mapping[str, str] = {
     "acted": mark("已执行"),
     "failed": mark("没有全部做到"),
@@ -115,6 +122,7 @@ OUTCOME_LABELS: Mapping[str, str] = {
 REASON_LABELS_OF_RUNS: Mapping[str, str] = {
     "too_deep": mark("规则引起规则，已到第五层"),
     "loop": mark("又绕回了这条规则"),
+    **SKIPPED_LABELS,
 }
 ACTION_OUTCOMES: Mapping[str, str] = {
     "unchanged": mark("本来就是这样"),

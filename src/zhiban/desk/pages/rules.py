@@ -12,16 +12,15 @@ from fastapi.responses import RedirectResponse, Response
 from zhiban.automation import queries, service
 from zhiban.automation.definition import BadDefinition, Definition, load_definition
 from zhiban.automation.models import RuleRow
-from zhiban.automation.rehearsal import Rehearsal, rehearse
+from zhiban.automation.rehearsal import rehearse
 from zhiban.automation.run_view import run_views
 from zhiban.automation.triggers import TRIGGER_LABELS
-from zhiban.automation.wording import Names, RuleWording
+from zhiban.automation.wording import STATUS_LABELS, Names, RuleWording
 from zhiban.conversations.queries import contact_names
 from zhiban.desk import rule_form, rule_labels
 from zhiban.desk.checks import chrome_of
 from zhiban.desk.rule_form import Draft
 from zhiban.events import Actor
-from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict
 from zhiban.people import agents as colleagues
 from zhiban.people.auth import CurrentAgent, auth_of
@@ -50,7 +49,7 @@ class _Page:
     def said(self, draft: Draft, words: RuleWording) -> tuple[str, Definition | None]:
         """The rule in a sentence; what is missing, where it is none yet."""
         try:
-            definition = load_definition({key: draft[key] for key in ("on", "conditions", "actions")})
+            definition = load_definition({key: draft[key] for key in rule_form.DEFINITION})
         except BadDefinition as error:
             return self.unfinished(error), None
         return definition.label(words), definition
@@ -59,6 +58,8 @@ class _Page:
         """What is still to be filled in, in words of the page."""
         texts = self.viewer.texts
         match error.path:
+            case ("after", *_):
+                said = texts("还没写要过多久")
             case ("on", *_):
                 said = texts("先选什么时候")
             case ("actions", int(number), *_):
@@ -82,6 +83,7 @@ class _Page:
             "actions": rule_form.actions_view(draft, words),
             "triggers": TRIGGER_LABELS,
             "labels": rule_labels,
+            "statuses": STATUS_LABELS,
             "manages": self.manages,
             "trouble": trouble,
         }
@@ -183,12 +185,10 @@ async def rehearsal(request: Request, agent: CurrentAgent, id: int | None = None
     async with page.auth.database.page_transaction(agent.workspace_id) as tx:
         words = page.words(await queries.names(tx))
         _, definition = page.said(found, words)
-        told = await _rehearsed(tx, definition, id)
+        told = None
+        if definition is not None:
+            told = await rehearse(tx, definition, now=page.auth.clock.now(), rule_id=id)
     return page.auth.renderer.answer("rules/rehearsal.html", page.viewer, rehearsal=told)
-
-
-async def _rehearsed(tx: Transaction, definition: Definition | None, rule_id: int | None) -> Rehearsal | None:
-    return None if definition is None else await rehearse(tx, definition, rule_id=rule_id)
 
 
 async def _opened(page: _Page, rule_id: int | None) -> tuple[RuleRow | None, RuleWording]:
@@ -198,7 +198,7 @@ async def _opened(page: _Page, rule_id: int | None) -> tuple[RuleRow | None, Rul
 
 
 def _definition(draft: Draft) -> Definition:
-    return load_definition({key: draft[key] for key in ("on", "conditions", "actions")})
+    return load_definition({key: draft[key] for key in rule_form.DEFINITION})
 
 
 @router.post(HERE)

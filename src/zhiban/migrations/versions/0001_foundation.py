@@ -3,6 +3,7 @@
 from alembic import op
 from procrastinate.schema import SchemaManager
 
+from zhiban.migrations.automation import RULES
 from zhiban.migrations.rules import append_only, protect
 
 revision = "0001"
@@ -370,31 +371,6 @@ create index ix_event_actor_id on event (workspace_id, actor_id, at) where actor
 create index ix_event_assignee_id on event (workspace_id, assignee_id, at) where assignee_id is not null;
 """
 
-# A run keeps what a rule saw and did when it fired; rules that nobody wants any more stay for the sake of their runs.
-RULES = """
-create table rule (
-  workspace_id bigint not null, id bigint generated always as identity,
-  position int not null, name text not null, enabled boolean not null default false,
-  stops boolean not null default false, definition jsonb not null, revision int not null default 1, shipped text,
-  created_at timestamptz not null, changed_at timestamptz not null, changed_by bigint, enabled_at timestamptz,
-  removed_at timestamptz,
-  constraint pk_rule primary key (workspace_id, id));
-create index ix_rule_position on rule (workspace_id, position, id) where removed_at is null;
-create unique index uq_rule_shipped on rule (workspace_id, shipped) where shipped is not null and removed_at is null;
-
-create table rule_run (
-  workspace_id bigint not null, id bigint generated always as identity,
-  rule_id bigint not null, revision int not null, trigger text not null, event_id bigint, conversation_id bigint,
-  outcome text not null, reason text not null default '', facts jsonb not null default '{}',
-  conditions jsonb not null default '{}', actions jsonb not null default '[]', at timestamptz not null,
-  constraint pk_rule_run primary key (workspace_id, id),
-  constraint fk_rule_run_rule_id foreign key (workspace_id, rule_id) references rule,
-  constraint ck_rule_run_outcome check (outcome in ('acted', 'failed', 'cut', 'skipped')));
-create index ix_rule_run_rule_id on rule_run (workspace_id, rule_id, at desc);
-create index ix_rule_run_conversation_id on rule_run (workspace_id, conversation_id, id)
-  where conversation_id is not null;
-"""
-
 FILES = """
 -- Contents of files, once for each workspace, by their digest; attachments name them. In parts, so that neither
 -- side holds a whole film in memory. Not compressed: pictures and sound are already.
@@ -442,6 +418,7 @@ TABLES = [
     "turn",
     "rule",
     "rule_run",
+    "rule_delay",
     "stored_file",
     "stored_file_part",
 ]

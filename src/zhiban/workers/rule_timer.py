@@ -1,0 +1,63 @@
+"""Takes up rules that have waited long enough, a transaction for each conversation."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import psycopg
+
+from zhiban.automation.engine import RuleEngine
+from zhiban.automation.waiting import AT_ONCE, due_delays
+from zhiban.kit.background_tasks import cancelled
+from zhiban.kit.clock import Clock
+from zhiban.kit.db import Database
+from zhiban.kit.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+EVERY_SECONDS = 1.0
+
+
+class RuleTimer:
+    """The timer of this process; any number of processes may run one, each wait is taken up by one of them."""
+
+    def __init__(self, database: Database, rules: RuleEngine, clock: Clock) -> None:
+        self._database = database
+        self._rules = rules
+        self._clock = clock
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._forever(), name="rule timer")
+
+    async def close(self) -> None:
+        if self._task is not None:
+            await cancelled([self._task])
+
+    async def _forever(self) -> None:
+        while True:
+            await asyncio.sleep(EVERY_SECONDS)
+            try:
+                await self.run_once()
+            except (psycopg.Error, Unavailable) as error:
+                log.warning("Rules that wait could not be asked: %s", str(error).strip())
+            except Exception:  # time goes on; what went wrong stands in the log
+                log.exception("The timer of rules met an accident.")
+
+    async def run_once(self) -> int:
+        """Ask every rule that is due, in every workspace. Returns how many were taken up by this call."""
+        return sum([await self._run(workspace_id) for workspace_id in await self._database.workspaces()])
+
+    async def _run(self, workspace_id: int) -> int:
+        done = 0
+        while True:
+            async with self._database.transaction(workspace_id) as tx:
+                due = await due_delays(tx, now=self._clock.now())
+            taken = 0
+            for one in due:
+                async with self._database.transaction(workspace_id) as tx:
+                    taken += await self._rules.act_due(tx, one, now=self._clock.now())
+            done += taken
+            if len(due) < AT_ONCE or not taken:
+                return done
