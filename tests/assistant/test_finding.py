@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.assistant.test_agreement import entry
 
 from zhiban.assistant import finding
@@ -9,7 +11,7 @@ from zhiban.assistant.finding import Found, LookUp
 from zhiban.assistant.prompt import HistoryLine
 from zhiban.assistant.queries import Memory
 from zhiban.assistant.reading import questions_in
-from zhiban.knowledge.retrieval import ConfidenceBand, Passage, SearchResult, Thresholds
+from zhiban.knowledge.retrieval import LEARNT_ALIKE, ConfidenceBand, Passage, SearchResult, Thresholds
 
 INVOICE = entry("怎么开发票？")
 SPECIAL = entry("能开增值税专用发票吗？", phrasing="专用发票怎么开")
@@ -43,6 +45,9 @@ async def titles(
 async def test_who_asks_about_a_thing_is_not_told_about_a_special_kind_of_it() -> None:
     assert (await titles("发票怎么开", {"发票怎么开": (1.4, [SPECIAL, FREIGHT, INVOICE])}))[0] == INVOICE.title
     assert (await titles("专用发票怎么开", {"专用发票怎么开": (1.4, [SPECIAL, INVOICE])}))[0] == SPECIAL.title
+    # Nor about what people taught for another question.
+    taught = replace(INVOICE, learnt=True, likeness=LEARNT_ALIKE - 0.01)
+    assert (await titles("发票怎么开", {"发票怎么开": (1.4, [SPECIAL, taught])}))[0] == SPECIAL.title
     # Another side of it is no better.
     lately = entry("发票多久能开？")
     assert (await titles("发票怎么开", {"发票怎么开": (1.4, [SPECIAL, lately])}))[0] == SPECIAL.title

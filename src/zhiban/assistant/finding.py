@@ -146,7 +146,7 @@ def _no_more_special(text: str, passages: tuple[Passage, ...]) -> tuple[Passage,
         return passages
     aspects = polarity.aspects_of(text)
     for one in passages[1:]:
-        if _subject(one) == asked and aspects == polarity.aspects_of(one.phrasing or one.title):
+        if one.vouched and _subject(one) == asked and aspects == polarity.aspects_of(one.phrasing or one.title):
             return (one, *(other for other in passages if other is not one))
     return passages
 
