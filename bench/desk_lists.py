@@ -111,18 +111,21 @@ async def bench(of_status: dict[str, int], times: int) -> None:
 
         floor = statistics.median(await measure(times, empty))
         print(f"floor: one empty round trip {floor:.2f} ms")
-        for queue in Queue:
+        shown: list[tuple[Queue, int | None]] = [(queue, None) for queue in Queue]
+        labels = await label_some(found)
+        for queue, label in (*shown, *((Queue.ALL, label) for label in labels)):
             for tab in StatusTab:
 
-                async def read(queue: Queue = queue, tab: StatusTab = tab) -> None:
+                async def read(queue: Queue = queue, tab: StatusTab = tab, label: int | None = label) -> None:
                     async with found.database.transaction(found.workspace) as tx:
-                        await lists.conversation_list(tx, agent, queue=queue, tab=tab)
+                        await lists.conversation_list(tx, agent, queue=queue, tab=tab, label=label)
 
                 await read()
                 taken = await measure(times, read)
                 middle, late = statistics.median(taken), taken[int(len(taken) * 0.95)]
+                name = labels.get(label or 0, queue.value)
                 print(
-                    f"{queue.value:>10} {tab.value:<8}  p50 {middle:5.1f} ms   p95 {late:5.1f} ms   "
+                    f"{name:>10} {tab.value:<8}  p50 {middle:5.1f} ms   p95 {late:5.1f} ms   "
                     f"{middle / floor:4.1f} × floor",
                     flush=True,
                 )
@@ -136,9 +139,27 @@ async def bench(of_status: dict[str, int], times: int) -> None:
         print(f"{'the counts alone':>19}  p50 {middle:5.1f} ms   p95 {late:5.1f} ms   {middle / floor:4.1f} × floor")
 
 
+async def label_some(found: Stand) -> dict[int, str]:
+    """Two labels, one that hardly any conversation bears and one that every tenth does; what they are called here."""
+    async with found.database.transaction(found.workspace) as tx:
+        labels = {}
+        for name, every in (("rare label", 20_000), ("label", 10)):
+            sql = "insert into label (workspace_id, name) values (%(w)s, %(name)s) returning id"
+            label = int(await tx.value(sql, w=found.workspace, name=name))
+            bears = "update conversation set labels = labels || %(label)s::bigint where id %% %(every)s = 0"
+            await tx.run(bears, label=label, every=every)
+            known = (
+                "insert into conversation_label select workspace_id, %(l)s, id from conversation where id %% %(n)s = 0"
+            )
+            await tx.run(known, l=label, n=every)
+            labels[label] = name
+    await tidy(found)
+    return labels
+
+
 async def tidy(found: Stand) -> None:
     async with await psycopg.AsyncConnection.connect(found.owner, autocommit=True) as owner:
-        await owner.execute("vacuum (analyze) conversation, message, contact, agent")
+        await owner.execute("vacuum (analyze) conversation, conversation_label, message, contact, agent")
 
 
 def main() -> None:

@@ -30,6 +30,7 @@ OWNERS = {
     "contact_follow": "conversations",
     "contact_way": "channels",
     "conversation": "conversations",
+    "conversation_label": "conversations",
     "conversation_work": "conversations",
     "delivery": "channels",
     "draft": "conversations",

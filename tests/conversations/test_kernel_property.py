@@ -259,6 +259,8 @@ async def check(
     row = await transitions.lock(tx, id_)
     events = [event for event in await history(tx, id_) if isinstance(event, ConversationEvent)]
     assert replay(events) == row
+    borne = "select label_id from conversation_label where conversation_id = %(id)s order by 1"
+    assert tuple(await tx.values(borne, id=id_)) == row.labels
     state = before
     for event in events[known:]:
         if state is None:

@@ -110,7 +110,9 @@ _QUEUES = {
     Queue.ASSISTANT: "c.status = 'pending'",
     Queue.ALL: "true",
 }
-_LABELLED = " and c.labels @> array[%(label)s]::bigint[]"
+FEW = 5000  # of a label that no more conversations bear, each is looked up
+_AMONG_FEW = " and c.id in (select l.conversation_id from conversation_label l where l.label_id = %(label)s)"
+_AMONG_MANY = " and c.labels @> array[%(label)s]::bigint[]"  # read in the list's order, until enough bear it
 # Who waits for us comes first, longest wait on top; then what the assistant has, newest first.
 _OPEN = ("c.status = 'open'", "c.waiting_since asc nulls last, c.last_activity_at desc")
 _PENDING = ("c.status = 'pending'", "c.last_activity_at desc")
@@ -118,9 +120,11 @@ _SNOOZED = ("c.status = 'snoozed'", "c.snoozed_until asc nulls last, c.id")
 _RESOLVED = ("c.status = 'resolved'", "c.last_activity_at desc")
 
 
-def _parts(queue: Queue, tab: StatusTab, label: int | None = None) -> list[tuple[str, str]]:
-    """The conditions and orders of the stretches that a list consists of; each is served by an index."""
-    labelled = "" if label is None else _LABELLED
+def _parts(queue: Queue, tab: StatusTab, also: str = "") -> list[tuple[str, str]]:
+    """The conditions and orders of the stretches that a list consists of; each is served by an index.
+
+    `also`: a condition that all have to meet besides.
+    """
     match tab:
         case StatusTab.OPEN if queue is Queue.ASSISTANT:
             parts = [_PENDING]
@@ -132,10 +136,10 @@ def _parts(queue: Queue, tab: StatusTab, label: int | None = None) -> list[tuple
             parts = [_SNOOZED]
         case StatusTab.RESOLVED if queue is Queue.MINE:
             # A resolved conversation is nobody's; it is mine to look back at when I resolved it.
-            return [(f"c.status = 'resolved' and c.resolver_id = %(agent)s{labelled}", _RESOLVED[1])]
+            return [(f"c.status = 'resolved' and c.resolver_id = %(agent)s{also}", _RESOLVED[1])]
         case _:
             parts = [_RESOLVED]
-    return [(f"{condition} and {_QUEUES[queue]}{labelled}", order) for condition, order in parts]
+    return [(f"{condition} and {_QUEUES[queue]}{also}", order) for condition, order in parts]
 
 
 def _count(*parts: tuple[str, str]) -> str:
@@ -203,7 +207,7 @@ async def conversation_list(
     current: int | None = None,
 ) -> ListView:
     """One page of a queue, or of what bears `label` in it: those who wait for us first, longest wait on top."""
-    parts = _parts(queue, tab, label)
+    parts = _parts(queue, tab, await _labelled(tx, label))
     picked = " union all ".join(
         f"(select c.id, {number} as part, row_number() over (order by {order}) as n from conversation c "
         f"where {condition} order by {order} limit %(limit)s)"
@@ -213,18 +217,13 @@ async def conversation_list(
     shown = found[:limit]
     waits = tab is StatusTab.OPEN and queue is not Queue.ASSISTANT
     waiting = tuple(row for row in shown if waits and row.waiting_since is not None and row.status == "open")
-    tabs = await tx.row(
-        "select " + ", ".join(_count(*_parts(queue, part, label)) for part in (StatusTab.OPEN, StatusTab.SNOOZED)),
-        agent=agent_id,
-        label=label,
-    )
     return ListView(
         queue=queue,
         tab=tab,
         waiting=waiting,
         rest=tuple(row for row in shown if row not in waiting),
         counts=await counts(tx, agent_id),
-        tabs=dict(zip(("open", "snoozed"), tabs or (), strict=False)),
+        tabs={} if label is not None else await _tab_counts(tx, agent_id, queue),
         limit=limit,
         more=limit + ROWS if len(found) > limit else None,
         label=label,
@@ -233,13 +232,32 @@ async def conversation_list(
     )
 
 
+async def _labelled(tx: Transaction, label: int | None) -> str:
+    """The condition for those who bear a label: which one costs least depends on how many do."""
+    if label is None:
+        return ""
+    borne = await tx.value(
+        "select count(*) from (select 1 from conversation_label where label_id = %(label)s limit %(few)s) counted",
+        label=label,
+        few=FEW + 1,
+    )
+    return _AMONG_FEW if borne <= FEW else _AMONG_MANY
+
+
+async def _tab_counts(tx: Transaction, agent_id: int, queue: Queue) -> dict[str, int]:
+    """How many are in the tabs of a queue. Those of a label are not counted: it would cost more than the list."""
+    tabs = (StatusTab.OPEN, StatusTab.SNOOZED)
+    found = await tx.row("select " + ", ".join(_count(*_parts(queue, tab)) for tab in tabs), agent=agent_id)
+    return {tab.value: int(count) for tab, count in zip(tabs, found or (), strict=False)}
+
+
 async def next_waiting(
     tx: Transaction, agent_id: int, *, queue: Queue, label: int | None = None, after: int
 ) -> int | None:
     """The conversation that has waited longest in this queue, apart from the one just finished."""
-    labelled = "" if label is None else _LABELLED
+    also = await _labelled(tx, label)
     found: int | None = await tx.value(
-        f"select c.id from conversation c where c.status = 'open' and c.id <> %(after)s and {_QUEUES[queue]}{labelled} "
+        f"select c.id from conversation c where c.status = 'open' and c.id <> %(after)s and {_QUEUES[queue]}{also} "
         f"order by {_OPEN[1]} limit 1",
         agent=agent_id,
         label=label,

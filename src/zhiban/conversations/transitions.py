@@ -26,6 +26,7 @@ from zhiban.events import (
     ContactCreated,
     ConversationCreated,
     ConversationEvent,
+    ConversationLabelsChanged,
     MessageDropped,
 )
 from zhiban.kit import event_log
@@ -139,6 +140,15 @@ where conversation_id = any(%(ids)s::bigint[]) and (state = 'pending' or (state 
 returning id, conversation_id, state"""
 
 _HANDLED = "update message set state = 'handled' where id = any(%(ids)s::bigint[]) and state = 'pending'"
+
+_LABEL = """
+with borne as (select * from json_to_recordset(%(rows)s::json) as t(conversation bigint, labels bigint[])),
+gone as (
+  delete from conversation_label l using borne b
+  where l.conversation_id = b.conversation and l.conversation_id = any(%(ids)s::bigint[])
+    and l.label_id <> all(b.labels))
+insert into conversation_label (workspace_id, label_id, conversation_id)
+select %(workspace)s, label, conversation from borne, unnest(labels) as label on conflict do nothing"""
 
 # What the contact asked since a person last answered.
 _REQUEUE = """
@@ -330,6 +340,10 @@ async def _carry_out(tx: Transaction, decided: Iterable[Decision], *, now: datet
         await event_log.append(tx, *(_dropped(id_, state, now=now, cause=cause) for id_, state in dropped))
     if requeued:
         await tx.run(_REQUEUE, ids=requeued)
+    labelled = [one.state for one in decided if any(isinstance(each, ConversationLabelsChanged) for each in one.events)]
+    if labelled:
+        borne = json_safe([{"conversation": state.id, "labels": state.labels} for state in labelled])
+        await tx.run(_LABEL, workspace=tx.workspace_id, rows=borne, ids=[state.id for state in labelled])
     await _write_activities(tx, [event for one in decided for event in one.events])
 
 

@@ -246,7 +246,13 @@ create index ix_conversation_idle on conversation (workspace_id, inbox_id, statu
   where status in ('pending', 'open') and waiting_since is null;
 create index ix_conversation_contact_id on conversation (workspace_id, contact_id);
 create index ix_conversation_team_id on conversation (workspace_id, team_id, id) where team_id is not null;
-create index ix_conversation_labels on conversation using gin (labels) where labels <> '{}';
+-- Who bears a label, once more: behind row-level security no index serves what an array contains.
+create table conversation_label (
+  workspace_id bigint not null, label_id bigint not null, conversation_id bigint not null,
+  constraint pk_conversation_label primary key (workspace_id, label_id, conversation_id),
+  constraint fk_conversation_label_conversation_id foreign key (workspace_id, conversation_id) references conversation
+    on delete cascade);
+create index ix_conversation_label_conversation_id on conversation_label (workspace_id, conversation_id);
 
 -- What policies give away, for each inbox in its order.
 create index ix_conversation_queue on conversation (workspace_id, inbox_id, waiting_since, id)
@@ -403,6 +409,7 @@ TABLES = [
     "team",
     "team_member",
     "label",
+    "conversation_label",
     "circuit",
     "call_budget",
     "conversation",
