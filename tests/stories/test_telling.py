@@ -11,6 +11,10 @@ from typing import Any
 import pytest
 from tests.stories.conftest import Shop, running_shop, until
 
+from zhiban.automation import queries as rules
+from zhiban.automation.service import switch
+from zhiban.events import SYSTEM
+from zhiban.kit.clock import SystemClock
 from zhiban.kit.jobs import dead_letters
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.notices import NoticeHook
@@ -157,3 +161,21 @@ async def test_a_card_in_the_app_lets_a_member_take_the_conversation(urls: Datab
             )
         await shop.eventually("select 1 from event where kind = 'card_action_received' having count(*) = 4")
         assert (await shop.conversation()).id == talk.id
+
+
+async def test_a_rule_tells_people_once_what_it_was_told_to(urls: DatabaseUrls, tmp_path: Path) -> None:
+    async with telling_shop(urls, tmp_path, "telegram:8518085684") as told:
+        told.shop.wecom.kf.names[LI] = "李晓"
+        async with told.shop.work() as tx:
+            (rule,) = [one.id for one in await rules.rules(tx) if one.shipped == "urgent_words"]
+            await switch(tx, rule, on=True, by=SYSTEM, now=SystemClock().now())
+        told.shop.wecom.contact_says(LI, "急急急，在线等")
+        await until(lambda: [sent for sent in told.telegram.sent if "已标为紧急" in sent.text])
+        talk = await told.shop.conversation()
+        assert talk.priority == 4
+        (notice,) = [sent for sent in told.telegram.sent if "已标为紧急" in sent.text]
+        assert "对方很急，标为紧急并通知" in notice.text
+        assert f"/conversations/{talk.id}" in notice.text
+        async with told.shop.work() as tx:
+            (run,) = await rules.runs_about(tx, talk.id)
+        assert [one["outcome"] for one in run.actions] == ["done", "queued"]

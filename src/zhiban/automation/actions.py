@@ -29,6 +29,9 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
+from zhiban.kit.jobs import enqueue
+from zhiban.notifications.jobs import to_people
+from zhiban.notifications.notices import rule_notice
 from zhiban.people.agents import agent_row
 from zhiban.people.presence import assignable
 from zhiban.ports import Limits
@@ -328,6 +331,24 @@ class AddNoteAction(RulePart):
 
 
 @rule_part
+class NotifyAction(RulePart):
+    """Tells whoever is told of handoffs in this inbox: the addresses of installation and inbox, and cards."""
+
+    text: Template
+    kind: Literal["notify"] = "notify"
+
+    async def run(self, do: ActionContext) -> Outcome:
+        name = do.facts.contact.name
+        title, text = rule_notice(rule=do.actor.ref or "", contact_name=name, text=filled(self.text, do.facts))
+        key = f"rule-{do.run_id}-{do.position}"
+        await enqueue(do.tx, to_people(do.conversation_id, key=key, title=title, text=text))
+        return "queued"
+
+    def label(self, words: RuleWording) -> str:
+        return words.texts("通知同事{text}", text=words.quoted((self.text,)))
+
+
+@rule_part
 class StopAction(RulePart):
     """Neither the actions after this one nor the rules after this rule are done for what has happened."""
 
@@ -356,6 +377,7 @@ AnyAction = (
     | HandOffAction
     | SendMessageAction
     | AddNoteAction
+    | NotifyAction
     | StopAction
 )
 Action = Annotated[AnyAction, Discriminator("kind")]

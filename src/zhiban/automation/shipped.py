@@ -54,11 +54,14 @@ SHIPPED = (
     ),
     ShippedRule(
         "urgent_words",
-        mark("对方很急，标为紧急"),
+        mark("对方很急，标为紧急并通知"),
         {
             "on": ["message_created"],
             "conditions": {"conditions": [{"kind": "message_sentiment", "sentiment": "urgent"}]},
-            "actions": [{"kind": "set_priority", "priority": 4, "at_least": True}],
+            "actions": [
+                {"kind": "set_priority", "priority": 4, "at_least": True},
+                {"kind": "notify", "text": "{{contact.name}}很急，已标为紧急"},
+            ],
         },
     ),
     ShippedRule(

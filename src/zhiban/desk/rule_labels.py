@@ -56,6 +56,7 @@ ACTION_LABELS: Mapping[str, str] = {
     "hand_off": mark("转交"),
     "send_message": mark("发消息"),
     "add_note": mark("写备注"),
+    "notify": mark("通知同事"),
     "stop": mark("不再看后面的规则"),
 }
 OPERATOR_NAMES: Mapping[str, str] = {

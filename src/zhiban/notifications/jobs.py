@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 NOTIFY_HANDOFF = Job("notify_handoff", attempts=3)
 SEND_NOTIFICATION = Job("send_notification", attempts=8, final=(ConnectionBroken,))
+NOTIFY_PEOPLE = Job("notify_people", attempts=3)
+SEND_NOTICE = Job("send_notice", attempts=8, final=(ConnectionBroken,))
 
 MEMBERS = "members:"  # the address of all agents who have an account at the inbox's own vendor
 
@@ -105,6 +107,11 @@ NOTIFYING: tuple[type[StatusChanged], ...] = (
 )
 
 
+def to_people(conversation_id: int, *, key: str, title: str, text: str) -> Enqueued:
+    """Tell whoever is told of handoffs in this conversation's inbox; the same `key` tells once."""
+    return NOTIFY_PEOPLE.of(key=key, conversation_id=conversation_id, notice_key=key, title=title, text=text)
+
+
 class NotificationJobs:
     """What these jobs need, and the jobs."""
 
@@ -118,7 +125,12 @@ class NotificationJobs:
         self._clock = clock
 
     def tasks(self) -> list[Task]:
-        return [Task(NOTIFY_HANDOFF, self.notify_handoff), Task(SEND_NOTIFICATION, self.send_notification)]
+        return [
+            Task(NOTIFY_HANDOFF, self.notify_handoff),
+            Task(SEND_NOTIFICATION, self.send_notification),
+            Task(NOTIFY_PEOPLE, self.notify_people),
+            Task(SEND_NOTICE, self.send_notice),
+        ]
 
     async def notify_handoff(self, workspace_id: int, conversation_id: int, event_id: int) -> None:
         """Split one notice into a job for every address, so that one that fails does not repeat the others."""
@@ -128,12 +140,8 @@ class NotificationJobs:
             return
         if not waiting.contact_name:
             await self._fetch_contact_name(workspace_id, waiting.inbox_id, waiting.thread)
-        addresses = await self._addresses(workspace_id, waiting.inbox_id)
+        recipients = await self._recipients(workspace_id, waiting.inbox_id)
         async with self._database.transaction(workspace_id) as tx:
-            recipients = [_named(address) for address in addresses]
-            cards = await card_inbox(tx, waiting.inbox_id, self._notifiers.card_kinds)
-            if cards and await accounts_at(tx, cards.vendor):
-                recipients.append(MEMBERS)
             await enqueue_many(
                 tx,
                 [
@@ -141,6 +149,47 @@ class NotificationJobs:
                     for recipient in recipients
                 ],
             )
+
+    async def _recipients(self, workspace_id: int, inbox_id: int) -> list[str]:
+        """Every address as jobs name it, and the members who have an account at the inbox's vendor."""
+        recipients = [_named(address) for address in await self._addresses(workspace_id, inbox_id)]
+        async with self._database.transaction(workspace_id) as tx:
+            cards = await card_inbox(tx, inbox_id, self._notifiers.card_kinds)
+            if cards and await accounts_at(tx, cards.vendor):
+                recipients.append(MEMBERS)
+        return recipients
+
+    async def notify_people(
+        self, workspace_id: int, conversation_id: int, notice_key: str, title: str, text: str
+    ) -> None:
+        """Split a notice into a job for every address, as `notify_handoff` does."""
+        async with self._database.transaction(workspace_id) as tx:
+            waiting = await tx.object(WaitingContact, _WAITING, id=conversation_id)
+        if waiting is None:
+            return
+        recipients = await self._recipients(workspace_id, waiting.inbox_id)
+        async with self._database.transaction(workspace_id) as tx:
+            await enqueue_many(
+                tx,
+                [
+                    SEND_NOTICE.of(
+                        conversation_id=conversation_id, recipient=one, notice_key=notice_key, title=title, text=text
+                    )
+                    for one in recipients
+                ],
+            )
+
+    async def send_notice(
+        self, workspace_id: int, conversation_id: int, recipient: str, notice_key: str, title: str, text: str
+    ) -> None:
+        """Deliver one notice. A wrong address ends the job as a dead letter, which the health page shows."""
+        async with self._database.transaction(workspace_id) as tx:
+            waiting = await tx.object(WaitingContact, _WAITING, id=conversation_id)
+        if waiting is None:
+            return
+        url = f"{self._notifiers.url}/conversations/{conversation_id}" if self._notifiers.url else None
+        notice = Notice(key=notice_key, title=title, text=text, url=url)
+        await self._deliver(workspace_id, conversation_id, waiting.inbox_id, notice, recipient)
 
     async def _addresses(self, workspace_id: int, inbox_id: int) -> list[str]:
         """Those of the installation, then those of the inbox."""
@@ -168,11 +217,17 @@ class NotificationJobs:
             if waiting is None:
                 return
             notice = await self._notice(tx, conversation_id, event_id, waiting)
-            cards = await card_inbox(tx, waiting.inbox_id, self._notifiers.card_kinds)
+        await self._deliver(workspace_id, conversation_id, waiting.inbox_id, notice, recipient)
+
+    async def _deliver(
+        self, workspace_id: int, conversation_id: int, inbox_id: int, notice: Notice, recipient: str
+    ) -> None:
+        async with self._database.transaction(workspace_id) as tx:
+            cards = await card_inbox(tx, inbox_id, self._notifiers.card_kinds)
             members = await accounts_at(tx, cards.vendor) if cards else []
         if recipient != MEMBERS:
             # Addresses hold passwords: the job names one by its digest, and one that was taken out gets nothing.
-            for address in await self._addresses(workspace_id, waiting.inbox_id):
+            for address in await self._addresses(workspace_id, inbox_id):
                 if _named(address) == recipient:
                     await self._notifiers.notifier(address).notify(address, notice)
             return

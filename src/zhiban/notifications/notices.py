@@ -38,6 +38,12 @@ def handoff_notice(
     return Notice(key=key, title=f"{name} 需要人工处理", text=text, url=url)
 
 
+def rule_notice(*, rule: str, contact_name: str, text: str) -> tuple[str, str]:
+    """Title and text of what a rule tells our people; what a contact is called must not look like lines of ours."""
+    name = _line(contact_name, _NAME_SIZE) or "联系人"
+    return f"{name}：{_line(rule, _NAME_SIZE)}", cut_bytes(text, _QUESTION_SIZE)
+
+
 def _line(text: str, size: int) -> str:
     """One line without control characters: what a contact wrote must not look like lines of ours."""
     return cut_bytes(" ".join("".join(char if char.isprintable() else " " for char in text).split()), size)
