@@ -96,7 +96,7 @@ async def test_rules_are_listed_switched_rehearsed_and_travel_as_a_file(kept: Pa
     assert (await zhiban("rules", "list", "--json", data=kept)).json[0]["enabled"]
     file.write_text("- name: 坏的\n", "utf-8")
     broken = await zhiban("rules", "import", str(file), "--check", data=kept)
-    assert (broken.code, "on: " in broken.err) == (4, True)
+    assert (broken.code, "actions: " in broken.err) == (4, True)
 
 
 async def test_an_app_is_connected_checked_and_told_how_to_behave(
