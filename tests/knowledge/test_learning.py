@@ -98,7 +98,7 @@ class Base:
     async def kinds(self) -> list[str]:
         async with self.db.transaction(self.workspace) as tx:
             return await tx.values(
-                "select kind from event where kind not in ('article_changed', 'agent_invited', 'rule_added') order by id"
+                "select kind from event where kind <> all('{article_changed,agent_invited,rule_added}') order by id"
             )
 
     async def check(self) -> None:
