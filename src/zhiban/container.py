@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from zhiban import bootstrap
 from zhiban.assistant.turn import Assistant
+from zhiban.automation.definition import build_schema
 from zhiban.automation.engine import RuleEngine
 from zhiban.automation.shipped import install_shipped
 from zhiban.automation.topics import RULES_CHANGED
@@ -192,6 +193,7 @@ class Workers:
 
     async def start(self) -> None:
         await asyncio.to_thread(term_priors)  # not in the first contact's time
+        asyncio.get_running_loop().run_in_executor(None, build_schema)  # nor this, but starting need not wait for it
         await self.jobs.open()
         await self.jobs.start()
         await enqueue_rebuilds(self.database)

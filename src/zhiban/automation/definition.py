@@ -66,6 +66,11 @@ def _adapter() -> TypeAdapter[Definition]:
     return TypeAdapter(Definition)
 
 
+def build_schema() -> None:
+    """Do now what the first rule that is read would have to wait for, some 40 ms. May run in a thread."""
+    _adapter()
+
+
 def load_definition(values: Mapping[str, Any]) -> Definition:
     """The rule that plain values describe. Raises BadDefinition."""
     try:
