@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 from dataclasses import dataclass
+from importlib import import_module
 
 from zhiban import bootstrap
 from zhiban.assistant.turn import Assistant
@@ -193,7 +194,6 @@ class Workers:
 
     async def start(self) -> None:
         await asyncio.to_thread(term_priors)  # not in the first contact's time
-        asyncio.get_running_loop().run_in_executor(None, build_schema)  # nor this, but starting need not wait for it
         await self.jobs.open()
         await self.jobs.start()
         await enqueue_rebuilds(self.database)
@@ -214,6 +214,15 @@ class Workers:
 
 
 # ------------------------------------------------------------------------------------- what the settings describe
+
+
+def load_the_rest() -> None:
+    """Load what the first call to a vendor and the first rule would have to wait for, a quarter of a second or less.
+
+    Nobody has to wait for it: it may run in a thread once the process is ready.
+    """
+    import_module("aiohttp")
+    build_schema()
 
 
 def _spare_the_collector() -> None:

@@ -10,14 +10,13 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from importlib import import_module
 
 import uvicorn
 
 from zhiban.cli.app import _, err
 from zhiban.cli.database import bring_up_to_date
 from zhiban.cli.runtime import check_connections, check_production, workspace_of
-from zhiban.container import App
+from zhiban.container import App, load_the_rest
 from zhiban.kit.errors import Unavailable
 from zhiban.kit.settings import Settings
 from zhiban.main import CallbackRouter, application
@@ -52,8 +51,7 @@ async def serve_installation(
 
     async def started() -> None:
         log.info("Zhiban serves at %s", url)
-        # What only calls to vendors need, before the first of them has to wait for it.
-        asyncio.get_running_loop().run_in_executor(None, import_module, "aiohttp")
+        asyncio.get_running_loop().run_in_executor(None, load_the_rest)
         await _invite_owner(app, url)
 
     await run_web(application(app), listener, started, trusted=config.zhiban_trusted_proxies)

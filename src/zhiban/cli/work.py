@@ -9,7 +9,7 @@ import signal
 from zhiban.cli.app import _, app, command, settings
 from zhiban.cli.database import bring_up_to_date, database
 from zhiban.cli.runtime import check_connections, check_production
-from zhiban.container import App
+from zhiban.container import App, load_the_rest
 from zhiban.kit import logs
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ async def work() -> None:
         app.start_workers()
         async with app:
             log.info("Zhiban works")
+            asyncio.get_running_loop().run_in_executor(None, load_the_rest)
             await until_told_to_stop()
 
 
