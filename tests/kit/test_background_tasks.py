@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
-from zhiban.kit.background_tasks import BackgroundTasks, cancelled
+import psycopg
+import pytest
+
+from zhiban.kit.background_tasks import BackgroundTasks, attempt, cancelled
+from zhiban.kit.errors import Unavailable
 
 
 async def _deaf(times: int) -> None:
@@ -42,3 +47,31 @@ async def test_late_tasks_are_ended_even_if_they_do_not_listen() -> None:
     await asyncio.sleep(0)
     async with asyncio.timeout(10):
         await tasks.close(within=0.01)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (None, ""),
+        (psycopg.OperationalError("gone\n"), "The round could not finish: gone"),
+        (Unavailable("Nobody is there."), "The round could not finish: Nobody is there."),
+        (KeyError("x"), "The round failed."),
+    ],
+)
+async def test_a_round_that_goes_wrong_is_said_and_ends_nothing(
+    caplog: pytest.LogCaptureFixture, error: Exception | None, said: str
+) -> None:
+    async def work() -> None:
+        if error is not None:
+            raise error
+
+    await attempt(work(), what="The round", log=logging.getLogger("zhiban.test"))
+    assert [record.getMessage() for record in caplog.records] == ([said] if said else [])
+
+
+async def test_a_round_that_is_cancelled_is_cancelled() -> None:
+    task = asyncio.create_task(attempt(asyncio.Event().wait(), what="The round", log=logging.getLogger("zhiban.test")))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

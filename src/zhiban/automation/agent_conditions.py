@@ -12,11 +12,11 @@ from zhiban.automation.operators import CannotTell, NumberOperator, choice_holds
 from zhiban.automation.parts import RulePart, rule_part
 from zhiban.automation.wording import RuleWording
 from zhiban.kit.i18n import mark
+from zhiban.people.presence import AVAILABILITY_LABELS
 
 AvailabilityName = Literal["online", "busy", "offline"]
 Availabilities = Annotated[tuple[AvailabilityName, ...], Field(min_length=1, max_length=3)]
 Count = Annotated[int, Field(ge=0, le=10_000)]
-AVAILABILITY_LABELS = {"online": mark("在线"), "busy": mark("忙碌"), "offline": mark("离线")}
 
 
 class AgentCondition(RulePart):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from zhiban.automation.wording import STATUS_LABELS
 from zhiban.conversations.reasons import REASON_LABELS
 from zhiban.kit.i18n import mark
+from zhiban.people.presence import AVAILABILITY_LABELS
 
 QUEUE_LABELS = {
     "mine": mark("我的"),
@@ -14,13 +16,6 @@ QUEUE_LABELS = {
     "all": mark("全部"),
 }
 TAB_LABELS = {"open": mark("进行中"), "snoozed": mark("搁置"), "resolved": mark("已解决")}
-STATUS_LABELS = {
-    "pending": mark("助手接待"),
-    "open": mark("进行中"),
-    "snoozed": mark("搁置"),
-    "resolved": mark("已解决"),
-}
-AVAILABILITY_LABELS = {"online": mark("在线"), "busy": mark("忙碌"), "offline": mark("离线")}
 # By their numbers, the most urgent first, as menus offer them.
 PRIORITY_LABELS = {4: mark("紧急"), 3: mark("高"), 2: mark("普通"), 1: mark("低"), 0: mark("没有优先级")}
 PRIORITY_TONES = {4: "urgent", 3: "high", 2: "normal", 1: "low"}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from zhiban.automation.agent_conditions import AVAILABILITY_LABELS
 from zhiban.automation.condition_fields import AUTHORS, LANGUAGES, MESSAGE_KINDS
 from zhiban.automation.delays import SKIPPED_LABELS
 from zhiban.automation.wording import STATUS_LABELS
 from zhiban.kit.i18n import mark
+from zhiban.people.presence import AVAILABILITY_LABELS
 
 CONDITION_LABELS: Mapping[str, str] = {
     "status": mark("会话状态"),

@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Collection, Coroutine
 from typing import Any
+
+import psycopg
+
+from zhiban.kit.errors import Unavailable
+
+
+async def attempt(work: Coroutine[Any, Any, object], *, what: str, log: logging.Logger) -> None:
+    """Do one round of what goes on for ever: what goes wrong stands in `log` and ends nothing."""
+    try:
+        await work
+    except (psycopg.Error, Unavailable) as error:
+        log.warning("%s could not finish: %s", what, str(error).strip())
+    except Exception:  # the next round tries again
+        log.exception("%s failed.", what)
 
 
 async def cancelled(tasks: Collection[asyncio.Task[Any]], *, again: float = 0.5) -> None:

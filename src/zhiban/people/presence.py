@@ -22,6 +22,7 @@ from zhiban.events import (
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.i18n import mark
 
 PresenceFact = AgentBecameAvailable | AgentBecameBusy | AgentWentOffline
 
@@ -37,6 +38,9 @@ class Availability(StrEnum):
     ONLINE = "online"
     BUSY = "busy"
     OFFLINE = "offline"
+
+
+AVAILABILITY_LABELS = {"online": mark("在线"), "busy": mark("忙碌"), "offline": mark("离线")}
 
 
 @frozen_dataclass

@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 
-import psycopg
-
 from zhiban.conversations import assignment
-from zhiban.kit.background_tasks import BackgroundTasks, cancelled
+from zhiban.kit.background_tasks import BackgroundTasks, attempt, cancelled
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
-from zhiban.kit.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -76,28 +73,25 @@ class Assigner:
     async def _forever(self) -> None:
         round_ = 0
         while True:
-            try:
-                await self.run_once(everybody=round_ % ROUNDS == 0)
-            except (psycopg.Error, Unavailable) as error:
-                log.warning("Assigning could not finish: %s", str(error).strip())
-            except Exception:  # what went wrong stands in the log; the next round tries again
-                log.exception("Assigning met an accident.")
+            await attempt(self.run_once(everybody=round_ % ROUNDS == 0), what="Assigning", log=log)
             round_ += 1
             await asyncio.sleep(EVERY_SECONDS)
 
     async def _run(self, workspace_id: int) -> None:
+        """What goes wrong is left to the timer."""
         try:
-            while workspace_id in self._woken and not self._closing:
-                self._woken.discard(workspace_id)
-                await self._assign(workspace_id)
-        except (psycopg.Error, Unavailable) as error:
-            log.warning("Assigning in workspace %s is left to the timer: %s", workspace_id, str(error).strip())
-        except Exception:  # one workspace's accident must not silence the others
-            log.exception("Assigning in workspace %s is left to the timer.", workspace_id)
+            await attempt(
+                self._assign_while_woken(workspace_id), what=f"Assigning in workspace {workspace_id}", log=log
+            )
         finally:
             self._running.discard(workspace_id)
             if not self._running:
                 self._idle.set()
+
+    async def _assign_while_woken(self, workspace_id: int) -> None:
+        while workspace_id in self._woken and not self._closing:
+            self._woken.discard(workspace_id)
+            await self._assign(workspace_id)
 
     async def _assign(self, workspace_id: int) -> None:
         """A batch at a time, so that nobody waits for a long transaction."""

@@ -6,15 +6,12 @@ from __future__ import annotations
 import asyncio
 import logging
 
-import psycopg
-
 from zhiban.channels.inboxes import all_settings
 from zhiban.conversations.models import Status
 from zhiban.conversations.service import resolve_idle, wake_snoozed
-from zhiban.kit.background_tasks import cancelled
+from zhiban.kit.background_tasks import attempt, cancelled
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import NO_WORKSPACE, Database
-from zhiban.kit.errors import Unavailable
 from zhiban.people import presence
 
 log = logging.getLogger(__name__)
@@ -42,12 +39,7 @@ class Maintenance:
         round_ = 0
         while True:
             await asyncio.sleep(EVERY_SECONDS)
-            try:
-                await self.run_once(idle=round_ % IDLE_EVERY == 0)
-            except (psycopg.Error, Unavailable) as error:
-                log.warning("The timers could not finish: %s", str(error).strip())
-            except Exception:  # time goes on; what went wrong stands in the log
-                log.exception("The timers met an accident.")
+            await attempt(self.run_once(idle=round_ % IDLE_EVERY == 0), what="A round of the timers", log=log)
             round_ += 1
 
     async def run_once(self, *, idle: bool = True) -> None:

@@ -6,14 +6,11 @@ import asyncio
 import logging
 from datetime import timedelta
 
-import psycopg
-
 from zhiban.conversations import work_state
 from zhiban.kit import metrics
-from zhiban.kit.background_tasks import cancelled
+from zhiban.kit.background_tasks import attempt, cancelled
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import NO_WORKSPACE, Database
-from zhiban.kit.errors import Unavailable
 from zhiban.kit.jobs import count_dead, revive
 from zhiban.kit.pubsub import LIVING, PubSub
 from zhiban.workers.account_poller import SAFETY_POLL, AccountPoller
@@ -92,12 +89,7 @@ class Recovery:
     async def _forever(self) -> None:
         while True:
             await asyncio.sleep(EVERY_SECONDS)
-            try:
-                await self.run_once()
-            except (psycopg.Error, Unavailable) as error:
-                log.warning("Recovery could not finish: %s", str(error).strip())
-            except Exception:  # recovery must go on; what it met stands in the log
-                log.exception("Recovery failed.")
+            await attempt(self.run_once(), what="Recovery", log=log)
 
     async def run_once(self) -> None:
         """Take up everything that nobody works on, in every workspace."""

@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 
-import psycopg
-
 from zhiban.automation.engine import RuleEngine
 from zhiban.automation.waiting import AT_ONCE, due_delays
-from zhiban.kit.background_tasks import cancelled
+from zhiban.kit.background_tasks import attempt, cancelled
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
-from zhiban.kit.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +35,7 @@ class RuleTimer:
     async def _forever(self) -> None:
         while True:
             await asyncio.sleep(EVERY_SECONDS)
-            try:
-                await self.run_once()
-            except (psycopg.Error, Unavailable) as error:
-                log.warning("Rules that wait could not be asked: %s", str(error).strip())
-            except Exception:  # time goes on; what went wrong stands in the log
-                log.exception("The timer of rules met an accident.")
+            await attempt(self.run_once(), what="The timer of rules", log=log)
 
     async def run_once(self) -> int:
         """Ask every rule that is due, in every workspace. Returns how many were taken up by this call."""

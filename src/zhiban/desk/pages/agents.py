@@ -10,7 +10,6 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
 from zhiban.desk.checks import chrome_of
-from zhiban.desk.labels import AVAILABILITY_LABELS
 from zhiban.events import Actor
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict
@@ -19,6 +18,7 @@ from zhiban.people import agents as colleagues
 from zhiban.people import service
 from zhiban.people.auth import CurrentAgent, auth_of, set_session_cookie
 from zhiban.people.models import Role
+from zhiban.people.presence import AVAILABILITY_LABELS
 from zhiban.people.service import SignedInAgent
 from zhiban.web.render import viewer_of
 from zhiban.web.security import same_origin

@@ -7,10 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
-from zhiban.desk.labels import AVAILABILITY_LABELS
 from zhiban.people import presence, service
 from zhiban.people.auth import COOKIE, CurrentAgent, auth_of, inside
-from zhiban.people.presence import Availability
+from zhiban.people.presence import AVAILABILITY_LABELS, Availability
 from zhiban.web.security import same_origin
 
 router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
