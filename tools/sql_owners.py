@@ -54,6 +54,7 @@ OWNERS = {
     "rule_delay": "automation",
     "rule_run": "automation",
     "setup_link": "people",
+    "snippet": "conversations",
     "source": "knowledge",
     "stored_file": "kit",
     "stored_file_part": "kit",

@@ -25,6 +25,7 @@ from zhiban.event_base import (
     StatusChanged,
     decode,
 )
+from zhiban.event_desk import SnippetAdded, SnippetChanged, SnippetRemoved
 from zhiban.event_gaps import GapClosed, GapMerged, GapQuestionMoved, GapRecorded, GapReopened
 from zhiban.event_knowledge import (
     ArticleChanged,
@@ -63,6 +64,7 @@ __all__ += ["ConversationEvent", "Event", "MessageFact", "StatusChanged", "decod
 __all__ += ["ArticleChanged", "ArticlesRemoved", "EvidenceRecorded", "PhrasingAdded", "PhrasingApproved"]
 __all__ += ["PhrasingRejected", "PhrasingRemoved", "SourcesImported"]
 __all__ += ["RuleAdded", "RuleChanged", "RuleRemoved"]
+__all__ += ["SnippetAdded", "SnippetChanged", "SnippetRemoved"]
 __all__ += ["GapClosed", "GapMerged", "GapQuestionMoved", "GapRecorded", "GapReopened"]
 __all__ += ["AgentBecameAvailable", "AgentBecameBusy", "AgentChanged", "AgentDisabled", "AgentEnabled", "AgentInvited"]
 __all__ += [

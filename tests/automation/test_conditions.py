@@ -230,6 +230,6 @@ def test_a_rule_is_said_in_one_sentence() -> None:
         }
     )
     assert definition.label(RuleWording(Texts(), NAMES)) == (
-        "当会话变为已解决时，如果优先级不低于普通，且（联系人的“版本”是“企业版”，或标签包含退款），就取消分配，再加上标签催单"
+        "当会话变为已解决时，如果优先级不低于普通，且（联系人的“版本”是“企业版”，或会话的标签包含退款），就取消分配，再加上标签催单"
     )
     assert load_definition(definition.plain()) == definition

@@ -176,7 +176,7 @@ async def test_rules_travel_by_name(desk: Desk, db: Database) -> None:
         ("- {name: x, when: [message_created], then: [3]}", "actions.0"),
         ("- &a [*a]", "Aliases"),
         ("- \x00", "not YAML"),
-        ("[" * 3000, "not YAML"),
+        ("[" * 3000, "50 deep"),
         ("x" * 200_001, "at most"),
     ],
 )

@@ -80,6 +80,16 @@ async def test_colleagues_come_and_go(kept: Path) -> None:
     assert "顾云" in (await zhiban("agent", "list", data=kept)).out
 
 
+async def test_snippets_travel_as_a_file(kept: Path) -> None:
+    file = kept.parent / "snippets.csv"
+    file.write_text("name,text\n发票,{{contact.name}}您好\n稍候,请稍候\n", "utf-8")
+    assert "新建2条，更新0条" in (await zhiban("snippets", "import", str(file), data=kept)).out
+    added = await zhiban("snippets", "add", "电话", "{{contact.phone}}", data=kept)
+    assert (added.code, "没有变量" in added.err) == (Exit.MISSING, True)
+    assert "已移除：稍候" in (await zhiban("snippets", "remove", "稍候", data=kept)).out
+    assert (await zhiban("snippets", "export", data=kept)).out == "- name: 发票\n  text: '{{contact.name}}您好'\n"
+
+
 async def test_rules_are_listed_switched_rehearsed_and_travel_as_a_file(kept: Path) -> None:
     listed = await zhiban("rules", "list", "--json", data=kept)
     assert next((row["shipped"], row["enabled"]) for row in listed.json) == ("unassign_on_resolve", True)

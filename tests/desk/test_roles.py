@@ -18,6 +18,7 @@ from tests.desk.seed import create_seed
 from zhiban.automation import service as rules
 from zhiban.automation.definition import load_definition
 from zhiban.conversations.labels import add_label
+from zhiban.conversations.snippets import add_snippet
 from zhiban.events import SYSTEM
 from zhiban.people import teams
 from zhiban.people.models import Role
@@ -58,6 +59,7 @@ ADDRESSES: dict[str, Entry] = {
     "POST /presence/beat": Entry(),
     "GET /conversations/{conversation_id}": Entry(),
     "GET /conversations/{conversation_id}/live": Entry(),
+    "GET /conversations/{conversation_id}/snippets": Entry(),
     "GET /conversations/{conversation_id}/suggestion": Entry(),
     "POST /conversations/{conversation_id}/suggestion/confirm": Entry(form={"ref": "x"}, answers=NOW_NOT),
     "POST /conversations/{conversation_id}/replies": Entry(form={"text": "在的", "key": "k"}),
@@ -83,6 +85,10 @@ ADDRESSES: dict[str, Entry] = {
     "GET /settings/teams": Entry(),
     "GET /settings/labels": Entry(),
     "GET /settings/health": Entry(),
+    "GET /settings/snippets": Entry(),
+    "POST /settings/snippets": Entry(form={"name": "问候", "text": "您好"}),
+    "POST /settings/snippets/{snippet_id}": Entry("managers", {"name": "发票", "text": "申请"}),
+    "POST /settings/snippets/{snippet_id}/remove": Entry("managers"),
     "GET /rules": Entry(),
     "GET /rules/new": Entry(),
     "GET /rules/{rule_id}": Entry(),
@@ -143,6 +149,7 @@ async def walk(site: Site) -> Walk:
         message = await tx.value("select min(id) from message")
         label = await add_label(tx, name="退款", color=1, by=SYSTEM, now=seed.clock.now())
         definition = load_definition({"on": ["conversation_resolved"], "actions": [{"kind": "unassign"}]})
+        snippet = await add_snippet(tx, name="问好", text="您好", owner_id=None, by=SYSTEM, now=seed.clock.now())
         rule = await rules.add(tx, name="规则", definition=definition, by=SYSTEM, now=seed.clock.now())
     return Walk(
         site,
@@ -153,6 +160,7 @@ async def walk(site: Site) -> Walk:
             "team_id": team,
             "label_id": label,
             "rule_id": rule,
+            "snippet_id": snippet,
             "inbox_id": seed.inbox.inbox_id,
             "attachment_id": 1,
             "job_id": 1,

@@ -15,8 +15,8 @@ from zhiban.automation.models import RuleRow
 from zhiban.automation.wording import Names
 from zhiban.kit.errors import Conflict
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.yaml_files import plain_values
 
-LONGEST = 200_000  # characters
 _NAMED = {"agent": "agents", "agents": "agents", "team": "teams", "teams": "teams", "labels": "labels",
           "inboxes": "inboxes"}  # fmt: skip
 
@@ -81,24 +81,11 @@ def _short(part: Mapping[str, Any], names: Names) -> dict[str, Any]:
 
 
 def from_yaml(text: str, names: Names) -> list[RuleInFile]:
-    """The rules of a file. Raises BadRuleFile, BadDefinition."""
-    found = _parsed(text)
+    """The rules of a file. Raises BadYaml, BadRuleFile, BadDefinition."""
+    found = plain_values(text)
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise BadRuleFile("A file of rules is a list, each with name, when, if and then.")
     return [_read(one, names) for one in found]
-
-
-def _parsed(text: str) -> Any:
-    if len(text) > LONGEST:
-        raise BadRuleFile(f"A file of rules has at most {LONGEST} characters.")
-    try:
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            # Anchors can be stacked into a text of gigabytes, and rules need none.
-            if isinstance(event, yaml.AliasEvent):
-                raise BadRuleFile("Aliases (*) are not allowed in a file of rules.")
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise BadRuleFile(f"This is not YAML: {str(error)[:200]}") from None
 
 
 _KEYS = {"name", "enabled", "stops", "when", "after", "if", "then"}

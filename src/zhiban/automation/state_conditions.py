@@ -145,7 +145,7 @@ class LabelCondition(RulePart):
 
     def label(self, words: RuleWording) -> str:
         said = {**IS_LABELS, "any_of": mark("{what}包含{value}"), "none_of": mark("{what}不包含{value}")}
-        return said_of(words, said, self.operator, mark("标签"), words.labels(self.labels))
+        return said_of(words, said, self.operator, mark("会话的标签"), words.labels(self.labels))
 
 
 @rule_part

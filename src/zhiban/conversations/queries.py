@@ -44,6 +44,7 @@ class ThreadHead:
     priority: int
     labels: list[int]
     native_state: str | None = None  # who holds the session in the vendor's own view
+    contact_name: str = ""  # as they call themselves; `name` may be what colleagues call them
 
 
 @frozen_dataclass
@@ -109,7 +110,8 @@ select c.id, c.kind, coalesce(nullif(p.remark, ''), nullif(p.name, ''), nullif(c
   upper(right(c.external_id, 4)) as tag, c.external_id, c.contact_id, p.blocked_at is not null as contact_blocked,
   c.inbox_id, i.kind as channel, i.name as inbox_name, c.status, c.assignee_id, a.name as assignee_name,
   c.team_id, t.name as team_name, c.snoozed_until, c.handoff_reason, c.waiting_since, c.last_incoming_at,
-  c.replies_used, c.priority, c.labels, c.native_state
+  c.replies_used, c.priority, c.labels, c.native_state,
+  coalesce(p.name, '') as contact_name
 from conversation c
 join inbox i on i.id = c.inbox_id
 left join contact p on p.id = c.contact_id

@@ -17,6 +17,7 @@ from zhiban.conversations.models import Priority
 from zhiban.desk import views
 from zhiban.desk.pages import attachments, health
 from zhiban.desk.pages import labels as label_pages
+from zhiban.desk.pages import snippets as snippet_pages
 from zhiban.desk.request import CurrentRequest, DeskRequest, DeskSettings, Limited, Toast
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
@@ -36,6 +37,7 @@ def install(app: FastAPI, settings: DeskSettings) -> None:
     add_routes(app, attachments.router)
     add_routes(app, health.router)
     add_routes(app, label_pages.router)
+    add_routes(app, snippet_pages.router)
 
 
 # ------------------------------------------------------------------------------------------------- reading

@@ -4,6 +4,7 @@ from alembic import op
 from procrastinate.schema import SchemaManager
 
 from zhiban.migrations.automation import RULES
+from zhiban.migrations.desk import OWN
 from zhiban.migrations.rules import append_only, protect
 
 revision = "0001"
@@ -426,6 +427,7 @@ TABLES = [
     "rule",
     "rule_run",
     "rule_delay",
+    "snippet",
     "stored_file",
     "stored_file_part",
 ]
@@ -461,7 +463,7 @@ end $$;
 
 
 def upgrade() -> None:
-    for ddl in (ROUTING, PEOPLE, TEAMS, PLACES, CALLS, CONVERSATIONS, EVENTS, RULES, FILES):
+    for ddl in (ROUTING, PEOPLE, TEAMS, PLACES, CALLS, CONVERSATIONS, EVENTS, RULES, OWN, FILES):
         op.execute(ddl)
     protect(*TABLES)
     append_only("event")

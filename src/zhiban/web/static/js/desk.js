@@ -4,6 +4,7 @@ import * as live from "./live.js";
 import * as composer from "./composer.js";
 import { flush } from "./drafts.js";
 import * as keys from "./keys.js";
+import * as snippets from "./snippets.js";
 
 const html = document.documentElement;
 const NEAR = 80;
@@ -197,8 +198,15 @@ document.addEventListener("visibilitychange", () => { if (!document.hidden && st
 live.start();
 composer.start();
 keys.start();
+snippets.start();
 opened();
 countInTitle();
 announce();
 toasts();
 html.dataset.ready = "";
+
+// Looks of what is shown only when it is asked for.
+const tools = document.createElement("link");
+tools.rel = "stylesheet";
+tools.href = document.getElementById("words").dataset.tools;
+document.head.append(tools);

@@ -1,0 +1,12 @@
+"""The tables of what agents keep at the desk for themselves or for all."""
+
+# `owner_id` null: everybody's. A name is free again when its bearer is removed; facts of the past name it by its id.
+OWN = """
+create table snippet (
+  workspace_id bigint not null, id bigint generated always as identity,
+  owner_id bigint, name text not null, text text not null, changed_at timestamptz not null, removed_at timestamptz,
+  constraint pk_snippet primary key (workspace_id, id),
+  constraint fk_snippet_owner_id foreign key (workspace_id, owner_id) references agent on delete cascade);
+create unique index uq_snippet_name on snippet (workspace_id, coalesce(owner_id, 0), lower(name))
+  where removed_at is null;
+"""
