@@ -1,9 +1,10 @@
 """How fast the desk's lists and counts are, however much lies behind them.
 
-    python bench/desk_lists.py [--pending 200000] [--open 20000] [--times 60]
+    python bench/desk_lists.py [--pending 200000] [--open 20000] [--times 60] [--inboxes 40] [--seen 3]
 
 Every queue and tab is read through the application's role with row-level security forced, with all the counts that
-stand beside it, one page of 25 rows. The floor is one empty round trip in the same minute.
+stand beside it, one page of 25 rows: once as somebody who sees every inbox, once as an agent who sees a few of them.
+The floor is one empty round trip in the same minute.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ import psycopg
 from material import Stand, stand
 from zhiban.conversations import lists
 from zhiban.conversations.lists import Queue, StatusTab
+from zhiban.people.models import Role
+from zhiban.people.permissions import Access
 
 AGENTS = 20
 # A third of those who are open wait for nobody, half belong to nobody yet: what a busy desk looks like on Monday.
 _CONVERSATIONS = """
 insert into conversation (workspace_id, inbox_id, contact_id, external_id, status, assignee_id, waiting_since,
   last_activity_at, snoozed_until, resolved_at, resolver_id)
-select %(w)s, %(inbox)s, p.id, %(status)s || p.n, %(status)s,
+select %(w)s, %(inbox)s + p.n %% %(inboxes)s, p.id, %(status)s || p.n, %(status)s,
   case when %(status)s <> 'pending' and p.n %% 2 = 0 then %(agent)s + p.n %% %(agents)s end,
   case when %(status)s = 'open' and p.n %% 3 > 0 then now() - p.n * interval '1 second' end,
   now() - p.n * interval '1 second',
@@ -42,8 +45,8 @@ from conversation c, (values (1, 'in', 'contact', '请问这个怎么退？', 'h
 order by c.id, turn.n"""
 
 
-async def fill(found: Stand, of_status: dict[str, int]) -> int:
-    """Writes the conversations; the first of the people on duty."""
+async def fill(found: Stand, of_status: dict[str, int], inboxes: int) -> tuple[int, list[int]]:
+    """Writes the conversations; the first of the people on duty, and the inboxes."""
     async with found.database.transaction(found.workspace) as tx:
         await tx.run("set local statement_timeout = 0")
         connection = await tx.value(
@@ -51,11 +54,13 @@ async def fill(found: Stand, of_status: dict[str, int]) -> int:
             "values (%(w)s, 'bench', 'bench', 'Bench', '') returning id",
             w=found.workspace,
         )
-        inbox = await tx.value(
+        places: list[int] = await tx.values(
             "insert into inbox (workspace_id, public_id, connection_id, kind, external_id, name) "
-            "values (%(w)s, 'bench', %(connection)s, 'bench', 'main', 'Bench') returning id",
+            "select %(w)s, 'bench' || n, %(connection)s, 'bench', n::text, 'Bench' from generate_series(1, %(n)s) as n "
+            "returning id",
             w=found.workspace,
             connection=connection,
+            n=inboxes,
         )
         agents: list[int] = [
             await tx.value(
@@ -77,14 +82,15 @@ async def fill(found: Stand, of_status: dict[str, int]) -> int:
             await tx.run(
                 _CONVERSATIONS,
                 w=found.workspace,
-                inbox=inbox,
+                inbox=places[0],
+                inboxes=inboxes,
                 status=status,
                 agent=agents[0],
                 agents=AGENTS,
                 count=count,
             )
         await tx.run(_MESSAGES, w=found.workspace)
-    return agents[0]
+    return agents[0], places
 
 
 async def measure(times: int, work: Callable[[], Awaitable[object]]) -> Sequence[float]:
@@ -96,11 +102,11 @@ async def measure(times: int, work: Callable[[], Awaitable[object]]) -> Sequence
     return sorted(taken)
 
 
-async def bench(of_status: dict[str, int], times: int) -> None:
+async def bench(of_status: dict[str, int], times: int, inboxes: int, seen: int) -> None:
     async with stand() as found:
         print(", ".join(f"{count:,} {status}" for status, count in of_status.items()), flush=True)
         began = time.perf_counter()
-        agent = await fill(found, of_status)
+        agent, places = await fill(found, of_status, inboxes)
         print(f"written in {time.perf_counter() - began:.0f} s", flush=True)
         # The server's own housekeeping would do this within its first minute.
         await tidy(found)
@@ -111,32 +117,36 @@ async def bench(of_status: dict[str, int], times: int) -> None:
 
         floor = statistics.median(await measure(times, empty))
         print(f"floor: one empty round trip {floor:.2f} ms")
-        shown: list[tuple[Queue, int | None]] = [(queue, None) for queue in Queue]
         labels = await label_some(found)
-        for queue, label in (*shown, *((Queue.ALL, label) for label in labels)):
-            for tab in StatusTab:
+        print(f"every one of {inboxes} inboxes")
+        await walk(found, Access(agent, Role.AGENT), labels, times, floor)
+        print(f"{seen} of {inboxes} inboxes")
+        await walk(found, Access(agent, Role.AGENT, tuple(places[:seen])), labels, times, floor)
 
-                async def read(queue: Queue = queue, tab: StatusTab = tab, label: int | None = label) -> None:
-                    async with found.database.transaction(found.workspace) as tx:
-                        await lists.conversation_list(tx, agent, queue=queue, tab=tab, label=label)
 
-                await read()
-                taken = await measure(times, read)
-                middle, late = statistics.median(taken), taken[int(len(taken) * 0.95)]
-                name = labels.get(label or 0, queue.value)
-                print(
-                    f"{name:>10} {tab.value:<8}  p50 {middle:5.1f} ms   p95 {late:5.1f} ms   "
-                    f"{middle / floor:4.1f} × floor",
-                    flush=True,
-                )
+async def walk(found: Stand, access: Access, labels: dict[int, str], times: int, floor: float) -> None:
+    """Every list and the counts, as this agent sees them."""
+    shown: list[tuple[Queue, int | None]] = [(queue, None) for queue in Queue]
+    for queue, label in (*shown, *((Queue.ALL, label) for label in labels)):
+        for tab in StatusTab:
 
-        async def counts() -> None:
-            async with found.database.transaction(found.workspace) as tx:
-                await lists.counts(tx, agent)
+            async def read(queue: Queue = queue, tab: StatusTab = tab, label: int | None = label) -> None:
+                async with found.database.transaction(found.workspace) as tx:
+                    await lists.conversation_list(tx, access, queue=queue, tab=tab, label=label)
 
-        taken = await measure(times, counts)
-        middle, late = statistics.median(taken), taken[int(times * 0.95)]
-        print(f"{'the counts alone':>19}  p50 {middle:5.1f} ms   p95 {late:5.1f} ms   {middle / floor:4.1f} × floor")
+            await read()
+            show(f"{labels.get(label or 0, queue.value):>10} {tab.value:<8}", await measure(times, read), floor)
+
+    async def counts() -> None:
+        async with found.database.transaction(found.workspace) as tx:
+            await lists.counts(tx, access)
+
+    show(f"{'the counts alone':>19}", await measure(times, counts), floor)
+
+
+def show(name: str, taken: Sequence[float], floor: float) -> None:
+    middle, late = statistics.median(taken), taken[int(len(taken) * 0.95)]
+    print(f"{name}  p50 {middle:5.1f} ms   p95 {late:5.1f} ms   {middle / floor:4.1f} × floor", flush=True)
 
 
 async def label_some(found: Stand) -> dict[int, str]:
@@ -167,9 +177,11 @@ def main() -> None:
     parser.add_argument("--pending", type=int, default=200_000)
     parser.add_argument("--open", type=int, default=20_000)
     parser.add_argument("--times", type=int, default=60)
+    parser.add_argument("--inboxes", type=int, default=40)
+    parser.add_argument("--seen", type=int, default=3)
     chosen = parser.parse_args()
     kinds = {"pending": chosen.pending, "open": chosen.open, "snoozed": 2_000, "resolved": 50_000}
-    asyncio.run(bench(kinds, chosen.times))
+    asyncio.run(bench(kinds, chosen.times, chosen.inboxes, chosen.seen))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from zhiban.conversations.jobs import ConversationJobs
 from zhiban.events import (
     FACTS,
     AgentBecameAvailable,
+    AgentChanged,
     AgentDisabled,
     CardActionReceived,
     ContactFollowed,
@@ -250,6 +251,7 @@ ASSIGNING: tuple[type[Event], ...] = (
     ConversationLabelsChanged,
     NativeSessionChanged,
     AgentBecameAvailable,
+    AgentChanged,
     TeamChanged,
 )
 
@@ -263,6 +265,7 @@ JOBS: dict[type[Event], tuple[JobsOf, ...]] = {
     ContactFollowEdited: (conversation_jobs.for_follow_edited,),
     CardActionReceived: (conversation_jobs.for_card,),
     AgentDisabled: (conversation_jobs.for_disabled,),
+    AgentChanged: (conversation_jobs.for_access_changed,),
     TeamRemoved: (conversation_jobs.for_team_removed,),
     InboxAdded: (channel_jobs.for_added,),
     EvidenceRecorded: (learning_jobs.for_evidence,),

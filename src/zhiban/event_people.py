@@ -26,8 +26,11 @@ class SessionRevoked(Event):
 
 
 class AgentInvited(Event):
+    """`inbox_ids` None: they see every inbox."""
+
     agent_id: int
     role: str
+    inbox_ids: tuple[int, ...] | None = None
 
 
 class JoinLinkCreated(Event):
@@ -39,7 +42,7 @@ class AgentJoined(Event):
 
 
 class AgentChanged(Event):
-    """Name, role or the like; values before and after by name."""
+    """Name, role, inboxes or accounts; values before and after by name."""
 
     agent_id: int
     before: dict[str, object]

@@ -53,7 +53,7 @@ async def test_colleagues_come_and_go(kept: Path) -> None:
     assert re.fullmatch(r"/join/\d+\..{40,}", added.json["link"])
     again = await zhiban("agent", "add", "gu@qinghe.example", "--name", "顾云", data=kept)
     assert (again.code, "已" in again.err) == (Exit.MISSING, True)
-    assert (await zhiban("agent", "add", "x@qinghe.example", "--name", "x", "--role", "owner", data=kept)).code == 2
+    assert (await zhiban("agent", "add", "x@qinghe.example", "--name", "x", "--role", "boss", data=kept)).code == 2
     (row,) = (await zhiban("agent", "list", "--json", data=kept)).json
     assert (row["name"], row["role"], row["accounts"], row["joined"]) == ("顾云", "agent", {"wecom": "gu"}, False)
 

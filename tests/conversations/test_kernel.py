@@ -25,6 +25,8 @@ from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Conflict
 from zhiban.kit.event_log import DEEPEST, Reactions
 from zhiban.kit.vault import Vault
+from zhiban.people.models import Role
+from zhiban.people.permissions import Access
 
 VAULT = Vault(["a key for tests only"])
 
@@ -181,7 +183,7 @@ async def test_counts_stop_where_nobody_reads_on(desk: Desk) -> None:
         for number in range(3):
             await desk.handed_over(tx, f"wm{number}")
         await desk.writes(tx, "wm9")
-        counts = await lists.counts(tx, desk.lin)
+        counts = await lists.counts(tx, Access(desk.lin, Role.AGENT))
         assert (counts.mine, counts.unassigned, counts.assistant, counts.all) == (3, 0, 1, 4)
         await tx.run(
             "insert into conversation (workspace_id, inbox_id, external_id, status) "
@@ -189,7 +191,7 @@ async def test_counts_stop_where_nobody_reads_on(desk: Desk) -> None:
             w=desk.workspace_id,
             inbox=desk.inbox.inbox_id,
         )
-        counts = await lists.counts(tx, desk.lin)
+        counts = await lists.counts(tx, Access(desk.lin, Role.AGENT))
         assert (counts.assistant, counts.all) == (lists.COUNTED, lists.COUNTED)
 
 

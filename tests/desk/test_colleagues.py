@@ -9,14 +9,15 @@ import pytest
 from playwright.async_api import expect
 
 from tests.desk.conftest import Answer, Site, Visit
-from zhiban.conversations.service import release
+from zhiban.conversations.assignment import release_unanswerable
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.people import agents as colleagues
 from zhiban.people import service
-from zhiban.people.agents import JoinLinkSpent, NotAllowed
+from zhiban.people.agents import JoinLinkSpent
 from zhiban.people.models import Role
+from zhiban.people.permissions import NotAllowed, check_may_answer
 
 NEW = {"email": "GuYun@qinghe.example", "name": "顾云", "role": "agent", "account.wecom": "guyun"}
 WORDS = "a long sentence"
@@ -117,10 +118,10 @@ async def test_whoever_is_disabled_is_out_at_once_and_their_work_waits_for_other
     assert (await site.client().sign_in("chenmo")).status == 401
     async with seed.database.transaction(seed.workspace_id) as tx:
         with pytest.raises(NotFound):
-            await service.access_agent(tx, chen)
+            await check_may_answer(tx, chen, seed.inbox.inbox_id)
         assert await tx.value("select count(*) from jobs.procrastinate_jobs where task_name = 'release_conversations'")
     async with seed.database.transaction(seed.workspace_id) as tx:
-        await release(tx, chen, now=seed.clock.now())
+        await release_unanswerable(tx, chen, now=seed.clock.now())
         assert await tx.value("select assignee_id from conversation where id = %(id)s", id=conversation) is None
     page = (await owner.get("/settings/people")).text
     assert "已停用" in page
@@ -164,9 +165,11 @@ async def test_the_owner_cannot_be_locked_out(db: Database, workspace: int, cloc
         with pytest.raises(NotAllowed):
             await colleagues.disable(tx, owner, now=clock.now())
         with pytest.raises(NotAllowed):
-            await colleagues.change(tx, owner, role=Role.AGENT, now=clock.now())
+            await colleagues.set_access(tx, owner, role=Role.AGENT, inbox_ids=None, now=clock.now())
         with pytest.raises(NotAllowed):
-            await colleagues.invite(tx, email="p@b.example", name="潘", role=Role.OWNER, now=clock.now())
+            await colleagues.invite(
+                tx, email="p@b.example", name="潘", role=Role.OWNER, giver=Role.ADMIN, now=clock.now()
+            )
         with pytest.raises(Conflict):
             await colleagues.change(tx, owner, name=" ", now=clock.now())
         await colleagues.change(tx, owner, accounts={"wecom": " ou "}, now=clock.now())

@@ -293,7 +293,7 @@ async def test_a_change_reaches_an_open_tab_as_an_id(site: Site) -> None:
     session, stream = await told(agent)
     async with session:
         first, said = await next_event(stream)
-        assert said == {"conversations": [], "everything": False, "presence": False}
+        assert said == {"conversations": [], "everything": False, "presence": False, "access": False}
         async with seed.database.transaction(seed.workspace_id) as tx:
             await seed.says(tx, "周予安", "在吗", at=seed.clock.now())
         last, said = await next_event(stream)

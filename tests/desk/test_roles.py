@@ -1,36 +1,49 @@
 """Every address of the desk against everybody: a new one has to say here whom it is for.
 
-Strangers are sent to sign in, people of another workspace find nothing, agents change nothing that is their managers'
-business, and none of these calls leaves a trace in what happened.
+Strangers are sent to sign in, people of another workspace and of other inboxes find nothing, each role changes nothing
+that is others' business, and none of these calls leaves a trace in what happened.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from fastapi.routing import APIRoute
 
 from tests.desk.conftest import Answer, Client, Site
 from tests.desk.seed import create_seed
+from tests.desk.test_desk import next_event, told
+from tests.twin import open_inbox
 from zhiban.automation import service as rules
 from zhiban.automation.definition import load_definition
 from zhiban.conversations.labels import add_label
 from zhiban.conversations.snippets import add_snippet
 from zhiban.events import SYSTEM
+from zhiban.kit.file_store import PostgresFileStore, spooled
 from zhiban.people import teams
 from zhiban.people.models import Role
 
-Whom = Literal["everybody", "agents", "managers"]
+# Whom an address is for: everybody, whoever is signed in, whoever may answer, supervisors (`ruling`: of all inboxes),
+# or who manages people and inboxes. Those above may do what those below may.
+Whom = Literal["everybody", "signed_in", "agents", "supervisors", "ruling", "managers"]
+MAY: dict[Role, frozenset[str]] = {
+    Role.READ_ONLY: frozenset({"signed_in"}),
+    Role.AGENT: frozenset({"signed_in", "agents"}),
+    Role.SUPERVISOR: frozenset({"signed_in", "agents", "supervisors", "ruling"}),
+    Role.ADMIN: frozenset({"signed_in", "agents", "supervisors", "ruling", "managers"}),
+    Role.OWNER: frozenset({"signed_in", "agents", "supervisors", "ruling", "managers"}),
+}
 
 
 @dataclass(frozen=True)
 class Entry:
     """Whom an address is for, what is posted to it, and what it then answers (anything that is no refusal)."""
 
-    whom: Whom = "agents"
+    whom: Whom = "signed_in"
     form: dict[str, str] = field(default_factory=dict)
     answers: tuple[int, ...] = (200, 204, 303)
 
@@ -61,20 +74,20 @@ ADDRESSES: dict[str, Entry] = {
     "GET /conversations/{conversation_id}/live": Entry(),
     "GET /conversations/{conversation_id}/snippets": Entry(),
     "GET /conversations/{conversation_id}/suggestion": Entry(),
-    "POST /conversations/{conversation_id}/suggestion/confirm": Entry(form={"ref": "x"}, answers=NOW_NOT),
-    "POST /conversations/{conversation_id}/replies": Entry(form={"text": "在的", "key": "k"}),
-    "POST /conversations/{conversation_id}/notes": Entry(form={"text": "记一下"}),
-    "POST /conversations/{conversation_id}/draft": Entry(form={"text": "还没写完"}),
+    "POST /conversations/{conversation_id}/suggestion/confirm": Entry("agents", form={"ref": "x"}, answers=NOW_NOT),
+    "POST /conversations/{conversation_id}/replies": Entry("agents", form={"text": "在的", "key": "k"}),
+    "POST /conversations/{conversation_id}/notes": Entry("agents", form={"text": "记一下"}),
+    "POST /conversations/{conversation_id}/draft": Entry("agents", form={"text": "还没写完"}),
     "POST /conversations/{conversation_id}/read": Entry(form={"message_id": "1"}),
-    "POST /conversations/{conversation_id}/assign": Entry(form={"to": "me"}),
-    "POST /conversations/{conversation_id}/team": Entry(form={"to": "none"}),
-    "POST /conversations/{conversation_id}/labels": Entry(),
-    "POST /conversations/{conversation_id}/priority": Entry(form={"to": "3"}),
-    "POST /conversations/{conversation_id}/snooze": Entry(form={"until": "hour"}),
-    "POST /conversations/{conversation_id}/reopen": Entry(),
-    "POST /conversations/{conversation_id}/resolve": Entry(),
-    "POST /conversations/{conversation_id}/undo-resolve": Entry(),
-    "POST /messages/{message_id}/again": Entry(answers=NOW_NOT),
+    "POST /conversations/{conversation_id}/assign": Entry("agents", form={"to": "me"}),
+    "POST /conversations/{conversation_id}/team": Entry("agents", form={"to": "none"}),
+    "POST /conversations/{conversation_id}/labels": Entry("agents"),
+    "POST /conversations/{conversation_id}/priority": Entry("agents", form={"to": "3"}),
+    "POST /conversations/{conversation_id}/snooze": Entry("agents", form={"until": "hour"}),
+    "POST /conversations/{conversation_id}/reopen": Entry("agents"),
+    "POST /conversations/{conversation_id}/resolve": Entry("agents"),
+    "POST /conversations/{conversation_id}/undo-resolve": Entry("agents"),
+    "POST /messages/{message_id}/again": Entry("agents", answers=NOW_NOT),
     "GET /attachments/{attachment_id}": Entry(answers=NOW_NOT),
     "GET /attachments/{attachment_id}/playback": Entry(answers=NOW_NOT),
     "GET /me": Entry(),
@@ -86,18 +99,18 @@ ADDRESSES: dict[str, Entry] = {
     "GET /settings/labels": Entry(),
     "GET /settings/health": Entry(),
     "GET /settings/snippets": Entry(),
-    "POST /settings/snippets": Entry(form={"name": "问候", "text": "您好"}),
-    "POST /settings/snippets/{snippet_id}": Entry("managers", {"name": "发票", "text": "申请"}),
-    "POST /settings/snippets/{snippet_id}/remove": Entry("managers"),
+    "POST /settings/snippets": Entry("agents", {"name": "问候", "text": "您好"}),
+    "POST /settings/snippets/{snippet_id}": Entry("supervisors", {"name": "发票", "text": "申请"}),
+    "POST /settings/snippets/{snippet_id}/remove": Entry("supervisors"),
     "GET /rules": Entry(),
     "GET /rules/new": Entry(),
     "GET /rules/{rule_id}": Entry(),
     "POST /rules/draft": Entry(),
     "POST /rules/preview": Entry(),
     "POST /rules/rehearse": Entry(),
-    "POST /rules": Entry("managers", RULE),
-    "POST /rules/{rule_id}": Entry("managers", {**RULE, "revision": "1"}),
-    "POST /rules/{rule_id}/{verb}": Entry("managers"),
+    "POST /rules": Entry("ruling", RULE),
+    "POST /rules/{rule_id}": Entry("ruling", {**RULE, "revision": "1"}),
+    "POST /rules/{rule_id}/{verb}": Entry("ruling"),
     "POST /settings/people": Entry("managers", COLLEAGUE),
     "POST /settings/people/{agent_id}": Entry("managers", {"name": "苏禾"}),
     "POST /settings/people/{agent_id}/link": Entry("managers"),
@@ -106,9 +119,9 @@ ADDRESSES: dict[str, Entry] = {
     "POST /settings/teams": Entry("managers", {"name": "售前"}),
     "POST /settings/teams/{team_id}": Entry("managers", {"name": "售后二组"}),
     "POST /settings/teams/{team_id}/remove": Entry("managers"),
-    "POST /settings/labels": Entry("managers", {"name": "发票", "color": "1"}),
-    "POST /settings/labels/{label_id}": Entry("managers", {"name": "退货", "color": "2"}),
-    "POST /settings/labels/{label_id}/remove": Entry("managers"),
+    "POST /settings/labels": Entry("supervisors", {"name": "发票", "color": "1"}),
+    "POST /settings/labels/{label_id}": Entry("supervisors", {"name": "退货", "color": "2"}),
+    "POST /settings/labels/{label_id}/remove": Entry("supervisors"),
     "POST /settings/inboxes/{inbox_id}/assignment": Entry("managers", {"by": "balanced"}),
     "POST /settings/health/jobs/{job_id}/again": Entry("managers", answers=NOW_NOT),
     "POST /settings/health/deliveries/{delivery_id}/again": Entry("managers", answers=NOW_NOT),
@@ -198,23 +211,102 @@ async def test_people_of_another_workspace_find_nothing(walk: Walk) -> None:
     assert await walk.happened() == before
 
 
-async def test_agents_change_nothing_that_is_their_managers_business(walk: Walk) -> None:
-    agent = await walk.site.signed_in("chenmo")
+async def become(walk: Walk, who: str, role: Role, *, inbox_ids: list[int] | None = None) -> Client:
+    """Signed in as this colleague in this role."""
+    async with walk.site.seed.database.transaction(walk.site.seed.workspace_id) as tx:
+        await tx.run(
+            "update agent set role = %(role)s, inbox_ids = %(inboxes)s where id = %(id)s",
+            role=role,
+            inboxes=inbox_ids,
+            id=walk.site.seed.agents["陈默" if who == "chenmo" else "林晓"],
+        )
+    return await walk.site.signed_in(who)
+
+
+# What an owner may is what an admin may, but for the roles that they give: see tests/people/test_permissions.py.
+@pytest.mark.parametrize("role", [role for role in Role if role is not Role.OWNER])
+async def test_each_role_does_what_is_for_it_and_nothing_else(walk: Walk, role: Role) -> None:
+    client = await become(walk, "chenmo", role)
     before = await walk.happened()
     for address, entry in ADDRESSES.items():
-        if entry.whom == "managers":
-            answer = await walk.ask(agent, address)
-            assert answer.status in (403, 404, 409, 422), (address, answer.status)
+        if entry.whom != "everybody" and entry.whom not in MAY[role]:
+            answer = await walk.ask(client, address)
+            assert answer.status in (403, 409, 422), (address, answer.status)
     assert await walk.happened() == before
-
-
-@pytest.mark.parametrize("role", [Role.AGENT, Role.ADMIN])
-async def test_everybody_may_do_what_is_for_them(walk: Walk, role: Role) -> None:
-    chen = walk.site.seed.agents["陈默"]
-    async with walk.site.seed.database.transaction(walk.site.seed.workspace_id) as tx:
-        await tx.run("update agent set role = %(role)s where id = %(id)s", role=role, id=chen)
-    client = await walk.site.signed_in("chenmo")
     for address, entry in ADDRESSES.items():
-        if address != LASTS and entry.whom in ("agents", *(("managers",) if role is Role.ADMIN else ())):
+        if address != LASTS and entry.whom in MAY[role]:
             answer = await walk.ask(client, address)
             assert answer.status in entry.answers, (address, answer.status, answer.text[-300:])
+
+
+OF_AN_INBOX = ("{conversation_id}", "{message_id}", "{attachment_id}")
+
+
+@pytest.mark.parametrize("role", [Role.SUPERVISOR, Role.READ_ONLY])
+async def test_what_is_in_other_inboxes_does_not_exist(walk: Walk, role: Role) -> None:
+    other = await open_inbox(walk.site.seed.database, walk.site.seed.workspace_id, public_id="other", name="别处")
+    walk.ids["attachment_id"] = await stored_file(walk.site)
+    client = await become(walk, "chenmo", role, inbox_ids=[other.inbox_id])
+    before = await walk.happened()
+    for address, entry in ADDRESSES.items():
+        if any(name in address for name in OF_AN_INBOX) and "confirm" not in address:
+            answer = await walk.ask(client, address)
+            assert answer.status == 404, (address, answer.status)
+        elif entry.whom == "ruling":  # rules act in every inbox
+            answer = await walk.ask(client, address)
+            assert answer.status in (403, 409, 422), (address, answer.status)
+    for address in ("/?queue=all", "/desk/list?queue=all", "/desk/rows?queue=all&status=resolved", "/rules/1"):
+        text = (await client.get(address)).text
+        assert not [name for name in walk.site.seed.conversations if name in text], address
+    assert await walk.happened() == before
+    owner = await walk.site.signed_in("linxiao")
+    assert (await walk.ask(owner, "GET /attachments/{attachment_id}")).status == 200
+
+
+async def stored_file(site: Site) -> int:
+    """A file that a contact sent, kept. Returns the attachment."""
+    seed = site.seed
+    files = PostgresFileStore(seed.database, seed.clock)
+
+    async def content() -> AsyncIterator[bytes]:
+        yield b"hello"
+
+    async with spooled(content(), limit=100, head=16) as spool:
+        await files.keep(seed.workspace_id, spool)
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        return int(
+            await tx.value(
+                "insert into attachment (workspace_id, message_id, kind, reference, filename, size, sha256, state) "
+                "select workspace_id, id, 'file', 'r', 'a.txt', 5, %(sha)s, 'stored' from message "
+                "where conversation_id = %(id)s order by id limit 1 returning id",
+                sha=spool.sha256,
+                id=seed.conversations["马骁"],
+            )
+        )
+
+
+async def test_a_change_of_access_reaches_the_pages_that_are_open(walk: Walk) -> None:
+    seed = walk.site.seed
+    client, owner = await walk.site.signed_in("chenmo"), await walk.site.signed_in("linxiao")
+    other = await open_inbox(seed.database, seed.workspace_id, public_id="other", name="别处")
+    path = f"/settings/people/{seed.agents['陈默']}"
+    session, stream = await told(client)
+
+    async def frames() -> dict[str, Any]:
+        return (await next_event(stream))[1]
+
+    async with session:
+        assert not (await frames())["access"]
+        form = [("name", "陈默"), ("role", "agent"), ("sees", "some"), ("inbox", str(other.inbox_id))]
+        assert (await owner.post(path, form)).status == 303
+        assert (await frames())["access"]
+        # What happens elsewhere is not told any more; what follows is another change.
+        await owner.post(f"/conversations/{seed.conversations['马骁']}/priority", {"to": "2"})
+        assert (await owner.post(path, {"name": "陈默", "role": "read_only", "sees": "all"})).status == 303
+        said = await frames()
+        assert (said["access"], said["conversations"]) == (True, [])
+        await owner.post(f"/conversations/{seed.conversations['马骁']}/priority", {"to": "3"})
+        assert (await frames())["conversations"] == [seed.conversations["马骁"]]
+        stream.close()
+    page = (await client.get(f"/conversations/{seed.conversations['马骁']}")).text
+    assert ("不能回复或改动" in page, 'id="compose"' in page, "/assign" in page) == (True, False, False)

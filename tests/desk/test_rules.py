@@ -187,7 +187,7 @@ async def test_who_may_not_change_rules_may_read_them(site: Site) -> None:
     here = (await lin.post("/rules", FORM)).headers["location"]
     page = (await chen.get(here)).text
     assert SAID in page
-    assert "只有负责人和管理员可以修改规则" in page
+    assert "只有负责人、管理员和看全部收件箱的主管可以修改规则" in page
     assert "保存" not in page
     for path, data in (
         ("/rules", FORM),

@@ -16,7 +16,7 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 from zhiban.people import service, tokens
 from zhiban.people.auth import COOKIE, auth_of
-from zhiban.people.models import Role
+from zhiban.people.permissions import Permission
 from zhiban.people.tokens import InvalidToken, Scope
 from zhiban.web.security import same_origin
 
@@ -94,7 +94,7 @@ async def caller(
         if agent is None:
             raise _unknown("The session has ended. Sign in again, or send a token.")
         await same_origin(request)
-        scopes = frozenset(Scope) if agent.role in (Role.OWNER, Role.ADMIN) else READING
+        scopes = frozenset(Scope) if agent.access.may(Permission.MANAGE_KNOWLEDGE) else READING
         found = Caller(agent.workspace_id, Actor("agent", agent.id), agent.name, scopes)
     else:
         raise _unknown("Send a token as Authorization: Bearer <token>. zhiban token create makes one.")

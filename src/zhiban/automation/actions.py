@@ -26,13 +26,11 @@ from zhiban.conversations.outbox import key_for
 from zhiban.conversations.transitions import Applied
 from zhiban.events import Actor, Cause
 from zhiban.kit.db import Transaction
-from zhiban.kit.errors import Conflict
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 from zhiban.kit.jobs import enqueue
 from zhiban.notifications.jobs import to_people
 from zhiban.notifications.notices import rule_notice
-from zhiban.people.agents import agent_row
 from zhiban.people.presence import assignable
 from zhiban.ports import Limits
 
@@ -68,8 +66,6 @@ class AssignAgentAction(RulePart):
     kind: Literal["assign_agent"] = "assign_agent"
 
     async def run(self, do: ActionContext) -> Outcome:
-        if (await agent_row(do.tx, self.agent)).disabled_at is not None:
-            raise Conflict("This agent is disabled and can be given nothing.")
         return _outcome(
             await service.assign(
                 do.tx, do.conversation_id, to=self.agent, by=do.actor, now=do.now, reason="rule", cause=do.cause
@@ -104,7 +100,8 @@ class AssignLastAgentAction(RulePart):
 
     async def run(self, do: ActionContext) -> Outcome:
         last = await previous_assignee(do.tx, do.conversation_id, other_than=None)
-        if last is None or last not in {agent.id for agent in await assignable(do.tx, now=do.now)}:
+        there = await assignable(do.tx, now=do.now)
+        if last not in {agent.id for agent in there if agent.answers(do.facts.state.inbox_id)}:
             return "nobody"
         return _outcome(
             await service.assign(

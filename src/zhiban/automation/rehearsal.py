@@ -23,6 +23,7 @@ from zhiban.conversations.queries import histories
 from zhiban.events import ConversationCreated, ConversationEvent, Event, StatusChanged
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.people.permissions import Access
 
 CONVERSATIONS = 200
 EVENTS = 20_000  # of all of them together; what is older is left out
@@ -74,11 +75,17 @@ async def rehearse(
     definition: Definition,
     *,
     now: datetime,
+    access: Access | None = None,
     rule_id: int | None = None,
     limit: int = CONVERSATIONS,
 ) -> Rehearsal:
-    """What this rule would have done in the conversations of lately. What `rule_id` itself did is no reason."""
+    """What this rule would have done in the conversations of lately, of which `access` may see only some.
+
+    What `rule_id` itself did is no reason.
+    """
     latest = await latest_conversations(tx, limit=limit)
+    if access is not None:
+        latest = [one for one in latest if access.sees(one.state.inbox_id)]
     events = await histories(tx, [one.state.id for one in latest], limit=EVENTS)
     moments: list[tuple[ConversationFacts, _Moment]] = []
     for one in latest:

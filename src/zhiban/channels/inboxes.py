@@ -83,6 +83,23 @@ async def inboxes(tx: Transaction) -> list[InboxRow]:
     return await tx.objects(InboxRow, _INBOXES)
 
 
+@frozen_dataclass
+class InboxName:
+    """An inbox in use, as lists to choose from show it."""
+
+    id: int
+    kind: str
+    name: str
+
+
+async def inbox_names(tx: Transaction) -> list[InboxName]:
+    """Every inbox in use, by name."""
+    return await tx.objects(
+        InboxName,
+        "select id, kind, name from inbox where archived_at is null and removed_at is null order by name, id",
+    )
+
+
 async def inboxes_of(tx: Transaction, connection_id: int) -> list[int]:
     """The inboxes of a connection that are in use."""
     return await tx.values(

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from zhiban import bootstrap
+from zhiban.channels.inboxes import inbox_called, inbox_names
 from zhiban.cli.app import AsJson, _, agent, command, say, settings, show_json, show_table
 from zhiban.cli.runtime import open_app, workspace_of
 from zhiban.container import App
+from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Misconfigured
 from zhiban.people import agents as colleagues
 from zhiban.people.agents import AgentRow
-from zhiban.people.models import Role
-
-ROLES = {Role.OWNER: _("负责人"), Role.ADMIN: _("管理员"), Role.AGENT: _("客服")}
+from zhiban.people.models import ROLE_LABELS, Role
 
 Email = Annotated[str, typer.Argument(help=_("邮箱"))]
 
 
-class Invited(StrEnum):
-    """The roles that may be given; the owner comes from the first set-up."""
-
-    AGENT = "agent"
-    ADMIN = "admin"
-
-
-RoleHelp = typer.Option("--role", help=_("客服（agent）或管理员（admin）"))
+ALL = "all"
+RoleHelp = typer.Option(
+    "--role", help=_("负责人（owner）、管理员（admin）、主管（supervisor）、客服（agent）或只读（read_only）")
+)
+InboxHelp = typer.Option("--inbox", help=_("能看的收件箱，可以写多次；“all”表示全部，“-”表示一个也没有"))
 AccountHelp = typer.Option("--account", help=_("在聊天平台上的账号，写作 平台:账号；“平台:” 表示去掉"))
 
 
@@ -44,10 +41,18 @@ def _accounts(given: list[str] | None) -> dict[str, str]:
     return accounts
 
 
+async def _inbox_ids(tx: Transaction, given: list[str]) -> list[int] | None:
+    """The inboxes of these names; None: every one. Raises NotFound, Misconfigured."""
+    if ALL in given:
+        return None
+    return [(await inbox_called(tx, name)).id for name in given if name != "-"]
+
+
 @command(agent, "list", help=_("列出同事"))
 async def list_(as_json: AsJson = False) -> None:
     async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
         rows = await colleagues.agent_rows(tx)
+        names = {one.id: one.name for one in await inbox_names(tx)}
     if as_json:
         show_json([asdict(row) for row in rows])
         return
@@ -55,6 +60,7 @@ async def list_(as_json: AsJson = False) -> None:
         "email": _("邮箱"),
         "name": _("名字"),
         "role": _("角色"),
+        "inboxes": _("收件箱"),
         "accounts": _("平台账号"),
         "seen": _("最近来过"),
         "state": _("状态"),
@@ -64,7 +70,8 @@ async def list_(as_json: AsJson = False) -> None:
         [
             {
                 **asdict(row),
-                "role": ROLES[Role(row.role)],
+                "role": _(ROLE_LABELS[Role(row.role)]),
+                "inboxes": _inboxes_shown(row, names),
                 "accounts": _shown(row),
                 "seen": _.stamp(row.seen_at) if row.seen_at else "",
                 "state": _state(row),
@@ -72,6 +79,12 @@ async def list_(as_json: AsJson = False) -> None:
             for row in rows
         ],
     )
+
+
+def _inboxes_shown(row: AgentRow, names: Mapping[int, str]) -> str:
+    if row.inbox_ids is None:
+        return _("全部")
+    return " ".join(names[id_] for id_ in row.inbox_ids if id_ in names) or "-"
 
 
 def _state(row: AgentRow) -> str:
@@ -84,7 +97,8 @@ def _state(row: AgentRow) -> str:
 async def add(
     email: Email,
     name: Annotated[str, typer.Option("--name", help=_("名字"))],
-    role: Annotated[Invited, RoleHelp] = Invited.AGENT,
+    role: Annotated[Role, RoleHelp] = Role.AGENT,
+    inbox: Annotated[list[str] | None, InboxHelp] = None,
     account: Annotated[list[str] | None, AccountHelp] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -93,7 +107,8 @@ async def add(
             tx,
             email=email,
             name=name,
-            role=Role(role),
+            role=role,
+            inbox_ids=await _inbox_ids(tx, inbox or [ALL]),
             accounts=_accounts(account),
             locale=_.locale,
             now=app.clock.now(),
@@ -120,21 +135,24 @@ def _show_link(app: App, row: AgentRow, token: str, *, as_json: bool) -> None:
         say(_("没有设置ZHIBAN_URL：请在前面加上同事打开值班的地址，例如 http://127.0.0.1:8000"))
 
 
-@command(agent, "set", help=_("修改同事的名字、角色、平台账号；没写的不变"))
+@command(agent, "set", help=_("修改同事的名字、角色、收件箱、平台账号；没写的不变，立即生效"))
 async def set_(
     email: Email,
     name: Annotated[str | None, typer.Option("--name", help=_("名字"))] = None,
-    role: Annotated[Invited | None, RoleHelp] = None,
+    role: Annotated[Role | None, RoleHelp] = None,
+    inbox: Annotated[list[str] | None, InboxHelp] = None,
     account: Annotated[list[str] | None, AccountHelp] = None,
     as_json: AsJson = False,
 ) -> None:
-    if name is None and role is None and not account:
-        raise Misconfigured("Say what to change: --name, --role or --account.")
+    if name is None and role is None and not account and not inbox:
+        raise Misconfigured("Say what to change: --name, --role, --inbox or --account.")
     async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
         row = await colleagues.agent_by_email(tx, email)
-        await colleagues.change(
-            tx, row.id, name=name, role=Role(role) if role else None, accounts=_accounts(account), now=app.clock.now()
-        )
+        now = app.clock.now()
+        await colleagues.change(tx, row.id, name=name, accounts=_accounts(account), now=now)
+        if role is not None or inbox:
+            sees = await _inbox_ids(tx, inbox) if inbox else row.inbox_ids
+            await colleagues.set_access(tx, row.id, role=role or Role(row.role), inbox_ids=sees, now=now)
         row = await colleagues.agent_row(tx, row.id)
     _show_changed(row, as_json=as_json)
 
@@ -161,7 +179,7 @@ def _show_changed(row: AgentRow, *, as_json: bool) -> None:
     if as_json:
         show_json(asdict(row))
         return
-    words = _("{name}：{role}，{state}", name=row.name, role=ROLES[Role(row.role)], state=_state(row))
+    words = _("{name}：{role}，{state}", name=row.name, role=_(ROLE_LABELS[Role(row.role)]), state=_state(row))
     say(words + (_("，平台账号：{accounts}", accounts=_shown(row)) if row.accounts else ""))
 
 

@@ -22,6 +22,7 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.people import presence, teams
+from zhiban.people.permissions import access_of_agent
 
 AT_ONCE = 100  # conversations that one transaction gives away
 ROUNDS = 20
@@ -169,6 +170,21 @@ async def release_offline(tx: Transaction, policies: Policies, *, now: datetime)
     return done
 
 
+async def release_unanswerable(tx: Transaction, agent_id: int, *, now: datetime, cause: Cause = DIRECT) -> int:
+    """What an agent has in hand and may not answer (any more) waits for the others. Returns how many conversations."""
+    await _lock(tx)  # a policy that saw the agent as they were before has given, or looks again
+    access = await access_of_agent(tx, agent_id)
+    rows = await tx.rows(
+        f"select {transitions.STATE_COLUMNS} from conversation c where c.assignee_id = %(agent)s "
+        "and c.status <> 'resolved' order by c.id for update",
+        agent=agent_id,
+    )
+    change = Assign(None, "agent_disabled" if access is None else "access_changed")
+    states = [transitions.as_state(row) for row in rows]
+    planned = [Planned(state, change, SYSTEM) for state in states if not (access and access.answers(state.inbox_id))]
+    return len(await transitions.apply_many(tx, planned, now=now, cause=cause))
+
+
 @frozen_dataclass
 class Overload:
     """An agent has more open conversations than a policy would give them."""
@@ -234,7 +250,16 @@ async def _loads(tx: Transaction, policies: Policies, *, now: datetime) -> list[
     ids = [agent.id for agent in there]
     counts = await open_counts(tx, ids)
     turns: dict[int, datetime] = dict(await tx.rows(_TURNS, agents=ids))
-    loads = [AgentLoad(one.id, frozenset(one.teams), counts[one.id], given_at=turns.get(one.id)) for one in there]
+    loads = [
+        AgentLoad(
+            one.id,
+            frozenset(one.teams),
+            counts[one.id],
+            given_at=turns.get(one.id),
+            inboxes=None if one.inbox_ids is None else frozenset(one.inbox_ids),
+        )
+        for one in there
+    ]
     for minutes in {policy.fair_minutes for policy in policies.values() if policy.fair_limit is not None}:
         since = now - timedelta(minutes=minutes)
         lately: dict[int, int] = dict(await tx.rows(_LATELY, kind=ConversationAssigned.kind(), since=since))

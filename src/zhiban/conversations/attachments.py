@@ -11,6 +11,7 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.kit.file_types import INLINE
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.people.permissions import Access
 
 LARGEST_SHOWN = 40_000_000  # pixels; a browser needs four bytes for each
 PLAYBACK_TYPE = "audio/mpeg"
@@ -95,12 +96,14 @@ async def attachments_of(tx: Transaction, message_ids: list[int]) -> dict[int, l
     return found
 
 
-async def access_attachment(tx: Transaction, attachment_id: int) -> Attachment:
-    """A stored file of a conversation that the transaction's workspace may see. Raises NotFound."""
+async def access_attachment(tx: Transaction, access: Access, attachment_id: int) -> Attachment:
+    """A stored file of a conversation that the agent sees. Raises NotFound."""
     found = await tx.object(
         Attachment,
-        f"select {_COLUMNS} from attachment where id = %(id)s and state = 'stored' and sha256 is not null",
+        f"select {_COLUMNS} from attachment where id = %(id)s and state = 'stored' and sha256 is not null "
+        "and exists (select from message m where m.id = attachment.message_id" + access.condition("m.inbox_id") + ")",
         id=attachment_id,
+        **access.params,
     )
     if found is None:
         raise NotFound("There is no such file.")

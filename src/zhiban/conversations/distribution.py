@@ -25,6 +25,7 @@ class AgentLoad:
     lately: Counter[int] = field(default_factory=Counter)  # by the length of the window, in minutes
     given_at: datetime | None = None
     turn: int = 0  # grows when this plan gives them one
+    inboxes: frozenset[int] | None = None  # in which they may answer; None: in every one
 
     def weight(self, policies: Mapping[int, AssignmentPolicy]) -> float:
         """Their open conversations, each counted as the policy of its inbox weighs it."""
@@ -32,6 +33,8 @@ class AgentLoad:
 
     def room(self, inbox_id: int, policy: AssignmentPolicy) -> int | None:
         """How many more of this inbox they may be given. None: any number."""
+        if self.inboxes is not None and inbox_id not in self.inboxes:
+            return 0
         limits = (
             (policy.most, self.open.total()),
             (policy.most_here, self.open[inbox_id]),

@@ -31,6 +31,7 @@ from zhiban.kit.i18n import mark
 from zhiban.kit.text import clean
 from zhiban.people.agents import agent_with_account
 from zhiban.people.contacts import ensure_contacts, learn_profiles
+from zhiban.people.permissions import access_of_agent
 from zhiban.ports import (
     AccountsChanged,
     CardTapped,
@@ -268,7 +269,9 @@ async def _card_tapped(tx: Transaction, inbox: OpenInbox, item: CardTapped, *, n
     known = await transitions.lock_many(tx, [wanted]) if wanted is not None else []
     state = known[0] if known else None
     # A card can be tapped for three days; by then others may have finished.
-    takes = agent_id is not None and state is not None and state.status is not Status.RESOLVED
+    access = await access_of_agent(tx, agent_id) if agent_id is not None else None
+    answers = access is not None and state is not None and access.answers(state.inbox_id)
+    takes = answers and state is not None and state.status is not Status.RESOLVED
     await event_log.append(
         tx,
         CardActionReceived(
@@ -278,8 +281,8 @@ async def _card_tapped(tx: Transaction, inbox: OpenInbox, item: CardTapped, *, n
             inbox_id=inbox.inbox_id,
             conversation_id=state.id if state else None,
             update_code=item.reply_code,
-            label=TAKEN if takes else DONE if agent_id is not None and state else NOT_YOURS,
-            member=None if agent_id is not None and state else item.member,
+            label=TAKEN if takes else DONE if answers else NOT_YOURS,
+            member=None if answers else item.member,
         ),
     )
     if takes and agent_id is not None and state is not None:

@@ -8,12 +8,13 @@ from datetime import datetime, timedelta
 
 from zhiban.channels import inboxes
 from zhiban.channels.connections import Connections
-from zhiban.conversations import assignment, contact_follows, service, topics, transitions
+from zhiban.conversations import assignment, contact_follows, topics, transitions
 from zhiban.conversations.changes import ChangeNativeSession, Open
 from zhiban.conversations.models import Status
 from zhiban.conversations.outbox import enqueue_session_transfer, key_for
 from zhiban.events import (
     SYSTEM,
+    AgentChanged,
     AgentDisabled,
     CardActionReceived,
     ContactFollowed,
@@ -25,7 +26,6 @@ from zhiban.events import (
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.jobs import Enqueued, Job, Task, enqueue_many
-from zhiban.people.agents import is_disabled
 from zhiban.people.contacts import learn_profiles, nameless_contacts
 from zhiban.ports import (
     FeatureOff,
@@ -96,6 +96,11 @@ def for_card(event: CardActionReceived) -> Iterable[Enqueued]:
 
 def for_disabled(event: AgentDisabled) -> Iterable[Enqueued]:
     yield RELEASE_CONVERSATIONS.of(agent_id=event.agent_id)
+
+
+def for_access_changed(event: AgentChanged) -> Iterable[Enqueued]:
+    if not event.after.keys().isdisjoint(("role", "inbox_ids")):
+        yield RELEASE_CONVERSATIONS.of(agent_id=event.agent_id)
 
 
 def for_team_removed(event: TeamRemoved) -> Iterable[Enqueued]:
@@ -274,10 +279,9 @@ class ConversationJobs:
     # ------------------------------------------------------------------------------------------------ our people
 
     async def release_conversations(self, workspace_id: int, agent_id: int) -> None:
-        """What a disabled agent had in hand waits for the others. One who was enabled again meanwhile keeps it."""
+        """What an agent may not answer any more waits for the others. One who may again meanwhile keeps it."""
         async with self._database.transaction(workspace_id) as tx:
-            if await is_disabled(tx, agent_id):
-                await service.release(tx, agent_id, now=self._clock.now())
+            await assignment.release_unanswerable(tx, agent_id, now=self._clock.now())
 
     async def release_team(self, workspace_id: int, team_id: int) -> None:
         """What a removed team had belongs to no team, a batch at a time."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from enum import StrEnum
 from urllib.parse import urlencode
@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from zhiban.conversations.labels import Label, labels
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.people.permissions import Access
 
 ROWS = 25
 
@@ -142,25 +143,45 @@ def _parts(queue: Queue, tab: StatusTab, also: str = "") -> list[tuple[str, str]
     return [(f"{condition} and {_QUEUES[queue]}{also}", order) for condition, order in parts]
 
 
-def _count(*parts: tuple[str, str]) -> str:
+def _stretch(what: str, part: tuple[str, str], limit: str, *, each: bool, also: str = "") -> str:
+    """SQL for `what` of the first `limit` of one stretch, in its order.
+
+    `each`: looked up for each inbox that the agent sees, because only so an index serves those who see few of many.
+    `also`: what they see, where it is simply left out what they do not.
+    """
+    condition, order = part
+    if not each:
+        return f"select {what} from conversation c where {condition}{also} order by {order} limit {limit}"
+    return (
+        f"select {what} from unnest(%(inboxes)s::bigint[]) as seen(inbox_id) cross join lateral ("
+        "select c.id, c.waiting_since, c.last_activity_at, c.snoozed_until from conversation c "
+        f"where c.inbox_id = seen.inbox_id and {condition} order by {order} limit {limit}) c "
+        f"order by {order} limit {limit}"
+    )
+
+
+def _looks_at_each(queue: Queue, access: Access) -> bool:
+    """What is mine is little: of that, other inboxes are left out."""
+    return access.inbox_ids is not None and queue is not Queue.MINE
+
+
+def _count(parts: Sequence[tuple[str, str]], queue: Queue, access: Access) -> str:
     """SQL for how many there are, at most COUNTED.
 
     In the order of the list, because only that keeps the planner on the list's index: told to take any thousand of
     many, it reads the table from its beginning, where what is long resolved lies.
     """
-    found = " union all ".join(
-        f"(select 1 from conversation c where {condition} order by {order} limit {COUNTED})"
-        for condition, order in parts
-    )
+    each, also = _looks_at_each(queue, access), access.condition("c.inbox_id")
+    found = " union all ".join(f"({_stretch('1', part, str(COUNTED), each=each, also=also)})" for part in parts)
     return f"(select count(*) from (select 1 from ({found}) every limit {COUNTED}) counted)"
 
 
-_COUNTS = "select " + ", ".join(
-    (
-        *(_count(*_parts(queue, StatusTab.OPEN)) for queue in Queue),  # in the order of Counts
-        _count((f"{_OPEN[0]} and {_QUEUES[Queue.MINE]} and c.waiting_since is not null", _OPEN[1])),
-    )
-)
+def _all_counts(access: Access) -> str:
+    """SQL for the fields of Counts, in their order."""
+    waiting = (f"{_OPEN[0]} and {_QUEUES[Queue.MINE]} and c.waiting_since is not null", _OPEN[1])
+    counted = [_count(_parts(queue, StatusTab.OPEN), queue, access) for queue in Queue]
+    return "select " + ", ".join((*counted, _count([waiting], Queue.MINE, access)))
+
 
 _ROWS = """
 select c.id, c.kind, coalesce(nullif(p.remark, ''), nullif(p.name, ''), nullif(c.subject, ''), '') as name,
@@ -191,14 +212,15 @@ left join lateral (
 order by picked.part, picked.n"""
 
 
-async def counts(tx: Transaction, agent_id: int) -> Counts:
-    row = await tx.row(_COUNTS, agent=agent_id)
+async def counts(tx: Transaction, access: Access) -> Counts:
+    """How many conversations need somebody, of those that this agent sees."""
+    row = await tx.row(_all_counts(access), agent=access.agent_id, **access.params)
     return Counts(*row) if row else Counts()
 
 
 async def conversation_list(
     tx: Transaction,
-    agent_id: int,
+    access: Access,
     *,
     queue: Queue,
     tab: StatusTab,
@@ -206,14 +228,26 @@ async def conversation_list(
     limit: int = ROWS,
     current: int | None = None,
 ) -> ListView:
-    """One page of a queue, or of what bears `label` in it: those who wait for us first, longest wait on top."""
-    parts = _parts(queue, tab, await _labelled(tx, label))
+    """One page of a queue, or of what bears `label` in it: those who wait for us first, longest wait on top.
+
+    Of the inboxes that `access` sees.
+    """
+    labelled = await _labelled(tx, label)
+    parts = _parts(queue, tab, labelled)
+    each, also = _looks_at_each(queue, access) and labelled != _AMONG_FEW, access.condition("c.inbox_id")
+    numbered = "c.id, {number} as part, row_number() over (order by {order}) as n"
     picked = " union all ".join(
-        f"(select c.id, {number} as part, row_number() over (order by {order}) as n from conversation c "
-        f"where {condition} order by {order} limit %(limit)s)"
-        for number, (condition, order) in enumerate(parts)
+        f"({_stretch(numbered.format(number=number, order=part[1]), part, '%(limit)s', each=each, also=also)})"
+        for number, part in enumerate(parts)
     )
-    found = await tx.objects(ConversationRow, _ROWS.format(picked=picked), agent=agent_id, label=label, limit=limit + 1)
+    found = await tx.objects(
+        ConversationRow,
+        _ROWS.format(picked=picked),
+        agent=access.agent_id,
+        label=label,
+        limit=limit + 1,
+        **access.params,
+    )
     shown = found[:limit]
     waits = tab is StatusTab.OPEN and queue is not Queue.ASSISTANT
     waiting = tuple(row for row in shown if waits and row.waiting_since is not None and row.status == "open")
@@ -222,8 +256,8 @@ async def conversation_list(
         tab=tab,
         waiting=waiting,
         rest=tuple(row for row in shown if row not in waiting),
-        counts=await counts(tx, agent_id),
-        tabs={} if label is not None else await _tab_counts(tx, agent_id, queue),
+        counts=await counts(tx, access),
+        tabs={} if label is not None else await _tab_counts(tx, access, queue),
         limit=limit,
         more=limit + ROWS if len(found) > limit else None,
         label=label,
@@ -244,23 +278,26 @@ async def _labelled(tx: Transaction, label: int | None) -> str:
     return _AMONG_FEW if borne <= FEW else _AMONG_MANY
 
 
-async def _tab_counts(tx: Transaction, agent_id: int, queue: Queue) -> dict[str, int]:
+async def _tab_counts(tx: Transaction, access: Access, queue: Queue) -> dict[str, int]:
     """How many are in the tabs of a queue. Those of a label are not counted: it would cost more than the list."""
     tabs = (StatusTab.OPEN, StatusTab.SNOOZED)
-    found = await tx.row("select " + ", ".join(_count(*_parts(queue, tab)) for tab in tabs), agent=agent_id)
+    counted = ", ".join(_count(_parts(queue, tab), queue, access) for tab in tabs)
+    found = await tx.row(f"select {counted}", agent=access.agent_id, **access.params)
     return {tab.value: int(count) for tab, count in zip(tabs, found or (), strict=False)}
 
 
 async def next_waiting(
-    tx: Transaction, agent_id: int, *, queue: Queue, label: int | None = None, after: int
+    tx: Transaction, access: Access, *, queue: Queue, label: int | None = None, after: int
 ) -> int | None:
     """The conversation that has waited longest in this queue, apart from the one just finished."""
-    also = await _labelled(tx, label)
+    labelled = await _labelled(tx, label)
+    each = _looks_at_each(queue, access) and labelled != _AMONG_FEW
+    part = (f"{_OPEN[0]} and c.id <> %(after)s and {_QUEUES[queue]}{labelled}", _OPEN[1])
     found: int | None = await tx.value(
-        f"select c.id from conversation c where c.status = 'open' and c.id <> %(after)s and {_QUEUES[queue]}{also} "
-        f"order by {_OPEN[1]} limit 1",
-        agent=agent_id,
+        _stretch("c.id", part, "1", each=each, also=access.condition("c.inbox_id")),
+        agent=access.agent_id,
         label=label,
         after=after,
+        **access.params,
     )
     return found

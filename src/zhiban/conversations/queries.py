@@ -12,6 +12,7 @@ from zhiban.events import COLUMNS, Actor, ActorKind, Cause, CauseKind, Conversat
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.people.permissions import Access, answering_in
 
 PAGE = 30  # messages added by "older"
 FIRST = 40  # messages of a conversation that is opened
@@ -281,14 +282,15 @@ async def contact_names(tx: Transaction, conversation_ids: Sequence[int]) -> dic
     )
 
 
-async def agent_names(tx: Transaction) -> tuple[AgentName, ...]:
-    """Agents who may be given a conversation by hand."""
+async def agent_names(tx: Transaction, inbox_id: int) -> tuple[AgentName, ...]:
+    """Agents who may be given a conversation of this inbox by hand, or be mentioned in one."""
     return tuple(
         await tx.objects(
             AgentName,
             "select a.id, a.name, coalesce(p.status, 'offline') as availability "
             "from agent a left join agent_presence p on p.workspace_id = a.workspace_id and p.agent_id = a.id "
-            "where a.disabled_at is null order by a.name, a.id limit 200",
+            f"where {answering_in('%(inbox)s')} order by a.name, a.id limit 200",
+            inbox=inbox_id,
         )
     )
 
@@ -303,8 +305,11 @@ where kind = 'conversation_resolved' and after is distinct from 'conversation_re
 order by id desc limit 5"""
 
 
-async def contact_panel(tx: Transaction, of: ThreadHead) -> ContactPanel:
-    """The contact beside the thread: who they are, where else they wrote, when we finished with them before."""
+async def contact_panel(tx: Transaction, of: ThreadHead, access: Access) -> ContactPanel:
+    """The contact beside the thread: who they are, where else they wrote, when we finished with them before.
+
+    Of the conversations elsewhere, those of inboxes that `access` sees.
+    """
     person = await tx.row(
         "select name, remark, attributes, created_at from contact where id = %(id)s", id=of.contact_id
     )
@@ -314,7 +319,9 @@ async def contact_panel(tx: Transaction, of: ThreadHead) -> ContactPanel:
     since = await tx.value("select created_at from conversation where id = %(id)s", id=of.id)
     others = await tx.rows(
         "select c.id, i.name, c.status, c.last_activity_at from conversation c join inbox i on i.id = c.inbox_id "
-        "where c.contact_id = %(contact)s and c.id <> %(id)s order by c.last_activity_at desc limit 5",
+        f"where c.contact_id = %(contact)s and c.id <> %(id)s{access.condition('c.inbox_id')} "
+        "order by c.last_activity_at desc limit 5",
+        **access.params,
         contact=of.contact_id,
         id=of.id,
     )

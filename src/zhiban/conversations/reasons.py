@@ -34,6 +34,7 @@ class Reason(StrEnum):
     MUTED = "muted"
     AGENT_DISABLED = "agent_disabled"
     AGENT_OFFLINE = "agent_offline"
+    ACCESS_CHANGED = "access_changed"
     # a policy chose the agent
     BALANCED = "balanced"
     ROUND_ROBIN = "round_robin"
@@ -82,6 +83,7 @@ REASON_LABELS: Mapping[str, str] = {
     Reason.MUTED: mark("对方已被屏蔽"),
     Reason.AGENT_DISABLED: mark("这位同事已停用"),
     Reason.AGENT_OFFLINE: mark("这位同事离线了，对方还在等"),
+    Reason.ACCESS_CHANGED: mark("这位同事不再负责这个收件箱"),
     Reason.BALANCED: mark("在线且手上最少"),
     Reason.ROUND_ROBIN: mark("在线且轮到"),
 }

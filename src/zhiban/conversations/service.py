@@ -27,11 +27,12 @@ from zhiban.conversations.models import Author, ConversationState, Priority, Sta
 from zhiban.conversations.outbox import allowance_of, enqueue, enqueue_session_transfer, key_for
 from zhiban.conversations.queries import last_resolution
 from zhiban.conversations.transitions import Applied, Planned
-from zhiban.events import DIRECT, SYSTEM, TIMER, Actor, Cause
+from zhiban.events import DIRECT, TIMER, Actor, Cause
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict
 from zhiban.kit.i18n import mark
 from zhiban.people.contacts import set_blocked
+from zhiban.people.permissions import check_may_answer
 from zhiban.ports import Limits
 
 UNDO_TIME = timedelta(seconds=6)  # how long a resolution can be taken back
@@ -86,8 +87,10 @@ async def open_for_people(
 
 
 async def take(tx: Transaction, conversation_id: int, *, by: int, now: datetime) -> Applied:
-    """An agent takes the conversation, whatever its status, and becomes its assignee."""
-    return await transitions.apply(tx, conversation_id, Open("taken", take_by=by), actor=Actor("agent", by), now=now)
+    """An agent takes the conversation, whatever its status, and becomes its assignee. Raises NotFound, NotAllowed."""
+    state = await transitions.lock(tx, conversation_id)
+    await check_may_answer(tx, by, state.inbox_id)
+    return await transitions.apply_to(tx, state, Open("taken", take_by=by), actor=Actor("agent", by), now=now)
 
 
 async def reopen(tx: Transaction, conversation_id: int, *, by: int, now: datetime) -> Applied:
@@ -105,8 +108,14 @@ async def assign(
     reason: str = "",
     cause: Cause = DIRECT,
 ) -> Applied:
-    """Give the conversation to an agent, or to nobody. One that the assistant has becomes people's."""
-    return await transitions.apply(tx, conversation_id, Assign(to, reason), actor=by, now=now, cause=cause)
+    """Give the conversation to an agent, or to nobody. One that the assistant has becomes people's.
+
+    Raises NotFound, and NotAllowed where the agent may not answer in its inbox.
+    """
+    state = await transitions.lock(tx, conversation_id)
+    if to is not None:
+        await check_may_answer(tx, to, state.inbox_id)
+    return await transitions.apply_to(tx, state, Assign(to, reason), actor=by, now=now, cause=cause)
 
 
 async def assign_team(
@@ -219,19 +228,6 @@ async def snooze(
 
 
 # ---------------------------------------------------------------------------------------------------- many at once
-
-
-async def release(tx: Transaction, agent_id: int, *, now: datetime, cause: Cause = DIRECT) -> int:
-    """What an agent had in hand waits for the others. Returns how many conversations."""
-    ids = await tx.values(
-        "select id from conversation where assignee_id = %(agent)s and status <> 'resolved' order by id", agent=agent_id
-    )
-    states = await transitions.lock_many(tx, ids)
-    change = Assign(None, "agent_disabled")
-    done = await transitions.apply_many(
-        tx, [Planned(state, change, SYSTEM) for state in states if state.assignee_id == agent_id], now=now, cause=cause
-    )
-    return len(done)
 
 
 async def wake_snoozed(tx: Transaction, *, now: datetime) -> int:

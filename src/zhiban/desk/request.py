@@ -10,6 +10,7 @@ from fastapi.responses import Response
 
 from zhiban.assistant.suggesting import Suggestion
 from zhiban.conversations import lists, queries
+from zhiban.conversations.access import access_conversation
 from zhiban.conversations.drafts import drafts
 from zhiban.conversations.labels import label_names
 from zhiban.conversations.lists import ListView, Queue, StatusTab
@@ -23,6 +24,7 @@ from zhiban.kit.file_store import FileStore
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts
 from zhiban.people.auth import Auth, CurrentAgent, auth_of
+from zhiban.people.permissions import Access, Permission
 from zhiban.people.service import SignedInAgent
 from zhiban.people.teams import team_rows
 from zhiban.ports import Limits
@@ -72,12 +74,17 @@ class DeskRequest:
     def texts(self) -> Texts:
         return self.viewer.texts
 
+    @property
+    def access(self) -> Access:
+        """What this agent may see and do."""
+        return self.agent.access
+
     def actor(self) -> Actor:
         return Actor("agent", self.agent.id)
 
     async def list(self, tx: Transaction, *, limit: int = lists.ROWS, current: int | None = None) -> ListView:
         return await lists.conversation_list(
-            tx, self.agent.id, queue=self.queue, tab=self.tab, label=self.label, limit=limit, current=current
+            tx, self.access, queue=self.queue, tab=self.tab, label=self.label, limit=limit, current=current
         )
 
     async def thread(
@@ -91,9 +98,9 @@ class DeskRequest:
     ) -> ThreadView:
         """Everything about one conversation. Raises NotFound."""
         now = self.auth.clock.now()
-        head = await queries.head(tx, conversation_id)
+        head = await access_conversation(tx, self.access, conversation_id)
         part = await queries.message_page(tx, conversation_id, first=first, older_than=older_than)
-        people = await queries.agent_names(tx)
+        people = await queries.agent_names(tx, head.inbox_id)
         name = head.name or self.texts("联系人{tag}", tag=head.tag)
         names = {one.id: one.name for one in people}
         teams = {one.id: one.name for one in await team_rows(tx)}
@@ -113,7 +120,7 @@ class DeskRequest:
             head=head,
             entries=views.entries(message_views, activities, unread_after=after, zone=self.texts.zone),
             limit=views.reply_allowance(head, self.settings.limits_of(head.channel), now),
-            card=await queries.contact_panel(tx, head),
+            card=await queries.contact_panel(tx, head, self.access),
             agents=people,
             teams=tuple(teams.items()),
             first_id=part.first_id,
@@ -122,6 +129,7 @@ class DeskRequest:
             unread_after=after,
             snoozes=views.snooze_times(now, self.texts.zone),
             wants_suggestion=self.settings.suggest is not None
+            and self.access.may(Permission.ANSWER)
             and head.status == "open"
             and head.waiting_since is not None,
             last_incoming=max((row.id for row in part.rows if row.author == "contact"), default=0),

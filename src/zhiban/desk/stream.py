@@ -15,11 +15,13 @@ from typing import Annotated
 from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
+from zhiban.conversations.access import visible
 from zhiban.conversations.topics import CONVERSATION_CHANGED
 from zhiban.kit.db import Database
 from zhiban.kit.pubsub import PubSub
 from zhiban.people import service
 from zhiban.people.auth import COOKIE, CurrentAgent, auth_of
+from zhiban.people.permissions import Access
 from zhiban.people.presence import PRESENCE
 from zhiban.people.service import SESSIONS
 from zhiban.web.routers import add_routes
@@ -37,10 +39,10 @@ router = APIRouter(include_in_schema=False)
 class Subscriber:
     """One open browser tab."""
 
-    def __init__(self, workspace_id: int, agent_id: int) -> None:
+    def __init__(self, workspace_id: int, access: Access) -> None:
         self.workspace_id = workspace_id
-        self.agent_id = agent_id
-        self.doubted = False  # whether its session may have ended
+        self.access = access
+        self.doubted = False  # whether its session may have ended, or its agent may see something else now
         self.waiting: set[int] = set()
         self.presence = False  # whether somebody came or went
         self.changed = asyncio.Event()
@@ -74,15 +76,15 @@ class SseBroker:
                 subscriber.changed.set()
 
     def _sessions_ended(self, workspace_id: int, agent_id: int) -> None:
-        """Somebody signed out, was disabled, or ended sessions: their tabs have to prove that theirs still lives."""
+        """Somebody signed out, was disabled, ended sessions, or may see something else: their tabs have to ask anew."""
         for subscriber in self._subscribers:
-            if (subscriber.workspace_id, subscriber.agent_id) == (workspace_id, agent_id):
+            if (subscriber.workspace_id, subscriber.access.agent_id) == (workspace_id, agent_id):
                 subscriber.doubted = True
                 subscriber.changed.set()
 
     def has_room(self, workspace_id: int, agent_id: int) -> bool:
         """Whether this agent may open one more stream in this process."""
-        theirs = sum((one.workspace_id, one.agent_id) == (workspace_id, agent_id) for one in self._subscribers)
+        theirs = sum((one.workspace_id, one.access.agent_id) == (workspace_id, agent_id) for one in self._subscribers)
         return theirs < MOST_TABS and len(self._subscribers) < MOST_STREAMS
 
     def install(self, app: FastAPI) -> None:
@@ -102,42 +104,51 @@ class SseBroker:
             close()
 
     async def follow(
-        self, workspace_id: int, agent_id: int, after: int | None, *, lives: Callable[[], Awaitable[bool]]
+        self, workspace_id: int, access: Access, after: int | None, *, lives: Callable[[], Awaitable[Access | None]]
     ) -> AsyncIterator[str]:
         """Server-sent events for one tab, until the browser leaves, its session ends or the server stops.
 
-        `lives` tells whether the session still holds; it is asked with every beat and when there is reason to doubt.
+        It is told of conversations that its agent sees. `lives` tells what that is, None where the session holds no
+        more; it is asked with every beat and when there is reason to doubt.
         """
-        subscriber = Subscriber(workspace_id, agent_id)
+        subscriber = Subscriber(workspace_id, access)
         self._subscribers.add(subscriber)
         try:
             yield "retry: 1000\n\n"
-            yield await self._missed(workspace_id, after)
+            yield await self._missed(subscriber, after)
             while not self._closing.is_set():
                 try:
                     await asyncio.wait_for(subscriber.changed.wait(), BEAT_SECONDS)
                 except TimeoutError:
-                    if not await lives():
-                        return
+                    subscriber.doubted = True
                     yield ": still here\n\n"
-                    continue
-                if self._closing.is_set() or (subscriber.doubted and not await lives()):
+                if self._closing.is_set():
                     return
-                subscriber.doubted = False
+                access_changed = False
+                if subscriber.doubted:
+                    subscriber.doubted = False
+                    now_sees = await lives()
+                    if now_sees is None:
+                        return
+                    access_changed, subscriber.access = now_sees != subscriber.access, now_sees
                 await asyncio.sleep(GATHER_SECONDS)
                 subscriber.changed.clear()
                 changed, subscriber.waiting = subscriber.waiting, set()
                 presence, subscriber.presence = subscriber.presence, False
-                yield _frame(await self._last(workspace_id), sorted(changed), presence=presence)
+                last, seen = await self._seen(subscriber, changed)
+                if seen or presence or access_changed:
+                    yield _frame(last, sorted(seen), presence=presence, access=access_changed)
         finally:
             self._subscribers.discard(subscriber)
 
-    async def _last(self, workspace_id: int) -> int:
-        async with self.database.transaction(workspace_id) as tx:
-            return int(await tx.value("select coalesce(max(id), 0) from event"))
+    async def _seen(self, subscriber: Subscriber, changed: set[int]) -> tuple[int, set[int]]:
+        """The last event there is, and those of the conversations that the subscriber's agent sees."""
+        async with self.database.transaction(subscriber.workspace_id) as tx:
+            last = int(await tx.value("select coalesce(max(id), 0) from event"))
+            return last, await visible(tx, subscriber.access, sorted(changed))
 
-    async def _missed(self, workspace_id: int, after: int | None) -> str:
-        async with self.database.transaction(workspace_id) as tx:
+    async def _missed(self, subscriber: Subscriber, after: int | None) -> str:
+        async with self.database.transaction(subscriber.workspace_id) as tx:
             last = int(await tx.value("select coalesce(max(id), 0) from event"))
             if after is None or after >= last:
                 return _frame(last, [])
@@ -147,11 +158,16 @@ class SseBroker:
                 after=max(0, after - OVERLAP),
                 most=MOST + 1,
             )
-        return _frame(last, sorted(changed), everything=len(changed) > MOST)
+            seen = await visible(tx, subscriber.access, changed)
+        return _frame(last, sorted(seen), everything=len(changed) > MOST)
 
 
-def _frame(last: int, conversations: list[int], *, everything: bool = False, presence: bool = False) -> str:
-    data = json.dumps({"conversations": conversations, "everything": everything, "presence": presence})
+def _frame(
+    last: int, conversations: list[int], *, everything: bool = False, presence: bool = False, access: bool = False
+) -> str:
+    """`access`: what the agent may see or do is not what the page was made for."""
+    said = {"conversations": conversations, "everything": everything, "presence": presence, "access": access}
+    data = json.dumps(said)
     return f"id: {last}\nevent: changed\ndata: {data}\n\n"
 
 
@@ -164,13 +180,13 @@ async def stream(request: Request, agent: CurrentAgent, after: Annotated[int | N
         return Response(status_code=429, headers={"retry-after": "60", "cache-control": "no-store"})
     token = request.cookies.get(COOKIE, "")
 
-    async def lives() -> bool:
-        return await service.session_lives(auth.database, token, now=auth.clock.now())
+    async def lives() -> Access | None:
+        return await service.session_access(auth.database, token, now=auth.clock.now())
 
     known = request.headers.get("last-event-id", "")
     since = int(known) if known.isascii() and known.isdecimal() and len(known) < 19 else after
     return StreamingResponse(
-        broker.follow(agent.workspace_id, agent.id, since, lives=lives),
+        broker.follow(agent.workspace_id, agent.access, since, lives=lives),
         media_type="text/event-stream",
         headers={"cache-control": "no-store", "x-accel-buffering": "no"},
     )

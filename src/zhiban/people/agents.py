@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
 
@@ -23,30 +23,30 @@ from zhiban.kit.errors import Conflict, Gone, NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.people import presence
 from zhiban.people.models import Role
-from zhiban.people.service import SignedInAgent, add_agent, digest, end_sessions, new_token
+from zhiban.people.permissions import NotAllowed, Permission, gives, may_be_limited, outranks
+from zhiban.people.service import SESSIONS, SignedInAgent, add_agent, digest, end_sessions, new_token
 
 # "@all" and "a|b" would send a card to everybody, or to several.
 _ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}", re.ASCII)
 JOIN_LIFE = timedelta(hours=24)
-INVITED_AS = (Role.AGENT, Role.ADMIN)  # there is one owner, who is created by the first set-up
 
 
 class JoinLinkSpent(Gone):
     """The link was used, replaced by a newer one, is too old, or its agent is disabled."""
 
 
-class NotAllowed(Conflict):
-    """What was wished for is the business of somebody else."""
-
-
 @frozen_dataclass
 class AgentRow:
-    """An agent as the others see them. `joined`: they have chosen a password; `accounts`: their ids at vendors."""
+    """An agent as the others see them. `joined`: they have chosen a password; `accounts`: their ids at vendors.
+
+    `inbox_ids`: the inboxes they see; None: every one.
+    """
 
     id: int
     email: str
     name: str
     role: str
+    inbox_ids: list[int] | None
     accounts: dict[str, str]
     joined: bool
     availability: str
@@ -55,7 +55,7 @@ class AgentRow:
 
 
 _COLLEAGUES = """
-select a.id, a.email, a.name, a.role, a.password_hash is not null as joined, a.disabled_at,
+select a.id, a.email, a.name, a.role, a.inbox_ids, a.password_hash is not null as joined, a.disabled_at,
   coalesce((select p.status from agent_presence p where p.workspace_id = a.workspace_id and p.agent_id = a.id),
     'offline') as availability,
   coalesce((select jsonb_object_agg(i.vendor, i.external_id) from agent_identity i
@@ -90,32 +90,25 @@ async def agent_by_email(tx: Transaction, email: str) -> AgentRow:
 # --------------------------------------------------------------------------------------------- who may do what
 
 
-def manages(agent: SignedInAgent) -> bool:
-    """Whether they may invite colleagues and change them."""
-    return agent.role in (Role.OWNER, Role.ADMIN)
-
-
 def may_change(agent: SignedInAgent, row: AgentRow) -> bool:
-    """An admin changes agents and themselves: whoever makes a link for an account could use it as well.
+    """An owner changes everybody, an admin those below them and themselves.
 
-    So nobody gets at the account of an equal or of somebody above them.
+    Whoever makes a link for an account could use it as well: so nobody gets at the account of an equal or of somebody
+    above them.
     """
-    return agent.role == Role.OWNER or (agent.role == Role.ADMIN and (row.role == Role.AGENT or row.id == agent.id))
+    if not agent.access.may(Permission.MANAGE_PEOPLE):
+        return False
+    own = Role(agent.role)
+    return own is Role.OWNER or row.id == agent.id or outranks(own, Role(row.role))
 
 
 async def to_change(tx: Transaction, agent: SignedInAgent, agent_id: int) -> AgentRow:
-    """The colleague whom `member` wants to change. Raises NotFound, NotAllowed."""
-    check_manages(agent)
+    """The colleague whom `agent` wants to change. Raises NotFound, NotAllowed."""
+    agent.access.check(Permission.MANAGE_PEOPLE)
     row = await agent_row(tx, agent_id)
     if not may_change(agent, row):
-        raise NotAllowed("Only the owner may change the accounts of the owner and of admins.")
+        raise NotAllowed("Only an owner may change the accounts of owners and admins.")
     return row
-
-
-def check_manages(agent: SignedInAgent) -> None:
-    """Raises NotAllowed."""
-    if not manages(agent):
-        raise NotAllowed("Only the owner and admins may do that.")
 
 
 # ------------------------------------------------------------------------------------------------------- changes
@@ -127,16 +120,25 @@ async def invite(
     email: str,
     name: str,
     role: Role = Role.AGENT,
+    inbox_ids: Collection[int] | None = None,
     accounts: Mapping[str, str] | None = None,
     locale: str = "zh",
+    giver: Role = Role.OWNER,
     by: Actor = SYSTEM,
     now: datetime,
 ) -> tuple[int, str]:
-    """A new colleague, and the token of their link /join/<token>. Raises Conflict."""
-    if role not in INVITED_AS:
-        raise NotAllowed("A workspace has one owner; invite an agent or an admin.")
+    """A new colleague, and the token of their link /join/<token>. `giver`: the role of who invites.
+
+    `inbox_ids` None: every inbox; only some roles can be limited. Raises Conflict, NotAllowed, NotFound.
+    """
+    _check_gives(giver, role)
     agent_id = await add_agent(tx, email=email, name=name[:80], role=role, password_hash=None, locale=locale)
-    await event_log.append(tx, AgentInvited(actor=by, at=now, agent_id=agent_id, role=str(role)))
+    limited = await _limits(tx, role, inbox_ids)
+    await tx.run("update agent set inbox_ids = %(inboxes)s where id = %(id)s", inboxes=limited, id=agent_id)
+    invited = AgentInvited(
+        actor=by, at=now, agent_id=agent_id, role=str(role), inbox_ids=None if limited is None else tuple(limited)
+    )
+    await event_log.append(tx, invited)
     await change(tx, agent_id, accounts=accounts or {}, by=by, now=now)
     return agent_id, await new_join_link(tx, agent_id, by=by, now=now)
 
@@ -146,7 +148,6 @@ async def change(
     agent_id: int,
     *,
     name: str | None = None,
-    role: Role | None = None,
     accounts: Mapping[str, str] | None = None,
     by: Actor = SYSTEM,
     now: datetime,
@@ -155,23 +156,82 @@ async def change(
     row = await agent_row(tx, agent_id)
     if name is not None and not name.strip():
         raise Conflict("An agent needs a name and an e-mail address.")
-    if role is not None and role != row.role and (row.role == Role.OWNER or role not in INVITED_AS):
-        raise NotAllowed("The owner stays the owner, and there is only one.")
     await tx.run(
-        "update agent set name = coalesce(%(name)s, name), role = coalesce(%(role)s, role) where id = %(id)s",
+        "update agent set name = coalesce(%(name)s, name) where id = %(id)s",
         id=agent_id,
         name=name.strip()[:80] if name else None,
-        role=str(role) if role else None,
     )
     for vendor, external_id in (accounts or {}).items():
         await _set_account(tx, agent_id, vendor, external_id.strip())
     await _record_change(tx, row, await agent_row(tx, agent_id), by=by, now=now)
 
 
+async def set_access(
+    tx: Transaction,
+    agent_id: int,
+    *,
+    role: Role,
+    inbox_ids: Collection[int] | None,
+    giver: Role = Role.OWNER,
+    by: Actor = SYSTEM,
+    now: datetime,
+) -> None:
+    """What this agent may see and do from now on, also in the pages that they have open. `giver`: the role of who says.
+
+    `inbox_ids` None: every inbox. What they have in hand and may answer no more waits for the others after the commit.
+    Raises NotFound, NotAllowed (above the giver's own role, or the last owner).
+    """
+    # One change of roles at a time, so that two owners cannot demote each other.
+    await tx.run("select 1 from agent where role = 'owner' or id = %(id)s order by id for update", id=agent_id)
+    row = await agent_row(tx, agent_id)
+    if role != row.role:
+        _check_gives(giver, role)
+        if outranks(Role(row.role), giver):
+            raise NotAllowed("Only an owner may change the accounts of owners and admins.")
+        if row.role == Role.OWNER:
+            await _check_other_owner(tx, agent_id)
+    limited = await _limits(tx, role, inbox_ids)
+    if (str(role), limited) == (row.role, row.inbox_ids):
+        return
+    await tx.run(
+        "update agent set role = %(role)s, inbox_ids = %(inboxes)s where id = %(id)s",
+        role=str(role),
+        inboxes=limited,
+        id=agent_id,
+    )
+    tx.publish_after_commit(SESSIONS, agent_id)
+    await _record_change(tx, row, await agent_row(tx, agent_id), by=by, now=now)
+
+
+def _check_gives(giver: Role, role: Role) -> None:
+    if role not in gives(giver):
+        raise NotAllowed("Nobody gives a role above their own.")
+
+
+async def _check_other_owner(tx: Transaction, agent_id: int) -> None:
+    """Raises NotAllowed when no other owner could let people in."""
+    if not await tx.value(
+        "select 1 from agent where role = 'owner' and disabled_at is null and password_hash is not null "
+        "and id <> %(id)s limit 1",
+        id=agent_id,
+    ):
+        raise NotAllowed("The last owner stays: nobody could let them in again.")
+
+
+async def _limits(tx: Transaction, role: Role, inbox_ids: Collection[int] | None) -> list[int] | None:
+    """What is stored of the inboxes that were chosen. Raises NotFound when one does not exist."""
+    if inbox_ids is None or not may_be_limited(role):
+        return None
+    wanted = sorted(set(inbox_ids))
+    if await tx.value("select count(*) from inbox where id = any(%(ids)s::bigint[])", ids=wanted) != len(wanted):
+        raise NotFound("There is no such inbox.")
+    return wanted
+
+
 async def _record_change(tx: Transaction, old: AgentRow, new: AgentRow, *, by: Actor, now: datetime) -> None:
     """What others see differently, by name; nothing when nothing changed."""
     before, after = asdict(old), asdict(new)
-    changed = [name for name in ("name", "role", "accounts") if before[name] != after[name]]
+    changed = [name for name in ("name", "role", "inbox_ids", "accounts") if before[name] != after[name]]
     if changed:
         was, became = {name: before[name] for name in changed}, {name: after[name] for name in changed}
         await event_log.append(tx, AgentChanged(actor=by, at=now, agent_id=new.id, before=was, after=became))
@@ -233,11 +293,12 @@ async def disable(tx: Transaction, agent_id: int, *, by: Actor = SYSTEM, now: da
 
     Raises NotFound, NotAllowed.
     """
+    await tx.run("select 1 from agent where role = 'owner' or id = %(id)s order by id for update", id=agent_id)
     row = await agent_row(tx, agent_id)
-    if row.role == Role.OWNER:
-        raise NotAllowed("The owner cannot be disabled: nobody could let them in again.")
     if row.disabled_at is not None:
         return
+    if row.role == Role.OWNER:
+        await _check_other_owner(tx, agent_id)
     await tx.run("update agent set disabled_at = %(now)s where id = %(id)s", now=now, id=agent_id)
     await end_sessions(tx, agent_id)
     await tx.run("delete from setup_link where agent_id = %(id)s and used_at is null", id=agent_id)
@@ -324,8 +385,3 @@ async def join(tx: Transaction, token: str, *, password_hash: str, locale: str, 
     await end_sessions(tx, agent_id)
     await event_log.append(tx, AgentJoined(actor=Actor("agent", agent_id), at=now, agent_id=agent_id))
     return agent_id
-
-
-async def is_disabled(tx: Transaction, agent_id: int) -> bool:
-    """Whether this agent may not work any more."""
-    return bool(await tx.value("select 1 from agent where id = %(id)s and disabled_at is not null", id=agent_id))

@@ -14,8 +14,8 @@ from zhiban.kit.db import Database
 from zhiban.kit.errors import ZhibanError
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.people import service
-from zhiban.people.agents import manages
 from zhiban.people.passwords import HashQueue
+from zhiban.people.permissions import Access
 from zhiban.people.service import SignedInAgent
 from zhiban.people.throttle import LoginAttempt, LoginThrottle, network_of
 from zhiban.web import errors
@@ -42,7 +42,7 @@ class PageChrome:
     here: str
     demo: bool
     troubles: int
-    manages: bool
+    access: Access
 
 
 class Auth:
@@ -93,9 +93,7 @@ class Auth:
         return viewer_of(request, locale=agent.locale, theme=agent.theme)
 
     def chrome(self, agent: SignedInAgent, here: str, *, troubles: int = 0) -> PageChrome:
-        return PageChrome(
-            agent.id, agent.name, agent.chosen, agent.workspace, here, self.demo, troubles, manages(agent)
-        )
+        return PageChrome(agent.id, agent.name, agent.chosen, agent.workspace, here, self.demo, troubles, agent.access)
 
 
 def to_sign_in(request: Request) -> Response:

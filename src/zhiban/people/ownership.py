@@ -5,19 +5,23 @@ from __future__ import annotations
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict
 from zhiban.kit.i18n import mark
-from zhiban.people.agents import NotAllowed, manages
+from zhiban.people.permissions import NotAllowed, Permission
 from zhiban.people.service import SignedInAgent
 
 
 def may_keep(agent: SignedInAgent, owner_id: int | None) -> bool:
     """Whether they may add, change and remove what belongs to `owner_id`; None: what is everybody's."""
-    return manages(agent) if owner_id is None else owner_id == agent.id
+    if owner_id is None:
+        return agent.access.may(Permission.MANAGE_SNIPPETS)
+    return owner_id == agent.id and agent.access.may(Permission.ANSWER)
 
 
 def check_may_keep(agent: SignedInAgent, owner_id: int | None) -> None:
     """Raises NotAllowed."""
-    if not may_keep(agent, owner_id):
-        raise NotAllowed("Only the owner and admins may change what is shared.")
+    if owner_id == agent.id:
+        agent.access.check(Permission.ANSWER)
+    elif not may_keep(agent, owner_id):
+        raise NotAllowed("Only owners, admins and supervisors may change what is shared.")
 
 
 async def in_turn(tx: Transaction, what: str) -> None:

@@ -56,6 +56,11 @@ class AssignableAgent:
 
     id: int
     teams: list[int]
+    inbox_ids: list[int] | None  # in which they may answer; None: in every one
+
+    def answers(self, inbox_id: int) -> bool:
+        """Whether a conversation of this inbox may be given to them."""
+        return self.inbox_ids is None or inbox_id in self.inbox_ids
 
 
 _LOCK = "select chosen, status, beat_at from agent_presence where agent_id = %(agent)s for update"
@@ -68,10 +73,11 @@ from (
 where p.agent_id = was.agent_id returning p.agent_id, was.status"""
 
 _ASSIGNABLE = """
-select a.id,
+select a.id, a.inbox_ids,
   array(select m.team_id from team_member m where m.workspace_id = a.workspace_id and m.agent_id = a.id) as teams
 from agent_presence p join agent a on a.workspace_id = p.workspace_id and a.id = p.agent_id
-where p.status = 'online' and p.beat_at >= %(since)s and a.disabled_at is null order by a.id"""
+where p.status = 'online' and p.beat_at >= %(since)s and a.disabled_at is null
+  and a.role <> 'read_only' order by a.id"""
 
 
 # --------------------------------------------------------------------------------------------------------- changes
@@ -195,7 +201,7 @@ async def availability_of(tx: Transaction, agent_id: int) -> Availability:
 
 
 async def assignable(tx: Transaction, *, now: datetime) -> list[AssignableAgent]:
-    """Everybody who may be given a conversation: online with a desk that beats, and not disabled."""
+    """Everybody who may be given a conversation: online with a desk that beats, not disabled, and there to answer."""
     return await tx.objects(AssignableAgent, _ASSIGNABLE, since=now - SILENT_AFTER)
 
 

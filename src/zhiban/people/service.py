@@ -13,11 +13,12 @@ from datetime import datetime, timedelta
 from zhiban.events import SYSTEM, Actor, AgentJoined, SignedIn, SignedOut, SignInFailed
 from zhiban.kit import event_log
 from zhiban.kit.db import NO_WORKSPACE, Database, Transaction
-from zhiban.kit.errors import Conflict, Gone, NotFound, ZhibanError
+from zhiban.kit.errors import Conflict, Gone, ZhibanError
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.people import presence
 from zhiban.people.models import Role
 from zhiban.people.passwords import HashQueue
+from zhiban.people.permissions import Access, access_of
 from zhiban.people.throttle import account_name
 
 SESSIONS = "sessions"  # topic: sessions of this agent ended
@@ -56,7 +57,13 @@ class SignedInAgent:
     locale: str
     theme: str
     workspace: str
+    inbox_ids: list[int] | None
     chosen: str = "online"  # see people/presence.py
+
+    @property
+    def access(self) -> Access:
+        """What they may see and do."""
+        return access_of(self.id, self.role, self.inbox_ids)
 
 
 def digest(secret: str) -> bytes:
@@ -202,7 +209,7 @@ async def new_session(tx: Transaction, *, agent_id: int, now: datetime, hint: st
 
 
 _SIGNED_IN = """
-select a.workspace_id, a.id, a.email, a.name, a.role, a.locale, a.theme, w.name as workspace,
+select a.workspace_id, a.id, a.email, a.name, a.role, a.inbox_ids, a.locale, a.theme, w.name as workspace,
   coalesce(p.chosen, 'online') as chosen
 from agent_session s join agent a on a.id = s.agent_id join workspace w on w.workspace_id = a.workspace_id
 left join agent_presence p on p.workspace_id = a.workspace_id and p.agent_id = a.id
@@ -229,13 +236,14 @@ async def signed_in_agent(database: Database, token: str, *, now: datetime) -> S
     return agent
 
 
-async def session_lives(database: Database, token: str, *, now: datetime) -> bool:
-    """Whether this session still holds. Unlike `signed_in_agent`, asking does not prolong it."""
+async def session_access(database: Database, token: str, *, now: datetime) -> Access | None:
+    """What the agent of this session may see now; None when it holds no more. Asking does not prolong it."""
     workspace_id = workspace_of(token)
     if workspace_id == NO_WORKSPACE:
-        return False
+        return None
     async with database.page_transaction(workspace_id) as tx:
-        return await tx.object(SignedInAgent, _SIGNED_IN, digest=digest(token), now=now) is not None
+        agent = await tx.object(SignedInAgent, _SIGNED_IN, digest=digest(token), now=now)
+    return None if agent is None else agent.access
 
 
 async def beat(database: Database, token: str, *, now: datetime) -> bool:
@@ -354,11 +362,3 @@ async def set_up(
     agent_id = await add_agent(tx, email=email, name=name, role=Role.OWNER, password_hash=password_hash, locale=locale)
     await event_log.append(tx, AgentJoined(actor=Actor("agent", agent_id), at=now, agent_id=agent_id))
     return agent_id
-
-
-async def access_agent(tx: Transaction, agent_id: int) -> str:
-    """The name of a colleague who may be given work. Raises NotFound."""
-    name: str | None = await tx.value("select name from agent where id = %(id)s and disabled_at is null", id=agent_id)
-    if name is None:
-        raise NotFound("There is no such agent.")
-    return name

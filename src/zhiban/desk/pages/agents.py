@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
+from zhiban.channels.inboxes import inbox_names
 from zhiban.desk.checks import chrome_of
 from zhiban.events import Actor
 from zhiban.kit.db import Transaction
@@ -17,7 +18,8 @@ from zhiban.kit.i18n import mark
 from zhiban.people import agents as colleagues
 from zhiban.people import service
 from zhiban.people.auth import CurrentAgent, auth_of, set_session_cookie
-from zhiban.people.models import Role
+from zhiban.people.models import ROLE_LABELS, Role
+from zhiban.people.permissions import Permission, gives, outranks
 from zhiban.people.presence import AVAILABILITY_LABELS
 from zhiban.people.service import SignedInAgent
 from zhiban.web.render import viewer_of
@@ -25,9 +27,15 @@ from zhiban.web.security import same_origin
 
 router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
 
-ROLES = {Role.OWNER: mark("负责人"), Role.ADMIN: mark("管理员"), Role.AGENT: mark("客服")}
+ROLE_HINTS = {
+    Role.OWNER: mark("什么都可以，包括给别人负责人的角色"),
+    Role.ADMIN: mark("同事、接入、规则和所有会话"),
+    Role.SUPERVISOR: mark("会话、标签、知识、报表；看全部收件箱的还可以改规则"),
+    Role.AGENT: mark("看和回复自己收件箱里的会话"),
+    Role.READ_ONLY: mark("只看，不能回复也不能改动"),
+}
 HERE = "/settings/people"
-NOTHING_TYPED = {"email": "", "name": "", "role": Role.AGENT, "accounts": {}}
+NOTHING_TYPED: dict[str, Any] = {"email": "", "name": "", "role": Role.AGENT, "inbox_ids": None, "accounts": {}}
 ACCOUNT = "account."  # with the vendor's name: the form's fields for an agent's ids at vendors
 
 Email = Annotated[str, Form(max_length=320)]
@@ -44,10 +52,23 @@ async def _accounts(request: Request) -> dict[str, str]:
 Accounts = Annotated[dict[str, str], Depends(_accounts)]
 
 
+async def _inboxes(request: Request) -> list[int] | None:
+    """The inboxes that were ticked; None: every one."""
+    form = await request.form()
+    if form.get("sees", "all") == "all":
+        return None
+    return [int(text) for one in form.getlist("inbox") if (text := str(one)).isdecimal() and len(text) < 19]
+
+
+Inboxes = Annotated[list[int] | None, Depends(_inboxes)]
+
+
 async def _page(request: Request, agent: SignedInAgent, *, status: int = 200, **values: Any) -> Response:
     auth = auth_of(request)
     async with auth.database.page_transaction(agent.workspace_id) as tx:
         rows = await colleagues.agent_rows(tx)
+        places = await inbox_names(tx)
+    own = Role(agent.role)
     shown = {"trouble": "", "link": "", "link_for": "", "typed": NOTHING_TYPED, **values}
     return auth.renderer.answer(
         "people.html",
@@ -56,11 +77,14 @@ async def _page(request: Request, agent: SignedInAgent, *, status: int = 200, **
         chrome=await chrome_of(request, agent, "people"),
         rows=rows,
         me=agent.id,
-        manages=colleagues.manages(agent),
+        manages=agent.access.may(Permission.MANAGE_PEOPLE),
         changeable={row.id for row in rows if colleagues.may_change(agent, row)},
-        roles=ROLES,
+        roles=ROLE_LABELS,
+        hints=ROLE_HINTS,
+        inboxes=places,
         availability_words=AVAILABILITY_LABELS,
-        invited_as=colleagues.INVITED_AS,
+        given=gives(own),
+        role_changeable={row.id for row in rows if row.id != agent.id and not outranks(Role(row.role), own)},
         member_labels=request.app.state.member_labels,
         **shown,
     )
@@ -88,24 +112,27 @@ async def invite(
     name: Name,
     role: Annotated[Role, Form()] = Role.AGENT,
     *,
+    inbox_ids: Inboxes,
     accounts: Accounts,
 ) -> Response:
     auth = auth_of(request)
     try:
-        colleagues.check_manages(agent)
+        agent.access.check(Permission.MANAGE_PEOPLE)
         async with auth.database.page_transaction(agent.workspace_id) as tx:
             _, token = await colleagues.invite(
                 tx,
                 email=email,
                 name=name,
                 role=role,
+                inbox_ids=inbox_ids,
                 accounts=accounts,
+                giver=Role(agent.role),
                 locale=agent.locale,
                 by=Actor("agent", agent.id),
                 now=auth.clock.now(),
             )
     except Conflict as error:
-        typed = {"email": email, "name": name, "role": role, "accounts": accounts}
+        typed = {"email": email, "name": name, "role": role, "inbox_ids": inbox_ids, "accounts": accounts}
         return await _refused(request, agent, error, typed=typed)
     return await _page(request, agent, link=_link(request, token), link_for=name.strip())
 
@@ -146,12 +173,19 @@ async def change(
     agent_id: int,
     name: Name,
     accounts: Accounts,
+    inbox_ids: Inboxes,
     role: Annotated[Role | None, Form()] = None,
 ) -> Response:
+    """Without a role, only name and accounts."""
+
     async def act(tx: Transaction, by: Actor, now: datetime) -> None:
-        if role is not None and agent_id == agent.id and role != agent.role:
+        if role is not None and agent_id == agent.id:
             raise Conflict("You cannot change your own role.")
-        await colleagues.change(tx, agent_id, name=name, role=role, accounts=accounts, by=by, now=now)
+        await colleagues.change(tx, agent_id, name=name, accounts=accounts, by=by, now=now)
+        if role is not None:
+            await colleagues.set_access(
+                tx, agent_id, role=role, inbox_ids=inbox_ids, giver=Role(agent.role), by=by, now=now
+            )
 
     return await _changed(request, agent, agent_id, act)
 

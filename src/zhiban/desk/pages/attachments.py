@@ -22,7 +22,7 @@ async def attachment(request: Request, agent: CurrentAgent, attachment_id: int, 
     auth = auth_of(request)
     saved = download or request.headers.get("sec-fetch-dest") == "document"
     async with auth.database.page_transaction(agent.workspace_id) as tx:
-        found = await access_attachment(tx, attachment_id)
+        found = await access_attachment(tx, agent.access, attachment_id)
         # What a conversation shows by itself is no download; a file that is saved in pieces is one.
         if request.method == "GET" and (saved or not found.inline) and _begins(request):
             await record_download(tx, found, by=agent.id, now=auth.clock.now())
@@ -41,7 +41,7 @@ async def attachment(request: Request, agent: CurrentAgent, attachment_id: int, 
 async def playback(request: Request, agent: CurrentAgent, attachment_id: int) -> Response:
     """A voice message in the format that browsers play."""
     async with auth_of(request).database.page_transaction(agent.workspace_id) as tx:
-        found = await access_attachment(tx, attachment_id)
+        found = await access_attachment(tx, agent.access, attachment_id)
     if found.playback_sha256 is None:
         raise NotFound("There is no such file.")
     return await _answer(

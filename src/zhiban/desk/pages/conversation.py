@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from zhiban.assistant import learning
 from zhiban.assistant.learning import SuggestionRef
 from zhiban.conversations import assignment, lists, queries, replies, service
+from zhiban.conversations.access import access_conversation, access_conversation_to_answer
 from zhiban.conversations.drafts import Mode, save_draft
 from zhiban.conversations.labels import access_label
 from zhiban.conversations.models import Priority
@@ -21,7 +22,7 @@ from zhiban.desk.pages import snippets as snippet_pages
 from zhiban.desk.request import CurrentRequest, DeskRequest, DeskSettings, Limited, Toast
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
-from zhiban.people.service import access_agent
+from zhiban.people.permissions import check_may_answer
 from zhiban.people.teams import access_team
 from zhiban.web.render import wants_part
 from zhiban.web.routers import add_routes
@@ -92,7 +93,7 @@ async def live_conversation(
 async def suggestion(desk: CurrentRequest, conversation_id: int) -> Response:
     """What the assistant would say. Asked for after the thread is on the screen, because it may take a while."""
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
-        await queries.head(tx, conversation_id)
+        await access_conversation(tx, desk.access, conversation_id)
     found = await desk.settings.suggest(desk.agent.workspace_id, conversation_id) if desk.settings.suggest else None
     return await desk.answer("desk/suggestion.html", suggestion=found, conversation_id=conversation_id)
 
@@ -106,7 +107,7 @@ async def confirm_suggestion(
     if suggested is None:
         raise Conflict("This is no suggestion of ours.")
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
-        await queries.head(tx, conversation_id)
+        await access_conversation_to_answer(tx, desk.access, conversation_id)
         kept = await learning.confirm_suggestion(
             tx, conversation_id, suggested, agent_id=desk.agent.id, now=desk.auth.clock.now()
         )
@@ -128,7 +129,7 @@ async def reply(
     """Send a reply. `adopted` names the suggestion that it was made of, if any."""
     ref = SuggestionRef.parse(adopted)
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
-        head = await queries.head(tx, conversation_id)
+        head = await access_conversation_to_answer(tx, desk.access, conversation_id)
         sent = await replies.reply(
             tx,
             conversation_id,
@@ -153,6 +154,7 @@ async def add_note(
 ) -> Response:
     now = desk.auth.clock.now()
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        await access_conversation_to_answer(tx, desk.access, conversation_id)
         await replies.add_note(tx, conversation_id, text=text, by=desk.actor(), now=now)
         await save_draft(tx, conversation_id, agent_id=desk.agent.id, mode=Mode.NOTE, text="", now=now)
     return Response(status_code=204)
@@ -167,7 +169,7 @@ async def keep_draft(
 ) -> Response:
     """Keep what was typed, longer than could be sent too. Says how many messages a reply of it would take."""
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
-        head = await queries.head(tx, conversation_id)
+        head = await access_conversation_to_answer(tx, desk.access, conversation_id)
         await save_draft(tx, conversation_id, agent_id=desk.agent.id, mode=mode, text=text, now=desk.auth.clock.now())
     parts = desk.settings.limits_of(head.channel).parts(text.strip())
     return JSONResponse({"parts": len(parts)} if mode is Mode.REPLY else {})
@@ -176,6 +178,7 @@ async def keep_draft(
 @router.post("/conversations/{conversation_id}/read")
 async def mark_read(desk: CurrentRequest, conversation_id: int, message_id: Annotated[int, Form()]) -> Response:
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        await access_conversation(tx, desk.access, conversation_id)
         await replies.mark_read(tx, conversation_id, agent_id=desk.agent.id, message_id=message_id)
     return Response(status_code=204)
 
@@ -185,7 +188,7 @@ async def resolve(desk: CurrentRequest, conversation_id: int) -> Response:
     """Done; the next waiting conversation of this queue opens in its place."""
     now = desk.auth.clock.now()
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
-        await queries.head(tx, conversation_id)
+        await access_conversation_to_answer(tx, desk.access, conversation_id)
         await service.resolve(tx, conversation_id, by=desk.actor(), now=now, reason="agent")
     undo = f"/conversations/{conversation_id}/undo-resolve"
     return await _next(desk, conversation_id, Toast(desk.texts("已解决"), undo))
@@ -194,7 +197,7 @@ async def resolve(desk: CurrentRequest, conversation_id: int) -> Response:
 async def _next(desk: DeskRequest, done: int, toast: Toast) -> Response:
     """The next waiting conversation of this queue in place of the one just done with, or the empty desk."""
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
-        following = await lists.next_waiting(tx, desk.agent.id, queue=desk.queue, label=desk.label, after=done)
+        following = await lists.next_waiting(tx, desk.access, queue=desk.queue, label=desk.label, after=done)
         thread = await desk.thread(tx, following) if following is not None else None
         if thread is not None:
             await replies.mark_read(tx, thread.head.id, agent_id=desk.agent.id, message_id=thread.last_id)
@@ -213,7 +216,7 @@ async def _next(desk: DeskRequest, done: int, toast: Toast) -> Response:
 async def undo_resolve(desk: CurrentRequest, conversation_id: int) -> Response:
     """Everything as it was before; the page goes back to it."""
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
-        await queries.head(tx, conversation_id)
+        await access_conversation_to_answer(tx, desk.access, conversation_id)
         await service.undo_resolve(tx, conversation_id, by=desk.agent.id, now=desk.auth.clock.now())
     where = f"/conversations/{conversation_id}?{urlencode({'queue': desk.queue, 'status': desk.tab})}"
     return Response(status_code=204, headers={"hx-redirect": where})
@@ -223,6 +226,7 @@ async def undo_resolve(desk: CurrentRequest, conversation_id: int) -> Response:
 async def reopen(desk: CurrentRequest, conversation_id: int, undo: Annotated[str, Form()] = "") -> Response:
     """Take it up again; with `undo`, the page goes back to it."""
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        await access_conversation_to_answer(tx, desk.access, conversation_id)
         await service.reopen(tx, conversation_id, by=desk.agent.id, now=desk.auth.clock.now())
     if undo:
         where = f"/conversations/{conversation_id}?{urlencode({'queue': desk.queue, 'status': desk.tab})}"
@@ -235,7 +239,7 @@ async def assign(desk: CurrentRequest, conversation_id: int, to: Annotated[str, 
     """To me, to a colleague, to nobody, or back to the assistant."""
     now = desk.auth.clock.now()
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
-        await queries.head(tx, conversation_id)
+        await access_conversation_to_answer(tx, desk.access, conversation_id)
         words = await _assign(desk, tx, conversation_id, to, now=now)
     return await desk.live(conversation_id, toast=Toast(words))
 
@@ -253,8 +257,8 @@ async def _assign(desk: DeskRequest, tx: Transaction, conversation_id: int, to: 
             return desk.texts("已交回值班助手")
     if not to.isdecimal():
         raise Conflict("Choose who is to have the conversation.")
-    name = await access_agent(tx, int(to))
     held = await queries.head(tx, conversation_id)
+    name = await check_may_answer(tx, int(to), held.inbox_id)
     if held.status != "open":
         await service.reopen(tx, conversation_id, by=desk.agent.id, now=now)
     await service.assign(tx, conversation_id, to=int(to), by=desk.actor(), now=now)
@@ -272,7 +276,7 @@ async def _over(desk: DeskRequest, tx: Transaction, conversation_id: int, agent_
 async def assign_team(desk: CurrentRequest, conversation_id: int, to: Annotated[str, Form(max_length=18)]) -> Response:
     """To a team, or to none. The assignee stays."""
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
-        await queries.head(tx, conversation_id)
+        await access_conversation_to_answer(tx, desk.access, conversation_id)
         if to != "none" and not to.isdecimal():
             raise Conflict("Choose which team is to have the conversation.")
         team_id = None if to == "none" else int(to)
@@ -290,6 +294,7 @@ async def snooze(desk: CurrentRequest, conversation_id: int, until: Annotated[st
     if until not in times:
         raise Conflict("The time to come back must lie ahead.")
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        await access_conversation_to_answer(tx, desk.access, conversation_id)
         await service.snooze(tx, conversation_id, until=times[until], by=desk.actor(), now=now)
     said = desk.texts("搁置到{when}", when=desk.texts.due(times[until], now))
     return await _next(desk, conversation_id, Toast(said, f"/conversations/{conversation_id}/reopen"))
@@ -304,7 +309,7 @@ async def change_labels(
 ) -> Response:
     """Put a label on, or take one off."""
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
-        await queries.head(tx, conversation_id)
+        await access_conversation_to_answer(tx, desk.access, conversation_id)
         if add is not None:
             await access_label(tx, add)
         await service.change_labels(
@@ -324,7 +329,7 @@ async def set_priority(
 ) -> Response:
     now = desk.auth.clock.now()
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
-        await queries.head(tx, conversation_id)
+        await access_conversation_to_answer(tx, desk.access, conversation_id)
         await service.set_priority(tx, conversation_id, priority=Priority(to), by=desk.actor(), now=now)
     return await desk.live(conversation_id)
 
@@ -339,6 +344,7 @@ async def send_again(desk: CurrentRequest, message_id: int) -> Response:
         if found is None:
             raise NotFound("There is no such message.")
         conversation_id, channel = found
+        await access_conversation_to_answer(tx, desk.access, conversation_id)
         await replies.send_again(
             tx,
             message_id,

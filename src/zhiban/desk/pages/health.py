@@ -14,8 +14,8 @@ from zhiban.kit.errors import NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import DeadLetter, dead_letters, try_again
-from zhiban.people.agents import check_manages, manages
 from zhiban.people.auth import CurrentAgent, auth_of
+from zhiban.people.permissions import Permission
 from zhiban.web.security import same_origin
 
 router = APIRouter(prefix="/settings/health", include_in_schema=False, dependencies=[Depends(same_origin)])
@@ -102,13 +102,13 @@ async def health(request: Request, agent: CurrentAgent) -> Response:
         viewer,
         chrome=await chrome_of(request, agent, "health"),
         health=found,
-        manages=manages(agent),
+        manages=agent.access.may(Permission.MANAGE_INBOXES),
     )
 
 
 @router.post("/jobs/{job_id}/again")
 async def job_again(request: Request, agent: CurrentAgent, job_id: int) -> Response:
-    check_manages(agent)
+    agent.access.check(Permission.MANAGE_INBOXES)
     async with auth_of(request).database.page_transaction(agent.workspace_id) as tx:
         if not await try_again(tx, job_id):
             raise NotFound("There is no such failed job.")
@@ -117,7 +117,7 @@ async def job_again(request: Request, agent: CurrentAgent, job_id: int) -> Respo
 
 @router.post("/deliveries/{delivery_id}/again")
 async def delivery_again(request: Request, agent: CurrentAgent, delivery_id: int) -> Response:
-    check_manages(agent)
+    agent.access.check(Permission.MANAGE_INBOXES)
     async with auth_of(request).database.page_transaction(agent.workspace_id) as tx:
         await read_again(tx, delivery_id)
     return RedirectResponse("/settings/health", status_code=303)

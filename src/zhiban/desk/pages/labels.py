@@ -11,8 +11,8 @@ from zhiban.conversations import labels
 from zhiban.desk.checks import chrome_of
 from zhiban.events import Actor
 from zhiban.kit.errors import Conflict
-from zhiban.people.agents import check_manages, manages
 from zhiban.people.auth import CurrentAgent, auth_of
+from zhiban.people.permissions import Permission
 from zhiban.people.service import SignedInAgent
 from zhiban.web.security import same_origin
 
@@ -37,7 +37,7 @@ async def _page(request: Request, agent: SignedInAgent, *, status: int = 200, **
         rows=rows,
         colors=labels.COLORS,
         longest=labels.LONGEST,
-        manages=manages(agent),
+        manages=agent.access.may(Permission.MANAGE_LABELS),
         next_color=labels.COLORS[len(rows) % len(labels.COLORS)],
         **shown,
     )
@@ -56,7 +56,7 @@ async def show(request: Request, agent: CurrentAgent) -> Response:
 @router.post(HERE)
 async def add(request: Request, agent: CurrentAgent, name: Name, color: Color = 1) -> Response:
     auth = auth_of(request)
-    check_manages(agent)
+    agent.access.check(Permission.MANAGE_LABELS)
     try:
         async with auth.database.page_transaction(agent.workspace_id) as tx:
             await labels.add_label(tx, name=name, color=color, by=Actor("agent", agent.id), now=auth.clock.now())
@@ -68,7 +68,7 @@ async def add(request: Request, agent: CurrentAgent, name: Name, color: Color = 
 @router.post(HERE + "/{label_id}")
 async def change(request: Request, agent: CurrentAgent, label_id: int, name: Name, color: Color) -> Response:
     auth, by = auth_of(request), Actor("agent", agent.id)
-    check_manages(agent)
+    agent.access.check(Permission.MANAGE_LABELS)
     try:
         async with auth.database.page_transaction(agent.workspace_id) as tx:
             await labels.change_label(tx, label_id, name=name, color=color, by=by, now=auth.clock.now())
@@ -80,7 +80,7 @@ async def change(request: Request, agent: CurrentAgent, label_id: int, name: Nam
 @router.post(HERE + "/{label_id}/remove")
 async def remove(request: Request, agent: CurrentAgent, label_id: int) -> Response:
     auth = auth_of(request)
-    check_manages(agent)
+    agent.access.check(Permission.MANAGE_LABELS)
     async with auth.database.page_transaction(agent.workspace_id) as tx:
         await labels.remove_label(tx, label_id, by=Actor("agent", agent.id), now=auth.clock.now())
     return RedirectResponse(HERE, status_code=303)

@@ -16,14 +16,15 @@ from zhiban.automation.rehearsal import rehearse
 from zhiban.automation.run_view import run_views
 from zhiban.automation.triggers import TRIGGER_LABELS
 from zhiban.automation.wording import STATUS_LABELS, Names, RuleWording
+from zhiban.conversations.access import visible
 from zhiban.conversations.queries import contact_names
 from zhiban.desk import rule_form, rule_labels
 from zhiban.desk.checks import chrome_of
 from zhiban.desk.rule_form import Draft
 from zhiban.events import Actor
 from zhiban.kit.errors import Conflict
-from zhiban.people import agents as colleagues
 from zhiban.people.auth import CurrentAgent, auth_of
+from zhiban.people.permissions import Permission
 from zhiban.people.service import SignedInAgent
 from zhiban.web.render import wants_part
 from zhiban.web.security import same_origin
@@ -41,7 +42,7 @@ class _Page:
     def __init__(self, request: Request, agent: SignedInAgent) -> None:
         self.request, self.agent, self.auth = request, agent, auth_of(request)
         self.viewer = self.auth.viewer(request, agent)
-        self.manages = colleagues.manages(agent)
+        self.manages = agent.access.may(Permission.MANAGE_RULES)
 
     def words(self, names: Names) -> RuleWording:
         return RuleWording(self.viewer.texts, replace(names, channels=self.request.app.state.channel_labels))
@@ -103,6 +104,8 @@ class _Page:
             words = self.words(await queries.names(tx))
             counts = await queries.run_counts(tx, since=now - WEEK)
             runs = await queries.runs_of(tx, rule.id, limit=RUNS) if rule else []
+            seen = await visible(tx, self.agent.access, [run.conversation_id for run in runs if run.conversation_id])
+            runs = [run for run in runs if run.conversation_id is None or run.conversation_id in seen]
             called = await contact_names(tx, [run.conversation_id for run in runs if run.conversation_id])
         shown, broken = draft or rule_form.NEW, ""
         if rule is not None and draft is None:
@@ -187,7 +190,7 @@ async def rehearsal(request: Request, agent: CurrentAgent, id: int | None = None
         _, definition = page.said(found, words)
         told = None
         if definition is not None:
-            told = await rehearse(tx, definition, now=page.auth.clock.now(), rule_id=id)
+            told = await rehearse(tx, definition, access=agent.access, now=page.auth.clock.now(), rule_id=id)
     return page.auth.renderer.answer("rules/rehearsal.html", page.viewer, rehearsal=told)
 
 
@@ -206,7 +209,7 @@ async def create(request: Request, agent: CurrentAgent) -> Response:
     page = _Page(request, agent)
     found = await page.draft()
     try:
-        colleagues.check_manages(agent)
+        agent.access.check(Permission.MANAGE_RULES)
         async with page.auth.database.page_transaction(agent.workspace_id) as tx:
             rule_id = await service.add(
                 tx,
@@ -226,7 +229,7 @@ async def save(request: Request, agent: CurrentAgent, rule_id: int, revision: An
     page = _Page(request, agent)
     found = await page.draft()
     try:
-        colleagues.check_manages(agent)
+        agent.access.check(Permission.MANAGE_RULES)
         async with page.auth.database.page_transaction(agent.workspace_id) as tx:
             await service.change(
                 tx,
@@ -250,7 +253,7 @@ async def act(request: Request, agent: CurrentAgent, rule_id: int, verb: str) ->
     by, now = Actor("agent", agent.id), page.auth.clock.now()
     back = f"{HERE}/{rule_id}"
     try:
-        colleagues.check_manages(agent)
+        agent.access.check(Permission.MANAGE_RULES)
         async with page.auth.database.page_transaction(agent.workspace_id) as tx:
             match verb:
                 case "on" | "off":

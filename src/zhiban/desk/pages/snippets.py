@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
-from zhiban.conversations import queries, snippets
+from zhiban.conversations import snippets
+from zhiban.conversations.access import access_conversation
 from zhiban.conversations.queries import ThreadHead
 from zhiban.conversations.snippet_variables import VARIABLES, filled_parts
 from zhiban.desk.checks import chrome_of
@@ -34,7 +35,7 @@ Text = Annotated[str, Form(max_length=20_000)]
 async def offered(desk: CurrentRequest, conversation_id: int) -> Response:
     """Every snippet of this agent, filled for this conversation and no other."""
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
-        head = await queries.head(tx, conversation_id)
+        head = await access_conversation(tx, desk.access, conversation_id)
         rows = await snippets.snippets(tx, desk.agent.id)
     now = desk.auth.clock.now()
     values = _values(head, desk.agent, today=desk.texts.date(now, now))

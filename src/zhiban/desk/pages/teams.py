@@ -18,6 +18,7 @@ from zhiban.kit.errors import Conflict, NotFound, ZhibanError
 from zhiban.people import agents as colleagues
 from zhiban.people import teams
 from zhiban.people.auth import CurrentAgent, auth_of
+from zhiban.people.permissions import Permission
 from zhiban.people.service import SignedInAgent
 from zhiban.web.security import same_origin
 
@@ -53,7 +54,7 @@ async def _page(
         labels=offered,
         ways=ASSIGNMENT_WAYS,
         orders=ASSIGNMENT_ORDERS,
-        manages=colleagues.manages(agent),
+        manages=agent.access.may(Permission.MANAGE_PEOPLE),
         trouble=trouble,
         typed=typed,
     )
@@ -84,7 +85,7 @@ async def page(request: Request, agent: CurrentAgent) -> Response:
 async def create(request: Request, agent: CurrentAgent, name: Name, members: Members = []) -> Response:  # noqa: B006
     auth = auth_of(request)
     try:
-        colleagues.check_manages(agent)
+        agent.access.check(Permission.MANAGE_PEOPLE)
         async with auth.database.page_transaction(agent.workspace_id) as tx:
             by = Actor("agent", agent.id)
             await teams.create(tx, name=name, members=members, by=by, now=auth.clock.now())
@@ -103,7 +104,7 @@ async def change(
 ) -> Response:
     auth = auth_of(request)
     try:
-        colleagues.check_manages(agent)
+        agent.access.check(Permission.MANAGE_PEOPLE)
         async with auth.database.page_transaction(agent.workspace_id) as tx:
             by = Actor("agent", agent.id)
             await teams.change(tx, team_id, name=name, members=members, by=by, now=auth.clock.now())
@@ -116,7 +117,7 @@ async def change(
 async def remove(request: Request, agent: CurrentAgent, team_id: int) -> Response:
     auth = auth_of(request)
     try:
-        colleagues.check_manages(agent)
+        agent.access.check(Permission.MANAGE_PEOPLE)
         async with auth.database.page_transaction(agent.workspace_id) as tx:
             await assignment.remove_team(tx, team_id, by=Actor("agent", agent.id), now=auth.clock.now())
     except Conflict as error:
@@ -133,7 +134,7 @@ async def configure(request: Request, agent: CurrentAgent, inbox_id: int) -> Res
     if LABELS_SHOWN in form:
         form[LABELS_SHOWN] = ",".join(str(value)[:18] for value in fields.getlist("except_labels"))
     try:
-        colleagues.check_manages(agent)
+        agent.access.check(Permission.MANAGE_INBOXES)
         async with auth.database.page_transaction(agent.workspace_id) as tx:
             row = next((one for one in await inboxes(tx) if one.id == inbox_id and one.archived_at is None), None)
             if row is None:

@@ -40,10 +40,12 @@ create table agent (
   workspace_id bigint not null, id bigint generated always as identity,
   email text not null, name text not null, role text not null, password_hash text,
   locale text not null default 'zh', theme text not null default 'auto',
+  inbox_ids bigint[], -- which inboxes they see; null: every one, those to come included
   created_at timestamptz not null default now(), disabled_at timestamptz,
   constraint pk_agent primary key (workspace_id, id),
   constraint uq_agent_email unique (workspace_id, email),
-  constraint ck_agent_role check (role in ('owner', 'admin', 'agent')));
+  constraint ck_agent_role check (role in ('owner', 'admin', 'supervisor', 'agent', 'read_only')),
+  constraint ck_agent_inbox_ids check (inbox_ids is null or role not in ('owner', 'admin')));
 
 -- In which workspaces an e-mail address may sign in. Besides its own workspace's rows, a transaction sees those of the
 -- one address whose digest it names: who does not know an address does not find it.
@@ -243,8 +245,11 @@ create index ix_conversation_resolver_id on conversation (workspace_id, resolver
   where status = 'resolved' and resolver_id is not null;
 create index ix_conversation_resolved on conversation (workspace_id, last_activity_at desc) where status = 'resolved';
 create index ix_conversation_snoozed_until on conversation (workspace_id, snoozed_until) where status = 'snoozed';
-create index ix_conversation_idle on conversation (workspace_id, inbox_id, status, last_activity_at)
-  where status in ('pending', 'open') and waiting_since is null;
+-- The lists of who sees some inboxes only, and what is idle.
+create index ix_conversation_inbox_id on conversation (workspace_id, inbox_id, status, last_activity_at desc)
+  include (waiting_since);
+create index ix_conversation_inbox_open
+  on conversation (workspace_id, inbox_id, waiting_since, last_activity_at desc) where status = 'open';
 create index ix_conversation_contact_id on conversation (workspace_id, contact_id);
 create index ix_conversation_team_id on conversation (workspace_id, team_id, id) where team_id is not null;
 -- Who bears a label, once more: behind row-level security no index serves what an array contains.

@@ -87,6 +87,7 @@ function connect() {
     const said = JSON.parse(event.data);
     last = event.lastEventId;
     html.dataset.live = last;
+    if (said.access) return location.reload();
     if (said.presence) document.dispatchEvent(new Event("desk:presence"));
     if (!said.everything && !said.conversations.length) return;
     refreshList();
