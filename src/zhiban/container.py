@@ -26,6 +26,7 @@ from zhiban.kit.file_store import FileStore
 from zhiban.kit.http import Http
 from zhiban.kit.i18n import Texts, to_locale
 from zhiban.kit.jobs import Jobs
+from zhiban.kit.patterns import compile_patterns
 from zhiban.kit.pubsub import PubSub
 from zhiban.kit.settings import Settings
 from zhiban.kit.vault import Vault
@@ -111,7 +112,7 @@ class App:
         if self.workers is not None:
             await discover_accounts(self)
             await self.workers.start()
-        _spare_the_collector()
+        spare_the_collector()
 
     async def close(self) -> None:
         """Finish what runs, then let go, from the outside to the inside."""
@@ -221,12 +222,13 @@ def load_the_rest() -> None:
 
     Nobody has to wait for it: it may run in a thread once the process is ready.
     """
+    compile_patterns()
     import_module("aiohttp")
     build_schema()
 
 
-def _spare_the_collector() -> None:
-    """What was loaded by now stays for good: looking through it again and again costs answers 50 ms each time."""
+def spare_the_collector() -> None:
+    """Leave out what was loaded by now: it stays for good, and looking through it costs answers 50 ms each time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)

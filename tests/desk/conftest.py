@@ -16,6 +16,7 @@ from tests.desk.seed import LIMITS, PASSWORD, Seed, create_seed
 from zhiban import bootstrap
 from zhiban.assistant.suggesting import Source, Suggestion
 from zhiban.bootstrap import reactions
+from zhiban.desk import stream
 from zhiban.desk.checks import Checks, NoticeSetup
 from zhiban.desk.pages import agents as agent_pages
 from zhiban.desk.pages import conversation as conversation_pages
@@ -24,7 +25,7 @@ from zhiban.desk.pages import rules as rule_pages
 from zhiban.desk.pages import sign_in
 from zhiban.desk.pages import teams as team_pages
 from zhiban.desk.request import DeskSettings
-from zhiban.desk.stream import SseBroker
+from zhiban.desk.sse_broker import SseBroker
 from zhiban.kit.clock import SystemClock
 from zhiban.kit.db import Database
 from zhiban.kit.file_store import PostgresFileStore
@@ -143,7 +144,8 @@ async def site(urls: DatabaseUrls) -> AsyncIterator[Site]:
         )
         conversation_pages.install(app, settings)
         broker = SseBroker(database, pubsub)
-        broker.install(app)
+        app.state.broker = broker
+        add_routes(app, stream.router)
         app.mount("/static", renderer.assets.app())
         async with served(app) as url:
             yield Site(seed, app, broker, url, suggested)

@@ -12,7 +12,7 @@ import pytest
 from tests.desk.conftest import Client, Site
 from tests.desk.seed import create_seed, new_workspace
 from tests.stories.conftest import until
-from zhiban.desk.stream import OVERLAP
+from zhiban.desk.sse_broker import OVERLAP
 
 
 async def status_of(site: Site, who: str) -> tuple[str, int | None]:

@@ -19,7 +19,7 @@ from starlette.routing import Route
 from tests.desk.conftest import Site
 from tests.stories.conftest import AheadClock, settings_for
 from zhiban.container import App
-from zhiban.desk import stream
+from zhiban.desk import sse_broker
 from zhiban.main import application
 from zhiban.people import agents, service
 from zhiban.people.auth import COOKIE
@@ -272,7 +272,7 @@ async def test_an_agent_opens_so_many_streams_and_no_more(site: Site) -> None:
         aiohttp.ClientSession(cookie_jar=agent.cookies) as session,
         aiohttp.ClientSession(cookie_jar=other.cookies) as theirs,
     ):
-        opened = [await session.get(f"{site.url}/stream") for _ in range(stream.MOST_TABS)]
+        opened = [await session.get(f"{site.url}/stream") for _ in range(sse_broker.MOST_TABS)]
         assert {answer.status for answer in opened} == {200}
         for answer in opened:
             await _first(answer)
@@ -307,7 +307,7 @@ async def test_a_stream_ends_with_its_session(site: Site) -> None:
 async def test_a_stream_ends_when_its_session_grows_old(
     urls: DatabaseUrls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(sse_broker, "BEAT_SECONDS", 0.1)
     clock = AheadClock()
     app = App.build(settings_for(tmp_path, "http://127.0.0.1:9"), urls, clock=clock)
     async with served(application(app)) as url:

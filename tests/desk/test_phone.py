@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 from playwright.async_api import Page, expect
 
 from tests.desk.conftest import Client, Visit
@@ -33,10 +34,13 @@ async def demo(urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[str]:
     async with wecom, served(asgi.application(wecom)) as platform:
         app = App.build(settings_for(tmp_path, platform), urls)
         app.start_workers()
-        front = application(app, demo=True)
+
+        def install(pages: FastAPI) -> None:
+            PhoneDemo(wecom, app.database, app.pubsub, workspace_id=workspace_id).install(pages)
+
+        front = application(app, demo=True, install=install)
         async with served(front) as url:
             workspace_id = (await app.database.workspaces())[0]
-            PhoneDemo(wecom, app.database, app.pubsub, workspace_id=workspace_id).install(front.app)
             async with app.database.page_transaction(workspace_id) as session:
                 await add_agent(session, email="lin@example.test", name="林知夏", role=Role.OWNER, password_hash=None)
                 await knowledge.ensure_base(session, "default", "知识库")

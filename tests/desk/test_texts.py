@@ -19,13 +19,6 @@ NOW = datetime(2026, 11, 20, 6, 0, tzinfo=UTC)  # two in the afternoon in China
 ZH, EN = Texts("zh"), Texts("en")
 
 
-def test_every_text_is_translated_and_none_is_stale() -> None:
-    sys.path.insert(0, str(ROOT / "tools"))
-    import texts
-
-    assert texts.problems() == []
-
-
 @pytest.mark.parametrize(
     ("at", "chinese", "english"),
     [

@@ -12,6 +12,7 @@ from zhiban.assistant.grounding import Ungrounded
 from zhiban.assistant.passages import PassageLike
 from zhiban.assistant.prompt import ANSWER_SCHEMA, HistoryLine, UnparsableReply, answer_turns, parse_answer
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.patterns import lazy_pattern
 from zhiban.ports import ChatModel, Completion, ModelTooSlow, ModelUnavailable
 
 LEEWAY = 0.1  # seconds by which a model learns that it is too slow before it is given up
@@ -166,8 +167,8 @@ def section(passage: PassageLike) -> str | None:
     return cut[: end + 1 if end > 0 else _LONGEST_QUOTE].rstrip() + "……"
 
 
-_LINK = re.compile(r"!?\[([^\]\n]*)\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)")
-_RULE = re.compile(r"(?m)^\s*(?:[-*_]\s*){3,}$|^\s*\|?(?:\s*:?-{2,}:?\s*\|)+\s*:?-*:?\s*$\n?")
+_LINK = lazy_pattern(r"!?\[([^\]\n]*)\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)")
+_RULE = lazy_pattern(r"(?m)^\s*(?:[-*_]\s*){3,}$|^\s*\|?(?:\s*:?-{2,}:?\s*\|)+\s*:?-*:?\s*$\n?")
 
 
 def readable(markdown: str) -> str:

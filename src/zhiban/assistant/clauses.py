@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from functools import lru_cache
 
+from zhiban.kit.patterns import lazy_pattern
 from zhiban.knowledge.tokenizer import normalise
 
 _LONGEST = 2000  # characters that are looked at
-_CUT = re.compile(r"[,、.。!?;；:：\n\r~…\"“”‘()（）\[\]【】<>《》|/\\*_#^+=—]+")
-_STICKER = re.compile(r"\[[^\[\]\n]{1,8}\]")  # WeChat writes its stickers as [微笑]
-_BETWEEN_HAN = re.compile(r"(?<![a-z0-9'])\s+|\s+(?![a-z0-9'])")
+_CUT = lazy_pattern(r"[,、.。!?;；:：\n\r~…\"“”‘()（）\[\]【】<>《》|/\\*_#^+=—]+")
+_STICKER = lazy_pattern(r"\[[^\[\]\n]{1,8}\]")  # WeChat writes its stickers as [微笑]
+_BETWEEN_HAN = lazy_pattern(r"(?<![a-z0-9'])\s+|\s+(?![a-z0-9'])")
 _UNSEEN = ("Cf", "Cs", "Mn", "Co")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -11,6 +10,7 @@ from zhiban.assistant.clauses import clauses
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.patterns import lazy_pattern
 from zhiban.knowledge import gap_queries
 from zhiban.knowledge.gap_queries import GapQuestionRow, GapRow, Wording
 
@@ -51,7 +51,7 @@ select q.question, m.id as message_id, m.text, m.author, a.name as agent, m.conv
  order by m.id"""
 
 # Words before an answer, each a clause.
-_HOLDING = re.compile(
+_HOLDING = lazy_pattern(
     r"(?:您好|你好|亲亲?|hi|hello|在的?|嗯+|好的?|收到|了解|明白)(?:[呀啊哦呢哈的]|亲)*"
     r"|(?:请|麻烦)?(?:您)?(?:稍|等)(?:等|候|后)?(?:一?下|片刻|一会儿?)?(?:哦|哈|啊|呢)?"
     r"|(?:我|这边|我这边|我们)?(?:先|马上|正在|现在|来)*(?:帮|给|为|替)?(?:您|你)?(?:看|查|核实|确认|问|了解|查询|处理|联系|转接)+"

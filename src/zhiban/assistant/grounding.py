@@ -18,6 +18,7 @@ from zhiban.assistant.normalising import plain
 from zhiban.assistant.numerals import DIGITS, HAN, NUMBER, value
 from zhiban.assistant.passages import PassageLike, words_of
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.patterns import lazy_pattern
 
 
 class Fact(StrEnum):
@@ -95,7 +96,7 @@ _END = r"(?![A-Za-z0-9])"
 _START = r"(?<![A-Za-z0-9])"
 _REST = rf"(?::\d{{2,5}})?(?:[/?#]{_URL_CHAR}*)?"
 
-_URL = re.compile(
+_URL = lazy_pattern(
     rf"[A-Za-z][A-Za-z0-9+.\-]{{1,20}}://{_URL_CHAR}+"
     rf"|{_START}(?:[A-Za-z0-9\-]{{1,63}}\.){{1,6}}(?:[A-Za-z]{{2,24}}|xn--[A-Za-z0-9\-]{{2,59}}){_END}{_REST}"
     rf"|(?<!\w)\w[\w\-]{{0,62}}(?:\.[\w\-]{{1,63}}){{0,3}}\.(?:(?:{_TLD}){_END}|(?:{_HAN_TLD})){_REST}"
@@ -103,13 +104,13 @@ _URL = re.compile(
     re.IGNORECASE,
 )
 # What stands before an address in Chinese, which leaves no space.
-_BEFORE_HOST = re.compile(
+_BEFORE_HOST = lazy_pattern(
     r"^.*(?:详见|请见|参见|访问|登录|登陆|打开|进入|浏览|查看|官网|网站|网址|域名|地址|搜索|[看到去在是为或和见上的])(?=[^.]*[\w一-鿿][^.]*\.)"
 )
-_EMAIL = re.compile(r"[A-Za-z0-9._%+\-]{1,64}@[A-Za-z0-9\-]+(?:\.[A-Za-z0-9\-]+)+")
+_EMAIL = lazy_pattern(r"[A-Za-z0-9._%+\-]{1,64}@[A-Za-z0-9\-]+(?:\.[A-Za-z0-9\-]+)+")
 _ACCOUNT_NAME = r"(@?[A-Za-z][A-Za-z0-9_\-]{4,29}(?<![\-_])|\d{5,12})(?![A-Za-z0-9])"
 _ACCOUNT_IS = r"[::号群是为加搜索\s“\"「『【+]"
-_ACCOUNT = re.compile(
+_ACCOUNT = lazy_pattern(
     r"(?:微信公众|公众|微信|薇信|威信|徽信|维信|v信|企微|加\s?(?:v|微|薇|q|扣|我|好友|客服)|qq|q群|扣扣|企鹅|wechat|weixin|(?<![a-z])vx?"
     r"|(?<![a-z])wx|(?<![a-z])tg|电报|telegram|whatsapp|(?<![a-z])line|skype|抖音|小红书|旺旺|飞机)"
     r"(?:群|号码?|帐号|账号|信|\s|id|[::=]|是|为|加|搜索?|[“\"「『【+])"
@@ -117,11 +118,11 @@ _ACCOUNT = re.compile(
     re.IGNORECASE,
 )
 # Letters and digits in one word, or an underscore: the name of an account, a code, a model.
-_CODE = re.compile(
+_CODE = lazy_pattern(
     r"(?<![A-Za-z0-9_\-])(?=[A-Za-z0-9\-]*[A-Za-z])(?=[A-Za-z_\-]*\d|[A-Za-z0-9\-]*_)[A-Za-z][A-Za-z0-9_\-]{5,29}(?![A-Za-z0-9_\-])"
 )
 _SEP = r"[ \-.‐–—]?"
-_PHONE = re.compile(
+_PHONE = lazy_pattern(
     r"(?<![\d.])(?:"
     rf"(?:\(?\+?86\)?{_SEP})?1[3-9]\d{_SEP}\d{{4}}{_SEP}\d{{4}}"
     rf"|(?:\(?\+?86\)?{_SEP})?\(?0\d{{2,3}}\)?{_SEP}\d{{3,4}}{_SEP}\d{{4}}(?:\s?(?:转|ext\.?|-)\s?\d{{1,6}})?"
@@ -130,14 +131,14 @@ _PHONE = re.compile(
     r")(?!\d)",
     re.IGNORECASE,
 )
-_DATE = re.compile(
+_DATE = lazy_pattern(
     rf"(?:(?P<year>\d{{4}}|[{''.join(DIGITS)}]{{4}})\s?[年/\-.]\s?)?"
     rf"(?P<month>\d{{1,2}}|[{HAN}]{{1,3}})(?P<sep>\s?月\s?|[/\-.])"
     rf"(?P<day>\d{{1,2}}|[{HAN}]{{1,4}})(?P<end>\s?[日号])?(?!\d)"
 )
 _NOT_A_TIME = r"(?<![下上前后以这那几有早晚快慢差第])"
 _PERIOD = "凌晨|清晨|早上|早晨|上午|中午|下午|傍晚|晚上|夜里|夜间|晚间|早|晚"
-_CLOCK = re.compile(
+_CLOCK = lazy_pattern(
     rf"(?:(?P<period>{_PERIOD})\s?|{_NOT_A_TIME})(?:"
     r"(?<![\d:.])(?P<hour>[01]?\d|2[0-4]):(?P<minute>[0-5]\d)(?::[0-5]\d)?(?!\d)(?:\s?(?P<half>[ap])\.?m\b)?"
     rf"|(?<![\d.])(?P<hour2>[01]?\d|2[0-4]|[{HAN}]{{1,3}})\s?[点时](?P<rest>整|钟|半|一刻|三刻|\d{{1,2}}分?|[{HAN}]{{1,3}}分)?"
@@ -146,32 +147,32 @@ _CLOCK = re.compile(
 )
 _CURRENCY = r"(?:¥|￥|\$|€|£|HK\$|US\$|RMB|CNY|USD|HKD|EUR)"
 _MONEY_UNIT = r"(?:元|块钱?|圆|美元|美金|港币|港元|欧元|英镑|日元|RMB|CNY|USD|HKD|EUR|yuan|dollars?|毛钱?|角|分钱)"
-_PRICE = re.compile(
+_PRICE = lazy_pattern(
     rf"(?P<before>{_CURRENCY})\s?(?P<amount>{NUMBER})"
     rf"|(?P<amount2>{NUMBER})\s?(?P<unit>{_MONEY_UNIT})(?![A-Za-z])(?P<tail>\d|[{HAN}])?",
     re.IGNORECASE,
 )
-_PERCENT = re.compile(rf"(?P<amount>{NUMBER})\s?(?:%|percent\b|个?百分点)|百分之(?P<amount2>{NUMBER})", re.IGNORECASE)
-_DISCOUNT = re.compile(rf"(?P<amount>\d(?:\.\d)?|\d\d|[{''.join(DIGITS)}]{{1,2}})\s?折(?!叠|腾|磨|扣率)")
+_PERCENT = lazy_pattern(rf"(?P<amount>{NUMBER})\s?(?:%|percent\b|个?百分点)|百分之(?P<amount2>{NUMBER})", re.IGNORECASE)
+_DISCOUNT = lazy_pattern(rf"(?P<amount>\d(?:\.\d)?|\d\d|[{''.join(DIGITS)}]{{1,2}})\s?折(?!叠|腾|磨|扣率)")
 _DURATION_UNIT = (
     r"(?:个?半?(?:工作日|交易日|自然日|小时|钟头|月|季度|星期|礼拜)|个?(?:工作天)|分钟|秒钟?|天|日|周年?|年"
     r"|(?:business|working)\s(?:days?|hours?)|seconds?|minutes?|mins?|hours?|hrs?|days?|weeks?|months?|years?)"
 )
-_DURATION = re.compile(
+_DURATION = lazy_pattern(
     rf"(?<![的每哪有某另{HAN}\d.])(?P<amount>{NUMBER}|半)\s?(?P<unit>{_DURATION_UNIT})(?P<half>半)?(?![A-Za-z])",
     re.IGNORECASE,
 )
-_RANGE = re.compile(
+_RANGE = lazy_pattern(
     rf"(?<![\d\-.])(?P<low>\d+(?:\.\d+)?|[{HAN}]{{1,5}})\s?(?:个?(?:工作日|小时|分钟|天|日|元|块|年|周|%|折|点))?"
     r"\s?(?:-|~|–|—|至|到|或)+\s?"
     rf"(?=(?:{NUMBER})\s?(?P<unit>{_DURATION_UNIT}|{_MONEY_UNIT}|%|折))",
     re.IGNORECASE,
 )
-_NUMBER = re.compile(r"(?<![A-Za-z\d.])\d+(?:,\d{3})*(?:\.\d+)?(?![\d])")
-_COUNTED = re.compile(
+_NUMBER = lazy_pattern(r"(?<![A-Za-z\d.])\d+(?:,\d{3})*(?:\.\d+)?(?![\d])")
+_COUNTED = lazy_pattern(
     r"\s?(?:次|件|张|位|名|人|倍|岁|台|份|套|积分|分(?!钟)|公里|千米|千克|公斤|斤|米|厘米|[kK]?[gG]|[kK]?[mM]|GB|MB)"
 )
-_LIST_NUMBER = re.compile(
+_LIST_NUMBER = lazy_pattern(
     r"(?m)^\s*(?:[-*#>]+\s*)?(?:第\s?)?\(?\d{1,2}(?:[.、)]|步)(?!\d)|(?<=[。;；:])\s*\d{1,2}[.、)](?!\d)"
 )
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from zhiban.assistant.clauses import clauses
 from zhiban.assistant.person_requests import declines_person
+from zhiban.kit.patterns import lazy_pattern
 
 # ------------------------------------------------------------------------------------------------ small talk
 
@@ -218,11 +219,11 @@ def _complains(clause: str) -> bool:
     return any(pattern.search(clause) for pattern in _UNHELPFUL_PATTERNS)
 
 
-_HELPFUL_PATTERN = re.compile(
+_HELPFUL_PATTERN = lazy_pattern(
     r"(?:这个?|你说的?|这个?回答|回答|答案|谢谢|嗯+|对)?(?:真|太|很|好|挺|非常|还是?|确实|都|已经|果然)*"
     rf"(?:{HELPFUL[0]})[啊呀哦啦哈哟的~]*|{HELPFUL[1]}"
 )
-_TALK_PATTERNS = [(kind, re.compile(rf"(?:{pattern}){_TAIL}")) for kind, pattern in TALK.items()]
-_UPSET_PATTERNS = [re.compile(pattern) for pattern in UPSET]
-_URGENT_PATTERNS = [re.compile(pattern) for pattern in URGENT]
-_UNHELPFUL_PATTERNS = [re.compile(pattern) for pattern in UNHELPFUL]
+_TALK_PATTERNS = [(kind, lazy_pattern(rf"(?:{pattern}){_TAIL}")) for kind, pattern in TALK.items()]
+_UPSET_PATTERNS = [lazy_pattern(pattern) for pattern in UPSET]
+_URGENT_PATTERNS = [lazy_pattern(pattern) for pattern in URGENT]
+_UNHELPFUL_PATTERNS = [lazy_pattern(pattern) for pattern in UNHELPFUL]

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zhiban.assistant.clauses import folded
+from zhiban.kit.patterns import lazy_pattern
 
 _FEWEST = 3  # letters of a label that name it without the rest
 _NUMERALS = "一二三四五六七八九"
 _ORDINALS = ("first", "second", "third", "fourth", "fifth")
-_NUMBER = re.compile(
+_NUMBER = lazy_pattern(
     r"(?:我)?(?:想)?(?:选择?|要|点|问|看|就|是)*(?:的是)?(?:第|no|number|option)?(?P<number>[1-9]|[一二三四五六七八九])"
     r"(?:个|项|条|号|点|题|种)?(?:的?那个|那个|问题|选项)?(?:吧|啊|的|呢|谢谢)*"
 )
-_LAST = re.compile(r"(?:我)?(?:选择?|要|点|就)*最后(?:一|那)?(?:个|项|条)?(?:吧|的)?")
-_ORDINAL = re.compile(rf"(?:the )?(?P<number>{'|'.join(_ORDINALS)})(?: one| option)?(?: please)?")
+_LAST = lazy_pattern(r"(?:我)?(?:选择?|要|点|就)*最后(?:一|那)?(?:个|项|条)?(?:吧|的)?")
+_ORDINAL = lazy_pattern(rf"(?:the )?(?P<number>{'|'.join(_ORDINALS)})(?: one| option)?(?: please)?")
 
 
 def chosen_by_words(text: str, offered: Mapping[str, Mapping[str, Any]]) -> str | None:

@@ -10,6 +10,8 @@ import re
 import unicodedata
 from collections.abc import Callable
 
+from zhiban.kit.patterns import lazy_pattern
+
 _HAN_DIGITS = {char: str(number) for number, char in enumerate("零一二三四五六七八九")} | {
     "〇": "0", "幺": "1", "壹": "1", "两": "2", "貳": "2", "贰": "2", "叁": "3", "肆": "4", "伍": "5", "陆": "6",
     "柒": "7", "捌": "8", "玖": "9",
@@ -36,34 +38,36 @@ _UNIT = (
     "(?=元|块|天(?!猫)|日(?!常)|个(?:月|工作日|小时)|小时|分钟|折(?!叠)|%|％|倍|周(?![边围])|年(?![会度])|号(?!码)|岁|斤|次|件"
     "|点(?![击开选按进此这右左我“「]))"
 )
-_DECORATED_NUMBER = re.compile(
+_DECORATED_NUMBER = lazy_pattern(
     rf"(?:{_DECORATED})(?:[ ]?(?:{_DECORATED}))+|(?<=[0-9０-９])(?:{_DECORATED})"
     rf"|(?:{_DECORATED})(?=[0-9０-９])|(?:{_DECORATED}){_UNIT}"
 )
-_MARK = re.compile(_DECORATED)
+_MARK = lazy_pattern(_DECORATED)
 
 _SURE_TLD = "com|cn|net|org|vip|top|xyz|shop|store|site|online|app|cc|club|info|io|biz|co|me|tv"
 _ENDS = r"(?![A-Za-z0-9])"
 _OPEN, _CLOSE = r"[ ]*[(\[{<]?[ ]*", r"[ ]*[)\]}>]?[ ]*"
-_AT_DOT = re.compile(
+_AT_DOT = lazy_pattern(
     rf"(?<=[A-Za-z0-9])(?:[ ]+at[ ]+|{_OPEN}(?:艾特|@){_CLOSE})"
     rf"(?=[A-Za-z0-9\-]+{_OPEN}(?:dot|点){_CLOSE}(?:{_SURE_TLD}){_ENDS})",
     re.IGNORECASE,
 )
-_AT = re.compile(r"(?<=[A-Za-z0-9])[ ]*(?:[(\[{<][ ]*(?:at|@|艾特)[ ]*[)\]}>]|艾特)[ ]*(?=[A-Za-z0-9])", re.IGNORECASE)
-_DOT = re.compile(
+_AT = lazy_pattern(
+    r"(?<=[A-Za-z0-9])[ ]*(?:[(\[{<][ ]*(?:at|@|艾特)[ ]*[)\]}>]|艾特)[ ]*(?=[A-Za-z0-9])", re.IGNORECASE
+)
+_DOT = lazy_pattern(
     rf"(?<=[A-Za-z0-9一-鿿])(?:{_OPEN}(?:dot|点|句号){_CLOSE}|[ ]*[。・·‧、•][ ]*"
     rf"|[ ]*[(\[{{<][ ]*\.[ ]*[)\]}}>][ ]*|[ ]+\.[ ]*|\.[ ]+)"
     rf"(?=(?:{_SURE_TLD}){_ENDS})",
     re.IGNORECASE,
 )
-_SEPARATED = re.compile(r"(?<![\d])\d(?:[ \-._·*/|、,:~]{1,3}\d){6,}(?!\d)")
-_GROUPED = re.compile(r"(?<![\d.,:/\-])\d{1,4}(?:[ \-.·]\d{1,4}){2,}(?![\d:/])")
-_DATED = re.compile(r"(?:19|20)\d\d[\-./]")
+_SEPARATED = lazy_pattern(r"(?<![\d])\d(?:[ \-._·*/|、,:~]{1,3}\d){6,}(?!\d)")
+_GROUPED = lazy_pattern(r"(?<![\d.,:/\-])\d{1,4}(?:[ \-.·]\d{1,4}){2,}(?![\d:/])")
+_DATED = lazy_pattern(r"(?:19|20)\d\d[\-./]")
 _PHONE_DIGITS = 10
-_SPELT = re.compile(rf"[{_HAN}]{{5,}}|(?=[{_HAN}\d]*[{_HAN}])(?=[{_HAN}\d]*\d)[{_HAN}\d]{{7,}}")
-_SPELT_APART = re.compile(rf"[{_HAN}](?:[ \-.·、,]{{1,2}}[{_HAN}]){{6,}}")
-_LETTERS_FOR_DIGITS = re.compile(r"(?<![A-Za-z0-9])(?=(?:[OoIl|]*\d){5})[\dOoIl|]{7,}(?![A-Za-z0-9])")
+_SPELT = lazy_pattern(rf"[{_HAN}]{{5,}}|(?=[{_HAN}\d]*[{_HAN}])(?=[{_HAN}\d]*\d)[{_HAN}\d]{{7,}}")
+_SPELT_APART = lazy_pattern(rf"[{_HAN}](?:[ \-.·、,]{{1,2}}[{_HAN}]){{6,}}")
+_LETTERS_FOR_DIGITS = lazy_pattern(r"(?<![A-Za-z0-9])(?=(?:[OoIl|]*\d){5})[\dOoIl|]{7,}(?![A-Za-z0-9])")
 
 
 def plain(text: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from zhiban.assistant.clauses import clauses, folded
+from zhiban.kit.patterns import lazy_pattern
 
 _PERSON = (
     r"(?:真人|活人|人工|人工客服|真人客服|客服人员|人工服务|人工坐席|人工座席|坐席|座席|工作人员|专员|客服专员"
@@ -93,7 +94,7 @@ _NOT = (
 )
 _NOT_ENGLISH = r"\b(?:don't|do not|dont|no need|not|never|without|needn't)\b[a-z ']{0,30}$"
 _BUT_WANTS = r"为什么|为何|怎么|咋|凭什么|还不|干嘛"
-_A_NOT_A = re.compile(r"(能|可以|可|要|会|是|行|需要|需|用|想|有|让|给)不(?:\1)")
+_A_NOT_A = lazy_pattern(r"(能|可以|可|要|会|是|行|需要|需|用|想|有|让|给)不(?:\1)")
 
 # A whole clause that says: nobody is needed.
 DECLINES = (
@@ -149,9 +150,9 @@ def _denied(before: str) -> bool:
     return bool(_NOT_PATTERN.search(before)) and not re.search(_BUT_WANTS, before)
 
 
-_SPELLING_PATTERNS = [(re.compile(pattern), spelling) for pattern, spelling in SPELLINGS]
-_ASK_PATTERNS = [re.compile(pattern) for pattern in ASKS]
-_TRAP_PATTERNS = [re.compile(pattern) for pattern in TRAPS]
-_NOT_PATTERN = re.compile(_NOT)
-_NOT_ENGLISH_PATTERN = re.compile(_NOT_ENGLISH)
-_DECLINE_PATTERNS = [re.compile(pattern) for pattern in DECLINES]
+_SPELLING_PATTERNS = [(lazy_pattern(pattern), spelling) for pattern, spelling in SPELLINGS]
+_ASK_PATTERNS = [lazy_pattern(pattern) for pattern in ASKS]
+_TRAP_PATTERNS = [lazy_pattern(pattern) for pattern in TRAPS]
+_NOT_PATTERN = lazy_pattern(_NOT)
+_NOT_ENGLISH_PATTERN = lazy_pattern(_NOT_ENGLISH)
+_DECLINE_PATTERNS = [lazy_pattern(pattern) for pattern in DECLINES]

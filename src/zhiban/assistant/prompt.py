@@ -17,6 +17,7 @@ from zhiban.assistant.normalising import visible
 from zhiban.assistant.passages import PassageLike
 from zhiban.kit.errors import ZhibanError
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.patterns import lazy_pattern
 from zhiban.kit.text import cut_bytes, size_of
 from zhiban.ports import ChatTurn
 
@@ -128,11 +129,11 @@ def block(name: str, fence: str, content: str) -> str:
 _UNSEEN = ("Cf", "Cc", "Cs", "Co")
 _MARKS = str.maketrans({"⟪": "‹", "⟫": "›"})
 _TEMPLATE = (
-    (re.compile(r"<\s*\|"), "‹"),
-    (re.compile(r"\|\s*>"), "›"),
-    (re.compile(r"\[\s*(/?)\s*INST", re.IGNORECASE), r"［\1INST"),
+    (lazy_pattern(r"<\s*\|"), "‹"),
+    (lazy_pattern(r"\|\s*>"), "›"),
+    (lazy_pattern(r"\[\s*(/?)\s*INST", re.IGNORECASE), r"［\1INST"),
 )
-_CHAT_TOKENS = re.compile(r"<\|[^|<>]{0,40}\|>|\[/?INST\]", re.IGNORECASE)
+_CHAT_TOKENS = lazy_pattern(r"<\|[^|<>]{0,40}\|>|\[/?INST\]", re.IGNORECASE)
 
 
 def harmless(text: str, fence: str) -> str:
@@ -177,8 +178,8 @@ def _shortened(text: str, size: int) -> str:
 
 # ------------------------------------------------------------------------------------------ reading it back
 
-_THOUGHTS = re.compile(r"<(think|thinking|thought|reasoning)>.*?(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
-_INLINE_CITATION = re.compile(r"\s?[\[【［〔](?:资料|来源|passage)?\s?(\d{1,2})[\]】］〕]", re.IGNORECASE)
+_THOUGHTS = lazy_pattern(r"<(think|thinking|thought|reasoning)>.*?(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
+_INLINE_CITATION = lazy_pattern(r"\s?[\[【［〔](?:资料|来源|passage)?\s?(\d{1,2})[\]】］〕]", re.IGNORECASE)
 _MAX_REPLY = 40_000  # characters; beyond it nobody asked for
 
 

@@ -12,6 +12,7 @@ from zhiban.assistant.prompt import HistoryLine
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.patterns import lazy_pattern
 from zhiban.knowledge import queries as knowledge
 
 HISTORY = 12  # messages that count as recent
@@ -134,7 +135,7 @@ class Chosen:
         return cls(int(found[1]), int(found[2]) if found[2] else None) if found else None
 
 
-_CHOICE = re.compile(r"a:(\d{1,18})(?::(\d{1,18}))?", re.ASCII)
+_CHOICE = lazy_pattern(r"a:(\d{1,18})(?::(\d{1,18}))?", re.ASCII)
 
 
 async def entry(tx: Transaction, chosen: Chosen) -> PlainPassage | None:

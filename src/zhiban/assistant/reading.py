@@ -11,6 +11,7 @@ from zhiban.assistant.clauses import clauses
 from zhiban.assistant.person_requests import asks_for_person, without_request
 from zhiban.assistant.rewrite import has_subject
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.patterns import lazy_pattern
 
 MOST = 4  # questions that are answered at once; what comes after them is named
 _CLEAR = 24  # letters up to which a question is looked up as it stands
@@ -18,22 +19,22 @@ _LOOKUPS = 4  # ways to look one question up
 _PARTS = 6  # clauses of a long message that may tell what it is about
 _SHORTEST, _LONGEST = 4, 40  # letters of such a clause
 
-_SENTENCE = re.compile(r"[^。！？!?；;…~\n\r]+[。！？!?；;…~\n\r]*")
-_CLAUSE = re.compile(r"[^,，、:：]+")
-_BETWEEN_HAN = re.compile(r"(?<=[^\x00-\x7f])[ \u3000]+(?=[^\x00-\x7f])")
-_ASKS = re.compile(
+_SENTENCE = lazy_pattern(r"[^。！？!?；;…~\n\r]+[。！？!?；;…~\n\r]*")
+_CLAUSE = lazy_pattern(r"[^,，、:：]+")
+_BETWEEN_HAN = lazy_pattern(r"(?<=[^\x00-\x7f])[ \u3000]+(?=[^\x00-\x7f])")
+_ASKS = lazy_pattern(
     r"[吗么]$|吗[啊呀呢]?$|呢$|怎么|怎样|咋|如何|为什么|为啥|什么|啥|哪|谁|(?<!好)几(?!乎|何)|多少|多久|多长|多大|多远|多贵"
     r"|(能|可以|可|要|会|是|行|需要|需|用|想|有|让|给|好|对|算|包|疼|痛|贵)(?:不|没)(?:\1|以)|有没有|能否|可否|是否|行不行"
     r"|(?:可以|能|会|要|有|行|包|支持|需要)[^不]{0,12}(?:不|没|吧)$"
     r"|\b(?:how|what|when|where|why|who|which|can i|can you|could|do you|does|is there|are there|may i)\b"
 )
-_LEAD = re.compile(
+_LEAD = lazy_pattern(
     r"^(?:(?:对了|另外|还有|顺便|以及|然后|再|同时|第[一二三四五]|其次|最后)(?:再)?)?(?:我)?(?:想|麻烦|请)?(?:请问|问|咨询|了解|知道|打听)?"
     r"(?:一下|下|个)?(?:就是)?"
 )
 
-_PREFACE = re.compile(r"^(?:我|就|只|是|想|要|在|请|来)*(?:问|咨询)(?:一下|一个|下|的|你们?|您|是|[:：\s])*")
-_NAGS = re.compile(r"说了?(?:多少|几|好几|无数)[遍次回]|问了?(?:多少|几|好几|无数)[遍次回]")
+_PREFACE = lazy_pattern(r"^(?:我|就|只|是|想|要|在|请|来)*(?:问|咨询)(?:一下|一个|下|的|你们?|您|是|[:：\s])*")
+_NAGS = lazy_pattern(r"说了?(?:多少|几|好几|无数)[遍次回]|问了?(?:多少|几|好几|无数)[遍次回]")
 
 
 @frozen_dataclass

@@ -21,6 +21,7 @@ from zhiban.assistant.prompt import (
     read_object,
 )
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.patterns import lazy_pattern
 from zhiban.ports import ChatModel, ChatTurn, Completion, ModelUnavailable
 
 REWRITE_SCHEMA: Mapping[str, Any] = {
@@ -46,7 +47,7 @@ _SHORT = 6  # letters, beyond which a question mostly says what it is about
 _SHORT_ENOUGH = 12  # letters, beyond which it does so even if it begins like a follow-up
 _SUBJECT = 2  # letters that a subject has at least
 # What is asked about a subject, and the little words: all of a question but its subject.
-_ASPECTS = re.compile(
+_ASPECTS = lazy_pattern(
     r"多长时间|什么时候|啥时候|啥时|何时|多久|几天|几号|几点|几个月|几年|几次|多少钱|多少|多大|怎么办理|怎么操作|怎么弄|怎么办|怎么样|怎么|怎样"
     r"|咋办|咋整|咋弄|咋|如何|为什么|为啥|什么|啥|哪里|哪儿|哪个|哪|谁|能不能|可不可以|是不是|有没有|要不要|会不会|行不行|可以|是否|能否|可否"
     r"|一般|大概|具体|到底|现在|另外|然后|还有|如果|要是|万一|所以|但是|可是|请问|麻烦|知道|告诉|时间|情况|这种|那种|这样|那样|这个|那个|这些|那些"
@@ -57,20 +58,20 @@ _ASPECTS = re.compile(
     re.IGNORECASE,
 )
 # Steps that any subject can have: 怎么申请退款 is about 退款.
-_STEPS = re.compile(r"申请|办理|开通|进行|查询|查看|提交|选择|成为|取得|使用|联系|[开查办买拍写换]")
-_TIE = re.compile(
+_STEPS = lazy_pattern(r"申请|办理|开通|进行|查询|查看|提交|选择|成为|取得|使用|联系|[开查办买拍写换]")
+_TIE = lazy_pattern(
     r"^(?:(?:好的?|嗯+|哦|噢|ok|谢谢|明白了?|知道了)[,，。!！~、\s]*)?(?:那么?|然后|还有|另外|所以|可是|但是?|如果|要是|万一"
     r"|(?:and|so|then|what about|how about)\b)?[,，、\s]*",
     re.IGNORECASE,
 )
-_OPEN_END = re.compile(r"呢[?？!！。~\s]*$")
-_LEADS = re.compile(r"^(?:那么?|这|它|他|她|这个|那个|这样|那样|另外|还有|然后|如果|要是|可是|但是?|所以|还|也|再)")
-_POINTS_BACK = re.compile(
+_OPEN_END = lazy_pattern(r"呢[?？!！。~\s]*$")
+_LEADS = lazy_pattern(r"^(?:那么?|这|它|他|她|这个|那个|这样|那样|另外|还有|然后|如果|要是|可是|但是?|所以|还|也|再)")
+_POINTS_BACK = lazy_pattern(
     r"它|这(?:个|种|样|些|款|件|里)|那(?:个|种|样|些|款|件|里)|上面|刚才|前面|刚刚|同样|\b(?:it|that|this|those|they|them)\b",
     re.IGNORECASE,
 )
-_ENDS_OPEN = re.compile(r"呢[?？!！。~]*$|^(?:and|what about|how about|then|so)\b", re.IGNORECASE)
-_ASKS = re.compile(
+_ENDS_OPEN = lazy_pattern(r"呢[?？!！。~]*$|^(?:and|what about|how about|then|so)\b", re.IGNORECASE)
+_ASKS = lazy_pattern(
     r"多久|怎么|如何|什么|哪|谁|几|多少|吗|能不能|可以|是否|\b(?:why|how|what|when|where|who|can)\b", re.IGNORECASE
 )
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from fastapi import FastAPI
 from rich.panel import Panel
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 
 from zhiban import testing
 from zhiban.cli.app import Exit, _, app, command, err, out
@@ -64,17 +65,15 @@ async def demo(
             simulator = await stack.enter_async_context(platform.simulator)
             app = App.build(config, urls, url=url)
             app.start_workers()
-            web = application(
-                app,
-                demo=True,
-                hosts=hosts_of(url),
-                limit=RequestLimit(uploads={hidden: SIMULATED_UPLOAD}),
-                extra=[
-                    Route(f"{hidden}/notices", _notice, methods=["POST"]),
-                    Mount(f"{hidden}/cgi-bin", app=platform.app),
-                ],
-            )
-            PhoneDemo(simulator, app.database, app.pubsub, workspace_id=workspace_id).install(web.app)
+            phone = PhoneDemo(simulator, app.database, app.pubsub, workspace_id=workspace_id)
+
+            def install(pages: FastAPI) -> None:
+                pages.router.routes.append(Route(f"{hidden}/notices", _notice, methods=["POST"]))
+                pages.mount(f"{hidden}/cgi-bin", platform.app)
+                phone.install(pages)
+
+            limit = RequestLimit(uploads={hidden: SIMULATED_UPLOAD})
+            web = application(app, demo=True, hosts=hosts_of(url), limit=limit, install=install)
 
             async def started() -> None:
                 await platform.connect(url)

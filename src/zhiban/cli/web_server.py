@@ -16,10 +16,10 @@ import uvicorn
 from zhiban.cli.app import _, err
 from zhiban.cli.database import bring_up_to_date
 from zhiban.cli.runtime import check_connections, check_production, workspace_of
-from zhiban.container import App, load_the_rest
+from zhiban.container import App, load_the_rest, spare_the_collector
 from zhiban.kit.errors import Unavailable
 from zhiban.kit.settings import Settings
-from zhiban.main import CallbackRouter, application
+from zhiban.main import WebServer, application
 from zhiban.people import service as people
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.web.protocol import ConnectionLimit, protocol
@@ -51,7 +51,6 @@ async def serve_installation(
 
     async def started() -> None:
         log.info("Zhiban serves at %s", url)
-        asyncio.get_running_loop().run_in_executor(None, load_the_rest)
         await _invite_owner(app, url)
 
     await run_web(application(app), listener, started, trusted=config.zhiban_trusted_proxies)
@@ -87,8 +86,11 @@ class _GracefulServer(uvicorn.Server):
         yield
 
 
-async def run_web(web: CallbackRouter, listener: socket.socket, started: Started, *, trusted: str = "") -> None:
-    """Serve until SIGINT or SIGTERM; a second one does not wait for running requests. Raises Unavailable."""
+async def run_web(web: WebServer, listener: socket.socket, started: Started, *, trusted: str = "") -> None:
+    """Serve until SIGINT or SIGTERM; a second one does not wait for running requests. Raises Unavailable.
+
+    Webhooks are answered first; what pages and later work need is loaded while they are.
+    """
     server = _GracefulServer(
         uvicorn.Config(
             web,
@@ -113,8 +115,16 @@ async def run_web(web: CallbackRouter, listener: socket.socket, started: Started
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn tells it in no other way
         await asyncio.sleep(0.005)
-    if server.started:
-        await started()
-    await serving
+    try:
+        if server.started:
+            await started()
+            await web.load()
+            await asyncio.to_thread(load_the_rest)
+            spare_the_collector()
+    except BaseException:
+        told(signal.SIGTERM)  # without its pages a server would only look alive
+        raise
+    finally:
+        await serving
     if not server.started:
         raise Unavailable("The server did not start; the lines above say why.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 
-from fastapi import Request
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 

@@ -1,0 +1,117 @@
+"""The pages and the API as one ASGI application: every module's routes, and what every request has to pass.
+
+Loading it costs a third of a start, so the process serves webhooks before; see `main`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi import Depends, FastAPI
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import ASGIApp
+
+from zhiban import __version__, bootstrap
+from zhiban.api import auth as api_auth
+from zhiban.api import gaps as gaps_api
+from zhiban.api import knowledge as knowledge_api
+from zhiban.api import knowledge_eval
+from zhiban.api import learning as learning_api
+from zhiban.assistant.suggesting import Suggester
+from zhiban.container import App
+from zhiban.desk import stream
+from zhiban.desk.checks import Checks, notice_setup
+from zhiban.desk.pages import agents as agent_pages
+from zhiban.desk.pages import conversation as conversation_pages
+from zhiban.desk.pages import presence as presence_pages
+from zhiban.desk.pages import rules as rule_pages
+from zhiban.desk.pages import sign_in
+from zhiban.desk.pages import teams as team_pages
+from zhiban.desk.request import DeskSettings
+from zhiban.desk.sse_broker import SseBroker
+from zhiban.people.auth import Auth, signed_in
+from zhiban.web import apidocs
+from zhiban.web.assets import Assets
+from zhiban.web.limits import RequestLimit, RequestLimits
+from zhiban.web.render import Renderer
+from zhiban.web.routers import add_routes
+from zhiban.web.security import SecurityHeaders
+
+MODULES = ("desk", "testing")  # which bring templates of their own
+
+Installer = Callable[[FastAPI], None]
+
+
+def web_application(
+    app: App,
+    broker: SseBroker,
+    *,
+    demo: bool = False,
+    install: Installer | None = None,
+    limit: RequestLimit | None = None,
+) -> ASGIApp:
+    """Mount every page and endpoint.
+
+    `install` may add routes before ours; the demonstration brings its simulator and its phone that way.
+    """
+    assets = Assets()
+    renderer = Renderer(MODULES, assets=assets, clock=app.clock, names=bootstrap.names())
+    auth = Auth(
+        app.database,
+        app.clock,
+        renderer,
+        demo=demo,
+        url=app.settings.zhiban_url,
+        secret=app.vault.derive("known devices"),
+    )
+    web = FastAPI(
+        title="Zhiban",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    web.state.app = app
+    web.state.member_labels = bootstrap.member_labels()
+    web.state.channel_labels = bootstrap.channel_labels()
+    web.state.broker = broker
+    if install is not None:
+        install(web)
+    web.mount("/static", assets.app(), name="static")
+    auth.install(web)
+    add_routes(web, sign_in.router)
+    add_routes(web, agent_pages.router)
+    add_routes(web, rule_pages.router)
+    add_routes(web, presence_pages.router)
+    add_routes(web, team_pages.router)
+    suggester = Suggester(app.database, threshold=app.settings.kb_similarity_threshold, embedders=app.embedders)
+    notifiers = bootstrap.notifiers(app.settings, app.http, app.url)
+    Checks(app.database, notice_setup(app.settings, notifiers), app.clock).install(web)
+    conversation_pages.install(
+        web, DeskSettings(limits_of=bootstrap.limits_of, files=app.files, suggest=suggester.suggest)
+    )
+    add_routes(web, stream.router)
+    api_auth.install(web)
+    add_routes(
+        web,
+        knowledge_api.router(
+            top_k=app.settings.kb_top_k,
+            threshold=app.settings.kb_similarity_threshold,
+            embedders=app.embedders,
+        ),
+    )
+    add_routes(web, gaps_api.router())
+    add_routes(web, learning_api.router())
+    add_routes(web, knowledge_eval.router(threshold=app.settings.kb_similarity_threshold, embedders=app.embedders))
+    # The demonstration has nobody with a password, and nothing to hide.
+    apidocs.install(
+        web,
+        renderer,
+        url=app.settings.zhiban_url,
+        page=[] if demo else [Depends(signed_in)],
+        schema=[] if demo else [Depends(api_auth.caller)],
+    )
+    web.add_middleware(SecurityHeaders)
+    # What is small gains nothing, and says through its length what it holds; streams and pictures pass as they are.
+    web.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
+    return RequestLimits(web, limit or RequestLimit())
