@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import os
 import socket
+import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +30,8 @@ from zhiban.postgres.supervisor import BundledPostgres
 TEMPLATE = "zhiban_template"
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 FAST |= {"wal_level": "minimal", "max_wal_senders": "0"}
+if sys.platform in ("linux", "darwin"):  # the kernel copies the files of a template: a fifth of the processor time
+    FAST["file_copy_method"] = "clone"
 WORKSPACE = ("default", "青禾商店", "zh")
 MORNING = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
 LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
