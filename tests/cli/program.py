@@ -92,13 +92,13 @@ class Program:
 
 
 @asynccontextmanager
-async def running(*arguments: str, data: Path, **more: str) -> AsyncIterator[Program]:
+async def running(*arguments: str, data: Path, start: str = START, **more: str) -> AsyncIterator[Program]:
     log = data.parent / f"{arguments[0]}-{time.monotonic_ns()}.log"
     with log.open("wb") as file:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-c",
-            START,
+            start,
             *arguments,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=file,

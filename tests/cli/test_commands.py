@@ -264,6 +264,39 @@ async def test_the_service_starts_answers_and_stops_cleanly(data: Path, platform
         assert not (data / "postgres" / "cluster" / "postmaster.pid").exists()
 
 
+async def test_contacts_are_answered_while_pages_are_loaded_and_a_server_without_pages_stops(
+    kept: Path, platform: tuple[WeComSimulator, str]
+) -> None:
+    simulator, url = platform
+    assert (await zhiban("kb", "import", "faq.csv", data=kept)).code == 0
+    gate, name = kept.parent / "gate", "zhiban.web_app"
+    start = (  # importing the pages takes until the gate is there, and then goes wrong
+        "import sys, time, pathlib\n"
+        "class Slow:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        while name == {name!r}:\n"
+        f"            if pathlib.Path({str(gate)!r}).exists(): raise ImportError('no pages today')\n"
+        "            time.sleep(0.01)\n"
+        "sys.meta_path.insert(0, Slow())\n"
+        "from zhiban.cli import main; main()"
+    )
+    async with running("serve", "--port", "0", data=kept, start=start, **wecom_settings(url)) as service:
+        address = re.search(r"http://127\.0\.0\.1:\d+", await service.says("/setup/"))
+        assert address is not None
+        async with aiohttp.ClientSession() as session, session.get(f"{address.group()}/ready") as answer:
+            assert answer.status == 200
+        simulator.configure(f"{address.group()}/wecom/callback", token=KEYS.token, aes_key=KEYS.aes_key)
+        await simulator.verify()
+        simulator.contact_says("wmXIAOMING", "如何退款？")
+        deadline = time.monotonic() + 15
+        while not simulator.sent("wmXIAOMING"):
+            assert time.monotonic() < deadline, service.said
+            await asyncio.sleep(0.02)
+        gate.touch()
+        assert await asyncio.wait_for(service.process.wait(), 30) != 0
+        assert "no pages today" in service.said
+
+
 async def test_a_taken_port_is_said_in_words(data: Path) -> None:
     listener = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]

@@ -26,6 +26,7 @@ MOST_TABS = 20  # of one agent in one process; a browser keeps six to one addres
 MOST_STREAMS = 2000
 MOST = 200  # conversations named after a long sleep; beyond that the browser reads everything again
 
+
 class Subscriber:
     """One open browser tab."""
 
