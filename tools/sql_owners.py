@@ -42,6 +42,7 @@ OWNERS = {
     "knowledge_base": "knowledge",
     "label": "conversations",
     "login_attempt": "people",
+    "macro": "automation",
     "message": "conversations",
     "participant": "conversations",
     "phrasing": "knowledge",

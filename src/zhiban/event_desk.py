@@ -1,4 +1,4 @@
-"""What can happen to what agents keep at the desk for themselves or for all: snippets. Part of `events`."""
+"""What can happen to what agents keep at the desk for themselves or for all: snippets and macros. Part of `events`."""
 
 from __future__ import annotations
 
@@ -25,5 +25,30 @@ class SnippetRemoved(Event):
     """It is offered no more; what was written with it stays."""
 
     snippet_id: int
+    name: str
+    owner_id: int | None = None
+
+
+class MacroAdded(Event):
+    """`owner_id`: the agent who alone uses it; None: everybody does."""
+
+    macro_id: int
+    name: str
+    owner_id: int | None = None
+
+
+class MacroChanged(Event):
+    """Name or actions; values before and after by name."""
+
+    macro_id: int
+    revision: int
+    before: dict[str, object]
+    after: dict[str, object]
+
+
+class MacroRemoved(Event):
+    """It is offered no more; what it did stays."""
+
+    macro_id: int
     name: str
     owner_id: int | None = None

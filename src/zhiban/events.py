@@ -25,7 +25,14 @@ from zhiban.event_base import (
     StatusChanged,
     decode,
 )
-from zhiban.event_desk import SnippetAdded, SnippetChanged, SnippetRemoved
+from zhiban.event_desk import (
+    MacroAdded,
+    MacroChanged,
+    MacroRemoved,
+    SnippetAdded,
+    SnippetChanged,
+    SnippetRemoved,
+)
 from zhiban.event_gaps import GapClosed, GapMerged, GapQuestionMoved, GapRecorded, GapReopened
 from zhiban.event_knowledge import (
     ArticleChanged,
@@ -64,7 +71,7 @@ __all__ += ["ConversationEvent", "Event", "MessageFact", "StatusChanged", "decod
 __all__ += ["ArticleChanged", "ArticlesRemoved", "EvidenceRecorded", "PhrasingAdded", "PhrasingApproved"]
 __all__ += ["PhrasingRejected", "PhrasingRemoved", "SourcesImported"]
 __all__ += ["RuleAdded", "RuleChanged", "RuleRemoved"]
-__all__ += ["SnippetAdded", "SnippetChanged", "SnippetRemoved"]
+__all__ += ["MacroAdded", "MacroChanged", "MacroRemoved", "SnippetAdded", "SnippetChanged", "SnippetRemoved"]
 __all__ += ["GapClosed", "GapMerged", "GapQuestionMoved", "GapRecorded", "GapReopened"]
 __all__ += ["AgentBecameAvailable", "AgentBecameBusy", "AgentChanged", "AgentDisabled", "AgentEnabled", "AgentInvited"]
 __all__ += [
@@ -172,6 +179,14 @@ class ConversationMuted(ConversationEvent):
 
 class ConversationUnmuted(ConversationEvent):
     """What the contact writes calls somebody again."""
+
+
+class MacroApplied(ConversationEvent):
+    """An agent let a macro act; what it changed names it as the cause. `key` recognises a repeat."""
+
+    macro_id: int
+    name: str
+    key: str = ""
 
 
 class NativeSessionChanged(ConversationEvent):

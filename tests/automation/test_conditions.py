@@ -37,7 +37,9 @@ NAMES = Names({7: "林晓", 8: "陈默"}, {5: "售后"}, {11: "退款", 12: "催
 
 def facts(event: ConversationEvent | None = None, text: str = "", **more: Any) -> RuleFacts:
     message = MessageFacts(9, more.pop("direction", "in"), more.pop("author", "contact"), "text", text)
-    contact = ContactFacts("沈嘉宁", {"version": "企业版", "orders": 12, "since": "2026-11-01", "tags": ["a", "VIP"]})
+    contact = ContactFacts(
+        "沈嘉宁", "嘉宁", {"version": "企业版", "orders": 12, "since": "2026-11-01", "tags": ["a", "VIP"]}
+    )
     state = replace(STATE, **more)
     conversation = ConversationFacts(state, "memory", {"plan": "年付"}, contact, HOURS, message)
     return RuleFacts(NOON, conversation, event, AgentFacts({7: "online", 8: "busy"}, 8, 4))

@@ -13,9 +13,11 @@ from datetime import timedelta
 import pytest
 
 from tests.kernel_desk import NOON, Desk, open_desk
+from zhiban.automation import macros
 from zhiban.automation import queries as rule_queries
 from zhiban.automation import service as rules
 from zhiban.automation.definition import load_definition
+from zhiban.automation.macro_definition import load_macro
 from zhiban.automation.shipped import SHIPPED, UNASSIGN_ON_RESOLVE
 from zhiban.channels.inboxes import set_policy
 from zhiban.conversations import queries, replies, service
@@ -90,10 +92,31 @@ async def by_blocking(desk: Desk, conversation_id: int) -> tuple[str, int | None
     return "agent", desk.chen
 
 
+async def by_a_macro(desk: Desk, conversation_id: int) -> tuple[str, int | None]:
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        definition = load_macro(
+            [{"kind": "send_message", "text": "再见"}, {"kind": "set_status", "status": "resolved"}]
+        )
+        lin = Actor("agent", desk.lin)
+        id_ = await macros.add_macro(tx, name="道别", definition=definition, owner_id=None, by=lin, now=NOON)
+        macro = await macros.access_macro(tx, id_, agent_id=desk.chen)
+        done = await macros.run_macro(
+            tx,
+            macro,
+            conversation_id,
+            agent_id=desk.chen,
+            limits_of=lambda _: desk.inbox.channel.limits,
+            key="1",
+            now=NOON,
+        )
+        assert done == ("queued", "done")
+    return "agent", desk.chen
+
+
 Resolve = Callable[[Desk, int], Awaitable[tuple[str, int | None]]]
 
 
-@pytest.mark.parametrize("resolve", [by_hand, by_another_rule, by_the_timer, by_the_assistant, by_blocking])
+@pytest.mark.parametrize("resolve", [by_hand, by_another_rule, by_the_timer, by_the_assistant, by_blocking, by_a_macro])
 async def test_whoever_resolves_it_it_is_nobodys_and_the_credit_stays(desk: Desk, resolve: Resolve) -> None:
     async with desk.database.transaction(desk.workspace_id) as tx:
         rule = await shipped_rule(tx)

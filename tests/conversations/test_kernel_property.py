@@ -21,7 +21,9 @@ from hypothesis import strategies as st
 from tests.conversations.test_decisions import assert_legal
 from tests.twin import WindowedChannel, open_inbox
 
+from zhiban.automation import macros
 from zhiban.automation.definition import load_definition
+from zhiban.automation.macro_definition import load_macro
 from zhiban.automation.queries import rules
 from zhiban.automation.service import add as add_rule
 from zhiban.automation.service import switch as switch_rule
@@ -99,11 +101,17 @@ RULES: tuple[dict[str, Any], ...] = (
     },
 )
 
+# Macros that do several things, some of which are refused in some states: then nothing of them may stay.
+MACROS: tuple[list[dict[str, Any]], ...] = (
+    [{"kind": "assign_me"}, {"kind": "send_message", "text": "您好"}, {"kind": "set_status", "status": "resolved"}],
+    [{"kind": "set_priority", "priority": 4}, {"kind": "add_note", "text": "记"}, {"kind": "snooze", "minutes": 5}],
+)
+
 STEPS = (
     "writes", "writes", "writes late", "servicer writes", "enters", "recalls", "session human", "session ended",
     "send fails", "hand off", "reply", "reply", "note", "take", "assign", "un-assign", "team", "label", "priority",
     "snooze", "snooze over", "resolve", "resolve", "undo", "reopen", "return", "block", "unblock", "sent", "refused",
-    "again", "idle", "comes", "comes", "leaves", "give away", "give away", "best", "rule",
+    "again", "idle", "comes", "comes", "leaves", "give away", "give away", "best", "rule", "macro", "macro",
 )  # fmt: skip
 
 step = st.tuples(st.sampled_from(STEPS), st.integers(0, 2), st.integers(1, 4000))
@@ -240,12 +248,18 @@ class Story:
             "comes": lambda: presence.choose(tx, agent, Availability.ONLINE, now=now),
             "leaves": lambda: presence.choose(tx, agent, Availability.OFFLINE, now=now),
             "give away": lambda: self._give_away(tx),
+            "macro": lambda: self._macro(tx, who, agent, id_),
             "best": lambda: assignment.assign_best(tx, id_, by=Actor("rule", 1), now=now),
             "return": lambda: service.return_to_assistant(tx, id_, by=lin, now=now),
             "block": lambda: service.block(tx, id_, by=lin, now=now),
             "unblock": lambda: service.unblock(tx, id_, by=lin, now=now),
         }
         await verbs[what]()
+
+    async def _macro(self, tx: Transaction, who: int, agent: int, id_: int) -> None:
+        macro = (await macros.macros(tx, agent))[who % len(MACROS)]
+        key = str(next(self.ids))
+        await macros.run_macro(tx, macro, id_, agent_id=agent, limits_of=lambda _: LIMITS, key=key, now=self.now)
 
     async def _give_away(self, tx: Transaction) -> None:
         await assignment.release_offline(tx, giving(self.inbox), now=self.now)
@@ -331,6 +345,9 @@ def test_the_events_of_a_conversation_are_its_row(urls: DatabaseUrls, runner: as
             for number, definition in enumerate(RULES):
                 rule = load_definition(definition)
                 await add_rule(tx, name=f"规则{number}", definition=rule, enabled=False, by=SYSTEM, now=START)
+            for number, actions in enumerate(MACROS):
+                made = load_macro(actions)
+                await macros.add_macro(tx, name=f"宏{number}", definition=made, owner_id=None, by=SYSTEM, now=START)
         return inbox, workspace_id, (agents[0], agents[1]), team, (labels[0], labels[1])
 
     inbox, workspace_id, agents, team, labels = runner.run(begin())

@@ -20,6 +20,8 @@ from tests.desk.test_desk import next_event, told
 from tests.twin import open_inbox
 from zhiban.automation import service as rules
 from zhiban.automation.definition import load_definition
+from zhiban.automation.macro_definition import load_macro
+from zhiban.automation.macros import add_macro
 from zhiban.conversations.labels import add_label
 from zhiban.conversations.snippets import add_snippet
 from zhiban.events import SYSTEM
@@ -50,6 +52,7 @@ class Entry:
 
 NOW_NOT = (404, 409, 410, 422)  # it would be allowed, but there is nothing to do it to
 COLLEAGUE = {"name": "苏禾", "email": "new@qinghe.example", "role": "agent"}
+MACRO = {"name": "我来", "a.0.kind": "assign_me"}
 RULE = {"name": "解决后取消分配", "on": "conversation_resolved", "a.0.kind": "unassign"}
 
 ADDRESSES: dict[str, Entry] = {
@@ -87,6 +90,7 @@ ADDRESSES: dict[str, Entry] = {
     "POST /conversations/{conversation_id}/reopen": Entry("agents"),
     "POST /conversations/{conversation_id}/resolve": Entry("agents"),
     "POST /conversations/{conversation_id}/undo-resolve": Entry("agents"),
+    "POST /conversations/{conversation_id}/macros/{macro_id}": Entry("agents", {"key": "k"}),
     "POST /messages/{message_id}/again": Entry("agents", answers=NOW_NOT),
     "GET /attachments/{attachment_id}": Entry(answers=NOW_NOT),
     "GET /attachments/{attachment_id}/playback": Entry(answers=NOW_NOT),
@@ -98,6 +102,14 @@ ADDRESSES: dict[str, Entry] = {
     "GET /settings/teams": Entry(),
     "GET /settings/labels": Entry(),
     "GET /settings/health": Entry(),
+    "GET /settings/macros": Entry(),
+    "GET /settings/macros/new": Entry(),
+    "GET /settings/macros/{macro_id}": Entry(),
+    "POST /settings/macros/draft": Entry(),
+    "POST /settings/macros/preview": Entry(),
+    "POST /settings/macros": Entry("agents", form=MACRO),
+    "POST /settings/macros/{macro_id}": Entry("supervisors", {**MACRO, "revision": "1"}),
+    "POST /settings/macros/{macro_id}/remove": Entry("supervisors"),
     "GET /settings/snippets": Entry(),
     "POST /settings/snippets": Entry("agents", {"name": "问候", "text": "您好"}),
     "POST /settings/snippets/{snippet_id}": Entry("supervisors", {"name": "发票", "text": "申请"}),
@@ -163,6 +175,8 @@ async def walk(site: Site) -> Walk:
         label = await add_label(tx, name="退款", color=1, by=SYSTEM, now=seed.clock.now())
         definition = load_definition({"on": ["conversation_resolved"], "actions": [{"kind": "unassign"}]})
         snippet = await add_snippet(tx, name="问好", text="您好", owner_id=None, by=SYSTEM, now=seed.clock.now())
+        made = load_macro([{"kind": "set_priority", "priority": 3}])
+        macro = await add_macro(tx, name="重要", definition=made, owner_id=None, by=SYSTEM, now=seed.clock.now())
         rule = await rules.add(tx, name="规则", definition=definition, by=SYSTEM, now=seed.clock.now())
     return Walk(
         site,
@@ -174,6 +188,7 @@ async def walk(site: Site) -> Walk:
             "label_id": label,
             "rule_id": rule,
             "snippet_id": snippet,
+            "macro_id": macro,
             "inbox_id": seed.inbox.inbox_id,
             "attachment_id": 1,
             "job_id": 1,

@@ -11,7 +11,7 @@ from tests.desk.conftest import Fields, Site, Visit
 from tests.desk.test_accessibility import faults
 from tests.desk.test_browser import CONTRAST
 from zhiban.automation import queries
-from zhiban.automation.actions import ACTIONS
+from zhiban.automation.actions import ACTIONS, MACRO_ACTIONS
 from zhiban.automation.conditions import CONDITIONS
 from zhiban.automation.definition import Definition, load_definition
 from zhiban.automation.wording import Names, RuleWording
@@ -45,6 +45,7 @@ SAID = (
 def test_every_condition_and_action_has_a_name_and_a_form() -> None:
     assert set(rule_labels.CONDITION_LABELS) == set(CONDITIONS)
     assert set(rule_labels.ACTION_LABELS) == set(ACTIONS)
+    assert set(rule_labels.MACRO_ACTION_LABELS) == set(MACRO_ACTIONS) == {*ACTIONS, "assign_me"} - {"stop"}
     words = RuleWording(Texts(), Names({7: "林晓"}, {5: "售后"}, {11: "退款"}, {2: "官网"}, {"memory": "内存"}))
     for kind in CONDITIONS:
         draft = {**rule_form.NEW, "conditions": {"kind": "group", "conditions": [{"kind": kind}]}}

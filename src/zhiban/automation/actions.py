@@ -1,4 +1,4 @@
-"""What a rule may do. Each action is one small class: its kind, its fields, what it does, and how it is said.
+"""What a rule or a macro may do. Each action is a small class: its kind, its fields, what it does, and how it is said.
 
 The union `Action` is the registry, the schema, the validation and the editor's list. `run` calls the verb that people's
 buttons call, in the transaction of whatever set the rule off; what goes to somebody outside is a job. It returns what
@@ -26,6 +26,7 @@ from zhiban.conversations.outbox import key_for
 from zhiban.conversations.transitions import Applied
 from zhiban.events import Actor, Cause
 from zhiban.kit.db import Transaction
+from zhiban.kit.errors import Conflict
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 from zhiban.kit.jobs import enqueue
@@ -47,7 +48,9 @@ class ActionContext:
     limits: Limits  # of the conversation's channel
     actor: Actor
     cause: Cause
-    run_id: int
+    name: str  # of the rule or macro
+    reason: str  # what the facts say: rule or macro
+    key: str  # of this firing
     position: int  # of the action in its rule
     now: datetime
 
@@ -68,7 +71,7 @@ class AssignAgentAction(RulePart):
     async def run(self, do: ActionContext) -> Outcome:
         return _outcome(
             await service.assign(
-                do.tx, do.conversation_id, to=self.agent, by=do.actor, now=do.now, reason="rule", cause=do.cause
+                do.tx, do.conversation_id, to=self.agent, by=do.actor, now=do.now, reason=do.reason, cause=do.cause
             )
         )
 
@@ -105,7 +108,7 @@ class AssignLastAgentAction(RulePart):
             return "nobody"
         return _outcome(
             await service.assign(
-                do.tx, do.conversation_id, to=last, by=do.actor, now=do.now, reason="rule", cause=do.cause
+                do.tx, do.conversation_id, to=last, by=do.actor, now=do.now, reason=do.reason, cause=do.cause
             )
         )
 
@@ -120,7 +123,7 @@ class UnassignAction(RulePart):
     async def run(self, do: ActionContext) -> Outcome:
         return _outcome(
             await service.assign(
-                do.tx, do.conversation_id, to=None, by=do.actor, now=do.now, reason="rule", cause=do.cause
+                do.tx, do.conversation_id, to=None, by=do.actor, now=do.now, reason=do.reason, cause=do.cause
             )
         )
 
@@ -201,12 +204,12 @@ class SetStatusAction(RulePart):
     async def run(self, do: ActionContext) -> Outcome:
         if self.status == "resolved":
             changed = await service.resolve(
-                do.tx, do.conversation_id, by=do.actor, now=do.now, reason="rule", cause=do.cause
+                do.tx, do.conversation_id, by=do.actor, now=do.now, reason=do.reason, cause=do.cause
             )
             return "done" if changed else "unchanged"
         return _outcome(
             await service.open_for_people(
-                do.tx, do.conversation_id, actor=do.actor, now=do.now, reason="rule", cause=do.cause
+                do.tx, do.conversation_id, actor=do.actor, now=do.now, reason=do.reason, cause=do.cause
             )
         )
 
@@ -231,7 +234,7 @@ class SetPriorityAction(RulePart):
                 at_least=self.at_least,
                 by=do.actor,
                 now=do.now,
-                reason="rule",
+                reason=do.reason,
                 cause=do.cause,
             )
         )
@@ -280,7 +283,7 @@ class HandOffAction(RulePart):
     async def run(self, do: ActionContext) -> Outcome:
         if self.to == "people":
             handed = await service.hand_off(
-                do.tx, do.conversation_id, reason="rule", actor=do.actor, now=do.now, cause=do.cause
+                do.tx, do.conversation_id, reason=do.reason, actor=do.actor, now=do.now, cause=do.cause
             )
             return "done" if handed else "unchanged"
         return _outcome(
@@ -297,12 +300,24 @@ class SendMessageAction(RulePart):
     kind: Literal["send_message"] = "send_message"
 
     async def run(self, do: ActionContext) -> Outcome:
+        if do.actor.kind == "agent" and do.actor.id is not None:
+            await replies.reply(
+                do.tx,
+                do.conversation_id,
+                text=filled(self.text, do.facts),
+                by=do.actor.id,
+                client_key=f"{do.key}-{do.position}",
+                limits=do.limits,
+                now=do.now,
+                cause=do.cause,
+            )
+            return "queued"
         await replies.send_as_rule(
             do.tx,
             do.conversation_id,
             text=filled(self.text, do.facts),
             by=do.actor,
-            key=key_for("rule", do.tx.workspace_id, do.run_id, do.position),
+            key=key_for("rule", do.tx.workspace_id, do.key, do.position),
             limits=do.limits,
             now=do.now,
             cause=do.cause,
@@ -336,13 +351,28 @@ class NotifyAction(RulePart):
 
     async def run(self, do: ActionContext) -> Outcome:
         name = do.facts.contact.name
-        title, text = rule_notice(rule=do.actor.ref or "", contact_name=name, text=filled(self.text, do.facts))
-        key = f"rule-{do.run_id}-{do.position}"
+        title, text = rule_notice(rule=do.name, contact_name=name, text=filled(self.text, do.facts))
+        key = f"{do.key}-{do.position}"
         await enqueue(do.tx, to_people(do.conversation_id, key=key, title=title, text=text))
         return "queued"
 
     def label(self, words: RuleWording) -> str:
         return words.texts("通知同事{text}", text=words.quoted((self.text,)))
+
+
+@rule_part
+class AssignMeAction(RulePart):
+    """To whoever runs the macro. Rules have nobody who could be meant."""
+
+    kind: Literal["assign_me"] = "assign_me"
+
+    async def run(self, do: ActionContext) -> Outcome:
+        if do.actor.kind != "agent" or do.actor.id is None:
+            raise Conflict("Nobody runs this by hand, so there is nobody to give it to.")
+        return _outcome(await service.take(do.tx, do.conversation_id, by=do.actor.id, now=do.now, cause=do.cause))
+
+    def label(self, words: RuleWording) -> str:
+        return words.texts("分配给自己")
 
 
 @rule_part
@@ -358,7 +388,7 @@ class StopAction(RulePart):
         return words.texts("不再看后面的规则")
 
 
-AnyAction = (
+SharedAction = (
     AssignAgentAction
     | AssignBestAction
     | AssignLastAgentAction
@@ -375,7 +405,12 @@ AnyAction = (
     | SendMessageAction
     | AddNoteAction
     | NotifyAction
-    | StopAction
 )
+AnyAction = SharedAction | StopAction
 Action = Annotated[AnyAction, Discriminator("kind")]
+AnyMacroAction = AssignMeAction | SharedAction
+MacroAction = Annotated[AnyMacroAction, Discriminator("kind")]
 ACTIONS: dict[str, type[AnyAction]] = {one.__dataclass_fields__["kind"].default: one for one in get_args(AnyAction)}
+MACRO_ACTIONS: dict[str, type[AnyMacroAction]] = {
+    one.__dataclass_fields__["kind"].default: one for one in get_args(AnyMacroAction)
+}

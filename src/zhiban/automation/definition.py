@@ -76,7 +76,7 @@ def load_definition(values: Mapping[str, Any]) -> Definition:
     try:
         found = _adapter().validate_python(values)
     except ValidationError as error:
-        raise _bad(error) from None
+        raise bad_definition(error) from None
     if not found.on and found.after is None:
         raise BadDefinition("on: A rule says when it is asked.", ("on",))
     if _depth(found.conditions) > DEEPEST_GROUP:
@@ -93,7 +93,7 @@ def _depth(group: ConditionGroup) -> int:
     return 1 + max((_depth(one) for one in group.conditions if isinstance(one, ConditionGroup)), default=0)
 
 
-def _bad(error: ValidationError) -> BadDefinition:
+def bad_definition(error: ValidationError) -> BadDefinition:
     """The first mistake, with the way to it."""
     detail = error.errors(include_url=False)[0]
     own = detail["type"] == "value_error"

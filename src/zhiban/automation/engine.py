@@ -209,13 +209,16 @@ class RuleEngine:
         self, tx: Transaction, asked: _AskedRule, action: AnyAction, run_id: int, position: int
     ) -> dict[str, Any]:
         """What came of one action. One that cannot be done leaves nothing behind; the others are done all the same."""
+        reason = "rule"
         context = ActionContext(
             tx=tx,
             facts=asked.facts,
             limits=self._limits_of(asked.facts.conversation.channel),
             actor=Actor("rule", asked.rule.id, asked.rule.name),
             cause=Cause("rule", asked.rule.id, (asked.event.cause.depth if asked.event else 0) + 1),
-            run_id=run_id,
+            name=asked.rule.name,
+            reason=reason,
+            key=f"rule-{run_id}",
             position=position,
             now=asked.facts.now,
         )

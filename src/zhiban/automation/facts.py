@@ -79,5 +79,7 @@ class RuleFacts:
             "message": self.message.id if self.message else None,
             "event": self.event.kind() if self.event else None,
             "actor": self.event.actor.kind if self.event else None,
+            "cause": self.event.cause.kind if self.event else None,
+            "cause_id": self.event.cause.id if self.event else None,
         }
-        return {name: value for name, value in kept.items() if value not in (None, [])}
+        return {name: value for name, value in kept.items() if value not in (None, "", [])}

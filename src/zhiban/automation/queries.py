@@ -23,6 +23,8 @@ select 'agent' as kind, id, name from agent
 union all select 'team', id, name from team
 union all select 'label', id, name from label where removed_at is null
 union all select 'inbox', id, name from inbox where archived_at is null
+union all select 'macro', id, name from macro
+union all select 'rule', id, name from rule
 order by 1, 3, 2"""
 
 
@@ -80,8 +82,16 @@ async def run_counts(tx: Transaction, *, since: datetime) -> dict[int, RunCount]
 
 
 async def names(tx: Transaction, channels: dict[str, str] | None = None) -> Names:
-    """What agents, teams, labels and inboxes are called. `channels` names the kinds of inbox."""
-    called: dict[str, dict[int, str]] = {"agent": {}, "team": {}, "label": {}, "inbox": {}}
+    """What agents, teams, labels and inboxes, macros and rules are called. `channels` names the kinds of inbox."""
+    called: dict[str, dict[int, str]] = {kind: {} for kind in ("agent", "team", "label", "inbox", "macro", "rule")}
     for kind, id_, name in await tx.rows(_NAMES):
         called[kind][id_] = name
-    return Names(called["agent"], called["team"], called["label"], called["inbox"], channels or {})
+    return Names(
+        agents=called["agent"],
+        teams=called["team"],
+        labels=called["label"],
+        inboxes=called["inbox"],
+        channels=channels or {},
+        macros=called["macro"],
+        rules=called["rule"],
+    )

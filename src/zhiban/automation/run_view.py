@@ -40,6 +40,7 @@ class RunView:
     done: tuple[str, ...]
     conditions: tuple[RunLine, ...]
     actions: tuple[RunLine, ...]
+    because: str  # of whose doing, where it was no direct one
 
 
 def run_views(runs: Sequence[RuleRun], words: RuleWording, called: Mapping[int, str]) -> list[RunView]:
@@ -53,7 +54,23 @@ def _view(run: RuleRun, words: RuleWording, who: str) -> RunView:
     )
     done = tuple(one.what for one in actions if one.outcome != "failed")
     conditions = tuple(_lines(run.conditions, words))
-    return RunView(run.id, run.at, who, run.conversation_id, run.outcome, run.reason, done, conditions, actions)
+    because = _because(run.facts, words)
+    return RunView(
+        run.id, run.at, who, run.conversation_id, run.outcome, run.reason, done, conditions, actions, because
+    )
+
+
+def _because(facts: Mapping[str, Any], words: RuleWording) -> str:
+    id_ = facts.get("cause_id", 0)
+    match facts.get("cause"):
+        case "macro":
+            return words.texts("由宏“{name}”引起", name=words.names.macros.get(id_, ""))
+        case "rule":
+            return words.texts("由规则“{name}”引起", name=words.names.rules.get(id_, ""))
+        case "bulk":
+            return words.texts("由批量操作引起")
+        case _:
+            return ""
 
 
 def _lines(told: Mapping[str, Any], words: RuleWording, depth: int = -1) -> Iterator[RunLine]:

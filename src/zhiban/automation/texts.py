@@ -31,7 +31,7 @@ def filled(template: str, facts: RuleFacts) -> str:
     """The template with what it names. A contact without a name is called nothing."""
     waited = facts.minutes_waited
     values = {
-        "contact.name": facts.contact.name,
+        "contact.name": facts.contact.own_name,
         "conversation.id": str(facts.state.id),
         "waiting.minutes": str(int(waited or 0)),
     }

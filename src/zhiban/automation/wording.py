@@ -26,6 +26,8 @@ class Names:
     labels: Mapping[int, str] = field(default_factory=dict)
     inboxes: Mapping[int, str] = field(default_factory=dict)
     channels: Mapping[str, str] = field(default_factory=dict)
+    macros: Mapping[int, str] = field(default_factory=dict)
+    rules: Mapping[int, str] = field(default_factory=dict)
 
 
 @frozen_dataclass

@@ -19,6 +19,7 @@ from zhiban.events import (
     ConversationSnoozed,
     ConversationTeamAssigned,
     ConversationUnmuted,
+    MacroApplied,
 )
 
 # Consequences of what another line says already.
@@ -65,6 +66,8 @@ def _other_line(event: ConversationEvent) -> tuple[str, dict[str, Any]] | None:
             return "labels_changed", {"added": list(added), "removed": list(removed)}
         case ConversationPriorityChanged(priority=priority):
             return "priority_changed", {"priority": priority}
+        case MacroApplied(name=name):
+            return "macro_applied", {"macro": name}
         case ConversationMuted():
             return "muted", {}
         case ConversationUnmuted():

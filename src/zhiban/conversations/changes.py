@@ -150,6 +150,15 @@ class RequeueReply:
 
 
 @frozen_dataclass
+class NoteMacro:
+    """An agent lets a macro act; what it changes follows. `key` tells this time from others."""
+
+    macro_id: int
+    name: str
+    key: str = ""
+
+
+@frozen_dataclass
 class ChangeNativeSession:
     """The session changed hands in the vendor's own view."""
 
@@ -176,5 +185,6 @@ Change = (
     | Unmute
     | QueueReply
     | RequeueReply
+    | NoteMacro
     | ChangeNativeSession
 )

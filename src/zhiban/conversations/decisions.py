@@ -32,6 +32,7 @@ from zhiban.events import (
     ConversationStarted,
     ConversationTeamAssigned,
     ConversationUnmuted,
+    MacroApplied,
     MessageReceived,
     NativeSessionChanged,
     ReplyQueued,
@@ -101,6 +102,8 @@ class _Decider:
                 self._reply(change)
             case c.Mute() | c.Unmute() | c.AssignTeam() | c.ChangeLabels() | c.SetPriority():
                 self._describe(change)
+            case c.NoteMacro():
+                self._record(MacroApplied(**self._about(), macro_id=change.macro_id, name=change.name, key=change.key))
             case c.ChangeNativeSession() | c.EnterChat():
                 self._vendor_says(change)
             case never:

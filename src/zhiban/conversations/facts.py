@@ -14,9 +14,13 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 @frozen_dataclass
 class ContactFacts:
-    """Who wrote. `attributes` are what the vendor told and what people of ours added."""
+    """Who wrote. `attributes` are what the vendor told and what people of ours added.
+
+    `own_name` is what they call themselves; `name` may be what colleagues call them, which is not for their eyes.
+    """
 
     name: str = ""
+    own_name: str = ""
     attributes: Mapping[str, Any] | None = None
 
 
@@ -44,7 +48,8 @@ class ConversationFacts:
 
 
 _COLUMNS = f"""{transitions.STATE_COLUMNS}, i.kind as channel, c.attributes, i.policy,
-  coalesce(nullif(p.remark, ''), p.name, '') as contact_name, coalesce(p.attributes, '{{}}') as contact_attributes"""
+  coalesce(nullif(p.remark, ''), p.name, '') as contact_name, coalesce(p.name, '') as contact_own_name,
+  coalesce(p.attributes, '{{}}') as contact_attributes"""
 
 _FROM = """
 from conversation c join inbox i on i.workspace_id = c.workspace_id and i.id = c.inbox_id
@@ -84,12 +89,12 @@ async def messages_of(tx: Transaction, ids: Sequence[int]) -> dict[int, MessageF
 
 def _facts(row: Sequence[Any]) -> ConversationFacts:
     columns = len(transitions.STATE_FIELDS)
-    channel, attributes, policy, name, contact_attributes, *message = row[columns:]
+    channel, attributes, policy, name, own_name, contact_attributes, *message = row[columns:]
     return ConversationFacts(
         state=transitions.as_state(row[:columns]),
         channel=channel,
         attributes=attributes,
-        contact=ContactFacts(name, contact_attributes),
+        contact=ContactFacts(name, own_name, contact_attributes),
         policy=policy,
         message=None if message[0] is None else MessageFacts(*message),
     )

@@ -45,6 +45,7 @@ class Reason(StrEnum):
     RETURNED = "returned"
     AGENT = "agent"  # resolved by hand
     RULE = "rule"  # the line names the rule
+    MACRO = "macro"  # the line above names the macro
     UNDO = "undo"
 
 
@@ -57,6 +58,7 @@ UNSAID = frozenset(
         Reason.RETURNED,
         Reason.AGENT,
         Reason.RULE,
+        Reason.MACRO,
         Reason.UNDO,
         Reason.URGENT,
     }

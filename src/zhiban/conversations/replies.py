@@ -30,6 +30,7 @@ async def reply(
     limits: Limits,
     now: datetime,
     client_key: str | None = None,
+    cause: Cause = DIRECT,
 ) -> list[int]:
     """An agent answers: the conversation becomes theirs to finish, and the assistant keeps quiet.
 
@@ -46,7 +47,7 @@ async def reply(
     _check_allowance(state, text, limits, now=now)
     actor = Actor("agent", by)
     taken = Open("replied", take_by=by if state.assignee_id is None else None)
-    applied = await transitions.apply_to(tx, state, taken, actor=actor, now=now)
+    applied = await transitions.apply_to(tx, state, taken, actor=actor, now=now, cause=cause)
     count = await tx.value("select count(*) from message where conversation_id = %(id)s", id=state.id)
     queued = await enqueue(
         tx,
@@ -58,6 +59,7 @@ async def reply(
         limits=limits,
         now=now,
         client_key=client_key,
+        cause=cause,
     )
     return [message.id for message in queued.messages]
 

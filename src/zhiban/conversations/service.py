@@ -86,11 +86,12 @@ async def open_for_people(
     return await transitions.apply(tx, conversation_id, Open(reason), actor=actor, now=now, cause=cause)
 
 
-async def take(tx: Transaction, conversation_id: int, *, by: int, now: datetime) -> Applied:
+async def take(tx: Transaction, conversation_id: int, *, by: int, now: datetime, cause: Cause = DIRECT) -> Applied:
     """An agent takes the conversation, whatever its status, and becomes its assignee. Raises NotFound, NotAllowed."""
     state = await transitions.lock(tx, conversation_id)
     await check_may_answer(tx, by, state.inbox_id)
-    return await transitions.apply_to(tx, state, Open("taken", take_by=by), actor=Actor("agent", by), now=now)
+    change = Open("taken", take_by=by)
+    return await transitions.apply_to(tx, state, change, actor=Actor("agent", by), now=now, cause=cause)
 
 
 async def reopen(tx: Transaction, conversation_id: int, *, by: int, now: datetime) -> Applied:

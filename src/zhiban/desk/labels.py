@@ -67,6 +67,7 @@ ACTIVITY_LABELS = {
     "priority_2": (mark("{who}把优先级改为普通"), "flag"),
     "priority_3": (mark("{who}把优先级改为高"), "flag"),
     "priority_4": (mark("{who}把优先级改为紧急"), "flag"),
+    "macro_applied": (mark("{who}执行了宏{whom}"), "bolt"),
     "muted": (mark("{who}屏蔽了对方"), "user-off"),
     "unmuted": (mark("{who}取消了屏蔽"), "user"),
 }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import Depends, Query, Request
 from fastapi.responses import Response
 
 from zhiban.assistant.suggesting import Suggestion
-from zhiban.conversations import lists, queries
+from zhiban.automation.macros import macros
+from zhiban.conversations import lists, queries, replies
 from zhiban.conversations.access import access_conversation
 from zhiban.conversations.drafts import drafts
 from zhiban.conversations.labels import label_names
@@ -134,7 +136,13 @@ class DeskRequest:
             and head.waiting_since is not None,
             last_incoming=max((row.id for row in part.rows if row.author == "contact"), default=0),
             drafts=await drafts(tx, conversation_id, self.agent.id),
+            macros=await self._macros(tx),
         )
+
+    async def _macros(self, tx: Transaction) -> tuple[tuple[int, str], ...]:
+        """Those that this agent may run, by id and name."""
+        found = await macros(tx, self.agent.id) if self.access.may(Permission.ANSWER) else []
+        return tuple((one.id, one.name) for one in found)
 
     async def answer(
         self, template: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **values: Any
@@ -159,6 +167,23 @@ class DeskRequest:
             )
             shown = await self.list(tx, current=conversation_id)
         return await self.answer("desk/live_thread.html", list=shown, thread=thread, toast=toast)
+
+    async def next(self, done: int, toast: Toast) -> Response:
+        """The next waiting conversation of this queue in place of the one just done with, or the empty desk."""
+        async with self.auth.database.page_transaction(self.agent.workspace_id) as tx:
+            following = await lists.next_waiting(tx, self.access, queue=self.queue, label=self.label, after=done)
+            thread = await self.thread(tx, following) if following is not None else None
+            if thread is not None:
+                await replies.mark_read(tx, thread.head.id, agent_id=self.agent.id, message_id=thread.last_id)
+            shown = await self.list(tx, current=following)
+        where = f"/conversations/{following}" if following is not None else "/"
+        return await self.answer(
+            "desk/open_thread.html",
+            list=shown,
+            thread=thread,
+            toast=toast,
+            headers={"HX-Push-Url": f"{where}?{urlencode({'queue': self.queue, 'status': self.tab})}"},
+        )
 
 
 async def desk_request(

@@ -15,11 +15,13 @@ from typing import Annotated, Any, Literal, cast, get_args, get_origin, get_type
 
 from zhiban.automation.actions import ACTIONS
 from zhiban.automation.conditions import CONDITIONS
-from zhiban.automation.definition import Definition
+from zhiban.automation.definition import BadDefinition, Definition
 from zhiban.automation.triggers import Trigger
 from zhiban.automation.wording import PRIORITY_LABELS, RuleWording
 from zhiban.desk.rule_labels import CHOICE_LABELS, FIELD_LABELS
+from zhiban.kit.errors import Conflict
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.i18n import Texts
 
 Draft = dict[str, Any]  # name, stops, and the definition's on, conditions, actions as plain values
 
@@ -59,7 +61,7 @@ def of_rule(name: str, *, stops: bool, definition: Definition) -> Draft:
     return {"name": name, "stops": stops, **definition.plain()}
 
 
-def typed(form: Iterable[tuple[str, str]]) -> Draft:
+def typed(form: Iterable[tuple[str, str]], actions: Mapping[str, type] = ACTIONS) -> Draft:
     """The draft that a form holds. Names are paths: `c.0.operator` is the operator of the first condition."""
     values: dict[str, list[str]] = {}
     for name, value in form:
@@ -70,7 +72,7 @@ def typed(form: Iterable[tuple[str, str]]) -> Draft:
         "on": [one for one in values.get("on", []) if one in set(Trigger)],
         "after": _after(values),
         "conditions": _group("c", values),
-        "actions": [_part(path, values, ACTIONS) for path in _children("a", values)],
+        "actions": [_part(path, values, actions) for path in _children("a", values)],
     }
 
 
@@ -123,7 +125,7 @@ def _listed(part: Draft, name: str, given: list[str], hint: Any) -> list[str]:
     return [word.strip() for word in words if word.strip()]
 
 
-def changed(draft: Draft, wish: str) -> Draft:
+def changed(draft: Draft, wish: str, actions: Mapping[str, type] = ACTIONS) -> Draft:
     """The draft after a button: `add-condition:c`, `add-group:c.0`, `add-action:a`, `remove:c.0.1`."""
     verb, _, path = wish.partition(":")
     match verb:
@@ -133,7 +135,7 @@ def changed(draft: Draft, wish: str) -> Draft:
                 new = {"kind": "group", "match": "any", "conditions": [{"kind": "status", "statuses": ["open"]}]}
                 group["conditions"].append(new if verb == "add-group" else {"kind": "status", "statuses": ["open"]})
         case "add-action":
-            draft["actions"].append({"kind": next(iter(ACTIONS))})
+            draft["actions"].append({"kind": next(iter(actions))})
         case "remove":
             parent, _, number = path.rpartition(".")
             holder = draft["actions"] if parent == "a" else (_at(draft, parent) or {}).get("conditions", [])
@@ -155,6 +157,29 @@ def _at(draft: Draft, path: str) -> Draft | None:
 # ------------------------------------------------------------------------------------------------------ what is shown
 
 
+def trouble(error: Conflict, texts: Texts) -> str:
+    """Why it was not stored, in words of the page."""
+    return unfinished(error, texts) if isinstance(error, BadDefinition) else texts.error(error.sentence)
+
+
+def unfinished(error: BadDefinition, texts: Texts) -> str:
+    """What is still to be filled in, in words of the page."""
+    match error.path:
+        case ("after", *_):
+            said = texts("还没写要过多久")
+        case ("on", *_):
+            said = texts("先选什么时候")
+        case ("actions", int(number), *_):
+            said = texts("第{n}个动作还没有填好", n=number + 1)
+        case ("actions", *_):
+            said = texts("还没有动作")
+        case ("conditions", *_):
+            said = texts("有条件还没有填好")
+        case _:
+            return texts.error(error.sentence)
+    return texts("{said}：{why}", said=said, why=texts.error(error.told)) if error.told else said
+
+
 def conditions_view(draft: Draft, words: RuleWording) -> PartView:
     return _condition_view("c", draft["conditions"], words)
 
@@ -168,8 +193,8 @@ def _condition_view(path: str, part: Draft, words: RuleWording) -> PartView:
     return _part_view(path, part, CONDITIONS[part["kind"]], words)
 
 
-def actions_view(draft: Draft, words: RuleWording) -> list[PartView]:
-    return [_part_view(f"a.{number}", one, ACTIONS[one["kind"]], words) for number, one in enumerate(draft["actions"])]
+def actions_view(draft: Draft, words: RuleWording, actions: Mapping[str, type] = ACTIONS) -> list[PartView]:
+    return [_part_view(f"a.{number}", one, actions[one["kind"]], words) for number, one in enumerate(draft["actions"])]
 
 
 def _part_view(path: str, part: Draft, cls: type, words: RuleWording) -> PartView:

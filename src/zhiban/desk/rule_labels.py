@@ -59,6 +59,10 @@ ACTION_LABELS: Mapping[str, str] = {
     "notify": mark("通知同事"),
     "stop": mark("不再看后面的规则"),
 }
+MACRO_ACTION_LABELS: Mapping[str, str] = {
+    "assign_me": mark("分配给自己"),
+    **{kind: label for kind, label in ACTION_LABELS.items() if kind != "stop"},
+}
 OPERATOR_NAMES: Mapping[str, str] = {
     "any_of": mark("是这些"),
     "none_of": mark("不是这些"),

@@ -153,6 +153,7 @@ class ThreadView:
     wants_suggestion: bool = False
     last_incoming: int = 0
     drafts: Drafts = field(default_factory=Drafts)
+    macros: tuple[tuple[int, str], ...] = ()
 
     @property
     def mode(self) -> Mode:
@@ -287,11 +288,15 @@ def activity_view(
         who=who,
         words=words,
         icon="sparkle" if by == "assistant" else icon,
-        whom=(teams if what == "team_assigned" else names).get(to, "") if isinstance(to, int) else "",
+        whom=_whom(what, to, names, teams) or str(row.content.get("macro") or ""),
         until=datetime.fromisoformat(until) if isinstance(until, str) else None,
         why=REASON_LABELS.get(reason, ""),
         labels=tuple(labels[id_] for id_ in (*added, *removed) if id_ in labels),
     )
+
+
+def _whom(what: str, to: object, names: Mapping[int, str], teams: Mapping[int, str]) -> str:
+    return (teams if what == "team_assigned" else names).get(to, "") if isinstance(to, int) else ""
 
 
 @dataclass(slots=True)

@@ -9,4 +9,13 @@ create table snippet (
   constraint fk_snippet_owner_id foreign key (workspace_id, owner_id) references agent on delete cascade);
 create unique index uq_snippet_name on snippet (workspace_id, coalesce(owner_id, 0), lower(name))
   where removed_at is null;
+
+create table macro (
+  workspace_id bigint not null, id bigint generated always as identity,
+  owner_id bigint, name text not null, actions jsonb not null, revision int not null default 1,
+  changed_at timestamptz not null, removed_at timestamptz,
+  constraint pk_macro primary key (workspace_id, id),
+  constraint fk_macro_owner_id foreign key (workspace_id, owner_id) references agent on delete cascade);
+create unique index uq_macro_name on macro (workspace_id, coalesce(owner_id, 0), lower(name))
+  where removed_at is null;
 """

@@ -18,6 +18,7 @@ from zhiban.conversations.models import Priority
 from zhiban.desk import views
 from zhiban.desk.pages import attachments, health
 from zhiban.desk.pages import labels as label_pages
+from zhiban.desk.pages import macros as macro_pages
 from zhiban.desk.pages import snippets as snippet_pages
 from zhiban.desk.request import CurrentRequest, DeskRequest, DeskSettings, Limited, Toast
 from zhiban.kit.db import Transaction
@@ -39,6 +40,7 @@ def install(app: FastAPI, settings: DeskSettings) -> None:
     add_routes(app, health.router)
     add_routes(app, label_pages.router)
     add_routes(app, snippet_pages.router)
+    add_routes(app, macro_pages.router)
 
 
 # ------------------------------------------------------------------------------------------------- reading
@@ -191,25 +193,7 @@ async def resolve(desk: CurrentRequest, conversation_id: int) -> Response:
         await access_conversation_to_answer(tx, desk.access, conversation_id)
         await service.resolve(tx, conversation_id, by=desk.actor(), now=now, reason="agent")
     undo = f"/conversations/{conversation_id}/undo-resolve"
-    return await _next(desk, conversation_id, Toast(desk.texts("已解决"), undo))
-
-
-async def _next(desk: DeskRequest, done: int, toast: Toast) -> Response:
-    """The next waiting conversation of this queue in place of the one just done with, or the empty desk."""
-    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
-        following = await lists.next_waiting(tx, desk.access, queue=desk.queue, label=desk.label, after=done)
-        thread = await desk.thread(tx, following) if following is not None else None
-        if thread is not None:
-            await replies.mark_read(tx, thread.head.id, agent_id=desk.agent.id, message_id=thread.last_id)
-        shown = await desk.list(tx, current=following)
-    where = f"/conversations/{following}" if following is not None else "/"
-    return await desk.answer(
-        "desk/open_thread.html",
-        list=shown,
-        thread=thread,
-        toast=toast,
-        headers={"HX-Push-Url": f"{where}?{urlencode({'queue': desk.queue, 'status': desk.tab})}"},
-    )
+    return await desk.next(conversation_id, Toast(desk.texts("已解决"), undo))
 
 
 @router.post("/conversations/{conversation_id}/undo-resolve")
@@ -297,7 +281,7 @@ async def snooze(desk: CurrentRequest, conversation_id: int, until: Annotated[st
         await access_conversation_to_answer(tx, desk.access, conversation_id)
         await service.snooze(tx, conversation_id, until=times[until], by=desk.actor(), now=now)
     said = desk.texts("搁置到{when}", when=desk.texts.due(times[until], now))
-    return await _next(desk, conversation_id, Toast(said, f"/conversations/{conversation_id}/reopen"))
+    return await desk.next(conversation_id, Toast(said, f"/conversations/{conversation_id}/reopen"))
 
 
 @router.post("/conversations/{conversation_id}/labels")

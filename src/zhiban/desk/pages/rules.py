@@ -52,31 +52,14 @@ class _Page:
         try:
             definition = load_definition({key: draft[key] for key in rule_form.DEFINITION})
         except BadDefinition as error:
-            return self.unfinished(error), None
+            return rule_form.unfinished(error, self.viewer.texts), None
         return definition.label(words), definition
-
-    def unfinished(self, error: BadDefinition) -> str:
-        """What is still to be filled in, in words of the page."""
-        texts = self.viewer.texts
-        match error.path:
-            case ("after", *_):
-                said = texts("还没写要过多久")
-            case ("on", *_):
-                said = texts("先选什么时候")
-            case ("actions", int(number), *_):
-                said = texts("第{n}个动作还没有填好", n=number + 1)
-            case ("actions", *_):
-                said = texts("还没有动作")
-            case ("conditions", *_):
-                said = texts("有条件还没有填好")
-            case _:
-                return texts.error(error.sentence)
-        return texts("{said}：{why}", said=said, why=texts.error(error.told)) if error.told else said
 
     def editor(self, draft: Draft, words: RuleWording, *, rule: RuleRow | None, trouble: str = "") -> dict[str, Any]:
         said, definition = self.said(draft, words)
         return {
             "rule": rule,
+            "draft_at": f"{HERE}/draft" + (f"?id={rule.id}" if rule else ""),
             "draft": draft,
             "said": said,
             "whole": definition is not None,
@@ -132,9 +115,7 @@ class _Page:
         return rule_form.typed((key, str(value)) for key, value in (await self.request.form()).multi_items())
 
     async def refused(self, error: Conflict, *, rule_id: int | None, draft: Draft | None = None) -> Response:
-        trouble = (
-            self.unfinished(error) if isinstance(error, BadDefinition) else self.viewer.texts.error(error.sentence)
-        )
+        trouble = rule_form.trouble(error, self.viewer.texts)
         return await self.show(rule_id=rule_id, draft=draft, trouble=trouble, status=422)
 
 

@@ -433,6 +433,7 @@ TABLES = [
     "rule_run",
     "rule_delay",
     "snippet",
+    "macro",
     "stored_file",
     "stored_file_part",
 ]

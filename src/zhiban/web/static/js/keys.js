@@ -43,6 +43,7 @@ const ACTIONS = {
   KeyE: () => document.getElementById("resolve")?.click(),
   KeyM: () => menu("menu-snooze"),
   KeyA: () => menu("menu-owner"),
+  KeyR: () => menu("menu-macros"),
   KeyG: () => {
     if (innerWidth <= 1180 && document.getElementById("menu-labels")) drawer("side");
     menu("menu-labels");

@@ -1,0 +1,241 @@
+"""Macros: the page where they are written, and letting one act on the conversation that is open."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Form, Request
+from fastapi.responses import RedirectResponse, Response
+
+from zhiban.automation import macros, queries
+from zhiban.automation.actions import MACRO_ACTIONS
+from zhiban.automation.definition import BadDefinition
+from zhiban.automation.macro_definition import load_macro
+from zhiban.automation.macros import MacroFailed, MacroRow
+from zhiban.automation.wording import Names, RuleWording
+from zhiban.conversations.access import access_conversation_to_answer, visible
+from zhiban.conversations.queries import contact_names, head
+from zhiban.desk import rule_form, rule_labels
+from zhiban.desk.checks import chrome_of
+from zhiban.desk.request import CurrentRequest, Toast
+from zhiban.desk.rule_form import Draft
+from zhiban.events import Actor
+from zhiban.kit.errors import Conflict
+from zhiban.people.auth import CurrentAgent, auth_of
+from zhiban.people.ownership import check_may_keep, may_keep
+from zhiban.people.service import SignedInAgent
+from zhiban.web.render import wants_part
+from zhiban.web.security import same_origin
+
+router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
+
+HERE = "/settings/macros"
+NEW: Draft = {"name": "", "shared": False, "actions": [{"kind": "assign_me"}]}
+
+
+class _MacroPage:
+    """What the page is made of for one agent."""
+
+    def __init__(self, request: Request, agent: SignedInAgent) -> None:
+        self.request, self.agent, self.auth = request, agent, auth_of(request)
+        self.viewer = self.auth.viewer(request, agent)
+
+    def words(self, names: Names) -> RuleWording:
+        return RuleWording(self.viewer.texts, names)
+
+    async def draft(self) -> Draft:
+        form = [(key, str(value)) for key, value in (await self.request.form()).multi_items()]
+        found = rule_form.typed(form, MACRO_ACTIONS)
+        return {"name": found["name"], "actions": found["actions"], "shared": "shared" in dict(form)}
+
+    def said(self, draft: Draft, words: RuleWording) -> dict[str, Any]:
+        """The macro in a sentence; what is missing, where it is none yet."""
+        try:
+            return {"said": load_macro(draft["actions"]).label(words), "whole": True}
+        except BadDefinition as error:
+            return {"said": rule_form.unfinished(error, self.viewer.texts), "whole": False}
+
+    def editor(self, draft: Draft, words: RuleWording, *, macro: MacroRow | None, trouble: str = "") -> dict[str, Any]:
+        owner_id = macro.owner_id if macro else self.agent.id
+        return {
+            "macro": macro,
+            "draft_at": f"{HERE}/draft" + (f"?id={macro.id}" if macro else ""),
+            "draft": draft,
+            "actions": rule_form.actions_view(draft, words, MACRO_ACTIONS),
+            "labels": rule_labels,
+            "manages": may_keep(self.agent, owner_id),
+            "shares": may_keep(self.agent, None),
+            "trouble": trouble,
+            **self.said(draft, words),
+        }
+
+    async def show(
+        self, *, macro_id: int | None = None, draft: Draft | None = None, trouble: str = "", status: int = 200
+    ) -> Response:
+        """The whole page, with a macro opened: this one, the draft of a new one, or the first."""
+        async with self.auth.database.page_transaction(self.agent.workspace_id) as tx:
+            rows = await macros.macros(tx, self.agent.id)
+            macro = None
+            if macro_id is not None:
+                macro = await macros.access_macro(tx, macro_id, agent_id=self.agent.id)
+            elif draft is None and rows:
+                macro = rows[0]
+            words = self.words(await queries.names(tx))
+            uses = await macros.uses_of(tx, macro.id) if macro else []
+            seen = await visible(tx, self.agent.access, [use.conversation_id for use in uses])
+            uses = [use for use in uses if use.conversation_id in seen]
+            called = await contact_names(tx, [use.conversation_id for use in uses])
+        shown = draft or ({"name": macro.name, "shared": False, "actions": macro.actions} if macro else NEW)
+        return self.auth.renderer.answer(
+            "macros/macros.html",
+            self.viewer,
+            status=status,
+            chrome=await chrome_of(self.request, self.agent, "macros"),
+            rows=rows,
+            uses=uses,
+            called=called,
+            agents=words.names.agents,
+            opened=macro_id is not None or draft is not None,
+            **self.editor(shown, words, macro=macro, trouble=trouble),
+        )
+
+    async def refused(self, error: Conflict, *, macro_id: int | None, draft: Draft | None) -> Response:
+        trouble = rule_form.trouble(error, self.viewer.texts)
+        return await self.show(macro_id=macro_id, draft=draft, trouble=trouble, status=422)
+
+
+@router.get(HERE)
+async def page(request: Request, agent: CurrentAgent) -> Response:
+    return await _MacroPage(request, agent).show()
+
+
+@router.get(HERE + "/new")
+async def new(request: Request, agent: CurrentAgent) -> Response:
+    return await _MacroPage(request, agent).show(draft={**NEW, "shared": may_keep(agent, None)})
+
+
+@router.get(HERE + "/{macro_id}")
+async def one(request: Request, agent: CurrentAgent, macro_id: int) -> Response:
+    return await _MacroPage(request, agent).show(macro_id=macro_id)
+
+
+@router.post(HERE + "/draft")
+async def draft(
+    request: Request,
+    agent: CurrentAgent,
+    do: Annotated[str, Form(max_length=80)] = "",
+    id: int | None = None,  # noqa: A002
+) -> Response:
+    """The editor after a button or a choice of a kind; nothing is stored."""
+    page = _MacroPage(request, agent)
+    found = await page.draft()
+    rule_form.changed(found, do, MACRO_ACTIONS)
+    if not wants_part(request):
+        return await page.show(macro_id=id, draft=found)
+    async with page.auth.database.page_transaction(agent.workspace_id) as tx:
+        macro = None if id is None else await macros.access_macro(tx, id, agent_id=agent.id)
+        words = page.words(await queries.names(tx))
+    return page.auth.renderer.answer("macros/editor.html", page.viewer, **page.editor(found, words, macro=macro))
+
+
+@router.post(HERE + "/preview")
+async def preview(request: Request, agent: CurrentAgent) -> Response:
+    """The sentence of what is typed."""
+    page = _MacroPage(request, agent)
+    found = await page.draft()
+    async with page.auth.database.page_transaction(agent.workspace_id) as tx:
+        words = page.words(await queries.names(tx))
+    return page.auth.renderer.answer("rules/said.html", page.viewer, **page.said(found, words))
+
+
+@router.post(HERE)
+async def create(request: Request, agent: CurrentAgent) -> Response:
+    page = _MacroPage(request, agent)
+    found = await page.draft()
+    owner_id = None if found["shared"] else agent.id
+    try:
+        check_may_keep(agent, owner_id)
+        definition = load_macro(found["actions"])
+        async with page.auth.database.page_transaction(agent.workspace_id) as tx:
+            macro_id = await macros.add_macro(
+                tx,
+                name=found["name"],
+                definition=definition,
+                owner_id=owner_id,
+                by=Actor("agent", agent.id),
+                now=page.auth.clock.now(),
+            )
+    except Conflict as error:
+        return await page.refused(error, macro_id=None, draft=found)
+    return RedirectResponse(f"{HERE}/{macro_id}", status_code=303)
+
+
+@router.post(HERE + "/{macro_id}")
+async def save(request: Request, agent: CurrentAgent, macro_id: int, revision: Annotated[int, Form()]) -> Response:
+    page = _MacroPage(request, agent)
+    found = await page.draft()
+    try:
+        async with page.auth.database.page_transaction(agent.workspace_id) as tx:
+            macro = await macros.access_macro(tx, macro_id, agent_id=agent.id)
+            check_may_keep(agent, macro.owner_id)
+            await macros.change_macro(
+                tx,
+                macro,
+                name=found["name"],
+                definition=load_macro(found["actions"]),
+                revision=revision,
+                by=Actor("agent", agent.id),
+                now=page.auth.clock.now(),
+            )
+    except Conflict as error:
+        return await page.refused(error, macro_id=macro_id, draft=found)
+    return RedirectResponse(f"{HERE}/{macro_id}", status_code=303)
+
+
+@router.post(HERE + "/{macro_id}/remove")
+async def remove(request: Request, agent: CurrentAgent, macro_id: int) -> Response:
+    page = _MacroPage(request, agent)
+    by, now = Actor("agent", agent.id), page.auth.clock.now()
+    try:
+        async with page.auth.database.page_transaction(agent.workspace_id) as tx:
+            macro = await macros.access_macro(tx, macro_id, agent_id=agent.id)
+            check_may_keep(agent, macro.owner_id)
+            await macros.remove_macro(tx, macro, by=by, now=now)
+    except Conflict as error:
+        return await page.refused(error, macro_id=macro_id, draft=None)
+    return RedirectResponse(HERE, status_code=303)
+
+
+@router.post("/conversations/{conversation_id}/macros/{macro_id}")
+async def run(
+    desk: CurrentRequest, conversation_id: int, macro_id: int, key: Annotated[str, Form(max_length=64)]
+) -> Response:
+    """Let it act on the open conversation; where that is resolved then, the next one opens in its place."""
+    agent, texts = desk.agent, desk.texts
+    async with desk.auth.database.page_transaction(agent.workspace_id) as tx:
+        before = await access_conversation_to_answer(tx, desk.access, conversation_id)
+        macro = await macros.access_macro(tx, macro_id, agent_id=agent.id)
+        try:
+            outcomes = await macros.run_macro(
+                tx,
+                macro,
+                conversation_id,
+                agent_id=agent.id,
+                limits_of=desk.settings.limits_of,
+                key=key,
+                now=desk.auth.clock.now(),
+            )
+        except MacroFailed as error:
+            raise Conflict(
+                texts(
+                    "没有执行，什么也没有改。第{n}个动作：{why}", n=error.position + 1, why=texts.error(error.sentence)
+                )
+            ) from None
+        after = await head(tx, conversation_id)
+    words = texts("已执行宏“{name}”", name=macro.name)
+    if "nobody" in (outcomes or ()):
+        words += texts("，没有合适的同事在线")
+    if after.status == "resolved" and before.status != "resolved":
+        undo = f"/conversations/{conversation_id}/undo-resolve"
+        return await desk.next(conversation_id, Toast(words + texts("，会话已解决"), undo))
+    return await desk.live(conversation_id, toast=Toast(words))
