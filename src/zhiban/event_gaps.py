@@ -35,6 +35,6 @@ class GapQuestionMoved(Event):
 
 
 class GapReopened(Event):
-    """A dismissed gap was asked for by so many more contacts that it is open again."""
+    """A dismissed gap is open again: so many more contacts asked for it, or a colleague thought better of it."""
 
     gap_id: int

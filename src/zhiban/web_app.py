@@ -18,17 +18,20 @@ from zhiban.api import knowledge as knowledge_api
 from zhiban.api import knowledge_eval
 from zhiban.api import learning as learning_api
 from zhiban.assistant.suggesting import Suggester
+from zhiban.assistant.trying import Trials
 from zhiban.container import App
 from zhiban.desk import stream
 from zhiban.desk.checks import Checks, notice_setup
 from zhiban.desk.pages import agents as agent_pages
 from zhiban.desk.pages import conversation as conversation_pages
+from zhiban.desk.pages import knowledge as knowledge_pages
 from zhiban.desk.pages import presence as presence_pages
 from zhiban.desk.pages import rules as rule_pages
 from zhiban.desk.pages import sign_in
 from zhiban.desk.pages import teams as team_pages
 from zhiban.desk.request import DeskSettings
 from zhiban.desk.sse_broker import SseBroker
+from zhiban.kit.db import NO_WORKSPACE
 from zhiban.people.auth import Auth, signed_in
 from zhiban.web import apidocs
 from zhiban.web.assets import Assets
@@ -84,6 +87,8 @@ def web_application(
     add_routes(web, rule_pages.router)
     add_routes(web, presence_pages.router)
     add_routes(web, team_pages.router)
+    deps = bootstrap.assistant_deps(app.settings, app.http, app.breakers.of(NO_WORKSPACE, "model/"), app.embedders)
+    knowledge_pages.install(web, Trials(app.database, app.clock, deps))
     suggester = Suggester(app.database, threshold=app.settings.kb_similarity_threshold, embedders=app.embedders)
     notifiers = bootstrap.notifiers(app.settings, app.http, app.url)
     Checks(app.database, notice_setup(app.settings, notifiers), app.clock).install(web)

@@ -15,11 +15,14 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from tests.desk.seed import LIMITS, PASSWORD, Seed, create_seed
 from zhiban import bootstrap
 from zhiban.assistant.suggesting import Source, Suggestion
+from zhiban.assistant.trying import Trials
+from zhiban.assistant.turn_context import AssistantDeps
 from zhiban.bootstrap import reactions
 from zhiban.desk import stream
 from zhiban.desk.checks import Checks, NoticeSetup
 from zhiban.desk.pages import agents as agent_pages
 from zhiban.desk.pages import conversation as conversation_pages
+from zhiban.desk.pages import knowledge as knowledge_pages
 from zhiban.desk.pages import presence as presence_pages
 from zhiban.desk.pages import rules as rule_pages
 from zhiban.desk.pages import sign_in
@@ -30,6 +33,7 @@ from zhiban.kit.clock import SystemClock
 from zhiban.kit.db import Database
 from zhiban.kit.file_store import PostgresFileStore
 from zhiban.kit.pubsub import PubSub
+from zhiban.knowledge.vectors import NO_EMBEDDERS
 from zhiban.people.auth import Auth
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.serving import served
@@ -51,6 +55,10 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 
+# An assistant without a model and without vectors.
+ASSISTANT = AssistantDeps(
+    model=None, embedders=NO_EMBEDDERS, top_k=3, threshold=None, model_seconds=0, price_input=0, price_output=0
+)
 
 Fields = dict[str, str] | list[tuple[str, str]]  # of a form; a list where a name stands several times
 
@@ -132,6 +140,7 @@ async def site(urls: DatabaseUrls) -> AsyncIterator[Site]:
         add_routes(app, rule_pages.router)
         add_routes(app, presence_pages.router)
         add_routes(app, team_pages.router)
+        knowledge_pages.install(app, Trials(database, clock, ASSISTANT))
         Checks(database, NoticeSetup(addresses=["wecom-robot:abc"]), clock).install(app)
         suggested: list[int] = []
 

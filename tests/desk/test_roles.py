@@ -26,6 +26,7 @@ from zhiban.conversations.labels import add_label
 from zhiban.conversations.snippets import add_snippet
 from zhiban.events import SYSTEM
 from zhiban.kit.file_store import PostgresFileStore, spooled
+from zhiban.knowledge import service as knowledge
 from zhiban.people import teams
 from zhiban.people.models import Role
 
@@ -114,6 +115,21 @@ ADDRESSES: dict[str, Entry] = {
     "POST /settings/snippets": Entry("agents", {"name": "问候", "text": "您好"}),
     "POST /settings/snippets/{snippet_id}": Entry("supervisors", {"name": "发票", "text": "申请"}),
     "POST /settings/snippets/{snippet_id}/remove": Entry("supervisors"),
+    "GET /knowledge": Entry(),
+    "POST /knowledge/try": Entry(form={"question": "怎么退款"}),
+    "POST /knowledge/preview": Entry(form={"answer": "好"}),
+    "GET /knowledge/articles/new": Entry(),
+    "GET /knowledge/articles/{article_id}": Entry(),
+    "GET /knowledge/gaps": Entry(),
+    "GET /knowledge/gaps/{gap_id}": Entry(),
+    "GET /knowledge/gaps/{gap_id}/articles": Entry(),
+    "POST /knowledge/articles": Entry("supervisors", {"question": "几点开门", "answer": "九点"}),
+    "POST /knowledge/articles/{article_id}": Entry("supervisors", {"question": "x", "answer": "y"}, (422,)),
+    "POST /knowledge/articles/{article_id}/phrasings/{phrasing_id}/remove": Entry("supervisors", answers=(422,)),
+    "POST /knowledge/articles/{article_id}/remove": Entry("supervisors"),
+    "POST /knowledge/gaps/{gap_id}/answer": Entry("supervisors", {"question": "能寄到日本吗", "answer": "能"}),
+    "POST /knowledge/gaps/{gap_id}/join": Entry("supervisors", {"article_id": "1"}, NOW_NOT),
+    "POST /knowledge/gaps/{gap_id}/{verb}": Entry("supervisors", answers=(404,)),
     "GET /rules": Entry(),
     "GET /rules/new": Entry(),
     "GET /rules/{rule_id}": Entry(),
@@ -178,9 +194,16 @@ async def walk(site: Site) -> Walk:
         made = load_macro([{"kind": "set_priority", "priority": 3}])
         macro = await add_macro(tx, name="重要", definition=made, owner_id=None, by=SYSTEM, now=seed.clock.now())
         rule = await rules.add(tx, name="规则", definition=definition, by=SYSTEM, now=seed.clock.now())
+        base = await knowledge.base_for(tx)
+        article = await knowledge.put_faq(tx, base, question="怎么退款", answer="点退款", now=seed.clock.now())
+        phrasing = await tx.value("select id from phrasing where article_id = %(id)s", id=article)
+        gap = await knowledge.record_gap(tx, "能寄到日本吗", now=seed.clock.now())
     return Walk(
         site,
         {
+            "article_id": article,
+            "phrasing_id": phrasing,
+            "gap_id": gap,
             "conversation_id": seed.conversations["马骁"],
             "message_id": message,
             "agent_id": seed.agents["苏禾"],

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import aiohttp
 import pytest
 
 from zhiban.channels import inboxes
@@ -26,6 +27,7 @@ from zhiban.knowledge import service as knowledge
 from zhiban.main import application
 from zhiban.people import agents
 from zhiban.people import service as people
+from zhiban.people.auth import COOKIE
 from zhiban.people.models import Role
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.llm import KEY, LlmSimulator
@@ -59,6 +61,23 @@ SHOP = """# 青禾商店
 
 质量问题运费我们出，其他退货运费由您承担。
 """
+
+
+@dataclass
+class DeskSession:
+    """Somebody who is signed in at the desk."""
+
+    url: str
+    token: str
+
+    async def post(self, path: str, form: dict[str, str]) -> int:
+        """Send a form of the desk's own pages. Returns the status."""
+        headers = {"origin": self.url, "cookie": f"{COOKIE}={self.token}"}
+        async with (
+            aiohttp.ClientSession() as client,
+            client.post(self.url + path, data=form, headers=headers, allow_redirects=False) as answer,
+        ):
+            return answer.status
 
 
 @dataclass
@@ -98,6 +117,13 @@ class Shop:
             )
             await agents.change(tx, id_, accounts={"wecom": member or ""}, now=SystemClock().now())
         return id_
+
+    async def session(self, name: str = "林晓") -> DeskSession:
+        """The desk as an owner has it open."""
+        async with self.work() as tx:
+            id_ = await people.add_agent(tx, email="owner@example.test", name=name, role=Role.OWNER, password_hash=None)
+            token = await people.open_session(tx, agent_id=id_, now=SystemClock().now())
+        return DeskSession(self.url, token)
 
     async def conversation(self, thread: str = "wmLIXIAO") -> Any:
         """The conversation's row, by column name."""

@@ -182,3 +182,20 @@ async def test_what_a_person_answered_is_shown_and_becomes_the_entry(shop: Shop)
     assert phrasings == [("你们老板的车是什么颜色",), ("老板的车什么颜色呀",)]
     (told,) = await shop.says("wmZHAO", "老板的车什么颜色呀")
     assert "现在换成白色的了" in str(told.body)
+
+
+async def test_an_owner_answers_at_the_desk_what_the_next_contact_is_told(shop: Shop) -> None:
+    owner = await shop.session()
+    await asks_in_vain(shop, LI, "你们老板的车是什么颜色")
+    await asks_in_vain(shop, "wmWANG", "发票能寄到公司吗")
+    asked = dict(await shop.rows("select question, id from gap"))
+    colour, invoice = asked["你们老板的车是什么颜色"], asked["发票能寄到公司吗"]
+    form = {"question": "老板的车是什么颜色？", "answer": "是**蓝色**的。"}
+    assert await owner.post(f"/knowledge/gaps/{colour}/answer", form) == 303
+    ((entry,),) = await shop.rows("select id from article where title = '可以开发票吗？'")
+    assert await owner.post(f"/knowledge/gaps/{invoice}/join", {"article_id": str(entry)}) == 303
+    (told,) = await shop.says("wmZHAO", "你们老板的车是什么颜色")
+    assert "是蓝色的。" in str(told.body)
+    (told,) = await shop.says("wmSUN", "发票能寄到公司吗")
+    assert "电子发票当天发到邮箱" in str(told.body)
+    assert await gaps(shop) == {}

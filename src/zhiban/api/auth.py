@@ -16,7 +16,7 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 from zhiban.people import service, tokens
 from zhiban.people.auth import COOKIE, auth_of
-from zhiban.people.permissions import Permission
+from zhiban.people.permissions import Access, Permission
 from zhiban.people.tokens import InvalidToken, Scope
 from zhiban.web.security import same_origin
 
@@ -41,12 +41,13 @@ cookie = APIKeyCookie(
 
 @frozen_dataclass
 class Caller:
-    """Whoever calls, whose workspace they see, and what they may do."""
+    """Whoever calls, whose workspace they see, and what they may do. `access` is an agent's; a token has none."""
 
     workspace_id: int
     actor: Actor
     name: str
     scopes: frozenset[Scope]
+    access: Access | None = None
 
 
 class RefusalLog:
@@ -95,7 +96,7 @@ async def caller(
             raise _unknown("The session has ended. Sign in again, or send a token.")
         await same_origin(request)
         scopes = frozenset(Scope) if agent.access.may(Permission.MANAGE_KNOWLEDGE) else READING
-        found = Caller(agent.workspace_id, Actor("agent", agent.id), agent.name, scopes)
+        found = Caller(agent.workspace_id, Actor("agent", agent.id), agent.name, scopes, agent.access)
     else:
         raise _unknown("Send a token as Authorization: Bearer <token>. zhiban token create makes one.")
     missing = [scope for scope in needed.scopes if scope not in found.scopes]

@@ -215,7 +215,7 @@ def router() -> APIRouter:
     async def get_answers(gap_id: GapId, caller: KnowledgeWriter, database: Rows) -> GapAnswers:
         async with database.page_transaction(caller.workspace_id) as tx:
             await _gap(tx, gap_id)
-            detail = await gap_detail(tx, gap_id)
+            detail = await gap_detail(tx, gap_id, access=caller.access)
         return GapAnswers(
             askers=[AskerOut.of(one) for one in detail.askers],
             answers=[PersonsAnswerOut.of(one) for one in detail.answers],

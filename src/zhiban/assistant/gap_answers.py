@@ -7,12 +7,14 @@ from datetime import datetime
 
 from zhiban.assistant import intents
 from zhiban.assistant.clauses import clauses
+from zhiban.conversations.access import visible
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.patterns import lazy_pattern
 from zhiban.knowledge import gap_queries
 from zhiban.knowledge.gap_queries import GapQuestionRow, GapRow, Wording
+from zhiban.people.permissions import Access
 
 _LEAST = 4  # letters of an answer
 _LOOKED_AT = 200  # times that a gap was asked
@@ -101,10 +103,13 @@ class GapDetail:
     answers: list[AnswerByPerson]
 
 
-async def gap_detail(tx: Transaction, gap_id: int) -> GapDetail:
-    """Raises NotFound."""
+async def gap_detail(tx: Transaction, gap_id: int, *, access: Access | None = None) -> GapDetail:
+    """Of askers and answers those whose conversations `access` sees; None: all. Raises NotFound."""
     gap = await gap_queries.gap(tx, gap_id)
     asked = await gap_queries.gap_questions(tx, gap_id, limit=_LOOKED_AT)
+    if access is not None:
+        seen = await visible(tx, access, [one.conversation_id for one in asked if one.conversation_id is not None])
+        asked = [one for one in asked if one.conversation_id in seen]
     return GapDetail(gap, await gap_queries.wordings(tx, gap_id), await _askers(tx, asked), await _answers(tx, asked))
 
 

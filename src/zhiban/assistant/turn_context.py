@@ -37,11 +37,12 @@ class AssistantDeps:
         return (completion.input_tokens * self.price_input + completion.output_tokens * self.price_output) / 1_000_000
 
 
-@dataclass(slots=True)
-class TurnContext:
-    """What the steps of one turn know and decide."""
+@dataclass(slots=True, kw_only=True)
+class AnswerContext:
+    """What is known and decided about one question on its way to an answer, whoever asks it."""
 
-    conversation: ConversationSnapshot
+    workspace_id: int
+    contact_name: str = ""
     policy: Policy
     pending: tuple[Pending, ...]
     question: str
@@ -76,6 +77,13 @@ class TurnContext:
         if self.tx is None:
             raise RuntimeError("This step reads, and its transaction is over.")
         return self.tx
+
+
+@dataclass(slots=True, kw_only=True)
+class TurnContext(AnswerContext):
+    """What the steps of one turn know and decide."""
+
+    conversation: ConversationSnapshot
 
 
 @frozen_dataclass

@@ -11,24 +11,12 @@ from zhiban.assistant.gap_answers import Asker, GapDetail, gap_detail, words_of_
 from zhiban.cli.app import AsJson, Exit, _, command, kb, say, settings, show_json, show_table
 from zhiban.cli.runtime import open_app, workspace_of
 from zhiban.container import App
+from zhiban.desk.labels import GAP_ORIGINS, GAP_STATES
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Misconfigured, NotFound
 from zhiban.knowledge import gap_queries, queries, service
-from zhiban.knowledge.models import GapOrigin, GapStatus
+from zhiban.knowledge.models import GapStatus
 from zhiban.knowledge.queries import DEFAULT_BASE
-
-ORIGINS = {
-    GapOrigin.NO_ANSWER: _("没有答案"),
-    GapOrigin.MENU: _("列了相近问题，没有选"),
-    GapOrigin.ASKED: _("问完要了人工"),
-    GapOrigin.COMPLAINT: _("说回答没有帮到"),
-}
-STATES = {
-    GapStatus.OPEN: _("待处理"),
-    GapStatus.ANSWERED: _("已收进常见问题"),
-    GapStatus.DISMISSED: _("已忽略"),
-    GapStatus.MERGED: _("已并入其他缺口"),
-}
 
 
 @command(kb, "gaps", help=_("没有答案的问题：列出、查看、关闭，或写下答案变成常见问题"))
@@ -127,7 +115,7 @@ def _show(found: GapDetail, *, as_json: bool) -> None:
             }
         )
         return
-    say(f"{gap.id}. {gap.question}  [{STATES[GapStatus(gap.status)]}]")
+    say(f"{gap.id}. {gap.question}  [{_(GAP_STATES[gap.status])}]")
     say(
         _(
             "问过{times}次，{contacts}个人；第一次{first}，最近{last}",
@@ -147,7 +135,7 @@ def _show(found: GapDetail, *, as_json: bool) -> None:
         say(f"  {wording.text}  ×{wording.times}")
     say(_("谁问的："))
     for asker in found.askers:
-        say(f"  {_.stamp(asker.asked_at)}  {_who(asker)}  {asker.text}  [{ORIGINS[GapOrigin(asker.origin)]}]")
+        say(f"  {_.stamp(asker.asked_at)}  {_who(asker)}  {asker.text}  [{_(GAP_ORIGINS[asker.origin])}]")
         if asker.told:
             say("    " + _("助手答的：{titles}", titles=_("、").join(asker.told)))
     say(_("同事怎么答的：") if found.answers else _("还没有同事回答过"))

@@ -14,9 +14,9 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from zhiban.cli import standing_words
 from zhiban.cli.app import AsJson, Exit, _, command, confirmed, err, kb, say, settings, show_json, show_table
 from zhiban.cli.runtime import open_app, workspace_of
+from zhiban.desk.standing_words import explain
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Misconfigured, NotFound
 from zhiban.knowledge import gap_queries, queries, retrieval, service, standing
@@ -250,7 +250,7 @@ async def stats(as_json: AsJson = False) -> None:
         advised = [await standing.advice(tx, each) for each in bases]
         folders = await queries.source_folders(tx)
         gaps = await gap_queries.open_gaps(tx, limit=10)
-    told = [standing_words.explain(each, advice) for each, advice in zip(bases, advised, strict=True)]
+    told = [explain(each, advice, _) for each, advice in zip(bases, advised, strict=True)]
     if as_json:
         listed = [
             {

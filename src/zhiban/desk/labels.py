@@ -19,6 +19,18 @@ TAB_LABELS = {"open": mark("进行中"), "snoozed": mark("搁置"), "resolved": 
 # By their numbers, the most urgent first, as menus offer them.
 PRIORITY_LABELS = {4: mark("紧急"), 3: mark("高"), 2: mark("普通"), 1: mark("低"), 0: mark("没有优先级")}
 PRIORITY_TONES = {4: "urgent", 3: "high", 2: "normal", 1: "low"}
+GAP_ORIGINS = {
+    "no_answer": mark("没有答案"),
+    "menu": mark("列了相近问题，没有选"),
+    "asked": mark("问完要了人工"),
+    "complaint": mark("说回答没有帮到"),
+}
+GAP_STATES = {
+    "open": mark("待处理"),
+    "answered": mark("已收进常见问题"),
+    "dismissed": mark("已忽略"),
+    "merged": mark("已并入其他缺口"),
+}
 KIND_LABELS = {
     "image": mark("图片"),
     "voice": mark("语音"),

@@ -280,17 +280,20 @@ async def revise(
     changes.chunks_removed += await remove(tx, base, gone)
     entries = await insert(tx, base.id, source_id, fresh, now=now)
     for old, article in changed:
-        added, removed = await _replace(tx, base, old, article, now=now)
+        added, removed = await replace_article(tx, base, old, article, now=now)
         entries += added
         changes.chunks_removed += removed
     changes.chunks_added = len(entries)
     return entries, changes
 
 
-async def _replace(
+async def replace_article(
     tx: Transaction, base: BaseRow, old: ArticleRow, new: NewArticle, *, now: datetime
 ) -> tuple[list[IndexEntry], int]:
-    """Update one article in place. What people and contacts taught it stays; chunks that say the same stay."""
+    """Update one article in place. What people and contacts taught it stays; chunks that say the same stay.
+
+    Returns what is to be indexed, and how many chunks went.
+    """
     there = await queries.chunks(tx, [old.id])
     asked_before = [row.text for row in await queries.phrasings(tx, [old.id]) if row.origin in _WRITTEN]
     keep = Counter(chunk.digest for chunk in new.chunks) if asked_before == list(new.phrasings) else Counter[bytes]()

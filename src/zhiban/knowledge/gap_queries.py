@@ -57,6 +57,20 @@ async def open_gaps(tx: Transaction, *, after: int = 0, limit: int = 50) -> list
     )
 
 
+async def dismissed_gaps(tx: Transaction, *, limit: int = 50) -> list[GapRow]:
+    """What somebody decided not to answer, the last decision first."""
+    return await tx.objects(
+        GapRow,
+        _GAP + " where g.status = 'dismissed' order by g.closed_at desc, g.id limit %(limit)s",
+        shown=_SHOWN,
+        limit=limit,
+    )
+
+
+async def count_open_gaps(tx: Transaction) -> int:
+    return int(await tx.value("select count(*) from gap where status = 'open'"))
+
+
 async def gap(tx: Transaction, gap_id: int) -> GapRow:
     """One gap, whatever became of it. Raises NotFound."""
     found = await tx.object(GapRow, _GAP + " where g.id = %(id)s", id=gap_id, shown=_SHOWN)

@@ -154,6 +154,17 @@ async def close_gap(
     return closed > 0
 
 
+async def reopen_gap(tx: Transaction, gap_id: int, *, by: Actor, now: datetime) -> bool:
+    """Open a dismissed gap again, because somebody thought better of it. False when it is not dismissed."""
+    await lock(tx)
+    opened = await tx.run(
+        "update gap set status = 'open', closed_at = null where id = %(id)s and status = 'dismissed'", id=gap_id
+    )
+    if opened:
+        await event_log.append(tx, GapReopened(actor=by, at=now, gap_id=gap_id))
+    return opened > 0
+
+
 # --------------------------------------------------------------------------------------------- by their words
 
 

@@ -16,7 +16,7 @@ from zhiban.kit.errors import Conflict, NotFound
 from zhiban.knowledge import evidence, queries
 from zhiban.knowledge.corpus_stats import alike
 from zhiban.knowledge.evidence import PhrasingCandidate, counted, lock_base, verdict
-from zhiban.knowledge.models import ArticleKind, CandidateStatus, Origin
+from zhiban.knowledge.models import LEARNT, ArticleKind, CandidateStatus, Origin
 from zhiban.knowledge.phrasings import MOST_PHRASINGS, add_phrasing, knows, retire_phrasing
 from zhiban.knowledge.retrieval import SEEN, search
 from zhiban.knowledge.tokenizer import terms
@@ -192,6 +192,20 @@ async def reject_phrasing(tx: Transaction, candidate_id: int, *, by: Actor, now:
         PhrasingRejected(actor=by, at=now, candidate_id=found.id, article_id=found.article_id, phrasing=found.text),
     )
     return await evidence.candidate(tx, candidate_id)
+
+
+async def remove_phrasing(tx: Transaction, phrasing_id: int, *, by: Actor, now: datetime) -> None:
+    """Take a wording away that an article was taught. Raises NotFound, Conflict (it was written into the article)."""
+    found = await queries.phrasing(tx, phrasing_id)
+    if found.origin not in LEARNT:
+        raise Conflict("The article has this wording of its own. Change the article to remove it.")
+    candidate_id: int | None = await tx.value(
+        "select id from phrasing_candidate where phrasing_id = %(id)s", id=phrasing_id
+    )
+    if candidate_id is None:  # a colleague gave it from a gap
+        await retire_phrasing(tx, phrasing_id, reason="rejected", by=by, now=now)
+    else:
+        await reject_phrasing(tx, candidate_id, by=by, now=now)
 
 
 async def _locked(tx: Transaction, candidate_id: int) -> PhrasingCandidate:

@@ -105,6 +105,19 @@ async def learnt_wording(tx: Transaction, candidate_id: int) -> LearntWording | 
     return found[0] if found else None
 
 
+async def learnt_of_article(tx: Transaction, article_id: int, *, limit: int) -> list[LearntWording]:
+    """The wordings of one article that wait for a colleague or for more voices, the newest first."""
+    ids = await tx.values(
+        "select id from phrasing_candidate where workspace_id = %(workspace)s and article_id = %(article)s "
+        "and status = 'waiting' order by id desc limit %(limit)s",
+        workspace=tx.workspace_id,
+        article=article_id,
+        limit=limit,
+    )
+    found = [await learnt_wording(tx, candidate_id) for candidate_id in ids]
+    return [one for one in found if one is not None and one.people(supports=True)]
+
+
 async def _with_evidence(tx: Transaction, rows: Sequence[LearntRow]) -> list[LearntWording]:
     said: dict[int, list[EvidenceRow]] = {}
     for one in await tx.objects(EvidenceRow, _EVIDENCE, ids=[row.id for row in rows]):

@@ -237,6 +237,18 @@ async def phrasings(tx: Transaction, article_ids: Sequence[int]) -> list[Phrasin
     )
 
 
+async def phrasing(tx: Transaction, phrasing_id: int) -> PhrasingRow:
+    """Raises NotFound, also when it is retired."""
+    found = await tx.object(
+        PhrasingRow,
+        "select id, article_id, text, origin from phrasing where id = %(id)s and not retired",
+        id=phrasing_id,
+    )
+    if found is None:
+        raise NotFound("There is no such phrasing.")
+    return found
+
+
 @frozen_dataclass
 class ChunkRow:
     id: int

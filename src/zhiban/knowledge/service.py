@@ -18,7 +18,7 @@ from zhiban.knowledge.calibration import calibrate
 from zhiban.knowledge.document import Faq, Location, clean
 from zhiban.knowledge.embedding import embed_base, forget_vectors
 from zhiban.knowledge.evidence import record_evidence
-from zhiban.knowledge.gaps import close_gap, record_gap
+from zhiban.knowledge.gaps import close_gap, record_gap, reopen_gap
 from zhiban.knowledge.importing import (
     Confirm,
     Failure,
@@ -28,10 +28,10 @@ from zhiban.knowledge.importing import (
     RemovalRefused,
     import_paths,
 )
-from zhiban.knowledge.learning import approve_phrasing, reject_phrasing
+from zhiban.knowledge.learning import approve_phrasing, reject_phrasing, remove_phrasing
 from zhiban.knowledge.maintenance import ensure_base, rebuild, set_synonyms
-from zhiban.knowledge.models import ArticleKind, GapStatus
-from zhiban.knowledge.phrasings import INDEX_PHRASINGS, add_phrasing, follow_change
+from zhiban.knowledge.models import ArticleKind, GapStatus, Origin
+from zhiban.knowledge.phrasings import INDEX_PHRASINGS, MOST_PHRASINGS, add_phrasing, follow_change, knows
 from zhiban.knowledge.precision import Calibration
 from zhiban.knowledge.queries import DEFAULT_BASE
 from zhiban.knowledge.standing import Stats, stats
@@ -51,12 +51,14 @@ __all__ = [
     "approve_phrasing",
     "base_for",
     "calibrate",
+    "change_faq",
     "close_gap",
     "embed_base",
     "ensure_base",
     "export",
     "follow_change",
     "import_paths",
+    "join_gap",
     "put_faq",
     "rebuild",
     "record_evidence",
@@ -64,6 +66,8 @@ __all__ = [
     "reject_phrasing",
     "remove",
     "remove_base",
+    "remove_phrasing",
+    "reopen_gap",
     "set_synonyms",
     "stats",
 ]
@@ -108,6 +112,47 @@ async def put_faq(
     return article_id
 
 
+async def change_faq(
+    tx: Transaction,
+    article_id: int,
+    *,
+    question: str,
+    answer: str,
+    similar: tuple[str, ...],
+    category: str | None,
+    seen: bytes,
+    by: Actor = SYSTEM,
+    now: datetime,
+) -> None:
+    """Change an FAQ article by hand. `similar` are the written ways of asking; what people taught it stays.
+
+    `seen` is the digest of the article that was shown to whoever changes it. An article of a file follows the file
+    again when that changes. Raises NotFound, BaseBusy, Conflict (a text is empty, there are too many ways of asking, it
+    is a document, or somebody changed it meanwhile).
+    """
+    asked, told = clean(question).strip(), clean(answer).strip()
+    if not asked or not told:
+        raise Conflict("An article needs a question and an answer.")
+    base = await upkeep.locked_soon(tx, (await queries.article(tx, article_id)).base_id)
+    article = await queries.article(tx, article_id)
+    if article.kind != ArticleKind.FAQ:
+        raise Conflict("A document is changed in its file, which is imported again.")
+    if article.digest != seen:
+        raise Conflict("Somebody changed this article meanwhile. Look at it again.")
+    others = tuple(filter(None, (clean(text).strip() for text in similar)))
+    if len(others) >= MOST_PHRASINGS:
+        raise Conflict(f"The article has {MOST_PHRASINGS} phrasings, and no more are kept.")
+    (chunk,) = await queries.chunks(tx, [article_id])
+    faq = Faq(asked, others, told, category, Location(chunk.unit, chunk.number), tuple(chunk.heading_path))
+    new = articles.faq_article(faq, category=category, key=article.key)
+    if new.digest == article.digest:
+        return
+    entries, _ = await articles.replace_article(tx, base, article, new, now=now)
+    await articles.index(tx, base, entries)
+    await follow_change(tx, base.id, now=now)
+    await event_log.append(tx, ArticleChanged(actor=by, at=now, base_id=base.id, article_id=article_id))
+
+
 async def answer_gap(
     tx: Transaction,
     gap_id: int,
@@ -133,6 +178,24 @@ async def answer_gap(
     if not await close_gap(tx, gap_id, GapStatus.ANSWERED, article_id=article_id, by=by, now=now):
         raise Conflict("The gap was closed or merged meanwhile. Look at it again.")
     return article_id
+
+
+async def join_gap(tx: Transaction, gap_id: int, article_id: int, *, by: Actor = SYSTEM, now: datetime) -> None:
+    """Close an open gap because an article answers it already: the article learns the contacts' wordings.
+
+    Raises NotFound (no open gap, no article), Conflict (the article is a document, has as many phrasings as it may, or
+    the gap was closed or merged meanwhile).
+    """
+    await gap_queries.open_gap(tx, gap_id)
+    article = await queries.article(tx, article_id)
+    if article.kind != ArticleKind.FAQ:
+        raise Conflict("Only an article with a question and an answer can learn wordings.")
+    asked = await gap_queries.phrasings_for(tx, gap_id, article.title, most=MOST_FROM_GAP)
+    learnt = [await add_phrasing(tx, article_id, text, source=Origin.AGENT, by=by, now=now) for text in asked]
+    if asked and not any(learnt) and not await knows(tx, article_id, asked[0]):
+        raise Conflict(f"The article has {MOST_PHRASINGS} phrasings, and no more are kept.")
+    if not await close_gap(tx, gap_id, GapStatus.ANSWERED, article_id=article_id, by=by, now=now):
+        raise Conflict("The gap was closed or merged meanwhile. Look at it again.")
 
 
 async def remove(

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from zhiban.cli.app import _
+from zhiban.kit.i18n import Texts
 from zhiban.knowledge.precision import FEWEST_DOCUMENT_ANSWERS, FEWEST_PEOPLE, FEWEST_SAMPLES
 from zhiban.knowledge.standing import FEW_SIMILAR, Advice, Standing, Stats
 
 
-def explain(base: Stats, advice: Advice) -> list[str]:
+def explain(base: Stats, advice: Advice, _: Texts) -> list[str]:
     """What it does and why, then what would change it, a sentence each."""
-    return [_standing(base), *_advice(advice)]
+    unmeasured = base.standing in (Standing.EMPTY, Standing.UNCALIBRATED)
+    return [_standing(base, _), *([] if unmeasured else _advice(advice, _))]
 
 
-def _standing(base: Stats) -> str:
+def _standing(base: Stats, _: Texts) -> str:
     learnt = base.learnt
     match base.standing:
         case Standing.ANSWERS:
-            return _answers(base)
+            return _answers(base, _)
         case Standing.EMPTY:
             return _("还没有内容")
         case Standing.UNCALIBRATED:
@@ -42,7 +43,7 @@ def _standing(base: Stats) -> str:
             assert_never(never)
 
 
-def _answers(base: Stats) -> str:
+def _answers(base: Stats, _: Texts) -> str:
     learnt = base.learnt
     right = round(100 * (learnt.get("precision") or 0))
     at = f"{base.answers_at:.2f}"
@@ -66,7 +67,7 @@ def _answers(base: Stats) -> str:
     return text
 
 
-def _advice(advice: Advice) -> list[str]:
+def _advice(advice: Advice, _: Texts) -> list[str]:
     told = []
     if advice.similar_per_entry is not None:
         told.append(

@@ -1,0 +1,254 @@
+"""Knowledge at the desk: what each base holds and whether it answers by itself, its articles, and trying a question."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Form, Query, Request
+from fastapi.responses import Response
+
+from zhiban.assistant.answering import readable
+from zhiban.assistant.trying import LONGEST, Trials
+from zhiban.desk.knowledge_page import HERE, KnowledgePage, KnowledgeRail, base_to_write, known
+from zhiban.desk.pages import gaps
+from zhiban.desk.standing_words import explain
+from zhiban.desk.trial_view import trial_view
+from zhiban.kit.db import Transaction
+from zhiban.kit.errors import Conflict, NotFound, Unavailable
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.text import clean
+from zhiban.knowledge import queries, service, standing
+from zhiban.knowledge.article_lists import PAGE, article_lines
+from zhiban.knowledge.learnt import learnt_of_article
+from zhiban.knowledge.models import LEARNT, ArticleKind
+from zhiban.people.auth import CurrentAgent
+from zhiban.web.render import wants_part
+from zhiban.web.routers import add_routes
+from zhiban.web.security import same_origin
+
+router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
+
+ARTICLES = HERE + "/articles"
+MOST_WAITING = 10  # wordings that wait, beside their article
+
+Slug = Annotated[str, Query(max_length=100)]
+BaseField = Annotated[str, Form(max_length=100)]
+Search = Annotated[str, Query(max_length=200)]
+Before = Annotated[int | None, Query(ge=1, le=2**62)]
+Question = Annotated[str, Form(max_length=500)]
+Answer = Annotated[str, Form(max_length=20_000)]
+Similar = Annotated[str, Form(max_length=60_000)]
+Category = Annotated[str, Form(max_length=100)]
+
+
+def install(app: FastAPI, trials: Trials) -> None:
+    """Serve the pages about knowledge. `trials` ask as contacts would."""
+    app.state.trials = trials
+    for each in (router, gaps.router):
+        add_routes(app, each)
+
+
+@frozen_dataclass
+class ArticleDraft:
+    """An article as it stands in the form. `similar` has one way of asking a line; `seen` names what was shown."""
+
+    question: str = ""
+    answer: str = ""
+    similar: str = ""
+    category: str = ""
+    seen: str = ""
+
+    @property
+    def wordings(self) -> tuple[str, ...]:
+        return tuple(filter(None, (line.strip() for line in clean(self.similar).split("\n"))))
+
+
+async def _listed(tx: Transaction, rail: KnowledgeRail, text: str, before: int | None) -> dict[str, Any]:
+    lines = await article_lines(tx, rail.base.id, text=text, before=before) if rail.base is not None else []
+    return {"lines": lines, "text": text, "before": before, "next": lines[-1].id if len(lines) == PAGE else None}
+
+
+async def _overview(page: KnowledgePage, *, text: str = "", before: int | None = None, **more: Any) -> Response:
+    async with page.auth.database.page_transaction(page.agent.workspace_id) as tx:
+        rail = await page.rail(tx)
+        listed = await _listed(tx, rail, clean(text).strip(), before)
+        stats = next((one for one in await service.stats(tx) if rail.base and one.slug == rail.base.slug), None)
+        said = explain(stats, await standing.advice(tx, stats), page.texts) if stats is not None else []
+    return await page.show("knowledge/overview.html", "articles", rail, stats=stats, said=said, **listed, **more)
+
+
+@router.get(HERE)
+async def overview(
+    request: Request, agent: CurrentAgent, base: Slug = "", text: Search = "", before: Before = None
+) -> Response:
+    return await _overview(KnowledgePage(request, agent, base), text=text, before=before)
+
+
+@router.post(HERE + "/try")
+async def try_question(
+    request: Request, agent: CurrentAgent, question: Annotated[str, Form(max_length=LONGEST)] = "", base: BaseField = ""
+) -> Response:
+    """What a contact would be told who asks this. Nothing is stored."""
+    page = KnowledgePage(request, agent, base)
+    trials: Trials = request.app.state.trials
+    trial = None
+    if question.strip():
+        async with page.auth.database.page_transaction(agent.workspace_id) as tx:
+            chosen = (await page.rail(tx)).base
+        if chosen is not None:
+            found = await trials.ask(agent.workspace_id, clean(question), base=chosen.slug)
+            trial = trial_view(found, page.texts)
+    if wants_part(request):
+        return page.part("knowledge/trial.html", trial=trial)
+    return await _overview(page, trial=trial)
+
+
+@router.post(HERE + "/preview")
+async def preview(request: Request, agent: CurrentAgent, answer: Answer = "") -> Response:
+    """An answer as contacts read it."""
+    return KnowledgePage(request, agent).part("knowledge/preview.html", answer=readable(clean(answer)))
+
+
+# --------------------------------------------------------------------------------------------------- articles
+
+
+async def _editor(
+    page: KnowledgePage,
+    *,
+    article_id: int | None = None,
+    draft: ArticleDraft | None = None,
+    trouble: str = "",
+    text: str = "",
+    before: int | None = None,
+) -> Response:
+    """An article with the list around it: as it is, or as it was typed and refused."""
+    async with page.auth.database.page_transaction(page.agent.workspace_id) as tx:
+        article = await queries.article(tx, known(article_id)) if article_id is not None else None
+        rail = await page.rail(tx, base_id=article.base_id if article else None)
+        listed = await _listed(tx, rail, clean(text).strip(), before)
+        asked = await queries.phrasings(tx, [article.id]) if article else []
+        chunks = await queries.chunks(tx, [article.id]) if article else []
+        waiting = await learnt_of_article(tx, article.id, limit=MOST_WAITING) if article else []
+    if draft is None and article is not None:
+        written = [row.text for row in asked if row.origin not in LEARNT and row.text != article.title]
+        draft = ArticleDraft(
+            article.title, article.answer or "", "\n".join(written), article.category or "", article.digest.hex()
+        )
+    draft = draft or ArticleDraft()
+    return await page.show(
+        "knowledge/article.html",
+        "articles",
+        rail,
+        status=422 if trouble else 200,
+        article=article,
+        document=article is not None and article.kind == ArticleKind.DOCUMENT,
+        draft=draft,
+        seen_as=readable(draft.answer),
+        taught=[row for row in asked if row.origin in LEARNT],
+        waiting=waiting,
+        chunks=chunks,
+        trouble=trouble,
+        opened=True,
+        **listed,
+    )
+
+
+@router.get(ARTICLES + "/new")
+async def new_article(request: Request, agent: CurrentAgent, base: Slug = "", question: Search = "") -> Response:
+    return await _editor(KnowledgePage(request, agent, base), draft=ArticleDraft(question=question))
+
+
+@router.get(ARTICLES + "/{article_id}")
+async def article(
+    request: Request, agent: CurrentAgent, article_id: int, text: Search = "", before: Before = None
+) -> Response:
+    return await _editor(KnowledgePage(request, agent), article_id=article_id, text=text, before=before)
+
+
+@router.post(ARTICLES)
+async def create(
+    request: Request,
+    agent: CurrentAgent,
+    question: Question = "",
+    answer: Answer = "",
+    similar: Similar = "",
+    category: Category = "",
+    base: BaseField = "",
+) -> Response:
+    page, draft = KnowledgePage(request, agent, base), ArticleDraft(question, answer, similar, category)
+    try:
+        page.check_writes()
+        async with page.auth.database.page_transaction(agent.workspace_id) as tx:
+            article_id = await service.put_faq(
+                tx,
+                await base_to_write(tx, base),
+                question=question,
+                answer=answer,
+                similar=draft.wordings,
+                category=clean(category).strip() or None,
+                by=page.actor,
+                now=page.now,
+            )
+    except (Conflict, Unavailable) as error:
+        return await _editor(page, draft=draft, trouble=page.words(error))
+    return page.back(f"{ARTICLES}/{article_id}")
+
+
+@router.post(ARTICLES + "/{article_id}")
+async def save(
+    request: Request,
+    agent: CurrentAgent,
+    article_id: int,
+    question: Question = "",
+    answer: Answer = "",
+    similar: Similar = "",
+    category: Category = "",
+    seen: Annotated[str, Form(pattern="^[0-9a-f]*$", max_length=128)] = "",
+) -> Response:
+    page, draft = KnowledgePage(request, agent), ArticleDraft(question, answer, similar, category, seen)
+    try:
+        page.check_writes()
+        async with page.auth.database.page_transaction(agent.workspace_id) as tx:
+            await service.change_faq(
+                tx,
+                known(article_id),
+                question=question,
+                answer=answer,
+                similar=draft.wordings,
+                category=clean(category).strip() or None,
+                seen=bytes.fromhex(seen if len(seen) % 2 == 0 else ""),
+                by=page.actor,
+                now=page.now,
+            )
+    except (Conflict, Unavailable) as error:
+        return await _editor(page, article_id=article_id, draft=draft, trouble=page.words(error))
+    return page.back(f"{ARTICLES}/{article_id}")
+
+
+@router.post(ARTICLES + "/{article_id}/remove")
+async def remove(request: Request, agent: CurrentAgent, article_id: int) -> Response:
+    page = KnowledgePage(request, agent)
+    try:
+        page.check_writes()
+        async with page.auth.database.page_transaction(agent.workspace_id) as tx:
+            found = await queries.article(tx, known(article_id))
+            page.slug = (await queries.base(tx, found.base_id)).slug
+            await service.remove(tx, found.base_id, article_id=found.id, by=page.actor, now=page.now)
+    except (Conflict, Unavailable) as error:
+        return await _editor(page, article_id=article_id, trouble=page.words(error))
+    return page.back(HERE)
+
+
+@router.post(ARTICLES + "/{article_id}/phrasings/{phrasing_id}/remove")
+async def remove_phrasing(request: Request, agent: CurrentAgent, article_id: int, phrasing_id: int) -> Response:
+    """Take a wording away that the article was taught."""
+    page = KnowledgePage(request, agent)
+    try:
+        page.check_writes()
+        async with page.auth.database.page_transaction(agent.workspace_id) as tx:
+            if (await queries.phrasing(tx, known(phrasing_id))).article_id != article_id:
+                raise NotFound("There is no such phrasing.")
+            await service.remove_phrasing(tx, phrasing_id, by=page.actor, now=page.now)
+    except (Conflict, Unavailable) as error:
+        return await _editor(page, article_id=article_id, trouble=page.words(error))
+    return page.back(f"{ARTICLES}/{article_id}")

@@ -1,0 +1,121 @@
+"""A tried question in words: what the contact would be told, how sure the search is, and why."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from zhiban.assistant.answering import readable
+from zhiban.assistant.decide import Answer, AskAgain, AskForText, HandOff, HandOffReason, NoReply, SmallTalk, Suggest
+from zhiban.assistant.trying import TriedQuestion
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.i18n import Texts
+from zhiban.knowledge.retrieval import ALL, ConfidenceBand, Passage, SearchResult
+
+SHOWN = 3  # passages
+
+
+@frozen_dataclass
+class PassageView:
+    """A passage as it is listed. `from_words` and `from_meaning` are its scores by words and by vectors."""
+
+    article_id: int
+    title: str
+    text: str
+    source: str
+    score: str
+    from_words: str
+    from_meaning: str
+    asked_as: str
+
+
+ICONS = {"answer": "check", "pick": "messages", "human": "user"}
+
+
+@frozen_dataclass
+class TrialView:
+    """`tone` is answer, pick or human, as the design calls them. `at` places the mark on
+    the scale and `line` what is enough, both in percent of its length; without `answer_at` there is no scale."""
+
+    question: str
+    tone: str
+    icon: str
+    heading: str
+    said: str
+    choices: tuple[str, ...]
+    why: tuple[str, ...]
+    confidence: str
+    answer_at: str
+    at: int
+    line: int
+    passages: tuple[PassageView, ...]
+
+
+def trial_view(trial: TriedQuestion, texts: Texts) -> TrialView:
+    tone, heading, words = _decided(trial, texts)
+    why = [*words, *(_searched(trial, trial.search, texts) if trial.search is not None else [])]
+    why.append(
+        texts("按收件箱“{name}”的设置", name=trial.inbox)
+        if trial.inbox
+        else texts("还没有收件箱用这个知识库，按通常的设置")
+    )
+    search = trial.search
+    trusted = search is not None and search.thresholds.answer_at < ALL
+    most = 1.25 * max(search.thresholds.answer_at, search.confidence) if search is not None else 1.0
+    return TrialView(
+        question=trial.question,
+        tone=tone,
+        icon=ICONS[tone],
+        heading=heading,
+        said=trial.said,
+        choices=trial.choices,
+        why=tuple(why),
+        confidence=f"{search.confidence:.2f}" if search is not None else "",
+        answer_at=f"{search.thresholds.answer_at:.2f}" if search is not None and trusted else "",
+        at=round(100 * search.confidence / most) if search is not None and trusted else 0,
+        line=round(100 * search.thresholds.answer_at / most) if search is not None and trusted else 100,
+        passages=tuple(_passage(one, texts) for one in search.passages[:SHOWN]) if search is not None else (),
+    )
+
+
+def _decided(trial: TriedQuestion, texts: Texts) -> tuple[str, str, list[str]]:
+    match trial.decision:
+        case Answer():
+            return "answer", texts("直接回答"), []
+        case SmallTalk():
+            return "answer", texts("客套话"), [texts("这是客套话，不查知识库。")]
+        case AskForText() | AskAgain():
+            return "pick", texts("请对方再说一次"), []
+        case Suggest():
+            return "pick", texts("列出相近的问题"), []
+        case HandOff(reason=HandOffReason.ASKED | HandOffReason.WORD | HandOffReason.UPSET):
+            return "human", texts("转人工"), [texts("对方要找人，或者很不满，不查知识库。")]
+        case HandOff():
+            return "human", texts("转人工"), []
+        case NoReply():
+            return "human", texts("不说话"), [texts("助手在这个收件箱关着，或者这句话不用回。")]
+        case never:
+            assert_never(never)
+
+
+def _searched(trial: TriedQuestion, found: SearchResult, texts: Texts) -> list[str]:
+    said = [texts.error(found.why)]
+    if trial.zone is not None and trial.zone is not found.zone:
+        if trial.zone is ConfidenceBand.ANSWER:
+            said.append(texts("分数差一点，但最像的一条和问的意思一致，所以直接回答。"))
+        elif found.zone is ConfidenceBand.ANSWER:
+            said.append(texts("分数够，但最像的一条说的可能是另一回事，所以先让对方选。"))
+    return said
+
+
+def _passage(one: Passage, texts: Texts) -> PassageView:
+    words = readable(one.answer or one.text)
+    return PassageView(
+        article_id=one.article_id,
+        title=one.title,
+        text=words[:160] + ("…" if len(words) > 160 else ""),
+        source=one.source_name or texts("手写"),
+        score=f"{one.score:.2f}",
+        from_words=f"{one.likeness:.2f}",
+        from_meaning="" if one.cosine is None else f"{one.cosine:.2f}",
+        asked_as=one.asked_as or "",
+    )
