@@ -6,7 +6,7 @@ import unicodedata
 from functools import lru_cache
 
 from zhiban.kit.patterns import lazy_pattern
-from zhiban.knowledge.tokenizer import normalise
+from zhiban.kit.tokens import normalise
 
 _LONGEST = 2000  # characters that are looked at
 _CUT = lazy_pattern(r"[,、.。!?;；:：\n\r~…\"“”‘()（）\[\]【】<>《》|/\\*_#^+=—]+")

@@ -10,7 +10,8 @@ import re
 from collections.abc import Sequence
 
 from zhiban.kit.frozen_dataclass import frozen_dataclass
-from zhiban.knowledge.tokenizer import NO_SYNONYMS, Synonyms, normalise, terms
+from zhiban.kit.tokens import normalise
+from zhiban.knowledge.tokenizer import NO_SYNONYMS, Synonyms, terms
 
 NEAREST = 0.7  # weight of the words of the last question, halved with every step further back
 SHARE = 1.0  # the most that one earlier text may weigh, in terms of the question's own

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from itertools import combinations
 from operator import mul
 
+from zhiban.kit.tokens import normalise
 from zhiban.knowledge.corpus_stats import term_priors
-from zhiban.knowledge.tokenizer import normalise, terms
+from zhiban.knowledge.tokenizer import terms
 from zhiban.knowledge.vectors import text_to_embed
 from zhiban.ports import Embedder, ModelUnavailable
 

@@ -9,14 +9,13 @@ hash, where a collision (about one in 235 million for a pair of words) merges tw
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from hashlib import blake2b
 from itertools import pairwise
 
-import opencc
+from zhiban.kit.tokens import HAN_FIRST, HAN_LAST, normalise
 
 # Words that ask the same are written the same. Order matters: what a later line folds may come from an earlier one.
 _FOLDS: tuple[tuple[str, str], ...] = (
@@ -38,25 +37,13 @@ def _alternatives(words: Iterable[str]) -> re.Pattern[str]:
 
 _FOLDING = tuple((_alternatives(words.split()), folded) for words, folded in _FOLDS)
 
-_HAN_FIRST, _HAN_LAST = 0x3400, 0x9FFF
-_HAN = _HAN_LAST - _HAN_FIRST + 1
+_HAN = HAN_LAST - HAN_FIRST + 1
 _PAIRS = 1 + _HAN  # pairs are numbered from here, characters from 1
 _HASHED = _PAIRS + _HAN * _HAN
 TERM_LIMIT = 1_000_000_000  # pgvector's sparsevec has no more dimensions
 
 # Han; Latin letters (also accented); numbers; runs of any other script.
 _SEGMENTS = re.compile(r"[\u3400-\u9fff]+|[a-z\u00df-\u024f]+|\d+(?:\.\d+)?|[^\W\d_a-z\u00df-\u024f\u3400-\u9fff]+")
-
-
-@cache
-def _simplifier() -> opencc.OpenCC:
-    return opencc.OpenCC("t2s")
-
-
-def normalise(text: str) -> str:
-    """One spelling: NFKC, lower case, Simplified characters."""
-    simplified: str = _simplifier().convert(unicodedata.normalize("NFKC", text).lower())
-    return simplified
 
 
 def fold(text: str) -> str:
@@ -74,11 +61,11 @@ def _hashed(word: str) -> int:
 
 
 def character_term(character: str) -> int:
-    return ord(character) - _HAN_FIRST + 1
+    return ord(character) - HAN_FIRST + 1
 
 
 def pair_term(pair: str) -> int:
-    return _PAIRS + (ord(pair[0]) - _HAN_FIRST) * _HAN + ord(pair[1]) - _HAN_FIRST
+    return _PAIRS + (ord(pair[0]) - HAN_FIRST) * _HAN + ord(pair[1]) - HAN_FIRST
 
 
 def is_word(term: int) -> bool:
@@ -120,7 +107,7 @@ def terms(text: str, synonyms: Synonyms = NO_SYNONYMS) -> list[int]:
     found: list[int] = []
     for segment in _SEGMENTS.findall(folded):
         if "\u3400" <= segment[0] <= "\u9fff":
-            codes = [ord(character) - _HAN_FIRST for character in segment]
+            codes = [ord(character) - HAN_FIRST for character in segment]
             found += [code + 1 for code in codes]
             if len(codes) == 1:
                 found.append(codes[0] + 1)

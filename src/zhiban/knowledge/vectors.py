@@ -14,7 +14,7 @@ from psycopg.adapt import Buffer, Dumper
 from psycopg.pq import Format
 
 from zhiban.kit.frozen_dataclass import frozen_dataclass
-from zhiban.knowledge.tokenizer import normalise
+from zhiban.kit.tokens import normalise
 from zhiban.ports import Embedder, ModelUnavailable
 
 log = logging.getLogger(__name__)

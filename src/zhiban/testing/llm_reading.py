@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 from zhiban.kit.frozen_dataclass import frozen_dataclass
-from zhiban.knowledge.tokenizer import normalise
+from zhiban.kit.tokens import normalise
 
 _EXPLAINED = 0.6  # share of a question that a passage must explain
 _FITS = 0.6  # how well, from 0 to 1

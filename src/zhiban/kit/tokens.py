@@ -1,0 +1,35 @@
+"""One spelling for texts that are compared, and the runs of characters that they are cut into."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import cache
+
+import opencc
+
+HAN_FIRST, HAN_LAST = 0x3400, 0x9FFF
+
+
+@cache
+def _simplifier() -> opencc.OpenCC:
+    return opencc.OpenCC("t2s")
+
+
+def simplify(text: str) -> str:
+    """Traditional characters as Simplified ones."""
+    simplified: str = _simplifier().convert(text)
+    return simplified
+
+
+def normalise(text: str) -> str:
+    """One spelling: NFKC, lower case, Simplified characters."""
+    return simplify(unicodedata.normalize("NFKC", text).lower())
+
+
+def is_han(character: str) -> bool:
+    return HAN_FIRST <= ord(character[0]) <= HAN_LAST
+
+
+# Han; Latin letters (also accented); digits; runs of any other script.
+RUNS = re.compile(r"[\u3400-\u9fff]+|[a-z\u00df-\u024f]+|\d+|[^\W\d_a-z\u00df-\u024f\u3400-\u9fff]+")
