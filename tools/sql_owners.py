@@ -28,6 +28,7 @@ OWNERS = {
     "connection": "channels",
     "contact": "people",
     "contact_follow": "conversations",
+    "contact_search": "people",
     "contact_way": "channels",
     "conversation": "conversations",
     "conversation_label": "conversations",
@@ -44,6 +45,7 @@ OWNERS = {
     "login_attempt": "people",
     "macro": "automation",
     "message": "conversations",
+    "message_search": "conversations",
     "participant": "conversations",
     "phrasing": "knowledge",
     "phrasing_candidate": "knowledge",
@@ -54,6 +56,7 @@ OWNERS = {
     "rule": "automation",
     "rule_delay": "automation",
     "rule_run": "automation",
+    "search_progress": "conversations",
     "setup_link": "people",
     "snippet": "conversations",
     "source": "knowledge",
@@ -82,6 +85,7 @@ FREE = {"migrations", "postgres", "testing"}
 EXCEPTIONS = {
     "a list or a notice names what it shows in one statement, not in one more per row": (
         "conversations/lists.py: agent contact inbox",
+        "conversations/message_search.py: agent contact inbox",
         "conversations/queries.py: agent agent_presence contact identity inbox team turn",
         "automation/queries.py: agent inbox label team",
         "conversations/facts.py: contact inbox",

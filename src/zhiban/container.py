@@ -41,6 +41,7 @@ from zhiban.workers.delivery_processor import DeliveryProcessor
 from zhiban.workers.maintenance import Maintenance
 from zhiban.workers.recovery import Recovery
 from zhiban.workers.rule_timer import RuleTimer
+from zhiban.workers.search_indexer import SearchIndexer
 
 log = logging.getLogger(__name__)
 
@@ -144,6 +145,7 @@ class Workers:
     recovery: Recovery
     maintenance: Maintenance
     rule_timer: RuleTimer
+    search_indexer: SearchIndexer
     jobs: Jobs
 
     @classmethod
@@ -190,6 +192,7 @@ class Workers:
             recovery,
             Maintenance(app.database, app.clock),
             RuleTimer(app.database, app.rules, app.clock),
+            SearchIndexer(app.database, app.clock),
             Jobs(app.database.dsn, tasks),
         )
 
@@ -201,10 +204,12 @@ class Workers:
         await self.recovery.start()
         await self.maintenance.start()
         await self.rule_timer.start()
+        await self.search_indexer.start()
         await self.assigner.start()
 
     async def close(self) -> None:
         await self.assigner.close()
+        await self.search_indexer.close()
         await self.rule_timer.close()
         await self.maintenance.close()
         await self.recovery.close()

@@ -70,6 +70,7 @@ ADDRESSES: dict[str, Entry] = {
     "GET /": Entry(),
     "GET /desk/list": Entry(),
     "GET /desk/rows": Entry(),
+    "GET /search": Entry(),
     "GET /stream": Entry(),
     "GET /presence": Entry(),
     "POST /presence": Entry(form={"status": "online"}),

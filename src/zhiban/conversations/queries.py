@@ -16,6 +16,7 @@ from zhiban.people.permissions import Access, answering_in
 
 PAGE = 30  # messages added by "older"
 FIRST = 40  # messages of a conversation that is opened
+BEFORE = 10  # messages shown before the one that is looked for
 
 
 @frozen_dataclass
@@ -259,6 +260,14 @@ async def message_page(
         first=first_id,
     )
     return MessagePage(rows, first_id, rows[-1].id if rows else 0, bool(older) and bool(rows))
+
+
+async def page_with(tx: Transaction, conversation_id: int, message_id: int) -> int | None:
+    """Where a page begins that has this message and what was said before it; None where the newest page has it."""
+    newest = await tx.value(_NTH, id=conversation_id, before=2**62, skip=FIRST - 1) or 0
+    if message_id >= newest:
+        return None
+    return int(await tx.value(_NTH, id=conversation_id, before=message_id, skip=BEFORE - 1) or 1)
 
 
 async def read_until(tx: Transaction, conversation_id: int, agent_id: int) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from functools import cache
 
 import opencc
+
+from zhiban.kit.patterns import lazy_pattern
 
 HAN_FIRST, HAN_LAST = 0x3400, 0x9FFF
 
@@ -32,4 +33,4 @@ def is_han(character: str) -> bool:
 
 
 # Han; Latin letters (also accented); digits; runs of any other script.
-RUNS = re.compile(r"[\u3400-\u9fff]+|[a-z\u00df-\u024f]+|\d+|[^\W\d_a-z\u00df-\u024f\u3400-\u9fff]+")
+RUNS = lazy_pattern(r"[\u3400-\u9fff]+|[a-z\u00df-\u024f]+|\d+|[^\W\d_a-z\u00df-\u024f\u3400-\u9fff]+")

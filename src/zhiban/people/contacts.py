@@ -9,6 +9,7 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.json_safe import json_safe
 from zhiban.kit.text import clean
+from zhiban.people.contact_search import NEW, index_contacts
 from zhiban.ports import Profile
 
 # Known ones as they are, new ones made, in one statement. Who loses a race against another transaction gets no row.
@@ -75,14 +76,14 @@ update contact c set
   name = case when k.name <> '' and (c.name = '' or c.name = k.called) then k.name else c.name end,
   avatar_url = coalesce(k.avatar_url, c.avatar_url),
   attributes = jsonb_strip_nulls(c.attributes || k.attributes), updated_at = %(now)s
-from known k where c.id = k.contact_id returning c.id"""
+from known k where c.id = k.contact_id returning c.id, c.created_at"""
 
 
 async def learn_profiles(
     tx: Transaction, kind: str, account: str, profiles: Sequence[Profile], *, now: datetime
 ) -> list[int]:
     """Keep what the vendor tells about people. Returns the contacts it concerns."""
-    return await tx.values(
+    rows = await tx.rows(
         _LEARN,
         kind=kind,
         account=account,
@@ -94,6 +95,8 @@ async def learn_profiles(
         attributes=[json_safe(profile.attributes) for profile in profiles],
         now=now,
     )
+    await index_contacts(tx, [id_ for id_, created_at in rows if created_at < now - NEW])  # newer ones are to come
+    return [id_ for id_, _ in rows]
 
 
 async def set_blocked(tx: Transaction, contact_id: int, *, blocked: bool, now: datetime) -> None:

@@ -28,7 +28,7 @@ SEARCH_PATH = "public,jobs"
 
 # Their operators are the ones our search uses. Without the mark, row-level security keeps the planner from the index,
 # because a leaking operator could show rows of another workspace in an error message; these show none.
-LEAKPROOF = ("ts_match_vq(tsvector, tsquery)", "arrayoverlap(anyarray, anyarray)")
+LEAKPROOF = ("ts_match_vq(tsvector, tsquery)", "arrayoverlap(anyarray, anyarray)", "arraycontains(anyarray, anyarray)")
 
 MINIMUM_SERVER = 150000
 MINIMUM_VECTOR = (0, 8, 0)

@@ -19,6 +19,7 @@ from zhiban.desk import views
 from zhiban.desk.pages import attachments, health
 from zhiban.desk.pages import labels as label_pages
 from zhiban.desk.pages import macros as macro_pages
+from zhiban.desk.pages import search as search_pages
 from zhiban.desk.pages import snippets as snippet_pages
 from zhiban.desk.request import CurrentRequest, DeskRequest, DeskSettings, Limited, Toast
 from zhiban.kit.db import Transaction
@@ -41,6 +42,7 @@ def install(app: FastAPI, settings: DeskSettings) -> None:
     add_routes(app, label_pages.router)
     add_routes(app, snippet_pages.router)
     add_routes(app, macro_pages.router)
+    add_routes(app, search_pages.router)
 
 
 # ------------------------------------------------------------------------------------------------- reading
@@ -69,10 +71,11 @@ async def rows_part(desk: CurrentRequest, limit: Limited = lists.ROWS) -> Respon
 
 
 @router.get("/conversations/{conversation_id}")
-async def open_conversation(desk: CurrentRequest, conversation_id: int) -> Response:
-    """The page for a visit, the thread for a click on a row. Opening it is reading it."""
+async def open_conversation(desk: CurrentRequest, conversation_id: int, message: int | None = None) -> Response:
+    """The page for a visit, the thread for a click on a row; from a little before `message` on. Opening is reading."""
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
-        thread = await desk.thread(tx, conversation_id)
+        first = None if message is None else await queries.page_with(tx, conversation_id, message)
+        thread = await desk.thread(tx, conversation_id, first=first)
         await replies.mark_read(tx, conversation_id, agent_id=desk.agent.id, message_id=thread.last_id)
         shown = await desk.list(tx, current=conversation_id)
     template = "desk/open_thread.html" if wants_part(desk.request) else "desk/desk.html"

@@ -6,6 +6,8 @@ from procrastinate.schema import SchemaManager
 from zhiban.migrations.automation import RULES
 from zhiban.migrations.desk import OWN
 from zhiban.migrations.rules import append_only, protect
+from zhiban.migrations.search import FUNCTIONS, SEARCH
+from zhiban.migrations.search import TABLES as SEARCH_TABLES
 
 revision = "0001"
 down_revision = None
@@ -469,9 +471,10 @@ end $$;
 
 
 def upgrade() -> None:
-    for ddl in (ROUTING, PEOPLE, TEAMS, PLACES, CALLS, CONVERSATIONS, EVENTS, RULES, OWN, FILES):
+    for ddl in (ROUTING, PEOPLE, TEAMS, PLACES, CALLS, CONVERSATIONS, EVENTS, RULES, OWN, FILES, SEARCH):
         op.execute(ddl)
-    protect(*TABLES)
+    protect(*TABLES, *SEARCH_TABLES)
+    op.execute(FUNCTIONS)
     append_only("event")
     op.execute(SIGN_IN)
     # Procrastinate's text holds per cent signs, which SQLAlchemy would take for parameters: use the driver itself.

@@ -70,11 +70,30 @@ function opened(before = 0) {
   if (!id) return;
   if (innerWidth > 760) composer.area()?.focus({ preventScroll: true });
   else document.getElementById("thread-name")?.focus({ preventScroll: true });
+  if (lookedFor()) return;
   const unread = document.getElementById("unread-line");
   if (unread && unread.offsetTop < talk().scrollTop) {
     unread.scrollIntoView({ block: "start" });
     stuck = atEnd();
   }
+}
+
+// Whoever comes from a search is shown the message; from then on the address is that of the conversation again.
+function lookedFor() {
+  const address = new URL(location.href);
+  const wanted = address.searchParams.get("message");
+  const found = wanted && document.querySelector(`#messages .msg[data-mid="${CSS.escape(wanted)}"]`);
+  if (!wanted) return false;
+  address.searchParams.delete("message");
+  history.replaceState(history.state, "", address);
+  if (!found) return false;
+  found.scrollIntoView({ block: "center" });
+  found.tabIndex = -1;
+  found.focus({ preventScroll: true });
+  const colour = getComputedStyle(html).getPropertyValue("--accent");
+  found.querySelector(".say, .doc, .pic")?.animate([{ boxShadow: `0 0 0 2px ${colour}` }, { boxShadow: `0 0 0 2px ${colour}`, offset: 0.8 }, { boxShadow: "0 0 0 2px transparent" }], 3000);
+  stuck = atEnd();
+  return true;
 }
 
 function countBelow() {

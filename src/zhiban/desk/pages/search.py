@@ -1,0 +1,88 @@
+"""The page where messages, notes and contacts are looked for."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+
+from zhiban.automation.queries import names
+from zhiban.conversations import message_search
+from zhiban.conversations.message_search import SearchPage
+from zhiban.desk import found
+from zhiban.desk.checks import chrome_of
+from zhiban.desk.found import ContactView, SearchForm
+from zhiban.desk.labels import WORDS
+from zhiban.kit import word_search
+from zhiban.kit.db import Transaction
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.i18n import Texts
+from zhiban.people.auth import CurrentAgent, auth_of
+from zhiban.people.permissions import Access
+from zhiban.web.render import wants_part
+
+router = APIRouter(include_in_schema=False)
+
+CONTACTS = 8  # shown above the messages
+
+Word = Annotated[str, Query(max_length=40)]
+
+
+@frozen_dataclass
+class _Found:
+    page: SearchPage
+    contacts: tuple[ContactView, ...] = ()
+
+
+@router.get("/search")
+async def search(
+    request: Request,
+    agent: CurrentAgent,
+    q: Annotated[str, Query(max_length=1000)] = "",
+    inbox: Word = "",
+    by: Word = "",
+    since: Word = "",
+    until: Word = "",
+    notes: Word = "with",
+    conversation: Word = "",
+    before: Annotated[int | None, Query(ge=1, lt=2**62)] = None,
+) -> Response:
+    """The page, or, for htmx, the part that `before` begins."""
+    auth = auth_of(request)
+    viewer = auth.viewer(request, agent)
+    form = SearchForm(q, inbox, by, since, until, notes, conversation)
+    part = wants_part(request) and before is not None
+    async with auth.database.page_transaction(agent.workspace_id) as tx:
+        result = await _find(tx, form, viewer.texts, agent.access, now=auth.clock.now(), before=before)
+        named = None if part else await names(tx)
+    asked = word_search.query(q)
+    return auth.renderer.answer(
+        "search/hits.html" if part else "search/search.html",
+        viewer,
+        chrome=await chrome_of(request, agent, "search"),
+        form=form,
+        asked=asked,
+        page=result.page,
+        contacts=result.contacts,
+        first=before is None,
+        named=named,
+        sees=agent.access.sees,
+        excerpt=found.excerpt,
+        wrote=found.wrote,
+        address=lambda **more: urlencode({**dict(form.fields()), **more}),
+        **WORDS,
+    )
+
+
+async def _find(
+    tx: Transaction, form: SearchForm, texts: Texts, access: Access, *, now: datetime, before: int | None
+) -> _Found:
+    asked, narrowed = word_search.query(form.q), form.filter(texts.zone)
+    page = await message_search.search(tx, asked, access=access, now=now, narrowed=narrowed, before=before)
+    if before is not None or form.narrowed:
+        return _Found(page)
+    contacts = await message_search.search_contacts(tx, asked, access=access, most=CONTACTS)
+    return _Found(page, tuple(found.contact_view(one, asked) for one in contacts))
