@@ -112,3 +112,37 @@ class AgentWentOffline(Event):
 
 class PasswordChanged(Event):
     agent_id: int
+
+
+class SecondFactorEnrolled(Event):
+    """From now on the agent is asked for a code of their phone after the password."""
+
+    agent_id: int
+
+
+class SecondFactorRemoved(Event):
+    """By themselves, or by somebody who manages people, for instance because the phone is gone."""
+
+    agent_id: int
+
+
+class SecondFactorFailed(Event):
+    """Somebody who knew the password gave a wrong code."""
+
+    agent_id: int
+
+
+class RecoveryCodeUsed(Event):
+    agent_id: int
+
+
+class RecoveryCodesCreated(Event):
+    """New ones in the place of the old ones."""
+
+    agent_id: int
+
+
+class SecondFactorRequired(Event):
+    """Whether everybody of the workspace needs one."""
+
+    required: bool

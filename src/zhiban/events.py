@@ -56,6 +56,12 @@ from zhiban.event_people import (
     AvailabilityChosen,
     JoinLinkCreated,
     PasswordChanged,
+    RecoveryCodesCreated,
+    RecoveryCodeUsed,
+    SecondFactorEnrolled,
+    SecondFactorFailed,
+    SecondFactorRemoved,
+    SecondFactorRequired,
     SessionRevoked,
     SignedIn,
     SignedOut,
@@ -82,6 +88,8 @@ __all__ += [
     "PasswordChanged",
     "SessionRevoked",
 ]
+__all__ += ["RecoveryCodeUsed", "RecoveryCodesCreated", "SecondFactorEnrolled", "SecondFactorFailed"]
+__all__ += ["SecondFactorRemoved", "SecondFactorRequired"]
 __all__ += ["SignInFailed", "SignedIn", "SignedOut", "TeamChanged", "TeamCreated", "TeamRemoved"]
 
 # ------------------------------------------------------------------------------------------------- conversations

@@ -27,6 +27,7 @@ from zhiban.desk.pages import conversation as conversation_pages
 from zhiban.desk.pages import knowledge as knowledge_pages
 from zhiban.desk.pages import presence as presence_pages
 from zhiban.desk.pages import rules as rule_pages
+from zhiban.desk.pages import second_factor as second_factor_pages
 from zhiban.desk.pages import sign_in
 from zhiban.desk.pages import teams as team_pages
 from zhiban.desk.request import DeskSettings
@@ -66,6 +67,7 @@ def web_application(
         demo=demo,
         url=app.settings.zhiban_url,
         secret=app.vault.derive("known devices"),
+        vault=app.vault,
     )
     web = FastAPI(
         title="Zhiban",
@@ -83,6 +85,7 @@ def web_application(
     web.mount("/static", assets.app(), name="static")
     auth.install(web)
     add_routes(web, sign_in.router)
+    add_routes(web, second_factor_pages.router)
     add_routes(web, agent_pages.router)
     add_routes(web, rule_pages.router)
     add_routes(web, presence_pages.router)

@@ -25,6 +25,7 @@ from zhiban.desk.pages import conversation as conversation_pages
 from zhiban.desk.pages import knowledge as knowledge_pages
 from zhiban.desk.pages import presence as presence_pages
 from zhiban.desk.pages import rules as rule_pages
+from zhiban.desk.pages import second_factor as second_factor_pages
 from zhiban.desk.pages import sign_in
 from zhiban.desk.pages import teams as team_pages
 from zhiban.desk.request import DeskSettings
@@ -136,6 +137,7 @@ async def site(urls: DatabaseUrls) -> AsyncIterator[Site]:
         app.add_middleware(SecurityHeaders)
         Auth(database, clock, renderer).install(app)
         add_routes(app, sign_in.router)
+        add_routes(app, second_factor_pages.router)
         add_routes(app, agent_pages.router)
         add_routes(app, rule_pages.router)
         add_routes(app, presence_pages.router)

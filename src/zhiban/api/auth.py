@@ -94,6 +94,8 @@ async def caller(
         agent = await service.signed_in_agent(auth.database, session, now=auth.clock.now())
         if agent is None:
             raise _unknown("The session has ended. Sign in again, or send a token.")
+        if agent.must_enrol:
+            raise HTTPException(403, "Set up your second factor first.")
         await same_origin(request)
         scopes = frozenset(Scope) if agent.access.may(Permission.MANAGE_KNOWLEDGE) else READING
         found = Caller(agent.workspace_id, Actor("agent", agent.id), agent.name, scopes, agent.access)

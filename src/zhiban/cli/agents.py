@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -16,6 +17,7 @@ from zhiban.container import App
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Misconfigured
 from zhiban.people import agents as colleagues
+from zhiban.people import second_factor
 from zhiban.people.agents import AgentRow
 from zhiban.people.models import ROLE_LABELS, Role
 
@@ -23,6 +25,13 @@ Email = Annotated[str, typer.Argument(help=_("邮箱"))]
 
 
 ALL = "all"
+
+
+class Switch(StrEnum):
+    ON = "on"
+    OFF = "off"
+
+
 RoleHelp = typer.Option(
     "--role", help=_("负责人（owner）、管理员（admin）、主管（supervisor）、客服（agent）或只读（read_only）")
 )
@@ -60,7 +69,7 @@ async def list_(as_json: AsJson = False) -> None:
         "email": _("邮箱"),
         "name": _("名字"),
         "role": _("角色"),
-        "inboxes": _("收件箱"),
+        "inboxes": _("能看的收件箱"),
         "accounts": _("平台账号"),
         "seen": _("最近来过"),
         "state": _("状态"),
@@ -173,6 +182,27 @@ async def enable(email: Email, as_json: AsJson = False) -> None:
         await colleagues.enable(tx, row.id, now=app.clock.now())
         row = await colleagues.agent_row(tx, row.id)
     _show_changed(row, as_json=as_json)
+
+
+@command(agent, "reset-second-factor", help=_("同事丢了手机：去掉两步验证，之后登录只要密码"))
+async def reset_second_factor(email: Email, as_json: AsJson = False) -> None:
+    async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
+        row = await colleagues.agent_by_email(tx, email)
+        await second_factor.remove(tx, row.id, now=app.clock.now())
+        row = await colleagues.agent_row(tx, row.id)
+    _show_changed(row, as_json=as_json)
+
+
+@command(agent, "require-second-factor", help=_("要求每个人启用两步验证，或者不再要求"))
+async def require_second_factor(
+    required: Annotated[Switch, typer.Argument(help=_("on要求，off不再要求"))], as_json: AsJson = False
+) -> None:
+    async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
+        await second_factor.require(tx, required is Switch.ON, now=app.clock.now())
+    if as_json:
+        show_json({"required": required is Switch.ON})
+        return
+    say(_("每个人都必须启用两步验证。") if required is Switch.ON else _("由各人自己决定要不要启用两步验证。"))
 
 
 def _show_changed(row: AgentRow, *, as_json: bool) -> None:

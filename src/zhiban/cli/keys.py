@@ -9,6 +9,7 @@ from zhiban.container import App
 from zhiban.kit.errors import Misconfigured
 from zhiban.kit.settings import Settings
 from zhiban.kit.vault import KEY_FILE, Vault, new_key, rewrite_key_file, split_keys
+from zhiban.people import second_factor
 
 
 @command(app, "rotate-key", help=_("更换加密密钥：用新密钥重新加密所有保存的凭据（请先停止服务）"))
@@ -50,8 +51,10 @@ async def _reseal_all(opened: App) -> int:
     for workspace_id in workspaces:
         async with opened.database.page_transaction(workspace_id) as tx:
             await credentials.check_open(tx, opened.vault)
+            await second_factor.check_open(tx, opened.vault)
     resealed = 0
     for workspace_id in workspaces:
         async with opened.database.page_transaction(workspace_id) as tx:
             resealed += await credentials.reseal(tx, opened.vault)
+            await second_factor.reseal(tx, opened.vault)
     return resealed

@@ -39,7 +39,7 @@ class JoinLinkSpent(Gone):
 class AgentRow:
     """An agent as the others see them. `joined`: they have chosen a password; `accounts`: their ids at vendors.
 
-    `inbox_ids`: the inboxes they see; None: every one.
+    `inbox_ids`: the inboxes they see; None: every one. `second_factor`: they are asked for a code after the password.
     """
 
     id: int
@@ -49,6 +49,7 @@ class AgentRow:
     inbox_ids: list[int] | None
     accounts: dict[str, str]
     joined: bool
+    second_factor: bool
     availability: str
     seen_at: datetime | None
     disabled_at: datetime | None
@@ -56,6 +57,8 @@ class AgentRow:
 
 _COLLEAGUES = """
 select a.id, a.email, a.name, a.role, a.inbox_ids, a.password_hash is not null as joined, a.disabled_at,
+  exists (select from second_factor f where f.workspace_id = a.workspace_id and f.agent_id = a.id
+    and f.enrolled_at is not null) as second_factor,
   coalesce((select p.status from agent_presence p where p.workspace_id = a.workspace_id and p.agent_id = a.id),
     'offline') as availability,
   coalesce((select jsonb_object_agg(i.vendor, i.external_id) from agent_identity i

@@ -13,6 +13,7 @@ from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import ZhibanError
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.vault import Vault, new_key
 from zhiban.people import service
 from zhiban.people.passwords import HashQueue
 from zhiban.people.permissions import Access
@@ -27,8 +28,15 @@ DEVICE_COOKIE = "zhiban_device"
 DEVICE_SECONDS = 180 * 24 * 3600
 
 
+ENROLMENT = "/me/second-factor"
+
+
 class SignInNeeded(ZhibanError):
     """A page for colleagues was asked for by somebody who is not signed in."""
+
+
+class EnrolmentNeeded(ZhibanError):
+    """Everybody needs a second factor here, and whoever asked has none yet."""
 
 
 @frozen_dataclass
@@ -57,6 +65,7 @@ class Auth:
         demo: bool = False,
         url: str = "",
         secret: bytes | None = None,
+        vault: Vault | None = None,
     ) -> None:
         self.database = database
         self.clock = clock
@@ -64,6 +73,8 @@ class Auth:
         self.demo = demo
         self.url = url  # where colleagues reach us; empty: the address that a request came to
         self.passwords = HashQueue()
+        # Without the installation's keys, second factors open until this process ends.
+        self.vault = vault or Vault([new_key()])
         # Without the installation's secret, devices are known again until this process ends.
         self.throttle = LoginThrottle(database, secret or secrets.token_bytes(32))
 
@@ -75,14 +86,20 @@ class Auth:
         async def send_away(request: Request, _error: Exception) -> Response:
             return to_sign_in(request)
 
+        async def send_to_enrolment(request: Request, _error: Exception) -> Response:
+            return _sent(request, ENROLMENT, "Set up your second factor first.", status=403)
+
         app.add_exception_handler(SignInNeeded, send_away)
+        app.add_exception_handler(EnrolmentNeeded, send_to_enrolment)
 
     async def __call__(self, request: Request) -> SignedInAgent:
-        """Raises SignInNeeded."""
+        """Raises SignInNeeded, EnrolmentNeeded."""
         token = request.cookies.get(COOKIE, "")
         agent = await service.signed_in_agent(self.database, token, now=self.clock.now()) if token else None
         if agent is None:
             raise SignInNeeded("Sign in first.")
+        if agent.must_enrol and not request.url.path.startswith(ENROLMENT):
+            raise EnrolmentNeeded("Set up your second factor first.")
         return agent
 
     def is_secure(self, request: Request) -> bool:
@@ -98,13 +115,18 @@ class Auth:
 
 def to_sign_in(request: Request) -> Response:
     """Where somebody who is not signed in is sent: a redirect for a visit, a header for htmx, 401 for a script."""
-    if request.url.path.startswith("/api/"):
-        return JSONResponse({"detail": "Sign in first."}, status_code=401)
-    if request.headers.get("hx-request") == "true":
-        return Response(status_code=204, headers={"hx-redirect": "/login"})
     target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     wish = "" if target == "/" or request.method != "GET" else target
-    return RedirectResponse("/login" + (f"?next={_quoted(wish)}" if wish else ""), status_code=303)
+    there = "/login" + (f"?next={_quoted(wish)}" if wish else "")
+    return _sent(request, there, "Sign in first.", status=401)
+
+
+def _sent(request: Request, there: str, sentence: str, *, status: int) -> Response:
+    if request.url.path.startswith("/api/"):
+        return JSONResponse({"detail": sentence}, status_code=status)
+    if request.headers.get("hx-request") == "true":
+        return Response(status_code=204, headers={"hx-redirect": there.partition("?")[0]})
+    return RedirectResponse(there, status_code=303)
 
 
 def _quoted(path: str) -> str:
@@ -131,10 +153,11 @@ def set_session_cookie(request: Request, token: str, target: str) -> Response:
     return response
 
 
-def attempt_of(request: Request, email: str) -> LoginAttempt:
+def attempt_of(request: Request, email: str, *, step: str = "") -> LoginAttempt:
     """What the login throttle has to know of a request."""
     cookie = request.cookies.get(DEVICE_COOKIE, "")
-    return auth_of(request).throttle.attempt(email, cookie=cookie, network=network_of(visitor_address(request)))
+    network = network_of(visitor_address(request))
+    return auth_of(request).throttle.attempt(email, cookie=cookie, network=network, step=step)
 
 
 def remember_device(request: Request, response: Response, email: str) -> None:
@@ -156,7 +179,7 @@ def auth_of(request: Request) -> Auth:
 
 
 async def signed_in(request: Request) -> SignedInAgent:
-    """The dependency of every page for colleagues. Raises SignInNeeded."""
+    """The dependency of every page for colleagues. Raises SignInNeeded, EnrolmentNeeded."""
     return await auth_of(request)(request)
 
 

@@ -26,6 +26,7 @@ SESSION_LIFE = timedelta(days=30)  # without use
 SESSION_END = timedelta(days=90)  # whatever its use: then the password is asked again
 SEEN_EVERY = timedelta(minutes=10)
 SETUP_LIFE = timedelta(days=2)
+CODE_LIFE = timedelta(minutes=10)  # of a session that waits for the second factor
 MOST_WORKSPACES = 4  # of one address that are tried; each costs a hash
 
 
@@ -59,6 +60,7 @@ class SignedInAgent:
     workspace: str
     inbox_ids: list[int] | None
     chosen: str = "online"  # see people/presence.py
+    must_enrol: bool = False  # everybody needs a second factor here, and they have none yet
 
     @property
     def access(self) -> Access:
@@ -114,6 +116,14 @@ async def add_agent(
 
 
 @frozen_dataclass
+class NewSession:
+    """A session's token for the cookie. `awaits_code`: it signs nobody in before the second factor was given."""
+
+    token: str
+    awaits_code: bool
+
+
+@frozen_dataclass
 class _Account:
     workspace_id: int
     agent_id: int
@@ -129,8 +139,8 @@ async def sign_in(
     now: datetime,
     hint: str = "",
     workspace_id: int | None = None,
-) -> str:
-    """A new session's token. `workspace_id`: which one is meant, when the address is known in several.
+) -> NewSession:
+    """A new session. `workspace_id`: which one is meant, when the address is known in several.
 
     The caller reserves the attempt with the throttle first. Raises WrongPassword, WorkspaceUnclear, HashQueueFull.
     """
@@ -146,7 +156,7 @@ async def sign_in(
             raise WrongPassword("E-mail address and password do not match.")
         case [account]:
             async with database.page_transaction(account.workspace_id) as tx:
-                return await open_session(tx, agent_id=account.agent_id, now=now, hint=hint)
+                return await session_after_password(tx, agent_id=account.agent_id, now=now, hint=hint)
         case _:
             raise WorkspaceUnclear({one.workspace_id: await _name_of(database, one.workspace_id) for one in opened})
 
@@ -185,6 +195,21 @@ async def _name_of(database: Database, workspace_id: int) -> str:
         return str(await tx.value("select name from workspace where workspace_id = %(id)s", id=workspace_id))
 
 
+async def session_after_password(tx: Transaction, *, agent_id: int, now: datetime, hint: str = "") -> NewSession:
+    """Sign an agent in whose password was right, or wait for their second factor where they have one."""
+    if not await tx.value(
+        "select 1 from second_factor where agent_id = %(id)s and enrolled_at is not null", id=agent_id
+    ):
+        return NewSession(await open_session(tx, agent_id=agent_id, now=now, hint=hint), awaits_code=False)
+    token = await new_session(tx, agent_id=agent_id, now=now, hint=hint)
+    await tx.run(
+        "update agent_session set awaits_code = true, expires_at = %(until)s where digest = %(digest)s",
+        until=now + CODE_LIFE,
+        digest=digest(token),
+    )
+    return NewSession(token, awaits_code=True)
+
+
 async def open_session(tx: Transaction, *, agent_id: int, now: datetime, hint: str = "") -> str:
     """Sign an agent in without a password. Returns the token for the cookie."""
     await event_log.append(tx, SignedIn(actor=Actor("agent", agent_id), at=now, agent_id=agent_id))
@@ -210,10 +235,12 @@ async def new_session(tx: Transaction, *, agent_id: int, now: datetime, hint: st
 
 _SIGNED_IN = """
 select a.workspace_id, a.id, a.email, a.name, a.role, a.inbox_ids, a.locale, a.theme, w.name as workspace,
-  coalesce(p.chosen, 'online') as chosen
+  coalesce(p.chosen, 'online') as chosen, w.second_factor_required and not exists (
+    select from second_factor f where f.workspace_id = a.workspace_id and f.agent_id = a.id
+    and f.enrolled_at is not null) as must_enrol
 from agent_session s join agent a on a.id = s.agent_id join workspace w on w.workspace_id = a.workspace_id
 left join agent_presence p on p.workspace_id = a.workspace_id and p.agent_id = a.id
-where s.digest = %(digest)s and s.expires_at > %(now)s and a.disabled_at is null"""
+where s.digest = %(digest)s and not s.awaits_code and s.expires_at > %(now)s and a.disabled_at is null"""
 
 
 async def signed_in_agent(database: Database, token: str, *, now: datetime) -> SignedInAgent | None:
@@ -237,13 +264,16 @@ async def signed_in_agent(database: Database, token: str, *, now: datetime) -> S
 
 
 async def session_access(database: Database, token: str, *, now: datetime) -> Access | None:
-    """What the agent of this session may see now; None when it holds no more. Asking does not prolong it."""
+    """What the agent of this session may see now; None when it holds no more. Asking does not prolong it.
+
+    None too where a second factor has to be set up first.
+    """
     workspace_id = workspace_of(token)
     if workspace_id == NO_WORKSPACE:
         return None
     async with database.page_transaction(workspace_id) as tx:
         agent = await tx.object(SignedInAgent, _SIGNED_IN, digest=digest(token), now=now)
-    return None if agent is None else agent.access
+    return None if agent is None or agent.must_enrol else agent.access
 
 
 async def beat(database: Database, token: str, *, now: datetime) -> bool:
@@ -253,9 +283,10 @@ async def beat(database: Database, token: str, *, now: datetime) -> bool:
         return False
     async with database.page_transaction(workspace_id) as tx:
         agent = await tx.object(SignedInAgent, _SIGNED_IN, digest=digest(token), now=now)
-        if agent is not None:
-            await presence.beat(tx, agent.id, now=now)
-    return agent is not None
+        if agent is None or agent.must_enrol:
+            return False
+        await presence.beat(tx, agent.id, now=now)
+    return True
 
 
 async def sign_out(tx: Transaction, token: str, *, now: datetime) -> None:
@@ -272,7 +303,9 @@ async def sign_out(tx: Transaction, token: str, *, now: datetime) -> None:
 async def leave_without_session(tx: Transaction, agent_id: int, *, now: datetime) -> None:
     """An agent whose last session ended is offline at once."""
     if not await tx.value(
-        "select 1 from agent_session where agent_id = %(id)s and expires_at > %(now)s limit 1", id=agent_id, now=now
+        "select 1 from agent_session where agent_id = %(id)s and not awaits_code and expires_at > %(now)s limit 1",
+        id=agent_id,
+        now=now,
     ):
         await presence.leave(tx, agent_id, by=Actor("agent", agent_id), reason="signed_out", now=now)
 

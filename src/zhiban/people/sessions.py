@@ -37,7 +37,7 @@ async def sessions(tx: Transaction, agent_id: int, *, token: str, now: datetime)
     return await tx.objects(
         SessionRow,
         "select encode(digest, 'hex') as id, digest = %(own)s as current, agent_hint as hint, created_at, seen_at "
-        "from agent_session where agent_id = %(agent)s and expires_at > %(now)s "
+        "from agent_session where agent_id = %(agent)s and not awaits_code and expires_at > %(now)s "
         "order by digest = %(own)s desc, seen_at desc limit 50",
         own=digest(token),
         agent=agent_id,
@@ -65,6 +65,15 @@ async def end_other_sessions(tx: Transaction, agent_id: int, *, token: str, now:
         await event_log.append(tx, SessionRevoked(actor=Actor("agent", agent_id), at=now, agent_id=agent_id))
 
 
+async def check_password(database: Database, passwords: HashQueue, agent: SignedInAgent, password: str) -> str:
+    """The stored hash, when this is the password of the agent. Raises WrongPassword, HashQueueFull."""
+    async with database.page_transaction(agent.workspace_id) as tx:
+        stored: str | None = await tx.value("select password_hash from agent where id = %(id)s", id=agent.id)
+    if stored is None or not await passwords.matches(password, stored):
+        raise WrongPassword("The current password is not right.")
+    return stored
+
+
 async def change_password(
     database: Database, passwords: HashQueue, agent: SignedInAgent, *, current: str, new: str, hint: str, now: datetime
 ) -> str:
@@ -72,10 +81,7 @@ async def change_password(
 
     The caller reserves the attempt with the throttle first. Raises WrongPassword, Conflict (too easy), HashQueueFull.
     """
-    async with database.page_transaction(agent.workspace_id) as tx:
-        stored = await tx.value("select password_hash from agent where id = %(id)s", id=agent.id)
-    if not await passwords.matches(current, stored):
-        raise WrongPassword("The current password is not right.")
+    stored = await check_password(database, passwords, agent, current)
     hashed = await passwords.hash(new, about=(agent.name, agent.email, agent.workspace))
     async with database.page_transaction(agent.workspace_id) as tx:
         changed = await tx.run(

@@ -38,19 +38,23 @@ class TooManyAttempts(ZhibanError):
 
 @frozen_dataclass
 class LoginAttempt:
-    """Who wants to sign in, as far as we can tell before the password. `device`: the account's cookie was genuine."""
+    """Who wants to sign in, as far as we can tell before the password. `device`: the account's cookie was genuine.
+
+    `step`: passwords and codes are counted apart.
+    """
 
     account: str
     device: bytes | None
     network: str | None
+    step: str = ""
 
     def limits(self) -> dict[bytes, int]:
         """What this attempt counts towards, and how far that may grow. Keys are digests: no address is stored."""
         if self.device is not None:
-            return {_key("device", self.account, self.device.hex()): PER_DEVICE}
-        found = {_key("account", self.account): PER_ACCOUNT}
+            return {_key(self.step + "device", self.account, self.device.hex()): PER_DEVICE}
+        found = {_key(self.step + "account", self.account): PER_ACCOUNT}
         if self.network is not None:
-            found[_key("network", self.network)] = PER_ADDRESS
+            found[_key(self.step + "network", self.network)] = PER_ADDRESS
         return found
 
     @property
@@ -86,9 +90,9 @@ class LoginThrottle:
         self._database = database
         self._secret = secret
 
-    def attempt(self, email: str, *, cookie: str = "", network: str | None = None) -> LoginAttempt:
+    def attempt(self, email: str, *, cookie: str = "", network: str | None = None, step: str = "") -> LoginAttempt:
         account = account_name(email)
-        return LoginAttempt(account, self._device(account, cookie), network)
+        return LoginAttempt(account, self._device(account, cookie), network, step)
 
     async def reserve(self, attempt: LoginAttempt, *, now: datetime) -> None:
         """Count an attempt before it is made. Raises TooManyAttempts."""

@@ -16,7 +16,7 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict
 from zhiban.kit.i18n import mark
 from zhiban.people import agents as colleagues
-from zhiban.people import service
+from zhiban.people import second_factor, service
 from zhiban.people.auth import CurrentAgent, auth_of, set_session_cookie
 from zhiban.people.models import ROLE_LABELS, Role
 from zhiban.people.permissions import Permission, gives, outranks
@@ -68,6 +68,7 @@ async def _page(request: Request, agent: SignedInAgent, *, status: int = 200, **
     async with auth.database.page_transaction(agent.workspace_id) as tx:
         rows = await colleagues.agent_rows(tx)
         places = await inbox_names(tx)
+        required = await second_factor.is_required(tx)
     own = Role(agent.role)
     shown = {"trouble": "", "link": "", "link_for": "", "typed": NOTHING_TYPED, **values}
     return auth.renderer.answer(
@@ -82,6 +83,7 @@ async def _page(request: Request, agent: SignedInAgent, *, status: int = 200, **
         roles=ROLE_LABELS,
         hints=ROLE_HINTS,
         inboxes=places,
+        required=required,
         availability_words=AVAILABILITY_LABELS,
         given=gives(own),
         role_changeable={row.id for row in rows if row.id != agent.id and not outranks(Role(row.role), own)},
@@ -239,5 +241,8 @@ async def join(request: Request, token: str, password: Annotated[str, Form(max_l
         )
     async with auth.database.page_transaction(service.workspace_of(token)) as tx:
         agent_id = await colleagues.join(tx, token, password_hash=hashed, locale=viewer.texts.locale, now=now)
-        session = await service.open_session(tx, agent_id=agent_id, now=now, hint=request.headers.get("user-agent", ""))
-    return set_session_cookie(request, session, "/")
+        # A link gives a new password, not a new phone.
+        session = await service.session_after_password(
+            tx, agent_id=agent_id, now=now, hint=request.headers.get("user-agent", "")
+        )
+    return set_session_cookie(request, session.token, "/login/code" if session.awaits_code else "/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -10,7 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from zhiban.desk.checks import chrome_of
 from zhiban.kit.db import NO_WORKSPACE
 from zhiban.kit.errors import Conflict, ZhibanError
-from zhiban.people import service
+from zhiban.people import second_factor, service
 from zhiban.people import sessions as own
 from zhiban.people.auth import (
     COOKIE,
@@ -72,7 +73,7 @@ async def sign_in(
     attempt = attempt_of(request, email)
     try:
         await auth.throttle.reserve(attempt, now=now)
-        token = await service.sign_in(
+        session = await service.sign_in(
             auth.database,
             auth.passwords,
             email=email,
@@ -84,8 +85,59 @@ async def sign_in(
     except (TooManyAttempts, service.WrongPassword, HashQueueFull, service.WorkspaceUnclear) as error:
         return await _login_refused(request, error, email=email, next=next)
     await auth.throttle.succeeded(attempt)
-    response = set_session_cookie(request, token, next)
+    if session.awaits_code:  # a browser is known once it was signed in
+        return set_session_cookie(request, session.token, code_page(next))
+    response = set_session_cookie(request, session.token, next)
     remember_device(request, response, email)
+    return response
+
+
+def code_page(target: str) -> str:
+    """Where the code is asked for, to go on to `target` then."""
+    return "/login/code" + (f"?next={quote(inside(target), safe='/')}" if target != "/" else "")
+
+
+async def _code_page(request: Request, *, target: str, status: int = 200, trouble: str = "") -> HTMLResponse:
+    return auth_of(request).renderer.answer(
+        "login_code.html", viewer_of(request), status=status, next=inside(target), trouble=trouble, here="/login/code"
+    )
+
+
+@router.get("/login/code")
+async def code(request: Request, next: str = "/") -> Response:  # noqa: A002 - the query parameter's name
+    auth = auth_of(request)
+    token = request.cookies.get(COOKIE, "")
+    if await second_factor.awaiting(auth.database, token, now=auth.clock.now()) is None:
+        return RedirectResponse("/login", status_code=303)
+    return await _code_page(request, target=next)
+
+
+@router.post("/login/code")
+async def sign_in_with_code(
+    request: Request,
+    code: Annotated[str, Form(max_length=100)],
+    next: Annotated[str, Form()] = "/",  # noqa: A002 - the field's name
+) -> Response:
+    auth, now = auth_of(request), auth_of(request).clock.now()
+    token = request.cookies.get(COOKIE, "")
+    who = await second_factor.awaiting(auth.database, token, now=now)
+    if who is None:
+        return RedirectResponse("/login", status_code=303)
+    attempt = attempt_of(request, who.email, step="code")
+    try:
+        await auth.throttle.reserve(attempt, now=now)
+        fresh = await second_factor.complete_sign_in(
+            auth.database, auth.vault, token, code, now=now, hint=request.headers.get("user-agent", "")
+        )
+    except second_factor.SignInOver as error:
+        return await _login_refused(request, error, email=who.email, next=next)
+    except (second_factor.WrongCode, TooManyAttempts) as error:
+        status = 429 if isinstance(error, TooManyAttempts) else 401
+        trouble = viewer_of(request).texts.error(error.sentence)
+        return await _code_page(request, target=next, status=status, trouble=trouble)
+    await auth.throttle.succeeded(attempt)
+    response = set_session_cookie(request, fresh, next)
+    remember_device(request, response, who.email)
     return response
 
 
@@ -140,6 +192,7 @@ async def _me_page(request: Request, agent: SignedInAgent, *, status: int = 200,
     async with auth.database.page_transaction(agent.workspace_id) as tx:
         token = request.cookies.get(COOKIE, "")
         found = await own.sessions(tx, agent.id, token=token, now=auth.clock.now())
+        factor = await second_factor.factor_state(tx, agent.id)
     return auth.renderer.answer(
         "me.html",
         auth.viewer(request, agent),
@@ -148,6 +201,7 @@ async def _me_page(request: Request, agent: SignedInAgent, *, status: int = 200,
         agent=agent,
         workspace=agent.workspace,
         sessions=found,
+        factor=factor,
         trouble=trouble,
     )
 
