@@ -1,0 +1,86 @@
+"""What an agent of some inboxes sees: of every list exactly the part that is theirs, and what they had when it ends."""
+
+from __future__ import annotations
+
+import pytest
+from tests.desk.seed import Seed, create_seed
+from tests.twin import open_inbox
+
+from zhiban.conversations import assignment, lists, queries, service
+from zhiban.conversations.access import access_conversation, access_conversation_to_answer, visible
+from zhiban.conversations.lists import Queue, StatusTab
+from zhiban.events import Actor
+from zhiban.kit.clock import SetClock
+from zhiban.kit.db import Database, Transaction
+from zhiban.kit.errors import NotFound
+from zhiban.people import agents
+from zhiban.people.models import Role
+from zhiban.people.permissions import Access, NotAllowed
+
+
+@pytest.fixture
+async def seed(db: Database, clock: SetClock) -> Seed:
+    return await create_seed(db, clock)
+
+
+async def shown(tx: Transaction, access: Access, queue: Queue, tab: StatusTab, label: int | None) -> list[int]:
+    found = await lists.conversation_list(tx, access, queue=queue, tab=tab, label=label)
+    return [row.id for row in (*found.waiting, *found.rest)]
+
+
+async def test_every_list_and_count_is_the_part_of_the_whole_that_they_see(db: Database, seed: Seed) -> None:
+    w, lin = seed.workspace_id, seed.agents["林晓"]
+    places = [seed.inbox.inbox_id]
+    places += [(await open_inbox(db, w, public_id=name, name=name)).inbox_id for name in ("乙", "丙")]
+    async with db.transaction(w) as tx:
+        await tx.run(
+            "update conversation set inbox_id = (%(places)s::bigint[])[1 + id %% 3], external_id = id::text",
+            places=places,
+        )
+        rows = await tx.rows("select id, inbox_id from conversation")
+        where = dict(rows)
+        whole = Access(lin, Role.OWNER)
+        for seen in ((), (places[1],), (places[2], places[0], 99)):
+            some = Access(lin, Role.AGENT, seen)
+            for label in (None, seed.labels["授权续费"]):
+                for queue in Queue:
+                    for tab in StatusTab:
+                        everything = await shown(tx, whole, queue, tab, label)
+                        own = [id_ for id_ in everything if where[id_] in seen]
+                        assert await shown(tx, some, queue, tab, label) == own, (seen, queue, tab, label)
+            counts = await lists.counts(tx, some)
+            for queue in Queue:
+                assert counts.of(queue) == len(await shown(tx, some, queue, StatusTab.OPEN, None)), (seen, queue)
+                first = (await lists.conversation_list(tx, some, queue=queue, tab=StatusTab.OPEN)).waiting[:1]
+                if first:
+                    assert await lists.next_waiting(tx, some, queue=queue, after=0) == first[0].id
+            assert await visible(tx, some, list(where)) == {id_ for id_ in where if where[id_] in seen}
+
+
+async def test_what_they_may_not_answer_any_more_waits_for_the_others(db: Database, seed: Seed) -> None:
+    w, chen = seed.workspace_id, seed.agents["陈默"]
+    other = await open_inbox(db, w, public_id="other", name="别处")
+    gu, now = seed.conversations["顾南乔"], seed.clock.now()
+    by = Actor("agent", seed.agents["林晓"])
+    async with db.transaction(w) as tx:
+        assert (await queries.head(tx, gu)).assignee_id == chen
+        # Changed, and changed back before anybody looked: it stays.
+        await agents.set_access(tx, chen, role=Role.AGENT, inbox_ids=[other.inbox_id], now=now)
+        await agents.set_access(tx, chen, role=Role.AGENT, inbox_ids=None, now=now)
+        assert await assignment.release_unanswerable(tx, chen, now=now) == 0
+        await agents.set_access(tx, chen, role=Role.AGENT, inbox_ids=[other.inbox_id], now=now)
+        assert await assignment.release_unanswerable(tx, chen, now=now) == 1
+        assert (await queries.head(tx, gu)).assignee_id is None
+        with pytest.raises(NotAllowed):
+            await service.assign(tx, gu, to=chen, by=by, now=now)
+        with pytest.raises(NotAllowed):
+            await service.take(tx, gu, by=chen, now=now)
+        assert chen not in [one.id for one in await queries.agent_names(tx, seed.inbox.inbox_id)]
+        row = await agents.agent_row(tx, chen)
+        access = Access(chen, Role(row.role), tuple(row.inbox_ids or ()))
+        with pytest.raises(NotFound):
+            await access_conversation(tx, access, gu)
+        reader = Access(chen, Role.READ_ONLY)
+        assert (await access_conversation(tx, reader, gu)).id == gu
+        with pytest.raises(NotAllowed):
+            await access_conversation_to_answer(tx, reader, gu)
