@@ -20,13 +20,16 @@ from zhiban.automation.definition import load_definition
 from zhiban.automation.macro_definition import load_macro
 from zhiban.automation.shipped import SHIPPED, UNASSIGN_ON_RESOLVE
 from zhiban.channels.inboxes import set_policy
-from zhiban.conversations import queries, replies, service
+from zhiban.conversations import bulk, queries, replies, service, transitions
+from zhiban.conversations import changes as c
 from zhiban.conversations.models import ConversationState, Status
 from zhiban.events import SYSTEM, Actor, ConversationAssigned, ConversationResolved
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.vault import Vault
 from zhiban.people import presence
+from zhiban.people.models import Role
+from zhiban.people.permissions import Access
 from zhiban.people.presence import Availability
 from zhiban.workers.maintenance import Maintenance
 
@@ -113,10 +116,26 @@ async def by_a_macro(desk: Desk, conversation_id: int) -> tuple[str, int | None]
     return "agent", desk.chen
 
 
+async def by_bulk(desk: Desk, conversation_id: int) -> tuple[str, int | None]:
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        others = [(await desk.handed_over(tx, f"wm{number}")).id for number in (2, 3)]
+        ids, access = [others[0], conversation_id, others[1]], Access(desk.chen, Role.AGENT)
+        done = await bulk.change_many(tx, access, ids, c.Resolve("agent"), now=NOON)
+        assert (sorted(done.changed), done.refused) == (sorted(ids), {})
+        for other in others:  # each has its credit, its freedom and its run, once
+            assert await credit_of(tx, other) == [("agent", desk.chen)]
+            assert (await transitions.lock(tx, other)).assignee_id is None
+            (run,) = await rule_queries.runs_about(tx, other)
+            assert (run.facts["cause"], run.outcome) == ("bulk", "acted")
+    return "agent", desk.chen
+
+
 Resolve = Callable[[Desk, int], Awaitable[tuple[str, int | None]]]
 
 
-@pytest.mark.parametrize("resolve", [by_hand, by_another_rule, by_the_timer, by_the_assistant, by_blocking, by_a_macro])
+@pytest.mark.parametrize(
+    "resolve", [by_hand, by_another_rule, by_the_timer, by_the_assistant, by_blocking, by_a_macro, by_bulk]
+)
 async def test_whoever_resolves_it_it_is_nobodys_and_the_credit_stays(desk: Desk, resolve: Resolve) -> None:
     async with desk.database.transaction(desk.workspace_id) as tx:
         rule = await shipped_rule(tx)

@@ -31,7 +31,8 @@ from zhiban.bootstrap import reactions
 from zhiban.channels.connections import OpenInbox
 from zhiban.channels.policy import AssignmentPolicy
 from zhiban.container import ensure_workspace
-from zhiban.conversations import assignment, replies, sending, service, transitions
+from zhiban.conversations import assignment, bulk, replies, sending, service, transitions
+from zhiban.conversations.changes import Resolve, SetPriority, Snooze
 from zhiban.conversations.evolution import born, evolve, replay
 from zhiban.conversations.ingest import ingest
 from zhiban.conversations.models import ConversationState, Priority, Status
@@ -53,6 +54,8 @@ from zhiban.events import (
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.people import presence
+from zhiban.people.models import Role
+from zhiban.people.permissions import Access
 from zhiban.people.presence import Availability
 from zhiban.ports import (
     Entered,
@@ -112,6 +115,7 @@ STEPS = (
     "send fails", "hand off", "reply", "reply", "note", "take", "assign", "un-assign", "team", "label", "priority",
     "snooze", "snooze over", "resolve", "resolve", "undo", "reopen", "return", "block", "unblock", "sent", "refused",
     "again", "idle", "comes", "comes", "leaves", "give away", "give away", "best", "rule", "macro", "macro",
+    "bulk", "bulk",
 )  # fmt: skip
 
 step = st.tuples(st.sampled_from(STEPS), st.integers(0, 2), st.integers(1, 4000))
@@ -248,6 +252,7 @@ class Story:
             "comes": lambda: presence.choose(tx, agent, Availability.ONLINE, now=now),
             "leaves": lambda: presence.choose(tx, agent, Availability.OFFLINE, now=now),
             "give away": lambda: self._give_away(tx),
+            "bulk": lambda: self._bulk(tx, who, agent, id_),
             "macro": lambda: self._macro(tx, who, agent, id_),
             "best": lambda: assignment.assign_best(tx, id_, by=Actor("rule", 1), now=now),
             "return": lambda: service.return_to_assistant(tx, id_, by=lin, now=now),
@@ -260,6 +265,19 @@ class Story:
         macro = (await macros.macros(tx, agent))[who % len(MACROS)]
         key = str(next(self.ids))
         await macros.run_macro(tx, macro, id_, agent_id=agent, limits_of=lambda _: LIMITS, key=key, now=self.now)
+
+    async def _bulk(self, tx: Transaction, who: int, agent: int, id_: int) -> None:
+        access, ids, later = Access(agent, Role.AGENT), [id_, 10**9], self.now + timedelta(minutes=30)
+        match (who + self.now.second) % 4:
+            case 0:
+                done = await bulk.change_many(tx, access, ids, Resolve("agent"), now=self.now)
+            case 1:
+                done = await bulk.change_many(tx, access, ids, Snooze(later), SetPriority(4), now=self.now)
+            case 2:
+                done = await bulk.undo_many(tx, access, ids, now=self.now)
+            case _:
+                done = await bulk.assign_many(tx, access, ids, to=self.agents[who % 2], now=self.now)
+        assert sorted((*done.changed, *done.unchanged, *done.refused)) == ids
 
     async def _give_away(self, tx: Transaction) -> None:
         await assignment.release_offline(tx, giving(self.inbox), now=self.now)

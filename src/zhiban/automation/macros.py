@@ -195,13 +195,14 @@ async def run_macro(
 ) -> tuple[Outcome, ...] | None:
     """Do what the macro says, all of it or nothing: whoever calls rolls back when this raises.
 
-    The same `key` acts once; None when it has acted already. Raises MacroFailed, BadDefinition, NotFound.
+    The same `key` acts once, an empty one each time; None when it has acted already. Raises MacroFailed, BadDefinition,
+    NotFound.
     """
     definition = load_macro(macro.actions)
     found = await conversation_facts(tx, conversation_id)
     if found is None:
         raise NotFound("There is no such conversation.")
-    if await _has_acted(tx, conversation_id, key):
+    if key and await _has_acted(tx, conversation_id, key):
         return None
     actor, cause = Actor("agent", agent_id), Cause("macro", macro.id)
     reason = "macro"

@@ -232,14 +232,7 @@ async def conversation_list(
 
     Of the inboxes that `access` sees.
     """
-    labelled = await _labelled(tx, label)
-    parts = _parts(queue, tab, labelled)
-    each, also = _looks_at_each(queue, access) and labelled != _AMONG_FEW, access.condition("c.inbox_id")
-    numbered = "c.id, {number} as part, row_number() over (order by {order}) as n"
-    picked = " union all ".join(
-        f"({_stretch(numbered.format(number=number, order=part[1]), part, '%(limit)s', each=each, also=also)})"
-        for number, part in enumerate(parts)
-    )
+    picked = await _picked(tx, access, queue=queue, tab=tab, label=label)
     found = await tx.objects(
         ConversationRow,
         _ROWS.format(picked=picked),
@@ -263,6 +256,31 @@ async def conversation_list(
         label=label,
         labels=await labels(tx),
         current=current,
+    )
+
+
+async def matching(
+    tx: Transaction, access: Access, *, queue: Queue, tab: StatusTab, label: int | None = None, limit: int
+) -> list[int]:
+    """The ids of everything in a queue, or of what bears `label` in it, in the order of the list; at most `limit`."""
+    return await tx.values(
+        f"select id from ({await _picked(tx, access, queue=queue, tab=tab, label=label)}) picked "
+        "order by part, n limit %(limit)s",
+        agent=access.agent_id,
+        label=label,
+        limit=limit,
+        **access.params,
+    )
+
+
+async def _picked(tx: Transaction, access: Access, *, queue: Queue, tab: StatusTab, label: int | None) -> str:
+    """SQL for the list: id, part and place of the first `limit` of each of its stretches."""
+    labelled = await _labelled(tx, label)
+    each, also = _looks_at_each(queue, access) and labelled != _AMONG_FEW, access.condition("c.inbox_id")
+    numbered = "c.id, {number} as part, row_number() over (order by {order}) as n"
+    return " union all ".join(
+        f"({_stretch(numbered.format(number=number, order=part[1]), part, '%(limit)s', each=each, also=also)})"
+        for number, part in enumerate(_parts(queue, tab, labelled))
     )
 
 

@@ -211,6 +211,20 @@ async def last_resolution(tx: Transaction, conversation_id: int) -> Conversation
     return event if isinstance(event, ConversationResolved) else None
 
 
+async def last_resolutions(tx: Transaction, ids: Sequence[int]) -> dict[int, ConversationResolved]:
+    """The facts that these conversations were resolved, the last time, by conversation."""
+    statement = _EVENT.replace("conversation_id = %(id)s", "conversation_id = any(%(ids)s::bigint[])")
+    rows = await tx.objects(
+        EventRow,
+        statement.replace("select id", "select distinct on (conversation_id) id")
+        + " and kind = %(kind)s order by conversation_id, id desc",
+        ids=list(ids),
+        kind=ConversationResolved.kind(),
+    )
+    found = [row.event() for row in rows]
+    return {event.conversation_id: event for event in found if isinstance(event, ConversationResolved)}
+
+
 async def is_recorded(tx: Transaction, conversation_id: int, vendor_event_id: str) -> bool:
     """Whether the vendor's event is in the log: a cursor that was lost or restored brings old ones again."""
     return bool(

@@ -27,7 +27,7 @@ from zhiban.conversations.models import Author, ConversationState, Priority, Sta
 from zhiban.conversations.outbox import allowance_of, enqueue, enqueue_session_transfer, key_for
 from zhiban.conversations.queries import last_resolution
 from zhiban.conversations.transitions import Applied, Planned
-from zhiban.events import DIRECT, TIMER, Actor, Cause
+from zhiban.events import DIRECT, TIMER, Actor, Cause, ConversationResolved
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict
 from zhiban.kit.i18n import mark
@@ -193,13 +193,17 @@ async def resolve(
 async def undo_resolve(tx: Transaction, conversation_id: int, *, by: int, now: datetime) -> Applied:
     """Everything as it was before this agent resolved it. Raises Conflict when it is too late or was somebody else."""
     state = await transitions.lock(tx, conversation_id)
-    resolved = await last_resolution(tx, conversation_id)
-    actor = Actor("agent", by)
-    if resolved is None or (resolved.actor.kind, resolved.actor.id) != (actor.kind, actor.id):
+    before = before_resolution(await last_resolution(tx, conversation_id), by=by, now=now)
+    return await transitions.apply_to(tx, state, UndoResolve(before), actor=Actor("agent", by), now=now)
+
+
+def before_resolution(resolved: ConversationResolved | None, *, by: int, now: datetime) -> BeforeResolution:
+    """What this resolution would be undone to. Raises Conflict when it is too late or was somebody else."""
+    if resolved is None or (resolved.actor.kind, resolved.actor.id) != ("agent", by):
         raise Conflict(mark("Only who resolved it can take that back."))
     if now - resolved.at > UNDO_TIME:
         raise Conflict(mark("It is too late to take that back; reopen the conversation instead."))
-    before = BeforeResolution(
+    return BeforeResolution(
         status=resolved.previous,
         assignee_id=resolved.assignee_id,
         waiting_since=resolved.was_waiting_since,
@@ -208,7 +212,6 @@ async def undo_resolve(tx: Transaction, conversation_id: int, *, by: int, now: d
         failures=resolved.was_failures,
         resolved_at=resolved.was_resolved_at,
     )
-    return await transitions.apply_to(tx, state, UndoResolve(before), actor=actor, now=now)
 
 
 async def return_to_assistant(

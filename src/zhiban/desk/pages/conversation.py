@@ -17,6 +17,7 @@ from zhiban.conversations.labels import access_label
 from zhiban.conversations.models import Priority
 from zhiban.desk import views
 from zhiban.desk.pages import attachments, health
+from zhiban.desk.pages import bulk as bulk_pages
 from zhiban.desk.pages import labels as label_pages
 from zhiban.desk.pages import macros as macro_pages
 from zhiban.desk.pages import search as search_pages
@@ -43,6 +44,7 @@ def install(app: FastAPI, settings: DeskSettings) -> None:
     add_routes(app, snippet_pages.router)
     add_routes(app, macro_pages.router)
     add_routes(app, search_pages.router)
+    add_routes(app, bulk_pages.router)
 
 
 # ------------------------------------------------------------------------------------------------- reading

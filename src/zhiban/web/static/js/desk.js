@@ -5,6 +5,7 @@ import * as composer from "./composer.js";
 import { flush } from "./drafts.js";
 import * as keys from "./keys.js";
 import * as snippets from "./snippets.js";
+import * as bulk from "./bulk.js";
 
 const html = document.documentElement;
 const NEAR = 80;
@@ -125,7 +126,7 @@ function announce() {
 function toasts() {
   for (const toast of document.querySelectorAll("[data-toast]:not([data-timed])")) {
     toast.dataset.timed = "";
-    setTimeout(() => toast.remove(), 6000);
+    setTimeout(() => toast.remove(), toast.textContent.length > 40 ? 15_000 : 6000); // time to read it
   }
 }
 
@@ -189,6 +190,7 @@ document.addEventListener("htmx:error", (event) => {
 // The draft of a conversation that was left shows in its row.
 document.addEventListener("desk:measured", (event) => { if (event.detail.id !== live.openId()) live.refreshList(); });
 document.addEventListener("desk:trouble", (event) => trouble(event.detail));
+document.addEventListener("desk:toasted", toasts);
 document.addEventListener("scroll", (event) => {
   if (event.target.id !== "talk") return;
   stuck = atEnd();
@@ -218,6 +220,7 @@ live.start();
 composer.start();
 keys.start();
 snippets.start();
+bulk.start();
 opened();
 countInTitle();
 announce();

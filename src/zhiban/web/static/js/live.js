@@ -22,6 +22,8 @@ function shown(list) {
   return { queue, status: tab, ...(label && { label }) };
 }
 
+export const listQuery = (list) => new URLSearchParams(shown(list));
+
 export function refreshList(force = false) {
   const list = document.getElementById("list");
   if (!list) return;

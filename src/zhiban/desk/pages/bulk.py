@@ -1,0 +1,222 @@
+"""Many conversations of the list at once: what is offered for them, and what is done."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Form
+from fastapi.responses import JSONResponse, Response
+
+from zhiban.automation import macros
+from zhiban.automation.macros import MacroFailed
+from zhiban.conversations import bulk, lists
+from zhiban.conversations.access import visible
+from zhiban.conversations.assignment import overload
+from zhiban.conversations.bulk import AT_ONCE, BulkResult, assign_many, change_many, check_few, undo_many
+from zhiban.conversations.changes import (
+    Assign,
+    AssignTeam,
+    Change,
+    ChangeLabels,
+    Open,
+    Resolve,
+    ReturnToAssistant,
+    SetPriority,
+    Snooze,
+)
+from zhiban.conversations.labels import access_label, labels
+from zhiban.conversations.models import Priority
+from zhiban.desk import views
+from zhiban.desk.request import CurrentRequest, DeskRequest
+from zhiban.kit.db import Transaction
+from zhiban.kit.errors import Conflict, NotFound
+from zhiban.people.agents import agent_rows
+from zhiban.people.models import Role
+from zhiban.people.permissions import Permission
+from zhiban.people.teams import access_team, team_rows
+from zhiban.web.security import same_origin
+
+router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
+
+MOST_BY_MACRO = 200  # each acts in a transaction of its own
+REASONS = 3  # that are told of those which were left out
+
+Chunk = Callable[[Transaction, Sequence[int]], Awaitable[BulkResult]]
+
+
+@router.get("/desk/bulk")
+async def bar(desk: CurrentRequest) -> Response:
+    """What can be done with what is selected."""
+    desk.access.check(Permission.ANSWER)
+    now = desk.auth.clock.now()
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        people = [one for one in await agent_rows(tx) if one.disabled_at is None and one.role != Role.READ_ONLY]
+        offered: dict[str, Any] = {
+            "people": [one for one in people if one.id != desk.agent.id],
+            "teams": await team_rows(tx),
+            "all_labels": await labels(tx),
+            "all_macros": await macros.macros(tx, desk.agent.id),
+            "snoozes": views.snooze_times(now, desk.texts.zone),
+            "list_tab": desk.tab.value,
+        }
+    return await desk.answer("desk/bulk.html", **offered)
+
+
+@router.get("/desk/matching")
+async def matching(desk: CurrentRequest) -> Response:
+    """The ids of everything in this list, so that what is done is done to what was there when it was selected."""
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        found = await lists.matching(
+            tx, desk.access, queue=desk.queue, tab=desk.tab, label=desk.label, limit=bulk.MOST + 1
+        )
+    return JSONResponse({"ids": found[: bulk.MOST], "more": len(found) > bulk.MOST})
+
+
+@router.post("/desk/bulk")
+async def act(
+    desk: CurrentRequest,
+    do: Annotated[str, Form(max_length=20)],
+    ids: Annotated[str, Form(max_length=20_000)],
+    to: Annotated[str, Form(max_length=64)] = "",
+    key: Annotated[str, Form(max_length=64)] = "",
+) -> Response:
+    """Do one thing to all that are selected. Tells how many were changed, and why others were not."""
+    desk.access.check(Permission.ANSWER)
+    chosen = list(dict.fromkeys(int(one) for one in ids.split(",") if one.isdecimal() and len(one) < 19))
+    check_few(chosen, MOST_BY_MACRO if do == "macro" else bulk.MOST)
+    if do == "macro":
+        words, result = await _run_macro(desk, chosen, to, key)
+    else:
+        words, result = await _change(desk, chosen, do, to)
+    refused = result.refused
+    undo = {"resolve": "undo-resolve", "snooze": "reopen"}.get(do)
+    return JSONResponse(
+        {
+            "words": words.replace("{n}", str(len(result.changed))) + _rest(desk, result, of=len(chosen)),
+            "refused": sorted(refused),
+            "undo": {"do": undo, "ids": ",".join(map(str, result.changed))} if undo and result.changed else None,
+        }
+    )
+
+
+def _rest(desk: DeskRequest, result: BulkResult, *, of: int) -> str:
+    """What became of those that were not changed: how many were so already, how many were left out, and why."""
+    said = desk.texts("，{n}个本来就是这样", n=len(result.unchanged)) if result.unchanged else ""
+    refused = result.refused
+    if not refused:
+        return said
+    counted: dict[str, int] = {}
+    for sentence in refused.values():
+        counted[sentence] = counted.get(sentence, 0) + 1
+    most = sorted(counted.items(), key=lambda one: -one[1])[:REASONS]
+    why = desk.texts("；").join(
+        desk.texts("{why}（{n}个）", why=desk.texts.error(sentence).rstrip("。."), n=n) for sentence, n in most
+    )
+    return said + desk.texts("。{of}个里有{n}个没有改：{why}", of=of, n=len(refused), why=why)
+
+
+async def _change(desk: DeskRequest, ids: Sequence[int], do: str, to: str) -> tuple[str, BulkResult]:
+    """One chunk after the other, each in a transaction of its own."""
+    result = BulkResult()
+    words, after = "", ""
+    for start in range(0, len(ids), AT_ONCE):
+        async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+            words, chunk, target = await _chunk_of(desk, tx, do, to)
+            result = result.joined(await chunk(tx, ids[start : start + AT_ONCE]))
+            if target is not None:
+                after = await _over(desk, tx, target, result.changed)
+    return words + after, result
+
+
+async def _over(desk: DeskRequest, tx: Transaction, agent_id: int, changed: Sequence[int]) -> str:
+    """A warning, where the agent has more in hand now than an inbox's policy would give them."""
+    for inbox_id in await bulk.inboxes_of(tx, changed):
+        over = await overload(tx, agent_id, inbox_id)
+        if over is not None:
+            return desk.texts("，超出了上限：手上{open}个，上限{limit}个", open=over.open, limit=over.limit)
+    return ""
+
+
+async def _chunk_of(desk: DeskRequest, tx: Transaction, do: str, to: str) -> tuple[str, Chunk, int | None]:
+    """The words for what is done, how, and to whom conversations are given. Raises Conflict, NotFound."""
+    if do == "assign" and (to == "me" or to.isdecimal()):
+        target = desk.agent.id if to == "me" else int(to)
+        now = desk.auth.clock.now()
+        return desk.texts("已分配{n}个"), lambda tx, ids: assign_many(tx, desk.access, ids, to=target, now=now), target
+    words, chunk = _of_status(desk, do, to) or await _of_description(desk, tx, do, to)
+    return words, chunk, None
+
+
+def _changing(desk: DeskRequest, change: Change) -> Chunk:
+    now = desk.auth.clock.now()
+    return lambda tx, ids: change_many(tx, desk.access, ids, change, now=now)
+
+
+def _of_status(desk: DeskRequest, do: str, to: str) -> tuple[str, Chunk] | None:
+    texts, now = desk.texts, desk.auth.clock.now()
+    match do:
+        case "resolve":
+            return texts("已解决{n}个"), _changing(desk, Resolve("agent"))
+        case "undo-resolve":
+            return texts("已撤销{n}个"), lambda tx, ids: undo_many(tx, desk.access, ids, now=now)
+        case "reopen":
+            return texts("已重新打开{n}个"), _changing(desk, Open("reopened"))
+        case "snooze":
+            until = {key: at for key, _words, at in views.snooze_times(now, texts.zone)}.get(to)
+            if until is None:
+                raise Conflict("The time to come back must lie ahead.")
+            return texts("已搁置{n}个"), _changing(desk, Snooze(until))
+    return None
+
+
+async def _of_description(desk: DeskRequest, tx: Transaction, do: str, to: str) -> tuple[str, Chunk]:
+    texts = desk.texts
+    match do, to:
+        case "assign", "nobody":
+            return texts("已取消分配{n}个"), _changing(desk, Assign(None))
+        case "assign", "assistant":
+            return texts("已交回值班助手{n}个"), _changing(desk, ReturnToAssistant())
+        case "team", "none":
+            return texts("{n}个不再属于小组"), _changing(desk, AssignTeam(None))
+        case "team", _ if to.isdecimal():
+            await access_team(tx, int(to))
+            return texts("已交给小组{n}个"), _changing(desk, AssignTeam(int(to)))
+        case "label", _ if to.isdecimal():
+            label = await access_label(tx, int(to))
+            return texts("已给{n}个加上标签"), _changing(desk, ChangeLabels(add=frozenset({label.id})))
+        case "unlabel", _ if to.isdecimal():
+            label = await access_label(tx, int(to))
+            return texts("已给{n}个去掉标签"), _changing(desk, ChangeLabels(remove=frozenset({label.id})))
+        case "priority", _ if to in {str(int(one)) for one in Priority}:
+            return texts("已改{n}个的优先级"), _changing(desk, SetPriority(Priority(int(to))))
+    raise Conflict("There is no such action.")
+
+
+async def _run_macro(desk: DeskRequest, ids: Sequence[int], to: str, key: str) -> tuple[str, BulkResult]:
+    """Let a macro act on each, in a transaction of its own: all of it or nothing, whatever becomes of the others."""
+    texts, agent = desk.texts, desk.agent
+    async with desk.auth.database.page_transaction(agent.workspace_id) as tx:
+        macro = await macros.access_macro(tx, int(to) if to.isdecimal() else 0, agent_id=agent.id)
+        seen = await visible(tx, desk.access, ids)
+    changed: list[int] = []
+    refused = {id_: bulk.GONE for id_ in ids if id_ not in seen}
+    for id_ in (one for one in ids if one in seen):
+        try:
+            async with desk.auth.database.page_transaction(agent.workspace_id) as tx:
+                await macros.run_macro(
+                    tx,
+                    macro,
+                    id_,
+                    agent_id=agent.id,
+                    limits_of=desk.settings.limits_of,
+                    key=key,
+                    now=desk.auth.clock.now(),
+                )
+        except MacroFailed as error:
+            refused[id_] = texts("第{n}个动作：{why}", n=error.position + 1, why=texts.error(error.sentence))
+        except (Conflict, NotFound) as error:
+            refused[id_] = error.sentence
+        else:
+            changed.append(id_)
+    return texts("已对{n}个执行宏“{name}”", name=macro.name), BulkResult(tuple(changed), (), refused)

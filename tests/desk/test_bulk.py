@@ -1,0 +1,144 @@
+"""Several conversations of the list at once: chosen by mouse and key, done, told, undone; other desks follow."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.desk.conftest import Client, Site, Visit
+from tests.desk.seed import create_seed
+from tests.desk.test_accessibility import faults
+from tests.desk.test_browser import CONTRAST
+from tests.desk.test_desk import next_event, told
+
+
+async def act(agent: Client, do: str, ids: list[int], to: str = "", key: str = "") -> dict[str, Any]:
+    answer = await agent.post("/desk/bulk", {"do": do, "ids": ",".join(map(str, ids)), "to": to, "key": key})
+    assert answer.status == 200, answer.text[-300:]
+    return dict(json.loads(answer.text))
+
+
+async def test_it_is_done_told_undone_and_seen_by_others(site: Site) -> None:
+    lin, chen = await site.signed_in(), await site.signed_in("chenmo")
+    seed, label = site.seed, site.seed.labels["缺陷"]
+    ids = [seed.conversations[who] for who in ("周予安", "赵一鸣", "沈嘉宁")]
+    theirs = (await create_seed(seed.database, seed.clock, slug="other")).conversations["周予安"]
+    found = json.loads((await lin.get("/desk/matching?queue=mine&status=open")).text)
+    assert (set(ids) <= set(found["ids"]), found["more"]) == (True, False)
+    session, stream = await told(chen)
+    async with session:
+        await next_event(stream)
+        done = await act(lin, "resolve", [*ids, theirs])
+        assert done["words"] == "已解决3个。4个里有1个没有改：没有这个会话（1个）"
+        assert done["refused"] == [theirs]
+        changed: set[object] = set()
+        while not set(ids) <= changed:
+            said = (await next_event(stream))[1]
+            changed |= set(said["conversations"])  # type: ignore[call-overload]
+        stream.close()
+    assert done["undo"] == {"do": "undo-resolve", "ids": ",".join(map(str, sorted(ids)))}
+    snoozed = await act(lin, "snooze", ids, "hour")
+    assert snoozed["words"] == "已搁置0个。3个里有3个没有改：会话已解决，请先重新打开再搁置（3个）"
+    assert snoozed["undo"] is None
+    assert (await act(chen, "undo-resolve", ids))["words"].startswith("已撤销0个。3个里有3个没有改：")
+    assert (await act(lin, "undo-resolve", ids))["words"] == "已撤销3个"
+    for do, to, words in (
+        ("label", str(label), "已给3个加上标签"),
+        ("label", str(label), "已给0个加上标签，3个本来就是这样"),
+        ("unlabel", str(label), "已给3个去掉标签"),
+        ("priority", "2", "已改3个的优先级"),
+        ("assign", str(seed.agents["陈默"]), "已分配3个"),
+        ("assign", "me", "已分配3个"),
+        ("assign", "nobody", "已取消分配3个"),
+        ("assign", "assistant", "已交回值班助手3个"),
+        ("team", "none", "0个不再属于小组，3个本来就是这样"),
+        ("snooze", "hour", "已搁置3个"),
+        ("reopen", "", "已重新打开3个"),
+    ):
+        assert (await act(lin, do, ids, to))["words"] == words, do
+    for do, to, status in (("label", "999", 404), ("team", "999", 404), ("priority", "7", 409), ("explode", "", 409),
+                           ("snooze", "1999", 409), ("assign", "x", 409)):  # fmt: skip
+        assert (await lin.post("/desk/bulk", {"do": do, "ids": str(ids[0]), "to": to})).status == status, do
+    assert (await lin.post("/desk/bulk", {"do": "resolve", "ids": "x,²"})).status == 409
+    many = ",".join(str(number) for number in range(501))
+    assert (await lin.post("/desk/bulk", {"do": "resolve", "ids": many})).status == 409
+
+
+async def test_a_macro_acts_on_each_whole_or_not_at_all(site: Site) -> None:
+    lin = await site.signed_in()
+    ids = [site.seed.conversations[who] for who in ("周予安", "赵一鸣")]
+    form = [("name", "收尾"), ("a.0.kind", "set_priority"), ("a.0.priority", "4"), ("a.1.kind", "snooze"),
+            ("a.1.minutes", "5")]  # fmt: skip
+    macro = (await lin.post("/settings/macros", form)).headers["location"].rsplit("/", 1)[-1]
+    await act(lin, "resolve", ids[:1])
+    done = await act(lin, "macro", ids, macro, key="k1")
+    assert done["words"] == ("已对1个执行宏“收尾”。2个里有1个没有改：第2个动作：会话已解决，请先重新打开再搁置（1个）")
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        rows = await tx.rows("select priority, status from conversation where id = any(%(ids)s) order by id", ids=ids)
+        again = await tx.value("select count(*) from event where kind = 'macro_applied'")
+    assert (rows, again) == ([(0, "resolved"), (4, "snoozed")], 1)
+
+
+async def chosen(page: Page) -> list[str]:
+    return await page.eval_on_selector_all(
+        "#rows input:checked", "all => all.map(one => one.parentElement.querySelector('b').textContent)"
+    )
+
+
+@pytest.mark.browser
+async def test_by_mouse_and_key_and_what_cannot_be_done_stays_chosen(site: Site, enter: Visit) -> None:
+    page = await enter("/?queue=mine")
+    names = await page.locator("#rows .conv b").all_text_contents()
+    boxes, bar = page.locator("#rows li > input"), page.locator("#bulk .bulk")
+    await page.locator("#rows li").first.hover()
+    await boxes.first.check()
+    await expect(bar.locator("b")).to_have_text("已选1个")
+    await boxes.nth(2).click(modifiers=["Shift"])
+    await expect(bar.locator("b")).to_have_text("已选3个")
+    assert await chosen(page) == names[:3]
+    # What comes in meanwhile neither loses the choice nor joins it.
+    await page.mouse.move(900, 400)
+    colleague = await site.signed_in("chenmo")
+    await colleague.post(f"/conversations/{site.seed.conversations[names[3]]}/priority", {"to": "4"})
+    await expect(page.locator("#rows .prio")).to_have_count(2)
+    assert await chosen(page) == names[:3]
+    assert await faults(page) == []
+    assert await page.evaluate(CONTRAST) == []
+    await bar.get_by_role("button", name="选中全部").click()
+    await expect(bar.locator("b")).to_have_text(f"已选{len(names)}个")
+    await page.keyboard.press("Escape")
+    await expect(bar).to_have_count(0)
+    await page.keyboard.press("x")
+    await expect(bar.locator("b")).to_have_text("已选1个")
+    await boxes.nth(1).check()
+    await page.emulate_media(color_scheme="dark")
+    await page.locator("[data-bulk=label] summary").click()
+    assert await faults(page) == []
+    assert await page.evaluate(CONTRAST) == []
+    await page.locator("[data-bulk=label] .opt", has_text="缺陷").click()
+    await expect(page.locator(".toast").last).to_contain_text("已给2个加上标签")
+    await expect(page.locator("#rows .tag", has_text="缺陷")).to_have_count(2)
+    await expect(bar).to_have_count(0)
+    for box in (0, 1):
+        await boxes.nth(box).check()
+    await bar.get_by_role("button", name="解决").click()
+    await expect(page.locator(".toast").last).to_contain_text("已解决2个")
+    await expect(page.locator("#rows .conv")).to_have_count(len(names) - 2)
+    await page.locator(".toast").last.get_by_role("button", name="撤销").click()
+    await expect(page.locator("#rows .conv")).to_have_count(len(names))
+
+
+@pytest.mark.browser
+async def test_on_a_phone_one_begins_with_a_button(site: Site, enter: Visit) -> None:
+    page = await enter("/?queue=mine", width=390, height=844, touch=True)
+    await page.get_by_role("button", name="选择几个会话").tap()
+    for row in (0, 1):
+        await page.locator("#rows .conv").nth(row).tap()
+    await expect(page.locator("#bulk b")).to_have_text("已选2个")
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    await page.locator("#bulk [data-none]").tap()
+    await page.locator("#rows .conv").first.tap()
+    await expect(page.locator("#thread-name")).to_be_visible()
