@@ -76,6 +76,7 @@ ADDRESSES: dict[str, Entry] = {
     "GET /desk/bulk": Entry("agents"),
     "GET /desk/matching": Entry(),
     "POST /desk/bulk": Entry("agents", {"do": "resolve", "ids": "999999"}),
+    "GET /command": Entry(),
     "GET /stream": Entry(),
     "GET /presence": Entry(),
     "POST /presence": Entry(form={"status": "online"}),

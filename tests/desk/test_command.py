@@ -1,0 +1,91 @@
+"""The command bar: what is done and where one gets to without a pointer."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.desk.conftest import Site, Visit
+from tests.desk.test_accessibility import faults
+from tests.desk.test_browser import opened
+
+PICTURES = os.environ.get("ZHIBAN_PICTURES", "")
+
+
+async def test_it_offers_what_is_called_so_and_only_what_one_may_see(site: Site) -> None:
+    agent, zhou = await site.signed_in(), site.seed.conversations["周予安"]
+    bar = (await agent.get("/command")).text
+    assert '<a class="opt" role="option" tabindex="-1" href="/settings/macros">' in bar
+    found = (await agent.get("/command?q=周予")).text
+    assert re.findall(r'href="(/conversations/[^"]+)"', found) == [f"/conversations/{zhou}?queue=all&amp;status=open"]
+    assert "<mark>周予</mark>安" in found
+    assert f"#{zhou} 周予安" in (await agent.get(f"/command?q=%23{zhou}")).text
+    assert "gunzip</mark>" in (await agent.get("/command?q=gunzip")).text
+    assert "&lt;b&gt;" in (await agent.get("/command?q=<b>")).text
+    assert (await agent.get(f"/command?q={10**17}")).status == 200
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        await tx.run(
+            "update agent set role = 'read_only', inbox_ids = '{}' where id = %(id)s", id=site.seed.agents["陈默"]
+        )
+    nobody = await site.signed_in("chenmo")
+    assert "/settings/macros" not in (await nobody.get("/command")).text
+    for typed in ("周予", f"{zhou}", "gunzip"):
+        assert "/conversations/" not in (await nobody.get(f"/command?q={typed}")).text
+
+
+async def do(page: Page, typed: str, choice: str) -> None:
+    """Open the bar, type, and press Enter on the first option, which has these words."""
+    await page.keyboard.press("Control+k")
+    await expect(page.get_by_role("combobox", name="搜索或跳转")).to_be_focused()
+    await page.keyboard.type(typed)
+    first = page.locator("#cmd .opt[aria-selected=true]")
+    await expect(first).to_contain_text(choice)
+    assert await page.get_attribute("#cmd-q", "aria-activedescendant") == await first.get_attribute("id")
+    await page.keyboard.press("Enter")
+
+
+@pytest.mark.browser
+async def test_everything_by_keys_alone(site: Site, enter: Visit) -> None:
+    page = await enter()
+    await opened(page, "周予安")
+    await page.keyboard.press("Control+k")
+    await expect(page.locator("#cmd-now")).to_have_text("当前会话 · 周予安")
+    assert await faults(page) == []
+    if PICTURES:
+        await page.screenshot(path=Path(PICTURES) / "command-light.png")
+    await page.keyboard.type("zzzz")
+    await expect(page.locator("#cmd-said")).to_have_text(re.compile("1项"))  # to search all messages for it
+    await page.keyboard.press("Escape")
+    await expect(page.locator("#compose-reply")).to_be_focused()
+    await do(page, "yxjjj", "优先级：紧急")
+    await expect(page.locator("#menu-priority summary")).to_have_attribute("aria-label", "优先级：紧急")
+    await do(page, "> 标签缺陷", "加上标签缺陷")
+    await expect(page.locator("#labelled .tags")).to_contain_text("缺陷")
+    await do(page, ">缺陷", "去掉标签缺陷")
+    await do(page, "fpgcm", "分配给陈默")
+    await expect(page.locator("summary.owner")).to_have_accessible_name("处理人：陈默")
+    await do(page, "xbz", "写备注")
+    await expect(page.locator("#compose-note")).to_be_focused()
+    await do(page, "@沈嘉", "沈嘉宁")
+    await expect(page.locator("#thread-name")).to_have_text("沈嘉宁")
+    await do(page, "解决", "解决")
+    await expect(page.locator("#toasts")).to_contain_text("已解决")
+    await do(page, "深色", "深色外观")
+    await expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    await page.wait_for_selector("html[data-ready]")
+    await page.set_viewport_size({"width": 390, "height": 844})
+    await page.keyboard.press("Control+k")
+    await expect(page.locator("#cmd-q")).to_be_focused()
+    await page.keyboard.type("发票")
+    await expect(page.locator("#cmd [aria-labelledby=cmd-messages] .opt")).to_have_count(2)
+    assert await faults(page) == []
+    if PICTURES:
+        await page.screenshot(path=Path(PICTURES) / "command-dark.png")
+    await page.goto(site.url + "/settings/people")
+    await page.wait_for_load_state("networkidle")
+    await do(page, "标签", "标签")
+    await page.wait_for_url("**/settings/labels")
