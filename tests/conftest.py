@@ -7,7 +7,7 @@ import fcntl
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,6 +80,7 @@ class Cluster:
     superuser: str
     urls: DatabaseUrls
     shared: Path  # a folder of all workers of this run
+    admin: psycopg.Connection[Any]  # kept open: making a database takes no longer than connecting
 
     def of(self, name: str) -> DatabaseUrls:
         return DatabaseUrls(
@@ -87,33 +88,42 @@ class Cluster:
             owner=make_conninfo(self.urls.owner, dbname=name, user=OWNER),
         )
 
-    async def clone(self, name: str, template: str) -> None:
-        async with await psycopg.AsyncConnection.connect(self.superuser, autocommit=True) as connection:
-            await connection.execute(
-                # Copying the files takes a sixth of the time that writing every page into the log takes.
-                sql.SQL("create database {} template {} owner {} strategy file_copy").format(
-                    sql.Identifier(name), sql.Identifier(template), sql.Identifier(OWNER)
-                )
+    def clone(self, name: str, template: str) -> None:
+        self.admin.execute(
+            # Copying the files takes a sixth of the time that writing every page into the log takes.
+            sql.SQL("create database {} template {} owner {} strategy file_copy").format(
+                sql.Identifier(name), sql.Identifier(template), sql.Identifier(OWNER)
             )
+        )
 
-    async def drop(self, name: str) -> None:
-        async with await psycopg.AsyncConnection.connect(self.superuser, autocommit=True) as connection:
-            await connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+    def drop(self, name: str) -> None:
+        self.admin.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 
-    async def sample(self, embedder: Embedder | None) -> str:
-        """A template that holds the knowledge of the demonstration, made by the worker that wants it first."""
-        name = f"{TEMPLATE}_sample" + ("" if embedder is None else f"_{embedder.name}")
+    async def template(self, name: str, fill: Callable[[Database, int], Awaitable[None]]) -> str:
+        """A template with a workspace, filled by the worker that wants it first."""
         with (self.shared / f"{name}.lock").open("w") as lock:
             await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
             done = self.shared / f"{name}.done"
             if not done.exists():
-                await self.drop(name)
-                await self.clone(name, TEMPLATE)
+                self.drop(name)
+                self.clone(name, TEMPLATE)
                 async with Database(self.of(name).app, work_size=4, page_size=3) as database:
-                    workspace = await ensure_workspace(database, *WORKSPACE)
-                    await service.import_paths(database, workspace, "default", [SAMPLE], embedder=embedder, now=MORNING)
+                    await fill(database, await ensure_workspace(database, *WORKSPACE))
                 done.touch()
         return name
+
+
+async def _nothing(_database: Database, _workspace: int) -> None:
+    """A workspace as it is when it is new."""
+
+
+def _sample(embedder: Embedder | None) -> Callable[[Database, int], Awaitable[None]]:
+    """The knowledge of the demonstration."""
+
+    async def fill(database: Database, workspace: int) -> None:
+        await service.import_paths(database, workspace, "default", [SAMPLE], embedder=embedder, now=MORNING)
+
+    return fill
 
 
 async def _start(folder: Path, shared: Path) -> tuple[BundledPostgres, Cluster]:
@@ -121,7 +131,8 @@ async def _start(folder: Path, shared: Path) -> tuple[BundledPostgres, Cluster]:
     server = await postgres.start()
     urls = await provision_bundled(server.superuser, TEMPLATE)
     await migrate(urls)
-    return postgres, Cluster(server.superuser, urls, shared)
+    admin = psycopg.connect(server.superuser, autocommit=True)
+    return postgres, Cluster(server.superuser, urls, shared, admin)
 
 
 @pytest.fixture(scope="session")
@@ -135,6 +146,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         postgres, found = asyncio.run(_start(folder, shared))
     yield found
+    found.admin.close()
     asyncio.run(postgres.stop())
 
 
@@ -142,22 +154,24 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 async def urls(cluster: Cluster, request: pytest.FixtureRequest) -> AsyncIterator[DatabaseUrls]:
     """A database of its own for this test, cloned from a template in milliseconds.
 
-    Where the test wants `sample_base` or `embedded_sample_base`, from one that holds it.
+    Where the test wants `workspace`, `sample_base` or `embedded_sample_base`, from one that holds it.
     """
     template = TEMPLATE
     if "embedded_sample_base" in request.fixturenames:
-        template = await cluster.sample(LetterEmbedder())
+        template = await cluster.template(f"{TEMPLATE}_embedded", _sample(LetterEmbedder()))
     elif "sample_base" in request.fixturenames:
-        template = await cluster.sample(None)
+        template = await cluster.template(f"{TEMPLATE}_sample", _sample(None))
+    elif "workspace" in request.fixturenames:
+        template = await cluster.template(f"{TEMPLATE}_workspace", _nothing)
     name = f"t{os.getpid()}_{id(object()) % 10**9}_{int(datetime.now(UTC).timestamp() * 1e6)}"
-    await cluster.clone(name, template)
+    cluster.clone(name, template)
     yield cluster.of(name)
-    await cluster.drop(name)
+    cluster.drop(name)
 
 
 @pytest.fixture
 async def db(urls: DatabaseUrls) -> AsyncIterator[Database]:
-    async with Database(urls.app, work_size=4, page_size=3) as database:
+    async with Database(urls.app, work_size=4, page_size=3, kept=0) as database:
         yield database
 
 

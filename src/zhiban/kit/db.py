@@ -152,14 +152,14 @@ async def _by_key(connection: Connection) -> None:
 
 
 class Pool:
-    """A psycopg pool whose connections give `Transaction`."""
+    """A psycopg pool whose connections give `Transaction`. `kept` of them are opened at once and never closed."""
 
-    def __init__(self, dsn: str, *, name: str, size: int, timeout: float, by_key: bool = False) -> None:
+    def __init__(self, dsn: str, *, name: str, size: int, timeout: float, by_key: bool = False, kept: int = 1) -> None:
         self._size = size
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             dsn,
             connection_class=Connection,
-            min_size=1,
+            min_size=kept,
             max_size=size,
             timeout=timeout,
             name=name,
@@ -228,7 +228,7 @@ class Database:
     """The application's way to PostgreSQL, as a role that row-level security binds.
 
     `publish` is called after every commit for what the transaction asked to publish; `reactions` says who reacts to
-    events.
+    events. `kept`: how many connections wait for a webhook, and for a page, before the first one comes.
     """
 
     publish: Publish | None = None
@@ -242,11 +242,12 @@ class Database:
         webhook_size: int = 2,
         page_size: int = 8,
         page_seconds: float = 15,
+        kept: int = 1,
     ) -> None:
         self.dsn = dsn
         self._workers = Pool(dsn, name="workers", size=work_size, timeout=60, by_key=True)
-        self._webhooks = Pool(dsn, name="webhooks", size=webhook_size, timeout=3.5, by_key=True)
-        self._pages = Pool(dsn, name="pages", size=page_size, timeout=page_seconds)
+        self._webhooks = Pool(dsn, name="webhooks", size=webhook_size, timeout=3.5, by_key=True, kept=kept)
+        self._pages = Pool(dsn, name="pages", size=page_size, timeout=page_seconds, kept=kept)
 
     async def open(self) -> Self:
         """Connect, and make sure that the walls between workspaces hold for us. Raises Misconfigured."""
