@@ -151,18 +151,20 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-async def urls(cluster: Cluster, request: pytest.FixtureRequest) -> AsyncIterator[DatabaseUrls]:
-    """A database of its own for this test, cloned from a template in milliseconds.
-
-    Where the test wants `workspace`, `sample_base` or `embedded_sample_base`, from one that holds it.
-    """
-    template = TEMPLATE
+async def template(cluster: Cluster, request: pytest.FixtureRequest) -> str:
+    """What this test's database is a copy of: with a workspace and the sample base, where it wants them."""
     if "embedded_sample_base" in request.fixturenames:
-        template = await cluster.template(f"{TEMPLATE}_embedded", _sample(LetterEmbedder()))
-    elif "sample_base" in request.fixturenames:
-        template = await cluster.template(f"{TEMPLATE}_sample", _sample(None))
-    elif "workspace" in request.fixturenames:
-        template = await cluster.template(f"{TEMPLATE}_workspace", _nothing)
+        return await cluster.template(f"{TEMPLATE}_embedded", _sample(LetterEmbedder()))
+    if "sample_base" in request.fixturenames:
+        return await cluster.template(f"{TEMPLATE}_sample", _sample(None))
+    if "workspace" in request.fixturenames:
+        return await cluster.template(f"{TEMPLATE}_workspace", _nothing)
+    return TEMPLATE
+
+
+@pytest.fixture
+async def urls(cluster: Cluster, template: str) -> AsyncIterator[DatabaseUrls]:
+    """A database of its own for this test, cloned from a template in milliseconds."""
     name = f"t{os.getpid()}_{id(object()) % 10**9}_{int(datetime.now(UTC).timestamp() * 1e6)}"
     cluster.clone(name, template)
     yield cluster.of(name)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import MORNING, Cluster
 from tests.knowledge.material import write_table
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
@@ -20,14 +21,23 @@ WORDING = "包裹飞走啦"
 
 
 @pytest.fixture
-async def large(db: Database, workspace: int, clock: SetClock, tmp_path: Path) -> int:
-    """A base that takes a while to rebuild."""
-    entries = [
-        {"id": "x", "text": f"第{at}号商品怎么保养？", "alts": [f"{at}号怎么洗"], "answer": f"请看第{at}页。"}
-        for at in range(ENTRIES)
-    ]
-    table = write_table(tmp_path / "large.csv", entries)
-    await service.import_paths(db, workspace, "large", [table], now=clock.now())
+async def template(cluster: Cluster, tmp_path: Path) -> str:
+    """Holds a base that takes a while to rebuild."""
+
+    async def fill(database: Database, workspace: int) -> None:
+        entries = [
+            {"id": "x", "text": f"第{at}号商品怎么保养？", "alts": [f"{at}号怎么洗"], "answer": f"请看第{at}页。"}
+            for at in range(ENTRIES)
+        ]
+        table = write_table(tmp_path / "large.csv", entries)
+        await service.import_paths(database, workspace, "large", [table], now=MORNING)
+
+    return await cluster.template("zhiban_large", fill)
+
+
+@pytest.fixture
+async def large(db: Database, workspace: int) -> int:
+    """The base of the template."""
     async with db.transaction(workspace) as tx:
         base = await queries.base_by_slug(tx, "large")
     assert base is not None
