@@ -99,8 +99,8 @@ class Cluster:
     def drop(self, name: str) -> None:
         self.admin.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 
-    async def template(self, name: str, fill: Callable[[Database, int], Awaitable[None]]) -> str:
-        """A template with a workspace, filled by the worker that wants it first."""
+    async def template(self, name: str, fill: Fill) -> str:
+        """A template that the worker which wants it first fills. Returns its name."""
         with (self.shared / f"{name}.lock").open("w") as lock:
             await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
             done = self.shared / f"{name}.done"
@@ -108,19 +108,27 @@ class Cluster:
                 self.drop(name)
                 self.clone(name, TEMPLATE)
                 async with Database(self.of(name).app, work_size=4, page_size=3) as database:
-                    await fill(database, await ensure_workspace(database, *WORKSPACE))
-                done.touch()
+                    said = await fill(database)
+                done.write_text(said or "")
         return name
 
+    def said(self, name: str) -> str:
+        """What filling a template had to say."""
+        return (self.shared / f"{name}.done").read_text()
 
-async def _nothing(_database: Database, _workspace: int) -> None:
-    """A workspace as it is when it is new."""
+
+Fill = Callable[[Database], Awaitable[str | None]]
 
 
-def _sample(embedder: Embedder | None) -> Callable[[Database, int], Awaitable[None]]:
+async def _workspace(database: Database) -> None:
+    await ensure_workspace(database, *WORKSPACE)
+
+
+def _sample(embedder: Embedder | None) -> Fill:
     """The knowledge of the demonstration."""
 
-    async def fill(database: Database, workspace: int) -> None:
+    async def fill(database: Database) -> None:
+        workspace = await ensure_workspace(database, *WORKSPACE)
         await service.import_paths(database, workspace, "default", [SAMPLE], embedder=embedder, now=MORNING)
 
     return fill
@@ -158,7 +166,7 @@ async def template(cluster: Cluster, request: pytest.FixtureRequest) -> str:
     if "sample_base" in request.fixturenames:
         return await cluster.template(f"{TEMPLATE}_sample", _sample(None))
     if "workspace" in request.fixturenames:
-        return await cluster.template(f"{TEMPLATE}_workspace", _nothing)
+        return await cluster.template(f"{TEMPLATE}_workspace", _workspace)
     return TEMPLATE
 
 

@@ -26,7 +26,6 @@ async def open_inbox(
     **policy: object,
 ) -> OpenInbox:
     """A new inbox with this policy, ready to receive and to send."""
-    place = MemoryPlace()
     async with database.transaction(workspace_id) as tx:
         connection_id = await tx.value(
             "insert into connection (workspace_id, public_id, vendor, name, secrets) "
@@ -36,11 +35,25 @@ async def open_inbox(
             name=name,
         )
         inbox_id = await ensure_inbox(tx, connection_id, channel, "main", name, now=SystemClock().now())
-    connection = OpenConnection(workspace_id, connection_id, public_id, "memory", MemoryVendor(place))
+    return opened(workspace_id, connection_id, inbox_id, channel=channel, public_id=public_id, name=name, **policy)
+
+
+def opened(
+    workspace_id: int,
+    connection_id: int,
+    inbox_id: int,
+    *,
+    channel: str,
+    public_id: str,
+    name: str,
+    **policy: object,
+) -> OpenInbox:
+    """An inbox that `open_inbox` made, perhaps in another process."""
+    place = MemoryPlace()
     return OpenInbox(
         workspace_id=workspace_id,
         inbox_id=inbox_id,
-        connection=connection,
+        connection=OpenConnection(workspace_id, connection_id, public_id, "memory", MemoryVendor(place)),
         kind=channel,
         external_id="main",
         name=name,

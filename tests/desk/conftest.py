@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -11,8 +12,10 @@ import pytest
 from fastapi import FastAPI
 from multidict import CIMultiDictProxy
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from yarl import URL
 
-from tests.desk.seed import LIMITS, PASSWORD, Seed, create_seed
+from tests.conftest import Cluster
+from tests.desk.seed import LIMITS, PASSWORD, SLUG, Seed, create_seed
 from zhiban import bootstrap
 from zhiban.assistant.suggesting import Source, Suggestion
 from zhiban.assistant.trying import Trials
@@ -35,7 +38,8 @@ from zhiban.kit.db import Database
 from zhiban.kit.file_store import PostgresFileStore
 from zhiban.kit.pubsub import PubSub
 from zhiban.knowledge.vectors import NO_EMBEDDERS
-from zhiban.people.auth import Auth
+from zhiban.people.auth import COOKIE, Auth
+from zhiban.people.service import open_session
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.serving import served
 from zhiban.web.assets import Assets
@@ -55,6 +59,8 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+FRESH = 30.0  # seconds that an ordinary afternoon is used by the tests that begin
 
 # An assistant without a model and without vectors.
 ASSISTANT = AssistantDeps(
@@ -116,20 +122,38 @@ class Site:
         return Client(self.url)
 
     async def signed_in(self, who: str = "linxiao") -> Client:
-        client = self.client()
-        assert (await client.sign_in(who)).status == 303
+        """A browser of somebody who has signed in; `Client.sign_in` does it, which takes a password its time."""
+        client, database = self.client(), self.seed.database
+        async with database.transaction(self.seed.workspace_id) as tx:
+            email = f"{who}@{SLUG}.example"
+            agent_id = await tx.value("select id from agent where email = %(email)s", email=email)
+            token = await open_session(tx, agent_id=agent_id, now=self.seed.clock.now())
+        client.cookies.update_cookies({COOKIE: token}, URL(self.url))
         return client
 
 
 @pytest.fixture
-async def site(urls: DatabaseUrls) -> AsyncIterator[Site]:
+async def template(cluster: Cluster, template: str, request: pytest.FixtureRequest) -> str:
+    """With the made-up people, whose afternoon began half a minute ago at most."""
+    if "site" not in request.fixturenames:
+        return template
+
+    async def fill(database: Database) -> str:
+        database.reactions = reactions()
+        return (await create_seed(database, SystemClock())).saved()
+
+    return await cluster.template(f"zhiban_seed_{int(time.time() / FRESH)}", fill)
+
+
+@pytest.fixture
+async def site(cluster: Cluster, template: str, urls: DatabaseUrls) -> AsyncIterator[Site]:
     clock = SystemClock()
     pubsub = PubSub(urls.app)
     async with Database(urls.app, work_size=4, page_size=4) as database:
         database.publish = pubsub.publish
         database.reactions = reactions()
         await pubsub.open()
-        seed = await create_seed(database, clock)
+        seed = Seed.restored(cluster.said(template), database, clock)
         renderer = Renderer(["desk"], assets=Assets(), clock=clock, names=bootstrap.names())
         app = FastAPI()
         app.state.member_labels = bootstrap.member_labels()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from tests.twin import WindowedChannel, open_inbox
+from tests.twin import WindowedChannel, open_inbox, opened
 from zhiban.channels.connections import OpenInbox
 from zhiban.conversations import replies, service, transitions
 from zhiban.conversations.ingest import ingest
@@ -26,6 +26,8 @@ from zhiban.ports import Choice, IncomingMessage, Kind, Profile, SenderRole
 
 LIMITS = replace(WindowedChannel.limits, unit="bytes")  # as 微信客服 counts
 PASSWORD = "correct horse battery"
+SLUG = "qinghe"
+INBOX = {"channel": "wecom_kf", "public_id": SLUG, "name": "青禾官方客服"}
 
 
 @dataclass
@@ -41,6 +43,19 @@ class Seed:
     labels: dict[str, int] = field(default_factory=dict)
     threads: dict[str, str] = field(default_factory=dict)
     _serial: int = 0
+
+    def saved(self) -> str:
+        """What `restored` makes it of again, beside a copy of its database."""
+        ids = {name: getattr(self, name) for name in ("workspace_id", "agents", "conversations", "labels", "threads")}
+        inbox = [self.inbox.connection.id, self.inbox.inbox_id]
+        return json.dumps({"ids": ids, "inbox": inbox, "serial": self._serial})
+
+    @classmethod
+    def restored(cls, saved: str, database: Database, clock: Clock) -> Seed:
+        found = json.loads(saved)
+        seed = cls(database, clock, **found["ids"], _serial=found["serial"])
+        seed.inbox = opened(seed.workspace_id, *found["inbox"], **INBOX)
+        return seed
 
     def ago(self, **span: float) -> datetime:
         return self.clock.now() - timedelta(**span)
@@ -167,7 +182,7 @@ async def _hashed_password() -> str:
     return _HASHED[0]
 
 
-async def create_seed(database: Database, clock: Clock, *, slug: str = "qinghe") -> Seed:
+async def create_seed(database: Database, clock: Clock, *, slug: str = SLUG) -> Seed:
     """青禾开源 on an ordinary afternoon: 林晓 has the desk open, the assistant works beside her."""
     workspace = await new_workspace(database, slug, "青禾开源")
     seed = Seed(database, clock, workspace)
@@ -178,7 +193,7 @@ async def create_seed(database: Database, clock: Clock, *, slug: str = "qinghe")
             seed.agents[name] = await add_agent(
                 tx, email=f"{mail}@{slug}.example", name=name, role=role, password_hash=hashed
             )
-    seed.inbox = await open_inbox(database, workspace, channel="wecom_kf", public_id=slug, name="青禾官方客服")
+    seed.inbox = await open_inbox(database, workspace, **{**INBOX, "public_id": slug})
     async with database.transaction(workspace) as tx:
         by = Actor("agent", seed.agents["林晓"])
         for name, color in (("安装部署", 1), ("授权续费", 3), ("缺陷", 5)):

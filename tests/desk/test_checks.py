@@ -26,7 +26,8 @@ async def test_a_new_installation_says_what_keeps_it_from_working(site: Site) ->
     ]
     assert all(one.cure for one in silent if one.level in ("fail", "warn"))
     assert [one.check for one in muted if one.level == "fail"] == ["账号"]
-    agent = await site.signed_in("first")
+    agent = site.client()
+    assert (await agent.sign_in("first")).status == 303
     page = (await agent.get("/settings/health")).text
     assert "1处要处理" in page
     assert "一切正常" not in page

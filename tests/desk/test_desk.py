@@ -218,7 +218,8 @@ async def test_an_empty_desk_says_what_to_do(site: Site) -> None:
     hashed = await HashQueue().hash("correct horse battery")
     async with site.seed.database.transaction(workspace) as tx:
         await add_agent(tx, email="solo@qinghe.example", name="独孤", role=Role.OWNER, password_hash=hashed)
-    agent = await site.signed_in("solo")
+    agent = site.client()
+    assert (await agent.sign_in("solo")).status == 303
     assert "没有人在等您，喝口水。" in (await agent.get("/")).text
     assert "还没有会话。" in (await agent.get("/?queue=all")).text
     assert "还没有接入账号" in (await agent.get("/settings/health")).text

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import MORNING, Cluster
+from tests.conftest import MORNING, WORKSPACE, Cluster
 from tests.knowledge.material import write_table
+from zhiban.container import ensure_workspace
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
 from zhiban.knowledge import indexing, maintenance, queries, service
@@ -24,7 +25,8 @@ WORDING = "包裹飞走啦"
 async def template(cluster: Cluster, tmp_path: Path) -> str:
     """Holds a base that takes a while to rebuild."""
 
-    async def fill(database: Database, workspace: int) -> None:
+    async def fill(database: Database) -> None:
+        workspace = await ensure_workspace(database, *WORKSPACE)
         entries = [
             {"id": "x", "text": f"第{at}号商品怎么保养？", "alts": [f"{at}号怎么洗"], "answer": f"请看第{at}页。"}
             for at in range(ENTRIES)
