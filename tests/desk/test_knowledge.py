@@ -12,10 +12,11 @@ from psycopg import sql
 from tests.desk.conftest import Client, Site, Visit
 from tests.desk.test_accessibility import STILL, faults
 from tests.desk.test_browser import CONTRAST
-from zhiban.events import SYSTEM
+from zhiban.events import SYSTEM, Actor
 from zhiban.knowledge import gap_queries, queries
 from zhiban.knowledge import service as knowledge
 from zhiban.knowledge.article_lists import PAGE, article_lines
+from zhiban.knowledge.models import EvidenceKind
 
 DAMENG = "你们支持达梦数据库吗"
 SHIPS = "支持，达梦 8 可以作源库，也可以作目标库。"
@@ -204,6 +205,47 @@ async def test_trying_a_question_leaves_no_trace(site: Site) -> None:
     for strange in ("\x00\x07", "'; drop table article; --", "<script>alert(1)</script>", "？" * 2000):
         assert "<script>alert" not in await tries(lin, strange)
     assert await counted(site) == before
+
+
+async def test_what_was_learnt_is_confirmed_and_taken_back(site: Site) -> None:
+    ids = await written(site, 怎么退款=("点申请退款。",), 怎么开发票=("在订单里点开票。",))
+    lin, now = await site.signed_in(), site.seed.clock.now()
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        talk = site.seed.conversations["马骁"]
+        contact = await tx.value("select contact_id from conversation where id = %(id)s", id=talk)
+        wordings = [
+            await knowledge.record_evidence(
+                tx,
+                ids["怎么退款"],
+                text,
+                kind=EvidenceKind.TAP,
+                by=Actor("contact", contact),
+                conversation_id=talk,
+                now=now,
+            )
+            for text in ("东西不想要了", "买错了可以退掉吗")
+        ]
+    assert all(wordings)
+    page = (await lin.get("/knowledge/learnt")).text
+    for words in ("“东西不想要了”", "怎么退款", "马骁", f'href="/conversations/{talk}"'):
+        assert words in page
+    assert "马骁" not in (await (await site.signed_in("chenmo")).get("/knowledge/learnt")).text
+    article = f"/knowledge/articles/{ids['怎么退款']}"
+    assert "等确认的问法" in (await lin.get(article)).text
+    here = f"/knowledge/learnt/{wordings[0]}"
+    assert (await lin.post(f"{here}/approve", {"status": "waiting"})).headers["location"].endswith("status=waiting")
+    assert "点申请退款。" in await tries(lin, "东西不想要了")
+    assert "“东西不想要了”" in (await lin.get("/knowledge/learnt?status=active")).text
+    back = await lin.post(f"/knowledge/learnt/{wordings[1]}/reject", {"status": str(ids["怎么退款"])})
+    assert (back.status, back.headers.get("location")) == (303, article), re.findall("alert.*?</p>", back.text)
+    assert "“买错了可以退掉吗”" in (await lin.get("/knowledge/learnt?status=rejected")).text
+    assert (await lin.post(f"{here}/reject")).status == 303
+    assert "点申请退款。" not in await tries(lin, "东西不想要了")
+    assert (await lin.post(f"{here}/explode")).status == 404
+    assert (await lin.post("/knowledge/learnt/999/approve")).status == 404
+    await written(site, 东西不想要了=("请联系我们。",))
+    refused = await lin.post(f"{here}/approve", {"status": "rejected"})
+    assert (refused.status, "东西不想要了" in refused.text) == (422, True)
 
 
 async def test_agents_read_and_try_and_change_nothing(site: Site) -> None:

@@ -24,9 +24,10 @@ from zhiban.automation.macro_definition import load_macro
 from zhiban.automation.macros import add_macro
 from zhiban.conversations.labels import add_label
 from zhiban.conversations.snippets import add_snippet
-from zhiban.events import SYSTEM
+from zhiban.events import SYSTEM, Actor
 from zhiban.kit.file_store import PostgresFileStore, spooled
 from zhiban.knowledge import service as knowledge
+from zhiban.knowledge.models import EvidenceKind
 from zhiban.people import teams
 from zhiban.people.models import Role
 
@@ -132,6 +133,8 @@ ADDRESSES: dict[str, Entry] = {
     "POST /knowledge/preview": Entry(form={"answer": "好"}),
     "GET /knowledge/articles/new": Entry(),
     "GET /knowledge/articles/{article_id}": Entry(),
+    "GET /knowledge/learnt": Entry(),
+    "POST /knowledge/learnt/{wording_id}/{verb}": Entry("supervisors", answers=(404,)),
     "GET /knowledge/gaps": Entry(),
     "GET /knowledge/gaps/{gap_id}": Entry(),
     "GET /knowledge/gaps/{gap_id}/articles": Entry(),
@@ -212,12 +215,16 @@ async def walk(site: Site) -> Walk:
         article = await knowledge.put_faq(tx, base, question="怎么退款", answer="点退款", now=seed.clock.now())
         phrasing = await tx.value("select id from phrasing where article_id = %(id)s", id=article)
         gap = await knowledge.record_gap(tx, "能寄到日本吗", now=seed.clock.now())
+        by = Actor("agent", seed.agents["苏禾"])
+        said = {"kind": EvidenceKind.CONFIRMED, "by": by, "now": seed.clock.now()}
+        wording = await knowledge.record_evidence(tx, article, "钱退不退", **said)
     return Walk(
         site,
         {
             "article_id": article,
             "phrasing_id": phrasing,
             "gap_id": gap,
+            "wording_id": wording,
             "conversation_id": seed.conversations["马骁"],
             "message_id": message,
             "agent_id": seed.agents["苏禾"],

@@ -10,6 +10,7 @@ import typer
 
 from zhiban.cli.app import AsJson, _, command, kb, say, settings, show_json, show_table
 from zhiban.cli.runtime import open_app, workspace_of
+from zhiban.desk.labels import EVIDENCE_LABELS
 from zhiban.events import SYSTEM
 from zhiban.kit.errors import Misconfigured, NotFound
 from zhiban.knowledge import queries, service
@@ -23,13 +24,6 @@ STATUSES = {
     CandidateStatus.KNOWN: _("原有问法"),
     CandidateStatus.ACTIVE: _("已学会"),
     CandidateStatus.REJECTED: _("不采用"),
-}
-SAID = {
-    "tap": _("点选"),
-    "helpful": _("说有用"),
-    "unhelpful": _("说没用"),
-    "adopted": _("采用建议"),
-    "confirmed": _("确认答案"),
 }
 
 
@@ -121,7 +115,7 @@ def _show(listed: list[LearntWording]) -> None:
 
 def _voice(one: EvidenceRow) -> str:
     name = one.name or (_("联系人{id}", id=one.contact_id) if one.agent_id is None else _("同事{id}", id=one.agent_id))
-    return f"{name} {SAID[one.kind]} {_.stamp(one.at)}"
+    return f"{name} {_(EVIDENCE_LABELS[one.kind])} {_.stamp(one.at)}"
 
 
 def _why(one: LearntWording) -> str:

@@ -31,6 +31,13 @@ GAP_STATES = {
     "dismissed": mark("已忽略"),
     "merged": mark("已并入其他缺口"),
 }
+EVIDENCE_LABELS = {
+    "tap": mark("点选"),
+    "helpful": mark("说有用"),
+    "unhelpful": mark("说没用"),
+    "adopted": mark("采用建议"),
+    "confirmed": mark("确认答案"),
+}
 KIND_LABELS = {
     "image": mark("图片"),
     "voice": mark("语音"),

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from zhiban.assistant.answering import readable
 from zhiban.assistant.trying import LONGEST, Trials
 from zhiban.desk.knowledge_page import HERE, KnowledgePage, KnowledgeRail, base_to_write, known
-from zhiban.desk.pages import gaps
+from zhiban.desk.pages import gaps, learnt
 from zhiban.desk.standing_words import explain
 from zhiban.desk.trial_view import trial_view
 from zhiban.kit.db import Transaction
@@ -44,7 +44,7 @@ Category = Annotated[str, Form(max_length=100)]
 def install(app: FastAPI, trials: Trials) -> None:
     """Serve the pages about knowledge. `trials` ask as contacts would."""
     app.state.trials = trials
-    for each in (router, gaps.router):
+    for each in (router, gaps.router, learnt.router):
         add_routes(app, each)
 
 
@@ -128,7 +128,8 @@ async def _editor(
         listed = await _listed(tx, rail, clean(text).strip(), before)
         asked = await queries.phrasings(tx, [article.id]) if article else []
         chunks = await queries.chunks(tx, [article.id]) if article else []
-        waiting = await learnt_of_article(tx, article.id, limit=MOST_WAITING) if article else []
+        found = await learnt_of_article(tx, article.id, limit=MOST_WAITING) if article else []
+        waiting = await learnt.learnt_views(tx, page, found)
     if draft is None and article is not None:
         written = [row.text for row in asked if row.origin not in LEARNT and row.text != article.title]
         draft = ArticleDraft(
