@@ -41,6 +41,7 @@ OWNERS = {
     "identity": "people",
     "inbox": "channels",
     "knowledge_base": "knowledge",
+    "knowledge_import": "knowledge",
     "label": "conversations",
     "login_attempt": "people",
     "macro": "automation",

@@ -76,6 +76,7 @@ from zhiban.kit.settings import Settings
 from zhiban.knowledge import learning_jobs
 from zhiban.knowledge.jobs import KnowledgeJobs
 from zhiban.knowledge.learning_jobs import LearningJobs
+from zhiban.knowledge.upload_jobs import UploadJobs
 from zhiban.knowledge.vectors import NO_EMBEDDERS, QUERY_SECONDS, Embedders
 from zhiban.notifications import jobs as notification_jobs
 from zhiban.notifications.jobs import NotificationJobs, NotifierRegistry
@@ -315,5 +316,6 @@ def tasks(
         *AttachmentJobs(database, connections, clock, files).tasks(),
         *NotificationJobs(database, connections, notifiers, texts, clock).tasks(),
         *KnowledgeJobs(database, clock, embedders).tasks(),
+        *UploadJobs(database, clock, files, embedders).tasks(),
         *LearningJobs(database, clock, DirectAnswers(database, embedders, threshold=threshold)).tasks(),
     ]

@@ -16,6 +16,21 @@ class SourcesImported(Event):
     removed: int = 0
 
 
+class ImportRequested(Event):
+    """Somebody sent files to be read into a base."""
+
+    base_id: int
+    import_id: int
+    files: int
+
+
+class ImportDecided(Event):
+    """Somebody decided about an import that would take away more than it brings: to go on, or not."""
+
+    import_id: int
+    confirmed: bool
+
+
 class ArticleChanged(Event):
     """An article was written or changed by hand."""
 

@@ -38,6 +38,8 @@ from zhiban.event_knowledge import (
     ArticleChanged,
     ArticlesRemoved,
     EvidenceRecorded,
+    ImportDecided,
+    ImportRequested,
     PhrasingAdded,
     PhrasingApproved,
     PhrasingRejected,
@@ -75,7 +77,7 @@ from zhiban.event_rules import RuleAdded, RuleChanged, RuleRemoved
 __all__ = ["ASSISTANT", "COLUMNS", "DIRECT", "FACTS", "SYSTEM", "TIMER", "Actor", "ActorKind", "Cause", "CauseKind"]
 __all__ += ["ConversationEvent", "Event", "MessageFact", "StatusChanged", "decode"]
 __all__ += ["ArticleChanged", "ArticlesRemoved", "EvidenceRecorded", "PhrasingAdded", "PhrasingApproved"]
-__all__ += ["PhrasingRejected", "PhrasingRemoved", "SourcesImported"]
+__all__ += ["ImportDecided", "ImportRequested", "PhrasingRejected", "PhrasingRemoved", "SourcesImported"]
 __all__ += ["RuleAdded", "RuleChanged", "RuleRemoved"]
 __all__ += ["MacroAdded", "MacroChanged", "MacroRemoved", "SnippetAdded", "SnippetChanged", "SnippetRemoved"]
 __all__ += ["GapClosed", "GapMerged", "GapQuestionMoved", "GapRecorded", "GapReopened"]

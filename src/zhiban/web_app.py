@@ -6,6 +6,7 @@ Loading it costs a third of a start, so the process serves webhooks before; see 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from fastapi import Depends, FastAPI
 from starlette.middleware.gzip import GZipMiddleware
@@ -30,6 +31,7 @@ from zhiban.desk.pages import rules as rule_pages
 from zhiban.desk.pages import second_factor as second_factor_pages
 from zhiban.desk.pages import sign_in
 from zhiban.desk.pages import teams as team_pages
+from zhiban.desk.pages.sources import MOST_AT_ONCE, UPLOADS
 from zhiban.desk.request import DeskSettings
 from zhiban.desk.sse_broker import SseBroker
 from zhiban.kit.db import NO_WORKSPACE
@@ -91,7 +93,7 @@ def web_application(
     add_routes(web, presence_pages.router)
     add_routes(web, team_pages.router)
     deps = bootstrap.assistant_deps(app.settings, app.http, app.breakers.of(NO_WORKSPACE, "model/"), app.embedders)
-    knowledge_pages.install(web, Trials(app.database, app.clock, deps))
+    knowledge_pages.install(web, Trials(app.database, app.clock, deps), app.files)
     suggester = Suggester(app.database, threshold=app.settings.kb_similarity_threshold, embedders=app.embedders)
     notifiers = bootstrap.notifiers(app.settings, app.http, app.url)
     Checks(app.database, notice_setup(app.settings, notifiers), app.clock).install(web)
@@ -122,4 +124,5 @@ def web_application(
     web.add_middleware(SecurityHeaders)
     # What is small gains nothing, and says through its length what it holds; streams and pictures pass as they are.
     web.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
-    return RequestLimits(web, limit or RequestLimit())
+    limit = limit or RequestLimit()
+    return RequestLimits(web, replace(limit, uploads={UPLOADS: MOST_AT_ONCE, **limit.uploads}))

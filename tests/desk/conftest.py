@@ -166,7 +166,7 @@ async def site(cluster: Cluster, template: str, urls: DatabaseUrls) -> AsyncIter
         add_routes(app, rule_pages.router)
         add_routes(app, presence_pages.router)
         add_routes(app, team_pages.router)
-        knowledge_pages.install(app, Trials(database, clock, ASSISTANT))
+        knowledge_pages.install(app, Trials(database, clock, ASSISTANT), PostgresFileStore(database, clock))
         Checks(database, NoticeSetup(addresses=["wecom-robot:abc"]), clock).install(app)
         suggested: list[int] = []
 

@@ -28,6 +28,7 @@ from zhiban.events import SYSTEM, Actor
 from zhiban.kit.file_store import PostgresFileStore, spooled
 from zhiban.knowledge import service as knowledge
 from zhiban.knowledge.models import EvidenceKind
+from zhiban.knowledge.uploads import request_import
 from zhiban.people import teams
 from zhiban.people.models import Role
 
@@ -133,6 +134,12 @@ ADDRESSES: dict[str, Entry] = {
     "POST /knowledge/preview": Entry(form={"answer": "好"}),
     "GET /knowledge/articles/new": Entry(),
     "GET /knowledge/articles/{article_id}": Entry(),
+    "GET /knowledge/sources": Entry(),
+    "GET /knowledge/imports": Entry(),
+    "POST /knowledge/uploads": Entry("supervisors", answers=(422,)),
+    "POST /knowledge/imports/{import_id}/{verb}": Entry("supervisors", answers=(404,)),
+    "POST /knowledge/sources/{source_id}/remove": Entry("supervisors"),
+    "POST /knowledge/export": Entry("supervisors", {"base": "default"}),
     "GET /knowledge/learnt": Entry(),
     "POST /knowledge/learnt/{wording_id}/{verb}": Entry("supervisors", answers=(404,)),
     "GET /knowledge/gaps": Entry(),
@@ -215,6 +222,13 @@ async def walk(site: Site) -> Walk:
         article = await knowledge.put_faq(tx, base, question="怎么退款", answer="点退款", now=seed.clock.now())
         phrasing = await tx.value("select id from phrasing where article_id = %(id)s", id=article)
         gap = await knowledge.record_gap(tx, "能寄到日本吗", now=seed.clock.now())
+        sent = await request_import(tx, base, [], [], by=SYSTEM, now=seed.clock.now())
+        source = await tx.value(
+            "insert into source (workspace_id, base_id, name, folder, folder_path, kind, digest, converter) values "
+            "(%(w)s, %(b)s, 'uploads/a.md', 'uploads', '', 'markdown', '', 1) returning id",
+            w=tx.workspace_id,
+            b=base,
+        )
         by = Actor("agent", seed.agents["苏禾"])
         said = {"kind": EvidenceKind.CONFIRMED, "by": by, "now": seed.clock.now()}
         wording = await knowledge.record_evidence(tx, article, "钱退不退", **said)
@@ -225,6 +239,8 @@ async def walk(site: Site) -> Walk:
             "phrasing_id": phrasing,
             "gap_id": gap,
             "wording_id": wording,
+            "import_id": sent,
+            "source_id": source,
             "conversation_id": seed.conversations["马骁"],
             "message_id": message,
             "agent_id": seed.agents["苏禾"],

@@ -70,7 +70,7 @@ class DeskSession:
     url: str
     token: str
 
-    async def post(self, path: str, form: dict[str, str]) -> int:
+    async def post(self, path: str, form: dict[str, str] | aiohttp.FormData) -> int:
         """Send a form of the desk's own pages. Returns the status."""
         headers = {"origin": self.url, "cookie": f"{COOKIE}={self.token}"}
         async with (

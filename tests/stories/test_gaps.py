@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import aiohttp
 import pytest
 from tests.stories.conftest import Shop
 from tests.stories.test_suggesting import LI, UNSURE, labels
@@ -199,3 +200,9 @@ async def test_an_owner_answers_at_the_desk_what_the_next_contact_is_told(shop: 
     (told,) = await shop.says("wmSUN", "发票能寄到公司吗")
     assert "电子发票当天发到邮箱" in str(told.body)
     assert await gaps(shop) == {}
+    sent = aiohttp.FormData(quote_fields=False)
+    sent.add_field("files", "问题,答案\n水壶能热牛奶吗,可以，热完请马上清洗。\n".encode(), filename="水壶.csv")
+    assert await owner.post("/knowledge/uploads", sent) == 303
+    await shop.eventually("select 1 from knowledge_import where status = 'done'", within=40)
+    (told,) = await shop.says("wmQIAN", "水壶能热牛奶吗")
+    assert "热完请马上清洗" in str(told.body)

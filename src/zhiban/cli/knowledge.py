@@ -16,6 +16,7 @@ from rich.progress import Progress as Bar
 
 from zhiban.cli.app import AsJson, Exit, _, command, confirmed, err, kb, say, settings, show_json, show_table
 from zhiban.cli.runtime import open_app, workspace_of
+from zhiban.desk.import_view import STAGES
 from zhiban.desk.standing_words import explain
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Misconfigured, NotFound
@@ -30,13 +31,6 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help=_("不再询问"))]
 
 PATIENCE = 30.0  # seconds for the vector of a question: the embedder is loaded first, and no contact waits
 
-STAGES = {
-    "reading": _("读取"),
-    "storing": _("写入"),
-    "rebuilding": _("重建索引"),
-    "embedding": _("计算向量"),
-    "calibrating": _("校准"),
-}
 ZONES = {
     ConfidenceBand.ANSWER: _("回答"),
     ConfidenceBand.SUGGEST: _("列出相近问题"),
@@ -71,7 +65,7 @@ async def import_with_progress(
 
         def show(step: Progress) -> None:
             chunks = _("{n}段", n=step.chunks) if step.chunks else ""
-            bar.update(task, description=STAGES[step.stage], completed=step.done, total=step.total, chunks=chunks)
+            bar.update(task, description=_(STAGES[step.stage]), completed=step.done, total=step.total, chunks=chunks)
 
         async def ask(removal: Removal) -> bool:
             bar.stop()
@@ -166,6 +160,10 @@ def _tell(report: ImportReport) -> None:
         )
     if report.embedding_failed:
         say(_("没有算出向量，先只用文字检索：{reason}", reason=_.error(report.embedding_failed)))
+    for file in report.read:
+        if file.skipped:
+            rows = _("、").join(str(row.number) for row in file.rows) + ("…" if file.skipped > len(file.rows) else "")
+            say(_("{file}里{n}行没有问题或没有答案，没有导入：第{rows}行", file=file.file, n=file.skipped, rows=rows))
     for failure in report.failed:
         say(_("没有导入 {file}：{reason}", file=failure.file, reason=_.error(failure.sentence)))
 
@@ -227,11 +225,11 @@ async def rebuild(base: Base = DEFAULT_BASE, as_json: AsJson = False) -> None:
         with Bar(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=err.whole, transient=True
         ) as bar:
-            task = bar.add_task(STAGES["rebuilding"], total=found.bodies or None)
+            task = bar.add_task(_(STAGES["rebuilding"]), total=found.bodies or None)
             chunks = await service.rebuild(
                 app.database, workspace_id, base, told=lambda done: bar.update(task, completed=done)
             )
-            bar.update(task, description=STAGES["calibrating"])
+            bar.update(task, description=_(STAGES["calibrating"]))
             calibration = await service.calibrate(
                 app.database, workspace_id, found.id, embedders=app.embedders, now=app.clock.now()
             )

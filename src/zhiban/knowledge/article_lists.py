@@ -97,3 +97,30 @@ async def article_lines(
         before=before,
         limit=limit,
     )
+
+
+@frozen_dataclass
+class SourceLine:
+    """A file in a list, with how many articles came from it."""
+
+    id: int
+    name: str
+    folder: str
+    kind: str
+    articles: int
+    imported_at: datetime
+
+
+async def source_lines(tx: Transaction, base_id: int, *, after: str = "", limit: int) -> list[SourceLine]:
+    """The files of a base by name."""
+    return await tx.objects(
+        SourceLine,
+        "select s.id, s.name, s.folder, s.kind, s.imported_at, (select count(*) from article a "
+        "where a.workspace_id = s.workspace_id and a.source_id = s.id) as articles from source s "
+        "where s.workspace_id = %(workspace)s and s.base_id = %(base)s and s.name > %(after)s "
+        "order by s.name limit %(limit)s",
+        workspace=tx.workspace_id,
+        base=base_id,
+        after=after,
+        limit=limit,
+    )

@@ -25,6 +25,7 @@ from zhiban.knowledge.document import (
     DocumentBuilder,
     Faq,
     Location,
+    SkippedRow,
     Unreadable,
     assemble,
     clean,
@@ -39,6 +40,7 @@ VERSION = 1
 MOST_ROWS = 200_000
 MOST_COLUMNS = 256
 MOST_PAGES = 5_000
+SHOWN_OF_ROW = 80  # characters of a row that is left out, to know it by
 
 # ------------------------------------------------------------------------------------------------- plain text
 
@@ -189,6 +191,7 @@ def _xlsx(content: bytes, name: str) -> Document:
             part = _table(sheet.title, _sheet_rows(sheet))
             document.faqs += part.faqs
             document.blocks += part.blocks
+            document.skipped += part.skipped
         book.close()
     except (
         InvalidFileException,
@@ -236,8 +239,10 @@ def _table(name: str, rows: Iterable[tuple[int, Sequence[str]]]) -> Document:
         cells = [unguard(cell.strip()) for cell in cells]
         if "question" in columns and "answer" in columns:
             faq = _faq_row(cells, columns, number)
-            if faq:
+            if isinstance(faq, Faq):
                 document.faqs.append(faq)
+            else:
+                document.skipped.append(faq)
         else:
             said = "\n".join(
                 f"{title}: {cell}" if title else cell
@@ -264,14 +269,15 @@ def _columns(header: Sequence[str]) -> dict[str, int]:
     return found
 
 
-def _faq_row(cells: Sequence[str], columns: dict[str, int], number: int) -> Faq | None:
+def _faq_row(cells: Sequence[str], columns: dict[str, int], number: int) -> Faq | SkippedRow:
     def cell(column: str) -> str:
         at = columns.get(column)
         return cells[at] if at is not None and at < len(cells) else ""
 
     question, answer = cell("question"), cell("answer")
     if not question or not answer:
-        return None
+        said = next(filter(None, cells), "")
+        return SkippedRow(number, "answer" if question else "question", said[:SHOWN_OF_ROW])
     similar = tuple(other for other in split_similar(cell("similar")) if other != question)
     return Faq(question, similar, answer, cell("category") or None, Location("row", number))
 

@@ -46,14 +46,24 @@ class Faq:
     heading_path: tuple[str, ...] = ()
 
 
+@frozen_dataclass
+class SkippedRow:
+    """A row of a question table that holds something, and no question with an answer. `lacks`: question or answer."""
+
+    number: int
+    lacks: str
+    text: str
+
+
 @dataclass(slots=True)
 class Document:
-    """A file as understood: questions with answers, and the text that is neither."""
+    """A file as understood: questions with answers, the text that is neither, and rows that are left out."""
 
     title: str
     blocks: list[Block] = field(default_factory=list)
     faqs: list[Faq] = field(default_factory=list)
     category: str | None = None
+    skipped: list[SkippedRow] = field(default_factory=list)
 
 
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")

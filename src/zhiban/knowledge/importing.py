@@ -8,14 +8,15 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from zhiban.events import SYSTEM, SourcesImported
+from zhiban.events import SYSTEM, Actor, SourcesImported
 from zhiban.kit import event_log
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Conflict
@@ -24,7 +25,7 @@ from zhiban.kit.jobs import enqueue
 from zhiban.knowledge import articles, calibration, converters, embedding, queries
 from zhiban.knowledge import maintenance as upkeep
 from zhiban.knowledge.articles import Changes, NewArticle
-from zhiban.knowledge.document import MOST_BYTES, Unreadable
+from zhiban.knowledge.document import MOST_BYTES, SkippedRow, Unreadable
 from zhiban.knowledge.indexing import IndexEntry
 from zhiban.knowledge.queries import BaseRow, SourceRow
 from zhiban.knowledge.sources import Selection, SourceFile, SourceFolder, select
@@ -35,6 +36,8 @@ GROUP_CHUNKS = 1_000  # small files share a transaction up to this; the base is 
 GROUP_FILES = 200
 KEPT_CHUNKS = 4_000  # that are kept in memory instead of being read a second time
 MANY = 500  # chunks, from which on the planner should be told
+SHOWN_ROWS = 20  # of a file, that were left out
+UPLOADS = "uploads"  # the source of files that somebody sent
 DRIFT = 0.02  # how far mean lengths may move before the index is rebuilt with the new ones
 
 
@@ -55,6 +58,16 @@ class Failure:
     sentence: str
 
 
+@frozen_dataclass
+class ReadFile:
+    """What stands in the base of a file that was read, and rows that were left out (the first ones of many)."""
+
+    file: str
+    articles: int
+    skipped: int = 0
+    rows: tuple[SkippedRow, ...] = ()
+
+
 @dataclass(slots=True)
 class ImportReport:
     new: list[str] = field(default_factory=list)
@@ -64,6 +77,7 @@ class ImportReport:
     duplicates: list[str] = field(default_factory=list)  # the same content is there under another name
     removed: list[str] = field(default_factory=list)
     failed: list[Failure] = field(default_factory=list)
+    read: list[ReadFile] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
     rebuilt: bool = False
     embedded: int = 0
@@ -94,6 +108,7 @@ class _Parsed:
     kind: str
     digest: bytes
     articles: list[NewArticle]
+    skipped: list[SkippedRow]
     known: SourceRow | None
 
     @property
@@ -112,8 +127,13 @@ def _read(path: Path) -> tuple[bytes, bytes]:
     return content, sha256(content).digest()
 
 
-def _parse(content: bytes, name: str, category: str | None) -> list[NewArticle]:
-    return articles.articles_of(converters.convert(content, name), category=category)
+_Content = tuple[list[NewArticle], list[SkippedRow]]
+Selecting = Callable[[Sequence[SourceFolder]], Selection]
+
+
+def _parse(content: bytes, name: str, category: str | None) -> _Content:
+    document = converters.convert(content, name)
+    return articles.articles_of(document, category=category), document.skipped
 
 
 async def import_paths(
@@ -138,11 +158,37 @@ async def import_paths(
     `source` names where the files come from, see `sources`. `confirm` is asked before a refresh that takes away more
     articles than it brings; without it such a refresh is refused. Raises RemovalRefused, Misconfigured.
     """
-    started = time.perf_counter()
-    report = ImportReport()
-    run = _Run(database, workspace_id, category, refresh, now, progress or (lambda _: None), report)
+    run = _Run(database, workspace_id, category, refresh, now, progress or (lambda _: None), SYSTEM)
+    return await _import(run, base, partial(select, paths, source=source), confirm, embedder)
+
+
+async def import_uploads(
+    database: Database,
+    workspace_id: int,
+    base: str,
+    files: Mapping[str, Path],
+    *,
+    confirm: Confirm | None = None,
+    embedder: Embedder | None = None,
+    by: Actor,
+    now: datetime,
+    progress: Callable[[Progress], None] | None = None,
+) -> ImportReport:
+    """Import files that somebody sent, by their names; one of the same name is replaced. They belong to the source
+    `UPLOADS`, which lies nowhere. As `import_paths` with `refresh`; no other file is removed. Raises RemovalRefused.
+    """
+    folder = SourceFolder(UPLOADS, "")
+    sent = [SourceFile(path, f"{UPLOADS}/{name}", folder) for name, path in files.items()]
+    run = _Run(database, workspace_id, None, True, now, progress or (lambda _: None), by)
+    return await _import(run, base, lambda _known: Selection(files=sent), confirm, embedder)
+
+
+async def _import(
+    run: _Run, base: str, selecting: Selecting, confirm: Confirm | None, embedder: Embedder | None
+) -> ImportReport:
+    started, report = time.perf_counter(), run.report
     async with run.embedding(embedder):
-        await run.everything(base, paths, source, confirm)
+        await run.everything(base, selecting, confirm)
     if report.changes != Changes():
         await run.settle()
     if embedder is not None:
@@ -162,23 +208,23 @@ class _Run:
         refresh: bool,
         now: datetime,
         tell: Callable[[Progress], None],
-        report: ImportReport,
+        by: Actor,
     ) -> None:
         self.database, self.workspace_id = database, workspace_id
         self.category, self.refresh, self.now = category, refresh, now
-        self.tell, self.report = tell, report
+        self.tell, self.report, self.by = tell, ImportReport(), by
         self.base_id = 0
         self.done = self.total = self.chunks = self.kept_chunks = 0
         self.stored, self.complete = asyncio.Event(), False
-        self.kept: dict[str, tuple[bytes, list[NewArticle]]] = {}  # read already, to know what a refresh removes
+        self.kept: dict[str, tuple[bytes, _Content]] = {}  # read already, to know what a refresh removes
 
-    async def everything(self, slug: str, paths: Sequence[Path], source: str | None, confirm: Confirm | None) -> None:
+    async def everything(self, slug: str, selecting: Selecting, confirm: Confirm | None) -> None:
         async with self.database.transaction(self.workspace_id) as tx:
             self.base_id = await upkeep.ensure_base(tx, slug, slug)
             there = {row.name: row for row in await queries.sources(tx, self.base_id)}
             folders = await queries.source_folders(tx, self.base_id)
         known = [SourceFolder(folder.name, folder.path) for folder in folders]
-        selection = await asyncio.to_thread(select, paths, known, source=source)
+        selection = await asyncio.to_thread(selecting, known)
         self.report.failed += [Failure(name, "There is no such file or folder.") for name in selection.missing]
         self.total = len(selection.files)
         if self.refresh:
@@ -186,7 +232,8 @@ class _Run:
         await self._move(selection.moved)
         group: list[_Parsed] = []
         digests = {row.digest: row.name for row in there.values()}
-        present = {file.name for file in selection.files}
+        vanished = _vanished(selection, there)
+        present = {file.name for file in selection.files} | there.keys() - {row.name for row in vanished}
         for file in selection.files:
             parsed = await self._file(file, there.get(file.name), digests, present)
             if parsed is not None:
@@ -197,7 +244,7 @@ class _Run:
                 group = []
         await self._store(group)
         if self.refresh:
-            await self._remove_vanished(_vanished(selection, there))
+            await self._remove_vanished(vanished)
 
     async def _ask_before_removing(
         self, selection: Selection, there: dict[str, SourceRow], confirm: Confirm | None
@@ -235,11 +282,11 @@ class _Run:
             found = await loop.run_in_executor(articles.executor(), _parse, content, file.name, self.category)
         except Unreadable:
             return None
-        size = sum(len(article.chunks) for article in found)
+        size = sum(len(article.chunks) for article in found[0])
         if self.kept_chunks + size <= KEPT_CHUNKS:
             self.kept_chunks += size
             self.kept[file.name] = (digest, found)
-        return frozenset(article.key for article in found)
+        return frozenset(article.key for article in found[0])
 
     async def _move(self, moved: Sequence[SourceFolder]) -> None:
         """Remember where these sources lie now."""
@@ -272,13 +319,13 @@ class _Run:
             if not known and twin and (twin in present or not self.refresh):
                 self.report.duplicates.append(file.name)
                 return None
-            before, found = self.kept.pop(file.name, (b"", []))
+            before, found = self.kept.pop(file.name, (b"", ([], [])))
             if before != digest:
                 found = await loop.run_in_executor(articles.executor(), _parse, content, file.name, self.category)
         except Unreadable as error:
             self.report.failed.append(Failure(file.name, error.sentence))
             return None
-        return _Parsed(file.name, file.folder, converters.kind_of(file.name), digest, found, known)
+        return _Parsed(file.name, file.folder, converters.kind_of(file.name), digest, *found, known)
 
     async def _store(self, group: Sequence[_Parsed]) -> None:
         """Write a few files in one transaction."""
@@ -299,6 +346,8 @@ class _Run:
         self.report.changes += changes
         for parsed in group:
             (self.report.changed if parsed.known else self.report.new).append(parsed.name)
+            rows = parsed.skipped
+            self.report.read.append(ReadFile(parsed.name, len(parsed.articles), len(rows), tuple(rows[:SHOWN_ROWS])))
 
     def _written(self, chunks: int) -> None:
         self.chunks += chunks
@@ -339,7 +388,7 @@ class _Run:
         await event_log.append(
             tx,
             SourcesImported(
-                actor=SYSTEM,
+                actor=self.by,
                 at=self.now,
                 base_id=self.base_id,
                 added=changes.articles_added,
@@ -432,4 +481,5 @@ def _drifted(base: BaseRow) -> bool:
     return any(mean and abs(pivot / mean - 1) > DRIFT for pivot, mean in zip(base.pivots, base.means, strict=True))
 
 
-__all__ = ["Confirm", "Failure", "ImportReport", "Progress", "Removal", "RemovalRefused", "import_paths"]
+__all__ = ["Confirm", "Failure", "ImportReport", "Progress", "ReadFile", "Removal", "RemovalRefused", "import_paths"]
+__all__ += ["import_uploads"]

@@ -133,6 +133,23 @@ async def sources(tx: Transaction, base_id: int) -> list[SourceRow]:
 
 
 @frozen_dataclass
+class SourceName:
+    """Which file it is, of which base."""
+
+    id: int
+    base_id: int
+    name: str
+
+
+async def source(tx: Transaction, source_id: int) -> SourceName:
+    """Raises NotFound."""
+    found = await tx.object(SourceName, "select id, base_id, name from source where id = %(id)s", id=source_id)
+    if found is None:
+        raise NotFound("There is no such file.")
+    return found
+
+
+@frozen_dataclass
 class SourceFolderRow:
     """A source: a folder that was imported, and what came from it."""
 

@@ -209,6 +209,7 @@ async def remove(
 ) -> Changes:
     """Take one file (by its name) or one article out of a base. Raises NotFound, BaseBusy."""
     if source is not None:
+        await upkeep.locked_soon(tx, base_id)
         row = next((row for row in await queries.sources(tx, base_id) if row.name == source), None)
         if row is None:
             raise NotFound(f"The knowledge base holds no file named {source}.")

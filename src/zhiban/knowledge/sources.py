@@ -119,7 +119,7 @@ def _found(
         if not rivals:
             return SourceFolder(name, place.as_posix())
         for gone in rivals:
-            if gone.name == name and not exists(gone.path):
+            if gone.name == name and gone.path and not exists(gone.path):
                 # The same material in another place, or other material? Guessing wrong would remove articles.
                 raise Misconfigured(
                     f"The source {gone.name} came from {gone.path}, which is not there any more. If this is the same "

@@ -10,11 +10,12 @@ from fastapi.responses import Response
 from zhiban.assistant.answering import readable
 from zhiban.assistant.trying import LONGEST, Trials
 from zhiban.desk.knowledge_page import HERE, KnowledgePage, KnowledgeRail, base_to_write, known
-from zhiban.desk.pages import gaps, learnt
+from zhiban.desk.pages import gaps, learnt, sources
 from zhiban.desk.standing_words import explain
 from zhiban.desk.trial_view import trial_view
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound, Unavailable
+from zhiban.kit.file_store import FileStore
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.text import clean
 from zhiban.knowledge import queries, service, standing
@@ -41,10 +42,11 @@ Similar = Annotated[str, Form(max_length=60_000)]
 Category = Annotated[str, Form(max_length=100)]
 
 
-def install(app: FastAPI, trials: Trials) -> None:
-    """Serve the pages about knowledge. `trials` ask as contacts would."""
+def install(app: FastAPI, trials: Trials, files: FileStore) -> None:
+    """Serve the pages about knowledge. `trials` ask as contacts would, `files` keep what is sent until it is read."""
     app.state.trials = trials
-    for each in (router, gaps.router, learnt.router):
+    app.state.knowledge_files = files
+    for each in (router, gaps.router, learnt.router, sources.router):
         add_routes(app, each)
 
 

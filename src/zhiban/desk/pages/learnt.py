@@ -29,7 +29,7 @@ SHOWN = {one.value: one for one in (CandidateStatus.WAITING, CandidateStatus.ACT
 
 
 @frozen_dataclass
-class Voice:
+class EvidenceView:
     """What one person said. `who` is empty, and `conversation_id` None, where that is not for the reader."""
 
     who: str
@@ -43,7 +43,7 @@ class LearntView:
     """A wording, and everybody who spoke about it, the newest first."""
 
     row: LearntRow
-    voices: tuple[Voice, ...]
+    voices: tuple[EvidenceView, ...]
 
 
 async def learnt_views(tx: Transaction, page: KnowledgePage, found: Sequence[LearntWording]) -> list[LearntView]:
@@ -56,7 +56,7 @@ async def learnt_views(tx: Transaction, page: KnowledgePage, found: Sequence[Lea
         LearntView(
             one.row,
             tuple(
-                Voice(
+                EvidenceView(
                     each.name if each.agent_id is not None or everything or each.conversation_id in seen else "",
                     page.texts(EVIDENCE_LABELS[each.kind]),
                     each.at,

@@ -43,6 +43,20 @@ create table source (
   constraint fk_source_base_id foreign key (workspace_id, base_id) references knowledge_base on delete cascade);
 create index ix_source_digest on source (workspace_id, base_id, digest);
 
+create table knowledge_import (
+  workspace_id bigint not null, id bigint generated always as identity, base_id bigint not null,
+  status text not null default 'waiting', files jsonb not null, refused jsonb not null default '[]',
+  progress jsonb, removal jsonb, confirmed boolean not null default false, report jsonb, failure text,
+  agent_id bigint, created_at timestamptz not null, finished_at timestamptz,
+  constraint pk_knowledge_import primary key (workspace_id, id),
+  constraint ck_knowledge_import_status check (
+    status in ('waiting', 'running', 'asking', 'done', 'failed', 'cancelled')),
+  constraint fk_knowledge_import_base_id foreign key (workspace_id, base_id) references knowledge_base
+    on delete cascade,
+  constraint fk_knowledge_import_agent_id foreign key (workspace_id, agent_id) references agent
+    on delete set null (agent_id));
+create index ix_knowledge_import_base_id on knowledge_import (workspace_id, base_id, id);
+
 create table article (
   workspace_id bigint not null, id bigint generated always as identity, base_id bigint not null, source_id bigint,
   kind text not null, key text not null, title text not null, answer text, category text, digest bytea not null,
@@ -287,6 +301,7 @@ TABLES = [
     "knowledge_base",
     "synonym_group",
     "source",
+    "knowledge_import",
     "article",
     "phrasing",
     "chunk",

@@ -44,4 +44,25 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// Files are sent as soon as they are chosen or dropped; the button is for who has no scripts.
+const send = document.getElementById("send");
+if (send) {
+  const files = send.querySelector("[type=file]");
+  const drop = send.querySelector(".drop");
+  const go = () => {
+    const size = [...files.files].reduce((sum, file) => sum + file.size, 0);
+    document.getElementById("too-much").hidden = size <= Number(send.dataset.most);
+    if (files.files.length && size <= Number(send.dataset.most)) send.requestSubmit();
+  };
+  send.querySelector("button").hidden = true;
+  files.addEventListener("change", go);
+  for (const kind of ["dragenter", "dragover"]) drop.addEventListener(kind, (event) => { event.preventDefault(); drop.dataset.over = ""; });
+  for (const kind of ["dragleave", "drop"]) drop.addEventListener(kind, () => { delete drop.dataset.over; });
+  drop.addEventListener("drop", (event) => {
+    event.preventDefault();
+    files.files = event.dataTransfer.files;
+    go();
+  });
+}
+
 html.dataset.ready = "";
