@@ -55,6 +55,10 @@ async def test_access_is_given_taken_and_told(db: Database, workspace: int, cloc
             await check_may_answer(tx, ning, second.inbox_id)
         with pytest.raises(NotFound):
             await agents.set_access(tx, ning, role=Role.AGENT, inbox_ids=[99], now=now)
+        # Cards of a handoff go to whoever may answer there.
+        await agents.change(tx, ning, accounts={"wecom": "ning"}, now=now)
+        told = [await agents.accounts_at(tx, "wecom", inbox_id=one.inbox_id) for one in (first, second)]
+        assert (told, await agents.accounts_at(tx, "wecom")) == ([["ning"], []], ["ning"])
         await presence.beat(tx, ning, now=now)
         (there,) = await presence.assignable(tx, now=now)
         assert (there.answers(first.inbox_id), there.answers(second.inbox_id)) == (True, False)
@@ -77,9 +81,10 @@ async def test_access_is_given_taken_and_told(db: Database, workspace: int, cloc
         await agents.set_access(tx, owner, role=Role.SUPERVISOR, inbox_ids=[], now=now)
         with pytest.raises(NotAllowed):
             await agents.disable(tx, ning, now=now)
-        told = await tx.values("select data -> 'after' from event where kind = 'agent_changed' order by id")
-    assert told == [
+        changes = await tx.values("select data -> 'after' from event where kind = 'agent_changed' order by id")
+    assert changes == [
         {"inbox_ids": [first.inbox_id]},
+        {"accounts": {"wecom": "ning"}},
         {"role": "read_only", "inbox_ids": None},
         {"role": "owner"},
         {"role": "supervisor", "inbox_ids": []},

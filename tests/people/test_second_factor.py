@@ -26,7 +26,11 @@ async def test_a_second_factor_from_beginning_to_end(db: Database, workspace: in
         there = await service.open_session(tx, agent_id=ning, now=now)
         first = await second_factor.begin(tx, VAULT, ning, now=now)
         secret = await second_factor.begin(tx, VAULT, ning, now=now)  # once more is a new one, until it counts
-        assert (await second_factor.secret_begun(tx, VAULT, ning), first == secret) == (secret, False)
+        assert (await second_factor.secret_begun(tx, VAULT, ning, now=now), first == secret) == (secret, False)
+        late = now + second_factor.BEGUN_LIFE
+        assert await second_factor.secret_begun(tx, VAULT, ning, now=late) is None
+        with pytest.raises(Conflict):
+            await second_factor.confirm(tx, VAULT, ning, totp.code_of(secret, totp.step_at(late)), token=here, now=late)
         sealed = await tx.value("select secret from second_factor")
         assert secret.encode() not in bytes(sealed)
         # Until its first code was typed it is asked of nobody.

@@ -134,6 +134,9 @@ async def test_a_card_in_the_app_lets_a_member_take_the_conversation(urls: Datab
         shop, office = told.shop, told.shop.wecom.office
         lihua = await shop.agent("李华", member="lihua")
         omar = await shop.agent("欧玛", member="omar")
+        elsewhere = await shop.agent("周岚", member="zhou")
+        async with shop.work() as tx:
+            await tx.run("update agent set inbox_ids = '{}' where id = %(id)s", id=elsewhere)
         await shop.says(LI, "转人工")
         await until(lambda: office.messages)
         (message,) = office.messages

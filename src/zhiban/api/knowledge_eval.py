@@ -18,6 +18,7 @@ from zhiban.kit.i18n import mark
 from zhiban.knowledge.evaluation import Configuration, Evaluator, LabelledQuestion, evaluate
 from zhiban.knowledge.queries import DEFAULT_BASE
 from zhiban.knowledge.vectors import NO_EMBEDDERS, Embedders
+from zhiban.people.permissions import Access
 
 MOST_ASKED = 100  # of the base's phrasings, of what was confirmed, and of recent questions; an answer takes seconds
 
@@ -151,9 +152,12 @@ def router(*, threshold: float | None = None, embedders: Embedders = NO_EMBEDDER
         if measuring.locked():
             raise HTTPException(503, "Another base is being measured. Try again in a minute.")
         async with measuring:
-            return await _measured(wanted, lambda: database.page_transaction(caller.workspace_id), now)
+            workspace_id, access = caller.workspace_id, caller.access
+            return await _measured(wanted, lambda: database.page_transaction(workspace_id), access, now)
 
-    async def _measured(wanted: EvaluationIn, transaction: Transactions, now: datetime) -> EvaluationsOut:
+    async def _measured(
+        wanted: EvaluationIn, transaction: Transactions, access: Access | None, now: datetime
+    ) -> EvaluationsOut:
         usual = Configuration(wanted.base or DEFAULT_BASE)
         asked = [LabelledQuestion(one.question, tuple(one.expected)) for one in wanted.questions]
         found = []
@@ -171,6 +175,7 @@ def router(*, threshold: float | None = None, embedders: Embedders = NO_EMBEDDER
                         since=now - timedelta(days=wanted.since_days),
                         threshold=threshold,
                         most=MOST_ASKED,
+                        access=access,
                     )
                 found.append({"name": one.name, **told.told(), "replay": again})
         except NotFound as error:

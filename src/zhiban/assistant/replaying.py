@@ -21,6 +21,7 @@ from zhiban.knowledge.followups import is_follow_up
 from zhiban.knowledge.queries import DEFAULT_BASE
 from zhiban.knowledge.retrieval import ConfidenceBand
 from zhiban.knowledge.vectors import Embedders
+from zhiban.people.permissions import Access
 
 MOST_REPLAYED = 500  # questions, the newest
 MOST_CHANGED = 50  # that are listed
@@ -86,9 +87,10 @@ async def replay(
     since: datetime,
     threshold: float | None = None,
     most: int = MOST_REPLAYED,
+    access: Access | None = None,
 ) -> Replay:
     """Ask again what contacts asked since then in the inboxes that the base serves, by each inbox's policy, and compare
-    with what was decided. Raises NotFound."""
+    with what was decided. Of these inboxes, those that `access` sees; None: all. Raises NotFound."""
     searcher = Searcher(configuration.embedders(installed), top_k=3, threshold=configuration.threshold or threshold)
     async with transaction() as tx:
         base = await queries.base_by_slug(tx, configuration.base)
@@ -99,6 +101,8 @@ async def replay(
         titles = await queries.titles(tx, [turn.article_id for turn in recent if turn.article_id is not None])
     policies = {inbox.id: Policy.model_validate(inbox.policy) for inbox in listed}
     served = {inbox.id for inbox in listed if (inbox.base or DEFAULT_BASE) == configuration.serving}
+    if access is not None:
+        served = {inbox_id for inbox_id in served if access.sees(inbox_id)}
     asked = list(_once(turn for turn in recent if turn.inbox_id in served))
     alone = [turn for turn in asked if not is_follow_up(turn.question)]
     changes = []

@@ -155,7 +155,7 @@ class NotificationJobs:
         recipients = [_named(address) for address in await self._addresses(workspace_id, inbox_id)]
         async with self._database.transaction(workspace_id) as tx:
             cards = await card_inbox(tx, inbox_id, self._notifiers.card_kinds)
-            if cards and await accounts_at(tx, cards.vendor):
+            if cards and await accounts_at(tx, cards.vendor, inbox_id=inbox_id):
                 recipients.append(MEMBERS)
         return recipients
 
@@ -224,7 +224,7 @@ class NotificationJobs:
     ) -> None:
         async with self._database.transaction(workspace_id) as tx:
             cards = await card_inbox(tx, inbox_id, self._notifiers.card_kinds)
-            members = await accounts_at(tx, cards.vendor) if cards else []
+            members = await accounts_at(tx, cards.vendor, inbox_id=inbox_id) if cards else []
         if recipient != MEMBERS:
             # Addresses hold passwords: the job names one by its digest, and one that was taken out gets nothing.
             for address in await self._addresses(workspace_id, inbox_id):

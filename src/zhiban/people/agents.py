@@ -23,7 +23,7 @@ from zhiban.kit.errors import Conflict, Gone, NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.people import presence
 from zhiban.people.models import Role
-from zhiban.people.permissions import NotAllowed, Permission, gives, may_be_limited, outranks
+from zhiban.people.permissions import NotAllowed, Permission, answering_in, gives, may_be_limited, outranks
 from zhiban.people.service import SESSIONS, SignedInAgent, add_agent, digest, end_sessions, new_token
 
 # "@all" and "a|b" would send a card to everybody, or to several.
@@ -282,12 +282,14 @@ async def agent_with_account(tx: Transaction, vendor: str, external_id: str) -> 
     return found
 
 
-async def accounts_at(tx: Transaction, vendor: str) -> list[str]:
-    """The ids at the vendor of all agents who are not disabled."""
+async def accounts_at(tx: Transaction, vendor: str, *, inbox_id: int | None = None) -> list[str]:
+    """The ids at the vendor of all agents who are not disabled; with `inbox_id`, of those who may answer there."""
+    answers = answering_in("%(inbox)s") if inbox_id is not None else "a.disabled_at is null"
     return await tx.values(
         "select i.external_id from agent_identity i join agent a on a.workspace_id = i.workspace_id "
-        "and a.id = i.agent_id where i.vendor = %(vendor)s and a.disabled_at is null order by a.id",
+        f"and a.id = i.agent_id where i.vendor = %(vendor)s and {answers} order by a.id",
         vendor=vendor,
+        inbox=inbox_id,
     )
 
 

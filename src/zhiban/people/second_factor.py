@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from zhiban.events import (
     SYSTEM,
@@ -31,6 +31,7 @@ from zhiban.people.service import SESSIONS, digest, end_sessions, open_session, 
 
 RECOVERY_CODES = 10
 MOST_WRONG = 5  # codes after one password
+BEGUN_LIFE = timedelta(minutes=15)  # of a secret that nobody confirmed: whoever saw it must not wait for that
 _LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"  # nothing that is taken for something else
 _GROUPS, _GROUP = 4, 4  # 79 random bits
 
@@ -87,11 +88,12 @@ async def begin(tx: Transaction, vault: Vault, agent_id: int, *, now: datetime) 
     return secret
 
 
-async def secret_begun(tx: Transaction, vault: Vault, agent_id: int) -> str | None:
-    """The secret that is shown until its first code was typed. Raises SealBroken."""
-    sealed = await tx.value(
-        "select secret from second_factor where agent_id = %(id)s and enrolled_at is null", id=agent_id
-    )
+_BEGUN = "select secret from second_factor where agent_id = %(id)s and enrolled_at is null and created_at > %(since)s"
+
+
+async def secret_begun(tx: Transaction, vault: Vault, agent_id: int, *, now: datetime) -> str | None:
+    """The secret that is shown until its first code was typed, or its time is over. Raises SealBroken."""
+    sealed = await tx.value(_BEGUN, id=agent_id, since=now - BEGUN_LIFE)
     return None if sealed is None else _opened(vault, sealed, tx.workspace_id, agent_id)
 
 
@@ -102,9 +104,7 @@ async def confirm(
 
     Returns the recovery codes, which cannot be shown again. Raises WrongCode, Conflict.
     """
-    sealed = await tx.value(
-        "select secret from second_factor where agent_id = %(id)s and enrolled_at is null for update", id=agent_id
-    )
+    sealed = await tx.value(_BEGUN + " for update", id=agent_id, since=now - BEGUN_LIFE)
     if sealed is None:
         raise Conflict("There is nothing to confirm. Begin again.")
     step = totp.matching_step(_opened(vault, sealed, tx.workspace_id, agent_id), code, now=now)

@@ -45,7 +45,7 @@ async def _page(
     auth = auth_of(request)
     async with auth.database.page_transaction(agent.workspace_id) as tx:
         state = await second_factor.factor_state(tx, agent.id)
-        secret = await second_factor.secret_begun(tx, auth.vault, agent.id)
+        secret = await second_factor.secret_begun(tx, auth.vault, agent.id, now=auth.clock.now())
     shown: dict[str, Any] = {"picture": "", "secret": ""}
     if secret is not None:
         uri = totp.enrolment_uri(secret, account=agent.email, issuer=f"{ISSUER} {agent.workspace}")
