@@ -152,11 +152,17 @@ def _stretch(what: str, part: tuple[str, str], limit: str, *, each: bool, also: 
     condition, order = part
     if not each:
         return f"select {what} from conversation c where {condition}{also} order by {order} limit {limit}"
+    found = _of_each("c.id, c.waiting_since, c.last_activity_at, c.snoozed_until", part, limit)
+    return f"select {what} from {found} order by {order} limit {limit}"
+
+
+def _of_each(what: str, part: tuple[str, str], limit: str) -> str:
+    """SQL for the first `limit` of each inbox that the agent sees, one inbox after the other."""
+    condition, order = part
     return (
-        f"select {what} from unnest(%(inboxes)s::bigint[]) as seen(inbox_id) cross join lateral ("
-        "select c.id, c.waiting_since, c.last_activity_at, c.snoozed_until from conversation c "
-        f"where c.inbox_id = seen.inbox_id and {condition} order by {order} limit {limit}) c "
-        f"order by {order} limit {limit}"
+        "unnest(%(inboxes)s::bigint[]) as seen(inbox_id) cross join lateral ("
+        f"select {what} from conversation c where c.inbox_id = seen.inbox_id and {condition} "
+        f"order by {order} limit {limit}) c"
     )
 
 
@@ -171,8 +177,12 @@ def _count(parts: Sequence[tuple[str, str]], queue: Queue, access: Access) -> st
     In the order of the list, because only that keeps the planner on the list's index: told to take any thousand of
     many, it reads the table from its beginning, where what is long resolved lies.
     """
-    each, also = _looks_at_each(queue, access), access.condition("c.inbox_id")
-    found = " union all ".join(f"({_stretch('1', part, str(COUNTED), each=each, also=also)})" for part in parts)
+    if _looks_at_each(queue, access):
+        stretches = [f"select 1 from {_of_each('1', part, str(COUNTED))} limit {COUNTED}" for part in parts]
+    else:
+        also = access.condition("c.inbox_id")
+        stretches = [_stretch("1", part, str(COUNTED), each=False, also=also) for part in parts]
+    found = " union all ".join(f"({stretch})" for stretch in stretches)
     return f"(select count(*) from (select 1 from ({found}) every limit {COUNTED}) counted)"
 
 

@@ -268,6 +268,7 @@ create index ix_conversation_label_conversation_id on conversation_label (worksp
 
 -- What policies give away, for each inbox in its order.
 create index ix_conversation_queue on conversation (workspace_id, inbox_id, waiting_since, id)
+  include (last_activity_at)
   where status = 'open' and assignee_id is null;
 
 -- When a policy last gave each agent a conversation.
