@@ -62,6 +62,8 @@ async def test_access_is_given_taken_and_told(db: Database, workspace: int, cloc
         await presence.beat(tx, ning, now=now)
         (there,) = await presence.assignable(tx, now=now)
         assert (there.answers(first.inbox_id), there.answers(second.inbox_id)) == (True, False)
+        seen = [await presence.availabilities(tx, inbox_id=one.inbox_id) for one in (first, second)]
+        assert [ning in one for one in seen] == [True, False]
         # Whoever only reads is given nothing, however much they are there.
         await agents.set_access(tx, ning, role=Role.READ_ONLY, inbox_ids=None, now=now)
         assert await presence.assignable(tx, now=now) == []

@@ -98,7 +98,7 @@ class AssigneeOpenCountCondition(AgentCondition):
 
 @rule_part
 class AgentsOnlineCondition(AgentCondition):
-    """How many agents are online."""
+    """How many agents are online who may answer in the inbox of the conversation."""
 
     count: Count
     operator: NumberOperator = "at_least"

@@ -252,7 +252,7 @@ async def _with_agents(tx: Transaction, facts: RuleFacts) -> RuleFacts:
     assignee = state.assignee_id
     counts = await open_counts(tx, [assignee] if assignee is not None else [])
     agents = AgentFacts(
-        await availabilities(tx),
+        await availabilities(tx, inbox_id=state.inbox_id),
         await previous_assignee(tx, state.id, other_than=assignee),
         0 if assignee is None else counts[assignee].total(),
     )

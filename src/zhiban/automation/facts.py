@@ -15,7 +15,7 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 @frozen_dataclass
 class AgentFacts:
-    """Who is there: what others see of each agent, and what the assignee has in hand."""
+    """Who is there: what others see of each agent who may answer in the inbox, and what the assignee has in hand."""
 
     availabilities: Mapping[int, str]
     previous_assignee: int | None = None  # who had the conversation last, other than who has it now
@@ -26,7 +26,7 @@ class AgentFacts:
         return sum(status == "online" for status in self.availabilities.values())
 
     def availability_of(self, agent_id: int | None) -> str | None:
-        """online, busy or offline; offline for one who is disabled; None for nobody."""
+        """online, busy or offline; offline for one who may not answer here (any more); None for nobody."""
         return None if agent_id is None else self.availabilities.get(agent_id, "offline")
 
 

@@ -23,6 +23,7 @@ from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
+from zhiban.people.permissions import answering_in
 
 PresenceFact = AgentBecameAvailable | AgentBecameBusy | AgentWentOffline
 
@@ -186,11 +187,13 @@ async def _record(tx: Transaction, *facts: PresenceFact) -> None:
 # ----------------------------------------------------------------------------------------------------------- reads
 
 
-async def availabilities(tx: Transaction) -> dict[int, Availability]:
-    """What others see of every agent who is not disabled."""
+async def availabilities(tx: Transaction, *, inbox_id: int | None = None) -> dict[int, Availability]:
+    """What others see of every agent who is not disabled; with `inbox_id`, of those who may answer there."""
+    wanted = "a.disabled_at is null" if inbox_id is None else answering_in("%(inbox)s")
     rows = await tx.rows(
         "select a.id, coalesce(p.status, 'offline') from agent a left join agent_presence p "
-        "on p.workspace_id = a.workspace_id and p.agent_id = a.id where a.disabled_at is null"
+        f"on p.workspace_id = a.workspace_id and p.agent_id = a.id where {wanted}",
+        inbox=inbox_id,
     )
     return {id_: Availability(status) for id_, status in rows}
 
