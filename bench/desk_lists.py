@@ -14,12 +14,14 @@ import asyncio
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 
 import psycopg
 
 from material import Stand, stand
+from zhiban.automation.saved_views import SavedView
 from zhiban.conversations import lists
-from zhiban.conversations.lists import Queue, StatusTab
+from zhiban.conversations.lists import ListFilter, Queue, StatusTab
 from zhiban.people.models import Role
 from zhiban.people.permissions import Access
 
@@ -137,11 +139,31 @@ async def walk(found: Stand, access: Access, labels: dict[int, str], times: int,
             await read()
             show(f"{labels.get(label or 0, queue.value):>10} {tab.value:<8}", await measure(times, read), floor)
 
+    views = saved_views(tuple(labels))
+
+    async def viewed() -> None:
+        async with found.database.transaction(found.workspace) as tx:
+            await lists.conversation_list(
+                tx, access, queue=Queue.ALL, tab=StatusTab.OPEN, views=views, view=views[0].id, now=datetime.now(UTC)
+            )
+
+    await viewed()
+    show(f"{'a view of ten':>19}", await measure(times, viewed), floor)
+
     async def counts() -> None:
         async with found.database.transaction(found.workspace) as tx:
             await lists.counts(tx, access)
 
     show(f"{'the counts alone':>19}", await measure(times, counts), floor)
+
+
+def saved_views(labels: tuple[int, ...]) -> tuple[ListFilter, ...]:
+    """Ten views, as agents make them; all are counted with each list."""
+    waits = {"kind": "waiting", "minutes": 10}
+    bears = {"kind": "group", "match": "any", "conditions": [{"kind": "label", "labels": labels}, {"kind": "team"}]}
+    conditions = {"match": "all", "conditions": [waits, bears]}
+    now = datetime.now(UTC)
+    return tuple(SavedView(number, None, f"视图{number}", conditions, now).filter() for number in range(1, 11))
 
 
 def show(name: str, taken: Sequence[float], floor: float) -> None:

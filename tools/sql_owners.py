@@ -60,6 +60,7 @@ OWNERS = {
     "rule_run": "automation",
     "search_progress": "conversations",
     "second_factor": "people",
+    "saved_view": "automation",
     "setup_link": "people",
     "snippet": "conversations",
     "source": "knowledge",

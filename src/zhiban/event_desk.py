@@ -1,4 +1,4 @@
-"""What can happen to what agents keep at the desk for themselves or for all: snippets and macros. Part of `events`."""
+"""What can happen to what agents keep at the desk: snippets, macros and views. Part of `events`."""
 
 from __future__ import annotations
 
@@ -50,5 +50,29 @@ class MacroRemoved(Event):
     """It is offered no more; what it did stays."""
 
     macro_id: int
+    name: str
+    owner_id: int | None = None
+
+
+class SavedViewAdded(Event):
+    """`owner_id`: the agent who alone uses it; None: everybody does."""
+
+    view_id: int
+    name: str
+    owner_id: int | None = None
+
+
+class SavedViewChanged(Event):
+    """Name or conditions; values before and after by name."""
+
+    view_id: int
+    before: dict[str, object]
+    after: dict[str, object]
+
+
+class SavedViewRemoved(Event):
+    """It is offered no more."""
+
+    view_id: int
     name: str
     owner_id: int | None = None

@@ -29,6 +29,9 @@ from zhiban.event_desk import (
     MacroAdded,
     MacroChanged,
     MacroRemoved,
+    SavedViewAdded,
+    SavedViewChanged,
+    SavedViewRemoved,
     SnippetAdded,
     SnippetChanged,
     SnippetRemoved,
@@ -79,6 +82,7 @@ __all__ += ["ConversationEvent", "Event", "MessageFact", "StatusChanged", "decod
 __all__ += ["ArticleChanged", "ArticlesRemoved", "EvidenceRecorded", "PhrasingAdded", "PhrasingApproved"]
 __all__ += ["ImportDecided", "ImportRequested", "PhrasingRejected", "PhrasingRemoved", "SourcesImported"]
 __all__ += ["RuleAdded", "RuleChanged", "RuleRemoved"]
+__all__ += ["SavedViewAdded", "SavedViewChanged", "SavedViewRemoved"]
 __all__ += ["MacroAdded", "MacroChanged", "MacroRemoved", "SnippetAdded", "SnippetChanged", "SnippetRemoved"]
 __all__ += ["GapClosed", "GapMerged", "GapQuestionMoved", "GapRecorded", "GapReopened"]
 __all__ += ["AgentBecameAvailable", "AgentBecameBusy", "AgentChanged", "AgentDisabled", "AgentEnabled", "AgentInvited"]

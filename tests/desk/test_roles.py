@@ -22,6 +22,7 @@ from zhiban.automation import service as rules
 from zhiban.automation.definition import load_definition
 from zhiban.automation.macro_definition import load_macro
 from zhiban.automation.macros import add_macro
+from zhiban.automation.saved_views import add_view, load_view
 from zhiban.conversations.labels import add_label
 from zhiban.conversations.snippets import add_snippet
 from zhiban.events import SYSTEM, Actor
@@ -55,6 +56,7 @@ class Entry:
 
 NOW_NOT = (404, 409, 410, 422)  # it would be allowed, but there is nothing to do it to
 COLLEAGUE = {"name": "苏禾", "email": "new@qinghe.example", "role": "agent"}
+VIEW = {"name": "我的重要", "c.match": "all", "c.0.kind": "assigned_to_me"}
 MACRO = {"name": "我来", "a.0.kind": "assign_me"}
 RULE = {"name": "解决后取消分配", "on": "conversation_resolved", "a.0.kind": "unassign"}
 
@@ -117,6 +119,14 @@ ADDRESSES: dict[str, Entry] = {
     "GET /settings/teams": Entry(),
     "GET /settings/labels": Entry(),
     "GET /settings/health": Entry(),
+    "GET /settings/views": Entry(),
+    "GET /settings/views/new": Entry(),
+    "GET /settings/views/{view_id}": Entry(),
+    "POST /settings/views/draft": Entry(),
+    "POST /settings/views/preview": Entry(),
+    "POST /settings/views": Entry("agents", VIEW),
+    "POST /settings/views/{view_id}": Entry("supervisors", VIEW),
+    "POST /settings/views/{view_id}/remove": Entry("supervisors"),
     "GET /settings/macros": Entry(),
     "GET /settings/macros/new": Entry(),
     "GET /settings/macros/{macro_id}": Entry(),
@@ -217,6 +227,8 @@ async def walk(site: Site) -> Walk:
         snippet = await add_snippet(tx, name="问好", text="您好", owner_id=None, by=SYSTEM, now=seed.clock.now())
         made = load_macro([{"kind": "set_priority", "priority": 3}])
         macro = await add_macro(tx, name="重要", definition=made, owner_id=None, by=SYSTEM, now=seed.clock.now())
+        held = load_view({"conditions": [{"kind": "assigned_to_me"}]})
+        view = await add_view(tx, name="我的", conditions=held, owner_id=None, by=SYSTEM, now=seed.clock.now())
         rule = await rules.add(tx, name="规则", definition=definition, by=SYSTEM, now=seed.clock.now())
         base = await knowledge.base_for(tx)
         article = await knowledge.put_faq(tx, base, question="怎么退款", answer="点退款", now=seed.clock.now())
@@ -249,6 +261,7 @@ async def walk(site: Site) -> Walk:
             "rule_id": rule,
             "snippet_id": snippet,
             "macro_id": macro,
+            "view_id": view,
             "inbox_id": seed.inbox.inbox_id,
             "attachment_id": 1,
             "job_id": 1,

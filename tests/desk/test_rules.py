@@ -14,6 +14,7 @@ from zhiban.automation import queries
 from zhiban.automation.actions import ACTIONS, MACRO_ACTIONS
 from zhiban.automation.conditions import CONDITIONS
 from zhiban.automation.definition import Definition, load_definition
+from zhiban.automation.saved_views import VIEW_CONDITIONS
 from zhiban.automation.wording import Names, RuleWording
 from zhiban.desk import rule_form, rule_labels
 from zhiban.kit.i18n import Texts
@@ -46,6 +47,7 @@ def test_every_condition_and_action_has_a_name_and_a_form() -> None:
     assert set(rule_labels.CONDITION_LABELS) == set(CONDITIONS)
     assert set(rule_labels.ACTION_LABELS) == set(ACTIONS)
     assert set(rule_labels.MACRO_ACTION_LABELS) == set(MACRO_ACTIONS) == {*ACTIONS, "assign_me"} - {"stop"}
+    assert set(rule_labels.VIEW_CONDITION_LABELS) == set(VIEW_CONDITIONS)
     words = RuleWording(Texts(), Names({7: "林晓"}, {5: "售后"}, {11: "退款"}, {2: "官网"}, {"memory": "内存"}))
     for kind in CONDITIONS:
         draft = {**rule_form.NEW, "conditions": {"kind": "group", "conditions": [{"kind": kind}]}}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -65,6 +65,25 @@ def changed_of(words: RuleWording, what: str, past: str, to: str) -> str:
 def value_of(words: RuleWording, operator: str, what: str, values: tuple[str, ...]) -> str:
     said = values[0] if operator in ("greater", "less", "days_before") and values else words.quoted(values)
     return words.texts(OPERATOR_LABELS[operator], what=what, value=said)
+
+
+Bind = Callable[[object], str]  # takes a value for a statement and answers the name under which SQL has it
+
+
+def choice_sql(operator: str, column: str, wanted: tuple[int, ...], bind: Bind) -> str:
+    """SQL for what `choice_holds` says of a column that holds one id or nothing."""
+    match operator:
+        case "present":
+            return f"{column} is not null"
+        case "not_present":
+            return f"{column} is null"
+        case "any_of":
+            return f"{column} = any({bind(list(wanted))}::bigint[])"
+        case _:
+            return f"({column} is null or {column} <> all({bind(list(wanted))}::bigint[]))"
+
+
+NUMBER_SIGNS = {"equal": "=", "not_equal": "<>", "greater": ">", "less": "<", "at_least": ">=", "at_most": "<="}
 
 
 def one_or_none(value: int | None) -> tuple[int, ...]:

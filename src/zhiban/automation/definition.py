@@ -93,10 +93,11 @@ def _depth(group: ConditionGroup) -> int:
     return 1 + max((_depth(one) for one in group.conditions if isinstance(one, ConditionGroup)), default=0)
 
 
-def bad_definition(error: ValidationError) -> BadDefinition:
-    """The first mistake, with the way to it."""
+def bad_definition(error: ValidationError, within: str = "") -> BadDefinition:
+    """The first mistake, with the way to it, which begins with `within`."""
     detail = error.errors(include_url=False)[0]
     own = detail["type"] == "value_error"
     said = detail["msg"].removeprefix("Value error, ")
-    path = ".".join(str(part) for part in detail["loc"])
-    return BadDefinition(f"{path}: {said}", detail["loc"], said if own else "")
+    way = (*((within,) if within else ()), *detail["loc"])
+    path = ".".join(str(part) for part in way)
+    return BadDefinition(f"{path}: {said}", way, said if own else "")

@@ -8,13 +8,16 @@ from pydantic import Field
 
 from zhiban.automation.condition_fields import (
     IS_LABELS,
+    NUMBER_SIGNS,
     OPERATOR_LABELS,
+    Bind,
     Ids,
     Name,
     PriorityNumber,
     Statuses,
     WordList,
     check_wanted,
+    choice_sql,
     one_or_none,
     said_of,
     value_of,
@@ -64,6 +67,9 @@ class AssigneeCondition(RulePart):
     def holds(self, facts: RuleFacts) -> bool:
         return choice_holds(self.operator, self.agents, one_or_none(facts.state.assignee_id))
 
+    def sql(self, bind: Bind) -> str:
+        return choice_sql(self.operator, "c.assignee_id", self.agents, bind)
+
     def seen(self, facts: RuleFacts) -> object:
         return facts.state.assignee_id
 
@@ -83,6 +89,9 @@ class TeamCondition(RulePart):
     def holds(self, facts: RuleFacts) -> bool:
         return choice_holds(self.operator, self.teams, one_or_none(facts.state.team_id))
 
+    def sql(self, bind: Bind) -> str:
+        return choice_sql(self.operator, "c.team_id", self.teams, bind)
+
     def seen(self, facts: RuleFacts) -> object:
         return facts.state.team_id
 
@@ -101,6 +110,9 @@ class InboxCondition(RulePart):
 
     def holds(self, facts: RuleFacts) -> bool:
         return choice_holds(self.operator, self.inboxes, (facts.state.inbox_id,))
+
+    def sql(self, bind: Bind) -> str:
+        return choice_sql(self.operator, "c.inbox_id", self.inboxes, bind)
 
     def seen(self, facts: RuleFacts) -> object:
         return facts.state.inbox_id
@@ -140,6 +152,12 @@ class LabelCondition(RulePart):
     def holds(self, facts: RuleFacts) -> bool:
         return choice_holds(self.operator, self.labels, facts.state.labels)
 
+    def sql(self, bind: Bind) -> str:
+        if self.operator in ("present", "not_present"):
+            return "c.labels <> '{}'" if self.operator == "present" else "c.labels = '{}'"
+        shared = f"c.labels && {bind(list(self.labels))}::bigint[]"
+        return shared if self.operator == "any_of" else f"not {shared}"
+
     def seen(self, facts: RuleFacts) -> object:
         return list(facts.state.labels)
 
@@ -156,6 +174,9 @@ class PriorityCondition(RulePart):
 
     def holds(self, facts: RuleFacts) -> bool:
         return number_holds(self.operator, self.priority, facts.state.priority)
+
+    def sql(self, bind: Bind) -> str:
+        return f"c.priority {NUMBER_SIGNS[self.operator]} {bind(self.priority)}"
 
     def seen(self, facts: RuleFacts) -> object:
         return int(facts.state.priority)
@@ -176,6 +197,10 @@ class WaitingCondition(RulePart):
         waited = facts.minutes_waited
         return waited is not None and number_holds(self.operator, self.minutes, waited)
 
+    def sql(self, bind: Bind) -> str:
+        waited = "extract(epoch from %(now)s::timestamptz - c.waiting_since)::float8 / 60"
+        return f"(c.waiting_since is not null and {waited} {NUMBER_SIGNS[self.operator]} {bind(self.minutes)})"
+
     def seen(self, facts: RuleFacts) -> object:
         waited = facts.minutes_waited
         return None if waited is None else round(waited, 1)
@@ -193,6 +218,9 @@ class ReturningCondition(RulePart):
 
     def holds(self, facts: RuleFacts) -> bool:
         return (facts.state.cycle > 1) is self.returning
+
+    def sql(self, bind: Bind) -> str:  # noqa: ARG002 - nothing to bind
+        return "c.cycle > 1" if self.returning else "c.cycle <= 1"
 
     def seen(self, facts: RuleFacts) -> object:
         return facts.state.cycle

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from urllib.parse import urlencode
@@ -71,6 +71,16 @@ class ConversationRow:
 
 
 @frozen_dataclass
+class ListFilter:
+    """A saved view: a condition over `conversation c`, in SQL, with what it refers to besides `agent` and `now`."""
+
+    id: int
+    name: str
+    condition: str
+    params: Mapping[str, object]
+
+
+@frozen_dataclass
 class ListView:
     queue: Queue
     tab: StatusTab
@@ -83,6 +93,13 @@ class ListView:
     label: int | None = None  # only conversations with this label
     labels: tuple[Label, ...] = ()  # all there are
     current: int | None = None
+    view: int | None = None  # the saved view that is looked at
+    views: tuple[tuple[int, str, int], ...] = ()  # all there are: id, name, how many are open
+
+    @property
+    def title(self) -> str:
+        """What the view is called that is looked at; empty for none."""
+        return next((name for id_, name, _ in self.views if id_ == self.view), "")
 
     @property
     def empty(self) -> bool:
@@ -100,9 +117,12 @@ class ListView:
     def address(self, tab: str = "") -> str:
         """This list, or one of its tabs, as the query of an address."""
         label = {} if self.label is None else {"label": self.label}
-        return urlencode({"queue": self.queue.value, "status": tab or self.tab.value, **label})
+        view = {} if self.view is None else {"view": self.view}
+        return urlencode({"queue": self.queue.value, "status": tab or self.tab.value, **label, **view})
 
 
+LOOKED_THROUGH = 5000  # conversations of a tab that a saved view is looked for in, those at the top of its list
+NO_VIEW = ListFilter(0, "", "false", {})  # one that is gone, or somebody else's: it has nothing in it
 COUNTED = 1000  # counts stop here: nobody reads more, and counting on would cost more than the list
 
 _QUEUES = {
@@ -237,19 +257,25 @@ async def conversation_list(
     label: int | None = None,
     limit: int = ROWS,
     current: int | None = None,
+    views: Sequence[ListFilter] = (),
+    view: int | None = None,
+    now: datetime | None = None,
 ) -> ListView:
     """One page of a queue, or of what bears `label` in it: those who wait for us first, longest wait on top.
 
-    Of the inboxes that `access` sees.
+    Of the inboxes that `access` sees; with `view`, of what is in that one of `views`, as it is `now`.
     """
-    picked = await _picked(tx, access, queue=queue, tab=tab, label=label)
+    chosen = _chosen(views, view)
+    picked = await _picked(tx, access, queue=queue, tab=tab, label=label, view=chosen)
     found = await tx.objects(
         ConversationRow,
         _ROWS.format(picked=picked),
         agent=access.agent_id,
         label=label,
         limit=limit + 1,
+        now=now,
         **access.params,
+        **(chosen.params if chosen else {}),
     )
     shown = found[:limit]
     waits = tab is StatusTab.OPEN and queue is not Queue.ASSISTANT
@@ -260,34 +286,82 @@ async def conversation_list(
         waiting=waiting,
         rest=tuple(row for row in shown if row not in waiting),
         counts=await counts(tx, access),
-        tabs={} if label is not None else await _tab_counts(tx, access, queue),
+        tabs={} if label is not None or chosen else await _tab_counts(tx, access, queue),
         limit=limit,
         more=limit + ROWS if len(found) > limit else None,
         label=label,
         labels=await labels(tx),
         current=current,
+        view=view,
+        views=await _view_counts(tx, access, views, now=now),
     )
+
+
+def _chosen(views: Sequence[ListFilter], view: int | None) -> ListFilter | None:
+    return None if view is None else next((one for one in views if one.id == view), NO_VIEW)
+
+
+async def _view_counts(
+    tx: Transaction, access: Access, views: Sequence[ListFilter], *, now: datetime | None
+) -> tuple[tuple[int, str, int], ...]:
+    """Id, name and how many are open, of each view: one look for all, through what waits longest."""
+    if not views:
+        return ()
+    each, also = access.inbox_ids is not None, access.condition("c.inbox_id")
+    looked = _stretch("c.id", _OPEN, str(LOOKED_THROUGH), each=each, also=also)
+    counted = ", ".join(f"count(*) filter (where {one.condition})" for one in views)
+    params = {name: value for one in views for name, value in one.params.items()}
+    row = await tx.row(
+        f"select {counted} from ({looked}) looked join conversation c on c.id = looked.id",
+        agent=access.agent_id,
+        now=now,
+        **access.params,
+        **params,
+    )
+    return tuple((one.id, one.name, int(n)) for one, n in zip(views, row or (), strict=True))
 
 
 async def matching(
-    tx: Transaction, access: Access, *, queue: Queue, tab: StatusTab, label: int | None = None, limit: int
+    tx: Transaction,
+    access: Access,
+    *,
+    queue: Queue,
+    tab: StatusTab,
+    label: int | None = None,
+    limit: int,
+    views: Sequence[ListFilter] = (),
+    view: int | None = None,
+    now: datetime | None = None,
 ) -> list[int]:
-    """The ids of everything in a queue, or of what bears `label` in it, in the order of the list; at most `limit`."""
+    """The ids of everything in a list, in its order; at most `limit`. See `conversation_list`."""
+    chosen = _chosen(views, view)
+    picked = await _picked(tx, access, queue=queue, tab=tab, label=label, view=chosen)
     return await tx.values(
-        f"select id from ({await _picked(tx, access, queue=queue, tab=tab, label=label)}) picked "
-        "order by part, n limit %(limit)s",
+        f"select id from ({picked}) picked order by part, n limit %(limit)s",
         agent=access.agent_id,
         label=label,
         limit=limit,
+        now=now,
         **access.params,
+        **(chosen.params if chosen else {}),
     )
 
 
-async def _picked(tx: Transaction, access: Access, *, queue: Queue, tab: StatusTab, label: int | None) -> str:
+async def _picked(
+    tx: Transaction, access: Access, *, queue: Queue, tab: StatusTab, label: int | None, view: ListFilter | None = None
+) -> str:
     """SQL for the list: id, part and place of the first `limit` of each of its stretches."""
     labelled = await _labelled(tx, label)
     each, also = _looks_at_each(queue, access) and labelled != _AMONG_FEW, access.condition("c.inbox_id")
     numbered = "c.id, {number} as part, row_number() over (order by {order}) as n"
+    if view is not None:
+        return " union all ".join(
+            f"(select {numbered.format(number=number, order=part[1])} from "
+            f"({_stretch('c.id', part, str(LOOKED_THROUGH), each=each, also=also)}) looked "
+            f"join conversation c on c.id = looked.id where {view.condition} order by {part[1]} limit %(limit)s)"
+            for number, part in enumerate(_parts(queue, tab, labelled))
+            if not part[0].startswith(_PENDING[0])  # views are of what people have, as they are counted
+        )
     return " union all ".join(
         f"({_stretch(numbered.format(number=number, order=part[1]), part, '%(limit)s', each=each, also=also)})"
         for number, part in enumerate(_parts(queue, tab, labelled))
@@ -315,9 +389,22 @@ async def _tab_counts(tx: Transaction, access: Access, queue: Queue) -> dict[str
 
 
 async def next_waiting(
-    tx: Transaction, access: Access, *, queue: Queue, label: int | None = None, after: int
+    tx: Transaction,
+    access: Access,
+    *,
+    queue: Queue,
+    label: int | None = None,
+    after: int,
+    views: Sequence[ListFilter] = (),
+    view: int | None = None,
+    now: datetime | None = None,
 ) -> int | None:
-    """The conversation that has waited longest in this queue, apart from the one just finished."""
+    """The conversation that has waited longest in this list, apart from the one just finished."""
+    if view is not None:
+        waiting = await matching(
+            tx, access, queue=queue, tab=StatusTab.OPEN, label=label, limit=2, views=views, view=view, now=now
+        )
+        return next((id_ for id_ in waiting if id_ != after), None)
     labelled = await _labelled(tx, label)
     each = _looks_at_each(queue, access) and labelled != _AMONG_FEW
     part = (f"{_OPEN[0]} and c.id <> %(after)s and {_QUEUES[queue]}{labelled}", _OPEN[1])

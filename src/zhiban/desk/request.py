@@ -11,6 +11,7 @@ from fastapi.responses import Response
 
 from zhiban.assistant.suggesting import Suggestion
 from zhiban.automation.macros import macros
+from zhiban.automation.saved_views import list_filters
 from zhiban.conversations import lists, queries, replies
 from zhiban.conversations.access import access_conversation
 from zhiban.conversations.drafts import drafts
@@ -67,6 +68,7 @@ class DeskRequest:
     queue: Queue
     tab: StatusTab
     label: int | None = None
+    view: int | None = None
 
     @property
     def viewer(self) -> Viewer:
@@ -85,9 +87,18 @@ class DeskRequest:
         return Actor("agent", self.agent.id)
 
     async def list(self, tx: Transaction, *, limit: int = lists.ROWS, current: int | None = None) -> ListView:
-        return await lists.conversation_list(
-            tx, self.access, queue=self.queue, tab=self.tab, label=self.label, limit=limit, current=current
-        )
+        return await lists.conversation_list(tx, self.access, limit=limit, current=current, **await self.list_asked(tx))
+
+    async def list_asked(self, tx: Transaction) -> dict[str, Any]:
+        """Which list is looked at, as `conversations.lists` wants to be asked for it."""
+        return {
+            "queue": self.queue,
+            "tab": self.tab,
+            "label": self.label,
+            "views": await list_filters(tx, self.agent.id),
+            "view": self.view,
+            "now": self.auth.clock.now(),
+        }
 
     async def thread(
         self,
@@ -171,7 +182,8 @@ class DeskRequest:
     async def next(self, done: int, toast: Toast) -> Response:
         """The next waiting conversation of this queue in place of the one just done with, or the empty desk."""
         async with self.auth.database.page_transaction(self.agent.workspace_id) as tx:
-            following = await lists.next_waiting(tx, self.access, queue=self.queue, label=self.label, after=done)
+            asked = {key: value for key, value in (await self.list_asked(tx)).items() if key != "tab"}
+            following = await lists.next_waiting(tx, self.access, after=done, **asked)
             thread = await self.thread(tx, following) if following is not None else None
             if thread is not None:
                 await replies.mark_read(tx, thread.head.id, agent_id=self.agent.id, message_id=thread.last_id)
@@ -192,12 +204,13 @@ async def desk_request(
     queue: Annotated[str, Query()] = "mine",
     status: Annotated[str, Query()] = "open",
     label: Annotated[str, Query()] = "",
+    view: Annotated[str, Query()] = "",
 ) -> DeskRequest:
     """The request with the list it looks at; forms carry queue, tab and label as fields."""
     if request.method == "POST":
         form = await request.form()
         queue, status = str(form.get("queue", queue)), str(form.get("status", status))
-        label = str(form.get("label", label))
+        label, view = str(form.get("label", label)), str(form.get("view", view))
     return DeskRequest(
         request,
         agent,
@@ -205,8 +218,13 @@ async def desk_request(
         request.app.state.desk,
         QUEUES.get(queue, Queue.MINE),
         TABS.get(status, StatusTab.OPEN),
-        int(label) if label.isdecimal() and len(label) < 19 else None,
+        _number(label),
+        _number(view),
     )
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) < 19 else None
 
 
 CurrentRequest = Annotated[DeskRequest, Depends(desk_request)]

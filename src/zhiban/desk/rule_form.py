@@ -26,6 +26,7 @@ from zhiban.kit.i18n import Texts
 Draft = dict[str, Any]  # name, stops, and the definition's on, conditions, actions as plain values
 
 DEFINITION = ("on", "after", "conditions", "actions")
+NEW_CONDITION: Mapping[str, Any] = {"kind": "status", "statuses": ["open"]}
 MOST_PARTS = 60  # of one draft; more is no rule that a person could read
 NEW: Draft = {"name": "", "stops": False, "on": ["conversation_resolved"], "after": None,
               "conditions": {"kind": "group"}, "actions": [{"kind": "unassign"}]}  # fmt: skip
@@ -61,7 +62,11 @@ def of_rule(name: str, *, stops: bool, definition: Definition) -> Draft:
     return {"name": name, "stops": stops, **definition.plain()}
 
 
-def typed(form: Iterable[tuple[str, str]], actions: Mapping[str, type] = ACTIONS) -> Draft:
+def typed(
+    form: Iterable[tuple[str, str]],
+    actions: Mapping[str, type] = ACTIONS,
+    conditions: Mapping[str, type] = CONDITIONS,
+) -> Draft:
     """The draft that a form holds. Names are paths: `c.0.operator` is the operator of the first condition."""
     values: dict[str, list[str]] = {}
     for name, value in form:
@@ -71,7 +76,7 @@ def typed(form: Iterable[tuple[str, str]], actions: Mapping[str, type] = ACTIONS
         "stops": "stops" in values,
         "on": [one for one in values.get("on", []) if one in set(Trigger)],
         "after": _after(values),
-        "conditions": _group("c", values),
+        "conditions": _group("c", values, conditions),
         "actions": [_part(path, values, actions) for path in _children("a", values)],
     }
 
@@ -88,9 +93,9 @@ def _children(path: str, values: Mapping[str, list[str]]) -> list[str]:
     return [f"{path}.{number}" for number in sorted(numbers)][:MOST_PARTS]
 
 
-def _group(path: str, values: Mapping[str, list[str]]) -> Draft:
+def _group(path: str, values: Mapping[str, list[str]], conditions: Mapping[str, type]) -> Draft:
     parts = [
-        _group(child, values) if f"{child}.match" in values else _part(child, values, CONDITIONS)
+        _group(child, values, conditions) if f"{child}.match" in values else _part(child, values, conditions)
         for child in _children(path, values)
     ]
     match = (values.get(f"{path}.match") or ["all"])[0]
@@ -125,15 +130,17 @@ def _listed(part: Draft, name: str, given: list[str], hint: Any) -> list[str]:
     return [word.strip() for word in words if word.strip()]
 
 
-def changed(draft: Draft, wish: str, actions: Mapping[str, type] = ACTIONS) -> Draft:
+def changed(
+    draft: Draft, wish: str, actions: Mapping[str, type] = ACTIONS, condition: Mapping[str, Any] = NEW_CONDITION
+) -> Draft:
     """The draft after a button: `add-condition:c`, `add-group:c.0`, `add-action:a`, `remove:c.0.1`."""
     verb, _, path = wish.partition(":")
     match verb:
         case "add-condition" | "add-group":
             group = _at(draft, path)
             if group is not None and "conditions" in group:
-                new = {"kind": "group", "match": "any", "conditions": [{"kind": "status", "statuses": ["open"]}]}
-                group["conditions"].append(new if verb == "add-group" else {"kind": "status", "statuses": ["open"]})
+                new = {"kind": "group", "match": "any", "conditions": [dict(condition)]}
+                group["conditions"].append(new if verb == "add-group" else dict(condition))
         case "add-action":
             draft["actions"].append({"kind": next(iter(actions))})
         case "remove":
@@ -180,17 +187,18 @@ def unfinished(error: BadDefinition, texts: Texts) -> str:
     return texts("{said}：{why}", said=said, why=texts.error(error.told)) if error.told else said
 
 
-def conditions_view(draft: Draft, words: RuleWording) -> PartView:
-    return _condition_view("c", draft["conditions"], words)
+def conditions_view(draft: Draft, words: RuleWording, conditions: Mapping[str, type] = CONDITIONS) -> PartView:
+    return _condition_view("c", draft["conditions"], words, conditions)
 
 
-def _condition_view(path: str, part: Draft, words: RuleWording) -> PartView:
+def _condition_view(path: str, part: Draft, words: RuleWording, conditions: Mapping[str, type]) -> PartView:
     if part["kind"] == "group":
         inner = tuple(
-            _condition_view(f"{path}.{number}", one, words) for number, one in enumerate(part.get("conditions", ()))
+            _condition_view(f"{path}.{number}", one, words, conditions)
+            for number, one in enumerate(part.get("conditions", ()))
         )
         return PartView(path, "group", match=part.get("match", "all"), parts=inner)
-    return _part_view(path, part, CONDITIONS[part["kind"]], words)
+    return _part_view(path, part, conditions[part["kind"]], words)
 
 
 def actions_view(draft: Draft, words: RuleWording, actions: Mapping[str, type] = ACTIONS) -> list[PartView]:

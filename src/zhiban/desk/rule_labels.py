@@ -59,6 +59,13 @@ ACTION_LABELS: Mapping[str, str] = {
     "notify": mark("通知同事"),
     "stop": mark("不再看后面的规则"),
 }
+VIEW_CONDITION_LABELS: Mapping[str, str] = {
+    "assigned_to_me": mark("由我处理"),
+    **{
+        kind: CONDITION_LABELS[kind]
+        for kind in ("assignee", "team", "label", "priority", "waiting", "returning", "inbox")
+    },
+}
 MACRO_ACTION_LABELS: Mapping[str, str] = {
     "assign_me": mark("分配给自己"),
     **{kind: label for kind, label in ACTION_LABELS.items() if kind != "stop"},

@@ -18,4 +18,13 @@ create table macro (
   constraint fk_macro_owner_id foreign key (workspace_id, owner_id) references agent on delete cascade);
 create unique index uq_macro_name on macro (workspace_id, coalesce(owner_id, 0), lower(name))
   where removed_at is null;
+
+create table saved_view (
+  workspace_id bigint not null, id bigint generated always as identity,
+  owner_id bigint, name text not null, conditions jsonb not null, changed_at timestamptz not null,
+  removed_at timestamptz,
+  constraint pk_saved_view primary key (workspace_id, id),
+  constraint fk_saved_view_owner_id foreign key (workspace_id, owner_id) references agent on delete cascade);
+create unique index uq_saved_view_name on saved_view (workspace_id, coalesce(owner_id, 0), lower(name))
+  where removed_at is null;
 """

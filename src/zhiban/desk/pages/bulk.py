@@ -67,9 +67,7 @@ async def bar(desk: CurrentRequest) -> Response:
 async def matching(desk: CurrentRequest) -> Response:
     """The ids of everything in this list, so that what is done is done to what was there when it was selected."""
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
-        found = await lists.matching(
-            tx, desk.access, queue=desk.queue, tab=desk.tab, label=desk.label, limit=bulk.MOST + 1
-        )
+        found = await lists.matching(tx, desk.access, limit=bulk.MOST + 1, **await desk.list_asked(tx))
     return JSONResponse({"ids": found[: bulk.MOST], "more": len(found) > bulk.MOST})
 
 

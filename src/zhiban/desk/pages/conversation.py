@@ -22,6 +22,7 @@ from zhiban.desk.pages import labels as label_pages
 from zhiban.desk.pages import macros as macro_pages
 from zhiban.desk.pages import search as search_pages
 from zhiban.desk.pages import snippets as snippet_pages
+from zhiban.desk.pages import views as view_pages
 from zhiban.desk.request import CurrentRequest, DeskRequest, DeskSettings, Limited, Toast
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
@@ -46,6 +47,7 @@ def install(app: FastAPI, settings: DeskSettings) -> None:
     add_routes(app, search_pages.router)
     add_routes(app, bulk_pages.router)
     add_routes(app, command.router)
+    add_routes(app, view_pages.router)
 
 
 # ------------------------------------------------------------------------------------------------- reading

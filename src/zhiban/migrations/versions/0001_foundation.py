@@ -441,6 +441,7 @@ TABLES = [
     "rule_delay",
     "snippet",
     "macro",
+    "saved_view",
     "stored_file",
     "stored_file_part",
 ]

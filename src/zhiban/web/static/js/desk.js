@@ -47,9 +47,9 @@ function showCurrent() {
       row.querySelector(".unread")?.remove();
     } else row.removeAttribute("aria-current");
   }
-  const { queue, label } = document.getElementById("list")?.dataset ?? {};
+  const { queue, label, view } = document.getElementById("list")?.dataset ?? {};
   for (const link of document.querySelectorAll(".rail .nav[data-queue]")) {
-    if (link.dataset.queue === queue && (link.dataset.label ?? "") === label) link.setAttribute("aria-current", "page");
+    if (link.dataset.queue === queue && (link.dataset.label ?? "") === label && (link.dataset.view ?? "") === view) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
 }
@@ -113,7 +113,7 @@ let heardIn = "";
 function announce() {
   const list = document.getElementById("list");
   if (!list) return;
-  const where = `${list.dataset.queue} ${list.dataset.tab} ${list.dataset.label}`;
+  const where = `${list.dataset.queue} ${list.dataset.tab} ${list.dataset.label} ${list.dataset.view}`;
   const now = new Map([...list.querySelectorAll(".conv[data-unread]")].map((row) => [row.dataset.id, Number(row.querySelector(".unread")?.dataset.n || 0)]));
   if (where === heardIn) {
     const fresh = [...now].filter(([id, count]) => count > (heard.get(id) || 0)).map(([id]) => list.querySelector(`.conv[data-id="${id}"] b`).textContent);

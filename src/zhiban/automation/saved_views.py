@@ -1,0 +1,244 @@
+"""Saved views: conditions over conversations, in the words and the editor of rules, that become a list of the desk.
+
+Only conditions of the conversation itself can be asked of a list: what they say is SQL over its row, and a list looks
+through so many rows at most. The status is left to the tabs above the list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Discriminator, Field, TypeAdapter, ValidationError
+
+from zhiban.automation.condition_fields import Bind
+from zhiban.automation.definition import BadDefinition, bad_definition
+from zhiban.automation.parts import RulePart, rule_part
+from zhiban.automation.state_conditions import (
+    AssigneeCondition,
+    InboxCondition,
+    LabelCondition,
+    PriorityCondition,
+    ReturningCondition,
+    TeamCondition,
+    WaitingCondition,
+)
+from zhiban.automation.wording import RuleWording
+from zhiban.conversations.lists import ListFilter
+from zhiban.events import Actor, SavedViewAdded, SavedViewChanged, SavedViewRemoved
+from zhiban.kit import event_log
+from zhiban.kit.db import Transaction
+from zhiban.kit.errors import Conflict, NotFound
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.i18n import mark
+from zhiban.people.ownership import clean_name, in_turn
+
+LONGEST_NAME = 30  # characters
+MOST = 20  # that are shared, and as many of each agent: each is counted with every look at the desk
+DEEPEST = 3  # groups inside each other
+
+
+@rule_part
+class AssignedToMeCondition(RulePart):
+    """Whoever looks has it."""
+
+    kind: Literal["assigned_to_me"] = "assigned_to_me"
+
+    def sql(self, bind: Bind) -> str:  # noqa: ARG002 - every list names who looks
+        return "c.assignee_id = %(agent)s"
+
+    def label(self, words: RuleWording) -> str:
+        return words.texts("由我处理")
+
+
+SingleViewCondition = (
+    AssignedToMeCondition
+    | AssigneeCondition
+    | TeamCondition
+    | LabelCondition
+    | PriorityCondition
+    | WaitingCondition
+    | ReturningCondition
+    | InboxCondition
+)
+VIEW_CONDITIONS: dict[str, type[SingleViewCondition]] = {
+    one.__dataclass_fields__["kind"].default: one for one in get_args(SingleViewCondition)
+}
+
+
+@rule_part
+class ViewGroup(RulePart):
+    """All or any of its parts, as they are shown."""
+
+    match: Literal["all", "any"] = "all"
+    conditions: Annotated[tuple[ViewCondition, ...], Field(max_length=20)] = ()
+    kind: Literal["group"] = "group"
+
+    def sql(self, bind: Bind) -> str:
+        """SQL over `conversation c`; a group without parts holds."""
+        parts = [one.sql(bind) for one in self.conditions]
+        return f"({(' and ' if self.match == 'all' else ' or ').join(parts)})" if parts else "true"
+
+    def label(self, words: RuleWording, *, inside: bool = False) -> str:
+        """`A and (B or C)`; a group inside another stands in brackets."""
+        parts = [
+            one.label(words, inside=len(self.conditions) > 1) if isinstance(one, ViewGroup) else one.label(words)
+            for one in self.conditions
+        ]
+        said = words.texts(mark("，且") if self.match == "all" else mark("，或")).join(part for part in parts if part)
+        return words.texts("（{conditions}）", conditions=said) if inside and len(parts) > 1 else said
+
+
+ViewCondition = Annotated[SingleViewCondition | ViewGroup, Discriminator("kind")]
+
+
+@cache
+def _adapter() -> TypeAdapter[ViewGroup]:
+    return TypeAdapter(ViewGroup)
+
+
+def load_view(values: Mapping[str, Any]) -> ViewGroup:
+    """The conditions that plain values describe. Raises BadDefinition."""
+    try:
+        found = _adapter().validate_python(values)
+    except ValidationError as error:
+        raise bad_definition(error, "conditions") from None
+    if not found.conditions:
+        raise BadDefinition("conditions: A view has at least one condition.", ("conditions",))
+    if _depth(found) > DEEPEST:
+        raise BadDefinition(f"Groups of conditions may stand {DEEPEST} deep in each other.")
+    return found
+
+
+def _depth(group: ViewGroup) -> int:
+    return 1 + max((_depth(one) for one in group.conditions if isinstance(one, ViewGroup)), default=0)
+
+
+@frozen_dataclass
+class SavedView:
+    """`owner_id`: the agent who alone sees it; None: everybody does."""
+
+    id: int
+    owner_id: int | None
+    name: str
+    conditions: dict[str, Any]
+    changed_at: datetime
+
+    def filter(self) -> ListFilter:
+        """As a list takes it. Raises BadDefinition where this version knows a condition of it no more."""
+        params: dict[str, object] = {}
+
+        def bind(value: object) -> str:
+            name = f"view_{self.id}_{len(params)}"
+            params[name] = value
+            return f"%({name})s"
+
+        condition = load_view(self.conditions).sql(bind)
+        return ListFilter(self.id, self.name, condition, params)
+
+
+_COLUMNS = "select id, owner_id, name, conditions, changed_at from saved_view where removed_at is null"
+_SEEN = " and (owner_id is null or owner_id = %(agent)s)"
+
+
+async def saved_views(tx: Transaction, agent_id: int) -> list[SavedView]:
+    """Those that are everybody's, and those of this agent, by name."""
+    return await tx.objects(
+        SavedView, _COLUMNS + _SEEN + " order by lower(name), owner_id nulls last, id", agent=agent_id
+    )
+
+
+async def list_filters(tx: Transaction, agent_id: int) -> tuple[ListFilter, ...]:
+    """The views of an agent as lists take them; one that cannot be read is left out."""
+    found = []
+    for view in await saved_views(tx, agent_id):
+        try:
+            found.append(view.filter())
+        except BadDefinition:
+            continue
+    return tuple(found)
+
+
+async def access_view(tx: Transaction, view_id: int, *, agent_id: int) -> SavedView:
+    """One that this agent sees. Raises NotFound."""
+    found = await tx.object(SavedView, _COLUMNS + _SEEN + " and id = %(id)s", id=view_id, agent=agent_id)
+    if found is None:
+        raise NotFound("There is no such view.")
+    return found
+
+
+async def add_view(
+    tx: Transaction, *, name: str, conditions: ViewGroup, owner_id: int | None, by: Actor, now: datetime
+) -> int:
+    """A new one, of an agent or of everybody. Returns its id. Raises Conflict."""
+    name = clean_name(name, longest=LONGEST_NAME)
+    await in_turn(tx, "saved_view")
+    count = await tx.value(
+        "select count(*) from saved_view where removed_at is null and owner_id is not distinct from %(owner)s",
+        owner=owner_id,
+    )
+    if count >= MOST:
+        raise Conflict(mark(f"There are {MOST} views already; remove some first."))
+    await _check_free(tx, name, owner_id)
+    view_id: int = await tx.value(
+        "insert into saved_view (workspace_id, owner_id, name, conditions, changed_at) "
+        "values (%(workspace)s, %(owner)s, %(name)s, %(conditions)s::jsonb, %(now)s) returning id",
+        workspace=tx.workspace_id,
+        owner=owner_id,
+        name=name,
+        conditions=_adapter().dump_json(conditions).decode(),
+        now=now,
+    )
+    await event_log.append(tx, SavedViewAdded(actor=by, at=now, view_id=view_id, name=name, owner_id=owner_id))
+    return view_id
+
+
+async def change_view(
+    tx: Transaction, view: SavedView, *, name: str, conditions: ViewGroup, by: Actor, now: datetime
+) -> None:
+    """Another name, other conditions. Raises Conflict, and NotFound when it is gone meanwhile."""
+    name = clean_name(name, longest=LONGEST_NAME)
+    await in_turn(tx, "saved_view")
+    plain = _adapter().dump_python(conditions, mode="json")
+    known, wanted = {"name": view.name, "conditions": view.conditions}, {"name": name, "conditions": plain}
+    changed = [key for key, value in wanted.items() if known[key] != value]
+    if not changed:
+        return
+    await _check_free(tx, name, view.owner_id, besides=view.id)
+    written = await tx.run(
+        "update saved_view set name = %(name)s, conditions = %(conditions)s::jsonb, changed_at = %(now)s "
+        "where id = %(id)s and removed_at is null",
+        id=view.id,
+        name=name,
+        conditions=_adapter().dump_json(conditions).decode(),
+        now=now,
+    )
+    if not written:
+        raise NotFound("There is no such view.")
+    before: dict[str, object] = {key: known[key] for key in changed}
+    after: dict[str, object] = {key: wanted[key] for key in changed}
+    await event_log.append(tx, SavedViewChanged(actor=by, at=now, view_id=view.id, before=before, after=after))
+
+
+async def remove_view(tx: Transaction, view: SavedView, *, by: Actor, now: datetime) -> None:
+    """It is offered no more. Once more is nothing."""
+    removed = await tx.run(
+        "update saved_view set removed_at = %(now)s where id = %(id)s and removed_at is null", id=view.id, now=now
+    )
+    if removed:
+        fact = SavedViewRemoved(actor=by, at=now, view_id=view.id, name=view.name, owner_id=view.owner_id)
+        await event_log.append(tx, fact)
+
+
+async def _check_free(tx: Transaction, name: str, owner_id: int | None, *, besides: int = 0) -> None:
+    taken = await tx.value(
+        "select 1 from saved_view where lower(name) = lower(%(name)s) and owner_id is not distinct from %(owner)s "
+        "and removed_at is null and id <> %(id)s",
+        name=name,
+        owner=owner_id,
+        id=besides,
+    )
+    if taken:
+        raise Conflict(mark(f"There is a view {name} already."))

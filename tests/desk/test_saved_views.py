@@ -1,0 +1,80 @@
+"""Saved views in the browser: written in the editor of rules, looked through, counted in the rail."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.async_api import expect
+
+from tests.desk.conftest import Fields, Site, Visit
+from tests.desk.test_accessibility import faults
+from tests.desk.test_browser import CONTRAST
+from tests.desk.test_labelling import rows
+
+HERE = "/settings/views"
+FORM: Fields = [("name", "重要的"), ("shared", "true"), ("c.match", "all"), ("c.0.kind", "priority"),
+                ("c.0.operator", "at_least"), ("c.0.priority", "3")]  # fmt: skip
+
+
+async def test_a_view_is_written_seen_counted_and_refused(site: Site) -> None:
+    lin, chen = await site.signed_in(), await site.signed_in("chenmo")
+    zhou = site.seed.conversations["周予安"]
+    assert "列出这样的会话：优先级不低于高" in (await lin.post(HERE + "/preview", FORM)).text
+    here = (await lin.post(HERE, FORM)).headers["location"]
+    view = here.rsplit("/", 1)[-1]
+    assert await rows(chen, f"queue=all&view={view}") == ["沈嘉宁"]
+    await lin.post(f"/conversations/{zhou}/priority", {"to": "3"})
+    assert await rows(chen, f"queue=all&view={view}") == ["沈嘉宁", "周予安"]
+    page = (await chen.get(f"/?queue=all&view={view}")).text
+    link = page.split(f'id="view-{view}"')[1].split("</a>")[0]
+    assert ('aria-current="page"' in link, '<span class="count">2</span>' in link) == (True, True)
+    assert f"view={view}" in page.split('class="states"')[1].split("</nav>")[0]  # its tabs keep to it
+    # Resolving goes on within the view, and what is selected of it is what is in it.
+    shown = {"queue": "all", "status": "open", "view": view}
+    resolved = await lin.post(f"/conversations/{site.seed.conversations['沈嘉宁']}/resolve", shown)
+    assert f'data-id="{zhou}"' in resolved.text
+    assert f'"ids":[{zhou}]' in (await lin.get(f"/desk/matching?queue=all&view={view}")).text
+    assert (await chen.post(here, FORM)).status == 422
+    own = (await chen.post(HERE, [one for one in FORM if one[0] != "shared"])).headers["location"].rsplit("/", 1)[-1]
+    assert (await lin.get(f"{HERE}/{own}")).status == 404
+    assert await rows(lin, f"queue=all&view={own}") == []  # somebody else's
+    for wrong in ("nonsense", "-1", "9" * 30):
+        assert (await lin.get(f"/?queue=all&view={wrong}")).status == 200
+    refused = await lin.post(here, [("name", "x"), ("c.match", "all")])
+    assert (refused.status, "有条件还没有填好" in refused.text) == (422, True)
+    assert (await lin.post(here + "/remove")).status == 303
+    assert "重要的" not in (await lin.get("/")).text
+
+
+@pytest.mark.browser
+async def test_a_view_is_built_and_followed(site: Site, enter: Visit) -> None:
+    page = await enter()
+    await page.goto(site.url + HERE + "/new")
+    await expect(page.locator("#said")).to_contain_text("等待分钟数不低于10")
+    await page.get_by_role("button", name="加条件", exact=True).click()
+    await page.select_option('[name="c.1.kind"]', "priority")
+    await page.select_option('[name="c.1.operator"]', "at_least")
+    await page.select_option('[name="c.1.priority"]', "3")
+    await expect(page.locator("#said")).to_contain_text("等待分钟数不低于10，且优先级不低于高")
+    await page.fill(".name", "久等的要紧事")
+    assert await faults(page) == []
+    assert await page.evaluate(CONTRAST) == []
+    await page.press(".name", "Enter")
+    await page.wait_for_url(re.compile(HERE + r"/\d+$"))
+    await expect(page.locator(".runs .run")).to_have_text(re.compile("沈嘉宁"))
+    await page.emulate_media(color_scheme="dark")
+    assert await faults(page) == []
+    assert await page.evaluate(CONTRAST) == []
+    await page.get_by_role("link", name="打开", exact=True).click()
+    await page.wait_for_selector("html[data-ready]")
+    await expect(page.locator("#views .nav[aria-current]")).to_contain_text("久等的要紧事")
+    await expect(page.locator("#queues .nav[aria-current]")).to_have_count(0)
+    await expect(page.locator("#rows .conv")).to_have_count(1)
+    # A colleague makes another one urgent: list and count follow.
+    colleague = await site.signed_in("chenmo")
+    await page.mouse.move(900, 400)
+    await colleague.post(f"/conversations/{site.seed.conversations['赵一鸣']}/priority", {"to": "4"})
+    await expect(page.locator("#rows .conv")).to_have_count(2)
+    await expect(page.locator("#views .nav .count")).to_have_text("2")
+    await expect(page.locator("#list h1")).to_contain_text("久等的要紧事")
