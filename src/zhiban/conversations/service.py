@@ -248,10 +248,10 @@ async def resolve_idle(tx: Transaction, inbox_id: int, *, status: Status, before
     """
     due = await _due(
         tx,
-        "c.inbox_id = %(inbox)s and c.status = %(status)s and c.last_activity_at < %(before)s "
+        # The status stands in the text: only so every plan may use the index.
+        f"c.inbox_id = %(inbox)s and c.status = '{status.value}' and c.last_activity_at < %(before)s "
         "and c.waiting_since is null",
         inbox=inbox_id,
-        status=status,
         before=before,
     )
     actor = Actor("assistant") if status is Status.PENDING else TIMER
