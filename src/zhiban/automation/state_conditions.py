@@ -198,8 +198,9 @@ class WaitingCondition(RulePart):
         return waited is not None and number_holds(self.operator, self.minutes, waited)
 
     def sql(self, bind: Bind) -> str:
-        waited = "extract(epoch from %(now)s::timestamptz - c.waiting_since)::float8 / 60"
-        return f"(c.waiting_since is not null and {waited} {NUMBER_SIGNS[self.operator]} {bind(self.minutes)})"
+        # Who waits for longer has waited since an earlier moment.
+        since = f"%(now)s::timestamptz - {bind(self.minutes)}::float8 * interval '1 minute'"
+        return f"coalesce({since} {NUMBER_SIGNS[self.operator]} c.waiting_since, false)"
 
     def seen(self, facts: RuleFacts) -> object:
         waited = facts.minutes_waited

@@ -186,6 +186,14 @@ def _of_each(what: str, part: tuple[str, str], limit: str) -> str:
     )
 
 
+def _looked_through(part: tuple[str, str], *, each: bool, also: str) -> str:
+    """SQL for the rows, called `c`, of one stretch that a view is looked for in."""
+    if not each:
+        return f"({_stretch('c.*', part, str(LOOKED_THROUGH), each=False, also=also)}) c"
+    ids = _stretch("c.id", part, str(LOOKED_THROUGH), each=True)
+    return f"({ids}) looked join conversation c on c.id = looked.id"
+
+
 def _looks_at_each(queue: Queue, access: Access) -> bool:
     """What is mine is little: of that, other inboxes are left out."""
     return access.inbox_ids is not None and queue is not Queue.MINE
@@ -308,11 +316,11 @@ async def _view_counts(
     if not views:
         return ()
     each, also = access.inbox_ids is not None, access.condition("c.inbox_id")
-    looked = _stretch("c.id", _OPEN, str(LOOKED_THROUGH), each=each, also=also)
+    looked = _looked_through(_OPEN, each=each, also=also)
     counted = ", ".join(f"count(*) filter (where {one.condition})" for one in views)
     params = {name: value for one in views for name, value in one.params.items()}
     row = await tx.row(
-        f"select {counted} from ({looked}) looked join conversation c on c.id = looked.id",
+        f"select {counted} from {looked}",
         agent=access.agent_id,
         now=now,
         **access.params,
@@ -357,8 +365,7 @@ async def _picked(
     if view is not None:
         return " union all ".join(
             f"(select {numbered.format(number=number, order=part[1])} from "
-            f"({_stretch('c.id', part, str(LOOKED_THROUGH), each=each, also=also)}) looked "
-            f"join conversation c on c.id = looked.id where {view.condition} order by {part[1]} limit %(limit)s)"
+            f"{_looked_through(part, each=each, also=also)} where {view.condition} order by {part[1]} limit %(limit)s)"
             for number, part in enumerate(_parts(queue, tab, labelled))
             if not part[0].startswith(_PENDING[0])  # views are of what people have, as they are counted
         )
