@@ -27,6 +27,7 @@ OWNERS = {
     "circuit": "kit",
     "connection": "channels",
     "contact": "people",
+    "contact_field": "people",
     "contact_follow": "conversations",
     "contact_search": "people",
     "contact_way": "channels",
@@ -104,6 +105,7 @@ EXCEPTIONS = {
     ),
     "a worker takes, reads and leaves a row in one statement, because this is the hot path": (
         "workers/account_poller.py: delivery inbox",
+        "conversations/transitions.py: contact",
         "workers/conversation_worker.py: contact conversation conversation_work message",
         "workers/delivery_processor.py: delivery",
         "workers/recovery.py: delivery inbox message",

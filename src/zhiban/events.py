@@ -25,6 +25,7 @@ from zhiban.event_base import (
     StatusChanged,
     decode,
 )
+from zhiban.event_contacts import ContactEdited, ContactFieldAdded, ContactFieldRemoved, ContactsMerged
 from zhiban.event_desk import (
     MacroAdded,
     MacroChanged,
@@ -81,6 +82,7 @@ __all__ = ["ASSISTANT", "COLUMNS", "DIRECT", "FACTS", "SYSTEM", "TIMER", "Actor"
 __all__ += ["ConversationEvent", "Event", "MessageFact", "StatusChanged", "decode"]
 __all__ += ["ArticleChanged", "ArticlesRemoved", "EvidenceRecorded", "PhrasingAdded", "PhrasingApproved"]
 __all__ += ["ImportDecided", "ImportRequested", "PhrasingRejected", "PhrasingRemoved", "SourcesImported"]
+__all__ += ["ContactEdited", "ContactFieldAdded", "ContactFieldRemoved", "ContactsMerged"]
 __all__ += ["RuleAdded", "RuleChanged", "RuleRemoved"]
 __all__ += ["SavedViewAdded", "SavedViewChanged", "SavedViewRemoved"]
 __all__ += ["MacroAdded", "MacroChanged", "MacroRemoved", "SnippetAdded", "SnippetChanged", "SnippetRemoved"]
@@ -211,6 +213,12 @@ class NativeSessionChanged(ConversationEvent):
     servicer: str | None = None
     previous_servicer: str | None = None
     vendor_event_id: str | None = None
+
+
+class ConversationContactChanged(ConversationEvent):
+    """The contact turned out to be somebody whom we knew already: `contact_id` was merged into `to_contact_id`."""
+
+    to_contact_id: int
 
 
 class ContactCreated(ConversationEvent):

@@ -70,6 +70,8 @@ TABLE: list[tuple[str, c.Change, tuple[str, str, str, str]]] = [
     ("no label", c.ChangeLabels(remove=frozenset({5})), ("=", "=", "=", "=")),
     ("priority", c.SetPriority(4), ("pending", "open", "snoozed", "resolved")),
     ("same priority", c.SetPriority(0), ("=", "=", "=", "=")),
+    ("contact", c.ChangeContact(8), ("pending", "open", "snoozed", "resolved")),
+    ("same contact", c.ChangeContact(3), ("=", "=", "=", "=")),
     ("macro", c.NoteMacro(3, "结案", "k"), ("pending", "open", "snoozed", "resolved")),
     ("snooze", c.Snooze(NOW + timedelta(hours=2)), ("snoozed", "snoozed", "snoozed", "!")),
     ("snooze into the past", c.Snooze(NOW), ("!", "!", "!", "!")),

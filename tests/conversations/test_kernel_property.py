@@ -35,6 +35,7 @@ from zhiban.conversations import assignment, bulk, replies, sending, service, tr
 from zhiban.conversations.changes import Resolve, SetPriority, Snooze
 from zhiban.conversations.evolution import born, evolve, replay
 from zhiban.conversations.ingest import ingest
+from zhiban.conversations.merging import merge_contacts
 from zhiban.conversations.models import ConversationState, Priority, Status
 from zhiban.conversations.outbox import QueuedMessage
 from zhiban.conversations.queries import history
@@ -42,6 +43,7 @@ from zhiban.events import (
     SYSTEM,
     Actor,
     ConversationAssigned,
+    ConversationContactChanged,
     ConversationCreated,
     ConversationEvent,
     ConversationLabelsChanged,
@@ -54,6 +56,7 @@ from zhiban.events import (
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.people import presence
+from zhiban.people.contacts import ensure_contacts
 from zhiban.people.models import Role
 from zhiban.people.permissions import Access
 from zhiban.people.presence import Availability
@@ -80,6 +83,7 @@ MUST_CHANGE = (
     ConversationPriorityChanged,
     ConversationMuted,
     ConversationUnmuted,
+    ConversationContactChanged,
 )
 
 
@@ -115,7 +119,7 @@ STEPS = (
     "send fails", "hand off", "reply", "reply", "note", "take", "assign", "un-assign", "team", "label", "priority",
     "snooze", "snooze over", "resolve", "resolve", "undo", "reopen", "return", "block", "unblock", "sent", "refused",
     "again", "idle", "comes", "comes", "leaves", "give away", "give away", "best", "rule", "macro", "macro",
-    "bulk", "bulk",
+    "bulk", "bulk", "merge",
 )  # fmt: skip
 
 step = st.tuples(st.sampled_from(STEPS), st.integers(0, 2), st.integers(1, 4000))
@@ -258,6 +262,7 @@ class Story:
             "return": lambda: service.return_to_assistant(tx, id_, by=lin, now=now),
             "block": lambda: service.block(tx, id_, by=lin, now=now),
             "unblock": lambda: service.unblock(tx, id_, by=lin, now=now),
+            "merge": lambda: self._merge(tx, agent, id_),
         }
         await verbs[what]()
 
@@ -278,6 +283,15 @@ class Story:
             case _:
                 done = await bulk.assign_many(tx, access, ids, to=self.agents[who % 2], now=self.now)
         assert sorted((*done.changed, *done.unchanged, *done.refused)) == ids
+
+    async def _merge(self, tx: Transaction, agent: int, id_: int) -> None:
+        """The contact turns out to be somebody who wrote elsewhere."""
+        name = f"wm-{next(self.ids)}"
+        base = (await ensure_contacts(tx, "elsewhere", "1", [name], now=self.now))[name].id
+        contact = (await transitions.lock(tx, id_)).contact_id
+        assert contact is not None
+        by = Actor("agent", agent)
+        assert await merge_contacts(tx, Access(agent, Role.AGENT), base, contact, by=by, now=self.now) == 1
 
     async def _give_away(self, tx: Transaction) -> None:
         await assignment.release_offline(tx, giving(self.inbox), now=self.now)

@@ -31,6 +31,7 @@ from zhiban.knowledge import service as knowledge
 from zhiban.knowledge.models import EvidenceKind
 from zhiban.knowledge.uploads import request_import
 from zhiban.people import teams
+from zhiban.people.contact_fields import add_contact_field
 from zhiban.people.models import Role
 
 # Whom an address is for: everybody, whoever is signed in, whoever may answer, supervisors (`ruling`: of all inboxes),
@@ -81,6 +82,12 @@ ADDRESSES: dict[str, Entry] = {
     "GET /desk/matching": Entry(),
     "POST /desk/bulk": Entry("agents", {"do": "resolve", "ids": "999999"}),
     "GET /command": Entry(),
+    "GET /contacts/{contact_id}": Entry(),
+    "POST /contacts/{contact_id}": Entry("agents", {"name": "马骁"}),
+    "POST /contacts/{contact_id}/merge": Entry("agents", {"other": "999999"}, NOW_NOT),
+    "GET /settings/contact-fields": Entry(),
+    "POST /settings/contact-fields": Entry("supervisors", {"name": "会员", "kind": "text"}),
+    "POST /settings/contact-fields/{field_id}/remove": Entry("supervisors"),
     "GET /stream": Entry(),
     "GET /presence": Entry(),
     "POST /presence": Entry(form={"status": "online"}),
@@ -223,6 +230,9 @@ async def walk(site: Site) -> Walk:
         team = await teams.create(tx, name="售后", now=seed.clock.now())
         message = await tx.value("select min(id) from message")
         label = await add_label(tx, name="退款", color=1, by=SYSTEM, now=seed.clock.now())
+        known = await add_contact_field(tx, name="生日", kind="date", by=SYSTEM, now=seed.clock.now())
+        whose = "select contact_id from conversation where id = %(id)s"
+        contact = await tx.value(whose, id=seed.conversations["马骁"])
         definition = load_definition({"on": ["conversation_resolved"], "actions": [{"kind": "unassign"}]})
         snippet = await add_snippet(tx, name="问好", text="您好", owner_id=None, by=SYSTEM, now=seed.clock.now())
         made = load_macro([{"kind": "set_priority", "priority": 3}])
@@ -258,6 +268,8 @@ async def walk(site: Site) -> Walk:
             "agent_id": seed.agents["苏禾"],
             "team_id": team,
             "label_id": label,
+            "contact_id": contact,
+            "field_id": known,
             "rule_id": rule,
             "snippet_id": snippet,
             "macro_id": macro,

@@ -6,6 +6,7 @@ from typing import Any
 
 from zhiban.events import (
     ConversationAssigned,
+    ConversationContactChanged,
     ConversationEvent,
     ConversationHandedOff,
     ConversationLabelsChanged,
@@ -68,6 +69,8 @@ def _other_line(event: ConversationEvent) -> tuple[str, dict[str, Any]] | None:
             return "priority_changed", {"priority": priority}
         case MacroApplied(name=name):
             return "macro_applied", {"macro": name}
+        case ConversationContactChanged():
+            return "contact_merged", {}
         case ConversationMuted():
             return "muted", {}
         case ConversationUnmuted():

@@ -132,6 +132,13 @@ class Unmute:
 
 
 @frozen_dataclass
+class ChangeContact:
+    """It is with somebody whom we knew under another name."""
+
+    to: int
+
+
+@frozen_dataclass
 class QueueReply:
     """Messages of ours were stored to be sent. `counts`, `from_person`, `helped` as in `events.ReplyQueued`."""
 
@@ -177,6 +184,7 @@ Change = (
     | AssignTeam
     | ChangeLabels
     | SetPriority
+    | ChangeContact
     | Snooze
     | Resolve
     | UndoResolve

@@ -18,6 +18,7 @@ from zhiban.events import (
     Cause,
     ContactEntered,
     ConversationAssigned,
+    ConversationContactChanged,
     ConversationEvent,
     ConversationHandedOff,
     ConversationLabelsChanged,
@@ -100,7 +101,7 @@ class _Decider:
                 self._take_from_people(change)
             case c.QueueReply() | c.RequeueReply():
                 self._reply(change)
-            case c.Mute() | c.Unmute() | c.AssignTeam() | c.ChangeLabels() | c.SetPriority():
+            case c.Mute() | c.Unmute() | c.AssignTeam() | c.ChangeLabels() | c.SetPriority() | c.ChangeContact():
                 self._describe(change)
             case c.NoteMacro():
                 self._record(MacroApplied(**self._about(), macro_id=change.macro_id, name=change.name, key=change.key))
@@ -304,7 +305,9 @@ class _Decider:
         if self.state.assignee_id != to:
             self._record(ConversationAssigned(**self._about(), to_agent_id=to, reason=reason))
 
-    def _describe(self, change: c.Mute | c.Unmute | c.AssignTeam | c.ChangeLabels | c.SetPriority) -> None:
+    def _describe(
+        self, change: c.Mute | c.Unmute | c.AssignTeam | c.ChangeLabels | c.SetPriority | c.ChangeContact
+    ) -> None:
         state = self.state
         match change:
             case c.Mute():
@@ -324,6 +327,9 @@ class _Decider:
                     self._record(ConversationLabelsChanged(**self._about(), added=added, removed=removed))
             case c.SetPriority():
                 self._prioritise(change)
+            case c.ChangeContact(to=to):
+                if state.contact_id != to:
+                    self._record(ConversationContactChanged(**self._about(), to_contact_id=to))
             case never:
                 assert_never(never)
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from zhiban.conversations.models import ConversationState, Status
 from zhiban.events import (
     ConversationAssigned,
+    ConversationContactChanged,
     ConversationCreated,
     ConversationEvent,
     ConversationHandedOff,
@@ -41,20 +42,28 @@ def evolve(state: ConversationState, event: ConversationEvent) -> ConversationSt
             return replace(state, replies_used=state.replies_used + event.counts)
         case StatusChanged():
             return _status(state, event)
+        case NativeSessionChanged():
+            return replace(state, native_state=event.state, native_servicer=event.servicer)
+        case _:
+            return _described(state, event)
+
+
+def _described(state: ConversationState, event: ConversationEvent) -> ConversationState:
+    match event:
         case ConversationAssigned():
             return replace(state, assignee_id=event.to_agent_id)
         case ConversationTeamAssigned():
             return replace(state, team_id=event.to_team_id)
         case ConversationLabelsChanged():
             return replace(state, labels=tuple(sorted((set(state.labels) | set(event.added)) - set(event.removed))))
+        case ConversationContactChanged():
+            return replace(state, contact_id=event.to_contact_id)
         case ConversationPriorityChanged():
             return replace(state, priority=event.priority)
         case ConversationMuted():
             return replace(state, muted=True)
         case ConversationUnmuted():
             return replace(state, muted=False)
-        case NativeSessionChanged():
-            return replace(state, native_state=event.state, native_servicer=event.servicer)
         case _:
             return state
 

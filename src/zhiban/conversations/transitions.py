@@ -24,6 +24,7 @@ from zhiban.events import (
     Actor,
     Cause,
     ContactCreated,
+    ConversationContactChanged,
     ConversationCreated,
     ConversationEvent,
     ConversationLabelsChanged,
@@ -93,9 +94,11 @@ _CREATE = """
 with made as (
   insert into conversation (workspace_id, inbox_id, contact_id, external_id, kind, status, opened_at, created_at,
     last_activity_at)
-  select %(workspace)s, %(inbox)s, contact, thread, %(kind)s, %(status)s,
+  select %(workspace)s, %(inbox)s, coalesce(p.merged_into, p.id), thread, %(kind)s, %(status)s,
     case when %(status)s = 'open' then %(now)s::timestamptz end, %(now)s, %(now)s
-  from json_to_recordset(%(rows)s::json) as t(contact bigint, thread text) order by thread
+  from json_to_recordset(%(rows)s::json) as t(contact bigint, thread text)
+  join contact p on p.workspace_id = %(workspace)s and p.id = t.contact and p.id = any(%(contacts)s::bigint[])
+  order by thread for key share of p
   on conflict (workspace_id, inbox_id, external_id) do nothing
   returning workspace_id, external_id, id, contact_id),
 work as (
@@ -149,6 +152,12 @@ gone as (
     and l.label_id <> all(b.labels))
 insert into conversation_label (workspace_id, label_id, conversation_id)
 select %(workspace)s, label, conversation from borne, unnest(labels) as label on conflict do nothing"""
+
+# Of a few when contacts are merged; no other change writes whom a conversation is with.
+_MOVE = """
+update conversation c set contact_id = t.contact
+from json_to_recordset(%(rows)s::json) as t(conversation bigint, contact bigint)
+where c.id = t.conversation and c.id = any(%(ids)s::bigint[])"""
 
 # What the contact asked since a person last answered.
 _REQUEUE = """
@@ -217,6 +226,7 @@ async def create(
         kind=kind,
         status=status,
         rows=json_safe([{"contact": contact, "thread": thread} for thread, contact in contacts.items()]),
+        contacts=list(contacts.values()),
         now=now,
     )
     events = [
@@ -344,6 +354,10 @@ async def _carry_out(tx: Transaction, decided: Iterable[Decision], *, now: datet
     if labelled:
         borne = json_safe([{"conversation": state.id, "labels": state.labels} for state in labelled])
         await tx.run(_LABEL, workspace=tx.workspace_id, rows=borne, ids=[state.id for state in labelled])
+    moved = [one.state for one in decided if any(isinstance(each, ConversationContactChanged) for each in one.events)]
+    if moved:
+        whom = json_safe([{"conversation": state.id, "contact": state.contact_id} for state in moved])
+        await tx.run(_MOVE, rows=whom, ids=[state.id for state in moved])
     await _write_activities(tx, [event for one in decided for event in one.events])
 
 

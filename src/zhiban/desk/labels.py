@@ -87,6 +87,7 @@ ACTIVITY_LABELS = {
     "priority_3": (mark("{who}把优先级改为高"), "flag"),
     "priority_4": (mark("{who}把优先级改为紧急"), "flag"),
     "macro_applied": (mark("{who}执行了宏{whom}"), "bolt"),
+    "contact_merged": (mark("{who}把联系人合并了"), "users"),
     "muted": (mark("{who}屏蔽了对方"), "user-off"),
     "unmuted": (mark("{who}取消了屏蔽"), "user"),
 }
@@ -107,6 +108,19 @@ ASSIGNMENT_FIELDS = {
     "weight": mark("一个会话算几个"),
     "except_labels": mark("有这些标签的不自动分"),
     "offline_minutes": mark("离线多久改分"),
+}
+CONTACT_FIELD_LABELS = {
+    "phone": mark("电话"),
+    "email": mark("邮箱"),
+    "company": mark("公司"),
+    "notes": mark("备忘"),
+}
+FIELD_KIND_LABELS = {
+    "text": mark("文字"),
+    "number": mark("数字"),
+    "date": mark("日期"),
+    "list": mark("从几项里选"),
+    "checkbox": mark("是或否"),
 }
 FAILURE_LABELS = {
     "window_closed": mark("对方超过48小时没有说话，不能再回复"),
@@ -142,4 +156,5 @@ WORDS: dict[str, Any] = {
     "kind_icons": KIND_ICONS,
     "failure_words": FAILURE_LABELS,
     "reason_words": REASON_LABELS,
+    "field_words": CONTACT_FIELD_LABELS,
 }

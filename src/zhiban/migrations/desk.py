@@ -28,3 +28,14 @@ create table saved_view (
 create unique index uq_saved_view_name on saved_view (workspace_id, coalesce(owner_id, 0), lower(name))
   where removed_at is null;
 """
+
+# What agents can fill in of every contact, besides what all know. The values stand in `contact.attributes` by name.
+CONTACT_FIELDS = """
+create table contact_field (
+  workspace_id bigint not null, id bigint generated always as identity,
+  name text not null, kind text not null, choices text[] not null default '{}',
+  created_at timestamptz not null, removed_at timestamptz,
+  constraint pk_contact_field primary key (workspace_id, id),
+  constraint ck_contact_field_kind check (kind in ('text', 'number', 'date', 'list', 'checkbox')));
+create unique index uq_contact_field_name on contact_field (workspace_id, lower(name)) where removed_at is null;
+"""

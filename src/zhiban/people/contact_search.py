@@ -35,7 +35,8 @@ select c.id, c.name, c.remark, c.attributes, c.blocked_at is not null as blocked
 from """
 _BY_ID = "contact c where c.id = any(%(ids)s::bigint[]) order by c.id desc"
 _TAIL = f"""(select * from contact order by id desc limit {TAIL}) c
-where not exists (select from contact_search s where s.workspace_id = c.workspace_id and s.contact_id = c.id)
+where c.merged_into is null
+  and not exists (select from contact_search s where s.workspace_id = c.workspace_id and s.contact_id = c.id)
 order by c.id desc"""
 
 
@@ -73,7 +74,8 @@ async def index_new(tx: Transaction, *, after: int, now: datetime) -> int | None
     """Enter some of those that came after this id. Returns the last of them, None when there are none."""
     rows = await tx.objects(
         _ContactText,
-        _TEXTS + f" where c.id > %(after)s and c.created_at < %(before)s order by c.id limit {BATCH}",
+        f"{_TEXTS} where c.id > %(after)s and c.merged_into is null and c.created_at < %(before)s "
+        f"order by c.id limit {BATCH}",
         after=after,
         before=now - SETTLED,
     )

@@ -37,6 +37,7 @@ PAGES: tuple[tuple[str, str, str, Permission | None], ...] = (
     ("/settings/labels", mark("标签"), "tag", None),
     ("/settings/snippets", mark("快捷回复"), "reply", Permission.ANSWER),
     ("/settings/macros", mark("宏"), "bolt", Permission.ANSWER),
+    ("/settings/contact-fields", mark("联系人资料项"), "user", None),
     ("/settings/people", mark("团队"), "users", None),
     ("/settings/teams", mark("小组"), "users", None),
     ("/settings/health", mark("运行状况"), "heart", None),

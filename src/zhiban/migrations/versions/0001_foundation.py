@@ -4,7 +4,7 @@ from alembic import op
 from procrastinate.schema import SchemaManager
 
 from zhiban.migrations.automation import RULES
-from zhiban.migrations.desk import OWN
+from zhiban.migrations.desk import CONTACT_FIELDS, OWN
 from zhiban.migrations.rules import append_only, protect
 from zhiban.migrations.search import FUNCTIONS, SEARCH
 from zhiban.migrations.search import TABLES as SEARCH_TABLES
@@ -106,9 +106,11 @@ create unique index uq_api_token_name on api_token (workspace_id, name) where re
 create table contact (
   workspace_id bigint not null, id bigint generated always as identity,
   name text not null default '', avatar_url text, remark text not null default '',
-  attributes jsonb not null default '{}', blocked_at timestamptz,
+  attributes jsonb not null default '{}', blocked_at timestamptz, merged_into bigint,
   created_at timestamptz not null default now(), updated_at timestamptz not null default now(),
-  constraint pk_contact primary key (workspace_id, id));
+  constraint pk_contact primary key (workspace_id, id),
+  constraint fk_contact_merged_into foreign key (workspace_id, merged_into) references contact);
+create index ix_contact_merged_into on contact (workspace_id, merged_into) where merged_into is not null;
 
 create table identity (
   workspace_id bigint not null, id bigint generated always as identity, contact_id bigint not null,
@@ -440,6 +442,7 @@ TABLES = [
     "rule",
     "rule_run",
     "rule_delay",
+    "contact_field",
     "snippet",
     "macro",
     "saved_view",
@@ -479,7 +482,7 @@ end $$;
 
 def upgrade() -> None:
     before = (ROUTING, PEOPLE, SECOND_FACTOR, TEAMS, PLACES, CALLS)
-    for ddl in (*before, CONVERSATIONS, EVENTS, RULES, OWN, FILES, SEARCH):
+    for ddl in (*before, CONVERSATIONS, EVENTS, RULES, OWN, CONTACT_FIELDS, FILES, SEARCH):
         op.execute(ddl)
     protect(*TABLES, *FACTOR_TABLES, *SEARCH_TABLES)
     op.execute(FUNCTIONS)

@@ -1,0 +1,63 @@
+"""Two contacts who turn out to be one person become one, with everything they wrote and whatever they will write."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from zhiban.conversations import transitions
+from zhiban.conversations.changes import ChangeContact
+from zhiban.conversations.message_search import FoundConversation, conversations
+from zhiban.conversations.transitions import Planned
+from zhiban.events import Actor
+from zhiban.kit.db import Transaction
+from zhiban.kit.errors import NotFound
+from zhiban.people.contact_card import ContactCard, contact_card, merge_into
+from zhiban.people.permissions import Access, NotAllowed, Permission
+
+_THEIRS = "select id from conversation where contact_id = %(contact)s order by id"
+
+
+async def access_contact(tx: Transaction, access: Access, contact_id: int) -> ContactCard:
+    """One contact to look at: of whom there is a conversation that the agent sees. Raises NotFound."""
+    card = await contact_card(tx, contact_id)
+    if access.inbox_ids is not None and not await tx.value(
+        f"select 1 from conversation c where c.contact_id = %(contact)s{access.condition('c.inbox_id')} limit 1",
+        **access.params,
+        contact=card.merged_into or card.id,
+    ):
+        raise NotFound("There is no such contact.")
+    return card
+
+
+async def conversations_with(tx: Transaction, access: Access, contact_id: int) -> list[FoundConversation]:
+    """Their last conversations that the agent sees, newest first, 50 at most."""
+    ids = await tx.values(
+        f"select c.id from conversation c where c.contact_id = %(contact)s{access.condition('c.inbox_id')} "
+        "order by c.last_activity_at desc, c.id desc limit 50",
+        **access.params,
+        contact=contact_id,
+    )
+    found = await conversations(tx, ids)
+    return [found[id_] for id_ in ids]
+
+
+async def merge_contacts(
+    tx: Transaction, access: Access, base_id: int, other_id: int, *, by: Actor, now: datetime
+) -> int:
+    """`base_id` keeps what it has, takes over what it has not, and has the conversations. Returns how many moved.
+
+    Raises NotFound, Conflict, and NotAllowed where some of them are in inboxes that the agent does not see.
+    """
+    access.check(Permission.ANSWER)
+    for contact_id in (base_id, other_id):
+        await access_contact(tx, access, contact_id)
+    # Conversations before contacts, as everybody locks them. Once the contacts are locked none can begin; see `create`.
+    await transitions.lock_many(tx, await tx.values(_THEIRS, contact=other_id))
+    await merge_into(tx, base_id, other_id, by=by, now=now)
+    states = await transitions.lock_many(tx, await tx.values(_THEIRS, contact=other_id))
+    if any(not access.sees(state.inbox_id) for state in states):
+        raise NotAllowed("This contact has also written to inboxes that you do not see.")
+    await transitions.apply_many(tx, [Planned(state, ChangeContact(base_id), by) for state in states], now=now)
+    moved = "update contact_follow set contact_id = %(base)s where contact_id = %(other)s"
+    await tx.run(moved, base=base_id, other=other_id)
+    return len(states)
