@@ -167,7 +167,7 @@ ADDRESSES: dict[str, Entry] = {
     "POST /knowledge/articles/{article_id}/phrasings/{phrasing_id}/remove": Entry("supervisors", answers=(422,)),
     "POST /knowledge/articles/{article_id}/remove": Entry("supervisors"),
     "POST /knowledge/gaps/{gap_id}/answer": Entry("supervisors", {"question": "能寄到日本吗", "answer": "能"}),
-    "POST /knowledge/gaps/{gap_id}/join": Entry("supervisors", {"article_id": "1"}, NOW_NOT),
+    "POST /knowledge/gaps/{gap_id}/join": Entry("supervisors", {"article_id": "1"}, (422,)),
     "POST /knowledge/gaps/{gap_id}/{verb}": Entry("supervisors", answers=(404,)),
     "GET /rules": Entry(),
     "GET /rules/new": Entry(),

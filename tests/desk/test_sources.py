@@ -166,6 +166,7 @@ async def test_who_may_not_write_sends_nothing(site: Site) -> None:
     }
     lin = await site.signed_in()
     assert "先选文件" in (await sends(lin)).text
+    assert "一次最多50个文件" in (await sends(lin, *[(f"{n}.md", b"x") for n in range(51)])).text
     assert (await lin.get("/knowledge/imports")).status == 303  # without scripts
 
 

@@ -8,7 +8,7 @@ from zhiban.assistant.answering import readable
 from zhiban.assistant.decide import Answer, AskAgain, AskForText, HandOff, HandOffReason, NoReply, SmallTalk, Suggest
 from zhiban.assistant.trying import TriedQuestion
 from zhiban.kit.frozen_dataclass import frozen_dataclass
-from zhiban.kit.i18n import Texts
+from zhiban.kit.i18n import Texts, mark
 from zhiban.knowledge.retrieval import ALL, ConfidenceBand, Passage, SearchResult
 
 SHOWN = 3  # passages
@@ -28,6 +28,14 @@ class PassageView:
     asked_as: str
 
 
+# Why a model's own words are not what is said, by `answering.Why`.
+MODEL_LABELS = {
+    "declined": mark("大模型说这几段答不了。"),
+    "unavailable": mark("大模型没有回答，用的是原文。"),
+    "too_slow": mark("大模型答得太慢，用的是原文。"),
+    "nonsense": mark("大模型的回答读不懂，用的是原文。"),
+    "ungrounded": mark("大模型说了资料里没有的话，没有采用。"),
+}
 ICONS = {"answer": "check", "pick": "messages", "human": "user"}
 
 
@@ -99,6 +107,8 @@ def _decided(trial: TriedQuestion, texts: Texts) -> tuple[str, str, list[str]]:
 
 def _searched(trial: TriedQuestion, found: SearchResult, texts: Texts) -> list[str]:
     said = [texts.error(found.why)]
+    if trial.detail in MODEL_LABELS:
+        said.append(texts(MODEL_LABELS[trial.detail]))
     if trial.zone is not None and trial.zone is not found.zone:
         if trial.zone is ConfidenceBand.ANSWER:
             said.append(texts("分数差一点，但最像的一条和问的意思一致，所以直接回答。"))

@@ -12,8 +12,9 @@ from zhiban.assistant.gap_answers import gap_detail
 from zhiban.desk.knowledge_page import HERE, KnowledgePage, base_to_write, known
 from zhiban.desk.labels import GAP_ORIGINS, GAP_STATES
 from zhiban.kit.db import Transaction
-from zhiban.kit.errors import Conflict, Unavailable
+from zhiban.kit.errors import Conflict, NotFound, Unavailable
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.i18n import mark
 from zhiban.kit.text import clean
 from zhiban.knowledge import gap_queries, queries, retrieval, service
 from zhiban.knowledge.article_lists import ArticleLine, article_lines
@@ -24,6 +25,7 @@ from zhiban.web.security import same_origin
 router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
 
 GAPS = HERE + "/gaps"
+CLOSED = mark("这个缺口刚刚有人处理过，请再看一眼")
 PAGE = 50
 NEAREST = 3  # articles that a gap may mean
 NEAR = 0.4  # of the score of the likeliest
@@ -118,6 +120,7 @@ async def _opened(
         "askers": detail.askers if detail is not None else [],
         "answers": answers,
         "draft": shown,
+        "unsent": draft.answer if draft is not None and gap.status != GapStatus.OPEN else "",
         "seen_as": readable(shown.answer),
         "nearest": nearest,
         "found": found,
@@ -198,6 +201,8 @@ async def answer(
             )
     except (Conflict, Unavailable) as error:
         return await _show(page, gap_id=gap_id, draft=draft, trouble=page.words(error))
+    except NotFound:  # closed by somebody else, or there is none at all
+        return await _show(page, gap_id=gap_id, draft=draft, trouble=page.texts(CLOSED))
     return page.back(f"{GAPS}/{gap_id}")
 
 
@@ -217,6 +222,8 @@ async def join(
             await service.join_gap(tx, known(gap_id), known(article_id), by=page.actor, now=page.now)
     except (Conflict, Unavailable) as error:
         return await _show(page, gap_id=gap_id, trouble=page.words(error))
+    except NotFound:  # closed by somebody else, or the article is gone
+        return await _show(page, gap_id=gap_id, trouble=page.texts(CLOSED))
     return page.back(f"{GAPS}/{gap_id}")
 
 
@@ -244,5 +251,5 @@ async def act(
     except Conflict as error:
         return await _show(page, gap_id=gap_id, trouble=page.words(error))
     if not done:
-        return await _show(page, gap_id=gap_id, trouble=page.texts("这个缺口刚刚有人处理过，请再看一眼"))
+        return await _show(page, gap_id=gap_id, trouble=page.texts(CLOSED))
     return page.back(f"{GAPS}/{gap_id}")

@@ -81,9 +81,15 @@ async def _overview(page: KnowledgePage, *, text: str = "", before: int | None =
 
 @router.get(HERE)
 async def overview(
-    request: Request, agent: CurrentAgent, base: Slug = "", text: Search = "", before: Before = None
+    request: Request,
+    agent: CurrentAgent,
+    base: Slug = "",
+    text: Search = "",
+    before: Before = None,
+    about: Annotated[str, Query(max_length=20)] = "",
 ) -> Response:
-    return await _overview(KnowledgePage(request, agent, base), text=text, before=before)
+    """The articles beside what the base can do; narrow screens show that instead of the list when it is asked for."""
+    return await _overview(KnowledgePage(request, agent, base), text=text, before=before, opened=bool(about))
 
 
 @router.post(HERE + "/try")

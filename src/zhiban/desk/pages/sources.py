@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import Response
 from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
 
 from zhiban.desk.import_view import SENDABLE, STAGES, import_view
 from zhiban.desk.knowledge_page import HERE, KnowledgePage, base_to_write, known
@@ -99,7 +101,12 @@ async def upload(request: Request, agent: CurrentAgent) -> Response:
     except Conflict as error:
         return await _show(page, trouble=page.words(error))
     # Each file waits on disk beyond a megabyte, and is counted while it comes: see `web.limits`.
-    async with request.form(max_files=MOST_FILES, max_fields=5) as form:
+    try:
+        form = await request.form(max_files=MOST_FILES, max_fields=5)
+    except HTTPException:
+        return await _show(page, trouble=page.texts("一次最多{n}个文件，请分几次放", n=MOST_FILES))
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(form.close)
         page.slug = str(form.get("base", ""))[:100]
         sent = [one for one in form.getlist("files") if isinstance(one, UploadFile) and one.filename]
         if not sent:
