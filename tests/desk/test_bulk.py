@@ -10,7 +10,7 @@ from playwright.async_api import Page, expect
 
 from tests.desk.conftest import Client, Site, Visit
 from tests.desk.seed import create_seed
-from tests.desk.test_accessibility import faults
+from tests.desk.test_accessibility import STILL, faults
 from tests.desk.test_browser import CONTRAST
 from tests.desk.test_desk import next_event, told
 
@@ -116,7 +116,7 @@ async def test_by_mouse_and_key_and_what_cannot_be_done_stays_chosen(site: Site,
     await boxes.nth(1).check()
     await page.emulate_media(color_scheme="dark")
     await page.locator("[data-bulk=label] summary").click()
-    assert await faults(page) == []
+    await page.wait_for_function(STILL)
     assert await page.evaluate(CONTRAST) == []
     await page.locator("[data-bulk=label] .opt", has_text="缺陷").click()
     await expect(page.locator(".toast").last).to_contain_text("已给2个加上标签")

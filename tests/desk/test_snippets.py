@@ -10,7 +10,7 @@ from playwright.async_api import expect
 
 from tests.desk.conftest import Client, Site, Visit
 from tests.desk.seed import create_seed
-from tests.desk.test_accessibility import faults
+from tests.desk.test_accessibility import STILL, faults
 from tests.desk.test_browser import BOX, CONTRAST, opened
 
 HERE = "/settings/snippets"
@@ -107,7 +107,7 @@ async def test_a_slash_offers_them_and_what_was_empty_is_said_before_sending(sit
     await page.keyboard.type("/发票")
     await expect(page.locator("#slash-text")).to_contain_text("沈嘉宁您好")
     await page.emulate_media(color_scheme="dark")
-    assert await faults(page) == []  # which waits until no colour is changing any more
+    await page.wait_for_function(STILL)
     assert await page.evaluate(CONTRAST) == []
     await page.keyboard.press("Enter")
     await page.keyboard.press("Enter")

@@ -83,6 +83,12 @@ class DeskRequest:
         """What this agent may see and do."""
         return self.agent.access
 
+    @property
+    def address(self) -> str:
+        """The list that is looked at, as the query of an address."""
+        chosen = {"queue": self.queue, "status": self.tab, "label": self.label, "view": self.view}
+        return urlencode({name: value for name, value in chosen.items() if value is not None})
+
     def actor(self) -> Actor:
         return Actor("agent", self.agent.id)
 
@@ -194,7 +200,7 @@ class DeskRequest:
             list=shown,
             thread=thread,
             toast=toast,
-            headers={"HX-Push-Url": f"{where}?{urlencode({'queue': self.queue, 'status': self.tab})}"},
+            headers={"HX-Push-Url": f"{where}?{self.address}"},
         )
 
 

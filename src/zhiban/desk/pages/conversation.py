@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, FastAPI, Form
 from fastapi.responses import JSONResponse, Response
@@ -211,8 +210,7 @@ async def undo_resolve(desk: CurrentRequest, conversation_id: int) -> Response:
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         await access_conversation_to_answer(tx, desk.access, conversation_id)
         await service.undo_resolve(tx, conversation_id, by=desk.agent.id, now=desk.auth.clock.now())
-    where = f"/conversations/{conversation_id}?{urlencode({'queue': desk.queue, 'status': desk.tab})}"
-    return Response(status_code=204, headers={"hx-redirect": where})
+    return Response(status_code=204, headers={"hx-redirect": f"/conversations/{conversation_id}?{desk.address}"})
 
 
 @router.post("/conversations/{conversation_id}/reopen")
@@ -222,8 +220,7 @@ async def reopen(desk: CurrentRequest, conversation_id: int, undo: Annotated[str
         await access_conversation_to_answer(tx, desk.access, conversation_id)
         await service.reopen(tx, conversation_id, by=desk.agent.id, now=desk.auth.clock.now())
     if undo:
-        where = f"/conversations/{conversation_id}?{urlencode({'queue': desk.queue, 'status': desk.tab})}"
-        return Response(status_code=204, headers={"hx-redirect": where})
+        return Response(status_code=204, headers={"hx-redirect": f"/conversations/{conversation_id}?{desk.address}"})
     return await desk.live(conversation_id, toast=Toast(desk.texts("已重新打开")))
 
 
