@@ -106,6 +106,7 @@ EXCEPTIONS = {
     "a worker takes, reads and leaves a row in one statement, because this is the hot path": (
         "workers/account_poller.py: delivery inbox",
         "conversations/transitions.py: contact",
+        "conversations/transcripts.py: agent contact",
         "workers/conversation_worker.py: contact conversation conversation_work message",
         "workers/delivery_processor.py: delivery",
         "workers/recovery.py: delivery inbox message",

@@ -70,6 +70,10 @@ async def test_a_contact_is_filled_in_and_merged(site: Site) -> None:
 async def test_the_pages_of_a_contact_keep_the_rules(site: Site, enter: Visit) -> None:
     page = await enter()
     zhou = await contact_of(site, "周予安")
+    if PICTURES:
+        await page.goto(f"{site.url}/conversations/{site.seed.conversations['周予安']}")
+        await page.locator("#menu-transcript summary").click()
+        await page.screenshot(path=Path(PICTURES) / "transcript.png")
     await page.goto(f"{site.url}/contacts/{zhou}?q=马骁")
     await page.get_by_label("公司").fill("云帆科技")
     await page.get_by_role("button", name="保存").click()

@@ -82,6 +82,7 @@ ADDRESSES: dict[str, Entry] = {
     "GET /desk/matching": Entry(),
     "POST /desk/bulk": Entry("agents", {"do": "resolve", "ids": "999999"}),
     "GET /command": Entry(),
+    "GET /conversations/{conversation_id}/transcript": Entry(),
     "GET /contacts/{contact_id}": Entry(),
     "POST /contacts/{contact_id}": Entry("agents", {"name": "马骁"}),
     "POST /contacts/{contact_id}/merge": Entry("agents", {"other": "999999"}, NOW_NOT),

@@ -13,7 +13,7 @@ _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 # Whatever it turns out to be, it is alone: no scripts, no forms, nothing loaded from anywhere.
 # A file runs nothing. The page that a browser makes around a picture or a film has an inline style and shows it again.
-_SANDBOX = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; media-src 'self'; sandbox"
+SANDBOX = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; media-src 'self'; sandbox"
 
 
 def disposition(filename: str, *, inline: bool) -> str:
@@ -58,7 +58,7 @@ async def file_response(
         "accept-ranges": "bytes",
         "cache-control": "private, max-age=86400",
         "content-disposition": disposition(filename, inline=inline),
-        "content-security-policy": _SANDBOX,
+        "content-security-policy": SANDBOX,
         "content-type": content_type if inline else "application/octet-stream",
         "cross-origin-resource-policy": "same-origin",
         "etag": tag,

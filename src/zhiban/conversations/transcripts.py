@@ -1,0 +1,99 @@
+"""A conversation to take along: what was said, in order, under the names that the contact may read."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from zhiban.conversations.attachments import attachments_of
+from zhiban.events import Actor, DataExported
+from zhiban.kit import event_log
+from zhiban.kit.db import Transaction
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+
+MOST = 20_000  # messages; of a longer conversation the last
+
+# A colleague's remark about the contact is for colleagues: a transcript may be given to the contact.
+_LINES = """
+select m.id, m.sent_at, m.author, m.direction = 'internal' as note, m.kind,
+  coalesce(a.name, '') as agent_name, coalesce(p.name, '') as contact_name,
+  case when m.recalled_at is null then m.text else '' end as text, m.recalled_at is not null as recalled,
+  array(select offered ->> 'label' from jsonb_array_elements(
+    case jsonb_typeof(m.content -> 'choices') when 'array' then m.content -> 'choices' else '[]' end) as offered
+  ) as choices
+from message m
+left join agent a on a.workspace_id = m.workspace_id and a.id = m.agent_id
+left join contact p on p.workspace_id = m.workspace_id and p.id = m.sender_contact_id
+where m.conversation_id = %(id)s and m.kind not in ('activity', 'move') and m.state <> 'dropped'
+  and (%(notes)s or m.direction <> 'internal')
+order by m.id desc limit %(most)s"""
+
+Writer = Literal["contact", "assistant", "people", "note"]
+
+
+@frozen_dataclass
+class _StoredLine:
+    id: int
+    sent_at: datetime
+    author: str
+    note: bool
+    kind: str
+    agent_name: str
+    contact_name: str
+    text: str
+    recalled: bool
+    choices: list[str | None]
+
+
+@frozen_dataclass
+class TranscriptLine:
+    """One message. `name` is empty where nobody knows it; `files` are the names of files, or empty names."""
+
+    at: datetime
+    writer: Writer
+    name: str
+    kind: str
+    text: str
+    recalled: bool
+    choices: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+async def transcript(tx: Transaction, conversation_id: int, *, notes: bool) -> list[TranscriptLine]:
+    """What was said, oldest first. Notes are for colleagues, and in it only on wish."""
+    rows = await tx.objects(_StoredLine, _LINES, id=conversation_id, notes=notes, most=MOST)
+    rows.reverse()
+    files = await attachments_of(tx, [row.id for row in rows if row.kind not in ("text", "note", "menu")])
+    return [
+        TranscriptLine(
+            at=row.sent_at,
+            writer=_writer(row),
+            name=row.contact_name if row.author == "contact" else row.agent_name,
+            kind=row.kind,
+            text=row.text,
+            recalled=row.recalled,
+            choices=() if row.recalled else tuple(choice for choice in row.choices if choice),
+            files=() if row.recalled else tuple(one.filename for one in files.get(row.id, ())),
+        )
+        for row in rows
+    ]
+
+
+def _writer(row: _StoredLine) -> Writer:
+    if row.note:
+        return "note"
+    match row.author:
+        case "contact":
+            return "contact"
+        case "agent" | "servicer":
+            return "people"
+        case _:
+            return "assistant"
+
+
+async def record_transcript(
+    tx: Transaction, conversation_id: int, *, rows: int, notes: bool, by: Actor, now: datetime
+) -> None:
+    """That somebody took it."""
+    what = f"conversation {conversation_id}" + (" with notes" if notes else "")
+    await event_log.append(tx, DataExported(actor=by, at=now, what=what, rows=rows))
