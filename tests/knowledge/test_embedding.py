@@ -308,6 +308,12 @@ async def test_a_question_of_words_that_stand_everywhere_does_not_read_the_whole
     for found in (by_meaning, by_words):
         assert found.passages
         assert found.zone is not retrieval.ConfidenceBand.ANSWER
+    monkeypatch.setattr(retrieval, "SCANNED_WHEN_VAGUE", 299)
+    async with base.db.transaction(base.workspace) as tx:
+        in_a_large_base = await retrieval.search(tx, row.id, "怎么办")
+        still_found = await retrieval.search(tx, row.id, "第77件事怎么办")
+    assert (in_a_large_base.passages, in_a_large_base.zone) == ((), retrieval.ConfidenceBand.HANDOFF)
+    assert still_found.passages[0].title == "第77件事怎么办"
 
 
 async def test_an_embedder_that_hangs_is_not_waited_for(base: Base) -> None:

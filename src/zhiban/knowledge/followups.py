@@ -80,3 +80,10 @@ def with_context(question: str, context: Sequence[str], synonyms: Synonyms = NO_
         weights.update(dict.fromkeys(joining, share))
         weight /= 2
     return ExpandedQuery(weights, tuple(used))
+
+
+def texts_of(question: str, context: Sequence[str] = ()) -> list[str]:
+    """Whose vectors a search for this question may want."""
+    if not context or not (is_follow_up(question) or is_tiny(question)):
+        return [question]
+    return [question, in_context(question, context)]

@@ -17,10 +17,10 @@ from enum import StrEnum
 from zhiban.kit.db import Transaction, Transactions
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
-from zhiban.knowledge import queries
+from zhiban.knowledge import followups, queries
 from zhiban.knowledge.bm25 import Collection, sparse
 from zhiban.knowledge.corpus_stats import term_priors
-from zhiban.knowledge.followups import ExpandedQuery, in_context, is_follow_up, is_tiny, standalone, with_context
+from zhiban.knowledge.followups import ExpandedQuery
 from zhiban.knowledge.fusion import Question, Scored, candidates, fused
 from zhiban.knowledge.indexing import keys
 from zhiban.knowledge.models import LEARNT
@@ -32,6 +32,7 @@ SEEN = 10  # how far down the list we look, whatever `top_k` shows
 SMALLEST_BUDGET = 1_500  # candidates that are always affordable; smaller bases are compared whole
 BUDGET_SHARE = 0.05  # of a larger base
 SCANNED_FROM = 0.4  # of a base as candidates: looking at everything is quicker than looking them up
+SCANNED_WHEN_VAGUE = 25_000  # candidates; in a larger base words that are everywhere choose nothing worth 60 ms
 NEARLY_SAME = 0.8  # a question this like a phrasing is that phrasing, whatever the base has learnt
 SUGGEST_AT = 0.23  # of the best possible score: keeps 7 of 10 helpful suggestions, 2 of 10 useless ones (shop bench)
 SHARE_POWER = 0.6  # of n where vectors had their say
@@ -275,28 +276,22 @@ async def look_up(
     base = await queries.base(tx, base_id)
     pending = None
     if embedders.named(base.embedder) is not None:
-        texts = [text for each in (question, *also) for text in texts_of(each, context)]
+        texts = [text for each in (question, *also) for text in followups.texts_of(each, context)]
         pending = asyncio.create_task(query_vectors(embedders, base.embedder, texts), name="question vectors")
     ways: list[tuple[str, ExpandedQuery]] = []
-    if not context or not is_follow_up(question):
-        ways.append((question, standalone(question, base.synonyms)))
-    if context and (not ways or is_tiny(question)):
-        ways.append((in_context(question, context), with_context(question, context, base.synonyms)))
+    if not context or not followups.is_follow_up(question):
+        ways.append((question, followups.standalone(question, base.synonyms)))
+    if context and (not ways or followups.is_tiny(question)):
+        ways.append((followups.in_context(question, context), followups.with_context(question, context, base.synonyms)))
     found = []
     for text, expanded in ways:
         query = await build_query(tx, base, expanded)
-        everywhere = pending is not None and query.vague and query.keys is None and base.bodies > SMALLEST_BUDGET
+        few = SMALLEST_BUDGET if pending is not None else SCANNED_WHEN_VAGUE
+        everywhere = query.vague and query.keys is None and base.bodies > few
         found.append(Understanding(text, expanded, query, None if everywhere else await rank(tx, query)))
     if pending is not None:
         await asyncio.wait((pending,), timeout=AT_ONCE)
     return Lookup(base, question, tuple(found), pending)
-
-
-def texts_of(question: str, context: Sequence[str] = ()) -> list[str]:
-    """Whose vectors a search for this question may want."""
-    if not context or not (is_follow_up(question) or is_tiny(question)):
-        return [question]
-    return [question, in_context(question, context)]
 
 
 async def judge(
@@ -370,7 +365,9 @@ async def _ranked(
         joint = fused(await candidates(tx, base, query, way.scored or (), vector), query.best)
         scored, highest = joint.scored[:SEEN], joint.highest
     else:
-        scored = await rank(tx, query) if way.scored is None else way.scored
+        scored = way.scored or []
+        if way.scored is None and base.bodies <= SCANNED_WHEN_VAGUE:
+            scored = await rank(tx, query)
     passages = await _read(tx, lookup.asked, scored, base.synonyms)
     if not passages:
         return Ranking(way.expanded, (), 0.0, 0.0, thresholds_of(base, threshold))
@@ -474,7 +471,7 @@ def _likeness(asked: frozenset[int], phrasing: frozenset[int]) -> float:
 def _zone(ranking: Ranking) -> tuple[ConfidenceBand, str]:
     """What to do, and why in a sentence."""
     if not ranking.passages:
-        return ConfidenceBand.HANDOFF, mark("No passage shares a word with the question.")
+        return ConfidenceBand.HANDOFF, mark("No passage shares a word with the question, or nearly all do.")
     first, sure, limits = ranking.passages[0], ranking.confidence, ranking.limits
     runner_up = max((passage.likeness for passage in ranking.passages[1:]), default=0.0)
     if not ranking.expanded.leaning_on and first.likeness >= NEARLY_SAME and first.likeness > runner_up:
