@@ -14,15 +14,14 @@ from typing import Any
 
 import aiohttp
 import pytest
-from tests.conftest import Cluster
 
 from zhiban.channels import inboxes
 from zhiban.channels.connections import ensure_inbox
 from zhiban.channels.policy import Policy
-from zhiban.container import DEFAULT_WORKSPACE, App, ensure_workspace
+from zhiban.container import App
 from zhiban.events import SYSTEM
 from zhiban.kit.clock import Clock, SystemClock
-from zhiban.kit.db import Database, Transaction
+from zhiban.kit.db import Transaction
 from zhiban.kit.settings import Settings, load
 from zhiban.knowledge import service as knowledge
 from zhiban.main import application
@@ -207,29 +206,6 @@ class AheadClock:
         return SystemClock().now() + self.ahead
 
 
-async def _stock(database: Database, workspace_id: int, folder: Path) -> None:
-    """What the shop knows, unless it does already."""
-    async with database.page_transaction(workspace_id) as session:
-        if await session.value("select exists (select from article)"):
-            return
-        await knowledge.ensure_base(session, "default", "知识库")
-    shop = folder / "shop.md"
-    shop.write_text(SHOP)
-    await knowledge.import_paths(database, workspace_id, "default", [shop], now=SystemClock().now())
-
-
-@pytest.fixture
-async def template(cluster: Cluster, template: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
-    """Where the test wants a shop, with what it knows."""
-    if not {"shop", "thinking"} & set(request.fixturenames):
-        return template
-
-    async def fill(database: Database) -> None:
-        await _stock(database, await ensure_workspace(database, DEFAULT_WORKSPACE, "值班", "zh"), tmp_path)
-
-    return await cluster.template("zhiban_shop", fill)
-
-
 @asynccontextmanager
 async def running_shop(
     urls: DatabaseUrls,
@@ -248,7 +224,11 @@ async def running_shop(
         app.start_workers()
         async with served(application(app)) as url:
             workspace_id = (await app.database.workspaces())[0]
-            await _stock(app.database, workspace_id, folder)
+            shop = folder / "shop.md"
+            shop.write_text(SHOP)
+            async with app.database.page_transaction(workspace_id) as session:
+                await knowledge.ensure_base(session, "default", "知识库")
+            await knowledge.import_paths(app.database, workspace_id, "default", [shop], now=SystemClock().now())
             wecom.configure(f"{url}/wecom/callback")
             yield Shop(app, wecom, url, workspace_id)
 
