@@ -57,6 +57,9 @@ class Seed:
         seed.inbox = opened(seed.workspace_id, *found["inbox"], **INBOX)
         return seed
 
+    def by(self, who: str) -> Actor:
+        return Actor("agent", self.agents[who])
+
     def ago(self, **span: float) -> datetime:
         return self.clock.now() - timedelta(**span)
 

@@ -184,3 +184,24 @@ async def test_a_reply_says_which_suggestion_it_was_made_of(site: Site, enter: V
     async with page.expect_request("**/replies") as sent:
         await page.locator(SEND).click()
     assert "adopted" not in parse_qs((await sent.value).post_data or "")
+
+
+async def test_two_who_answer_at_once_are_told_and_no_word_is_lost(site: Site, enter: Visit) -> None:
+    page = await enter()
+    await opened(page, "周予安")
+    zhou = site.seed.conversations["周予安"]
+    await write(page, "我也来回一句")
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        await site.seed.replies(tx, "周予安", "我是陈默，已经处理", by="陈默", at=site.seed.clock.now())
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#toasts")).to_contain_text("陈默刚刚回复了")
+    await expect(page.locator(BOX)).to_have_value("我也来回一句")
+    await expect(page.locator("#messages")).to_contain_text("我是陈默，已经处理")
+    await page.locator(BOX).press("Enter")
+    await expect(page.locator("#messages .msg").last).to_contain_text("我也来回一句")
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        sent = await tx.values(
+            "select text from message where conversation_id = %(id)s and direction = 'out' order by id desc limit 2",
+            id=zhou,
+        )
+    assert sent == ["我也来回一句", "我是陈默，已经处理"]

@@ -55,6 +55,20 @@ class ReplyWindowClosed(Conflict):
         self.reason = reason
 
 
+class ReplyCollision(Conflict):
+    """Somebody else answered after what the writer has read. `name`: of a colleague, empty for others."""
+
+    def __init__(self, author: Author, name: str = "") -> None:
+        if name:
+            super().__init__(f"{name} has just replied. Read it, then send yours if it is still needed.")
+        elif author is Author.ASSISTANT:
+            super().__init__("The assistant has just replied. Read it, then send yours if it is still needed.")
+        else:
+            super().__init__("A colleague has just replied. Read it, then send yours if it is still needed.")
+        self.author = author
+        self.name = name
+
+
 class ReplyTooLong(Conflict):
     """A reply of a person needs more messages than the channel still allows; nothing of it is sent."""
 

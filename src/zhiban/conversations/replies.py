@@ -8,6 +8,7 @@ from zhiban.conversations import transitions
 from zhiban.conversations.changes import Open, RequeueReply
 from zhiban.conversations.models import Author, ConversationState
 from zhiban.conversations.outbox import (
+    ReplyCollision,
     ReplyTooLong,
     ReplyWindowClosed,
     allowance_of,
@@ -30,12 +31,14 @@ async def reply(
     limits: Limits,
     now: datetime,
     client_key: str | None = None,
+    seen: int | None = None,
     cause: Cause = DIRECT,
 ) -> list[int]:
     """An agent answers: the conversation becomes theirs to finish, and the assistant keeps quiet.
 
-    The same `client_key` sends once. Returns the ids of the parts. Raises ReplyWindowClosed, ReplyTooLong, Conflict on
-    empty text, NotFound.
+    The same `client_key` sends once. `seen`: the last message that the agent has read; where somebody else answered
+    after it, nothing is sent. Returns the ids of the parts. Raises ReplyCollision, ReplyWindowClosed, ReplyTooLong,
+    Conflict on empty text, NotFound.
     """
     if not text.strip():
         raise Conflict("There is nothing to send.")
@@ -44,6 +47,8 @@ async def reply(
         "select 1 from message where conversation_id = %(id)s and client_key = %(key)s", id=state.id, key=client_key
     ):
         return []
+    if seen is not None:
+        await _check_collision(tx, state.id, by=by, seen=seen)
     _check_allowance(state, text, limits, now=now)
     actor = Actor("agent", by)
     taken = Open("replied", take_by=by if state.assignee_id is None else None)
@@ -62,6 +67,22 @@ async def reply(
         cause=cause,
     )
     return [message.id for message in queued.messages]
+
+
+async def _check_collision(tx: Transaction, conversation_id: int, *, by: int, seen: int) -> None:
+    """Whoever writes holds the conversation's lock, so a later message has a higher id."""
+    row = await tx.row(
+        "select m.author, coalesce(a.name, '') from message m "
+        "left join agent a on a.workspace_id = m.workspace_id and a.id = m.agent_id "
+        "where m.conversation_id = %(id)s and m.id > %(seen)s and m.direction = 'out' and m.author = any(%(authors)s) "
+        "and m.agent_id is distinct from %(by)s and m.state <> 'dropped' order by m.id desc limit 1",
+        id=conversation_id,
+        seen=seen,
+        authors=[Author.AGENT, Author.SERVICER, Author.ASSISTANT],
+        by=by,
+    )
+    if row is not None:
+        raise ReplyCollision(Author(row[0]), row[1])
 
 
 def _check_allowance(state: ConversationState, text: str, limits: Limits, *, now: datetime) -> None:

@@ -136,8 +136,9 @@ async def reply(
     text: Annotated[str, Form(max_length=20_000)],
     key: Annotated[str, Form(max_length=64)],
     adopted: Annotated[str, Form(max_length=40)] = "",
+    seen: Annotated[int | None, Form(ge=0, lt=1 << 63)] = None,
 ) -> Response:
-    """Send a reply. `adopted` names the suggestion that it was made of, if any."""
+    """Send a reply. `adopted` names the suggestion that it was made of, `seen` the last message read before, if any."""
     ref = SuggestionRef.parse(adopted)
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         head = await access_conversation_to_answer(tx, desk.access, conversation_id)
@@ -149,6 +150,7 @@ async def reply(
             limits=desk.settings.limits_of(head.channel),
             now=desk.auth.clock.now(),
             client_key=key,
+            seen=seen,
         )
         await save_draft(
             tx, conversation_id, agent_id=desk.agent.id, mode=Mode.REPLY, text="", now=desk.auth.clock.now()

@@ -5,12 +5,15 @@ import * as drafts from "./drafts.js";
 
 const MODES = ["reply", "note"];
 const LONGEST = 20_000; // characters, as many as the server takes
+const READING = 1500; // ms: what came later than this before Enter was not read yet
 const form = () => document.getElementById("compose");
 export const area = (mode = form()?.dataset.mode) => document.getElementById(`compose-${mode}`);
 const words = () => document.getElementById("words").dataset;
 let adopted = null; // which suggestion the reply being written was made of
 let measured = null; // what the server said of a text: how many messages it takes
 let closesTimer = 0;
+// How far the open conversation is on the screen, how far it was read, and whether we were told of more to come.
+let looked = { id: 0, shown: 0, read: 0, told: false };
 
 export function setMode(mode, focus = true) {
   const compose = form();
@@ -36,10 +39,29 @@ function standing() {
   return { closed: limit.closed !== undefined, parts, trouble };
 }
 
+// Everything on the screen when a conversation is opened counts as read; what comes later, after a moment.
+function look() {
+  const id = openId();
+  const shown = Number(document.getElementById("messages")?.dataset.last || 0);
+  if (looked.id !== id) looked = { id, shown, read: shown, told: false };
+  else if (shown > looked.shown) {
+    looked.shown = shown;
+    if (looked.told) Object.assign(looked, { read: shown, told: false });
+    else setTimeout(() => { if (looked.id === id) looked.read = Math.max(looked.read, shown); }, READING);
+  }
+  return looked.read;
+}
+
+// Whoever is told of an answer that came meanwhile has it before their eyes, now or with the next update.
+function told() {
+  Object.assign(looked, { read: looked.shown, told: looked.read === looked.shown });
+}
+
 // Show what a reply will cost, and whether it can go out at all. Runs with every stroke and every live update.
 export function measure() {
   const compose = form();
   if (!compose) return;
+  look();
   const { closed, parts, trouble } = standing();
   compose.toggleAttribute("data-closed", closed);
   const button = compose.querySelector("button.btn[data-for=reply]");
@@ -127,11 +149,13 @@ async function post(node, id, mode, text, key) {
   drafts.sending(key, id, mode, text);
   const url = `/conversations/${id}/${mode === "note" ? "notes" : "replies"}`;
   let why = mode === "note" ? words().unnoted : words().failed;
+  if (openId() === id) node.dataset.seen = look();
+  const { adopted: ref, seen } = node.dataset;
   try {
     await drafts.settled(id, mode);
     const answer = await fetch(url, {
       method: "POST",
-      body: new URLSearchParams({ text, key, ...(node.dataset.adopted && { adopted: node.dataset.adopted }) }),
+      body: new URLSearchParams({ text, key, ...(mode === "reply" && { seen, ...(ref && { adopted: ref }) }) }),
       headers: { "HX-Request": "true" },
       keepalive: text.length < drafts.SMALL, // goes on when the page is left
       signal: AbortSignal.timeout(20_000),
@@ -169,6 +193,7 @@ async function post(node, id, mode, text, key) {
 // The server will not take it as it is, so another try would not help: the text goes back to where it was written.
 function refused(node, id, mode, text, key, why) {
   node.remove();
+  if (openId() === id) told();
   if (openId() === id) {
     drafts.sent(key);
     putBack(id, mode, text);
