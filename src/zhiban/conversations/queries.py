@@ -305,6 +305,28 @@ async def contact_names(tx: Transaction, conversation_ids: Sequence[int]) -> dic
     )
 
 
+@frozen_dataclass
+class Answerer:
+    """Who answered a contact; the name of an agent, empty for others."""
+
+    author: str
+    name: str
+
+
+async def answered_since(tx: Transaction, conversation_id: int, seen: int, *, by: int) -> Answerer | None:
+    """Who answered the contact last, after this message and other than this agent: a colleague or the assistant."""
+    return await tx.object(
+        Answerer,
+        "select m.author, coalesce(a.name, '') as name from message m left join agent a on a.id = m.agent_id "
+        "where m.conversation_id = %(id)s and m.id > %(seen)s and m.direction = 'out' "
+        "and m.author in ('agent', 'servicer', 'assistant') and m.agent_id is distinct from %(by)s "
+        "and m.state <> 'dropped' order by m.id desc limit 1",
+        id=conversation_id,
+        seen=seen,
+        by=by,
+    )
+
+
 async def agent_names(tx: Transaction, inbox_id: int) -> tuple[AgentName, ...]:
     """Agents who may be given a conversation of this inbox by hand, or be mentioned in one."""
     return tuple(

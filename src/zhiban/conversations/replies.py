@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from zhiban.conversations import transitions
+from zhiban.conversations import queries, transitions
 from zhiban.conversations.changes import Open, RequeueReply
 from zhiban.conversations.models import Author, ConversationState
 from zhiban.conversations.outbox import (
@@ -47,8 +47,9 @@ async def reply(
         "select 1 from message where conversation_id = %(id)s and client_key = %(key)s", id=state.id, key=client_key
     ):
         return []
-    if seen is not None:
-        await _check_collision(tx, state.id, by=by, seen=seen)
+    # Whoever writes holds the conversation's lock, so a later message has a higher id.
+    if seen is not None and (other := await queries.answered_since(tx, state.id, seen, by=by)) is not None:
+        raise ReplyCollision(Author(other.author), other.name)
     _check_allowance(state, text, limits, now=now)
     actor = Actor("agent", by)
     taken = Open("replied", take_by=by if state.assignee_id is None else None)
@@ -67,22 +68,6 @@ async def reply(
         cause=cause,
     )
     return [message.id for message in queued.messages]
-
-
-async def _check_collision(tx: Transaction, conversation_id: int, *, by: int, seen: int) -> None:
-    """Whoever writes holds the conversation's lock, so a later message has a higher id."""
-    row = await tx.row(
-        "select m.author, coalesce(a.name, '') from message m "
-        "left join agent a on a.workspace_id = m.workspace_id and a.id = m.agent_id "
-        "where m.conversation_id = %(id)s and m.id > %(seen)s and m.direction = 'out' and m.author = any(%(authors)s) "
-        "and m.agent_id is distinct from %(by)s and m.state <> 'dropped' order by m.id desc limit 1",
-        id=conversation_id,
-        seen=seen,
-        authors=[Author.AGENT, Author.SERVICER, Author.ASSISTANT],
-        by=by,
-    )
-    if row is not None:
-        raise ReplyCollision(Author(row[0]), row[1])
 
 
 def _check_allowance(state: ConversationState, text: str, limits: Limits, *, now: datetime) -> None:
