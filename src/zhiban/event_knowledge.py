@@ -38,6 +38,13 @@ class ArticleChanged(Event):
     article_id: int
 
 
+class SynonymsChanged(Event):
+    """Somebody wants other words to mean the same; the base is indexed anew for them."""
+
+    base_id: int
+    groups: int
+
+
 class ArticlesRemoved(Event):
     base_id: int
     count: int

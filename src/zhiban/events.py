@@ -49,6 +49,7 @@ from zhiban.event_knowledge import (
     PhrasingRejected,
     PhrasingRemoved,
     SourcesImported,
+    SynonymsChanged,
 )
 from zhiban.event_people import (
     AgentBecameAvailable,
@@ -82,6 +83,7 @@ __all__ = ["ASSISTANT", "COLUMNS", "DIRECT", "FACTS", "SYSTEM", "TIMER", "Actor"
 __all__ += ["ConversationEvent", "Event", "MessageFact", "StatusChanged", "decode"]
 __all__ += ["ArticleChanged", "ArticlesRemoved", "EvidenceRecorded", "PhrasingAdded", "PhrasingApproved"]
 __all__ += ["ImportDecided", "ImportRequested", "PhrasingRejected", "PhrasingRemoved", "SourcesImported"]
+__all__ += ["SynonymsChanged"]
 __all__ += ["ContactEdited", "ContactFieldAdded", "ContactFieldRemoved", "ContactsMerged"]
 __all__ += ["RuleAdded", "RuleChanged", "RuleRemoved"]
 __all__ += ["SavedViewAdded", "SavedViewChanged", "SavedViewRemoved"]

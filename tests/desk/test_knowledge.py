@@ -16,7 +16,9 @@ from zhiban.events import SYSTEM, Actor
 from zhiban.knowledge import gap_queries, queries
 from zhiban.knowledge import service as knowledge
 from zhiban.knowledge.article_lists import PAGE, article_lines
+from zhiban.knowledge.jobs import KnowledgeJobs
 from zhiban.knowledge.models import EvidenceKind
+from zhiban.knowledge.retrieval import search
 
 DAMENG = "你们支持达梦数据库吗"
 SHIPS = "支持，达梦 8 可以作源库，也可以作目标库。"
@@ -248,6 +250,29 @@ async def test_what_was_learnt_is_confirmed_and_taken_back(site: Site) -> None:
     await written(site, 东西不想要了=("请联系我们。",))
     refused = await lin.post(f"{here}/approve", {"status": "rejected"})
     assert (refused.status, "东西不想要了" in refused.text) == (422, True)
+
+
+async def test_words_that_mean_the_same_are_changed_and_a_job_indexes_the_base_anew(site: Site) -> None:
+    await written(site, 水壶可以热牛奶吗=("水壶可以热牛奶。",), 怎么退款=("点申请退款。",))
+    lin = await site.signed_in()
+    one = await lin.post("/knowledge/synonyms", {"base": "default", "words": "水壶、茶炊\n孤单"})
+    assert (one.status, "第2行只有一个词" in one.text, "孤单" in one.text) == (422, True, True)
+    form = {"base": "default", "words": "水壶、茶炊 # 老人的说法\n\n退款,退钱"}
+    assert (await lin.post("/knowledge/synonyms", form)).status == 303
+    page = (await lin.get("/knowledge")).text
+    assert "正在按新的同义词重建索引" in page
+    assert "水壶、茶炊" in page
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        base = await knowledge.base_for(tx)
+        assert not (await search(tx, base, "茶炊")).passages
+    job = KnowledgeJobs(site.seed.database, site.seed.clock)
+    for _again in range(2):
+        await job.apply_synonyms(site.seed.workspace_id, base)
+    assert "正在按新的同义词重建索引" not in (await lin.get("/knowledge")).text
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        assert [one.title for one in (await search(tx, base, "茶炊")).passages] == ["水壶可以热牛奶吗"]
+        told = await tx.rows("select actor_kind, data ->> 'groups' from event where kind = 'synonyms_changed'")
+    assert told == [("agent", "2")]
 
 
 async def test_agents_read_and_try_and_change_nothing(site: Site) -> None:

@@ -149,6 +149,7 @@ ADDRESSES: dict[str, Entry] = {
     "POST /settings/snippets/{snippet_id}/remove": Entry("supervisors"),
     "GET /knowledge": Entry(),
     "POST /knowledge/try": Entry(form={"question": "怎么退款"}),
+    "POST /knowledge/synonyms": Entry("supervisors", {"words": "退款、退钱", "base": "default"}),
     "POST /knowledge/preview": Entry(form={"answer": "好"}),
     "GET /knowledge/articles/new": Entry(),
     "GET /knowledge/articles/{article_id}": Entry(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -19,11 +18,12 @@ from zhiban.cli.runtime import open_app, workspace_of
 from zhiban.desk.import_view import STAGES
 from zhiban.desk.standing_words import explain
 from zhiban.kit.db import Database, Transaction
-from zhiban.kit.errors import Misconfigured, NotFound
+from zhiban.kit.errors import Conflict, Misconfigured, NotFound
 from zhiban.knowledge import gap_queries, queries, retrieval, service, standing
 from zhiban.knowledge.importing import Confirm, ImportReport, Progress, Removal
 from zhiban.knowledge.queries import DEFAULT_BASE, BaseRow
 from zhiban.knowledge.retrieval import ConfidenceBand
+from zhiban.knowledge.synonyms import groups_of
 from zhiban.ports import Embedder
 
 Base = Annotated[str, typer.Option("--base", help=_("知识库的名字"))]
@@ -338,19 +338,13 @@ async def synonyms(
 
 
 def _groups(file: Path) -> list[list[str]]:
-    """The groups of a file. A line that starts with # is a remark. Raises Misconfigured."""
+    """The groups of a file. Raises Misconfigured."""
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        return groups_of(file.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise Misconfigured(f"{file} cannot be read as UTF-8 text.") from error
-    groups = []
-    for number, line in enumerate(lines, 1):
-        words = [word for word in re.split(r"[,，、\s]+", line.partition("#")[0]) if word]
-        if len(words) == 1:
-            raise Misconfigured(f"Line {number} of {file} has one word; a group needs two or more.")
-        if words:
-            groups.append(words)
-    return groups
+    except Conflict as error:
+        raise Misconfigured(error.sentence) from error
 
 
 @command(kb, "export", help=_("把常见问题导出成CSV，可以再导入"))

@@ -20,6 +20,7 @@ from zhiban.knowledge.gap_likeness import closeness
 from zhiban.knowledge.gaps import GROUP_GAPS
 from zhiban.knowledge.indexing import INDEX_VERSION
 from zhiban.knowledge.service import INDEX_PHRASINGS
+from zhiban.knowledge.synonyms import APPLY_SYNONYMS, apply_synonyms
 from zhiban.knowledge.vectors import NO_EMBEDDERS, Embedders
 
 REBUILD_OUTDATED = Job("rebuild_outdated", queue="slow", attempts=5)
@@ -49,6 +50,7 @@ class KnowledgeJobs:
             Task(CALIBRATE_CONFIRMED, self.calibrate_confirmed),
             Task(GROUP_GAPS, self.group_gaps),
             Task(REBUILD_OUTDATED, self.rebuild_outdated),
+            Task(APPLY_SYNONYMS, self.apply_synonyms),
         ]
 
     async def index_phrasings(self, workspace_id: int, base_id: int) -> None:
@@ -117,6 +119,13 @@ class KnowledgeJobs:
     async def _gaps_wait(self, workspace_id: int, embedder: str) -> bool:
         async with self._database.transaction(workspace_id) as tx:
             return await waits(tx, embedder)
+
+    async def apply_synonyms(self, workspace_id: int, base_id: int) -> None:
+        """Index a base anew with the synonyms that somebody wants; it answers as before meanwhile."""
+        async with self._database.transaction(workspace_id) as tx:
+            applied = await apply_synonyms(tx, base_id)
+        if applied:
+            await self.calibrate(workspace_id, base_id)
 
     async def rebuild_outdated(self, workspace_id: int) -> None:
         """Rebuild and calibrate the bases that an earlier release indexed in another way."""

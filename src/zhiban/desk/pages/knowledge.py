@@ -22,6 +22,7 @@ from zhiban.knowledge import queries, service, standing
 from zhiban.knowledge.article_lists import PAGE, article_lines
 from zhiban.knowledge.learnt import learnt_of_article
 from zhiban.knowledge.models import LEARNT, ArticleKind
+from zhiban.knowledge.synonyms import groups_of, synonyms, want_synonyms
 from zhiban.people.auth import CurrentAgent
 from zhiban.web.render import wants_part
 from zhiban.web.routers import add_routes
@@ -76,7 +77,11 @@ async def _overview(page: KnowledgePage, *, text: str = "", before: int | None =
         listed = await _listed(tx, rail, clean(text).strip(), before)
         stats = next((one for one in await service.stats(tx) if rail.base and one.slug == rail.base.slug), None)
         said = explain(stats, await standing.advice(tx, stats), page.texts) if stats is not None else []
-    return await page.show("knowledge/overview.html", "articles", rail, stats=stats, said=said, **listed, **more)
+        same = await synonyms(tx, rail.base.id) if rail.base is not None else None
+    shown = {"typed": None, "stats": stats, "said": said, "same": same, **listed, **more}
+    return await page.show(
+        "knowledge/overview.html", "articles", rail, status=422 if more.get("trouble") else 200, **shown
+    )
 
 
 @router.get(HERE)
@@ -109,6 +114,20 @@ async def try_question(
     if wants_part(request):
         return page.part("knowledge/trial.html", trial=trial)
     return await _overview(page, trial=trial)
+
+
+@router.post(HERE + "/synonyms")
+async def put_synonyms(request: Request, agent: CurrentAgent, words: Similar = "", base: BaseField = "") -> Response:
+    """Let other words mean the same; a job indexes the base anew."""
+    page = KnowledgePage(request, agent, base)
+    try:
+        page.check_writes()
+        groups = groups_of(words)
+        async with page.auth.database.page_transaction(agent.workspace_id) as tx:
+            await want_synonyms(tx, await base_to_write(tx, base), groups, by=page.actor, now=page.now)
+    except (Conflict, Unavailable) as error:
+        return await _overview(page, trouble=page.words(error), typed=words, opened=True)
+    return page.back(HERE, about="base")
 
 
 @router.post(HERE + "/preview")

@@ -19,7 +19,7 @@ create table knowledge_base (
   phrasing_pivot double precision not null default 0,
   parts smallint not null default 0, recipe integer not null default 0, answer_at double precision,
   answer_at_with_vectors double precision,
-  calibration jsonb not null default '{}', calibrated_at timestamptz,
+  calibration jsonb not null default '{}', calibrated_at timestamptz, wanted_synonyms jsonb,
   created_at timestamptz not null default now(), updated_at timestamptz not null default now(),
   constraint pk_knowledge_base primary key (workspace_id, id),
   constraint uq_knowledge_base_slug unique (workspace_id, slug));
