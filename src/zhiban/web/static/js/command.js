@@ -82,7 +82,8 @@ function wish() {
   return { kind, typed: kind ? text.slice(1).trim() : text };
 }
 
-function filter() {
+// What was chosen stays chosen when results come in above it: nobody's Enter may hit something else.
+function filter(chosen = null) {
   const { kind, typed } = wish();
   let left = typed ? Infinity : MOST;
   for (const option of part("verbs").querySelectorAll(".opt")) option.hidden = kind === "@" || !fits(option, typed) || left-- <= 0;
@@ -90,7 +91,7 @@ function filter() {
   part("found").hidden = kind === ">" || !typed;
   for (const group of part("found").children) group.hidden = part("found").hidden || (kind === "@" && !("people" in group.dataset));
   for (const group of bar().querySelectorAll("[data-verbs], [data-fixed]")) group.hidden = ![...group.querySelectorAll(".opt")].some((one) => !one.hidden);
-  point(0);
+  point(Math.max(0, options().indexOf(chosen)));
 }
 
 function point(to) {
@@ -117,8 +118,11 @@ function look() {
   timer = setTimeout(async () => {
     const answer = await fetch(`/command?${new URLSearchParams({ q: typed })}`, { headers: { "HX-Request": "true" } }).catch(() => null);
     if (mine !== asked || !answer?.ok) return; // another letter came, or there is no network: what is here stays
-    part("found").innerHTML = await answer.text();
-    filter();
+    const text = await answer.text();
+    if (mine !== asked) return;
+    const chosen = bar().querySelector("[aria-selected=true]");
+    part("found").innerHTML = text;
+    filter(chosen);
   }, 150);
 }
 
@@ -184,6 +188,8 @@ export async function open() {
     return;
   }
   if (!bar() || bar().open || document.querySelector("dialog[open]")) return;
+  asked++; // what is still on its way belongs to another time
+  clearTimeout(timer);
   field().value = "";
   part("found").replaceChildren();
   drawVerbs();
