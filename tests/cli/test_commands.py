@@ -310,10 +310,9 @@ async def test_a_taken_port_is_said_in_words(data: Path) -> None:
 
 
 async def test_the_demo_from_one_command(data: Path) -> None:
-    began = time.monotonic()
     async with running("demo", "--port", "0", data=data) as demo:
         said = await demo.says("/docs")
-        first_start = time.monotonic() - began
+        assert "示例知识库已导入" in said
         address = re.search(r"http://127\.0\.0\.1:\d+", said)
         assert address is not None
         app = address.group()
@@ -337,10 +336,8 @@ async def test_the_demo_from_one_command(data: Path) -> None:
         assert await demo.stop() == 0
     assert not (data / "postgres" / "cluster" / "postmaster.pid").exists()
 
-    began = time.monotonic()
     async with running("demo", "--port", "0", data=data) as demo:
-        await demo.says("/docs")
-        assert time.monotonic() - began < max(first_start, 6)
+        assert "示例知识库已导入" not in await demo.says("/docs")
         assert await demo.stop() == 0
 
 

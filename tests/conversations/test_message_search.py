@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import datetime, timedelta
 
 import psycopg
@@ -158,13 +159,17 @@ async def test_a_message_that_is_committed_late_is_found_after_all(db: Database,
     await waiting
     async with db.transaction(desk.workspace_id) as tx:
         assert await found(tx, "退款") == ["退款三", "退款一"]
-    await indexed(db, at=SOON + 5 * minute)
-    await indexed(db, at=SOON + 7 * minute)
+    later, deadline = 5, time.monotonic() + 30
+    while True:  # transactions of other databases of the server hold it back as well
+        await indexed(db, at=SOON + later * minute)
+        async with db.transaction(desk.workspace_id) as tx:
+            progress = await search_index.progress(tx)
+        if progress is not None and later > 5 and progress.settled_to == progress.indexed_to:
+            break
+        assert time.monotonic() < deadline, progress
+        later += 2
     async with db.transaction(desk.workspace_id) as tx:
         assert await found(tx, "退款") == ["退款三", "退款一", "退款二"]
-        progress = await search_index.progress(tx)
-        assert progress is not None
-        assert progress.settled_to == progress.indexed_to
 
 
 async def test_what_was_there_before_the_index_is_taken_up_backwards_and_says_how_far_it_is(

@@ -324,7 +324,7 @@ async def test_failed_calls_and_turns_thrown_away_show_in_the_metrics(thinking: 
 
     failed = counted("zhiban_llm_calls_total", outcome="failed")
     void = counted("zhiban_llm_calls_total", outcome="cancelled")
-    model.latency = 0.6
+    model.latency = 2.5  # a little less than is waited for
     shop.wecom.contact_says(LI, "怎么申请退款？")
     await until(lambda: model.asked)
     shop.wecom.servicer_says(LI, "我来帮您看看", servicer="lihua")
