@@ -8,7 +8,7 @@ import logging
 import psycopg
 import pytest
 
-from zhiban.kit.background_tasks import BackgroundTasks, attempt, cancelled
+from zhiban.kit.background_tasks import BackgroundTasks, attempt, cancelled, raise_if_cancelled
 from zhiban.kit.errors import Unavailable
 
 
@@ -29,6 +29,26 @@ async def test_a_cancellation_that_was_swallowed_is_repeated() -> None:
     async with asyncio.timeout(10):
         await cancelled([task], again=0.01)
     assert task.cancelled()
+
+
+async def test_whoever_was_told_to_stop_while_somebody_did_not_listen_stops_later() -> None:
+    went_on = asyncio.Event()
+
+    async def opening() -> None:
+        raise_if_cancelled()  # nobody has told us
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            went_on.set()
+        raise_if_cancelled()
+        raise AssertionError("it went on")
+
+    task = asyncio.create_task(opening())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert went_on.is_set()
 
 
 async def test_what_has_ended_or_failed_is_no_trouble() -> None:

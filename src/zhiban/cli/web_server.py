@@ -17,6 +17,7 @@ from zhiban.cli.app import _, err
 from zhiban.cli.database import bring_up_to_date
 from zhiban.cli.runtime import check_connections, check_production, workspace_of
 from zhiban.container import App, load_the_rest, spare_the_collector
+from zhiban.kit.background_tasks import raise_if_cancelled
 from zhiban.kit.errors import Unavailable
 from zhiban.kit.settings import Settings
 from zhiban.main import WebServer, application
@@ -91,6 +92,7 @@ async def run_web(web: WebServer, listener: socket.socket, started: Started, *, 
 
     Webhooks are answered first; what pages and later work need is loaded while they are.
     """
+    raise_if_cancelled()  # told to stop while the database was opened
     server = _GracefulServer(
         uvicorn.Config(
             web,

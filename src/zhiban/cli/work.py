@@ -11,6 +11,7 @@ from zhiban.cli.database import bring_up_to_date, database
 from zhiban.cli.runtime import check_connections, check_production
 from zhiban.container import App, load_the_rest
 from zhiban.kit import logs
+from zhiban.kit.background_tasks import raise_if_cancelled
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ async def work() -> None:
 
 
 async def until_told_to_stop() -> None:
+    raise_if_cancelled()  # told while everything was opened
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -36,6 +36,13 @@ async def cancelled(tasks: Collection[asyncio.Task[Any]], *, again: float = 0.5)
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def raise_if_cancelled() -> None:
+    """Raises CancelledError where this task was cancelled and somebody below swallowed it, as `cancelled` tells."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 class BackgroundTasks:
     """Keeps its tasks from being collected while they run, and ends them with the process."""
 

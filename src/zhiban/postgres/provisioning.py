@@ -81,6 +81,8 @@ async def provision_bundled(superuser_dsn: str, database: str = DATABASE) -> Dat
             )
     inside = make_conninfo(superuser_dsn, dbname=database)
     async with await _connect(inside) as connection:
+        # Once more: such a lock is one of its database, and two processes that start together do the same here.
+        await connection.execute("select pg_advisory_xact_lock(%s)", (LOCK,))
         await connection.execute("create extension if not exists vector")
         for function in LEAKPROOF:
             await connection.execute(sql.SQL("alter function {} leakproof").format(sql.SQL(function)))
