@@ -38,7 +38,7 @@ from zhiban.automation.message_conditions import (
     MessageTextCondition,
 )
 from zhiban.automation.operators import CannotTell
-from zhiban.automation.parts import RulePart, rule_part
+from zhiban.automation.parts import GroupPart, rule_part
 from zhiban.automation.state_conditions import (
     AssigneeCondition,
     AttributeCondition,
@@ -52,7 +52,6 @@ from zhiban.automation.state_conditions import (
     TeamCondition,
     WaitingCondition,
 )
-from zhiban.automation.wording import RuleWording
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 
@@ -94,21 +93,12 @@ CONDITIONS: dict[str, type[SingleCondition]] = {
 
 
 @rule_part
-class ConditionGroup(RulePart):
+class ConditionGroup(GroupPart):
     """All or any of its parts, exactly as they are shown. A group without parts holds."""
 
     match: Literal["all", "any"] = "all"
     conditions: Annotated[tuple[Condition, ...], Field(max_length=50)] = ()
     kind: Literal["group"] = "group"
-
-    def label(self, words: RuleWording, *, inside: bool = False) -> str:
-        """`A and (B or C)`; a group inside another stands in brackets."""
-        parts = [
-            one.label(words, inside=len(self.conditions) > 1) if isinstance(one, ConditionGroup) else one.label(words)
-            for one in self.conditions
-        ]
-        said = words.texts(mark("，且") if self.match == "all" else mark("，或")).join(part for part in parts if part)
-        return words.texts("（{conditions}）", conditions=said) if inside and len(parts) > 1 else said
 
 
 Condition = Annotated[SingleCondition | ConditionGroup, Discriminator("kind")]

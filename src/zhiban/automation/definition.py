@@ -79,7 +79,7 @@ def load_definition(values: Mapping[str, Any]) -> Definition:
         raise bad_definition(error) from None
     if not found.on and found.after is None:
         raise BadDefinition("on: A rule says when it is asked.", ("on",))
-    if _depth(found.conditions) > DEEPEST_GROUP:
+    if found.conditions.depth() > DEEPEST_GROUP:
         raise BadDefinition(f"Groups of conditions may stand {DEEPEST_GROUP} deep in each other.")
     return found
 
@@ -87,10 +87,6 @@ def load_definition(values: Mapping[str, Any]) -> Definition:
 def stored_definition(text: str) -> Definition:
     """The rule that `to_json` wrote. Raises BadDefinition where this version knows a part of it no more."""
     return load_definition(json.loads(text))
-
-
-def _depth(group: ConditionGroup) -> int:
-    return 1 + max((_depth(one) for one in group.conditions if isinstance(one, ConditionGroup)), default=0)
 
 
 def bad_definition(error: ValidationError, within: str = "") -> BadDefinition:

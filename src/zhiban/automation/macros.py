@@ -205,7 +205,6 @@ async def run_macro(
     if key and await _has_acted(tx, conversation_id, key):
         return None
     actor, cause = Actor("agent", agent_id), Cause("macro", macro.id)
-    reason = "macro"
     await transitions.apply(
         tx, conversation_id, NoteMacro(macro.id, macro.name, key), actor=actor, now=now, cause=cause
     )
@@ -219,7 +218,7 @@ async def run_macro(
             actor=actor,
             cause=cause,
             name=macro.name,
-            reason=reason,
+            reason="macro",
             key=f"macro-{key}",
             position=position,
             now=now,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar, cast, dataclass_transform
+from typing import Any, Literal, TypeVar, cast, dataclass_transform
 
 from pydantic import ConfigDict
+
+from zhiban.automation.wording import RuleWording
+from zhiban.kit.i18n import mark
 
 
 class RulePart:
@@ -27,6 +30,27 @@ class RulePart:
     def __repr__(self) -> str:
         said = ", ".join(f"{name}={value!r}" for name, value in self.stored().items())
         return f"{type(self).__name__}({said})"
+
+
+class GroupPart(RulePart):
+    """All or any of its parts, which may be groups themselves."""
+
+    __slots__ = ()
+    match: Literal["all", "any"]
+    conditions: tuple[Any, ...]
+
+    def label(self, words: RuleWording, *, inside: bool = False) -> str:
+        """`A and (B or C)`; a group inside another stands in brackets."""
+        parts = [
+            one.label(words, inside=len(self.conditions) > 1) if isinstance(one, GroupPart) else one.label(words)
+            for one in self.conditions
+        ]
+        said = words.texts(mark("，且") if self.match == "all" else mark("，或")).join(part for part in parts if part)
+        return words.texts("（{conditions}）", conditions=said) if inside and len(parts) > 1 else said
+
+    def depth(self) -> int:
+        """How many groups stand inside each other, this one included."""
+        return 1 + max((one.depth() for one in self.conditions if isinstance(one, GroupPart)), default=0)
 
 
 P = TypeVar("P", bound=RulePart)

@@ -15,7 +15,7 @@ from pydantic import Discriminator, Field, TypeAdapter, ValidationError
 
 from zhiban.automation.condition_fields import Bind
 from zhiban.automation.definition import BadDefinition, bad_definition
-from zhiban.automation.parts import RulePart, rule_part
+from zhiban.automation.parts import GroupPart, RulePart, rule_part
 from zhiban.automation.state_conditions import (
     AssigneeCondition,
     InboxCondition,
@@ -69,7 +69,7 @@ VIEW_CONDITIONS: dict[str, type[SingleViewCondition]] = {
 
 
 @rule_part
-class ViewGroup(RulePart):
+class ViewGroup(GroupPart):
     """All or any of its parts, as they are shown."""
 
     match: Literal["all", "any"] = "all"
@@ -80,15 +80,6 @@ class ViewGroup(RulePart):
         """SQL over `conversation c`; a group without parts holds."""
         parts = [one.sql(bind) for one in self.conditions]
         return f"({(' and ' if self.match == 'all' else ' or ').join(parts)})" if parts else "true"
-
-    def label(self, words: RuleWording, *, inside: bool = False) -> str:
-        """`A and (B or C)`; a group inside another stands in brackets."""
-        parts = [
-            one.label(words, inside=len(self.conditions) > 1) if isinstance(one, ViewGroup) else one.label(words)
-            for one in self.conditions
-        ]
-        said = words.texts(mark("，且") if self.match == "all" else mark("，或")).join(part for part in parts if part)
-        return words.texts("（{conditions}）", conditions=said) if inside and len(parts) > 1 else said
 
 
 ViewCondition = Annotated[SingleViewCondition | ViewGroup, Discriminator("kind")]
@@ -107,13 +98,9 @@ def load_view(values: Mapping[str, Any]) -> ViewGroup:
         raise bad_definition(error, "conditions") from None
     if not found.conditions:
         raise BadDefinition("conditions: A view has at least one condition.", ("conditions",))
-    if _depth(found) > DEEPEST:
+    if found.depth() > DEEPEST:
         raise BadDefinition(f"Groups of conditions may stand {DEEPEST} deep in each other.")
     return found
-
-
-def _depth(group: ViewGroup) -> int:
-    return 1 + max((_depth(one) for one in group.conditions if isinstance(one, ViewGroup)), default=0)
 
 
 @frozen_dataclass
