@@ -113,7 +113,7 @@ class App:
         if self.workers is not None:
             await discover_accounts(self)
             await self.workers.start()
-        spare_the_collector()
+        _spare_the_collector()
 
     async def close(self) -> None:
         """Finish what runs, then let go, from the outside to the inside."""
@@ -230,9 +230,10 @@ def load_the_rest() -> None:
     compile_patterns()
     import_module("aiohttp")
     build_schema()
+    _spare_the_collector()
 
 
-def spare_the_collector() -> None:
+def _spare_the_collector() -> None:
     """Leave out what was loaded by now: it stays for good, and looking through it costs answers 50 ms each time."""
     gc.collect()
     gc.freeze()

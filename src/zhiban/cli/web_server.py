@@ -16,7 +16,7 @@ import uvicorn
 from zhiban.cli.app import _, err
 from zhiban.cli.database import bring_up_to_date
 from zhiban.cli.runtime import check_connections, check_production, workspace_of
-from zhiban.container import App, load_the_rest, spare_the_collector
+from zhiban.container import App, load_the_rest
 from zhiban.kit.background_tasks import raise_if_cancelled
 from zhiban.kit.errors import Unavailable
 from zhiban.kit.settings import Settings
@@ -122,7 +122,6 @@ async def run_web(web: WebServer, listener: socket.socket, started: Started, *, 
             await started()
             await web.load()
             await asyncio.to_thread(load_the_rest)
-            spare_the_collector()
     except BaseException:
         told(signal.SIGTERM)  # without its pages a server would only look alive
         raise
