@@ -8,7 +8,7 @@ import logging
 import psycopg
 import pytest
 
-from zhiban.kit.background_tasks import BackgroundTasks, attempt, cancelled, raise_if_cancelled
+from zhiban.kit.background_tasks import BackgroundTasks, RepeatedTask, attempt, cancelled, raise_if_cancelled
 from zhiban.kit.errors import Unavailable
 
 
@@ -95,3 +95,27 @@ async def test_a_round_that_is_cancelled_is_cancelled() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_rounds_follow_each_other_whatever_becomes_of_one_until_they_are_closed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rounds, third = 0, asyncio.Event()
+
+    async def work() -> None:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 1:
+            raise ValueError("the first goes wrong")
+        if rounds == 3:
+            third.set()
+            await asyncio.Event().wait()
+
+    task = RepeatedTask(work, every=0.001, name="test", what="The round", log=logging.getLogger("zhiban.test"))
+    await task.close()  # never begun
+    task.start()
+    async with asyncio.timeout(10):
+        await third.wait()
+        await task.close()
+    assert rounds == 3
+    assert "The round failed." in caplog.text

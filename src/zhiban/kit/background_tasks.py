@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any
 
 import psycopg
@@ -34,6 +34,42 @@ async def cancelled(tasks: Collection[asyncio.Task[Any]], *, again: float = 0.5)
             task.cancel()
         _, left = await asyncio.wait(left, timeout=again)
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class RepeatedTask:
+    """A round of `work` every so many seconds, the first after as many, until it is closed.
+
+    What goes wrong in a round stands in `log` as `what`, and ends nothing.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[], Coroutine[Any, Any, object]],
+        *,
+        every: float,
+        name: str,
+        what: str,
+        log: logging.Logger,
+    ) -> None:
+        self._work = work
+        self._every = every
+        self._name = name
+        self._what = what
+        self._log = log
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._forever(), name=self._name)
+
+    async def close(self) -> None:
+        """End the round that runs, and begin no other."""
+        if self._task is not None:
+            await cancelled([self._task])
+
+    async def _forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._every)
+            await attempt(self._work(), what=self._what, log=self._log)
 
 
 def raise_if_cancelled() -> None:

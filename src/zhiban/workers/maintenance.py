@@ -3,13 +3,13 @@ silent are offline, and the planner of a young database learns how its tables ha
 
 from __future__ import annotations
 
-import asyncio
 import logging
+from itertools import count
 
 from zhiban.channels.inboxes import all_settings
 from zhiban.conversations.models import Status
 from zhiban.conversations.service import resolve_idle, wake_snoozed
-from zhiban.kit.background_tasks import attempt, cancelled
+from zhiban.kit.background_tasks import RepeatedTask
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import NO_WORKSPACE, Database
 from zhiban.people import presence
@@ -26,21 +26,19 @@ class Maintenance:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self._task: asyncio.Task[None] | None = None
+        self._numbers = count()
+        self._rounds = RepeatedTask(
+            self._round, every=EVERY_SECONDS, name="maintenance", what="A round of the timers", log=log
+        )
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(self._forever(), name="maintenance")
+        self._rounds.start()
 
     async def close(self) -> None:
-        if self._task is not None:
-            await cancelled([self._task])
+        await self._rounds.close()
 
-    async def _forever(self) -> None:
-        round_ = 0
-        while True:
-            await asyncio.sleep(EVERY_SECONDS)
-            await attempt(self.run_once(idle=round_ % IDLE_EVERY == 0), what="A round of the timers", log=log)
-            round_ += 1
+    async def _round(self) -> None:
+        await self.run_once(idle=next(self._numbers) % IDLE_EVERY == 0)
 
     async def run_once(self, *, idle: bool = True) -> None:
         """Do what is due in every workspace."""

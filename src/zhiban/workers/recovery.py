@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from datetime import timedelta
 
 from zhiban.conversations import work_state
 from zhiban.kit import metrics
-from zhiban.kit.background_tasks import attempt, cancelled
+from zhiban.kit.background_tasks import RepeatedTask
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import NO_WORKSPACE, Database
 from zhiban.kit.jobs import count_dead, revive
@@ -74,22 +73,16 @@ class Recovery:
         self._pubsub = pubsub
         self._clock = clock
         self._polled_kinds = polled_kinds
-        self._task: asyncio.Task[None] | None = None
+        self._rounds = RepeatedTask(self.run_once, every=EVERY_SECONDS, name="recovery", what="Recovery", log=log)
         self._asked: dict[int, float] = {}
 
     async def start(self) -> None:
         """Look once, then every second."""
         await self.run_once()
-        self._task = asyncio.create_task(self._forever(), name="recovery")
+        self._rounds.start()
 
     async def close(self) -> None:
-        if self._task is not None:
-            await cancelled([self._task])
-
-    async def _forever(self) -> None:
-        while True:
-            await asyncio.sleep(EVERY_SECONDS)
-            await attempt(self.run_once(), what="Recovery", log=log)
+        await self._rounds.close()
 
     async def run_once(self) -> None:
         """Take up everything that nobody works on, in every workspace."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 from zhiban.automation.engine import RuleEngine
 from zhiban.automation.waiting import AT_ONCE, due_delays
-from zhiban.kit.background_tasks import attempt, cancelled
+from zhiban.kit.background_tasks import RepeatedTask
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 
@@ -23,19 +22,15 @@ class RuleTimer:
         self._database = database
         self._rules = rules
         self._clock = clock
-        self._task: asyncio.Task[None] | None = None
+        self._rounds = RepeatedTask(
+            self.run_once, every=EVERY_SECONDS, name="rule timer", what="The timer of rules", log=log
+        )
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(self._forever(), name="rule timer")
+        self._rounds.start()
 
     async def close(self) -> None:
-        if self._task is not None:
-            await cancelled([self._task])
-
-    async def _forever(self) -> None:
-        while True:
-            await asyncio.sleep(EVERY_SECONDS)
-            await attempt(self.run_once(), what="The timer of rules", log=log)
+        await self._rounds.close()
 
     async def run_once(self) -> int:
         """Ask every rule that is due, in every workspace. Returns how many were taken up by this call."""

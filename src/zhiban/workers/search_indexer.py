@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from zhiban.conversations.search_index import index_some
-from zhiban.kit.background_tasks import attempt, cancelled
+from zhiban.kit.background_tasks import RepeatedTask
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 
@@ -22,19 +22,15 @@ class SearchIndexer:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self._task: asyncio.Task[None] | None = None
+        self._rounds = RepeatedTask(
+            self.run_once, every=EVERY_SECONDS, name="search indexer", what="The search index", log=log
+        )
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(self._forever(), name="search indexer")
+        self._rounds.start()
 
     async def close(self) -> None:
-        if self._task is not None:
-            await cancelled([self._task])
-
-    async def _forever(self) -> None:
-        while True:
-            await asyncio.sleep(EVERY_SECONDS)
-            await attempt(self.run_once(), what="The search index", log=log)
+        await self._rounds.close()
 
     async def run_once(self, *, pause: float = PAUSE_SECONDS) -> None:
         """Index everything that is there."""
