@@ -18,6 +18,7 @@ from zhiban.ports import Refusal
 SOURCE = Path(zhiban.__file__).parent
 # Where the reason stands in a call, counted from 0; as a keyword it is always `reason`.
 PLACES = {
+    "ActionContext": -1,
     "Open": 0,
     "Resolve": 0,
     "HandOff": 0,
