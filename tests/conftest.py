@@ -15,9 +15,11 @@ from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from tests.browser import chromium, visit  # noqa: F401 - fixtures
 from tests.knowledge.material import SAMPLE, LetterEmbedder
 from zhiban.container import ensure_workspace
 from zhiban.kit.clock import SetClock
@@ -26,6 +28,10 @@ from zhiban.knowledge import service
 from zhiban.ports import Embedder
 from zhiban.postgres.provisioning import APP, OWNER, DatabaseUrls, migrate, provision_bundled
 from zhiban.postgres.supervisor import BundledPostgres
+
+# How long a busy machine takes to think of an example says nothing about us.
+settings.register_profile("zhiban", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("zhiban")
 
 TEMPLATE = "zhiban_template"
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}

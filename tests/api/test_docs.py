@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from tests.api.conftest import Api
-from tests.desk.conftest import Visit, chromium, visit  # noqa: F401 - fixtures
+from tests.browser import Visit
 from zhiban.events import Actor
 from zhiban.knowledge import queries
 from zhiban.knowledge import service as knowledge
@@ -136,8 +136,6 @@ async def test_the_description_names_the_ways_in(api: Api) -> None:
 
 @pytest.mark.browser
 @pytest.mark.parametrize("locale", ["zh-CN", "en-GB"])
-async def test_it_fits_a_phone(api: Api, visit: Visit, locale: str) -> None:  # noqa: F811 - pytest's way
-    page = await visit(f"{api.url}/login", width=390, height=844, locale=locale)
-    await page.context.add_cookies([{"name": COOKIE, "value": api.cookie, "url": api.url}])
-    await page.goto(f"{api.url}/docs")
+async def test_it_fits_a_phone(api: Api, visit: Visit, locale: str) -> None:
+    page = await visit(f"{api.url}/docs", width=390, height=844, locale=locale, cookie=(COOKIE, api.cookie))
     assert await page.evaluate("document.documentElement.scrollWidth") <= 390

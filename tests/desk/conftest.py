@@ -1,19 +1,19 @@
-"""The desk served on loopback, and a browser to look at it."""
+"""The desk served on loopback."""
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import aiohttp
 import pytest
 from fastapi import FastAPI
 from multidict import CIMultiDictProxy
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Page
 from yarl import URL
 
+from tests.browser import Visit
 from tests.conftest import Cluster
 from tests.desk.seed import LIMITS, PASSWORD, SLUG, Seed, create_seed
 from zhiban import bootstrap
@@ -46,19 +46,6 @@ from zhiban.web.assets import Assets
 from zhiban.web.render import Renderer
 from zhiban.web.routers import add_routes
 from zhiban.web.security import SecurityHeaders
-
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-)
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 FRESH = 30.0  # seconds that an ordinary afternoon is used by the tests that begin
 
@@ -121,14 +108,17 @@ class Site:
     def client(self) -> Client:
         return Client(self.url)
 
-    async def signed_in(self, who: str = "linxiao") -> Client:
-        """A browser of somebody who has signed in; `Client.sign_in` does it, which takes a password its time."""
-        client, database = self.client(), self.seed.database
-        async with database.transaction(self.seed.workspace_id) as tx:
+    async def session(self, who: str = "linxiao") -> str:
+        """The cookie of somebody who has signed in; `Client.sign_in` does it, which takes a password its time."""
+        async with self.seed.database.transaction(self.seed.workspace_id) as tx:
             email = f"{who}@{SLUG}.example"
             agent_id = await tx.value("select id from agent where email = %(email)s", email=email)
-            token = await open_session(tx, agent_id=agent_id, now=self.seed.clock.now())
-        client.cookies.update_cookies({COOKIE: token}, URL(self.url))
+            return await open_session(tx, agent_id=agent_id, now=self.seed.clock.now())
+
+    async def signed_in(self, who: str = "linxiao") -> Client:
+        """A browser of somebody who has signed in."""
+        client = self.client()
+        client.cookies.update_cookies({COOKIE: await self.session(who)}, URL(self.url))
         return client
 
 
@@ -189,70 +179,12 @@ async def site(cluster: Cluster, template: str, urls: DatabaseUrls) -> AsyncIter
 
 
 @pytest.fixture
-async def chromium() -> AsyncIterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        await browser.close()
-
-
-# What the tests bring about themselves: networks cut off, pages that are not there.
-EXPECTED = ("EventSource", "net::ERR_", "Failed to fetch", "status of 401", "status of 404", "status of 409")
-
-Visit = Callable[..., Awaitable[Page]]
-
-
-@pytest.fixture
-async def visit(chromium: Browser) -> AsyncIterator[Visit]:
-    """Open a page; what its console complains about fails the test at the end."""
-    complaints: list[str] = []
-    contexts: list[BrowserContext] = []
-
-    async def go(
-        url: str,
-        *,
-        dark: bool = False,
-        locale: str = "zh-CN",
-        width: int = 1440,
-        height: int = 900,
-        touch: bool = False,
-    ) -> Page:
-        context = await chromium.new_context(
-            viewport={"width": width, "height": height},
-            color_scheme="dark" if dark else "light",
-            locale=locale,
-            timezone_id="Asia/Shanghai",
-            has_touch=touch,
-        )
-        contexts.append(context)
-        page = await context.new_page()
-        page.set_default_timeout(8000)
-        page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        await page.goto(url)
-        return page
-
-    yield go
-    for context in contexts:
-        await context.close()
-    assert not [one for one in complaints if not any(expected in one for expected in EXPECTED)]
-
-
-@pytest.fixture
 def enter(site: Site, visit: Visit) -> Visit:
-    """Sign in as 林晓 and stand before the desk."""
+    """Stand before the desk as 林晓, who has signed in."""
 
     async def go(path: str = "/", **how: object) -> Page:
-        page = await visit(site.url + "/login", **how)
-        await page.fill("[name=email]", "linxiao@qinghe.example")
-        await page.fill("[name=password]", PASSWORD)
-        await page.press("[name=password]", "Enter")
+        page = await visit(site.url + path, cookie=(COOKIE, await site.session()), **how)
         await page.wait_for_selector("html[data-ready]")
-        if path != "/":
-            await page.goto(site.url + path)
-            await page.wait_for_selector("html[data-ready]")
         return page
 
     return go

@@ -6,7 +6,8 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
 
-from tests.desk.conftest import Site, Visit
+from tests.browser import Visit
+from tests.desk.conftest import Site
 from tests.desk.test_browser import opened, says
 
 pytestmark = pytest.mark.browser

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.desk.conftest import Site, Visit
+from tests.browser import Visit
+from tests.desk.conftest import Site
 
 pytestmark = pytest.mark.browser
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.desk.conftest import Client, Site, Visit
+from tests.browser import Visit
+from tests.desk.conftest import Client, Site
 from tests.desk.seed import create_seed
 from tests.desk.test_accessibility import STILL, faults
 from tests.desk.test_browser import CONTRAST

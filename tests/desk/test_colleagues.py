@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 from playwright.async_api import expect
 
-from tests.desk.conftest import Answer, Site, Visit
+from tests.browser import Visit
+from tests.desk.conftest import Answer, Site
 from zhiban.conversations.assignment import release_unanswerable
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database

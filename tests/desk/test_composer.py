@@ -9,7 +9,8 @@ from urllib.parse import parse_qs
 import pytest
 from playwright.async_api import Page, Route, expect
 
-from tests.desk.conftest import Site, Visit
+from tests.browser import Visit
+from tests.desk.conftest import Site
 from tests.desk.test_browser import BOX, opened
 
 pytestmark = pytest.mark.browser

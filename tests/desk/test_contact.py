@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import expect
 
-from tests.desk.conftest import Site, Visit
+from tests.browser import Visit
+from tests.desk.conftest import Site
 from tests.desk.test_accessibility import faults
 
 PICTURES = os.environ.get("ZHIBAN_PICTURES", "")

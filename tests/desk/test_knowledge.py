@@ -9,7 +9,8 @@ import pytest
 from playwright.async_api import expect
 from psycopg import sql
 
-from tests.desk.conftest import Client, Site, Visit
+from tests.browser import Visit
+from tests.desk.conftest import Client, Site
 from tests.desk.test_accessibility import STILL, faults
 from tests.desk.test_browser import CONTRAST
 from zhiban.events import SYSTEM, Actor

@@ -7,7 +7,8 @@ import re
 import pytest
 from playwright.async_api import expect
 
-from tests.desk.conftest import Client, Site, Visit
+from tests.browser import Visit
+from tests.desk.conftest import Client, Site
 from tests.desk.seed import create_seed
 
 

@@ -10,7 +10,8 @@ import pytest
 from fastapi import FastAPI
 from playwright.async_api import Page, expect
 
-from tests.desk.conftest import Client, Visit
+from tests.browser import Visit
+from tests.desk.conftest import Client
 from tests.desk.test_browser import BOX, CONTRAST, NAMELESS
 from tests.stories.conftest import SHOP, settings_for
 from zhiban.assistant.suggesting import is_question

@@ -7,7 +7,8 @@ import json
 import pytest
 from playwright.async_api import expect
 
-from tests.desk.conftest import Site, Visit
+from tests.browser import Visit
+from tests.desk.conftest import Site
 
 
 async def test_the_switch_the_heartbeat_and_what_colleagues_see(site: Site) -> None:

@@ -7,7 +7,8 @@ import re
 import pytest
 from playwright.async_api import expect
 
-from tests.desk.conftest import Fields, Site, Visit
+from tests.browser import Visit
+from tests.desk.conftest import Fields, Site
 from tests.desk.test_accessibility import faults
 from tests.desk.test_browser import CONTRAST
 from zhiban.automation import queries

@@ -8,7 +8,8 @@ import re
 import pytest
 from playwright.async_api import Route, expect
 
-from tests.desk.conftest import Fields, Site, Visit
+from tests.browser import Visit
+from tests.desk.conftest import Fields, Site
 from tests.desk.test_accessibility import STILL, faults
 from tests.desk.test_browser import CONTRAST
 from tests.desk.test_labelling import rows

@@ -12,7 +12,8 @@ import pytest
 from openpyxl import Workbook
 from playwright.async_api import expect
 
-from tests.desk.conftest import Answer, Client, Site, Visit
+from tests.browser import Visit
+from tests.desk.conftest import Answer, Client, Site
 from tests.desk.test_accessibility import STILL, faults
 from tests.desk.test_browser import CONTRAST
 from tests.desk.test_knowledge import counted, tries

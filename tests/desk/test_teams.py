@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from playwright.async_api import expect
 
-from tests.desk.conftest import Client, Site, Visit
+from tests.browser import Visit
+from tests.desk.conftest import Client, Site
 from zhiban.channels.inboxes import notified, set_policy, settings_of
 from zhiban.channels.policy import AssignmentPolicy
 from zhiban.conversations import assignment

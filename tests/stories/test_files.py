@@ -13,8 +13,7 @@ from urllib.parse import unquote
 
 import aiohttp
 import pytest
-from playwright.async_api import async_playwright
-from tests.desk.conftest import ARGUMENTS, CHROMIUM
+from tests.browser import Visit
 from tests.recordings import png, tone
 from tests.stories.conftest import Shop
 
@@ -22,6 +21,7 @@ from zhiban.conversations.attachment_jobs import AttachmentJobs
 from zhiban.kit.clock import SetClock, SystemClock
 from zhiban.kit.file_store import PostgresFileStore
 from zhiban.people import service as people
+from zhiban.people.auth import COOKIE
 from zhiban.people.models import Role
 from zhiban.people.passwords import HashQueue
 
@@ -253,9 +253,7 @@ async def test_a_voice_that_cannot_be_heard_says_why_and_can_be_downloaded(shop:
 
 
 @pytest.mark.browser
-async def test_a_browser_plays_the_voice_and_asks_nobody_else(shop: Shop) -> None:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
+async def test_a_browser_plays_the_voice_and_asks_nobody_else(shop: Shop, visit: Visit) -> None:
     await sends(shop, tone(2.4), kind="voice")
     await sends(shop, png(40, 30), kind="image")
     shop.wecom.contact_says(LI, kind="location", latitude=31.2, longitude=121.4, name="人民广场", address="上海")
@@ -266,13 +264,9 @@ async def test_a_browser_plays_the_voice_and_asks_nobody_else(shop: Shop) -> Non
     await shop.eventually("select 1 from message where kind = 'link'")
     conversation = (await shop.conversation()).id
     elsewhere: list[str] = []
-    async with at_desk(shop) as desk, async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        context = await browser.new_context(viewport={"width": 390, "height": 800})
-        await context.add_cookies(
-            [{"name": cookie.key, "value": cookie.value, "url": shop.url} for cookie in desk.http.cookie_jar]
-        )
-        page = await context.new_page()
+    async with at_desk(shop) as desk:
+        token = next(cookie.value for cookie in desk.http.cookie_jar if cookie.key == COOKIE)
+        page = await visit(f"{shop.url}/login", width=390, height=800, cookie=(COOKIE, token))
         page.on("console", lambda message: elsewhere.append(message.text))
         page.on(
             "request", lambda request: elsewhere.append(request.url) if not request.url.startswith(shop.url) else None
@@ -291,7 +285,6 @@ async def test_a_browser_plays_the_voice_and_asks_nobody_else(shop: Shop) -> Non
             " return shot.naturalWidth; })()"
         )
         over = await page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-        await browser.close()
     assert 2.2 < seconds < 2.7
     assert (width, over, elsewhere) == (40, 0, [])
 

@@ -1,0 +1,80 @@
+"""A browser to look at pages with: one for each worker, a fresh profile for each visit."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser, BrowserContext, Page
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = os.environ.get("ZHIBAN_BROWSER") or next((found for name in NAMES if (found := shutil.which(name))), None)
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+# What the tests bring about themselves: networks cut off, pages that are not there.
+EXPECTED = ("EventSource", "net::ERR_", "Failed to fetch", "status of 401", "status of 404", "status of 409")
+
+Visit = Callable[..., Awaitable["Page"]]
+
+
+@pytest.fixture(scope="session")
+async def chromium() -> AsyncIterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    from playwright.async_api import async_playwright  # most tests need no browser
+
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def visit(chromium: Browser) -> AsyncIterator[Visit]:
+    """Open a page, with a session's `cookie` where one is given; what its console complains about fails the test."""
+    complaints: list[str] = []
+    contexts: list[BrowserContext] = []
+
+    async def go(
+        url: str,
+        *,
+        cookie: tuple[str, str] | None = None,
+        dark: bool = False,
+        locale: str = "zh-CN",
+        width: int = 1440,
+        height: int = 900,
+        touch: bool = False,
+    ) -> Page:
+        context = await chromium.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme="dark" if dark else "light",
+            locale=locale,
+            timezone_id="Asia/Shanghai",
+            has_touch=touch,
+        )
+        contexts.append(context)
+        if cookie:
+            await context.add_cookies([{"name": cookie[0], "value": cookie[1], "url": url}])
+        page = await context.new_page()
+        page.set_default_timeout(8000)
+        page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        await page.goto(url)
+        return page
+
+    yield go
+    for context in contexts:
+        await context.close()
+    assert not [one for one in complaints if not any(expected in one for expected in EXPECTED)]
