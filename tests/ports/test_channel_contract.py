@@ -5,242 +5,40 @@ A fake that is kinder than the real thing hides defects, so all of them pass the
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
-from urllib.parse import parse_qs
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from starlette.responses import JSONResponse, Response
 
+from tests.ports.channel_stands import STANDS, Stand
 from zhiban import bootstrap
-from zhiban.integrations.wecom.tokens import MemoryTokens
-from zhiban.kit.breaker import LocalBreakers
-from zhiban.kit.clock import SystemClock
 from zhiban.kit.errors import Misconfigured
-from zhiban.kit.http import Http
 from zhiban.ports import (
     Channel,
     ConnectionBroken,
     FetchesMedia,
-    IncomingMessage,
     Integration,
     InvalidWebhook,
     Kind,
     Outgoing,
-    Polls,
     RecallsMessages,
     Refusal,
     SenderRole,
     SendRefused,
     TryLater,
     UploadsMedia,
-    Vendor,
     VerifiedWebhook,
     Webhook,
     WebhookOutcome,
 )
-from zhiban.testing import channel as memory
-from zhiban.testing.serving import served
-from zhiban.testing.webhook import SECRET as SIGNING_SECRET
-from zhiban.testing.webhook import WebhookProgram, headers_for
-from zhiban.testing.wecom import AES_KEY, AGENT_ID, CORP_ID, OPEN_KFID, SECRET, TOKEN, WeComSimulator, application
 
-NOWHERE = "http://127.0.0.1:9/wecom/callback"
-
-
-class Stand(ABC):
-    """A channel, the people on its other side, and the mishaps of its wire."""
-
-    contact = "lihua"
-    vendor: Vendor
-    channel: Channel
-
-    @abstractmethod
-    async def says(self, text: str) -> Webhook:
-        """The contact writes; the genuine call that follows."""
-
-    @abstractmethod
-    def arrived(self) -> list[str]:
-        """The texts that the contact sees."""
-
-    @abstractmethod
-    def busy(self) -> None:
-        """The next message is not taken."""
-
-    @abstractmethod
-    def lost(self) -> None:
-        """The next message is taken and the answer never comes."""
-
-    @abstractmethod
-    def refused(self) -> None:
-        """The next message is refused for good, because of the contact."""
-
-    @abstractmethod
-    def broken(self) -> None:
-        """Nothing is taken until an operator mends it."""
-
-    async def may_answer(self) -> None:
-        """Whatever has to happen before we may write."""
-        await self.says("在吗")
-
-    async def heard(self, webhook: Webhook) -> list[IncomingMessage]:
-        """The messages that a call brings, by whatever way the channel has."""
-        found = self.vendor.authenticate(webhook)
-        assert isinstance(found, VerifiedWebhook)
-        items = list(self.channel.read(found.body))
-        if found.pulls:
-            assert isinstance(self.channel, Polls)
-            items = list((await self.channel.pull(cursor=None, token=found.token)).items)
-        return [item for item in items if isinstance(item, IncomingMessage)]
-
-
-class MemoryStand(Stand):
-    def __init__(self) -> None:
-        self.place = memory.MemoryPlace()
-        self.vendor = memory.MemoryVendor(self.place)
-        self.channel = self.vendor.channel("memory", "memory")
-
-    async def says(self, text: str) -> Webhook:
-        return memory.webhook({"id": "m1", "contact": self.contact, "text": text}, now=datetime.now(UTC))
-
-    def arrived(self) -> list[str]:
-        return [one.text for one in self.place.arrived if one.key not in self.place.recalled]
-
-    def busy(self) -> None:
-        self.place.faults.append((TryLater("busy", after=1), False))
-
-    def lost(self) -> None:
-        self.place.faults.append((TryLater("lost", after=1, unknown=True), True))
-
-    def refused(self) -> None:
-        self.place.faults.append((SendRefused(Refusal.BLOCKED), False))
-
-    def broken(self) -> None:
-        self.place.faults += [(ConnectionBroken("broken", code=1), False)] * 3
-
-
-class WeComStand(Stand):
-    """What both of its channels share: one simulated platform. `path` is what sends a message."""
-
-    path: str
-    refusal: int
-
-    def __init__(self, simulator: WeComSimulator, vendor: Vendor, kind: str, external_id: str) -> None:
-        self.simulator = simulator
-        self.vendor = vendor
-        self.channel = vendor.channel(kind, external_id)
-        simulator.configure(NOWHERE)
-        simulator.callbacks.attempts = 1
-
-    async def call(self) -> Webhook:
-        await self.simulator.callbacks.settle()
-        at = datetime.now(UTC)
-        document = self.simulator.callbacks.log[-1].document
-        query, body = self.simulator.callbacks.envelope.post(document, timestamp=int(at.timestamp()), nonce="1")
-        return Webhook("POST", parse_qs(query), body, at)
-
-    def busy(self) -> None:
-        self.simulator.fail(self.path, status=503)
-
-    def lost(self) -> None:
-        self.simulator.fail(self.path, status=502, accept=True)
-
-    def refused(self) -> None:
-        self.simulator.fail(self.path, errcode=self.refusal)
-
-    def broken(self) -> None:
-        self.simulator.fail("*", errcode=60020, errmsg="not allow to access from your ip", times=None)
-
-
-class KfStand(WeComStand):
-    contact = "wmLIHUA"
-    path = "kf/send_msg"
-    refusal = 95002
-
-    async def says(self, text: str) -> Webhook:
-        self.simulator.contact_says(self.contact, text)
-        return await self.call()
-
-    def arrived(self) -> list[str]:
-        return [entry.text for entry in self.simulator.sent(self.contact)]
-
-
-class AppStand(WeComStand):
-    path = "message/send"
-    refusal = 81013
-
-    async def says(self, text: str) -> Webhook:
-        self.simulator.member_says(self.contact, text)
-        return await self.call()
-
-    def arrived(self) -> list[str]:
-        return [str(sent.body.get("content", "")) for sent in self.simulator.office.messages]
-
-
-class ProgramStand(Stand):
-    def __init__(self, program: WebhookProgram, vendor: Vendor) -> None:
-        self.program = program
-        self.vendor = vendor
-        self.channel = vendor.channel("webhook", "crm")
-
-    async def says(self, text: str) -> Webhook:
-        event = f'{{"type": "message", "contact": {{"id": "lihua"}}, "message": {{"id": "m1", "text": "{text}"}}}}'
-        now, body = datetime.now(UTC), event.encode()
-        headers = headers_for(SIGNING_SECRET, "call-1", body, at=now.timestamp())
-        return Webhook("POST", {}, body, now, {name: [value] for name, value in headers.items()})
-
-    def arrived(self) -> list[str]:
-        gone = {one.body["message_id"] for one in self.program.heard if one.body["type"] == "reply_recalled"}
-        return [one.text for one in self.program.replies(self.contact) if one.id not in gone]
-
-    def busy(self) -> None:
-        self.program.script.append(Response(status_code=503))
-
-    def lost(self) -> None:
-        self.program.loses_answers = 1
-
-    def refused(self) -> None:
-        self.program.script.append(JSONResponse({"error": "blocked"}, 403))
-
-    def broken(self) -> None:
-        self.program.script += [Response(status_code=401)] * 3
-
-
-@asynccontextmanager
-async def _wecom(kind: type[WeComStand], channel: str, external_id: str) -> AsyncIterator[Stand]:
-    async with WeComSimulator() as simulator, served(application(simulator)) as url, Http() as http:
-        config = {"corp_id": CORP_ID, "agent_id": AGENT_ID, "api_base": f"{url}/cgi-bin"}
-        secrets = {"secret": SECRET, "token": TOKEN, "encoding_aes_key": AES_KEY}
-        build = bootstrap.CHANNELS["wecom"].build
-        vendor = build(http, SystemClock(), config, secrets, MemoryTokens(), LocalBreakers())
-        yield kind(simulator, vendor, channel, external_id)
-
-
-@asynccontextmanager
-async def _program() -> AsyncIterator[Stand]:
-    program = WebhookProgram()
-    async with served(program.app) as url, Http() as http:
-        config = {"source": "crm", "url": f"{url}/inbox", "allow_private": True}
-        build = bootstrap.CHANNELS["webhook"].build
-        secrets = {"secret": SIGNING_SECRET}
-        yield ProgramStand(program, build(http, SystemClock(), config, secrets, MemoryTokens(), LocalBreakers()))
-
-
-@asynccontextmanager
-async def _memory() -> AsyncIterator[Stand]:
-    yield MemoryStand()
-
-
-STANDS: dict[str, Callable[[], object]] = {
-    "memory": _memory,
-    "wecom_kf": lambda: _wecom(KfStand, "wecom_kf", OPEN_KFID),
-    "wecom_app": lambda: _wecom(AppStand, "wecom_app", str(AGENT_ID)),
-    "webhook": _program,
-}
+FILES = (
+    (Kind.FILE, b"%PDF-1.7", "application/pdf"),
+    (Kind.IMAGE, b"\x89PNG\r\n\x1a\n picture", "image/png"),
+)
 
 
 @pytest.fixture(params=STANDS)
@@ -409,12 +207,52 @@ async def test_files_go_and_come_whole_or_not_at_all(stand: Stand) -> None:
     with pytest.raises(SendRefused) as caught:
         [piece async for piece in channel.fetch(media, limit=7).pieces]
     assert caught.value.refusal is Refusal.BAD_MESSAGE
-    largest = channel.limits.media[Kind.FILE]
-    for size in (0, largest + 1):
+    largest = channel.limits.media[Kind.FILE].most
+    for size in (0, channel.limits.media[Kind.FILE].least - 1, largest + 1):
         with pytest.raises(SendRefused):
             await channel.upload(bytes(size), kind=Kind.FILE, filename="x", content_type="text/plain")
     with pytest.raises(SendRefused):
         await channel.upload(b"%PDF-1.7", kind=Kind.LOCATION, filename="x", content_type="text/plain")
+
+
+async def test_a_file_arrives_once_however_often_it_is_sent(stand: Stand) -> None:
+    channel = stand.channel
+    assert isinstance(channel, UploadsMedia)
+    await stand.may_answer()
+    for number, (kind, data, content_type) in enumerate(FILES):
+        assert channel.limits.kind_of(content_type, len(data)) is kind
+        media = await channel.upload(data, kind=kind, filename="说明", content_type=content_type)
+        message = Outgoing(f"z8{number}", stand.contact, kind, "", media=media)
+        stand.lost()
+        with pytest.raises(TryLater):
+            await channel.send(message)
+        await channel.send(message)
+        await channel.send(message)
+    assert stand.files() == [data for _, data, _ in FILES]
+
+
+async def test_a_file_that_is_kept_no_longer_is_refused_and_not_sent(stand: Stand) -> None:
+    channel = stand.channel
+    assert isinstance(channel, UploadsMedia)
+    if not channel.limits.media_hours:
+        pytest.skip("files travel inside the message")
+    await stand.may_answer()
+    media = await channel.upload(b"%PDF-1.7", kind=Kind.FILE, filename="说明.pdf", content_type="application/pdf")
+    stand.lose_files()
+    with pytest.raises(SendRefused) as caught:
+        await channel.send(Outgoing("z9", stand.contact, Kind.FILE, "", media=media))
+    assert caught.value.refusal is Refusal.BAD_MESSAGE
+    assert stand.files() == []
+
+
+def test_what_it_shows_as_pictures_and_films_it_also_takes_as_files(stand: Stand) -> None:
+    """Whatever is no picture of its own for the channel still goes out, until it is too large for any file."""
+    limits = stand.channel.limits
+    most = limits.media[Kind.FILE].most
+    assert limits.kind_of("image/tiff", limits.media[Kind.FILE].least) in (Kind.IMAGE, Kind.FILE)
+    assert limits.kind_of("application/zip", most) is Kind.FILE
+    assert limits.kind_of("application/zip", most + 1) is None
+    assert max(one.most for one in limits.media.values()) == most
 
 
 async def test_a_message_is_taken_back(stand: Stand) -> None:

@@ -23,6 +23,22 @@ class ReplyWindow:
 
 
 @frozen_dataclass
+class MediaLimit:
+    """What a channel takes of one kind of files: `least` to `most` bytes, and where `types` names any, only those."""
+
+    most: int
+    types: frozenset[str] = frozenset()
+    least: int = 1
+
+    def takes(self, content_type: str, size: int) -> bool:
+        return self.least <= size <= self.most and (not self.types or content_type in self.types)
+
+
+# As what a file is sent of which its first bytes say that it is one; everything else goes as a file.
+_SHOWN_AS = {"image": Kind.IMAGE, "video": Kind.VIDEO}
+
+
+@frozen_dataclass
 class Limits:
     """What a channel takes in one message, and until when we may send one."""
 
@@ -31,7 +47,8 @@ class Limits:
     reply_window: ReplyWindow | None = None
     reserved: int = 0  # replies of the window that are kept for telling the contact about a handoff
     event_reply_seconds: float = 0.0  # how long the code of an event allows its one message
-    media: Mapping[Kind, int] = field(default_factory=dict)  # kinds of files that can be sent: the largest, in bytes
+    media: Mapping[Kind, MediaLimit] = field(default_factory=dict)  # the kinds of files that can be sent
+    media_hours: float = 0.0  # for how long a file that was handed over can be sent; 0: it is not kept
 
     def size(self, text: str) -> int:
         """How much of a message the text takes."""
@@ -40,6 +57,13 @@ class Limits:
     def parts(self, text: str) -> list[str]:
         """The text in pieces that the channel takes whole and that join back to it."""
         return split_text(text, self.text, size=self.size)
+
+    def kind_of(self, content_type: str, size: int) -> Kind | None:
+        """As what a file goes: shown as what it is where the channel can, else as a file; None: not at all."""
+        for kind in (_SHOWN_AS.get(content_type.partition("/")[0]), Kind.FILE):
+            if kind is not None and kind in self.media and self.media[kind].takes(content_type, size):
+                return kind
+        return None
 
 
 @runtime_checkable

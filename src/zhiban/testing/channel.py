@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import itertools
 import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from zhiban.ports import (
     Limits,
     Media,
     MediaDownload,
+    MediaLimit,
     Outgoing,
     Refusal,
     SenderRole,
@@ -65,12 +67,21 @@ class MemoryChannel:
     kind: ClassVar[str] = "memory"
     label: ClassVar[str] = "memory"
     icon: ClassVar[str] = "globe"
-    limits: ClassVar[Limits] = Limits(text=100, media={Kind.FILE: FILE_BYTES, Kind.IMAGE: FILE_BYTES})
+    limits: ClassVar[Limits] = Limits(
+        text=100,
+        media={Kind.FILE: MediaLimit(FILE_BYTES), Kind.IMAGE: MediaLimit(FILE_BYTES, frozenset({"image/png"}))},
+        media_hours=72.0,
+    )
 
     def __init__(self, place: MemoryPlace, *, clock: Clock | None = None) -> None:
         self._place = place
         self._clock: Clock = clock or SystemClock()
         self._files: dict[str, bytes] = {}
+        self._numbers = itertools.count(1)
+
+    def expire_files(self) -> None:
+        """Forget what was handed over, as vendors do after some days."""
+        self._files.clear()
 
     def read(self, body: str) -> Sequence[Incoming]:
         now = self._clock.now()
@@ -82,6 +93,8 @@ class MemoryChannel:
 
     async def send(self, message: Outgoing) -> str:
         if len(message.text) > self.limits.text or not (message.text.strip() or message.media or message.choices):
+            raise SendRefused(Refusal.BAD_MESSAGE)
+        if message.media is not None and message.media.reference not in self._files:
             raise SendRefused(Refusal.BAD_MESSAGE)
         fault, arrives = self._place.faults.pop(0) if self._place.faults else (None, True)
         if arrives and message.key not in {one.key for one in self._place.arrived}:
@@ -96,9 +109,10 @@ class MemoryChannel:
         self._place.recalled.append(external_id)
 
     async def upload(self, data: bytes, *, kind: Kind, filename: str, content_type: str) -> Media:
-        if not 0 < len(data) <= self.limits.media.get(kind, 0):
+        limit = self.limits.media.get(kind)
+        if limit is None or not limit.takes(content_type, len(data)):
             raise SendRefused(Refusal.BAD_MESSAGE)
-        reference = f"file-{len(self._files) + 1}"
+        reference = f"file-{next(self._numbers)}"
         self._files[reference] = data
         return Media(reference, kind, filename, content_type)
 

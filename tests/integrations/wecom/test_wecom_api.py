@@ -258,12 +258,18 @@ async def test_a_file_that_wecom_does_not_take(api: WeComApi, sim: WeComSimulato
 
 
 @pytest.mark.parametrize("name", ["../../x", "a" * 500, "a\0b", "\u202egpj.exe", 'x";y=".jpg', "\r\nX: y", ""])
-def test_hostile_53_any_filename_becomes_ascii(name: str) -> None:
+def test_hostile_53_any_filename_becomes_harmless(name: str) -> None:
     _, form = multipart(b"data", filename=name, content_type="image/jpeg\r\nX: y")
-    head = form.split(b"\r\n\r\n")[0].decode("ascii")
+    head = form.split(b"\r\n\r\n")[0].decode()
+    assert "\u202e" not in head
     assert head.count("\r\n") == 2
     assert head.count('"') == 4
     assert "/" not in head.split("filename=")[1].split(";")[0]
+
+
+def test_a_contact_reads_the_name_that_a_file_has() -> None:
+    _, form = multipart(b"data", filename="合同 2026（终稿）.pdf", content_type="application/pdf")
+    assert 'filename="合同 2026（终稿）.pdf"' in form.decode()
 
 
 async def test_a_large_file_comes_in_ranges(api: WeComApi, sim: WeComSimulator) -> None:

@@ -28,6 +28,7 @@ from zhiban.ports import (
     Limits,
     Media,
     MediaDownload,
+    MediaLimit,
     Outgoing,
     Refusal,
     SendRefused,
@@ -74,7 +75,7 @@ class WebhookChannel:
     kind: ClassVar[str] = NAME
     label: ClassVar[str] = mark("接口渠道")
     icon: ClassVar[str] = "globe"
-    limits: ClassVar[Limits] = Limits(text=TEXT_CHARACTERS, media=dict.fromkeys(_MEDIA_KINDS, INLINE_BYTES))
+    limits: ClassVar[Limits] = Limits(text=TEXT_CHARACTERS, media=dict.fromkeys(_MEDIA_KINDS, MediaLimit(INLINE_BYTES)))
 
     def __init__(self, http: Http, config: WebhookConfig, clock: Clock, *, breakers: Breakers | None = None) -> None:
         self._http = http
@@ -121,7 +122,8 @@ class WebhookChannel:
 
     async def upload(self, data: bytes, *, kind: Kind, filename: str, content_type: str) -> Media:
         """A file that travels inside the message. Raises SendRefused(BAD_MESSAGE) when it is too large for that."""
-        if kind not in self.limits.media or not 0 < len(data) <= INLINE_BYTES:
+        limit = self.limits.media.get(kind)
+        if limit is None or not limit.takes(content_type, len(data)):
             raise SendRefused(Refusal.BAD_MESSAGE, hint=f"A {kind.value} of {len(data)} bytes cannot be sent here.")
         safe = content_type if _CONTENT_TYPE.fullmatch(content_type) else "application/octet-stream"
         return Media(f"data:{safe};base64,{base64.b64encode(data).decode()}", kind, filename, safe)

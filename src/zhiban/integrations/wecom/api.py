@@ -8,6 +8,7 @@ import json
 import random
 import re
 import secrets
+import unicodedata
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ from zhiban.integrations.wecom.values import number, text_of
 from zhiban.kit.breaker import LocalBreakers, Paused, Pauses
 from zhiban.kit.http import AnswerTooLarge, Http, HttpResponse, MaybeDone, NotJson, Stream, Unreachable
 from zhiban.kit.i18n import mark
+from zhiban.kit.text import clean
 from zhiban.ports import (
     AccessToken,
     Breakers,
@@ -374,8 +376,11 @@ def _broken(sentence: str) -> ConnectionBroken:
 
 
 def multipart(data: bytes, *, filename: str, content_type: str) -> tuple[str, bytes]:
-    """Boundary and form with one field `media`. The name is made ASCII: WeCom does not read `filename*`."""
-    name = re.sub(r"[^A-Za-z0-9._-]", "_", filename)[-80:].strip("_") or "file"
+    """Boundary and form with one field `media`.
+
+    The name, which the contact reads, stands there as plain UTF-8: WeCom does not read `filename*`.
+    """
+    name = "".join(_fitting(character) for character in clean(filename))[-80:].strip("_ .") or "file"
     kind = content_type if re.fullmatch(r"[A-Za-z0-9.+/-]{1,80}", content_type) else "application/octet-stream"
     boundary = secrets.token_hex(16)
     head = (
@@ -401,6 +406,11 @@ def _object(answer: HttpResponse) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise TryLater("WeCom answered with JSON that is no object.", after=2.0, unknown=True)
     return found
+
+
+def _fitting(character: str) -> str:
+    """The character, or `_` for what would end the name, lead elsewhere or turn the direction of writing."""
+    return "_" if character in '"\\/;:<>|?*' or unicodedata.category(character)[0] == "C" else character
 
 
 async def _complaint(stream: Stream) -> dict[str, Any] | None:

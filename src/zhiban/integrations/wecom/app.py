@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 from zhiban.integrations.wecom.api import WeComApi
 from zhiban.integrations.wecom.config import WeComConfig
 from zhiban.integrations.wecom.documents import read_document
-from zhiban.integrations.wecom.kf import MEDIA_BYTES, upload_media, wire_key
+from zhiban.integrations.wecom.kf import MEDIA, MEDIA_HOURS, upload_media, wire_key
 from zhiban.integrations.wecom.values import text_of
 from zhiban.kit.clock import Clock, SystemClock
 from zhiban.kit.i18n import mark
@@ -53,7 +53,7 @@ class AppChannel:
     kind: ClassVar[str] = "wecom_app"
     label: ClassVar[str] = mark("企业微信应用")
     icon: ClassVar[str] = "message"
-    limits: ClassVar[Limits] = Limits(text=2000, unit="bytes", media=MEDIA_BYTES)
+    limits: ClassVar[Limits] = Limits(text=2000, unit="bytes", media=MEDIA, media_hours=MEDIA_HOURS)
 
     def __init__(self, api: WeComApi, config: WeComConfig, *, clock: Clock | None = None) -> None:
         self._api = api

@@ -26,6 +26,7 @@ from zhiban.ports import (
     Limits,
     Media,
     MediaDownload,
+    MediaLimit,
     NativeState,
     Outgoing,
     Page,
@@ -42,8 +43,14 @@ log = logging.getLogger(__name__)
 # What WeCom takes in one message is 2048 bytes; the rest it cuts without a word. A little is kept for a mark.
 TEXT_BYTES: Final = 2048
 _SPLIT_BYTES: Final = 2000
-# The platform's own sizes of uploads (media/upload).
-MEDIA_BYTES: Final = {Kind.IMAGE: 10 << 20, Kind.VOICE: 2 << 20, Kind.VIDEO: 10 << 20, Kind.FILE: 20 << 20}
+# What the platform takes as uploads (media/upload), and for how long it keeps them: three days, less a margin.
+MEDIA: Final = {
+    Kind.IMAGE: MediaLimit(10 << 20, frozenset({"image/jpeg", "image/png"}), least=6),
+    Kind.VOICE: MediaLimit(2 << 20, frozenset({"audio/amr"}), least=6),
+    Kind.VIDEO: MediaLimit(10 << 20, frozenset({"video/mp4"}), least=6),
+    Kind.FILE: MediaLimit(20 << 20, least=6),
+}
+MEDIA_HOURS: Final = 71.0
 MENU_TEXT_BYTES: Final = 1024
 MENU_LABEL_BYTES: Final = 128
 MENU_CHOICES: Final = 10
@@ -83,7 +90,8 @@ class KfChannel:
         reply_window=ReplyWindow(hours=48, messages=5),
         reserved=1,
         event_reply_seconds=20,
-        media=MEDIA_BYTES,
+        media=MEDIA,
+        media_hours=MEDIA_HOURS,
     )
 
     def __init__(
@@ -307,9 +315,10 @@ async def upload_media(api: WeComApi, data: bytes, *, kind: Kind, filename: str,
 
     Raises SendRefused(BAD_MESSAGE) for a kind or a size it does not take, TryLater or ConnectionBroken.
     """
-    limit = MEDIA_BYTES.get(kind)
-    if limit is None or not 5 < len(data) <= limit:
-        raise SendRefused(Refusal.BAD_MESSAGE, hint=f"WeCom takes no {kind.value} of {len(data)} bytes.")
+    limit = MEDIA.get(kind)
+    if limit is None or not limit.takes(content_type, len(data)):
+        what = f"{kind.value} of {len(data)} bytes ({content_type})"
+        raise SendRefused(Refusal.BAD_MESSAGE, hint=f"WeCom takes no {what}.")
     reference = await api.upload(_MEDIA_TYPES[kind], data, filename=filename, content_type=content_type)
     return Media(reference, kind, filename, content_type)
 

@@ -66,6 +66,15 @@ class MediaStore:
         self._files[media_id] = _File(kind, name, content_type or CONTENT_TYPES[kind], data, until, robot)
         return media_id
 
+    def expire(self) -> None:
+        """Three days have passed for everything that is kept."""
+        self._files.clear()
+
+    def named(self, media_id: str) -> tuple[str, bytes]:
+        """Name and content of what stands behind an id."""
+        found = self._files[media_id]
+        return found.name, found.data
+
     def check(self, media_id: object, kind: str, *, robot: str = "") -> str:
         """A media id that may be sent as this kind. Raises Complaint."""
         found = self._files.get(media_id) if isinstance(media_id, str) else None
@@ -146,4 +155,4 @@ def form(raw: bytes) -> tuple[str, bytes]:
     name = _FILENAME.search(head)
     if not found or name is None or b'name="media"' not in head:
         raise Complaint(41005, "media data missing")
-    return name[1].decode("ascii", "replace"), data
+    return name[1].decode("utf-8", "replace"), data

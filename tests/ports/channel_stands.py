@@ -1,0 +1,257 @@
+"""The channels that are held to the contract, each with the people on its other side and the mishaps of its wire."""
+
+from __future__ import annotations
+
+import base64
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from urllib.parse import parse_qs
+
+from starlette.responses import JSONResponse, Response
+
+from zhiban import bootstrap
+from zhiban.integrations.wecom.tokens import MemoryTokens
+from zhiban.kit.breaker import LocalBreakers
+from zhiban.kit.clock import SystemClock
+from zhiban.kit.http import Http
+from zhiban.ports import (
+    Channel,
+    ConnectionBroken,
+    IncomingMessage,
+    Polls,
+    Refusal,
+    SendRefused,
+    TryLater,
+    Vendor,
+    VerifiedWebhook,
+    Webhook,
+)
+from zhiban.testing import channel as memory
+from zhiban.testing.serving import served
+from zhiban.testing.webhook import SECRET as SIGNING_SECRET
+from zhiban.testing.webhook import WebhookProgram, headers_for
+from zhiban.testing.wecom import AES_KEY, AGENT_ID, CORP_ID, OPEN_KFID, SECRET, TOKEN, WeComSimulator, application
+
+NOWHERE = "http://127.0.0.1:9/wecom/callback"
+
+
+class Stand(ABC):
+    """A channel, the people on its other side, and the mishaps of its wire."""
+
+    contact = "lihua"
+    vendor: Vendor
+    channel: Channel
+
+    @abstractmethod
+    async def says(self, text: str) -> Webhook:
+        """The contact writes; the genuine call that follows."""
+
+    @abstractmethod
+    def arrived(self) -> list[str]:
+        """The texts that the contact sees."""
+
+    @abstractmethod
+    def files(self) -> list[bytes]:
+        """The files that the contact sees."""
+
+    def lose_files(self) -> None:
+        """What was handed over before a message is there no more, where it is kept at all."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def busy(self) -> None:
+        """The next message is not taken."""
+
+    @abstractmethod
+    def lost(self) -> None:
+        """The next message is taken and the answer never comes."""
+
+    @abstractmethod
+    def refused(self) -> None:
+        """The next message is refused for good, because of the contact."""
+
+    @abstractmethod
+    def broken(self) -> None:
+        """Nothing is taken until an operator mends it."""
+
+    async def may_answer(self) -> None:
+        """Whatever has to happen before we may write."""
+        await self.says("在吗")
+
+    async def heard(self, webhook: Webhook) -> list[IncomingMessage]:
+        """The messages that a call brings, by whatever way the channel has."""
+        found = self.vendor.authenticate(webhook)
+        assert isinstance(found, VerifiedWebhook)
+        items = list(self.channel.read(found.body))
+        if found.pulls:
+            assert isinstance(self.channel, Polls)
+            items = list((await self.channel.pull(cursor=None, token=found.token)).items)
+        return [item for item in items if isinstance(item, IncomingMessage)]
+
+
+class MemoryStand(Stand):
+    def __init__(self) -> None:
+        self.place = memory.MemoryPlace()
+        self.vendor = memory.MemoryVendor(self.place)
+        self.channel = self.vendor.channel("memory", "memory")
+
+    async def says(self, text: str) -> Webhook:
+        return memory.webhook({"id": "m1", "contact": self.contact, "text": text}, now=datetime.now(UTC))
+
+    def arrived(self) -> list[str]:
+        return [one.text for one in self.place.arrived if one.key not in self.place.recalled]
+
+    def files(self) -> list[bytes]:
+        return [self.channel._files[one.media.reference] for one in self.place.arrived if one.media]  # type: ignore[attr-defined]
+
+    def lose_files(self) -> None:
+        self.channel.expire_files()  # type: ignore[attr-defined]
+
+    def busy(self) -> None:
+        self.place.faults.append((TryLater("busy", after=1), False))
+
+    def lost(self) -> None:
+        self.place.faults.append((TryLater("lost", after=1, unknown=True), True))
+
+    def refused(self) -> None:
+        self.place.faults.append((SendRefused(Refusal.BLOCKED), False))
+
+    def broken(self) -> None:
+        self.place.faults += [(ConnectionBroken("broken", code=1), False)] * 3
+
+
+class WeComStand(Stand):
+    """What both of its channels share: one simulated platform. `path` is what sends a message."""
+
+    path: str
+    refusal: int
+
+    def __init__(self, simulator: WeComSimulator, vendor: Vendor, kind: str, external_id: str) -> None:
+        self.simulator = simulator
+        self.vendor = vendor
+        self.channel = vendor.channel(kind, external_id)
+        simulator.configure(NOWHERE)
+        simulator.callbacks.attempts = 1
+
+    async def call(self) -> Webhook:
+        await self.simulator.callbacks.settle()
+        at = datetime.now(UTC)
+        document = self.simulator.callbacks.log[-1].document
+        query, body = self.simulator.callbacks.envelope.post(document, timestamp=int(at.timestamp()), nonce="1")
+        return Webhook("POST", parse_qs(query), body, at)
+
+    def lose_files(self) -> None:
+        self.simulator.media.expire()
+
+    def busy(self) -> None:
+        self.simulator.fail(self.path, status=503)
+
+    def lost(self) -> None:
+        self.simulator.fail(self.path, status=502, accept=True)
+
+    def refused(self) -> None:
+        self.simulator.fail(self.path, errcode=self.refusal)
+
+    def broken(self) -> None:
+        self.simulator.fail("*", errcode=60020, errmsg="not allow to access from your ip", times=None)
+
+
+class KfStand(WeComStand):
+    contact = "wmLIHUA"
+    path = "kf/send_msg"
+    refusal = 95002
+
+    async def says(self, text: str) -> Webhook:
+        self.simulator.contact_says(self.contact, text)
+        return await self.call()
+
+    def arrived(self) -> list[str]:
+        return [entry.text for entry in self.simulator.sent(self.contact) if entry.text]
+
+    def files(self) -> list[bytes]:
+        bodies = [entry.body[entry.msgtype] for entry in self.simulator.sent(self.contact)]
+        return [self.simulator.media.named(body["media_id"])[1] for body in bodies if "media_id" in body]
+
+
+class AppStand(WeComStand):
+    path = "message/send"
+    refusal = 81013
+
+    async def says(self, text: str) -> Webhook:
+        self.simulator.member_says(self.contact, text)
+        return await self.call()
+
+    def arrived(self) -> list[str]:
+        return [str(sent.body.get("content", "")) for sent in self.simulator.office.messages]
+
+    def files(self) -> list[bytes]:
+        ids = [sent.body["media_id"] for sent in self.simulator.office.messages if "media_id" in sent.body]
+        return [self.simulator.media.named(media_id)[1] for media_id in ids]
+
+
+class ProgramStand(Stand):
+    def __init__(self, program: WebhookProgram, vendor: Vendor) -> None:
+        self.program = program
+        self.vendor = vendor
+        self.channel = vendor.channel("webhook", "crm")
+
+    async def says(self, text: str) -> Webhook:
+        event = f'{{"type": "message", "contact": {{"id": "lihua"}}, "message": {{"id": "m1", "text": "{text}"}}}}'
+        now, body = datetime.now(UTC), event.encode()
+        headers = headers_for(SIGNING_SECRET, "call-1", body, at=now.timestamp())
+        return Webhook("POST", {}, body, now, {name: [value] for name, value in headers.items()})
+
+    def arrived(self) -> list[str]:
+        gone = {one.body["message_id"] for one in self.program.heard if one.body["type"] == "reply_recalled"}
+        return [one.text for one in self.program.replies(self.contact) if one.id not in gone]
+
+    def files(self) -> list[bytes]:
+        messages = [one.body["message"] for one in self.program.replies(self.contact)]
+        return [base64.b64decode(file["data"]) for message in messages for file in message.get("files", ())]
+
+    def busy(self) -> None:
+        self.program.script.append(Response(status_code=503))
+
+    def lost(self) -> None:
+        self.program.loses_answers = 1
+
+    def refused(self) -> None:
+        self.program.script.append(JSONResponse({"error": "blocked"}, 403))
+
+    def broken(self) -> None:
+        self.program.script += [Response(status_code=401)] * 3
+
+
+@asynccontextmanager
+async def _wecom(kind: type[WeComStand], channel: str, external_id: str) -> AsyncIterator[Stand]:
+    async with WeComSimulator() as simulator, served(application(simulator)) as url, Http() as http:
+        config = {"corp_id": CORP_ID, "agent_id": AGENT_ID, "api_base": f"{url}/cgi-bin"}
+        secrets = {"secret": SECRET, "token": TOKEN, "encoding_aes_key": AES_KEY}
+        build = bootstrap.CHANNELS["wecom"].build
+        vendor = build(http, SystemClock(), config, secrets, MemoryTokens(), LocalBreakers())
+        yield kind(simulator, vendor, channel, external_id)
+
+
+@asynccontextmanager
+async def _program() -> AsyncIterator[Stand]:
+    program = WebhookProgram()
+    async with served(program.app) as url, Http() as http:
+        config = {"source": "crm", "url": f"{url}/inbox", "allow_private": True}
+        build = bootstrap.CHANNELS["webhook"].build
+        secrets = {"secret": SIGNING_SECRET}
+        yield ProgramStand(program, build(http, SystemClock(), config, secrets, MemoryTokens(), LocalBreakers()))
+
+
+@asynccontextmanager
+async def _memory() -> AsyncIterator[Stand]:
+    yield MemoryStand()
+
+
+STANDS: dict[str, Callable[[], object]] = {
+    "memory": _memory,
+    "wecom_kf": lambda: _wecom(KfStand, "wecom_kf", OPEN_KFID),
+    "wecom_app": lambda: _wecom(AppStand, "wecom_app", str(AGENT_ID)),
+    "webhook": _program,
+}
