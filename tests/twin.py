@@ -13,7 +13,13 @@ from zhiban.testing.channel import MemoryChannel, MemoryPlace, MemoryVendor
 class WindowedChannel(MemoryChannel):
     """With limits like those of a messenger: five replies in 48 hours."""
 
-    limits = Limits(2000, reply_window=ReplyWindow(hours=48, messages=5), event_reply_seconds=20)
+    limits = Limits(
+        2000,
+        reply_window=ReplyWindow(hours=48, messages=5),
+        event_reply_seconds=20,
+        media=MemoryChannel.limits.media,
+        media_hours=MemoryChannel.limits.media_hours,
+    )
 
 
 async def open_inbox(

@@ -36,6 +36,7 @@ OWNERS = {
     "conversation_work": "conversations",
     "delivery": "channels",
     "draft": "conversations",
+    "draft_file": "conversations",
     "event": "kit",
     "gap": "knowledge",
     "gap_question": "knowledge",

@@ -18,6 +18,7 @@ from zhiban.channels.connections import Connections
 from zhiban.channels.delivery_store import DeliveryStore
 from zhiban.channels.service import connect, discover
 from zhiban.channels.topics import ACCOUNT_WAITING, CONFIG, DELIVERY_WAITING
+from zhiban.conversations.outgoing_files import OutgoingFiles
 from zhiban.conversations.topics import ASSIGNMENT_DUE, CONVERSATION_WAITING
 from zhiban.kit.breaker_store import BreakerStore
 from zhiban.kit.clock import Clock, SystemClock
@@ -152,7 +153,10 @@ class Workers:
     def of(cls, app: App) -> Workers:
         deps = bootstrap.assistant_deps(app.settings, app.http, app.breakers.of(NO_WORKSPACE, "model/"), app.embedders)
         assistant = Assistant(app.database, app.clock, deps)
-        conversation_worker = ConversationWorker(app.database, app.connections, app.pubsub, app.clock, assistant)
+        outgoing = OutgoingFiles(app.database, app.files, app.clock)
+        conversation_worker = ConversationWorker(
+            app.database, app.connections, app.pubsub, app.clock, assistant, outgoing
+        )
         account_poller = AccountPoller(app.database, app.connections, conversation_worker, app.pubsub, app.clock)
         delivery_processor = DeliveryProcessor(
             app.database, app.connections, conversation_worker, app.pubsub, app.clock

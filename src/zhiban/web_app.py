@@ -25,11 +25,11 @@ from zhiban.desk import stream
 from zhiban.desk.checks import Checks, notice_setup
 from zhiban.desk.pages import agents as agent_pages
 from zhiban.desk.pages import conversation as conversation_pages
+from zhiban.desk.pages import draft_files, sign_in
 from zhiban.desk.pages import knowledge as knowledge_pages
 from zhiban.desk.pages import presence as presence_pages
 from zhiban.desk.pages import rules as rule_pages
 from zhiban.desk.pages import second_factor as second_factor_pages
-from zhiban.desk.pages import sign_in
 from zhiban.desk.pages import teams as team_pages
 from zhiban.desk.pages.sources import MOST_AT_ONCE, UPLOADS
 from zhiban.desk.request import DeskSettings
@@ -125,4 +125,5 @@ def web_application(
     # What is small gains nothing, and says through its length what it holds; streams and pictures pass as they are.
     web.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
     limit = limit or RequestLimit()
-    return RequestLimits(web, replace(limit, uploads={UPLOADS: MOST_AT_ONCE, **limit.uploads}))
+    uploads = {UPLOADS: MOST_AT_ONCE, draft_files.FILES: draft_files.MOST_BYTES, **limit.uploads}
+    return RequestLimits(web, replace(limit, uploads=uploads))

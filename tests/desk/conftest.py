@@ -54,7 +54,7 @@ ASSISTANT = AssistantDeps(
     model=None, embedders=NO_EMBEDDERS, top_k=3, threshold=None, model_seconds=0, price_input=0, price_output=0
 )
 
-Fields = dict[str, str] | list[tuple[str, str]]  # of a form; a list where a name stands several times
+Fields = dict[str, str] | list[tuple[str, str]] | bytes  # of a form, a list where a name stands several times; a body
 
 
 @dataclass(frozen=True)

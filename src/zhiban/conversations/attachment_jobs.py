@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from zhiban.channels.connections import Connections
+from zhiban.conversations.draft_files import forget_old_draft_files
 from zhiban.conversations.topics import CONVERSATION_CHANGED
 from zhiban.events import MessageReceived
 from zhiban.kit import voice
@@ -206,13 +207,15 @@ class AttachmentJobs:
     # -------------------------------------------------------------------------------------------------- upkeep
 
     async def remove_unreferenced_files(self) -> None:
-        """Forget files whose attachments are gone, a day after they were last stored."""
+        """Forget files that no attachment and no draft names, a day after they were last stored."""
         before = self._clock.now() - UNREFERENCED
         for workspace_id in await self._database.workspaces():
             async with self._database.transaction(workspace_id) as tx:
+                await forget_old_draft_files(tx, now=self._clock.now())
                 named_by_rows = await tx.values(
                     "select sha256 from attachment where sha256 is not null "
-                    "union select playback_sha256 from attachment where playback_sha256 is not null"
+                    "union select playback_sha256 from attachment where playback_sha256 is not null "
+                    "union select sha256 from draft_file"
                 )
             named = set(named_by_rows)
             async for sha256 in self._files.listed(workspace_id, stored_before=before):

@@ -14,6 +14,7 @@ from typing import Any
 
 from zhiban.conversations import topics, transitions, work_state
 from zhiban.conversations.changes import QueueReply
+from zhiban.conversations.draft_files import DraftFile
 from zhiban.conversations.models import PEOPLE, Author, ConversationState
 from zhiban.events import DIRECT, Actor, Cause
 from zhiban.kit.db import Transaction
@@ -26,11 +27,19 @@ from zhiban.ports import Choice, Kind, Limits, NativeState, Refusal, ReplyWindow
 _INSERT = """
 insert into message (workspace_id, conversation_id, inbox_id, direction, author, agent_id, kind, text, content,
   external_id, state, turn_id, client_key, sent_at)
-select %(workspace)s, %(conversation)s, %(inbox)s, %(direction)s, %(author)s, %(agent)s, %(kind)s, part, content,
+select %(workspace)s, %(conversation)s, %(inbox)s, %(direction)s, %(author)s, %(agent)s, kind, part, content,
   key, 'queued', %(turn)s, client_key, %(now)s
-from rows from (json_to_recordset(%(parts)s::json) as (part text, content jsonb, key text, client_key text))
-  with ordinality as t(part, content, key, client_key, n)
+from rows from (json_to_recordset(%(parts)s::json)
+    as (kind text, part text, content jsonb, key text, client_key text))
+  with ordinality as t(kind, part, content, key, client_key, n)
 order by n on conflict do nothing returning id"""
+
+_ATTACH = """
+insert into attachment (workspace_id, message_id, kind, reference, filename, content_type, size, sha256, width, height,
+  state, fetched_at)
+select %(workspace)s, message, kind, '', filename, content_type, size, sha256, width, height, 'stored', %(now)s
+from json_to_recordset(%(rows)s::json) as t(message bigint, kind text, filename text, content_type text, size bigint,
+  sha256 text, width int, height int)"""
 
 
 _CLOSED = {
@@ -179,6 +188,7 @@ async def enqueue(
     key: str,
     limits: Limits,
     now: datetime,
+    files: Sequence[DraftFile] = (),
     kind: Kind = Kind.TEXT,
     choices: Sequence[Choice] = (),
     footer: str = "",
@@ -191,20 +201,26 @@ async def enqueue(
 ) -> QueueResult:
     """Store a message to be sent, in parts if it is long, for a conversation that this transaction has locked.
 
-    `limits` are the channel's; with `most`, what would need more parts is cut. `helped` tells whether the assistant's
-    words answered something; None leaves its failures as they are. What an event's code pays for (`content["code"]`)
-    uses up no reply.
+    `files` follow, each as a message; with them the text may be empty. `limits` are the channel's; with `most`, what
+    would need more parts is cut. `helped` tells whether the assistant's words answered something; None leaves its
+    failures as they are. What an event's code pays for (`content["code"]`) uses up no reply.
     """
-    parts = shortened(text, limits, most=most) if kind is Kind.TEXT else [text]
+    texts = shortened(text, limits, most=most) if kind is Kind.TEXT else [text]
+    if files and not text.strip():
+        texts = []
     base = dict(content or {})
     if choices:
         base["choices"] = [{"id": choice.id, "label": choice.label} for choice in choices]
     if footer:
         base["footer"] = footer
     agent_id = actor.id if actor.kind == "agent" else None
-    last = len(parts) - 1
-    contents = [base if n == last else {} for n in range(len(parts))]
-    keys = [key if n == 0 else f"{key}_{n}" for n in range(len(parts))]
+    parts: list[dict[str, Any]] = [{"kind": kind, "part": part, "content": {}} for part in texts]
+    if parts:
+        parts[-1]["content"] = base
+    parts += [{"kind": file.kind, "part": "", "content": {}} for file in files]
+    for n, part in enumerate(parts):
+        part["key"] = key if n == 0 else f"{key}_{n}"
+    parts[0]["client_key"] = client_key
     new_ids = await tx.values(
         _INSERT,
         workspace=tx.workspace_id,
@@ -213,28 +229,42 @@ async def enqueue(
         direction="out",
         author=author,
         agent=agent_id,
-        kind=kind,
         turn=turn_id,
         now=now,
-        parts=json_safe(
-            [
-                {"part": part, "content": contents[n], "key": keys[n], "client_key": None if n else client_key}
-                for n, part in enumerate(parts)
-            ]
-        ),
+        parts=json_safe(parts),
     )
     ids = tuple(new_ids)
     if not ids:
         return QueueResult([], state)
+    if files and len(ids) == len(parts):
+        await _attach(tx, ids[len(texts) :], files, now=now)
     change = QueueReply(ids, counts=not base.get("code"), from_person=author in PEOPLE, helped=helped)
     applied = await transitions.apply_to(tx, state, change, actor=actor, now=now, cause=cause)
     if len(ids) < len(parts):
         return QueueResult([], applied.state, applied.revision)
     messages = [
-        QueuedMessage(id_, author, kind, part, contents[n], keys[n], 0, now, agent_id)
-        for n, (id_, part) in enumerate(zip(ids, parts, strict=True))
+        QueuedMessage(id_, author, part["kind"], part["part"], part["content"], part["key"], 0, now, agent_id)
+        for id_, part in zip(ids, parts, strict=True)
     ]
     return QueueResult(messages, applied.state, applied.revision)
+
+
+async def _attach(tx: Transaction, message_ids: Sequence[int], files: Sequence[DraftFile], *, now: datetime) -> None:
+    """Let each of these messages carry its file."""
+    rows = [
+        {
+            "message": message_id,
+            "kind": file.kind,
+            "filename": file.filename,
+            "content_type": file.content_type,
+            "size": file.size,
+            "sha256": file.sha256,
+            "width": file.width,
+            "height": file.height,
+        }
+        for message_id, file in zip(message_ids, files, strict=True)
+    ]
+    await tx.run(_ATTACH, workspace=tx.workspace_id, rows=json_safe(rows), now=now)
 
 
 async def enqueue_session_transfer(
@@ -257,10 +287,11 @@ async def enqueue_session_transfer(
         direction="internal",
         author=Author.SYSTEM,
         agent=actor.id if actor.kind == "agent" else None,
-        kind="move",
         turn=None,
         now=now,
-        parts=json_safe([{"part": "", "content": {"to": to, "servicer": servicer, "say": text}, "key": key}]),
+        parts=json_safe(
+            [{"kind": "move", "part": "", "content": {"to": to, "servicer": servicer, "say": text}, "key": key}]
+        ),
     )
     await work_state.bump(tx, state.id)
     tx.publish_after_commit(topics.CONVERSATION_WAITING, state.id)

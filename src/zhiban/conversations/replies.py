@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from zhiban.conversations import queries, transitions
 from zhiban.conversations.changes import Open, RequeueReply
+from zhiban.conversations.draft_files import take_draft_files
 from zhiban.conversations.models import Author, ConversationState
 from zhiban.conversations.outbox import (
     ReplyCollision,
@@ -32,15 +34,17 @@ async def reply(
     now: datetime,
     client_key: str | None = None,
     seen: int | None = None,
+    files: Sequence[int] = (),
     cause: Cause = DIRECT,
 ) -> list[int]:
     """An agent answers: the conversation becomes theirs to finish, and the assistant keeps quiet.
 
-    The same `client_key` sends once. `seen`: the last message that the agent has read; where somebody else answered
-    after it, nothing is sent. Returns the ids of the parts. Raises ReplyCollision, ReplyWindowClosed, ReplyTooLong,
-    Conflict on empty text, NotFound.
+    `files`: those that wait beside their reply, by id, in this order; each is a message after the text. The same
+    `client_key` sends once. `seen`: the last message that the agent has read; where somebody else answered after it,
+    nothing is sent. Returns the ids of the parts. Raises ReplyCollision, ReplyWindowClosed, ReplyTooLong,
+    Conflict on empty text without files or when a file is gone, NotFound.
     """
-    if not text.strip():
+    if not text.strip() and not files:
         raise Conflict("There is nothing to send.")
     state = await transitions.lock(tx, conversation_id)
     if client_key is not None and await tx.value(
@@ -50,7 +54,8 @@ async def reply(
     # Whoever writes holds the conversation's lock, so a later message has a higher id.
     if seen is not None and (other := await queries.answered_since(tx, state.id, seen, by=by)) is not None:
         raise ReplyCollision(Author(other.author), other.name)
-    _check_allowance(state, text, limits, now=now)
+    taken_files = await take_draft_files(tx, state.id, by, files)
+    _check_allowance(state, text, limits, now=now, files=len(taken_files))
     actor = Actor("agent", by)
     taken = Open("replied", take_by=by if state.assignee_id is None else None)
     applied = await transitions.apply_to(tx, state, taken, actor=actor, now=now, cause=cause)
@@ -64,17 +69,18 @@ async def reply(
         key=key_for("reply", tx.workspace_id, state.id, client_key or f"{count}:{now.isoformat()}"),
         limits=limits,
         now=now,
+        files=taken_files,
         client_key=client_key,
         cause=cause,
     )
     return [message.id for message in queued.messages]
 
 
-def _check_allowance(state: ConversationState, text: str, limits: Limits, *, now: datetime) -> None:
+def _check_allowance(state: ConversationState, text: str, limits: Limits, *, now: datetime, files: int = 0) -> None:
     may = allowance_of(state, limits.reply_window)
     if reason := may.closed(now):
         raise ReplyWindowClosed(reason)
-    needed = len(limits.parts(text))
+    needed = files + (len(limits.parts(text)) if text.strip() else 0)
     if may.left is not None and needed > may.left:
         raise ReplyTooLong(needed, may.left)
 

@@ -11,6 +11,7 @@ from zhiban.conversations import service, transitions, work_state
 from zhiban.conversations.changes import ChangeNativeSession, Open
 from zhiban.conversations.models import Author, ConversationState, Status
 from zhiban.conversations.outbox import QueuedMessage
+from zhiban.conversations.outgoing_files import FILE_KINDS, OutgoingFiles
 from zhiban.events import ASSISTANT, SYSTEM, Actor, MessageFailed, MessageSent
 from zhiban.kit import event_log, metrics
 from zhiban.kit.db import Transaction
@@ -82,11 +83,16 @@ class WorkHold:
     revision: int
 
 
-async def dispatch(inbox: OpenInbox, thread: str, message: QueuedMessage, *, now: datetime) -> Outcome:
+async def dispatch(
+    inbox: OpenInbox, thread: str, message: QueuedMessage, files: OutgoingFiles, *, now: datetime
+) -> Outcome:
     """Make the call. Never raises for what a vendor may answer."""
     try:
         if message.kind == "move":
             return await _move(inbox, thread, message)
+        if message.kind in FILE_KINDS:
+            await _send_file(inbox, thread, message, files)
+            return SendSucceeded()
         await _send(inbox, thread, message, now=now)
     except SendRefused as error:
         return SendRejected(error.refusal, error.code, error.native, error.servicer)
@@ -112,6 +118,18 @@ async def _send(inbox: OpenInbox, thread: str, message: QueuedMessage, *, now: d
     await inbox.channel.reply_to_event(code, outgoing)
 
 
+async def _send_file(inbox: OpenInbox, thread: str, message: QueuedMessage, files: OutgoingFiles) -> None:
+    """Hand the file over and send it; once more where the vendor has lost what an earlier attempt gave it."""
+    given = await files.hand_over(inbox, message.id)
+    try:
+        await inbox.channel.send(as_outgoing(thread, message, given.media))
+    except SendRefused as error:
+        if not given.kept or error.refusal is not Refusal.BAD_MESSAGE:
+            raise
+        given = await files.hand_over(inbox, message.id, anew=True)
+        await inbox.channel.send(as_outgoing(thread, message, given.media))
+
+
 async def _move(inbox: OpenInbox, thread: str, message: QueuedMessage) -> Outcome:
     """Move the session; what is to be said about it goes out on the code that the vendor returns."""
     channel, content = inbox.channel, message.content
@@ -134,10 +152,9 @@ async def _move(inbox: OpenInbox, thread: str, message: QueuedMessage) -> Outcom
     return SendSucceeded(native=to)
 
 
-def as_outgoing(thread: str, message: QueuedMessage) -> Outgoing:
-    """The stored message in the words of the port."""
+def as_outgoing(thread: str, message: QueuedMessage, media: Media | None = None) -> Outgoing:
+    """The stored message in the words of the port, with its file."""
     content = message.content
-    media = content.get("media")
     return Outgoing(
         key=message.external_id,
         thread=thread,
@@ -145,7 +162,7 @@ def as_outgoing(thread: str, message: QueuedMessage) -> Outgoing:
         text=message.text,
         choices=tuple(Choice(choice["id"], choice["label"]) for choice in content.get("choices", ())),
         footer=content.get("footer", ""),
-        media=Media(media["reference"], Kind(media["kind"]), media.get("filename")) if media else None,
+        media=media,
         content=content,
     )
 

@@ -14,6 +14,7 @@ from zhiban.automation.macros import macros
 from zhiban.automation.saved_views import list_filters
 from zhiban.conversations import lists, queries, replies
 from zhiban.conversations.access import access_conversation
+from zhiban.conversations.draft_files import draft_files
 from zhiban.conversations.drafts import drafts
 from zhiban.conversations.labels import label_names
 from zhiban.conversations.lists import ListView, Queue, StatusTab
@@ -153,6 +154,8 @@ class DeskRequest:
             and head.waiting_since is not None,
             last_incoming=max((row.id for row in part.rows if row.author == "contact"), default=0),
             drafts=await drafts(tx, conversation_id, self.agent.id),
+            files=await draft_files(tx, conversation_id, self.agent.id),
+            taken_files=views.taken_files(self.settings.limits_of(head.channel)),
             macros=await self._macros(tx),
         )
 

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from zhiban.assistant.suggesting import Source, percent
 from zhiban.conversations.attachments import Attachment
+from zhiban.conversations.draft_files import MOST_FILES, DraftFile, shown_size
 from zhiban.conversations.drafts import Drafts, Mode
 from zhiban.conversations.outbox import allowance
 from zhiban.conversations.queries import (
@@ -26,7 +27,7 @@ from zhiban.desk.kinds import ContentView, content_view
 from zhiban.desk.labels import ACTIVITY_LABELS
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
-from zhiban.ports import Limits, ReplyWindow
+from zhiban.ports import Kind, Limits, ReplyWindow
 
 TOGETHER = timedelta(minutes=3)  # messages of one sender this close share one name line
 
@@ -138,6 +139,30 @@ TimelineEntry = DateDivider | UnreadDivider | ActivityLine | MessageView
 
 
 @frozen_dataclass
+class TakenFiles:
+    """What the channel takes of one kind of files: `limit` is the largest in words, `formats` which, empty for any."""
+
+    kind: str
+    most: int  # bytes
+    limit: str
+    formats: str = ""
+
+
+def taken_files(limits: Limits) -> tuple[TakenFiles, ...]:
+    """What can be said before a file is chosen; of kinds that are taken like any file, nothing of their own."""
+    rest = limits.media.get(Kind.FILE)
+    return tuple(
+        TakenFiles(kind.value, found.most, shown_size(found.most), ", ".join(sorted(map(_format, found.types))))
+        for kind in (Kind.IMAGE, Kind.VIDEO, Kind.FILE)
+        if (found := limits.media.get(kind)) is not None and (kind is Kind.FILE or found != rest)
+    )
+
+
+def _format(content_type: str) -> str:
+    return content_type.partition("/")[2].upper().replace("JPEG", "JPG")
+
+
+@frozen_dataclass
 class ThreadView:
     head: ThreadHead
     entries: tuple[TimelineEntry, ...]
@@ -153,7 +178,14 @@ class ThreadView:
     wants_suggestion: bool = False
     last_incoming: int = 0
     drafts: Drafts = field(default_factory=Drafts)
+    files: tuple[DraftFile, ...] = ()  # beside the reply
+    taken_files: tuple[TakenFiles, ...] = ()
     macros: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def most_files(self) -> int:
+        """How many go out with one reply."""
+        return MOST_FILES
 
     @property
     def mode(self) -> Mode:

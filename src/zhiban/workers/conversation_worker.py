@@ -21,6 +21,7 @@ from zhiban.channels.connections import Connections, OpenInbox
 from zhiban.conversations import service, topics, transitions, work_state
 from zhiban.conversations.models import ConversationState, Status
 from zhiban.conversations.outbox import QueuedMessage
+from zhiban.conversations.outgoing_files import OutgoingFiles
 from zhiban.conversations.responder import ConversationSnapshot, PendingMessage, Responder
 from zhiban.conversations.sending import Deferred, WorkHold, dispatch, record_outcome
 from zhiban.events import SYSTEM
@@ -86,13 +87,20 @@ class ConversationWorker:
     """The conversations that this process works on."""
 
     def __init__(
-        self, database: Database, connections: Connections, pubsub: PubSub, clock: Clock, responder: Responder
+        self,
+        database: Database,
+        connections: Connections,
+        pubsub: PubSub,
+        clock: Clock,
+        responder: Responder,
+        files: OutgoingFiles,
     ) -> None:
         self._database = database
         self._connections = connections
         self._pubsub = pubsub
         self._clock = clock
         self._responder = responder
+        self._files = files
         self._running: dict[tuple[int, int], asyncio.Event] = {}
         self._tasks = BackgroundTasks()
         self._closing = False
@@ -215,7 +223,8 @@ class ConversationWorker:
         process = snapshot.process_id
         for message in snapshot.queued:
             with metrics.timed("send"):
-                outcome = await dispatch(snapshot.inbox, snapshot.state.thread, message, now=self._clock.now())
+                now = self._clock.now()
+                outcome = await dispatch(snapshot.inbox, snapshot.state.thread, message, self._files, now=now)
             now = self._clock.now()
             changed.clear()  # what came before this transaction, it sees
             async with self._database.transaction(snapshot.workspace_id) as tx:

@@ -26,7 +26,7 @@ async def attachment(request: Request, agent: CurrentAgent, attachment_id: int, 
         # What a conversation shows by itself is no download; a file that is saved in pieces is one.
         if request.method == "GET" and (saved or not found.inline) and _begins(request):
             await record_download(tx, found, by=agent.id, now=auth.clock.now())
-    return await _answer(
+    return await stored_file_response(
         request,
         agent.workspace_id,
         found.sha256 or "",
@@ -44,7 +44,7 @@ async def playback(request: Request, agent: CurrentAgent, attachment_id: int) ->
         found = await access_attachment(tx, agent.access, attachment_id)
     if found.playback_sha256 is None:
         raise NotFound("There is no such file.")
-    return await _answer(
+    return await stored_file_response(
         request,
         agent.workspace_id,
         found.playback_sha256,
@@ -59,9 +59,10 @@ def _begins(request: Request) -> bool:
     return request.headers.get("range", "bytes=0-").startswith("bytes=0-")
 
 
-async def _answer(
+async def stored_file_response(
     request: Request, workspace_id: int, sha256: str, *, size: int, filename: str, content_type: str, inline: bool
 ) -> Response:
+    """A file of the store, made harmless."""
     files: FileStore = request.app.state.desk.files
 
     def read(start: int, end: int) -> AsyncIterator[bytes]:

@@ -11,11 +11,12 @@ from zhiban.assistant import learning
 from zhiban.assistant.learning import SuggestionRef
 from zhiban.conversations import assignment, lists, queries, replies, service
 from zhiban.conversations.access import access_conversation, access_conversation_to_answer
+from zhiban.conversations.draft_files import MOST_FILES
 from zhiban.conversations.drafts import Mode, save_draft
 from zhiban.conversations.labels import access_label
 from zhiban.conversations.models import Priority
 from zhiban.desk import views
-from zhiban.desk.pages import attachments, command, contact, health, transcript
+from zhiban.desk.pages import attachments, command, contact, draft_files, health, transcript
 from zhiban.desk.pages import bulk as bulk_pages
 from zhiban.desk.pages import labels as label_pages
 from zhiban.desk.pages import macros as macro_pages
@@ -39,6 +40,7 @@ def install(app: FastAPI, settings: DeskSettings) -> None:
     app.state.desk = settings
     add_routes(app, router)
     add_routes(app, attachments.router)
+    add_routes(app, draft_files.router)
     add_routes(app, health.router)
     add_routes(app, label_pages.router)
     add_routes(app, snippet_pages.router)
@@ -133,12 +135,16 @@ async def confirm_suggestion(
 async def reply(
     desk: CurrentRequest,
     conversation_id: int,
-    text: Annotated[str, Form(max_length=20_000)],
     key: Annotated[str, Form(max_length=64)],
+    text: Annotated[str, Form(max_length=20_000)] = "",
+    files: Annotated[tuple[int, ...], Form(max_length=MOST_FILES)] = (),
     adopted: Annotated[str, Form(max_length=40)] = "",
     seen: Annotated[int | None, Form(ge=0, lt=1 << 63)] = None,
 ) -> Response:
-    """Send a reply. `adopted` names the suggestion that it was made of, `seen` the last message read before, if any."""
+    """Send a reply with the `files` that wait beside it.
+
+    `adopted` names the suggestion that it was made of, `seen` the last message read before, if any.
+    """
     ref = SuggestionRef.parse(adopted)
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         head = await access_conversation_to_answer(tx, desk.access, conversation_id)
@@ -151,6 +157,7 @@ async def reply(
             now=desk.auth.clock.now(),
             client_key=key,
             seen=seen,
+            files=files,
         )
         await save_draft(
             tx, conversation_id, agent_id=desk.agent.id, mode=Mode.REPLY, text="", now=desk.auth.clock.now()

@@ -1,6 +1,7 @@
 // The composer: reply or note, sent at once, never lost.
 
 import { refreshList, refreshThread, openId } from "./live.js";
+import * as clips from "./clips.js";
 import * as drafts from "./drafts.js";
 
 const MODES = ["reply", "note"];
@@ -30,11 +31,13 @@ function standing() {
   const limit = document.getElementById("limit")?.dataset ?? {};
   const text = area("reply")?.value.trim() ?? "";
   const left = limit.left === undefined ? Infinity : Number(limit.left);
-  const least = Math.max(1, Math.ceil((sizes[limit.unit] ?? sizes.bytes)(text) / Number(limit.part || Infinity)));
-  const parts = measured?.id === openId() && measured.text.trim() === text ? measured.parts : least;
+  const files = clips.count();
+  const least = Math.max(files ? 0 : 1, Math.ceil((sizes[limit.unit] ?? sizes.bytes)(text) / Number(limit.part || Infinity)));
+  const parts = files + (text && measured?.id === openId() && measured.text.trim() === text ? measured.parts : least);
   let trouble = "";
   if (limit.closed !== undefined) trouble = limit.closed || words().closed;
   else if (text.length > LONGEST) trouble = words().longest.replace("{n}", LONGEST);
+  else if (clips.busy()) trouble = words().uploading;
   else if (parts > left) trouble = words().over.replace("{n}", parts).replace("{left}", left);
   return { closed: limit.closed !== undefined, parts, trouble };
 }
@@ -124,7 +127,7 @@ export function adopt() {
   return true;
 }
 
-function pending(mode, text, key) {
+function pending(mode, text, key, names = []) {
   const node = document.getElementById("tpl-sending").content.firstElementChild.cloneNode(true);
   node.dataset.key = key;
   node.querySelector("time").textContent = new Date().toTimeString().slice(0, 5);
@@ -133,6 +136,12 @@ function pending(mode, text, key) {
     if (number) say.append(document.createElement("br"));
     say.append(line);
   });
+  if (names.length) {
+    const list = document.createElement("div");
+    list.className = "say-files";
+    for (const name of names) list.append(Object.assign(document.createElement("span"), { textContent: `+ ${name}` }));
+    say.append(list);
+  }
   if (mode === "note") {
     node.dataset.by = "note";
     node.querySelector("b").after(words().note);
@@ -143,7 +152,7 @@ function pending(mode, text, key) {
   return node;
 }
 
-async function post(node, id, mode, text, key) {
+async function post(node, id, mode, text, key, files = []) {
   node.dataset.state = "sending";
   node.querySelector(".receipt").textContent = words().sending;
   drafts.sending(key, id, mode, text);
@@ -153,9 +162,11 @@ async function post(node, id, mode, text, key) {
   const { adopted: ref, seen } = node.dataset;
   try {
     await drafts.settled(id, mode);
+    const body = new URLSearchParams({ text, key, ...(mode === "reply" && { seen, ...(ref && { adopted: ref }) }) });
+    for (const file of clips.ids(files)) body.append("files", file);
     const answer = await fetch(url, {
       method: "POST",
-      body: new URLSearchParams({ text, key, ...(mode === "reply" && { seen, ...(ref && { adopted: ref }) }) }),
+      body,
       headers: { "HX-Request": "true" },
       keepalive: text.length < drafts.SMALL, // goes on when the page is left
       signal: AbortSignal.timeout(20_000),
@@ -173,7 +184,7 @@ async function post(node, id, mode, text, key) {
       setTimeout(() => node.remove(), 4000); // the server's row takes its place much earlier
       return;
     }
-    if (answer.status < 500) return refused(node, id, mode, text, key, await answer.text());
+    if (answer.status < 500) return refused(node, id, mode, text, key, files, await answer.text());
     why = words().broken;
   } catch { /* not reached: the words say it */ }
   drafts.failed(key);
@@ -186,17 +197,18 @@ async function post(node, id, mode, text, key) {
   again.type = "button";
   again.className = "link";
   again.textContent = words().again;
-  again.addEventListener("click", () => { delete receipt.dataset.state; post(node, id, mode, text, key); });
+  again.addEventListener("click", () => { delete receipt.dataset.state; post(node, id, mode, text, key, files); });
   receipt.append(again);
 }
 
 // The server will not take it as it is, so another try would not help: the text goes back to where it was written.
-function refused(node, id, mode, text, key, why) {
+function refused(node, id, mode, text, key, files, why) {
   node.remove();
   if (openId() === id) told();
   if (openId() === id) {
     drafts.sent(key);
     putBack(id, mode, text);
+    clips.putBack(files);
   } else {
     drafts.failed(key);
     drafts.giveUp(id);
@@ -218,19 +230,21 @@ export function settle() {
 export function send() {
   const compose = form();
   const text = area()?.value.trim();
-  if (!compose || !text) return;
-  const mode = compose.dataset.mode;
+  const mode = compose?.dataset.mode;
+  const withFiles = mode === "reply" && (clips.count() || clips.busy());
+  if (!compose || !(text || withFiles)) return;
   if (mode === "reply" && standing().trouble) return;
   const key = crypto.randomUUID ? crypto.randomUUID() : `${Date.now()}-${Math.random().toString(36).slice(2)}`;
   const id = Number(compose.dataset.id);
   area().value = "";
+  const files = mode === "reply" ? clips.take() : [];
   measure();
-  const node = pending(mode, text, key);
+  const node = pending(mode, text, key, clips.names(files));
   if (mode === "reply") {
     if (adopted?.id === id && adopted.ref) node.dataset.adopted = adopted.ref;
     adopted = null;
   }
-  post(node, id, mode, text, key);
+  post(node, id, mode, text, key, files);
 }
 
 export function start() {
@@ -264,6 +278,7 @@ export function start() {
     measured = event.detail;
     measure();
   });
+  document.addEventListener("desk:clips", measure);
   document.addEventListener("focusout", (event) => { if (MODES.some((one) => event.target === area(one))) drafts.flush(); });
   addEventListener("online", () => drafts.flush());
   document.addEventListener("desk:connected", () => drafts.flush());

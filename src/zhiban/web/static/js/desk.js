@@ -6,6 +6,7 @@ import { flush } from "./drafts.js";
 import * as keys from "./keys.js";
 import * as snippets from "./snippets.js";
 import * as bulk from "./bulk.js";
+import * as clips from "./clips.js";
 
 const html = document.documentElement;
 const NEAR = 80;
@@ -221,6 +222,7 @@ composer.start();
 keys.start();
 snippets.start();
 bulk.start();
+clips.start();
 opened();
 countInTitle();
 announce();
@@ -228,7 +230,9 @@ toasts();
 html.dataset.ready = "";
 
 // Looks of what is shown only when it is asked for.
-const tools = document.createElement("link");
-tools.rel = "stylesheet";
-tools.href = document.getElementById("words").dataset.tools;
-document.head.append(tools);
+for (const name of ["tools", "compose"]) {
+  const sheet = document.createElement("link");
+  sheet.rel = "stylesheet";
+  sheet.href = document.getElementById("words").dataset[name];
+  document.head.append(sheet);
+}
