@@ -71,6 +71,7 @@ PLAIN = {
     "timestamp with time zone": "2026-11-20 10:00+08",
     "text[]": "{word}",
     "integer[]": "{1}",
+    "bigint[]": "{1}",
     "sparsevec": "{1:1}/5",
     "sparsevec[]": '{"{1:1}/5"}',
     "halfvec": "[1]",

@@ -41,6 +41,7 @@ from zhiban.workers.conversation_worker import ConversationWorker
 from zhiban.workers.delivery_processor import DeliveryProcessor
 from zhiban.workers.maintenance import Maintenance
 from zhiban.workers.recovery import Recovery
+from zhiban.workers.report_counter import ReportCounter
 from zhiban.workers.rule_timer import RuleTimer
 from zhiban.workers.search_indexer import SearchIndexer
 
@@ -147,6 +148,7 @@ class Workers:
     maintenance: Maintenance
     rule_timer: RuleTimer
     search_indexer: SearchIndexer
+    report_counter: ReportCounter
     jobs: Jobs
 
     @classmethod
@@ -197,6 +199,7 @@ class Workers:
             Maintenance(app.database, app.clock),
             RuleTimer(app.database, app.rules, app.clock),
             SearchIndexer(app.database, app.clock),
+            ReportCounter(app.database, app.clock),
             Jobs(app.database.dsn, tasks),
         )
 
@@ -209,10 +212,12 @@ class Workers:
         await self.maintenance.start()
         await self.rule_timer.start()
         await self.search_indexer.start()
+        await self.report_counter.start()
         await self.assigner.start()
 
     async def close(self) -> None:
         await self.assigner.close()
+        await self.report_counter.close()
         await self.search_indexer.close()
         await self.rule_timer.close()
         await self.maintenance.close()

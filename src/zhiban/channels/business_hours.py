@@ -169,6 +169,26 @@ def is_open(hours: Hours, now: datetime) -> bool:
     return any(start <= now < end for day in _around(today, 1, 1) for start, end in _moments(hours, day))
 
 
+def has_hours(hours: Hours) -> bool:
+    """Whether there are times at which nobody is there."""
+    return hours.weekly is not None or bool(hours.holidays or hours.days) or hours.calendar is not None
+
+
+def open_seconds(hours: Hours, since: datetime, until: datetime) -> float:
+    """How much of the time between two moments lies within business hours, in seconds; 0 where they are reversed."""
+    zone = ZoneInfo(hours.timezone)
+    day, last = since.astimezone(zone).date() - timedelta(days=1), until.astimezone(zone).date()
+    total, counted_to = 0.0, since
+    while day <= last:
+        for start, end in sorted(_moments(hours, day)):
+            start, end = max(start, counted_to), min(end, until)  # what two intervals share counts once
+            if start < end:
+                total += (end - start).total_seconds()
+                counted_to = end
+        day += timedelta(days=1)
+    return total
+
+
 def next_opening(hours: Hours, now: datetime) -> datetime | None:
     """The next moment (UTC) at which people are there: `now` itself when they are, None when not within 400 days."""
     if is_open(hours, now):

@@ -136,10 +136,11 @@ select id from message where conversation_id = %(id)s and kind <> 'move' and id 
 order by id desc offset %(skip)s limit 1"""
 
 
-_EVENT = """
+_EVENTS = """
 select id, kind, at, actor_kind, actor_id, actor_ref, cause_kind, cause_id, cause_depth, conversation_id, message_id,
   contact_id, inbox_id, cycle, assignee_id, team_id, data
-from event where conversation_id = %(id)s"""
+from event where """
+_EVENT = _EVENTS + "conversation_id = %(id)s"
 
 
 @frozen_dataclass
@@ -191,6 +192,19 @@ async def histories(tx: Transaction, ids: Sequence[int], *, limit: int) -> dict[
     for row in reversed(rows):
         found.setdefault(row.conversation_id or 0, []).append(row.event())
     return found
+
+
+async def events_between(tx: Transaction, after: int, until: int, *, kinds: Sequence[str], limit: int) -> list[Event]:
+    """Facts of these kinds with ids above `after`, up to `until`, in the order in which they were written."""
+    rows = await tx.objects(
+        EventRow,
+        _EVENTS + "id > %(after)s and id <= %(until)s and kind = any(%(kinds)s::text[]) order by id limit %(limit)s",
+        after=after,
+        until=until,
+        kinds=list(kinds),
+        limit=limit,
+    )
+    return [row.event() for row in rows]
 
 
 async def event_by_id(tx: Transaction, event_id: int) -> Event | None:

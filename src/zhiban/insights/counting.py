@@ -1,0 +1,270 @@
+"""What each fact of the log means for reports. Pure: what is remembered and a fact in, numbers out.
+
+Whoever did something has the credit for it: a reply is its sender's, a resolution is that of whoever resolved, whoever
+the conversation belonged to, and whatever becomes of it later. What nobody of ours did (a contact wrote) counts with
+the assignee and the team that the conversation had then. A resolution that is undone never was: what it counted is
+taken back where it was counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from zhiban.channels.business_hours import Hours, open_seconds
+from zhiban.conversations.evolution import born, evolve
+from zhiban.conversations.models import ConversationState, Status
+from zhiban.events import (
+    Actor,
+    AgentBecameAvailable,
+    AgentBecameBusy,
+    AgentWentOffline,
+    ConversationAssigned,
+    ConversationCreated,
+    ConversationEvent,
+    ConversationHandedOff,
+    ConversationResolutionUndone,
+    ConversationResolved,
+    MessageReceived,
+    ReplyQueued,
+    StatusChanged,
+)
+from zhiban.insights.models import (
+    NOBODY,
+    QUARTER,
+    Counted,
+    Measure,
+    ReportClock,
+    ReportFact,
+    TrackedAgent,
+    TrackedConversation,
+)
+
+_LEVELS = {Status.OPEN: Measure.OPEN, Status.SNOOZED: Measure.SNOOZED}
+_PRESENCE = {"online": Measure.ONLINE, "busy": Measure.BUSY}
+
+
+def count(tracked: TrackedConversation | None, event: ConversationEvent, hours: Hours | None) -> Counted:
+    """What a fact about a conversation counts for. `tracked` None: the first that is known of it.
+
+    `hours` are the business hours of its inbox, None where it has none.
+    """
+    if isinstance(event, ConversationCreated):
+        before = TrackedConversation(replace(born(event), status=Status.RESOLVED, opened_at=None))
+        after = TrackedConversation(born(event))
+    else:
+        before = tracked or _unknown(event)
+        after = replace(before, state=evolve(before.state, event))
+    return _Counter(before, after, event, hours).count()
+
+
+def _unknown(event: ConversationEvent) -> TrackedConversation:
+    """Of a conversation whose beginning is not in the log, as the fact tells of it."""
+    return TrackedConversation(
+        ConversationState(
+            id=event.conversation_id,
+            inbox_id=event.inbox_id or NOBODY,
+            contact_id=event.contact_id,
+            thread="",
+            status=Status(event.previous) if isinstance(event, StatusChanged) else Status.PENDING,
+            assignee_id=event.assignee_id,
+            team_id=event.team_id,
+            cycle=event.cycle or 1,
+        )
+    )
+
+
+class _Counter:
+    """Collects the numbers of one fact."""
+
+    def __init__(
+        self, before: TrackedConversation, after: TrackedConversation, event: ConversationEvent, hours: Hours | None
+    ) -> None:
+        self.before = before.state
+        self.kept = before
+        self.after = after
+        self.event = event
+        self.hours = hours
+        self.facts: list[ReportFact] = []
+
+    def count(self) -> Counted:
+        event = self.event
+        match event:
+            case ConversationCreated() | StatusChanged():
+                self._status(event)
+            case MessageReceived(counts=False):
+                pass
+            case MessageReceived(from_contact=True):
+                self._note(Measure.RECEIVED)
+            case MessageReceived():
+                self._written()
+            case ReplyQueued():
+                self._written()
+            case ConversationAssigned(to_agent_id=int()):
+                self._note(Measure.ASSIGNED)
+        self._queue()
+        self._levels()
+        return Counted(self.after, tuple(self.facts))
+
+    # -------------------------------------------------------------------------------------------------- status
+
+    def _status(self, event: ConversationCreated | StatusChanged) -> None:
+        was, now = self.before.status, self.after.state.status
+        match event:
+            case ConversationResolutionUndone():
+                self.facts += [replace(fact, n=-fact.n) for fact in self.kept.credited]
+                self.after = replace(self.after, credited=())
+                return
+            case ConversationResolved():
+                self._resolved(event)
+                return
+        if was is Status.RESOLVED and now is not Status.RESOLVED:
+            self._cycle()
+        if now is Status.PENDING:
+            self.after = replace(self.after, assisted=True)
+        if now is Status.OPEN and (was in (Status.PENDING, Status.RESOLVED) or self.after.came_at is None):
+            self._note(Measure.CAME_TO_PEOPLE, who=event.actor.kind)
+            self.after = replace(self.after, came_at=self.after.came_at or event.at)
+        if isinstance(event, ConversationHandedOff):
+            self._note(Measure.HANDED_OFF)
+            self.after = replace(self.after, handed_off=True)
+
+    def _cycle(self) -> None:
+        began = self.before.resolved_at is None
+        self._note(Measure.BEGUN if began else Measure.RESUMED)
+        self.after = TrackedConversation(self.after.state)
+
+    def _resolved(self, event: ConversationResolved) -> None:
+        kept = self.kept
+        who: str = event.actor.kind
+        if who not in ("agent", "servicer"):
+            alone = kept.assisted and kept.helped and kept.came_at is None
+            # What nobody helped with, and nobody took, ended because time passed.
+            who = "assistant" if alone else "timer" if who == "assistant" else who
+        doer = _doer(event.actor)
+        before = len(self.facts)
+        self._note(Measure.RESOLVED, agent_id=doer, who=who)
+        if kept.assisted:
+            self._note(Measure.RESOLVED_ASSISTED, agent_id=doer, who=who)
+        if kept.handed_off:
+            self._note(Measure.RESOLVED_HANDED_OFF, agent_id=doer, who=who)
+        if kept.came_at is not None:
+            self._time(Measure.RESOLUTION, kept.came_at, event.at, agent_id=doer, who=who)
+        self.after = replace(self.after, credited=tuple(self.facts[before:]))
+
+    # ------------------------------------------------------------------------------------------------ messages
+
+    def _written(self) -> None:
+        event, before = self.event, self.before
+        doer = _doer(event.actor)
+        self._note(Measure.WRITTEN, agent_id=doer)
+        if isinstance(event, ReplyQueued) and event.helped:
+            self.after = replace(self.after, helped=True)
+        person = not event.from_contact if isinstance(event, MessageReceived) else _from_person(event)
+        if person and before.waiting_since is not None:
+            if before.first_reply_at is None:
+                self._time(Measure.FIRST_REPLY, before.waiting_since, event.at, agent_id=doer)
+            self._time(Measure.REPLY, before.waiting_since, event.at, agent_id=doer)
+
+    def _queue(self) -> None:
+        """Who takes it themselves has not let it lie."""
+        state, since = self.after.state, self.after.queued_since
+        lies = state.status is Status.OPEN and state.assignee_id is None
+        if lies and since is None:
+            self.after = replace(self.after, queued_since=self.event.at)
+        elif not lies and since is not None:
+            if state.status is Status.OPEN and self.event.at > since:
+                self._time(Measure.QUEUED, since, self.event.at, agent_id=state.assignee_id or NOBODY)
+            self.after = replace(self.after, queued_since=None)
+
+    def _levels(self) -> None:
+        """Nothing while it stays what it is in the same hands: most facts leave it there."""
+        was, now = _level(self.before, self.event.at), _level(self.after.state, self.event.at)
+        if was != now:
+            self.facts += [replace(was, n=-1)] if was else []
+            self.facts += [now] if now else []
+
+    # ------------------------------------------------------------------------------------------------- numbers
+
+    def _note(self, measure: Measure, *, agent_id: int | None = None, who: str | None = None) -> None:
+        """`agent_id` None: the assignee."""
+        self.facts.append(self._fact(measure, agent_id=agent_id, who=who))
+
+    def _time(
+        self, measure: Measure, since: datetime, until: datetime, *, agent_id: int, who: str | None = None
+    ) -> None:
+        seconds = max(0, int((until - since).total_seconds()))
+        fact = replace(self._fact(measure, agent_id=agent_id, who=who), seconds=seconds)
+        if self.hours is None:
+            self.facts.append(fact)
+            return
+        self.facts.append(replace(fact, clock=ReportClock.WALL))
+        worked = open_seconds(self.hours, since, until)
+        self.facts.append(replace(fact, clock=ReportClock.BUSINESS, seconds=int(worked)))
+
+    def _fact(self, measure: Measure, *, agent_id: int | None, who: str | None) -> ReportFact:
+        state = self.after.state
+        return ReportFact(
+            at=self.event.at,
+            measure=measure,
+            inbox_id=state.inbox_id,
+            team_id=state.team_id or NOBODY,
+            agent_id=(state.assignee_id or NOBODY) if agent_id is None else agent_id,
+            who=self.event.actor.kind if who is None else who,
+            labels=state.labels,
+        )
+
+
+def _doer(actor: Actor) -> int:
+    return (actor.id or NOBODY) if actor.kind == "agent" else NOBODY
+
+
+def _from_person(event: ConversationEvent) -> bool:
+    return isinstance(event, ReplyQueued) and event.from_person
+
+
+def _level(state: ConversationState, at: datetime) -> ReportFact | None:
+    """What a conversation adds to how many are open, or snoozed, while it is in this state."""
+    measure = _LEVELS.get(state.status)
+    if measure is None:
+        return None
+    return ReportFact(
+        at=at,
+        measure=measure,
+        inbox_id=state.inbox_id,
+        team_id=state.team_id or NOBODY,
+        agent_id=state.assignee_id or NOBODY,
+        labels=state.labels,
+    )
+
+
+# ------------------------------------------------------------------------------------------------------- presence
+
+
+def count_presence(
+    tracked: TrackedAgent, event: AgentBecameAvailable | AgentBecameBusy | AgentWentOffline
+) -> tuple[TrackedAgent, list[ReportFact]]:
+    """What it means that others see an agent otherwise: the time until now is theirs, in each quarter of an hour."""
+    match event:
+        case AgentBecameAvailable():
+            status = "online"
+        case AgentBecameBusy():
+            status = "busy"
+        case AgentWentOffline():
+            status = "offline"
+    return TrackedAgent(tracked.agent_id, status, event.at), presence(tracked, until=event.at)
+
+
+def presence(tracked: TrackedAgent, *, until: datetime) -> list[ReportFact]:
+    """The time for which an agent has been there, up to a moment, in each quarter of an hour."""
+    measure = _PRESENCE.get(tracked.status)
+    if measure is None or tracked.since is None:
+        return []
+    facts, at = [], tracked.since
+    while at < until:
+        end = min(until, at + timedelta(seconds=QUARTER - at.timestamp() % QUARTER))
+        seconds = int(end.timestamp()) - int(at.timestamp())
+        if seconds:
+            facts.append(ReportFact(at, measure, agent_id=tracked.agent_id, who="agent", seconds=seconds))
+        at = end
+    return facts

@@ -1,0 +1,106 @@
+"""What is counted: measures, the facts they are made of, and what the counter remembers of each conversation."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from datetime import datetime
+from enum import IntEnum
+
+from zhiban.conversations.models import ConversationState
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+
+RECIPE = 1  # grows whenever facts count otherwise than before: everything is then counted anew
+QUARTER = 900  # seconds; every time zone in use is a whole number of them from UTC
+NOBODY = 0  # in the place of an agent, a team or a conversation's inbox
+
+
+class Measure(IntEnum):
+    """What a number in a report is a sum of. Rows are stored under these values: never use one again for another.
+
+    30 to 39 are left for what contacts say of us.
+    """
+
+    BEGUN = 1  # a contact wrote for the first time
+    RESUMED = 2  # a resolved conversation went on: another cycle
+    RECEIVED = 3  # messages of contacts
+    WRITTEN = 4  # messages of ours to contacts
+    CAME_TO_PEOPLE = 5
+    HANDED_OFF = 6  # by the assistant
+    RESOLVED = 7
+    RESOLVED_ASSISTED = 8  # of these, the cycles that the assistant had in its hands
+    RESOLVED_HANDED_OFF = 9  # of these, the ones that it gave to people
+    QUEUED = 10  # seconds that a conversation lay open without an assignee, until somebody had it
+    FIRST_REPLY = 11  # seconds that a contact waited for the first reply of a person in a cycle
+    REPLY = 12  # seconds that a contact waited for a reply of a person
+    RESOLUTION = 13  # seconds from when people first had it, in a cycle, until it was resolved
+    OPEN = 14  # conversations that became open, less those that ceased to be
+    SNOOZED = 15  # the same of snoozed ones
+    ONLINE = 16  # seconds of an agent's
+    BUSY = 17
+    ASSIGNED = 18  # somebody was given a conversation, or took it
+
+
+TIMES = (Measure.QUEUED, Measure.FIRST_REPLY, Measure.REPLY, Measure.RESOLUTION)
+
+
+class ReportClock(IntEnum):
+    """By which clock a time was taken. `ALWAYS` counts in both views: nothing else can be said of it."""
+
+    ALWAYS = 0  # a count, or a time in an inbox without business hours
+    WALL = 1
+    BUSINESS = 2  # only what lies within the inbox's business hours
+
+
+@frozen_dataclass
+class ReportFact:
+    """One thing that happened, as reports count it.
+
+    `agent_id` is who did it, or else in whose hands the conversation was; `who` is the kind of actor. `labels` are
+    those that the conversation had then. `n` is -1 where a fact takes another back.
+    """
+
+    at: datetime
+    measure: Measure
+    inbox_id: int = NOBODY
+    team_id: int = NOBODY
+    agent_id: int = NOBODY
+    who: str = ""
+    labels: tuple[int, ...] = ()
+    clock: ReportClock = ReportClock.ALWAYS
+    seconds: int | None = None
+    n: int = 1
+
+
+@frozen_dataclass
+class TrackedConversation:
+    """What the counter has to remember between two facts about a conversation.
+
+    `state` is what its events say so far. Everything else is about the present cycle: when people first had it, since
+    when it lies open without an assignee, whether the assistant had it, helped, and gave it away. `credited` is what
+    its last resolution counted, for the case that it is taken back.
+    """
+
+    state: ConversationState
+    came_at: datetime | None = None
+    queued_since: datetime | None = None
+    assisted: bool = False
+    helped: bool = False
+    handed_off: bool = False
+    credited: tuple[ReportFact, ...] = ()
+
+
+@frozen_dataclass
+class TrackedAgent:
+    """What others saw of an agent, and since when."""
+
+    agent_id: int
+    status: str = "offline"
+    since: datetime | None = None
+
+
+@frozen_dataclass
+class Counted:
+    """What a fact of the log means for reports: the numbers it adds, and what is to be remembered from now on."""
+
+    tracked: TrackedConversation
+    facts: tuple[ReportFact, ...] = field(default=())

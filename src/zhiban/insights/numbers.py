@@ -1,0 +1,71 @@
+"""Sums of reports, and what is read from them: counts, shares, medians. Sums of parts are the sum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from zhiban.insights.histogram import quantile
+from zhiban.insights.models import Measure
+
+MEDIAN, MOST = 0.5, 0.9
+
+
+@dataclass(slots=True)
+class Numbers:
+    """How often each thing happened, for how many seconds in all, and of times how many fell into each class."""
+
+    counts: dict[Measure, int] = field(default_factory=dict)
+    seconds: dict[Measure, int] = field(default_factory=dict)
+    classes: dict[Measure, dict[int, int]] = field(default_factory=dict)
+
+    def add(self, measure: Measure, bucket: int, n: int, total: int) -> None:
+        self.counts[measure] = self.counts.get(measure, 0) + n
+        self.seconds[measure] = self.seconds.get(measure, 0) + total
+        there = self.classes.setdefault(measure, {})
+        there[bucket] = there.get(bucket, 0) + n
+
+    def __getitem__(self, measure: Measure) -> int:
+        return self.counts.get(measure, 0)
+
+    @property
+    def conversations(self) -> int:
+        """Those that began, and those that went on after they had been resolved."""
+        return self[Measure.BEGUN] + self[Measure.RESUMED]
+
+    @property
+    def resolved(self) -> int:
+        return self[Measure.RESOLVED]
+
+    @property
+    def handoff_share(self) -> float | None:
+        """Of the resolved cycles that the assistant had, those it gave to people."""
+        return share(self[Measure.RESOLVED_HANDED_OFF], self[Measure.RESOLVED_ASSISTED])
+
+    def median(self, measure: Measure) -> float | None:
+        """Half of these times were no longer, in seconds; None where there are none."""
+        return quantile(self.classes.get(measure, {}), MEDIAN)
+
+    def most(self, measure: Measure) -> float | None:
+        """Nine of ten of these times were no longer, in seconds."""
+        return quantile(self.classes.get(measure, {}), MOST)
+
+    def mean(self, measure: Measure) -> float | None:
+        """Their average, in seconds; from the times themselves, not from their classes."""
+        return share(self.seconds.get(measure, 0), self[measure])
+
+
+def total(parts: Iterable[Numbers]) -> Numbers:
+    """The sum of all parts."""
+    whole = Numbers()
+    for part in parts:
+        for measure, classes in part.classes.items():
+            for bucket, n in classes.items():
+                whole.add(measure, bucket, n, 0)
+            whole.seconds[measure] += part.seconds[measure]
+    return whole
+
+
+def share(part: float, whole: float) -> float | None:
+    """The part of the whole, None of nothing."""
+    return part / whole if whole else None
