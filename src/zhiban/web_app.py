@@ -28,6 +28,7 @@ from zhiban.desk.pages import conversation as conversation_pages
 from zhiban.desk.pages import draft_files, sign_in
 from zhiban.desk.pages import knowledge as knowledge_pages
 from zhiban.desk.pages import presence as presence_pages
+from zhiban.desk.pages import reports as report_pages
 from zhiban.desk.pages import rules as rule_pages
 from zhiban.desk.pages import second_factor as second_factor_pages
 from zhiban.desk.pages import teams as team_pages
@@ -90,6 +91,7 @@ def web_application(
     add_routes(web, second_factor_pages.router)
     add_routes(web, agent_pages.router)
     add_routes(web, rule_pages.router)
+    add_routes(web, report_pages.router)
     add_routes(web, presence_pages.router)
     add_routes(web, team_pages.router)
     deps = bootstrap.assistant_deps(app.settings, app.http, app.breakers.of(NO_WORKSPACE, "model/"), app.embedders)

@@ -27,6 +27,7 @@ from zhiban.desk.pages import agents as agent_pages
 from zhiban.desk.pages import conversation as conversation_pages
 from zhiban.desk.pages import knowledge as knowledge_pages
 from zhiban.desk.pages import presence as presence_pages
+from zhiban.desk.pages import reports as report_pages
 from zhiban.desk.pages import rules as rule_pages
 from zhiban.desk.pages import second_factor as second_factor_pages
 from zhiban.desk.pages import sign_in
@@ -154,6 +155,7 @@ async def site(cluster: Cluster, template: str, urls: DatabaseUrls) -> AsyncIter
         add_routes(app, second_factor_pages.router)
         add_routes(app, agent_pages.router)
         add_routes(app, rule_pages.router)
+        add_routes(app, report_pages.router)
         add_routes(app, presence_pages.router)
         add_routes(app, team_pages.router)
         knowledge_pages.install(app, Trials(database, clock, ASSISTANT), PostgresFileStore(database, clock))

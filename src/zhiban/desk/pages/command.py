@@ -34,6 +34,7 @@ PAGES: tuple[tuple[str, str, str, Permission | None], ...] = (
     ("/search", mark("搜索消息和联系人"), "search", None),
     ("/knowledge", mark("知识"), "book", None),
     ("/rules", mark("规则"), "bolt", None),
+    ("/reports", mark("洞察"), "chart", Permission.SEE_REPORTS),
     ("/settings/labels", mark("标签"), "tag", None),
     ("/settings/snippets", mark("快捷回复"), "reply", Permission.ANSWER),
     ("/settings/macros", mark("宏"), "bolt", Permission.ANSWER),

@@ -1,0 +1,115 @@
+"""The page of reports: who sees it, what it shows and exports, and how it is drawn."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+from datetime import timedelta
+
+import pytest
+from playwright.async_api import expect
+
+from tests.desk.conftest import Site, Visit
+from tests.desk.test_accessibility import faults
+from tests.twin import open_inbox
+from zhiban.conversations import service
+from zhiban.events import Actor
+from zhiban.people.models import Role
+from zhiban.workers.report_counter import ReportCounter
+
+
+@pytest.fixture
+async def counted(site: Site) -> Site:
+    """An afternoon on which 陈默, who calls himself like a formula, resolved what 马骁 asked."""
+    seed = site.seed
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        await tx.run("update agent set name = '=1+1' where id = %(id)s", id=seed.agents["陈默"])
+        by = Actor("agent", seed.agents["陈默"])
+        await service.resolve(tx, seed.conversations["马骁"], by=by, now=seed.clock.now())
+    done = False
+    async with asyncio.timeout(60):
+        while not done:
+            await ReportCounter(seed.database, seed.clock).run_once(pause=0, settling=timedelta(0))
+            async with seed.database.transaction(seed.workspace_id) as tx:
+                done = await tx.value("select counted_to = (select max(id) from event) from report_progress")
+    return site
+
+
+async def test_supervisors_read_and_export_what_they_see(counted: Site) -> None:
+    seed, owner = counted.seed, await counted.signed_in()
+    page = (await owner.get("/reports?period=7d")).text
+    assert 'href="/reports"' in page
+    assert "=1+1" in page
+    assert "Asia/Shanghai" in page
+    assert "echarts" in page
+    assert "echarts" not in (await owner.get("/")).text
+    form = {"what": "parts", "period": "7d", "by": "agent"}
+    answer = await owner.post("/reports/export", form)
+    assert answer.headers["content-disposition"].startswith('attachment; filename="report-')
+    rows = list(csv.reader(io.StringIO(answer.text.removeprefix("\ufeff"))))
+    at = rows[0].index("解决数")
+    assert next(row for row in rows if row[0] == "'=1+1")[at] == "1"
+    assert sum(int(row[at]) for row in rows[1:-1]) == int(rows[-1][at])
+    steps = list(csv.reader(io.StringIO((await owner.post("/reports/export", {**form, "what": "steps"})).text)))
+    assert len(steps) == 9
+    assert sum(int(row[at]) for row in steps[1:-1]) == int(steps[-1][at]) == int(rows[-1][at])
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        told = await tx.values("select data ->> 'what' from event where kind = 'data_exported' order by id")
+    assert [one.split()[:2] for one in told] == [["report", "parts"], ["report", "steps"]]
+
+
+async def test_others_see_less_or_nothing(counted: Site) -> None:
+    seed = counted.seed
+    agent = await counted.signed_in("suhe")
+    assert (await agent.get("/reports")).status == 409
+    assert 'href="/reports"' not in (await agent.get("/")).text
+    other = await open_inbox(seed.database, seed.workspace_id, public_id="other", name="别处")
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        await tx.run(
+            "update agent set role = %(role)s, inbox_ids = %(ids)s where email like 'chenmo@%%'",
+            role=Role.SUPERVISOR,
+            ids=[other.inbox_id],
+        )
+    limited = await counted.signed_in("chenmo")
+    page = (await limited.get("/reports?by=inbox")).text
+    assert "别处" in page
+    assert seed.inbox.name not in page
+    assert "这段时间什么也没有发生" in page
+    for path in ("/reports", "/reports/now"):
+        assert (await limited.get(f"{path}?inbox={seed.inbox.inbox_id}")).status == 404
+    form = {"inbox": str(seed.inbox.inbox_id)}
+    assert (await limited.post("/reports/export", form)).status == 404
+
+
+async def test_what_cannot_be_read_is_said_or_left_out(counted: Site) -> None:
+    owner = await counted.signed_in()
+    wrong = await owner.get("/reports?period=custom&since=2026-02-30&until=x")
+    assert wrong.status == 200
+    assert "请写明从哪天到哪天" in wrong.text
+    assert (
+        "结束的日子早于开始的日子" in (await owner.get("/reports?period=custom&since=2026-02-03&until=2026-02-01")).text
+    )
+    for query in ("period=never&by=nothing&inbox=x&team=-1&label=99999999999999999999", "label=12345&agent=777&team=9"):
+        assert (await owner.get(f"/reports?{query}")).status == 200, query
+    years = await owner.get("/reports?period=custom&since=2019-01-01&until=2027-12-31&clock=business&by=label")
+    assert (years.status, "2019-01-01 – 2027-12-31" in years.text) == (200, True)
+    english = (await owner.get("/reports?by=label", accept_language="en")).text
+    assert "Busiest hours" in english or "什么时候最忙" in english
+
+
+@pytest.mark.browser
+async def test_charts_are_drawn_and_choices_act_at_once(counted: Site, enter: Visit) -> None:
+    page = await enter()
+    await page.click(".dock a[href='/reports']")
+    await expect(page.locator(".plot svg")).to_have_count(5)
+    assert await faults(page) == []
+    await page.select_option("select[name=period]", "today")
+    await page.wait_for_url("**/reports?period=today**")
+    await page.click("nav a:has-text('按标签')")
+    await expect(page.locator("#parts tfoot")).to_be_visible()
+    assert "period=today" in page.url
+    await page.set_viewport_size({"width": 390, "height": 844})
+    await expect(page.locator(".plot svg").first).to_be_visible()
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert await faults(page) == []
