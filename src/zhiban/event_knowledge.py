@@ -7,6 +7,13 @@ from typing import Literal
 from zhiban.event_base import Event
 
 
+class KnowledgeBaseAdded(Event):
+    """Somebody made a base; those that files and articles bring about are made without a word."""
+
+    base_id: int
+    slug: str
+
+
 class SourcesImported(Event):
     """Files became articles of a base."""
 

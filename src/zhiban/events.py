@@ -44,6 +44,7 @@ from zhiban.event_knowledge import (
     EvidenceRecorded,
     ImportDecided,
     ImportRequested,
+    KnowledgeBaseAdded,
     PhrasingAdded,
     PhrasingApproved,
     PhrasingRejected,
@@ -83,7 +84,7 @@ __all__ = ["ASSISTANT", "COLUMNS", "DIRECT", "FACTS", "SYSTEM", "TIMER", "Actor"
 __all__ += ["ConversationEvent", "Event", "MessageFact", "StatusChanged", "decode"]
 __all__ += ["ArticleChanged", "ArticlesRemoved", "EvidenceRecorded", "PhrasingAdded", "PhrasingApproved"]
 __all__ += ["ImportDecided", "ImportRequested", "PhrasingRejected", "PhrasingRemoved", "SourcesImported"]
-__all__ += ["SynonymsChanged"]
+__all__ += ["KnowledgeBaseAdded", "SynonymsChanged"]
 __all__ += ["ContactEdited", "ContactFieldAdded", "ContactFieldRemoved", "ContactsMerged"]
 __all__ += ["RuleAdded", "RuleChanged", "RuleRemoved"]
 __all__ += ["SavedViewAdded", "SavedViewChanged", "SavedViewRemoved"]

@@ -272,7 +272,7 @@ def test_its_set_up_can_be_asked_for(integration: Integration) -> None:
     assert len(names) == len(set(names))
     assert not {"name", "account", "base", "values", "json"} & set(names)  # options of `zhiban inbox add` itself
     assert any(field.identifies for field in integration.setup.fields)
-    assert any("{callback}" in step for step in integration.setup.steps)
+    assert any("{callback}" in step.text for step in integration.setup.steps)
     assert all(field.secret for field in integration.setup.fields if field.rotates)
     with pytest.raises(Misconfigured):
         integration.setup.complete({})

@@ -257,7 +257,7 @@ async def test_an_account_that_is_not_wanted_gets_no_inbox(urls: DatabaseUrls, t
     async with running_shop(urls, tmp_path) as shop:
         await shop.eventually("select 1 from inbox where kind = 'wecom_kf'")
         async with shop.work() as tx:
-            await service.restrict(tx, await tx.value("select id from connection"), [OPEN_KFID])
+            await service.restrict(tx, await tx.value("select id from connection"), [OPEN_KFID], now=datetime.now(UTC))
         shop.wecom.add_account("wkOTHER", "售前客服")
         shop.wecom.contact_says("wmLIXIAO", "运费谁出？", open_kfid="wkOTHER")
         await shop.eventually("select 1 from delivery where account = 'wkOTHER' and state = 'parked'")

@@ -14,7 +14,7 @@ from zhiban.channels.credentials import place_of_secrets, place_of_token
 from zhiban.channels.inboxes import notified
 from zhiban.channels.policy import Policy
 from zhiban.channels.removed import RemovedChannel, RemovedVendor
-from zhiban.events import SYSTEM, InboxAdded
+from zhiban.events import SYSTEM, Actor, InboxAdded
 from zhiban.kit import event_log
 from zhiban.kit.breaker_store import BreakerStore
 from zhiban.kit.clock import Clock
@@ -241,6 +241,15 @@ class Connections:
             self._connections_open[workspace_id, connection_id] = connection
         return connection
 
+    async def note_verified(self, connection: OpenConnection, *, now: datetime) -> None:
+        """The vendor has just proved that it reaches our address."""
+        async with self._database.webhook_transaction(connection.workspace_id) as tx:
+            await tx.run(
+                "update connection set verified_at = %(now)s where id = %(id)s and removed_at is null",
+                now=now,
+                id=connection.id,
+            )
+
     async def notified(self, workspace_id: int, inbox_id: int) -> list[str]:
         """The addresses that this inbox's policy names for notices. Raises SealBroken."""
         async with self._database.transaction(workspace_id) as tx:
@@ -312,6 +321,7 @@ async def ensure_inbox(
     own: bool = False,
     wanted: bool = False,
     talks: bool = True,
+    by: Actor = SYSTEM,
     now: datetime,
 ) -> int | None:
     """The inbox of an account, created when it is new; a returning account is taken out of the archive.
@@ -333,7 +343,7 @@ async def ensure_inbox(
             return None
         if archived_at is not None and talks:
             await tx.run("update inbox set archived_at = null, removed_at = null where id = %(id)s", id=inbox_id)
-            await _record_added(tx, inbox_id, connection_id, kind, named=True, now=now)
+            await _record_added(tx, inbox_id, connection_id, kind, named=True, by=by, now=now)
         return int(inbox_id)
     if not (own or wanted) and not await tx.value(_MAY_HAVE, connection=connection_id, external=external_id):
         return None
@@ -362,12 +372,12 @@ async def ensure_inbox(
         workspace=tx.workspace_id,
         ref=connection_id,
     )
-    await _record_added(tx, inbox_id, connection_id, kind, named=name != external_id, now=now)
+    await _record_added(tx, inbox_id, connection_id, kind, named=name != external_id, by=by, now=now)
     return int(inbox_id)
 
 
 async def _record_added(
-    tx: Transaction, inbox_id: int, connection_id: int, kind: str, *, named: bool, now: datetime
+    tx: Transaction, inbox_id: int, connection_id: int, kind: str, *, named: bool, by: Actor, now: datetime
 ) -> None:
-    added = InboxAdded(actor=SYSTEM, at=now, inbox_id=inbox_id, connection_id=connection_id, channel=kind, named=named)
+    added = InboxAdded(actor=by, at=now, inbox_id=inbox_id, connection_id=connection_id, channel=kind, named=named)
     await event_log.append(tx, added)

@@ -13,11 +13,13 @@ from zhiban.channels.topics import CONFIG
 from zhiban.events import DIRECT, SYSTEM, Actor, Cause, InboxConfigured, InboxRemoved
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
-from zhiban.kit.errors import Misconfigured, NotFound
+from zhiban.kit.errors import Conflict, Misconfigured, NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.text import clean, size_of
 from zhiban.kit.vault import Vault
 from zhiban.ports.notifiers import public_name
+
+LONGEST_NAME = 60
 
 
 @frozen_dataclass
@@ -30,6 +32,7 @@ class ConnectionRow:
     broken: str | None
     broken_at: datetime | None
     contacts_off: str | None  # why friendships with contacts are not known; no trouble, only information
+    verified_at: datetime | None  # when a genuine call was first known to reach our address
     removed_at: datetime | None
 
 
@@ -64,8 +67,38 @@ order by i.archived_at nulls first, i.id"""
 async def connections(tx: Transaction) -> list[ConnectionRow]:
     return await tx.objects(
         ConnectionRow,
-        "select id, public_id, vendor, name, config, broken, broken_at, contacts_off, removed_at from connection "
-        "order by id",
+        "select id, public_id, vendor, name, config, broken, broken_at, contacts_off, verified_at, removed_at "
+        "from connection order by id",
+    )
+
+
+async def access_connection(tx: Transaction, connection_id: int) -> ConnectionRow:
+    """A connection that is in use. Raises NotFound."""
+    row = next((one for one in await connections(tx) if one.id == connection_id), None)
+    if row is None or row.removed_at is not None:
+        raise NotFound("There is no such connection.")
+    return row
+
+
+async def access_inbox(tx: Transaction, inbox_id: int) -> InboxRow:
+    """An inbox that is in use. Raises NotFound."""
+    row = next((one for one in await inboxes(tx) if one.id == inbox_id), None)
+    if row is None or row.archived_at is not None:
+        raise NotFound("There is no such inbox.")
+    return row
+
+
+LATEST_CALLS = 2_000  # of all connections, among which one's own are looked for
+
+
+async def note_called(tx: Transaction, connection_id: int) -> None:
+    """Take a genuine call among the latest ones as the proof that the vendor reaches us, where there is none yet."""
+    await tx.run(
+        "update connection set verified_at = d.received_at from (select connection_id, received_at from delivery "
+        "order by received_at desc limit %(most)s) d "
+        "where d.connection_id = connection.id and connection.id = %(id)s and connection.verified_at is null",
+        most=LATEST_CALLS,
+        id=connection_id,
     )
 
 
@@ -222,16 +255,35 @@ async def notified(tx: Transaction, vault: Vault, inbox_id: int) -> list[str]:
     return [str(address) for address in found["addresses"]]
 
 
-async def set_name(tx: Transaction, inbox_id: int, name: str) -> None:
-    """What people call the inbox."""
-    await tx.run("update inbox set name = %(name)s where id = %(id)s", id=inbox_id, name=name)
-    tx.publish_after_commit(CONFIG, inbox_id)
+async def rename(tx: Transaction, inbox_id: int, name: str, *, by: Actor = SYSTEM, now: datetime) -> bool:
+    """What people call the inbox. False when they do already. Raises NotFound, Conflict."""
+    name = " ".join(clean(name).split())
+    if not 0 < len(name) <= LONGEST_NAME:
+        raise Conflict(f"An inbox needs a name of at most {LONGEST_NAME} characters.")
+    return await _configure(tx, inbox_id, "name", name, by=by, now=now)
 
 
-async def set_base(tx: Transaction, inbox_id: int, base_id: int | None) -> None:
-    """Which knowledge base the inbox answers from; None is the default one."""
-    await tx.run("update inbox set base_id = %(base)s where id = %(id)s", id=inbox_id, base=base_id)
+async def set_base(tx: Transaction, inbox_id: int, base_id: int | None, *, by: Actor = SYSTEM, now: datetime) -> bool:
+    """Which knowledge base the inbox answers from; None is the default one. False when it does already.
+
+    Raises NotFound.
+    """
+    return await _configure(tx, inbox_id, "base_id", base_id, by=by, now=now)
+
+
+async def _configure(tx: Transaction, inbox_id: int, column: str, value: object, *, by: Actor, now: datetime) -> bool:
+    row = await tx.row(f"select {column} from inbox where id = %(id)s and archived_at is null for update", id=inbox_id)
+    if row is None:
+        raise NotFound("There is no such inbox.")
+    (before,) = row
+    if before == value:
+        return False
+    await tx.run(f"update inbox set {column} = %(value)s where id = %(id)s", id=inbox_id, value=value)
+    await event_log.append(
+        tx, InboxConfigured(actor=by, at=now, inbox_id=inbox_id, before={column: before}, after={column: value})
+    )
     tx.publish_after_commit(CONFIG, inbox_id)
+    return True
 
 
 @frozen_dataclass

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from datetime import timedelta
 
-from zhiban.channels.connection_health import mark_broken, mark_mended
-from zhiban.channels.connections import Connections, OpenConnection, ensure_inbox
+from zhiban.channels.accounts import find_accounts
+from zhiban.channels.connection_health import mark_broken
+from zhiban.channels.connections import Connections
 from zhiban.channels.service import DISCOVER_INBOXES
-from zhiban.channels.topics import CONFIG
 from zhiban.events import InboxAdded
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.jobs import Enqueued, Job, Task
-from zhiban.ports import ConnectionBroken, VendorAccount
+from zhiban.ports import ConnectionBroken
 
 KEEP_DELIVERIES = timedelta(days=4)  # vendors repeat for three at most
 
@@ -41,15 +41,11 @@ class ChannelJobs:
         """Make an inbox of every account that the connection may manage, and learn what the accounts are called."""
         connection = await self._connections.connection(workspace_id, connection_id)
         try:
-            accounts = await connection.vendor.accounts()
+            await find_accounts(self._database, connection, now=self._clock.now())
         except ConnectionBroken as error:
             # An operator has to mend it, which a repetition does not: it is said where they look.
             async with self._database.transaction(workspace_id) as tx:
                 await mark_broken(tx, connection_id, error.sentence, now=self._clock.now())
-            return
-        await keep_accounts(self._database, connection, accounts, now=self._clock.now())
-        async with self._database.transaction(workspace_id) as tx:
-            await mark_mended(tx, connection_id, now=self._clock.now())
 
     async def purge_deliveries(self) -> None:
         """Forget deliveries after four days. Failed ones stay."""
@@ -59,28 +55,3 @@ class ChannelJobs:
                 await tx.run(
                     "delete from delivery where state in ('done', 'parked') and received_at < %(before)s", before=before
                 )
-
-
-async def keep_accounts(
-    database: Database,
-    connection: OpenConnection,
-    accounts: Sequence[VendorAccount],
-    *,
-    wanted: bool = False,
-    now: datetime,
-) -> None:
-    """An inbox for every account, except those that an operator removed or left out, unless they are `wanted` now.
-
-    What people named stays.
-    """
-    async with database.transaction(connection.workspace_id) as tx:
-        for account in accounts:
-            inbox_id = await ensure_inbox(
-                tx, connection.id, account.kind, account.external_id, account.name, wanted=wanted, now=now
-            )
-            await tx.run(
-                "update inbox set name = %(name)s where id = %(id)s and name = external_id and name <> %(name)s",
-                name=account.name,
-                id=inbox_id,
-            )
-        tx.publish_after_commit(CONFIG, connection.id)

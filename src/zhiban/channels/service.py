@@ -1,4 +1,4 @@
-"""The verbs about connections and inboxes: connect, restrict, pause, resume, remove."""
+"""The verbs about connections and inboxes: connect, restrict, pause, resume, remove, disconnect."""
 
 from __future__ import annotations
 
@@ -223,16 +223,28 @@ async def discover(tx: Transaction, connection_id: int) -> None:
     await enqueue(tx, DISCOVER_INBOXES.of(key=str(connection_id), connection_id=connection_id))
 
 
-async def restrict(tx: Transaction, connection_id: int, accounts: Sequence[str]) -> None:
+async def restrict(
+    tx: Transaction, connection_id: int, accounts: Sequence[str], *, by: Actor = SYSTEM, now: datetime
+) -> None:
     """Let only these accounts become inboxes; none means every account. Raises NotFound."""
-    changed = await tx.run(
+    row = await tx.row(
+        "select coalesce(config -> 'only_accounts', '[]') from connection where id = %(id)s for update",
+        id=connection_id,
+    )
+    if row is None:
+        raise NotFound("There is no such connection.")
+    (before,) = row
+    if list(before) == list(accounts):
+        return
+    await tx.run(
         "update connection set config = case when cardinality(%(only)s::text[]) = 0 then config - 'only_accounts' "
         "else config || jsonb_build_object('only_accounts', to_jsonb(%(only)s::text[])) end where id = %(id)s",
         only=list(accounts),
         id=connection_id,
     )
-    if not changed:
-        raise NotFound("There is no such connection.")
+    await event_log.append(
+        tx, ConnectionChanged(actor=by, at=now, connection_id=connection_id, changed=("only_accounts",))
+    )
     tx.publish_after_commit(CONFIG, connection_id)
 
 
@@ -280,10 +292,46 @@ async def remove(tx: Transaction, vault: Vault, inbox_id: int, *, by: Actor = SY
     )
     if left:
         return False
+    await _forget(tx, vault, connection_id, by=by, now=now)
+    return True
+
+
+async def restore(tx: Transaction, inbox_id: int, *, by: Actor = SYSTEM, now: datetime) -> None:
+    """Take a removed inbox into use again. Raises NotFound, Conflict (its connection was removed, too)."""
+    row = await tx.row(
+        "select i.connection_id, i.kind, i.external_id, i.name, c.removed_at from inbox i "
+        "join connection c on c.workspace_id = i.workspace_id and c.id = i.connection_id where i.id = %(id)s",
+        id=inbox_id,
+    )
+    if row is None:
+        raise NotFound("There is no such inbox.")
+    connection_id, kind, external_id, name, removed_at = row
+    if removed_at is not None:
+        raise Conflict("The connection was removed: connect it again first.")
+    await ensure_inbox(tx, connection_id, kind, external_id, name, own=True, wanted=True, by=by, now=now)
+    tx.publish_after_commit(CONFIG, inbox_id)
+
+
+async def disconnect(tx: Transaction, vault: Vault, connection_id: int, *, by: Actor = SYSTEM, now: datetime) -> None:
+    """Take a connection and all its inboxes out of use, and forget its credentials. Raises NotFound."""
+    row = await tx.row("select removed_at from connection where id = %(id)s for update", id=connection_id)
+    if row is None:
+        raise NotFound("There is no such connection.")
+    inbox_ids = await tx.values(
+        "select id from inbox where connection_id = %(id)s and removed_at is null order by id", id=connection_id
+    )
+    for inbox_id in inbox_ids:
+        await remove(tx, vault, inbox_id, by=by, now=now)
+    if not inbox_ids and row == (None,):
+        await _forget(tx, vault, connection_id, by=by, now=now)
+
+
+async def _forget(tx: Transaction, vault: Vault, connection_id: int, *, by: Actor, now: datetime) -> None:
+    """Let the credentials go, the address lead nowhere, and nobody wait for what arrived."""
     public_id = await tx.value("select public_id from connection where id = %(id)s", id=connection_id)
     await tx.run(
         "update connection set secrets = %(nothing)s, token = null, token_expires_at = null, broken = null, "
-        "broken_at = null, removed_at = %(now)s, updated_at = %(now)s where id = %(id)s",
+        "broken_at = null, verified_at = null, removed_at = %(now)s, updated_at = %(now)s where id = %(id)s",
         nothing=vault.seal({}, bound_to=place_of_secrets(tx.workspace_id, public_id)),
         now=now,
         id=connection_id,
@@ -302,7 +350,7 @@ async def remove(tx: Transaction, vault: Vault, inbox_id: int, *, by: Actor = SY
         now=now,
         id=connection_id,
     )
-    return True
+    tx.publish_after_commit(CONFIG, connection_id)
 
 
 async def _inbox(tx: Transaction, inbox_id: int) -> _StoredInbox:

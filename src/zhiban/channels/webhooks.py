@@ -10,6 +10,7 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Literal
 from urllib.parse import unquote_plus
 
@@ -105,11 +106,20 @@ class _Receiver:
             )
         )
         if isinstance(found, Challenge):
+            await self._verified(connection, now)
             return PlainTextResponse(found.body)
         with metrics.timed("acknowledge"):
             new = await self._door.store(connection, found, at=now)
         metrics.delivery(connection.vendor_name, "stored" if new else "duplicate")
         return _response(connection.vendor.acknowledge(WebhookOutcome.STORED, status=200))
+
+    async def _verified(self, connection: OpenConnection, now: datetime) -> None:
+        """Let whoever sets the connection up see it. The vendor's answer never fails because of that."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS / 2):
+                await self._connections.note_verified(connection, now=now)
+        except (TimeoutError, psycopg.Error, Unavailable) as error:
+            log.warning("That an address was verified could not be noted: %s", str(error).strip())
 
     def _refused(self, connection: OpenConnection | None, error: InvalidWebhook) -> Response:
         metrics.delivery(connection.vendor_name if connection else "unknown", "refused")

@@ -14,14 +14,12 @@ import typer
 
 from zhiban import bootstrap
 from zhiban.channels import inboxes
-from zhiban.channels.connections import OpenConnection
+from zhiban.channels.accounts import take_accounts
+from zhiban.channels.connecting import callback_path
 from zhiban.channels.inboxes import ConnectionRow
-from zhiban.channels.jobs import keep_accounts
 from zhiban.channels.service import connect, restrict
-from zhiban.channels.webhooks import ADDRESS
 from zhiban.cli.app import AsJson, Exit, _, command, inbox, say, settings, show_json
 from zhiban.cli.runtime import open_app, workspace_of
-from zhiban.container import App
 from zhiban.kit.errors import Misconfigured, NotFound, Unavailable
 from zhiban.kit.settings import Settings
 from zhiban.knowledge import queries
@@ -38,9 +36,7 @@ FromFile = Annotated[Path | None, typer.Option("--values", help=_("从JSON文件
 
 def callback(found: Settings, row: ConnectionRow) -> str:
     """The address that the vendor has to call."""
-    integration = bootstrap.CHANNELS.get(row.vendor)
-    own = [path for path in integration.addresses if "{public_id}" in path] if integration else []
-    return found.zhiban_url + (own or [ADDRESS])[0].format(public_id=row.public_id)
+    return found.zhiban_url + callback_path(bootstrap.CHANNELS.get(row.vendor), row.public_id)
 
 
 @add.callback(invoke_without_command=True)
@@ -152,18 +148,18 @@ async def _add(
                 raise NotFound(f"There is no knowledge base named {base}.")
             connected = await connect(tx, app.vault, integration, values, name=name, now=app.clock.now())
             if only:
-                await restrict(tx, connected.id, only)
+                await restrict(tx, connected.id, only, now=app.clock.now())
             (row,) = [row for row in await inboxes.connections(tx) if row.id == connected.id]
         link = await app.connections.connection(workspace_id, connected.id)
         broken, accounts = "", list[VendorAccount]()
         try:
-            accounts = await _take_accounts(app, link, only)
+            accounts = await take_accounts(app.database, link, only, now=app.clock.now())
         except (ConnectionBroken, Unavailable) as error:
             broken = error.sentence
         if base_row is not None:
             async with app.database.transaction(workspace_id) as tx:
                 for inbox_id in await inboxes.inboxes_of(tx, connected.id):
-                    await inboxes.set_base(tx, inbox_id, base_row.id)
+                    await inboxes.set_base(tx, inbox_id, base_row.id, now=app.clock.now())
         address = callback(app.settings, row)
     if as_json:
         shown = {"connection": row.id, "callback": address, "accounts": [asdict(one) for one in accounts]}
@@ -176,21 +172,10 @@ async def _add(
     return Exit.FAILED if broken else None
 
 
-async def _take_accounts(app: App, link: OpenConnection, only: list[str]) -> list[VendorAccount]:
-    """An inbox for every account that we may manage and that is wanted."""
-    managed = list(await link.vendor.accounts())
-    missing = sorted(set(only) - {one.external_id for one in managed})
-    if missing:
-        raise Misconfigured(f"This connection may not manage {', '.join(missing)}.")
-    wanted = [one for one in managed if not only or one.external_id in only]
-    await keep_accounts(app.database, link, wanted, wanted=True, now=app.clock.now())
-    return wanted
-
-
 def _tell(integration: Integration, address: str, accounts: list[VendorAccount], broken: str) -> None:
     say(_("已保存。接下来："))
-    for number, step in enumerate(integration.setup.steps, 1):
-        say(f"{number}. " + _(step, callback=address))
+    for number, text in enumerate(filter(None, (step.text for step in integration.setup.steps)), 1):
+        say(f"{number}. " + _(text, callback=address))
     for one in accounts:
         say(_("已接入：{name}（{id}）", name=one.name, id=one.external_id))
     if broken:

@@ -15,9 +15,10 @@ import typer
 from rich.markup import escape
 
 from zhiban import bootstrap
+from zhiban.channels.connecting import told
 from zhiban.cli.app import AsJson, Exit, _, app, code_of, command, err, out, settings, show_json, size
 from zhiban.cli.database import bring_up_to_date, database
-from zhiban.cli.inboxes import check_connections, told
+from zhiban.cli.inboxes import check_connections
 from zhiban.cli.runtime import workspace_of
 from zhiban.container import App
 from zhiban.desk import checks
@@ -199,7 +200,7 @@ async def _file_store(app: App) -> Findings:
 
 async def _connections(app: App) -> Findings:
     async for row, result in check_connections(app):
-        yield Finding(_(result.name), result.level, f"{row.name}：{told(result)}", _(result.cure))
+        yield Finding(_(result.name), result.level, f"{row.name}：{told(result, _)}", _(result.cure))
 
 
 # ------------------------------------------------------------------------------------------------ outside services

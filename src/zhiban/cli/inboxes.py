@@ -11,6 +11,7 @@ import typer
 
 from zhiban import bootstrap
 from zhiban.channels import inboxes, service
+from zhiban.channels.connecting import checks_of, inbox_state, is_in_environment, told
 from zhiban.channels.inboxes import ConnectionRow, InboxRow
 from zhiban.channels.policy import Policy, PolicyMistake
 from zhiban.channels.policy_file import load_policy
@@ -19,8 +20,7 @@ from zhiban.cli.connecting import callback
 from zhiban.cli.runtime import open_app, workspace_of
 from zhiban.container import App
 from zhiban.events import SYSTEM, Cause
-from zhiban.kit.errors import Misconfigured, ZhibanError
-from zhiban.kit.i18n import mark
+from zhiban.kit.errors import Misconfigured
 from zhiban.ports import CheckResult
 
 Which = Annotated[str | None, typer.Argument(help=_("收件箱的名称或编号；只有一个时可省略"))]
@@ -36,7 +36,7 @@ async def list_(as_json: AsJson = False) -> None:
             **asdict(row),
             "kind": row.kind if as_json else _(bootstrap.names()["channel_label"](row.kind)),
             "callback": "" if row.removed_at else callback(app.settings, links[row.connection_id]),
-            "state": _state(row, links[row.connection_id].broken),
+            "state": inbox_state(row, links[row.connection_id]).told(_),
         }
         for row in rows
     ]
@@ -55,17 +55,6 @@ async def list_(as_json: AsJson = False) -> None:
         "callback": _("回调地址"),
     }
     show_table(columns, listed)
-
-
-def _state(row: InboxRow, connection_broken: str | None) -> str:
-    broken = row.broken or connection_broken
-    if row.removed_at is not None:
-        return _("已移除")
-    if row.archived_at is not None:
-        return _("已停用")
-    if broken:
-        return _("有问题：{reason}", reason=_.error(broken))
-    return _("已暂停") if row.paused_at is not None else _("正常")
 
 
 # ------------------------------------------------------------------------------------------------------- in and out
@@ -99,22 +88,13 @@ async def remove(
             raise typer.Abort
         forgotten = await service.remove(tx, app.vault, row.id, now=app.clock.now())
         (connection,) = [each for each in await inboxes.connections(tx) if each.id == row.connection_id]
-        described = _described_by_environment(app, connection)
+        described = is_in_environment(bootstrap.CHANNELS.get(connection.vendor), app.settings, connection)
     _show_changed(row, "removed", _("{name}：已移除"), as_json=as_json)
     if not as_json:
         if forgotten:
             say(_("凭据已删除"))
         if forgotten and described:
             say(_("环境变量或.env里还写着这个连接：请一并删去，否则下次启动会重新接入"))
-
-
-def _described_by_environment(app: App, row: ConnectionRow) -> bool:
-    integration = bootstrap.CHANNELS.get(row.vendor)
-    values = integration.environment(app.settings) if integration else None
-    if integration is None or values is None:
-        return False
-    fields = [field.name for field in integration.setup.fields if field.identifies]
-    return all(values.get(field) == row.config.get(field) for field in fields)
 
 
 def _show_changed(row: InboxRow, change: str, words: str, *, as_json: bool) -> None:
@@ -137,7 +117,7 @@ async def check(as_json: AsJson = False) -> Exit | None:
                     "name": row.name,
                     "check": _(result.name),
                     "level": result.level,
-                    "said": told(result),
+                    "said": told(result, _),
                     "cure": _(result.cure),
                     "callback": callback(app.settings, row),
                 }
@@ -159,20 +139,8 @@ async def check_connections(app: App) -> AsyncIterator[tuple[ConnectionRow, Chec
     async with app.database.transaction(workspace_id) as tx:
         rows = [row for row in await inboxes.connections(tx) if row.removed_at is None]
     for row in rows:
-        try:
-            link = await app.connections.connection(workspace_id, row.id)
-            async for result in link.vendor.checks():
-                yield row, result
-        except ZhibanError as error:
-            yield row, CheckResult(mark("连接"), "fail", problem=error.sentence)
-        if row.contacts_off:
-            cure = mark("不用客户联系，可以不管")
-            yield row, CheckResult(mark("客户联系"), "skip", problem=row.contacts_off, cure=cure)
-
-
-def told(result: CheckResult) -> str:
-    """What a check found, in the operator's language."""
-    return _.error(result.problem) if result.problem else _(result.said, **result.values)
+        async for result in checks_of(app.connections, workspace_id, row):
+            yield row, result
 
 
 async def _policy_problems(app: App) -> list[dict[str, str]]:

@@ -111,7 +111,7 @@ def _show(title: str, names: Sequence[str], found: Sequence[Evaluation], name: s
     say()
     say(title)
     columns = {
-        "name": _("设置"),
+        "name": _("配置"),
         "questions": _("问题"),
         "out_of_scope": _("没有答案的"),
         "r_at_1": _("第一条就对"),

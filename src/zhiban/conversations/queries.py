@@ -398,3 +398,31 @@ async def contact_panel(tx: Transaction, of: ThreadHead, access: Access) -> Cont
         conversations=tuple((id_, inbox, status, at) for id_, inbox, status, at in others),
         cycles=tuple(PastCycle(at, who) for at, who in cycles),
     )
+
+
+@frozen_dataclass
+class Exchange:
+    """When a contact wrote last, and when what was written to them since was sent."""
+
+    received_at: datetime
+    answered_at: datetime | None
+
+
+_EXCHANGE = """
+with newest as (
+  select c.id, c.workspace_id from unnest(%(inboxes)s::bigint[]) as i(id),
+    unnest(array['pending', 'open', 'snoozed', 'resolved']) as s(status),
+    lateral (select id, workspace_id, last_activity_at from conversation where inbox_id = i.id and status = s.status
+      order by last_activity_at desc limit 1) c
+  order by c.last_activity_at desc limit 1),
+written as (
+  select m.id, m.conversation_id, m.created_at from newest n join message m on m.workspace_id = n.workspace_id
+    and m.conversation_id = n.id where m.direction = 'in' order by m.id desc limit 1)
+select w.created_at as received_at, (select min(m.sent_at) from message m where m.conversation_id = w.conversation_id
+  and m.id > w.id and m.direction = 'out' and m.state = 'sent') as answered_at
+from written w"""
+
+
+async def last_exchange(tx: Transaction, inbox_ids: Sequence[int]) -> Exchange | None:
+    """Of these inboxes, in the conversation where something happened last. None where no contact wrote in it."""
+    return await tx.object(Exchange, _EXCHANGE, inboxes=list(inbox_ids))

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import partial
 
 from psycopg.errors import LockNotAvailable
 
+from zhiban.events import SYSTEM, Actor, KnowledgeBaseAdded
+from zhiban.kit import event_log
 from zhiban.kit.db import Database, Transaction
-from zhiban.kit.errors import NotFound, Unavailable
+from zhiban.kit.errors import Conflict, NotFound, Unavailable
+from zhiban.kit.text import clean
 from zhiban.knowledge import articles, indexing, queries
 from zhiban.knowledge.articles import BATCH, Changes
 from zhiban.knowledge.indexing import IndexEntry, Tally
 from zhiban.knowledge.queries import BaseRow
 from zhiban.knowledge.tokenizer import Synonyms
 
+LONGEST_NAME = 60
 PATIENCE = 3.0  # seconds that a person waits for a base that is being filled or rebuilt
 WAITING_AT_ONCE = 50  # articles that are indexed in one transaction
 
@@ -34,6 +39,18 @@ async def ensure_base(tx: Transaction, slug: str, name: str) -> int:
             recipe=indexing.INDEX_VERSION,
         )
     assert base_id is not None
+    return base_id
+
+
+async def add_base(tx: Transaction, name: str, *, by: Actor = SYSTEM, now: datetime) -> int:
+    """An empty base, called so on the terminal, too. Returns its id. Raises Conflict (no name, or a taken one)."""
+    called = " ".join(clean(name).split())
+    if not 0 < len(called) <= LONGEST_NAME or not called.isprintable():
+        raise Conflict(f"A knowledge base needs a name of at most {LONGEST_NAME} characters.")
+    if await queries.base_by_slug(tx, called) is not None:
+        raise Conflict(f"There is a knowledge base named {called} already.")
+    base_id = await ensure_base(tx, called, called)
+    await event_log.append(tx, KnowledgeBaseAdded(actor=by, at=now, base_id=base_id, slug=called))
     return base_id
 
 

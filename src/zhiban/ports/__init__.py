@@ -56,7 +56,7 @@ from zhiban.ports.models import (
 from zhiban.ports.notifiers import Notice, Notifier
 from zhiban.ports.outgoing import Choice, ConnectionBroken, FeatureOff, Outgoing, SendRefused, TryLater
 from zhiban.ports.refusals import Refusal
-from zhiban.ports.setup import Setup, SetupField
+from zhiban.ports.setup import Setup, SetupField, SetupStep, UnusableValues
 from zhiban.ports.vendors import AccessToken, Breakers, CheckResult, Integration, TokenStore, Vendor, VendorAccount
 from zhiban.ports.webhooks import Acknowledgement, Challenge, InvalidWebhook, VerifiedWebhook, Webhook, WebhookOutcome
 
@@ -117,11 +117,13 @@ __all__ = [
     "SessionChanged",
     "Setup",
     "SetupField",
+    "SetupStep",
     "ShowsCards",
     "TokenStore",
     "TransfersNatively",
     "TryLater",
     "UnknownVendorEvent",
+    "UnusableValues",
     "UploadsMedia",
     "Vendor",
     "VendorAccount",

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
+from zhiban.kit.errors import Misconfigured
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 Values = Mapping[str, Any]
+
+
+class UnusableValues(Misconfigured):
+    """Values of a set-up that cannot be used, by the names of their fields."""
+
+    def __init__(self, fields: Sequence[str], sentence: str = "") -> None:
+        self.fields = tuple(fields)
+        super().__init__(sentence or f"These values cannot be used: {', '.join(self.fields)}.")
 
 
 @frozen_dataclass
@@ -27,15 +36,33 @@ class SetupField:
     rotates: bool = False  # the former value is kept as `previous_<name>` for a day after a change
 
 
+Proof = Literal["saved", "vendor", "webhook", "message"]
+
+
+@frozen_dataclass
+class SetupStep:
+    """One thing that an operator does. `title`, `text`, `done` are translatable; in `text` `{callback}` is our address.
+
+    `proof` says how it is seen to be done: the values are stored; one of the vendor's checks names it by its `key`, or
+    a later one; the vendor called our address; a contact wrote and was answered. `done` says what is proved then.
+    """
+
+    key: str
+    title: str
+    proof: Proof
+    text: str = ""
+    done: str = ""
+
+
 @frozen_dataclass
 class Setup:
-    """The fields in the order of asking; `steps` are translatable texts in which `{callback}` is our address.
+    """The fields in the order of asking, and the steps in the order in which they are done.
 
-    `complete` checks the values and fills in what may be left out. Raises Misconfigured.
+    `complete` checks the values and fills in what may be left out. Raises UnusableValues.
     """
 
     fields: tuple[SetupField, ...]
-    steps: tuple[str, ...]
+    steps: tuple[SetupStep, ...]
     complete: Callable[[Values], Values]
 
     def split(self, values: Values) -> tuple[dict[str, Any], dict[str, Any]]:

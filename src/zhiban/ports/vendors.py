@@ -57,6 +57,7 @@ class CheckResult:
     """What a check of a vendor found, for `zhiban doctor` and the desk's health page.
 
     `name`, `said` and `cure` are translatable texts with holes for `values`; `problem` is the sentence of an error.
+    `step` is the key of the set-up step that the check looked at: those before it which only the vendor can prove work.
     """
 
     name: str
@@ -65,6 +66,7 @@ class CheckResult:
     problem: str = ""
     cure: str = ""
     values: Mapping[str, str] = field(default_factory=dict)
+    step: str = ""
 
 
 class Vendor(Protocol):

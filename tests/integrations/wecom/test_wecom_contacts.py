@@ -168,7 +168,7 @@ async def test_one_member_without_contacts_ends_no_batch(contacts: CustomerConta
 
 async def test_an_app_without_the_permission(contacts: CustomerContacts, sim: WeComSimulator) -> None:
     sim.fail("externalcontact/get_follow_user_list", errcode=48002)
-    with pytest.raises(ConnectionBroken, match="可调用接口的应用"):
+    with pytest.raises(ConnectionBroken, match="not among the apps"):
         await contacts.members()
     sim.fail("externalcontact/list", errcode=48002)
     with pytest.raises(ConnectionBroken):

@@ -29,8 +29,10 @@ from zhiban.ports import (
     SendRefused,
     Setup,
     SetupField,
+    SetupStep,
     TokenStore,
     TryLater,
+    UnusableValues,
     Vendor,
     VendorAccount,
     VerifiedWebhook,
@@ -90,9 +92,9 @@ class WebhookVendor:
             await WebhookChannel(self._http, self._config, self._clock).ping()
         except (SendRefused, TryLater, ConnectionBroken) as error:
             cure = mark("检查地址和签名密钥；对方要用2xx回答每个请求")
-            yield CheckResult(WebhookChannel.label, "fail", problem=error.sentence, cure=cure)
+            yield CheckResult(WebhookChannel.label, "fail", problem=error.sentence, cure=cure, step="signature")
             return
-        yield CheckResult(WebhookChannel.label, "ok", mark("对方接受我们的签名"))
+        yield CheckResult(WebhookChannel.label, "ok", mark("对方接受我们的签名"), step="signature")
 
 
 def _account(source: str) -> VendorAccount:
@@ -100,15 +102,17 @@ def _account(source: str) -> VendorAccount:
 
 
 def _complete(values: Values) -> Values:
-    """Checks the address and the secret; makes a secret where none was given. Raises Misconfigured."""
+    """Checks the address and the secret; makes a secret where none was given. Raises UnusableValues."""
     given = {**values, "secret": values.get("secret") or new_secret()}
     given["allow_private"] = str(values.get("allow_private") or "").strip().lower() in ("1", "true", "yes", "是")
     try:
         config = WebhookConfig(**given)
     except ValidationError as error:
-        names = ", ".join(str(part) for problem in error.errors() for part in problem["loc"])
-        raise Misconfigured(f"These values cannot be used: {names}.") from None
-    parse_secret(config.secret.get_secret_value())
+        raise UnusableValues([str(part) for problem in error.errors() for part in problem["loc"]]) from None
+    try:
+        parse_secret(config.secret.get_secret_value())
+    except Misconfigured as error:
+        raise UnusableValues(["secret"], error.sentence) from None
     return {
         "source": config.source,
         "url": config.url,
@@ -148,8 +152,28 @@ WEBHOOK: Final = Integration(
             SetupField("allow_private", mark("允许内网地址"), mark("true或false"), required=False, default="false"),
         ),
         steps=(
-            mark("让对方把消息签名后POST到：{callback}"),
-            mark("让对方用同一个密钥核对我们发去的签名"),
+            SetupStep("values", mark("填对方的名字和地址"), "saved", done=mark("已保存")),
+            SetupStep(
+                "signature",
+                mark("让对方接受我们的签名"),
+                "vendor",
+                mark("让对方用同一个密钥核对我们发去的签名"),
+                mark("对方接受我们的签名"),
+            ),
+            SetupStep(
+                "callback",
+                mark("让对方发到我们的地址"),
+                "webhook",
+                mark("让对方把消息签名后POST到：{callback}"),
+                mark("收到了对方的请求"),
+            ),
+            SetupStep(
+                "message",
+                mark("发一句话试试"),
+                "message",
+                mark("在对方那里以联系人的身份说一句“你好”"),
+                mark("收到了，也回答了"),
+            ),
         ),
         complete=_complete,
     ),

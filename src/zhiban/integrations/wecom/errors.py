@@ -8,6 +8,7 @@ from typing import Any
 
 from zhiban.integrations.wecom.values import number
 from zhiban.kit.http import redact
+from zhiban.kit.i18n import mark
 from zhiban.kit.text import clean, cut_bytes
 from zhiban.ports import ConnectionBroken, Refusal, SendRefused, TryLater
 
@@ -20,36 +21,36 @@ NOT_OPENED_CODES = frozenset({48001, 48002})  # the app is not among those that 
 MEDIA_TOO_BIG = 830002
 
 _BROKEN: Mapping[int, str] = {
-    40001: "The app's secret is not valid: it was reset, belongs to another app, or the app is disabled",
-    40013: "The corp id is not valid",
-    40056: "The agent id is not valid",
-    40091: "The secret belongs to another corp",
-    41001: "The access token did not reach WeCom; check the proxy",
-    48001: "The app may not use this API; add it under 可调用接口的应用",
-    48002: "The app may not use this API; add it under 可调用接口的应用",
-    48004: "The authorisation is not valid any more",
-    48006: "The authorisation was withdrawn because it was not used",
-    50003: "The app is disabled in WeCom",
-    301002: "The agent id does not belong to this secret",
-    60011: "The object is outside the app's visible range (可见范围)",
-    60020: "This server's address is not among the app's trusted addresses (企业可信IP)",
-    60021: "The object is outside the app's visible range (可见范围)",
-    60030: "Servicers of the account are outside the app's visible range (可见范围)",
-    60251: "The open_kfid is missing",
-    60252: "The open_kfid is not valid",
-    701008: "The corp has no interop licence",
-    701099: "The corp has no interop licence",
-    93000: "The robot's key is wrong, or the robot was removed from the group",
-    93004: "The robot is disabled",
-    93008: "The robot is not in the group",
-    95000: "The open_kfid is not valid",
-    95004: "The customer-service account was deleted or belongs to another corp",
-    95011: "Customer service is used inside WeCom, but the secret is of the standalone product",
-    95012: "Customer service is the standalone product, but the secret is of WeCom",
-    95015: "The account has native 专属服务 switched on",
-    95017: "The account is not assigned to the API (通过API管理微信客服账号)",
-    95023: "The account is assigned to a provider's app",
-    95032: "The component's permission for chat records was withdrawn",
+    40001: mark("The app's secret is not valid: it was reset, belongs to another app, or the app is disabled"),
+    40013: mark("The corp id is not valid"),
+    40056: mark("The agent id is not valid"),
+    40091: mark("The secret belongs to another corp"),
+    41001: mark("The access token did not reach WeCom; check the proxy"),
+    48001: mark("The app may not use this API: it is not among the apps that may call it"),
+    48002: mark("The app may not use this API: it is not among the apps that may call it"),
+    48004: mark("The authorisation is not valid any more"),
+    48006: mark("The authorisation was withdrawn because it was not used"),
+    50003: mark("The app is disabled in WeCom"),
+    301002: mark("The agent id does not belong to this secret"),
+    60011: mark("The object is outside the app's visible range"),
+    60020: mark("This server's address is not among the app's trusted addresses"),
+    60021: mark("The object is outside the app's visible range"),
+    60030: mark("Servicers of the account are outside the app's visible range"),
+    60251: mark("The open_kfid is missing"),
+    60252: mark("The open_kfid is not valid"),
+    701008: mark("The corp has no interop licence"),
+    701099: mark("The corp has no interop licence"),
+    93000: mark("The robot's key is wrong, or the robot was removed from the group"),
+    93004: mark("The robot is disabled"),
+    93008: mark("The robot is not in the group"),
+    95000: mark("The open_kfid is not valid"),
+    95004: mark("The customer-service account was deleted or belongs to another corp"),
+    95011: mark("Customer service is used inside WeCom, but the secret is of the standalone product"),
+    95012: mark("Customer service is the standalone product, but the secret is of WeCom"),
+    95015: mark("The account has its exclusive native service switched on"),
+    95017: mark("The account is not assigned to the API"),
+    95023: mark("The account is assigned to a provider's app"),
+    95032: mark("The component's permission for chat records was withdrawn"),
 }
 
 _REFUSED: Mapping[int, tuple[Refusal, str]] = {
@@ -122,7 +123,7 @@ def error_for(code: int, message: str) -> SendRefused | TryLater | ConnectionBro
         found = _FROM_IP.search(message)
         address = found[1].rstrip(".") if found else "unknown"
         return ConnectionBroken(
-            _BROKEN[code], code=code, hint=f"Add {address} there; it takes effect after about a minute."
+            _BROKEN[code], code=code, hint=mark(f"Add {address} there; it takes effect after about a minute.")
         )
     if code in _BROKEN:
         hint = _HINT.search(message)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from email.utils import parsedate_to_datetime
@@ -14,7 +16,16 @@ from zhiban.kit.errors import Misconfigured, Unavailable
 from zhiban.kit.http import Http
 from zhiban.kit.i18n import mark
 from zhiban.kit.settings import Settings
-from zhiban.ports import CheckResult, ConnectionBroken, SendRefused, Setup, SetupField, VendorAccount
+from zhiban.ports import (
+    CheckResult,
+    ConnectionBroken,
+    SendRefused,
+    Setup,
+    SetupField,
+    SetupStep,
+    UnusableValues,
+    VendorAccount,
+)
 from zhiban.ports.setup import Values
 
 NAME: Final = "wecom"
@@ -31,16 +42,35 @@ _CURES: Final = {
 }
 
 
+# Which step a refusal stands in the way of. Whoever is refused without a code did not even get there.
+_STEPS: Final = {
+    **dict.fromkeys((60020,), "address"),
+    **dict.fromkeys((48001, 48002, 48004, 60030, 95011, 95012, 95015, 95017, 95023), "accounts"),
+}
+
+
 def _complete(values: Values) -> Values:
-    """The values as one app needs them. Raises Misconfigured, naming what is wrong."""
+    """The values as one app needs them; makes a token and a key where none were given. Raises UnusableValues."""
     given = {name: value for name, value in values.items() if name in WeComConfig.model_fields}
+    if "token" not in given and "encoding_aes_key" not in given:
+        given |= {"token": secrets.token_hex(16), "encoding_aes_key": _new_key()}
     try:
         config = WeComConfig(**given)
     except ValidationError as error:
-        names = ", ".join(str(part) for problem in error.errors() for part in problem["loc"])
-        raise Misconfigured(f"These values cannot be used: {names}.") from None
-    config.key_pairs()
+        raise UnusableValues([str(part) for problem in error.errors() for part in problem["loc"]]) from None
+    try:
+        config.key_pairs()
+    except Misconfigured as error:
+        raise UnusableValues(["encoding_aes_key"], error.sentence) from None
     return {"agent_id": None, "api_base": WECOM_API, **given}
+
+
+def _new_key() -> str:
+    """43 letters and digits, the unused bits of the last one zero, as WeCom's own page makes them."""
+    while True:
+        key = base64.b64encode(secrets.token_bytes(32)).decode().rstrip("=")
+        if key.isalnum():
+            return key
 
 
 SETUP: Final = Setup(
@@ -54,16 +84,54 @@ SETUP: Final = Setup(
             identifies=True,
         ),
         SetupField("secret", mark("应用的Secret"), mark("应用管理 → 自建 → 这个应用"), secret=True),
-        SetupField("token", mark("回调的Token"), mark("接收消息 → 设置API接收"), secret=True, rotates=True),
         SetupField(
-            "encoding_aes_key", mark("回调的EncodingAESKey"), mark("同一页面，43个字符"), secret=True, rotates=True
+            "token",
+            mark("回调的Token"),
+            mark("接收消息 → 设置API接收；两项都留空会自动生成"),
+            secret=True,
+            required=False,
+            rotates=True,
+        ),
+        SetupField(
+            "encoding_aes_key",
+            mark("回调的EncodingAESKey"),
+            mark("同一页面，43个字符"),
+            secret=True,
+            required=False,
+            rotates=True,
         ),
         SetupField("api_base", mark("接口地址"), mark("经过代理时才需要改"), required=False, default=WECOM_API),
     ),
     steps=(
-        mark("把这个地址填到企业微信的“接收消息 → 设置API接收 → URL”：{callback}"),
-        mark("应用管理 → 自建 → 这个应用 → 企业可信IP：加上这台服务器的公网地址"),
-        mark("微信客服 → 通过API管理微信客服账号：把账号交给这个应用"),
+        SetupStep("values", mark("填企业ID和密钥"), "vendor", done=mark("能取得凭证")),
+        SetupStep(
+            "callback",
+            mark("把回调地址填到企业微信"),
+            "webhook",
+            mark("把这个地址填到企业微信的“接收消息 → 设置API接收 → URL”：{callback}"),
+            mark("收到验证请求"),
+        ),
+        SetupStep(
+            "address",
+            mark("把服务器地址加进可信IP"),
+            "vendor",
+            mark("应用管理 → 自建 → 这个应用 → 企业可信IP：加上这台服务器的公网地址"),
+            mark("企业微信接受这台服务器"),
+        ),
+        SetupStep(
+            "accounts",
+            mark("把客服账号交给这个应用"),
+            "vendor",
+            mark("微信客服 → 通过API管理微信客服账号：把账号交给这个应用"),
+            mark("读到了账号"),
+        ),
+        SetupStep(
+            "message",
+            mark("用手机发一句话试试"),
+            "message",
+            mark("拿任意微信打开客服账号的链接，发一句“你好”"),
+            mark("收到了，也回答了"),
+        ),
     ),
     complete=_complete,
 )
@@ -93,16 +161,19 @@ async def checks(
         names = ", ".join(account.name for account in await accounts())
     except (ConnectionBroken, SendRefused, Unavailable) as error:
         code = getattr(error, "code", 0)
-        yield CheckResult(LABEL, "fail", problem=error.sentence, cure=_CURES.get(code, ""))
+        step = _STEPS.get(code, "values")
+        yield CheckResult(LABEL, "fail", problem=error.sentence, cure=_CURES.get(code, ""), step=step)
         return
     if names:
-        yield CheckResult(LABEL, "ok", mark("能取得凭证，账号{accounts}"), values={"accounts": names})
+        said = mark("能取得凭证，账号{accounts}")
+        yield CheckResult(LABEL, "ok", said, values={"accounts": names}, step="accounts")
     else:
         yield CheckResult(
             LABEL,
             "warn",
             mark("能取得凭证，但没有可管理的客服账号"),
             cure=mark("微信客服 → 通过API管理微信客服账号，把账号交给这个应用"),
+            step="accounts",
         )
     yield await _clock_check(http, base)
 
