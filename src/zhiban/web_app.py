@@ -26,6 +26,7 @@ from zhiban.desk.checks import Checks, notice_setup
 from zhiban.desk.pages import agents as agent_pages
 from zhiban.desk.pages import conversation as conversation_pages
 from zhiban.desk.pages import draft_files, sign_in
+from zhiban.desk.pages import inboxes as inbox_pages
 from zhiban.desk.pages import knowledge as knowledge_pages
 from zhiban.desk.pages import presence as presence_pages
 from zhiban.desk.pages import reports as report_pages
@@ -34,6 +35,7 @@ from zhiban.desk.pages import second_factor as second_factor_pages
 from zhiban.desk.pages import teams as team_pages
 from zhiban.desk.pages.sources import MOST_AT_ONCE, UPLOADS
 from zhiban.desk.request import DeskSettings
+from zhiban.desk.settings_page import ChannelSetup
 from zhiban.desk.sse_broker import SseBroker
 from zhiban.kit.db import NO_WORKSPACE
 from zhiban.people.auth import Auth, signed_in
@@ -94,6 +96,7 @@ def web_application(
     add_routes(web, report_pages.router)
     add_routes(web, presence_pages.router)
     add_routes(web, team_pages.router)
+    inbox_pages.install(web, ChannelSetup(bootstrap.CHANNELS, app.connections, app.vault, app.settings))
     deps = bootstrap.assistant_deps(app.settings, app.http, app.breakers.of(NO_WORKSPACE, "model/"), app.embedders)
     knowledge_pages.install(web, Trials(app.database, app.clock, deps), app.files)
     suggester = Suggester(app.database, threshold=app.settings.kb_similarity_threshold, embedders=app.embedders)

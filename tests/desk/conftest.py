@@ -21,10 +21,13 @@ from zhiban.assistant.suggesting import Source, Suggestion
 from zhiban.assistant.trying import Trials
 from zhiban.assistant.turn_context import AssistantDeps
 from zhiban.bootstrap import reactions
+from zhiban.channels.connections import Connections
+from zhiban.channels.topics import CONFIG
 from zhiban.desk import stream
 from zhiban.desk.checks import Checks, NoticeSetup
 from zhiban.desk.pages import agents as agent_pages
 from zhiban.desk.pages import conversation as conversation_pages
+from zhiban.desk.pages import inboxes as inbox_pages
 from zhiban.desk.pages import knowledge as knowledge_pages
 from zhiban.desk.pages import presence as presence_pages
 from zhiban.desk.pages import reports as report_pages
@@ -33,11 +36,16 @@ from zhiban.desk.pages import second_factor as second_factor_pages
 from zhiban.desk.pages import sign_in
 from zhiban.desk.pages import teams as team_pages
 from zhiban.desk.request import DeskSettings
+from zhiban.desk.settings_page import ChannelSetup
 from zhiban.desk.sse_broker import SseBroker
+from zhiban.kit.breaker_store import BreakerStore
 from zhiban.kit.clock import SystemClock
 from zhiban.kit.db import Database
 from zhiban.kit.file_store import PostgresFileStore
+from zhiban.kit.http import Http
 from zhiban.kit.pubsub import PubSub
+from zhiban.kit.settings import load
+from zhiban.kit.vault import Vault, new_key
 from zhiban.knowledge.vectors import NO_EMBEDDERS
 from zhiban.people.auth import COOKIE, Auth
 from zhiban.people.service import open_session
@@ -158,6 +166,11 @@ async def site(cluster: Cluster, template: str, urls: DatabaseUrls) -> AsyncIter
         add_routes(app, report_pages.router)
         add_routes(app, presence_pages.router)
         add_routes(app, team_pages.router)
+        http, vault = Http(), Vault([new_key()])
+        vendors = bootstrap.vendor(http, clock)
+        connections = Connections(database, vault, clock, BreakerStore(database, pubsub, clock), build=vendors)
+        pubsub.subscribe(CONFIG, connections.forget)
+        inbox_pages.install(app, ChannelSetup(bootstrap.CHANNELS, connections, vault, load(_env_file=None)))
         knowledge_pages.install(app, Trials(database, clock, ASSISTANT), PostgresFileStore(database, clock))
         Checks(database, NoticeSetup(addresses=["wecom-robot:abc"]), clock).install(app)
         suggested: list[int] = []
@@ -174,7 +187,7 @@ async def site(cluster: Cluster, template: str, urls: DatabaseUrls) -> AsyncIter
         app.state.broker = broker
         add_routes(app, stream.router)
         app.mount("/static", renderer.assets.app())
-        async with served(app) as url:
+        async with http, served(app) as url:
             yield Site(seed, app, broker, url, suggested)
             broker.close()
         await pubsub.close()

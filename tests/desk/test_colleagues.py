@@ -188,6 +188,7 @@ async def test_the_owner_cannot_be_locked_out(db: Database, workspace: int, cloc
 async def test_a_team_grows_in_the_browser(site: Site, visit: Visit, enter: Visit) -> None:
     await promote(site, "林晓", Role.OWNER)
     page = await enter()
+    await page.get_by_role("link", name="设置").first.click()
     await page.get_by_role("link", name="团队").first.click()
     form = page.locator("form[action='/settings/people']")
     await form.get_by_label("名字").fill("顾云")

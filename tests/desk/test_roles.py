@@ -18,11 +18,13 @@ from tests.desk.conftest import Answer, Client, Site
 from tests.desk.seed import create_seed
 from tests.desk.test_desk import next_event, told
 from tests.twin import open_inbox
+from zhiban import bootstrap
 from zhiban.automation import service as rules
 from zhiban.automation.definition import load_definition
 from zhiban.automation.macro_definition import load_macro
 from zhiban.automation.macros import add_macro
 from zhiban.automation.saved_views import add_view, load_view
+from zhiban.channels.service import connect
 from zhiban.conversations.labels import add_label
 from zhiban.conversations.snippets import add_snippet
 from zhiban.events import SYSTEM, Actor
@@ -33,6 +35,7 @@ from zhiban.knowledge.uploads import request_import
 from zhiban.people import teams
 from zhiban.people.contact_fields import add_contact_field
 from zhiban.people.models import Role
+from zhiban.testing.webhook import SECRET
 
 # Whom an address is for: everybody, whoever is signed in, whoever may answer, supervisors (`ruling`: of all inboxes),
 # or who manages people and inboxes. Those above may do what those below may.
@@ -59,6 +62,8 @@ NOW_NOT = (404, 409, 410, 422)  # it would be allowed, but there is nothing to d
 COLLEAGUE = {"name": "苏禾", "email": "new@qinghe.example", "role": "agent"}
 VIEW = {"name": "我的重要", "c.match": "all", "c.0.kind": "assigned_to_me"}
 MACRO = {"name": "我来", "a.0.kind": "assign_me"}
+NOWHERE = {"source": "crm", "url": "http://127.0.0.1:9/", "secret": SECRET, "allow_private": "true"}
+PROGRAM = {"vendor": "webhook", **{f"v.{name}": value for name, value in NOWHERE.items()}}
 RULE = {"name": "解决后取消分配", "on": "conversation_resolved", "a.0.kind": "unassign"}
 
 ADDRESSES: dict[str, Entry] = {
@@ -126,6 +131,18 @@ ADDRESSES: dict[str, Entry] = {
     "POST /me/second-factor/remove": Entry(form={"password": "x", "code": "x"}, answers=(422,)),
     "POST /me/sessions/{session_id}/end": Entry(answers=NOW_NOT),
     "POST /me/sessions/end": Entry(),
+    "GET /settings": Entry(),
+    "GET /settings/inboxes": Entry("managers"),
+    "GET /settings/inboxes/new": Entry("managers"),
+    "POST /settings/inboxes/new": Entry("managers", PROGRAM),
+    "GET /settings/inboxes/{inbox_id}": Entry("managers"),
+    "POST /settings/inboxes/{inbox_id}": Entry("managers", {"name": "官方客服"}),
+    "POST /settings/inboxes/{inbox_id}/pause": Entry("managers"),
+    "POST /settings/inboxes/{inbox_id}/resume": Entry("managers"),
+    "GET /settings/connections/{connection_id}": Entry("managers"),
+    "GET /settings/connections/{connection_id}/steps": Entry("managers"),
+    "POST /settings/connections/{connection_id}/check": Entry("managers"),
+    "POST /settings/connections/{connection_id}": Entry("managers"),
     "GET /settings/people": Entry(),
     "GET /settings/teams": Entry(),
     "GET /settings/labels": Entry(),
@@ -202,6 +219,10 @@ ADDRESSES: dict[str, Entry] = {
     "POST /settings/inboxes/{inbox_id}/assignment": Entry("managers", {"by": "balanced"}),
     "POST /settings/health/jobs/{job_id}/again": Entry("managers", answers=NOW_NOT),
     "POST /settings/health/deliveries/{delivery_id}/again": Entry("managers", answers=NOW_NOT),
+    # What takes away what the addresses above are about comes last.
+    "POST /settings/inboxes/{inbox_id}/remove": Entry("managers"),
+    "POST /settings/inboxes/{inbox_id}/restore": Entry("managers", answers=(409,)),
+    "POST /settings/connections/{connection_id}/remove": Entry("managers"),
 }
 WORDS = {"token": "1.nonsense", "session_id": "nonsense", "verb": "on"}
 LASTS = "GET /stream"  # answers for as long as the page is open
@@ -245,6 +266,9 @@ async def walk(site: Site) -> Walk:
         snippet = await add_snippet(tx, name="问好", text="您好", owner_id=None, by=SYSTEM, now=seed.clock.now())
         made = load_macro([{"kind": "set_priority", "priority": 3}])
         macro = await add_macro(tx, name="重要", definition=made, owner_id=None, by=SYSTEM, now=seed.clock.now())
+        crm = await connect(
+            tx, site.app.state.channel_setup.vault, bootstrap.CHANNELS["webhook"], NOWHERE, now=seed.clock.now()
+        )
         held = load_view({"conditions": [{"kind": "assigned_to_me"}]})
         view = await add_view(tx, name="我的", conditions=held, owner_id=None, by=SYSTEM, now=seed.clock.now())
         rule = await rules.add(tx, name="规则", definition=definition, by=SYSTEM, now=seed.clock.now())
@@ -283,6 +307,7 @@ async def walk(site: Site) -> Walk:
             "macro_id": macro,
             "view_id": view,
             "inbox_id": seed.inbox.inbox_id,
+            "connection_id": crm.id,
             "attachment_id": 1,
             "file_id": 999_999,
             "job_id": 1,

@@ -190,6 +190,7 @@ async def test_giving_an_agent_too_much_is_said(site: Site) -> None:
 @pytest.mark.browser
 async def test_a_team_in_the_browser(site: Site, enter: Visit) -> None:
     page = await enter(HERE.replace("/settings/teams", "/"))
+    await page.get_by_role("link", name="设置").first.click()
     await page.get_by_role("link", name="团队").first.click()
     await page.get_by_role("link", name="小组和分配").click()
     form = page.locator(f"form[action='{HERE}']")

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import Response
 
-from zhiban.desk.checks import chrome_of
-from zhiban.events import Actor
+from zhiban.desk.page import DeskPage
 from zhiban.kit.db import Transaction
-from zhiban.kit.errors import NotFound, ZhibanError
+from zhiban.kit.errors import NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
-from zhiban.kit.i18n import Texts
 from zhiban.knowledge import queries, service
 from zhiban.knowledge.article_lists import BaseLine, Outline, base_lines, outline
 from zhiban.knowledge.queries import DEFAULT_BASE
-from zhiban.people.auth import auth_of
 from zhiban.people.permissions import Permission
 from zhiban.people.service import SignedInAgent
 
 HERE = "/knowledge"
-LARGEST_ID = 2**62
 
 
 @frozen_dataclass
@@ -41,26 +36,15 @@ class KnowledgeRail:
         return "" if self.base is None or self.base.slug == DEFAULT_BASE else "?" + urlencode({"base": self.base.slug})
 
 
-class KnowledgePage:
+class KnowledgePage(DeskPage):
     """One request about knowledge of a signed-in agent."""
 
+    section = "knowledge"
+
     def __init__(self, request: Request, agent: SignedInAgent, base: str = "") -> None:
-        self.request, self.agent, self.auth = request, agent, auth_of(request)
-        self.viewer = self.auth.viewer(request, agent)
+        super().__init__(request, agent)
         self.writes = agent.access.may(Permission.MANAGE_KNOWLEDGE)
         self.slug = base
-
-    @property
-    def texts(self) -> Texts:
-        return self.viewer.texts
-
-    @property
-    def now(self) -> datetime:
-        return self.auth.clock.now()
-
-    @property
-    def actor(self) -> Actor:
-        return Actor("agent", self.agent.id)
 
     def check_writes(self) -> None:
         """Raises NotAllowed."""
@@ -81,34 +65,11 @@ class KnowledgePage:
     ) -> Response:
         """A whole page."""
         shown: Mapping[str, Any] = {"trial": None, "trouble": "", "opened": False, **values}
-        return self.auth.renderer.answer(
-            template,
-            self.viewer,
-            status=status,
-            chrome=await chrome_of(self.request, self.agent, "knowledge"),
-            section=section,
-            rail=rail,
-            writes=self.writes,
-            **shown,
-        )
-
-    def part(self, template: str, **values: Any) -> Response:
-        return self.auth.renderer.answer(template, self.viewer, **values)
-
-    def words(self, error: ZhibanError) -> str:
-        return self.texts.error(error.sentence)
+        return await self.whole(template, status=status, section=section, rail=rail, writes=self.writes, **shown)
 
     def back(self, path: str, **query: str) -> Response:
         """Go on there, with the base that is looked at."""
-        kept = {name: value for name, value in {"base": self.slug, **query}.items() if value}
-        return RedirectResponse(path + (f"?{urlencode(kept)}" if kept else ""), status_code=303)
-
-
-def known(id_: int) -> int:
-    """An id that may exist. Raises NotFound."""
-    if not 0 < id_ < LARGEST_ID:
-        raise NotFound("There is no such record.")
-    return id_
+        return super().back(path, **{"base": self.slug, **query})
 
 
 async def base_to_write(tx: Transaction, slug: str) -> int:

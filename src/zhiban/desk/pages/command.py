@@ -40,6 +40,7 @@ PAGES: tuple[tuple[str, str, str, Permission | None], ...] = (
     ("/settings/macros", mark("宏"), "bolt", Permission.ANSWER),
     ("/settings/contact-fields", mark("联系人资料项"), "user", None),
     ("/settings/views", mark("视图"), "inbox", None),
+    ("/settings/inboxes", mark("收件箱和渠道"), "inbox", Permission.MANAGE_INBOXES),
     ("/settings/people", mark("团队"), "users", None),
     ("/settings/teams", mark("小组"), "users", None),
     ("/settings/health", mark("运行状况"), "heart", None),

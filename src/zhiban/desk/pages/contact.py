@@ -128,7 +128,7 @@ async def _fields_page(request: Request, agent: SignedInAgent, *, status: int = 
         "contact/fields.html",
         auth.viewer(request, agent),
         status=status,
-        chrome=await chrome_of(request, agent, "contact"),
+        chrome=await chrome_of(request, agent, "contact-fields"),
         rows=rows,
         kinds=FIELD_KIND_LABELS,
         longest=contact_fields.LONGEST_NAME,

@@ -9,8 +9,9 @@ from fastapi.responses import Response
 
 from zhiban.assistant.answering import readable
 from zhiban.assistant.gap_answers import gap_detail
-from zhiban.desk.knowledge_page import HERE, KnowledgePage, base_to_write, known
+from zhiban.desk.knowledge_page import HERE, KnowledgePage, base_to_write
 from zhiban.desk.labels import GAP_ORIGINS, GAP_STATES
+from zhiban.desk.page import known
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound, Unavailable
 from zhiban.kit.frozen_dataclass import frozen_dataclass

@@ -9,7 +9,8 @@ from fastapi.responses import Response
 
 from zhiban.assistant.answering import readable
 from zhiban.assistant.trying import LONGEST, Trials
-from zhiban.desk.knowledge_page import HERE, KnowledgePage, KnowledgeRail, base_to_write, known
+from zhiban.desk.knowledge_page import HERE, KnowledgePage, KnowledgeRail, base_to_write
+from zhiban.desk.page import known
 from zhiban.desk.pages import gaps, learnt, sources
 from zhiban.desk.standing_words import explain
 from zhiban.desk.trial_view import trial_view

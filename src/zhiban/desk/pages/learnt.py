@@ -10,8 +10,9 @@ from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import Response
 
 from zhiban.conversations.access import visible
-from zhiban.desk.knowledge_page import HERE, KnowledgePage, known
+from zhiban.desk.knowledge_page import HERE, KnowledgePage
 from zhiban.desk.labels import EVIDENCE_LABELS
+from zhiban.desk.page import known
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import RedirectResponse, Response
-from markupsafe import Markup
 
 from zhiban.desk.checks import chrome_of
 from zhiban.events import Actor
@@ -20,6 +19,7 @@ from zhiban.people.permissions import Permission
 from zhiban.people.second_factor import WrongCode
 from zhiban.people.service import SignedInAgent, WrongPassword
 from zhiban.people.throttle import TooManyAttempts
+from zhiban.web.qr import qr_code
 from zhiban.web.security import same_origin
 
 router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
@@ -29,14 +29,6 @@ TROUBLES = (TooManyAttempts, WrongPassword, WrongCode, HashQueueFull, Conflict)
 
 Password = Annotated[str, Form(max_length=1000)]
 Code = Annotated[str, Form(max_length=100)]
-
-
-def _picture(uri: str) -> Markup:
-    """The QR code, black on white in either theme: what a phone reads surely. Drawn here, the secret goes nowhere."""
-    import segno
-
-    drawn = segno.make(uri, error="m", micro=False)
-    return Markup(drawn.svg_inline(scale=4, border=4, dark="#000", light="#fff", svgclass=None, lineclass=None))  # noqa: S704
 
 
 async def _page(
@@ -49,7 +41,7 @@ async def _page(
     shown: dict[str, Any] = {"picture": "", "secret": ""}
     if secret is not None:
         uri = totp.enrolment_uri(secret, account=agent.email, issuer=f"{ISSUER} {agent.workspace}")
-        shown = {"picture": _picture(uri), "secret": " ".join(secret[at : at + 4] for at in range(0, len(secret), 4))}
+        shown = {"picture": qr_code(uri), "secret": " ".join(secret[at : at + 4] for at in range(0, len(secret), 4))}
     return auth.renderer.answer(
         "second_factor.html",
         auth.viewer(request, agent),

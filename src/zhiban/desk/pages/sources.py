@@ -12,7 +12,8 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from zhiban.desk.import_view import SENDABLE, STAGES, import_view
-from zhiban.desk.knowledge_page import HERE, KnowledgePage, base_to_write, known
+from zhiban.desk.knowledge_page import HERE, KnowledgePage, base_to_write
+from zhiban.desk.page import known
 from zhiban.kit.errors import Conflict, Unavailable
 from zhiban.kit.file_store import FileStore, FileTooLarge, pieces_of, spooled
 from zhiban.kit.file_types import HEAD

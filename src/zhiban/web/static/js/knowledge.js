@@ -1,19 +1,8 @@
 // The pages about knowledge: drawers on narrow screens, and the keys of the guide. They work without it, too.
 
+import { drawer } from "./drawer.js";
+
 const html = document.documentElement;
-
-let opener = null; // where the focus goes back to
-
-// What slides in can be focused once it has begun to.
-const soon = (then) => requestAnimationFrame(() => requestAnimationFrame(then));
-
-function drawer(name, from = null) {
-  html.dataset.drawer = name;
-  if (name) {
-    opener = from;
-    soon(() => document.querySelector(`#${name} input:not([type=hidden]), #${name} a`)?.focus());
-  } else opener?.focus();
-}
 
 function tryIt() {
   const side = document.getElementById("side");
@@ -21,16 +10,9 @@ function tryIt() {
   else side.querySelector("[name=question]").focus();
 }
 
-document.addEventListener("click", (event) => {
-  const button = event.target.closest("[data-open]");
-  if (button) drawer(button.dataset.open, button);
-  else if (html.dataset.drawer && !event.target.closest("#rail, #side")) drawer("");
-});
-
 document.addEventListener("keydown", (event) => {
   if (event.isComposing) return;
-  if (event.key === "Escape" && html.dataset.drawer) drawer("");
-  else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
     document.querySelector(".trio__m > .bar [data-look=solid][form]")?.click();
   } else if (event.altKey && !event.ctrlKey && event.code === "KeyT") {
     event.preventDefault();

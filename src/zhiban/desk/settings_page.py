@@ -1,0 +1,85 @@
+"""What the pages of the settings have in common: who may change inboxes, and what connecting a channel needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from zhiban.channels.connecting import callback_path
+from zhiban.channels.connections import Connections
+from zhiban.channels.inboxes import ConnectionRow
+from zhiban.desk.page import DeskPage
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.settings import Settings
+from zhiban.kit.vault import Vault
+from zhiban.people.auth import CurrentAgent
+from zhiban.people.permissions import Permission
+from zhiban.ports import CheckResult, Integration
+
+MOST_CHECKS = 1000  # connections whose last checks are remembered
+
+
+@frozen_dataclass
+class ChannelSetup:
+    """What the pages about inboxes need to know of the installation."""
+
+    integrations: Mapping[str, Integration]
+    connections: Connections
+    vault: Vault
+    settings: Settings
+
+
+class RecentChecks:
+    """What vendors last said of their connections, in this process: asked again by whoever wants to know it now."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int], tuple[datetime, Sequence[CheckResult]]] = {}
+
+    def put(self, workspace_id: int, connection_id: int, results: Sequence[CheckResult], *, at: datetime) -> None:
+        self._known.pop((workspace_id, connection_id), None)
+        self._known[workspace_id, connection_id] = at, tuple(results)
+        while len(self._known) > MOST_CHECKS:
+            del self._known[next(iter(self._known))]
+
+    def get(self, workspace_id: int, connection_id: int) -> tuple[datetime, Sequence[CheckResult]] | None:
+        return self._known.get((workspace_id, connection_id))
+
+    def forget(self, workspace_id: int, connection_id: int) -> None:
+        """What was said held for other values."""
+        self._known.pop((workspace_id, connection_id), None)
+
+
+class InboxesPage(DeskPage):
+    """One request of somebody who manages inboxes."""
+
+    section = "inboxes"
+
+    @property
+    def setup(self) -> ChannelSetup:
+        found: ChannelSetup = self.request.app.state.channel_setup
+        return found
+
+    @property
+    def checks(self) -> RecentChecks:
+        found: RecentChecks = self.request.app.state.recent_checks
+        return found
+
+    def integration(self, vendor: str) -> Integration | None:
+        """None where this version does not know the vendor of a row."""
+        return self.setup.integrations.get(vendor)
+
+    def callback(self, row: ConnectionRow) -> str:
+        """The address that the vendor has to call."""
+        return self.address + callback_path(self.integration(row.vendor), row.public_id)
+
+
+async def _managing(request: Request, agent: CurrentAgent) -> InboxesPage:
+    """Raises NotAllowed."""
+    agent.access.check(Permission.MANAGE_INBOXES)
+    return InboxesPage(request, agent)
+
+
+ManagingInboxes = Annotated[InboxesPage, Depends(_managing)]
