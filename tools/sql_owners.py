@@ -101,6 +101,7 @@ EXCEPTIONS = {
         "conversations/queries.py: agent agent_presence contact identity inbox team turn",
         "automation/queries.py: agent inbox label team",
         "conversations/facts.py: contact inbox",
+        "conversations/quotes.py: agent",
         "notifications/jobs.py: contact conversation inbox message",
         "channels/inboxes.py: conversation knowledge_base",
         "assistant/gap_answers.py: agent contact identity message",

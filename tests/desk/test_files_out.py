@@ -123,3 +123,29 @@ async def test_files_are_pasted_dropped_chosen_and_sent(site: Site, enter: Visit
     await expect(page.locator("#messages")).to_contain_text("合同.pdf")
     await expect(chips).to_have_count(0)
     await expect(page.locator("#sending .msg")).to_have_count(0)
+
+
+@pytest.mark.browser
+async def test_a_reply_answers_a_certain_message(site: Site, enter: Visit) -> None:
+    page = await enter()
+    await opened(page, "周予安")
+    asked = page.locator("#messages .msg:has-text('升级到 2.4 之后')").first
+    await asked.hover()
+    await asked.locator("[data-quote]").click()
+    await expect(page.locator("#quote")).to_contain_text("回复周予安")
+    await page.click("[data-unquote]")
+    await expect(page.locator("#quote")).to_be_hidden()
+    await asked.hover()
+    await asked.locator("[data-quote]").click()
+    await page.reload()
+    await page.wait_for_selector("html[data-ready]")
+    await expect(page.locator("#quote")).to_contain_text("升级到 2.4 之后")
+    await page.fill(BOX, "这个改好了")
+    await page.keyboard.press("Enter")
+    answer = page.locator("#messages .msg[data-side=us]").last
+    await expect(answer.locator("a.quote")).to_contain_text("周予安")
+    await expect(answer.locator(".say")).to_have_text("这个改好了")
+    await expect(page.locator("#quote")).to_be_hidden()
+    await answer.locator("a.quote").click()
+    await expect(asked).to_be_in_viewport()
+    await expect(asked).to_be_focused()

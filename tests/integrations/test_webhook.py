@@ -212,11 +212,11 @@ def test_a_contact_writes() -> None:
 def test_files_come_by_address_or_inside() -> None:
     (message,) = read("message__files")
     assert isinstance(message, IncomingMessage)
-    assert (message.thread, message.sender, message.kind, message.content) == (
+    assert (message.thread, message.sender, message.kind, message.reply_to) == (
         "order-77",
         "u-1001",
         Kind.IMAGE,
-        {"reply_to": "m-1"},
+        "m-1",
     )
     assert message.media == (
         Media("https://crm.example/f/cup.png", Kind.IMAGE, "cup.png", "image/png"),

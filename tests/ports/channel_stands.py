@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import parse_qs
 
 from starlette.responses import JSONResponse, Response
@@ -55,6 +56,10 @@ class Stand(ABC):
     @abstractmethod
     def files(self) -> list[bytes]:
         """The files that the contact sees."""
+
+    def answered(self) -> list[str]:
+        """The ids of the messages that answers name."""
+        return []
 
     def lose_files(self) -> None:
         """What was handed over before a message is there no more, where it is kept at all."""
@@ -105,6 +110,9 @@ class MemoryStand(Stand):
 
     def files(self) -> list[bytes]:
         return [self.channel._files[one.media.reference] for one in self.place.arrived if one.media]  # type: ignore[attr-defined]
+
+    def answered(self) -> list[str]:
+        return [one.reply_to for one in self.place.arrived if one.reply_to]
 
     def lose_files(self) -> None:
         self.channel.expire_files()  # type: ignore[attr-defined]
@@ -208,8 +216,13 @@ class ProgramStand(Stand):
         return [one.text for one in self.program.replies(self.contact) if one.id not in gone]
 
     def files(self) -> list[bytes]:
-        messages = [one.body["message"] for one in self.program.replies(self.contact)]
-        return [base64.b64decode(file["data"]) for message in messages for file in message.get("files", ())]
+        return [base64.b64decode(file["data"]) for message in self.messages() for file in message.get("files", ())]
+
+    def answered(self) -> list[str]:
+        return [message["reply_to"] for message in self.messages() if "reply_to" in message]
+
+    def messages(self) -> list[dict[str, Any]]:
+        return [one.body["message"] for one in self.program.replies(self.contact)]
 
     def busy(self) -> None:
         self.program.script.append(Response(status_code=503))

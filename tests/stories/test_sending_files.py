@@ -107,3 +107,33 @@ async def test_files_reach_a_program_inside_a_call(shop: Shop) -> None:
         (message,) = [one.body["message"] for one in crm.program.replies(XU) if one.body["message"].get("files")]
         (file,) = message["files"]
         assert (message["kind"], file["name"], file["content_type"]) == ("image", "杯子.webp", "image/webp")
+
+
+async def test_an_answer_names_its_question_on_the_phone_and_to_a_program(shop: Shop) -> None:
+    async with connected(shop) as crm:
+        asked = await crm.program.says(XU, "转人工，能开发票吗")
+        conversation, desk = await waiting(shop, XU), await shop.session()
+        question = await shop.eventually("select id from message where external_id = %(id)s", id=asked)
+        await crm.program.says(XU, "另外多久能到")
+        form = {"text": "能开", "key": "k", "reply_to": str(question)}
+        assert await desk.post(f"/conversations/{conversation}/replies", form) == 204
+        await crm.heard("能开")
+        reply = next(one for one in crm.program.replies(XU) if one.text == "能开")
+        assert reply.body["message"]["reply_to"] == asked
+        answered = await crm.program.says(XU, "好的", reply_to=reply.id)
+        mine = "select reply_to_id from message where external_id = %(id)s and reply_to_id is not null"
+        assert await shop.eventually(mine, id=answered) == await shop.eventually(
+            "select id from message where external_id = %(id)s", id=reply.id
+        )
+
+    await shop.says(LI, "转人工，能开发票吗")
+    conversation = await waiting(shop)
+    ((question,),) = await shop.rows(
+        "select id from message where text = '转人工，能开发票吗' and inbox_id = "
+        "(select inbox_id from conversation where id = %(id)s)",
+        id=conversation,
+    )
+    shop.wecom.contact_says(LI, "另外怎么退")
+    await shop.eventually("select 1 from message where text = '另外怎么退'")
+    await desk.post(f"/conversations/{conversation}/replies", {"text": "能开", "key": "k", "reply_to": str(question)})
+    await until(lambda: shop.wecom.sent(LI)[-1].text == "「转人工，能开发票吗」\n能开")

@@ -19,6 +19,7 @@ from zhiban.channels.connections import OpenInbox
 from zhiban.conversations import inbound_events, transitions
 from zhiban.conversations.changes import Arrived, MessagesArrived
 from zhiban.conversations.models import Author, ConversationState, MessageState
+from zhiban.conversations.quotes import link_answers
 from zhiban.conversations.threads import MatchedConversation, match_or_create
 from zhiban.conversations.transitions import Planned, WorkLease
 from zhiban.conversations.work_state import LEASE
@@ -174,6 +175,7 @@ async def _messages(
     result.new_messages = len(stored)
     if not stored:
         return
+    await link_answers(tx, stored, messages)
     for message in messages:
         if (id_ := stored.get(message.external_id)) is not None:
             conversation = matched[message.thread]

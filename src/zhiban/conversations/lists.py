@@ -226,7 +226,7 @@ select c.id, c.kind, coalesce(nullif(p.remark, ''), nullif(p.name, ''), nullif(c
   upper(right(c.external_id, 4)) as tag, c.external_id, i.kind as channel, i.name as inbox_name, c.status, c.priority,
   c.assignee_id,
   a.name as assignee_name, c.waiting_since, c.last_activity_at, c.snoozed_until, unread.n as unread,
-  last.kind as last_kind, left(last.text, 200) as last_text, last.author as last_author, left(d.text, 120) as draft,
+  last.kind as last_kind, last.text as last_text, last.author as last_author, left(d.text, 120) as draft,
   c.labels
 from ({picked}) picked
 join conversation c on c.id = picked.id
@@ -238,7 +238,8 @@ left join lateral (
   select text from draft w where w.workspace_id = c.workspace_id and w.conversation_id = c.id and w.agent_id = %(agent)s
   order by w.saved_at desc limit 1) d on true
 left join lateral (
-  select kind, case when recalled_at is null then text else '' end as text, author from message m
+  select kind, author, case when recalled_at is not null then ''
+    else left(substring(text from 1 + char_length(coalesce(content ->> 'above', ''))), 200) end as text from message m
   where m.workspace_id = c.workspace_id and m.conversation_id = c.id and m.kind not in ('activity', 'move', 'note')
     and m.state <> 'dropped' and (m.direction = 'in' or c.status <> 'open' or c.waiting_since is null)
   order by m.id desc limit 1) last on true

@@ -16,6 +16,7 @@ from zhiban.conversations import topics, transitions, work_state
 from zhiban.conversations.changes import QueueReply
 from zhiban.conversations.draft_files import DraftFile
 from zhiban.conversations.models import PEOPLE, Author, ConversationState
+from zhiban.conversations.quotes import Quotation
 from zhiban.events import DIRECT, Actor, Cause
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict
@@ -26,12 +27,12 @@ from zhiban.ports import Choice, Kind, Limits, NativeState, Refusal, ReplyWindow
 
 _INSERT = """
 insert into message (workspace_id, conversation_id, inbox_id, direction, author, agent_id, kind, text, content,
-  external_id, state, turn_id, client_key, sent_at)
+  external_id, state, turn_id, client_key, reply_to_id, sent_at)
 select %(workspace)s, %(conversation)s, %(inbox)s, %(direction)s, %(author)s, %(agent)s, kind, part, content,
-  key, 'queued', %(turn)s, client_key, %(now)s
+  key, 'queued', %(turn)s, client_key, reply_to, %(now)s
 from rows from (json_to_recordset(%(parts)s::json)
-    as (kind text, part text, content jsonb, key text, client_key text))
-  with ordinality as t(kind, part, content, key, client_key, n)
+    as (kind text, part text, content jsonb, key text, client_key text, reply_to bigint))
+  with ordinality as t(kind, part, content, key, client_key, reply_to, n)
 order by n on conflict do nothing returning id"""
 
 _ATTACH = """
@@ -189,6 +190,7 @@ async def enqueue(
     limits: Limits,
     now: datetime,
     files: Sequence[DraftFile] = (),
+    answers: Quotation | None = None,
     kind: Kind = Kind.TEXT,
     choices: Sequence[Choice] = (),
     footer: str = "",
@@ -201,9 +203,10 @@ async def enqueue(
 ) -> QueueResult:
     """Store a message to be sent, in parts if it is long, for a conversation that this transaction has locked.
 
-    `files` follow, each as a message; with them the text may be empty. `limits` are the channel's; with `most`, what
-    would need more parts is cut. `helped` tells whether the assistant's words answered something; None leaves its
-    failures as they are. What an event's code pays for (`content["code"]`) uses up no reply.
+    `files` follow, each as a message; with them the text may be empty. `answers` names what the first part answers;
+    its line stands above the text already. `limits` are the channel's; with `most`, what would need more parts is cut.
+    `helped` tells whether the assistant's words answered something; None leaves its failures as they are. What an
+    event's code pays for (`content["code"]`) uses up no reply.
     """
     texts = shortened(text, limits, most=most) if kind is Kind.TEXT else [text]
     if files and not text.strip():
@@ -221,6 +224,9 @@ async def enqueue(
     for n, part in enumerate(parts):
         part["key"] = key if n == 0 else f"{key}_{n}"
     parts[0]["client_key"] = client_key
+    if answers is not None:
+        parts[0]["reply_to"] = answers.message_id
+        parts[0]["content"] = {**parts[0]["content"], **answers.content()}
     new_ids = await tx.values(
         _INSERT,
         workspace=tx.workspace_id,

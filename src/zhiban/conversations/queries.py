@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from zhiban.conversations.attachments import Attachment, attachments_of
+from zhiban.conversations.quotes import Quoted, quoted_messages
 from zhiban.events import COLUMNS, Actor, ActorKind, Cause, CauseKind, ConversationResolved, Event, decode
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
@@ -72,7 +73,9 @@ class MessageRow:
     confidence: float | None
     zone: str | None
     citations: list[dict[str, Any]] | None
+    reply_to_id: int | None = None
     files: tuple[Attachment, ...] = ()
+    quoted: Quoted | None = None  # what it answers
 
 
 @frozen_dataclass
@@ -124,7 +127,8 @@ where c.id = %(id)s"""
 # The thought behind a message belongs to the assistant; the desk shows its citations beside the words.
 _MESSAGES = """
 select m.id, m.direction, m.author, m.agent_id, a.name as agent_name, m.kind, m.text, m.choice, m.content, m.state,
-  m.failure, m.client_key, m.sent_at, m.delivered_at, m.recalled_at, m.turn_id, t.confidence, t.zone, t.citations
+  m.failure, m.client_key, m.sent_at, m.delivered_at, m.recalled_at, m.turn_id, t.confidence, t.zone, t.citations,
+  m.reply_to_id
 from message m
 left join agent a on a.id = m.agent_id
 left join turn t on t.id = m.turn_id and m.author = 'assistant'
@@ -280,7 +284,11 @@ async def message_page(
     stored = await tx.objects(MessageRow, _MESSAGES, id=conversation_id, first=start, limit=1000)
     stored.reverse()
     files = await attachments_of(tx, [row.id for row in stored if row.kind not in ("text", "activity", "note")])
-    rows = tuple(replace(row, files=tuple(files.get(row.id, ()))) for row in stored)
+    answered = {row.reply_to_id for row in stored if row.reply_to_id is not None}
+    quoted = await quoted_messages(tx, conversation_id, sorted(answered))
+    rows = tuple(
+        replace(row, files=tuple(files.get(row.id, ())), quoted=quoted.get(row.reply_to_id or 0)) for row in stored
+    )
     first_id = rows[0].id if rows else 0
     older = await tx.value(
         "select exists (select from message where conversation_id = %(id)s and kind <> 'move' and id < %(first)s)",

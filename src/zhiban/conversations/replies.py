@@ -17,6 +17,7 @@ from zhiban.conversations.outbox import (
     enqueue,
     key_for,
 )
+from zhiban.conversations.quotes import quotation
 from zhiban.events import DIRECT, Actor, Cause, NoteAdded
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
@@ -35,14 +36,16 @@ async def reply(
     client_key: str | None = None,
     seen: int | None = None,
     files: Sequence[int] = (),
+    reply_to: int | None = None,
     cause: Cause = DIRECT,
 ) -> list[int]:
     """An agent answers: the conversation becomes theirs to finish, and the assistant keeps quiet.
 
-    `files`: those that wait beside their reply, by id, in this order; each is a message after the text. The same
-    `client_key` sends once. `seen`: the last message that the agent has read; where somebody else answered after it,
-    nothing is sent. Returns the ids of the parts. Raises ReplyCollision, ReplyWindowClosed, ReplyTooLong,
-    Conflict on empty text without files or when a file is gone, NotFound.
+    `files`: those that wait beside their reply, by id, in this order; each is a message after the text. `reply_to`: the
+    message that they answer. The same `client_key` sends once. `seen`: the last message that the agent has read; where
+    somebody else answered after it, nothing is sent. Returns the ids of the parts. Raises ReplyCollision,
+    ReplyWindowClosed, ReplyTooLong, Conflict on empty text without files or when a file or the message is gone,
+    NotFound.
     """
     if not text.strip() and not files:
         raise Conflict("There is nothing to send.")
@@ -55,6 +58,9 @@ async def reply(
     if seen is not None and (other := await queries.answered_since(tx, state.id, seen, by=by)) is not None:
         raise ReplyCollision(Author(other.author), other.name)
     taken_files = await take_draft_files(tx, state.id, by, files)
+    answers = None if reply_to is None else await quotation(tx, state.id, reply_to, limits=limits, words=text)
+    if answers is not None:
+        text = answers.above + text
     _check_allowance(state, text, limits, now=now, files=len(taken_files))
     actor = Actor("agent", by)
     taken = Open("replied", take_by=by if state.assignee_id is None else None)
@@ -70,6 +76,7 @@ async def reply(
         limits=limits,
         now=now,
         files=taken_files,
+        answers=answers,
         client_key=client_key,
         cause=cause,
     )

@@ -164,6 +164,7 @@ def as_outgoing(thread: str, message: QueuedMessage, media: Media | None = None)
         footer=content.get("footer", ""),
         media=media,
         content=content,
+        reply_to=content.get("reply_to"),
     )
 
 

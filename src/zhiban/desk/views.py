@@ -22,6 +22,7 @@ from zhiban.conversations.queries import (
     MessageRow,
     ThreadHead,
 )
+from zhiban.conversations.quotes import Quoted, own_words
 from zhiban.conversations.reasons import REASON_LABELS
 from zhiban.desk.kinds import ContentView, content_view
 from zhiban.desk.labels import ACTIVITY_LABELS
@@ -103,6 +104,16 @@ class ActivityLine:
 
 
 @frozen_dataclass
+class QuoteView:
+    """The message that another one answers, in short."""
+
+    id: int
+    who: str
+    kind: str
+    words: str
+
+
+@frozen_dataclass
 class MessageView:
     """A message as shown. `key` names it in the page, before and after the server knew it."""
 
@@ -126,6 +137,7 @@ class MessageView:
     choices_shown: tuple[ChoiceView, ...] = ()
     footer: str = ""
     sure: int | None = None
+    quote: QuoteView | None = None
     what: Literal["message"] = "message"
 
     @property
@@ -252,6 +264,7 @@ def message_view(row: MessageRow, contact: str, contact_key: str, *, chosen: Set
     nobody = mark("规则") if row.author == "rule" else mark("同事")
     who = {"contact": contact, "assistant": mark("值班助手")}.get(by) or row.agent_name or nobody
     who_key = {"contact": contact_key, "assistant": "assistant"}.get(by) or str(row.agent_id or row.agent_name or "0")
+    quoted = row.quoted
     return MessageView(
         key=row.client_key or str(row.id),
         id=row.id,
@@ -261,8 +274,8 @@ def message_view(row: MessageRow, contact: str, contact_key: str, *, chosen: Set
         who_key=who_key,
         at=row.sent_at,
         kind=row.kind,
-        # The desk shows the sources in its own way; the phone reads them below the words.
-        text=row.text.removesuffix(str(row.content.get("below") or "")),
+        # The desk shows what is answered and the sources in its own way; the phone reads them above and below.
+        text=own_words(row.text, row.content),
         state=_state(row),
         failure=row.failure or "",
         sent=row.direction == "out" and row.state == "sent",
@@ -271,8 +284,14 @@ def message_view(row: MessageRow, contact: str, contact_key: str, *, chosen: Set
         sources=sources_of(row.citations),
         choices_shown=_choices(row, chosen),
         footer=str(row.content.get("footer") or ""),
+        quote=None if quoted is None else QuoteView(quoted.id, _author(quoted, contact), quoted.kind, quoted.words),
         sure=None if row.content.get("choices") else percent(row.confidence),  # a menu says itself that it is unsure
     )
+
+
+def _author(of: Quoted, contact: str) -> str:
+    who = {"contact": contact, "assistant": mark("值班助手"), "system": mark("值班助手"), "rule": mark("规则")}
+    return who.get(of.author) or of.agent_name or mark("同事")
 
 
 def activity_view(

@@ -81,6 +81,7 @@ class IncomingMessage:
     media: tuple[Media, ...] = ()
     content: Mapping[str, Any] = field(default_factory=dict)  # fields to lay out, for kinds with more than text
     account: str | None = None  # the vendor's id of the account
+    reply_to: str | None = None  # the vendor's id of the message that it answers, ours included
 
 
 @frozen_dataclass

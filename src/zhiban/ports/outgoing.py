@@ -35,6 +35,7 @@ class Outgoing:
     footer: str = ""
     media: Media | None = None
     content: Mapping[str, Any] = field(default_factory=dict)
+    reply_to: str | None = None  # the vendor's id of the message that it answers, where the channel `quotes`
 
 
 class SendRefused(ZhibanError):

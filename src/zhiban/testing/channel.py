@@ -69,6 +69,7 @@ class MemoryChannel:
     icon: ClassVar[str] = "globe"
     limits: ClassVar[Limits] = Limits(
         text=100,
+        quotes=True,
         media={Kind.FILE: MediaLimit(FILE_BYTES), Kind.IMAGE: MediaLimit(FILE_BYTES, frozenset({"image/png"}))},
         media_hours=72.0,
     )
@@ -174,4 +175,7 @@ def webhook(said: dict[str, Any], *, now: datetime) -> Webhook:
 def _message(said: dict[str, Any], *, now: datetime) -> IncomingMessage:
     at = min(datetime.fromtimestamp(float(said["at"]), UTC), now) if "at" in said else now
     contact = str(said["contact"])
-    return IncomingMessage(str(said["id"]), contact, contact, SenderRole.CONTACT, Kind.TEXT, str(said["text"]), at)
+    reply_to = said.get("reply_to")
+    return IncomingMessage(
+        str(said["id"]), contact, contact, SenderRole.CONTACT, Kind.TEXT, str(said["text"]), at, reply_to=reply_to
+    )

@@ -138,10 +138,11 @@ async def reply(
     key: Annotated[str, Form(max_length=64)],
     text: Annotated[str, Form(max_length=20_000)] = "",
     files: Annotated[tuple[int, ...], Form(max_length=MOST_FILES)] = (),
+    reply_to: Annotated[int | None, Form(ge=1, lt=1 << 63)] = None,
     adopted: Annotated[str, Form(max_length=40)] = "",
     seen: Annotated[int | None, Form(ge=0, lt=1 << 63)] = None,
 ) -> Response:
-    """Send a reply with the `files` that wait beside it.
+    """Send a reply with the `files` that wait beside it, to the message `reply_to` if one was chosen.
 
     `adopted` names the suggestion that it was made of, `seen` the last message read before, if any.
     """
@@ -158,6 +159,7 @@ async def reply(
             client_key=key,
             seen=seen,
             files=files,
+            reply_to=reply_to,
         )
         await save_draft(
             tx, conversation_id, agent_id=desk.agent.id, mode=Mode.REPLY, text="", now=desk.auth.clock.now()

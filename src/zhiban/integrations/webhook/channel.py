@@ -75,7 +75,9 @@ class WebhookChannel:
     kind: ClassVar[str] = NAME
     label: ClassVar[str] = mark("接口渠道")
     icon: ClassVar[str] = "globe"
-    limits: ClassVar[Limits] = Limits(text=TEXT_CHARACTERS, media=dict.fromkeys(_MEDIA_KINDS, MediaLimit(INLINE_BYTES)))
+    limits: ClassVar[Limits] = Limits(
+        text=TEXT_CHARACTERS, quotes=True, media=dict.fromkeys(_MEDIA_KINDS, MediaLimit(INLINE_BYTES))
+    )
 
     def __init__(self, http: Http, config: WebhookConfig, clock: Clock, *, breakers: Breakers | None = None) -> None:
         self._http = http
@@ -105,8 +107,8 @@ class WebhookChannel:
             said["footer"] = message.footer
         if message.media is not None:
             said["files"] = [_file(message.media)]
-        if reply_to := message.content.get("reply_to"):
-            said["reply_to"] = reply_to
+        if message.reply_to:
+            said["reply_to"] = message.reply_to
         await self._call(message.key, {"type": "reply", "thread": message.thread, "message": said})
         return message.key
 

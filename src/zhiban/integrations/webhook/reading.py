@@ -232,7 +232,7 @@ def _message(event: MessageEvent, *, now: datetime) -> IncomingMessage:
         sent_at=_past(said.sent_at, now),
         choice=said.choice,
         media=tuple(one.media() for one in said.files),
-        content={"reply_to": said.reply_to} if said.reply_to else {},
+        reply_to=said.reply_to,
     )
 
 

@@ -3,6 +3,7 @@
 import { refreshList, refreshThread, openId } from "./live.js";
 import * as clips from "./clips.js";
 import * as drafts from "./drafts.js";
+import * as quotes from "./quotes.js";
 
 const MODES = ["reply", "note"];
 const LONGEST = 20_000; // characters, as many as the server takes
@@ -99,6 +100,7 @@ export function opened(before) {
     if (unsent.length) putBack(id, mode, drafts.joined(unsent));
     else drafts.know(id, mode, box.value);
   }
+  quotes.opened();
   if (lost.length) {
     setMode(lost.at(-1).mode, false);
     document.dispatchEvent(new CustomEvent("desk:trouble", { detail: words().kept }));
@@ -152,7 +154,7 @@ function pending(mode, text, key, names = []) {
   return node;
 }
 
-async function post(node, id, mode, text, key, files = []) {
+async function post(node, id, mode, text, key, { files = [], quote = null } = {}) {
   node.dataset.state = "sending";
   node.querySelector(".receipt").textContent = words().sending;
   drafts.sending(key, id, mode, text);
@@ -164,6 +166,7 @@ async function post(node, id, mode, text, key, files = []) {
     await drafts.settled(id, mode);
     const body = new URLSearchParams({ text, key, ...(mode === "reply" && { seen, ...(ref && { adopted: ref }) }) });
     for (const file of clips.ids(files)) body.append("files", file);
+    if (quote) body.append("reply_to", quote.id);
     const answer = await fetch(url, {
       method: "POST",
       body,
@@ -184,7 +187,7 @@ async function post(node, id, mode, text, key, files = []) {
       setTimeout(() => node.remove(), 4000); // the server's row takes its place much earlier
       return;
     }
-    if (answer.status < 500) return refused(node, id, mode, text, key, files, await answer.text());
+    if (answer.status < 500) return refused(node, id, mode, text, key, { files, quote }, await answer.text());
     why = words().broken;
   } catch { /* not reached: the words say it */ }
   drafts.failed(key);
@@ -197,18 +200,19 @@ async function post(node, id, mode, text, key, files = []) {
   again.type = "button";
   again.className = "link";
   again.textContent = words().again;
-  again.addEventListener("click", () => { delete receipt.dataset.state; post(node, id, mode, text, key, files); });
+  again.addEventListener("click", () => { delete receipt.dataset.state; post(node, id, mode, text, key, { files, quote }); });
   receipt.append(again);
 }
 
 // The server will not take it as it is, so another try would not help: the text goes back to where it was written.
-function refused(node, id, mode, text, key, files, why) {
+function refused(node, id, mode, text, key, { files, quote }, why) {
   node.remove();
   if (openId() === id) told();
   if (openId() === id) {
     drafts.sent(key);
     putBack(id, mode, text);
     clips.putBack(files);
+    quotes.putBack(quote);
   } else {
     drafts.failed(key);
     drafts.giveUp(id);
@@ -244,7 +248,7 @@ export function send() {
     if (adopted?.id === id && adopted.ref) node.dataset.adopted = adopted.ref;
     adopted = null;
   }
-  post(node, id, mode, text, key, files);
+  post(node, id, mode, text, key, { files, quote: mode === "reply" ? quotes.take() : null });
 }
 
 export function start() {

@@ -7,6 +7,7 @@ import * as keys from "./keys.js";
 import * as snippets from "./snippets.js";
 import * as bulk from "./bulk.js";
 import * as clips from "./clips.js";
+import * as quotes from "./quotes.js";
 
 const html = document.documentElement;
 const NEAR = 80;
@@ -89,13 +90,17 @@ function lookedFor() {
   address.searchParams.delete("message");
   history.replaceState(history.state, "", address);
   if (!found) return false;
+  jump(found);
+  return true;
+}
+
+function jump(found) {
   found.scrollIntoView({ block: "center" });
   found.tabIndex = -1;
   found.focus({ preventScroll: true });
   const colour = getComputedStyle(html).getPropertyValue("--accent");
   found.querySelector(".say, .doc, .pic")?.animate([{ boxShadow: `0 0 0 2px ${colour}` }, { boxShadow: `0 0 0 2px ${colour}`, offset: 0.8 }, { boxShadow: "0 0 0 2px transparent" }], 3000);
   stuck = atEnd();
-  return true;
 }
 
 function countBelow() {
@@ -223,6 +228,7 @@ keys.start();
 snippets.start();
 bulk.start();
 clips.start();
+quotes.start(jump);
 opened();
 countInTitle();
 announce();

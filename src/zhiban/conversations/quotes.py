@@ -1,0 +1,119 @@
+"""Which message an answer is about: looked up, told to the channel, or said in a short line above the words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zhiban.kit.db import Transaction
+from zhiban.kit.errors import Conflict, NotFound
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.json_safe import json_safe
+from zhiban.ports import IncomingMessage, Limits
+
+LONGEST_LINE = 40  # characters of the other message that stand above an answer
+SHOWN = 200  # characters of it that the desk shows
+
+_QUOTED = """
+select m.id, m.author, m.agent_id, coalesce(a.name, '') as agent_name, m.kind, left(m.text, 400) as text, m.content,
+  coalesce(m.external_id, '') as external_id, m.recalled_at is not null as recalled,
+  coalesce((select f.filename from attachment f where f.message_id = m.id order by f.id limit 1), '') as filename
+from message m left join agent a on a.workspace_id = m.workspace_id and a.id = m.agent_id
+where m.conversation_id = %(conversation)s and m.direction <> 'internal' and m.id = any(%(ids)s::bigint[])"""
+
+_RESOLVE = """
+update message m set reply_to_id = q.id
+from json_to_recordset(%(rows)s::json) as t(message bigint, reply_to text), message q
+where m.id = t.message and m.id = any(%(ids)s::bigint[]) and q.workspace_id = m.workspace_id
+  and q.inbox_id = m.inbox_id and q.external_id = t.reply_to and q.conversation_id = m.conversation_id
+  and q.id <> m.id"""
+
+
+@frozen_dataclass
+class Quoted:
+    """A message that another one answers."""
+
+    id: int
+    author: str
+    agent_id: int | None
+    agent_name: str
+    kind: str
+    text: str
+    content: dict[str, Any]
+    external_id: str
+    recalled: bool
+    filename: str = ""
+
+    @property
+    def words(self) -> str:
+        """What it says, without what was put above it; the name of its file where it says nothing."""
+        return " ".join(own_words(self.text, self.content).split())[:SHOWN] or self.filename
+
+
+def own_words(text: str, content: Mapping[str, Any]) -> str:
+    """A message as its writer wrote it: without the line above it that says what it answers, and the sources below."""
+    return text.removeprefix(str(content.get("above") or "")).removesuffix(str(content.get("below") or ""))
+
+
+async def quoted_messages(tx: Transaction, conversation_id: int, ids: Sequence[int]) -> dict[int, Quoted]:
+    """Those of these messages that are of this conversation, by id."""
+    if not ids:
+        return {}
+    found = await tx.objects(Quoted, _QUOTED, conversation=conversation_id, ids=list(ids))
+    return {one.id: one for one in found}
+
+
+@frozen_dataclass
+class Quotation:
+    """What an answer says about the message that it answers: `above` its words, or `reference` for the channel."""
+
+    message_id: int
+    reference: str = ""
+    above: str = ""
+
+    def content(self) -> dict[str, str]:
+        """What the stored message keeps of it."""
+        found = {"reply_to": self.reference, "above": self.above}
+        return {name: value for name, value in found.items() if value}
+
+
+async def quotation(tx: Transaction, conversation_id: int, message_id: int, *, limits: Limits, words: str) -> Quotation:
+    """How an answer of these words names this message: as the channel can, else by a line above them.
+
+    What the contact said last needs no line, and files without words have none.
+
+    Raises NotFound, and Conflict when it was taken back.
+    """
+    found = (await quoted_messages(tx, conversation_id, [message_id])).get(message_id)
+    if found is None:
+        raise NotFound("There is no such message.")
+    if found.recalled:
+        raise Conflict("The message was taken back meanwhile.")
+    if limits.quotes and found.external_id:
+        return Quotation(found.id, reference=found.external_id)
+    if not words.strip():
+        return Quotation(found.id)
+    later = await tx.value(
+        "select exists (select from message where conversation_id = %(id)s and id > %(message)s and direction = 'in')",
+        id=conversation_id,
+        message=message_id,
+    )
+    return Quotation(found.id, above=quote_line(found.words) if later else "")
+
+
+def quote_line(words: str) -> str:
+    """「怎么申请退款？」 and a new line; nothing for a message without words."""
+    if not words:
+        return ""
+    return f"「{words if len(words) <= LONGEST_LINE else words[: LONGEST_LINE - 1] + '…'}」\n"
+
+
+async def link_answers(tx: Transaction, stored: Mapping[str, int], messages: Sequence[IncomingMessage]) -> None:
+    """Keep which messages new ones answer, where the channel told. `stored`: their ids by the vendor's."""
+    rows = [
+        {"message": stored[message.external_id], "reply_to": message.reply_to}
+        for message in messages
+        if message.reply_to and message.external_id in stored
+    ]
+    if rows:
+        await tx.run(_RESOLVE, rows=json_safe(rows), ids=[row["message"] for row in rows])
