@@ -316,7 +316,8 @@ async def test_the_demo_from_one_command(data: Path) -> None:
         address = re.search(r"http://127\.0\.0\.1:\d+", said)
         assert address is not None
         app = address.group()
-        async with aiohttp.ClientSession(headers={"sec-fetch-site": "same-origin"}) as session:
+        jar, headers = aiohttp.CookieJar(unsafe=True), {"sec-fetch-site": "same-origin"}
+        async with aiohttp.ClientSession(headers=headers, cookie_jar=jar) as session:
             async with session.get(f"{app}/demo/phone") as answer:
                 page = await answer.text()
                 assert answer.status == 200
@@ -330,14 +331,32 @@ async def test_the_demo_from_one_command(data: Path) -> None:
                     await asyncio.sleep(0.05)
                     async with session.get(f"{app}/demo/phone", params={"who": who.group()}) as answer:
                         page = await answer.text()
-            async with session.get(f"{app}/demo/desk") as answer:
-                assert answer.status == 200
+            # The desk has been in use for two weeks, and whoever waits there can be answered.
+            async with session.get(f"{app}/demo/desk", params={"next": "/?queue=unassigned"}) as answer:
+                page = await answer.text()
+            rows = re.findall(r'data-id="(\d+)"', page)
+            assert (answer.status, len(rows), "秦川" in page, "官网咨询" in page) == (200, 4, True, True)
+            async with session.get(f"{app}/?queue=all&status=resolved") as answer:
+                assert (await answer.text()).count('<li id="row-') >= 20
+            reply = {"text": "您好，文档发您了", "key": "k1", "queue": "unassigned"}
+            async with session.post(
+                f"{app}/conversations/{rows[0]}/replies", data=reply, headers={"origin": app}
+            ) as answer:
+                assert answer.status < 400
+            deadline = time.monotonic() + 15
+            while "已发出" not in page:
+                assert time.monotonic() < deadline, page
+                await asyncio.sleep(0.1)
+                async with session.get(f"{app}/conversations/{rows[0]}") as answer:
+                    page = await answer.text()
         await demo.says("需要人工处理")
+        assert "秦川" not in demo.said  # what was long ago is told to nobody
         assert await demo.stop() == 0
     assert not (data / "postgres" / "cluster" / "postmaster.pid").exists()
 
     async with running("demo", "--port", "0", data=data) as demo:
-        assert "示例知识库已导入" not in await demo.says("/docs")
+        said = await demo.says("/docs")
+        assert ("示例知识库已导入" not in said, "会话已备好" not in said) == (True, True)
         assert await demo.stop() == 0
 
 

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from tests.twin import WindowedChannel, open_inbox, opened
-from zhiban.channels.connections import OpenInbox
-from zhiban.conversations import replies, service, transitions
-from zhiban.conversations.ingest import ingest
+from zhiban.conversations import replies, service
 from zhiban.conversations.labels import add_label
-from zhiban.conversations.models import Author, Priority
-from zhiban.conversations.outbox import enqueue
-from zhiban.events import ASSISTANT, Actor
+from zhiban.conversations.models import Priority
+from zhiban.events import Actor
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database, Transaction
-from zhiban.people.contacts import learn_profiles
 from zhiban.people.models import Role
 from zhiban.people.passwords import HashQueue
 from zhiban.people.service import add_agent
-from zhiban.ports import Choice, IncomingMessage, Kind, Profile, SenderRole
+from zhiban.ports import Limits
+from zhiban.testing.script import Script
 
 LIMITS = replace(WindowedChannel.limits, unit="bytes")  # as 微信客服 counts
 PASSWORD = "correct horse battery"
@@ -30,131 +25,30 @@ SLUG = "qinghe"
 INBOX = {"channel": "wecom_kf", "public_id": SLUG, "name": "青禾官方客服"}
 
 
-@dataclass
-class Seed:
+@dataclass(kw_only=True)
+class Seed(Script):
     """Ids by name."""
 
     database: Database
     clock: Clock
-    workspace_id: int
-    inbox: OpenInbox = field(init=False)
-    agents: dict[str, int] = field(default_factory=dict)
-    conversations: dict[str, int] = field(default_factory=dict)
+    limits: Limits = LIMITS
     labels: dict[str, int] = field(default_factory=dict)
-    threads: dict[str, str] = field(default_factory=dict)
-    _serial: int = 0
 
     def saved(self) -> str:
         """What `restored` makes it of again, beside a copy of its database."""
-        ids = {name: getattr(self, name) for name in ("workspace_id", "agents", "conversations", "labels", "threads")}
+        names = ("workspace_id", "agents", "conversations", "labels", "threads", "serial")
         inbox = [self.inbox.connection.id, self.inbox.inbox_id]
-        return json.dumps({"ids": ids, "inbox": inbox, "serial": self._serial})
+        return json.dumps({"ids": {name: getattr(self, name) for name in names}, "inbox": inbox})
 
     @classmethod
     def restored(cls, saved: str, database: Database, clock: Clock) -> Seed:
         found = json.loads(saved)
-        seed = cls(database, clock, **found["ids"], _serial=found["serial"])
+        seed = cls(database=database, clock=clock, **found["ids"])
         seed.inbox = opened(seed.workspace_id, *found["inbox"], **INBOX)
         return seed
 
-    def by(self, who: str) -> Actor:
-        return Actor("agent", self.agents[who])
-
     def ago(self, **span: float) -> datetime:
         return self.clock.now() - timedelta(**span)
-
-    async def says(
-        self,
-        tx: Transaction,
-        who: str,
-        text: str,
-        *,
-        at: datetime,
-        kind: str = "text",
-        content: dict[str, Any] | None = None,
-        choice: str | None = None,
-    ) -> int:
-        """A contact writes, as it reaches every inbox. Returns the message."""
-        self._serial += 1
-        thread = self.threads.setdefault(who, f"wmQinghe{len(self.threads) + 1:06d}")
-        message = IncomingMessage(
-            external_id=f"in{self._serial}",
-            thread=thread,
-            sender=thread,
-            role=SenderRole.CONTACT,
-            kind=Kind(kind),
-            text=text,
-            sent_at=at,
-            choice=choice,
-            content=content or {},
-        )
-        await ingest(tx, self.inbox, [message], now=at, process_id=1)
-        if who not in self.conversations:
-            kind, account = self.inbox.connection.vendor.namespace(self.inbox.kind)
-            await learn_profiles(tx, kind, account, [Profile(thread, who)], now=at)
-        id_, self.conversations[who] = await tx.row(
-            "select id, conversation_id from message where external_id = %(id)s", id=message.external_id
-        )
-        return int(id_)
-
-    async def answers(
-        self,
-        tx: Transaction,
-        who: str,
-        text: str,
-        *,
-        at: datetime,
-        confidence: float,
-        citations: Sequence[dict[str, str]] = (),
-        choices: tuple[str, ...] = (),
-    ) -> None:
-        """The assistant's turn and its message, sent."""
-        conversation = self.conversations[who]
-        turn = await tx.value(
-            "insert into turn (workspace_id, conversation_id, question, decision, zone, confidence, citations, "
-            "started_at, finished_at) values (%(w)s, %(c)s, '', 'answer', 'answer', %(sure)s, %(cites)s::jsonb, "
-            "%(at)s, %(at)s) returning id",
-            w=self.workspace_id,
-            c=conversation,
-            sure=confidence,
-            cites=json.dumps(list(citations)),
-            at=at,
-        )
-        self._serial += 1
-        # As a turn does: what it answers is handled.
-        await tx.run(
-            "update message set state = 'handled', turn_id = %(turn)s "
-            "where conversation_id = %(c)s and state = 'pending'",
-            c=conversation,
-            turn=turn,
-        )
-        result = await enqueue(
-            tx,
-            await transitions.lock(tx, conversation),
-            author=Author.ASSISTANT,
-            actor=ASSISTANT,
-            text=text,
-            key=f"out{self._serial}",
-            limits=LIMITS,
-            now=at,
-            turn_id=turn,
-            kind=Kind.MENU if choices else Kind.TEXT,
-            choices=[Choice(str(number), label) for number, label in enumerate(choices, 1)],
-            helped=not choices,
-        )
-        await self.delivered(tx, [one.id for one in result.messages])
-
-    async def replies(self, tx: Transaction, who: str, text: str, *, by: str, at: datetime) -> list[int]:
-        ids = await replies.reply(tx, self.conversations[who], text=text, by=self.agents[by], limits=LIMITS, now=at)
-        await self.delivered(tx, ids)
-        await replies.mark_read(tx, self.conversations[who], agent_id=self.agents[by], message_id=ids[-1])
-        return ids
-
-    async def delivered(self, tx: Transaction, ids: list[int]) -> None:
-        await tx.run("update message set state = 'sent' where id = any(%(ids)s)", ids=ids)
-
-    async def hands_off(self, tx: Transaction, who: str, *, at: datetime, reason: str = "asked") -> None:
-        await service.hand_off(tx, self.conversations[who], reason=reason, actor=ASSISTANT, now=at)
 
 
 async def new_workspace(database: Database, slug: str, name: str) -> int:
@@ -188,7 +82,7 @@ async def _hashed_password() -> str:
 async def create_seed(database: Database, clock: Clock, *, slug: str = SLUG) -> Seed:
     """青禾开源 on an ordinary afternoon: 林晓 has the desk open, the assistant works beside her."""
     workspace = await new_workspace(database, slug, "青禾开源")
-    seed = Seed(database, clock, workspace)
+    seed = Seed(database=database, clock=clock, workspace_id=workspace)
     hashed = await _hashed_password()
     async with database.transaction(workspace) as tx:
         for name, mail in (("林晓", "linxiao"), ("陈默", "chenmo"), ("苏禾", "suhe")):

@@ -7,6 +7,7 @@ import logging
 import secrets
 import time
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +19,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from zhiban import testing
+from zhiban import bootstrap, testing
+from zhiban.channels.inboxes import inboxes_of, rename
+from zhiban.channels.service import connect
 from zhiban.cli.app import Exit, _, app, command, err, out
 from zhiban.cli.database import bring_up_to_date, database
 from zhiban.cli.knowledge import import_with_progress
@@ -32,14 +35,17 @@ from zhiban.knowledge.queries import DEFAULT_BASE
 from zhiban.knowledge.service import base_for, follow_change
 from zhiban.main import application
 from zhiban.people import service as people
+from zhiban.people.agents import agent_by_email
 from zhiban.people.models import Role
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.demo_folder import is_demo, open_demo
+from zhiban.testing.demo_history import Colleagues, History, is_written
 from zhiban.testing.demo_platform import DemoPlatform
 from zhiban.testing.phone import PhoneDemo
 from zhiban.web.limits import MIB, RequestLimit
 from zhiban.web.security import hosts_of
 
+OWNER_ADDRESS = "demo@zhiban.example"  # of the colleague whom the visitor plays
 SAMPLE = Path(testing.__file__).parent / "sample"
 SIMULATED_UPLOAD = 32 * MIB  # what we send to the simulated platform comes to our own address
 
@@ -61,15 +67,17 @@ async def demo(
             err.print(_("启动数据库……"))
             urls = await stack.enter_async_context(database(config, watch=True))
             await bring_up_to_date(urls)
-            workspace_id = await _furnish(config, urls)
+            workspace_id = await _furnish(config, urls, platform, f"{url}{hidden}/site")
             simulator = await stack.enter_async_context(platform.simulator)
             app = App.build(config, urls, url=url)
             app.start_workers()
+            colleagues = Colleagues(app.database, workspace_id, app.clock)
             phone = PhoneDemo(simulator, app.database, app.pubsub, workspace_id=workspace_id)
 
             def install(pages: FastAPI) -> None:
                 pages.router.routes.append(Route(f"{hidden}/notices", _notice, methods=["POST"]))
                 pages.mount(f"{hidden}/cgi-bin", platform.app)
+                pages.mount(f"{hidden}/site", platform.site.app)
                 phone.install(pages)
 
             limit = RequestLimit(uploads={hidden: SIMULATED_UPLOAD})
@@ -77,6 +85,8 @@ async def demo(
 
             async def started() -> None:
                 await platform.connect(url)
+                await colleagues.start()
+                stack.push_async_callback(colleagues.close)
                 _show_links(url, time.monotonic() - began, config)
 
             await run_web(web, listener, started)
@@ -105,8 +115,8 @@ def _prepare(url: str, hidden: str) -> tuple[Settings, DemoPlatform]:
     return load(**described), platform
 
 
-async def _furnish(config: Settings, urls: DatabaseUrls) -> int:
-    """A colleague and the sample knowledge. A later start finds both and changes nothing."""
+async def _furnish(config: Settings, urls: DatabaseUrls, platform: DemoPlatform, site: str) -> int:
+    """A colleague, the sample knowledge and two weeks of work. A later start finds them and changes nothing."""
     app = App.build(config, urls)
     async with app.database:
         workspace_id = await ensure_default(app)
@@ -114,7 +124,7 @@ async def _furnish(config: Settings, urls: DatabaseUrls) -> int:
             if not await people.has_owner(session):
                 await people.add_agent(
                     session,
-                    email="demo@zhiban.example",
+                    email=OWNER_ADDRESS,
                     name="林知夏",
                     role=Role.OWNER,
                     password_hash=None,
@@ -123,7 +133,27 @@ async def _furnish(config: Settings, urls: DatabaseUrls) -> int:
             # The simulated platform forgets everything when it stops, and our cursor into it means nothing then.
             await session.run("update pull_state set cursor = null, token = null")
         await _import_sample(app.database, workspace_id)
+        await _write_history(app, workspace_id, platform.site_settings(site))
     return workspace_id
+
+
+async def _write_history(app: App, workspace_id: int, site: dict[str, str]) -> None:
+    """Connect the shop's website, and let its last two weeks have happened there."""
+    integration = bootstrap.CHANNELS["webhook"]
+    async with app.database.transaction(workspace_id) as tx:
+        connected = await connect(tx, app.vault, integration, site, now=app.clock.now())
+        if await is_written(tx):
+            return
+        owner = await agent_by_email(tx, OWNER_ADDRESS)
+        (inbox_id,) = await inboxes_of(tx, connected.id)
+        await rename(tx, inbox_id, _("官网咨询"), now=app.clock.now())
+        base_id = await base_for(tx)
+    inbox = await app.connections.inbox(workspace_id, inbox_id)
+    history = History.of(inbox, owner=owner.name, owner_id=owner.id, now=app.clock.now())
+    # Nobody is notified of what was long ago.
+    quiet = replace(bootstrap.reactions(app.rules), jobs={})
+    count = await history.write(app.database, quiet, base_id=base_id)
+    err.print(_("两周的会话已备好：{n}位联系人", n=count))
 
 
 async def _import_sample(database: Database, workspace_id: int) -> None:

@@ -6,6 +6,7 @@ everybody, so neither a demonstration nor an installation may run with them.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -51,6 +52,11 @@ class SimulatedKeys:
         # 43 characters are 258 bits; the last one may only hold what fits into 256.
         aes_key = letters(42) + secrets.choice("AEIMQUYcgkosw048")
         return cls(f"ww{secrets.token_hex(8)}", 1_000_002, letters(43), letters(20), aes_key)
+
+    @property
+    def site_secret(self) -> str:
+        """The signing secret of the shop's website, which writes through the webhook channel."""
+        return "whsec_" + base64.b64encode(hashlib.sha256(f"site {self.secret}".encode()).digest()).decode()
 
     def environment(self, api_base: str) -> dict[str, str]:
         """The settings of an installation that is connected to the simulator."""

@@ -1,4 +1,4 @@
-"""The simulated platform of the demonstration: WeCom, with the keys of the demonstration's own folder."""
+"""What the demonstration is connected to: a simulated WeCom, and the shop's website with the webhook channel."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from starlette.types import ASGIApp
 
 from zhiban.testing.demo_folder import SimulatedKeys
+from zhiban.testing.webhook import WebhookProgram
 from zhiban.testing.wecom import WeComSimulator, application
 
 
@@ -19,12 +20,22 @@ class DemoPlatform:
         self.simulator = WeComSimulator(corp_id=keys.corp_id, secret=keys.secret)
         self.simulator.kf.count_from(int(time.time() * 1000))
         self.app: ASGIApp = application(self.simulator)
+        self.site = WebhookProgram(keys.site_secret)
 
     def settings(self, api_base: str) -> dict[str, Any]:
         """What the environment would say to connect us; `api_base` is where `app` answers."""
         named = self._keys.environment(api_base)
         # Settings are given by their own names, which are in lower case unless they have several.
         return {name if name.endswith("AES_KEY") else name.lower(): value for name, value in named.items()}
+
+    def site_settings(self, address: str) -> dict[str, str]:
+        """What an operator would fill in to connect the website; `address` is where `site.app` answers."""
+        return {
+            "source": "site",
+            "url": f"{address}/inbox",
+            "secret": self._keys.site_secret,
+            "allow_private": "true",
+        }
 
     async def connect(self, url: str) -> None:
         """Let the platform call us at `url`, as if an operator had typed the address into its console."""
