@@ -12,7 +12,9 @@ from zhiban.assistant.direct_answers import DirectAnswers
 from zhiban.assistant.metering import MeteredModel, Prices
 from zhiban.assistant.turn_context import AssistantDeps
 from zhiban.automation.engine import RuleEngine
+from zhiban.automation.jobs import AutomationJobs
 from zhiban.automation.rule_book import RuleBook
+from zhiban.automation.rule_webhooks import RuleWebhooks, WebhookSetup
 from zhiban.automation.triggers import TRIGGERING
 from zhiban.automation.waiting import wait_in_existing
 from zhiban.channels import jobs as channel_jobs
@@ -26,8 +28,10 @@ from zhiban.conversations.jobs import ConversationJobs
 from zhiban.events import (
     FACTS,
     AgentBecameAvailable,
+    AgentBecameBusy,
     AgentChanged,
     AgentDisabled,
+    AgentWentOffline,
     CardActionReceived,
     ContactFollowed,
     ContactFollowEdited,
@@ -50,6 +54,7 @@ from zhiban.events import (
     MessageFailed,
     MessageReceived,
     NativeSessionChanged,
+    NoteAdded,
     RuleAdded,
     RuleChanged,
     RuleRemoved,
@@ -61,6 +66,7 @@ from zhiban.integrations.apprise import AppriseNotifier
 from zhiban.integrations.s3 import S3FileStore
 from zhiban.integrations.telegram import TelegramConfig, TelegramNotifier
 from zhiban.integrations.webhook import WEBHOOK
+from zhiban.integrations.webhook.signing import signed_headers
 from zhiban.integrations.wecom.config import WeComSettings
 from zhiban.integrations.wecom.integration import WECOM
 from zhiban.integrations.wecom.robot import GroupRobot
@@ -78,6 +84,7 @@ from zhiban.knowledge.jobs import KnowledgeJobs
 from zhiban.knowledge.learning_jobs import LearningJobs
 from zhiban.knowledge.upload_jobs import UploadJobs
 from zhiban.knowledge.vectors import NO_EMBEDDERS, QUERY_SECONDS, Embedders
+from zhiban.notifications import handlers as notification_handlers
 from zhiban.notifications import jobs as notification_jobs
 from zhiban.notifications.jobs import NotificationJobs, NotifierRegistry
 from zhiban.ports import (
@@ -223,6 +230,11 @@ def notifiers(settings: Settings, http: Http, url: str) -> NotifierRegistry:
     )
 
 
+def webhook_setup(settings: Settings, url: str) -> WebhookSetup:
+    """How rules call other programs."""
+    return WebhookSetup(signed_headers, settings.rule_webhook_hosts.split(), url)
+
+
 # Which fact is followed by what at once, in the same transaction and in this order.
 HANDLERS: dict[type[Event], tuple[Handler, ...]] = {
     ConversationHandedOff: (
@@ -234,6 +246,8 @@ HANDLERS: dict[type[Event], tuple[Handler, ...]] = {
         conversation_handlers.close_session,
         assistant_handlers.record_refused_suggestions,
     ),
+    ConversationAssigned: (notification_handlers.tell_assignee,),
+    NoteAdded: (notification_handlers.tell_mentioned,),
 }
 
 # After these somebody may wait for an agent, or an agent may have room: see conversations/assignment.py.
@@ -286,6 +300,7 @@ def reactions(rules: RuleEngine | None = None) -> Reactions:
         **dict.fromkeys(TRIGGERING, (rules.react,)),
         **dict.fromkeys((RuleAdded, RuleChanged), (rules.book.forget_changed, wait_in_existing)),
         RuleRemoved: (rules.book.forget_changed,),
+        **dict.fromkeys((AgentBecameAvailable, AgentBecameBusy, AgentWentOffline), (rules.note_presence,)),
     }
     handlers: dict[type[Event], tuple[Handler, ...]] = {
         kind: (
@@ -308,6 +323,8 @@ def tasks(
     texts: Texts,
     embedders: Embedders,
     threshold: float | None,
+    rules: RuleEngine,
+    webhooks: RuleWebhooks,
 ) -> list[Task]:
     """Every job there is."""
     return [
@@ -315,6 +332,7 @@ def tasks(
         *ConversationJobs(database, connections, clock).tasks(),
         *AttachmentJobs(database, connections, clock, files).tasks(),
         *NotificationJobs(database, connections, notifiers, texts, clock).tasks(),
+        *AutomationJobs(database, rules.book, webhooks).tasks(),
         *KnowledgeJobs(database, clock, embedders).tasks(),
         *UploadJobs(database, clock, files, embedders).tasks(),
         *LearningJobs(database, clock, DirectAnswers(database, embedders, threshold=threshold)).tasks(),

@@ -12,6 +12,7 @@ from zhiban import bootstrap
 from zhiban.assistant.turn import Assistant
 from zhiban.automation.definition import build_schema
 from zhiban.automation.engine import RuleEngine
+from zhiban.automation.rule_webhooks import RuleWebhooks
 from zhiban.automation.shipped import install_shipped
 from zhiban.automation.topics import RULES_CHANGED
 from zhiban.channels.connections import Connections
@@ -188,6 +189,8 @@ class Workers:
             Texts(app.settings.zhiban_locale),
             app.embedders,
             app.settings.kb_similarity_threshold,
+            app.rules,
+            RuleWebhooks(app.database, app.http, app.vault, app.clock, bootstrap.webhook_setup(app.settings, app.url)),
         )
         return cls(
             app.database,

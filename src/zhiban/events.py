@@ -292,7 +292,9 @@ class MessageDropped(MessageFact):
 
 
 class NoteAdded(MessageFact):
-    """An agent wrote something for colleagues only."""
+    """An agent wrote something for colleagues only. `mentioned`: the agents whom it names."""
+
+    mentioned: tuple[int, ...] = ()
 
 
 # ------------------------------------------------------------------------------------- contacts and what vendors say

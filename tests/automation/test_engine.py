@@ -90,6 +90,8 @@ ACTION_TABLE: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("send_message", {"text": "{{contact.name}}您好"}, {"replies_used": 1}),
     ("add_note", {"text": "记一下"}, {}),
     ("notify", {"text": "{{contact.name}}在等"}, {}),
+    ("notify_agents", {"text": "{{contact.name}}在等", "to": "agents", "agents": ["lin"]}, {}),
+    ("call_webhook", {"url": "https://program.example/hook"}, {}),
     ("stop", {}, {}),
 ]
 
@@ -123,7 +125,12 @@ async def test_each_action_does_what_the_button_does(rules: Rules) -> None:
             assert {(one.actor.id, one.actor.ref, one.cause.kind, one.cause.id, one.cause.depth) for one in events} <= {
                 (rule, kind, "rule", rule, 1)
             }
-            nothing = outcomes(run)[0] in ("unchanged", "nobody") or kind in ("stop", "notify")
+            nothing = outcomes(run)[0] in ("unchanged", "nobody") or kind in (
+                "stop",
+                "notify",
+                "notify_agents",
+                "call_webhook",
+            )
             assert bool(events) is not nothing, kind
             await service.remove(tx, rule, by=SYSTEM, now=NOON)
 

@@ -16,6 +16,7 @@ from zhiban.automation.actions import ACTIONS, MACRO_ACTIONS
 from zhiban.automation.conditions import CONDITIONS
 from zhiban.automation.definition import Definition, load_definition
 from zhiban.automation.saved_views import VIEW_CONDITIONS
+from zhiban.automation.shipped import SHIPPED
 from zhiban.automation.wording import Names, RuleWording
 from zhiban.desk import rule_form, rule_labels
 from zhiban.kit.i18n import Texts
@@ -47,7 +48,9 @@ SAID = (
 def test_every_condition_and_action_has_a_name_and_a_form() -> None:
     assert set(rule_labels.CONDITION_LABELS) == set(CONDITIONS)
     assert set(rule_labels.ACTION_LABELS) == set(ACTIONS)
-    assert set(rule_labels.MACRO_ACTION_LABELS) == set(MACRO_ACTIONS) == {*ACTIONS, "assign_me"} - {"stop"}
+    assert (
+        set(rule_labels.MACRO_ACTION_LABELS) == set(MACRO_ACTIONS) == {*ACTIONS, "assign_me"} - {"stop", "call_webhook"}
+    )
     assert set(rule_labels.VIEW_CONDITION_LABELS) == set(VIEW_CONDITIONS)
     words = RuleWording(Texts(), Names({7: "林晓"}, {5: "售后"}, {11: "退款"}, {2: "官网"}, {"memory": "内存"}))
     for kind in CONDITIONS:
@@ -184,6 +187,43 @@ async def test_a_draft_grows_and_shrinks_without_being_stored(site: Site) -> Non
     for wish in ("remove:c.9", "remove:x", "add-group:c.0", "add-condition:c.7.7", "", "remove:"):
         assert (await lin.post("/rules/draft", [*FORM, ("do", wish)], hx_request="true")).status == 200
     assert (await lin.get("/rules")).text.count('class="rl"') == before
+
+
+async def test_a_shipped_rule_that_is_missing_is_one_click_away(site: Site) -> None:
+    """For a workspace that is older than the rule, and for one that had removed it."""
+    client = await site.signed_in()
+    assert [key for key in (one.key for one in SHIPPED) if f'value="{key}"' in (await client.get("/rules")).text] == [
+        "unassign_on_resolve",
+        "returning_contact",
+        "agent_offline",
+        "urgent_words",
+        "negative_sentiment",
+    ]
+    assert (await client.post("/rules/shipped", {"key": "agent_offline"})).status == 303
+    assert (await client.post("/rules/shipped", {"key": "agent_offline"})).status == 422  # twice
+    assert (await client.post("/rules/shipped", {"key": "nothing"})).status == 404
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        (again,) = [one for one in await queries.rules(tx) if one.shipped == "agent_offline"]
+    assert again.enabled
+    page = (await client.get(f"/rules/{again.id}")).text
+    assert "当处理人离线超过2分钟而对方在等时，取消分配，再分配给最合适的在线同事" in page
+    assert 'value="agent_offline"' not in page
+    await client.post(f"/rules/{again.id}/remove")
+    assert 'value="agent_offline"' in (await client.get("/rules")).text
+
+
+async def test_who_writes_a_call_sees_what_it_is_signed_with(site: Site) -> None:
+    form: Fields = {
+        "name": "告诉别人",
+        "on": "message_created",
+        "a.0.kind": "call_webhook",
+        "a.0.url": "https://a.example/x",
+    }
+    owner, agent = await site.signed_in(), await site.signed_in("chenmo")
+    page = (await owner.post("/rules/draft", form, hx_request="true")).text
+    assert "whsec_" in page
+    assert "调用a.example" in page
+    assert "whsec_" not in (await agent.post("/rules/draft", form, hx_request="true")).text
 
 
 async def test_who_may_not_change_rules_may_read_them(site: Site) -> None:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Annotated, Literal, get_args
+from urllib.parse import urlsplit
 
-from pydantic import Discriminator, Field
+from pydantic import AfterValidator, Discriminator, Field
 
-from zhiban.automation.condition_fields import Id, PriorityNumber
+from zhiban.automation.condition_fields import Id, Ids, PriorityNumber
 from zhiban.automation.facts import RuleFacts
 from zhiban.automation.parts import RulePart, rule_part
-from zhiban.automation.texts import Template, filled
+from zhiban.automation.rule_webhooks import CALL_WEBHOOK
+from zhiban.automation.texts import Template, check_address, filled
 from zhiban.automation.wording import RuleWording
 from zhiban.conversations import replies, service
 from zhiban.conversations.assignment import assign_best
@@ -31,8 +33,11 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 from zhiban.kit.jobs import enqueue
 from zhiban.notifications.jobs import to_people
+from zhiban.notifications.models import NotificationKind
 from zhiban.notifications.notices import rule_notice
+from zhiban.notifications.service import NewNotification, notify
 from zhiban.people.presence import assignable
+from zhiban.people.teams import members_of
 from zhiban.ports import Limits
 
 # queued: it leaves after the commit; nobody: no agent who may be given it is there.
@@ -51,6 +56,7 @@ class ActionContext:
     name: str  # of the rule or macro
     reason: str  # what the facts say: rule or macro
     key: str  # of this firing
+    run_id: int | None  # of this firing, where it is a rule's
     position: int  # of the action in its rule
     now: datetime
 
@@ -361,6 +367,79 @@ class NotifyAction(RulePart):
 
 
 @rule_part
+class NotifyAgentsAction(RulePart):
+    """Tells single colleagues, in the ways that each of them chose; who does not see the inbox is not told."""
+
+    text: Template
+    to: Literal["assignee", "team", "agents", "teams"] = "assignee"
+    agents: Ids = ()
+    teams: Ids = ()
+    kind: Literal["notify_agents"] = "notify_agents"
+
+    def __post_init__(self) -> None:
+        if (self.to == "agents" and not self.agents) or (self.to == "teams" and not self.teams):
+            raise ValueError(mark("It does not say whom to tell."))
+
+    async def run(self, do: ActionContext) -> Outcome:
+        told = await notify(
+            do.tx,
+            NewNotification(
+                kind=NotificationKind.RULE,
+                # A macro may run twice under no key.
+                key=f"{do.key}-{do.conversation_id}-{do.position}" + ("" if do.run_id else f"-{do.now.isoformat()}"),
+                conversation_id=do.conversation_id,
+                inbox_id=do.facts.state.inbox_id,
+                actor=do.actor,
+                text=filled(self.text, do.facts),
+            ),
+            await self._whom(do),
+            now=do.now,
+        )
+        return "done" if told else "nobody"
+
+    async def _whom(self, do: ActionContext) -> list[int]:
+        state = do.facts.state
+        match self.to:
+            case "assignee":
+                return [] if state.assignee_id is None else [state.assignee_id]
+            case "team":
+                return await members_of(do.tx, [] if state.team_id is None else [state.team_id])
+            case "agents":
+                return list(self.agents)
+            case "teams":
+                return await members_of(do.tx, self.teams)
+
+    def label(self, words: RuleWording) -> str:
+        match self.to:
+            case "assignee":
+                who = words.texts("处理人")
+            case "team":
+                who = words.texts("会话的小组")
+            case "agents":
+                who = words.every(words.agents((one,)) for one in self.agents)
+            case "teams":
+                who = words.every(words.teams((one,)) for one in self.teams)
+        return words.texts("提醒{who}{text}", who=words.inside(who), text=words.quoted((self.text,)))
+
+
+@rule_part
+class CallWebhookAction(RulePart):
+    """Tells another program, after the commit; see `automation.rule_webhooks`."""
+
+    url: Annotated[str, Field(min_length=1, max_length=500), AfterValidator(check_address)]
+    kind: Literal["call_webhook"] = "call_webhook"
+
+    async def run(self, do: ActionContext) -> Outcome:
+        if do.run_id is None:
+            raise Conflict("Only rules call other programs.")
+        await enqueue(do.tx, CALL_WEBHOOK.of(run_id=do.run_id, position=do.position))
+        return "queued"
+
+    def label(self, words: RuleWording) -> str:
+        return words.texts("调用{address}", address=urlsplit(self.url).hostname or "")
+
+
+@rule_part
 class AssignMeAction(RulePart):
     """To whoever runs the macro. Rules have nobody who could be meant."""
 
@@ -405,8 +484,9 @@ SharedAction = (
     | SendMessageAction
     | AddNoteAction
     | NotifyAction
+    | NotifyAgentsAction
 )
-AnyAction = SharedAction | StopAction
+AnyAction = SharedAction | CallWebhookAction | StopAction
 Action = Annotated[AnyAction, Discriminator("kind")]
 AnyMacroAction = AssignMeAction | SharedAction
 MacroAction = Annotated[AnyMacroAction, Discriminator("kind")]

@@ -21,10 +21,11 @@ from zhiban.automation.actions import ActionContext, AnyAction, StopAction
 from zhiban.automation.conditions import CheckedCondition, check
 from zhiban.automation.delays import TIME_PASSED
 from zhiban.automation.facts import AgentFacts, RuleFacts
+from zhiban.automation.jobs import NOTE_AGENT
 from zhiban.automation.models import RunOutcome
 from zhiban.automation.rule_book import CompiledRule, RuleBook
 from zhiban.automation.triggers import Trigger, triggers_of
-from zhiban.automation.waiting import EXPIRES, DueDelay, note_skipped, note_waits, take_turn
+from zhiban.automation.waiting import EXPIRES, DueDelay, goes_on, note_skipped, note_waits, take_turn
 from zhiban.conversations.assignment import open_counts
 from zhiban.conversations.facts import conversation_facts, previous_assignee
 from zhiban.events import Actor, Cause, ConversationEvent
@@ -32,8 +33,9 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.errors import ZhibanError
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
+from zhiban.kit.jobs import enqueue
 from zhiban.kit.json_safe import json_safe
-from zhiban.people.presence import availabilities
+from zhiban.people.presence import PresenceFact, availabilities
 from zhiban.ports import Limits
 
 log = logging.getLogger(__name__)
@@ -101,9 +103,11 @@ class RuleEngine:
         dies, not yet.
         """
         found = await conversation_facts(tx, due.conversation_id)
-        if found is None or not await take_turn(tx, due, now=now):
-            return False
         rule = next((one for one in (await self.book.rules(tx)).waiting if one.id == due.rule_id), None)
+        if found is None or (rule is not None and not await goes_on(tx, due, rule, found.state, now=now)):
+            return False
+        if not await take_turn(tx, due, now=now):
+            return False
         if rule is None or now - due.due_at > EXPIRES:
             await note_skipped(tx, due, "off" if rule is None else "expired", now=now)
             return True
@@ -120,6 +124,11 @@ class RuleEngine:
             self.book.forget(tx.workspace_id)
             await note_skipped(tx, due, "off", now=now)
         return True
+
+    async def note_presence(self, tx: Transaction, event: PresenceFact) -> None:
+        """An agent came or went: where rules wait for that, look for who waits, once this is committed."""
+        if any(one.definition.after and one.definition.after.of_agents for one in (await self.book.rules(tx)).waiting):
+            await enqueue(tx, NOTE_AGENT.of(key=str(event.agent_id), agent_id=event.agent_id))
 
     async def cut(self, tx: Transaction, event: ConversationEvent) -> None:
         """The chain is too long: store which rules would have acted now, and act no more."""
@@ -219,6 +228,7 @@ class RuleEngine:
             name=asked.rule.name,
             reason=reason,
             key=f"rule-{run_id}",
+            run_id=run_id,
             position=position,
             now=asked.facts.now,
         )

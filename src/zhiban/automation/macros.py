@@ -220,6 +220,7 @@ async def run_macro(
             name=macro.name,
             reason="macro",
             key=f"macro-{key}",
+            run_id=None,
             position=position,
             now=now,
         )

@@ -56,6 +56,14 @@ async def runs_of(tx: Transaction, rule_id: int, *, limit: int = 50) -> list[Rul
     )
 
 
+async def access_run(tx: Transaction, run_id: int) -> RuleRun:
+    """One run. Raises NotFound."""
+    found = await tx.object(RuleRun, _RUNS + " where id = %(id)s", id=run_id)
+    if found is None:
+        raise NotFound("There is no such run.")
+    return found
+
+
 async def runs_about(tx: Transaction, conversation_id: int) -> list[RuleRun]:
     """What rules did to a conversation, in the order in which they did it."""
     return await tx.objects(RuleRun, _RUNS + " where conversation_id = %(id)s order by id", id=conversation_id)

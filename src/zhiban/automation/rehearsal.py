@@ -46,6 +46,7 @@ class Rehearsal:
 
     conversations: tuple[tuple[int, int], ...]
     runs: tuple[RehearsedRun, ...]  # newest first
+    partial: bool = False  # it also waits for agents to come or go, of whom the past tells nothing
 
     @property
     def fired(self) -> int:
@@ -98,7 +99,9 @@ async def rehearse(
     counts = {one.state.id: 0 for one in latest}
     for run in runs:
         counts[run.conversation_id] += run.checked.held is True
-    return Rehearsal(tuple(counts.items()), tuple(sorted(runs, key=lambda run: run.at, reverse=True)))
+    latest_first = tuple(sorted(runs, key=lambda run: run.at, reverse=True))
+    partial = definition.after is not None and definition.after.of_agents
+    return Rehearsal(tuple(counts.items()), latest_first, partial)
 
 
 Change = tuple[list[ConversationEvent], ConversationState]

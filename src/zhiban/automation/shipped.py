@@ -6,14 +6,17 @@ whoever is there. The agent who resolved it keeps the credit in the log of event
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from zhiban.automation import service
 from zhiban.automation.definition import load_definition
-from zhiban.events import SYSTEM
+from zhiban.automation.models import RuleRow
+from zhiban.automation.queries import rules
+from zhiban.events import SYSTEM, Actor
 from zhiban.kit.db import Transaction
+from zhiban.kit.errors import Conflict, NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts, mark
 
@@ -53,6 +56,16 @@ SHIPPED = (
         },
     ),
     ShippedRule(
+        "agent_offline",
+        mark("处理人离线两分钟而对方在等，另找人"),
+        {
+            "on": [],
+            "after": {"what": "assignee_offline", "minutes": 2},
+            # Nobody's, should nobody be there: whoever comes first is given it.
+            "actions": [{"kind": "unassign"}, {"kind": "assign_best"}],
+        },
+    ),
+    ShippedRule(
         "urgent_words",
         mark("对方很急，标为紧急并通知"),
         {
@@ -84,12 +97,32 @@ SHIPPED = (
 async def install_shipped(tx: Transaction, texts: Texts, *, now: datetime) -> None:
     """Give a new workspace the rules that come with the program."""
     for one in SHIPPED:
-        await service.add(
-            tx,
-            name=texts(one.name),
-            definition=load_definition(one.definition),
-            enabled=one.enabled,
-            shipped=one.key,
-            by=SYSTEM,
-            now=now,
-        )
+        await _add(tx, one, texts, enabled=one.enabled, by=SYSTEM, now=now)
+
+
+def missing(rules: Iterable[RuleRow]) -> list[ShippedRule]:
+    """Those that a workspace does not have: removed, or newer than it."""
+    there = {rule.shipped for rule in rules}
+    return [one for one in SHIPPED if one.key not in there]
+
+
+async def add_shipped(tx: Transaction, key: str, texts: Texts, *, by: Actor, now: datetime) -> int:
+    """Take one over that is missing, switched on. Returns its id. Raises NotFound, Conflict."""
+    found = next((one for one in SHIPPED if one.key == key), None)
+    if found is None:
+        raise NotFound("There is no such rule.")
+    if found not in missing(await rules(tx)):
+        raise Conflict("This rule is there already.")
+    return await _add(tx, found, texts, enabled=True, by=by, now=now)
+
+
+async def _add(tx: Transaction, one: ShippedRule, texts: Texts, *, enabled: bool, by: Actor, now: datetime) -> int:
+    return await service.add(
+        tx,
+        name=texts(one.name),
+        definition=load_definition(one.definition),
+        enabled=enabled,
+        shipped=one.key,
+        by=by,
+        now=now,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
@@ -22,6 +23,20 @@ def _known(text: str) -> str:
     if not text.strip():
         raise ValueError(mark("there is nothing to write"))
     return text
+
+
+def check_address(url: str) -> str:
+    """The address itself. Raises ValueError when it is none that a program could be called at."""
+    try:
+        parts = urlsplit(url.strip())
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        whole = False
+    if not whole or any(char.isspace() for char in url.strip()):
+        raise ValueError(mark("An address begins with https:// or http://."))
+    if parts.username or parts.password:
+        raise ValueError(mark("An address here holds no password: whoever sees rules could read it."))
+    return url.strip()
 
 
 Template = Annotated[str, Field(max_length=4000), AfterValidator(_known)]

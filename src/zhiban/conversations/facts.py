@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from zhiban.conversations import transitions
@@ -10,6 +11,7 @@ from zhiban.conversations.models import ConversationState
 from zhiban.events import ConversationAssigned
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.people.permissions import Access
 
 
 @frozen_dataclass
@@ -123,3 +125,34 @@ async def those_in(tx: Transaction, statuses: Sequence[str], *, limit: int) -> l
         limit=limit,
     )
     return [transitions.as_state(row) for row in rows]
+
+
+async def open_for(
+    tx: Transaction, agent_id: int, *, limit: int, or_nobody_in: Access | None = None
+) -> list[ConversationState]:
+    """Open conversations whose contact waits for this agent, longest first; not locked.
+
+    With `or_nobody_in`, nobody's in the inboxes of that access too.
+    """
+    also = "" if or_nobody_in is None else f" or (c.assignee_id is null{or_nobody_in.condition('c.inbox_id')})"
+    rows = await tx.rows(
+        f"select {transitions.STATE_COLUMNS} from conversation c where c.status = 'open' "
+        f"and c.waiting_since is not null and (c.assignee_id = %(agent)s{also}) "
+        "order by c.waiting_since, c.id limit %(limit)s",
+        agent=agent_id,
+        limit=limit,
+        **({} if or_nobody_in is None else or_nobody_in.params),
+    )
+    return [transitions.as_state(row) for row in rows]
+
+
+async def given_at(tx: Transaction, ids: Sequence[int]) -> dict[int, datetime]:
+    """When each of these conversations was last given to whoever has it."""
+    return dict(
+        await tx.rows(
+            "select conversation_id, max(at) from event where conversation_id = any(%(ids)s::bigint[]) "
+            "and kind = %(kind)s group by 1",
+            ids=list(ids),
+            kind=ConversationAssigned.kind(),
+        )
+    )

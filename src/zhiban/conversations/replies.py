@@ -8,6 +8,7 @@ from datetime import datetime
 from zhiban.conversations import queries, transitions
 from zhiban.conversations.changes import Open, RequeueReply
 from zhiban.conversations.draft_files import take_draft_files
+from zhiban.conversations.mentions import mentioned_in
 from zhiban.conversations.models import Author, ConversationState
 from zhiban.conversations.outbox import (
     ReplyCollision,
@@ -143,23 +144,29 @@ async def send_as_rule(
 async def add_note(
     tx: Transaction, conversation_id: int, *, text: str, by: Actor, now: datetime, cause: Cause = DIRECT
 ) -> int:
-    """Write something for colleagues only. Raises Conflict on empty text, NotFound."""
+    """Write something for colleagues only; @name mentions one who sees it. Raises Conflict on empty text, NotFound."""
     if not text.strip():
         raise Conflict("There is nothing to note.")
     state = await transitions.lock(tx, conversation_id)
+    mentioned: tuple[int, ...] = ()
+    if "@" in text:
+        known = await queries.agent_names(tx, state.inbox_id)
+        mentioned = mentioned_in(text, {one.id: one.name for one in known})
     message_id = await tx.value(
         "insert into message (workspace_id, conversation_id, inbox_id, direction, author, agent_id, kind, text, state, "
-        "sent_at) values (%(workspace)s, %(conversation)s, %(inbox)s, 'internal', %(author)s, %(agent)s, 'note', "
-        "%(text)s, 'stored', %(now)s) returning id",
+        "mentions, sent_at) values (%(workspace)s, %(conversation)s, %(inbox)s, 'internal', %(author)s, %(agent)s, "
+        "'note', %(text)s, 'stored', to_jsonb(%(mentions)s::bigint[]), %(now)s) returning id",
         workspace=tx.workspace_id,
         conversation=state.id,
         inbox=state.inbox_id,
         author=Author.AGENT if by.kind == "agent" else Author.RULE,
         agent=by.id if by.kind == "agent" else None,
         text=text,
+        mentions=list(mentioned),
         now=now,
     )
-    await event_log.append(tx, NoteAdded(actor=by, at=now, cause=cause, message_id=int(message_id), **state.about()))
+    fact = NoteAdded(actor=by, at=now, cause=cause, message_id=int(message_id), mentioned=mentioned, **state.about())
+    await event_log.append(tx, fact)
     return int(message_id)
 
 

@@ -222,6 +222,8 @@ def _is_idle(name: str, values: Mapping[str, Any]) -> bool:
     """Whether a field means nothing beside another."""
     if name in ("values", "agents", "teams", "labels") and values.get("operator") in ("present", "not_present"):
         return True
+    if name in ("agents", "teams") and values.get("kind") == "notify_agents":
+        return values.get("to") != name
     return name in ("agents", "teams") and values.get("to") in ("nobody", "none")
 
 

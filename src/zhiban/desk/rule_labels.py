@@ -57,6 +57,8 @@ ACTION_LABELS: Mapping[str, str] = {
     "send_message": mark("发消息"),
     "add_note": mark("写备注"),
     "notify": mark("通知同事"),
+    "notify_agents": mark("提醒某些同事"),
+    "call_webhook": mark("调用另一个程序"),
     "stop": mark("不再看后面的规则"),
 }
 VIEW_CONDITION_LABELS: Mapping[str, str] = {
@@ -68,7 +70,7 @@ VIEW_CONDITION_LABELS: Mapping[str, str] = {
 }
 MACRO_ACTION_LABELS: Mapping[str, str] = {
     "assign_me": mark("分配给自己"),
-    **{kind: label for kind, label in ACTION_LABELS.items() if kind != "stop"},
+    **{kind: label for kind, label in ACTION_LABELS.items() if kind not in ("stop", "call_webhook")},
 }
 OPERATOR_NAMES: Mapping[str, str] = {
     "any_of": mark("是这些"),
@@ -104,6 +106,12 @@ CHOICE_LABELS: Mapping[str, Mapping[str, str]] = {
     "team_changed.to": {"any": mark("变为"), "none": mark("被取消")},
     "change": {"added": mark("加上了"), "removed": mark("去掉了")},
     "priority_changed.direction": {"any": mark("变为"), "up": mark("升高"), "down": mark("降低")},
+    "notify_agents.to": {
+        "assignee": mark("处理人"),
+        "team": mark("会话的小组"),
+        "agents": mark("这些同事"),
+        "teams": mark("这些小组"),
+    },
     "hand_off.to": {"people": mark("人工"), "assistant": mark("值班助手")},
     "inside": {"true": mark("在营业时间内"), "false": mark("不在营业时间")},
     "returning": {"true": mark("再次来访"), "false": mark("第一次来访")},
@@ -116,6 +124,7 @@ FIELD_LABELS: Mapping[str, str] = {
     "minutes": mark("分钟"),
     "count": mark("个数"),
     "text": mark("内容"),
+    "url": mark("地址，例如https://example.com/hook"),
     "past": mark("原来是"),
     "to": mark("变为"),
 }
@@ -124,6 +133,8 @@ TIME_LABELS: Mapping[str, str] = {
     "no_reply_from_us": mark("我们没有回复超过"),
     "no_reply_from_contact": mark("对方没有回复超过"),
     "status": mark("状态持续超过"),
+    "assignee_offline": mark("对方在等，处理人离线超过"),
+    "agent_available": mark("对方在等，有同事上线满"),
 }
 OUTCOME_LABELS: Mapping[str, str] = {
     "acted": mark("已执行"),
@@ -140,4 +151,6 @@ ACTION_OUTCOMES: Mapping[str, str] = {
     "unchanged": mark("本来就是这样"),
     "queued": mark("已交付发送"),
     "nobody": mark("没有合适的同事在线，留着等"),
+    "waiting": mark("对方没有接受，会再试"),
+    "delivered": mark("对方已接受"),
 }

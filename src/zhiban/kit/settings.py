@@ -150,6 +150,12 @@ class Settings(SettingsPart):
         TELEGRAM_API, description="Base address of Telegram's API, when you go through a proxy."
     )
 
+    # What rules call
+    rule_webhook_hosts: str = Field(
+        "",
+        description="Hosts in private networks that rules may call, separated by spaces. Empty: public addresses only.",
+    )
+
     @field_validator("file_store")
     @classmethod
     def _store(cls, value: str) -> str:

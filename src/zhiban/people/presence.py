@@ -7,7 +7,7 @@ processes beat, there is one row, and each change of what others see (`status`) 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from zhiban.events import (
@@ -30,6 +30,7 @@ PresenceFact = AgentBecameAvailable | AgentBecameBusy | AgentWentOffline
 PRESENCE = "presence"  # topic: what others see of this agent changed
 # A desk beats every 20 s (presence.js), but browsers let a tab in the background act once a minute only.
 SILENT_AFTER = timedelta(seconds=90)
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _SAME_BEAT = timedelta(seconds=5)  # beats of several tabs that come so close are one
 
 
@@ -206,6 +207,41 @@ async def availability_of(tx: Transaction, agent_id: int) -> Availability:
 async def assignable(tx: Transaction, *, now: datetime) -> list[AssignableAgent]:
     """Everybody who may be given a conversation: online with a desk that beats, not disabled, and there to answer."""
     return await tx.objects(AssignableAgent, _ASSIGNABLE, since=now - SILENT_AFTER)
+
+
+async def standing_of(tx: Transaction, agent_id: int) -> tuple[Availability, datetime | None]:
+    """What others see of this agent, and since when; None where they never had a desk open."""
+    row = await tx.row("select status, changed_at from agent_presence where agent_id = %(agent)s", agent=agent_id)
+    if row is None:
+        return Availability.OFFLINE, None
+    status, since = row
+    return Availability(status), since
+
+
+async def absent_since(tx: Transaction, agent_id: int, *, now: datetime) -> datetime | None:
+    """Since when this agent has been offline, which stays so until the transaction ends; None when they are there.
+
+    Who is just coming or going counts as gone since now, so that nobody waits for anybody; whoever acts on it later
+    looks again. Who never had a desk open has always been offline.
+    """
+    row = await tx.row(
+        "select status, changed_at from agent_presence where agent_id = %(agent)s for share skip locked",
+        agent=agent_id,
+    )
+    if row is not None:
+        status, since = row
+        return (since or NEVER) if status == Availability.OFFLINE else None
+    known = await tx.value("select 1 from agent_presence where agent_id = %(agent)s", agent=agent_id)
+    return now if known else NEVER
+
+
+async def absences(tx: Transaction) -> dict[int, datetime]:
+    """Every agent who is offline, with since when."""
+    rows = await tx.rows(
+        "select a.id, p.changed_at from agent a left join agent_presence p on p.workspace_id = a.workspace_id "
+        "and p.agent_id = a.id where coalesce(p.status, 'offline') = 'offline'"
+    )
+    return {id_: since or NEVER for id_, since in rows}
 
 
 async def offline_since(tx: Transaction, before: datetime) -> dict[int, datetime]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from zhiban.events import SYSTEM, Actor, TeamChanged, TeamCreated, TeamRemoved
@@ -119,6 +119,14 @@ async def remove(tx: Transaction, team_id: int, *, by: Actor = SYSTEM, now: date
 async def access_team(tx: Transaction, team_id: int) -> str:
     """The name of a team that may be given work, which stays while this transaction lasts. Raises NotFound."""
     return (await _locked(tx, team_id)).name
+
+
+async def members_of(tx: Transaction, team_ids: Sequence[int]) -> list[int]:
+    """Everybody in one of these teams, each once."""
+    return await tx.values(
+        "select distinct agent_id from team_member where team_id = any(%(teams)s::bigint[]) order by 1",
+        teams=list(team_ids),
+    )
 
 
 async def _locked(tx: Transaction, team_id: int) -> TeamRow:

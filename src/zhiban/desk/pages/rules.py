@@ -13,7 +13,9 @@ from zhiban.automation import queries, service
 from zhiban.automation.definition import BadDefinition, Definition, load_definition
 from zhiban.automation.models import RuleRow
 from zhiban.automation.rehearsal import rehearse
+from zhiban.automation.rule_webhooks import signing_secret
 from zhiban.automation.run_view import run_views
+from zhiban.automation.shipped import add_shipped, missing
 from zhiban.automation.triggers import TRIGGER_LABELS
 from zhiban.automation.wording import STATUS_LABELS, Names, RuleWording
 from zhiban.conversations.access import visible
@@ -70,7 +72,13 @@ class _Page:
             "statuses": STATUS_LABELS,
             "manages": self.manages,
             "trouble": trouble,
+            "secret": self.secret(draft),
         }
+
+    def secret(self, draft: Draft) -> str:
+        """What calls of rules are signed with, for whoever writes one."""
+        calls = any(one["kind"] == "call_webhook" for one in draft["actions"])
+        return signing_secret(self.auth.vault, self.agent.workspace_id) if calls and self.manages else ""
 
     async def show(
         self, *, rule_id: int | None = None, draft: Draft | None = None, trouble: str = "", status: int = 200
@@ -104,6 +112,7 @@ class _Page:
             status=status,
             chrome=await chrome_of(self.request, self.agent, "rules"),
             rows=rows,
+            offered=missing(rows) if self.manages else [],
             counts=counts,
             runs=run_views(runs, words, called),
             rehearsal=None,
@@ -202,6 +211,21 @@ async def create(request: Request, agent: CurrentAgent) -> Response:
             )
     except Conflict as error:
         return await page.refused(error, rule_id=None, draft=found)
+    return RedirectResponse(f"{HERE}/{rule_id}", status_code=303)
+
+
+@router.post(HERE + "/shipped")
+async def take_over(request: Request, agent: CurrentAgent, key: Annotated[str, Form(max_length=80)]) -> Response:
+    """One of the rules that come with the program, switched on."""
+    page = _Page(request, agent)
+    try:
+        agent.access.check(Permission.MANAGE_RULES)
+        async with page.auth.database.page_transaction(agent.workspace_id) as tx:
+            rule_id = await add_shipped(
+                tx, key, page.viewer.texts, by=Actor("agent", agent.id), now=page.auth.clock.now()
+            )
+    except Conflict as error:
+        return await page.refused(error, rule_id=None)
     return RedirectResponse(f"{HERE}/{rule_id}", status_code=303)
 
 

@@ -1,0 +1,40 @@
+"""Which facts tell single agents something, in the same transaction. `bootstrap.HANDLERS` says which."""
+
+from __future__ import annotations
+
+from zhiban.conversations.facts import messages_of
+from zhiban.events import ConversationAssigned, NoteAdded
+from zhiban.kit.db import Transaction
+from zhiban.notifications.models import NotificationKind
+from zhiban.notifications.service import NewNotification, notify
+
+
+async def tell_assignee(tx: Transaction, event: ConversationAssigned) -> None:
+    """Somebody, or a policy or rule, gave an agent a conversation."""
+    to = event.to_agent_id
+    if to is None or event.inbox_id is None or (event.actor.kind, event.actor.id) == ("agent", to):
+        return
+    told = NewNotification(
+        kind=NotificationKind.ASSIGNED,
+        key=f"assigned-{event.id}",
+        conversation_id=event.conversation_id,
+        inbox_id=event.inbox_id,
+        actor=event.actor,
+    )
+    await notify(tx, told, [to], now=event.at)
+
+
+async def tell_mentioned(tx: Transaction, event: NoteAdded) -> None:
+    """Somebody wrote the names of colleagues in a note."""
+    if not event.mentioned or event.inbox_id is None:
+        return
+    found = await messages_of(tx, [event.message_id])
+    told = NewNotification(
+        kind=NotificationKind.MENTIONED,
+        key=f"mentioned-{event.message_id}",
+        conversation_id=event.conversation_id,
+        inbox_id=event.inbox_id,
+        actor=event.actor,
+        text=found[event.message_id].text,
+    )
+    await notify(tx, told, event.mentioned, now=event.at)

@@ -1,0 +1,77 @@
+"""What single agents are told, and the ways by which each wants to hear of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.i18n import mark
+
+
+class NotificationKind(StrEnum):
+    """Why an agent is told."""
+
+    ASSIGNED = "assigned"  # somebody or something gave them a conversation
+    MENTIONED = "mentioned"  # a colleague wrote @name in a note
+    WAITING = "waiting"  # a contact of theirs has waited too long
+    RULE = "rule"  # a rule or a macro says so
+
+
+class Way(StrEnum):
+    """How an agent hears of it."""
+
+    PAGE = "page"  # in the list behind the bell, counted
+    BROWSER = "browser"  # a notification of the browser, while another window is in front
+    SOUND = "sound"
+    PERSONAL = "personal"  # where they are reached without the desk
+
+
+KIND_LABELS: Mapping[NotificationKind, str] = {
+    NotificationKind.ASSIGNED: mark("会话分给我"),
+    NotificationKind.MENTIONED: mark("备注里提到我"),
+    NotificationKind.WAITING: mark("对方等太久"),
+    NotificationKind.RULE: mark("规则提醒我"),
+}
+WAY_LABELS: Mapping[Way, str] = {
+    Way.PAGE: mark("页面里"),
+    Way.BROWSER: mark("浏览器通知"),
+    Way.SOUND: mark("声音"),
+    Way.PERSONAL: mark("个人渠道"),
+}
+
+_USUAL = (Way.PAGE, Way.BROWSER, Way.SOUND)
+DEFAULT_WAYS: Mapping[NotificationKind, tuple[Way, ...]] = dict.fromkeys(NotificationKind, _USUAL)
+WAITING_MINUTES = 10
+LONGEST_WAITING = 24 * 60
+
+
+@frozen_dataclass
+class NotificationSettings:
+    """What one agent chose. `address`: how they are reached without the desk; empty: they are not.
+
+    `waiting_minutes`: after how long a contact has waited too long.
+    """
+
+    ways: Mapping[NotificationKind, tuple[Way, ...]]
+    address: str = ""
+    waiting_minutes: int = WAITING_MINUTES
+
+
+@frozen_dataclass
+class NotificationRow:
+    """A notification as its agent sees it. `who`: the agent who brought it about, `actor_ref` the name of a rule."""
+
+    id: int
+    kind: str
+    conversation_id: int
+    contact: str
+    inbox: str
+    who: str | None
+    actor_kind: str
+    actor_ref: str | None
+    text: str
+    ways: list[str]
+    created_at: datetime
+    read_at: datetime | None

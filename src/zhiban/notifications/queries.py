@@ -1,0 +1,104 @@
+"""Reads about notifications. An agent sees their own, and of these only what is in inboxes that they see now."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from zhiban.kit.db import Transaction
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.notifications.models import NotificationRow, Way
+from zhiban.people.permissions import Access
+
+ROWS = 50
+FRESH = 20
+
+_ROWS = """
+select n.id, n.kind, n.conversation_id, coalesce(nullif(p.remark, ''), p.name, '') as contact, i.name as inbox,
+  a.name as who, n.actor_kind, n.actor_ref, n.text, n.ways, n.created_at, n.read_at
+from notification n join conversation c on c.workspace_id = n.workspace_id and c.id = n.conversation_id
+join inbox i on i.workspace_id = c.workspace_id and i.id = c.inbox_id
+left join contact p on p.workspace_id = c.workspace_id and p.id = c.contact_id
+left join agent a on a.workspace_id = n.workspace_id and n.actor_kind = 'agent' and a.id = n.actor_id
+where n.agent_id = %(agent)s{seen} and {wanted} order by n.id desc limit %(limit)s"""
+
+
+async def notifications(
+    tx: Transaction, access: Access, *, unread: bool = False, before: int | None = None, limit: int = ROWS
+) -> list[NotificationRow]:
+    """What this agent was told on the page, newest first; with `before`, what is older than that one."""
+    wanted = "%(page)s = any(n.ways) and (%(before)s::bigint is null or n.id < %(before)s)"
+    wanted += " and n.read_at is null" if unread else ""
+    return await tx.objects(
+        NotificationRow,
+        _ROWS.format(
+            seen=access.condition("c.inbox_id"),
+            wanted=wanted + " and (%(before)s::bigint is null or n.id < %(before)s)",
+        ),
+        agent=access.agent_id,
+        page=Way.PAGE,
+        before=before,
+        limit=limit,
+        **access.params,
+    )
+
+
+@frozen_dataclass
+class News:
+    """What is new to an open desk: how many are unread, the last one there is, and those after the one it knows."""
+
+    unread: int
+    latest: int
+    rows: tuple[NotificationRow, ...]
+
+
+async def news(tx: Transaction, access: Access, *, after: int | None, since: datetime) -> News:
+    """What was told after this one, unread and not before `since`, oldest first; None: how many are unread."""
+    unread = await count_unread(tx, access)
+    latest = int(
+        await tx.value(
+            "select coalesce(max(id), 0) from notification where agent_id = %(agent)s", agent=access.agent_id
+        )
+    )
+    if after is None or after >= latest:
+        return News(unread, latest, ())
+    rows = await tx.objects(
+        NotificationRow,
+        _ROWS.format(
+            seen=access.condition("c.inbox_id"),
+            wanted="n.id > %(after)s and n.read_at is null and n.created_at > %(since)s",
+        ),
+        agent=access.agent_id,
+        after=after,
+        since=since,
+        limit=FRESH,
+        **access.params,
+    )
+    return News(unread, latest, tuple(reversed(rows)))
+
+
+async def count_unread(tx: Transaction, access: Access, *, most: int = 100) -> int:
+    """How many of those on the page are unread, `most` at most."""
+    return int(
+        await tx.value(
+            "select count(*) from (select 1 from notification n join conversation c "
+            "on c.workspace_id = n.workspace_id and c.id = n.conversation_id "
+            "where n.agent_id = %(agent)s and n.read_at is null and %(page)s = any(n.ways)"
+            f"{access.condition('c.inbox_id')} limit %(most)s) unread",
+            agent=access.agent_id,
+            page=Way.PAGE,
+            most=most,
+            **access.params,
+        )
+    )
+
+
+async def notification(tx: Transaction, access: Access, notification_id: int) -> NotificationRow | None:
+    """One of this agent's; None where there is none that they see (any more)."""
+    return await tx.object(
+        NotificationRow,
+        _ROWS.format(seen=access.condition("c.inbox_id"), wanted="n.id = %(id)s"),
+        agent=access.agent_id,
+        id=notification_id,
+        limit=1,
+        **access.params,
+    )

@@ -1,0 +1,220 @@
+"""The verbs about notifications: tell agents, mark as read, and choose how to be told.
+
+A notification is a row, written in the transaction of what it tells. The same key tells an agent once. Whoever does not
+see the inbox, brought it about themselves, or switched the kind off, is not told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from zhiban.events import Actor
+from zhiban.kit.db import Transaction
+from zhiban.kit.errors import Conflict, NotFound
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.jobs import Job, enqueue_many
+from zhiban.kit.json_safe import json_safe
+from zhiban.kit.text import cut_bytes
+from zhiban.notifications.models import (
+    DEFAULT_WAYS,
+    LONGEST_WAITING,
+    WAITING_MINUTES,
+    NotificationKind,
+    NotificationSettings,
+    Way,
+)
+
+NOTIFIED = "notified"  # topic: an agent has something new, or has read something; their id
+TELL_AGENT = Job("tell_agent", attempts=6)
+# Whoever sits at the desk sees it there, and needs no card about it.
+PERSONAL_WAITS = timedelta(seconds=20)
+TEXT_SIZE = 600  # bytes
+KEPT = timedelta(days=60)
+MOST_KEPT = 500  # of one agent
+AT_ONCE = 500
+
+
+@frozen_dataclass
+class NewNotification:
+    """Something to tell. `key` recognises a repeat; `actor` brought it about and is not told of it."""
+
+    kind: NotificationKind
+    key: str
+    conversation_id: int
+    inbox_id: int
+    actor: Actor
+    text: str = ""
+
+
+_WAYS = "coalesce(s.ways -> %(kind)s, %(usual)s::jsonb)"
+
+_NOTIFY = f"""
+insert into notification (workspace_id, agent_id, kind, key, conversation_id, actor_kind, actor_id, actor_ref, text,
+  ways, created_at)
+select a.workspace_id, a.id, %(kind)s, %(key)s, %(conversation)s, %(actor_kind)s, %(actor_id)s, %(actor_ref)s, %(text)s,
+  array(select jsonb_array_elements_text({_WAYS})), %(now)s
+from agent a left join notification_setting s on s.workspace_id = a.workspace_id and s.agent_id = a.id
+where a.id = any(%(agents)s::bigint[]) and a.disabled_at is null and {_WAYS} <> '[]'
+  and (a.inbox_ids is null or %(inbox)s = any(a.inbox_ids))
+  and not (%(actor_kind)s = 'agent' and a.id = %(actor_id)s)
+order by a.id on conflict (workspace_id, agent_id, key) do nothing returning id, agent_id, ways"""
+
+
+async def notify(tx: Transaction, told: NewNotification, agent_ids: Sequence[int], *, now: datetime) -> int:
+    """Tell these agents. Returns how many learn something new by it."""
+    if not agent_ids:
+        return 0
+    rows = await tx.rows(
+        _NOTIFY,
+        kind=told.kind,
+        usual=json_safe(DEFAULT_WAYS[told.kind]),
+        key=told.key,
+        conversation=told.conversation_id,
+        inbox=told.inbox_id,
+        actor_kind=told.actor.kind,
+        actor_id=told.actor.id,
+        actor_ref=told.actor.ref,
+        text=cut_bytes(told.text, TEXT_SIZE),
+        agents=list(agent_ids),
+        now=now,
+    )
+    await _pass_on(tx, rows, now=now)
+    return len(rows)
+
+
+async def _pass_on(tx: Transaction, rows: Sequence[tuple[int, int, list[str]]], *, now: datetime) -> None:
+    """Tell the open desks, once this is committed, and later those who are to be reached elsewhere."""
+    for _, agent_id, _ in rows:
+        tx.publish_after_commit(NOTIFIED, agent_id)
+    await enqueue_many(
+        tx,
+        [TELL_AGENT.of(notification_id=id_, at=now + PERSONAL_WAITS) for id_, _, ways in rows if Way.PERSONAL in ways],
+    )
+
+
+# Whoever was told of a wait is not told of it again, however long it lasts. What was so long ago would surprise people.
+_NOTIFY_WAITING = f"""
+insert into notification (workspace_id, agent_id, kind, key, conversation_id, actor_kind, ways, created_at)
+select c.workspace_id, c.assignee_id, %(kind)s, 'waiting-' || c.id || '-' || extract(epoch from c.waiting_since),
+  c.id, 'timer', array(select jsonb_array_elements_text({_WAYS})), %(now)s
+from conversation c join agent a on a.workspace_id = c.workspace_id and a.id = c.assignee_id
+left join notification_setting s on s.workspace_id = a.workspace_id and s.agent_id = a.id
+where c.status = 'open' and c.assignee_id is not null and a.disabled_at is null and {_WAYS} <> '[]'
+  and (a.inbox_ids is null or c.inbox_id = any(a.inbox_ids))
+  and c.waiting_since <= %(now)s - make_interval(mins => coalesce(s.waiting_minutes, %(minutes)s))
+  and c.waiting_since > %(now)s - interval '2 days'
+  and not exists (select from notification n where n.workspace_id = c.workspace_id and n.agent_id = c.assignee_id
+    and n.key = 'waiting-' || c.id || '-' || extract(epoch from c.waiting_since))
+order by c.assignee_id, c.waiting_since limit %(limit)s
+on conflict (workspace_id, agent_id, key) do nothing returning id, agent_id, ways"""
+
+
+async def notify_waiting(tx: Transaction, *, now: datetime) -> int:
+    """Tell agents whose contacts have waited for longer than they allow. Returns how many, AT_ONCE at most."""
+    rows = await tx.rows(
+        _NOTIFY_WAITING,
+        kind=NotificationKind.WAITING,
+        usual=json_safe(DEFAULT_WAYS[NotificationKind.WAITING]),
+        minutes=WAITING_MINUTES,
+        now=now,
+        limit=AT_ONCE,
+    )
+    await _pass_on(tx, rows, now=now)
+    return len(rows)
+
+
+# -------------------------------------------------------------------------------------------------------- reading
+
+
+async def read_about(tx: Transaction, agent_id: int, conversation_id: int, *, now: datetime) -> None:
+    """The agent looks at this conversation: what they were told of it is read."""
+    read = await tx.run(
+        "update notification set read_at = %(now)s "
+        "where agent_id = %(agent)s and conversation_id = %(conversation)s and read_at is null",
+        agent=agent_id,
+        conversation=conversation_id,
+        now=now,
+    )
+    if read:
+        tx.publish_after_commit(NOTIFIED, agent_id)
+
+
+async def read_all(tx: Transaction, agent_id: int, *, until: int, now: datetime) -> None:
+    """Everything up to this notification is read."""
+    read = await tx.run(
+        "update notification set read_at = %(now)s where agent_id = %(agent)s and id <= %(until)s and read_at is null",
+        agent=agent_id,
+        until=until,
+        now=now,
+    )
+    if read:
+        tx.publish_after_commit(NOTIFIED, agent_id)
+
+
+async def set_read(tx: Transaction, agent_id: int, notification_id: int, *, read: bool, now: datetime) -> None:
+    """One is read, or unread again. Raises NotFound where it is not theirs."""
+    found = await tx.run(
+        "update notification set read_at = %(at)s where agent_id = %(agent)s and id = %(id)s",
+        at=now if read else None,
+        agent=agent_id,
+        id=notification_id,
+    )
+    if not found:
+        raise NotFound("There is no such notification.")
+    tx.publish_after_commit(NOTIFIED, agent_id)
+
+
+async def forget_old(tx: Transaction, *, now: datetime) -> int:
+    """Forget what is older than KEPT, and of each agent all but the latest MOST_KEPT. Returns how many."""
+    return await tx.run(
+        "delete from notification n using (select id, created_at, row_number() over (partition by agent_id "
+        "order by id desc) as place from notification) old "
+        "where old.id = n.id and (old.created_at < %(before)s or old.place > %(most)s)",
+        before=now - KEPT,
+        most=MOST_KEPT,
+    )
+
+
+# ------------------------------------------------------------------------------------------------------- choosing
+
+
+async def choose(
+    tx: Transaction,
+    agent_id: int,
+    *,
+    ways: Mapping[NotificationKind, Sequence[Way]],
+    address: str,
+    waiting_minutes: int,
+) -> None:
+    """How this agent is told from now on. Raises Conflict."""
+    if not 1 <= waiting_minutes <= LONGEST_WAITING:
+        raise Conflict("The time to wait is between 1 minute and 24 hours.")
+    if not address and any(Way.PERSONAL in chosen for chosen in ways.values()):
+        raise Conflict("Say first how you are reached without the desk.")
+    await tx.run(
+        "insert into notification_setting (workspace_id, agent_id, ways, address, waiting_minutes) "
+        "values (%(workspace)s, %(agent)s, %(ways)s::jsonb, %(address)s, %(minutes)s) "
+        "on conflict (workspace_id, agent_id) do update set ways = excluded.ways, address = excluded.address, "
+        "waiting_minutes = excluded.waiting_minutes",
+        workspace=tx.workspace_id,
+        agent=agent_id,
+        ways=json_safe({kind: list(dict.fromkeys(ways.get(kind, ()))) for kind in NotificationKind}),
+        address=address,
+        minutes=waiting_minutes,
+    )
+
+
+async def settings_of(tx: Transaction, agent_id: int) -> NotificationSettings:
+    """What this agent chose, or what is usual."""
+    row = await tx.row(
+        "select ways, address, waiting_minutes from notification_setting where agent_id = %(agent)s", agent=agent_id
+    )
+    if row is None:
+        return NotificationSettings(DEFAULT_WAYS)
+    chosen, address, minutes = row
+    ways = {
+        kind: tuple(Way(one) for one in chosen[kind]) if kind in chosen else DEFAULT_WAYS[kind]
+        for kind in NotificationKind
+    }
+    return NotificationSettings(ways, address, minutes)
