@@ -87,6 +87,7 @@ from zhiban.knowledge.vectors import NO_EMBEDDERS, QUERY_SECONDS, Embedders
 from zhiban.notifications import handlers as notification_handlers
 from zhiban.notifications import jobs as notification_jobs
 from zhiban.notifications.jobs import NotificationJobs, NotifierRegistry
+from zhiban.notifications.personal import PersonalJobs
 from zhiban.ports import (
     Breakers,
     Channel,
@@ -332,6 +333,7 @@ def tasks(
         *ConversationJobs(database, connections, clock).tasks(),
         *AttachmentJobs(database, connections, clock, files).tasks(),
         *NotificationJobs(database, connections, notifiers, texts, clock).tasks(),
+        *PersonalJobs(database, connections, notifiers, clock).tasks(),
         *AutomationJobs(database, rules.book, webhooks).tasks(),
         *KnowledgeJobs(database, clock, embedders).tasks(),
         *UploadJobs(database, clock, files, embedders).tasks(),

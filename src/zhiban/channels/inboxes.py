@@ -160,6 +160,18 @@ async def card_inbox(tx: Transaction, inbox_id: int, kinds: Sequence[str]) -> Ca
     )
 
 
+async def card_inbox_at(tx: Transaction, vendor: str, kinds: Sequence[str]) -> CardInbox | None:
+    """An inbox of one of these kinds at this vendor."""
+    return await tx.object(
+        CardInbox,
+        "select i.id, c.vendor from inbox i join connection c on c.workspace_id = i.workspace_id "
+        "and c.id = i.connection_id where i.kind = any(%(kinds)s::text[]) and i.archived_at is null "
+        "and i.removed_at is null and c.removed_at is null and c.vendor = %(vendor)s order by i.id limit 1",
+        vendor=vendor,
+        kinds=list(kinds),
+    )
+
+
 async def inbox_called(tx: Transaction, name: str | None) -> InboxRow:
     """The inbox of this name, id, public id or account; without a name the only one. Raises NotFound."""
     there = [row for row in await inboxes(tx) if row.archived_at is None]

@@ -27,6 +27,7 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.file_store import FileStore
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts
+from zhiban.notifications.service import read_about
 from zhiban.people.auth import Auth, CurrentAgent, auth_of
 from zhiban.people.permissions import Access, Permission
 from zhiban.people.service import SignedInAgent
@@ -159,6 +160,11 @@ class DeskRequest:
             macros=await self._macros(tx),
         )
 
+    async def reads(self, tx: Transaction, thread: ThreadView) -> None:
+        """The agent has it before them, to its end: nothing of it is unread."""
+        await replies.mark_read(tx, thread.head.id, agent_id=self.agent.id, message_id=thread.last_id)
+        await read_about(tx, self.agent.id, thread.head.id, now=self.auth.clock.now())
+
     async def _macros(self, tx: Transaction) -> tuple[tuple[int, str], ...]:
         """Those that this agent may run, by id and name."""
         found = await macros(tx, self.agent.id) if self.access.may(Permission.ANSWER) else []
@@ -195,7 +201,7 @@ class DeskRequest:
             following = await lists.next_waiting(tx, self.access, after=done, **asked)
             thread = await self.thread(tx, following) if following is not None else None
             if thread is not None:
-                await replies.mark_read(tx, thread.head.id, agent_id=self.agent.id, message_id=thread.last_id)
+                await self.reads(tx, thread)
             shown = await self.list(tx, current=following)
         where = f"/conversations/{following}" if following is not None else "/"
         return await self.answer(

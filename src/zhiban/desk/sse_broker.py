@@ -15,6 +15,7 @@ from zhiban.conversations.access import visible
 from zhiban.conversations.topics import CONVERSATION_CHANGED
 from zhiban.kit.db import Database
 from zhiban.kit.pubsub import PubSub
+from zhiban.notifications.service import NOTIFIED
 from zhiban.people.permissions import Access
 from zhiban.people.presence import PRESENCE
 from zhiban.people.service import SESSIONS
@@ -36,6 +37,7 @@ class Subscriber:
         self.doubted = False  # whether its session may have ended, or its agent may see something else now
         self.waiting: set[int] = set()
         self.presence = False  # whether somebody came or went
+        self.notified = False  # whether its agent was told something, or has read it elsewhere
         self.changed = asyncio.Event()
 
     def tell(self, conversation_id: int) -> None:
@@ -54,6 +56,7 @@ class SseBroker:
         pubsub.subscribe(CONVERSATION_CHANGED, self._heard)
         pubsub.subscribe(SESSIONS, self._sessions_ended)
         pubsub.subscribe(PRESENCE, self._presence_changed)
+        pubsub.subscribe(NOTIFIED, self._notified)
 
     def _heard(self, workspace_id: int, conversation_id: int) -> None:
         for subscriber in self._subscribers:
@@ -64,6 +67,12 @@ class SseBroker:
         for subscriber in self._subscribers:
             if subscriber.workspace_id == workspace_id:
                 subscriber.presence = True
+                subscriber.changed.set()
+
+    def _notified(self, workspace_id: int, agent_id: int) -> None:
+        for subscriber in self._subscribers:
+            if (subscriber.workspace_id, subscriber.access.agent_id) == (workspace_id, agent_id):
+                subscriber.notified = True
                 subscriber.changed.set()
 
     def _sessions_ended(self, workspace_id: int, agent_id: int) -> None:
@@ -122,9 +131,10 @@ class SseBroker:
                 subscriber.changed.clear()
                 changed, subscriber.waiting = subscriber.waiting, set()
                 presence, subscriber.presence = subscriber.presence, False
+                notified, subscriber.notified = subscriber.notified, False
                 last, seen = await self._seen(subscriber, changed)
-                if seen or presence or access_changed:
-                    yield _frame(last, sorted(seen), presence=presence, access=access_changed)
+                if seen or presence or access_changed or notified:
+                    yield _frame(last, sorted(seen), presence=presence, access=access_changed, notified=notified)
         finally:
             self._subscribers.discard(subscriber)
 
@@ -150,9 +160,21 @@ class SseBroker:
 
 
 def _frame(
-    last: int, conversations: list[int], *, everything: bool = False, presence: bool = False, access: bool = False
+    last: int,
+    conversations: list[int],
+    *,
+    everything: bool = False,
+    presence: bool = False,
+    access: bool = False,
+    notified: bool = False,
 ) -> str:
-    """`access`: what the agent may see or do is not what the page was made for."""
-    said = {"conversations": conversations, "everything": everything, "presence": presence, "access": access}
+    """`access`: what the agent may see or do is not what the page was made for; `notified`: there is news for them."""
+    said = {
+        "conversations": conversations,
+        "everything": everything,
+        "presence": presence,
+        "access": access,
+        "notified": notified,
+    }
     data = json.dumps(said)
     return f"id: {last}\nevent: changed\ndata: {data}\n\n"

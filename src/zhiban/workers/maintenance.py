@@ -1,5 +1,6 @@
 """What happens because time passed: snoozed conversations come back, idle ones are resolved, agents whose desks fell
-silent are offline, and the planner of a young database learns how its tables have grown."""
+silent are offline, others hear that somebody has waited too long, and the planner of a young database learns how its
+tables have grown."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from zhiban.conversations.service import resolve_idle, wake_snoozed
 from zhiban.kit.background_tasks import RepeatedTask
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import NO_WORKSPACE, Database
+from zhiban.notifications.service import notify_waiting
 from zhiban.people import presence
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,7 @@ class Maintenance:
             await self._wake(workspace_id)
             if idle:
                 await self._resolve_idle(workspace_id)
+                await self._tell_of_waiting(workspace_id)
         async with self._database.transaction(NO_WORKSPACE) as tx:
             await tx.value("select analyze_grown_tables()")
 
@@ -53,6 +56,10 @@ class Maintenance:
         async with self._database.transaction(workspace_id) as tx:
             await wake_snoozed(tx, now=self._clock.now())
             await presence.sweep(tx, now=self._clock.now())
+
+    async def _tell_of_waiting(self, workspace_id: int) -> None:
+        async with self._database.transaction(workspace_id) as tx:
+            await notify_waiting(tx, now=self._clock.now())
 
     async def _resolve_idle(self, workspace_id: int) -> None:
         """A batch at a time, so that nobody waits for a long transaction."""

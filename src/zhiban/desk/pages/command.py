@@ -44,6 +44,8 @@ PAGES: tuple[tuple[str, str, str, Permission | None], ...] = (
     ("/settings/people", mark("团队"), "users", None),
     ("/settings/teams", mark("小组"), "users", None),
     ("/settings/health", mark("运行状况"), "heart", None),
+    ("/notifications", mark("提醒"), "message", None),
+    ("/me/notifications", mark("怎样提醒我"), "message", None),
     ("/me", mark("我的设置"), "user", None),
 )
 

@@ -20,12 +20,14 @@ from zhiban.desk.pages import attachments, command, contact, draft_files, health
 from zhiban.desk.pages import bulk as bulk_pages
 from zhiban.desk.pages import labels as label_pages
 from zhiban.desk.pages import macros as macro_pages
+from zhiban.desk.pages import notifications as notification_pages
 from zhiban.desk.pages import search as search_pages
 from zhiban.desk.pages import snippets as snippet_pages
 from zhiban.desk.pages import views as view_pages
 from zhiban.desk.request import CurrentRequest, DeskRequest, DeskSettings, Limited, Toast
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
+from zhiban.notifications.service import read_about
 from zhiban.people.permissions import check_may_answer
 from zhiban.people.teams import access_team
 from zhiban.web.render import wants_part
@@ -51,6 +53,7 @@ def install(app: FastAPI, settings: DeskSettings) -> None:
     add_routes(app, view_pages.router)
     add_routes(app, contact.router)
     add_routes(app, transcript.router)
+    add_routes(app, notification_pages.router)
 
 
 # ------------------------------------------------------------------------------------------------- reading
@@ -84,7 +87,7 @@ async def open_conversation(desk: CurrentRequest, conversation_id: int, message:
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         first = None if message is None else await queries.page_with(tx, conversation_id, message)
         thread = await desk.thread(tx, conversation_id, first=first)
-        await replies.mark_read(tx, conversation_id, agent_id=desk.agent.id, message_id=thread.last_id)
+        await desk.reads(tx, thread)
         shown = await desk.list(tx, current=conversation_id)
     template = "desk/open_thread.html" if wants_part(desk.request) else "desk/desk.html"
     return await desk.answer(template, list=shown, thread=thread)
@@ -202,6 +205,7 @@ async def mark_read(desk: CurrentRequest, conversation_id: int, message_id: Anno
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         await access_conversation(tx, desk.access, conversation_id)
         await replies.mark_read(tx, conversation_id, agent_id=desk.agent.id, message_id=message_id)
+        await read_about(tx, desk.agent.id, conversation_id, now=desk.auth.clock.now())
     return Response(status_code=204)
 
 

@@ -83,6 +83,7 @@ function connect() {
     offline(false);
     document.dispatchEvent(new Event("desk:connected"));
     document.dispatchEvent(new Event("desk:presence"));
+    document.dispatchEvent(new Event("desk:notified"));
   });
   source.addEventListener("error", () => setTimeout(() => source?.readyState === 1 || offline(true), 1500));
   source.addEventListener("changed", (event) => {
@@ -91,6 +92,7 @@ function connect() {
     html.dataset.live = last;
     if (said.access) return location.reload();
     if (said.presence) document.dispatchEvent(new Event("desk:presence"));
+    if (said.notified) document.dispatchEvent(new Event("desk:notified"));
     if (!said.everything && !said.conversations.length) return;
     refreshList();
     if (said.everything || said.conversations.includes(openId())) refreshThread();

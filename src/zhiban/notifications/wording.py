@@ -1,0 +1,31 @@
+"""How a notification is said."""
+
+from __future__ import annotations
+
+from zhiban.kit.i18n import Texts
+from zhiban.notifications.models import NotificationKind, NotificationRow
+
+
+def title_of(told: NotificationRow, texts: Texts) -> str:
+    """What happened, in one line."""
+    contact = told.contact or texts("联系人")
+    match NotificationKind(told.kind):
+        case NotificationKind.ASSIGNED if told.who:
+            return texts("{who}把{contact}的会话分给你", who=told.who, contact=contact)
+        case NotificationKind.ASSIGNED:
+            return texts("{contact}的会话分给你", contact=contact)
+        case NotificationKind.MENTIONED:
+            return texts("{who}在{contact}的备注里提到你", who=told.who or texts("同事"), contact=contact)
+        case NotificationKind.WAITING:
+            return texts("{contact}等太久了", contact=contact)
+        case NotificationKind.RULE:
+            return texts("{contact}：{rule}", contact=contact, rule=told.actor_ref or told.who or texts("规则"))
+
+
+def line_of(told: NotificationRow, texts: Texts) -> str:
+    """What more there is to say: the words of a note or of a rule, the inbox otherwise."""
+    if told.text:
+        return " ".join(told.text.split())
+    if told.kind == NotificationKind.ASSIGNED and told.actor_kind == "rule" and told.actor_ref:
+        return texts("由规则“{name}”引起", name=told.actor_ref)
+    return told.inbox

@@ -1,0 +1,137 @@
+"""The bell, the list behind it, and how an agent chooses to be told, as a browser has it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.desk.conftest import Site, Visit
+from tests.desk.test_accessibility import faults
+from tests.desk.test_desk import next_event, told
+from zhiban.conversations import replies, service
+from zhiban.notifications import queries
+from zhiban.people.models import Role
+from zhiban.people.permissions import Access
+
+
+async def give(site: Site, who: str, *, to: str = "林晓", by: str = "陈默") -> int:
+    """陈默 gives 林晓 a conversation. Returns it."""
+    seed = site.seed
+    conversation = seed.conversations[who]
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        await service.assign(tx, conversation, to=None, by=seed.by(by), now=seed.clock.now())
+        await service.assign(tx, conversation, to=seed.agents[to], by=seed.by(by), now=seed.clock.now())
+    return conversation
+
+
+async def test_what_is_told_reaches_the_open_page_and_is_read_with_the_conversation(site: Site) -> None:
+    agent, colleague = await site.signed_in(), await site.signed_in("chenmo")
+    session, stream = await told(agent)
+    async with session:
+        await next_event(stream)
+        conversation = await give(site, "马骁")
+        while not (await next_event(stream))[1]["notified"]:
+            pass
+        stream.close()
+    news = json.loads((await agent.get("/notifications/news?after=0")).text)
+    assert (news["unread"], [one["conversation"] for one in news["news"]]) == (1, [conversation])
+    assert news["news"][0]["title"] == "陈默把马骁的会话分给你"
+    known = json.loads((await agent.get(f"/notifications/news?after={news['latest']}")).text)
+    assert (known["unread"], known["news"]) == (1, [])
+    assert "马骁" not in (await colleague.get("/notifications/news?after=0")).text
+    assert "陈默把马骁的会话分给你" in (await agent.get("/notifications?unread=true")).text
+    row = news["news"][0]["id"]
+    assert (await colleague.post(f"/notifications/{row}", {"read": "true"})).status == 404  # another's
+    await agent.get(f"/conversations/{conversation}")
+    assert json.loads((await agent.get("/notifications/news?after=0")).text)["unread"] == 0
+    assert "没有未读的提醒" in (await agent.get("/notifications?unread=true")).text
+    assert (await agent.post(f"/notifications/{row}", {"read": "false"})).status == 303
+    assert json.loads((await agent.get("/notifications/news")).text)["unread"] == 1
+    assert (await agent.post("/notifications/read", {"until": str(row)})).status == 303
+    assert json.loads((await agent.get("/notifications/news")).text)["unread"] == 0
+
+
+async def test_a_long_list_goes_on(site: Site) -> None:
+    agent = await site.signed_in()
+    seed = site.seed
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        for number in range(queries.ROWS + 1):
+            text = f"@林晓 第{number}条"
+            await replies.add_note(tx, seed.conversations["马骁"], text=text, by=seed.by("陈默"), now=seed.clock.now())
+    first = (await agent.get("/notifications")).text
+    assert ("第50条" in first, "第0条" in first) == (True, False)
+    older = first.split('href="/notifications?before=')[1].split('"')[0]
+    assert "第0条" in (await agent.get(f"/notifications?before={older}")).text
+
+
+async def test_how_one_is_told_is_chosen_by_oneself(site: Site) -> None:
+    agent = await site.signed_in()
+    page = (await agent.get("/me/notifications")).text
+    assert page.count("checked") == 13  # page, browser and sound of each kind, and no way besides
+    form = {"minutes": "5", "assigned.page": "on", "mentioned.personal": "on", "by": "telegram", "telegram": "-1007"}
+    assert (await agent.post("/me/notifications", form)).status == 303
+    page = (await agent.get("/me/notifications")).text
+    assert ('name="waiting.page"' in page, page.count("checked"), 'value="-1007"' in page) == (True, 3, True)
+    for wrong in ({"telegram": "json://10.0.0.1"}, {"minutes": "0"}, {"by": "member:wecom"}, {"by": ""}):
+        assert (await agent.post("/me/notifications", {**form, **wrong})).status == 422, wrong
+    assert (await agent.post("/me/notifications/try")).headers["location"].endswith("sent=true")
+    await give(site, "马骁")
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        tried = await tx.value("select count(*) from jobs.procrastinate_jobs where task_name = 'try_personal'")
+        (row,) = await queries.notifications(tx, Access(site.seed.agents["林晓"], Role.AGENT))
+    assert (tried, row.ways) == (1, ["page"])
+
+
+LISTENING = """window.sounded = 0; window.AudioContext = class { constructor() { window.sounded += 1; }
+  createGain() { return { connect() {}, gain: { setValueAtTime() {}, exponentialRampToValueAtTime() {} } }; }
+  createOscillator() { return { connect() {}, start() {}, stop() {}, frequency: {} }; } close() {} };"""
+
+
+@pytest.mark.browser
+async def test_two_tabs_make_one_sound_and_who_looks_is_left_alone(site: Site, enter: Visit) -> None:
+    desk = await enter()
+    await desk.context.add_init_script(LISTENING)
+    await desk.reload()
+    other = await desk.context.new_page()
+    await other.goto(site.url + "/rules")
+
+    async def sounds() -> int:
+        return int(await desk.evaluate("window.sounded")) + int(await other.evaluate("window.sounded"))
+
+    def bell(page: Page, text: str) -> object:
+        return expect(page.locator(".dock [data-bell]")).to_have_text(text)
+
+    conversation = await give(site, "马骁")
+    for page in (desk, other):
+        await bell(page, "1")  # type: ignore[misc]
+    await expect(other.locator("#news a")).to_contain_text("陈默把马骁的会话分给你")
+    for _ in range(100):  # whichever of them it was
+        if await sounds():
+            break
+        await other.wait_for_timeout(50)
+    assert await sounds() == 1
+
+    await other.goto(f"{site.url}/conversations/{conversation}")
+    await other.bring_to_front()
+    await bell(desk, "")  # type: ignore[misc]
+    # Without a screen every tab believes that it is in front.
+    await desk.evaluate("document.hasFocus = () => false")
+    looking = f"JSON.parse(localStorage.getItem('zhiban-looking-{site.seed.agents['林晓']}'))?.conversation"
+    await other.wait_for_function(f"{looking} === {conversation}")
+    before = await sounds()
+    await give(site, "马骁")  # the one that is looked at
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        access = Access(site.seed.agents["林晓"], Role.AGENT)
+        for _ in range(100):
+            if not await queries.count_unread(tx, access):
+                break
+            await other.wait_for_timeout(50)
+    await bell(desk, "")  # type: ignore[misc]
+    assert await sounds() == before
+
+    await other.goto(site.url + "/notifications")
+    assert await faults(other) == []
+    await other.goto(site.url + "/me/notifications")
+    assert await faults(other) == []

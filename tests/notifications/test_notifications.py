@@ -1,0 +1,229 @@
+"""What single agents are told: of what concerns them, once, by the ways they chose, and nothing that is not theirs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from tests.kernel_desk import NOON, Desk, open_desk
+
+from zhiban.bootstrap import reactions
+from zhiban.channels.connections import Connections
+from zhiban.conversations import replies, service
+from zhiban.conversations.mentions import mentioned_in
+from zhiban.events import SYSTEM, Actor, ConversationAssigned
+from zhiban.kit import event_log
+from zhiban.kit.clock import SetClock
+from zhiban.kit.db import Database, Transaction
+from zhiban.kit.errors import Conflict
+from zhiban.kit.vault import Vault
+from zhiban.notifications import handlers, queries
+from zhiban.notifications import service as notifications
+from zhiban.notifications.jobs import NotifierRegistry
+from zhiban.notifications.models import DEFAULT_WAYS, NotificationKind, Way
+from zhiban.notifications.personal import PersonalJobs, check_personal
+from zhiban.people.models import Role
+from zhiban.people.permissions import Access
+from zhiban.ports import ConnectionBroken
+from zhiban.testing.notices import NoticeBoard
+from zhiban.workers.maintenance import Maintenance
+
+MINUTE = timedelta(minutes=1)
+OFF = dict.fromkeys(NotificationKind, ())
+
+
+@pytest.fixture
+async def desk(db: Database, workspace: int) -> Desk:
+    return await open_desk(db, workspace)
+
+
+async def told(tx: Transaction, agent_id: int, inbox_ids: tuple[int, ...] | None = None) -> list[str]:
+    rows = await queries.notifications(tx, Access(agent_id, Role.AGENT, inbox_ids))
+    return [one.kind for one in reversed(rows)]
+
+
+async def test_an_agent_hears_of_what_others_give_them_and_not_of_their_own_doing(desk: Desk) -> None:
+    lin, chen = Actor("agent", desk.lin), Actor("agent", desk.chen)
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        state = await desk.handed_over(tx, "wm1")  # 林晓 takes it herself
+        assert await told(tx, desk.lin) == []
+        await service.assign(tx, state.id, to=desk.chen, by=lin, now=NOON)
+        await service.assign(tx, state.id, to=desk.lin, by=lin, now=NOON)
+        await service.assign(tx, state.id, to=desk.chen, by=Actor("rule", 7, "派给陈默"), now=NOON)
+        await service.assign(tx, state.id, to=None, by=chen, now=NOON)
+        assert (await told(tx, desk.lin), await told(tx, desk.chen)) == ([], ["assigned", "assigned"])
+        latest, first = await queries.notifications(tx, Access(desk.chen, Role.AGENT))
+        assert (first.who, first.contact, latest.actor_ref) == ("林晓", first.contact, "派给陈默")
+
+
+async def test_the_same_fact_tells_once(desk: Desk) -> None:
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        state = await desk.handed_over(tx, "wm1")
+        tx.reactions = None
+        fact = ConversationAssigned(actor=SYSTEM, at=NOON, to_agent_id=desk.chen, **state.about())
+        await event_log.append(tx, fact)
+        for _ in range(2):
+            await handlers.tell_assignee(tx, fact)
+        assert await told(tx, desk.chen) == ["assigned"]
+
+
+def test_who_is_meant_by_a_name_in_a_note() -> None:
+    names = {1: "林晓", 2: "林晓晓", 3: "Chen", 4: "Chen Mo", 5: "陈默", 6: "陈默", 7: " "}
+    for text, meant in (
+        ("@林晓你看下", (1,)),
+        ("@林晓晓你看下@陈默", (2, 5, 6)),
+        ("问@chen mo，和 @CHEN.", (4, 3)),
+        ("@Chenille 不是她", ()),
+        ("发到 a@陈默.cn", (5, 6)),
+        ("林晓 @ @@林晓 @林晓", (1,)),
+        ("", ()),
+    ):
+        assert mentioned_in(text, names) == meant, text
+
+
+async def test_a_mention_reaches_those_who_see_the_inbox_and_not_its_writer(desk: Desk) -> None:
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        state = await desk.handed_over(tx, "wm1")
+        note = {"by": Actor("agent", desk.lin), "now": NOON}
+        await replies.add_note(tx, state.id, text="@陈默 @林晓 帮忙看看", **note)
+        await replies.add_note(tx, state.id, text="没有人", **note)
+        assert (await told(tx, desk.lin), await told(tx, desk.chen)) == ([], ["mentioned"])
+        (row,) = await queries.notifications(tx, Access(desk.chen, Role.AGENT))
+        assert row.text == "@陈默 @林晓 帮忙看看"
+        await tx.run("update agent set inbox_ids = '{}' where id = %(id)s", id=desk.chen)
+        await replies.add_note(tx, state.id, text="@陈默 再看看", **note)
+        # Neither told of it, nor shown what was told before.
+        assert await tx.value("select count(*) from notification") == 1
+        assert await told(tx, desk.chen, ()) == []
+        assert await queries.count_unread(tx, Access(desk.chen, Role.AGENT, ())) == 0
+        assert (await queries.news(tx, Access(desk.chen, Role.AGENT, ()), after=0, since=NOON - MINUTE)).rows == ()
+
+
+async def test_a_contact_who_waits_too_long_is_told_of_once_for_each_wait(desk: Desk) -> None:
+    clock = SetClock(NOON)
+    maintenance = Maintenance(desk.database, clock)
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        state = await desk.handed_over(tx, "wm1")
+        await notifications.choose(tx, desk.lin, ways=DEFAULT_WAYS, address="", waiting_minutes=3)
+    clock.advance(2.9 * MINUTE)
+    await maintenance.run_once()
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        assert await told(tx, desk.lin) == []
+        await desk.writes(tx, "wm1", "在吗", at=clock.now())  # who asks again has waited since the first time
+    clock.advance(0.2 * MINUTE)
+    for _ in range(2):
+        await maintenance.run_once()
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        assert (await told(tx, desk.lin), await told(tx, desk.chen)) == (["waiting"], [])
+        limits = desk.inbox.channel.limits
+        await replies.reply(tx, state.id, text="在的", by=desk.lin, limits=limits, now=clock.now())
+    clock.advance(60 * MINUTE)
+    await maintenance.run_once()
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        assert await told(tx, desk.lin) == ["waiting"]
+        await desk.writes(tx, "wm1", "还有", at=clock.now())
+    clock.advance(4 * MINUTE)
+    await maintenance.run_once()
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        assert await told(tx, desk.lin) == ["waiting", "waiting"]
+
+
+async def test_a_kind_that_is_switched_off_is_not_told(desk: Desk) -> None:
+    lin = Actor("agent", desk.lin)
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        state = await desk.handed_over(tx, "wm1")
+        only = {**OFF, NotificationKind.ASSIGNED: [Way.SOUND]}
+        await notifications.choose(tx, desk.chen, ways=only, address="", waiting_minutes=1)
+        await service.assign(tx, state.id, to=desk.chen, by=lin, now=NOON)
+        await replies.add_note(tx, state.id, text="@陈默", by=lin, now=NOON)
+        await notifications.notify_waiting(tx, now=NOON + 2 * MINUTE)
+        # It sounds, and stands on no page.
+        assert await told(tx, desk.chen) == []
+        (row,) = (await queries.news(tx, Access(desk.chen, Role.AGENT), after=0, since=NOON - MINUTE)).rows
+        assert (row.kind, row.ways) == ("assigned", ["sound"])
+        personal = {**OFF, NotificationKind.RULE: [Way.PERSONAL]}
+        with pytest.raises(Conflict, match="how you are reached"):
+            await notifications.choose(tx, desk.chen, ways=personal, address="", waiting_minutes=1)
+
+
+async def test_looking_at_a_conversation_reads_what_was_told_of_it(desk: Desk) -> None:
+    lin = Actor("agent", desk.lin)
+    chen = Access(desk.chen, Role.AGENT)
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        for who in ("wm1", "wm2", "wm3"):
+            state = await desk.handed_over(tx, who)
+            await service.assign(tx, state.id, to=desk.chen, by=lin, now=NOON)
+        await notifications.read_about(tx, desk.chen, state.id, now=NOON)
+        await notifications.read_about(tx, desk.lin, (await desk.state(tx, "wm1")).id, now=NOON)  # another's reading
+        assert await queries.count_unread(tx, chen) == 2
+        latest, *_ = await queries.notifications(tx, chen)
+        await notifications.set_read(tx, desk.chen, latest.id, read=False, now=NOON)
+        assert await queries.count_unread(tx, chen) == 3
+        await notifications.read_all(tx, desk.chen, until=latest.id - 1, now=NOON)  # what came meanwhile stays
+        assert [one.id for one in await queries.notifications(tx, chen, unread=True)] == [latest.id]
+
+
+async def test_what_is_old_or_too_much_is_forgotten(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notifications, "MOST_KEPT", 2)
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        state = await desk.handed_over(tx, "wm1")
+        for to in (desk.chen, desk.lin) * 3:
+            await service.assign(tx, state.id, to=to, by=SYSTEM, now=NOON)
+        assert await notifications.forget_old(tx, now=NOON) == 2
+        assert (await told(tx, desk.lin), await told(tx, desk.chen)) == (["assigned"] * 2, ["assigned"] * 2)
+        assert await notifications.forget_old(tx, now=NOON + notifications.KEPT + MINUTE) == 4
+
+
+async def test_who_is_not_at_the_desk_is_reached_elsewhere_and_who_is_there_not(desk: Desk) -> None:
+    board, clock = NoticeBoard(), SetClock(NOON)
+    registry = NotifierRegistry((), {"telegram": board}, board, "https://desk.example.test")
+    connections = Connections(desk.database, Vault(["a key for tests only"]), clock, None, build=None)  # type: ignore[arg-type]
+    jobs = PersonalJobs(desk.database, connections, registry, clock)
+    chosen = {**DEFAULT_WAYS, NotificationKind.ASSIGNED: [Way.PERSONAL]}
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        await notifications.choose(tx, desk.chen, ways=chosen, address="telegram:-42", waiting_minutes=9)
+        for who in ("wm1", "wm2", "wm3"):
+            state = await desk.handed_over(tx, who)
+            await service.assign(tx, state.id, to=desk.chen, by=Actor("agent", desk.lin), now=NOON)
+        await notifications.read_about(tx, desk.chen, state.id, now=NOON)  # the last one was seen
+        ids = await tx.values(
+            "select (args ->> 'notification_id')::bigint from jobs.procrastinate_jobs where task_name = 'tell_agent' "
+            "and scheduled_at = %(at)s order by id",
+            at=NOON + notifications.PERSONAL_WAITS,
+        )
+    first, second, seen = ids
+    for id_ in (first, first, seen):
+        await jobs.tell_agent(desk.workspace_id, id_)
+    ((address, notice),) = board.pinned
+    assert (address, notice.title) == ("telegram:-42", "林晓把联系人的会话分给你")
+    assert str(notice.url).startswith("https://desk.example.test/conversations/")
+    async with desk.database.transaction(desk.workspace_id) as tx:  # switched off before it went out
+        await notifications.choose(tx, desk.chen, ways=DEFAULT_WAYS, address="telegram:-42", waiting_minutes=9)
+    await jobs.tell_agent(desk.workspace_id, second)
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        await notifications.choose(tx, desk.chen, ways=chosen, address="member:wecom", waiting_minutes=9)
+    with pytest.raises(ConnectionBroken):
+        await jobs.tell_agent(desk.workspace_id, second)
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        await tx.run("update agent set inbox_ids = '{}' where id = %(id)s", id=desk.chen)
+    await jobs.tell_agent(desk.workspace_id, second)
+    assert len(board.pinned) == 1
+
+
+@pytest.mark.parametrize(
+    "address", ["telegram:abc", "telegram:", "json://localhost/x", "mailto://u:p@h", "member:dingtalk", "telegram:1 2"]
+)
+def test_a_personal_address_leads_where_we_know(address: str) -> None:
+    with pytest.raises(Conflict):
+        check_personal(address, {"wecom": "lin"})
+    assert check_personal("member:wecom", {"wecom": "lin"}) == "member:wecom"
+
+
+def test_facts_that_concern_nobody_cost_nothing() -> None:
+    """Nothing of ours listens to what arrives from contacts."""
+    listening = {
+        kind.kind()
+        for kind, handlers_ in reactions().handlers.items()
+        if {handlers.tell_assignee, handlers.tell_mentioned} & set(handlers_)
+    }
+    assert listening == {"conversation_assigned", "note_added"}
