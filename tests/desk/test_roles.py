@@ -146,6 +146,9 @@ ADDRESSES: dict[str, Entry] = {
     "POST /settings/inboxes/{inbox_id}": Entry("managers", {"name": "官方客服"}),
     "POST /settings/inboxes/{inbox_id}/pause": Entry("managers"),
     "POST /settings/inboxes/{inbox_id}/resume": Entry("managers"),
+    "GET /settings/inboxes/{inbox_id}/policy": Entry("managers"),
+    "POST /settings/inboxes/{inbox_id}/policy": Entry("managers", answers=(422,)),  # somebody else was quicker
+    "POST /settings/inboxes/{inbox_id}/policy/preview": Entry("managers"),
     "GET /settings/connections/{connection_id}": Entry("managers"),
     "GET /settings/connections/{connection_id}/steps": Entry("managers"),
     "POST /settings/connections/{connection_id}/check": Entry("managers"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
+from enum import Enum
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -121,6 +122,16 @@ def _each_day(first: str, last: str) -> Iterator[date]:
         day += timedelta(days=1)
 
 
+class DayReason(Enum):
+    """Why people are there or not on a day."""
+
+    OWN_HOURS = "own_hours"  # the day has hours of its own
+    CLOSED = "closed"  # one of the holidays of the inbox
+    PUBLIC_HOLIDAY = "public_holiday"
+    WORKED_INSTEAD = "worked_instead"  # 调休
+    WEEKDAY = "weekday"
+
+
 class Hours(BaseModel):
     """Business hours. Without `weekly` people are always there, except on holidays."""
 
@@ -153,14 +164,28 @@ class Hours(BaseModel):
 
     def of(self, day: date) -> tuple[Span, ...]:
         """The intervals that begin on a day: `days` win over `holidays`, these over the calendar, it over the week."""
-        if day in self.days:
-            return self.days[day]
-        kind = day_in_china(day) if self.calendar == "CN" else None
-        if day in self.holidays or kind is DayKind.HOLIDAY:
-            return ()
+        reason = self.reason(day)
+        match reason:
+            case DayReason.OWN_HOURS:
+                return self.days[day]
+            case DayReason.CLOSED | DayReason.PUBLIC_HOLIDAY:
+                return ()
         if self.weekly is None:
             return (Span(start=0, end=_FULL_DAY),)
-        return self.weekly.get(DAYS[0 if kind is DayKind.WORKED else day.weekday()], ())
+        return self.weekly.get(DAYS[0 if reason is DayReason.WORKED_INSTEAD else day.weekday()], ())
+
+    def reason(self, day: date) -> DayReason:
+        """What decides about a day."""
+        if day in self.days:
+            return DayReason.OWN_HOURS
+        if day in self.holidays:
+            return DayReason.CLOSED
+        match day_in_china(day) if self.calendar == "CN" else None:
+            case DayKind.HOLIDAY:
+                return DayReason.PUBLIC_HOLIDAY
+            case DayKind.WORKED:
+                return DayReason.WORKED_INSTEAD
+        return DayReason.WEEKDAY
 
 
 def is_open(hours: Hours, now: datetime) -> bool:

@@ -88,6 +88,11 @@ async def access_inbox(tx: Transaction, inbox_id: int) -> InboxRow:
     return row
 
 
+async def lock_inbox(tx: Transaction, inbox_id: int) -> None:
+    """Whoever else changes the inbox waits until this transaction ends."""
+    await tx.value("select id from inbox where id = %(id)s for update", id=inbox_id)
+
+
 LATEST_CALLS = 2_000  # of all connections, among which one's own are looked for
 
 

@@ -227,6 +227,17 @@ def policy_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
+def parse_policy(values: object, lines: Mapping[tuple[str, ...], int] = MappingProxyType({})) -> Policy:
+    """The policy that fields say, as they stand in a file or a form. `lines` tells where a field stands in its file.
+
+    Raises PolicyMistake with every mistake and its field.
+    """
+    try:
+        return Policy.model_validate(values)
+    except ValidationError as error:
+        raise PolicyMistake(problems_of(error, lines)) from None
+
+
 def assignment_policy(values: Mapping[str, Any]) -> AssignmentPolicy:
     """The part of a policy from single values. Raises PolicyMistake with every mistake and its field."""
     try:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
-from zhiban.channels.policy import Policy, PolicyMistake, Problem, problems_of
+from zhiban.channels.policy import Policy, PolicyMistake, Problem, parse_policy
 from zhiban.kit.i18n import mark
 
 _FILE_SIZE = 256 * 1024  # characters
@@ -30,10 +29,7 @@ def load_policy(yaml_text: str) -> Policy:
     values = {} if values is None or values is _EMPTY else values
     if not isinstance(values, dict):
         raise PolicyMistake([Problem(1, "", mark("must be a list of fields such as `welcome: …`"))])
-    try:
-        return Policy.model_validate(values)
-    except ValidationError as error:
-        raise PolicyMistake(problems_of(error, lines)) from None
+    return parse_policy(values, lines)
 
 
 _ANCHORED = mark("anchors and aliases (& and *) are not allowed")

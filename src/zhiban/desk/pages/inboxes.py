@@ -9,9 +9,8 @@ from fastapi.responses import RedirectResponse, Response
 
 from zhiban.channels import inboxes, service
 from zhiban.channels.connecting import inbox_state, is_in_environment
-from zhiban.channels.policy import Policy
 from zhiban.desk.page import known
-from zhiban.desk.pages import connections
+from zhiban.desk.pages import connections, policy
 from zhiban.desk.pages.connections import HERE
 from zhiban.desk.settings_page import ChannelSetup, InboxesPage, ManagingInboxes, RecentChecks
 from zhiban.kit.db import Transaction
@@ -34,7 +33,7 @@ def install(app: FastAPI, setup: ChannelSetup) -> None:
     """Serve the pages about inboxes and their connections."""
     app.state.channel_setup = setup
     app.state.recent_checks = RecentChecks()
-    for each in (connections.router, router):
+    for each in (connections.router, policy.router, router):
         add_routes(app, each)
 
 
@@ -71,7 +70,6 @@ async def _opened(page: InboxesPage, tx: Transaction, inbox_id: int, **more: Any
         "connection": connection,
         "integration": page.integration(connection.vendor),
         "state": inbox_state(row, connection),
-        "policy": Policy.model_validate(row.policy),
         "bases": await knowledge.bases(tx),
         "last": not others,
         "in_environment": is_in_environment(page.integration(connection.vendor), page.setup.settings, connection),

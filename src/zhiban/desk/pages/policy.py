@@ -1,0 +1,160 @@
+"""The policy of an inbox: what contacts are told and when, as a form with a preview, checked like a policy file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import Response
+
+from zhiban.channels import inboxes
+from zhiban.channels.inboxes import InboxRow
+from zhiban.channels.policy import Policy, PolicyMistake, parse_policy
+from zhiban.desk import policy_form
+from zhiban.desk.page import known
+from zhiban.desk.pages.connections import HERE
+from zhiban.desk.policy_form import DAY_LABELS, TARGETS, Typed
+from zhiban.desk.policy_preview import SITUATIONS, Situation, policy_preview
+from zhiban.desk.settings_page import InboxesPage, ManagingInboxes
+from zhiban.kit.db import Transaction
+from zhiban.kit.errors import Conflict, Misconfigured
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.web.security import same_origin
+
+router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
+
+ZONES = ("Asia/Shanghai", "Asia/Hong_Kong", "Asia/Taipei", "Asia/Singapore", "Asia/Tokyo", "Europe/London", "UTC")
+
+
+@frozen_dataclass
+class _Stored:
+    """The policy of an inbox as it is now. `seen` names it, so that two who change it at once notice."""
+
+    row: InboxRow
+    policy: Policy
+    addresses: list[str]
+    seen: str
+
+
+async def _stored(page: InboxesPage, tx: Transaction, inbox_id: int) -> _Stored:
+    """Raises NotFound, SealBroken."""
+    row = await inboxes.access_inbox(tx, known(inbox_id))
+    addresses = await inboxes.notified(tx, page.setup.vault, row.id)
+    digest = hashlib.sha256(json.dumps(row.policy, sort_keys=True).encode()).hexdigest()
+    return _Stored(row, Policy.model_validate(row.policy), addresses, digest)
+
+
+async def _typed(page: InboxesPage) -> Typed:
+    found: dict[str, list[str]] = defaultdict(list)
+    for name, value in await page.form():
+        found[name].append(value)
+    return found
+
+
+def _preview(page: InboxesPage, policy: Policy | None, typed: Typed | None = None) -> dict[str, Any]:
+    """At the moment and in the situation that are chosen; None: what was typed says no policy yet."""
+    asked = (typed or {}).get("situation") or ("first",)
+    situation: Situation = next((one for one in SITUATIONS if one == asked[0]), "first")
+    at, chosen = page.now, ""
+    written = ((typed or {}).get("at") or ("",))[0].strip()
+    if written and policy is not None:
+        try:
+            at, chosen = _moment(written, ZoneInfo(policy.hours.timezone)), written
+        except ValueError:  # nothing that the field of a browser sends
+            chosen = ""
+    shown = policy_preview(policy, situation, at=at, texts=page.texts) if policy is not None else None
+    return {"preview": shown, "situation": situation, "situations": SITUATIONS, "at": chosen}
+
+
+def _moment(written: str, zone: ZoneInfo) -> datetime:
+    moment = datetime.strptime(written[:16], "%Y-%m-%dT%H:%M").replace(tzinfo=zone)
+    if not 2000 <= moment.year <= 2100:
+        raise ValueError(written)
+    return moment.astimezone(UTC)
+
+
+async def _show(
+    page: InboxesPage,
+    stored: _Stored,
+    *,
+    typed: Typed | None = None,
+    errors: Mapping[str, str] | None = None,
+    trouble: str = "",
+    saved: bool = False,
+) -> Response:
+    if typed is None:
+        shown, policy = policy_form.of_policy(stored.policy, stored.addresses), stored.policy
+    else:
+        shown, policy = policy_form.of_typed(typed, stored.addresses), None
+    return await page.whole(
+        "settings/policy.html",
+        status=422 if errors or trouble else 200,
+        row=stored.row,
+        seen=stored.seen,
+        shown=shown,
+        errors=errors or {},
+        trouble=trouble,
+        saved=saved,
+        days=DAY_LABELS,
+        targets=TARGETS,
+        zones=[zone for zone in ZONES if zone in available_timezones()],
+        **_preview(page, policy, typed),
+    )
+
+
+@router.get(HERE + "/{inbox_id}/policy")
+async def show(page: ManagingInboxes, inbox_id: int, saved: bool = False) -> Response:
+    async with page.transaction() as tx:
+        stored = await _stored(page, tx, inbox_id)
+    return await _show(page, stored, saved=saved)
+
+
+@router.post(HERE + "/{inbox_id}/policy/preview")
+async def preview(page: ManagingInboxes, inbox_id: int) -> Response:
+    """What a contact would be told if what is typed were stored."""
+    typed = await _typed(page)
+    async with page.transaction() as tx:
+        stored = await _stored(page, tx, inbox_id)
+    errors: Mapping[str, str] = {}
+    policy: Policy | None = None
+    try:
+        policy = parse_policy(policy_form.values_of(typed, stored.policy, stored.addresses))
+    except PolicyMistake as mistake:
+        errors = policy_form.beside(mistake.problems, page.texts)
+    return page.part("settings/preview.html", row=stored.row, errors=errors, **_preview(page, policy, typed))
+
+
+def _check_seen(stored: _Stored, typed: Typed) -> None:
+    """Raises Conflict."""
+    if typed.get("seen") != [stored.seen]:
+        raise Conflict("Somebody else has changed this policy meanwhile. What you typed stands here still.")
+
+
+@router.post(HERE + "/{inbox_id}/policy")
+async def save(page: ManagingInboxes, inbox_id: int) -> Response:
+    typed = await _typed(page)
+    try:
+        async with page.transaction() as tx:
+            await inboxes.lock_inbox(tx, known(inbox_id))
+            stored = await _stored(page, tx, inbox_id)
+            _check_seen(stored, typed)
+            policy = parse_policy(policy_form.values_of(typed, stored.policy, stored.addresses))
+            await inboxes.set_policy(
+                tx,
+                page.setup.vault,
+                stored.row.id,
+                policy.model_dump(mode="json"),
+                by=page.actor,
+                now=page.now,
+            )
+    except PolicyMistake as mistake:
+        return await _show(page, stored, typed=typed, errors=policy_form.beside(mistake.problems, page.texts))
+    except (Conflict, Misconfigured) as error:
+        return await _show(page, stored, typed=typed, trouble=page.words(error))
+    return page.back(f"{HERE}/{stored.row.id}/policy", saved="1")

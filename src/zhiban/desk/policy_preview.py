@@ -1,0 +1,111 @@
+"""What a contact will be told, and when: the words of a policy at a moment, as the assistant would choose them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from zhiban.assistant.decide import Facts, HandOffReason, hand_off
+from zhiban.channels.business_hours import DAYS, DayReason, Hours, is_open, next_opening
+from zhiban.channels.policy import Policy
+from zhiban.desk.policy_form import DAY_LABELS
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.i18n import Texts, mark
+
+Situation = Literal["first", "handoff", "resolved"]
+SITUATIONS: dict[Situation, str] = {
+    "first": mark("第一次来"),
+    "handoff": mark("转人工时"),
+    "resolved": mark("解决以后"),
+}
+REASONS = {
+    DayReason.OWN_HOURS: mark("单独定的"),
+    DayReason.CLOSED: mark("休息日"),
+    DayReason.PUBLIC_HOLIDAY: mark("法定节假日"),
+    DayReason.WORKED_INSTEAD: mark("调休上班"),
+    DayReason.WEEKDAY: "",
+}
+AHEAD = 7  # days whose hours are shown
+
+
+@frozen_dataclass
+class Bubble:
+    """One message on the contact's phone. `field` of the form it comes from; empty: it is only there to be answered."""
+
+    text: str
+    field: str = ""
+    mine: bool = False  # the contact's own
+
+
+@frozen_dataclass
+class DayAhead:
+    label: str
+    hours: str
+    why: str
+
+
+@frozen_dataclass
+class PolicyPreview:
+    """`moment` says what time it is there and whether people are; `nothing` why the phone stays empty."""
+
+    moment: str
+    open: bool
+    bubbles: list[Bubble]
+    days: list[DayAhead]
+    nothing: str = ""
+
+
+def policy_preview(policy: Policy, situation: Situation, *, at: datetime, texts: Texts) -> PolicyPreview:
+    """What somebody sees who is in this situation at this moment."""
+    there = is_open(policy.hours, at)
+    bubbles, nothing = _bubbles(policy, situation, there=there, texts=texts)
+    moment = _moment(policy.hours, at, there=there, texts=texts)
+    return PolicyPreview(moment, there, bubbles, _days(policy, at, texts), nothing)
+
+
+def _bubbles(policy: Policy, situation: Situation, *, there: bool, texts: Texts) -> tuple[list[Bubble], str]:
+    match situation:
+        case "first":
+            if policy.welcome:
+                return [Bubble(policy.welcome, "welcome")], ""
+            return [], texts("不发欢迎语")
+        case "handoff":
+            facts = Facts(pending=(), policy=policy, people_there=there)
+            notice = hand_off(facts, HandOffReason.ASKED).notice
+            field = "handoff.text" if there else "handoff.text_out_of_hours"
+            asked = Bubble(texts("我要转人工"), mine=True)
+            return ([asked, Bubble(notice, field)], "") if notice else ([asked], texts("不说什么，会话直接到同事那里"))
+        case "resolved":
+            if policy.closing:
+                return [Bubble(policy.closing, "closing")], ""
+            return [], texts("不发结束语")
+
+
+def _moment(hours: Hours, at: datetime, *, there: bool, texts: Texts) -> str:
+    local = at.astimezone(ZoneInfo(hours.timezone))
+    day, clock = texts(DAY_LABELS[DAYS[local.weekday()]]), f"{local:%H:%M}"
+    if there:
+        return texts("{date} {day} {clock}：同事在", date=f"{local:%Y-%m-%d}", day=day, clock=clock)
+    opening = next_opening(hours, at)
+    if opening is None:
+        return texts("{date} {day} {clock}：没有人，往后一年也没有", date=f"{local:%Y-%m-%d}", day=day, clock=clock)
+    back = opening.astimezone(ZoneInfo(hours.timezone))
+    return texts(
+        "{date} {day} {clock}：下班了，{next}回来",
+        date=f"{local:%Y-%m-%d}",
+        day=day,
+        clock=clock,
+        next=f"{back:%m-%d %H:%M}",
+    )
+
+
+def _days(policy: Policy, at: datetime, texts: Texts) -> list[DayAhead]:
+    today = at.astimezone(ZoneInfo(policy.hours.timezone)).date()
+    found = []
+    for day in (today + timedelta(days=step) for step in range(AHEAD)):
+        spans = policy.hours.of(day)
+        why = REASONS[policy.hours.reason(day)]
+        label = f"{day:%m-%d} {texts(DAY_LABELS[DAYS[day.weekday()]])}"
+        found.append(DayAhead(label, ", ".join(map(str, spans)) or texts("休息"), texts(why) if why else ""))
+    return found

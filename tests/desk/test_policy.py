@@ -1,0 +1,183 @@
+"""The policy of an inbox as a form: what contacts are told and when, checked as a policy file is."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime
+from html import unescape
+from typing import Any
+
+import pytest
+
+from tests.desk.conftest import Client, Site
+from zhiban.channels import inboxes
+from zhiban.channels.policy import Policy, parse_policy
+from zhiban.channels.policy_file import load_policy, policy_yaml
+from zhiban.desk import policy_form
+from zhiban.desk.policy_preview import policy_preview
+from zhiban.kit.i18n import Texts
+from zhiban.ports.notifiers import public_name
+
+ROBOT = "wecom-robot:693a91f6-7aaa-4bc4-97a0-0ec2b1f00aaa"
+TELEGRAM = "telegram:8518085684"
+WHOLE = load_policy("""
+welcome: 您好
+closing: 再见
+handoff: {words: [投诉], max_failures: 3, when_upset: off, to: "servicer:lisi", text: 好, text_out_of_hours: 下班了}
+hours:
+  timezone: Asia/Tokyo
+  weekly: {mon-fri: ["09:00-12:00", "13:30-18:00"], sat: "22:00-06:00"}
+  calendar: CN
+  holidays: ["2026-12-31..2027-01-02", "2026-11-11"]
+  days: {2026-10-10: "09:00-18:00", 2026-10-11: []}
+assignment: {by: balanced, most: 5}
+auto_resolve: {answered_hours: 1.5, open_hours: null}
+zones: {answer: 0.82, suggest: 0.55}
+""")
+
+
+def filled(policy: Policy, *addresses: str) -> dict[str, list[str]]:
+    """The form as a browser sends it back untouched."""
+    found: dict[str, list[str]] = {}
+    for name, value in policy_form.of_policy(policy, addresses).items():
+        if isinstance(value, str):
+            found[name] = [value.replace("\n", "\r\n")]
+        elif isinstance(value, bool) and value:
+            found[name] = ["on"]
+        elif isinstance(value, list):
+            found["told"] = [one.name for one in value]
+    return found
+
+
+@pytest.mark.parametrize("policy", [Policy(), WHOLE], ids=["usual", "everything"])
+def test_what_is_sent_back_untouched_is_the_same_policy(policy: Policy) -> None:
+    assert parse_policy(policy_form.values_of(filled(policy), policy, ())) == policy
+    assert load_policy(policy_yaml(policy)) == policy
+
+
+MISTAKES = [
+    ("welcome", "好" * 700, "一条消息最多"),
+    ("handoff.max_failures", "x", "要写整数"),
+    ("handoff.max_failures", "11", "10"),
+    ("handoff.words", "词" * 51, "50"),
+    ("handoff.notify", "telegram", "telegram:"),
+    ("hours.weekly.tue", "9-18", "09:00-18:00"),
+    ("hours.timezone", "Asia/Nowhere", "时区"),
+    ("hours.holidays", "2026-13-01", "日期"),
+    ("hours.days", "2026-10-10 25:00-26:00", "不存在的时间"),
+    ("auto_resolve.open_hours", "-1", "0"),
+]
+
+
+async def test_a_mistake_is_said_beside_its_field(site: Site) -> None:
+    owner, at = await site.signed_in(), f"/settings/inboxes/{site.seed.inbox.inbox_id}/policy"
+    usual = {**await form_of(owner, at), "weekly": "on"}
+    for field, value, said in MISTAKES:
+        refused = await owner.post(at, {**usual, field: value})
+        beside = re.search(rf'id="e-{re.escape(field)}">([^<]+)<', refused.text)
+        assert refused.status == 422, field
+        assert beside is not None, field
+        assert said in unescape(beside[1])
+        assert value[:300] in unescape(refused.text)  # what was typed stands there still
+        assert said in unescape((await owner.post(f"{at}/preview", {**usual, field: value})).text)
+    assert await configured(site) == []
+
+
+async def form_of(client: Client, at: str) -> dict[str, str]:
+    """The fields of the page as a browser would send them."""
+    text = (await client.get(at)).text
+    form = dict(re.findall(r'<input[^>]*name="([^"]+)" value="([^"]*)" maxlength', text))
+    form |= dict.fromkeys(re.findall(r'type="checkbox" name="([^"]+)" value="on" checked', text), "on")
+    form |= {
+        name: value.lstrip("\n") for name, value in re.findall(r'<textarea[^>]*name="([^"]+)"[^>]*>([^<]*)<', text)
+    }
+    (seen,) = re.findall(r'name="seen" value="(\w+)"', text)
+    return {**{name: unescape(value) for name, value in form.items()}, "handoff.to": "desk", "seen": seen}
+
+
+async def configured(site: Site) -> list[dict[str, Any]]:
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        return await tx.values("select data from event where kind = 'inbox_configured' order by id")
+
+
+async def test_what_is_published_works_and_is_told_with_before_and_after(site: Site) -> None:
+    owner, at = await site.signed_in(), f"/settings/inboxes/{site.seed.inbox.inbox_id}/policy"
+    form = {**await form_of(owner, at), "closing": "再见", "weekly": "on", "hours.weekly.mon": "09:00-18:00"}
+    assert (await owner.post(at, form)).status == 303
+    assert "发布了" in (await owner.get(f"{at}?saved=1")).text
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        kept = await inboxes.settings_of(tx, site.seed.inbox.inbox_id)
+    assert (kept.closing, str(kept.hours.of(date(2026, 11, 30))[0])) == ("再见", "09:00-18:00")
+    (fact,) = await configured(site)
+    assert fact["after"]["closing"] == "再见"
+    late = await owner.post(at, {**form, "closing": "拜拜"})  # with what was seen before
+    assert (late.status, "刚才有人改过" in late.text, "拜拜" in late.text) == (422, True, True)
+    assert (await owner.post(at, await form_of(owner, at))).status == 303  # nothing changed
+    assert len(await configured(site)) == 1
+
+
+async def test_addresses_stay_secret_and_are_kept_or_let_go_by_their_names(site: Site) -> None:
+    owner, at = await site.signed_in(), f"/settings/inboxes/{site.seed.inbox.inbox_id}/policy"
+    vault = site.app.state.channel_setup.vault
+
+    async def told() -> list[str]:
+        async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+            return await inboxes.notified(tx, vault, site.seed.inbox.inbox_id)
+
+    added = {**await form_of(owner, at), "handoff.notify": f"{ROBOT}\n{TELEGRAM}"}
+    assert (await owner.post(at, added)).status == 303
+    assert await told() == [ROBOT, TELEGRAM]
+    page = (await owner.get(at)).text
+    assert (ROBOT in page, public_name(ROBOT) in page) == (False, True)
+    both = [(name, value) for name, value in (await form_of(owner, at)).items() if name != "told"]
+    assert (await owner.post(at, [*both, ("told", public_name(TELEGRAM))])).status == 303
+    assert await told() == [TELEGRAM]
+    assert ROBOT not in str(await configured(site))
+
+
+def told_at(moment: datetime, situation: Any = "handoff", **policy: Any) -> tuple[str, list[str]]:
+    found = policy_preview(parse_policy(policy), situation, at=moment, texts=Texts())
+    return found.moment, [one.text for one in found.bubbles] or [found.nothing]
+
+
+WEEK = {"weekly": {"mon-fri": "09:00-18:00"}, "calendar": "CN"}
+SATURDAY = datetime(2026, 11, 21, 12, 10, tzinfo=UTC)  # 20:10 in Shanghai
+
+
+def test_the_preview_says_what_is_told_and_when() -> None:
+    words = {"text": "请稍候", "text_out_of_hours": "下班了"}
+    moment, said = told_at(SATURDAY, hours=WEEK, handoff=words)
+    assert (moment, said[-1]) == ("2026-11-21 星期六 20:10：下班了，11-23 09:00回来", "下班了")
+    moment, said = told_at(datetime(2026, 11, 20, 2, 0, tzinfo=UTC), hours=WEEK, handoff=words)
+    assert (moment, said[-1]) == ("2026-11-20 星期五 10:00：同事在", "请稍候")
+    assert told_at(SATURDAY, "first", welcome="")[1] == ["不发欢迎语"]
+    assert told_at(SATURDAY, "resolved", closing="再见")[1] == ["再见"]
+    never = {"weekly": {}}
+    assert told_at(SATURDAY, hours=never)[0].endswith("没有人，往后一年也没有")
+
+
+def test_holidays_and_weekends_that_are_worked_are_named() -> None:
+    policy = parse_policy({"hours": {**WEEK, "holidays": ["2026-10-09"], "days": {"2026-10-11": "10:00-12:00"}}})
+    ahead = policy_preview(policy, "first", at=datetime(2026, 10, 5, 4, 0, tzinfo=UTC), texts=Texts()).days
+    assert [(day.label, day.hours, day.why) for day in ahead] == [
+        ("10-05 星期一", "休息", "法定节假日"),
+        ("10-06 星期二", "休息", "法定节假日"),
+        ("10-07 星期三", "休息", "法定节假日"),
+        ("10-08 星期四", "09:00-18:00", ""),
+        ("10-09 星期五", "休息", "休息日"),
+        ("10-10 星期六", "09:00-18:00", "调休上班"),
+        ("10-11 星期日", "10:00-12:00", "单独定的"),
+    ]
+
+
+async def test_the_preview_follows_what_is_typed(site: Site) -> None:
+    owner, at = await site.signed_in(), f"/settings/inboxes/{site.seed.inbox.inbox_id}/policy"
+    form = {**await form_of(owner, at), "weekly": "on", "hours.weekly.mon": "09:00-18:00", "welcome": "<b>您好</b>"}
+    shown = (await owner.post(f"{at}/preview", {**form, "at": "2026-11-21T20:10"})).text
+    assert "星期六 20:10：下班了" in shown
+    assert "&lt;b&gt;您好&lt;/b&gt;" in shown
+    asked = (await owner.post(f"{at}/preview", {**form, "situation": "handoff", "at": "2026-11-23T10:00"})).text
+    assert "星期一 10:00：同事在" in asked
+    for strange in ({"at": "9999-99-99"}, {"at": "0001-01-01T00:00"}, {"situation": "x"}):
+        assert (await owner.post(f"{at}/preview", {**form, **strange})).status == 200
+    assert await configured(site) == []
