@@ -336,6 +336,8 @@ async def test_the_demo_from_one_command(data: Path) -> None:
                 page = await answer.text()
             rows = re.findall(r'data-id="(\d+)"', page)
             assert (answer.status, len(rows), "秦川" in page, "官网咨询" in page) == (200, 4, True, True)
+            async with session.get(f"{app}/?queue=assistant") as answer:
+                assert "白鹭" in await answer.text()  # who asks on the website at each start
             async with session.get(f"{app}/?queue=all&status=resolved") as answer:
                 assert (await answer.text()).count('<li id="row-') >= 20
             reply = {"text": "您好，文档发您了", "key": "k1", "queue": "unassigned"}

@@ -85,6 +85,7 @@ async def demo(
 
             async def started() -> None:
                 await platform.connect(url)
+                await platform.greet()
                 await colleagues.start()
                 stack.push_async_callback(colleagues.close)
                 _show_links(url, time.monotonic() - began, config)
@@ -133,17 +134,21 @@ async def _furnish(config: Settings, urls: DatabaseUrls, platform: DemoPlatform,
             # The simulated platform forgets everything when it stops, and our cursor into it means nothing then.
             await session.run("update pull_state set cursor = null, token = null")
         await _import_sample(app.database, workspace_id)
-        await _write_history(app, workspace_id, platform.site_settings(site))
+        await _write_history(app, workspace_id, platform, site)
     return workspace_id
 
 
-async def _write_history(app: App, workspace_id: int, site: dict[str, str]) -> None:
+async def _write_history(app: App, workspace_id: int, platform: DemoPlatform, site: str) -> None:
     """Connect the shop's website, and let its last two weeks have happened there."""
     integration = bootstrap.CHANNELS["webhook"]
     async with app.database.transaction(workspace_id) as tx:
-        connected = await connect(tx, app.vault, integration, site, now=app.clock.now())
-        if await is_written(tx):
-            return
+        connected = await connect(tx, app.vault, integration, platform.site_settings(site), now=app.clock.now())
+        written = await is_written(tx)
+    connection = await app.connections.connection(workspace_id, connected.id)
+    platform.site.hooks = f"{app.url}/hooks/{connection.public_id}"
+    if written:
+        return
+    async with app.database.transaction(workspace_id) as tx:
         owner = await agent_by_email(tx, OWNER_ADDRESS)
         (inbox_id,) = await inboxes_of(tx, connected.id)
         await rename(tx, inbox_id, _("官网咨询"), now=app.clock.now())

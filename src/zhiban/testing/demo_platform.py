@@ -41,3 +41,10 @@ class DemoPlatform:
         """Let the platform call us at `url`, as if an operator had typed the address into its console."""
         self.simulator.configure(f"{url}/wecom/callback", token=self._keys.token, aes_key=self._keys.aes_key)
         await self.simulator.verify()
+
+    async def greet(self) -> None:
+        """Somebody asks on the website, whom the assistant answers before the visitor has looked around."""
+        once = f"visitor-{time.time_ns()}"  # the numbers of the program begin anew with each start
+        message = {"id": once, "text": "积分会过期吗"}
+        contact = {"id": "visitor", "name": "白鹭"}
+        await self.site.call({"type": "message", "contact": contact, "message": message}, id_=once)
