@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import pytest
+from yarl import URL
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, BrowserContext, Page
@@ -66,7 +67,8 @@ async def visit(chromium: Browser) -> AsyncIterator[Visit]:
         )
         contexts.append(context)
         if cookie:
-            await context.add_cookies([{"name": cookie[0], "value": cookie[1], "url": url}])
+            origin = str(URL(url).origin())  # with a path, it would be the cookie of what lies below
+            await context.add_cookies([{"name": cookie[0], "value": cookie[1], "url": origin}])
         page = await context.new_page()
         page.set_default_timeout(8000)
         page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -285,3 +286,18 @@ async def test_the_title_names_the_conversation_and_counts_the_unread(site: Site
     await page.go_back()
     await page.wait_for_selector("html[data-ready]")
     await expect(page).to_have_title("(2) 我的 · 值班")
+
+
+@pytest.mark.browser
+async def test_many_changes_are_fetched_at_a_pace_and_none_is_missed(site: Site, enter: Visit) -> None:
+    page, seed = await enter("/?queue=unassigned"), site.seed
+    fetched: list[str] = []
+    page.on("request", lambda request: fetched.append(request.url) if "/desk/list" in request.url else None)
+    began, number = time.monotonic(), 0
+    while time.monotonic() - began < 2.5:
+        number += 1
+        async with seed.database.transaction(seed.workspace_id) as tx:
+            await seed.says(tx, "马骁", f"第{number}句", at=seed.clock.now())
+    await expect(page.locator(".conv", has_text="马骁")).to_contain_text(f"第{number}句")
+    assert number > 3 * len(fetched)
+    assert 2 <= len(fetched) <= 2 + (time.monotonic() - began) / 0.9  # at once, then once a second, the last included

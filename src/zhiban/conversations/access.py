@@ -8,6 +8,7 @@ from zhiban.conversations import queries
 from zhiban.conversations.queries import ThreadHead
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.people.permissions import Access, Permission
 
 
@@ -36,3 +37,23 @@ async def visible(tx: Transaction, access: Access, ids: Sequence[int]) -> set[in
         **access.params,
     )
     return set(found)
+
+
+@frozen_dataclass
+class ChangedConversation:
+    """Where a conversation stands, and with whom: enough to decide who has to hear of it."""
+
+    id: int
+    inbox_id: int
+    assignee_id: int | None
+
+
+async def changed_conversations(tx: Transaction, ids: Sequence[int]) -> list[ChangedConversation]:
+    """Those of these that there are, by id."""
+    if not ids:
+        return []
+    return await tx.objects(
+        ChangedConversation,
+        "select id, inbox_id, assignee_id from conversation where id = any(%(ids)s::bigint[]) order by id",
+        ids=list(ids),
+    )

@@ -1,6 +1,7 @@
 """Tells a signed-in browser which conversations changed, and that somebody came or went: resumable from an event id.
 
-One subscription per process receives the changes; each open browser has a small set of ids to be sent. A browser that
+One subscription per process receives the changes and looks up once, for everybody, whose they are; each open browser
+has a small set of ids to be sent. A browser that
 slept comes back with the id of the last event it knows and learns what happened meanwhile; a few events before that id
 are sent again, because transactions may commit in another order than their ids were given.
 """
@@ -9,16 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
-from zhiban.conversations.access import visible
+from zhiban.conversations.access import ChangedConversation, changed_conversations
 from zhiban.conversations.topics import CONVERSATION_CHANGED
 from zhiban.kit.db import Database
+from zhiban.kit.event_log import last_event
 from zhiban.kit.pubsub import PubSub
 from zhiban.notifications.service import NOTIFIED
 from zhiban.people.permissions import Access
 from zhiban.people.presence import PRESENCE
 from zhiban.people.service import SESSIONS
+
+log = logging.getLogger(__name__)
 
 GATHER_SECONDS = 0.02
 BEAT_SECONDS = 20.0
@@ -34,23 +39,34 @@ class Subscriber:
     def __init__(self, workspace_id: int, access: Access) -> None:
         self.workspace_id = workspace_id
         self.access = access
+        self.last = 0  # the event up to which it knows everything
         self.doubted = False  # whether its session may have ended, or its agent may see something else now
         self.waiting: set[int] = set()
+        self.mine = False  # whether one of those is its agent's own
         self.presence = False  # whether somebody came or went
         self.notified = False  # whether its agent was told something, or has read it elsewhere
+        self.lost = False  # whether something could not be told: the browser has to come back and ask
         self.changed = asyncio.Event()
 
-    def tell(self, conversation_id: int) -> None:
-        self.waiting.add(conversation_id)
-        self.changed.set()
+    def tell(self, changes: Sequence[ChangedConversation], last: int) -> None:
+        """These changed, and everything up to the event `last` is known now."""
+        self.last = max(self.last, last)
+        for one in changes:
+            if self.access.sees(one.inbox_id):
+                self.waiting.add(one.id)
+                self.mine = self.mine or one.assignee_id == self.access.agent_id
+        if self.waiting:
+            self.changed.set()
 
 
 class SseBroker:
-    """Everybody who listens at this process."""
+    """Everybody who listens at this process. What changed is looked up once for all of a workspace."""
 
     def __init__(self, database: Database, pubsub: PubSub) -> None:
         self.database = database
-        self._subscribers: set[Subscriber] = set()
+        self._subscribers: dict[int, set[Subscriber]] = {}  # by workspace
+        self._changed: dict[int, set[int]] = {}  # conversations that nobody was told of yet, by workspace
+        self._telling: dict[int, asyncio.Task[None]] = {}
         self._closing = asyncio.Event()
         self.closers: list[Callable[[], None]] = []  # others who keep requests open
         pubsub.subscribe(CONVERSATION_CHANGED, self._heard)
@@ -59,43 +75,66 @@ class SseBroker:
         pubsub.subscribe(NOTIFIED, self._notified)
 
     def _heard(self, workspace_id: int, conversation_id: int) -> None:
-        for subscriber in self._subscribers:
-            if subscriber.workspace_id == workspace_id:
-                subscriber.tell(conversation_id)
+        if workspace_id not in self._subscribers:
+            return
+        self._changed.setdefault(workspace_id, set()).add(conversation_id)
+        if workspace_id not in self._telling:
+            self._telling[workspace_id] = asyncio.create_task(self._tell(workspace_id), name="live changes")
+
+    async def _tell(self, workspace_id: int) -> None:
+        """Tell everybody of a workspace what changed, a short while of it at a time, until nothing is left."""
+        try:
+            while workspace_id in self._changed:
+                await asyncio.sleep(GATHER_SECONDS)
+                ids = self._changed.pop(workspace_id)
+                async with self.database.transaction(workspace_id) as tx:
+                    last, changes = await last_event(tx), await changed_conversations(tx, sorted(ids))
+                for subscriber in self._subscribers.get(workspace_id, ()):
+                    subscriber.tell(changes, last)
+        except Exception:  # whatever it is: they come back, and learn what they missed
+            log.exception("What changed in workspace %s cannot be told; its tabs connect again.", workspace_id)
+            for subscriber in self._subscribers.get(workspace_id, ()):
+                subscriber.lost = True
+                subscriber.changed.set()
+            self._changed.pop(workspace_id, None)
+        finally:
+            del self._telling[workspace_id]
 
     def _presence_changed(self, workspace_id: int, _agent_id: int) -> None:
-        for subscriber in self._subscribers:
-            if subscriber.workspace_id == workspace_id:
-                subscriber.presence = True
-                subscriber.changed.set()
+        for subscriber in self._subscribers.get(workspace_id, ()):
+            subscriber.presence = True
+            subscriber.changed.set()
+
+    def _tabs_of(self, workspace_id: int, agent_id: int) -> Iterator[Subscriber]:
+        return (one for one in self._subscribers.get(workspace_id, ()) if one.access.agent_id == agent_id)
 
     def _notified(self, workspace_id: int, agent_id: int) -> None:
-        for subscriber in self._subscribers:
-            if (subscriber.workspace_id, subscriber.access.agent_id) == (workspace_id, agent_id):
-                subscriber.notified = True
-                subscriber.changed.set()
+        for subscriber in self._tabs_of(workspace_id, agent_id):
+            subscriber.notified = True
+            subscriber.changed.set()
 
     def _sessions_ended(self, workspace_id: int, agent_id: int) -> None:
         """Somebody signed out, was disabled, ended sessions, or may see something else: their tabs have to ask anew."""
-        for subscriber in self._subscribers:
-            if (subscriber.workspace_id, subscriber.access.agent_id) == (workspace_id, agent_id):
-                subscriber.doubted = True
-                subscriber.changed.set()
+        for subscriber in self._tabs_of(workspace_id, agent_id):
+            subscriber.doubted = True
+            subscriber.changed.set()
 
     def has_room(self, workspace_id: int, agent_id: int) -> bool:
         """Whether this agent may open one more stream in this process."""
-        theirs = sum((one.workspace_id, one.access.agent_id) == (workspace_id, agent_id) for one in self._subscribers)
-        return theirs < MOST_TABS and len(self._subscribers) < MOST_STREAMS
+        return len(list(self._tabs_of(workspace_id, agent_id))) < MOST_TABS and self.listeners < MOST_STREAMS
 
     @property
     def listeners(self) -> int:
-        return len(self._subscribers)
+        return sum(map(len, self._subscribers.values()))
 
     def close(self) -> None:
         """End every stream, so that the server can stop."""
         self._closing.set()
-        for subscriber in self._subscribers:
-            subscriber.changed.set()
+        for task in self._telling.values():
+            task.cancel()
+        for subscribers in self._subscribers.values():
+            for subscriber in subscribers:
+                subscriber.changed.set()
         for close in self.closers:
             close()
 
@@ -108,7 +147,7 @@ class SseBroker:
         more; it is asked with every beat and when there is reason to doubt.
         """
         subscriber = Subscriber(workspace_id, access)
-        self._subscribers.add(subscriber)
+        self._subscribers.setdefault(workspace_id, set()).add(subscriber)
         try:
             yield "retry: 1000\n\n"
             yield await self._missed(subscriber, after)
@@ -118,7 +157,7 @@ class SseBroker:
                 except TimeoutError:
                     subscriber.doubted = True
                     yield ": still here\n\n"
-                if self._closing.is_set():
+                if self._closing.is_set() or subscriber.lost:
                     return
                 access_changed = False
                 if subscriber.doubted:
@@ -127,36 +166,40 @@ class SseBroker:
                     if now_sees is None:
                         return
                     access_changed, subscriber.access = now_sees != subscriber.access, now_sees
-                await asyncio.sleep(GATHER_SECONDS)
-                subscriber.changed.clear()
-                changed, subscriber.waiting = subscriber.waiting, set()
-                presence, subscriber.presence = subscriber.presence, False
-                notified, subscriber.notified = subscriber.notified, False
-                last, seen = await self._seen(subscriber, changed)
-                if seen or presence or access_changed or notified:
-                    yield _frame(last, sorted(seen), presence=presence, access=access_changed, notified=notified)
+                frame = _news(subscriber, access=access_changed)
+                if frame is not None:
+                    yield frame
         finally:
-            self._subscribers.discard(subscriber)
-
-    async def _seen(self, subscriber: Subscriber, changed: set[int]) -> tuple[int, set[int]]:
-        """The last event there is, and those of the conversations that the subscriber's agent sees."""
-        async with self.database.transaction(subscriber.workspace_id) as tx:
-            last = int(await tx.value("select coalesce(max(id), 0) from event"))
-            return last, await visible(tx, subscriber.access, sorted(changed))
+            self._subscribers[workspace_id].discard(subscriber)
+            if not self._subscribers[workspace_id]:
+                del self._subscribers[workspace_id]
 
     async def _missed(self, subscriber: Subscriber, after: int | None) -> str:
         async with self.database.transaction(subscriber.workspace_id) as tx:
-            last = int(await tx.value("select coalesce(max(id), 0) from event"))
+            last = await last_event(tx)
+            subscriber.last = max(subscriber.last, last)
             if after is None or after >= last:
                 return _frame(last, [])
-            changed = await tx.values(
+            ids = await tx.values(
                 "select distinct conversation_id from event where id > %(after)s and conversation_id is not null "
                 "limit %(most)s",
                 after=max(0, after - OVERLAP),
                 most=MOST + 1,
             )
-            seen = await visible(tx, subscriber.access, changed)
-        return _frame(last, sorted(seen), everything=len(changed) > MOST)
+            seen = [one.id for one in await changed_conversations(tx, ids) if subscriber.access.sees(one.inbox_id)]
+        return _frame(last, seen, everything=len(ids) > MOST)
+
+
+def _news(subscriber: Subscriber, *, access: bool) -> str | None:
+    """What the tab has not been told yet; None where that is nothing."""
+    subscriber.changed.clear()
+    changed, subscriber.waiting = subscriber.waiting, set()
+    mine, subscriber.mine = subscriber.mine, False
+    presence, subscriber.presence = subscriber.presence, False
+    notified, subscriber.notified = subscriber.notified, False
+    if not (changed or presence or access or notified):
+        return None
+    return _frame(subscriber.last, sorted(changed), mine=mine, presence=presence, access=access, notified=notified)
 
 
 def _frame(
@@ -164,14 +207,17 @@ def _frame(
     conversations: list[int],
     *,
     everything: bool = False,
+    mine: bool = False,
     presence: bool = False,
     access: bool = False,
     notified: bool = False,
 ) -> str:
-    """`access`: what the agent may see or do is not what the page was made for; `notified`: there is news for them."""
+    """`mine`: one of them is the agent's own; `access`: what the agent may see or do is not what the page was made for;
+    `notified`: there is news for them."""
     said = {
         "conversations": conversations,
         "everything": everything,
+        "mine": mine,
         "presence": presence,
         "access": access,
         "notified": notified,

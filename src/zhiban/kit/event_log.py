@@ -114,6 +114,11 @@ async def append(tx: Transaction, *events: Loggable) -> None:
     await react(tx, events, await tx.values(_APPEND, workspace=tx.workspace_id, facts=facts(events)))
 
 
+async def last_event(tx: Transaction) -> int:
+    """The id of the newest event, 0 before the first. Others may commit later and have a lower one."""
+    return int(await tx.value("select coalesce(max(id), 0) from event"))
+
+
 def log_with(condition: str = "true") -> str:
     """A part of a statement, named `logged`, that appends `%(facts)s` (see `facts`) where the condition holds.
 

@@ -2,6 +2,9 @@
 
 const app = document.querySelector(".app[data-stream]");
 const html = document.documentElement;
+const PACE = 1000; // ms between two fetches of the list while others' conversations change
+const PACE_MINE = 200; // and while the agent's own do
+const PACE_SLOWEST = 10_000;
 const STILL = 2500; // a pointer that rests this long reads, and no longer aims
 const fine = matchMedia("(hover: hover) and (pointer: fine)");
 let source = null;
@@ -9,6 +12,9 @@ let last = "";
 let listDirty = false;
 let moved = 0; // when the pointer last moved over the list
 let listTimer = 0;
+let listDue = 0; // when the list is fetched next, 0: not asked for
+let listAt = -Infinity; // when it was fetched last
+let listTook = 0; // how long that took, in ms
 let waitTimer = 0;
 let threadTimer = 0;
 let sleepTimer = 0;
@@ -24,7 +30,10 @@ function shown(list) {
 
 export const listQuery = (list) => new URLSearchParams(shown(list));
 
-export function refreshList(force = false) {
+// Fetch the list anew. Where one change follows the other it is fetched at once and then at a pace that the server can
+// keep for everybody: once a second, five times where `mine` says that one's own conversations changed, and slower than
+// that as soon as the answers take long. `force`: the agent did something, and it shows at once.
+export function refreshList(force = false, mine = false) {
   const list = document.getElementById("list");
   if (!list) return;
   const bar = document.getElementById("freshen");
@@ -39,14 +48,24 @@ export function refreshList(force = false) {
   }
   listDirty = false;
   if (bar) bar.hidden = true;
+  const now = performance.now();
+  const pace = mine ? Math.max(PACE_MINE, listTook * 4) : Math.max(PACE, listTook * 20);
+  const due = Math.max(now + 30, force ? 0 : listAt + Math.min(pace, PACE_SLOWEST));
+  if (listDue && listDue <= due) return;
+  listDue = due;
   clearTimeout(listTimer);
-  listTimer = setTimeout(() => {
-    const now = document.getElementById("list");
-    if (!now) return;
-    const limit = document.getElementById("rows-limit")?.value || "50";
-    const query = new URLSearchParams({ ...shown(now), limit, live: "true" });
-    htmx.ajax("GET", `${app.dataset.list}?${query}`, { source: "#rows", swap: "none" });
-  }, 30);
+  listTimer = setTimeout(fetchList, due - now);
+}
+
+async function fetchList() {
+  listAt = performance.now();
+  listDue = 0;
+  const now = document.getElementById("list");
+  if (!now) return;
+  const limit = document.getElementById("rows-limit")?.value || "50";
+  const query = new URLSearchParams({ ...shown(now), limit, live: "true" });
+  await htmx.ajax("GET", `${app.dataset.list}?${query}`, { source: "#rows", swap: "none" });
+  listTook = performance.now() - listAt;
 }
 
 export function refreshThread() {
@@ -94,7 +113,7 @@ function connect() {
     if (said.presence) document.dispatchEvent(new Event("desk:presence"));
     if (said.notified) document.dispatchEvent(new Event("desk:notified"));
     if (!said.everything && !said.conversations.length) return;
-    refreshList();
+    refreshList(false, said.mine);
     if (said.everything || said.conversations.includes(openId())) refreshThread();
   });
 }
