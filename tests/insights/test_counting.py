@@ -28,7 +28,7 @@ from zhiban.events import (
 )
 from zhiban.insights.counting import count, presence
 from zhiban.insights.histogram import LONGEST, bounds, quantile, time_class
-from zhiban.insights.models import Measure, ReportClock, ReportFact, TrackedAgent, TrackedConversation
+from zhiban.insights.models import Marks, Measure, ReportClock, ReportFact, TrackedAgent, TrackedConversation
 from zhiban.insights.periods import Step, hour_of_week, period, quarter_of
 from zhiban.kit.errors import Conflict
 
@@ -111,7 +111,8 @@ def test_the_credit_is_whose_deed_it_was_whatever_comes_after() -> None:
     assert told.times(Measure.FIRST_REPLY) == [60, 45]  # from what the contact wrote, in each cycle
     assert told.times(Measure.RESOLUTION) == [200, 60]  # from when people had it
     assert (told.sum(Measure.ASSIGNED, agent_id=LIN), told.sum(Measure.ASSIGNED, agent_id=CHEN)) == (1, 1)
-    assert told.sum(Measure.RESOLVED_HANDED_OFF) == told.sum(Measure.RESOLVED_ASSISTED) == 2
+    assert told.sum(Measure.RESOLVED, marks=Marks.ASSISTED | Marks.GIVEN_AWAY) == 2
+    assert told.sum(Measure.CAME_TO_PEOPLE, marks=Marks.GIVEN_AWAY) == 2
 
 
 def test_who_resolved_is_told_apart() -> None:
@@ -139,7 +140,7 @@ def test_a_resolution_that_is_undone_never_was() -> None:
     told.happens(c.Open("taken", take_by=LIN), agent(LIN))
     told.happens(c.Resolve("agent"), agent(LIN), after=1000)
     told.undo()
-    assert told.sum(Measure.RESOLVED) == told.sum(Measure.RESOLUTION) == told.sum(Measure.RESOLVED_ASSISTED) == 0
+    assert told.sum(Measure.RESOLVED) == told.sum(Measure.RESOLUTION) == 0
     taken = [fact for fact in told.facts if fact.measure is Measure.RESOLVED]
     assert taken[1] == replace(taken[0], n=-1)  # where it was counted, not when it was taken back
     told.happens(c.Resolve("agent"), agent(LIN), after=1000)

@@ -11,13 +11,24 @@ from zhiban.desk.report_view import DIMENSIONS, ReportNames
 from zhiban.events import Actor, DataExported
 from zhiban.insights.models import TIMES, Measure
 from zhiban.insights.numbers import Numbers
-from zhiban.insights.queries import COUNTS
 from zhiban.insights.report import TWICE, Report
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.i18n import Texts, mark
 from zhiban.kit.spreadsheets import guard
 
+COUNTS = (
+    Measure.BEGUN,
+    Measure.RESUMED,
+    Measure.RECEIVED,
+    Measure.WRITTEN,
+    Measure.CAME_TO_PEOPLE,
+    Measure.HANDED_OFF,
+    Measure.RESOLVED,
+    Measure.RESOLVED_ASSISTED,
+    Measure.RESOLVED_HANDED_OFF,
+    Measure.ASSIGNED,
+)
 WORDS = {
     Measure.BEGUN: mark("新会话"),
     Measure.RESUMED: mark("解决后又来的会话"),

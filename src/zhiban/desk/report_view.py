@@ -44,6 +44,7 @@ TIMES = {
     Measure.QUEUED: mark("等人接手"),
     Measure.RESOLUTION: mark("解决用时"),
 }
+COLUMNS = (Measure.FIRST_REPLY, Measure.REPLY, Measure.RESOLUTION)  # of the table that takes a report apart
 WEEKDAYS = (mark("一"), mark("二"), mark("三"), mark("四"), mark("五"), mark("六"), mark("日"))
 HEAT = 5  # shades of the busiest hours besides none
 

@@ -33,6 +33,7 @@ from zhiban.insights.models import (
     NOBODY,
     QUARTER,
     Counted,
+    Marks,
     Measure,
     ReportClock,
     ReportFact,
@@ -123,11 +124,13 @@ class _Counter:
         if now is Status.PENDING:
             self.after = replace(self.after, assisted=True)
         if now is Status.OPEN and (was in (Status.PENDING, Status.RESOLVED) or self.after.came_at is None):
-            self._note(Measure.CAME_TO_PEOPLE, who=event.actor.kind)
-            self.after = replace(self.after, came_at=self.after.came_at or event.at)
-        if isinstance(event, ConversationHandedOff):
-            self._note(Measure.HANDED_OFF)
-            self.after = replace(self.after, handed_off=True)
+            handed_off = isinstance(event, ConversationHandedOff)
+            self._note(Measure.CAME_TO_PEOPLE, marks=Marks.GIVEN_AWAY if handed_off else Marks.NONE)
+            self.after = replace(
+                self.after,
+                came_at=self.after.came_at or event.at,
+                handed_off=self.after.handed_off or handed_off,
+            )
 
     def _cycle(self) -> None:
         began = self.before.resolved_at is None
@@ -143,11 +146,8 @@ class _Counter:
             who = "assistant" if alone else "timer" if who == "assistant" else who
         doer = _doer(event.actor)
         before = len(self.facts)
-        self._note(Measure.RESOLVED, agent_id=doer, who=who)
-        if kept.assisted:
-            self._note(Measure.RESOLVED_ASSISTED, agent_id=doer, who=who)
-        if kept.handed_off:
-            self._note(Measure.RESOLVED_HANDED_OFF, agent_id=doer, who=who)
+        marks = Marks.ASSISTED * kept.assisted | Marks.GIVEN_AWAY * kept.handed_off
+        self._note(Measure.RESOLVED, agent_id=doer, who=who, marks=marks)
         if kept.came_at is not None:
             self._time(Measure.RESOLUTION, kept.came_at, event.at, agent_id=doer, who=who)
         self.after = replace(self.after, credited=tuple(self.facts[before:]))
@@ -162,9 +162,8 @@ class _Counter:
             self.after = replace(self.after, helped=True)
         person = not event.from_contact if isinstance(event, MessageReceived) else _from_person(event)
         if person and before.waiting_since is not None:
-            if before.first_reply_at is None:
-                self._time(Measure.FIRST_REPLY, before.waiting_since, event.at, agent_id=doer)
-            self._time(Measure.REPLY, before.waiting_since, event.at, agent_id=doer)
+            measure = Measure.FIRST_REPLY if before.first_reply_at is None else Measure.LATER_REPLY
+            self._time(measure, before.waiting_since, event.at, agent_id=doer)
 
     def _queue(self) -> None:
         """Who takes it themselves has not let it lie."""
@@ -186,9 +185,11 @@ class _Counter:
 
     # ------------------------------------------------------------------------------------------------- numbers
 
-    def _note(self, measure: Measure, *, agent_id: int | None = None, who: str | None = None) -> None:
+    def _note(
+        self, measure: Measure, *, agent_id: int | None = None, who: str | None = None, marks: int = Marks.NONE
+    ) -> None:
         """`agent_id` None: the assignee."""
-        self.facts.append(self._fact(measure, agent_id=agent_id, who=who))
+        self.facts.append(replace(self._fact(measure, agent_id=agent_id, who=who), marks=int(marks)))
 
     def _time(
         self, measure: Measure, since: datetime, until: datetime, *, agent_id: int, who: str | None = None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import field
 from datetime import datetime
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 
 from zhiban.conversations.models import ConversationState
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 
-RECIPE = 1  # grows whenever facts count otherwise than before: everything is then counted anew
+RECIPE = 2  # grows whenever facts count otherwise than before: everything is then counted anew
 QUARTER = 900  # seconds; every time zone in use is a whole number of them from UTC
 NOBODY = 0  # in the place of an agent, a team or a conversation's inbox
 
@@ -24,23 +24,43 @@ class Measure(IntEnum):
     RESUMED = 2  # a resolved conversation went on: another cycle
     RECEIVED = 3  # messages of contacts
     WRITTEN = 4  # messages of ours to contacts
-    CAME_TO_PEOPLE = 5
-    HANDED_OFF = 6  # by the assistant
-    RESOLVED = 7
-    RESOLVED_ASSISTED = 8  # of these, the cycles that the assistant had in its hands
-    RESOLVED_HANDED_OFF = 9  # of these, the ones that it gave to people
+    CAME_TO_PEOPLE = 5  # marked GIVEN_AWAY where the assistant handed it off
+    RESOLVED = 7  # marked ASSISTED where the assistant had it in this cycle, GIVEN_AWAY where it handed it off
     QUEUED = 10  # seconds that a conversation lay open without an assignee, until somebody had it
     FIRST_REPLY = 11  # seconds that a contact waited for the first reply of a person in a cycle
-    REPLY = 12  # seconds that a contact waited for a reply of a person
+    LATER_REPLY = 12  # the same for every other reply of a person
     RESOLUTION = 13  # seconds from when people first had it, in a cycle, until it was resolved
     OPEN = 14  # conversations that became open, less those that ceased to be
     SNOOZED = 15  # the same of snoozed ones
     ONLINE = 16  # seconds of an agent's
     BUSY = 17
     ASSIGNED = 18  # somebody was given a conversation, or took it
+    # What follows is never stored: sums have it from the above.
+    HANDED_OFF = 101  # conversations that came to people because the assistant handed them off
+    RESOLVED_ASSISTED = 102
+    RESOLVED_HANDED_OFF = 103
+    REPLY = 104  # the first and every other
 
 
+STORED_COUNTS = (
+    Measure.BEGUN,
+    Measure.RESUMED,
+    Measure.RECEIVED,
+    Measure.WRITTEN,
+    Measure.CAME_TO_PEOPLE,
+    Measure.RESOLVED,
+    Measure.ASSIGNED,
+)
+STORED_TIMES = (Measure.QUEUED, Measure.FIRST_REPLY, Measure.LATER_REPLY, Measure.RESOLUTION)
 TIMES = (Measure.QUEUED, Measure.FIRST_REPLY, Measure.REPLY, Measure.RESOLUTION)
+
+
+class Marks(IntFlag):
+    """What else is true of something that is counted; stored in the place of a time's class."""
+
+    NONE = 0
+    ASSISTED = 1
+    GIVEN_AWAY = 2
 
 
 class ReportClock(IntEnum):
@@ -68,6 +88,7 @@ class ReportFact:
     labels: tuple[int, ...] = ()
     clock: ReportClock = ReportClock.ALWAYS
     seconds: int | None = None
+    marks: int = Marks.NONE
     n: int = 1
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from zhiban.insights.histogram import quantile
-from zhiban.insights.models import Measure
+from zhiban.insights.models import STORED_COUNTS, STORED_TIMES, Marks, Measure
 
 MEDIAN, MOST = 0.5, 0.9
 
@@ -20,6 +20,20 @@ class Numbers:
     classes: dict[Measure, dict[int, int]] = field(default_factory=dict)
 
     def add(self, measure: Measure, bucket: int, n: int, total: int) -> None:
+        """Add what is stored under a measure and a class of times, or the marks of what is counted."""
+        self._add(measure, bucket, n, total)
+        match measure:
+            case Measure.FIRST_REPLY | Measure.LATER_REPLY:
+                self._add(Measure.REPLY, bucket, n, total)
+            case Measure.CAME_TO_PEOPLE if bucket & Marks.GIVEN_AWAY:
+                self._add(Measure.HANDED_OFF, 0, n, 0)
+            case Measure.RESOLVED:
+                if bucket & Marks.ASSISTED:
+                    self._add(Measure.RESOLVED_ASSISTED, 0, n, 0)
+                if bucket & Marks.GIVEN_AWAY:
+                    self._add(Measure.RESOLVED_HANDED_OFF, 0, n, 0)
+
+    def _add(self, measure: Measure, bucket: int, n: int, total: int) -> None:
         self.counts[measure] = self.counts.get(measure, 0) + n
         self.seconds[measure] = self.seconds.get(measure, 0) + total
         there = self.classes.setdefault(measure, {})
@@ -55,14 +69,15 @@ class Numbers:
         return share(self.seconds.get(measure, 0), self[measure])
 
 
-def total(parts: Iterable[Numbers]) -> Numbers:
-    """The sum of all parts."""
+def total(parts: Iterable[Numbers], *, factor: int = 1) -> Numbers:
+    """The sum of all parts, so many times."""
     whole = Numbers()
     for part in parts:
-        for measure, classes in part.classes.items():
-            for bucket, n in classes.items():
-                whole.add(measure, bucket, n, 0)
-            whole.seconds[measure] += part.seconds[measure]
+        for measure in STORED_COUNTS + STORED_TIMES:
+            seconds = part.seconds.get(measure, 0) * factor  # of all classes: it is added with the first
+            for bucket, n in part.classes.get(measure, {}).items():
+                whole.add(measure, bucket, n * factor, seconds)
+                seconds = 0
     return whole
 
 

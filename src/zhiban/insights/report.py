@@ -12,15 +12,15 @@ from zhiban.channels.inboxes import InboxRow, inboxes
 from zhiban.channels.policy import Policy
 from zhiban.insights import queries
 from zhiban.insights.counting import presence
-from zhiban.insights.models import NOBODY, TIMES, Measure, TrackedAgent
+from zhiban.insights.models import NOBODY, STORED_COUNTS, STORED_TIMES, Measure, TrackedAgent
 from zhiban.insights.numbers import Numbers, total
 from zhiban.insights.periods import quarter_of
-from zhiban.insights.queries import COUNTS, CounterState, Dimension, ReportQuery
+from zhiban.insights.queries import CounterState, Dimension, ReportQuery
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import DEFAULT_ZONE
 
-MEASURES = (*COUNTS, *TIMES)
+MEASURES = STORED_COUNTS + STORED_TIMES
 TWICE = "twice"  # the part that takes away what several labels of one conversation counted more than once
 
 
@@ -66,7 +66,7 @@ class Report:
 async def report(tx: Transaction, asked: ReportQuery, *, by: Dimension, now: datetime) -> Report:
     """Read it from the sums. Raises NotFound for an inbox that whoever asks does not see."""
     asked.only.check(asked.access)
-    steps = await queries.by_step(tx, asked, MEASURES)
+    steps, parts = await queries.by_step_and_key(tx, asked, by, MEASURES)
     earlier = ReportQuery(asked.access, asked.period.before(), asked.only, asked.clock)
     return Report(
         asked=asked,
@@ -74,7 +74,7 @@ async def report(tx: Transaction, asked: ReportQuery, *, by: Dimension, now: dat
         steps=steps,
         total=total(steps),
         before=await queries.whole(tx, earlier, MEASURES),
-        parts=await _parts(tx, asked, by),
+        parts=await _parts(tx, by, parts),
         resolvers=await queries.resolvers(tx, asked),
         resolvers_before=await queries.resolvers(tx, earlier),
         week=await queries.busiest_hours(tx, asked),
@@ -84,9 +84,8 @@ async def report(tx: Transaction, asked: ReportQuery, *, by: Dimension, now: dat
     )
 
 
-async def _parts(tx: Transaction, asked: ReportQuery, by: Dimension) -> list[Part]:
+async def _parts(tx: Transaction, by: Dimension, found: Mapping[int, Numbers]) -> list[Part]:
     """Those with most resolved conversations first, what belongs to none last."""
-    found = await queries.by_key(tx, asked, by, MEASURES)
     match by:
         case Dimension.LABEL:
             parts = _by_label(found, await queries.label_sets(tx))
@@ -121,18 +120,9 @@ def _by_label(found: Mapping[int, Numbers], sets: Mapping[int, Sequence[int]]) -
         for label in labels:
             by_label.setdefault(str(label), []).append(numbers)
         if len(labels) > 1:
-            twice.append(_times(numbers, 1 - len(labels)))
+            twice.append(total([numbers], factor=1 - len(labels)))
     parts = [Part(label, total(numbers)) for label, numbers in by_label.items()]
     return [*parts, Part(TWICE, total(twice))] if twice else parts
-
-
-def _times(numbers: Numbers, factor: int) -> Numbers:
-    found = Numbers()
-    for measure, classes in numbers.classes.items():
-        for bucket, n in classes.items():
-            found.add(measure, bucket, n * factor, 0)
-        found.seconds[measure] = numbers.seconds[measure] * factor
-    return found
 
 
 async def _presence(tx: Transaction, asked: ReportQuery, *, now: datetime) -> list[Presence]:

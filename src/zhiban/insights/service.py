@@ -41,7 +41,7 @@ from zhiban.events import (
 )
 from zhiban.insights.counting import count, count_presence
 from zhiban.insights.histogram import time_class
-from zhiban.insights.models import QUARTER, RECIPE, Measure, ReportFact, TrackedAgent, TrackedConversation
+from zhiban.insights.models import QUARTER, RECIPE, STORED_TIMES, ReportFact, TrackedAgent, TrackedConversation
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.json_safe import json_safe
@@ -259,7 +259,7 @@ class _Memory:
                     "team_id": one.state.team_id or 0,
                     "agent_id": one.state.assignee_id or 0,
                     "labels": one.state.labels,
-                    "remembered": msgspec.to_builtins(one),
+                    "remembered": _written(one),
                 }
                 for id_, one in self.conversations.items()
             ]
@@ -270,6 +270,14 @@ class _Memory:
         if self._configured:
             inboxes = [{"inbox_id": id_, "hours": told} for id_, told in self._configured.items()]
             await tx.run(_REMEMBER_INBOXES, workspace=tx.workspace_id, rows=json_safe(inboxes))
+
+
+def _written(one: TrackedConversation) -> Any:
+    """Without what is nothing, which is most of it."""
+    written = msgspec.to_builtins(one)
+    needed = ("id", "inbox_id", "contact_id", "thread", "status")
+    state = {name: value for name, value in written["state"].items() if value or name in needed}
+    return {**{name: value for name, value in written.items() if value}, "state": state}
 
 
 async def _add(tx: Transaction, facts: Sequence[ReportFact]) -> None:
@@ -288,7 +296,7 @@ async def _add(tx: Transaction, facts: Sequence[ReportFact]) -> None:
             label_sets[fact.labels],
             fact.who,
             int(fact.clock),
-            0 if fact.seconds is None or fact.measure in (Measure.ONLINE, Measure.BUSY) else time_class(fact.seconds),
+            time_class(fact.seconds or 0) if fact.measure in STORED_TIMES else fact.marks,
         )
         numbers[key] += fact.n
         totals[key] += fact.n * (fact.seconds or 0)
