@@ -18,6 +18,7 @@ from zhiban.api import gaps as gaps_api
 from zhiban.api import knowledge as knowledge_api
 from zhiban.api import knowledge_eval
 from zhiban.api import learning as learning_api
+from zhiban.api import reports as reports_api
 from zhiban.assistant.suggesting import Suggester
 from zhiban.assistant.trying import Trials
 from zhiban.container import App
@@ -117,6 +118,7 @@ def web_application(
     )
     add_routes(web, gaps_api.router())
     add_routes(web, learning_api.router())
+    add_routes(web, reports_api.router())
     add_routes(web, knowledge_eval.router(threshold=app.settings.kb_similarity_threshold, embedders=app.embedders))
     # The demonstration has nobody with a password, and nothing to hide.
     apidocs.install(

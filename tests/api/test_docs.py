@@ -75,6 +75,7 @@ async def test_every_printed_command_works_as_it_stands(api: Api) -> None:
             assert json.loads(body)["passages"]
     assert statuses == {
         "POST /api/test_kb": 200,
+        "GET /api/reports": 200,
         "GET /api/learned": 200,
         "POST /api/learned/1/approve": 200,
         "POST /api/learned/1/undo": 200,

@@ -97,7 +97,7 @@ async def caller(
         if agent.must_enrol:
             raise HTTPException(403, "Set up your second factor first.")
         await same_origin(request)
-        scopes = frozenset(Scope) if agent.access.may(Permission.MANAGE_KNOWLEDGE) else READING
+        scopes = _scopes_of(agent.access)
         found = Caller(agent.workspace_id, Actor("agent", agent.id), agent.name, scopes, agent.access)
     else:
         raise _unknown("Send a token as Authorization: Bearer <token>. zhiban token create makes one.")
@@ -111,6 +111,12 @@ async def caller(
             headers={"WWW-Authenticate": f'{REALM}, error="insufficient_scope", scope="{missing[0]}"'},
         )
     return found
+
+
+def _scopes_of(access: Access) -> frozenset[Scope]:
+    """What an agent's session may do: what they may do at the desk."""
+    held = {Permission.MANAGE_KNOWLEDGE: Scope.KNOWLEDGE_WRITE, Permission.SEE_REPORTS: Scope.REPORTS_READ}
+    return READING | {scope for permission, scope in held.items() if access.may(permission)}
 
 
 async def _by_token(request: Request, token: str) -> Caller:
@@ -134,3 +140,4 @@ def needs(scope: Scope) -> Any:
 
 KnowledgeReader = Annotated[Caller, needs(Scope.KNOWLEDGE_READ)]
 KnowledgeWriter = Annotated[Caller, needs(Scope.KNOWLEDGE_WRITE)]
+ReportReader = Annotated[Caller, needs(Scope.REPORTS_READ)]

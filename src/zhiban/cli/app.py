@@ -74,6 +74,7 @@ inbox = group("inbox", _("收件箱：接入、列出、检查、应用策略、
 agent = group("agent", _("同事：添加、列出、修改、停用、启用、给链接"))
 team = group("team", _("小组：添加、列出、修改、移除"))
 rules = group("rules", _("规则：列出、启用、停用、演练、导出、导入"))
+reports = group("reports", _("报表：算到哪里，重新计算"))
 snippets = group("snippets", _("快捷回复：列出、添加、移除、导出、导入"))
 token = group("token", _("接口令牌：生成、列出、吊销"))
 
@@ -86,6 +87,7 @@ MODULES = {
     "inbox": "inboxes",
     "kb": "knowledge gaps learning kb_eval",
     "migrate": "backups",
+    "reports": "reports",
     "restore": "backups",
     "rotate-key": "keys",
     "rules": "rules",

@@ -14,7 +14,11 @@ from zhiban.kit.errors import Misconfigured
 from zhiban.people import tokens
 from zhiban.people.tokens import ApiToken, Scope
 
-SCOPES = {Scope.KNOWLEDGE_READ: _("查知识库、看文章"), Scope.KNOWLEDGE_WRITE: _("写文章、删文章")}
+SCOPES = {
+    Scope.KNOWLEDGE_READ: _("查知识库、看文章"),
+    Scope.KNOWLEDGE_WRITE: _("写文章、删文章"),
+    Scope.REPORTS_READ: _("看报表"),
+}
 STATES = {"active": _("有效"), "expired": _("已过期"), "revoked": _("已吊销")}
 
 _DAYS = re.compile(r"(\d{1,4})d")

@@ -159,7 +159,7 @@ async def resolvers(tx: Transaction, asked: ReportQuery) -> dict[str, int]:
     rows = await tx.rows(
         f"select who, sum(n)::bigint from report_sum where {where} group by 1 having sum(n) <> 0", **params
     )
-    return {who: n for who, n in rows}
+    return dict(rows)
 
 
 async def busiest_hours(tx: Transaction, asked: ReportQuery) -> list[list[int]]:

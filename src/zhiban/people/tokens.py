@@ -30,6 +30,7 @@ class Scope(StrEnum):
 
     KNOWLEDGE_READ = "knowledge:read"
     KNOWLEDGE_WRITE = "knowledge:write"
+    REPORTS_READ = "reports:read"
 
 
 LEAST = (Scope.KNOWLEDGE_READ,)  # what a token may do when nobody says
