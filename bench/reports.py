@@ -163,10 +163,11 @@ async def bench(events: int, days: int, times: int) -> bool:
         written = await fill(found, events, days)
         print(f"{written:,} events written in {time.perf_counter() - began:.0f} s", flush=True)
         counter = ReportCounter(found.database, SetClock(NOW))
-        began = time.perf_counter()
+        began, server, here = time.perf_counter(), found.postgres_cpu(), time.process_time()
         for _ in range(2):
             await counter.run_once(pause=0, settling=timedelta(0))
         took = time.perf_counter() - began
+        server, here = found.postgres_cpu() - server, time.process_time() - here
         async with await psycopg.AsyncConnection.connect(found.owner, autocommit=True) as owner:
             await owner.execute("vacuum (analyze) report_sum, report_conversation, event")
         async with found.database.page_transaction(found.workspace) as tx:
@@ -175,7 +176,8 @@ async def bench(events: int, days: int, times: int) -> bool:
                 "select count(*), pg_total_relation_size('report_sum') / 1e6 from report_sum"
             )
         assert counted >= written, (counted, written)
-        print(f"counted in {took:.0f} s, {written / took:,.0f}/s: {sums:,} sums, {size:.0f} MB", flush=True)
+        used = f"processor for each: here {here / written * 1e6:.0f} us, server {server / written * 1e6:.0f} us"
+        print(f"counted in {took:.0f} s, {written / took:,.0f}/s: {sums:,} sums, {size:.0f} MB; {used}", flush=True)
 
         async def empty() -> None:
             async with found.database.page_transaction(found.workspace) as tx:

@@ -80,6 +80,12 @@ async def test_colleagues_come_and_go(kept: Path) -> None:
     assert "顾云" in (await zhiban("agent", "list", data=kept)).out
 
 
+async def test_reports_are_counted_anew(kept: Path) -> None:
+    assert "还没有算过" in (await zhiban("reports", "status", data=kept)).out
+    assert "重新计算" in (await zhiban("reports", "rebuild", data=kept)).out
+    assert (await zhiban("reports", "status", "--json", data=kept)).json["until"] is None
+
+
 async def test_snippets_travel_as_a_file(kept: Path) -> None:
     file = kept.parent / "snippets.csv"
     file.write_text("name,text\n发票,{{contact.name}}您好\n稍候,请稍候\n", "utf-8")

@@ -14,7 +14,10 @@ from tests.desk.conftest import Site, Visit
 from tests.desk.test_accessibility import faults
 from tests.twin import open_inbox
 from zhiban.conversations import service
+from zhiban.desk.report_view import ReportNames
 from zhiban.events import Actor
+from zhiban.insights.queries import Dimension
+from zhiban.kit.i18n import Texts
 from zhiban.people.models import Role
 from zhiban.workers.report_counter import ReportCounter
 
@@ -94,8 +97,12 @@ async def test_what_cannot_be_read_is_said_or_left_out(counted: Site) -> None:
         assert (await owner.get(f"/reports?{query}")).status == 200, query
     years = await owner.get("/reports?period=custom&since=2019-01-01&until=2027-12-31&clock=business&by=label")
     assert (years.status, "2019-01-01 – 2027-12-31" in years.text) == (200, True)
-    english = (await owner.get("/reports?by=label", accept_language="en")).text
-    assert "Busiest hours" in english or "什么时候最忙" in english
+    names = ReportNames({7: "林晓"}, {}, {}, {}, {})
+    assert [names.of(Dimension.AGENT, key, Texts()) for key in ("7", "99", "0")] == [
+        "林晓",
+        "已删除，编号99",
+        "不归哪位同事",
+    ]
 
 
 @pytest.mark.browser

@@ -236,6 +236,21 @@ async def test_business_hours_are_those_that_the_log_tells_of(db: Database, desk
     assert wall.total.resolved == business.total.resolved == 3
 
 
+async def test_hours_are_those_of_the_clock_also_when_it_is_set(db: Database, desk: Desk) -> None:
+    """Fridays at noon in Berlin, before and after the night in which the clock is set forward."""
+    berlin = ZoneInfo("Europe/Berlin")
+    winter, summer = (datetime(2026, month, day, 12, 0, tzinfo=berlin) for month, day in ((3, 27), (4, 3)))
+    async with db.transaction(desk.workspace_id) as tx:
+        await desk.writes(tx, "甲", at=winter)
+        await desk.writes(tx, "乙", at=summer)
+    await counted(db, desk.workspace_id)
+    async with db.transaction(desk.workspace_id) as tx:
+        asked = ReportQuery(ALL, period(date(2026, 3, 20), date(2026, 4, 9), berlin))
+        found = await report(tx, asked, by=Dimension.AGENT, now=summer)
+    assert (winter.hour, found.week[4][12], sum(map(sum, found.week))) == (12, 2, 2)
+    assert [step[Measure.RECEIVED] for step in found.steps] == [0] * 7 + [1] + [0] * 6 + [1] + [0] * 6
+
+
 async def test_presence_is_told_of_whoever_is_still_there_too(db: Database, desk: Desk) -> None:
     async with db.transaction(desk.workspace_id) as tx:
         await presence.beat(tx, desk.lin, now=NOON)

@@ -9,7 +9,8 @@ create table report_label_set (
 
 -- How often something happened (`n`) and for how many seconds in all (`total`), by all that reports ask for. `quarter`:
 -- quarters of an hour since 1970; 0 stands for nobody and for no labels; `bucket` is the class of a time
--- (insights/histogram.py), or what else is true of what is counted. By measure first: a report reads some of them over its whole period.
+-- (insights/histogram.py), or what else is true of what is counted. By measure first: a report reads some of them over
+-- its whole period.
 create table report_sum (
   workspace_id bigint not null, measure smallint not null, quarter integer not null,
   inbox_id bigint not null, team_id bigint not null, agent_id bigint not null, label_set integer not null,
