@@ -63,6 +63,7 @@ from zhiban.events import (
 )
 from zhiban.integrations import openai, sentence_encoder
 from zhiban.integrations.apprise import AppriseNotifier
+from zhiban.integrations.oidc import OidcClient
 from zhiban.integrations.s3 import S3FileStore
 from zhiban.integrations.telegram import TelegramConfig, TelegramNotifier
 from zhiban.integrations.webhook import WEBHOOK
@@ -101,6 +102,7 @@ from zhiban.ports import (
     TokenStore,
     Vendor,
 )
+from zhiban.ports.identity import IdentityClient
 from zhiban.ports.notifiers import parse_addresses
 
 # Whom contacts write through. The first is the one that `zhiban inbox add` proposes.
@@ -231,9 +233,14 @@ def notifiers(settings: Settings, http: Http, url: str) -> NotifierRegistry:
     )
 
 
+def identity_client(settings: Settings, http: Http, clock: Clock) -> IdentityClient:
+    """Asks identity providers who a visitor is."""
+    return OidcClient(http, clock, settings.zhiban_private_hosts.split())
+
+
 def webhook_setup(settings: Settings, url: str) -> WebhookSetup:
     """How rules call other programs."""
-    return WebhookSetup(signed_headers, settings.rule_webhook_hosts.split(), url)
+    return WebhookSetup(signed_headers, settings.zhiban_private_hosts.split(), url)
 
 
 # Which fact is followed by what at once, in the same transaction and in this order.

@@ -146,3 +146,37 @@ class SecondFactorRequired(Event):
     """Whether everybody of the workspace needs one."""
 
     required: bool
+
+
+class SignInProviderAdded(Event):
+    """The workspace trusts somebody else to say who its people are."""
+
+    provider_id: int
+    name: str
+
+
+class SignInProviderChanged(Event):
+    """Its settings, by name; never the secret, of which an empty change tells."""
+
+    provider_id: int
+    before: dict[str, object]
+    after: dict[str, object]
+
+
+class SignInProviderRemoved(Event):
+    """Nobody signs in by it any more."""
+
+    provider_id: int
+    name: str
+
+
+class LoginLinked(Event):
+    """An account at a provider signs in this agent from now on."""
+
+    agent_id: int
+    provider_id: int
+
+
+class LoginUnlinked(Event):
+    agent_id: int
+    provider_id: int

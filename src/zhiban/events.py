@@ -63,6 +63,8 @@ from zhiban.event_people import (
     AgentWentOffline,
     AvailabilityChosen,
     JoinLinkCreated,
+    LoginLinked,
+    LoginUnlinked,
     PasswordChanged,
     RecoveryCodesCreated,
     RecoveryCodeUsed,
@@ -74,6 +76,9 @@ from zhiban.event_people import (
     SignedIn,
     SignedOut,
     SignInFailed,
+    SignInProviderAdded,
+    SignInProviderChanged,
+    SignInProviderRemoved,
     TeamChanged,
     TeamCreated,
     TeamRemoved,
@@ -91,16 +96,11 @@ __all__ += ["SavedViewAdded", "SavedViewChanged", "SavedViewRemoved"]
 __all__ += ["MacroAdded", "MacroChanged", "MacroRemoved", "SnippetAdded", "SnippetChanged", "SnippetRemoved"]
 __all__ += ["GapClosed", "GapMerged", "GapQuestionMoved", "GapRecorded", "GapReopened"]
 __all__ += ["AgentBecameAvailable", "AgentBecameBusy", "AgentChanged", "AgentDisabled", "AgentEnabled", "AgentInvited"]
-__all__ += [
-    "AgentJoined",
-    "AgentWentOffline",
-    "AvailabilityChosen",
-    "JoinLinkCreated",
-    "PasswordChanged",
-    "SessionRevoked",
-]
+__all__ += ["AgentJoined", "AgentWentOffline", "AvailabilityChosen", "JoinLinkCreated", "PasswordChanged"]
+__all__ += ["SessionRevoked"]
 __all__ += ["RecoveryCodeUsed", "RecoveryCodesCreated", "SecondFactorEnrolled", "SecondFactorFailed"]
 __all__ += ["SecondFactorRemoved", "SecondFactorRequired"]
+__all__ += ["LoginLinked", "LoginUnlinked", "SignInProviderAdded", "SignInProviderChanged", "SignInProviderRemoved"]
 __all__ += ["SignInFailed", "SignedIn", "SignedOut", "TeamChanged", "TeamCreated", "TeamRemoved"]
 
 # ------------------------------------------------------------------------------------------------- conversations

@@ -24,9 +24,10 @@ from zhiban.assistant.trying import Trials
 from zhiban.container import App
 from zhiban.desk import stream
 from zhiban.desk.checks import Checks, notice_setup
+from zhiban.desk.identities import Identities
 from zhiban.desk.pages import agents as agent_pages
 from zhiban.desk.pages import conversation as conversation_pages
-from zhiban.desk.pages import draft_files, sign_in
+from zhiban.desk.pages import draft_files, sign_in, single_sign_on
 from zhiban.desk.pages import inboxes as inbox_pages
 from zhiban.desk.pages import knowledge as knowledge_pages
 from zhiban.desk.pages import presence as presence_pages
@@ -92,6 +93,10 @@ def web_application(
     auth.install(web)
     add_routes(web, sign_in.router)
     add_routes(web, second_factor_pages.router)
+    single_sign_on.install(
+        web, Identities(bootstrap.identity_client(app.settings, app.http, app.clock), app.connections, app.vault)
+    )
+    add_routes(web, single_sign_on.router)
     add_routes(web, agent_pages.router)
     add_routes(web, rule_pages.router)
     add_routes(web, report_pages.router)

@@ -25,6 +25,7 @@ from zhiban.channels.connections import Connections
 from zhiban.channels.topics import CONFIG
 from zhiban.desk import stream
 from zhiban.desk.checks import Checks, NoticeSetup
+from zhiban.desk.identities import Identities
 from zhiban.desk.pages import agents as agent_pages
 from zhiban.desk.pages import conversation as conversation_pages
 from zhiban.desk.pages import inboxes as inbox_pages
@@ -33,11 +34,12 @@ from zhiban.desk.pages import presence as presence_pages
 from zhiban.desk.pages import reports as report_pages
 from zhiban.desk.pages import rules as rule_pages
 from zhiban.desk.pages import second_factor as second_factor_pages
-from zhiban.desk.pages import sign_in
+from zhiban.desk.pages import sign_in, single_sign_on
 from zhiban.desk.pages import teams as team_pages
 from zhiban.desk.request import DeskSettings
 from zhiban.desk.settings_page import ChannelSetup
 from zhiban.desk.sse_broker import SseBroker
+from zhiban.integrations.oidc import OidcClient
 from zhiban.kit.breaker_store import BreakerStore
 from zhiban.kit.clock import SystemClock
 from zhiban.kit.db import Database
@@ -170,6 +172,9 @@ async def site(cluster: Cluster, template: str, urls: DatabaseUrls) -> AsyncIter
         vendors = bootstrap.vendor(http, clock)
         connections = Connections(database, vault, clock, BreakerStore(database, pubsub, clock), build=vendors)
         pubsub.subscribe(CONFIG, connections.forget)
+        oidc = OidcClient(http, clock, ["127.0.0.1"])
+        single_sign_on.install(app, Identities(oidc, connections, app.state.auth.vault))
+        add_routes(app, single_sign_on.router)
         inbox_pages.install(app, ChannelSetup(bootstrap.CHANNELS, connections, vault, load(_env_file=None)))
         knowledge_pages.install(app, Trials(database, clock, ASSISTANT), PostgresFileStore(database, clock))
         Checks(database, NoticeSetup(addresses=["wecom-robot:abc"]), clock).install(app)

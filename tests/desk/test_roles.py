@@ -39,13 +39,14 @@ from zhiban.testing.webhook import SECRET
 
 # Whom an address is for: everybody, whoever is signed in, whoever may answer, supervisors (`ruling`: of all inboxes),
 # or who manages people and inboxes. Those above may do what those below may.
-Whom = Literal["everybody", "signed_in", "agents", "supervisors", "ruling", "managers"]
+# Owners alone decide whom to trust to say who somebody is.
+Whom = Literal["everybody", "signed_in", "agents", "supervisors", "ruling", "managers", "owners"]
 MAY: dict[Role, frozenset[str]] = {
     Role.READ_ONLY: frozenset({"signed_in"}),
     Role.AGENT: frozenset({"signed_in", "agents"}),
     Role.SUPERVISOR: frozenset({"signed_in", "agents", "supervisors", "ruling"}),
     Role.ADMIN: frozenset({"signed_in", "agents", "supervisors", "ruling", "managers"}),
-    Role.OWNER: frozenset({"signed_in", "agents", "supervisors", "ruling", "managers"}),
+    Role.OWNER: frozenset({"signed_in", "agents", "supervisors", "ruling", "managers", "owners"}),
 }
 
 
@@ -69,6 +70,14 @@ RULE = {"name": "解决后取消分配", "on": "conversation_resolved", "a.0.kin
 ADDRESSES: dict[str, Entry] = {
     "GET /login": Entry("everybody"),
     "POST /login": Entry("everybody", {"email": "x@qinghe.example", "password": "x"}, (401,)),
+    "GET /login/sso/callback": Entry("everybody", answers=(401,)),
+    "GET /login/sso/{workspace_id}/{provider_id}": Entry("everybody", answers=NOW_NOT),
+    "GET /me/logins/{provider_id}": Entry(answers=NOW_NOT),
+    "POST /me/logins/{provider_id}/remove": Entry(answers=NOW_NOT),
+    "GET /settings/sign-in": Entry("owners"),
+    "POST /settings/sign-in": Entry("owners"),
+    "POST /settings/sign-in/{provider_id}": Entry("owners"),
+    "POST /settings/sign-in/{provider_id}/remove": Entry("owners"),
     "GET /login/code": Entry("everybody"),
     "POST /login/code": Entry("everybody", {"code": "000000"}),
     "POST /logout": Entry("everybody"),
@@ -315,6 +324,8 @@ async def walk(site: Site) -> Walk:
             "field_id": known,
             "rule_id": rule,
             "notification_id": 999999,
+            "workspace_id": 999999,
+            "provider_id": 999999,
             "snippet_id": snippet,
             "macro_id": macro,
             "view_id": view,

@@ -9,7 +9,7 @@ from zhiban.container import App
 from zhiban.kit.errors import Misconfigured
 from zhiban.kit.settings import Settings
 from zhiban.kit.vault import KEY_FILE, Vault, new_key, rewrite_key_file, split_keys
-from zhiban.people import second_factor
+from zhiban.people import second_factor, sign_in_providers
 
 
 @command(app, "rotate-key", help=_("更换加密密钥：用新密钥重新加密所有保存的凭据（请先停止服务）"))
@@ -52,9 +52,11 @@ async def _reseal_all(opened: App) -> int:
         async with opened.database.page_transaction(workspace_id) as tx:
             await credentials.check_open(tx, opened.vault)
             await second_factor.check_open(tx, opened.vault)
+            await sign_in_providers.check_open(tx, opened.vault)
     resealed = 0
     for workspace_id in workspaces:
         async with opened.database.page_transaction(workspace_id) as tx:
             resealed += await credentials.reseal(tx, opened.vault)
             await second_factor.reseal(tx, opened.vault)
+            await sign_in_providers.reseal(tx, opened.vault)
     return resealed

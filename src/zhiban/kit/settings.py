@@ -101,6 +101,11 @@ class Settings(SettingsPart):
         description="Reverse proxies whose X-Forwarded-* headers are believed: addresses or networks, comma-separated.",
     )
 
+    zhiban_private_hosts: str = Field(
+        "",
+        description="Hosts in private networks that rules may call and sign-in may ask, separated by spaces. "
+        "Empty: public addresses only.",
+    )
     zhiban_metrics_token: SecretStr = Field(
         SecretStr(""),
         description="Bearer token for /metrics from other machines. Empty: this machine alone may read them.",
@@ -148,12 +153,6 @@ class Settings(SettingsPart):
     telegram_bot_token: SecretStr = Field(SecretStr(""), description="Bot token for telegram:<chat id>.")
     telegram_api_base: str = Field(
         TELEGRAM_API, description="Base address of Telegram's API, when you go through a proxy."
-    )
-
-    # What rules call
-    rule_webhook_hosts: str = Field(
-        "",
-        description="Hosts in private networks that rules may call, separated by spaces. Empty: public addresses only.",
     )
 
     @field_validator("file_store")

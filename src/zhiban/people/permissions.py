@@ -39,6 +39,7 @@ class Permission(StrEnum):
     SEE_REPORTS = "see_reports"
     MANAGE_INBOXES = "manage_inboxes"  # connections, how inboxes behave and give work away, tokens, what failed
     MANAGE_PEOPLE = "manage_people"  # colleagues and teams
+    MANAGE_SIGN_IN = "manage_sign_in"  # whom to trust to say who somebody is: whoever does could become everybody
 
 
 _AGENT = frozenset({Permission.ANSWER})
@@ -53,7 +54,7 @@ _OF_ROLE: dict[Role, frozenset[Permission]] = {
     Role.READ_ONLY: frozenset(),
     Role.AGENT: _AGENT,
     Role.SUPERVISOR: _SUPERVISOR,
-    Role.ADMIN: frozenset(Permission),
+    Role.ADMIN: frozenset(Permission) - {Permission.MANAGE_SIGN_IN},
     Role.OWNER: frozenset(Permission),
 }
 _RANK = {role: rank for rank, role in enumerate(reversed(Role))}
@@ -85,6 +86,8 @@ class Access:
                 raise NotAllowed("You may look at conversations here, but not change them.")
             case Permission.MANAGE_RULES:
                 raise NotAllowed("Only owners, admins, and supervisors of all inboxes may do that.")
+            case Permission.MANAGE_SIGN_IN:
+                raise NotAllowed("Only owners may do that.")
             case Permission.MANAGE_INBOXES | Permission.MANAGE_PEOPLE:
                 raise NotAllowed("Only owners and admins may do that.")
             case _:

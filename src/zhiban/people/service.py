@@ -195,8 +195,17 @@ async def _name_of(database: Database, workspace_id: int) -> str:
         return str(await tx.value("select name from workspace where workspace_id = %(id)s", id=workspace_id))
 
 
+async def workspace_called(database: Database, slug: str) -> int:
+    """The workspace of this slug; NO_WORKSPACE when there is none."""
+    async with database.page_transaction(NO_WORKSPACE) as tx:
+        found = await tx.value(
+            "select workspace_id from directory where kind = 'workspace' and key = %(slug)s", slug=slug
+        )
+    return NO_WORKSPACE if found is None else int(found)
+
+
 async def session_after_password(tx: Transaction, *, agent_id: int, now: datetime, hint: str = "") -> NewSession:
-    """Sign an agent in whose password was right, or wait for their second factor where they have one."""
+    """Sign an agent in who proved who they are, or wait for their second factor where they have one."""
     if not await tx.value(
         "select 1 from second_factor where agent_id = %(id)s and enrolled_at is not null", id=agent_id
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -24,7 +25,8 @@ from zhiban.people.auth import (
     set_session_cookie,
 )
 from zhiban.people.passwords import HashQueueFull
-from zhiban.people.service import SignedInAgent
+from zhiban.people.service import SignedInAgent, workspace_called
+from zhiban.people.sign_in_providers import ProviderKind, ProviderRow, linked_providers, providers
 from zhiban.people.throttle import TooManyAttempts
 from zhiban.web.render import LOCALE_COOKIE, THEME_COOKIE, viewer_of
 from zhiban.web.security import same_origin
@@ -34,20 +36,29 @@ YEAR = 365 * 24 * 3600
 router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
 
 
-async def _sole_workspace(auth: Auth) -> str:
-    """The name to greet with, when there is only one workspace here."""
-    ids = await auth.database.workspaces()
-    if len(ids) != 1:
-        return ""
+async def _meant_workspace(auth: Auth, slug: str) -> tuple[str, Sequence[ProviderRow], int]:
+    """The name to greet with, the ways to sign in, and the id of the workspace: the named one, or the only one here."""
+    ids = [await workspace_called(auth.database, slug)] if slug else await auth.database.workspaces()
+    if len(ids) != 1 or ids[0] == NO_WORKSPACE:
+        return "", (), NO_WORKSPACE
     async with auth.database.page_transaction(ids[0]) as tx:
-        return str(await tx.value("select name from workspace where workspace_id = %(id)s", id=ids[0]) or "")
+        name = str(await tx.value("select name from workspace where workspace_id = %(id)s", id=ids[0]) or "")
+        return name, await providers(tx), ids[0]
 
 
-async def _login_page(request: Request, *, status: int = 200, **values: Any) -> HTMLResponse:
+async def login_page(request: Request, *, status: int = 200, **values: Any) -> HTMLResponse:
+    """The page where one signs in, with what went wrong if anything did."""
     auth = auth_of(request)
     shown = {"trouble": "", "email": "", "next": "/", "choices": {}, "here": str(request.url.path), **values}
+    name, ways, workspace_id = await _meant_workspace(auth, request.query_params.get("workspace", "")[:100])
     return auth.renderer.answer(
-        "login.html", viewer_of(request), status=status, workspace=await _sole_workspace(auth), **shown
+        "login.html",
+        viewer_of(request),
+        status=status,
+        workspace=name,
+        workspace_id=workspace_id,
+        ways=ways,
+        **shown,
     )
 
 
@@ -57,7 +68,7 @@ async def login(request: Request, next: str = "/") -> Response:  # noqa: A002 - 
     token = request.cookies.get(COOKIE, "")
     if token and await service.signed_in_agent(auth.database, token, now=auth.clock.now()):
         return RedirectResponse(inside(next), status_code=303)
-    return await _login_page(request, next=inside(next))
+    return await login_page(request, next=inside(next))
 
 
 @router.post("/login")
@@ -145,13 +156,13 @@ async def _login_refused(request: Request, error: ZhibanError, **typed: str) -> 
     trouble = viewer_of(request).texts.error(error.sentence)
     match error:
         case TooManyAttempts():
-            return await _login_page(request, status=429, trouble=trouble, **typed)
+            return await login_page(request, status=429, trouble=trouble, **typed)
         case HashQueueFull():
-            return await _login_page(request, status=503, trouble=trouble, **typed)
+            return await login_page(request, status=503, trouble=trouble, **typed)
         case service.WorkspaceUnclear():
-            return await _login_page(request, status=409, trouble=trouble, choices=error.choices, **typed)
+            return await login_page(request, status=409, trouble=trouble, choices=error.choices, **typed)
         case _:
-            return await _login_page(request, status=401, trouble=trouble, **typed)
+            return await login_page(request, status=401, trouble=trouble, **typed)
 
 
 @router.post("/logout")
@@ -193,6 +204,8 @@ async def _me_page(request: Request, agent: SignedInAgent, *, status: int = 200,
         token = request.cookies.get(COOKIE, "")
         found = await own.sessions(tx, agent.id, token=token, now=auth.clock.now())
         factor = await second_factor.factor_state(tx, agent.id)
+        ways = [one for one in await providers(tx) if one.kind == ProviderKind.OIDC]
+        linked = await linked_providers(tx, agent.id)
     return auth.renderer.answer(
         "me.html",
         auth.viewer(request, agent),
@@ -202,6 +215,8 @@ async def _me_page(request: Request, agent: SignedInAgent, *, status: int = 200,
         workspace=agent.workspace,
         sessions=found,
         factor=factor,
+        ways=ways,
+        linked=linked,
         trouble=trouble,
     )
 

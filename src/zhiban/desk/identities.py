@@ -1,0 +1,122 @@
+"""The way to a provider and back: what the browser keeps meanwhile, and whom to ask.
+
+What tells our own request from others travels in a sealed cookie of the browser that began: an answer in another
+browser, a second one, or one that was not asked for, opens nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import secrets
+from datetime import datetime, timedelta
+from typing import Any
+
+from zhiban.channels.connections import Connections
+from zhiban.kit.db import Transaction
+from zhiban.kit.errors import ZhibanError
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.vault import SealBroken, Vault
+from zhiban.people.sign_in_providers import ProviderKind, ProviderRow, access_provider, server_of
+from zhiban.ports.identity import (
+    Identity,
+    IdentityClient,
+    IdentityRefused,
+    IdentityServer,
+    SignInRequest,
+    SignsInMembers,
+)
+
+COOKIE = "zhiban_sso"
+LIFE = timedelta(minutes=10)
+_PLACE = "sign-in request"
+
+
+class NoSuchRequest(ZhibanError):
+    """The answer was not asked for by this browser, or came too late, or for a second time."""
+
+
+@frozen_dataclass
+class PendingSignIn:
+    """What a browser has begun. `agent_id`: who wants to link the account to themselves; 0: somebody signs in."""
+
+    workspace_id: int
+    provider_id: int
+    request: SignInRequest
+    target: str
+    agent_id: int
+    until: float
+
+    def sealed(self, vault: Vault) -> str:
+        request = self.request
+        kept = [self.workspace_id, self.provider_id, self.target, self.agent_id, self.until]
+        kept += [request.state, request.nonce, request.verifier, request.redirect_uri]
+        return base64.urlsafe_b64encode(vault.seal({"kept": kept}, bound_to=_PLACE)).decode()
+
+
+def begun(
+    workspace_id: int, provider_id: int, *, redirect_uri: str, target: str, agent_id: int = 0, now: datetime
+) -> PendingSignIn:
+    """A new way to a provider."""
+    state, nonce, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(32), secrets.token_urlsafe(48)
+    request = SignInRequest(state, nonce, verifier, redirect_uri)
+    return PendingSignIn(workspace_id, provider_id, request, target, agent_id, (now + LIFE).timestamp())
+
+
+def pending(vault: Vault, cookie: str, state: str, *, now: datetime) -> PendingSignIn:
+    """What this browser has begun and the answer belongs to. Raises NoSuchRequest."""
+    try:
+        kept: list[Any] = vault.open(base64.urlsafe_b64decode(cookie), bound_to=_PLACE)["kept"]
+    except (SealBroken, binascii.Error, ValueError, KeyError):
+        raise NoSuchRequest("This sign-in was not begun in this browser, or is over. Begin again.") from None
+    workspace_id, provider_id, target, agent_id, until, *request = kept
+    found = PendingSignIn(workspace_id, provider_id, SignInRequest(*request), target, agent_id, until)
+    if now.timestamp() > found.until or not hmac.compare_digest(found.request.state.encode(), state.encode()):
+        raise NoSuchRequest("This sign-in was not begun in this browser, or is over. Begin again.")
+    return found
+
+
+@frozen_dataclass
+class AskedProvider:
+    """A provider and what is needed to ask it."""
+
+    row: ProviderRow
+    server: IdentityServer
+
+
+class Identities:
+    """Asks providers who a visitor is."""
+
+    def __init__(self, oidc: IdentityClient, connections: Connections | None, vault: Vault) -> None:
+        self._oidc = oidc
+        self._connections = connections
+        self._vault = vault
+
+    async def provider(self, tx: Transaction, provider_id: int) -> AskedProvider:
+        """Raises NotFound, SealBroken."""
+        row = await access_provider(tx, provider_id)
+        return AskedProvider(row, await server_of(tx, self._vault, row))
+
+    async def address(self, workspace_id: int, asked: AskedProvider, request: SignInRequest) -> str:
+        """Where the browser goes. Raises IdentityRefused, Unavailable."""
+        if asked.row.kind == ProviderKind.MEMBERS:
+            vendor = await self._members(workspace_id, asked.row)
+            return vendor.sign_in_address(redirect_uri=request.redirect_uri, state=request.state)
+        return await self._oidc.address(asked.server, request)
+
+    async def identity(
+        self, workspace_id: int, asked: AskedProvider, request: SignInRequest, *, code: str, issuer: str
+    ) -> Identity:
+        """Who came back. Raises IdentityRefused, Unavailable."""
+        if asked.row.kind == ProviderKind.MEMBERS:
+            vendor = await self._members(workspace_id, asked.row)
+            return Identity(await vendor.signed_in_member(code))
+        return await self._oidc.identity(asked.server, request, code=code, issuer=issuer)
+
+    async def _members(self, workspace_id: int, row: ProviderRow) -> SignsInMembers:
+        if self._connections is not None and row.connection_id is not None:
+            opened = await self._connections.connection(workspace_id, row.connection_id)
+            if isinstance(opened.vendor, SignsInMembers):
+                return opened.vendor
+        raise IdentityRefused("Members do not sign in through this connection.")

@@ -1,0 +1,16 @@
+"""Whom a workspace trusts to say who its people are."""
+
+from alembic import op
+
+from zhiban.migrations.rules import protect
+from zhiban.migrations.single_sign_on import SINGLE_SIGN_ON, TABLES
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute(SINGLE_SIGN_ON)
+    protect(*TABLES)
