@@ -24,7 +24,8 @@ from zhiban.conversations import attachment_jobs
 from zhiban.conversations import handlers as conversation_handlers
 from zhiban.conversations import jobs as conversation_jobs
 from zhiban.conversations.attachment_jobs import AttachmentJobs
-from zhiban.conversations.jobs import ConversationJobs
+from zhiban.conversations.jobs import ConversationJobs, SurveyWords
+from zhiban.conversations.survey_links import SurveyLinks
 from zhiban.events import (
     FACTS,
     AgentBecameAvailable,
@@ -58,6 +59,7 @@ from zhiban.events import (
     RuleAdded,
     RuleChanged,
     RuleRemoved,
+    SurveyRated,
     TeamChanged,
     TeamRemoved,
 )
@@ -287,6 +289,7 @@ JOBS: dict[type[Event], tuple[JobsOf, ...]] = {
     ContactFollowed: (conversation_jobs.for_followed,),
     ContactFollowEdited: (conversation_jobs.for_follow_edited,),
     CardActionReceived: (conversation_jobs.for_card,),
+    SurveyRated: (conversation_jobs.for_rated,),
     AgentDisabled: (conversation_jobs.for_disabled,),
     AgentChanged: (conversation_jobs.for_access_changed,),
     TeamRemoved: (conversation_jobs.for_team_removed,),
@@ -329,6 +332,7 @@ def tasks(
     files: FileStore,
     notifiers: NotifierRegistry,
     texts: Texts,
+    survey_links: SurveyLinks,
     embedders: Embedders,
     threshold: float | None,
     rules: RuleEngine,
@@ -337,7 +341,7 @@ def tasks(
     """Every job there is."""
     return [
         *ChannelJobs(database, connections, clock).tasks(),
-        *ConversationJobs(database, connections, clock).tasks(),
+        *ConversationJobs(database, connections, clock, SurveyWords(texts, survey_links)).tasks(),
         *AttachmentJobs(database, connections, clock, files).tasks(),
         *NotificationJobs(database, connections, notifiers, texts, clock).tasks(),
         *PersonalJobs(database, connections, notifiers, clock).tasks(),

@@ -20,6 +20,7 @@ from zhiban.channels.delivery_store import DeliveryStore
 from zhiban.channels.service import connect, discover
 from zhiban.channels.topics import ACCOUNT_WAITING, CONFIG, DELIVERY_WAITING
 from zhiban.conversations.outgoing_files import OutgoingFiles
+from zhiban.conversations.survey_links import SurveyLinks
 from zhiban.conversations.topics import ASSIGNMENT_DUE, CONVERSATION_WAITING
 from zhiban.kit.breaker_store import BreakerStore
 from zhiban.kit.clock import Clock, SystemClock
@@ -102,6 +103,11 @@ class App:
             rules=rules,
             url=settings.zhiban_url or url,
         )
+
+    @property
+    def survey_links(self) -> SurveyLinks:
+        """The addresses under which contacts rate us."""
+        return SurveyLinks(self.url, self.vault.derive("surveys"))
 
     def start_workers(self) -> None:
         """Let this process answer, not only receive and show. Call it before `open`."""
@@ -187,6 +193,7 @@ class Workers:
             app.files,
             ways,
             Texts(app.settings.zhiban_locale),
+            app.survey_links,
             app.embedders,
             app.settings.kb_similarity_threshold,
             app.rules,

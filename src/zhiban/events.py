@@ -84,6 +84,7 @@ from zhiban.event_people import (
     TeamRemoved,
 )
 from zhiban.event_rules import RuleAdded, RuleChanged, RuleRemoved
+from zhiban.event_surveys import SurveyAsked, SurveyRated
 
 __all__ = ["ASSISTANT", "COLUMNS", "DIRECT", "FACTS", "SYSTEM", "TIMER", "Actor", "ActorKind", "Cause", "CauseKind"]
 __all__ += ["ConversationEvent", "Event", "MessageFact", "StatusChanged", "decode"]
@@ -94,6 +95,7 @@ __all__ += ["ContactEdited", "ContactFieldAdded", "ContactFieldRemoved", "Contac
 __all__ += ["RuleAdded", "RuleChanged", "RuleRemoved"]
 __all__ += ["SavedViewAdded", "SavedViewChanged", "SavedViewRemoved"]
 __all__ += ["MacroAdded", "MacroChanged", "MacroRemoved", "SnippetAdded", "SnippetChanged", "SnippetRemoved"]
+__all__ += ["SurveyAsked", "SurveyRated"]
 __all__ += ["GapClosed", "GapMerged", "GapQuestionMoved", "GapRecorded", "GapReopened"]
 __all__ += ["AgentBecameAvailable", "AgentBecameBusy", "AgentChanged", "AgentDisabled", "AgentEnabled", "AgentInvited"]
 __all__ += ["AgentJoined", "AgentWentOffline", "AvailabilityChosen", "JoinLinkCreated", "PasswordChanged"]

@@ -109,7 +109,10 @@ def web_application(
     notifiers = bootstrap.notifiers(app.settings, app.http, app.url)
     Checks(app.database, notice_setup(app.settings, notifiers), app.clock).install(web)
     conversation_pages.install(
-        web, DeskSettings(limits_of=bootstrap.limits_of, files=app.files, suggest=suggester.suggest)
+        web,
+        DeskSettings(
+            limits_of=bootstrap.limits_of, files=app.files, suggest=suggester.suggest, surveys=app.survey_links
+        ),
     )
     add_routes(web, stream.router)
     api_auth.install(web)

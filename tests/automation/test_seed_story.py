@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -20,17 +21,21 @@ from zhiban.automation.definition import load_definition
 from zhiban.automation.macro_definition import load_macro
 from zhiban.automation.shipped import SHIPPED, UNASSIGN_ON_RESOLVE
 from zhiban.channels.inboxes import set_policy
-from zhiban.conversations import bulk, queries, replies, service, transitions
+from zhiban.conversations import bulk, queries, replies, service, surveys, transitions
 from zhiban.conversations import changes as c
+from zhiban.conversations.ingest import ingest
 from zhiban.conversations.models import ConversationState, Status
-from zhiban.events import SYSTEM, Actor, ConversationAssigned, ConversationResolved
+from zhiban.conversations.survey_links import SurveyLinks
+from zhiban.events import SYSTEM, Actor, ConversationAssigned, ConversationResolved, SurveyRated
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database, Transaction
+from zhiban.kit.i18n import Texts
 from zhiban.kit.vault import Vault
 from zhiban.people import presence
 from zhiban.people.models import Role
 from zhiban.people.permissions import Access
 from zhiban.people.presence import Availability
+from zhiban.ports import IncomingMessage, Kind, SenderRole
 from zhiban.workers.maintenance import Maintenance
 
 HOUR = timedelta(hours=1)
@@ -170,6 +175,35 @@ async def _returns(desk: Desk, state: ConversationState, credit: tuple[str, int 
         await service.resolve(tx, state.id, by=Actor("agent", desk.chen), now=later)
         assert (await desk.state(tx, "wm1")).assignee_id is None
         assert await credit_of(tx, state.id) == [credit, ("agent", desk.chen)]
+
+
+@pytest.mark.parametrize("resolve", [by_hand, by_another_rule, by_the_timer, by_the_assistant, by_a_macro, by_bulk])
+async def test_a_rating_that_comes_later_is_that_of_whoever_resolved(desk: Desk, resolve: Resolve) -> None:
+    """It was un-assigned, went on, and was resolved by somebody else, before the contact says how it was."""
+    limits = replace(desk.inbox.channel.limits, menus=True)
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        state = await desk.handed_over(tx, "wm1")
+        await replies.reply(tx, state.id, text="好了", by=desk.lin, limits=limits, now=NOON)
+    credit = await resolve(desk, state.id)
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        done = await queries.last_resolution(tx, state.id)
+        assert done is not None
+        how = {"limits": limits, "texts": Texts("zh"), "links": SurveyLinks("", b"k"), "now": NOON}
+        await surveys.ask(tx, await desk.state(tx, "wm1"), done, text="满意吗？", **how)
+        survey = await tx.value("select id from survey")
+    await _returns(desk, state, credit)
+    later = NOON + timedelta(days=1, hours=1)
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        before, runs = await desk.state(tx, "wm1"), len(await rule_queries.runs_about(tx, state.id))
+        contact = SenderRole.CONTACT
+        tap = IncomingMessage("tap", "wm1", "wm1", contact, Kind.TEXT, "满意", later, choice=f"csat_{survey}_4")
+        await ingest(tx, desk.inbox, [tap], now=later, process_id=1)
+        after = await desk.state(tx, "wm1")
+        assert (after.status, after.assignee_id, after.cycle) == (Status.RESOLVED, None, before.cycle)
+        assert len(await rule_queries.runs_about(tx, state.id)) == runs
+        (fact,) = [one for one in await queries.history(tx, state.id) if isinstance(one, SurveyRated)]
+        assert (fact.rating, fact.cycle) == (4, 1)
+        assert fact.agent_id == (credit[1] if credit[0] == "agent" else None)
 
 
 async def _somebody_waits(desk: Desk) -> None:

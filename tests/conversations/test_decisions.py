@@ -47,6 +47,10 @@ def wrote(at: datetime = NOW, *, by: Actor = XIAOMING, **more: object) -> c.Mess
     return c.MessagesArrived((c.Arrived(11, at, by, from_contact=by.kind == "contact"),), **more)  # type: ignore[arg-type]
 
 
+def tapped(at: datetime = NOW) -> c.MessagesArrived:
+    return c.MessagesArrived((c.Arrived(11, at, XIAOMING, aside=True),))
+
+
 BEFORE = c.BeforeResolution("open", 7, NOW, "asked", None, 0, None)
 OLD = NOW - timedelta(hours=1)
 
@@ -73,6 +77,10 @@ TABLE: list[tuple[str, c.Change, tuple[str, str, str, str]]] = [
     ("contact", c.ChangeContact(8), ("pending", "open", "snoozed", "resolved")),
     ("same contact", c.ChangeContact(3), ("=", "=", "=", "=")),
     ("macro", c.NoteMacro(3, "结案", "k"), ("pending", "open", "snoozed", "resolved")),
+    ("survey", c.NoteSurvey(1, 9, None, "menu"), ("pending", "open", "snoozed", "resolved")),
+    ("rating", c.NoteRating(1, 1, 9, None, 5, None, None, "menu"), ("pending", "open", "snoozed", "resolved")),
+    ("taps a rating late", tapped(OLD), ("pending", "open", "snoozed", "resolved")),
+    ("taps a rating", tapped(), ("pending", "open", "snoozed", "resolved")),
     ("snooze", c.Snooze(NOW + timedelta(hours=2)), ("snoozed", "snoozed", "snoozed", "!")),
     ("snooze into the past", c.Snooze(NOW), ("!", "!", "!", "!")),
     ("resolve", c.Resolve("agent"), ("resolved", "resolved", "resolved", "=")),

@@ -23,6 +23,7 @@ from zhiban.assistant.turn_context import AssistantDeps
 from zhiban.bootstrap import reactions
 from zhiban.channels.connections import Connections
 from zhiban.channels.topics import CONFIG
+from zhiban.conversations.survey_links import SurveyLinks
 from zhiban.desk import stream
 from zhiban.desk.checks import Checks, NoticeSetup
 from zhiban.desk.identities import Identities
@@ -58,6 +59,7 @@ from zhiban.web.render import Renderer
 from zhiban.web.routers import add_routes
 from zhiban.web.security import SecurityHeaders
 
+SURVEYS = SurveyLinks("", b"a key for tests only")
 FRESH = 30.0  # seconds that an ordinary afternoon is used by the tests that begin
 
 # An assistant without a model and without vectors.
@@ -185,7 +187,7 @@ async def site(cluster: Cluster, template: str, urls: DatabaseUrls) -> AsyncIter
             return Suggestion("可以的，我先把会话搁置到今晚 10:30。", (Source("反向代理与签名校验"),), 86)
 
         settings = DeskSettings(
-            limits_of=lambda _kind: LIMITS, files=PostgresFileStore(database, clock), suggest=suggest
+            limits_of=lambda _kind: LIMITS, files=PostgresFileStore(database, clock), suggest=suggest, surveys=SURVEYS
         )
         conversation_pages.install(app, settings)
         broker = SseBroker(database, pubsub)

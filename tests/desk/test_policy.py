@@ -152,6 +152,8 @@ def test_the_preview_says_what_is_told_and_when() -> None:
     assert (moment, said[-1]) == ("2026-11-20 星期五 10:00：同事在", "请稍候")
     assert told_at(SATURDAY, "first", welcome="")[1] == ["不发欢迎语"]
     assert told_at(SATURDAY, "resolved", closing="再见")[1] == ["再见"]
+    asking = {"ask": True, "text": "满意吗？"}
+    assert told_at(SATURDAY, "resolved", closing="再见", survey=asking)[1] == ["满意吗？", "再见"]
     never = {"weekly": {}}
     assert told_at(SATURDAY, hours=never)[0].endswith("没有人，往后一年也没有")
 

@@ -31,7 +31,7 @@ CALLBACK = "callback"  # kind of the directory's entries for public ids; with "/
 
 
 # What a paused inbox has of its policy: everything is received, people may answer, nothing is said by itself.
-SILENT = {"assistant": False, "welcome": "", "closing": ""}
+SILENT = {"assistant": False, "welcome": "", "closing": "", "survey": {"ask": False}}
 
 _MAY_HAVE = """
 select coalesce(config -> 'only_accounts' ? %(external)s, true) from connection where id = %(connection)s"""

@@ -95,6 +95,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+SURVEY_TEXT = "这次服务您满意吗？请选一项："
 HANDOFF_TEXT = "这个问题我为您转接人工客服，请稍候，客服会尽快回复您。"
 HANDOFF_TEXT_WHEN_ASKED = "好的，为您转接人工客服，请稍候，客服会尽快回复您。"
 
@@ -154,6 +155,13 @@ class AutoResolve(_Part):
     )
 
 
+class SurveyPolicy(_Part):
+    """Whether contacts are asked how it was, once a person has answered them and the conversation is resolved."""
+
+    ask: bool = Field(default=False, description="on: they are asked, in the chat where they can tap, else by a link")
+    text: Line = Field(default=SURVEY_TEXT, min_length=1, description="The question; the choices follow by themselves")
+
+
 class AssignmentPolicy(_Part):
     """To whom open conversations go that nobody has. Agents are given something only while they are online."""
 
@@ -202,6 +210,7 @@ class Policy(_Part):
     assignment: AssignmentPolicy = Field(
         default_factory=AssignmentPolicy, description="To whom open conversations go that nobody has"
     )
+    survey: SurveyPolicy = Field(default_factory=SurveyPolicy, description="Asking contacts how it was")
     auto_resolve: AutoResolve = Field(default_factory=AutoResolve, description="What is resolved when nobody goes on")
     zones: Zones | None = Field(default=None, description="Left out: calibrated per knowledge base (advised)")
 
@@ -261,6 +270,7 @@ _SAYINGS = {
     "date_parsing": mark("must be a date such as 2026-10-01"),
     "greater_than_equal": mark("must be greater than or equal to {ge}"),
     "less_than_equal": mark("must be less than or equal to {le}"),
+    "string_too_short": mark("is empty"),
     "too_long": mark("has more than {max_length} entries"),
 }
 

@@ -21,6 +21,7 @@ from zhiban.events import (
     ConversationTeamAssigned,
     ConversationUnmuted,
     MacroApplied,
+    SurveyRated,
 )
 
 # Consequences of what another line says already.
@@ -67,6 +68,8 @@ def _other_line(event: ConversationEvent) -> tuple[str, dict[str, Any]] | None:
             return "labels_changed", {"added": list(added), "removed": list(removed)}
         case ConversationPriorityChanged(priority=priority):
             return "priority_changed", {"priority": priority}
+        case SurveyRated(previous=previous):
+            return ("rated_again" if previous else "rated"), {"rating": event.rating, "comment": event.comment}
         case MacroApplied(name=name):
             return "macro_applied", {"macro": name}
         case ConversationContactChanged():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Literal
 
 from zhiban.events import Actor
 from zhiban.kit.frozen_dataclass import frozen_dataclass
@@ -17,6 +18,7 @@ class Arrived:
     author: Actor
     from_contact: bool = True
     files: int = 0
+    aside: bool = False  # says nothing that anybody has to answer: a tap on a survey
 
 
 @frozen_dataclass
@@ -166,6 +168,30 @@ class NoteMacro:
 
 
 @frozen_dataclass
+class NoteSurvey:
+    """The contact is asked about the cycle that was resolved, by this agent if any and for this team."""
+
+    survey_id: int
+    agent_id: int | None
+    team_id: int | None
+    way: Literal["menu", "link"]
+
+
+@frozen_dataclass
+class NoteRating:
+    """The contact rated a cycle, perhaps an earlier one: `cycle`, `agent_id` and `team_id` are of its resolution."""
+
+    survey_id: int
+    cycle: int
+    agent_id: int | None
+    team_id: int | None
+    rating: int
+    previous: int | None
+    comment: str | None
+    way: Literal["menu", "page"]
+
+
+@frozen_dataclass
 class ChangeNativeSession:
     """The session changed hands in the vendor's own view."""
 
@@ -194,5 +220,7 @@ Change = (
     | QueueReply
     | RequeueReply
     | NoteMacro
+    | NoteSurvey
+    | NoteRating
     | ChangeNativeSession
 )

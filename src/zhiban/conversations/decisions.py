@@ -39,6 +39,8 @@ from zhiban.events import (
     ReplyQueued,
     ReplyRequeued,
     StatusChanged,
+    SurveyAsked,
+    SurveyRated,
 )
 from zhiban.kit.errors import Conflict
 from zhiban.kit.frozen_dataclass import frozen_dataclass
@@ -103,8 +105,8 @@ class _Decider:
                 self._reply(change)
             case c.Mute() | c.Unmute() | c.AssignTeam() | c.ChangeLabels() | c.SetPriority() | c.ChangeContact():
                 self._describe(change)
-            case c.NoteMacro():
-                self._record(MacroApplied(**self._about(), macro_id=change.macro_id, name=change.name, key=change.key))
+            case c.NoteMacro() | c.NoteSurvey() | c.NoteRating():
+                self._note(change)
             case c.ChangeNativeSession() | c.EnterChat():
                 self._vendor_says(change)
             case never:
@@ -116,10 +118,12 @@ class _Decider:
     def _messages_arrived(self, change: c.MessagesArrived) -> None:
         oldest = self.now - change.answers_after
         mine = tuple(message for message in change.messages if message.from_contact)
+        asked = tuple(message for message in mine if not message.aside)
+        aside = tuple(message.id for message in mine if message.aside)
         silent = change.blocked or self.state.muted
         history = change.history and all(message.sent_at < oldest for message in change.messages)
         for message in change.messages:
-            self._received(message, counts=not (silent or history))
+            self._received(message, counts=not (silent or history or message.aside))
         self.effects = Effects(handled=tuple(message.id for message in mine))
         if change.blocked and not self.state.muted:
             self._record(ConversationMuted(**self._about()))
@@ -132,14 +136,16 @@ class _Decider:
             self._native(NativeState.HUMAN, by_servicer.ref)
             self._to_people_unasked("native", by_servicer)
             return
-        late = tuple(message.id for message in mine if message.sent_at < oldest)
-        if len(late) == len(mine):
-            self._to_people_unasked("late", mine[-1].author)
+        if not asked:
+            return
+        late = tuple(message.id for message in asked if message.sent_at < oldest)
+        if len(late) == len(asked):
+            self._to_people_unasked("late", asked[-1].author)
         elif not change.assistant:
             reason = "assistant_off" if self.state.status is Status.PENDING else "wrote_again"
-            self._to_people_unasked(reason, mine[-1].author)
+            self._to_people_unasked(reason, asked[-1].author)
         else:
-            self._call_somebody(mine[-1].author, late)
+            self._call_somebody(asked[-1].author, late + aside)
 
     def _received(self, message: c.Arrived, *, counts: bool) -> None:
         self._record(
@@ -342,6 +348,30 @@ class _Decider:
                 **self._about(), priority=int(priority), previous=self.state.priority, reason=change.reason
             )
         )
+
+    def _note(self, change: c.NoteMacro | c.NoteSurvey | c.NoteRating) -> None:
+        """What changes nothing in the row and stands in the log and the thread."""
+        match change:
+            case c.NoteMacro():
+                self._record(MacroApplied(**self._about(), macro_id=change.macro_id, name=change.name, key=change.key))
+            case c.NoteSurvey():
+                about = {**self._about(), "team_id": change.team_id}
+                asked = SurveyAsked(**about, survey_id=change.survey_id, agent_id=change.agent_id, way=change.way)
+                self._record(asked)
+            case c.NoteRating():
+                self._record(
+                    SurveyRated(
+                        **{**self._about(), "cycle": change.cycle, "team_id": change.team_id},
+                        survey_id=change.survey_id,
+                        rating=change.rating,
+                        previous=change.previous,
+                        agent_id=change.agent_id,
+                        comment=change.comment,
+                        way=change.way,
+                    )
+                )
+            case never:
+                assert_never(never)
 
     def _vendor_says(self, change: c.ChangeNativeSession | c.EnterChat) -> None:
         match change:

@@ -51,17 +51,22 @@ async def wake_assignment(tx: Transaction, event: Event) -> None:
 
 
 async def close_session(tx: Transaction, event: ConversationResolved) -> None:
-    """Say the inbox's closing words and end the session at the vendor, when that cannot be taken back any more.
+    """Ask how it was, say the inbox's closing words and end the session, when that cannot be taken back any more.
 
     With people holding the session in the vendor's client it ends there too: otherwise the assistant could never answer
     again. What the vendor ended itself needs nothing.
     """
     if event.reason == "native" or event.inbox_id is None or event.cycle is None:
         return
-    text = (await settings_of(tx, event.inbox_id)).closing
+    policy = await settings_of(tx, event.inbox_id)
+    text, survey = policy.closing, policy.survey.ask and event.reason != "muted"
     native = await tx.value("select native_state from conversation where id = %(id)s", id=event.conversation_id)
-    if not text and native not in (NativeState.POOL, NativeState.HUMAN):
+    if not text and not survey and native not in (NativeState.POOL, NativeState.HUMAN):
         return
     undoable = event.actor.kind == "agent"
     at = event.at + service.CLOSING_WAITS if undoable else None
-    await enqueue(tx, CLOSE_SESSION.of(conversation_id=event.conversation_id, cycle=event.cycle, text=text, at=at))
+    asked_in = event.inbox_id if survey else 0
+    await enqueue(
+        tx,
+        CLOSE_SESSION.of(conversation_id=event.conversation_id, cycle=event.cycle, text=text, survey=asked_in, at=at),
+    )

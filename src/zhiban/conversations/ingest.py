@@ -20,6 +20,7 @@ from zhiban.conversations import inbound_events, transitions
 from zhiban.conversations.changes import Arrived, MessagesArrived
 from zhiban.conversations.models import Author, ConversationState, MessageState
 from zhiban.conversations.quotes import link_answers
+from zhiban.conversations.surveys import rate_tapped, tapped_ratings
 from zhiban.conversations.threads import MatchedConversation, match_or_create
 from zhiban.conversations.transitions import Planned, WorkLease
 from zhiban.conversations.work_state import LEASE
@@ -176,10 +177,12 @@ async def _messages(
     if not stored:
         return
     await link_answers(tx, stored, messages)
+    ratings = await tapped_ratings(tx, [one for one in messages if one.external_id in stored], matched)
     for message in messages:
         if (id_ := stored.get(message.external_id)) is not None:
             conversation = matched[message.thread]
-            conversation.arrived.append(_arrived(id_, message, conversation))
+            aside = message.external_id in ratings
+            conversation.arrived.append(_arrived(id_, message, conversation, aside=aside))
     planned = [
         Planned(
             one.state,
@@ -198,16 +201,17 @@ async def _messages(
     await _attachments(tx, [(stored.get(message.external_id), message) for message in messages])
     applied = await transitions.apply_many(tx, planned, now=now, lease=WorkLease(process_id, now + LEASE))
     result.leased += [one.state.id for one in applied if one.leased]
+    await rate_tapped(tx, list(ratings.values()), now=now)
 
 
-def _arrived(id_: int, message: IncomingMessage, conversation: MatchedConversation) -> Arrived:
+def _arrived(id_: int, message: IncomingMessage, conversation: MatchedConversation, *, aside: bool) -> Arrived:
     by_contact = message.role is SenderRole.CONTACT
     author = (
         Actor("contact", conversation.state.contact_id, message.sender)
         if by_contact
         else Actor("servicer", ref=message.sender or None)
     )
-    return Arrived(id_, message.sent_at, author, from_contact=by_contact, files=len(message.media))
+    return Arrived(id_, message.sent_at, author, from_contact=by_contact, files=len(message.media), aside=aside)
 
 
 async def _store(

@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from zhiban.channels import inboxes
-from zhiban.channels.connections import Connections
-from zhiban.conversations import assignment, contact_follows, topics, transitions
+from zhiban.channels.connections import Connections, OpenInbox
+from zhiban.conversations import assignment, contact_follows, surveys, topics, transitions
 from zhiban.conversations.changes import ChangeNativeSession, Open
-from zhiban.conversations.models import Status
+from zhiban.conversations.models import ConversationState, Status
 from zhiban.conversations.outbox import enqueue_session_transfer, key_for
+from zhiban.conversations.queries import last_resolution
+from zhiban.conversations.survey_links import SurveyLinks
 from zhiban.events import (
     SYSTEM,
     AgentChanged,
@@ -21,10 +23,13 @@ from zhiban.events import (
     ContactFollowEdited,
     ConversationCreated,
     MessageFailed,
+    SurveyRated,
     TeamRemoved,
 )
 from zhiban.kit.clock import Clock
-from zhiban.kit.db import Database
+from zhiban.kit.db import Database, Transaction
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import Enqueued, Job, Task, enqueue_many
 from zhiban.people.contacts import learn_profiles, nameless_contacts
 from zhiban.ports import (
@@ -49,6 +54,7 @@ SOURCE_TAGS = "来源"  # the tag group for where a contact came from
 FETCH_PROFILES = Job("fetch_profiles", attempts=4)
 READ_NATIVE_STATE = Job("read_native_state", attempts=4)
 CLOSE_SESSION = Job("close_session", attempts=5)
+THANK_FOR_RATING = Job("thank_for_rating", attempts=3)
 WELCOME_CONTACT = Job("welcome_contact", attempts=4, wait=1.0)
 MARK_CONTACT = Job("mark_contact", attempts=5)
 RECONCILE_FOLLOWS = Job("reconcile_follows", queue="slow", attempts=3, wait=60)
@@ -107,10 +113,24 @@ def for_team_removed(event: TeamRemoved) -> Iterable[Enqueued]:
     yield RELEASE_TEAM.of(team_id=event.team_id)
 
 
+def for_rated(event: SurveyRated) -> Iterable[Enqueued]:
+    if event.way == "menu" and event.previous is None:
+        yield THANK_FOR_RATING.of(key=str(event.survey_id), survey_id=event.survey_id)
+
+
+@frozen_dataclass
+class SurveyWords:
+    """In which language contacts are asked how it was, and where our page is."""
+
+    texts: Texts
+    links: SurveyLinks
+
+
 class ConversationJobs:
     """What these jobs need, and the jobs."""
 
-    def __init__(self, database: Database, connections: Connections, clock: Clock) -> None:
+    def __init__(self, database: Database, connections: Connections, clock: Clock, surveys: SurveyWords) -> None:
+        self._surveys = surveys
         self._database = database
         self._connections = connections
         self._clock = clock
@@ -118,6 +138,7 @@ class ConversationJobs:
     def tasks(self) -> list[Task]:
         return [
             Task(FETCH_PROFILES, self.fetch_profiles),
+            Task(THANK_FOR_RATING, self.thank_for_rating),
             Task(READ_NATIVE_STATE, self.read_native_state),
             Task(CLOSE_SESSION, self.close_session),
             Task(WELCOME_CONTACT, self.welcome_contact),
@@ -173,15 +194,43 @@ class ConversationJobs:
             if native in (NativeState.HUMAN, NativeState.POOL) and known.state.status is not Status.RESOLVED:
                 await transitions.apply_to(tx, known.state, Open("native"), actor=SYSTEM, now=now)
 
-    async def close_session(self, workspace_id: int, conversation_id: int, cycle: int, text: str) -> None:
-        """End the session at the vendor with a last word, unless the conversation goes on already."""
+    async def close_session(
+        self, workspace_id: int, conversation_id: int, cycle: int, text: str, survey: int = 0
+    ) -> None:
+        """Ask how it was in this inbox (`survey`, 0: do not ask), and end the session at the vendor with a last word.
+
+        Nothing of it when the conversation goes on already.
+        """
+        inbox = None if not survey else await self._connections.inbox(workspace_id, survey)
         now = self._clock.now()
         async with self._database.transaction(workspace_id) as tx:
             state = await transitions.lock(tx, conversation_id)
             if state.status is not Status.RESOLVED or state.cycle != cycle:
                 return
-            key = key_for("closing", workspace_id, state.id, state.cycle)
-            await enqueue_session_transfer(tx, state, to="ended", actor=SYSTEM, key=key, now=now, text=text)
+            if inbox is not None and inbox.settings.survey.ask:
+                state = await self._ask(tx, inbox, state, now=now)
+            if text or state.native_state in (NativeState.POOL, NativeState.HUMAN):
+                key = key_for("closing", workspace_id, state.id, state.cycle)
+                await enqueue_session_transfer(tx, state, to="ended", actor=SYSTEM, key=key, now=now, text=text)
+
+    async def _ask(
+        self, tx: Transaction, inbox: OpenInbox, state: ConversationState, *, now: datetime
+    ) -> ConversationState:
+        resolved = await last_resolution(tx, state.id)
+        if resolved is None or resolved.reason == "muted":
+            return state
+        limits, text = inbox.channel.limits, inbox.settings.survey.text
+        texts, links = self._surveys.texts, self._surveys.links
+        return await surveys.ask(tx, state, resolved, text=text, limits=limits, texts=texts, links=links, now=now)
+
+    async def thank_for_rating(self, workspace_id: int, survey_id: int) -> None:
+        """Thank who tapped a rating in the chat."""
+        async with self._database.transaction(workspace_id) as tx:
+            inbox_id = (await surveys.survey_of(tx, survey_id)).inbox_id
+        limits = (await self._connections.inbox(workspace_id, inbox_id)).channel.limits
+        texts, links = self._surveys.texts, self._surveys.links
+        async with self._database.transaction(workspace_id) as tx:
+            await surveys.thank(tx, survey_id, limits=limits, texts=texts, links=links, now=self._clock.now())
 
     async def update_card(self, workspace_id: int, inbox_id: int, code: str, label: str, member: str = "") -> None:
         """Show on a tapped card what became of it: on one member's copy, or on all."""

@@ -17,7 +17,9 @@ MOST = 20_000  # messages; of a longer conversation the last
 _LINES = """
 select m.id, m.sent_at, m.author, m.direction = 'internal' as note, m.kind,
   coalesce(a.name, '') as agent_name, coalesce(p.name, '') as contact_name,
-  case when m.recalled_at is null then m.text else '' end as text, m.recalled_at is not null as recalled,
+  case when m.recalled_at is not null then '' when m.content ? 'survey'
+    then left(m.text, char_length(m.text) - char_length(coalesce(m.content ->> 'below', ''))) else m.text end as text,
+  m.recalled_at is not null as recalled,
   array(select offered ->> 'label' from jsonb_array_elements(
     case jsonb_typeof(m.content -> 'choices') when 'array' then m.content -> 'choices' else '[]' end) as offered
   ) as choices

@@ -87,6 +87,8 @@ ACTIVITY_LABELS = {
     "priority_3": (mark("{who}把优先级改为高"), "flag"),
     "priority_4": (mark("{who}把优先级改为紧急"), "flag"),
     "macro_applied": (mark("{who}执行了宏{whom}"), "bolt"),
+    "rated": (mark("{who}给了{whom}{why}"), "heart"),
+    "rated_again": (mark("{who}把评价改为{whom}{why}"), "heart"),
     "contact_merged": (mark("{who}把联系人合并了"), "users"),
     "muted": (mark("{who}屏蔽了对方"), "user-off"),
     "unmuted": (mark("{who}取消了屏蔽"), "user"),
@@ -144,6 +146,12 @@ FAILURE_LABELS = {
     "unknown": mark("平台没有说明原因"),
 }
 
+
+def stars(rating: object) -> str:
+    """★★★★☆; nothing for what is no rating."""
+    return "★" * rating + "☆" * (5 - rating) if isinstance(rating, int) else ""
+
+
 # Under these names the templates find them.
 WORDS: dict[str, Any] = {
     "queue_words": QUEUE_LABELS,
@@ -157,4 +165,5 @@ WORDS: dict[str, Any] = {
     "failure_words": FAILURE_LABELS,
     "reason_words": REASON_LABELS,
     "field_words": CONTACT_FIELD_LABELS,
+    "stars": stars,
 }

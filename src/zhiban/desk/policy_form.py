@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zhiban.channels.business_hours import DAYS
-from zhiban.channels.policy import Policy, Problem
+from zhiban.channels.policy import SURVEY_TEXT, Policy, Problem
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts, mark
 from zhiban.ports.notifiers import public_name
@@ -57,6 +57,8 @@ def of_policy(policy: Policy, addresses: Sequence[str]) -> dict[str, Any]:
         "assistant": policy.assistant,
         "welcome": policy.welcome,
         "closing": policy.closing,
+        "survey.ask": policy.survey.ask,
+        "survey.text": policy.survey.text,
         "handoff.words": "\n".join(handoff.words),
         "handoff.max_failures": str(handoff.max_failures),
         "handoff.when_upset": handoff.when_upset,
@@ -105,6 +107,7 @@ def values_of(typed: Typed, before: Policy, addresses: Sequence[str]) -> dict[st
         "assistant": "assistant" in typed,
         "welcome": _one(typed, "welcome"),
         "closing": _one(typed, "closing"),
+        "survey": {"ask": "survey.ask" in typed, "text": _one(typed, "survey.text").strip() or SURVEY_TEXT},
         "handoff": {
             "words": _listed(_one(typed, "handoff.words")),
             "max_failures": _one(typed, "handoff.max_failures").strip(),

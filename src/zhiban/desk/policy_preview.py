@@ -77,9 +77,9 @@ def _bubbles(policy: Policy, situation: Situation, *, there: bool, texts: Texts)
             asked = Bubble(texts("我要转人工"), mine=True)
             return ([asked, Bubble(notice, field)], "") if notice else ([asked], texts("不说什么，会话直接到同事那里"))
         case "resolved":
-            if policy.closing:
-                return [Bubble(policy.closing, "closing")], ""
-            return [], texts("不发结束语")
+            asks = [Bubble(policy.survey.text, "survey.text")] if policy.survey.ask else []
+            ends = [Bubble(policy.closing, "closing")] if policy.closing else []
+            return [*asks, *ends], "" if asks or ends else texts("不发结束语")
 
 
 def _moment(hours: Hours, at: datetime, *, there: bool, texts: Texts) -> str:

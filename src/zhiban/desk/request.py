@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import field
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -18,6 +20,8 @@ from zhiban.conversations.draft_files import draft_files
 from zhiban.conversations.drafts import drafts
 from zhiban.conversations.labels import label_names
 from zhiban.conversations.lists import ListView, Queue, StatusTab
+from zhiban.conversations.survey_links import SurveyLinks
+from zhiban.conversations.surveys import ratings_of
 from zhiban.desk import views
 from zhiban.desk.checks import chrome_of
 from zhiban.desk.labels import WORDS
@@ -49,6 +53,7 @@ class DeskSettings:
     limits_of: LimitsOf
     files: FileStore
     suggest: Suggest | None = None
+    surveys: SurveyLinks = field(default_factory=lambda: SurveyLinks("", secrets.token_bytes(32)))
 
 
 @frozen_dataclass
@@ -156,6 +161,7 @@ class DeskRequest:
             last_incoming=max((row.id for row in part.rows if row.author == "contact"), default=0),
             drafts=await drafts(tx, conversation_id, self.agent.id),
             files=await draft_files(tx, conversation_id, self.agent.id),
+            ratings=tuple(await ratings_of(tx, head.contact_id, self.access)),
             taken_files=views.taken_files(self.settings.limits_of(head.channel)),
             macros=await self._macros(tx),
         )

@@ -24,8 +24,9 @@ from zhiban.conversations.queries import (
 )
 from zhiban.conversations.quotes import Quoted, own_words
 from zhiban.conversations.reasons import REASON_LABELS
+from zhiban.conversations.surveys import RatingLine
 from zhiban.desk.kinds import ContentView, content_view
-from zhiban.desk.labels import ACTIVITY_LABELS
+from zhiban.desk.labels import ACTIVITY_LABELS, stars
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 from zhiban.ports import Kind, Limits, ReplyWindow
@@ -192,6 +193,7 @@ class ThreadView:
     drafts: Drafts = field(default_factory=Drafts)
     files: tuple[DraftFile, ...] = ()  # beside the reply
     taken_files: tuple[TakenFiles, ...] = ()
+    ratings: tuple[RatingLine, ...] = ()  # what the contact said of us last
     macros: tuple[tuple[int, str], ...] = ()
 
     @property
@@ -339,9 +341,9 @@ def activity_view(
         who=who,
         words=words,
         icon="sparkle" if by == "assistant" else icon,
-        whom=_whom(what, to, names, teams) or str(row.content.get("macro") or ""),
+        whom=_whom(what, to, names, teams) or stars(row.content.get("rating")) or str(row.content.get("macro") or ""),
         until=datetime.fromisoformat(until) if isinstance(until, str) else None,
-        why=REASON_LABELS.get(reason, ""),
+        why=REASON_LABELS.get(reason, "") or str(row.content.get("comment") or ""),
         labels=tuple(labels[id_] for id_ in (*added, *removed) if id_ in labels),
     )
 

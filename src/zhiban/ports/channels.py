@@ -48,6 +48,7 @@ class Limits:
     reserved: int = 0  # replies of the window that are kept for telling the contact about a handoff
     event_reply_seconds: float = 0.0  # how long the code of an event allows its one message
     media: Mapping[Kind, MediaLimit] = field(default_factory=dict)  # the kinds of files that can be sent
+    menus: bool = False  # whether a contact can answer by tapping an entry of a menu in the chat
     quotes: bool = False  # whether a message can name the one that it answers, so that the contact sees it
     media_hours: float = 0.0  # for how long a file that was handed over can be sent; 0: it is not kept
 

@@ -9,6 +9,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from zhiban.conversations.merging import access_contact, conversations_with, merge_contacts
 from zhiban.conversations.message_search import search_contacts
+from zhiban.conversations.surveys import ratings_of
 from zhiban.desk import found
 from zhiban.desk.checks import chrome_of
 from zhiban.desk.labels import FIELD_KIND_LABELS, WORDS
@@ -41,6 +42,7 @@ async def _page(
             return RedirectResponse(f"/contacts/{card.merged_into}", status_code=303)
         fields = (*contact_fields.STANDARD, *await contact_fields.contact_fields(tx))
         conversations = await conversations_with(tx, agent.access, contact_id)
+        ratings = await ratings_of(tx, contact_id, agent.access, limit=20)
         others = await search_contacts(tx, asked, access=agent.access, most=FOUND + 1)
     shown = {"trouble": "", "name_typed": card.name, "remark_typed": card.remark, **values}
     typed = shown.pop("typed", {})
@@ -54,6 +56,7 @@ async def _page(
         values={one.name: typed.get(one.name, str(card.attributes.get(one.name) or "")) for one in fields},
         own={key: value for key, value in card.attributes.items() if key not in {one.name for one in fields}},
         conversations=conversations,
+        ratings=ratings,
         q=q,
         others=[found.contact_view(one, asked) for one in others if one.contact.id != contact_id][:FOUND],
         may_change=agent.access.may(Permission.ANSWER),

@@ -23,6 +23,7 @@ from zhiban.desk.pages import macros as macro_pages
 from zhiban.desk.pages import notifications as notification_pages
 from zhiban.desk.pages import search as search_pages
 from zhiban.desk.pages import snippets as snippet_pages
+from zhiban.desk.pages import survey as survey_page
 from zhiban.desk.pages import views as view_pages
 from zhiban.desk.request import CurrentRequest, DeskRequest, DeskSettings, Limited, Toast
 from zhiban.kit.db import Transaction
@@ -43,6 +44,7 @@ def install(app: FastAPI, settings: DeskSettings) -> None:
     add_routes(app, router)
     add_routes(app, attachments.router)
     add_routes(app, draft_files.router)
+    add_routes(app, survey_page.router)
     add_routes(app, health.router)
     add_routes(app, label_pages.router)
     add_routes(app, snippet_pages.router)

@@ -90,6 +90,7 @@ class KfChannel:
         reply_window=ReplyWindow(hours=48, messages=5),
         reserved=1,
         event_reply_seconds=20,
+        menus=True,
         media=MEDIA,
         media_hours=MEDIA_HOURS,
     )
