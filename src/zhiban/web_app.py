@@ -28,12 +28,12 @@ from zhiban.desk.identities import Identities
 from zhiban.desk.pages import agents as agent_pages
 from zhiban.desk.pages import conversation as conversation_pages
 from zhiban.desk.pages import draft_files, sign_in, single_sign_on
-from zhiban.desk.pages import inboxes as inbox_pages
 from zhiban.desk.pages import knowledge as knowledge_pages
 from zhiban.desk.pages import presence as presence_pages
 from zhiban.desk.pages import reports as report_pages
 from zhiban.desk.pages import rules as rule_pages
 from zhiban.desk.pages import second_factor as second_factor_pages
+from zhiban.desk.pages import settings as setting_pages
 from zhiban.desk.pages import teams as team_pages
 from zhiban.desk.pages.sources import MOST_AT_ONCE, UPLOADS
 from zhiban.desk.request import DeskSettings
@@ -102,12 +102,13 @@ def web_application(
     add_routes(web, report_pages.router)
     add_routes(web, presence_pages.router)
     add_routes(web, team_pages.router)
-    inbox_pages.install(web, ChannelSetup(bootstrap.CHANNELS, app.connections, app.vault, app.settings))
     deps = bootstrap.assistant_deps(app.settings, app.http, app.breakers.of(NO_WORKSPACE, "model/"), app.embedders)
     knowledge_pages.install(web, Trials(app.database, app.clock, deps), app.files)
     suggester = Suggester(app.database, threshold=app.settings.kb_similarity_threshold, embedders=app.embedders)
     notifiers = bootstrap.notifiers(app.settings, app.http, app.url)
     Checks(app.database, notice_setup(app.settings, notifiers), app.clock).install(web)
+    setup = ChannelSetup(bootstrap.CHANNELS, app.connections, app.vault, app.settings)
+    setting_pages.install(web, setup, notifiers)
     conversation_pages.install(
         web,
         DeskSettings(

@@ -29,12 +29,12 @@ from zhiban.desk.checks import Checks, NoticeSetup
 from zhiban.desk.identities import Identities
 from zhiban.desk.pages import agents as agent_pages
 from zhiban.desk.pages import conversation as conversation_pages
-from zhiban.desk.pages import inboxes as inbox_pages
 from zhiban.desk.pages import knowledge as knowledge_pages
 from zhiban.desk.pages import presence as presence_pages
 from zhiban.desk.pages import reports as report_pages
 from zhiban.desk.pages import rules as rule_pages
 from zhiban.desk.pages import second_factor as second_factor_pages
+from zhiban.desk.pages import settings as setting_pages
 from zhiban.desk.pages import sign_in, single_sign_on
 from zhiban.desk.pages import teams as team_pages
 from zhiban.desk.request import DeskSettings
@@ -50,9 +50,11 @@ from zhiban.kit.pubsub import PubSub
 from zhiban.kit.settings import load
 from zhiban.kit.vault import Vault, new_key
 from zhiban.knowledge.vectors import NO_EMBEDDERS
+from zhiban.notifications.jobs import NotifierRegistry
 from zhiban.people.auth import COOKIE, Auth
 from zhiban.people.service import open_session
 from zhiban.postgres.provisioning import DatabaseUrls
+from zhiban.testing.notices import NoticeBoard
 from zhiban.testing.serving import served
 from zhiban.web.assets import Assets
 from zhiban.web.render import Renderer
@@ -60,6 +62,7 @@ from zhiban.web.routers import add_routes
 from zhiban.web.security import SecurityHeaders
 
 SURVEYS = SurveyLinks("", b"a key for tests only")
+TOLD = "telegram:8518085684"  # who is told of every handoff
 FRESH = 30.0  # seconds that an ordinary afternoon is used by the tests that begin
 
 # An assistant without a model and without vectors.
@@ -117,6 +120,7 @@ class Site:
     broker: SseBroker
     url: str
     suggested: list[int] = field(default_factory=list)
+    notices: NoticeBoard = field(default_factory=NoticeBoard)
 
     def client(self) -> Client:
         return Client(self.url)
@@ -177,7 +181,10 @@ async def site(cluster: Cluster, template: str, urls: DatabaseUrls) -> AsyncIter
         oidc = OidcClient(http, clock, ["127.0.0.1"])
         single_sign_on.install(app, Identities(oidc, connections, app.state.auth.vault))
         add_routes(app, single_sign_on.router)
-        inbox_pages.install(app, ChannelSetup(bootstrap.CHANNELS, connections, vault, load(_env_file=None)))
+        notices = NoticeBoard()
+        registry = NotifierRegistry([TOLD], {}, notices, "")
+        setup = ChannelSetup(bootstrap.CHANNELS, connections, vault, load(_env_file=None))
+        setting_pages.install(app, setup, registry)
         knowledge_pages.install(app, Trials(database, clock, ASSISTANT), PostgresFileStore(database, clock))
         Checks(database, NoticeSetup(addresses=["wecom-robot:abc"]), clock).install(app)
         suggested: list[int] = []
@@ -195,7 +202,7 @@ async def site(cluster: Cluster, template: str, urls: DatabaseUrls) -> AsyncIter
         add_routes(app, stream.router)
         app.mount("/static", renderer.assets.app())
         async with http, served(app) as url:
-            yield Site(seed, app, broker, url, suggested)
+            yield Site(seed, app, broker, url, suggested, notices)
             broker.close()
         await pubsub.close()
 

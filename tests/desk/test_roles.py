@@ -35,6 +35,7 @@ from zhiban.knowledge.uploads import request_import
 from zhiban.people import teams
 from zhiban.people.contact_fields import add_contact_field
 from zhiban.people.models import Role
+from zhiban.people.tokens import create as create_token
 from zhiban.testing.webhook import SECRET
 
 # Whom an address is for: everybody, whoever is signed in, whoever may answer, supervisors (`ruling`: of all inboxes),
@@ -160,6 +161,16 @@ ADDRESSES: dict[str, Entry] = {
     "GET /settings/inboxes/{inbox_id}/policy": Entry("managers"),
     "POST /settings/inboxes/{inbox_id}/policy": Entry("managers", answers=(422,)),  # somebody else was quicker
     "POST /settings/inboxes/{inbox_id}/policy/preview": Entry("managers"),
+    "GET /settings/tokens": Entry("managers"),
+    "POST /settings/tokens": Entry("managers", {"name": "crm", "scopes": "knowledge:read"}),
+    "POST /settings/tokens/{token_id}/revoke": Entry("managers"),
+    "GET /settings/notifiers": Entry("managers"),
+    "POST /settings/notifiers/test": Entry("managers", {"name": "x"}, NOW_NOT),
+    "GET /settings/sessions": Entry("managers"),
+    "POST /settings/sessions/{session_id}/end": Entry("managers", answers=NOW_NOT),
+    "GET /settings/retention": Entry("managers"),
+    "GET /settings/audit": Entry("managers"),
+    "POST /settings/audit/export": Entry("managers"),
     "GET /settings/connections/{connection_id}": Entry("managers"),
     "GET /settings/connections/{connection_id}/steps": Entry("managers"),
     "POST /settings/connections/{connection_id}/check": Entry("managers"),
@@ -291,6 +302,7 @@ async def walk(site: Site) -> Walk:
         crm = await connect(
             tx, site.app.state.channel_setup.vault, bootstrap.CHANNELS["webhook"], NOWHERE, now=seed.clock.now()
         )
+        token, _ = await create_token(tx, "walk", now=seed.clock.now())
         held = load_view({"conditions": [{"kind": "assigned_to_me"}]})
         view = await add_view(tx, name="我的", conditions=held, owner_id=None, by=SYSTEM, now=seed.clock.now())
         rule = await rules.add(tx, name="规则", definition=definition, by=SYSTEM, now=seed.clock.now())
@@ -333,6 +345,7 @@ async def walk(site: Site) -> Walk:
             "view_id": view,
             "inbox_id": seed.inbox.inbox_id,
             "connection_id": crm.id,
+            "token_id": token.id,
             "attachment_id": 1,
             "file_id": 999_999,
             "job_id": 1,

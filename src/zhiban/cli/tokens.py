@@ -12,20 +12,13 @@ from zhiban.cli.app import AsJson, _, command, err, say, settings, show_json, sh
 from zhiban.cli.runtime import open_app, workspace_of
 from zhiban.kit.errors import Misconfigured
 from zhiban.people import tokens
-from zhiban.people.tokens import ApiToken, Scope
-
-SCOPES = {
-    Scope.KNOWLEDGE_READ: _("查知识库、看文章"),
-    Scope.KNOWLEDGE_WRITE: _("写文章、删文章"),
-    Scope.REPORTS_READ: _("看报表"),
-}
-STATES = {"active": _("有效"), "expired": _("已过期"), "revoked": _("已吊销")}
+from zhiban.people.tokens import SCOPE_LABELS, STATE_LABELS, ApiToken, Scope
 
 _DAYS = re.compile(r"(\d{1,4})d")
 
 
 def _scope_help() -> str:
-    named = ", ".join(f"{scope} = {meaning}" for scope, meaning in SCOPES.items())
+    named = ", ".join(f"{scope} = {_(meaning)}" for scope, meaning in SCOPE_LABELS.items())
     return _("权限，可以写多个；不写则只能查知识库。{scopes}", scopes=named)
 
 
@@ -92,7 +85,7 @@ async def list_(as_json: AsJson = False) -> None:
             {
                 "name": one.name,
                 "scopes": " ".join(sorted(one.scopes)),
-                "state": STATES[one.state(now)],
+                "state": _(STATE_LABELS[one.state(now)]),
                 "created": " ".join(filter(None, (_.stamp(one.created_at), one.created_by))),
                 "used": _.stamp(one.last_used_at) if one.last_used_at else _("没用过"),
                 "expires": _.stamp(one.expires_at) if one.expires_at else "",

@@ -59,9 +59,9 @@ class DeskPage:
         """Every field that was sent, in order; files are left out."""
         return [(key, value) for key, value in (await self.request.form()).multi_items() if isinstance(value, str)]
 
-    async def whole(self, template: str, *, status: int = 200, **values: Any) -> Response:
-        """The whole page, in its frame."""
-        chrome = await chrome_of(self.request, self.agent, self.section)
+    async def whole(self, template: str, *, here: str = "", status: int = 200, **values: Any) -> Response:
+        """The whole page, in its frame; `here` says where it stands there, if not where all of its kind do."""
+        chrome = await chrome_of(self.request, self.agent, here or self.section)
         return self.auth.renderer.answer(template, self.viewer, status=status, chrome=chrome, **values)
 
     def part(self, template: str, *, status: int = 200, **values: Any) -> Response:

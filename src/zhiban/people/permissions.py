@@ -38,8 +38,9 @@ class Permission(StrEnum):
     MANAGE_RULES = "manage_rules"
     SEE_REPORTS = "see_reports"
     MANAGE_INBOXES = "manage_inboxes"  # connections, how inboxes behave and give work away, tokens, what failed
-    MANAGE_PEOPLE = "manage_people"  # colleagues and teams
+    MANAGE_PEOPLE = "manage_people"  # colleagues and teams, and where they are signed in
     MANAGE_SIGN_IN = "manage_sign_in"  # whom to trust to say who somebody is: whoever does could become everybody
+    SEE_AUDIT = "see_audit"  # who did what and when, in all inboxes
 
 
 _AGENT = frozenset({Permission.ANSWER})
@@ -88,7 +89,7 @@ class Access:
                 raise NotAllowed("Only owners, admins, and supervisors of all inboxes may do that.")
             case Permission.MANAGE_SIGN_IN:
                 raise NotAllowed("Only owners may do that.")
-            case Permission.MANAGE_INBOXES | Permission.MANAGE_PEOPLE:
+            case Permission.MANAGE_INBOXES | Permission.MANAGE_PEOPLE | Permission.SEE_AUDIT:
                 raise NotAllowed("Only owners and admins may do that.")
             case _:
                 raise NotAllowed("Only owners, admins and supervisors may do that.")

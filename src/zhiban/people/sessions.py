@@ -45,8 +45,43 @@ async def sessions(tx: Transaction, agent_id: int, *, token: str, now: datetime)
     )
 
 
-async def end_session(tx: Transaction, agent_id: int, session_id: str, *, now: datetime) -> None:
-    """End one of this agent's sessions, and its live streams. Raises NotFound."""
+@frozen_dataclass
+class AgentSession:
+    """A browser in which some agent of the workspace is signed in."""
+
+    id: str
+    agent_id: int
+    agent: str
+    role: str
+    hint: str
+    created_at: datetime
+    seen_at: datetime
+
+
+MOST_SESSIONS = 500  # that are listed
+_ALL = """
+select encode(s.digest, 'hex') as id, a.id as agent_id, a.name as agent, a.role, s.agent_hint as hint, s.created_at,
+  s.seen_at from agent_session s join agent a on a.workspace_id = s.workspace_id and a.id = s.agent_id
+where not s.awaits_code and s.expires_at > %(now)s"""
+
+
+async def all_sessions(tx: Transaction, *, now: datetime) -> list[AgentSession]:
+    """Where everybody is signed in, the most recently seen first."""
+    return await tx.objects(AgentSession, f"{_ALL} order by s.seen_at desc limit %(most)s", now=now, most=MOST_SESSIONS)
+
+
+async def access_session(tx: Transaction, session_id: str, *, now: datetime) -> AgentSession:
+    """Raises NotFound."""
+    found = await tx.object(AgentSession, f"{_ALL} and encode(s.digest, 'hex') = %(id)s", now=now, id=session_id)
+    if found is None:
+        raise NotFound("There is no such session.")
+    return found
+
+
+async def end_session(
+    tx: Transaction, agent_id: int, session_id: str, *, by: Actor | None = None, now: datetime
+) -> None:
+    """End one of this agent's sessions, and its live streams; `by` None: they do it themselves. Raises NotFound."""
     ended = await tx.run(
         "delete from agent_session where agent_id = %(agent)s and encode(digest, 'hex') = %(id)s",
         agent=agent_id,
@@ -55,7 +90,8 @@ async def end_session(tx: Transaction, agent_id: int, session_id: str, *, now: d
     if not ended:
         raise NotFound("There is no such session.")
     tx.publish_after_commit(SESSIONS, agent_id)
-    await event_log.append(tx, SessionRevoked(actor=Actor("agent", agent_id), at=now, agent_id=agent_id))
+    actor = by or Actor("agent", agent_id)
+    await event_log.append(tx, SessionRevoked(actor=actor, at=now, agent_id=agent_id))
     await leave_without_session(tx, agent_id, now=now)
 
 

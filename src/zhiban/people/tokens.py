@@ -18,6 +18,7 @@ from zhiban.kit import event_log
 from zhiban.kit.db import NO_WORKSPACE, Database, Transaction
 from zhiban.kit.errors import Conflict, NotFound, ZhibanError
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.i18n import mark
 
 PREFIX = "zhiban_"
 USED_EVERY = timedelta(minutes=5)  # how old `last_used_at` may be
@@ -33,6 +34,12 @@ class Scope(StrEnum):
     REPORTS_READ = "reports:read"
 
 
+SCOPE_LABELS = {
+    Scope.KNOWLEDGE_READ: mark("查知识库、看文章"),
+    Scope.KNOWLEDGE_WRITE: mark("写文章、删文章"),
+    Scope.REPORTS_READ: mark("看报表"),
+}
+STATE_LABELS = {"active": mark("有效"), "expired": mark("已过期"), "revoked": mark("已吊销")}
 LEAST = (Scope.KNOWLEDGE_READ,)  # what a token may do when nobody says
 
 
@@ -161,10 +168,11 @@ async def create(
     actor = SYSTEM if by is None else Actor("agent", by)
     granted_words = tuple(str(scope) for scope in granted)
     await event_log.append(tx, ApiTokenCreated(actor=actor, at=now, token_id=id_, name=called, scopes=granted_words))
-    return await _access(tx, id_), token
+    return await access_token(tx, id_), token
 
 
-async def _access(tx: Transaction, token_id: int) -> ApiToken:
+async def access_token(tx: Transaction, token_id: int) -> ApiToken:
+    """A token, in force or not. Raises NotFound."""
     row = await tx.object(_Row, _TOKENS + " where t.id = %(id)s", id=token_id)
     if row is None:
         raise NotFound("There is no such token.")
@@ -188,7 +196,7 @@ async def revoke(tx: Transaction, name: str, *, by: Actor = SYSTEM, now: datetim
         raise NotFound(f"There is no token named {name} in force; zhiban token list shows them all.")
     called = " ".join(name.split())
     await event_log.append(tx, ApiTokenRevoked(actor=by, at=now, token_id=token_id, name=called))
-    return await _access(tx, token_id)
+    return await access_token(tx, token_id)
 
 
 async def authenticate(database: Database, token: str, *, now: datetime) -> ApiToken:

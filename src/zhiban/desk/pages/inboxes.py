@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Form
-from fastapi.responses import RedirectResponse, Response
+from fastapi import APIRouter, Depends, Form
+from fastapi.responses import Response
 
 from zhiban.channels import inboxes, service
 from zhiban.channels.connecting import inbox_state, is_in_environment
 from zhiban.desk.page import known
-from zhiban.desk.pages import connections, policy
 from zhiban.desk.pages.connections import HERE
-from zhiban.desk.settings_page import ChannelSetup, InboxesPage, ManagingInboxes, RecentChecks
+from zhiban.desk.settings_page import InboxesPage, ManagingInboxes
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.knowledge import queries as knowledge
 from zhiban.knowledge.maintenance import add_base
-from zhiban.people.auth import CurrentAgent
-from zhiban.people.permissions import Permission
-from zhiban.web.routers import add_routes
 from zhiban.web.security import same_origin
 
 router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
@@ -27,21 +23,6 @@ router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
 NEW_BASE = "new"  # chosen instead of a base that exists
 
 Name = Annotated[str, Form(max_length=200)]
-
-
-def install(app: FastAPI, setup: ChannelSetup) -> None:
-    """Serve the pages about inboxes and their connections."""
-    app.state.channel_setup = setup
-    app.state.recent_checks = RecentChecks()
-    for each in (connections.router, policy.router, router):
-        add_routes(app, each)
-
-
-@router.get("/settings")
-async def settings(agent: CurrentAgent) -> Response:
-    """The first page of the settings that is for this agent."""
-    there = HERE if agent.access.may(Permission.MANAGE_INBOXES) else "/settings/people"
-    return RedirectResponse(there, status_code=303)
 
 
 @router.get(HERE)

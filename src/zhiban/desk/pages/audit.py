@@ -1,0 +1,210 @@
+"""The audit log: who did what and when, looked through by kind, person, time and words, and taken along as a file."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from datetime import date, datetime, time, timedelta
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Form, Query, Request
+from fastapi.responses import Response
+
+from zhiban.automation import queries
+from zhiban.automation.wording import Names
+from zhiban.desk.audit_log import PAGE, AuditFilter, AuditRow, audit_rows
+from zhiban.desk.audit_words import AUDITED, KINDS, USUAL, about, who
+from zhiban.desk.page import LARGEST_ID, DeskPage
+from zhiban.events import DataExported
+from zhiban.kit import event_log
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.spreadsheets import guard
+from zhiban.kit.text import clean
+from zhiban.people.agents import agent_rows
+from zhiban.people.auth import CurrentAgent
+from zhiban.people.permissions import Permission
+from zhiban.web.security import same_origin
+
+router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
+
+HERE = "/settings/audit"
+MOST_EXPORTED = 20_000
+CHUNK = 1_000
+
+Word = Annotated[str, Query(max_length=100)]
+Field = Annotated[str, Form(max_length=100)]
+
+
+class AuditPage(DeskPage):
+    section = "audit"
+
+
+async def _looking(request: Request, agent: CurrentAgent) -> AuditPage:
+    """Raises NotAllowed."""
+    agent.access.check(Permission.SEE_AUDIT)
+    return AuditPage(request, agent)
+
+
+LookingAtAudit = Annotated[AuditPage, Depends(_looking)]
+
+
+@frozen_dataclass
+class _AuditForm:
+    """What was chosen, as it stands in the form and in addresses."""
+
+    about: str = ""  # a group, or a kind
+    agent: str = ""
+    since: str = ""
+    until: str = ""
+    text: str = ""
+
+    @property
+    def query(self) -> str:
+        chosen = {name: getattr(self, name) for name in ("about", "agent", "since", "until", "text")}
+        return urlencode({name: value for name, value in chosen.items() if value})
+
+
+@frozen_dataclass
+class _Line:
+    """A fact in words."""
+
+    at: datetime
+    who: str
+    what: str
+    about: str
+    conversation_id: int | None
+
+
+def _kinds(chosen: str) -> list[str]:
+    if chosen in AUDITED:
+        return list(AUDITED[chosen][1])
+    if chosen in KINDS:
+        return [chosen]
+    return [kind for group in USUAL for kind in AUDITED[group][1]]
+
+
+def _filter(page: AuditPage, asked: _AuditForm, *, before: tuple[datetime, int] | None = None) -> AuditFilter:
+    agent = int(asked.agent) if asked.agent.isdecimal() and len(asked.agent) < 19 else None
+    last = _day(page, asked.until)
+    return AuditFilter(
+        kinds=_kinds(asked.about),
+        agent_id=agent,
+        since=_day(page, asked.since),
+        until=last + timedelta(days=1) if last is not None else None,
+        text=clean(asked.text).strip(),
+        before=before,
+    )
+
+
+def _day(page: AuditPage, written: str) -> datetime | None:
+    """The beginning of a day as its reader counts days; None for what is no day."""
+    try:
+        day = date.fromisoformat(written.strip())
+    except ValueError:
+        return None
+    return datetime.combine(day, time(), page.texts.zone) if 2000 <= day.year <= 2100 else None
+
+
+def _before(written: str) -> tuple[datetime, int] | None:
+    """The last fact of the page before, as `_after` wrote it."""
+    at, _, id_ = written.partition("~")
+    try:
+        moment = datetime.fromisoformat(at)
+    except ValueError:
+        return None
+    known = id_.isdecimal() and len(id_) < 19 and int(id_) < LARGEST_ID and moment.tzinfo is not None
+    return (moment, int(id_)) if known else None
+
+
+def _after(rows: list[AuditRow]) -> str:
+    return f"{rows[-1].at.isoformat()}~{rows[-1].id}"
+
+
+def _line(row: AuditRow, names: Names, page: AuditPage) -> _Line:
+    texts = page.texts
+    # Whoever did it to themselves is named once.
+    data = {name: value for name, value in row.data.items() if (name, value) != ("agent_id", row.actor_id)}
+    return _Line(
+        row.at,
+        who(row.actor_kind, row.actor_id, row.actor_ref, names, texts),
+        texts(KINDS[row.kind]),
+        about(data, {"inbox_id": row.inbox_id}, names, texts),
+        row.conversation_id,
+    )
+
+
+@router.get(HERE)
+async def show(
+    page: LookingAtAudit,
+    about: Word = "",
+    agent: Word = "",
+    since: Word = "",
+    until: Word = "",
+    text: Word = "",
+    before: Word = "",
+) -> Response:
+    asked = _AuditForm(about, agent, since, until, text)
+    async with page.transaction() as tx:
+        rows = await audit_rows(tx, _filter(page, asked, before=_before(before)), limit=PAGE + 1)
+        names = await queries.names(tx)
+        people = await agent_rows(tx)
+    shown, more = rows[:PAGE], len(rows) > PAGE
+    return await page.whole(
+        "settings/audit.html",
+        lines=[_line(row, names, page) for row in shown],
+        groups=AUDITED,
+        people=people,
+        asked=asked,
+        before=before,
+        older=_after(shown) if more else None,
+        most=MOST_EXPORTED,
+    )
+
+
+@router.post(HERE + "/export")
+async def export(
+    page: LookingAtAudit,
+    about: Field = "",
+    agent: Field = "",
+    since: Field = "",
+    until: Field = "",
+    text: Field = "",
+) -> Response:
+    """What is asked for as CSV, the newest first. That it was taken along is a fact of the same log."""
+    asked = _AuditForm(about, agent, since, until, text)
+    before: tuple[datetime, int] | None = None
+    found: list[AuditRow] = []
+    async with page.transaction() as tx:
+        names = await queries.names(tx)
+        while len(found) < MOST_EXPORTED:
+            rows = await audit_rows(tx, _filter(page, asked, before=before), limit=CHUNK)
+            found += rows
+            if len(rows) < CHUNK:
+                break
+            before = rows[-1].at, rows[-1].id
+        await event_log.append(tx, DataExported(actor=page.actor, at=page.now, what="audit_log", rows=len(found)))
+    name = f"audit-{page.now.astimezone(page.texts.zone):%Y-%m-%d}.csv"
+    return Response(
+        "\ufeff" + "".join(_csv(page, found, names)),
+        media_type="text/csv; charset=utf-8",
+        headers={"content-disposition": f'attachment; filename="{name}"'},
+    )
+
+
+def _csv(page: AuditPage, rows: list[AuditRow], names: Names) -> Iterator[str]:
+    texts = page.texts
+    heads = (texts("时间"), texts("谁"), texts("做了什么"), texts("关于"), texts("会话"))
+    yield _cells(heads)
+    for row in rows:
+        line = _line(row, names, page)
+        yield _cells((line.at.astimezone(texts.zone).isoformat(), line.who, line.what, line.about, row.conversation_id))
+
+
+def _cells(values: tuple[Any, ...]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\r\n").writerow(
+        [guard(value) if isinstance(value, str) else "" if value is None else value for value in values]
+    )
+    return buffer.getvalue()

@@ -1,0 +1,98 @@
+"""Who is told of handoffs and by which way, and whether a notice arrives there."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Form
+from fastapi.responses import Response
+
+from zhiban.channels import inboxes
+from zhiban.desk.settings_page import InboxesPage, ManagingInboxes
+from zhiban.kit.errors import NotFound, Unavailable
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.notifications.jobs import NotifierRegistry
+from zhiban.ports import ConnectionBroken, Notice
+from zhiban.ports.notifiers import public_name
+from zhiban.web.security import same_origin
+
+router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
+
+HERE = "/settings/notifiers"
+
+
+@frozen_dataclass
+class _Destination:
+    """An address, known to the page by its public name. `inbox_id` None: of the installation, for every inbox."""
+
+    name: str
+    address: str
+    inbox_id: int | None
+    inbox: str
+
+
+@frozen_dataclass
+class _Tried:
+    """What came of a test."""
+
+    name: str
+    inbox_id: int | None
+    trouble: str
+
+
+def _registry(page: InboxesPage) -> NotifierRegistry:
+    found: NotifierRegistry = page.request.app.state.notifiers
+    return found
+
+
+async def _destinations(page: InboxesPage) -> list[_Destination]:
+    found = [_Destination(public_name(one), one, None, "") for one in _registry(page).addresses]
+    async with page.transaction() as tx:
+        for row in await inboxes.inboxes(tx):
+            if row.archived_at is None:
+                own = await inboxes.notified(tx, page.setup.vault, row.id)
+                found += [_Destination(public_name(one), one, row.id, row.name) for one in own]
+    return found
+
+
+async def _show(page: InboxesPage, tried: _Tried | None = None) -> Response:
+    found = await _destinations(page)
+    async with page.transaction() as tx:
+        rows = [row for row in await inboxes.inboxes(tx) if row.archived_at is None]
+    return await page.whole(
+        "settings/notifiers.html",
+        here="notifiers",
+        status=422 if tried and tried.trouble else 200,
+        destinations=found,
+        rows=rows,
+        enabled=page.setup.settings.notification_enabled,
+        tried=tried,
+    )
+
+
+@router.get(HERE)
+async def show(page: ManagingInboxes) -> Response:
+    return await _show(page)
+
+
+@router.post(HERE + "/test")
+async def send_test(
+    page: ManagingInboxes,
+    name: Annotated[str, Form(max_length=100)],
+    inbox: Annotated[str, Form(max_length=20)] = "",
+) -> Response:
+    """Send a notice there that says that it is a test, and tell what came of it."""
+    inbox_id = int(inbox) if inbox.isdecimal() and len(inbox) < 19 else None
+    meant = next((one for one in await _destinations(page) if (one.name, one.inbox_id) == (name, inbox_id)), None)
+    if meant is None:
+        raise NotFound("Nobody is told at this address.")
+    texts = page.texts
+    key, said = f"test-{secrets.token_hex(8)}", texts("看到这条就说明通知正常。")
+    notice = Notice(key, texts("测试通知"), said, page.auth.url or None)
+    trouble = ""
+    try:
+        await _registry(page).notifier(meant.address).notify(meant.address, notice)
+    except (Unavailable, ConnectionBroken) as error:
+        trouble = page.words(error)
+    return await _show(page, _Tried(meant.name, meant.inbox_id, trouble))
