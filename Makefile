@@ -49,6 +49,7 @@ check: lint types contracts test
 bench: setup
 	$(BIN)/python bench/hot_path.py
 	$(BIN)/python bench/desk_lists.py
+	$(BIN)/python bench/desk_load.py
 	$(BIN)/python bench/importing.py
 	$(BIN)/python bench/conversations.py
 	$(BIN)/python bench/retrieval.py
