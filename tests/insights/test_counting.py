@@ -265,7 +265,10 @@ def test_days_are_those_of_the_time_zone_as_long_as_they_are() -> None:
     spring, autumn = period(date(2026, 3, 29), date(2026, 3, 29), berlin), period(*[date(2026, 10, 25)] * 2, berlin)
     assert (len(spring.starts), len(autumn.starts)) == (23, 25)
     days = period(date(2026, 3, 20), date(2026, 4, 2), berlin)
-    assert (days.step, len(days.starts), days.before().last) == (Step.DAY, 14, date(2026, 3, 19))
+    assert (days.step, len(days.starts), days.before(days.end).last) == (Step.DAY, 14, date(2026, 3, 19))
+    assert days.before(days.end).end == days.since
+    earlier = days.before(days.since + timedelta(hours=5))  # of a period that has hardly begun
+    assert earlier.end - earlier.since == timedelta(hours=5)
     starts, offsets = days.offsets()
     assert offsets == [4, 8]
     assert starts[1] == quarter_of(datetime(2026, 3, 29, 1, 0, tzinfo=UTC))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
@@ -76,9 +77,12 @@ class Period:
         """The quarters of an hour at which steps begin."""
         return [quarter_of(start) for start in self.starts]
 
-    def before(self) -> Period:
-        """As many days, just before."""
-        return period(self.first - timedelta(days=self.days), self.first - timedelta(days=1), self.zone)
+    def before(self, now: datetime) -> Period:
+        """As many days, just before; no more of them than has passed of this period, so that both can be compared."""
+        earlier = period(self.first - timedelta(days=self.days), self.first - timedelta(days=1), self.zone)
+        if now >= self.end:
+            return earlier
+        return replace(earlier, end=min(earlier.end, earlier.since + max(now - self.since, timedelta())))
 
     def offsets(self) -> tuple[list[int], list[int]]:
         """From which quarters on how many quarters local clocks are ahead of UTC."""

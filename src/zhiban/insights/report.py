@@ -43,7 +43,8 @@ class Presence:
 
 @frozen_dataclass
 class Report:
-    """What happened in a period. `steps` add up to `total`, and so do `parts`; `before` is as long, just before it.
+    """What happened in a period. `steps` add up to `total`, and so do `parts`; `before` is as long, just before it,
+    and ends as early as what has passed of the period.
 
     `levels`: how many conversations were open, and snoozed, at the end of each step. `presence` None where nobody can
     say: it belongs to agents, not to inboxes, teams or labels; nor to whoever sees some inboxes only.
@@ -67,7 +68,7 @@ async def report(tx: Transaction, asked: ReportQuery, *, by: Dimension, now: dat
     """Read it from the sums. Raises NotFound for an inbox that whoever asks does not see."""
     asked.only.check(asked.access)
     steps, parts = await queries.by_step_and_key(tx, asked, by, MEASURES)
-    earlier = ReportQuery(asked.access, asked.period.before(), asked.only, asked.clock)
+    earlier = ReportQuery(asked.access, asked.period.before(now), asked.only, asked.clock)
     return Report(
         asked=asked,
         by=by,
