@@ -118,5 +118,6 @@ async def test_charts_are_drawn_and_choices_act_at_once(counted: Site, enter: Vi
     assert "period=today" in page.url
     await page.set_viewport_size({"width": 390, "height": 844})
     await expect(page.locator(".plot svg").first).to_be_visible()
-    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    fits = "document.documentElement.scrollWidth <= innerWidth && document.documentElement.scrollHeight <= innerHeight"
+    assert await page.evaluate(fits)
     assert await faults(page) == []

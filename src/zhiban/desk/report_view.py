@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from zhiban.insights.models import Measure
+from zhiban.insights.models import NOBODY, Measure
 from zhiban.insights.numbers import Numbers, share
 from zhiban.insights.periods import Period, Step
 from zhiban.insights.queries import Dimension
@@ -28,6 +28,7 @@ NONE_OF = {
     Dimension.LABEL: mark("没有标签"),
     Dimension.CHANNEL: mark("渠道已不在"),
 }
+NONE = str(NOBODY)
 TWICE_WORDS = mark("减去重复：带几个标签的会话")
 GONE = mark("已删除，编号{id}")
 # Who resolved, in the order and with the colours of the chart; whatever kind is not named is the last.
@@ -62,7 +63,7 @@ class ReportNames:
     def of(self, by: Dimension, key: str, _: Texts) -> str:
         if key == TWICE:
             return _(TWICE_WORDS)
-        if key == "0":
+        if key == NONE:
             return _(NONE_OF[by])
         if by is Dimension.CHANNEL:
             return self.channels.get(key, key)
@@ -170,18 +171,19 @@ class ReportRow:
     key: str
     name: str
     numbers: Numbers
-    width: int  # of the bar beside the resolved ones, per cent of the longest
+    width: int  # of the bar beside the resolved ones, per cent of the longest; none has no bar
     taken_away: bool = False  # how often labels counted too much; it has no times
 
 
 def rows(report: Report, names: ReportNames, _: Texts) -> list[ReportRow]:
-    longest = max((part.numbers.resolved for part in report.parts if part.key != TWICE), default=0)
+    longest = max((part.numbers.resolved for part in report.parts if part.key not in (NONE, TWICE)), default=0)
     return [_row(part, report.by, names, _, longest=longest) for part in report.parts]
 
 
 def _row(part: Part, by: Dimension, names: ReportNames, _: Texts, *, longest: int) -> ReportRow:
-    width = round(max(part.numbers.resolved, 0) * 100 / longest) if longest else 0
-    return ReportRow(part.key, names.of(by, part.key, _), part.numbers, min(width, 100), part.key == TWICE)
+    bar = longest and part.key not in (NONE, TWICE)
+    width = round(max(part.numbers.resolved, 0) * 100 / longest) if bar else 0
+    return ReportRow(part.key, names.of(by, part.key, _), part.numbers, width, part.key == TWICE)
 
 
 @frozen_dataclass
