@@ -77,6 +77,7 @@ ADDRESSES: dict[str, Entry] = {
     "POST /me/logins/{provider_id}/remove": Entry(answers=NOW_NOT),
     "GET /settings/sign-in": Entry("owners"),
     "POST /settings/sign-in": Entry("owners"),
+    "POST /settings/sign-in/members": Entry("owners", {"connection": "1"}),
     "POST /settings/sign-in/{provider_id}": Entry("owners"),
     "POST /settings/sign-in/{provider_id}/remove": Entry("owners"),
     "GET /login/code": Entry("everybody"),

@@ -16,17 +16,20 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 from yarl import URL
 
-from tests.desk.conftest import Answer, Client, Site
+from tests.desk.conftest import Answer, Client, Fields, Site
 from tests.desk.seed import SLUG, create_seed
 from zhiban.conversations.queries import event_by_id
 from zhiban.desk.identities import COOKIE as PENDING
-from zhiban.people import second_factor, totp
+from zhiban.people import agents, second_factor, totp
 from zhiban.people import sign_in_providers as providers
 from zhiban.people.auth import COOKIE
 from zhiban.people.models import Role
 from zhiban.people.sign_in_providers import ProviderSettings
 from zhiban.testing.oidc import CLIENT, SECRET, SPENT, OidcSimulator, signed_by_secret, unsigned
 from zhiban.testing.serving import served
+from zhiban.testing.wecom import asgi
+from zhiban.testing.wecom.simulator import AGENT_ID, CORP_ID, WeComSimulator
+from zhiban.testing.wecom.simulator import SECRET as APP_SECRET
 
 LIN = {"sub": "u-lin", "email": "LinXiao@qinghe.example", "email_verified": True, "name": "林晓"}
 NEW = {"sub": "u-new", "email": "suhe2@qinghe.example", "email_verified": True, "name": "苏荷"}
@@ -355,3 +358,100 @@ async def test_a_provider_that_hangs_up_says_so_and_a_password_still_works(door:
     await door.change(issuer="http://127.0.0.1:9", client_secret=SECRET)
     assert (await door.site.client().get(door.way)).status == 401
     assert (await door.site.client().sign_in()).status == 303
+
+
+# ------------------------------------------------------------------------------------------------ members who scan
+
+
+@dataclass
+class Scanning:
+    """The desk with a WeCom app, whose members scan."""
+
+    site: Site
+    wecom: WeComSimulator
+    owner: Client
+    way: str
+
+    async def asked(self, browser: Client, *, next: str = "/") -> str:  # noqa: A002 - the query parameter's name
+        away = await browser.get(f"{self.way}?next={next}")
+        assert away.status == 303
+        return str(away.headers["location"])
+
+    async def scans(self, who: str, browser: Client | None = None) -> Answer:
+        browser = browser or self.site.client()
+        back = self.wecom.scans(await self.asked(browser), who)
+        return await browser.get(back.removeprefix(self.site.url))
+
+
+@pytest.fixture
+async def scanning(site: Site) -> AsyncIterator[Scanning]:
+    wecom = WeComSimulator()
+    wecom.trusted_domains.add(urlsplit(site.url).netloc)
+    async with wecom, served(asgi.application(wecom)) as url:
+        owner = await site.signed_in()
+        given = {"corp_id": CORP_ID, "agent_id": str(AGENT_ID), "secret": APP_SECRET, "api_base": f"{url}/cgi-bin"}
+        form: Fields = {"vendor": "wecom", **{f"v.{name}": value for name, value in given.items()}}
+        assert (await owner.post("/settings/inboxes/new", form)).status in (200, 303)
+        page = (await owner.get("/settings/sign-in")).text
+        connection = page.split('name="connection" value="')[1].split('"')[0]
+        assert (await owner.post("/settings/sign-in/members", {"connection": connection})).status == 303
+        seed = site.seed
+        async with seed.database.transaction(seed.workspace_id) as tx:
+            (provider,) = await providers.providers(tx)
+            by = {"by": seed.by("林晓"), "now": seed.clock.now()}
+            await agents.change(tx, seed.agents["陈默"], accounts={"wecom": "Chen"}, **by)
+        yield Scanning(site, wecom, owner, f"/login/sso/{seed.workspace_id}/{provider.id}")
+
+
+async def test_a_member_signs_in_by_scanning_as_whoever_has_the_account(scanning: Scanning) -> None:
+    browser = scanning.site.client()
+    assert "用企业微信账号登录" in (await browser.get("/login")).text
+    answer = await scanning.scans("chen", browser)  # vendors do not tell capital letters from small ones
+    assert (answer.status, answer.headers["location"]) == (303, "/")
+    assert "陈默" in (await browser.get("/me")).text
+    for who in ("lihua", "somebody"):  # nobody's account here, and no member
+        stranger = scanning.site.client()
+        assert ((await scanning.scans(who, stranger)).status, await inside(stranger)) == (401, False)
+    seed = scanning.site.seed
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        await agents.disable(tx, seed.agents["陈默"], by=seed.by("林晓"), now=seed.clock.now())
+    assert (await scanning.scans("chen")).status == 401
+
+
+async def test_a_scan_opens_one_browser_once(scanning: Scanning) -> None:
+    site, wecom = scanning.site, scanning.wecom
+    victim, thief = site.client(), site.client()
+    back = wecom.scans(await scanning.asked(victim), "chen").removeprefix(site.url)
+    assert (await thief.get(back)).status == 401
+    state = parse_qs(urlsplit(await scanning.asked(thief)).query)["state"][0]
+    assert (await victim.get(back)).status == 303
+    code = parse_qs(urlsplit(back).query)["code"][0]
+    assert (await thief.get(f"/login/sso/callback?state={state}&code={code}")).status == 401  # it was used
+    forged = await scanning.asked(thief)
+    state = parse_qs(urlsplit(forged).query)["state"][0]
+    assert (await thief.get(f"/login/sso/callback?state={state}&code=made-up")).status == 401
+    assert not await inside(thief)
+    wecom.trusted_domains.clear()
+    with pytest.raises(RuntimeError, match="trusted domains"):
+        wecom.scans(forged, "chen")
+
+
+async def test_with_two_corps_nobody_knows_whose_an_account_is(scanning: Scanning) -> None:
+    seed = scanning.site.seed
+    form: Fields = {
+        "vendor": "wecom",
+        "v.corp_id": "ww9999999999999999",
+        "v.agent_id": "1000002",
+        "v.secret": "another",
+        "v.api_base": "http://127.0.0.1:9/cgi-bin",
+    }
+    back = scanning.wecom.scans(await scanning.asked(browser := scanning.site.client()), "chen")
+    assert (await scanning.owner.post("/settings/inboxes/new", form)).status in (200, 303)
+    assert (await browser.get(back.removeprefix(scanning.site.url))).status == 401
+    assert (await scanning.site.client().get(scanning.way)).status == 401
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        (provider,) = await providers.providers(tx)
+    twice = {"connection": str(provider.connection_id)}
+    assert (await scanning.owner.post("/settings/sign-in/members", twice)).status == 409
+    own = await scanning.owner.get(f"/me/logins/{provider.id}")  # accounts of members are entered under the team
+    assert own.status == 401

@@ -273,3 +273,32 @@ async def test_robots_have_keys_limits_and_few_kinds(wire: Wire, sim: WeComSimul
     assert await say("file", {"media_id": sim.media.store(b"......", kind="file", robot="k1")}) == 0
     codes = [await say("text", {"content": "在"}) for _ in range(18)]
     assert codes == [0] * 17 + [45009]
+
+
+# ----------------------------------------------------------------------------------------------------- signing in
+
+
+async def test_a_scan_is_told_once_and_of_members_only(wire: Wire, sim: WeComSimulator) -> None:
+    sim.trusted_domains.add("desk.example.test")
+    page = (
+        f"https://login.work.weixin.qq.com/wwlogin/sso/login?login_type=CorpApp&appid={sim.corp_id}"
+        f"&agentid={AGENT_ID}&redirect_uri=https%3A%2F%2Fdesk.example.test%2Fback&state=s"
+    )
+    back = sim.scans(page, "chen")
+    assert back.startswith("https://desk.example.test/back?code=")
+    assert back.endswith("&state=s")
+    code = back.split("code=")[1].split("&")[0]
+    assert (await wire("auth/getuserinfo", code=code))["userid"] == "chen"
+    assert await wire.code("auth/getuserinfo", code=code) == 40029
+    assert await wire.code("auth/getuserinfo", code="made-up") == 40029
+    visitor = await wire("auth/getuserinfo", code=sim.office.scan("somebody"))
+    assert ("userid" in visitor, "openid" in visitor) == (False, True)
+    sim.staff.hidden.add("lihua")
+    assert await wire.code("auth/getuserinfo", code=sim.office.scan("lihua")) == 60011
+    for wrong in (
+        page.replace("desk.example", "evil.example"),
+        page.replace("CorpApp", "x"),
+        page.replace("ww0", "ww1"),
+    ):
+        with pytest.raises(RuntimeError):
+            sim.scans(wrong, "chen")

@@ -13,6 +13,7 @@ import secrets
 from datetime import datetime, timedelta
 from typing import Any
 
+from zhiban.channels import inboxes
 from zhiban.channels.connections import Connections
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import ZhibanError
@@ -83,6 +84,7 @@ class AskedProvider:
 
     row: ProviderRow
     server: IdentityServer
+    siblings: tuple[int, ...] = ()  # connections of the same vendor, its own among them
 
 
 class Identities:
@@ -96,12 +98,12 @@ class Identities:
     async def provider(self, tx: Transaction, provider_id: int) -> AskedProvider:
         """Raises NotFound, SealBroken."""
         row = await access_provider(tx, provider_id)
-        return AskedProvider(row, await server_of(tx, self._vault, row))
+        return AskedProvider(row, await server_of(tx, self._vault, row), await _siblings(tx, row.vendor))
 
     async def address(self, workspace_id: int, asked: AskedProvider, request: SignInRequest) -> str:
         """Where the browser goes. Raises IdentityRefused, Unavailable."""
         if asked.row.kind == ProviderKind.MEMBERS:
-            vendor = await self._members(workspace_id, asked.row)
+            vendor = await self._members(workspace_id, asked)
             return vendor.sign_in_address(redirect_uri=request.redirect_uri, state=request.state)
         return await self._oidc.address(asked.server, request)
 
@@ -110,13 +112,39 @@ class Identities:
     ) -> Identity:
         """Who came back. Raises IdentityRefused, Unavailable."""
         if asked.row.kind == ProviderKind.MEMBERS:
-            vendor = await self._members(workspace_id, asked.row)
+            vendor = await self._members(workspace_id, asked)
             return Identity(await vendor.signed_in_member(code))
         return await self._oidc.identity(asked.server, request, code=code, issuer=issuer)
 
-    async def _members(self, workspace_id: int, row: ProviderRow) -> SignsInMembers:
-        if self._connections is not None and row.connection_id is not None:
-            opened = await self._connections.connection(workspace_id, row.connection_id)
-            if isinstance(opened.vendor, SignsInMembers):
-                return opened.vendor
-        raise IdentityRefused("Members do not sign in through this connection.")
+    async def offers(self, tx: Transaction) -> list[tuple[int, str]]:
+        """Connections, with their vendors, whose members could sign in through them."""
+        rows = [row for row in await inboxes.connections(tx) if row.removed_at is None]
+        return [(row.id, row.vendor) for row in rows if await self._signs_in(tx.workspace_id, row.id)]
+
+    async def _signs_in(self, workspace_id: int, connection_id: int) -> bool:
+        if self._connections is None:
+            return False
+        try:
+            opened = await self._connections.connection(workspace_id, connection_id)
+        except ZhibanError:  # it does not work at all, and says so where it is set up
+            return False
+        return isinstance(opened.vendor, SignsInMembers)
+
+    async def _members(self, workspace_id: int, asked: AskedProvider) -> SignsInMembers:
+        """The vendor whose members sign in. Agents' accounts do not say of which corp they are: there must be one."""
+        if self._connections is None or asked.row.connection_id not in asked.siblings:
+            raise IdentityRefused("Members do not sign in through this connection.")
+        vendors = {id_: (await self._connections.connection(workspace_id, id_)).vendor for id_ in asked.siblings}
+        if len({vendor.namespace("")[1] for vendor in vendors.values()}) > 1:
+            raise IdentityRefused("Several corps are connected, and accounts do not say of which they are.")
+        found = vendors[asked.row.connection_id]
+        if not isinstance(found, SignsInMembers):
+            raise IdentityRefused("Members do not sign in through this connection.")
+        return found
+
+
+async def _siblings(tx: Transaction, vendor: str | None) -> tuple[int, ...]:
+    if vendor is None:
+        return ()
+    rows = await inboxes.connections(tx)
+    return tuple(row.id for row in rows if row.vendor == vendor and row.removed_at is None)

@@ -16,7 +16,6 @@ from zhiban.events import Actor
 from zhiban.kit.errors import Conflict, NotFound, Unavailable, ZhibanError
 from zhiban.kit.i18n import mark
 from zhiban.people import sign_in_providers
-from zhiban.people.agents import agent_row
 from zhiban.people.auth import COOKIE as SESSION
 from zhiban.people.auth import Auth, CurrentAgent, auth_of, inside, remember_device, set_session_cookie
 from zhiban.people.models import ROLE_LABELS, Role
@@ -181,7 +180,8 @@ async def _page(
     auth = auth_of(request)
     async with auth.database.page_transaction(agent.workspace_id) as tx:
         rows = await sign_in_providers.providers(tx)
-        joined = (await agent_row(tx, agent.id)).joined
+        there = {row.connection_id for row in rows}
+        offers = [one for one in await _ways(request).offers(tx) if one[0] not in there]
     return auth.renderer.answer(
         "settings/sign_in.html",
         auth.viewer(request, agent),
@@ -190,8 +190,8 @@ async def _page(
         rows=rows,
         roles={role: ROLE_LABELS[role] for role in JOIN_ROLES},
         callback=callback_address(request, auth),
-        manages=agent.access.may(Permission.MANAGE_SIGN_IN),
-        has_password=joined,
+        offers=offers,
+        members=request.app.state.member_labels,
         trouble=trouble,
         typed=typed or {},
     )
@@ -241,6 +241,22 @@ async def add(request: Request, agent: CurrentAgent, given: Given) -> Response:
     except Conflict as error:
         texts = auth.viewer(request, agent).texts
         return await _page(request, agent, status=422, trouble=texts.error(error.sentence), typed={"new": given})
+    return RedirectResponse(HERE, status_code=303)
+
+
+@router.post(HERE + "/members")
+async def add_members(request: Request, agent: CurrentAgent, connection: Annotated[int, Form()]) -> Response:
+    """Members of a vendor sign in by scanning, through this connection."""
+    auth = auth_of(request)
+    agent.access.check(Permission.MANAGE_SIGN_IN)
+    labels = request.app.state.member_labels
+    async with auth.database.page_transaction(agent.workspace_id) as tx:
+        vendor = dict(await _ways(request).offers(tx)).get(connection)
+        if vendor is None:
+            raise NotFound("There is no such connection.")
+        name = auth.viewer(request, agent).texts(labels.get(vendor, vendor))
+        by, now = Actor("agent", agent.id), auth.clock.now()
+        await sign_in_providers.add_members(tx, connection_id=connection, vendor=vendor, name=name, by=by, now=now)
     return RedirectResponse(HERE, status_code=303)
 
 

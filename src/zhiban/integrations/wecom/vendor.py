@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import ClassVar, Final
+from urllib.parse import urlencode
 
 from zhiban.integrations.wecom.accounts import KfAccounts
 from zhiban.integrations.wecom.api import WeComApi
@@ -12,10 +13,11 @@ from zhiban.integrations.wecom.app import AppChannel
 from zhiban.integrations.wecom.callback import CallbackAuthenticator
 from zhiban.integrations.wecom.config import WeComConfig
 from zhiban.integrations.wecom.contacts import WELCOME_BYTES, WELCOME_SECONDS, CustomerContacts, FollowRelation
-from zhiban.integrations.wecom.errors import NOT_OPENED_CODES
+from zhiban.integrations.wecom.errors import NOT_OPENED_CODES, error_for
 from zhiban.integrations.wecom.kf import KfChannel
 from zhiban.integrations.wecom.repeats import Repeats
 from zhiban.integrations.wecom.setup import checks
+from zhiban.integrations.wecom.values import text_of
 from zhiban.kit.clock import Clock
 from zhiban.kit.errors import Misconfigured
 from zhiban.kit.http import Http
@@ -37,8 +39,12 @@ from zhiban.ports import (
     Webhook,
     WebhookOutcome,
 )
+from zhiban.ports.identity import IdentityRefused
 
 _GONE: Final = 41035  # no such contact way
+_WRONG_CODE: Final = 40029
+# A page of Tencent's for people, also where calls go through a proxy of one's own.
+_SIGN_IN: Final = "https://login.work.weixin.qq.com/wwlogin/sso/login"
 
 
 class WeCom:
@@ -107,6 +113,31 @@ class WeCom:
     async def checks(self) -> AsyncIterator[CheckResult]:
         async for result in checks(self._http, self.config.api_base, self.accounts):
             yield result
+
+    # ----------------------------------------------------------------------------------------- SignsInMembers
+
+    def sign_in_address(self, *, redirect_uri: str, state: str) -> str:
+        if self.config.agent_id is None:
+            raise IdentityRefused("Scanning to sign in needs the app's agent id, which this connection does not have.")
+        query = {
+            "login_type": "CorpApp",
+            "appid": self.config.corp_id,
+            "agentid": str(self.config.agent_id),
+            "redirect_uri": redirect_uri,
+            "state": state,
+        }
+        return f"{_SIGN_IN}?{urlencode(query)}"
+
+    async def signed_in_member(self, code: str) -> str:
+        refused, answer = await self.api.attempt("auth/getuserinfo", None, {"code": code})
+        if refused == _WRONG_CODE:
+            raise IdentityRefused("WeCom does not know this code, or it was used already.")
+        if refused:
+            raise error_for(refused, text_of(answer, "errmsg"))
+        member = answer.get("userid")
+        if not isinstance(member, str) or not member:
+            raise IdentityRefused("Whoever scanned is no member of the corp.")
+        return member
 
     # ------------------------------------------------------------------------------------------ TendsContacts
 

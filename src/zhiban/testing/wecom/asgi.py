@@ -22,6 +22,7 @@ _READS = frozenset(
         "gettoken",
         "get_api_domain_ip",
         "getcallbackip",
+        "auth/getuserinfo",
         "media/get",
         "kf/servicer/list",
         "externalcontact/get_follow_user_list",

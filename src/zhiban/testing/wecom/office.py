@@ -29,6 +29,7 @@ _TASK = re.compile(r"[0-9A-Za-z_@-]{1,128}")
 _INTERACTIVE = {"button_interaction", "vote_interaction", "multiple_interaction"}
 _CARD_KINDS = _INTERACTIVE | {"text_notice", "news_notice"}
 CARD_LIFE = 72 * 3600
+SCAN_LIFE = 300
 RECALL_LIFE = 24 * 3600
 TEXT_BYTES = 2048
 LONGEST_INTERVAL = 4 * 3600
@@ -121,6 +122,7 @@ class Office:
         self.messages: list[AppMessage] = []
         self.cards: dict[str, SentCard] = {}
         self.codes: dict[str, tuple[str, float]] = {}  # response code -> task, end of life
+        self.scans: dict[str, tuple[str, float]] = {}  # code -> who scanned, end of life
         self.per_minute = 30  # what a member gets of one app; the rest is dropped without a word
         self._reached: dict[str, deque[float]] = {}
         self._recent: dict[str, tuple[float, str]] = {}
@@ -130,9 +132,26 @@ class Office:
             "message/send": self._send,
             "message/update_template_card": self._update_card,
             "message/recall": self._recall,
+            "auth/getuserinfo": self._signed_in,
             "get_api_domain_ip": lambda _call: ok(ip_list=["127.0.0.1"]),
             "getcallbackip": lambda _call: ok(ip_list=["127.0.0.*"]),
         }
+
+    def scan(self, visitor: str) -> str:
+        """Somebody scans the code of the sign-in page with their phone. Returns the code that the browser brings."""
+        self._counter += 1
+        code = hashlib.sha256(f"scan {visitor} {self._counter}".encode()).hexdigest()
+        self.scans[code] = (visitor, self._clock.now() + SCAN_LIFE)
+        return code
+
+    def _signed_in(self, call: Call) -> Json:
+        visitor, until = self.scans.pop(call.query.get("code", ""), ("", 0.0))
+        if not visitor or until < self._clock.now():
+            raise Complaint(40029, "invalid code")
+        if visitor not in self._staff.members:
+            return ok(openid=f"o{visitor}")
+        self._staff.check(visitor)
+        return ok(userid=visitor)
 
     def tap(self, member: str, key: str, task_id: str) -> str:
         """The code that a tap on a card brings. Raises RuntimeError where the member sees no such button."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from typing import Any, Self
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from zhiban.testing.wecom.callbacks import Callbacks, Target, document
 from zhiban.testing.wecom.contacts import CustomerContact
@@ -46,6 +47,7 @@ class WeComSimulator:
         self.office = Office(self.clock, self.staff, self.media)
         self.robots = Robots(self.clock, self.media)
         self.contacts = CustomerContact(self.clock, self.staff, self.media)
+        self.trusted_domains: set[str] = set()  # where sign-in may send browsers back to
         self._news: asyncio.Event | None = None
         self.kf.heard = self._heard
         self.add_account(OPEN_KFID, "售后客服")
@@ -74,6 +76,23 @@ class WeComSimulator:
     async def verify(self) -> str:
         """Press "save" on the callback page. Raises RuntimeError when the address does not prove itself."""
         return await self.callbacks.verify()
+
+    def scans(self, address: str, visitor: str) -> str:
+        """Somebody scans the code on the sign-in page at this address. Returns where their browser is sent.
+
+        Raises RuntimeError where the page would show an error instead.
+        """
+        parts = urlsplit(address)
+        asked = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        page = (parts.scheme, parts.netloc, parts.path, asked.get("login_type"))
+        if page != ("https", "login.work.weixin.qq.com", "/wwlogin/sso/login", "CorpApp"):
+            raise RuntimeError(f"there is no such page: {address}")
+        if (asked.get("appid"), asked.get("agentid")) != (self.corp_id, str(self.agent_id)):
+            raise RuntimeError("the app does not belong to the corp")
+        back = asked.get("redirect_uri", "")
+        if urlsplit(back).netloc not in self.trusted_domains:
+            raise RuntimeError("redirect_uri is not among the app's trusted domains")
+        return f"{back}?{urlencode({'code': self.office.scan(visitor), 'state': asked.get('state', '')})}"
 
     def add_account(
         self, open_kfid: str, name: str, *, servicers: tuple[str, ...] = (), manage: bool = True
