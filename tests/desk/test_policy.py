@@ -33,6 +33,7 @@ hours:
 assignment: {by: balanced, most: 5}
 auto_resolve: {answered_hours: 1.5, open_hours: null}
 zones: {answer: 0.82, suggest: 0.55}
+survey: {ask: on, text: 怎么样}
 """)
 
 
@@ -47,6 +48,11 @@ def filled(policy: Policy, *addresses: str) -> dict[str, list[str]]:
         elif isinstance(value, list):
             found["told"] = [one.name for one in value]
     return found
+
+
+def test_every_field_of_a_policy_stands_in_the_test_of_the_form() -> None:
+    usual, whole = Policy().model_dump(), WHOLE.model_dump()
+    assert [name for name in whole if whole[name] == usual[name]] == ["assistant"]  # what is new belongs into WHOLE
 
 
 @pytest.mark.parametrize("policy", [Policy(), WHOLE], ids=["usual", "everything"])

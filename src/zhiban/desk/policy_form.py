@@ -33,6 +33,7 @@ _BESIDE = {
     "hours.weekly": "hours.weekly.mon",
     "auto_resolve": "auto_resolve.answered_hours",
     "handoff": "handoff.text",
+    "survey": "survey.text",
 }
 _SEPARATORS = re.compile(r"[,，、;；\n]+")
 LONGEST = 20_000  # characters of one field
@@ -103,36 +104,37 @@ def values_of(typed: Typed, before: Policy, addresses: Sequence[str]) -> dict[st
     kept = set(typed.get("told", ()))
     to = _one(typed, "handoff.to")
     idle = ("answered_hours", "open_hours")
-    return {
+    said: dict[str, Any] = before.model_dump(mode="json")
+    said |= {
         "assistant": "assistant" in typed,
         "welcome": _one(typed, "welcome"),
         "closing": _one(typed, "closing"),
-        "survey": {"ask": "survey.ask" in typed, "text": _one(typed, "survey.text").strip() or SURVEY_TEXT},
-        "handoff": {
-            "words": _listed(_one(typed, "handoff.words")),
-            "max_failures": _one(typed, "handoff.max_failures").strip(),
-            "when_upset": "handoff.when_upset" in typed,
-            "to": f"servicer:{_one(typed, 'servicer').strip()}" if to == "servicer" else to,
-            "text": _one(typed, "handoff.text"),
-            "text_out_of_hours": _one(typed, "handoff.text_out_of_hours"),
-            "notify": [
-                *(one for one in addresses if public_name(one) in kept),
-                *_one(typed, "handoff.notify").split(),
-            ],
-        },
-        "hours": {
-            "timezone": _one(typed, "hours.timezone").strip(),
-            "weekly": _weekly(typed) if "weekly" in typed else None,
-            "calendar": "CN" if "hours.calendar" in typed else None,
-            "holidays": _listed(_one(typed, "hours.holidays")),
-            "days": _own_days(_one(typed, "hours.days")),
-        },
-        "assignment": before.assignment.model_dump(mode="json"),
         "auto_resolve": {name: _one(typed, f"auto_resolve.{name}").strip() or None for name in idle},
-        "zones": {name: _one(typed, f"zones.{name}").strip() for name in ("answer", "suggest")}
-        if "own_zones" in typed
-        else None,
+        "survey": {"ask": "survey.ask" in typed, "text": _one(typed, "survey.text").strip() or SURVEY_TEXT},
+        "zones": None,
     }
+    said["handoff"] |= {
+        "words": _listed(_one(typed, "handoff.words")),
+        "max_failures": _one(typed, "handoff.max_failures").strip(),
+        "when_upset": "handoff.when_upset" in typed,
+        "to": f"servicer:{_one(typed, 'servicer').strip()}" if to == "servicer" else to,
+        "text": _one(typed, "handoff.text"),
+        "text_out_of_hours": _one(typed, "handoff.text_out_of_hours"),
+        "notify": [
+            *(one for one in addresses if public_name(one) in kept),
+            *_one(typed, "handoff.notify").split(),
+        ],
+    }
+    said["hours"] |= {
+        "timezone": _one(typed, "hours.timezone").strip(),
+        "weekly": _weekly(typed) if "weekly" in typed else None,
+        "calendar": "CN" if "hours.calendar" in typed else None,
+        "holidays": _listed(_one(typed, "hours.holidays")),
+        "days": _own_days(_one(typed, "hours.days")),
+    }
+    if "own_zones" in typed:
+        said["zones"] = {name: _one(typed, f"zones.{name}").strip() for name in ("answer", "suggest")}
+    return said
 
 
 def beside(problems: Sequence[Problem], texts: Texts) -> dict[str, str]:
