@@ -12,18 +12,16 @@ from zhiban.automation.actions import MACRO_ACTIONS
 from zhiban.automation.definition import BadDefinition
 from zhiban.automation.macro_definition import load_macro
 from zhiban.automation.macros import MacroFailed, MacroRow
-from zhiban.automation.wording import Names, RuleWording
+from zhiban.automation.wording import RuleWording
 from zhiban.conversations.access import access_conversation_to_answer, visible
 from zhiban.conversations.queries import contact_names, head
 from zhiban.desk import rule_form, rule_labels
-from zhiban.desk.checks import chrome_of
+from zhiban.desk.editor_page import EditorPage
 from zhiban.desk.request import CurrentRequest, Toast
 from zhiban.desk.rule_form import Draft
-from zhiban.events import Actor
 from zhiban.kit.errors import Conflict
-from zhiban.people.auth import CurrentAgent, auth_of
+from zhiban.people.auth import CurrentAgent
 from zhiban.people.ownership import check_may_keep, may_keep
-from zhiban.people.service import SignedInAgent
 from zhiban.web.render import wants_part
 from zhiban.web.security import same_origin
 
@@ -33,18 +31,11 @@ HERE = "/settings/macros"
 NEW: Draft = {"name": "", "shared": False, "actions": [{"kind": "assign_me"}]}
 
 
-class _MacroPage:
-    """What the page is made of for one agent."""
-
-    def __init__(self, request: Request, agent: SignedInAgent) -> None:
-        self.request, self.agent, self.auth = request, agent, auth_of(request)
-        self.viewer = self.auth.viewer(request, agent)
-
-    def words(self, names: Names) -> RuleWording:
-        return RuleWording(self.viewer.texts, names)
+class _MacroPage(EditorPage):
+    section = "macros"
 
     async def draft(self) -> Draft:
-        form = [(key, str(value)) for key, value in (await self.request.form()).multi_items()]
+        form = await self.form()
         found = rule_form.typed(form, MACRO_ACTIONS)
         return {"name": found["name"], "actions": found["actions"], "shared": "shared" in dict(form)}
 
@@ -53,7 +44,7 @@ class _MacroPage:
         try:
             return {"said": load_macro(draft["actions"]).label(words), "whole": True}
         except BadDefinition as error:
-            return {"said": rule_form.unfinished(error, self.viewer.texts), "whole": False}
+            return {"said": rule_form.unfinished(error, self.texts), "whole": False}
 
     def editor(self, draft: Draft, words: RuleWording, *, macro: MacroRow | None, trouble: str = "") -> dict[str, Any]:
         owner_id = macro.owner_id if macro else self.agent.id
@@ -70,38 +61,32 @@ class _MacroPage:
         }
 
     async def show(
-        self, *, macro_id: int | None = None, draft: Draft | None = None, trouble: str = "", status: int = 200
+        self, *, opened: int | None = None, draft: Draft | None = None, trouble: str = "", status: int = 200
     ) -> Response:
         """The whole page, with a macro opened: this one, the draft of a new one, or the first."""
-        async with self.auth.database.page_transaction(self.agent.workspace_id) as tx:
+        async with self.transaction() as tx:
             rows = await macros.macros(tx, self.agent.id)
             macro = None
-            if macro_id is not None:
-                macro = await macros.access_macro(tx, macro_id, agent_id=self.agent.id)
+            if opened is not None:
+                macro = await macros.access_macro(tx, opened, agent_id=self.agent.id)
             elif draft is None and rows:
                 macro = rows[0]
-            words = self.words(await queries.names(tx))
+            words = self.wording(await queries.names(tx))
             uses = await macros.uses_of(tx, macro.id) if macro else []
-            seen = await visible(tx, self.agent.access, [use.conversation_id for use in uses])
+            seen = await visible(tx, self.access, [use.conversation_id for use in uses])
             uses = [use for use in uses if use.conversation_id in seen]
             called = await contact_names(tx, [use.conversation_id for use in uses])
         shown = draft or ({"name": macro.name, "shared": False, "actions": macro.actions} if macro else NEW)
-        return self.auth.renderer.answer(
+        return await self.whole(
             "macros/macros.html",
-            self.viewer,
             status=status,
-            chrome=await chrome_of(self.request, self.agent, "macros"),
             rows=rows,
             uses=uses,
             called=called,
             agents=words.names.agents,
-            opened=macro_id is not None or draft is not None,
+            opened=opened is not None or draft is not None,
             **self.editor(shown, words, macro=macro, trouble=trouble),
         )
-
-    async def refused(self, error: Conflict, *, macro_id: int | None, draft: Draft | None) -> Response:
-        trouble = rule_form.trouble(error, self.viewer.texts)
-        return await self.show(macro_id=macro_id, draft=draft, trouble=trouble, status=422)
 
 
 @router.get(HERE)
@@ -116,7 +101,7 @@ async def new(request: Request, agent: CurrentAgent) -> Response:
 
 @router.get(HERE + "/{macro_id}")
 async def one(request: Request, agent: CurrentAgent, macro_id: int) -> Response:
-    return await _MacroPage(request, agent).show(macro_id=macro_id)
+    return await _MacroPage(request, agent).show(opened=macro_id)
 
 
 @router.post(HERE + "/draft")
@@ -131,11 +116,11 @@ async def draft(
     found = await page.draft()
     rule_form.changed(found, do, MACRO_ACTIONS)
     if not wants_part(request):
-        return await page.show(macro_id=id, draft=found)
-    async with page.auth.database.page_transaction(agent.workspace_id) as tx:
+        return await page.show(opened=id, draft=found)
+    async with page.transaction() as tx:
         macro = None if id is None else await macros.access_macro(tx, id, agent_id=agent.id)
-        words = page.words(await queries.names(tx))
-    return page.auth.renderer.answer("macros/editor.html", page.viewer, **page.editor(found, words, macro=macro))
+        words = page.wording(await queries.names(tx))
+    return page.part("macros/editor.html", **page.editor(found, words, macro=macro))
 
 
 @router.post(HERE + "/preview")
@@ -143,9 +128,9 @@ async def preview(request: Request, agent: CurrentAgent) -> Response:
     """The sentence of what is typed."""
     page = _MacroPage(request, agent)
     found = await page.draft()
-    async with page.auth.database.page_transaction(agent.workspace_id) as tx:
-        words = page.words(await queries.names(tx))
-    return page.auth.renderer.answer("rules/said.html", page.viewer, **page.said(found, words))
+    async with page.transaction() as tx:
+        words = page.wording(await queries.names(tx))
+    return page.part("rules/said.html", **page.said(found, words))
 
 
 @router.post(HERE)
@@ -156,17 +141,17 @@ async def create(request: Request, agent: CurrentAgent) -> Response:
     try:
         check_may_keep(agent, owner_id)
         definition = load_macro(found["actions"])
-        async with page.auth.database.page_transaction(agent.workspace_id) as tx:
+        async with page.transaction() as tx:
             macro_id = await macros.add_macro(
                 tx,
                 name=found["name"],
                 definition=definition,
                 owner_id=owner_id,
-                by=Actor("agent", agent.id),
-                now=page.auth.clock.now(),
+                by=page.actor,
+                now=page.now,
             )
     except Conflict as error:
-        return await page.refused(error, macro_id=None, draft=found)
+        return await page.refused(error, opened=None, draft=found)
     return RedirectResponse(f"{HERE}/{macro_id}", status_code=303)
 
 
@@ -175,7 +160,7 @@ async def save(request: Request, agent: CurrentAgent, macro_id: int, revision: A
     page = _MacroPage(request, agent)
     found = await page.draft()
     try:
-        async with page.auth.database.page_transaction(agent.workspace_id) as tx:
+        async with page.transaction() as tx:
             macro = await macros.access_macro(tx, macro_id, agent_id=agent.id)
             check_may_keep(agent, macro.owner_id)
             await macros.change_macro(
@@ -184,25 +169,25 @@ async def save(request: Request, agent: CurrentAgent, macro_id: int, revision: A
                 name=found["name"],
                 definition=load_macro(found["actions"]),
                 revision=revision,
-                by=Actor("agent", agent.id),
-                now=page.auth.clock.now(),
+                by=page.actor,
+                now=page.now,
             )
     except Conflict as error:
-        return await page.refused(error, macro_id=macro_id, draft=found)
+        return await page.refused(error, opened=macro_id, draft=found)
     return RedirectResponse(f"{HERE}/{macro_id}", status_code=303)
 
 
 @router.post(HERE + "/{macro_id}/remove")
 async def remove(request: Request, agent: CurrentAgent, macro_id: int) -> Response:
     page = _MacroPage(request, agent)
-    by, now = Actor("agent", agent.id), page.auth.clock.now()
+    by, now = page.actor, page.now
     try:
-        async with page.auth.database.page_transaction(agent.workspace_id) as tx:
+        async with page.transaction() as tx:
             macro = await macros.access_macro(tx, macro_id, agent_id=agent.id)
             check_may_keep(agent, macro.owner_id)
             await macros.remove_macro(tx, macro, by=by, now=now)
     except Conflict as error:
-        return await page.refused(error, macro_id=macro_id, draft=None)
+        return await page.refused(error, opened=macro_id, draft=None)
     return RedirectResponse(HERE, status_code=303)
 
 

@@ -21,13 +21,12 @@ from zhiban.automation.wording import STATUS_LABELS, Names, RuleWording
 from zhiban.conversations.access import visible
 from zhiban.conversations.queries import contact_names
 from zhiban.desk import rule_form, rule_labels
-from zhiban.desk.checks import chrome_of
+from zhiban.desk.editor_page import EditorPage
 from zhiban.desk.rule_form import Draft
 from zhiban.events import Actor
 from zhiban.kit.errors import Conflict
-from zhiban.people.auth import CurrentAgent, auth_of
+from zhiban.people.auth import CurrentAgent
 from zhiban.people.permissions import Permission
-from zhiban.people.service import SignedInAgent
 from zhiban.web.render import wants_part
 from zhiban.web.security import same_origin
 
@@ -38,23 +37,22 @@ WEEK = timedelta(days=7)
 RUNS = 30
 
 
-class _Page:
-    """What the page is made of for one agent: opened with a transaction, rendered after it."""
+class _RulePage(EditorPage):
+    section = "rules"
 
-    def __init__(self, request: Request, agent: SignedInAgent) -> None:
-        self.request, self.agent, self.auth = request, agent, auth_of(request)
-        self.viewer = self.auth.viewer(request, agent)
-        self.manages = agent.access.may(Permission.MANAGE_RULES)
+    @property
+    def manages(self) -> bool:
+        return self.access.may(Permission.MANAGE_RULES)
 
-    def words(self, names: Names) -> RuleWording:
-        return RuleWording(self.viewer.texts, replace(names, channels=self.request.app.state.channel_labels))
+    def wording(self, names: Names) -> RuleWording:
+        return super().wording(replace(names, channels=self.request.app.state.channel_labels))
 
     def said(self, draft: Draft, words: RuleWording) -> tuple[str, Definition | None]:
         """The rule in a sentence; what is missing, where it is none yet."""
         try:
             definition = load_definition({key: draft[key] for key in rule_form.DEFINITION})
         except BadDefinition as error:
-            return rule_form.unfinished(error, self.viewer.texts), None
+            return rule_form.unfinished(error, self.texts), None
         return definition.label(words), definition
 
     def editor(self, draft: Draft, words: RuleWording, *, rule: RuleRow | None, trouble: str = "") -> dict[str, Any]:
@@ -81,21 +79,21 @@ class _Page:
         return signing_secret(self.auth.vault, self.agent.workspace_id) if calls and self.manages else ""
 
     async def show(
-        self, *, rule_id: int | None = None, draft: Draft | None = None, trouble: str = "", status: int = 200
+        self, *, opened: int | None = None, draft: Draft | None = None, trouble: str = "", status: int = 200
     ) -> Response:
         """The whole page, with a rule opened: this one, the draft of a new one, or the first."""
-        now = self.auth.clock.now()
-        async with self.auth.database.page_transaction(self.agent.workspace_id) as tx:
+        now = self.now
+        async with self.transaction() as tx:
             rows = await queries.rules(tx)
             rule = None
-            if rule_id is not None:
-                rule = await queries.access_rule(tx, rule_id)
+            if opened is not None:
+                rule = await queries.access_rule(tx, opened)
             elif draft is None and rows:
                 rule = rows[0]
-            words = self.words(await queries.names(tx))
+            words = self.wording(await queries.names(tx))
             counts = await queries.run_counts(tx, since=now - WEEK)
             runs = await queries.runs_of(tx, rule.id, limit=RUNS) if rule else []
-            seen = await visible(tx, self.agent.access, [run.conversation_id for run in runs if run.conversation_id])
+            seen = await visible(tx, self.access, [run.conversation_id for run in runs if run.conversation_id])
             runs = [run for run in runs if run.conversation_id is None or run.conversation_id in seen]
             called = await contact_names(tx, [run.conversation_id for run in runs if run.conversation_id])
         shown, broken = draft or rule_form.NEW, ""
@@ -104,43 +102,37 @@ class _Page:
                 definition = load_definition(rule.definition)
                 shown = rule_form.of_rule(rule.name, stops=rule.stops, definition=definition)
             except BadDefinition as error:
-                broken = self.viewer.texts("这一版读不懂：{why}", why=error.sentence)
+                broken = self.texts("这一版读不懂：{why}", why=error.sentence)
                 shown = {**rule_form.NEW, "name": rule.name}
-        return self.auth.renderer.answer(
+        return await self.whole(
             "rules/rules.html",
-            self.viewer,
             status=status,
-            chrome=await chrome_of(self.request, self.agent, "rules"),
             rows=rows,
             offered=missing(rows) if self.manages else [],
             counts=counts,
             runs=run_views(runs, words, called),
             rehearsal=None,
-            opened=rule_id is not None or draft is not None,
+            opened=opened is not None or draft is not None,
             **self.editor(shown, words, rule=rule, trouble=trouble or broken),
         )
 
     async def draft(self) -> Draft:
-        return rule_form.typed((key, str(value)) for key, value in (await self.request.form()).multi_items())
-
-    async def refused(self, error: Conflict, *, rule_id: int | None, draft: Draft | None = None) -> Response:
-        trouble = rule_form.trouble(error, self.viewer.texts)
-        return await self.show(rule_id=rule_id, draft=draft, trouble=trouble, status=422)
+        return rule_form.typed(await self.form())
 
 
 @router.get(HERE)
 async def page(request: Request, agent: CurrentAgent) -> Response:
-    return await _Page(request, agent).show()
+    return await _RulePage(request, agent).show()
 
 
 @router.get(HERE + "/new")
 async def new(request: Request, agent: CurrentAgent) -> Response:
-    return await _Page(request, agent).show(draft=rule_form.NEW)
+    return await _RulePage(request, agent).show(draft=rule_form.NEW)
 
 
 @router.get(HERE + "/{rule_id}")
 async def one(request: Request, agent: CurrentAgent, rule_id: int) -> Response:
-    return await _Page(request, agent).show(rule_id=rule_id)
+    return await _RulePage(request, agent).show(opened=rule_id)
 
 
 @router.post(HERE + "/draft")
@@ -151,43 +143,43 @@ async def draft(
     id: int | None = None,  # noqa: A002
 ) -> Response:
     """The editor after a button or a choice of a kind; nothing is stored."""
-    page = _Page(request, agent)
+    page = _RulePage(request, agent)
     found = rule_form.changed(await page.draft(), do)
     if not wants_part(request):
-        return await page.show(rule_id=id, draft=found)
+        return await page.show(opened=id, draft=found)
     rule, words = await _opened(page, id)
-    return page.auth.renderer.answer("rules/editor.html", page.viewer, **page.editor(found, words, rule=rule))
+    return page.part("rules/editor.html", **page.editor(found, words, rule=rule))
 
 
 @router.post(HERE + "/preview")
 async def preview(request: Request, agent: CurrentAgent) -> Response:
     """The sentence of what is typed."""
-    page = _Page(request, agent)
+    page = _RulePage(request, agent)
     found = await page.draft()
-    async with page.auth.database.page_transaction(agent.workspace_id) as tx:
-        words = page.words(await queries.names(tx))
+    async with page.transaction() as tx:
+        words = page.wording(await queries.names(tx))
     said, definition = page.said(found, words)
-    return page.auth.renderer.answer("rules/said.html", page.viewer, said=said, whole=definition is not None)
+    return page.part("rules/said.html", said=said, whole=definition is not None)
 
 
 @router.post(HERE + "/rehearse")
 async def rehearsal(request: Request, agent: CurrentAgent, id: int | None = None) -> Response:  # noqa: A002
     """What the rule would have done as it is typed; nothing is stored and nothing done."""
-    page = _Page(request, agent)
+    page = _RulePage(request, agent)
     found = await page.draft()
-    async with page.auth.database.page_transaction(agent.workspace_id) as tx:
-        words = page.words(await queries.names(tx))
+    async with page.transaction() as tx:
+        words = page.wording(await queries.names(tx))
         _, definition = page.said(found, words)
         told = None
         if definition is not None:
-            told = await rehearse(tx, definition, access=agent.access, now=page.auth.clock.now(), rule_id=id)
-    return page.auth.renderer.answer("rules/rehearsal.html", page.viewer, rehearsal=told)
+            told = await rehearse(tx, definition, access=agent.access, now=page.now, rule_id=id)
+    return page.part("rules/rehearsal.html", rehearsal=told)
 
 
-async def _opened(page: _Page, rule_id: int | None) -> tuple[RuleRow | None, RuleWording]:
-    async with page.auth.database.page_transaction(page.agent.workspace_id) as tx:
+async def _opened(page: _RulePage, rule_id: int | None) -> tuple[RuleRow | None, RuleWording]:
+    async with page.transaction() as tx:
         rule = None if rule_id is None else await queries.access_rule(tx, rule_id)
-        return rule, page.words(await queries.names(tx))
+        return rule, page.wording(await queries.names(tx))
 
 
 def _definition(draft: Draft) -> Definition:
@@ -196,46 +188,44 @@ def _definition(draft: Draft) -> Definition:
 
 @router.post(HERE)
 async def create(request: Request, agent: CurrentAgent) -> Response:
-    page = _Page(request, agent)
+    page = _RulePage(request, agent)
     found = await page.draft()
     try:
         agent.access.check(Permission.MANAGE_RULES)
-        async with page.auth.database.page_transaction(agent.workspace_id) as tx:
+        async with page.transaction() as tx:
             rule_id = await service.add(
                 tx,
                 name=found["name"],
                 definition=_definition(found),
                 stops=found["stops"],
-                by=Actor("agent", agent.id),
-                now=page.auth.clock.now(),
+                by=page.actor,
+                now=page.now,
             )
     except Conflict as error:
-        return await page.refused(error, rule_id=None, draft=found)
+        return await page.refused(error, opened=None, draft=found)
     return RedirectResponse(f"{HERE}/{rule_id}", status_code=303)
 
 
 @router.post(HERE + "/shipped")
 async def take_over(request: Request, agent: CurrentAgent, key: Annotated[str, Form(max_length=80)]) -> Response:
     """One of the rules that come with the program, switched on."""
-    page = _Page(request, agent)
+    page = _RulePage(request, agent)
     try:
         agent.access.check(Permission.MANAGE_RULES)
-        async with page.auth.database.page_transaction(agent.workspace_id) as tx:
-            rule_id = await add_shipped(
-                tx, key, page.viewer.texts, by=Actor("agent", agent.id), now=page.auth.clock.now()
-            )
+        async with page.transaction() as tx:
+            rule_id = await add_shipped(tx, key, page.viewer.texts, by=Actor("agent", agent.id), now=page.now)
     except Conflict as error:
-        return await page.refused(error, rule_id=None)
+        return await page.refused(error, opened=None)
     return RedirectResponse(f"{HERE}/{rule_id}", status_code=303)
 
 
 @router.post(HERE + "/{rule_id}")
 async def save(request: Request, agent: CurrentAgent, rule_id: int, revision: Annotated[int, Form()]) -> Response:
-    page = _Page(request, agent)
+    page = _RulePage(request, agent)
     found = await page.draft()
     try:
         agent.access.check(Permission.MANAGE_RULES)
-        async with page.auth.database.page_transaction(agent.workspace_id) as tx:
+        async with page.transaction() as tx:
             await service.change(
                 tx,
                 rule_id,
@@ -243,23 +233,23 @@ async def save(request: Request, agent: CurrentAgent, rule_id: int, revision: An
                 definition=_definition(found),
                 stops=found["stops"],
                 revision=revision,
-                by=Actor("agent", agent.id),
-                now=page.auth.clock.now(),
+                by=page.actor,
+                now=page.now,
             )
     except Conflict as error:
-        return await page.refused(error, rule_id=rule_id, draft=found)
+        return await page.refused(error, opened=rule_id, draft=found)
     return RedirectResponse(f"{HERE}/{rule_id}", status_code=303)
 
 
 @router.post(HERE + "/{rule_id}/{verb}")
 async def act(request: Request, agent: CurrentAgent, rule_id: int, verb: str) -> Response:
     """Switch it on or off, move it up or down, remove it."""
-    page = _Page(request, agent)
-    by, now = Actor("agent", agent.id), page.auth.clock.now()
+    page = _RulePage(request, agent)
+    by, now = page.actor, page.now
     back = f"{HERE}/{rule_id}"
     try:
         agent.access.check(Permission.MANAGE_RULES)
-        async with page.auth.database.page_transaction(agent.workspace_id) as tx:
+        async with page.transaction() as tx:
             match verb:
                 case "on" | "off":
                     await service.switch(tx, rule_id, on=verb == "on", by=by, now=now)
@@ -271,5 +261,5 @@ async def act(request: Request, agent: CurrentAgent, rule_id: int, verb: str) ->
                 case _:
                     return Response(status_code=404)
     except Conflict as error:
-        return await page.refused(error, rule_id=rule_id)
+        return await page.refused(error, opened=rule_id)
     return RedirectResponse(back, status_code=303)

@@ -13,13 +13,11 @@ from zhiban.automation.saved_views import VIEW_CONDITIONS, SavedView, load_view
 from zhiban.automation.wording import RuleWording
 from zhiban.conversations.lists import Queue, StatusTab, conversation_list
 from zhiban.desk import rule_form, rule_labels
-from zhiban.desk.checks import chrome_of
+from zhiban.desk.editor_page import EditorPage
 from zhiban.desk.rule_form import Draft
-from zhiban.events import Actor
 from zhiban.kit.errors import Conflict
-from zhiban.people.auth import CurrentAgent, auth_of
+from zhiban.people.auth import CurrentAgent
 from zhiban.people.ownership import check_may_keep, may_keep
-from zhiban.people.service import SignedInAgent
 from zhiban.web.render import wants_part
 from zhiban.web.security import same_origin
 
@@ -31,15 +29,11 @@ NEW: Draft = {"name": "", "shared": False, "conditions": {"kind": "group", "cond
 SHOWN = 12  # conversations that the page lists of a view
 
 
-class _ViewPage:
-    """What the page is made of for one agent."""
-
-    def __init__(self, request: Request, agent: SignedInAgent) -> None:
-        self.request, self.agent, self.auth = request, agent, auth_of(request)
-        self.viewer = self.auth.viewer(request, agent)
+class _ViewPage(EditorPage):
+    section = "views"
 
     async def draft(self) -> Draft:
-        form = [(key, str(value)) for key, value in (await self.request.form()).multi_items()]
+        form = await self.form()
         found = rule_form.typed(form, conditions=VIEW_CONDITIONS)
         return {"name": found["name"], "conditions": found["conditions"], "shared": "shared" in dict(form)}
 
@@ -47,9 +41,9 @@ class _ViewPage:
         """The view in a sentence; what is missing, where it is none yet."""
         try:
             given = load_view(draft["conditions"]).label(words)
-            return {"said": self.viewer.texts("列出这样的会话：{given}", given=given), "whole": True}
+            return {"said": self.texts("列出这样的会话：{given}", given=given), "whole": True}
         except BadDefinition as error:
-            return {"said": rule_form.unfinished(error, self.viewer.texts), "whole": False}
+            return {"said": rule_form.unfinished(error, self.texts), "whole": False}
 
     def editor(self, draft: Draft, words: RuleWording, *, view: SavedView | None, trouble: str = "") -> dict[str, Any]:
         return {
@@ -65,45 +59,39 @@ class _ViewPage:
         }
 
     async def show(
-        self, *, view_id: int | None = None, draft: Draft | None = None, trouble: str = "", status: int = 200
+        self, *, opened: int | None = None, draft: Draft | None = None, trouble: str = "", status: int = 200
     ) -> Response:
         """The whole page, with a view opened: this one, the draft of a new one, or the first."""
-        async with self.auth.database.page_transaction(self.agent.workspace_id) as tx:
+        async with self.transaction() as tx:
             rows = await saved_views.saved_views(tx, self.agent.id)
             view = None
-            if view_id is not None:
-                view = await saved_views.access_view(tx, view_id, agent_id=self.agent.id)
+            if opened is not None:
+                view = await saved_views.access_view(tx, opened, agent_id=self.agent.id)
             elif draft is None and rows:
                 view = rows[0]
-            words = RuleWording(self.viewer.texts, await queries.names(tx))
+            words = self.wording(await queries.names(tx))
             listed = None
             if view is not None:
                 listed = await conversation_list(
                     tx,
-                    self.agent.access,
+                    self.access,
                     queue=Queue.ALL,
                     tab=StatusTab.OPEN,
                     limit=SHOWN,
                     views=await saved_views.list_filters(tx, self.agent.id),
                     view=view.id,
-                    now=self.auth.clock.now(),
+                    now=self.now,
                 )
         kept = {"name": view.name, "shared": False, "conditions": view.conditions} if view else NEW
-        return self.auth.renderer.answer(
+        return await self.whole(
             "views/views.html",
-            self.viewer,
             status=status,
-            chrome=await chrome_of(self.request, self.agent, "views"),
             rows=rows,
             listed=listed,
             may=may_keep(self.agent, self.agent.id),
-            opened=view_id is not None or draft is not None,
+            opened=opened is not None or draft is not None,
             **self.editor(draft or kept, words, view=view, trouble=trouble),
         )
-
-    async def refused(self, error: Conflict, *, view_id: int | None, draft: Draft | None) -> Response:
-        trouble = rule_form.trouble(error, self.viewer.texts)
-        return await self.show(view_id=view_id, draft=draft, trouble=trouble, status=422)
 
 
 @router.get(HERE)
@@ -118,7 +106,7 @@ async def new(request: Request, agent: CurrentAgent) -> Response:
 
 @router.get(HERE + "/{view_id}")
 async def one(request: Request, agent: CurrentAgent, view_id: int) -> Response:
-    return await _ViewPage(request, agent).show(view_id=view_id)
+    return await _ViewPage(request, agent).show(opened=view_id)
 
 
 @router.post(HERE + "/draft")
@@ -133,11 +121,11 @@ async def draft(
     found = await page.draft()
     rule_form.changed({**found, "actions": []}, do, condition=FIRST)
     if not wants_part(request):
-        return await page.show(view_id=id, draft=found)
-    async with page.auth.database.page_transaction(agent.workspace_id) as tx:
+        return await page.show(opened=id, draft=found)
+    async with page.transaction() as tx:
         view = None if id is None else await saved_views.access_view(tx, id, agent_id=agent.id)
-        words = RuleWording(page.viewer.texts, await queries.names(tx))
-    return page.auth.renderer.answer("views/editor.html", page.viewer, **page.editor(found, words, view=view))
+        words = page.wording(await queries.names(tx))
+    return page.part("views/editor.html", **page.editor(found, words, view=view))
 
 
 @router.post(HERE + "/preview")
@@ -145,9 +133,9 @@ async def preview(request: Request, agent: CurrentAgent) -> Response:
     """The sentence of what is typed."""
     page = _ViewPage(request, agent)
     found = await page.draft()
-    async with page.auth.database.page_transaction(agent.workspace_id) as tx:
-        words = RuleWording(page.viewer.texts, await queries.names(tx))
-    return page.auth.renderer.answer("rules/said.html", page.viewer, **page.said(found, words))
+    async with page.transaction() as tx:
+        words = page.wording(await queries.names(tx))
+    return page.part("rules/said.html", **page.said(found, words))
 
 
 @router.post(HERE)
@@ -155,16 +143,16 @@ async def create(request: Request, agent: CurrentAgent) -> Response:
     page = _ViewPage(request, agent)
     found = await page.draft()
     owner_id = None if found["shared"] else agent.id
-    by, now = Actor("agent", agent.id), page.auth.clock.now()
+    by, now = page.actor, page.now
     try:
         check_may_keep(agent, owner_id)
         conditions = load_view(found["conditions"])
-        async with page.auth.database.page_transaction(agent.workspace_id) as tx:
+        async with page.transaction() as tx:
             view_id = await saved_views.add_view(
                 tx, name=found["name"], conditions=conditions, owner_id=owner_id, by=by, now=now
             )
     except Conflict as error:
-        return await page.refused(error, view_id=None, draft=found)
+        return await page.refused(error, opened=None, draft=found)
     return RedirectResponse(f"{HERE}/{view_id}", status_code=303)
 
 
@@ -172,27 +160,27 @@ async def create(request: Request, agent: CurrentAgent) -> Response:
 async def save(request: Request, agent: CurrentAgent, view_id: int) -> Response:
     page = _ViewPage(request, agent)
     found = await page.draft()
-    by, now = Actor("agent", agent.id), page.auth.clock.now()
+    by, now = page.actor, page.now
     try:
-        async with page.auth.database.page_transaction(agent.workspace_id) as tx:
+        async with page.transaction() as tx:
             view = await saved_views.access_view(tx, view_id, agent_id=agent.id)
             check_may_keep(agent, view.owner_id)
             conditions = load_view(found["conditions"])
             await saved_views.change_view(tx, view, name=found["name"], conditions=conditions, by=by, now=now)
     except Conflict as error:
-        return await page.refused(error, view_id=view_id, draft=found)
+        return await page.refused(error, opened=view_id, draft=found)
     return RedirectResponse(f"{HERE}/{view_id}", status_code=303)
 
 
 @router.post(HERE + "/{view_id}/remove")
 async def remove(request: Request, agent: CurrentAgent, view_id: int) -> Response:
     page = _ViewPage(request, agent)
-    by, now = Actor("agent", agent.id), page.auth.clock.now()
+    by, now = page.actor, page.now
     try:
-        async with page.auth.database.page_transaction(agent.workspace_id) as tx:
+        async with page.transaction() as tx:
             view = await saved_views.access_view(tx, view_id, agent_id=agent.id)
             check_may_keep(agent, view.owner_id)
             await saved_views.remove_view(tx, view, by=by, now=now)
     except Conflict as error:
-        return await page.refused(error, view_id=view_id, draft=None)
+        return await page.refused(error, opened=view_id, draft=None)
     return RedirectResponse(HERE, status_code=303)
