@@ -255,6 +255,7 @@ HANDLERS: dict[type[Event], tuple[Handler, ...]] = {
     ConversationResolved: (
         conversation_handlers.close_session,
         assistant_handlers.record_refused_suggestions,
+        notification_handlers.tell_followers_of_end,
     ),
     ConversationAssigned: (notification_handlers.tell_assignee,),
     NoteAdded: (notification_handlers.tell_mentioned,),

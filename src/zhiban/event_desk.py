@@ -1,8 +1,16 @@
-"""What can happen to what agents keep at the desk: snippets, macros and views. Part of `events`."""
+"""What can happen to what agents keep at the desk: snippets, macros, views, what they follow. Part of `events`."""
 
 from __future__ import annotations
 
-from zhiban.event_base import Event
+from zhiban.event_base import ConversationEvent, Event
+
+
+class ConversationFollowersChanged(ConversationEvent):
+    """Agents began or ceased to follow a conversation. `reason` "mentioned": a note named them."""
+
+    added: tuple[int, ...] = ()
+    removed: tuple[int, ...] = ()
+    reason: str = ""
 
 
 class SnippetAdded(Event):

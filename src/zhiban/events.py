@@ -27,6 +27,7 @@ from zhiban.event_base import (
 )
 from zhiban.event_contacts import ContactEdited, ContactFieldAdded, ContactFieldRemoved, ContactsMerged
 from zhiban.event_desk import (
+    ConversationFollowersChanged,
     MacroAdded,
     MacroChanged,
     MacroRemoved,
@@ -95,7 +96,7 @@ __all__ += ["ContactEdited", "ContactFieldAdded", "ContactFieldRemoved", "Contac
 __all__ += ["RuleAdded", "RuleChanged", "RuleRemoved"]
 __all__ += ["SavedViewAdded", "SavedViewChanged", "SavedViewRemoved"]
 __all__ += ["MacroAdded", "MacroChanged", "MacroRemoved", "SnippetAdded", "SnippetChanged", "SnippetRemoved"]
-__all__ += ["SurveyAsked", "SurveyRated"]
+__all__ += ["ConversationFollowersChanged", "SurveyAsked", "SurveyRated"]
 __all__ += ["GapClosed", "GapMerged", "GapQuestionMoved", "GapRecorded", "GapReopened"]
 __all__ += ["AgentBecameAvailable", "AgentBecameBusy", "AgentChanged", "AgentDisabled", "AgentEnabled", "AgentInvited"]
 __all__ += ["AgentJoined", "AgentWentOffline", "AvailabilityChosen", "JoinLinkCreated", "PasswordChanged"]

@@ -399,3 +399,16 @@ async def test_other_workspaces_are_not_heard(site: Site) -> None:
 async def test_strangers_hear_nothing(site: Site, who: str) -> None:
     answer = await site.client().get("/stream", cookie=f"zhiban_session={who}")
     assert answer.status == 303
+
+
+async def test_colleagues_follow_a_conversation_and_stand_on_its_card(site: Site) -> None:
+    lin, seed = await site.signed_in(), site.seed
+    path = f"/conversations/{seed.conversations['周予安']}"
+    assert "还没有人关注" in (await lin.get(path)).text
+    chen = str(seed.agents["陈默"])
+    for _ in range(2):
+        shown = (await lin.post(f"{path}/followers", {"add": chen})).text
+        assert '<span class="tag cut">陈默</span>' in shown
+        assert shown.count("关注会话") == 1
+    assert '<span class="tag cut">陈默</span>' not in (await lin.post(f"{path}/followers", {"remove": chen})).text
+    assert (await lin.post(f"{path}/followers", {"add": "999999"})).status == 404

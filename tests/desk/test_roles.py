@@ -128,6 +128,7 @@ ADDRESSES: dict[str, Entry] = {
     "POST /conversations/{conversation_id}/assign": Entry("agents", form={"to": "me"}),
     "POST /conversations/{conversation_id}/team": Entry("agents", form={"to": "none"}),
     "POST /conversations/{conversation_id}/labels": Entry("agents"),
+    "POST /conversations/{conversation_id}/followers": Entry("agents"),
     "POST /conversations/{conversation_id}/priority": Entry("agents", form={"to": "3"}),
     "POST /conversations/{conversation_id}/snooze": Entry("agents", form={"until": "hour"}),
     "POST /conversations/{conversation_id}/reopen": Entry("agents"),

@@ -87,13 +87,14 @@ async def test_a_mention_reaches_those_who_see_the_inbox_and_not_its_writer(desk
         note = {"by": Actor("agent", desk.lin), "now": NOON}
         await replies.add_note(tx, state.id, text="@陈默 @林晓 帮忙看看", **note)
         await replies.add_note(tx, state.id, text="没有人", **note)
-        assert (await told(tx, desk.lin), await told(tx, desk.chen)) == ([], ["mentioned"])
-        (row,) = await queries.notifications(tx, Access(desk.chen, Role.AGENT))
+        # Whoever was named follows from then on, and hears of the next note as well.
+        assert (await told(tx, desk.lin), await told(tx, desk.chen)) == ([], ["mentioned", "followed"])
+        _, row = await queries.notifications(tx, Access(desk.chen, Role.AGENT))
         assert row.text == "@陈默 @林晓 帮忙看看"
         await tx.run("update agent set inbox_ids = '{}' where id = %(id)s", id=desk.chen)
         await replies.add_note(tx, state.id, text="@陈默 再看看", **note)
         # Neither told of it, nor shown what was told before.
-        assert await tx.value("select count(*) from notification") == 1
+        assert await tx.value("select count(*) from notification") == 2
         assert await told(tx, desk.chen, ()) == []
         assert await queries.count_unread(tx, Access(desk.chen, Role.AGENT, ())) == 0
         assert (await queries.news(tx, Access(desk.chen, Role.AGENT, ()), after=0, since=NOON - MINUTE)).rows == ()

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Discriminator, Field
 
 from zhiban.automation.condition_fields import Id, Ids, PriorityNumber
 from zhiban.automation.facts import RuleFacts
+from zhiban.automation.follow_action import AddFollowersAction
 from zhiban.automation.parts import RulePart, rule_part
 from zhiban.automation.rule_webhooks import CALL_WEBHOOK
 from zhiban.automation.texts import Template, check_address, filled
@@ -485,6 +486,7 @@ SharedAction = (
     | AddNoteAction
     | NotifyAction
     | NotifyAgentsAction
+    | AddFollowersAction
 )
 AnyAction = SharedAction | CallWebhookAction | StopAction
 Action = Annotated[AnyAction, Discriminator("kind")]

@@ -8,6 +8,7 @@ from zhiban.events import (
     ConversationAssigned,
     ConversationContactChanged,
     ConversationEvent,
+    ConversationFollowersChanged,
     ConversationHandedOff,
     ConversationLabelsChanged,
     ConversationMuted,
@@ -25,7 +26,7 @@ from zhiban.events import (
 )
 
 # Consequences of what another line says already.
-_UNSAID = ("returned", "undo", "wrote_again")
+_UNSAID = ("returned", "undo", "wrote_again", "mentioned")
 
 
 def activity(event: ConversationEvent) -> dict[str, Any] | None:
@@ -68,6 +69,10 @@ def _other_line(event: ConversationEvent) -> tuple[str, dict[str, Any]] | None:
             return "labels_changed", {"added": list(added), "removed": list(removed)}
         case ConversationPriorityChanged(priority=priority):
             return "priority_changed", {"priority": priority}
+        case ConversationFollowersChanged(added=added, removed=removed) if event.reason not in _UNSAID:
+            mine = event.actor.kind == "agent" and (*added, *removed) == (event.actor.id,)
+            what = "followed" if added else "unfollowed"
+            return f"{what}_self" if mine else what, {"agents": [*added, *removed]}
         case SurveyRated(previous=previous):
             return ("rated_again" if previous else "rated"), {"rating": event.rating, "comment": event.comment}
         case MacroApplied(name=name):

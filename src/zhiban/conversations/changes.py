@@ -168,6 +168,15 @@ class NoteMacro:
 
 
 @frozen_dataclass
+class NoteFollowers:
+    """Agents began or ceased to follow it."""
+
+    added: tuple[int, ...] = ()
+    removed: tuple[int, ...] = ()
+    reason: str = ""
+
+
+@frozen_dataclass
 class NoteSurvey:
     """The contact is asked about the cycle that was resolved, by this agent if any and for this team."""
 
@@ -220,6 +229,7 @@ Change = (
     | QueueReply
     | RequeueReply
     | NoteMacro
+    | NoteFollowers
     | NoteSurvey
     | NoteRating
     | ChangeNativeSession

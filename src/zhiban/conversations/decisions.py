@@ -20,6 +20,7 @@ from zhiban.events import (
     ConversationAssigned,
     ConversationContactChanged,
     ConversationEvent,
+    ConversationFollowersChanged,
     ConversationHandedOff,
     ConversationLabelsChanged,
     ConversationMuted,
@@ -105,7 +106,7 @@ class _Decider:
                 self._reply(change)
             case c.Mute() | c.Unmute() | c.AssignTeam() | c.ChangeLabels() | c.SetPriority() | c.ChangeContact():
                 self._describe(change)
-            case c.NoteMacro() | c.NoteSurvey() | c.NoteRating():
+            case c.NoteMacro() | c.NoteFollowers() | c.NoteSurvey() | c.NoteRating():
                 self._note(change)
             case c.ChangeNativeSession() | c.EnterChat():
                 self._vendor_says(change)
@@ -349,11 +350,14 @@ class _Decider:
             )
         )
 
-    def _note(self, change: c.NoteMacro | c.NoteSurvey | c.NoteRating) -> None:
+    def _note(self, change: c.NoteMacro | c.NoteFollowers | c.NoteSurvey | c.NoteRating) -> None:
         """What changes nothing in the row and stands in the log and the thread."""
         match change:
             case c.NoteMacro():
                 self._record(MacroApplied(**self._about(), macro_id=change.macro_id, name=change.name, key=change.key))
+            case c.NoteFollowers(added=added, removed=removed, reason=reason):
+                who = ConversationFollowersChanged(**self._about(), added=added, removed=removed, reason=reason)
+                self._record(who)
             case c.NoteSurvey():
                 about = {**self._about(), "team_id": change.team_id}
                 asked = SurveyAsked(**about, survey_id=change.survey_id, agent_id=change.agent_id, way=change.way)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from zhiban.conversations import queries, transitions
 from zhiban.conversations.changes import Open, RequeueReply
 from zhiban.conversations.draft_files import take_draft_files
+from zhiban.conversations.followers import add_followers
 from zhiban.conversations.mentions import mentioned_in
 from zhiban.conversations.models import Author, ConversationState
 from zhiban.conversations.outbox import (
@@ -144,7 +146,9 @@ async def send_as_rule(
 async def add_note(
     tx: Transaction, conversation_id: int, *, text: str, by: Actor, now: datetime, cause: Cause = DIRECT
 ) -> int:
-    """Write something for colleagues only; @name mentions one who sees it. Raises Conflict on empty text, NotFound."""
+    """Write something for colleagues only; @name mentions one who sees it, who follows from then on.
+
+    Raises Conflict on empty text, NotFound."""
     if not text.strip():
         raise Conflict("There is nothing to note.")
     state = await transitions.lock(tx, conversation_id)
@@ -167,6 +171,9 @@ async def add_note(
     )
     fact = NoteAdded(actor=by, at=now, cause=cause, message_id=int(message_id), mentioned=mentioned, **state.about())
     await event_log.append(tx, fact)
+    if mentioned:
+        with suppress(Conflict):  # too many follow: the note stands all the same
+            await add_followers(tx, state.id, mentioned, by=by, now=now, reason="mentioned", cause=cause)
     return int(message_id)
 
 

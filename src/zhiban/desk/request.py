@@ -18,6 +18,7 @@ from zhiban.conversations import lists, queries, replies
 from zhiban.conversations.access import access_conversation
 from zhiban.conversations.draft_files import draft_files
 from zhiban.conversations.drafts import drafts
+from zhiban.conversations.followers import followers_of
 from zhiban.conversations.labels import label_names
 from zhiban.conversations.lists import ListView, Queue, StatusTab
 from zhiban.conversations.survey_links import SurveyLinks
@@ -161,6 +162,7 @@ class DeskRequest:
             last_incoming=max((row.id for row in part.rows if row.author == "contact"), default=0),
             drafts=await drafts(tx, conversation_id, self.agent.id),
             files=await draft_files(tx, conversation_id, self.agent.id),
+            followers=await followers_of(tx, conversation_id),
             ratings=tuple(await ratings_of(tx, head.contact_id, self.access)),
             taken_files=views.taken_files(self.settings.limits_of(head.channel)),
             macros=await self._macros(tx),

@@ -58,6 +58,7 @@ ACTION_LABELS: Mapping[str, str] = {
     "add_note": mark("写备注"),
     "notify": mark("通知同事"),
     "notify_agents": mark("提醒某些同事"),
+    "add_followers": mark("让同事关注"),
     "call_webhook": mark("调用另一个程序"),
     "stop": mark("不再看后面的规则"),
 }

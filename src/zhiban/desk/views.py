@@ -15,6 +15,7 @@ from zhiban.assistant.suggesting import Source, percent
 from zhiban.conversations.attachments import Attachment
 from zhiban.conversations.draft_files import MOST_FILES, DraftFile, shown_size
 from zhiban.conversations.drafts import Drafts, Mode
+from zhiban.conversations.followers import FollowerName
 from zhiban.conversations.outbox import allowance
 from zhiban.conversations.queries import (
     AgentName,
@@ -193,6 +194,7 @@ class ThreadView:
     drafts: Drafts = field(default_factory=Drafts)
     files: tuple[DraftFile, ...] = ()  # beside the reply
     taken_files: tuple[TakenFiles, ...] = ()
+    followers: tuple[FollowerName, ...] = ()
     ratings: tuple[RatingLine, ...] = ()  # what the contact said of us last
     macros: tuple[tuple[int, str], ...] = ()
 
@@ -344,7 +346,8 @@ def activity_view(
         whom=_whom(what, to, names, teams) or stars(row.content.get("rating")) or str(row.content.get("macro") or ""),
         until=datetime.fromisoformat(until) if isinstance(until, str) else None,
         why=REASON_LABELS.get(reason, "") or str(row.content.get("comment") or ""),
-        labels=tuple(labels[id_] for id_ in (*added, *removed) if id_ in labels),
+        labels=tuple(labels[id_] for id_ in (*added, *removed) if id_ in labels)
+        + tuple(names[id_] for id_ in row.content.get("agents") or () if id_ in names),
     )
 
 

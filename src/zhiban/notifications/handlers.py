@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from zhiban.conversations.facts import messages_of
-from zhiban.events import ConversationAssigned, NoteAdded
+from zhiban.conversations.followers import follower_ids
+from zhiban.events import ConversationAssigned, ConversationResolved, NoteAdded
 from zhiban.kit.db import Transaction
 from zhiban.notifications.models import NotificationKind
 from zhiban.notifications.service import NewNotification, notify
@@ -25,8 +28,11 @@ async def tell_assignee(tx: Transaction, event: ConversationAssigned) -> None:
 
 
 async def tell_mentioned(tx: Transaction, event: NoteAdded) -> None:
-    """Somebody wrote the names of colleagues in a note."""
-    if not event.mentioned or event.inbox_id is None:
+    """Somebody wrote the names of colleagues in a note; those who follow hear of every note."""
+    if event.inbox_id is None:
+        return
+    following = [one for one in await follower_ids(tx, event.conversation_id) if one not in event.mentioned]
+    if not event.mentioned and not following:
         return
     found = await messages_of(tx, [event.message_id])
     told = NewNotification(
@@ -38,3 +44,19 @@ async def tell_mentioned(tx: Transaction, event: NoteAdded) -> None:
         text=found[event.message_id].text,
     )
     await notify(tx, told, event.mentioned, now=event.at)
+    await notify(tx, replace(told, kind=NotificationKind.FOLLOWED), following, now=event.at)
+
+
+async def tell_followers_of_end(tx: Transaction, event: ConversationResolved) -> None:
+    """Who follows a conversation hears when it is resolved."""
+    following = await follower_ids(tx, event.conversation_id)
+    if not following or event.inbox_id is None:
+        return
+    told = NewNotification(
+        kind=NotificationKind.FOLLOWED,
+        key=f"resolved-{event.id}",
+        conversation_id=event.conversation_id,
+        inbox_id=event.inbox_id,
+        actor=event.actor,
+    )
+    await notify(tx, told, following, now=event.at)

@@ -16,6 +16,7 @@ class NotificationKind(StrEnum):
     ASSIGNED = "assigned"  # somebody or something gave them a conversation
     MENTIONED = "mentioned"  # a colleague wrote @name in a note
     WAITING = "waiting"  # a contact of theirs has waited too long
+    FOLLOWED = "followed"  # something happened in a conversation that they follow
     RULE = "rule"  # a rule or a macro says so
 
 
@@ -32,6 +33,7 @@ KIND_LABELS: Mapping[NotificationKind, str] = {
     NotificationKind.ASSIGNED: mark("会话分给我"),
     NotificationKind.MENTIONED: mark("备注里提到我"),
     NotificationKind.WAITING: mark("对方等太久"),
+    NotificationKind.FOLLOWED: mark("关注的会话有动静"),
     NotificationKind.RULE: mark("规则提醒我"),
 }
 WAY_LABELS: Mapping[Way, str] = {
@@ -42,7 +44,10 @@ WAY_LABELS: Mapping[Way, str] = {
 }
 
 _USUAL = (Way.PAGE, Way.BROWSER, Way.SOUND)
-DEFAULT_WAYS: Mapping[NotificationKind, tuple[Way, ...]] = dict.fromkeys(NotificationKind, _USUAL)
+DEFAULT_WAYS: Mapping[NotificationKind, tuple[Way, ...]] = {
+    **dict.fromkeys(NotificationKind, _USUAL),
+    NotificationKind.FOLLOWED: (Way.PAGE, Way.BROWSER),
+}
 WAITING_MINUTES = 10
 LONGEST_WAITING = 24 * 60
 

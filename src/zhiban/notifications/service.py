@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
+from zhiban.conversations.followers import take_written
 from zhiban.events import Actor
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
@@ -122,6 +123,27 @@ async def notify_waiting(tx: Transaction, *, now: datetime) -> int:
     )
     await _pass_on(tx, rows, now=now)
     return len(rows)
+
+
+async def notify_followers(tx: Transaction, *, now: datetime) -> int:
+    """Tell who follows an open conversation that its contact has written, once for all that came since.
+
+    By a timer, so that what arrives costs nothing. Whoever has the conversation in hand knows. Returns how many were
+    looked at, AT_ONCE at most.
+    """
+    found = await take_written(tx, limit=AT_ONCE)
+    for one in found:
+        if one.agent_id == one.assignee_id:
+            continue
+        told = NewNotification(
+            kind=NotificationKind.FOLLOWED,
+            key=f"written-{one.conversation_id}-{one.last_incoming_at.timestamp()}",
+            conversation_id=one.conversation_id,
+            inbox_id=one.inbox_id,
+            actor=Actor("contact", one.contact_id),
+        )
+        await notify(tx, told, [one.agent_id], now=now)
+    return len(found)
 
 
 # -------------------------------------------------------------------------------------------------------- reading

@@ -18,6 +18,12 @@ def title_of(told: NotificationRow, texts: Texts) -> str:
             return texts("{who}在{contact}的备注里提到你", who=told.who or texts("同事"), contact=contact)
         case NotificationKind.WAITING:
             return texts("{contact}等太久了", contact=contact)
+        case NotificationKind.FOLLOWED if told.actor_kind == "contact":
+            return texts("您关注的{contact}又说话了", contact=contact)
+        case NotificationKind.FOLLOWED if told.text:
+            return texts("{who}在您关注的{contact}那里写了备注", who=told.who or texts("规则"), contact=contact)
+        case NotificationKind.FOLLOWED:
+            return texts("您关注的{contact}的会话解决了", contact=contact)
         case NotificationKind.RULE:
             return texts("{contact}：{rule}", contact=contact, rule=told.actor_ref or told.who or texts("规则"))
 

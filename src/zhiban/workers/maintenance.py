@@ -13,7 +13,7 @@ from zhiban.conversations.service import resolve_idle, wake_snoozed
 from zhiban.kit.background_tasks import RepeatedTask
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import NO_WORKSPACE, Database
-from zhiban.notifications.service import notify_waiting
+from zhiban.notifications.service import notify_followers, notify_waiting
 from zhiban.people import presence
 
 log = logging.getLogger(__name__)
@@ -60,6 +60,7 @@ class Maintenance:
     async def _tell_of_waiting(self, workspace_id: int) -> None:
         async with self._database.transaction(workspace_id) as tx:
             await notify_waiting(tx, now=self._clock.now())
+            await notify_followers(tx, now=self._clock.now())
 
     async def _resolve_idle(self, workspace_id: int) -> None:
         """A batch at a time, so that nobody waits for a long transaction."""

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, Response
 
 from zhiban.assistant import learning
 from zhiban.assistant.learning import SuggestionRef
-from zhiban.conversations import assignment, lists, queries, replies, service
+from zhiban.conversations import assignment, followers, lists, queries, replies, service
 from zhiban.conversations.access import access_conversation, access_conversation_to_answer
 from zhiban.conversations.draft_files import MOST_FILES
 from zhiban.conversations.drafts import Mode, save_draft
@@ -328,6 +328,24 @@ async def change_labels(
             by=desk.actor(),
             now=desk.auth.clock.now(),
         )
+    return await desk.live(conversation_id)
+
+
+@router.post("/conversations/{conversation_id}/followers")
+async def change_followers(
+    desk: CurrentRequest,
+    conversation_id: int,
+    add: Annotated[int | None, Form(ge=1, lt=1 << 63)] = None,
+    remove: Annotated[int | None, Form(ge=1, lt=1 << 63)] = None,
+) -> Response:
+    """Let a colleague, or oneself, follow the conversation, or not any more."""
+    by, now = desk.actor(), desk.auth.clock.now()
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        await access_conversation_to_answer(tx, desk.access, conversation_id)
+        if add is not None:
+            await followers.add_followers(tx, conversation_id, [add], by=by, now=now)
+        if remove is not None:
+            await followers.remove_follower(tx, conversation_id, remove, by=by, now=now)
     return await desk.live(conversation_id)
 
 
