@@ -80,6 +80,8 @@ ADDRESSES: dict[str, Entry] = {
     "POST /settings/sign-in/members": Entry("owners", {"connection": "1"}),
     "POST /settings/sign-in/{provider_id}": Entry("owners"),
     "POST /settings/sign-in/{provider_id}/remove": Entry("owners"),
+    "GET /workspaces": Entry(),
+    "POST /workspaces/{workspace_id}": Entry(answers=NOW_NOT),
     "GET /login/code": Entry("everybody"),
     "POST /login/code": Entry("everybody", {"code": "000000"}),
     "POST /logout": Entry("everybody"),

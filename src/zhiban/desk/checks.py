@@ -27,6 +27,7 @@ from zhiban.people import service as people
 from zhiban.people import teams
 from zhiban.people.agents import accounts_at
 from zhiban.people.auth import PageChrome, auth_of
+from zhiban.people.other_sessions import other_tokens
 from zhiban.people.service import SignedInAgent
 
 Level = Literal["ok", "warn", "fail", "skip"]
@@ -246,4 +247,5 @@ def checks_of(request: Request) -> Checks:
 
 async def chrome_of(request: Request, agent: SignedInAgent, here: str) -> PageChrome:
     """What surrounds a page of a signed-in agent, the red mark included."""
-    return auth_of(request).chrome(agent, here, troubles=await checks_of(request).failures(agent.workspace_id))
+    troubles = await checks_of(request).failures(agent.workspace_id)
+    return auth_of(request).chrome(agent, here, troubles=troubles, elsewhere=bool(other_tokens(request)))

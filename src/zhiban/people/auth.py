@@ -51,6 +51,7 @@ class PageChrome:
     demo: bool
     troubles: int
     access: Access
+    elsewhere: bool = False  # the browser has sessions in other workspaces
 
 
 class Auth:
@@ -109,8 +110,10 @@ class Auth:
     def viewer(self, request: Request, agent: SignedInAgent) -> Viewer:
         return viewer_of(request, locale=agent.locale, theme=agent.theme)
 
-    def chrome(self, agent: SignedInAgent, here: str, *, troubles: int = 0) -> PageChrome:
-        return PageChrome(agent.id, agent.name, agent.chosen, agent.workspace, here, self.demo, troubles, agent.access)
+    def chrome(self, agent: SignedInAgent, here: str, *, troubles: int = 0, elsewhere: bool = False) -> PageChrome:
+        return PageChrome(
+            agent.id, agent.name, agent.chosen, agent.workspace, here, self.demo, troubles, agent.access, elsewhere
+        )
 
 
 def to_sign_in(request: Request) -> Response:

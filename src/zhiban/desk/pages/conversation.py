@@ -16,7 +16,7 @@ from zhiban.conversations.drafts import Mode, save_draft
 from zhiban.conversations.labels import access_label
 from zhiban.conversations.models import Priority
 from zhiban.desk import views
-from zhiban.desk.pages import attachments, command, contact, draft_files, health, transcript
+from zhiban.desk.pages import attachments, command, contact, draft_files, health, transcript, workspaces
 from zhiban.desk.pages import bulk as bulk_pages
 from zhiban.desk.pages import labels as label_pages
 from zhiban.desk.pages import macros as macro_pages
@@ -56,6 +56,7 @@ def install(app: FastAPI, settings: DeskSettings) -> None:
     add_routes(app, contact.router)
     add_routes(app, transcript.router)
     add_routes(app, notification_pages.router)
+    add_routes(app, workspaces.router)
 
 
 # ------------------------------------------------------------------------------------------------- reading

@@ -24,6 +24,7 @@ from zhiban.people.auth import (
     remember_device,
     set_session_cookie,
 )
+from zhiban.people.other_sessions import OTHERS, keep_others, sign_out_elsewhere
 from zhiban.people.passwords import HashQueueFull
 from zhiban.people.service import SignedInAgent, workspace_called
 from zhiban.people.sign_in_providers import ProviderKind, ProviderRow, linked_providers, providers
@@ -63,10 +64,18 @@ async def login_page(request: Request, *, status: int = 200, **values: Any) -> H
 
 
 @router.get("/login")
-async def login(request: Request, next: str = "/") -> Response:  # noqa: A002 - the query parameter's name
+async def login(
+    request: Request,
+    next: str = "/",  # noqa: A002 - the query parameter's name
+    another: bool = False,
+) -> Response:
+    """Whoever is signed in goes on, unless they want to sign in to another workspace as well."""
     auth = auth_of(request)
     token = request.cookies.get(COOKIE, "")
-    if token and await service.signed_in_agent(auth.database, token, now=auth.clock.now()):
+    agent = await service.signed_in_agent(auth.database, token, now=auth.clock.now()) if token else None
+    if agent is not None and another:
+        return await login_page(request, next="/", email=agent.email)
+    if agent is not None:
         return RedirectResponse(inside(next), status_code=303)
     return await login_page(request, next=inside(next))
 
@@ -97,8 +106,11 @@ async def sign_in(
         return await _login_refused(request, error, email=email, next=next)
     await auth.throttle.succeeded(attempt)
     if session.awaits_code:  # a browser is known once it was signed in
-        return set_session_cookie(request, session.token, code_page(next))
+        response = set_session_cookie(request, session.token, code_page(next))
+        await keep_others(request, response, session.token, email)
+        return response
     response = set_session_cookie(request, session.token, next)
+    await keep_others(request, response, session.token, email)
     remember_device(request, response, email)
     return response
 
@@ -148,6 +160,7 @@ async def sign_in_with_code(
         return await _code_page(request, target=next, status=status, trouble=trouble)
     await auth.throttle.succeeded(attempt)
     response = set_session_cookie(request, fresh, next)
+    await keep_others(request, response, fresh, who.email)
     remember_device(request, response, who.email)
     return response
 
@@ -173,8 +186,10 @@ async def logout(request: Request) -> Response:
     if workspace_id != NO_WORKSPACE:
         async with auth.database.page_transaction(workspace_id) as tx:
             await service.sign_out(tx, token, now=auth.clock.now())
+    await sign_out_elsewhere(request)
     response = RedirectResponse("/login", status_code=303)
     response.delete_cookie(COOKIE, path="/")
+    response.delete_cookie(OTHERS, path="/")
     return response
 
 

@@ -19,6 +19,7 @@ from zhiban.people import sign_in_providers
 from zhiban.people.auth import COOKIE as SESSION
 from zhiban.people.auth import Auth, CurrentAgent, auth_of, inside, remember_device, set_session_cookie
 from zhiban.people.models import ROLE_LABELS, Role
+from zhiban.people.other_sessions import keep_others
 from zhiban.people.permissions import Permission
 from zhiban.people.service import SignedInAgent, signed_in_agent
 from zhiban.people.sign_in_providers import JOIN_ROLES, ProviderKind, ProviderSettings, UnknownLogin
@@ -120,10 +121,10 @@ async def back(request: Request, state: str = "", code: str = "", error: str = "
     target = code_page(way.target) if session.awaits_code else way.target
     response = set_session_cookie(request, session.token, target)
     response.delete_cookie(COOKIE, path=WAY)
-    if not session.awaits_code:
-        agent = await signed_in_agent(auth.database, session.token, now=now)
-        if agent is not None:
-            remember_device(request, response, agent.email)
+    agent = None if session.awaits_code else await signed_in_agent(auth.database, session.token, now=now)
+    if agent is not None:
+        await keep_others(request, response, session.token, agent.email)
+        remember_device(request, response, agent.email)
     return response
 
 
