@@ -1,7 +1,7 @@
 """What contacts are asked about our service, and what they say. Part of `events`.
 
-Both facts are about a cycle that was resolved: `cycle` and `team_id` are those of the resolution, `agent_id` is the
-agent who resolved it (None: a rule, the timer, the API …), whoever has the conversation by now.
+Both facts are about a cycle that was resolved. `agent_id` is the agent who resolved it (None: a rule, the timer, the
+API …), whoever has the conversation by now; what every fact says of it (assignee, team, cycle) is how it is by now.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ class SurveyRated(ConversationEvent):
 
     survey_id: int
     rating: int
+    resolved_cycle: int
+    resolved_team_id: int | None = None  # the team that the conversation had when it was resolved
     previous: int | None = None
     agent_id: int | None = None
     comment: str | None = None

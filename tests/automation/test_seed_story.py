@@ -202,7 +202,7 @@ async def test_a_rating_that_comes_later_is_that_of_whoever_resolved(desk: Desk,
         assert (after.status, after.assignee_id, after.cycle) == (Status.RESOLVED, None, before.cycle)
         assert len(await rule_queries.runs_about(tx, state.id)) == runs
         (fact,) = [one for one in await queries.history(tx, state.id) if isinstance(one, SurveyRated)]
-        assert (fact.rating, fact.cycle) == (4, 1)
+        assert (fact.rating, fact.resolved_cycle) == (4, 1)
         assert fact.agent_id == (credit[1] if credit[0] == "agent" else None)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -31,14 +31,15 @@ from zhiban.bootstrap import reactions
 from zhiban.channels.connections import OpenInbox
 from zhiban.channels.policy import AssignmentPolicy
 from zhiban.container import ensure_workspace
-from zhiban.conversations import assignment, bulk, replies, sending, service, transitions
+from zhiban.conversations import assignment, bulk, followers, replies, sending, service, surveys, transitions
 from zhiban.conversations.changes import Resolve, SetPriority, Snooze
 from zhiban.conversations.evolution import born, evolve, replay
 from zhiban.conversations.ingest import ingest
 from zhiban.conversations.merging import merge_contacts
 from zhiban.conversations.models import ConversationState, Priority, Status
 from zhiban.conversations.outbox import QueuedMessage
-from zhiban.conversations.queries import history
+from zhiban.conversations.queries import history, last_resolution
+from zhiban.conversations.survey_links import SurveyLinks
 from zhiban.events import (
     SYSTEM,
     Actor,
@@ -55,6 +56,7 @@ from zhiban.events import (
 )
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Conflict, NotFound
+from zhiban.kit.i18n import Texts
 from zhiban.people import presence
 from zhiban.people.contacts import ensure_contacts
 from zhiban.people.models import Role
@@ -119,7 +121,7 @@ STEPS = (
     "send fails", "hand off", "reply", "reply", "note", "take", "assign", "un-assign", "team", "label", "priority",
     "snooze", "snooze over", "resolve", "resolve", "undo", "reopen", "return", "block", "unblock", "sent", "refused",
     "again", "idle", "comes", "comes", "leaves", "give away", "give away", "best", "rule", "macro", "macro",
-    "bulk", "bulk", "merge",
+    "bulk", "bulk", "merge", "asks", "asks", "taps", "taps", "follow",
 )  # fmt: skip
 
 step = st.tuples(st.sampled_from(STEPS), st.integers(0, 2), st.integers(1, 4000))
@@ -174,6 +176,15 @@ class Story:
                 await self.ingest(tx, self.says(), self.says())
             case "writes late":
                 await self.ingest(tx, self.says(at=self.now - timedelta(hours=2)))
+            case "taps":
+                survey = await tx.value(
+                    "select s.id from survey s join conversation c on c.id = s.conversation_id "
+                    "where c.external_id = %(thread)s order by s.id desc limit 1",
+                    thread=self.thread,
+                )
+                if survey is not None:
+                    choice = f"csat_{survey}_{1 + self.now.second % 5}"
+                    await self.ingest(tx, replace(self.says(), choice=choice))
             case "servicer writes":
                 await self.ingest(tx, self.says(role=SenderRole.AGENT))
             case "enters":
@@ -263,6 +274,8 @@ class Story:
             "block": lambda: service.block(tx, id_, by=lin, now=now),
             "unblock": lambda: service.unblock(tx, id_, by=lin, now=now),
             "merge": lambda: self._merge(tx, agent, id_),
+            "asks": lambda: self._asks(tx, id_),
+            "follow": lambda: self._follow(tx, agent, id_),
         }
         await verbs[what]()
 
@@ -292,6 +305,18 @@ class Story:
         assert contact is not None
         by = Actor("agent", agent)
         assert await merge_contacts(tx, Access(agent, Role.AGENT), base, contact, by=by, now=self.now) == 1
+
+    async def _asks(self, tx: Transaction, id_: int) -> None:
+        state, resolved = await transitions.lock(tx, id_), await last_resolution(tx, id_)
+        if resolved is not None and state.status is Status.RESOLVED:
+            how = {"texts": Texts("zh"), "links": SurveyLinks("", b"k"), "now": self.now}
+            limits = replace(LIMITS, menus=True)
+            await surveys.ask(tx, state, resolved, text="满意吗？", limits=limits, **how)
+
+    async def _follow(self, tx: Transaction, agent: int, id_: int) -> None:
+        by = Actor("agent", agent)
+        if not await followers.add_followers(tx, id_, [agent], by=by, now=self.now):
+            await followers.remove_follower(tx, id_, agent, by=by, now=self.now)
 
     async def _give_away(self, tx: Transaction) -> None:
         await assignment.release_offline(tx, giving(self.inbox), now=self.now)

@@ -143,7 +143,13 @@ async def test_a_tap_calls_nobody_whatever_the_status(desk: Desk, status: Status
         )
         assert await tx.value("select state from message where external_id = 't1'") == "handled"
         (fact,) = await rated(tx, state.id)
-        assert (fact.rating, fact.previous, fact.agent_id, fact.cycle, fact.way) == (4, None, desk.lin, 1, "menu")
+        assert (fact.rating, fact.previous, fact.agent_id, fact.resolved_cycle, fact.way) == (
+            4,
+            None,
+            desk.lin,
+            1,
+            "menu",
+        )
         lines = await tx.values("select content from message where kind = 'activity' order by id desc limit 1")
         assert (lines[0]["what"], lines[0]["rating"], lines[0]["by"]) == ("rated", 4, "contact")
 
@@ -174,7 +180,12 @@ async def test_a_rating_is_the_resolvers_after_everything_that_follows(desk: Des
         await service.assign_team(tx, first.id, to=None, by=Actor("agent", desk.chen), now=LATER)
         await taps(desk, tx, tap("t1", f"csat_{survey}_5"))
         (fact,) = await rated(tx, first.id)
-        assert (fact.agent_id, fact.team_id, fact.cycle, fact.inbox_id) == (desk.lin, team, 1, desk.inbox.inbox_id)
+        assert (fact.agent_id, fact.resolved_team_id, fact.resolved_cycle, fact.inbox_id) == (
+            desk.lin,
+            team,
+            1,
+            desk.inbox.inbox_id,
+        )
         now = await desk.state(tx, "zhou")
         assert (now.assignee_id, now.cycle, now.status) == (desk.chen, 2, Status.OPEN)
         everything = Access(desk.chen, Role.AGENT)

@@ -40,9 +40,10 @@ async def test_a_tap_on_the_phone_is_a_rating_and_nothing_else(shop: Shop) -> No
     await until(lambda: "谢谢您的评价" in shop.wecom.sent(LI)[-1].text)
     await shop.idle()
     rows = await shop.rows(
-        "select data ->> 'rating', data ->> 'agent_id', cycle from event where kind = 'survey_rated' order by id"
+        "select data ->> 'rating', data ->> 'agent_id', data ->> 'resolved_cycle' from event "
+        "where kind = 'survey_rated' order by id"
     )
-    assert rows == [("4", str(agent), 1), ("1", str(agent), 1)]
+    assert rows == [("4", str(agent), "1"), ("1", str(agent), "1")]
     assert (await shop.conversation()).status == "resolved"
     assert len([one for one in shop.wecom.sent(LI) if "谢谢您的评价" in one.text]) == 1
 

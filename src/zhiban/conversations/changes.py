@@ -178,11 +178,10 @@ class NoteFollowers:
 
 @frozen_dataclass
 class NoteSurvey:
-    """The contact is asked about the cycle that was resolved, by this agent if any and for this team."""
+    """The contact is asked about the cycle that was resolved, by this agent if any."""
 
     survey_id: int
     agent_id: int | None
-    team_id: int | None
     way: Literal["menu", "link"]
 
 

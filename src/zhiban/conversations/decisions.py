@@ -359,15 +359,16 @@ class _Decider:
                 who = ConversationFollowersChanged(**self._about(), added=added, removed=removed, reason=reason)
                 self._record(who)
             case c.NoteSurvey():
-                about = {**self._about(), "team_id": change.team_id}
-                asked = SurveyAsked(**about, survey_id=change.survey_id, agent_id=change.agent_id, way=change.way)
-                self._record(asked)
+                about = {**self._about(), "survey_id": change.survey_id, "agent_id": change.agent_id}
+                self._record(SurveyAsked(**about, way=change.way))
             case c.NoteRating():
                 self._record(
                     SurveyRated(
-                        **{**self._about(), "cycle": change.cycle, "team_id": change.team_id},
+                        **self._about(),
                         survey_id=change.survey_id,
                         rating=change.rating,
+                        resolved_cycle=change.cycle,
+                        resolved_team_id=change.team_id,
                         previous=change.previous,
                         agent_id=change.agent_id,
                         comment=change.comment,

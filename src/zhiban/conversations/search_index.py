@@ -20,7 +20,8 @@ BATCH = 500  # messages in one transaction
 SETTLING = timedelta(minutes=1)
 
 # What is never shown as words of somebody is not looked for.
-SEARCHABLE = "m.kind not in ('activity', 'move')"
+# The question how it was holds a link that is for the contact alone.
+SEARCHABLE = "m.kind not in ('activity', 'move') and not m.content ? 'survey'"
 
 # Files are found by their names.
 COLUMNS = (

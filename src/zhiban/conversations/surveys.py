@@ -139,7 +139,7 @@ async def ask(
     )
     if survey_id is None:
         return state
-    noted = NoteSurvey(survey_id, agent_id, resolved.team_id, way)
+    noted = NoteSurvey(survey_id, agent_id, way)
     state = (await transitions.apply_to(tx, state, noted, actor=SYSTEM, now=now)).state
     key = key_for("survey", tx.workspace_id, survey_id)
     if way == "link":

@@ -17,6 +17,7 @@ from fastapi import APIRouter, Depends, FastAPI, Form, Query, Request
 from fastapi.responses import Response
 
 from zhiban.assistant.suggesting import percent
+from zhiban.conversations.outgoing_files import FILE_KINDS
 from zhiban.conversations.reasons import REASON_LABELS
 from zhiban.conversations.topics import CONVERSATION_CHANGED
 from zhiban.desk import views
@@ -28,6 +29,7 @@ from zhiban.kit.i18n import mark
 from zhiban.kit.pubsub import PubSub
 from zhiban.people.auth import auth_of, set_session_cookie
 from zhiban.people.service import open_session
+from zhiban.ports import Kind
 from zhiban.testing.wecom.simulator import OPEN_KFID, WeComSimulator
 from zhiban.web.render import viewer_of
 from zhiban.web.routers import add_routes
@@ -286,7 +288,10 @@ class PhoneDemo:
             )
             by, who, who_key = known.get(sent.msgid, ("assistant", "", "0"))
             footer = str(menu.get("tail_content", ""))
-            out.append(Chat(sent.msgid, False, _moment(sent.at), sent.text, "text", taps, footer, by, who, who_key))
+            kind, text = sent.msgtype if sent.msgtype in FILE_KINDS else "text", sent.text
+            if kind == Kind.FILE:
+                text, _content = self.simulator.media.named(sent.body["file"]["media_id"])
+            out.append(Chat(sent.msgid, False, _moment(sent.at), text, kind, taps, footer, by, who, who_key))
         return out
 
     # ------------------------------------------------------------------------------------------- the inside
