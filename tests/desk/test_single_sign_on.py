@@ -18,13 +18,19 @@ from yarl import URL
 
 from tests.desk.conftest import Answer, Client, Fields, Site
 from tests.desk.seed import SLUG, create_seed
+from zhiban.channels import inboxes
+from zhiban.channels.connections import ensure_inbox
+from zhiban.conversations import service as conversations
 from zhiban.conversations.queries import event_by_id
 from zhiban.desk.identities import COOKIE as PENDING
+from zhiban.notifications.jobs import NotifierRegistry
+from zhiban.notifications.personal import PersonalJobs
 from zhiban.people import agents, second_factor, totp
 from zhiban.people import sign_in_providers as providers
 from zhiban.people.auth import COOKIE
 from zhiban.people.models import Role
 from zhiban.people.sign_in_providers import ProviderSettings
+from zhiban.testing.notices import NoticeBoard
 from zhiban.testing.oidc import CLIENT, SECRET, SPENT, OidcSimulator, signed_by_secret, unsigned
 from zhiban.testing.serving import served
 from zhiban.testing.wecom import asgi
@@ -455,3 +461,31 @@ async def test_with_two_corps_nobody_knows_whose_an_account_is(scanning: Scannin
     assert (await scanning.owner.post("/settings/sign-in/members", twice)).status == 409
     own = await scanning.owner.get(f"/me/logins/{provider.id}")  # accounts of members are entered under the team
     assert own.status == 401
+
+
+async def test_a_member_away_from_the_desk_gets_a_card(scanning: Scanning) -> None:
+    """The same account that signs in is where they are reached; the card opens the conversation."""
+    site, seed = scanning.site, scanning.site.seed
+    clock, setup = seed.clock, site.app.state.channel_setup
+    agent = await site.signed_in("chenmo")
+    form: Fields = {"minutes": "10", "assigned.personal": "on", "assigned.page": "on", "by": "member:wecom"}
+    assert (await agent.post("/me/notifications", form)).status == 303
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        (connection,) = [one.id for one in await inboxes.connections(tx) if one.vendor == "wecom"]
+        await ensure_inbox(tx, connection, "wecom_app", str(AGENT_ID), "值班应用", now=clock.now())
+        by = {"by": seed.by("林晓"), "now": clock.now()}
+        await agents.change(tx, seed.agents["陈默"], accounts={"wecom": "gone"}, **by)
+        await conversations.assign(tx, seed.conversations["马骁"], to=seed.agents["陈默"], **by)
+        id_ = await tx.value("select max(id) from notification where agent_id = %(a)s", a=seed.agents["陈默"])
+    registry = NotifierRegistry((), {}, NoticeBoard(), site.url, ["wecom_app"])
+    jobs = PersonalJobs(seed.database, setup.connections, registry, clock)
+    await jobs.tell_agent(seed.workspace_id, id_)
+    assert "个人渠道发不出去" in (await agent.get("/me/notifications")).text  # the platform knows nobody of this name
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        await agents.change(tx, seed.agents["陈默"], accounts={"wecom": "chen"}, **by)
+    await jobs.tell_agent(seed.workspace_id, id_)
+    (card,) = scanning.wecom.office.messages
+    assert card.members == ["chen"]
+    assert "林晓把马骁的会话分给你" in json.dumps(card.body, ensure_ascii=False)
+    assert f"/conversations/{seed.conversations['马骁']}" in json.dumps(card.body)
+    assert "个人渠道发不出去" not in (await agent.get("/me/notifications")).text

@@ -24,7 +24,7 @@ from zhiban.notifications.models import DEFAULT_WAYS, NotificationKind, Way
 from zhiban.notifications.personal import PersonalJobs, check_personal
 from zhiban.people.models import Role
 from zhiban.people.permissions import Access
-from zhiban.ports import ConnectionBroken
+from zhiban.ports import TryLater
 from zhiban.testing.notices import NoticeBoard
 from zhiban.workers.maintenance import Maintenance
 
@@ -203,7 +203,17 @@ async def test_who_is_not_at_the_desk_is_reached_elsewhere_and_who_is_there_not(
     await jobs.tell_agent(desk.workspace_id, second)
     async with desk.database.transaction(desk.workspace_id) as tx:
         await notifications.choose(tx, desk.chen, ways=chosen, address="member:wecom", waiting_minutes=9)
-    with pytest.raises(ConnectionBroken):
+    await jobs.tell_agent(desk.workspace_id, second)  # nobody but the agent can mend that
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        assert "no app to send cards" in (await notifications.settings_of(tx, desk.chen)).trouble
+        await notifications.choose(tx, desk.chen, ways=chosen, address="telegram:-43", waiting_minutes=9)
+        assert (await notifications.settings_of(tx, desk.chen)).trouble == ""
+    board.closed.add("telegram:-43")
+    await jobs.tell_agent(desk.workspace_id, second)
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        assert "leads to nobody" in (await notifications.settings_of(tx, desk.chen)).trouble
+    board.script.append(TryLater("busy", after=1))
+    with pytest.raises(TryLater):  # that is worth another attempt
         await jobs.tell_agent(desk.workspace_id, second)
     async with desk.database.transaction(desk.workspace_id) as tx:
         await tx.run("update agent set inbox_ids = '{}' where id = %(id)s", id=desk.chen)

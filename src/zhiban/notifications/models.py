@@ -56,12 +56,14 @@ LONGEST_WAITING = 24 * 60
 class NotificationSettings:
     """What one agent chose. `address`: how they are reached without the desk; empty: they are not.
 
-    `waiting_minutes`: after how long a contact has waited too long.
+    `waiting_minutes`: after how long a contact has waited too long. `trouble`: why the address did not take the last
+    word, empty where it did.
     """
 
     ways: Mapping[NotificationKind, tuple[Way, ...]]
     address: str = ""
     waiting_minutes: int = WAITING_MINUTES
+    trouble: str = ""
 
 
 @frozen_dataclass

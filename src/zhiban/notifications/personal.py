@@ -5,8 +5,8 @@ Only ways whose far end we know: an address that an agent may type in must lead 
 
 from __future__ import annotations
 
+import logging
 import re
-from typing import Any
 
 from zhiban.channels.connections import Connections
 from zhiban.channels.inboxes import card_inbox_at
@@ -18,16 +18,18 @@ from zhiban.kit.jobs import Job, Task
 from zhiban.notifications.jobs import NotifierRegistry
 from zhiban.notifications.models import NotificationKind, Way
 from zhiban.notifications.queries import notification
-from zhiban.notifications.service import TELL_AGENT, forget_old, settings_of
+from zhiban.notifications.service import TELL_AGENT, forget_old, note_reached, settings_of
 from zhiban.notifications.wording import line_of, title_of
-from zhiban.people.agents import agent_row
+from zhiban.people.agents import AgentRow, agent_row
 from zhiban.people.permissions import access_of
-from zhiban.ports import Choice, ConnectionBroken, Notice, ShowsCards
+from zhiban.ports import Choice, ConnectionBroken, Notice, SendRefused, ShowsCards
+
+log = logging.getLogger(__name__)
 
 MEMBER = "member:"  # address of a member of ours at a vendor: "member:" and the vendor's name
 _TELEGRAM = re.compile(r"telegram:-?[0-9]{1,19}", re.ASCII)
 
-TRY_PERSONAL = Job("try_personal", attempts=3, final=(ConnectionBroken,))
+TRY_PERSONAL = Job("try_personal", attempts=3)
 FORGET_NOTIFICATIONS = Job("forget_notifications", queue="slow", cron="41 3 * * *")
 
 
@@ -81,7 +83,7 @@ class PersonalJobs:
             text=line_of(told, texts),
             url=self._url(f"/conversations/{told.conversation_id}"),
         )
-        await self._deliver(workspace_id, chosen.address, agent.accounts, notice, told.conversation_id, texts)
+        await self._reach(workspace_id, agent, chosen.address, notice, told.conversation_id, texts)
 
     async def try_personal(self, workspace_id: int, agent_id: int, notice_key: str) -> None:
         """Send a word to the address that an agent chose, so that they see that it arrives."""
@@ -94,7 +96,7 @@ class PersonalJobs:
             text=texts("{name}，以后的提醒会发到这里。", name=agent.name),
             url=self._url("/me/notifications"),
         )
-        await self._deliver(workspace_id, chosen.address, agent.accounts, notice, None, texts)
+        await self._reach(workspace_id, agent, chosen.address, notice, None, texts)
 
     async def forget(self) -> None:
         """Forget what is old."""
@@ -105,17 +107,36 @@ class PersonalJobs:
     def _url(self, path: str) -> str | None:
         return self._notifiers.url + path if self._notifiers.url else None
 
-    async def _deliver(
+    async def _reach(
         self,
         workspace_id: int,
+        agent: AgentRow,
         address: str,
-        accounts: dict[str, Any],
         notice: Notice,
         conversation_id: int | None,
         texts: Texts,
     ) -> None:
+        """Deliver, and let the agent know where that is of no use: only they can mend it. Raises TryLater."""
         if not address:
             return
+        trouble = ""
+        try:
+            await self._deliver(workspace_id, address, agent.accounts, notice, conversation_id, texts)
+        except (ConnectionBroken, SendRefused) as error:
+            log.info("Agent %s is not reached without the desk: %s", agent.id, error)
+            trouble = error.sentence
+        async with self._database.transaction(workspace_id) as tx:
+            await note_reached(tx, agent.id, address, trouble=trouble)
+
+    async def _deliver(
+        self,
+        workspace_id: int,
+        address: str,
+        accounts: dict[str, str],
+        notice: Notice,
+        conversation_id: int | None,
+        texts: Texts,
+    ) -> None:
         if not address.startswith(MEMBER):
             await self._notifiers.notifier(address).notify(address, notice)
             return

@@ -218,7 +218,7 @@ async def choose(
         "insert into notification_setting (workspace_id, agent_id, ways, address, waiting_minutes) "
         "values (%(workspace)s, %(agent)s, %(ways)s::jsonb, %(address)s, %(minutes)s) "
         "on conflict (workspace_id, agent_id) do update set ways = excluded.ways, address = excluded.address, "
-        "waiting_minutes = excluded.waiting_minutes",
+        "waiting_minutes = excluded.waiting_minutes, trouble = ''",
         workspace=tx.workspace_id,
         agent=agent_id,
         ways=json_safe({kind: list(dict.fromkeys(ways.get(kind, ()))) for kind in NotificationKind}),
@@ -230,13 +230,25 @@ async def choose(
 async def settings_of(tx: Transaction, agent_id: int) -> NotificationSettings:
     """What this agent chose, or what is usual."""
     row = await tx.row(
-        "select ways, address, waiting_minutes from notification_setting where agent_id = %(agent)s", agent=agent_id
+        "select ways, address, waiting_minutes, trouble from notification_setting where agent_id = %(agent)s",
+        agent=agent_id,
     )
     if row is None:
         return NotificationSettings(DEFAULT_WAYS)
-    chosen, address, minutes = row
+    chosen, address, minutes, trouble = row
     ways = {
         kind: tuple(Way(one) for one in chosen[kind]) if kind in chosen else DEFAULT_WAYS[kind]
         for kind in NotificationKind
     }
-    return NotificationSettings(ways, address, minutes)
+    return NotificationSettings(ways, address, minutes, trouble)
+
+
+async def note_reached(tx: Transaction, agent_id: int, address: str, *, trouble: str) -> None:
+    """The address took a word, or, with `trouble`, did not and will not: the agent sees it where they chose it."""
+    await tx.run(
+        "update notification_setting set trouble = %(trouble)s "
+        "where agent_id = %(agent)s and address = %(address)s and trouble <> %(trouble)s",
+        agent=agent_id,
+        address=address,
+        trouble=trouble,
+    )
