@@ -18,6 +18,13 @@ RULES = {
 }
 
 
+PAGES = (
+    *("/settings/health", "/settings/people", "/settings/labels", "/settings/teams", "/me", "/nowhere"),
+    *("/settings/inboxes", "/settings/inboxes/1", "/settings/inboxes/1/policy"),
+    *("/settings/tokens", "/settings/notifiers", "/settings/sessions", "/settings/retention", "/settings/audit"),
+)
+
+
 # What is still on its way in is paler than it will be.
 STILL = """
 () => document.querySelector('.htmx-request') === null && document.getAnimations().every(
@@ -50,7 +57,7 @@ async def test_the_desk_keeps_the_rules(site: Site, enter: Visit, width: int, he
 
 async def test_the_other_pages_keep_the_rules(site: Site, enter: Visit) -> None:
     page = await enter()
-    for path in ("/settings/health", "/settings/people", "/settings/labels", "/settings/teams", "/me", "/nowhere"):
+    for path in PAGES:
         await page.goto(site.url + path)
         assert await faults(page) == [], path
     await page.context.clear_cookies()

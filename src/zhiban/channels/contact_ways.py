@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from datetime import datetime
 
+from zhiban.events import SYSTEM, Actor, ConnectionChanged
+from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 
@@ -22,7 +24,7 @@ class ContactWayRow:
     created_at: datetime
 
 
-async def keep(tx: Transaction, connection_id: int, way: ContactWayRow) -> None:
+async def keep(tx: Transaction, connection_id: int, way: ContactWayRow, *, by: Actor = SYSTEM) -> None:
     """Store a link that was just made."""
     await tx.run(
         "insert into contact_way (workspace_id, connection_id, id, picture_url, members, state, remark, skip_verify, "
@@ -38,6 +40,7 @@ async def keep(tx: Transaction, connection_id: int, way: ContactWayRow) -> None:
         skip=way.skip_verify,
         at=way.created_at,
     )
+    await _record(tx, connection_id, by=by, now=way.created_at)
 
 
 async def kept(tx: Transaction, connection_id: int) -> list[ContactWayRow]:
@@ -50,10 +53,17 @@ async def kept(tx: Transaction, connection_id: int) -> list[ContactWayRow]:
     )
 
 
-async def forget(tx: Transaction, connection_id: int, way_id: str) -> None:
+async def forget(tx: Transaction, connection_id: int, way_id: str, *, by: Actor = SYSTEM, now: datetime) -> None:
     """The link leads nowhere any more."""
-    await tx.run(
+    gone = await tx.run(
         "delete from contact_way where connection_id = %(connection)s and id = %(id)s",
         connection=connection_id,
         id=way_id,
     )
+    if gone:
+        await _record(tx, connection_id, by=by, now=now)
+
+
+async def _record(tx: Transaction, connection_id: int, *, by: Actor, now: datetime) -> None:
+    fact = ConnectionChanged(actor=by, at=now, connection_id=connection_id, changed=("contact_ways",))
+    await event_log.append(tx, fact)

@@ -10,7 +10,7 @@ from typing import Any
 from zhiban.channels.credentials import place_of_notify
 from zhiban.channels.policy import AssignmentPolicy, Policy
 from zhiban.channels.topics import CONFIG
-from zhiban.events import DIRECT, SYSTEM, Actor, Cause, InboxConfigured, InboxRemoved
+from zhiban.events import DIRECT, SYSTEM, Actor, Cause, ConnectionChanged, InboxConfigured, InboxRemoved
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, Misconfigured, NotFound
@@ -332,6 +332,7 @@ async def set_contact_texts(
     source: str | None = None,
     forget: bool = False,
     limit: int,
+    by: Actor = SYSTEM,
     now: datetime,
 ) -> None:
     """Decide what is given, for everybody or for those who came by `source`; an empty text means none.
@@ -344,6 +345,7 @@ async def set_contact_texts(
     config = await tx.value("select config from connection where id = %(id)s for update", id=connection_id)
     if config is None:
         raise NotFound("There is no such connection.")
+    before = json.dumps(config, sort_keys=True)
     for name, text in (("contact_welcome", welcome), ("contact_remark", remark)):
         place, key = (config, name) if source is None else (config.setdefault(f"{name}_by_source", {}), source)
         if forget:
@@ -356,6 +358,9 @@ async def set_contact_texts(
         now=now,
         id=connection_id,
     )
+    if json.dumps(config, sort_keys=True) != before:
+        fact = ConnectionChanged(actor=by, at=now, connection_id=connection_id, changed=("contact_texts",))
+        await event_log.append(tx, fact)
     tx.publish_after_commit(CONFIG, connection_id)
 
 

@@ -70,7 +70,7 @@ def _declare_contact_ways(integration: Integration, tools: typer.Typer) -> None:
             if remove is not None:
                 await vendor.remove_contact_way(remove)
                 async with app.database.transaction(workspace_id) as tx:
-                    await contact_ways.forget(tx, row.id, remove)
+                    await contact_ways.forget(tx, row.id, remove, now=app.clock.now())
             async with app.database.transaction(workspace_id) as tx:
                 rows = [asdict(way) for way in await contact_ways.kept(tx, row.id)]
         if as_json:

@@ -19,7 +19,14 @@ from zhiban.desk.settings_page import InboxesPage, ManagingInboxes
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Misconfigured, NotFound, Unavailable
 from zhiban.kit.frozen_dataclass import frozen_dataclass
-from zhiban.ports import ConnectionBroken, Integration, OffersContactLinks, SetupField, UnusableValues
+from zhiban.ports import (
+    ConnectionBroken,
+    Integration,
+    OffersContactLinks,
+    OffersContactWays,
+    SetupField,
+    UnusableValues,
+)
 from zhiban.web.qr import qr_code
 from zhiban.web.render import wants_part
 from zhiban.web.security import same_origin
@@ -207,6 +214,7 @@ async def _show(
         accounts="\n".join(map(str, found.row.config.get("only_accounts") or ())),
         errors=errors or {},
         trouble=trouble,
+        knows_friends=issubclass(found.integration.vendor, OffersContactWays),
         in_environment=is_in_environment(found.integration, page.setup.settings, found.row),
         **_steps(page, found),
     )

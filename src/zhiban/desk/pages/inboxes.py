@@ -13,9 +13,12 @@ from zhiban.desk.page import known
 from zhiban.desk.pages.connections import HERE
 from zhiban.desk.settings_page import InboxesPage, ManagingInboxes
 from zhiban.kit.db import Transaction
-from zhiban.kit.errors import Conflict, NotFound
+from zhiban.kit.errors import Conflict, Misconfigured, NotFound, Unavailable
+from zhiban.kit.vault import SealBroken
 from zhiban.knowledge import queries as knowledge
 from zhiban.knowledge.maintenance import add_base
+from zhiban.ports import ConnectionBroken, OffersContactLinks, SendRefused
+from zhiban.web.qr import qr_code
 from zhiban.web.security import same_origin
 
 router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
@@ -56,8 +59,17 @@ async def _opened(page: InboxesPage, tx: Transaction, inbox_id: int, **more: Any
         "in_environment": is_in_environment(page.integration(connection.vendor), page.setup.settings, connection),
         "trouble": "",
         "typed": row.name,
+        "has_links": _has_links(page, row.kind, connection.vendor),
+        "link": "",
+        "picture": "",
         **more,
     }
+
+
+def _has_links(page: InboxesPage, kind: str, vendor: str) -> bool:
+    integration = page.integration(vendor)
+    channels = integration.channels if integration else ()
+    return any(channel.kind == kind and issubclass(channel, OffersContactLinks) for channel in channels)
 
 
 async def _show(page: InboxesPage, inbox_id: int, *, status: int = 200, **more: Any) -> Response:
@@ -100,6 +112,24 @@ async def _base(page: InboxesPage, tx: Transaction, slug: str, name: str) -> int
     if found is None:
         raise NotFound("There is no such knowledge base.")
     return found.id
+
+
+@router.post(HERE + "/{inbox_id}/link")
+async def link(page: ManagingInboxes, inbox_id: int, scene: Annotated[str, Form(max_length=32)] = "") -> Response:
+    """A link that opens the chat; where it came from comes back with everybody who used it."""
+    async with page.transaction() as tx:
+        row = await inboxes.access_inbox(tx, known(inbox_id))
+        connection = await inboxes.access_connection(tx, row.connection_id)
+    if not _has_links(page, row.kind, connection.vendor):
+        raise NotFound("This inbox has no links of its own.")
+    try:
+        channel = (await page.setup.connections.inbox(page.agent.workspace_id, row.id)).channel
+        if not isinstance(channel, OffersContactLinks):
+            raise NotFound("This inbox has no links of its own.")
+        url = await channel.contact_link(scene=scene.strip())
+    except (Misconfigured, SealBroken, SendRefused, Unavailable, ConnectionBroken) as error:
+        return await _show(page, inbox_id, status=422, trouble=page.words(error))
+    return await _show(page, inbox_id, link=url, picture=qr_code(url))
 
 
 @router.post(HERE + "/{inbox_id}/pause")

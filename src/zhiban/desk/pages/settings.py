@@ -5,7 +5,17 @@ from __future__ import annotations
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import RedirectResponse, Response
 
-from zhiban.desk.pages import audit, connections, inboxes, notifiers, policy, retention, sessions, tokens
+from zhiban.desk.pages import (
+    audit,
+    connections,
+    external_contacts,
+    inboxes,
+    notifiers,
+    policy,
+    retention,
+    sessions,
+    tokens,
+)
 from zhiban.desk.settings_page import ChannelSetup, RecentChecks
 from zhiban.notifications.jobs import NotifierRegistry
 from zhiban.people.auth import CurrentAgent
@@ -14,7 +24,7 @@ from zhiban.web.routers import add_routes
 
 router = APIRouter(include_in_schema=False)
 
-PAGES = (connections, policy, inboxes, tokens, notifiers, retention, sessions, audit)
+PAGES = (connections, external_contacts, policy, inboxes, tokens, notifiers, retention, sessions, audit)
 
 
 def install(app: FastAPI, setup: ChannelSetup, registry: NotifierRegistry) -> None:
