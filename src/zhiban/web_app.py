@@ -19,6 +19,7 @@ from zhiban.api import knowledge as knowledge_api
 from zhiban.api import knowledge_eval
 from zhiban.api import learning as learning_api
 from zhiban.api import reports as reports_api
+from zhiban.assistant.drafting import DraftAssistant
 from zhiban.assistant.suggesting import Suggester
 from zhiban.assistant.trying import Trials
 from zhiban.container import App
@@ -112,7 +113,11 @@ def web_application(
     conversation_pages.install(
         web,
         DeskSettings(
-            limits_of=bootstrap.limits_of, files=app.files, suggest=suggester.suggest, surveys=app.survey_links
+            limits_of=bootstrap.limits_of,
+            files=app.files,
+            suggest=suggester.suggest,
+            drafting=DraftAssistant(app.database, deps.model),
+            surveys=app.survey_links,
         ),
     )
     add_routes(web, stream.router)

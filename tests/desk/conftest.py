@@ -17,6 +17,7 @@ from tests.browser import Visit
 from tests.conftest import Cluster
 from tests.desk.seed import LIMITS, PASSWORD, SLUG, Seed, create_seed
 from zhiban import bootstrap
+from zhiban.assistant.drafting import DraftAssistant
 from zhiban.assistant.suggesting import Source, Suggestion
 from zhiban.assistant.trying import Trials
 from zhiban.assistant.turn_context import AssistantDeps
@@ -194,7 +195,11 @@ async def site(cluster: Cluster, template: str, urls: DatabaseUrls) -> AsyncIter
             return Suggestion("可以的，我先把会话搁置到今晚 10:30。", (Source("反向代理与签名校验"),), 86)
 
         settings = DeskSettings(
-            limits_of=lambda _kind: LIMITS, files=PostgresFileStore(database, clock), suggest=suggest, surveys=SURVEYS
+            limits_of=lambda _kind: LIMITS,
+            files=PostgresFileStore(database, clock),
+            suggest=suggest,
+            drafting=DraftAssistant(database, None),
+            surveys=SURVEYS,
         )
         conversation_pages.install(app, settings)
         broker = SseBroker(database, pubsub)

@@ -123,6 +123,10 @@ ADDRESSES: dict[str, Entry] = {
     "GET /conversations/{conversation_id}/snippets": Entry(),
     "GET /conversations/{conversation_id}/suggestion": Entry(),
     "POST /conversations/{conversation_id}/suggestion/confirm": Entry("agents", form={"ref": "x"}, answers=NOW_NOT),
+    "POST /conversations/{conversation_id}/drafts/rewritten": Entry(
+        "agents", form={"text": "在的", "style": "shorter"}, answers=NOW_NOT
+    ),
+    "POST /conversations/{conversation_id}/summary": Entry("agents"),
     "POST /conversations/{conversation_id}/replies": Entry("agents", form={"text": "在的", "key": "k"}),
     "POST /conversations/{conversation_id}/notes": Entry("agents", form={"text": "记一下"}),
     "POST /conversations/{conversation_id}/draft": Entry("agents", form={"text": "还没写完"}),

@@ -61,9 +61,9 @@ class TranscriptLine:
     files: tuple[str, ...] = ()
 
 
-async def transcript(tx: Transaction, conversation_id: int, *, notes: bool) -> list[TranscriptLine]:
-    """What was said, oldest first. Notes are for colleagues, and in it only on wish."""
-    rows = await tx.objects(_StoredLine, _LINES, id=conversation_id, notes=notes, most=MOST)
+async def transcript(tx: Transaction, conversation_id: int, *, notes: bool, most: int = MOST) -> list[TranscriptLine]:
+    """What was said, oldest first, of a long conversation the last. Notes are for colleagues, in it only on wish."""
+    rows = await tx.objects(_StoredLine, _LINES, id=conversation_id, notes=notes, most=most)
     rows.reverse()
     files = await attachments_of(tx, [row.id for row in rows if row.kind not in ("text", "note", "menu")])
     return [

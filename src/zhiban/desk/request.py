@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from fastapi import Depends, Query, Request
 from fastapi.responses import Response
 
+from zhiban.assistant.drafting import DraftAssistant
 from zhiban.assistant.suggesting import Suggestion
 from zhiban.automation.macros import macros
 from zhiban.automation.saved_views import list_filters
@@ -54,6 +55,7 @@ class DeskSettings:
     limits_of: LimitsOf
     files: FileStore
     suggest: Suggest | None = None
+    drafting: DraftAssistant | None = None
     surveys: SurveyLinks = field(default_factory=lambda: SurveyLinks("", secrets.token_bytes(32)))
 
 
@@ -159,6 +161,8 @@ class DeskRequest:
             and self.access.may(Permission.ANSWER)
             and head.status == "open"
             and head.waiting_since is not None,
+            helps_writing=self.settings.drafting is not None,
+            rewrites=self.settings.drafting is not None and self.settings.drafting.rewrites,
             last_incoming=max((row.id for row in part.rows if row.author == "contact"), default=0),
             drafts=await drafts(tx, conversation_id, self.agent.id),
             files=await draft_files(tx, conversation_id, self.agent.id),

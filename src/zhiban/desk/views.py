@@ -190,6 +190,8 @@ class ThreadView:
     unread_after: int  # where the unread line stays until the conversation is left
     snoozes: tuple[tuple[str, str, datetime], ...] = ()
     wants_suggestion: bool = False
+    helps_writing: bool = False  # there is somebody to sum up
+    rewrites: bool = False  # and a model to put words differently
     last_incoming: int = 0
     drafts: Drafts = field(default_factory=Drafts)
     files: tuple[DraftFile, ...] = ()  # beside the reply

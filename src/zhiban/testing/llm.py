@@ -282,9 +282,22 @@ def reply(messages: Sequence[Mapping[str, Any]]) -> str:
     blocks = {match["name"]: match["body"] for match in _BLOCK.finditer(text)}
     if "passages" in blocks and "question" in blocks:
         return _from_passages(blocks["passages"], blocks["question"], _asked_last(blocks.get("conversation", "")))
+    if "draft" in blocks:
+        return json.dumps({"text": _styled(blocks["style"], blocks["draft"])}, ensure_ascii=False)
     if "question" in blocks:
         return _rewritten(blocks.get("conversation", ""), blocks["question"])
+    if "conversation" in blocks:
+        return json.dumps({"text": f"对方问：{_asked_last(blocks['conversation'])}"}, ensure_ascii=False)
     return "好的，我收到了您的消息。"
+
+
+def _styled(style: str, draft: str) -> str:
+    """The draft as asked for, as far as a model of no words can: its first sentence, or with a word before it."""
+    if style == "shorter":
+        return re.split(r"(?<=[。！？!?])", draft)[0]
+    return {"friendlier": "您好，", "formal": "尊敬的客户：", "english": "In English: ", "chinese": "译文："}[
+        style
+    ] + draft
 
 
 def _from_passages(block: str, question: str, before: str) -> str:

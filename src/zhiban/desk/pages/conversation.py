@@ -16,7 +16,7 @@ from zhiban.conversations.drafts import Mode, save_draft
 from zhiban.conversations.labels import access_label
 from zhiban.conversations.models import Priority
 from zhiban.desk import views
-from zhiban.desk.pages import attachments, command, contact, draft_files, health, transcript, workspaces
+from zhiban.desk.pages import attachments, command, contact, draft_files, drafting, health, transcript, workspaces
 from zhiban.desk.pages import bulk as bulk_pages
 from zhiban.desk.pages import labels as label_pages
 from zhiban.desk.pages import macros as macro_pages
@@ -44,6 +44,7 @@ def install(app: FastAPI, settings: DeskSettings) -> None:
     add_routes(app, router)
     add_routes(app, attachments.router)
     add_routes(app, draft_files.router)
+    add_routes(app, drafting.router)
     add_routes(app, survey_page.router)
     add_routes(app, health.router)
     add_routes(app, label_pages.router)

@@ -8,6 +8,7 @@ import * as snippets from "./snippets.js";
 import * as bulk from "./bulk.js";
 import * as clips from "./clips.js";
 import * as quotes from "./quotes.js";
+import * as assist from "./assist.js";
 
 const html = document.documentElement;
 const NEAR = 80;
@@ -229,6 +230,7 @@ snippets.start();
 bulk.start();
 clips.start();
 quotes.start(jump);
+assist.start();
 opened();
 countInTitle();
 announce();
