@@ -8,12 +8,14 @@ still hold a smaller id has ended.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
+from pydantic import ValidationError
 
 from zhiban.channels.business_hours import Hours, has_hours
 from zhiban.conversations.queries import events_between
@@ -45,6 +47,8 @@ from zhiban.insights.models import QUARTER, RECIPE, STORED_TIMES, ReportFact, Tr
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.json_safe import json_safe
+
+log = logging.getLogger(__name__)
 
 BATCH = 1000  # events in one transaction
 # An id is given out a moment before its transaction counts as running; whoever is stopped between the two for longer
@@ -235,7 +239,7 @@ class _Memory:
         return cls(
             {id_: msgspec.json.decode(written, type=TrackedConversation) for id_, written in conversations},
             {one.agent_id: one for one in agents},
-            {inbox_id: known for inbox_id, told in hours if has_hours(known := Hours.model_validate(told))},
+            {inbox_id: known for inbox_id, told in hours if (known := _hours(told)) is not None},
         )
 
     def configured(self, event: InboxConfigured) -> None:
@@ -245,8 +249,8 @@ class _Memory:
         told = event.after.get("hours") or {}
         self._configured[event.inbox_id] = told
         self.hours.pop(event.inbox_id, None)
-        hours = Hours.model_validate(told)
-        if has_hours(hours):
+        hours = _hours(told)
+        if hours is not None:
             self.hours[event.inbox_id] = hours
 
     async def write(self, tx: Transaction) -> None:
@@ -270,6 +274,19 @@ class _Memory:
         if self._configured:
             inboxes = [{"inbox_id": id_, "hours": told} for id_, told in self._configured.items()]
             await tx.run(_REMEMBER_INBOXES, workspace=tx.workspace_id, rows=json_safe(inboxes))
+
+
+def _hours(told: Any) -> Hours | None:
+    """Business hours as a policy has them, None where people are always there.
+
+    Nor where this version cannot read them: what one inbox once said must not keep everybody's reports from going on.
+    """
+    try:
+        hours = Hours.model_validate(told)
+    except ValidationError as error:
+        log.warning("Business hours in the log cannot be read, and count as none: %s", error)
+        return None
+    return hours if has_hours(hours) else None
 
 
 def _written(one: TrackedConversation) -> Any:
