@@ -116,6 +116,9 @@ async def test_charts_are_drawn_and_choices_act_at_once(counted: Site, enter: Vi
     await page.click("nav a:has-text('按标签')")
     await expect(page.locator("#parts tfoot")).to_be_visible()
     assert "period=today" in page.url
+    await page.click("details.card > summary")
+    await expect(page.locator("details.card tbody tr")).to_have_count(24)
+    assert await faults(page) == []
     await page.set_viewport_size({"width": 390, "height": 844})
     await expect(page.locator(".plot svg").first).to_be_visible()
     fits = "document.documentElement.scrollWidth <= innerWidth && document.documentElement.scrollHeight <= innerHeight"
