@@ -13,9 +13,10 @@ from playwright.async_api import expect
 from tests.desk.conftest import Site, Visit
 from tests.desk.test_accessibility import faults
 from tests.twin import open_inbox
-from zhiban.conversations import service
+from zhiban.conversations import service, transitions
+from zhiban.conversations.changes import NoteRating, NoteSurvey
 from zhiban.desk.report_view import ReportNames
-from zhiban.events import Actor
+from zhiban.events import SYSTEM, Actor
 from zhiban.insights.queries import Dimension
 from zhiban.kit.i18n import Texts
 from zhiban.people.models import Role
@@ -24,12 +25,18 @@ from zhiban.workers.report_counter import ReportCounter
 
 @pytest.fixture
 async def counted(site: Site) -> Site:
-    """An afternoon on which 陈默, who calls himself like a formula, resolved what 马骁 asked."""
+    """An afternoon on which 陈默, called like a formula, resolved what 马骁 asked and was given four stars."""
     seed = site.seed
     async with seed.database.transaction(seed.workspace_id) as tx:
         await tx.run("update agent set name = '=1+1' where id = %(id)s", id=seed.agents["陈默"])
         by = Actor("agent", seed.agents["陈默"])
-        await service.resolve(tx, seed.conversations["马骁"], by=by, now=seed.clock.now())
+        asked, now = seed.conversations["马骁"], seed.clock.now()
+        await service.resolve(tx, asked, by=by, now=now)
+        of = {"survey_id": 1, "agent_id": by.id, "way": "menu"}
+        await transitions.apply(tx, asked, NoteSurvey(**of), actor=SYSTEM, now=now)
+        for rating, previous in ((2, None), (4, 2)):  # and thinks better of it
+            said = NoteRating(**of, cycle=1, team_id=None, rating=rating, previous=previous, comment=None)
+            await transitions.apply(tx, asked, said, actor=Actor("contact"), now=now)
     done = False
     async with asyncio.timeout(60):
         while not done:
@@ -52,7 +59,8 @@ async def test_supervisors_read_and_export_what_they_see(counted: Site) -> None:
     assert answer.headers["content-disposition"].startswith('attachment; filename="report-')
     rows = list(csv.reader(io.StringIO(answer.text.removeprefix("\ufeff"))))
     at = rows[0].index("解决数")
-    assert next(row for row in rows if row[0] == "'=1+1")[at] == "1"
+    mine = next(row for row in rows if row[0] == "'=1+1")
+    assert (mine[at], mine[rows[0].index("满意度")], mine[rows[0].index("收到的评价")]) == ("1", "4.00", "1")
     assert sum(int(row[at]) for row in rows[1:-1]) == int(rows[-1][at])
     steps = list(csv.reader(io.StringIO((await owner.post("/reports/export", {**form, "what": "steps"})).text)))
     assert len(steps) == 9
@@ -109,7 +117,7 @@ async def test_what_cannot_be_read_is_said_or_left_out(counted: Site) -> None:
 async def test_charts_are_drawn_and_choices_act_at_once(counted: Site, enter: Visit) -> None:
     page = await enter()
     await page.click(".dock a[href='/reports']")
-    await expect(page.locator(".plot svg")).to_have_count(5)
+    await expect(page.locator(".plot svg")).to_have_count(6)
     assert await faults(page) == []
     await page.select_option("select[name=period]", "today")
     await page.wait_for_url("**/reports?period=today**")

@@ -29,6 +29,7 @@ from zhiban.events import (
 from zhiban.insights.counting import count, presence
 from zhiban.insights.histogram import LONGEST, bounds, quantile, time_class
 from zhiban.insights.models import Marks, Measure, ReportClock, ReportFact, TrackedAgent, TrackedConversation
+from zhiban.insights.numbers import Numbers
 from zhiban.insights.periods import Step, hour_of_week, period, quarter_of
 from zhiban.kit.errors import Conflict
 
@@ -191,6 +192,34 @@ def test_whatever_happens_the_sums_say_what_is_there() -> None:
         assert {id_: told.sum(Measure.ASSIGNED, agent_id=id_) for id_ in (LIN, CHEN)} == {
             id_: given[id_] for id_ in (LIN, CHEN)
         }
+
+
+def test_a_rating_belongs_to_the_resolution_and_counts_once() -> None:
+    told = Told()
+    told.writes()
+    told.happens(c.Open("taken", take_by=LIN), agent(LIN))
+    told.happens(c.ChangeLabels(add=frozenset({5})), agent(LIN))
+    told.happens(c.Resolve("agent"), agent(LIN))
+    told.happens(c.ChangeLabels(remove=frozenset({5})), agent(CHEN))
+    told.happens(c.NoteSurvey(survey_id=1, agent_id=LIN, way="menu"), Actor("system"))
+    rates = {"survey_id": 1, "agent_id": LIN, "team_id": 4, "cycle": 1, "comment": None, "way": "menu"}
+    told.happens(c.NoteRating(rating=2, previous=None, **rates), CONTACT)
+    told.writes(after=3600)  # another cycle, in other hands
+    told.happens(c.Open("taken", take_by=CHEN), agent(CHEN))
+    told.happens(c.NoteRating(rating=5, previous=2, **rates), CONTACT)
+    given = [fact for fact in told.facts if fact.measure is Measure.RATED]
+    assert [(fact.marks, fact.n, fact.agent_id, fact.team_id) for fact in given] == [
+        (2, 1, LIN, 4),
+        (2, -1, LIN, 4),
+        (5, 1, LIN, 4),
+    ]
+    assert given[0].at == given[1].at < given[2].at
+    assert given[0].labels == (5,)
+    assert told.sum(Measure.SURVEYED, agent_id=LIN) == 1
+    numbers = Numbers()
+    for fact in given:
+        numbers.add(fact.measure, fact.marks, fact.n, 0)
+    assert (numbers.rating, numbers[Measure.RATED]) == (5, 1)
 
 
 def test_nothing_is_known_of_a_beginning_that_is_not_in_the_log() -> None:

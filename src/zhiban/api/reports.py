@@ -41,6 +41,10 @@ _NUMBERS: JsonDict = {
     "resolved": 18,
     "resolved_assisted": 18,
     "resolved_handed_off": 9,
+    "surveyed": 10,
+    "rated": 6,
+    "rating": 4.5,
+    "stars": {"1": 0, "2": 0, "3": 1, "4": 1, "5": 4},
     "queued": _TIMES,
     "first_reply": _TIMES,
     "reply": _TIMES,
@@ -69,6 +73,10 @@ class NumbersOut(BaseModel):
     resolved: int
     resolved_assisted: int = Field(description=mark("Of the resolved, those that the assistant had."))
     resolved_handed_off: int = Field(description=mark("Of the resolved, those that the assistant handed off."))
+    surveyed: int = Field(description=mark("Contacts who were asked how it was."))
+    rated: int
+    rating: float | None = Field(description=mark("Average stars, 1 to 5."))
+    stars: dict[int, int]
     queued: TimesOut = Field(description=mark("From when one lay open without an assignee until it was taken."))
     first_reply: TimesOut
     reply: TimesOut
@@ -99,6 +107,10 @@ class NumbersOut(BaseModel):
             resolved=numbers[Measure.RESOLVED],
             resolved_assisted=numbers[Measure.RESOLVED_ASSISTED],
             resolved_handed_off=numbers[Measure.RESOLVED_HANDED_OFF],
+            surveyed=numbers[Measure.SURVEYED],
+            rated=numbers[Measure.RATED],
+            rating=numbers.rating,
+            stars=numbers.stars,
             queued=times[Measure.QUEUED],
             first_reply=times[Measure.FIRST_REPLY],
             reply=times[Measure.REPLY],

@@ -28,6 +28,8 @@ COUNTS = (
     Measure.RESOLVED_ASSISTED,
     Measure.RESOLVED_HANDED_OFF,
     Measure.ASSIGNED,
+    Measure.SURVEYED,
+    Measure.RATED,
 )
 WORDS = {
     Measure.BEGUN: mark("新会话"),
@@ -40,6 +42,8 @@ WORDS = {
     Measure.RESOLVED_ASSISTED: mark("解决：助手接待过"),
     Measure.RESOLVED_HANDED_OFF: mark("解决：助手转过人工"),
     Measure.ASSIGNED: mark("分到的会话"),
+    Measure.SURVEYED: mark("请人评价"),
+    Measure.RATED: mark("收到的评价"),
     Measure.QUEUED: mark("等人接手"),
     Measure.FIRST_REPLY: mark("首次回复"),
     Measure.REPLY: mark("每次回复"),
@@ -84,6 +88,7 @@ def _parts(report: Report, names: ReportNames, texts: Texts) -> Iterable[tuple[s
 
 def _heads(texts: Texts) -> Iterable[str]:
     yield from (texts(WORDS[measure]) for measure in COUNTS)
+    yield texts("满意度")
     for measure in TIMES:
         what = texts(WORDS[measure])
         yield texts("{what}：次数", what=what)
@@ -95,6 +100,7 @@ def _heads(texts: Texts) -> Iterable[str]:
 def _cells(numbers: Numbers, *, timed: bool) -> Iterable[str]:
     """What is taken away again has no times of its own."""
     yield from (str(numbers[measure]) for measure in COUNTS)
+    yield f"{numbers.rating:.2f}" if timed and numbers.rating is not None else ""
     for measure in TIMES:
         yield str(numbers[measure])
         times = (numbers.median(measure), numbers.most(measure), numbers.mean(measure)) if timed else (None,) * 3

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from zhiban.conversations.surveys import RATING_LABELS
 from zhiban.insights.models import NOBODY, Measure
 from zhiban.insights.numbers import Numbers, share
 from zhiban.insights.periods import Period, Step
@@ -46,6 +47,7 @@ TIMES = {
     Measure.RESOLUTION: mark("解决用时"),
 }
 COLUMNS = (Measure.FIRST_REPLY, Measure.REPLY, Measure.RESOLUTION)  # of the table that takes a report apart
+STARS = {5: "c4", 4: "c4/.5", 3: "fill-2", 2: "c5/.5", 1: "c5"}  # the colour of each answer, with its opacity
 WEEKDAYS = (mark("一"), mark("二"), mark("三"), mark("四"), mark("五"), mark("六"), mark("日"))
 HEAT = 5  # shades of the busiest hours besides none
 
@@ -122,6 +124,7 @@ def highlights(report: Report, _: Texts) -> list[Highlight]:
         ),
         _share_of(_("助手独立解决"), assistant_share(report), _before_share(report), _, better=True),
         _share_of(_("助手转人工"), now.handoff_share, before.handoff_share, _, better=None),
+        *([_satisfaction(now, before, _)] if now[Measure.SURVEYED] or now[Measure.RATED] else ()),
     ]
 
 
@@ -132,6 +135,21 @@ def assistant_share(report: Report) -> float | None:
 
 def _before_share(report: Report) -> float | None:
     return share(report.resolvers_before.get("assistant", 0), report.before.resolved)
+
+
+def stars(rating: float | None) -> str:
+    return "–" if rating is None else f"{rating:.1f}"
+
+
+def _satisfaction(now: Numbers, before: Numbers, _: Texts) -> Highlight:
+    said = _.n("{n}人评价", now[Measure.RATED])
+    one, other = now.rating, before.rating
+    if one is None or other is None or stars(one) == stars(other):
+        return Highlight(_("满意度"), stars(one), said)
+    difference = f"{abs(round(one, 1) - round(other, 1)):.1f}"
+    if one > other:
+        return Highlight(_("满意度"), stars(one), _("高了{n}，{said}", n=difference, said=said), True)
+    return Highlight(_("满意度"), stars(one), _("低了{n}，{said}", n=difference, said=said), False)
 
 
 def _more(now: int, before: int, days: int, _: Texts) -> str:
@@ -245,6 +263,10 @@ def charts(report: Report, _: Texts) -> dict[str, Any]:
                 [_("收到"), 1, [one[Measure.RECEIVED] for one in steps]],
                 [_("发出"), 3, [one[Measure.WRITTEN] for one in steps]],
             ],
+        },
+        "ratings": {
+            "kind": "stack",
+            "bars": [[_(RATING_LABELS[n]), look, [one.stars[n] for one in steps]] for n, look in STARS.items()],
         },
         "backlog": {
             "kind": "lines",

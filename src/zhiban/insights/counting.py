@@ -28,6 +28,8 @@ from zhiban.events import (
     MessageReceived,
     ReplyQueued,
     StatusChanged,
+    SurveyAsked,
+    SurveyRated,
 )
 from zhiban.insights.models import (
     NOBODY,
@@ -103,6 +105,10 @@ class _Counter:
                 self._written()
             case ConversationAssigned(to_agent_id=int()):
                 self._note(Measure.ASSIGNED)
+            case SurveyAsked():
+                self.facts.append(self._surveyed(event, Measure.SURVEYED))
+            case SurveyRated():
+                self._rated(event)
         self._queue()
         self._levels()
         return Counted(self.after, tuple(self.facts))
@@ -135,7 +141,8 @@ class _Counter:
     def _cycle(self) -> None:
         began = self.before.resolved_at is None
         self._note(Measure.BEGUN if began else Measure.RESUMED)
-        self.after = TrackedConversation(self.after.state)
+        kept = self.after
+        self.after = TrackedConversation(kept.state, rated=kept.rated, survey_id=kept.survey_id)
 
     def _resolved(self, event: ConversationResolved) -> None:
         kept = self.kept
@@ -164,6 +171,26 @@ class _Counter:
         if person and before.waiting_since is not None:
             measure = Measure.FIRST_REPLY if before.first_reply_at is None else Measure.LATER_REPLY
             self._time(measure, before.waiting_since, event.at, agent_id=doer)
+
+    def _rated(self, event: SurveyRated) -> None:
+        """Whoever thinks better of it has rated once: what was counted before is taken back where it was counted."""
+        kept, fact = self.kept, replace(self._surveyed(event, Measure.RATED), marks=event.rating)
+        if event.previous is not None:
+            before = kept.rated if kept.rated is not None and kept.survey_id == event.survey_id else None
+            self.facts.append(replace(before or replace(fact, marks=event.previous), n=-1))
+        self.facts.append(fact)
+        self.after = replace(self.after, rated=fact, survey_id=event.survey_id)
+
+    def _surveyed(self, event: SurveyAsked | SurveyRated, measure: Measure) -> ReportFact:
+        """It belongs to the resolution that it is about: to who resolved, and the team of then."""
+        fact = self._fact(measure, agent_id=event.agent_id or NOBODY, who=None)
+        if isinstance(event, SurveyRated):
+            cycle, team_id = event.resolved_cycle, event.resolved_team_id
+        else:
+            cycle, team_id = event.cycle or 0, event.team_id
+        of_then = self.kept.credited and cycle == self.before.cycle
+        labels = self.kept.credited[0].labels if of_then else fact.labels
+        return replace(fact, team_id=team_id or NOBODY, labels=labels)
 
     def _queue(self) -> None:
         """Who takes it themselves has not let it lie."""

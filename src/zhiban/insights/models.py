@@ -9,16 +9,13 @@ from enum import IntEnum, IntFlag
 from zhiban.conversations.models import ConversationState
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 
-RECIPE = 2  # grows whenever facts count otherwise than before: everything is then counted anew
+RECIPE = 3  # grows whenever facts count otherwise than before: everything is then counted anew
 QUARTER = 900  # seconds; every time zone in use is a whole number of them from UTC
 NOBODY = 0  # in the place of an agent, a team or a conversation's inbox
 
 
 class Measure(IntEnum):
-    """What a number in a report is a sum of. Rows are stored under these values: never use one again for another.
-
-    30 to 39 are left for what contacts say of us.
-    """
+    """What a number in a report is a sum of. Rows are stored under these values: never use one again for another."""
 
     BEGUN = 1  # a contact wrote for the first time
     RESUMED = 2  # a resolved conversation went on: another cycle
@@ -35,6 +32,8 @@ class Measure(IntEnum):
     ONLINE = 16  # seconds of an agent's
     BUSY = 17
     ASSIGNED = 18  # somebody was given a conversation, or took it
+    SURVEYED = 30  # contacts were asked how it was
+    RATED = 31  # contacts said how it was; marked with the stars, 1 to 5
     # What follows is never stored: sums have it from the above.
     HANDED_OFF = 101  # conversations that came to people because the assistant handed them off
     RESOLVED_ASSISTED = 102
@@ -50,6 +49,8 @@ STORED_COUNTS = (
     Measure.CAME_TO_PEOPLE,
     Measure.RESOLVED,
     Measure.ASSIGNED,
+    Measure.SURVEYED,
+    Measure.RATED,
 )
 STORED_TIMES = (Measure.QUEUED, Measure.FIRST_REPLY, Measure.LATER_REPLY, Measure.RESOLUTION)
 TIMES = (Measure.QUEUED, Measure.FIRST_REPLY, Measure.REPLY, Measure.RESOLUTION)
@@ -98,7 +99,7 @@ class TrackedConversation:
 
     `state` is what its events say so far. Everything else is about the present cycle: when people first had it, since
     when it lies open without an assignee, whether the assistant had it, helped, and gave it away. `credited` is what
-    its last resolution counted, for the case that it is taken back.
+    its last resolution counted, for the case that it is taken back, `rated` what its last rating did, of `survey_id`.
     """
 
     state: ConversationState
@@ -108,6 +109,8 @@ class TrackedConversation:
     helped: bool = False
     handed_off: bool = False
     credited: tuple[ReportFact, ...] = ()
+    rated: ReportFact | None = None
+    survey_id: int | None = None
 
 
 @frozen_dataclass

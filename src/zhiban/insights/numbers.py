@@ -56,6 +56,17 @@ class Numbers:
         """Of the resolved cycles that the assistant had, those it gave to people."""
         return share(self[Measure.RESOLVED_HANDED_OFF], self[Measure.RESOLVED_ASSISTED])
 
+    @property
+    def rating(self) -> float | None:
+        """The average of the stars that contacts gave."""
+        return share(sum(stars * n for stars, n in self.stars.items()), self[Measure.RATED])
+
+    @property
+    def stars(self) -> dict[int, int]:
+        """How many gave so many stars, 1 to 5."""
+        given = self.classes.get(Measure.RATED, {})
+        return {stars: given.get(stars, 0) for stars in range(1, 6)}
+
     def median(self, measure: Measure) -> float | None:
         """Half of these times were no longer, in seconds; None where there are none."""
         return quantile(self.classes.get(measure, {}), MEDIAN)

@@ -40,6 +40,8 @@ from zhiban.events import (
     InboxConfigured,
     MessageReceived,
     ReplyQueued,
+    SurveyAsked,
+    SurveyRated,
 )
 from zhiban.insights.counting import count, count_presence
 from zhiban.insights.histogram import time_class
@@ -74,6 +76,8 @@ _COUNTED: tuple[type[Event], ...] = (
     InboxConfigured,
     MessageReceived,
     ReplyQueued,
+    SurveyAsked,
+    SurveyRated,
 )
 _KINDS = [kind.kind() for kind in _COUNTED]
 

@@ -51,6 +51,15 @@ const kinds = {
     const sparse = given.labels.length < 2 || chart.lines[0][2].filter((n) => n !== null).length < given.labels.length;
     return { yAxis: { ...look.y, minInterval: 0 }, series: chart.lines.map(([name, color, data]) => curve(look, name, color, data, sparse)) };
   },
+  stack(look, chart, place) {
+    return {
+      grid: { ...look.grid, top: place.clientWidth < 560 ? 58 : 30 }, // five names take two lines on a phone
+      series: chart.bars.map(([name, shade, data]) => {
+        const [color, opacity = 1] = shade.split("/");
+        return { name, type: "bar", stack: "all", data, barMaxWidth: 18, itemStyle: { color: look.of(color), opacity: Number(opacity) } };
+      }),
+    };
+  },
   pie(look, chart) {
     const shares = new Map(chart.parts.map(([name, , , share]) => [name, share]));
     return {
@@ -69,7 +78,7 @@ function draw() {
   drawn = places.map((place) => {
     const chart = echarts.init(place, null, { renderer: "svg" });
     const { kind, ...what } = given[place.dataset.chart];
-    chart.setOption({ animation: false, textStyle: look.text, tooltip: look.tooltip, legend: look.legend, grid: look.grid, xAxis: look.x, yAxis: look.y, ...kinds[kind](look, what) });
+    chart.setOption({ animation: false, textStyle: look.text, tooltip: look.tooltip, legend: look.legend, grid: look.grid, xAxis: look.x, yAxis: look.y, ...kinds[kind](look, what, place) });
     return chart;
   });
 }
