@@ -12,6 +12,7 @@ from tests.desk.test_accessibility import faults
 from tests.desk.test_desk import next_event, told
 from zhiban.conversations import replies, service
 from zhiban.notifications import queries
+from zhiban.notifications.models import DEFAULT_WAYS
 from zhiban.people.models import Role
 from zhiban.people.permissions import Access
 
@@ -69,7 +70,8 @@ async def test_a_long_list_goes_on(site: Site) -> None:
 async def test_how_one_is_told_is_chosen_by_oneself(site: Site) -> None:
     agent = await site.signed_in()
     page = (await agent.get("/me/notifications")).text
-    assert page.count("checked") == 13  # page, browser and sound of each kind, and no way besides
+    usual = sum(len(ways) for ways in DEFAULT_WAYS.values())
+    assert page.count("checked") == usual + 1  # and no way besides
     form = {"minutes": "5", "assigned.page": "on", "mentioned.personal": "on", "by": "telegram", "telegram": "-1007"}
     assert (await agent.post("/me/notifications", form)).status == 303
     page = (await agent.get("/me/notifications")).text
@@ -135,3 +137,26 @@ async def test_two_tabs_make_one_sound_and_who_looks_is_left_alone(site: Site, e
     assert await faults(other) == []
     await other.goto(site.url + "/me/notifications")
     assert await faults(other) == []
+
+
+@pytest.mark.browser
+async def test_a_colleague_is_found_behind_an_at_and_told(site: Site, enter: Visit) -> None:
+    page = await enter(f"/conversations/{site.seed.conversations['周予安']}")
+    await page.keyboard.press("Alt+p")
+    note = page.locator("#compose-note")
+    await expect(note).to_be_focused()
+    await page.keyboard.type("请@")
+    await expect(page.locator("#mates .opt")).to_have_count(len(site.seed.agents) - 1)  # everybody but oneself
+    assert await faults(page) == []
+    await page.keyboard.press("Escape")
+    await expect(page.locator("#mates")).to_be_hidden()
+    await page.keyboard.type("陈")
+    await expect(page.locator("#mates .opt")).to_have_text(["陈默"])
+    await page.keyboard.press("Enter")
+    await expect(note).to_have_value("请@陈默 ")
+    await expect(page.locator("#mates")).to_be_hidden()
+    await page.keyboard.type("看看")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#messages")).to_contain_text("请@陈默 看看")
+    colleague = await site.signed_in("chenmo")
+    assert "林晓在周予安的备注里提到你" in (await colleague.get("/notifications")).text
