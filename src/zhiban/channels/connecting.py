@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Literal
 
 from zhiban.channels.connections import Connections
-from zhiban.channels.inboxes import ConnectionRow, InboxRow
+from zhiban.channels.inboxes import ConnectionRow, InboxConfig, InboxRow
 from zhiban.channels.webhooks import ADDRESS
 from zhiban.kit.errors import ZhibanError
 from zhiban.kit.frozen_dataclass import frozen_dataclass
@@ -69,7 +69,7 @@ class InboxState:
                 return texts("正常")
 
 
-def inbox_state(row: InboxRow, connection: ConnectionRow) -> InboxState:
+def inbox_state(row: InboxRow | InboxConfig, connection: ConnectionRow) -> InboxState:
     if row.removed_at is not None:
         return InboxState("removed")
     if row.archived_at is not None:

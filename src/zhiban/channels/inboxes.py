@@ -80,12 +80,59 @@ async def access_connection(tx: Transaction, connection_id: int) -> ConnectionRo
     return row
 
 
-async def access_inbox(tx: Transaction, inbox_id: int) -> InboxRow:
+@frozen_dataclass
+class InboxConfig:
+    """How an inbox in use is set up. What happened in it is not counted for that."""
+
+    id: int
+    connection_id: int
+    kind: str
+    external_id: str
+    name: str
+    policy: dict[str, Any]
+    base: str | None
+    broken: str | None
+    paused_at: datetime | None
+    archived_at: datetime | None
+    removed_at: datetime | None
+
+
+_CONFIGS = """
+select i.id, i.connection_id, i.kind, i.external_id, i.name, i.policy, b.slug as base, i.broken, i.paused_at,
+  i.archived_at, i.removed_at
+from inbox i left join knowledge_base b on b.workspace_id = i.workspace_id and b.id = i.base_id
+where i.archived_at is null"""
+
+
+async def access_inbox(tx: Transaction, inbox_id: int) -> InboxConfig:
     """An inbox that is in use. Raises NotFound."""
-    row = next((one for one in await inboxes(tx) if one.id == inbox_id), None)
-    if row is None or row.archived_at is not None:
+    row = await tx.object(InboxConfig, _CONFIGS + " and i.id = %(id)s", id=inbox_id)
+    if row is None:
         raise NotFound("There is no such inbox.")
     return row
+
+
+async def inbox_configs(tx: Transaction, connection_id: int | None = None) -> list[InboxConfig]:
+    """Every inbox in use, or those of one connection."""
+    sql = _CONFIGS + (" and i.connection_id = %(connection)s" if connection_id is not None else "")
+    return await tx.objects(InboxConfig, sql + " order by i.id", connection=connection_id)
+
+
+@frozen_dataclass
+class InboxCounts:
+    conversations: int
+    waiting: int
+
+
+async def inbox_counts(tx: Transaction, inbox_id: int) -> InboxCounts:
+    """How many conversations an inbox has, and how many of them wait for people."""
+    found = await tx.object(
+        InboxCounts,
+        "select count(*) as conversations, count(*) filter (where status = 'open') as waiting from conversation "
+        "where inbox_id = %(id)s",
+        id=inbox_id,
+    )
+    return found or InboxCounts(0, 0)
 
 
 async def lock_inbox(tx: Transaction, inbox_id: int) -> None:

@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from zhiban.channels import inboxes, service
 from zhiban.channels.accounts import find_accounts, take_accounts
 from zhiban.channels.connecting import checks_of, is_in_environment, told
-from zhiban.channels.inboxes import ConnectionRow, InboxRow
+from zhiban.channels.inboxes import ConnectionRow, InboxConfig
 from zhiban.channels.setup_progress import SetupFacts, StepProgress, remaining, setup_progress
 from zhiban.conversations.queries import last_exchange
 from zhiban.desk.page import known
@@ -49,7 +49,7 @@ class _Opened:
 
     row: ConnectionRow
     integration: Integration
-    inboxes: list[InboxRow]
+    inboxes: list[InboxConfig]
     steps: list[StepProgress]
     link: str = ""  # that opens a chat with one of its accounts
 
@@ -169,7 +169,7 @@ async def _opened(page: InboxesPage, tx: Transaction, connection_id: int) -> _Op
     if row.verified_at is None:
         await inboxes.note_called(tx, row.id)
         row = await inboxes.access_connection(tx, row.id)
-    there = [one for one in await inboxes.inboxes(tx) if one.connection_id == row.id and one.archived_at is None]
+    there = await inboxes.inbox_configs(tx, row.id)
     exchange = await last_exchange(tx, [one.id for one in there])
     asked = page.checks.get(page.agent.workspace_id, row.id)
     facts = SetupFacts(

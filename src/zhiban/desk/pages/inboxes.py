@@ -51,6 +51,7 @@ async def _opened(page: InboxesPage, tx: Transaction, inbox_id: int, **more: Any
     others = [one for one in await inboxes.inboxes_of(tx, connection.id) if one != row.id]
     return {
         "row": row,
+        "counts": await inboxes.inbox_counts(tx, row.id),
         "connection": connection,
         "integration": page.integration(connection.vendor),
         "state": inbox_state(row, connection),

@@ -49,17 +49,16 @@ def _registry(page: InboxesPage) -> NotifierRegistry:
 async def _destinations(page: InboxesPage) -> list[_Destination]:
     found = [_Destination(public_name(one), one, None, "") for one in _registry(page).addresses]
     async with page.transaction() as tx:
-        for row in await inboxes.inboxes(tx):
-            if row.archived_at is None:
-                own = await inboxes.notified(tx, page.setup.vault, row.id)
-                found += [_Destination(public_name(one), one, row.id, row.name) for one in own]
+        for row in await inboxes.inbox_configs(tx):
+            own = await inboxes.notified(tx, page.setup.vault, row.id)
+            found += [_Destination(public_name(one), one, row.id, row.name) for one in own]
     return found
 
 
 async def _show(page: InboxesPage, tried: _Tried | None = None) -> Response:
     found = await _destinations(page)
     async with page.transaction() as tx:
-        rows = [row for row in await inboxes.inboxes(tx) if row.archived_at is None]
+        rows = await inboxes.inbox_configs(tx)
     return await page.whole(
         "settings/notifiers.html",
         here="notifiers",

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import Response
 
 from zhiban.channels import inboxes
-from zhiban.channels.inboxes import InboxRow
+from zhiban.channels.inboxes import InboxConfig
 from zhiban.channels.policy import Policy, PolicyMistake, parse_policy
 from zhiban.desk import policy_form
 from zhiban.desk.page import known
@@ -36,7 +36,7 @@ ZONES = ("Asia/Shanghai", "Asia/Hong_Kong", "Asia/Taipei", "Asia/Singapore", "As
 class _Stored:
     """The policy of an inbox as it is now. `seen` names it, so that two who change it at once notice."""
 
-    row: InboxRow
+    row: InboxConfig
     policy: Policy
     addresses: list[str]
     seen: str
