@@ -251,6 +251,11 @@ left join lateral (
 order by picked.part, picked.n"""
 
 
+async def has_conversations(tx: Transaction) -> bool:
+    """Whether anybody has ever written."""
+    return bool(await tx.value("select exists(select from conversation)"))
+
+
 async def counts(tx: Transaction, access: Access) -> Counts:
     """How many conversations need somebody, of those that this agent sees."""
     row = await tx.row(_all_counts(access), agent=access.agent_id, **access.params)

@@ -16,6 +16,7 @@ from zhiban.conversations.drafts import Mode, save_draft
 from zhiban.conversations.labels import access_label
 from zhiban.conversations.models import Priority
 from zhiban.desk import views
+from zhiban.desk.first_steps import first_steps
 from zhiban.desk.pages import attachments, command, contact, draft_files, drafting, health, transcript, workspaces
 from zhiban.desk.pages import bulk as bulk_pages
 from zhiban.desk.pages import labels as label_pages
@@ -67,7 +68,8 @@ def install(app: FastAPI, settings: DeskSettings) -> None:
 async def desk_page(desk: CurrentRequest, limit: Limited = lists.ROWS) -> Response:
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         shown = await desk.list(tx, limit=limit)
-    return await desk.answer("desk/desk.html", list=shown)
+        steps = await first_steps(tx, desk.access, shown.counts)
+    return await desk.answer("desk/desk.html", list=shown, first_steps=steps)
 
 
 @router.get("/desk/list")

@@ -1,0 +1,57 @@
+"""An empty desk says what is left to do, to whoever can do it, and nothing once it is done."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from yarl import URL
+
+from tests.desk.conftest import Client, Site
+from tests.desk.seed import LIMITS, new_workspace
+from tests.twin import open_inbox
+from zhiban.conversations import service
+from zhiban.events import ASSISTANT
+from zhiban.knowledge import service as knowledge
+from zhiban.people.auth import COOKIE
+from zhiban.people.models import Role
+from zhiban.people.service import add_agent, open_session
+from zhiban.testing.script import Script
+
+
+async def colleague(site: Site, workspace: int, name: str, role: Role) -> Client:
+    async with site.seed.database.transaction(workspace) as tx:
+        agent = await add_agent(tx, email=f"{name}@new.example", name=name, role=role, password_hash=None)
+        token = await open_session(tx, agent_id=agent, now=site.seed.clock.now())
+    client = site.client()
+    client.cookies.update_cookies({COOKIE: token}, URL(site.url))
+    return client
+
+
+async def done(client: Client) -> list[bool]:
+    page = (await client.get("/")).text
+    return [bool(mark) for mark in re.findall(r"<li( data-done)?><a href=", page.partition('class="first"')[2])]
+
+
+async def test_they_are_ticked_one_by_one_and_go_when_all_are(site: Site, tmp_path: Path) -> None:
+    database, now = site.seed.database, site.seed.clock.now()
+    workspace = await new_workspace(database, "new", "新的")
+    owner = await colleague(site, workspace, "li", Role.OWNER)
+    assert await done(owner) == [False, False, False, False]
+    script = Script(workspace_id=workspace, limits=LIMITS)
+    script.inbox = await open_inbox(database, workspace, public_id="new")
+    assert await done(owner) == [True, False, False, False]
+    agent = await colleague(site, workspace, "wang", Role.AGENT)
+    assert await done(owner) == [True, False, True, False]
+    assert await done(agent) == []  # who cannot do them is not told to
+    (tmp_path / "faq.md").write_text("# 常见问题\n\n## 怎么退款？\n\n在订单里点退款。\n")
+    await knowledge.import_paths(database, workspace, "default", [tmp_path / "faq.md"], now=now)
+    assert await done(owner) == [True, True, True, False]
+    async with database.transaction(workspace) as tx:
+        await script.says(tx, "周予安", "怎么退款", at=now)
+        await service.resolve(tx, script.conversations["周予安"], by=ASSISTANT, now=now)
+    assert await done(owner) == []
+
+
+async def test_a_desk_with_work_shows_none(site: Site) -> None:
+    assert await done(await site.signed_in()) == []
