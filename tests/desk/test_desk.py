@@ -225,7 +225,7 @@ async def test_an_empty_desk_says_what_to_do(site: Site) -> None:
         await add_agent(tx, email="solo@qinghe.example", name="独孤", role=Role.OWNER, password_hash=hashed)
     agent = site.client()
     assert (await agent.sign_in("solo")).status == 303
-    assert "没有人在等您，喝口水。" in (await agent.get("/")).text
+    assert "做完这几步，第一位联系人就有人接待了。" in (await agent.get("/")).text
     assert "还没有会话。" in (await agent.get("/?queue=all")).text
     assert "还没有接入账号" in (await agent.get("/settings/health")).text
 

@@ -51,6 +51,7 @@ async def test_they_are_ticked_one_by_one_and_go_when_all_are(site: Site, tmp_pa
         await script.says(tx, "周予安", "怎么退款", at=now)
         await service.resolve(tx, script.conversations["周予安"], by=ASSISTANT, now=now)
     assert await done(owner) == []
+    assert "没有人在等您，喝口水。" in (await owner.get("/")).text
 
 
 async def test_a_desk_with_work_shows_none(site: Site) -> None:
