@@ -1,4 +1,4 @@
-"""客户联系 in the settings: what new friends are told, the QR codes by which they come, links that open the chat."""
+"""WeCom in the settings: a wrong secret, 客户联系 with its texts and QR codes, links that open the chat."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from zhiban.testing.serving import served
 from zhiban.testing.wecom import asgi
 from zhiban.testing.wecom.simulator import AES_KEY, CORP_ID, SECRET, STAFF, TOKEN, WeComSimulator
 
+NEW = "/settings/inboxes/new"
+
 
 @asynccontextmanager
 async def connected(site: Site) -> AsyncIterator[tuple[Client, WeComSimulator, str]]:
@@ -21,7 +23,7 @@ async def connected(site: Site) -> AsyncIterator[tuple[Client, WeComSimulator, s
     async with wecom, served(asgi.application(wecom)) as url:
         given = {"corp_id": CORP_ID, "secret": SECRET, "token": TOKEN, "encoding_aes_key": AES_KEY}
         form = {f"v.{name}": value for name, value in {**given, "api_base": f"{url}/cgi-bin"}.items()}
-        at = (await owner.post("/settings/inboxes/new", {"vendor": "wecom", **form})).headers["location"]
+        at = (await owner.post(NEW, {"vendor": "wecom", **form})).headers["location"]
         assert (await owner.post(f"{at}/check")).status == 303
         yield owner, wecom, at
 
@@ -85,3 +87,24 @@ async def test_a_link_opens_the_chat(site: Site) -> None:
         refused = await owner.post(f"{inbox}/link")
         assert (refused.status, "可信IP" in refused.text) == (422, True)
     assert (await owner.post(f"/settings/inboxes/{site.seed.inbox.inbox_id}/link")).status == 404
+
+
+async def test_a_wrong_secret_is_the_first_step_however_often_it_is_asked_until_it_is_corrected(site: Site) -> None:
+    wecom, owner = WeComSimulator(), await site.signed_in()
+    async with wecom, served(asgi.application(wecom)) as url:
+        given = {"corp_id": CORP_ID, "secret": "nonsense", "api_base": f"{url}/cgi-bin"}
+        page = await owner.post(NEW, {"vendor": "wecom", **{f"v.{name}": value for name, value in given.items()}})
+        (at,) = set(re.findall(r"/settings/connections/\d+(?=/check)", page.text))
+        for _twice in range(2):
+            asked = (await owner.post(f"{at}/check", hx_request="true")).text
+            assert re.search(r'data-state="failed" id="step-values"', asked)
+            assert "40001" in asked
+            assert 'id="again"' not in asked  # whoever asks too often with a wrong secret is banned
+            assert len(re.findall(r'data-state="todo"', asked)) == 3
+        assert (await owner.post(at, {"v.secret": SECRET})).status == 303
+        passed = (await owner.post(f"{at}/check", hx_request="true")).text
+        assert re.search(r'data-state="done" id="step-accounts"', passed)
+        wecom.kf.accounts.clear()  # nothing is given to the app any more
+        waits = (await owner.post(f"{at}/check", hx_request="true")).text
+        assert re.search(r'data-state="doing" id="step-accounts"', waits)
+        assert 'id="again"' in waits  # it goes on by itself
