@@ -106,8 +106,8 @@ class App:
 
     @property
     def survey_links(self) -> SurveyLinks:
-        """The addresses under which contacts rate us."""
-        return SurveyLinks(self.url, self.vault.derive("surveys"))
+        """The addresses under which contacts rate us: only where an operator said how we are reached from outside."""
+        return SurveyLinks(self.settings.zhiban_url, self.vault.derive("surveys"))
 
     def start_workers(self) -> None:
         """Let this process answer, not only receive and show. Call it before `open`."""
