@@ -125,6 +125,5 @@ class TimePassed(RulePart):
 SKIPPED_LABELS = {
     "off": mark("规则当时已停用"),
     "conditions": mark("到时间时条件不成立"),
-    "over": mark("到时间时已经不用等了"),
     "expired": mark("过了时间太久，没有再执行"),
 }

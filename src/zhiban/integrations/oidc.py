@@ -22,6 +22,7 @@ from zhiban.ports.identity import Identity, IdentityRefused, IdentityServer, Sig
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 SCOPE = "openid email profile"
 GOOD_FOR_SECONDS = 600.0
+FAILED_FOR_SECONDS = 3.0  # so that strangers at the sign-in page do not make us ask without end
 LEEWAY = 60  # seconds by which the provider's clock may differ
 OLDEST = 600  # seconds since a token was made
 SECONDS = 8.0
@@ -46,6 +47,7 @@ class OidcClient:
         self._clock = clock
         self._private_hosts = frozenset(private_hosts)
         self._known: dict[str, Discovered] = {}
+        self._failed: dict[str, tuple[float, str]] = {}  # issuer -> until when it is not asked again, and why
 
     async def address(self, server: IdentityServer, request: SignInRequest) -> str:
         document = (await self._discovered(server.issuer)).document
@@ -86,6 +88,18 @@ class OidcClient:
         known = self._known.get(issuer)
         if known is not None and known.until > time.monotonic() and not anew:
             return known
+        until, why = self._failed.get(issuer, (0.0, ""))
+        if until > time.monotonic():
+            raise IdentityRefused(why)
+        try:
+            found = await self._discover(issuer)
+        except (IdentityRefused, Unavailable) as error:
+            self._failed[issuer] = time.monotonic() + FAILED_FOR_SECONDS, error.sentence
+            raise
+        self._known[issuer] = found
+        return found
+
+    async def _discover(self, issuer: str) -> Discovered:
         from joserfc.errors import JoseError
         from joserfc.jwk import KeySet
 
@@ -98,7 +112,6 @@ class OidcClient:
             found = Discovered(document, KeySet.import_key_set({"keys": public}), time.monotonic() + GOOD_FOR_SECONDS)
         except (JoseError, ValueError, TypeError, AttributeError, KeyError) as error:
             raise IdentityRefused("The provider's keys cannot be read.") from error
-        self._known[issuer] = found
         return found
 
     def _endpoint(self, document: Mapping[str, Any], name: str) -> str:

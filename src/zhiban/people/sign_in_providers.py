@@ -300,7 +300,8 @@ def _address_counts(provider: ProviderRow, identity: Identity) -> bool:
 
 async def _join(tx: Transaction, role: Role, identity: Identity, *, now: datetime) -> int:
     address = account_name(identity.email)
-    name = " ".join(identity.name.split())[:80] or address.partition("@")[0]
+    printable = "".join(char if char.isprintable() else " " for char in identity.name)
+    name = " ".join(printable.split())[:80] or address.partition("@")[0]
     locale = await tx.value("select locale from workspace where workspace_id = %(id)s", id=tx.workspace_id)
     agent_id = await add_agent(tx, email=address, name=name, role=role, password_hash=None, locale=locale)
     await event_log.append(

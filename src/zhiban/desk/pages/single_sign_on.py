@@ -156,9 +156,24 @@ async def go(request: Request, workspace_id: int, provider_id: int, next: str = 
 # --------------------------------------------------------------------------------------------------- one's own
 
 
+def _from_our_page(request: Request) -> bool:
+    """Whether a link of ours led here; a form could not lead on to another site."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    return request.headers.get("referer", "").startswith(f"{request.url.scheme}://{request.headers.get('host', '')}/")
+
+
 @router.get("/me/logins/{provider_id}")
 async def link_own(request: Request, agent: CurrentAgent, provider_id: int) -> Response:
-    """Prove an account at a provider, to sign in by it from now on."""
+    """Prove an account at a provider, to sign in by it from now on.
+
+    From our own page alone: another site that has signed this browser in elsewhere would make its own account theirs.
+    """
+    async with auth_of(request).database.page_transaction(agent.workspace_id) as tx:
+        await sign_in_providers.access_provider(tx, provider_id)
+    if not _from_our_page(request):
+        return RedirectResponse(OWN, status_code=303)
     return await _go(request, agent.workspace_id, provider_id, target=OWN, agent_id=agent.id)
 
 
