@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, ClassVar
@@ -83,3 +84,13 @@ def known(id_: int) -> int:
     if not 0 < id_ < LARGEST_ID:
         raise NotFound("There is no such record.")
     return id_
+
+
+class FormPage(DeskPage):
+    """A page with forms that shows itself again with what was typed and why nothing was changed."""
+
+    @abstractmethod
+    async def show(self, *, status: int = 200, trouble: str = "", **values: Any) -> Response: ...
+
+    async def refused(self, error: ZhibanError, **values: Any) -> Response:
+        return await self.show(status=422, trouble=self.words(error), **values)

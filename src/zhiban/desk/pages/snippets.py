@@ -6,18 +6,17 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Request
-from fastapi.responses import JSONResponse, RedirectResponse, Response
+from fastapi.responses import JSONResponse, Response
 
 from zhiban.conversations import snippets
 from zhiban.conversations.access import access_conversation
 from zhiban.conversations.queries import ThreadHead
 from zhiban.conversations.snippet_variables import VARIABLES, filled_parts
-from zhiban.desk.checks import chrome_of
+from zhiban.desk.page import FormPage
 from zhiban.desk.request import CurrentRequest
-from zhiban.events import Actor
 from zhiban.kit.errors import Conflict
 from zhiban.kit.pinyin import initials
-from zhiban.people.auth import CurrentAgent, auth_of
+from zhiban.people.auth import CurrentAgent
 from zhiban.people.ownership import check_may_keep, may_keep
 from zhiban.people.service import SignedInAgent
 from zhiban.web.security import same_origin
@@ -70,74 +69,68 @@ def _values(head: ThreadHead, agent: SignedInAgent, *, today: str) -> Mapping[st
     }
 
 
-async def _page(request: Request, agent: SignedInAgent, *, status: int = 200, **values: Any) -> Response:
-    auth = auth_of(request)
-    async with auth.database.page_transaction(agent.workspace_id) as tx:
-        rows = await snippets.snippets(tx, agent.id)
-    shown = {"trouble": "", "typed": NOTHING_TYPED, **values}
-    return auth.renderer.answer(
-        "snippets.html",
-        auth.viewer(request, agent),
-        status=status,
-        chrome=await chrome_of(request, agent, "snippets"),
-        shared=[row for row in rows if row.owner_id is None],
-        own=[row for row in rows if row.owner_id is not None],
-        variables=VARIABLES,
-        nothing_typed=NOTHING_TYPED,
-        longest=snippets.LONGEST_NAME,
-        longest_text=snippets.LONGEST_TEXT,
-        shares=may_keep(agent, None),
-        **shown,
-    )
+class _SnippetsPage(FormPage):
+    section = "snippets"
 
-
-async def _refused(request: Request, agent: SignedInAgent, error: Conflict, **values: Any) -> Response:
-    texts = auth_of(request).viewer(request, agent).texts
-    return await _page(request, agent, status=422, trouble=texts.error(error.sentence), **values)
+    async def show(self, *, status: int = 200, trouble: str = "", **values: Any) -> Response:
+        async with self.transaction() as tx:
+            rows = await snippets.snippets(tx, self.agent.id)
+        return await self.whole(
+            "snippets.html",
+            status=status,
+            shared=[row for row in rows if row.owner_id is None],
+            own=[row for row in rows if row.owner_id is not None],
+            variables=VARIABLES,
+            nothing_typed=NOTHING_TYPED,
+            longest=snippets.LONGEST_NAME,
+            longest_text=snippets.LONGEST_TEXT,
+            shares=may_keep(self.agent, None),
+            trouble=trouble,
+            **{"typed": NOTHING_TYPED, **values},
+        )
 
 
 @router.get(HERE)
 async def show(request: Request, agent: CurrentAgent) -> Response:
-    return await _page(request, agent)
+    return await _SnippetsPage(request, agent).show()
 
 
 @router.post(HERE)
 async def add(
     request: Request, agent: CurrentAgent, name: Name, text: Text, shared: Annotated[str, Form(max_length=5)] = ""
 ) -> Response:
-    auth = auth_of(request)
+    page = _SnippetsPage(request, agent)
     owner_id = None if shared else agent.id
     try:
         check_may_keep(agent, owner_id)
-        async with auth.database.page_transaction(agent.workspace_id) as tx:
-            by = Actor("agent", agent.id)
-            await snippets.add_snippet(tx, name=name, text=text, owner_id=owner_id, by=by, now=auth.clock.now())
+        async with page.transaction() as tx:
+            await snippets.add_snippet(tx, name=name, text=text, owner_id=owner_id, by=page.actor, now=page.now)
     except Conflict as error:
-        return await _refused(request, agent, error, typed={"id": None, "name": name, "text": text, "shared": shared})
-    return RedirectResponse(HERE, status_code=303)
+        return await page.refused(error, typed={"id": None, "name": name, "text": text, "shared": shared})
+    return page.back(HERE)
 
 
 @router.post(HERE + "/{snippet_id}")
 async def change(request: Request, agent: CurrentAgent, snippet_id: int, name: Name, text: Text) -> Response:
-    auth, by = auth_of(request), Actor("agent", agent.id)
+    page = _SnippetsPage(request, agent)
     try:
-        async with auth.database.page_transaction(agent.workspace_id) as tx:
+        async with page.transaction() as tx:
             one = await snippets.access_snippet(tx, snippet_id, agent_id=agent.id)
             check_may_keep(agent, one.owner_id)
-            await snippets.change_snippet(tx, one, name=name, text=text, by=by, now=auth.clock.now())
+            await snippets.change_snippet(tx, one, name=name, text=text, by=page.actor, now=page.now)
     except Conflict as error:
-        return await _refused(request, agent, error, typed={"id": snippet_id, "name": name, "text": text})
-    return RedirectResponse(HERE, status_code=303)
+        return await page.refused(error, typed={"id": snippet_id, "name": name, "text": text})
+    return page.back(HERE)
 
 
 @router.post(HERE + "/{snippet_id}/remove")
 async def remove(request: Request, agent: CurrentAgent, snippet_id: int) -> Response:
-    auth, by = auth_of(request), Actor("agent", agent.id)
+    page = _SnippetsPage(request, agent)
     try:
-        async with auth.database.page_transaction(agent.workspace_id) as tx:
+        async with page.transaction() as tx:
             one = await snippets.access_snippet(tx, snippet_id, agent_id=agent.id)
             check_may_keep(agent, one.owner_id)
-            await snippets.remove_snippet(tx, one, by=by, now=auth.clock.now())
+            await snippets.remove_snippet(tx, one, by=page.actor, now=page.now)
     except Conflict as error:
-        return await _refused(request, agent, error)
-    return RedirectResponse(HERE, status_code=303)
+        return await page.refused(error)
+    return page.back(HERE)
