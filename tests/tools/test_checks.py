@@ -101,10 +101,10 @@ def test_prose_is_not_sql_and_everybody_reads_the_log(checks: ModuleType, tmp_pa
 
 
 def test_every_table_has_an_owner_and_exceptions_end(checks: ModuleType, tmp_path: Path) -> None:
-    write(tmp_path / "src/zhiban/migrations/versions/0003_more.py", 'SQL = "create table survey (id bigint)"\n')
+    write(tmp_path / "src/zhiban/migrations/versions/0003_more.py", 'SQL = "create table made_up (id bigint)"\n')
     write(tmp_path / "src/zhiban/desk/pages/list.py", "ROWS = 1\n")
     assert sorted(checks.sql_owners.problems(tmp_path)) == [
-        "src/zhiban/migrations/versions/0003_more.py: survey has no owner; name one in tools/sql_owners.py",
+        "src/zhiban/migrations/versions/0003_more.py: made_up has no owner; name one in tools/sql_owners.py",
         "tools/sql_owners.py: desk/pages/list.py does not name agent any more; strike the exception",
     ]
 

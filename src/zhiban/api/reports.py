@@ -12,7 +12,7 @@ from pydantic.config import JsonDict
 from zhiban.api.auth import ReportReader
 from zhiban.api.knowledge import TROUBLES, Now, Rows, Trouble
 from zhiban.automation.queries import names
-from zhiban.channels.inboxes import inboxes
+from zhiban.channels.inboxes import inboxes_ever
 from zhiban.conversations.labels import label_names
 from zhiban.insights.models import TIMES, Measure, ReportClock
 from zhiban.insights.numbers import Numbers
@@ -209,7 +209,7 @@ def router() -> APIRouter:
         only = ReportFilter(inbox, team, agent, label)
         async with database.page_transaction(caller.workspace_id) as tx:
             only.check(access)
-            zone = zone_of([row for row in await inboxes(tx) if access.sees(row.id)], inbox)
+            zone = zone_of([row for row in await inboxes_ever(tx) if access.sees(row.id)], inbox)
             last = until or now.astimezone(zone).date()
             first = since or date.fromordinal(max(last.toordinal() - DAYS + 1, 1))
             clock = ReportClock.BUSINESS if business else ReportClock.WALL
@@ -257,7 +257,7 @@ async def _names(tx: Transaction, by: Dimension) -> dict[str, str]:
         case Dimension.LABEL:
             held = dict(await label_names(tx))
         case Dimension.INBOX:
-            held = {row.id: row.name for row in await inboxes(tx)}
+            held = {row.id: row.name for row in await inboxes_ever(tx)}
         case Dimension.CHANNEL:
             return {}
         case _:

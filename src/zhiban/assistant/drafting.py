@@ -1,7 +1,8 @@
 """Help with what an agent writes: their words put differently by a model, and what a conversation is about in short.
 
 Nothing here is ever sent by itself: it stands in the box in which the agent writes, and the browser's undo takes it
-back. A model may not add a fact: a number, price, date, address or account that was not there refuses its words.
+back. A model may not add a fact: a number, price, date, address or account that was not there refuses its words. Of a
+translation only addresses, telephone numbers and accounts are checked, as other languages count and date differently.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ async def access_connection(tx: Transaction, connection_id: int) -> ConnectionRo
 
 @frozen_dataclass
 class InboxConfig:
-    """How an inbox in use is set up. What happened in it is not counted for that."""
+    """How an inbox is set up. What happened in it is not counted for that."""
 
     id: int
     connection_id: int
@@ -100,13 +100,13 @@ class InboxConfig:
 _CONFIGS = """
 select i.id, i.connection_id, i.kind, i.external_id, i.name, i.policy, b.slug as base, i.broken, i.paused_at,
   i.archived_at, i.removed_at
-from inbox i left join knowledge_base b on b.workspace_id = i.workspace_id and b.id = i.base_id
-where i.archived_at is null"""
+from inbox i left join knowledge_base b on b.workspace_id = i.workspace_id and b.id = i.base_id"""
+_IN_USE = _CONFIGS + " where i.archived_at is null"
 
 
 async def access_inbox(tx: Transaction, inbox_id: int) -> InboxConfig:
     """An inbox that is in use. Raises NotFound."""
-    row = await tx.object(InboxConfig, _CONFIGS + " and i.id = %(id)s", id=inbox_id)
+    row = await tx.object(InboxConfig, _IN_USE + " and i.id = %(id)s", id=inbox_id)
     if row is None:
         raise NotFound("There is no such inbox.")
     return row
@@ -114,8 +114,13 @@ async def access_inbox(tx: Transaction, inbox_id: int) -> InboxConfig:
 
 async def inbox_configs(tx: Transaction, connection_id: int | None = None) -> list[InboxConfig]:
     """Every inbox in use, or those of one connection."""
-    sql = _CONFIGS + (" and i.connection_id = %(connection)s" if connection_id is not None else "")
+    sql = _IN_USE + (" and i.connection_id = %(connection)s" if connection_id is not None else "")
     return await tx.objects(InboxConfig, sql + " order by i.id", connection=connection_id)
+
+
+async def inboxes_ever(tx: Transaction) -> list[InboxConfig]:
+    """Every inbox, those out of use last: what happened in them stays."""
+    return await tx.objects(InboxConfig, _CONFIGS + " order by i.archived_at nulls first, i.id")
 
 
 @frozen_dataclass
@@ -143,15 +148,18 @@ async def lock_inbox(tx: Transaction, inbox_id: int) -> None:
 LATEST_CALLS = 2_000  # of all connections, among which one's own are looked for
 
 
-async def note_called(tx: Transaction, connection_id: int) -> None:
+async def note_called(tx: Transaction, connections: Sequence[ConnectionRow]) -> None:
     """Take a genuine call among the latest ones as the proof that the vendor reaches us, where there is none yet."""
-    await tx.run(
-        "update connection set verified_at = d.received_at from (select connection_id, received_at from delivery "
-        "order by received_at desc limit %(most)s) d "
-        "where d.connection_id = connection.id and connection.id = %(id)s and connection.verified_at is null",
-        most=LATEST_CALLS,
-        id=connection_id,
-    )
+    unproven = [row.id for row in connections if row.verified_at is None]
+    if unproven:
+        await tx.run(
+            "update connection set verified_at = d.received_at from (select connection_id, min(received_at) as "
+            "received_at from (select connection_id, received_at from delivery order by received_at desc "
+            "limit %(most)s) latest group by 1) d where d.connection_id = connection.id "
+            "and connection.id = any(%(ids)s) and connection.verified_at is null",
+            most=LATEST_CALLS,
+            ids=unproven,
+        )
 
 
 async def note_contacts_off(tx: Transaction, connection_id: int, off: str | None) -> None:

@@ -7,7 +7,7 @@ from dataclasses import fields
 from datetime import date, datetime
 from urllib.parse import urlencode
 
-from zhiban.channels.inboxes import InboxRow
+from zhiban.channels.inboxes import InboxConfig
 from zhiban.insights.models import ReportClock
 from zhiban.insights.periods import Period, Preset, period
 from zhiban.insights.queries import Dimension, ReportFilter, ReportQuery
@@ -56,14 +56,14 @@ class ReportForm:
     def only(self) -> ReportFilter:
         return ReportFilter(_id(self.inbox), _id(self.team), _id(self.agent), _id(self.label))
 
-    def asked(self, access: Access, rows: Sequence[InboxRow], *, now: datetime) -> ReportQuery:
+    def asked(self, access: Access, rows: Sequence[InboxConfig], *, now: datetime) -> ReportQuery:
         """The report that is wished for. `rows` are the inboxes that may be seen. Raises Conflict, NotFound."""
         only = self.only
         only.check(access)
         clock = ReportClock.BUSINESS if self.business else ReportClock.WALL
         return ReportQuery(access, self._period(rows, only, now=now), only, clock)
 
-    def _period(self, rows: Sequence[InboxRow], only: ReportFilter, *, now: datetime) -> Period:
+    def _period(self, rows: Sequence[InboxConfig], only: ReportFilter, *, now: datetime) -> Period:
         zone = zone_of(rows, only.inbox_id)
         today = now.astimezone(zone).date()
         if self.period == CUSTOM:

@@ -69,12 +69,15 @@ class ReportQuery:
         only = self.only
         return self.access.inbox_ids is None and (only.inbox_id, only.team_id, only.label_id) == (None, None, None)
 
-    def where(self, measures: Sequence[Measure], *, clocked: bool = True) -> tuple[str, dict[str, Any]]:
-        """A condition over `report_sum`, with what it refers to."""
+    def where(
+        self, measures: Sequence[Measure], *, clocked: bool = True, ended: bool = True
+    ) -> tuple[str, dict[str, Any]]:
+        """A condition over `report_sum`, with what it refers to; without `ended` also of what came after the period."""
         only, (first, end) = self.only, self.period.quarters
         chosen = {"inbox_id": only.inbox_id, "team_id": only.team_id, "agent_id": only.agent_id}
         parts = [
-            "measure = any(%(measures)s::smallint[]) and quarter >= %(first)s and quarter < %(end)s",
+            "measure = any(%(measures)s::smallint[]) and quarter >= %(first)s",
+            *(["and quarter < %(end)s"] if ended else []),
             *(f"and {name} = %({name})s" for name, value in chosen.items() if value is not None),
         ]
         if clocked:
@@ -192,7 +195,7 @@ async def levels(tx: Transaction, asked: ReportQuery, *, now: datetime) -> dict[
         if value is not None
     )
     label = "" if only.label_id is None else " and %(label)s = any(labels)"
-    where, params = asked.where(list(LEVELS.values()), clocked=False)
+    where, params = asked.where(list(LEVELS.values()), clocked=False, ended=False)
     standing: dict[str, int] = dict(
         await tx.rows(
             "select status, count(*) from report_conversation where status <> 'resolved' "
@@ -203,7 +206,7 @@ async def levels(tx: Transaction, asked: ReportQuery, *, now: datetime) -> dict[
     )
     rows = await tx.rows(
         "select width_bucket(quarter, %(bounds)s::integer[]), measure, sum(n)::bigint from report_sum "
-        f"where {where.replace('quarter < %(end)s', 'true')} group by 1, 2",
+        f"where {where} group by 1, 2",
         bounds=[*period.bounds, period.quarters[1]],
         **params,
     )

@@ -8,7 +8,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from zhiban.channels.business_hours import has_hours
-from zhiban.channels.inboxes import InboxRow, inboxes
+from zhiban.channels.inboxes import InboxConfig, inboxes_ever
 from zhiban.channels.policy import Policy
 from zhiban.insights import queries
 from zhiban.insights.counting import presence
@@ -91,7 +91,7 @@ async def _parts(tx: Transaction, by: Dimension, found: Mapping[int, Numbers]) -
         case Dimension.LABEL:
             parts = _by_label(found, await queries.label_sets(tx))
         case Dimension.CHANNEL:
-            kinds = {row.id: row.kind for row in await inboxes(tx)}
+            kinds = {row.id: row.kind for row in await inboxes_ever(tx)}
             parts = _by_channel(found, kinds)
         case _:
             parts = [Part(str(key), numbers) for key, numbers in found.items()]
@@ -146,17 +146,17 @@ def _is_asked_for(asked: ReportQuery, agent: TrackedAgent) -> bool:
 # ------------------------------------------------------------------------------------------------------- time zones
 
 
-def zone_of(rows: Sequence[InboxRow], inbox_id: int | None) -> ZoneInfo:
+def zone_of(rows: Sequence[InboxConfig], inbox_id: int | None) -> ZoneInfo:
     """The time zone in which a report tells its days: that of the inbox, or else of most of these inboxes."""
     zones = Counter(_zone(row) for row in rows if inbox_id in (None, row.id) and row.archived_at is None)
     chosen = zones.most_common(1) or Counter(_zone(row) for row in rows if row.id == inbox_id).most_common(1)
     return ZoneInfo(chosen[0][0]) if chosen else DEFAULT_ZONE
 
 
-def _zone(row: InboxRow) -> str:
+def _zone(row: InboxConfig) -> str:
     return Policy.model_validate(row.policy).hours.timezone
 
 
-def any_hours(rows: Sequence[InboxRow]) -> bool:
+def any_hours(rows: Sequence[InboxConfig]) -> bool:
     """Whether times within business hours differ from others in one of these inboxes."""
     return any(has_hours(Policy.model_validate(row.policy).hours) for row in rows)

@@ -210,6 +210,7 @@ async def _count(tx: Transaction, events: Sequence[Event]) -> None:
             case AgentBecameAvailable() | AgentBecameBusy() | AgentWentOffline():
                 known = memory.agents.get(event.agent_id) or TrackedAgent(event.agent_id)
                 memory.agents[event.agent_id], there = count_presence(known, event)
+                memory.moved.add(event.agent_id)
                 facts += there
             case InboxConfigured():
                 memory.configured(event)
@@ -229,6 +230,7 @@ class _Memory:
         self.conversations = conversations
         self.agents = agents
         self.hours = hours
+        self.moved: set[int] = set()  # agents of whom something is new
         self._configured: dict[int, Any] = {}
 
     @classmethod
@@ -272,8 +274,9 @@ class _Memory:
                 for id_, one in self.conversations.items()
             ]
             await tx.run(_REMEMBER, workspace=tx.workspace_id, rows=json_safe(rows))
-        if self.agents:
-            people = [{"agent_id": id_, "status": one.status, "since": one.since} for id_, one in self.agents.items()]
+        if self.moved:
+            moved = [self.agents[id_] for id_ in sorted(self.moved)]
+            people = [{"agent_id": one.agent_id, "status": one.status, "since": one.since} for one in moved]
             await tx.run(_REMEMBER_AGENTS, workspace=tx.workspace_id, rows=json_safe(people))
         if self._configured:
             inboxes = [{"inbox_id": id_, "hours": told} for id_, told in self._configured.items()]

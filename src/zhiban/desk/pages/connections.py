@@ -167,7 +167,7 @@ async def _opened(page: InboxesPage, tx: Transaction, connection_id: int) -> _Op
     row = await inboxes.access_connection(tx, known(connection_id))
     integration = _integration(page, row.vendor)
     if row.verified_at is None:
-        await inboxes.note_called(tx, row.id)
+        await inboxes.note_called(tx, [row])
         row = await inboxes.access_connection(tx, row.id)
     there = await inboxes.inbox_configs(tx, row.id)
     exchange = await last_exchange(tx, [one.id for one in there])

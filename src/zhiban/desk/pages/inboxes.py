@@ -31,6 +31,7 @@ Name = Annotated[str, Form(max_length=200)]
 @router.get(HERE)
 async def overview(page: ManagingInboxes) -> Response:
     async with page.transaction() as tx:
+        await inboxes.note_called(tx, await inboxes.connections(tx))
         places = [row for row in await inboxes.connections(tx) if row.removed_at is None]
         rows = await inboxes.inboxes(tx)
     links = {row.id: row for row in places}

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import Response
 
 from zhiban.automation.queries import names
-from zhiban.channels.inboxes import InboxRow, inboxes
+from zhiban.channels.inboxes import InboxConfig, inboxes_ever
 from zhiban.conversations.labels import label_names, labels
 from zhiban.conversations.standing import DeskStanding, standing
 from zhiban.desk import report_view
@@ -138,12 +138,12 @@ async def export(
     return Response("\ufeff" + text, media_type="text/csv; charset=utf-8", headers=headers)
 
 
-async def seen_inboxes(tx: Transaction, access: Access) -> list[InboxRow]:
+async def seen_inboxes(tx: Transaction, access: Access) -> list[InboxConfig]:
     """Every inbox that an agent sees, those out of use too: what happened in them stays."""
-    return [row for row in await inboxes(tx) if access.sees(row.id)]
+    return [row for row in await inboxes_ever(tx) if access.sees(row.id)]
 
 
-async def report_names(tx: Transaction, request: Request, rows: list[InboxRow]) -> ReportNames:
+async def report_names(tx: Transaction, request: Request, rows: list[InboxConfig]) -> ReportNames:
     """What people call whom reports name, those who are gone included."""
     found = await names(tx)
     channels: dict[str, str] = request.app.state.channel_labels

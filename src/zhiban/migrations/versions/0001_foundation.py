@@ -129,7 +129,7 @@ create table connection (
   config jsonb not null default '{}', secrets bytea not null, contacts_off text,
   token bytea, token_generation bigint not null default 0, token_expires_at timestamptz,
   token_owner bigint, token_lease_until timestamptz,
-  broken text, broken_at timestamptz, verified_at timestamptz, removed_at timestamptz,
+  broken text, broken_at timestamptz, removed_at timestamptz,
   created_at timestamptz not null default now(), updated_at timestamptz not null default now(),
   constraint pk_connection primary key (workspace_id, id),
   constraint uq_connection_public_id unique (workspace_id, public_id));
