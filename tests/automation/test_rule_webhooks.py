@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -10,11 +11,11 @@ from typing import Any
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from tests.kernel_desk import NOON, Desk, open_desk
-from zhiban.automation import queries, service
+from zhiban.automation import queries, rule_webhooks, service
 from zhiban.automation.definition import BadDefinition, load_definition
 from zhiban.automation.models import RuleRun
 from zhiban.automation.rule_webhooks import (
@@ -43,14 +44,22 @@ VAULT = Vault(["a key for tests only"])
 
 @dataclass
 class Program:
-    """Another program: `answers` holds the statuses of the next answers, oldest first."""
+    """Another program: `answers` holds the statuses of the next answers, oldest first. It may drip without end."""
 
     calls: list[tuple[str, bytes, dict[str, str]]] = field(default_factory=list)
     answers: deque[int] = field(default_factory=deque)
+    drips: bool = False
 
     def app(self) -> Starlette:
+        async def drops() -> AsyncIterator[bytes]:
+            while True:
+                yield b"."
+                await asyncio.sleep(0.05)
+
         async def take(request: Request) -> Response:
             self.calls.append((request.url.path, await request.body(), dict(request.headers)))
+            if self.drips:
+                return StreamingResponse(drops())
             status = self.answers.popleft() if self.answers else 204
             return Response(status_code=status, headers={"location": "http://127.0.0.1:9/"} if status == 302 else {})
 
@@ -150,6 +159,23 @@ async def test_a_refusal_is_not_repeated_and_a_redirect_not_followed(calling: Ca
     await calling.job()
     assert (await calling.outcome(run))[1]["error"] == f"The other program answered {status}."
     assert len(calling.program.calls) == 1
+
+
+async def test_who_answers_byte_by_byte_is_left_in_time_and_keeps_nobody_else_waiting(
+    calling: Calling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rule_webhooks, "SECONDS", 0.3)
+    calling.program.drips = True
+    run = await calling.fires()
+    with pytest.raises(WebhookUnanswered):
+        await asyncio.wait_for(calling.job(), 5)
+    _, action = await calling.outcome(run)
+    assert (action["outcome"], action["error"]) == ("waiting", "The other program did not answer.")
+    async with calling.desk.database.transaction(calling.desk.workspace_id) as tx:
+        queue = await tx.value(
+            "select queue_name from jobs.procrastinate_jobs where task_name = %(name)s", name=CALL_WEBHOOK.name
+        )
+    assert queue == "calls"  # where nothing else waits
 
 
 async def test_rules_do_not_call_into_our_network(calling: Calling) -> None:

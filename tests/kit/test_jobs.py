@@ -22,7 +22,6 @@ from zhiban.postgres.provisioning import DatabaseUrls
 WAITING = "select task_name, args, status::text, attempts, queueing_lock from jobs.procrastinate_jobs order by id"
 
 NOTE = Job("note")
-IMPORT = Job("import", queue="slow")
 
 
 class Busy(Unavailable):
@@ -227,18 +226,20 @@ async def test_a_failing_job_gives_way_to_its_waiting_twin(
         await until(one_left)
 
 
+@pytest.mark.parametrize("queue", ["slow", "calls"])
 async def test_quick_work_does_not_wait_for_slow_work(
-    urls: DatabaseUrls, db: Database, workspace: int, log: Log
+    urls: DatabaseUrls, db: Database, workspace: int, log: Log, queue: str
 ) -> None:
+    import_ = Job("import", queue=queue)
     stop = asyncio.Event()
 
     async def slow(**args: int | str) -> None:
         await stop.wait()
 
-    async with working(urls, Task(Job("note"), log), Task(Job("import", queue="slow"), slow)):
+    async with working(urls, Task(Job("note"), log), Task(import_, slow)):
         async with db.transaction(workspace) as tx:
-            for number in range(5):
-                await enqueue(tx, IMPORT.of(number=number))
+            for number in range(12):
+                await enqueue(tx, import_.of(number=number))
             await enqueue(tx, NOTE.of(message_id=1))
         await until(times(log, 1))
         stop.set()

@@ -6,6 +6,7 @@ of it stands with the action in the rule's run. The key is the workspace's and f
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -27,11 +28,11 @@ from zhiban.kit.json_safe import json_safe
 from zhiban.kit.vault import Vault
 
 MOST_CALLS = 8
-SECONDS = 10.0
+SECONDS = 10.0  # from the first byte of a call to the last of its answer
 ANSWER_LIMIT = 64 << 10  # bytes of an answer, which nobody reads
 MESSAGE_SIZE = 4000  # characters of the message that are passed on
 
-CALL_WEBHOOK = Job("call_webhook", attempts=MOST_CALLS + 4, wait=10.0, longest=600.0)
+CALL_WEBHOOK = Job("call_webhook", queue="calls", attempts=MOST_CALLS + 4, wait=10.0, longest=600.0)
 
 # key, id of the call, moment, body -> headers
 Sign = Callable[..., Mapping[str, str]]
@@ -101,17 +102,18 @@ class RuleWebhooks:
         key = signing_key(self._vault, workspace_id)
         signed = self._setup.sign(key, id_=id_, at=self._clock.now(), body=body)
         try:
-            answer = await self._http.post_public(
-                address,
-                data=body,
-                headers={"Content-Type": "application/json", **signed},
-                timeout=SECONDS,
-                limit=ANSWER_LIMIT,
-                allow_private=self._setup.may_be_private(address),
-            )
+            async with asyncio.timeout(SECONDS):  # whoever answers byte by byte is never silent for long
+                answer = await self._http.post_public(
+                    address,
+                    data=body,
+                    headers={"Content-Type": "application/json", **signed},
+                    timeout=SECONDS,
+                    limit=ANSWER_LIMIT,
+                    allow_private=self._setup.may_be_private(address),
+                )
         except AddressRefused:
             return mark("The address leads into a private network, where rules do not call."), False
-        except Unavailable:
+        except (Unavailable, TimeoutError):
             return mark("The other program did not answer."), True
         if 200 <= answer.status < 300:
             return "", False

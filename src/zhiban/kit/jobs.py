@@ -35,6 +35,8 @@ Planned = Callable[[int], Awaitable[None]]
 HEARTBEAT_SECONDS = 5.0
 STALLED_SECONDS = 20.0
 GRACE_SECONDS = 5.0  # for jobs that run when the process stops
+# How many jobs of each queue run at once. "calls" wait for programs of strangers, which may take their time.
+QUEUES = {"quick": 10, "slow": 2, "calls": 3}
 
 _ENQUEUE = """
 insert into jobs.procrastinate_jobs (queue_name, task_name, queueing_lock, args, scheduled_at)
@@ -85,7 +87,7 @@ revived as (
 
 @frozen_dataclass
 class Job:
-    """A kind of work to do later. `attempts` counts all tries; waits between them double from `wait` to `longest` s."""
+    """A kind of work to do later, in one of `QUEUES`. `attempts` counts all tries; waits between them double from `wait` to `longest` s."""
 
     name: str
     queue: str = "quick"
@@ -233,8 +235,8 @@ class Jobs:
         await self._app.open_async(self._pool)
 
     async def start(self) -> None:
-        """Begin to work: quick and slow jobs have workers of their own, so that neither waits for the other."""
-        for queue, concurrency in (("quick", 10), ("slow", 2)):
+        """Begin to work: each queue has workers of its own, so that none waits for another."""
+        for queue, concurrency in QUEUES.items():
             self._workers.append(asyncio.create_task(self._supervise(queue, concurrency), name=f"jobs {queue}"))
 
     async def close(self) -> None:
