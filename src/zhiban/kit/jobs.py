@@ -87,7 +87,10 @@ revived as (
 
 @frozen_dataclass
 class Job:
-    """A kind of work to do later, in one of `QUEUES`. `attempts` counts all tries; waits between them double from `wait` to `longest` s."""
+    """A kind of work to do later, in one of `QUEUES`.
+
+    `attempts` counts all tries; waits between them double from `wait` to `longest` s.
+    """
 
     name: str
     queue: str = "quick"
