@@ -6,17 +6,20 @@ browser, a second one, or one that was not asked for, opens nothing.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hmac
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
 from zhiban.channels import inboxes
 from zhiban.channels.connections import Connections
 from zhiban.kit.db import Transaction
-from zhiban.kit.errors import ZhibanError
+from zhiban.kit.errors import Unavailable, ZhibanError
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.vault import SealBroken, Vault
 from zhiban.people.sign_in_providers import ProviderKind, ProviderRow, access_provider, server_of
@@ -31,6 +34,7 @@ from zhiban.ports.identity import (
 
 COOKIE = "zhiban_sso"
 LIFE = timedelta(minutes=10)
+SECONDS = 10.0  # for all that a provider is asked while a browser waits
 _PLACE = "sign-in request"
 
 
@@ -102,19 +106,21 @@ class Identities:
 
     async def address(self, workspace_id: int, asked: AskedProvider, request: SignInRequest) -> str:
         """Where the browser goes. Raises IdentityRefused, Unavailable."""
-        if asked.row.kind == ProviderKind.MEMBERS:
-            vendor = await self._members(workspace_id, asked)
-            return vendor.sign_in_address(redirect_uri=request.redirect_uri, state=request.state)
-        return await self._oidc.address(asked.server, request)
+        async with _in_time():
+            if asked.row.kind == ProviderKind.MEMBERS:
+                vendor = await self._members(workspace_id, asked)
+                return vendor.sign_in_address(redirect_uri=request.redirect_uri, state=request.state)
+            return await self._oidc.address(asked.server, request)
 
     async def identity(
         self, workspace_id: int, asked: AskedProvider, request: SignInRequest, *, code: str, issuer: str
     ) -> Identity:
         """Who came back. Raises IdentityRefused, Unavailable."""
-        if asked.row.kind == ProviderKind.MEMBERS:
-            vendor = await self._members(workspace_id, asked)
-            return Identity(await vendor.signed_in_member(code))
-        return await self._oidc.identity(asked.server, request, code=code, issuer=issuer)
+        async with _in_time():
+            if asked.row.kind == ProviderKind.MEMBERS:
+                vendor = await self._members(workspace_id, asked)
+                return Identity(await vendor.signed_in_member(code))
+            return await self._oidc.identity(asked.server, request, code=code, issuer=issuer)
 
     async def offers(self, tx: Transaction) -> list[tuple[int, str]]:
         """Connections, with their vendors, whose members could sign in through them."""
@@ -141,6 +147,15 @@ class Identities:
         if not isinstance(found, SignsInMembers):
             raise IdentityRefused("Members do not sign in through this connection.")
         return found
+
+
+@asynccontextmanager
+async def _in_time() -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(SECONDS):
+            yield
+    except TimeoutError as error:
+        raise Unavailable("The identity provider did not answer in time.") from error
 
 
 async def _siblings(tx: Transaction, vendor: str | None) -> tuple[int, ...]:

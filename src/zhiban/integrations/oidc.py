@@ -5,12 +5,14 @@ https://openid.net/specs/openid-connect-core-1_0.html, RFC 7636 (PKCE), RFC 9207
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote_plus, urlencode, urlsplit
+from weakref import WeakValueDictionary
 
 from zhiban.kit.clock import Clock
 from zhiban.kit.errors import Unavailable
@@ -22,12 +24,17 @@ from zhiban.ports.identity import Identity, IdentityRefused, IdentityServer, Sig
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 SCOPE = "openid email profile"
 GOOD_FOR_SECONDS = 600.0
-FAILED_FOR_SECONDS = 3.0  # so that strangers at the sign-in page do not make us ask without end
+FAILED_FOR_SECONDS = 30.0  # so that strangers at the sign-in page do not make us ask without end
+MOST_KNOWN = 100  # providers that are remembered
 LEEWAY = 60  # seconds by which the provider's clock may differ
 OLDEST = 600  # seconds since a token was made
-SECONDS = 8.0
-LIMIT = 512 << 10  # bytes of an answer
+SECONDS = 8.0  # the longest silence of an answer
+DISCOVERY_SECONDS = 5.0  # for all that a provider says of itself, however it says it
+LIMIT = 128 << 10  # bytes of an answer
 LONGEST = 255  # characters of a subject
+
+
+_Value = TypeVar("_Value")
 
 
 @frozen_dataclass
@@ -48,6 +55,7 @@ class OidcClient:
         self._private_hosts = frozenset(private_hosts)
         self._known: dict[str, Discovered] = {}
         self._failed: dict[str, tuple[float, str]] = {}  # issuer -> until when it is not asked again, and why
+        self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # one at a time asks an issuer
 
     async def address(self, server: IdentityServer, request: SignInRequest) -> str:
         document = (await self._discovered(server.issuer)).document
@@ -84,35 +92,50 @@ class OidcClient:
 
     # ------------------------------------------------------------------------------------------------- discovery
 
-    async def _discovered(self, issuer: str, *, anew: bool = False) -> Discovered:
-        known = self._known.get(issuer)
-        if known is not None and known.until > time.monotonic() and not anew:
+    async def _discovered(self, issuer: str, *, old: Discovered | None = None) -> Discovered:
+        """What the issuer says of itself, `old` no longer counting. Raises IdentityRefused, Unavailable."""
+        if (known := self._fresh(issuer, old)) is not None:
             return known
-        until, why = self._failed.get(issuer, (0.0, ""))
-        if until > time.monotonic():
-            raise IdentityRefused(why)
-        try:
-            found = await self._discover(issuer)
-        except (IdentityRefused, Unavailable) as error:
-            self._failed[issuer] = time.monotonic() + FAILED_FOR_SECONDS, error.sentence
-            raise
-        self._known[issuer] = found
-        return found
+        lock = self._asking.setdefault(issuer, asyncio.Lock())
+        async with lock:
+            if (known := self._fresh(issuer, old)) is not None:  # somebody else has asked meanwhile
+                return known
+            until, why = self._failed.get(issuer, (0.0, ""))
+            if until > time.monotonic():
+                raise IdentityRefused(why)
+            try:
+                found = await self._discover(issuer)
+            except (IdentityRefused, Unavailable) as error:
+                _remember(self._failed, issuer, (time.monotonic() + FAILED_FOR_SECONDS, error.sentence))
+                raise
+            _remember(self._known, issuer, found)
+            return found
+
+    def _fresh(self, issuer: str, old: Discovered | None) -> Discovered | None:
+        known = self._known.get(issuer)
+        return known if known is not None and known is not old and known.until > time.monotonic() else None
 
     async def _discover(self, issuer: str) -> Discovered:
         from joserfc.errors import JoseError
         from joserfc.jwk import KeySet
 
+        try:
+            async with asyncio.timeout(DISCOVERY_SECONDS):
+                document = await self._document(issuer)
+                keys = await self._get(self._endpoint(document, "jwks_uri"))
+        except TimeoutError as error:
+            raise Unavailable("The identity provider did not answer in time.") from error
+        try:
+            public = [one for one in keys.get("keys", ()) if one.get("kty") != "oct" and one.get("use") != "enc"]
+            return Discovered(document, KeySet.import_key_set({"keys": public}), time.monotonic() + GOOD_FOR_SECONDS)
+        except (JoseError, ValueError, TypeError, AttributeError, KeyError) as error:
+            raise IdentityRefused("The provider's keys cannot be read.") from error
+
+    async def _document(self, issuer: str) -> dict[str, Any]:
         document = await self._get(issuer.rstrip("/") + "/.well-known/openid-configuration")
         if document.get("issuer") != issuer:
             raise IdentityRefused("The provider calls itself by another address than the issuer that was entered.")
-        keys = await self._get(self._endpoint(document, "jwks_uri"))
-        try:
-            public = [one for one in keys.get("keys", ()) if one.get("kty") != "oct" and one.get("use") != "enc"]
-            found = Discovered(document, KeySet.import_key_set({"keys": public}), time.monotonic() + GOOD_FOR_SECONDS)
-        except (JoseError, ValueError, TypeError, AttributeError, KeyError) as error:
-            raise IdentityRefused("The provider's keys cannot be read.") from error
-        return found
+        return document
 
     def _endpoint(self, document: Mapping[str, Any], name: str) -> str:
         address = document.get(name)
@@ -122,7 +145,10 @@ class OidcClient:
         return address
 
     def _check_encrypted(self, address: str) -> None:
-        parts = urlsplit(address)
+        try:
+            parts = urlsplit(address)
+        except ValueError as error:
+            raise IdentityRefused("The provider names an address that is none.") from error
         if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in self._private_hosts):
             raise IdentityRefused("Identity providers are asked by https only.")
 
@@ -152,8 +178,8 @@ class OidcClient:
             "code_verifier": request.verifier,
         }
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-        methods = document.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
-        if "client_secret_basic" in methods:
+        methods = document.get("token_endpoint_auth_methods_supported")
+        if not isinstance(methods, list) or not methods or "client_secret_basic" in methods:
             both = f"{quote_plus(server.client_id)}:{quote_plus(server.client_secret)}"
             headers["Authorization"] = "Basic " + base64.b64encode(both.encode()).decode()
         else:
@@ -181,7 +207,7 @@ class OidcClient:
             try:
                 decoded = jwt.decode(token, found.keys, algorithms=list(ALGORITHMS))
             except (InvalidKeyIdError, ValueError):  # the provider has changed its keys
-                found = await self._discovered(server.issuer, anew=True)
+                found = await self._discovered(server.issuer, old=found)
                 decoded = jwt.decode(token, found.keys, algorithms=list(ALGORITHMS))
             now = int(self._clock.now().timestamp())
             jwt.JWTClaimsRegistry(
@@ -214,6 +240,14 @@ class OidcClient:
         if told.get("sub") != subject:
             raise IdentityRefused("The provider tells of somebody else than its token.")
         return {name: told[name] for name in ("email", "email_verified", "name") if name in told}
+
+
+def _remember(known: dict[str, _Value], issuer: str, value: _Value) -> None:
+    """The newest; whoever was asked longest ago is forgotten."""
+    known.pop(issuer, None)
+    known[issuer] = value
+    while len(known) > MOST_KNOWN:
+        del known[next(iter(known))]
 
 
 def challenge_of(verifier: str) -> str:

@@ -23,7 +23,6 @@ from zhiban.people.other_sessions import keep_others
 from zhiban.people.permissions import Permission
 from zhiban.people.service import SignedInAgent, signed_in_agent
 from zhiban.people.sign_in_providers import JOIN_ROLES, ProviderKind, ProviderSettings, UnknownLogin
-from zhiban.ports.identity import IdentityRefused
 from zhiban.web.render import viewer_of
 from zhiban.web.security import same_origin
 
@@ -74,11 +73,11 @@ async def _go(request: Request, workspace_id: int, provider_id: int, *, target: 
         async with auth.database.page_transaction(workspace_id) as tx:
             asked = await _ways(request).provider(tx, provider_id)
         address = await _ways(request).address(workspace_id, asked, way.request)
-    except (IdentityRefused, Unavailable) as error:
+    except NotFound:
+        raise
+    except ZhibanError as error:
         log.warning("Provider %s of workspace %s cannot be asked: %s", provider_id, workspace_id, error)
-        return await _refused(
-            request, mark("This way to sign in does not work now. Try again later, or use a password.")
-        )
+        return await _refused(request, NOT_NOW)
     response = RedirectResponse(address, status_code=303)
     response.set_cookie(
         COOKIE,
@@ -115,6 +114,9 @@ async def back(request: Request, state: str = "", code: str = "", error: str = "
             session = await sign_in_providers.sign_in_by(tx, provider, identity, now=now, hint=hint)
     except (UnknownLogin, Conflict, NotFound) as refused:
         return await _refused(request, refused.sentence)
+    except Unavailable as failed:
+        log.warning("Provider %s of workspace %s does not answer: %s", way.provider_id, way.workspace_id, failed)
+        return await _refused(request, NOT_NOW)
     except ZhibanError as failed:
         log.warning("Signing in by provider %s of workspace %s: %s", way.provider_id, way.workspace_id, failed)
         return await _refused(request, mark("The provider's answer was not valid. Begin again."))
