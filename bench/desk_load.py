@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import random
 import statistics
 import sys
 import time
@@ -79,14 +80,14 @@ class Desk:
                 if raw.startswith(b"data: "):
                     said = json.loads(raw[6:])
                     if said["everything"] or said["conversations"]:
-                        self.refresh_list(mine=said["mine"])
+                        self.refresh_list(mine=said["mine"], spread=said["spread"] / 1000)
                         if self.open_id in said["conversations"] or said["everything"]:
                             self._begin(self.refresh_thread())
 
-    def refresh_list(self, *, mine: bool) -> None:
+    def refresh_list(self, *, mine: bool, spread: float) -> None:
         now = time.monotonic()
         pace = max(PACE_MINE, self._took * 4) if mine else max(PACE, self._took * 20)
-        due = max(now + 0.03, self._list_at + min(pace, PACE_SLOWEST))
+        due = max(now + 0.03 + (0 if mine else random.random() * spread), self._list_at + min(pace, PACE_SLOWEST))
         if self._due is None or due < self._due:
             self._due = due
             self._begin(self.fetch_list(due))

@@ -30,6 +30,8 @@ BEAT_SECONDS = 20.0
 OVERLAP = 200  # events before the last one known
 MOST_TABS = 20  # of one agent in one process; a browser keeps six to one address at most
 MOST_STREAMS = 2000
+SPREAD_MS = 10  # for each tab that is told of a change: what fetching a list costs us
+MOST_SPREAD_MS = 1000
 MOST = 200  # conversations named after a long sleep; beyond that the browser reads everything again
 
 
@@ -166,7 +168,8 @@ class SseBroker:
                     if now_sees is None:
                         return
                     access_changed, subscriber.access = now_sees != subscriber.access, now_sees
-                frame = _news(subscriber, access=access_changed)
+                tabs = len(self._subscribers[workspace_id])
+                frame = _news(subscriber, access=access_changed, spread=min(MOST_SPREAD_MS, tabs * SPREAD_MS))
                 if frame is not None:
                     yield frame
         finally:
@@ -190,7 +193,7 @@ class SseBroker:
         return _frame(last, seen, everything=len(ids) > MOST)
 
 
-def _news(subscriber: Subscriber, *, access: bool) -> str | None:
+def _news(subscriber: Subscriber, *, access: bool, spread: int) -> str | None:
     """What the tab has not been told yet; None where that is nothing."""
     subscriber.changed.clear()
     changed, subscriber.waiting = subscriber.waiting, set()
@@ -199,7 +202,15 @@ def _news(subscriber: Subscriber, *, access: bool) -> str | None:
     notified, subscriber.notified = subscriber.notified, False
     if not (changed or presence or access or notified):
         return None
-    return _frame(subscriber.last, sorted(changed), mine=mine, presence=presence, access=access, notified=notified)
+    return _frame(
+        subscriber.last,
+        sorted(changed),
+        mine=mine,
+        presence=presence,
+        access=access,
+        notified=notified,
+        spread=spread,
+    )
 
 
 def _frame(
@@ -211,9 +222,11 @@ def _frame(
     presence: bool = False,
     access: bool = False,
     notified: bool = False,
+    spread: int = 0,
 ) -> str:
     """`mine`: one of them is the agent's own; `access`: what the agent may see or do is not what the page was made for;
-    `notified`: there is news for them."""
+    `notified`: there is news for them; `spread`: within how many milliseconds the tabs are to fetch what is not theirs,
+    each at a moment of its own, so that they do not all come at once."""
     said = {
         "conversations": conversations,
         "everything": everything,
@@ -221,6 +234,7 @@ def _frame(
         "presence": presence,
         "access": access,
         "notified": notified,
+        "spread": spread,
     }
     data = json.dumps(said)
     return f"id: {last}\nevent: changed\ndata: {data}\n\n"

@@ -32,8 +32,9 @@ export const listQuery = (list) => new URLSearchParams(shown(list));
 
 // Fetch the list anew. Where one change follows the other it is fetched at once and then at a pace that the server can
 // keep for everybody: once a second, five times where `mine` says that one's own conversations changed, and slower than
-// that as soon as the answers take long. `force`: the agent did something, and it shows at once.
-export function refreshList(force = false, mine = false) {
+// that as soon as the answers take long. `force`: the agent did something, and it shows at once. `spread`: how many ms
+// the first fetch may wait, so that not every desk comes at the same moment.
+export function refreshList(force = false, mine = false, spread = 0) {
   const list = document.getElementById("list");
   if (!list) return;
   const bar = document.getElementById("freshen");
@@ -50,7 +51,7 @@ export function refreshList(force = false, mine = false) {
   if (bar) bar.hidden = true;
   const now = performance.now();
   const pace = mine ? Math.max(PACE_MINE, listTook * 4) : Math.max(PACE, listTook * 20);
-  const due = Math.max(now + 30, force ? 0 : listAt + Math.min(pace, PACE_SLOWEST));
+  const due = Math.max(now + 30 + (force || mine ? 0 : Math.random() * spread), force ? 0 : listAt + Math.min(pace, PACE_SLOWEST));
   if (listDue && listDue <= due) return;
   listDue = due;
   clearTimeout(listTimer);
@@ -113,7 +114,7 @@ function connect() {
     if (said.presence) document.dispatchEvent(new Event("desk:presence"));
     if (said.notified) document.dispatchEvent(new Event("desk:notified"));
     if (!said.everything && !said.conversations.length) return;
-    refreshList(false, said.mine);
+    refreshList(false, said.mine, said.spread);
     if (said.everything || said.conversations.includes(openId())) refreshThread();
   });
 }
