@@ -10,6 +10,7 @@ import pytest
 from tests.kernel_desk import NOON, Desk, open_desk
 from tests.twin import WindowedChannel
 
+from zhiban.channels.policy import SURVEY_TEXT_SIZE, Policy, PolicyMistake, parse_policy
 from zhiban.conversations import queries, replies, service, surveys, transitions
 from zhiban.conversations.ingest import ingest
 from zhiban.conversations.models import ConversationState, Status
@@ -44,13 +45,19 @@ async def resolved(desk: Desk, tx: Transaction, who: str = "zhou", *, answered: 
 
 
 async def ask(
-    tx: Transaction, state: ConversationState, *, limits=LIMITS, links: SurveyLinks = LINKS, now: datetime = NOON
+    tx: Transaction,
+    state: ConversationState,
+    *,
+    limits=LIMITS,
+    links: SurveyLinks = LINKS,
+    now: datetime = NOON,
+    text="满意吗？",
 ) -> int | None:  # type: ignore[no-untyped-def]
     """Ask, as the job does; returns the survey of this cycle."""
     found = await queries.last_resolution(tx, state.id)
     assert found is not None
     how = {"limits": limits, "texts": Texts("zh"), "links": links, "now": now}
-    await surveys.ask(tx, state, found, text="满意吗？", **how)
+    await surveys.ask(tx, state, found, text=text, **how)
     survey = "select id from survey where conversation_id = %(id)s and cycle = %(cycle)s"
     id_: int | None = await tx.value(survey, id=state.id, cycle=state.cycle)
     return id_
@@ -80,6 +87,17 @@ async def test_a_resolved_conversation_is_asked_about_once_in_a_cycle(desk: Desk
         assert content["choices"][0]["id"] == f"csat_{survey}_5"
         asked = [one for one in await queries.history(tx, state.id) if isinstance(one, SurveyAsked)]
         assert [(one.agent_id, one.cycle, one.way) for one in asked] == [(desk.lin, 1, "menu")]
+
+
+async def test_a_question_stored_before_its_bound_fits_a_menu_all_the_same(desk: Desk) -> None:
+    long = Policy.model_validate({"survey": {"text": "满" * 500}}).survey.text
+    with pytest.raises(PolicyMistake, match="1000"):
+        parse_policy({"survey": {"text": long}})
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        state = await resolved(desk, tx)
+        await ask(tx, state, text=long)
+        text = await tx.value("select text from message where kind = 'menu'")
+        assert 900 < len(text.encode()) <= SURVEY_TEXT_SIZE
 
 
 async def test_nobody_is_asked_who_got_no_answer_or_cannot_be_reached(desk: Desk) -> None:

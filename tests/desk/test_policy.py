@@ -63,6 +63,7 @@ def test_what_is_sent_back_untouched_is_the_same_policy(policy: Policy) -> None:
 
 MISTAKES = [
     ("welcome", "好" * 700, "一条消息最多"),
+    ("survey.text", "好" * 334, "问题最多1000字节"),
     ("handoff.max_failures", "x", "要写整数"),
     ("handoff.max_failures", "11", "10"),
     ("handoff.words", "词" * 51, "50"),

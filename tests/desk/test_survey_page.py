@@ -9,8 +9,10 @@ from playwright.async_api import expect
 
 from tests.desk.conftest import SURVEYS, Site, Visit
 from tests.desk.seed import LIMITS, create_seed
+from zhiban.assistant.queries import remember
 from zhiban.conversations import queries, service, surveys, transitions
-from zhiban.conversations.surveys import CHANGE_FOR, OPEN_FOR
+from zhiban.conversations.facts import conversation_facts, messages_of
+from zhiban.conversations.surveys import CHANGE_FOR, MOST_CHANGES, OPEN_FOR
 from zhiban.events import SurveyRated
 from zhiban.kit.i18n import Texts
 
@@ -54,12 +56,39 @@ async def test_a_contact_rates_without_signing_in_and_colleagues_see_it(site: Si
     assert (fact.rating, fact.agent_id, fact.way) == (4, site.seed.agents["林晓"], "page")
 
     lin, id_ = await site.signed_in(), site.seed.conversations["周予安"]
-    for shown in (f"/conversations/{id_}", f"/conversations/{id_}/transcript"):
+    listed = "/?queue=all&status=resolved"
+    for shown in (f"/conversations/{id_}", f"/conversations/{id_}/transcript", listed):
         text = (await lin.get(shown)).text
-        assert ("满意吗？" in text, "/s/" in text) == (True, False)  # nobody rates themselves
+        assert ("满意吗？" in text, "/s/" in text) == (True, False), shown  # nobody rates themselves
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        question = await tx.value("select id from message where content ? 'survey'")
+        told = await conversation_facts(tx, id_, question)  # what rules send to webhooks
+        assert told is not None
+        assert told.message is not None
+        assert told.message.text == "满意吗？"
+        assert (await messages_of(tx, [question]))[question].text == "满意吗？"
+        remembered = (await remember(tx, id_, before=1 << 60)).said  # what a model reads, and may repeat
+        assert not [one for one in remembered if "/s/" in one.text]
     thread = (await lin.get(f"/conversations/{site.seed.conversations['周予安']}")).text
     assert thread.count("★★★★☆") == 2  # in the thread, and beside the contact
     assert ("很快&lt;script&gt;" in thread, "<script>alert" in thread) == (True, False)
+
+
+async def test_a_link_makes_ten_facts_and_no_more(site: Site) -> None:
+    _, path = await asked(site)
+    visitor = site.client()
+    statuses = [
+        (await visitor.post(path, {"rating": str(4 + n // 6), "comment": f"第{n}次"})).status for n in range(12)
+    ]
+    assert statuses == [200] * MOST_CHANGES + [410] * 2
+    assert (await visitor.get(path)).status == 410
+    assert [one.comment for one in await facts(site)] == [f"第{n}次" for n in range(MOST_CHANGES)]
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        lines = await tx.rows(
+            "select content ->> 'what', content ->> 'rating' from message where kind = 'activity' "
+            "and content ->> 'what' like 'rated%%' order by id"
+        )
+    assert lines == [("rated", "4"), ("rated_again", "5")]  # more words are no line of their own
 
 
 async def test_only_a_whole_answer_to_an_open_survey_counts(site: Site) -> None:

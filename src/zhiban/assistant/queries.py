@@ -9,6 +9,7 @@ from typing import Any, Literal
 from zhiban.assistant.decide import PERSON_CHOICE
 from zhiban.assistant.passages import PlainPassage
 from zhiban.assistant.prompt import HistoryLine
+from zhiban.conversations.quotes import WITHOUT_LINK
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
@@ -18,8 +19,8 @@ from zhiban.knowledge import queries as knowledge
 HISTORY = 12  # messages that count as recent
 _LAST_WORDS = 6  # of them, when it is about what was just answered
 
-_RECENT = """
-select m.direction, m.author, m.text, m.content, t.question, t.decision, t.citations
+_RECENT = f"""
+select m.direction, m.author, {WITHOUT_LINK} as text, m.content, t.question, t.decision, t.citations
 from message m left join turn t on t.workspace_id = m.workspace_id and t.id = m.turn_id
 where m.conversation_id = %(conversation)s and m.kind in ('text', 'menu', 'markdown')
   and m.state in ('handled', 'queued', 'sent', 'stored') and m.direction <> 'internal' and m.recalled_at is null

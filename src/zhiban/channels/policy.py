@@ -7,7 +7,16 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from zhiban.channels.business_hours import Hours
 from zhiban.kit.errors import Misconfigured
@@ -17,6 +26,7 @@ from zhiban.kit.text import size_of
 from zhiban.ports.notifiers import parse_address
 
 _TEXT_SIZE = 2000  # bytes: a welcome, a notice and a closing text are one message each
+SURVEY_TEXT_SIZE = 1000  # bytes: with its choices it is a menu, of which channels take less than of a text
 ANSWERS_AFTER = timedelta(minutes=10)
 
 
@@ -57,6 +67,13 @@ def _one_message(text: str) -> str:
     return text.strip()
 
 
+def _question(text: str, info: ValidationInfo) -> str:
+    # What was stored before there was this bound is still read.
+    if info.context is not None and size_of(text) > SURVEY_TEXT_SIZE:
+        raise ValueError(mark(f"is {size_of(text)} bytes long; a question has at most {SURVEY_TEXT_SIZE}"))
+    return text
+
+
 def _one_or_many(value: object) -> object:
     return [value] if isinstance(value, str) else ([] if value is None else value)
 
@@ -95,6 +112,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+_NEW = {"new": True}  # the context of what somebody has just written, unlike what is stored
 SURVEY_TEXT = "这次服务您满意吗？请选一项："
 HANDOFF_TEXT = "这个问题我为您转接人工客服，请稍候，客服会尽快回复您。"
 HANDOFF_TEXT_WHEN_ASKED = "好的，为您转接人工客服，请稍候，客服会尽快回复您。"
@@ -159,7 +177,9 @@ class SurveyPolicy(_Part):
     """Whether contacts are asked how it was, once a person has answered them and the conversation is resolved."""
 
     ask: bool = Field(default=False, description="on: they are asked, in the chat where they can tap, else by a link")
-    text: Line = Field(default=SURVEY_TEXT, min_length=1, description="The question; the choices follow by themselves")
+    text: Annotated[Line, AfterValidator(_question)] = Field(
+        default=SURVEY_TEXT, min_length=1, description="The question; the choices follow by themselves"
+    )
 
 
 class AssignmentPolicy(_Part):
@@ -242,7 +262,7 @@ def parse_policy(values: object, lines: Mapping[tuple[str, ...], int] = MappingP
     Raises PolicyMistake with every mistake and its field.
     """
     try:
-        return Policy.model_validate(values)
+        return Policy.model_validate(values, context=_NEW)
     except ValidationError as error:
         raise PolicyMistake(problems_of(error, lines)) from None
 

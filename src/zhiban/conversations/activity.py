@@ -73,7 +73,7 @@ def _other_line(event: ConversationEvent) -> tuple[str, dict[str, Any]] | None:
             mine = event.actor.kind == "agent" and (*added, *removed) == (event.actor.id,)
             what = "followed" if added else "unfollowed"
             return f"{what}_self" if mine else what, {"agents": [*added, *removed]}
-        case SurveyRated(previous=previous):
+        case SurveyRated(previous=previous) if previous != event.rating:
             return ("rated_again" if previous else "rated"), {"rating": event.rating, "comment": event.comment}
         case MacroApplied(name=name):
             return "macro_applied", {"macro": name}

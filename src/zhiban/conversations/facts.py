@@ -8,6 +8,7 @@ from typing import Any
 
 from zhiban.conversations import transitions
 from zhiban.conversations.models import ConversationState
+from zhiban.conversations.quotes import WITHOUT_LINK
 from zhiban.events import ConversationAssigned
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
@@ -58,7 +59,8 @@ from conversation c join inbox i on i.workspace_id = c.workspace_id and i.id = c
 left join contact p on p.workspace_id = c.workspace_id and p.id = c.contact_id"""
 
 _FACTS = f"""
-select {_COLUMNS}, m.id as message_id, m.direction, m.author, m.kind, m.text {_FROM}
+select {_COLUMNS}, m.id as message_id, m.direction, m.author, m.kind,
+  {WITHOUT_LINK} as text {_FROM}
 left join message m on m.workspace_id = c.workspace_id and m.id = %(message)s and m.conversation_id = c.id
 where c.id = %(id)s for update of c"""
 
@@ -83,7 +85,7 @@ async def messages_of(tx: Transaction, ids: Sequence[int]) -> dict[int, MessageF
     """These messages, by their ids."""
     found = await tx.objects(
         MessageFacts,
-        "select id, direction, author, kind, text from message where id = any(%(ids)s::bigint[])",
+        f"select id, direction, author, kind, {WITHOUT_LINK} as text from message m where id = any(%(ids)s::bigint[])",
         ids=list(ids),
     )
     return {one.id: one for one in found}

@@ -8,6 +8,7 @@ from enum import StrEnum
 from urllib.parse import urlencode
 
 from zhiban.conversations.labels import Label, labels
+from zhiban.conversations.quotes import WITHOUT_LINK
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.people.permissions import Access
@@ -239,7 +240,8 @@ left join lateral (
   order by w.saved_at desc limit 1) d on true
 left join lateral (
   select kind, author, case when recalled_at is not null then ''
-    else left(substring(text from 1 + char_length(coalesce(content ->> 'above', ''))), 200) end as text from message m
+    else left(substring({words} from 1 + char_length(coalesce(content ->> 'above', ''))), 200) end as text
+  from message m
   where m.workspace_id = c.workspace_id and m.conversation_id = c.id and m.kind not in ('activity', 'move', 'note')
     and m.state <> 'dropped' and (m.direction = 'in' or c.status <> 'open' or c.waiting_since is null)
   order by m.id desc limit 1) last on true
@@ -283,7 +285,7 @@ async def conversation_list(
     picked = await _picked(tx, access, queue=queue, tab=tab, label=label, view=chosen)
     found = await tx.objects(
         ConversationRow,
-        _ROWS.format(picked=picked),
+        _ROWS.format(picked=picked, words=WITHOUT_LINK),
         agent=access.agent_id,
         label=label,
         limit=limit + 1,

@@ -50,6 +50,12 @@ class Quoted:
         return " ".join(own_words(self.text, self.content).split())[:SHOWN] or self.filename
 
 
+# The words of a message `m` in SQL, without the link to our page of ratings, which is for the contact alone.
+WITHOUT_LINK = """case when m.content ? 'survey'
+    then left(m.text, greatest(char_length(m.text) - char_length(coalesce(m.content ->> 'below', '')), 0))
+    else m.text end"""
+
+
 def own_words(text: str, content: Mapping[str, Any]) -> str:
     """A message as its writer wrote it: without the line above it that says what it answers, and the sources below."""
     return text.removeprefix(str(content.get("above") or "")).removesuffix(str(content.get("below") or ""))

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
+from zhiban.channels.policy import SURVEY_TEXT_SIZE
 from zhiban.conversations import transitions
 from zhiban.conversations.changes import NoteRating, NoteSurvey
 from zhiban.conversations.models import Author, ConversationState
@@ -22,13 +23,14 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Gone, NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts, mark
-from zhiban.kit.text import clean
+from zhiban.kit.text import clean, cut_bytes
 from zhiban.people.permissions import Access
 from zhiban.ports import Choice, IncomingMessage, Kind, Limits, SenderRole
 
 OPEN_FOR = timedelta(days=7)  # how long a contact may answer
 CHANGE_FOR = timedelta(days=1)  # how long they may think better of it
 LONGEST_COMMENT = 1000  # characters
+MOST_CHANGES = 10  # how often an answer is kept, the first one included: each of them is a fact for ever
 
 RATING_LABELS: Mapping[int, str] = {
     5: mark("非常满意"),
@@ -40,12 +42,12 @@ RATING_LABELS: Mapping[int, str] = {
 
 _CHOICE = re.compile(r"csat_([0-9]{1,18})_([1-5])", re.ASCII)
 _SURVEY = """
-select id, conversation_id, inbox_id, cycle, agent_id, team_id, asked_at, rating, comment, rated_at
+select id, conversation_id, inbox_id, cycle, agent_id, team_id, asked_at, rating, comment, rated_at, changes
 from survey where id = %(id)s"""
 
 
 class SurveyClosed(Gone):
-    """It is too late to rate, or to change a rating."""
+    """It is too late to rate or to change a rating, or it was changed too often."""
 
 
 @frozen_dataclass
@@ -62,11 +64,16 @@ class Survey:
     rating: int | None
     comment: str
     rated_at: datetime | None
+    changes: int
 
     @property
     def until(self) -> datetime:
         """Until when the contact may say something."""
         return self.asked_at + OPEN_FOR if self.rated_at is None else self.rated_at + CHANGE_FOR
+
+    def closed(self, now: datetime) -> bool:
+        """Whether nothing more is taken: it is too late, or was changed too often."""
+        return now >= self.until or self.changes >= MOST_CHANGES
 
 
 @frozen_dataclass
@@ -146,7 +153,8 @@ async def ask(
         link = links.to(tx.workspace_id, survey_id, until=now + OPEN_FOR)
         return await _say(tx, state, survey_id, text, below=f"\n{link}", key=key, limits=limits, now=now)
     choices = tuple(Choice(f"csat_{survey_id}_{rating}", texts(words)) for rating, words in RATING_LABELS.items())
-    return await _say(tx, state, survey_id, text, key=key, limits=limits, now=now, choices=choices)
+    question = cut_bytes(text, SURVEY_TEXT_SIZE)  # one that was stored before there was this bound
+    return await _say(tx, state, survey_id, question, key=key, limits=limits, now=now, choices=choices)
 
 
 async def thank(
@@ -248,14 +256,15 @@ async def rate(
     conversation_id = (await survey_of(tx, survey_id)).conversation_id
     state = await transitions.lock(tx, conversation_id)
     survey = await survey_of(tx, survey_id)  # whoever rates holds the conversation's lock
-    if now >= survey.until:
+    if survey.closed(now):
         raise SurveyClosed("This survey is closed.")
     said = survey.comment if comment is None else clean(comment).strip()[:LONGEST_COMMENT]
     if (survey.rating, survey.comment) == (rating, said):
         return False
     await tx.run(
         "update survey set rating = %(rating)s, comment = %(comment)s, rated_at = coalesce(rated_at, %(now)s), "
-        "changed_at = case when rated_at is not null then %(now)s::timestamptz end where id = %(id)s",
+        "changed_at = case when rated_at is not null then %(now)s::timestamptz end, changes = changes + 1 "
+        "where id = %(id)s",
         rating=rating,
         comment=said,
         now=now,

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from zhiban.conversations.attachments import attachments_of
+from zhiban.conversations.quotes import WITHOUT_LINK
 from zhiban.events import Actor, DataExported
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
@@ -14,11 +15,10 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 MOST = 20_000  # messages; of a longer conversation the last
 
 # A colleague's remark about the contact is for colleagues: a transcript may be given to the contact.
-_LINES = """
+_LINES = f"""
 select m.id, m.sent_at, m.author, m.direction = 'internal' as note, m.kind,
   coalesce(a.name, '') as agent_name, coalesce(p.name, '') as contact_name,
-  case when m.recalled_at is not null then '' when m.content ? 'survey'
-    then left(m.text, char_length(m.text) - char_length(coalesce(m.content ->> 'below', ''))) else m.text end as text,
+  case when m.recalled_at is not null then '' else {WITHOUT_LINK} end as text,
   m.recalled_at is not null as recalled,
   array(select offered ->> 'label' from jsonb_array_elements(
     case jsonb_typeof(m.content -> 'choices') when 'array' then m.content -> 'choices' else '[]' end) as offered

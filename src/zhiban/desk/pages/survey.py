@@ -33,7 +33,7 @@ async def show(request: Request, token: str) -> Response:
     workspace_id, survey_id = _links(request).read(token, now=now)
     async with auth.database.page_transaction(workspace_id) as tx:
         survey = await surveys.survey_of(tx, survey_id)
-    if now >= survey.until:
+    if survey.closed(now):
         raise SurveyClosed("This survey is closed.")
     return _page(request, survey)
 
