@@ -11,6 +11,7 @@ from zhiban.people.permissions import Access
 
 ROWS = 50
 FRESH = 20
+OVERLAP = 1000  # ids: they are given out before they are committed, so that an older one may come later
 
 _ROWS = """
 select n.id, n.kind, n.conversation_id, coalesce(nullif(p.remark, ''), p.name, '') as contact, i.name as inbox,
@@ -30,10 +31,7 @@ async def notifications(
     wanted += " and n.read_at is null" if unread else ""
     return await tx.objects(
         NotificationRow,
-        _ROWS.format(
-            seen=access.condition("c.inbox_id"),
-            wanted=wanted + " and (%(before)s::bigint is null or n.id < %(before)s)",
-        ),
+        _ROWS.format(seen=access.condition("c.inbox_id"), wanted=wanted),
         agent=access.agent_id,
         page=Way.PAGE,
         before=before,
@@ -52,23 +50,27 @@ class News:
 
 
 async def news(tx: Transaction, access: Access, *, after: int | None, since: datetime) -> News:
-    """What was told after this one, unread and not before `since`, oldest first; None: how many are unread."""
+    """What was told after this one, unread and not before `since`, oldest first; None: how many are unread.
+
+    With those shortly before it, of which some may have been committed since: whoever asks knows what they were told.
+    """
     unread = await count_unread(tx, access)
     latest = int(
         await tx.value(
             "select coalesce(max(id), 0) from notification where agent_id = %(agent)s", agent=access.agent_id
         )
     )
-    if after is None or after >= latest:
+    if after is None:
         return News(unread, latest, ())
     rows = await tx.objects(
         NotificationRow,
         _ROWS.format(
             seen=access.condition("c.inbox_id"),
-            wanted="n.id > %(after)s and n.read_at is null and n.created_at > %(since)s",
+            wanted="n.id > %(after)s - %(overlap)s and n.read_at is null and n.created_at > %(since)s",
         ),
         agent=access.agent_id,
         after=after,
+        overlap=OVERLAP,
         since=since,
         limit=FRESH,
         **access.params,

@@ -4,13 +4,19 @@
 const bells = document.querySelectorAll("[data-bell]");
 const own = bells[0]?.dataset.bell ?? "0";
 const KNOWN = `zhiban-told-${own}`; // the last one that a tab has heard of
-const LOUD = `zhiban-loud-${own}`; // the last one that was sounded
+const FIRST = `zhiban-first-${own}`; // the last one there was when this browser asked first: it tells none up to it
+const TOLD = `zhiban-named-${own}`; // the latest that a tab has told, of which the desk answers some again
+const LOUD = `zhiban-heard-${own}`; // the latest that were sounded
 const LOOKING = `zhiban-looking-${own}`; // which conversation is looked at, and when that was last so
 const POLLED = `zhiban-polled-${own}`;
 const LOOKS_FOR = 7_000;
 const SHOWN_FOR = 9_000;
 const POLL = 30_000;
+const KEPT = 200; // numbers of what was told, many times as many as one answer holds
 const streams = document.querySelector(".app[data-stream]"); // live.js has the stream of such a page
+const listed = (key) => JSON.parse(localStorage.getItem(key) || "[]");
+const list = (key, ids) => localStorage.setItem(key, JSON.stringify([...new Set([...listed(key), ...ids])].slice(-KEPT)));
+const heard = new Set(listed(TOLD)); // by this tab; another one may have told more meanwhile
 let after = Number(localStorage.getItem(KNOWN)) || null;
 let asking = null;
 let again = false;
@@ -38,12 +44,13 @@ function count(unread) {
   }
 }
 
-// Whether this tab is the one to be heard.
-function claim(id) {
+// Which of these this tab is the one to be heard with.
+function claim(ids) {
   const take = () => {
-    if (Number(localStorage.getItem(LOUD) || 0) >= id) return false;
-    localStorage.setItem(LOUD, id);
-    return true;
+    const sounded = listed(LOUD);
+    const fresh = ids.filter((id) => !sounded.includes(id));
+    list(LOUD, fresh);
+    return fresh;
   };
   return navigator.locks ? navigator.locks.request(LOUD, take) : take();
 }
@@ -86,11 +93,11 @@ function show(one) {
 async function tell(news) {
   const told = news.filter((one) => !looksAt(one.conversation));
   if (!document.hidden) told.filter((one) => one.ways.includes("page")).forEach(show);
-  const last = told[told.length - 1];
-  if (!last || !(await claim(last.id))) return;
-  if (told.some((one) => one.ways.includes("sound"))) sound();
+  const claimed = told.length ? await claim(told.map((one) => one.id)) : [];
+  const loud = told.filter((one) => claimed.includes(one.id));
+  if (loud.some((one) => one.ways.includes("sound"))) sound();
   if (somebodyLooks() || !("Notification" in window) || Notification.permission !== "granted") return;
-  for (const one of told.filter((each) => each.ways.includes("browser"))) {
+  for (const one of loud.filter((each) => each.ways.includes("browser"))) {
     const notice = new Notification(one.title, { body: one.text, tag: `zhiban-${one.id}` });
     notice.onclick = () => { focus(); location.href = `/conversations/${one.conversation}`; };
   }
@@ -100,7 +107,12 @@ async function ask() {
   const query = after === null ? "" : `?after=${after}`;
   const answer = await fetch(`/notifications/news${query}`).catch(() => null);
   if (!answer?.ok || answer.redirected) return;
-  const { unread, latest, news } = await answer.json();
+  const { unread, latest, news: answered } = await answer.json();
+  if (!localStorage.getItem(FIRST)) localStorage.setItem(FIRST, after ?? latest);
+  // Numbers are given out before their rows are there, so that an older one may come after a newer.
+  const news = answered.filter((one) => one.id > Number(localStorage.getItem(FIRST)) && !heard.has(one.id));
+  for (const one of news) heard.add(one.id);
+  list(TOLD, news.map((one) => one.id));
   const here = openId();
   if (news.some((one) => one.conversation === here) && !document.hidden && document.hasFocus()) {
     look();
