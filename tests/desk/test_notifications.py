@@ -13,6 +13,7 @@ from tests.desk.test_desk import next_event, told
 from zhiban.conversations import replies, service
 from zhiban.notifications import queries
 from zhiban.notifications.models import DEFAULT_WAYS
+from zhiban.notifications.service import read_about
 from zhiban.people.models import Role
 from zhiban.people.permissions import Access
 
@@ -38,11 +39,12 @@ async def test_what_is_told_reaches_the_open_page_and_is_read_with_the_conversat
         stream.close()
     news = json.loads((await agent.get("/notifications/news?after=0")).text)
     assert (news["unread"], [one["conversation"] for one in news["news"]]) == (1, [conversation])
-    assert news["news"][0]["title"] == "陈默把马骁的会话分给你"
+    assert news["news"][0]["title"] == "陈默把马骁的会话分给您"
     known = json.loads((await agent.get(f"/notifications/news?after={news['latest']}")).text)
-    assert (known["unread"], known["news"]) == (1, [])
+    # Again, as another may have been committed before it: whoever asks knows what they were told.
+    assert (known["unread"], known["news"]) == (1, news["news"])
     assert "马骁" not in (await colleague.get("/notifications/news?after=0")).text
-    assert "陈默把马骁的会话分给你" in (await agent.get("/notifications?unread=true")).text
+    assert "陈默把马骁的会话分给您" in (await agent.get("/notifications?unread=true")).text
     row = news["news"][0]["id"]
     assert (await colleague.post(f"/notifications/{row}", {"read": "true"})).status == 404  # another's
     await agent.get(f"/conversations/{conversation}")
@@ -72,13 +74,21 @@ async def test_how_one_is_told_is_chosen_by_oneself(site: Site) -> None:
     page = (await agent.get("/me/notifications")).text
     usual = sum(len(ways) for ways in DEFAULT_WAYS.values())
     assert page.count("checked") == usual + 1  # and no way besides
-    form = {"minutes": "5", "assigned.page": "on", "mentioned.personal": "on", "by": "telegram", "telegram": "-1007"}
+    form = {"minutes": "5", "assigned.page": "on", "mentioned.personal": "on", "by": "telegram", "telegram": "1007"}
     assert (await agent.post("/me/notifications", form)).status == 303
     page = (await agent.get("/me/notifications")).text
-    assert ('name="waiting.page"' in page, page.count("checked"), 'value="-1007"' in page) == (True, 3, True)
-    for wrong in ({"telegram": "json://10.0.0.1"}, {"minutes": "0"}, {"by": "member:wecom"}, {"by": ""}):
+    assert ('name="waiting.page"' in page, page.count("checked"), 'value="1007"' in page) == (True, 3, True)
+    for wrong in (
+        {"telegram": "json://10.0.0.1"},
+        {"telegram": "-1007"},
+        {"minutes": "0"},
+        {"by": "member:wecom"},
+        {"by": ""},
+    ):
         assert (await agent.post("/me/notifications", {**form, **wrong})).status == 422, wrong
     assert (await agent.post("/me/notifications/try")).headers["location"].endswith("sent=true")
+    again = await agent.post("/me/notifications/try")
+    assert (again.status, "一分钟只能试一次" in again.text) == (422, True)
     await give(site, "马骁")
     async with site.seed.database.transaction(site.seed.workspace_id) as tx:
         tried = await tx.value("select count(*) from jobs.procrastinate_jobs where task_name = 'try_personal'")
@@ -108,12 +118,32 @@ async def test_two_tabs_make_one_sound_and_who_looks_is_left_alone(site: Site, e
     conversation = await give(site, "马骁")
     for page in (desk, other):
         await bell(page, "1")  # type: ignore[misc]
-    await expect(other.locator("#news a")).to_contain_text("陈默把马骁的会话分给你")
+    await expect(other.locator("#news a")).to_contain_text("陈默把马骁的会话分给您")
     for _ in range(100):  # whichever of them it was
         if await sounds():
             break
         await other.wait_for_timeout(50)
     assert await sounds() == 1
+
+    # What is answered again is told once, and what is committed after a newer one is told as well.
+    seed = site.seed
+    async with seed.database.transaction(seed.workspace_id) as slow:
+        by, now = seed.by("陈默"), seed.clock.now()
+        await service.assign(slow, seed.conversations["周予安"], to=None, by=by, now=now)
+        await service.assign(slow, seed.conversations["周予安"], to=seed.agents["林晓"], by=by, now=now)
+        async with seed.database.transaction(seed.workspace_id) as quick:
+            await replies.add_note(quick, conversation, text="@林晓 看看", by=by, now=now)
+        await bell(other, "2")  # type: ignore[misc]
+        await expect(other.locator("#news a").last).to_contain_text("备注里提到您")
+    await expect(other.locator("#news a").last).to_contain_text("周予安的会话分给您")
+    await expect(other.locator("#news a")).to_have_count(3)
+    for _ in range(100):
+        if await sounds() == 3:
+            break
+        await other.wait_for_timeout(50)
+    assert await sounds() == 3
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        await read_about(tx, seed.agents["林晓"], seed.conversations["周予安"], now=now)
 
     await other.goto(f"{site.url}/conversations/{conversation}")
     await other.bring_to_front()
@@ -159,4 +189,4 @@ async def test_a_colleague_is_found_behind_an_at_and_told(site: Site, enter: Vis
     await page.keyboard.press("Enter")
     await expect(page.locator("#messages")).to_contain_text("请@陈默 看看")
     colleague = await site.signed_in("chenmo")
-    assert "林晓在周予安的备注里提到你" in (await colleague.get("/notifications")).text
+    assert "林晓在周予安的备注里提到您" in (await colleague.get("/notifications")).text

@@ -145,6 +145,6 @@ async def test_a_member_away_from_the_desk_gets_a_card(scanning: Scanning) -> No
     await jobs.tell_agent(seed.workspace_id, id_)
     (card,) = scanning.wecom.office.messages
     assert card.members == ["chen"]
-    assert "林晓把马骁的会话分给你" in json.dumps(card.body, ensure_ascii=False)
+    assert "林晓把马骁的会话分给您" in json.dumps(card.body, ensure_ascii=False)
     assert f"/conversations/{seed.conversations['马骁']}" in json.dumps(card.body)
     assert "个人渠道发不出去" not in (await agent.get("/me/notifications")).text

@@ -18,6 +18,7 @@ from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.kit.i18n import Texts
 from zhiban.notifications.queries import notifications
+from zhiban.notifications.service import read_about
 from zhiban.notifications.wording import title_of
 from zhiban.people.models import Role
 from zhiban.people.permissions import Access, NotAllowed
@@ -66,6 +67,23 @@ async def test_followers_hear_of_notes_words_and_the_end_and_never_of_their_own_
         assert await told(tx, desk.lin) == []
         changed = [one for one in await queries.history(tx, state.id) if isinstance(one, ConversationFollowersChanged)]
         assert [(one.added, one.actor.id) for one in changed] == [((desk.chen,), desk.lin)]
+
+
+async def test_a_chatting_contact_is_told_of_once_until_that_is_read(desk: Desk) -> None:
+    clock = SetClock(NOON)
+    timer = Maintenance(desk.database, clock)
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        state = await desk.handed_over(tx, "wm1")
+        await add_followers(tx, state.id, [desk.chen], by=Actor("agent", desk.lin), now=NOON)
+    for read in (False, False, True, False):
+        clock.advance(MINUTE)
+        async with desk.database.transaction(desk.workspace_id) as tx:
+            if read:
+                await read_about(tx, desk.chen, state.id, now=clock.now())
+            await desk.writes(tx, "wm1", "还有", at=clock.now())
+        await timer.run_once()
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        assert len(await told(tx, desk.chen)) == 2
 
 
 async def test_who_has_it_in_hand_is_not_told_that_its_contact_wrote(desk: Desk) -> None:

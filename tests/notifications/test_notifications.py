@@ -175,6 +175,43 @@ async def test_what_is_old_or_too_much_is_forgotten(desk: Desk, monkeypatch: pyt
         assert await notifications.forget_old(tx, now=NOON + notifications.KEPT + MINUTE) == 4
 
 
+async def test_what_is_read_is_forgotten_first_and_no_wait_is_told_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notifications, "MOST_KEPT", 2)
+    now = NOON + 30 * MINUTE
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        state = await desk.handed_over(tx, "wm1")  # 林晓 has it, and it waits
+        assert await notifications.notify_waiting(tx, now=now) == 1
+        for _ in range(3):
+            await service.assign(tx, state.id, to=desk.chen, by=SYSTEM, now=now)
+            await service.assign(tx, state.id, to=desk.lin, by=SYSTEM, now=now)
+        *_, unread, _ = [one.id for one in reversed(await queries.notifications(tx, Access(desk.lin, Role.AGENT)))]
+        await notifications.read_about(tx, desk.lin, state.id, now=now)
+        await notifications.set_read(tx, desk.lin, unread, read=False, now=now)
+        await notifications.forget_old(tx, now=now)
+        rows = await queries.notifications(tx, Access(desk.lin, Role.AGENT))
+        assert ([one.id for one in rows if not one.read_at], len(rows)) == ([unread], 3)
+        assert await notifications.notify_waiting(tx, now=now) == 0
+
+
+async def test_what_was_committed_late_is_told_all_the_same(desk: Desk) -> None:
+    lin, chen = Actor("agent", desk.lin), Access(desk.chen, Role.AGENT)
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        states = [await desk.handed_over(tx, who) for who in ("wm1", "wm2")]
+    async with desk.database.transaction(desk.workspace_id) as slow:
+        await service.assign(slow, states[0].id, to=desk.chen, by=lin, now=NOON)  # its id is given out
+        async with desk.database.transaction(desk.workspace_id) as quick:
+            await replies.add_note(quick, states[1].id, text="@陈默", by=lin, now=NOON)
+        async with desk.database.transaction(desk.workspace_id) as tx:
+            seen = await queries.news(tx, chen, after=0, since=NOON - MINUTE)
+        assert [one.kind for one in seen.rows] == ["mentioned"]
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        news = await queries.news(tx, chen, after=seen.latest, since=NOON - MINUTE)
+        assert (news.latest, [one.kind for one in news.rows]) == (seen.latest, ["assigned", "mentioned"])
+        assert (await queries.news(tx, chen, after=seen.latest, since=NOON)).rows == ()  # long ago
+
+
 async def test_who_is_not_at_the_desk_is_reached_elsewhere_and_who_is_there_not(desk: Desk) -> None:
     board, clock = NoticeBoard(), SetClock(NOON)
     registry = NotifierRegistry((), {"telegram": board}, board, "https://desk.example.test")
@@ -182,7 +219,7 @@ async def test_who_is_not_at_the_desk_is_reached_elsewhere_and_who_is_there_not(
     jobs = PersonalJobs(desk.database, connections, registry, clock)
     chosen = {**DEFAULT_WAYS, NotificationKind.ASSIGNED: [Way.PERSONAL]}
     async with desk.database.transaction(desk.workspace_id) as tx:
-        await notifications.choose(tx, desk.chen, ways=chosen, address="telegram:-42", waiting_minutes=9)
+        await notifications.choose(tx, desk.chen, ways=chosen, address="telegram:42", waiting_minutes=9)
         for who in ("wm1", "wm2", "wm3"):
             state = await desk.handed_over(tx, who)
             await service.assign(tx, state.id, to=desk.chen, by=Actor("agent", desk.lin), now=NOON)
@@ -196,19 +233,19 @@ async def test_who_is_not_at_the_desk_is_reached_elsewhere_and_who_is_there_not(
     for id_ in (first, first, seen):
         await jobs.tell_agent(desk.workspace_id, id_)
     ((address, notice),) = board.pinned
-    assert (address, notice.title) == ("telegram:-42", "林晓把联系人的会话分给你")
+    assert (address, notice.title) == ("telegram:42", "林晓把联系人的会话分给您")
     assert str(notice.url).startswith("https://desk.example.test/conversations/")
     async with desk.database.transaction(desk.workspace_id) as tx:  # switched off before it went out
-        await notifications.choose(tx, desk.chen, ways=DEFAULT_WAYS, address="telegram:-42", waiting_minutes=9)
+        await notifications.choose(tx, desk.chen, ways=DEFAULT_WAYS, address="telegram:42", waiting_minutes=9)
     await jobs.tell_agent(desk.workspace_id, second)
     async with desk.database.transaction(desk.workspace_id) as tx:
         await notifications.choose(tx, desk.chen, ways=chosen, address="member:wecom", waiting_minutes=9)
     await jobs.tell_agent(desk.workspace_id, second)  # nobody but the agent can mend that
     async with desk.database.transaction(desk.workspace_id) as tx:
-        assert "no app to send cards" in (await notifications.settings_of(tx, desk.chen)).trouble
-        await notifications.choose(tx, desk.chen, ways=chosen, address="telegram:-43", waiting_minutes=9)
+        assert "no account there" in (await notifications.settings_of(tx, desk.chen)).trouble
+        await notifications.choose(tx, desk.chen, ways=chosen, address="telegram:43", waiting_minutes=9)
         assert (await notifications.settings_of(tx, desk.chen)).trouble == ""
-    board.closed.add("telegram:-43")
+    board.closed.add("telegram:43")
     await jobs.tell_agent(desk.workspace_id, second)
     async with desk.database.transaction(desk.workspace_id) as tx:
         assert "leads to nobody" in (await notifications.settings_of(tx, desk.chen)).trouble
@@ -222,7 +259,16 @@ async def test_who_is_not_at_the_desk_is_reached_elsewhere_and_who_is_there_not(
 
 
 @pytest.mark.parametrize(
-    "address", ["telegram:abc", "telegram:", "json://localhost/x", "mailto://u:p@h", "member:dingtalk", "telegram:1 2"]
+    "address",
+    [
+        "telegram:abc",
+        "telegram:",
+        "json://localhost/x",
+        "mailto://u:p@h",
+        "member:dingtalk",
+        "telegram:1 2",
+        "telegram:-100",
+    ],
 )
 def test_a_personal_address_leads_where_we_know(address: str) -> None:
     with pytest.raises(Conflict):

@@ -15,7 +15,11 @@ from zhiban.automation import queries as rules
 from zhiban.automation.service import switch
 from zhiban.events import SYSTEM
 from zhiban.kit.clock import SystemClock
-from zhiban.kit.jobs import dead_letters
+from zhiban.kit.jobs import dead_letters, enqueue_many
+from zhiban.notifications import service as notifications
+from zhiban.notifications.models import NotificationKind, Way
+from zhiban.notifications.personal import TRY_PERSONAL
+from zhiban.notifications.service import TELL_AGENT, NewNotification
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.notices import NoticeHook
 from zhiban.testing.serving import served
@@ -158,11 +162,36 @@ async def test_a_card_in_the_app_lets_a_member_take_the_conversation(urls: Datab
             "已接入",
         ]
         assert (await shop.conversation()).assignee_id == lihua
+        # Told by oneself: what is theirs to do may be taken at once, a trial and a mention only lead to the desk.
+        chosen = {NotificationKind.WAITING: [Way.PERSONAL], NotificationKind.MENTIONED: [Way.PERSONAL]}
+        async with shop.work() as tx:
+            now = SystemClock().now()
+            await notifications.choose(tx, lihua, ways=chosen, address="member:wecom", waiting_minutes=10)
+            for kind in chosen:
+                news = NewNotification(kind, kind, talk.id, talk.inbox_id, SYSTEM, "看看")
+                await notifications.notify(tx, news, [lihua], now=now)
+            ids = await tx.values("select id from notification where key in ('waiting', 'mentioned') order by key")
+            told_of = [TELL_AGENT.of(notification_id=one) for one in ids]
+            await enqueue_many(tx, [*told_of, TRY_PERSONAL.of(agent_id=lihua, notice_key="try-1")])
+        await until(lambda: len(office.messages) == 4)
+        buttons = [one.body["button_list"][0]["key"] for one in office.messages[1:] if "button_list" in one.body]
+        assert buttons == [f"take:{talk.id}"]
+        # Whose it is meanwhile keeps it: from a colleague one takes at the desk.
+        wang = await shop.agent("王芳", member="wangfang")
+        shop.wecom.app_event(
+            "template_card_event",
+            FromUserName="wangfang",
+            EventKey=button["key"],
+            TaskId=card["task_id"],
+            ResponseCode="RC1",
+        )
+        await shop.eventually("select 1 from event where kind = 'card_action_received' having count(*) = 3")
+        assert (await shop.conversation()).assignee_id == lihua != wang
         for key in ("take:99999999999999999999", "take:424242"):
             shop.wecom.app_event(
                 "template_card_event", FromUserName="lihua", EventKey=key, TaskId=card["task_id"], ResponseCode="RC0"
             )
-        await shop.eventually("select 1 from event where kind = 'card_action_received' having count(*) = 4")
+        await shop.eventually("select 1 from event where kind = 'card_action_received' having count(*) = 5")
         assert (await shop.conversation()).id == talk.id
 
 

@@ -271,7 +271,9 @@ async def _card_tapped(tx: Transaction, inbox: OpenInbox, item: CardTapped, *, n
     # A card can be tapped for three days; by then others may have finished.
     access = await access_of_agent(tx, agent_id) if agent_id is not None else None
     answers = access is not None and state is not None and access.answers(state.inbox_id)
-    takes = answers and state is not None and state.status is not Status.RESOLVED
+    done = answers and state is not None and state.status is Status.RESOLVED
+    # What a colleague has meanwhile is taken from them at the desk, where one sees that they have it.
+    takes = answers and not done and state is not None and state.assignee_id in (None, agent_id)
     await event_log.append(
         tx,
         CardActionReceived(
@@ -281,8 +283,8 @@ async def _card_tapped(tx: Transaction, inbox: OpenInbox, item: CardTapped, *, n
             inbox_id=inbox.inbox_id,
             conversation_id=state.id if state else None,
             update_code=item.reply_code,
-            label=TAKEN if takes else DONE if answers else NOT_YOURS,
-            member=None if answers else item.member,
+            label=TAKEN if takes else DONE if done else NOT_YOURS,
+            member=None if takes or done else item.member,
         ),
     )
     if takes and agent_id is not None and state is not None:

@@ -27,7 +27,9 @@ from zhiban.ports import Choice, ConnectionBroken, Notice, SendRefused, ShowsCar
 log = logging.getLogger(__name__)
 
 MEMBER = "member:"  # address of a member of ours at a vendor: "member:" and the vendor's name
-_TELEGRAM = re.compile(r"telegram:-?[0-9]{1,19}", re.ASCII)
+_TELEGRAM = re.compile(r"telegram:(-?)[0-9]{1,19}", re.ASCII)
+# Of these the agent is the one to act, and may take the conversation at once.
+_TO_TAKE = (NotificationKind.ASSIGNED, NotificationKind.WAITING, NotificationKind.RULE)
 
 TRY_PERSONAL = Job("try_personal", attempts=3)
 FORGET_NOTIFICATIONS = Job("forget_notifications", queue="slow", cron="41 3 * * *")
@@ -40,8 +42,11 @@ def check_personal(address: str, accounts: dict[str, str]) -> str:
         if address.removeprefix(MEMBER) in accounts:
             return address
         raise Conflict("You have no account there that a card could be sent to.")
-    if address and not _TELEGRAM.fullmatch(address):
+    chat = _TELEGRAM.fullmatch(address)
+    if address and chat is None:
         raise Conflict("A Telegram chat is named by its number.")
+    if chat and chat[1]:
+        raise Conflict("Groups have negative numbers; what is told here is for one person.")
     return address
 
 
@@ -83,7 +88,9 @@ class PersonalJobs:
             text=line_of(told, texts),
             url=self._url(f"/conversations/{told.conversation_id}"),
         )
-        await self._reach(workspace_id, agent, chosen.address, notice, told.conversation_id, texts)
+        takes = NotificationKind(told.kind) in _TO_TAKE
+        button = Choice(f"take:{told.conversation_id}", texts("接入")) if takes else None
+        await self._reach(workspace_id, agent, chosen.address, notice, button)
 
     async def try_personal(self, workspace_id: int, agent_id: int, notice_key: str) -> None:
         """Send a word to the address that an agent chose, so that they see that it arrives."""
@@ -96,7 +103,7 @@ class PersonalJobs:
             text=texts("{name}，以后的提醒会发到这里。", name=agent.name),
             url=self._url("/me/notifications"),
         )
-        await self._reach(workspace_id, agent, chosen.address, notice, None, texts)
+        await self._reach(workspace_id, agent, chosen.address, notice, None)
 
     async def forget(self) -> None:
         """Forget what is old."""
@@ -113,16 +120,16 @@ class PersonalJobs:
         agent: AgentRow,
         address: str,
         notice: Notice,
-        conversation_id: int | None,
-        texts: Texts,
+        button: Choice | None,
     ) -> None:
         """Deliver, and let the agent know where that is of no use: only they can mend it. Raises TryLater."""
         if not address:
             return
         trouble = ""
         try:
-            await self._deliver(workspace_id, address, agent.accounts, notice, conversation_id, texts)
-        except (ConnectionBroken, SendRefused) as error:
+            check_personal(address, agent.accounts)  # a group may have been named before that was refused
+            await self._deliver(workspace_id, address, agent.accounts, notice, button)
+        except (Conflict, ConnectionBroken, SendRefused) as error:
             log.info("Agent %s is not reached without the desk: %s", agent.id, error)
             trouble = error.sentence
         async with self._database.transaction(workspace_id) as tx:
@@ -134,8 +141,7 @@ class PersonalJobs:
         address: str,
         accounts: dict[str, str],
         notice: Notice,
-        conversation_id: int | None,
-        texts: Texts,
+        button: Choice | None,
     ) -> None:
         if not address.startswith(MEMBER):
             await self._notifiers.notifier(address).notify(address, notice)
@@ -143,12 +149,11 @@ class PersonalJobs:
         vendor = address.removeprefix(MEMBER)
         async with self._database.transaction(workspace_id) as tx:
             cards = await card_inbox_at(tx, vendor, self._notifiers.card_kinds)
-        if cards is None or vendor not in accounts:
+        if cards is None:
             raise ConnectionBroken("There is no app to send cards with", code=0)
         inbox = await self._connections.inbox(workspace_id, cards.id)
         if not isinstance(inbox.channel, ShowsCards):
             raise ConnectionBroken("There is no app to send cards with", code=0)
-        button = Choice(f"take:{conversation_id or 0}", texts("接入"))
         await inbox.channel.send_handoff([accounts[vendor]], notice, button=button)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from zhiban.conversations.followers import take_written
+from zhiban.conversations.followers import WrittenTo, take_written
 from zhiban.events import Actor
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
@@ -33,7 +33,9 @@ PERSONAL_WAITS = timedelta(seconds=20)
 TEXT_SIZE = 600  # bytes
 KEPT = timedelta(days=60)
 MOST_KEPT = 500  # of one agent
+TOLD_OF_WAITS = timedelta(days=2)  # what waits for longer surprises people
 AT_ONCE = 500
+TRIES_EVERY = timedelta(minutes=1)
 
 
 @frozen_dataclass
@@ -94,7 +96,7 @@ async def _pass_on(tx: Transaction, rows: Sequence[tuple[int, int, list[str]]], 
     )
 
 
-# Whoever was told of a wait is not told of it again, however long it lasts. What was so long ago would surprise people.
+# Whoever was told of a wait is not told of it again, however long it lasts.
 _NOTIFY_WAITING = f"""
 insert into notification (workspace_id, agent_id, kind, key, conversation_id, actor_kind, ways, created_at)
 select c.workspace_id, c.assignee_id, %(kind)s, 'waiting-' || c.id || '-' || extract(epoch from c.waiting_since),
@@ -104,7 +106,7 @@ left join notification_setting s on s.workspace_id = a.workspace_id and s.agent_
 where c.status = 'open' and c.assignee_id is not null and a.disabled_at is null and {_WAYS} <> '[]'
   and (a.inbox_ids is null or c.inbox_id = any(a.inbox_ids))
   and c.waiting_since <= %(now)s - make_interval(mins => coalesce(s.waiting_minutes, %(minutes)s))
-  and c.waiting_since > %(now)s - interval '2 days'
+  and c.waiting_since > %(oldest)s
   and not exists (select from notification n where n.workspace_id = c.workspace_id and n.agent_id = c.assignee_id
     and n.key = 'waiting-' || c.id || '-' || extract(epoch from c.waiting_since))
 order by c.assignee_id, c.waiting_since limit %(limit)s
@@ -118,6 +120,7 @@ async def notify_waiting(tx: Transaction, *, now: datetime) -> int:
         kind=NotificationKind.WAITING,
         usual=json_safe(DEFAULT_WAYS[NotificationKind.WAITING]),
         minutes=WAITING_MINUTES,
+        oldest=now - TOLD_OF_WAITS,
         now=now,
         limit=AT_ONCE,
     )
@@ -125,15 +128,36 @@ async def notify_waiting(tx: Transaction, *, now: datetime) -> int:
     return len(rows)
 
 
+_NOT_READ = """
+select n.conversation_id, n.agent_id from notification n
+join unnest(%(conversations)s::bigint[], %(agents)s::bigint[]) as w(conversation_id, agent_id)
+  on w.conversation_id = n.conversation_id and w.agent_id = n.agent_id
+where n.kind = %(kind)s and n.actor_kind = 'contact' and n.read_at is null"""
+
+
+async def _not_read(tx: Transaction, written: Sequence[WrittenTo]) -> set[tuple[int, int]]:
+    """Conversations and agents who have not read yet that the contact wrote."""
+    if not written:
+        return set()
+    rows = await tx.rows(
+        _NOT_READ,
+        kind=NotificationKind.FOLLOWED,
+        conversations=[one.conversation_id for one in written],
+        agents=[one.agent_id for one in written],
+    )
+    return {(conversation_id, agent_id) for conversation_id, agent_id in rows}
+
+
 async def notify_followers(tx: Transaction, *, now: datetime) -> int:
-    """Tell who follows an open conversation that its contact has written, once for all that came since.
+    """Tell who follows an open conversation that its contact has written, once until they have read it.
 
     By a timer, so that what arrives costs nothing. Whoever has the conversation in hand knows. Returns how many were
     looked at, AT_ONCE at most.
     """
     found = await take_written(tx, limit=AT_ONCE)
+    known = await _not_read(tx, found)
     for one in found:
-        if one.agent_id == one.assignee_id:
+        if one.agent_id == one.assignee_id or (one.conversation_id, one.agent_id) in known:
             continue
         told = NewNotification(
             kind=NotificationKind.FOLLOWED,
@@ -188,12 +212,18 @@ async def set_read(tx: Transaction, agent_id: int, notification_id: int, *, read
 
 
 async def forget_old(tx: Transaction, *, now: datetime) -> int:
-    """Forget what is older than KEPT, and of each agent all but the latest MOST_KEPT. Returns how many."""
+    """Forget what is older than KEPT, and of each agent all but MOST_KEPT, read ones first. Returns how many.
+
+    What tells of a wait stays for as long as that wait could be told of again.
+    """
     return await tx.run(
-        "delete from notification n using (select id, created_at, row_number() over (partition by agent_id "
-        "order by id desc) as place from notification) old "
-        "where old.id = n.id and (old.created_at < %(before)s or old.place > %(most)s)",
+        "delete from notification n using (select id, row_number() over (partition by agent_id "
+        "order by read_at is not null, id desc) as place from notification) old "
+        "where old.id = n.id and (n.created_at < %(before)s or (old.place > %(most)s "
+        "and (n.kind <> %(waiting)s or n.created_at < %(told)s)))",
         before=now - KEPT,
+        waiting=NotificationKind.WAITING,
+        told=now - TOLD_OF_WAITS,
         most=MOST_KEPT,
     )
 
@@ -225,6 +255,19 @@ async def choose(
         address=address,
         minutes=waiting_minutes,
     )
+
+
+async def note_trial(tx: Transaction, agent_id: int, *, now: datetime) -> None:
+    """The agent has a word sent to where they are reached. Raises Conflict within TRIES_EVERY of the last one."""
+    noted = await tx.run(
+        "update notification_setting set tried_at = %(now)s "
+        "where agent_id = %(agent)s and (tried_at is null or tried_at <= %(before)s)",
+        agent=agent_id,
+        now=now,
+        before=now - TRIES_EVERY,
+    )
+    if not noted:
+        raise Conflict("One trial a minute is enough.")
 
 
 async def settings_of(tx: Transaction, agent_id: int) -> NotificationSettings:

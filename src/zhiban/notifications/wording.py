@@ -11,11 +11,11 @@ def title_of(told: NotificationRow, texts: Texts) -> str:
     contact = told.contact or texts("联系人")
     match NotificationKind(told.kind):
         case NotificationKind.ASSIGNED if told.who:
-            return texts("{who}把{contact}的会话分给你", who=told.who, contact=contact)
+            return texts("{who}把{contact}的会话分给您", who=told.who, contact=contact)
         case NotificationKind.ASSIGNED:
-            return texts("{contact}的会话分给你", contact=contact)
+            return texts("{contact}的会话分给您", contact=contact)
         case NotificationKind.MENTIONED:
-            return texts("{who}在{contact}的备注里提到你", who=told.who or texts("同事"), contact=contact)
+            return texts("{who}在{contact}的备注里提到您", who=told.who or texts("同事"), contact=contact)
         case NotificationKind.WAITING:
             return texts("{contact}等太久了", contact=contact)
         case NotificationKind.FOLLOWED if told.actor_kind == "contact":

@@ -235,8 +235,11 @@ class OffersContactLinks(Protocol):
 class ShowsCards(Protocol):
     """The channel can show our people a card with buttons, and change it after one was tapped."""
 
-    async def send_handoff(self, members: Sequence[str], notice: Notice, *, button: Choice) -> None:
-        """A card that says who waits, with a button to take the conversation; its tap comes back as CardTapped."""
+    async def send_handoff(self, members: Sequence[str], notice: Notice, *, button: Choice | None) -> None:
+        """A card that says who waits, with a button to take the conversation; its tap comes back as CardTapped.
+
+        Without a button it leads to where the notice leads.
+        """
         ...
 
     async def close_card(self, code: str, label: str, *, member: str | None = None) -> None:

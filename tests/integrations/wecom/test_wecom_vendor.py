@@ -72,6 +72,22 @@ async def test_new_contacts_are_welcomed_tagged_named_and_found_again(vendor: We
     assert abs((datetime.now(UTC) - seen.added_at).total_seconds()) < 60
 
 
+async def test_what_is_not_to_be_taken_is_a_card_that_leads_somewhere_or_words(
+    vendor: WeCom, sim: WeComSimulator
+) -> None:
+    app = vendor.channel(AppChannel.kind, str(AGENT_ID))
+    assert isinstance(app, AppChannel)
+    for notice in (
+        Notice("n-1", "试一试", "发到这里", "https://desk.example.test/me"),
+        Notice("n-2", "试一试", "这里"),
+    ):
+        await app.send_handoff(["chen"], notice, button=None)
+    card, words = (message.body for message in sim.office.messages)
+    assert (card["card_type"], card["sub_title_text"], "button_list" in card) == ("text_notice", "发到这里", False)
+    assert card["card_action"]["url"] == "https://desk.example.test/me"
+    assert words["content"] == "试一试\n这里"
+
+
 async def test_a_handoff_becomes_a_card_that_closes_once(vendor: WeCom, sim: WeComSimulator) -> None:
     app = vendor.channel(AppChannel.kind, str(AGENT_ID))
     assert isinstance(app, AppChannel)

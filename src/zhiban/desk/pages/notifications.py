@@ -161,9 +161,15 @@ async def choose(
 async def try_it(request: Request, agent: CurrentAgent) -> Response:
     """A word to where they are reached without the desk."""
     auth = auth_of(request)
-    async with auth.database.page_transaction(agent.workspace_id) as tx:
-        chosen = await service.settings_of(tx, agent.id)
-        if chosen.address:
-            key = f"try-{agent.id}-{secrets.token_hex(8)}"
-            await enqueue(tx, TRY_PERSONAL.of(key=str(agent.id), agent_id=agent.id, notice_key=key))
+    try:
+        async with auth.database.page_transaction(agent.workspace_id) as tx:
+            chosen = await service.settings_of(tx, agent.id)
+            if chosen.address:
+                await service.note_trial(tx, agent.id, now=auth.clock.now())
+                key = f"try-{agent.id}-{secrets.token_hex(8)}"
+                await enqueue(tx, TRY_PERSONAL.of(key=str(agent.id), agent_id=agent.id, notice_key=key))
+    except Conflict as error:
+        return await _settings(
+            request, agent, status=422, trouble=auth.viewer(request, agent).texts.error(error.sentence)
+        )
     return RedirectResponse(SETTINGS + ("?sent=true" if chosen.address else ""), status_code=303)

@@ -81,8 +81,16 @@ class AppChannel:
         """Send a template card to up to 1000 members and return the msgid. Raises as `send`."""
         return await self._send("|".join(members), "template_card", card)
 
-    async def send_handoff(self, members: Sequence[str], notice: Notice, *, button: Choice) -> None:
-        """A card about a waiting contact. Raises as `send`."""
+    async def send_handoff(self, members: Sequence[str], notice: Notice, *, button: Choice | None) -> None:
+        """A card about a waiting contact; without a button one that opens the notice's address, or just words where it
+        has none, as a card without either does not exist. Raises as `send`."""
+        if button is None and notice.url is None:
+            words = "\n".join(part for part in (notice.title, notice.text) if part)
+            await self._send("|".join(members), "text", {"content": cut_bytes(words, TEXT_BYTES)})
+            return
+        if button is None:
+            await self.send_card(members, _link_card(notice))
+            return
         lines = [line.partition("：")[::2] for line in notice.text.splitlines()]
         card = handoff_card(
             task_id=notice.key,
@@ -220,6 +228,17 @@ def handoff_card(
     if url:
         card["card_action"] = {"type": 1, "url": url}
     return card
+
+
+def _link_card(notice: Notice) -> Card:
+    """A card without buttons that opens the notice's address."""
+    return {
+        "card_type": "text_notice",
+        "main_title": {"title": cut_bytes(notice.title, 128)},
+        "sub_title_text": cut_bytes(notice.text, 512),
+        "task_id": card_task(notice.key),
+        "card_action": {"type": 1, "url": notice.url},
+    }
 
 
 def card_task(task_id: str) -> str:
