@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,14 +16,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from tests.desk.test_single_sign_on import LIN, Door, door  # noqa: F401 - a fixture
+from tests.desk.conftest import Fields
+from tests.desk.seed import SLUG, create_seed
+from tests.desk.test_single_sign_on import Door, door  # noqa: F401 - a fixture
 from zhiban.desk import identities
+from zhiban.desk.identities import COOKIE as PENDING
 from zhiban.integrations import oidc
 from zhiban.integrations.oidc import OidcClient
 from zhiban.kit.clock import SystemClock
 from zhiban.kit.http import Http
+from zhiban.people import sign_in_providers as providers
+from zhiban.people.sign_in_providers import ProviderSettings
 from zhiban.ports.identity import IdentityRefused, IdentityServer, SignInRequest
-from zhiban.testing.oidc import SECRET
+from zhiban.testing.oidc import CLIENT, SECRET
 from zhiban.testing.serving import served
 
 # The public key of RFC 7517's appendix.
@@ -139,3 +145,43 @@ async def test_an_address_that_is_none_is_refused(address: object) -> None:
         client = OidcClient(http, SystemClock(), ["127.0.0.1"])
         with pytest.raises(IdentityRefused):
             await client.address(IdentityServer(url, "c", "s"), SignInRequest("s", "n", "v", "https://d.example/b"))
+
+
+async def test_another_site_begins_no_sign_in(door: Door) -> None:  # noqa: F811
+    """It would be as whom it likes: its page has signed this browser in at its own provider before."""
+    browser = door.site.client()
+    for headers in (
+        {"sec_fetch_site": "cross-site"},
+        {"sec_fetch_site": "none"},
+        {"referer": "https://e.example/"},
+        {},
+    ):
+        answer = await browser.get(f"{door.way}?next=/rules", **headers)
+        assert (answer.status, PENDING in answer.headers.get("set-cookie", "")) == (303, False), headers
+        assert answer.headers["location"] == f"/login?workspace={SLUG}&next=%2Frules"
+    page = await browser.get(answer.headers["location"])
+    assert f'href="{door.way}?next=/rules"' in page.text
+    ours = await browser.get(f"{door.way}?next=/rules", referer=f"{door.site.url}/login")
+    assert ours.headers["location"].startswith(door.oidc.issuer)
+
+
+async def test_nobodys_session_gives_way_unasked(door: Door) -> None:  # noqa: F811
+    site = door.site
+    other = await create_seed(site.seed.database, site.seed.clock, slug="other")
+    async with other.database.transaction(other.workspace_id) as tx:
+        settings = ProviderSettings("别处", door.oidc.issuer, CLIENT, SECRET, links_by_email=True)
+        by = {"by": other.by("林晓"), "now": other.clock.now()}
+        provider = await providers.add_provider(tx, site.app.state.auth.vault, settings, **by)
+    victim = await site.signed_in("chenmo")
+    evil = {"sub": "evil", "email": "linxiao@other.example", "email_verified": True}
+    asked = await door.enters(evil, victim, f"/login/sso/{other.workspace_id}/{provider}")
+    assert (asked.status, "陈默" in asked.text, "用别处登录" in asked.text) == (200, True, True)
+    assert "陈默" in (await victim.get("/me")).text
+    form: Fields = dict(re.findall(r'type="hidden" name="(state|code|iss)" value="([^"]*)"', asked.text))
+    foreign = await victim.post("/login/sso/callback", form, origin="https://evil.example")
+    assert (foreign.status, "陈默" in (await victim.get("/me")).text) == (403, True)
+    assert (await site.client().post("/login/sso/callback", form)).status == 401  # another browser's answer
+    answer = await victim.post("/login/sso/callback", form)
+    assert (answer.status, answer.headers["location"]) == (303, "/")
+    assert "linxiao@other.example" in (await victim.get("/me")).text
+    assert (await victim.post("/login/sso/callback", form)).status == 401  # once

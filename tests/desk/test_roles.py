@@ -72,6 +72,7 @@ ADDRESSES: dict[str, Entry] = {
     "GET /login": Entry("everybody"),
     "POST /login": Entry("everybody", {"email": "x@qinghe.example", "password": "x"}, (401,)),
     "GET /login/sso/callback": Entry("everybody", answers=(401,)),
+    "POST /login/sso/callback": Entry("everybody", {"state": "x", "code": "x"}, (401,)),
     "GET /login/sso/{workspace_id}/{provider_id}": Entry("everybody", answers=NOW_NOT),
     "GET /me/logins/{provider_id}": Entry(answers=NOW_NOT),
     "POST /me/logins/{provider_id}/remove": Entry(answers=NOW_NOT),

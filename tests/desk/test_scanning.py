@@ -35,7 +35,7 @@ class Scanning:
     way: str
 
     async def asked(self, browser: Client, *, next: str = "/") -> str:  # noqa: A002 - the query parameter's name
-        away = await browser.get(f"{self.way}?next={next}")
+        away = await browser.get(f"{self.way}?next={next}", sec_fetch_site="same-origin")
         assert away.status == 303
         return str(away.headers["location"])
 
@@ -110,7 +110,7 @@ async def test_with_two_corps_nobody_knows_whose_an_account_is(scanning: Scannin
     back = scanning.wecom.scans(await scanning.asked(browser := scanning.site.client()), "chen")
     assert (await scanning.owner.post("/settings/inboxes/new", form)).status in (200, 303)
     assert (await browser.get(back.removeprefix(scanning.site.url))).status == 401
-    assert (await scanning.site.client().get(scanning.way)).status == 401
+    assert (await scanning.site.client().get(scanning.way, sec_fetch_site="same-origin")).status == 401
     async with seed.database.transaction(seed.workspace_id) as tx:
         (provider,) = await providers.providers(tx)
     twice = {"connection": str(provider.connection_id)}

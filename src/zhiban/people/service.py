@@ -204,6 +204,11 @@ async def workspace_called(database: Database, slug: str) -> int:
     return NO_WORKSPACE if found is None else int(found)
 
 
+async def slug_of(tx: Transaction) -> str:
+    """What `workspace_called` finds this workspace by."""
+    return str(await tx.value("select slug from workspace where workspace_id = %(id)s", id=tx.workspace_id))
+
+
 async def session_after_password(tx: Transaction, *, agent_id: int, now: datetime, hint: str = "") -> NewSession:
     """Sign an agent in who proved who they are, or wait for their second factor where they have one."""
     if not await tx.value(

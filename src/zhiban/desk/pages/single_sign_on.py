@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, FastAPI, Form, Request
 from fastapi.responses import RedirectResponse, Response
@@ -21,7 +22,7 @@ from zhiban.people.auth import Auth, CurrentAgent, auth_of, inside, remember_dev
 from zhiban.people.models import ROLE_LABELS, Role
 from zhiban.people.other_sessions import keep_others
 from zhiban.people.permissions import Permission
-from zhiban.people.service import SignedInAgent, signed_in_agent
+from zhiban.people.service import SignedInAgent, signed_in_agent, slug_of
 from zhiban.people.sign_in_providers import JOIN_ROLES, ProviderKind, ProviderSettings, UnknownLogin
 from zhiban.web.render import viewer_of
 from zhiban.web.security import same_origin
@@ -94,6 +95,21 @@ async def _go(request: Request, workspace_id: int, provider_id: int, *, target: 
 @router.get(CALLBACK)
 async def back(request: Request, state: str = "", code: str = "", error: str = "", iss: str = "") -> Response:
     """A browser comes back from a provider. Whatever is wrong, nobody is signed in, and it cannot be tried again."""
+    return await _back(request, state, code, error, iss)
+
+
+@router.post(CALLBACK)
+async def replace(
+    request: Request,
+    state: Annotated[str, Form(max_length=500)],
+    code: Annotated[str, Form(max_length=8000)],
+    iss: Annotated[str, Form(max_length=500)] = "",
+) -> Response:
+    """The same answer, after whoever is signed in has said that another may take their place."""
+    return await _back(request, state, code, "", iss, replaces=True)
+
+
+async def _back(request: Request, state: str, code: str, error: str, iss: str, *, replaces: bool = False) -> Response:
     auth = auth_of(request)
     now = auth.clock.now()
     try:
@@ -102,6 +118,9 @@ async def back(request: Request, state: str = "", code: str = "", error: str = "
         return await _refused(request, refused.sentence)
     if error or not code:
         return await _refused(request, mark("The provider did not sign you in."))
+    agent = await signed_in_agent(auth.database, request.cookies.get(SESSION, ""), now=now)
+    if agent is not None and not way.agent_id and not replaces:
+        return await _asked_before(request, way, agent, {"state": state, "code": code, "iss": iss})
     try:
         async with auth.database.page_transaction(way.workspace_id) as tx:
             asked = await _ways(request).provider(tx, way.provider_id)
@@ -130,6 +149,25 @@ async def back(request: Request, state: str = "", code: str = "", error: str = "
     return response
 
 
+async def _asked_before(request: Request, way: PendingSignIn, agent: SignedInAgent, answer: dict[str, str]) -> Response:
+    """Nobody's session gives way to another's unasked: a link from anywhere may have begun this.
+
+    The answer is kept by the page, and the provider has not been told of it yet.
+    """
+    auth = auth_of(request)
+    async with auth.database.page_transaction(way.workspace_id) as tx:
+        provider = await sign_in_providers.access_provider(tx, way.provider_id)
+    return auth.renderer.answer(
+        "login_replace.html",
+        auth.viewer(request, agent),
+        agent=agent,
+        way=provider.name,
+        answer=answer,
+        trouble="",
+        here="/login",
+    )
+
+
 async def _linked(request: Request, way: PendingSignIn, subject: str) -> Response:
     """The account belongs to whoever began, who must still be the one at this browser. Raises Conflict, NotFound."""
     auth = auth_of(request)
@@ -147,23 +185,31 @@ async def _linked(request: Request, way: PendingSignIn, subject: str) -> Respons
     return response
 
 
-@router.get(WAY + "/{workspace_id}/{provider_id}")
-async def go(request: Request, workspace_id: int, provider_id: int, next: str = "/") -> Response:  # noqa: A002
-    """Sign in by this provider of this workspace."""
-    if not 0 < workspace_id < 1 << 63 or not 0 < provider_id < 1 << 63:
-        raise NotFound("There is no such way to sign in.")
-    return await _go(request, workspace_id, provider_id, target=next)
-
-
-# --------------------------------------------------------------------------------------------------- one's own
-
-
 def _from_our_page(request: Request) -> bool:
     """Whether a link of ours led here; a form could not lead on to another site."""
     site = request.headers.get("sec-fetch-site")
     if site is not None:
         return site == "same-origin"
     return request.headers.get("referer", "").startswith(f"{request.url.scheme}://{request.headers.get('host', '')}/")
+
+
+@router.get(WAY + "/{workspace_id}/{provider_id}")
+async def go(request: Request, workspace_id: int, provider_id: int, next: str = "/") -> Response:  # noqa: A002
+    """Sign in by this provider of this workspace: at once from our own page, else by way of it.
+
+    Otherwise a link from anywhere could sign somebody in as another, who would then read what they write.
+    """
+    if not 0 < workspace_id < 1 << 63 or not 0 < provider_id < 1 << 63:
+        raise NotFound("There is no such way to sign in.")
+    if not _from_our_page(request):
+        async with auth_of(request).database.page_transaction(workspace_id) as tx:
+            await sign_in_providers.access_provider(tx, provider_id)
+            asked = urlencode({"workspace": await slug_of(tx), "next": inside(next)})
+        return RedirectResponse(f"/login?{asked}", status_code=303)
+    return await _go(request, workspace_id, provider_id, target=next)
+
+
+# --------------------------------------------------------------------------------------------------- one's own
 
 
 @router.get("/me/logins/{provider_id}")
