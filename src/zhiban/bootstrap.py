@@ -64,7 +64,7 @@ from zhiban.events import (
     TeamRemoved,
 )
 from zhiban.integrations import openai, sentence_encoder
-from zhiban.integrations.apprise import AppriseNotifier
+from zhiban.integrations.apprise import HOSTED_SCHEMES, AppriseNotifier
 from zhiban.integrations.oidc import OidcClient
 from zhiban.integrations.s3 import S3FileStore
 from zhiban.integrations.telegram import TelegramConfig, TelegramNotifier
@@ -230,6 +230,7 @@ def notifiers(settings: Settings, http: Http, url: str) -> NotifierRegistry:
         addresses=settings.notification_channel.split() if settings.notification_enabled else (),
         by_scheme=by_scheme,
         other=AppriseNotifier(),
+        hosted=HOSTED_SCHEMES,
         url=url,
         card_kinds=[kind for kind, channel in KINDS.items() if issubclass(channel, ShowsCards)],
     )

@@ -23,6 +23,7 @@ from zhiban.assistant.trying import Trials
 from zhiban.assistant.turn_context import AssistantDeps
 from zhiban.bootstrap import reactions
 from zhiban.channels.connections import Connections
+from zhiban.channels.service import connect
 from zhiban.channels.topics import CONFIG
 from zhiban.conversations.survey_links import SurveyLinks
 from zhiban.desk import stream
@@ -41,6 +42,7 @@ from zhiban.desk.pages import teams as team_pages
 from zhiban.desk.request import DeskSettings
 from zhiban.desk.settings_page import ChannelSetup
 from zhiban.desk.sse_broker import SseBroker
+from zhiban.integrations.apprise import HOSTED_SCHEMES
 from zhiban.integrations.oidc import OidcClient
 from zhiban.kit.breaker_store import BreakerStore
 from zhiban.kit.clock import SystemClock
@@ -126,6 +128,13 @@ class Site:
     def client(self) -> Client:
         return Client(self.url)
 
+    async def operator_connects(self, vendor: str, **values: str) -> str:
+        """As `zhiban inbox add` does. Returns the address of the connection's page."""
+        async with self.seed.database.transaction(self.seed.workspace_id) as tx:
+            vault, now = self.app.state.channel_setup.vault, self.seed.clock.now()
+            done = await connect(tx, vault, bootstrap.CHANNELS[vendor], values, now=now)
+        return f"/settings/connections/{done.id}"
+
     async def session(self, who: str = "linxiao") -> str:
         """The cookie of somebody who has signed in; `Client.sign_in` does it, which takes a password its time."""
         async with self.seed.database.transaction(self.seed.workspace_id) as tx:
@@ -183,7 +192,8 @@ async def site(cluster: Cluster, template: str, urls: DatabaseUrls) -> AsyncIter
         single_sign_on.install(app, Identities(oidc, connections, app.state.auth.vault))
         add_routes(app, single_sign_on.router)
         notices = NoticeBoard()
-        registry = NotifierRegistry([TOLD], {}, notices, "")
+        ours = dict.fromkeys(("telegram", "wecom-robot"), notices)
+        registry = NotifierRegistry([TOLD], ours, notices, "", hosted=HOSTED_SCHEMES)
         setup = ChannelSetup(bootstrap.CHANNELS, connections, vault, load(_env_file=None))
         setting_pages.install(app, setup, registry)
         knowledge_pages.install(app, Trials(database, clock, ASSISTANT), PostgresFileStore(database, clock))

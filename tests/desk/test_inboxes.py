@@ -33,7 +33,7 @@ async def secrets(site: Site) -> dict[str, Any]:
 async def connected(site: Site, url: str = "http://127.0.0.1:9/", **more: str) -> tuple[Client, str]:
     """The owner with a program connected. Returns the address of the connection's page."""
     owner = await site.signed_in()
-    given = {"source": "crm", "url": url, "secret": SECRET, "allow_private": "true", **more}
+    given = {"source": "crm", "url": url, "secret": SECRET, **more}
     answer = await owner.post(NEW, values(**given))
     assert answer.status == 303
     return owner, answer.headers["location"]
@@ -54,7 +54,7 @@ async def test_what_is_missing_or_wrong_is_said_beside_its_field(site: Site) -> 
 
 async def test_a_secret_that_was_made_up_is_shown_once(site: Site) -> None:
     owner = await site.signed_in()
-    page = await owner.post(NEW, values(source="crm", url="http://127.0.0.1:9/", allow_private="true"))
+    page = await owner.post(NEW, values(source="crm", url="http://127.0.0.1:9/"))
     found = re.search(r'id="made-secret" value="(whsec_[^"]+)"', page.text)
     assert (page.status, found is not None) == (200, True)
     assert found is not None
@@ -83,10 +83,41 @@ async def test_secrets_are_replaced_and_what_is_left_empty_stays(site: Site) -> 
     assert (await secrets(site))["secret"] == OTHER_SECRET
 
 
+async def test_the_operator_alone_opens_private_networks(site: Site) -> None:
+    program = WebhookProgram()
+    async with served(program.app) as url:
+        given = {"source": "crm", "url": f"{url}/inbox", "secret": SECRET, "allow_private": "true"}
+        owner, at = await connected(site, given["url"], allow_private="true")
+        assert "allow_private" not in (await owner.get(f"{NEW}?vendor=webhook")).text
+        assert (await owner.post(at, {"v.url": f"{url}/other", "v.allow_private": "true"})).status == 303
+        refused = await owner.post(f"{at}/check", hx_request="true")
+        assert re.search(r'data-state="failed" id="step-signature"', refused.text)
+        assert program.heard == []
+        assert await site.operator_connects("webhook", **given) == at
+        passed = await owner.post(f"{at}/check", hx_request="true")
+        assert re.search(r'data-state="done" id="step-signature"', passed.text)
+        shown = (await owner.get(at)).text
+        assert ("zhiban inbox add webhook" in shown, 'name="v.' in shown) == (True, False)
+        assert (await owner.post(at, {"accounts": ""})).status == 303  # what was not typed stays
+        for mine in ({"v.url": f"{url}/admin"}, {"v.secret": OTHER_SECRET}):
+            assert (await owner.post(at, mine)).status == 422, mine
+            again = await owner.post(NEW, {**values(**given), **mine})
+            assert (again.status, "内网" in again.text) == (422, True), mine
+        assert (await secrets(site))["secret"] == SECRET
+        assert (await owner.post(f"{at}/remove")).status == 303
+        assert (await owner.post(NEW, values(**given))).headers["location"] == at
+        calls = len(program.heard)
+        closed = await owner.post(f"{at}/check", hx_request="true")
+        assert re.search(r'data-state="failed" id="step-signature"', closed.text)
+        assert len(program.heard) == calls  # what was opened is not there for whoever comes after
+
+
 async def test_each_step_is_really_checked(site: Site) -> None:
     program = WebhookProgram()
     async with served(program.app) as url:
-        owner, at = await connected(site, f"{url}/inbox")
+        owner = await site.signed_in()
+        near = {"source": "crm", "url": f"{url}/inbox", "secret": SECRET, "allow_private": "true"}
+        at = await site.operator_connects("webhook", **near)
         assert 'hx-trigger="load"' in (await owner.get(at)).text  # nobody has asked the vendor yet
         program.secret = OTHER_SECRET
         failed = await owner.post(f"{at}/check", hx_request="true")

@@ -15,11 +15,13 @@ from zhiban.channels.policy import Policy, parse_policy
 from zhiban.channels.policy_file import load_policy, policy_yaml
 from zhiban.desk import policy_form
 from zhiban.desk.policy_preview import policy_preview
+from zhiban.events import SYSTEM
 from zhiban.kit.i18n import Texts
 from zhiban.ports.notifiers import public_name
 
 ROBOT = "wecom-robot:693a91f6-7aaa-4bc4-97a0-0ec2b1f00aaa"
 TELEGRAM = "telegram:8518085684"
+MAIL = "mailto://user:word@mail.example"
 WHOLE = load_policy("""
 welcome: 您好
 closing: 再见
@@ -68,6 +70,9 @@ MISTAKES = [
     ("handoff.max_failures", "11", "10"),
     ("handoff.words", "词" * 51, "50"),
     ("handoff.notify", "telegram", "telegram:"),
+    ("handoff.notify", "json://127.0.0.1/latest?method=PUT", "运维"),
+    ("handoff.notify", "telegram:1 mailto://user:word@mail.example", "运维"),
+    ("handoff.notify", "feishu://a1b2c3d4e5\nntfys://ntfy.example/x", "运维"),
     ("hours.weekly.tue", "9-18", "09:00-18:00"),
     ("hours.timezone", "Asia/Nowhere", "时区"),
     ("hours.holidays", "2026-13-01", "日期"),
@@ -139,6 +144,14 @@ async def test_addresses_stay_secret_and_are_kept_or_let_go_by_their_names(site:
     both = [(name, value) for name, value in (await form_of(owner, at)).items() if name != "told"]
     assert (await owner.post(at, [*both, ("told", public_name(TELEGRAM))])).status == 303
     assert await told() == [TELEGRAM]
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:  # as zhiban inbox apply does
+        policy = {"handoff": {"notify": [MAIL]}}
+        await inboxes.set_policy(tx, vault, site.seed.inbox.inbox_id, policy, by=SYSTEM, now=site.seed.clock.now())
+    kept = {**await form_of(owner, at), "told": public_name(MAIL), "handoff.notify": "feishu://a1b2c3d4e5"}
+    assert (await owner.post(at, kept)).status == 303
+    assert await told() == [MAIL, "feishu://a1b2c3d4e5"]  # what the operator set stays, and is typed again, too
+    assert (await owner.post(at, {**await form_of(owner, at), "handoff.notify": MAIL})).status == 303
+    assert await told() == [MAIL]
     assert ROBOT not in str(await configured(site))
 
 

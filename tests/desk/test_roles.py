@@ -64,7 +64,7 @@ NOW_NOT = (404, 409, 410, 422)  # it would be allowed, but there is nothing to d
 COLLEAGUE = {"name": "苏禾", "email": "new@qinghe.example", "role": "agent"}
 VIEW = {"name": "我的重要", "c.match": "all", "c.0.kind": "assigned_to_me"}
 MACRO = {"name": "我来", "a.0.kind": "assign_me"}
-NOWHERE = {"source": "crm", "url": "http://127.0.0.1:9/", "secret": SECRET, "allow_private": "true"}
+NOWHERE = {"source": "crm", "url": "http://127.0.0.1:9/", "secret": SECRET}
 PROGRAM = {"vendor": "webhook", **{f"v.{name}": value for name, value in NOWHERE.items()}}
 RULE = {"name": "解决后取消分配", "on": "conversation_resolved", "a.0.kind": "unassign"}
 

@@ -8,8 +8,13 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from tests.desk.conftest import Answer, Client, Fields, Site
+from tests.desk.test_inboxes import NEW
 from tests.desk.test_single_sign_on import inside
 from zhiban.channels import inboxes
 from zhiban.channels.connections import ensure_inbox
@@ -18,6 +23,7 @@ from zhiban.notifications.jobs import NotifierRegistry
 from zhiban.notifications.personal import PersonalJobs
 from zhiban.people import agents
 from zhiban.people import sign_in_providers as providers
+from zhiban.people.models import Role
 from zhiban.testing.notices import NoticeBoard
 from zhiban.testing.serving import served
 from zhiban.testing.wecom import asgi
@@ -52,8 +58,7 @@ async def scanning(site: Site) -> AsyncIterator[Scanning]:
     async with wecom, served(asgi.application(wecom)) as url:
         owner = await site.signed_in()
         given = {"corp_id": CORP_ID, "agent_id": str(AGENT_ID), "secret": APP_SECRET, "api_base": f"{url}/cgi-bin"}
-        form: Fields = {"vendor": "wecom", **{f"v.{name}": value for name, value in given.items()}}
-        assert (await owner.post("/settings/inboxes/new", form)).status in (200, 303)
+        await site.operator_connects("wecom", **given)
         page = (await owner.get("/settings/sign-in")).text
         connection = page.split('name="connection" value="')[1].split('"')[0]
         assert (await owner.post("/settings/sign-in/members", {"connection": connection})).status == 303
@@ -105,7 +110,6 @@ async def test_with_two_corps_nobody_knows_whose_an_account_is(scanning: Scannin
         "v.corp_id": "ww9999999999999999",
         "v.agent_id": "1000002",
         "v.secret": "another",
-        "v.api_base": "http://127.0.0.1:9/cgi-bin",
     }
     back = scanning.wecom.scans(await scanning.asked(browser := scanning.site.client()), "chen")
     assert (await scanning.owner.post("/settings/inboxes/new", form)).status in (200, 303)
@@ -120,6 +124,46 @@ async def test_with_two_corps_nobody_knows_whose_an_account_is(scanning: Scannin
         f"/me/logins/{provider.id}", **there
     )  # accounts of members are entered under the team
     assert own.status == 401
+
+
+async def test_who_answers_for_the_corp_is_for_owners_and_the_operator_to_say(scanning: Scanning) -> None:
+    """An admin who leads our calls elsewhere, or takes the connection away and makes it again, becomes nobody else."""
+    site, seed = scanning.site, scanning.site.seed
+    asked: list[str] = []
+
+    async def evil(request: Request) -> Response:
+        asked.append(request.url.path)
+        return JSONResponse({"errcode": 0, "access_token": "x", "expires_in": 7200, "userid": "chen"})
+
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        by = {"by": seed.by("林晓"), "now": seed.clock.now()}
+        await agents.set_access(tx, seed.agents["苏禾"], role=Role.ADMIN, inbox_ids=None, **by)
+        (before,) = [one for one in await inboxes.connections(tx) if one.vendor == "wecom"]
+        inbox_id = await ensure_inbox(tx, before.id, "wecom_app", str(AGENT_ID), "应用", now=seed.clock.now())
+    admin, at = await site.signed_in("suhe"), f"/settings/connections/{before.id}"
+    new: Fields = {"vendor": "wecom", "v.corp_id": CORP_ID, "v.agent_id": str(AGENT_ID), "v.secret": "mine"}
+    async with served(Starlette(routes=[Route("/{path:path}", evil, methods=["GET", "POST"])])) as url:
+        led: Fields = {"v.api_base": f"{url}/cgi-bin"}
+        for who in (admin, scanning.owner):
+            page = (await who.get(at)).text
+            assert ("api_base" in page, "只有负责人" in page, f"{at}/remove" in page) == (
+                (False, True, False) if who is admin else (False, False, True)
+            )
+            assert (await who.post(at, led)).status == 303  # as if nothing had been typed
+        assert (await admin.post(at, {**led, "v.secret": "mine"})).status == 409
+        for there, form in ((f"{at}/remove", {}), (f"/settings/inboxes/{inbox_id}/remove", {}), (NEW, new)):
+            assert (await admin.post(there, form)).status == 409, there
+        assert (await scanning.scans("chen")).status == 303
+        async with seed.database.transaction(seed.workspace_id) as tx:
+            assert await inboxes.access_connection(tx, before.id) == before
+        assert (await scanning.owner.post(f"{at}/remove")).status == 303
+        for form in (new, {**new, "v.api_base": f"{url}/cgi-bin"}):
+            assert (await admin.post(NEW, form)).status == 409
+        assert (await scanning.owner.post(NEW, new)).status in (200, 303)  # an owner takes it back, as it was
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        after = await inboxes.access_connection(tx, before.id)
+    assert after.config["api_base"] == before.config["api_base"]
+    assert asked == []
 
 
 async def test_a_member_away_from_the_desk_gets_a_card(scanning: Scanning) -> None:

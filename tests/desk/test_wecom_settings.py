@@ -13,8 +13,6 @@ from zhiban.testing.serving import served
 from zhiban.testing.wecom import asgi
 from zhiban.testing.wecom.simulator import AES_KEY, CORP_ID, SECRET, STAFF, TOKEN, WeComSimulator
 
-NEW = "/settings/inboxes/new"
-
 
 @asynccontextmanager
 async def connected(site: Site) -> AsyncIterator[tuple[Client, WeComSimulator, str]]:
@@ -22,8 +20,7 @@ async def connected(site: Site) -> AsyncIterator[tuple[Client, WeComSimulator, s
     wecom, owner = WeComSimulator(), await site.signed_in()
     async with wecom, served(asgi.application(wecom)) as url:
         given = {"corp_id": CORP_ID, "secret": SECRET, "token": TOKEN, "encoding_aes_key": AES_KEY}
-        form = {f"v.{name}": value for name, value in {**given, "api_base": f"{url}/cgi-bin"}.items()}
-        at = (await owner.post(NEW, {"vendor": "wecom", **form})).headers["location"]
+        at = await site.operator_connects("wecom", **given, api_base=f"{url}/cgi-bin")
         assert (await owner.post(f"{at}/check")).status == 303
         yield owner, wecom, at
 
@@ -92,9 +89,7 @@ async def test_a_link_opens_the_chat(site: Site) -> None:
 async def test_a_wrong_secret_is_the_first_step_however_often_it_is_asked_until_it_is_corrected(site: Site) -> None:
     wecom, owner = WeComSimulator(), await site.signed_in()
     async with wecom, served(asgi.application(wecom)) as url:
-        given = {"corp_id": CORP_ID, "secret": "nonsense", "api_base": f"{url}/cgi-bin"}
-        page = await owner.post(NEW, {"vendor": "wecom", **{f"v.{name}": value for name, value in given.items()}})
-        (at,) = set(re.findall(r"/settings/connections/\d+(?=/check)", page.text))
+        at = await site.operator_connects("wecom", corp_id=CORP_ID, secret="nonsense", api_base=f"{url}/cgi-bin")
         for _twice in range(2):
             asked = (await owner.post(f"{at}/check", hx_request="true")).text
             assert re.search(r'data-state="failed" id="step-values"', asked)

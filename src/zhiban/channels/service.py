@@ -24,7 +24,7 @@ from zhiban.events import (
 )
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
-from zhiban.kit.errors import Conflict, NotFound
+from zhiban.kit.errors import Conflict, Misconfigured, NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.jobs import Job, enqueue
 from zhiban.kit.vault import Vault
@@ -81,10 +81,12 @@ async def connect(
     """Create the connection that the values describe, or take a change of them over. Secrets are sealed.
 
     Which connection is meant is told by the fields that identify it. What is not given stays as it is, or is filled
-    in. Raises Misconfigured.
+    in. What only the operator sets (see SetupField) is taken from nobody else. Raises Misconfigured.
     """
     setup = integration.setup
     given = {key: value.strip() if isinstance(value, str) else value for key, value in values.items()}
+    if by != SYSTEM:
+        given = setup.without_operators(given)
     identity = {field.name: given.get(field.name) or None for field in setup.fields if field.identifies}
     alike = await tx.object(_StoredConnection, _ALIKE, vendor=integration.name, identity=json.dumps(identity))
     if alike is None:
@@ -99,9 +101,14 @@ async def connect(
     connection_id, known_config, removed_at = alike.id, alike.config, alike.removed_at
     place = place_of_secrets(tx.workspace_id, alike.public_id)
     known = vault.open(alike.secrets, bound_to=place) if removed_at is None else {}
+    operators = by != SYSTEM and setup.is_operators(known_config)
+    if operators and removed_at is not None:  # nobody has what was opened for what was there before
+        known_config = setup.without_operators(known_config)
     config, hidden = setup.split(setup.complete({**setup.only(known_config), **setup.only(known), **given}))
     if removed_at is None and not _differs(config, hidden, known_config, known):
         return Connected(int(connection_id), False, {})
+    if operators and removed_at is None:
+        raise Misconfigured("This connection reaches a private network: only the operator changes it, in the terminal.")
     made_up = _made_up(integration, hidden, {**known, **given})
     changed = tuple(
         sorted(key for key, value in {**config, **hidden}.items() if {**known_config, **known}.get(key) != value)

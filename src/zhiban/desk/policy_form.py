@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zhiban.channels.business_hours import DAYS
-from zhiban.channels.policy import SURVEY_TEXT, Policy, Problem
+from zhiban.channels.policy import SURVEY_TEXT, Policy, PolicyMistake, Problem
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts, mark
 from zhiban.ports.notifiers import public_name
@@ -36,6 +36,9 @@ _BESIDE = {
     "survey": "survey.text",
 }
 _SEPARATORS = re.compile(r"[,，、;；\n]+")
+OPERATORS_ADDRESS = mark(
+    "an address that names a host, such as mailto:// or json://, is set by the operator: zhiban inbox apply"
+)
 LONGEST = 20_000  # characters of one field
 
 Typed = Mapping[str, Sequence[str]]  # every value of every field, as it was sent
@@ -135,6 +138,16 @@ def values_of(typed: Typed, before: Policy, addresses: Sequence[str]) -> dict[st
     if "own_zones" in typed:
         said["zones"] = {name: _one(typed, f"zones.{name}").strip() for name in ("answer", "suggest")}
     return said
+
+
+def check_new_addresses(typed: Typed, addresses: Sequence[str], is_hosted: Callable[[str], bool]) -> None:
+    """An agent adds addresses of services alone: one that names a host could lead into our own network.
+
+    `addresses` are those that are told now, and may be typed again. Raises PolicyMistake, Misconfigured.
+    """
+    added = [one for one in _one(typed, "handoff.notify").split() if one not in addresses]
+    if not all(map(is_hosted, added)):
+        raise PolicyMistake([Problem(None, "handoff.notify", OPERATORS_ADDRESS)])
 
 
 def beside(problems: Sequence[Problem], texts: Texts) -> dict[str, str]:

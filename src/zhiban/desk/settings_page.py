@@ -12,11 +12,13 @@ from zhiban.channels.connecting import callback_path
 from zhiban.channels.connections import Connections
 from zhiban.channels.inboxes import ConnectionRow
 from zhiban.desk.page import DeskPage
+from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.settings import Settings
 from zhiban.kit.vault import Vault
 from zhiban.people.auth import CurrentAgent
-from zhiban.people.permissions import Permission
+from zhiban.people.permissions import NotAllowed, Permission
+from zhiban.people.sign_in_providers import signs_in_through
 from zhiban.ports import CheckResult, Integration
 
 MOST_CHECKS = 1000  # connections whose last checks are remembered
@@ -74,6 +76,15 @@ class InboxesPage(DeskPage):
     def callback(self, row: ConnectionRow) -> str:
         """The address that the vendor has to call."""
         return self.address + callback_path(self.integration(row.vendor), row.public_id)
+
+    async def may_change(self, tx: Transaction, connection_id: int) -> bool:
+        """Whether what this connection is does not also say who somebody is, or this agent decides about that."""
+        return self.agent.access.may(Permission.MANAGE_SIGN_IN) or not await signs_in_through(tx, connection_id)
+
+    async def check_may_change(self, tx: Transaction, connection_id: int) -> None:
+        """Raises NotAllowed; what the transaction has written by then is not kept."""
+        if not await self.may_change(tx, connection_id):
+            raise NotAllowed("Colleagues sign in through this connection: only an owner changes or removes it.")
 
 
 async def _managing(request: Request, agent: CurrentAgent) -> InboxesPage:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -76,9 +76,15 @@ class NotifierRegistry:
     other: Notifier
     url: str
     card_kinds: Sequence[str] = ()
+    hosted: Set[str] = frozenset()  # schemes of `other` whose addresses name no host
 
     def notifier(self, address: str) -> Notifier:
         return self.by_scheme.get(parse_address(address)[0], self.other)
+
+    def is_hosted(self, address: str) -> bool:
+        """Whether it leads to a service on the internet and nowhere else. Raises Misconfigured."""
+        scheme, _ = parse_address(address)
+        return scheme in self.by_scheme or scheme in self.hosted
 
 
 # ---------------------------------------------------------------------------------------- which fact leads to which

@@ -101,6 +101,12 @@ async def access_provider(tx: Transaction, provider_id: int) -> ProviderRow:
     return found
 
 
+async def signs_in_through(tx: Transaction, connection_id: int) -> bool:
+    """Whether members sign in through this connection of a vendor: whoever changes it says who somebody is."""
+    sql = "select 1 from sign_in_provider where connection_id = %(id)s and removed_at is null limit 1"
+    return await tx.value(sql, id=connection_id) is not None
+
+
 def _place(workspace_id: int, provider_id: int) -> str:
     return f"sign_in_provider/{workspace_id}/{provider_id}/secret"
 

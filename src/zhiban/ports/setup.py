@@ -34,6 +34,7 @@ class SetupField:
     default: str = ""
     identifies: bool = False  # the same values of these fields mean the same connection
     rotates: bool = False  # the former value is kept as `previous_<name>` for a day after a change
+    operator: bool = False  # it decides where we call: set by the operator's terminal or environment alone
 
 
 Proof = Literal["saved", "vendor", "webhook", "message"]
@@ -58,12 +59,24 @@ class SetupStep:
 class Setup:
     """The fields in the order of asking, and the steps in the order in which they are done.
 
-    `complete` checks the values and fills in what may be left out. Raises UnusableValues.
+    `complete` checks the values and fills in what may be left out. Raises UnusableValues. `is_operators` tells of
+    stored values that they open what agents may not reach, so that the operator alone changes any of them.
     """
 
     fields: tuple[SetupField, ...]
     steps: tuple[SetupStep, ...]
     complete: Callable[[Values], Values]
+    is_operators: Callable[[Values], bool] = lambda _values: False
+
+    @property
+    def agents_fields(self) -> tuple[SetupField, ...]:
+        """The fields that an agent fills in, who manages a workspace and not the installation."""
+        return tuple(field for field in self.fields if not field.operator)
+
+    def without_operators(self, values: Values) -> dict[str, Any]:
+        """The values without those that only the operator sets."""
+        kept = {field.name for field in self.fields if field.operator}
+        return {name: value for name, value in values.items() if name not in kept}
 
     def split(self, values: Values) -> tuple[dict[str, Any], dict[str, Any]]:
         """The open configuration and the secrets. Values that no field names are left out."""

@@ -8,12 +8,22 @@ from urllib.parse import parse_qs
 import pytest
 
 from zhiban.integrations.wecom.app import AppChannel
-from zhiban.integrations.wecom.config import WeComConfig
+from zhiban.integrations.wecom.config import WECOM_API, WeComConfig
 from zhiban.integrations.wecom.kf import KfChannel
+from zhiban.integrations.wecom.setup import SETUP
 from zhiban.integrations.wecom.vendor import WeCom
 from zhiban.kit.clock import SystemClock
 from zhiban.kit.http import Http
-from zhiban.ports import Choice, InvalidWebhook, Notice, Refusal, SendRefused, VerifiedWebhook, Webhook
+from zhiban.ports import (
+    Choice,
+    InvalidWebhook,
+    Notice,
+    Refusal,
+    SendRefused,
+    UnusableValues,
+    VerifiedWebhook,
+    Webhook,
+)
 from zhiban.testing.wecom import AGENT_ID, CORP_ID, OPEN_KFID, WeComSimulator
 from zhiban.testing.wecom.callbacks import Envelope, Target, document
 
@@ -21,6 +31,16 @@ from zhiban.testing.wecom.callbacks import Envelope, Target, document
 @pytest.fixture
 def vendor(http: Http, base: str, config: WeComConfig) -> WeCom:
     return WeCom(http, config.model_copy(update={"api_base": base}), None, SystemClock())
+
+
+def test_the_address_of_the_api_is_one_of_the_web() -> None:
+    given = {"corp_id": CORP_ID, "secret": "s"}
+    for wrong in ("qyapi.weixin.qq.com/cgi-bin", "file:///etc/passwd", "gopher://127.0.0.1:6379/x"):
+        with pytest.raises(UnusableValues) as caught:
+            SETUP.complete({**given, "api_base": wrong})
+        assert caught.value.fields == ("api_base",)
+    assert SETUP.complete({**given, "api_base": "http://proxy.example/cgi-bin"})["api_base"].startswith("http://proxy")
+    assert SETUP.complete(given)["api_base"] == WECOM_API
 
 
 def test_a_doorbell_leads_to_its_place(vendor: WeCom, config: WeComConfig) -> None:

@@ -67,7 +67,8 @@ class _Opened:
 async def _typed(page: InboxesPage, integration: Integration) -> dict[str, str]:
     """What was typed into the fields of the vendor; an empty one was not given."""
     form = dict(await page.form())
-    typed = {field.name: form.get(VALUE + field.name, "").strip()[:LONGEST_VALUE] for field in integration.setup.fields}
+    fields = integration.setup.agents_fields
+    typed = {field.name: form.get(VALUE + field.name, "").strip()[:LONGEST_VALUE] for field in fields}
     return {name: value for name, value in typed.items() if value}
 
 
@@ -75,7 +76,7 @@ def _missing(page: InboxesPage, integration: Integration, typed: Mapping[str, st
     """What stands beside each field that has to be filled in."""
     return {
         field.name: page.texts("这一项要填")
-        for field in integration.setup.fields
+        for field in integration.setup.agents_fields
         if field.required and not typed.get(field.name)
     }
 
@@ -114,10 +115,10 @@ async def _form(
     accounts: str = "",
 ) -> Response:
     # What was typed as a secret does not come back into the page.
-    shown = {field.name: field.default for field in integration.setup.fields}
+    shown = {field.name: field.default for field in integration.setup.agents_fields}
     shown |= {
         field.name: typed[field.name]
-        for field in integration.setup.fields
+        for field in integration.setup.agents_fields
         if typed and field.name in typed and not field.secret
     }
     return await page.whole(
@@ -148,6 +149,8 @@ async def connect(
             done = await service.connect(
                 tx, page.setup.vault, integration, typed, name=name.strip() or None, by=page.actor, now=page.now
             )
+            if done.changed:
+                await page.check_may_change(tx, done.id)
             await service.restrict(tx, done.id, only, by=page.actor, now=page.now)
     except UnusableValues as error:
         return await _form(page, integration, errors=_mistakes(page, error), **again)
@@ -203,7 +206,9 @@ async def _show(
 ) -> Response:
     async with page.transaction() as tx:
         found = await _opened(page, tx, connection_id)
+        may_change = await page.may_change(tx, found.row.id)
     fields = found.integration.setup.fields
+    is_operators = found.integration.setup.is_operators(found.row.config)
     config = {key: value for key, value in found.row.config.items() if value not in (None, "")}
     return await page.whole(
         "settings/connection.html",
@@ -211,6 +216,8 @@ async def _show(
         made_up=[(field, made_up[field.name]) for field in fields if made_up and field.name in made_up],
         shown={**config, **(typed or {})},
         fixed={field.name for field in fields if field.identifies and field.name in config},
+        may_change=may_change,
+        is_operators=is_operators,
         accounts="\n".join(map(str, found.row.config.get("only_accounts") or ())),
         errors=errors or {},
         trouble=trouble,
@@ -288,6 +295,8 @@ async def change(page: ManagingInboxes, connection_id: int, accounts: Accounts =
     try:
         async with page.transaction() as tx:
             done = await service.connect(tx, page.setup.vault, integration, values, by=page.actor, now=page.now)
+            if done.changed:
+                await page.check_may_change(tx, done.id)
             await service.restrict(tx, done.id, only, by=page.actor, now=page.now)
     except UnusableValues as error:
         return await _show(page, row.id, errors=_mistakes(page, error), typed=plain)
@@ -306,6 +315,7 @@ async def remove(page: ManagingInboxes, connection_id: int) -> Response:
     """Take it and all its inboxes out of use, and forget its credentials."""
     async with page.transaction() as tx:
         row = await inboxes.access_connection(tx, known(connection_id))
+        await page.check_may_change(tx, row.id)
         await service.disconnect(tx, page.setup.vault, row.id, by=page.actor, now=page.now)
     page.checks.forget(page.agent.workspace_id, row.id)
     return page.back(HERE)

@@ -162,5 +162,6 @@ async def restore(page: ManagingInboxes, inbox_id: int) -> Response:
 async def remove(page: ManagingInboxes, inbox_id: int) -> Response:
     async with page.transaction() as tx:
         row = await inboxes.access_inbox(tx, known(inbox_id))
-        await service.remove(tx, page.setup.vault, row.id, by=page.actor, now=page.now)
+        if await service.remove(tx, page.setup.vault, row.id, by=page.actor, now=page.now):
+            await page.check_may_change(tx, row.connection_id)
     return page.back(HERE)

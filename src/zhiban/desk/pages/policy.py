@@ -25,6 +25,7 @@ from zhiban.desk.settings_page import InboxesPage, ManagingInboxes
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, Misconfigured
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.notifications.jobs import NotifierRegistry
 from zhiban.web.security import same_origin
 
 router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
@@ -55,6 +56,14 @@ async def _typed(page: InboxesPage) -> Typed:
     for name, value in await page.form():
         found[name].append(value)
     return found
+
+
+def _read(page: InboxesPage, typed: Typed, stored: _Stored) -> Policy:
+    """The policy that was typed. Raises PolicyMistake."""
+    policy = parse_policy(policy_form.values_of(typed, stored.policy, stored.addresses))
+    registry: NotifierRegistry = page.request.app.state.notifiers
+    policy_form.check_new_addresses(typed, stored.addresses, registry.is_hosted)
+    return policy
 
 
 def _preview(page: InboxesPage, policy: Policy | None, typed: Typed | None = None) -> dict[str, Any]:
@@ -124,7 +133,7 @@ async def preview(page: ManagingInboxes, inbox_id: int) -> Response:
     errors: Mapping[str, str] = {}
     policy: Policy | None = None
     try:
-        policy = parse_policy(policy_form.values_of(typed, stored.policy, stored.addresses))
+        policy = _read(page, typed, stored)
     except PolicyMistake as mistake:
         errors = policy_form.beside(mistake.problems, page.texts)
     return page.part("settings/preview.html", row=stored.row, errors=errors, **_preview(page, policy, typed))
@@ -144,7 +153,7 @@ async def save(page: ManagingInboxes, inbox_id: int) -> Response:
             await inboxes.lock_inbox(tx, known(inbox_id))
             stored = await _stored(page, tx, inbox_id)
             _check_seen(stored, typed)
-            policy = parse_policy(policy_form.values_of(typed, stored.policy, stored.addresses))
+            policy = _read(page, typed, stored)
             await inboxes.set_policy(
                 tx,
                 page.setup.vault,

@@ -149,7 +149,14 @@ WEBHOOK: Final = Integration(
                 required=False,
                 rotates=True,
             ),
-            SetupField("allow_private", mark("允许内网地址"), mark("true或false"), required=False, default="false"),
+            SetupField(
+                "allow_private",
+                mark("允许内网地址"),
+                mark("true或false"),
+                required=False,
+                default="false",
+                operator=True,
+            ),
         ),
         steps=(
             SetupStep("values", mark("填对方的名字和地址"), "saved", done=mark("已保存")),
@@ -176,6 +183,8 @@ WEBHOOK: Final = Integration(
             ),
         ),
         complete=_complete,
+        # Whoever set another address or key would read what lies in the private network.
+        is_operators=lambda values: bool(values.get("allow_private")),
     ),
     channels=(WebhookChannel,),
     vendor=WebhookVendor,

@@ -15,7 +15,7 @@ from zhiban.integrations.wecom.config import WECOM_API, WeComConfig, WeComSettin
 from zhiban.kit.errors import Misconfigured, Unavailable
 from zhiban.kit.http import Http
 from zhiban.kit.i18n import mark
-from zhiban.kit.settings import Settings
+from zhiban.kit.settings import Settings, web_address
 from zhiban.ports import (
     CheckResult,
     ConnectionBroken,
@@ -59,6 +59,10 @@ def _complete(values: Values) -> Values:
     except ValidationError as error:
         raise UnusableValues([str(part) for problem in error.errors() for part in problem["loc"]]) from None
     try:
+        web_address(config.api_base)
+    except ValueError:
+        raise UnusableValues(["api_base"]) from None
+    try:
         config.key_pairs()
     except Misconfigured as error:
         raise UnusableValues(["encoding_aes_key"], error.sentence) from None
@@ -100,7 +104,15 @@ SETUP: Final = Setup(
             required=False,
             rotates=True,
         ),
-        SetupField("api_base", mark("接口地址"), mark("经过代理时才需要改"), required=False, default=WECOM_API),
+        # Whoever answers there is given the secret, and says who signs in.
+        SetupField(
+            "api_base",
+            mark("接口地址"),
+            mark("经过代理时才需要改"),
+            required=False,
+            default=WECOM_API,
+            operator=True,
+        ),
     ),
     steps=(
         SetupStep("values", mark("填企业ID和密钥"), "vendor", done=mark("能取得凭证")),
