@@ -138,6 +138,8 @@ async def test_strangers_join_where_their_domain_may_and_nowhere_else(door: Door
     browser = door.site.client()
     assert (await door.enters(NEW, browser)).status == 303
     assert "苏荷" in (await browser.get("/me")).text
+    conversation = f"/conversations/{door.site.seed.conversations['周予安']}"
+    assert (await browser.get(conversation)).status == 404  # nobody said that they may see any inbox
     assert (await browser.post("/rules", {"name": "x"})).status == 422  # a role that changes nothing
     assert await door.agents() == before + 1
     seed = door.site.seed
@@ -146,6 +148,19 @@ async def test_strangers_join_where_their_domain_may_and_nowhere_else(door: Door
         assert (await event_by_id(tx, joined)) is not None
         await tx.run("update agent set disabled_at = now() where email = %(e)s", e=NEW["email"])
     assert (await door.enters(NEW)).status == 401  # who was let go does not come back by the provider
+
+
+@pytest.mark.parametrize("inboxes", [None, "own"])
+async def test_who_joins_sees_the_inboxes_that_the_owner_chose(door: Door, inboxes: str | None) -> None:
+    seed = door.site.seed
+    chosen = None if inboxes is None else (seed.inbox.inbox_id,)
+    await door.change(joins_as=Role.AGENT, domains=("qinghe.example",), joins_inboxes=chosen)
+    browser = door.site.client()
+    assert (await door.enters(NEW, browser)).status == 303
+    assert (await browser.get(f"/conversations/{seed.conversations['周予安']}")).status == 200
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        kept = await tx.value("select inbox_ids from agent where email = %(e)s", e=NEW["email"])
+    assert kept == (None if chosen is None else list(chosen))
 
 
 TWISTS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
@@ -345,6 +360,14 @@ async def test_an_owner_sets_it_up_and_nobody_reads_the_secret(door: Door) -> No
         told = json.dumps(await tx.values("select data from event where kind like 'sign_in_provider%%'"))
         assert "secret" not in told
         (mine,) = [row for row in rows if row.issuer == FORM["issuer"] and row.joins_as == "agent"]
+    # Who joins sees what the owner chose, and what did not exist cannot be chosen.
+    inbox = seed.inbox.inbox_id
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        for chosen, kept in (({}, []), ({"sees": "all"}, None), ({"sees": "some", "inbox": str(inbox)}, [inbox])):
+            assert (await owner.post(f"/settings/sign-in/{mine.id}", {**form, **chosen})).status == 303
+            assert (await providers.access_provider(tx, mine.id)).joins_inboxes == kept
+    nowhere = {**form, "sees": "some", "inbox": "999999"}
+    assert (await owner.post(f"/settings/sign-in/{mine.id}", nowhere)).status == 404
     # Another issuer is another world: it needs its own secret, and knows nobody.
     moved = {**form, "issuer": "https://elsewhere.example", "client_secret": ""}
     assert (await owner.post(f"/settings/sign-in/{mine.id}", moved)).status == 422

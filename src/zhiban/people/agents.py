@@ -135,9 +135,10 @@ async def invite(
     `inbox_ids` None: every inbox; only some roles can be limited. Raises Conflict, NotAllowed, NotFound.
     """
     _check_gives(giver, role)
-    agent_id = await add_agent(tx, email=email, name=name[:80], role=role, password_hash=None, locale=locale)
-    limited = await _limits(tx, role, inbox_ids)
-    await tx.run("update agent set inbox_ids = %(inboxes)s where id = %(id)s", inboxes=limited, id=agent_id)
+    limited = await limits(tx, role, inbox_ids)
+    agent_id = await add_agent(
+        tx, email=email, name=name[:80], role=role, password_hash=None, inbox_ids=limited, locale=locale
+    )
     invited = AgentInvited(
         actor=by, at=now, agent_id=agent_id, role=str(role), inbox_ids=None if limited is None else tuple(limited)
     )
@@ -193,7 +194,7 @@ async def set_access(
             raise NotAllowed("Only an owner may change the accounts of owners and admins.")
         if row.role == Role.OWNER:
             await _check_other_owner(tx, agent_id)
-    limited = await _limits(tx, role, inbox_ids)
+    limited = await limits(tx, role, inbox_ids)
     if (str(role), limited) == (row.role, row.inbox_ids):
         return
     await tx.run(
@@ -221,7 +222,7 @@ async def _check_other_owner(tx: Transaction, agent_id: int) -> None:
         raise NotAllowed("The last owner stays: nobody could let them in again.")
 
 
-async def _limits(tx: Transaction, role: Role, inbox_ids: Collection[int] | None) -> list[int] | None:
+async def limits(tx: Transaction, role: Role, inbox_ids: Collection[int] | None) -> list[int] | None:
     """What is stored of the inboxes that were chosen. Raises NotFound when one does not exist."""
     if inbox_ids is None or not may_be_limited(role):
         return None

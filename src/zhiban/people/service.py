@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from zhiban.events import SYSTEM, Actor, AgentJoined, SignedIn, SignedOut, SignInFailed
@@ -87,21 +87,32 @@ def workspace_of(token: str) -> int:
 
 
 async def add_agent(
-    tx: Transaction, *, email: str, name: str, role: Role, password_hash: str | None, locale: str = "zh"
+    tx: Transaction,
+    *,
+    email: str,
+    name: str,
+    role: Role,
+    password_hash: str | None,
+    inbox_ids: Collection[int] | None = None,
+    locale: str = "zh",
 ) -> int:
-    """A new colleague. Raises Conflict when this workspace has somebody with the address already."""
+    """A new colleague, who sees these inboxes; None: every one.
+
+    Raises Conflict when this workspace has somebody with the address already.
+    """
     address = account_name(email)
     if "@" not in address or not name.strip():
         raise Conflict("An agent needs a name and an e-mail address.")
     id_ = await tx.value(
-        "insert into agent (workspace_id, email, name, role, password_hash, locale) values "
-        "(%(workspace)s, %(email)s, %(name)s, %(role)s, %(hash)s, %(locale)s) "
+        "insert into agent (workspace_id, email, name, role, password_hash, inbox_ids, locale) values "
+        "(%(workspace)s, %(email)s, %(name)s, %(role)s, %(hash)s, %(inboxes)s, %(locale)s) "
         "on conflict (workspace_id, email) do nothing returning id",
         workspace=tx.workspace_id,
         email=address,
         name=name.strip(),
         role=role,
         hash=password_hash,
+        inboxes=None if inbox_ids is None else list(inbox_ids),
         locale=locale,
     )
     if id_ is None:

@@ -29,7 +29,7 @@ from zhiban.kit.errors import Conflict, NotFound, ZhibanError
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 from zhiban.kit.vault import Vault
-from zhiban.people.agents import agent_with_account
+from zhiban.people.agents import agent_with_account, limits
 from zhiban.people.models import Role
 from zhiban.people.ownership import clean_name
 from zhiban.people.service import NewSession, add_agent, session_after_password
@@ -55,6 +55,7 @@ class UnknownLogin(ZhibanError):
 class ProviderRow:
     """A provider. `joins_as`: what strangers with an address of `domains` become; None: nobody joins.
 
+    `joins_inboxes`: the inboxes that they see then; None: every one.
     `connection_id`: the vendor's connection whose members sign in; None for identity providers.
     """
 
@@ -65,6 +66,7 @@ class ProviderRow:
     client_id: str
     links_by_email: bool
     joins_as: str | None
+    joins_inboxes: list[int] | None
     domains: list[str]
     connection_id: int | None
     vendor: str | None
@@ -81,10 +83,12 @@ class ProviderSettings:
     links_by_email: bool = False
     joins_as: Role | None = None
     domains: tuple[str, ...] = ()
+    joins_inboxes: tuple[int, ...] | None = ()
 
 
 _PROVIDERS = """
-select p.id, p.kind, p.name, p.issuer, p.client_id, p.links_by_email, p.joins_as, p.domains, p.connection_id, p.vendor
+select p.id, p.kind, p.name, p.issuer, p.client_id, p.links_by_email, p.joins_as, p.joins_inboxes, p.domains,
+  p.connection_id, p.vendor
 from sign_in_provider p where p.removed_at is null"""
 
 
@@ -124,7 +128,7 @@ async def server_of(tx: Transaction, vault: Vault, provider: ProviderRow) -> Ide
 async def add_provider(
     tx: Transaction, vault: Vault, given: ProviderSettings, *, by: Actor = SYSTEM, now: datetime
 ) -> int:
-    """A new identity provider. Returns its id. Raises Conflict."""
+    """A new identity provider. Returns its id. Raises Conflict, NotFound (an inbox)."""
     given = _checked(given)
     if not given.client_secret:
         raise Conflict("An identity provider gives out a client secret; enter it.")
@@ -165,7 +169,10 @@ async def add_members(
 async def change_provider(
     tx: Transaction, vault: Vault, provider: ProviderRow, given: ProviderSettings, *, by: Actor, now: datetime
 ) -> None:
-    """Change an identity provider. Another issuer or client forgets whose account is whose. Raises Conflict."""
+    """Change an identity provider. Another issuer or client forgets whose account is whose.
+
+    Raises Conflict, NotFound (an inbox).
+    """
     if provider.kind != ProviderKind.OIDC:
         raise Conflict("There is nothing to change about it; remove it instead.")
     given = _checked(given)
@@ -176,7 +183,7 @@ async def change_provider(
         await tx.run("delete from agent_login where provider_id = %(id)s", id=provider.id)
     await _write(tx, vault, provider.id, given)
     after = await access_provider(tx, provider.id)
-    names = ("name", "issuer", "client_id", "links_by_email", "joins_as", "domains")
+    names = ("name", "issuer", "client_id", "links_by_email", "joins_as", "joins_inboxes", "domains")
     changed = [one for one in names if getattr(provider, one) != getattr(after, one)]
     if changed or given.client_secret:
         await event_log.append(
@@ -215,7 +222,7 @@ async def _write(tx: Transaction, vault: Vault, provider_id: int, given: Provide
     await tx.run(
         "update sign_in_provider set name = %(name)s, issuer = %(issuer)s, client_id = %(client)s, "
         "secret = coalesce(%(secret)s, secret), links_by_email = %(links)s, joins_as = %(joins)s, "
-        "domains = %(domains)s where id = %(id)s",
+        "joins_inboxes = %(inboxes)s, domains = %(domains)s where id = %(id)s",
         id=provider_id,
         name=given.name,
         issuer=given.issuer,
@@ -223,6 +230,7 @@ async def _write(tx: Transaction, vault: Vault, provider_id: int, given: Provide
         secret=sealed,
         links=given.links_by_email,
         joins=given.joins_as,
+        inboxes=await limits(tx, given.joins_as or Role.AGENT, given.joins_inboxes),
         domains=list(given.domains),
     )
 
@@ -253,6 +261,7 @@ def _checked(given: ProviderSettings) -> ProviderSettings:
         links_by_email=given.links_by_email,
         joins_as=given.joins_as,
         domains=domains,
+        joins_inboxes=given.joins_inboxes,
     )
 
 
@@ -290,7 +299,7 @@ async def _agent_of(tx: Transaction, provider: ProviderRow, identity: Identity, 
         if not provider.links_by_email:
             return None
     elif provider.joins_as is not None and provider.domains:
-        known = await _join(tx, Role(provider.joins_as), identity, now=now)
+        known = await _join(tx, Role(provider.joins_as), provider.joins_inboxes, identity, now=now)
     if known is not None:
         await link(tx, provider, identity.subject, known, now=now)
     return known
@@ -304,15 +313,18 @@ def _address_counts(provider: ProviderRow, identity: Identity) -> bool:
     return not provider.domains or domain in provider.domains
 
 
-async def _join(tx: Transaction, role: Role, identity: Identity, *, now: datetime) -> int:
+async def _join(tx: Transaction, role: Role, inbox_ids: list[int] | None, identity: Identity, *, now: datetime) -> int:
     address = account_name(identity.email)
     printable = "".join(char if char.isprintable() else " " for char in identity.name)
     name = " ".join(printable.split())[:80] or address.partition("@")[0]
     locale = await tx.value("select locale from workspace where workspace_id = %(id)s", id=tx.workspace_id)
-    agent_id = await add_agent(tx, email=address, name=name, role=role, password_hash=None, locale=locale)
+    agent_id = await add_agent(
+        tx, email=address, name=name, role=role, password_hash=None, inbox_ids=inbox_ids, locale=locale
+    )
+    seen = None if inbox_ids is None else tuple(inbox_ids)
     await event_log.append(
         tx,
-        AgentInvited(actor=SYSTEM, at=now, agent_id=agent_id, role=str(role)),
+        AgentInvited(actor=SYSTEM, at=now, agent_id=agent_id, role=str(role), inbox_ids=seen),
         AgentJoined(actor=Actor("agent", agent_id), at=now, agent_id=agent_id),
     )
     return agent_id

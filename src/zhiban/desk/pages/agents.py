@@ -52,12 +52,16 @@ async def _accounts(request: Request) -> dict[str, str]:
 Accounts = Annotated[dict[str, str], Depends(_accounts)]
 
 
-async def _inboxes(request: Request) -> list[int] | None:
-    """The inboxes that were ticked; None: every one."""
+async def chosen_inboxes(request: Request, unsaid: str) -> list[int] | None:
+    """The inboxes that were ticked; None: every one. `unsaid`: "all" or "some", where a form does not say."""
     form = await request.form()
-    if form.get("sees", "all") == "all":
+    if form.get("sees", unsaid) == "all":
         return None
     return [int(text) for one in form.getlist("inbox") if (text := str(one)).isdecimal() and len(text) < 19]
+
+
+async def _inboxes(request: Request) -> list[int] | None:
+    return await chosen_inboxes(request, "all")
 
 
 Inboxes = Annotated[list[int] | None, Depends(_inboxes)]

@@ -9,9 +9,11 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, FastAPI, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
+from zhiban.channels.inboxes import inbox_names
 from zhiban.desk import identities
 from zhiban.desk.checks import chrome_of
 from zhiban.desk.identities import COOKIE, LIFE, Identities, NoSuchRequest, PendingSignIn
+from zhiban.desk.pages.agents import chosen_inboxes
 from zhiban.desk.pages.sign_in import code_page, login_page
 from zhiban.events import Actor
 from zhiban.kit.errors import Conflict, NotFound, Unavailable, ZhibanError
@@ -245,6 +247,7 @@ async def _page(
     async with auth.database.page_transaction(agent.workspace_id) as tx:
         rows = await sign_in_providers.providers(tx)
         there = {row.connection_id for row in rows}
+        inboxes = await inbox_names(tx)
         offers = [one for one in await _ways(request).offers(tx) if one[0] not in there]
     return auth.renderer.answer(
         "settings/sign_in.html",
@@ -252,6 +255,7 @@ async def _page(
         status=status,
         chrome=await chrome_of(request, agent, "sign-in"),
         rows=rows,
+        inboxes=inboxes,
         roles={role: ROLE_LABELS[role] for role in JOIN_ROLES},
         callback=callback_address(request, auth),
         offers=offers,
@@ -271,6 +275,7 @@ Short = Annotated[str, Form(max_length=500)]
 
 
 async def _given(
+    request: Request,
     name: Short = "",
     issuer: Short = "",
     client_id: Short = "",
@@ -279,6 +284,7 @@ async def _given(
     joins: Annotated[str, Form(max_length=20)] = "",
     domains: Annotated[str, Form(max_length=4000)] = "",
 ) -> ProviderSettings:
+    seen = await chosen_inboxes(request, "some")  # nobody comes to see everything because nobody thought of it
     return ProviderSettings(
         name=name,
         issuer=issuer,
@@ -287,6 +293,7 @@ async def _given(
         links_by_email=links,
         joins_as=Role(joins) if joins in set(Role) else None,
         domains=tuple(domains.replace(",", " ").replace("，", " ").split()),
+        joins_inboxes=None if seen is None else tuple(seen),
     )
 
 
