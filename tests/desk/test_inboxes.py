@@ -8,6 +8,8 @@ from typing import Any
 from tests.desk.conftest import Client, Site
 from zhiban.channels import inboxes
 from zhiban.channels.credentials import opened
+from zhiban.channels.service import connect
+from zhiban.integrations.webhook.vendor import WEBHOOK
 from zhiban.testing.serving import served
 from zhiban.testing.webhook import OTHER_SECRET, SECRET, WebhookProgram
 
@@ -92,6 +94,11 @@ async def test_the_operator_alone_opens_private_networks(site: Site) -> None:
         assert (await owner.post(at, {"v.url": f"{url}/other", "v.allow_private": "true"})).status == 303
         refused = await owner.post(f"{at}/check", hx_request="true")
         assert re.search(r'data-state="failed" id="step-signature"', refused.text)
+        async with site.seed.database.transaction(site.seed.workspace_id) as tx:  # whatever page or program asks
+            vault, by = site.app.state.channel_setup.vault, site.seed.by("林晓")
+            done = await connect(tx, vault, WEBHOOK, given, by=by, now=site.seed.clock.now())
+            row = await inboxes.access_connection(tx, done.id)
+        assert row.config["allow_private"] is False
         assert program.heard == []
         assert await site.operator_connects("webhook", **given) == at
         passed = await owner.post(f"{at}/check", hx_request="true")
