@@ -83,6 +83,7 @@ ACTION_TABLE: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("set_status", {"status": "resolved"}, {"status": Status.RESOLVED}),
     ("set_status", {"status": "open"}, {"status": Status.OPEN}),
     ("set_priority", {"priority": 4}, {"priority": Priority.URGENT}),
+    ("add_followers", {"agents": ["chen"]}, {}),
     ("snooze", {"minutes": 30}, {"status": Status.SNOOZED, "snoozed_until": NOON + timedelta(minutes=30)}),
     ("mute", {}, {"muted": True, "status": Status.RESOLVED}),
     ("hand_off", {"to": "assistant"}, {"status": Status.PENDING, "assignee_id": None}),
