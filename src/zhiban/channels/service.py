@@ -75,13 +75,15 @@ async def connect(
     values: Values,
     *,
     name: str | None = None,
+    operators: Values | None = None,
     by: Actor = SYSTEM,
     now: datetime,
 ) -> Connected:
     """Create the connection that the values describe, or take a change of them over. Secrets are sealed.
 
     Which connection is meant is told by the fields that identify it. What is not given stays as it is, or is filled
-    in. What only the operator sets (see SetupField) is taken from nobody else. Raises Misconfigured.
+    in. What only the operator sets (see SetupField) is taken from nobody else; a new connection has it from
+    `operators`. Raises Misconfigured.
     """
     setup = integration.setup
     given = {key: value.strip() if isinstance(value, str) else value for key, value in values.items()}
@@ -92,7 +94,7 @@ async def connect(
     if alike is None:
         alike = await _named_further(tx, vault, integration, identity, given)
     if alike is None:
-        config, hidden = setup.split(setup.complete(given))
+        config, hidden = setup.split(setup.complete({**(operators or {}), **given}))
         connection_id = await _create(tx, vault, integration, name or integration.label, config, hidden, now=now)
         await event_log.append(
             tx, ConnectionAdded(actor=by, at=now, connection_id=connection_id, vendor=integration.name)
@@ -101,13 +103,13 @@ async def connect(
     connection_id, known_config, removed_at = alike.id, alike.config, alike.removed_at
     place = place_of_secrets(tx.workspace_id, alike.public_id)
     known = vault.open(alike.secrets, bound_to=place) if removed_at is None else {}
-    operators = by != SYSTEM and setup.is_operators(known_config)
-    if operators and removed_at is not None:  # nobody has what was opened for what was there before
+    operators_alone = by != SYSTEM and setup.is_operators(known_config)
+    if operators_alone and removed_at is not None:  # nobody has what was opened for what was there before
         known_config = setup.without_operators(known_config)
     config, hidden = setup.split(setup.complete({**setup.only(known_config), **setup.only(known), **given}))
     if removed_at is None and not _differs(config, hidden, known_config, known):
         return Connected(int(connection_id), False, {})
-    if operators and removed_at is None:
+    if operators_alone and removed_at is None:
         raise Misconfigured("This connection reaches a private network: only the operator changes it, in the terminal.")
     made_up = _made_up(integration, hidden, {**known, **given})
     changed = tuple(

@@ -135,7 +135,8 @@ class Integration:
     `label` is a translatable text. `addresses` are webhook paths of its own beside /hooks/{connection}; one without
     `{public_id}` means the vendor's first connection. `member_label` names the account that an agent of ours has at
     the vendor; empty when agents have none there. `environment` answers the values that the settings describe a
-    connection with, or None; `own_account` the account that a connection with this configuration is by itself.
+    connection with, or None; `operators` what they say of the fields that only the operator sets, for connections that
+    agents make; `own_account` the account that a connection with this configuration is by itself.
     """
 
     name: str
@@ -147,4 +148,5 @@ class Integration:
     addresses: tuple[str, ...] = ()
     member_label: str = ""
     environment: Callable[[Settings], Values | None] = field(default=lambda _settings: None)
+    operators: Callable[[Settings], Values] = field(default=lambda _settings: {})
     own_account: Callable[[Values], VendorAccount | None] = field(default=lambda _config: None)

@@ -147,7 +147,14 @@ async def connect(
     try:
         async with page.transaction() as tx:
             done = await service.connect(
-                tx, page.setup.vault, integration, typed, name=name.strip() or None, by=page.actor, now=page.now
+                tx,
+                page.setup.vault,
+                integration,
+                typed,
+                name=name.strip() or None,
+                operators=integration.operators(page.setup.settings),
+                by=page.actor,
+                now=page.now,
             )
             if done.changed:
                 await page.check_may_change(tx, done.id)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from zhiban.integrations.wecom.app import AppChannel
 from zhiban.integrations.wecom.config import WeComConfig
 from zhiban.integrations.wecom.kf import KfChannel
-from zhiban.integrations.wecom.setup import LABEL, NAME, SETUP, described
+from zhiban.integrations.wecom.setup import LABEL, NAME, SETUP, described, operators
 from zhiban.integrations.wecom.vendor import WeCom
 from zhiban.kit.clock import Clock
 from zhiban.kit.http import Http
@@ -45,5 +45,6 @@ WECOM: Final = Integration(
     addresses=("/wecom/callback", "/wecom/callback/{public_id}"),
     member_label=mark("企业微信账号"),
     environment=described,
+    operators=operators,
     own_account=_own_account,
 )

@@ -149,6 +149,11 @@ SETUP: Final = Setup(
 )
 
 
+def operators(settings: Settings) -> Values:
+    """The operator's proxy, for every connection."""
+    return {"api_base": settings.part(WeComSettings).wecom_api_base or WECOM_API}
+
+
 def described(settings: Settings) -> Values | None:
     """The connection that the environment names, or None."""
     found = settings.part(WeComSettings)
@@ -161,7 +166,7 @@ def described(settings: Settings) -> Values | None:
         "secret": secret,
         "token": found.wecom_token.get_secret_value(),
         "encoding_aes_key": found.wecom_encoding_aes_key.get_secret_value(),
-        "api_base": found.wecom_api_base or WECOM_API,
+        **operators(settings),
     }
 
 
