@@ -13,6 +13,7 @@ from zhiban.insights.numbers import Numbers
 from zhiban.insights.periods import Period, hour_of_week
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
+from zhiban.kit.event_log import last_event
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.people.permissions import Access
 
@@ -109,8 +110,7 @@ async def counter_state(tx: Transaction) -> CounterState:
         "select counted_at, greatest(settled_to - counted_to, 0), recipe from report_progress",
     )
     if row is None:
-        newest = await tx.value("select coalesce(max(id), 0) from event")
-        return CounterState(None, newest)
+        return CounterState(None, await last_event(tx))
     at, behind, recipe = row
     return CounterState(at, behind if recipe == RECIPE else max(behind, 1))
 

@@ -25,6 +25,7 @@ from zhiban.kit.text import clean
 from zhiban.people.agents import agent_rows
 from zhiban.people.auth import CurrentAgent
 from zhiban.people.permissions import Permission
+from zhiban.web.file_response import csv_response
 from zhiban.web.security import same_origin
 
 router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
@@ -186,11 +187,7 @@ async def export(
             before = rows[-1].at, rows[-1].id
         await event_log.append(tx, DataExported(actor=page.actor, at=page.now, what="audit_log", rows=len(found)))
     name = f"audit-{page.now.astimezone(page.texts.zone):%Y-%m-%d}.csv"
-    return Response(
-        "\ufeff" + "".join(_csv(page, found, names)),
-        media_type="text/csv; charset=utf-8",
-        headers={"content-disposition": f'attachment; filename="{name}"'},
-    )
+    return csv_response("".join(_csv(page, found, names)), name)
 
 
 def _csv(page: AuditPage, rows: list[AuditRow], names: Names) -> Iterator[str]:

@@ -24,6 +24,7 @@ from zhiban.people.auth import CurrentAgent, auth_of
 from zhiban.people.permissions import Access, Permission
 from zhiban.people.presence import AVAILABILITY_LABELS, Availability, availabilities
 from zhiban.people.teams import team_rows
+from zhiban.web.file_response import csv_response
 from zhiban.web.security import same_origin
 
 router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
@@ -134,8 +135,7 @@ async def export(
         text = await export_report(tx, found, called, texts, what=what, by=Actor("agent", agent.id), now=now)
     days = found.asked.period
     name = f"report-{days.first}-{days.last}-{'steps' if what == 'steps' else form.dimension.value}.csv"
-    headers = {"content-disposition": f'attachment; filename="{name}"', "x-content-type-options": "nosniff"}
-    return Response("\ufeff" + text, media_type="text/csv; charset=utf-8", headers=headers)
+    return csv_response(text, name)
 
 
 async def seen_inboxes(tx: Transaction, access: Access) -> list[InboxConfig]:

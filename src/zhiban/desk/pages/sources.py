@@ -32,6 +32,7 @@ from zhiban.knowledge.uploads import (
 )
 from zhiban.people.agents import agent_rows
 from zhiban.people.auth import CurrentAgent
+from zhiban.web.file_response import csv_response
 from zhiban.web.limits import MIB
 from zhiban.web.render import wants_part
 from zhiban.web.security import same_origin
@@ -181,5 +182,4 @@ async def export(request: Request, agent: CurrentAgent, base: BaseField = "") ->
     async with page.auth.database.page_transaction(agent.workspace_id) as tx:
         chosen = (await page.rail(tx)).base
         text = await service.export(tx, chosen.id, by=page.actor, now=page.now) if chosen is not None else ""
-    headers = {"content-disposition": 'attachment; filename="knowledge.csv"', "x-content-type-options": "nosniff"}
-    return Response("\ufeff" + text, media_type="text/csv; charset=utf-8", headers=headers)
+    return csv_response(text, "knowledge.csv")
