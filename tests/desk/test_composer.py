@@ -72,8 +72,8 @@ async def test_what_is_typed_without_a_network_outlives_the_page(site: Site, ent
     await page.locator(BOX).press("End")
     await write(page, "。")
     await drafted(site, "周予安", {"reply": "发不出去的\n写到一半的。"})
-    kept = await page.evaluate("Object.keys(localStorage)")
-    assert not [key for key in kept if key.startswith("zhiban:unsaved")]  # nothing of it stays on this machine
+    # Nothing of it stays on this machine, once the answer is there.
+    await page.wait_for_function("!Object.keys(localStorage).some((key) => key.startsWith('zhiban:unsaved'))")
 
 
 async def test_a_reply_and_a_note_are_written_apart(site: Site, enter: Visit) -> None:

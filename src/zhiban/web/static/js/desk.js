@@ -98,7 +98,6 @@ function lookedFor() {
 
 function jump(found) {
   found.scrollIntoView({ block: "center" });
-  found.tabIndex = -1;
   found.focus({ preventScroll: true });
   const colour = getComputedStyle(html).getPropertyValue("--accent");
   found.querySelector(".say, .doc, .pic")?.animate([{ boxShadow: `0 0 0 2px ${colour}` }, { boxShadow: `0 0 0 2px ${colour}`, offset: 0.8 }, { boxShadow: "0 0 0 2px transparent" }], 3000);
