@@ -50,6 +50,7 @@ class Limits:
     media: Mapping[Kind, MediaLimit] = field(default_factory=dict)  # the kinds of files that can be sent
     menus: bool = False  # whether a contact can answer by tapping an entry of a menu in the chat
     quotes: bool = False  # whether a message can name the one that it answers, so that the contact sees it
+    mentions: bool = False  # whether a message in a group can name members so that they are told
     media_hours: float = 0.0  # for how long a file that was handed over can be sent; 0: it is not kept
 
     def size(self, text: str) -> int:
@@ -93,6 +94,44 @@ class Channel(Protocol):
 class Polls(Protocol):
     async def pull(self, *, cursor: str | None, token: str | None) -> Page:
         """The next page after `cursor`. A stale token is dropped silently. Raises TryLater or ConnectionBroken."""
+        ...
+
+
+@frozen_dataclass
+class GatewayState:
+    """How a gateway stands with the account behind it.
+
+    `scan`: somebody has to scan `qr_code` (its content, not a picture) with the account's phone. `gap` says that
+    messages may have been missed before this moment, because nobody listened and the gateway keeps none.
+    """
+
+    state: Literal["connecting", "scan", "online", "logged_out", "refused"]
+    happened_at: datetime
+    account: str = ""
+    account_name: str = ""
+    qr_code: str = ""
+    gap: bool = False
+    reason: str = ""  # a sentence safe to show to an operator
+
+
+@frozen_dataclass
+class StreamItem:
+    """What a stream brought: for `account` (None: the connection's own), something that happened or a state."""
+
+    item: Incoming | GatewayState
+    account: str | None = None
+
+
+@runtime_checkable
+class Streams(Protocol):
+    """A vendor that is listened to over one long connection, by one process at a time.
+
+    The iterator of `listen` ends only by raising: TryLater when the connection was lost (the caller comes back after
+    its time), ConnectionBroken when an operator has to mend something. Items of one thread come in their order.
+    """
+
+    def listen(self) -> AsyncIterator[Sequence[StreamItem]]:
+        """What happens from now on, in batches as it comes. What happened while nobody listened is not told."""
         ...
 
 

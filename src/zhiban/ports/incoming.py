@@ -82,6 +82,10 @@ class IncomingMessage:
     content: Mapping[str, Any] = field(default_factory=dict)  # fields to lay out, for kinds with more than text
     account: str | None = None  # the vendor's id of the account
     reply_to: str | None = None  # the vendor's id of the message that it answers, ours included
+    group: bool = False  # the thread has many members, of whom the sender is one
+    sender_name: str = ""  # what the sender is called there, where the vendor says so with the message
+    mentions: tuple[str, ...] = ()  # the vendor's ids of those whom it names with @, our own account left out
+    mentions_us: bool = False
 
 
 @frozen_dataclass
@@ -200,6 +204,52 @@ class Receipt:
     thread: str
     status: Literal["delivered", "read"]
     happened_at: datetime
+
+
+@frozen_dataclass
+class GroupMember:
+    """Somebody in a group. `name` is what they call themselves, `nickname` what they are called in this group."""
+
+    external_id: str
+    name: str = ""
+    nickname: str = ""
+    role: Literal["member", "admin", "owner"] = "member"
+    avatar_url: str | None = None
+
+
+@frozen_dataclass
+class GroupChanged:
+    """What a group is now. What is None was not told and stays as it is known; `members` is the whole list."""
+
+    thread: str
+    happened_at: datetime
+    name: str | None = None
+    members: tuple[GroupMember, ...] | None = None
+    event_id: str | None = None  # the vendor's id of this event, for recognising a repeat
+
+
+@frozen_dataclass
+class MembersJoined:
+    """People came into a group. With `ourselves` our own account did too, also when it alone did."""
+
+    thread: str
+    members: tuple[GroupMember, ...]
+    happened_at: datetime
+    inviter: str | None = None
+    ourselves: bool = False
+    event_id: str | None = None  # the vendor's id of this event, for recognising a repeat
+
+
+@frozen_dataclass
+class MembersLeft:
+    """People left a group or were removed from it. With `ourselves` nothing can be said there any more."""
+
+    thread: str
+    members: tuple[str, ...]
+    happened_at: datetime
+    remover: str | None = None
+    ourselves: bool = False
+    event_id: str | None = None  # the vendor's id of this event, for recognising a repeat
 
 
 @frozen_dataclass

@@ -21,8 +21,18 @@ class Choice:
 
 
 @frozen_dataclass
+class Mention:
+    """Somebody whom a message names with @: the vendor's id, and what they are called in that group."""
+
+    external_id: str
+    name: str
+
+
+@frozen_dataclass
 class Outgoing:
     """One message to send. `key` is ours, unique for ever, and makes sending it twice harmless.
+
+    Where the channel has `mentions`, it puts those of the message before the text in its own way.
 
     Menus: `text` is the line above, `choices` the entries, `footer` the line below.
     """
@@ -36,6 +46,7 @@ class Outgoing:
     media: Media | None = None
     content: Mapping[str, Any] = field(default_factory=dict)
     reply_to: str | None = None  # the vendor's id of the message that it answers, where the channel `quotes`
+    mentions: tuple[Mention, ...] = ()
 
 
 class SendRefused(ZhibanError):

@@ -1,0 +1,202 @@
+"""Where issues live, and what news of them is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import field
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from zhiban.kit.errors import ZhibanError
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.ports.vendors import CheckResult
+from zhiban.ports.webhooks import Acknowledgement, Challenge, VerifiedWebhook, Webhook, WebhookOutcome
+
+
+@frozen_dataclass
+class Repository:
+    """A place for issues. `external_id` stays when it is renamed or moves; `name` is what people write: owner/name."""
+
+    external_id: str
+    name: str
+    private: bool = False
+    issues_enabled: bool = True
+    archived: bool = False
+
+
+@frozen_dataclass
+class TrackerUser:
+    """Somebody at the tracker. `ours`: the account or app that we write with."""
+
+    login: str
+    bot: bool = False
+    ours: bool = False
+
+
+@frozen_dataclass
+class Issue:
+    """An issue as the tracker has it. `reason`: why it is closed, in the tracker's own word."""
+
+    repository: str
+    number: int
+    url: str
+    title: str
+    state: Literal["open", "closed"]
+    author: TrackerUser
+    created_at: datetime
+    updated_at: datetime
+    body: str = ""
+    reason: str = ""
+    labels: tuple[str, ...] = ()
+    assignees: tuple[str, ...] = ()
+    comments: int = 0
+    locked: bool = False
+    is_change: bool = False  # a pull or merge request
+
+
+@frozen_dataclass
+class IssueDraft:
+    """An issue to open. `key` is ours, unique for ever: opening it twice with the same key makes one issue.
+
+    `bodies`: the first is the issue's text, the others become comments in their order; each fits the tracker's limit.
+    """
+
+    key: str
+    repository: str
+    title: str
+    bodies: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    assignees: tuple[str, ...] = ()
+
+
+@frozen_dataclass
+class OpenedIssue:
+    """What became of a draft. What was asked for and silently dropped by the tracker is named."""
+
+    issue: Issue
+    dropped_labels: tuple[str, ...] = ()
+    dropped_assignees: tuple[str, ...] = ()
+
+
+@frozen_dataclass
+class CommentDraft:
+    """A comment to write. Writing it twice with the same key makes one comment."""
+
+    key: str
+    repository: str
+    number: int
+    body: str
+
+
+@frozen_dataclass
+class IssueComment:
+    """A comment as the tracker has it."""
+
+    external_id: str
+    url: str
+    body: str
+    author: TrackerUser
+    created_at: datetime
+    updated_at: datetime
+
+
+@frozen_dataclass
+class IssueChange:
+    """What to change at an issue; what is None or empty stays. Doing it twice is doing it once."""
+
+    state: Literal["open", "closed"] | None = None
+    reason: str = ""
+    title: str | None = None
+    body: str | None = None
+    add_labels: tuple[str, ...] = ()
+    remove_labels: tuple[str, ...] = ()
+    add_assignees: tuple[str, ...] = ()
+
+
+@frozen_dataclass
+class TrackerNews:
+    """Something that happened at a tracker, in our words.
+
+    `kind` and `action` are from one closed vocabulary for all trackers; `digest` is the same for two calls that tell
+    of one thing. `key` is the key of a draft of ours that the text carries, so that our own echo is recognised also
+    before our call was answered. `summary` holds what a line about it needs, by names of ours.
+    """
+
+    kind: Literal["issue", "comment", "change", "review", "release", "discussion", "workflow", "stars", "repository"]
+    action: str
+    repository: Repository
+    actor: TrackerUser
+    happened_at: datetime
+    digest: str
+    issue: Issue | None = None
+    comment: IssueComment | None = None
+    key: str = ""
+    summary: Mapping[str, Any] = field(default_factory=dict)
+
+
+class TrackerRefused(ZhibanError):
+    """The tracker will never do this. `reason` is one word for tables, `hint` is safe to show to an operator."""
+
+    def __init__(
+        self,
+        reason: Literal["moved", "not_found", "issues_disabled", "gone", "locked", "invalid", "forbidden"],
+        *,
+        code: int = 0,
+        hint: str = "",
+        moved_to: str = "",
+    ) -> None:
+        super().__init__(f"The tracker refused: {reason} ({code}). {hint}".strip())
+        self.reason = reason
+        self.code = code
+        self.hint = hint
+        self.moved_to = moved_to  # the name that the repository has now
+
+
+class Tracker(Protocol):
+    """One set of credentials at one tracker.
+
+    Every call raises TrackerRefused when the tracker will not do this for a reason that repeating does not change,
+    TryLater, or ConnectionBroken.
+    """
+
+    name: str
+
+    def authenticate(self, webhook: Webhook) -> VerifiedWebhook | Challenge:
+        """Pure and quick. Raises InvalidWebhook."""
+        ...
+
+    def acknowledge(self, outcome: WebhookOutcome, *, status: int, reason: str = "") -> Acknowledgement:
+        """The answer to a webhook."""
+        ...
+
+    def read(self, body: str) -> Sequence[TrackerNews]:
+        """What a stored delivery says; nothing for what has no meaning to us. Pure, never an error."""
+        ...
+
+    async def open_issue(self, draft: IssueDraft) -> OpenedIssue:
+        """Open the issue, or find the one that an earlier attempt with this key opened."""
+        ...
+
+    async def comment(self, draft: CommentDraft) -> IssueComment:
+        """Write the comment, or find the one that an earlier attempt with this key wrote."""
+        ...
+
+    async def update(self, repository: str, number: int, change: IssueChange) -> OpenedIssue:
+        """Change the issue; what was silently dropped is named as with `open_issue`."""
+        ...
+
+    async def issue(self, repository: str, number: int) -> Issue:
+        """The issue as it is now."""
+        ...
+
+    def issues(self, repository: str, *, since: datetime | None = None) -> AsyncIterator[Issue]:
+        """All issues, or those that changed since, oldest change first."""
+        ...
+
+    def repositories(self) -> AsyncIterator[Repository]:
+        """Those that these credentials reach."""
+        ...
+
+    def checks(self) -> AsyncIterator[CheckResult]:
+        """Whether credentials and permissions work. What does not is a result, not an error."""
+        ...
