@@ -116,6 +116,7 @@ def web_application(
             limits_of=bootstrap.limits_of,
             files=app.files,
             suggest=suggester.suggest,
+            explain=suggester.explain,
             drafting=DraftAssistant(app.database, deps.model),
             surveys=app.survey_links,
         ),

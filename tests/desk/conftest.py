@@ -18,7 +18,7 @@ from tests.conftest import Cluster
 from tests.desk.seed import LIMITS, PASSWORD, SLUG, Seed, create_seed
 from zhiban import bootstrap
 from zhiban.assistant.drafting import DraftAssistant
-from zhiban.assistant.suggesting import Source, Suggestion
+from zhiban.assistant.suggesting import Source, Suggester, Suggestion
 from zhiban.assistant.trying import Trials
 from zhiban.assistant.turn_context import AssistantDeps
 from zhiban.bootstrap import reactions
@@ -208,6 +208,7 @@ async def site(cluster: Cluster, template: str, urls: DatabaseUrls) -> AsyncIter
             limits_of=lambda _kind: LIMITS,
             files=PostgresFileStore(database, clock),
             suggest=suggest,
+            explain=Suggester(database, threshold=None).explain,
             drafting=DraftAssistant(database, None),
             surveys=SURVEYS,
         )

@@ -123,6 +123,7 @@ ADDRESSES: dict[str, Entry] = {
     "GET /conversations/{conversation_id}/live": Entry(),
     "GET /conversations/{conversation_id}/snippets": Entry(),
     "GET /conversations/{conversation_id}/suggestion": Entry(),
+    "GET /conversations/{conversation_id}/suggestion/why": Entry(),
     "POST /conversations/{conversation_id}/suggestion/confirm": Entry("agents", form={"ref": "x"}, answers=NOW_NOT),
     "POST /conversations/{conversation_id}/drafts/rewritten": Entry(
         "agents", form={"text": "在的", "style": "shorter"}, answers=NOW_NOT

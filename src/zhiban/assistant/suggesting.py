@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from zhiban.assistant import answering, finding, intents
+from zhiban.assistant.decide import Decision, Facts, Pending, decide
 from zhiban.assistant.finding import Found
 from zhiban.assistant.person_requests import asks_for_person
 from zhiban.assistant.queries import remember
 from zhiban.assistant.reading import questions_in
 from zhiban.assistant.searching import Searcher
+from zhiban.channels.inboxes import settings_of
 from zhiban.channels.policy import Policy
 from zhiban.kit.db import Database
+from zhiban.kit.errors import NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge import service as knowledge
-from zhiban.knowledge.retrieval import ConfidenceBand
+from zhiban.knowledge.retrieval import ConfidenceBand, Passage
 from zhiban.knowledge.vectors import NO_EMBEDDERS, Embedders
+from zhiban.ports import Kind
 
 TRIED = 3  # of the contact's last words
 LONGEST = 400  # characters of them that are read
@@ -68,6 +72,43 @@ def is_question(text: str) -> bool:
     return not (not bare or intents.small_talk(bare) or asks_for_person(bare) or intents.only_complains(bare))
 
 
+@frozen_dataclass
+class LookedUp:
+    """A message of the contact that was looked up, and what the knowledge found for it."""
+
+    message_id: int
+    text: str
+    found: Found
+
+    @property
+    def best(self) -> Passage | None:
+        """What is suggested from, if it has words of its own that an agent may adopt."""
+        passages = self.found.result.passages
+        return passages[0] if self.found.zone is not ConfidenceBand.HANDOFF and passages else None
+
+    def suggestion(self) -> Suggestion | None:
+        words = answering.verbatim(self.best) if self.best is not None else None
+        if self.best is None or words is None:
+            return None
+        sure = percent(self.found.result.confidence)
+        return Suggestion(words, (Source(self.best.title),), sure, self.best.article_id, self.message_id)
+
+
+@frozen_dataclass
+class SuggestionReasons:
+    """Why something was suggested to the agent, or nothing was.
+
+    `looked_up` is what the suggestion was made of; of several that led to none the newest; None when the contact asked
+    nothing since a person answered. `alone` is what the assistant would decide by the inbox's policy, had it the
+    conversation, and `judged` the search as that policy judges it.
+    """
+
+    policy: Policy
+    looked_up: LookedUp | None
+    judged: Found | None
+    alone: Decision | None
+
+
 class Suggester:
     """Looks into the knowledge for words that an agent may adopt: the best entry's own, so that nothing is made up
     and nothing is spent."""
@@ -78,29 +119,59 @@ class Suggester:
 
     async def suggest(self, workspace_id: int, conversation_id: int) -> Suggestion | None:
         """An answer to the contact's last question, or None when the knowledge has none."""
+        looked_up, _ = await self._look(workspace_id, conversation_id, Policy())
+        return looked_up.suggestion() if looked_up is not None else None
+
+    async def explain(self, workspace_id: int, conversation_id: int) -> SuggestionReasons:
+        """Why `suggest` answers as it does just now. Raises NotFound (no such conversation)."""
+        async with self._database.transaction(workspace_id) as tx:
+            inbox_id = await tx.value("select inbox_id from conversation where id = %(id)s", id=conversation_id)
+            if inbox_id is None:
+                raise NotFound("There is no such conversation.")
+            policy = await settings_of(tx, inbox_id)
+        looked_up, judged = await self._look(workspace_id, conversation_id, policy)
+        if looked_up is None or judged is None:
+            return SuggestionReasons(policy, None, None, None)
+        facts = Facts(
+            pending=(Pending(Kind.TEXT, looked_up.text),),
+            policy=policy,
+            zone=judged.zone,
+            suggestions=len(judged.result.passages),
+        )
+        return SuggestionReasons(policy, looked_up, judged, decide(facts))
+
+    async def _look(
+        self, workspace_id: int, conversation_id: int, policy: Policy
+    ) -> tuple[LookedUp | None, Found | None]:
+        """What is suggested from, and the same as `policy` judges it."""
         async with self._database.transaction(workspace_id) as tx:
             asked = await tx.objects(_Asked, _ASKED, id=conversation_id)
             inbox_id = await tx.value("select inbox_id from conversation where id = %(id)s", id=conversation_id)
         if inbox_id is None:
-            return None
+            return None, None
+        newest: tuple[LookedUp | None, Found | None] = None, None
         for message in [message for message in asked if is_question(message.text)][:TRIED]:
-            for found in await self._find(workspace_id, conversation_id, inbox_id, message):
-                if found.zone is not ConfidenceBand.HANDOFF and found.result.passages:
-                    best = found.result.passages[0]
-                    words = answering.verbatim(best)
-                    if words is not None:
-                        sure = percent(found.result.confidence)
-                        return Suggestion(words, (Source(best.title),), sure, best.article_id, message.id)
-        return None
+            found = await self._find(workspace_id, conversation_id, inbox_id, message, policy)
+            if found is not None:
+                looked_up = LookedUp(message.id, message.text, found[0])
+                if looked_up.suggestion() is not None:
+                    return looked_up, found[1]
+                newest = newest if newest[0] is not None else (looked_up, found[1])
+        return newest
 
-    async def _find(self, workspace_id: int, conversation_id: int, inbox_id: int, message: _Asked) -> tuple[Found, ...]:
-        """What is found for the first question of a message; while vectors are waited for, no transaction is open."""
+    async def _find(
+        self, workspace_id: int, conversation_id: int, inbox_id: int, message: _Asked, policy: Policy
+    ) -> tuple[Found, Found] | None:
+        """What is found for the first question of a message, for an agent and as `policy` judges it; while vectors are
+        waited for, no transaction is open."""
         async with self._database.transaction(workspace_id) as tx:
             memory = await remember(tx, conversation_id, before=message.id)
             plans = finding.plan(questions_in(message.text[:LONGEST])[:1], memory)
             if not plans:
-                return ()
+                return None
             begun = await self._searcher.begin(tx, await knowledge.base_for(tx, inbox_id), plans)
         vectors = await begun.vectors()
         async with self._database.transaction(workspace_id) as tx:
-            return await self._searcher.find(tx, begun, vectors, Policy())
+            (found,) = await self._searcher.find(tx, begun, vectors, Policy())
+            judged = (await self._searcher.find(tx, begun, vectors, policy))[0] if policy.zones else found
+            return found, judged

@@ -12,7 +12,7 @@ from fastapi import Depends, Query, Request
 from fastapi.responses import Response
 
 from zhiban.assistant.drafting import DraftAssistant
-from zhiban.assistant.suggesting import Suggestion
+from zhiban.assistant.suggesting import Suggestion, SuggestionReasons
 from zhiban.automation.macros import macros
 from zhiban.automation.saved_views import list_filters
 from zhiban.conversations import lists, queries, replies
@@ -46,6 +46,7 @@ TABS = {tab.value: tab for tab in StatusTab}
 
 LimitsOf = Callable[[str], Limits]
 Suggest = Callable[[int, int], Awaitable[Suggestion | None]]  # workspace and conversation
+Explain = Callable[[int, int], Awaitable[SuggestionReasons]]  # the same
 
 
 @frozen_dataclass
@@ -55,6 +56,7 @@ class DeskSettings:
     limits_of: LimitsOf
     files: FileStore
     suggest: Suggest | None = None
+    explain: Explain | None = None
     drafting: DraftAssistant | None = None
     surveys: SurveyLinks = field(default_factory=lambda: SurveyLinks("", secrets.token_bytes(32)))
 

@@ -40,9 +40,31 @@ ICONS = {"answer": "check", "pick": "messages", "human": "user"}
 
 
 @frozen_dataclass
+class ScaleView:
+    """How sure a search is beside what is enough. `at` places the mark on the scale and `line` what is enough, both in
+    percent of its length; without `answer_at` there is no scale, and without `confidence` nothing was searched."""
+
+    confidence: str = ""
+    answer_at: str = ""
+    at: int = 0
+    line: int = 100
+
+
+def scale_view(search: SearchResult | None) -> ScaleView:
+    if search is None:
+        return ScaleView()
+    confidence, answer_at = search.confidence, search.thresholds.answer_at
+    if answer_at >= ALL:
+        return ScaleView(f"{confidence:.2f}")
+    most = 1.25 * max(answer_at, confidence) or 1.0
+    return ScaleView(
+        f"{confidence:.2f}", f"{answer_at:.2f}", round(100 * confidence / most), round(100 * answer_at / most)
+    )
+
+
+@frozen_dataclass
 class TrialView:
-    """`tone` is answer, pick or human, as the design calls them. `at` places the mark on
-    the scale and `line` what is enough, both in percent of its length; without `answer_at` there is no scale."""
+    """`tone` is answer, pick or human, as the design calls them."""
 
     question: str
     tone: str
@@ -51,10 +73,7 @@ class TrialView:
     said: str
     choices: tuple[str, ...]
     why: tuple[str, ...]
-    confidence: str
-    answer_at: str
-    at: int
-    line: int
+    scale: ScaleView
     passages: tuple[PassageView, ...]
 
 
@@ -67,8 +86,6 @@ def trial_view(trial: TriedQuestion, texts: Texts) -> TrialView:
         else texts("还没有收件箱用这个知识库，按通常的设置")
     )
     search = trial.search
-    trusted = search is not None and search.thresholds.answer_at < ALL
-    most = 1.25 * max(search.thresholds.answer_at, search.confidence) if search is not None else 1.0
     return TrialView(
         question=trial.question,
         tone=tone,
@@ -77,11 +94,8 @@ def trial_view(trial: TriedQuestion, texts: Texts) -> TrialView:
         said=trial.said,
         choices=trial.choices,
         why=tuple(why),
-        confidence=f"{search.confidence:.2f}" if search is not None else "",
-        answer_at=f"{search.thresholds.answer_at:.2f}" if search is not None and trusted else "",
-        at=round(100 * search.confidence / most) if search is not None and trusted else 0,
-        line=round(100 * search.thresholds.answer_at / most) if search is not None and trusted else 100,
-        passages=tuple(_passage(one, texts) for one in search.passages[:SHOWN]) if search is not None else (),
+        scale=scale_view(search),
+        passages=tuple(passage_view(one, texts) for one in search.passages[:SHOWN]) if search is not None else (),
     )
 
 
@@ -117,7 +131,8 @@ def _searched(trial: TriedQuestion, found: SearchResult, texts: Texts) -> list[s
     return said
 
 
-def _passage(one: Passage, texts: Texts) -> PassageView:
+def passage_view(one: Passage, texts: Texts) -> PassageView:
+    """How a passage is listed, in the reader's language."""
     words = readable(one.answer or one.text)
     return PassageView(
         article_id=one.article_id,

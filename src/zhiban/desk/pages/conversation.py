@@ -17,7 +17,17 @@ from zhiban.conversations.labels import access_label
 from zhiban.conversations.models import Priority
 from zhiban.desk import views
 from zhiban.desk.first_steps import first_steps
-from zhiban.desk.pages import attachments, command, contact, draft_files, drafting, health, transcript, workspaces
+from zhiban.desk.pages import (
+    attachments,
+    command,
+    contact,
+    draft_files,
+    drafting,
+    health,
+    suggestion,
+    transcript,
+    workspaces,
+)
 from zhiban.desk.pages import bulk as bulk_pages
 from zhiban.desk.pages import labels as label_pages
 from zhiban.desk.pages import macros as macro_pages
@@ -46,6 +56,7 @@ def install(app: FastAPI, settings: DeskSettings) -> None:
     add_routes(app, attachments.router)
     add_routes(app, draft_files.router)
     add_routes(app, drafting.router)
+    add_routes(app, suggestion.router)
     add_routes(app, survey_page.router)
     add_routes(app, health.router)
     add_routes(app, label_pages.router)
@@ -109,32 +120,6 @@ async def live_conversation(
 ) -> Response:
     """The open conversation as it is now, part by part, for morphing into the page."""
     return await desk.live(conversation_id, first=first, older_than=older_than, unread_after=unread_after)
-
-
-@router.get("/conversations/{conversation_id}/suggestion")
-async def suggestion(desk: CurrentRequest, conversation_id: int) -> Response:
-    """What the assistant would say. Asked for after the thread is on the screen, because it may take a while."""
-    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
-        await access_conversation(tx, desk.access, conversation_id)
-    found = await desk.settings.suggest(desk.agent.workspace_id, conversation_id) if desk.settings.suggest else None
-    return await desk.answer("desk/suggestion.html", suggestion=found, conversation_id=conversation_id)
-
-
-@router.post("/conversations/{conversation_id}/suggestion/confirm")
-async def confirm_suggestion(
-    desk: CurrentRequest, conversation_id: int, ref: Annotated[str, Form(max_length=40)]
-) -> Response:
-    """The suggestion is the answer, whether or not it is sent."""
-    suggested = SuggestionRef.parse(ref)
-    if suggested is None:
-        raise Conflict("This is no suggestion of ours.")
-    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
-        await access_conversation_to_answer(tx, desk.access, conversation_id)
-        kept = await learning.confirm_suggestion(
-            tx, conversation_id, suggested, agent_id=desk.agent.id, now=desk.auth.clock.now()
-        )
-    words = desk.texts("已记下：这就是答案") if kept else desk.texts("没有新的可记：已经记下，或离开上文说不清")
-    return await desk.live(conversation_id, toast=Toast(words))
 
 
 # -------------------------------------------------------------------------------------------------- acting

@@ -239,7 +239,7 @@ toasts();
 html.dataset.ready = "";
 
 // Looks of what is shown only when it is asked for.
-for (const name of ["tools", "compose"]) {
+for (const name of ["tools", "compose", "assist"]) {
   const sheet = document.createElement("link");
   sheet.rel = "stylesheet";
   sheet.href = document.getElementById("words").dataset[name];
