@@ -45,11 +45,11 @@ const ACTIONS = {
   KeyA: () => menu("menu-owner"),
   KeyR: () => menu("menu-macros"),
   KeyG: () => {
-    if (innerWidth <= 1180 && document.getElementById("menu-labels")) drawer("side");
+    if (innerWidth <= 1260 && document.getElementById("menu-labels")) drawer("side");
     menu("menu-labels");
   },
   KeyI: () => {
-    if (innerWidth > 1180) document.getElementById("side")?.querySelector("a, button, [tabindex]")?.focus();
+    if (innerWidth > 1260) document.getElementById("side")?.querySelector("a, button, [tabindex]")?.focus();
     else if (document.getElementById("thread")?.dataset.id) drawer(html.dataset.drawer === "side" ? "" : "side");
   },
 };
@@ -86,7 +86,7 @@ export function start() {
     closeMenus(event.target.closest("details.menu"));
     const opener = event.target.closest("[data-open]");
     if (opener) {
-      if (innerWidth <= 1180 || opener.dataset.open === "") drawer(opener.dataset.open);
+      if (innerWidth <= 1260 || opener.dataset.open === "") drawer(opener.dataset.open);
     } else if (html.dataset.drawer && (event.target.closest(".rail a") || !event.target.closest(".rail, .side"))) drawer("");
     if (event.target.closest("details.menu .opt")) closeMenus();
   });
