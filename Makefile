@@ -8,11 +8,11 @@ BIN := .venv/bin
 
 export ZHIBAN_DATA
 
-.PHONY: setup setup-run demo test coverage lint types contracts check bench screenshots wheel clean help
+.PHONY: setup setup-run demo test coverage lint types contracts check bench screenshots pictures wheel clean help
 
 help:
 	@echo "make setup | demo [PORT=8000] [ZHIBAN_DATA=folder] | test | coverage | lint | types | contracts | check |"
-	@echo "     bench | screenshots | wheel | clean"
+	@echo "     bench | screenshots | pictures | wheel | clean"
 
 setup:
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed, and none was found." >&2; exit 1; }
@@ -57,6 +57,9 @@ bench: setup
 
 screenshots: setup
 	$(BIN)/python tools/screenshots.py
+
+pictures: setup
+	$(BIN)/python tools/doc_pictures.py
 
 wheel: setup
 	$(BIN)/python -m hatchling build -t wheel

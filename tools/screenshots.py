@@ -125,13 +125,20 @@ async def desk(page: Page, url: str, path: str = "/?queue=unassigned") -> None:
     await page.wait_for_selector("html[data-ready]")
 
 
-async def take(url: str) -> None:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
+@asynccontextmanager
+async def chromium() -> AsyncIterator[Browser]:
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
         raise SystemExit("Chromium is missing; on Debian: apt-get install chromium fonts-noto-cjk")
-    SHOTS.mkdir(exist_ok=True)
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        browser = await playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+async def take(url: str) -> None:
+    SHOTS.mkdir(exist_ok=True)
+    async with chromium() as browser:
         async with tab(browser, url, size=WIDE) as page:
             await play(page, url)
             await page.goto(f"{url}/demo/phone?who=wmDEMO_zhouyuan_0001")
@@ -170,7 +177,6 @@ async def take(url: str) -> None:
             await shoot(page, "phone-dark")
             await page.goto(f"{url}/login")
             await shoot(page, "login-dark")
-        await browser.close()
 
 
 def main() -> int:
