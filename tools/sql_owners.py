@@ -44,6 +44,7 @@ OWNERS = {
     "gap_question": "knowledge",
     "identity": "people",
     "inbox": "channels",
+    "kept_reply": "knowledge",
     "knowledge_base": "knowledge",
     "knowledge_import": "knowledge",
     "label": "conversations",

@@ -73,6 +73,14 @@ class PhrasingRemoved(Event):
     reason: Literal["rejected", "doubted"]
 
 
+class ReplyKept(Event):
+    """An agent's reply became knowledge: the answer of an article, or another way to ask for one."""
+
+    article_id: int
+    message_id: int
+    conversation_id: int
+
+
 class EvidenceRecorded(Event):
     """Somebody said whether an article answers a wording. `evidence` tells how, `supports` which way."""
 

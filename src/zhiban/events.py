@@ -50,6 +50,7 @@ from zhiban.event_knowledge import (
     PhrasingApproved,
     PhrasingRejected,
     PhrasingRemoved,
+    ReplyKept,
     SourcesImported,
     SynonymsChanged,
 )
@@ -91,9 +92,8 @@ __all__ = ["ASSISTANT", "COLUMNS", "DIRECT", "FACTS", "SYSTEM", "TIMER", "Actor"
 __all__ += ["ConversationEvent", "Event", "MessageFact", "StatusChanged", "decode"]
 __all__ += ["ArticleChanged", "ArticlesRemoved", "EvidenceRecorded", "PhrasingAdded", "PhrasingApproved"]
 __all__ += ["ImportDecided", "ImportRequested", "PhrasingRejected", "PhrasingRemoved", "SourcesImported"]
-__all__ += ["KnowledgeBaseAdded", "SynonymsChanged"]
 __all__ += ["ContactEdited", "ContactFieldAdded", "ContactFieldRemoved", "ContactsMerged"]
-__all__ += ["RuleAdded", "RuleChanged", "RuleRemoved"]
+__all__ += ["KnowledgeBaseAdded", "ReplyKept", "RuleAdded", "RuleChanged", "RuleRemoved", "SynonymsChanged"]
 __all__ += ["SavedViewAdded", "SavedViewChanged", "SavedViewRemoved"]
 __all__ += ["MacroAdded", "MacroChanged", "MacroRemoved", "SnippetAdded", "SnippetChanged", "SnippetRemoved"]
 __all__ += ["ConversationFollowersChanged", "SurveyAsked", "SurveyRated"]

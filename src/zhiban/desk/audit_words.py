@@ -96,6 +96,7 @@ AUDITED: dict[str, tuple[str, dict[str, str]]] = {
             "synonyms_changed": mark("修改同义词"),
             "phrasing_added": mark("添加问法"),
             "phrasing_removed": mark("移除问法"),
+            "reply_kept": mark("把回复加入知识库"),
             "phrasing_approved": mark("确认学到的问法"),
             "phrasing_rejected": mark("拒绝学到的问法"),
             "gap_closed": mark("处理了缺口"),

@@ -33,6 +33,7 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.file_store import FileStore
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts
+from zhiban.knowledge.kept_replies import articles_of_replies
 from zhiban.notifications.service import read_about
 from zhiban.people.auth import Auth, CurrentAgent, auth_of
 from zhiban.people.permissions import Access, Permission
@@ -138,6 +139,8 @@ class DeskRequest:
         chosen = {row.choice for row in part.rows if row.choice}
         labelled = any(row.content.get("what") == "labels_changed" for row in part.rows if row.kind == "activity")
         labels = await label_names(tx) if labelled else {}
+        replies_shown = [row.id for row in part.rows if row.author in ("agent", "servicer")]
+        kept = await articles_of_replies(tx, replies_shown)
         message_views, activities = [], []
         for row in part.rows:
             if row.kind == "activity":
@@ -145,7 +148,7 @@ class DeskRequest:
                 if line is not None:
                     activities.append(line)
             else:
-                message_views.append(views.message_view(row, name, head.external_id, chosen=chosen))
+                message_views.append(views.message_view(row, name, head.external_id, chosen=chosen, kept=kept))
         after = await queries.read_until(tx, conversation_id, self.agent.id) if unread_after is None else unread_after
         return ThreadView(
             head=head,

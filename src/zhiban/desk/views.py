@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -32,6 +33,7 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 from zhiban.ports import Kind, Limits, ReplyWindow
 
+NO_IDS: Mapping[int, int] = MappingProxyType({})
 TOGETHER = timedelta(minutes=3)  # messages of one sender this close share one name line
 
 
@@ -140,6 +142,8 @@ class MessageView:
     footer: str = ""
     sure: int | None = None
     quote: QuoteView | None = None
+    article_id: int | None = None  # which the reply became, or taught
+    keepable: bool = False  # a person's words, which may become knowledge
     what: Literal["message"] = "message"
 
     @property
@@ -257,7 +261,15 @@ def _state(row: MessageRow) -> Literal["", "sending", "failed", "dropped", "reca
     return ""
 
 
-def message_view(row: MessageRow, contact: str, contact_key: str, *, chosen: Set[str] = frozenset()) -> MessageView:
+def message_view(
+    row: MessageRow,
+    contact: str,
+    contact_key: str,
+    *,
+    chosen: Set[str] = frozenset(),
+    kept: Mapping[int, int] = NO_IDS,
+) -> MessageView:
+    """`kept` says in which article a reply is, by its message."""
     note = row.direction == "internal"
     by: Literal["contact", "assistant", "agent", "note"]
     match row.author:
@@ -290,9 +302,16 @@ def message_view(row: MessageRow, contact: str, contact_key: str, *, chosen: Set
         sources=sources_of(row.citations),
         choices_shown=_choices(row, chosen),
         footer=str(row.content.get("footer") or ""),
+        article_id=kept.get(row.id),
+        keepable=_keepable(row),
         quote=None if quoted is None else QuoteView(quoted.id, _author(quoted, contact), quoted.kind, quoted.words),
         sure=None if row.content.get("choices") else percent(row.confidence),  # a menu says itself that it is unsure
     )
+
+
+def _keepable(row: MessageRow) -> bool:
+    by_person = row.author in ("agent", "servicer") and row.direction == "out"
+    return by_person and row.kind == "text" and row.state in ("queued", "sent", "stored") and bool(row.text.strip())
 
 
 def _author(of: Quoted, contact: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from zhiban.kit.db import Transaction
@@ -87,6 +88,25 @@ async def open_gap(tx: Transaction, gap_id: int) -> GapRow:
     if found is None or found.status != GapStatus.OPEN:
         raise NotFound(f"There is no open gap {gap_id}.")
     return found
+
+
+async def open_gaps_asked(
+    tx: Transaction, wordings: Sequence[str], *, message_ids: Sequence[int] = (), ids: Sequence[int] = ()
+) -> list[GapRow]:
+    """Open gaps that were asked in these very words, or by these messages, or are these; with many of their wordings.
+
+    What most contacts asked first."""
+    return await tx.objects(
+        GapRow,
+        _GAP + " where g.status = 'open' and (g.id = any(%(ids)b::bigint[]) or g.id in ("
+        "select q.gap_id from gap_question q where q.workspace_id = %(workspace)s and (q.text = any(%(texts)b::text[]) "
+        "or q.message_id = any(%(messages)b::bigint[])))) order by g.contacts desc, g.id",
+        workspace=tx.workspace_id,
+        shown=_READ,
+        ids=list(ids),
+        texts=list(wordings),
+        messages=list(message_ids),
+    )
 
 
 @frozen_dataclass

@@ -7,6 +7,7 @@ without waiting for a model. Where there is an embedder, a job then looks at its
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import groupby
 
@@ -15,9 +16,11 @@ from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.jobs import Job, enqueue
+from zhiban.knowledge import gap_queries
 from zhiban.knowledge.corpus_stats import alike
 from zhiban.knowledge.document import clean
 from zhiban.knowledge.gap_likeness import BY_WORDS, subject_terms, telling
+from zhiban.knowledge.gap_queries import GapRow
 from zhiban.knowledge.models import GapOrigin, GapStatus
 
 # Looks at the meaning of new questions.
@@ -163,6 +166,29 @@ async def reopen_gap(tx: Transaction, gap_id: int, *, by: Actor, now: datetime) 
     if opened:
         await event_log.append(tx, GapReopened(actor=by, at=now, gap_id=gap_id))
     return opened > 0
+
+
+async def open_gap_like(tx: Transaction, wordings: Sequence[str], *, message_ids: Sequence[int]) -> GapRow | None:
+    """The open gap that these wordings are about: of these messages, or of anybody who asked the same.
+
+    A message that asked for two things is in two gaps: only the one that has words in common with these is meant.
+    """
+    asked = [text for text in wordings if text.strip()]
+    if not asked:
+        return None
+    like = await _like(tx, subject_terms(asked[0]))
+    candidates = await gap_queries.open_gaps_asked(
+        tx, asked, message_ids=message_ids, ids=[like.id] if like is not None else []
+    )
+    own = [subject_terms(text) for text in asked]
+
+    def nearness(gap: GapRow) -> float:
+        if not set(gap.questions).isdisjoint(asked):
+            return 1.0
+        return max(alike(one, subject_terms(text)) for one in own for text in gap.questions)
+
+    best = max(candidates, key=nearness, default=None)
+    return best if best is not None and nearness(best) >= BY_WORDS else None
 
 
 # --------------------------------------------------------------------------------------------- by their words

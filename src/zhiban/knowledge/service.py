@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from datetime import datetime
 
 from zhiban.events import SYSTEM, Actor, ArticleChanged, ArticlesRemoved, DataExported
@@ -70,6 +71,7 @@ __all__ = [
     "reopen_gap",
     "set_synonyms",
     "stats",
+    "teach",
 ]
 
 MOST_FROM_GAP = 30  # wordings of a gap that its article learns
@@ -160,11 +162,13 @@ async def answer_gap(
     *,
     answer: str,
     question: str | None = None,
+    similar: tuple[str, ...] = (),
     category: str | None = None,
     by: Actor = SYSTEM,
     now: datetime,
 ) -> int:
-    """Close an open gap by writing its article, which is found by the contacts' own wordings from then on.
+    """Close an open gap by writing its article, which is found by the contacts' own wordings from then on, besides
+    those of `similar`.
 
     Returns the article's id. Raises NotFound (no open gap), Conflict (a text is empty, or the gap was closed or merged
     meanwhile), BaseBusy. Whoever records gaps does not wait while this waits for the base.
@@ -173,7 +177,7 @@ async def answer_gap(
     title = question or gap.question
     asked = await gap_queries.phrasings_for(tx, gap_id, title, most=MOST_FROM_GAP)
     article_id = await put_faq(
-        tx, base_id, question=title, answer=answer, similar=asked, category=category, by=by, now=now
+        tx, base_id, question=title, answer=answer, similar=(*similar, *asked), category=category, by=by, now=now
     )
     if not await close_gap(tx, gap_id, GapStatus.ANSWERED, article_id=article_id, by=by, now=now):
         raise Conflict("The gap was closed or merged meanwhile. Look at it again.")
@@ -188,14 +192,24 @@ async def join_gap(tx: Transaction, gap_id: int, article_id: int, *, by: Actor =
     """
     await gap_queries.open_gap(tx, gap_id)
     article = await queries.article(tx, article_id)
-    if article.kind != ArticleKind.FAQ:
-        raise Conflict("Only an article with a question and an answer can learn wordings.")
     asked = await gap_queries.phrasings_for(tx, gap_id, article.title, most=MOST_FROM_GAP)
-    learnt = [await add_phrasing(tx, article_id, text, source=Origin.AGENT, by=by, now=now) for text in asked]
-    if asked and not any(learnt) and not await knows(tx, article_id, asked[0]):
-        raise Conflict(f"The article has {MOST_PHRASINGS} phrasings, and no more are kept.")
+    await teach(tx, article_id, asked, by=by, now=now)
     if not await close_gap(tx, gap_id, GapStatus.ANSWERED, article_id=article_id, by=by, now=now):
         raise Conflict("The gap was closed or merged meanwhile. Look at it again.")
+
+
+async def teach(
+    tx: Transaction, article_id: int, wordings: Sequence[str], *, by: Actor = SYSTEM, now: datetime
+) -> None:
+    """Let an article also be found by these wordings; those that it knows change nothing.
+
+    Raises NotFound, Conflict (it is a document, or has as many phrasings as it may).
+    """
+    if (await queries.article(tx, article_id)).kind != ArticleKind.FAQ:
+        raise Conflict("Only an article with a question and an answer can learn wordings.")
+    learnt = [await add_phrasing(tx, article_id, text, source=Origin.AGENT, by=by, now=now) for text in wordings]
+    if wordings and not any(learnt) and not await knows(tx, article_id, wordings[0]):
+        raise Conflict(f"The article has {MOST_PHRASINGS} phrasings, and no more are kept.")
 
 
 async def remove(

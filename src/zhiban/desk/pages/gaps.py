@@ -11,13 +11,14 @@ from zhiban.assistant.answering import readable
 from zhiban.assistant.gap_answers import gap_detail
 from zhiban.desk.knowledge_page import HERE, KnowledgePage, base_to_write
 from zhiban.desk.labels import GAP_ORIGINS, GAP_STATES
+from zhiban.desk.nearest import Pick, nearest_articles
 from zhiban.desk.page import known
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound, Unavailable
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 from zhiban.kit.text import clean
-from zhiban.knowledge import gap_queries, queries, retrieval, service
+from zhiban.knowledge import gap_queries, queries, service
 from zhiban.knowledge.article_lists import ArticleLine, article_lines
 from zhiban.knowledge.models import ArticleKind, GapStatus
 from zhiban.people.auth import CurrentAgent
@@ -28,18 +29,7 @@ router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
 GAPS = HERE + "/gaps"
 CLOSED = mark("这个缺口刚刚有人处理过，请再看一眼")
 PAGE = 50
-NEAREST = 3  # articles that a gap may mean
-NEAR = 0.4  # of the score of the likeliest
 FOUND = 8  # articles of a search for one
-LOOKED_AT = 10  # passages, of which several may be of one article
-
-
-@frozen_dataclass
-class Pick:
-    """An article that a gap may be about."""
-
-    id: int
-    title: str
 
 
 @frozen_dataclass
@@ -49,16 +39,6 @@ class AnswerDraft:
     question: str = ""
     answer: str = ""
     category: str = ""
-
-
-async def _nearest(tx: Transaction, base_id: int | None, question: str) -> list[Pick]:
-    """Articles that could learn this wording, the likeliest first; by words alone, as nobody waits for a model here."""
-    if base_id is None or not question.strip():
-        return []
-    found = (await retrieval.search(tx, base_id, question, top_k=LOOKED_AT)).passages
-    near = [one for one in found if one.answer is not None and one.score >= NEAR * found[0].score]
-    picks = {one.article_id: Pick(one.article_id, one.title) for one in near}
-    return list(picks.values())[:NEAREST]
 
 
 def _picks(lines: list[ArticleLine]) -> list[Pick]:
@@ -113,7 +93,7 @@ async def _opened(
     detail = await gap_detail(tx, gap_id, access=page.agent.access) if page.writes else None
     answers = detail.answers if detail is not None else []
     shown = draft or AnswerDraft(gap.question, answers[0].text if answers else "")
-    nearest = await _nearest(tx, base_id, gap.question) if gap.status == GapStatus.OPEN else []
+    nearest = await nearest_articles(tx, base_id, gap.question) if gap.status == GapStatus.OPEN else []
     found = _picks(await article_lines(tx, base_id, text=text)) if text and base_id is not None else []
     return {
         "gap": gap,

@@ -9,20 +9,16 @@ from fastapi.responses import Response
 
 from zhiban.assistant.answering import readable
 from zhiban.assistant.trying import LONGEST, Trials
-from zhiban.desk.knowledge_page import HERE, KnowledgePage, KnowledgeRail, base_to_write
+from zhiban.desk.article_editor import ArticleDraft, listed, show_editor
+from zhiban.desk.knowledge_page import HERE, KnowledgePage, base_to_write
 from zhiban.desk.page import known
-from zhiban.desk.pages import gaps, learnt, sources
+from zhiban.desk.pages import gaps, keeping, learnt, sources
 from zhiban.desk.standing_words import explain
 from zhiban.desk.trial_view import trial_view
-from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound, Unavailable
 from zhiban.kit.file_store import FileStore
-from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.text import clean
 from zhiban.knowledge import queries, service, standing
-from zhiban.knowledge.article_lists import PAGE, article_lines
-from zhiban.knowledge.learnt import learnt_of_article
-from zhiban.knowledge.models import LEARNT, ArticleKind
 from zhiban.knowledge.synonyms import groups_of, synonyms, want_synonyms
 from zhiban.people.auth import CurrentAgent
 from zhiban.web.render import wants_part
@@ -32,7 +28,6 @@ from zhiban.web.security import same_origin
 router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
 
 ARTICLES = HERE + "/articles"
-MOST_WAITING = 10  # wordings that wait, beside their article
 
 Slug = Annotated[str, Query(max_length=100)]
 BaseField = Annotated[str, Form(max_length=100)]
@@ -48,38 +43,18 @@ def install(app: FastAPI, trials: Trials, files: FileStore) -> None:
     """Serve the pages about knowledge. `trials` ask as contacts would, `files` keep what is sent until it is read."""
     app.state.trials = trials
     app.state.knowledge_files = files
-    for each in (router, gaps.router, learnt.router, sources.router):
+    for each in (router, gaps.router, keeping.router, learnt.router, sources.router):
         add_routes(app, each)
-
-
-@frozen_dataclass
-class ArticleDraft:
-    """An article as it stands in the form. `similar` has one way of asking a line; `seen` names what was shown."""
-
-    question: str = ""
-    answer: str = ""
-    similar: str = ""
-    category: str = ""
-    seen: str = ""
-
-    @property
-    def wordings(self) -> tuple[str, ...]:
-        return tuple(filter(None, (line.strip() for line in clean(self.similar).split("\n"))))
-
-
-async def _listed(tx: Transaction, rail: KnowledgeRail, text: str, before: int | None) -> dict[str, Any]:
-    lines = await article_lines(tx, rail.base.id, text=text, before=before) if rail.base is not None else []
-    return {"lines": lines, "text": text, "before": before, "next": lines[-1].id if len(lines) == PAGE else None}
 
 
 async def _overview(page: KnowledgePage, *, text: str = "", before: int | None = None, **more: Any) -> Response:
     async with page.auth.database.page_transaction(page.agent.workspace_id) as tx:
         rail = await page.rail(tx)
-        listed = await _listed(tx, rail, clean(text).strip(), before)
+        beside = await listed(tx, rail, clean(text).strip(), before)
         stats = next((one for one in await service.stats(tx) if rail.base and one.slug == rail.base.slug), None)
         said = explain(stats, await standing.advice(tx, stats), page.texts) if stats is not None else []
         same = await synonyms(tx, rail.base.id) if rail.base is not None else None
-    shown = {"typed": None, "stats": stats, "said": said, "same": same, **listed, **more}
+    shown = {"typed": None, "stats": stats, "said": said, "same": same, **beside, **more}
     return await page.show(
         "knowledge/overview.html", "articles", rail, status=422 if more.get("trouble") else 200, **shown
     )
@@ -140,58 +115,16 @@ async def preview(request: Request, agent: CurrentAgent, answer: Answer = "") ->
 # --------------------------------------------------------------------------------------------------- articles
 
 
-async def _editor(
-    page: KnowledgePage,
-    *,
-    article_id: int | None = None,
-    draft: ArticleDraft | None = None,
-    trouble: str = "",
-    text: str = "",
-    before: int | None = None,
-) -> Response:
-    """An article with the list around it: as it is, or as it was typed and refused."""
-    async with page.auth.database.page_transaction(page.agent.workspace_id) as tx:
-        article = await queries.article(tx, known(article_id)) if article_id is not None else None
-        rail = await page.rail(tx, base_id=article.base_id if article else None)
-        listed = await _listed(tx, rail, clean(text).strip(), before)
-        asked = await queries.phrasings(tx, [article.id]) if article else []
-        chunks = await queries.chunks(tx, [article.id]) if article else []
-        found = await learnt_of_article(tx, article.id, limit=MOST_WAITING) if article else []
-        waiting = await learnt.learnt_views(tx, page, found)
-    if draft is None and article is not None:
-        written = [row.text for row in asked if row.origin not in LEARNT and row.text != article.title]
-        draft = ArticleDraft(
-            article.title, article.answer or "", "\n".join(written), article.category or "", article.digest.hex()
-        )
-    draft = draft or ArticleDraft()
-    return await page.show(
-        "knowledge/article.html",
-        "articles",
-        rail,
-        status=422 if trouble else 200,
-        article=article,
-        document=article is not None and article.kind == ArticleKind.DOCUMENT,
-        draft=draft,
-        seen_as=readable(draft.answer),
-        taught=[row for row in asked if row.origin in LEARNT],
-        waiting=waiting,
-        chunks=chunks,
-        trouble=trouble,
-        opened=True,
-        **listed,
-    )
-
-
 @router.get(ARTICLES + "/new")
 async def new_article(request: Request, agent: CurrentAgent, base: Slug = "", question: Search = "") -> Response:
-    return await _editor(KnowledgePage(request, agent, base), draft=ArticleDraft(question=question))
+    return await show_editor(KnowledgePage(request, agent, base), draft=ArticleDraft(question=question))
 
 
 @router.get(ARTICLES + "/{article_id}")
 async def article(
     request: Request, agent: CurrentAgent, article_id: int, text: Search = "", before: Before = None
 ) -> Response:
-    return await _editor(KnowledgePage(request, agent), article_id=article_id, text=text, before=before)
+    return await show_editor(KnowledgePage(request, agent), article_id=article_id, text=text, before=before)
 
 
 @router.post(ARTICLES)
@@ -219,7 +152,7 @@ async def create(
                 now=page.now,
             )
     except (Conflict, Unavailable) as error:
-        return await _editor(page, draft=draft, trouble=page.words(error))
+        return await show_editor(page, draft=draft, trouble=page.words(error))
     return page.back(f"{ARTICLES}/{article_id}")
 
 
@@ -250,7 +183,7 @@ async def save(
                 now=page.now,
             )
     except (Conflict, Unavailable) as error:
-        return await _editor(page, article_id=article_id, draft=draft, trouble=page.words(error))
+        return await show_editor(page, article_id=article_id, draft=draft, trouble=page.words(error))
     return page.back(f"{ARTICLES}/{article_id}")
 
 
@@ -264,7 +197,7 @@ async def remove(request: Request, agent: CurrentAgent, article_id: int) -> Resp
             page.slug = (await queries.base(tx, found.base_id)).slug
             await service.remove(tx, found.base_id, article_id=found.id, by=page.actor, now=page.now)
     except (Conflict, Unavailable) as error:
-        return await _editor(page, article_id=article_id, trouble=page.words(error))
+        return await show_editor(page, article_id=article_id, trouble=page.words(error))
     return page.back(HERE)
 
 
@@ -279,5 +212,5 @@ async def remove_phrasing(request: Request, agent: CurrentAgent, article_id: int
                 raise NotFound("There is no such phrasing.")
             await service.remove_phrasing(tx, phrasing_id, by=page.actor, now=page.now)
     except (Conflict, Unavailable) as error:
-        return await _editor(page, article_id=article_id, trouble=page.words(error))
+        return await show_editor(page, article_id=article_id, trouble=page.words(error))
     return page.back(f"{ARTICLES}/{article_id}")
