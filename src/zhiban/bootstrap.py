@@ -18,7 +18,7 @@ from zhiban.automation.rule_webhooks import RuleWebhooks, WebhookSetup
 from zhiban.automation.triggers import TRIGGERING
 from zhiban.automation.waiting import wait_in_existing
 from zhiban.channels import jobs as channel_jobs
-from zhiban.channels.connections import Builder, Connections
+from zhiban.channels.connections import Builder, Connections, TrackerBuilder
 from zhiban.channels.jobs import ChannelJobs
 from zhiban.conversations import attachment_jobs
 from zhiban.conversations import handlers as conversation_handlers
@@ -102,6 +102,8 @@ from zhiban.ports import (
     Polls,
     ShowsCards,
     TokenStore,
+    Tracker,
+    TrackerIntegration,
     Vendor,
 )
 from zhiban.ports.identity import IdentityClient
@@ -109,6 +111,9 @@ from zhiban.ports.notifiers import parse_addresses
 
 # Whom contacts write through. The first is the one that `zhiban inbox add` proposes.
 CHANNELS: dict[str, Integration] = {each.name: each for each in (WECOM, WEBHOOK)}
+
+# Where issues live.
+TRACKERS: dict[str, TrackerIntegration] = {}
 
 KINDS: dict[str, type[Channel]] = {channel.kind: channel for each in CHANNELS.values() for channel in each.channels}
 
@@ -139,6 +144,11 @@ def member_labels() -> dict[str, str]:
     return {each.name: each.member_label for each in CHANNELS.values() if each.member_label}
 
 
+def integrations() -> list[Integration | TrackerIntegration]:
+    """Everybody who can be connected, and calls us then."""
+    return [*CHANNELS.values(), *TRACKERS.values()]
+
+
 def vendor(http: Http, clock: Clock) -> Builder:
     """Builds the vendor that a connection row names."""
 
@@ -148,6 +158,19 @@ def vendor(http: Http, clock: Clock) -> Builder:
         if name not in CHANNELS:
             raise Misconfigured(f"This version does not know the vendor {name}.")
         return CHANNELS[name].build(http, clock, config, secrets, tokens, breakers)
+
+    return build
+
+
+def tracker(http: Http, clock: Clock) -> TrackerBuilder:
+    """Builds the tracker that a connection row names."""
+
+    def build(
+        name: str, config: Mapping[str, Any], secrets: Mapping[str, Any], tokens: TokenStore, breakers: Breakers
+    ) -> Tracker:
+        if name not in TRACKERS:
+            raise Misconfigured(f"This version does not know the vendor {name}.")
+        return TRACKERS[name].build(http, clock, config, secrets, tokens, breakers)
 
     return build
 

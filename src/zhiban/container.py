@@ -15,10 +15,11 @@ from zhiban.automation.engine import RuleEngine
 from zhiban.automation.rule_webhooks import RuleWebhooks
 from zhiban.automation.shipped import install_shipped
 from zhiban.automation.topics import RULES_CHANGED
+from zhiban.channels import inboxes
 from zhiban.channels.connections import Connections
 from zhiban.channels.delivery_store import DeliveryStore
 from zhiban.channels.service import connect, discover
-from zhiban.channels.topics import ACCOUNT_WAITING, CONFIG, DELIVERY_WAITING
+from zhiban.channels.topics import ACCOUNT_WAITING, CONFIG, DELIVERY_WAITING, TRACKER_DELIVERY_WAITING
 from zhiban.conversations.outgoing_files import OutgoingFiles
 from zhiban.conversations.survey_links import SurveyLinks
 from zhiban.conversations.topics import ASSIGNMENT_DUE, CONVERSATION_WAITING
@@ -37,15 +38,18 @@ from zhiban.knowledge.corpus_stats import term_priors
 from zhiban.knowledge.jobs import enqueue_rebuilds
 from zhiban.knowledge.vectors import Embedders
 from zhiban.postgres.provisioning import DatabaseUrls
+from zhiban.tickets.topics import TRACKER_CALL_WAITING
 from zhiban.workers.account_poller import AccountPoller
 from zhiban.workers.assigner import Assigner
 from zhiban.workers.conversation_worker import ConversationWorker
 from zhiban.workers.delivery_processor import DeliveryProcessor
 from zhiban.workers.maintenance import Maintenance
+from zhiban.workers.news_reader import NewsReader
 from zhiban.workers.recovery import Recovery
 from zhiban.workers.report_counter import ReportCounter
 from zhiban.workers.rule_timer import RuleTimer
 from zhiban.workers.search_indexer import SearchIndexer
+from zhiban.workers.tracker_worker import TrackerWorker
 
 log = logging.getLogger(__name__)
 
@@ -79,13 +83,27 @@ class App:
         vault = Vault.from_settings(settings)
         http = Http()
         # While this process works itself, it tells the others only what it cannot do.
-        local = (CONVERSATION_WAITING, ACCOUNT_WAITING, DELIVERY_WAITING, ASSIGNMENT_DUE)
+        local = (
+            CONVERSATION_WAITING,
+            ACCOUNT_WAITING,
+            DELIVERY_WAITING,
+            TRACKER_DELIVERY_WAITING,
+            TRACKER_CALL_WAITING,
+            ASSIGNMENT_DUE,
+        )
         pubsub = PubSub(urls.app, local_topics=local)
         database.publish = pubsub.publish
         rules = bootstrap.rule_engine()
         database.reactions = bootstrap.reactions(rules)
         breakers = BreakerStore(database, pubsub, now)
-        connections = Connections(database, vault, now, breakers, build=bootstrap.vendor(http, now))
+        connections = Connections(
+            database,
+            vault,
+            now,
+            breakers,
+            build=bootstrap.vendor(http, now),
+            build_tracker=bootstrap.tracker(http, now),
+        )
         pubsub.subscribe(CONFIG, connections.forget)
         pubsub.subscribe(RULES_CHANGED, rules.book.forget)
         return cls(
@@ -144,12 +162,14 @@ class App:
 
 @dataclass(slots=True)
 class Workers:
-    """What answers: the workers for conversations, accounts, deliveries, assignment; recovery, timers, and jobs."""
+    """What answers: workers for conversations, accounts, deliveries, trackers, assignment; recovery, timers, jobs."""
 
     database: Database
     conversation_worker: ConversationWorker
     account_poller: AccountPoller
     delivery_processor: DeliveryProcessor
+    news_reader: NewsReader
+    tracker_worker: TrackerWorker
     assigner: Assigner
     recovery: Recovery
     maintenance: Maintenance
@@ -170,6 +190,10 @@ class Workers:
         delivery_processor = DeliveryProcessor(
             app.database, app.connections, conversation_worker, app.pubsub, app.clock
         )
+        news_reader = NewsReader(app.database, app.connections, app.clock)
+        tracker_worker = TrackerWorker(app.database, app.connections, app.pubsub, app.clock)
+        app.pubsub.subscribe(TRACKER_DELIVERY_WAITING, news_reader.wake)
+        app.pubsub.subscribe(TRACKER_CALL_WAITING, tracker_worker.wake)
         app.pubsub.subscribe(CONVERSATION_WAITING, conversation_worker.wake)
         app.pubsub.subscribe(ACCOUNT_WAITING, account_poller.wake)
         app.pubsub.subscribe(DELIVERY_WAITING, delivery_processor.wake)
@@ -181,6 +205,7 @@ class Workers:
             conversation_worker,
             account_poller,
             delivery_processor,
+            news_reader,
             app.pubsub,
             app.clock,
             polled_kinds=bootstrap.POLLED_KINDS,
@@ -204,6 +229,8 @@ class Workers:
             conversation_worker,
             account_poller,
             delivery_processor,
+            news_reader,
+            tracker_worker,
             assigner,
             recovery,
             Maintenance(app.database, app.clock),
@@ -219,6 +246,7 @@ class Workers:
         await self.jobs.start()
         await enqueue_rebuilds(self.database)
         await self.recovery.start()
+        await self.tracker_worker.start()
         await self.maintenance.start()
         await self.rule_timer.start()
         await self.search_indexer.start()
@@ -234,6 +262,8 @@ class Workers:
         await self.recovery.close()
         await self.account_poller.close()
         await self.delivery_processor.close()
+        await self.news_reader.close()
+        await self.tracker_worker.close()
         await self.conversation_worker.close()
         await self.jobs.close()
 
@@ -274,8 +304,9 @@ async def discover_accounts(app: App) -> None:
     """Accounts may have been given to us while nobody of us was running: look for them in the background."""
     for workspace_id in await app.database.workspaces():
         async with app.database.transaction(workspace_id) as tx:
-            for (connection_id,) in await tx.rows("select id from connection where removed_at is null"):
-                await discover(tx, int(connection_id))
+            for row in await inboxes.connections(tx):
+                if row.removed_at is None:
+                    await discover(tx, row.id)
 
 
 async def ensure_workspace(database: Database, slug: str, name: str, locale: str) -> int:

@@ -25,6 +25,19 @@ from zhiban.event_base import (
     StatusChanged,
     decode,
 )
+from zhiban.event_connections import (
+    AccountsAssigned,
+    ConnectionAdded,
+    ConnectionBroke,
+    ConnectionChanged,
+    ConnectionMended,
+    ConnectionRemoved,
+    InboxAdded,
+    InboxConfigured,
+    InboxPaused,
+    InboxRemoved,
+    InboxResumed,
+)
 from zhiban.event_contacts import ContactEdited, ContactFieldAdded, ContactFieldRemoved, ContactsMerged
 from zhiban.event_desk import (
     ConversationFollowersChanged,
@@ -87,6 +100,15 @@ from zhiban.event_people import (
 )
 from zhiban.event_rules import RuleAdded, RuleChanged, RuleRemoved
 from zhiban.event_surveys import SurveyAsked, SurveyRated
+from zhiban.event_trackers import (
+    IssueChanged,
+    IssueCommented,
+    IssueOpened,
+    IssueRefused,
+    RepositoryLinked,
+    RepositoryRenamed,
+    RepositoryUnlinked,
+)
 
 __all__ = ["ASSISTANT", "COLUMNS", "DIRECT", "FACTS", "SYSTEM", "TIMER", "Actor", "ActorKind", "Cause", "CauseKind"]
 __all__ += ["ConversationEvent", "Event", "MessageFact", "StatusChanged", "decode"]
@@ -94,6 +116,10 @@ __all__ += ["ArticleChanged", "ArticlesRemoved", "EvidenceRecorded", "PhrasingAd
 __all__ += ["ImportDecided", "ImportRequested", "PhrasingRejected", "PhrasingRemoved", "SourcesImported"]
 __all__ += ["ContactEdited", "ContactFieldAdded", "ContactFieldRemoved", "ContactsMerged"]
 __all__ += ["KnowledgeBaseAdded", "ReplyKept", "RuleAdded", "RuleChanged", "RuleRemoved", "SynonymsChanged"]
+__all__ += ["AccountsAssigned", "ConnectionAdded", "ConnectionBroke", "ConnectionChanged", "ConnectionMended"]
+__all__ += ["ConnectionRemoved", "InboxAdded", "InboxConfigured", "InboxPaused", "InboxRemoved", "InboxResumed"]
+__all__ += ["IssueChanged", "IssueCommented", "IssueOpened", "IssueRefused", "RepositoryLinked"]
+__all__ += ["RepositoryRenamed", "RepositoryUnlinked"]
 __all__ += ["SavedViewAdded", "SavedViewChanged", "SavedViewRemoved"]
 __all__ += ["MacroAdded", "MacroChanged", "MacroRemoved", "SnippetAdded", "SnippetChanged", "SnippetRemoved"]
 __all__ += ["ConversationFollowersChanged", "SurveyAsked", "SurveyRated"]
@@ -361,87 +387,6 @@ class EntrySkipped(Event):
     inbox_id: int
     what: str
     external_id: str = ""
-
-
-# ------------------------------------------------------------------------------------------ connections and inboxes
-
-
-class ConnectionAdded(Event):
-    """Credentials for a vendor came in."""
-
-    connection_id: int
-    vendor: str
-
-
-class ConnectionChanged(Event):
-    """Credentials or addresses changed; the names of what changed, never the values."""
-
-    connection_id: int
-    changed: tuple[str, ...] = ()
-
-
-class ConnectionRemoved(Event):
-    """The credentials were forgotten."""
-
-    connection_id: int
-
-
-class ConnectionBroke(Event):
-    """The vendor refuses us until an operator mends it; `why` is a sentence for them."""
-
-    connection_id: int
-    why: str
-    inbox_id: int | None = None
-
-
-class ConnectionMended(Event):
-    """It works again."""
-
-    connection_id: int
-    inbox_id: int | None = None
-
-
-class AccountsAssigned(Event):
-    """The vendor gave us accounts or took them away."""
-
-    connection_id: int
-    added: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
-
-
-class InboxAdded(Event):
-    """An account became an inbox, or came back. `named`: the vendor has told us what it is called."""
-
-    inbox_id: int
-    connection_id: int
-    channel: str
-    named: bool = True
-
-
-class InboxConfigured(Event):
-    """How an inbox behaves was changed: the names of the settings, with their values before and after."""
-
-    inbox_id: int
-    before: dict[str, object]
-    after: dict[str, object]
-
-
-class InboxPaused(Event):
-    """The inbox receives and keeps what is written, and answers nothing."""
-
-    inbox_id: int
-
-
-class InboxResumed(Event):
-    """The inbox answers again."""
-
-    inbox_id: int
-
-
-class InboxRemoved(Event):
-    """The inbox receives nothing any more; its conversations stay."""
-
-    inbox_id: int
 
 
 # ------------------------------------------------------------------------------------- what programs and people took

@@ -59,7 +59,7 @@ def application(
 
         return web_application(app, broker, demo=demo, install=install, limit=limit)
 
-    callbacks = webhooks.routes(app.deliveries, app.connections, app.clock, bootstrap.CHANNELS.values())
+    callbacks = webhooks.routes(app.deliveries, app.connections, app.clock, bootstrap.integrations())
     return WebServer(app, broker, callbacks, _probes(app), build, hosts=hosts)
 
 

@@ -13,16 +13,16 @@ from typing import Any
 from zhiban.channels.credentials import place_of_secrets, place_of_token
 from zhiban.channels.inboxes import notified
 from zhiban.channels.policy import Policy
-from zhiban.channels.removed import RemovedChannel, RemovedVendor
+from zhiban.channels.removed import RemovedChannel, RemovedTracker, RemovedVendor
 from zhiban.events import SYSTEM, Actor, InboxAdded
 from zhiban.kit import event_log
 from zhiban.kit.breaker_store import BreakerStore
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import NO_WORKSPACE, Database, Transaction
-from zhiban.kit.errors import NotFound
+from zhiban.kit.errors import Misconfigured, NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.vault import SealBroken, Vault
-from zhiban.ports import AccessToken, Breakers, Channel, TokenStore, TryLater, Vendor
+from zhiban.ports import AccessToken, Breakers, Channel, TokenStore, Tracker, TryLater, Vendor
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +48,31 @@ class OpenConnection:
     vendor: Vendor
     config: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
+    @property
+    def receiver(self) -> Vendor:
+        """Who proves webhooks genuine and acknowledges them."""
+        return self.vendor
+
     def text_for(self, name: str, source: str | None, *, default: str = "") -> str:
         """A text of the configuration: the one for this source, or the general one. Empty means none."""
         general = self.config.get(name, default)
         return str((self.config.get(f"{name}_by_source") or {}).get(source or "", general) or "")
+
+
+@frozen_dataclass
+class OpenTracker:
+    """A connection to a tracker, opened."""
+
+    workspace_id: int
+    id: int
+    public_id: str
+    vendor_name: str
+    tracker: Tracker
+
+    @property
+    def receiver(self) -> Tracker:
+        """Who proves webhooks genuine and acknowledges them."""
+        return self.tracker
 
 
 @frozen_dataclass
@@ -70,6 +91,12 @@ class OpenInbox:
 
 
 Builder = Callable[[str, Mapping[str, Any], Mapping[str, Any], TokenStore, Breakers], Vendor]
+TrackerBuilder = Callable[[str, Mapping[str, Any], Mapping[str, Any], TokenStore, Breakers], Tracker]
+
+
+def no_trackers(name: str, *_: object) -> Tracker:
+    """The builder where no tracker can be connected. Raises Misconfigured."""
+    raise Misconfigured(f"This version does not know the vendor {name}.")
 
 
 class SharedTokens:
@@ -165,15 +192,23 @@ class Connections:
     """Opened connections and inboxes of this process, forgotten when they change."""
 
     def __init__(
-        self, database: Database, vault: Vault, clock: Clock, breakers: BreakerStore, *, build: Builder
+        self,
+        database: Database,
+        vault: Vault,
+        clock: Clock,
+        breakers: BreakerStore,
+        *,
+        build: Builder,
+        build_tracker: TrackerBuilder = no_trackers,
     ) -> None:
         self._database = database
         self._vault = vault
         self._clock = clock
         self._breakers = breakers
         self._build = build
-        self._connections_open: dict[tuple[int, int], OpenConnection] = {}
-        self._callbacks: dict[str, OpenConnection] = {}
+        self._build_tracker = build_tracker
+        self._connections_open: dict[tuple[int, int], OpenConnection | OpenTracker] = {}
+        self._callbacks: dict[str, OpenConnection | OpenTracker] = {}
         self._inboxes_open: dict[tuple[int, int], OpenInbox] = {}
         self._inboxes: dict[tuple[int, int, str | None], int | None] = {}
 
@@ -186,7 +221,7 @@ class Connections:
         self._inboxes = {key: inbox_id for key, inbox_id in self._inboxes.items() if key[0] != workspace_id}
         self._callbacks.clear()
 
-    async def for_callback(self, public_id: str | None, *, vendor: str = "") -> OpenConnection | None:
+    async def for_callback(self, public_id: str | None, *, vendor: str = "") -> OpenConnection | OpenTracker | None:
         """The connection with this public id (its own, or an inbox's), or without one the vendor's first.
 
         What is not there is looked for again each time: it may be connected at any moment, by another process.
@@ -199,7 +234,7 @@ class Connections:
             self._callbacks[key] = connection
         return self._callbacks[key]
 
-    async def _find_callback(self, public_id: str | None, vendor: str) -> OpenConnection | None:
+    async def _find_callback(self, public_id: str | None, vendor: str) -> OpenConnection | OpenTracker | None:
         sql = "select workspace_id, ref from directory where kind = %(kind)s "
         async with self._database.transaction(NO_WORKSPACE) as tx:
             if public_id is not None:
@@ -209,20 +244,34 @@ class Connections:
         if row is None:
             return None
         workspace_id, connection_id = row
-        return await self.connection(workspace_id, connection_id)
+        return await self.any(workspace_id, connection_id)
 
     async def connection(self, workspace_id: int, connection_id: int) -> OpenConnection:
-        """An opened connection. Raises NotFound."""
+        """An opened connection to a vendor with channels. Raises NotFound."""
+        connection = await self.any(workspace_id, connection_id)
+        if not isinstance(connection, OpenConnection):
+            raise NotFound("There is no such connection.")
+        return connection
+
+    async def tracker(self, workspace_id: int, connection_id: int) -> OpenTracker:
+        """An opened connection to a tracker. Raises NotFound."""
+        connection = await self.any(workspace_id, connection_id)
+        if not isinstance(connection, OpenTracker):
+            raise NotFound("There is no such connection.")
+        return connection
+
+    async def any(self, workspace_id: int, connection_id: int) -> OpenConnection | OpenTracker:
+        """An opened connection, whatever is behind it. Raises NotFound."""
         connection = self._connections_open.get((workspace_id, connection_id))
         if connection is None:
             async with self._database.transaction(workspace_id) as tx:
                 row = await tx.row(
-                    "select public_id, vendor, config, secrets, removed_at from connection where id = %(id)s",
+                    "select public_id, vendor, part, config, secrets, removed_at from connection where id = %(id)s",
                     id=connection_id,
                 )
             if row is None:
                 raise NotFound("There is no such connection.")
-            public_id, vendor, config, sealed, removed_at = row
+            public_id, vendor, part, config, sealed, removed_at = row
             tokens = SharedTokens(
                 self._database,
                 self._vault,
@@ -232,16 +281,19 @@ class Connections:
             )
             place = place_of_secrets(workspace_id, public_id)
             breakers = self._breakers.of(workspace_id, f"{vendor}/{connection_id}/")
-            built = (
-                RemovedVendor()
-                if removed_at
-                else self._build(vendor, config, self._vault.open(sealed, bound_to=place), tokens, breakers)
-            )
-            connection = OpenConnection(workspace_id, connection_id, public_id, vendor, built, config)
+            hidden = {} if removed_at else self._vault.open(sealed, bound_to=place)
+            if part == "tracker":
+                tracker = (
+                    RemovedTracker() if removed_at else self._build_tracker(vendor, config, hidden, tokens, breakers)
+                )
+                connection = OpenTracker(workspace_id, connection_id, public_id, vendor, tracker)
+            else:
+                built = RemovedVendor() if removed_at else self._build(vendor, config, hidden, tokens, breakers)
+                connection = OpenConnection(workspace_id, connection_id, public_id, vendor, built, config)
             self._connections_open[workspace_id, connection_id] = connection
         return connection
 
-    async def note_verified(self, connection: OpenConnection, *, now: datetime) -> None:
+    async def note_verified(self, connection: OpenConnection | OpenTracker, *, now: datetime) -> None:
         """The vendor has just proved that it reaches our address."""
         async with self._database.webhook_transaction(connection.workspace_id) as tx:
             await tx.run(

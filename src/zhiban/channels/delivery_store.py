@@ -9,8 +9,8 @@ from typing import Any
 
 import psycopg
 
-from zhiban.channels.connections import Connections, OpenConnection
-from zhiban.channels.topics import ACCOUNT_WAITING, DELIVERY_WAITING
+from zhiban.channels.connections import Connections, OpenConnection, OpenTracker
+from zhiban.channels.topics import ACCOUNT_WAITING, DELIVERY_WAITING, TRACKER_DELIVERY_WAITING
 from zhiban.kit.db import Database, DatabaseUnavailable, Transaction
 from zhiban.kit.errors import Unavailable
 from zhiban.kit.json_safe import json_safe
@@ -36,7 +36,7 @@ class StoreUnavailable(Unavailable):
 
 @dataclass(slots=True)
 class _PendingDelivery:
-    connection: OpenConnection
+    connection: OpenConnection | OpenTracker
     webhook: VerifiedWebhook
     at: datetime
     stored: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
@@ -52,7 +52,7 @@ class DeliveryStore:
         self._waiting: dict[int, list[_PendingDelivery]] = {}
         self._flushing: dict[int, asyncio.Task[None]] = {}
 
-    async def store(self, connection: OpenConnection, webhook: VerifiedWebhook, *, at: datetime) -> bool:
+    async def store(self, connection: OpenConnection | OpenTracker, webhook: VerifiedWebhook, *, at: datetime) -> bool:
         """Store a delivery and wake who works on it. False when it was stored before.
 
         Raises StoreUnavailable after four seconds.
@@ -117,7 +117,9 @@ class DeliveryStore:
         """Wake who fetches or reads. When this fails the rows still say what waits, and recovery finds them."""
         accounts: dict[tuple[int, str | None], OpenConnection] = {}
         for entry in entries:
-            if entry.webhook.pulls:
+            if isinstance(entry.connection, OpenTracker):
+                self._pubsub.publish(TRACKER_DELIVERY_WAITING, workspace_id, entry.connection.id)
+            elif entry.webhook.pulls:
                 accounts[entry.connection.id, entry.webhook.account] = entry.connection
             else:
                 self._pubsub.publish(DELIVERY_WAITING, workspace_id, entry.connection.id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from zhiban.channels.credentials import place_of_notify
 from zhiban.channels.policy import AssignmentPolicy, Policy
@@ -64,17 +64,21 @@ from inbox i left join knowledge_base b on b.workspace_id = i.workspace_id and b
 order by i.archived_at nulls first, i.id"""
 
 
-async def connections(tx: Transaction) -> list[ConnectionRow]:
+async def connections(tx: Transaction, *, part: Literal["channel", "tracker"] = "channel") -> list[ConnectionRow]:
+    """Those with channels, or those to trackers."""
     return await tx.objects(
         ConnectionRow,
         "select id, public_id, vendor, name, config, broken, broken_at, contacts_off, verified_at, removed_at "
-        "from connection order by id",
+        "from connection where part = %(part)s order by id",
+        part=part,
     )
 
 
-async def access_connection(tx: Transaction, connection_id: int) -> ConnectionRow:
+async def access_connection(
+    tx: Transaction, connection_id: int, *, part: Literal["channel", "tracker"] = "channel"
+) -> ConnectionRow:
     """A connection that is in use. Raises NotFound."""
-    row = next((one for one in await connections(tx) if one.id == connection_id), None)
+    row = next((one for one in await connections(tx, part=part) if one.id == connection_id), None)
     if row is None or row.removed_at is not None:
         raise NotFound("There is no such connection.")
     return row
@@ -446,5 +450,7 @@ async def archive_accounts(tx: Transaction, connection_id: int, external_ids: Se
 
 
 async def working_connections(tx: Transaction) -> list[int]:
-    """The ids of connections that are in use and not broken."""
-    return await tx.values("select id from connection where broken is null and removed_at is null order by id")
+    """The ids of connections with channels that are in use and not broken."""
+    return await tx.values(
+        "select id from connection where part = 'channel' and broken is null and removed_at is null order by id"
+    )

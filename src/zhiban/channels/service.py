@@ -6,7 +6,7 @@ import json
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from zhiban.channels.connections import CALLBACK, ensure_inbox
 from zhiban.channels.credentials import place_of_secrets
@@ -28,7 +28,7 @@ from zhiban.kit.errors import Conflict, Misconfigured, NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.jobs import Job, enqueue
 from zhiban.kit.vault import Vault
-from zhiban.ports import ConnectionBroken, Integration
+from zhiban.ports import ConnectionBroken, Integration, TrackerIntegration
 from zhiban.ports.setup import Values
 
 DISCOVER_INBOXES = Job("discover_inboxes", attempts=6, wait=5, final=(ConnectionBroken,))
@@ -36,7 +36,7 @@ KEY_GRACE = timedelta(days=1)  # after a change the former keys still open calls
 
 _ALIKE = """
 select id, config, secrets, removed_at, public_id from connection
-where vendor = %(vendor)s and config @> %(identity)s::jsonb
+where vendor = %(vendor)s and part = %(part)s and config @> %(identity)s::jsonb
 order by removed_at nulls first, id limit 1 for update"""
 
 _UPDATE = """
@@ -71,7 +71,7 @@ class Connected:
 async def connect(
     tx: Transaction,
     vault: Vault,
-    integration: Integration,
+    integration: Integration | TrackerIntegration,
     values: Values,
     *,
     name: str | None = None,
@@ -90,14 +90,17 @@ async def connect(
     if by != SYSTEM:
         given = setup.without_operators(given)
     identity = {field.name: given.get(field.name) or None for field in setup.fields if field.identifies}
-    alike = await tx.object(_StoredConnection, _ALIKE, vendor=integration.name, identity=json.dumps(identity))
+    alike = await _alike(tx, integration, identity)
     if alike is None:
         alike = await _named_further(tx, vault, integration, identity, given)
     if alike is None:
         config, hidden = setup.split(setup.complete({**(operators or {}), **given}))
         connection_id = await _create(tx, vault, integration, name or integration.label, config, hidden, now=now)
         await event_log.append(
-            tx, ConnectionAdded(actor=by, at=now, connection_id=connection_id, vendor=integration.name)
+            tx,
+            ConnectionAdded(
+                actor=by, at=now, connection_id=connection_id, vendor=integration.name, part=_part(integration)
+            ),
         )
         return Connected(connection_id, True, _made_up(integration, hidden, given))
     connection_id, known_config, removed_at = alike.id, alike.config, alike.removed_at
@@ -126,7 +129,9 @@ async def connect(
     fact: Event
     if removed_at is not None:
         await _announce_address(tx, integration.name, connection_id)
-        fact = ConnectionAdded(actor=by, at=now, connection_id=int(connection_id), vendor=integration.name)
+        fact = ConnectionAdded(
+            actor=by, at=now, connection_id=int(connection_id), vendor=integration.name, part=_part(integration)
+        )
     else:
         fact = ConnectionChanged(actor=by, at=now, connection_id=int(connection_id), changed=changed)
     await event_log.append(tx, fact)
@@ -134,8 +139,25 @@ async def connect(
     return Connected(int(connection_id), True, made_up)
 
 
+async def _alike(
+    tx: Transaction, integration: Integration | TrackerIntegration, identity: Mapping[str, Any]
+) -> _StoredConnection | None:
+    """The connection of this identity, one in use before one that was removed."""
+    return await tx.object(
+        _StoredConnection,
+        _ALIKE,
+        vendor=integration.name,
+        part=_part(integration),
+        identity=json.dumps(identity),
+    )
+
+
 async def _named_further(
-    tx: Transaction, vault: Vault, integration: Integration, identity: Mapping[str, Any], given: Values
+    tx: Transaction,
+    vault: Vault,
+    integration: Integration | TrackerIntegration,
+    identity: Mapping[str, Any],
+    given: Values,
 ) -> _StoredConnection | None:
     """The connection that was made before an optional part of its identity was known, with the same secret: two that
     share a secret would both work for the same accounts."""
@@ -143,15 +165,14 @@ async def _named_further(
     fixed = [field.name for field in integration.setup.fields if field.secret and not field.rotates]
     if not any(identity[name] for name in optional) or not all(given.get(name) for name in fixed):
         return None
-    before = json.dumps({**identity, **dict.fromkeys(optional)})
-    found = await tx.object(_StoredConnection, _ALIKE, vendor=integration.name, identity=before)
+    found = await _alike(tx, integration, {**identity, **dict.fromkeys(optional)})
     if found is None or found.removed_at is not None:
         return None
     known = vault.open(found.secrets, bound_to=place_of_secrets(tx.workspace_id, found.public_id))
     return found if all(known.get(name) == given[name] for name in fixed) else None
 
 
-def _made_up(integration: Integration, hidden: Mapping[str, Any], given: Values) -> dict[str, str]:
+def _made_up(integration: Integration | TrackerIntegration, hidden: Mapping[str, Any], given: Values) -> dict[str, str]:
     """Secrets that were filled in: nobody has seen them yet."""
     fields = [field.name for field in integration.setup.fields if field.secret]
     return {key: str(hidden[key]) for key in fields if hidden.get(key) and not given.get(key)}
@@ -164,7 +185,7 @@ def _differs(
 
 
 def _with_grace(
-    integration: Integration,
+    integration: Integration | TrackerIntegration,
     config: dict[str, Any],
     hidden: dict[str, Any],
     known: Mapping[str, Any],
@@ -179,10 +200,14 @@ def _with_grace(
     return {**config, "previous_until": (now + KEY_GRACE).isoformat()}, {**hidden, **former}
 
 
+def _part(integration: Integration | TrackerIntegration) -> Literal["channel", "tracker"]:
+    return "tracker" if isinstance(integration, TrackerIntegration) else "channel"
+
+
 async def _create(
     tx: Transaction,
     vault: Vault,
-    integration: Integration,
+    integration: Integration | TrackerIntegration,
     name: str,
     config: Mapping[str, Any],
     hidden: Mapping[str, Any],
@@ -191,11 +216,13 @@ async def _create(
 ) -> int:
     public_id = secrets.token_hex(10)
     connection_id = await tx.value(
-        "insert into connection (workspace_id, public_id, vendor, name, config, secrets) "
-        "values (%(workspace)s, %(public)s, %(vendor)s, %(name)s, %(config)s::jsonb, %(secrets)s) returning id",
+        "insert into connection (workspace_id, public_id, vendor, part, name, config, secrets) "
+        "values (%(workspace)s, %(public)s, %(vendor)s, %(part)s, %(name)s, %(config)s::jsonb, %(secrets)s) "
+        "returning id",
         workspace=tx.workspace_id,
         public=public_id,
         vendor=integration.name,
+        part=_part(integration),
         name=name,
         config=json.dumps(config, ensure_ascii=False),
         secrets=vault.seal(hidden, bound_to=place_of_secrets(tx.workspace_id, public_id)),
@@ -217,9 +244,17 @@ async def _announce_address(tx: Transaction, vendor: str, connection_id: int) ->
 
 
 async def _connected(
-    tx: Transaction, integration: Integration, connection_id: int, config: Values, *, now: datetime
+    tx: Transaction,
+    integration: Integration | TrackerIntegration,
+    connection_id: int,
+    config: Values,
+    *,
+    now: datetime,
 ) -> None:
-    """Make the inbox of the connection itself, and look for the accounts behind it."""
+    """Make the inbox of the connection itself, and look for the accounts behind it. A tracker has none."""
+    if isinstance(integration, TrackerIntegration):
+        tx.publish_after_commit(CONFIG, connection_id)
+        return
     own = integration.own_account(config)
     if own is not None:
         await ensure_inbox(tx, connection_id, own.kind, own.external_id, own.name, own=True, wanted=True, now=now)

@@ -3,3 +3,4 @@
 CONFIG = "config"  # a connection or inbox of this workspace was configured anew; its id
 ACCOUNT_WAITING = "account_waiting"  # this inbox has something to fetch
 DELIVERY_WAITING = "delivery_waiting"  # this connection has a stored delivery to read
+TRACKER_DELIVERY_WAITING = "tracker_delivery_waiting"  # likewise, of a tracker

@@ -19,12 +19,20 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from zhiban.channels.connections import Connections, OpenConnection
+from zhiban.channels.connections import Connections, OpenConnection, OpenTracker
 from zhiban.channels.delivery_store import PATIENCE_SECONDS, DeliveryStore, StoreUnavailable
 from zhiban.kit import metrics
 from zhiban.kit.clock import Clock
 from zhiban.kit.errors import Misconfigured, NotFound, Unavailable
-from zhiban.ports import Acknowledgement, Challenge, Integration, InvalidWebhook, Webhook, WebhookOutcome
+from zhiban.ports import (
+    Acknowledgement,
+    Challenge,
+    Integration,
+    InvalidWebhook,
+    TrackerIntegration,
+    Webhook,
+    WebhookOutcome,
+)
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +54,10 @@ class _Damaged(Exception):
 
 
 def routes(
-    deliveries: DeliveryStore, connections: Connections, clock: Clock, integrations: Iterable[Integration]
+    deliveries: DeliveryStore,
+    connections: Connections,
+    clock: Clock,
+    integrations: Iterable[Integration | TrackerIntegration],
 ) -> list[Route]:
     """`/hooks/{connection}`, and what vendors bring of their own."""
     receiver = _Receiver(deliveries, connections, clock)
@@ -73,7 +84,7 @@ class _Receiver:
         return answer
 
     async def answer(self, request: Request, vendor: str) -> Response:
-        connection: OpenConnection | None = None
+        connection: OpenConnection | OpenTracker | None = None
         try:
             connection = await self._connection(request.path_params.get("public_id"), vendor)
             if connection is None:
@@ -90,13 +101,13 @@ class _Receiver:
         except StoreUnavailable as error:
             return self._unavailable(connection, vendor, error)
 
-    async def _receive(self, request: Request, connection: OpenConnection) -> Response:
+    async def _receive(self, request: Request, connection: OpenConnection | OpenTracker) -> Response:
         method: Literal["GET", "POST"] = "POST" if request.method == "POST" else "GET"
         now = self._clock.now()
         body = await _body(request) if method == "POST" else b""
         if method == "POST" and not body:
             raise InvalidWebhook("empty body", status=400)
-        found = connection.vendor.authenticate(
+        found = connection.receiver.authenticate(
             Webhook(
                 method=method,
                 query=_query(request.scope["query_string"]),
@@ -111,9 +122,9 @@ class _Receiver:
         with metrics.timed("acknowledge"):
             new = await self._door.store(connection, found, at=now)
         metrics.delivery(connection.vendor_name, "stored" if new else "duplicate")
-        return _response(connection.vendor.acknowledge(WebhookOutcome.STORED, status=200))
+        return _response(connection.receiver.acknowledge(WebhookOutcome.STORED, status=200))
 
-    async def _verified(self, connection: OpenConnection, now: datetime) -> None:
+    async def _verified(self, connection: OpenConnection | OpenTracker, now: datetime) -> None:
         """Let whoever sets the connection up see it. The vendor's answer never fails because of that."""
         try:
             async with asyncio.timeout(PATIENCE_SECONDS / 2):
@@ -121,21 +132,23 @@ class _Receiver:
         except (TimeoutError, psycopg.Error, Unavailable) as error:
             log.warning("That an address was verified could not be noted: %s", str(error).strip())
 
-    def _refused(self, connection: OpenConnection | None, error: InvalidWebhook) -> Response:
+    def _refused(self, connection: OpenConnection | OpenTracker | None, error: InvalidWebhook) -> Response:
         metrics.delivery(connection.vendor_name if connection else "unknown", "refused")
         log.info("A webhook was refused: %s", error.reason)
         if connection is None:
             return Response(status_code=error.status)
         return _response(
-            connection.vendor.acknowledge(WebhookOutcome.REFUSED, status=error.status, reason=error.reason)
+            connection.receiver.acknowledge(WebhookOutcome.REFUSED, status=error.status, reason=error.reason)
         )
 
-    def _unavailable(self, connection: OpenConnection | None, vendor: str, error: StoreUnavailable) -> Response:
+    def _unavailable(
+        self, connection: OpenConnection | OpenTracker | None, vendor: str, error: StoreUnavailable
+    ) -> Response:
         metrics.delivery(connection.vendor_name if connection else vendor or "unknown", "unavailable")
         self._log_unavailable(error)
         if connection is None:
             return Response(status_code=503, headers={"Retry-After": "1"})
-        response = _response(connection.vendor.acknowledge(WebhookOutcome.UNAVAILABLE, status=503))
+        response = _response(connection.receiver.acknowledge(WebhookOutcome.UNAVAILABLE, status=503))
         response.headers.setdefault("Retry-After", "1")
         return response
 
@@ -146,7 +159,7 @@ class _Receiver:
             log.error("%d webhooks were answered 503: %s %s", self._unlogged, error.sentence, reason)
             self._logged_at, self._unlogged = time.monotonic(), 0
 
-    async def _connection(self, public_id: str | None, vendor: str) -> OpenConnection | None:
+    async def _connection(self, public_id: str | None, vendor: str) -> OpenConnection | OpenTracker | None:
         """The connection behind the path, or None. Raises StoreUnavailable when nobody can tell in time."""
         if public_id is not None and not _PUBLIC_ID.fullmatch(public_id):
             return None

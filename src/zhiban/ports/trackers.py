@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
+from zhiban.kit.clock import Clock
 from zhiban.kit.errors import ZhibanError
 from zhiban.kit.frozen_dataclass import frozen_dataclass
-from zhiban.ports.vendors import CheckResult
+from zhiban.kit.http import Http
+from zhiban.kit.settings import Settings
+from zhiban.ports.setup import Setup, Values
+from zhiban.ports.vendors import Breakers, CheckResult, TokenStore
 from zhiban.ports.webhooks import Acknowledgement, Challenge, VerifiedWebhook, Webhook, WebhookOutcome
 
 
@@ -58,15 +62,16 @@ class Issue:
 class IssueDraft:
     """An issue to open. `key` is ours, unique for ever: opening it twice with the same key makes one issue.
 
-    `bodies`: the first is the issue's text, the others become comments in their order; each fits the tracker's limit.
+    `tried_at`: when an attempt began whose outcome is not known; then the tracker is asked first.
     """
 
     key: str
     repository: str
     title: str
-    bodies: tuple[str, ...]
+    body: str
     labels: tuple[str, ...] = ()
     assignees: tuple[str, ...] = ()
+    tried_at: datetime | None = None
 
 
 @frozen_dataclass
@@ -80,12 +85,13 @@ class OpenedIssue:
 
 @frozen_dataclass
 class CommentDraft:
-    """A comment to write. Writing it twice with the same key makes one comment."""
+    """A comment to write. Writing it twice with the same key makes one comment. `tried_at` as of `IssueDraft`."""
 
     key: str
     repository: str
     number: int
     body: str
+    tried_at: datetime | None = None
 
 
 @frozen_dataclass
@@ -152,6 +158,7 @@ class TrackerRefused(ZhibanError):
         self.moved_to = moved_to  # the name that the repository has now
 
 
+@runtime_checkable
 class Tracker(Protocol):
     """One set of credentials at one tracker.
 
@@ -159,7 +166,8 @@ class Tracker(Protocol):
     TryLater, or ConnectionBroken.
     """
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def authenticate(self, webhook: Webhook) -> VerifiedWebhook | Challenge:
         """Pure and quick. Raises InvalidWebhook."""
@@ -200,3 +208,17 @@ class Tracker(Protocol):
     def checks(self) -> AsyncIterator[CheckResult]:
         """Whether credentials and permissions work. What does not is a result, not an error."""
         ...
+
+
+@frozen_dataclass
+class TrackerIntegration:
+    """Everything the program knows of a tracker before there is a connection to it; the fields as of `Integration`."""
+
+    name: str
+    label: str
+    setup: Setup
+    tracker: type[Tracker]
+    build: Callable[[Http, Clock, Mapping[str, Any], Mapping[str, Any], TokenStore, Breakers], Tracker]
+    addresses: tuple[str, ...] = ()
+    environment: Callable[[Settings], Values | None] = field(default=lambda _settings: None)
+    operators: Callable[[Settings], Values] = field(default=lambda _settings: {})

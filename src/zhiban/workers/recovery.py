@@ -15,6 +15,7 @@ from zhiban.kit.pubsub import LIVING, PubSub
 from zhiban.workers.account_poller import SAFETY_POLL, AccountPoller
 from zhiban.workers.conversation_worker import ConversationWorker
 from zhiban.workers.delivery_processor import DeliveryProcessor
+from zhiban.workers.news_reader import NewsReader
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,9 @@ where d.state = 'pending' and d.pulls and d.received_at < %(quiet)s and i.archiv
   and p.owner is null and (p.retry_at is null or p.retry_at <= %(now)s)"""
 
 _LOST_DELIVERIES = """
-select distinct connection_id from delivery where state = 'pending' and not pulls and received_at < %(quiet)s"""
+select distinct d.connection_id, c.part from delivery d
+join connection c on c.workspace_id = d.workspace_id and c.id = d.connection_id
+where d.state = 'pending' and not d.pulls and d.received_at < %(quiet)s"""
 
 # Doorbells of accounts that have no inbox yet: whoever stored the first died before it could make one.
 _DELIVERIES_WITHOUT_INBOX = """
@@ -61,6 +64,7 @@ class Recovery:
         conversation_worker: ConversationWorker,
         account_poller: AccountPoller,
         delivery_processor: DeliveryProcessor,
+        news_reader: NewsReader,
         pubsub: PubSub,
         clock: Clock,
         *,
@@ -70,6 +74,7 @@ class Recovery:
         self._conversation_worker = conversation_worker
         self._account_poller = account_poller
         self._delivery_processor = delivery_processor
+        self._news_reader = news_reader
         self._pubsub = pubsub
         self._clock = clock
         self._polled_kinds = polled_kinds
@@ -105,7 +110,7 @@ class Recovery:
             doorbells = await tx.values(_LOST_DOORBELLS, quiet=quiet, now=now)
             doorbells += await tx.values(_SAFETY, kinds=self._polled_kinds, stale=now - SAFETY_POLL, now=now)
             without_inbox = await tx.rows(_DELIVERIES_WITHOUT_INBOX, quiet=quiet)
-            unread = await tx.values(_LOST_DELIVERIES, quiet=quiet)
+            unread = await tx.rows(_LOST_DELIVERIES, quiet=quiet)
             depth = await tx.row(_DEPTH) if now.second % 5 == 0 else None
         if depth:
             messages, deliveries = depth
@@ -115,7 +120,8 @@ class Recovery:
             self._conversation_worker.wake(workspace_id, conversation_id)
         for inbox_id in dict.fromkeys(doorbells):
             self._account_poller.wake(workspace_id, inbox_id)
-        for connection_id in unread:
-            self._delivery_processor.wake(workspace_id, connection_id)
+        for connection_id, part in unread:
+            reader = self._news_reader if part == "tracker" else self._delivery_processor
+            reader.wake(workspace_id, connection_id)
         for connection_id, account in without_inbox:
             await self._account_poller.poll_new_account(workspace_id, connection_id, account)

@@ -1,0 +1,86 @@
+"""What can happen to connections and inboxes. Part of `events`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from zhiban.event_base import Event
+
+
+class ConnectionAdded(Event):
+    """Credentials for a vendor came in; `part` says what the vendor is to us."""
+
+    connection_id: int
+    vendor: str
+    part: Literal["channel", "tracker"] = "channel"
+
+
+class ConnectionChanged(Event):
+    """Credentials or addresses changed; the names of what changed, never the values."""
+
+    connection_id: int
+    changed: tuple[str, ...] = ()
+
+
+class ConnectionRemoved(Event):
+    """The credentials were forgotten."""
+
+    connection_id: int
+
+
+class ConnectionBroke(Event):
+    """The vendor refuses us until an operator mends it; `why` is a sentence for them."""
+
+    connection_id: int
+    why: str
+    inbox_id: int | None = None
+
+
+class ConnectionMended(Event):
+    """It works again."""
+
+    connection_id: int
+    inbox_id: int | None = None
+
+
+class AccountsAssigned(Event):
+    """The vendor gave us accounts or took them away."""
+
+    connection_id: int
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+class InboxAdded(Event):
+    """An account became an inbox, or came back. `named`: the vendor has told us what it is called."""
+
+    inbox_id: int
+    connection_id: int
+    channel: str
+    named: bool = True
+
+
+class InboxConfigured(Event):
+    """How an inbox behaves was changed: the names of the settings, with their values before and after."""
+
+    inbox_id: int
+    before: dict[str, object]
+    after: dict[str, object]
+
+
+class InboxPaused(Event):
+    """The inbox receives and keeps what is written, and answers nothing."""
+
+    inbox_id: int
+
+
+class InboxResumed(Event):
+    """The inbox answers again."""
+
+    inbox_id: int
+
+
+class InboxRemoved(Event):
+    """The inbox receives nothing any more; its conversations stay."""
+
+    inbox_id: int

@@ -1,0 +1,89 @@
+"""What can happen to issues and repositories at a tracker. Part of `events`.
+
+Each fact is told once, whether we learnt of it by a webhook, by asking, or because we did it ourselves.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from zhiban.event_base import Event
+
+
+class IssueOpened(Event):
+    """An issue that somebody asked us for is open. What the tracker silently dropped is named."""
+
+    repository_id: int
+    issue_id: int
+    number: int
+    url: str
+    call_id: int
+    ticket_id: int | None = None
+    dropped_labels: tuple[str, ...] = ()
+    dropped_assignees: tuple[str, ...] = ()
+
+
+class IssueRefused(Event):
+    """The tracker will not do what somebody asked for. `reason` is a stable word, `sentence` one for people."""
+
+    repository_id: int
+    call_id: int
+    wish: Literal["open", "comment", "change"]
+    reason: str
+    sentence: str
+    ticket_id: int | None = None
+    number: int | None = None
+
+
+class IssueChanged(Event):
+    """An issue became known or is not as it was. `login` did it, as far as the tracker said who.
+
+    `change` names what is different; `state` and `reason` are those now. `call_id`: we did it, because of this call.
+    """
+
+    repository_id: int
+    issue_id: int
+    number: int
+    change: Literal["opened", "closed", "reopened", "edited", "labels", "assignees", "locked", "unlocked", "removed"]
+    state: Literal["open", "closed"]
+    reason: str = ""
+    login: str = ""
+    call_id: int | None = None
+
+
+class IssueCommented(Event):
+    """There is a new comment. `call_id`: it is ours, written because of this call; `ours`: our account wrote it."""
+
+    repository_id: int
+    issue_id: int
+    number: int
+    comment_id: int
+    login: str
+    bot: bool = False
+    ours: bool = False
+    call_id: int | None = None
+
+
+class RepositoryRenamed(Event):
+    """A repository has another name, or another owner; its issues stay what they are."""
+
+    repository_id: int
+    name: str
+    previous: str
+
+
+class RepositoryLinked(Event):
+    """A group hears of the repositories that the pattern names, or hears of them in another way now."""
+
+    conversation_id: int
+    link_id: int
+    pattern: str
+    settings: dict[str, object]
+
+
+class RepositoryUnlinked(Event):
+    """The group hears of them no more."""
+
+    conversation_id: int
+    link_id: int
+    pattern: str

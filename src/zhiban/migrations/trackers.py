@@ -1,0 +1,75 @@
+"""The tables of trackers: repositories, the groups that hear of them, issues as we know them, calls on their way."""
+
+CONNECTIONS = """
+alter table connection add column part text not null default 'channel'
+  constraint ck_connection_part check (part in ('channel', 'tracker'));
+"""
+
+# `synced_at`: what changed at the tracker until then is known here. `alias`: what people may call it in a group.
+TRACKERS = """
+create table repository (
+  workspace_id bigint not null, id bigint generated always as identity,
+  connection_id bigint not null, external_id text not null, name text not null, alias text,
+  private boolean not null default false, issues_enabled boolean not null default true,
+  archived boolean not null default false, settings jsonb not null default '{}',
+  created_at timestamptz not null, synced_at timestamptz, removed_at timestamptz,
+  constraint pk_repository primary key (workspace_id, id),
+  constraint uq_repository_external_id unique (workspace_id, connection_id, external_id),
+  constraint fk_repository_connection_id foreign key (workspace_id, connection_id) references connection);
+create index ix_repository_name on repository (workspace_id, lower(name)) where removed_at is null;
+
+-- Which group hears of which repositories. The pattern is owner/name, with * for any part.
+create table repository_link (
+  workspace_id bigint not null, id bigint generated always as identity,
+  conversation_id bigint not null, pattern text not null, settings jsonb not null default '{}',
+  created_at timestamptz not null,
+  constraint pk_repository_link primary key (workspace_id, id),
+  constraint fk_repository_link_conversation_id foreign key (workspace_id, conversation_id) references conversation
+    on delete cascade);
+create unique index uq_repository_link_pattern on repository_link (workspace_id, conversation_id, lower(pattern));
+
+-- `terms`: what title and text are found by. `changed_at` is the tracker's: what is older than it is not believed.
+create table issue (
+  workspace_id bigint not null, id bigint generated always as identity,
+  repository_id bigint not null, number int not null, url text not null, title text not null,
+  body text not null default '', state text not null, reason text not null default '',
+  author text not null default '', author_is_bot boolean not null default false,
+  labels text[] not null default '{}', assignees text[] not null default '{}', comments int not null default 0,
+  locked boolean not null default false, is_change boolean not null default false, terms int[] not null default '{}',
+  created_at timestamptz not null, changed_at timestamptz not null, removed_at timestamptz,
+  constraint pk_issue primary key (workspace_id, id),
+  constraint uq_issue_number unique (workspace_id, repository_id, number),
+  constraint fk_issue_repository_id foreign key (workspace_id, repository_id) references repository,
+  constraint ck_issue_state check (state in ('open', 'closed')));
+create index ix_issue_terms on issue using gin (terms) where removed_at is null and not is_change;
+
+create table issue_comment (
+  workspace_id bigint not null, id bigint generated always as identity,
+  issue_id bigint not null, external_id text not null, url text not null, body text not null,
+  author text not null, author_is_bot boolean not null default false, ours boolean not null default false,
+  created_at timestamptz not null, changed_at timestamptz not null, removed_at timestamptz,
+  constraint pk_issue_comment primary key (workspace_id, id),
+  constraint uq_issue_comment_external_id unique (workspace_id, issue_id, external_id),
+  constraint fk_issue_comment_issue_id foreign key (workspace_id, issue_id) references issue on delete cascade);
+
+-- What we write to trackers. `key` stands in the text at the tracker, `client_key` is the caller's: nothing is asked
+-- for twice. `tried_at`: when an attempt began of which nobody knows what came of it. `message_id` names what it says.
+create table tracker_call (
+  workspace_id bigint not null, id bigint generated always as identity,
+  connection_id bigint not null, repository_id bigint not null, kind text not null, key text not null,
+  client_key text not null, ticket_id bigint, number int, message_id bigint, content jsonb not null,
+  state text not null default 'queued', actor_kind text not null, actor_id bigint, actor_ref text,
+  attempts int not null default 0, tried_at timestamptz, retry_at timestamptz,
+  leased_by bigint, lease_until timestamptz,
+  issue_id bigint, comment_id bigint, problem text, created_at timestamptz not null, settled_at timestamptz,
+  constraint pk_tracker_call primary key (workspace_id, id),
+  constraint uq_tracker_call_key unique (workspace_id, key),
+  constraint uq_tracker_call_client_key unique (workspace_id, client_key),
+  constraint fk_tracker_call_repository_id foreign key (workspace_id, repository_id) references repository,
+  constraint ck_tracker_call_kind check (kind in ('open', 'comment', 'change')),
+  constraint ck_tracker_call_state check (state in ('queued', 'done', 'refused'))) with (fillfactor = 70);
+create index ix_tracker_call_queued on tracker_call (workspace_id, connection_id, id) where state = 'queued';
+create index ix_tracker_call_ticket_id on tracker_call (workspace_id, ticket_id) where ticket_id is not null;
+create index ix_tracker_call_comment_id on tracker_call (workspace_id, comment_id) where comment_id is not null;
+"""
+TABLES = ("repository", "repository_link", "issue", "issue_comment", "tracker_call")

@@ -1,0 +1,332 @@
+"""The local index of issues: what we know of them, whichever way we learnt it, and how they are found."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from zhiban.events import Actor, Event, IssueChanged, IssueCommented
+from zhiban.kit import event_log
+from zhiban.kit.db import Transaction
+from zhiban.kit.errors import NotFound
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.text import clean
+from zhiban.knowledge.tokenizer import terms
+from zhiban.ports import Issue, IssueComment, TrackerUser
+
+BODY_CHARACTERS = 60_000
+SEARCHED_CHARACTERS = 4_000  # of a text; what comes later in it tells issues apart no better
+
+_COLUMNS = (
+    "id, repository_id, number, url, title, body, state, reason, author, author_is_bot, labels, assignees, comments, "
+    "locked, is_change, created_at, changed_at, removed_at"
+)
+
+_WRITE = """
+insert into issue as i (workspace_id, repository_id, number, url, title, body, state, reason, author, author_is_bot,
+  labels, assignees, comments, locked, is_change, terms, created_at, changed_at)
+values (%(workspace)s, %(repository)s, %(number)s, %(url)s, %(title)s, %(body)s, %(state)s, %(reason)s, %(author)s,
+  %(bot)s, %(labels)s::text[], %(assignees)s::text[], %(comments)s, %(locked)s, %(is_change)s, %(terms)s::int[],
+  %(created)s, %(changed)s)
+on conflict (workspace_id, repository_id, number) do update set url = excluded.url, title = excluded.title,
+  body = excluded.body, state = excluded.state, reason = excluded.reason, labels = excluded.labels,
+  assignees = excluded.assignees, comments = excluded.comments, locked = excluded.locked, terms = excluded.terms,
+  changed_at = excluded.changed_at, removed_at = null
+returning id"""
+
+_COMMENT = """
+insert into issue_comment (workspace_id, issue_id, external_id, url, body, author, author_is_bot, ours, created_at,
+  changed_at)
+values (%(workspace)s, %(issue)s, %(external)s, %(url)s, %(body)s, %(author)s, %(bot)s, %(ours)s, %(created)s,
+  %(changed)s)
+on conflict (workspace_id, issue_id, external_id) do nothing returning id"""
+
+_EDITED = """
+update issue_comment set body = %(body)s, changed_at = %(changed)s where issue_id = %(issue)s
+and external_id = %(external)s and changed_at <= %(changed)s returning id"""
+
+# A rare term says more than a frequent one: what is common to most issues counts next to nothing.
+_SEARCH = """
+with asked as (select distinct unnest(%(terms)s::int[]) as term),
+often as (
+  select a.term, count(i.id) as n from asked a
+  left join issue i on i.terms @> array[a.term] and i.repository_id = %(repository)s and i.removed_at is null
+    and not i.is_change
+  group by a.term),
+whole as (select greatest(count(*), 1) as n from issue where repository_id = %(repository)s and removed_at is null),
+weight as (select o.term, ln(1 + w.n / (o.n + 0.5)) as w from often o, whole w)
+select i.id, i.number, i.title, i.url, i.state,
+  (select sum(w.w) from weight w where w.term = any(i.terms)) / (select nullif(sum(w.w), 0) from weight w) as likeness
+from issue i
+where i.terms && %(terms)s::int[] and i.repository_id = %(repository)s and i.removed_at is null and not i.is_change
+order by likeness desc, (i.state = 'open') desc, i.changed_at desc limit %(limit)s"""
+
+
+@frozen_dataclass
+class IssueRow:
+    """An issue as we know it. `is_change`: a pull or merge request."""
+
+    id: int
+    repository_id: int
+    number: int
+    url: str
+    title: str
+    body: str
+    state: Literal["open", "closed"]
+    reason: str
+    author: str
+    author_is_bot: bool
+    labels: list[str]
+    assignees: list[str]
+    comments: int
+    locked: bool
+    is_change: bool
+    created_at: datetime
+    changed_at: datetime
+    removed_at: datetime | None
+
+
+@frozen_dataclass
+class CommentRow:
+    """A comment as we know it. `ours`: our account wrote it."""
+
+    id: int
+    issue_id: int
+    external_id: str
+    url: str
+    body: str
+    author: str
+    author_is_bot: bool
+    ours: bool
+    created_at: datetime
+    removed_at: datetime | None
+
+
+@frozen_dataclass
+class FoundIssue:
+    """An issue that a text may be about. `likeness`: which share of the text's words it has, 0 to 1, rare ones more."""
+
+    id: int
+    number: int
+    title: str
+    url: str
+    state: Literal["open", "closed"]
+    likeness: float
+
+
+async def access_issue(tx: Transaction, issue_id: int) -> IssueRow:
+    """Raises NotFound."""
+    row = await tx.object(IssueRow, f"select {_COLUMNS} from issue where id = %(id)s", id=issue_id)
+    if row is None:
+        raise NotFound("There is no such issue.")
+    return row
+
+
+async def issue_numbered(tx: Transaction, repository_id: int, number: int) -> IssueRow | None:
+    return await tx.object(
+        IssueRow,
+        f"select {_COLUMNS} from issue where repository_id = %(repository)s and number = %(number)s",
+        repository=repository_id,
+        number=number,
+    )
+
+
+async def access_comment(tx: Transaction, comment_id: int) -> CommentRow:
+    """Raises NotFound."""
+    row = await tx.object(
+        CommentRow,
+        "select id, issue_id, external_id, url, body, author, author_is_bot, ours, created_at, removed_at "
+        "from issue_comment where id = %(id)s",
+        id=comment_id,
+    )
+    if row is None:
+        raise NotFound("There is no such comment.")
+    return row
+
+
+async def search_issues(tx: Transaction, repository_id: int, text: str, *, limit: int = 5) -> list[FoundIssue]:
+    """Issues of the repository that the text may be about, the likeliest first, open ones before closed ones."""
+    asked = sorted(set(terms(text[:SEARCHED_CHARACTERS])))
+    if not asked:
+        return []
+    return await tx.objects(FoundIssue, _SEARCH, terms=asked, repository=repository_id, limit=limit)
+
+
+async def note(
+    tx: Transaction,
+    repository_id: int,
+    issue: Issue,
+    *,
+    actor: TrackerUser | None = None,
+    call_id: int | None = None,
+    quietly: bool = False,
+    now: datetime,
+) -> int:
+    """Know the issue as the tracker has it, and tell what is different. Returns its row.
+
+    What is older than what we know changes nothing, so that what arrives late, twice or out of order tells nothing.
+    `actor` did it. `quietly` is for issues of before our time.
+    """
+    before = await tx.object(
+        IssueRow,
+        f"select {_COLUMNS} from issue where repository_id = %(repository)s and number = %(number)s for update",
+        repository=repository_id,
+        number=issue.number,
+    )
+    if before is not None and issue.updated_at < before.changed_at:
+        return before.id
+    issue_id = int(await tx.value(_WRITE, **_values(tx, repository_id, issue)))
+    if quietly:
+        return issue_id
+    facts: list[Event] = [
+        IssueChanged(
+            actor=Actor("tracker", ref=actor.login if actor else None),
+            at=now,
+            repository_id=repository_id,
+            issue_id=issue_id,
+            number=issue.number,
+            change=change,
+            state=issue.state,
+            reason=issue.reason,
+            login=actor.login if actor else "",
+            call_id=call_id,
+        )
+        for change in _changes(before, issue)
+    ]
+    await event_log.append(tx, *facts)
+    return issue_id
+
+
+Change = Literal["opened", "closed", "reopened", "edited", "labels", "assignees", "locked", "unlocked", "removed"]
+
+
+def _changes(before: IssueRow | None, issue: Issue) -> list[Change]:
+    if before is None or before.removed_at is not None:
+        return ["opened", *(("closed",) if issue.state == "closed" else ())]
+    found: list[Change] = []
+    if before.state != issue.state:
+        found.append("closed" if issue.state == "closed" else "reopened")
+    if (before.title, before.body) != (clean(issue.title), clean(issue.body)[:BODY_CHARACTERS]):
+        found.append("edited")
+    if set(before.labels) != set(issue.labels):
+        found.append("labels")
+    if set(before.assignees) != set(issue.assignees):
+        found.append("assignees")
+    if before.locked != issue.locked:
+        found.append("locked" if issue.locked else "unlocked")
+    return found
+
+
+def _values(tx: Transaction, repository_id: int, issue: Issue) -> dict[str, Any]:
+    title, body = clean(issue.title), clean(issue.body)[:BODY_CHARACTERS]
+    return {
+        "workspace": tx.workspace_id,
+        "repository": repository_id,
+        "number": issue.number,
+        "url": issue.url,
+        "title": title,
+        "body": body,
+        "state": issue.state,
+        "reason": issue.reason,
+        "author": issue.author.login,
+        "bot": issue.author.bot,
+        "labels": list(issue.labels),
+        "assignees": list(issue.assignees),
+        "comments": issue.comments,
+        "locked": issue.locked,
+        "is_change": issue.is_change,
+        "terms": sorted(set(terms(f"{title}\n{body[:SEARCHED_CHARACTERS]}"))),
+        "created": issue.created_at,
+        "changed": issue.updated_at,
+    }
+
+
+async def note_removed(
+    tx: Transaction, repository_id: int, number: int, *, actor: TrackerUser | None = None, now: datetime
+) -> None:
+    """The issue is gone at the tracker: deleted, or moved to another repository."""
+    row = await tx.object(
+        IssueRow,
+        "update issue set removed_at = %(now)s where repository_id = %(repository)s and number = %(number)s "
+        f"and removed_at is null returning {_COLUMNS}",
+        now=now,
+        repository=repository_id,
+        number=number,
+    )
+    if row is None:
+        return
+    removed = IssueChanged(
+        actor=Actor("tracker", ref=actor.login if actor else None),
+        at=now,
+        repository_id=repository_id,
+        issue_id=row.id,
+        number=number,
+        change="removed",
+        state=row.state,
+        login=actor.login if actor else "",
+    )
+    await event_log.append(tx, removed)
+
+
+async def note_comment(
+    tx: Transaction,
+    issue_id: int,
+    comment: IssueComment,
+    *,
+    call_id: int | None = None,
+    now: datetime,
+) -> int | None:
+    """Know the comment, and tell that there is one. Returns its row when it is new, None for one that is known."""
+    body = clean(comment.body)[:BODY_CHARACTERS]
+    comment_id = await tx.value(
+        _COMMENT,
+        workspace=tx.workspace_id,
+        issue=issue_id,
+        external=comment.external_id,
+        url=comment.url,
+        body=body,
+        author=comment.author.login,
+        bot=comment.author.bot,
+        ours=comment.author.ours,
+        created=comment.created_at,
+        changed=comment.updated_at,
+    )
+    if comment_id is None:
+        await tx.run(_EDITED, body=body, changed=comment.updated_at, issue=issue_id, external=comment.external_id)
+        return None
+    row = await access_issue(tx, issue_id)
+    commented = IssueCommented(
+        actor=Actor("tracker", ref=comment.author.login),
+        at=now,
+        repository_id=row.repository_id,
+        issue_id=issue_id,
+        number=row.number,
+        comment_id=int(comment_id),
+        login=comment.author.login,
+        bot=comment.author.bot,
+        ours=comment.author.ours,
+        call_id=call_id,
+    )
+    await event_log.append(tx, commented)
+    return int(comment_id)
+
+
+async def comment_known(tx: Transaction, issue_id: int, external_id: str) -> int | None:
+    """The row of a comment."""
+    found = await tx.value(
+        "select id from issue_comment where issue_id = %(issue)s and external_id = %(external)s",
+        issue=issue_id,
+        external=external_id,
+    )
+    return None if found is None else int(found)
+
+
+async def note_comment_removed(tx: Transaction, issue_id: int, external_id: str, *, now: datetime) -> None:
+    """The comment is gone at the tracker."""
+    await tx.run(
+        "update issue_comment set removed_at = %(now)s, body = '' where issue_id = %(issue)s "
+        "and external_id = %(external)s and removed_at is null",
+        now=now,
+        issue=issue_id,
+        external=external_id,
+    )

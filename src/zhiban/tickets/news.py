@@ -1,0 +1,38 @@
+"""What a tracker tells us, taken into the local index: repositories, issues, comments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from zhiban.events import Actor
+from zhiban.kit.db import Transaction
+from zhiban.ports import TrackerNews
+from zhiban.tickets import issues, repositories
+
+_CALL_OF = "select id from tracker_call where key = %(key)s"
+
+
+async def take_in(tx: Transaction, connection_id: int, news: Sequence[TrackerNews], *, now: datetime) -> None:
+    """Know what the news say. Each fact is told once, however often and in whatever order the news come."""
+    for one in news:
+        await _take_in(tx, connection_id, one, now=now)
+
+
+async def _take_in(tx: Transaction, connection_id: int, news: TrackerNews, *, now: datetime) -> None:
+    by = Actor("tracker", ref=news.actor.login)
+    repository_id = await repositories.keep(tx, connection_id, news.repository, by=by, now=now)
+    if news.issue is None:
+        return
+    if news.kind in ("issue", "change") and news.action in ("deleted", "transferred"):
+        await issues.note_removed(tx, repository_id, news.issue.number, actor=news.actor, now=now)
+        return
+    # Our own echo may arrive before our call was answered: what it tells is then the call's to tell.
+    call_id = await tx.value(_CALL_OF, key=news.key) if news.key else None
+    issue_id = await issues.note(tx, repository_id, news.issue, actor=news.actor, call_id=call_id, now=now)
+    if news.comment is None:
+        return
+    if news.action == "deleted":
+        await issues.note_comment_removed(tx, issue_id, news.comment.external_id, now=now)
+    else:
+        await issues.note_comment(tx, issue_id, news.comment, call_id=call_id, now=now)

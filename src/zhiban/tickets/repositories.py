@@ -1,0 +1,243 @@
+"""Repositories as we know them, and which groups hear of which."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from zhiban.events import SYSTEM, Actor, RepositoryLinked, RepositoryRenamed, RepositoryUnlinked
+from zhiban.kit import event_log
+from zhiban.kit.db import Transaction
+from zhiban.kit.errors import Misconfigured, NotFound
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.ports import Repository
+
+_PATTERN = re.compile(r"[\w.*-]{1,100}(?:/[\w.*-]{1,100}){1,4}")
+
+_COLUMNS = (
+    "id, connection_id, external_id, name, alias, private, issues_enabled, archived, settings, synced_at, removed_at"
+)
+
+_KEEP = """
+insert into repository as r (workspace_id, connection_id, external_id, name, private, issues_enabled, archived,
+  created_at)
+values (%(workspace)s, %(connection)s, %(external)s, %(name)s, %(private)s, %(issues)s, %(archived)s, %(now)s)
+on conflict (workspace_id, connection_id, external_id) do update set name = excluded.name,
+  private = excluded.private, issues_enabled = excluded.issues_enabled, archived = excluded.archived,
+  removed_at = null
+returning id"""
+
+_LINK = """
+insert into repository_link (workspace_id, conversation_id, pattern, settings, created_at)
+values (%(workspace)s, %(conversation)s, %(pattern)s, %(settings)s::jsonb, %(now)s)
+on conflict (workspace_id, conversation_id, lower(pattern)) do update set settings = excluded.settings
+where repository_link.settings is distinct from excluded.settings
+returning id"""
+
+
+@frozen_dataclass
+class RepositoryRow:
+    """A repository that a connection reaches. `settings` are what an operator said of it."""
+
+    id: int
+    connection_id: int
+    external_id: str
+    name: str
+    alias: str | None
+    private: bool
+    issues_enabled: bool
+    archived: bool
+    settings: dict[str, Any]
+    synced_at: datetime | None
+    removed_at: datetime | None
+
+
+@frozen_dataclass
+class RepositoryLink:
+    """A group hears of the repositories that the pattern names: owner/name, `*` for any part."""
+
+    id: int
+    conversation_id: int
+    pattern: str
+    settings: dict[str, Any]
+
+    def names(self, repository: str) -> bool:
+        """Whether this repository is meant; capital letters do not count."""
+        return fnmatch.fnmatchcase(repository.lower(), self.pattern.lower())
+
+
+async def repositories(tx: Transaction, connection_id: int | None = None) -> list[RepositoryRow]:
+    """Those in use, by name; of one connection, or of all."""
+    where = " and connection_id = %(connection)s" if connection_id is not None else ""
+    return await tx.objects(
+        RepositoryRow,
+        f"select {_COLUMNS} from repository where removed_at is null{where} order by lower(name), id",
+        connection=connection_id,
+    )
+
+
+async def access_repository(tx: Transaction, repository_id: int) -> RepositoryRow:
+    """A repository in use. Raises NotFound."""
+    row = await tx.object(
+        RepositoryRow,
+        f"select {_COLUMNS} from repository where id = %(id)s and removed_at is null",
+        id=repository_id,
+    )
+    if row is None:
+        raise NotFound("There is no such repository.")
+    return row
+
+
+async def repository_called(tx: Transaction, name: str) -> RepositoryRow | None:
+    """The repository of this name or alias; capital letters do not count."""
+    return await tx.object(
+        RepositoryRow,
+        f"select {_COLUMNS} from repository where removed_at is null "
+        "and (lower(name) = lower(%(name)s) or lower(alias) = lower(%(name)s)) order by id limit 1",
+        name=name.strip(),
+    )
+
+
+async def repositories_of(tx: Transaction, conversation_id: int) -> list[RepositoryRow]:
+    """The repositories that a group is linked with, in the order of its links: the first is where it files."""
+    known = await repositories(tx)
+    found: dict[int, RepositoryRow] = {}
+    for link in await links_of(tx, conversation_id):
+        found.update({row.id: row for row in known if link.names(row.name) and row.id not in found})
+    return list(found.values())
+
+
+async def keep(
+    tx: Transaction, connection_id: int, repository: Repository, *, by: Actor = SYSTEM, now: datetime
+) -> int:
+    """Know this repository, under its name of today. Returns its row."""
+    before = await tx.value(
+        "select name from repository where connection_id = %(connection)s and external_id = %(external)s for update",
+        connection=connection_id,
+        external=repository.external_id,
+    )
+    repository_id = int(
+        await tx.value(
+            _KEEP,
+            workspace=tx.workspace_id,
+            connection=connection_id,
+            external=repository.external_id,
+            name=repository.name,
+            private=repository.private,
+            issues=repository.issues_enabled,
+            archived=repository.archived,
+            now=now,
+        )
+    )
+    if before is not None and before != repository.name:
+        renamed = RepositoryRenamed(
+            actor=by, at=now, repository_id=repository_id, name=repository.name, previous=before
+        )
+        await event_log.append(tx, renamed)
+    return repository_id
+
+
+async def rename(tx: Transaction, repository_id: int, name: str, *, now: datetime) -> None:
+    """The tracker says that the repository is called like this now."""
+    before = await tx.value("select name from repository where id = %(id)s for update", id=repository_id)
+    if before is None or before == name:
+        return
+    await tx.run("update repository set name = %(name)s where id = %(id)s", name=name, id=repository_id)
+    renamed = RepositoryRenamed(actor=Actor("tracker"), at=now, repository_id=repository_id, name=name, previous=before)
+    await event_log.append(tx, renamed)
+
+
+async def keep_only(tx: Transaction, connection_id: int, external_ids: Sequence[str], *, now: datetime) -> None:
+    """The connection reaches none but these any more. Issues stay; who returns is known again."""
+    await tx.run(
+        "update repository set removed_at = %(now)s where connection_id = %(connection)s and removed_at is null "
+        "and external_id <> all(%(ids)s::text[])",
+        now=now,
+        connection=connection_id,
+        ids=list(external_ids),
+    )
+
+
+async def links_of(tx: Transaction, conversation_id: int) -> list[RepositoryLink]:
+    """The links of a group, the oldest first."""
+    return await tx.objects(
+        RepositoryLink,
+        "select id, conversation_id, pattern, settings from repository_link "
+        "where conversation_id = %(conversation)s order by id",
+        conversation=conversation_id,
+    )
+
+
+async def links_to(tx: Transaction, name: str) -> list[RepositoryLink]:
+    """The links that name this repository: one for each group, the oldest where several do."""
+    rows = await tx.objects(
+        RepositoryLink, "select id, conversation_id, pattern, settings from repository_link order by id desc"
+    )
+    return sorted({row.conversation_id: row for row in rows if row.names(name)}.values(), key=lambda row: row.id)
+
+
+async def link(
+    tx: Transaction,
+    conversation_id: int,
+    pattern: str,
+    *,
+    settings: Mapping[str, object] | None = None,
+    by: Actor,
+    now: datetime,
+) -> int:
+    """Let a group hear of what the pattern names, in this way. Returns the link. Raises Misconfigured, NotFound.
+
+    A pattern without `*` must name a repository that we reach, by its name or alias.
+    """
+    wanted = pattern.strip().removeprefix("https://").removesuffix("/")
+    if "*" not in wanted:
+        found = await repository_called(tx, wanted)
+        if found is None:
+            raise NotFound(f"There is no repository {wanted[:100]} that we reach.")
+        wanted = found.name
+    if not _PATTERN.fullmatch(wanted):
+        raise Misconfigured("Write a repository as owner/name; * stands for any part.")
+    kept = dict(settings or {})
+    link_id = await tx.value(
+        _LINK,
+        workspace=tx.workspace_id,
+        conversation=conversation_id,
+        pattern=wanted,
+        settings=json.dumps(kept, ensure_ascii=False),
+        now=now,
+    )
+    if link_id is None:  # it was linked in just this way
+        return int(
+            await tx.value(
+                "select id from repository_link where conversation_id = %(id)s and lower(pattern) = lower(%(pattern)s)",
+                id=conversation_id,
+                pattern=wanted,
+            )
+        )
+    linked = RepositoryLinked(
+        actor=by, at=now, conversation_id=conversation_id, link_id=int(link_id), pattern=wanted, settings=kept
+    )
+    await event_log.append(tx, linked)
+    return int(link_id)
+
+
+async def unlink(tx: Transaction, conversation_id: int, pattern: str, *, by: Actor, now: datetime) -> bool:
+    """Let a group hear no more of what the pattern names. False when it did not."""
+    row = await tx.object(
+        RepositoryLink,
+        "delete from repository_link where conversation_id = %(id)s and lower(pattern) = lower(%(pattern)s) "
+        "returning id, conversation_id, pattern, settings",
+        id=conversation_id,
+        pattern=pattern.strip(),
+    )
+    if row is None:
+        return False
+    unlinked = RepositoryUnlinked(
+        actor=by, at=now, conversation_id=conversation_id, link_id=row.id, pattern=row.pattern
+    )
+    await event_log.append(tx, unlinked)
+    return True

@@ -1,0 +1,178 @@
+"""Carries out what we write to trackers: one call at a time for a connection, in order for each ticket and issue."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import timedelta
+
+import psycopg
+
+from zhiban.channels.connection_health import mark_broken, mark_mended
+from zhiban.channels.connections import Connections
+from zhiban.kit.background_tasks import BackgroundTasks, RepeatedTask
+from zhiban.kit.clock import Clock
+from zhiban.kit.db import Database
+from zhiban.kit.errors import Misconfigured, NotFound, Unavailable, ZhibanError
+from zhiban.kit.pubsub import PubSub
+from zhiban.ports import ConnectionBroken, Tracker, TrackerRefused, TryLater
+from zhiban.tickets import issues
+from zhiban.tickets import tracker_outbox as outbox
+from zhiban.tickets.repositories import access_repository
+from zhiban.tickets.tracker_outbox import TrackerCall
+
+log = logging.getLogger(__name__)
+
+EVERY_SECONDS = 1.0
+FIRST_WAIT = 5.0  # seconds after an attempt that may have been carried out; each further wait is twice as long
+LONGEST_WAIT = 600.0
+ATTEMPT_SECONDS = outbox.LEASE.total_seconds() - 20  # nobody else may begin while an attempt of ours goes on
+BROKEN_WAIT = 300.0  # until the credentials that the tracker refuses are tried again
+GIVE_UP = timedelta(hours=24)  # what could not be done for so long is refused, and somebody is told
+SHORT_WAIT = 2.0  # a wait that is waited here, because the next call would wait just as long
+
+
+class TrackerWorker:
+    """Writes to trackers for this process; any number of processes may do so."""
+
+    def __init__(self, database: Database, connections: Connections, pubsub: PubSub, clock: Clock) -> None:
+        self._database = database
+        self._connections = connections
+        self._pubsub = pubsub
+        self._clock = clock
+        self._woken: set[tuple[int, int]] = set()
+        self._running: set[tuple[int, int]] = set()
+        self._tasks = BackgroundTasks()
+        self._rounds = RepeatedTask(self.run_once, every=EVERY_SECONDS, name="trackers", what="Trackers", log=log)
+        self._closing = False
+
+    async def start(self) -> None:
+        self._rounds.start()
+
+    async def close(self, *, within: float = 5.0) -> None:
+        """Finish the calls that are under way; those behind them wait for the next process."""
+        self._closing = True
+        await self._rounds.close()
+        await self._tasks.close(within=within)
+
+    async def run_once(self) -> None:
+        """Take up whatever is due, in every workspace."""
+        now = self._clock.now()
+        for workspace_id in await self._database.workspaces():
+            async with self._database.transaction(workspace_id) as tx:
+                due = await outbox.due(tx, now=now)
+            for connection_id in due:
+                self.wake(workspace_id, connection_id)
+
+    def wake(self, workspace_id: int, connection_id: int) -> None:
+        """There is something to write for this connection."""
+        if self._closing:
+            return
+        key = (workspace_id, connection_id)
+        self._woken.add(key)
+        if key not in self._running:
+            self._running.add(key)
+            self._tasks.start(self._run(key))
+
+    async def _run(self, key: tuple[int, int]) -> None:
+        try:
+            while key in self._woken and not self._closing:
+                self._woken.discard(key)
+                while not self._closing and await self._one(*key):
+                    pass
+        except (psycopg.Error, ZhibanError) as error:
+            log.warning("Writing to tracker %s goes on later: %s", key[1], str(error).strip())
+        except Exception:  # one tracker's accident must not silence the others
+            log.exception("Writing to tracker %s goes on later.", key[1])
+        finally:
+            self._running.discard(key)
+
+    async def _one(self, workspace_id: int, connection_id: int) -> bool:
+        """Carry one call out. False when there is none to be taken now."""
+        now = self._clock.now()
+        async with self._database.transaction(workspace_id) as tx:
+            call = await outbox.take(tx, connection_id, process_id=self._pubsub.process_id, now=now)
+        if call is None:
+            return False
+        try:
+            tracker = (await self._connections.tracker(workspace_id, connection_id)).tracker
+            async with asyncio.timeout(ATTEMPT_SECONDS):
+                await self._carry_out(workspace_id, tracker, call)
+        except TrackerRefused as error:
+            await self._refused(workspace_id, call, error)
+        except (outbox.IssueNotOpen, NotFound) as error:
+            async with self._database.transaction(workspace_id) as tx:
+                await outbox.settle_refused(tx, call, "not_found", error.sentence, now=self._clock.now())
+        except (ConnectionBroken, Misconfigured) as error:
+            async with self._database.transaction(workspace_id) as tx:
+                await mark_broken(tx, connection_id, error.sentence, now=self._clock.now())
+            await self._put_off(workspace_id, call, BROKEN_WAIT, error.sentence, sent=False)
+        except TimeoutError:
+            late = TryLater("The tracker does not answer in time.", unknown=True)
+            return await self._later(workspace_id, call, late)
+        except Unavailable as error:
+            return await self._later(workspace_id, call, error)
+        else:
+            async with self._database.transaction(workspace_id) as tx:
+                await mark_mended(tx, connection_id, now=self._clock.now())
+        return True
+
+    async def _carry_out(self, workspace_id: int, tracker: Tracker, call: TrackerCall) -> None:
+        async with self._database.transaction(workspace_id) as tx:
+            repository = (await access_repository(tx, call.repository_id)).name
+            number = 0 if call.kind == "open" else await outbox.target(tx, call)
+        match call.kind:
+            case "open":
+                opened = await tracker.open_issue(call.issue_draft(repository))
+                async with self._database.transaction(workspace_id) as tx:
+                    await outbox.settle_opened(tx, call, opened, now=self._clock.now())
+            case "comment":
+                issue_id = await self._known(workspace_id, tracker, call.repository_id, repository, number)
+                comment = await tracker.comment(call.comment_draft(repository, number))
+                async with self._database.transaction(workspace_id) as tx:
+                    await outbox.settle_commented(tx, call, issue_id, comment, now=self._clock.now())
+            case "change":
+                changed = await tracker.update(repository, number, call.change())
+                async with self._database.transaction(workspace_id) as tx:
+                    await outbox.settle_changed(tx, call, changed, now=self._clock.now())
+
+    async def _known(
+        self, workspace_id: int, tracker: Tracker, repository_id: int, repository: str, number: int
+    ) -> int:
+        """The row of the issue, which the tracker is asked for where we do not know it."""
+        async with self._database.transaction(workspace_id) as tx:
+            row = await issues.issue_numbered(tx, repository_id, number)
+        if row is not None:
+            return row.id
+        issue = await tracker.issue(repository, number)
+        async with self._database.transaction(workspace_id) as tx:
+            return await issues.note(tx, repository_id, issue, quietly=True, now=self._clock.now())
+
+    async def _refused(self, workspace_id: int, call: TrackerCall, error: TrackerRefused) -> None:
+        now = self._clock.now()
+        async with self._database.transaction(workspace_id) as tx:
+            if error.moved_to:
+                await outbox.moved(tx, call, error.moved_to, now=now)
+            else:
+                await outbox.settle_refused(tx, call, error.reason, error.hint or error.sentence, now=now)
+
+    async def _later(self, workspace_id: int, call: TrackerCall, error: Unavailable) -> bool:
+        sent = getattr(error, "unknown", False)
+        after = float(getattr(error, "after", 0.0))
+        if sent:
+            after = max(after, min(FIRST_WAIT * 2.0 ** (call.attempts - 1), LONGEST_WAIT))
+        await self._put_off(workspace_id, call, after or FIRST_WAIT, error.sentence, sent=sent)
+        if isinstance(error, TryLater) and not sent and after <= SHORT_WAIT:
+            await asyncio.sleep(after)
+            return True
+        return False
+
+    async def _put_off(self, workspace_id: int, call: TrackerCall, after: float, problem: str, *, sent: bool) -> None:
+        now = self._clock.now()
+        async with self._database.transaction(workspace_id) as tx:
+            if now - call.created_at > GIVE_UP:
+                await outbox.settle_refused(tx, call, "unreachable", problem, now=now)
+            else:
+                await outbox.put_off(
+                    tx, call, until=now + timedelta(seconds=after), problem=problem, sent=sent, now=now
+                )
