@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from zhiban import bootstrap
+from zhiban.assistant.group_turn import GroupAssistant
+from zhiban.assistant.responding import AssistantsByKind
 from zhiban.assistant.turn import Assistant
 from zhiban.automation.definition import build_schema
 from zhiban.automation.engine import RuleEngine
@@ -181,7 +183,7 @@ class Workers:
     @classmethod
     def of(cls, app: App) -> Workers:
         deps = bootstrap.assistant_deps(app.settings, app.http, app.breakers.of(NO_WORKSPACE, "model/"), app.embedders)
-        assistant = Assistant(app.database, app.clock, deps)
+        assistant = AssistantsByKind(Assistant(app.database, app.clock, deps), GroupAssistant(app.database))
         outgoing = OutgoingFiles(app.database, app.files, app.clock)
         conversation_worker = ConversationWorker(
             app.database, app.connections, app.pubsub, app.clock, assistant, outgoing

@@ -52,6 +52,7 @@ from zhiban.event_desk import (
     SnippetRemoved,
 )
 from zhiban.event_gaps import GapClosed, GapMerged, GapQuestionMoved, GapRecorded, GapReopened
+from zhiban.event_groups import GroupConfigured, GroupConsentChanged, GroupMembersJoined, GroupMembersLeft, GroupRenamed
 from zhiban.event_knowledge import (
     ArticleChanged,
     ArticlesRemoved,
@@ -123,6 +124,7 @@ __all__ += ["RepositoryRenamed", "RepositoryUnlinked"]
 __all__ += ["SavedViewAdded", "SavedViewChanged", "SavedViewRemoved"]
 __all__ += ["MacroAdded", "MacroChanged", "MacroRemoved", "SnippetAdded", "SnippetChanged", "SnippetRemoved"]
 __all__ += ["ConversationFollowersChanged", "SurveyAsked", "SurveyRated"]
+__all__ += ["GroupConfigured", "GroupConsentChanged", "GroupMembersJoined", "GroupMembersLeft", "GroupRenamed"]
 __all__ += ["GapClosed", "GapMerged", "GapQuestionMoved", "GapRecorded", "GapReopened"]
 __all__ += ["AgentBecameAvailable", "AgentBecameBusy", "AgentChanged", "AgentDisabled", "AgentEnabled", "AgentInvited"]
 __all__ += ["AgentJoined", "AgentWentOffline", "AvailabilityChosen", "JoinLinkCreated", "PasswordChanged"]

@@ -18,6 +18,9 @@ from zhiban.events import (
     ConversationReopened,
     ConversationResolved,
     ConversationStarted,
+    GroupMembersJoined,
+    GroupMembersLeft,
+    GroupRenamed,
     MessageReceived,
 )
 from zhiban.kit.errors import Conflict
@@ -91,6 +94,8 @@ TABLE: list[tuple[str, c.Change, tuple[str, str, str, str]]] = [
     ("unmute", c.Unmute(), ("=", "=", "=", "=")),
     ("reply", c.QueueReply((12,)), ("pending", "open", "snoozed", "resolved")),
     ("again", c.RequeueReply(12), ("pending", "open", "snoozed", "resolved")),
+    ("renamed", c.RenameGroup("用户群"), ("pending", "open", "snoozed", "resolved")),
+    ("members", c.NoteMembers((4,), True), ("pending", "open", "snoozed", "resolved")),
     ("native", c.ChangeNativeSession("human", "wei"), ("pending", "open", "snoozed", "resolved")),
 ]
 CASES = [
@@ -131,6 +136,8 @@ def assert_legal(found: ConversationState) -> None:
         assert found.waiting_since is None
     if found.resolver_id is not None:
         assert found.status is Status.RESOLVED
+    if found.is_group:
+        assert found.status is not Status.PENDING
     assert found.cycle >= 1
     assert found.replies_used >= 0
 
@@ -225,3 +232,77 @@ def test_an_open_question_goes_back_to_the_assistant_with_the_conversation() -> 
     assert decide(state(Status.OPEN), c.ReturnToAssistant(), NOW, actor=LIN).effects.requeue
     answered = state(Status.OPEN, waiting_since=None)
     assert not decide(answered, c.ReturnToAssistant(), NOW, actor=LIN).effects.requeue
+
+
+# ---------------------------------------------------------------------------------------------------------- groups
+
+EVERY = [Status.OPEN, Status.SNOOZED, Status.RESOLVED]
+
+
+def group(status: Status = Status.RESOLVED, **more: object) -> ConversationState:
+    return state(status, contact_id=None, is_group=True, waiting_since=None, **more)
+
+
+@pytest.mark.parametrize("status", EVERY)
+def test_talk_in_a_group_calls_nobody_and_wakes_the_worker(status: Status) -> None:
+    before = group(status)
+    after = decide(before, wrote(), NOW, actor=XIAOMING)
+    assert [(type(event), event.counts) for event in after.events if isinstance(event, MessageReceived)] == [
+        (MessageReceived, False)
+    ]
+    assert len(after.events) == 1
+    assert replace(after.state, last_incoming_at=None) == replace(before, last_activity_at=NOW)
+    assert (after.effects.wake, after.effects.handled) == (True, ())
+
+
+@pytest.mark.parametrize(
+    ("found", "change"),
+    [
+        (group(muted=True), wrote()),
+        (group(), wrote(assistant=False)),
+        (group(), wrote(OLD)),
+        (group(), tapped()),
+    ],
+    ids=["muted", "assistant off", "late", "of somebody blocked"],
+)
+def test_what_nobody_is_to_look_at_in_a_group_is_heard_only(found: ConversationState, change: c.Change) -> None:
+    after = decide(found, change, NOW, actor=XIAOMING)
+    assert (after.state.status, after.effects.wake, after.effects.handled) == (Status.RESOLVED, False, (11,))
+
+
+def test_a_colleague_who_writes_in_the_vendors_client_takes_no_group() -> None:
+    after = decide(group(), wrote(by=WEI), NOW, actor=WEI)
+    assert (after.state.status, after.state.native_state) == (Status.RESOLVED, None)
+
+
+def test_a_group_is_handed_over_from_wherever_it_is_and_once_more_while_people_have_it() -> None:
+    asks = c.HandOffToPeople("nothing_found", "怎么部署？", 11)
+    first = decide(group(), asks, NOW, actor=Actor("assistant"))
+    assert (first.state.status, first.state.waiting_since, first.state.cycle) == (Status.OPEN, NOW, 2)
+    assert not first.effects.cancel_assistant
+    later = NOW + timedelta(minutes=5)
+    answered = replace(first.state, waiting_since=None, first_reply_at=NOW)
+    second = decide(answered, asks, later, actor=Actor("assistant"))
+    assert [type(event) for event in second.events] == [ConversationHandedOff]
+    assert (second.state.opened_at, second.state.waiting_since, second.state.cycle) == (NOW, later, 2)
+
+
+@pytest.mark.parametrize("status", EVERY)
+def test_given_back_a_group_is_done(status: Status) -> None:
+    after = decide(group(status), c.ReturnToAssistant(), NOW, actor=LIN)
+    assert (after.state.status, after.state.assignee_id) == (Status.RESOLVED, group(status).assignee_id)
+    assert not after.effects.requeue
+
+
+def test_what_is_told_of_a_group_is_one_fact_each() -> None:
+    named = decide(group(), c.RenameGroup("青禾用户群"), NOW, actor=WEI)
+    assert [type(event) for event in named.events] == [GroupRenamed]
+    assert named.state.subject == "青禾用户群"
+    assert not decide(named.state, c.RenameGroup("青禾用户群"), NOW, actor=WEI).events
+    came = decide(group(), c.NoteMembers((4, 5), True, 3), NOW, actor=XIAOMING)
+    assert [(type(event), event.members, event.by) for event in came.events if isinstance(event, GroupMembersJoined)]
+    gone = decide(group(), c.NoteMembers((), False, ourselves=True), NOW, actor=WEI)
+    assert [(type(event), event.ourselves) for event in gone.events if isinstance(event, GroupMembersLeft)] == [
+        (GroupMembersLeft, True)
+    ]
+    assert not decide(group(), c.NoteMembers((), True), NOW, actor=WEI).events

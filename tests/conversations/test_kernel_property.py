@@ -47,11 +47,13 @@ from zhiban.events import (
     ConversationContactChanged,
     ConversationCreated,
     ConversationEvent,
+    ConversationHandedOff,
     ConversationLabelsChanged,
     ConversationMuted,
     ConversationPriorityChanged,
     ConversationTeamAssigned,
     ConversationUnmuted,
+    GroupRenamed,
     StatusChanged,
 )
 from zhiban.kit.db import Database, Transaction
@@ -64,8 +66,12 @@ from zhiban.people.permissions import Access
 from zhiban.people.presence import Availability
 from zhiban.ports import (
     Entered,
+    GroupChanged,
+    GroupMember,
     IncomingMessage,
     Kind,
+    MembersJoined,
+    MembersLeft,
     NativeState,
     Recalled,
     Refusal,
@@ -86,6 +92,7 @@ MUST_CHANGE = (
     ConversationMuted,
     ConversationUnmuted,
     ConversationContactChanged,
+    GroupRenamed,
 )
 
 
@@ -124,12 +131,21 @@ STEPS = (
     "bulk", "bulk", "merge", "asks", "asks", "taps", "taps", "follow",
 )  # fmt: skip
 
+# What there is in a group: no session at the vendor, nobody who enters or is blocked, and members.
+GROUP_STEPS = (
+    "writes", "writes", "writes late", "servicer writes", "recalls", "send fails", "hand off", "hand off", "reply",
+    "note", "take", "assign", "un-assign", "team", "label", "priority", "snooze", "snooze over", "resolve", "undo",
+    "reopen", "return", "block", "unblock", "sent", "refused", "again", "idle", "comes", "leaves", "give away", "best",
+    "rule", "macro", "bulk", "follow", "renamed", "listed", "joins", "goes", "we join", "we go",
+)  # fmt: skip
+
 step = st.tuples(st.sampled_from(STEPS), st.integers(0, 2), st.integers(1, 4000))
+group_step = st.tuples(st.sampled_from(GROUP_STEPS), st.integers(0, 2), st.integers(1, 4000))
 
 
 @dataclass
 class Story:
-    """One contact, and the steps that were drawn for them."""
+    """One contact, or one group, and the steps that were drawn for them."""
 
     database: Database
     inbox: OpenInbox
@@ -140,11 +156,14 @@ class Story:
     thread: str
     ids: Iterator[int]
     now: datetime = START
+    group: bool = False
 
     def says(self, *, at: datetime | None = None, role: SenderRole = SenderRole.CONTACT) -> IncomingMessage:
         number = next(self.ids)
-        sender = self.thread if role is SenderRole.CONTACT else "wei"
-        return IncomingMessage(f"m{number}", self.thread, sender, role, Kind.TEXT, f"第{number}句", at or self.now)
+        writer = f"member-{number % 4}" if self.group else self.thread
+        sender = writer if role is SenderRole.CONTACT else "wei"
+        said = IncomingMessage(f"m{number}", self.thread, sender, role, Kind.TEXT, f"第{number}句", at or self.now)
+        return replace(said, group=self.group, sender_name=f"{number % 3}号" if self.group else "")
 
     async def conversation(self, tx: Transaction) -> int | None:
         found: int | None = await tx.value("select id from conversation where external_id = %(t)s", t=self.thread)
@@ -163,7 +182,7 @@ class Story:
 
     async def do(self, tx: Transaction, what: str, who: int) -> None:
         """One step. What makes no sense now is refused, which is fine: then nothing may have changed."""
-        vendor = await self._vendor(tx, what)
+        vendor = await self._vendor(tx, what) or await self._members(tx, what, who)
         conversation_id = await self.conversation(tx)
         if vendor or conversation_id is None:
             return
@@ -200,6 +219,25 @@ class Story:
                 await self.ingest(
                     tx, SessionChanged(self.thread, NativeState.ENDED, self.now, event_id=f"e{next(self.ids)}")
                 )
+            case _:
+                return False
+        return True
+
+    async def _members(self, tx: Transaction, what: str, who: int) -> bool:
+        some = tuple(GroupMember(f"member-{n}", f"{n}号", role="admin" if n else "owner") for n in range(who + 1))
+        event = f"e{next(self.ids)}"
+        match what:
+            case "renamed":
+                await self.ingest(tx, GroupChanged(self.thread, self.now, f"{who}群"))
+            case "listed":
+                await self.ingest(tx, GroupChanged(self.thread, self.now, members=some))
+            case "joins" | "we join":
+                joined = MembersJoined(self.thread, some, self.now, "member-3", what == "we join", event)
+                await self.ingest(tx, joined, joined)
+            case "goes" | "we go":
+                gone = tuple(one.external_id for one in some)
+                left = MembersLeft(self.thread, gone, self.now, None, what == "we go", event)
+                await self.ingest(tx, left, left)
             case _:
                 return False
         return True
@@ -330,6 +368,7 @@ async def check(
     row = await transitions.lock(tx, id_)
     events = [event for event in await history(tx, id_) if isinstance(event, ConversationEvent)]
     assert replay(events) == row
+    assert (row.is_group, row.contact_id is None) in ((True, True), (False, False))
     borne = "select label_id from conversation_label where conversation_id = %(id)s order by 1"
     assert tuple(await tx.values(borne, id=id_)) == row.labels
     state = before
@@ -339,7 +378,8 @@ async def check(
             state = born(event)
             continue
         after = evolve(state, event)
-        if isinstance(event, MUST_CHANGE):
+        one_more_question = state.is_group and isinstance(event, ConversationHandedOff)
+        if isinstance(event, MUST_CHANGE) and not one_more_question:
             assert after != state, f"{event.kind()} changed nothing"
         if isinstance(event, StatusChanged):
             assert (event.previous, event.status) == (state.status, after.status)
@@ -409,13 +449,23 @@ def test_the_events_of_a_conversation_are_its_row(urls: DatabaseUrls, runner: as
 
     inbox, workspace_id, agents, team, labels = runner.run(begin())
 
+    def told(steps: list[tuple[str, int, int]], *, group: bool = False) -> None:
+        thread = f"{'group' if group else 'wm'}{next(ids)}"
+        story = Story(database, inbox, workspace_id, agents, team, labels, thread, ids, group=group)
+        runner.run(play(story, steps))
+
     @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(step, min_size=3, max_size=30))
     def run(steps: list[tuple[str, int, int]]) -> None:
-        story = Story(database, inbox, workspace_id, agents, team, labels, f"wm{next(ids)}", ids)
-        runner.run(play(story, steps))
+        told(steps)
+
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.lists(group_step, min_size=3, max_size=25))
+    def run_in_a_group(steps: list[tuple[str, int, int]]) -> None:
+        told(steps, group=True)
 
     try:
         run()
+        run_in_a_group()
     finally:
         runner.run(database.close())

@@ -21,6 +21,9 @@ from zhiban.events import (
     ConversationSnoozed,
     ConversationTeamAssigned,
     ConversationUnmuted,
+    GroupMembersJoined,
+    GroupMembersLeft,
+    GroupRenamed,
     MacroApplied,
     SurveyRated,
 )
@@ -29,9 +32,12 @@ from zhiban.events import (
 _UNSAID = ("returned", "undo", "wrote_again", "mentioned")
 
 
+SHOWN = 20  # members whom one line names
+
+
 def activity(event: ConversationEvent) -> dict[str, Any] | None:
     """What the line says, as values: `what` happened, `by` whom, and details. None: no line."""
-    found = _status_line(event) or _other_line(event)
+    found = _status_line(event) or _group_line(event) or _other_line(event)
     if found is None:
         return None
     what, details = found
@@ -55,6 +61,22 @@ def _status_line(event: ConversationEvent) -> tuple[str, dict[str, Any]] | None:
             return "returned", {}
         case ConversationSnoozed(until=until):
             return "snoozed", {"until": until.isoformat()}
+        case _:
+            return None
+
+
+def _group_line(event: ConversationEvent) -> tuple[str, dict[str, Any]] | None:
+    match event:
+        case GroupRenamed(name=name, previous=previous) if previous:
+            return "group_renamed", {"name": name}
+        case GroupMembersJoined(ourselves=True):
+            return "we_joined", {}
+        case GroupMembersLeft(ourselves=True):
+            return "we_left", {}
+        case GroupMembersJoined(members=members):
+            return "members_joined", {"members": list(members[:SHOWN]), "n": len(members)}
+        case GroupMembersLeft(members=members):
+            return "members_left", {"members": list(members[:SHOWN]), "n": len(members)}
         case _:
             return None
 

@@ -23,7 +23,7 @@ class Arrived:
 
 @frozen_dataclass
 class MessagesArrived:
-    """Somebody wrote: the contact, or one of our people in the vendor's own client.
+    """Somebody wrote: the contact, members of a group, or one of our people in the vendor's own client.
 
     `assistant` tells whether it answers in this inbox. Messages older than `answers_after` are for people. With
     `history` (the first reading of an account) old messages are kept and call nobody.
@@ -200,6 +200,22 @@ class NoteRating:
 
 
 @frozen_dataclass
+class RenameGroup:
+    name: str
+
+
+@frozen_dataclass
+class NoteMembers:
+    """Contacts came into a group, or left it; `by` invited or removed them. `ourselves`: our own account did, too."""
+
+    members: tuple[int, ...]
+    joined: bool
+    by: int | None = None
+    ourselves: bool = False
+    vendor_event_id: str | None = None
+
+
+@frozen_dataclass
 class ChangeNativeSession:
     """The session changed hands in the vendor's own view."""
 
@@ -231,5 +247,7 @@ Change = (
     | NoteFollowers
     | NoteSurvey
     | NoteRating
+    | RenameGroup
+    | NoteMembers
     | ChangeNativeSession
 )

@@ -34,6 +34,9 @@ from zhiban.events import (
     ConversationStarted,
     ConversationTeamAssigned,
     ConversationUnmuted,
+    GroupMembersJoined,
+    GroupMembersLeft,
+    GroupRenamed,
     MacroApplied,
     MessageReceived,
     NativeSessionChanged,
@@ -96,6 +99,8 @@ class _Decider:
 
     def decide(self, change: c.Change) -> Decision:
         match change:
+            case c.MessagesArrived() if self.state.is_group:
+                self._members_wrote(change)
             case c.MessagesArrived():
                 self._messages_arrived(change)
             case c.HandOffToPeople() | c.Open() | c.Assign():
@@ -108,7 +113,7 @@ class _Decider:
                 self._describe(change)
             case c.NoteMacro() | c.NoteFollowers() | c.NoteSurvey() | c.NoteRating():
                 self._note(change)
-            case c.ChangeNativeSession() | c.EnterChat():
+            case c.ChangeNativeSession() | c.EnterChat() | c.RenameGroup() | c.NoteMembers():
                 self._vendor_says(change)
             case never:
                 assert_never(never)
@@ -147,6 +152,16 @@ class _Decider:
             self._to_people_unasked(reason, asked[-1].author)
         else:
             self._call_somebody(asked[-1].author, late + aside)
+
+    def _members_wrote(self, change: c.MessagesArrived) -> None:
+        """In a group people talk to each other: that calls nobody. The worker looks, whoever has the group in hand."""
+        oldest = self.now - change.answers_after
+        said = tuple(message for message in change.messages if message.from_contact)
+        heard = () if self.state.muted or not change.assistant else said
+        look = {message.id for message in heard if not message.aside and message.sent_at >= oldest}
+        for message in change.messages:
+            self._received(message, counts=False)
+        self.effects = Effects(wake=bool(look), handled=tuple(message.id for message in said if message.id not in look))
 
     def _received(self, message: c.Arrived, *, counts: bool) -> None:
         self._record(
@@ -208,7 +223,7 @@ class _Decider:
     def _give_to_people(self, change: c.HandOffToPeople | c.Open | c.Assign) -> None:
         match change:
             case c.HandOffToPeople():
-                if self.state.status is Status.PENDING:
+                if self.state.status is Status.PENDING or self.state.is_group:
                     self._to_people(
                         ConversationHandedOff, change.reason, question=change.question, message_id=change.message_id
                     )
@@ -251,7 +266,8 @@ class _Decider:
 
     def _to_people(self, fact: type[StatusChanged], reason: str, *, actor: Actor | None = None, **more: Any) -> None:
         self._status(fact, Status.OPEN, reason, actor=actor, **more)
-        self.effects = replace(self.effects, wake=True, cancel_assistant=True)
+        # In a group the others may go on asking, and what they were told already is theirs.
+        self.effects = replace(self.effects, wake=True, cancel_assistant=not self.state.is_group)
 
     def _resolve(self, reason: str) -> None:
         state = self.state
@@ -268,7 +284,7 @@ class _Decider:
             was_failures=state.failures,
             was_resolved_at=state.resolved_at,
         )
-        self.effects = replace(self.effects, wake=True, cancel_assistant=True)
+        self.effects = replace(self.effects, wake=True, cancel_assistant=not state.is_group)
 
     def _undo(self, before: c.BeforeResolution) -> None:
         if self.state.status is not Status.RESOLVED:
@@ -294,11 +310,15 @@ class _Decider:
         if self.state.snoozed_until == until:
             return
         self._status(ConversationSnoozed, Status.SNOOZED, until=until)
-        self.effects = Effects(wake=True, cancel_assistant=True)
+        self.effects = Effects(wake=True, cancel_assistant=not self.state.is_group)
 
     def _return(self) -> None:
         if self.state.native_state in (NativeState.POOL, NativeState.HUMAN):
             raise Conflict(mark("A colleague has this session in the vendor's client; it comes back when they end it."))
+        if self.state.is_group:
+            # It never ceased to be the assistant's; people have finished with it.
+            self._resolve("returned")
+            return
         if self.state.status is Status.PENDING:
             return
         waits = self.state.waiting_since is not None
@@ -378,8 +398,13 @@ class _Decider:
             case never:
                 assert_never(never)
 
-    def _vendor_says(self, change: c.ChangeNativeSession | c.EnterChat) -> None:
+    def _vendor_says(self, change: c.ChangeNativeSession | c.EnterChat | c.RenameGroup | c.NoteMembers) -> None:
         match change:
+            case c.RenameGroup(name=name):
+                if name != self.state.subject:
+                    self._record(GroupRenamed(**self._about(), name=name, previous=self.state.subject))
+            case c.NoteMembers():
+                self._members(change)
             case c.ChangeNativeSession():
                 self._native(
                     change.state,
@@ -396,6 +421,20 @@ class _Decider:
                         vendor_event_id=change.vendor_event_id,
                     )
                 )
+
+    def _members(self, change: c.NoteMembers) -> None:
+        """Those who are known to have come or gone already are left out by whoever tells."""
+        if change.members or change.ourselves:
+            fact = GroupMembersJoined if change.joined else GroupMembersLeft
+            self._record(
+                fact(
+                    **self._about(),
+                    members=change.members,
+                    by=change.by,
+                    ourselves=change.ourselves,
+                    vendor_event_id=change.vendor_event_id,
+                )
+            )
 
     def _native(
         self,
@@ -429,7 +468,8 @@ class _Decider:
         self, fact: type[StatusChanged], to: Status, reason: str = "", *, actor: Actor | None = None, **more: Any
     ) -> None:
         about = self._about(actor)
-        if fact in (ConversationReopened, ConversationStarted) and self.state.status is Status.RESOLVED:
+        goes_on = (ConversationReopened, ConversationStarted, ConversationHandedOff)
+        if fact in goes_on and self.state.status is Status.RESOLVED:
             about["cycle"] = self.state.cycle + (self.state.resolved_at is not None)
         self._record(fact(**about, status=to, previous=self.state.status, reason=reason, **more))
 

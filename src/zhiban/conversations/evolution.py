@@ -22,6 +22,7 @@ from zhiban.events import (
     ConversationSnoozed,
     ConversationTeamAssigned,
     ConversationUnmuted,
+    GroupRenamed,
     MessageReceived,
     NativeSessionChanged,
     ReplyQueued,
@@ -60,6 +61,8 @@ def _described(state: ConversationState, event: ConversationEvent) -> Conversati
             return replace(state, contact_id=event.to_contact_id)
         case ConversationPriorityChanged():
             return replace(state, priority=event.priority)
+        case GroupRenamed():
+            return replace(state, subject=event.name)
         case ConversationMuted():
             return replace(state, muted=True)
         case ConversationUnmuted():
@@ -91,6 +94,7 @@ def born(event: ConversationCreated) -> ConversationState:
         status=Status(event.status),
         opened_at=event.at if event.status == Status.OPEN else None,
         last_activity_at=event.at,
+        is_group=event.thread_kind == "group",
     )
 
 
@@ -157,7 +161,8 @@ def _status(state: ConversationState, event: StatusChanged) -> ConversationState
         began,
         status=status,
         handoff_reason=event.reason or None,
-        opened_at=event.at,
+        # In a group that people have already, the assistant may hand them one question more.
+        opened_at=began.opened_at if event.previous == Status.OPEN else event.at,
         snoozed_until=None,
         failures=0,
         waiting_since=_waits_since(began, event),

@@ -54,13 +54,17 @@ async def close_session(tx: Transaction, event: ConversationResolved) -> None:
     """Ask how it was, say the inbox's closing words and end the session, when that cannot be taken back any more.
 
     With people holding the session in the vendor's client it ends there too: otherwise the assistant could never answer
-    again. What the vendor ended itself needs nothing.
+    again. What the vendor ended itself needs nothing. A group goes on whatever becomes of one question: there it is not
+    asked or said.
     """
     if event.reason == "native" or event.inbox_id is None or event.cycle is None:
         return
     policy = await settings_of(tx, event.inbox_id)
     text, survey = policy.closing, policy.survey.ask and event.reason != "muted"
-    native = await tx.value("select native_state from conversation where id = %(id)s", id=event.conversation_id)
+    found = await tx.row("select native_state, kind from conversation where id = %(id)s", id=event.conversation_id)
+    native, kind = found or (None, "direct")
+    if kind == "group":
+        return
     if not text and not survey and native not in (NativeState.POOL, NativeState.HUMAN):
         return
     undoable = event.actor.kind == "agent"

@@ -8,7 +8,7 @@ from typing import Literal, assert_never
 
 from zhiban.channels.connections import OpenInbox, ensure_inbox
 from zhiban.channels.inboxes import archive_accounts
-from zhiban.conversations import contact_follows, service, transitions, work_state
+from zhiban.conversations import contact_follows, groups, service, transitions, work_state
 from zhiban.conversations.changes import ChangeNativeSession, EnterChat, Open, Resolve
 from zhiban.conversations.models import Author, ConversationState, Status
 from zhiban.conversations.outbox import enqueue
@@ -37,9 +37,12 @@ from zhiban.ports import (
     CardTapped,
     ContactChanged,
     Entered,
+    GroupChanged,
     Incoming,
     IncomingMessage,
     Limits,
+    MembersJoined,
+    MembersLeft,
     NativeState,
     Recalled,
     Receipt,
@@ -60,10 +63,8 @@ async def apply(tx: Transaction, inbox: OpenInbox, item: Incoming, *, now: datet
     match item:
         case IncomingMessage():
             return
-        case Recalled():
-            await _recalled(tx, inbox, item)
-        case SendFailed():
-            await _send_failed(tx, inbox, item, now=now)
+        case Recalled() | SendFailed() | Receipt():
+            await _message_changed(tx, inbox, item, now=now)
         case Entered():
             await _entered(tx, inbox, item, now=now)
         case SessionChanged():
@@ -76,8 +77,8 @@ async def apply(tx: Transaction, inbox: OpenInbox, item: Incoming, *, now: datet
             await _accounts_changed(tx, inbox, item)
         case ContactChanged():
             await _contact_changed(tx, inbox, item, now=now)
-        case Receipt():
-            await _receipt(tx, inbox, item)
+        case GroupChanged() | MembersJoined() | MembersLeft():
+            await groups.take_in(tx, inbox, item, now=now)
         case UnknownVendorEvent():
             await event_log.append(
                 tx,
@@ -89,6 +90,20 @@ async def apply(tx: Transaction, inbox: OpenInbox, item: Incoming, *, now: datet
                     content=dict(item.content),
                 ),
             )
+        case never:
+            assert_never(never)
+
+
+async def _message_changed(
+    tx: Transaction, inbox: OpenInbox, item: Recalled | SendFailed | Receipt, *, now: datetime
+) -> None:
+    match item:
+        case Recalled():
+            await _recalled(tx, inbox, item)
+        case SendFailed():
+            await _send_failed(tx, inbox, item, now=now)
+        case Receipt():
+            await _receipt(tx, inbox, item)
         case never:
             assert_never(never)
 
@@ -127,16 +142,22 @@ async def _receipt(tx: Transaction, inbox: OpenInbox, item: Receipt) -> None:
 
 async def _recalled(tx: Transaction, inbox: OpenInbox, item: Recalled) -> None:
     state = await _lock_of(tx, inbox, item.external_id)
-    message_id = await tx.value(
+    row = await tx.row(
         "update message set recalled_at = %(at)s, state = case when state = 'pending' then 'handled' else state end "
-        "where inbox_id = %(inbox)s and external_id = %(external)s and recalled_at is null returning id",
+        "where inbox_id = %(inbox)s and external_id = %(external)s and recalled_at is null "
+        "returning id, sender_contact_id",
         at=item.happened_at,
         inbox=inbox.inbox_id,
         external=item.external_id,
     )
-    if state is None or message_id is None:
+    if state is None or row is None:
         return
-    actor = Actor("contact", state.contact_id) if item.role is SenderRole.CONTACT else Actor("servicer")
+    message_id, sender = row
+    actor = (
+        Actor("contact", sender if state.is_group else state.contact_id)
+        if item.role is SenderRole.CONTACT
+        else Actor("servicer")
+    )
     await event_log.append(
         tx, MessageRecalled(actor=actor, at=item.happened_at, message_id=message_id, **state.about())
     )

@@ -7,8 +7,8 @@ A message id seen before changes nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
 from typing import Any, Protocol
@@ -18,7 +18,9 @@ import psycopg
 from zhiban.channels.connections import OpenInbox
 from zhiban.conversations import inbound_events, transitions
 from zhiban.conversations.changes import Arrived, MessagesArrived
+from zhiban.conversations.group_policy import Consent
 from zhiban.conversations.models import Author, ConversationState, MessageState
+from zhiban.conversations.participants import Speaker, speakers
 from zhiban.conversations.quotes import link_answers
 from zhiban.conversations.surveys import rate_tapped, tapped_ratings
 from zhiban.conversations.threads import MatchedConversation, match_or_create
@@ -34,6 +36,7 @@ from zhiban.ports import CardTapped, Incoming, IncomingMessage, Kind, SenderRole
 log = logging.getLogger(__name__)
 
 TEXT_LIMIT = 100_000  # characters kept of one message
+MENTIONS_KEPT = 100  # of one message
 
 
 @dataclass(slots=True)
@@ -59,14 +62,14 @@ class Ingest(Protocol):
 
 _STORE = """
 insert into message (workspace_id, conversation_id, inbox_id, direction, author, sender_contact_id, sender_ref, kind,
-  text, choice, content, external_id, state, sent_at, created_at)
+  text, choice, content, mentions, external_id, state, sent_at, created_at)
 select %(workspace)s, conversation, %(inbox)s, direction, author, sender_contact, sender_ref, kind, text, choice,
-  content, external_id, state, sent_at, %(now)s
+  content, coalesce(mentions, '[]'), external_id, state, sent_at, %(now)s
 from rows from (json_to_recordset(%(rows)s::json) as (conversation bigint, direction text, author text,
-  sender_contact bigint, sender_ref text, kind text, text text, choice text, content jsonb, external_id text,
-  state text, sent_at timestamptz))
+  sender_contact bigint, sender_ref text, kind text, text text, choice text, content jsonb, mentions jsonb,
+  external_id text, state text, sent_at timestamptz))
   with ordinality as t(conversation, direction, author, sender_contact, sender_ref, kind, text, choice, content,
-    external_id, state, sent_at, n)
+    mentions, external_id, state, sent_at, n)
 order by n on conflict do nothing returning id, external_id"""
 
 _ATTACH = """
@@ -169,10 +172,19 @@ async def _messages(
     settings = inbox.settings
     threads = {message.thread for message in messages}
     recent = {message.thread for message in messages if message.sent_at >= now - settings.answers_after}
+    groups = {message.thread for message in messages if message.group}
     matched = await match_or_create(
-        tx, inbox, [message.thread for message in messages], quiet=threads - recent if history else (), now=now
+        tx,
+        inbox,
+        [message.thread for message in messages if not message.group],
+        groups=groups,
+        quiet=threads - recent if history else (),
+        now=now,
     )
-    stored = await _store(tx, inbox, messages, matched, now=now)
+    states = {thread: one.state for thread, one in matched.items()}
+    said_by = await speakers(tx, inbox, messages, states, now=now)
+    messages = [_as_allowed(one, said_by.get((one.thread, one.sender))) for one in messages]
+    stored = await _store(tx, inbox, messages, states, said_by, now=now)
     result.new_messages = len(stored)
     if not stored:
         return
@@ -181,8 +193,9 @@ async def _messages(
     for message in messages:
         if (id_ := stored.get(message.external_id)) is not None:
             conversation = matched[message.thread]
-            aside = message.external_id in ratings
-            conversation.arrived.append(_arrived(id_, message, conversation, aside=aside))
+            speaker = said_by.get((message.thread, message.sender))
+            aside = message.external_id in ratings or (speaker is not None and _calls_nobody(message, speaker))
+            conversation.arrived.append(_arrived(id_, message, conversation, speaker, aside=aside))
     planned = [
         Planned(
             one.state,
@@ -204,12 +217,24 @@ async def _messages(
     await rate_tapped(tx, list(ratings.values()), now=now)
 
 
-def _arrived(id_: int, message: IncomingMessage, conversation: MatchedConversation, *, aside: bool) -> Arrived:
+def _as_allowed(message: IncomingMessage, speaker: Speaker | None) -> IncomingMessage:
+    """The message as its member lets us keep it. What is said to us is kept: otherwise it could not be answered."""
+    if speaker is None or speaker.consent is not Consent.UNSTORED or message.mentions_us:
+        return message
+    return replace(message, kind=Kind.OTHER, text="", choice=None, media=(), content={"withheld": True}, mentions=())
+
+
+def _calls_nobody(message: IncomingMessage, speaker: Speaker) -> bool:
+    return speaker.blocked or bool(message.content.get("withheld"))
+
+
+def _arrived(
+    id_: int, message: IncomingMessage, conversation: MatchedConversation, speaker: Speaker | None, *, aside: bool
+) -> Arrived:
     by_contact = message.role is SenderRole.CONTACT
+    contact_id = conversation.state.contact_id if speaker is None else speaker.contact_id
     author = (
-        Actor("contact", conversation.state.contact_id, message.sender)
-        if by_contact
-        else Actor("servicer", ref=message.sender or None)
+        Actor("contact", contact_id, message.sender) if by_contact else Actor("servicer", ref=message.sender or None)
     )
     return Arrived(id_, message.sent_at, author, from_contact=by_contact, files=len(message.media), aside=aside)
 
@@ -218,7 +243,8 @@ async def _store(
     tx: Transaction,
     inbox: OpenInbox,
     messages: Sequence[IncomingMessage],
-    matched: dict[str, MatchedConversation],
+    states: Mapping[str, ConversationState],
+    said_by: Mapping[tuple[str, str], Speaker],
     *,
     now: datetime,
 ) -> dict[str, int]:
@@ -228,18 +254,19 @@ async def _store(
         workspace=tx.workspace_id,
         inbox=inbox.inbox_id,
         now=now,
-        rows=json_safe([_row(message, matched[message.thread].state) for message in messages]),
+        rows=json_safe([_row(one, states[one.thread], said_by.get((one.thread, one.sender))) for one in messages]),
     )
     return {external_id: int(id_) for id_, external_id in rows}
 
 
-def _row(message: IncomingMessage, state: ConversationState) -> dict[str, Any]:
+def _row(message: IncomingMessage, state: ConversationState, speaker: Speaker | None) -> dict[str, Any]:
     by_contact = message.role is SenderRole.CONTACT
-    return {
+    sender_contact = state.contact_id if speaker is None else speaker.contact_id
+    row: dict[str, Any] = {
         "conversation": state.id,
         "direction": "in" if by_contact else "out",
         "author": Author.CONTACT if by_contact else Author.SERVICER,
-        "sender_contact": state.contact_id if by_contact else None,
+        "sender_contact": sender_contact if by_contact else None,
         "sender_ref": message.sender or None,
         "kind": message.kind,
         "text": message.text[:TEXT_LIMIT],
@@ -249,6 +276,10 @@ def _row(message: IncomingMessage, state: ConversationState) -> dict[str, Any]:
         "state": MessageState.PENDING if by_contact else MessageState.STORED,
         "sent_at": message.sent_at,
     }
+    if message.mentions or message.mentions_us:
+        named: list[dict[str, Any]] = [{"id": one} for one in message.mentions[:MENTIONS_KEPT]]
+        row["mentions"] = [{"us": True}, *named] if message.mentions_us else named
+    return row
 
 
 async def _attachments(tx: Transaction, pairs: Iterable[tuple[int | None, IncomingMessage]]) -> None:

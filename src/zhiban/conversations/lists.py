@@ -139,7 +139,7 @@ _AMONG_MANY = " and c.labels @> array[%(label)s]::bigint[]"  # read in the list'
 _OPEN = ("c.status = 'open'", "c.waiting_since asc nulls last, c.last_activity_at desc")
 _PENDING = ("c.status = 'pending'", "c.last_activity_at desc")
 _SNOOZED = ("c.status = 'snoozed'", "c.snoozed_until asc nulls last, c.id")
-_RESOLVED = ("c.status = 'resolved'", "c.last_activity_at desc")
+_RESOLVED = ("c.status = 'resolved' and c.kind = 'direct'", "c.last_activity_at desc")
 
 
 def _parts(queue: Queue, tab: StatusTab, also: str = "") -> list[tuple[str, str]]:

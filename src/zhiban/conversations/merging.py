@@ -14,6 +14,20 @@ from zhiban.kit.errors import NotFound
 from zhiban.people.contact_card import ContactCard, contact_card, merge_into
 from zhiban.people.permissions import Access, NotAllowed, Permission
 
+_SAID = """
+update message m set sender_contact_id = %(base)s
+from participant g where g.contact_id = %(other)s and m.workspace_id = g.workspace_id
+  and m.conversation_id = g.conversation_id and m.sender_contact_id = %(other)s"""
+
+# Where both of them are in a group, the one that stays is there as it was.
+_PRESENT = """
+with known as (
+  select conversation_id from participant where contact_id = %(base)s),
+doubled as (
+  delete from participant where contact_id = %(other)s and conversation_id in (select conversation_id from known))
+update participant set contact_id = %(base)s
+where contact_id = %(other)s and conversation_id not in (select conversation_id from known)"""
+
 _THEIRS = "select id from conversation where contact_id = %(contact)s order by id"
 
 
@@ -60,4 +74,6 @@ async def merge_contacts(
     await transitions.apply_many(tx, [Planned(state, ChangeContact(base_id), by) for state in states], now=now)
     moved = "update contact_follow set contact_id = %(base)s where contact_id = %(other)s"
     await tx.run(moved, base=base_id, other=other_id)
+    await tx.run(_SAID, base=base_id, other=other_id)
+    await tx.run(_PRESENT, base=base_id, other=other_id)
     return len(states)

@@ -86,6 +86,8 @@ class ConversationState:
     failures: int = 0  # of the assistant, in a row
     native_state: str | None = None
     native_servicer: str | None = None
+    is_group: bool = False  # of a chat with many members, who are its participants; then it is with no contact
+    subject: str = ""  # what a group is called
 
     def about(self) -> dict[str, Any]:
         """What every fact about this conversation says of it."""

@@ -10,11 +10,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from zhiban.conversations import topics, transitions, work_state
 from zhiban.conversations.changes import QueueReply
 from zhiban.conversations.draft_files import DraftFile
+from zhiban.conversations.groups import chat_of
 from zhiban.conversations.models import PEOPLE, Author, ConversationState
 from zhiban.conversations.quotes import Quotation
 from zhiban.events import DIRECT, Actor, Cause
@@ -23,16 +24,16 @@ from zhiban.kit.errors import Conflict
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 from zhiban.kit.json_safe import json_safe
-from zhiban.ports import Choice, Kind, Limits, NativeState, Refusal, ReplyWindow
+from zhiban.ports import Choice, Kind, Limits, Mention, NativeState, Refusal, ReplyWindow
 
 _INSERT = """
 insert into message (workspace_id, conversation_id, inbox_id, direction, author, agent_id, kind, text, content,
-  external_id, state, turn_id, client_key, reply_to_id, sent_at)
+  external_id, state, turn_id, client_key, reply_to_id, mentions, sent_at)
 select %(workspace)s, %(conversation)s, %(inbox)s, %(direction)s, %(author)s, %(agent)s, kind, part, content,
-  key, 'queued', %(turn)s, client_key, reply_to, %(now)s
+  key, 'queued', %(turn)s, client_key, reply_to, coalesce(mentions, '[]'), %(now)s
 from rows from (json_to_recordset(%(parts)s::json)
-    as (kind text, part text, content jsonb, key text, client_key text, reply_to bigint))
-  with ordinality as t(kind, part, content, key, client_key, reply_to, n)
+    as (kind text, part text, content jsonb, key text, client_key text, reply_to bigint, mentions jsonb))
+  with ordinality as t(kind, part, content, key, client_key, reply_to, mentions, n)
 order by n on conflict do nothing returning id"""
 
 _ATTACH = """
@@ -50,6 +51,10 @@ _CLOSED = {
     Refusal.IN_POOL: mark("This session waits in the vendor's own pool; whoever takes it there answers it there."),
     Refusal.SESSION_ENDED: mark("This session is over; the channel lets nobody write until the contact writes again."),
 }
+_GROUP_CLOSED = {
+    "read_only": mark("This group is read only: nothing is sent there. That is set on its page."),
+    "left": mark("Our account is not in this group any more."),
+}
 _HELD = {
     NativeState.HUMAN: Refusal.HUMAN_ACTIVE,
     NativeState.POOL: Refusal.IN_POOL,
@@ -62,6 +67,14 @@ class ReplyWindowClosed(Conflict):
 
     def __init__(self, reason: str) -> None:
         super().__init__(_CLOSED[Refusal(reason)])
+        self.reason = reason
+
+
+class GroupClosed(Conflict):
+    """Nothing may be said in this group: we only read it (`read_only`), or are in it no more (`left`)."""
+
+    def __init__(self, reason: Literal["read_only", "left"]) -> None:
+        super().__init__(_GROUP_CLOSED[reason])
         self.reason = reason
 
 
@@ -101,6 +114,7 @@ class QueuedMessage:
     attempts: int
     sent_at: datetime
     agent_id: int | None = None
+    mentions: tuple[Mention, ...] = ()
 
 
 @frozen_dataclass
@@ -191,6 +205,7 @@ async def enqueue(
     now: datetime,
     files: Sequence[DraftFile] = (),
     answers: Quotation | None = None,
+    mentions: Sequence[Mention] = (),
     kind: Kind = Kind.TEXT,
     choices: Sequence[Choice] = (),
     footer: str = "",
@@ -206,8 +221,15 @@ async def enqueue(
     `files` follow, each as a message; with them the text may be empty. `answers` names what the first part answers;
     its line stands above the text already. `limits` are the channel's; with `most`, what would need more parts is cut.
     `helped` tells whether the assistant's words answered something; None leaves its failures as they are. What an
-    event's code pays for (`content["code"]`) uses up no reply.
+    event's code pays for (`content["code"]`) uses up no reply. `mentions` are members of a group whom it names.
+
+    Into a group to which nothing may be said, nothing is stored; for people's words that raises GroupClosed.
     """
+    if state.is_group and await _is_closed(tx, state, author):
+        return QueueResult([], state)
+    if mentions and not limits.mentions:
+        text = "".join(f"@{one.name} " for one in mentions) + text
+        mentions = ()
     texts = shortened(text, limits, most=most) if kind is Kind.TEXT else [text]
     if files and not text.strip():
         texts = []
@@ -217,13 +239,10 @@ async def enqueue(
     if footer:
         base["footer"] = footer
     agent_id = actor.id if actor.kind == "agent" else None
-    parts: list[dict[str, Any]] = [{"kind": kind, "part": part, "content": {}} for part in texts]
-    if parts:
-        parts[-1]["content"] = base
-    parts += [{"kind": file.kind, "part": "", "content": {}} for file in files]
-    for n, part in enumerate(parts):
-        part["key"] = key if n == 0 else f"{key}_{n}"
+    parts = _parts(texts, files, kind=kind, content=base, key=key)
     parts[0]["client_key"] = client_key
+    if mentions:
+        parts[0]["mentions"] = [{"id": one.external_id, "name": one.name} for one in mentions]
     if answers is not None:
         parts[0]["reply_to"] = answers.message_id
         parts[0]["content"] = {**parts[0]["content"], **answers.content()}
@@ -249,10 +268,42 @@ async def enqueue(
     if len(ids) < len(parts):
         return QueueResult([], applied.state, applied.revision)
     messages = [
-        QueuedMessage(id_, author, part["kind"], part["part"], part["content"], part["key"], 0, now, agent_id)
+        QueuedMessage(
+            id_,
+            author,
+            part["kind"],
+            part["part"],
+            part["content"],
+            part["key"],
+            0,
+            now,
+            agent_id,
+            tuple(mentions) if "mentions" in part else (),
+        )
         for id_, part in zip(ids, parts, strict=True)
     ]
     return QueueResult(messages, applied.state, applied.revision)
+
+
+async def _is_closed(tx: Transaction, state: ConversationState, author: Author) -> bool:
+    """Whether nothing may be said in this group. Raises GroupClosed where a person wants to."""
+    reason = (await chat_of(tx, state.id)).closed
+    if reason and author in PEOPLE:
+        raise GroupClosed(reason)
+    return reason is not None
+
+
+def _parts(
+    texts: Sequence[str], files: Sequence[DraftFile], *, kind: Kind, content: Mapping[str, Any], key: str
+) -> list[dict[str, Any]]:
+    """The messages that a reply consists of: its text in pieces, of which the last has the content, then its files."""
+    parts: list[dict[str, Any]] = [{"kind": kind, "part": part, "content": {}} for part in texts]
+    if parts:
+        parts[-1]["content"] = content
+    parts += [{"kind": file.kind, "part": "", "content": {}} for file in files]
+    for n, part in enumerate(parts):
+        part["key"] = key if n == 0 else f"{key}_{n}"
+    return parts
 
 
 async def _attach(tx: Transaction, message_ids: Sequence[int], files: Sequence[DraftFile], *, now: datetime) -> None:

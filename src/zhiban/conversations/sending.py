@@ -165,6 +165,7 @@ def as_outgoing(thread: str, message: QueuedMessage, media: Media | None = None)
         media=media,
         content=content,
         reply_to=content.get("reply_to"),
+        mentions=message.mentions,
     )
 
 

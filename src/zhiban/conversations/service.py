@@ -5,6 +5,7 @@ What a verb means in each status is decided in `decisions`; here stands what bel
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from zhiban.conversations import transitions
@@ -59,9 +60,10 @@ async def hand_off(
 
     The contact is told `notice`, within the channel's `limits`.
     `native_to` moves the session in the vendor's view too ("pool" or "human"). False when it was not the assistant's.
+    A group may be handed over again, with another question, while people have it.
     """
     state = await transitions.lock(tx, conversation_id)
-    if state.status is not Status.PENDING:
+    if state.status is not Status.PENDING and not state.is_group:
         return False
     key = key_for("handoff", tx.workspace_id, state.id, state.cycle, now.isoformat())
     if notice and limits is not None and not allowance_of(state, limits.reply_window).closed(now):
@@ -211,6 +213,14 @@ def before_resolution(resolved: ConversationResolved | None, *, by: int, now: da
         snoozed_until=resolved.was_snoozed_until,
         failures=resolved.was_failures,
         resolved_at=resolved.was_resolved_at,
+    )
+
+
+async def mark_handled(tx: Transaction, message_ids: Sequence[int]) -> None:
+    """These messages need no answer, or have one, in a conversation that this transaction has locked."""
+    await tx.run(
+        "update message set state = 'handled' where id = any(%(ids)s::bigint[]) and state = 'pending'",
+        ids=list(message_ids),
     )
 
 

@@ -11,6 +11,7 @@ from zhiban.conversations import transitions
 from zhiban.conversations.changes import Arrived
 from zhiban.conversations.models import ConversationState, Status
 from zhiban.kit.db import Transaction
+from zhiban.kit.errors import Conflict
 from zhiban.people.contacts import ensure_contacts
 
 
@@ -34,15 +35,27 @@ _FIND = (
 
 
 async def match_or_create(
-    tx: Transaction, inbox: OpenInbox, wanted: Iterable[str], *, quiet: Collection[str] = (), now: datetime
+    tx: Transaction,
+    inbox: OpenInbox,
+    wanted: Iterable[str],
+    *,
+    groups: Collection[str] = (),
+    quiet: Collection[str] = (),
+    now: datetime,
 ) -> dict[str, MatchedConversation]:
     """The conversations of these threads, locked in the order of their ids; unknown ones are made, with their contacts.
 
     A new one begins with the assistant where the inbox has one, otherwise with people; one of the `quiet` threads
-    begins resolved, as nobody has to do anything for it yet.
+    begins resolved, as nobody has to do anything for it yet. So do `groups`, which are with no contact.
+
+    Raises Conflict where a thread is a group and was none before, or the reverse.
     """
-    threads = list(dict.fromkeys(wanted))
+    threads = list(dict.fromkeys((*wanted, *groups)))
     matched = await _find(tx, inbox, threads)
+    if any(one.state.is_group is not (thread in groups) for thread, one in matched.items()):
+        raise Conflict("The channel used one name for a group and for a contact.")
+    if new_groups := [thread for thread in groups if thread not in matched]:
+        matched |= await _create_groups(tx, inbox, new_groups, now=now)
     missing = [thread for thread in threads if thread not in matched]
     if missing:
         kind, account = inbox.connection.vendor.namespace(inbox.kind)
@@ -58,6 +71,16 @@ async def match_or_create(
                 matched[thread] = MatchedConversation(state, blocked=contacts[thread].blocked, created=True)
         if elsewhere := [thread for thread in missing if thread not in matched]:
             matched |= await _find(tx, inbox, elsewhere)
+    return matched
+
+
+async def _create_groups(
+    tx: Transaction, inbox: OpenInbox, threads: list[str], *, now: datetime
+) -> dict[str, MatchedConversation]:
+    created = await transitions.create_groups(tx, inbox.inbox_id, threads, now=now)
+    matched = {thread: MatchedConversation(state, created=True) for thread, state in created.items()}
+    if elsewhere := [thread for thread in threads if thread not in matched]:
+        matched |= await _find(tx, inbox, elsewhere)
     return matched
 
 

@@ -17,7 +17,7 @@ MOST = 20_000  # messages; of a longer conversation the last
 # A colleague's remark about the contact is for colleagues: a transcript may be given to the contact.
 _LINES = f"""
 select m.id, m.sent_at, m.author, m.direction = 'internal' as note, m.kind,
-  coalesce(a.name, '') as agent_name, coalesce(p.name, '') as contact_name,
+  coalesce(a.name, '') as agent_name, coalesce(nullif(g.nickname, ''), p.name, '') as contact_name,
   case when m.recalled_at is not null then '' else {WITHOUT_LINK} end as text,
   m.recalled_at is not null as recalled,
   array(select offered ->> 'label' from jsonb_array_elements(
@@ -26,6 +26,8 @@ select m.id, m.sent_at, m.author, m.direction = 'internal' as note, m.kind,
 from message m
 left join agent a on a.workspace_id = m.workspace_id and a.id = m.agent_id
 left join contact p on p.workspace_id = m.workspace_id and p.id = m.sender_contact_id
+left join participant g on g.workspace_id = m.workspace_id and g.conversation_id = m.conversation_id
+  and g.contact_id = m.sender_contact_id
 where m.conversation_id = %(id)s and m.kind not in ('activity', 'move') and m.state <> 'dropped'
   and (%(notes)s or m.direction <> 'internal')
 order by m.id desc limit %(most)s"""

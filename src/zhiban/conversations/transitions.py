@@ -28,6 +28,7 @@ from zhiban.events import (
     ConversationCreated,
     ConversationEvent,
     ConversationLabelsChanged,
+    GroupRenamed,
     MessageDropped,
 )
 from zhiban.kit import event_log
@@ -77,17 +78,18 @@ STATE_COLUMNS = (
     "c.id, c.inbox_id, c.contact_id, c.external_id as thread, c.status, c.assignee_id, c.team_id, c.priority, "
     "c.labels, c.muted_at is not null as muted, c.handoff_reason, c.waiting_since, c.first_reply_at, c.opened_at, "
     "c.resolved_at, c.resolver_id, c.snoozed_until, c.cycle, c.last_activity_at, c.last_incoming_at, "
-    "c.replies_used, c.failures, c.native_state, c.native_servicer"
+    "c.replies_used, c.failures, c.native_state, c.native_servicer, c.kind = 'group' as is_group, c.subject"
 )
 STATE_FIELDS = tuple(column.name for column in fields(ConversationState))
-_WRITTEN = tuple(name for name in STATE_FIELDS if name not in ("inbox_id", "contact_id", "thread"))
+_FIXED = ("inbox_id", "contact_id", "thread", "is_group", "subject")  # what no change writes, or a rare one by itself
+_WRITTEN = tuple(name for name in STATE_FIELDS if name not in _FIXED)
 
 _LOCK = f"select {STATE_COLUMNS} from conversation c where c.id = any(%(ids)s::bigint[]) order by c.id for update"
 
 _LOCK_LEASED = f"""
 select {STATE_COLUMNS} from conversation c
 join conversation_work w on w.workspace_id = c.workspace_id and w.conversation_id = c.id
-where c.id = %(id)s and c.status = 'pending' and w.leased_by = %(process)s
+where c.id = %(id)s and (c.status = 'pending' or c.kind = 'group') and w.leased_by = %(process)s
   and (%(revision)s::int is null or w.revision = %(revision)s) for update"""
 
 _CREATE = """
@@ -104,6 +106,16 @@ with made as (
 work as (
   insert into conversation_work (workspace_id, conversation_id) select workspace_id, id from made)
 select external_id, id, contact_id from made"""
+
+_CREATE_GROUPS = """
+with made as (
+  insert into conversation (workspace_id, inbox_id, external_id, kind, status, created_at, last_activity_at)
+  select %(workspace)s, %(inbox)s, thread, 'group', 'resolved', %(now)s, %(now)s
+  from unnest(%(threads)s::text[]) as thread
+  on conflict (workspace_id, inbox_id, external_id) do nothing returning workspace_id, external_id, id),
+work as (
+  insert into conversation_work (workspace_id, conversation_id) select workspace_id, id from made)
+select external_id, id from made"""
 
 # Without `any`, whoever plans this expects a hundred rows, and up to some ten thousand reads the whole table for them.
 _WRITE = f"""
@@ -159,6 +171,12 @@ update conversation c set contact_id = t.contact
 from json_to_recordset(%(rows)s::json) as t(conversation bigint, contact bigint)
 where c.id = t.conversation and c.id = any(%(ids)s::bigint[])"""
 
+# Of groups, when they are called otherwise; no other change writes it.
+_RENAME = """
+update conversation c set subject = t.subject
+from json_to_recordset(%(rows)s::json) as t(conversation bigint, subject text)
+where c.id = t.conversation and c.id = any(%(ids)s::bigint[])"""
+
 # What the contact asked since a person last answered.
 _REQUEUE = """
 update message m set state = 'pending'
@@ -194,7 +212,10 @@ async def lock_many(tx: Transaction, ids: Sequence[int]) -> list[ConversationSta
 async def lock_leased(
     tx: Transaction, conversation_id: int, *, process_id: int, revision: int | None
 ) -> ConversationState | None:
-    """The state, locked, if it is the assistant's, this process works on it, and nothing happened since `revision`."""
+    """The state, locked, if it is the assistant's, this process works on it, and nothing happened since `revision`.
+
+    In groups the assistant may act whoever has them in hand.
+    """
     row = await tx.row(_LOCK_LEASED, id=conversation_id, process=process_id, revision=revision)
     return None if row is None else as_state(row)
 
@@ -249,6 +270,28 @@ async def create(
         if event.thread in newcomers
     ]
     await event_log.append(tx, *events, *new)
+    return {event.thread: born(event) for event in events}
+
+
+async def create_groups(
+    tx: Transaction, inbox_id: int, threads: Sequence[str], *, now: datetime
+) -> dict[str, ConversationState]:
+    """Conversations for these groups, in which nobody has anything to do yet. One made meanwhile is left out."""
+    rows = await tx.rows(_CREATE_GROUPS, workspace=tx.workspace_id, inbox=inbox_id, threads=sorted(threads), now=now)
+    events = [
+        ConversationCreated(
+            actor=SYSTEM,
+            at=now,
+            conversation_id=id_,
+            inbox_id=inbox_id,
+            cycle=1,
+            status=Status.RESOLVED.value,
+            thread=thread,
+            thread_kind="group",
+        )
+        for thread, id_ in rows
+    ]
+    await event_log.append(tx, *events)
     return {event.thread: born(event) for event in events}
 
 
@@ -315,7 +358,7 @@ async def _write(
     """Write the rows and log the events, in one statement."""
     changed = [
         {name: value for name in _WRITTEN if (value := getattr(one.state, name)) is not None}
-        | {"wake": one.effects.wake, "work": lease is not None and one.state.status is Status.PENDING}
+        | {"wake": one.effects.wake, "work": lease is not None and _is_work(one)}
         for one in decided
     ]
     rows = await tx.rows(
@@ -335,6 +378,12 @@ async def _write(
         else:
             written.work[conversation_id] = revision, bool(leased)
     return written
+
+
+def _is_work(decision: Decision) -> bool:
+    """Whether the assistant may have something to do."""
+    state = decision.state
+    return decision.effects.wake if state.is_group else state.status is Status.PENDING
 
 
 async def _carry_out(tx: Transaction, decided: Iterable[Decision], *, now: datetime, cause: Cause) -> None:
@@ -358,6 +407,10 @@ async def _carry_out(tx: Transaction, decided: Iterable[Decision], *, now: datet
     if moved:
         whom = json_safe([{"conversation": state.id, "contact": state.contact_id} for state in moved])
         await tx.run(_MOVE, rows=whom, ids=[state.id for state in moved])
+    renamed = [one.state for one in decided if any(isinstance(each, GroupRenamed) for each in one.events)]
+    if renamed:
+        names = json_safe([{"conversation": state.id, "subject": state.subject} for state in renamed])
+        await tx.run(_RENAME, rows=names, ids=[state.id for state in renamed])
     await _write_activities(tx, [event for one in decided for event in one.events])
 
 

@@ -58,7 +58,7 @@ join conversation_work w on w.workspace_id = m.workspace_id and w.conversation_i
 join conversation c on c.workspace_id = m.workspace_id and c.id = m.conversation_id
 where m.state in ('pending', 'queued') and m.created_at < %(quiet)s and w.leased_by is null
   and (w.retry_at is null or w.retry_at <= %(now)s)
-  and (m.state = 'queued' or c.status = 'pending')
+  and (m.state = 'queued' or c.status = 'pending' or c.kind = 'group')
 limit 500"""
 
 

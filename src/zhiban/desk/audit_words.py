@@ -119,6 +119,8 @@ AUDITED: dict[str, tuple[str, dict[str, str]]] = {
             "conversation_priority_changed": mark("改会话的优先级"),
             "conversation_muted": mark("屏蔽了对方"),
             "conversation_unmuted": mark("取消屏蔽"),
+            "group_configured": mark("修改了群设置"),
+            "group_consent_changed": mark("改了群成员的意愿"),
             "contact_edited": mark("修改联系人"),
             "contacts_merged": mark("合并联系人"),
         },

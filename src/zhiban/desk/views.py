@@ -34,6 +34,7 @@ from zhiban.kit.i18n import mark
 from zhiban.ports import Kind, Limits, ReplyWindow
 
 NO_IDS: Mapping[int, int] = MappingProxyType({})
+NOBODY: Mapping[int, str] = MappingProxyType({})
 TOGETHER = timedelta(minutes=3)  # messages of one sender this close share one name line
 
 
@@ -326,10 +327,11 @@ def activity_view(
     names: Mapping[int, str],
     teams: Mapping[int, str],
     labels: Mapping[int, str],
+    members: Mapping[int, str] = NOBODY,
 ) -> ActivityView | None:
     """The words for an activity as stored; None for one that nobody needs to read.
 
-    `names` are those of agents, by id as those of teams and labels.
+    `names` are those of agents, by id as those of teams, labels, and the contacts of a group.
     """
     what, by = str(row.content.get("what") or ""), str(row.content.get("by") or "system")
     to = row.content.get("to")
@@ -364,12 +366,23 @@ def activity_view(
         who=who,
         words=words,
         icon="sparkle" if by == "assistant" else icon,
-        whom=_whom(what, to, names, teams) or stars(row.content.get("rating")) or str(row.content.get("macro") or ""),
+        whom=_whom(what, to, names, teams)
+        or stars(row.content.get("rating"))
+        or _members(row.content, members)
+        or str(row.content.get("macro") or row.content.get("name") or ""),
         until=datetime.fromisoformat(until) if isinstance(until, str) else None,
         why=REASON_LABELS.get(reason, "") or str(row.content.get("comment") or ""),
         labels=tuple(labels[id_] for id_ in (*added, *removed) if id_ in labels)
         + tuple(names[id_] for id_ in row.content.get("agents") or () if id_ in names),
     )
+
+
+def _members(content: Mapping[str, Any], members: Mapping[int, str]) -> str:
+    """Those who came or went by name, and of many how many more."""
+    ids = content.get("members") or ()
+    named = [members[id_] for id_ in ids if members.get(id_)][:3]
+    more = int(content.get("n") or 0) - len(named)
+    return "、".join(named) + (f" +{more}" if more and named else f"{more}" if more else "")
 
 
 def _whom(what: str, to: object, names: Mapping[int, str], teams: Mapping[int, str]) -> str:

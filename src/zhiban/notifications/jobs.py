@@ -45,7 +45,8 @@ MEMBERS = "members:"  # the address of all agents who have an account at the inb
 _WAITING = """
 select c.inbox_id, c.status, c.external_id as thread, c.handoff_reason as reason,
   coalesce(c.waiting_since, c.opened_at, c.last_activity_at) as since,
-  coalesce(nullif(p.remark, ''), p.name, '') as contact_name, i.name as inbox_name, (
+  coalesce(nullif(p.remark, ''), p.name, c.subject) as contact_name, c.kind = 'group' as is_group,
+  i.name as inbox_name, (
     select m.text from message m where m.conversation_id = c.id and m.direction = 'in' and m.text <> ''
     order by m.id desc limit 1) as last_words
 from conversation c join inbox i on i.workspace_id = c.workspace_id and i.id = c.inbox_id
@@ -62,7 +63,8 @@ class WaitingContact:
     thread: str
     reason: str | None
     since: datetime
-    contact_name: str
+    contact_name: str  # of a group: its own
+    is_group: bool
     inbox_name: str
     last_words: str | None
 
@@ -144,7 +146,7 @@ class NotificationJobs:
             waiting = await tx.object(WaitingContact, _WAITING, id=conversation_id)
         if waiting is None or waiting.status != Status.OPEN:
             return
-        if not waiting.contact_name:
+        if not waiting.contact_name and not waiting.is_group:
             await self._fetch_contact_name(workspace_id, waiting.inbox_id, waiting.thread)
         recipients = await self._recipients(workspace_id, waiting.inbox_id)
         async with self._database.transaction(workspace_id) as tx:

@@ -121,6 +121,19 @@ async def nameless_contacts(tx: Transaction, kind: str, account: str, *, limit: 
     )
 
 
+async def accounts_of(tx: Transaction, kind: str, account: str, contact_ids: Sequence[int]) -> dict[int, str]:
+    """What a vendor calls these contacts, by contact; those whom it does not know are left out."""
+    return dict(
+        await tx.rows(
+            "select contact_id, min(external_id) from identity where kind = %(kind)s and account = %(account)s "
+            "and contact_id = any(%(ids)s::bigint[]) group by 1",
+            kind=kind,
+            account=account,
+            ids=list(contact_ids),
+        )
+    )
+
+
 async def contact_name(tx: Transaction, contact_id: int) -> str:
     """What a contact is called, empty when nobody knows."""
     return str(await tx.value("select name from contact where id = %(id)s", id=contact_id) or "")

@@ -274,6 +274,9 @@ Incoming = (
     | AccountsChanged
     | ContactChanged
     | Receipt
+    | GroupChanged
+    | MembersJoined
+    | MembersLeft
     | UnknownVendorEvent
 )
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import psycopg
 
 from zhiban.channels.connections import Connections, OpenInbox
-from zhiban.conversations import service, topics, transitions, work_state
+from zhiban.conversations import groups, service, topics, transitions, work_state
 from zhiban.conversations.models import ConversationState, Status
 from zhiban.conversations.outbox import QueuedMessage
 from zhiban.conversations.outgoing_files import OutgoingFiles
@@ -32,6 +32,7 @@ from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Unavailable, ZhibanError
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.pubsub import PubSub
+from zhiban.ports import Mention
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,12 @@ _STATE_WIDTH = len(transitions.STATE_FIELDS)
 
 _LOAD = f"""
 select {_STATE}, w.revision, w.retry_at, coalesce(nullif(p.remark, ''), p.name, ''), m.id, m.state, m.kind, m.text,
-  m.choice, m.content, m.external_id, m.author, m.agent_id, m.attempts, m.sent_at
+  m.choice, m.content, m.external_id, m.author, m.agent_id, m.attempts, m.sent_at, m.sender_contact_id, m.sender_ref,
+  m.mentions, m.reply_to_id, case when c.kind = 'group' then (
+    select coalesce(nullif(g.nickname, ''), s.name) from participant g
+    join contact s on s.workspace_id = g.workspace_id and s.id = g.contact_id
+    where g.workspace_id = m.workspace_id and g.conversation_id = m.conversation_id
+      and g.contact_id = m.sender_contact_id) end
 from conversation_work w
 join conversation c on c.workspace_id = w.workspace_id and c.id = w.conversation_id
 left join contact p on p.workspace_id = c.workspace_id and p.id = c.contact_id
@@ -70,7 +76,8 @@ class _Loaded:
             return "leave"
         if self.queued:
             return "send"
-        return "answer" if self.pending and self.state.status is Status.PENDING else "leave"
+        mine = self.state.is_group or self.state.status is Status.PENDING
+        return "answer" if self.pending and mine else "leave"
 
 
 @dataclass(slots=True)
@@ -180,7 +187,7 @@ class ConversationWorker:
                 continue
             began = time.perf_counter()
             if look.step == "answer":
-                snapshot.strict = restarts < MAX_RESTARTS
+                snapshot.strict = restarts < MAX_RESTARTS and not snapshot.state.is_group
                 restarts = 0 if await self._answer(snapshot, look.prepared, changed) else restarts + 1
             if snapshot.queued and await self._send(snapshot, changed):
                 if look.step == "answer":
@@ -203,6 +210,8 @@ class ConversationWorker:
         inbox = self._connections.known(workspace_id, loaded.state.inbox_id)
         if inbox is not None:
             look.snapshot = self._snapshot(inbox, loaded)
+            if loaded.state.is_group:
+                look.snapshot.group = await groups.chat_of(tx, loaded.state.id)
             if step == "answer":
                 look.prepared = await self._responder.prepare(tx, look.snapshot)
 
@@ -288,9 +297,13 @@ class ConversationWorker:
 
 
 async def give_up(tx: Transaction, snapshot: ConversationSnapshot, *, now: datetime, notice: str = "") -> None:
-    """Hand a conversation over that the assistant cannot manage, and stop trying. The contact reads `notice`."""
+    """Hand a conversation over that the assistant cannot manage, and stop trying. The contact reads `notice`.
+
+    Of a group nothing is handed over that was not said to us.
+    """
     limits = snapshot.inbox.channel.limits
-    await service.hand_off(tx, snapshot.id, reason="error", actor=SYSTEM, now=now, notice=notice, limits=limits)
+    if not snapshot.state.is_group or any(message.mentions_us for message in snapshot.pending):
+        await service.hand_off(tx, snapshot.id, reason="error", actor=SYSTEM, now=now, notice=notice, limits=limits)
     await tx.run(
         "update message set state = 'handled' where conversation_id = %(id)s and state = 'pending'", id=snapshot.id
     )
@@ -304,10 +317,30 @@ def _loaded(rows: Sequence[Sequence[Any]]) -> _Loaded | None:
     pending, queued = [], []
     for row in rows:
         id_, message_state, kind, text, choice, content, external_id, author, agent_id, attempts, sent_at = row[
-            _STATE_WIDTH + 3 :
+            _STATE_WIDTH + 3 : _STATE_WIDTH + 14
         ]
+        contact_id, sender, mentions, reply_to, sender_name = row[_STATE_WIDTH + 14 :]
         if message_state == "pending":
-            pending.append(PendingMessage(id_, external_id, kind, text, choice, content, sent_at))
+            pending.append(
+                PendingMessage(
+                    id_,
+                    external_id,
+                    kind,
+                    text,
+                    choice,
+                    content,
+                    sent_at,
+                    contact_id,
+                    sender or "",
+                    sender_name or "",
+                    tuple(one["id"] for one in mentions if "id" in one),
+                    any("us" in one for one in mentions),
+                    reply_to,
+                )
+            )
         elif message_state == "queued":
-            queued.append(QueuedMessage(id_, author, kind, text, content, external_id, attempts, sent_at, agent_id))
+            named = tuple(Mention(one["id"], one["name"]) for one in mentions)
+            queued.append(
+                QueuedMessage(id_, author, kind, text, content, external_id, attempts, sent_at, agent_id, named)
+            )
     return _Loaded(state, revision, retry_at, contact_name, tuple(pending), tuple(queued))

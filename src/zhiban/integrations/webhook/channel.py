@@ -76,7 +76,7 @@ class WebhookChannel:
     label: ClassVar[str] = mark("接口渠道")
     icon: ClassVar[str] = "globe"
     limits: ClassVar[Limits] = Limits(
-        text=TEXT_CHARACTERS, quotes=True, media=dict.fromkeys(_MEDIA_KINDS, MediaLimit(INLINE_BYTES))
+        text=TEXT_CHARACTERS, quotes=True, mentions=True, media=dict.fromkeys(_MEDIA_KINDS, MediaLimit(INLINE_BYTES))
     )
 
     def __init__(self, http: Http, config: WebhookConfig, clock: Clock, *, breakers: Breakers | None = None) -> None:
@@ -109,6 +109,8 @@ class WebhookChannel:
             said["files"] = [_file(message.media)]
         if message.reply_to:
             said["reply_to"] = message.reply_to
+        if message.mentions:
+            said["mentions"] = [{"id": one.external_id, "name": one.name} for one in message.mentions]
         await self._call(message.key, {"type": "reply", "thread": message.thread, "message": said})
         return message.key
 

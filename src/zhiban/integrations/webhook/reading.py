@@ -25,11 +25,15 @@ from zhiban.kit.settings import web_address
 from zhiban.kit.text import clean
 from zhiban.ports import (
     ContactChanged,
+    GroupChanged,
+    GroupMember,
     Incoming,
     IncomingMessage,
     InvalidWebhook,
     Kind,
     Media,
+    MembersJoined,
+    MembersLeft,
     Profile,
     Recalled,
     Receipt,
@@ -40,6 +44,7 @@ from zhiban.ports import (
 
 INLINE_BYTES: Final = 512 << 10  # of one file inside a call; larger ones are given by their address
 FILES: Final = 10
+MEMBERS: Final = 2000  # of a group, in one call
 
 _ID = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,200}")
 
@@ -131,6 +136,8 @@ class MessagePart(_Body):
     files: tuple[FilePart, ...] = Field(default=(), max_length=FILES)
     sent_at: Moment | None = None
     author: Literal["contact", "agent"] = "contact"
+    mentions: tuple[Id, ...] = Field(default=(), max_length=100)
+    mentions_us: bool = False
 
     @model_validator(mode="after")
     def _says_something(self) -> MessagePart:
@@ -139,11 +146,32 @@ class MessagePart(_Body):
         return self
 
 
+class ChatPart(_Body):
+    """A chat with many members. A name that is left out stays as it is known."""
+
+    id: Id
+    name: Name = ""
+
+
+class MemberPart(_Body):
+    """Somebody in a group: `name` is what they call themselves, `nickname` what they are called there."""
+
+    id: Id
+    name: Name = ""
+    nickname: Name = ""
+    role: Literal["member", "admin", "owner"] = "member"
+    avatar_url: Address | None = None
+
+    def member(self) -> GroupMember:
+        return GroupMember(self.id, self.name, self.nickname, self.role, self.avatar_url)
+
+
 class MessageEvent(_Body):
     type: Literal["message"]
     contact: ContactPart
     message: MessagePart
     thread: Id | None = None  # the contact's id unless one contact has several conversations
+    group: ChatPart | None = None  # where it was written; then the contact is one of its members
 
 
 class ReceiptEvent(_Body):
@@ -170,7 +198,27 @@ class ContactEvent(_Body):
     contact: ContactPart
 
 
-InEvent = MessageEvent | ReceiptEvent | RecallEvent | ContactEvent
+class GroupEvent(_Body):
+    """What a group is called, and the whole list of its members where it is given."""
+
+    type: Literal["group"]
+    group: ChatPart
+    members: tuple[MemberPart, ...] | None = Field(default=None, max_length=MEMBERS)
+    at: Moment | None = None
+
+
+class MembersEvent(_Body):
+    """People came into a group or left it; `by` invited or removed them. `ourselves`: our own account did, too."""
+
+    type: Literal["members_joined", "members_left"]
+    group: ChatPart
+    members: tuple[MemberPart, ...] = Field(default=(), max_length=MEMBERS)
+    by: Id | None = None
+    ourselves: bool = False
+    at: Moment | None = None
+
+
+InEvent = MessageEvent | ReceiptEvent | RecallEvent | ContactEvent | GroupEvent | MembersEvent
 _EVENTS: TypeAdapter[InEvent] = TypeAdapter(Annotated[InEvent, Discriminator("type")])
 
 
@@ -199,7 +247,13 @@ def incoming(event: InEvent, *, event_id: str, now: datetime) -> list[Incoming]:
     """The event in the words of the ports. A time in the future becomes now."""
     match event:
         case MessageEvent():
-            return [*_profile(event.contact, now=now), _message(event, now=now)]
+            group = [] if event.group is None else _renamed(event.group, now=now)
+            return [*group, *_profile(event.contact, now=now), _message(event, now=now)]
+        case GroupEvent():
+            listed = None if event.members is None else tuple(one.member() for one in event.members)
+            return [GroupChanged(event.group.id, _past(event.at, now), event.group.name or None, listed, event_id)]
+        case MembersEvent():
+            return [*_renamed(event.group, now=now), _moved(event, event_id=event_id, now=now)]
         case ContactEvent():
             return _profile(event.contact, now=now)
         case RecallEvent():
@@ -219,12 +273,25 @@ def _profile(contact: ContactPart, *, now: datetime) -> list[Incoming]:
     return [ContactChanged(profile, now)]
 
 
+def _renamed(group: ChatPart, *, now: datetime) -> list[Incoming]:
+    return [GroupChanged(group.id, now, group.name)] if group.name else []
+
+
+def _moved(event: MembersEvent, *, event_id: str, now: datetime) -> MembersJoined | MembersLeft:
+    at = _past(event.at, now)
+    if event.type == "members_joined":
+        members = tuple(one.member() for one in event.members)
+        return MembersJoined(event.group.id, members, at, event.by, event.ourselves, event_id)
+    gone = tuple(one.id for one in event.members)
+    return MembersLeft(event.group.id, gone, at, event.by, event.ourselves, event_id)
+
+
 def _message(event: MessageEvent, *, now: datetime) -> IncomingMessage:
     said = event.message
     kind = Kind(said.files[0].kind) if said.kind == "text" and said.files and not said.text.strip() else Kind(said.kind)
     return IncomingMessage(
         external_id=said.id,
-        thread=event.thread or event.contact.id,
+        thread=event.group.id if event.group else event.thread or event.contact.id,
         sender=event.contact.id,
         role=SenderRole.CONTACT if said.author == "contact" else SenderRole.AGENT,
         kind=Kind.MENU if said.choice else kind,
@@ -233,6 +300,10 @@ def _message(event: MessageEvent, *, now: datetime) -> IncomingMessage:
         choice=said.choice,
         media=tuple(one.media() for one in said.files),
         reply_to=said.reply_to,
+        group=event.group is not None,
+        sender_name=event.contact.name if event.group else "",
+        mentions=said.mentions if event.group else (),
+        mentions_us=said.mentions_us and event.group is not None,
     )
 
 

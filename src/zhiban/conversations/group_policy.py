@@ -1,0 +1,59 @@
+"""How we behave in one group."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from zhiban.channels.business_hours import Span
+from zhiban.kit.text import clean
+
+WELCOME_SIZE = 1000  # characters
+
+
+class GroupAnswers(StrEnum):
+    """When the assistant answers in a group."""
+
+    NEVER = "never"
+    MENTIONED = "mentioned"  # when somebody names it with @, or answers a message of its
+    SURE = "sure"  # besides, a question that it knows for certain
+
+
+class Consent(StrEnum):
+    """What a member lets us keep of what they write in a group. What they say to the assistant itself is kept."""
+
+    ALL = "all"
+    UNQUOTED = "unquoted"  # kept, and never quoted elsewhere
+    UNSTORED = "unstored"  # that they wrote, without what
+
+
+def _storable(text: str) -> str:
+    return clean(text).strip()
+
+
+class GroupPolicy(BaseModel):
+    """What is set for one group. Who has set nothing has these defaults."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    answers: GroupAnswers = GroupAnswers.MENTIONED
+    read_only: bool = False  # nothing is ever sent
+    quiet: Span | None = None  # the hours in which only what names us is answered
+    timezone: str = "Asia/Shanghai"
+    files: Literal["all", "admins", "nobody"] = "all"  # who may open tickets by a command
+    signature: Literal["real", "alias", "anonymous"] = "alias"  # how speakers are named outside of the group
+    welcome: Annotated[str, Field(max_length=WELCOME_SIZE), AfterValidator(_storable)] = ""  # empty: nobody is greeted
+    welcome_minutes: Annotated[int, Field(ge=1, le=1440)] = 5  # newcomers of so long are greeted together
+
+    def is_quiet(self, now: datetime) -> bool:
+        """Whether these are the quiet hours."""
+        if self.quiet is None:
+            return False
+        local = now.astimezone(ZoneInfo(self.timezone))
+        minute = local.hour * 60 + local.minute
+        start, end = self.quiet.start, self.quiet.end
+        return start <= minute < end if start < end else minute >= start or minute < end
