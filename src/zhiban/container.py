@@ -49,6 +49,7 @@ from zhiban.workers.maintenance import Maintenance
 from zhiban.workers.news_reader import NewsReader
 from zhiban.workers.recovery import Recovery
 from zhiban.workers.report_counter import ReportCounter
+from zhiban.workers.retention import Retention
 from zhiban.workers.rule_timer import RuleTimer
 from zhiban.workers.search_indexer import SearchIndexer
 from zhiban.workers.tracker_worker import TrackerWorker
@@ -178,6 +179,7 @@ class Workers:
     rule_timer: RuleTimer
     search_indexer: SearchIndexer
     report_counter: ReportCounter
+    retention: Retention
     jobs: Jobs
 
     @classmethod
@@ -239,6 +241,7 @@ class Workers:
             RuleTimer(app.database, app.rules, app.clock),
             SearchIndexer(app.database, app.clock),
             ReportCounter(app.database, app.clock),
+            Retention(app.database, app.files, app.clock),
             Jobs(app.database.dsn, tasks),
         )
 
@@ -253,10 +256,12 @@ class Workers:
         await self.rule_timer.start()
         await self.search_indexer.start()
         await self.report_counter.start()
+        await self.retention.start()
         await self.assigner.start()
 
     async def close(self) -> None:
         await self.assigner.close()
+        await self.retention.close()
         await self.report_counter.close()
         await self.search_indexer.close()
         await self.rule_timer.close()

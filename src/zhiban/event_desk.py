@@ -1,4 +1,4 @@
-"""What can happen to what agents keep at the desk: snippets, macros, views, what they follow. Part of `events`."""
+"""What can happen to what agents keep at the desk: labels, snippets, macros, views, followers. Part of `events`."""
 
 from __future__ import annotations
 
@@ -84,3 +84,23 @@ class SavedViewRemoved(Event):
     view_id: int
     name: str
     owner_id: int | None = None
+
+
+class LabelAdded(Event):
+    label_id: int
+    name: str
+
+
+class LabelChanged(Event):
+    """Name or colour; values before and after by name."""
+
+    label_id: int
+    before: dict[str, object]
+    after: dict[str, object]
+
+
+class LabelRemoved(Event):
+    """It is offered and shown no more."""
+
+    label_id: int
+    name: str

@@ -39,8 +39,12 @@ from zhiban.event_connections import (
     InboxResumed,
 )
 from zhiban.event_contacts import ContactEdited, ContactFieldAdded, ContactFieldRemoved, ContactsMerged
+from zhiban.event_data import DataExported, DataForgotten, FileDownloaded, RetentionChanged
 from zhiban.event_desk import (
     ConversationFollowersChanged,
+    LabelAdded,
+    LabelChanged,
+    LabelRemoved,
     MacroAdded,
     MacroChanged,
     MacroRemoved,
@@ -123,6 +127,8 @@ __all__ += ["IssueChanged", "IssueCommented", "IssueOpened", "IssueRefused", "Re
 __all__ += ["RepositoryRenamed", "RepositoryUnlinked"]
 __all__ += ["SavedViewAdded", "SavedViewChanged", "SavedViewRemoved"]
 __all__ += ["MacroAdded", "MacroChanged", "MacroRemoved", "SnippetAdded", "SnippetChanged", "SnippetRemoved"]
+__all__ += ["DataExported", "DataForgotten", "FileDownloaded", "RetentionChanged"]
+__all__ += ["LabelAdded", "LabelChanged", "LabelRemoved"]
 __all__ += ["ConversationFollowersChanged", "SurveyAsked", "SurveyRated"]
 __all__ += ["GroupConfigured", "GroupConsentChanged", "GroupMembersJoined", "GroupMembersLeft", "GroupRenamed"]
 __all__ += ["GapClosed", "GapMerged", "GapQuestionMoved", "GapRecorded", "GapReopened"]
@@ -403,40 +409,6 @@ class ApiTokenCreated(Event):
 class ApiTokenRevoked(Event):
     token_id: int
     name: str
-
-
-class LabelAdded(Event):
-    label_id: int
-    name: str
-
-
-class LabelChanged(Event):
-    """Name or colour; values before and after by name."""
-
-    label_id: int
-    before: dict[str, object]
-    after: dict[str, object]
-
-
-class LabelRemoved(Event):
-    """It is offered and shown no more."""
-
-    label_id: int
-    name: str
-
-
-class FileDownloaded(Event):
-    """An agent opened or saved a contact's file."""
-
-    attachment_id: int
-    conversation_id: int | None = None
-
-
-class DataExported(Event):
-    """Somebody took data out: `what` names it, `rows` counts it."""
-
-    what: str
-    rows: int = 0
 
 
 _ABSTRACT = (Event, ConversationEvent, StatusChanged, MessageFact)

@@ -86,6 +86,15 @@ async def test_reports_are_counted_anew(kept: Path) -> None:
     assert (await zhiban("reports", "status", "--json", data=kept)).json["until"] is None
 
 
+async def test_what_is_kept_how_long_is_set_and_carried_out(kept: Path) -> None:
+    assert "存好了" in (await zhiban("retention", "set", "messages=365", "events=forever", data=kept)).out
+    for wrong, code in (("messages=3", Exit.MISSING), ("messages", Exit.USAGE), ("deliveries=forever", Exit.USAGE)):
+        assert (await zhiban("retention", "set", wrong, data=kept)).code == code, wrong
+    shown = (await zhiban("retention", "run", "--json", data=kept)).json  # without --yes it only looks
+    assert (shown["days"]["messages"], shown["days"]["deliveries"], shown["would_delete"]["messages"]) == (365, 4, 0)
+    assert "没有要删除的" in (await zhiban("retention", "run", "--yes", data=kept)).out
+
+
 async def test_snippets_travel_as_a_file(kept: Path) -> None:
     file = kept.parent / "snippets.csv"
     file.write_text("name,text\n发票,{{contact.name}}您好\n稍候,请稍候\n", "utf-8")

@@ -149,6 +149,8 @@ ADDRESSES: dict[str, Entry] = {
     "GET /settings/sessions": Entry("managers"),
     "POST /settings/sessions/{session_id}/end": Entry("managers", answers=NOW_NOT),
     "GET /settings/retention": Entry("managers"),
+    "POST /settings/retention": Entry("owners", {"messages": "365"}),
+    "POST /settings/retention/preview": Entry("managers", {"messages": "365"}),
     "GET /settings/audit": Entry("managers"),
     "POST /settings/audit/export": Entry("managers"),
     "GET /settings/connections/{connection_id}": Entry("managers"),

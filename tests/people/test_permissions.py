@@ -18,7 +18,7 @@ TABLE = {
     Role.READ_ONLY: set(),
     Role.AGENT: {A},
     Role.SUPERVISOR: {A, L, S, K, R, T},
-    Role.ADMIN: set(Permission) - {Permission.MANAGE_SIGN_IN},
+    Role.ADMIN: set(Permission) - {Permission.MANAGE_SIGN_IN, Permission.DECIDE_RETENTION},
     Role.OWNER: set(Permission),
 }
 

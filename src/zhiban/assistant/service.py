@@ -66,3 +66,34 @@ async def record_turn(
         finished=finished_at,
     )
     return int(id_)
+
+
+async def forget_turns(tx: Transaction, *, before: datetime, limit: int) -> int:
+    """Delete the oldest turns that ended before then; their answers stay, without where they came from."""
+    return await tx.run(
+        "delete from turn using (select id as old from turn order by id limit %(limit)s) t "
+        "where id = t.old and finished_at < %(before)s",
+        before=before,
+        limit=limit,
+    )
+
+
+async def forget_turns_in(tx: Transaction, conversation_ids: Sequence[int], *, before: datetime) -> int:
+    """Delete the turns of conversations whose messages go: they repeat what was asked."""
+    return await tx.run(
+        "delete from turn where conversation_id = any(%(ids)s::bigint[]) and finished_at < %(before)s",
+        ids=list(conversation_ids),
+        before=before,
+    )
+
+
+async def count_turns(tx: Transaction, *, before: datetime, most: int) -> int:
+    """How many turns ended before then; `most` stands for that many or more."""
+    return int(
+        await tx.value(
+            "select count(*) from (select finished_at from turn order by id limit %(most)s) t "
+            "where finished_at < %(before)s",
+            before=before,
+            most=most,
+        )
+    )

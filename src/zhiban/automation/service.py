@@ -199,6 +199,27 @@ async def remove(tx: Transaction, rule_id: int, *, by: Actor, now: datetime) -> 
     await _record(tx, RuleRemoved(actor=by, at=now, rule_id=rule_id, name=rule.name))
 
 
+async def forget_runs(tx: Transaction, *, before: datetime, limit: int) -> int:
+    """Delete the oldest records of what rules did before then."""
+    return await tx.run(
+        "delete from rule_run using (select id as old from rule_run order by id limit %(limit)s) r "
+        "where id = r.old and at < %(before)s",
+        before=before,
+        limit=limit,
+    )
+
+
+async def count_runs(tx: Transaction, *, before: datetime, most: int) -> int:
+    """How many of them are older than that; `most` stands for that many or more."""
+    return int(
+        await tx.value(
+            "select count(*) from (select at from rule_run order by id limit %(most)s) r where at < %(before)s",
+            before=before,
+            most=most,
+        )
+    )
+
+
 def _named(name: str) -> str:
     name = " ".join(name.split())
     if not name or len(name) > NAME_LENGTH:

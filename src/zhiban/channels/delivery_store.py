@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -156,4 +157,31 @@ async def park(tx: Transaction, connection_id: int, account: str | None) -> None
         "and account is not distinct from %(account)s and state = 'pending'",
         connection=connection_id,
         account=account,
+    )
+
+
+HANDLED, FAILED = ("done", "parked"), ("failed",)
+
+
+async def forget_deliveries(tx: Transaction, *, states: Sequence[str], before: datetime, limit: int) -> int:
+    """Delete the oldest deliveries in these states that came before then."""
+    return await tx.run(
+        "delete from delivery where id in (select id from delivery where state = any(%(states)s::text[]) "
+        "and received_at < %(before)s order by received_at limit %(limit)s)",
+        states=list(states),
+        before=before,
+        limit=limit,
+    )
+
+
+async def count_deliveries(tx: Transaction, *, states: Sequence[str], before: datetime, most: int) -> int:
+    """How many of them there are; `most` stands for that many or more."""
+    return int(
+        await tx.value(
+            "select count(*) from (select 1 from delivery where state = any(%(states)s::text[]) "
+            "and received_at < %(before)s limit %(most)s) d",
+            states=list(states),
+            before=before,
+            most=most,
+        )
     )

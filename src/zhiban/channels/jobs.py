@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
 
 from zhiban.channels.accounts import find_accounts
 from zhiban.channels.connection_health import mark_broken
@@ -12,12 +11,8 @@ from zhiban.channels.service import DISCOVER_INBOXES
 from zhiban.events import InboxAdded
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
-from zhiban.kit.jobs import Enqueued, Job, Task
+from zhiban.kit.jobs import Enqueued, Task
 from zhiban.ports import ConnectionBroken
-
-KEEP_DELIVERIES = timedelta(days=4)  # vendors repeat for three at most
-
-PURGE_DELIVERIES = Job("purge_deliveries", queue="slow", cron="17 3 * * *")
 
 
 def for_added(event: InboxAdded) -> Iterable[Enqueued]:
@@ -35,7 +30,7 @@ class ChannelJobs:
         self._clock = clock
 
     def tasks(self) -> list[Task]:
-        return [Task(DISCOVER_INBOXES, self.discover_inboxes), Task(PURGE_DELIVERIES, self.purge_deliveries)]
+        return [Task(DISCOVER_INBOXES, self.discover_inboxes)]
 
     async def discover_inboxes(self, workspace_id: int, connection_id: int) -> None:
         """Make an inbox of every account that the connection may manage, and learn what the accounts are called."""
@@ -46,12 +41,3 @@ class ChannelJobs:
             # An operator has to mend it, which a repetition does not: it is said where they look.
             async with self._database.transaction(workspace_id) as tx:
                 await mark_broken(tx, connection_id, error.sentence, now=self._clock.now())
-
-    async def purge_deliveries(self) -> None:
-        """Forget deliveries after four days. Failed ones stay."""
-        before = self._clock.now() - KEEP_DELIVERIES
-        for workspace_id in await self._database.workspaces():
-            async with self._database.transaction(workspace_id) as tx:
-                await tx.run(
-                    "delete from delivery where state in ('done', 'parked') and received_at < %(before)s", before=before
-                )

@@ -75,6 +75,7 @@ agent = group("agent", _("同事：添加、列出、修改、停用、启用、
 team = group("team", _("小组：添加、列出、修改、移除"))
 rules = group("rules", _("规则：列出、启用、停用、演练、导出、导入"))
 reports = group("reports", _("报表：算到哪里，重新计算"))
+retention = group("retention", _("数据与保留：查看、设置、清理"))
 snippets = group("snippets", _("快捷回复：列出、添加、移除、导出、导入"))
 token = group("token", _("接口令牌：生成、列出、吊销"))
 
@@ -89,6 +90,7 @@ MODULES = {
     "migrate": "backups",
     "reports": "reports",
     "restore": "backups",
+    "retention": "retention",
     "rotate-key": "keys",
     "rules": "rules",
     "serve": "serve",

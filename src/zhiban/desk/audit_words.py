@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from zhiban.automation.wording import Names
+from zhiban.desk.labels import RETENTION_LABELS
 from zhiban.kit.i18n import Texts, mark
 from zhiban.people.models import ROLE_LABELS
 from zhiban.people.tokens import SCOPE_LABELS
@@ -127,7 +128,12 @@ AUDITED: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "data": (
         mark("数据"),
-        {"file_downloaded": mark("下载文件"), "data_exported": mark("导出了数据")},
+        {
+            "file_downloaded": mark("下载文件"),
+            "data_exported": mark("导出了数据"),
+            "retention_changed": mark("改了数据留多久"),
+            "data_forgotten": mark("清理了到期的数据"),
+        },
     ),
 }
 KINDS: dict[str, str] = {kind: label for _, kinds in AUDITED.values() for kind, label in kinds.items()}
@@ -180,6 +186,10 @@ _FIELDS = {
     "previous": mark("以前"),
     "fields": mark("改了"),
     "until": mark("到"),
+    **{f"{name}_days": label for name, label in RETENTION_LABELS.items()},
+    **{name: label for name, label in RETENTION_LABELS.items() if name != "deliveries"},
+    "deliveries": mark("平台回调的原文"),
+    "conversations": mark("会话"),
 }
 # Ids that are told by name.
 _NAMED = {
@@ -252,6 +262,8 @@ def _inside(before: object, after: object, texts: Texts) -> str:
 
 
 def _value(key: str, value: object, texts: Texts) -> str:
+    if value is None and key.endswith("_days"):
+        return texts("一直")
     if value is None or value == "":
         return texts("（空）")
     if isinstance(value, bool):

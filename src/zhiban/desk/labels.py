@@ -177,3 +177,21 @@ WORDS: dict[str, Any] = {
     "field_words": CONTACT_FIELD_LABELS,
     "stars": stars,
 }
+
+# How long what is kept, in the order of the page.
+RETENTION_LABELS = {
+    "messages": mark("消息、备注和文件"),
+    "turns": mark("助手的思路"),
+    "rule_runs": mark("规则的运行记录"),
+    "events": mark("操作记录和事实"),
+    "deliveries": mark("平台回调的原文，处理好以后"),
+    "failed_deliveries": mark("没能处理的回调原文"),
+}
+RETENTION_HINTS = {
+    "messages": mark("从会话解决、再没有动静那天算起；搜索、草稿、助手的思路和提醒跟着删，别的消息还用着的文件留着。"),
+    "turns": mark("助手每一次怎么想、出处在哪；回答本身留着。"),
+    "rule_runs": mark("规则每次看到什么、做了什么。"),
+    "events": mark("谁做了什么；还没解决的会话的留着，报表的数字不变。"),
+    "deliveries": mark("平台会重发三天以内的。"),
+    "failed_deliveries": mark("在“运行”页还能再试的。"),
+}

@@ -22,6 +22,7 @@ from zhiban.conversations.drafts import drafts
 from zhiban.conversations.followers import followers_of
 from zhiban.conversations.labels import label_names
 from zhiban.conversations.lists import ListView, Queue, StatusTab
+from zhiban.conversations.retention import forgotten_in
 from zhiban.conversations.survey_links import SurveyLinks
 from zhiban.conversations.surveys import ratings_of
 from zhiban.desk import views
@@ -175,6 +176,7 @@ class DeskRequest:
             ratings=tuple(await ratings_of(tx, head.contact_id, self.access)),
             taken_files=views.taken_files(self.settings.limits_of(head.channel)),
             macros=await self._macros(tx),
+            forgotten=None if part.has_older else await forgotten_in(tx, conversation_id),
         )
 
     async def reads(self, tx: Transaction, thread: ThreadView) -> None:

@@ -26,6 +26,7 @@ from zhiban.conversations.queries import (
 )
 from zhiban.conversations.quotes import Quoted, own_words
 from zhiban.conversations.reasons import REASON_LABELS
+from zhiban.conversations.retention import Forgotten
 from zhiban.conversations.surveys import RatingLine
 from zhiban.desk.kinds import ContentView, content_view
 from zhiban.desk.labels import ACTIVITY_LABELS, stars
@@ -204,6 +205,7 @@ class ThreadView:
     followers: tuple[FollowerName, ...] = ()
     ratings: tuple[RatingLine, ...] = ()  # what the contact said of us last
     macros: tuple[tuple[int, str], ...] = ()
+    forgotten: Forgotten | None = None
 
     @property
     def most_files(self) -> int:

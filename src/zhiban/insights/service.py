@@ -47,6 +47,7 @@ from zhiban.insights.counting import count, count_presence
 from zhiban.insights.histogram import time_class
 from zhiban.insights.models import QUARTER, RECIPE, STORED_TIMES, ReportFact, TrackedAgent, TrackedConversation
 from zhiban.kit.db import Transaction
+from zhiban.kit.errors import Conflict
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.json_safe import json_safe
 
@@ -94,6 +95,7 @@ class ReportProgress:
     settling_since: datetime | None
     settled: bool
     newest: int
+    trimmed_to: int = 0  # facts up to here may have been deleted
 
 
 # After a backup is restored elsewhere transactions are numbered anew: what was settling there is settled.
@@ -101,7 +103,7 @@ _PROGRESS = """
 select recipe, counted_to, counted_at, settled_to, settling_to, settling_since,
   coalesce(pg_snapshot_xmin(pg_current_snapshot()) >= settling_xid
     or settling_xid > pg_snapshot_xmax(pg_current_snapshot()), true) as settled,
-  (select coalesce(max(id), 0) from event) as newest
+  (select coalesce(max(id), 0) from event) as newest, trimmed_to
 from report_progress"""
 
 _BEGIN = """
@@ -161,7 +163,10 @@ async def count_some(tx: Transaction, *, now: datetime, settling: timedelta = SE
         if await tx.value("select 1 from report_progress"):
             return False  # somebody is at it
         return bool(await tx.run(_BEGIN, workspace=tx.workspace_id, recipe=RECIPE))
-    if found.recipe != RECIPE:
+    if found.recipe != RECIPE and found.trimmed_to:
+        # What was counted stays, as its facts are gone: the new recipe counts from here on.
+        await tx.run("update report_progress set recipe = %(recipe)s", recipe=RECIPE)
+    elif found.recipe != RECIPE:
         await _forget(tx)
         return True
     settled_to = found.settled_to
@@ -183,9 +188,16 @@ async def count_some(tx: Transaction, *, now: datetime, settling: timedelta = SE
 
 
 async def rebuild(tx: Transaction) -> None:
-    """Let everything be counted anew from the log. The numbers are the same afterwards; they come in bit by bit."""
+    """Let everything be counted anew from the log. The numbers are the same afterwards; they come in bit by bit.
+
+    Raises Conflict where facts of the log were deleted because their time was over.
+    """
     await tx.run(_BEGIN, workspace=tx.workspace_id, recipe=RECIPE)
-    await tx.value("select 1 from report_progress for update")
+    if await tx.value("select trimmed_to from report_progress for update"):
+        raise Conflict(
+            "Part of the log was deleted because its time was over, so nothing can be counted anew. "
+            "The numbers stay as they were counted."
+        )
     await _forget(tx)
 
 

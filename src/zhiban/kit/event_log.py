@@ -119,6 +119,32 @@ async def last_event(tx: Transaction) -> int:
     return int(await tx.value("select coalesce(max(id), 0) from event"))
 
 
+async def forget(tx: Transaction, *, after: int, limit: int, now: datetime) -> tuple[int | None, int]:
+    """Delete facts whose time is over, of the next `limit` behind `after`: see `forget_events` in the migrations.
+
+    Returns how far it has looked, None where nothing older is left, and how many are gone.
+    """
+    found = await tx.rows(
+        "select looked_to, forgotten from forget_events(%(after)s, %(limit)s, %(now)s)",
+        after=after,
+        limit=limit,
+        now=now,
+    )
+    ((looked_to, forgotten),) = found
+    return looked_to, forgotten
+
+
+async def count_before(tx: Transaction, before: datetime, *, most: int) -> int:
+    """How many facts are older than that; `most` stands for that many or more."""
+    return int(
+        await tx.value(
+            "select count(*) from (select at from event order by id limit %(most)s) e where at < %(before)s",
+            before=before,
+            most=most,
+        )
+    )
+
+
 def log_with(condition: str = "true") -> str:
     """A part of a statement, named `logged`, that appends `%(facts)s` (see `facts`) where the condition holds.
 

@@ -295,3 +295,12 @@ async def note_reached(tx: Transaction, agent_id: int, address: str, *, trouble:
         address=address,
         trouble=trouble,
     )
+
+
+async def forget_in(tx: Transaction, conversation_ids: Sequence[int], *, before: datetime) -> None:
+    """Forget what agents were told about conversations whose messages go: it repeats them."""
+    await tx.run(
+        "delete from notification where conversation_id = any(%(ids)s::bigint[]) and created_at < %(before)s",
+        ids=list(conversation_ids),
+        before=before,
+    )

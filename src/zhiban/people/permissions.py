@@ -11,7 +11,7 @@ An agent's `Access` comes with their session (`SignedInAgent.access`, for pages 
   agent may see but not do is NotAllowed.
 
 Who else may be given something (an assignee, somebody to mention) is asked with `answering_in` in SQL and
-`check_may_answer` before a verb. A new page needs its line in tests/desk/test_roles.py, which tries it with every role.
+`check_may_answer` before a verb. A new page needs its line in tests/desk/addresses.py: it is tried with every role.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class Permission(StrEnum):
     MANAGE_INBOXES = "manage_inboxes"  # connections, how inboxes behave and give work away, tokens, what failed
     MANAGE_PEOPLE = "manage_people"  # colleagues and teams, and where they are signed in
     MANAGE_SIGN_IN = "manage_sign_in"  # whom to trust to say who somebody is: whoever does could become everybody
+    DECIDE_RETENTION = "decide_retention"  # what is deleted for good, of the log of who did what, too
     SEE_AUDIT = "see_audit"  # who did what and when, in all inboxes
 
 
@@ -55,7 +56,7 @@ _OF_ROLE: dict[Role, frozenset[Permission]] = {
     Role.READ_ONLY: frozenset(),
     Role.AGENT: _AGENT,
     Role.SUPERVISOR: _SUPERVISOR,
-    Role.ADMIN: frozenset(Permission) - {Permission.MANAGE_SIGN_IN},
+    Role.ADMIN: frozenset(Permission) - {Permission.MANAGE_SIGN_IN, Permission.DECIDE_RETENTION},
     Role.OWNER: frozenset(Permission),
 }
 _RANK = {role: rank for rank, role in enumerate(reversed(Role))}
@@ -87,7 +88,7 @@ class Access:
                 raise NotAllowed("You may look at conversations here, but not change them.")
             case Permission.MANAGE_RULES:
                 raise NotAllowed("Only owners, admins, and supervisors of all inboxes may do that.")
-            case Permission.MANAGE_SIGN_IN:
+            case Permission.MANAGE_SIGN_IN | Permission.DECIDE_RETENTION:
                 raise NotAllowed("Only owners may do that.")
             case Permission.MANAGE_INBOXES | Permission.MANAGE_PEOPLE | Permission.SEE_AUDIT:
                 raise NotAllowed("Only owners and admins may do that.")

@@ -1,0 +1,310 @@
+"""What an organisation does not want to keep goes, whole and once; what it keeps, and what was counted, stays."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from tests.kernel_desk import Desk, open_desk
+from zhiban.conversations import replies, service
+from zhiban.conversations.drafts import Mode, save_draft
+from zhiban.conversations.retention import forgotten_in
+from zhiban.events import SYSTEM, Actor
+from zhiban.insights.periods import period
+from zhiban.insights.queries import Dimension, ReportFilter, ReportQuery
+from zhiban.insights.report import report
+from zhiban.insights.service import count_some, rebuild
+from zhiban.integrations.s3 import S3FileStore
+from zhiban.kit.clock import SetClock, SystemClock
+from zhiban.kit.db import Database, Transaction
+from zhiban.kit.errors import Conflict
+from zhiban.kit.file_store import FileMissing, FileStore, FolderFileStore, PostgresFileStore, spooled
+from zhiban.people.models import Role
+from zhiban.people.permissions import Access
+from zhiban.people.retention import RetentionTimes, retention_times, set_retention
+from zhiban.ports import Limits
+from zhiban.testing.s3 import S3Simulator
+from zhiban.testing.serving import served
+from zhiban.workers.retention import Retention, preview
+
+# The right to delete facts looks at the clock of the database, so these stories are told from today.
+NOW = datetime.now(UTC).replace(microsecond=0)
+LONG_AGO = NOW - timedelta(days=200)
+YEAR = RetentionTimes(messages=100)
+
+
+@pytest.fixture
+async def desk(db: Database, workspace: int) -> Desk:
+    return await open_desk(db, workspace)
+
+
+async def chosen(desk: Desk, times: RetentionTimes) -> None:
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        await set_retention(tx, times, by=SYSTEM, now=NOW)
+
+
+async def over(desk: Desk, tx: Transaction, who: str, *, at: datetime = LONG_AGO) -> int:
+    """Written, answered by 林晓 and resolved. Returns the conversation."""
+    state = await desk.handed_over(tx, who, at=at)
+    await replies.reply(tx, state.id, text="在", by=desk.lin, limits=Limits(2000), now=at + timedelta(minutes=1))
+    await tx.run("update message set state = 'sent' where state = 'queued'")
+    await service.resolve(tx, state.id, by=Actor("agent", desk.lin), now=at + timedelta(minutes=2))
+    await tx.run("update message set state = 'handled' where state = 'pending'")
+    return state.id
+
+
+def deleter(desk: Desk, *, files: FileStore | None = None, now: datetime = NOW) -> Retention:
+    files = files or PostgresFileStore(desk.database, SystemClock())
+    return Retention(desk.database, files, SetClock(now))
+
+
+async def rows(desk: Desk, sql: str) -> list[tuple[Any, ...]]:
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        return await tx.rows(sql)
+
+
+async def kept(store: FileStore, workspace_id: int, content: bytes) -> str:
+    async def arriving() -> AsyncIterator[bytes]:
+        yield content
+
+    async with spooled(arriving(), limit=100, head=16) as spool:
+        await store.keep(workspace_id, spool)
+        return spool.sha256
+
+
+async def there(store: FileStore, workspace_id: int, sha256: str) -> bool:
+    try:
+        return bool([piece async for piece in store.read(workspace_id, sha256)])
+    except FileMissing:
+        return False
+
+
+async def attached(tx: Transaction, conversation_id: int, sha256: str) -> None:
+    await tx.run(
+        "insert into attachment (workspace_id, message_id, kind, reference, sha256, state) "
+        "select workspace_id, min(id), 'file', 'r', %(sha)s, 'stored' from message "
+        "where conversation_id = %(id)s group by 1",
+        sha=sha256,
+        id=conversation_id,
+    )
+
+
+@pytest.mark.parametrize("where", ["postgres", "folder", "s3"])
+async def test_messages_go_with_all_that_hangs_on_them(desk: Desk, where: str, tmp_path: Path) -> None:
+    simulator = S3Simulator()
+    async with served(simulator) as url:
+        secret = SecretStr(simulator.secret)
+        stores: dict[str, FileStore] = {
+            "postgres": PostgresFileStore(desk.database, SystemClock()),
+            "folder": FolderFileStore(tmp_path / "files"),
+            "s3": S3FileStore(simulator.bucket, "zhiban", endpoint=url, key=simulator.key, secret=secret),
+        }
+        store = stores[where]
+        alone, shared = [await kept(store, desk.workspace_id, content) for content in (b"alone", b"shared")]
+        async with desk.database.transaction(desk.workspace_id) as tx:
+            old = await over(desk, tx, "马骁")
+            young = await over(desk, tx, "周予安", at=NOW - timedelta(days=50))
+            waiting = (await desk.handed_over(tx, "苏禾", at=LONG_AGO)).id
+            for conversation_id, sha256 in ((old, alone), (old, shared), (young, shared)):
+                await attached(tx, conversation_id, sha256)
+            await save_draft(tx, old, agent_id=desk.lin, mode=Mode.REPLY, text="还没写完", now=LONG_AGO)
+            await tx.run(
+                "insert into turn (workspace_id, conversation_id, question, decision, started_at, finished_at) "
+                "values (%(w)s, %(id)s, '在吗', 'answer', %(at)s, %(at)s)",
+                w=tx.workspace_id,
+                id=old,
+                at=LONG_AGO,
+            )
+            await tx.run("insert into message_search select workspace_id, id, '{7}' from message")
+        before = await rows(desk, "select * from event order by id")
+        mine = f"where conversation_id = {old}"
+        (n,) = (await rows(desk, f"select count(*) from message {mine}"))[0]
+        await chosen(desk, YEAR)
+        async with desk.database.transaction(desk.workspace_id) as tx:
+            would = await preview(tx, YEAR, now=NOW)
+        assert (would.counts["messages"], would.conversations) == (n, 1)
+        # Files are stored today: seen from the day after tomorrow they are old enough.
+        await deleter(desk, files=store, now=NOW + timedelta(days=2)).run_once(desk.workspace_id, pause=0)
+        for table in ("message", "turn", "draft", "notification"):
+            assert await rows(desk, f"select 1 from {table} {mine}") == [], table
+        found = await rows(desk, "select message_id in (select id from message) from message_search")
+        assert set(found) == {(True,)}
+        found = await rows(desk, "select conversation_id, count(*) > 2 from message group by 1 order by 1")
+        assert found == [(young, True), (waiting, True)]
+        assert [await there(store, desk.workspace_id, one) for one in (alone, shared)] == [False, True]
+        async with desk.database.transaction(desk.workspace_id) as tx:
+            said = await forgotten_in(tx, old)
+            assert said is not None
+            assert said.messages == n
+            assert await forgotten_in(tx, young) is None
+        after = await rows(desk, "select * from event order by id")
+        assert after[: len(before)] == before
+        told = await rows(desk, "select kind, actor_kind, data from event order by id desc limit 1")
+        assert told == [("data_forgotten", "timer", {"messages": n, "conversations": 1, "turns": 1})]
+        # Once a day, and nothing twice.
+        assert await deleter(desk, now=NOW + timedelta(days=2, hours=23)).run_once(desk.workspace_id) is None
+        again = await deleter(desk, now=NOW + timedelta(days=3)).run_once(desk.workspace_id)
+        assert again is not None
+        assert not any(again.counts.values())
+
+
+async def test_everything_stays_until_somebody_chooses(desk: Desk) -> None:
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        await over(desk, tx, "马骁", at=NOW - timedelta(days=5000))
+        connection = await tx.value("select min(id) from connection")
+        for days, state in ((3, "done"), (5, "done"), (5, "failed"), (4000, "failed")):
+            await tx.run(
+                "insert into delivery (workspace_id, connection_id, digest, pulls, body, state, received_at) "
+                "values (%(w)s, %(c)s, %(digest)s, false, '', %(state)s, %(at)s)",
+                w=tx.workspace_id,
+                c=connection,
+                digest=f"{days}{state}".encode(),
+                state=state,
+                at=NOW - timedelta(days=days),
+            )
+        assert await retention_times(tx) == RetentionTimes()
+        for wrong in ({"messages": 29}, {"events": 0}, {"deliveries": 3}, {"turns": 40_000}):
+            with pytest.raises(Conflict):
+                await set_retention(tx, RetentionTimes(**wrong), by=SYSTEM, now=NOW)
+    done = await deleter(desk).run_once(desk.workspace_id, pause=0)
+    assert done is not None
+    assert {name: n for name, n in done.counts.items() if n} == {"deliveries": 1}
+    await chosen(desk, RetentionTimes(failed_deliveries=30))
+    await deleter(desk).run_once(desk.workspace_id, due_only=False, pause=0)
+    assert await rows(desk, "select state from delivery order by id") == [("done",), ("failed",)]
+
+
+async def test_what_somebody_writes_into_at_this_moment_comes_first(desk: Desk) -> None:
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        busy, calm = [await over(desk, tx, who) for who in ("马骁", "周予安")]
+    await chosen(desk, YEAR)
+    async with desk.database.transaction(desk.workspace_id) as writing:
+        await desk.writes(writing, "马骁", "又来了", at=NOW)
+        async with asyncio.timeout(5):  # nobody waits for the contact
+            await deleter(desk).run_once(desk.workspace_id, pause=0)
+    assert await rows(desk, f"select 1 from message where conversation_id = {calm}") == []
+    assert len(await rows(desk, f"select 1 from message where conversation_id = {busy} and direction = 'in'")) == 2
+    # Over again a year later, all of it goes, the first cycle's, too.
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        await service.resolve(tx, busy, by=Actor("agent", desk.lin), now=NOW)
+        await tx.run("update message set state = 'handled' where state in ('pending', 'queued')")
+    await deleter(desk, now=NOW + timedelta(days=101)).run_once(desk.workspace_id, pause=0)
+    assert await rows(desk, "select 1 from message") == []
+
+
+class _DyingStore(PostgresFileStore):
+    """The process is killed while it takes away the first file."""
+
+    async def remove(self, workspace_id: int, sha256: str, *, stored_before: datetime) -> None:
+        raise SystemError(sha256)
+
+
+async def test_a_run_goes_on_where_a_process_was_killed(desk: Desk) -> None:
+    sha256 = await kept(PostgresFileStore(desk.database, SystemClock()), desk.workspace_id, b"a file")
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        await attached(tx, await over(desk, tx, "马骁"), sha256)
+        await over(desk, tx, "周予安")
+        await tx.run(
+            "insert into message (workspace_id, conversation_id, inbox_id, direction, author, kind, text, state, "
+            "sent_at) "
+            "select workspace_id, conversation_id, inbox_id, 'in', 'contact', 'text', '在吗', 'handled', sent_at "
+            "from (select * from message where direction = 'in' order by id limit 1) m, generate_series(1, 700)"
+        )
+    (total,) = (await rows(desk, "select count(*) from message"))[0]
+    await chosen(desk, YEAR)
+    dying = deleter(desk, files=_DyingStore(desk.database, SystemClock()), now=NOW + timedelta(days=2))
+    with pytest.raises(SystemError):
+        await dying.run_once(desk.workspace_id, pause=0)
+    (left,) = (await rows(desk, "select count(*) from message"))[0]
+    assert 0 < left < total
+    assert await rows(desk, "select 1 from event where kind = 'data_forgotten'") == []
+    # Two others take it up at once.
+    others = [deleter(desk, now=NOW + timedelta(days=2)) for _ in range(2)]
+    await asyncio.gather(*(one.run_once(desk.workspace_id, pause=0) for one in others))
+    await deleter(desk, now=NOW + timedelta(days=2)).run_once(desk.workspace_id, pause=0)
+    assert await rows(desk, "select data from event where kind = 'data_forgotten'") == [
+        ({"messages": total, "conversations": 2},)
+    ]
+
+
+# ----------------------------------------------------------------------------------------------------------- facts
+
+
+async def counted(desk: Desk) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            async with desk.database.transaction(desk.workspace_id) as tx:
+                await count_some(tx, now=NOW, settling=timedelta(0))
+                if await tx.value("select counted_to = (select max(id) from event) from report_progress"):
+                    return
+
+
+async def numbers(desk: Desk) -> Any:
+    days = (LONG_AGO - timedelta(days=1)).date(), (NOW + timedelta(days=1)).date()
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        asked = ReportQuery(Access(1, Role.OWNER), period(*days, ZoneInfo("Asia/Shanghai")), ReportFilter())
+        found = await report(tx, asked, by=Dimension.AGENT, now=NOW)
+        return found.total, found.parts, found.steps
+
+
+async def test_facts_go_and_what_was_counted_of_them_stays(desk: Desk) -> None:
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        old = await over(desk, tx, "马骁")
+        waiting = (await desk.handed_over(tx, "苏禾", at=LONG_AGO)).id
+        young = await over(desk, tx, "周予安", at=NOW - timedelta(days=50))
+    await chosen(desk, RetentionTimes(events=90))
+    await deleter(desk).run_once(desk.workspace_id, due_only=False, pause=0)
+    assert await rows(desk, f"select 1 from event where conversation_id = {old}")  # nobody has counted it yet
+    await counted(desk)
+    before = await numbers(desk)
+    done = await deleter(desk).run_once(desk.workspace_id, due_only=False, pause=0)
+    assert done is not None
+    assert done.counts["events"] > 5
+    left = await rows(desk, "select distinct conversation_id from event where conversation_id is not null order by 1")
+    assert left == [(waiting,), (young,)]
+    await counted(desk)
+    assert await numbers(desk) == before
+    # It goes on being counted, but never anew.
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        with pytest.raises(Conflict):
+            await rebuild(tx)
+        await tx.run("update report_progress set recipe = 0")
+    await counted(desk)
+    assert await numbers(desk) == before
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        await desk.writes(tx, "马骁", "又来了", at=NOW)
+    await counted(desk)
+    assert await numbers(desk) != before
+
+
+async def test_the_right_to_delete_facts_is_lent_for_what_was_chosen(desk: Desk, workspace: int) -> None:
+    forget = "select forgotten from forget_events(0, 1000, %(reading)s)"
+    async with desk.database.transaction(workspace) as tx:
+        await over(desk, tx, "马骁", at=NOW - timedelta(days=40))
+        await over(desk, tx, "周予安", at=NOW - timedelta(days=20))
+    await counted(desk)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        await rows(desk, "delete from event returning id")
+    far = NOW + timedelta(days=10_000)
+    async with desk.database.transaction(workspace) as tx:
+        assert await tx.value(forget, reading=far) == 0  # nobody has chosen
+        await set_retention(tx, RetentionTimes(events=60), by=SYSTEM, now=NOW)
+        assert await tx.value(forget, reading=far) == 0  # a wrong clock deletes nothing
+        with pytest.raises(psycopg.errors.CheckViolation):
+            async with tx.savepoint():
+                await tx.run("update retention set events_days = 1")
+        await set_retention(tx, RetentionTimes(events=30), by=SYSTEM, now=NOW)
+        assert await tx.value(forget, reading=NOW - timedelta(days=20)) == 0
+        assert await tx.value(forget, reading=far) > 0
+        assert await tx.value("select min(at) from event where conversation_id is not null") > NOW - timedelta(days=30)
+    # Nor those of another workspace.
+    async with desk.database.transaction(workspace + 1) as tx:
+        assert await tx.value(forget, reading=far) == 0
