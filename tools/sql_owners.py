@@ -56,6 +56,7 @@ OWNERS = {
     "macro": "automation",
     "message": "conversations",
     "message_search": "conversations",
+    "message_translation": "assistant",
     "notification": "notifications",
     "notification_setting": "notifications",
     "participant": "conversations",

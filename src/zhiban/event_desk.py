@@ -13,6 +13,14 @@ class ConversationFollowersChanged(ConversationEvent):
     reason: str = ""
 
 
+class MessageTranslated(Event):
+    """An agent had a contact's message put into their language; it is kept with the message and never sent."""
+
+    conversation_id: int
+    message_id: int
+    language: str
+
+
 class SnippetAdded(Event):
     """`owner_id`: the agent who alone uses it; None: everybody does."""
 

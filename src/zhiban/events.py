@@ -48,6 +48,7 @@ from zhiban.event_desk import (
     MacroAdded,
     MacroChanged,
     MacroRemoved,
+    MessageTranslated,
     SavedViewAdded,
     SavedViewChanged,
     SavedViewRemoved,
@@ -125,7 +126,7 @@ __all__ += ["AccountsAssigned", "ConnectionAdded", "ConnectionBroke", "Connectio
 __all__ += ["ConnectionRemoved", "InboxAdded", "InboxConfigured", "InboxPaused", "InboxRemoved", "InboxResumed"]
 __all__ += ["IssueChanged", "IssueCommented", "IssueOpened", "IssueRefused", "RepositoryLinked"]
 __all__ += ["RepositoryRenamed", "RepositoryUnlinked"]
-__all__ += ["SavedViewAdded", "SavedViewChanged", "SavedViewRemoved"]
+__all__ += ["MessageTranslated", "SavedViewAdded", "SavedViewChanged", "SavedViewRemoved", "SessionRevoked"]
 __all__ += ["MacroAdded", "MacroChanged", "MacroRemoved", "SnippetAdded", "SnippetChanged", "SnippetRemoved"]
 __all__ += ["DataExported", "DataForgotten", "FileDownloaded", "RetentionChanged"]
 __all__ += ["LabelAdded", "LabelChanged", "LabelRemoved"]
@@ -134,7 +135,6 @@ __all__ += ["GroupConfigured", "GroupConsentChanged", "GroupMembersJoined", "Gro
 __all__ += ["GapClosed", "GapMerged", "GapQuestionMoved", "GapRecorded", "GapReopened"]
 __all__ += ["AgentBecameAvailable", "AgentBecameBusy", "AgentChanged", "AgentDisabled", "AgentEnabled", "AgentInvited"]
 __all__ += ["AgentJoined", "AgentWentOffline", "AvailabilityChosen", "JoinLinkCreated", "PasswordChanged"]
-__all__ += ["SessionRevoked"]
 __all__ += ["RecoveryCodeUsed", "RecoveryCodesCreated", "SecondFactorEnrolled", "SecondFactorFailed"]
 __all__ += ["SecondFactorRemoved", "SecondFactorRequired"]
 __all__ += ["LoginLinked", "LoginUnlinked", "SignInProviderAdded", "SignInProviderChanged", "SignInProviderRemoved"]

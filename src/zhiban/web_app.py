@@ -21,6 +21,7 @@ from zhiban.api import learning as learning_api
 from zhiban.api import reports as reports_api
 from zhiban.assistant.drafting import DraftAssistant
 from zhiban.assistant.suggesting import Suggester
+from zhiban.assistant.translating import Translator
 from zhiban.assistant.trying import Trials
 from zhiban.container import App
 from zhiban.desk import stream
@@ -118,6 +119,7 @@ def web_application(
             suggest=suggester.suggest,
             explain=suggester.explain,
             drafting=DraftAssistant(app.database, deps.model),
+            translator=Translator(app.database, app.clock, deps.model),
             surveys=app.survey_links,
         ),
     )

@@ -98,6 +98,7 @@ ADDRESSES: dict[str, Entry] = {
     "POST /conversations/{conversation_id}/drafts/rewritten": Entry(
         "agents", form={"text": "在的", "style": "shorter"}, answers=NOW_NOT
     ),
+    "POST /conversations/{conversation_id}/messages/{message_id}/translation": Entry("agents", answers=NOW_NOT),
     "POST /conversations/{conversation_id}/summary": Entry("agents"),
     "POST /conversations/{conversation_id}/replies": Entry("agents", form={"text": "在的", "key": "k"}),
     "POST /conversations/{conversation_id}/notes": Entry("agents", form={"text": "记一下"}),

@@ -19,6 +19,7 @@ from tests.desk.seed import LIMITS, PASSWORD, SLUG, Seed, create_seed
 from zhiban import bootstrap
 from zhiban.assistant.drafting import DraftAssistant
 from zhiban.assistant.suggesting import Source, Suggester, Suggestion
+from zhiban.assistant.translating import Translator
 from zhiban.assistant.trying import Trials
 from zhiban.assistant.turn_context import AssistantDeps
 from zhiban.bootstrap import reactions
@@ -210,6 +211,7 @@ async def site(cluster: Cluster, template: str, urls: DatabaseUrls) -> AsyncIter
             suggest=suggest,
             explain=Suggester(database, threshold=None).explain,
             drafting=DraftAssistant(database, None),
+            translator=Translator(database, clock, None),
             surveys=SURVEYS,
         )
         conversation_pages.install(app, settings)

@@ -35,7 +35,7 @@ _MOST = 60  # messages that are summed up
 _READ = 500  # characters of each
 
 # What must be the same in another language, too; how a duration or a date is written differs too much to tell.
-_EVERYWHERE = frozenset((Fact.URL, Fact.EMAIL, Fact.PHONE, Fact.ACCOUNT))
+EVERYWHERE = frozenset((Fact.URL, Fact.EMAIL, Fact.PHONE, Fact.ACCOUNT))
 
 _SCHEMA: Mapping[str, Any] = {
     "title": "words",
@@ -114,9 +114,9 @@ class DraftAssistant:
             raise Conflict(mark(f"This is too long to rewrite: {LONGEST} characters at most."))
         fence = new_fence()
         parts = [block("style", fence, style.value), block("draft", fence, draft)]
-        written = await self._ask(_TASKS[style], parts, fence, tokens=len(draft) * 3 + 400)
+        written = await ask_for_words(self._model, _TASKS[style], parts, fence, tokens=len(draft) * 3 + 400)
         for found in check(written, [PlainPassage("", draft)]):
-            if not style.translates or found.fact in _EVERYWHERE:
+            if not style.translates or found.fact in EVERYWHERE:
                 raise AddsFacts(found)
         return written
 
@@ -135,26 +135,28 @@ class DraftAssistant:
         fence = new_fence()
         talk = "\n".join(f"{line.writer}: {_line(line.text, _READ)}" for line in said)
         try:
-            written = await self._ask(_SUMMARISE, [block("conversation", fence, talk)], fence, tokens=_LONGEST_SUMMARY)
+            written = await ask_for_words(
+                self._model, _SUMMARISE, [block("conversation", fence, talk)], fence, tokens=_LONGEST_SUMMARY
+            )
         except ModelFailed:
             return _in_short(said, texts)
         return _in_short(said, texts) if check(written, [PlainPassage("", talk)]) else written[:_LONGEST_SUMMARY]
 
-    async def _ask(self, task: str, parts: Sequence[str], fence: str, *, tokens: int) -> str:
-        if self._model is None:
-            raise Conflict(mark("There is no model to ask here."))
-        turns = [ChatTurn("system", _RULES.format(task=task, fence=fence)), ChatTurn("user", "\n\n".join(parts))]
-        try:
-            async with asyncio.timeout(SECONDS):
-                completion = await self._model.complete(
-                    turns, schema=_SCHEMA, max_tokens=tokens, seconds=SECONDS - LEEWAY
-                )
-            written = read_object(completion.text, "text")["text"]
-        except (ModelUnavailable, TimeoutError, UnparsableReply) as error:
-            raise ModelFailed from error
-        if not isinstance(written, str) or not written.strip() or "⟪" in written:
-            raise ModelFailed
-        return written.strip()
+
+async def ask_for_words(model: ChatModel | None, task: str, parts: Sequence[str], fence: str, *, tokens: int) -> str:
+    """What the model writes for this task from blocks of data. Raises ModelFailed, Conflict without a model."""
+    if model is None:
+        raise Conflict(mark("There is no model to ask here."))
+    turns = [ChatTurn("system", _RULES.format(task=task, fence=fence)), ChatTurn("user", "\n\n".join(parts))]
+    try:
+        async with asyncio.timeout(SECONDS):
+            completion = await model.complete(turns, schema=_SCHEMA, max_tokens=tokens, seconds=SECONDS - LEEWAY)
+        written = read_object(completion.text, "text")["text"]
+    except (ModelUnavailable, TimeoutError, UnparsableReply) as error:
+        raise ModelFailed from error
+    if not isinstance(written, str) or not written.strip() or "⟪" in written:
+        raise ModelFailed
+    return written.strip()
 
 
 def _in_short(said: Sequence[TranscriptLine], texts: Texts) -> str:

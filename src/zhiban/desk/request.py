@@ -13,6 +13,7 @@ from fastapi.responses import Response
 
 from zhiban.assistant.drafting import DraftAssistant
 from zhiban.assistant.suggesting import Suggestion, SuggestionReasons
+from zhiban.assistant.translating import Translator, translations
 from zhiban.automation.macros import macros
 from zhiban.automation.saved_views import list_filters
 from zhiban.conversations import lists, queries, replies
@@ -60,6 +61,7 @@ class DeskSettings:
     suggest: Suggest | None = None
     explain: Explain | None = None
     drafting: DraftAssistant | None = None
+    translator: Translator | None = None
     surveys: SurveyLinks = field(default_factory=lambda: SurveyLinks("", secrets.token_bytes(32)))
 
 
@@ -142,6 +144,8 @@ class DeskRequest:
         labels = await label_names(tx) if labelled else {}
         replies_shown = [row.id for row in part.rows if row.author in ("agent", "servicer")]
         kept = await articles_of_replies(tx, replies_shown)
+        heard = [row.id for row in part.rows if row.author == "contact"]
+        translated = await translations(tx, heard, self.texts.locale)
         message_views, activities = [], []
         for row in part.rows:
             if row.kind == "activity":
@@ -149,7 +153,17 @@ class DeskRequest:
                 if line is not None:
                     activities.append(line)
             else:
-                message_views.append(views.message_view(row, name, head.external_id, chosen=chosen, kept=kept))
+                message_views.append(
+                    views.message_view(
+                        row,
+                        name,
+                        head.external_id,
+                        chosen=chosen,
+                        kept=kept,
+                        translated=translated,
+                        reader=self.texts.locale,
+                    )
+                )
         after = await queries.read_until(tx, conversation_id, self.agent.id) if unread_after is None else unread_after
         return ThreadView(
             head=head,
@@ -168,6 +182,9 @@ class DeskRequest:
             and head.status == "open"
             and head.waiting_since is not None,
             helps_writing=self.settings.drafting is not None,
+            translates=self.settings.translator is not None
+            and self.settings.translator.translates
+            and self.access.may(Permission.ANSWER),
             rewrites=self.settings.drafting is not None and self.settings.drafting.rewrites,
             last_incoming=max((row.id for row in part.rows if row.author == "contact"), default=0),
             drafts=await drafts(tx, conversation_id, self.agent.id),

@@ -31,11 +31,13 @@ from zhiban.conversations.surveys import RatingLine
 from zhiban.desk.kinds import ContentView, content_view
 from zhiban.desk.labels import ACTIVITY_LABELS, stars
 from zhiban.kit.frozen_dataclass import frozen_dataclass
-from zhiban.kit.i18n import mark
+from zhiban.kit.i18n import Locale, mark
+from zhiban.kit.languages import is_foreign
 from zhiban.ports import Kind, Limits, ReplyWindow
 
 NO_IDS: Mapping[int, int] = MappingProxyType({})
 NOBODY: Mapping[int, str] = MappingProxyType({})
+NO_WORDS: Mapping[int, str] = MappingProxyType({})
 TOGETHER = timedelta(minutes=3)  # messages of one sender this close share one name line
 
 
@@ -145,6 +147,8 @@ class MessageView:
     sure: int | None = None
     quote: QuoteView | None = None
     article_id: int | None = None  # which the reply became, or taught
+    translation: str = ""  # in the reader's language, by a model
+    foreign: bool = False  # in another language, and not translated yet
     keepable: bool = False  # a person's words, which may become knowledge
     what: Literal["message"] = "message"
 
@@ -197,6 +201,7 @@ class ThreadView:
     snoozes: tuple[tuple[str, str, datetime], ...] = ()
     wants_suggestion: bool = False
     helps_writing: bool = False  # there is somebody to sum up
+    translates: bool = False  # the contact's words into the reader's language
     rewrites: bool = False  # and a model to put words differently
     last_incoming: int = 0
     drafts: Drafts = field(default_factory=Drafts)
@@ -271,8 +276,10 @@ def message_view(
     *,
     chosen: Set[str] = frozenset(),
     kept: Mapping[int, int] = NO_IDS,
+    translated: Mapping[int, str] = NO_WORDS,
+    reader: Locale = "zh",
 ) -> MessageView:
-    """`kept` says in which article a reply is, by its message."""
+    """`kept` says in which article a reply is, `translated` what a message says in the reader's language."""
     note = row.direction == "internal"
     by: Literal["contact", "assistant", "agent", "note"]
     match row.author:
@@ -307,9 +314,15 @@ def message_view(
         footer=str(row.content.get("footer") or ""),
         article_id=kept.get(row.id),
         keepable=_keepable(row),
+        translation=translated.get(row.id, ""),
+        foreign=_heard(row) and row.id not in translated and is_foreign(row.text, reader),
         quote=None if quoted is None else QuoteView(quoted.id, _author(quoted, contact), quoted.kind, quoted.words),
         sure=None if row.content.get("choices") else percent(row.confidence),  # a menu says itself that it is unsure
     )
+
+
+def _heard(row: MessageRow) -> bool:
+    return row.author == "contact" and row.kind in ("text", "markdown") and row.choice is None
 
 
 def _keepable(row: MessageRow) -> bool:

@@ -282,8 +282,8 @@ def reply(messages: Sequence[Mapping[str, Any]]) -> str:
     blocks = {match["name"]: match["body"] for match in _BLOCK.finditer(text)}
     if "passages" in blocks and "question" in blocks:
         return _from_passages(blocks["passages"], blocks["question"], _asked_last(blocks.get("conversation", "")))
-    if "draft" in blocks:
-        return json.dumps({"text": _styled(blocks["style"], blocks["draft"])}, ensure_ascii=False)
+    if styled := blocks.get("draft") or blocks.get("incoming"):
+        return json.dumps({"text": _styled(blocks["style"], styled)}, ensure_ascii=False)
     if "question" in blocks:
         return _rewritten(blocks.get("conversation", ""), blocks["question"])
     if "conversation" in blocks:

@@ -35,6 +35,19 @@ async def rewritten(
     return JSONResponse({"text": await _drafting(desk).rewrite(text, style)})
 
 
+@router.post("/conversations/{conversation_id}/messages/{message_id}/translation")
+async def translation(desk: CurrentRequest, conversation_id: int, message_id: int) -> Response:
+    """A message of the contact in the reader's language, shown beneath it from now on. Nothing is sent."""
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        await access_conversation_to_answer(tx, desk.access, conversation_id)
+    if desk.settings.translator is None:
+        raise Conflict("Nobody translates here.")
+    await desk.settings.translator.translate(
+        desk.agent.workspace_id, conversation_id, message_id, desk.texts.locale, by=desk.actor()
+    )
+    return await desk.live(conversation_id)
+
+
 @router.post("/conversations/{conversation_id}/summary")
 async def summary(desk: CurrentRequest, conversation_id: int) -> Response:
     """What the conversation is about, for a note. Nothing is stored."""
