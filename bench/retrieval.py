@@ -37,6 +37,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.knowledge.exact import Exact
 
 LOCAL = Embedders(SentenceEncoder())
+ROWS = 100_000  # of one table; a file with more than 200,000 is not taken
 VAGUE = ("怎么办", "可以吗", "多久", "怎么弄", "能不能")
 
 
@@ -105,9 +106,11 @@ async def cmrc(found: Stand, folder: Path) -> None:
 async def speed(found: Stand, size: int) -> None:
     writer = Writer(size)
     entries = list(writer.faqs(size))
-    base_id = await fill(
-        found, f"speed{size}", [write_table(found.folder / f"speed{size}" / "faq.csv", entries)], LOCAL
-    )
+    tables = [
+        write_table(found.folder / f"speed{size}" / f"faq{start}.csv", entries[start : start + ROWS])
+        for start in range(0, size, ROWS)
+    ]
+    base_id = await fill(found, f"speed{size}", tables, LOCAL)
     print(f"\n{size:,} entries of about 100 characters, each with one similar question")
     sample = writer.dice.sample(entries, 200)
     usual = []

@@ -94,6 +94,10 @@ class Transaction:
     def committed(self) -> Iterable[Callable[[], None]]:
         return self._then
 
+    async def lift_time_limit(self) -> None:
+        """Let statements take as long as they need from here on: for work on whole tables, which nobody waits for."""
+        await self.run("set local statement_timeout = 0")
+
     async def rows(self, sql: str, /, **params: Any) -> list[Row]:
         return await (await self._execute(sql, params)).fetchall()
 

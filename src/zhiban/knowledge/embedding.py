@@ -101,6 +101,7 @@ async def embed_base(
     if total:
         await embed_new(database, workspace_id, base_id, embedder, made=count)
     async with database.transaction(workspace_id) as tx:
+        await tx.lift_time_limit()
         await _serve(tx, base_id, embedder.name)
     await _index(database, workspace_id, base_id)
     return made
@@ -205,6 +206,7 @@ async def _serve(tx: Transaction, base_id: int, embedder: str) -> None:
 
 async def _index(database: Database, workspace_id: int, base_id: int) -> None:
     async with database.transaction(workspace_id) as tx:
+        await tx.lift_time_limit()  # a million vectors take minutes
         for found in await _sets(tx, base_id):
             if found.serving and found.wants_index:
                 await tx.value("select index_vectors(%(set)s)", set=found.id)

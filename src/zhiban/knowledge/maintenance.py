@@ -63,8 +63,9 @@ class BaseBusy(Unavailable):
 async def locked(tx: Transaction, base_id: int) -> BaseRow:
     """The base, ours alone to write until the transaction ends. Readers are not held up. Raises NotFound.
 
-    Waits as long as it takes: for imports and rebuilds, which wait for each other.
+    Waits as long as it takes: for imports and rebuilds, which wait for each other. What is done then may take as long.
     """
+    await tx.lift_time_limit()
     if not await tx.value("select id from knowledge_base where id = %(id)s for no key update", id=base_id):
         raise NotFound("There is no such knowledge base.")
     return await queries.base(tx, base_id)
@@ -78,6 +79,7 @@ async def locked_soon(tx: Transaction, base_id: int) -> BaseRow:
     except LockNotAvailable as error:
         raise BaseBusy("The knowledge base is being filled or rebuilt. Try again in a minute.") from error
     await tx.run("set local lock_timeout = 0")
+    await tx.run("set local statement_timeout to default")
     return base
 
 
