@@ -52,7 +52,12 @@ from zhiban.events import (
     Event,
     EvidenceRecorded,
     InboxAdded,
+    IssueChanged,
+    IssueCommented,
+    IssueOpened,
+    IssueRefused,
     MessageFailed,
+    MessageRecalled,
     MessageReceived,
     NativeSessionChanged,
     NoteAdded,
@@ -62,6 +67,8 @@ from zhiban.events import (
     SurveyRated,
     TeamChanged,
     TeamRemoved,
+    TicketChanged,
+    TicketCommented,
 )
 from zhiban.integrations import openai, sentence_encoder
 from zhiban.integrations.apprise import HOSTED_SCHEMES, AppriseNotifier
@@ -108,6 +115,8 @@ from zhiban.ports import (
 )
 from zhiban.ports.identity import IdentityClient
 from zhiban.ports.notifiers import parse_addresses
+from zhiban.tickets import handlers as ticket_handlers
+from zhiban.tickets.jobs import TicketJobs
 
 # Whom contacts write through. The first is the one that `zhiban inbox add` proposes.
 CHANNELS: dict[str, Integration] = {each.name: each for each in (WECOM, WEBHOOK)}
@@ -283,6 +292,13 @@ HANDLERS: dict[type[Event], tuple[Handler, ...]] = {
     ),
     ConversationAssigned: (notification_handlers.tell_assignee,),
     NoteAdded: (notification_handlers.tell_mentioned,),
+    MessageRecalled: (ticket_handlers.forget_frozen,),
+    IssueOpened: (ticket_handlers.note_opened,),
+    IssueRefused: (ticket_handlers.note_refused,),
+    IssueChanged: (ticket_handlers.follow_issue,),
+    IssueCommented: (ticket_handlers.take_comment,),
+    TicketChanged: (ticket_handlers.follow_ticket,),
+    TicketCommented: (ticket_handlers.tell_watchers,),
 }
 
 # After these somebody may wait for an agent, or an agent may have room: see conversations/assignment.py.
@@ -371,6 +387,7 @@ def tasks(
         *NotificationJobs(database, connections, notifiers, texts, clock).tasks(),
         *PersonalJobs(database, connections, notifiers, clock).tasks(),
         *AutomationJobs(database, rules.book, webhooks).tasks(),
+        *TicketJobs(database, connections, clock).tasks(),
         *KnowledgeJobs(database, clock, embedders).tasks(),
         *UploadJobs(database, clock, files, embedders).tasks(),
         *LearningJobs(database, clock, DirectAnswers(database, embedders, threshold=threshold)).tasks(),

@@ -40,6 +40,7 @@ from zhiban.knowledge.corpus_stats import term_priors
 from zhiban.knowledge.jobs import enqueue_rebuilds
 from zhiban.knowledge.vectors import Embedders
 from zhiban.postgres.provisioning import DatabaseUrls
+from zhiban.tickets.responder import TicketCommands
 from zhiban.tickets.topics import TRACKER_CALL_WAITING
 from zhiban.workers.account_poller import AccountPoller
 from zhiban.workers.assigner import Assigner
@@ -185,7 +186,8 @@ class Workers:
     @classmethod
     def of(cls, app: App) -> Workers:
         deps = bootstrap.assistant_deps(app.settings, app.http, app.breakers.of(NO_WORKSPACE, "model/"), app.embedders)
-        assistant = AssistantsByKind(Assistant(app.database, app.clock, deps), GroupAssistant(app.database))
+        answering = AssistantsByKind(Assistant(app.database, app.clock, deps), GroupAssistant(app.database))
+        assistant = TicketCommands(answering, app.database, app.clock, deps.model)
         outgoing = OutgoingFiles(app.database, app.files, app.clock)
         conversation_worker = ConversationWorker(
             app.database, app.connections, app.pubsub, app.clock, assistant, outgoing

@@ -106,6 +106,18 @@ from zhiban.event_people import (
 )
 from zhiban.event_rules import RuleAdded, RuleChanged, RuleRemoved
 from zhiban.event_surveys import SurveyAsked, SurveyRated
+from zhiban.event_tickets import (
+    TicketChanged,
+    TicketCommented,
+    TicketDrafted,
+    TicketDraftEnded,
+    TicketLinked,
+    TicketMessagesAdded,
+    TicketOpened,
+    TicketUndone,
+    TicketUnlinked,
+    TicketWatchersChanged,
+)
 from zhiban.event_trackers import (
     IssueChanged,
     IssueCommented,
@@ -133,6 +145,8 @@ __all__ += ["LabelAdded", "LabelChanged", "LabelRemoved"]
 __all__ += ["ConversationFollowersChanged", "SurveyAsked", "SurveyRated"]
 __all__ += ["GroupConfigured", "GroupConsentChanged", "GroupMembersJoined", "GroupMembersLeft", "GroupRenamed"]
 __all__ += ["GapClosed", "GapMerged", "GapQuestionMoved", "GapRecorded", "GapReopened"]
+__all__ += ["TicketChanged", "TicketCommented", "TicketDraftEnded", "TicketDrafted", "TicketLinked", "TicketOpened"]
+__all__ += ["TicketMessagesAdded", "TicketUndone", "TicketUnlinked", "TicketWatchersChanged"]
 __all__ += ["AgentBecameAvailable", "AgentBecameBusy", "AgentChanged", "AgentDisabled", "AgentEnabled", "AgentInvited"]
 __all__ += ["AgentJoined", "AgentWentOffline", "AvailabilityChosen", "JoinLinkCreated", "PasswordChanged"]
 __all__ += ["RecoveryCodeUsed", "RecoveryCodesCreated", "SecondFactorEnrolled", "SecondFactorFailed"]

@@ -45,6 +45,9 @@ class GroupPolicy(BaseModel):
     quiet: Span | None = None  # the hours in which only what names us is answered
     timezone: str = "Asia/Shanghai"
     files: Literal["all", "admins", "nobody"] = "all"  # who may open tickets by a command
+    files_at_once: bool = False  # a command makes a ticket without asking back; for ten minutes it can be undone
+    files_per_member: Annotated[int, Field(ge=1, le=100)] = 5  # tickets in a day
+    files_per_group: Annotated[int, Field(ge=1, le=1000)] = 50
     signature: Literal["real", "alias", "anonymous"] = "alias"  # how speakers are named outside of the group
     welcome: Annotated[str, Field(max_length=WELCOME_SIZE), AfterValidator(_storable)] = ""  # empty: nobody is greeted
     welcome_minutes: Annotated[int, Field(ge=1, le=1440)] = 5  # newcomers of so long are greeted together

@@ -18,6 +18,7 @@ class NotificationKind(StrEnum):
     WAITING = "waiting"  # a contact of theirs has waited too long
     FOLLOWED = "followed"  # something happened in a conversation that they follow
     RULE = "rule"  # a rule or a macro says so
+    TICKET = "ticket"  # a ticket of theirs, or one that they watch
 
 
 class Way(StrEnum):
@@ -35,6 +36,7 @@ KIND_LABELS: Mapping[NotificationKind, str] = {
     NotificationKind.WAITING: mark("对方等太久"),
     NotificationKind.FOLLOWED: mark("关注的会话有动静"),
     NotificationKind.RULE: mark("规则提醒我"),
+    NotificationKind.TICKET: mark("我的工单有动静，或快到期"),
 }
 WAY_LABELS: Mapping[Way, str] = {
     Way.PAGE: mark("页面里"),
@@ -68,11 +70,16 @@ class NotificationSettings:
 
 @frozen_dataclass
 class NotificationRow:
-    """A notification as its agent sees it. `who`: the agent who brought it about, `actor_ref` the name of a rule."""
+    """A notification as its agent sees it. `who`: the agent who brought it about, `actor_ref` the name of a rule.
+
+    It is about a conversation, or about a ticket, which may have none.
+    """
 
     id: int
     kind: str
-    conversation_id: int
+    key: str
+    conversation_id: int | None
+    ticket_id: int | None
     contact: str
     inbox: str
     who: str | None
@@ -82,3 +89,10 @@ class NotificationRow:
     ways: list[str]
     created_at: datetime
     read_at: datetime | None
+
+    @property
+    def path(self) -> str:
+        """Where it is looked at."""
+        if self.ticket_id is not None:
+            return f"/tickets/{self.ticket_id}"
+        return f"/conversations/{self.conversation_id}"

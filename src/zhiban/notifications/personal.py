@@ -86,7 +86,7 @@ class PersonalJobs:
             key=f"notification-{notification_id}",
             title=title_of(told, texts),
             text=line_of(told, texts),
-            url=self._url(f"/conversations/{told.conversation_id}"),
+            url=self._url(told.path),
         )
         takes = NotificationKind(told.kind) in _TO_TAKE
         button = Choice(f"take:{told.conversation_id}", texts("接入")) if takes else None

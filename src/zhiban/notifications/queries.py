@@ -14,13 +14,18 @@ FRESH = 20
 OVERLAP = 1000  # ids: they are given out before they are committed, so that an older one may come later
 
 _ROWS = """
-select n.id, n.kind, n.conversation_id, coalesce(nullif(p.remark, ''), p.name, '') as contact, i.name as inbox,
-  a.name as who, n.actor_kind, n.actor_ref, n.text, n.ways, n.created_at, n.read_at
-from notification n join conversation c on c.workspace_id = n.workspace_id and c.id = n.conversation_id
-join inbox i on i.workspace_id = c.workspace_id and i.id = c.inbox_id
+select n.id, n.kind, n.key, n.conversation_id, n.ticket_id, coalesce(nullif(p.remark, ''), p.name, '') as contact,
+  coalesce(i.name, '') as inbox, a.name as who, n.actor_kind, n.actor_ref, n.text, n.ways, n.created_at, n.read_at
+from notification n left join conversation c on c.workspace_id = n.workspace_id and c.id = n.conversation_id
+left join inbox i on i.workspace_id = c.workspace_id and i.id = c.inbox_id
 left join contact p on p.workspace_id = c.workspace_id and p.id = c.contact_id
 left join agent a on a.workspace_id = n.workspace_id and n.actor_kind = 'agent' and a.id = n.actor_id
 where n.agent_id = %(agent)s{seen} and {wanted} order by n.id desc limit %(limit)s"""
+
+
+def _seen(access: Access) -> str:
+    """SQL that keeps what this agent sees: of a ticket that belongs to no conversation, everybody does."""
+    return "" if access.inbox_ids is None else " and (c.id is null or c.inbox_id = any(%(inboxes)s::bigint[]))"
 
 
 async def notifications(
@@ -31,7 +36,7 @@ async def notifications(
     wanted += " and n.read_at is null" if unread else ""
     return await tx.objects(
         NotificationRow,
-        _ROWS.format(seen=access.condition("c.inbox_id"), wanted=wanted),
+        _ROWS.format(seen=_seen(access), wanted=wanted),
         agent=access.agent_id,
         page=Way.PAGE,
         before=before,
@@ -65,7 +70,7 @@ async def news(tx: Transaction, access: Access, *, after: int | None, since: dat
     rows = await tx.objects(
         NotificationRow,
         _ROWS.format(
-            seen=access.condition("c.inbox_id"),
+            seen=_seen(access),
             wanted="n.id > %(after)s - %(overlap)s and n.read_at is null and n.created_at > %(since)s",
         ),
         agent=access.agent_id,
@@ -82,10 +87,10 @@ async def count_unread(tx: Transaction, access: Access, *, most: int = 100) -> i
     """How many of those on the page are unread, `most` at most."""
     return int(
         await tx.value(
-            "select count(*) from (select 1 from notification n join conversation c "
+            "select count(*) from (select 1 from notification n left join conversation c "
             "on c.workspace_id = n.workspace_id and c.id = n.conversation_id "
             "where n.agent_id = %(agent)s and n.read_at is null and %(page)s = any(n.ways)"
-            f"{access.condition('c.inbox_id')} limit %(most)s) unread",
+            f"{_seen(access)} limit %(most)s) unread",
             agent=access.agent_id,
             page=Way.PAGE,
             most=most,
@@ -98,7 +103,7 @@ async def notification(tx: Transaction, access: Access, notification_id: int) ->
     """One of this agent's; None where there is none that they see (any more)."""
     return await tx.object(
         NotificationRow,
-        _ROWS.format(seen=access.condition("c.inbox_id"), wanted="n.id = %(id)s"),
+        _ROWS.format(seen=_seen(access), wanted="n.id = %(id)s"),
         agent=access.agent_id,
         id=notification_id,
         limit=1,

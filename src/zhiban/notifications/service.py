@@ -40,26 +40,30 @@ TRIES_EVERY = timedelta(minutes=1)
 
 @frozen_dataclass
 class NewNotification:
-    """Something to tell. `key` recognises a repeat; `actor` brought it about and is not told of it."""
+    """Something to tell. `key` recognises a repeat; `actor` brought it about and is not told of it.
+
+    It is about a conversation, or about a ticket, which may belong to none: then `inbox_id` None is everybody's.
+    """
 
     kind: NotificationKind
     key: str
-    conversation_id: int
-    inbox_id: int
+    conversation_id: int | None
+    inbox_id: int | None
     actor: Actor
     text: str = ""
+    ticket_id: int | None = None
 
 
 _WAYS = "coalesce(s.ways -> %(kind)s, %(usual)s::jsonb)"
 
 _NOTIFY = f"""
-insert into notification (workspace_id, agent_id, kind, key, conversation_id, actor_kind, actor_id, actor_ref, text,
-  ways, created_at)
-select a.workspace_id, a.id, %(kind)s, %(key)s, %(conversation)s, %(actor_kind)s, %(actor_id)s, %(actor_ref)s, %(text)s,
-  array(select jsonb_array_elements_text({_WAYS})), %(now)s
+insert into notification (workspace_id, agent_id, kind, key, conversation_id, ticket_id, actor_kind, actor_id,
+  actor_ref, text, ways, created_at)
+select a.workspace_id, a.id, %(kind)s, %(key)s, %(conversation)s, %(ticket)s, %(actor_kind)s, %(actor_id)s,
+  %(actor_ref)s, %(text)s, array(select jsonb_array_elements_text({_WAYS})), %(now)s
 from agent a left join notification_setting s on s.workspace_id = a.workspace_id and s.agent_id = a.id
 where a.id = any(%(agents)s::bigint[]) and a.disabled_at is null and {_WAYS} <> '[]'
-  and (a.inbox_ids is null or %(inbox)s = any(a.inbox_ids))
+  and (a.inbox_ids is null or %(inbox)s::bigint is null or %(inbox)s = any(a.inbox_ids))
   and not (%(actor_kind)s = 'agent' and a.id = %(actor_id)s)
 order by a.id on conflict (workspace_id, agent_id, key) do nothing returning id, agent_id, ways"""
 
@@ -74,6 +78,7 @@ async def notify(tx: Transaction, told: NewNotification, agent_ids: Sequence[int
         usual=json_safe(DEFAULT_WAYS[told.kind]),
         key=told.key,
         conversation=told.conversation_id,
+        ticket=told.ticket_id,
         inbox=told.inbox_id,
         actor_kind=told.actor.kind,
         actor_id=told.actor.id,
@@ -177,9 +182,22 @@ async def read_about(tx: Transaction, agent_id: int, conversation_id: int, *, no
     """The agent looks at this conversation: what they were told of it is read."""
     read = await tx.run(
         "update notification set read_at = %(now)s "
-        "where agent_id = %(agent)s and conversation_id = %(conversation)s and read_at is null",
+        "where agent_id = %(agent)s and conversation_id = %(conversation)s and ticket_id is null and read_at is null",
         agent=agent_id,
         conversation=conversation_id,
+        now=now,
+    )
+    if read:
+        tx.publish_after_commit(NOTIFIED, agent_id)
+
+
+async def read_about_ticket(tx: Transaction, agent_id: int, ticket_id: int, *, now: datetime) -> None:
+    """The agent looks at this ticket: what they were told of it is read."""
+    read = await tx.run(
+        "update notification set read_at = %(now)s "
+        "where agent_id = %(agent)s and ticket_id = %(ticket)s and read_at is null",
+        agent=agent_id,
+        ticket=ticket_id,
         now=now,
     )
     if read:

@@ -26,6 +26,23 @@ def title_of(told: NotificationRow, texts: Texts) -> str:
             return texts("您关注的{contact}的会话解决了", contact=contact)
         case NotificationKind.RULE:
             return texts("{contact}：{rule}", contact=contact, rule=told.actor_ref or told.who or texts("规则"))
+        case NotificationKind.TICKET:
+            return _about_ticket(told, texts)
+
+
+def _about_ticket(told: NotificationRow, texts: Texts) -> str:
+    who = told.who or told.actor_ref or texts("有人")
+    match told.key.split("-")[1]:
+        case "owner":
+            return texts("{who}把一张工单交给您", who=who)
+        case "comment":
+            return texts("{who}在工单里说了话", who=who)
+        case "late":
+            return texts("您的工单超过期限了")
+        case "due":
+            return texts("您的工单一天内到期")
+        case _:
+            return texts("这张工单一天没有人回应")
 
 
 def line_of(told: NotificationRow, texts: Texts) -> str:

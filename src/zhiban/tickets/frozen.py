@@ -49,6 +49,7 @@ class FrozenLine:
     quoted_name: str = ""
     quoted: str = ""
     recalled: bool = False
+    contact_id: int | None = None  # None: one of ours
 
 
 def frozen_words(kind: str, text: str, content: Mapping[str, Any], files: Sequence[FrozenFile], texts: Texts) -> str:

@@ -65,7 +65,8 @@ async def news(request: Request, agent: CurrentAgent, after: Id = None) -> Respo
 def _news(row: NotificationRow, texts: Texts) -> dict[str, Any]:
     return {
         "id": row.id,
-        "conversation": row.conversation_id,
+        "conversation": None if row.ticket_id else row.conversation_id,
+        "url": row.path,
         "title": title_of(row, texts),
         "text": line_of(row, texts),
         "ways": row.ways,

@@ -84,7 +84,7 @@ function show(one) {
     document.body.append(box);
   }
   const line = document.createElement("a");
-  line.href = `/conversations/${one.conversation}`;
+  line.href = one.url;
   line.append(Object.assign(document.createElement("b"), { textContent: one.title }), Object.assign(document.createElement("span"), { textContent: one.text }));
   box.append(line);
   setTimeout(() => line.remove(), SHOWN_FOR);
@@ -99,7 +99,7 @@ async function tell(news) {
   if (somebodyLooks() || !("Notification" in window) || Notification.permission !== "granted") return;
   for (const one of loud.filter((each) => each.ways.includes("browser"))) {
     const notice = new Notification(one.title, { body: one.text, tag: `zhiban-${one.id}` });
-    notice.onclick = () => { focus(); location.href = `/conversations/${one.conversation}`; };
+    notice.onclick = () => { focus(); location.href = one.url; };
   }
 }
 

@@ -1,0 +1,361 @@
+"""What is done about what somebody said about tickets in a chat, and what they are answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from zhiban.conversations.group_policy import GroupPolicy
+from zhiban.conversations.labels import labels
+from zhiban.conversations.models import Priority
+from zhiban.conversations.participants import participant
+from zhiban.conversations.queries import agent_names
+from zhiban.conversations.responder import ConversationSnapshot, PendingMessage
+from zhiban.events import Actor
+from zhiban.kit.db import Transaction
+from zhiban.kit.errors import NotFound
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.i18n import Texts
+from zhiban.tickets import drafts, filing, involving, tracking
+from zhiban.tickets.chat_commands import (
+    UNDO_LIFE,
+    AskedTicket,
+    SaidWord,
+    TicketTalk,
+    sender_of,
+    still_there,
+    texts_for,
+)
+from zhiban.tickets.chat_words import Preview, filed_words, preview_words, question_words, remarks
+from zhiban.tickets.draft_words import Cancel, Confirm, JoinTo, LeaveOut, Retitle, Undo
+from zhiban.tickets.drafts import Requester, TicketDraft, Wish
+from zhiban.tickets.frozen import FrozenLine
+from zhiban.tickets.issues import issue_numbered
+from zhiban.tickets.models import NewTicket, Ticket, TicketState
+from zhiban.tickets.queries import conversations_of, filed_since, ticket_numbered, ticket_of_issue, tickets_where
+from zhiban.tickets.rendering import Heading, bodies, shortened_title
+from zhiban.tickets.repositories import RepositoryRow, access_repository, repositories_of
+from zhiban.tickets.service import open_ticket
+from zhiban.tickets.titling import Naming
+from zhiban.tickets.tracker_outbox import enqueue_comment
+from zhiban.tickets.windows import Unclear, WindowQuestion
+
+DAY = timedelta(days=1)
+
+
+@frozen_dataclass
+class Reply:
+    """What is answered; nothing where there is nothing to say. `draft_id`: it shows this draft."""
+
+    text: str
+    draft_id: int | None = None
+
+
+class ChatActs:
+    """The acts of one turn, in the transaction that stores it."""
+
+    def __init__(self, tx: Transaction, snapshot: ConversationSnapshot, *, now: datetime) -> None:
+        self._tx = tx
+        self._snapshot = snapshot
+        self._now = now
+
+    @property
+    def _policy(self) -> GroupPolicy:
+        return self._snapshot.group.policy if self._snapshot.group is not None else GroupPolicy()
+
+    async def act(self, talk: TicketTalk, naming: Naming | None) -> Reply:
+        """Carry one out."""
+        if isinstance(talk, AskedTicket):
+            return await self._asked(talk, naming)
+        texts = texts_for(talk.message.text)
+        if isinstance(talk.word, Undo):
+            return await self._undo(talk.message, talk.word, texts)
+        draft = await self._meant(talk)
+        if draft is None:
+            return Reply("")
+        texts = Texts(draft.locale)
+        if not await self._may(talk.message, draft):
+            return Reply(texts("这份草稿是{name}发起的，要由对方或群管理来确认。", name=draft.requester.name))
+        return await self._word(talk, draft, texts)
+
+    async def shown(self, draft_id: int, message_id: int) -> None:
+        """The draft was shown in this message of ours."""
+        await drafts.note_preview(self._tx, draft_id, message_id)
+
+    # ----------------------------------------------------------------------------------------------- a new draft
+
+    async def _asked(self, asked: AskedTicket, naming: Naming | None) -> Reply:
+        texts = texts_for(asked.message.text)
+        refused = await self._refusal(asked.message, texts)
+        if refused:
+            return Reply(refused)
+        if isinstance(asked.chosen, WindowQuestion):
+            return Reply(question_words(asked.chosen, texts))
+        lines = await still_there(self._tx, self._snapshot.id, asked.lines)
+        if not lines:
+            return Reply(question_words(WindowQuestion(Unclear.NOTHING), texts))
+        options = asked.command.options
+        said = remarks(asked.chosen, texts)
+        repository: RepositoryRow | None = None
+        owner_id: int | None = None
+        label_ids: tuple[int, ...] = ()
+        try:
+            repository = await filing.repository_wanted(self._tx, self._snapshot.id, options.repository)
+        except NotFound:
+            said.append(texts("这个群没有绑定仓库{name}，先记在我们这里。", name=options.repository[:60]))
+        if options.assignee:
+            owner_id = await self._colleague(options.assignee)
+            if owner_id is None:
+                said.append(texts("没有找到同事{name}。", name=options.assignee))
+        if options.labels:
+            label_ids, unknown = await self._labels(options.labels)
+            if unknown:
+                said.append(texts("没有这样的标签：{names}", names=texts("、").join(unknown)))
+        wish = Wish(
+            lines,
+            shortened_title(options.title or (naming.title if naming else "")) or texts("来自对话的工单"),
+            naming.summary if naming else "",
+            options.note,
+            Priority(options.priority),
+            owner_id,
+            label_ids,
+            repository.id if repository is not None else None,
+        )
+        draft = await drafts.begin(
+            self._tx,
+            self._snapshot.id,
+            self._requester(asked.message),
+            wish,
+            message_id=asked.message.id,
+            key=f"{self._snapshot.inbox.external_id}:{asked.message.external_id}",
+            locale=texts.locale,
+            now=self._now,
+        )
+        if draft is None:
+            return Reply("")
+        if self._policy.files_at_once:
+            return await self._file(draft, self._contact(asked.message), texts)
+        return await self._shown(draft, texts, said)
+
+    async def _refusal(self, message: PendingMessage, texts: Texts) -> str:
+        """Why this member may open no ticket now; empty where they may."""
+        policy, sender = self._policy, sender_of(self._snapshot, message)
+        if policy.files == "nobody":
+            return texts("这个群没有开放用命令开工单。")
+        if policy.files == "admins" and not await self._is_admin(message):
+            return texts("这个群只有群管理可以开工单。")
+        since = self._now - DAY
+        if await filed_since(self._tx, self._snapshot.id, sender, since=since) >= policy.files_per_member:
+            return texts("您今天已经开了{n}张工单，请明天再来，或请群管理帮忙。", n=policy.files_per_member)
+        if await filed_since(self._tx, self._snapshot.id, None, since=since) >= policy.files_per_group:
+            return texts("这个群今天已经开了{n}张工单，请明天再来。", n=policy.files_per_group)
+        return ""
+
+    async def _shown(self, draft: TicketDraft, texts: Texts, said: list[str]) -> Reply:
+        wish = draft.wish
+        repository = await access_repository(self._tx, wish.repository_id) if wish.repository_id is not None else None
+        names = {one.id: one.name for one in await labels(self._tx)}
+        owners = {one.id: one.name for one in await agent_names(self._tx, self._snapshot.inbox.inbox_id)}
+        likely = []
+        if repository is not None:
+            about = "\n".join((wish.title, *(line.text for line in wish.lines)))
+            likely = await filing.likely_issues(self._tx, repository.id, about)
+        preview = Preview(
+            draft,
+            repository,
+            filing.signature_for(repository, self._policy.signature),
+            tuple(names[id_] for id_ in wish.labels if id_ in names),
+            owners.get(wish.owner_id or 0, ""),
+            tuple(likely),
+            tuple(said),
+        )
+        return Reply(preview_words(preview, texts), draft.id)
+
+    # -------------------------------------------------------------------------------------------- a word to a draft
+
+    async def _meant(self, said: SaidWord) -> TicketDraft | None:
+        """The draft that a word is about: the one that it answers, their own, or the only one."""
+        waiting = await drafts.open_drafts(self._tx, self._snapshot.id, now=self._now)
+        quoted = said.message.reply_to_id
+        sender = sender_of(self._snapshot, said.message)
+        for draft in waiting:
+            if quoted is not None and draft.preview_message_id == quoted:
+                return draft
+        for draft in waiting:
+            if draft.requester.contact_id == sender:
+                return draft
+        return waiting[0] if len(waiting) == 1 else None
+
+    async def _may(self, message: PendingMessage, draft: TicketDraft) -> bool:
+        return draft.requester.contact_id == sender_of(self._snapshot, message) or await self._is_admin(message)
+
+    async def _word(self, said: SaidWord, draft: TicketDraft, texts: Texts) -> Reply:
+        by = self._contact(said.message)
+        match said.word:
+            case Confirm():
+                refused = await self._refusal(said.message, texts)
+                return Reply(refused) if refused else await self._file(draft, by, texts)
+            case Cancel():
+                await drafts.end(self._tx, draft, "cancelled", by=by, now=self._now)
+                return Reply(texts("已取消，没有开工单。"))
+            case Retitle(title=title):
+                return await self._shown(await drafts.rewrite(self._tx, draft, title=shortened_title(title)), texts, [])
+            case LeaveOut(places=places):
+                return await self._leave_out(draft, places, texts)
+            case JoinTo(number=number, ticket=ticket):
+                return await self._join(draft, number, by=by, texts=texts, only_ticket=ticket)
+            case Undo():
+                return Reply("")
+
+    async def _leave_out(self, draft: TicketDraft, places: tuple[int, ...], texts: Texts) -> Reply:
+        lines = draft.wish.lines
+        gone = {lines[place - 1].message_id for place in places if 0 <= place <= len(lines)}
+        wrong = [place for place in places if place > len(lines)]
+        if wrong:
+            return Reply(texts("草稿里只有{n}条。", n=len(lines)))
+        if len(gone) == len(lines):
+            return Reply(texts("至少要留一条；不要了请回复2。"))
+        return await self._shown(await drafts.rewrite(self._tx, draft, leave_out=sorted(gone)), texts, [])
+
+    async def _file(self, draft: TicketDraft, by: Actor, texts: Texts) -> Reply:
+        """Make the ticket. What was recalled meanwhile is left out."""
+        lines = await still_there(self._tx, self._snapshot.id, draft.wish.lines)
+        if not lines:
+            await drafts.end(self._tx, draft, "cancelled", by=by, now=self._now)
+            return Reply(texts("里面的消息都撤回了，没有开工单。"))
+        ticket = await open_ticket(self._tx, self._ticket(draft, lines), key=draft.key, by=by, now=self._now)
+        await drafts.end(self._tx, draft, "filed", ticket_id=ticket.id, by=by, now=self._now)
+        repository = None
+        if ticket.repository_id is not None:
+            repository = await access_repository(self._tx, ticket.repository_id)
+            await filing.file(self._tx, ticket, source=self._source, texts=texts, by=by, now=self._now)
+        return Reply(filed_words(ticket, repository, texts))
+
+    def _ticket(self, draft: TicketDraft, lines: Sequence[FrozenLine]) -> NewTicket:
+        wish = draft.wish
+        return NewTicket(
+            wish.title,
+            lines,
+            wish.summary,
+            wish.note,
+            wish.priority,
+            wish.owner_id,
+            None,
+            wish.labels,
+            draft.conversation_id,
+            self._snapshot.inbox.inbox_id,
+            draft.requester.contact_id,
+            draft.requester.name,
+            self._policy.signature,
+            wish.repository_id,
+        )
+
+    async def _join(self, draft: TicketDraft, number: int, *, by: Actor, texts: Texts, only_ticket: bool) -> Reply:
+        """Put it to a ticket or issue that exists, as far as this chat has to do with it."""
+        lines = await still_there(self._tx, self._snapshot.id, draft.wish.lines)
+        repository = None if only_ticket else await self._repository(draft)
+        issue = await issue_numbered(self._tx, repository.id, number) if repository is not None else None
+        ticket = await ticket_of_issue(self._tx, issue.id) if issue is not None else await self._own_ticket(number)
+        if not lines or (issue is None and ticket is None):
+            return Reply(texts("没有找到可以加的 #{n}。", n=number))
+        if ticket is None:
+            new = self._ticket(draft, lines)
+            ticket = await open_ticket(self._tx, new, key=draft.key, by=by, now=self._now)
+            if issue is not None:
+                await tracking.adopt_issue(self._tx, ticket.id, issue.id, by=by, now=self._now)
+        else:
+            await involving.add_messages(self._tx, ticket.id, self._snapshot.id, lines, by=by, now=self._now)
+        if repository is not None and issue is not None:
+            written = bodies(
+                lines,
+                Heading(note=draft.wish.note, requester=draft.requester.name),
+                signature=filing.signature_for(repository, self._policy.signature),
+                texts=texts,
+            )
+            for n, body in enumerate(written):
+                await enqueue_comment(
+                    self._tx,
+                    repository.id,
+                    body=body,
+                    number=issue.number,
+                    ticket_id=ticket.id,
+                    client_key=f"{draft.key}-{n}",
+                    by=by,
+                    now=self._now,
+                )
+        await drafts.end(self._tx, draft, "joined", ticket_id=ticket.id, by=by, now=self._now)
+        return Reply(texts("已加到工单{number}：{title}", number=ticket.number, title=ticket.title))
+
+    async def _repository(self, draft: TicketDraft) -> RepositoryRow | None:
+        if draft.wish.repository_id is not None:
+            return await access_repository(self._tx, draft.wish.repository_id)
+        linked = await repositories_of(self._tx, self._snapshot.id)
+        return linked[0] if linked else None
+
+    async def _own_ticket(self, number: int) -> Ticket | None:
+        """A ticket that this chat has to do with: nobody reaches others by their numbers."""
+        ticket = await ticket_numbered(self._tx, number)
+        if ticket is None or ticket.state is TicketState.CANCELLED:
+            return None
+        return ticket if self._snapshot.id in await conversations_of(self._tx, ticket.id) else None
+
+    # ------------------------------------------------------------------------------------------------------- undo
+
+    async def _undo(self, message: PendingMessage, word: Undo, texts: Texts) -> Reply:
+        """Take a ticket back that was filed a moment ago, by its requester or an admin."""
+        recent = await tickets_where(
+            self._tx,
+            "t.conversation_id = %(conversation)s and t.created_at > %(since)s and t.requester_contact_id is not null "
+            "order by t.id desc",
+            conversation=self._snapshot.id,
+            since=self._now - UNDO_LIFE,
+        )
+        sender = sender_of(self._snapshot, message)
+        admin = await self._is_admin(message)
+        mine = [
+            ticket
+            for ticket in recent
+            if ticket.state is not TicketState.CANCELLED
+            and (ticket.requester_contact_id == sender or (admin and word.number is not None))
+            and word.number in (None, ticket.number)
+        ]
+        if not mine:
+            # Said by somebody who opened none, it is most likely about something else.
+            return Reply(texts("没有可以撤销的工单。") if word.number is not None else "")
+        by, ticket = self._contact(message), mine[0]
+        await involving.undo(self._tx, ticket.id, by=by, now=self._now)
+        await filing.take_back(self._tx, ticket, texts=texts, by=by, now=self._now)
+        said = texts("已撤销工单{number}，里面的原话已清空。", number=ticket.number)
+        if ticket.repository_id is not None:
+            said += "\n" + texts("建好的议题会关闭并清空，但修改历史在那边还看得到。")
+        return Reply(said)
+
+    # -------------------------------------------------------------------------------------------------- who is who
+
+    def _contact(self, message: PendingMessage) -> Actor:
+        return Actor("contact", sender_of(self._snapshot, message))
+
+    def _requester(self, message: PendingMessage) -> Requester:
+        name = message.sender_name or self._snapshot.contact_name
+        return Requester(sender_of(self._snapshot, message), name, message.sender_ref)
+
+    @property
+    def _source(self) -> str:
+        return self._snapshot.state.subject
+
+    async def _is_admin(self, message: PendingMessage) -> bool:
+        if not self._snapshot.state.is_group:
+            return False
+        member = await participant(self._tx, self._snapshot.id, sender_of(self._snapshot, message))
+        return member is not None and member.role in ("admin", "owner")
+
+    async def _colleague(self, name: str) -> int | None:
+        found = await agent_names(self._tx, self._snapshot.inbox.inbox_id)
+        called = [one.id for one in found if one.name.casefold() == name.casefold()]
+        return called[0] if len(called) == 1 else None
+
+    async def _labels(self, wanted: Sequence[str]) -> tuple[tuple[int, ...], list[str]]:
+        """The labels of these names, and the names that are none."""
+        known = {label.name.casefold(): label.id for label in await labels(self._tx)}
+        found = {known[name.casefold()]: None for name in wanted if name.casefold() in known}
+        return tuple(found), [name for name in wanted if name.casefold() not in known]

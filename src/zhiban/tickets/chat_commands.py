@@ -1,0 +1,122 @@
+"""Which of the messages that wait are said to us about tickets, and what has to be known to act on them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from zhiban.conversations.models import Author
+from zhiban.conversations.responder import ConversationSnapshot, PendingMessage
+from zhiban.conversations.spoken import spoken, spoken_before
+from zhiban.kit.db import Transaction
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.i18n import Texts
+from zhiban.tickets.command import TicketCommand, parse
+from zhiban.tickets.draft_words import DraftWord, Undo, parse_word
+from zhiban.tickets.drafts import open_drafts
+from zhiban.tickets.freezing import LOOKED_AT, as_said, freeze
+from zhiban.tickets.frozen import FrozenLine
+from zhiban.tickets.queries import tickets_where
+from zhiban.tickets.windows import ChosenMessages, WindowQuestion, choose
+
+UNDO_LIFE = timedelta(minutes=10)
+_HAN = re.compile(r"[\u3400-\u9fff]")
+
+
+@frozen_dataclass
+class AskedTicket:
+    """A command, with the messages that it means as they stood when it was written."""
+
+    message: PendingMessage
+    command: TicketCommand
+    chosen: ChosenMessages | WindowQuestion
+    lines: tuple[FrozenLine, ...]
+
+
+@frozen_dataclass
+class SaidWord:
+    """A word to a draft, or about a ticket."""
+
+    message: PendingMessage
+    word: DraftWord
+
+
+TicketTalk = AskedTicket | SaidWord
+
+
+def texts_for(text: str) -> Texts:
+    """The language in which somebody is answered: theirs."""
+    return Texts("zh") if _HAN.search(text) else Texts("en")
+
+
+async def ticket_talk(tx: Transaction, snapshot: ConversationSnapshot, *, now: datetime) -> list[TicketTalk]:
+    """What of the waiting messages is for us, in order. Costs nothing where none of them looks like it."""
+    found: list[TicketTalk] = []
+    for message in snapshot.pending:
+        if message.kind != "text" or message.choice is not None or _sender(snapshot, message) is None:
+            continue
+        word = parse_word(message.text)
+        if word is not None:
+            if await _is_expected(tx, snapshot, message, word, now=now):
+                found.append(SaidWord(message, word))
+            continue
+        addressed = message.mentions_us or not snapshot.state.is_group
+        command = parse(message.text, addressed=addressed, quoting=message.reply_to_id is not None)
+        if command is not None:
+            found.append(await _asked(tx, snapshot, message, command))
+    return found
+
+
+def sender_of(snapshot: ConversationSnapshot, message: PendingMessage) -> int:
+    """The contact who wrote it."""
+    sender = _sender(snapshot, message)
+    if sender is None:
+        raise ValueError("nobody wrote it")
+    return sender
+
+
+def _sender(snapshot: ConversationSnapshot, message: PendingMessage) -> int | None:
+    return message.sender_contact_id or snapshot.state.contact_id
+
+
+async def _is_expected(
+    tx: Transaction, snapshot: ConversationSnapshot, message: PendingMessage, word: DraftWord, *, now: datetime
+) -> bool:
+    """Whether there is something that such a word can be about: otherwise it is said about something else."""
+    if isinstance(word, Undo):
+        recent = await tickets_where(
+            tx,
+            "t.conversation_id = %(conversation)s and t.created_at > %(since)s and t.requester_contact_id is not null "
+            "limit 1",
+            conversation=snapshot.id,
+            since=now - UNDO_LIFE,
+        )
+        return bool(recent)
+    sender = _sender(snapshot, message)
+    drafts = await open_drafts(tx, snapshot.id, now=now)
+    mine = any(draft.requester.contact_id == sender for draft in drafts)
+    answers = any(draft.preview_message_id == message.reply_to_id for draft in drafts if message.reply_to_id)
+    plainly = getattr(word, "plainly", True)
+    return mine or answers or (plainly and bool(drafts) and message.mentions_us)
+
+
+async def _asked(
+    tx: Transaction, snapshot: ConversationSnapshot, message: PendingMessage, command: TicketCommand
+) -> AskedTicket:
+    said = await spoken_before(tx, snapshot.id, message.id, limit=LOOKED_AT)
+    group = snapshot.state.is_group
+    looked = [as_said(one, group=group) for one in said]
+    chosen = choose(command.window, looked, at=message.sent_at, quoted_id=message.reply_to_id)
+    if isinstance(chosen, WindowQuestion):
+        return AskedTicket(message, command, chosen, ())
+    taken = set(chosen.ids)
+    lines = await freeze(tx, snapshot.id, [one for one in said if one.id in taken], texts_for(message.text))
+    return AskedTicket(message, command, chosen, tuple(lines))
+
+
+async def still_there(tx: Transaction, conversation_id: int, lines: Sequence[FrozenLine]) -> tuple[FrozenLine, ...]:
+    """Those of these that nobody has recalled meanwhile, whose speakers still let themselves be quoted."""
+    there = await spoken(tx, conversation_id, [line.message_id for line in lines])
+    kept = {one.id for one in there if not one.recalled and (one.quotable or one.author != Author.CONTACT)}
+    return tuple(line for line in lines if line.message_id in kept)

@@ -1,0 +1,110 @@
+"""What somebody may say to a draft: 1, 2, 改标题 …, 去掉第3条, 加到 #12, and 撤销 afterwards."""
+
+from __future__ import annotations
+
+import re
+
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.patterns import lazy_pattern
+from zhiban.tickets.counts import COUNT, count_of
+
+LONGEST = 300
+
+
+@frozen_dataclass
+class Confirm:
+    """`plainly`: with a word that means nothing else, which a mere 1 may."""
+
+    plainly: bool
+
+
+@frozen_dataclass
+class Cancel:
+    plainly: bool
+
+
+@frozen_dataclass
+class Retitle:
+    title: str
+
+
+@frozen_dataclass
+class LeaveOut:
+    """The messages at these places, counted from 1; 0 is the last one."""
+
+    places: tuple[int, ...]
+
+
+@frozen_dataclass
+class JoinTo:
+    """`ticket`: it is said to be a ticket; otherwise it may be an issue, which people write as #12 too."""
+
+    number: int
+    ticket: bool
+
+
+@frozen_dataclass
+class Undo:
+    """Take back a ticket: the one of this number, or the last one."""
+
+    number: int | None = None
+
+
+DraftWord = Confirm | Cancel | Retitle | LeaveOut | JoinTo | Undo
+
+_MENTION = lazy_pattern(r"\A(?:@[^\s\u2005@]{1,40}[\s\u2005]+)+|[\s\u2005]+@[^\s\u2005@]{1,40}\s*\Z")
+_END = r"[。.!！~\s]*"
+_CONFIRM = lazy_pattern(rf"(?P<one>[1１])|(?:确认|確認|确定|確定|提交|confirm|ok|yes){_END}", re.IGNORECASE)
+_CANCEL = lazy_pattern(rf"(?P<two>[2２])|(?:取消|不开了|不開了|cancel){_END}", re.IGNORECASE)
+_RETITLE = lazy_pattern(
+    r"(?:改标题|改標題|标题改成|标题改为|標題改成|標題改為|(?:标题|標題)(?=[:： ])|title(?=[:： ]))"
+    r"(?:为|成|為)?[:：\s]*(?P<title>.+)",
+    re.IGNORECASE | re.DOTALL,
+)
+_LEAVE_OUT = lazy_pattern(
+    r"(?:去掉|删掉|刪掉|删除|刪除|去除|不要)第?"
+    rf"(?P<places>(?:最后一?|最後一?|{COUNT})(?:[、,，和 ]+第?{COUNT})*)[条條]{_END}"
+    r"|(?:remove|drop) (?P<english>[0-9]{1,3}(?:[ ,]+[0-9]{1,3})*)"
+)
+_JOIN = lazy_pattern(
+    r"(?:(?:加到|并到|併到|合并到|合併到|追加到)\s*|add (?:it )?to )"
+    rf"(?P<ticket>工单|工單|ticket)?\s*#?\s*(?P<number>[0-9]{{1,9}}){_END}",
+    re.IGNORECASE,
+)
+_UNDO = lazy_pattern(
+    rf"(?:撤销|撤銷|撤回工单|撤回工單|undo)\s*(?:工单|工單|ticket)?\s*#?\s*(?P<number>[0-9]{{1,9}})?{_END}",
+    re.IGNORECASE,
+)
+
+
+def parse_word(text: str) -> DraftWord | None:
+    """What this says to a draft or about a ticket, None where it is said about something else."""
+    if len(text) > LONGEST:
+        return None
+    said = _MENTION.sub("", text.strip()).strip()
+    if found := _CONFIRM.fullmatch(said):
+        return Confirm(plainly=not found["one"])
+    if found := _CANCEL.fullmatch(said):
+        return Cancel(plainly=not found["two"])
+    if found := _RETITLE.fullmatch(said):
+        title = " ".join(found["title"].split())
+        return Retitle(title) if title else None
+    if found := _LEAVE_OUT.fullmatch(said):
+        return _places(found["places"] or found["english"])
+    if found := _JOIN.fullmatch(said):
+        return JoinTo(int(found["number"]), ticket=bool(found["ticket"]))
+    if found := _UNDO.fullmatch(said):
+        return Undo(int(found["number"]) if found["number"] else None)
+    return None
+
+
+def _places(written: str) -> LeaveOut | None:
+    places = []
+    for part in re.split(r"[、,，和 第]+", written):
+        if not part:
+            continue
+        count = 0 if part[0] == "最" else count_of(part)
+        if count is None or (count == 0 and part[0] != "最"):
+            return None
+        places.append(count)
+    return LeaveOut(tuple(dict.fromkeys(places))) if places else None

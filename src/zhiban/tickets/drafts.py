@@ -1,0 +1,231 @@
+"""What somebody asked for in a chat and nobody has said yes to: frozen, and for ten minutes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from zhiban.conversations.models import Priority
+from zhiban.events import SYSTEM, Actor, TicketDrafted, TicketDraftEnded
+from zhiban.kit import event_log
+from zhiban.kit.db import Transaction
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.i18n import Locale
+from zhiban.tickets.frozen import FrozenLine
+from zhiban.tickets.frozen_rows import line_of, line_values
+
+LIFE = timedelta(minutes=10)
+
+Outcome = Literal["filed", "joined", "cancelled", "replaced", "expired"]
+
+_COLUMNS = (
+    "id, conversation_id, requester_contact_id, requester, requester_ref, message_id, preview_message_id, lines, "
+    "title, summary, note, priority, owner_id, labels, repository_id, locale, state, ticket_id, created_at, expires_at"
+)
+
+_BEGIN = """
+insert into ticket_draft (workspace_id, conversation_id, requester_contact_id, requester, requester_ref, message_id,
+  lines, title, summary, note, priority, owner_id, labels, repository_id, locale, client_key, created_at, expires_at)
+values (%(workspace)s, %(conversation)s, %(contact)s, %(requester)s, %(ref)s, %(message)s, %(lines)s::jsonb, %(title)s,
+  %(summary)s, %(note)s, %(priority)s, %(owner)s, %(labels)s::bigint[], %(repository)s, %(locale)s, %(key)s, %(now)s,
+  %(expires)s)
+on conflict (workspace_id, client_key) do nothing returning id"""
+
+
+@frozen_dataclass
+class Requester:
+    """Who asks: the contact, what they are called, and the vendor's id of them."""
+
+    contact_id: int
+    name: str
+    ref: str = ""
+
+
+@frozen_dataclass
+class Wish:
+    """What is to become a ticket."""
+
+    lines: Sequence[FrozenLine]
+    title: str
+    summary: str = ""
+    note: str = ""
+    priority: Priority = Priority.NONE
+    owner_id: int | None = None
+    labels: tuple[int, ...] = ()
+    repository_id: int | None = None
+
+
+@frozen_dataclass
+class TicketDraft:
+    """A wish that waits for a word of its requester."""
+
+    id: int
+    conversation_id: int
+    requester: Requester
+    message_id: int
+    preview_message_id: int | None
+    wish: Wish
+    locale: Locale
+    state: str
+    ticket_id: int | None
+    created_at: datetime
+    expires_at: datetime
+
+    @property
+    def key(self) -> str:
+        """What makes its ticket one, whoever says yes how often."""
+        return f"draft-{self.id}"
+
+
+async def begin(
+    tx: Transaction,
+    conversation_id: int,
+    requester: Requester,
+    wish: Wish,
+    *,
+    message_id: int,
+    key: str,
+    locale: Locale,
+    now: datetime,
+) -> TicketDraft | None:
+    """Keep what somebody asked for; what they asked for before is replaced. None where this command is known."""
+    for before in await open_drafts(tx, conversation_id, now=now):
+        if before.requester.contact_id == requester.contact_id:
+            await end(tx, before, "replaced", by=Actor("contact", requester.contact_id), now=now)
+    draft_id = await tx.value(
+        _BEGIN,
+        workspace=tx.workspace_id,
+        conversation=conversation_id,
+        contact=requester.contact_id,
+        requester=requester.name,
+        ref=requester.ref,
+        message=message_id,
+        lines=_json(wish.lines),
+        title=wish.title,
+        summary=wish.summary,
+        note=wish.note,
+        priority=int(wish.priority),
+        owner=wish.owner_id,
+        labels=list(wish.labels),
+        repository=wish.repository_id,
+        locale=locale,
+        key=key,
+        now=now,
+        expires=now + LIFE,
+    )
+    if draft_id is None:
+        return None
+    drafted = TicketDrafted(
+        actor=Actor("contact", requester.contact_id),
+        at=now,
+        draft_id=int(draft_id),
+        conversation_id=conversation_id,
+        message_id=message_id,
+        messages=len(wish.lines),
+    )
+    await event_log.append(tx, drafted)
+    return (await _drafts(tx, "id = %(id)s", id=draft_id))[0]
+
+
+async def open_drafts(tx: Transaction, conversation_id: int, *, now: datetime) -> list[TicketDraft]:
+    """Those of a chat that wait and are not too old, the newest first."""
+    return await _drafts(
+        tx,
+        "conversation_id = %(conversation)s and state = 'open' and expires_at > %(now)s order by id desc",
+        conversation=conversation_id,
+        now=now,
+    )
+
+
+async def note_preview(tx: Transaction, draft_id: int, message_id: int) -> None:
+    """Which message of ours shows it: an answer to that message is meant for this draft."""
+    await tx.run(
+        "update ticket_draft set preview_message_id = %(message)s where id = %(id)s", message=message_id, id=draft_id
+    )
+
+
+async def rewrite(
+    tx: Transaction, draft: TicketDraft, *, title: str | None = None, leave_out: Sequence[int] = ()
+) -> TicketDraft:
+    """Another title, or without the messages of these ids."""
+    lines = [line for line in draft.wish.lines if line.message_id not in leave_out]
+    await tx.run(
+        "update ticket_draft set title = coalesce(%(title)s, title), lines = %(lines)s::jsonb where id = %(id)s",
+        title=title,
+        lines=_json(lines),
+        id=draft.id,
+    )
+    return (await _drafts(tx, "id = %(id)s", id=draft.id))[0]
+
+
+async def end(
+    tx: Transaction, draft: TicketDraft, outcome: Outcome, *, ticket_id: int | None = None, by: Actor, now: datetime
+) -> None:
+    """It waits no more, and what was said is kept in it no more: the ticket has it, or nobody."""
+    ended = await tx.run(
+        "update ticket_draft set state = %(state)s, ticket_id = %(ticket)s, ended_at = %(now)s, lines = '[]', "
+        "summary = '' where id = %(id)s and state = 'open'",
+        state=outcome,
+        ticket=ticket_id,
+        now=now,
+        id=draft.id,
+    )
+    if not ended:
+        return
+    fact = TicketDraftEnded(
+        actor=by,
+        at=now,
+        draft_id=draft.id,
+        conversation_id=draft.conversation_id,
+        outcome=outcome,
+        ticket_id=ticket_id,
+    )
+    await event_log.append(tx, fact)
+
+
+async def expire(tx: Transaction, *, now: datetime, limit: int = 200) -> int:
+    """End those that nobody said a word to in time. Returns how many."""
+    old = await _drafts(
+        tx, "state = 'open' and expires_at <= %(now)s order by id limit %(limit)s for update", now=now, limit=limit
+    )
+    for draft in old:
+        await end(tx, draft, "expired", by=SYSTEM, now=now)
+    return len(old)
+
+
+async def _drafts(tx: Transaction, condition: str, **params: Any) -> list[TicketDraft]:
+    names = _COLUMNS.split(", ")
+    rows = await tx.rows(f"select {_COLUMNS} from ticket_draft where {condition}", **params)
+    return [_draft(dict(zip(names, row, strict=True))) for row in rows]
+
+
+def _draft(row: Mapping[str, Any]) -> TicketDraft:
+    wish = Wish(
+        tuple(line_of(line) for line in row["lines"]),
+        row["title"],
+        row["summary"],
+        row["note"],
+        Priority(row["priority"]),
+        row["owner_id"],
+        tuple(row["labels"]),
+        row["repository_id"],
+    )
+    return TicketDraft(
+        row["id"],
+        row["conversation_id"],
+        Requester(row["requester_contact_id"], row["requester"], row["requester_ref"]),
+        row["message_id"],
+        row["preview_message_id"],
+        wish,
+        row["locale"],
+        row["state"],
+        row["ticket_id"],
+        row["created_at"],
+        row["expires_at"],
+    )
+
+
+def _json(lines: Sequence[FrozenLine]) -> str:
+    return json.dumps([line_values(line) for line in lines], ensure_ascii=False)

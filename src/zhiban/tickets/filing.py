@@ -1,0 +1,137 @@
+"""From a ticket to its issue: where it goes, what it may say there, and how it is taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from zhiban.conversations.labels import label_names
+from zhiban.events import Actor
+from zhiban.kit.db import Transaction
+from zhiban.kit.errors import NotFound
+from zhiban.kit.i18n import Texts
+from zhiban.ports import IssueChange
+from zhiban.tickets.issues import FoundIssue, search_issues
+from zhiban.tickets.models import Audience, Ticket, TrackerState
+from zhiban.tickets.queries import messages_of_ticket
+from zhiban.tickets.rendering import Heading, Signature, bodies, comment_body, title_of
+from zhiban.tickets.repositories import RepositoryRow, access_repository, repositories_of
+from zhiban.tickets.service import change_column
+from zhiban.tickets.tracker_outbox import enqueue_change, enqueue_comment, enqueue_issue
+
+LIKELY = 0.3  # how much of the words an issue shares before it is named as one that may be meant
+MOST_LIKE = 3
+
+
+async def repository_wanted(tx: Transaction, conversation_id: int, wish: str) -> RepositoryRow | None:
+    """Where a group's tickets go: the linked repository that is wished for, or the first. Raises NotFound.
+
+    Whoever writes in a group reaches what the group is linked with and nothing else.
+    """
+    linked = [row for row in await repositories_of(tx, conversation_id) if not row.archived]
+    if not wish:
+        return linked[0] if linked else None
+    called = wish.casefold()
+    for row in linked:
+        names = (row.name, row.name.partition("/")[2], row.alias or "")
+        if called in (name.casefold() for name in names if name):
+            return row
+    raise NotFound(f"This group is not linked with a repository {wish[:100]}.")
+
+
+async def likely_issues(tx: Transaction, repository_id: int, text: str) -> list[FoundIssue]:
+    """Issues that may be about the same, checked to exist as far as we know."""
+    found = await search_issues(tx, repository_id, text, limit=MOST_LIKE)
+    return [issue for issue in found if issue.likeness >= LIKELY]
+
+
+def signature_for(repository: RepositoryRow | None, wanted: str) -> Signature:
+    """How speakers are named: where everybody reads it, never by their own names."""
+    signature = Signature(wanted)
+    public = repository is not None and not repository.private
+    return Signature.ALIAS if public and signature is Signature.REAL else signature
+
+
+async def file(tx: Transaction, ticket: Ticket, *, source: str, texts: Texts, by: Actor, now: datetime) -> None:
+    """Let the tracker open the ticket's issue. Nothing happens where the ticket stays here. Raises NotFound."""
+    if ticket.repository_id is None or ticket.tracker_state is not TrackerState.NONE:
+        return
+    repository = await access_repository(tx, ticket.repository_id)
+    signature = signature_for(repository, ticket.signature)
+    named = signature is not Signature.ANONYMOUS
+    heading = Heading(
+        ticket.summary, ticket.note, source if repository.private else "", ticket.requester if named else ""
+    )
+    lines = [message.line for message in await messages_of_ticket(tx, ticket.id)]
+    await enqueue_issue(
+        tx,
+        repository.id,
+        title=title_of(ticket.title, texts),
+        bodies=bodies(lines, heading, signature=signature, texts=texts),
+        labels=await _label_names(tx, ticket.labels),
+        ticket_id=ticket.id,
+        client_key=f"ticket-{ticket.id}",
+        by=by,
+        now=now,
+    )
+    await change_column(tx, ticket.id, "tracker", TrackerState.WAITING.value, by=by, now=now)
+
+
+async def write_comment(
+    tx: Transaction, ticket: Ticket, text: str, *, audience: Audience, key: str, texts: Texts, by: Actor, now: datetime
+) -> None:
+    """Write a comment at the ticket's issue, where it is meant for there and there is one, or will be."""
+    if audience is not Audience.ISSUE or ticket.repository_id is None or ticket.tracker_state not in _THERE:
+        return
+    await enqueue_comment(
+        tx,
+        ticket.repository_id,
+        body=comment_body(text, texts),
+        ticket_id=ticket.id,
+        client_key=f"comment-{key}",
+        by=by,
+        now=now,
+    )
+
+
+_THERE = (TrackerState.WAITING, TrackerState.OPENED)
+
+
+async def close_issue(tx: Transaction, ticket: Ticket, *, done: bool, by: Actor, now: datetime) -> None:
+    """Close the ticket's issue: as completed, or as not planned."""
+    closed = IssueChange(state="closed", reason="completed" if done else "not_planned")
+    await _change(tx, ticket, "close", closed, by=by, now=now)
+
+
+async def reopen_issue(tx: Transaction, ticket: Ticket, *, by: Actor, now: datetime) -> None:
+    await _change(tx, ticket, "open", IssueChange(state="open"), by=by, now=now)
+
+
+async def take_back(tx: Transaction, ticket: Ticket, *, texts: Texts, by: Actor, now: datetime) -> None:
+    """Close the issue of a ticket that was filed by mistake, and blank it: a tracker lets nobody delete one."""
+    gone = IssueChange(
+        state="closed",
+        reason="not_planned",
+        title=texts("（已撤回）"),
+        body=texts("这个议题是误建的，内容已清空。"),
+    )
+    await _change(tx, ticket, "empty", gone, by=by, now=now)
+
+
+async def _change(tx: Transaction, ticket: Ticket, what: str, change: IssueChange, *, by: Actor, now: datetime) -> None:
+    if ticket.repository_id is None or ticket.tracker_state not in _THERE:
+        return
+    await enqueue_change(
+        tx,
+        ticket.repository_id,
+        change=change,
+        ticket_id=ticket.id,
+        client_key=f"ticket-{ticket.id}-{what}-{now.timestamp()}",
+        by=by,
+        now=now,
+    )
+
+
+async def _label_names(tx: Transaction, ids: Sequence[int]) -> list[str]:
+    names = await label_names(tx)
+    return [names[id_] for id_ in ids if id_ in names]

@@ -1,0 +1,92 @@
+"""From messages to lines that nothing later changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zhiban.conversations.attachments import Attachment
+from zhiban.conversations.models import Author
+from zhiban.conversations.spoken import SpokenMessage, files_of, spoken
+from zhiban.kit.db import Transaction
+from zhiban.kit.i18n import Texts
+from zhiban.tickets.command import parse
+from zhiban.tickets.draft_words import parse_word
+from zhiban.tickets.frozen import FrozenFile, FrozenLine, frozen_words
+from zhiban.tickets.windows import Said
+
+QUOTED = 500  # characters of what a message answers
+LOOKED_AT = 400  # messages before a command
+
+
+def as_said(message: SpokenMessage, *, group: bool) -> Said:
+    """A message as windows look at it."""
+    mine = message.author == Author.CONTACT and message.kind == "text"
+    return Said(
+        message.id,
+        message.author,
+        message.contact_id if message.contact_id is not None else message.agent_id,
+        tuple(dict.fromkeys(filter(None, (message.nickname, message.name)))),
+        message.kind,
+        message.text,
+        message.sent_at,
+        recalled=message.recalled,
+        aside=mine and is_aside(message.text, group=group),
+        opted_out=not message.quotable,
+    )
+
+
+def is_aside(text: str, *, group: bool) -> bool:
+    """Whether it is said to us about tickets, rather than about the matter."""
+    if parse_word(text) is not None and (len(text) > 1 or group):
+        return True
+    return parse(text, addressed=True) is not None
+
+
+async def freeze(
+    tx: Transaction, conversation_id: int, messages: Sequence[SpokenMessage], texts: Texts
+) -> list[FrozenLine]:
+    """These messages in words, with what they answer; whoever does not want to be quoted is not quoted there either."""
+    files = await files_of(tx, messages)
+    answered = await spoken(
+        tx, conversation_id, sorted({one.reply_to_id for one in messages if one.reply_to_id is not None})
+    )
+    quoted = {one.id: one for one in answered if one.quotable and not one.recalled}
+    quoted_files = await files_of(tx, list(quoted.values()))
+    return [
+        FrozenLine(
+            one.id,
+            _speaker(one),
+            one.name,
+            one.nickname,
+            one.sent_at,
+            frozen_words(one.kind, one.words, one.content, _files(files.get(one.id, [])), texts),
+            _called(quoted.get(one.reply_to_id or 0)),
+            _quoted(quoted.get(one.reply_to_id or 0), quoted_files, texts),
+            one.recalled,
+            one.contact_id if one.author == Author.CONTACT else None,
+        )
+        for one in messages
+    ]
+
+
+def _speaker(message: SpokenMessage) -> str:
+    if message.author == Author.CONTACT:
+        return f"contact-{message.contact_id}"
+    return f"agent-{message.agent_id}" if message.agent_id is not None else message.author
+
+
+def _called(message: SpokenMessage | None) -> str:
+    return "" if message is None else message.nickname or message.name
+
+
+def _quoted(message: SpokenMessage | None, files: dict[int, list[Attachment]], texts: Texts) -> str:
+    if message is None:
+        return ""
+    return frozen_words(message.kind, message.words, message.content, _files(files.get(message.id, [])), texts)[:QUOTED]
+
+
+def _files(files: Sequence[Attachment]) -> list[FrozenFile]:
+    return [
+        FrozenFile(one.filename, one.size, round(one.seconds) if one.seconds else None, one.state != "failed")
+        for one in files
+    ]

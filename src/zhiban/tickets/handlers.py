@@ -1,0 +1,77 @@
+"""What follows from facts for tickets, in the same transaction. `bootstrap.HANDLERS` says which."""
+
+from __future__ import annotations
+
+from zhiban.events import (
+    IssueChanged,
+    IssueCommented,
+    IssueOpened,
+    IssueRefused,
+    MessageRecalled,
+    TicketChanged,
+    TicketCommented,
+)
+from zhiban.kit.db import Transaction
+from zhiban.kit.jobs import enqueue
+from zhiban.tickets import filing, tracking
+from zhiban.tickets.involving import forget_recalled
+from zhiban.tickets.jobs import TELL_CHAT
+from zhiban.tickets.models import TicketState
+from zhiban.tickets.service import lock_ticket
+from zhiban.tickets.telling import TicketNews, tell_of_comment, tell_owner
+
+
+async def forget_frozen(tx: Transaction, event: MessageRecalled) -> None:
+    """What was recalled is not read at tickets any more either."""
+    await forget_recalled(tx, event.message_id, now=event.at)
+
+
+async def note_opened(tx: Transaction, event: IssueOpened) -> None:
+    """The ticket has its issue; the chat that asked for it hears where."""
+    if await tracking.note_opened(tx, event) is not None:
+        await _tell_chat(tx, event.ticket_id, TicketNews.OPENED, event.id)
+
+
+async def note_refused(tx: Transaction, event: IssueRefused) -> None:
+    """The ticket says why the tracker would not, and so does its chat."""
+    if await tracking.note_refused(tx, event) is not None and event.wish == "open":
+        await _tell_chat(tx, event.ticket_id, TicketNews.REFUSED, event.id)
+
+
+async def follow_issue(tx: Transaction, event: IssueChanged) -> None:
+    """What is closed or opened over there, is here."""
+    await tracking.follow_issue(tx, event)
+
+
+async def take_comment(tx: Transaction, event: IssueCommented) -> None:
+    """What is said over there is read here."""
+    await tracking.take_comment(tx, event)
+
+
+async def follow_ticket(tx: Transaction, event: TicketChanged) -> None:
+    """Whoever asked hears that it is over; its issue is closed or opened with it; a new owner is told."""
+    if event.change == "owner":
+        await tell_owner(tx, event)
+        return
+    if event.change != "state":
+        return
+    after, before = TicketState(str(event.after)), TicketState(str(event.before))
+    if after is TicketState.DONE:
+        await _tell_chat(tx, event.ticket_id, TicketNews.DONE, event.id)
+    if event.actor.kind == "tracker" or after.over == before.over:
+        return
+    ticket = await lock_ticket(tx, event.ticket_id)
+    if after.over:
+        await filing.close_issue(tx, ticket, done=after is TicketState.DONE, by=event.actor, now=event.at)
+    else:
+        await filing.reopen_issue(tx, ticket, by=event.actor, now=event.at)
+
+
+async def tell_watchers(tx: Transaction, event: TicketCommented) -> None:
+    """The owner and whoever watches hear of what others say."""
+    await tell_of_comment(tx, event)
+
+
+async def _tell_chat(tx: Transaction, ticket_id: int | None, news: TicketNews, event_id: int) -> None:
+    if ticket_id is not None:
+        await enqueue(tx, TELL_CHAT.of(ticket_id=ticket_id, news=news.value, event_id=event_id))

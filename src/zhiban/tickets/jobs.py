@@ -1,0 +1,57 @@
+"""Work after the commit about tickets."""
+
+from __future__ import annotations
+
+from zhiban.channels.connections import Connections
+from zhiban.kit.clock import Clock
+from zhiban.kit.db import Database
+from zhiban.kit.jobs import Job, Task, enqueue
+from zhiban.tickets import drafts, telling
+from zhiban.tickets.service import lock_ticket
+from zhiban.tickets.telling import TicketNews
+
+TELL_CHAT = Job("tell_chat_of_ticket", attempts=5)
+EXPIRE_DRAFTS = Job("expire_ticket_drafts", cron="* * * * *", attempts=1)
+REMIND = Job("remind_of_tickets", cron="*/15 * * * *", attempts=1)
+
+
+class TicketJobs:
+    """What these jobs need, and the jobs."""
+
+    def __init__(self, database: Database, connections: Connections, clock: Clock) -> None:
+        self._database = database
+        self._connections = connections
+        self._clock = clock
+
+    def tasks(self) -> list[Task]:
+        return [
+            Task(TELL_CHAT, self.tell_chat),
+            Task(EXPIRE_DRAFTS, self.expire_drafts),
+            Task(REMIND, self.remind),
+        ]
+
+    async def tell_chat(self, workspace_id: int, ticket_id: int, news: str, event_id: int) -> None:
+        """Say in the chat that asked for it what became of a ticket."""
+        async with self._database.transaction(workspace_id) as tx:
+            ticket = await lock_ticket(tx, ticket_id)
+            later = await telling.quiet_until(tx, ticket, TicketNews(news), now=self._clock.now())
+            if later is not None:
+                await enqueue(tx, TELL_CHAT.of(ticket_id=ticket_id, news=news, event_id=event_id, at=later))
+        if ticket.inbox_id is None or later is not None:
+            return
+        inbox = await self._connections.inbox(workspace_id, ticket.inbox_id)
+        async with self._database.transaction(workspace_id) as tx:
+            ticket = await lock_ticket(tx, ticket_id)
+            await telling.tell_chat(tx, inbox, ticket, TicketNews(news), event_id=event_id, now=self._clock.now())
+
+    async def expire_drafts(self) -> None:
+        """End drafts that nobody said a word to in time."""
+        for workspace_id in await self._database.workspaces():
+            async with self._database.transaction(workspace_id) as tx:
+                await drafts.expire(tx, now=self._clock.now())
+
+    async def remind(self) -> None:
+        """Tell owners of what is due, late or unanswered."""
+        for workspace_id in await self._database.workspaces():
+            async with self._database.transaction(workspace_id) as tx:
+                await telling.remind(tx, now=self._clock.now())

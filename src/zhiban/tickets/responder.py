@@ -1,0 +1,110 @@
+"""Looks first whether what waits in a conversation is said about tickets; everything else is the inner responder's.
+
+A command makes a draft, shown in the chat; its requester says yes, no or what is to be different. All that one turn
+does is one transaction, and its keys are made of the vendor's ids: a turn that is repeated makes one draft, one ticket
+and one answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from zhiban.conversations.models import Author, ConversationState
+from zhiban.conversations.outbox import QueuedMessage, allowance_of, enqueue, key_for
+from zhiban.conversations.responder import ConversationSnapshot, PendingMessage, Responder
+from zhiban.conversations.service import mark_handled
+from zhiban.events import ASSISTANT
+from zhiban.kit.clock import Clock
+from zhiban.kit.db import Database, Transaction
+from zhiban.ports import ChatModel
+from zhiban.tickets.chat_acts import ChatActs, Reply
+from zhiban.tickets.chat_commands import AskedTicket, TicketTalk, texts_for, ticket_talk
+from zhiban.tickets.titling import Naming, proposed
+
+
+@dataclass(slots=True)
+class _TicketTurn:
+    """What this turn is about: ours alone; whatever else waits is looked at in the next."""
+
+    talk: list[TicketTalk]
+    names: dict[int, Naming] = field(default_factory=dict)  # by message
+
+
+class TicketCommands:
+    """Stands in front of the assistant. One object serves all conversations of a process."""
+
+    def __init__(self, inner: Responder, database: Database, clock: Clock, model: ChatModel | None) -> None:
+        self._inner = inner
+        self._database = database
+        self._clock = clock
+        self._model = model
+
+    async def prepare(self, tx: Transaction, snapshot: ConversationSnapshot) -> object:
+        """Freeze what commands mean; or what the inner responder prepares, where nothing is for us."""
+        if snapshot.group is None or snapshot.group.closed is None:
+            talk = await ticket_talk(tx, snapshot, now=self._clock.now())
+            if talk:
+                return _TicketTurn(talk)
+        return await self._inner.prepare(tx, snapshot)
+
+    async def respond(self, snapshot: ConversationSnapshot, prepared: object) -> None:
+        """Carry out what was said about tickets and answer it."""
+        if not isinstance(prepared, _TicketTurn):
+            await self._inner.respond(snapshot, prepared)
+            return
+        for one in prepared.talk:
+            if isinstance(one, AskedTicket) and one.lines and not one.command.options.title:
+                texts = texts_for(one.message.text)
+                prepared.names[one.message.id] = await proposed(one.lines, texts, self._model)
+        await self._store(snapshot, prepared)
+
+    def fallback_text(self, snapshot: ConversationSnapshot) -> str:
+        return self._inner.fallback_text(snapshot)
+
+    async def _store(self, snapshot: ConversationSnapshot, turn: _TicketTurn) -> None:
+        now = self._clock.now()
+        async with self._database.transaction(snapshot.workspace_id) as tx:
+            state = await snapshot.lock_if_ours(tx)
+            if state is None:
+                return
+            snapshot.stored = True
+            acts = ChatActs(tx, snapshot, now=now)
+            queued: list[QueuedMessage] = []
+            for one in turn.talk:
+                reply = await acts.act(one, turn.names.get(one.message.id))
+                state, sent = await self._say(tx, snapshot, state, one.message, reply, now=now)
+                if sent and reply.draft_id is not None:
+                    await acts.shown(reply.draft_id, sent[-1].id)
+                queued += sent
+            await mark_handled(tx, [one.message.id for one in turn.talk])
+        # The revision stays the one that was read, so that the worker looks again for what else waits.
+        snapshot.queued = queued
+
+    async def _say(
+        self,
+        tx: Transaction,
+        snapshot: ConversationSnapshot,
+        state: ConversationState,
+        message: PendingMessage,
+        reply: Reply,
+        *,
+        now: datetime,
+    ) -> tuple[ConversationState, list[QueuedMessage]]:
+        limits = snapshot.inbox.channel.limits
+        left = allowance_of(state, limits.reply_window).left
+        if not reply.text or left == 0:
+            return state, []
+        result = await enqueue(
+            tx,
+            state,
+            author=Author.ASSISTANT,
+            actor=ASSISTANT,
+            text=reply.text,
+            key=key_for("ticket", snapshot.inbox.external_id, message.external_id),
+            limits=limits,
+            now=now,
+            mentions=(message.sender,) if snapshot.state.is_group and message.sender_ref else (),
+            most=left,
+        )
+        return result.state, list(result.messages)

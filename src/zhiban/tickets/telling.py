@@ -1,0 +1,183 @@
+"""Who hears what about a ticket, and in which words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from zhiban.channels.connections import OpenInbox
+from zhiban.conversations import transitions
+from zhiban.conversations.groups import chat_of
+from zhiban.conversations.models import Author
+from zhiban.conversations.outbox import allowance_of, enqueue, key_for
+from zhiban.conversations.participants import external_ids_of, participants
+from zhiban.events import Actor, TicketChanged, TicketCommented
+from zhiban.kit.db import Transaction
+from zhiban.kit.i18n import Texts
+from zhiban.notifications.models import NotificationKind
+from zhiban.notifications.service import NewNotification, notify
+from zhiban.ports import Mention
+from zhiban.tickets.issues import access_issue
+from zhiban.tickets.models import UNFINISHED, Ticket, TicketState
+from zhiban.tickets.queries import messages_of_ticket, tickets_where, watcher_ids
+from zhiban.tickets.rendering import hidden
+from zhiban.tickets.repositories import access_repository
+from zhiban.tickets.service import lock_ticket
+
+MOST_NAMED = 5  # members who are named with @ in one message
+UNANSWERED = timedelta(hours=24)
+AT_ONCE = 200
+
+
+class TicketNews(StrEnum):
+    """What a chat is told of a ticket that it asked for."""
+
+    OPENED = "opened"
+    REFUSED = "refused"
+    DONE = "done"
+
+
+async def tell_chat(
+    tx: Transaction, inbox: OpenInbox, ticket: Ticket, news: TicketNews, *, event_id: int, now: datetime
+) -> None:
+    """Say it where the ticket comes from, once. In a group those whom it concerns are named."""
+    if ticket.conversation_id is None:
+        return
+    state = await transitions.lock(tx, ticket.conversation_id)
+    if allowance_of(state, inbox.channel.limits.reply_window).closed(now):
+        return
+    named: list[Mention] = []
+    if state.is_group:
+        named = await _concerned(tx, inbox, ticket, everybody=news is TicketNews.DONE)
+    await enqueue(
+        tx,
+        state,
+        author=Author.TRACKER,
+        actor=Actor("tracker"),
+        text=await news_words(tx, ticket, news, Texts("zh")),
+        key=key_for("ticket", ticket.id, news.value, event_id),
+        limits=inbox.channel.limits,
+        now=now,
+        mentions=named,
+    )
+
+
+async def quiet_until(tx: Transaction, ticket: Ticket, news: TicketNews, *, now: datetime) -> datetime | None:
+    """When a group's quiet hours end, where the news may wait for that; None where it is told now."""
+    if ticket.conversation_id is None or news is not TicketNews.DONE:
+        return None
+    policy = (await chat_of(tx, ticket.conversation_id)).policy
+    later = now
+    while policy.is_quiet(later) and later < now + timedelta(days=1):
+        later += timedelta(minutes=10)
+    return later if later > now else None
+
+
+async def news_words(tx: Transaction, ticket: Ticket, news: TicketNews, texts: Texts) -> str:
+    """What is said of it."""
+    number, title = ticket.number, hidden(ticket.title, texts)
+    match news:
+        case TicketNews.OPENED:
+            lines = [texts("工单{number}已建好：{title}", number=number, title=title)]
+            if ticket.issue_id is not None:
+                issue = await access_issue(tx, ticket.issue_id)
+                repository = await access_repository(tx, issue.repository_id)
+                lines = [
+                    texts("工单{number}已建到{name} #{issue}：{title}", number=number, name=repository.name,
+                          issue=issue.number, title=title),
+                    issue.url,
+                ]  # fmt: skip
+            if ticket.dropped_labels:
+                names = texts("、").join(ticket.dropped_labels)
+                lines.append(texts("标签没有写上：{names}，那边没有给我们这个权限。", names=names))
+            return "\n".join(lines)
+        case TicketNews.REFUSED:
+            why = ticket.problem_words(texts)
+            return texts("工单{number}没能建到仓库：{why} 工单还在，同事会处理。", number=number, why=why)
+        case TicketNews.DONE:
+            return texts("工单{number}已完成：{title}", number=number, title=title)
+
+
+async def _concerned(tx: Transaction, inbox: OpenInbox, ticket: Ticket, *, everybody: bool) -> list[Mention]:
+    """The requester, and with `everybody` those who are quoted, as far as they are still in the group."""
+    if ticket.conversation_id is None:
+        return []
+    ids = [ticket.requester_contact_id]
+    if everybody:
+        ids += [one.contact_id for one in await messages_of_ticket(tx, ticket.id)]
+    wanted = list(dict.fromkeys(id_ for id_ in ids if id_ is not None))
+    there = {one.contact_id: one.name for one in await participants(tx, ticket.conversation_id)}
+    present = [id_ for id_ in wanted if id_ in there][:MOST_NAMED]
+    refs = await external_ids_of(tx, inbox, present)
+    return [Mention(refs[id_], there[id_]) for id_ in present if id_ in refs]
+
+
+# ---------------------------------------------------------------------------------------------------- our own people
+
+
+async def tell_owner(tx: Transaction, event: TicketChanged) -> None:
+    """Somebody gave a colleague the ticket."""
+    if isinstance(event.after, int):
+        ticket = await lock_ticket(tx, event.ticket_id)
+        await _notify(tx, ticket, [event.after], f"ticket-owner-{event.id}", ticket.title, by=event.actor, now=event.at)
+
+
+async def tell_of_comment(tx: Transaction, event: TicketCommented) -> None:
+    ticket = await lock_ticket(tx, event.ticket_id)
+    text = await tx.value("select text from ticket_comment where id = %(id)s", id=event.comment_id)
+    told = [*await watcher_ids(tx, ticket.id), *([ticket.owner_id] if ticket.owner_id is not None else [])]
+    words = f"{ticket.title}: {text}"
+    await _notify(tx, ticket, told, f"ticket-comment-{event.comment_id}", words, by=event.actor, now=event.at)
+
+
+async def remind(tx: Transaction, *, now: datetime) -> int:
+    """Tell owners of what is due within a day or late, each once for a day that was set, and of what nobody has
+    answered for a day. Returns how many were told."""
+    due = await tickets_where(
+        tx,
+        "t.state = any(%(states)s) and t.owner_id is not null and t.due_at <= %(soon)s "
+        "order by t.due_at limit %(limit)s",
+        states=[state.value for state in UNFINISHED],
+        soon=now + timedelta(days=1),
+        limit=AT_ONCE,
+    )
+    told = 0
+    for ticket in due:
+        late = ticket.is_late(now)
+        key = f"ticket-{'late' if late else 'due'}-{ticket.id}-{ticket.due_at.timestamp() if ticket.due_at else 0}"
+        told += await _notify(tx, ticket, await _responsible(tx, ticket), key, ticket.title, by=Actor("timer"), now=now)
+    unanswered = await tickets_where(
+        tx,
+        "t.state = %(open)s and t.created_at <= %(before)s and t.created_at > %(oldest)s "
+        "and not exists (select from ticket_comment c where c.workspace_id = t.workspace_id and c.ticket_id = t.id) "
+        "order by t.created_at limit %(limit)s",
+        open=TicketState.OPEN.value,
+        before=now - UNANSWERED,
+        oldest=now - timedelta(days=7),
+        limit=AT_ONCE,
+    )
+    for ticket in unanswered:
+        key = f"ticket-unanswered-{ticket.id}"
+        told += await _notify(tx, ticket, await _responsible(tx, ticket), key, ticket.title, by=Actor("timer"), now=now)
+    return told
+
+
+async def _responsible(tx: Transaction, ticket: Ticket) -> Sequence[int]:
+    """The owner, or whoever watches where there is none."""
+    return [ticket.owner_id] if ticket.owner_id is not None else await watcher_ids(tx, ticket.id)
+
+
+async def _notify(
+    tx: Transaction, ticket: Ticket, agent_ids: Sequence[int], key: str, text: str, *, by: Actor, now: datetime
+) -> int:
+    told = NewNotification(
+        kind=NotificationKind.TICKET,
+        key=key,
+        conversation_id=ticket.conversation_id,
+        inbox_id=ticket.inbox_id,
+        ticket_id=ticket.id,
+        actor=by,
+        text=text,
+    )
+    return await notify(tx, told, list(dict.fromkeys(agent_ids)), now=now)

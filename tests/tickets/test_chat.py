@@ -1,0 +1,202 @@
+"""A command in a group becomes a draft, and the draft a ticket, by the word of whoever asked."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+
+from tests.tickets.chat import Chat, group_chat
+from zhiban.kit.db import Database
+from zhiban.tickets import drafts
+
+
+@pytest.fixture
+async def chat(db: Database, workspace: int) -> AsyncIterator[Chat]:
+    async with group_chat(db, workspace) as found:
+        yield found
+
+
+async def tickets(chat: Chat) -> list[tuple[int, str, str, int]]:
+    found = await chat.rows(
+        "select number, title, state, (select count(*) from ticket_message m where m.ticket_id = t.id)::int "
+        "from ticket t order by number"
+    )
+    return [tuple(row) for row in found]  # type: ignore[misc]
+
+
+async def test_five_messages_become_a_ticket_after_a_look(chat: Chat) -> None:
+    preview = await chat.asks("liang", "@值班 以上五条开工单", mentions_us=True)
+    assert "工单草稿" in preview
+    assert "标题：昨晚主库切了一次，增量同步丢了两三秒的数据" in preview
+    assert "内容5条，隐去了1个手机号" in preview
+    assert "13800006021" not in preview
+    assert "3 老杨：日志里有 binlog position skipped，打我电话" in preview
+    assert await tickets(chat) == []
+
+    await chat.says("yang", "后来又说的，不会混进来")
+    filed = await chat.asks("liang", "1")
+    assert "已开工单1：昨晚主库切了一次" in filed
+    assert await tickets(chat) == [(1, "昨晚主库切了一次，增量同步丢了两三秒的数据", "open", 5)]
+    lines = await chat.rows("select name, alias, text, quoted_name, quoted from ticket_message order by message_id")
+    assert lines[1] == (
+        "陆知行",
+        "陆知行",
+        "我这边也是，切换后位点会跳",
+        "老杨",
+        "昨晚主库切了一次，增量同步丢了两三秒的数据",
+    )
+    assert "13800006021" in lines[2][2]  # the store keeps it; what leaves does not
+    assert not await chat.rows("select 1 from ticket_draft where lines <> '[]'")
+
+
+async def test_it_is_changed_by_words_before_it_is_filed(chat: Chat) -> None:
+    await chat.asks("liang", "以上5条开工单")
+    assert "标题：主从切换后丢数据" in await chat.asks("liang", "改标题 主从切换后丢数据")
+    shorter = await chat.asks("liang", "去掉第3条")
+    assert "内容4条：" in shorter
+    assert "binlog" not in shorter
+    assert "只有4条" in await chat.asks("liang", "去掉第9条")
+    assert "内容3条：" in await chat.asks("liang", "去掉最后一条")
+    assert "已开工单1：主从切换后丢数据" in await chat.asks("liang", "确认")
+    assert await tickets(chat) == [(1, "主从切换后丢数据", "open", 3)]
+    assert await chat.asks("liang", "确认") == ""  # nothing waits for it
+
+
+async def test_what_is_said_about_something_else_is_heard_and_not_answered(chat: Chat) -> None:
+    for text in ("1", "2", "取消", "撤销", "改标题 x", "加到 #12"):
+        assert await chat.asks("lu", text) == ""
+    assert await chat.rows("select 1 from message where state = 'pending'") == []
+
+
+async def test_only_who_asked_or_an_admin_says_yes(chat: Chat) -> None:
+    preview = await chat.asks("lu", "以上2条开工单")
+    assert "内容2条" in preview
+    assert await chat.asks("bei", "1") == ""  # a mere number of somebody else means nothing
+    assert "陆知行发起的" in await chat.asks("bei", "@值班 确认", mentions_us=True)
+    assert await tickets(chat) == []
+    assert "已开工单1" in await chat.asks("liang", "@值班 确认", mentions_us=True)
+    assert await chat.rows("select requester from ticket") == [("陆知行",)]
+
+
+async def test_two_at_once_do_not_collide(chat: Chat) -> None:
+    await chat.says("liang", "以上5条开工单")
+    await chat.says("lu", "以上1条提个bug，标题：另一件事")
+    both = "\n".join(await chat.turn())
+    assert both.count("工单草稿") == 2
+    assert "内容1条" in both
+    await chat.says("lu", "1")
+    await chat.says("liang", "1")
+    await chat.turn()
+    assert [row[1:] for row in await tickets(chat)] == [
+        ("另一件事", "open", 1),
+        ("昨晚主库切了一次，增量同步丢了两三秒的数据", "open", 5),
+    ]
+
+
+async def test_what_is_recalled_does_not_go_along(chat: Chat) -> None:
+    await chat.asks("liang", "以上5条开工单")
+    await chat.recalls(chat.ids["回退到 2.3.6 就没事"])
+    assert "已开工单1" in await chat.asks("liang", "1")
+    assert (await tickets(chat))[0][3] == 4
+    await chat.recalls("g1")
+    texts = await chat.rows("select text, recalled_at is not null from ticket_message order by message_id")
+    assert texts[0] == ("", True)
+    # What quoted it keeps its words: they were said by somebody else.
+    assert texts[1][0] == "我这边也是，切换后位点会跳"
+
+
+async def test_a_draft_ends_by_itself_and_by_a_word(chat: Chat) -> None:
+    await chat.asks("liang", "以上5条开工单")
+    assert "已取消" in await chat.asks("liang", "2")
+    await chat.asks("liang", "以上5条开工单")
+    chat.clock.advance(timedelta(minutes=11))
+    assert await chat.asks("liang", "1") == ""
+    async with chat.database.transaction(chat.workspace_id) as tx:
+        assert await drafts.expire(tx, now=chat.clock.now()) == 1
+    assert await chat.rows("select state from ticket_draft order by id") == [("cancelled",), ("expired",)]
+    assert await tickets(chat) == []
+
+
+async def test_a_ticket_is_taken_back_within_ten_minutes(chat: Chat) -> None:
+    await chat.asks("lu", "以上5条开工单")
+    await chat.asks("lu", "1")
+    assert await chat.asks("bei", "撤销") == ""
+    assert "已撤销工单1" in await chat.asks("lu", "撤销")
+    assert (await chat.rows("select state, summary from ticket")) == [("cancelled", "")]
+    assert await chat.rows("select 1 from ticket_message where text <> '' or quoted <> ''") == []
+    await chat.asks("lu", "以上5条开工单")
+    await chat.asks("lu", "1")
+    chat.clock.advance(timedelta(minutes=11))
+    assert await chat.asks("lu", "撤销") == ""
+
+
+async def test_what_cannot_be_taken_is_asked_back(chat: Chat) -> None:
+    assert "1到50" in await chat.asks("liang", "以上0条开工单")
+    assert "1到50" in await chat.asks("liang", "以上99条开工单")
+    assert "没有找到“王五”" in await chat.asks("liang", "从王五那条开始开工单")
+    assert "请引用" in await chat.asks("liang", "@值班 这条开工单", mentions_us=True)
+    assert "内容1条" in await chat.asks("liang", "这条开工单", reply_to="g4")
+    assert "只有5条可以用" in await chat.asks("liang", "以上20条开工单")
+
+
+async def test_a_group_says_who_may_and_how_often(chat: Chat) -> None:
+    await chat.behaves(files="nobody")
+    assert "没有开放" in await chat.asks("liang", "以上5条开工单")
+    await chat.behaves(files="admins")
+    assert "只有群管理" in await chat.asks("lu", "以上5条开工单")
+    assert "工单草稿" in await chat.asks("liang", "以上5条开工单")
+    await chat.behaves(files_at_once=True, files_per_member=2, files_per_group=3)
+    for _ in range(2):
+        assert "已开工单" in await chat.asks("lu", "以上5条开工单")
+    assert "您今天已经开了2张" in await chat.asks("lu", "以上5条开工单")
+    assert "已开工单3" in await chat.asks("yang", "以上1条开工单")
+    assert "这个群今天已经开了3张" in await chat.asks("bei", "以上1条开工单")
+    await chat.behaves(read_only=True)
+    assert await chat.asks("bei", "以上1条开工单") == ""
+
+
+async def test_a_message_is_put_to_a_ticket_that_there_is(chat: Chat) -> None:
+    await chat.asks("liang", "以上5条开工单")
+    await chat.asks("liang", "1")
+    await chat.says("lu", "2.4.1 也有")
+    await chat.asks("lu", "以上1条开工单")
+    assert "没有找到可以加的 #9" in await chat.asks("lu", "加到 #9")
+    assert "已加到工单1" in await chat.asks("lu", "加到 #1")
+    assert (await tickets(chat))[0][3] == 6
+    assert await chat.rows("select state from ticket_draft order by id") == [("filed",), ("joined",)]
+
+
+async def test_who_does_not_want_to_be_quoted_is_not(chat: Chat) -> None:
+    await chat.rows("update participant set consent = 'unquoted' where nickname = '老杨' returning 1")
+    preview = await chat.asks("liang", "以上5条开工单")
+    assert "只有2条可以用" in preview
+    await chat.asks("liang", "1")
+    assert await chat.rows("select distinct name from ticket_message") == [("陆知行",)]
+    assert await chat.rows("select 1 from ticket_message where quoted like '%%主库%%'") == []
+
+
+async def test_in_english_it_is_answered_in_english(chat: Chat) -> None:
+    preview = await chat.asks("liang", "file the last 2 messages as a ticket")
+    assert "Ticket draft" in preview
+    assert "opened" in await chat.asks("liang", "ok")
+
+
+async def test_a_turn_that_is_repeated_makes_one_ticket_and_one_answer(chat: Chat) -> None:
+    """Killed between any two lines: nothing is stored, or all of it; and what is taken up again finds it done."""
+    await chat.says("liang", "以上5条开工单")
+    async with chat.database.transaction(chat.workspace_id) as tx:
+        first = await chat.snapshot(tx)
+        prepared = await chat.commands.prepare(tx, first)
+    async with chat.database.transaction(chat.workspace_id) as tx:
+        second = await chat.snapshot(tx)
+        again = await chat.commands.prepare(tx, second)
+    await chat.commands.respond(first, prepared)
+    await chat.commands.respond(second, again)
+    assert await chat.rows("select count(*)::int from ticket_draft") == [(1,)]
+    assert await chat.rows("select count(*)::int from message where direction = 'out'") == [(1,)]
+    # A database that lost its last second knows the vendor's id again.
+    await chat.rows("update message set state = 'pending' where text like '以上5条%%' returning 1")
+    assert await chat.turn() == []
+    assert await chat.rows("select count(*)::int from ticket_draft") == [(1,)]
