@@ -58,7 +58,7 @@ class TeamCreated(Event):
 
 
 class TeamChanged(Event):
-    """Name or members, before and after by name."""
+    """Name, members or business hours; values before and after by name."""
 
     team_id: int
     before: dict[str, object]

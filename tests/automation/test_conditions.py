@@ -40,8 +40,9 @@ def facts(event: ConversationEvent | None = None, text: str = "", **more: Any) -
     contact = ContactFacts(
         "沈嘉宁", "嘉宁", {"version": "企业版", "orders": 12, "since": "2026-11-01", "tags": ["a", "VIP"]}
     )
+    hours = more.pop("team_hours", None)
     state = replace(STATE, **more)
-    conversation = ConversationFacts(state, "memory", {"plan": "年付"}, contact, HOURS, message)
+    conversation = ConversationFacts(state, "memory", {"plan": "年付"}, contact, HOURS, message, hours)
     return RuleFacts(NOON, conversation, event, AgentFacts({7: "online", 8: "busy"}, 8, 4))
 
 
@@ -77,6 +78,7 @@ TABLE: list[tuple[str, dict[str, Any], RuleFacts, bool | None]] = [
     ("waiting", {"minutes": 15, "operator": "less"}, facts(waiting_since=None), False),
     ("business_hours", {}, facts(), True),
     ("business_hours", {"inside": False}, facts(), False),
+    ("business_hours", {}, facts(team_hours={"weekly": {"mon-fri": "18:00-09:00"}}), False),  # the team's own
     ("returning", {}, facts(cycle=2), True),
     ("returning", {"returning": False}, facts(cycle=2), False),
     ("assignee_availability", {"availabilities": ["online"]}, facts(), True),

@@ -285,3 +285,26 @@ async def test_nobody_reads_of_other_inboxes_and_nothing_is_nothing(db: Database
         years = await read(tx, days=(date(2018, 1, 1), TODAY))
         assert (years.total.resolved, years.before.resolved, len(years.steps)) == (1, 0, 107)
         assert (await read(tx, days=(date(2024, 1, 1), date(2024, 1, 2)))).total.counts == {}
+
+
+async def test_a_team_with_hours_of_its_own_is_measured_by_them(db: Database, desk: Desk) -> None:
+    vault = Vault([new_key()])
+    closed = {"weekly": {"daily": "09:00-12:00"}}  # at NOON, which is twelve in China
+    async with db.transaction(desk.workspace_id) as tx:
+        await set_policy(tx, vault, desk.inbox.inbox_id, {"hours": closed}, by=SYSTEM, now=NOON)
+        night = await teams.create(tx, name="夜班", now=NOON)
+        for who, hours in (("随收件箱", None), ("夜班", {"weekly": {"daily": "10:00-20:00"}}), ("又随收件箱", None)):
+            await teams.set_hours(tx, night, hours, by=SYSTEM, now=NOON)
+            state = await desk.handed_over(tx, who)
+            await service.assign_team(tx, state.id, to=night, by=SYSTEM, now=NOON)
+            later = NOON + timedelta(minutes=1)
+            await replies.reply(tx, state.id, text="在", by=desk.lin, limits=Limits(2000), now=later)
+    await counted(db, desk.workspace_id)
+    async with db.transaction(desk.workspace_id) as tx:
+        business = await read(tx, clock=ReportClock.BUSINESS)
+        assert business.total.classes[Measure.FIRST_REPLY] == {60: 1, 0: 2}
+    before = await stored(db, desk.workspace_id)
+    async with db.transaction(desk.workspace_id) as tx:
+        await rebuild(tx)
+    await counted(db, desk.workspace_id)
+    assert await stored(db, desk.workspace_id) == before

@@ -6,8 +6,12 @@ from pathlib import Path
 
 from tests.stories.conftest import Shop
 
+from zhiban.automation import service as rules
+from zhiban.automation.definition import load_definition
+from zhiban.events import SYSTEM
 from zhiban.kit.clock import SystemClock
 from zhiban.knowledge import service as knowledge
+from zhiban.people import teams
 
 LI = "wmLIXIAO"
 UNSURE = {"answer": 2, "suggest": 0}  # never sure enough to answer, always enough to suggest
@@ -106,3 +110,22 @@ async def test_out_of_hours_the_contact_is_told_so(shop: Shop) -> None:
     (notice,) = await shop.says(LI, "转人工")
     assert "非工作时间" in notice.text
     assert (await shop.becomes("open")).handoff_reason == "asked"
+
+
+async def test_the_words_fit_the_hours_of_the_team_that_it_came_to(shop: Shop) -> None:
+    """A rule gives it to the night shift, whose hours are not those of the inbox; what the rule says comes after."""
+    await shop.behaves(hours={"weekly": {}})
+    now = SystemClock().now()
+    async with shop.work() as tx:
+        night = await teams.create(tx, name="夜班", now=now)
+        await teams.set_hours(tx, night, {}, now=now)  # always there
+        given = [{"kind": "assign_team", "team": night}, {"kind": "send_message", "text": "夜班为您服务"}]
+        made = load_definition({"on": ["conversation_handed_off"], "actions": given})
+        await rules.add(tx, name="给夜班", definition=made, enabled=True, by=SYSTEM, now=now)
+    notice, welcome = await shop.says(LI, "转人工", answers=2)
+    assert ("非工作时间" in notice.text, welcome.text) == (False, "夜班为您服务")
+    await shop.behaves()  # always, as far as the inbox goes
+    async with shop.work() as tx:
+        await teams.set_hours(tx, night, {"weekly": {}}, now=now)
+    notice, _ = await shop.says("wmB", "转人工", answers=2)
+    assert "非工作时间" in notice.text

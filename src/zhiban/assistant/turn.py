@@ -25,6 +25,7 @@ from zhiban.assistant.decide import (
     Pending,
     SmallTalk,
     Suggest,
+    hand_off,
     question_of,
 )
 from zhiban.assistant.gap_evidence import record_left, record_untapped
@@ -34,7 +35,7 @@ from zhiban.assistant.service import record_turn
 from zhiban.assistant.suggesting import is_question
 from zhiban.assistant.turn_context import AssistantDeps, TurnContext, TurnStep
 from zhiban.assistant.wording import sources, words_for
-from zhiban.channels.business_hours import is_open
+from zhiban.channels.business_hours import hours_of, is_open
 from zhiban.conversations import service as conversations
 from zhiban.conversations.models import Author, ConversationState, Priority
 from zhiban.conversations.outbox import allowance, enqueue, key_for
@@ -46,6 +47,7 @@ from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.knowledge import service as knowledge
 from zhiban.knowledge.retrieval import ConfidenceBand
+from zhiban.people.teams import team_hours
 from zhiban.ports import Kind
 
 
@@ -141,6 +143,10 @@ class Assistant:
         turn.memory = await remember(tx, conversation.id, before=conversation.pending[0].id)
         turn.base_id = conversation.inbox.base_id or await self._base_of(tx, conversation)
         turn.facts = replace(turn.facts, person_offered=turn.memory.person_offered)
+        own_hours = await team_hours(tx, conversation.state.team_id)
+        if own_hours is not None:
+            there = is_open(hours_of(own_hours, turn.policy.hours), turn.started_at)
+            turn.facts = replace(turn.facts, people_there=there)
 
     async def _base_of(self, tx: Transaction, conversation: ConversationSnapshot) -> int:
         key = (conversation.workspace_id, conversation.inbox.inbox_id)
@@ -220,6 +226,7 @@ class Assistant:
         conversation, policy = turn.conversation, turn.policy.handoff
         kind, _, servicer = policy.to.partition(":")
         native = {"pool": "pool", "servicer": "human"}.get(kind)
+        there, away = (hand_off(replace(turn.facts, people_there=one), decision.reason) for one in (True, False))
         handed = await conversations.hand_off(
             tx,
             conversation.id,
@@ -228,7 +235,9 @@ class Assistant:
             message_id=conversation.pending[-1].id,
             actor=ASSISTANT,
             now=now,
-            notice=decision.notice,
+            notice=there.notice,
+            out_of_hours=away.notice,
+            hours=turn.policy.hours,
             native_to=native,
             servicer=servicer.strip() or None,
             limits=conversation.inbox.channel.limits,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from zhiban.channels.business_hours import Hours, is_open
+from zhiban.channels.business_hours import Hours, hours_of, is_open
 from zhiban.conversations.facts import ContactFacts, ConversationFacts, MessageFacts
 from zhiban.conversations.models import ConversationState
 from zhiban.events import Event
@@ -62,8 +62,9 @@ class RuleFacts:
 
     @property
     def in_business_hours(self) -> bool:
-        """Whether people are there, as the inbox's policy says."""
-        return is_open(Hours.model_validate(self.conversation.policy.get("hours") or {}), self.now)
+        """Whether people are there: of the team where it has hours of its own, else as the inbox's policy says."""
+        inbox = Hours.model_validate(self.conversation.policy.get("hours") or {})
+        return is_open(hours_of(self.conversation.team_hours, inbox), self.now)
 
     def stored(self) -> Mapping[str, Any]:
         """What a run keeps of it."""

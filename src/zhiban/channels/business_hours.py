@@ -188,6 +188,11 @@ class Hours(BaseModel):
         return DayReason.WEEKDAY
 
 
+def hours_of(team: Mapping[str, Any] | None, inbox: Hours) -> Hours:
+    """The business hours that hold for a conversation: of its team where that has its own, else of its inbox."""
+    return inbox if team is None else Hours.model_validate(team)
+
+
 def is_open(hours: Hours, now: datetime) -> bool:
     """Whether people are there at this moment."""
     today = now.astimezone(ZoneInfo(hours.timezone)).date()

@@ -40,7 +40,10 @@ class MessageFacts:
 
 @frozen_dataclass
 class ConversationFacts:
-    """A conversation as it is now, and what belongs to it. `policy` is the inbox's, as it is stored."""
+    """A conversation as it is now, and what belongs to it.
+
+    `policy` is the inbox's, `team_hours` are the team's, both as they are stored.
+    """
 
     state: ConversationState
     channel: str
@@ -48,14 +51,16 @@ class ConversationFacts:
     contact: ContactFacts
     policy: Mapping[str, Any]
     message: MessageFacts | None = None
+    team_hours: Mapping[str, Any] | None = None
 
 
-_COLUMNS = f"""{transitions.STATE_COLUMNS}, i.kind as channel, c.attributes, i.policy,
+_COLUMNS = f"""{transitions.STATE_COLUMNS}, i.kind as channel, c.attributes, i.policy, t.hours,
   coalesce(nullif(p.remark, ''), p.name, '') as contact_name, coalesce(p.name, '') as contact_own_name,
   coalesce(p.attributes, '{{}}') as contact_attributes"""
 
 _FROM = """
 from conversation c join inbox i on i.workspace_id = c.workspace_id and i.id = c.inbox_id
+left join team t on t.workspace_id = c.workspace_id and t.id = c.team_id
 left join contact p on p.workspace_id = c.workspace_id and p.id = c.contact_id"""
 
 _FACTS = f"""
@@ -93,13 +98,14 @@ async def messages_of(tx: Transaction, ids: Sequence[int]) -> dict[int, MessageF
 
 def _facts(row: Sequence[Any]) -> ConversationFacts:
     columns = len(transitions.STATE_FIELDS)
-    channel, attributes, policy, name, own_name, contact_attributes, *message = row[columns:]
+    channel, attributes, policy, team_hours, name, own_name, contact_attributes, *message = row[columns:]
     return ConversationFacts(
         state=transitions.as_state(row[:columns]),
         channel=channel,
         attributes=attributes,
         contact=ContactFacts(name, own_name, contact_attributes),
         policy=policy,
+        team_hours=team_hours,
         message=None if message[0] is None else MessageFacts(*message),
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from zhiban.channels.business_hours import Hours, hours_of, is_open
 from zhiban.conversations import transitions
 from zhiban.conversations.changes import (
     Assign,
@@ -25,20 +26,40 @@ from zhiban.conversations.changes import (
     Unmute,
 )
 from zhiban.conversations.models import Author, ConversationState, Priority, Status
-from zhiban.conversations.outbox import allowance_of, enqueue, enqueue_session_transfer, key_for
+from zhiban.conversations.outbox import QueuedMessage, allowance_of, enqueue, enqueue_session_transfer, key_for, reword
 from zhiban.conversations.queries import last_resolution
 from zhiban.conversations.transitions import Applied, Planned
 from zhiban.events import DIRECT, TIMER, Actor, Cause, ConversationResolved
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 from zhiban.people.contacts import set_blocked
 from zhiban.people.permissions import check_may_answer
+from zhiban.people.teams import team_hours
 from zhiban.ports import Limits
 
 UNDO_TIME = timedelta(seconds=6)  # how long a resolution can be taken back
 CLOSING_WAITS = timedelta(seconds=7)  # the closing text goes out when that time is over
 AT_ONCE = 200  # conversations that a timer changes in one transaction
+
+
+@frozen_dataclass
+class HandOffWords:
+    """What a contact is told who is given to people: `notice`, or `out_of_hours` while nobody is there.
+
+    `hours` are the inbox's; None: people are always there.
+    """
+
+    notice: str
+    out_of_hours: str
+    hours: Hours | None
+
+    async def fitting(self, tx: Transaction, team_id: int | None, *, now: datetime) -> str:
+        if self.hours is None:
+            return self.notice
+        there = is_open(hours_of(await team_hours(tx, team_id), self.hours), now)
+        return self.notice if there else self.out_of_hours
 
 
 async def hand_off(
@@ -51,6 +72,8 @@ async def hand_off(
     question: str = "",
     message_id: int | None = None,
     notice: str = "",
+    out_of_hours: str = "",
+    hours: Hours | None = None,
     native_to: str | None = None,
     servicer: str | None = None,
     limits: Limits | None = None,
@@ -58,7 +81,8 @@ async def hand_off(
 ) -> bool:
     """The assistant gives the conversation to people, who are told what the contact asked (`question` in `message_id`).
 
-    The contact is told `notice`, within the channel's `limits`.
+    The contact is told `notice` within the channel's `limits`, or `out_of_hours` where nobody is there: by the hours of
+    the team that it came to, if that has its own, else by `hours`, the inbox's.
     `native_to` moves the session in the vendor's view too ("pool" or "human"). False when it was not the assistant's.
     A group may be handed over again, with another question, while people have it.
     """
@@ -66,14 +90,23 @@ async def hand_off(
     if state.status is not Status.PENDING and not state.is_group:
         return False
     key = key_for("handoff", tx.workspace_id, state.id, state.cycle, now.isoformat())
-    if notice and limits is not None and not allowance_of(state, limits.reply_window).closed(now):
+    words = HandOffWords(notice, out_of_hours, hours)
+    said = await words.fitting(tx, state.team_id, now=now)
+    told: list[QueuedMessage] = []
+    if said and limits is not None and not allowance_of(state, limits.reply_window).closed(now):
         queued = await enqueue(
-            tx, state, author=Author.ASSISTANT, actor=actor, text=notice, key=key, limits=limits, now=now, most=1
+            tx, state, author=Author.ASSISTANT, actor=actor, text=said, key=key, limits=limits, now=now, most=1
         )
-        state = queued.state
+        state, told = queued.state, queued.messages
     applied = await transitions.apply_to(
         tx, state, HandOffToPeople(reason, question, message_id), actor=actor, now=now, cause=cause
     )
+    if told and limits is not None and hours is not None:
+        # Rules may have given it to a team that works at other hours; what they say themselves stays behind this.
+        given_to = (await transitions.lock(tx, conversation_id)).team_id
+        better = said if given_to == state.team_id else await words.fitting(tx, given_to, now=now)
+        if better not in ("", said):
+            await reword(tx, told[0].id, better, limits=limits)
     if native_to is not None:
         await enqueue_session_transfer(
             tx, applied.state, to=native_to, actor=actor, key=key + "m", now=now, servicer=servicer

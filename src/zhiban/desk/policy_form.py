@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from zhiban.channels.business_hours import DAYS
+from zhiban.channels.business_hours import DAYS, Hours
 from zhiban.channels.policy import SURVEY_TEXT, Policy, PolicyMistake, Problem
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts, mark
@@ -35,6 +35,7 @@ _BESIDE = {
     "handoff": "handoff.text",
     "survey": "survey.text",
 }
+TIMEZONES = ("Asia/Shanghai", "Asia/Hong_Kong", "Asia/Taipei", "Asia/Singapore", "Asia/Tokyo", "Europe/London", "UTC")
 _SEPARATORS = re.compile(r"[,，、;；\n]+")
 OPERATORS_ADDRESS = mark(
     "an address that names a host, such as mailto:// or json://, is set by the operator: zhiban inbox apply"
@@ -54,9 +55,8 @@ class Recipient:
 
 def of_policy(policy: Policy, addresses: Sequence[str]) -> dict[str, Any]:
     """What stands in the fields, by their names."""
-    hours, handoff, idle = policy.hours, policy.handoff, policy.auto_resolve
+    handoff, idle = policy.handoff, policy.auto_resolve
     kind, _, servicer = handoff.to.partition(":")
-    weekly = hours.weekly or {}
     return {
         "assistant": policy.assistant,
         "welcome": policy.welcome,
@@ -72,17 +72,25 @@ def of_policy(policy: Policy, addresses: Sequence[str]) -> dict[str, Any]:
         "handoff.text_out_of_hours": handoff.text_out_of_hours,
         "told": [Recipient(public_name(one)) for one in addresses],
         "handoff.notify": "",
+        **of_hours(policy.hours),
+        "auto_resolve.answered_hours": _number(idle.answered_hours),
+        "auto_resolve.open_hours": _number(idle.open_hours),
+        "own_zones": policy.zones is not None,
+        "zones.answer": _number(policy.zones.answer if policy.zones else None),
+        "zones.suggest": _number(policy.zones.suggest if policy.zones else None),
+    }
+
+
+def of_hours(hours: Hours) -> dict[str, Any]:
+    """What stands in the fields about business hours, by their names."""
+    weekly = hours.weekly or {}
+    return {
         "weekly": hours.weekly is not None,
         **{f"hours.weekly.{day}": ", ".join(map(str, weekly.get(day, ()))) for day in DAYS},
         "hours.timezone": hours.timezone,
         "hours.calendar": hours.calendar == "CN",
         "hours.holidays": "\n".join(_runs(hours.holidays)),
         "hours.days": "\n".join(f"{day} {', '.join(map(str, spans))}" for day, spans in sorted(hours.days.items())),
-        "auto_resolve.answered_hours": _number(idle.answered_hours),
-        "auto_resolve.open_hours": _number(idle.open_hours),
-        "own_zones": policy.zones is not None,
-        "zones.answer": _number(policy.zones.answer if policy.zones else None),
-        "zones.suggest": _number(policy.zones.suggest if policy.zones else None),
     }
 
 
@@ -128,16 +136,21 @@ def values_of(typed: Typed, before: Policy, addresses: Sequence[str]) -> dict[st
             *_one(typed, "handoff.notify").split(),
         ],
     }
-    said["hours"] |= {
+    said["hours"] |= hours_values(typed)
+    if "own_zones" in typed:
+        said["zones"] = {name: _one(typed, f"zones.{name}").strip() for name in ("answer", "suggest")}
+    return said
+
+
+def hours_values(typed: Typed) -> dict[str, Any]:
+    """The business hours that were typed, as a policy file says them."""
+    return {
         "timezone": _one(typed, "hours.timezone").strip(),
         "weekly": _weekly(typed) if "weekly" in typed else None,
         "calendar": "CN" if "hours.calendar" in typed else None,
         "holidays": _listed(_one(typed, "hours.holidays")),
         "days": _own_days(_one(typed, "hours.days")),
     }
-    if "own_zones" in typed:
-        said["zones"] = {name: _one(typed, f"zones.{name}").strip() for name in ("answer", "suggest")}
-    return said
 
 
 def check_new_addresses(typed: Typed, addresses: Sequence[str], is_hosted: Callable[[str], bool]) -> None:

@@ -61,7 +61,13 @@ def policy_preview(policy: Policy, situation: Situation, *, at: datetime, texts:
     there = is_open(policy.hours, at)
     bubbles, nothing = _bubbles(policy, situation, there=there, texts=texts)
     moment = _moment(policy.hours, at, there=there, texts=texts)
-    return PolicyPreview(moment, there, bubbles, _days(policy, at, texts), nothing)
+    return PolicyPreview(moment, there, bubbles, _days(policy.hours, at, texts), nothing)
+
+
+def hours_preview(hours: Hours, *, at: datetime, texts: Texts) -> PolicyPreview:
+    """Whether people are there, when they are back, and the hours of the days ahead; no words to a contact."""
+    there = is_open(hours, at)
+    return PolicyPreview(_moment(hours, at, there=there, texts=texts), there, [], _days(hours, at, texts))
 
 
 def _bubbles(policy: Policy, situation: Situation, *, there: bool, texts: Texts) -> tuple[list[Bubble], str]:
@@ -100,12 +106,12 @@ def _moment(hours: Hours, at: datetime, *, there: bool, texts: Texts) -> str:
     )
 
 
-def _days(policy: Policy, at: datetime, texts: Texts) -> list[DayAhead]:
-    today = at.astimezone(ZoneInfo(policy.hours.timezone)).date()
+def _days(hours: Hours, at: datetime, texts: Texts) -> list[DayAhead]:
+    today = at.astimezone(ZoneInfo(hours.timezone)).date()
     found = []
     for day in (today + timedelta(days=step) for step in range(AHEAD)):
-        spans = policy.hours.of(day)
-        why = REASONS[policy.hours.reason(day)]
+        spans = hours.of(day)
+        why = REASONS[hours.reason(day)]
         label = f"{day:%m-%d} {texts(DAY_LABELS[DAYS[day.weekday()]])}"
         found.append(DayAhead(label, ", ".join(map(str, spans)) or texts("休息"), texts(why) if why else ""))
     return found

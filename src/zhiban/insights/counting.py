@@ -50,7 +50,7 @@ _PRESENCE = {"online": Measure.ONLINE, "busy": Measure.BUSY}
 def count(tracked: TrackedConversation | None, event: ConversationEvent, hours: Hours | None) -> Counted:
     """What a fact about a conversation counts for. `tracked` None: the first that is known of it.
 
-    `hours` are the business hours of its inbox, None where it has none.
+    `hours` are the business hours of its team or inbox, None where it has none.
     """
     if isinstance(event, ConversationCreated):
         before = TrackedConversation(replace(born(event), status=Status.RESOLVED, opened_at=None))

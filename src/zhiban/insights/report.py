@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from zhiban.channels.business_hours import has_hours
+from zhiban.channels.business_hours import Hours, has_hours
 from zhiban.channels.inboxes import InboxConfig, inboxes_ever
 from zhiban.channels.policy import Policy
 from zhiban.insights import queries
@@ -19,6 +19,7 @@ from zhiban.insights.queries import CounterState, Dimension, ReportQuery
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import DEFAULT_ZONE
+from zhiban.people.teams import TeamRow
 
 MEASURES = STORED_COUNTS + STORED_TIMES
 TWICE = "twice"  # the part that takes away what several labels of one conversation counted more than once
@@ -157,6 +158,7 @@ def _zone(row: InboxConfig) -> str:
     return Policy.model_validate(row.policy).hours.timezone
 
 
-def any_hours(rows: Sequence[InboxConfig]) -> bool:
-    """Whether times within business hours differ from others in one of these inboxes."""
-    return any(has_hours(Policy.model_validate(row.policy).hours) for row in rows)
+def any_hours(rows: Sequence[InboxConfig], teams: Sequence[TeamRow]) -> bool:
+    """Whether times within business hours differ from others in one of these inboxes or for one of these teams."""
+    of_teams = [Hours.model_validate(team.hours) for team in teams if team.hours is not None]
+    return any(map(has_hours, [*(Policy.model_validate(row.policy).hours for row in rows), *of_teams]))

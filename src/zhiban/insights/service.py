@@ -42,6 +42,7 @@ from zhiban.events import (
     ReplyQueued,
     SurveyAsked,
     SurveyRated,
+    TeamChanged,
 )
 from zhiban.insights.counting import count, count_presence
 from zhiban.insights.histogram import time_class
@@ -79,6 +80,7 @@ _COUNTED: tuple[type[Event], ...] = (
     ReplyQueued,
     SurveyAsked,
     SurveyRated,
+    TeamChanged,
 )
 _KINDS = [kind.kind() for kind in _COUNTED]
 
@@ -152,6 +154,11 @@ insert into report_inbox (workspace_id, inbox_id, hours)
 select %(workspace)s, * from json_to_recordset(%(rows)s::json) as t(inbox_id bigint, hours jsonb)
 on conflict (workspace_id, inbox_id) do update set hours = excluded.hours"""
 
+_REMEMBER_TEAMS = """
+insert into report_team (workspace_id, team_id, hours)
+select %(workspace)s, * from json_to_recordset(%(rows)s::json) as t(team_id bigint, hours jsonb)
+on conflict (workspace_id, team_id) do update set hours = excluded.hours"""
+
 
 async def count_some(tx: Transaction, *, now: datetime, settling: timedelta = SETTLING) -> bool:
     """One round: look how far the log is settled, and count a part of what is. Whether there is more to do at once.
@@ -202,7 +209,14 @@ async def rebuild(tx: Transaction) -> None:
 
 
 async def _forget(tx: Transaction) -> None:
-    for table in ("report_sum", "report_conversation", "report_agent", "report_inbox", "report_label_set"):
+    for table in (
+        "report_sum",
+        "report_conversation",
+        "report_agent",
+        "report_inbox",
+        "report_team",
+        "report_label_set",
+    ):
         await tx.run(f"delete from {table}")
     await tx.run("update report_progress set recipe = %(recipe)s, counted_to = 0, counted_at = null", recipe=RECIPE)
 
@@ -214,9 +228,7 @@ async def _count(tx: Transaction, events: Sequence[Event]) -> None:
     for event in events:
         match event:
             case ConversationEvent():
-                counted = count(
-                    memory.conversations.get(event.conversation_id), event, memory.hours.get(event.inbox_id or 0)
-                )
+                counted = count(memory.conversations.get(event.conversation_id), event, memory.hours_of(event))
                 memory.conversations[event.conversation_id] = counted.tracked
                 facts += counted.facts
             case AgentBecameAvailable() | AgentBecameBusy() | AgentWentOffline():
@@ -226,6 +238,8 @@ async def _count(tx: Transaction, events: Sequence[Event]) -> None:
                 facts += there
             case InboxConfigured():
                 memory.configured(event)
+            case TeamChanged():
+                memory.team_changed(event)
     await _add(tx, facts)
     await memory.write(tx)
 
@@ -238,12 +252,15 @@ class _Memory:
         conversations: dict[int, TrackedConversation],
         agents: dict[int, TrackedAgent],
         hours: dict[int, Hours],
+        team_hours: dict[int, Hours | None],
     ) -> None:
         self.conversations = conversations
         self.agents = agents
         self.hours = hours
+        self.team_hours = team_hours  # of teams that have their own; None: people are always there
         self.moved: set[int] = set()  # agents of whom something is new
         self._configured: dict[int, Any] = {}
+        self._teams: dict[int, Any] = {}
 
     @classmethod
     async def of(cls, tx: Transaction, events: Sequence[Event]) -> _Memory:
@@ -254,11 +271,29 @@ class _Memory:
         )
         agents = await tx.objects(TrackedAgent, "select agent_id, status, since from report_agent")
         hours = await tx.rows("select inbox_id, hours from report_inbox")
+        teams = await tx.rows("select team_id, hours from report_team where hours is not null")
         return cls(
             {id_: msgspec.json.decode(written, type=TrackedConversation) for id_, written in conversations},
             {one.agent_id: one for one in agents},
             {inbox_id: known for inbox_id, told in hours if (known := _hours(told)) is not None},
+            {team_id: _hours(told) for team_id, told in teams},
         )
+
+    def hours_of(self, event: ConversationEvent) -> Hours | None:
+        """Those of the team that had the conversation until this fact, if it has its own, else of the inbox."""
+        if event.team_id in self.team_hours:
+            return self.team_hours[event.team_id]
+        return self.hours.get(event.inbox_id or 0)
+
+    def team_changed(self, event: TeamChanged) -> None:
+        """Its hours from now on; other settings mean nothing here."""
+        if "hours" not in event.after:
+            return
+        told = event.after["hours"]
+        self._teams[event.team_id] = told
+        self.team_hours.pop(event.team_id, None)
+        if told is not None:
+            self.team_hours[event.team_id] = _hours(told)
 
     def configured(self, event: InboxConfigured) -> None:
         """Business hours as the policy has them from now on; other settings mean nothing here."""
@@ -293,10 +328,13 @@ class _Memory:
         if self._configured:
             inboxes = [{"inbox_id": id_, "hours": told} for id_, told in self._configured.items()]
             await tx.run(_REMEMBER_INBOXES, workspace=tx.workspace_id, rows=json_safe(inboxes))
+        if self._teams:
+            teams = [{"team_id": id_, "hours": told} for id_, told in self._teams.items()]
+            await tx.run(_REMEMBER_TEAMS, workspace=tx.workspace_id, rows=json_safe(teams))
 
 
 def _hours(told: Any) -> Hours | None:
-    """Business hours as a policy has them, None where people are always there.
+    """Business hours as a policy or a team has them, None where people are always there.
 
     Nor where this version cannot read them: what one inbox once said must not keep everybody's reports from going on.
     """

@@ -1,15 +1,20 @@
-"""The verbs about teams: agents who share work. A conversation may belong to a team besides its assignee."""
+"""The verbs about teams: agents who share work. A conversation may belong to a team besides its assignee.
+
+A team may have business hours of its own, kept as they are written in a policy; else those of each inbox hold.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from zhiban.events import SYSTEM, Actor, TeamChanged, TeamCreated, TeamRemoved
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.json_safe import json_safe
 from zhiban.kit.text import clean
 
 LONGEST = 40  # characters of a name
@@ -17,15 +22,16 @@ LONGEST = 40  # characters of a name
 
 @frozen_dataclass
 class TeamRow:
-    """A team with the ids of its members, disabled agents left out."""
+    """A team with the ids of its members, disabled agents left out. `hours` None: those of the inbox."""
 
     id: int
     name: str
     members: list[int]
+    hours: dict[str, Any] | None = None
 
 
 _TEAMS = """
-select t.id, t.name, array(
+select t.id, t.name, t.hours, array(
   select m.agent_id from team_member m
   join agent a on a.workspace_id = m.workspace_id and a.id = m.agent_id
   where m.workspace_id = t.workspace_id and m.team_id = t.id and a.disabled_at is null order by a.name, a.id) as members
@@ -106,6 +112,32 @@ async def change(
             after={key: became[key] for key in changed},
         )
         await event_log.append(tx, fact)
+
+
+async def set_hours(
+    tx: Transaction, team_id: int, hours: Mapping[str, Any] | None, *, by: Actor = SYSTEM, now: datetime
+) -> None:
+    """Give the team business hours of its own, or None: those of each inbox. Raises NotFound."""
+    before = await _locked(tx, team_id)
+    after = None if hours is None else dict(hours)
+    if after == before.hours:
+        return
+    await tx.run(
+        "update team set hours = %(hours)s::jsonb where id = %(id)s",
+        hours=None if after is None else json_safe(after),
+        id=team_id,
+    )
+    was: dict[str, object] = {"hours": before.hours}
+    became: dict[str, object] = {"hours": after}
+    await event_log.append(tx, TeamChanged(actor=by, at=now, team_id=team_id, before=was, after=became))
+
+
+async def team_hours(tx: Transaction, team_id: int | None) -> dict[str, Any] | None:
+    """The business hours of a team, None where it has none of its own, or where there is no team."""
+    found: dict[str, Any] | None = (
+        None if team_id is None else await tx.value("select hours from team where id = %(id)s", id=team_id)
+    )
+    return found
 
 
 async def remove(tx: Transaction, team_id: int, *, by: Actor = SYSTEM, now: datetime) -> None:

@@ -19,7 +19,7 @@ from zhiban.channels.policy import Policy, PolicyMistake, parse_policy
 from zhiban.desk import policy_form
 from zhiban.desk.page import known
 from zhiban.desk.pages.connections import HERE
-from zhiban.desk.policy_form import DAY_LABELS, TARGETS, Typed
+from zhiban.desk.policy_form import DAY_LABELS, TARGETS, TIMEZONES, Typed
 from zhiban.desk.policy_preview import SITUATIONS, Situation, policy_preview
 from zhiban.desk.settings_page import InboxesPage, ManagingInboxes
 from zhiban.kit.db import Transaction
@@ -29,8 +29,6 @@ from zhiban.notifications.jobs import NotifierRegistry
 from zhiban.web.security import same_origin
 
 router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
-
-ZONES = ("Asia/Shanghai", "Asia/Hong_Kong", "Asia/Taipei", "Asia/Singapore", "Asia/Tokyo", "Europe/London", "UTC")
 
 
 @frozen_dataclass
@@ -112,7 +110,7 @@ async def _show(
         saved=saved,
         days=DAY_LABELS,
         targets=TARGETS,
-        zones=[zone for zone in ZONES if zone in available_timezones()],
+        zones=[zone for zone in TIMEZONES if zone in available_timezones()],
         **_preview(page, policy, typed),
     )
 

@@ -66,10 +66,10 @@ async def show(request: Request, agent: CurrentAgent, form: Asked) -> Response:
             trouble = viewer.texts.error(error.sentence)
             asked = ReportForm(by=form.by).asked(agent.access, rows, now=now)
         found = await report(tx, asked, by=form.dimension, now=now)
-        called = await report_names(tx, request, rows)
+        called, teams = await report_names(tx, request, rows), await team_rows(tx)
         choices = {
             "inboxes": [(row.id, row.name) for row in rows if row.archived_at is None],
-            "teams": [(row.id, row.name) for row in await team_rows(tx)],
+            "teams": [(row.id, row.name) for row in teams],
             "labels": [(row.id, row.name) for row in await labels(tx)],
             "agents": sorted(called.agents.items(), key=lambda one: one[1]),
         }
@@ -84,7 +84,7 @@ async def show(request: Request, agent: CurrentAgent, form: Asked) -> Response:
         choices=choices,
         presets=PRESETS,
         custom=CUSTOM,
-        hours=any_hours(rows),
+        hours=any_hours(rows, teams),
         highlights=report_view.highlights(found, viewer.texts),
         rows=report_view.rows(found, called, viewer.texts),
         heat=report_view.heat(found.week),

@@ -14,6 +14,7 @@ from zhiban.desk.pages import (
     policy,
     retention,
     sessions,
+    team_hours,
     tokens,
 )
 from zhiban.desk.settings_page import ChannelSetup, RecentChecks
@@ -24,7 +25,7 @@ from zhiban.web.routers import add_routes
 
 router = APIRouter(include_in_schema=False)
 
-PAGES = (connections, external_contacts, policy, inboxes, tokens, notifiers, retention, sessions, audit)
+PAGES = (connections, external_contacts, policy, inboxes, tokens, notifiers, retention, sessions, audit, team_hours)
 
 
 def install(app: FastAPI, setup: ChannelSetup, registry: NotifierRegistry) -> None:
