@@ -72,6 +72,7 @@ from zhiban.events import (
 )
 from zhiban.integrations import openai, sentence_encoder
 from zhiban.integrations.apprise import HOSTED_SCHEMES, AppriseNotifier
+from zhiban.integrations.github.integration import GITHUB
 from zhiban.integrations.oidc import OidcClient
 from zhiban.integrations.s3 import S3FileStore
 from zhiban.integrations.telegram import TelegramConfig, TelegramNotifier
@@ -122,7 +123,7 @@ from zhiban.tickets.jobs import TicketJobs
 CHANNELS: dict[str, Integration] = {each.name: each for each in (WECOM, WEBHOOK)}
 
 # Where issues live.
-TRACKERS: dict[str, TrackerIntegration] = {}
+TRACKERS: dict[str, TrackerIntegration] = {each.name: each for each in (GITHUB,)}
 
 KINDS: dict[str, type[Channel]] = {channel.kind: channel for each in CHANNELS.values() for channel in each.channels}
 

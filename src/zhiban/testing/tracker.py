@@ -64,10 +64,16 @@ class MemoryBoard:
     comments: dict[tuple[str, int], list[IssueComment]] = field(default_factory=dict)
     keys: dict[str, tuple[str, int, str]] = field(default_factory=dict)  # of a draft: repository, number, comment
     faults: list[tuple[Fault, bool]] = field(default_factory=list)
+    former: dict[str, str] = field(default_factory=dict)  # where repositories went that were renamed
+    broken: bool = False  # our credentials are refused
 
     def repository(self, name: str) -> Repository:
-        """Raises TrackerRefused."""
+        """Raises TrackerRefused, ConnectionBroken."""
+        if self.broken:
+            raise ConnectionBroken("Bad credentials", code=401)
         found = next((one for one in self.repositories if one.name.lower() == name.lower()), None)
+        if found is None and name in self.former:
+            raise TrackerRefused("moved", code=301, moved_to=self.former[name])
         if found is None:
             raise TrackerRefused("not_found", code=404)
         return found
@@ -187,8 +193,7 @@ class MemoryTracker:
             yield one
 
     async def checks(self) -> AsyncIterator[CheckResult]:
-        fault = self._board.faults[0][0] if self._board.faults else None
-        yield CheckResult("memory", "fail" if fault else "ok", problem=fault.sentence if fault else "")
+        yield CheckResult("memory", "fail" if self._board.broken else "ok")
 
 
 class _Mishap:

@@ -11,6 +11,10 @@ from zhiban.ports import TrackerNews
 from zhiban.tickets import issues, repositories
 
 _CALL_OF = "select id from tracker_call where key = %(key)s"
+# A change carries no key: what arrives while one of ours is under way at this issue, it has brought about.
+_CHANGING = """
+select id from tracker_call where repository_id = %(repository)s and kind = 'change' and state = 'queued'
+and leased_by is not null and number = %(number)s order by id limit 1"""
 
 
 async def take_in(tx: Transaction, connection_id: int, news: Sequence[TrackerNews], *, now: datetime) -> None:
@@ -21,6 +25,9 @@ async def take_in(tx: Transaction, connection_id: int, news: Sequence[TrackerNew
 
 async def _take_in(tx: Transaction, connection_id: int, news: TrackerNews, *, now: datetime) -> None:
     by = Actor("tracker", ref=news.actor.login)
+    if news.kind == "repository" and news.action in ("removed", "deleted"):
+        await repositories.remove(tx, connection_id, news.repository.external_id, now=now)
+        return
     repository_id = await repositories.keep(tx, connection_id, news.repository, by=by, now=now)
     if news.issue is None:
         return
@@ -28,7 +35,10 @@ async def _take_in(tx: Transaction, connection_id: int, news: TrackerNews, *, no
         await issues.note_removed(tx, repository_id, news.issue.number, actor=news.actor, now=now)
         return
     # Our own echo may arrive before our call was answered: what it tells is then the call's to tell.
-    call_id = await tx.value(_CALL_OF, key=news.key) if news.key else None
+    if news.key:
+        call_id = await tx.value(_CALL_OF, key=news.key)
+    else:
+        call_id = await tx.value(_CHANGING, repository=repository_id, number=news.issue.number)
     issue_id = await issues.note(tx, repository_id, news.issue, actor=news.actor, call_id=call_id, now=now)
     if news.comment is None:
         return

@@ -151,6 +151,17 @@ async def rename(tx: Transaction, repository_id: int, name: str, *, now: datetim
     await event_log.append(tx, renamed)
 
 
+async def remove(tx: Transaction, connection_id: int, external_id: str, *, now: datetime) -> None:
+    """The connection does not reach this repository any more. Its issues stay."""
+    await tx.run(
+        "update repository set removed_at = %(now)s where connection_id = %(connection)s "
+        "and external_id = %(external)s and removed_at is null",
+        now=now,
+        connection=connection_id,
+        external=external_id,
+    )
+
+
 async def keep_only(tx: Transaction, connection_id: int, external_ids: Sequence[str], *, now: datetime) -> None:
     """The connection reaches none but these any more. Issues stay; who returns is known again."""
     await tx.run(

@@ -285,7 +285,7 @@ async def take(tx: Transaction, connection_id: int, *, process_id: int, now: dat
 
 
 async def target(tx: Transaction, call: TrackerCall) -> int:
-    """The number of the issue that the call is about. Raises IssueNotOpen."""
+    """The number of the issue that the call is about, kept with the call. Raises IssueNotOpen."""
     number = call.number
     if number is None and "after" in call.content:
         number = await tx.value(
@@ -297,6 +297,7 @@ async def target(tx: Transaction, call: TrackerCall) -> int:
         number = await tx.value(_NUMBER, ticket=call.ticket_id)
     if number is None:
         raise IssueNotOpen
+    await tx.run("update tracker_call set number = %(number)s where id = %(id)s", number=number, id=call.id)
     return int(number)
 
 

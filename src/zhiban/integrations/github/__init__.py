@@ -1,0 +1,1 @@
+"""GitHub as a tracker: an app that is installed, or a token; https://docs.github.com/rest."""

@@ -1,0 +1,452 @@
+"""The REST API of the simulated GitHub: https://docs.github.com/rest, as far as we call it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from zhiban.testing.github.simulator import (
+    BODY_CHARACTERS,
+    WRITES_A_MINUTE,
+    AppIdentity,
+    GitHubEntry,
+    GitHubFault,
+    GitHubGrant,
+    GitHubSimulator,
+    Repo,
+    stamp,
+)
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class _ApiRefusal(Exception):
+    def __init__(self, status: int, message: str, *, headers: dict[str, str] | None = None, errors: Any = None) -> None:
+        super().__init__(message)
+        self.response = JSONResponse(
+            {"message": message, "documentation_url": "https://docs.github.com/rest"}
+            | ({"errors": errors} if errors else {}),
+            status,
+            headers=headers,
+        )
+
+
+def application(github: GitHubSimulator, *, prefix: str = "") -> Starlette:
+    """The API as an ASGI application."""
+    api = _Api(github, prefix)
+    routes = [
+        ("GET", "/app", api.app),
+        ("GET", "/app/installations/{id:int}", api.installation),
+        ("POST", "/app/installations/{id:int}/access_tokens", api.access_token),
+        ("GET", "/app/hook/deliveries", api.hook_deliveries),
+        ("POST", "/app/hook/deliveries/{id:int}/attempts", api.hook_attempt),
+        ("GET", "/{kind:str}/{login:str}/installation", api.installation_of),
+        ("GET", "/user", api.user),
+        ("GET", "/user/repos", api.user_repos),
+        ("GET", "/installation/repositories", api.installation_repositories),
+        ("GET", "/repos/{owner}/{repo}", api.repo),
+        ("GET", "/repositories/{id:int}", api.repo_by_id),
+        ("GET", "/repositories/{id:int}/issues/{number:int}", api.issue_by_id),
+        ("GET", "/repos/{owner}/{repo}/issues", api.issues),
+        ("POST", "/repos/{owner}/{repo}/issues", api.create_issue),
+        ("GET", "/repos/{owner}/{repo}/issues/{number:int}", api.issue),
+        ("PATCH", "/repos/{owner}/{repo}/issues/{number:int}", api.update_issue),
+        ("GET", "/repos/{owner}/{repo}/issues/{number:int}/comments", api.comments),
+        ("POST", "/repos/{owner}/{repo}/issues/{number:int}/comments", api.create_comment),
+        ("POST", "/repos/{owner}/{repo}/issues/{number:int}/labels", api.add_labels),
+        ("DELETE", "/repos/{owner}/{repo}/issues/{number:int}/labels/{name}", api.remove_label),
+        ("POST", "/repos/{owner}/{repo}/issues/{number:int}/assignees", api.add_assignees),
+    ]
+    return Starlette(routes=[Route(prefix + path, api.guarded(one), methods=[verb]) for verb, path, one in routes])
+
+
+class _Broken(Response):
+    """An answer that breaks off in the middle."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        length = str(len(self.body) + 100).encode()
+        await send({"type": "http.response.start", "status": 201, "headers": [(b"content-length", length)]})
+        await send({"type": "http.response.body", "body": bytes(self.body), "more_body": True})
+        # What is announced never comes: the server closes the connection when the application returns.
+
+
+class _Api:
+    def __init__(self, github: GitHubSimulator, prefix: str) -> None:
+        self._github = github
+        self._prefix = prefix
+
+    def guarded(self, handler: Handler) -> Handler:
+        """What is the same for every call: its headers, the mishaps, the limits, the refusals."""
+
+        async def answer(request: Request) -> Response:
+            github, path = self._github, request.url.path
+            body = await request.body()
+            github.calls.append((request.method, path, json.loads(body) if body else None))
+            fault = github.fault(request.method, path)
+            try:
+                _check_headers(request)
+                if fault is not None and not fault.kind.endswith("_after"):
+                    await _mishap(fault)
+                if request.method != "GET" and "/issues" in path:
+                    self._count_write()
+                response = await handler(request)
+            except _ApiRefusal as refused:
+                return refused.response
+            if request.method != "GET" and "/issues" in path and github.written_hook is not None:
+                await github.written_hook()
+            if fault is not None and fault.kind == "502_after":
+                return JSONResponse({"message": "Server Error"}, 502)
+            if fault is not None and fault.kind == "broken_after":
+                return _Broken(response.body)
+            return response
+
+        return answer
+
+    def _count_write(self) -> None:
+        """More than 80 writes a minute, or a burst, hit the secondary limit."""
+        now = datetime.now(UTC)
+        written = self._github.written
+        written[:] = [one for one in written if now - one < timedelta(minutes=1)]
+        if len(written) >= WRITES_A_MINUTE:
+            raise _secondary(60)
+        written.append(now)
+
+    # --------------------------------------------------------------------------------------------------- who calls
+
+    def _app(self, request: Request) -> AppIdentity:
+        from joserfc import jwt
+        from joserfc.errors import JoseError
+        from joserfc.jwk import RSAKey
+
+        token = _bearer(request)
+        for app in self._github.apps.values():
+            try:
+                claims = jwt.decode(token, RSAKey.import_key(app.public_key), algorithms=["RS256"]).claims
+            except (JoseError, ValueError):
+                continue
+            now = self._github.now().timestamp()
+            issuer = str(claims.get("iss"))
+            if issuer in (str(app.id), app.json()["client_id"]) and claims["iat"] <= now < claims["exp"] <= now + 600:
+                return app
+        raise _ApiRefusal(401, "A JSON web token could not be decoded")
+
+    def _grant(self, request: Request) -> GitHubGrant:
+        grant = self._github.grants.get(_bearer(request))
+        if grant is None or (grant.expires_at is not None and grant.expires_at <= self._github.now()):
+            raise _ApiRefusal(401, "Bad credentials")
+        if grant.installation is not None and grant.installation.suspended:
+            raise _ApiRefusal(403, "This installation has been suspended")
+        return grant
+
+    def _repo(self, request: Request, *, writes: bool = False) -> tuple[Repo, GitHubGrant]:
+        grant = self._grant(request)
+        name = f"{request.path_params['owner']}/{request.path_params['repo']}"
+        repo = self._github.named(name)
+        if repo is None and name.lower() in self._github.former:
+            rest = request.url.path.removeprefix(f"{self._prefix}/repos/{name}")
+            place = (
+                f"{str(request.base_url).rstrip('/')}{self._prefix}/repositories/{self._github.former[name.lower()]}"
+            )
+            raise _ApiRefusal(
+                301 if request.method == "GET" else 307, "Moved Permanently", headers={"Location": place + rest}
+            )
+        return self._allowed(repo, grant, writes=writes), grant
+
+    def _allowed(self, repo: Repo | None, grant: GitHubGrant, *, writes: bool = False) -> Repo:
+        reach = grant.installation.repositories if grant.installation else grant.repositories or set()
+        if repo is None or (repo.id not in reach and repo.private):
+            raise _ApiRefusal(404, "Not Found")
+        level = grant.installation.permissions.get("issues") if grant.installation else "write"
+        if writes and (repo.id not in reach or level != "write"):
+            raise _ApiRefusal(403, "Resource not accessible by integration")
+        if writes and repo.archived:
+            raise _ApiRefusal(403, "Repository was archived so is read-only.")
+        return repo
+
+    def _pushes(self, repo: Repo, grant: GitHubGrant) -> bool:
+        return grant.installation.pushes if grant.installation else grant.account.login in repo.pushers
+
+    def _entry(self, repo: Repo, number: int) -> GitHubEntry:
+        if not repo.has_issues:
+            raise _ApiRefusal(410, "Issues are disabled for this repo")
+        entry = repo.entries.get(number)
+        if entry is None:
+            raise _ApiRefusal(404, "Not Found")
+        if entry.deleted:
+            raise _ApiRefusal(410, "This issue was deleted")
+        return entry
+
+    # --------------------------------------------------------------------------------------------------- the app
+
+    async def app(self, request: Request) -> Response:
+        return JSONResponse(self._app(request).json())
+
+    async def installation(self, request: Request) -> Response:
+        found = self._app(request).installations.get(request.path_params["id"])
+        if found is None:
+            raise _ApiRefusal(404, "Not Found")
+        return JSONResponse({"id": found.id, "account": found.account.json(), "permissions": found.permissions})
+
+    async def installation_of(self, request: Request) -> Response:
+        app, login = self._app(request), request.path_params["login"].lower()
+        kind = {"orgs": "Organization", "users": "User"}.get(request.path_params["kind"])
+        for one in app.installations.values():
+            if one.account.login.lower() == login and one.account.type == kind:
+                return JSONResponse({"id": one.id, "account": one.account.json()})
+        raise _ApiRefusal(404, "Not Found")
+
+    async def access_token(self, request: Request) -> Response:
+        app = self._app(request)
+        found = app.installations.get(request.path_params["id"])
+        if found is None:
+            raise _ApiRefusal(404, "Not Found")
+        if found.suspended:
+            raise _ApiRefusal(403, "This installation has been suspended")
+        return JSONResponse(self._github.installation_token(app, found), 201)
+
+    async def hook_deliveries(self, request: Request) -> Response:
+        self._app(request)
+        found = [
+            {
+                "id": one.id,
+                "guid": one.guid,
+                "delivered_at": one.at,
+                "redelivery": one.redelivery,
+                "status": "OK" if one.status == 202 else "Bad",
+                "status_code": one.status,
+                "event": one.event,
+                "action": one.action,
+            }
+            for one in reversed(self._github.hooks.deliveries)
+        ]
+        return JSONResponse(found[:100])
+
+    async def hook_attempt(self, request: Request) -> Response:
+        self._app(request)
+        deliveries = self._github.hooks.deliveries
+        found = next((one for one in deliveries if one.id == request.path_params["id"]), None)
+        if found is None:
+            raise _ApiRefusal(404, "Not Found")
+        self._github.hooks.redeliver(found)
+        return JSONResponse({}, 202)
+
+    # ------------------------------------------------------------------------------------------------- reading
+
+    async def user(self, request: Request) -> Response:
+        grant = self._grant(request)
+        if grant.installation is not None:
+            raise _ApiRefusal(403, "Resource not accessible by integration")
+        return JSONResponse(grant.account.json())
+
+    async def user_repos(self, request: Request) -> Response:
+        reach = self._grant(request).repositories or set()
+        return JSONResponse([self._github.repo_json(self._github.repos[id_]) for id_ in sorted(reach)])
+
+    async def installation_repositories(self, request: Request) -> Response:
+        grant = self._grant(request)
+        if grant.installation is None:
+            raise _ApiRefusal(403, "You must authenticate with an installation access token")
+        found = [self._github.repo_json(self._github.repos[id_]) for id_ in sorted(grant.installation.repositories)]
+        return JSONResponse({"total_count": len(found), "repositories": found})
+
+    async def repo(self, request: Request) -> Response:
+        return JSONResponse(self._github.repo_json(self._repo(request)[0]))
+
+    async def repo_by_id(self, request: Request) -> Response:
+        found = self._github.repos.get(request.path_params["id"])
+        return JSONResponse(self._github.repo_json(self._allowed(found, self._grant(request))))
+
+    async def issue_by_id(self, request: Request) -> Response:
+        repo = self._allowed(self._github.repos.get(request.path_params["id"]), self._grant(request))
+        return JSONResponse(self._github.issue(repo, self._entry(repo, request.path_params["number"])))
+
+    async def issue(self, request: Request) -> Response:
+        repo, _ = self._repo(request)
+        return JSONResponse(self._github.issue(repo, self._entry(repo, request.path_params["number"])))
+
+    async def issues(self, request: Request) -> Response:
+        repo, _ = self._repo(request)
+        if not repo.has_issues:
+            raise _ApiRefusal(410, "Issues are disabled for this repo")
+        asked = request.query_params
+        state, creator, since = asked.get("state", "open"), asked.get("creator"), asked.get("since", "")
+        found = [
+            one
+            for one in repo.entries.values()
+            if not one.deleted
+            and state in ("all", one.state)
+            and creator in (None, one.author.login)
+            and stamp(one.updated_at) >= since
+        ]
+        newest = asked.get("direction", "desc") == "desc"
+        by_created = asked.get("sort", "created") == "created"
+        found.sort(key=lambda one: one.created_at if by_created else one.updated_at, reverse=newest)
+        return self._page(request, [self._github.issue(repo, one) for one in found])
+
+    async def comments(self, request: Request) -> Response:
+        repo, _ = self._repo(request)
+        entry = self._entry(repo, request.path_params["number"])
+        since = request.query_params.get("since", "")
+        found = [one for one in entry.comments if stamp(one.updated_at) >= since]
+        return self._page(request, [self._github.comment(repo, entry, one) for one in found])
+
+    def _page(self, request: Request, found: list[Any]) -> Response:
+        size = min(int(request.query_params.get("per_page", "30")), 100)
+        page = int(request.query_params.get("page", "1"))
+        headers = {}
+        if page * size < len(found):
+            following = request.url.include_query_params(page=page + 1)
+            headers["Link"] = f'<{following}>; rel="next"'
+        return JSONResponse(found[(page - 1) * size : page * size], headers=headers)
+
+    # ------------------------------------------------------------------------------------------------- writing
+
+    async def create_issue(self, request: Request) -> Response:
+        repo, grant = self._repo(request, writes=True)
+        if not repo.has_issues:
+            raise _ApiRefusal(410, "Issues are disabled for this repo")
+        wish = _object(await request.json(), {"title", "body", "labels", "assignees", "milestone", "type"})
+        title = wish.get("title")
+        if not isinstance(title, str) or not title.strip() or len(title) > 256:
+            raise _invalid("Issue", "title", "missing_field" if not title else "too_long")
+        body = _text(wish.get("body", ""), "Issue")
+        entry = self._github.opens(repo, grant.account.login, title, body, app=grant.installation is not None)
+        if self._pushes(repo, grant):  # others' labels and assignees are dropped without a word
+            self._label(repo, entry, wish.get("labels", []))
+            entry.assignees = [one for one in wish.get("assignees", []) if one in repo.pushers]
+        return JSONResponse(self._github.issue(repo, entry), 201)
+
+    async def update_issue(self, request: Request) -> Response:
+        repo, grant = self._repo(request, writes=True)
+        entry = self._entry(repo, request.path_params["number"])
+        wish = _object(await request.json(), {"title", "body", "state", "state_reason", "labels", "assignees"})
+        if wish.get("state", "open") not in ("open", "closed"):
+            raise _invalid("Issue", "state", "invalid")
+        if wish.get("state_reason") not in (None, "completed", "not_planned", "duplicate", "reopened"):
+            raise _invalid("Issue", "state_reason", "invalid")
+        if "body" in wish:
+            _text(wish["body"], "Issue")
+        allowed = {key: value for key, value in wish.items() if key in ("title", "body", "state", "state_reason")}
+        self._github.changes(repo, entry, grant.account.login, **allowed)
+        return JSONResponse(self._github.issue(repo, entry))
+
+    async def create_comment(self, request: Request) -> Response:
+        repo, grant = self._repo(request, writes=True)
+        entry = self._entry(repo, request.path_params["number"])
+        if entry.locked and not self._pushes(repo, grant):
+            raise _ApiRefusal(403, "Unable to create comment because issue is locked.")
+        wish = _object(await request.json(), {"body"})
+        body = _text(wish.get("body"), "IssueComment")
+        if not body.strip():
+            raise _invalid("IssueComment", "body", "missing_field")
+        login = grant.account.login
+        comment = self._github.comments(repo, entry, login, body, app=grant.installation is not None)
+        return JSONResponse(self._github.comment(repo, entry, comment), 201)
+
+    async def add_labels(self, request: Request) -> Response:
+        repo, grant = self._repo(request, writes=True)
+        entry = self._entry(repo, request.path_params["number"])
+        wish = _object(await request.json(), {"labels"})
+        if self._pushes(repo, grant):
+            self._label(repo, entry, wish["labels"])
+            entry.updated_at = self._github.now()
+            self._github.tell(repo, entry, "labeled", grant.account, label={"name": wish["labels"][0]})
+        return JSONResponse(self._github.issue(repo, entry)["labels"])
+
+    async def remove_label(self, request: Request) -> Response:
+        repo, grant = self._repo(request, writes=True)
+        entry = self._entry(repo, request.path_params["number"])
+        name = request.path_params["name"]
+        if name not in entry.labels:
+            raise _ApiRefusal(404, "Label does not exist")
+        entry.labels.remove(name)
+        entry.updated_at = self._github.now()
+        self._github.tell(repo, entry, "unlabeled", grant.account, label={"name": name})
+        return JSONResponse(self._github.issue(repo, entry)["labels"])
+
+    async def add_assignees(self, request: Request) -> Response:
+        repo, grant = self._repo(request, writes=True)
+        entry = self._entry(repo, request.path_params["number"])
+        wish = _object(await request.json(), {"assignees"})
+        if self._pushes(repo, grant):
+            new = [one for one in wish["assignees"] if one in repo.pushers and one not in entry.assignees]
+            entry.assignees += new
+            entry.updated_at = self._github.now()
+            for one in new:
+                self._github.tell(repo, entry, "assigned", grant.account, assignee={"login": one})
+        return JSONResponse(self._github.issue(repo, entry), 201)
+
+    def _label(self, repo: Repo, entry: GitHubEntry, names: Any) -> None:
+        if not isinstance(names, list) or not all(isinstance(one, str) and 0 < len(one) <= 50 for one in names):
+            raise _invalid("Label", "name", "invalid")
+        entry.labels += [one for one in dict.fromkeys(names) if one not in entry.labels]
+        repo.labels.update(names)  # whoever may push makes labels by using them
+
+
+def _bearer(request: Request) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() not in ("bearer", "token") or not token:
+        raise _ApiRefusal(401, "Requires authentication")
+    return token
+
+
+def _check_headers(request: Request) -> None:
+    if not request.headers.get("user-agent"):
+        raise _ApiRefusal(
+            403, "Request forbidden by administrative rules. Please make sure your request has a User-Agent"
+        )
+    if request.headers.get("x-github-api-version", "2022-11-28") != "2022-11-28":
+        raise _ApiRefusal(400, "API version is not supported")
+
+
+async def _mishap(fault: GitHubFault) -> None:
+    match fault.kind:
+        case "502":
+            raise _ApiRefusal(502, "Server Error")
+        case "401":
+            raise _ApiRefusal(401, "Bad credentials")
+        case "429":
+            raise _ApiRefusal(429, "Too many requests", headers={"Retry-After": str(fault.retry_after or 1)})
+        case "secondary":
+            raise _secondary(fault.retry_after)
+        case "limit":
+            reset = str(int(datetime.now(UTC).timestamp()) + (fault.retry_after or 1))
+            headers = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": reset}
+            raise _ApiRefusal(403, "API rate limit exceeded for installation", headers=headers)
+        case _:
+            await asyncio.sleep(0.3)
+
+
+def _secondary(after: int | None) -> _ApiRefusal:
+    headers = {"Retry-After": str(after)} if after else None
+    return _ApiRefusal(403, "You have exceeded a secondary rate limit. Please wait a few minutes.", headers=headers)
+
+
+def _object(found: Any, known: set[str]) -> dict[str, Any]:
+    if not isinstance(found, dict) or set(found) - known:
+        raise _ApiRefusal(422, "Invalid request.", errors=[f"{sorted(set(found) - known)} are not permitted keys."])
+    return found
+
+
+def _text(found: Any, resource: str) -> str:
+    if not isinstance(found, str):
+        raise _invalid(resource, "body", "missing_field")
+    if len(found) > BODY_CHARACTERS:
+        message = f"body is too long (maximum is {BODY_CHARACTERS} characters)"
+        raise _ApiRefusal(
+            422, "Validation Failed", errors=[{"resource": resource, "code": "custom", "message": message}]
+        )
+    return found
+
+
+def _invalid(resource: str, name: str, code: str) -> _ApiRefusal:
+    return _ApiRefusal(422, "Validation Failed", errors=[{"resource": resource, "field": name, "code": code}])

@@ -1,0 +1,130 @@
+"""Every webhook that was recorded of GitHub is taken, and says something or nothing for a reason.
+
+The payloads are those of the npm package `@octokit/webhooks-examples`, which the first test that needs them installs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hmac
+import importlib.util
+import json
+import subprocess
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+from tests.ports.tracker_stands import WEBHOOK_SECRET, github_stand
+
+from zhiban.integrations.github.hooks import read, verified
+from zhiban.integrations.github.news import IGNORED, IGNORED_ACTIONS
+from zhiban.ports import CommentDraft, IssueChange, IssueDraft, Webhook
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+FOLDER = ROOT / "tests" / "integrations" / "github" / "payloads"
+EXAMPLES = FOLDER / "node_modules" / "@octokit" / "webhooks-examples" / "api.github.com" / "index.json"
+REQUESTS = ROOT / "tests" / "integrations" / "github" / "requests.json"
+
+# What says nothing although its event means something to us, and why.
+SILENT = {
+    ("workflow_run", "completed"): "only a run that failed on the default branch is news",
+}
+
+
+def _npm() -> list[str]:
+    spec = importlib.util.spec_from_file_location("assets", ROOT / "tools" / "assets.py")
+    assert spec is not None
+    assert spec.loader is not None
+    assets = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(assets)
+    found: list[str] = assets.npm()
+    return found
+
+
+@pytest.fixture(scope="module")
+def recorded() -> list[tuple[str, Any]]:
+    """Event and payload of every example."""
+    with (FOLDER / "package.json").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not EXAMPLES.exists():
+            command = [*_npm(), "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
+            subprocess.run(command, cwd=FOLDER, check=True, timeout=120)
+    events = json.loads(EXAMPLES.read_text("utf-8"))
+    return [(event["name"], example) for event in events for example in event["examples"]]
+
+
+def test_every_recorded_webhook_says_something_or_nothing_for_a_reason(recorded: list[tuple[str, Any]]) -> None:
+    assert len(recorded) >= 329
+    told: Counter[str] = Counter()
+    for event, payload in recorded:
+        body = json.dumps(payload, ensure_ascii=False).encode()
+        signature = "sha256=" + hmac.new(b"s", body, "sha256").hexdigest()
+        headers = {"x-hub-signature-256": [signature], "x-github-event": [event]}
+        found = verified([b"s"], Webhook("POST", {}, body, datetime.now(UTC), headers))
+        assert found.parsable
+        news = read(found.body)
+        action = payload.get("action", "")
+        told[event] += len(news)
+        for one in news:
+            assert one.repository.external_id != "0"
+            assert "/" in one.repository.name
+            assert one.actor.login
+            assert one.action
+            assert one.issue is None or (one.issue.number > 0 and one.issue.url)
+        silent = event in IGNORED or action in IGNORED_ACTIONS.get(event, ()) or (event, action) in SILENT
+        assert news or silent, (event, action)
+        assert not (news and event in IGNORED)
+    assert told["issues"] >= 25
+    assert told["issue_comment"] >= 8
+    assert told["pull_request"] >= 20
+    assert told["release"] >= 1
+
+
+async def test_every_call_fits_githubs_own_description() -> None:
+    """The bodies that were really sent, by method and path."""
+    described: dict[str, Any] = json.loads(REQUESTS.read_text("utf-8"))
+    used: set[str] = set()
+    async with github_stand(app=True) as stand:
+        tracker, name = stand.tracker, "acme/shop"
+        await tracker.open_issue(IssueDraft("0" * 36, name, "支付页白屏", "五句", ("bug",), ("chen",)))
+        await tracker.comment(CommentDraft("1" * 36, name, 1, "还在"))
+        for change in (
+            IssueChange(state="closed", reason="duplicate", title="好了", body="改", add_labels=("question",)),
+            IssueChange(state="open", remove_labels=("bug",), add_assignees=("chen",)),
+        ):
+            await tracker.update(name, 1, change)
+        stand.github.hooks.paused = True
+        stand.github.hooks.add("http://127.0.0.1:9/", WEBHOOK_SECRET, app_id=1)
+        stand.github.opens(stand.repo, "chen", "二")
+        stand.github.hooks.deliveries[0].status = 502
+        await tracker.redeliver(since=datetime(2020, 1, 1, tzinfo=UTC))  # type: ignore[attr-defined]
+        for method, path, body in stand.github.calls:
+            if method == "GET":
+                continue
+            called = next(one for one in described if _fits(one, method, path))
+            used.add(called)
+            if described[called] is None:
+                assert body is None
+            elif body is not None:
+                jsonschema_rs.validator_for(described[called]).validate(body)
+    assert used == set(described)
+
+
+def _fits(described: str, method: str, path: str) -> bool:
+    verb, _, template = described.partition(" ")
+    pieces, real = template.strip("/").split("/"), path.strip("/").split("/")
+    same = len(pieces) == len(real) and all(
+        piece == there or piece.startswith("{") for piece, there in zip(pieces, real, strict=True)
+    )
+    return verb == method and same
+
+
+def test_a_body_that_does_not_fit_would_be_found() -> None:
+    described = json.loads(REQUESTS.read_text("utf-8"))
+    validator = jsonschema_rs.validator_for(described["POST /repos/{owner}/{repo}/issues"])
+    assert validator.is_valid({"title": "一", "body": "二", "labels": ["bug"], "milestone": None})
+    for wrong in ({"body": "no title"}, {"title": "一", "labels": "bug"}, {"title": "一", "label": ["bug"]}):
+        assert not validator.is_valid(wrong)
