@@ -9,6 +9,7 @@ from typing import Any
 from zhiban.assistant import handlers as assistant_handlers
 from zhiban.assistant.answering import LEEWAY
 from zhiban.assistant.direct_answers import DirectAnswers
+from zhiban.assistant.group_welcome import GroupJobs, plan_welcome
 from zhiban.assistant.metering import MeteredModel, Prices
 from zhiban.assistant.turn_context import AssistantDeps
 from zhiban.automation.engine import RuleEngine
@@ -51,6 +52,7 @@ from zhiban.events import (
     ConversationTeamAssigned,
     Event,
     EvidenceRecorded,
+    GroupMembersJoined,
     InboxAdded,
     IssueChanged,
     IssueCommented,
@@ -300,6 +302,7 @@ HANDLERS: dict[type[Event], tuple[Handler, ...]] = {
     IssueCommented: (ticket_handlers.take_comment,),
     TicketChanged: (ticket_handlers.follow_ticket,),
     TicketCommented: (ticket_handlers.tell_watchers,),
+    GroupMembersJoined: (plan_welcome,),
 }
 
 # After these somebody may wait for an agent, or an agent may have room: see conversations/assignment.py.
@@ -391,5 +394,6 @@ def tasks(
         *TicketJobs(database, connections, clock).tasks(),
         *KnowledgeJobs(database, clock, embedders).tasks(),
         *UploadJobs(database, clock, files, embedders).tasks(),
+        *GroupJobs(database, connections, clock).tasks(),
         *LearningJobs(database, clock, DirectAnswers(database, embedders, threshold=threshold)).tasks(),
     ]

@@ -186,7 +186,9 @@ class Workers:
     @classmethod
     def of(cls, app: App) -> Workers:
         deps = bootstrap.assistant_deps(app.settings, app.http, app.breakers.of(NO_WORKSPACE, "model/"), app.embedders)
-        answering = AssistantsByKind(Assistant(app.database, app.clock, deps), GroupAssistant(app.database))
+        answering = AssistantsByKind(
+            Assistant(app.database, app.clock, deps), GroupAssistant(app.database, app.clock, deps)
+        )
         assistant = TicketCommands(answering, app.database, app.clock, deps.model)
         outgoing = OutgoingFiles(app.database, app.files, app.clock)
         conversation_worker = ConversationWorker(

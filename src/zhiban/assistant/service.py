@@ -15,9 +15,9 @@ LONGEST_QUESTION = 4000
 _INSERT = """
 with made as (
   insert into turn (workspace_id, conversation_id, question, decision, reason, zone, confidence, model, input_tokens,
-    output_tokens, cost, citations, steps, started_at, finished_at)
+    output_tokens, cost, citations, steps, asked_by, started_at, finished_at)
   values (%(workspace)s, %(conversation)s, %(question)s, %(decision)s, %(reason)s, %(zone)s, %(confidence)s, %(model)s,
-    %(input)s, %(output)s, %(cost)s, %(citations)s::jsonb, %(steps)s::jsonb, %(started)s, %(finished)s)
+    %(input)s, %(output)s, %(cost)s, %(citations)s::jsonb, %(steps)s::jsonb, %(asked_by)s, %(started)s, %(finished)s)
   returning id),
 handled as (
   update message set state = 'handled', turn_id = made.id from made
@@ -41,10 +41,11 @@ async def record_turn(
     steps: Sequence[Mapping[str, Any]],
     started_at: datetime,
     finished_at: datetime,
+    asked_by: int | None = None,
 ) -> int:
     """Store what the assistant decided and why, and what the models cost; its messages are handled.
 
-    Returns the turn's id.
+    In a group, `asked_by` is the contact whose message it was about. Returns the turn's id.
     """
     id_ = await tx.value(
         _INSERT,
@@ -62,6 +63,7 @@ async def record_turn(
         cost=cost,
         citations=json.dumps(citations, ensure_ascii=False),
         steps=json.dumps(steps),
+        asked_by=asked_by,
         started=started_at,
         finished=finished_at,
     )

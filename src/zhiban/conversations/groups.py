@@ -37,6 +37,7 @@ class GroupChat:
     policy: GroupPolicy = GroupPolicy()
     listed_at: datetime | None = None  # since when all members are known
     left_at: datetime | None = None
+    welcomed_at: datetime | None = None  # who came later was not greeted yet
 
     @property
     def closed(self) -> Literal["read_only", "left"] | None:
@@ -51,16 +52,19 @@ class _GroupRow:
     policy: dict[str, Any]
     listed_at: datetime | None
     left_at: datetime | None
+    welcomed_at: datetime | None
 
 
 async def chat_of(tx: Transaction, conversation_id: int) -> GroupChat:
     """What is set for this group, the defaults where nobody has set anything."""
     row = await tx.object(
         _GroupRow,
-        "select policy, listed_at, left_at from group_chat where conversation_id = %(id)s",
+        "select policy, listed_at, left_at, welcomed_at from group_chat where conversation_id = %(id)s",
         id=conversation_id,
     )
-    return GroupChat() if row is None else GroupChat(GroupPolicy.model_validate(row.policy), row.listed_at, row.left_at)
+    if row is None:
+        return GroupChat()
+    return GroupChat(GroupPolicy.model_validate(row.policy), row.listed_at, row.left_at, row.welcomed_at)
 
 
 # ------------------------------------------------------------------------------------------------------ our people
@@ -74,6 +78,8 @@ async def configure(tx: Transaction, conversation_id: int, policy: GroupPolicy, 
     changed = [name for name in wanted if wanted[name] != stored.get(name)]
     if not changed:
         return False
+    if wanted["welcome"] and not stored["welcome"]:
+        await _keep(tx, state.id, welcomed_at=now)  # who is there already is not new
     await _keep(tx, state.id, policy=json_safe(wanted))
     if policy.read_only:
         await tx.run(_UNSEND, id=state.id)
@@ -86,6 +92,11 @@ async def configure(tx: Transaction, conversation_id: int, policy: GroupPolicy, 
     )
     await event_log.append(tx, fact)
     return True
+
+
+async def note_welcomed(tx: Transaction, conversation_id: int, *, at: datetime) -> None:
+    """Everybody who came up to now was greeted, in a group that this transaction has locked."""
+    await _keep(tx, conversation_id, welcomed_at=at)
 
 
 async def set_consent(

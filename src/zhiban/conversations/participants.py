@@ -223,6 +223,17 @@ async def participants(
     )
 
 
+async def joined_since(tx: Transaction, conversation_id: int, moment: datetime | None) -> list[Participant]:
+    """Who came into the group after a moment and is still there, in the order in which they came."""
+    return await tx.objects(
+        Participant,
+        _MEMBERS + " and g.left_at is null and g.joined_at > coalesce(%(moment)s, '-infinity'::timestamptz) "
+        "order by g.joined_at, g.contact_id limit 1000",
+        id=conversation_id,
+        moment=moment,
+    )
+
+
 async def participant(tx: Transaction, conversation_id: int, contact_id: int) -> Participant | None:
     """One who is or was in the group."""
     return await tx.object(

@@ -365,6 +365,13 @@ async def articles_of_chunks(tx: Transaction, chunk_ids: Sequence[int]) -> dict[
     return dict(rows)
 
 
+async def changed_at(tx: Transaction, article_ids: Sequence[int]) -> dict[int, datetime]:
+    """When each of these articles was last changed; those that are gone are left out."""
+    return dict(
+        await tx.rows("select id, updated_at from article where id = any(%(ids)s::bigint[])", ids=list(article_ids))
+    )
+
+
 async def titles(tx: Transaction, article_ids: Sequence[int]) -> dict[int, str]:
     """The titles of these articles; those that are gone are left out."""
     rows = await tx.rows(
