@@ -20,6 +20,7 @@ OWNERS = {
     "agent_session": "people",
     "api_token": "people",
     "article": "knowledge",
+    "article_version": "knowledge",
     "assignment_turn": "conversations",
     "attachment": "conversations",
     "call_budget": "kit",

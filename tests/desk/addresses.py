@@ -193,6 +193,8 @@ ADDRESSES: dict[str, Entry] = {
     "POST /knowledge/preview": Entry(form={"answer": "好"}),
     "GET /knowledge/articles/new": Entry(),
     "GET /knowledge/articles/{article_id}": Entry(),
+    "GET /knowledge/articles/{article_id}/versions": Entry("supervisors"),
+    "POST /knowledge/articles/{article_id}/versions/{version_id}/restore": Entry("supervisors", answers=NOW_NOT),
     "GET /knowledge/sources": Entry(),
     "GET /knowledge/imports": Entry(),
     "POST /knowledge/uploads": Entry("supervisors", answers=(422,)),

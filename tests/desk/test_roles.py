@@ -108,6 +108,7 @@ async def walk(site: Site) -> Walk:
             "article_id": article,
             "phrasing_id": phrasing,
             "gap_id": gap,
+            "version_id": 999999,
             "wording_id": wording,
             "import_id": sent,
             "source_id": source,

@@ -21,6 +21,7 @@ from zhiban.knowledge import service as knowledge
 from zhiban.knowledge.gap_queries import GapRow
 from zhiban.knowledge.gaps import open_gap_like
 from zhiban.knowledge.kept_replies import lock_reply, note_kept
+from zhiban.knowledge.models import SavedFrom
 from zhiban.knowledge.phrasings import LONGEST_PHRASING
 from zhiban.knowledge.tokenizer import counts
 from zhiban.people.permissions import Access
@@ -103,7 +104,14 @@ async def keep_as_article(
     gap = await gap_of(tx, reply, (question, *similar))
     write = partial(knowledge.put_faq, tx) if gap is None else partial(knowledge.answer_gap, tx, gap.id)
     article_id = await write(
-        base_id, question=question, answer=answer, similar=similar, category=category, by=by, now=now
+        base_id,
+        question=question,
+        answer=answer,
+        similar=similar,
+        category=category,
+        origin=SavedFrom.REPLY,
+        by=by,
+        now=now,
     )
     await note_kept(tx, reply.message_id, article_id, conversation_id=reply.conversation_id, by=by, now=now)
     return article_id

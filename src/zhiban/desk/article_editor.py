@@ -10,6 +10,7 @@ from zhiban.assistant.answering import readable
 from zhiban.desk.knowledge_page import KnowledgePage, KnowledgeRail
 from zhiban.desk.page import known
 from zhiban.desk.pages.learnt import learnt_views
+from zhiban.desk.savers import saver
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.text import clean
@@ -17,6 +18,8 @@ from zhiban.knowledge import queries
 from zhiban.knowledge.article_lists import PAGE, article_lines
 from zhiban.knowledge.learnt import learnt_of_article
 from zhiban.knowledge.models import LEARNT, ArticleKind
+from zhiban.knowledge.versions import count_versions
+from zhiban.people.agents import agent_rows
 
 MOST_WAITING = 10  # wordings that wait, beside their article
 
@@ -61,6 +64,8 @@ async def show_editor(
         chunks = await queries.chunks(tx, [article.id]) if article else []
         found = await learnt_of_article(tx, article.id, limit=MOST_WAITING) if article else []
         waiting = await learnt_views(tx, page, found)
+        count = await count_versions(tx, article.id) if article and page.writes else 0
+        names = {one.id: one.name for one in await agent_rows(tx)} if article and article.actor_id else {}
     if draft is None and article is not None:
         written = [row.text for row in asked if row.origin not in LEARNT and row.text != article.title]
         draft = ArticleDraft(
@@ -74,6 +79,8 @@ async def show_editor(
         status=422 if trouble else 200,
         article=article,
         document=article is not None and article.kind == ArticleKind.DOCUMENT,
+        saved_by=saver(article.actor_kind, article.actor_id, article.actor_ref, names, page.texts) if article else "",
+        versions=count,
         draft=draft,
         seen_as=readable(draft.answer),
         taught=[row for row in asked if row.origin in LEARNT],

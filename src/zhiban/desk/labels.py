@@ -31,6 +31,13 @@ GAP_STATES = {
     "dismissed": mark("已忽略"),
     "merged": mark("已并入其他缺口"),
 }
+SAVED_FROM = {
+    "editor": mark("写下"),
+    "import": mark("导入"),
+    "gap": mark("回答缺口"),
+    "reply": mark("来自会话里的回复"),
+    "restored": mark("恢复旧版"),
+}
 EVIDENCE_LABELS = {
     "tap": mark("点选"),
     "helpful": mark("说有用"),

@@ -20,6 +20,7 @@ from zhiban.knowledge.indexing import IndexEntry
 from zhiban.knowledge.models import ArticleKind, Origin
 from zhiban.knowledge.queries import ArticleRow, BaseRow
 from zhiban.knowledge.tokenizer import fold
+from zhiban.knowledge.versions import Saving, keep_version
 
 BATCH = 2_000  # chunks that are tokenised and written at once
 MOST_COUNTED = 300_000  # different terms whose counts are kept in memory
@@ -115,20 +116,21 @@ async def _numbers(tx: Transaction, table: str, how_many: int) -> list[int]:
 
 
 async def insert(
-    tx: Transaction, base_id: int, source_id: int | None, new: Sequence[NewArticle], *, now: datetime
+    tx: Transaction, base_id: int, source_id: int | None, new: Sequence[NewArticle], *, saving: Saving
 ) -> list[IndexEntry]:
     """Write new articles. Returns what is to be indexed."""
     ids = await _numbers(tx, "article", len(new))
     await tx.run(
         "insert into article (workspace_id, id, base_id, source_id, kind, key, title, answer, category, digest, "
-        "created_at, updated_at) overriding system value "
-        "select %(workspace)s, id, %(base)s, %(source)s, kind, key, title, answer, category, digest, %(now)s, %(now)s "
+        "created_at, updated_at, saved_from, actor_kind, actor_id, actor_ref) overriding system value "
+        "select %(workspace)s, id, %(base)s, %(source)s, kind, key, title, answer, category, digest, %(now)s, %(now)s, "
+        "%(saved_from)s, %(actor_kind)s, %(actor_id)s, %(actor_ref)s "
         "from unnest(%(ids)b::bigint[], %(kinds)b::text[], %(keys)b::text[], %(titles)b::text[], %(answers)b::text[], "
         "%(categories)b::text[], %(digests)b::bytea[]) as t (id, kind, key, title, answer, category, digest)",
         workspace=tx.workspace_id,
         base=base_id,
         source=source_id,
-        now=now,
+        **saving.columns,
         ids=ids,
         kinds=[str(article.kind) for article in new],
         keys=[article.key for article in new],
@@ -137,7 +139,7 @@ async def insert(
         categories=[article.category for article in new],
         digests=[article.digest for article in new],
     )
-    await insert_phrasings(tx, [(id_, article.phrasings) for id_, article in zip(ids, new, strict=True)], now=now)
+    await insert_phrasings(tx, [(id_, article.phrasings) for id_, article in zip(ids, new, strict=True)], now=saving.at)
     entries: list[IndexEntry] = []
     pairs = list(zip(ids, new, strict=True))
     flat = [(id_, article, at, chunk) for id_, article in pairs for at, chunk in enumerate(article.chunks)]
@@ -266,7 +268,7 @@ class Changes:
 
 
 async def revise(
-    tx: Transaction, base: BaseRow, source_id: int, new: Sequence[NewArticle], *, now: datetime
+    tx: Transaction, base: BaseRow, source_id: int, new: Sequence[NewArticle], *, saving: Saving
 ) -> tuple[list[IndexEntry], Changes]:
     """Make the articles of a source be `new`, touching only what differs. Returns what is to be indexed."""
     there = {article.key: article for article in await queries.articles_of_source(tx, source_id)}
@@ -278,9 +280,9 @@ async def revise(
     ]
     changes = Changes(articles_added=len(fresh), articles_changed=len(changed), articles_removed=len(gone))
     changes.chunks_removed += await remove(tx, base, gone)
-    entries = await insert(tx, base.id, source_id, fresh, now=now)
+    entries = await insert(tx, base.id, source_id, fresh, saving=saving)
     for old, article in changed:
-        added, removed = await replace_article(tx, base, old, article, now=now)
+        added, removed = await replace_article(tx, base, old, article, saving=saving)
         entries += added
         changes.chunks_removed += removed
     changes.chunks_added = len(entries)
@@ -288,14 +290,16 @@ async def revise(
 
 
 async def replace_article(
-    tx: Transaction, base: BaseRow, old: ArticleRow, new: NewArticle, *, now: datetime
+    tx: Transaction, base: BaseRow, old: ArticleRow, new: NewArticle, *, saving: Saving
 ) -> tuple[list[IndexEntry], int]:
-    """Update one article in place. What people and contacts taught it stays; chunks that say the same stay.
+    """Update one article in place. What people and contacts taught it stays; chunks that say the same stay; what it
+    said is kept as a version.
 
     Returns what is to be indexed, and how many chunks went.
     """
     there = await queries.chunks(tx, [old.id])
     asked_before = [row.text for row in await queries.phrasings(tx, [old.id]) if row.origin in _WRITTEN]
+    await keep_version(tx, old, asked_before)
     keep = Counter(chunk.digest for chunk in new.chunks) if asked_before == list(new.phrasings) else Counter[bytes]()
     stale: list[int] = []
     kept: dict[bytes, list[int]] = {}
@@ -313,12 +317,13 @@ async def replace_article(
     )
     await tx.run(
         "update article set title = %(title)s, answer = %(answer)s, category = %(category)s, digest = %(digest)s, "
-        "updated_at = %(now)s where id = %(id)s",
+        "updated_at = %(now)s, saved_from = %(saved_from)s, actor_kind = %(actor_kind)s, actor_id = %(actor_id)s, "
+        "actor_ref = %(actor_ref)s where id = %(id)s",
         title=new.title,
         answer=new.answer,
         category=new.category,
         digest=new.digest,
-        now=now,
+        **saving.columns,
         id=old.id,
     )
     if asked_before != list(new.phrasings):
@@ -329,7 +334,7 @@ async def replace_article(
             origins=list(_WRITTEN),
             texts=list(new.phrasings),
         )
-        await insert_phrasings(tx, [(old.id, new.phrasings)], now=now)
+        await insert_phrasings(tx, [(old.id, new.phrasings)], now=saving.at)
     missing: list[tuple[int, int, NewChunk]] = []
     for at, wanted in enumerate(new.chunks):
         ids = kept.get(wanted.digest)

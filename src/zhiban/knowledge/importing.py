@@ -27,9 +27,11 @@ from zhiban.knowledge import maintenance as upkeep
 from zhiban.knowledge.articles import Changes, NewArticle
 from zhiban.knowledge.document import MOST_BYTES, SkippedRow, Unreadable
 from zhiban.knowledge.indexing import IndexEntry
+from zhiban.knowledge.models import SavedFrom
 from zhiban.knowledge.queries import BaseRow, SourceRow
 from zhiban.knowledge.sources import Selection, SourceFile, SourceFolder, select
 from zhiban.knowledge.vectors import Embedders
+from zhiban.knowledge.versions import Saving
 from zhiban.ports import Embedder
 
 GROUP_CHUNKS = 1_000  # small files share a transaction up to this; the base is locked meanwhile
@@ -334,10 +336,10 @@ class _Run:
         async with self.database.transaction(self.workspace_id) as tx:
             base = await upkeep.locked(tx, self.base_id)
             entries: list[IndexEntry] = []
-            changes = Changes()
+            changes, saving = Changes(), Saving(self.by, SavedFrom.IMPORT, self.now)
             for parsed in group:
                 source_id = await self._source(tx, parsed)
-                added, made = await articles.revise(tx, base, source_id, parsed.articles, now=self.now)
+                added, made = await articles.revise(tx, base, source_id, parsed.articles, saving=saving)
                 entries += added
                 changes += made
             await articles.index(tx, base, entries, written=self._written)

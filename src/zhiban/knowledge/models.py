@@ -10,6 +10,16 @@ class ArticleKind(StrEnum):
     DOCUMENT = "document"  # a file of text, cut into chunks
 
 
+class SavedFrom(StrEnum):
+    """What made an article say what it says."""
+
+    EDITOR = "editor"  # somebody wrote it: at the desk, or through the API
+    IMPORT = "import"  # its file
+    GAP = "gap"  # written to answer what contacts asked in vain
+    REPLY = "reply"  # what an agent replied in a conversation
+    RESTORED = "restored"  # an earlier version
+
+
 class Origin(StrEnum):
     """Where a way of asking came from."""
 

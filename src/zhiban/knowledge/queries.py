@@ -198,11 +198,15 @@ class ArticleRow:
     category: str | None
     digest: bytes
     updated_at: datetime
+    saved_from: str
+    actor_kind: str | None
+    actor_id: int | None
+    actor_ref: str | None
 
 
 _ARTICLE = """
 select a.id, a.base_id, a.source_id, s.name as source_name, a.kind, a.key, a.title, a.answer, a.category, a.digest,
-       a.updated_at
+       a.updated_at, a.saved_from, a.actor_kind, a.actor_id, a.actor_ref
   from article a left join source s on s.workspace_id = a.workspace_id and s.id = a.source_id
 """
 

@@ -31,11 +31,12 @@ from zhiban.knowledge.importing import (
 )
 from zhiban.knowledge.learning import approve_phrasing, reject_phrasing, remove_phrasing
 from zhiban.knowledge.maintenance import ensure_base, rebuild, set_synonyms
-from zhiban.knowledge.models import ArticleKind, GapStatus, Origin
+from zhiban.knowledge.models import ArticleKind, GapStatus, Origin, SavedFrom
 from zhiban.knowledge.phrasings import INDEX_PHRASINGS, MOST_PHRASINGS, add_phrasing, follow_change, knows
 from zhiban.knowledge.precision import Calibration
 from zhiban.knowledge.queries import DEFAULT_BASE
 from zhiban.knowledge.standing import Stats, stats
+from zhiban.knowledge.versions import Saving, version
 
 __all__ = [
     "INDEX_PHRASINGS",
@@ -69,6 +70,7 @@ __all__ = [
     "remove_base",
     "remove_phrasing",
     "reopen_gap",
+    "restore_version",
     "set_synonyms",
     "stats",
     "teach",
@@ -95,6 +97,7 @@ async def put_faq(
     answer: str,
     similar: tuple[str, ...] = (),
     category: str | None = None,
+    origin: SavedFrom = SavedFrom.EDITOR,
     by: Actor = SYSTEM,
     now: datetime,
 ) -> int:
@@ -106,7 +109,7 @@ async def put_faq(
     others = tuple(filter(None, (clean(text).strip() for text in similar)))
     faq = Faq(asked, others, told, category, Location("row", 1))
     article = articles.faq_article(faq, category=category)
-    entries = await articles.insert(tx, base_id, None, [article], now=now)
+    entries = await articles.insert(tx, base_id, None, [article], saving=Saving(by, origin, now))
     await articles.index(tx, base, entries)
     await follow_change(tx, base_id, now=now)
     article_id: int = await tx.value("select article_id from chunk where id = %(id)s", id=entries[0].chunk_id)
@@ -123,6 +126,7 @@ async def change_faq(
     similar: tuple[str, ...],
     category: str | None,
     seen: bytes,
+    origin: SavedFrom = SavedFrom.EDITOR,
     by: Actor = SYSTEM,
     now: datetime,
 ) -> None:
@@ -149,10 +153,30 @@ async def change_faq(
     new = articles.faq_article(faq, category=category, key=article.key)
     if new.digest == article.digest:
         return
-    entries, _ = await articles.replace_article(tx, base, article, new, now=now)
+    entries, _ = await articles.replace_article(tx, base, article, new, saving=Saving(by, origin, now))
     await articles.index(tx, base, entries)
     await follow_change(tx, base.id, now=now)
     await event_log.append(tx, ArticleChanged(actor=by, at=now, base_id=base.id, article_id=article_id))
+
+
+async def restore_version(
+    tx: Transaction, article_id: int, version_id: int, *, seen: bytes, by: Actor = SYSTEM, now: datetime
+) -> None:
+    """Let an article say again what it said then; what it says now becomes a version. Raises as `change_faq`, NotFound
+    also where there is no such version."""
+    then = await version(tx, article_id, version_id)
+    await change_faq(
+        tx,
+        article_id,
+        question=then.title,
+        answer=then.answer,
+        similar=tuple(then.similar_questions),
+        category=then.category,
+        seen=seen,
+        origin=SavedFrom.RESTORED,
+        by=by,
+        now=now,
+    )
 
 
 async def answer_gap(
@@ -164,6 +188,7 @@ async def answer_gap(
     question: str | None = None,
     similar: tuple[str, ...] = (),
     category: str | None = None,
+    origin: SavedFrom = SavedFrom.GAP,
     by: Actor = SYSTEM,
     now: datetime,
 ) -> int:
@@ -177,7 +202,15 @@ async def answer_gap(
     title = question or gap.question
     asked = await gap_queries.phrasings_for(tx, gap_id, title, most=MOST_FROM_GAP)
     article_id = await put_faq(
-        tx, base_id, question=title, answer=answer, similar=(*similar, *asked), category=category, by=by, now=now
+        tx,
+        base_id,
+        question=title,
+        answer=answer,
+        similar=(*similar, *asked),
+        category=category,
+        origin=origin,
+        by=by,
+        now=now,
     )
     if not await close_gap(tx, gap_id, GapStatus.ANSWERED, article_id=article_id, by=by, now=now):
         raise Conflict("The gap was closed or merged meanwhile. Look at it again.")

@@ -12,7 +12,7 @@ from zhiban.assistant.trying import LONGEST, Trials
 from zhiban.desk.article_editor import ArticleDraft, listed, show_editor
 from zhiban.desk.knowledge_page import HERE, KnowledgePage, base_to_write
 from zhiban.desk.page import known
-from zhiban.desk.pages import gaps, keeping, learnt, sources
+from zhiban.desk.pages import gaps, keeping, learnt, sources, versions
 from zhiban.desk.standing_words import explain
 from zhiban.desk.trial_view import trial_view
 from zhiban.kit.errors import Conflict, NotFound, Unavailable
@@ -43,7 +43,7 @@ def install(app: FastAPI, trials: Trials, files: FileStore) -> None:
     """Serve the pages about knowledge. `trials` ask as contacts would, `files` keep what is sent until it is read."""
     app.state.trials = trials
     app.state.knowledge_files = files
-    for each in (router, gaps.router, keeping.router, learnt.router, sources.router):
+    for each in (router, gaps.router, keeping.router, learnt.router, sources.router, versions.router):
         add_routes(app, each)
 
 
