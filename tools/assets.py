@@ -69,17 +69,18 @@ def stamp() -> str:
     return digest.hexdigest()
 
 
-def fetch() -> None:
+def fetch(folder: Path = FRONTEND) -> None:
+    """Run `npm ci` there. Raises AssetsError."""
     command = [*npm(), "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
     try:
-        done = subprocess.run(command, cwd=FRONTEND, capture_output=True, text=True, timeout=600, check=False)
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
     except subprocess.TimeoutExpired as error:
         raise AssetsError(
             "npm ci did not finish within ten minutes. Check the network, then run this again."
         ) from error
     if done.returncode:
         last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-8:])
-        raise AssetsError(f"npm ci failed in {FRONTEND}. Behind a mirror, set npm_config_registry and repeat.\n{last}")
+        raise AssetsError(f"npm ci failed in {folder}. Behind a mirror, set npm_config_registry and repeat.\n{last}")
 
 
 def sprite() -> str:

@@ -195,20 +195,32 @@ def install_ourselves() -> bool:
 
 def fetch_assets() -> bool:
     """htmx and the icons. tools/assets.py knows whether anything changed."""
-    if not (shutil.which("npm") and shutil.which("node")):
-        node = ROOT / "requirements-node.lock"
-        wanted = digest(node)
-        if remembered().get("node") != wanted and not assets_are_fresh():
-            install(node, "Node.js")
-            remember(node=wanted)
+    if not is_fresh("assets", "assets.STAMP.exists() and assets.STAMP.read_text().strip() == assets.stamp()"):
+        ensure_node()
     said = run(python(), ROOT / "tools" / "assets.py", what="Fetching the front-end assets")
     return "up to date" not in said
 
 
-def assets_are_fresh() -> bool:
-    probe = "import sys; sys.path.insert(0, 'tools'); import assets; " + (
-        "sys.exit(not (assets.STAMP.exists() and assets.STAMP.read_text().strip() == assets.stamp()))"
-    )
+def fetch_gateway() -> bool:
+    """The Wechaty gateway that tests talk to. It needs Node.js when it runs, too."""
+    ensure_node()
+    said = run(python(), ROOT / "tools" / "gateway.py", what="Fetching the gateway for tests")
+    return "up to date" not in said
+
+
+def ensure_node() -> None:
+    """Node.js of the system, or the one that comes as a package."""
+    if shutil.which("npm") and shutil.which("node"):
+        return
+    node = ROOT / "requirements-node.lock"
+    wanted = digest(node)
+    if remembered().get("node") != wanted:
+        install(node, "Node.js")
+        remember(node=wanted)
+
+
+def is_fresh(module: str, holds: str) -> bool:
+    probe = f"import sys; sys.path.insert(0, 'tools'); import {module}; sys.exit(not ({holds}))"
     return subprocess.run([str(python()), "-c", probe], cwd=ROOT, capture_output=True, check=False).returncode == 0
 
 
@@ -229,6 +241,7 @@ def main() -> int:
         ("packages (the first time takes a minute or two)", lambda: install_packages(kind)),
         ("zhiban itself", install_ourselves),
         ("front-end assets", fetch_assets),
+        *((("a Wechaty gateway for tests", fetch_gateway),) if kind == "dev" else ()),
     )
     began = time.monotonic()
     for number, (name, step) in enumerate(steps, 1):

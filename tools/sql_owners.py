@@ -46,6 +46,7 @@ OWNERS = {
     "gap_question": "knowledge",
     "group_chat": "conversations",
     "group_silence": "assistant",
+    "gateway_state": "channels",
     "identity": "people",
     "inbox": "channels",
     "kept_reply": "knowledge",

@@ -80,6 +80,7 @@ from zhiban.integrations.s3 import S3FileStore
 from zhiban.integrations.telegram import TelegramConfig, TelegramNotifier
 from zhiban.integrations.webhook import WEBHOOK
 from zhiban.integrations.webhook.signing import signed_headers
+from zhiban.integrations.wechaty import WECHATY
 from zhiban.integrations.wecom.config import WeComSettings
 from zhiban.integrations.wecom.integration import WECOM
 from zhiban.integrations.wecom.robot import GroupRobot
@@ -111,6 +112,7 @@ from zhiban.ports import (
     Notifier,
     Polls,
     ShowsCards,
+    Streams,
     TokenStore,
     Tracker,
     TrackerIntegration,
@@ -122,7 +124,7 @@ from zhiban.tickets import handlers as ticket_handlers
 from zhiban.tickets.jobs import TicketJobs
 
 # Whom contacts write through. The first is the one that `zhiban inbox add` proposes.
-CHANNELS: dict[str, Integration] = {each.name: each for each in (WECOM, WEBHOOK)}
+CHANNELS: dict[str, Integration] = {each.name: each for each in (WECOM, WEBHOOK, WECHATY)}
 
 # Where issues live.
 TRACKERS: dict[str, TrackerIntegration] = {each.name: each for each in (GITHUB,)}
@@ -131,6 +133,9 @@ KINDS: dict[str, type[Channel]] = {channel.kind: channel for each in CHANNELS.va
 
 # Channels that must be asked for news, because their webhooks carry none.
 POLLED_KINDS = [kind for kind, channel in KINDS.items() if issubclass(channel, Polls)]
+
+# Vendors that are listened to, because they call nobody.
+STREAMED_VENDORS = [each.name for each in CHANNELS.values() if issubclass(each.vendor, Streams)]
 
 
 def limits_of(kind: str) -> Limits:

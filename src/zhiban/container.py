@@ -53,6 +53,7 @@ from zhiban.workers.report_counter import ReportCounter
 from zhiban.workers.retention import Retention
 from zhiban.workers.rule_timer import RuleTimer
 from zhiban.workers.search_indexer import SearchIndexer
+from zhiban.workers.stream_listener import StreamListener
 from zhiban.workers.tracker_worker import TrackerWorker
 
 log = logging.getLogger(__name__)
@@ -174,6 +175,7 @@ class Workers:
     delivery_processor: DeliveryProcessor
     news_reader: NewsReader
     tracker_worker: TrackerWorker
+    stream_listener: StreamListener
     assigner: Assigner
     recovery: Recovery
     maintenance: Maintenance
@@ -202,6 +204,14 @@ class Workers:
         tracker_worker = TrackerWorker(app.database, app.connections, app.pubsub, app.clock)
         app.pubsub.subscribe(TRACKER_DELIVERY_WAITING, news_reader.wake)
         app.pubsub.subscribe(TRACKER_CALL_WAITING, tracker_worker.wake)
+        stream_listener = StreamListener(
+            app.database,
+            app.connections,
+            conversation_worker,
+            app.pubsub,
+            app.clock,
+            vendors=bootstrap.STREAMED_VENDORS,
+        )
         app.pubsub.subscribe(CONVERSATION_WAITING, conversation_worker.wake)
         app.pubsub.subscribe(ACCOUNT_WAITING, account_poller.wake)
         app.pubsub.subscribe(DELIVERY_WAITING, delivery_processor.wake)
@@ -239,6 +249,7 @@ class Workers:
             delivery_processor,
             news_reader,
             tracker_worker,
+            stream_listener,
             assigner,
             recovery,
             Maintenance(app.database, app.clock),
@@ -256,6 +267,7 @@ class Workers:
         await enqueue_rebuilds(self.database)
         await self.recovery.start()
         await self.tracker_worker.start()
+        await self.stream_listener.start()
         await self.maintenance.start()
         await self.rule_timer.start()
         await self.search_indexer.start()
@@ -271,6 +283,7 @@ class Workers:
         await self.rule_timer.close()
         await self.maintenance.close()
         await self.recovery.close()
+        await self.stream_listener.close()
         await self.account_poller.close()
         await self.delivery_processor.close()
         await self.news_reader.close()

@@ -57,6 +57,7 @@ from zhiban.event_desk import (
     SnippetRemoved,
 )
 from zhiban.event_gaps import GapClosed, GapMerged, GapQuestionMoved, GapRecorded, GapReopened
+from zhiban.event_gateways import GatewayChanged, GatewayGapNoted
 from zhiban.event_groups import GroupConfigured, GroupConsentChanged, GroupMembersJoined, GroupMembersLeft, GroupRenamed
 from zhiban.event_knowledge import (
     ArticleChanged,
@@ -144,6 +145,7 @@ __all__ += ["DataExported", "DataForgotten", "FileDownloaded", "RetentionChanged
 __all__ += ["LabelAdded", "LabelChanged", "LabelRemoved"]
 __all__ += ["ConversationFollowersChanged", "SurveyAsked", "SurveyRated"]
 __all__ += ["GroupConfigured", "GroupConsentChanged", "GroupMembersJoined", "GroupMembersLeft", "GroupRenamed"]
+__all__ += ["GatewayChanged", "GatewayGapNoted"]
 __all__ += ["GapClosed", "GapMerged", "GapQuestionMoved", "GapRecorded", "GapReopened"]
 __all__ += ["TicketChanged", "TicketCommented", "TicketDraftEnded", "TicketDrafted", "TicketLinked", "TicketOpened"]
 __all__ += ["TicketMessagesAdded", "TicketUndone", "TicketUnlinked", "TicketWatchersChanged"]

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
 
 from starlette.responses import JSONResponse, Response
 
+from tests.integrations.wechaty import gateways
 from zhiban import bootstrap
 from zhiban.integrations.wecom.tokens import MemoryTokens
+from zhiban.kit.background_tasks import cancelled
 from zhiban.kit.breaker import LocalBreakers
 from zhiban.kit.clock import SystemClock
 from zhiban.kit.http import Http
 from zhiban.ports import (
     Channel,
     ConnectionBroken,
+    GatewayState,
     IncomingMessage,
     Polls,
     Refusal,
     SendRefused,
+    Streams,
     TryLater,
     Vendor,
     VerifiedWebhook,
@@ -46,8 +51,8 @@ class Stand(ABC):
     channel: Channel
 
     @abstractmethod
-    async def says(self, text: str) -> Webhook:
-        """The contact writes; the genuine call that follows."""
+    async def says(self, text: str) -> Webhook | None:
+        """The contact writes; the genuine call that follows, unless the vendor is listened to."""
 
     @abstractmethod
     def arrived(self) -> list[str]:
@@ -85,8 +90,9 @@ class Stand(ABC):
         """Whatever has to happen before we may write."""
         await self.says("在吗")
 
-    async def heard(self, webhook: Webhook) -> list[IncomingMessage]:
+    async def heard(self, webhook: Webhook | None) -> list[IncomingMessage]:
         """The messages that a call brings, by whatever way the channel has."""
+        assert webhook is not None
         found = self.vendor.authenticate(webhook)
         assert isinstance(found, VerifiedWebhook)
         items = list(self.channel.read(found.body))
@@ -257,6 +263,81 @@ async def _program() -> AsyncIterator[Stand]:
         yield ProgramStand(program, build(http, SystemClock(), config, secrets, MemoryTokens(), LocalBreakers()))
 
 
+class GatewayStand(Stand):
+    """A real gateway, listened to since before the first word."""
+
+    def __init__(self, gateway: gateways.Gateway, vendor: Vendor) -> None:
+        self.gateway = gateway
+        self.vendor = vendor
+        self.channel = vendor.channel("wechaty", "wx-1")
+        self.heard_so_far: list[IncomingMessage] = []
+        self.state = ""
+        self.news = asyncio.Condition()
+
+    async def listen(self) -> None:
+        assert isinstance(self.vendor, Streams)
+        while True:
+            with suppress(TryLater, ConnectionBroken):
+                async for batch in self.vendor.listen():
+                    async with self.news:
+                        self.heard_so_far += [one.item for one in batch if isinstance(one.item, IncomingMessage)]
+                        states = [one.item.state for one in batch if isinstance(one.item, GatewayState)]
+                        self.state = states[-1] if states else self.state
+                        self.news.notify_all()
+            await asyncio.sleep(0.02)
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        async with asyncio.timeout(20), self.news:
+            await self.news.wait_for(holds)
+
+    async def says(self, text: str) -> None:
+        await self.gateway.says(self.contact, text, to=gateways.BOT)
+
+    async def heard(self, webhook: Webhook | None) -> list[IncomingMessage]:
+        await self.until(lambda: self.heard_so_far)
+        return self.heard_so_far
+
+    def sent(self) -> list[dict[str, Any]]:
+        said = self.gateway.play_now("state")
+        return [one for one in said["sent"] if one["id"] not in said["recalled"]]
+
+    def arrived(self) -> list[str]:
+        return [one["text"] for one in self.sent() if "text" in one]
+
+    def files(self) -> list[bytes]:
+        return [base64.b64decode(one["base64"]) for one in self.sent() if "base64" in one]
+
+    def busy(self) -> None:
+        self.gateway.play_now("fault", next=["busy"])
+
+    def lost(self) -> None:
+        self.gateway.play_now("fault", next=["lost"])
+
+    def refused(self) -> None:
+        self.gateway.play_now("fault", next=["refused"])
+
+    def broken(self) -> None:
+        self.gateway.play_now("token", token="another")
+
+
+@asynccontextmanager
+async def _gateway() -> AsyncIterator[Stand]:
+    gateway = gateways.fresh()
+    async with Http() as http:
+        config = gateway.config()
+        secrets = {"token": config.pop("token")}
+        build = bootstrap.CHANNELS["wechaty"].build
+        stand = GatewayStand(gateway, build(http, SystemClock(), config, secrets, MemoryTokens(), LocalBreakers()))
+        listening = asyncio.create_task(stand.listen())
+        try:
+            await stand.until(lambda: stand.state)
+            await gateway.play("login")
+            await stand.until(lambda: stand.state == "online")
+            yield stand
+        finally:
+            await cancelled([listening])
+
+
 @asynccontextmanager
 async def _memory() -> AsyncIterator[Stand]:
     yield MemoryStand()
@@ -267,4 +348,5 @@ STANDS: dict[str, Callable[[], object]] = {
     "wecom_kf": lambda: _wecom(KfStand, "wecom_kf", OPEN_KFID),
     "wecom_app": lambda: _wecom(AppStand, "wecom_app", str(AGENT_ID)),
     "webhook": _program,
+    "wechaty": _gateway,
 }

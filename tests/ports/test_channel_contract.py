@@ -28,6 +28,7 @@ from zhiban.ports import (
     Refusal,
     SenderRole,
     SendRefused,
+    Streams,
     TryLater,
     UploadsMedia,
     VerifiedWebhook,
@@ -82,6 +83,8 @@ async def test_what_a_contact_writes_comes_in(stand: Stand) -> None:
 
 async def test_only_genuine_calls_are_let_in(stand: Stand) -> None:
     webhook = await stand.says("在吗")
+    if webhook is None:
+        pytest.skip("this vendor never calls: nothing that knocks is genuine")
     found = stand.vendor.authenticate(webhook)
     assert isinstance(found, VerifiedWebhook)
     assert len(found.digest) == 32
@@ -280,7 +283,8 @@ def test_its_set_up_can_be_asked_for(integration: Integration) -> None:
     assert len(names) == len(set(names))
     assert not {"name", "account", "base", "values", "json"} & set(names)  # options of `zhiban inbox add` itself
     assert any(field.identifies for field in integration.setup.fields)
-    assert any("{callback}" in step.text for step in integration.setup.steps)
+    calls_us = not issubclass(integration.vendor, Streams)
+    assert any("{callback}" in step.text for step in integration.setup.steps) is calls_us
     assert all(field.secret for field in integration.setup.fields if field.rotates)
     with pytest.raises(Misconfigured):
         integration.setup.complete({})

@@ -23,6 +23,7 @@ from zhiban.kit.errors import Misconfigured, NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.vault import SealBroken, Vault
 from zhiban.ports import AccessToken, Breakers, Channel, TokenStore, Tracker, TryLater, Vendor
+from zhiban.ports.setup import READ_ONLY
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,8 @@ TOKEN_LEASE = timedelta(seconds=20)
 CALLBACK = "callback"  # kind of the directory's entries for public ids; with "/vendor" for each of its connections
 
 
-# What a paused inbox has of its policy: everything is received, people may answer, nothing is said by itself.
+# What a paused inbox, or one of a connection for reading only, has of its policy: everything is received, people may
+# answer, nothing is said by itself.
 SILENT = {"assistant": False, "welcome": "", "closing": "", "survey": {"ask": False}}
 
 _MAY_HAVE = """
@@ -324,9 +326,9 @@ class Connections:
             if row is None:
                 raise NotFound("There is no such inbox.")
             connection_id, kind, external_id, name, base_id, policy, paused_at, removed_at = row
-            if paused_at is not None:
-                policy = {**policy, **SILENT}
             connection = await self.connection(workspace_id, connection_id)
+            if paused_at is not None or connection.config.get(READ_ONLY):
+                policy = {**policy, **SILENT}
             inbox = OpenInbox(
                 workspace_id=workspace_id,
                 inbox_id=inbox_id,

@@ -52,6 +52,8 @@ AUDITED: dict[str, tuple[str, dict[str, str]]] = {
             "connection_removed": mark("移除连接"),
             "connection_broke": mark("连接出了问题"),
             "connection_mended": mark("连接恢复"),
+            "gateway_changed": mark("网关的账号变了"),
+            "gateway_gap_noted": mark("网关有一段时间没人听"),
             "accounts_assigned": mark("平台上的账号变了"),
             "inbox_added": mark("新的收件箱"),
             "inbox_configured": mark("修改收件箱"),

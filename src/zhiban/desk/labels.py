@@ -152,7 +152,7 @@ FAILURE_LABELS = {
     "unknown_contact": mark("平台找不到这位联系人"),
     "misconfigured": mark("账号设置有误，请到运行页查看"),
     "bad_message": mark("平台不接受这样的内容"),
-    "read_only": mark("这个群设为只读"),
+    "read_only": mark("设为只读，只收不发"),
     "code_expired": mark("回复时限已过"),
     "account_deleted": mark("平台上的这个账号已被删除"),
     "app_closed": mark("平台上的应用已停用"),

@@ -22,6 +22,7 @@ class Refusal(StrEnum):
     CORP_NOT_VERIFIED = "corp_not_verified"
     NOBODY_LOGGED_IN = "nobody_logged_in"  # no member of ours ever used the vendor's client
     KIND_FORBIDDEN = "kind_forbidden"
+    READ_ONLY = "read_only"  # an operator connected it for reading alone
     SECURITY_RESTRICTION = "security_restriction"
     MISCONFIGURED = "misconfigured"
     BAD_MESSAGE = "bad_message"

@@ -10,6 +10,8 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 Values = Mapping[str, Any]
 
+READ_ONLY = "read_only"  # the field of a connection whose inboxes say nothing: they are silent as paused ones are
+
 
 class UnusableValues(Misconfigured):
     """Values of a set-up that cannot be used, by the names of their fields."""

@@ -1,0 +1,219 @@
+"""Gateways that are listened to: which process does, how the account behind each stands, and when nobody listened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Literal
+
+from zhiban.channels.connection_health import mark_broken, mark_mended
+from zhiban.event_gateways import spoken
+from zhiban.events import SYSTEM, GatewayChanged, GatewayGapNoted
+from zhiban.kit import event_log
+from zhiban.kit.db import Transaction
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.i18n import mark
+from zhiban.kit.pubsub import LIVING
+from zhiban.kit.text import clean
+from zhiban.ports import GatewayState
+
+LEASE = timedelta(seconds=15)
+SILENT = timedelta(seconds=5)  # a process that is dead renews no more; one whose database was away gets so long
+UNNOTICED = timedelta(seconds=40)  # how long a gateway may have been frozen before that is noticed
+SHOWN_FOR = timedelta(days=1)  # a gap of longer ago helps nobody any more
+
+LOGGED_OUT = mark("The gateway's account is not logged in.")
+WANTS_SCAN = mark("The gateway's account waits for its QR code to be scanned.")
+
+_FREE = f"""(g.owner is null or g.lease_until < %(now)s
+  or (g.owner not in ({LIVING}) and g.lease_until < %(now)s::timestamptz + %(silent)s::interval))"""
+
+_DUE = f"""
+select c.id from connection c
+left join gateway_state g on g.workspace_id = c.workspace_id and g.connection_id = c.id
+where c.vendor = any(%(vendors)s::text[]) and c.removed_at is null
+  and exists (select from inbox i where i.connection_id = c.id and i.removed_at is null)
+  and (g.connection_id is null or ({_FREE} and (g.retry_at is null or g.retry_at <= %(now)s
+    or g.configured_at is distinct from c.updated_at)))
+order by c.id"""
+
+_TAKE = f"""
+insert into gateway_state as g (workspace_id, connection_id, owner, lease_until, since, configured_at)
+select workspace_id, id, %(me)s, %(lease)s, %(now)s, updated_at from connection where id = %(connection)s
+on conflict (workspace_id, connection_id) do update
+  set owner = %(me)s, lease_until = %(lease)s, configured_at = excluded.configured_at
+where g.owner = %(me)s or {_FREE}
+returning g.misses, g.configured_at"""
+
+_RENEW = """
+update gateway_state g set lease_until = %(lease)s, heard_at = case when %(open)s then %(now)s else g.heard_at end
+from connection c where g.connection_id = %(connection)s and g.owner = %(me)s and c.id = g.connection_id
+returning c.updated_at, c.removed_at is not null as removed"""
+
+_GATEWAY = """
+select g.connection_id, g.state, g.account, g.account_name, g.qr_code, g.reason, g.since, g.heard_at, g.message_at,
+  g.gap_since, g.gap_until, g.misses from gateway_state g where g.connection_id = %(connection)s"""
+
+
+@frozen_dataclass
+class Gateway:
+    """How a gateway stands. `gap_since` to `gap_until`: when last nobody listened to it."""
+
+    connection_id: int
+    state: Literal["connecting", "scan", "online", "logged_out", "refused"]
+    account: str
+    account_name: str
+    qr_code: str
+    reason: str
+    since: datetime
+    heard_at: datetime | None
+    message_at: datetime | None
+    gap_since: datetime | None
+    gap_until: datetime | None
+    misses: int
+
+    def has_gap(self, now: datetime) -> bool:
+        """Whether messages may be missing that somebody would still look for."""
+        return self.gap_until is not None and now - self.gap_until < SHOWN_FOR
+
+
+@frozen_dataclass
+class Turn:
+    """The right to listen: how often listening failed before, and which configuration it is for."""
+
+    misses: int
+    configured_at: datetime
+
+
+@frozen_dataclass
+class Renewal:
+    """What became of the connection meanwhile."""
+
+    updated_at: datetime
+    removed: bool
+
+
+async def gateway(tx: Transaction, connection_id: int) -> Gateway | None:
+    """None where nobody has listened to it yet."""
+    return await tx.object(Gateway, _GATEWAY, connection=connection_id)
+
+
+async def gateways_due(tx: Transaction, vendors: Sequence[str], *, now: datetime) -> list[int]:
+    """The connections of these vendors that nobody listens to and that may be tried now."""
+    return await tx.values(_DUE, vendors=list(vendors), now=now, silent=LEASE - SILENT)
+
+
+async def take_gateway(tx: Transaction, connection_id: int, *, me: int, now: datetime) -> Turn | None:
+    """Be the one who listens; None when another process is."""
+    return await tx.object(
+        Turn,
+        _TAKE,
+        connection=connection_id,
+        me=me,
+        now=now,
+        lease=now + LEASE,
+        silent=LEASE - SILENT,
+    )
+
+
+async def renew_gateway(
+    tx: Transaction, connection_id: int, *, me: int, is_open: bool, now: datetime
+) -> Renewal | None:
+    """Go on listening; `is_open` says that nothing was missed until now. None: another process listens."""
+    return await tx.object(Renewal, _RENEW, connection=connection_id, me=me, open=is_open, now=now, lease=now + LEASE)
+
+
+async def leave_gateway(
+    tx: Transaction,
+    connection_id: int,
+    *,
+    me: int,
+    misses: int = 0,
+    retry_at: datetime | None = None,
+    unnoticed: timedelta = timedelta(),
+) -> None:
+    """Let any process listen, from `retry_at` on. `unnoticed`: how long before now it may have been silent already."""
+    await tx.run(
+        "update gateway_state set owner = null, lease_until = null, misses = %(misses)s, retry_at = %(retry_at)s, "
+        "heard_at = heard_at - %(unnoticed)s::interval where connection_id = %(connection)s and owner = %(me)s",
+        connection=connection_id,
+        me=me,
+        misses=misses,
+        retry_at=retry_at,
+        unnoticed=unnoticed,
+    )
+
+
+async def note_messages(tx: Transaction, connection_id: int, *, now: datetime) -> None:
+    """Messages came, so that an operator sees that it works."""
+    await tx.run(
+        "update gateway_state set message_at = %(now)s, heard_at = %(now)s where connection_id = %(connection)s",
+        now=now,
+        connection=connection_id,
+    )
+
+
+async def note_state(tx: Transaction, connection_id: int, told: GatewayState, *, now: datetime) -> None:
+    """Keep how the gateway stands, and what an operator has to do about it. A repeat changes nothing."""
+    before = await gateway(tx, connection_id)
+    if before is None:
+        return
+    if told.gap:
+        await _note_gap(tx, before, now=now)
+    # While a stream begins, what was known of the account before is not news: it follows in a moment.
+    account = told.account if told.state == "online" else ""
+    await tx.run(
+        "update gateway_state set state = %(state)s, account = %(account)s, account_name = %(name)s, "
+        "qr_code = %(qr)s, reason = %(why)s, since = case when state = %(state)s then since else %(now)s end, "
+        "misses = case when %(state)s in ('online', 'scan', 'logged_out') then 0 else misses end "
+        "where connection_id = %(connection)s",
+        state=told.state,
+        account=account or (before.account if told.state == "connecting" else ""),
+        name=clean(told.account_name)[:200] or (before.account_name if account == before.account else ""),
+        qr=told.qr_code,
+        why=told.reason[:500],
+        now=now,
+        connection=connection_id,
+    )
+    if told.state == "connecting":
+        return
+    await _tell(tx, before, told, account, now=now)
+
+
+async def _tell(tx: Transaction, before: Gateway, told: GatewayState, account: str, *, now: datetime) -> None:
+    trouble = {"scan": WANTS_SCAN, "logged_out": LOGGED_OUT, "refused": told.reason}.get(told.state, "")
+    if trouble:
+        await mark_broken(tx, before.connection_id, trouble, now=now)
+    else:
+        await mark_mended(tx, before.connection_id, now=now)
+    if (before.state, before.account) != (told.state, account):
+        fact = GatewayChanged(
+            actor=SYSTEM,
+            at=now,
+            connection_id=before.connection_id,
+            state=told.state,
+            previous=before.state,
+            account=account,
+            previous_account=before.account,
+            why=told.reason[:500],
+        )
+        await event_log.append(tx, fact)
+
+
+async def _note_gap(tx: Transaction, before: Gateway, *, now: datetime) -> None:
+    """The first time that anybody listens nothing was missed: there was nothing to miss."""
+    since = before.heard_at
+    await tx.run(
+        "update gateway_state set gap_since = heard_at, gap_until = case when heard_at is not null then %(now)s end, "
+        "heard_at = %(now)s where connection_id = %(connection)s",
+        now=now,
+        connection=before.connection_id,
+    )
+    if since is None:
+        return
+    await event_log.append(
+        tx,
+        GatewayGapNoted(
+            actor=SYSTEM, at=now, connection_id=before.connection_id, since=spoken(since), until=spoken(now)
+        ),
+    )

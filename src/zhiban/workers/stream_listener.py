@@ -1,0 +1,255 @@
+"""Listens to gateways over their one long connection: one process for each, and another one when that dies.
+
+What comes is stored in its order. While the database is away it is kept in memory, a bounded part by the integration
+and the rest by the gateway, because nothing more is read. Nobody can ask a gateway for what was said while nobody
+listened: each time that listening begins again, the operator is told that messages may be missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import timedelta
+
+import psycopg
+
+from zhiban.channels import gateways
+from zhiban.channels.connections import Connections, OpenConnection
+from zhiban.channels.gateways import Turn
+from zhiban.conversations.ingest import Ingest, IngestResult, ingest, ingest_one_by_one
+from zhiban.kit import metrics
+from zhiban.kit.background_tasks import BackgroundTasks, RepeatedTask, cancelled
+from zhiban.kit.clock import Clock
+from zhiban.kit.db import Database
+from zhiban.kit.errors import Unavailable, ZhibanError
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.pubsub import PubSub
+from zhiban.ports import ConnectionBroken, GatewayState, Incoming, IncomingMessage, StreamItem, Streams, TryLater
+from zhiban.workers.conversation_worker import ConversationWorker
+
+log = logging.getLogger(__name__)
+
+EVERY_SECONDS = 1.0
+RENEW_SECONDS = 2.0
+BROKEN_WAIT = 60.0
+LONGEST_WAIT = 30.0
+STORE_AGAIN_SECONDS = 0.5
+DRAIN_SECONDS = 0.1  # of silence, after which what was being read when the process ends is taken to have come
+
+
+@frozen_dataclass
+class _Process:
+    """What listening needs of this process."""
+
+    database: Database
+    connections: Connections
+    conversation_worker: ConversationWorker
+    pubsub: PubSub
+    clock: Clock
+
+
+class StreamListener:
+    """Listens for this process. `vendors` are those whose connections are listened to."""
+
+    def __init__(
+        self,
+        database: Database,
+        connections: Connections,
+        conversation_worker: ConversationWorker,
+        pubsub: PubSub,
+        clock: Clock,
+        *,
+        vendors: Sequence[str],
+    ) -> None:
+        self._process = _Process(database, connections, conversation_worker, pubsub, clock)
+        self._vendors = vendors
+        self._running: set[tuple[int, int]] = set()
+        self._tasks = BackgroundTasks()
+        self._closing = asyncio.Event()
+        self._rounds = RepeatedTask(
+            self.run_once, every=EVERY_SECONDS, name="stream listener", what="Listening to gateways", log=log
+        )
+
+    async def start(self) -> None:
+        """Look for gateways that nobody listens to, every second."""
+        self._rounds.start()
+
+    async def close(self, *, within: float = 5.0) -> None:
+        """Store what was read, and let the next process listen. The accounts stay logged in."""
+        await self._rounds.close()
+        self._closing.set()
+        await self._tasks.close(within=within)
+
+    async def run_once(self) -> None:
+        """Listen to every gateway that nobody listens to."""
+        database, clock = self._process.database, self._process.clock
+        for workspace_id in await database.workspaces():
+            async with database.transaction(workspace_id) as tx:
+                due = await gateways.gateways_due(tx, self._vendors, now=clock.now())
+            for connection_id in due:
+                key = (workspace_id, connection_id)
+                if key not in self._running and not self._closing.is_set():
+                    self._running.add(key)
+                    self._tasks.start(self._listen(*key))
+
+    async def _listen(self, workspace_id: int, connection_id: int) -> None:
+        process = self._process
+        try:
+            async with process.database.transaction(workspace_id) as tx:
+                turn = await gateways.take_gateway(
+                    tx, connection_id, me=process.pubsub.process_id, now=process.clock.now()
+                )
+            if turn is not None:
+                connection = await process.connections.connection(workspace_id, connection_id)
+                await _Stream(process, connection, turn, self._closing).hold()
+        except (psycopg.Error, ZhibanError) as error:
+            log.warning("Listening to connection %s begins again: %s", connection_id, str(error).strip())
+        except Exception:  # one gateway's accident must not silence the others
+            log.exception("Listening to connection %s begins again.", connection_id)
+        finally:
+            self._running.discard((workspace_id, connection_id))
+
+
+class _Stream:
+    """One connection, listened to for one turn: until it breaks, changes, is another's, or the process ends."""
+
+    def __init__(self, process: _Process, connection: OpenConnection, turn: Turn, closing: asyncio.Event) -> None:
+        self._process = process
+        self._connection = connection
+        self._turn = turn
+        self._closing = closing
+        self._over = asyncio.Event()
+        self._is_open = False
+
+    async def hold(self) -> None:
+        """Listen, and say how it ended."""
+        renewing = asyncio.create_task(self._renew(), name="gateway lease")
+        misses, wait, unnoticed = 0, 0.0, timedelta()
+        try:
+            await self._follow()
+        except TryLater as error:
+            misses = 0 if self._is_open else self._turn.misses + 1
+            wait = min(max(error.after, 0.5 * 2 ** min(misses, 10)), LONGEST_WAIT)
+            unnoticed = gateways.UNNOTICED if error.unknown and self._is_open else unnoticed
+            await self._keep([], [GatewayState("connecting", self._process.clock.now(), reason=error.sentence)])
+        except ConnectionBroken as error:
+            misses, wait = self._turn.misses + 1, BROKEN_WAIT
+            await self._keep([], [GatewayState("refused", self._process.clock.now(), reason=error.sentence)])
+        finally:
+            await cancelled([renewing])
+            await self._leave(misses, wait, unnoticed)
+
+    async def _leave(self, misses: int, wait: float, unnoticed: timedelta) -> None:
+        retry_at = self._process.clock.now() + timedelta(seconds=wait) if wait else None
+        async with self._process.database.transaction(self._connection.workspace_id) as tx:
+            await gateways.leave_gateway(
+                tx,
+                self._connection.id,
+                me=self._process.pubsub.process_id,
+                misses=misses,
+                retry_at=retry_at,
+                unnoticed=unnoticed,
+            )
+
+    async def _follow(self) -> None:
+        """Raises what ends the stream; returns when listening is over for another reason."""
+        vendor = self._connection.vendor
+        if not isinstance(vendor, Streams):
+            return
+        batches = vendor.listen()
+        over = asyncio.create_task(_either(self._closing, self._over))
+        coming = asyncio.ensure_future(anext(batches))
+        try:
+            while True:
+                await asyncio.wait({coming, over}, return_when=asyncio.FIRST_COMPLETED)
+                if over.done():
+                    # What was on its way is still taken: it was told to us, and to nobody else ever.
+                    await asyncio.wait({coming}, timeout=DRAIN_SECONDS)
+                    if not coming.done():
+                        return
+                await self._take(coming.result())
+                coming = asyncio.ensure_future(anext(batches))
+        finally:
+            await cancelled([coming, over])
+            await batches.aclose()  # type: ignore[attr-defined]
+
+    async def _renew(self) -> None:
+        while not self._over.is_set():
+            await asyncio.sleep(RENEW_SECONDS)
+            now = self._process.clock.now()
+            try:
+                async with self._process.database.transaction(self._connection.workspace_id) as tx:
+                    renewed = await gateways.renew_gateway(
+                        tx, self._connection.id, me=self._process.pubsub.process_id, is_open=self._is_open, now=now
+                    )
+            except (psycopg.Error, ZhibanError) as error:
+                # Nobody can take it over either, while the database is away.
+                log.warning("The lease of connection %s was not renewed: %s", self._connection.id, str(error).strip())
+                continue
+            if renewed is None or renewed.removed or renewed.updated_at != self._turn.configured_at:
+                self._over.set()
+
+    # ---------------------------------------------------------------------------------------------------- storing
+
+    async def _take(self, batch: Sequence[StreamItem]) -> None:
+        """Store a batch, by accounts and in order."""
+        states = [one.item for one in batch if isinstance(one.item, GatewayState)]
+        self._is_open = self._is_open or bool(batch)
+        by_account: dict[str | None, list[Incoming]] = {}
+        for one in batch:
+            if not isinstance(one.item, GatewayState):
+                by_account.setdefault(one.account, []).append(one.item)
+        for account, items in by_account.items():
+            await self._keep(items, states, account)
+            states = []
+        if states:
+            await self._keep([], states)
+
+    async def _keep(
+        self, items: Sequence[Incoming], states: Sequence[GatewayState], account: str | None = None
+    ) -> None:
+        """Store, however long the database is away."""
+        take: Ingest = ingest
+        while True:
+            try:
+                await self._store(items, states, account, take)
+            except (psycopg.OperationalError, psycopg.InterfaceError, Unavailable) as error:
+                log.warning("What a gateway told is kept until it can be stored: %s", str(error).strip())
+                await asyncio.sleep(STORE_AGAIN_SECONDS)
+            except Exception:
+                if take is ingest_one_by_one:
+                    raise
+                # One entry is at fault, not the database; it must not stop the gateway for ever.
+                log.exception("A batch of connection %s is taken in entry by entry.", self._connection.id)
+                take = ingest_one_by_one
+            else:
+                return
+
+    async def _store(
+        self, items: Sequence[Incoming], states: Sequence[GatewayState], account: str | None, take: Ingest
+    ) -> None:
+        connection, process, now = self._connection, self._process, self._process.clock.now()
+        inbox_id = await process.connections.inbox_of(connection, account) if items else None
+        inbox = await process.connections.inbox(connection.workspace_id, inbox_id) if inbox_id is not None else None
+        result = IngestResult()
+        async with process.database.transaction(connection.workspace_id) as tx:
+            for state in states:
+                await gateways.note_state(tx, connection.id, state, now=now)
+            if inbox is not None:
+                result = await take(tx, inbox, items, now=now, process_id=process.pubsub.process_id)
+                if any(isinstance(item, IncomingMessage) for item in items):
+                    await gateways.note_messages(tx, connection.id, now=now)
+        for conversation_id in result.leased:
+            process.conversation_worker.begin(connection.workspace_id, conversation_id, leased=True)
+        if inbox is not None:
+            metrics.message("incoming", inbox.kind, result.new_messages)
+
+
+async def _either(*events: asyncio.Event) -> None:
+    """Return when one of them is set."""
+    waiting = [asyncio.create_task(each.wait()) for each in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await cancelled(waiting)
