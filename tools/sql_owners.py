@@ -34,6 +34,7 @@ OWNERS = {
     "contact_search": "people",
     "contact_way": "channels",
     "conversation": "conversations",
+    "conversation_field": "conversations",
     "conversation_label": "conversations",
     "conversation_work": "conversations",
     "delivery": "channels",

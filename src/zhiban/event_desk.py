@@ -21,6 +21,20 @@ class MessageTranslated(Event):
     language: str
 
 
+class ConversationFieldAdded(Event):
+    """There is one thing more to fill in of conversations."""
+
+    field_id: int
+    name: str
+    field_kind: str
+
+
+class ConversationFieldRemoved(Event):
+    """It is offered no more; what was filled in stays with the conversations."""
+
+    field_id: int
+
+
 class SnippetAdded(Event):
     """`owner_id`: the agent who alone uses it; None: everybody does."""
 

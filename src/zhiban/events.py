@@ -41,6 +41,8 @@ from zhiban.event_connections import (
 from zhiban.event_contacts import ContactEdited, ContactFieldAdded, ContactFieldRemoved, ContactsMerged
 from zhiban.event_data import DataExported, DataForgotten, FileDownloaded, RetentionChanged
 from zhiban.event_desk import (
+    ConversationFieldAdded,
+    ConversationFieldRemoved,
     ConversationFollowersChanged,
     LabelAdded,
     LabelChanged,
@@ -143,6 +145,7 @@ __all__ += ["MessageTranslated", "SavedViewAdded", "SavedViewChanged", "SavedVie
 __all__ += ["MacroAdded", "MacroChanged", "MacroRemoved", "SnippetAdded", "SnippetChanged", "SnippetRemoved"]
 __all__ += ["DataExported", "DataForgotten", "FileDownloaded", "RetentionChanged"]
 __all__ += ["LabelAdded", "LabelChanged", "LabelRemoved"]
+__all__ += ["ConversationFieldAdded", "ConversationFieldRemoved"]
 __all__ += ["ConversationFollowersChanged", "SurveyAsked", "SurveyRated"]
 __all__ += ["GroupConfigured", "GroupConsentChanged", "GroupMembersJoined", "GroupMembersLeft", "GroupRenamed"]
 __all__ += ["GatewayChanged", "GatewayGapNoted"]
@@ -235,6 +238,13 @@ class ConversationLabelsChanged(ConversationEvent):
 
     added: tuple[int, ...] = ()
     removed: tuple[int, ...] = ()
+
+
+class ConversationAttributesChanged(ConversationEvent):
+    """What is filled in of the conversation; values before and after by the names of fields, None for nothing."""
+
+    before: dict[str, str | None]
+    after: dict[str, str | None]
 
 
 class ConversationPriorityChanged(ConversationEvent):

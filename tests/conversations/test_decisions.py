@@ -77,6 +77,8 @@ TABLE: list[tuple[str, c.Change, tuple[str, str, str, str]]] = [
     ("no label", c.ChangeLabels(remove=frozenset({5})), ("=", "=", "=", "=")),
     ("priority", c.SetPriority(4), ("pending", "open", "snoozed", "resolved")),
     ("same priority", c.SetPriority(0), ("=", "=", "=", "=")),
+    ("filled in", c.SetAttributes((("版本", "企业版"),)), ("pending", "open", "snoozed", "resolved")),
+    ("empty as it was", c.SetAttributes((("版本", ""),)), ("=", "=", "=", "=")),
     ("contact", c.ChangeContact(8), ("pending", "open", "snoozed", "resolved")),
     ("same contact", c.ChangeContact(3), ("=", "=", "=", "=")),
     ("macro", c.NoteMacro(3, "结案", "k"), ("pending", "open", "snoozed", "resolved")),

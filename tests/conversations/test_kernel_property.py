@@ -31,7 +31,17 @@ from zhiban.bootstrap import reactions
 from zhiban.channels.connections import OpenInbox
 from zhiban.channels.policy import AssignmentPolicy
 from zhiban.container import ensure_workspace
-from zhiban.conversations import assignment, bulk, followers, replies, sending, service, surveys, transitions
+from zhiban.conversations import (
+    assignment,
+    attributes,
+    bulk,
+    followers,
+    replies,
+    sending,
+    service,
+    surveys,
+    transitions,
+)
 from zhiban.conversations.changes import Resolve, SetPriority, Snooze
 from zhiban.conversations.evolution import born, evolve, replay
 from zhiban.conversations.ingest import ingest
@@ -44,6 +54,7 @@ from zhiban.events import (
     SYSTEM,
     Actor,
     ConversationAssigned,
+    ConversationAttributesChanged,
     ConversationContactChanged,
     ConversationCreated,
     ConversationEvent,
@@ -89,10 +100,19 @@ MUST_CHANGE = (
     ConversationTeamAssigned,
     ConversationLabelsChanged,
     ConversationPriorityChanged,
+    ConversationAttributesChanged,
     ConversationMuted,
     ConversationUnmuted,
     ConversationContactChanged,
     GroupRenamed,
+)
+
+
+# Two fields filled in, one of them again, and both taken away.
+FILLED: tuple[dict[str, str], ...] = (
+    {"版本": "企业版", "期限": "2026-12-31"},
+    {"版本": "个人版"},
+    {"版本": "", "期限": ""},
 )
 
 
@@ -126,6 +146,7 @@ MACROS: tuple[list[dict[str, Any]], ...] = (
 STEPS = (
     "writes", "writes", "writes late", "servicer writes", "enters", "recalls", "session human", "session ended",
     "send fails", "hand off", "reply", "reply", "note", "take", "assign", "un-assign", "team", "label", "priority",
+    "fill in", "fill in",
     "snooze", "snooze over", "resolve", "resolve", "undo", "reopen", "return", "block", "unblock", "sent", "refused",
     "again", "idle", "comes", "comes", "leaves", "give away", "give away", "best", "rule", "macro", "macro",
     "bulk", "bulk", "merge", "asks", "asks", "taps", "taps", "follow",
@@ -134,7 +155,8 @@ STEPS = (
 # What there is in a group: no session at the vendor, nobody who enters or is blocked, and members.
 GROUP_STEPS = (
     "writes", "writes", "writes late", "servicer writes", "recalls", "send fails", "hand off", "hand off", "reply",
-    "note", "take", "assign", "un-assign", "team", "label", "priority", "snooze", "snooze over", "resolve", "undo",
+    "note", "take", "assign", "un-assign", "team", "label", "priority", "fill in", "snooze", "snooze over", "resolve",
+    "undo",
     "reopen", "return", "block", "unblock", "sent", "refused", "again", "idle", "comes", "leaves", "give away", "best",
     "rule", "macro", "bulk", "follow", "renamed", "listed", "joins", "goes", "we join", "we go",
 )  # fmt: skip
@@ -297,6 +319,7 @@ class Story:
             "un-assign": lambda: service.assign(tx, id_, to=None, by=lin, now=now),
             "team": lambda: service.assign_team(tx, id_, to=team, by=lin, now=now),
             "label": lambda: service.change_labels(tx, id_, add=add, remove=remove, by=lin, now=now),
+            "fill in": lambda: attributes.set_attributes(tx, id_, FILLED[who], by=lin, now=now),
             "priority": lambda: service.set_priority(tx, id_, priority=Priority(who * 2), by=lin, now=now),
             "snooze": lambda: service.snooze(tx, id_, until=later, by=lin, now=now),
             "resolve": lambda: service.resolve(tx, id_, by=lin, now=now),
@@ -439,6 +462,8 @@ def test_the_events_of_a_conversation_are_its_row(urls: DatabaseUrls, runner: as
                 )
                 for name in ("退款", "催单")
             ]
+            for name, kind in (("版本", "text"), ("期限", "date")):
+                await attributes.add_conversation_field(tx, name=name, kind=kind, by=SYSTEM, now=START)
             for number, definition in enumerate(RULES):
                 rule = load_definition(definition)
                 await add_rule(tx, name=f"规则{number}", definition=rule, enabled=False, by=SYSTEM, now=START)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Discriminator, Field
 
+from zhiban.automation.attribute_action import SetAttributeAction
 from zhiban.automation.condition_fields import Id, Ids, PriorityNumber
 from zhiban.automation.facts import RuleFacts
 from zhiban.automation.follow_action import AddFollowersAction
@@ -479,6 +480,7 @@ SharedAction = (
     | RemoveLabelsAction
     | SetStatusAction
     | SetPriorityAction
+    | SetAttributeAction
     | SnoozeAction
     | MuteAction
     | HandOffAction

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from zhiban.automation.operators import plain
 from zhiban.automation.wording import RuleWording
 from zhiban.kit.i18n import mark
 
@@ -81,6 +82,38 @@ def choice_sql(operator: str, column: str, wanted: tuple[int, ...], bind: Bind) 
             return f"{column} = any({bind(list(wanted))}::bigint[])"
         case _:
             return f"({column} is null or {column} <> all({bind(list(wanted))}::bigint[]))"
+
+
+# A value as `operators.plain` compares it; whether it is a number or a day, which nothing has to cast to be told.
+_PLAIN = "lower(btrim(normalize({value}, NFKC)))"
+_IS_NUMBER = r"(length({value}) < 40 and {value} ~ '^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{{1,2}})?\s*$')"
+_IS_DAY = r"{value} ~ '^\d{{4}}-\d\d-\d\d$'"
+_MOMENT = """to_char({moment} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US') collate "C\""""
+
+
+def value_sql(operator: str, value: str, wanted: tuple[str, ...], bind: Bind) -> str:
+    """SQL for what `value_holds` says of one text; what cannot be compared is not found."""
+    plain_value = _PLAIN.format(value=value)
+    texts = f"unnest({bind([plain(one) for one in wanted])}::text[])"
+    match operator:
+        case "present":
+            return f"coalesce({value}, '') <> ''"
+        case "not_present":
+            return f"coalesce({value}, '') = ''"
+        case "equal" | "not_equal":
+            found = f"exists (select from {texts} as one where one = {plain_value})"
+        case "contains" | "not_contains":
+            found = f"exists (select from {texts} as one where position(one in {plain_value}) > 0)"
+        case "starts_with":
+            found = f"exists (select from {texts} as one where starts_with({plain_value}, one))"
+        case "days_before":
+            moment = f"(%(now)s::timestamptz - {bind(float(wanted[0]))}::float8 * interval '1 day')"
+            earlier = f"{value} || 'T00:00:00.000000' < {_MOMENT.format(moment=moment)}"
+            return f"coalesce({_IS_DAY.format(value=value)} and {earlier}, false)"
+        case _:
+            compared = f"({value})::float8 {NUMBER_SIGNS[operator]} {bind(float(wanted[0]))}::float8"
+            return f"case when {_IS_NUMBER.format(value=value)} then {compared} else false end"
+    return f"not {found}" if operator.startswith("not_") else found
 
 
 NUMBER_SIGNS = {"equal": "=", "not_equal": "<>", "greater": ">", "less": "<", "at_least": ">=", "at_most": "<="}

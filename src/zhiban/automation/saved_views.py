@@ -18,6 +18,7 @@ from zhiban.automation.definition import BadDefinition, bad_definition
 from zhiban.automation.parts import GroupPart, RulePart, rule_part
 from zhiban.automation.state_conditions import (
     AssigneeCondition,
+    AttributeCondition,
     InboxCondition,
     LabelCondition,
     PriorityCondition,
@@ -61,6 +62,7 @@ SingleViewCondition = (
     | PriorityCondition
     | WaitingCondition
     | ReturningCondition
+    | AttributeCondition
     | InboxCondition
 )
 VIEW_CONDITIONS: dict[str, type[SingleViewCondition]] = {

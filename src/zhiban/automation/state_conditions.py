@@ -21,6 +21,7 @@ from zhiban.automation.condition_fields import (
     one_or_none,
     said_of,
     value_of,
+    value_sql,
 )
 from zhiban.automation.facts import RuleFacts
 from zhiban.automation.operators import (
@@ -259,6 +260,9 @@ class AttributeCondition(RulePart):
 
     def holds(self, facts: RuleFacts) -> bool:
         return value_holds(self.operator, self.values, facts.conversation.attributes.get(self.name), now=facts.now)
+
+    def sql(self, bind: Bind) -> str:
+        return value_sql(self.operator, f"c.attributes ->> {bind(self.name)}::text", self.values, bind)
 
     def seen(self, facts: RuleFacts) -> object:
         return facts.conversation.attributes.get(self.name)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from zhiban.events import (
     ContactCreated,
     ConversationAssigned,
+    ConversationAttributesChanged,
     ConversationCreated,
     ConversationEvent,
     ConversationHandedOff,
@@ -75,6 +76,7 @@ _MAY: Mapping[type[ConversationEvent], frozenset[Trigger]] = {
     ConversationAssigned: _UPDATED | {Trigger.CONVERSATION_ASSIGNED},
     ConversationTeamAssigned: _UPDATED,
     ConversationLabelsChanged: _UPDATED,
+    ConversationAttributesChanged: _UPDATED,
     ConversationPriorityChanged: _UPDATED,
     ConversationMuted: _UPDATED,
     ConversationUnmuted: _UPDATED,

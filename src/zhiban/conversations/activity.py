@@ -6,6 +6,7 @@ from typing import Any
 
 from zhiban.events import (
     ConversationAssigned,
+    ConversationAttributesChanged,
     ConversationContactChanged,
     ConversationEvent,
     ConversationFollowersChanged,
@@ -89,6 +90,8 @@ def _other_line(event: ConversationEvent) -> tuple[str, dict[str, Any]] | None:
             return "team_assigned", {"to": to}
         case ConversationLabelsChanged(added=added, removed=removed):
             return "labels_changed", {"added": list(added), "removed": list(removed)}
+        case ConversationAttributesChanged(after=after):
+            return "attributes_changed", {"fields": list(after)}
         case ConversationPriorityChanged(priority=priority):
             return "priority_changed", {"priority": priority}
         case ConversationFollowersChanged(added=added, removed=removed) if event.reason not in _UNSAID:

@@ -82,6 +82,13 @@ class ChangeLabels:
 
 
 @frozen_dataclass
+class SetAttributes:
+    """Values by the names of fields, as text; an empty one takes away what stood there."""
+
+    values: tuple[tuple[str, str], ...]
+
+
+@frozen_dataclass
 class SetPriority:
     """With `at_least`, a higher priority stays."""
 
@@ -233,6 +240,7 @@ Change = (
     | Assign
     | AssignTeam
     | ChangeLabels
+    | SetAttributes
     | SetPriority
     | ChangeContact
     | Snooze

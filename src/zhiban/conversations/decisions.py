@@ -18,6 +18,7 @@ from zhiban.events import (
     Cause,
     ContactEntered,
     ConversationAssigned,
+    ConversationAttributesChanged,
     ConversationContactChanged,
     ConversationEvent,
     ConversationFollowersChanged,
@@ -111,6 +112,8 @@ class _Decider:
                 self._reply(change)
             case c.Mute() | c.Unmute() | c.AssignTeam() | c.ChangeLabels() | c.SetPriority() | c.ChangeContact():
                 self._describe(change)
+            case c.SetAttributes():
+                self._fill_in(change)
             case c.NoteMacro() | c.NoteFollowers() | c.NoteSurvey() | c.NoteRating():
                 self._note(change)
             case c.ChangeNativeSession() | c.EnterChat() | c.RenameGroup() | c.NoteMembers():
@@ -359,6 +362,13 @@ class _Decider:
                     self._record(ConversationContactChanged(**self._about(), to_contact_id=to))
             case never:
                 assert_never(never)
+
+    def _fill_in(self, change: c.SetAttributes) -> None:
+        has = dict(self.state.attributes)
+        after = {name: value or None for name, value in change.values if has.get(name, "") != value}
+        if after:
+            before = {name: has.get(name) for name in after}
+            self._record(ConversationAttributesChanged(**self._about(), before=before, after=after))
 
     def _prioritise(self, change: c.SetPriority) -> None:
         priority = Priority(change.priority)

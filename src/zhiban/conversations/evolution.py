@@ -9,6 +9,7 @@ from datetime import datetime
 from zhiban.conversations.models import ConversationState, Status
 from zhiban.events import (
     ConversationAssigned,
+    ConversationAttributesChanged,
     ConversationContactChanged,
     ConversationCreated,
     ConversationEvent,
@@ -57,6 +58,9 @@ def _described(state: ConversationState, event: ConversationEvent) -> Conversati
             return replace(state, team_id=event.to_team_id)
         case ConversationLabelsChanged():
             return replace(state, labels=tuple(sorted((set(state.labels) | set(event.added)) - set(event.removed))))
+        case ConversationAttributesChanged():
+            filled = {**dict(state.attributes), **event.after}
+            return replace(state, attributes=tuple(sorted((name, value) for name, value in filled.items() if value)))
         case ConversationContactChanged():
             return replace(state, contact_id=event.to_contact_id)
         case ConversationPriorityChanged():

@@ -88,6 +88,7 @@ class ConversationState:
     native_servicer: str | None = None
     is_group: bool = False  # of a chat with many members, who are its participants; then it is with no contact
     subject: str = ""  # what a group is called
+    attributes: tuple[tuple[str, str], ...] = ()  # what is filled in, by the names of fields, in their order
 
     def about(self) -> dict[str, Any]:
         """What every fact about this conversation says of it."""

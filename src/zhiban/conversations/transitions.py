@@ -24,6 +24,7 @@ from zhiban.events import (
     Actor,
     Cause,
     ContactCreated,
+    ConversationAttributesChanged,
     ConversationContactChanged,
     ConversationCreated,
     ConversationEvent,
@@ -78,10 +79,12 @@ STATE_COLUMNS = (
     "c.id, c.inbox_id, c.contact_id, c.external_id as thread, c.status, c.assignee_id, c.team_id, c.priority, "
     "c.labels, c.muted_at is not null as muted, c.handoff_reason, c.waiting_since, c.first_reply_at, c.opened_at, "
     "c.resolved_at, c.resolver_id, c.snoozed_until, c.cycle, c.last_activity_at, c.last_incoming_at, "
-    "c.replies_used, c.failures, c.native_state, c.native_servicer, c.kind = 'group' as is_group, c.subject"
+    "c.replies_used, c.failures, c.native_state, c.native_servicer, c.kind = 'group' as is_group, c.subject, "
+    "c.attributes"
 )
 STATE_FIELDS = tuple(column.name for column in fields(ConversationState))
-_FIXED = ("inbox_id", "contact_id", "thread", "is_group", "subject")  # what no change writes, or a rare one by itself
+# What no change writes, or a rare one by itself.
+_FIXED = ("inbox_id", "contact_id", "thread", "is_group", "subject", "attributes")
 _WRITTEN = tuple(name for name in STATE_FIELDS if name not in _FIXED)
 
 _LOCK = f"select {STATE_COLUMNS} from conversation c where c.id = any(%(ids)s::bigint[]) order by c.id for update"
@@ -177,6 +180,12 @@ update conversation c set subject = t.subject
 from json_to_recordset(%(rows)s::json) as t(conversation bigint, subject text)
 where c.id = t.conversation and c.id = any(%(ids)s::bigint[])"""
 
+# What is filled in of a conversation; no other change writes it.
+_FILL_IN = """
+update conversation c set attributes = t.attributes
+from json_to_recordset(%(rows)s::json) as t(conversation bigint, attributes jsonb)
+where c.id = t.conversation and c.id = any(%(ids)s::bigint[])"""
+
 # What the contact asked since a person last answered.
 _REQUEUE = """
 update message m set state = 'pending'
@@ -223,7 +232,9 @@ async def lock_leased(
 def as_state(row: Sequence[Any]) -> ConversationState:
     """A row of STATE_COLUMNS."""
     values = dict(zip(STATE_FIELDS, row, strict=True))
-    return ConversationState(**{**values, "status": Status(values["status"]), "labels": tuple(values["labels"])})
+    values |= {"status": Status(values["status"]), "labels": tuple(values["labels"])}
+    values["attributes"] = tuple(sorted(values["attributes"].items()))
+    return ConversationState(**values)
 
 
 async def create(
@@ -411,6 +422,10 @@ async def _carry_out(tx: Transaction, decided: Iterable[Decision], *, now: datet
     if renamed:
         names = json_safe([{"conversation": state.id, "subject": state.subject} for state in renamed])
         await tx.run(_RENAME, rows=names, ids=[state.id for state in renamed])
+    filled = [one.state for one in decided if any(isinstance(x, ConversationAttributesChanged) for x in one.events)]
+    if filled:
+        values = json_safe([{"conversation": state.id, "attributes": dict(state.attributes)} for state in filled])
+        await tx.run(_FILL_IN, rows=values, ids=[state.id for state in filled])
     await _write_activities(tx, [event for one in decided for event in one.events])
 
 

@@ -85,6 +85,8 @@ AUDITED: dict[str, tuple[str, dict[str, str]]] = {
             "saved_view_removed": mark("移除视图"),
             "contact_field_added": mark("添加资料项"),
             "contact_field_removed": mark("移除资料项"),
+            "conversation_field_added": mark("添加会话资料项"),
+            "conversation_field_removed": mark("移除会话资料项"),
         },
     ),
     "knowledge": (
@@ -120,6 +122,7 @@ AUDITED: dict[str, tuple[str, dict[str, str]]] = {
             "conversation_snoozed": mark("搁置了会话"),
             "conversation_labels_changed": mark("改会话的标签"),
             "conversation_priority_changed": mark("改会话的优先级"),
+            "conversation_attributes_changed": mark("改会话的资料"),
             "conversation_muted": mark("屏蔽了对方"),
             "conversation_unmuted": mark("取消屏蔽"),
             "group_configured": mark("修改了群设置"),

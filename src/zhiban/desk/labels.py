@@ -93,6 +93,7 @@ ACTIVITY_LABELS = {
     "priority_2": (mark("{who}把优先级改为普通"), "flag"),
     "priority_3": (mark("{who}把优先级改为高"), "flag"),
     "priority_4": (mark("{who}把优先级改为紧急"), "flag"),
+    "attributes_changed": (mark("{who}改了会话资料：{labels}"), "edit"),
     "macro_applied": (mark("{who}执行了宏{whom}"), "bolt"),
     "followed": (mark("{who}让{labels}关注会话"), "user-plus"),
     "followed_self": (mark("{who}开始关注"), "user-plus"),

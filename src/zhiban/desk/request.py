@@ -18,6 +18,7 @@ from zhiban.automation.macros import macros
 from zhiban.automation.saved_views import list_filters
 from zhiban.conversations import lists, queries, replies
 from zhiban.conversations.access import access_conversation
+from zhiban.conversations.attributes import attributes_of, conversation_fields
 from zhiban.conversations.draft_files import draft_files
 from zhiban.conversations.drafts import drafts
 from zhiban.conversations.followers import followers_of
@@ -193,6 +194,8 @@ class DeskRequest:
             ratings=tuple(await ratings_of(tx, head.contact_id, self.access)),
             taken_files=views.taken_files(self.settings.limits_of(head.channel)),
             macros=await self._macros(tx),
+            fields=tuple(await conversation_fields(tx)),
+            attributes=await attributes_of(tx, conversation_id),
             forgotten=None if part.has_older else await forgotten_in(tx, conversation_id),
         )
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Literal
+from zlib import crc32
 from zoneinfo import ZoneInfo
 
 from zhiban.assistant.suggesting import Source, percent
@@ -33,6 +34,7 @@ from zhiban.desk.labels import ACTIVITY_LABELS, stars
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Locale, mark
 from zhiban.kit.languages import is_foreign
+from zhiban.people.contact_fields import ContactField
 from zhiban.ports import Kind, Limits, ReplyWindow
 
 NO_IDS: Mapping[int, int] = MappingProxyType({})
@@ -211,6 +213,13 @@ class ThreadView:
     ratings: tuple[RatingLine, ...] = ()  # what the contact said of us last
     macros: tuple[tuple[int, str], ...] = ()
     forgotten: Forgotten | None = None
+    fields: tuple[ContactField, ...] = ()  # what can be filled in of the conversation
+    attributes: Mapping[str, str] = field(default_factory=dict)  # and what is
+
+    @property
+    def filled_in(self) -> int:
+        """Another number when what is filled in, or can be, is something else."""
+        return crc32(repr((self.fields, sorted(self.attributes.items()))).encode())
 
     @property
     def most_files(self) -> int:
@@ -388,7 +397,8 @@ def activity_view(
         until=datetime.fromisoformat(until) if isinstance(until, str) else None,
         why=REASON_LABELS.get(reason, "") or str(row.content.get("comment") or ""),
         labels=tuple(labels[id_] for id_ in (*added, *removed) if id_ in labels)
-        + tuple(names[id_] for id_ in row.content.get("agents") or () if id_ in names),
+        + tuple(names[id_] for id_ in row.content.get("agents") or () if id_ in names)
+        + tuple(map(str, row.content.get("fields") or ())),
     )
 
 

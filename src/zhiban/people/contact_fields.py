@@ -93,10 +93,10 @@ async def contact_fields(tx: Transaction) -> list[ContactField]:
     return [ContactField(row.name, FieldKind(row.kind), tuple(row.choices), row.id) for row in rows]
 
 
-async def add_contact_field(
-    tx: Transaction, *, name: str, kind: str, choices: Sequence[str] = (), by: Actor, now: datetime
-) -> int:
-    """Raises Conflict where the name is taken or there is nothing to choose from."""
+def new_field(
+    name: str, kind: str, choices: Sequence[str], *, known: Sequence[ContactField], taken: frozenset[str] = _TAKEN
+) -> ContactField:
+    """A field that may be added to those which are known. Raises Conflict where its name is taken, or no choices."""
     name = clean_name(name, longest=LONGEST_NAME)
     if kind not in set(FieldKind):
         raise Conflict(mark("Choose what kind of value it holds."))
@@ -105,24 +105,31 @@ async def add_contact_field(
         raise Conflict(mark(f"A list offers between 1 and {MOST_CHOICES} values, one in a line."))
     if any(len(one) > LONGEST for one in offered):
         raise Conflict(mark(f"What stands under {name} is too long."))
-    await in_turn(tx, "contact fields")
-    known = await contact_fields(tx)
     if len(known) >= MOST:
         raise Conflict(mark(f"There are {MOST} of them already."))
-    if name.lower() in {one.name.lower() for one in known} | _TAKEN:
+    if name.lower() in {one.name.lower() for one in known} | taken:
         raise Conflict(mark(f"There is {name} already."))
+    return ContactField(name, FieldKind(kind), tuple(offered) if kind == FieldKind.LIST else ())
+
+
+async def add_contact_field(
+    tx: Transaction, *, name: str, kind: str, choices: Sequence[str] = (), by: Actor, now: datetime
+) -> int:
+    """Raises Conflict where the name is taken or there is nothing to choose from."""
+    await in_turn(tx, "contact fields")
+    made = new_field(name, kind, choices, known=await contact_fields(tx))
     id_ = int(
         await tx.value(
             "insert into contact_field (workspace_id, name, kind, choices, created_at) "
             "values (%(workspace)s, %(name)s, %(kind)s, %(choices)s, %(now)s) returning id",
             workspace=tx.workspace_id,
-            name=name,
-            kind=kind,
-            choices=offered if kind == FieldKind.LIST else [],
+            name=made.name,
+            kind=made.kind,
+            choices=list(made.choices),
             now=now,
         )
     )
-    await event_log.append(tx, ContactFieldAdded(actor=by, at=now, field_id=id_, name=name, field_kind=kind))
+    await event_log.append(tx, ContactFieldAdded(actor=by, at=now, field_id=id_, name=made.name, field_kind=kind))
     return id_
 
 

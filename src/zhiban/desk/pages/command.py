@@ -39,6 +39,7 @@ PAGES: tuple[tuple[str, str, str, Permission | None], ...] = (
     ("/settings/snippets", mark("快捷回复"), "reply", Permission.ANSWER),
     ("/settings/macros", mark("宏"), "bolt", Permission.ANSWER),
     ("/settings/contact-fields", mark("联系人资料项"), "user", None),
+    ("/settings/conversation-fields", mark("会话资料项"), "edit", None),
     ("/settings/views", mark("视图"), "inbox", None),
     ("/settings/inboxes", mark("收件箱和渠道"), "inbox", Permission.MANAGE_INBOXES),
     ("/settings/audit", mark("操作记录"), "clock", Permission.SEE_AUDIT),

@@ -127,11 +127,15 @@ async def _fields_page(request: Request, agent: SignedInAgent, *, status: int = 
     async with auth.database.page_transaction(agent.workspace_id) as tx:
         rows = await contact_fields.contact_fields(tx)
     shown = {"trouble": "", "typed": {}, **values}
+    viewer = auth.viewer(request, agent)
     return auth.renderer.answer(
         "contact/fields.html",
-        auth.viewer(request, agent),
+        viewer,
         status=status,
         chrome=await chrome_of(request, agent, "contact-fields"),
+        address=FIELDS,
+        title=viewer.texts("联系人资料项"),
+        intro=viewer.texts("每个联系人都能填名字、电话、邮箱、公司和备忘。还要记别的，在这里加。"),
         rows=rows,
         kinds=FIELD_KIND_LABELS,
         longest=contact_fields.LONGEST_NAME,

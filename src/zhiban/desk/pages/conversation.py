@@ -19,6 +19,7 @@ from zhiban.desk import views
 from zhiban.desk.first_steps import first_steps
 from zhiban.desk.pages import (
     attachments,
+    attributes,
     command,
     contact,
     draft_files,
@@ -54,6 +55,7 @@ def install(app: FastAPI, settings: DeskSettings) -> None:
     app.state.desk = settings
     add_routes(app, router)
     add_routes(app, attachments.router)
+    add_routes(app, attributes.router)
     add_routes(app, draft_files.router)
     add_routes(app, drafting.router)
     add_routes(app, suggestion.router)
