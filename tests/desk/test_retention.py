@@ -73,6 +73,9 @@ async def test_a_thread_says_that_its_beginning_is_gone(site: Site) -> None:
     page = (await agent.get(f"/conversations/{id_}")).text
     assert f"这里以前的{n}条消息到了保留期限，已经删除（今天）" in page
     assert "还没有消息" not in page
+    for form in ("text", "html"):
+        file = (await agent.get(f"/conversations/{id_}/transcript?form={form}")).text
+        assert f"这里以前的{n}条消息到了保留期限，已经删除（今天）" in file, form
     english = (await agent.get(HERE, accept_language="en")).text
     assert "上一次" in english or "Last:" in english
     assert f"{n}条，属于1个会话" in (await agent.get(HERE)).text

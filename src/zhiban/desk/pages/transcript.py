@@ -10,6 +10,7 @@ from fastapi.responses import Response
 
 from zhiban.conversations.access import access_conversation
 from zhiban.conversations.queries import ThreadHead
+from zhiban.conversations.retention import forgotten_in
 from zhiban.conversations.transcripts import TranscriptLine, record_transcript, transcript
 from zhiban.desk.labels import KIND_LABELS
 from zhiban.desk.request import CurrentRequest
@@ -33,15 +34,21 @@ async def download(
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         head = await access_conversation(tx, desk.agent.access, conversation_id)
         lines = await transcript(tx, conversation_id, notes=notes)
+        forgotten = await forgotten_in(tx, conversation_id)
         await record_transcript(tx, conversation_id, rows=len(lines), notes=notes, by=desk.actor(), now=now)
     texts = desk.texts
     said = [(who_of(one, head, texts), one, tuple(words_of(one, texts))) for one in lines]
     title = texts("会话记录 #{id}", id=head.id)
+    missing = ""
+    if forgotten is not None:
+        day = texts.day(forgotten.at, now)
+        missing = texts.n("这里以前的{n}条消息到了保留期限，已经删除（{when}）", forgotten.messages, when=day)
     if form == "html":
-        shown = {"title": title, "said": said, "inbox": head.inbox_name}
+        shown = {"title": title, "said": said, "inbox": head.inbox_name, "missing": missing}
         content = desk.auth.renderer.html("desk/transcript.html", desk.viewer, shown)
     else:
         parts = [f"{title} · {head.inbox_name} · {texts.stamp(now)}"]
+        parts += [missing] if missing else []
         parts += [f"[{texts.stamp(one.at)}] {who}\n" + "\n".join(words) for who, one, words in said]
         content = "\ufeff" + "\n\n".join(parts) + "\n"  # so that every editor takes it for UTF-8
     ending, content_type = TYPES[form]
