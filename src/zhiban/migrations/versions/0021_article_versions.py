@@ -9,12 +9,14 @@ down_revision = "0020"
 branch_labels = None
 depends_on = None
 
-# Who saved what is there already, nobody wrote down.
+# Who saved what is there already, nobody wrote down. A change of type is no update, which the walls between workspaces
+# would keep from rows of all of them.
 SAVED = """
-alter table article add column saved_from text not null default 'import', add column actor_kind text,
-  add column actor_id bigint, add column actor_ref text;
-update article set saved_from = 'editor' where source_id is null;
-alter table article alter column saved_from drop default, add constraint ck_article_saved_from check (
+alter table article add column saved_from text, add column actor_kind text, add column actor_id bigint,
+  add column actor_ref text;
+alter table article alter column saved_from type text
+  using case when source_id is null then 'editor' else 'import' end;
+alter table article alter column saved_from set not null, add constraint ck_article_saved_from check (
   saved_from in ('editor', 'import', 'gap', 'reply', 'restored'));
 """
 
