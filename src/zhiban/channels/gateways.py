@@ -186,6 +186,11 @@ async def _tell(tx: Transaction, before: Gateway, told: GatewayState, account: s
         await mark_broken(tx, before.connection_id, trouble, now=now)
     else:
         await mark_mended(tx, before.connection_id, now=now)
+        await tx.run(
+            "update connection set verified_at = %(now)s where id = %(id)s and verified_at is null",
+            now=now,
+            id=before.connection_id,
+        )
     if (before.state, before.account) != (told.state, account):
         fact = GatewayChanged(
             actor=SYSTEM,

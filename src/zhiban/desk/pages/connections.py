@@ -7,10 +7,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Query
 from fastapi.responses import Response
+from markupsafe import Markup
 
-from zhiban.channels import inboxes, service
+from zhiban.channels import gateways, inboxes, service
 from zhiban.channels.accounts import find_accounts, take_accounts
 from zhiban.channels.connecting import checks_of, is_in_environment, told
+from zhiban.channels.gateways import Gateway
 from zhiban.channels.inboxes import ConnectionRow, InboxConfig
 from zhiban.channels.setup_progress import SetupFacts, StepProgress, remaining, setup_progress
 from zhiban.conversations.queries import last_exchange
@@ -19,12 +21,14 @@ from zhiban.desk.settings_page import InboxesPage, ManagingInboxes
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Misconfigured, NotFound, Unavailable
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.text import size_of
 from zhiban.ports import (
     ConnectionBroken,
     Integration,
     OffersContactLinks,
     OffersContactWays,
     SetupField,
+    Streams,
     UnusableValues,
 )
 from zhiban.web.qr import qr_code
@@ -38,6 +42,7 @@ CONNECTIONS = "/settings/connections"
 LONGEST_VALUE = 2_000
 VALUE = "v."  # with its name: the form's field for a value of the vendor
 MOST_ACCOUNTS = 100
+MOST_SCANNED = 2_000  # bytes that a QR code holds, and a phone still reads
 
 Accounts = Annotated[str, Form(max_length=10_000)]
 Name = Annotated[str, Form(max_length=60)]
@@ -52,6 +57,7 @@ class _Opened:
     inboxes: list[InboxConfig]
     steps: list[StepProgress]
     link: str = ""  # that opens a chat with one of its accounts
+    gateway: Gateway | None = None  # how it stands, where it is listened to
 
     @property
     def left(self) -> int:
@@ -189,7 +195,8 @@ async def _opened(page: InboxesPage, tx: Transaction, connection_id: int) -> _Op
         received_at=exchange.received_at if exchange else None,
         answered_at=exchange.answered_at if exchange else None,
     )
-    return _Opened(row, integration, there, setup_progress(integration.setup, facts))
+    listened = await gateways.gateway(tx, row.id) if issubclass(integration.vendor, Streams) else None
+    return _Opened(row, integration, there, setup_progress(integration.setup, facts), gateway=listened)
 
 
 def _steps(page: InboxesPage, found: _Opened) -> dict[str, Any]:
@@ -199,7 +206,20 @@ def _steps(page: InboxesPage, found: _Opened) -> dict[str, Any]:
         "said": lambda check: told(check, page.texts),
         "asked": page.checks.get(page.agent.workspace_id, found.row.id) is not None,
         "public": bool(page.auth.url),
+        "login_code": _login_code(found.gateway),
     }
+
+
+def _written(value: object) -> object:
+    """A value as it is typed in."""
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _login_code(gateway: Gateway | None) -> Markup | None:
+    """What has to be scanned, while the gateway waits for that."""
+    if gateway is None or gateway.state != "scan" or size_of(gateway.qr_code) > MOST_SCANNED:
+        return None
+    return qr_code(gateway.qr_code)
 
 
 async def _show(
@@ -216,7 +236,7 @@ async def _show(
         may_change = await page.may_change(tx, found.row.id)
     fields = found.integration.setup.fields
     is_operators = found.integration.setup.is_operators(found.row.config)
-    config = {key: value for key, value in found.row.config.items() if value not in (None, "")}
+    config = {key: _written(value) for key, value in found.row.config.items() if value not in (None, "")}
     return await page.whole(
         "settings/connection.html",
         status=422 if errors or trouble else 200,
