@@ -17,6 +17,7 @@ from zhiban.bootstrap import reactions
 from zhiban.conversations import queries as conversation_queries
 from zhiban.conversations import replies
 from zhiban.conversations import service as conversations
+from zhiban.conversations.attributes import add_conversation_field
 from zhiban.conversations.models import Priority, Status
 from zhiban.events import SYSTEM, Actor, RuleChanged
 from zhiban.kit.db import Database, Transaction
@@ -83,6 +84,7 @@ ACTION_TABLE: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("set_status", {"status": "resolved"}, {"status": Status.RESOLVED}),
     ("set_status", {"status": "open"}, {"status": Status.OPEN}),
     ("set_priority", {"priority": 4}, {"priority": Priority.URGENT}),
+    ("set_attribute", {"name": "版本", "value": "企业版"}, {"attributes": (("版本", "企业版"),)}),
     ("add_followers", {"agents": ["chen"]}, {}),
     ("snooze", {"minutes": 30}, {"status": Status.SNOOZED, "snoozed_until": NOON + timedelta(minutes=30)}),
     ("mute", {}, {"muted": True, "status": Status.RESOLVED}),
@@ -112,6 +114,7 @@ async def test_each_action_does_what_the_button_does(rules: Rules) -> None:
 
     async with desk.database.transaction(desk.workspace_id) as tx:
         await presence.choose(tx, desk.chen, Availability.ONLINE, now=NOON)
+        await add_conversation_field(tx, name="版本", kind="text", by=SYSTEM, now=NOON)
         for number, (kind, fields, wanted) in enumerate(ACTION_TABLE):
             state = await desk.handed_over(tx, f"wm{number}")
             action = {"kind": kind, **{name: known(value) for name, value in fields.items()}}

@@ -67,7 +67,7 @@ VIEW_CONDITION_LABELS: Mapping[str, str] = {
     "assigned_to_me": mark("由我处理"),
     **{
         kind: CONDITION_LABELS[kind]
-        for kind in ("assignee", "team", "label", "priority", "waiting", "returning", "inbox")
+        for kind in ("assignee", "team", "label", "priority", "waiting", "returning", "inbox", "attribute")
     },
 }
 MACRO_ACTION_LABELS: Mapping[str, str] = {
