@@ -37,6 +37,7 @@ from zhiban.desk.pages import rules as rule_pages
 from zhiban.desk.pages import second_factor as second_factor_pages
 from zhiban.desk.pages import settings as setting_pages
 from zhiban.desk.pages import teams as team_pages
+from zhiban.desk.pages import tickets as ticket_pages
 from zhiban.desk.pages.sources import MOST_AT_ONCE, UPLOADS
 from zhiban.desk.request import DeskSettings
 from zhiban.desk.settings_page import ChannelSetup
@@ -104,6 +105,7 @@ def web_application(
     add_routes(web, report_pages.router)
     add_routes(web, presence_pages.router)
     add_routes(web, team_pages.router)
+    add_routes(web, ticket_pages.router)
     deps = bootstrap.assistant_deps(app.settings, app.http, app.breakers.of(NO_WORKSPACE, "model/"), app.embedders)
     knowledge_pages.install(web, Trials(app.database, app.clock, deps), app.files)
     suggester = Suggester(app.database, threshold=app.settings.kb_similarity_threshold, embedders=app.embedders)

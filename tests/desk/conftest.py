@@ -40,6 +40,7 @@ from zhiban.desk.pages import second_factor as second_factor_pages
 from zhiban.desk.pages import settings as setting_pages
 from zhiban.desk.pages import sign_in, single_sign_on
 from zhiban.desk.pages import teams as team_pages
+from zhiban.desk.pages import tickets as ticket_pages
 from zhiban.desk.request import DeskSettings
 from zhiban.desk.settings_page import ChannelSetup
 from zhiban.desk.sse_broker import SseBroker
@@ -185,6 +186,7 @@ async def site(cluster: Cluster, template: str, urls: DatabaseUrls) -> AsyncIter
         add_routes(app, report_pages.router)
         add_routes(app, presence_pages.router)
         add_routes(app, team_pages.router)
+        add_routes(app, ticket_pages.router)
         http, vault = Http(), Vault([new_key()])
         vendors = bootstrap.vendor(http, clock)
         connections = Connections(database, vault, clock, BreakerStore(database, pubsub, clock), build=vendors)

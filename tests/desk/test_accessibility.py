@@ -19,6 +19,7 @@ RULES = {
 
 
 PAGES = (
+    *("/tickets", "/tickets?view=board", "/tickets/new?conversation=1"),
     *("/settings/health", "/settings/people", "/settings/labels", "/settings/teams", "/me", "/nowhere"),
     *("/settings/inboxes", "/settings/inboxes/1", "/settings/inboxes/1/policy"),
     *("/settings/tokens", "/settings/notifiers", "/settings/sessions", "/settings/retention", "/settings/audit"),

@@ -37,6 +37,8 @@ from zhiban.people import teams
 from zhiban.people.contact_fields import add_contact_field
 from zhiban.people.models import Role
 from zhiban.people.tokens import create as create_token
+from zhiban.tickets.models import NewTicket
+from zhiban.tickets.service import open_ticket
 
 WORDS = {"token": "1.nonsense", "session_id": "nonsense", "verb": "on"}
 LASTS = "GET /stream"  # answers for as long as the page is open
@@ -87,6 +89,17 @@ async def walk(site: Site) -> Walk:
         token, _ = await create_token(tx, "walk", now=seed.clock.now())
         held = load_view({"conditions": [{"kind": "assigned_to_me"}]})
         view = await add_view(tx, name="我的", conditions=held, owner_id=None, by=SYSTEM, now=seed.clock.now())
+        ticket = await open_ticket(
+            tx,
+            NewTicket(
+                "授权码激活失败",
+                conversation_id=seed.conversations["马骁"],
+                inbox_id=seed.inbox.inbox_id,
+            ),
+            key="walk",
+            by=SYSTEM,
+            now=seed.clock.now(),
+        )
         rule = await rules.add(tx, name="规则", definition=definition, by=SYSTEM, now=seed.clock.now())
         base = await knowledge.base_for(tx)
         article = await knowledge.put_faq(tx, base, question="怎么退款", answer="点退款", now=seed.clock.now())
@@ -121,6 +134,7 @@ async def walk(site: Site) -> Walk:
             "contact_id": contact,
             "field_id": known,
             "rule_id": rule,
+            "ticket_id": ticket.id,
             "notification_id": 999999,
             "workspace_id": 999999,
             "provider_id": 999999,

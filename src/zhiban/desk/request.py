@@ -30,6 +30,7 @@ from zhiban.conversations.surveys import ratings_of
 from zhiban.desk import views
 from zhiban.desk.checks import chrome_of
 from zhiban.desk.labels import WORDS
+from zhiban.desk.ticket_view import STATE_TONES, STATE_WORDS
 from zhiban.desk.views import ThreadView
 from zhiban.events import Actor
 from zhiban.kit.db import Transaction
@@ -43,6 +44,7 @@ from zhiban.people.permissions import Access, Permission
 from zhiban.people.service import SignedInAgent
 from zhiban.people.teams import team_rows
 from zhiban.ports import Limits
+from zhiban.tickets.queries import tickets_about
 from zhiban.web.render import Viewer
 
 QUEUES = {queue.value: queue for queue in Queue}
@@ -196,6 +198,7 @@ class DeskRequest:
             macros=await self._macros(tx),
             fields=tuple(await conversation_fields(tx)),
             attributes=await attributes_of(tx, conversation_id),
+            tickets=tuple(await tickets_about(tx, self.access, conversation_id)),
             forgotten=None if part.has_older else await forgotten_in(tx, conversation_id),
         )
 
@@ -212,7 +215,8 @@ class DeskRequest:
     async def answer(
         self, template: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **values: Any
     ) -> Response:
-        shown = {"thread": None, "toast": None, **WORDS, **values}
+        told = {"ticket_words": STATE_WORDS, "ticket_tones": STATE_TONES}
+        shown = {"thread": None, "toast": None, **WORDS, **told, **values}
         chrome = await chrome_of(self.request, self.agent, "desk")
         return self.auth.renderer.answer(template, self.viewer, status=status, headers=headers, chrome=chrome, **shown)
 

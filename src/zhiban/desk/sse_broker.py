@@ -22,6 +22,7 @@ from zhiban.notifications.service import NOTIFIED
 from zhiban.people.permissions import Access
 from zhiban.people.presence import PRESENCE
 from zhiban.people.service import SESSIONS
+from zhiban.tickets.topics import TICKET_CHANGED
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Subscriber:
         self.mine = False  # whether one of those is its agent's own
         self.presence = False  # whether somebody came or went
         self.notified = False  # whether its agent was told something, or has read it elsewhere
+        self.tickets = False  # whether a ticket changed
         self.lost = False  # whether something could not be told: the browser has to come back and ask
         self.changed = asyncio.Event()
 
@@ -75,6 +77,7 @@ class SseBroker:
         pubsub.subscribe(SESSIONS, self._sessions_ended)
         pubsub.subscribe(PRESENCE, self._presence_changed)
         pubsub.subscribe(NOTIFIED, self._notified)
+        pubsub.subscribe(TICKET_CHANGED, self._ticket_changed)
 
     def _heard(self, workspace_id: int, conversation_id: int) -> None:
         if workspace_id not in self._subscribers:
@@ -113,6 +116,11 @@ class SseBroker:
     def _notified(self, workspace_id: int, agent_id: int) -> None:
         for subscriber in self._tabs_of(workspace_id, agent_id):
             subscriber.notified = True
+            subscriber.changed.set()
+
+    def _ticket_changed(self, workspace_id: int, _ticket_id: int) -> None:
+        for subscriber in self._subscribers.get(workspace_id, ()):
+            subscriber.tickets = True
             subscriber.changed.set()
 
     def _sessions_ended(self, workspace_id: int, agent_id: int) -> None:
@@ -200,7 +208,8 @@ def _news(subscriber: Subscriber, *, access: bool, spread: int) -> str | None:
     mine, subscriber.mine = subscriber.mine, False
     presence, subscriber.presence = subscriber.presence, False
     notified, subscriber.notified = subscriber.notified, False
-    if not (changed or presence or access or notified):
+    tickets, subscriber.tickets = subscriber.tickets, False
+    if not (changed or presence or access or notified or tickets):
         return None
     return _frame(
         subscriber.last,
@@ -209,6 +218,7 @@ def _news(subscriber: Subscriber, *, access: bool, spread: int) -> str | None:
         presence=presence,
         access=access,
         notified=notified,
+        tickets=tickets,
         spread=spread,
     )
 
@@ -222,11 +232,13 @@ def _frame(
     presence: bool = False,
     access: bool = False,
     notified: bool = False,
+    tickets: bool = False,
     spread: int = 0,
 ) -> str:
     """`mine`: one of them is the agent's own; `access`: what the agent may see or do is not what the page was made for;
-    `notified`: there is news for them; `spread`: within how many milliseconds the tabs are to fetch what is not theirs,
-    each at a moment of its own, so that they do not all come at once."""
+    `notified`: there is news for them; `tickets`: one changed, which they may see or not; `spread`: within how
+    many milliseconds the tabs are to fetch what is not theirs, each at its own moment, so that they do not all come at
+    once."""
     said = {
         "conversations": conversations,
         "everything": everything,
@@ -234,6 +246,7 @@ def _frame(
         "presence": presence,
         "access": access,
         "notified": notified,
+        "tickets": tickets,
         "spread": spread,
     }
     data = json.dumps(said)

@@ -36,6 +36,7 @@ from zhiban.kit.i18n import Locale, mark
 from zhiban.kit.languages import is_foreign
 from zhiban.people.contact_fields import ContactField
 from zhiban.ports import Kind, Limits, ReplyWindow
+from zhiban.tickets.models import Ticket
 
 NO_IDS: Mapping[int, int] = MappingProxyType({})
 NOBODY: Mapping[int, str] = MappingProxyType({})
@@ -212,6 +213,7 @@ class ThreadView:
     followers: tuple[FollowerName, ...] = ()
     ratings: tuple[RatingLine, ...] = ()  # what the contact said of us last
     macros: tuple[tuple[int, str], ...] = ()
+    tickets: tuple[Ticket, ...] = ()  # that it has to do with
     forgotten: Forgotten | None = None
     fields: tuple[ContactField, ...] = ()  # what can be filled in of the conversation
     attributes: Mapping[str, str] = field(default_factory=dict)  # and what is

@@ -8,15 +8,15 @@ from datetime import datetime
 from zhiban.conversations.labels import label_names
 from zhiban.events import Actor
 from zhiban.kit.db import Transaction
-from zhiban.kit.errors import NotFound
-from zhiban.kit.i18n import Texts
+from zhiban.kit.errors import Conflict, NotFound
+from zhiban.kit.i18n import Texts, mark
 from zhiban.ports import IssueChange
 from zhiban.tickets.issues import FoundIssue, search_issues
 from zhiban.tickets.models import Audience, Ticket, TrackerState
 from zhiban.tickets.queries import messages_of_ticket
 from zhiban.tickets.rendering import Heading, Signature, bodies, comment_body, title_of
 from zhiban.tickets.repositories import RepositoryRow, access_repository, repositories_of
-from zhiban.tickets.service import change_column
+from zhiban.tickets.service import change_column, lock_ticket
 from zhiban.tickets.tracker_outbox import enqueue_change, enqueue_comment, enqueue_issue
 
 LIKELY = 0.3  # how much of the words an issue shares before it is named as one that may be meant
@@ -70,11 +70,25 @@ async def file(tx: Transaction, ticket: Ticket, *, source: str, texts: Texts, by
         bodies=bodies(lines, heading, signature=signature, texts=texts),
         labels=await _label_names(tx, ticket.labels),
         ticket_id=ticket.id,
-        client_key=f"ticket-{ticket.id}",
+        client_key=f"ticket-{ticket.id}-{repository.id}-{now.timestamp()}",
         by=by,
         now=now,
     )
     await change_column(tx, ticket.id, "tracker", TrackerState.WAITING.value, by=by, now=now)
+
+
+async def move_to(
+    tx: Transaction, ticket_id: int, repository_id: int, *, texts: Texts, by: Actor, now: datetime
+) -> None:
+    """Let a ticket that is nowhere yet, or was refused, become an issue there. Raises NotFound, Conflict."""
+    ticket = await lock_ticket(tx, ticket_id)
+    if ticket.tracker_state in _THERE:
+        raise Conflict(mark("This ticket has an issue already."))
+    await access_repository(tx, repository_id)
+    await change_column(tx, ticket_id, "repository", repository_id, by=by, now=now)
+    await change_column(tx, ticket_id, "tracker", TrackerState.NONE.value, by=by, now=now)
+    await tx.run("update ticket set problem = '' where id = %(id)s", id=ticket_id)
+    await file(tx, await lock_ticket(tx, ticket_id), source="", texts=texts, by=by, now=now)
 
 
 async def write_comment(

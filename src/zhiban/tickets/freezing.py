@@ -56,7 +56,7 @@ async def freeze(
         FrozenLine(
             one.id,
             _speaker(one),
-            one.name,
+            one.name or (texts("值班助手") if one.contact_id is None else ""),
             one.nickname,
             one.sent_at,
             frozen_words(one.kind, one.words, one.content, _files(files.get(one.id, [])), texts),

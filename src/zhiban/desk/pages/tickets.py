@@ -1,0 +1,366 @@
+"""Tickets at the desk: the list, the board, one ticket, and opening one, also from messages that somebody picked."""
+
+from __future__ import annotations
+
+from datetime import datetime, time
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import Response
+
+from zhiban.conversations.access import access_conversation, access_conversation_to_answer
+from zhiban.conversations.models import Priority
+from zhiban.conversations.spoken import SpokenMessage, spoken, spoken_before
+from zhiban.desk.labels import KIND_LABELS, PRIORITY_LABELS
+from zhiban.desk.page import FormPage, known
+from zhiban.desk.ticket_view import (
+    STATE_TONES,
+    STATE_WORDS,
+    actor_words,
+    history_words,
+    ticket_line,
+    ticket_lines,
+    ticket_names,
+)
+from zhiban.kit.db import Transaction
+from zhiban.kit.errors import Conflict, NotFound, ZhibanError
+from zhiban.kit.i18n import mark
+from zhiban.notifications.service import read_about_ticket
+from zhiban.people.auth import CurrentAgent
+from zhiban.people.permissions import Permission
+from zhiban.tickets import filing, involving, service
+from zhiban.tickets.freezing import freeze
+from zhiban.tickets.masking import partly
+from zhiban.tickets.models import UNFINISHED, Audience, NewTicket, Ticket, TicketState
+from zhiban.tickets.queries import (
+    Filter,
+    Order,
+    access_ticket,
+    comments_of,
+    conversations_of,
+    history_of,
+    messages_of_ticket,
+    ticket_counts,
+    ticket_list,
+    ticket_numbered,
+    watcher_ids,
+)
+from zhiban.tickets.rendering import shortened_title
+from zhiban.tickets.titling import extracted
+from zhiban.tickets.windows import MOST
+from zhiban.web.security import same_origin
+
+router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
+
+HERE = "/tickets"
+PICKED_FROM = 60  # the last messages that may be picked
+EVENING = time(18)  # when a day that was named ends
+LARGEST = 2**62
+
+Text = Annotated[str, Query(max_length=100)]
+
+
+class TicketPage(FormPage):
+    """One request about tickets. `asked` is the list that is looked at, as the address names it."""
+
+    section = "tickets"
+
+    def __init__(self, request: Request, agent: CurrentAgent) -> None:
+        super().__init__(request, agent)
+        self.asked = {
+            name: request.query_params.get(name, "")[:100] for name in ("state", "owner", "label", "due", "q")
+        }
+        self.opened: int | None = None
+
+    def filter(self) -> Filter:
+        asked = self.asked
+        states = UNFINISHED
+        if asked["state"] in STATE_WORDS:
+            states = (TicketState(asked["state"]),)
+        elif asked["state"] == "all":
+            states = tuple(TicketState)
+        owner = {"me": self.agent.id, "nobody": 0}.get(asked["owner"], _number(asked["owner"]))
+        return Filter(states, owner, _number(asked["label"]), asked["due"], text=asked["q"])
+
+    async def show(self, *, status: int = 200, trouble: str = "", **values: Any) -> Response:
+        """The list with one ticket opened: this one, or none."""
+        async with self.transaction() as tx:
+            names = await ticket_names(tx)
+            rows = await ticket_list(tx, self.access, self.filter(), now=self.now)
+            shown: dict[str, Any] = {
+                "lines": await ticket_lines(tx, rows, names, self.texts, now=self.now),
+                "counts": await ticket_counts(tx, self.access, now=self.now),
+                "one": await self._one(tx, names) if self.opened is not None else None,
+            }
+        return await self.whole(
+            "tickets/list.html",
+            status=status,
+            view="list",
+            trouble=trouble,
+            names=names,
+            **self.common,
+            **shown,
+            **values,
+        )
+
+    async def board(self) -> Response:
+        async with self.transaction() as tx:
+            names = await ticket_names(tx)
+            asked = self.filter()
+            columns = []
+            for state in (*UNFINISHED, TicketState.DONE):
+                kept = Filter((state,), asked.owner, asked.label, asked.due, text=asked.text)
+                order = Order.NEWEST if state.over else Order.DUE
+                rows = await ticket_list(tx, self.access, kept, order=order, now=self.now, limit=50)
+                columns.append((state.value, await ticket_lines(tx, rows, names, self.texts, now=self.now)))
+            counts = await ticket_counts(tx, self.access, now=self.now)
+        return await self.whole(
+            "tickets/board.html", view="board", trouble="", names=names, columns=columns, counts=counts, **self.common
+        )
+
+    @property
+    def common(self) -> dict[str, Any]:
+        return {
+            "asked": self.asked,
+            "query": urlencode({name: value for name, value in self.asked.items() if value and name != "state"}),
+            "opened": self.opened is not None,
+            "states": STATE_WORDS,
+            "tones": STATE_TONES,
+            "priorities": PRIORITY_LABELS,
+            "writes": self.access.may(Permission.ANSWER),
+            "partly": partly,
+        }
+
+    async def _one(self, tx: Transaction, names: Any) -> dict[str, Any]:
+        ticket = await access_ticket(tx, self.access, self.opened or 0)
+        await read_about_ticket(tx, self.agent.id, ticket.id, now=self.now)
+        facts = [
+            (said, actor_words(fact, names, self.texts), fact.at)
+            for fact in await history_of(tx, ticket.id)
+            if (said := history_words(fact, names, self.texts, now=self.now))
+        ]
+        heads = []
+        for conversation_id in await conversations_of(tx, ticket.id):
+            try:
+                heads.append(await access_conversation(tx, self.access, conversation_id))
+            except NotFound:
+                continue
+        watching = await watcher_ids(tx, ticket.id)
+        return {
+            "line": await ticket_line(tx, ticket, names, self.texts, now=self.now),
+            "messages": await messages_of_ticket(tx, ticket.id),
+            "comments": await comments_of(tx, ticket.id),
+            "facts": facts,
+            "conversations": heads,
+            "watchers": [names.agents[id_] for id_ in watching if id_ in names.agents],
+            "watched": self.agent.id in watching,
+            "repository": names.repositories.get(ticket.repository_id or 0),
+            "due_date": ticket.due_at.astimezone(self.texts.zone).date() if ticket.due_at else "",
+        }
+
+
+@router.get(HERE)
+async def page(request: Request, agent: CurrentAgent, view: Text = "") -> Response:
+    asked = TicketPage(request, agent)
+    return await asked.board() if view == "board" else await asked.show()
+
+
+# -------------------------------------------------------------------------------------------------------- opening
+
+
+async def _new(
+    page: TicketPage, conversation_id: int | None, *, status: int = 200, trouble: str = "", form: Any = None
+) -> Response:
+    form = form or {}
+    async with page.transaction() as tx:
+        names = await ticket_names(tx)
+        head, said = None, []
+        if conversation_id is not None:
+            head = await access_conversation_to_answer(tx, page.access, known(conversation_id))
+            said = [one for one in await spoken_before(tx, head.id, LARGEST, limit=PICKED_FROM) if _shows(one)]
+    return await page.whole(
+        "tickets/new.html",
+        status=status,
+        trouble=trouble,
+        names=names,
+        head=head,
+        said=said,
+        picked=set(form.get("message", ())),
+        typed={name: values[-1] for name, values in form.items() if values},
+        chosen=set(form.get("label", ())),
+        most=MOST,
+        kinds=KIND_LABELS,
+        **page.common,
+    )
+
+
+def _shows(message: SpokenMessage) -> bool:
+    return message.kind not in ("activity", "note", "move", "survey")
+
+
+@router.get(HERE + "/new")
+async def new(request: Request, agent: CurrentAgent, conversation: Annotated[int | None, Query()] = None) -> Response:
+    agent.access.check(Permission.ANSWER)
+    return await _new(TicketPage(request, agent), conversation)
+
+
+@router.post(HERE)
+async def open_ticket(request: Request, agent: CurrentAgent) -> Response:
+    """A new ticket, or messages put to one that there is."""
+    agent.access.check(Permission.ANSWER)
+    page = TicketPage(request, agent)
+    form: dict[str, list[str]] = {}
+    for name, value in await page.form():
+        form.setdefault(name, []).append(value)
+    conversation_id = _number(_last(form, "conversation"))
+    try:
+        async with page.transaction() as tx:
+            ticket_id = await _open(tx, page, conversation_id, form)
+    except (Conflict, NotFound) as error:
+        return await _new(page, conversation_id, status=422, trouble=page.words(error), form=form)
+    return page.back(f"{HERE}/{ticket_id}")
+
+
+async def _open(tx: Transaction, page: TicketPage, conversation_id: int | None, form: dict[str, list[str]]) -> int:
+    head, lines = None, []
+    if conversation_id is not None:
+        head = await access_conversation_to_answer(tx, page.access, known(conversation_id))
+        ids = [number for value in form.get("message", ()) if (number := _number(value)) is not None]
+        if len(ids) > MOST:
+            raise Conflict(mark(f"A ticket begins with at most {MOST} messages."))
+        said = [one for one in await spoken(tx, head.id, ids) if not one.recalled and one.quotable and _shows(one)]
+        lines = await freeze(tx, head.id, said, page.texts)
+    if add_to := _last(form, "add_to").strip().lstrip("#"):
+        return await _add(tx, page, conversation_id, lines, add_to)
+    title = _last(form, "title").strip() or (extracted(lines, page.texts).title if lines else "")
+    asked = next((line for line in lines if line.contact_id is not None), None)
+    ticket = await service.open_ticket(
+        tx,
+        NewTicket(
+            shortened_title(title),
+            lines,
+            note=_last(form, "note"),
+            priority=Priority(_choice(form, "priority", 0, most=4)),
+            owner_id=await _owner(tx, form, head.inbox_id if head else None),
+            due_at=_day(_last(form, "due"), page),
+            labels=tuple(number for value in form.get("label", ()) if (number := _number(value)) is not None),
+            conversation_id=head.id if head else None,
+            inbox_id=head.inbox_id if head else None,
+            requester_contact_id=asked.contact_id if asked is not None else None,
+            requester=asked.alias or asked.name if asked is not None else "",
+            repository_id=_number(_last(form, "repository")),
+        ),
+        key=f"desk-{page.agent.id}-{_last(form, 'key') or page.now.timestamp()}",
+        by=page.actor,
+        now=page.now,
+    )
+    await filing.file(tx, ticket, source="", texts=page.texts, by=page.actor, now=page.now)
+    return ticket.id
+
+
+async def _add(tx: Transaction, page: TicketPage, conversation_id: int | None, lines: list[Any], number: str) -> int:
+    found = await ticket_numbered(tx, _number(number) or 0)
+    ticket = await access_ticket(tx, page.access, found.id if found else 0)
+    if conversation_id is None:
+        raise Conflict(mark("There is nothing to add."))
+    await involving.add_messages(tx, ticket.id, conversation_id, lines, by=page.actor, now=page.now)
+    return ticket.id
+
+
+async def _owner(tx: Transaction, form: dict[str, list[str]], inbox_id: int | None) -> int | None:
+    owner_id = _number(_last(form, "owner"))
+    if owner_id is not None:
+        await service.check_may_own(tx, owner_id, inbox_id)
+    return owner_id
+
+
+# ----------------------------------------------------------------------------------------------------- one ticket
+
+
+@router.get(HERE + "/{ticket_id}")
+async def ticket(request: Request, agent: CurrentAgent, ticket_id: int) -> Response:
+    page = TicketPage(request, agent)
+    page.opened = known(ticket_id)
+    return await page.show()
+
+
+@router.post(HERE + "/{ticket_id}")
+async def change(request: Request, agent: CurrentAgent, ticket_id: int) -> Response:
+    """Whatever of the ticket the form names becomes so."""
+    agent.access.check(Permission.ANSWER)
+    page = TicketPage(request, agent)
+    page.opened = known(ticket_id)
+    form: dict[str, list[str]] = {}
+    for name, value in await page.form():
+        form.setdefault(name, []).append(value)
+    try:
+        async with page.transaction() as tx:
+            found = await access_ticket(tx, page.access, page.opened, lock=True)
+            await _change(tx, page, found, form)
+    except ZhibanError as error:
+        if not isinstance(error, Conflict | NotFound):
+            raise
+        return await page.refused(error, said=_last(form, "comment"))
+    return page.back(f"{HERE}/{ticket_id}")
+
+
+async def _change(tx: Transaction, page: TicketPage, ticket: Ticket, form: dict[str, list[str]]) -> None:
+    id_, by, now = ticket.id, page.actor, page.now
+    if "title" in form:
+        await service.retitle(tx, id_, _last(form, "title"), by=by, now=now)
+    if (state := _last(form, "state")) in STATE_WORDS:
+        await service.set_state(tx, id_, TicketState(state), by=by, now=now)
+    if "owner" in form:
+        await service.set_owner(tx, id_, _number(_last(form, "owner")), by=by, now=now)
+    if "due" in form:
+        await service.set_due(tx, id_, _day(_last(form, "due"), page), by=by, now=now)
+    if "priority" in form:
+        await service.set_priority(tx, id_, Priority(_choice(form, "priority", 0, most=4)), by=by, now=now)
+    if "labels" in form:
+        chosen = [number for value in form.get("label", ()) if (number := _number(value)) is not None]
+        await service.set_labels(tx, id_, chosen, by=by, now=now)
+    if "watch" in form:
+        verb = involving.watch if _last(form, "watch") == "yes" else involving.unwatch
+        await verb(tx, id_, page.agent.id, by=by, now=now)
+    if "repository" in form and (repository_id := _number(_last(form, "repository"))) is not None:
+        await filing.move_to(tx, id_, repository_id, texts=page.texts, by=by, now=now)
+    if "comment" in form:
+        await _comment(tx, page, ticket, form)
+
+
+async def _comment(tx: Transaction, page: TicketPage, ticket: Ticket, form: dict[str, list[str]]) -> None:
+    key = f"desk-{page.agent.id}-{_last(form, 'key') or page.now.timestamp()}"
+    audience = Audience.ISSUE if _last(form, "audience") == "issue" else Audience.DESK
+    text = _last(form, "comment")
+    done = await involving.comment(
+        tx, ticket.id, text, audience=audience, name=page.agent.name, key=key, by=page.actor, now=page.now
+    )
+    if done is not None:
+        await filing.write_comment(
+            tx, ticket, text, audience=audience, key=key, texts=page.texts, by=page.actor, now=page.now
+        )
+
+
+def _last(form: dict[str, list[str]], name: str) -> str:
+    return form.get(name, [""])[-1]
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
+
+
+def _choice(form: dict[str, list[str]], name: str, usual: int, *, most: int) -> int:
+    number = _number(_last(form, name))
+    return number if number is not None and number <= most else usual
+
+
+def _day(written: str, page: TicketPage) -> datetime | None:
+    """The evening of that day where the reader is. Raises Conflict."""
+    if not written:
+        return None
+    try:
+        day = datetime.strptime(written, "%Y-%m-%d")  # noqa: DTZ007 -- a day of the reader's own calendar
+    except ValueError:
+        raise Conflict(mark("A day is written as 2027-01-31.")) from None
+    return datetime.combine(day.date(), EVENING, tzinfo=page.texts.zone)
