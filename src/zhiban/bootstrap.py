@@ -35,6 +35,8 @@ from zhiban.events import (
     AgentDisabled,
     AgentWentOffline,
     CardActionReceived,
+    ConnectionAdded,
+    ConnectionChanged,
     ContactFollowed,
     ContactFollowEdited,
     ConversationAssigned,
@@ -121,7 +123,9 @@ from zhiban.ports import (
 from zhiban.ports.identity import IdentityClient
 from zhiban.ports.notifiers import parse_addresses
 from zhiban.tickets import handlers as ticket_handlers
+from zhiban.tickets import tracker_jobs
 from zhiban.tickets.jobs import TicketJobs
+from zhiban.tickets.tracker_jobs import TrackerJobs
 
 # Whom contacts write through. The first is the one that `zhiban inbox add` proposes.
 CHANNELS: dict[str, Integration] = {each.name: each for each in (WECOM, WEBHOOK, WECHATY)}
@@ -345,6 +349,8 @@ JOBS: dict[type[Event], tuple[JobsOf, ...]] = {
     TeamRemoved: (conversation_jobs.for_team_removed,),
     InboxAdded: (channel_jobs.for_added,),
     EvidenceRecorded: (learning_jobs.for_evidence,),
+    ConnectionAdded: (tracker_jobs.for_connected,),
+    ConnectionChanged: (tracker_jobs.for_connected,),
 }
 
 
@@ -397,6 +403,7 @@ def tasks(
         *PersonalJobs(database, connections, notifiers, clock).tasks(),
         *AutomationJobs(database, rules.book, webhooks).tasks(),
         *TicketJobs(database, connections, clock).tasks(),
+        *TrackerJobs(database, connections, clock).tasks(),
         *KnowledgeJobs(database, clock, embedders).tasks(),
         *UploadJobs(database, clock, files, embedders).tasks(),
         *GroupJobs(database, connections, clock).tasks(),

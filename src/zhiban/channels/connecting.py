@@ -12,10 +12,10 @@ from zhiban.kit.errors import ZhibanError
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts, mark
 from zhiban.kit.settings import Settings
-from zhiban.ports import CheckResult, Integration
+from zhiban.ports import CheckResult, Integration, TrackerIntegration
 
 
-def callback_path(integration: Integration | None, public_id: str) -> str:
+def callback_path(integration: Integration | TrackerIntegration | None, public_id: str) -> str:
     """Where the vendor has to call, below our own address."""
     own = [path for path in integration.addresses if "{public_id}" in path] if integration else []
     return (own or [ADDRESS])[0].format(public_id=public_id)
@@ -24,8 +24,8 @@ def callback_path(integration: Integration | None, public_id: str) -> str:
 async def checks_of(connections: Connections, workspace_id: int, row: ConnectionRow) -> AsyncIterator[CheckResult]:
     """What the vendor finds of its own credentials, addresses and permissions. Calls the vendor."""
     try:
-        link = await connections.connection(workspace_id, row.id)
-        async for result in link.vendor.checks():
+        link = await connections.any(workspace_id, row.id)
+        async for result in link.receiver.checks():
             yield result
     except ZhibanError as error:
         yield CheckResult(mark("连接"), "fail", problem=error.sentence)

@@ -77,6 +77,7 @@ rules = group("rules", _("规则：列出、启用、停用、演练、导出、
 reports = group("reports", _("报表：算到哪里，重新计算"))
 retention = group("retention", _("数据与保留：查看、设置、清理"))
 snippets = group("snippets", _("快捷回复：列出、添加、移除、导出、导入"))
+tracker = group("tracker", _("工单系统：接入、列出、同步、移除、绑定群"))
 token = group("token", _("接口令牌：生成、列出、吊销"))
 
 # Which modules hold which command: only what is asked for is imported, which is quicker and smaller.
@@ -97,6 +98,7 @@ MODULES = {
     "snippets": "snippets",
     "team": "teams",
     "token": "tokens",
+    "tracker": "trackers",
     "work": "work",
 }
 

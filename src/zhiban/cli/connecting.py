@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +24,7 @@ from zhiban.cli.runtime import open_app, workspace_of
 from zhiban.kit.errors import Misconfigured, NotFound, Unavailable
 from zhiban.kit.settings import Settings
 from zhiban.knowledge import queries
-from zhiban.ports import ConnectionBroken, Integration, SetupField, VendorAccount
+from zhiban.ports import ConnectionBroken, Integration, SetupField, TrackerIntegration, VendorAccount
 
 add = typer.Typer(name="add", help=_("接入一个渠道；不写渠道和选项时逐项询问"), rich_markup_mode=None)
 inbox.add_typer(add)
@@ -60,23 +61,25 @@ def _option(field: SetupField) -> str:
     return "--" + field.name.replace("_", "-")
 
 
-def _declare(integration: Integration) -> None:
-    """The sub-command of a vendor: an option for each of its fields, besides those that all vendors have."""
+def declare(
+    parent: typer.Typer,
+    integration: Integration | TrackerIntegration,
+    shared: Mapping[str, Any],
+    carry_out: Callable[..., Awaitable[Exit | None]],
+) -> None:
+    """The sub-command of a vendor: an option for each of its fields, besides those that all vendors `share`.
 
-    async def run(
-        *,
-        name: str | None = None,
-        account: list[str] | None = None,
-        base: str | None = None,
-        values: Path | None = None,
-        as_json: bool = False,
-        **given: str | None,
-    ) -> Exit | None:
-        typed = {**_from_file(values), **{key: value for key, value in given.items() if value is not None}}
-        complete = _asked_for(integration, typed, ask=sys.stdin.isatty() and not as_json)
-        return await _add(integration, complete, name=name, only=account or [], base=base, as_json=as_json)
+    `carry_out` gets the values of the fields, and the others by their names.
+    """
+    names = {field.name for field in integration.setup.fields}
 
-    shared = {"name": Name, "account": Accounts, "base": Base, "values": FromFile, "as_json": AsJson}
+    async def run(*, values: Path | None = None, as_json: bool = False, **given: Any) -> Exit | None:
+        named = {key: value for key, value in given.items() if key in names and value is not None}
+        complete = _asked_for(integration, {**_from_file(values), **named}, ask=sys.stdin.isatty() and not as_json)
+        others = {key: value for key, value in given.items() if key not in names}
+        return await carry_out(complete, as_json=as_json, **others)
+
+    shared = {**shared, "values": FromFile, "as_json": AsJson}
     own = {
         field.name: Annotated[str | None, typer.Option(_option(field), help=f"{_(field.label)}  {_(field.help)}")]
         for field in integration.setup.fields
@@ -93,7 +96,7 @@ def _declare(integration: Integration) -> None:
             for key, annotation in {**own, **shared}.items()
         ]
     )
-    command(add, integration.name, help=_(integration.label))(run)
+    command(parent, integration.name, help=_(integration.label))(run)
 
 
 def _from_file(path: Path | None) -> dict[str, Any]:
@@ -109,7 +112,7 @@ def _from_file(path: Path | None) -> dict[str, Any]:
     return found
 
 
-def _asked_for(integration: Integration, typed: Mapping[str, Any], *, ask: bool) -> dict[str, Any]:
+def _asked_for(integration: Integration | TrackerIntegration, typed: Mapping[str, Any], *, ask: bool) -> dict[str, Any]:
     """What was given, and what a person at the terminal adds. Raises Misconfigured when something is missing."""
     values = dict(typed)
     known = {field.name for field in integration.setup.fields}
@@ -135,11 +138,12 @@ async def _add(
     integration: Integration,
     values: Mapping[str, Any],
     *,
-    name: str | None,
-    only: list[str],
-    base: str | None,
-    as_json: bool,
+    name: str | None = None,
+    account: list[str] | None = None,
+    base: str | None = None,
+    as_json: bool = False,
 ) -> Exit | None:
+    only = account or []
     async with open_app(settings()) as app:
         workspace_id = await workspace_of(app)
         async with app.database.transaction(workspace_id) as tx:
@@ -183,4 +187,4 @@ def _tell(integration: Integration, address: str, accounts: list[VendorAccount],
 
 
 for _integration in bootstrap.CHANNELS.values():
-    _declare(_integration)
+    declare(add, _integration, {"name": Name, "account": Accounts, "base": Base}, partial(_add, _integration))

@@ -134,11 +134,11 @@ async def check(as_json: AsJson = False) -> Exit | None:
 
 
 async def check_connections(app: App) -> AsyncIterator[tuple[ConnectionRow, CheckResult]]:
-    """Let every vendor look at its own credentials, addresses and permissions."""
+    """Let every vendor and tracker look at its own credentials, addresses and permissions."""
     workspace_id = await workspace_of(app)
     async with app.database.transaction(workspace_id) as tx:
-        rows = [row for row in await inboxes.connections(tx) if row.removed_at is None]
-    for row in rows:
+        rows = [*await inboxes.connections(tx), *await inboxes.connections(tx, part="tracker")]
+    for row in [one for one in rows if one.removed_at is None]:
         async for result in checks_of(app.connections, workspace_id, row):
             yield row, result
 

@@ -15,7 +15,7 @@ from zhiban.conversations.threads import match_or_create
 from zhiban.events import SYSTEM, Actor, GroupConfigured, GroupConsentChanged
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
-from zhiban.kit.errors import NotFound
+from zhiban.kit.errors import Conflict, NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.json_safe import json_safe
 from zhiban.kit.text import clean
@@ -65,6 +65,23 @@ async def chat_of(tx: Transaction, conversation_id: int) -> GroupChat:
     if row is None:
         return GroupChat()
     return GroupChat(GroupPolicy.model_validate(row.policy), row.listed_at, row.left_at, row.welcomed_at)
+
+
+async def group_called(tx: Transaction, name: str) -> int:
+    """The conversation of the group that is called so, or has this number. Raises NotFound, Conflict."""
+    number = int(name) if name.isdecimal() and len(name) < 18 else None
+    ids = await tx.values(
+        "select id from conversation where kind = 'group' and (id = %(id)s or subject = %(name)s) order by id limit 2",
+        id=number,
+        name=name.strip(),
+    )
+    if number is not None and number in ids:
+        return number
+    if len(ids) == 1:
+        return int(ids[0])
+    if ids:
+        raise Conflict("Several groups are called like that: name one by its number.")
+    raise NotFound("There is no such group.")
 
 
 # ------------------------------------------------------------------------------------------------------ our people

@@ -210,6 +210,15 @@ class Tracker(Protocol):
         ...
 
 
+@runtime_checkable
+class RedeliversWebhooks(Protocol):
+    """A tracker that never repeats a call by itself, and does so when it is asked."""
+
+    async def redeliver(self, *, since: datetime) -> int:
+        """Let it repeat what did not arrive since then. Returns how many. Raises TryLater, ConnectionBroken."""
+        ...
+
+
 @frozen_dataclass
 class TrackerIntegration:
     """Everything the program knows of a tracker before there is a connection to it; the fields as of `Integration`."""

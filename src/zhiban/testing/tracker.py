@@ -189,6 +189,8 @@ class MemoryTracker:
                 yield issue
 
     async def repositories(self) -> AsyncIterator[Repository]:
+        if self._board.broken:
+            raise ConnectionBroken("Bad credentials", code=401)
         for one in self._board.repositories:
             yield one
 

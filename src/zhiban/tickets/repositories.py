@@ -173,6 +173,11 @@ async def keep_only(tx: Transaction, connection_id: int, external_ids: Sequence[
     )
 
 
+async def note_synced(tx: Transaction, repository_id: int, *, at: datetime) -> None:
+    """What changed there until then is known."""
+    await tx.run("update repository set synced_at = %(at)s where id = %(id)s", at=at, id=repository_id)
+
+
 async def links_of(tx: Transaction, conversation_id: int) -> list[RepositoryLink]:
     """The links of a group, the oldest first."""
     return await tx.objects(

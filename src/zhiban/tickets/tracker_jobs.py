@@ -1,0 +1,106 @@
+"""Work after the commit about trackers: which repositories there are, and what webhooks did not tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from zhiban.channels.connection_health import mark_broken, mark_mended
+from zhiban.channels.connections import Connections
+from zhiban.channels.inboxes import connections
+from zhiban.events import ConnectionAdded, ConnectionChanged
+from zhiban.kit.clock import Clock
+from zhiban.kit.db import Database
+from zhiban.kit.errors import NotFound
+from zhiban.kit.jobs import Enqueued, Job, Task, enqueue
+from zhiban.ports import ConnectionBroken, Issue, RedeliversWebhooks, Tracker, TrackerRefused
+from zhiban.tickets import issues, repositories
+from zhiban.tickets.repositories import RepositoryRow
+
+SYNC_TRACKER = Job("sync_tracker", queue="slow", attempts=4, wait=30, final=(ConnectionBroken,))
+SYNC_TRACKERS = Job("sync_trackers", cron="*/10 * * * *", attempts=1)
+
+MISSED = timedelta(hours=70)  # for as long a tracker keeps what it could not deliver
+APART = timedelta(minutes=5)  # clocks differ, and a page may shift while it is read
+AT_ONCE = 100  # issues in one transaction
+FIRST = timedelta(days=365)  # of a repository that is new to us, issues that changed within a year are read
+
+
+def for_connected(event: ConnectionAdded | ConnectionChanged) -> Iterable[Enqueued]:
+    """What a tracker has is looked at as soon as it is connected. A connection with channels is none."""
+    if isinstance(event, ConnectionChanged) or event.part == "tracker":
+        yield SYNC_TRACKER.of(key=str(event.connection_id), connection_id=event.connection_id)
+
+
+class TrackerJobs:
+    """What these jobs need, and the jobs."""
+
+    def __init__(self, database: Database, connections: Connections, clock: Clock) -> None:
+        self._database = database
+        self._connections = connections
+        self._clock = clock
+
+    def tasks(self) -> list[Task]:
+        return [Task(SYNC_TRACKER, self.sync_tracker), Task(SYNC_TRACKERS, self.sync_trackers)]
+
+    async def sync_trackers(self) -> None:
+        """Look at every tracker: webhooks get lost, and their sender does not know it."""
+        for workspace_id in await self._database.workspaces():
+            async with self._database.transaction(workspace_id) as tx:
+                for row in await connections(tx, part="tracker"):
+                    if row.removed_at is None:
+                        await enqueue(tx, SYNC_TRACKER.of(key=str(row.id), connection_id=row.id))
+
+    async def sync_tracker(self, workspace_id: int, connection_id: int) -> None:
+        """Know the repositories of a connection and the issues that changed, and ask for what was not delivered."""
+        try:
+            tracker = (await self._connections.tracker(workspace_id, connection_id)).tracker
+        except NotFound:
+            return
+        try:
+            await self._repositories(workspace_id, connection_id, tracker)
+            if isinstance(tracker, RedeliversWebhooks):
+                await tracker.redeliver(since=self._clock.now() - MISSED)
+        except ConnectionBroken as error:
+            async with self._database.transaction(workspace_id) as tx:
+                await mark_broken(tx, connection_id, error.sentence, now=self._clock.now())
+            return
+        async with self._database.transaction(workspace_id) as tx:
+            await mark_mended(tx, connection_id, now=self._clock.now())
+            rows = await repositories.repositories(tx, connection_id)
+        for row in rows:
+            if row.issues_enabled:
+                await self._issues(workspace_id, tracker, row)
+
+    async def _repositories(self, workspace_id: int, connection_id: int, tracker: Tracker) -> None:
+        found = [one async for one in tracker.repositories()]
+        now = self._clock.now()
+        async with self._database.transaction(workspace_id) as tx:
+            for one in found:
+                await repositories.keep(tx, connection_id, one, now=now)
+            await repositories.keep_only(tx, connection_id, [one.external_id for one in found], now=now)
+
+    async def _issues(self, workspace_id: int, tracker: Tracker, row: RepositoryRow) -> None:
+        began = self._clock.now()
+        since = (row.synced_at or began - FIRST) - APART
+        waiting: list[Issue] = []
+        try:
+            async for issue in tracker.issues(row.name, since=since):
+                waiting.append(issue)
+                if len(waiting) == AT_ONCE:
+                    await self._note(workspace_id, row, waiting)
+                    waiting = []
+        except TrackerRefused:  # gone, or closed for issues, since the list was read
+            return
+        await self._note(workspace_id, row, waiting, synced_at=began)
+
+    async def _note(
+        self, workspace_id: int, row: RepositoryRow, found: list[Issue], *, synced_at: datetime | None = None
+    ) -> None:
+        now = self._clock.now()
+        async with self._database.transaction(workspace_id) as tx:
+            for issue in found:
+                # What was there before us is no news; what is new since then, a webhook has not told us.
+                await issues.note(tx, row.id, issue, quietly=row.synced_at is None, now=now)
+            if synced_at is not None:
+                await repositories.note_synced(tx, row.id, at=synced_at)

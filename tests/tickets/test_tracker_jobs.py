@@ -1,0 +1,80 @@
+"""What webhooks did not tell is found by looking, and told once; what was there before us is no news."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.tickets.stand import TrackerStand, tracker_stand
+from zhiban.kit.db import Database
+from zhiban.ports import Issue, Repository, TrackerUser
+from zhiban.tickets import repositories
+from zhiban.tickets.tracker_jobs import TrackerJobs
+
+
+@pytest.fixture
+async def stand(db: Database, workspace: int) -> AsyncIterator[TrackerStand]:
+    async with tracker_stand(db, workspace) as found:
+        yield found
+
+
+async def sync(stand: TrackerStand) -> None:
+    jobs = TrackerJobs(stand.database, stand.connections, stand.clock)
+    await jobs.sync_tracker(stand.workspace_id, stand.connection_id)
+
+
+def issue(stand: TrackerStand, number: int, title: str) -> Issue:
+    found = Issue("acme/shop", number, "", title, "open", TrackerUser("chen"), stand.now, stand.now)
+    stand.board.issues["acme/shop", number] = found
+    return found
+
+
+async def test_what_a_webhook_did_not_tell_is_told_by_looking(stand: TrackerStand) -> None:
+    issue(stand, 1, "从前的")
+    await sync(stand)
+    assert not await stand.facts("issue_changed")
+    stand.clock.advance(timedelta(minutes=10))
+    issue(stand, 2, "漏掉的")
+    stand.board.issues["acme/shop", 1] = replace(
+        stand.board.issues["acme/shop", 1], state="closed", updated_at=stand.now
+    )
+    for _ in range(2):
+        await sync(stand)
+    # and then the webhook comes after all
+    await stand.hears({"repository": "acme/shop", "number": 2, "title": "漏掉的", "actor": "chen", "action": "opened"})
+    told = await stand.facts("issue_changed")
+    assert [(one["number"], one["change"]) for one in told] == [(1, "closed"), (2, "opened")]
+
+
+async def test_repositories_come_and_go(stand: TrackerStand) -> None:
+    stand.board.repositories.append(Repository("2", "acme/docs", issues_enabled=False))
+    await sync(stand)
+    stand.board.repositories.pop(0)
+    await sync(stand)
+    async with stand.database.transaction(stand.workspace_id) as tx:
+        assert [row.name for row in await repositories.repositories(tx)] == ["acme/docs"]
+    stand.board.repositories.append(Repository("1", "acme/store"))
+    await sync(stand)
+    assert [(one["name"], one["previous"]) for one in await stand.facts("repository_renamed")] == [
+        ("acme/store", "acme/shop")
+    ]
+
+
+async def test_refused_credentials_are_said_where_operators_look(stand: TrackerStand) -> None:
+    stand.board.broken = True
+    await sync(stand)
+    await sync(stand)
+    assert len(await stand.facts("connection_broke")) == 1
+    stand.board.broken = False
+    await sync(stand)
+    assert len(await stand.facts("connection_mended")) == 1
+
+
+async def test_every_tracker_is_looked_at(stand: TrackerStand) -> None:
+    await stand.rows("delete from jobs.procrastinate_jobs returning 1")
+    await TrackerJobs(stand.database, stand.connections, stand.clock).sync_trackers()
+    found = await stand.rows("select args ->> 'connection_id' from jobs.procrastinate_jobs")
+    assert found == [(str(stand.connection_id),)]
