@@ -48,6 +48,7 @@ OWNERS = {
     "group_chat": "conversations",
     "group_silence": "assistant",
     "gateway_state": "channels",
+    "group_news": "tickets",
     "identity": "people",
     "inbox": "channels",
     "kept_reply": "knowledge",

@@ -122,8 +122,8 @@ from zhiban.ports import (
 )
 from zhiban.ports.identity import IdentityClient
 from zhiban.ports.notifiers import parse_addresses
+from zhiban.tickets import group_news, tracker_jobs
 from zhiban.tickets import handlers as ticket_handlers
-from zhiban.tickets import tracker_jobs
 from zhiban.tickets.jobs import TicketJobs
 from zhiban.tickets.tracker_jobs import TrackerJobs
 
@@ -307,8 +307,8 @@ HANDLERS: dict[type[Event], tuple[Handler, ...]] = {
     MessageRecalled: (ticket_handlers.forget_frozen,),
     IssueOpened: (ticket_handlers.note_opened,),
     IssueRefused: (ticket_handlers.note_refused,),
-    IssueChanged: (ticket_handlers.follow_issue,),
-    IssueCommented: (ticket_handlers.take_comment,),
+    IssueChanged: (ticket_handlers.follow_issue, group_news.note_change),
+    IssueCommented: (ticket_handlers.take_comment, group_news.note_comment),
     TicketChanged: (ticket_handlers.follow_ticket,),
     TicketCommented: (ticket_handlers.tell_watchers,),
     GroupMembersJoined: (plan_welcome,),

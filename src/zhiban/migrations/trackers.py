@@ -73,3 +73,19 @@ create index ix_tracker_call_ticket_id on tracker_call (workspace_id, ticket_id)
 create index ix_tracker_call_comment_id on tracker_call (workspace_id, comment_id) where comment_id is not null;
 """
 TABLES = ("repository", "repository_link", "issue", "issue_comment", "tracker_call")
+
+# What groups are to hear, or have heard: `due_at` gathers what happens within a minute, `listed` waits for a list.
+GROUP_NEWS = """
+create table group_news (
+  workspace_id bigint not null, id bigint generated always as identity,
+  conversation_id bigint not null, repository_id bigint not null, issue_id bigint,
+  kind text not null, name text not null, text text not null, url text not null, digest text not null,
+  listed boolean not null default false, at timestamptz not null, due_at timestamptz not null,
+  told_at timestamptz, message_id bigint,
+  constraint pk_group_news primary key (workspace_id, id),
+  constraint uq_group_news_digest unique (workspace_id, conversation_id, digest),
+  constraint fk_group_news_conversation_id foreign key (workspace_id, conversation_id) references conversation
+    on delete cascade);
+create index ix_group_news_due_at on group_news (workspace_id, due_at) where told_at is null;
+create index ix_group_news_issue_id on group_news (workspace_id, conversation_id, issue_id);
+"""

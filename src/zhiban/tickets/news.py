@@ -8,7 +8,7 @@ from datetime import datetime
 from zhiban.events import Actor
 from zhiban.kit.db import Transaction
 from zhiban.ports import TrackerNews
-from zhiban.tickets import issues, repositories
+from zhiban.tickets import group_news, issues, repositories
 
 _CALL_OF = "select id from tracker_call where key = %(key)s"
 # A change carries no key: what arrives while one of ours is under way at this issue, it has brought about.
@@ -30,6 +30,7 @@ async def _take_in(tx: Transaction, connection_id: int, news: TrackerNews, *, no
         return
     repository_id = await repositories.keep(tx, connection_id, news.repository, by=by, now=now)
     if news.issue is None:
+        await group_news.note_news(tx, repository_id, None, news, now=now)
         return
     if news.kind in ("issue", "change") and news.action in ("deleted", "transferred"):
         await issues.note_removed(tx, repository_id, news.issue.number, actor=news.actor, now=now)
@@ -41,6 +42,7 @@ async def _take_in(tx: Transaction, connection_id: int, news: TrackerNews, *, no
         call_id = await tx.value(_CHANGING, repository=repository_id, number=news.issue.number)
     issue_id = await issues.note(tx, repository_id, news.issue, actor=news.actor, call_id=call_id, now=now)
     if news.comment is None:
+        await group_news.note_news(tx, repository_id, issue_id, news, now=now)
         return
     if news.action == "deleted":
         await issues.note_comment_removed(tx, issue_id, news.comment.external_id, now=now)

@@ -14,11 +14,12 @@ from zhiban.kit.db import Database
 from zhiban.kit.errors import NotFound
 from zhiban.kit.jobs import Enqueued, Job, Task, enqueue
 from zhiban.ports import ConnectionBroken, Issue, RedeliversWebhooks, Tracker, TrackerRefused
-from zhiban.tickets import issues, repositories
+from zhiban.tickets import group_news, issues, repositories
 from zhiban.tickets.repositories import RepositoryRow
 
 SYNC_TRACKER = Job("sync_tracker", queue="slow", attempts=4, wait=30, final=(ConnectionBroken,))
 SYNC_TRACKERS = Job("sync_trackers", cron="*/10 * * * *", attempts=1)
+TELL_GROUPS = Job("tell_groups_of_repositories", cron="* * * * *", attempts=1)
 
 MISSED = timedelta(hours=70)  # for as long a tracker keeps what it could not deliver
 APART = timedelta(minutes=5)  # clocks differ, and a page may shift while it is read
@@ -41,7 +42,22 @@ class TrackerJobs:
         self._clock = clock
 
     def tasks(self) -> list[Task]:
-        return [Task(SYNC_TRACKER, self.sync_tracker), Task(SYNC_TRACKERS, self.sync_trackers)]
+        return [
+            Task(SYNC_TRACKER, self.sync_tracker),
+            Task(SYNC_TRACKERS, self.sync_trackers),
+            Task(TELL_GROUPS, self.tell_groups),
+        ]
+
+    async def tell_groups(self) -> None:
+        """Say in every linked group what has been gathered for it."""
+        for workspace_id in await self._database.workspaces():
+            now = self._clock.now()
+            async with self._database.transaction(workspace_id) as tx:
+                waiting = await group_news.waiting_groups(tx, now=now)
+            for conversation_id, inbox_id in waiting:
+                inbox = await self._connections.inbox(workspace_id, inbox_id)
+                async with self._database.transaction(workspace_id) as tx:
+                    await group_news.tell(tx, inbox, conversation_id, now=now)
 
     async def sync_trackers(self) -> None:
         """Look at every tracker: webhooks get lost, and their sender does not know it."""

@@ -1,0 +1,260 @@
+"""News of repositories for the groups that are linked with them: gathered for a minute or two, then told in one piece.
+
+A message in a group cannot be changed once it is sent. So what happens to one issue within a minute is one message, a
+review and its lines are one line, and what would be too many messages becomes a list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict
+
+from zhiban.channels.connections import OpenInbox
+from zhiban.conversations import transitions
+from zhiban.conversations.groups import chat_of
+from zhiban.conversations.models import Author
+from zhiban.conversations.outbox import allowance_of, enqueue, key_for
+from zhiban.events import Actor, IssueChanged, IssueCommented
+from zhiban.kit.db import Transaction
+from zhiban.kit.i18n import Texts
+from zhiban.kit.text import clean
+from zhiban.ports import TrackerNews
+from zhiban.tickets.issues import IssueRow, access_comment, access_issue
+from zhiban.tickets.news_words import GroupNews, issue_words, list_words
+from zhiban.tickets.repositories import RepositoryLink, access_repository, links_to
+
+GATHERED = timedelta(seconds=60)
+MESSAGES_A_MINUTE = 6
+LIST_HOUR = 9  # in the group's own time: when the daily list is told
+TEXT_CHARACTERS = 2000  # kept of what somebody wrote
+TOLD_CHANGES = ("opened", "closed", "reopened")
+
+_INSERT = """
+insert into group_news (workspace_id, conversation_id, repository_id, issue_id, kind, name, text, url, digest, listed,
+  at, due_at)
+values (%(workspace)s, %(conversation)s, %(repository)s, %(issue)s, %(kind)s, %(name)s, %(text)s, %(url)s, %(digest)s,
+  %(listed)s, %(at)s, %(due)s)
+on conflict (workspace_id, conversation_id, digest) do nothing"""
+
+# What belongs to an issue of which something is due is told with it.
+_DUE = """
+select n.id, n.issue_id, r.name as repository, coalesce(i.number, 0) as number, coalesce(i.title, '') as title,
+  coalesce(i.url, n.url) as place, n.kind, n.name, n.text, n.url, n.listed
+from group_news n join repository r on r.workspace_id = n.workspace_id and r.id = n.repository_id
+left join issue i on i.workspace_id = n.workspace_id and i.id = n.issue_id
+where n.conversation_id = %(conversation)s and n.told_at is null and (n.due_at <= %(now)s or n.issue_id in (
+  select d.issue_id from group_news d where d.conversation_id = %(conversation)s and d.told_at is null
+    and d.due_at <= %(now)s and not d.listed and not n.listed))
+order by n.id limit 500 for update of n skip locked"""
+
+# Where the call comes from, or where the issue's ticket comes from: there it is told as the ticket's news.
+_ORIGIN = """
+select t.conversation_id from ticket t left join tracker_call c on c.workspace_id = t.workspace_id
+  and c.ticket_id = t.id and c.id = %(call)s
+where t.conversation_id is not null and (c.id is not null or t.issue_id = %(issue)s)"""
+
+
+class LinkSettings(BaseModel):
+    """How a group hears of what it is linked with."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    mode: Literal["all", "first", "list", "none"] = "all"  # `first`: of an issue once; `list`: in a daily list
+    bots: bool = False
+    labels: tuple[str, ...] = ()  # only issues with one of them; none: all
+
+    def wants(self, issue: IssueRow | None, *, bot: bool) -> bool:
+        if self.mode == "none" or (bot and not self.bots):
+            return False
+        return issue is None or not self.labels or bool(set(self.labels) & set(issue.labels))
+
+
+async def note_change(tx: Transaction, event: IssueChanged) -> None:
+    """An issue or a change was opened, closed or opened again. The chat of its ticket hears that as the ticket's."""
+    if event.change not in TOLD_CHANGES:
+        return
+    issue = await access_issue(tx, event.issue_id)
+    kind: str = event.change
+    if kind == "closed" and issue.reason in ("merged", "not_planned"):
+        kind = issue.reason
+    elsewhere = await tx.values(_ORIGIN, call=event.call_id or 0, issue=event.issue_id)
+    await _collect(
+        tx,
+        event.repository_id,
+        issue,
+        kind=kind,
+        name=event.login or issue.author,
+        bot=event.call_id is None and _is_bot(event.login, issue),
+        text="",
+        url=issue.url,
+        digest=f"change-{event.id}",
+        besides=elsewhere,
+        now=event.at,
+    )
+
+
+async def note_comment(tx: Transaction, event: IssueCommented) -> None:
+    """Somebody commented; what we wrote ourselves is no news."""
+    if event.ours or event.call_id is not None:
+        return
+    row = await access_comment(tx, event.comment_id)
+    issue = await access_issue(tx, event.issue_id)
+    await _collect(
+        tx,
+        event.repository_id,
+        issue,
+        kind="commented",
+        name=row.author,
+        bot=row.author_is_bot,
+        text=row.body,
+        url=row.url,
+        digest=f"comment-{row.id}",
+        now=event.at,
+    )
+
+
+async def note_news(
+    tx: Transaction, repository_id: int, issue_id: int | None, news: TrackerNews, *, now: datetime
+) -> None:
+    """A review or a release; of a review its lines are counted only."""
+    kinds = {"review": f"review_{news.action}", "release": "released"}
+    if news.kind not in kinds or news.actor.ours:
+        return
+    summary = news.summary
+    await _collect(
+        tx,
+        repository_id,
+        await access_issue(tx, issue_id) if issue_id is not None else None,
+        kind=kinds[news.kind],
+        name=news.actor.login,
+        bot=news.actor.bot,
+        text=str(summary.get("name") or summary.get("text") or ""),
+        url=str(summary.get("url") or ""),
+        digest=news.digest,
+        now=now,
+    )
+
+
+def _is_bot(login: str, issue: IssueRow) -> bool:
+    return login.endswith("[bot]") or (login == issue.author and issue.author_is_bot)
+
+
+async def _collect(
+    tx: Transaction,
+    repository_id: int,
+    issue: IssueRow | None,
+    *,
+    kind: str,
+    name: str,
+    bot: bool,
+    text: str,
+    url: str,
+    digest: str,
+    besides: Sequence[int] = (),
+    now: datetime,
+) -> None:
+    repository = await access_repository(tx, repository_id)
+    for link in await links_to(tx, repository.name):
+        wishes = LinkSettings.model_validate(link.settings)
+        if link.conversation_id in besides or not wishes.wants(issue, bot=bot):
+            continue
+        if wishes.mode == "first" and issue is not None and await _told_of(tx, link, issue.id):
+            continue
+        listed = wishes.mode == "list"
+        await tx.run(
+            _INSERT,
+            workspace=tx.workspace_id,
+            conversation=link.conversation_id,
+            repository=repository_id,
+            issue=issue.id if issue is not None else None,
+            kind=kind,
+            name=clean(name),
+            text=clean(text)[:TEXT_CHARACTERS],
+            url=url,
+            digest=digest,
+            listed=listed,
+            at=now,
+            due=await _next_list(tx, link.conversation_id, now) if listed else now + GATHERED,
+        )
+
+
+async def _told_of(tx: Transaction, link: RepositoryLink, issue_id: int) -> bool:
+    sql = "select 1 from group_news where conversation_id = %(id)s and issue_id = %(issue)s limit 1"
+    return bool(await tx.value(sql, id=link.conversation_id, issue=issue_id))
+
+
+async def _next_list(tx: Transaction, conversation_id: int, now: datetime) -> datetime:
+    zone = ZoneInfo((await chat_of(tx, conversation_id)).policy.timezone)
+    local = now.astimezone(zone)
+    today = local.replace(hour=LIST_HOUR, minute=0, second=0, microsecond=0)
+    return today if today > local else today + timedelta(days=1)
+
+
+# --------------------------------------------------------------------------------------------------------- telling
+
+
+async def waiting_groups(tx: Transaction, *, now: datetime) -> list[tuple[int, int]]:
+    """The groups for which something is due, each with its inbox."""
+    ids = await tx.values(
+        "select distinct conversation_id from group_news where told_at is null and due_at <= %(now)s", now=now
+    )
+    return [(id_, (await transitions.lock(tx, id_)).inbox_id) for id_ in ids]
+
+
+async def tell(tx: Transaction, inbox: OpenInbox, conversation_id: int, *, now: datetime) -> int:
+    """Say in a group what is due there, in as few messages as its budget allows. Returns how many.
+
+    In its quiet hours it waits; where nothing may be said any more it is dropped.
+    """
+    state = await transitions.lock(tx, conversation_id)
+    chat = await chat_of(tx, conversation_id)
+    if chat.closed is None and chat.policy.is_quiet(now):
+        return 0
+    rows = await tx.objects(GroupNews, _DUE, conversation=conversation_id, now=now)
+    closed = chat.closed is not None or allowance_of(state, inbox.channel.limits.reply_window).closed(now)
+    messages = [] if closed else _messages(rows, Texts("zh"))
+    for text, told in messages:
+        result = await enqueue(
+            tx,
+            state,
+            author=Author.TRACKER,
+            actor=Actor("tracker"),
+            text=text,
+            key=key_for("group-news", conversation_id, told[0].id),
+            limits=inbox.channel.limits,
+            now=now,
+            most=1,
+        )
+        state = result.state
+        message_id = result.messages[0].id if result.messages else None
+        await _note_told(tx, told, message_id, now=now)
+    if closed:
+        await _note_told(tx, rows, None, now=now)
+    return len(messages)
+
+
+def _messages(rows: Sequence[GroupNews], texts: Texts) -> list[tuple[str, list[GroupNews]]]:
+    """What is said, with the news that each message tells."""
+    by_issue: dict[object, list[GroupNews]] = {}
+    listed = [row for row in rows if row.listed]
+    for row in rows:
+        if not row.listed:
+            by_issue.setdefault(row.issue_id or f"news {row.id}", []).append(row)
+    pieces = list(by_issue.values())
+    room = MESSAGES_A_MINUTE - (1 if listed or len(pieces) > MESSAGES_A_MINUTE else 0)
+    said = [(issue_words(one, texts), one) for one in pieces[:room]]
+    rest = [*(row for one in pieces[room:] for row in one), *listed]
+    return [*said, (list_words(rest, texts), rest)] if rest else said
+
+
+async def _note_told(tx: Transaction, rows: Sequence[GroupNews], message_id: int | None, *, now: datetime) -> None:
+    await tx.run(
+        "update group_news set told_at = %(now)s, message_id = %(message)s where id = any(%(ids)s::bigint[])",
+        now=now,
+        message=message_id,
+        ids=[row.id for row in rows],
+    )

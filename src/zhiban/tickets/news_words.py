@@ -1,0 +1,84 @@
+"""What a group is told of its repositories, as plain text: nobody's markup, and nobody's long text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.i18n import Texts
+
+QUOTED = 200  # characters of what somebody wrote
+LINES = 5  # of one issue; the others are counted
+LISTED = 20  # issues in a list
+LONGEST = 4000  # characters of a message
+
+
+@frozen_dataclass
+class GroupNews:
+    """Something that a group is to hear, with what it is about. `number` 0: about no issue."""
+
+    id: int
+    issue_id: int | None
+    repository: str
+    number: int
+    title: str
+    place: str
+    kind: str
+    name: str
+    text: str
+    url: str
+    listed: bool
+
+
+_SAID: Mapping[str, Callable[[GroupNews, Texts], str]] = {
+    "opened": lambda one, texts: texts("{name}新开", name=one.name),
+    "closed": lambda one, texts: texts("{name}关闭了", name=one.name),
+    "not_planned": lambda one, texts: texts("{name}关闭了：不打算做", name=one.name),
+    "merged": lambda one, texts: texts("{name}合并了", name=one.name),
+    "reopened": lambda one, texts: texts("{name}重新打开", name=one.name),
+    "commented": lambda one, _texts: f"{one.name}：{short(one.text)}",
+    "review_approved": lambda one, texts: texts("{name}评审通过", name=one.name),
+    "review_changes_requested": lambda one, texts: texts("{name}要求修改：{text}", name=one.name, text=short(one.text)),
+    "review_commented": lambda one, texts: texts("{name}评审：{text}", name=one.name, text=short(one.text)),
+    "released": lambda one, texts: texts("{name}发布了{text}", name=one.name, text=short(one.text)),
+}
+
+
+def short(text: str) -> str:
+    """One line of what somebody wrote."""
+    line = " ".join(text.split())
+    return line if len(line) <= QUOTED else line[: QUOTED - 1] + "…"
+
+
+def issue_words(news: Sequence[GroupNews], texts: Texts) -> str:
+    """What happened to one issue, or the one thing that is about none."""
+    first = news[0]
+    head = first.repository if not first.number else f"{first.repository} #{first.number} {short(first.title)}"
+    lines = [_SAID[one.kind](one, texts) for one in news if one.kind in _SAID and _says(one)]
+    marks = sum(one.kind == "review_line" for one in news)
+    if marks:
+        lines.append(texts("评审里的意见：{n}处", n=marks))
+    if len(lines) > LINES:
+        lines = [*lines[: LINES - 1], texts("还有{n}条", n=len(lines) - LINES + 1)]
+    return "\n".join([head, *lines, first.place])[:LONGEST]
+
+
+def _says(one: GroupNews) -> bool:
+    """A review without words of its own is told by its lines."""
+    return one.kind != "review_commented" or bool(one.text.strip())
+
+
+def list_words(news: Sequence[GroupNews], texts: Texts) -> str:
+    """Many things in one message: a line for each issue."""
+    by_place: dict[str, list[GroupNews]] = {}
+    for one in news:
+        by_place.setdefault(one.place, []).append(one)
+    lines = [
+        f"{found[0].repository} #{found[0].number} {short(found[0].title)}（{len(found)}）"
+        if found[0].number
+        else issue_words(found[:1], texts).replace("\n", " ")
+        for found in list(by_place.values())[:LISTED]
+    ]
+    if len(by_place) > LISTED:
+        lines.append(texts("还有{n}条", n=len(by_place) - LISTED))
+    return "\n".join([texts("仓库动态"), *lines])[:LONGEST]

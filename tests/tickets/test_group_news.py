@@ -1,0 +1,213 @@
+"""What groups hear of their repositories: each thing once, gathered, within a budget, and never at night."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.tickets.stand import TrackerStand, tracker_stand
+from tests.twin import open_inbox
+from zhiban.channels.business_hours import Span
+from zhiban.channels.connections import OpenInbox
+from zhiban.conversations import groups
+from zhiban.conversations.group_policy import GroupPolicy
+from zhiban.conversations.ingest import ingest
+from zhiban.events import SYSTEM
+from zhiban.kit.db import Database
+from zhiban.ports import IncomingMessage, Issue, Kind, Repository, SenderRole, TrackerNews, TrackerUser
+from zhiban.testing.tracker import US
+from zhiban.tickets import group_news, repositories
+from zhiban.tickets import tracker_outbox as outbox
+from zhiban.tickets.news import take_in
+
+SHOP: dict[str, Any] = {"repository": "acme/shop", "number": 1, "title": "支付页\n白屏", "actor": "lin"}
+
+
+class LinkedGroup:
+    """A group that is linked with acme/shop."""
+
+    def __init__(self, stand: TrackerStand, inbox: OpenInbox, conversation_id: int) -> None:
+        self.stand = stand
+        self.inbox = inbox
+        self.id = conversation_id
+
+    async def linked(self, **settings: Any) -> None:
+        async with self.stand.database.transaction(self.stand.workspace_id) as tx:
+            await repositories.link(tx, self.id, "acme/shop", settings=settings, by=SYSTEM, now=self.stand.now)
+
+    async def hears(self, *, after: float = 61) -> list[str]:
+        """The messages that come after so many seconds."""
+        self.stand.clock.advance(timedelta(seconds=after))
+        async with self.stand.database.transaction(self.stand.workspace_id) as tx:
+            before = await tx.value("select coalesce(max(id), 0) from message")
+            for conversation_id, _inbox in await group_news.waiting_groups(tx, now=self.stand.now):
+                await group_news.tell(tx, self.inbox, conversation_id, now=self.stand.now)
+            return await tx.values(
+                "select text from message where author = 'tracker' and id > %(before)s order by id", before=before
+            )
+
+
+@pytest.fixture
+async def stand(db: Database, workspace: int) -> AsyncIterator[TrackerStand]:
+    async with tracker_stand(db, workspace) as found:
+        yield found
+
+
+@pytest.fixture
+async def group(stand: TrackerStand) -> LinkedGroup:
+    await stand.repository()
+    inbox = await open_inbox(stand.database, stand.workspace_id)
+    said = IncomingMessage(
+        "g1", "g-1", "zhou", SenderRole.CONTACT, Kind.TEXT, "大家好", stand.now, group=True, sender_name="周周"
+    )
+    async with stand.database.transaction(stand.workspace_id) as tx:
+        await ingest(tx, inbox, [said], now=stand.now, process_id=1)
+        conversation_id = int(await tx.value("select id from conversation where kind = 'group'"))
+    found = LinkedGroup(stand, inbox, conversation_id)
+    await found.linked()
+    return found
+
+
+async def comments(stand: TrackerStand, count: int, *, number: int = 1, actor: str = "lin") -> None:
+    for n in range(count):
+        said = {"action": "created", "comment": f"第{n}句", "comment_id": 100 * number + n}
+        await stand.hears({**SHOP, **said, "number": number, "actor": actor, "title": f"问题{number}"})
+
+
+async def test_what_happens_to_one_issue_within_a_minute_is_one_message(
+    stand: TrackerStand, group: LinkedGroup
+) -> None:
+    for _ in range(3):
+        await stand.hears({**SHOP, "action": "opened"})
+    await stand.hears({**SHOP, "action": "created", "comment": "看到了\n马上修", "comment_id": 9, "actor": "chen"})
+    assert await group.hears(after=30) == []
+    (said,) = await group.hears(after=31)
+    assert said.splitlines() == [
+        "acme/shop #1 支付页 白屏",
+        "lin新开",
+        "chen：看到了 马上修",
+        "https://tracker.test/acme/shop/issues/1",
+    ]
+    assert await group.hears() == []  # and not once more
+
+
+async def test_too_many_messages_become_a_list(stand: TrackerStand, group: LinkedGroup) -> None:
+    for number in range(1, 10):
+        await stand.hears({**SHOP, "number": number, "title": f"问题{number}", "action": "opened"})
+    said = await group.hears()
+    assert len(said) == group_news.MESSAGES_A_MINUTE
+    assert said[-1].splitlines()[0] == "仓库动态"
+    assert sum("#" in line for line in said[-1].splitlines()) == 4
+
+
+async def test_many_comments_are_counted(stand: TrackerStand, group: LinkedGroup) -> None:
+    await comments(stand, 12)
+    (said,) = await group.hears()
+    assert "还有9条" in said
+    assert len(said.splitlines()) == 7
+
+
+async def test_bots_and_what_we_wrote_are_no_news(stand: TrackerStand, group: LinkedGroup) -> None:
+    await stand.hears({**SHOP, "action": "opened"})
+    await group.hears()
+    bot = {**SHOP, "action": "created", "comment": "bump", "comment_id": 8, "actor": "renovate[bot]", "bot": True}
+    await stand.hears(bot)
+    await stand.hears({**SHOP, "action": "created", "comment": "我们写的", "comment_id": 9, "actor": US.login})
+    assert await group.hears() == []
+    await group.linked(bots=True)
+    await stand.hears({**bot, "comment_id": 10})
+    assert len(await group.hears()) == 1
+
+
+async def test_modes_and_labels(stand: TrackerStand, group: LinkedGroup) -> None:
+    await group.linked(mode="first")
+    await stand.hears({**SHOP, "action": "opened"})
+    await comments(stand, 2)
+    (said,) = await group.hears()
+    assert said.splitlines()[1:-1] == ["lin新开"]
+    await group.linked(labels=["bug"])
+    await stand.hears({**SHOP, "number": 2, "action": "opened", "labels": ["question"]})
+    await stand.hears({**SHOP, "number": 3, "action": "opened", "labels": ["bug"]})
+    (said,) = await group.hears()
+    assert "#3" in said
+    await group.linked(mode="none")
+    await comments(stand, 1, number=4)
+    assert await group.hears() == []
+
+
+async def test_a_daily_list_waits_for_the_morning(stand: TrackerStand, group: LinkedGroup) -> None:
+    await group.linked(mode="list")
+    await comments(stand, 2)  # at ten in the morning
+    assert await group.hears(after=3600) == []
+    (said,) = await group.hears(after=22 * 3600)
+    assert said.splitlines() == ["仓库动态", "acme/shop #1 问题1（3）"]  # it was opened, too
+
+
+async def test_at_night_it_waits_and_where_nothing_may_be_said_it_is_dropped(
+    stand: TrackerStand, group: LinkedGroup
+) -> None:
+    quiet = GroupPolicy(quiet=Span(start=540, end=720))
+    async with stand.database.transaction(stand.workspace_id) as tx:
+        await groups.configure(tx, group.id, quiet, by=SYSTEM, now=stand.now)
+    await stand.hears({**SHOP, "action": "opened"})
+    assert await group.hears() == []
+    assert len(await group.hears(after=3 * 3600)) == 1
+    async with stand.database.transaction(stand.workspace_id) as tx:
+        await groups.configure(tx, group.id, GroupPolicy(read_only=True), by=SYSTEM, now=stand.now)
+    await comments(stand, 1)
+    assert await group.hears() == []
+    assert await stand.rows("select count(*) from group_news where told_at is null") == [(0,)]
+
+
+async def test_who_asked_for_an_issue_hears_it_as_a_ticket_only(stand: TrackerStand, group: LinkedGroup) -> None:
+    """An issue of ours is news for the other groups; what our call did elsewhere is told once."""
+    repository = await stand.repository()
+    async with stand.database.transaction(stand.workspace_id) as tx:
+        await outbox.enqueue_issue(tx, repository, title="一", bodies=["二"], client_key="k", by=SYSTEM, now=stand.now)
+    await stand.work()
+    (said,) = await group.hears()
+    assert "#1" in said
+
+
+async def test_a_review_and_its_lines_are_one_line_each_and_a_release_is_told(
+    stand: TrackerStand, group: LinkedGroup
+) -> None:
+    shop, lin = Repository("1", "acme/shop"), TrackerUser("lin")
+    change = Issue("acme/shop", 5, "https://t/5", "修好它", "open", lin, stand.now, stand.now, is_change=True)
+    told = [
+        TrackerNews(
+            kind="review",
+            action=action,
+            repository=shop,
+            actor=lin,
+            happened_at=stand.now,
+            digest=f"d{n}",
+            issue=change,
+            summary={"text": "再看看" if action != "line" else "这一行", "url": "https://t/5#r"},
+        )
+        for n, action in enumerate(("changes_requested", "line", "line"))
+    ]
+    release = TrackerNews(
+        kind="release",
+        action="published",
+        repository=shop,
+        actor=lin,
+        happened_at=stand.now,
+        digest="r",
+        summary={"name": "v1.2", "url": "https://t/v1.2"},
+    )
+    async with stand.database.transaction(stand.workspace_id) as tx:
+        for _ in range(2):
+            await take_in(tx, stand.connection_id, [*told, release], now=stand.now)
+    review, released = await group.hears()
+    assert review.splitlines() == [
+        "acme/shop #5 修好它",
+        "lin新开",
+        "lin要求修改：再看看",
+        "评审里的意见：2处",
+        "https://t/5",
+    ]
+    assert released.splitlines() == ["acme/shop", "lin发布了v1.2", "https://t/v1.2"]
