@@ -54,6 +54,7 @@ bench: setup
 	$(BIN)/python bench/conversations.py
 	$(BIN)/python bench/retrieval.py
 	$(BIN)/python bench/month.py
+	$(BIN)/python bench/gateway_flood.py
 
 screenshots: setup
 	$(BIN)/python tools/screenshots.py
