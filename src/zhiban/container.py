@@ -40,7 +40,7 @@ from zhiban.knowledge.corpus_stats import term_priors
 from zhiban.knowledge.jobs import enqueue_rebuilds
 from zhiban.knowledge.vectors import Embedders
 from zhiban.postgres.provisioning import DatabaseUrls
-from zhiban.tickets.responder import TicketCommands
+from zhiban.tickets.responder import TicketCommands, help_line
 from zhiban.tickets.topics import TRACKER_CALL_WAITING
 from zhiban.workers.account_poller import AccountPoller
 from zhiban.workers.assigner import Assigner
@@ -189,7 +189,7 @@ class Workers:
     def of(cls, app: App) -> Workers:
         deps = bootstrap.assistant_deps(app.settings, app.http, app.breakers.of(NO_WORKSPACE, "model/"), app.embedders)
         answering = AssistantsByKind(
-            Assistant(app.database, app.clock, deps), GroupAssistant(app.database, app.clock, deps)
+            Assistant(app.database, app.clock, deps), GroupAssistant(app.database, app.clock, deps, also=(help_line,))
         )
         assistant = TicketCommands(answering, app.database, app.clock, deps.model)
         outgoing = OutgoingFiles(app.database, app.files, app.clock)

@@ -11,7 +11,8 @@ from tests.kernel_desk import NOON, Desk, open_desk
 from zhiban.conversations import groups, lists, outbox, participants, queries, replies, service, transcripts
 from zhiban.conversations.group_policy import Consent, GroupPolicy
 from zhiban.conversations.ingest import ingest
-from zhiban.conversations.merging import merge_contacts
+from zhiban.conversations.merging import access_contact, conversations_with, merge_contacts
+from zhiban.conversations.message_search import search_contacts
 from zhiban.conversations.models import Author, ConversationState, Status
 from zhiban.events import (
     ASSISTANT,
@@ -26,6 +27,8 @@ from zhiban.events import (
 )
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Conflict, NotFound
+from zhiban.kit.word_search import query
+from zhiban.people.contact_search import index_contacts
 from zhiban.people.models import Role
 from zhiban.people.permissions import Access
 from zhiban.ports import (
@@ -260,6 +263,22 @@ async def test_two_contacts_who_are_one_are_one_member(desk: Desk) -> None:
         await merge_contacts(tx, access, base, other, by=Actor("agent", desk.lin), now=NOON)
         assert [one.contact_id for one in await participants.participants(tx, state.id)] == [base]
         assert await tx.values("select distinct sender_contact_id from message where direction = 'in'") == [base]
+
+
+async def test_a_member_is_found_by_who_sees_the_group_and_by_nobody_else(desk: Desk) -> None:
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        group = Group(desk, tx)
+        state = await group.told(GroupChanged(GROUP, NOON, "用户群"), group.said("zhou", "大家好"))
+        (zhou,) = await participants.participants(tx, state.id)
+        here = Access(desk.lin, Role.AGENT, (desk.inbox.inbox_id,))
+        elsewhere = Access(desk.chen, Role.AGENT, (desk.inbox.inbox_id + 1,))
+        assert [one.name for one in await conversations_with(tx, here, zhou.contact_id)] == ["用户群"]
+        with pytest.raises(NotFound):
+            await access_contact(tx, elsewhere, zhou.contact_id)
+        assert await conversations_with(tx, elsewhere, zhou.contact_id) == []
+        await index_contacts(tx, [zhou.contact_id])
+        found = [await search_contacts(tx, query("周周"), access=one, most=5) for one in (here, elsewhere)]
+        assert [[hit.conversations[0].id for hit in each] for each in found] == [[state.id], []]
 
 
 async def test_a_group_ends_without_words_and_is_not_among_what_was_resolved(desk: Desk) -> None:

@@ -116,6 +116,7 @@ ADDRESSES: dict[str, Entry] = {
     "POST /conversations/{conversation_id}/assign": Entry("agents", form={"to": "me"}),
     "POST /conversations/{conversation_id}/team": Entry("agents", form={"to": "none"}),
     "POST /conversations/{conversation_id}/labels": Entry("agents"),
+    "POST /conversations/{conversation_id}/group": Entry("managers", answers=NOW_NOT),
     "POST /conversations/{conversation_id}/followers": Entry("agents"),
     "POST /conversations/{conversation_id}/priority": Entry("agents", form={"to": "3"}),
     "POST /conversations/{conversation_id}/snooze": Entry("agents", form={"until": "hour"}),

@@ -11,7 +11,6 @@ from zhiban.integrations.webhook.channel import WebhookChannel, WebhookConfig
 from zhiban.kit.clock import SystemClock
 from zhiban.kit.http import Http
 from zhiban.ports import (
-    ContactChanged,
     GroupChanged,
     GroupMember,
     IncomingMessage,
@@ -28,9 +27,8 @@ from zhiban.testing.webhook import SECRET, WebhookProgram
 
 def test_what_is_said_in_a_group_has_a_group_and_a_sender() -> None:
     at = datetime.fromtimestamp(1763605800, UTC)
-    group, profile, message = read("group__message")
+    group, message = read("group__message")
     assert group == GroupChanged("g-77", NOW, "青禾用户群")
-    assert isinstance(profile, ContactChanged)
     assert message == IncomingMessage(
         "m-7",
         "g-77",

@@ -93,6 +93,7 @@ async def test_a_group_from_the_first_word_to_the_handoff(talk: GroupTalk) -> No
     assert (await talk.shop.conversation("g-1")).status == "open"
     await talk.says("lei", "@值班 帮助", us=True)
     assert "我是这个群的值班助手" in talk.heard[-1]
+    assert "以上五条开工单" in talk.heard[-1]
 
 
 async def test_what_is_certain_is_said_unasked_once_and_never_again_where_it_was_wrong(talk: GroupTalk) -> None:

@@ -68,10 +68,7 @@ class GroupJobs:
             if not new:
                 return
             asked = await group_queries.asked_most(tx, state.id, since=now - _ASKED_WITHIN, most=ASKED_MOST)
-            ids = await participants.external_ids_of(tx, inbox, [one.contact_id for one in new[:NAMED]])
-            named = [
-                Mention(ids[one.contact_id], one.name) for one in new[:NAMED] if one.contact_id in ids and one.name
-            ]
+            named = [Mention(one.external_id, one.name) for one in new[:NAMED] if one.external_id and one.name]
             await groups.note_welcomed(tx, state.id, at=now)
             await say(
                 tx,

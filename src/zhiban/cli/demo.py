@@ -41,6 +41,7 @@ from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.demo_folder import is_demo, open_demo
 from zhiban.testing.demo_history import Colleagues, History, is_written
 from zhiban.testing.demo_platform import DemoPlatform
+from zhiban.testing.group_phone import GroupPhone
 from zhiban.testing.phone import PhoneDemo
 from zhiban.web.limits import MIB, RequestLimit
 from zhiban.web.security import hosts_of
@@ -73,12 +74,14 @@ async def demo(
             app.start_workers()
             colleagues = Colleagues(app.database, workspace_id, app.clock)
             phone = PhoneDemo(simulator, app.database, app.pubsub, workspace_id=workspace_id)
+            group = GroupPhone(platform.site, phone)
 
             def install(pages: FastAPI) -> None:
                 pages.router.routes.append(Route(f"{hidden}/notices", _notice, methods=["POST"]))
                 pages.mount(f"{hidden}/cgi-bin", platform.app)
                 pages.mount(f"{hidden}/site", platform.site.app)
                 phone.install(pages)
+                group.install(pages)
 
             limit = RequestLimit(uploads={hidden: SIMULATED_UPLOAD})
             web = application(app, demo=True, hosts=hosts_of(url), limit=limit, install=install)
@@ -86,6 +89,7 @@ async def demo(
             async def started() -> None:
                 await platform.connect(url)
                 await platform.greet()
+                await group.furnish(app.clock.now())
                 await colleagues.start()
                 stack.push_async_callback(colleagues.close)
                 _show_links(url, time.monotonic() - began, config)
@@ -185,6 +189,7 @@ def _show_links(url: str, seconds: float, config: Settings) -> None:
     lines = [
         _("工作台    {url}", url=f"{url}/demo/desk"),
         _("手机      {url}", url=f"{url}/demo/phone"),
+        _("群        {url}", url=f"{url}/demo/group"),
         _("接口文档  {url}", url=f"{url}/docs"),
         "",
         _("大模型：{model}", model=model),

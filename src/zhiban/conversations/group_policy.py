@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from zhiban.channels.business_hours import Span
 from zhiban.kit.text import clean
@@ -35,6 +36,19 @@ def _storable(text: str) -> str:
     return clean(text).strip()
 
 
+def _hours(value: object) -> object:
+    """22:00-08:00, as people write it."""
+    found = _HOURS.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        return value
+    start, end = (int(found[part]) * 60 + int(found[part + 1]) for part in (1, 3))
+    return {"start": start, "end": end or 24 * 60}
+
+
+_HOURS = re.compile(r"(\d{2}):(\d{2})-(\d{2}):(\d{2})", re.ASCII)
+Quiet = Annotated[Span | None, BeforeValidator(_hours)]
+
+
 class GroupPolicy(BaseModel):
     """What is set for one group. Who has set nothing has these defaults."""
 
@@ -42,7 +56,7 @@ class GroupPolicy(BaseModel):
 
     answers: GroupAnswers = GroupAnswers.MENTIONED
     read_only: bool = False  # nothing is ever sent
-    quiet: Span | None = None  # the hours in which only what names us is answered
+    quiet: Quiet = None  # the hours in which only what names us is answered
     timezone: str = "Asia/Shanghai"
     files: Literal["all", "admins", "nobody"] = "all"  # who may open tickets by a command
     files_at_once: bool = False  # a command makes a ticket without asking back; for ten minutes it can be undone

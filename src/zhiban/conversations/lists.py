@@ -21,6 +21,7 @@ class Queue(StrEnum):
     UNASSIGNED = "unassigned"
     ASSISTANT = "assistant"
     ALL = "all"
+    GROUPS = "groups"  # all chats with many members, whatever their status
 
 
 class StatusTab(StrEnum):
@@ -39,10 +40,11 @@ class Counts:
     unassigned: int = 0
     assistant: int = 0
     all: int = 0
+    groups: int = 0  # how many there are
     waiting: int = 0  # mine that wait for our reply
 
     def of(self, queue: str) -> int:
-        return {"mine": self.mine, "unassigned": self.unassigned, "assistant": self.assistant, "all": self.all}[queue]
+        return int(getattr(self, queue))
 
 
 @frozen_dataclass
@@ -131,6 +133,7 @@ _QUEUES = {
     Queue.UNASSIGNED: "c.assignee_id is null",
     Queue.ASSISTANT: "c.status = 'pending'",
     Queue.ALL: "true",
+    Queue.GROUPS: "c.kind = 'group'",
 }
 FEW = 5000  # of a label that no more conversations bear, each is looked up
 _AMONG_FEW = " and c.id in (select l.conversation_id from conversation_label l where l.label_id = %(label)s)"
@@ -138,6 +141,7 @@ _AMONG_MANY = " and c.labels @> array[%(label)s]::bigint[]"  # read in the list'
 # Who waits for us comes first, longest wait on top; then what the assistant has, newest first.
 _OPEN = ("c.status = 'open'", "c.waiting_since asc nulls last, c.last_activity_at desc")
 _PENDING = ("c.status = 'pending'", "c.last_activity_at desc")
+_GROUPS = ("c.kind = 'group'", "c.last_activity_at desc")
 _SNOOZED = ("c.status = 'snoozed'", "c.snoozed_until asc nulls last, c.id")
 _RESOLVED = ("c.status = 'resolved' and c.kind = 'direct'", "c.last_activity_at desc")
 
@@ -148,6 +152,8 @@ def _parts(queue: Queue, tab: StatusTab, also: str = "") -> list[tuple[str, str]
     `also`: a condition that all have to meet besides.
     """
     match tab:
+        case _ if queue is Queue.GROUPS:
+            parts = [_GROUPS]
         case StatusTab.OPEN if queue is Queue.ASSISTANT:
             parts = [_PENDING]
         case StatusTab.OPEN if queue is Queue.ALL:
@@ -196,8 +202,8 @@ def _looked_through(part: tuple[str, str], *, each: bool, also: str) -> str:
 
 
 def _looks_at_each(queue: Queue, access: Access) -> bool:
-    """What is mine is little: of that, other inboxes are left out."""
-    return access.inbox_ids is not None and queue is not Queue.MINE
+    """What is mine is little, and so are groups: of that, other inboxes are left out."""
+    return access.inbox_ids is not None and queue not in (Queue.MINE, Queue.GROUPS)
 
 
 def _count(parts: Sequence[tuple[str, str]], queue: Queue, access: Access) -> str:
@@ -294,7 +300,7 @@ async def conversation_list(
         **(chosen.params if chosen else {}),
     )
     shown = found[:limit]
-    waits = tab is StatusTab.OPEN and queue is not Queue.ASSISTANT
+    waits = tab is StatusTab.OPEN and queue not in (Queue.ASSISTANT, Queue.GROUPS)
     waiting = tuple(row for row in shown if waits and row.waiting_since is not None and row.status == "open")
     return ListView(
         queue=queue,

@@ -28,14 +28,22 @@ doubled as (
 update participant set contact_id = %(base)s
 where contact_id = %(other)s and conversation_id not in (select conversation_id from known)"""
 
+# They wrote to us there, or are or were a member.
+_WITH = """(c.contact_id = %(contact)s or c.id in (
+  select g.conversation_id from participant g where g.contact_id = %(contact)s))"""
+
+_GROUPS_OF = """
+select distinct c.inbox_id from participant g
+join conversation c on c.workspace_id = g.workspace_id and c.id = g.conversation_id where g.contact_id = %(contact)s"""
+
 _THEIRS = "select id from conversation where contact_id = %(contact)s order by id"
 
 
 async def access_contact(tx: Transaction, access: Access, contact_id: int) -> ContactCard:
-    """One contact to look at: of whom there is a conversation that the agent sees. Raises NotFound."""
+    """One contact to look at: of whom there is a conversation that the agent sees, or a group. Raises NotFound."""
     card = await contact_card(tx, contact_id)
     if access.inbox_ids is not None and not await tx.value(
-        f"select 1 from conversation c where c.contact_id = %(contact)s{access.condition('c.inbox_id')} limit 1",
+        f"select 1 from conversation c where {_WITH}{access.condition('c.inbox_id')} limit 1",
         **access.params,
         contact=card.merged_into or card.id,
     ):
@@ -44,9 +52,9 @@ async def access_contact(tx: Transaction, access: Access, contact_id: int) -> Co
 
 
 async def conversations_with(tx: Transaction, access: Access, contact_id: int) -> list[FoundConversation]:
-    """Their last conversations that the agent sees, newest first, 50 at most."""
+    """Their last conversations and groups that the agent sees, newest first, 50 at most."""
     ids = await tx.values(
-        f"select c.id from conversation c where c.contact_id = %(contact)s{access.condition('c.inbox_id')} "
+        f"select c.id from conversation c where {_WITH}{access.condition('c.inbox_id')} "
         "order by c.last_activity_at desc, c.id desc limit 50",
         **access.params,
         contact=contact_id,
@@ -69,7 +77,8 @@ async def merge_contacts(
     await transitions.lock_many(tx, await tx.values(_THEIRS, contact=other_id))
     await merge_into(tx, base_id, other_id, by=by, now=now)
     states = await transitions.lock_many(tx, await tx.values(_THEIRS, contact=other_id))
-    if any(not access.sees(state.inbox_id) for state in states):
+    in_groups: list[int] = await tx.values(_GROUPS_OF, contact=other_id)
+    if any(not access.sees(inbox_id) for inbox_id in (*in_groups, *(state.inbox_id for state in states))):
         raise NotAllowed("This contact has also written to inboxes that you do not see.")
     await transitions.apply_many(tx, [Planned(state, ChangeContact(base_id), by) for state in states], now=now)
     moved = "update contact_follow set contact_id = %(base)s where contact_id = %(other)s"

@@ -281,9 +281,13 @@ async def _last_conversations(
     tx: Transaction, contact_ids: Sequence[int], access: Access
 ) -> dict[int, list[FoundConversation]]:
     found: dict[int, list[FoundConversation]] = {}
+    seen = access.condition("c.inbox_id")
     rows = await tx.rows(
-        "select w.id, c.id from unnest(%(ids)s::bigint[]) as w(id) cross join lateral (select id from conversation c "
-        f"where c.contact_id = w.id{access.condition('c.inbox_id')} order by c.last_activity_at desc limit 3) c",
+        "select w.id, c.id from unnest(%(ids)s::bigint[]) as w(id) cross join lateral (select id from ("
+        f"select c.id, c.last_activity_at from conversation c where c.contact_id = w.id{seen} union all "
+        "select c.id, c.last_activity_at from participant g join conversation c "
+        f"on c.workspace_id = g.workspace_id and c.id = g.conversation_id where g.contact_id = w.id{seen}) every "
+        "order by last_activity_at desc limit 3) c",
         ids=list(contact_ids),
         **access.params,
     )

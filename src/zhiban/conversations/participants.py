@@ -10,43 +10,46 @@ from datetime import datetime
 
 from zhiban.channels.connections import OpenInbox
 from zhiban.conversations.group_policy import Consent
+from zhiban.conversations.mentions import mentioned_in
 from zhiban.conversations.models import ConversationState
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.json_safe import json_safe
 from zhiban.kit.text import clean
 from zhiban.people.contacts import accounts_of, ensure_contacts, learn_profiles
-from zhiban.ports import GroupMember, IncomingMessage, Profile, SenderRole
+from zhiban.ports import GroupMember, IncomingMessage, Mention, Profile, SenderRole
 
 LONGEST_NAME = 100
 
 # Who speaks is in the group, whatever was told of them before.
 _SPEAK = """
 with told as (
-  select * from json_to_recordset(%(rows)s::json) as t(conversation bigint, contact bigint, nickname text)),
+  select * from json_to_recordset(%(rows)s::json) as t(conversation bigint, contact bigint, nickname text, ref text)),
 kept as (
-  insert into participant (workspace_id, conversation_id, contact_id, nickname)
-  select %(workspace)s, conversation, contact, nickname from told order by conversation, contact
+  insert into participant (workspace_id, conversation_id, contact_id, nickname, external_id)
+  select %(workspace)s, conversation, contact, nickname, ref from told order by conversation, contact
   on conflict (workspace_id, conversation_id, contact_id) do update
-    set nickname = coalesce(nullif(excluded.nickname, ''), participant.nickname), left_at = null
-    where participant.left_at is not null or excluded.nickname not in ('', participant.nickname))
+    set nickname = coalesce(nullif(excluded.nickname, ''), participant.nickname), left_at = null,
+      external_id = excluded.external_id
+    where participant.left_at is not null or excluded.nickname not in ('', participant.nickname)
+      or participant.external_id <> excluded.external_id)
 select p.conversation_id, p.contact_id, p.consent from participant p
 join told t on t.conversation = p.conversation_id and t.contact = p.contact_id
 where p.conversation_id = any(%(ids)s::bigint[]) and p.consent <> 'all'"""
 
 _LIST = """
 with told as (
-  select * from json_to_recordset(%(rows)s::json) as t(contact bigint, nickname text, role text)),
+  select * from json_to_recordset(%(rows)s::json) as t(contact bigint, nickname text, role text, ref text)),
 known as (select contact_id, left_at from participant where conversation_id = %(id)s),
 kept as (
-  insert into participant (workspace_id, conversation_id, contact_id, nickname, role, joined_at)
-  select %(workspace)s, %(id)s, contact, nickname, role, %(joined)s from told order by contact
+  insert into participant (workspace_id, conversation_id, contact_id, nickname, role, joined_at, external_id)
+  select %(workspace)s, %(id)s, contact, nickname, role, %(joined)s, ref from told order by contact
   on conflict (workspace_id, conversation_id, contact_id) do update
     set nickname = coalesce(nullif(excluded.nickname, ''), participant.nickname),
-      role = excluded.role, left_at = null,
+      role = excluded.role, left_at = null, external_id = excluded.external_id,
       joined_at = case when participant.left_at is null then participant.joined_at else excluded.joined_at end
     where participant.left_at is not null or participant.role <> excluded.role
-      or excluded.nickname not in ('', participant.nickname))
+      or participant.external_id <> excluded.external_id or excluded.nickname not in ('', participant.nickname))
 select t.contact from told t left join known k on k.contact_id = t.contact
 where k.contact_id is null or k.left_at is not null order by 1"""
 
@@ -61,7 +64,7 @@ returning contact_id"""
 
 _MEMBERS = """
 select g.contact_id, coalesce(nullif(g.nickname, ''), nullif(p.name, ''), '') as name, g.nickname, g.role, g.joined_at,
-  g.left_at, g.consent, p.avatar_url, p.blocked_at is not null as blocked
+  g.left_at, g.consent, g.external_id
 from participant g join contact p on p.workspace_id = g.workspace_id and p.id = g.contact_id
 where g.conversation_id = %(id)s"""
 
@@ -77,8 +80,7 @@ class Participant:
     joined_at: datetime | None
     left_at: datetime | None
     consent: str
-    avatar_url: str | None = None
-    blocked: bool = False
+    external_id: str  # what the vendor calls them
 
 
 @frozen_dataclass
@@ -115,6 +117,7 @@ async def speakers(
                     "conversation": states[thread].id,
                     "contact": contacts[sender][0],
                     "nickname": names[sender],
+                    "ref": sender,
                 }
                 for thread, sender in pairs
             ]
@@ -174,6 +177,7 @@ async def note_present(
             "contact": contacts[id_][0],
             "nickname": clean(one.nickname or one.name)[:LONGEST_NAME],
             "role": one.role,
+            "ref": id_,
         }
         for id_, one in by_id.items()
     }
@@ -245,3 +249,45 @@ async def external_ids_of(tx: Transaction, inbox: OpenInbox, contact_ids: Sequen
     """What the vendor calls these contacts, by contact; those whom it does not know are left out."""
     kind, account = inbox.connection.vendor.namespace(inbox.kind)
     return await accounts_of(tx, kind, account, contact_ids)
+
+
+@frozen_dataclass
+class GroupSize:
+    """How many are in a group, and how many of them asked not to be quoted or kept."""
+
+    members: int
+    unquoted: int
+
+
+async def size_of(tx: Transaction, conversation_id: int) -> GroupSize:
+    row = await tx.row(
+        "select count(*), count(*) filter (where consent <> 'all') from participant "
+        "where conversation_id = %(id)s and left_at is null",
+        id=conversation_id,
+    )
+    return GroupSize(*(row or (0, 0)))
+
+
+async def names_of(tx: Transaction, conversation_id: int, contact_ids: Collection[int]) -> dict[int, str]:
+    """What these contacts are called in the group, those who left it, too; without those whom nobody can name."""
+    rows = await tx.objects(
+        Participant,
+        _MEMBERS + " and g.contact_id = any(%(contacts)s::bigint[])",
+        id=conversation_id,
+        contacts=sorted(contact_ids),
+    )
+    return {row.contact_id: row.name for row in rows if row.name}
+
+
+async def named_in(tx: Transaction, conversation_id: int, text: str) -> tuple[tuple[Mention, ...], str]:
+    """The members whom a text names with @, and the text without those that stand before everything else: the channel
+    puts the names there itself."""
+    if "@" not in text:
+        return (), text
+    known = {one.contact_id: one for one in await participants(tx, conversation_id) if one.name and one.external_id}
+    named = mentioned_in(text, {id_: one.name for id_, one in known.items()})
+    mentions = tuple(Mention(known[id_].external_id, known[id_].name) for id_ in named)
+    rest = text.lstrip()
+    while (name := next((one.name for one in mentions if rest.startswith(f"@{one.name}")), None)) is not None:
+        rest = rest.removeprefix(f"@{name}").lstrip()
+    return mentions, rest if mentions and rest else text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import field, replace
 from datetime import datetime
 from typing import Any
 
@@ -74,6 +74,8 @@ class MessageRow:
     zone: str | None
     citations: list[dict[str, Any]] | None
     reply_to_id: int | None = None
+    sender_contact_id: int | None = None
+    mentions: list[Any] = field(default_factory=list)  # in a group, those whom it names
     files: tuple[Attachment, ...] = ()
     quoted: Quoted | None = None  # what it answers
 
@@ -128,7 +130,7 @@ where c.id = %(id)s"""
 _MESSAGES = """
 select m.id, m.direction, m.author, m.agent_id, a.name as agent_name, m.kind, m.text, m.choice, m.content, m.state,
   m.failure, m.client_key, m.sent_at, m.delivered_at, m.recalled_at, m.turn_id, t.confidence, t.zone, t.citations,
-  m.reply_to_id
+  m.reply_to_id, m.sender_contact_id, m.mentions
 from message m
 left join agent a on a.id = m.agent_id
 left join turn t on t.id = m.turn_id and m.author = 'assistant'

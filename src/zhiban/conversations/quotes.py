@@ -16,7 +16,7 @@ SHOWN = 200  # characters of it that the desk shows
 
 _QUOTED = """
 select m.id, m.author, m.agent_id, coalesce(a.name, '') as agent_name, m.kind, left(m.text, 400) as text, m.content,
-  coalesce(m.external_id, '') as external_id, m.recalled_at is not null as recalled,
+  coalesce(m.external_id, '') as external_id, m.recalled_at is not null as recalled, m.sender_contact_id,
   coalesce((select f.filename from attachment f where f.message_id = m.id order by f.id limit 1), '') as filename
 from message m left join agent a on a.workspace_id = m.workspace_id and a.id = m.agent_id
 where m.conversation_id = %(conversation)s and m.direction <> 'internal' and m.id = any(%(ids)s::bigint[])"""
@@ -42,6 +42,7 @@ class Quoted:
     content: dict[str, Any]
     external_id: str
     recalled: bool
+    sender_contact_id: int | None = None
     filename: str = ""
 
     @property

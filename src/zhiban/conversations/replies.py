@@ -20,12 +20,13 @@ from zhiban.conversations.outbox import (
     enqueue,
     key_for,
 )
+from zhiban.conversations.participants import named_in
 from zhiban.conversations.quotes import quotation
 from zhiban.events import DIRECT, Actor, Cause, NoteAdded
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
-from zhiban.ports import Limits
+from zhiban.ports import Limits, Mention
 
 
 async def reply(
@@ -45,10 +46,10 @@ async def reply(
     """An agent answers: the conversation becomes theirs to finish, and the assistant keeps quiet.
 
     `files`: those that wait beside their reply, by id, in this order; each is a message after the text. `reply_to`: the
-    message that they answer. The same `client_key` sends once. `seen`: the last message that the agent has read; where
-    somebody else answered after it, nothing is sent. Returns the ids of the parts. Raises ReplyCollision,
-    ReplyWindowClosed, ReplyTooLong, Conflict on empty text without files or when a file or the message is gone,
-    NotFound.
+    message that they answer. In a group, @ and a name tells its member. The same `client_key` sends once. `seen`: the
+    last message that the agent has read; where somebody else answered after it, nothing is sent. Returns the ids of the
+    parts. Raises ReplyCollision, ReplyWindowClosed, ReplyTooLong, Conflict on empty text without files or when a file
+    or the message is gone, NotFound.
     """
     if not text.strip() and not files:
         raise Conflict("There is nothing to send.")
@@ -58,8 +59,11 @@ async def reply(
     ):
         return []
     # Whoever writes holds the conversation's lock, so a later message has a higher id.
-    if seen is not None and (other := await queries.answered_since(tx, state.id, seen, by=by)) is not None:
+    if seen is not None and (other := await _answered(tx, state, seen, by=by)) is not None:
         raise ReplyCollision(Author(other.author), other.name)
+    mentions: Sequence[Mention] = ()
+    if state.is_group:
+        mentions, text = await named_in(tx, state.id, text)
     taken_files = await take_draft_files(tx, state.id, by, files)
     answers = None if reply_to is None else await quotation(tx, state.id, reply_to, limits=limits, words=text)
     if answers is not None:
@@ -80,10 +84,17 @@ async def reply(
         now=now,
         files=taken_files,
         answers=answers,
+        mentions=mentions,
         client_key=client_key,
         cause=cause,
     )
     return [message.id for message in queued.messages]
+
+
+async def _answered(tx: Transaction, state: ConversationState, seen: int, *, by: int) -> queries.Answerer | None:
+    """Who answered meanwhile. In a group the assistant answers others, which takes nobody's words away."""
+    other = await queries.answered_since(tx, state.id, seen, by=by)
+    return None if other is not None and state.is_group and other.author == Author.ASSISTANT else other
 
 
 def _check_allowance(state: ConversationState, text: str, limits: Limits, *, now: datetime, files: int = 0) -> None:

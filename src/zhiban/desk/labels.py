@@ -14,7 +14,16 @@ QUEUE_LABELS = {
     "unassigned": mark("未分配"),
     "assistant": mark("值班助手"),
     "all": mark("全部"),
+    "groups": mark("群"),
 }
+GROUP_ANSWERS = {
+    "never": mark("不回答"),
+    "mentioned": mark("被@时回答"),
+    "sure": mark("有把握就回答"),
+}
+GROUP_FILES = {"all": mark("所有成员"), "admins": mark("群主和管理员"), "nobody": mark("不可以")}
+GROUP_SIGNATURES = {"real": mark("群里的名字"), "alias": mark("代号"), "anonymous": mark("匿名")}
+GROUP_ROLES = {"owner": mark("群主"), "admin": mark("管理员")}
 TAB_LABELS = {"open": mark("进行中"), "snoozed": mark("搁置"), "resolved": mark("已解决")}
 # By their numbers, the most urgent first, as menus offer them.
 PRIORITY_LABELS = {4: mark("紧急"), 3: mark("高"), 2: mark("普通"), 1: mark("低"), 0: mark("没有优先级")}
@@ -173,6 +182,10 @@ def stars(rating: object) -> str:
 # Under these names the templates find them.
 WORDS: dict[str, Any] = {
     "queue_words": QUEUE_LABELS,
+    "group_answers": GROUP_ANSWERS,
+    "group_files": GROUP_FILES,
+    "group_signatures": GROUP_SIGNATURES,
+    "group_roles": GROUP_ROLES,
     "shelf_words": TAB_LABELS,
     "status_words": STATUS_LABELS,
     "availability_words": AVAILABILITY_LABELS,

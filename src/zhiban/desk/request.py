@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import field
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -16,12 +16,13 @@ from zhiban.assistant.suggesting import Suggestion, SuggestionReasons
 from zhiban.assistant.translating import Translator, translations
 from zhiban.automation.macros import macros
 from zhiban.automation.saved_views import list_filters
-from zhiban.conversations import lists, queries, replies
+from zhiban.conversations import lists, participants, queries, replies
 from zhiban.conversations.access import access_conversation
 from zhiban.conversations.attributes import attributes_of, conversation_fields
 from zhiban.conversations.draft_files import draft_files
 from zhiban.conversations.drafts import drafts
 from zhiban.conversations.followers import followers_of
+from zhiban.conversations.groups import chat_of
 from zhiban.conversations.labels import label_names
 from zhiban.conversations.lists import ListView, Queue, StatusTab
 from zhiban.conversations.retention import forgotten_in
@@ -29,6 +30,7 @@ from zhiban.conversations.survey_links import SurveyLinks
 from zhiban.conversations.surveys import ratings_of
 from zhiban.desk import views
 from zhiban.desk.checks import chrome_of
+from zhiban.desk.group_view import GroupView
 from zhiban.desk.labels import WORDS
 from zhiban.desk.ticket_view import STATE_TONES, STATE_WORDS
 from zhiban.desk.views import ThreadView
@@ -49,6 +51,9 @@ from zhiban.web.render import Viewer
 
 QUEUES = {queue.value: queue for queue in Queue}
 TABS = {tab.value: tab for tab in StatusTab}
+
+MEMBERS_SHOWN = 200  # of a group, beside its messages
+MEMBERS_NAMED = 1000  # whom one who writes may name
 
 LimitsOf = Callable[[str], Limits]
 Suggest = Callable[[int, int], Awaitable[Suggestion | None]]  # workspace and conversation
@@ -139,7 +144,8 @@ class DeskRequest:
         head = await access_conversation(tx, self.access, conversation_id)
         part = await queries.message_page(tx, conversation_id, first=first, older_than=older_than)
         people = await queries.agent_names(tx, head.inbox_id)
-        name = head.name or self.texts("联系人{tag}", tag=head.tag)
+        name = head.name or self.texts("群{tag}" if head.kind == "group" else "联系人{tag}", tag=head.tag)
+        members = await self._senders(tx, head, part.rows)
         names = {one.id: one.name for one in people}
         teams = {one.id: one.name for one in await team_rows(tx)}
         chosen = {row.choice for row in part.rows if row.choice}
@@ -152,15 +158,17 @@ class DeskRequest:
         message_views, activities = [], []
         for row in part.rows:
             if row.kind == "activity":
-                line = views.activity_view(row, contact=name, names=names, teams=teams, labels=labels)
+                line = views.activity_view(row, contact=name, names=names, teams=teams, labels=labels, members=members)
                 if line is not None:
                     activities.append(line)
             else:
+                sender = row.sender_contact_id or 0
                 message_views.append(
                     views.message_view(
                         row,
-                        name,
-                        head.external_id,
+                        members.get(sender, self.texts("成员{id}", id=sender)) if head.kind == "group" else name,
+                        str(sender) if head.kind == "group" else head.external_id,
+                        members=members,
                         chosen=chosen,
                         kept=kept,
                         translated=translated,
@@ -199,7 +207,30 @@ class DeskRequest:
             fields=tuple(await conversation_fields(tx)),
             attributes=await attributes_of(tx, conversation_id),
             tickets=tuple(await tickets_about(tx, self.access, conversation_id)),
+            group=await self._group(tx, head) if head.kind == "group" else None,
             forgotten=None if part.has_older else await forgotten_in(tx, conversation_id),
+        )
+
+    async def _senders(
+        self, tx: Transaction, head: queries.ThreadHead, rows: Sequence[queries.MessageRow]
+    ) -> dict[int, str]:
+        """What those are called in their group who wrote these messages, or came and went; nothing elsewhere."""
+        if head.kind != "group":
+            return {}
+        ids = {row.sender_contact_id for row in rows if row.sender_contact_id is not None}
+        ids.update(row.quoted.sender_contact_id or 0 for row in rows if row.quoted is not None)
+        ids.update(id_ for row in rows for id_ in row.content.get("members") or ())
+        return await participants.names_of(tx, head.id, ids)
+
+    async def _group(self, tx: Transaction, head: queries.ThreadHead) -> GroupView:
+        people = await participants.participants(tx, head.id, most=MEMBERS_NAMED)
+        return GroupView(
+            chat=await chat_of(tx, head.id),
+            size=await participants.size_of(tx, head.id),
+            members=tuple(people[:MEMBERS_SHOWN]),
+            names=tuple(dict.fromkeys(one.name for one in people if one.name and one.external_id)),
+            mention=self.settings.limits_of(head.channel).mentions,
+            may_configure=self.access.may(Permission.MANAGE_INBOXES),
         )
 
     async def reads(self, tx: Transaction, thread: ThreadView) -> None:

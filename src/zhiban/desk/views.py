@@ -29,6 +29,7 @@ from zhiban.conversations.quotes import Quoted, own_words
 from zhiban.conversations.reasons import REASON_LABELS
 from zhiban.conversations.retention import Forgotten
 from zhiban.conversations.surveys import RatingLine
+from zhiban.desk.group_view import GroupView
 from zhiban.desk.kinds import ContentView, content_view
 from zhiban.desk.labels import ACTIVITY_LABELS, stars
 from zhiban.kit.frozen_dataclass import frozen_dataclass
@@ -147,6 +148,7 @@ class MessageView:
     sources: tuple[Source, ...] = ()
     choices_shown: tuple[ChoiceView, ...] = ()
     footer: str = ""
+    withheld: bool = False  # its writer lets us keep that they wrote, and not what
     sure: int | None = None
     quote: QuoteView | None = None
     article_id: int | None = None  # which the reply became, or taught
@@ -214,6 +216,7 @@ class ThreadView:
     ratings: tuple[RatingLine, ...] = ()  # what the contact said of us last
     macros: tuple[tuple[int, str], ...] = ()
     tickets: tuple[Ticket, ...] = ()  # that it has to do with
+    group: GroupView | None = None
     forgotten: Forgotten | None = None
     fields: tuple[ContactField, ...] = ()  # what can be filled in of the conversation
     attributes: Mapping[str, str] = field(default_factory=dict)  # and what is
@@ -289,14 +292,16 @@ def message_view(
     kept: Mapping[int, int] = NO_IDS,
     translated: Mapping[int, str] = NO_WORDS,
     reader: Locale = "zh",
+    members: Mapping[int, str] = NOBODY,
 ) -> MessageView:
-    """`kept` says in which article a reply is, `translated` what a message says in the reader's language."""
+    """`members` names the contacts of a group, `kept` says in which article a reply is, `translated` what a message
+    says in the reader's language."""
     note = row.direction == "internal"
     by: Literal["contact", "assistant", "agent", "note"]
     match row.author:
         case "contact":
             by = "contact"
-        case "assistant" | "system":
+        case "assistant" | "system" | "tracker":
             by = "assistant"
         case _:
             by = "agent"
@@ -314,7 +319,8 @@ def message_view(
         at=row.sent_at,
         kind=row.kind,
         # The desk shows what is answered and the sources in its own way; the phone reads them above and below.
-        text=own_words(row.text, row.content),
+        text=_names_before(row) + own_words(row.text, row.content),
+        withheld=bool(row.content.get("withheld")),
         state=_state(row),
         failure=row.failure or "",
         sent=row.direction == "out" and row.state == "sent",
@@ -327,7 +333,14 @@ def message_view(
         keepable=_keepable(row),
         translation=translated.get(row.id, ""),
         foreign=_heard(row) and row.id not in translated and is_foreign(row.text, reader),
-        quote=None if quoted is None else QuoteView(quoted.id, _author(quoted, contact), quoted.kind, quoted.words),
+        quote=None
+        if quoted is None
+        else QuoteView(
+            quoted.id,
+            _author(quoted, members.get(quoted.sender_contact_id or 0, contact)),
+            quoted.kind,
+            quoted.words,
+        ),
         sure=None if row.content.get("choices") else percent(row.confidence),  # a menu says itself that it is unsure
     )
 
@@ -339,6 +352,12 @@ def _heard(row: MessageRow) -> bool:
 def _keepable(row: MessageRow) -> bool:
     by_person = row.author in ("agent", "servicer") and row.direction == "out"
     return by_person and row.kind == "text" and row.state in ("queued", "sent", "stored") and bool(row.text.strip())
+
+
+def _names_before(row: MessageRow) -> str:
+    """Whom a message of ours names, as the group reads it."""
+    named = [one["name"] for one in row.mentions if row.direction == "out" and isinstance(one, dict)]
+    return "".join(f"@{name} " for name in named)
 
 
 def _author(of: Quoted, contact: str) -> str:

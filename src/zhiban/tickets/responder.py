@@ -108,3 +108,12 @@ class TicketCommands:
             most=left,
         )
         return result.state, list(result.messages)
+
+
+def help_line(group: ConversationSnapshot, english: bool) -> str:
+    """What one can say about tickets in this group; empty where nobody may open any."""
+    if group.group is not None and group.group.policy.files == "nobody":
+        return ""
+    if english:
+        return "Say “以上五条开工单” (a ticket from the five messages above): I show a draft, you confirm it."
+    return "说“以上五条开工单”：我先给出草稿，您确认了才开。"

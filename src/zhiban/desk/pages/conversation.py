@@ -24,6 +24,7 @@ from zhiban.desk.pages import (
     contact,
     draft_files,
     drafting,
+    group,
     health,
     suggestion,
     transcript,
@@ -57,6 +58,7 @@ def install(app: FastAPI, settings: DeskSettings) -> None:
     add_routes(app, attachments.router)
     add_routes(app, attributes.router)
     add_routes(app, draft_files.router)
+    add_routes(app, group.router)
     add_routes(app, drafting.router)
     add_routes(app, suggestion.router)
     add_routes(app, survey_page.router)

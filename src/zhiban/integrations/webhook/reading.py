@@ -247,8 +247,12 @@ def incoming(event: InEvent, *, event_id: str, now: datetime) -> list[Incoming]:
     """The event in the words of the ports. A time in the future becomes now."""
     match event:
         case MessageEvent():
-            group = [] if event.group is None else _renamed(event.group, now=now)
-            return [*group, *_profile(event.contact, now=now), _message(event, now=now)]
+            if event.group is None:
+                return [*_profile(event.contact, now=now), _message(event, now=now)]
+            # What the sender is called stands in the message; the rest is told seldom.
+            more = event.contact.avatar_url or event.contact.attributes
+            profile = _profile(event.contact, now=now) if more else []
+            return [*_renamed(event.group, now=now), *profile, _message(event, now=now)]
         case GroupEvent():
             listed = None if event.members is None else tuple(one.member() for one in event.members)
             return [GroupChanged(event.group.id, _past(event.at, now), event.group.name or None, listed, event_id)]

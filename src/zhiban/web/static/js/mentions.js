@@ -1,4 +1,4 @@
-// Colleagues behind an @ in a note: found by any part of their name, put where one types.
+// Colleagues behind an @ in a note, members of a group behind one in a reply: found by any part of their name.
 
 import { area } from "./composer.js";
 
@@ -9,11 +9,12 @@ let at = 0;
 let closed = ""; // what was typed when Escape was pressed
 
 const box = () => document.getElementById("mates");
+const names = (field) => (field.id === "compose-note" ? box()?.dataset.names : box()?.dataset.members);
 const shown = () => box() && !box().hidden;
 
 function asked() {
   const field = area();
-  if (field?.id !== "compose-note" || field !== document.activeElement || field.selectionStart !== field.selectionEnd) return null;
+  if (!field || !names(field) || field !== document.activeElement || field.selectionStart !== field.selectionEnd) return null;
   const before = field.value.slice(0, field.selectionStart);
   const match = ASKED.exec(before);
   return match && { words: match[1].toLowerCase(), from: before.length - match[1].length, typed: before };
@@ -22,8 +23,10 @@ function asked() {
 function close() {
   if (!shown()) return;
   box().hidden = true;
-  area("note").removeAttribute("aria-activedescendant");
-  area("note").removeAttribute("aria-controls");
+  for (const field of document.querySelectorAll("#compose textarea")) {
+    field.removeAttribute("aria-activedescendant");
+    field.removeAttribute("aria-controls");
+  }
 }
 
 function point(to) {
@@ -38,7 +41,7 @@ function look() {
   const wish = asked();
   if (!box() || !wish || wish.typed === closed) return close();
   closed = "";
-  found = JSON.parse(box().dataset.names).filter((name) => name.toLowerCase().includes(wish.words)).slice(0, MOST);
+  found = JSON.parse(names(area())).filter((name) => name.toLowerCase().includes(wish.words)).slice(0, MOST);
   // Whoever has written the whole name is done with it.
   if (!found.length || found.some((name) => name.toLowerCase() === wish.words)) return close();
   box().replaceChildren(...found.map((name, number) => {
@@ -74,7 +77,7 @@ function pressed(event) {
     close();
   } else return;
   event.preventDefault();
-  event.stopImmediatePropagation(); // Enter would add the note, Escape would close what lies below
+  event.stopImmediatePropagation(); // Enter would send or add it, Escape would close what lies below
 }
 
 export function start() {

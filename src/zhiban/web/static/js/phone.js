@@ -6,6 +6,7 @@ const talk = document.getElementById("ph-talk");
 const form = document.getElementById("ph-form");
 const away = document.getElementById("ph-away");
 const who = stage.dataset.who;
+const base = stage.dataset.at ?? "/demo/phone";
 
 const toEnd = () => { talk.scrollTop = talk.scrollHeight; };
 const seen = () => document.getElementById("ph-chat").dataset.seen;
@@ -23,14 +24,14 @@ async function ask(verb, url, options) {
 }
 
 async function say(fields) {
-  const sent = await ask("POST", "/demo/phone/say", { source: "#ph-form", values: { who, ...fields } });
+  const sent = await ask("POST", `${base}/say`, { source: "#ph-form", values: { who, ...fields } });
   away.hidden = sent;
   return sent;
 }
 
 async function follow() {
   for (;;) {
-    const reached = await ask("GET", `/demo/phone/live?${new URLSearchParams({ who, seen: seen() })}`, { source: "#ph-chat" });
+    const reached = await ask("GET", `${base}/live?${new URLSearchParams({ who, seen: seen() })}`, { source: "#ph-chat" });
     document.getElementById("ph-clock").textContent = new Date().toTimeString().slice(0, 5);
     if (reached) away.hidden = true;
     else await new Promise((done) => setTimeout(done, PAUSE));

@@ -1,0 +1,19 @@
+"""What is shown of a group beside its messages."""
+
+from __future__ import annotations
+
+from zhiban.conversations.groups import GroupChat
+from zhiban.conversations.participants import GroupSize, Participant
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+
+
+@frozen_dataclass
+class GroupView:
+    """A group, with how many are in it. `names` are its members, for who writes @."""
+
+    chat: GroupChat
+    size: GroupSize
+    members: tuple[Participant, ...]
+    names: tuple[str, ...]
+    mention: bool = False  # whether members whom we name are told
+    may_configure: bool = False

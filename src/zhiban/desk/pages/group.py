@@ -1,0 +1,58 @@
+"""A group beside its messages: how we behave in it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Form
+from fastapi.responses import Response
+from pydantic import ValidationError
+
+from zhiban.conversations import groups
+from zhiban.conversations.access import access_conversation
+from zhiban.conversations.group_policy import WELCOME_SIZE, GroupPolicy
+from zhiban.desk.request import CurrentRequest, Toast
+from zhiban.kit.errors import Conflict
+from zhiban.people.permissions import Permission
+from zhiban.web.security import same_origin
+
+router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
+
+Word = Annotated[str, Form(max_length=20)]
+
+
+@router.post("/conversations/{conversation_id}/group")
+async def configure(
+    desk: CurrentRequest,
+    conversation_id: int,
+    answers: Word = "mentioned",
+    files: Word = "all",
+    signature: Word = "alias",
+    quiet_from: Word = "",
+    quiet_to: Word = "",
+    welcome: Annotated[str, Form(max_length=2 * WELCOME_SIZE)] = "",
+    welcome_minutes: Word = "5",
+    read_only: Word = "",
+) -> Response:
+    """Say when the assistant answers there, who may open tickets, how speakers are named, whom to greet."""
+    values: dict[str, Any] = {
+        "answers": answers,
+        "files": files,
+        "signature": signature,
+        "quiet": f"{quiet_from}-{quiet_to}" if quiet_from and quiet_to else None,
+        "welcome": welcome.replace("\r\n", "\n"),
+        "welcome_minutes": welcome_minutes,
+        "read_only": bool(read_only),
+        "timezone": str(desk.texts.zone),
+    }
+    try:
+        policy = GroupPolicy.model_validate(values)
+    except ValidationError:
+        raise Conflict("One of these settings is none that a group can have.") from None
+    now = desk.auth.clock.now()
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        await access_conversation(tx, desk.access, conversation_id)
+        desk.access.check(Permission.MANAGE_INBOXES)
+        changed = await groups.configure(tx, conversation_id, policy, by=desk.actor(), now=now)
+    words = desk.texts("已保存") if changed else desk.texts("没有变化")
+    return await desk.live(conversation_id, toast=Toast(words))
