@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.twin import open_inbox
 from zhiban.assistant.group_turn import GroupAssistant
+from zhiban.assistant.turn_context import AssistantDeps
 from zhiban.bootstrap import reactions
 from zhiban.channels.connections import OpenInbox
 from zhiban.conversations import groups, work_state
@@ -19,10 +20,15 @@ from zhiban.conversations.responder import ConversationSnapshot
 from zhiban.events import SYSTEM
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database, Transaction
+from zhiban.knowledge.vectors import NO_EMBEDDERS
 from zhiban.ports import GroupChanged, GroupMember, Incoming, IncomingMessage, Kind, Recalled, SenderRole
 from zhiban.tickets.responder import TicketCommands
 from zhiban.workers.conversation_worker import _LOAD, _loaded
 
+# Without a model and without vectors.
+ASSISTANT = AssistantDeps(
+    model=None, embedders=NO_EMBEDDERS, top_k=3, threshold=None, model_seconds=0, price_input=0, price_output=0
+)
 GROUP = "g-1"
 START = datetime(2026, 11, 27, 5, 48, tzinfo=UTC)
 NAMES = {"yang": "老杨", "lu": "陆知行", "liang": "梁小满", "bei": "贝壳"}
@@ -118,7 +124,7 @@ async def group_chat(database: Database, workspace_id: int, *, clock: SetClock |
         workspace_id,
         inbox,
         clock,
-        TicketCommands(GroupAssistant(database), database, clock, None),
+        TicketCommands(GroupAssistant(database, clock, ASSISTANT), database, clock, None),
     )
     members = tuple(
         GroupMember(id_, name, name, "admin" if id_ == "liang" else "member") for id_, name in NAMES.items()
