@@ -140,7 +140,7 @@ EXCEPTIONS = {
         "notifications/service.py: agent conversation",
         "channels/inboxes.py: conversation knowledge_base",
         "assistant/gap_answers.py: agent contact identity message",
-        "assistant/gap_evidence.py: message",
+        "assistant/gap_evidence.py: conversation message",
         "assistant/group_queries.py: message",
         "knowledge/learnt.py: agent contact",
         "assistant/queries.py: message",

@@ -145,6 +145,15 @@ async def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         await keep(FolderFileStore(tmp_path / "files"), 1, b"x")
 
 
+async def test_a_folder_that_nothing_can_be_removed_from_is_named(tmp_path: Path) -> None:
+    sha256 = "a" * 64
+    in_the_way = tmp_path / "files" / "1" / "aa"
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.write_text("no folder")
+    with pytest.raises(Unavailable, match="cannot be removed"):
+        await FolderFileStore(tmp_path / "files").remove(1, sha256, stored_before=LATER)
+
+
 @asynccontextmanager
 async def simulated(change: Callable[[S3Simulator], None]) -> AsyncIterator[tuple[S3Simulator, str]]:
     simulator = S3Simulator()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,87 +13,44 @@ import pytest
 from pydantic import SecretStr
 
 from tests.kernel_desk import Desk, open_desk
-from zhiban.conversations import replies, service
+from tests.workers.retention_desk import (
+    LONG_AGO,
+    NOW,
+    YEAR,
+    attached,
+    chosen,
+    counted,
+    deleter,
+    kept,
+    over,
+    rows,
+    there,
+)
+from zhiban.container import ensure_workspace
+from zhiban.conversations import service
 from zhiban.conversations.drafts import Mode, save_draft
 from zhiban.conversations.retention import forgotten_in
 from zhiban.events import SYSTEM, Actor
 from zhiban.insights.periods import period
 from zhiban.insights.queries import Dimension, ReportFilter, ReportQuery
 from zhiban.insights.report import report
-from zhiban.insights.service import count_some, rebuild
+from zhiban.insights.service import rebuild
 from zhiban.integrations.s3 import S3FileStore
-from zhiban.kit.clock import SetClock, SystemClock
-from zhiban.kit.db import Database, Transaction
+from zhiban.kit.clock import SystemClock
+from zhiban.kit.db import Database
 from zhiban.kit.errors import Conflict
-from zhiban.kit.file_store import FileMissing, FileStore, FolderFileStore, PostgresFileStore, spooled
+from zhiban.kit.file_store import FileStore, FolderFileStore, PostgresFileStore
 from zhiban.people.models import Role
 from zhiban.people.permissions import Access
-from zhiban.people.retention import RetentionTimes, retention_times, set_retention
-from zhiban.ports import Limits
+from zhiban.people.retention import RetentionTimes, last_run, retention_times, set_retention
 from zhiban.testing.s3 import S3Simulator
 from zhiban.testing.serving import served
-from zhiban.workers.retention import Retention, preview
-
-# The right to delete facts looks at the clock of the database, so these stories are told from today.
-NOW = datetime.now(UTC).replace(microsecond=0)
-LONG_AGO = NOW - timedelta(days=200)
-YEAR = RetentionTimes(messages=100)
+from zhiban.workers.retention import preview
 
 
 @pytest.fixture
 async def desk(db: Database, workspace: int) -> Desk:
     return await open_desk(db, workspace)
-
-
-async def chosen(desk: Desk, times: RetentionTimes) -> None:
-    async with desk.database.transaction(desk.workspace_id) as tx:
-        await set_retention(tx, times, by=SYSTEM, now=NOW)
-
-
-async def over(desk: Desk, tx: Transaction, who: str, *, at: datetime = LONG_AGO) -> int:
-    """Written, answered by 林晓 and resolved. Returns the conversation."""
-    state = await desk.handed_over(tx, who, at=at)
-    await replies.reply(tx, state.id, text="在", by=desk.lin, limits=Limits(2000), now=at + timedelta(minutes=1))
-    await tx.run("update message set state = 'sent' where state = 'queued'")
-    await service.resolve(tx, state.id, by=Actor("agent", desk.lin), now=at + timedelta(minutes=2))
-    await tx.run("update message set state = 'handled' where state = 'pending'")
-    return state.id
-
-
-def deleter(desk: Desk, *, files: FileStore | None = None, now: datetime = NOW) -> Retention:
-    files = files or PostgresFileStore(desk.database, SystemClock())
-    return Retention(desk.database, files, SetClock(now))
-
-
-async def rows(desk: Desk, sql: str) -> list[tuple[Any, ...]]:
-    async with desk.database.transaction(desk.workspace_id) as tx:
-        return await tx.rows(sql)
-
-
-async def kept(store: FileStore, workspace_id: int, content: bytes) -> str:
-    async def arriving() -> AsyncIterator[bytes]:
-        yield content
-
-    async with spooled(arriving(), limit=100, head=16) as spool:
-        await store.keep(workspace_id, spool)
-        return spool.sha256
-
-
-async def there(store: FileStore, workspace_id: int, sha256: str) -> bool:
-    try:
-        return bool([piece async for piece in store.read(workspace_id, sha256)])
-    except FileMissing:
-        return False
-
-
-async def attached(tx: Transaction, conversation_id: int, sha256: str) -> None:
-    await tx.run(
-        "insert into attachment (workspace_id, message_id, kind, reference, sha256, state) "
-        "select workspace_id, min(id), 'file', 'r', %(sha)s, 'stored' from message "
-        "where conversation_id = %(id)s group by 1",
-        sha=sha256,
-        id=conversation_id,
-    )
 
 
 @pytest.mark.parametrize("where", ["postgres", "folder", "s3"])
@@ -156,6 +112,28 @@ async def test_messages_go_with_all_that_hangs_on_them(desk: Desk, where: str, t
         assert not any(again.counts.values())
 
 
+async def test_what_an_agent_writes_today_stays_though_the_conversation_was_over_long_ago(desk: Desk) -> None:
+    fresh = await kept(PostgresFileStore(desk.database, SystemClock()), desk.workspace_id, b"fresh")
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        old = await over(desk, tx, "马骁")
+        await save_draft(tx, old, agent_id=desk.lin, mode=Mode.REPLY, text="旧的", now=LONG_AGO)
+        await save_draft(tx, old, agent_id=desk.chen, mode=Mode.REPLY, text="今天的", now=NOW)
+        for sha256, at in ((fresh, NOW), ("0" * 64, LONG_AGO)):
+            await tx.run(
+                "insert into draft_file (workspace_id, conversation_id, agent_id, kind, filename, content_type, size, "
+                "sha256, created_at) values (%(w)s, %(id)s, %(agent)s, 'file', 'a.pdf', '', 1, %(sha)s, %(at)s)",
+                w=tx.workspace_id,
+                id=old,
+                agent=desk.chen,
+                sha=sha256,
+                at=at,
+            )
+    await chosen(desk, YEAR)
+    await deleter(desk).run_once(desk.workspace_id, pause=0)
+    assert await rows(desk, "select text from draft") == [("今天的",)]
+    assert await rows(desk, "select sha256 from draft_file") == [(fresh,)]
+
+
 async def test_everything_stays_until_somebody_chooses(desk: Desk) -> None:
     async with desk.database.transaction(desk.workspace_id) as tx:
         await over(desk, tx, "马骁", at=NOW - timedelta(days=5000))
@@ -207,6 +185,19 @@ class _DyingStore(PostgresFileStore):
         raise SystemError(sha256)
 
 
+async def test_one_workspace_that_cannot_be_cleaned_does_not_starve_the_others(desk: Desk) -> None:
+    other = await ensure_workspace(desk.database, "other", "another organisation", "zh")
+    sha256 = await kept(PostgresFileStore(desk.database, SystemClock()), desk.workspace_id, b"a file")
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        await attached(tx, await over(desk, tx, "马骁"), sha256)
+    await chosen(desk, YEAR)
+    await deleter(desk, files=_DyingStore(desk.database, SystemClock())).run_due()
+    async with desk.database.transaction(other) as tx:
+        done = await last_run(tx)
+    assert done is not None
+    assert done.finished_at is not None
+
+
 async def test_a_run_goes_on_where_a_process_was_killed(desk: Desk) -> None:
     sha256 = await kept(PostgresFileStore(desk.database, SystemClock()), desk.workspace_id, b"a file")
     async with desk.database.transaction(desk.workspace_id) as tx:
@@ -236,15 +227,6 @@ async def test_a_run_goes_on_where_a_process_was_killed(desk: Desk) -> None:
 
 
 # ----------------------------------------------------------------------------------------------------------- facts
-
-
-async def counted(desk: Desk) -> None:
-    async with asyncio.timeout(30):
-        while True:
-            async with desk.database.transaction(desk.workspace_id) as tx:
-                await count_some(tx, now=NOW, settling=timedelta(0))
-                if await tx.value("select counted_to = (select max(id) from event) from report_progress"):
-                    return
 
 
 async def numbers(desk: Desk) -> Any:

@@ -34,21 +34,22 @@ select q.id, q.text, q.origin, q.conversation_id, q.contact_id, c.name as contac
   left join contact c on c.workspace_id = %(workspace)s and c.id = q.contact_id
  order by q.id desc"""
 
-# What people wrote after each question, until the conversation was resolved.
+# What people wrote after each question, until the line that says that the conversation was resolved. Facts may be gone
+# before the messages; a line goes with those around it. Where the question is gone, who knows where its cycle ended.
 _REPLIED = """
 select q.question, m.id as message_id, m.text, m.author, a.name as agent, m.conversation_id, m.sent_at
   from unnest(%(texts)b::text[], %(conversations)b::bigint[], %(messages)b::bigint[])
          as q(question, conversation_id, asked_id)
+  join message asked on asked.workspace_id = %(workspace)s and asked.id = q.asked_id
  cross join lateral (
-       select min(e.at) as at from event e where e.workspace_id = %(workspace)s
-          and e.conversation_id = q.conversation_id and e.kind = 'conversation_resolved' and e.id > (
-            select min(r.id) from event r where r.workspace_id = %(workspace)s
-               and r.conversation_id = q.conversation_id and r.message_id = q.asked_id)) as done
+       select min(l.id) as id from message l where l.workspace_id = %(workspace)s
+          and l.conversation_id = q.conversation_id and l.id > q.asked_id and l.kind = 'activity'
+          and l.content ->> 'what' = 'resolved') as done
  cross join lateral (
        select m.* from message m where m.workspace_id = %(workspace)s and m.conversation_id = q.conversation_id
           and m.id > q.asked_id and m.direction = 'out' and m.author in ('agent', 'servicer') and m.kind = 'text'
           and m.state in ('queued', 'sent', 'stored') and m.recalled_at is null
-          and (done.at is null or m.sent_at <= done.at) order by m.id limit %(most)s) as m
+          and (done.id is null or m.id < done.id) order by m.id limit %(most)s) as m
   left join agent a on a.workspace_id = m.workspace_id and a.id = m.agent_id
  order by m.id"""
 

@@ -38,8 +38,8 @@ select t.id, t.question, t.decision, t.citations, (
          select m.content -> 'choices' from message m where m.workspace_id = t.workspace_id and m.turn_id = t.id
            and m.conversation_id = t.conversation_id and m.direction = 'out' order by m.id desc limit 1) as choices
   from turn t where t.conversation_id = %(conversation)s and t.started_at > coalesce((
-         select max(e.at) from event e where e.conversation_id = t.conversation_id
-           and e.kind = 'conversation_resolved'), '-infinity')
+         select c.resolved_at from conversation c where c.workspace_id = t.workspace_id and c.id = t.conversation_id),
+         '-infinity')
  order by t.id desc limit %(limit)s"""
 
 

@@ -38,7 +38,8 @@ order by d.n, m.id limit %(limit)s"""
 _FILES = """
 select f.sha256 from attachment a, lateral (values (a.sha256), (a.playback_sha256)) as f(sha256)
 where a.message_id = any(%(ids)s::bigint[]) and f.sha256 is not null
-union select sha256 from draft_file where conversation_id = any(%(conversations)s::bigint[])"""
+union select sha256 from draft_file
+where conversation_id = any(%(conversations)s::bigint[]) and created_at < %(before)s"""
 
 _NOTE = """
 insert into forgotten (workspace_id, conversation_id, messages, at)
@@ -84,7 +85,7 @@ async def forget_messages(
 ) -> ForgottenMessages:
     """Delete the next messages of conversations that were over before then, the longest over first.
 
-    Attachments and what the search finds them by go with them; so does what agents had begun to write there.
+    Attachments and what the search finds them by go with them; so does what agents had begun to write there by then.
     """
     due = await tx.rows(_DUE, before=before, at=after[0], id=after[1], limit=CONVERSATIONS_AT_ONCE)
     locked = await tx.values(_LOCK, ids=[id_ for id_, _ in due], before=before)
@@ -92,10 +93,14 @@ async def forget_messages(
     found = await tx.rows(_MESSAGES, ids=[id_ for id_, _ in due if id_ in ours], before=before, limit=AT_ONCE)
     ids, written_in = [id_ for id_, _ in found], [conversation_id for _, conversation_id in found]
     touched = list(dict.fromkeys(written_in))
-    files = await tx.values(_FILES, ids=ids, conversations=touched)
+    files = await tx.values(_FILES, ids=ids, conversations=touched, before=before)
     await tx.run("delete from message where id = any(%(ids)s::bigint[])", ids=ids)
-    for table in ("draft", "draft_file"):
-        await tx.run(f"delete from {table} where conversation_id = any(%(ids)s::bigint[])", ids=touched)
+    for table, since in (("draft", "saved_at"), ("draft_file", "created_at")):
+        await tx.run(
+            f"delete from {table} where conversation_id = any(%(ids)s::bigint[]) and {since} < %(before)s",
+            ids=touched,
+            before=before,
+        )
     known = await tx.values(
         "select conversation_id from forgotten where conversation_id = any(%(ids)s::bigint[]) and at >= %(began)s",
         ids=touched,

@@ -235,8 +235,11 @@ class FolderFileStore:
 
     async def remove(self, workspace_id: int, sha256: str, *, stored_before: datetime) -> None:
         path = self._path(workspace_id, sha256)
-        if await asyncio.to_thread(_is_older, path, stored_before):
-            await asyncio.to_thread(path.unlink, missing_ok=True)
+        try:
+            if await asyncio.to_thread(_is_older, path, stored_before):
+                await asyncio.to_thread(path.unlink, missing_ok=True)
+        except OSError as error:
+            raise Unavailable(f"The file cannot be removed from {self._folder}: {error.strerror or error}.") from error
 
     async def listed(self, workspace_id: int, *, stored_before: datetime) -> AsyncIterator[str]:
         folder = self._folder / str(int(workspace_id))

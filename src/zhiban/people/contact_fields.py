@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 
 from zhiban.events import Actor, ContactFieldAdded, ContactFieldRemoved
@@ -18,6 +19,7 @@ from zhiban.people.ownership import clean_name, in_turn
 LONGEST, LONGEST_NOTES, LONGEST_NAME = 500, 5_000, 40
 MOST, MOST_CHOICES = 50, 50
 YES = "yes"
+_MOST_DIGITS = 15  # before the point
 
 
 class FieldKind(StrEnum):
@@ -47,10 +49,8 @@ class ContactField:
             raise Conflict(mark(f"What stands under {self.name} is too long."))
         match self.kind:
             case FieldKind.NUMBER:
-                try:
-                    return f"{float(text):g}" if abs(float(text)) < 1e15 else _refused(self.name, text)
-                except ValueError:
-                    return _refused(self.name, text)
+                number = _plain(text)
+                return _refused(self.name, text) if number is None else number
             case FieldKind.DATE:
                 try:
                     return date.fromisoformat(text).isoformat()
@@ -62,6 +62,21 @@ class ContactField:
                 return YES if text == YES else _refused(self.name, text)
             case FieldKind.TEXT:
                 return text
+
+
+def _plain(text: str) -> str | None:
+    """A number as digits, every one that was typed but zeros that say nothing. None: no number, or one too long."""
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return None
+    exponent = number.as_tuple().exponent
+    if not isinstance(exponent, int) or number.adjusted() >= _MOST_DIGITS or exponent < -LONGEST:
+        return None
+    if not number:
+        return "0"
+    digits = f"{number:f}"
+    return digits.rstrip("0").rstrip(".") if "." in digits else digits
 
 
 def _refused(name: str, text: str) -> str:

@@ -20,7 +20,7 @@ from zhiban.conversations import retention as conversations
 from zhiban.conversations.attachment_jobs import UNREFERENCED
 from zhiban.events import TIMER, Actor
 from zhiban.kit import event_log
-from zhiban.kit.background_tasks import RepeatedTask
+from zhiban.kit.background_tasks import RepeatedTask, attempt
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Unavailable
@@ -78,7 +78,7 @@ class Retention:
     async def run_due(self) -> None:
         """Carry on or begin what is due in every workspace."""
         for workspace_id in await self._database.workspaces():
-            await self.run_once(workspace_id)
+            await attempt(self.run_once(workspace_id), what=f"Retention of workspace {workspace_id}", log=log)
 
     async def run_once(
         self, workspace_id: int, *, due_only: bool = True, by: Actor = TIMER, pause: float = PAUSE_SECONDS
