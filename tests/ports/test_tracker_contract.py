@@ -122,6 +122,15 @@ async def test_what_is_not_there_is_not_found(stand: Stand) -> None:
         assert raised.value.reason == "not_found"
 
 
+async def test_a_comment_of_ours_can_be_taken_away_and_twice_is_once(stand: Stand) -> None:
+    number = (await stand.tracker.open_issue(draft())).issue.number
+    kept = await stand.tracker.comment(CommentDraft(str(uuid4()), NAME, number, "留着"))
+    gone = await stand.tracker.comment(CommentDraft(str(uuid4()), NAME, number, "13800006021"))
+    for _ in range(2):
+        await stand.tracker.delete_comment(NAME, number, gone.external_id)
+    assert [kept.body in one for one in stand.said(number)] == [True]
+
+
 async def test_changing_twice_is_changing_once(stand: Stand) -> None:
     number = (await stand.tracker.open_issue(draft(labels=("bug",)))).issue.number
     change = IssueChange(

@@ -116,6 +116,14 @@ async def test_a_draft_ends_by_itself_and_by_a_word(chat: Chat) -> None:
     async with chat.database.transaction(chat.workspace_id) as tx:
         assert await drafts.expire(tx, now=chat.clock.now()) == 1
     assert await chat.rows("select state from ticket_draft order by id") == [("cancelled",), ("expired",)]
+
+
+async def test_a_draft_that_is_too_old_and_not_ended_yet_stands_in_nobodys_way(chat: Chat) -> None:
+    assert await chat.asks("lu", "以上5条开工单")
+    chat.clock.advance(timedelta(minutes=11))
+    await chat.says("yang", "还是丢数据")
+    assert await chat.asks("lu", "以上2条开工单")
+    assert await chat.rows("select state from ticket_draft order by id") == [("expired",), ("open",)]
     assert await tickets(chat) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -10,12 +11,17 @@ import pytest
 
 from tests.tickets.chat import START, Chat, group_chat
 from tests.tickets.stand import TrackerStand, tracker_stand
+from zhiban.conversations import transitions
 from zhiban.conversations.labels import add_label
 from zhiban.events import SYSTEM
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
-from zhiban.tickets import repositories, telling
-from zhiban.tickets.models import TicketState
+from zhiban.kit.i18n import Texts
+from zhiban.people.permissions import Access, Role
+from zhiban.ports import Issue, IssueChange, TrackerUser, TryLater
+from zhiban.tickets import filing, repositories, telling, tracker_outbox
+from zhiban.tickets.models import Audience, TicketState
+from zhiban.tickets.queries import messages_of_ticket, read_ticket, readable_messages
 from zhiban.tickets.service import lock_ticket, set_state
 from zhiban.tickets.telling import TicketNews
 
@@ -53,7 +59,7 @@ async def heard(chat: Chat, news: TicketNews) -> str:
     ticket_id, event_id = jobs[-1]
     for _ in range(2):  # a job may run twice
         async with chat.database.transaction(chat.workspace_id) as tx:
-            ticket = await lock_ticket(tx, ticket_id)
+            ticket = await read_ticket(tx, ticket_id)
             await telling.tell_chat(tx, chat.inbox, ticket, news, event_id=event_id, now=chat.clock.now())
     said = await chat.rows("select text from message where author = 'tracker' order by id")
     assert len(said) == len(set(said))
@@ -120,6 +126,16 @@ async def test_a_refusal_is_a_sentence_for_people(chat: Chat, stand: TrackerStan
 async def test_undone_it_is_closed_and_emptied_over_there(chat: Chat, stand: TrackerStand) -> None:
     await chat.asks("liang", "以上5条开工单")
     await chat.asks("liang", "1")
+    await stand.work()
+    async with chat.database.transaction(chat.workspace_id) as tx:
+        ((ticket_id,),) = await tx.rows("select id from ticket")
+        ticket = await lock_ticket(tx, ticket_id)
+        await filing.write_comment(
+            tx, ticket, "回退到 2.3.6", audience=Audience.ISSUE, key="1", texts=Texts("zh"), by=SYSTEM, now=stand.now
+        )
+    await stand.work()
+    assert len(stand.board.comments["acme/shop", 1]) == 1
+    chat.clock.advance(timedelta(minutes=1))
     said = await chat.asks("liang", "撤销")
     assert "已撤销工单1" in said
     assert "修改历史" in said
@@ -127,6 +143,38 @@ async def test_undone_it_is_closed_and_emptied_over_there(chat: Chat, stand: Tra
     (issue,) = stand.board.issues.values()
     assert (issue.state, issue.reason) == ("closed", "not_planned")
     assert "主库" not in issue.title + issue.body
+    assert stand.board.comments["acme/shop", 1] == []
+    assert "主库" not in str(await chat.rows("select content from tracker_call"))
+    assert await chat.rows("select body from issue_comment") == [("",)]
+
+
+async def test_undone_before_it_left_it_never_leaves(chat: Chat, stand: TrackerStand) -> None:
+    await chat.asks("liang", "以上5条开工单")
+    await chat.asks("liang", "1")
+    said = await chat.asks("liang", "撤销")
+    assert "议题还没有建出去，不会再建。" in said
+    assert "清空，但" not in said
+    await stand.work()
+    assert not stand.board.issues
+    assert not await stand.facts("issue_refused")
+    assert "主库" not in str(await chat.rows("select content from tracker_call"))
+    assert await chat.rows("select state, tracker_state from ticket") == [("cancelled", "")]
+
+
+async def test_undone_while_nobody_knows_whether_it_left_no_word_of_it_is_written_any_more(
+    chat: Chat, stand: TrackerStand
+) -> None:
+    stand.board.faults.append((TryLater("502", unknown=True), False))
+    await chat.asks("liang", "以上5条开工单")
+    await chat.asks("liang", "1")
+    await stand.work()
+    assert "会关闭并清空" in await chat.asks("liang", "撤销")
+    for _ in range(3):
+        chat.clock.advance(timedelta(minutes=1))
+        await stand.work()
+    (issue,) = stand.board.issues.values()
+    assert (issue.title, issue.state) == ("（已撤回）", "closed")
+    assert "主库" not in issue.body
 
 
 async def test_messages_are_put_to_an_issue_that_there_is(chat: Chat, stand: TrackerStand) -> None:
@@ -137,3 +185,123 @@ async def test_messages_are_put_to_an_issue_that_there_is(chat: Chat, stand: Tra
     chat.clock.advance(timedelta(minutes=1))
     await stand.hears(news("created", 7, title="增量同步丢数据", comment="修好了 @octocat", comment_id=1))
     assert ("chen", "issue") in await chat.rows("select name, audience from ticket_comment")
+
+
+async def joined(chat: Chat, stand: TrackerStand) -> tuple[str, int]:
+    """Something that stands at a stranger's issue; what was answered, and the ticket."""
+    board = stand.board
+    board.issues["acme/shop", 7] = Issue(
+        "acme/shop", 7, "https://tracker.test/7", "增量同步丢数据", "open", TrackerUser("chen"), stand.now, stand.now,
+        body="陌生人的话",
+    )  # fmt: skip
+    await stand.hears(news("opened", 7, title="增量同步丢数据"))
+    await chat.asks("liang", "以上1条开工单")
+    said = await chat.asks("liang", "加到 #7")
+    await stand.work()
+    ((ticket_id,),) = await chat.rows("select id from ticket order by id desc limit 1")
+    return said, ticket_id
+
+
+async def test_what_was_put_to_an_issue_can_be_written_to_and_closed(chat: Chat, stand: TrackerStand) -> None:
+    _, ticket_id = await joined(chat, stand)
+    async with chat.database.transaction(chat.workspace_id) as tx:
+        ticket = await lock_ticket(tx, ticket_id)
+        await filing.write_comment(
+            tx, ticket, "修好了", audience=Audience.ISSUE, key="1", texts=Texts("zh"), by=SYSTEM, now=stand.now
+        )
+        await set_state(tx, ticket_id, TicketState.DONE, by=SYSTEM, now=stand.now)
+    await stand.work()
+    assert [one.body for one in stand.board.comments["acme/shop", 7]][1:] == ["修好了"]
+    assert stand.board.issues["acme/shop", 7].state == "closed"
+    assert not await stand.facts("issue_refused")
+
+
+async def test_undone_a_strangers_issue_stays_as_it_is_and_our_comment_goes(chat: Chat, stand: TrackerStand) -> None:
+    await joined(chat, stand)
+    assert len(stand.board.comments["acme/shop", 7]) == 1
+    said = await chat.asks("liang", "撤销")
+    assert "我们加到议题里的评论会删掉。" in said
+    chat.clock.advance(timedelta(minutes=1))
+    await stand.work()
+    issue = stand.board.issues["acme/shop", 7]
+    assert (issue.title, issue.body, issue.state) == ("增量同步丢数据", "陌生人的话", "open")
+    assert stand.board.comments["acme/shop", 7] == []
+
+
+async def test_another_group_gets_a_ticket_of_its_own_for_the_same_issue(chat: Chat, stand: TrackerStand) -> None:
+    _, first = await joined(chat, stand)
+    ((issue_id,),) = await chat.rows("select issue_id from ticket")
+    # the same ticket, as another group's
+    other = await chat.rows(
+        "insert into conversation (workspace_id, inbox_id, external_id, kind) select workspace_id, inbox_id, 'g-2', "
+        "'group' from conversation limit 1 returning id"
+    )
+    await chat.rows(
+        "update ticket_conversation set conversation_id = %(other)s where ticket_id = %(id)s returning 1",
+        other=other[0][0],
+        id=first,
+    )
+    await chat.rows(
+        "update ticket set title = '令牌 ghp_0123456789abcdefghijklmnopqrstuvwx', conversation_id = %(o)s returning 1",
+        o=other[0][0],
+    )
+    await chat.asks("liang", "以上2条开工单")
+    said = await chat.asks("liang", "加到 #7")
+    assert "已加到工单2" in said
+    assert "ghp_" not in said
+    assert await chat.rows(
+        "select count(*), count(distinct ticket_id) from ticket_message where ticket_id <> %(id)s", id=first
+    ) == [(2, 1)]
+    assert await chat.rows("select count(*) from ticket where issue_id = %(id)s", id=issue_id) == [(2,)]
+    elsewhere = Access(1, Role.AGENT, (4711,))
+    async with chat.database.transaction(chat.workspace_id) as tx:
+        assert len(await messages_of_ticket(tx, first)) == 1
+        assert await readable_messages(tx, elsewhere, first) == []  # whose inbox they do not see
+    chat.clock.advance(timedelta(minutes=1))
+    await stand.hears(news("closed", 7, title="增量同步丢数据", state="closed"))
+    assert await chat.rows("select distinct state from ticket") == [("done",)]
+
+
+async def test_a_maintainers_close_while_we_change_something_else_is_heard(chat: Chat, stand: TrackerStand) -> None:
+    await chat.asks("liang", "以上5条开工单")
+    await chat.asks("liang", "1")
+    await stand.work()
+    chat.clock.advance(timedelta(minutes=1))
+    async with chat.database.transaction(chat.workspace_id) as tx:
+        ((ticket_id, repository_id),) = await tx.rows("select id, repository_id from ticket")
+        await tracker_outbox.enqueue_change(
+            tx, repository_id, change=IssueChange(add_labels=("bug",)), number=1, ticket_id=ticket_id,
+            client_key="label", by=SYSTEM, now=stand.now,
+        )  # fmt: skip
+        assert await tracker_outbox.take(tx, stand.connection_id, process_id=1, now=stand.now)
+    (issue,) = stand.board.issues.values()
+    await stand.hears(news("closed", 1, state="closed", title=issue.title, body=issue.body))
+    assert await chat.rows("select state from ticket") == [("done",)]
+
+
+async def test_telling_a_chat_and_a_turn_in_it_do_not_wait_for_each_other(chat: Chat, stand: TrackerStand) -> None:
+    await chat.asks("liang", "以上5条开工单")
+    await chat.asks("liang", "1")
+    await stand.work()
+    ((ticket_id,),) = await chat.rows("select id from ticket")
+
+    async def tells() -> None:
+        async with chat.database.transaction(chat.workspace_id) as tx:
+            ticket = await read_ticket(tx, ticket_id)
+            await telling.tell_chat(tx, chat.inbox, ticket, TicketNews.OPENED, event_id=1, now=chat.clock.now())
+
+    async with chat.database.transaction(chat.workspace_id) as tx:
+        await transitions.lock(tx, chat.conversation_id)  # a turn has begun
+        telling_it = asyncio.create_task(tells())
+        await waits_for_a_lock(chat)
+        await tx.run("set local lock_timeout = '2s'")
+        await lock_ticket(tx, ticket_id)
+    await telling_it
+    assert await chat.rows("select count(*) from message where author = 'tracker'") == [(1,)]
+
+
+async def waits_for_a_lock(chat: Chat) -> None:
+    waiting = "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    async with asyncio.timeout(5):
+        while not await chat.rows(waiting):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)

@@ -8,10 +8,13 @@ from datetime import timedelta
 import pytest
 
 from tests.tickets.stand import TrackerStand, tracker_stand
-from zhiban.events import ASSISTANT, Actor
-from zhiban.kit.db import Database
+from zhiban.events import ASSISTANT, Actor, Event, IssueOpened, IssueRefused
+from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import NotFound
+from zhiban.kit.event_log import Reactions
 from zhiban.ports import ConnectionBroken, IssueChange, Repository, TrackerRefused, TryLater
+from zhiban.testing.tracker import MemoryBoard
+from zhiban.tickets import repositories
 from zhiban.tickets import tracker_outbox as outbox
 
 ASKER = Actor("contact", 7)
@@ -154,6 +157,52 @@ async def test_what_fails_for_a_day_is_given_up_loudly(stand: TrackerStand) -> N
     (refused,) = await stand.facts("issue_refused")
     assert refused["reason"] == "unreachable"
     assert not stand.board.issues
+
+
+class Broken(MemoryBoard):
+    """A board that breaks in a way which no port speaks of, where a title says so."""
+
+    def repository(self, name: str) -> Repository:
+        if name == "acme/broken":
+            raise ValueError("nobody expected this")
+        return super().repository(name)
+
+
+async def test_an_accident_of_one_call_holds_up_no_other_and_is_given_up_at_last(db: Database, workspace: int) -> None:
+    board = Broken(repositories=[Repository("1", "acme/shop"), Repository("2", "acme/broken")])
+    async with tracker_stand(db, workspace, board=board) as stand:
+        async with db.transaction(workspace) as tx:
+            broken = await repositories.keep(tx, stand.connection_id, board.repositories[1], now=stand.now)
+            await outbox.enqueue_issue(
+                tx, broken, title="x", bodies=["y"], ticket_id=4, client_key="bad", by=ASKER, now=stand.now
+            )
+        await opens(stand)
+        await stand.work()
+        assert [one.title for one in board.issues.values()] == ["支付页白屏"]
+        for _ in range(10):
+            stand.clock.advance(timedelta(minutes=11))
+            await stand.work()
+        (refused,) = await stand.facts("issue_refused")
+        assert (refused["reason"], refused["ticket_id"]) == ("accident", 4)
+        assert await stand.rows("select attempts, content ? 'body' from tracker_call where state = 'refused'") == [
+            (8, False)
+        ]
+
+
+async def test_who_hears_of_a_refusal_and_fails_holds_up_nobody(stand: TrackerStand) -> None:
+    async def fails(_tx: Transaction, event: Event) -> None:
+        if isinstance(event, IssueOpened | IssueRefused) and event.ticket_id == 4:
+            raise RuntimeError("a handler of ours is wrong")
+
+    stand.database.reactions = Reactions({IssueOpened: (fails,), IssueRefused: (fails,)})
+    await opens(stand, key="bad", ticket=4)
+    await stand.work()
+    await opens(stand, key="good", ticket=5)
+    for _ in range(9):
+        await stand.work()
+        stand.clock.advance(timedelta(minutes=11))
+    assert ("good", "done") in await stand.rows("select client_key, state from tracker_call")
+    assert len(stand.board.issues) == 2  # what the failing one had opened was found again each time
 
 
 async def test_what_a_dead_process_held_is_taken_over(stand: TrackerStand) -> None:

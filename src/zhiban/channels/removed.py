@@ -96,6 +96,9 @@ class RemovedTracker(_Removed):
     async def update(self, repository: str, number: int, change: IssueChange) -> OpenedIssue:  # noqa: ARG002
         raise _no_credentials()
 
+    async def delete_comment(self, repository: str, number: int, external_id: str) -> None:  # noqa: ARG002
+        raise _no_credentials()
+
     async def issue(self, repository: str, number: int) -> Issue:  # noqa: ARG002
         raise _no_credentials()
 

@@ -193,6 +193,10 @@ class Tracker(Protocol):
         """Change the issue; what was silently dropped is named as with `open_issue`."""
         ...
 
+    async def delete_comment(self, repository: str, number: int, external_id: str) -> None:
+        """Take away a comment that we wrote. One that is gone already is no error."""
+        ...
+
     async def issue(self, repository: str, number: int) -> Issue:
         """The issue as it is now."""
         ...

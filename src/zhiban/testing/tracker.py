@@ -178,6 +178,12 @@ class MemoryTracker:
             )
         return _opened(board.issues[issue.repository, number], change.add_labels, change.add_assignees)
 
+    async def delete_comment(self, repository: str, number: int, external_id: str) -> None:
+        name = self._board.repository(repository).name
+        with _Mishap(self._board):
+            kept = [one for one in self._board.comments.get((name, number), []) if one.external_id != external_id]
+            self._board.comments[name, number] = kept
+
     async def issue(self, repository: str, number: int) -> Issue:
         return self._board.issue(repository, number)
 

@@ -29,11 +29,12 @@ from zhiban.tickets.chat_commands import (
 from zhiban.tickets.chat_words import Preview, filed_words, preview_words, question_words, remarks
 from zhiban.tickets.draft_words import Cancel, Confirm, JoinTo, LeaveOut, Retitle, Undo
 from zhiban.tickets.drafts import Requester, TicketDraft, Wish
+from zhiban.tickets.filing import TakenBack
 from zhiban.tickets.frozen import FrozenLine
 from zhiban.tickets.issues import issue_numbered
-from zhiban.tickets.models import NewTicket, Ticket, TicketState
-from zhiban.tickets.queries import conversations_of, filed_since, ticket_numbered, ticket_of_issue, tickets_where
-from zhiban.tickets.rendering import Heading, bodies, shortened_title
+from zhiban.tickets.models import NewTicket, Ticket, TicketState, TrackerState
+from zhiban.tickets.queries import conversations_of, filed_since, ticket_numbered, tickets_of_issue, tickets_where
+from zhiban.tickets.rendering import Heading, bodies, hidden, shortened_title
 from zhiban.tickets.repositories import RepositoryRow, access_repository, repositories_of
 from zhiban.tickets.service import open_ticket
 from zhiban.tickets.titling import Naming
@@ -255,7 +256,7 @@ class ChatActs:
         lines = await still_there(self._tx, self._snapshot.id, draft.wish.lines)
         repository = None if only_ticket else await self._repository(draft)
         issue = await issue_numbered(self._tx, repository.id, number) if repository is not None else None
-        ticket = await ticket_of_issue(self._tx, issue.id) if issue is not None else await self._own_ticket(number)
+        ticket = await (self._ticket_of(issue.id) if issue is not None else self._own_ticket(number))
         if not lines or (issue is None and ticket is None):
             return Reply(texts("没有找到可以加的 #{n}。", n=number))
         if ticket is None:
@@ -284,7 +285,7 @@ class ChatActs:
                     now=self._now,
                 )
         await drafts.end(self._tx, draft, "joined", ticket_id=ticket.id, by=by, now=self._now)
-        return Reply(texts("已加到工单{number}：{title}", number=ticket.number, title=ticket.title))
+        return Reply(texts("已加到工单{number}：{title}", number=ticket.number, title=hidden(ticket.title, texts)))
 
     async def _repository(self, draft: TicketDraft) -> RepositoryRow | None:
         if draft.wish.repository_id is not None:
@@ -292,12 +293,22 @@ class ChatActs:
         linked = await repositories_of(self._tx, self._snapshot.id)
         return linked[0] if linked else None
 
+    async def _ticket_of(self, issue_id: int) -> Ticket | None:
+        """The newest ticket of an issue that this chat has to do with: another group's is that group's."""
+        for ticket in await tickets_of_issue(self._tx, issue_id):
+            if await self._is_ours(ticket):
+                return ticket
+        return None
+
     async def _own_ticket(self, number: int) -> Ticket | None:
         """A ticket that this chat has to do with: nobody reaches others by their numbers."""
         ticket = await ticket_numbered(self._tx, number)
-        if ticket is None or ticket.state is TicketState.CANCELLED:
-            return None
-        return ticket if self._snapshot.id in await conversations_of(self._tx, ticket.id) else None
+        return ticket if ticket is not None and await self._is_ours(ticket) else None
+
+    async def _is_ours(self, ticket: Ticket) -> bool:
+        if ticket.state is TicketState.CANCELLED:
+            return False
+        return self._snapshot.id in await conversations_of(self._tx, ticket.id)
 
     # ------------------------------------------------------------------------------------------------------- undo
 
@@ -324,10 +335,14 @@ class ChatActs:
             return Reply(texts("没有可以撤销的工单。") if word.number is not None else "")
         by, ticket = self._contact(message), mine[0]
         await involving.undo(self._tx, ticket.id, by=by, now=self._now)
-        await filing.take_back(self._tx, ticket, texts=texts, by=by, now=self._now)
+        taken = await filing.take_back(self._tx, ticket, texts=texts, by=by, now=self._now)
         said = texts("已撤销工单{number}，里面的原话已清空。", number=ticket.number)
-        if ticket.repository_id is not None:
+        if taken is TakenBack.ISSUE:
             said += "\n" + texts("建好的议题会关闭并清空，但修改历史在那边还看得到。")
+        elif taken is TakenBack.COMMENTS:
+            said += "\n" + texts("我们加到议题里的评论会删掉。")
+        elif ticket.tracker_state is TrackerState.WAITING:
+            said += "\n" + texts("议题还没有建出去，不会再建。")
         return Reply(said)
 
     # -------------------------------------------------------------------------------------------------- who is who

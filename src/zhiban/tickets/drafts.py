@@ -91,8 +91,15 @@ async def begin(
     now: datetime,
 ) -> TicketDraft | None:
     """Keep what somebody asked for; what they asked for before is replaced. None where this command is known."""
-    for before in await open_drafts(tx, conversation_id, now=now):
-        if before.requester.contact_id == requester.contact_id:
+    for before in await _drafts(
+        tx,
+        "conversation_id = %(conversation)s and requester_contact_id = %(contact)s and state = 'open' for update",
+        conversation=conversation_id,
+        contact=requester.contact_id,
+    ):
+        if before.expires_at <= now:  # the job that ends such drafts has not come to it yet
+            await end(tx, before, "expired", by=SYSTEM, now=now)
+        else:
             await end(tx, before, "replaced", by=Actor("contact", requester.contact_id), now=now)
     draft_id = await tx.value(
         _BEGIN,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from enum import StrEnum
 
 from zhiban.conversations.labels import label_names
 from zhiban.events import Actor
@@ -17,7 +18,15 @@ from zhiban.tickets.queries import messages_of_ticket
 from zhiban.tickets.rendering import Heading, Signature, bodies, comment_body, title_of
 from zhiban.tickets.repositories import RepositoryRow, access_repository, repositories_of
 from zhiban.tickets.service import change_column, lock_ticket
-from zhiban.tickets.tracker_outbox import enqueue_change, enqueue_comment, enqueue_issue
+from zhiban.tickets.tracker_outbox import (
+    enqueue_change,
+    enqueue_comment,
+    enqueue_erasure,
+    enqueue_issue,
+    overwrite,
+    withdraw,
+    written_for,
+)
 
 LIKELY = 0.3  # how much of the words an issue shares before it is named as one that may be meant
 MOST_LIKE = 3
@@ -112,7 +121,9 @@ _THERE = (TrackerState.WAITING, TrackerState.OPENED)
 
 
 async def close_issue(tx: Transaction, ticket: Ticket, *, done: bool, by: Actor, now: datetime) -> None:
-    """Close the ticket's issue: as completed, or as not planned."""
+    """Close the ticket's issue: as completed, or as not planned, which is only for us to say of an issue of ours."""
+    if not done and not (await written_for(tx, ticket.id))[0]:
+        return
     closed = IssueChange(state="closed", reason="completed" if done else "not_planned")
     await _change(tx, ticket, "close", closed, by=by, now=now)
 
@@ -121,15 +132,38 @@ async def reopen_issue(tx: Transaction, ticket: Ticket, *, by: Actor, now: datet
     await _change(tx, ticket, "open", IssueChange(state="open"), by=by, now=now)
 
 
-async def take_back(tx: Transaction, ticket: Ticket, *, texts: Texts, by: Actor, now: datetime) -> None:
-    """Close the issue of a ticket that was filed by mistake, and blank it: a tracker lets nobody delete one."""
-    gone = IssueChange(
-        state="closed",
-        reason="not_planned",
-        title=texts("（已撤回）"),
-        body=texts("这个议题是误建的，内容已清空。"),
-    )
-    await _change(tx, ticket, "empty", gone, by=by, now=now)
+class TakenBack(StrEnum):
+    """What has to be taken back at the tracker."""
+
+    NOTHING = "nothing"  # it has not left the house, and will not
+    ISSUE = "issue"
+    COMMENTS = "comments"
+
+
+async def take_back(tx: Transaction, ticket: Ticket, *, texts: Texts, by: Actor, now: datetime) -> TakenBack:
+    """Take away what a ticket that was filed by mistake has written at the tracker, and write nothing more of it.
+
+    An issue of ours is closed and blanked, for a tracker lets nobody delete one; comments of ours are deleted. What
+    others have written stays as it is.
+    """
+    await withdraw(tx, ticket.id, now=now)
+    opened, comments = await written_for(tx, ticket.id)
+    title, body = texts("（已撤回）"), texts("这个议题是误建的，内容已清空。")
+    await overwrite(tx, ticket.id, title=title, body=body)
+    if ticket.repository_id is None:
+        return TakenBack.NOTHING
+    for call_id in comments:
+        key = f"erase-{call_id}"
+        await enqueue_erasure(
+            tx, ticket.repository_id, call_id=call_id, ticket_id=ticket.id, client_key=key, by=by, now=now
+        )
+    if opened:
+        gone = IssueChange(state="closed", reason="not_planned", title=title, body=body)
+        await _change(tx, ticket, "empty", gone, by=by, now=now)
+        return TakenBack.ISSUE
+    if ticket.tracker_state is TrackerState.WAITING:
+        await change_column(tx, ticket.id, "tracker", TrackerState.NONE.value, by=by, now=now)
+    return TakenBack.COMMENTS if comments else TakenBack.NOTHING
 
 
 async def _change(tx: Transaction, ticket: Ticket, what: str, change: IssueChange, *, by: Actor, now: datetime) -> None:

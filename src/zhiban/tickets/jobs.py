@@ -7,7 +7,7 @@ from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.jobs import Job, Task, enqueue
 from zhiban.tickets import drafts, telling
-from zhiban.tickets.service import lock_ticket
+from zhiban.tickets.queries import read_ticket
 from zhiban.tickets.telling import TicketNews
 
 TELL_CHAT = Job("tell_chat_of_ticket", attempts=5)
@@ -33,7 +33,7 @@ class TicketJobs:
     async def tell_chat(self, workspace_id: int, ticket_id: int, news: str, event_id: int) -> None:
         """Say in the chat that asked for it what became of a ticket."""
         async with self._database.transaction(workspace_id) as tx:
-            ticket = await lock_ticket(tx, ticket_id)
+            ticket = await read_ticket(tx, ticket_id)
             later = await telling.quiet_until(tx, ticket, TicketNews(news), now=self._clock.now())
             if later is not None:
                 await enqueue(tx, TELL_CHAT.of(ticket_id=ticket_id, news=news, event_id=event_id, at=later))
@@ -41,7 +41,6 @@ class TicketJobs:
             return
         inbox = await self._connections.inbox(workspace_id, ticket.inbox_id)
         async with self._database.transaction(workspace_id) as tx:
-            ticket = await lock_ticket(tx, ticket_id)
             await telling.tell_chat(tx, inbox, ticket, TicketNews(news), event_id=event_id, now=self._clock.now())
 
     async def expire_drafts(self) -> None:

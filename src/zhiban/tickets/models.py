@@ -34,6 +34,8 @@ PROBLEMS = {
     "locked": mark("那条议题锁住了，不能再写。"),
     "invalid": mark("那边没有接受这份内容。"),
     "forbidden": mark("那边不让我们写。"),
+    "unreachable": mark("一整天都没能连上那边。"),
+    "accident": mark("我们这边出了错，试了多次都没有成功。"),
 }
 
 UNFINISHED = tuple(state for state in TicketState if not state.over)

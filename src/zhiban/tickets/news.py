@@ -11,10 +11,18 @@ from zhiban.ports import TrackerNews
 from zhiban.tickets import group_news, issues, repositories
 
 _CALL_OF = "select id from tracker_call where key = %(key)s"
-# A change carries no key: what arrives while one of ours is under way at this issue, it has brought about.
+# A change carries no key. What arrives while one of ours is under way at this issue, and says what that one asked for,
+# is ours: who else did the same at that moment has brought about what we wanted, too.
 _CHANGING = """
 select id from tracker_call where repository_id = %(repository)s and kind = 'change' and state = 'queued'
-and leased_by is not null and number = %(number)s order by id limit 1"""
+and leased_by is not null and number = %(number)s and case %(action)s
+  when 'closed' then content ->> 'state' = 'closed'
+  when 'reopened' then content ->> 'state' = 'open'
+  when 'edited' then content ->> 'title' = %(title)s or content ->> 'body' is not null
+  when 'labeled' then jsonb_array_length(content -> 'add_labels') > 0
+  when 'unlabeled' then jsonb_array_length(content -> 'remove_labels') > 0
+  when 'assigned' then jsonb_array_length(content -> 'add_assignees') > 0
+  else false end order by id limit 1"""
 
 
 async def take_in(tx: Transaction, connection_id: int, news: Sequence[TrackerNews], *, now: datetime) -> None:
@@ -38,8 +46,16 @@ async def _take_in(tx: Transaction, connection_id: int, news: TrackerNews, *, no
     # Our own echo may arrive before our call was answered: what it tells is then the call's to tell.
     if news.key:
         call_id = await tx.value(_CALL_OF, key=news.key)
+    elif news.kind == "comment":
+        call_id = None
     else:
-        call_id = await tx.value(_CHANGING, repository=repository_id, number=news.issue.number)
+        call_id = await tx.value(
+            _CHANGING,
+            repository=repository_id,
+            number=news.issue.number,
+            action=news.action,
+            title=news.issue.title,
+        )
     issue_id = await issues.note(tx, repository_id, news.issue, actor=news.actor, call_id=call_id, now=now)
     if news.comment is None:
         await group_news.note_news(tx, repository_id, issue_id, news, now=now)

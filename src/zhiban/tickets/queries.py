@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from zhiban.conversations.access import access_conversation
 from zhiban.conversations.models import Priority
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
@@ -104,15 +105,22 @@ async def access_ticket(tx: Transaction, access: Access, ticket_id: int, *, lock
     return found[0]
 
 
+async def read_ticket(tx: Transaction, ticket_id: int) -> Ticket:
+    """One ticket. Raises NotFound."""
+    found = await tickets_where(tx, "t.id = %(id)s", id=ticket_id)
+    if not found:
+        raise NotFound("There is no such ticket.")
+    return found[0]
+
+
 async def ticket_numbered(tx: Transaction, number: int) -> Ticket | None:
     found = await tickets_where(tx, "t.number = %(number)s", number=number)
     return found[0] if found else None
 
 
-async def ticket_of_issue(tx: Transaction, issue_id: int) -> Ticket | None:
-    """The newest ticket that this issue belongs to."""
-    found = await tickets_where(tx, "t.issue_id = %(issue)s order by t.id desc limit 1", issue=issue_id)
-    return found[0] if found else None
+async def tickets_of_issue(tx: Transaction, issue_id: int) -> list[Ticket]:
+    """The tickets that this issue belongs to, one of each group that put something to it; the newest first."""
+    return await tickets_where(tx, "t.issue_id = %(issue)s order by t.id desc limit 100", issue=issue_id)
 
 
 async def ticket_list(
@@ -203,6 +211,21 @@ async def messages_of_ticket(tx: Transaction, ticket_id: int) -> list[TicketMess
         "recalled_at from ticket_message where ticket_id = %(id)s order by conversation_id, message_id",
         id=ticket_id,
     )
+
+
+async def readable_messages(tx: Transaction, access: Access, ticket_id: int) -> list[TicketMessage]:
+    """Those of them that come from conversations which this agent sees."""
+    found = await messages_of_ticket(tx, ticket_id)
+    if access.inbox_ids is None:
+        return found
+    seen = set()
+    for conversation_id in {one.conversation_id for one in found}:
+        try:
+            await access_conversation(tx, access, conversation_id)
+        except NotFound:
+            continue
+        seen.add(conversation_id)
+    return [one for one in found if one.conversation_id in seen]
 
 
 async def comments_of(tx: Transaction, ticket_id: int) -> list[TicketComment]:

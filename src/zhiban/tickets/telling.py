@@ -44,7 +44,9 @@ async def tell_chat(
     """Say it where the ticket comes from, once. In a group those whom it concerns are named."""
     if ticket.conversation_id is None:
         return
+    # In the order of a turn, which locks the conversation before its tickets: else each would wait for the other.
     state = await transitions.lock(tx, ticket.conversation_id)
+    ticket = await lock_ticket(tx, ticket.id)
     if allowance_of(state, inbox.channel.limits.reply_window).closed(now):
         return
     named: list[Mention] = []

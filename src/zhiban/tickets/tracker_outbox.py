@@ -51,17 +51,38 @@ where id = (
       select 1 from tracker_call e where e.connection_id = c.connection_id and e.state = 'queued' and e.id < c.id
         and (e.ticket_id = c.ticket_id or (e.repository_id = c.repository_id and e.number = c.number)
           or e.id = (c.content ->> 'after')::bigint or e.content ->> 'after' = c.content ->> 'after'))
-  order by c.id limit 1)
+  order by c.id limit 1) and state = 'queued'
 returning id, repository_id, kind, key, ticket_id, number, message_id, content, actor_kind, actor_id, actor_ref,
   attempts, attempts > 1 as again, tried_at, created_at"""
 
+# The issue that we opened for the ticket, or the one that the ticket was put to.
 _NUMBER = """
-select i.number from tracker_call c join issue i on i.workspace_id = c.workspace_id and i.id = c.issue_id
-where c.ticket_id = %(ticket)s and c.kind = 'open' and c.state = 'done' order by c.id desc limit 1"""
+select i.number from (
+  select c.issue_id, c.id from tracker_call c
+  where c.ticket_id = %(ticket)s and c.kind = 'open' and c.state = 'done' and c.repository_id = %(repository)s
+  union all select t.issue_id, 0 from ticket t where t.id = %(ticket)s) as known (issue_id, call_id)
+join issue i on i.id = known.issue_id and i.repository_id = %(repository)s order by known.call_id desc limit 1"""
+
+# What nobody has tried yet, or what was certainly not carried out, is as if it had never been asked for.
+_WITHDRAW = """
+update tracker_call set state = 'refused', problem = 'withdrawn', content = content - 'title' - 'body',
+  settled_at = %(now)s, retry_at = null
+where ticket_id = %(ticket)s and state = 'queued' and tried_at is null and leased_by is null"""
+
+_WRITTEN = """
+select id, kind from tracker_call
+where ticket_id = %(ticket)s and kind in ('open', 'comment') and state <> 'refused' order by id"""
+
+_OVERWRITE = """
+update tracker_call set content = content || case kind when 'open'
+  then jsonb_build_object('title', %(title)s::text, 'body', %(body)s::text)
+  else jsonb_build_object('body', %(body)s::text) end
+where ticket_id = %(ticket)s and kind in ('open', 'comment') and state = 'queued'"""
 
 _SETTLE = """
 update tracker_call set state = %(state)s, issue_id = %(issue)s, comment_id = %(comment)s, problem = %(problem)s,
-  number = coalesce(number, %(number)s), settled_at = %(now)s, leased_by = null, lease_until = null, retry_at = null
+  number = coalesce(number, %(number)s), content = content - 'title' - 'body',
+  settled_at = %(now)s, leased_by = null, lease_until = null, retry_at = null
 where id = %(id)s and state = 'queued' returning id"""
 
 _PUT_OFF = """
@@ -112,6 +133,11 @@ class TrackerCall:
 
     def comment_draft(self, repository: str, number: int) -> CommentDraft:
         return CommentDraft(self.key, repository, number, self.content["body"], self.tried_at if self.again else None)
+
+    @property
+    def erases(self) -> int | None:
+        """The call whose comment is to be taken away, for a change that is no more than that."""
+        return self.content.get("erases")
 
     def change(self) -> IssueChange:
         """As it was asked for; JSON has made lists of tuples."""
@@ -228,6 +254,32 @@ async def enqueue_change(
     )
 
 
+async def enqueue_erasure(
+    tx: Transaction, repository_id: int, *, call_id: int, ticket_id: int, client_key: str, by: Actor, now: datetime
+) -> int:
+    """Take away the comment that this call has written, or will have. Returns the call. Raises NotFound."""
+    content = {"erases": call_id}
+    return await _enqueue(
+        tx, repository_id, "change", content, ticket_id=ticket_id, client_key=client_key, by=by, now=now
+    )
+
+
+async def withdraw(tx: Transaction, ticket_id: int, *, now: datetime) -> None:
+    """Do nothing of what was asked for a ticket and has not been tried."""
+    await tx.run(_WITHDRAW, ticket=ticket_id, now=now)
+
+
+async def written_for(tx: Transaction, ticket_id: int) -> tuple[bool, list[int]]:
+    """Whether an issue of the ticket's was or will be opened by us, and the calls of comments on it, in their order."""
+    found = await tx.rows(_WRITTEN, ticket=ticket_id)
+    return any(kind == "open" for _, kind in found), [int(id_) for id_, kind in found if kind == "comment"]
+
+
+async def overwrite(tx: Transaction, ticket_id: int, *, title: str, body: str) -> None:
+    """Let attempts that are still to come write these words instead, where nobody knows what came of the last one."""
+    await tx.run(_OVERWRITE, ticket=ticket_id, title=title, body=body)
+
+
 async def _enqueue(
     tx: Transaction,
     repository_id: int,
@@ -294,7 +346,7 @@ async def target(tx: Transaction, call: TrackerCall) -> int:
             id=call.content["after"],
         )
     if number is None and call.ticket_id is not None:
-        number = await tx.value(_NUMBER, ticket=call.ticket_id)
+        number = await tx.value(_NUMBER, ticket=call.ticket_id, repository=call.repository_id)
     if number is None:
         raise IssueNotOpen
     await tx.run("update tracker_call set number = %(number)s where id = %(id)s", number=number, id=call.id)
@@ -339,6 +391,27 @@ async def settle_changed(tx: Transaction, call: TrackerCall, changed: OpenedIssu
     dropped = ", ".join((*changed.dropped_labels, *changed.dropped_assignees))
     problem = f"The tracker left out: {dropped}." if dropped else None
     return await _settle(tx, call, "done", issue_id=issue_id, number=issue.number, problem=problem, now=now)
+
+
+async def erasable(tx: Transaction, call_id: int) -> tuple[int, int, str] | None:
+    """Row and number of the issue, and the tracker's id, of the comment that a call wrote; None where there is none."""
+    found = await tx.rows(
+        "select i.id, i.number, m.external_id from tracker_call c "
+        "join issue_comment m on m.workspace_id = c.workspace_id and m.id = c.comment_id "
+        "join issue i on i.workspace_id = m.workspace_id and i.id = m.issue_id where c.id = %(id)s",
+        id=call_id,
+    )
+    return found[0] if found else None
+
+
+async def settle_erased(
+    tx: Transaction, call: TrackerCall, place: tuple[int, int, str] | None, *, now: datetime
+) -> bool:
+    """The comment is gone. False when somebody else has settled this meanwhile."""
+    if place is not None:
+        issue_id, _, external_id = place
+        await issues.note_comment_removed(tx, issue_id, external_id, now=now)
+    return await _settle(tx, call, "done", now=now)
 
 
 async def settle_refused(tx: Transaction, call: TrackerCall, reason: str, sentence: str, *, now: datetime) -> bool:

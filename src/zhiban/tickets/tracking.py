@@ -10,7 +10,7 @@ from zhiban.kit.db import Transaction
 from zhiban.tickets.involving import comment
 from zhiban.tickets.issues import access_comment
 from zhiban.tickets.models import Audience, Ticket, TicketState, TrackerState
-from zhiban.tickets.queries import ticket_of_issue, tickets_where
+from zhiban.tickets.queries import tickets_of_issue, tickets_where
 from zhiban.tickets.service import change_column, set_state
 
 
@@ -49,45 +49,42 @@ async def note_refused(tx: Transaction, fact: IssueRefused) -> Ticket | None:
     return ticket
 
 
-async def follow_issue(tx: Transaction, fact: IssueChanged) -> Ticket | None:
-    """An issue was closed or opened again over there: its ticket is done, cancelled or open, too.
+async def follow_issue(tx: Transaction, fact: IssueChanged) -> list[Ticket]:
+    """An issue was closed or opened again over there: its tickets are done, cancelled or open, too.
 
-    None where nothing became of it: it is no ticket's, or we did it ourselves.
+    Returns those of which that became; none where we did it ourselves.
     """
     if fact.call_id is not None or fact.change not in ("closed", "reopened"):
-        return None
-    ticket = await ticket_of_issue(tx, fact.issue_id)
-    if ticket is None or ticket.over == (fact.state == "closed"):
-        return None
+        return []
     state = TicketState.IN_PROGRESS
     if fact.state == "closed":
         state = TicketState.CANCELLED if fact.reason in ("not_planned", "duplicate") else TicketState.DONE
-    await set_state(tx, ticket.id, state, by=fact.actor, now=fact.at)
-    return ticket
+    found = [one for one in await tickets_of_issue(tx, fact.issue_id) if one.over != (fact.state == "closed")]
+    for ticket in found:
+        await set_state(tx, ticket.id, state, by=fact.actor, now=fact.at)
+    return found
 
 
 async def take_comment(tx: Transaction, fact: IssueCommented) -> None:
-    """Somebody commented on a ticket's issue: it is read at the ticket, too. Our own words are there already."""
+    """Somebody commented on an issue: it is read at its tickets, too. Our own words are there already."""
     if fact.ours or fact.bot:
-        return
-    ticket = await ticket_of_issue(tx, fact.issue_id)
-    if ticket is None:
         return
     row = await access_comment(tx, fact.comment_id)
     if not row.body.strip():
         return
-    await comment(
-        tx,
-        ticket.id,
-        row.body,
-        audience=Audience.ISSUE,
-        name=row.author,
-        url=row.url,
-        issue_comment_id=row.id,
-        key=f"issue-comment-{row.id}",
-        by=Actor("tracker", ref=row.author),
-        now=fact.at,
-    )
+    for ticket in await tickets_of_issue(tx, fact.issue_id):
+        await comment(
+            tx,
+            ticket.id,
+            row.body,
+            audience=Audience.ISSUE,
+            name=row.author,
+            url=row.url,
+            issue_comment_id=row.id,
+            key=f"issue-comment-{row.id}-{ticket.id}",
+            by=Actor("tracker", ref=row.author),
+            now=fact.at,
+        )
 
 
 async def _ticket(tx: Transaction, ticket_id: int | None) -> Ticket | None:

@@ -29,6 +29,7 @@ LONGEST_WAIT = 600.0
 ATTEMPT_SECONDS = outbox.LEASE.total_seconds() - 20  # nobody else may begin while an attempt of ours goes on
 BROKEN_WAIT = 300.0  # until the credentials that the tracker refuses are tried again
 GIVE_UP = timedelta(hours=24)  # what could not be done for so long is refused, and somebody is told
+ACCIDENTS = 8  # attempts that end in an error of our own; then it is refused, and somebody is told
 SHORT_WAIT = 2.0  # a wait that is waited here, because the next call would wait just as long
 
 
@@ -95,6 +96,15 @@ class TrackerWorker:
         if call is None:
             return False
         try:
+            return await self._attempt(workspace_id, connection_id, call)
+        except Exception as error:  # what is wrong with one call must not hold up those behind it
+            log.exception("Call %s of tracker %s failed.", call.id, connection_id)
+            await self._accident(workspace_id, call, error)
+            return True
+
+    async def _attempt(self, workspace_id: int, connection_id: int, call: TrackerCall) -> bool:
+        """Try once, and keep what came of it. False when the next call has to wait, too."""
+        try:
             tracker = (await self._connections.tracker(workspace_id, connection_id)).tracker
             async with asyncio.timeout(ATTEMPT_SECONDS):
                 await self._carry_out(workspace_id, tracker, call)
@@ -120,7 +130,11 @@ class TrackerWorker:
     async def _carry_out(self, workspace_id: int, tracker: Tracker, call: TrackerCall) -> None:
         async with self._database.transaction(workspace_id) as tx:
             repository = (await access_repository(tx, call.repository_id)).name
-            number = 0 if call.kind == "open" else await outbox.target(tx, call)
+            if call.erases is None:
+                number = 0 if call.kind == "open" else await outbox.target(tx, call)
+        if call.erases is not None:
+            await self._erase(workspace_id, tracker, repository, call, call.erases)
+            return
         match call.kind:
             case "open":
                 opened = await tracker.open_issue(call.issue_draft(repository))
@@ -135,6 +149,16 @@ class TrackerWorker:
                 changed = await tracker.update(repository, number, call.change())
                 async with self._database.transaction(workspace_id) as tx:
                     await outbox.settle_changed(tx, call, changed, now=self._clock.now())
+
+    async def _erase(
+        self, workspace_id: int, tracker: Tracker, repository: str, call: TrackerCall, written: int
+    ) -> None:
+        async with self._database.transaction(workspace_id) as tx:
+            place = await outbox.erasable(tx, written)
+        if place is not None:
+            await tracker.delete_comment(repository, place[1], place[2])
+        async with self._database.transaction(workspace_id) as tx:
+            await outbox.settle_erased(tx, call, place, now=self._clock.now())
 
     async def _known(
         self, workspace_id: int, tracker: Tracker, repository_id: int, repository: str, number: int
@@ -166,6 +190,21 @@ class TrackerWorker:
             await asyncio.sleep(after)
             return True
         return False
+
+    async def _accident(self, workspace_id: int, call: TrackerCall, error: Exception) -> None:
+        """Wait ever longer, and give up at last. Where even that fails, it only waits: others go before it."""
+        now = self._clock.now()
+        after = timedelta(seconds=min(FIRST_WAIT * 2.0 ** (call.attempts - 1), LONGEST_WAIT))
+        problem = f"An unexpected {type(error).__name__}."  # without its words: they may be somebody's
+        async with self._database.transaction(workspace_id) as tx:
+            await outbox.put_off(tx, call, until=now + after, problem=problem, sent=True, now=now)
+        if call.attempts < ACCIDENTS and now - call.created_at <= GIVE_UP:
+            return
+        try:
+            async with self._database.transaction(workspace_id) as tx:
+                await outbox.settle_refused(tx, call, "accident", "It failed again and again.", now=now)
+        except Exception:  # whoever hears of it may be what is broken
+            log.exception("Call %s cannot even be given up.", call.id)
 
     async def _put_off(self, workspace_id: int, call: TrackerCall, after: float, problem: str, *, sent: bool) -> None:
         now = self._clock.now()

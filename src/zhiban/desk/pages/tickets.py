@@ -40,7 +40,7 @@ from zhiban.tickets.queries import (
     comments_of,
     conversations_of,
     history_of,
-    messages_of_ticket,
+    readable_messages,
     ticket_counts,
     ticket_list,
     ticket_numbered,
@@ -149,7 +149,7 @@ class TicketPage(FormPage):
         watching = await watcher_ids(tx, ticket.id)
         return {
             "line": await ticket_line(tx, ticket, names, self.texts, now=self.now),
-            "messages": await messages_of_ticket(tx, ticket.id),
+            "messages": await readable_messages(tx, self.access, ticket.id),
             "comments": await comments_of(tx, ticket.id),
             "facts": facts,
             "conversations": heads,

@@ -101,17 +101,21 @@ class GitHubTracker:
         if change.add_labels:
             await self._write("POST", repository, f"{place}/labels", {"labels": list(change.add_labels)})
         for label in change.remove_labels:
-            await self._unlabel(repository, f"{place}/labels/{quote(label, safe='')}")
+            await self._take_away(repository, f"{place}/labels/{quote(label, safe='')}")
         if change.add_assignees:
             await self._write("POST", repository, f"{place}/assignees", {"assignees": list(change.add_assignees)})
         found = await self._get(repository, place)
         return self._result(repository, found, change.add_labels, change.add_assignees)
 
-    async def _unlabel(self, repository: str, place: str) -> None:
+    async def delete_comment(self, repository: str, number: int, external_id: str) -> None:  # noqa: ARG002
+        """By its own number: GitHub counts comments through a whole repository."""
+        await self._take_away(repository, f"/issues/comments/{quote(external_id, safe='')}")
+
+    async def _take_away(self, repository: str, place: str) -> None:
         try:
             await self._write("DELETE", repository, place, None)
         except TrackerRefused as error:
-            if error.reason != "not_found":  # somebody else took it away
+            if error.reason not in ("not_found", "gone"):  # somebody else took it away
                 raise
 
     # -------------------------------------------------------------------------------------------------- what is there

@@ -62,6 +62,7 @@ def application(github: GitHubSimulator, *, prefix: str = "") -> Starlette:
         ("PATCH", "/repos/{owner}/{repo}/issues/{number:int}", api.update_issue),
         ("GET", "/repos/{owner}/{repo}/issues/{number:int}/comments", api.comments),
         ("POST", "/repos/{owner}/{repo}/issues/{number:int}/comments", api.create_comment),
+        ("DELETE", "/repos/{owner}/{repo}/issues/comments/{id:int}", api.delete_comment),
         ("POST", "/repos/{owner}/{repo}/issues/{number:int}/labels", api.add_labels),
         ("DELETE", "/repos/{owner}/{repo}/issues/{number:int}/labels/{name}", api.remove_label),
         ("POST", "/repos/{owner}/{repo}/issues/{number:int}/assignees", api.add_assignees),
@@ -351,6 +352,15 @@ class _Api:
         login = grant.account.login
         comment = self._github.comments(repo, entry, login, body, app=grant.installation is not None)
         return JSONResponse(self._github.comment(repo, entry, comment), 201)
+
+    async def delete_comment(self, request: Request) -> Response:
+        repo, _ = self._repo(request, writes=True)
+        id_ = request.path_params["id"]
+        entry = next((one for one in repo.entries.values() if any(each.id == id_ for each in one.comments)), None)
+        if entry is None:
+            raise _ApiRefusal(404, "Not Found")
+        entry.comments = [one for one in entry.comments if one.id != id_]
+        return Response(status_code=204)
 
     async def add_labels(self, request: Request) -> Response:
         repo, grant = self._repo(request, writes=True)
