@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zhiban.tickets.masking import Secret, find, hide, is_bank_card, is_id_card, kinds, partly
+from zhiban.tickets.masking import Secret, find, hide, kinds, partly
+from zhiban.tickets.private_numbers import is_bank_card, is_id_card
 
 WORDS = {kind: f"[{kind.value}]" for kind in Secret}
 CARD = "6222020000000000004"  # made up, with a right check digit
@@ -46,6 +47,35 @@ def test_the_made_up_card_is_one() -> None:
         ("加我 wxid_abc123def456", "加我 [account]"),
         ("微信：chenmo_2024", "微信：[account]"),
         ("QQ 12345678", "QQ [account]"),
+        ("138\u200b1234\u200b5678", "[mobile]"),
+        ("138  1234  5678", "[mobile]"),
+        ("138\u30001234\u30005678", "[mobile]"),
+        ("(138)12345678", "([mobile]"),
+        ("+86(138) 1234 5678", "[mobile]"),
+        ("+86-138-1234-5678", "[mobile]"),
+        ("8613812345678", "[mobile]"),
+        ("138/1234/5678", "[mobile]"),
+        ("1 3 8 1 2 3 4 5 6 7 8", "[mobile]"),
+        ("tel13812345678", "tel[mobile]"),
+        ("No13812345678", "No[mobile]"),
+        ("13812345678abc", "[mobile]abc"),
+        ("1. 13812345678", "1. [mobile]"),
+        ("١٣٨١٢٣٤٥٦٧٨", "[mobile]"),
+        ("𝟏𝟑𝟖𝟏𝟐𝟑𝟒𝟓𝟔𝟕𝟖", "[mobile]"),
+        ("138一二三四5678", "[mobile]"),
+        ("一三八 一二三四 五六七八", "[mobile]"),
+        ("密码：\n123456", "密码：\n[password]"),
+        ("密码 P@ssw0rd!", "密码 [password]"),
+        ("密码改成了hunter2", "密码改成了[password]"),
+        ("密码改为 hunter2", "密码改为 [password]"),
+        ("password hunter2", "password [password]"),
+        ("密码是 hunter 2", "密码是 [password]"),
+        ("密\u200b码：abcd", "密\u200b码：[password]"),
+        ("QQ群 12345678", "QQ群 [account]"),
+        ("zhangsan@qq。com", "[email]"),
+        ("sk\u2011proj\u2011" + "a1B2" * 5, "[token]"),
+        ("-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY----- 好", "[token] 好"),
+        ("-----BEGIN RSA PRIVATE KEY-----\nabc", "[token]"),
     ],
 )
 def test_secrets_are_hidden(text: str, hidden: str) -> None:
@@ -67,6 +97,19 @@ PLAIN = [
     "10.0.0.1:3306",
     "@陈默 看一下",
     "12345678901",
+    "订单 1500, 3000000 件",
+    "192.168.10.100:8080",
+    "2026-11-29 13:49:02.12345",
+    "13:49 到 18:22，共 201 条",
+    "尺码 160 165 170 175 各 20",
+    "版本 15.3.2026.11.29.1",
+    "端口 3306、6379、15672、9092",
+    "2026/11/29 2026/12/01",
+    "金额 1,380,000,000.00 元",
+    "密码是多少？",
+    "密码改成什么了",
+    "the password field is empty",
+    "重置密码 https://a.example/reset",
 ]
 
 

@@ -7,31 +7,28 @@ quotation and our own help are none. The number is the one before 条 or 分钟 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from itertools import islice
 
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.patterns import lazy_pattern
 from zhiban.tickets import windows
 from zhiban.tickets.command_options import NO_OPTIONS, REPOSITORY, Options, read_options
 from zhiban.tickets.counts import COUNT, count_of
+from zhiban.tickets.squeezing import Squeezed, squeezed
 
 LONGEST = 2000  # characters; nobody writes a longer command
 
-_QUOTED_SPAN = lazy_pattern(r"“[^”\n]*”|‘[^’\n]*’|「[^」\n]*」|『[^』\n]*』|《[^》\n]*》|\"[^\"\n]*\"|`[^`\n]*`")
+_QUOTED_SPAN = lazy_pattern(
+    r"“[^”\n]{0,300}+”|‘[^’\n]{0,300}+’|「[^」\n]{0,300}+」|『[^』\n]{0,300}+』|《[^》\n]{0,300}+》"
+    r"|\"[^\"\n]{0,300}+\"|`[^`\n]{0,300}+`"
+)
 # How some clients write what a message answers: its words, a line of dashes, the answer.
-_QUOTED_ABOVE = lazy_pattern(r"\A「.{1,1500}?」\s*\n\s*(?:[-—] ?){5,}\s*\n", re.DOTALL)
-_MENTION = lazy_pattern(r"\A(?:@[^\s\u2005@]{1,40}[\s\u2005]+)+|(?<![派给人到:：])[\s\u2005]+@[^\s\u2005@]{1,40}\s*\Z")
+_QUOTED_ABOVE = lazy_pattern(r"\A「.{1,1500}?」\n(?:[-—] ?){5,}+\n", re.DOTALL)
+_MENTION = lazy_pattern(r"\A(?:@[^\s@]{1,40}\s)++")
+_MENTION_BEHIND = lazy_pattern(r"(?<![派给人到:：])\s@[^\s@]{1,40}\Z")
 
-# One character for one, so that names and titles keep their places and their own writing.
-_SIMPLER = str.maketrans(
-    "開單條個請幫將剛這幾創轉從說標題類簽倉庫給負責備註補優級內話錄記時間鐘後別麼嗎為團對議報來發點貳參陸訊問總陳",
-    "开单条个请帮将刚这几创转从说标题类签仓库给负责备注补优级内话录记时间钟后别么吗为团对议报来发点贰叁陆讯问总陈",
-) | {
-    0x3000: 0x20,
-    **{code: code - 0xFEE0 for first, last in ((0xFF10, 0xFF19), (0xFF21, 0xFF3A), (0xFF41, 0xFF5A))
-       for code in range(first, last + 1)},
-}  # fmt: skip
-
-_B = r"[ \t\u2005]*"  # blanks
+_B = r"[ \u2005]?"  # a blank, of which there is never more than one
 _POLITE = (
     r"(?P<polite>(?:麻烦|劳烦|烦请|请|帮我|帮忙|帮|给我|替我|把|将|就|你"
     r"|能不能|可不可以|可以|能|小助手|助手|那| ){0,6})"
@@ -89,6 +86,11 @@ _PATTERNS = {
     "after": _pattern(rf"{_PLACE}{_B}{_VERB}{_ONE}{_B}{_OBJECT}{_B}[，,]?{_B}(?:用|取|包含|就)?{_COUNTED}"),
     "bare": _pattern(_DO),
 }
+# What every command has: only what stands around it is read more closely.
+_CORE = lazy_pattern(rf"{_VERB}{_ONE}{_B}{_OBJECT}", re.IGNORECASE)
+_BEFORE_CORE = 200  # characters of the longest sentence, its names and quoted words included
+_BEHIND_CORE = 60
+_MOST_CORES = 3  # in one message; more of them explain something
 _ENGLISH = lazy_pattern(
     r"\A(?:(?:please|pls|can you|could you) )*(?:(?:open|create|file|make) (?:an? |the )?(?P<a>ticket|issue|bug)"
     r" (?:from|with|of|for|out of) (?:the )?(?:last|above|previous|past)(?: (?P<m>[0-9]{1,9}))?"
@@ -117,17 +119,17 @@ class TicketCommand:
 
 @frozen_dataclass
 class _Match:
-    """`name` is the kind of window; `text` what was written, in its own letters; `plain` in simple ones."""
+    """`name` is the kind of window; `plain` what was found, `own` the same in its own letters."""
 
     name: str
     found: re.Match[str]
-    written: str
+    said: Squeezed
 
     def plain(self, group: str) -> str:
         return self.found.groupdict().get(group) or ""
 
     def own(self, group: str) -> str:
-        return self.written[slice(*self.found.span(group))].strip() if self.plain(group) else ""
+        return self.said.own(*self.found.span(group)).strip() if self.plain(group) else ""
 
 
 def parse(text: str, *, addressed: bool, quoting: bool = False) -> TicketCommand | None:
@@ -138,19 +140,22 @@ def parse(text: str, *, addressed: bool, quoting: bool = False) -> TicketCommand
     """
     if len(text) > LONGEST:
         return None
-    text = _QUOTED_ABOVE.sub("", text).strip()
-    if text.startswith("@") and not addressed:
+    said = squeezed(text)
+    if above := _QUOTED_ABOVE.match(said.plain):
+        said = said.part(above.end())
+    if said.plain.startswith("@") and not addressed:
         return None
-    written = _MENTION.sub("", text).strip() if addressed else text
-    plain = written.translate(_SIMPLER)
-    match = _the_command(plain, written)
+    if addressed and (mention := _MENTION.match(said.plain)):
+        said = said.part(mention.end())
+    if addressed and (mention := _MENTION_BEHIND.search(said.plain, max(0, len(said.plain) - 42))):
+        said = said.part(0, mention.start())
+    match = _the_command(said)
     if match is None:
-        return _english(plain)
+        return _english(said)
     if (match.name == "bare" and not addressed) or (match.name == "quoted" and not (addressed or quoting)):
         return None
     tail = match.plain("tail")
-    rest = match.found.end() - len(tail) + len(tail.rstrip(" \t\u2005"))
-    options = read_options(written[rest:], plain[rest:])
+    options = read_options(*said.rest(match.found.end() - len(tail) + len(tail.rstrip(" \u2005"))))
     if options is None:
         return None
     if (place := match.own("place")) and not options.repository:
@@ -161,16 +166,34 @@ def parse(text: str, *, addressed: bool, quoting: bool = False) -> TicketCommand
     return TicketCommand(window, match.plain("object").casefold(), options)
 
 
-def _the_command(plain: str, written: str) -> _Match | None:
+def _the_command(said: Squeezed) -> _Match | None:
     """The only command in the text; several are an explanation."""
-    spans = [span.span() for span in _QUOTED_SPAN.finditer(plain)]
+    cores = [core.span() for core in islice(_CORE.finditer(said.plain), _MOST_CORES + 1)]
+    if not 1 <= len(cores) <= _MOST_CORES:
+        return None
+    spans = [span.span() for span in _QUOTED_SPAN.finditer(said.plain)]
     ends: dict[int, _Match] = {}
     for name, pattern in _PATTERNS.items():
-        for found in pattern.finditer(plain):
-            match = _Match(name, found, written)
-            if not any(start < found.end("object") <= end for start, end in spans) and _meant(plain, match):
-                ends.setdefault(found.end("object"), match)
+        for start, end in _around(cores, len(said.plain)):
+            for found in pattern.finditer(said.plain, start, end):
+                match = _Match(name, found, said)
+                if found.end() == end < len(said.plain):
+                    continue  # it may go on
+                if not any(begin < found.end("object") <= stop for begin, stop in spans) and _meant(said.plain, match):
+                    ends.setdefault(found.end("object"), match)
     return next(iter(ends.values())) if len(ends) == 1 else None
+
+
+def _around(cores: Sequence[tuple[int, int]], length: int) -> list[tuple[int, int]]:
+    """The parts of a text in which the commands of these cores stand, none of which overlaps another."""
+    parts: list[tuple[int, int]] = []
+    for core, behind in cores:
+        start, end = max(0, core - _BEFORE_CORE), min(length, behind + _BEHIND_CORE)
+        if parts and start <= parts[-1][1]:
+            parts[-1] = parts[-1][0], end
+        else:
+            parts.append((start, end))
+    return parts
 
 
 def _meant(plain: str, match: _Match) -> bool:
@@ -204,11 +227,12 @@ def _window(match: _Match) -> windows.Window:
             return windows.Segment()
 
 
-def _english(text: str) -> TicketCommand | None:
-    found = _ENGLISH.match(text)
+def _english(said: Squeezed) -> TicketCommand | None:
+    found = _ENGLISH.match(said.plain)
     if found is None:
         return None
-    options = read_options(text[found.end() :], text[found.end() :])
+    written, _ = said.rest(found.end())
+    options = read_options(written, written)
     if options is None:
         return None
     count = found["m"] or found["n"]

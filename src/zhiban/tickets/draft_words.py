@@ -52,8 +52,8 @@ class Undo:
 
 DraftWord = Confirm | Cancel | Retitle | LeaveOut | JoinTo | Undo
 
-_MENTION = lazy_pattern(r"\A(?:@[^\s\u2005@]{1,40}[\s\u2005]+)+|[\s\u2005]+@[^\s\u2005@]{1,40}\s*\Z")
-_END = r"[。.!！~\s]*"
+_MENTION = lazy_pattern(r"\A(?:@[^ @]{1,40} )++| @[^ @]{1,40}\Z")
+_END = r"[。.!！~ ]*"
 _CONFIRM = lazy_pattern(rf"(?P<one>[1１])|(?:确认|確認|确定|確定|提交|confirm|ok|yes){_END}", re.IGNORECASE)
 _CANCEL = lazy_pattern(rf"(?P<two>[2２])|(?:取消|不开了|不開了|cancel){_END}", re.IGNORECASE)
 _RETITLE = lazy_pattern(
@@ -81,7 +81,7 @@ def parse_word(text: str) -> DraftWord | None:
     """What this says to a draft or about a ticket, None where it is said about something else."""
     if len(text) > LONGEST:
         return None
-    said = _MENTION.sub("", text.strip()).strip()
+    said = _MENTION.sub("", " ".join(text.split())).strip()  # runs of blanks would cost their length to the fourth
     if found := _CONFIRM.fullmatch(said):
         return Confirm(plainly=not found["one"])
     if found := _CANCEL.fullmatch(said):

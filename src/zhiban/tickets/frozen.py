@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from zhiban.assistant.normalising import visible
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts, mark
 
@@ -65,7 +66,7 @@ def frozen_words(kind: str, text: str, content: Mapping[str, Any], files: Sequen
         parts.append(f"[{texts('其他消息')}]")
     if text.strip() and text.strip() not in parts:
         parts.append(text.strip())
-    return "\n".join(parts)[:LONGEST]
+    return visible("\n".join(parts))[:LONGEST]
 
 
 def size_words(size: int) -> str:

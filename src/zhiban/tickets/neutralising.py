@@ -15,7 +15,7 @@ from zhiban.kit.patterns import lazy_pattern
 BREAK = "\u200b"  # of no width: between a sign and the name or number that would make it a reference
 
 _URL = lazy_pattern(r"https?://[^\s<>\\`\"'|，。；：！？）】》、“”\u0000-\u0020]{1,2000}", re.IGNORECASE)
-_URL_END = re.compile(r"[.,;:!?)\]}*_~&]+\Z")
+_URL_END = ".,;:!?)]}*_~&"
 # A link there from an issue would be told to those who follow what it names; this address of theirs tells nobody.
 _GITHUB = lazy_pattern(r"\Ahttps?://(?:[^/@\s]*@)?(?:www\.)?github\.com\.?(?::[0-9]{1,5})?(?=[/?#]|\Z)", re.IGNORECASE)
 _QUIET = "https://redirect.github.com"
@@ -27,7 +27,7 @@ _ESCAPED = str.maketrans(
 _AT = re.compile(r"@")
 _NUMBER = re.compile(r"#(?=[0-9])")
 _GH = re.compile(r"\b(GH)-(?=[0-9])", re.IGNORECASE)
-_LEADING = re.compile(r"\A(?P<blank>[ \t\u00a0\u3000]*)(?P<sign>[-+=#/:]|[0-9]{1,9}(?=[.)]))?")
+_LEADING = re.compile(r"\A(?P<blank>\s*)(?P<sign>[-+=#/:]|[0-9]{1,9}(?=[.)]))?")
 _WWW = re.compile(r"\b(www)\.", re.IGNORECASE)
 
 
@@ -55,7 +55,7 @@ def _line(line: str) -> str:
     end = 0
     line = line.rstrip()
     for match in _URL.finditer(line):
-        address = _URL_END.sub("", match[0])
+        address = match[0].rstrip(_URL_END)
         link = _link(address)
         if link is None:
             continue

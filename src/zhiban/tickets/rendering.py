@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import regex
 
+from zhiban.assistant.normalising import visible
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts, mark
 from zhiban.kit.text import split_text
@@ -51,7 +52,7 @@ class Heading:
 
 def hidden(text: str, texts: Texts) -> str:
     """The text with its secrets named instead of shown."""
-    return hide(text, {kind: f"[{texts(words)}]" for kind, words in _HIDDEN.items()})
+    return hide(visible(text), {kind: f"[{texts(words)}]" for kind, words in _HIDDEN.items()})
 
 
 def title_of(title: str, texts: Texts) -> str:

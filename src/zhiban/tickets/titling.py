@@ -32,7 +32,7 @@ _TROUBLE = lazy_pattern(
     re.IGNORECASE,
 )
 _EMPTY = lazy_pattern(
-    r"^(?:你好|您好|大家好|在吗|在不在|请问一下|请问|麻烦|各位|hi|hello|哈喽|好的|收到|谢谢|嗯+|哦+|\+1|[\W_])+$",
+    r"^(?:你好|您好|大家好|在吗|在不在|请问一下|请问|麻烦|各位|hi|hello|哈喽|好的|收到|谢谢|嗯|哦|\+1|[\W_])++$",
     re.IGNORECASE,
 )
 _OPENING = lazy_pattern(

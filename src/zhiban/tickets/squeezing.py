@@ -1,0 +1,66 @@
+"""A message with its blanks squeezed and its letters simple, beside what was written."""
+
+from __future__ import annotations
+
+import re
+
+from zhiban.kit.frozen_dataclass import frozen_dataclass
+
+# One character for one, so that names and titles keep their places and their own writing.
+_SIMPLER = str.maketrans(
+    "開單條個請幫將剛這幾創轉從說標題類簽倉庫給負責備註補優級內話錄記時間鐘後別麼嗎為團對議報來發點貳參陸訊問總陳",
+    "开单条个请帮将刚这几创转从说标题类签仓库给负责备注补优级内话录记时间钟后别么吗为团对议报来发点贰叁陆讯问总陈",
+) | {
+    0x3000: 0x20,
+    **{code: code - 0xFEE0 for first, last in ((0xFF10, 0xFF19), (0xFF21, 0xFF3A), (0xFF41, 0xFF5A))
+       for code in range(first, last + 1)},
+}  # fmt: skip
+_BLANKS = re.compile(r"\s+")
+_FOUR_PER_EM = "\u2005"  # what WeChat writes behind a name
+
+
+@frozen_dataclass
+class Squeezed:
+    """`plain` has one blank, or one line break, for each run of them; `places[n]` is where its n-th character stands in
+    `written`, and the last of them where it ends."""
+
+    plain: str
+    written: str
+    places: list[int]
+
+    def part(self, start: int, end: int | None = None) -> Squeezed:
+        """What plain[start:end] is, without blanks around it."""
+        end = len(self.plain) if end is None else end
+        start += len(self.plain[start:end]) - len(self.plain[start:end].lstrip())
+        end = start + len(self.plain[start:end].rstrip())
+        return Squeezed(self.plain[start:end], self.written, self.places[start : end + 1])
+
+    def own(self, start: int, end: int) -> str:
+        """What plain[start:end] was in the writing of whoever wrote it."""
+        return self.written[self.places[start] : self.places[end]]
+
+    def rest(self, start: int) -> tuple[str, str]:
+        """All from plain[start] on, blanks as they were: as it was written, and the same in simple letters."""
+        written = self.own(start, len(self.plain))
+        return written, written.translate(_SIMPLER)
+
+
+def squeezed(text: str) -> Squeezed:
+    """The message as a pattern reads it, in a time that does not depend on how its blanks are put."""
+    simple = text.translate(_SIMPLER)
+    plain: list[str] = []
+    places: list[int] = []
+    end = 0
+    for run in _BLANKS.finditer(simple):
+        plain += (simple[end : run.start()], _one(run[0]))
+        places += range(end, run.start() + 1)
+        end = run.end()
+    plain.append(simple[end:])
+    places += range(end, len(simple) + 1)
+    return Squeezed("".join(plain), text, places).part(0)
+
+
+def _one(blanks: str) -> str:
+    if "\n" in blanks:
+        return "\n"
+    return _FOUR_PER_EM if set(blanks) == {_FOUR_PER_EM} else " "
