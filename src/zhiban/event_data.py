@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from zhiban.event_base import Event
 
 
@@ -39,3 +41,9 @@ class DataForgotten(Event):
     rule_runs: int | None = None
     deliveries: int | None = None
     events: int | None = None
+
+
+class ClockDoubted(Event):
+    """Nothing is deleted for a day: the clock is days beyond `newest`, the last moment that is known."""
+
+    newest: datetime

@@ -39,7 +39,7 @@ from zhiban.event_connections import (
     InboxResumed,
 )
 from zhiban.event_contacts import ContactEdited, ContactFieldAdded, ContactFieldRemoved, ContactsMerged
-from zhiban.event_data import DataExported, DataForgotten, FileDownloaded, RetentionChanged
+from zhiban.event_data import ClockDoubted, DataExported, DataForgotten, FileDownloaded, RetentionChanged
 from zhiban.event_desk import (
     ConversationFieldAdded,
     ConversationFieldRemoved,
@@ -143,7 +143,7 @@ __all__ += ["IssueChanged", "IssueCommented", "IssueOpened", "IssueRefused", "Re
 __all__ += ["RepositoryRenamed", "RepositoryUnlinked"]
 __all__ += ["MessageTranslated", "SavedViewAdded", "SavedViewChanged", "SavedViewRemoved", "SessionRevoked"]
 __all__ += ["MacroAdded", "MacroChanged", "MacroRemoved", "SnippetAdded", "SnippetChanged", "SnippetRemoved"]
-__all__ += ["DataExported", "DataForgotten", "FileDownloaded", "RetentionChanged"]
+__all__ += ["ClockDoubted", "DataExported", "DataForgotten", "FileDownloaded", "RetentionChanged"]
 __all__ += ["LabelAdded", "LabelChanged", "LabelRemoved"]
 __all__ += ["ConversationFieldAdded", "ConversationFieldRemoved"]
 __all__ += ["ConversationFollowersChanged", "SurveyAsked", "SurveyRated"]

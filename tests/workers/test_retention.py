@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from zhiban.insights.queries import Dimension, ReportFilter, ReportQuery
 from zhiban.insights.report import report
 from zhiban.insights.service import rebuild
 from zhiban.integrations.s3 import S3FileStore
-from zhiban.kit.clock import SystemClock
+from zhiban.kit.clock import SetClock, SystemClock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import Conflict
 from zhiban.kit.file_store import FileStore, FolderFileStore, PostgresFileStore
@@ -59,12 +60,17 @@ async def test_messages_go_with_all_that_hangs_on_them(desk: Desk, where: str, t
     async with served(simulator) as url:
         secret = SecretStr(simulator.secret)
         stores: dict[str, FileStore] = {
-            "postgres": PostgresFileStore(desk.database, SystemClock()),
+            "postgres": PostgresFileStore(desk.database, SetClock(NOW - timedelta(days=5))),
             "folder": FolderFileStore(tmp_path / "files"),
             "s3": S3FileStore(simulator.bucket, "zhiban", endpoint=url, key=simulator.key, secret=secret),
         }
         store = stores[where]
         alone, shared = [await kept(store, desk.workspace_id, content) for content in (b"alone", b"shared")]
+        stored_at = NOW - timedelta(days=5)
+        for path in (tmp_path / "files").glob("*/*/*"):
+            os.utime(path, (stored_at.timestamp(), stored_at.timestamp()))
+        for one in simulator.objects.values():
+            one.modified = stored_at
         async with desk.database.transaction(desk.workspace_id) as tx:
             old = await over(desk, tx, "马骁")
             young = await over(desk, tx, "周予安", at=NOW - timedelta(days=50))
@@ -87,8 +93,8 @@ async def test_messages_go_with_all_that_hangs_on_them(desk: Desk, where: str, t
         async with desk.database.transaction(desk.workspace_id) as tx:
             would = await preview(tx, YEAR, now=NOW)
         assert (would.counts["messages"], would.conversations) == (n, 1)
-        # Files are stored today: seen from the day after tomorrow they are old enough.
-        await deleter(desk, files=store, now=NOW + timedelta(days=2)).run_once(desk.workspace_id, pause=0)
+        begun = NOW - timedelta(days=2)
+        await deleter(desk, files=store, now=begun).run_once(desk.workspace_id, pause=0)
         for table in ("message", "turn", "draft", "notification"):
             assert await rows(desk, f"select 1 from {table} {mine}") == [], table
         found = await rows(desk, "select message_id in (select id from message) from message_search")
@@ -106,8 +112,8 @@ async def test_messages_go_with_all_that_hangs_on_them(desk: Desk, where: str, t
         told = await rows(desk, "select kind, actor_kind, data from event order by id desc limit 1")
         assert told == [("data_forgotten", "timer", {"messages": n, "conversations": 1, "turns": 1})]
         # Once a day, and nothing twice.
-        assert await deleter(desk, now=NOW + timedelta(days=2, hours=23)).run_once(desk.workspace_id) is None
-        again = await deleter(desk, now=NOW + timedelta(days=3)).run_once(desk.workspace_id)
+        assert await deleter(desk, now=begun + timedelta(hours=23)).run_once(desk.workspace_id) is None
+        again = await deleter(desk, now=begun + timedelta(days=1)).run_once(desk.workspace_id)
         assert again is not None
         assert not any(again.counts.values())
 
@@ -173,8 +179,9 @@ async def test_what_somebody_writes_into_at_this_moment_comes_first(desk: Desk) 
     # Over again a year later, all of it goes, the first cycle's, too.
     async with desk.database.transaction(desk.workspace_id) as tx:
         await service.resolve(tx, busy, by=Actor("agent", desk.lin), now=NOW)
-        await tx.run("update message set state = 'handled' where state in ('pending', 'queued')")
-    await deleter(desk, now=NOW + timedelta(days=101)).run_once(desk.workspace_id, pause=0)
+        await tx.run("update message set state = 'handled', sent_at = least(sent_at, %(at)s)", at=LONG_AGO)
+        await tx.run("update conversation set resolved_at = %(at)s, last_activity_at = %(at)s", at=LONG_AGO)
+    await deleter(desk).run_once(desk.workspace_id, due_only=False, pause=0)
     assert await rows(desk, "select 1 from message") == []
 
 
@@ -199,7 +206,8 @@ async def test_one_workspace_that_cannot_be_cleaned_does_not_starve_the_others(d
 
 
 async def test_a_run_goes_on_where_a_process_was_killed(desk: Desk) -> None:
-    sha256 = await kept(PostgresFileStore(desk.database, SystemClock()), desk.workspace_id, b"a file")
+    store = PostgresFileStore(desk.database, SetClock(NOW - timedelta(days=5)))
+    sha256 = await kept(store, desk.workspace_id, b"a file")
     async with desk.database.transaction(desk.workspace_id) as tx:
         await attached(tx, await over(desk, tx, "马骁"), sha256)
         await over(desk, tx, "周予安")
@@ -211,16 +219,16 @@ async def test_a_run_goes_on_where_a_process_was_killed(desk: Desk) -> None:
         )
     (total,) = (await rows(desk, "select count(*) from message"))[0]
     await chosen(desk, YEAR)
-    dying = deleter(desk, files=_DyingStore(desk.database, SystemClock()), now=NOW + timedelta(days=2))
+    dying = deleter(desk, files=_DyingStore(desk.database, SystemClock()))
     with pytest.raises(SystemError):
         await dying.run_once(desk.workspace_id, pause=0)
     (left,) = (await rows(desk, "select count(*) from message"))[0]
     assert 0 < left < total
     assert await rows(desk, "select 1 from event where kind = 'data_forgotten'") == []
     # Two others take it up at once.
-    others = [deleter(desk, now=NOW + timedelta(days=2)) for _ in range(2)]
+    others = [deleter(desk) for _ in range(2)]
     await asyncio.gather(*(one.run_once(desk.workspace_id, pause=0) for one in others))
-    await deleter(desk, now=NOW + timedelta(days=2)).run_once(desk.workspace_id, pause=0)
+    await deleter(desk).run_once(desk.workspace_id, pause=0)
     assert await rows(desk, "select data from event where kind = 'data_forgotten'") == [
         ({"messages": total, "conversations": 2},)
     ]
@@ -251,7 +259,9 @@ async def test_facts_go_and_what_was_counted_of_them_stays(desk: Desk) -> None:
     assert done is not None
     assert done.counts["events"] > 5
     left = await rows(desk, "select distinct conversation_id from event where conversation_id is not null order by 1")
-    assert left == [(waiting,), (young,)]
+    assert left == [(old,), (waiting,), (young,)]
+    # Of the one that is over, who had it last.
+    assert await rows(desk, f"select kind from event where conversation_id = {old}") == [("conversation_assigned",)]
     await counted(desk)
     assert await numbers(desk) == before
     # It goes on being counted, but never anew.
@@ -286,7 +296,8 @@ async def test_the_right_to_delete_facts_is_lent_for_what_was_chosen(desk: Desk,
         await set_retention(tx, RetentionTimes(events=30), by=SYSTEM, now=NOW)
         assert await tx.value(forget, reading=NOW - timedelta(days=20)) == 0
         assert await tx.value(forget, reading=far) > 0
-        assert await tx.value("select min(at) from event where conversation_id is not null") > NOW - timedelta(days=30)
+        first = await tx.value("select min(at) from event where kind = 'conversation_resolved'")
+        assert first > NOW - timedelta(days=30)
     # Nor those of another workspace.
     async with desk.database.transaction(workspace + 1) as tx:
         assert await tx.value(forget, reading=far) == 0

@@ -80,12 +80,13 @@ async def forget_turns(tx: Transaction, *, before: datetime, limit: int) -> int:
     )
 
 
-async def forget_turns_in(tx: Transaction, conversation_ids: Sequence[int], *, before: datetime) -> int:
-    """Delete the turns of conversations whose messages go: they repeat what was asked."""
+async def forget_turns_in(tx: Transaction, until: Mapping[int, datetime]) -> int:
+    """Delete turns of conversations whose messages go, up to a moment in each: they repeat what was asked."""
     return await tx.run(
-        "delete from turn where conversation_id = any(%(ids)s::bigint[]) and finished_at < %(before)s",
-        ids=list(conversation_ids),
-        before=before,
+        "delete from turn t using unnest(%(ids)s::bigint[], %(until)s::timestamptz[]) as u(id, until) "
+        "where t.conversation_id = u.id and t.conversation_id = any(%(ids)s::bigint[]) and t.finished_at < u.until",
+        ids=list(until),
+        until=list(until.values()),
     )
 
 

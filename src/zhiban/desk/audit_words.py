@@ -138,6 +138,7 @@ AUDITED: dict[str, tuple[str, dict[str, str]]] = {
             "data_exported": mark("导出了数据"),
             "retention_changed": mark("改了数据留多久"),
             "data_forgotten": mark("清理了到期的数据"),
+            "clock_doubted": mark("时钟可疑，推迟了清理"),
         },
     ),
 }

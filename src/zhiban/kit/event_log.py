@@ -134,6 +134,13 @@ async def forget(tx: Transaction, *, after: int, limit: int, now: datetime) -> t
     return looked_to, forgotten
 
 
+async def forget_words(tx: Transaction, until: Mapping[int, datetime]) -> None:
+    """Blank what contacts said in facts of conversations, up to a moment in each: see the migrations."""
+    await tx.value(
+        "select forget_words(%(ids)s, %(until)s::timestamptz[])", ids=list(until), until=list(until.values())
+    )
+
+
 async def count_before(tx: Transaction, before: datetime, *, most: int) -> int:
     """How many facts are older than that; `most` stands for that many or more."""
     return int(

@@ -315,10 +315,11 @@ async def note_reached(tx: Transaction, agent_id: int, address: str, *, trouble:
     )
 
 
-async def forget_in(tx: Transaction, conversation_ids: Sequence[int], *, before: datetime) -> None:
-    """Forget what agents were told about conversations whose messages go: it repeats them."""
+async def forget_in(tx: Transaction, until: Mapping[int, datetime]) -> None:
+    """Forget what agents were told about conversations whose messages go, up to a moment in each: it repeats them."""
     await tx.run(
-        "delete from notification where conversation_id = any(%(ids)s::bigint[]) and created_at < %(before)s",
-        ids=list(conversation_ids),
-        before=before,
+        "delete from notification n using unnest(%(ids)s::bigint[], %(until)s::timestamptz[]) as u(id, until) "
+        "where n.conversation_id = u.id and n.conversation_id = any(%(ids)s::bigint[]) and n.created_at < u.until",
+        ids=list(until),
+        until=list(until.values()),
     )

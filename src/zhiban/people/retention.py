@@ -5,11 +5,12 @@ The deleting itself is in workers/retention.py, which asks each module to forget
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime, timedelta
 
-from zhiban.events import Actor, DataForgotten, RetentionChanged
+from zhiban.events import Actor, ClockDoubted, DataForgotten, RetentionChanged
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict
@@ -19,11 +20,15 @@ from zhiban.kit.json_safe import json_safe
 
 SHORTEST, SHORTEST_DELIVERIES, LONGEST = 30, 4, 36_500  # days; vendors repeat a delivery for three at most
 EVERY = timedelta(days=1)
+LEAP = timedelta(days=3)  # a clock that is further ahead than this may be wrong …
+DOUBTED = timedelta(days=1)  # … and is believed when it has stayed so for this long
+
+log = logging.getLogger(__name__)
 
 
 @frozen_dataclass
 class RetentionTimes:
-    """Days; None for ever. Messages count from when their conversation was over, everything else from its own time."""
+    """Days; None for ever. Messages of the last cycle count from when it was over, everything else by its own time."""
 
     messages: int | None = None
     turns: int | None = None
@@ -51,6 +56,8 @@ class RetentionRun:
     messages_at: datetime
     messages_id: int
     events_id: int
+    earlier_id: int
+    doubted_at: datetime | None
 
 
 def shortest(what: str) -> int:
@@ -87,7 +94,12 @@ async def set_retention(tx: Transaction, wanted: RetentionTimes, *, by: Actor, n
 # ------------------------------------------------------------------------------------------------------------ runs
 
 
-_RUN = "select started_at, finished_at, counts, messages_at, messages_id, events_id from retention"
+_RUN = (
+    "select started_at, finished_at, counts, messages_at, messages_id, events_id, earlier_id, doubted_at from retention"
+)
+
+# By the facts before there was a run; by the runs themselves since then, because facts are told by the same clock.
+_NEWEST = "select max(at) from (select at from event order by id desc limit 100) e"
 
 
 async def _make_row(tx: Transaction) -> None:
@@ -100,21 +112,52 @@ async def last_run(tx: Transaction) -> RetentionRun | None:
     return await tx.object(RetentionRun, _RUN + " where started_at is not null")
 
 
-async def begin_run(tx: Transaction, *, now: datetime, due_only: bool) -> bool:
-    """Whether there is a run to carry on: one under way, or a new one, a day after the last began (`due_only`)."""
+async def earliest(tx: Transaction, now: datetime) -> datetime:
+    """The earlier of this moment and the database's own."""
+    reading: datetime = await tx.value("select least(%(now)s, now())", now=now)
+    return reading
+
+
+async def begin_run(tx: Transaction, *, by: Actor, now: datetime, due_only: bool) -> bool:
+    """Whether there is a run to carry on: one under way, or a new one, a day after the last began (`due_only`).
+
+    A clock that has leapt ahead is doubted for a day before anything is deleted by it, unless a person asks for it.
+    """
     run = await last_run(tx)
     if run is not None and run.finished_at is None:
         return True
-    if run is not None and due_only and now < run.started_at + EVERY:
+    now = await earliest(tx, now)
+    if due_only and run is not None and run.started_at <= now < run.started_at + EVERY:
         return False
     await _make_row(tx)
+    if due_only and not await _believed(tx, run, by=by, now=now):
+        return False
     began = await tx.run(
-        "update retention set started_at = %(now)s, finished_at = null, counts = '{}', events_id = 0 "
-        "where started_at is not distinct from %(last)s",
+        "update retention set started_at = %(now)s, finished_at = null, counts = '{}', events_id = 0, earlier_id = 0, "
+        "doubted_at = null where started_at is not distinct from %(last)s",
         now=now,
         last=run and run.started_at,
     )
     return bool(began)
+
+
+async def _believed(tx: Transaction, run: RetentionRun | None, *, by: Actor, now: datetime) -> bool:
+    """Whether this moment is near the last one that is known, or has been doubted for long enough."""
+    doubted_at: datetime | None = await tx.value("select doubted_at from retention for update")
+    if doubted_at is not None and doubted_at <= now:
+        return now >= doubted_at + DOUBTED
+    newest: datetime | None = run.started_at if run is not None else await tx.value(_NEWEST)
+    if newest is None or now <= newest + LEAP:
+        return True
+    await tx.run("update retention set doubted_at = %(now)s", now=now)
+    await event_log.append(tx, ClockDoubted(actor=by, at=now, newest=newest))
+    log.warning(
+        "Nothing is deleted until %s: it is %s by the clock, and the last moment known was %s.",
+        now + DOUBTED,
+        now,
+        newest,
+    )
+    return False
 
 
 async def lock_run(tx: Transaction) -> RetentionRun | None:
@@ -130,22 +173,25 @@ async def note_step(
     *,
     messages: tuple[datetime, int] | None = None,
     events_id: int | None = None,
+    earlier_id: int | None = None,
 ) -> None:
     """What one step has deleted, and how far it has come, in the step's own transaction."""
     summed = {name: run.counts.get(name, 0) + counts.get(name, 0) for name in {**run.counts, **counts}}
     at, id_ = messages or (run.messages_at, run.messages_id)
     await tx.run(
         "update retention set counts = %(counts)s::jsonb, messages_at = %(at)s, messages_id = %(id)s, "
-        "events_id = %(events)s",
+        "events_id = %(events)s, earlier_id = %(earlier)s",
         counts=json_safe(summed),
         at=at,
         id=id_,
         events=run.events_id if events_id is None else events_id,
+        earlier=run.earlier_id if earlier_id is None else earlier_id,
     )
 
 
 async def end_run(tx: Transaction, run: RetentionRun, *, by: Actor, now: datetime) -> None:
     """The run has come to its end; what it has deleted is a fact of the log."""
+    now = await earliest(tx, now)
     await tx.run("update retention set finished_at = %(now)s", now=now)
     deleted = {name: n for name, n in run.counts.items() if n}
     if deleted:

@@ -31,6 +31,7 @@ from zhiban.people.retention import (
     RetentionRun,
     RetentionTimes,
     begin_run,
+    earliest,
     end_run,
     last_run,
     lock_run,
@@ -55,6 +56,7 @@ class _Step:
     files: Sequence[str] = ()
     messages: tuple[datetime, int] | None = None
     events_id: int | None = None
+    earlier_id: int | None = None
 
 
 _Forget = Callable[[Transaction, RetentionTimes, RetentionRun, datetime], Awaitable[_Step]]
@@ -85,7 +87,7 @@ class Retention:
     ) -> RetentionRun | None:
         """One run to its end. None where none is due, or where another process is at it."""
         async with self._database.transaction(workspace_id) as tx:
-            if not await begin_run(tx, now=self._clock.now(), due_only=due_only):
+            if not await begin_run(tx, by=by, now=self._clock.now(), due_only=due_only):
                 return None
         for forget in _STEPS:
             more = True
@@ -107,18 +109,22 @@ class Retention:
             run = await lock_run(tx)
             if run is None:
                 return None
-            done = await forget(tx, await retention_times(tx), run, self._clock.now())
-            await note_step(tx, run, done.counts, messages=done.messages, events_id=done.events_id)
-        await self._remove(workspace_id, done.files)
+            # By the moment in which the run began: whatever a clock does meanwhile, it deletes nothing more.
+            now = min(run.started_at, await earliest(tx, self._clock.now()))
+            done = await forget(tx, await retention_times(tx), run, now)
+            await note_step(
+                tx, run, done.counts, messages=done.messages, events_id=done.events_id, earlier_id=done.earlier_id
+            )
+        await self._remove(workspace_id, done.files, stored_before=now - UNREFERENCED)
         return done
 
-    async def _remove(self, workspace_id: int, files: Sequence[str]) -> None:
+    async def _remove(self, workspace_id: int, files: Sequence[str], *, stored_before: datetime) -> None:
         """A file that was stored again within a day may be on its way to another message: it is left for the night."""
         async with self._database.transaction(workspace_id) as tx:
             unused = await conversations.unused_files(tx, files) if files else []
         try:
             for sha256 in unused:
-                await self._files.remove(workspace_id, sha256, stored_before=self._clock.now() - UNREFERENCED)
+                await self._files.remove(workspace_id, sha256, stored_before=stored_before)
         except Unavailable as error:
             log.warning("Files of deleted messages are left for the night: %s", error)
 
@@ -130,10 +136,25 @@ async def _messages(tx: Transaction, times: RetentionTimes, run: RetentionRun, n
     gone = await conversations.forget_messages(
         tx, before=before, after=(run.messages_at, run.messages_id), run_began=run.started_at, now=now
     )
-    turns = await assistant.forget_turns_in(tx, gone.conversations, before=before)
-    await notifications.forget_in(tx, gone.conversations, before=before)
-    counts = {"messages": gone.messages, "conversations": gone.new_conversations, "turns": turns}
-    return _Step(counts, gone.more, files=gone.files, messages=gone.to)
+    return _Step(await _with_what_repeats_them(tx, gone), gone.more, files=gone.files, messages=gone.to)
+
+
+async def _earlier(tx: Transaction, times: RetentionTimes, run: RetentionRun, now: datetime) -> _Step:
+    before = times.before("messages", now=now)
+    if before is None:
+        return _Step({}, more=False)
+    gone = await conversations.forget_earlier(
+        tx, before=before, after=run.earlier_id, run_began=run.started_at, now=now
+    )
+    return _Step(await _with_what_repeats_them(tx, gone), gone.more, files=gone.files, earlier_id=gone.looked_to)
+
+
+async def _with_what_repeats_them(tx: Transaction, gone: conversations.ForgottenMessages) -> dict[str, int]:
+    """Turns, alerts and words in facts go with the messages. Returns what is counted of it all."""
+    turns = await assistant.forget_turns_in(tx, gone.until)
+    await notifications.forget_in(tx, gone.until)
+    await event_log.forget_words(tx, gone.until)
+    return {"messages": gone.messages, "conversations": gone.new_conversations, "turns": turns}
 
 
 async def _turns(tx: Transaction, times: RetentionTimes, _: RetentionRun, now: datetime) -> _Step:
@@ -163,7 +184,7 @@ async def _events(tx: Transaction, _: RetentionTimes, run: RetentionRun, now: da
 
 
 _DELIVERIES = {"deliveries": delivery_store.HANDLED, "failed_deliveries": delivery_store.FAILED}
-_STEPS: tuple[_Forget, ...] = (_messages, _turns, _rule_runs, _deliveries, _events)
+_STEPS: tuple[_Forget, ...] = (_messages, _earlier, _turns, _rule_runs, _deliveries, _events)
 
 
 # --------------------------------------------------------------------------------------------------------- preview
@@ -179,7 +200,7 @@ class RetentionPreview:
 
 async def preview(tx: Transaction, times: RetentionTimes, *, now: datetime) -> RetentionPreview:
     """Of facts, at most so many: those of conversations in hand and those that no report has counted yet stay."""
-    run = await last_run(tx)
+    run, now = await last_run(tx), await earliest(tx, now)
     counts: dict[str, int] = {}
     conversation_count = 0
     if (before := times.before("messages", now=now)) is not None:
