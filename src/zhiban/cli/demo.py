@@ -39,6 +39,7 @@ from zhiban.people.agents import agent_by_email
 from zhiban.people.models import Role
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.demo_folder import is_demo, open_demo
+from zhiban.testing.demo_github import DemoGitHub
 from zhiban.testing.demo_history import Colleagues, History, is_written
 from zhiban.testing.demo_platform import DemoPlatform
 from zhiban.testing.group_phone import GroupPhone
@@ -75,13 +76,17 @@ async def demo(
             colleagues = Colleagues(app.database, workspace_id, app.clock)
             phone = PhoneDemo(simulator, app.database, app.pubsub, workspace_id=workspace_id)
             group = GroupPhone(platform.site, phone)
+            github = DemoGitHub(platform.keys, config.data, url)
+            await stack.enter_async_context(github.simulator)
 
             def install(pages: FastAPI) -> None:
                 pages.router.routes.append(Route(f"{hidden}/notices", _notice, methods=["POST"]))
                 pages.mount(f"{hidden}/cgi-bin", platform.app)
                 pages.mount(f"{hidden}/site", platform.site.app)
+                pages.mount(f"{hidden}/github", github.app)
                 phone.install(pages)
                 group.install(pages)
+                github.install(pages)
 
             limit = RequestLimit(uploads={hidden: SIMULATED_UPLOAD})
             web = application(app, demo=True, hosts=hosts_of(url), limit=limit, install=install)
@@ -90,6 +95,14 @@ async def demo(
                 await platform.connect(url)
                 await platform.greet()
                 await group.furnish(app.clock.now())
+                await github.connect(
+                    phone,
+                    bootstrap.TRACKERS["github"],
+                    api_base=f"{url}{hidden}/github",
+                    connections=app.connections,
+                    vault=app.vault,
+                    clock=app.clock,
+                )
                 await colleagues.start()
                 stack.push_async_callback(colleagues.close)
                 _show_links(url, time.monotonic() - began, config)
@@ -190,6 +203,7 @@ def _show_links(url: str, seconds: float, config: Settings) -> None:
         _("工作台    {url}", url=f"{url}/demo/desk"),
         _("手机      {url}", url=f"{url}/demo/phone"),
         _("群        {url}", url=f"{url}/demo/group"),
+        _("GitHub    {url}", url=f"{url}/demo/github"),
         _("接口文档  {url}", url=f"{url}/docs"),
         "",
         _("大模型：{model}", model=model),

@@ -58,6 +58,10 @@ class SimulatedKeys:
         """The signing secret of the shop's website, which writes through the webhook channel."""
         return "whsec_" + base64.b64encode(hashlib.sha256(f"site {self.secret}".encode()).digest()).decode()
 
+    def of_tracker(self, what: str) -> str:
+        """A secret of the simulated GitHub, the same at each start: its token, or what its webhooks are signed with."""
+        return hashlib.sha256(f"tracker {what} {self.secret}".encode()).hexdigest()
+
     def environment(self, api_base: str) -> dict[str, str]:
         """The settings of an installation that is connected to the simulator."""
         return {

@@ -16,7 +16,7 @@ class DemoPlatform:
     """Use `simulator` as an async context manager, mount `app`, and call `connect` once we answer at our address."""
 
     def __init__(self, keys: SimulatedKeys) -> None:
-        self._keys = keys
+        self.keys = keys
         self.simulator = WeComSimulator(corp_id=keys.corp_id, secret=keys.secret)
         self.simulator.kf.count_from(int(time.time() * 1000))
         self.app: ASGIApp = application(self.simulator)
@@ -24,7 +24,7 @@ class DemoPlatform:
 
     def settings(self, api_base: str) -> dict[str, Any]:
         """What the environment would say to connect us; `api_base` is where `app` answers."""
-        named = self._keys.environment(api_base)
+        named = self.keys.environment(api_base)
         # Settings are given by their own names, which are in lower case unless they have several.
         return {name if name.endswith("AES_KEY") else name.lower(): value for name, value in named.items()}
 
@@ -33,13 +33,13 @@ class DemoPlatform:
         return {
             "source": "site",
             "url": f"{address}/inbox",
-            "secret": self._keys.site_secret,
+            "secret": self.keys.site_secret,
             "allow_private": "true",
         }
 
     async def connect(self, url: str) -> None:
         """Let the platform call us at `url`, as if an operator had typed the address into its console."""
-        self.simulator.configure(f"{url}/wecom/callback", token=self._keys.token, aes_key=self._keys.aes_key)
+        self.simulator.configure(f"{url}/wecom/callback", token=self.keys.token, aes_key=self.keys.aes_key)
         await self.simulator.verify()
 
     async def greet(self) -> None:

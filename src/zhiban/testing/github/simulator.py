@@ -151,6 +151,10 @@ class GitHubSimulator:
     async def __aexit__(self, *_: object) -> None:
         await self.hooks.close()
 
+    def count_from(self, first: int) -> None:
+        """The next id, where earlier ones are known from before."""
+        self._ids = itertools.count(first)
+
     # --------------------------------------------------------------------------------------------------- making it up
 
     def account(self, login: str, type_: Literal["User", "Organization", "Bot"] = "User") -> Account:

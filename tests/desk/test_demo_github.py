@@ -1,0 +1,131 @@
+"""The demo's loop: three messages of the group become an issue, its maintainer closes it, and the group hears it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import aiohttp
+from fastapi import FastAPI
+from playwright.async_api import expect
+
+from tests.browser import Visit
+from tests.stories.conftest import settings_for
+from zhiban import bootstrap
+from zhiban.channels import inboxes
+from zhiban.channels.service import connect
+from zhiban.container import App
+from zhiban.kit.clock import SystemClock
+from zhiban.knowledge import service as knowledge
+from zhiban.main import application
+from zhiban.people.models import Role
+from zhiban.people.service import add_agent
+from zhiban.postgres.provisioning import DatabaseUrls
+from zhiban.testing.demo_folder import open_demo
+from zhiban.testing.demo_github import REPOSITORY, STOOD, DemoGitHub
+from zhiban.testing.github.pages import rendered
+from zhiban.testing.group_phone import MEMBERS, GroupPhone
+from zhiban.testing.phone import PhoneDemo
+from zhiban.testing.serving import served
+from zhiban.testing.webhook import SECRET, WebhookProgram
+from zhiban.testing.wecom import WeComSimulator
+
+PICTURES = os.environ.get("ZHIBAN_PICTURES", "")
+
+
+async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
+    for _ in range(400):
+        if await holds():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it did not happen")
+
+
+async def test_what_the_group_says_becomes_an_issue_that_is_closed_over_there(
+    urls: DatabaseUrls, tmp_path: Path, visit: Visit
+) -> None:
+    keys, program = open_demo(tmp_path / "demo"), WebhookProgram()
+    app = App.build(settings_for(tmp_path, "http://127.0.0.1:9"), urls)
+    app.start_workers()
+
+    def install(pages: FastAPI) -> None:
+        group.install(pages)
+        github.install(pages)
+
+    front = application(app, demo=True, install=install)
+    async with served(program.app) as other, served(front) as url:
+        workspace_id = (await app.database.workspaces())[0]
+        group = GroupPhone(program, PhoneDemo(WeComSimulator(), app.database, app.pubsub, workspace_id=workspace_id))
+        github = DemoGitHub(keys, tmp_path / "demo", url)
+        async with app.database.page_transaction(workspace_id) as tx:
+            await add_agent(tx, email="lin@example.test", name="林知夏", role=Role.OWNER, password_hash=None)
+            await knowledge.ensure_base(tx, "default", "知识库")
+            values = {"source": "site", "url": f"{other}/inbox", "secret": SECRET, "allow_private": "true"}
+            await connect(tx, app.vault, bootstrap.CHANNELS["webhook"], values, now=datetime.now(UTC))
+            row = next(row for row in await inboxes.connections(tx) if row.vendor == "webhook")
+        program.hooks = f"{url}/hooks/{row.public_id}"
+        await group.furnish(SystemClock().now())
+
+        async def heard(words: str) -> bool:
+            return any(words in one.text for one in await group.chat() if one.by == "assistant")
+
+        async with github.simulator, served(github.app) as api, aiohttp.ClientSession(url) as maintainer:
+            await github.connect(
+                group.phone,
+                bootstrap.TRACKERS["github"],
+                api_base=api,
+                connections=app.connections,
+                vault=app.vault,
+                clock=app.clock,
+            )
+            await group.says(MEMBERS[3], "以上三条开工单")
+            await _until(lambda: heard("确认"))
+            await group.says(MEMBERS[3], "确认")
+            number = len(STOOD) + 1
+            place = f"/demo/github/{REPOSITORY}/issues/{number}"
+            await _until(lambda: heard(f"{url}{place}"))
+            listed = await (await maintainer.get("/demo/github")).text()
+            assert "模拟的GitHub" in listed
+            assert listed.index(place) < listed.index(STOOD[0][3])
+            page = await (await maintainer.get(place)).text()
+            assert "新款什么时候补货呀" in page
+            assert "zhiban:draft" not in page  # what is hidden at GitHub is hidden here
+
+            look = await visit(url + place)
+            await look.fill("#gh-text", "下周三补货，补了就关。")
+            await look.get_by_role("button", name="评论", exact=True).click()
+            await expect(look.locator(".gh__say")).to_have_count(2)
+            if PICTURES:
+                await look.screenshot(path=Path(PICTURES) / "github-issue.png")
+
+            own = {"Origin": url}
+            foreign = await maintainer.post(place, data={"then": "completed"}, headers={"Origin": "https://evil.test"})
+            assert foreign.status == 403
+            closed = await maintainer.post(place, data={"then": "completed"}, headers=own)
+            assert closed.status == 200
+            await _until(lambda: heard("完成"))
+            assert f"#{number} " in await (await maintainer.get("/demo/github?state=closed")).text()
+            assert (await maintainer.get(f"/demo/github/{REPOSITORY}/issues/99")).status == 404
+
+            # The next start finds the issues as they were left, and counts on.
+            again = DemoGitHub(keys, tmp_path / "demo", url).simulator
+            (repo,) = again.repos.values()
+            assert [(one.number, one.state, len(one.comments)) for one in repo.entries.values()][-1] == (
+                number,
+                "closed",
+                1,
+            )
+            assert again.opens(repo, "somebody", "noch eins").number == number + 1
+        front.leave()
+
+
+def test_what_people_write_at_the_simulated_github_does_nothing_to_the_page() -> None:
+    shown = rendered("**ja** <script>x()</script> ![p](https://evil.test/p.png) [l](javascript:x()) <!-- key -->")
+    assert "<strong>ja</strong>" in shown
+    assert "&lt;script&gt;" in shown
+    assert "<img" not in shown
+    assert 'href="javascript' not in shown
+    assert "key" not in shown
