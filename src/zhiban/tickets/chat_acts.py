@@ -17,8 +17,10 @@ from zhiban.kit.errors import NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts
 from zhiban.tickets import drafts, filing, involving, tracking
+from zhiban.tickets.binding import carry_out
 from zhiban.tickets.chat_commands import (
     UNDO_LIFE,
+    AskedBinding,
     AskedTicket,
     SaidWord,
     TicketTalk,
@@ -69,6 +71,8 @@ class ChatActs:
         if isinstance(talk, AskedTicket):
             return await self._asked(talk, naming)
         texts = texts_for(talk.message.text)
+        if isinstance(talk, AskedBinding):
+            return Reply(await self._bind(talk, texts))
         if isinstance(talk.word, Undo):
             return await self._undo(talk.message, talk.word, texts)
         draft = await self._meant(talk)
@@ -82,6 +86,14 @@ class ChatActs:
     async def shown(self, draft_id: int, message_id: int) -> None:
         """The draft was shown in this message of ours."""
         await drafts.note_preview(self._tx, draft_id, message_id)
+
+    async def _bind(self, asked: AskedBinding, texts: Texts) -> str:
+        if self._policy.files == "nobody":
+            return texts("这个群没有开放用命令开工单。")
+        if not await self._is_admin(asked.message):
+            return texts("只有群管理可以绑定和解绑仓库。")
+        by = self._contact(asked.message)
+        return await carry_out(self._tx, self._snapshot.id, asked.word, texts, by=by, now=self._now)
 
     # ----------------------------------------------------------------------------------------------- a new draft
 

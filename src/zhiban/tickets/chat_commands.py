@@ -12,6 +12,7 @@ from zhiban.conversations.spoken import spoken, spoken_before
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts
+from zhiban.tickets.binding import BindingWord, parse_binding
 from zhiban.tickets.command import TicketCommand, parse
 from zhiban.tickets.draft_words import DraftWord, Undo, parse_word
 from zhiban.tickets.drafts import open_drafts
@@ -42,7 +43,15 @@ class SaidWord:
     word: DraftWord
 
 
-TicketTalk = AskedTicket | SaidWord
+@frozen_dataclass
+class AskedBinding:
+    """A word about which repository the group belongs with."""
+
+    message: PendingMessage
+    word: BindingWord
+
+
+TicketTalk = AskedTicket | SaidWord | AskedBinding
 
 
 def texts_for(text: str) -> Texts:
@@ -60,6 +69,10 @@ async def ticket_talk(tx: Transaction, snapshot: ConversationSnapshot, *, now: d
         if word is not None:
             if await _is_expected(tx, snapshot, message, word, now=now):
                 found.append(SaidWord(message, word))
+            continue
+        binding = parse_binding(message.text) if message.mentions_us and snapshot.state.is_group else None
+        if binding is not None:
+            found.append(AskedBinding(message, binding))
             continue
         addressed = message.mentions_us or not snapshot.state.is_group
         command = parse(message.text, addressed=addressed, quoting=message.reply_to_id is not None)

@@ -77,11 +77,17 @@ _UNDO = lazy_pattern(
 )
 
 
+def without_mentions(text: str) -> str:
+    """What is said besides the names at its beginning and end, on one line."""
+    # Runs of blanks would cost their length to the fourth.
+    return _MENTION.sub("", " ".join(text.split())).strip()
+
+
 def parse_word(text: str) -> DraftWord | None:
     """What this says to a draft or about a ticket, None where it is said about something else."""
     if len(text) > LONGEST:
         return None
-    said = _MENTION.sub("", " ".join(text.split())).strip()  # runs of blanks would cost their length to the fourth
+    said = without_mentions(text)
     if found := _CONFIRM.fullmatch(said):
         return Confirm(plainly=not found["one"])
     if found := _CANCEL.fullmatch(said):
