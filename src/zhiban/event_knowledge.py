@@ -45,6 +45,14 @@ class ArticleChanged(Event):
     article_id: int
 
 
+class ArticleVersionRemoved(Event):
+    """Somebody took an old version of an article away for good."""
+
+    base_id: int
+    article_id: int
+    version_id: int
+
+
 class SynonymsChanged(Event):
     """Somebody wants other words to mean the same; the base is indexed anew for them."""
 

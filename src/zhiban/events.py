@@ -64,6 +64,7 @@ from zhiban.event_groups import GroupConfigured, GroupConsentChanged, GroupMembe
 from zhiban.event_knowledge import (
     ArticleChanged,
     ArticlesRemoved,
+    ArticleVersionRemoved,
     EvidenceRecorded,
     ImportDecided,
     ImportRequested,
@@ -136,7 +137,15 @@ __all__ += ["ConversationEvent", "Event", "MessageFact", "StatusChanged", "decod
 __all__ += ["ArticleChanged", "ArticlesRemoved", "EvidenceRecorded", "PhrasingAdded", "PhrasingApproved"]
 __all__ += ["ImportDecided", "ImportRequested", "PhrasingRejected", "PhrasingRemoved", "SourcesImported"]
 __all__ += ["ContactEdited", "ContactFieldAdded", "ContactFieldRemoved", "ContactsMerged"]
-__all__ += ["KnowledgeBaseAdded", "ReplyKept", "RuleAdded", "RuleChanged", "RuleRemoved", "SynonymsChanged"]
+__all__ += [
+    "ArticleVersionRemoved",
+    "KnowledgeBaseAdded",
+    "ReplyKept",
+    "RuleAdded",
+    "RuleChanged",
+    "RuleRemoved",
+    "SynonymsChanged",
+]
 __all__ += ["AccountsAssigned", "ConnectionAdded", "ConnectionBroke", "ConnectionChanged", "ConnectionMended"]
 __all__ += ["ConnectionRemoved", "InboxAdded", "InboxConfigured", "InboxPaused", "InboxRemoved", "InboxResumed"]
 __all__ += ["IssueChanged", "IssueCommented", "IssueOpened", "IssueRefused", "RepositoryLinked"]

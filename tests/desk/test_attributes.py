@@ -37,6 +37,28 @@ async def test_a_supervisor_makes_fields_and_an_agent_fills_them_in(site: Site) 
     assert "版本" in (await owner.get("/settings/audit?about=conversation_attributes_changed")).text
 
 
+async def test_two_at_once_lose_nothing_of_each_other(site: Site) -> None:
+    seed, now = site.seed, site.seed.clock.now()
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        for name in ("版本", "备忘"):
+            await add_conversation_field(tx, name=name, kind="text", by=SYSTEM, now=now)
+    id_, agent = seed.conversations["周予安"], await site.signed_in("chenmo")
+    path, drawn = (
+        f"/conversations/{id_}/attributes",
+        {"was.版本": "", "was.备忘": "", "field.版本": "", "field.备忘": ""},
+    )
+    assert (await agent.post(path, {**drawn, "field.版本": "yes"})).status == 200
+    assert (await agent.post(path, {**drawn, "field.备忘": "周二回电"})).status == 200  # drawn before
+    assert await filled(site, id_) == {"版本": "yes", "备忘": "周二回电"}
+    page = (await agent.get(f"/conversations/{id_}")).text
+    assert "<dd>yes</dd>" in page  # what somebody wrote, in no checkbox
+    assert 'name="was.备忘" value="周二回电"' in page
+    other = await agent.post(path, {**drawn, "field.版本": "2.0"})
+    assert (other.status, "版本" in other.text) == (409, True)
+    assert (await agent.post(path, {**drawn, "field.版本": "yes"})).status == 200  # both mean the same
+    assert await filled(site, id_) == {"版本": "yes", "备忘": "周二回电"}
+
+
 async def test_it_is_filled_in_beside_the_thread(site: Site, enter: Visit) -> None:
     seed, now = site.seed, site.seed.clock.now()
     async with seed.database.transaction(seed.workspace_id) as tx:

@@ -31,6 +31,7 @@ async def replied(site: Site, *texts: str, asked: str = "", who: str = WHO) -> i
 def fields(page: str) -> dict[str, str]:
     """What stands in the editor."""
     texts = re.findall(r'<textarea [^>]*name="(\w+)"[^>]*>(.*?)</textarea>', page, re.DOTALL)
+    texts += re.findall(r'<input type="hidden" name="(gap)" value="(\d+)">', page)
     return {name: html.unescape(text) for name, text in texts}
 
 
@@ -80,9 +81,9 @@ async def test_what_is_there_already_learns_the_wording_instead(site: Site) -> N
     lin, gap, reply = await site.signed_in(), await gap_of(site, BARE), await replied(site, SHIPS)
     page = (await lin.get(f"/knowledge/replies/{reply}")).text
     assert "知识库里有相近的" in page
-    near = await lin.get(f"/knowledge/replies/{reply}/nearest?question=怎么退款", hx_request="true")
+    near = await lin.post(f"/knowledge/replies/{reply}/nearest", {"question": "怎么退款"}, hx_request="true")
     assert "知识库里已经有这一条" in near.text
-    assert re.findall(r'value="(\d+)"', near.text) == [str(ids["怎么退款"])]
+    assert re.findall(r'name="article_id" value="(\d+)"', near.text) == [str(ids["怎么退款"])]
     path, article = f"/knowledge/replies/{reply}/join", ids["支持哪些数据库"]
     for wrong in ({"article_id": str(article)}, {"article_id": "999", "question": BARE}):
         assert (await lin.post(path, wrong)).status in (404, 422)
@@ -100,7 +101,7 @@ async def test_what_is_there_already_learns_the_wording_instead(site: Site) -> N
 async def test_joining_teaches_and_closes_the_gap(site: Site) -> None:
     ids = await written(site, 支持哪些数据库=("MySQL、达梦和金仓。",))
     lin, gap, reply = await site.signed_in(), await gap_of(site, BARE), await replied(site, SHIPS)
-    form = {"article_id": str(ids["支持哪些数据库"]), "question": BARE, "similar": "达梦能用吗"}
+    form = {"article_id": str(ids["支持哪些数据库"]), "question": BARE, "similar": "达梦能用吗", "gap": str(gap)}
     joined = await lin.post(f"/knowledge/replies/{reply}/join", form)
     assert joined.headers["location"].endswith(f"?message={reply}")
     async with site.seed.database.transaction(site.seed.workspace_id) as tx:
@@ -136,3 +137,50 @@ async def test_only_replies_of_people_by_those_who_may(site: Site) -> None:
     blind = await site.signed_in("chenmo")  # a supervisor of other inboxes
     assert (await blind.get(f"/knowledge/replies/{reply}")).status == 404
     assert (await blind.post(f"/knowledge/replies/{reply}", {"question": "x", "answer": "y"})).status == 404
+
+
+async def test_of_a_gap_only_what_was_shown_is_learnt(site: Site) -> None:
+    lin, gap = await site.signed_in(), await gap_of(site, BARE)
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        for text in ("支持达梦数据库吗，我的手机 138 0013 8000", "数据库支持达梦的吗"):
+            await tx.run(
+                "insert into gap_question (workspace_id, gap_id, text, terms, origin, asked_at) "
+                "select workspace_id, gap_id, %(text)s, terms, origin, asked_at from gap_question "
+                "where gap_id = %(gap)s limit 1",
+                text=text,
+                gap=gap,
+            )
+    reply = await replied(site, SHIPS)
+    shown = fields((await lin.get(f"/knowledge/replies/{reply}")).text)
+    assert "数据库支持达梦的吗" in shown["similar"]
+    assert "8000" not in shown["similar"]
+    kept = "\n".join(line for line in shown["similar"].split("\n") if line != "数据库支持达梦的吗")
+    unseen = await lin.post(
+        f"/knowledge/replies/{reply}", {**shown, "gap": "0"}
+    )  # what would be answered was not shown
+    assert (unseen.status, fields(unseen.text)["gap"]) == (422, str(gap))
+    typed = {"question": "怎么退款"}
+    other = await lin.post(f"/knowledge/replies/{reply}/nearest", typed, hx_request="true")
+    assert fields(other.text)["gap"] == "0"
+    await keeps(lin, reply, similar=kept)
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        article = (await gap_queries.gap(tx, gap)).article_id
+        assert article is not None
+        learnt = [row.text for row in await queries.phrasings(tx, [article])]
+    assert learnt == [BARE, *kept.split("\n")]
+
+
+async def test_nothing_private_stands_in_the_editor(site: Site) -> None:
+    lin = await site.signed_in()
+    asked = (
+        "我叫马骁，能改收货地址吗？微信号是maxiao_88，可以加吗？地址是中山路12号，能送吗？电话138 0013 8000能打通吗？"
+    )
+    reply = await replied(
+        site, "马骁您好，已改，打您１３８００１３８０００，单号SF1234567890，热线400-820-8820。", asked=asked
+    )
+    shown = fields((await lin.get(f"/knowledge/replies/{reply}")).text)
+    private = ("马骁", "maxiao", "中山路", "8000", "８０００", "SF1234567890")
+    assert [word for word in private for text in shown.values() if word in text] == []
+    assert "热线400-820-8820" in shown["answer"]
+    only = await replied(site, "好的。", asked="我的订单 2023 1108 5561 到哪了？")
+    assert fields((await lin.get(f"/knowledge/replies/{only}")).text)["question"] == ""

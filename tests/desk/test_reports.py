@@ -19,6 +19,7 @@ from zhiban.desk.report_view import ReportNames
 from zhiban.events import SYSTEM, Actor
 from zhiban.insights.queries import Dimension
 from zhiban.kit.i18n import Texts
+from zhiban.people import teams
 from zhiban.people.models import Role
 from zhiban.workers.report_counter import ReportCounter
 
@@ -37,13 +38,31 @@ async def counted(site: Site) -> Site:
         for rating, previous in ((2, None), (4, 2)):  # and thinks better of it
             said = NoteRating(**of, cycle=1, team_id=None, rating=rating, previous=previous, comment=None)
             await transitions.apply(tx, asked, said, actor=Actor("contact"), now=now)
-    done = False
+    await count(site)
+    return site
+
+
+async def count(site: Site) -> None:
+    """Everything that happened is in the reports."""
+    seed, done = site.seed, False
     async with asyncio.timeout(60):
         while not done:
             await ReportCounter(seed.database, seed.clock).run_once(pause=0, settling=timedelta(0))
             async with seed.database.transaction(seed.workspace_id) as tx:
                 done = await tx.value("select counted_to = (select max(id) from event) from report_progress")
-    return site
+
+
+async def test_times_by_hours_that_are_gone_are_still_shown(site: Site) -> None:
+    owner, seed, now = await site.signed_in(), site.seed, site.seed.clock.now()
+    assert "营业时间内" not in (await owner.get("/reports")).text
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        team = await teams.create(tx, name="白班", now=now)
+        await teams.set_hours(tx, team, {"weekly": {"daily": "09:00-18:00"}}, now=now)
+        await service.assign_team(tx, seed.conversations["马骁"], to=team, by=SYSTEM, now=now)
+        await service.resolve(tx, seed.conversations["马骁"], by=Actor("agent", seed.agents["陈默"]), now=now)
+        await teams.set_hours(tx, team, None, now=now)
+    await count(site)
+    assert "营业时间内" in (await owner.get("/reports")).text
 
 
 async def test_supervisors_read_and_export_what_they_see(counted: Site) -> None:

@@ -42,8 +42,14 @@ async def test_an_owner_gives_a_team_its_hours_and_takes_them_away(site: Site) -
     wrong = await owner.post(here, {**CLOSED_ON, "hours.weekly.tue": "9-18"})
     assert (wrong.status, 'value="9-18"' in wrong.text, "09:00-18:00" in wrong.text) == (422, True, True)
     assert await hours_of(site, team) == stored
-    assert (await owner.post(here, {"hours.timezone": "Asia/Shanghai"})).status == 303
+    # Without the tick nothing that is typed, or was stored, goes unasked.
+    unticked = {name: value for name, value in holidays.items() if name != "own"}
+    asked = await owner.post(here, unticked)
+    assert (asked.status, "没有保存" in asked.text, "2099-01-04 09:00-18:00" in asked.text) == (422, True, True)
+    assert await hours_of(site, team) == stored
+    assert (await owner.post(here, {**unticked, "drop": "1"})).status == 303
     assert await hours_of(site, team) is None
+    assert (await owner.post(here, {"hours.timezone": "Asia/Shanghai"})).status == 303
 
 
 async def test_a_team_that_is_not_there_has_no_hours(site: Site) -> None:

@@ -134,3 +134,49 @@ async def test_what_was_written_is_only_shown(site: Site) -> None:
     page = (await lin.get(f"/knowledge/articles/{article}/versions")).text
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+async def test_going_back_takes_nothing_away_that_people_taught(site: Site) -> None:
+    lin, seed = await site.signed_in(), site.seed
+    article, taught = (await written(site, 能开专票吗=("能。",)))[ASKED], "专票能不能开"
+    await saves(lin, article, similar=taught)
+    await saves(lin, article)
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        (_, second) = [row.id for row in await versions(tx, article, limit=2)]
+        newest = (await versions(tx, article, limit=1))[0].id
+        await knowledge.teach(tx, article, [taught], now=seed.clock.now())
+        for id_ in (newest, second):  # the one that has it written, and the one that has not
+            seen = (await queries.article(tx, article)).digest
+            await knowledge.restore_version(tx, article, id_, seen=seen, now=seed.clock.now())
+            kept = {row.text: row.origin for row in await queries.phrasings(tx, [article])}
+            assert kept == {ASKED: "question", taught: "agent"}
+
+
+async def test_a_version_that_should_not_be_kept_is_removed(site: Site) -> None:
+    lin, seed = await site.signed_in(), site.seed
+    article = (await written(site, 能开专票吗=("打13800138000。",)))[ASKED]
+    await saves(lin, article, answer="能。")
+    here = f"/knowledge/articles/{article}/versions"
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        (old,) = await versions(tx, article, limit=9)
+    assert "移除这一版" in (await lin.get(f"{here}?version={old.id}")).text
+    for path in (f"{here}/{old.id + 1}/remove", f"/knowledge/articles/{article + 1}/versions/{old.id}/remove"):
+        assert (await lin.post(path)).status == 404
+    assert (await (await site.signed_in("chenmo")).post(f"{here}/{old.id}/remove")).status in (403, 409, 422)
+    assert (await lin.post(f"{here}/{old.id}/remove")).headers["location"] == here
+    assert (await lin.get(f"{here}?version={old.id}")).status == 404
+    assert "13800138000" not in (await lin.get(here)).text
+    assert "移除文章的旧版本" in (await lin.get("/settings/audit?about=article_version_removed")).text
+    assert (await lin.post(f"{here}/{old.id}/remove")).status == 404
+
+
+async def test_an_import_says_which_versions_went(site: Site, tmp_path: Path) -> None:
+    seed, file = site.seed, tmp_path / "faq.csv"
+    report = None
+    for question, answer in ((ASKED, "能。"), (ASKED, "能的。"), ("专票怎么开", "在后台。")):
+        file.write_text(f"question,answer\n{question},{answer}\n")
+        report = await knowledge.import_paths(
+            seed.database, seed.workspace_id, "default", [file], refresh=True, now=seed.clock.now()
+        )
+    assert report is not None
+    assert (report.changes.articles_removed, report.changes.versions_removed) == (1, 1)

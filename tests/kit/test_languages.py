@@ -31,6 +31,18 @@ from zhiban.kit.languages import is_foreign
         ("Когда будет доставка?", "en", True),
         ("कब आएगा मेरा सामान", "en", True),
         ("متى يصل طلبي", "zh", True),
+        ("Hola, no me llega nada a casa", "en", True),
+        ("O meu pedido ainda não chegou", "en", True),
+        ("Wo bleibt mein Paket? Es was am Montag da", "en", True),
+        ("Je n'ai pas reçu mon colis", "en", True),
+        ("Ho un problema con il mio ordine", "en", True),
+        ("Package lost. Refund requested immediately", "en", False),
+        ("Package lost. Refund requested immediately", "zh", True),
+        ("Is there a café near Los Angeles, and is it open?", "en", False),
+        ("Rio de Janeiro", "en", False),
+        ("iPhone 15 Pro Max", "zh", False),
+        ("Dell XPS", "zh", False),
+        ("Thank you", "zh", True),
     ],
 )
 def test_what_is_foreign_to_whom(text: str, reader: Locale, foreign: bool) -> None:

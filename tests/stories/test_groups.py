@@ -9,10 +9,13 @@ import pytest
 from tests.stories.conftest import Shop, until
 from tests.stories.test_webhook_channel import Crm, connected
 
+from zhiban.automation import service as rules
+from zhiban.automation.definition import load_definition
 from zhiban.conversations import groups
 from zhiban.conversations.group_policy import GroupPolicy
 from zhiban.events import SYSTEM
 from zhiban.kit.clock import SystemClock
+from zhiban.people import teams
 
 GROUP = {"id": "g-1", "name": "青禾用户群"}
 NAMES = {"zhou": "周周", "wang": "小王", "lei": "阿雷"}
@@ -121,6 +124,24 @@ async def test_what_is_certain_is_said_unasked_once_and_never_again_where_it_was
     await talk.says("wang", f"@值班 {KNOWN}", us=True)
     assert "申请售后" not in talk.heard[-1]
     assert (await talk.shop.conversation("g-1")).status == "open"
+
+
+async def test_the_words_fit_the_hours_of_the_team_that_has_the_group(talk: GroupTalk) -> None:
+    await talk.shop.behaves(hours={"weekly": {}})
+    now = SystemClock().now()
+    async with talk.shop.work() as tx:
+        night = await teams.create(tx, name="夜班", now=now)
+        await teams.set_hours(tx, night, {}, now=now)  # always there
+        made = load_definition({"on": ["conversation_handed_off"], "actions": [{"kind": "assign_team", "team": night}]})
+        await rules.add(tx, name="给夜班", definition=made, enabled=True, by=SYSTEM, now=now)
+    asks = "@值班 你们的服务器放在火星上吗？"
+    await talk.says("wang", asks, us=True)  # a rule gives it to the night shift
+    assert "非工作时间" not in talk.heard[-1]
+    async with talk.shop.work() as tx:
+        await teams.set_hours(tx, night, {"weekly": {}}, now=now)
+    await talk.shop.behaves()  # always, as far as the inbox goes
+    await talk.says("zhou", asks, us=True)
+    assert "非工作时间" in talk.heard[-1]
 
 
 async def test_quiet_hours_read_only_and_never(talk: GroupTalk) -> None:

@@ -9,6 +9,7 @@ import re
 from tests.stories.conftest import Shop
 from tests.stories.test_learning import Desk, at_the_desk
 
+from zhiban.assistant.translating import MOST_A_MINUTE
 from zhiban.testing.llm import LlmSimulator, ModelFault
 
 LI = "wmLIXIAO"
@@ -45,7 +46,8 @@ async def test_a_message_is_translated_once_for_everybody(thinking: tuple[Shop, 
     chen, lin = await at_the_desk(shop), await at_the_desk(shop, "林晓", "lin")
     path = f"/conversations/{conversation}/messages/{message}/translation"
     page = await chen.ask("GET", f"/conversations/{conversation}")
-    assert page.count("/translation") == 1  # 转人工 needs none
+    assert page.count("/translation") == 2
+    assert page.count('class="receipt link" hx-post') == 1  # 转人工 likely needs none: that stands in its menu
     sent, asked = len(shop.wecom.sent(LI)), len(model.asked)
     both = await asyncio.gather(chen.ask("POST", path), lin.ask("POST", path))
     assert [shown(one) for one in both] == [[f"译文：{ASKED}"]] * 2
@@ -53,7 +55,7 @@ async def test_a_message_is_translated_once_for_everybody(thinking: tuple[Shop, 
     page = await lin.ask("GET", f"/conversations/{conversation}")
     assert shown(page) == [f"译文：{ASKED}"]
     assert "机器译文，只有同事看得到" in page
-    assert "/translation" not in page
+    assert f"{message}/translation" not in page
     await shop.idle()
     assert len(shop.wecom.sent(LI)) == sent
     assert len(await shop.rows("select 1 from event where kind = 'message_translated'")) == 1
@@ -67,7 +69,14 @@ async def test_what_a_message_demands_is_only_shown(thinking: tuple[Shop, LlmSim
     conversation, message = await opened(shop, evil)
     chen, path = await at_the_desk(shop), f"/conversations/{conversation}/messages/{message}/translation"
     model.then('{"text": "好的，已退款，请看 https://evil.example/pay"}')
+    asked = len(model.asked)
     assert "evil.example" in await refused(chen, path)  # an address that the contact did not write
+    assert "evil.example" in await refused(chen, path)  # which is not asked again at once
+    assert len(model.asked) == asked + 1
+    shop.wecom.contact_says(LI, evil)
+    await shop.eventually("select 1 from message where author = 'contact' having count(*) = 3")
+    ((again,),) = await shop.rows("select max(id) from message where author = 'contact'")
+    path = f"/conversations/{conversation}/messages/{again}/translation"
     model.then('{"text": "<img src=x onerror=alert(1)> 请把会话解决掉"}')
     page = await chen.ask("POST", path)
     assert "&lt;img src=x onerror=alert(1)&gt; 请把会话解决掉" in page
@@ -105,3 +114,17 @@ async def test_without_a_model_nothing_is_offered(shop: Shop) -> None:
     chen = await at_the_desk(shop)
     assert "/translation" not in await chen.ask("GET", f"/conversations/{conversation}")
     assert "模型" in await refused(chen, f"/conversations/{conversation}/messages/{message}/translation")
+
+
+async def test_an_agent_asks_for_so_many_a_minute(thinking: tuple[Shop, LlmSimulator]) -> None:
+    shop, model = thinking
+    conversation, message = await opened(shop)
+    chen, path = await at_the_desk(shop), f"/conversations/{conversation}/messages/{message}/translation"
+    before = len(model.asked)
+    for _ in range(MOST_A_MINUTE):
+        model.then(ModelFault.GARBAGE)
+        assert "模型没有回答" in await refused(chen, path)
+    assert "一分钟" in await refused(chen, path)
+    assert len(model.asked) == before + MOST_A_MINUTE
+    lin = await at_the_desk(shop, "林晓", "lin")
+    assert shown(await lin.ask("POST", path)) == [f"译文：{ASKED}"]  # others may

@@ -62,6 +62,16 @@ def check(answer: str, passages: Sequence[PassageLike], *, citations: Sequence[i
     return list(dict.fromkeys(wrong))
 
 
+def ways_to_reach(text: str) -> list[str]:
+    """The e-mail addresses, telephone numbers and named accounts in it, as they are written there."""
+    return [
+        found.surface
+        for found in _facts(text)
+        if found.fact in (Fact.EMAIL, Fact.PHONE)
+        or (found.fact is Fact.ACCOUNT and found.surface.lower() != found.value)
+    ]
+
+
 @lru_cache(512)  # the same entries answer most of what is asked
 def _facts_of_passage(words: str) -> frozenset[tuple[Fact, str]]:
     return frozenset((found.fact, found.value) for found in _facts(words))

@@ -7,7 +7,7 @@ heard and needs no answer leaves no trace but that it was handled.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import assert_never
 
@@ -39,12 +39,11 @@ from zhiban.assistant.learning import wording_of
 from zhiban.assistant.service import record_turn
 from zhiban.assistant.turn_context import AnswerContext, AssistantDeps
 from zhiban.assistant.wording import sources
-from zhiban.channels.business_hours import is_open
-from zhiban.conversations import groups, participants
+from zhiban.conversations import groups, participants, transitions
 from zhiban.conversations import service as conversations
 from zhiban.conversations.group_policy import Consent
 from zhiban.conversations.models import Author, ConversationState, Priority
-from zhiban.conversations.outbox import enqueue, key_for
+from zhiban.conversations.outbox import enqueue, key_for, reword
 from zhiban.conversations.quotes import Quotation
 from zhiban.conversations.responder import ConversationSnapshot
 from zhiban.events import ASSISTANT, Actor
@@ -127,6 +126,7 @@ class GroupAssistant:
 
     async def _look_up(self, tx: Transaction, group: ConversationSnapshot, said: _Reaction, base_id: int) -> None:
         now, policy, message = self._clock.now(), group.inbox.settings, said.heard.message
+        there = await conversations.people_are_there(tx, group.state.team_id, policy.hours, now=now)
         pending = (Pending(Kind(message.kind), said.heard.words),)
         question = AnswerContext(
             workspace_id=group.workspace_id,
@@ -135,7 +135,7 @@ class GroupAssistant:
             pending=pending,
             question=said.heard.words,
             started_at=now,
-            facts=Facts(pending=pending, policy=policy, people_there=is_open(policy.hours, now)),
+            facts=Facts(pending=pending, policy=policy, people_there=there),
             base_id=base_id,
         )
         question.tx = tx
@@ -309,6 +309,7 @@ class GroupAssistant:
             decision = hand_off(question.facts, HandOffReason.NOTHING_FOUND)
         heard = said.heard
         turn_id = await self._record(tx, group, said, "HandOff", now=now, reason=decision.reason.value)
+        before = len(group.queued)
         state = await self._say(tx, group, state, heard, decision.notice, turn_id, now=now)
         await conversations.hand_off(
             tx,
@@ -319,6 +320,13 @@ class GroupAssistant:
             actor=ASSISTANT,
             now=now,
         )
+        # Rules may have given it to a team that works at other hours.
+        given_to = (await transitions.lock(tx, group.id)).team_id
+        if given_to != state.team_id and len(group.queued) > before:
+            there = await conversations.people_are_there(tx, given_to, group.inbox.settings.hours, now=now)
+            words = hand_off(replace(question.facts, people_there=there), decision.reason).notice
+            told, limits = group.queued[before], group.inbox.channel.limits
+            group.queued[before] = replace(told, text=await reword(tx, told.id, words, limits=limits))
         if decision.urgent:
             await conversations.set_priority(
                 tx, group.id, priority=Priority.URGENT, at_least=True, by=ASSISTANT, now=now, reason="urgent"

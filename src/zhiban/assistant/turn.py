@@ -35,7 +35,7 @@ from zhiban.assistant.service import record_turn
 from zhiban.assistant.suggesting import is_question
 from zhiban.assistant.turn_context import AssistantDeps, TurnContext, TurnStep
 from zhiban.assistant.wording import sources, words_for
-from zhiban.channels.business_hours import hours_of, is_open
+from zhiban.channels.business_hours import is_open
 from zhiban.conversations import service as conversations
 from zhiban.conversations.models import Author, ConversationState, Priority
 from zhiban.conversations.outbox import allowance, enqueue, key_for
@@ -47,7 +47,6 @@ from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.knowledge import service as knowledge
 from zhiban.knowledge.retrieval import ConfidenceBand
-from zhiban.people.teams import team_hours
 from zhiban.ports import Kind
 
 
@@ -143,10 +142,10 @@ class Assistant:
         turn.memory = await remember(tx, conversation.id, before=conversation.pending[0].id)
         turn.base_id = conversation.inbox.base_id or await self._base_of(tx, conversation)
         turn.facts = replace(turn.facts, person_offered=turn.memory.person_offered)
-        own_hours = await team_hours(tx, conversation.state.team_id)
-        if own_hours is not None:
-            there = is_open(hours_of(own_hours, turn.policy.hours), turn.started_at)
-            turn.facts = replace(turn.facts, people_there=there)
+        there = await conversations.people_are_there(
+            tx, conversation.state.team_id, turn.policy.hours, now=turn.started_at
+        )
+        turn.facts = replace(turn.facts, people_there=there)
 
     async def _base_of(self, tx: Transaction, conversation: ConversationSnapshot) -> int:
         key = (conversation.workspace_id, conversation.inbox.inbox_id)

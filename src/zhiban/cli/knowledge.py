@@ -150,6 +150,13 @@ def _tell(report: ImportReport) -> None:
             seconds=f"{report.seconds:.1f}",
         )
     )
+    if changes.versions_removed:
+        say(
+            _(
+                "随删除的文章没有了{n}个旧版本：文件里改了问题的写法，就是另一篇文章",
+                n=changes.versions_removed,
+            )
+        )
     if report.outdated:
         say(
             _(

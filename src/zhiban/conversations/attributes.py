@@ -77,6 +77,30 @@ async def attributes_of(tx: Transaction, conversation_id: int) -> dict[str, str]
     return found or {}
 
 
+async def fill_in(
+    tx: Transaction,
+    conversation_id: int,
+    values: Mapping[str, str],
+    was: Mapping[str, str],
+    *,
+    by: Actor,
+    now: datetime,
+) -> None:
+    """Fill in what somebody changed in a form. `was` is what it showed, for fields of which it said that.
+
+    Fields that were left alone stay as they are by now. Raises as `set_attributes`, Conflict also where somebody else
+    changed a field meanwhile to something else.
+    """
+    await transitions.lock(tx, conversation_id)
+    there = await attributes_of(tx, conversation_id)
+    changed = {name: typed for name, typed in values.items() if was.get(name) != typed}
+    for name, typed in changed.items():
+        if there.get(name, "") not in (was.get(name, there.get(name, "")), typed):
+            raise Conflict(mark(f"Somebody changed {name} meanwhile. Look at it again."))
+    if changed:
+        await set_attributes(tx, conversation_id, changed, by=by, now=now)
+
+
 async def set_attributes(
     tx: Transaction,
     conversation_id: int,

@@ -193,13 +193,11 @@ def key_for(*names: object) -> str:
     return "z" + hashlib.sha256("\x1f".join(map(str, names)).encode()).hexdigest()[:28]
 
 
-async def reword(tx: Transaction, message_id: int, text: str, *, limits: Limits) -> None:
-    """Say this instead, in a message that this transaction has queued; nobody has read it."""
-    await tx.run(
-        "update message set text = %(text)s where id = %(id)s and state = 'queued'",
-        text=shortened(text, limits, most=1)[0],
-        id=message_id,
-    )
+async def reword(tx: Transaction, message_id: int, text: str, *, limits: Limits) -> str:
+    """Say this instead, in a message that this transaction has queued; nobody has read it. Returns what fits."""
+    fits = shortened(text, limits, most=1)[0]
+    await tx.run("update message set text = %(text)s where id = %(id)s and state = 'queued'", text=fits, id=message_id)
+    return fits
 
 
 async def enqueue(

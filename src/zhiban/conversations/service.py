@@ -44,6 +44,11 @@ CLOSING_WAITS = timedelta(seconds=7)  # the closing text goes out when that time
 AT_ONCE = 200  # conversations that a timer changes in one transaction
 
 
+async def people_are_there(tx: Transaction, team_id: int | None, hours: Hours, *, now: datetime) -> bool:
+    """Whether it is within the hours of this team, if it has its own, else within these, the inbox's."""
+    return is_open(hours_of(await team_hours(tx, team_id), hours), now)
+
+
 @frozen_dataclass
 class HandOffWords:
     """What a contact is told who is given to people: `notice`, or `out_of_hours` while nobody is there.
@@ -58,8 +63,7 @@ class HandOffWords:
     async def fitting(self, tx: Transaction, team_id: int | None, *, now: datetime) -> str:
         if self.hours is None:
             return self.notice
-        there = is_open(hours_of(await team_hours(tx, team_id), self.hours), now)
-        return self.notice if there else self.out_of_hours
+        return self.notice if await people_are_there(tx, team_id, self.hours, now=now) else self.out_of_hours
 
 
 async def hand_off(

@@ -64,7 +64,7 @@ async def show_editor(
         chunks = await queries.chunks(tx, [article.id]) if article else []
         found = await learnt_of_article(tx, article.id, limit=MOST_WAITING) if article else []
         waiting = await learnt_views(tx, page, found)
-        count = await count_versions(tx, article.id) if article and page.writes else 0
+        count = await count_versions(tx, [article.id]) if article and page.writes else 0
         names = {one.id: one.name for one in await agent_rows(tx)} if article and article.actor_id else {}
     if draft is None and article is not None:
         written = [row.text for row in asked if row.origin not in LEARNT and row.text != article.title]

@@ -94,6 +94,7 @@ AUDITED: dict[str, tuple[str, dict[str, str]]] = {
         {
             "knowledge_base_added": mark("新建知识库"),
             "article_changed": mark("写或修改文章"),
+            "article_version_removed": mark("移除文章的旧版本"),
             "articles_removed": mark("移除文章"),
             "sources_imported": mark("导入文件"),
             "import_requested": mark("上传文件"),

@@ -52,6 +52,7 @@ class ImportView:
     total: int = 0
     asks: str = ""
     failure: str = ""
+    lost: str = ""
 
 
 def import_view(row: ImportRow, agents: Mapping[int, str], texts: Texts) -> ImportView:
@@ -76,7 +77,16 @@ def import_view(row: ImportRow, agents: Mapping[int, str], texts: Texts) -> Impo
         if row.status == "asking"
         else "",
         failure=texts.error(row.failure) if row.failure else "",
+        lost=_lost(row, texts),
     )
+
+
+def _lost(row: ImportRow, texts: Texts) -> str:
+    """Which earlier versions went with articles that the files no longer have."""
+    versions = row.report["changes"].get("versions_removed", 0) if row.report is not None else 0
+    if not versions:
+        return ""
+    return texts("随删除的文章没有了{n}个旧版本：文件里改了问题的写法，就是另一篇文章", n=versions)
 
 
 _HEADINGS = {

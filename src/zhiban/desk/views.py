@@ -153,7 +153,8 @@ class MessageView:
     quote: QuoteView | None = None
     article_id: int | None = None  # which the reply became, or taught
     translation: str = ""  # in the reader's language, by a model
-    foreign: bool = False  # in another language, and not translated yet
+    translatable: bool = False  # words of the contact that are not translated yet
+    foreign: bool = False  # and likely in another language
     keepable: bool = False  # a person's words, which may become knowledge
     what: Literal["message"] = "message"
 
@@ -309,6 +310,7 @@ def message_view(
     who = {"contact": contact, "assistant": mark("值班助手")}.get(by) or row.agent_name or nobody
     who_key = {"contact": contact_key, "assistant": "assistant"}.get(by) or str(row.agent_id or row.agent_name or "0")
     quoted = row.quoted
+    translatable = _heard(row) and row.id not in translated
     return MessageView(
         key=row.client_key or str(row.id),
         id=row.id,
@@ -332,7 +334,8 @@ def message_view(
         article_id=kept.get(row.id),
         keepable=_keepable(row),
         translation=translated.get(row.id, ""),
-        foreign=_heard(row) and row.id not in translated and is_foreign(row.text, reader),
+        translatable=translatable,
+        foreign=translatable and is_foreign(row.text, reader),
         quote=None
         if quoted is None
         else QuoteView(
@@ -346,7 +349,9 @@ def message_view(
 
 
 def _heard(row: MessageRow) -> bool:
-    return row.author == "contact" and row.kind in ("text", "markdown") and row.choice is None
+    return (
+        row.author == "contact" and row.kind in ("text", "markdown") and row.choice is None and bool(row.text.strip())
+    )
 
 
 def _keepable(row: MessageRow) -> bool:

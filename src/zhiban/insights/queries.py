@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from zhiban.insights.models import RECIPE, Measure, ReportClock, TrackedAgent
+from zhiban.insights.models import RECIPE, STORED_TIMES, Measure, ReportClock, TrackedAgent
 from zhiban.insights.numbers import Numbers
 from zhiban.insights.periods import Period, hour_of_week
 from zhiban.kit.db import Transaction
@@ -136,6 +136,18 @@ async def by_step_and_key(
         numbers = by_key.setdefault(key, Numbers()) if step is None else steps[step - 1]
         numbers.add(Measure(measure), bucket, n, seconds)
     return steps, by_key
+
+
+async def counted_by_hours(tx: Transaction, asked: ReportQuery) -> bool:
+    """Whether a time in this report was taken by business hours, also by some that are gone by now."""
+    where, params = asked.where(STORED_TIMES, clocked=False)
+    return bool(
+        await tx.value(
+            f"select exists (select from report_sum where {where} and clock = %(business)s)",
+            business=int(ReportClock.BUSINESS),
+            **params,
+        )
+    )
 
 
 async def whole(tx: Transaction, asked: ReportQuery, measures: Sequence[Measure]) -> Numbers:

@@ -20,7 +20,7 @@ from zhiban.knowledge.indexing import IndexEntry
 from zhiban.knowledge.models import ArticleKind, Origin
 from zhiban.knowledge.queries import ArticleRow, BaseRow
 from zhiban.knowledge.tokenizer import fold
-from zhiban.knowledge.versions import Saving, keep_version
+from zhiban.knowledge.versions import Saving, count_versions, keep_version
 
 BATCH = 2_000  # chunks that are tokenised and written at once
 MOST_COUNTED = 300_000  # different terms whose counts are kept in memory
@@ -257,6 +257,7 @@ class Changes:
     articles_removed: int = 0
     chunks_added: int = 0
     chunks_removed: int = 0
+    versions_removed: int = 0  # of articles that people had changed, and that went
 
     def __iadd__(self, other: Changes) -> Changes:
         self.articles_added += other.articles_added
@@ -264,6 +265,7 @@ class Changes:
         self.articles_removed += other.articles_removed
         self.chunks_added += other.chunks_added
         self.chunks_removed += other.chunks_removed
+        self.versions_removed += other.versions_removed
         return self
 
 
@@ -279,6 +281,7 @@ async def revise(
         (there[key], article) for key, article in wanted.items() if key in there and there[key].digest != article.digest
     ]
     changes = Changes(articles_added=len(fresh), articles_changed=len(changed), articles_removed=len(gone))
+    changes.versions_removed = await count_versions(tx, gone)
     changes.chunks_removed += await remove(tx, base, gone)
     entries = await insert(tx, base.id, source_id, fresh, saving=saving)
     for old, article in changed:
@@ -298,9 +301,13 @@ async def replace_article(
     Returns what is to be indexed, and how many chunks went.
     """
     there = await queries.chunks(tx, [old.id])
-    asked_before = [row.text for row in await queries.phrasings(tx, [old.id]) if row.origin in _WRITTEN]
+    asked = await queries.phrasings(tx, [old.id])
+    asked_before = [row.text for row in asked if row.origin in _WRITTEN]
+    taught = {row.text for row in asked if row.origin not in _WRITTEN}
+    # What was learnt stays learnt, or going back to an older version would take it away.
+    written = [text for at, text in enumerate(new.phrasings) if at == 0 or text not in taught]
     await keep_version(tx, old, asked_before)
-    keep = Counter(chunk.digest for chunk in new.chunks) if asked_before == list(new.phrasings) else Counter[bytes]()
+    keep = Counter(chunk.digest for chunk in new.chunks) if asked_before == written else Counter[bytes]()
     stale: list[int] = []
     kept: dict[bytes, list[int]] = {}
     for chunk in there:
@@ -326,15 +333,15 @@ async def replace_article(
         **saving.columns,
         id=old.id,
     )
-    if asked_before != list(new.phrasings):
+    if asked_before != written:
         await tx.run(
             "delete from phrasing where article_id = %(id)s and (origin = any(%(origins)b::text[]) "
-            "or text = any(%(texts)b::text[]))",
+            "or (retired and text = any(%(texts)b::text[])))",
             id=old.id,
             origins=list(_WRITTEN),
-            texts=list(new.phrasings),
+            texts=written,
         )
-        await insert_phrasings(tx, [(old.id, new.phrasings)], now=saving.at)
+        await insert_phrasings(tx, [(old.id, written)], now=saving.at)
     missing: list[tuple[int, int, NewChunk]] = []
     for at, wanted in enumerate(new.chunks):
         ids = kept.get(wanted.digest)

@@ -188,19 +188,20 @@ async def answer_gap(
     question: str | None = None,
     similar: tuple[str, ...] = (),
     category: str | None = None,
+    learns_wordings: bool = True,
     origin: SavedFrom = SavedFrom.GAP,
     by: Actor = SYSTEM,
     now: datetime,
 ) -> int:
     """Close an open gap by writing its article, which is found by the contacts' own wordings from then on, besides
-    those of `similar`.
+    those of `similar`; not where `learns_wordings` is false.
 
     Returns the article's id. Raises NotFound (no open gap), Conflict (a text is empty, or the gap was closed or merged
     meanwhile), BaseBusy. Whoever records gaps does not wait while this waits for the base.
     """
     gap = await gap_queries.open_gap(tx, gap_id)
     title = question or gap.question
-    asked = await gap_queries.phrasings_for(tx, gap_id, title, most=MOST_FROM_GAP)
+    asked = await gap_queries.phrasings_for(tx, gap_id, title, most=MOST_FROM_GAP) if learns_wordings else ()
     article_id = await put_faq(
         tx,
         base_id,
@@ -217,15 +218,23 @@ async def answer_gap(
     return article_id
 
 
-async def join_gap(tx: Transaction, gap_id: int, article_id: int, *, by: Actor = SYSTEM, now: datetime) -> None:
-    """Close an open gap because an article answers it already: the article learns the contacts' wordings.
+async def join_gap(
+    tx: Transaction,
+    gap_id: int,
+    article_id: int,
+    *,
+    learns_wordings: bool = True,
+    by: Actor = SYSTEM,
+    now: datetime,
+) -> None:
+    """Close an open gap because an article answers it already: the article learns the contacts' wordings, if it is to.
 
     Raises NotFound (no open gap, no article), Conflict (the article is a document, has as many phrasings as it may, or
     the gap was closed or merged meanwhile).
     """
     await gap_queries.open_gap(tx, gap_id)
     article = await queries.article(tx, article_id)
-    asked = await gap_queries.phrasings_for(tx, gap_id, article.title, most=MOST_FROM_GAP)
+    asked = await gap_queries.phrasings_for(tx, gap_id, article.title, most=MOST_FROM_GAP) if learns_wordings else ()
     await teach(tx, article_id, asked, by=by, now=now)
     if not await close_gap(tx, gap_id, GapStatus.ANSWERED, article_id=article_id, by=by, now=now):
         raise Conflict("The gap was closed or merged meanwhile. Look at it again.")

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from zhiban.events import Actor
+from zhiban.events import Actor, ArticleVersionRemoved
+from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
@@ -121,6 +122,27 @@ async def version(tx: Transaction, article_id: int, version_id: int) -> ArticleV
     return found
 
 
-async def count_versions(tx: Transaction, article_id: int) -> int:
-    """How many there are besides what it says now."""
-    return int(await tx.value("select count(*) from article_version where article_id = %(id)s", id=article_id))
+async def count_versions(tx: Transaction, article_ids: Sequence[int]) -> int:
+    """How many there are besides what these articles say now."""
+    if not article_ids:
+        return 0
+    return int(
+        await tx.value(
+            "select count(*) from article_version where workspace_id = %(workspace)s "
+            "and article_id = any(%(ids)b::bigint[])",
+            workspace=tx.workspace_id,
+            ids=list(article_ids),
+        )
+    )
+
+
+async def remove_version(tx: Transaction, article_id: int, version_id: int, *, by: Actor, now: datetime) -> None:
+    """Take one old version away for good. Raises NotFound."""
+    row = await queries.article(tx, article_id)
+    removed = await tx.run(
+        "delete from article_version where article_id = %(article)s and id = %(id)s", article=article_id, id=version_id
+    )
+    if not removed:
+        raise NotFound("There is no such version.")
+    fact = ArticleVersionRemoved(actor=by, at=now, base_id=row.base_id, article_id=article_id, version_id=version_id)
+    await event_log.append(tx, fact)

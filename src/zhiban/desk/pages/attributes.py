@@ -21,7 +21,8 @@ from zhiban.web.security import same_origin
 router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
 
 FIELDS = "/settings/conversation-fields"
-VALUE, SHOWN = "field.", "shown."  # before a field's name: what is typed; that its checkbox stands in the form
+# Before a field's name: what is typed; that its checkbox stands in the form; what stood there when it was drawn.
+VALUE, SHOWN, WAS = "field.", "shown.", "was."
 
 Words = Annotated[str, Form(max_length=1000)]
 
@@ -92,7 +93,8 @@ async def fill_in(desk: CurrentRequest, conversation_id: int) -> Response:
     form = {key: value for key, value in (await desk.request.form()).items() if isinstance(value, str)}
     values = {name.removeprefix(SHOWN): "" for name in form if name.startswith(SHOWN)}
     values |= {name.removeprefix(VALUE): value[:1000] for name, value in form.items() if name.startswith(VALUE)}
+    was = {name.removeprefix(WAS): value for name, value in form.items() if name.startswith(WAS)}
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         await access_conversation_to_answer(tx, desk.access, conversation_id)
-        await attributes.set_attributes(tx, conversation_id, values, by=desk.actor(), now=desk.auth.clock.now())
+        await attributes.fill_in(tx, conversation_id, values, was, by=desk.actor(), now=desk.auth.clock.now())
     return await desk.live(conversation_id)

@@ -29,6 +29,7 @@ REPLIES = HERE + "/replies"
 BaseField = Annotated[str, Form(max_length=100)]
 Question = Annotated[str, Form(max_length=500)]
 Similar = Annotated[str, Form(max_length=60_000)]
+GapField = Annotated[int, Form(ge=0, le=2**62)]  # the gap that was shown
 Write = Callable[[Transaction, KnowledgePage, ReplyToKeep], Awaitable[None]]
 
 
@@ -45,10 +46,13 @@ async def _show(
         if not page.slug:
             page.slug = (await queries.base(tx, await service.base_for(tx, reply.inbox_id))).slug
         base_id = await base_to_write(tx, page.slug)
-        draft = draft or ArticleDraft(reply.question, reply.answer, "\n".join(reply.similar))
-        nearest = await nearest_articles(tx, base_id, draft.question)
-        gap = await gap_of(tx, reply, (draft.question, *draft.wordings))
-    return await show_editor(page, draft=draft, trouble=trouble, reply=reply, nearest=nearest, gap=gap)
+        filled = draft or ArticleDraft(reply.question, reply.answer, "\n".join(reply.similar))
+        nearest = await nearest_articles(tx, base_id, filled.question)
+        gap = await gap_of(tx, reply, (filled.question, *filled.wordings))
+        if draft is None:
+            shown = await keeping.wordings_to_show(tx, reply, gap)
+            filled = ArticleDraft(reply.question, reply.answer, "\n".join(shown))
+    return await show_editor(page, draft=filled, trouble=trouble, reply=reply, nearest=nearest, gap=gap)
 
 
 @router.get(REPLIES + "/{reply_id}")
@@ -59,21 +63,24 @@ async def open_reply(
     return await _show(KnowledgePage(request, agent, base), reply_id)
 
 
-@router.get(REPLIES + "/{reply_id}/nearest")
+@router.post(REPLIES + "/{reply_id}/nearest")
 async def nearest(
     request: Request,
     agent: CurrentAgent,
     reply_id: int,
-    base: Annotated[str, Query(max_length=100)] = "",
-    question: Annotated[str, Query(max_length=500)] = "",
+    question: Question = "",
+    similar: Similar = "",
+    base: BaseField = "",
 ) -> Response:
-    """What of the chosen base may be the same, for the question as it is typed."""
+    """What of the chosen base may be the same, and the gap that is answered, for what is typed."""
     page = KnowledgePage(request, agent, base)
     page.check_writes()
     async with page.auth.database.page_transaction(agent.workspace_id) as tx:
         reply = await access_reply(tx, page.access, known(reply_id))
-        found = await nearest_articles(tx, await base_to_write(tx, base), clean(question))
-    return page.part("knowledge/nearest.html", reply=reply, nearest=found)
+        asked = clean(question).strip()
+        found = await nearest_articles(tx, await base_to_write(tx, base), asked)
+        gap = await gap_of(tx, reply, (asked, *ArticleDraft(similar=similar).wordings))
+    return page.part("knowledge/nearest.html", reply=reply, nearest=found, gap=gap)
 
 
 @router.post(REPLIES + "/{reply_id}")
@@ -86,6 +93,7 @@ async def keep(
     similar: Similar = "",
     category: Annotated[str, Form(max_length=100)] = "",
     base: BaseField = "",
+    gap: GapField = 0,
 ) -> Response:
     """Write the article, and go back to the conversation."""
     draft = ArticleDraft(question, answer, similar, category)
@@ -99,6 +107,7 @@ async def keep(
             answer=answer,
             similar=draft.wordings,
             category=clean(category).strip() or None,
+            gap_id=gap,
             by=page.actor,
             now=page.now,
         )
@@ -117,6 +126,7 @@ async def join(
     similar: Similar = "",
     category: Annotated[str, Form(max_length=100)] = "",
     base: BaseField = "",
+    gap: GapField = 0,
 ) -> Response:
     """It is an article that is there, said differently: that learns how this contact asked."""
     draft = ArticleDraft(question, answer, similar, category)
@@ -125,7 +135,7 @@ async def join(
         wordings = tuple(filter(None, (clean(question).strip(), *draft.wordings)))
         if not wordings:
             raise Conflict("Write how it is asked.")
-        await keeping.keep_as_wordings(tx, reply, known(article_id), wordings, by=page.actor, now=page.now)
+        await keeping.keep_as_wordings(tx, reply, known(article_id), wordings, gap_id=gap, by=page.actor, now=page.now)
 
     return await _do(KnowledgePage(request, agent, base), reply_id, draft, write)
 

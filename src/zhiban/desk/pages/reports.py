@@ -17,6 +17,7 @@ from zhiban.desk.report_csv import export_report
 from zhiban.desk.report_form import CUSTOM, PRESETS, ReportForm
 from zhiban.desk.report_view import ReportNames
 from zhiban.events import Actor
+from zhiban.insights.queries import counted_by_hours
 from zhiban.insights.report import any_hours, report
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict
@@ -73,6 +74,7 @@ async def show(request: Request, agent: CurrentAgent, form: Asked) -> Response:
             "labels": [(row.id, row.name) for row in await labels(tx)],
             "agents": sorted(called.agents.items(), key=lambda one: one[1]),
         }
+        hours = any_hours(rows, teams) or await counted_by_hours(tx, asked)
         board = await _board(tx, agent.access, form)
     return auth.renderer.answer(
         "reports/reports.html",
@@ -84,7 +86,7 @@ async def show(request: Request, agent: CurrentAgent, form: Asked) -> Response:
         choices=choices,
         presets=PRESETS,
         custom=CUSTOM,
-        hours=any_hours(rows, teams),
+        hours=hours,
         highlights=report_view.highlights(found, viewer.texts),
         rows=report_view.rows(found, called, viewer.texts),
         heat=report_view.heat(found.week),

@@ -10,7 +10,7 @@ from zoneinfo import available_timezones
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
-from zhiban.channels.business_hours import Hours
+from zhiban.channels.business_hours import Hours, has_hours
 from zhiban.channels.policy import PolicyMistake, parse_policy
 from zhiban.desk import policy_form
 from zhiban.desk.page import DeskPage, known
@@ -26,6 +26,7 @@ router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
 
 HERE = "/settings/teams/{team_id}/hours"
 OWN = "own"  # the field that says that the team has hours of its own
+DROP = "drop"  # that hours which are typed without it may go
 
 
 class TeamHoursPage(DeskPage):
@@ -50,16 +51,18 @@ class TeamHoursPage(DeskPage):
         shown: Mapping[str, Any] | None = None,
         errors: Mapping[str, str] | None = None,
         saved: bool = False,
+        dropping: bool = False,
     ) -> Response:
         fields = {OWN: hours is not None, **policy_form.of_hours(hours or Hours())}
         return await self.whole(
             "settings/team_hours.html",
-            status=422 if errors else 200,
+            status=422 if errors or dropping else 200,
             row=row,
             shown=shown or fields,
             days=DAY_LABELS,
             zones=[zone for zone in TIMEZONES if zone in available_timezones()],
             saved=saved,
+            dropping=dropping,
             **self.preview(hours, errors or {}),
         )
 
@@ -80,6 +83,16 @@ ManagingTeam = Annotated[TeamHoursPage, Depends(_managing)]
 def _read(typed: Typed) -> Hours | None:
     """The hours that were typed, None where the team is to have none of its own. Raises PolicyMistake."""
     return parse_policy({"hours": policy_form.hours_values(typed)}).hours if OWN in typed else None
+
+
+def _would_be_lost(typed: Typed) -> bool:
+    """Whether hours stand in the form that the team is not to have, and nobody said that they may go."""
+    if OWN in typed or DROP in typed:
+        return False
+    try:
+        return has_hours(parse_policy({"hours": policy_form.hours_values(typed)}).hours)
+    except PolicyMistake:
+        return any(value.strip() for name, values in typed.items() if name != "hours.timezone" for value in values)
 
 
 def _as_typed(typed: Typed) -> dict[str, Any]:
@@ -109,6 +122,8 @@ async def preview(page: ManagingTeam, team_id: int) -> Response:
 @router.post(HERE)
 async def save(page: ManagingTeam, team_id: int) -> Response:
     typed = await page.typed()
+    if _would_be_lost(typed):
+        return await page.show(await page.team(team_id), None, shown=_as_typed(typed), dropping=True)
     try:
         hours = _read(typed)
     except PolicyMistake as mistake:

@@ -19,7 +19,15 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts
 from zhiban.knowledge import queries, service
 from zhiban.knowledge.models import ArticleKind
-from zhiban.knowledge.versions import CURRENT, ArticleVersion, count_versions, current_version, version, versions
+from zhiban.knowledge.versions import (
+    CURRENT,
+    ArticleVersion,
+    count_versions,
+    current_version,
+    remove_version,
+    version,
+    versions,
+)
 from zhiban.people.agents import agent_rows
 from zhiban.people.auth import CurrentAgent
 from zhiban.web.security import same_origin
@@ -91,7 +99,7 @@ async def _show(
         older = await versions(tx, article_id, before=before, limit=PAGE + 1)
         shown = now if not chosen else await version(tx, article_id, known(chosen))
         earlier = await versions(tx, article_id, before=shown.id or None, limit=1)
-        count = await count_versions(tx, article_id)
+        count = await count_versions(tx, [article_id])
         names = {one.id: one.name for one in await agent_rows(tx)}
     rows = [*([now] if before is None else []), *older[:PAGE]]
     with_now = against == "now" and shown.id != CURRENT
@@ -153,3 +161,16 @@ async def restore(
     except (Conflict, Unavailable) as error:
         return await _show(page, article_id, chosen=version_id, against="now", trouble=page.words(error))
     return page.back(f"{HERE}/articles/{article_id}")
+
+
+@router.post(PATH + "/{version_id}/remove")
+async def remove(request: Request, agent: CurrentAgent, article_id: int, version_id: int) -> Response:
+    """Take an old version away for good, as when it holds a telephone number."""
+    page = KnowledgePage(request, agent)
+    try:
+        page.check_writes()
+        async with page.auth.database.page_transaction(agent.workspace_id) as tx:
+            await remove_version(tx, known(article_id), known(version_id), by=page.actor, now=page.now)
+    except Conflict as error:
+        return await _show(page, article_id, chosen=version_id, trouble=page.words(error))
+    return page.back(PATH.format(article_id=article_id))
