@@ -43,6 +43,7 @@ TRIES = (
     f"{ASSISTANT} 你们支持火星配送吗",
     "不对",
     "以上三条开工单",
+    "确认",
     f"{ASSISTANT} 不要引用我",
 )
 # What was said before anybody looks: by whom, and how many minutes ago.
