@@ -36,7 +36,8 @@ async def test_five_messages_become_a_ticket_after_a_look(chat: Chat) -> None:
     assert await tickets(chat) == []
 
     await chat.says("yang", "后来又说的，不会混进来")
-    filed = await chat.asks("liang", "1")
+    assert await chat.asks("liang", "1") == await chat.asks("liang", "ok") == ""  # said to whom?
+    filed = await chat.asks("liang", "确认")
     assert "已开工单1：昨晚主库切了一次" in filed
     assert await tickets(chat) == [(1, "昨晚主库切了一次，增量同步丢了两三秒的数据", "open", 5)]
     lines = await chat.rows("select name, alias, text, quoted_name, quoted from ticket_message order by message_id")
@@ -103,8 +104,31 @@ async def test_what_is_recalled_does_not_go_along(chat: Chat) -> None:
     await chat.recalls("g1")
     texts = await chat.rows("select text, recalled_at is not null from ticket_message order by message_id")
     assert texts[0] == ("", True)
-    # What quoted it keeps its words: they were said by somebody else.
+    # What quoted it keeps its words: they were said by somebody else. The quotation goes.
     assert texts[1][0] == "我这边也是，切换后位点会跳"
+    assert await chat.rows("select 1 from ticket_message where quoted <> '' or quoted_name <> ''") == []
+    assert "主库" not in (await tickets(chat))[0][1]
+
+
+async def test_a_draft_is_not_called_by_what_it_lost(chat: Chat) -> None:
+    assert "标题：昨晚主库" in await chat.asks("liang", "以上5条开工单")
+    shorter = await chat.asks("liang", "去掉第1条")
+    assert "内容4条" in shorter
+    assert "标题：昨晚主库" not in shorter
+    await chat.asks("liang", "以上5条开工单")
+    await chat.recalls("g1")
+    filed = await chat.asks("liang", "确认")
+    assert "已开工单1" in filed
+    assert "主库" not in filed
+    kept = await chat.rows("select text, quoted from ticket_message union all select title, summary from ticket")
+    assert not any("主库切了一次" in words for row in kept for words in row)
+
+
+async def test_what_colleagues_wrote_of_a_contact_is_not_told(chat: Chat) -> None:
+    await chat.rows("update contact set remark = '难缠' where name = '老杨' returning 1")
+    assert "难缠" not in await chat.asks("liang", "以上5条开工单")
+    await chat.asks("liang", "确认")
+    assert await chat.rows("select 1 from ticket_message where '难缠' in (name, alias, quoted_name)") == []
 
 
 async def test_a_draft_ends_by_itself_and_by_a_word(chat: Chat) -> None:

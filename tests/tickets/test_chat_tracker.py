@@ -93,6 +93,21 @@ async def test_a_ticket_becomes_an_issue_and_ends_with_it(chat: Chat, stand: Tra
     assert done.startswith("@梁小满 @老杨 @陆知行 ")
 
 
+async def test_what_is_recalled_is_not_published_or_goes_from_there(chat: Chat, stand: TrackerStand) -> None:
+    await chat.asks("liang", "以上5条开工单")
+    await chat.asks("liang", "确认")
+    await chat.recalls("g1")  # before anything is written
+    await stand.work()
+    (issue,) = stand.board.issues.values()
+    assert "主库切了一次" not in issue.title + issue.body
+    assert "2.3.6" in issue.body
+    await chat.recalls("g4")
+    await stand.work()
+    (issue,) = stand.board.issues.values()
+    assert "2.3.6" not in issue.title + issue.body
+    assert "**老杨**" in issue.body
+
+
 async def test_it_is_closed_over_there_when_it_is_done_here(chat: Chat, stand: TrackerStand) -> None:
     await chat.asks("liang", "以上5条开工单")
     await chat.asks("liang", "1")

@@ -63,6 +63,7 @@ def test_the_made_up_card_is_one() -> None:
         ("١٣٨١٢٣٤٥٦٧٨", "[mobile]"),
         ("𝟏𝟑𝟖𝟏𝟐𝟑𝟒𝟓𝟔𝟕𝟖", "[mobile]"),
         ("138一二三四5678", "[mobile]"),
+        ("第一13800006021", "第一[mobile]"),
         ("一三八 一二三四 五六七八", "[mobile]"),
         ("密码：\n123456", "密码：\n[password]"),
         ("密码 P@ssw0rd!", "密码 [password]"),

@@ -36,9 +36,9 @@ def test_a_transcript_reads_well() -> None:
     assert body == (
         "切换后丢数据\n\n客户很急\n\n*青禾交流 1 群 · 由梁小满提出*\n\n"
         "**老杨** 2026-11-27 13:48\n\n昨晚主库切了一次，增量同步丢了两三秒的数据\n\n"
-        "**陆知行** 2026-11-27 13:49\n\n> 老杨: 昨晚主库切了一次\n\n我这边也是\n\n"
+        "**成员2** 2026-11-27 13:49\n\n> 老杨: 昨晚主库切了一次\n\n我这边也是\n\n"
         "**老杨** 2026-11-27 13:50\n\n日志里有 \\`skipped\\`，打我电话 \\[手机号已隐去\\]\n\n"
-        "**陆知行** 2026-11-27 13:51\n\n这条消息已撤回"
+        "**成员2** 2026-11-27 13:51\n\n这条消息已撤回"
     )
 
 
@@ -96,6 +96,33 @@ def test_the_worst_message_fits() -> None:
     (one,) = [FrozenLine(1, "x", "n", "n", AT, "&" * LONGEST)]
     assert all(len(body) <= BUDGET for body in bodies([one], Heading(), signature=Signature.REAL, texts=ZH))
     assert len(comment_body("&" * 100_000, ZH)) <= BUDGET
+
+
+def test_a_long_comment_is_whole_or_says_that_it_is_not() -> None:
+    assert comment_body("一二三四。" * 4000, ZH).count("一二三四") == 4000
+    assert comment_body("&" * 20_000, ZH).endswith("（后面的内容太长，没有写上）")
+
+
+def test_no_secret_is_cut_through() -> None:
+    for place in range(105, 125):
+        assert "138" not in title_of("中" * place + "13800006021", ZH)
+        short = shortened_title("中" * place + "13800006021" + "文" * 40)
+        assert "138" not in short.replace("13800006021", "")
+    assert "1380" not in frozen_words("text", "中" * (LONGEST - 5) + "13800006021", {}, [], ZH)
+
+
+def test_a_tracker_takes_the_longest_title() -> None:
+    assert len(title_of("👩‍💻" * 121, ZH)) <= 256
+    assert len(title_of("e\u0301\u0302\u0303" * 121, ZH)) <= 256
+    assert len(title_of("@a#1" * 60, ZH)) <= 256
+
+
+def test_who_has_no_name_in_the_group_is_named_by_a_number() -> None:
+    lines = [line(0, "2", "a"), line(1, "1", "b", quoted=("陆知行", "a")), line(2, "1", "c", quoted=("外人", "d"))]
+    body = "".join(bodies(lines, Heading(), signature=Signature.ALIAS, texts=ZH))
+    assert "陆知行" not in body
+    assert "外人" not in body
+    assert "> 成员1: a" in body
 
 
 def test_titles_are_short_and_whole() -> None:

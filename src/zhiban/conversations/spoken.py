@@ -15,7 +15,7 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 _SPOKEN = """
 select m.id, m.author, m.sender_contact_id as contact_id, m.agent_id, m.kind, m.text, m.content, m.sent_at,
   m.recalled_at is not null as recalled, m.reply_to_id,
-  coalesce(nullif(p.remark, ''), p.name, a.name, '') as name, coalesce(g.nickname, '') as nickname,
+  coalesce(p.name, a.name, '') as name, coalesce(g.nickname, '') as nickname,
   coalesce(g.consent, 'all') as consent
 from message m
 left join agent a on a.workspace_id = m.workspace_id and a.id = m.agent_id
@@ -30,7 +30,8 @@ _THESE = _SPOKEN.format(which="m.id = any(%(ids)s::bigint[]) order by m.id")
 
 @frozen_dataclass
 class SpokenMessage:
-    """A message with its speaker: `name` is who they are, `nickname` what they are called in the group."""
+    """A message with its speaker: `name` is what they call themselves, never what colleagues wrote of them; `nickname`
+    what they are called in the group."""
 
     id: int
     author: str
@@ -67,6 +68,27 @@ async def spoken_before(tx: Transaction, conversation_id: int, message_id: int, 
 async def spoken(tx: Transaction, conversation_id: int, ids: Sequence[int]) -> list[SpokenMessage]:
     """Those of these messages that are of this conversation, oldest first."""
     return await tx.objects(SpokenMessage, _THESE, id=conversation_id, ids=list(ids)) if ids else []
+
+
+async def answers_to(tx: Transaction, message_id: int) -> list[int]:
+    """The messages that answer this one."""
+    return await tx.values("select id from message where reply_to_id = %(id)s", id=message_id)
+
+
+async def said_between(tx: Transaction, conversation_id: int, after: int, before: int) -> list[str]:
+    """What contacts said between two messages; the first twenty."""
+    return await tx.values(
+        "select text from message where conversation_id = %(id)s and author = 'contact' "
+        "and direction <> 'internal' and id > %(after)s and id < %(before)s order by id limit 20",
+        id=conversation_id,
+        after=after,
+        before=before,
+    )
+
+
+async def subject_of(tx: Transaction, conversation_id: int | None) -> str:
+    """What a conversation is called: a group's name."""
+    return await tx.value("select subject from conversation where id = %(id)s", id=conversation_id) or ""
 
 
 async def files_of(tx: Transaction, messages: Sequence[SpokenMessage]) -> dict[int, list[Attachment]]:

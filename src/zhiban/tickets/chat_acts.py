@@ -36,6 +36,7 @@ from zhiban.tickets.frozen import FrozenLine
 from zhiban.tickets.issues import issue_numbered
 from zhiban.tickets.models import NewTicket, Ticket, TicketState, TrackerState
 from zhiban.tickets.queries import conversations_of, filed_since, ticket_numbered, tickets_of_issue, tickets_where
+from zhiban.tickets.renaming import named_without
 from zhiban.tickets.rendering import Heading, bodies, hidden, shortened_title
 from zhiban.tickets.repositories import RepositoryRow, access_repository, repositories_of
 from zhiban.tickets.service import open_ticket
@@ -228,7 +229,11 @@ class ChatActs:
             return Reply(texts("草稿里只有{n}条。", n=len(lines)))
         if len(gone) == len(lines):
             return Reply(texts("至少要留一条；不要了请回复2。"))
-        return await self._shown(await drafts.rewrite(self._tx, draft, leave_out=sorted(gone)), texts, [])
+        naming = _naming(draft, [line for line in lines if line.message_id not in gone], texts)
+        rewritten = await drafts.rewrite(
+            self._tx, draft, title=naming.title, summary=naming.summary, leave_out=sorted(gone)
+        )
+        return await self._shown(rewritten, texts, [])
 
     async def _file(self, draft: TicketDraft, by: Actor, texts: Texts) -> Reply:
         """Make the ticket. What was recalled meanwhile is left out."""
@@ -236,7 +241,7 @@ class ChatActs:
         if not lines:
             await drafts.end(self._tx, draft, "cancelled", by=by, now=self._now)
             return Reply(texts("里面的消息都撤回了，没有开工单。"))
-        ticket = await open_ticket(self._tx, self._ticket(draft, lines), key=draft.key, by=by, now=self._now)
+        ticket = await open_ticket(self._tx, self._ticket(draft, lines, texts), key=draft.key, by=by, now=self._now)
         await drafts.end(self._tx, draft, "filed", ticket_id=ticket.id, by=by, now=self._now)
         repository = None
         if ticket.repository_id is not None:
@@ -244,12 +249,12 @@ class ChatActs:
             await filing.file(self._tx, ticket, source=self._source, texts=texts, by=by, now=self._now)
         return Reply(filed_words(ticket, repository, texts))
 
-    def _ticket(self, draft: TicketDraft, lines: Sequence[FrozenLine]) -> NewTicket:
-        wish = draft.wish
+    def _ticket(self, draft: TicketDraft, lines: Sequence[FrozenLine], texts: Texts) -> NewTicket:
+        wish, naming = draft.wish, _naming(draft, lines, texts)
         return NewTicket(
-            wish.title,
+            naming.title,
             lines,
-            wish.summary,
+            naming.summary,
             wish.note,
             wish.priority,
             wish.owner_id,
@@ -272,7 +277,7 @@ class ChatActs:
         if not lines or (issue is None and ticket is None):
             return Reply(texts("没有找到可以加的 #{n}。", n=number))
         if ticket is None:
-            new = self._ticket(draft, lines)
+            new = self._ticket(draft, lines, texts)
             ticket = await open_ticket(self._tx, new, key=draft.key, by=by, now=self._now)
             if issue is not None:
                 await tracking.adopt_issue(self._tx, ticket.id, issue.id, by=by, now=self._now)
@@ -386,3 +391,10 @@ class ChatActs:
         known = {label.name.casefold(): label.id for label in await labels(self._tx)}
         found = {known[name.casefold()]: None for name in wanted if name.casefold() in known}
         return tuple(found), [name for name in wanted if name.casefold() not in known]
+
+
+def _naming(draft: TicketDraft, kept: Sequence[FrozenLine], texts: Texts) -> Naming:
+    """What the draft is called with these of its messages."""
+    there = {line.message_id for line in kept}
+    lost = [line for line in draft.wish.lines if line.message_id not in there]
+    return named_without(Naming(draft.wish.title, draft.wish.summary), lost, kept, texts)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from zhiban.conversations.models import Author
 from zhiban.conversations.responder import ConversationSnapshot, PendingMessage
-from zhiban.conversations.spoken import spoken, spoken_before
+from zhiban.conversations.spoken import said_between, spoken, spoken_before
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts
 from zhiban.tickets.binding import BindingWord, parse_binding
 from zhiban.tickets.command import TicketCommand, parse
 from zhiban.tickets.draft_words import DraftWord, Undo, parse_word
-from zhiban.tickets.drafts import open_drafts
-from zhiban.tickets.freezing import LOOKED_AT, as_said, freeze
+from zhiban.tickets.drafts import TicketDraft, open_drafts
+from zhiban.tickets.freezing import LOOKED_AT, as_said, freeze, is_aside
 from zhiban.tickets.frozen import FrozenLine
 from zhiban.tickets.queries import tickets_where
 from zhiban.tickets.windows import ChosenMessages, WindowQuestion, choose
@@ -111,7 +112,18 @@ async def _is_expected(
     mine = any(draft.requester.contact_id == sender for draft in drafts)
     answers = any(draft.preview_message_id == message.reply_to_id for draft in drafts if message.reply_to_id)
     plainly = getattr(word, "plainly", True)
+    if not plainly and snapshot.state.is_group and not (answers or message.mentions_us):
+        own = next((draft for draft in drafts if draft.requester.contact_id == sender), None)
+        return own is not None and await _nothing_between(tx, snapshot.id, own, message)
     return mine or answers or (plainly and bool(drafts) and message.mentions_us)
+
+
+async def _nothing_between(tx: Transaction, conversation_id: int, draft: TicketDraft, message: PendingMessage) -> bool:
+    """Whether this came right after the preview, but for what was said to us: a group says 1 and ok all day."""
+    if draft.preview_message_id is None:
+        return False
+    between = await said_between(tx, conversation_id, draft.preview_message_id, message.id)
+    return all(is_aside(text, group=True) for text in between)
 
 
 async def _asked(
@@ -129,7 +141,14 @@ async def _asked(
 
 
 async def still_there(tx: Transaction, conversation_id: int, lines: Sequence[FrozenLine]) -> tuple[FrozenLine, ...]:
-    """Those of these that nobody has recalled meanwhile, whose speakers still let themselves be quoted."""
-    there = await spoken(tx, conversation_id, [line.message_id for line in lines])
-    kept = {one.id for one in there if not one.recalled and (one.quotable or one.author != Author.CONTACT)}
-    return tuple(line for line in lines if line.message_id in kept)
+    """Those of these that nobody has recalled meanwhile, whose speakers still let themselves be quoted; and what they
+    answer only where that is so of it as well."""
+    there = {one.id: one for one in await spoken(tx, conversation_id, [line.message_id for line in lines])}
+    answered = sorted({one.reply_to_id for one in there.values() if one.reply_to_id is not None})
+    quotable = {one.id for one in await spoken(tx, conversation_id, answered) if one.quotable and not one.recalled}
+    kept = {id_ for id_, one in there.items() if not one.recalled and (one.quotable or one.author != Author.CONTACT)}
+    return tuple(
+        line if there[line.message_id].reply_to_id in quotable else replace(line, quoted="", quoted_name="")
+        for line in lines
+        if line.message_id in kept
+    )

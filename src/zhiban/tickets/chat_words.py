@@ -68,7 +68,7 @@ def preview_words(preview: Preview, texts: Texts) -> str:
         lines.append(texts("可能重复："))
         lines += [_likely(issue, texts) for issue in preview.likely]
     lines += preview.remarks
-    lines.append(texts("回复1确认，2取消；也可以说：改标题 …、去掉第3条、加到 #12"))
+    lines.append(texts("回复“确认”或“取消”，紧接着回1或2也行；也可以说：改标题 …、去掉第3条、加到 #12"))
     return "\n".join(lines)
 
 

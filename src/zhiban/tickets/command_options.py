@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.patterns import lazy_pattern
+from zhiban.tickets.masking import whole_secrets
 
 # With a word character where its end is, so that what follows in Chinese is not taken for a part of it.
 REPOSITORY = r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{0,99}[A-Za-z0-9_-]"
@@ -68,7 +69,7 @@ def read_options(written: str, plain: str) -> Options | None:
         return options
     if len(aside) > _LONGEST_ASIDE or loose[:1] in " \t" or _NO_NOTE.search(aside):
         return None
-    return replace(options, note="\n".join(filter(None, (aside, options.note)))[:LONGEST_NOTE])
+    return replace(options, note=whole_secrets("\n".join(filter(None, (aside, options.note))), LONGEST_NOTE))
 
 
 def _value(text: str) -> str:
@@ -80,9 +81,9 @@ def _with(options: Options, key: str, value: str) -> Options:
     first = value.split()[0] if value.split() else ""
     match key:
         case "title":
-            return replace(options, title=" ".join(value.split())[:LONGEST_TITLE])
+            return replace(options, title=whole_secrets(" ".join(value.split()), LONGEST_TITLE))
         case "note":
-            return replace(options, note=value[:LONGEST_NOTE])
+            return replace(options, note=whole_secrets(value, LONGEST_NOTE))
         case "labels":
             labels = dict.fromkeys((*options.labels, *(part.strip("#。") for part in _LIST.split(value))))
             return replace(options, labels=tuple(label[:50] for label in labels if label)[:MOST_LABELS])

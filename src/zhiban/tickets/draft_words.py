@@ -13,7 +13,7 @@ LONGEST = 300
 
 @frozen_dataclass
 class Confirm:
-    """`plainly`: with a word that means nothing else, which a mere 1 may."""
+    """`plainly`: with a word that means nothing else, which a mere 1 or ok may."""
 
     plainly: bool
 
@@ -54,7 +54,7 @@ DraftWord = Confirm | Cancel | Retitle | LeaveOut | JoinTo | Undo
 
 _MENTION = lazy_pattern(r"\A(?:@[^ @]{1,40} )++| @[^ @]{1,40}\Z")
 _END = r"[。.!！~ ]*"
-_CONFIRM = lazy_pattern(rf"(?P<one>[1１])|(?:确认|確認|确定|確定|提交|confirm|ok|yes){_END}", re.IGNORECASE)
+_CONFIRM = lazy_pattern(rf"(?P<one>[1１]|(?:ok|yes){_END})|(?:确认|確認|确定|確定|提交|confirm){_END}", re.IGNORECASE)
 _CANCEL = lazy_pattern(rf"(?P<two>[2２])|(?:取消|不开了|不開了|cancel){_END}", re.IGNORECASE)
 _RETITLE = lazy_pattern(
     r"(?:改标题|改標題|标题改成|标题改为|標題改成|標題改為|(?:标题|標題)(?=[:： ])|title(?=[:： ]))"

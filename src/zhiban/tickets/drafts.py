@@ -146,6 +146,16 @@ async def open_drafts(tx: Transaction, conversation_id: int, *, now: datetime) -
     )
 
 
+async def open_with(tx: Transaction, message_id: int) -> list[TicketDraft]:
+    """Those that wait and have this message."""
+    return await _drafts(
+        tx,
+        "state = 'open' and lines @> jsonb_build_array(jsonb_build_object('message_id', %(message)s::bigint)) "
+        "order by id for update",
+        message=message_id,
+    )
+
+
 async def note_preview(tx: Transaction, draft_id: int, message_id: int) -> None:
     """Which message of ours shows it: an answer to that message is meant for this draft."""
     await tx.run(
@@ -154,13 +164,20 @@ async def note_preview(tx: Transaction, draft_id: int, message_id: int) -> None:
 
 
 async def rewrite(
-    tx: Transaction, draft: TicketDraft, *, title: str | None = None, leave_out: Sequence[int] = ()
+    tx: Transaction,
+    draft: TicketDraft,
+    *,
+    title: str | None = None,
+    summary: str | None = None,
+    leave_out: Sequence[int] = (),
 ) -> TicketDraft:
-    """Another title, or without the messages of these ids."""
+    """Called otherwise, or without the messages of these ids."""
     lines = [line for line in draft.wish.lines if line.message_id not in leave_out]
     await tx.run(
-        "update ticket_draft set title = coalesce(%(title)s, title), lines = %(lines)s::jsonb where id = %(id)s",
+        "update ticket_draft set title = coalesce(%(title)s, title), summary = coalesce(%(summary)s, summary), "
+        "lines = %(lines)s::jsonb where id = %(id)s",
         title=title,
+        summary=summary,
         lines=_json(lines),
         id=draft.id,
     )

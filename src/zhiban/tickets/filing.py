@@ -7,7 +7,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from zhiban.conversations.labels import label_names
-from zhiban.events import Actor
+from zhiban.conversations.participants import participant
+from zhiban.conversations.spoken import subject_of
+from zhiban.events import SYSTEM, Actor
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.kit.i18n import Texts, mark
@@ -24,6 +26,7 @@ from zhiban.tickets.tracker_outbox import (
     enqueue_erasure,
     enqueue_issue,
     overwrite,
+    rewrite_untried,
     withdraw,
     written_for,
 )
@@ -66,17 +69,11 @@ async def file(tx: Transaction, ticket: Ticket, *, source: str, texts: Texts, by
     if ticket.repository_id is None or ticket.tracker_state is not TrackerState.NONE:
         return
     repository = await access_repository(tx, ticket.repository_id)
-    signature = signature_for(repository, ticket.signature)
-    named = signature is not Signature.ANONYMOUS
-    heading = Heading(
-        ticket.summary, ticket.note, source if repository.private else "", ticket.requester if named else ""
-    )
-    lines = [message.line for message in await messages_of_ticket(tx, ticket.id)]
     await enqueue_issue(
         tx,
         repository.id,
         title=title_of(ticket.title, texts),
-        bodies=bodies(lines, heading, signature=signature, texts=texts),
+        bodies=await _written(tx, ticket, repository, source=source, texts=texts),
         labels=await _label_names(tx, ticket.labels),
         ticket_id=ticket.id,
         client_key=f"ticket-{ticket.id}-{repository.id}-{now.timestamp()}",
@@ -84,6 +81,47 @@ async def file(tx: Transaction, ticket: Ticket, *, source: str, texts: Texts, by
         now=now,
     )
     await change_column(tx, ticket.id, "tracker", TrackerState.WAITING.value, by=by, now=now)
+
+
+async def _written(
+    tx: Transaction, ticket: Ticket, repository: RepositoryRow, *, source: str, texts: Texts
+) -> tuple[str, ...]:
+    signature = signature_for(repository, ticket.signature)
+    requester = ""
+    if signature is Signature.REAL:
+        requester = ticket.requester
+    elif signature is Signature.ALIAS and ticket.conversation_id and ticket.requester_contact_id:
+        member = await participant(tx, ticket.conversation_id, ticket.requester_contact_id)
+        requester = member.nickname if member is not None else ""
+    heading = Heading(ticket.summary, ticket.note, source if repository.private else "", requester)
+    lines = [message.line for message in await messages_of_ticket(tx, ticket.id)]
+    return bodies(lines, heading, signature=signature, texts=texts)
+
+
+async def write_again(tx: Transaction, ticket: Ticket, *, texts: Texts, key: str, now: datetime) -> None:
+    """Let the ticket's issue say what the ticket says now: something in it was recalled.
+
+    What has not been tried yet is written so at first; an issue that may be open already is changed. Comments that
+    continue a very long issue are only changed before they are written.
+    """
+    if ticket.repository_id is None or ticket.tracker_state not in _THERE or not (await written_for(tx, ticket.id))[0]:
+        return
+    repository = await access_repository(tx, ticket.repository_id)
+    source = await subject_of(tx, ticket.conversation_id)
+    title = title_of(ticket.title, texts)
+    written = await _written(tx, ticket, repository, source=source, texts=texts)
+    if await rewrite_untried(tx, ticket.id, title=title, bodies=written):
+        return
+    change = IssueChange(title=title, body=written[0])
+    await enqueue_change(
+        tx,
+        repository.id,
+        change=change,
+        ticket_id=ticket.id,
+        client_key=f"ticket-{ticket.id}-{key}",
+        by=SYSTEM,
+        now=now,
+    )
 
 
 async def move_to(

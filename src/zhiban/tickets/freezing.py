@@ -12,6 +12,7 @@ from zhiban.kit.i18n import Texts
 from zhiban.tickets.command import parse
 from zhiban.tickets.draft_words import parse_word
 from zhiban.tickets.frozen import FrozenFile, FrozenLine, frozen_words
+from zhiban.tickets.masking import whole_secrets
 from zhiban.tickets.windows import Said
 
 QUOTED = 500  # characters of what a message answers
@@ -82,7 +83,8 @@ def _called(message: SpokenMessage | None) -> str:
 def _quoted(message: SpokenMessage | None, files: dict[int, list[Attachment]], texts: Texts) -> str:
     if message is None:
         return ""
-    return frozen_words(message.kind, message.words, message.content, _files(files.get(message.id, [])), texts)[:QUOTED]
+    words = frozen_words(message.kind, message.words, message.content, _files(files.get(message.id, [])), texts)
+    return whole_secrets(words, QUOTED)
 
 
 def _files(files: Sequence[Attachment]) -> list[FrozenFile]:

@@ -9,6 +9,7 @@ from typing import Any
 from zhiban.assistant.normalising import visible
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts, mark
+from zhiban.tickets.masking import whole_secrets
 
 LONGEST = 8000  # characters of one message that are kept
 _FORWARDED = 100  # lines of a forwarded history
@@ -66,7 +67,7 @@ def frozen_words(kind: str, text: str, content: Mapping[str, Any], files: Sequen
         parts.append(f"[{texts('其他消息')}]")
     if text.strip() and text.strip() not in parts:
         parts.append(text.strip())
-    return visible("\n".join(parts))[:LONGEST]
+    return whole_secrets(visible("\n".join(parts)), LONGEST)
 
 
 def size_words(size: int) -> str:

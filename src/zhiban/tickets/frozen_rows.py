@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from zhiban.conversations.spoken import answers_to
 from zhiban.kit.db import Transaction
 from zhiban.kit.json_safe import json_safe
 from zhiban.tickets.frozen import FrozenLine
@@ -26,6 +27,12 @@ update ticket_draft d set lines = (
     then l || '{"text": "", "quoted": "", "quoted_name": "", "recalled": true}'::jsonb else l end order by n)
   from jsonb_array_elements(d.lines) with ordinality as t(l, n))
 where d.state = 'open' and d.lines @> jsonb_build_array(jsonb_build_object('message_id', %(message)s::bigint))"""
+
+
+# Whoever answered it has its words with theirs.
+_BLANK_QUOTED = """
+update ticket_message set quoted = '', quoted_name = ''
+where message_id = any(%(answers)s::bigint[]) and quoted <> '' returning ticket_id"""
 
 
 async def add_lines(
@@ -61,12 +68,14 @@ async def link_row(tx: Transaction, ticket_id: int, conversation_id: int, *, now
 async def blank(tx: Transaction, message_id: int, *, now: datetime) -> list[int]:
     """Empty what a recalled message said, wherever it was frozen. Returns the tickets that it stood in."""
     await tx.run(_BLANK_DRAFTS, message=message_id)
-    return await tx.values(
+    answers = await tx.values(_BLANK_QUOTED, answers=await answers_to(tx, message_id))
+    emptied = await tx.values(
         "update ticket_message set text = '', quoted = '', quoted_name = '', recalled_at = %(now)s "
         "where message_id = %(message)s and recalled_at is null returning ticket_id",
         message=message_id,
         now=now,
     )
+    return list(dict.fromkeys((*emptied, *answers)))
 
 
 async def blank_all(tx: Transaction, ticket_id: int, *, now: datetime) -> None:

@@ -12,6 +12,7 @@ from zhiban.events import (
     TicketCommented,
 )
 from zhiban.kit.db import Transaction
+from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import enqueue
 from zhiban.tickets import filing, tracking
 from zhiban.tickets.involving import forget_recalled
@@ -22,8 +23,10 @@ from zhiban.tickets.telling import TicketNews, tell_of_comment, tell_owner
 
 
 async def forget_frozen(tx: Transaction, event: MessageRecalled) -> None:
-    """What was recalled is not read at tickets any more either."""
-    await forget_recalled(tx, event.message_id, now=event.at)
+    """What was recalled is not read at tickets any more either, nor at their issues."""
+    for ticket_id in await forget_recalled(tx, event.message_id, now=event.at):
+        ticket = await lock_ticket(tx, ticket_id)
+        await filing.write_again(tx, ticket, texts=Texts("zh"), key=f"recall-{event.message_id}", now=event.at)
 
 
 async def note_opened(tx: Transaction, event: IssueOpened) -> None:

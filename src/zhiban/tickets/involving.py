@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from zhiban.events import (
+    SYSTEM,
     Actor,
     TicketCommented,
     TicketLinked,
@@ -16,12 +17,16 @@ from zhiban.events import (
 )
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict
-from zhiban.kit.i18n import mark
+from zhiban.kit.i18n import Texts, mark
 from zhiban.kit.text import clean
+from zhiban.tickets import drafts
 from zhiban.tickets.frozen import FrozenLine
 from zhiban.tickets.frozen_rows import add_lines, blank, blank_all, link_row
 from zhiban.tickets.models import Audience, Ticket, TicketState
-from zhiban.tickets.service import lock_ticket, set_state, tell
+from zhiban.tickets.queries import messages_of_ticket, tickets_where
+from zhiban.tickets.renaming import named_without
+from zhiban.tickets.service import change_column, lock_ticket, set_state, tell
+from zhiban.tickets.titling import Naming
 
 LONGEST_COMMENT = 20_000
 MOST_MESSAGES = 200  # of one ticket
@@ -165,7 +170,32 @@ async def undo(tx: Transaction, ticket_id: int, *, by: Actor, now: datetime) -> 
 
 async def forget_recalled(tx: Transaction, message_id: int, *, now: datetime) -> list[int]:
     """A message was recalled: what was frozen of it is emptied. Returns the tickets that it stood in."""
+    for draft in await drafts.open_with(tx, message_id):
+        naming = _without(message_id, Naming(draft.wish.title, draft.wish.summary), draft.wish.lines)
+        await drafts.rewrite(tx, draft, title=naming.title, summary=naming.summary)
+    names = {
+        ticket.id: await _name_without(tx, ticket, message_id)
+        for ticket in await tickets_where(
+            tx,
+            "exists (select from ticket_message m where m.workspace_id = t.workspace_id and m.ticket_id = t.id "
+            "and m.message_id = %(message)s and m.recalled_at is null) order by t.id for update",
+            message=message_id,
+        )
+    }
     found = await blank(tx, message_id, now=now)
+    for ticket_id, naming in names.items():
+        await change_column(tx, ticket_id, "title", naming.title, by=SYSTEM, now=now)
+        await tx.run("update ticket set summary = %(s)s where id = %(id)s", s=naming.summary, id=ticket_id)
     for ticket_id in found:
         await tell(tx, ticket_id)
     return found
+
+
+async def _name_without(tx: Transaction, ticket: Ticket, message_id: int) -> Naming:
+    lines = [message.line for message in await messages_of_ticket(tx, ticket.id)]
+    return _without(message_id, Naming(ticket.title, ticket.summary), lines)
+
+
+def _without(message_id: int, naming: Naming, lines: Sequence[FrozenLine]) -> Naming:
+    kept = [line for line in lines if line.message_id != message_id]
+    return named_without(naming, [line for line in lines if line.message_id == message_id], kept, Texts("zh"))

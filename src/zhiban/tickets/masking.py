@@ -90,6 +90,13 @@ def _found(text: str) -> tuple[SecretSpan, ...]:
     return tuple(kept)
 
 
+def whole_secrets(text: str, most: int) -> str:
+    """At most so many characters of the text, fewer where a secret would be cut through and its beginning be read."""
+    if len(text) <= most:
+        return text
+    return text[: next((span.start for span in find(text) if span.start < most < span.end), most)]
+
+
 def hide(text: str, words: Mapping[Secret, str]) -> str:
     """The text with these words in the place of each secret."""
     return _replaced(text, lambda span: words[span.kind])

@@ -37,8 +37,12 @@ _CHECK_DIGITS = "10X98765432"
 
 
 def private_numbers(text: str) -> Iterator[tuple[NumberKind, int, int]]:
-    """The kind and place of each, in order."""
-    numbers = with_digits(text)
+    """The kind and place of each; those in Chinese digits come twice or after the others."""
+    for numbers in dict.fromkeys((text, with_digits(text))):
+        yield from _in_digits(numbers)
+
+
+def _in_digits(numbers: str) -> Iterator[tuple[NumberKind, int, int]]:
     row: list[tuple[int, int]] = []  # groups that stand close together
     for match in _GROUP.finditer(numbers):
         if row and not _GAP.fullmatch(numbers, row[-1][1], match.start()):

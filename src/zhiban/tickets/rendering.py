@@ -12,13 +12,15 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts, mark
 from zhiban.kit.text import split_text
 from zhiban.tickets.frozen import FrozenLine
-from zhiban.tickets.masking import Secret, hide
+from zhiban.tickets.masking import Secret, hide, whole_secrets
 from zhiban.tickets.neutralising import neutral, neutral_line, neutral_title
 
 BUDGET = 60_000  # characters of one body; trackers take 65,536
 LONGEST_TITLE = 120  # graphemes
 _PIECE = 4_000  # characters before they are made neutral, which may make eight of one
 _QUOTED = 300
+_SAYING_SO = 100  # characters kept for saying that there was more
+_TITLE_CODE_POINTS = 250  # GitHub refuses more than 256
 
 _GRAPHEMES = regex.compile(r"\X")
 _HIDDEN: Mapping[Secret, str] = {
@@ -57,13 +59,16 @@ def hidden(text: str, texts: Texts) -> str:
 
 def title_of(title: str, texts: Texts) -> str:
     """The title as it may leave: masked, on one line, of at most 120 graphemes, referring to nobody."""
-    return neutral_title(shortened_title(hidden(title, texts)))
+    return neutral_title(shortened_title(hidden(title, texts)))[:_TITLE_CODE_POINTS]
 
 
 def shortened_title(title: str) -> str:
-    """One line of at most 120 graphemes."""
-    graphemes = _GRAPHEMES.findall(" ".join(title.split()))
-    return "".join(graphemes if len(graphemes) <= LONGEST_TITLE else [*graphemes[: LONGEST_TITLE - 1], "…"])
+    """One line of at most 120 graphemes; no secret is cut through, which would show its beginning."""
+    title = " ".join(title.split())
+    graphemes = _GRAPHEMES.findall(title)
+    if len(graphemes) <= LONGEST_TITLE:
+        return title
+    return whole_secrets(title, sum(map(len, graphemes[: LONGEST_TITLE - 1]))) + "…"
 
 
 def speaker_names(lines: Sequence[FrozenLine], signature: Signature, texts: Texts) -> dict[str, str]:
@@ -76,7 +81,7 @@ def speaker_names(lines: Sequence[FrozenLine], signature: Signature, texts: Text
             case Signature.REAL:
                 name = line.name or line.alias
             case Signature.ALIAS:
-                name = line.alias or line.name
+                name = line.alias
             case Signature.ANONYMOUS:
                 name = ""
         name = name or texts("成员{n}", n=len(names) + 1)
@@ -103,8 +108,14 @@ def bodies(
 
 
 def comment_body(text: str, texts: Texts) -> str:
-    """Words of one of ours or of a member, as a comment: masked, neutral, and cut to the budget."""
-    return neutral(split_text(hidden(text, texts), _PIECE, size=len)[0])
+    """Words of one of ours or of a member, as a comment: masked, neutral, and saying so where they are too many."""
+    written = ""
+    for piece in split_text(hidden(text, texts), _PIECE, size=len):
+        more = neutral(piece)
+        if len(written) + len(more) > BUDGET - _SAYING_SO:
+            return f"{written}\n\n{texts('（后面的内容太长，没有写上）')}"
+        written += more
+    return written
 
 
 def _heading(heading: Heading, texts: Texts) -> str:
@@ -134,7 +145,7 @@ def _quotation(
 ) -> str:
     """What a message answers. Who said that is only named as far as the signature allows."""
     called = {each.name: names[each.speaker] for each in lines} | {each.alias: names[each.speaker] for each in lines}
-    name = called.get(line.quoted_name) or ("" if signature is Signature.ANONYMOUS else line.quoted_name)
+    name = called.get(line.quoted_name) or (line.quoted_name if signature is Signature.REAL else "")
     words = " ".join(line.quoted.split())
     said = hidden(f"{name}: {words}" if name else words, texts)
     return "> " + neutral_line(said[:_QUOTED])

@@ -86,7 +86,7 @@ async def proposed(lines: Sequence[FrozenLine], texts: Texts, model: ChatModel |
     said = [line for line in lines if not line.recalled and line.text.strip()]
     if model is None or not said:
         return own
-    talk = "\n".join(f"{hidden(' '.join(line.text.split())[:_READ], texts)}" for line in said)
+    talk = "\n".join(f"{hidden(line.text, texts)[:_READ]}" for line in said)
     fence = new_fence()
     turns = [ChatTurn("system", _RULES.format(fence=fence)), ChatTurn("user", block("conversation", fence, talk))]
     try:

@@ -79,6 +79,13 @@ update tracker_call set content = content || case kind when 'open'
   else jsonb_build_object('body', %(body)s::text) end
 where ticket_id = %(ticket)s and kind in ('open', 'comment') and state = 'queued'"""
 
+_REWRITE = """
+update tracker_call set content = content || jsonb_build_object('title', %(title)s::text, 'body', %(body)s::text)
+where ticket_id = %(ticket)s and kind = 'open' and state = 'queued' returning id, attempts"""
+
+_CONTINUED = """
+select id from tracker_call where kind = 'comment' and (content ->> 'after')::bigint = %(call)s order by id"""
+
 _SETTLE = """
 update tracker_call set state = %(state)s, issue_id = %(issue)s, comment_id = %(comment)s, problem = %(problem)s,
   number = coalesce(number, %(number)s), content = content - 'title' - 'body',
@@ -278,6 +285,22 @@ async def written_for(tx: Transaction, ticket_id: int) -> tuple[bool, list[int]]
 async def overwrite(tx: Transaction, ticket_id: int, *, title: str, body: str) -> None:
     """Let attempts that are still to come write these words instead, where nobody knows what came of the last one."""
     await tx.run(_OVERWRITE, ticket=ticket_id, title=title, body=body)
+
+
+async def rewrite_untried(tx: Transaction, ticket_id: int, *, title: str, bodies: Sequence[str]) -> bool:
+    """Let the issue that waits to be opened, and the comments that continue it, say this instead. False where an
+    attempt may have opened it already."""
+    found = await tx.rows(_REWRITE, ticket=ticket_id, title=title, body=bodies[0])
+    for call_id, _ in found:
+        for n, comment_id in enumerate(await tx.values(_CONTINUED, call=call_id), 1):
+            body = bodies[n] if n < len(bodies) else "\u2026"
+            await tx.run(
+                "update tracker_call set content = content || jsonb_build_object('body', %(body)s::text) "
+                "where id = %(id)s and state = 'queued'",
+                body=body,
+                id=comment_id,
+            )
+    return bool(found) and all(attempts == 0 for _, attempts in found)
 
 
 async def _enqueue(
