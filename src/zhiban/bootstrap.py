@@ -73,6 +73,7 @@ from zhiban.events import (
     TeamRemoved,
     TicketChanged,
     TicketCommented,
+    TicketOpened,
 )
 from zhiban.integrations import openai, sentence_encoder
 from zhiban.integrations.apprise import HOSTED_SCHEMES, AppriseNotifier
@@ -309,6 +310,7 @@ HANDLERS: dict[type[Event], tuple[Handler, ...]] = {
     IssueRefused: (ticket_handlers.note_refused,),
     IssueChanged: (ticket_handlers.follow_issue, group_news.note_change),
     IssueCommented: (ticket_handlers.take_comment, group_news.note_comment),
+    TicketOpened: (ticket_handlers.tell_of_opened,),
     TicketChanged: (ticket_handlers.follow_ticket,),
     TicketCommented: (ticket_handlers.tell_watchers,),
     GroupMembersJoined: (plan_welcome,),

@@ -30,10 +30,6 @@ ASSISTANT = AssistantDeps(
     model=None, embedders=NO_EMBEDDERS, top_k=3, threshold=None, model_seconds=0, price_input=0, price_output=0
 )
 GROUP = "g-1"
-# An assistant without a model and without vectors.
-ASSISTANT = AssistantDeps(
-    model=None, embedders=NO_EMBEDDERS, top_k=3, threshold=None, model_seconds=0, price_input=0, price_output=0
-)
 START = datetime(2026, 11, 27, 5, 48, tzinfo=UTC)
 NAMES = {"yang": "老杨", "lu": "陆知行", "liang": "梁小满", "bei": "贝壳"}
 

@@ -111,6 +111,19 @@ async def test_likely_duplicates_are_found_by_their_rare_words(stand: TrackerSta
     assert not await stand.facts("issue_changed")  # they were there before us
 
 
+async def test_a_search_that_takes_too_long_finds_nothing_and_the_turn_goes_on(stand: TrackerStand) -> None:
+    repository = await stand.repository()
+    async with stand.database.transaction(stand.workspace_id) as other:
+        await other.run("lock table issue in access exclusive mode")
+        async with stand.database.transaction(stand.workspace_id) as tx:
+            limit = await tx.value("select current_setting('statement_timeout')")
+            assert await issues.search_issues(tx, repository, "支付页白屏") == []
+            assert await tx.value("select current_setting('statement_timeout')") == limit
+    async with stand.database.transaction(stand.workspace_id) as tx:
+        await issues.search_issues(tx, repository, "支付页白屏")
+        assert await tx.value("select current_setting('statement_timeout')") == limit
+
+
 async def test_groups_are_linked_by_name_alias_or_pattern(stand: TrackerStand) -> None:
     await stand.repository()
     now = stand.now + timedelta(0)

@@ -30,7 +30,8 @@ kept as (
   select %(workspace)s, conversation, contact, nickname, ref from told order by conversation, contact
   on conflict (workspace_id, conversation_id, contact_id) do update
     set nickname = coalesce(nullif(excluded.nickname, ''), participant.nickname), left_at = null,
-      external_id = excluded.external_id
+      external_id = excluded.external_id,
+      role = case when participant.left_at is null then participant.role else 'member' end
     where participant.left_at is not null or excluded.nickname not in ('', participant.nickname)
       or participant.external_id <> excluded.external_id)
 select p.conversation_id, p.contact_id, p.consent from participant p

@@ -35,7 +35,7 @@ from zhiban.tickets.filing import TakenBack
 from zhiban.tickets.frozen import FrozenLine
 from zhiban.tickets.issues import issue_numbered
 from zhiban.tickets.models import NewTicket, Ticket, TicketState, TrackerState
-from zhiban.tickets.queries import conversations_of, filed_since, ticket_numbered, tickets_of_issue, tickets_where
+from zhiban.tickets.queries import conversations_of, ticket_numbered, tickets_of_issue, tickets_where
 from zhiban.tickets.renaming import named_without
 from zhiban.tickets.rendering import Heading, bodies, hidden, shortened_title
 from zhiban.tickets.repositories import RepositoryRow, access_repository, repositories_of
@@ -121,6 +121,8 @@ class ChatActs:
             owner_id = await self._colleague(options.assignee)
             if owner_id is None:
                 said.append(texts("没有找到同事{name}。", name=options.assignee))
+            elif repository is not None:
+                said.append(texts("指派只在我们这里，不会写到仓库。"))
         if options.labels:
             label_ids, unknown = await self._labels(options.labels)
             if unknown:
@@ -159,9 +161,9 @@ class ChatActs:
         if policy.files == "admins" and not await self._is_admin(message):
             return texts("这个群只有群管理可以开工单。")
         since = self._now - DAY
-        if await filed_since(self._tx, self._snapshot.id, sender, since=since) >= policy.files_per_member:
+        if await drafts.filed_since(self._tx, self._snapshot.id, sender, since=since) >= policy.files_per_member:
             return texts("您今天已经开了{n}张工单，请明天再来，或请群管理帮忙。", n=policy.files_per_member)
-        if await filed_since(self._tx, self._snapshot.id, None, since=since) >= policy.files_per_group:
+        if await drafts.filed_since(self._tx, self._snapshot.id, None, since=since) >= policy.files_per_group:
             return texts("这个群今天已经开了{n}张工单，请明天再来。", n=policy.files_per_group)
         return ""
 
@@ -217,6 +219,8 @@ class ChatActs:
             case LeaveOut(places=places):
                 return await self._leave_out(draft, places, texts)
             case JoinTo(number=number, ticket=ticket):
+                if refused := await self._refusal(said.message, texts):
+                    return Reply(refused)
                 return await self._join(draft, number, by=by, texts=texts, only_ticket=ticket)
             case Undo():
                 return Reply("")

@@ -63,18 +63,21 @@ def texts_for(text: str) -> Texts:
 async def ticket_talk(tx: Transaction, snapshot: ConversationSnapshot, *, now: datetime) -> list[TicketTalk]:
     """What of the waiting messages is for us, in order. Costs nothing where none of them looks like it."""
     found: list[TicketTalk] = []
+    quiet = snapshot.group is not None and snapshot.group.policy.is_quiet(now)
     for message in snapshot.pending:
         if message.kind != "text" or message.choice is not None or _sender(snapshot, message) is None:
             continue
         word = parse_word(message.text)
         if word is not None:
-            if await _is_expected(tx, snapshot, message, word, now=now):
+            if await _is_expected(tx, snapshot, message, word, quiet=quiet, now=now):
                 found.append(SaidWord(message, word))
             continue
         binding = parse_binding(message.text) if message.mentions_us and snapshot.state.is_group else None
         if binding is not None:
             found.append(AskedBinding(message, binding))
             continue
+        if quiet and not message.mentions_us:
+            continue  # in the quiet hours only what names us is answered
         addressed = message.mentions_us or not snapshot.state.is_group
         command = parse(message.text, addressed=addressed, quoting=message.reply_to_id is not None)
         if command is not None:
@@ -95,7 +98,13 @@ def _sender(snapshot: ConversationSnapshot, message: PendingMessage) -> int | No
 
 
 async def _is_expected(
-    tx: Transaction, snapshot: ConversationSnapshot, message: PendingMessage, word: DraftWord, *, now: datetime
+    tx: Transaction,
+    snapshot: ConversationSnapshot,
+    message: PendingMessage,
+    word: DraftWord,
+    *,
+    quiet: bool,
+    now: datetime,
 ) -> bool:
     """Whether there is something that such a word can be about: otherwise it is said about something else."""
     if isinstance(word, Undo):
@@ -111,6 +120,8 @@ async def _is_expected(
     drafts = await open_drafts(tx, snapshot.id, now=now)
     mine = any(draft.requester.contact_id == sender for draft in drafts)
     answers = any(draft.preview_message_id == message.reply_to_id for draft in drafts if message.reply_to_id)
+    if quiet and not message.mentions_us:
+        return mine
     plainly = getattr(word, "plainly", True)
     if not plainly and snapshot.state.is_group and not (answers or message.mentions_us):
         own = next((draft for draft in drafts if draft.requester.contact_id == sender), None)

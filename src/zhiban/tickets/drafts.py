@@ -209,6 +209,39 @@ async def end(
     await event_log.append(tx, fact)
 
 
+async def locale_of(tx: Transaction, ticket_id: int) -> Locale:
+    """The language in which the ticket was asked for; Chinese where no command was."""
+    found = await tx.value(
+        "select locale from ticket_draft where ticket_id = %(ticket)s and state = 'filed' order by id limit 1",
+        ticket=ticket_id,
+    )
+    return found or "zh"
+
+
+async def filed_since(tx: Transaction, conversation_id: int, contact_id: int | None, *, since: datetime) -> int:
+    """How many drafts of a chat became a ticket or were put to one, of this contact or of everybody."""
+    return int(
+        await tx.value(
+            "select count(*) from ticket_draft where conversation_id = %(conversation)s and ended_at >= %(since)s "
+            "and state in ('filed', 'joined') "
+            "and (%(contact)s::bigint is null or requester_contact_id = %(contact)s)",
+            conversation=conversation_id,
+            contact=contact_id,
+            since=since,
+        )
+    )
+
+
+async def begun_since(tx: Transaction, conversation_id: int, *, since: datetime) -> list[int]:
+    """Who began a draft since then, once for each."""
+    return await tx.values(
+        "select requester_contact_id from ticket_draft where conversation_id = %(conversation)s "
+        "and created_at >= %(since)s",
+        conversation=conversation_id,
+        since=since,
+    )
+
+
 async def expire(tx: Transaction, *, now: datetime, limit: int = 200) -> int:
     """End those that nobody said a word to in time. Returns how many."""
     old = await _drafts(

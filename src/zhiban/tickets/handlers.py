@@ -10,11 +10,12 @@ from zhiban.events import (
     MessageRecalled,
     TicketChanged,
     TicketCommented,
+    TicketOpened,
 )
 from zhiban.kit.db import Transaction
 from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import enqueue
-from zhiban.tickets import filing, tracking
+from zhiban.tickets import filing, telling, tracking
 from zhiban.tickets.involving import forget_recalled
 from zhiban.tickets.jobs import TELL_CHAT
 from zhiban.tickets.models import TicketState
@@ -68,6 +69,11 @@ async def follow_ticket(tx: Transaction, event: TicketChanged) -> None:
         await filing.close_issue(tx, ticket, done=after is TicketState.DONE, by=event.actor, now=event.at)
     else:
         await filing.reopen_issue(tx, ticket, by=event.actor, now=event.at)
+
+
+async def tell_of_opened(tx: Transaction, event: TicketOpened) -> None:
+    """Somebody of ours hears of a new ticket."""
+    await telling.tell_of_opened(tx, event)
 
 
 async def tell_watchers(tx: Transaction, event: TicketCommented) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
+import psycopg
+
 from zhiban.events import Actor, Event, IssueChanged, IssueCommented
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
@@ -15,6 +17,7 @@ from zhiban.knowledge.tokenizer import terms
 from zhiban.ports import Issue, IssueComment, TrackerUser
 
 BODY_CHARACTERS = 60_000
+SEARCH_MILLISECONDS = 500
 SEARCHED_CHARACTERS = 4_000  # of a text; what comes later in it tells issues apart no better
 
 _COLUMNS = (
@@ -45,21 +48,34 @@ _EDITED = """
 update issue_comment set body = %(body)s, changed_at = %(changed)s where issue_id = %(issue)s
 and external_id = %(external)s and changed_at <= %(changed)s returning id"""
 
-# A rare term says more than a frequent one: what is common to most issues counts next to nothing.
+# A rare term says more than a frequent one: what is common to most issues counts next to nothing. How frequent one is,
+# the newest issues tell; only the newest that have one of the rarest are weighed, so that it takes no longer the more
+# issues there are.
 _SEARCH = """
 with asked as (select distinct unnest(%(terms)s::int[]) as term),
-often as (
-  select a.term, count(i.id) as n from asked a
-  left join issue i on i.terms @> array[a.term] and i.repository_id = %(repository)s and i.removed_at is null
-    and not i.is_change
-  group by a.term),
-whole as (select greatest(count(*), 1) as n from issue where repository_id = %(repository)s and removed_at is null),
-weight as (select o.term, ln(1 + w.n / (o.n + 0.5)) as w from often o, whole w)
-select i.id, i.number, i.title, i.url, i.state,
-  (select sum(w.w) from weight w where w.term = any(i.terms)) / (select nullif(sum(w.w), 0) from weight w) as likeness
-from issue i
-where i.terms && %(terms)s::int[] and i.repository_id = %(repository)s and i.removed_at is null and not i.is_change
-order by likeness desc, (i.state = 'open') desc, i.changed_at desc limit %(limit)s"""
+sample as materialized (
+  select terms from issue where repository_id = %(repository)s and removed_at is null and not is_change
+  order by number desc limit 500),
+whole as (select greatest(count(*), 1) as n from sample),
+seen as (
+  select s.term, count(*) as n from (select unnest(terms) as term from sample) s
+  where s.term = any(%(terms)s::int[]) group by s.term),
+often as (select a.term, coalesce(s.n, 0) as n from asked a left join seen s using (term)),
+weight as materialized (select o.term, o.n, ln(1 + w.n / (o.n + 0.5)) as w from often o, whole w),
+rarest as (
+  (select term from weight where n > 0 order by n limit 20) union all
+  (select term from weight where n = 0 order by term desc limit 10)),
+candidate as materialized (
+  select i.id, i.number, i.title, i.url, i.state, i.changed_at, i.terms from issue i
+  where i.terms && (select array_agg(term) from rarest) and i.repository_id = %(repository)s
+    and i.removed_at is null and not i.is_change
+  order by i.number desc limit 300)
+select h.id, h.number, h.title, h.url, h.state, sum(w.w) / (select nullif(sum(w), 0) from weight) as likeness
+from (
+  select c.id, c.number, c.title, c.url, c.state, c.changed_at, t.term
+  from candidate c cross join lateral unnest(c.terms) as t (term) where t.term = any(%(terms)s::int[])) h
+join weight w on w.term = h.term group by h.id, h.number, h.title, h.url, h.state, h.changed_at
+order by likeness desc, (h.state = 'open') desc, h.changed_at desc limit %(limit)s"""
 
 
 @frozen_dataclass
@@ -145,11 +161,23 @@ async def access_comment(tx: Transaction, comment_id: int) -> CommentRow:
 
 
 async def search_issues(tx: Transaction, repository_id: int, text: str, *, limit: int = 5) -> list[FoundIssue]:
-    """Issues of the repository that the text may be about, the likeliest first, open ones before closed ones."""
+    """Issues of the repository that the text may be about, the likeliest first, open ones before closed ones.
+
+    None where that takes too long: somebody waits for it in a chat.
+    """
     asked = sorted(set(terms(text[:SEARCHED_CHARACTERS])))
     if not asked:
         return []
-    return await tx.objects(FoundIssue, _SEARCH, terms=asked, repository=repository_id, limit=limit)
+    before = await tx.value("select current_setting('statement_timeout')")
+    found: list[FoundIssue] = []
+    try:
+        async with tx.savepoint():
+            await tx.run(f"set local statement_timeout = {SEARCH_MILLISECONDS}")
+            found = await tx.objects(FoundIssue, _SEARCH, terms=asked, repository=repository_id, limit=limit)
+    except psycopg.errors.QueryCanceled:
+        return []
+    await tx.run("select set_config('statement_timeout', %(before)s, true)", before=before)
+    return found
 
 
 async def note(

@@ -289,17 +289,3 @@ async def history_of(tx: Transaction, ticket_id: int, *, limit: int = 100) -> li
         id=ticket_id,
         limit=limit,
     )
-
-
-async def filed_since(tx: Transaction, conversation_id: int, contact_id: int | None, *, since: datetime) -> int:
-    """How many tickets were filed from a chat, by this contact or by everybody."""
-    return int(
-        await tx.value(
-            "select count(*) from ticket where conversation_id = %(conversation)s and created_at >= %(since)s "
-            "and requester_contact_id is not null "
-            "and (%(contact)s::bigint is null or requester_contact_id = %(contact)s)",
-            conversation=conversation_id,
-            contact=contact_id,
-            since=since,
-        )
-    )

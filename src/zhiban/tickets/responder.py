@@ -7,9 +7,12 @@ and one answer.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from zhiban.assistant import group_queries
+from zhiban.assistant.group_decisions import GroupBudget
 from zhiban.conversations.models import Author, ConversationState
 from zhiban.conversations.outbox import QueuedMessage, allowance_of, enqueue, key_for
 from zhiban.conversations.responder import ConversationSnapshot, PendingMessage, Responder
@@ -18,9 +21,12 @@ from zhiban.events import ASSISTANT
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database, Transaction
 from zhiban.ports import ChatModel
+from zhiban.tickets import drafts
 from zhiban.tickets.chat_acts import ChatActs, Reply
-from zhiban.tickets.chat_commands import AskedTicket, TicketTalk, texts_for, ticket_talk
-from zhiban.tickets.titling import Naming, proposed
+from zhiban.tickets.chat_commands import AskedTicket, TicketTalk, sender_of, texts_for, ticket_talk
+from zhiban.tickets.titling import Naming, extracted, proposed
+
+MODEL_SECONDS = 8.0  # that one turn waits for names, whatever the number of commands
 
 
 @dataclass(slots=True)
@@ -28,6 +34,7 @@ class _TicketTurn:
     """What this turn is about: ours alone; whatever else waits is looked at in the next."""
 
     talk: list[TicketTalk]
+    unheard: list[PendingMessage] = field(default_factory=list)  # commands beyond what the group may hear of us
     names: dict[int, Naming] = field(default_factory=dict)  # by message
 
 
@@ -45,7 +52,7 @@ class TicketCommands:
         if snapshot.group is None or snapshot.group.closed is None:
             talk = await ticket_talk(tx, snapshot, now=self._clock.now())
             if talk:
-                return _TicketTurn(talk)
+                return await self._within_budget(tx, snapshot, talk)
         return await self._inner.prepare(tx, snapshot)
 
     async def respond(self, snapshot: ConversationSnapshot, prepared: object) -> None:
@@ -53,11 +60,39 @@ class TicketCommands:
         if not isinstance(prepared, _TicketTurn):
             await self._inner.respond(snapshot, prepared)
             return
+        until = asyncio.get_running_loop().time() + MODEL_SECONDS
         for one in prepared.talk:
             if isinstance(one, AskedTicket) and one.lines and not one.command.options.title:
-                texts = texts_for(one.message.text)
-                prepared.names[one.message.id] = await proposed(one.lines, texts, self._model)
+                prepared.names[one.message.id] = await self._name(one, until)
         await self._store(snapshot, prepared)
+
+    async def _within_budget(
+        self, tx: Transaction, snapshot: ConversationSnapshot, talk: list[TicketTalk]
+    ) -> _TicketTurn:
+        """Of many commands in a minute only so many are heard as a group may hear answers, of one member and of all."""
+        if not snapshot.state.is_group:
+            return _TicketTurn(talk)
+        now = self._clock.now()
+        since = now - timedelta(minutes=1)
+        budget = GroupBudget.of(await group_queries.lately(tx, snapshot.id, since=since), now=now)
+        for contact_id in await drafts.begun_since(tx, snapshot.id, since=since):
+            budget.spend(contact_id)
+        turn = _TicketTurn([])
+        for one in talk:
+            if isinstance(one, AskedTicket) and not budget.spend(sender_of(snapshot, one.message)):
+                turn.unheard.append(one.message)
+            else:
+                turn.talk.append(one)
+        return turn
+
+    async def _name(self, asked: AskedTicket, until: float) -> Naming:
+        """By the model as long as this turn may wait for it."""
+        texts = texts_for(asked.message.text)
+        try:
+            async with asyncio.timeout_at(until):
+                return await proposed(asked.lines, texts, self._model)
+        except TimeoutError:
+            return extracted(asked.lines, texts)
 
     def fallback_text(self, snapshot: ConversationSnapshot) -> str:
         return self._inner.fallback_text(snapshot)
@@ -77,7 +112,7 @@ class TicketCommands:
                 if sent and reply.draft_id is not None:
                     await acts.shown(reply.draft_id, sent[-1].id)
                 queued += sent
-            await mark_handled(tx, [one.message.id for one in turn.talk])
+            await mark_handled(tx, [one.id for one in (*(each.message for each in turn.talk), *turn.unheard)])
         # The revision stays the one that was read, so that the worker looks again for what else waits.
         snapshot.queued = queued
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from zhiban.channels.connections import OpenInbox
 from zhiban.conversations import transitions
@@ -12,12 +13,14 @@ from zhiban.conversations.groups import chat_of
 from zhiban.conversations.models import Author
 from zhiban.conversations.outbox import allowance_of, enqueue, key_for
 from zhiban.conversations.participants import external_ids_of, participants
-from zhiban.events import Actor, TicketChanged, TicketCommented
+from zhiban.conversations.queries import agent_names
+from zhiban.events import Actor, TicketChanged, TicketCommented, TicketOpened
 from zhiban.kit.db import Transaction
 from zhiban.kit.i18n import Texts
 from zhiban.notifications.models import NotificationKind
 from zhiban.notifications.service import NewNotification, notify
 from zhiban.ports import Mention
+from zhiban.tickets.drafts import locale_of
 from zhiban.tickets.issues import access_issue
 from zhiban.tickets.models import UNFINISHED, Ticket, TicketState
 from zhiban.tickets.queries import messages_of_ticket, tickets_where, watcher_ids
@@ -57,7 +60,7 @@ async def tell_chat(
         state,
         author=Author.TRACKER,
         actor=Actor("tracker"),
-        text=await news_words(tx, ticket, news, Texts("zh")),
+        text=await news_words(tx, ticket, news, Texts(await locale_of(tx, ticket.id))),
         key=key_for("ticket", ticket.id, news.value, event_id),
         limits=inbox.channel.limits,
         now=now,
@@ -125,6 +128,17 @@ async def tell_owner(tx: Transaction, event: TicketChanged) -> None:
         await _notify(tx, ticket, [event.after], f"ticket-owner-{event.id}", ticket.title, by=event.actor, now=event.at)
 
 
+async def tell_of_opened(tx: Transaction, event: TicketOpened) -> None:
+    """There is a new ticket: its owner is told, or those who answer in its inbox where it has none."""
+    ticket = await lock_ticket(tx, event.ticket_id)
+    told: list[int] = []
+    if ticket.owner_id is not None:
+        told = [ticket.owner_id]
+    elif ticket.inbox_id is not None:
+        told = [one.id for one in await agent_names(tx, ticket.inbox_id)]
+    await _notify(tx, ticket, told, f"ticket-opened-{ticket.id}", ticket.title, by=event.actor, now=event.at)
+
+
 async def tell_of_comment(tx: Transaction, event: TicketCommented) -> None:
     ticket = await lock_ticket(tx, event.ticket_id)
     text = await tx.value("select text from ticket_comment where id = %(id)s", id=event.comment_id)
@@ -136,33 +150,41 @@ async def tell_of_comment(tx: Transaction, event: TicketCommented) -> None:
 async def remind(tx: Transaction, *, now: datetime) -> int:
     """Tell owners of what is due within a day or late, each once for a day that was set, and of what nobody has
     answered for a day. Returns how many were told."""
-    due = await tickets_where(
+    told = 0
+    async for ticket in _each(
         tx,
-        "t.state = any(%(states)s) and t.owner_id is not null and t.due_at <= %(soon)s "
-        "order by t.due_at limit %(limit)s",
+        "t.state = any(%(states)s) and t.owner_id is not null and t.due_at <= %(soon)s",
         states=[state.value for state in UNFINISHED],
         soon=now + timedelta(days=1),
-        limit=AT_ONCE,
-    )
-    told = 0
-    for ticket in due:
+    ):
         late = ticket.is_late(now)
         key = f"ticket-{'late' if late else 'due'}-{ticket.id}-{ticket.due_at.timestamp() if ticket.due_at else 0}"
         told += await _notify(tx, ticket, await _responsible(tx, ticket), key, ticket.title, by=Actor("timer"), now=now)
-    unanswered = await tickets_where(
+    async for ticket in _each(
         tx,
         "t.state = %(open)s and t.created_at <= %(before)s and t.created_at > %(oldest)s "
-        "and not exists (select from ticket_comment c where c.workspace_id = t.workspace_id and c.ticket_id = t.id) "
-        "order by t.created_at limit %(limit)s",
+        "and not exists (select from ticket_comment c where c.workspace_id = t.workspace_id and c.ticket_id = t.id)",
         open=TicketState.OPEN.value,
         before=now - UNANSWERED,
         oldest=now - timedelta(days=7),
-        limit=AT_ONCE,
-    )
-    for ticket in unanswered:
+    ):
         key = f"ticket-unanswered-{ticket.id}"
         told += await _notify(tx, ticket, await _responsible(tx, ticket), key, ticket.title, by=Actor("timer"), now=now)
     return told
+
+
+async def _each(tx: Transaction, condition: str, **params: Any) -> AsyncIterator[Ticket]:
+    """All tickets that the condition keeps, some at once: those told before stand in nobody's way."""
+    after = 0
+    while True:
+        found = await tickets_where(
+            tx, f"{condition} and t.id > %(after)s order by t.id limit %(limit)s", after=after, limit=AT_ONCE, **params
+        )
+        for ticket in found:
+            yield ticket
+        if len(found) < AT_ONCE:
+            return
+        after = found[-1].id
 
 
 async def _responsible(tx: Transaction, ticket: Ticket) -> Sequence[int]:
