@@ -171,8 +171,8 @@ async def test_articles_are_found_by_every_wording_a_page_at_a_time(site: Site) 
     async with site.seed.database.transaction(site.seed.workspace_id) as tx:
         base = await knowledge.base_for(tx)
         await tx.run(
-            "insert into article (workspace_id, base_id, kind, key, title, answer, digest, created_at, updated_at) "
-            "select %(w)s, %(b)s, 'faq', n::text, '第' || n || '问', '答', '', %(now)s, %(now)s "
+            "insert into article (workspace_id, base_id, kind, key, title, answer, digest, created_at, updated_at, "
+            "saved_from) select %(w)s, %(b)s, 'faq', n::text, '第' || n || '问', '答', '', %(now)s, %(now)s, 'editor' "
             "from generate_series(1, %(n)s) n",
             w=tx.workspace_id,
             b=base,

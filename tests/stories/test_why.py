@@ -17,7 +17,8 @@ async def why(desk: object, conversation: int) -> str:
 async def test_a_suggestion_says_what_it_was_made_of_and_why_it_was_not_sent(shop: Shop) -> None:
     await shop.behaves(zones=UNSURE)
     desk, conversation = await at_the_desk(shop), await handed_over(shop, "wmONE")
-    traces = "select (select count(*) from turn), (select sum(times) from gap), (select count(*) from event)"
+    facts = "select count(*) from event where conversation_id is not null and actor_kind = 'agent'"
+    traces = f"select (select count(*) from turn), (select sum(times) from gap), ({facts})"
     before = await shop.rows(traces)
     told = await why(desk, conversation)
     assert f"对方问：{PUZZLED}" in told

@@ -17,7 +17,7 @@ from zhiban.knowledge import indexing, queries
 from zhiban.knowledge.chunking import chunks
 from zhiban.knowledge.document import Document, Faq
 from zhiban.knowledge.indexing import IndexEntry
-from zhiban.knowledge.models import ArticleKind, Origin
+from zhiban.knowledge.models import ArticleKind, Origin, SavedFrom
 from zhiban.knowledge.queries import ArticleRow, BaseRow
 from zhiban.knowledge.tokenizer import fold
 from zhiban.knowledge.versions import Saving, count_versions, keep_version
@@ -303,8 +303,9 @@ async def replace_article(
     there = await queries.chunks(tx, [old.id])
     asked = await queries.phrasings(tx, [old.id])
     asked_before = [row.text for row in asked if row.origin in _WRITTEN]
-    taught = {row.text for row in asked if row.origin not in _WRITTEN}
-    # What was learnt stays learnt, or going back to an older version would take it away.
+    # What was learnt stays learnt where an older version comes back, or the next one would take it away.
+    restored = saving.origin is SavedFrom.RESTORED
+    taught = {row.text for row in asked if restored and row.origin not in _WRITTEN}
     written = [text for at, text in enumerate(new.phrasings) if at == 0 or text not in taught]
     await keep_version(tx, old, asked_before)
     keep = Counter(chunk.digest for chunk in new.chunks) if asked_before == written else Counter[bytes]()
@@ -336,9 +337,10 @@ async def replace_article(
     if asked_before != written:
         await tx.run(
             "delete from phrasing where article_id = %(id)s and (origin = any(%(origins)b::text[]) "
-            "or (retired and text = any(%(texts)b::text[])))",
+            "or ((retired or not %(restored)s) and text = any(%(texts)b::text[])))",
             id=old.id,
             origins=list(_WRITTEN),
+            restored=restored,
             texts=written,
         )
         await insert_phrasings(tx, [(old.id, written)], now=saving.at)
