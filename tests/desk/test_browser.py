@@ -213,6 +213,43 @@ async def test_on_a_phone_there_is_one_pane_at_a_time(site: Site, enter: Visit) 
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+WHOLE = """() => [...document.querySelectorAll(".tabbar__a > .cut")].filter(
+  (e) => e.scrollWidth > e.clientWidth || e.getClientRects().length > 1 || e.offsetHeight > 20).map((e) => e.innerText)"""
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+async def test_a_phone_holds_every_page_in_whole_words(site: Site, enter: Visit, language: str) -> None:
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        await tx.run("update agent set locale = %(locale)s", locale=language)
+    page = await enter(width=360, height=780, touch=True)
+    await page.goto(site.url + "/tickets")
+    bar = page.get_by_role("navigation").locator("visible=true").last
+    assert await page.evaluate(WHOLE) == []
+    entries = await bar.locator("> a, > details > summary").all_inner_texts()
+    assert len(entries) == 5
+    more = bar.locator("summary")
+    await expect(more).not_to_have_attribute("aria-current", "true")
+    await more.focus()
+    await page.keyboard.press("Enter")
+    await page.keyboard.press("ArrowDown")
+    await expect(bar.locator(".opt").first).to_be_focused()
+    await page.keyboard.press("ArrowUp")
+    await expect(bar.locator(".opt").last).to_be_focused()
+    await page.keyboard.press("Escape")
+    await expect(more).to_be_focused()
+    await expect(bar.locator(".pop")).to_be_hidden()
+    await more.tap()
+    addresses = await bar.locator(".opt").evaluate_all("all => all.map((a) => a.getAttribute('href'))")
+    assert addresses == ["/rules", "/reports", "/settings/health", "/settings", "/me"]
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    await page.locator("#main").tap(position={"x": 20, "y": 200})
+    await expect(bar.locator(".pop")).to_be_hidden()
+    await more.tap()
+    await bar.locator(".opt").first.tap()
+    await page.wait_for_url("**/rules")
+    await expect(more).to_have_attribute("aria-current", "true")
+
+
 async def test_english_readers_find_no_chinese_but_what_people_wrote(site: Site, enter: Visit) -> None:
     page = await enter(locale="en-GB")
     await page.goto(site.url + "/me")

@@ -13,10 +13,6 @@ export function drawer(name) {
   else if (was) before?.focus?.();
 }
 
-function closeMenus(except) {
-  for (const menu of document.querySelectorAll("details.menu[open]")) if (menu !== except) menu.open = false;
-}
-
 function step(by) {
   const rows = [...document.querySelectorAll("#rows .conv")];
   if (!rows.length) return;
@@ -54,40 +50,22 @@ const ACTIONS = {
   },
 };
 
-function escape() {
-  const open = document.querySelector("details.menu[open]");
-  if (open) {
-    open.open = false;
-    open.querySelector("summary").focus();
-  } else if (html.dataset.drawer) drawer("");
-}
-
-function arrows(event) {
-  const menu = event.target.closest?.("details.menu[open]");
-  if (!menu || !["ArrowDown", "ArrowUp"].includes(event.key)) return;
-  event.preventDefault();
-  const options = [...menu.querySelectorAll(".opt")];
-  const at = options.indexOf(document.activeElement);
-  options[(at + (event.key === "ArrowDown" ? 1 : -1) + options.length) % options.length]?.focus();
-}
-
 export function start() {
   document.addEventListener("keydown", (event) => {
     if (event.isComposing || event.keyCode === 229) return;
     if (event.altKey && !event.ctrlKey && !event.metaKey && !event.shiftKey && ACTIONS[event.code]) {
       event.preventDefault();
       ACTIONS[event.code]();
-    } else if (event.key === "Escape") escape();
-    else if (event.key === "?" && !event.target.closest?.("input, textarea, select, [contenteditable]")) {
+    } else if (event.key === "Escape") {
+      if (html.dataset.drawer) drawer("");
+    } else if (event.key === "?" && !event.target.closest?.("input, textarea, select, [contenteditable]")) {
       document.getElementById("keys")?.showModal();
-    } else arrows(event);
+    }
   });
   document.addEventListener("click", (event) => {
-    closeMenus(event.target.closest("details.menu"));
     const opener = event.target.closest("[data-open]");
     if (opener) {
       if (innerWidth <= 1260 || opener.dataset.open === "") drawer(opener.dataset.open);
     } else if (html.dataset.drawer && (event.target.closest(".rail a") || !event.target.closest(".rail, .side"))) drawer("");
-    if (event.target.closest("details.menu .opt")) closeMenus();
   });
 }

@@ -40,7 +40,3 @@ for (const form of document.querySelectorAll("form[data-me]")) {
     show();
   });
 }
-document.addEventListener("click", (event) => {
-  const menu = document.getElementById("menu-me");
-  if (menu?.open && !menu.contains(event.target)) menu.open = false;
-});
