@@ -30,6 +30,12 @@ EXPECTED = ("EventSource", "net::ERR_", "Failed to fetch", "status of 401", "sta
 Visit = Callable[..., Awaitable["Page"]]
 
 
+async def holds(page: Page, expression: str) -> None:
+    """Wait until an expression of JavaScript is true in the page. A function is evaluated once and then called; a bare
+    expression would be evaluated anew with every look, which our Content Security Policy refuses from the second on."""
+    await page.wait_for_function(f"() => {expression}")
+
+
 @pytest.fixture(scope="session")
 async def chromium() -> AsyncIterator[Browser]:
     if CHROMIUM is None:

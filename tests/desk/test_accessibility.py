@@ -6,7 +6,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
 
-from tests.browser import Visit
+from tests.browser import Visit, holds
 from tests.desk.conftest import Site
 from tests.desk.test_browser import opened, says
 
@@ -28,12 +28,12 @@ PAGES = (
 
 # What is still on its way in is paler than it will be.
 STILL = """
-() => document.querySelector('.htmx-request') === null && document.getAnimations().every(
+document.querySelector('.htmx-request') === null && document.getAnimations().every(
   one => one.playState !== 'running' || one.effect.getComputedTiming().endTime === Infinity)"""
 
 
 async def faults(page: Page) -> list[str]:
-    await page.wait_for_function(STILL)
+    await holds(page, STILL)
     found = await Axe().run(page, options=RULES)
     return [f"{one['id']}: {node['html'][:160]}" for one in found.response["violations"] for node in one["nodes"]]
 

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.async_api import expect
 
-from tests.browser import Visit
+from tests.browser import Visit, holds
 from tests.desk.conftest import Site
 from tests.desk.test_accessibility import STILL, faults
 from tests.desk.test_browser import CONTRAST
@@ -33,7 +33,7 @@ async def test_from_why_into_the_knowledge_and_back(site: Site, enter: Visit) ->
         assert await faults(page) == []
         for scheme in ("dark", "light"):
             await page.emulate_media(color_scheme=scheme)
-            await page.wait_for_function(STILL)
+            await holds(page, STILL)
             assert await page.evaluate(CONTRAST) == []
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser import Visit
+from tests.browser import Visit, holds
 from tests.desk.conftest import Site
 
 pytestmark = pytest.mark.browser
@@ -166,14 +166,14 @@ async def test_reading_older_messages_is_not_disturbed_by_new_ones(site: Site, e
     box = "document.getElementById('talk')"
     end = f"{box}.scrollHeight - {box}.scrollTop - {box}.clientHeight"
     await page.locator("#talk").evaluate("box => { box.scrollTop = box.scrollHeight }")
-    await page.wait_for_function(f"{end} < 5")
+    await holds(page, f"{end} < 5")
     await page.locator("#talk").evaluate("box => { box.scrollTop = 600 }")
-    await page.wait_for_function(f"{end} > 200")
+    await holds(page, f"{end} > 200")
     await says(site, "周予安", "刚来的")
     await expect(page.locator("#below")).to_contain_text("1条新消息")
     assert 560 <= await page.evaluate("document.getElementById('talk').scrollTop") <= 640
     await page.click("#below")
-    await page.wait_for_function(f"{end} < 5")
+    await holds(page, f"{end} < 5")
     await page.locator("#older").scroll_into_view_if_needed()
     shown = await page.locator("#messages .msg").first.get_attribute("id")
     await page.click("#older")

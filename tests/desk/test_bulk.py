@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser import Visit
+from tests.browser import Visit, holds
 from tests.desk.conftest import Client, Site
 from tests.desk.seed import create_seed
 from tests.desk.test_accessibility import STILL, faults
@@ -117,7 +117,7 @@ async def test_by_mouse_and_key_and_what_cannot_be_done_stays_chosen(site: Site,
     await boxes.nth(1).check()
     await page.emulate_media(color_scheme="dark")
     await page.locator("[data-bulk=label] summary").click()
-    await page.wait_for_function(STILL)
+    await holds(page, STILL)
     assert await page.evaluate(CONTRAST) == []
     await page.locator("[data-bulk=label] .opt", has_text="缺陷").click()
     await expect(page.locator(".toast").last).to_contain_text("已给2个加上标签")

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 import pytest
 from playwright.async_api import Page, Route, expect
 
-from tests.browser import Visit
+from tests.browser import Visit, holds
 from tests.desk.conftest import Site
 from tests.desk.test_browser import BOX, opened
 
@@ -73,7 +73,7 @@ async def test_what_is_typed_without_a_network_outlives_the_page(site: Site, ent
     await write(page, "。")
     await drafted(site, "周予安", {"reply": "发不出去的\n写到一半的。"})
     # Nothing of it stays on this machine, once the answer is there.
-    await page.wait_for_function("!Object.keys(localStorage).some((key) => key.startsWith('zhiban:unsaved'))")
+    await holds(page, "!Object.keys(localStorage).some((key) => key.startsWith('zhiban:unsaved'))")
 
 
 async def test_a_reply_and_a_note_are_written_apart(site: Site, enter: Visit) -> None:

@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import expect
 from psycopg import sql
 
-from tests.browser import Visit
+from tests.browser import Visit, holds
 from tests.desk.conftest import Client, Site
 from tests.desk.test_accessibility import STILL, faults
 from tests.desk.test_browser import CONTRAST
@@ -338,7 +338,7 @@ async def test_an_owner_answers_a_gap(site: Site, enter: Visit) -> None:
         assert await faults(page) == []
         for scheme in ("dark", "light"):
             await page.emulate_media(color_scheme=scheme)
-            await page.wait_for_function(STILL)  # colours change softly
+            await holds(page, STILL)  # colours change softly
             assert await page.evaluate(CONTRAST) == []
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 

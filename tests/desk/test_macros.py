@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.async_api import expect
 
-from tests.browser import Visit
+from tests.browser import Visit, holds
 from tests.desk.conftest import Fields, Site
 from tests.desk.test_accessibility import STILL, faults
 from tests.desk.test_browser import CONTRAST, opened
@@ -70,7 +70,7 @@ async def test_a_macro_is_written_and_run_by_keyboard(site: Site, enter: Visit) 
     await page.press(".name", "Enter")
     await page.wait_for_url(re.compile(HERE + r"/\d+$"))
     await page.emulate_media(color_scheme="dark")
-    await page.wait_for_function(STILL)
+    await holds(page, STILL)
     assert await page.evaluate(CONTRAST) == []
     await page.goto(site.url + "/?queue=all")
     await page.wait_for_selector("html[data-ready]")

@@ -7,6 +7,7 @@ import json
 import pytest
 from playwright.async_api import Page, expect
 
+from tests.browser import holds
 from tests.desk.conftest import Site, Visit
 from tests.desk.test_accessibility import faults
 from tests.desk.test_desk import next_event, told
@@ -151,7 +152,7 @@ async def test_two_tabs_make_one_sound_and_who_looks_is_left_alone(site: Site, e
     # Without a screen every tab believes that it is in front.
     await desk.evaluate("document.hasFocus = () => false")
     looking = f"JSON.parse(localStorage.getItem('zhiban-looking-{site.seed.agents['林晓']}'))?.conversation"
-    await other.wait_for_function(f"{looking} === {conversation}")
+    await holds(other, f"{looking} === {conversation}")
     before = await sounds()
     await give(site, "马骁")  # the one that is looked at
     async with site.seed.database.transaction(site.seed.workspace_id) as tx:

@@ -8,7 +8,7 @@ import re
 import pytest
 from playwright.async_api import Route, expect
 
-from tests.browser import Visit
+from tests.browser import Visit, holds
 from tests.desk.conftest import Fields, Site
 from tests.desk.test_accessibility import STILL, faults
 from tests.desk.test_browser import CONTRAST
@@ -82,7 +82,7 @@ async def test_a_view_is_built_and_followed(site: Site, enter: Visit) -> None:
     await page.wait_for_url(re.compile(HERE + r"/\d+$"))
     await expect(page.locator(".runs .run")).to_have_text(re.compile("沈嘉宁"))
     await page.emulate_media(color_scheme="dark")
-    await page.wait_for_function(STILL)
+    await holds(page, STILL)
     assert await page.evaluate(CONTRAST) == []
     await page.get_by_role("link", name="打开", exact=True).click()
     await page.wait_for_selector("html[data-ready]")

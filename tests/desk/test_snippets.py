@@ -8,7 +8,7 @@ import re
 import pytest
 from playwright.async_api import expect
 
-from tests.browser import Visit
+from tests.browser import Visit, holds
 from tests.desk.conftest import Client, Site
 from tests.desk.seed import create_seed
 from tests.desk.test_accessibility import STILL, faults
@@ -108,7 +108,7 @@ async def test_a_slash_offers_them_and_what_was_empty_is_said_before_sending(sit
     await page.keyboard.type("/发票")
     await expect(page.locator("#slash-text")).to_contain_text("沈嘉宁您好")
     await page.emulate_media(color_scheme="dark")
-    await page.wait_for_function(STILL)
+    await holds(page, STILL)
     assert await page.evaluate(CONTRAST) == []
     await page.keyboard.press("Enter")
     await page.keyboard.press("Enter")

@@ -12,7 +12,7 @@ import pytest
 from openpyxl import Workbook
 from playwright.async_api import expect
 
-from tests.browser import Visit
+from tests.browser import Visit, holds
 from tests.desk.conftest import Answer, Client, Site
 from tests.desk.test_accessibility import STILL, faults
 from tests.desk.test_browser import CONTRAST
@@ -183,6 +183,6 @@ async def test_an_owner_drops_a_file_and_sees_it_read(site: Site, enter: Visit) 
     assert await faults(page) == []
     for scheme in ("dark", "light"):
         await page.emulate_media(color_scheme=scheme)
-        await page.wait_for_function(STILL)
+        await holds(page, STILL)
         assert await page.evaluate(CONTRAST) == []
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")

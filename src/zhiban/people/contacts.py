@@ -13,11 +13,14 @@ from zhiban.people.contact_search import NEW, index_contacts
 from zhiban.ports import Profile
 
 # Known ones as they are, new ones made, in one statement. Who loses a race against another transaction gets no row.
+# Each name is looked up by itself: joined, a planner that believes the table small reads all names of the workspace.
 _ENSURE = """
 with wanted as (
   select w.external_id, i.contact_id, c.blocked_at is not null as blocked
   from unnest(%(ids)s::text[]) as w(external_id)
-  left join identity i on i.kind = %(kind)s and i.account = %(account)s and i.external_id = w.external_id
+  left join lateral (
+    select workspace_id, contact_id from identity
+    where kind = %(kind)s and account = %(account)s and external_id = w.external_id limit 1) i on true
   left join contact c on c.workspace_id = i.workspace_id and c.id = i.contact_id),
 fresh as (
   select external_id, nextval(pg_get_serial_sequence('contact', 'id')) as id from wanted where contact_id is null),
