@@ -122,6 +122,7 @@ async def walk(site: Site) -> Walk:
             "phrasing_id": phrasing,
             "gap_id": gap,
             "version_id": 999999,
+            "draft_id": 999999,
             "wording_id": wording,
             "import_id": sent,
             "source_id": source,

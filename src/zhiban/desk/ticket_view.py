@@ -32,6 +32,11 @@ STATE_TONES: Mapping[str, str] = {
     "done": "resolved",
     "cancelled": "line",
 }
+UNUSABLE_WORDS: Mapping[str, str] = {
+    "recalled": mark("撤回的不计入"),
+    "unquoted": mark("对方要求不被引用"),
+    "command": mark("命令本身不计入"),
+}
 _CHANGES: Mapping[str, str] = {
     "title": mark("改了标题"),
     "priority": mark("改了优先级"),

@@ -97,3 +97,13 @@ TABLES = (
     "ticket_comment",
     "ticket_watcher",
 )
+
+# Drafts that colleagues make of messages that they picked at the desk: theirs are not the chat's.
+DESK_DRAFTS = """
+alter table ticket_draft alter column requester_contact_id drop not null,
+  add column agent_id bigint, add column due_at timestamptz,
+  add constraint fk_ticket_draft_agent_id foreign key (workspace_id, agent_id) references agent on delete cascade,
+  add constraint ck_ticket_draft_requester check ((requester_contact_id is null) <> (agent_id is null));
+create unique index uq_ticket_draft_open_at_desk on ticket_draft (workspace_id, conversation_id, agent_id)
+  where state = 'open' and agent_id is not null;
+"""

@@ -16,7 +16,7 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts
-from zhiban.tickets import drafts, filing, involving, tracking
+from zhiban.tickets import confirming, drafts, filing, involving
 from zhiban.tickets.binding import carry_out
 from zhiban.tickets.chat_commands import (
     UNDO_LIFE,
@@ -29,19 +29,17 @@ from zhiban.tickets.chat_commands import (
     texts_for,
 )
 from zhiban.tickets.chat_words import Preview, filed_words, preview_words, question_words, remarks
+from zhiban.tickets.confirming import Confirmation, TicketRequester
 from zhiban.tickets.draft_words import Cancel, Confirm, JoinTo, LeaveOut, Retitle, Undo
 from zhiban.tickets.drafts import Requester, TicketDraft, Wish
 from zhiban.tickets.filing import TakenBack
 from zhiban.tickets.frozen import FrozenLine
 from zhiban.tickets.issues import issue_numbered
-from zhiban.tickets.models import NewTicket, Ticket, TicketState, TrackerState
+from zhiban.tickets.models import Ticket, TicketState, TrackerState
 from zhiban.tickets.queries import conversations_of, ticket_numbered, tickets_of_issue, tickets_where
-from zhiban.tickets.renaming import named_without
-from zhiban.tickets.rendering import Heading, bodies, hidden, shortened_title
+from zhiban.tickets.rendering import hidden, shortened_title
 from zhiban.tickets.repositories import RepositoryRow, access_repository, repositories_of
-from zhiban.tickets.service import open_ticket
 from zhiban.tickets.titling import Naming
-from zhiban.tickets.tracker_outbox import enqueue_comment
 from zhiban.tickets.windows import Unclear, WindowQuestion
 
 DAY = timedelta(days=1)
@@ -233,7 +231,7 @@ class ChatActs:
             return Reply(texts("草稿里只有{n}条。", n=len(lines)))
         if len(gone) == len(lines):
             return Reply(texts("至少要留一条；不要了请回复2。"))
-        naming = _naming(draft, [line for line in lines if line.message_id not in gone], texts)
+        naming = confirming.naming_of(draft, [line for line in lines if line.message_id not in gone], texts)
         rewritten = await drafts.rewrite(
             self._tx, draft, title=naming.title, summary=naming.summary, leave_out=sorted(gone)
         )
@@ -245,32 +243,13 @@ class ChatActs:
         if not lines:
             await drafts.end(self._tx, draft, "cancelled", by=by, now=self._now)
             return Reply(texts("里面的消息都撤回了，没有开工单。"))
-        ticket = await open_ticket(self._tx, self._ticket(draft, lines, texts), key=draft.key, by=by, now=self._now)
-        await drafts.end(self._tx, draft, "filed", ticket_id=ticket.id, by=by, now=self._now)
-        repository = None
-        if ticket.repository_id is not None:
-            repository = await access_repository(self._tx, ticket.repository_id)
-            await filing.file(self._tx, ticket, source=self._source, texts=texts, by=by, now=self._now)
+        ticket, repository = await confirming.file_draft(self._tx, self._yes(draft, lines, by, texts))
         return Reply(filed_words(ticket, repository, texts))
 
-    def _ticket(self, draft: TicketDraft, lines: Sequence[FrozenLine], texts: Texts) -> NewTicket:
-        wish, naming = draft.wish, _naming(draft, lines, texts)
-        return NewTicket(
-            naming.title,
-            lines,
-            naming.summary,
-            wish.note,
-            wish.priority,
-            wish.owner_id,
-            None,
-            wish.labels,
-            draft.conversation_id,
-            self._snapshot.inbox.inbox_id,
-            draft.requester.contact_id,
-            draft.requester.name,
-            self._policy.signature,
-            wish.repository_id,
-        )
+    def _yes(self, draft: TicketDraft, lines: Sequence[FrozenLine], by: Actor, texts: Texts) -> Confirmation:
+        asker = TicketRequester(draft.requester.contact_id, draft.requester.name)
+        inbox_id = self._snapshot.inbox.inbox_id
+        return Confirmation(draft, lines, asker, inbox_id, self._policy.signature, texts, by, self._now)
 
     async def _join(self, draft: TicketDraft, number: int, *, by: Actor, texts: Texts, only_ticket: bool) -> Reply:
         """Put it to a ticket or issue that exists, as far as this chat has to do with it."""
@@ -280,32 +259,8 @@ class ChatActs:
         ticket = await (self._ticket_of(issue.id) if issue is not None else self._own_ticket(number))
         if not lines or (issue is None and ticket is None):
             return Reply(texts("没有找到可以加的 #{n}。", n=number))
-        if ticket is None:
-            new = self._ticket(draft, lines, texts)
-            ticket = await open_ticket(self._tx, new, key=draft.key, by=by, now=self._now)
-            if issue is not None:
-                await tracking.adopt_issue(self._tx, ticket.id, issue.id, by=by, now=self._now)
-        else:
-            await involving.add_messages(self._tx, ticket.id, self._snapshot.id, lines, by=by, now=self._now)
-        if repository is not None and issue is not None:
-            written = bodies(
-                lines,
-                Heading(note=draft.wish.note, requester=draft.requester.name),
-                signature=filing.signature_for(repository, self._policy.signature),
-                texts=texts,
-            )
-            for n, body in enumerate(written):
-                await enqueue_comment(
-                    self._tx,
-                    repository.id,
-                    body=body,
-                    number=issue.number,
-                    ticket_id=ticket.id,
-                    client_key=f"{draft.key}-{n}",
-                    by=by,
-                    now=self._now,
-                )
-        await drafts.end(self._tx, draft, "joined", ticket_id=ticket.id, by=by, now=self._now)
+        yes = self._yes(draft, lines, by, texts)
+        ticket = await confirming.join_draft(self._tx, yes, ticket, issue, repository)
         return Reply(texts("已加到工单{number}：{title}", number=ticket.number, title=hidden(ticket.title, texts)))
 
     async def _repository(self, draft: TicketDraft) -> RepositoryRow | None:
@@ -375,10 +330,6 @@ class ChatActs:
         name = message.sender_name or self._snapshot.contact_name
         return Requester(sender_of(self._snapshot, message), name, message.sender_ref)
 
-    @property
-    def _source(self) -> str:
-        return self._snapshot.state.subject
-
     async def _is_admin(self, message: PendingMessage) -> bool:
         if not self._snapshot.state.is_group:
             return False
@@ -395,10 +346,3 @@ class ChatActs:
         known = {label.name.casefold(): label.id for label in await labels(self._tx)}
         found = {known[name.casefold()]: None for name in wanted if name.casefold() in known}
         return tuple(found), [name for name in wanted if name.casefold() not in known]
-
-
-def _naming(draft: TicketDraft, kept: Sequence[FrozenLine], texts: Texts) -> Naming:
-    """What the draft is called with these of its messages."""
-    there = {line.message_id for line in kept}
-    lost = [line for line in draft.wish.lines if line.message_id not in there]
-    return named_without(Naming(draft.wish.title, draft.wish.summary), lost, kept, texts)

@@ -72,10 +72,15 @@ def preview_words(preview: Preview, texts: Texts) -> str:
     return "\n".join(lines)
 
 
+def covered_words(said: Sequence[FrozenLine], texts: Texts) -> str:
+    """What of these lines is hidden from who reads them; empty where nothing is."""
+    found = sum((kinds(line.text) for line in said), start=kinds(""))
+    return texts("、").join(texts(_SECRETS[kind], n=count) for kind, count in sorted(found.items()))
+
+
 def _content(said: Sequence[FrozenLine], signature: Signature, texts: Texts) -> list[str]:
     names = speaker_names(said, signature, texts)
-    found = sum((kinds(line.text) for line in said), start=kinds(""))
-    covered = texts("、").join(texts(_SECRETS[kind], n=count) for kind, count in sorted(found.items()))
+    covered = covered_words(said, texts)
     head = (
         texts("内容{n}条，隐去了{what}：", n=len(said), what=covered) if covered else texts("内容{n}条：", n=len(said))
     )

@@ -1,4 +1,4 @@
-"""What somebody asked for in a chat and nobody has said yes to: frozen, and for ten minutes."""
+"""What somebody asked for and nobody has said yes to: frozen, in a chat for ten minutes, at the desk for two hours."""
 
 from __future__ import annotations
 
@@ -11,36 +11,45 @@ from zhiban.conversations.models import Priority
 from zhiban.events import SYSTEM, Actor, TicketDrafted, TicketDraftEnded
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
+from zhiban.kit.errors import NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Locale
 from zhiban.tickets.frozen import FrozenLine
 from zhiban.tickets.frozen_rows import line_of, line_values
 
 LIFE = timedelta(minutes=10)
+DESK_LIFE = timedelta(hours=2)  # of a colleague's, who may be called away
 
 Outcome = Literal["filed", "joined", "cancelled", "replaced", "expired"]
 
 _COLUMNS = (
     "id, conversation_id, requester_contact_id, requester, requester_ref, message_id, preview_message_id, lines, "
-    "title, summary, note, priority, owner_id, labels, repository_id, locale, state, ticket_id, created_at, expires_at"
+    "title, summary, note, priority, owner_id, labels, repository_id, locale, state, ticket_id, created_at, "
+    "expires_at, agent_id, due_at"
 )
 
 _BEGIN = """
 insert into ticket_draft (workspace_id, conversation_id, requester_contact_id, requester, requester_ref, message_id,
-  lines, title, summary, note, priority, owner_id, labels, repository_id, locale, client_key, created_at, expires_at)
+  lines, title, summary, note, priority, owner_id, labels, repository_id, locale, client_key, created_at, expires_at,
+  agent_id)
 values (%(workspace)s, %(conversation)s, %(contact)s, %(requester)s, %(ref)s, %(message)s, %(lines)s::jsonb, %(title)s,
   %(summary)s, %(note)s, %(priority)s, %(owner)s, %(labels)s::bigint[], %(repository)s, %(locale)s, %(key)s, %(now)s,
-  %(expires)s)
+  %(expires)s, %(agent)s)
 on conflict (workspace_id, client_key) do nothing returning id"""
 
 
 @frozen_dataclass
 class Requester:
-    """Who asks: the contact, what they are called, and the vendor's id of them."""
+    """Who asks: a contact in a chat, or a colleague at the desk; what they are called, the vendor's id of them."""
 
-    contact_id: int
+    contact_id: int | None
     name: str
     ref: str = ""
+    agent_id: int | None = None
+
+    @property
+    def actor(self) -> Actor:
+        return Actor("contact", self.contact_id) if self.agent_id is None else Actor("agent", self.agent_id)
 
 
 @frozen_dataclass
@@ -55,6 +64,7 @@ class Wish:
     owner_id: int | None = None
     labels: tuple[int, ...] = ()
     repository_id: int | None = None
+    due_at: datetime | None = None
 
 
 @frozen_dataclass
@@ -88,19 +98,23 @@ async def begin(
     message_id: int,
     key: str,
     locale: Locale,
+    life: timedelta = LIFE,
     now: datetime,
 ) -> TicketDraft | None:
     """Keep what somebody asked for; what they asked for before is replaced. None where this command is known."""
     for before in await _drafts(
         tx,
-        "conversation_id = %(conversation)s and requester_contact_id = %(contact)s and state = 'open' for update",
+        "conversation_id = %(conversation)s and state = 'open' "
+        "and (requester_contact_id = %(contact)s or agent_id = %(agent)s) and client_key <> %(key)s for update",
         conversation=conversation_id,
         contact=requester.contact_id,
+        agent=requester.agent_id,
+        key=key,
     ):
         if before.expires_at <= now:  # the job that ends such drafts has not come to it yet
             await end(tx, before, "expired", by=SYSTEM, now=now)
         else:
-            await end(tx, before, "replaced", by=Actor("contact", requester.contact_id), now=now)
+            await end(tx, before, "replaced", by=requester.actor, now=now)
     draft_id = await tx.value(
         _BEGIN,
         workspace=tx.workspace_id,
@@ -120,12 +134,13 @@ async def begin(
         locale=locale,
         key=key,
         now=now,
-        expires=now + LIFE,
+        expires=now + life,
+        agent=requester.agent_id,
     )
     if draft_id is None:
         return None
     drafted = TicketDrafted(
-        actor=Actor("contact", requester.contact_id),
+        actor=requester.actor,
         at=now,
         draft_id=int(draft_id),
         conversation_id=conversation_id,
@@ -137,13 +152,30 @@ async def begin(
 
 
 async def open_drafts(tx: Transaction, conversation_id: int, *, now: datetime) -> list[TicketDraft]:
-    """Those of a chat that wait and are not too old, the newest first."""
+    """Those that a chat's own people began there, that wait and are not too old; the newest first."""
     return await _drafts(
         tx,
-        "conversation_id = %(conversation)s and state = 'open' and expires_at > %(now)s order by id desc",
+        "conversation_id = %(conversation)s and state = 'open' and expires_at > %(now)s and agent_id is null "
+        "order by id desc",
         conversation=conversation_id,
         now=now,
     )
+
+
+async def access_own(tx: Transaction, draft_id: int, agent_id: int) -> TicketDraft:
+    """A draft that this colleague began, also one that waits no more; locked. Raises NotFound."""
+    found = await _drafts(tx, "id = %(id)s and agent_id = %(agent)s for update", id=draft_id, agent=agent_id)
+    if not found:
+        raise NotFound("There is no such draft.")
+    return found[0]
+
+
+async def draft_keyed(tx: Transaction, key: str) -> TicketDraft:
+    """The draft that was begun with this key. Raises NotFound."""
+    found = await _drafts(tx, "client_key = %(key)s", key=key)
+    if not found:
+        raise NotFound("There is no such draft.")
+    return found[0]
 
 
 async def open_with(tx: Transaction, message_id: int) -> list[TicketDraft]:
@@ -184,6 +216,26 @@ async def rewrite(
     return (await _drafts(tx, "id = %(id)s", id=draft.id))[0]
 
 
+async def revise(tx: Transaction, draft: TicketDraft, wish: Wish) -> TicketDraft:
+    """Another wish in its place."""
+    await tx.run(
+        "update ticket_draft set lines = %(lines)s::jsonb, title = %(title)s, summary = %(summary)s, note = %(note)s, "
+        "priority = %(priority)s, owner_id = %(owner)s, labels = %(labels)s::bigint[], repository_id = %(repository)s, "
+        "due_at = %(due)s where id = %(id)s and state = 'open'",
+        lines=_json(wish.lines),
+        title=wish.title,
+        summary=wish.summary,
+        note=wish.note,
+        priority=int(wish.priority),
+        owner=wish.owner_id,
+        labels=list(wish.labels),
+        repository=wish.repository_id,
+        due=wish.due_at,
+        id=draft.id,
+    )
+    return (await _drafts(tx, "id = %(id)s", id=draft.id))[0]
+
+
 async def end(
     tx: Transaction, draft: TicketDraft, outcome: Outcome, *, ticket_id: int | None = None, by: Actor, now: datetime
 ) -> None:
@@ -210,20 +262,31 @@ async def end(
 
 
 async def locale_of(tx: Transaction, ticket_id: int) -> Locale:
-    """The language in which the ticket was asked for; Chinese where no command was."""
+    """The language in which the ticket was asked for in its chat; Chinese where no command was."""
     found = await tx.value(
-        "select locale from ticket_draft where ticket_id = %(ticket)s and state = 'filed' order by id limit 1",
+        "select locale from ticket_draft where ticket_id = %(ticket)s and state = 'filed' and agent_id is null "
+        "order by id limit 1",
         ticket=ticket_id,
     )
     return found or "zh"
 
 
+async def asked_in_chat(tx: Transaction, ticket_id: int) -> bool:
+    """Whether somebody asked for the ticket in a chat, who waits there for what becomes of it."""
+    return bool(
+        await tx.value(
+            "select exists (select from ticket_draft where ticket_id = %(ticket)s and agent_id is null)",
+            ticket=ticket_id,
+        )
+    )
+
+
 async def filed_since(tx: Transaction, conversation_id: int, contact_id: int | None, *, since: datetime) -> int:
-    """How many drafts of a chat became a ticket or were put to one, of this contact or of everybody."""
+    """How many drafts begun in a chat became a ticket or were put to one, of this contact or of all its people."""
     return int(
         await tx.value(
             "select count(*) from ticket_draft where conversation_id = %(conversation)s and ended_at >= %(since)s "
-            "and state in ('filed', 'joined') "
+            "and agent_id is null and state in ('filed', 'joined') "
             "and (%(contact)s::bigint is null or requester_contact_id = %(contact)s)",
             conversation=conversation_id,
             contact=contact_id,
@@ -236,7 +299,7 @@ async def begun_since(tx: Transaction, conversation_id: int, *, since: datetime)
     """Who began a draft since then, once for each."""
     return await tx.values(
         "select requester_contact_id from ticket_draft where conversation_id = %(conversation)s "
-        "and created_at >= %(since)s",
+        "and created_at >= %(since)s and agent_id is null",
         conversation=conversation_id,
         since=since,
     )
@@ -268,11 +331,12 @@ def _draft(row: Mapping[str, Any]) -> TicketDraft:
         row["owner_id"],
         tuple(row["labels"]),
         row["repository_id"],
+        row["due_at"],
     )
     return TicketDraft(
         row["id"],
         row["conversation_id"],
-        Requester(row["requester_contact_id"], row["requester"], row["requester_ref"]),
+        Requester(row["requester_contact_id"], row["requester"], row["requester_ref"], row["agent_id"]),
         row["message_id"],
         row["preview_message_id"],
         wish,

@@ -87,15 +87,26 @@ async def _written(
     tx: Transaction, ticket: Ticket, repository: RepositoryRow, *, source: str, texts: Texts
 ) -> tuple[str, ...]:
     signature = signature_for(repository, ticket.signature)
-    requester = ""
-    if signature is Signature.REAL:
-        requester = ticket.requester
-    elif signature is Signature.ALIAS and ticket.conversation_id and ticket.requester_contact_id:
-        member = await participant(tx, ticket.conversation_id, ticket.requester_contact_id)
-        requester = member.nickname if member is not None else ""
+    requester = await requester_named(
+        tx, signature, ticket.conversation_id, ticket.requester_contact_id, ticket.requester
+    )
     heading = Heading(ticket.summary, ticket.note, source if repository.private else "", requester)
     lines = [message.line for message in await messages_of_ticket(tx, ticket.id)]
     return bodies(lines, heading, signature=signature, texts=texts)
+
+
+async def requester_named(
+    tx: Transaction, signature: Signature, conversation_id: int | None, contact_id: int | None, name: str
+) -> str:
+    """What the requester is called outside; nothing where they are not to be named."""
+    match signature:
+        case Signature.REAL:
+            return name
+        case Signature.ALIAS if conversation_id is not None and contact_id is not None:
+            member = await participant(tx, conversation_id, contact_id)
+            return member.nickname if member is not None else ""
+        case _:
+            return ""
 
 
 async def write_again(tx: Transaction, ticket: Ticket, *, texts: Texts, key: str, now: datetime) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 
 from zhiban.conversations.attachments import Attachment
 from zhiban.conversations.models import Author
@@ -17,6 +18,28 @@ from zhiban.tickets.windows import Said
 
 QUOTED = 500  # characters of what a message answers
 LOOKED_AT = 400  # messages before a command
+
+
+class Unusable(StrEnum):
+    """Why a message that somebody may see is not put into a ticket."""
+
+    RECALLED = "recalled"
+    UNQUOTED = "unquoted"  # its writer does not want to be quoted
+    COMMAND = "command"  # said to us about tickets
+
+
+def may_pick(message: SpokenMessage) -> bool:
+    """Whether it is something that was said."""
+    return message.kind not in ("activity", "note", "move", "survey")
+
+
+def unusable(message: SpokenMessage, *, group: bool) -> Unusable | None:
+    if message.recalled:
+        return Unusable.RECALLED
+    if not message.quotable:
+        return Unusable.UNQUOTED
+    aside = message.author == Author.CONTACT and message.kind == "text" and is_aside(message.text, group=group)
+    return Unusable.COMMAND if aside else None
 
 
 def as_said(message: SpokenMessage, *, group: bool) -> Said:

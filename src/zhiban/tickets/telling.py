@@ -20,7 +20,7 @@ from zhiban.kit.i18n import Texts
 from zhiban.notifications.models import NotificationKind
 from zhiban.notifications.service import NewNotification, notify
 from zhiban.ports import Mention
-from zhiban.tickets.drafts import locale_of
+from zhiban.tickets.drafts import asked_in_chat, locale_of
 from zhiban.tickets.issues import access_issue
 from zhiban.tickets.models import UNFINISHED, Ticket, TicketState
 from zhiban.tickets.queries import messages_of_ticket, tickets_where, watcher_ids
@@ -44,8 +44,11 @@ class TicketNews(StrEnum):
 async def tell_chat(
     tx: Transaction, inbox: OpenInbox, ticket: Ticket, news: TicketNews, *, event_id: int, now: datetime
 ) -> None:
-    """Say it where the ticket comes from, once. In a group those whom it concerns are named."""
-    if ticket.conversation_id is None:
+    """Say it where the ticket comes from, once. In a group those whom it concerns are named.
+
+    Where its issue is hears only a chat that asked for it: our own people may have meant it for themselves.
+    """
+    if ticket.conversation_id is None or (news is not TicketNews.DONE and not await asked_in_chat(tx, ticket.id)):
         return
     # In the order of a turn, which locks the conversation before its tickets: else each would wait for the other.
     state = await transitions.lock(tx, ticket.conversation_id)

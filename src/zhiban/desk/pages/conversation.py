@@ -27,6 +27,7 @@ from zhiban.desk.pages import (
     group,
     health,
     suggestion,
+    ticket_drafts,
     transcript,
     workspaces,
 )
@@ -72,6 +73,7 @@ def install(app: FastAPI, settings: DeskSettings) -> None:
     add_routes(app, view_pages.router)
     add_routes(app, contact.router)
     add_routes(app, transcript.router)
+    add_routes(app, ticket_drafts.router)
     add_routes(app, notification_pages.router)
     add_routes(app, workspaces.router)
 

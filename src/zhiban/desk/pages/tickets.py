@@ -1,8 +1,7 @@
-"""Tickets at the desk: the list, the board, one ticket, and opening one, also from messages that somebody picked."""
+"""Tickets at the desk: the list, the board, one ticket, and opening one that comes from no conversation."""
 
 from __future__ import annotations
 
-from datetime import datetime, time
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -11,12 +10,14 @@ from fastapi.responses import Response
 
 from zhiban.conversations.access import access_conversation, access_conversation_to_answer
 from zhiban.conversations.models import Priority
-from zhiban.conversations.spoken import SpokenMessage, spoken, spoken_before
+from zhiban.conversations.spoken import spoken_before
 from zhiban.desk.labels import KIND_LABELS, PRIORITY_LABELS
-from zhiban.desk.page import FormPage, known
+from zhiban.desk.page import LARGEST_ID, FormPage, known
+from zhiban.desk.ticket_form import TicketForm, number_of
 from zhiban.desk.ticket_view import (
     STATE_TONES,
     STATE_WORDS,
+    UNUSABLE_WORDS,
     actor_words,
     history_words,
     ticket_line,
@@ -25,12 +26,11 @@ from zhiban.desk.ticket_view import (
 )
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound, ZhibanError
-from zhiban.kit.i18n import mark
 from zhiban.notifications.service import read_about_ticket
 from zhiban.people.auth import CurrentAgent
 from zhiban.people.permissions import Permission
 from zhiban.tickets import filing, involving, service
-from zhiban.tickets.freezing import freeze
+from zhiban.tickets.freezing import may_pick, unusable
 from zhiban.tickets.masking import partly
 from zhiban.tickets.models import UNFINISHED, Audience, NewTicket, Ticket, TicketState
 from zhiban.tickets.queries import (
@@ -43,11 +43,9 @@ from zhiban.tickets.queries import (
     readable_messages,
     ticket_counts,
     ticket_list,
-    ticket_numbered,
     watcher_ids,
 )
 from zhiban.tickets.rendering import shortened_title
-from zhiban.tickets.titling import extracted
 from zhiban.tickets.windows import MOST
 from zhiban.web.security import same_origin
 
@@ -55,8 +53,6 @@ router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
 
 HERE = "/tickets"
 PICKED_FROM = 60  # the last messages that may be picked
-EVENING = time(18)  # when a day that was named ends
-LARGEST = 2**62
 
 Text = Annotated[str, Query(max_length=100)]
 
@@ -80,8 +76,8 @@ class TicketPage(FormPage):
             states = (TicketState(asked["state"]),)
         elif asked["state"] == "all":
             states = tuple(TicketState)
-        owner = {"me": self.agent.id, "nobody": 0}.get(asked["owner"], _number(asked["owner"]))
-        return Filter(states, owner, _number(asked["label"]), asked["due"], text=asked["q"])
+        owner = {"me": self.agent.id, "nobody": 0}.get(asked["owner"], number_of(asked["owner"]))
+        return Filter(states, owner, number_of(asked["label"]), asked["due"], text=asked["q"])
 
     async def show(self, *, status: int = 200, trouble: str = "", **values: Any) -> Response:
         """The list with one ticket opened: this one, or none."""
@@ -170,15 +166,15 @@ async def page(request: Request, agent: CurrentAgent, view: Text = "") -> Respon
 
 
 async def _new(
-    page: TicketPage, conversation_id: int | None, *, status: int = 200, trouble: str = "", form: Any = None
+    page: TicketPage, conversation_id: int | None, *, status: int = 200, trouble: str = "", form: TicketForm
 ) -> Response:
-    form = form or {}
     async with page.transaction() as tx:
         names = await ticket_names(tx)
         head, said = None, []
         if conversation_id is not None:
             head = await access_conversation_to_answer(tx, page.access, known(conversation_id))
-            said = [one for one in await spoken_before(tx, head.id, LARGEST, limit=PICKED_FROM) if _shows(one)]
+            found = await spoken_before(tx, head.id, LARGEST_ID, limit=PICKED_FROM)
+            said = [(one, unusable(one, group=head.kind == "group")) for one in found if may_pick(one)]
     return await page.whole(
         "tickets/new.html",
         status=status,
@@ -186,93 +182,58 @@ async def _new(
         names=names,
         head=head,
         said=said,
-        picked=set(form.get("message", ())),
-        typed={name: values[-1] for name, values in form.items() if values},
-        chosen=set(form.get("label", ())),
+        picked=set(form.values.get("message", ())),
+        typed={name: values[-1] for name, values in form.values.items() if values},
+        chosen=set(form.values.get("label", ())),
         most=MOST,
         kinds=KIND_LABELS,
+        why_not=UNUSABLE_WORDS,
         **page.common,
     )
 
 
-def _shows(message: SpokenMessage) -> bool:
-    return message.kind not in ("activity", "note", "move", "survey")
-
-
 @router.get(HERE + "/new")
 async def new(request: Request, agent: CurrentAgent, conversation: Annotated[int | None, Query()] = None) -> Response:
+    """A form for a ticket of its own; of a conversation, its messages to pick from."""
     agent.access.check(Permission.ANSWER)
-    return await _new(TicketPage(request, agent), conversation)
+    return await _new(TicketPage(request, agent), conversation, form=TicketForm([]))
 
 
 @router.post(HERE)
 async def open_ticket(request: Request, agent: CurrentAgent) -> Response:
-    """A new ticket, or messages put to one that there is."""
+    """A new ticket that comes from no conversation."""
     agent.access.check(Permission.ANSWER)
     page = TicketPage(request, agent)
-    form: dict[str, list[str]] = {}
-    for name, value in await page.form():
-        form.setdefault(name, []).append(value)
-    conversation_id = _number(_last(form, "conversation"))
+    form = TicketForm(await page.form())
     try:
         async with page.transaction() as tx:
-            ticket_id = await _open(tx, page, conversation_id, form)
+            ticket_id = await _open(tx, page, form)
     except (Conflict, NotFound) as error:
-        return await _new(page, conversation_id, status=422, trouble=page.words(error), form=form)
+        return await _new(page, None, status=422, trouble=page.words(error), form=form)
     return page.back(f"{HERE}/{ticket_id}")
 
 
-async def _open(tx: Transaction, page: TicketPage, conversation_id: int | None, form: dict[str, list[str]]) -> int:
-    head, lines = None, []
-    if conversation_id is not None:
-        head = await access_conversation_to_answer(tx, page.access, known(conversation_id))
-        ids = [number for value in form.get("message", ()) if (number := _number(value)) is not None]
-        if len(ids) > MOST:
-            raise Conflict(mark(f"A ticket begins with at most {MOST} messages."))
-        said = [one for one in await spoken(tx, head.id, ids) if not one.recalled and one.quotable and _shows(one)]
-        lines = await freeze(tx, head.id, said, page.texts)
-    if add_to := _last(form, "add_to").strip().lstrip("#"):
-        return await _add(tx, page, conversation_id, lines, add_to)
-    title = _last(form, "title").strip() or (extracted(lines, page.texts).title if lines else "")
-    asked = next((line for line in lines if line.contact_id is not None), None)
+async def _open(tx: Transaction, page: TicketPage, form: TicketForm) -> int:
+    owner_id = form.number("owner")
+    if owner_id is not None:
+        await service.check_may_own(tx, owner_id, None)
     ticket = await service.open_ticket(
         tx,
         NewTicket(
-            shortened_title(title),
-            lines,
-            note=_last(form, "note"),
-            priority=Priority(_choice(form, "priority", 0, most=4)),
-            owner_id=await _owner(tx, form, head.inbox_id if head else None),
-            due_at=_day(_last(form, "due"), page),
-            labels=tuple(number for value in form.get("label", ()) if (number := _number(value)) is not None),
-            conversation_id=head.id if head else None,
-            inbox_id=head.inbox_id if head else None,
-            requester_contact_id=asked.contact_id if asked is not None else None,
-            requester=asked.alias or asked.name if asked is not None else "",
-            repository_id=_number(_last(form, "repository")),
+            shortened_title(form.last("title").strip()),
+            note=form.last("note"),
+            priority=Priority(form.choice("priority", most=4)),
+            owner_id=owner_id,
+            due_at=form.day("due", page.texts),
+            labels=tuple(form.numbers("label")),
+            repository_id=form.number("repository"),
         ),
-        key=f"desk-{page.agent.id}-{_last(form, 'key') or page.now.timestamp()}",
+        key=f"desk-{page.agent.id}-{form.last('key') or page.now.timestamp()}",
         by=page.actor,
         now=page.now,
     )
     await filing.file(tx, ticket, source="", texts=page.texts, by=page.actor, now=page.now)
     return ticket.id
-
-
-async def _add(tx: Transaction, page: TicketPage, conversation_id: int | None, lines: list[Any], number: str) -> int:
-    found = await ticket_numbered(tx, _number(number) or 0)
-    ticket = await access_ticket(tx, page.access, found.id if found else 0)
-    if conversation_id is None:
-        raise Conflict(mark("There is nothing to add."))
-    await involving.add_messages(tx, ticket.id, conversation_id, lines, by=page.actor, now=page.now)
-    return ticket.id
-
-
-async def _owner(tx: Transaction, form: dict[str, list[str]], inbox_id: int | None) -> int | None:
-    owner_id = _number(_last(form, "owner"))
-    if owner_id is not None:
-        await service.check_may_own(tx, owner_id, inbox_id)
-    return owner_id
 
 
 # ----------------------------------------------------------------------------------------------------- one ticket
@@ -291,9 +252,7 @@ async def change(request: Request, agent: CurrentAgent, ticket_id: int) -> Respo
     agent.access.check(Permission.ANSWER)
     page = TicketPage(request, agent)
     page.opened = known(ticket_id)
-    form: dict[str, list[str]] = {}
-    for name, value in await page.form():
-        form.setdefault(name, []).append(value)
+    form = TicketForm(await page.form())
     try:
         async with page.transaction() as tx:
             found = await access_ticket(tx, page.access, page.opened, lock=True)
@@ -301,38 +260,37 @@ async def change(request: Request, agent: CurrentAgent, ticket_id: int) -> Respo
     except ZhibanError as error:
         if not isinstance(error, Conflict | NotFound):
             raise
-        return await page.refused(error, said=_last(form, "comment"))
+        return await page.refused(error, said=form.last("comment"))
     return page.back(f"{HERE}/{ticket_id}")
 
 
-async def _change(tx: Transaction, page: TicketPage, ticket: Ticket, form: dict[str, list[str]]) -> None:
+async def _change(tx: Transaction, page: TicketPage, ticket: Ticket, form: TicketForm) -> None:
     id_, by, now = ticket.id, page.actor, page.now
     if "title" in form:
-        await service.retitle(tx, id_, _last(form, "title"), by=by, now=now)
-    if (state := _last(form, "state")) in STATE_WORDS:
+        await service.retitle(tx, id_, form.last("title"), by=by, now=now)
+    if (state := form.last("state")) in STATE_WORDS:
         await service.set_state(tx, id_, TicketState(state), by=by, now=now)
     if "owner" in form:
-        await service.set_owner(tx, id_, _number(_last(form, "owner")), by=by, now=now)
+        await service.set_owner(tx, id_, form.number("owner"), by=by, now=now)
     if "due" in form:
-        await service.set_due(tx, id_, _day(_last(form, "due"), page), by=by, now=now)
+        await service.set_due(tx, id_, form.day("due", page.texts), by=by, now=now)
     if "priority" in form:
-        await service.set_priority(tx, id_, Priority(_choice(form, "priority", 0, most=4)), by=by, now=now)
+        await service.set_priority(tx, id_, Priority(form.choice("priority", most=4)), by=by, now=now)
     if "labels" in form:
-        chosen = [number for value in form.get("label", ()) if (number := _number(value)) is not None]
-        await service.set_labels(tx, id_, chosen, by=by, now=now)
+        await service.set_labels(tx, id_, form.numbers("label"), by=by, now=now)
     if "watch" in form:
-        verb = involving.watch if _last(form, "watch") == "yes" else involving.unwatch
+        verb = involving.watch if form.last("watch") == "yes" else involving.unwatch
         await verb(tx, id_, page.agent.id, by=by, now=now)
-    if "repository" in form and (repository_id := _number(_last(form, "repository"))) is not None:
+    if "repository" in form and (repository_id := form.number("repository")) is not None:
         await filing.move_to(tx, id_, repository_id, texts=page.texts, by=by, now=now)
     if "comment" in form:
         await _comment(tx, page, ticket, form)
 
 
-async def _comment(tx: Transaction, page: TicketPage, ticket: Ticket, form: dict[str, list[str]]) -> None:
-    key = f"desk-{page.agent.id}-{_last(form, 'key') or page.now.timestamp()}"
-    audience = Audience.ISSUE if _last(form, "audience") == "issue" else Audience.DESK
-    text = _last(form, "comment")
+async def _comment(tx: Transaction, page: TicketPage, ticket: Ticket, form: TicketForm) -> None:
+    key = f"desk-{page.agent.id}-{form.last('key') or page.now.timestamp()}"
+    audience = Audience.ISSUE if form.last("audience") == "issue" else Audience.DESK
+    text = form.last("comment")
     done = await involving.comment(
         tx, ticket.id, text, audience=audience, name=page.agent.name, key=key, by=page.actor, now=page.now
     )
@@ -340,27 +298,3 @@ async def _comment(tx: Transaction, page: TicketPage, ticket: Ticket, form: dict
         await filing.write_comment(
             tx, ticket, text, audience=audience, key=key, texts=page.texts, by=page.actor, now=page.now
         )
-
-
-def _last(form: dict[str, list[str]], name: str) -> str:
-    return form.get(name, [""])[-1]
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
-
-
-def _choice(form: dict[str, list[str]], name: str, usual: int, *, most: int) -> int:
-    number = _number(_last(form, name))
-    return number if number is not None and number <= most else usual
-
-
-def _day(written: str, page: TicketPage) -> datetime | None:
-    """The evening of that day where the reader is. Raises Conflict."""
-    if not written:
-        return None
-    try:
-        day = datetime.strptime(written, "%Y-%m-%d")  # noqa: DTZ007 -- a day of the reader's own calendar
-    except ValueError:
-        raise Conflict(mark("A day is written as 2027-01-31.")) from None
-    return datetime.combine(day.date(), EVENING, tzinfo=page.texts.zone)

@@ -10,6 +10,7 @@ import * as bulk from "./bulk.js";
 import * as clips from "./clips.js";
 import * as quotes from "./quotes.js";
 import * as assist from "./assist.js";
+import * as pick from "./pick.js";
 
 const html = document.documentElement;
 const NEAR = 80;
@@ -223,6 +224,7 @@ document.addEventListener("click", (event) => {
 });
 document.addEventListener("visibilitychange", () => { if (!document.hidden && stuck) markRead(); });
 
+pick.start(); // before the others: while messages are picked, their keys and clicks are not the thread's
 live.start();
 composer.start();
 keys.start();

@@ -39,6 +39,7 @@ const ACTIONS = {
   KeyE: () => document.getElementById("resolve")?.click(),
   KeyM: () => menu("menu-snooze"),
   KeyA: () => menu("menu-owner"),
+  KeyT: () => document.dispatchEvent(new Event("desk:pick")),
   KeyR: () => menu("menu-macros"),
   KeyG: () => {
     if (innerWidth <= 1260 && document.getElementById("menu-labels")) drawer("side");

@@ -6,6 +6,7 @@ document.addEventListener("keydown", (event) => {
   if (event.isComposing) return;
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
     document.activeElement?.closest(".say-more")?.requestSubmit();
+    document.activeElement?.closest(".drafting")?.requestSubmit(document.querySelector(".drafting [value=open]"));
   } else if (event.altKey && !event.ctrlKey && event.code === "KeyN") {
     event.preventDefault();
     document.querySelector(".trio__top a[data-look=solid]")?.click();
@@ -17,6 +18,11 @@ document.addEventListener("keydown", (event) => {
 
 document.querySelector(".sift")?.addEventListener("change", (event) => {
   if (event.target.matches("select")) event.currentTarget.requestSubmit();
+});
+
+// Another repository: what is alike there, and how its readers will read it.
+document.querySelector(".drafting [data-save]")?.addEventListener("change", (event) => {
+  event.target.form.requestSubmit(event.target.form.querySelector("[value=save]"));
 });
 
 // What is typed or looked at stays: only the list, the board and the comments are drawn anew.
