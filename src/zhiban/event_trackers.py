@@ -23,12 +23,26 @@ class IssueOpened(Event):
     dropped_assignees: tuple[str, ...] = ()
 
 
+class IssueWritten(Event):
+    """A comment, a change or a reaction that somebody asked us for stands at the tracker. `url`: where it is read.
+
+    What the tracker silently dropped is named.
+    """
+
+    repository_id: int
+    issue_id: int
+    call_id: int
+    wish: Literal["open", "comment", "change", "react"]
+    url: str = ""
+    dropped: tuple[str, ...] = ()
+
+
 class IssueRefused(Event):
     """The tracker will not do what somebody asked for. `reason` is a stable word, `sentence` one for people."""
 
     repository_id: int
     call_id: int
-    wish: Literal["open", "comment", "change"]
+    wish: Literal["open", "comment", "change", "react"]
     reason: str
     sentence: str
     ticket_id: int | None = None

@@ -127,6 +127,7 @@ from zhiban.event_trackers import (
     IssueCommented,
     IssueOpened,
     IssueRefused,
+    IssueWritten,
     RepositoryLinked,
     RepositoryRenamed,
     RepositoryUnlinked,
@@ -148,7 +149,7 @@ __all__ += [
 ]
 __all__ += ["AccountsAssigned", "ConnectionAdded", "ConnectionBroke", "ConnectionChanged", "ConnectionMended"]
 __all__ += ["ConnectionRemoved", "InboxAdded", "InboxConfigured", "InboxPaused", "InboxRemoved", "InboxResumed"]
-__all__ += ["IssueChanged", "IssueCommented", "IssueOpened", "IssueRefused", "RepositoryLinked"]
+__all__ += ["IssueChanged", "IssueCommented", "IssueOpened", "IssueRefused", "IssueWritten", "RepositoryLinked"]
 __all__ += ["RepositoryRenamed", "RepositoryUnlinked"]
 __all__ += ["MessageTranslated", "SavedViewAdded", "SavedViewChanged", "SavedViewRemoved", "SessionRevoked"]
 __all__ += ["MacroAdded", "MacroChanged", "MacroRemoved", "SnippetAdded", "SnippetChanged", "SnippetRemoved"]

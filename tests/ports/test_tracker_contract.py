@@ -19,6 +19,7 @@ from zhiban.ports import (
     InvalidWebhook,
     IssueChange,
     IssueDraft,
+    TakesReactions,
     Tracker,
     TrackerRefused,
     TryLater,
@@ -180,3 +181,18 @@ async def test_only_genuine_calls_are_let_in(stand: Stand) -> None:
 @given(body=st.text())
 async def test_nothing_that_was_stored_breaks_the_reader(stand: Stand, body: str) -> None:
     assert stand.tracker.read(body) is not None
+
+
+async def test_a_reaction_stands_once_and_can_be_taken_back(stand: Stand) -> None:
+    tracker = stand.tracker
+    if not isinstance(tracker, TakesReactions):
+        pytest.skip("this tracker has no reactions")
+    number = (await tracker.open_issue(draft())).issue.number
+    comment = await tracker.comment(CommentDraft(str(uuid4()), NAME, number, "还在发生"))
+    for where in ("", comment.external_id):
+        first = await tracker.react(NAME, number, "up", comment=where)
+        assert await tracker.react(NAME, number, "up", comment=where) == first
+        for _ in range(2):
+            await tracker.take_back_reaction(NAME, number, first, comment=where)
+    with pytest.raises(TrackerRefused):
+        await tracker.react(NAME, 4711, "heart")

@@ -19,7 +19,7 @@ from zhiban.kit.db import Database
 from zhiban.kit.i18n import Texts
 from zhiban.people.permissions import Access, Role
 from zhiban.ports import Issue, IssueChange, TrackerUser, TryLater
-from zhiban.tickets import filing, repositories, telling, tracker_outbox
+from zhiban.tickets import filing, repositories, telling, tracker_calls, tracker_outbox
 from zhiban.tickets.models import Audience, TicketState
 from zhiban.tickets.queries import messages_of_ticket, read_ticket, readable_messages
 from zhiban.tickets.service import lock_ticket, set_state
@@ -284,11 +284,11 @@ async def test_a_maintainers_close_while_we_change_something_else_is_heard(chat:
     chat.clock.advance(timedelta(minutes=1))
     async with chat.database.transaction(chat.workspace_id) as tx:
         ((ticket_id, repository_id),) = await tx.rows("select id, repository_id from ticket")
-        await tracker_outbox.enqueue_change(
-            tx, repository_id, change=IssueChange(add_labels=("bug",)), number=1, ticket_id=ticket_id,
+        await tracker_outbox.enqueue(
+            tx, repository_id, IssueChange(add_labels=("bug",)), number=1, ticket_id=ticket_id,
             client_key="label", by=SYSTEM, now=stand.now,
         )  # fmt: skip
-        assert await tracker_outbox.take(tx, stand.connection_id, process_id=1, now=stand.now)
+        assert await tracker_calls.take(tx, stand.connection_id, process_id=1, now=stand.now)
     (issue,) = stand.board.issues.values()
     await stand.hears(news("closed", 1, state="closed", title=issue.title, body=issue.body))
     assert await chat.rows("select state from ticket") == [("done",)]

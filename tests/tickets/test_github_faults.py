@@ -19,6 +19,7 @@ from zhiban.events import ASSISTANT
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.github.simulator import FaultKind
 from zhiban.tickets import tracker_outbox as outbox
+from zhiban.tickets.tracker_writes import NewComment
 
 
 @pytest.fixture
@@ -58,8 +59,8 @@ async def test_webhooks_that_come_before_the_answer_are_no_news(site: GitHubApp)
     site.github.written_hook = hooks_first
     call = await site.opens(ticket_id=5)
     async with site.app.database.transaction(site.workspace_id) as tx:
-        second = await outbox.enqueue_comment(
-            tx, site.repository_id, body="还在", ticket_id=5, client_key="c", by=ASSISTANT, now=site.clock.now()
+        second = await outbox.enqueue(
+            tx, site.repository_id, NewComment("还在"), ticket_id=5, client_key="c", by=ASSISTANT, now=site.clock.now()
         )
     (commented,) = await site.told("issue_commented")
     await site.quiet()

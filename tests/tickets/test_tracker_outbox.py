@@ -14,8 +14,9 @@ from zhiban.kit.errors import NotFound
 from zhiban.kit.event_log import Reactions
 from zhiban.ports import ConnectionBroken, IssueChange, Repository, TrackerRefused, TryLater
 from zhiban.testing.tracker import MemoryBoard
-from zhiban.tickets import repositories
+from zhiban.tickets import repositories, tracker_calls
 from zhiban.tickets import tracker_outbox as outbox
+from zhiban.tickets.tracker_writes import NewComment, NewIssue
 
 ASKER = Actor("contact", 7)
 
@@ -100,8 +101,15 @@ async def test_a_comment_waits_for_the_issue_of_its_ticket(stand: TrackerStand) 
     await opens(stand)
     repository = await stand.repository()
     async with stand.database.transaction(stand.workspace_id) as tx:
-        await outbox.enqueue_comment(
-            tx, repository, body="还有一句", ticket_id=5, message_id=99, client_key="m99", by=ASKER, now=stand.now
+        await outbox.enqueue(
+            tx,
+            repository,
+            NewComment("还有一句"),
+            ticket_id=5,
+            message_id=99,
+            client_key="m99",
+            by=ASKER,
+            now=stand.now,
         )
     await stand.work()
     assert not stand.board.comments
@@ -209,10 +217,11 @@ async def test_what_a_dead_process_held_is_taken_over(stand: TrackerStand) -> No
     """It was killed between the tracker's answer and our commit: the key finds what it had opened."""
     await opens(stand)
     async with stand.database.transaction(stand.workspace_id) as tx:
-        call = await outbox.take(tx, stand.connection_id, process_id=4711, now=stand.now)
+        call = await tracker_calls.take(tx, stand.connection_id, process_id=4711, now=stand.now)
     assert call is not None
     opened = await stand.connections.tracker(stand.workspace_id, stand.connection_id)
-    await opened.tracker.open_issue(call.issue_draft("acme/shop"))
+    assert isinstance(call.write, NewIssue)
+    await opened.tracker.open_issue(call.issue_draft("acme/shop", call.write))
     await stand.work()
     assert len(stand.board.issues) == 1
     assert len(await stand.facts("issue_opened")) == 1
@@ -222,9 +231,9 @@ async def test_a_living_process_is_left_alone(stand: TrackerStand) -> None:
     await opens(stand, key="one", ticket=1)
     await opens(stand, key="two", ticket=2)
     async with stand.database.transaction(stand.workspace_id) as tx:
-        assert await outbox.take(tx, stand.connection_id, process_id=stand.pubsub.process_id, now=stand.now)
+        assert await tracker_calls.take(tx, stand.connection_id, process_id=stand.pubsub.process_id, now=stand.now)
     async with stand.database.transaction(stand.workspace_id) as tx:
-        assert await outbox.take(tx, stand.connection_id, process_id=4711, now=stand.now) is None
+        assert await tracker_calls.take(tx, stand.connection_id, process_id=4711, now=stand.now) is None
 
 
 async def test_a_change_is_carried_out_and_told_once(stand: TrackerStand) -> None:
@@ -232,10 +241,10 @@ async def test_a_change_is_carried_out_and_told_once(stand: TrackerStand) -> Non
     await stand.work()
     repository = await stand.repository()
     async with stand.database.transaction(stand.workspace_id) as tx:
-        await outbox.enqueue_change(
+        await outbox.enqueue(
             tx,
             repository,
-            change=IssueChange(state="closed", reason="not_planned", add_labels=("question",)),
+            IssueChange(state="closed", reason="not_planned", add_labels=("question",)),
             ticket_id=5,
             client_key="close",
             by=ASSISTANT,
@@ -250,4 +259,4 @@ async def test_a_change_is_carried_out_and_told_once(stand: TrackerStand) -> Non
 async def test_there_must_be_a_repository(stand: TrackerStand) -> None:
     async with stand.database.transaction(stand.workspace_id) as tx:
         with pytest.raises(NotFound):
-            await outbox.enqueue_comment(tx, 4711, body="x", number=1, client_key="k", by=ASKER, now=stand.now)
+            await outbox.enqueue(tx, 4711, NewComment("x"), number=1, client_key="k", by=ASKER, now=stand.now)

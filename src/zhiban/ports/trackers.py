@@ -145,7 +145,9 @@ class TrackerRefused(ZhibanError):
 
     def __init__(
         self,
-        reason: Literal["moved", "not_found", "issues_disabled", "gone", "locked", "invalid", "forbidden"],
+        reason: Literal[
+            "moved", "not_found", "issues_disabled", "gone", "locked", "invalid", "forbidden", "unsupported"
+        ],
         *,
         code: int = 0,
         hint: str = "",
@@ -211,6 +213,22 @@ class Tracker(Protocol):
 
     def checks(self) -> AsyncIterator[CheckResult]:
         """Whether credentials and permissions work. What does not is a result, not an error."""
+        ...
+
+
+Reaction = Literal["up", "down", "laugh", "hooray", "confused", "heart", "rocket", "eyes"]
+
+
+@runtime_checkable
+class TakesReactions(Protocol):
+    """A tracker where people answer with a little picture instead of words. Raises as `Tracker`."""
+
+    async def react(self, repository: str, number: int, reaction: Reaction, *, comment: str = "") -> str:
+        """React to the issue, or to the comment of this id. Twice is once. Returns the reaction's id."""
+        ...
+
+    async def take_back_reaction(self, repository: str, number: int, external_id: str, *, comment: str = "") -> None:
+        """Take a reaction of ours away. One that is gone already is no error."""
         ...
 
 

@@ -27,6 +27,7 @@ from zhiban.ports import (
     IssueComment,
     IssueDraft,
     OpenedIssue,
+    Reaction,
     Repository,
     Setup,
     SetupField,
@@ -63,6 +64,7 @@ class MemoryBoard:
     issues: dict[tuple[str, int], Issue] = field(default_factory=dict)
     comments: dict[tuple[str, int], list[IssueComment]] = field(default_factory=dict)
     keys: dict[str, tuple[str, int, str]] = field(default_factory=dict)  # of a draft: repository, number, comment
+    reactions: set[tuple[str, int, str, str]] = field(default_factory=set)  # repository, number, comment, which
     faults: list[tuple[Fault, bool]] = field(default_factory=list)
     former: dict[str, str] = field(default_factory=dict)  # where repositories went that were renamed
     broken: bool = False  # our credentials are refused
@@ -87,7 +89,7 @@ class MemoryBoard:
 
 
 class MemoryTracker:
-    """Tracker."""
+    """Tracker and TakesReactions."""
 
     name = "memory-tracker"
 
@@ -183,6 +185,19 @@ class MemoryTracker:
         with _Mishap(self._board):
             kept = [one for one in self._board.comments.get((name, number), []) if one.external_id != external_id]
             self._board.comments[name, number] = kept
+
+    async def react(self, repository: str, number: int, reaction: Reaction, *, comment: str = "") -> str:
+        issue = self._board.issue(repository, number)
+        with _Mishap(self._board):
+            self._board.reactions.add((issue.repository, number, comment, reaction))
+        return reaction
+
+    async def take_back_reaction(self, repository: str, number: int, external_id: str, *, comment: str = "") -> None:
+        name = self._board.repository(repository).name
+        with _Mishap(self._board):
+            self._board.reactions = {
+                one for one in self._board.reactions if one != (name, number, comment, external_id)
+            }
 
     async def issue(self, repository: str, number: int) -> Issue:
         return self._board.issue(repository, number)

@@ -20,7 +20,8 @@ from zhiban.tickets.rendering import Heading, bodies
 from zhiban.tickets.repositories import RepositoryRow, access_repository
 from zhiban.tickets.service import open_ticket
 from zhiban.tickets.titling import Naming
-from zhiban.tickets.tracker_outbox import enqueue_comment
+from zhiban.tickets.tracker_outbox import enqueue
+from zhiban.tickets.tracker_writes import NewComment
 
 
 @frozen_dataclass
@@ -117,10 +118,10 @@ async def _comment(
     )
     heading = Heading(note=said.draft.wish.note, requester=requester)
     for n, body in enumerate(bodies(said.lines, heading, signature=signature, texts=said.texts)):
-        await enqueue_comment(
+        await enqueue(
             tx,
             repository.id,
-            body=body,
+            NewComment(body),
             number=issue.number,
             ticket_id=ticket.id,
             client_key=f"{said.draft.key}-{n}",

@@ -21,15 +21,14 @@ from zhiban.tickets.rendering import Heading, Signature, bodies, comment_body, t
 from zhiban.tickets.repositories import RepositoryRow, access_repository, repositories_of
 from zhiban.tickets.service import change_column, lock_ticket
 from zhiban.tickets.tracker_outbox import (
-    enqueue_change,
-    enqueue_comment,
-    enqueue_erasure,
+    enqueue,
     enqueue_issue,
     overwrite,
     rewrite_untried,
     withdraw,
     written_for,
 )
+from zhiban.tickets.tracker_writes import Erasure, NewComment
 
 LIKELY = 0.3  # how much of the words an issue shares before it is named as one that may be meant
 MOST_LIKE = 3
@@ -123,11 +122,10 @@ async def write_again(tx: Transaction, ticket: Ticket, *, texts: Texts, key: str
     written = await _written(tx, ticket, repository, source=source, texts=texts)
     if await rewrite_untried(tx, ticket.id, title=title, bodies=written):
         return
-    change = IssueChange(title=title, body=written[0])
-    await enqueue_change(
+    await enqueue(
         tx,
         repository.id,
-        change=change,
+        IssueChange(title=title, body=written[0]),
         ticket_id=ticket.id,
         client_key=f"ticket-{ticket.id}-{key}",
         by=SYSTEM,
@@ -155,10 +153,10 @@ async def write_comment(
     """Write a comment at the ticket's issue, where it is meant for there and there is one, or will be."""
     if audience is not Audience.ISSUE or ticket.repository_id is None or ticket.tracker_state not in _THERE:
         return
-    await enqueue_comment(
+    await enqueue(
         tx,
         ticket.repository_id,
-        body=comment_body(text, texts),
+        NewComment(comment_body(text, texts)),
         ticket_id=ticket.id,
         client_key=f"comment-{key}",
         by=by,
@@ -203,9 +201,7 @@ async def take_back(tx: Transaction, ticket: Ticket, *, texts: Texts, by: Actor,
         return TakenBack.NOTHING
     for call_id in comments:
         key = f"erase-{call_id}"
-        await enqueue_erasure(
-            tx, ticket.repository_id, call_id=call_id, ticket_id=ticket.id, client_key=key, by=by, now=now
-        )
+        await enqueue(tx, ticket.repository_id, Erasure(call_id), ticket_id=ticket.id, client_key=key, by=by, now=now)
     if opened:
         gone = IssueChange(state="closed", reason="not_planned", title=title, body=body)
         await _change(tx, ticket, "empty", gone, by=by, now=now)
@@ -218,10 +214,10 @@ async def take_back(tx: Transaction, ticket: Ticket, *, texts: Texts, by: Actor,
 async def _change(tx: Transaction, ticket: Ticket, what: str, change: IssueChange, *, by: Actor, now: datetime) -> None:
     if ticket.repository_id is None or ticket.tracker_state not in _THERE:
         return
-    await enqueue_change(
+    await enqueue(
         tx,
         ticket.repository_id,
-        change=change,
+        change,
         ticket_id=ticket.id,
         client_key=f"ticket-{ticket.id}-{what}-{now.timestamp()}",
         by=by,

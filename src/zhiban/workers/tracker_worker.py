@@ -15,18 +15,19 @@ from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import Misconfigured, NotFound, Unavailable, ZhibanError
 from zhiban.kit.pubsub import PubSub
-from zhiban.ports import ConnectionBroken, Tracker, TrackerRefused, TryLater
+from zhiban.ports import ConnectionBroken, IssueChange, TakesReactions, Tracker, TrackerRefused, TryLater
 from zhiban.tickets import issues
-from zhiban.tickets import tracker_outbox as outbox
+from zhiban.tickets import tracker_calls as calls
 from zhiban.tickets.repositories import access_repository
-from zhiban.tickets.tracker_outbox import TrackerCall
+from zhiban.tickets.tracker_calls import Erasable, TrackerCall
+from zhiban.tickets.tracker_writes import Erasure, NewComment, NewIssue, NewReaction
 
 log = logging.getLogger(__name__)
 
 EVERY_SECONDS = 1.0
 FIRST_WAIT = 5.0  # seconds after an attempt that may have been carried out; each further wait is twice as long
 LONGEST_WAIT = 600.0
-ATTEMPT_SECONDS = outbox.LEASE.total_seconds() - 20  # nobody else may begin while an attempt of ours goes on
+ATTEMPT_SECONDS = calls.LEASE.total_seconds() - 20  # nobody else may begin while an attempt of ours goes on
 BROKEN_WAIT = 300.0  # until the credentials that the tracker refuses are tried again
 GIVE_UP = timedelta(hours=24)  # what could not be done for so long is refused, and somebody is told
 ACCIDENTS = 8  # attempts that end in an error of our own; then it is refused, and somebody is told
@@ -61,7 +62,7 @@ class TrackerWorker:
         now = self._clock.now()
         for workspace_id in await self._database.workspaces():
             async with self._database.transaction(workspace_id) as tx:
-                due = await outbox.due(tx, now=now)
+                due = await calls.due(tx, now=now)
             for connection_id in due:
                 self.wake(workspace_id, connection_id)
 
@@ -92,7 +93,7 @@ class TrackerWorker:
         """Carry one call out. False when there is none to be taken now."""
         now = self._clock.now()
         async with self._database.transaction(workspace_id) as tx:
-            call = await outbox.take(tx, connection_id, process_id=self._pubsub.process_id, now=now)
+            call = await calls.take(tx, connection_id, process_id=self._pubsub.process_id, now=now)
         if call is None:
             return False
         try:
@@ -110,9 +111,9 @@ class TrackerWorker:
                 await self._carry_out(workspace_id, tracker, call)
         except TrackerRefused as error:
             await self._refused(workspace_id, call, error)
-        except (outbox.IssueNotOpen, NotFound) as error:
+        except (calls.IssueNotOpen, NotFound) as error:
             async with self._database.transaction(workspace_id) as tx:
-                await outbox.settle_refused(tx, call, "not_found", error.sentence, now=self._clock.now())
+                await calls.settle_refused(tx, call, "not_found", error.sentence, now=self._clock.now())
         except (ConnectionBroken, Misconfigured) as error:
             async with self._database.transaction(workspace_id) as tx:
                 await mark_broken(tx, connection_id, error.sentence, now=self._clock.now())
@@ -128,37 +129,36 @@ class TrackerWorker:
         return True
 
     async def _carry_out(self, workspace_id: int, tracker: Tracker, call: TrackerCall) -> None:
+        write = call.write
         async with self._database.transaction(workspace_id) as tx:
             repository = (await access_repository(tx, call.repository_id)).name
-            if call.erases is None:
-                number = 0 if call.kind == "open" else await outbox.target(tx, call)
-        if call.erases is not None:
-            await self._erase(workspace_id, tracker, repository, call, call.erases)
-            return
-        match call.kind:
-            case "open":
-                opened = await tracker.open_issue(call.issue_draft(repository))
+            number = 0 if isinstance(write, NewIssue | Erasure) else await calls.target(tx, call)
+        match write:
+            case NewIssue():
+                opened = await tracker.open_issue(call.issue_draft(repository, write))
                 async with self._database.transaction(workspace_id) as tx:
-                    await outbox.settle_opened(tx, call, opened, now=self._clock.now())
-            case "comment":
+                    await calls.settle_opened(tx, call, opened, now=self._clock.now())
+            case NewComment():
                 issue_id = await self._known(workspace_id, tracker, call.repository_id, repository, number)
-                comment = await tracker.comment(call.comment_draft(repository, number))
+                comment = await tracker.comment(call.comment_draft(repository, number, write))
                 async with self._database.transaction(workspace_id) as tx:
-                    await outbox.settle_commented(tx, call, issue_id, comment, now=self._clock.now())
-            case "change":
-                changed = await tracker.update(repository, number, call.change())
+                    await calls.settle_commented(tx, call, issue_id, comment, now=self._clock.now())
+            case NewReaction():
+                issue_id = await self._known(workspace_id, tracker, call.repository_id, repository, number)
+                reaction = await _reacting(tracker).react(repository, number, write.reaction, comment=write.comment)
                 async with self._database.transaction(workspace_id) as tx:
-                    await outbox.settle_changed(tx, call, changed, now=self._clock.now())
-
-    async def _erase(
-        self, workspace_id: int, tracker: Tracker, repository: str, call: TrackerCall, written: int
-    ) -> None:
-        async with self._database.transaction(workspace_id) as tx:
-            place = await outbox.erasable(tx, written)
-        if place is not None:
-            await tracker.delete_comment(repository, place[1], place[2])
-        async with self._database.transaction(workspace_id) as tx:
-            await outbox.settle_erased(tx, call, place, now=self._clock.now())
+                    await calls.settle_reacted(tx, call, issue_id, reaction, now=self._clock.now())
+            case IssueChange():
+                changed = await tracker.update(repository, number, write)
+                async with self._database.transaction(workspace_id) as tx:
+                    await calls.settle_changed(tx, call, changed, now=self._clock.now())
+            case Erasure(call_id=written):
+                async with self._database.transaction(workspace_id) as tx:
+                    place = await calls.erasable(tx, written)
+                if place is not None:
+                    await _erase(tracker, repository, place)
+                async with self._database.transaction(workspace_id) as tx:
+                    await calls.settle_erased(tx, call, place, now=self._clock.now())
 
     async def _known(
         self, workspace_id: int, tracker: Tracker, repository_id: int, repository: str, number: int
@@ -176,9 +176,9 @@ class TrackerWorker:
         now = self._clock.now()
         async with self._database.transaction(workspace_id) as tx:
             if error.moved_to:
-                await outbox.moved(tx, call, error.moved_to, now=now)
+                await calls.moved(tx, call, error.moved_to, now=now)
             else:
-                await outbox.settle_refused(tx, call, error.reason, error.hint or error.sentence, now=now)
+                await calls.settle_refused(tx, call, error.reason, error.hint or error.sentence, now=now)
 
     async def _later(self, workspace_id: int, call: TrackerCall, error: Unavailable) -> bool:
         sent = getattr(error, "unknown", False)
@@ -197,12 +197,12 @@ class TrackerWorker:
         after = timedelta(seconds=min(FIRST_WAIT * 2.0 ** (call.attempts - 1), LONGEST_WAIT))
         problem = f"An unexpected {type(error).__name__}."  # without its words: they may be somebody's
         async with self._database.transaction(workspace_id) as tx:
-            await outbox.put_off(tx, call, until=now + after, problem=problem, sent=True, now=now)
+            await calls.put_off(tx, call, until=now + after, problem=problem, sent=True, now=now)
         if call.attempts < ACCIDENTS and now - call.created_at <= GIVE_UP:
             return
         try:
             async with self._database.transaction(workspace_id) as tx:
-                await outbox.settle_refused(tx, call, "accident", "It failed again and again.", now=now)
+                await calls.settle_refused(tx, call, "accident", "It failed again and again.", now=now)
         except Exception:  # whoever hears of it may be what is broken
             log.exception("Call %s cannot even be given up.", call.id)
 
@@ -210,8 +210,19 @@ class TrackerWorker:
         now = self._clock.now()
         async with self._database.transaction(workspace_id) as tx:
             if now - call.created_at > GIVE_UP:
-                await outbox.settle_refused(tx, call, "unreachable", problem, now=now)
+                await calls.settle_refused(tx, call, "unreachable", problem, now=now)
             else:
-                await outbox.put_off(
-                    tx, call, until=now + timedelta(seconds=after), problem=problem, sent=sent, now=now
-                )
+                await calls.put_off(tx, call, until=now + timedelta(seconds=after), problem=problem, sent=sent, now=now)
+
+
+def _reacting(tracker: Tracker) -> TakesReactions:
+    if not isinstance(tracker, TakesReactions):
+        raise TrackerRefused("unsupported", hint="This tracker has no reactions.")
+    return tracker
+
+
+async def _erase(tracker: Tracker, repository: str, place: Erasable) -> None:
+    if place.is_comment:
+        await tracker.delete_comment(repository, place.number, place.external_id)
+    else:
+        await _reacting(tracker).take_back_reaction(repository, place.number, place.external_id, comment=place.comment)

@@ -25,6 +25,7 @@ from zhiban.ports import (
     IssueComment,
     IssueDraft,
     OpenedIssue,
+    Reaction,
     Repository,
     TokenStore,
     TrackerNews,
@@ -40,8 +41,15 @@ APART: Final = timedelta(minutes=5)  # by how much clocks may differ
 LOOKED_AT: Final = 10  # pages of a hundred issues that are looked through for a mark
 
 
+_REACTIONS: Final[Mapping[Reaction, str]] = {
+    "up": "+1",
+    "down": "-1",
+    **{name: name for name in ("laugh", "hooray", "confused", "heart", "rocket", "eyes")},
+}
+
+
 class GitHubTracker:
-    """Tracker, and RedeliversWebhooks where we are an app."""
+    """Tracker, TakesReactions, and RedeliversWebhooks where we are an app."""
 
     name = "github"
 
@@ -110,6 +118,19 @@ class GitHubTracker:
     async def delete_comment(self, repository: str, number: int, external_id: str) -> None:  # noqa: ARG002
         """By its own number: GitHub counts comments through a whole repository."""
         await self._take_away(repository, f"/issues/comments/{quote(external_id, safe='')}")
+
+    async def react(self, repository: str, number: int, reaction: Reaction, *, comment: str = "") -> str:
+        """GitHub keeps one of each kind for an account, and answers with the one that is there."""
+        place = self._reactions(number, comment)
+        found = await self._write("POST", repository, place, {"content": _REACTIONS[reaction]})
+        return str(parts.number(found, "id"))
+
+    async def take_back_reaction(self, repository: str, number: int, external_id: str, *, comment: str = "") -> None:
+        await self._take_away(repository, f"{self._reactions(number, comment)}/{quote(external_id, safe='')}")
+
+    @staticmethod
+    def _reactions(number: int, comment: str) -> str:
+        return f"/issues/comments/{quote(comment, safe='')}/reactions" if comment else f"/issues/{number}/reactions"
 
     async def _take_away(self, repository: str, place: str) -> None:
         try:

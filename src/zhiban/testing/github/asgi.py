@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -14,30 +13,19 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from zhiban.testing.github.refusals import ApiRefusal, invalid, mishap, object_of, secondary, text_of, title_of
 from zhiban.testing.github.simulator import (
-    BODY_CHARACTERS,
     WRITES_A_MINUTE,
     AppIdentity,
     GitHubEntry,
-    GitHubFault,
     GitHubGrant,
     GitHubSimulator,
+    ReactionEntry,
     Repo,
     stamp,
 )
 
 Handler = Callable[[Request], Awaitable[Response]]
-
-
-class _ApiRefusal(Exception):
-    def __init__(self, status: int, message: str, *, headers: dict[str, str] | None = None, errors: Any = None) -> None:
-        super().__init__(message)
-        self.response = JSONResponse(
-            {"message": message, "documentation_url": "https://docs.github.com/rest"}
-            | ({"errors": errors} if errors else {}),
-            status,
-            headers=headers,
-        )
 
 
 def application(github: GitHubSimulator, *, prefix: str = "") -> Starlette:
@@ -63,6 +51,10 @@ def application(github: GitHubSimulator, *, prefix: str = "") -> Starlette:
         ("GET", "/repos/{owner}/{repo}/issues/{number:int}/comments", api.comments),
         ("POST", "/repos/{owner}/{repo}/issues/{number:int}/comments", api.create_comment),
         ("DELETE", "/repos/{owner}/{repo}/issues/comments/{id:int}", api.delete_comment),
+        ("POST", "/repos/{owner}/{repo}/issues/{number:int}/reactions", api.react),
+        ("DELETE", "/repos/{owner}/{repo}/issues/{number:int}/reactions/{reaction:int}", api.unreact),
+        ("POST", "/repos/{owner}/{repo}/issues/comments/{id:int}/reactions", api.react),
+        ("DELETE", "/repos/{owner}/{repo}/issues/comments/{id:int}/reactions/{reaction:int}", api.unreact),
         ("POST", "/repos/{owner}/{repo}/issues/{number:int}/labels", api.add_labels),
         ("DELETE", "/repos/{owner}/{repo}/issues/{number:int}/labels/{name}", api.remove_label),
         ("POST", "/repos/{owner}/{repo}/issues/{number:int}/assignees", api.add_assignees),
@@ -96,11 +88,11 @@ class _Api:
             try:
                 _check_headers(request)
                 if fault is not None and not fault.kind.endswith("_after"):
-                    await _mishap(fault)
+                    await mishap(fault)
                 if request.method != "GET" and "/issues" in path:
                     self._count_write()
                 response = await handler(request)
-            except _ApiRefusal as refused:
+            except ApiRefusal as refused:
                 return refused.response
             if request.method != "GET" and "/issues" in path and github.written_hook is not None:
                 await github.written_hook()
@@ -118,7 +110,7 @@ class _Api:
         written = self._github.written
         written[:] = [one for one in written if now - one < timedelta(minutes=1)]
         if len(written) >= WRITES_A_MINUTE:
-            raise _secondary(60)
+            raise secondary(60)
         written.append(now)
 
     # --------------------------------------------------------------------------------------------------- who calls
@@ -138,14 +130,14 @@ class _Api:
             issuer = str(claims.get("iss"))
             if issuer in (str(app.id), app.json()["client_id"]) and claims["iat"] <= now < claims["exp"] <= now + 600:
                 return app
-        raise _ApiRefusal(401, "A JSON web token could not be decoded")
+        raise ApiRefusal(401, "A JSON web token could not be decoded")
 
     def _grant(self, request: Request) -> GitHubGrant:
         grant = self._github.grants.get(_bearer(request))
         if grant is None or (grant.expires_at is not None and grant.expires_at <= self._github.now()):
-            raise _ApiRefusal(401, "Bad credentials")
+            raise ApiRefusal(401, "Bad credentials")
         if grant.installation is not None and grant.installation.suspended:
-            raise _ApiRefusal(403, "This installation has been suspended")
+            raise ApiRefusal(403, "This installation has been suspended")
         return grant
 
     def _repo(self, request: Request, *, writes: bool = False) -> tuple[Repo, GitHubGrant]:
@@ -157,7 +149,7 @@ class _Api:
             place = (
                 f"{str(request.base_url).rstrip('/')}{self._prefix}/repositories/{self._github.former[name.lower()]}"
             )
-            raise _ApiRefusal(
+            raise ApiRefusal(
                 301 if request.method == "GET" else 307, "Moved Permanently", headers={"Location": place + rest}
             )
         return self._allowed(repo, grant, writes=writes), grant
@@ -165,12 +157,12 @@ class _Api:
     def _allowed(self, repo: Repo | None, grant: GitHubGrant, *, writes: bool = False) -> Repo:
         reach = grant.installation.repositories if grant.installation else grant.repositories or set()
         if repo is None or (repo.id not in reach and repo.private):
-            raise _ApiRefusal(404, "Not Found")
+            raise ApiRefusal(404, "Not Found")
         level = grant.installation.permissions.get("issues") if grant.installation else "write"
         if writes and (repo.id not in reach or level != "write"):
-            raise _ApiRefusal(403, "Resource not accessible by integration")
+            raise ApiRefusal(403, "Resource not accessible by integration")
         if writes and repo.archived:
-            raise _ApiRefusal(403, "Repository was archived so is read-only.")
+            raise ApiRefusal(403, "Repository was archived so is read-only.")
         return repo
 
     def _pushes(self, repo: Repo, grant: GitHubGrant) -> bool:
@@ -178,12 +170,12 @@ class _Api:
 
     def _entry(self, repo: Repo, number: int) -> GitHubEntry:
         if not repo.has_issues:
-            raise _ApiRefusal(410, "Issues are disabled for this repo")
+            raise ApiRefusal(410, "Issues are disabled for this repo")
         entry = repo.entries.get(number)
         if entry is None:
-            raise _ApiRefusal(404, "Not Found")
+            raise ApiRefusal(404, "Not Found")
         if entry.deleted:
-            raise _ApiRefusal(410, "This issue was deleted")
+            raise ApiRefusal(410, "This issue was deleted")
         return entry
 
     # --------------------------------------------------------------------------------------------------- the app
@@ -194,7 +186,7 @@ class _Api:
     async def installation(self, request: Request) -> Response:
         found = self._app(request).installations.get(request.path_params["id"])
         if found is None:
-            raise _ApiRefusal(404, "Not Found")
+            raise ApiRefusal(404, "Not Found")
         return JSONResponse({"id": found.id, "account": found.account.json(), "permissions": found.permissions})
 
     async def installation_of(self, request: Request) -> Response:
@@ -203,15 +195,15 @@ class _Api:
         for one in app.installations.values():
             if one.account.login.lower() == login and one.account.type == kind:
                 return JSONResponse({"id": one.id, "account": one.account.json()})
-        raise _ApiRefusal(404, "Not Found")
+        raise ApiRefusal(404, "Not Found")
 
     async def access_token(self, request: Request) -> Response:
         app = self._app(request)
         found = app.installations.get(request.path_params["id"])
         if found is None:
-            raise _ApiRefusal(404, "Not Found")
+            raise ApiRefusal(404, "Not Found")
         if found.suspended:
-            raise _ApiRefusal(403, "This installation has been suspended")
+            raise ApiRefusal(403, "This installation has been suspended")
         return JSONResponse(self._github.installation_token(app, found), 201)
 
     async def hook_deliveries(self, request: Request) -> Response:
@@ -236,7 +228,7 @@ class _Api:
         deliveries = self._github.hooks.deliveries
         found = next((one for one in deliveries if one.id == request.path_params["id"]), None)
         if found is None:
-            raise _ApiRefusal(404, "Not Found")
+            raise ApiRefusal(404, "Not Found")
         self._github.hooks.redeliver(found)
         return JSONResponse({}, 202)
 
@@ -245,7 +237,7 @@ class _Api:
     async def user(self, request: Request) -> Response:
         grant = self._grant(request)
         if grant.installation is not None:
-            raise _ApiRefusal(403, "Resource not accessible by integration")
+            raise ApiRefusal(403, "Resource not accessible by integration")
         return JSONResponse(grant.account.json())
 
     async def user_repos(self, request: Request) -> Response:
@@ -255,7 +247,7 @@ class _Api:
     async def installation_repositories(self, request: Request) -> Response:
         grant = self._grant(request)
         if grant.installation is None:
-            raise _ApiRefusal(403, "You must authenticate with an installation access token")
+            raise ApiRefusal(403, "You must authenticate with an installation access token")
         found = [self._github.repo_json(self._github.repos[id_]) for id_ in sorted(grant.installation.repositories)]
         return JSONResponse({"total_count": len(found), "repositories": found})
 
@@ -277,7 +269,7 @@ class _Api:
     async def issues(self, request: Request) -> Response:
         repo, _ = self._repo(request)
         if not repo.has_issues:
-            raise _ApiRefusal(410, "Issues are disabled for this repo")
+            raise ApiRefusal(410, "Issues are disabled for this repo")
         asked = request.query_params
         state, creator, since = asked.get("state", "open"), asked.get("creator"), asked.get("since", "")
         found = [
@@ -314,12 +306,10 @@ class _Api:
     async def create_issue(self, request: Request) -> Response:
         repo, grant = self._repo(request, writes=True)
         if not repo.has_issues:
-            raise _ApiRefusal(410, "Issues are disabled for this repo")
-        wish = _object(await request.json(), {"title", "body", "labels", "assignees", "milestone", "type"})
-        title = wish.get("title")
-        if not isinstance(title, str) or not title.strip() or len(title) > 256:
-            raise _invalid("Issue", "title", "missing_field" if not title else "too_long")
-        body = _text(wish.get("body", ""), "Issue")
+            raise ApiRefusal(410, "Issues are disabled for this repo")
+        wish = object_of(await request.json(), {"title", "body", "labels", "assignees", "milestone", "type"})
+        title = title_of(wish.get("title"))
+        body = text_of(wish.get("body", ""), "Issue")
         entry = self._github.opens(repo, grant.account.login, title, body, app=grant.installation is not None)
         if self._pushes(repo, grant):  # others' labels and assignees are dropped without a word
             self._label(repo, entry, wish.get("labels", []))
@@ -329,13 +319,15 @@ class _Api:
     async def update_issue(self, request: Request) -> Response:
         repo, grant = self._repo(request, writes=True)
         entry = self._entry(repo, request.path_params["number"])
-        wish = _object(await request.json(), {"title", "body", "state", "state_reason", "labels", "assignees"})
+        wish = object_of(await request.json(), {"title", "body", "state", "state_reason", "labels", "assignees"})
         if wish.get("state", "open") not in ("open", "closed"):
-            raise _invalid("Issue", "state", "invalid")
+            raise invalid("Issue", "state", "invalid")
         if wish.get("state_reason") not in (None, "completed", "not_planned", "duplicate", "reopened"):
-            raise _invalid("Issue", "state_reason", "invalid")
+            raise invalid("Issue", "state_reason", "invalid")
         if "body" in wish:
-            _text(wish["body"], "Issue")
+            text_of(wish["body"], "Issue")
+        if "title" in wish:
+            title_of(wish["title"])
         allowed = {key: value for key, value in wish.items() if key in ("title", "body", "state", "state_reason")}
         self._github.changes(repo, entry, grant.account.login, **allowed)
         return JSONResponse(self._github.issue(repo, entry))
@@ -344,11 +336,11 @@ class _Api:
         repo, grant = self._repo(request, writes=True)
         entry = self._entry(repo, request.path_params["number"])
         if entry.locked and not self._pushes(repo, grant):
-            raise _ApiRefusal(403, "Unable to create comment because issue is locked.")
-        wish = _object(await request.json(), {"body"})
-        body = _text(wish.get("body"), "IssueComment")
+            raise ApiRefusal(403, "Unable to create comment because issue is locked.")
+        wish = object_of(await request.json(), {"body"})
+        body = text_of(wish.get("body"), "IssueComment")
         if not body.strip():
-            raise _invalid("IssueComment", "body", "missing_field")
+            raise invalid("IssueComment", "body", "missing_field")
         login = grant.account.login
         comment = self._github.comments(repo, entry, login, body, app=grant.installation is not None)
         return JSONResponse(self._github.comment(repo, entry, comment), 201)
@@ -358,14 +350,45 @@ class _Api:
         id_ = request.path_params["id"]
         entry = next((one for one in repo.entries.values() if any(each.id == id_ for each in one.comments)), None)
         if entry is None:
-            raise _ApiRefusal(404, "Not Found")
+            raise ApiRefusal(404, "Not Found")
         entry.comments = [one for one in entry.comments if one.id != id_]
         return Response(status_code=204)
+
+    async def react(self, request: Request) -> Response:
+        repo, grant = self._repo(request, writes=True)
+        reactions = self._reactions(request, repo)
+        content = object_of(await request.json(), {"content"}).get("content")
+        if content not in ("+1", "-1", "laugh", "confused", "heart", "hooray", "rocket", "eyes"):
+            raise invalid("Reaction", "content", "invalid")
+        found, new = self._github.reacts(reactions, grant.account.login, content)
+        answer = {"id": found.id, "content": content, "user": grant.account.json()}
+        return JSONResponse(answer, 201 if new else 200)
+
+    async def unreact(self, request: Request) -> Response:
+        repo, grant = self._repo(request, writes=True)
+        reactions = self._reactions(request, repo)
+        found = next((one for one in reactions if one.id == request.path_params["reaction"]), None)
+        if found is None or found.login != grant.account.login:
+            raise ApiRefusal(404, "Not Found")
+        reactions.remove(found)
+        return Response(status_code=204)
+
+    def _reactions(self, request: Request, repo: Repo) -> list[ReactionEntry]:
+        if "number" in request.path_params:
+            entry = self._entry(repo, request.path_params["number"])
+            if entry.locked:
+                raise ApiRefusal(403, "Unable to create reaction because issue is locked.")
+            return entry.reactions
+        for entry in repo.entries.values():
+            for comment in entry.comments:
+                if comment.id == request.path_params["id"]:
+                    return comment.reactions
+        raise ApiRefusal(404, "Not Found")
 
     async def add_labels(self, request: Request) -> Response:
         repo, grant = self._repo(request, writes=True)
         entry = self._entry(repo, request.path_params["number"])
-        wish = _object(await request.json(), {"labels"})
+        wish = object_of(await request.json(), {"labels"})
         if self._pushes(repo, grant):
             self._label(repo, entry, wish["labels"])
             entry.updated_at = self._github.now()
@@ -377,7 +400,7 @@ class _Api:
         entry = self._entry(repo, request.path_params["number"])
         name = request.path_params["name"]
         if name not in entry.labels:
-            raise _ApiRefusal(404, "Label does not exist")
+            raise ApiRefusal(404, "Label does not exist")
         entry.labels.remove(name)
         entry.updated_at = self._github.now()
         self._github.tell(repo, entry, "unlabeled", grant.account, label={"name": name})
@@ -386,7 +409,7 @@ class _Api:
     async def add_assignees(self, request: Request) -> Response:
         repo, grant = self._repo(request, writes=True)
         entry = self._entry(repo, request.path_params["number"])
-        wish = _object(await request.json(), {"assignees"})
+        wish = object_of(await request.json(), {"assignees"})
         if self._pushes(repo, grant):
             new = [one for one in wish["assignees"] if one in repo.pushers and one not in entry.assignees]
             entry.assignees += new
@@ -397,7 +420,7 @@ class _Api:
 
     def _label(self, repo: Repo, entry: GitHubEntry, names: Any) -> None:
         if not isinstance(names, list) or not all(isinstance(one, str) and 0 < len(one) <= 50 for one in names):
-            raise _invalid("Label", "name", "invalid")
+            raise invalid("Label", "name", "invalid")
         entry.labels += [one for one in dict.fromkeys(names) if one not in entry.labels]
         repo.labels.update(names)  # whoever may push makes labels by using them
 
@@ -405,58 +428,14 @@ class _Api:
 def _bearer(request: Request) -> str:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() not in ("bearer", "token") or not token:
-        raise _ApiRefusal(401, "Requires authentication")
+        raise ApiRefusal(401, "Requires authentication")
     return token
 
 
 def _check_headers(request: Request) -> None:
     if not request.headers.get("user-agent"):
-        raise _ApiRefusal(
+        raise ApiRefusal(
             403, "Request forbidden by administrative rules. Please make sure your request has a User-Agent"
         )
     if request.headers.get("x-github-api-version", "2022-11-28") != "2022-11-28":
-        raise _ApiRefusal(400, "API version is not supported")
-
-
-async def _mishap(fault: GitHubFault) -> None:
-    match fault.kind:
-        case "502":
-            raise _ApiRefusal(502, "Server Error")
-        case "401":
-            raise _ApiRefusal(401, "Bad credentials")
-        case "429":
-            raise _ApiRefusal(429, "Too many requests", headers={"Retry-After": str(fault.retry_after or 1)})
-        case "secondary":
-            raise _secondary(fault.retry_after)
-        case "limit":
-            reset = str(int(datetime.now(UTC).timestamp()) + (fault.retry_after or 1))
-            headers = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": reset}
-            raise _ApiRefusal(403, "API rate limit exceeded for installation", headers=headers)
-        case _:
-            await asyncio.sleep(0.3)
-
-
-def _secondary(after: int | None) -> _ApiRefusal:
-    headers = {"Retry-After": str(after)} if after else None
-    return _ApiRefusal(403, "You have exceeded a secondary rate limit. Please wait a few minutes.", headers=headers)
-
-
-def _object(found: Any, known: set[str]) -> dict[str, Any]:
-    if not isinstance(found, dict) or set(found) - known:
-        raise _ApiRefusal(422, "Invalid request.", errors=[f"{sorted(set(found) - known)} are not permitted keys."])
-    return found
-
-
-def _text(found: Any, resource: str) -> str:
-    if not isinstance(found, str):
-        raise _invalid(resource, "body", "missing_field")
-    if len(found) > BODY_CHARACTERS:
-        message = f"body is too long (maximum is {BODY_CHARACTERS} characters)"
-        raise _ApiRefusal(
-            422, "Validation Failed", errors=[{"resource": resource, "code": "custom", "message": message}]
-        )
-    return found
-
-
-def _invalid(resource: str, name: str, code: str) -> _ApiRefusal:
-    return _ApiRefusal(422, "Validation Failed", errors=[{"resource": resource, "field": name, "code": code}])
+        raise ApiRefusal(400, "API version is not supported")

@@ -13,6 +13,7 @@ from zhiban.testing.github.hooks import Hooks
 
 WRITES_A_MINUTE = 80
 BODY_CHARACTERS = 65_536
+TITLE_CHARACTERS = 256
 
 Json = dict[str, Any]
 FaultKind = Literal["502", "502_after", "broken_after", "429", "secondary", "limit", "401", "slow"]
@@ -46,6 +47,13 @@ class Account:
 
 
 @dataclass
+class ReactionEntry:
+    id: int
+    login: str
+    content: str
+
+
+@dataclass
 class Comment:
     id: int
     author: Account
@@ -53,6 +61,7 @@ class Comment:
     created_at: datetime
     updated_at: datetime
     app: bool = False
+    reactions: list[ReactionEntry] = field(default_factory=list)
 
 
 @dataclass
@@ -76,6 +85,7 @@ class GitHubEntry:
     app: bool = False
     pull_request: bool = False
     merged_at: datetime | None = None
+    reactions: list[ReactionEntry] = field(default_factory=list)
 
 
 @dataclass
@@ -240,10 +250,30 @@ class GitHubSimulator:
         comment = Comment(next(self._ids), self.account(login), body, now, now, app)
         entry.comments.append(comment)
         entry.updated_at = now
-        payload = self.envelope(repo, "created", comment.author)
+        self._tell_comment(repo, entry, comment, "created")
+        return comment
+
+    def edits(self, repo: Repo, entry: GitHubEntry, comment: Comment, body: str) -> None:
+        """Its author writes the comment anew."""
+        before, comment.body, comment.updated_at = comment.body, body, self.now()
+        self._tell_comment(repo, entry, comment, "edited", changes={"body": {"from": before}})
+
+    def erases(self, repo: Repo, entry: GitHubEntry, comment: Comment) -> None:
+        entry.comments.remove(comment)
+        self._tell_comment(repo, entry, comment, "deleted")
+
+    def _tell_comment(self, repo: Repo, entry: GitHubEntry, comment: Comment, action: str, **more: Any) -> None:
+        payload = self.envelope(repo, action, comment.author) | more
         payload |= {"issue": self.issue(repo, entry), "comment": self.comment(repo, entry, comment)}
         self.hooks.tell("issue_comment", payload, repo)
-        return comment
+
+    def reacts(self, reactions: list[ReactionEntry], login: str, content: str) -> tuple[ReactionEntry, bool]:
+        """One of a kind for an account; whether it is new. GitHub tells no hook of it."""
+        for one in reactions:
+            if (one.login, one.content) == (login, content):
+                return one, False
+        reactions.append(ReactionEntry(next(self._ids), login, content))
+        return reactions[-1], True
 
     def closes(self, repo: Repo, entry: GitHubEntry, login: str, reason: str = "completed") -> None:
         self.changes(repo, entry, login, state="closed", state_reason=reason)
