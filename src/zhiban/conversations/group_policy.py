@@ -62,6 +62,10 @@ class GroupPolicy(BaseModel):
     files_at_once: bool = False  # a command makes a ticket without asking back; for ten minutes it can be undone
     files_per_member: Annotated[int, Field(ge=1, le=100)] = 5  # tickets in a day
     files_per_group: Annotated[int, Field(ge=1, le=1000)] = 50
+    replies: Literal["all", "admins", "nobody"] = "all"  # who may comment on an issue by quoting its message
+    changes: Literal["all", "admins", "nobody"] = "admins"  # who may close, open again, label and assign so
+    replies_per_member: Annotated[int, Field(ge=1, le=1000)] = 30  # of both, in a day
+    replies_per_group: Annotated[int, Field(ge=1, le=10000)] = 300
     signature: Literal["real", "alias", "anonymous"] = "alias"  # how speakers are named outside of the group
     welcome: Annotated[str, Field(max_length=WELCOME_SIZE), AfterValidator(_storable)] = ""  # empty: nobody is greeted
     welcome_minutes: Annotated[int, Field(ge=1, le=1440)] = 5  # newcomers of so long are greeted together

@@ -28,6 +28,22 @@ where m.id = t.message and m.id = any(%(ids)s::bigint[]) and q.workspace_id = m.
   and q.inbox_id = m.inbox_id and q.external_id = t.reply_to and q.conversation_id = m.conversation_id
   and q.id <> m.id"""
 
+# Some clients write the words of what a message answers instead of naming it. Ours is found by its words, with or
+# without the names that stand before them; blanks are as each client likes them.
+_RESOLVE_WORDS = r"""
+update message m set reply_to_id = q.id
+from json_to_recordset(%(rows)s::json) as t(message bigint, words text)
+cross join lateral (
+  select o.id from (
+    select id, regexp_replace(text, '\s+', '', 'g') as said from message
+    where conversation_id = (select conversation_id from message where id = t.message) and direction = 'out'
+      and id < t.message and text <> '' order by id desc limit 200) o
+  where o.said = t.words
+    or (t.words like '@%%' and length(o.said) > 8 and right(t.words, length(o.said)) = o.said)
+    or (length(t.words) >= 30 and left(o.said, length(t.words)) = t.words)
+  order by o.id desc limit 1) q
+where m.id = t.message and m.reply_to_id is null"""
+
 
 @frozen_dataclass
 class Quoted:
@@ -124,3 +140,16 @@ async def link_answers(tx: Transaction, stored: Mapping[str, int], messages: Seq
     ]
     if rows:
         await tx.run(_RESOLVE, rows=json_safe(rows), ids=[row["message"] for row in rows])
+    worded = [
+        {"message": stored[message.external_id], "words": words}
+        for message in messages
+        if not message.reply_to and message.external_id in stored and (words := _quoted_words(message))
+    ]
+    if worded:
+        await tx.run(_RESOLVE_WORDS, rows=json_safe(worded))
+
+
+def _quoted_words(message: IncomingMessage) -> str:
+    """The words that it says it answers, without blanks; empty where it says nothing."""
+    quoted = message.content.get("quoted")
+    return "".join(str(quoted.get("text") or "").split()) if isinstance(quoted, Mapping) else ""

@@ -89,3 +89,35 @@ create table group_news (
 create index ix_group_news_due_at on group_news (workspace_id, due_at) where told_at is null;
 create index ix_group_news_issue_id on group_news (workspace_id, conversation_id, issue_id);
 """
+
+# Which issues a message of ours tells of, besides those in group_news: who quotes it means them. `card_reply` is what
+# a member did so, with the call that carries it out, none where we declined; `outcome`: null while it waits.
+CARDS = """
+create table issue_card (
+  workspace_id bigint not null, message_id bigint not null, issue_id bigint not null, conversation_id bigint not null,
+  constraint pk_issue_card primary key (workspace_id, message_id, issue_id),
+  constraint fk_issue_card_issue_id foreign key (workspace_id, issue_id) references issue on delete cascade,
+  constraint fk_issue_card_conversation_id foreign key (workspace_id, conversation_id) references conversation
+    on delete cascade);
+create index ix_group_news_message_id on group_news (workspace_id, message_id) where message_id is not null;
+
+create table card_reply (
+  workspace_id bigint not null, id bigint generated always as identity,
+  conversation_id bigint not null, message_id bigint not null, contact_id bigint not null,
+  ref text not null default '', name text not null default '', locale text not null default 'zh',
+  issue_id bigint not null, verb text not null, call_id bigint, outcome text,
+  url text not null default '', dropped text[] not null default '{}',
+  created_at timestamptz not null, settled_at timestamptz, recalled_at timestamptz,
+  constraint pk_card_reply primary key (workspace_id, id),
+  constraint uq_card_reply_message_id unique (workspace_id, message_id),
+  constraint uq_card_reply_call_id unique (workspace_id, call_id),
+  constraint fk_card_reply_issue_id foreign key (workspace_id, issue_id) references issue on delete cascade,
+  constraint fk_card_reply_conversation_id foreign key (workspace_id, conversation_id) references conversation
+    on delete cascade);
+create index ix_card_reply_created_at on card_reply (workspace_id, conversation_id, created_at);
+create index ix_card_reply_issue_id on card_reply (workspace_id, issue_id, created_at);
+
+alter table tracker_call drop constraint ck_tracker_call_kind,
+  add constraint ck_tracker_call_kind check (kind in ('open', 'comment', 'change', 'react'));
+"""
+CARD_TABLES = ("issue_card", "card_reply")

@@ -18,6 +18,7 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts
 from zhiban.tickets import confirming, drafts, filing, involving
 from zhiban.tickets.binding import carry_out
+from zhiban.tickets.card_acts import CardActs, QuotedCard
 from zhiban.tickets.chat_commands import (
     UNDO_LIFE,
     AskedBinding,
@@ -70,6 +71,10 @@ class ChatActs:
         if isinstance(talk, AskedTicket):
             return await self._asked(talk, naming)
         texts = texts_for(talk.message.text)
+        if isinstance(talk, QuotedCard):
+            # A little picture is of no language: it is answered as most of the group is.
+            texts = texts if any(map(str.isalpha, talk.message.text)) else Texts("zh")
+            return Reply(await CardActs(self._tx, self._snapshot, texts, now=self._now).act(talk))
         if isinstance(talk, AskedBinding):
             return Reply(await self._bind(talk, texts))
         if isinstance(talk.word, Undo):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from zhiban.assistant import group_words
 from zhiban.conversations.models import Author
 from zhiban.conversations.responder import ConversationSnapshot, PendingMessage
 from zhiban.conversations.spoken import said_between, spoken, spoken_before
@@ -14,8 +15,11 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts
 from zhiban.tickets.binding import BindingWord, parse_binding
+from zhiban.tickets.card_acts import QuotedCard
+from zhiban.tickets.card_words import AssignIssue, parse_card_word
+from zhiban.tickets.cards import IssueCard, cards
 from zhiban.tickets.command import TicketCommand, parse
-from zhiban.tickets.draft_words import DraftWord, Undo, parse_word
+from zhiban.tickets.draft_words import Cancel, Confirm, DraftWord, Undo, parse_word
 from zhiban.tickets.drafts import TicketDraft, open_drafts
 from zhiban.tickets.freezing import LOOKED_AT, as_said, freeze, is_aside
 from zhiban.tickets.frozen import FrozenLine
@@ -52,7 +56,7 @@ class AskedBinding:
     word: BindingWord
 
 
-TicketTalk = AskedTicket | SaidWord | AskedBinding
+TicketTalk = AskedTicket | SaidWord | AskedBinding | QuotedCard
 
 
 def texts_for(text: str) -> Texts:
@@ -64,10 +68,15 @@ async def ticket_talk(tx: Transaction, snapshot: ConversationSnapshot, *, now: d
     """What of the waiting messages is for us, in order. Costs nothing where none of them looks like it."""
     found: list[TicketTalk] = []
     quiet = snapshot.group is not None and snapshot.group.policy.is_quiet(now)
+    quoted = await _quoted_cards(tx, snapshot)
     for message in snapshot.pending:
         if message.kind != "text" or message.choice is not None or _sender(snapshot, message) is None:
             continue
         word = parse_word(message.text)
+        card = quoted.get(message.reply_to_id or 0)
+        if card is not None and _is_about(message, word):
+            found.append(QuotedCard(message, card))
+            continue
         if word is not None:
             if await _is_expected(tx, snapshot, message, word, quiet=quiet, now=now):
                 found.append(SaidWord(message, word))
@@ -83,6 +92,25 @@ async def ticket_talk(tx: Transaction, snapshot: ConversationSnapshot, *, now: d
         if command is not None:
             found.append(await _asked(tx, snapshot, message, command))
     return found
+
+
+async def _quoted_cards(tx: Transaction, snapshot: ConversationSnapshot) -> dict[int, IssueCard]:
+    """What of ours about issues the waiting messages quote."""
+    if not snapshot.state.is_group:
+        return {}
+    return await cards(tx, snapshot.id, {one.reply_to_id for one in snapshot.pending if one.reply_to_id is not None})
+
+
+def _is_about(message: PendingMessage, word: DraftWord | None) -> bool:
+    """Whether somebody who quotes a message about issues means them: not a ticket, a draft, our help, or each other."""
+    if isinstance(word, Undo) or (word is not None and not (isinstance(word, Confirm | Cancel) and not word.plainly)):
+        return False
+    bare = group_words.bare(message.text)
+    if message.mentions_us and (group_words.wants_help(bare) or group_words.wish(bare) is not None):
+        return False
+    if parse(message.text, addressed=True, quoting=True) is not None or parse_binding(message.text) is not None:
+        return False
+    return not message.mentions or isinstance(parse_card_word(message.text), AssignIssue)
 
 
 def sender_of(snapshot: ConversationSnapshot, message: PendingMessage) -> int:

@@ -23,6 +23,8 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.i18n import Texts
 from zhiban.kit.text import clean
 from zhiban.ports import TrackerNews
+from zhiban.tickets.card_replies import asked_from
+from zhiban.tickets.cards import COMMENT
 from zhiban.tickets.issues import IssueRow, access_comment, access_issue
 from zhiban.tickets.news_words import GroupNews, issue_words, list_words
 from zhiban.tickets.repositories import RepositoryLink, access_repository, links_to
@@ -82,6 +84,7 @@ async def note_change(tx: Transaction, event: IssueChanged) -> None:
     if kind == "closed" and issue.reason in ("merged", "not_planned"):
         kind = issue.reason
     elsewhere = await tx.values(_ORIGIN, call=event.call_id or 0, issue=event.issue_id)
+    elsewhere += await asked_from(tx, event.call_id)
     await _collect(
         tx,
         event.repository_id,
@@ -112,7 +115,7 @@ async def note_comment(tx: Transaction, event: IssueCommented) -> None:
         bot=row.author_is_bot,
         text=row.body,
         url=row.url,
-        digest=f"comment-{row.id}",
+        digest=f"{COMMENT}{row.id}",
         now=event.at,
     )
 

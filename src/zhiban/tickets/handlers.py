@@ -7,6 +7,7 @@ from zhiban.events import (
     IssueCommented,
     IssueOpened,
     IssueRefused,
+    IssueWritten,
     MessageRecalled,
     TicketChanged,
     TicketCommented,
@@ -15,8 +16,9 @@ from zhiban.events import (
 from zhiban.kit.db import Transaction
 from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import enqueue
-from zhiban.tickets import filing, telling, tracking
-from zhiban.tickets.involving import forget_recalled
+from zhiban.tickets import card_replies, filing, telling, tracking
+from zhiban.tickets.card_telling import ANSWER_CARD
+from zhiban.tickets.involving import blank_comments, forget_recalled
 from zhiban.tickets.jobs import TELL_CHAT
 from zhiban.tickets.models import TicketState
 from zhiban.tickets.service import lock_ticket
@@ -25,6 +27,8 @@ from zhiban.tickets.telling import TicketNews, tell_of_comment, tell_owner
 
 async def forget_frozen(tx: Transaction, event: MessageRecalled) -> None:
     """What was recalled is not read at tickets any more either, nor at their issues."""
+    await card_replies.take_back(tx, event.message_id, body=Texts("zh")("（已撤回）"), now=event.at)
+    await blank_comments(tx, event.message_id)
     for ticket_id in await forget_recalled(tx, event.message_id, now=event.at):
         ticket = await lock_ticket(tx, ticket_id)
         await filing.write_again(tx, ticket, texts=Texts("zh"), key=f"recall-{event.message_id}", now=event.at)
@@ -37,9 +41,15 @@ async def note_opened(tx: Transaction, event: IssueOpened) -> None:
 
 
 async def note_refused(tx: Transaction, event: IssueRefused) -> None:
-    """The ticket says why the tracker would not, and so does its chat."""
+    """The ticket says why the tracker would not, and so does the chat that asked."""
+    await _answer_card(tx, await card_replies.note_refused(tx, event))
     if await tracking.note_refused(tx, event) is not None and event.wish == "open":
         await _tell_chat(tx, event.ticket_id, TicketNews.REFUSED, event.id)
+
+
+async def note_written(tx: Transaction, event: IssueWritten) -> None:
+    """Who asked for it by quoting hears that it is there."""
+    await _answer_card(tx, await card_replies.note_written(tx, event))
 
 
 async def follow_issue(tx: Transaction, event: IssueChanged) -> None:
@@ -84,3 +94,8 @@ async def tell_watchers(tx: Transaction, event: TicketCommented) -> None:
 async def _tell_chat(tx: Transaction, ticket_id: int | None, news: TicketNews, event_id: int) -> None:
     if ticket_id is not None:
         await enqueue(tx, TELL_CHAT.of(ticket_id=ticket_id, news=news.value, event_id=event_id))
+
+
+async def _answer_card(tx: Transaction, reply_id: int | None) -> None:
+    if reply_id is not None:
+        await enqueue(tx, ANSWER_CARD.of(reply_id=reply_id, late=0))

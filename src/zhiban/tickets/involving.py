@@ -191,6 +191,15 @@ async def forget_recalled(tx: Transaction, message_id: int, *, now: datetime) ->
     return found
 
 
+async def blank_comments(tx: Transaction, message_id: int) -> None:
+    """What a message said at tickets by quoting a message about their issue is read there no more."""
+    for ticket_id in await tx.values(
+        "update ticket_comment set text = '' where client_key like %(key)s and text <> '' returning ticket_id",
+        key=f"card-{message_id}-%",
+    ):
+        await tell(tx, ticket_id)
+
+
 async def _name_without(tx: Transaction, ticket: Ticket, message_id: int) -> Naming:
     lines = [message.line for message in await messages_of_ticket(tx, ticket.id)]
     return _without(message_id, Naming(ticket.title, ticket.summary), lines)

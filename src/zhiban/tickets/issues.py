@@ -147,6 +147,14 @@ async def issue_numbered(tx: Transaction, repository_id: int, number: int) -> Is
     )
 
 
+async def labels_in(tx: Transaction, repository_id: int) -> list[str]:
+    """The labels that issues of the repository have, as far as we know them."""
+    return await tx.values(
+        "select distinct unnest(labels) from issue where repository_id = %(id)s and removed_at is null",
+        id=repository_id,
+    )
+
+
 async def access_comment(tx: Transaction, comment_id: int) -> CommentRow:
     """Raises NotFound."""
     row = await tx.object(

@@ -6,7 +6,8 @@ from zhiban.channels.connections import Connections
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.jobs import Job, Task, enqueue
-from zhiban.tickets import drafts, telling
+from zhiban.tickets import card_telling, drafts, telling
+from zhiban.tickets.card_telling import ANSWER_CARD
 from zhiban.tickets.queries import read_ticket
 from zhiban.tickets.telling import TicketNews
 
@@ -26,6 +27,7 @@ class TicketJobs:
     def tasks(self) -> list[Task]:
         return [
             Task(TELL_CHAT, self.tell_chat),
+            Task(ANSWER_CARD, self.answer_card),
             Task(EXPIRE_DRAFTS, self.expire_drafts),
             Task(REMIND, self.remind),
         ]
@@ -42,6 +44,16 @@ class TicketJobs:
         inbox = await self._connections.inbox(workspace_id, ticket.inbox_id)
         async with self._database.transaction(workspace_id) as tx:
             await telling.tell_chat(tx, inbox, ticket, TicketNews(news), event_id=event_id, now=self._clock.now())
+
+    async def answer_card(self, workspace_id: int, reply_id: int, late: int) -> None:
+        """Say in the group what became of what somebody asked for by quoting, or that it takes long."""
+        async with self._database.transaction(workspace_id) as tx:
+            inbox_id = await card_telling.inbox_waiting_for(tx, reply_id)
+        if inbox_id is None:
+            return
+        inbox = await self._connections.inbox(workspace_id, inbox_id)
+        async with self._database.transaction(workspace_id) as tx:
+            await card_telling.answer(tx, inbox, reply_id, late=bool(late), now=self._clock.now())
 
     async def expire_drafts(self) -> None:
         """End drafts that nobody said a word to in time."""

@@ -35,6 +35,7 @@ PROBLEMS = {
     "invalid": mark("那边没有接受这份内容。"),
     "forbidden": mark("那边不让我们写。"),
     "unreachable": mark("一整天都没能连上那边。"),
+    "unsupported": mark("那边没有这个功能。"),
     "accident": mark("我们这边出了错，试了多次都没有成功。"),
 }
 

@@ -92,6 +92,14 @@ async def access_repository(tx: Transaction, repository_id: int) -> RepositoryRo
     return row
 
 
+async def find_repository(tx: Transaction, repository_id: int) -> RepositoryRow:
+    """A repository, also one that is not reached any more. Raises NotFound."""
+    row = await tx.object(RepositoryRow, f"select {_COLUMNS} from repository where id = %(id)s", id=repository_id)
+    if row is None:
+        raise NotFound("There is no such repository.")
+    return row
+
+
 async def repository_called(tx: Transaction, name: str) -> RepositoryRow | None:
     """The repository of this name or alias; capital letters do not count."""
     return await tx.object(

@@ -20,6 +20,7 @@ from zhiban.kit.i18n import Texts
 from zhiban.notifications.models import NotificationKind
 from zhiban.notifications.service import NewNotification, notify
 from zhiban.ports import Mention
+from zhiban.tickets.cards import note_card
 from zhiban.tickets.drafts import asked_in_chat, locale_of
 from zhiban.tickets.issues import access_issue
 from zhiban.tickets.models import UNFINISHED, Ticket, TicketState
@@ -58,7 +59,7 @@ async def tell_chat(
     named: list[Mention] = []
     if state.is_group:
         named = await _concerned(tx, inbox, ticket, everybody=news is TicketNews.DONE)
-    await enqueue(
+    result = await enqueue(
         tx,
         state,
         author=Author.TRACKER,
@@ -69,6 +70,8 @@ async def tell_chat(
         now=now,
         mentions=named,
     )
+    if ticket.issue_id is not None and result.messages:
+        await note_card(tx, state.id, result.messages[0].id, ticket.issue_id)
 
 
 async def quiet_until(tx: Transaction, ticket: Ticket, news: TicketNews, *, now: datetime) -> datetime | None:

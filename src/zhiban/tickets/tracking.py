@@ -7,6 +7,7 @@ from datetime import datetime
 
 from zhiban.events import Actor, IssueChanged, IssueCommented, IssueOpened, IssueRefused
 from zhiban.kit.db import Transaction
+from zhiban.tickets.card_replies import asked_from
 from zhiban.tickets.involving import comment
 from zhiban.tickets.issues import access_comment
 from zhiban.tickets.models import Audience, Ticket, TicketState, TrackerState
@@ -52,9 +53,11 @@ async def note_refused(tx: Transaction, fact: IssueRefused) -> Ticket | None:
 async def follow_issue(tx: Transaction, fact: IssueChanged) -> list[Ticket]:
     """An issue was closed or opened again over there: its tickets are done, cancelled or open, too.
 
-    Returns those of which that became; none where we did it ourselves.
+    Returns those of which that became; none where we did it ourselves because of a ticket.
     """
-    if fact.call_id is not None or fact.change not in ("closed", "reopened"):
+    if fact.change not in ("closed", "reopened"):
+        return []
+    if fact.call_id is not None and not await asked_from(tx, fact.call_id):
         return []
     state = TicketState.IN_PROGRESS
     if fact.state == "closed":

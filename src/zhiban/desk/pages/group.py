@@ -27,6 +27,8 @@ async def configure(
     conversation_id: int,
     answers: Word = "mentioned",
     files: Word = "all",
+    replies: Word = "all",
+    changes: Word = "admins",
     signature: Word = "alias",
     quiet_from: Word = "",
     quiet_to: Word = "",
@@ -34,10 +36,12 @@ async def configure(
     welcome_minutes: Word = "5",
     read_only: Word = "",
 ) -> Response:
-    """Say when the assistant answers there, who may open tickets, how speakers are named, whom to greet."""
+    """Say when the assistant answers there, who may do what, how speakers are named, whom to greet."""
     values: dict[str, Any] = {
         "answers": answers,
         "files": files,
+        "replies": replies,
+        "changes": changes,
         "signature": signature,
         "quiet": f"{quiet_from}-{quiet_to}" if quiet_from and quiet_to else None,
         "welcome": welcome.replace("\r\n", "\n"),
@@ -45,14 +49,16 @@ async def configure(
         "read_only": bool(read_only),
         "timezone": str(desk.texts.zone),
     }
-    try:
-        policy = GroupPolicy.model_validate(values)
-    except ValidationError:
-        raise Conflict("One of these settings is none that a group can have.") from None
     now = desk.auth.clock.now()
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         await access_conversation(tx, desk.access, conversation_id)
         desk.access.check(Permission.MANAGE_INBOXES)
+        # What the form does not ask for stays as it is.
+        kept = (await groups.chat_of(tx, conversation_id)).policy.model_dump(mode="json")
+        try:
+            policy = GroupPolicy.model_validate({**kept, **values})
+        except ValidationError:
+            raise Conflict("One of these settings is none that a group can have.") from None
         changed = await groups.configure(tx, conversation_id, policy, by=desk.actor(), now=now)
     words = desk.texts("已保存") if changed else desk.texts("没有变化")
     return await desk.live(conversation_id, toast=Toast(words))
