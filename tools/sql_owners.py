@@ -74,6 +74,7 @@ OWNERS = {
     "pull_state": "workers",
     "read_mark": "conversations",
     "recovery_code": "people",
+    "reply_slot": "channels",
     "report_agent": "insights",
     "report_conversation": "insights",
     "report_inbox": "insights",

@@ -85,6 +85,7 @@ from zhiban.integrations.telegram import TelegramConfig, TelegramNotifier
 from zhiban.integrations.webhook import WEBHOOK
 from zhiban.integrations.webhook.signing import signed_headers
 from zhiban.integrations.wechaty import WECHATY
+from zhiban.integrations.wecom.bot_vendor import WECOM_BOT
 from zhiban.integrations.wecom.config import WeComSettings
 from zhiban.integrations.wecom.integration import WECOM
 from zhiban.integrations.wecom.robot import GroupRobot
@@ -130,7 +131,7 @@ from zhiban.tickets.jobs import TicketJobs
 from zhiban.tickets.tracker_jobs import TrackerJobs
 
 # Whom contacts write through. The first is the one that `zhiban inbox add` proposes.
-CHANNELS: dict[str, Integration] = {each.name: each for each in (WECOM, WEBHOOK, WECHATY)}
+CHANNELS: dict[str, Integration] = {each.name: each for each in (WECOM, WECOM_BOT, WEBHOOK, WECHATY)}
 
 # Where issues live.
 TRACKERS: dict[str, TrackerIntegration] = {each.name: each for each in (GITHUB,)}

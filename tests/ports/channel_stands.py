@@ -7,6 +7,7 @@ import base64
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
@@ -15,12 +16,14 @@ from starlette.responses import JSONResponse, Response
 
 from tests.integrations.wechaty import gateways
 from zhiban import bootstrap
+from zhiban.integrations.wecom.memory_slots import MemorySlots
 from zhiban.integrations.wecom.tokens import MemoryTokens
 from zhiban.kit.background_tasks import cancelled
 from zhiban.kit.breaker import LocalBreakers
 from zhiban.kit.clock import SystemClock
 from zhiban.kit.http import Http
 from zhiban.ports import (
+    AnswersInSlots,
     Channel,
     ConnectionBroken,
     GatewayState,
@@ -47,6 +50,7 @@ class Stand(ABC):
     """A channel, the people on its other side, and the mishaps of its wire."""
 
     contact = "lihua"
+    provable = True  # there is something that its vendor can be asked about our credentials
     vendor: Vendor
     channel: Channel
 
@@ -205,6 +209,41 @@ class AppStand(WeComStand):
         return [self.simulator.media.named(media_id)[1] for media_id in ids]
 
 
+class BotStand(WeComStand):
+    """A bot whose streams nobody waits for any more: answers are posted, each to an address of its own."""
+
+    path = "aibot/response"
+    refusal = 40201
+    provable = False
+
+    def __init__(self, simulator: WeComSimulator, vendor: Vendor, kind: str, external_id: str) -> None:
+        super().__init__(simulator, vendor, kind, external_id)
+        self.slots = MemorySlots(SystemClock())
+        assert isinstance(vendor, AnswersInSlots)
+        vendor.use_slots(self.slots)
+        self.channel = vendor.channel(kind, external_id)
+        simulator.bot.configure(NOWHERE, token=TOKEN, aes_key=AES_KEY)
+
+    async def says(self, text: str) -> Webhook:
+        bot, at = self.simulator.bot, datetime.now(UTC)
+        said = bot.message(self.contact, text)
+        bot.begin(said)
+        query, body = bot.call_for(said, nonce="1")
+        return Webhook("POST", parse_qs(query), body, at)
+
+    async def may_answer(self) -> None:
+        for _ in range(4):
+            messages = await self.heard(await self.says("在吗"))
+            late = [replace(one, slots=tuple(each for each in one.slots if each.how == "posted")) for one in messages]
+            self.slots.open(late)
+
+    def arrived(self) -> list[str]:
+        return self.simulator.bot.sees(self.contact)
+
+    def files(self) -> list[bytes]:
+        return []
+
+
 class ProgramStand(Stand):
     def __init__(self, program: WebhookProgram, vendor: Vendor) -> None:
         self.program = program
@@ -251,6 +290,16 @@ async def _wecom(kind: type[WeComStand], channel: str, external_id: str) -> Asyn
         build = bootstrap.CHANNELS["wecom"].build
         vendor = build(http, SystemClock(), config, secrets, MemoryTokens(), LocalBreakers())
         yield kind(simulator, vendor, channel, external_id)
+
+
+@asynccontextmanager
+async def _bot() -> AsyncIterator[Stand]:
+    async with WeComSimulator() as simulator, served(application(simulator)) as url, Http() as http:
+        config = {"bot": simulator.bot.name, "api_base": f"{url}/cgi-bin"}
+        secrets = {"token": TOKEN, "encoding_aes_key": AES_KEY}
+        build = bootstrap.CHANNELS["wecom_bot"].build
+        vendor = build(http, SystemClock(), config, secrets, MemoryTokens(), LocalBreakers())
+        yield BotStand(simulator, vendor, "wecom_bot", simulator.bot.name)
 
 
 @asynccontextmanager
@@ -347,6 +396,7 @@ STANDS: dict[str, Callable[[], object]] = {
     "memory": _memory,
     "wecom_kf": lambda: _wecom(KfStand, "wecom_kf", OPEN_KFID),
     "wecom_app": lambda: _wecom(AppStand, "wecom_app", str(AGENT_ID)),
+    "wecom_bot": _bot,
     "webhook": _program,
     "wechaty": _gateway,
 }

@@ -206,7 +206,8 @@ class GroupAssistant:
                 words = group_words.consent_text(consent, english=heard.english)
             case Explain():
                 also = tuple(line for each in self._also if (line := each(group, heard.english)))
-                words = group_words.help_text(chat.policy, english=heard.english, also=also)
+                overhears = group.inbox.channel.limits.hears == "all"
+                words = group_words.help_text(chat.policy, english=heard.english, also=also, overhears=overhears)
             case TakeBack(turn=turn) if sender is not None:
                 await self._take_back(tx, group, heard, turn, by=sender, now=now)
                 words = group_words.wrong_text(english=heard.english)
@@ -380,7 +381,8 @@ class GroupAssistant:
         message, limits = heard.message, group.inbox.channel.limits
         below = sources(of.citations, of.question) if of is not None else ""
         named = (message.sender,) if message.sender_ref and message.sender_name else ()
-        answers = Quotation(message.id, reference=message.external_id) if limits.quotes else Quotation(message.id)
+        # Channels without quotes pass over the reference, unless it says in which slot to answer.
+        answers = Quotation(message.id, reference=message.external_id)
         result = await enqueue(
             tx,
             state,

@@ -96,8 +96,9 @@ def asks(words: str) -> bool:
 # ------------------------------------------------------------------------------------------------------ our words
 
 
-def help_text(policy: GroupPolicy, *, english: bool, also: tuple[str, ...] = ()) -> str:
-    """What one can say to us in this group; `also` are further lines, of what others do with commands."""
+def help_text(policy: GroupPolicy, *, english: bool, also: tuple[str, ...] = (), overhears: bool = True) -> str:
+    """What one can say to us in this group; `also` are further lines, of what others do with commands. `overhears`
+    tells whether what does not name us reaches us, too."""
     answers = {
         GroupAnswers.NEVER: (
             "这个群里我不回答问题。",
@@ -121,6 +122,13 @@ def help_text(policy: GroupPolicy, *, english: bool, also: tuple[str, ...] = ())
             )[english]
         )
     lines += also
+    if not overhears:
+        lines.append(
+            (
+                "我只看得到@我的消息，和其中引用的消息：别的话要算上，请@我并引用它。",
+                "I see only messages that name me, and what those quote: to count anything else, name me and quote it.",
+            )[english]
+        )
     lines.append(
         (
             "@我说“不要保存我的消息”或“不要引用我”，我就不留您的话；说“可以保存我的消息”“可以引用我”恢复。",

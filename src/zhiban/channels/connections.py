@@ -14,6 +14,7 @@ from zhiban.channels.credentials import place_of_secrets, place_of_token
 from zhiban.channels.inboxes import notified
 from zhiban.channels.policy import Policy
 from zhiban.channels.removed import RemovedChannel, RemovedTracker, RemovedVendor
+from zhiban.channels.reply_slots import SharedReplySlots
 from zhiban.events import SYSTEM, Actor, InboxAdded
 from zhiban.kit import event_log
 from zhiban.kit.breaker_store import BreakerStore
@@ -22,7 +23,7 @@ from zhiban.kit.db import NO_WORKSPACE, Database, Transaction
 from zhiban.kit.errors import Misconfigured, NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.vault import SealBroken, Vault
-from zhiban.ports import AccessToken, Breakers, Channel, TokenStore, Tracker, TryLater, Vendor
+from zhiban.ports import AccessToken, AnswersInSlots, Breakers, Channel, TokenStore, Tracker, TryLater, Vendor
 from zhiban.ports.setup import READ_ONLY
 
 log = logging.getLogger(__name__)
@@ -291,6 +292,12 @@ class Connections:
                 connection = OpenTracker(workspace_id, connection_id, public_id, vendor, tracker)
             else:
                 built = RemovedVendor() if removed_at else self._build(vendor, config, hidden, tokens, breakers)
+                if isinstance(built, AnswersInSlots):
+                    built.use_slots(
+                        SharedReplySlots(
+                            self._database, self._clock, workspace_id=workspace_id, connection_id=connection_id
+                        )
+                    )
                 connection = OpenConnection(workspace_id, connection_id, public_id, vendor, built, config)
             self._connections_open[workspace_id, connection_id] = connection
         return connection

@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 
+from zhiban.channels import reply_slots
 from zhiban.channels.connections import Connections, OpenConnection, OpenTracker
 from zhiban.channels.topics import ACCOUNT_WAITING, DELIVERY_WAITING, TRACKER_DELIVERY_WAITING
 from zhiban.kit.db import Database, DatabaseUnavailable, Transaction
@@ -67,6 +68,17 @@ class DeliveryStore:
                 return await entry.stored
         except (TimeoutError, psycopg.Error, DatabaseUnavailable) as error:
             raise StoreUnavailable("The message could not be stored.") from error
+
+    async def fetch(self, connection: OpenConnection | OpenTracker, key: str, *, at: datetime) -> str | None:
+        """What we say in a slot that the vendor asks for. Raises StoreUnavailable after four seconds."""
+        try:
+            async with (
+                asyncio.timeout(PATIENCE_SECONDS),
+                self._database.webhook_transaction(connection.workspace_id) as tx,
+            ):
+                return await reply_slots.fetch(tx, connection.id, key, now=at)
+        except (TimeoutError, psycopg.Error, DatabaseUnavailable) as error:
+            raise StoreUnavailable("A reply could not be read.") from error
 
     async def close(self) -> None:
         await asyncio.gather(*self._flushing.values(), return_exceptions=True)

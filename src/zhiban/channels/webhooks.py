@@ -29,6 +29,7 @@ from zhiban.ports import (
     Challenge,
     Integration,
     InvalidWebhook,
+    ReplyPoll,
     TrackerIntegration,
     Webhook,
     WebhookOutcome,
@@ -119,10 +120,21 @@ class _Receiver:
         if isinstance(found, Challenge):
             await self._verified(connection, now)
             return PlainTextResponse(found.body)
+        if isinstance(found, ReplyPoll):
+            return _response(found.answer(await self._fetched(connection, found.key, now)))
         with metrics.timed("acknowledge"):
             new = await self._door.store(connection, found, at=now)
         metrics.delivery(connection.vendor_name, "stored" if new else "duplicate")
-        return _response(connection.receiver.acknowledge(WebhookOutcome.STORED, status=200))
+        usual = connection.receiver.acknowledge(WebhookOutcome.STORED, status=200)
+        return _response(found.answer or usual)
+
+    async def _fetched(self, connection: OpenConnection | OpenTracker, key: str, now: datetime) -> str | None:
+        """What we say in this slot; None while there is nothing, also when nobody can tell: it is asked for again."""
+        try:
+            return await self._door.fetch(connection, key, at=now)
+        except StoreUnavailable as error:
+            self._log_unavailable(error)
+            return None
 
     async def _verified(self, connection: OpenConnection | OpenTracker, now: datetime) -> None:
         """Let whoever sets the connection up see it. The vendor's answer never fails because of that."""

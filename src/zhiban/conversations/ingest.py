@@ -16,11 +16,13 @@ from typing import Any, Protocol
 import psycopg
 
 from zhiban.channels.connections import OpenInbox
+from zhiban.channels.reply_slots import open_slots
 from zhiban.conversations import inbound_events, transitions
 from zhiban.conversations.changes import Arrived, MessagesArrived
 from zhiban.conversations.group_policy import Consent
 from zhiban.conversations.models import Author, ConversationState, MessageState
 from zhiban.conversations.participants import Speaker, speakers
+from zhiban.conversations.quoted_words import place_quoted
 from zhiban.conversations.quotes import link_answers
 from zhiban.conversations.surveys import rate_tapped, tapped_ratings
 from zhiban.conversations.threads import MatchedConversation, match_or_create
@@ -184,6 +186,8 @@ async def _messages(
     states = {thread: one.state for thread, one in matched.items()}
     said_by = await speakers(tx, inbox, messages, states, now=now)
     messages = [_as_allowed(one, said_by.get((one.thread, one.sender))) for one in messages]
+    messages = await place_quoted(tx, inbox, messages, states, now=now)
+    await open_slots(tx, inbox.connection.id, inbox.inbox_id, messages, now=now)
     stored = await _store(tx, inbox, messages, states, said_by, now=now)
     result.new_messages = len(stored)
     if not stored:

@@ -8,9 +8,11 @@ from datetime import datetime, timedelta
 
 from zhiban.channels import inboxes
 from zhiban.channels.connections import Connections, OpenInbox
+from zhiban.channels.reply_slots import NOTE_UNANSWERED
 from zhiban.conversations import assignment, contact_follows, surveys, topics, transitions
 from zhiban.conversations.changes import ChangeNativeSession, Open
-from zhiban.conversations.models import ConversationState, Status
+from zhiban.conversations.models import Author, ConversationState, Status
+from zhiban.conversations.outbox import enqueue as enqueue_message
 from zhiban.conversations.outbox import enqueue_session_transfer, key_for
 from zhiban.conversations.queries import last_resolution
 from zhiban.conversations.survey_links import SurveyLinks
@@ -149,6 +151,7 @@ class ConversationJobs:
             Task(UPDATE_CARD, self.update_card),
             Task(RELEASE_CONVERSATIONS, self.release_conversations),
             Task(RELEASE_TEAM, self.release_team),
+            Task(NOTE_UNANSWERED, self.note_unanswered_slot),
         ]
 
     # ---------------------------------------------------------------------------------------------- who they are
@@ -222,6 +225,31 @@ class ConversationJobs:
         limits, text = inbox.channel.limits, inbox.settings.survey.text
         texts, links = self._surveys.texts, self._surveys.links
         return await surveys.ask(tx, state, resolved, text=text, limits=limits, texts=texts, links=links, now=now)
+
+    async def note_unanswered_slot(self, workspace_id: int, inbox_id: int, thread: str, slot: str, text: str) -> None:
+        """Nobody had an answer in time, and the vendor was given these words: they stand in the conversation, and are
+        one of the messages that the channel allows."""
+        inbox = await self._connections.inbox(workspace_id, inbox_id)
+        async with self._database.transaction(workspace_id) as tx:
+            id_ = await tx.value(
+                "select id from conversation where inbox_id = %(inbox)s and external_id = %(thread)s",
+                inbox=inbox_id,
+                thread=thread,
+            )
+            if id_ is None:
+                return
+            state = await transitions.lock(tx, id_)
+            await enqueue_message(
+                tx,
+                state,
+                author=Author.SYSTEM,
+                actor=SYSTEM,
+                text=text,
+                key=slot,
+                limits=inbox.channel.limits,
+                now=self._clock.now(),
+                most=1,
+            )
 
     async def thank_for_rating(self, workspace_id: int, survey_id: int) -> None:
         """Thank who tapped a rating in the chat."""

@@ -54,6 +54,7 @@ _CLOSED = {
 _GROUP_CLOSED = {
     "read_only": mark("This group is read only: nothing is sent there. That is set on its page."),
     "left": mark("Our account is not in this group any more."),
+    "mute": mark("This channel gives and takes no messages in groups: they can be looked at only."),
 }
 _HELD = {
     NativeState.HUMAN: Refusal.HUMAN_ACTIVE,
@@ -71,9 +72,10 @@ class ReplyWindowClosed(Conflict):
 
 
 class GroupClosed(Conflict):
-    """Nothing may be said in this group: we only read it (`read_only`), or are in it no more (`left`)."""
+    """Nothing may be said in this group: we only read it (`read_only`), are in it no more (`left`), or the channel
+    carries no talk of groups (`mute`)."""
 
-    def __init__(self, reason: Literal["read_only", "left"]) -> None:
+    def __init__(self, reason: Literal["read_only", "left", "mute"]) -> None:
         super().__init__(_GROUP_CLOSED[reason])
         self.reason = reason
 
@@ -232,7 +234,7 @@ async def enqueue(
 
     Into a group to which nothing may be said, nothing is stored; for people's words that raises GroupClosed.
     """
-    if state.is_group and await _is_closed(tx, state, author):
+    if state.is_group and await _is_closed(tx, state, author, limits):
         return QueueResult([], state)
     if mentions and not limits.mentions:
         text = "".join(f"@{one.name} " for one in mentions) + text
@@ -292,9 +294,10 @@ async def enqueue(
     return QueueResult(messages, applied.state, applied.revision)
 
 
-async def _is_closed(tx: Transaction, state: ConversationState, author: Author) -> bool:
+async def _is_closed(tx: Transaction, state: ConversationState, author: Author, limits: Limits) -> bool:
     """Whether nothing may be said in this group. Raises GroupClosed where a person wants to."""
-    reason = (await chat_of(tx, state.id)).closed
+    reason: Literal["read_only", "left", "mute"] | None
+    reason = "mute" if limits.hears == "nothing" else (await chat_of(tx, state.id)).closed
     if reason and author in PEOPLE:
         raise GroupClosed(reason)
     return reason is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from zhiban.conversations.groups import GroupChat
 from zhiban.conversations.participants import GroupSize, Participant
 from zhiban.kit.frozen_dataclass import frozen_dataclass
@@ -17,3 +19,4 @@ class GroupView:
     names: tuple[str, ...]
     mention: bool = False  # whether members whom we name are told
     may_configure: bool = False
+    hears: Literal["all", "addressed", "nothing"] = "all"  # what of its talk reaches us

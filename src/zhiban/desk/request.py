@@ -166,7 +166,7 @@ class DeskRequest:
                 message_views.append(
                     views.message_view(
                         row,
-                        members.get(sender, self.texts("成员{id}", id=sender)) if head.kind == "group" else name,
+                        self._called(members, sender) if head.kind == "group" else name,
                         str(sender) if head.kind == "group" else head.external_id,
                         members=members,
                         chosen=chosen,
@@ -211,6 +211,12 @@ class DeskRequest:
             forgotten=None if part.has_older else await forgotten_in(tx, conversation_id),
         )
 
+    def _called(self, members: Mapping[int, str], contact_id: int) -> str:
+        """Who said it in a group; a message that we know from another one's quotation alone is of nobody we know."""
+        if not contact_id:
+            return self.texts("引用的消息")
+        return members.get(contact_id, self.texts("成员{id}", id=contact_id))
+
     async def _senders(
         self, tx: Transaction, head: queries.ThreadHead, rows: Sequence[queries.MessageRow]
     ) -> dict[int, str]:
@@ -231,6 +237,7 @@ class DeskRequest:
             names=tuple(dict.fromkeys(one.name for one in people if one.name and one.external_id)),
             mention=self.settings.limits_of(head.channel).mentions,
             may_configure=self.access.may(Permission.MANAGE_INBOXES),
+            hears=self.settings.limits_of(head.channel).hears,
         )
 
     async def reads(self, tx: Transaction, thread: ThreadView) -> None:

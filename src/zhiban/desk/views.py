@@ -64,6 +64,8 @@ class ReplyAllowance:
 def reply_allowance(head: ThreadHead, limits: Limits, now: datetime) -> ReplyAllowance:
     if head.contact_blocked:
         return ReplyAllowance(closed="blocked")
+    if head.kind == "group" and limits.hears == "nothing":
+        return ReplyAllowance(closed="mute")
     window = limits.reply_window
     may = allowance(
         window,

@@ -42,10 +42,12 @@ from zhiban.ports.incoming import (
     NativeState,
     Page,
     Profile,
+    QuotedWords,
     Recalled,
     Receipt,
     RelationChange,
     RelationChanged,
+    ReplySlot,
     SenderRole,
     SendFailed,
     SessionChanged,
@@ -63,6 +65,7 @@ from zhiban.ports.models import (
 from zhiban.ports.notifiers import Notice, Notifier
 from zhiban.ports.outgoing import Choice, ConnectionBroken, FeatureOff, Mention, Outgoing, SendRefused, TryLater
 from zhiban.ports.refusals import Refusal
+from zhiban.ports.reply_slots import AnswersInSlots, ReplySlots, TakenSlot
 from zhiban.ports.setup import Setup, SetupField, SetupStep, UnusableValues
 from zhiban.ports.trackers import (
     CommentDraft,
@@ -82,12 +85,21 @@ from zhiban.ports.trackers import (
     TrackerUser,
 )
 from zhiban.ports.vendors import AccessToken, Breakers, CheckResult, Integration, TokenStore, Vendor, VendorAccount
-from zhiban.ports.webhooks import Acknowledgement, Challenge, InvalidWebhook, VerifiedWebhook, Webhook, WebhookOutcome
+from zhiban.ports.webhooks import (
+    Acknowledgement,
+    Challenge,
+    InvalidWebhook,
+    ReplyPoll,
+    VerifiedWebhook,
+    Webhook,
+    WebhookOutcome,
+)
 
 __all__ = [
     "AccessToken",
     "AccountsChanged",
     "Acknowledgement",
+    "AnswersInSlots",
     "Breakers",
     "CardTapped",
     "Challenge",
@@ -139,6 +151,7 @@ __all__ = [
     "Page",
     "Polls",
     "Profile",
+    "QuotedWords",
     "Reaction",
     "Recalled",
     "RecallsMessages",
@@ -148,6 +161,9 @@ __all__ = [
     "RelationChange",
     "RelationChanged",
     "RepliesToEvents",
+    "ReplyPoll",
+    "ReplySlot",
+    "ReplySlots",
     "ReplyWindow",
     "Repository",
     "SendFailed",
@@ -160,6 +176,7 @@ __all__ = [
     "ShowsCards",
     "StreamItem",
     "Streams",
+    "TakenSlot",
     "TakesReactions",
     "TokenStore",
     "Tracker",

@@ -67,6 +67,31 @@ class Profile:
 
 
 @frozen_dataclass
+class ReplySlot:
+    """A chance to say one thing after a message, on a channel where nothing may be said otherwise.
+
+    `fetched`: the vendor asks our webhook for what is said there (`ReplyPoll`), by `key`, until it was given something;
+    from `until` on that is `otherwise`. What is said further down in the same chat closes it with `superseded`, where
+    that is not empty. `posted`: we send it to `address`, in the vendor's own notation, at any time until `until`.
+    """
+
+    key: str
+    how: Literal["fetched", "posted"]
+    until: datetime
+    address: str = ""
+    otherwise: str = ""
+    superseded: str = ""
+
+
+@frozen_dataclass
+class QuotedWords:
+    """A message that another one quotes, where the vendor gives its words and neither its id nor who wrote it."""
+
+    kind: Kind
+    text: str
+
+
+@frozen_dataclass
 class IncomingMessage:
     """A message somebody wrote. `thread` names the conversation at the vendor, `sender` the person who wrote."""
 
@@ -86,6 +111,8 @@ class IncomingMessage:
     sender_name: str = ""  # what the sender is called there, where the vendor says so with the message
     mentions: tuple[str, ...] = ()  # the vendor's ids of those whom it names with @, our own account left out
     mentions_us: bool = False
+    quoted: QuotedWords | None = None  # instead of `reply_to`, where the vendor does not say which one it is
+    slots: tuple[ReplySlot, ...] = ()  # where it may be answered, on channels that are answered in slots alone
 
 
 @frozen_dataclass

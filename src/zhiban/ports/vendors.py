@@ -13,7 +13,7 @@ from zhiban.kit.http import Http
 from zhiban.kit.settings import Settings
 from zhiban.ports.channels import Channel
 from zhiban.ports.setup import Setup, Values
-from zhiban.ports.webhooks import Acknowledgement, Challenge, VerifiedWebhook, Webhook, WebhookOutcome
+from zhiban.ports.webhooks import Acknowledgement, Challenge, ReplyPoll, VerifiedWebhook, Webhook, WebhookOutcome
 
 
 @frozen_dataclass
@@ -76,7 +76,7 @@ class Vendor(Protocol):
         """Whose ids the people in a channel of this kind have: a name for the kind of ids, and who gave them out."""
         ...
 
-    def authenticate(self, webhook: Webhook) -> VerifiedWebhook | Challenge:
+    def authenticate(self, webhook: Webhook) -> VerifiedWebhook | Challenge | ReplyPoll:
         """Pure and quick. Raises InvalidWebhook."""
         ...
 

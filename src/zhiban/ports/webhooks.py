@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
@@ -48,6 +48,18 @@ class VerifiedWebhook:
     token: str | None = None
     pulls: bool = False
     parsable: bool = True  # False: genuine, but not understood; stored and counted, never retried
+    answer: Acknowledgement | None = None  # what it is answered once it is stored, where that depends on what it says
+
+
+@frozen_dataclass
+class ReplyPoll:
+    """The vendor asks for what we say in a slot that an earlier message opened (`ReplySlot.key`).
+
+    `answer` makes the HTTP answer of our words; None: there are none yet.
+    """
+
+    key: str
+    answer: Callable[[str | None], Acknowledgement]
 
 
 class InvalidWebhook(ZhibanError):

@@ -30,24 +30,33 @@ class CallbackAuthenticator:
         if not webhook.query:
             raise InvalidWebhook("no parameters: does a proxy drop the query?", status=400)
         if webhook.method == "GET":
-            # A proxy that turns %2B into a blank broke it; base64 knows no blanks, so this cannot do harm.
-            echo = sole(webhook.query, "echostr").replace(" ", "+")
-            return Challenge(_text(self._open(webhook, echo)))
+            return Challenge(text_of_message(self._open(webhook, echo(webhook))))
         return _doorbell(self._open(webhook, _envelope(webhook.body)))
 
     def _open(self, webhook: Webhook, encrypt: str) -> bytes:
-        timestamp = sole(webhook.query, "timestamp")
-        if not _TIMESTAMP.fullmatch(timestamp):
-            raise InvalidWebhook("timestamp")
-        if self._window and abs(webhook.received_at.timestamp() - int(timestamp)) > self._window:
-            raise InvalidWebhook("outside the replay window")
-        return self._seal.open(
-            encrypt,
-            signature=sole(webhook.query, "msg_signature"),
-            timestamp=timestamp,
-            nonce=sole(webhook.query, "nonce"),
-            now=webhook.received_at,
-        )
+        return open_sealed(self._seal, webhook, encrypt, window=self._window)
+
+
+def echo(webhook: Webhook) -> str:
+    """The echostr of a verification call. Raises InvalidWebhook."""
+    # A proxy that turns %2B into a blank broke it; base64 knows no blanks, so this cannot do harm.
+    return sole(webhook.query, "echostr").replace(" ", "+")
+
+
+def open_sealed(seal: Seal, webhook: Webhook, encrypt: str, *, window: int) -> bytes:
+    """The message in a call, proven genuine; `window` is how many seconds it may be old. Raises InvalidWebhook."""
+    timestamp = sole(webhook.query, "timestamp")
+    if not _TIMESTAMP.fullmatch(timestamp):
+        raise InvalidWebhook("timestamp")
+    if window and abs(webhook.received_at.timestamp() - int(timestamp)) > window:
+        raise InvalidWebhook("outside the replay window")
+    return seal.open(
+        encrypt,
+        signature=sole(webhook.query, "msg_signature"),
+        timestamp=timestamp,
+        nonce=sole(webhook.query, "nonce"),
+        now=webhook.received_at,
+    )
 
 
 def _envelope(body: bytes) -> str:
@@ -62,7 +71,8 @@ def _envelope(body: bytes) -> str:
     return nodes[0].text
 
 
-def _text(message: bytes) -> str:
+def text_of_message(message: bytes) -> str:
+    """Raises InvalidWebhook."""
     try:
         return message.decode()
     except UnicodeDecodeError as error:
@@ -71,7 +81,7 @@ def _text(message: bytes) -> str:
 
 def _doorbell(message: bytes) -> VerifiedWebhook:
     digest = hashlib.sha256(message).digest()
-    text = _text(message)
+    text = text_of_message(message)
     try:
         root = xml.parse(text)
     except xml.UnreadableXml:

@@ -70,6 +70,16 @@ class KeyPair:
             raise InvalidWebhook("length")
         return plain[_HEAD : _HEAD + length], plain[_HEAD + length :]
 
+    def decrypt_file(self, data: bytes) -> bytes:
+        """A file of an AI bot's message, which is enciphered as it is, padded to 32 bytes. Raises InvalidWebhook."""
+        if not data or len(data) % 16:
+            raise InvalidWebhook("block size")
+        padded = self._decipher(data)
+        pad = padded[-1]
+        if not 1 <= pad <= _BLOCK or padded[-pad:] != bytes((pad,)) * pad:
+            raise InvalidWebhook("padding")
+        return padded[:-pad]
+
     def encrypt(self, message: bytes, receive_id: str, *, random: bytes | None = None) -> str:
         """The Encrypt text of a message. `random` are 16 bytes, for reproducible tests."""
         plain = (random or os.urandom(16)) + struct.pack(">I", len(message)) + message + receive_id.encode()

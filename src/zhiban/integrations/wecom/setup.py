@@ -53,7 +53,7 @@ def _complete(values: Values) -> Values:
     """The values as one app needs them; makes a token and a key where none were given. Raises UnusableValues."""
     given = {name: value for name, value in values.items() if name in WeComConfig.model_fields}
     if "token" not in given and "encoding_aes_key" not in given:
-        given |= {"token": secrets.token_hex(16), "encoding_aes_key": _new_key()}
+        given |= {"token": secrets.token_hex(16), "encoding_aes_key": new_key()}
     try:
         config = WeComConfig(**given)
     except ValidationError as error:
@@ -69,7 +69,7 @@ def _complete(values: Values) -> Values:
     return {"agent_id": None, "api_base": WECOM_API, **given}
 
 
-def _new_key() -> str:
+def new_key() -> str:
     """43 letters and digits, the unused bits of the last one zero, as WeCom's own page makes them."""
     while True:
         key = base64.b64encode(secrets.token_bytes(32)).decode().rstrip("=")
@@ -192,11 +192,11 @@ async def checks(
             cure=mark("微信客服 → 通过API管理微信客服账号，把账号交给这个应用"),
             step="accounts",
         )
-    yield await _clock_check(http, base)
+    yield await clock_check(http, base)
 
 
-async def _clock_check(http: Http, base: str) -> CheckResult:
-    """By the Date header of an answer."""
+async def clock_check(http: Http, base: str) -> CheckResult:
+    """How far our clocks are apart, by the Date header of an answer."""
     name: Any = mark("与企业微信的时差")
     try:
         before = time.time()

@@ -24,6 +24,7 @@ _READS = frozenset(
         "getcallbackip",
         "auth/getuserinfo",
         "media/get",
+        "bot_file",
         "kf/servicer/list",
         "externalcontact/get_follow_user_list",
         "externalcontact/list",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Self
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+from zhiban.testing.wecom.bots import SimulatedBot
 from zhiban.testing.wecom.callbacks import Callbacks, Target, document
 from zhiban.testing.wecom.contacts import CustomerContact
 from zhiban.testing.wecom.kf import ASSISTANT, ENDED, HUMAN, NEW, WINDOW, CustomerService, KfEntry, SimulatedAccount
@@ -47,6 +48,7 @@ class WeComSimulator:
         self.office = Office(self.clock, self.staff, self.media)
         self.robots = Robots(self.clock, self.media)
         self.contacts = CustomerContact(self.clock, self.staff, self.media)
+        self.bot = SimulatedBot(self.clock)
         self.trusted_domains: set[str] = set()  # where sign-in may send browsers back to
         self._news: asyncio.Event | None = None
         self.kf.heard = self._heard
@@ -57,6 +59,7 @@ class WeComSimulator:
 
     async def __aexit__(self, *_error: object) -> None:
         await self.callbacks.close()
+        await self.bot.close()
 
     def handlers(self) -> dict[str, Handler]:
         """Endpoints that need an access token."""
@@ -65,7 +68,7 @@ class WeComSimulator:
 
     def open_handlers(self) -> dict[str, Handler]:
         """Endpoints that need none."""
-        return {"gettoken": self.gate.grant, **self.robots.open_handlers()}
+        return {"gettoken": self.gate.grant, **self.robots.open_handlers(), **self.bot.open_handlers()}
 
     # ---------------------------------------------------------------------------------------------- setting up
 
