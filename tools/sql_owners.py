@@ -62,6 +62,7 @@ OWNERS = {
     "login_attempt": "people",
     "macro": "automation",
     "message": "conversations",
+    "mirror_pause": "tickets",
     "message_search": "conversations",
     "message_translation": "assistant",
     "notification": "notifications",

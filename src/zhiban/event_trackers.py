@@ -5,6 +5,7 @@ Each fact is told once, whether we learnt of it by a webhook, by asking, or beca
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
 from zhiban.event_base import Event
@@ -76,6 +77,32 @@ class IssueCommented(Event):
     bot: bool = False
     ours: bool = False
     call_id: int | None = None
+
+
+class IssueCommentChanged(Event):
+    """A comment was written anew at the tracker, or taken away."""
+
+    repository_id: int
+    issue_id: int
+    comment_id: int
+    change: Literal["edited", "removed"]
+
+
+class MirroringPaused(Event):
+    """So much of one issue was mirrored within a minute (`count`) that nothing more of it is until then."""
+
+    repository_id: int
+    issue_id: int
+    count: int
+    until: datetime
+
+
+class MirroringResumed(Event):
+    """The issue is mirrored again; so much of it was not meanwhile."""
+
+    repository_id: int
+    issue_id: int
+    missed: int
 
 
 class RepositoryRenamed(Event):

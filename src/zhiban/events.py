@@ -124,10 +124,13 @@ from zhiban.event_tickets import (
 )
 from zhiban.event_trackers import (
     IssueChanged,
+    IssueCommentChanged,
     IssueCommented,
     IssueOpened,
     IssueRefused,
     IssueWritten,
+    MirroringPaused,
+    MirroringResumed,
     RepositoryLinked,
     RepositoryRenamed,
     RepositoryUnlinked,
@@ -150,6 +153,7 @@ __all__ += [
 __all__ += ["AccountsAssigned", "ConnectionAdded", "ConnectionBroke", "ConnectionChanged", "ConnectionMended"]
 __all__ += ["ConnectionRemoved", "InboxAdded", "InboxConfigured", "InboxPaused", "InboxRemoved", "InboxResumed"]
 __all__ += ["IssueChanged", "IssueCommented", "IssueOpened", "IssueRefused", "IssueWritten", "RepositoryLinked"]
+__all__ += ["IssueCommentChanged", "MirroringPaused", "MirroringResumed"]
 __all__ += ["RepositoryRenamed", "RepositoryUnlinked"]
 __all__ += ["MessageTranslated", "SavedViewAdded", "SavedViewChanged", "SavedViewRemoved", "SessionRevoked"]
 __all__ += ["MacroAdded", "MacroChanged", "MacroRemoved", "SnippetAdded", "SnippetChanged", "SnippetRemoved"]

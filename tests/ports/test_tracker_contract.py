@@ -19,6 +19,7 @@ from zhiban.ports import (
     InvalidWebhook,
     IssueChange,
     IssueDraft,
+    ListsComments,
     TakesReactions,
     Tracker,
     TrackerRefused,
@@ -196,3 +197,15 @@ async def test_a_reaction_stands_once_and_can_be_taken_back(stand: Stand) -> Non
             await tracker.take_back_reaction(NAME, number, first, comment=where)
     with pytest.raises(TrackerRefused):
         await tracker.react(NAME, 4711, "heart")
+
+
+async def test_comments_of_a_repository_come_oldest_change_first(stand: Stand) -> None:
+    tracker = stand.tracker
+    if not isinstance(tracker, ListsComments):
+        pytest.skip("this tracker tells no comments of a repository")
+    wish = CommentDraft(str(uuid4()), NAME, (await tracker.open_issue(draft())).issue.number, "还在发生")
+    await tracker.comment(wish)
+    since = datetime.now(UTC) - timedelta(minutes=5)
+    ((number, comment),) = [one async for one in tracker.comments(NAME, since=since)]
+    assert (number, comment.body, comment.key, comment.author.ours) == (wish.number, wish.body, wish.key, True)
+    assert not [one async for one in tracker.comments(NAME, since=datetime.now(UTC) + timedelta(hours=1))]

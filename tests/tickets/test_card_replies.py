@@ -231,3 +231,34 @@ async def test_a_client_that_quotes_by_words_is_understood(group: CardChat) -> N
     await group.chat.asks("lu", "我也是", content={"quoted": quoted})
     await group.settles()
     assert len(group.said()) == 1
+
+
+@pytest.mark.parametrize(("reason", "words"), [("completed", "工单1已完成"), ("not_planned", "工单1那边不打算做")])
+async def test_the_end_of_an_issue_is_heard_once_by_all_whom_it_concerns(
+    group: CardChat, reason: str, words: str
+) -> None:
+    chat, stand = group.chat, group.stand
+    await chat.asks("liang", "以上5条开工单")
+    await chat.asks("liang", "确认")
+    opened = await group.settles()
+    assert len(opened) == 1
+    assert await group.news() == []
+    (number,) = (one for _, one in stand.board.issues)
+    for _ in range(3):  # a webhook that comes thrice
+        await group.happens("closed", number=number, state="closed", reason=reason)
+    told = await group.jobs()
+    told += [text for _, text in await group.news()]
+    (said,) = told
+    assert said.startswith("@梁小满 @老杨 @陆知行 ")
+    assert words in said
+    # Opened again it is the repository's news; who quotes that and closes it hears it as the ticket's.
+    chat.clock.advance(timedelta(minutes=1))
+    await group.happens("reopened", number=number)
+    ((card, text),) = await group.news()
+    assert "lin重新打开" in text
+    await chat.asks("liang", "关闭", reply_to=card)
+    told = await group.settles()
+    told += [text for _, text in await group.news()]
+    (said,) = told
+    assert "工单1已完成" in said
+    assert await chat.rows("select state from ticket") == [("done",)]

@@ -17,11 +17,14 @@ from zhiban.conversations.group_policy import GroupPolicy
 from zhiban.conversations.ingest import ingest
 from zhiban.events import SYSTEM
 from zhiban.kit.db import Database
+from zhiban.people.models import Role
+from zhiban.people.service import add_agent
 from zhiban.ports import IncomingMessage, Issue, Kind, Repository, SenderRole, TrackerNews, TrackerUser
 from zhiban.testing.tracker import US
-from zhiban.tickets import group_news, repositories
+from zhiban.tickets import group_news, mirroring, repositories
 from zhiban.tickets import tracker_outbox as outbox
 from zhiban.tickets.news import take_in
+from zhiban.tickets.tracker_writes import NewComment
 
 SHOP: dict[str, Any] = {"repository": "acme/shop", "number": 1, "title": "支付页\n白屏", "actor": "lin"}
 
@@ -136,6 +139,58 @@ async def test_modes_and_labels(stand: TrackerStand, group: LinkedGroup) -> None
     await group.linked(mode="none")
     await comments(stand, 1, number=4)
     assert await group.hears() == []
+
+
+async def test_what_waits_to_be_told_follows_its_comment(stand: TrackerStand, group: LinkedGroup) -> None:
+    await comments(stand, 2)
+    later = {**SHOP, "at": stand.now.timestamp() + 5}
+    await stand.hears({**later, "action": "edited", "comment": "改过的", "comment_id": 100})
+    await stand.hears({**later, "action": "deleted", "comment": "第1句", "comment_id": 101})
+    # An edit of what was written before we knew of it is no news.
+    await stand.hears({**later, "action": "edited", "comment": "老话", "comment_id": 99})
+    (said,) = await group.hears()
+    assert said.splitlines()[1:-1] == ["lin新开", "lin：改过的"]
+    await stand.hears({**later, "at": stand.now.timestamp(), "action": "edited", "comment": "再改", "comment_id": 100})
+    assert await group.hears() == []
+    changed = await stand.facts("issue_comment_changed")
+    assert [one["change"] for one in changed] == ["edited", "removed", "edited"]
+
+
+async def test_two_machines_that_answer_each_other_are_stopped(stand: TrackerStand, group: LinkedGroup) -> None:
+    async with stand.database.transaction(stand.workspace_id) as tx:
+        boss = await add_agent(tx, email="lin@example.test", name="林知夏", role=Role.OWNER, password_hash=None)
+    await comments(stand, mirroring.MOST_A_MINUTE + 9)
+    await comments(stand, 1, number=2)
+    said = await group.hears()
+    assert len(said) == 2  # the other issue is told as ever
+    (paused,) = await stand.facts("mirroring_paused")
+    assert paused["count"] == mirroring.MOST_A_MINUTE
+    assert await stand.rows("select agent_id, kind from notification") == [(boss, "tracker")]
+    assert (await stand.rows("select missed from mirror_pause"))[0][0] == 10  # with its opening twenty were told
+    stand.clock.advance(mirroring.PAUSE)
+    async with stand.database.transaction(stand.workspace_id) as tx:
+        assert await mirroring.resume_due(tx, now=stand.now) == 1
+    (said,) = await group.hears()
+    assert "有10条没有逐条说" in said
+    await comments(stand, 1, number=1)
+    assert await stand.rows("select count(*) from mirror_pause") == [(0,)]
+
+
+async def test_a_copy_of_our_text_is_news(stand: TrackerStand, group: LinkedGroup) -> None:
+    await stand.hears({**SHOP, "action": "opened"})
+    repository = await stand.repository()
+    stand.board.issues["acme/shop", 1] = Issue(
+        "acme/shop", 1, "u", "t", "open", TrackerUser("lin"), stand.now, stand.now
+    )
+    async with stand.database.transaction(stand.workspace_id) as tx:
+        await outbox.enqueue(tx, repository, NewComment("我们写的"), number=1, client_key="c", by=SYSTEM, now=stand.now)
+    await stand.work()
+    await group.hears()
+    ((key,),) = await stand.rows("select key from tracker_call")
+    copied = {**SHOP, "action": "created", "comment": "我们写的", "comment_id": 77, "key": key, "actor": US.login}
+    await stand.hears(copied)
+    (said,) = await group.hears()
+    assert "我们写的" in said
 
 
 async def test_a_daily_list_waits_for_the_morning(stand: TrackerStand, group: LinkedGroup) -> None:

@@ -9,10 +9,13 @@ from datetime import timedelta
 import pytest
 
 from tests.tickets.stand import TrackerStand, tracker_stand
+from zhiban.events import SYSTEM
 from zhiban.kit.db import Database
-from zhiban.ports import Issue, Repository, TrackerUser
-from zhiban.tickets import repositories
+from zhiban.ports import Issue, IssueComment, Repository, TrackerUser
+from zhiban.tickets import repositories, tracker_calls
+from zhiban.tickets import tracker_outbox as outbox
 from zhiban.tickets.tracker_jobs import TrackerJobs
+from zhiban.tickets.tracker_writes import NewComment
 
 
 @pytest.fixture
@@ -47,6 +50,34 @@ async def test_what_a_webhook_did_not_tell_is_told_by_looking(stand: TrackerStan
     await stand.hears({"repository": "acme/shop", "number": 2, "title": "漏掉的", "actor": "chen", "action": "opened"})
     told = await stand.facts("issue_changed")
     assert [(one["number"], one["change"]) for one in told] == [(1, "closed"), (2, "opened")]
+
+
+async def test_comments_that_no_webhook_told_of_are_found_and_ours_are_ours(stand: TrackerStand) -> None:
+    issue(stand, 1, "从前的")
+    comments = stand.board.comments.setdefault(("acme/shop", 1), [])
+    comments.append(IssueComment("8", "u", "从前的话", TrackerUser("lin"), stand.now, stand.now))
+    await sync(stand)
+    repository = await stand.repository()
+    stand.clock.advance(timedelta(minutes=10))
+    async with stand.database.transaction(stand.workspace_id) as tx:
+        await outbox.enqueue(tx, repository, NewComment("我们的"), number=1, client_key="c", by=SYSTEM, now=stand.now)
+        call = await tracker_calls.take(tx, stand.connection_id, process_id=4711, now=stand.now)
+    assert call is not None
+    assert isinstance(call.write, NewComment)
+    tracker = (await stand.connections.tracker(stand.workspace_id, stand.connection_id)).tracker
+    await tracker.comment(call.comment_draft("acme/shop", 1, call.write))  # and our commit is yet to come
+    comments = stand.board.comments["acme/shop", 1]
+    comments[0] = replace(comments[0], body="改过", updated_at=stand.now)
+    comments.append(IssueComment("9", "u", "漏掉的话", TrackerUser("chen"), stand.now, stand.now))
+    for _ in range(2):
+        await sync(stand)
+    told = await stand.facts("issue_commented")
+    assert [(one["login"], one.get("call_id")) for one in told] == [("zhiban", call.id), ("chen", None)]
+    stand.clock.advance(timedelta(minutes=10))
+    stand.board.comments["acme/shop", 1][-1] = replace(comments[-1], body="改了", updated_at=stand.now)
+    await sync(stand)
+    (changed,) = await stand.facts("issue_comment_changed")
+    assert changed["change"] == "edited"
 
 
 async def test_repositories_come_and_go(stand: TrackerStand) -> None:

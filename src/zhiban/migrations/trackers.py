@@ -121,3 +121,12 @@ alter table tracker_call drop constraint ck_tracker_call_kind,
   add constraint ck_tracker_call_kind check (kind in ('open', 'comment', 'change', 'react'));
 """
 CARD_TABLES = ("issue_card", "card_reply")
+
+# Issues of which nothing is mirrored for a while, because too much was.
+MIRROR_PAUSES = """
+create table mirror_pause (
+  workspace_id bigint not null, issue_id bigint not null, paused_at timestamptz not null, ends_at timestamptz not null,
+  missed int not null default 0,
+  constraint pk_mirror_pause primary key (workspace_id, issue_id),
+  constraint fk_mirror_pause_issue_id foreign key (workspace_id, issue_id) references issue on delete cascade);
+"""

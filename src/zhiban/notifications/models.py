@@ -18,6 +18,7 @@ class NotificationKind(StrEnum):
     WAITING = "waiting"  # a contact of theirs has waited too long
     FOLLOWED = "followed"  # something happened in a conversation that they follow
     RULE = "rule"  # a rule or a macro says so
+    TRACKER = "tracker"  # something about where issues live that whoever runs this has to know
     TICKET = "ticket"  # a ticket of theirs, or one that they watch
 
 
@@ -36,6 +37,7 @@ KIND_LABELS: Mapping[NotificationKind, str] = {
     NotificationKind.WAITING: mark("对方等太久"),
     NotificationKind.FOLLOWED: mark("关注的会话有动静"),
     NotificationKind.RULE: mark("规则提醒我"),
+    NotificationKind.TRACKER: mark("群和议题之间有要管的事"),
     NotificationKind.TICKET: mark("我的工单有动静，或快到期"),
 }
 WAY_LABELS: Mapping[Way, str] = {

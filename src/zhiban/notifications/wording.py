@@ -26,6 +26,8 @@ def title_of(told: NotificationRow, texts: Texts) -> str:
             return texts("您关注的{contact}的会话解决了", contact=contact)
         case NotificationKind.RULE:
             return texts("{contact}：{rule}", contact=contact, rule=told.actor_ref or told.who or texts("规则"))
+        case NotificationKind.TRACKER:
+            return texts("一条议题和群之间来回太多，先停了一刻钟")
         case NotificationKind.TICKET:
             return _about_ticket(told, texts)
 
@@ -33,6 +35,8 @@ def title_of(told: NotificationRow, texts: Texts) -> str:
 def _about_ticket(told: NotificationRow, texts: Texts) -> str:
     who = told.who or told.actor_ref or texts("有人")
     match told.key.split("-")[1]:
+        case "opened":
+            return texts("有一张新工单")
         case "owner":
             return texts("{who}把一张工单交给您", who=who)
         case "comment":

@@ -56,6 +56,7 @@ class Issue:
     comments: int = 0
     locked: bool = False
     is_change: bool = False  # a pull or merge request
+    key: str = ""  # of a draft of ours that its text carries
 
 
 @frozen_dataclass
@@ -104,6 +105,7 @@ class IssueComment:
     author: TrackerUser
     created_at: datetime
     updated_at: datetime
+    key: str = ""  # of a draft of ours that its text carries
 
 
 @frozen_dataclass
@@ -229,6 +231,15 @@ class TakesReactions(Protocol):
 
     async def take_back_reaction(self, repository: str, number: int, external_id: str, *, comment: str = "") -> None:
         """Take a reaction of ours away. One that is gone already is no error."""
+        ...
+
+
+@runtime_checkable
+class ListsComments(Protocol):
+    """A tracker that tells the comments of a whole repository. Raises as `Tracker`."""
+
+    def comments(self, repository: str, *, since: datetime) -> AsyncIterator[tuple[int, IssueComment]]:
+        """Those that were written or edited since, oldest change first, each with the number of its issue."""
         ...
 
 

@@ -89,7 +89,7 @@ class MemoryBoard:
 
 
 class MemoryTracker:
-    """Tracker and TakesReactions."""
+    """Tracker, TakesReactions and ListsComments."""
 
     name = "memory-tracker"
 
@@ -209,6 +209,15 @@ class MemoryTracker:
             if since is None or issue.updated_at >= since:
                 yield issue
 
+    async def comments(self, repository: str, *, since: datetime) -> AsyncIterator[tuple[int, IssueComment]]:
+        name = self._board.repository(repository).name
+        there = [(number, all_) for (where, number), all_ in self._board.comments.items() if where == name]
+        found = [(number, one) for number, all_ in there for one in all_]
+        for number, comment in sorted(found, key=lambda each: each[1].updated_at):
+            if comment.updated_at >= since:
+                key = next((key for key, place in self._board.keys.items() if place[2] == comment.external_id), "")
+                yield number, replace(comment, key=key)
+
     async def repositories(self) -> AsyncIterator[Repository]:
         if self._board.broken:
             raise ConnectionBroken("Bad credentials", code=401)
@@ -267,6 +276,7 @@ def _news(said: Mapping[str, Any]) -> TrackerNews:
         at,
         at,
         body=str(said.get("body", "")),
+        reason=str(said.get("reason", "")),
         labels=tuple(said.get("labels", ())),
     )
     comment = None

@@ -18,7 +18,7 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import enqueue
 from zhiban.ports import IssueChange
-from zhiban.tickets import card_replies, involving
+from zhiban.tickets import card_replies, involving, mirroring
 from zhiban.tickets.card_replies import Replier
 from zhiban.tickets.card_telling import ANSWER_CARD, PATIENCE
 from zhiban.tickets.card_words import (
@@ -145,6 +145,8 @@ class CardActs:
         if verb == "comment" and member is not None and member.consent != Consent.ALL:
             raise _Declined(texts("您说过不要引用您，所以没有写过去；@我说“可以引用我”就恢复。"))
         await self._check_quota(message)
+        if not await mirroring.admits(self._tx, repository.id, issue.id, now=self._now):
+            raise _Declined(texts("这条议题的动静太多，先停一会儿，请过一刻钟再说。"))
         return repository
 
     async def _check_quota(self, message: PendingMessage) -> None:

@@ -18,11 +18,12 @@ from zhiban.conversations import transitions
 from zhiban.conversations.groups import chat_of
 from zhiban.conversations.models import Author
 from zhiban.conversations.outbox import allowance_of, enqueue, key_for
-from zhiban.events import Actor, IssueChanged, IssueCommented
+from zhiban.events import Actor, IssueChanged, IssueCommentChanged, IssueCommented, MirroringResumed
 from zhiban.kit.db import Transaction
 from zhiban.kit.i18n import Texts
 from zhiban.kit.text import clean
 from zhiban.ports import TrackerNews
+from zhiban.tickets import mirroring
 from zhiban.tickets.card_replies import asked_from
 from zhiban.tickets.cards import COMMENT
 from zhiban.tickets.issues import IssueRow, access_comment, access_issue
@@ -53,11 +54,11 @@ where n.conversation_id = %(conversation)s and n.told_at is null and (n.due_at <
     and d.due_at <= %(now)s and not d.listed and not n.listed))
 order by n.id limit 500 for update of n skip locked"""
 
-# Where the call comes from, or where the issue's ticket comes from: there it is told as the ticket's news.
+# Where the call comes from, or the issue's ticket that has just ended by it: there it is told as the ticket's news.
 _ORIGIN = """
 select t.conversation_id from ticket t left join tracker_call c on c.workspace_id = t.workspace_id
   and c.ticket_id = t.id and c.id = %(call)s
-where t.conversation_id is not null and (c.id is not null or t.issue_id = %(issue)s)"""
+where t.conversation_id is not null and (c.id is not null or (t.issue_id = %(issue)s and t.done_at = %(at)s))"""
 
 
 class LinkSettings(BaseModel):
@@ -83,14 +84,14 @@ async def note_change(tx: Transaction, event: IssueChanged) -> None:
     kind: str = event.change
     if kind == "closed" and issue.reason in ("merged", "not_planned"):
         kind = issue.reason
-    elsewhere = await tx.values(_ORIGIN, call=event.call_id or 0, issue=event.issue_id)
+    elsewhere = await tx.values(_ORIGIN, call=event.call_id or 0, issue=event.issue_id, at=event.at)
     elsewhere += await asked_from(tx, event.call_id)
     await _collect(
         tx,
         event.repository_id,
         issue,
         kind=kind,
-        name=event.login or issue.author,
+        name=event.login or (issue.author if kind == "opened" else ""),
         bot=event.call_id is None and _is_bot(event.login, issue),
         text="",
         url=issue.url,
@@ -118,6 +119,48 @@ async def note_comment(tx: Transaction, event: IssueCommented) -> None:
         digest=f"{COMMENT}{row.id}",
         now=event.at,
     )
+
+
+async def follow_comment(tx: Transaction, event: IssueCommentChanged) -> None:
+    """What waits to be told of the comment says what it says now, or is not told.
+
+    What was told stays: a message in a group cannot be changed, and a line that something was deleted would only draw
+    eyes to it. The address below it leads to the words of today.
+    """
+    digest = f"{COMMENT}{event.comment_id}"
+    if event.change == "removed":
+        await tx.run("delete from group_news where digest = %(digest)s and told_at is null", digest=digest)
+        return
+    row = await access_comment(tx, event.comment_id)
+    await tx.run(
+        "update group_news set text = %(text)s where digest = %(digest)s and told_at is null",
+        text=clean(row.body)[:TEXT_CHARACTERS],
+        digest=digest,
+    )
+
+
+async def note_resumed(tx: Transaction, event: MirroringResumed) -> None:
+    """An issue that was paused is told again: how much nobody was told of."""
+    if not event.missed:
+        return
+    issue = await access_issue(tx, event.issue_id)
+    await _collect(
+        tx,
+        event.repository_id,
+        issue,
+        kind="missed",
+        name="",
+        bot=False,
+        text=str(event.missed),
+        url=issue.url,
+        digest=f"missed-{event.id}",
+        now=event.at,
+    )
+
+
+async def groups_of(tx: Transaction, repository_id: int) -> list[int]:
+    """The groups that hear of a repository."""
+    return [link.conversation_id for link in await links_to(tx, (await access_repository(tx, repository_id)).name)]
 
 
 async def note_news(
@@ -161,7 +204,10 @@ async def _collect(
     now: datetime,
 ) -> None:
     repository = await access_repository(tx, repository_id)
-    for link in await links_to(tx, repository.name):
+    links = await links_to(tx, repository.name)
+    if links and issue is not None and not await mirroring.admits(tx, repository_id, issue.id, now=now):
+        return
+    for link in links:
         wishes = LinkSettings.model_validate(link.settings)
         if link.conversation_id in besides or not wishes.wants(issue, bot=bot):
             continue

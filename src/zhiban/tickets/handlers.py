@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from zhiban.events import (
     IssueChanged,
+    IssueCommentChanged,
     IssueCommented,
     IssueOpened,
     IssueRefused,
     IssueWritten,
     MessageRecalled,
+    MirroringPaused,
     TicketChanged,
     TicketCommented,
     TicketOpened,
@@ -57,6 +59,16 @@ async def follow_issue(tx: Transaction, event: IssueChanged) -> None:
     await tracking.follow_issue(tx, event)
 
 
+async def follow_comment(tx: Transaction, event: IssueCommentChanged) -> None:
+    """What is edited or taken away over there is so here."""
+    await tracking.follow_comment(tx, event)
+
+
+async def tell_of_pause(tx: Transaction, event: MirroringPaused) -> None:
+    """Whoever runs this hears that two sides may be answering each other."""
+    await telling.tell_of_pause(tx, event)
+
+
 async def take_comment(tx: Transaction, event: IssueCommented) -> None:
     """What is said over there is read here."""
     await tracking.take_comment(tx, event)
@@ -72,6 +84,8 @@ async def follow_ticket(tx: Transaction, event: TicketChanged) -> None:
     after, before = TicketState(str(event.after)), TicketState(str(event.before))
     if after is TicketState.DONE:
         await _tell_chat(tx, event.ticket_id, TicketNews.DONE, event.id)
+    elif after is TicketState.CANCELLED and event.actor.kind == "tracker":
+        await _tell_chat(tx, event.ticket_id, TicketNews.CANCELLED, event.id)
     if event.actor.kind == "tracker" or after.over == before.over:
         return
     ticket = await lock_ticket(tx, event.ticket_id)

@@ -191,6 +191,17 @@ async def forget_recalled(tx: Transaction, message_id: int, *, now: datetime) ->
     return found
 
 
+async def rewrite_comment(tx: Transaction, issue_comment_id: int, text: str) -> None:
+    """Let what a comment of an issue says at its tickets be this; empty where it was taken away."""
+    for ticket_id in await tx.values(
+        "update ticket_comment set text = %(text)s where issue_comment_id = %(id)s and text <> %(text)s "
+        "returning ticket_id",
+        text=text[:LONGEST_COMMENT],
+        id=issue_comment_id,
+    ):
+        await tell(tx, ticket_id)
+
+
 async def blank_comments(tx: Transaction, message_id: int) -> None:
     """What a message said at tickets by quoting a message about their issue is read there no more."""
     for ticket_id in await tx.values(

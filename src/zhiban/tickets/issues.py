@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import psycopg
 
-from zhiban.events import Actor, Event, IssueChanged, IssueCommented
+from zhiban.events import Actor, Event, IssueChanged, IssueCommentChanged, IssueCommented
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
@@ -46,7 +46,7 @@ on conflict (workspace_id, issue_id, external_id) do nothing returning id"""
 
 _EDITED = """
 update issue_comment set body = %(body)s, changed_at = %(changed)s where issue_id = %(issue)s
-and external_id = %(external)s and changed_at <= %(changed)s returning id"""
+and external_id = %(external)s and changed_at <= %(changed)s and removed_at is null and body <> %(body)s returning id"""
 
 # A rare term says more than a frequent one: what is common to most issues counts next to nothing. How frequent one is,
 # the newest issues tell; only the newest that have one of the rarest are weighed, so that it takes no longer the more
@@ -310,9 +310,13 @@ async def note_comment(
     comment: IssueComment,
     *,
     call_id: int | None = None,
+    quietly: bool = False,
     now: datetime,
 ) -> int | None:
-    """Know the comment, and tell that there is one. Returns its row when it is new, None for one that is known."""
+    """Know the comment, and tell that there is one. Returns its row when it is new, None for one that is known.
+
+    `quietly` is for comments of before our time.
+    """
     body = clean(comment.body)[:BODY_CHARACTERS]
     comment_id = await tx.value(
         _COMMENT,
@@ -328,8 +332,14 @@ async def note_comment(
         changed=comment.updated_at,
     )
     if comment_id is None:
-        await tx.run(_EDITED, body=body, changed=comment.updated_at, issue=issue_id, external=comment.external_id)
+        edited = await tx.value(
+            _EDITED, body=body, changed=comment.updated_at, issue=issue_id, external=comment.external_id
+        )
+        if edited is not None:
+            await _tell_comment(tx, issue_id, int(edited), "edited", now=now)
         return None
+    if quietly:
+        return int(comment_id)
     row = await access_issue(tx, issue_id)
     commented = IssueCommented(
         actor=Actor("tracker", ref=comment.author.login),
@@ -359,10 +369,27 @@ async def comment_known(tx: Transaction, issue_id: int, external_id: str) -> int
 
 async def note_comment_removed(tx: Transaction, issue_id: int, external_id: str, *, now: datetime) -> None:
     """The comment is gone at the tracker."""
-    await tx.run(
+    comment_id = await tx.value(
         "update issue_comment set removed_at = %(now)s, body = '' where issue_id = %(issue)s "
-        "and external_id = %(external)s and removed_at is null",
+        "and external_id = %(external)s and removed_at is null returning id",
         now=now,
         issue=issue_id,
         external=external_id,
     )
+    if comment_id is not None:
+        await _tell_comment(tx, issue_id, int(comment_id), "removed", now=now)
+
+
+async def _tell_comment(
+    tx: Transaction, issue_id: int, comment_id: int, change: Literal["edited", "removed"], *, now: datetime
+) -> None:
+    repository_id = (await access_issue(tx, issue_id)).repository_id
+    changed = IssueCommentChanged(
+        actor=Actor("tracker"),
+        at=now,
+        repository_id=repository_id,
+        issue_id=issue_id,
+        comment_id=comment_id,
+        change=change,
+    )
+    await event_log.append(tx, changed)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from zhiban.events import Actor
 from zhiban.kit.db import Transaction
-from zhiban.ports import TrackerNews
+from zhiban.ports import IssueComment, TrackerNews
 from zhiban.tickets import group_news, issues, repositories
 
-_CALL_OF = "select id from tracker_call where key = %(key)s"
+# Whoever copies a text of ours with what is hidden in it has not written ours: that is known by its own id.
+_CALL_OF = """
+select c.id from tracker_call c left join issue_comment m on m.workspace_id = c.workspace_id and m.id = c.comment_id
+where c.key = %(key)s and (m.id is null or %(comment)s::text is null or m.external_id = %(comment)s)"""
 # A change carries no key. What arrives while one of ours is under way at this issue, and says what that one asked for,
 # is ours: who else did the same at that moment has brought about what we wanted, too.
 _CHANGING = """
@@ -45,7 +49,7 @@ async def _take_in(tx: Transaction, connection_id: int, news: TrackerNews, *, no
         return
     # Our own echo may arrive before our call was answered: what it tells is then the call's to tell.
     if news.key:
-        call_id = await tx.value(_CALL_OF, key=news.key)
+        call_id = await call_of(tx, news.key, news.comment)
     elif news.kind == "comment":
         call_id = None
     else:
@@ -62,5 +66,23 @@ async def _take_in(tx: Transaction, connection_id: int, news: TrackerNews, *, no
         return
     if news.action == "deleted":
         await issues.note_comment_removed(tx, issue_id, news.comment.external_id, now=now)
-    else:
-        await issues.note_comment(tx, issue_id, news.comment, call_id=call_id, now=now)
+        return
+    comment = news.comment
+    if news.key and call_id is None and await tx.value("select 1 from tracker_call where key = %(key)s", key=news.key):
+        comment = replace(comment, author=replace(comment.author, ours=False))  # a copy
+    # What was edited before we knew of it is no news.
+    await issues.note_comment(tx, issue_id, comment, call_id=call_id, quietly=news.action == "edited", now=now)
+
+
+async def opening(tx: Transaction, key: str) -> int | None:
+    """The call that is opening the issue with this key at this moment, or does not know yet that it has."""
+    found = await tx.value(
+        "select id from tracker_call where key = %(key)s and kind = 'open' and state = 'queued'", key=key
+    )
+    return None if found is None else int(found)
+
+
+async def call_of(tx: Transaction, key: str, comment: IssueComment | None = None) -> int | None:
+    """The call of ours that wrote the text with this key; None where it is nobody's, or a copy."""
+    found = await tx.value(_CALL_OF, key=key, comment=comment.external_id if comment is not None else None)
+    return None if found is None else int(found)

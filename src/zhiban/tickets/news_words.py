@@ -31,11 +31,15 @@ class GroupNews:
 
 
 _SAID: Mapping[str, Callable[[GroupNews, Texts], str]] = {
+    # Whoever did it is not known where we looked instead of being told: then nobody is named.
     "opened": lambda one, texts: texts("{name}新开", name=one.name),
-    "closed": lambda one, texts: texts("{name}关闭了", name=one.name),
-    "not_planned": lambda one, texts: texts("{name}关闭了：不打算做", name=one.name),
-    "merged": lambda one, texts: texts("{name}合并了", name=one.name),
-    "reopened": lambda one, texts: texts("{name}重新打开", name=one.name),
+    "closed": lambda one, texts: texts("{name}关闭了", name=one.name) if one.name else texts("关闭了"),
+    "not_planned": lambda one, texts: (
+        texts("{name}关闭了：不打算做", name=one.name) if one.name else texts("关闭了：不打算做")
+    ),
+    "merged": lambda one, texts: texts("{name}合并了", name=one.name) if one.name else texts("合并了"),
+    "reopened": lambda one, texts: texts("{name}重新打开", name=one.name) if one.name else texts("重新打开了"),
+    "missed": lambda one, texts: texts("动静太多，停了一会儿，有{n}条没有逐条说", n=one.text),
     "commented": lambda one, _texts: f"{one.name}：{short(one.text)}",
     "review_approved": lambda one, texts: texts("{name}评审通过", name=one.name),
     "review_changes_requested": lambda one, texts: texts("{name}要求修改：{text}", name=one.name, text=short(one.text)),

@@ -14,12 +14,14 @@ from zhiban.conversations.models import Author
 from zhiban.conversations.outbox import allowance_of, enqueue, key_for
 from zhiban.conversations.participants import external_ids_of, participants
 from zhiban.conversations.queries import agent_names
-from zhiban.events import Actor, TicketChanged, TicketCommented, TicketOpened
+from zhiban.events import Actor, MirroringPaused, TicketChanged, TicketCommented, TicketOpened
 from zhiban.kit.db import Transaction
 from zhiban.kit.i18n import Texts
 from zhiban.notifications.models import NotificationKind
 from zhiban.notifications.service import NewNotification, notify
+from zhiban.people.agents import agent_rows
 from zhiban.ports import Mention
+from zhiban.tickets import group_news
 from zhiban.tickets.cards import note_card
 from zhiban.tickets.drafts import asked_in_chat, locale_of
 from zhiban.tickets.issues import access_issue
@@ -40,6 +42,11 @@ class TicketNews(StrEnum):
     OPENED = "opened"
     REFUSED = "refused"
     DONE = "done"
+    CANCELLED = "cancelled"  # by the tracker's people: it will not be done
+
+    @property
+    def ends(self) -> bool:
+        return self in (TicketNews.DONE, TicketNews.CANCELLED)
 
 
 async def tell_chat(
@@ -49,7 +56,7 @@ async def tell_chat(
 
     Where its issue is hears only a chat that asked for it: our own people may have meant it for themselves.
     """
-    if ticket.conversation_id is None or (news is not TicketNews.DONE and not await asked_in_chat(tx, ticket.id)):
+    if ticket.conversation_id is None or (not news.ends and not await asked_in_chat(tx, ticket.id)):
         return
     # In the order of a turn, which locks the conversation before its tickets: else each would wait for the other.
     state = await transitions.lock(tx, ticket.conversation_id)
@@ -58,7 +65,7 @@ async def tell_chat(
         return
     named: list[Mention] = []
     if state.is_group:
-        named = await _concerned(tx, inbox, ticket, everybody=news is TicketNews.DONE)
+        named = await _concerned(tx, inbox, ticket, everybody=news.ends)
     result = await enqueue(
         tx,
         state,
@@ -76,7 +83,7 @@ async def tell_chat(
 
 async def quiet_until(tx: Transaction, ticket: Ticket, news: TicketNews, *, now: datetime) -> datetime | None:
     """When a group's quiet hours end, where the news may wait for that; None where it is told now."""
-    if ticket.conversation_id is None or news is not TicketNews.DONE:
+    if ticket.conversation_id is None or not news.ends:
         return None
     policy = (await chat_of(tx, ticket.conversation_id)).policy
     later = now
@@ -108,6 +115,8 @@ async def news_words(tx: Transaction, ticket: Ticket, news: TicketNews, texts: T
             return texts("工单{number}没能建到仓库：{why} 工单还在，同事会处理。", number=number, why=why)
         case TicketNews.DONE:
             return texts("工单{number}已完成：{title}", number=number, title=title)
+        case TicketNews.CANCELLED:
+            return texts("工单{number}那边不打算做：{title}", number=number, title=title)
 
 
 async def _concerned(tx: Transaction, inbox: OpenInbox, ticket: Ticket, *, everybody: bool) -> list[Mention]:
@@ -143,6 +152,24 @@ async def tell_of_opened(tx: Transaction, event: TicketOpened) -> None:
     elif ticket.inbox_id is not None:
         told = [one.id for one in await agent_names(tx, ticket.inbox_id)]
     await _notify(tx, ticket, told, f"ticket-opened-{ticket.id}", ticket.title, by=event.actor, now=event.at)
+
+
+async def tell_of_pause(tx: Transaction, event: MirroringPaused) -> None:
+    """So much happens at one issue that it is mirrored no more for a while: owners and admins are told."""
+    groups = await group_news.groups_of(tx, event.repository_id)
+    if not groups:
+        return
+    issue, repository = await access_issue(tx, event.issue_id), await access_repository(tx, event.repository_id)
+    told = NewNotification(
+        kind=NotificationKind.TRACKER,
+        key=f"mirroring-{event.id}",
+        conversation_id=groups[0],
+        inbox_id=None,
+        actor=event.actor,
+        text=f"{repository.name} #{issue.number}: {event.count}",
+    )
+    responsible = [one.id for one in await agent_rows(tx) if one.role in ("owner", "admin")]
+    await notify(tx, told, responsible, now=event.at)
 
 
 async def tell_of_comment(tx: Transaction, event: TicketCommented) -> None:

@@ -13,8 +13,8 @@ from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import NotFound
 from zhiban.kit.jobs import Enqueued, Job, Task, enqueue
-from zhiban.ports import ConnectionBroken, Issue, RedeliversWebhooks, Tracker, TrackerRefused
-from zhiban.tickets import group_news, issues, repositories
+from zhiban.ports import ConnectionBroken, Issue, ListsComments, RedeliversWebhooks, Tracker, TrackerRefused
+from zhiban.tickets import group_news, issues, mirroring, news, repositories
 from zhiban.tickets.repositories import RepositoryRow
 
 SYNC_TRACKER = Job("sync_tracker", queue="slow", attempts=4, wait=30, final=(ConnectionBroken,))
@@ -53,6 +53,7 @@ class TrackerJobs:
         for workspace_id in await self._database.workspaces():
             now = self._clock.now()
             async with self._database.transaction(workspace_id) as tx:
+                await mirroring.resume_due(tx, now=now)
                 waiting = await group_news.waiting_groups(tx, now=now)
             for conversation_id, inbox_id in waiting:
                 inbox = await self._connections.inbox(workspace_id, inbox_id)
@@ -106,17 +107,33 @@ class TrackerJobs:
                 if len(waiting) == AT_ONCE:
                     await self._note(workspace_id, row, waiting)
                     waiting = []
+            await self._note(workspace_id, row, waiting)
+            if isinstance(tracker, ListsComments) and row.synced_at is not None:
+                await self._comments(workspace_id, tracker, row, since=since)
         except TrackerRefused:  # gone, or closed for issues, since the list was read
             return
-        await self._note(workspace_id, row, waiting, synced_at=began)
+        async with self._database.transaction(workspace_id) as tx:
+            await repositories.note_synced(tx, row.id, at=began)
 
-    async def _note(
-        self, workspace_id: int, row: RepositoryRow, found: list[Issue], *, synced_at: datetime | None = None
+    async def _comments(
+        self, workspace_id: int, tracker: ListsComments, row: RepositoryRow, *, since: datetime
     ) -> None:
+        """Comments that no webhook told of. One that was deleted is in no list: only a webhook tells that."""
+        async for number, comment in tracker.comments(row.name, since=since):
+            now = self._clock.now()
+            async with self._database.transaction(workspace_id) as tx:
+                issue = await issues.issue_numbered(tx, row.id, number)
+                if issue is None:
+                    continue
+                call_id = await news.call_of(tx, comment.key, comment) if comment.key else None
+                old = comment.created_at < since
+                await issues.note_comment(tx, issue.id, comment, call_id=call_id, quietly=old, now=now)
+
+    async def _note(self, workspace_id: int, row: RepositoryRow, found: list[Issue]) -> None:
         now = self._clock.now()
         async with self._database.transaction(workspace_id) as tx:
             for issue in found:
                 # What was there before us is no news; what is new since then, a webhook has not told us.
-                await issues.note(tx, row.id, issue, quietly=row.synced_at is None, now=now)
-            if synced_at is not None:
-                await repositories.note_synced(tx, row.id, at=synced_at)
+                call_id = await news.opening(tx, issue.key) if issue.key else None
+                quietly = row.synced_at is None
+                await issues.note(tx, row.id, issue, call_id=call_id, quietly=quietly, now=now)

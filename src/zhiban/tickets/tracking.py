@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from zhiban.events import Actor, IssueChanged, IssueCommented, IssueOpened, IssueRefused
+from zhiban.events import Actor, IssueChanged, IssueCommentChanged, IssueCommented, IssueOpened, IssueRefused
 from zhiban.kit.db import Transaction
 from zhiban.tickets.card_replies import asked_from
-from zhiban.tickets.involving import comment
+from zhiban.tickets.involving import comment, rewrite_comment
 from zhiban.tickets.issues import access_comment
 from zhiban.tickets.models import Audience, Ticket, TicketState, TrackerState
 from zhiban.tickets.queries import tickets_of_issue, tickets_where
@@ -88,6 +88,12 @@ async def take_comment(tx: Transaction, fact: IssueCommented) -> None:
             by=Actor("tracker", ref=row.author),
             now=fact.at,
         )
+
+
+async def follow_comment(tx: Transaction, fact: IssueCommentChanged) -> None:
+    """A comment was edited or taken away over there: it says the same at its tickets."""
+    row = await access_comment(tx, fact.comment_id)
+    await rewrite_comment(tx, fact.comment_id, row.body if row.removed_at is None else "")
 
 
 async def _ticket(tx: Transaction, ticket_id: int | None) -> Ticket | None:

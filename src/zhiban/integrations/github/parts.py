@@ -121,6 +121,7 @@ def issue(found: Part, name: str, *, app_id: str = "") -> Issue:
         comments=number(found, "comments"),
         locked=found.get("locked") is True,
         is_change=is_change,
+        key=key_in(words(found, "body")),
     )
 
 
@@ -133,4 +134,5 @@ def comment(found: Part, *, app_id: str = "") -> IssueComment:
         user(part(found, "user"), ours=is_ours(found, app_id)),
         created,
         max(moment(found, "updated_at"), created),
+        key_in(words(found, "body")),
     )

@@ -49,7 +49,7 @@ _REACTIONS: Final[Mapping[Reaction, str]] = {
 
 
 class GitHubTracker:
-    """Tracker, TakesReactions, and RedeliversWebhooks where we are an app."""
+    """Tracker, TakesReactions, ListsComments, and RedeliversWebhooks where we are an app."""
 
     name = "github"
 
@@ -151,6 +151,15 @@ class GitHubTracker:
         async for page in self._pages(repository, "/issues", asked):
             for found in page:
                 yield self._issue(repository, found)
+
+    async def comments(self, repository: str, *, since: datetime) -> AsyncIterator[tuple[int, IssueComment]]:
+        """Those on issues and pull requests; the lines of a review are told with it."""
+        asked = {"sort": "updated", "direction": "asc", "since": _stamp(since)}
+        async for page in self._pages(repository, "/issues/comments", asked):
+            for found in page:
+                _, _, number = parts.words(found, "issue_url").rpartition("/")
+                if number.isdecimal():
+                    yield int(number), parts.comment(parts.part(found), app_id=self._config.app_id)
 
     async def repositories(self) -> AsyncIterator[Repository]:
         """The account's: those for which the app is installed, or those that the token may push to or triage."""

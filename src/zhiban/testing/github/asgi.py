@@ -50,6 +50,7 @@ def application(github: GitHubSimulator, *, prefix: str = "") -> Starlette:
         ("PATCH", "/repos/{owner}/{repo}/issues/{number:int}", api.update_issue),
         ("GET", "/repos/{owner}/{repo}/issues/{number:int}/comments", api.comments),
         ("POST", "/repos/{owner}/{repo}/issues/{number:int}/comments", api.create_comment),
+        ("GET", "/repos/{owner}/{repo}/issues/comments", api.all_comments),
         ("DELETE", "/repos/{owner}/{repo}/issues/comments/{id:int}", api.delete_comment),
         ("POST", "/repos/{owner}/{repo}/issues/{number:int}/reactions", api.react),
         ("DELETE", "/repos/{owner}/{repo}/issues/{number:int}/reactions/{reaction:int}", api.unreact),
@@ -291,6 +292,18 @@ class _Api:
         since = request.query_params.get("since", "")
         found = [one for one in entry.comments if stamp(one.updated_at) >= since]
         return self._page(request, [self._github.comment(repo, entry, one) for one in found])
+
+    async def all_comments(self, request: Request) -> Response:
+        repo, _ = self._repo(request)
+        asked = request.query_params
+        found = [
+            (one.updated_at if asked.get("sort") == "updated" else one.created_at, entry, one)
+            for entry in repo.entries.values()
+            for one in entry.comments
+            if not entry.deleted and stamp(one.updated_at) >= asked.get("since", "")
+        ]
+        found.sort(key=lambda each: each[0], reverse=asked.get("direction", "asc") == "desc")
+        return self._page(request, [self._github.comment(repo, entry, one) for _, entry, one in found])
 
     def _page(self, request: Request, found: list[Any]) -> Response:
         size = min(int(request.query_params.get("per_page", "30")), 100)

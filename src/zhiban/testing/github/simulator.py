@@ -386,6 +386,7 @@ class GitHubSimulator:
         return {
             "id": comment.id,
             "html_url": f"{self.url(repo, entry)}#issuecomment-{comment.id}",
+            "issue_url": f"{self.base}/repos/{repo.full_name}/issues/{entry.number}",
             "body": comment.body,
             "user": comment.author.json(),
             "created_at": stamp(comment.created_at),
