@@ -26,10 +26,16 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from zhiban.integrations.github.config import GitHubSettings
+from zhiban.integrations.gitlab.config import GitLabSettings
 from zhiban.integrations.wecom.config import WeComSettings
 from zhiban.kit.settings import Settings
 
-FIELDS = {**Settings.model_fields, **WeComSettings.model_fields, **GitHubSettings.model_fields}
+FIELDS = {
+    **Settings.model_fields,
+    **WeComSettings.model_fields,
+    **GitHubSettings.model_fields,
+    **GitLabSettings.model_fields,
+}
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "reference"
 WORDS = {

@@ -82,11 +82,12 @@ from zhiban.events import (
 from zhiban.integrations import openai, sentence_encoder
 from zhiban.integrations.apprise import HOSTED_SCHEMES, AppriseNotifier
 from zhiban.integrations.github.integration import GITHUB
+from zhiban.integrations.gitlab.integration import GITLAB
 from zhiban.integrations.oidc import OidcClient
 from zhiban.integrations.s3 import S3FileStore
+from zhiban.integrations.standard_webhooks import signed_headers
 from zhiban.integrations.telegram import TelegramConfig, TelegramNotifier
 from zhiban.integrations.webhook import WEBHOOK
-from zhiban.integrations.webhook.signing import signed_headers
 from zhiban.integrations.wechaty import WECHATY
 from zhiban.integrations.wecom.bot_vendor import WECOM_BOT
 from zhiban.integrations.wecom.config import WeComSettings
@@ -137,7 +138,7 @@ from zhiban.tickets.tracker_jobs import TrackerJobs
 CHANNELS: dict[str, Integration] = {each.name: each for each in (WECOM, WECOM_BOT, WEBHOOK, WECHATY)}
 
 # Where issues live.
-TRACKERS: dict[str, TrackerIntegration] = {each.name: each for each in (GITHUB,)}
+TRACKERS: dict[str, TrackerIntegration] = {each.name: each for each in (GITHUB, GITLAB)}
 
 KINDS: dict[str, type[Channel]] = {channel.kind: channel for each in CHANNELS.values() for channel in each.channels}
 

@@ -27,7 +27,7 @@ from zhiban.automation.rule_webhooks import (
     signing_secret,
 )
 from zhiban.events import SYSTEM
-from zhiban.integrations.webhook.signing import signed_headers
+from zhiban.integrations.standard_webhooks import signed_headers
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.http import Http

@@ -9,6 +9,8 @@ import pytest
 from tests.cli.program import zhiban
 from zhiban.cli.app import Exit
 from zhiban.testing.github import GitHubSimulator, application
+from zhiban.testing.gitlab import GitLabSimulator
+from zhiban.testing.gitlab import application as gitlab_application
 from zhiban.testing.serving import served
 
 pytestmark = pytest.mark.process
@@ -43,3 +45,14 @@ async def test_github_is_connected_looked_at_and_removed(kept: Path) -> None:
         removed = await zhiban("tracker", "remove", str(row["id"]), "--yes", data=kept)
         assert removed.code == 0, removed.err
         assert (await zhiban("tracker", "list", "--json", data=kept)).json == []
+
+
+async def test_gitlab_is_connected(kept: Path) -> None:
+    gitlab = GitLabSimulator()
+    async with gitlab, served(gitlab_application(gitlab)) as url:
+        token = gitlab.token("desk", gitlab.repository("acme/web/shop"))
+        connect = ("tracker", "add", "gitlab", "--account", "acme/web", "--api-base", f"{url}/api/v4", "--json")
+        added = await zhiban(*connect, "--token", token, data=kept)
+        assert added.code == 0, added.err
+        assert added.json["repositories"] == ["acme/web/shop"]
+        assert added.json["secrets"]["webhook_secret"].startswith("whsec_")

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.responses import JSONResponse, Response
 
+from zhiban.integrations.standard_webhooks import new_secret, parse_secret
 from zhiban.integrations.webhook.channel import TEXT_CHARACTERS, WebhookChannel, WebhookConfig
 from zhiban.integrations.webhook.reading import INLINE_BYTES
-from zhiban.integrations.webhook.signing import new_secret, parse_secret
 from zhiban.integrations.webhook.vendor import WEBHOOK, WebhookVendor
 from zhiban.kit.breaker import LocalBreakers
 from zhiban.kit.clock import SetClock, SystemClock

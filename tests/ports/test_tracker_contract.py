@@ -140,7 +140,7 @@ async def test_changing_twice_is_changing_once(stand: Stand) -> None:
     )
     for _ in range(2):
         changed = (await stand.tracker.update(NAME, number, change)).issue
-        assert (changed.state, changed.reason) == ("closed", "not_planned")
+        assert (changed.state, changed.reason) == ("closed", "not_planned" if stand.gives_reasons else "")
         assert (changed.labels, changed.assignees) == (("question",), ("chen",))
     back = (await stand.tracker.update(NAME, number, IssueChange(state="open", title="好了"))).issue
     assert (back.state, back.title) == ("open", "好了")
@@ -168,7 +168,7 @@ async def test_only_genuine_calls_are_let_in(stand: Stand) -> None:
     assert not news.actor.ours
     spoilt = call.body[:9] + b" " + call.body[9:]
     for forged in (
-        Webhook("POST", {}, spoilt, call.received_at, call.headers),
+        *([Webhook("POST", {}, spoilt, call.received_at, call.headers)] if stand.signs_bodies else []),
         Webhook("POST", {}, call.body, call.received_at, {}),
         Webhook("GET", {}, b"", call.received_at, {}),
     ):

@@ -18,14 +18,16 @@ from zhiban.kit.clock import SystemClock
 from zhiban.kit.http import Http
 from zhiban.ports import Repository, Tracker, TryLater, Webhook
 from zhiban.testing import tracker as memory
+from zhiban.testing.forge import Forge, Repo
 from zhiban.testing.github import GitHubSimulator, application
-from zhiban.testing.github.hooks import headers
-from zhiban.testing.github.simulator import AppIdentity, Installation, Repo
+from zhiban.testing.github.simulator import AppIdentity, Installation
+from zhiban.testing.gitlab import GitLabSimulator
+from zhiban.testing.gitlab import application as gitlab_application
 from zhiban.testing.serving import served
 from zhiban.testing.tracker import MemoryBoard, MemoryTracker
 
 NAME = "acme/shop"
-WEBHOOK_SECRET = "a secret for tests only"
+WEBHOOK_SECRET = "whsec_YSBzZWNyZXQgZm9yIHRlc3RzIG9ubHkuLi4="
 
 
 class FreeBudgets(LocalBreakers):
@@ -39,6 +41,8 @@ class Stand(ABC):
     """A tracker and what is around it: the repository `acme/shop` with the label bug and the developer chen."""
 
     tracker: Tracker
+    signs_bodies = True  # a call whose bytes were changed on the way is refused
+    gives_reasons = True  # why an issue is closed
 
     @abstractmethod
     def written(self) -> list[str]:
@@ -117,17 +121,13 @@ def app_keys() -> tuple[str, str]:
     return private.decode(), public.decode()
 
 
-class GitHubStand(Stand):
-    def __init__(self, github: GitHubSimulator, repo: Repo, tracker: Tracker, app: AppIdentity | None) -> None:
-        self.github = github
+class ForgeStand(Stand):
+    """A simulated forge of any kind."""
+
+    def __init__(self, forge: Forge, repo: Repo, tracker: Tracker) -> None:
+        self.forge = forge
         self.repo = repo
         self.tracker = tracker
-        self.app = app
-
-    @property
-    def installation(self) -> Installation:
-        assert self.app is not None
-        return next(iter(self.app.installations.values()))
 
     def written(self) -> list[str]:
         return [one.title for one in self.repo.entries.values()]
@@ -136,10 +136,54 @@ class GitHubStand(Stand):
         return [one.body for one in self.repo.entries[number].comments]
 
     def lost(self) -> None:
-        self.github.fails("502_after")
+        self.forge.fails("502_after")
 
     def busy(self) -> None:
-        self.github.fails("secondary", retry_after=60)
+        self.forge.fails("secondary", retry_after=60)
+
+    def closed_for_issues(self) -> None:
+        self.repo.has_issues = False
+
+    async def comes(self) -> Webhook:
+        return self.call(lambda: self.forge.opens(self.repo, "chen", "打不开"))
+
+    def call(self, happening: Callable[[], object]) -> Webhook:
+        """The genuine call that follows when this happens."""
+        hooks = self.forge.hooks
+        hooks.paused = True
+        if not hooks.hooks:
+            hooks.add("http://127.0.0.1:9/", WEBHOOK_SECRET)
+        happening()
+        delivery = hooks.waiting.pop()
+        sent = {name.lower(): [value] for name, value in hooks.headers(delivery).items()}
+        return Webhook("POST", {}, delivery.body, datetime.now(UTC), sent)
+
+
+class GitLabStand(ForgeStand):
+    gives_reasons = False
+
+    @property
+    def gitlab(self) -> GitLabSimulator:
+        assert isinstance(self.forge, GitLabSimulator)
+        return self.forge
+
+    def broken(self) -> None:
+        self.gitlab.grants.clear()
+
+    def renamed(self) -> None:
+        self.gitlab.rename(self.repo, "acme/store")
+
+
+class GitHubStand(ForgeStand):
+    def __init__(self, github: GitHubSimulator, repo: Repo, tracker: Tracker, app: AppIdentity | None) -> None:
+        super().__init__(github, repo, tracker)
+        self.github = github
+        self.app = app
+
+    @property
+    def installation(self) -> Installation:
+        assert self.app is not None
+        return next(iter(self.app.installations.values()))
 
     def broken(self) -> None:
         self.github.grants.clear()
@@ -148,18 +192,6 @@ class GitHubStand(Stand):
 
     def renamed(self) -> None:
         self.github.rename(self.repo, "acme/store")
-
-    def closed_for_issues(self) -> None:
-        self.repo.has_issues = False
-
-    async def comes(self) -> Webhook:
-        hooks = self.github.hooks
-        hooks.paused = True
-        hooks.add("http://127.0.0.1:9/", WEBHOOK_SECRET)
-        self.github.opens(self.repo, "chen", "打不开")
-        delivery = hooks.waiting.pop()
-        sent = {name.lower(): [value] for name, value in headers(delivery).items()}
-        return Webhook("POST", {}, delivery.body, datetime.now(UTC), sent)
 
 
 @asynccontextmanager
@@ -185,8 +217,21 @@ async def github_stand(*, app: bool) -> AsyncIterator[GitHubStand]:
         yield GitHubStand(github, repo, tracker, identity)
 
 
+@asynccontextmanager
+async def gitlab_stand() -> AsyncIterator[GitLabStand]:
+    async with GitLabSimulator() as gitlab, served(gitlab_application(gitlab)) as url, Http() as http:
+        repo = gitlab.repository(NAME, pushers={"chen", "desk"})
+        gitlab.account("chen")
+        config = {"account": "acme", "api_base": f"{url}/api/v4"}
+        secrets = {"webhook_secret": WEBHOOK_SECRET, "token": gitlab.token("desk", repo)}
+        build = bootstrap.TRACKERS["gitlab"].build
+        tracker = build(http, SystemClock(), config, secrets, MemoryTokens(), FreeBudgets())
+        yield GitLabStand(gitlab, repo, tracker)
+
+
 STANDS: dict[str, Callable[[], object]] = {
     "memory": _memory,
     "github": lambda: github_stand(app=True),
+    "gitlab": gitlab_stand,
     "github_token": lambda: github_stand(app=False),
 }

@@ -15,6 +15,7 @@ from zhiban.people.agents import agent_rows
 from zhiban.people.models import Role
 from zhiban.tickets.issues import access_issue
 from zhiban.tickets.models import Ticket, TicketState, TrackerState
+from zhiban.tickets.naming import reference
 from zhiban.tickets.queries import SOON, TicketFact, comment_counts
 from zhiban.tickets.repositories import RepositoryRow, repositories
 
@@ -134,7 +135,9 @@ async def tracker_tie(tx: Transaction, ticket: Ticket, names: TicketNames, texts
             except NotFound:
                 return None
             repository = names.repositories.get(issue.repository_id)
-            return TrackerTie("ok", f"{repository.name if repository else ''} #{issue.number}".strip(), issue.url)
+            return TrackerTie(
+                "ok", f"{repository.name if repository else ''} {reference(issue.number, issue.url)}".strip(), issue.url
+            )
         case _:
             return None
 

@@ -39,6 +39,7 @@ from zhiban.tickets.cards import IssueCard
 from zhiban.tickets.filing import signature_for
 from zhiban.tickets.issues import IssueRow, access_comment, access_issue, labels_in
 from zhiban.tickets.models import Audience
+from zhiban.tickets.naming import reference
 from zhiban.tickets.neutralising import neutral_line
 from zhiban.tickets.queries import tickets_of_issue
 from zhiban.tickets.rendering import Signature, comment_body, hidden
@@ -48,7 +49,7 @@ from zhiban.tickets.tracker_writes import NewComment, NewReaction, TrackerWrite
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
 ANSWERED = 3  # refusals that one member hears in a minute; the others are kept in silence
-_MEANT = re.compile(r"\A\s*#\s?([0-9]{1,9})[\s:：,，]*")
+_MEANT = re.compile(r"\A\s*([#!])\s?([0-9]{1,9}|I[0-9A-Z]{4,8})(?![0-9A-Za-z])[\s:：,，]*", re.IGNORECASE)
 _LOGIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,98}[A-Za-z0-9])?")
 
 
@@ -114,11 +115,14 @@ class CardActs:
         if len(rows) == 1:
             return rows[0], said
         named = _MEANT.match(said.lstrip())
-        found = [row for row in rows if named is not None and row.number == int(named[1])]
+        called = f"{named[1]}{named[2]}".upper() if named is not None else ""
+        found = [row for row in rows if reference(row.number, row.url) == called]
         if len(found) != 1:
-            numbers = self._texts("、").join(f"#{row.number}" for row in rows[:10])
+            numbers = self._texts("、").join(reference(row.number, row.url) for row in rows[:10])
             asked = self._texts("这条里有好几个议题：{numbers}。", numbers=numbers)
-            raise _Declined(asked + self._texts("请在前面写上编号，比如“#{n} …”。", n=rows[0].number))
+            raise _Declined(
+                asked + self._texts("请在前面写上编号，比如“{n} …”。", n=reference(rows[0].number, rows[0].url))
+            )
         return found[0], said.lstrip()[named.end() if named else 0 :]
 
     async def _allowed(self, issue: IssueRow, verb: Verb, message: PendingMessage) -> RepositoryRow:

@@ -18,6 +18,7 @@ from zhiban.tickets.card_replies import WRITTEN, CardReply, read_reply
 from zhiban.tickets.cards import note_card
 from zhiban.tickets.issues import IssueRow, access_issue
 from zhiban.tickets.models import PROBLEMS
+from zhiban.tickets.naming import reference
 from zhiban.tickets.queries import tickets_of_issue
 from zhiban.tickets.repositories import find_repository
 
@@ -68,7 +69,7 @@ async def _told_as_ticket(tx: Transaction, reply: CardReply) -> bool:
 async def _words(tx: Transaction, reply: CardReply, issue: IssueRow) -> str:
     texts = Texts(reply.locale)
     repository = await find_repository(tx, issue.repository_id)
-    where = f"{repository.name} #{issue.number}"
+    where = f"{repository.name} {reference(issue.number, issue.url)}"
     if reply.outcome is None:
         broken = (await access_connection(tx, repository.connection_id, part="tracker")).broken
         if broken:

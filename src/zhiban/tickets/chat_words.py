@@ -11,6 +11,7 @@ from zhiban.tickets.frozen import FrozenLine
 from zhiban.tickets.issues import FoundIssue
 from zhiban.tickets.masking import Secret, kinds
 from zhiban.tickets.models import Ticket
+from zhiban.tickets.naming import reference
 from zhiban.tickets.rendering import Signature, hidden, speaker_names
 from zhiban.tickets.repositories import RepositoryRow
 from zhiban.tickets.windows import MOST, ChosenMessages, Unclear, WindowQuestion
@@ -94,7 +95,7 @@ def _content(said: Sequence[FrozenLine], signature: Signature, texts: Texts) -> 
 
 def _likely(issue: FoundIssue, texts: Texts) -> str:
     state = texts("打开") if issue.state == "open" else texts("已关闭")
-    return f"#{issue.number} {_short(issue.title)} ({state})"
+    return f"{reference(issue.number, issue.url)} {_short(issue.title)} ({state})"
 
 
 def _short(text: str) -> str:

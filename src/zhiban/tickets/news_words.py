@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts
+from zhiban.tickets.naming import reference
 
 QUOTED = 200  # characters of what somebody wrote
 LINES = 5  # of one issue; the others are counted
@@ -57,7 +58,11 @@ def short(text: str) -> str:
 def issue_words(news: Sequence[GroupNews], texts: Texts) -> str:
     """What happened to one issue, or the one thing that is about none."""
     first = news[0]
-    head = first.repository if not first.number else f"{first.repository} #{first.number} {short(first.title)}"
+    head = (
+        first.repository
+        if not first.number
+        else f"{first.repository} {reference(first.number, first.place)} {short(first.title)}"
+    )
     lines = [_SAID[one.kind](one, texts) for one in news if one.kind in _SAID and _says(one)]
     marks = sum(one.kind == "review_line" for one in news)
     if marks:
@@ -78,7 +83,7 @@ def list_words(news: Sequence[GroupNews], texts: Texts) -> str:
     for one in news:
         by_place.setdefault(one.place, []).append(one)
     lines = [
-        f"{found[0].repository} #{found[0].number} {short(found[0].title)}（{len(found)}）"
+        f"{found[0].repository} {reference(found[0].number, found[0].place)} {short(found[0].title)}（{len(found)}）"
         if found[0].number
         else issue_words(found[:1], texts).replace("\n", " ")
         for found in list(by_place.values())[:LISTED]

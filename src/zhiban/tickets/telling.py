@@ -26,6 +26,7 @@ from zhiban.tickets.cards import note_card
 from zhiban.tickets.drafts import asked_in_chat, locale_of
 from zhiban.tickets.issues import access_issue
 from zhiban.tickets.models import UNFINISHED, Ticket, TicketState
+from zhiban.tickets.naming import reference
 from zhiban.tickets.queries import messages_of_ticket, tickets_where, watcher_ids
 from zhiban.tickets.rendering import hidden
 from zhiban.tickets.repositories import access_repository
@@ -102,8 +103,8 @@ async def news_words(tx: Transaction, ticket: Ticket, news: TicketNews, texts: T
                 issue = await access_issue(tx, ticket.issue_id)
                 repository = await access_repository(tx, issue.repository_id)
                 lines = [
-                    texts("工单{number}已建到{name} #{issue}：{title}", number=number, name=repository.name,
-                          issue=issue.number, title=title),
+                    texts("工单{number}已建到{name} {issue}：{title}", number=number, name=repository.name,
+                          issue=reference(issue.number, issue.url), title=title),
                     issue.url,
                 ]  # fmt: skip
             if ticket.dropped_labels:

@@ -6,13 +6,15 @@ https://docs.github.com/webhooks/webhook-events-and-payloads
 from __future__ import annotations
 
 import hmac
-import json
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 from urllib.parse import parse_qs
 
-from zhiban.integrations.github import news, parts
+from zhiban.integrations.forges import deliveries
+from zhiban.integrations.forges.deliveries import stored
+from zhiban.integrations.github import news
 from zhiban.ports import InvalidWebhook, TrackerNews, VerifiedWebhook, Webhook
 from zhiban.ports.webhooks import sole
 
@@ -38,14 +40,11 @@ def verified(secrets: Sequence[bytes], webhook: Webhook) -> VerifiedWebhook:
     )
     if right is None:
         raise InvalidWebhook("signature")
-    # By its content: a repeat has the same bytes, whatever id it is given. Keyed, so that connections stay apart.
-    digest = hmac.digest(right, b"delivery " + event.encode() + b"\0" + webhook.body, "sha256")
     try:
-        payload = json.loads(_payload(webhook))
-    except (ValueError, RecursionError):
-        return VerifiedWebhook(digest, json.dumps({"event": event, "payload": None}), parsable=False)
-    stored = json.dumps({"event": event, "payload": payload}, ensure_ascii=False, separators=(",", ":"))
-    return VerifiedWebhook(digest, stored)
+        text = _payload(webhook)
+    except (ValueError, KeyError):
+        text = ""
+    return stored(event, webhook.body, text, key=right)
 
 
 def _payload(webhook: Webhook) -> str:
@@ -56,14 +55,6 @@ def _payload(webhook: Webhook) -> str:
     return text
 
 
-def read(body: str, *, app_id: str = "") -> list[TrackerNews]:
+def read(body: str, *, app_id: str = "") -> Sequence[TrackerNews]:
     """What a stored call says; nothing for what has no meaning to us."""
-    try:
-        stored = json.loads(body)
-    except (ValueError, RecursionError):
-        return []
-    payload = parts.part(stored, "payload")
-    try:
-        return news.read(parts.words(stored, "event"), payload, app_id=app_id)
-    except (ValueError, TypeError, AttributeError, RecursionError):  # a shape that nobody has seen yet
-        return []
+    return deliveries.read(body, partial(news.read, app_id=app_id))

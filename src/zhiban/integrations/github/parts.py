@@ -2,73 +2,39 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any, Final
-
-from zhiban.kit.text import clean
+from zhiban.integrations.forges.parts import (
+    EPOCH,
+    Part,
+    items,
+    key_in,
+    mark_of,
+    marked,
+    moment,
+    number,
+    part,
+    without_mark,
+    words,
+)
 from zhiban.ports import Issue, IssueComment, Repository, TrackerUser
 
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-Part = Mapping[str, Any]
-
-_NOTHING: Part = {}
-_MARK = re.compile(r"<!-- zhiban:draft=([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) -->\s*\Z")
-
-
-def mark_of(key: str) -> str:
-    """What stands hidden at the end of a text of ours, so that we find it again."""
-    return f"<!-- zhiban:draft={key} -->"
-
-
-def marked(text: str, key: str) -> str:
-    return f"{text}\n\n{mark_of(key)}"
-
-
-def key_in(text: str) -> str:
-    """The key in a text of ours; empty where there is none. Only the end counts: what is quoted is not ours."""
-    found = _MARK.search(text)
-    return found[1] if found else ""
-
-
-def without_mark(text: str) -> str:
-    return _MARK.sub("", text).rstrip()
-
-
-def part(value: object, *names: str) -> Part:
-    """The object that lies there, or one without anything."""
-    for name in names:
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value if isinstance(value, Mapping) else _NOTHING
-
-
-def words(value: object, name: str) -> str:
-    found = value.get(name) if isinstance(value, Mapping) else None
-    return clean(found) if isinstance(found, str) else ""
-
-
-def number(value: object, name: str) -> int:
-    found = value.get(name) if isinstance(value, Mapping) else None
-    return found if isinstance(found, int) and not isinstance(found, bool) and 0 <= found < 2**53 else 0
-
-
-def moment(value: object, name: str) -> datetime:
-    """ISO 8601, or seconds since 1970 as some old hooks say it; 1970 where nothing can be read."""
-    found = value.get(name) if isinstance(value, Mapping) else None
-    if isinstance(found, int) and not isinstance(found, bool) and 0 < found < 2**33:
-        return datetime.fromtimestamp(found, UTC)
-    try:
-        at = datetime.fromisoformat(str(found))
-    except ValueError:
-        return EPOCH
-    return at.astimezone(UTC) if at.tzinfo else EPOCH
-
-
-def items(value: object, name: str) -> list[Any]:
-    found = value.get(name) if isinstance(value, Mapping) else None
-    return found if isinstance(found, list) else []
+__all__ = [
+    "EPOCH",
+    "Part",
+    "comment",
+    "is_ours",
+    "issue",
+    "items",
+    "key_in",
+    "mark_of",
+    "marked",
+    "moment",
+    "number",
+    "part",
+    "repository",
+    "user",
+    "without_mark",
+    "words",
+]
 
 
 def user(found: Part, *, ours: bool = False) -> TrackerUser:

@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
+from zhiban.integrations.forges.refusals import Moved
+from zhiban.integrations.forges.writing import outcome
 from zhiban.integrations.github import hooks, parts
 from zhiban.integrations.github.checks import GitHubChecks
 from zhiban.integrations.github.client import GitHubClient
 from zhiban.integrations.github.config import GitHubConfig
-from zhiban.integrations.github.errors import Moved
 from zhiban.kit.clock import Clock
 from zhiban.kit.http import Http
 from zhiban.ports import (
@@ -282,15 +283,7 @@ class GitHubTracker:
     def _result(
         self, repository: str, found: Mapping[str, Any], labels: Sequence[str], assignees: Sequence[str]
     ) -> OpenedIssue:
-        """What we asked for and is not there, GitHub has dropped without a word."""
-        issue = self._issue(repository, found)
-        given = {name.lower() for name in issue.labels}
-        taken = {name.lower() for name in issue.assignees}
-        return OpenedIssue(
-            issue,
-            tuple(name for name in labels if name.lower() not in given),
-            tuple(name for name in assignees if name.lower() not in taken),
-        )
+        return outcome(self._issue(repository, found), labels, assignees)
 
 
 def _state_reason(change: IssueChange) -> str:

@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from zhiban.integrations.standard_webhooks import parse_secret, signed_headers
 from zhiban.integrations.webhook.reading import INLINE_BYTES, Address, Id, incoming, parse_event
-from zhiban.integrations.webhook.signing import parse_secret, signed_headers
 from zhiban.kit.breaker import LocalBreakers, Paused, Pauses
 from zhiban.kit.clock import Clock
 from zhiban.kit.http import AddressRefused, AnswerTooLarge, Http, HttpResponse, MaybeDone, NotJson, Unreachable, encoded

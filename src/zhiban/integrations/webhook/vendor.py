@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from zhiban.integrations.standard_webhooks import new_secret, parse_secret, verified
 from zhiban.integrations.webhook.channel import JSON, NAME, WebhookChannel, WebhookConfig
 from zhiban.integrations.webhook.reading import parse_event
-from zhiban.integrations.webhook.signing import new_secret, parse_secret, verified
 from zhiban.kit.clock import Clock
 from zhiban.kit.errors import Misconfigured
 from zhiban.kit.http import Http, encoded

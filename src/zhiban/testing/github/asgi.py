@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,21 +9,16 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
-from zhiban.testing.github.refusals import ApiRefusal, invalid, mishap, object_of, secondary, text_of, title_of
+from zhiban.testing.forge import ForgeEntry, ForgeFault, ReactionEntry, Repo, stamp
+from zhiban.testing.forge_asgi import ForgeApi
+from zhiban.testing.github.refusals import GitHubRefusal, invalid, mishap, object_of, secondary, text_of, title_of
 from zhiban.testing.github.simulator import (
     WRITES_A_MINUTE,
     AppIdentity,
-    GitHubEntry,
     GitHubGrant,
     GitHubSimulator,
-    ReactionEntry,
-    Repo,
-    stamp,
 )
-
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 def application(github: GitHubSimulator, *, prefix: str = "") -> Starlette:
@@ -63,47 +56,18 @@ def application(github: GitHubSimulator, *, prefix: str = "") -> Starlette:
     return Starlette(routes=[Route(prefix + path, api.guarded(one), methods=[verb]) for verb, path, one in routes])
 
 
-class _Broken(Response):
-    """An answer that breaks off in the middle."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        length = str(len(self.body) + 100).encode()
-        await send({"type": "http.response.start", "status": 201, "headers": [(b"content-length", length)]})
-        await send({"type": "http.response.body", "body": bytes(self.body), "more_body": True})
-        # What is announced never comes: the server closes the connection when the application returns.
-
-
-class _Api:
+class _Api(ForgeApi):
     def __init__(self, github: GitHubSimulator, prefix: str) -> None:
+        super().__init__(github, prefix)
         self._github = github
-        self._prefix = prefix
 
-    def guarded(self, handler: Handler) -> Handler:
-        """What is the same for every call: its headers, the mishaps, the limits, the refusals."""
+    def _before(self, request: Request) -> None:
+        _check_headers(request)
+        if request.method != "GET" and "/issues" in request.url.path:
+            self._count_write()
 
-        async def answer(request: Request) -> Response:
-            github, path = self._github, request.url.path
-            body = await request.body()
-            github.calls.append((request.method, path, json.loads(body) if body else None))
-            fault = github.fault(request.method, path)
-            try:
-                _check_headers(request)
-                if fault is not None and not fault.kind.endswith("_after"):
-                    await mishap(fault)
-                if request.method != "GET" and "/issues" in path:
-                    self._count_write()
-                response = await handler(request)
-            except ApiRefusal as refused:
-                return refused.response
-            if request.method != "GET" and "/issues" in path and github.written_hook is not None:
-                await github.written_hook()
-            if fault is not None and fault.kind == "502_after":
-                return JSONResponse({"message": "Server Error"}, 502)
-            if fault is not None and fault.kind == "broken_after":
-                return _Broken(response.body)
-            return response
-
-        return answer
+    async def _mishap(self, fault: ForgeFault) -> None:
+        await mishap(fault)
 
     def _count_write(self) -> None:
         """More than 80 writes a minute, or a burst, hit the secondary limit."""
@@ -131,14 +95,14 @@ class _Api:
             issuer = str(claims.get("iss"))
             if issuer in (str(app.id), app.json()["client_id"]) and claims["iat"] <= now < claims["exp"] <= now + 600:
                 return app
-        raise ApiRefusal(401, "A JSON web token could not be decoded")
+        raise GitHubRefusal(401, "A JSON web token could not be decoded")
 
     def _grant(self, request: Request) -> GitHubGrant:
         grant = self._github.grants.get(_bearer(request))
         if grant is None or (grant.expires_at is not None and grant.expires_at <= self._github.now()):
-            raise ApiRefusal(401, "Bad credentials")
+            raise GitHubRefusal(401, "Bad credentials")
         if grant.installation is not None and grant.installation.suspended:
-            raise ApiRefusal(403, "This installation has been suspended")
+            raise GitHubRefusal(403, "This installation has been suspended")
         return grant
 
     def _repo(self, request: Request, *, writes: bool = False) -> tuple[Repo, GitHubGrant]:
@@ -150,7 +114,7 @@ class _Api:
             place = (
                 f"{str(request.base_url).rstrip('/')}{self._prefix}/repositories/{self._github.former[name.lower()]}"
             )
-            raise ApiRefusal(
+            raise GitHubRefusal(
                 301 if request.method == "GET" else 307, "Moved Permanently", headers={"Location": place + rest}
             )
         return self._allowed(repo, grant, writes=writes), grant
@@ -158,25 +122,25 @@ class _Api:
     def _allowed(self, repo: Repo | None, grant: GitHubGrant, *, writes: bool = False) -> Repo:
         reach = grant.installation.repositories if grant.installation else grant.repositories or set()
         if repo is None or (repo.id not in reach and repo.private):
-            raise ApiRefusal(404, "Not Found")
+            raise GitHubRefusal(404, "Not Found")
         level = grant.installation.permissions.get("issues") if grant.installation else "write"
         if writes and (repo.id not in reach or level != "write"):
-            raise ApiRefusal(403, "Resource not accessible by integration")
+            raise GitHubRefusal(403, "Resource not accessible by integration")
         if writes and repo.archived:
-            raise ApiRefusal(403, "Repository was archived so is read-only.")
+            raise GitHubRefusal(403, "Repository was archived so is read-only.")
         return repo
 
     def _pushes(self, repo: Repo, grant: GitHubGrant) -> bool:
         return grant.installation.pushes if grant.installation else grant.account.login in repo.pushers
 
-    def _entry(self, repo: Repo, number: int) -> GitHubEntry:
+    def _entry(self, repo: Repo, number: int) -> ForgeEntry:
         if not repo.has_issues:
-            raise ApiRefusal(410, "Issues are disabled for this repo")
+            raise GitHubRefusal(410, "Issues are disabled for this repo")
         entry = repo.entries.get(number)
         if entry is None:
-            raise ApiRefusal(404, "Not Found")
+            raise GitHubRefusal(404, "Not Found")
         if entry.deleted:
-            raise ApiRefusal(410, "This issue was deleted")
+            raise GitHubRefusal(410, "This issue was deleted")
         return entry
 
     # --------------------------------------------------------------------------------------------------- the app
@@ -187,7 +151,7 @@ class _Api:
     async def installation(self, request: Request) -> Response:
         found = self._app(request).installations.get(request.path_params["id"])
         if found is None:
-            raise ApiRefusal(404, "Not Found")
+            raise GitHubRefusal(404, "Not Found")
         return JSONResponse({"id": found.id, "account": found.account.json(), "permissions": found.permissions})
 
     async def installation_of(self, request: Request) -> Response:
@@ -196,15 +160,15 @@ class _Api:
         for one in app.installations.values():
             if one.account.login.lower() == login and one.account.type == kind:
                 return JSONResponse({"id": one.id, "account": one.account.json()})
-        raise ApiRefusal(404, "Not Found")
+        raise GitHubRefusal(404, "Not Found")
 
     async def access_token(self, request: Request) -> Response:
         app = self._app(request)
         found = app.installations.get(request.path_params["id"])
         if found is None:
-            raise ApiRefusal(404, "Not Found")
+            raise GitHubRefusal(404, "Not Found")
         if found.suspended:
-            raise ApiRefusal(403, "This installation has been suspended")
+            raise GitHubRefusal(403, "This installation has been suspended")
         return JSONResponse(self._github.installation_token(app, found), 201)
 
     async def hook_deliveries(self, request: Request) -> Response:
@@ -229,7 +193,7 @@ class _Api:
         deliveries = self._github.hooks.deliveries
         found = next((one for one in deliveries if one.id == request.path_params["id"]), None)
         if found is None:
-            raise ApiRefusal(404, "Not Found")
+            raise GitHubRefusal(404, "Not Found")
         self._github.hooks.redeliver(found)
         return JSONResponse({}, 202)
 
@@ -238,7 +202,7 @@ class _Api:
     async def user(self, request: Request) -> Response:
         grant = self._grant(request)
         if grant.installation is not None:
-            raise ApiRefusal(403, "Resource not accessible by integration")
+            raise GitHubRefusal(403, "Resource not accessible by integration")
         return JSONResponse(grant.account.json())
 
     async def user_repos(self, request: Request) -> Response:
@@ -248,7 +212,7 @@ class _Api:
     async def installation_repositories(self, request: Request) -> Response:
         grant = self._grant(request)
         if grant.installation is None:
-            raise ApiRefusal(403, "You must authenticate with an installation access token")
+            raise GitHubRefusal(403, "You must authenticate with an installation access token")
         found = [self._github.repo_json(self._github.repos[id_]) for id_ in sorted(grant.installation.repositories)]
         return JSONResponse({"total_count": len(found), "repositories": found})
 
@@ -270,7 +234,7 @@ class _Api:
     async def issues(self, request: Request) -> Response:
         repo, _ = self._repo(request)
         if not repo.has_issues:
-            raise ApiRefusal(410, "Issues are disabled for this repo")
+            raise GitHubRefusal(410, "Issues are disabled for this repo")
         asked = request.query_params
         state, creator, since = asked.get("state", "open"), asked.get("creator"), asked.get("since", "")
         found = [
@@ -305,21 +269,12 @@ class _Api:
         found.sort(key=lambda each: each[0], reverse=asked.get("direction", "asc") == "desc")
         return self._page(request, [self._github.comment(repo, entry, one) for _, entry, one in found])
 
-    def _page(self, request: Request, found: list[Any]) -> Response:
-        size = min(int(request.query_params.get("per_page", "30")), 100)
-        page = int(request.query_params.get("page", "1"))
-        headers = {}
-        if page * size < len(found):
-            following = request.url.include_query_params(page=page + 1)
-            headers["Link"] = f'<{following}>; rel="next"'
-        return JSONResponse(found[(page - 1) * size : page * size], headers=headers)
-
     # ------------------------------------------------------------------------------------------------- writing
 
     async def create_issue(self, request: Request) -> Response:
         repo, grant = self._repo(request, writes=True)
         if not repo.has_issues:
-            raise ApiRefusal(410, "Issues are disabled for this repo")
+            raise GitHubRefusal(410, "Issues are disabled for this repo")
         wish = object_of(await request.json(), {"title", "body", "labels", "assignees", "milestone", "type"})
         title = title_of(wish.get("title"))
         body = text_of(wish.get("body", ""), "Issue")
@@ -349,7 +304,7 @@ class _Api:
         repo, grant = self._repo(request, writes=True)
         entry = self._entry(repo, request.path_params["number"])
         if entry.locked and not self._pushes(repo, grant):
-            raise ApiRefusal(403, "Unable to create comment because issue is locked.")
+            raise GitHubRefusal(403, "Unable to create comment because issue is locked.")
         wish = object_of(await request.json(), {"body"})
         body = text_of(wish.get("body"), "IssueComment")
         if not body.strip():
@@ -363,7 +318,7 @@ class _Api:
         id_ = request.path_params["id"]
         entry = next((one for one in repo.entries.values() if any(each.id == id_ for each in one.comments)), None)
         if entry is None:
-            raise ApiRefusal(404, "Not Found")
+            raise GitHubRefusal(404, "Not Found")
         entry.comments = [one for one in entry.comments if one.id != id_]
         return Response(status_code=204)
 
@@ -382,7 +337,7 @@ class _Api:
         reactions = self._reactions(request, repo)
         found = next((one for one in reactions if one.id == request.path_params["reaction"]), None)
         if found is None or found.login != grant.account.login:
-            raise ApiRefusal(404, "Not Found")
+            raise GitHubRefusal(404, "Not Found")
         reactions.remove(found)
         return Response(status_code=204)
 
@@ -390,13 +345,13 @@ class _Api:
         if "number" in request.path_params:
             entry = self._entry(repo, request.path_params["number"])
             if entry.locked:
-                raise ApiRefusal(403, "Unable to create reaction because issue is locked.")
+                raise GitHubRefusal(403, "Unable to create reaction because issue is locked.")
             return entry.reactions
         for entry in repo.entries.values():
             for comment in entry.comments:
                 if comment.id == request.path_params["id"]:
                     return comment.reactions
-        raise ApiRefusal(404, "Not Found")
+        raise GitHubRefusal(404, "Not Found")
 
     async def add_labels(self, request: Request) -> Response:
         repo, grant = self._repo(request, writes=True)
@@ -413,7 +368,7 @@ class _Api:
         entry = self._entry(repo, request.path_params["number"])
         name = request.path_params["name"]
         if name not in entry.labels:
-            raise ApiRefusal(404, "Label does not exist")
+            raise GitHubRefusal(404, "Label does not exist")
         entry.labels.remove(name)
         entry.updated_at = self._github.now()
         self._github.tell(repo, entry, "unlabeled", grant.account, label={"name": name})
@@ -431,7 +386,7 @@ class _Api:
                 self._github.tell(repo, entry, "assigned", grant.account, assignee={"login": one})
         return JSONResponse(self._github.issue(repo, entry), 201)
 
-    def _label(self, repo: Repo, entry: GitHubEntry, names: Any) -> None:
+    def _label(self, repo: Repo, entry: ForgeEntry, names: Any) -> None:
         if not isinstance(names, list) or not all(isinstance(one, str) and 0 < len(one) <= 50 for one in names):
             raise invalid("Label", "name", "invalid")
         entry.labels += [one for one in dict.fromkeys(names) if one not in entry.labels]
@@ -441,14 +396,14 @@ class _Api:
 def _bearer(request: Request) -> str:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() not in ("bearer", "token") or not token:
-        raise ApiRefusal(401, "Requires authentication")
+        raise GitHubRefusal(401, "Requires authentication")
     return token
 
 
 def _check_headers(request: Request) -> None:
     if not request.headers.get("user-agent"):
-        raise ApiRefusal(
+        raise GitHubRefusal(
             403, "Request forbidden by administrative rules. Please make sure your request has a User-Agent"
         )
     if request.headers.get("x-github-api-version", "2022-11-28") != "2022-11-28":
-        raise ApiRefusal(400, "API version is not supported")
+        raise GitHubRefusal(400, "API version is not supported")

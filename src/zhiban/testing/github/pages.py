@@ -19,7 +19,7 @@ from markupsafe import Markup
 from zhiban.desk.labels import WORDS
 from zhiban.kit.errors import NotFound
 from zhiban.people.auth import auth_of
-from zhiban.testing.github.simulator import BODY_CHARACTERS, GitHubEntry, GitHubSimulator, Repo
+from zhiban.testing.github.simulator import BODY_CHARACTERS, ForgeEntry, GitHubSimulator, Repo
 from zhiban.web.render import viewer_of, wants_part
 from zhiban.web.routers import add_routes
 from zhiban.web.security import same_origin
@@ -52,7 +52,7 @@ class GitHubPages:
             raise NotFound("There is no such repository.")
         return found
 
-    def entry(self, name: str, number: int) -> GitHubEntry:
+    def entry(self, name: str, number: int) -> ForgeEntry:
         """Raises NotFound."""
         found = self.repo.entries.get(number) if name.lower() == self.repository.lower() else None
         if found is None or found.deleted:
