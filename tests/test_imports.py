@@ -11,6 +11,7 @@ from alembic.script import ScriptDirectory
 from zhiban.postgres.provisioning import VERSIONS, newest_revision
 
 ELSEWHERE = {
+    "aiosmtplib": "transcripts by mail",
     "alembic": "migrations",
     "apprise": "notices by other ways",
     "av": "voices, in a process of their own",

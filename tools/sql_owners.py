@@ -110,6 +110,7 @@ OWNERS = {
     "ticket_message": "tickets",
     "ticket_watcher": "tickets",
     "tracker_call": "tickets",
+    "transcript_mail": "conversations",
     "turn": "assistant",
     "vector_set": "knowledge",
     "workspace": "people",

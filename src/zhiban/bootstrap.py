@@ -27,6 +27,7 @@ from zhiban.conversations import jobs as conversation_jobs
 from zhiban.conversations.attachment_jobs import AttachmentJobs
 from zhiban.conversations.jobs import ConversationJobs, SurveyWords
 from zhiban.conversations.survey_links import SurveyLinks
+from zhiban.conversations.transcript_mails import TranscriptMails
 from zhiban.events import (
     FACTS,
     AgentBecameAvailable,
@@ -85,6 +86,7 @@ from zhiban.integrations.github.integration import GITHUB
 from zhiban.integrations.gitlab.integration import GITLAB
 from zhiban.integrations.oidc import OidcClient
 from zhiban.integrations.s3 import S3FileStore
+from zhiban.integrations.smtp import PORTS, SmtpConfig, SmtpMailer
 from zhiban.integrations.standard_webhooks import signed_headers
 from zhiban.integrations.telegram import TelegramConfig, TelegramNotifier
 from zhiban.integrations.webhook import WEBHOOK
@@ -128,10 +130,12 @@ from zhiban.ports import (
     Vendor,
 )
 from zhiban.ports.identity import IdentityClient
+from zhiban.ports.mail import Mailer
 from zhiban.ports.notifiers import parse_addresses
 from zhiban.tickets import group_news, tracker_jobs
 from zhiban.tickets import handlers as ticket_handlers
 from zhiban.tickets.jobs import TicketJobs
+from zhiban.tickets.masking import partly
 from zhiban.tickets.tracker_jobs import TrackerJobs
 
 # Whom contacts write through. The first is the one that `zhiban inbox add` proposes.
@@ -287,6 +291,24 @@ def notifiers(settings: Settings, http: Http, url: str) -> NotifierRegistry:
     )
 
 
+def mailer(settings: Settings) -> Mailer | None:
+    """Who sends mails to people outside; None where no operator named a mail server."""
+    if not settings.smtp_host:
+        return None
+    security = settings.smtp_security
+    return SmtpMailer(
+        SmtpConfig(
+            host=settings.smtp_host,
+            port=settings.smtp_port or PORTS[security],
+            security=security,
+            sender=settings.smtp_from,
+            user=settings.smtp_user,
+            password=settings.smtp_password,
+            trust=settings.smtp_trust,
+        )
+    )
+
+
 def identity_client(settings: Settings, http: Http, clock: Clock) -> IdentityClient:
     """Asks identity providers who a visitor is."""
     return OidcClient(http, clock, settings.zhiban_private_hosts.split())
@@ -405,12 +427,14 @@ def tasks(
     threshold: float | None,
     rules: RuleEngine,
     webhooks: RuleWebhooks,
+    mailer: Mailer | None,
 ) -> list[Task]:
     """Every job there is."""
     return [
         *ChannelJobs(database, connections, clock).tasks(),
         *ConversationJobs(database, connections, clock, SurveyWords(texts, survey_links)).tasks(),
         *AttachmentJobs(database, connections, clock, files).tasks(),
+        *TranscriptMails(database, mailer, clock, partly).tasks(),
         *NotificationJobs(database, connections, notifiers, texts, clock).tasks(),
         *PersonalJobs(database, connections, notifiers, clock).tasks(),
         *AutomationJobs(database, rules.book, webhooks).tasks(),

@@ -241,6 +241,7 @@ class Workers:
             app.settings.kb_similarity_threshold,
             app.rules,
             RuleWebhooks(app.database, app.http, app.vault, app.clock, bootstrap.webhook_setup(app.settings, app.url)),
+            bootstrap.mailer(app.settings),
         )
         return cls(
             app.database,

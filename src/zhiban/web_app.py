@@ -112,7 +112,8 @@ def web_application(
     notifiers = bootstrap.notifiers(app.settings, app.http, app.url)
     Checks(app.database, notice_setup(app.settings, notifiers), app.clock).install(web)
     setup = ChannelSetup(bootstrap.CHANNELS, app.connections, app.vault, app.settings)
-    setting_pages.install(web, setup, notifiers)
+    mailer = bootstrap.mailer(app.settings)
+    setting_pages.install(web, setup, notifiers, mailer)
     conversation_pages.install(
         web,
         DeskSettings(
@@ -122,6 +123,7 @@ def web_application(
             explain=suggester.explain,
             drafting=DraftAssistant(app.database, deps.model),
             translator=Translator(app.database, app.clock, deps.model),
+            mails=mailer is not None,
             surveys=app.survey_links,
         ),
     )

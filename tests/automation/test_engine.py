@@ -94,6 +94,7 @@ ACTION_TABLE: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("add_note", {"text": "记一下"}, {}),
     ("notify", {"text": "{{contact.name}}在等"}, {}),
     ("notify_agents", {"text": "{{contact.name}}在等", "to": "agents", "agents": ["lin"]}, {}),
+    ("mail_transcript", {"to": "address", "address": "zhou@example.com"}, {}),
     ("call_webhook", {"url": "https://program.example/hook"}, {}),
     ("stop", {}, {}),
 ]
@@ -134,6 +135,7 @@ async def test_each_action_does_what_the_button_does(rules: Rules) -> None:
                 "notify",
                 "notify_agents",
                 "call_webhook",
+                "mail_transcript",
             )
             assert bool(events) is not nothing, kind
             await service.remove(tx, rule, by=SYSTEM, now=NOON)

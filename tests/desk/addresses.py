@@ -35,6 +35,7 @@ COLLEAGUE = {"name": "苏禾", "email": "new@qinghe.example", "role": "agent"}
 VIEW = {"name": "我的重要", "c.match": "all", "c.0.kind": "assigned_to_me"}
 MACRO = {"name": "我来", "a.0.kind": "assign_me"}
 NOWHERE = {"source": "crm", "url": "http://127.0.0.1:9/", "secret": SECRET}
+MAIL = {"to": "x@example.com", "key": "12345678"}
 PROGRAM = {"vendor": "webhook", **{f"v.{name}": value for name, value in NOWHERE.items()}}
 RULE = {"name": "解决后取消分配", "on": "conversation_resolved", "a.0.kind": "unassign"}
 
@@ -81,6 +82,10 @@ ADDRESSES: dict[str, Entry] = {
     "POST /desk/bulk": Entry("agents", {"do": "resolve", "ids": "999999"}),
     "GET /command": Entry(),
     "GET /conversations/{conversation_id}/transcript": Entry(),
+    "GET /conversations/{conversation_id}/transcript/mail": Entry("agents"),
+    "POST /conversations/{conversation_id}/transcript/mail": Entry(
+        "agents", {"to": "x@example.com", "key": "12345678"}, NOW_NOT
+    ),
     "GET /contacts/{contact_id}": Entry(),
     "POST /contacts/{contact_id}": Entry("agents", {"name": "马骁"}),
     "POST /contacts/{contact_id}/merge": Entry("agents", {"other": "999999"}, NOW_NOT),
@@ -160,6 +165,7 @@ ADDRESSES: dict[str, Entry] = {
     "POST /settings/tokens": Entry("managers", {"name": "crm", "scopes": "knowledge:read"}),
     "POST /settings/tokens/{token_id}/revoke": Entry("managers"),
     "GET /settings/notifiers": Entry("managers"),
+    "POST /settings/notifiers/mail": Entry("managers", {"to": "x@example.com"}, NOW_NOT),
     "POST /settings/notifiers/test": Entry("managers", {"name": "x"}, NOW_NOT),
     "GET /settings/sessions": Entry("managers"),
     "POST /settings/sessions/{session_id}/end": Entry("managers", answers=NOW_NOT),

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from pydantic import SecretStr
+
 from tests.desk.conftest import Site
+from zhiban.integrations.smtp import SmtpConfig, SmtpMailer
+from zhiban.kit.settings import load
+from zhiban.testing.smtp import PASSWORD, USER, SmtpSimulator
 
 
 async def test_a_transcript_holds_what_was_said_and_no_notes_unless_asked(site: Site) -> None:
@@ -38,3 +45,48 @@ async def test_a_transcript_holds_what_was_said_and_no_notes_unless_asked(site: 
     assert taken == [f"conversation {zhou}", f"conversation {zhou} with notes"]
     beside = (await agent.get(f"/conversations/{zhou}")).text
     assert f'href="/conversations/{zhou}/transcript?form=html&amp;notes=true"' in beside
+
+
+async def test_a_transcript_goes_by_mail_where_a_server_is_set_up(site: Site) -> None:
+    seed, agent = site.seed, await site.signed_in()
+    zhou = seed.conversations["周予安"]
+    address = f"/conversations/{zhou}/transcript/mail"
+    form = {"to": "zhou@example.com", "key": "abcdefgh"}
+    assert "menu-mail" not in (await agent.get(f"/conversations/{zhou}")).text
+    assert (await agent.post(address, form)).status == 409
+    site.app.state.desk = replace(site.app.state.desk, mails=True)
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        await tx.run(
+            "update contact set attributes = attributes || '{\"email\": \"zhou@example.com\"}' where name = '周予安'"
+        )
+    assert f'hx-get="{address}"' in (await agent.get(f"/conversations/{zhou}")).text
+    assert 'value="zhou@example.com"' in (await agent.get(address)).text
+    assert (await agent.post(address, {**form, "to": "zhou@example.com\nBcc: all@example.com"})).status == 409
+    for _ in range(2):
+        assert (await agent.post(address, form)).status == 200
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        assert await tx.values("select recipient from transcript_mail") == ["zhou@example.com"]
+        await tx.run("update transcript_mail set state = 'refused', problem = 'The mail server did not answer.'")
+    shown = (await agent.get(address)).text
+    assert "没有发出：邮件服务器没有答复。" in shown
+
+
+async def test_the_settings_send_a_test_mail(site: Site) -> None:
+    owner, server = await site.signed_in(), SmtpSimulator()
+    assert "没有设置邮件服务器" in (await owner.get("/settings/notifiers")).text
+    async with server.serving() as port:
+        config = SmtpConfig(
+            host="127.0.0.1", port=port, security="none", user=USER, password=SecretStr(PASSWORD), sender=USER
+        )
+        site.app.state.mailer = SmtpMailer(config)
+        setup = site.app.state.channel_setup
+        site.app.state.channel_setup = replace(setup, settings=load(_env_file=None, smtp_host="mail", smtp_from=USER))
+        assert "发一封测试" in (await owner.get("/settings/notifiers")).text
+        sent = await owner.post("/settings/notifiers/mail", {"to": "linxiao@example.com"})
+        assert (sent.status, server.delivered[0]["to"]) == (200, "linxiao@example.com")
+        server.unknown.add("linxiao@example.com")
+        refused = await owner.post("/settings/notifiers/mail", {"to": "linxiao@example.com"})
+        assert refused.status == 422
+        assert "邮件服务器不收：5.1.1 No such user here" in refused.text
+        assert (await owner.post("/settings/notifiers/mail", {"to": "<x>"})).status == 422
+    assert len(server.delivered) == 1

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Annotated, Literal, get_args
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Discriminator, Field
+from pydantic import Discriminator, Field
 
 from zhiban.automation.attribute_action import SetAttributeAction
 from zhiban.automation.condition_fields import Id, Ids, PriorityNumber
 from zhiban.automation.facts import RuleFacts
 from zhiban.automation.follow_action import AddFollowersAction
+from zhiban.automation.mail_action import MailTranscriptAction
 from zhiban.automation.parts import RulePart, rule_part
-from zhiban.automation.rule_webhooks import CALL_WEBHOOK
-from zhiban.automation.texts import Template, check_address, filled
+from zhiban.automation.texts import Template, filled
+from zhiban.automation.webhook_action import CallWebhookAction
 from zhiban.automation.wording import RuleWording
 from zhiban.conversations import replies, service
 from zhiban.conversations.assignment import assign_best
@@ -425,23 +425,6 @@ class NotifyAgentsAction(RulePart):
 
 
 @rule_part
-class CallWebhookAction(RulePart):
-    """Tells another program, after the commit; see `automation.rule_webhooks`."""
-
-    url: Annotated[str, Field(min_length=1, max_length=500), AfterValidator(check_address)]
-    kind: Literal["call_webhook"] = "call_webhook"
-
-    async def run(self, do: ActionContext) -> Outcome:
-        if do.run_id is None:
-            raise Conflict("Only rules call other programs.")
-        await enqueue(do.tx, CALL_WEBHOOK.of(run_id=do.run_id, position=do.position))
-        return "queued"
-
-    def label(self, words: RuleWording) -> str:
-        return words.texts("调用{address}", address=urlsplit(self.url).hostname or "")
-
-
-@rule_part
 class AssignMeAction(RulePart):
     """To whoever runs the macro. Rules have nobody who could be meant."""
 
@@ -489,6 +472,7 @@ SharedAction = (
     | NotifyAction
     | NotifyAgentsAction
     | AddFollowersAction
+    | MailTranscriptAction
 )
 AnyAction = SharedAction | CallWebhookAction | StopAction
 Action = Annotated[AnyAction, Discriminator("kind")]

@@ -11,8 +11,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from zhiban.automation.actions import AnyAction
 from zhiban.automation.conditions import SingleCondition
+from zhiban.automation.mail_action import rule_mail_key
 from zhiban.automation.models import RuleRun
 from zhiban.automation.wording import RuleWording
+from zhiban.conversations.transcript_mails import MailState, TranscriptMail, mails_by_key
+from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 
@@ -43,14 +46,33 @@ class RunView:
     because: str  # of whose doing, where it was no direct one
 
 
-def run_views(runs: Sequence[RuleRun], words: RuleWording, called: Mapping[int, str]) -> list[RunView]:
-    return [_view(run, words, called.get(run.conversation_id or 0, "")) for run in runs]
+async def run_views(
+    tx: Transaction, runs: Sequence[RuleRun], words: RuleWording, called: Mapping[int, str]
+) -> list[RunView]:
+    """These runs; of mails that they asked for, what became of them by now."""
+    keys = [rule_mail_key(run.id, place) for run in runs for place, one in enumerate(run.actions) if _is_mail(one)]
+    mails = await mails_by_key(tx, keys) if keys else {}
+    return [_view(run, words, called.get(run.conversation_id or 0, ""), mails) for run in runs]
 
 
-def _view(run: RuleRun, words: RuleWording, who: str) -> RunView:
+def _is_mail(told: Mapping[str, Any]) -> bool:
+    kind, outcome = told["action"].get("kind"), told["outcome"]
+    return (kind, outcome) == ("mail_transcript", "queued")
+
+
+_MAILED: Mapping[MailState, str] = {"sent": "delivered", "refused": "failed", "unknown": "unknown"}
+
+
+def _action(told: Mapping[str, Any], mail: TranscriptMail | None, words: RuleWording) -> RunLine:
+    outcome, error = told["outcome"], told.get("error", "")
+    if mail is not None:
+        outcome, error = _MAILED.get(mail.state, outcome), mail.problem
+    return RunLine(_said(_actions, told["action"], words), outcome=outcome, error=error)
+
+
+def _view(run: RuleRun, words: RuleWording, who: str, mails: Mapping[str, TranscriptMail]) -> RunView:
     actions = tuple(
-        RunLine(_said(_actions, one["action"], words), outcome=one["outcome"], error=one.get("error", ""))
-        for one in run.actions
+        _action(one, mails.get(rule_mail_key(run.id, place)), words) for place, one in enumerate(run.actions)
     )
     done = tuple(one.what for one in actions if one.outcome != "failed")
     conditions = tuple(_lines(run.conditions, words))

@@ -184,6 +184,7 @@ async def _delete(
     await tx.run("delete from message where id = any(%(ids)s::bigint[])", ids=ids)
     mine = {"conversations": list(until), "until": list(until.values())}
     await tx.run(_DRAFTS.format(table="draft", since="saved_at"), **mine)
+    await tx.run(_DRAFTS.format(table="transcript_mail", since="created_at"), **mine)
     files += await tx.values(_DRAFTS.format(table="draft_file", since="created_at") + " returning d.sha256", **mine)
     known = await tx.values(
         "select conversation_id from forgotten where conversation_id = any(%(ids)s::bigint[]) and at >= %(began)s",

@@ -96,8 +96,9 @@ def _writer(row: _StoredLine) -> Writer:
 
 
 async def record_transcript(
-    tx: Transaction, conversation_id: int, *, rows: int, notes: bool, by: Actor, now: datetime
+    tx: Transaction, conversation_id: int, *, rows: int, notes: bool, by: Actor, now: datetime, mailed_to: str = ""
 ) -> None:
-    """That somebody took it."""
+    """That somebody took it, or had it sent to an address, of which the log needs to know the shape only."""
     what = f"conversation {conversation_id}" + (" with notes" if notes else "")
+    what += f" by mail to {mailed_to}" if mailed_to else ""
     await event_log.append(tx, DataExported(actor=by, at=now, what=what, rows=rows))

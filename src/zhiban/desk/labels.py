@@ -6,6 +6,7 @@ from typing import Any
 
 from zhiban.automation.wording import STATUS_LABELS
 from zhiban.conversations.reasons import REASON_LABELS
+from zhiban.conversations.transcript_words import KIND_LABELS
 from zhiban.kit.i18n import mark
 from zhiban.people.presence import AVAILABILITY_LABELS
 
@@ -53,20 +54,6 @@ EVIDENCE_LABELS = {
     "unhelpful": mark("说没用"),
     "adopted": mark("采用建议"),
     "confirmed": mark("确认答案"),
-}
-KIND_LABELS = {
-    "image": mark("图片"),
-    "voice": mark("语音"),
-    "video": mark("视频"),
-    "file": mark("文件"),
-    "location": mark("位置"),
-    "link": mark("链接"),
-    "card": mark("名片"),
-    "miniprogram": mark("小程序"),
-    "product": mark("商品"),
-    "order": mark("订单"),
-    "merged": mark("聊天记录"),
-    "other": mark("这类消息请到微信里看"),
 }
 KIND_ICONS = {
     "image": "photo",

@@ -70,6 +70,7 @@ class DeskSettings:
     explain: Explain | None = None
     drafting: DraftAssistant | None = None
     translator: Translator | None = None
+    mails: bool = False  # whether there is a mail server for transcripts
     surveys: SurveyLinks = field(default_factory=lambda: SurveyLinks("", secrets.token_bytes(32)))
 
 
@@ -254,7 +255,7 @@ class DeskRequest:
         self, template: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **values: Any
     ) -> Response:
         told = {"ticket_words": STATE_WORDS, "ticket_tones": STATE_TONES}
-        shown = {"thread": None, "toast": None, **WORDS, **told, **values}
+        shown = {"thread": None, "toast": None, "mails": self.settings.mails, **WORDS, **told, **values}
         chrome = await chrome_of(self.request, self.agent, "desk")
         return self.auth.renderer.answer(template, self.viewer, status=status, headers=headers, chrome=chrome, **shown)
 

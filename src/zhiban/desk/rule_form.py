@@ -224,6 +224,8 @@ def _is_idle(name: str, values: Mapping[str, Any]) -> bool:
         return True
     if name in ("agents", "teams") and values.get("kind") == "notify_agents":
         return values.get("to") != name
+    if name == "address":
+        return values.get("to") != "address"
     return name in ("agents", "teams") and values.get("to") in ("nobody", "none")
 
 

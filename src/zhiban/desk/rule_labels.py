@@ -60,6 +60,7 @@ ACTION_LABELS: Mapping[str, str] = {
     "notify": mark("通知同事"),
     "notify_agents": mark("提醒某些同事"),
     "add_followers": mark("让同事关注"),
+    "mail_transcript": mark("用邮件发会话记录"),
     "call_webhook": mark("调用另一个程序"),
     "stop": mark("不再看后面的规则"),
 }
@@ -114,6 +115,7 @@ CHOICE_LABELS: Mapping[str, Mapping[str, str]] = {
         "agents": mark("这些同事"),
         "teams": mark("这些小组"),
     },
+    "mail_transcript.to": {"contact": mark("联系人的邮箱"), "address": mark("这个邮箱")},
     "hand_off.to": {"people": mark("人工"), "assistant": mark("值班助手")},
     "inside": {"true": mark("在营业时间内"), "false": mark("不在营业时间")},
     "returning": {"true": mark("再次来访"), "false": mark("第一次来访")},
@@ -126,6 +128,7 @@ FIELD_LABELS: Mapping[str, str] = {
     "minutes": mark("分钟"),
     "count": mark("个数"),
     "text": mark("内容"),
+    "address": mark("邮箱"),
     "url": mark("地址，例如https://example.com/hook"),
     "past": mark("原来是"),
     "to": mark("变为"),
@@ -155,4 +158,5 @@ ACTION_OUTCOMES: Mapping[str, str] = {
     "nobody": mark("没有合适的同事在线，留着等"),
     "waiting": mark("对方没有接受，会再试"),
     "delivered": mark("对方已接受"),
+    "unknown": mark("不知道对方收下没有"),
 }

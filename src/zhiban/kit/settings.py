@@ -155,6 +155,17 @@ class Settings(SettingsPart):
         TELEGRAM_API, description="Base address of Telegram's API, when you go through a proxy."
     )
 
+    # Mail to contacts
+    smtp_host: str = Field("", description="Mail server that sends transcripts. Empty: none are sent by mail.")
+    smtp_port: int | None = Field(None, ge=1, le=65535, description="Its port. Empty: 587, 465 or 25, as is usual.")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        "starttls", description="How the way to it is encrypted; none only for a mail server on this machine."
+    )
+    smtp_user: str = Field("", description="Name to sign in with there. Empty: without signing in.")
+    smtp_password: SecretStr = Field(SecretStr(""), description="Password or authorisation code for it.")
+    smtp_from: str = Field("", description="Address from which mails come, for example desk@example.com.")
+    smtp_trust: str = Field("", description="File with certificates to believe beside those of the machine.")
+
     @field_validator("file_store")
     @classmethod
     def _store(cls, value: str) -> str:
@@ -178,6 +189,12 @@ class Settings(SettingsPart):
     def _embedder_is_whole(self) -> Settings:
         if self.embedder == "openai" and not (self.embedding_api_base and self.embedding_model):
             raise ValueError("an embedder of your own needs both EMBEDDING_API_BASE and EMBEDDING_MODEL")
+        return self
+
+    @model_validator(mode="after")
+    def _mail_has_a_sender(self) -> Settings:
+        if self.smtp_host and not re.fullmatch(r"[^@\s]+@[^@\s]+", self.smtp_from):
+            raise ValueError("SMTP_HOST needs SMTP_FROM, the address from which mails come")
         return self
 
     @property

@@ -15,6 +15,7 @@ from zhiban.kit import event_log
 from zhiban.kit.db import NO_WORKSPACE, Database, Transaction
 from zhiban.kit.errors import Conflict, Gone, ZhibanError
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.i18n import Locale, to_locale
 from zhiban.people import presence
 from zhiban.people.models import Role
 from zhiban.people.passwords import HashQueue
@@ -218,6 +219,11 @@ async def workspace_called(database: Database, slug: str) -> int:
 async def slug_of(tx: Transaction) -> str:
     """What `workspace_called` finds this workspace by."""
     return str(await tx.value("select slug from workspace where workspace_id = %(id)s", id=tx.workspace_id))
+
+
+async def workspace_locale(tx: Transaction) -> Locale:
+    """In which language this workspace speaks where no reader says it."""
+    return to_locale(await tx.value("select locale from workspace where workspace_id = %(id)s", id=tx.workspace_id))
 
 
 async def session_after_password(tx: Transaction, *, agent_id: int, now: datetime, hint: str = "") -> NewSession:

@@ -32,7 +32,7 @@ from zhiban.kit.vault import Vault
 from zhiban.people.agents import agent_with_account, limits
 from zhiban.people.models import Role
 from zhiban.people.ownership import clean_name
-from zhiban.people.service import NewSession, add_agent, session_after_password
+from zhiban.people.service import NewSession, add_agent, session_after_password, workspace_locale
 from zhiban.people.throttle import account_name
 from zhiban.ports.identity import Identity, IdentityServer
 
@@ -317,7 +317,7 @@ async def _join(tx: Transaction, role: Role, inbox_ids: list[int] | None, identi
     address = account_name(identity.email)
     printable = "".join(char if char.isprintable() else " " for char in identity.name)
     name = " ".join(printable.split())[:80] or address.partition("@")[0]
-    locale = await tx.value("select locale from workspace where workspace_id = %(id)s", id=tx.workspace_id)
+    locale = await workspace_locale(tx)
     agent_id = await add_agent(
         tx, email=address, name=name, role=role, password_hash=None, inbox_ids=inbox_ids, locale=locale
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from html import escape
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form
@@ -10,10 +11,11 @@ from fastapi.responses import Response
 
 from zhiban.channels import inboxes
 from zhiban.desk.settings_page import InboxesPage, ManagingInboxes
-from zhiban.kit.errors import NotFound, Unavailable
+from zhiban.kit.errors import Conflict, NotFound, Unavailable
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.notifications.jobs import NotifierRegistry
 from zhiban.ports import ConnectionBroken, Notice
+from zhiban.ports.mail import Mail, Mailer, MailRefused, mail_address
 from zhiban.ports.notifiers import public_name
 from zhiban.web.security import same_origin
 
@@ -55,18 +57,21 @@ async def _destinations(page: InboxesPage) -> list[_Destination]:
     return found
 
 
-async def _show(page: InboxesPage, tried: _Tried | None = None) -> Response:
+async def _show(page: InboxesPage, tried: _Tried | None = None, mailed: _Tried | None = None) -> Response:
     found = await _destinations(page)
     async with page.transaction() as tx:
         rows = await inboxes.inbox_configs(tx)
     return await page.whole(
         "settings/notifiers.html",
         here="notifiers",
-        status=422 if tried and tried.trouble else 200,
+        status=422 if any(one and one.trouble for one in (tried, mailed)) else 200,
         destinations=found,
         rows=rows,
         enabled=page.setup.settings.notification_enabled,
         tried=tried,
+        mailed=mailed,
+        smtp=page.setup.settings,
+        own_address=page.agent.email,
     )
 
 
@@ -95,3 +100,19 @@ async def send_test(
     except (Unavailable, ConnectionBroken) as error:
         trouble = page.words(error)
     return await _show(page, _Tried(meant.name, meant.inbox_id, trouble))
+
+
+@router.post(HERE + "/mail")
+async def send_test_mail(page: ManagingInboxes, to: Annotated[str, Form(max_length=300)]) -> Response:
+    """Send a mail there that says that it is a test, and tell what came of it."""
+    mailer: Mailer | None = page.request.app.state.mailer
+    if mailer is None:
+        raise NotFound("No mail server is set up (SMTP_HOST).")
+    texts, trouble = page.texts, ""
+    said = texts("看到这封就说明邮件正常。")
+    try:
+        key = f"test-{secrets.token_hex(8)}"
+        await mailer.send(Mail(key, mail_address(to), texts("测试邮件"), said + "\n", f"<p>{escape(said)}</p>"))
+    except (Conflict, Unavailable, ConnectionBroken, MailRefused) as error:
+        trouble = page.words(error)
+    return await _show(page, mailed=_Tried(to, None, trouble))

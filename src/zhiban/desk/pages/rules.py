@@ -96,6 +96,7 @@ class _RulePage(EditorPage):
             seen = await visible(tx, self.access, [run.conversation_id for run in runs if run.conversation_id])
             runs = [run for run in runs if run.conversation_id is None or run.conversation_id in seen]
             called = await contact_names(tx, [run.conversation_id for run in runs if run.conversation_id])
+            told = await run_views(tx, runs, words, called)
         shown, broken = draft or rule_form.NEW, ""
         if rule is not None and draft is None:
             try:
@@ -110,7 +111,7 @@ class _RulePage(EditorPage):
             rows=rows,
             offered=missing(rows) if self.manages else [],
             counts=counts,
-            runs=run_views(runs, words, called),
+            runs=told,
             rehearsal=None,
             opened=opened is not None or draft is not None,
             **self.editor(shown, words, rule=rule, trouble=trouble or broken),

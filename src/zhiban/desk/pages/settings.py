@@ -21,6 +21,7 @@ from zhiban.desk.settings_page import ChannelSetup, RecentChecks
 from zhiban.notifications.jobs import NotifierRegistry
 from zhiban.people.auth import CurrentAgent
 from zhiban.people.permissions import Permission
+from zhiban.ports.mail import Mailer
 from zhiban.web.routers import add_routes
 
 router = APIRouter(include_in_schema=False)
@@ -28,11 +29,12 @@ router = APIRouter(include_in_schema=False)
 PAGES = (connections, external_contacts, policy, inboxes, tokens, notifiers, retention, sessions, audit, team_hours)
 
 
-def install(app: FastAPI, setup: ChannelSetup, registry: NotifierRegistry) -> None:
+def install(app: FastAPI, setup: ChannelSetup, registry: NotifierRegistry, mailer: Mailer | None = None) -> None:
     """Serve the pages about inboxes, policies, tokens, notices, sessions and the audit log."""
     app.state.channel_setup = setup
     app.state.recent_checks = RecentChecks()
     app.state.notifiers = registry
+    app.state.mailer = mailer
     add_routes(app, router)
     for each in PAGES:
         add_routes(app, each.router)

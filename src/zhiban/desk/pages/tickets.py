@@ -11,7 +11,8 @@ from fastapi.responses import Response
 from zhiban.conversations.access import access_conversation, access_conversation_to_answer
 from zhiban.conversations.models import Priority
 from zhiban.conversations.spoken import spoken_before
-from zhiban.desk.labels import KIND_LABELS, PRIORITY_LABELS
+from zhiban.conversations.transcript_words import KIND_LABELS
+from zhiban.desk.labels import PRIORITY_LABELS
 from zhiban.desk.page import LARGEST_ID, FormPage, known
 from zhiban.desk.ticket_form import TicketForm, number_of
 from zhiban.desk.ticket_view import (

@@ -1,21 +1,22 @@
-"""A conversation as a file: plain text, or a page that stands alone."""
+"""A conversation as a file – plain text, or a page that stands alone – or sent by mail."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import secrets
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Form, Query
 from fastapi.responses import Response
 
-from zhiban.conversations.access import access_conversation
-from zhiban.conversations.queries import ThreadHead
+from zhiban.conversations.access import access_conversation, access_conversation_to_answer
 from zhiban.conversations.retention import forgotten_in
-from zhiban.conversations.transcripts import TranscriptLine, record_transcript, transcript
-from zhiban.desk.labels import KIND_LABELS
-from zhiban.desk.request import CurrentRequest
-from zhiban.kit.i18n import Texts
+from zhiban.conversations.transcript_mails import MAIL_LABELS, contact_address, mail_transcript, mails_of
+from zhiban.conversations.transcript_words import gone_words, plain_text, said_in
+from zhiban.conversations.transcripts import record_transcript, transcript
+from zhiban.desk.request import CurrentRequest, Toast
+from zhiban.kit.errors import Conflict
 from zhiban.web.file_response import SANDBOX, disposition
+from zhiban.web.security import same_origin
 
 router = APIRouter(include_in_schema=False)
 
@@ -37,20 +38,15 @@ async def download(
         forgotten = await forgotten_in(tx, conversation_id)
         await record_transcript(tx, conversation_id, rows=len(lines), notes=notes, by=desk.actor(), now=now)
     texts = desk.texts
-    said = [(who_of(one, head, texts), one, tuple(words_of(one, texts))) for one in lines]
+    said = said_in(lines, head.tag, texts)
     title = texts("会话记录 #{id}", id=head.id)
-    missing = ""
-    if forgotten is not None:
-        day = texts.day(forgotten.at, now)
-        missing = texts.n("这里以前的{n}条消息到了保留期限，已经删除（{when}）", forgotten.messages, when=day)
+    missing = gone_words(forgotten, texts, now) if forgotten is not None else ""
     if form == "html":
         shown = {"title": title, "said": said, "inbox": head.inbox_name, "missing": missing}
         content = desk.auth.renderer.html("desk/transcript.html", desk.viewer, shown)
     else:
-        parts = [f"{title} · {head.inbox_name} · {texts.stamp(now)}"]
-        parts += [missing] if missing else []
-        parts += [f"[{texts.stamp(one.at)}] {who}\n" + "\n".join(words) for who, one, words in said]
-        content = "\ufeff" + "\n\n".join(parts) + "\n"  # so that every editor takes it for UTF-8
+        # So that every editor takes it for UTF-8.
+        content = "\ufeff" + plain_text(f"{title} · {head.inbox_name} · {texts.stamp(now)}", missing, said, texts)
     ending, content_type = TYPES[form]
     return Response(
         content.replace("\r\n", "\n").replace("\n", "\r\n") if form == "text" else content,
@@ -63,29 +59,42 @@ async def download(
     )
 
 
-def who_of(line: TranscriptLine, head: ThreadHead, texts: Texts) -> str:
-    """Whose words they are, as everybody may read it."""
-    match line.writer:
-        case "contact":
-            return line.name or texts("联系人{tag}", tag=head.tag)
-        case "people":
-            return line.name or texts("同事")
-        case "note":
-            return texts("{name}（备注，对方看不到）", name=line.name or texts("规则"))
-        case "assistant":
-            return texts("值班助手")
+@router.get("/conversations/{conversation_id}/transcript/mail")
+async def show_mail(desk: CurrentRequest, conversation_id: int) -> Response:
+    """The form of the menu, with what became of the mails before."""
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        await access_conversation_to_answer(tx, desk.access, conversation_id)
+        address = await contact_address(tx, conversation_id)
+        sent = await mails_of(tx, conversation_id)
+    return await desk.answer(
+        "desk/mail.html",
+        conversation_id=conversation_id,
+        key=secrets.token_urlsafe(12),
+        address=address,
+        sent=sent,
+        words=MAIL_LABELS,
+    )
 
 
-def words_of(line: TranscriptLine, texts: Texts) -> Iterator[str]:
-    """What stands below the name, line by line."""
-    if line.recalled:
-        yield texts("（已撤回）")
-        return
-    yield from line.text.splitlines()
-    for number, choice in enumerate(line.choices, 1):
-        yield f"{number}. {choice}"
-    kind = texts(KIND_LABELS.get(line.kind, line.kind))
-    for name in line.files:
-        yield f"[{kind}] {name}".rstrip()
-    if not (line.text or line.choices or line.files):
-        yield f"[{kind}]"
+@router.post("/conversations/{conversation_id}/transcript/mail", dependencies=[Depends(same_origin)])
+async def send_mail(
+    desk: CurrentRequest,
+    conversation_id: int,
+    to: Annotated[str, Form(max_length=300)],
+    key: Annotated[str, Form(min_length=8, max_length=40)],
+) -> Response:
+    """Send it; pressed twice, the form sends once."""
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        await access_conversation_to_answer(tx, desk.access, conversation_id)
+        if not desk.settings.mails:
+            raise Conflict("No mail server is set up (SMTP_HOST).")
+        await mail_transcript(
+            tx,
+            conversation_id,
+            to=to,
+            language=desk.texts.locale,
+            key=f"desk-{desk.agent.id}-{key}",
+            by=desk.actor(),
+            now=desk.auth.clock.now(),
+        )
+    return await desk.live(conversation_id, toast=Toast(desk.texts("会话记录交给邮件服务器了")))
