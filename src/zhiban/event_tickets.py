@@ -83,6 +83,13 @@ class TicketWatchersChanged(Event):
     removed: tuple[int, ...] = ()
 
 
+class TicketRemindersChanged(Event):
+    """When and where our people are reminded of tickets: what is different, before and after, by name."""
+
+    before: dict[str, object]
+    after: dict[str, object]
+
+
 class TicketUndone(Event):
     """A ticket that was filed by mistake is taken back: cancelled, and what was said is blanked."""
 

@@ -118,6 +118,7 @@ from zhiban.event_tickets import (
     TicketLinked,
     TicketMessagesAdded,
     TicketOpened,
+    TicketRemindersChanged,
     TicketUndone,
     TicketUnlinked,
     TicketWatchersChanged,
@@ -165,7 +166,7 @@ __all__ += ["GroupConfigured", "GroupConsentChanged", "GroupMembersJoined", "Gro
 __all__ += ["GatewayChanged", "GatewayGapNoted"]
 __all__ += ["GapClosed", "GapMerged", "GapQuestionMoved", "GapRecorded", "GapReopened"]
 __all__ += ["TicketChanged", "TicketCommented", "TicketDraftEnded", "TicketDrafted", "TicketLinked", "TicketOpened"]
-__all__ += ["TicketMessagesAdded", "TicketUndone", "TicketUnlinked", "TicketWatchersChanged"]
+__all__ += ["TicketMessagesAdded", "TicketRemindersChanged", "TicketUndone", "TicketUnlinked", "TicketWatchersChanged"]
 __all__ += ["AgentBecameAvailable", "AgentBecameBusy", "AgentChanged", "AgentDisabled", "AgentEnabled", "AgentInvited"]
 __all__ += ["AgentJoined", "AgentWentOffline", "AvailabilityChosen", "JoinLinkCreated", "PasswordChanged"]
 __all__ += ["RecoveryCodeUsed", "RecoveryCodesCreated", "SecondFactorEnrolled", "SecondFactorFailed"]

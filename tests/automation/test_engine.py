@@ -14,16 +14,19 @@ from zhiban.automation.actions import ACTIONS
 from zhiban.automation.definition import load_definition
 from zhiban.automation.models import RuleRun
 from zhiban.bootstrap import reactions
+from zhiban.conversations import outbox, replies, transitions
 from zhiban.conversations import queries as conversation_queries
-from zhiban.conversations import replies
 from zhiban.conversations import service as conversations
 from zhiban.conversations.attributes import add_conversation_field
-from zhiban.conversations.models import Priority, Status
+from zhiban.conversations.models import Author, Priority, Status
 from zhiban.events import SYSTEM, Actor, RuleChanged
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Conflict
 from zhiban.people import presence
 from zhiban.people.presence import Availability
+from zhiban.ports import Limits
+from zhiban.tickets.models import TicketState
+from zhiban.tickets.service import set_state
 
 RESOLVED = ["conversation_resolved"]
 UPDATED = ["conversation_updated"]
@@ -95,6 +98,7 @@ ACTION_TABLE: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("notify", {"text": "{{contact.name}}在等"}, {}),
     ("notify_agents", {"text": "{{contact.name}}在等", "to": "agents", "agents": ["lin"]}, {}),
     ("mail_transcript", {"to": "address", "address": "zhou@example.com"}, {}),
+    ("open_ticket", {"title": "{{contact.name}}的事", "owner": "assignee", "priority": 3, "labels": ["label"]}, {}),
     ("call_webhook", {"url": "https://program.example/hook"}, {}),
     ("stop", {}, {}),
 ]
@@ -382,3 +386,31 @@ async def test_a_verb_of_two_steps_goes_on_from_what_a_rule_made_of_the_first(ru
         await replies.reply(tx, state.id, text="在的", by=desk.lin, limits=desk.inbox.channel.limits, now=NOON)
         after = await desk.state(tx, "wm1")
         assert (after.status, after.assignee_id, after.waiting_since) == (Status.SNOOZED, desk.lin, None)
+
+
+async def test_a_rule_promises_once_and_hears_nothing_of_it(rules: Rules) -> None:
+    desk = rules.desk
+    asked = {"kind": "open_ticket", "messages": 5, "owner": "assignee", "priority": 3, "days": 2}
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        state = await desk.handed_over(tx, "wm1")
+        await rules.add(tx, "投诉开工单", MESSAGE, asked)
+        await desk.writes(tx, "wm1", "你们的发票一直开不出来，打我电话 13800006021")
+        await desk.writes(tx, "wm1", "还有人吗")
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        ((ticket_id, title, *rest),) = await tx.rows("select id, title, owner_id, priority, due_at, state from ticket")
+        assert rest == [state.assignee_id, 3, NOON + timedelta(days=2), "open"]
+        assert "发票一直开不出来" in title
+        assert "13800006021" not in title
+        assert sorted(outcomes(run) for run in await rules.runs(tx, state.id)) == [["done"], ["unchanged"]]
+        said = await tx.values(
+            "select text from ticket_message where ticket_id = %(id)s order by message_id", id=ticket_id
+        )
+        assert said[-1] == "你们的发票一直开不出来，打我电话 13800006021"
+        await set_state(tx, ticket_id, TicketState.DONE, by=SYSTEM, now=NOON)
+        # What we say about the ticket is no reason for another; what the contact says then is.
+        locked = await transitions.lock(tx, state.id)
+        told = {"text": "工单1已完成", "key": "told", "limits": Limits(2000), "now": NOON}
+        await outbox.enqueue(tx, locked, author=Author.TRACKER, actor=Actor("tracker"), **told)
+        assert await tx.value("select count(*) from ticket") == 1
+        await desk.writes(tx, "wm1", "又开不出来了")
+        assert await tx.value("select count(*) from ticket") == 2

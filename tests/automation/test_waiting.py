@@ -13,10 +13,11 @@ import pytest
 
 from tests.kernel_desk import NOON, Desk, open_desk
 from zhiban.automation import queries, service
-from zhiban.automation.actions import ActionContext, AddNoteAction
+from zhiban.automation.action_context import ActionContext
 from zhiban.automation.definition import load_definition
 from zhiban.automation.models import RuleRun
 from zhiban.automation.rehearsal import rehearse
+from zhiban.automation.telling_actions import AddNoteAction
 from zhiban.bootstrap import reactions, rule_engine
 from zhiban.conversations import replies
 from zhiban.conversations import service as conversations

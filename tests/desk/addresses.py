@@ -169,6 +169,8 @@ ADDRESSES: dict[str, Entry] = {
     "POST /settings/notifiers/test": Entry("managers", {"name": "x"}, NOW_NOT),
     "GET /settings/sessions": Entry("managers"),
     "POST /settings/sessions/{session_id}/end": Entry("managers", answers=NOW_NOT),
+    "GET /settings/reminders": Entry("managers"),
+    "POST /settings/reminders": Entry("managers", {"due_hours": "24", "unanswered_hours": "24"}),
     "GET /settings/retention": Entry("managers"),
     "POST /settings/retention": Entry("owners", {"messages": "365"}),
     "POST /settings/retention/preview": Entry("managers", {"messages": "365"}),

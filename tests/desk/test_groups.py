@@ -85,11 +85,25 @@ async def test_a_reply_to_the_group_names_its_members(site: Site, agent: Client)
 
 async def test_how_we_behave_in_a_group_is_for_whoever_manages_inboxes(site: Site, agent: Client) -> None:
     id_ = await talks(site)
-    form = {"answers": "sure", "quiet_from": "22:00", "quiet_to": "08:00", "welcome": "欢迎！", "read_only": ""}
+    limits = {"files_at_once": "1", "files_per_member": "3", "files_per_group": "20"}
+    form = {
+        **limits,
+        "answers": "sure",
+        "quiet_from": "22:00",
+        "quiet_to": "08:00",
+        "welcome": "欢迎！",
+        "read_only": "",
+    }
     saved = await agent.post(f"/conversations/{id_}/group", form)
     assert (saved.status, "已保存" in saved.text, "22:00-08:00" in saved.text) == (200, True, True)
+    assert "每人3张，全群20张，不问就开" in saved.text
     assert "没有变化" in (await agent.post(f"/conversations/{id_}/group", form)).text
-    for wrong in ({"answers": "always"}, {"quiet_from": "25:00", "quiet_to": "26:00"}, {"welcome_minutes": "0"}):
+    for wrong in (
+        {"answers": "always"},
+        {"quiet_from": "25:00", "quiet_to": "26:00"},
+        {"welcome_minutes": "0"},
+        {"files_per_member": "0"},
+    ):
         assert (await agent.post(f"/conversations/{id_}/group", {**form, **wrong})).status == 409
     direct = site.seed.conversations["周予安"]
     assert (await agent.post(f"/conversations/{direct}/group", form)).status == 404

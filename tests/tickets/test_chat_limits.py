@@ -14,7 +14,7 @@ from zhiban.kit.db import Database
 from zhiban.people.models import Role
 from zhiban.people.service import add_agent
 from zhiban.ports import MembersLeft
-from zhiban.tickets import telling
+from zhiban.tickets import reminders, telling
 from zhiban.tickets.queries import read_ticket
 from zhiban.tickets.service import set_owner
 from zhiban.tickets.telling import TicketNews
@@ -108,9 +108,9 @@ async def test_hundreds_that_are_late_already_keep_no_newer_one_from_being_told(
             f"insert into ticket ({columns}, number, client_key) select {columns}, n, 'copy-' || n from ticket, "
             "generate_series(2, 220) n"
         )
-        assert await telling.remind(tx, now=chat.clock.now()) == 220
+        assert await reminders.remind(tx, now=chat.clock.now()) == 220
         await tx.run(
             f"insert into ticket ({columns}, number, client_key) select {columns}, 221, 'new' from ticket limit 1"
         )
         await tx.run("update ticket set due_at = %(at)s where number = 221", at=chat.clock.now() - timedelta(hours=1))
-        assert await telling.remind(tx, now=chat.clock.now()) == 1
+        assert await reminders.remind(tx, now=chat.clock.now()) == 1

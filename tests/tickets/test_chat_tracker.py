@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -320,3 +324,32 @@ async def waits_for_a_lock(chat: Chat) -> None:
     async with asyncio.timeout(5):
         while not await chat.rows(waiting):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
+
+
+@pytest.mark.process
+async def test_a_worker_that_is_killed_anywhere_leaves_a_draft_to_confirm_and_then_one_issue(
+    chat: Chat, stand: TrackerStand
+) -> None:
+    ids = (chat.workspace_id, chat.conversation_id, chat.inbox.connection.id, chat.inbox.inbox_id)
+    command = [sys.executable, "-m", "tests.tickets.draft_process", chat.database.dsn, *map(str, ids)]
+    root = str(Path(__file__).resolve().parent.parent.parent)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((root, os.environ.get("PYTHONPATH", "")))}
+    drafts: list[tuple[str, int]] = []
+    # What is frozen is committed fourth; confirmed, once that is known, sixth.
+    for number, when in ((4, "before"), (4, "after"), (6, "before"), (6, "after")):
+        child = await asyncio.create_subprocess_exec(*command, str(number), when, env=environment)
+        async with asyncio.timeout(40):
+            assert await child.wait() == -signal.SIGKILL
+        found = await chat.rows("select state, (select count(*)::int from ticket) from ticket_draft")
+        drafts.append(found[0] if found else ("none", 0))
+    assert drafts == [("none", 0), ("open", 0), ("open", 0), ("filed", 1)]
+    child = await asyncio.create_subprocess_exec(*command, "0", "never", env=environment)
+    assert await child.wait() == 0
+    stand.board.faults.append((TryLater("The answer was lost.", unknown=True), True))  # it took the issue all the same
+    await stand.work()
+    chat.clock.advance(timedelta(minutes=10))
+    await stand.work()
+    assert [issue.title for issue in stand.board.issues.values()] == ["昨晚主库切了一次，增量同步丢了两三秒的数据"]
+    assert await chat.rows("select number, tracker_state from ticket") == [(1, "opened")]
+    said = await chat.rows("select text from message where author = 'assistant' order by id")
+    assert [text.split("\n")[0][-8:] for (text,) in said] == [said[0][0].split("\n")[0][-8:], "丢了两三秒的数据"]

@@ -7,164 +7,39 @@ came of it, and raises Conflict or NotFound, in words, where it cannot be done.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Literal, get_args
 
 from pydantic import Discriminator, Field
 
+from zhiban.automation.action_context import ActionContext, Outcome, outcome_of
+from zhiban.automation.assignment_actions import (
+    AssignAgentAction,
+    AssignBestAction,
+    AssignLastAgentAction,
+    AssignMeAction,
+    AssignTeamAction,
+    RemoveTeamAction,
+    UnassignAction,
+)
 from zhiban.automation.attribute_action import SetAttributeAction
-from zhiban.automation.condition_fields import Id, Ids, PriorityNumber
-from zhiban.automation.facts import RuleFacts
+from zhiban.automation.condition_fields import Id, PriorityNumber
 from zhiban.automation.follow_action import AddFollowersAction
 from zhiban.automation.mail_action import MailTranscriptAction
 from zhiban.automation.parts import RulePart, rule_part
-from zhiban.automation.texts import Template, filled
+from zhiban.automation.telling_actions import (
+    AddNoteAction,
+    NotifyAction,
+    NotifyAgentsAction,
+    SendMessageAction,
+)
+from zhiban.automation.ticket_action import OpenTicketAction
 from zhiban.automation.webhook_action import CallWebhookAction
 from zhiban.automation.wording import RuleWording
-from zhiban.conversations import replies, service
-from zhiban.conversations.assignment import assign_best
-from zhiban.conversations.facts import previous_assignee
+from zhiban.conversations import service
 from zhiban.conversations.labels import check_labels
 from zhiban.conversations.models import Priority
-from zhiban.conversations.outbox import key_for
-from zhiban.conversations.transitions import Applied
-from zhiban.events import Actor, Cause
-from zhiban.kit.db import Transaction
-from zhiban.kit.errors import Conflict
-from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
-from zhiban.kit.jobs import enqueue
-from zhiban.notifications.jobs import to_people
-from zhiban.notifications.models import NotificationKind
-from zhiban.notifications.notices import rule_notice
-from zhiban.notifications.service import NewNotification, notify
-from zhiban.people.presence import assignable
-from zhiban.people.teams import members_of
-from zhiban.ports import Limits
-
-# queued: it leaves after the commit; nobody: no agent who may be given it is there.
-Outcome = Literal["done", "unchanged", "queued", "nobody"]
-
-
-@frozen_dataclass
-class ActionContext:
-    """For whom, on what, and because of what an action is done."""
-
-    tx: Transaction
-    facts: RuleFacts  # as they were when the rule was asked
-    limits: Limits  # of the conversation's channel
-    actor: Actor
-    cause: Cause
-    name: str  # of the rule or macro
-    reason: str  # what the facts say: rule or macro
-    key: str  # of this firing
-    run_id: int | None  # of this firing, where it is a rule's
-    position: int  # of the action in its rule
-    now: datetime
-
-    @property
-    def conversation_id(self) -> int:
-        return self.facts.state.id
-
-
-def _outcome(applied: Applied) -> Outcome:
-    return "done" if applied.changed else "unchanged"
-
-
-@rule_part
-class AssignAgentAction(RulePart):
-    agent: Id
-    kind: Literal["assign_agent"] = "assign_agent"
-
-    async def run(self, do: ActionContext) -> Outcome:
-        return _outcome(
-            await service.assign(
-                do.tx, do.conversation_id, to=self.agent, by=do.actor, now=do.now, reason=do.reason, cause=do.cause
-            )
-        )
-
-    def label(self, words: RuleWording) -> str:
-        return words.texts("分配给{who}", who=words.agents((self.agent,)))
-
-
-@rule_part
-class AssignBestAction(RulePart):
-    """To the agent whom the inbox's policy would choose now. Where nobody is there it stays as it is and waits."""
-
-    kind: Literal["assign_best"] = "assign_best"
-
-    async def run(self, do: ActionContext) -> Outcome:
-        given = await assign_best(do.tx, do.conversation_id, by=do.actor, now=do.now, cause=do.cause)
-        if given is None:
-            return "nobody"
-        return "done" if given != do.facts.state.assignee_id else "unchanged"
-
-    def label(self, words: RuleWording) -> str:
-        return words.texts("分配给最合适的在线同事")
-
-
-@rule_part
-class AssignLastAgentAction(RulePart):
-    """To the agent who had it last, if they are online. Otherwise it stays as it is."""
-
-    kind: Literal["assign_last_agent"] = "assign_last_agent"
-
-    async def run(self, do: ActionContext) -> Outcome:
-        last = await previous_assignee(do.tx, do.conversation_id, other_than=None)
-        there = await assignable(do.tx, now=do.now)
-        if last not in {agent.id for agent in there if agent.answers(do.facts.state.inbox_id)}:
-            return "nobody"
-        return _outcome(
-            await service.assign(
-                do.tx, do.conversation_id, to=last, by=do.actor, now=do.now, reason=do.reason, cause=do.cause
-            )
-        )
-
-    def label(self, words: RuleWording) -> str:
-        return words.texts("分配给上一位处理人（在线时）")
-
-
-@rule_part
-class UnassignAction(RulePart):
-    kind: Literal["unassign"] = "unassign"
-
-    async def run(self, do: ActionContext) -> Outcome:
-        return _outcome(
-            await service.assign(
-                do.tx, do.conversation_id, to=None, by=do.actor, now=do.now, reason=do.reason, cause=do.cause
-            )
-        )
-
-    def label(self, words: RuleWording) -> str:
-        return words.texts("取消分配")
-
-
-@rule_part
-class AssignTeamAction(RulePart):
-    team: Id
-    kind: Literal["assign_team"] = "assign_team"
-
-    async def run(self, do: ActionContext) -> Outcome:
-        return _outcome(
-            await service.assign_team(do.tx, do.conversation_id, to=self.team, by=do.actor, now=do.now, cause=do.cause)
-        )
-
-    def label(self, words: RuleWording) -> str:
-        return words.texts("交给小组{team}", team=words.teams((self.team,)))
-
-
-@rule_part
-class RemoveTeamAction(RulePart):
-    kind: Literal["remove_team"] = "remove_team"
-
-    async def run(self, do: ActionContext) -> Outcome:
-        return _outcome(
-            await service.assign_team(do.tx, do.conversation_id, to=None, by=do.actor, now=do.now, cause=do.cause)
-        )
-
-    def label(self, words: RuleWording) -> str:
-        return words.texts("取消小组")
-
 
 LabelIds = Annotated[tuple[Id, ...], Field(min_length=1, max_length=50)]
 
@@ -176,7 +51,7 @@ class AddLabelsAction(RulePart):
 
     async def run(self, do: ActionContext) -> Outcome:
         await check_labels(do.tx, self.labels)
-        return _outcome(
+        return outcome_of(
             await service.change_labels(
                 do.tx, do.conversation_id, add=frozenset(self.labels), by=do.actor, now=do.now, cause=do.cause
             )
@@ -192,7 +67,7 @@ class RemoveLabelsAction(RulePart):
     kind: Literal["remove_labels"] = "remove_labels"
 
     async def run(self, do: ActionContext) -> Outcome:
-        return _outcome(
+        return outcome_of(
             await service.change_labels(
                 do.tx, do.conversation_id, remove=frozenset(self.labels), by=do.actor, now=do.now, cause=do.cause
             )
@@ -215,7 +90,7 @@ class SetStatusAction(RulePart):
                 do.tx, do.conversation_id, by=do.actor, now=do.now, reason=do.reason, cause=do.cause
             )
             return "done" if changed else "unchanged"
-        return _outcome(
+        return outcome_of(
             await service.open_for_people(
                 do.tx, do.conversation_id, actor=do.actor, now=do.now, reason=do.reason, cause=do.cause
             )
@@ -234,7 +109,7 @@ class SetPriorityAction(RulePart):
     kind: Literal["set_priority"] = "set_priority"
 
     async def run(self, do: ActionContext) -> Outcome:
-        return _outcome(
+        return outcome_of(
             await service.set_priority(
                 do.tx,
                 do.conversation_id,
@@ -259,7 +134,7 @@ class SnoozeAction(RulePart):
 
     async def run(self, do: ActionContext) -> Outcome:
         until = do.now + timedelta(minutes=self.minutes)
-        return _outcome(
+        return outcome_of(
             await service.snooze(do.tx, do.conversation_id, until=until, by=do.actor, now=do.now, cause=do.cause)
         )
 
@@ -294,149 +169,12 @@ class HandOffAction(RulePart):
                 do.tx, do.conversation_id, reason=do.reason, actor=do.actor, now=do.now, cause=do.cause
             )
             return "done" if handed else "unchanged"
-        return _outcome(
+        return outcome_of(
             await service.return_to_assistant(do.tx, do.conversation_id, by=do.actor, now=do.now, cause=do.cause)
         )
 
     def label(self, words: RuleWording) -> str:
         return words.texts(mark("转交人工") if self.to == "people" else mark("交回值班助手"))
-
-
-@rule_part
-class SendMessageAction(RulePart):
-    text: Template
-    kind: Literal["send_message"] = "send_message"
-
-    async def run(self, do: ActionContext) -> Outcome:
-        if do.actor.kind == "agent" and do.actor.id is not None:
-            await replies.reply(
-                do.tx,
-                do.conversation_id,
-                text=filled(self.text, do.facts),
-                by=do.actor.id,
-                client_key=f"{do.key}-{do.position}",
-                limits=do.limits,
-                now=do.now,
-                cause=do.cause,
-            )
-            return "queued"
-        await replies.send_as_rule(
-            do.tx,
-            do.conversation_id,
-            text=filled(self.text, do.facts),
-            by=do.actor,
-            key=key_for("rule", do.tx.workspace_id, do.key, do.position),
-            limits=do.limits,
-            now=do.now,
-            cause=do.cause,
-        )
-        return "queued"
-
-    def label(self, words: RuleWording) -> str:
-        return words.texts("发消息{text}", text=words.quoted((self.text,)))
-
-
-@rule_part
-class AddNoteAction(RulePart):
-    text: Template
-    kind: Literal["add_note"] = "add_note"
-
-    async def run(self, do: ActionContext) -> Outcome:
-        text = filled(self.text, do.facts)
-        await replies.add_note(do.tx, do.conversation_id, text=text, by=do.actor, now=do.now, cause=do.cause)
-        return "done"
-
-    def label(self, words: RuleWording) -> str:
-        return words.texts("写备注{text}", text=words.quoted((self.text,)))
-
-
-@rule_part
-class NotifyAction(RulePart):
-    """Tells whoever is told of handoffs in this inbox: the addresses of installation and inbox, and cards."""
-
-    text: Template
-    kind: Literal["notify"] = "notify"
-
-    async def run(self, do: ActionContext) -> Outcome:
-        name = do.facts.contact.name
-        title, text = rule_notice(rule=do.name, contact_name=name, text=filled(self.text, do.facts))
-        key = f"{do.key}-{do.position}"
-        await enqueue(do.tx, to_people(do.conversation_id, key=key, title=title, text=text))
-        return "queued"
-
-    def label(self, words: RuleWording) -> str:
-        return words.texts("通知同事{text}", text=words.quoted((self.text,)))
-
-
-@rule_part
-class NotifyAgentsAction(RulePart):
-    """Tells single colleagues, in the ways that each of them chose; who does not see the inbox is not told."""
-
-    text: Template
-    to: Literal["assignee", "team", "agents", "teams"] = "assignee"
-    agents: Ids = ()
-    teams: Ids = ()
-    kind: Literal["notify_agents"] = "notify_agents"
-
-    def __post_init__(self) -> None:
-        if (self.to == "agents" and not self.agents) or (self.to == "teams" and not self.teams):
-            raise ValueError(mark("It does not say whom to tell."))
-
-    async def run(self, do: ActionContext) -> Outcome:
-        told = await notify(
-            do.tx,
-            NewNotification(
-                kind=NotificationKind.RULE,
-                # A macro may run twice under no key.
-                key=f"{do.key}-{do.conversation_id}-{do.position}" + ("" if do.run_id else f"-{do.now.isoformat()}"),
-                conversation_id=do.conversation_id,
-                inbox_id=do.facts.state.inbox_id,
-                actor=do.actor,
-                text=filled(self.text, do.facts),
-            ),
-            await self._whom(do),
-            now=do.now,
-        )
-        return "done" if told else "nobody"
-
-    async def _whom(self, do: ActionContext) -> list[int]:
-        state = do.facts.state
-        match self.to:
-            case "assignee":
-                return [] if state.assignee_id is None else [state.assignee_id]
-            case "team":
-                return await members_of(do.tx, [] if state.team_id is None else [state.team_id])
-            case "agents":
-                return list(self.agents)
-            case "teams":
-                return await members_of(do.tx, self.teams)
-
-    def label(self, words: RuleWording) -> str:
-        match self.to:
-            case "assignee":
-                who = words.texts("处理人")
-            case "team":
-                who = words.texts("会话的小组")
-            case "agents":
-                who = words.every(words.agents((one,)) for one in self.agents)
-            case "teams":
-                who = words.every(words.teams((one,)) for one in self.teams)
-        return words.texts("提醒{who}{text}", who=words.inside(who), text=words.quoted((self.text,)))
-
-
-@rule_part
-class AssignMeAction(RulePart):
-    """To whoever runs the macro. Rules have nobody who could be meant."""
-
-    kind: Literal["assign_me"] = "assign_me"
-
-    async def run(self, do: ActionContext) -> Outcome:
-        if do.actor.kind != "agent" or do.actor.id is None:
-            raise Conflict("Nobody runs this by hand, so there is nobody to give it to.")
-        return _outcome(await service.take(do.tx, do.conversation_id, by=do.actor.id, now=do.now, cause=do.cause))
-
-    def label(self, words: RuleWording) -> str:
-        return words.texts("分配给自己")
 
 
 @rule_part
@@ -473,6 +211,7 @@ SharedAction = (
     | NotifyAgentsAction
     | AddFollowersAction
     | MailTranscriptAction
+    | OpenTicketAction
 )
 AnyAction = SharedAction | CallWebhookAction | StopAction
 Action = Annotated[AnyAction, Discriminator("kind")]

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from zhiban.automation.action_context import ActionContext, Outcome
 from zhiban.automation.condition_fields import Name
 from zhiban.automation.parts import RulePart, rule_part
 from zhiban.automation.wording import RuleWording
 from zhiban.conversations.attributes import set_attributes
 from zhiban.kit.i18n import mark
-
-if TYPE_CHECKING:
-    from zhiban.automation.actions import ActionContext, Outcome
 
 
 @rule_part

@@ -17,7 +17,8 @@ from typing import Any
 
 import psycopg
 
-from zhiban.automation.actions import ActionContext, AnyAction, StopAction
+from zhiban.automation.action_context import ActionContext
+from zhiban.automation.actions import AnyAction, StopAction
 from zhiban.automation.conditions import CheckedCondition, check
 from zhiban.automation.delays import TIME_PASSED
 from zhiban.automation.facts import AgentFacts, RuleFacts

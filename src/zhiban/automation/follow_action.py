@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from zhiban.automation.action_context import ActionContext, Outcome
 from zhiban.automation.condition_fields import Ids
 from zhiban.automation.parts import RulePart, rule_part
 from zhiban.automation.wording import RuleWording
 from zhiban.conversations.followers import add_followers
 from zhiban.kit.i18n import mark
-
-if TYPE_CHECKING:
-    from zhiban.automation.actions import ActionContext, Outcome
 
 
 @rule_part

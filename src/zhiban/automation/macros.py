@@ -12,7 +12,8 @@ from typing import Any
 
 import psycopg
 
-from zhiban.automation.actions import ActionContext, AnyMacroAction, Outcome
+from zhiban.automation.action_context import ActionContext, Outcome
+from zhiban.automation.actions import AnyMacroAction
 from zhiban.automation.facts import RuleFacts
 from zhiban.automation.macro_definition import MacroDefinition, load_macro
 from zhiban.conversations import transitions

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from zhiban.automation.action_context import ActionContext, Outcome
 from zhiban.automation.parts import RulePart, rule_part
 from zhiban.automation.wording import RuleWording
 from zhiban.conversations.transcript_mails import contact_address, mail_transcript
@@ -11,9 +12,6 @@ from zhiban.kit.errors import Conflict
 from zhiban.kit.i18n import mark
 from zhiban.people.service import workspace_locale
 from zhiban.ports.mail import mail_address
-
-if TYPE_CHECKING:
-    from zhiban.automation.actions import ActionContext, Outcome
 
 
 @rule_part

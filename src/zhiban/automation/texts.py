@@ -16,7 +16,8 @@ _KNOWN = ", ".join(VARIABLES)
 _VARIABLE = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 
 
-def _known(text: str) -> str:
+def check_template(text: str) -> str:
+    """The template itself. Raises ValueError where it names what there is not, or says nothing."""
     unknown = [name for name in _VARIABLE.findall(text) if name not in VARIABLES]
     if unknown:
         raise ValueError(mark(f"{unknown[0]} is no variable; there are {_KNOWN}"))
@@ -39,7 +40,7 @@ def check_address(url: str) -> str:
     return url.strip()
 
 
-Template = Annotated[str, Field(max_length=4000), AfterValidator(_known)]
+Template = Annotated[str, Field(max_length=4000), AfterValidator(check_template)]
 
 
 def filled(template: str, facts: RuleFacts) -> str:

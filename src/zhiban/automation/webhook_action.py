@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
+from zhiban.automation.action_context import ActionContext, Outcome
 from zhiban.automation.parts import RulePart, rule_part
 from zhiban.automation.rule_webhooks import CALL_WEBHOOK
 from zhiban.automation.texts import check_address
 from zhiban.automation.wording import RuleWording
 from zhiban.kit.errors import Conflict
 from zhiban.kit.jobs import enqueue
-
-if TYPE_CHECKING:
-    from zhiban.automation.actions import ActionContext, Outcome
 
 
 @rule_part

@@ -67,6 +67,16 @@ async def chat_of(tx: Transaction, conversation_id: int) -> GroupChat:
     return GroupChat(GroupPolicy.model_validate(row.policy), row.listed_at, row.left_at, row.welcomed_at)
 
 
+async def group_names(tx: Transaction, *, most: int = 500) -> list[tuple[int, str]]:
+    """Groups by conversation, those with the latest talk first."""
+    found = await tx.rows(
+        "select id, coalesce(subject, '') from conversation where kind = 'group' "
+        "order by last_activity_at desc nulls last limit %(most)s",
+        most=most,
+    )
+    return [(int(id_), str(name)) for id_, name in found]
+
+
 async def group_called(tx: Transaction, name: str) -> int:
     """The conversation of the group that is called so, or has this number. Raises NotFound, Conflict."""
     number = int(name) if name.isdecimal() and len(name) < 18 else None

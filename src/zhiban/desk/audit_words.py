@@ -74,6 +74,7 @@ AUDITED: dict[str, tuple[str, dict[str, str]]] = {
             "macro_changed": mark("修改宏"),
             "macro_removed": mark("移除宏"),
             "macro_applied": mark("执行了宏"),
+            "ticket_reminders_changed": mark("改了工单怎样提醒"),
             "label_added": mark("添加了标签"),
             "label_changed": mark("修改标签"),
             "label_removed": mark("移除标签"),

@@ -107,3 +107,14 @@ alter table ticket_draft alter column requester_contact_id drop not null,
 create unique index uq_ticket_draft_open_at_desk on ticket_draft (workspace_id, conversation_id, agent_id)
   where state = 'open' and agent_id is not null;
 """
+
+# How our people are reminded, and which owner has had the list of which day.
+REMINDERS = """
+create table ticket_reminders (
+  workspace_id bigint not null, settings jsonb not null,
+  constraint pk_ticket_reminders primary key (workspace_id));
+create table ticket_day_list (
+  workspace_id bigint not null, agent_id bigint not null, day date not null, told_at timestamptz not null,
+  constraint pk_ticket_day_list primary key (workspace_id, agent_id, day),
+  constraint fk_ticket_day_list_agent_id foreign key (workspace_id, agent_id) references agent on delete cascade);
+"""

@@ -130,3 +130,13 @@ create table mirror_pause (
   constraint pk_mirror_pause primary key (workspace_id, issue_id),
   constraint fk_mirror_pause_issue_id foreign key (workspace_id, issue_id) references issue on delete cascade);
 """
+
+# A term together with its repository: else what is frequent in one repository is read for all the others.
+ISSUE_KEYS = """
+create function issue_keys(repository bigint, terms int[]) returns bigint[]
+  language sql immutable parallel safe as $$
+  select coalesce(array_agg((repository << 32) | (term::bigint & 4294967295)), '{}') from unnest(terms) as t (term) $$;
+drop index ix_issue_terms;
+create index ix_issue_keys on issue using gin (issue_keys(repository_id, terms))
+  where removed_at is null and not is_change;
+"""

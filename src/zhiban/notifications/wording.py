@@ -44,9 +44,13 @@ def _about_ticket(told: NotificationRow, texts: Texts) -> str:
         case "late":
             return texts("您的工单超过期限了")
         case "due":
-            return texts("您的工单一天内到期")
+            return texts("您的工单快到期了")
+        case "daily":
+            return texts("您今天的工单")
+        case "opened":
+            return texts("有新工单")
         case _:
-            return texts("这张工单一天没有人回应")
+            return texts("这张工单还没有人回应")
 
 
 def line_of(told: NotificationRow, texts: Texts) -> str:

@@ -21,6 +21,7 @@ from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, Gone, NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.i18n import Locale, to_locale
 from zhiban.people import presence
 from zhiban.people.models import Role
 from zhiban.people.permissions import NotAllowed, Permission, answering_in, gives, may_be_limited, outranks
@@ -71,6 +72,11 @@ async def agent_rows(tx: Transaction) -> list[AgentRow]:
     """Everybody, those who are disabled last."""
     order = " order by a.disabled_at is not null, a.role <> 'owner', a.name, a.id limit 500"
     return await tx.objects(AgentRow, _COLLEAGUES + order)
+
+
+async def locale_of_agent(tx: Transaction, agent_id: int) -> Locale:
+    """The language that an agent chose; Chinese where they chose none."""
+    return to_locale(await tx.value("select locale from agent where id = %(id)s", id=agent_id))
 
 
 async def agent_row(tx: Transaction, agent_id: int) -> AgentRow:

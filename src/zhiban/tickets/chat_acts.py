@@ -35,7 +35,7 @@ from zhiban.tickets.draft_words import Cancel, Confirm, JoinTo, LeaveOut, Retitl
 from zhiban.tickets.drafts import Requester, TicketDraft, Wish
 from zhiban.tickets.filing import TakenBack
 from zhiban.tickets.frozen import FrozenLine
-from zhiban.tickets.issues import issue_numbered
+from zhiban.tickets.issues import FoundIssue, issue_numbered
 from zhiban.tickets.models import Ticket, TicketState, TrackerState
 from zhiban.tickets.queries import conversations_of, ticket_numbered, tickets_of_issue, tickets_where
 from zhiban.tickets.rendering import hidden, shortened_title
@@ -61,13 +61,40 @@ class ChatActs:
         self._tx = tx
         self._snapshot = snapshot
         self._now = now
+        self._likely: tuple[FoundIssue, ...] = ()
 
     @property
     def _policy(self) -> GroupPolicy:
         return self._snapshot.group.policy if self._snapshot.group is not None else GroupPolicy()
 
-    async def act(self, talk: TicketTalk, naming: Naming | None) -> Reply:
-        """Carry one out."""
+    async def likely(self, talk: TicketTalk, naming: Naming | None) -> list[FoundIssue]:
+        """Issues that what is asked for may be about. Slow: to be looked for before the conversation is locked."""
+        if isinstance(talk, AskedTicket):
+            if not talk.lines or self._policy.files_at_once:
+                return []
+            try:
+                options = talk.command.options
+                repository = await filing.repository_wanted(self._tx, self._snapshot.id, options.repository)
+            except NotFound:
+                return []
+            title = options.title or (naming.title if naming else "")
+            return await self._alike(repository.id if repository else None, title, talk.lines)
+        if isinstance(talk, SaidWord) and isinstance(talk.word, Retitle | LeaveOut):
+            draft = await self._meant(talk)
+            if draft is not None:
+                title = talk.word.title if isinstance(talk.word, Retitle) else draft.wish.title
+                return await self._alike(draft.wish.repository_id, title, draft.wish.lines)
+        return []
+
+    async def _alike(self, repository_id: int | None, title: str, lines: Sequence[FrozenLine]) -> list[FoundIssue]:
+        if repository_id is None:
+            return []
+        about = "\n".join((title, *(line.text for line in lines)))
+        return await filing.likely_issues(self._tx, repository_id, about)
+
+    async def act(self, talk: TicketTalk, naming: Naming | None, likely: Sequence[FoundIssue] = ()) -> Reply:
+        """Carry one out. `likely`: the issues that it may be about."""
+        self._likely = tuple(likely)
         if isinstance(talk, AskedTicket):
             return await self._asked(talk, naming)
         texts = texts_for(talk.message.text)
@@ -175,17 +202,13 @@ class ChatActs:
         repository = await access_repository(self._tx, wish.repository_id) if wish.repository_id is not None else None
         names = {one.id: one.name for one in await labels(self._tx)}
         owners = {one.id: one.name for one in await agent_names(self._tx, self._snapshot.inbox.inbox_id)}
-        likely = []
-        if repository is not None:
-            about = "\n".join((wish.title, *(line.text for line in wish.lines)))
-            likely = await filing.likely_issues(self._tx, repository.id, about)
         preview = Preview(
             draft,
             repository,
             filing.signature_for(repository, self._policy.signature),
             tuple(names[id_] for id_ in wish.labels if id_ in names),
             owners.get(wish.owner_id or 0, ""),
-            tuple(likely),
+            self._likely,
             tuple(said),
         )
         return Reply(preview_words(preview, texts), draft.id)

@@ -67,7 +67,8 @@ rarest as (
   (select term from weight where n = 0 order by term desc limit 10)),
 candidate as materialized (
   select i.id, i.number, i.title, i.url, i.state, i.changed_at, i.terms from issue i
-  where i.terms && (select array_agg(term) from rarest) and i.repository_id = %(repository)s
+  where issue_keys(i.repository_id, i.terms) && (select issue_keys(%(repository)s, array_agg(term)) from rarest)
+    and i.repository_id = %(repository)s
     and i.removed_at is null and not i.is_change
   order by i.number desc limit 300)
 select h.id, h.number, h.title, h.url, h.state, sum(w.w) / (select nullif(sum(w), 0) from weight) as likeness

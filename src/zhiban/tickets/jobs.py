@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from zhiban.channels.connections import Connections
+from zhiban.conversations.queries import head
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
+from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import Job, Task, enqueue
-from zhiban.tickets import card_telling, drafts, telling
+from zhiban.people.agents import locale_of_agent
+from zhiban.tickets import card_telling, drafts, reminders, telling
 from zhiban.tickets.card_telling import ANSWER_CARD
 from zhiban.tickets.queries import read_ticket
 from zhiban.tickets.telling import TicketNews
@@ -62,7 +65,24 @@ class TicketJobs:
                 await drafts.expire(tx, now=self._clock.now())
 
     async def remind(self) -> None:
-        """Tell owners of what is due, late or unanswered."""
+        """Tell owners of what is due, late or unanswered, and give each the list of the day."""
         for workspace_id in await self._database.workspaces():
             async with self._database.transaction(workspace_id) as tx:
-                await telling.remind(tx, now=self._clock.now())
+                await reminders.remind(tx, now=self._clock.now())
+            await self._lists(workspace_id)
+
+    async def _lists(self, workspace_id: int) -> None:
+        now, inbox = self._clock.now(), None
+        async with self._database.transaction(workspace_id) as tx:
+            owners = await reminders.waiting_owners(tx, now=now)
+            group = (await reminders.reminders_of(tx)).group
+            if group is not None and owners:
+                if not await reminders.group_may_hear(tx, group, now=now):
+                    return
+                inbox_id = (await head(tx, group)).inbox_id
+        if group is not None and owners:
+            inbox = await self._connections.inbox(workspace_id, inbox_id)
+        for agent_id in owners:
+            async with self._database.transaction(workspace_id) as tx:
+                locale = "zh" if inbox is not None else await locale_of_agent(tx, agent_id)
+                await reminders.tell_list(tx, agent_id, inbox=inbox, texts=Texts(locale), now=now)

@@ -118,6 +118,16 @@ async def ticket_numbered(tx: Transaction, number: int) -> Ticket | None:
     return found[0] if found else None
 
 
+async def unfinished_with_key(tx: Transaction, beginning: str) -> bool:
+    """Whether a ticket that was opened with a key of this beginning is not finished."""
+    found = await tickets_where(
+        tx,
+        "starts_with(t.client_key, %(beginning)s) and t.state in ('open', 'in_progress', 'waiting') limit 1",
+        beginning=beginning,
+    )
+    return bool(found)
+
+
 async def tickets_of_issue(tx: Transaction, issue_id: int) -> list[Ticket]:
     """The tickets that this issue belongs to, one of each group that put something to it; the newest first."""
     return await tickets_where(tx, "t.issue_id = %(issue)s order by t.id desc limit 100", issue=issue_id)

@@ -24,6 +24,7 @@ from zhiban.ports import ChatModel
 from zhiban.tickets import drafts
 from zhiban.tickets.chat_acts import ChatActs, Reply
 from zhiban.tickets.chat_commands import AskedTicket, TicketTalk, sender_of, texts_for, ticket_talk
+from zhiban.tickets.issues import FoundIssue
 from zhiban.tickets.titling import Naming, extracted, proposed
 
 MODEL_SECONDS = 8.0  # that one turn waits for names, whatever the number of commands
@@ -36,6 +37,7 @@ class _TicketTurn:
     talk: list[TicketTalk]
     unheard: list[PendingMessage] = field(default_factory=list)  # commands beyond what the group may hear of us
     names: dict[int, Naming] = field(default_factory=dict)  # by message
+    likely: dict[int, list[FoundIssue]] = field(default_factory=dict)  # likewise
 
 
 class TicketCommands:
@@ -64,7 +66,17 @@ class TicketCommands:
         for one in prepared.talk:
             if isinstance(one, AskedTicket) and one.lines and not one.command.options.title:
                 prepared.names[one.message.id] = await self._name(one, until)
+        await self._look_for_likely(snapshot, prepared)
         await self._store(snapshot, prepared)
+
+    async def _look_for_likely(self, snapshot: ConversationSnapshot, turn: _TicketTurn) -> None:
+        """Before the conversation is locked: with many issues it takes its time."""
+        async with self._database.transaction(snapshot.workspace_id) as tx:
+            acts = ChatActs(tx, snapshot, now=self._clock.now())
+            for one in turn.talk:
+                found = await acts.likely(one, turn.names.get(one.message.id))
+                if found:
+                    turn.likely[one.message.id] = found
 
     async def _within_budget(
         self, tx: Transaction, snapshot: ConversationSnapshot, talk: list[TicketTalk]
@@ -107,7 +119,7 @@ class TicketCommands:
             acts = ChatActs(tx, snapshot, now=now)
             queued: list[QueuedMessage] = []
             for one in turn.talk:
-                reply = await acts.act(one, turn.names.get(one.message.id))
+                reply = await acts.act(one, turn.names.get(one.message.id), turn.likely.get(one.message.id, ()))
                 state, sent = await self._say(tx, snapshot, state, one.message, reply, now=now)
                 if sent and reply.draft_id is not None:
                     await acts.shown(reply.draft_id, sent[-1].id)

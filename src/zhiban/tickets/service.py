@@ -8,13 +8,13 @@ from typing import Any
 
 from zhiban.conversations.labels import check_labels
 from zhiban.conversations.models import Priority
-from zhiban.events import Actor, Event, TicketChanged, TicketOpened
+from zhiban.events import DIRECT, Actor, Cause, Event, TicketChanged, TicketOpened
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.kit.i18n import mark
 from zhiban.kit.text import clean
-from zhiban.people.permissions import Permission, access_of_agent
+from zhiban.people.permissions import Access, Permission, access_of_agent
 from zhiban.tickets.frozen_rows import add_lines, link_row
 from zhiban.tickets.models import NewTicket, Ticket, TicketState
 from zhiban.tickets.queries import tickets_where
@@ -34,7 +34,9 @@ select %(workspace)s, coalesce(max(number), 0) + 1, %(title)s, %(summary)s, %(no
 from ticket on conflict (workspace_id, client_key) do nothing returning id"""
 
 
-async def open_ticket(tx: Transaction, new: NewTicket, *, key: str, by: Actor, now: datetime) -> Ticket:
+async def open_ticket(
+    tx: Transaction, new: NewTicket, *, key: str, by: Actor, now: datetime, cause: Cause = DIRECT
+) -> Ticket:
     """Make a ticket; the same `key` is the same ticket. Raises Conflict, NotFound."""
     title = _title(new.title)
     await check_labels(tx, new.labels)
@@ -68,6 +70,7 @@ async def open_ticket(tx: Transaction, new: NewTicket, *, key: str, by: Actor, n
     opened = TicketOpened(
         actor=by,
         at=now,
+        cause=cause,
         ticket_id=ticket_id,
         number=ticket.number,
         messages=len(new.lines),
@@ -129,12 +132,17 @@ async def set_labels(tx: Transaction, ticket_id: int, labels: Sequence[int], *, 
     return await change_column(tx, ticket_id, "labels", sorted(set(labels)), by=by, now=now)
 
 
-async def check_may_own(tx: Transaction, agent_id: int, inbox_id: int | None) -> None:
-    """Raises NotFound, NotAllowed where this colleague does not see a ticket of the inbox, or may change nothing."""
+async def check_may_see(tx: Transaction, agent_id: int, inbox_id: int | None) -> Access:
+    """What this colleague may do. Raises NotFound where they do not see a ticket of the inbox."""
     access = await access_of_agent(tx, agent_id)
     if access is None or (inbox_id is not None and not access.sees(inbox_id)):
         raise NotFound("There is no such agent.")
-    access.check(Permission.ANSWER)
+    return access
+
+
+async def check_may_own(tx: Transaction, agent_id: int, inbox_id: int | None) -> None:
+    """Raises NotFound, NotAllowed where this colleague does not see a ticket of the inbox, or may change nothing."""
+    (await check_may_see(tx, agent_id, inbox_id)).check(Permission.ANSWER)
 
 
 _COLUMN = {

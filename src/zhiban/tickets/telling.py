@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
 from zhiban.channels.connections import OpenInbox
 from zhiban.conversations import transitions
@@ -25,16 +24,14 @@ from zhiban.tickets import group_news
 from zhiban.tickets.cards import note_card
 from zhiban.tickets.drafts import asked_in_chat, locale_of
 from zhiban.tickets.issues import access_issue
-from zhiban.tickets.models import UNFINISHED, Ticket, TicketState
+from zhiban.tickets.models import Ticket
 from zhiban.tickets.naming import reference
-from zhiban.tickets.queries import messages_of_ticket, tickets_where, watcher_ids
+from zhiban.tickets.queries import messages_of_ticket, watcher_ids
 from zhiban.tickets.rendering import hidden
 from zhiban.tickets.repositories import access_repository
 from zhiban.tickets.service import lock_ticket
 
 MOST_NAMED = 5  # members who are named with @ in one message
-UNANSWERED = timedelta(hours=24)
-AT_ONCE = 200
 
 
 class TicketNews(StrEnum):
@@ -179,51 +176,6 @@ async def tell_of_comment(tx: Transaction, event: TicketCommented) -> None:
     told = [*await watcher_ids(tx, ticket.id), *([ticket.owner_id] if ticket.owner_id is not None else [])]
     words = f"{ticket.title}: {text}"
     await _notify(tx, ticket, told, f"ticket-comment-{event.comment_id}", words, by=event.actor, now=event.at)
-
-
-async def remind(tx: Transaction, *, now: datetime) -> int:
-    """Tell owners of what is due within a day or late, each once for a day that was set, and of what nobody has
-    answered for a day. Returns how many were told."""
-    told = 0
-    async for ticket in _each(
-        tx,
-        "t.state = any(%(states)s) and t.owner_id is not null and t.due_at <= %(soon)s",
-        states=[state.value for state in UNFINISHED],
-        soon=now + timedelta(days=1),
-    ):
-        late = ticket.is_late(now)
-        key = f"ticket-{'late' if late else 'due'}-{ticket.id}-{ticket.due_at.timestamp() if ticket.due_at else 0}"
-        told += await _notify(tx, ticket, await _responsible(tx, ticket), key, ticket.title, by=Actor("timer"), now=now)
-    async for ticket in _each(
-        tx,
-        "t.state = %(open)s and t.created_at <= %(before)s and t.created_at > %(oldest)s "
-        "and not exists (select from ticket_comment c where c.workspace_id = t.workspace_id and c.ticket_id = t.id)",
-        open=TicketState.OPEN.value,
-        before=now - UNANSWERED,
-        oldest=now - timedelta(days=7),
-    ):
-        key = f"ticket-unanswered-{ticket.id}"
-        told += await _notify(tx, ticket, await _responsible(tx, ticket), key, ticket.title, by=Actor("timer"), now=now)
-    return told
-
-
-async def _each(tx: Transaction, condition: str, **params: Any) -> AsyncIterator[Ticket]:
-    """All tickets that the condition keeps, some at once: those told before stand in nobody's way."""
-    after = 0
-    while True:
-        found = await tickets_where(
-            tx, f"{condition} and t.id > %(after)s order by t.id limit %(limit)s", after=after, limit=AT_ONCE, **params
-        )
-        for ticket in found:
-            yield ticket
-        if len(found) < AT_ONCE:
-            return
-        after = found[-1].id
-
-
-async def _responsible(tx: Transaction, ticket: Ticket) -> Sequence[int]:
-    """The owner, or whoever watches where there is none."""
-    return [ticket.owner_id] if ticket.owner_id is not None else await watcher_ids(tx, ticket.id)
 
 
 async def _notify(

@@ -12,6 +12,7 @@ from zhiban.desk.pages import (
     inboxes,
     notifiers,
     policy,
+    reminders,
     retention,
     sessions,
     team_hours,
@@ -26,7 +27,19 @@ from zhiban.web.routers import add_routes
 
 router = APIRouter(include_in_schema=False)
 
-PAGES = (connections, external_contacts, policy, inboxes, tokens, notifiers, retention, sessions, audit, team_hours)
+PAGES = (
+    connections,
+    external_contacts,
+    policy,
+    inboxes,
+    tokens,
+    notifiers,
+    reminders,
+    retention,
+    sessions,
+    audit,
+    team_hours,
+)
 
 
 def install(app: FastAPI, setup: ChannelSetup, registry: NotifierRegistry, mailer: Mailer | None = None) -> None:

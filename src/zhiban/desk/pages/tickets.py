@@ -150,7 +150,8 @@ class TicketPage(FormPage):
             "comments": await comments_of(tx, ticket.id),
             "facts": facts,
             "conversations": heads,
-            "watchers": [names.agents[id_] for id_ in watching if id_ in names.agents],
+            "watchers": [(id_, names.agents[id_]) for id_ in watching if id_ in names.agents],
+            "origin": ticket.conversation_id,
             "watched": self.agent.id in watching,
             "repository": names.repositories.get(ticket.repository_id or 0),
             "due_date": ticket.due_at.astimezone(self.texts.zone).date() if ticket.due_at else "",
@@ -279,13 +280,29 @@ async def _change(tx: Transaction, page: TicketPage, ticket: Ticket, form: Ticke
         await service.set_priority(tx, id_, Priority(form.choice("priority", most=4)), by=by, now=now)
     if "labels" in form:
         await service.set_labels(tx, id_, form.numbers("label"), by=by, now=now)
-    if "watch" in form:
-        verb = involving.watch if form.last("watch") == "yes" else involving.unwatch
-        await verb(tx, id_, page.agent.id, by=by, now=now)
+    await _involve(tx, page, ticket, form)
     if "repository" in form and (repository_id := form.number("repository")) is not None:
         await filing.move_to(tx, id_, repository_id, texts=page.texts, by=by, now=now)
     if "comment" in form:
         await _comment(tx, page, ticket, form)
+
+
+async def _involve(tx: Transaction, page: TicketPage, ticket: Ticket, form: TicketForm) -> None:
+    """Who watches it, and which conversations have to do with it."""
+    id_, by, now = ticket.id, page.actor, page.now
+    if "watch" in form:
+        verb = involving.watch if form.last("watch") == "yes" else involving.unwatch
+        await verb(tx, id_, page.agent.id, by=by, now=now)
+    for name, person in (("watcher", involving.watch), ("unwatcher", involving.unwatch)):
+        if (agent_id := form.number(name)) is not None:
+            if name == "watcher":
+                await service.check_may_see(tx, agent_id, ticket.inbox_id)
+            await person(tx, id_, agent_id, by=by, now=now)
+    for name, tie in (("link", involving.link), ("unlink", involving.unlink)):
+        if name in form:
+            conversation_id = number_of(form.last(name).strip().lstrip("#"))
+            head = await access_conversation_to_answer(tx, page.access, known(conversation_id or 0))
+            await tie(tx, id_, head.id, by=by, now=now)
 
 
 async def _comment(tx: Transaction, page: TicketPage, ticket: Ticket, form: TicketForm) -> None:
