@@ -32,6 +32,7 @@ class Entry:
 
 NOW_NOT = (404, 409, 410, 422)  # it would be allowed, but there is nothing to do it to
 COLLEAGUE = {"name": "苏禾", "email": "new@qinghe.example", "role": "agent"}
+REMINDERS = {"due_hours": "24", "unanswered_hours": "24", "hours.timezone": "Asia/Shanghai"}
 VIEW = {"name": "我的重要", "c.match": "all", "c.0.kind": "assigned_to_me"}
 MACRO = {"name": "我来", "a.0.kind": "assign_me"}
 NOWHERE = {"source": "crm", "url": "http://127.0.0.1:9/", "secret": SECRET}
@@ -170,7 +171,7 @@ ADDRESSES: dict[str, Entry] = {
     "GET /settings/sessions": Entry("managers"),
     "POST /settings/sessions/{session_id}/end": Entry("managers", answers=NOW_NOT),
     "GET /settings/reminders": Entry("managers"),
-    "POST /settings/reminders": Entry("managers", {"due_hours": "24", "unanswered_hours": "24"}),
+    "POST /settings/reminders": Entry("managers", REMINDERS),
     "GET /settings/retention": Entry("managers"),
     "POST /settings/retention": Entry("owners", {"messages": "365"}),
     "POST /settings/retention/preview": Entry("managers", {"messages": "365"}),
