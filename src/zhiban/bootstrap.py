@@ -21,10 +21,11 @@ from zhiban.automation.waiting import wait_in_existing
 from zhiban.channels import jobs as channel_jobs
 from zhiban.channels.connections import Builder, Connections, TrackerBuilder
 from zhiban.channels.jobs import ChannelJobs
-from zhiban.conversations import attachment_jobs
+from zhiban.conversations import attachment_jobs, group_reading
 from zhiban.conversations import handlers as conversation_handlers
 from zhiban.conversations import jobs as conversation_jobs
 from zhiban.conversations.attachment_jobs import AttachmentJobs
+from zhiban.conversations.group_reading import GroupReader
 from zhiban.conversations.jobs import ConversationJobs, SurveyWords
 from zhiban.conversations.survey_links import SurveyLinks
 from zhiban.conversations.transcript_mails import TranscriptMails
@@ -381,7 +382,7 @@ JOBS: dict[type[Event], tuple[JobsOf, ...]] = {
     AgentDisabled: (conversation_jobs.for_disabled,),
     AgentChanged: (conversation_jobs.for_access_changed,),
     TeamRemoved: (conversation_jobs.for_team_removed,),
-    InboxAdded: (channel_jobs.for_added,),
+    InboxAdded: (channel_jobs.for_added, group_reading.for_added),
     EvidenceRecorded: (learning_jobs.for_evidence,),
     ConnectionAdded: (tracker_jobs.for_connected,),
     ConnectionChanged: (tracker_jobs.for_connected,),
@@ -435,6 +436,7 @@ def tasks(
         *ConversationJobs(database, connections, clock, SurveyWords(texts, survey_links)).tasks(),
         *AttachmentJobs(database, connections, clock, files).tasks(),
         *TranscriptMails(database, mailer, clock, partly).tasks(),
+        *GroupReader(database, connections, clock).tasks(),
         *NotificationJobs(database, connections, notifiers, texts, clock).tasks(),
         *PersonalJobs(database, connections, notifiers, clock).tasks(),
         *AutomationJobs(database, rules.book, webhooks).tasks(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from playwright.async_api import expect
 
 from tests.browser import Visit
 from tests.desk.conftest import Client, Site
+from tests.desk.seed import LIMITS
 from tests.desk.test_accessibility import faults
 from zhiban.conversations import groups
 from zhiban.conversations.group_policy import Consent
@@ -110,6 +112,27 @@ async def test_how_we_behave_in_a_group_is_for_whoever_manages_inboxes(site: Sit
     await agent.post(f"/conversations/{id_}/group", {**form, "read_only": "1"})
     refused = await agent.post(f"/conversations/{id_}/replies", {"text": "在吗", "key": "k2"})
     assert (refused.status, "只读" in refused.text) == (409, True)
+
+
+async def test_what_a_channel_lets_us_hear_of_a_group_is_said_beside_it(
+    site: Site, agent: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id_ = await talks(site)
+    usual = (await agent.get(f"/conversations/{id_}?queue=groups")).text
+    assert ('id="group-hears"' in usual, 'id="group-policy"' in usual) == (False, True)
+    monkeypatch.setattr("tests.desk.conftest.LIMITS", replace(LIMITS, hears="addressed"))
+    addressed = (await agent.get(f"/conversations/{id_}?queue=groups")).text
+    assert ("只给我们@助手的消息" in addressed, 'id="group-policy"' in addressed) == (True, True)
+    monkeypatch.setattr("tests.desk.conftest.LIMITS", replace(LIMITS, hears="nothing"))
+    for language, words in (
+        ("zh", ("不给群里的消息", "这个渠道不能在群里说话", "现在不能回复")),
+        ("en", ("gives no messages of groups", "This channel cannot speak in groups")),
+    ):
+        await agent.post("/preferences", {"locale": language})
+        silent = (await agent.get(f"/conversations/{id_}?queue=groups")).text
+        for said in words:
+            assert said in silent, said
+        assert 'id="group-policy"' not in silent
 
 
 async def test_one_lives_with_groups_all_day(site: Site, enter: Visit) -> None:

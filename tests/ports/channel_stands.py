@@ -400,3 +400,6 @@ STANDS: dict[str, Callable[[], object]] = {
     "webhook": _program,
     "wechaty": _gateway,
 }
+
+# Channels that carry no talk: nobody writes there, and nothing is sent.
+MUTE = frozenset({"wecom_customer_groups"})

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.ports.channel_stands import STANDS, Stand
+from tests.ports.channel_stands import MUTE, STANDS, Stand
 from zhiban import bootstrap
 from zhiban.kit.errors import Misconfigured
 from zhiban.ports import (
@@ -53,7 +53,8 @@ def text(key: str, words: str, *, to: str) -> Outgoing:
 
 
 def test_every_kind_of_channel_is_held_to_this_contract() -> None:
-    assert set(bootstrap.KINDS) == set(STANDS) - {"memory"}
+    assert set(bootstrap.KINDS) == set(STANDS) - {"memory"} | MUTE
+    assert {kind for kind, channel in bootstrap.KINDS.items() if channel.limits.hears == "nothing"} == MUTE
 
 
 # --------------------------------------------------------------------------------------------------------- what it is

@@ -178,6 +178,29 @@ async def _keep(tx: Transaction, conversation_id: int, **values: Any) -> None:
 # ----------------------------------------------------------------------------------------------- the vendor tells
 
 
+async def threads_of(tx: Transaction, inbox_id: int) -> list[str]:
+    """The vendor's names of the groups of an inbox in which we are."""
+    return await tx.values(
+        "select c.external_id from conversation c left join group_chat g "
+        "on g.workspace_id = c.workspace_id and g.conversation_id = c.id "
+        "where c.inbox_id = %(inbox)s and c.kind = 'group' and g.left_at is null order by c.id",
+        inbox=inbox_id,
+    )
+
+
+async def is_there(tx: Transaction, inbox_id: int, thread: str) -> bool:
+    """Whether we know this group, and are in it."""
+    return bool(
+        await tx.value(
+            "select true from conversation c left join group_chat g "
+            "on g.workspace_id = c.workspace_id and g.conversation_id = c.id "
+            "where c.inbox_id = %(inbox)s and c.external_id = %(thread)s and c.kind = 'group' and g.left_at is null",
+            inbox=inbox_id,
+            thread=thread,
+        )
+    )
+
+
 async def take_in(
     tx: Transaction, inbox: OpenInbox, item: GroupChanged | MembersJoined | MembersLeft, *, now: datetime
 ) -> None:

@@ -10,6 +10,7 @@ from zhiban.channels.connections import OpenInbox, ensure_inbox
 from zhiban.channels.inboxes import archive_accounts
 from zhiban.conversations import contact_follows, groups, service, transitions, work_state
 from zhiban.conversations.changes import ChangeNativeSession, EnterChat, Open, Resolve
+from zhiban.conversations.group_reading import read_later
 from zhiban.conversations.models import Author, ConversationState, Status
 from zhiban.conversations.outbox import enqueue
 from zhiban.conversations.queries import is_recorded
@@ -38,6 +39,7 @@ from zhiban.ports import (
     ContactChanged,
     Entered,
     GroupChanged,
+    GroupStale,
     Incoming,
     IncomingMessage,
     Limits,
@@ -79,6 +81,8 @@ async def apply(tx: Transaction, inbox: OpenInbox, item: Incoming, *, now: datet
             await _contact_changed(tx, inbox, item, now=now)
         case GroupChanged() | MembersJoined() | MembersLeft():
             await groups.take_in(tx, inbox, item, now=now)
+        case GroupStale():
+            await read_later(tx, inbox.inbox_id, item.thread, now=now)
         case UnknownVendorEvent():
             await event_log.append(
                 tx,

@@ -40,11 +40,12 @@ where p.conversation_id = any(%(ids)s::bigint[]) and p.consent <> 'all'"""
 
 _LIST = """
 with told as (
-  select * from json_to_recordset(%(rows)s::json) as t(contact bigint, nickname text, role text, ref text)),
+  select * from json_to_recordset(%(rows)s::json)
+    as t(contact bigint, nickname text, role text, ref text, joined timestamptz)),
 known as (select contact_id, left_at from participant where conversation_id = %(id)s),
 kept as (
   insert into participant (workspace_id, conversation_id, contact_id, nickname, role, joined_at, external_id)
-  select %(workspace)s, %(id)s, contact, nickname, role, %(joined)s, ref from told order by contact
+  select %(workspace)s, %(id)s, contact, nickname, role, coalesce(joined, %(joined)s), ref from told order by contact
   on conflict (workspace_id, conversation_id, contact_id) do update
     set nickname = coalesce(nullif(excluded.nickname, ''), participant.nickname),
       role = excluded.role, left_at = null, external_id = excluded.external_id,
@@ -158,7 +159,7 @@ async def note_present(
 ) -> list[int]:
     """These people are in the group. Returns the contacts of those who were not known to be, ascending.
 
-    `joined_at`: when those came, None where nobody knows.
+    `joined_at`: when those came of whom the vendor does not say it, None where nobody knows.
     """
     by_id = {one.external_id: one for one in members}
     if not by_id:
@@ -179,6 +180,7 @@ async def note_present(
             "nickname": clean(one.nickname or one.name)[:LONGEST_NAME],
             "role": one.role,
             "ref": id_,
+            "joined": one.joined_at,
         }
         for id_, one in by_id.items()
     }

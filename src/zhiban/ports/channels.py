@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.text import size_of, split_text
-from zhiban.ports.incoming import Incoming, Kind, Media, NativeState, Page, Profile
+from zhiban.ports.incoming import GroupChanged, Incoming, Kind, Media, NativeState, Page, Profile
 from zhiban.ports.notifiers import Notice
 from zhiban.ports.outgoing import Choice, Outgoing
 
@@ -193,6 +193,22 @@ class RecallsMessages(Protocol):
 class KnowsContacts(Protocol):
     async def profiles(self, external_ids: Sequence[str]) -> Sequence[Profile]:
         """Profiles of those it knows, at most 100 at once; the others are left out."""
+        ...
+
+
+@runtime_checkable
+class ReadsGroups(Protocol):
+    """The vendor can be asked which groups there are, and what each is now.
+
+    Both raise FeatureOff where the operator has not opened this to us, SendRefused, TryLater or ConnectionBroken.
+    """
+
+    def groups(self) -> AsyncIterator[str]:
+        """The threads of all groups that we may see."""
+        ...
+
+    async def group(self, thread: str) -> GroupChanged | None:
+        """What a group is now, with all its members; None: there is no such group any more."""
         ...
 
 

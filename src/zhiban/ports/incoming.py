@@ -242,6 +242,7 @@ class GroupMember:
     nickname: str = ""
     role: Literal["member", "admin", "owner"] = "member"
     avatar_url: str | None = None
+    joined_at: datetime | None = None  # where the vendor knows it
 
 
 @frozen_dataclass
@@ -253,6 +254,14 @@ class GroupChanged:
     name: str | None = None
     members: tuple[GroupMember, ...] | None = None
     event_id: str | None = None  # the vendor's id of this event, for recognising a repeat
+
+
+@frozen_dataclass
+class GroupStale:
+    """Something became different in a group, and the vendor does not say what it is now: ask (`ReadsGroups`)."""
+
+    thread: str
+    happened_at: datetime
 
 
 @frozen_dataclass
@@ -302,6 +311,7 @@ Incoming = (
     | ContactChanged
     | Receipt
     | GroupChanged
+    | GroupStale
     | MembersJoined
     | MembersLeft
     | UnknownVendorEvent

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from zhiban.integrations.wecom import xml
+from zhiban.integrations.wecom import customer_groups, xml
 from zhiban.integrations.wecom.config import WeComConfig
 from zhiban.integrations.wecom.crypto import Seal
 from zhiban.kit.text import clean
@@ -93,4 +93,6 @@ def _doorbell(message: bytes) -> VerifiedWebhook:
         return VerifiedWebhook(
             digest, body, account=root.get("OpenKfId") or None, token=root.get("Token") or None, pulls=True
         )
+    if root.get("Event").lower() == customer_groups.EVENT:
+        return VerifiedWebhook(digest, body, account=customer_groups.ACCOUNT)
     return VerifiedWebhook(digest, body)

@@ -66,6 +66,8 @@ _REFUSED: Mapping[int, tuple[Refusal, str]] = {
     41051: (Refusal.CODE_EXPIRED, "The contact is already talking or was welcomed"),
     41053: (Refusal.BLOCKED, "The contact has not agreed to archiving"),
     60111: (Refusal.UNKNOWN_CONTACT, "The member does not exist"),
+    40050: (Refusal.UNKNOWN_CONTACT, "There is no such group any more"),
+    81017: (Refusal.MISCONFIGURED, "The app sees more than a thousand members: its visible range is too wide"),
     81013: (Refusal.UNKNOWN_CONTACT, "None of the recipients can be reached by the app"),
     84061: (Refusal.UNKNOWN_CONTACT, "The member and the contact are not connected"),
     95001: (Refusal.ALLOWANCE_USED, "Five messages were sent since the contact's last one"),

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from zhiban.integrations.wecom.app import AppChannel
 from zhiban.integrations.wecom.config import WeComConfig
+from zhiban.integrations.wecom.customer_groups import CustomerGroupsChannel
 from zhiban.integrations.wecom.kf import KfChannel
 from zhiban.integrations.wecom.setup import LABEL, NAME, SETUP, described, operators
 from zhiban.integrations.wecom.vendor import WeCom
@@ -38,7 +39,7 @@ WECOM: Final = Integration(
     name=NAME,
     label=LABEL,
     setup=SETUP,
-    channels=(KfChannel, AppChannel),
+    channels=(KfChannel, AppChannel, CustomerGroupsChannel),
     vendor=WeCom,
     build=_build,
     # The first for the first app that was connected, the second for any.

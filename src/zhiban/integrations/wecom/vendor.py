@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from typing import ClassVar, Final
 from urllib.parse import urlencode
 
+from zhiban.integrations.wecom import customer_groups
 from zhiban.integrations.wecom.accounts import KfAccounts
 from zhiban.integrations.wecom.api import WeComApi
 from zhiban.integrations.wecom.app import AppChannel
 from zhiban.integrations.wecom.callback import CallbackAuthenticator
 from zhiban.integrations.wecom.config import WeComConfig
 from zhiban.integrations.wecom.contacts import WELCOME_BYTES, WELCOME_SECONDS, CustomerContacts, FollowRelation
+from zhiban.integrations.wecom.customer_groups import CustomerGroups, CustomerGroupsChannel
 from zhiban.integrations.wecom.errors import NOT_OPENED_CODES, error_for
 from zhiban.integrations.wecom.kf import KfChannel
 from zhiban.integrations.wecom.repeats import Repeats
@@ -69,6 +71,7 @@ class WeCom:
         )
         self.kf_accounts = KfAccounts(self.api)
         self.contacts = CustomerContacts(self.api)
+        self.customer_groups = CustomerGroups(self.api)
         self._repeats = Repeats()
         self._clock = clock
         self._http = http
@@ -91,6 +94,8 @@ class WeCom:
         return Acknowledgement(status, b"success" if outcome is WebhookOutcome.STORED else b"")
 
     def account(self, named: str | None) -> VendorAccount:
+        if named == customer_groups.ACCOUNT:
+            return customer_groups.account()
         if named:
             return VendorAccount(KfChannel.kind, named, named)
         if self.config.agent_id is None:
@@ -101,18 +106,25 @@ class WeCom:
     def channel(self, kind: str, external_id: str) -> Channel:
         if kind == KfChannel.kind:
             return KfChannel(self.api, external_id, clock=self._clock, repeats=self._repeats)
+        if kind == CustomerGroupsChannel.kind:
+            return CustomerGroupsChannel(self.customer_groups, self._clock)
         return AppChannel(self.api, self.config, clock=self._clock)
 
     async def accounts(self) -> Sequence[VendorAccount]:
-        return [
+        found = [
             VendorAccount(KfChannel.kind, account.open_kfid, account.name or account.open_kfid)
             for account in await self.kf_accounts.accounts()
             if account.managed
         ]
+        return [*found, customer_groups.account()] if await self.customer_groups.has_any() else found
 
     async def checks(self) -> AsyncIterator[CheckResult]:
+        works = True
         async for result in checks(self._http, self.config.api_base, self.accounts):
+            works = works and result.level != "fail"
             yield result
+        if works:
+            yield await customer_groups.check(self.customer_groups)
 
     # ----------------------------------------------------------------------------------------- SignsInMembers
 

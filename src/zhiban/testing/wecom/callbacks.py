@@ -203,10 +203,13 @@ class Callbacks:
         return str(self._random.randrange(10**8, 10**10))
 
 
-def document(fields: Mapping[str, str | int | list[str]]) -> str:
-    """`<xml>` as the platform writes it. A list repeats its node."""
+def document(fields: Mapping[str, str | int | list[str] | tuple[str, ...]]) -> str:
+    """`<xml>` as the platform writes it. A list repeats its node, a tuple becomes the `Item`s of one."""
     parts: list[str] = []
     for name, value in fields.items():
+        if isinstance(value, tuple):
+            parts.append(f"<{name}>{''.join(f'<Item>{one}</Item>' for one in value)}</{name}>")
+            continue
         for one in value if isinstance(value, list) else [value]:
             text = str(one) if isinstance(one, int) else f"<![CDATA[{one.replace(']]>', ']]]]><![CDATA[>')}]]>"
             parts.append(f"<{name}>{text}</{name}>")

@@ -67,7 +67,6 @@ class CustomerContact:
         self.welcomes: dict[str, Welcome] = {}
         self.groups: dict[str, Json] = {}  # tag groups
         self.ways: dict[str, Json] = {}
-        self.chats: dict[str, Json] = {}
 
     @property
     def members(self) -> list[str]:
@@ -106,7 +105,7 @@ class CustomerContact:
 
     def handlers(self) -> dict[str, Handler]:
         return {
-            f"externalcontact/{name}": self._allowed(handler)
+            f"externalcontact/{name}": self.allowed(handler)
             for name, handler in {
                 "get_follow_user_list": lambda _call: ok(follow_user=list(self.members)),
                 "list": self._list,
@@ -123,12 +122,10 @@ class CustomerContact:
                 "update_contact_way": self._update_way,
                 "del_contact_way": self._remove_way,
                 "send_welcome_msg": self._welcome,
-                "groupchat/list": self._chats,
-                "groupchat/get": self._chat,
             }.items()
         }
 
-    def _allowed(self, handler: Handler) -> Handler:
+    def allowed(self, handler: Handler) -> Handler:
         def checked(call: Call) -> Json | Raw:
             if not self.callable:
                 raise Complaint(48002, "api forbidden")
@@ -209,18 +206,6 @@ class CustomerContact:
             "state": relation.state,
             "add_way": 1,
         }
-
-    def _chats(self, call: Call) -> Json:
-        limit = call.body.get("limit")
-        if not isinstance(limit, int) or not 1 <= limit <= 1000:
-            raise bad("limit")
-        return ok(group_chat_list=[{"chat_id": chat, "status": 0} for chat in self.chats])
-
-    def _chat(self, call: Call) -> Json:
-        chat = self.chats.get(need(call.body, "chat_id"))
-        if chat is None:
-            raise Complaint(40050, "invalid chat_id")
-        return ok(group_chat=chat)
 
     # ------------------------------------------------------------------------------------------------ writing
 

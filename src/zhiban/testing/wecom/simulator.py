@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from zhiban.testing.wecom.bots import SimulatedBot
 from zhiban.testing.wecom.callbacks import Callbacks, Target, document
 from zhiban.testing.wecom.contacts import CustomerContact
+from zhiban.testing.wecom.customer_groups import CustomerGroupChats
 from zhiban.testing.wecom.kf import ASSISTANT, ENDED, HUMAN, NEW, WINDOW, CustomerService, KfEntry, SimulatedAccount
 from zhiban.testing.wecom.media import LARGEST_FROM_CONTACT, MediaStore
 from zhiban.testing.wecom.office import AccessTokens, Office
@@ -48,6 +49,7 @@ class WeComSimulator:
         self.office = Office(self.clock, self.staff, self.media)
         self.robots = Robots(self.clock, self.media)
         self.contacts = CustomerContact(self.clock, self.staff, self.media)
+        self.customer_groups = CustomerGroupChats(self.clock, self.staff, self.contacts, self.app_event)
         self.bot = SimulatedBot(self.clock)
         self.trusted_domains: set[str] = set()  # where sign-in may send browsers back to
         self._news: asyncio.Event | None = None
@@ -63,7 +65,7 @@ class WeComSimulator:
 
     def handlers(self) -> dict[str, Handler]:
         """Endpoints that need an access token."""
-        parts = (self.kf, self.office, self.media, self.contacts)
+        parts = (self.kf, self.office, self.media, self.contacts, self.customer_groups)
         return {path: handler for part in parts for path, handler in part.handlers().items()}
 
     def open_handlers(self) -> dict[str, Handler]:
