@@ -74,6 +74,18 @@ async def test_colleagues_come_and_go(kept: Path) -> None:
     assert "售前：还没有成员" in (await zhiban("team", "set", "售后", "--name", "售前", "--member", "-", data=kept)).out
     assert (await zhiban("team", "set", "售前", data=kept)).code == Exit.USAGE
     assert "售前" in (await zhiban("team", "list", data=kept)).out
+    file = kept.parent / "hours.yaml"
+    file.write_text("hours:\n  weekly:\n    mon: ['09:00-18:00']\n", "utf-8")
+    assert "没有自己的工作时间" in (await zhiban("team", "hours", "售前", data=kept)).out
+    shown = (await zhiban("team", "hours", "售前", str(file), data=kept)).out
+    assert "09:00-18:00" in shown
+    file.write_text(shown, "utf-8")  # what is shown is a file again
+    told = (await zhiban("team", "hours", "售前", str(file), "--json", data=kept)).json
+    assert told["hours"]["weekly"] == {"mon": ["09:00-18:00"]}
+    for wrong in ("hours:\n  weekly:\n    mon: ['9-18']\n", "welcome: x\n", ""):
+        file.write_text(wrong, "utf-8")
+        assert (await zhiban("team", "hours", "售前", str(file), data=kept)).code == Exit.USAGE, wrong
+    assert "没有自己的工作时间" in (await zhiban("team", "hours", "售前", "--none", data=kept)).out
     assert "售前" in (await zhiban("team", "remove", str(made.json["id"]), data=kept)).out
     assert (await zhiban("team", "remove", "售前", data=kept)).code == Exit.MISSING
     assert (await zhiban("team", "list", "--json", data=kept)).json == []

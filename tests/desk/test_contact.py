@@ -23,6 +23,47 @@ async def contact_of(site: Site, who: str) -> int:
         )
 
 
+async def test_two_who_change_a_contact_at_once_lose_nothing(site: Site) -> None:
+    lin, chen, zhou = await site.signed_in(), await site.signed_in("chenmo"), await contact_of(site, "周予安")
+    shown = {"name_was": "周予安", "remark_was": "", "name": "周予安", "remark": "", "was.phone": "", "was.company": ""}
+    first = {**shown, "field.phone": "13800001111", "field.company": ""}
+    assert (await lin.post(f"/contacts/{zhou}", first)).status == 303
+    # Another field of the same page: both stay.
+    assert (await chen.post(f"/contacts/{zhou}", {**shown, "field.phone": "", "field.company": "青禾"})).status == 303
+    both = (await lin.get(f"/contacts/{zhou}")).text
+    assert ('value="13800001111"' in both, 'value="青禾"' in both) == (True, True)
+    # The same field: who comes second is told what stands there, and may say so again.
+    late = await chen.post(
+        f"/contacts/{zhou}", {**shown, "remark": "周老师", "field.phone": "139", "field.company": ""}
+    )
+    assert late.status == 422
+    assert "现在写着：电话：13800001111" in late.text
+    assert 'name="was.phone" value="13800001111"' in late.text
+    for kept in ('value="139"', 'value="周老师"', 'value="青禾"'):
+        assert kept in late.text
+    again = {**shown, "remark": "周老师", "was.phone": "13800001111", "was.company": "青禾"}
+    assert (
+        await chen.post(f"/contacts/{zhou}", {**again, "field.phone": "139", "field.company": "青禾"})
+    ).status == 303
+    assert 'value="139"' in (await lin.get(f"/contacts/{zhou}")).text
+
+
+async def test_yes_is_a_tick_of_a_box_and_a_word_elsewhere(site: Site) -> None:
+    agent, zhou = await site.signed_in(), await contact_of(site, "周予安")
+    here = f"/conversations/{site.seed.conversations['周予安']}"
+    for name, kind in (("签约", "checkbox"), ("口头禅", "text")):
+        assert (await agent.post("/settings/contact-fields", {"name": name, "kind": kind})).status == 303
+    form = {"name": "周予安", "shown.签约": "1", "field.签约": "yes", "field.口头禅": "yes", "field.company": "yes"}
+    assert (await agent.post(f"/contacts/{zhou}", form)).status == 303
+    for language, tick in (("zh", "是"), ("en", "Yes")):
+        async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+            await tx.run("update agent set locale = %(locale)s", locale=language)
+        beside = (await agent.get(here)).text
+        assert re.search(rf"签约</dt><dd>{tick}</dd>", beside)
+        assert re.search(r"口头禅</dt><dd>yes</dd>", beside)
+        assert re.search(r"(公司|Company)</dt><dd>yes</dd>", beside)
+
+
 async def test_a_contact_is_filled_in_and_merged(site: Site) -> None:
     agent, zhou, ma = await site.signed_in(), await contact_of(site, "周予安"), await contact_of(site, "马骁")
     added = await agent.post("/settings/contact-fields", {"name": "会员", "kind": "list", "choices": "金\n<b>银</b>\n"})

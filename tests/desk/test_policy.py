@@ -156,7 +156,8 @@ async def test_addresses_stay_secret_and_are_kept_or_let_go_by_their_names(site:
 
 
 def told_at(moment: datetime, situation: Any = "handoff", **policy: Any) -> tuple[str, list[str]]:
-    found = policy_preview(parse_policy(policy), situation, at=moment, texts=Texts())
+    meant = parse_policy(policy)
+    found = policy_preview(meant, situation, hours=meant.hours, at=moment, texts=Texts())
     return found.moment, [one.text for one in found.bubbles] or [found.nothing]
 
 
@@ -180,7 +181,9 @@ def test_the_preview_says_what_is_told_and_when() -> None:
 
 def test_holidays_and_weekends_that_are_worked_are_named() -> None:
     policy = parse_policy({"hours": {**WEEK, "holidays": ["2026-10-09"], "days": {"2026-10-11": "10:00-12:00"}}})
-    ahead = policy_preview(policy, "first", at=datetime(2026, 10, 5, 4, 0, tzinfo=UTC), texts=Texts()).days
+    ahead = policy_preview(
+        policy, "first", hours=policy.hours, at=datetime(2026, 10, 5, 4, 0, tzinfo=UTC), texts=Texts()
+    ).days
     assert [(day.label, day.hours, day.why) for day in ahead] == [
         ("10-05 星期一", "休息", "法定节假日"),
         ("10-06 星期二", "休息", "法定节假日"),

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from zhiban.channels.business_hours import Hours
 from zhiban.channels.policy import Policy, PolicyMistake, Problem, parse_policy
 from zhiban.kit.i18n import mark
 
@@ -30,6 +31,24 @@ def load_policy(yaml_text: str) -> Policy:
     if not isinstance(values, dict):
         raise PolicyMistake([Problem(1, "", mark("must be a list of fields such as `welcome: …`"))])
     return parse_policy(values, lines)
+
+
+def hours_yaml(hours: Hours) -> str:
+    """The business hours as a file that `load_hours` reads back, and that a policy's file may hold as they are."""
+    plain = {"hours": hours.model_dump(mode="json")}
+    written: str = yaml.safe_dump(plain, allow_unicode=True, sort_keys=False, width=1000)
+    return written
+
+
+def load_hours(yaml_text: str) -> Hours:
+    """The business hours of a file that says nothing else. Raises PolicyMistake."""
+    policy = load_policy(yaml_text)
+    others = policy.model_fields_set - {"hours"}
+    if others:
+        raise PolicyMistake([Problem(None, ".".join(sorted(others)[:1]), mark("does not belong to business hours"))])
+    if "hours" not in policy.model_fields_set:
+        raise PolicyMistake([Problem(None, "hours", mark("is missing"))])
+    return policy.hours
 
 
 _ANCHORED = mark("anchors and aliases (& and *) are not allowed")

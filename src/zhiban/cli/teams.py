@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from zhiban.cli.app import AsJson, _, command, say, settings, show_json, show_table, team
+from zhiban.channels.business_hours import Hours
+from zhiban.channels.policy import PolicyMistake
+from zhiban.channels.policy_file import hours_yaml, load_hours
+from zhiban.cli.app import AsJson, Exit, _, command, err, say, settings, show_json, show_table, team
 from zhiban.cli.runtime import open_app, workspace_of
 from zhiban.conversations import assignment
 from zhiban.events import SYSTEM
@@ -84,6 +88,41 @@ async def remove(name: Name, as_json: AsJson = False) -> None:
         show_json(found[0])
     else:
         say(_("已移除小组：{name}", name=row.name))
+
+
+@command(team, "hours", help=_("显示小组自己的工作时间，或按文件（YAML，策略文件的hours一节）设定、取消"))
+async def hours(
+    name: Name,
+    file: Annotated[Path | None, typer.Argument(help=_("写着hours的文件"))] = None,
+    none: Annotated[bool, typer.Option("--none", help=_("不要自己的，用收件箱的工作时间"))] = False,
+    as_json: AsJson = False,
+) -> Exit | None:
+    if file is not None and none:
+        raise Misconfigured("Name a file or --none, not both.")
+    wished = None
+    if file is not None:
+        try:
+            wished = load_hours(file.read_text(encoding="utf-8-sig"))
+        except PolicyMistake as error:
+            err.print(_("{file}有错，没有应用：", file=file), markup=False)
+            for problem in error.problems:
+                err.print(f"  {problem.told(_)}", markup=False)
+            return Exit.USAGE
+        except (OSError, UnicodeDecodeError) as error:
+            raise Misconfigured(f"{file} cannot be read as UTF-8 text.") from error
+    async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
+        row = await teams.team_called(tx, name)
+        if file is not None or none:
+            stored = None if wished is None else wished.model_dump(mode="json")
+            await teams.set_hours(tx, row.id, stored, now=app.clock.now())
+            row = await teams.team_row(tx, row.id)
+    if as_json:
+        show_json({"id": row.id, "name": row.name, "hours": row.hours})
+    elif row.hours is None:
+        say(_("小组{name}没有自己的工作时间，用各收件箱的", name=row.name))
+    else:
+        say(hours_yaml(Hours.model_validate(row.hours)).rstrip())
+    return None
 
 
 def _show_one(one: dict[str, Any], *, as_json: bool) -> None:

@@ -13,6 +13,7 @@ from zhiban.events import COLUMNS, Actor, ActorKind, Cause, CauseKind, Conversat
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.people.contact_fields import ticked
 from zhiban.people.permissions import Access, answering_in
 
 PAGE = 30  # messages added by "older"
@@ -98,6 +99,7 @@ class ContactPanel:
     external_id: str
     since: datetime
     attributes: tuple[tuple[str, str], ...] = ()
+    ticked: frozenset[str] = frozenset()  # of these, what is a tick and no word
     members: int | None = None
     conversations: tuple[tuple[int, str, str, datetime], ...] = ()
     cycles: tuple[PastCycle, ...] = ()
@@ -407,6 +409,7 @@ async def contact_panel(tx: Transaction, of: ThreadHead, access: Access) -> Cont
         external_id=account or "",
         since=created,
         attributes=tuple((str(key), str(value)) for key, value in attributes.items() if value not in (None, "")),
+        ticked=await ticked(tx, attributes),
         conversations=tuple((id_, inbox, status, at) for id_, inbox, status, at in others),
         cycles=tuple(PastCycle(at, who) for at, who in cycles),
     )

@@ -56,12 +56,12 @@ class PolicyPreview:
     nothing: str = ""
 
 
-def policy_preview(policy: Policy, situation: Situation, *, at: datetime, texts: Texts) -> PolicyPreview:
-    """What somebody sees who is in this situation at this moment."""
-    there = is_open(policy.hours, at)
+def policy_preview(policy: Policy, situation: Situation, *, hours: Hours, at: datetime, texts: Texts) -> PolicyPreview:
+    """What somebody sees who is in this situation at this moment, where people keep these hours."""
+    there = is_open(hours, at)
     bubbles, nothing = _bubbles(policy, situation, there=there, texts=texts)
-    moment = _moment(policy.hours, at, there=there, texts=texts)
-    return PolicyPreview(moment, there, bubbles, _days(policy.hours, at, texts), nothing)
+    moment = _moment(hours, at, there=there, texts=texts)
+    return PolicyPreview(moment, there, bubbles, _days(hours, at, texts), nothing)
 
 
 def hours_preview(hours: Hours, *, at: datetime, texts: Texts) -> PolicyPreview:

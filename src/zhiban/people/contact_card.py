@@ -33,6 +33,25 @@ from contact o where b.id = %(base)s and o.workspace_id = b.workspace_id and o.i
 
 
 @frozen_dataclass
+class ShownContact:
+    """What a form showed of a contact before somebody typed into it; fields by their names."""
+
+    name: str
+    remark: str
+    values: Mapping[str, str]
+
+
+class ContactChangedMeanwhile(Conflict):
+    """Somebody else changed what is to be changed. `name`, `remark` and `values` say what stands there now of it."""
+
+    def __init__(self, *, name: str | None, remark: str | None, values: Mapping[str, str]) -> None:
+        super().__init__(mark("Somebody changed the same details meanwhile. Look at them again."))
+        self.name = name
+        self.remark = remark
+        self.values = values
+
+
+@frozen_dataclass
 class ContactCard:
     """A contact. Where `merged_into` is set, that one stands for them."""
 
@@ -67,10 +86,12 @@ async def change_contact(
     values: Mapping[str, str],
     by: Actor,
     now: datetime,
+    shown: ShownContact | None = None,
 ) -> bool:
     """What our people know. A value left out of `values` stays, an empty one goes. Whether anything changed.
 
-    Raises NotFound, and Conflict where a value is none of its kind.
+    With `shown`, what was left as the form showed it stays as it is by now. Raises NotFound, Conflict where a value is
+    none of its kind, and ContactChangedMeanwhile.
     """
     fields = {field.name: field for field in (*STANDARD, *await contact_fields(tx))}
     wanted = {key: fields[key].value(text) for key, text in values.items() if key in fields}
@@ -78,6 +99,8 @@ async def change_contact(
     if max(len(name), len(remark)) > LONGEST_NAME:
         raise Conflict(mark(f"A name has at most {LONGEST_NAME} characters here."))
     card = (await _locked(tx, contact_id))[0]
+    if shown is not None:
+        name, remark, wanted = _changes(shown, card, name, remark, wanted)
     changed = [what for what, new, old in (("name", name, card.name), ("remark", remark, card.remark)) if new != old]
     changed += [key for key, text in wanted.items() if text != str(card.attributes.get(key) or "")]
     if not changed:
@@ -95,6 +118,26 @@ async def change_contact(
     await index_contacts(tx, [contact_id])
     await event_log.append(tx, ContactEdited(actor=by, at=now, contact_id=contact_id, fields=tuple(changed)))
     return True
+
+
+def _changes(
+    shown: ShownContact, card: ContactCard, name: str, remark: str, wanted: Mapping[str, str]
+) -> tuple[str, str, dict[str, str]]:
+    """What is to stand there, of fields only those that were changed. Raises ContactChangedMeanwhile."""
+
+    def is_lost(typed: str, was: str, there: str) -> bool:
+        return typed != was and there not in (was, typed)
+
+    there = {key: str(card.attributes.get(key) or "") for key in wanted}
+    was = {**there, **shown.values}
+    lost = {key: there[key] for key, typed in wanted.items() if is_lost(typed, was[key], there[key])}
+    lost_name = card.name if is_lost(name, shown.name, card.name) else None
+    lost_remark = card.remark if is_lost(remark, shown.remark, card.remark) else None
+    if lost or lost_name is not None or lost_remark is not None:
+        raise ContactChangedMeanwhile(name=lost_name, remark=lost_remark, values=lost)
+    kept_name = card.name if name == shown.name else name
+    kept_remark = card.remark if remark == shown.remark else remark
+    return kept_name, kept_remark, {key: typed for key, typed in wanted.items() if shown.values.get(key) != typed}
 
 
 async def merge_into(tx: Transaction, base_id: int, other_id: int, *, by: Actor, now: datetime) -> None:

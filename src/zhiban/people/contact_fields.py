@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
@@ -106,6 +106,15 @@ async def contact_fields(tx: Transaction) -> list[ContactField]:
         _FieldRow, "select id, name, kind, choices from contact_field where removed_at is null order by id"
     )
     return [ContactField(row.name, FieldKind(row.kind), tuple(row.choices), row.id) for row in rows]
+
+
+async def ticked(tx: Transaction, values: Mapping[str, object]) -> frozenset[str]:
+    """Names whose value is a tick: of boxes, and of fields that are offered no more; "yes" elsewhere is a word."""
+    names = {key for key, value in values.items() if value == YES}
+    if not names:
+        return frozenset()
+    worded = {one.name for one in (*STANDARD, *await contact_fields(tx)) if one.kind is not FieldKind.CHECKBOX}
+    return frozenset(names - worded)
 
 
 def new_field(

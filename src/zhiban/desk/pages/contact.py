@@ -12,13 +12,15 @@ from zhiban.conversations.message_search import search_contacts
 from zhiban.conversations.surveys import ratings_of
 from zhiban.desk import found
 from zhiban.desk.checks import chrome_of
-from zhiban.desk.labels import FIELD_KIND_LABELS, WORDS
+from zhiban.desk.labels import CONTACT_FIELD_LABELS, FIELD_KIND_LABELS, WORDS
 from zhiban.events import Actor
 from zhiban.kit import word_search
 from zhiban.kit.errors import Conflict
+from zhiban.kit.i18n import Texts
 from zhiban.people import contact_fields
 from zhiban.people.auth import CurrentAgent, auth_of
-from zhiban.people.contact_card import change_contact
+from zhiban.people.contact_card import ContactChangedMeanwhile, ShownContact, change_contact
+from zhiban.people.contact_fields import YES
 from zhiban.people.permissions import Permission
 from zhiban.people.service import SignedInAgent
 from zhiban.web.security import same_origin
@@ -81,14 +83,22 @@ async def change(
     form = {key: str(value) for key, value in (await request.form()).items()}
     values = {key.removeprefix("shown."): "" for key in form if key.startswith("shown.")}
     values |= {key.removeprefix("field."): value for key, value in form.items() if key.startswith("field.")}
+    was = {key.removeprefix("was."): value for key, value in form.items() if key.startswith("was.")}
+    shown = ShownContact(form["name_was"], form.get("remark_was", ""), was) if "name_was" in form else None
     agent.access.check(Permission.ANSWER)
     try:
         async with auth.database.page_transaction(agent.workspace_id) as tx:
             await access_contact(tx, agent.access, contact_id)
             by = Actor("agent", agent.id)
-            await change_contact(tx, contact_id, name=name, remark=remark, values=values, by=by, now=auth.clock.now())
+            now = auth.clock.now()
+            await change_contact(tx, contact_id, name=name, remark=remark, values=values, by=by, now=now, shown=shown)
     except Conflict as error:
-        trouble = auth.viewer(request, agent).texts.error(error.sentence)
+        texts = auth.viewer(request, agent).texts
+        trouble = texts.error(error.sentence)
+        if isinstance(error, ContactChangedMeanwhile) and shown is not None:
+            # What was left alone is shown as it is by now; what was typed stays, and saving again takes it.
+            values = {key: typed for key, typed in values.items() if shown.values.get(key) != typed}
+            trouble = f"{trouble} {_there_now(error, texts)}"
         return await _page(
             request,
             agent,
@@ -100,6 +110,18 @@ async def change(
             typed=values,
         )
     return RedirectResponse(f"/contacts/{contact_id}", status_code=303)
+
+
+def _there_now(error: ContactChangedMeanwhile, texts: Texts) -> str:
+    """What somebody else wrote there, field by field."""
+    said = [(texts("名字"), error.name), (texts("备注名"), error.remark)]
+    said += [(texts(CONTACT_FIELD_LABELS.get(key, key)), value) for key, value in error.values.items()]
+    told = [
+        texts("{field}：{value}", field=field, value=texts("是") if value == YES else value or texts("空"))
+        for field, value in said
+        if value is not None
+    ]
+    return texts("现在写着：{what}", what=texts("；").join(told))
 
 
 @router.post("/contacts/{contact_id}/merge")

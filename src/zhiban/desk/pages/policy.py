@@ -14,6 +14,7 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import Response
 
 from zhiban.channels import inboxes
+from zhiban.channels.business_hours import hours_of
 from zhiban.channels.inboxes import InboxConfig
 from zhiban.channels.policy import Policy, PolicyMistake, parse_policy
 from zhiban.desk import policy_form
@@ -26,6 +27,7 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, Misconfigured
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.notifications.jobs import NotifierRegistry
+from zhiban.people import teams
 from zhiban.web.security import same_origin
 
 router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
@@ -64,19 +66,30 @@ def _read(page: InboxesPage, typed: Typed, stored: _Stored) -> Policy:
     return policy
 
 
-def _preview(page: InboxesPage, policy: Policy | None, typed: Typed | None = None) -> dict[str, Any]:
-    """At the moment and in the situation that are chosen; None: what was typed says no policy yet."""
-    asked = (typed or {}).get("situation") or ("first",)
-    situation: Situation = next((one for one in SITUATIONS if one == asked[0]), "first")
-    at, chosen = page.now, ""
-    written = ((typed or {}).get("at") or ("",))[0].strip()
-    if written and policy is not None:
-        try:
-            at, chosen = _moment(written, ZoneInfo(policy.hours.timezone)), written
-        except ValueError:  # nothing that the field of a browser sends
-            chosen = ""
-    shown = policy_preview(policy, situation, at=at, texts=page.texts) if policy is not None else None
-    return {"preview": shown, "situation": situation, "situations": SITUATIONS, "at": chosen}
+async def _preview(page: InboxesPage, policy: Policy | None, typed: Typed | None = None) -> dict[str, Any]:
+    """At the moment, in the situation and for the team that are chosen; None: what was typed says no policy yet."""
+    asked = {name: ((typed or {}).get(name) or ("",))[0].strip() for name in ("situation", "at", "of_team")}
+    situation: Situation = next((one for one in SITUATIONS if one == asked["situation"]), "first")
+    async with page.transaction() as tx:
+        there = [row for row in await teams.team_rows(tx) if row.hours is not None]
+    team = next((row for row in there if str(row.id) == asked["of_team"]), None)
+    shown, chosen = None, ""
+    if policy is not None:
+        hours, at = hours_of(team.hours if team else None, policy.hours), page.now
+        if asked["at"]:
+            try:
+                at, chosen = _moment(asked["at"], ZoneInfo(hours.timezone)), asked["at"]
+            except ValueError:  # nothing that the field of a browser sends
+                chosen = ""
+        shown = policy_preview(policy, situation, hours=hours, at=at, texts=page.texts)
+    return {
+        "preview": shown,
+        "situation": situation,
+        "situations": SITUATIONS,
+        "at": chosen,
+        "of_teams": [(row.id, row.name) for row in there],
+        "of_team": team.id if team else None,
+    }
 
 
 def _moment(written: str, zone: ZoneInfo) -> datetime:
@@ -111,7 +124,7 @@ async def _show(
         days=DAY_LABELS,
         targets=TARGETS,
         zones=[zone for zone in TIMEZONES if zone in available_timezones()],
-        **_preview(page, policy, typed),
+        **await _preview(page, policy, typed),
     )
 
 
@@ -134,7 +147,7 @@ async def preview(page: ManagingInboxes, inbox_id: int) -> Response:
         policy = _read(page, typed, stored)
     except PolicyMistake as mistake:
         errors = policy_form.beside(mistake.problems, page.texts)
-    return page.part("settings/preview.html", row=stored.row, errors=errors, **_preview(page, policy, typed))
+    return page.part("settings/preview.html", row=stored.row, errors=errors, **await _preview(page, policy, typed))
 
 
 def _check_seen(stored: _Stored, typed: Typed) -> None:
