@@ -25,6 +25,7 @@ from pydantic import AliasChoices, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from zhiban.integrations.gitea.config import GiteaSettings
 from zhiban.integrations.github.config import GitHubSettings
 from zhiban.integrations.gitlab.config import GitLabSettings
 from zhiban.integrations.wecom.config import WeComSettings
@@ -35,6 +36,7 @@ FIELDS = {
     **WeComSettings.model_fields,
     **GitHubSettings.model_fields,
     **GitLabSettings.model_fields,
+    **GiteaSettings.model_fields,
 }
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "reference"

@@ -8,6 +8,8 @@ import pytest
 
 from tests.cli.program import zhiban
 from zhiban.cli.app import Exit
+from zhiban.testing.gitea import GiteaSimulator
+from zhiban.testing.gitea import application as gitea_application
 from zhiban.testing.github import GitHubSimulator, application
 from zhiban.testing.gitlab import GitLabSimulator
 from zhiban.testing.gitlab import application as gitlab_application
@@ -47,12 +49,17 @@ async def test_github_is_connected_looked_at_and_removed(kept: Path) -> None:
         assert (await zhiban("tracker", "list", "--json", data=kept)).json == []
 
 
-async def test_gitlab_is_connected(kept: Path) -> None:
-    gitlab = GitLabSimulator()
-    async with gitlab, served(gitlab_application(gitlab)) as url:
-        token = gitlab.token("desk", gitlab.repository("acme/web/shop"))
-        connect = ("tracker", "add", "gitlab", "--account", "acme/web", "--api-base", f"{url}/api/v4", "--json")
-        added = await zhiban(*connect, "--token", token, data=kept)
-        assert added.code == 0, added.err
-        assert added.json["repositories"] == ["acme/web/shop"]
-        assert added.json["secrets"]["webhook_secret"].startswith("whsec_")
+async def test_gitlab_and_gitea_are_connected(kept: Path) -> None:
+    gitlab, gitea = GitLabSimulator(), GiteaSimulator()
+    there = (
+        ("gitlab", "acme/web", "/api/v4", gitlab, gitlab_application(gitlab)),
+        ("gitea", "acme", "/api/v1", gitea, gitea_application(gitea)),
+    )
+    for name, account, place, forge, application_ in there:
+        async with forge, served(application_) as url:
+            token = forge.token("desk", forge.repository(f"{account}/shop"))
+            connect = ("tracker", "add", name, "--account", account, "--api-base", url + place, "--json")
+            added = await zhiban(*connect, "--token", token, data=kept)
+            assert added.code == 0, added.err
+            assert added.json["repositories"] == [f"{account}/shop"]
+            assert added.json["secrets"]["webhook_secret"]

@@ -19,6 +19,8 @@ from zhiban.kit.http import Http
 from zhiban.ports import Repository, Tracker, TryLater, Webhook
 from zhiban.testing import tracker as memory
 from zhiban.testing.forge import Forge, Repo
+from zhiban.testing.gitea import GiteaSimulator
+from zhiban.testing.gitea import application as gitea_application
 from zhiban.testing.github import GitHubSimulator, application
 from zhiban.testing.github.simulator import AppIdentity, Installation
 from zhiban.testing.gitlab import GitLabSimulator
@@ -174,6 +176,21 @@ class GitLabStand(ForgeStand):
         self.gitlab.rename(self.repo, "acme/store")
 
 
+class GiteaStand(ForgeStand):
+    gives_reasons = False
+
+    @property
+    def gitea(self) -> GiteaSimulator:
+        assert isinstance(self.forge, GiteaSimulator)
+        return self.forge
+
+    def broken(self) -> None:
+        self.gitea.grants.clear()
+
+    def renamed(self) -> None:
+        self.gitea.rename(self.repo, "acme/store")
+
+
 class GitHubStand(ForgeStand):
     def __init__(self, github: GitHubSimulator, repo: Repo, tracker: Tracker, app: AppIdentity | None) -> None:
         super().__init__(github, repo, tracker)
@@ -229,9 +246,21 @@ async def gitlab_stand() -> AsyncIterator[GitLabStand]:
         yield GitLabStand(gitlab, repo, tracker)
 
 
+@asynccontextmanager
+async def gitea_stand() -> AsyncIterator[GiteaStand]:
+    async with GiteaSimulator() as gitea, served(gitea_application(gitea)) as url, Http() as http:
+        repo = gitea.repository(NAME, pushers={"chen", "desk"})
+        config = {"account": "acme", "api_base": f"{url}/api/v1"}
+        secrets = {"webhook_secret": WEBHOOK_SECRET, "token": gitea.token("desk", repo)}
+        build = bootstrap.TRACKERS["gitea"].build
+        tracker = build(http, SystemClock(), config, secrets, MemoryTokens(), FreeBudgets())
+        yield GiteaStand(gitea, repo, tracker)
+
+
 STANDS: dict[str, Callable[[], object]] = {
     "memory": _memory,
     "github": lambda: github_stand(app=True),
     "gitlab": gitlab_stand,
+    "gitea": gitea_stand,
     "github_token": lambda: github_stand(app=False),
 }

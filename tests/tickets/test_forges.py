@@ -19,6 +19,7 @@ from zhiban.events import SYSTEM
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
 from zhiban.ports import Webhook
+from zhiban.testing import gitea as gitea_simulator
 from zhiban.testing import gitlab as gitlab_simulator
 from zhiban.testing.forge import Forge, ForgeEntry, Repo
 from zhiban.testing.serving import served
@@ -62,6 +63,10 @@ def _forge(name: str, clock: SetClock) -> tuple[Forge, Any, str, dict[str, Any]]
             gitlab = gitlab_simulator.GitLabSimulator(now=clock.now)
             repo = gitlab.repository(NAME, pushers={"chen", "desk"})
             return gitlab, gitlab_simulator.application(gitlab), "/api/v4", {"token": gitlab.token("desk", repo)}
+        case "gitea":
+            gitea = gitea_simulator.GiteaSimulator(now=clock.now)
+            repo = gitea.repository(NAME, pushers={"chen", "desk"})
+            return gitea, gitea_simulator.application(gitea), "/api/v1", {"token": gitea.token("desk", repo)}
         case _:
             raise AssertionError(name)
 
@@ -84,7 +89,7 @@ async def _site(name: str, db: Database, workspace: int) -> AsyncIterator[Site]:
                 yield Site(forge, forge.named(NAME), stand, chat)  # type: ignore[arg-type]
 
 
-FORGES = ["gitlab"]
+FORGES = ["gitlab", "gitea"]
 
 
 @pytest.mark.parametrize("name", FORGES)
@@ -131,7 +136,7 @@ async def test_what_no_hook_told_is_found_and_a_change_is_another_thing(
         forge.merges(repo, change, "lin")
         await site.hears()
         said = "\n".join(await site.told())
-        for words in ("导出乱码", "chen新开", "chen关闭了", "修好导出", "lin合并了"):
+        for words in ("导出乱码", "chen新开", "\n关闭了", "修好导出", "lin合并了"):
             assert words in said, said
         assert forge.url(repo, change) in said
         states = await site.chat.rows("select title, state, reason, is_change from issue order by id")
