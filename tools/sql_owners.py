@@ -61,6 +61,7 @@ OWNERS = {
     "label": "conversations",
     "login_attempt": "people",
     "macro": "automation",
+    "member_login": "tickets",
     "message": "conversations",
     "mirror_pause": "tickets",
     "message_search": "conversations",

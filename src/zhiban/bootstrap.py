@@ -137,6 +137,7 @@ from zhiban.ports.notifiers import parse_addresses
 from zhiban.tickets import group_news, tracker_jobs
 from zhiban.tickets import handlers as ticket_handlers
 from zhiban.tickets.jobs import TicketJobs
+from zhiban.tickets.login_jobs import LoginJobs
 from zhiban.tickets.masking import partly
 from zhiban.tickets.tracker_jobs import TrackerJobs
 
@@ -443,6 +444,7 @@ def tasks(
         *AutomationJobs(database, rules.book, webhooks).tasks(),
         *TicketJobs(database, connections, clock).tasks(),
         *TrackerJobs(database, connections, clock).tasks(),
+        *LoginJobs(database, connections, clock).tasks(),
         *KnowledgeJobs(database, clock, embedders).tasks(),
         *UploadJobs(database, clock, files, embedders).tasks(),
         *GroupJobs(database, connections, clock).tasks(),

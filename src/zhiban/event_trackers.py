@@ -88,6 +88,23 @@ class IssueCommentChanged(Event):
     change: Literal["edited", "removed"]
 
 
+class MemberLoginBound(Event):
+    """A member of groups writes at the tracker under their own account from now on."""
+
+    connection_id: int
+    contact_id: int
+    login: str
+
+
+class MemberLoginEnded(Event):
+    """They do so no more: they said so, bound another one, or the tracker does not let us any more."""
+
+    connection_id: int
+    contact_id: int
+    login: str
+    reason: str
+
+
 class MirroringPaused(Event):
     """So much of one issue was mirrored within a minute (`count`) that nothing more of it is until then."""
 

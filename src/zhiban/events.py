@@ -130,6 +130,8 @@ from zhiban.event_trackers import (
     IssueOpened,
     IssueRefused,
     IssueWritten,
+    MemberLoginBound,
+    MemberLoginEnded,
     MirroringPaused,
     MirroringResumed,
     RepositoryLinked,
@@ -154,7 +156,7 @@ __all__ += [
 __all__ += ["AccountsAssigned", "ConnectionAdded", "ConnectionBroke", "ConnectionChanged", "ConnectionMended"]
 __all__ += ["ConnectionRemoved", "InboxAdded", "InboxConfigured", "InboxPaused", "InboxRemoved", "InboxResumed"]
 __all__ += ["IssueChanged", "IssueCommented", "IssueOpened", "IssueRefused", "IssueWritten", "RepositoryLinked"]
-__all__ += ["IssueCommentChanged", "MirroringPaused", "MirroringResumed"]
+__all__ += ["IssueCommentChanged", "MemberLoginBound", "MemberLoginEnded", "MirroringPaused", "MirroringResumed"]
 __all__ += ["RepositoryRenamed", "RepositoryUnlinked"]
 __all__ += ["MessageTranslated", "SavedViewAdded", "SavedViewChanged", "SavedViewRemoved", "SessionRevoked"]
 __all__ += ["MacroAdded", "MacroChanged", "MacroRemoved", "SnippetAdded", "SnippetChanged", "SnippetRemoved"]

@@ -215,6 +215,11 @@ class Connections:
         self._inboxes_open: dict[tuple[int, int], OpenInbox] = {}
         self._inboxes: dict[tuple[int, int, str | None], int | None] = {}
 
+    @property
+    def vault(self) -> Vault:
+        """What seals and opens secrets."""
+        return self._vault
+
     def forget(self, workspace_id: int, _id: int) -> None:
         """Something in this workspace was configured anew. Built objects go; the next use reads the rows again."""
         self._connections_open = {

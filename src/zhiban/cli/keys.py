@@ -10,6 +10,7 @@ from zhiban.kit.errors import Misconfigured
 from zhiban.kit.settings import Settings
 from zhiban.kit.vault import KEY_FILE, Vault, new_key, rewrite_key_file, split_keys
 from zhiban.people import second_factor, sign_in_providers
+from zhiban.tickets import logins
 
 
 @command(app, "rotate-key", help=_("更换加密密钥：用新密钥重新加密所有保存的凭据（请先停止服务）"))
@@ -59,4 +60,5 @@ async def _reseal_all(opened: App) -> int:
             resealed += await credentials.reseal(tx, opened.vault)
             await second_factor.reseal(tx, opened.vault)
             await sign_in_providers.reseal(tx, opened.vault)
+            await logins.reseal(tx, opened.vault)
     return resealed

@@ -140,3 +140,24 @@ drop index ix_issue_terms;
 create index ix_issue_keys on issue using gin (issue_keys(repository_id, terms))
   where removed_at is null and not is_change;
 """
+
+# Members who write under their own account at a tracker. `sealed` is the code that waits to be typed in, later the
+# tokens. `login_id` of a call: it is written under that account.
+MEMBER_LOGINS = """
+create table member_login (
+  workspace_id bigint not null, id bigint generated always as identity,
+  connection_id bigint not null, contact_id bigint not null, state text not null default 'asked',
+  login text not null default '', sealed bytea, interval_seconds float not null default 5, expires_at timestamptz,
+  conversation_id bigint not null, ref text not null default '', name text not null default '',
+  locale text not null default 'zh', created_at timestamptz not null, ended_at timestamptz,
+  reason text not null default '',
+  constraint pk_member_login primary key (workspace_id, id),
+  constraint fk_member_login_conversation_id foreign key (workspace_id, conversation_id) references conversation
+    on delete cascade,
+  constraint ck_member_login_state check (state in ('asked', 'waiting', 'bound', 'ended')));
+create unique index uq_member_login_bound on member_login (workspace_id, connection_id, contact_id)
+  where state = 'bound';
+create index ix_member_login_contact_id on member_login (workspace_id, contact_id, created_at);
+
+alter table tracker_call add column login_id bigint;
+"""

@@ -243,6 +243,59 @@ class ListsComments(Protocol):
         ...
 
 
+@frozen_dataclass
+class DeviceCode:
+    """What a member types in (`typed`) at `url`, signed in as themselves, within so many seconds.
+
+    `code` is ours and secret; `interval`: so many seconds are to be between two questions whether they did.
+    """
+
+    code: str
+    typed: str
+    url: str
+    seconds: float
+    interval: float
+
+
+@frozen_dataclass
+class MemberGrant:
+    """A member lets us write under their account, for so many seconds or, with None, until they take it back."""
+
+    login: str
+    token: str
+    seconds: float | None = None
+    refresh: str = ""
+
+
+class MemberBindingEnded(ZhibanError):
+    """A member will not be bound by this, or is bound no more."""
+
+    def __init__(self, reason: Literal["denied", "expired", "revoked"]) -> None:
+        super().__init__(f"The member's account is not bound: {reason}.")
+        self.reason = reason
+
+
+@runtime_checkable
+class BindsMembers(Protocol):
+    """A tracker at which members of groups write under their own account. FeatureOff: this connection lets nobody."""
+
+    async def begin_binding(self) -> DeviceCode:
+        """Raises FeatureOff, TryLater, ConnectionBroken."""
+        ...
+
+    async def finish_binding(self, code: str, *, interval: float) -> MemberGrant | float:
+        """What was granted, or the seconds until the next question. Raises MemberBindingEnded, FeatureOff, TryLater."""
+        ...
+
+    async def renew_member(self, refresh: str) -> MemberGrant:
+        """A new token; the one before is void. Raises MemberBindingEnded, TryLater."""
+        ...
+
+    def as_member(self, token: str) -> Tracker:
+        """The same tracker, written to by this member. ConnectionBroken then means that they took their word back."""
+        ...
+
+
 @runtime_checkable
 class RedeliversWebhooks(Protocol):
     """A tracker that never repeats a call by itself, and does so when it is asked."""

@@ -18,7 +18,7 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import enqueue
 from zhiban.ports import IssueChange
-from zhiban.tickets import card_replies, involving, mirroring
+from zhiban.tickets import card_replies, involving, logins, mirroring
 from zhiban.tickets.card_replies import Replier
 from zhiban.tickets.card_telling import ANSWER_CARD, PATIENCE
 from zhiban.tickets.card_words import (
@@ -98,6 +98,7 @@ class CardActs:
             number=issue.number,
             verb=verb,
             what=what,
+            login_id=await self._login(repository, message),
             now=self._now,
         )
         if reply_id is None:
@@ -140,7 +141,9 @@ class CardActs:
         who = policy.changes if changes else policy.replies
         if who == "nobody" or policy.replies == "nobody":
             raise _Declined(texts("这个群没有开放引用卡片来操作议题。"))
-        if who == "admins" and not (_is_admin(member) or (changes and await self._is_theirs(issue, message))):
+        # Whoever writes under their own account is let by the tracker, or not.
+        own = changes and (await self._login(repository, message) is not None or await self._is_theirs(issue, message))
+        if who == "admins" and not (_is_admin(member) or own):
             raise _Declined(
                 texts("这个群只有群管理和提出的人可以这样改议题。")
                 if changes
@@ -189,7 +192,8 @@ class CardActs:
             case None:
                 raise _Declined(self._texts("要说的太长了，请到{url}写。", url=issue.url))
             case SayAtIssue(text=text):
-                return NewComment(await self._comment(text, repository, quoted.message))
+                via = await self._via(repository, quoted.message)
+                return NewComment(comment_body(text, self._texts), via=via)
             case CloseIssue(planned=planned):
                 return IssueChange(state="closed", reason="completed" if planned else "not_planned")
             case ReopenIssue():
@@ -198,7 +202,7 @@ class CardActs:
                 labels = await self._labels(names, repository)
                 return IssueChange(add_labels=labels) if add else IssueChange(remove_labels=labels)
             case AssignIssue(names=names):
-                return IssueChange(add_assignees=self._logins(names))
+                return IssueChange(add_assignees=await self._logins(names, repository))
             case React(reaction=reaction):
                 comment = ""
                 if quoted.card.comment_id is not None:
@@ -210,8 +214,8 @@ class CardActs:
             case never:
                 assert_never(never)
 
-    async def _comment(self, text: str, repository: RepositoryRow, message: PendingMessage) -> str:
-        """The words, masked and neutral, and where they come from: a public repository need not know the group."""
+    async def _via(self, repository: RepositoryRow, message: PendingMessage) -> str:
+        """Where words come from: a public repository need not know the group."""
         texts = self._texts
         signature = signature_for(repository, self._policy.signature)
         member = await self._member(message)
@@ -223,7 +227,7 @@ class CardActs:
         name = name or texts("群成员")
         group = self._snapshot.state.subject if repository.private else ""
         via = neutral_line(hidden(f"{group or texts('群聊')} · {name}", texts))
-        return f"{comment_body(text, texts)}\n\n*via {via}*"
+        return f"*via {via}*"
 
     async def _labels(self, names: Sequence[str], repository: RepositoryRow) -> tuple[str, ...]:
         """As they are written there. A tracker would make new ones of what it does not know."""
@@ -234,7 +238,10 @@ class CardActs:
             raise _Declined(self._texts("没有这样的标签：{names}", names=self._texts("、").join(unknown)))
         return tuple(known[name.casefold()] for name in names)
 
-    def _logins(self, names: Sequence[str]) -> tuple[str, ...]:
+    async def _logins(self, names: Sequence[str], repository: RepositoryRow) -> tuple[str, ...]:
+        """Of members by the accounts that they bound, of others as they are written."""
+        bound = await logins.bound_by_name(self._tx, repository.connection_id, self._snapshot.id)
+        names = [bound.get(name.casefold(), name) for name in names]
         wrong = [name for name in names if not _LOGIN.fullmatch(name)]
         if wrong:
             raise _Declined(self._texts("不知道{names}在那边的账号，请写登录名。", names=self._texts("、").join(wrong)))
@@ -269,6 +276,11 @@ class CardActs:
             message.sender_name,
             self._texts.locale,
         )
+
+    async def _login(self, repository: RepositoryRow, message: PendingMessage) -> int | None:
+        """The account under which they write there themselves."""
+        row = await logins.bound(self._tx, repository.connection_id, message.sender_contact_id or 0)
+        return row.id if row is not None else None
 
     async def _member(self, message: PendingMessage) -> Participant | None:
         return await participant(self._tx, self._snapshot.id, message.sender_contact_id or 0)

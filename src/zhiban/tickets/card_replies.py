@@ -117,15 +117,20 @@ async def write(
     number: int,
     verb: Verb,
     what: TrackerWrite,
+    login_id: int | None = None,
     now: datetime,
 ) -> int | None:
-    """Let this be written at the issue. Returns the reply, None where this message is known."""
+    """Let this be written at the issue, under the member's own account where there is one.
+
+    Returns the reply, None where this message is known.
+    """
     call_id = await enqueue(
         tx,
         repository_id,
         what,
         number=number,
         message_id=replier.message_id,
+        login_id=login_id,
         client_key=f"card-{replier.message_id}",
         by=Actor("contact", replier.contact_id),
         now=now,
@@ -205,12 +210,13 @@ async def take_back(tx: Transaction, message_id: int, *, body: str, now: datetim
     if reply.verb not in ("comment", "react") or await tx.value(_SHARED, id=reply.id):
         return reply
     await overwrite_comment(tx, reply.call_id, body=body)
-    repository_id, number = await _place(tx, reply.call_id)
+    repository_id, number, login_id = await _place(tx, reply.call_id)
     await enqueue(
         tx,
         repository_id,
         Erasure(reply.call_id),
         number=number,
+        login_id=login_id,
         client_key=f"erase-{reply.call_id}",
         by=Actor("contact", reply.contact_id),
         now=now,
@@ -218,8 +224,8 @@ async def take_back(tx: Transaction, message_id: int, *, body: str, now: datetim
     return reply
 
 
-async def _place(tx: Transaction, call_id: int) -> tuple[int, int]:
-    ((repository_id, number),) = await tx.rows(
-        "select repository_id, number from tracker_call where id = %(id)s", id=call_id
+async def _place(tx: Transaction, call_id: int) -> tuple[int, int, int | None]:
+    ((repository_id, number, login_id),) = await tx.rows(
+        "select repository_id, number, login_id from tracker_call where id = %(id)s", id=call_id
     )
-    return repository_id, number
+    return repository_id, number, login_id

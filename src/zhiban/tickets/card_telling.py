@@ -14,6 +14,7 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import Job
 from zhiban.ports import Mention
+from zhiban.tickets import logins
 from zhiban.tickets.card_replies import WRITTEN, CardReply, read_reply
 from zhiban.tickets.cards import note_card
 from zhiban.tickets.issues import IssueRow, access_issue
@@ -86,6 +87,8 @@ async def _words(tx: Transaction, reply: CardReply, issue: IssueRow) -> str:
         lines.append(reply.url)
         if issue.state == "closed":
             lines.append(texts("这条议题是关闭的；要重开，请引用它说“重开”。"))
+    if await logins.revoked_since(tx, repository.connection_id, reply.contact_id, reply.created_at):
+        lines.append(texts("您在那边的授权失效了，这次用机器人的名义写；要恢复请再说一次“绑定账号”。"))
     return "\n".join(filter(None, lines))
 
 

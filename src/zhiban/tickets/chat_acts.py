@@ -16,12 +16,14 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts
-from zhiban.tickets import confirming, drafts, filing, involving
+from zhiban.tickets import confirming, drafts, filing, involving, login_acts
 from zhiban.tickets.binding import carry_out
 from zhiban.tickets.card_acts import CardActs, QuotedCard
+from zhiban.tickets.card_replies import Replier
 from zhiban.tickets.chat_commands import (
     UNDO_LIFE,
     AskedBinding,
+    AskedLogin,
     AskedTicket,
     SaidWord,
     TicketTalk,
@@ -102,6 +104,8 @@ class ChatActs:
             # A little picture is of no language: it is answered as most of the group is.
             texts = texts if any(map(str.isalpha, talk.message.text)) else Texts("zh")
             return Reply(await CardActs(self._tx, self._snapshot, texts, now=self._now).act(talk))
+        if isinstance(talk, AskedLogin):
+            return Reply(await self._login(talk, texts))
         if isinstance(talk, AskedBinding):
             return Reply(await self._bind(talk, texts))
         if isinstance(talk.word, Undo):
@@ -117,6 +121,20 @@ class ChatActs:
     async def shown(self, draft_id: int, message_id: int) -> None:
         """The draft was shown in this message of ours."""
         await drafts.note_preview(self._tx, draft_id, message_id)
+
+    async def _login(self, asked: AskedLogin, texts: Texts) -> str:
+        if self._policy.replies == "nobody":
+            return texts("这个群没有开放引用卡片来操作议题。")
+        message = asked.message
+        member = Replier(
+            self._snapshot.id,
+            message.id,
+            sender_of(self._snapshot, message),
+            message.sender_ref,
+            message.sender_name,
+            texts.locale,
+        )
+        return await login_acts.carry_out(self._tx, member, asked.word, texts, now=self._now)
 
     async def _bind(self, asked: AskedBinding, texts: Texts) -> str:
         if self._policy.files == "nobody":

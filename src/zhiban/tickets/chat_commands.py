@@ -23,6 +23,7 @@ from zhiban.tickets.draft_words import Cancel, Confirm, DraftWord, Undo, parse_w
 from zhiban.tickets.drafts import TicketDraft, open_drafts
 from zhiban.tickets.freezing import LOOKED_AT, as_said, freeze, is_aside
 from zhiban.tickets.frozen import FrozenLine
+from zhiban.tickets.login_words import LoginWord, parse_login_word
 from zhiban.tickets.queries import tickets_where
 from zhiban.tickets.windows import ChosenMessages, WindowQuestion, choose
 
@@ -56,7 +57,15 @@ class AskedBinding:
     word: BindingWord
 
 
-TicketTalk = AskedTicket | SaidWord | AskedBinding | QuotedCard
+@frozen_dataclass
+class AskedLogin:
+    """A word about the member's own account at the tracker."""
+
+    message: PendingMessage
+    word: LoginWord
+
+
+TicketTalk = AskedLogin | AskedTicket | SaidWord | AskedBinding | QuotedCard
 
 
 def texts_for(text: str) -> Texts:
@@ -80,6 +89,10 @@ async def ticket_talk(tx: Transaction, snapshot: ConversationSnapshot, *, now: d
         if word is not None:
             if await _is_expected(tx, snapshot, message, word, quiet=quiet, now=now):
                 found.append(SaidWord(message, word))
+            continue
+        login = parse_login_word(message.text) if message.mentions_us and snapshot.state.is_group else None
+        if login is not None:
+            found.append(AskedLogin(message, login))
             continue
         binding = parse_binding(message.text) if message.mentions_us and snapshot.state.is_group else None
         if binding is not None:
@@ -107,6 +120,8 @@ def _is_about(message: PendingMessage, word: DraftWord | None) -> bool:
         return False
     bare = group_words.bare(message.text)
     if message.mentions_us and (group_words.wants_help(bare) or group_words.wish(bare) is not None):
+        return False
+    if message.mentions_us and parse_login_word(message.text) is not None:
         return False
     if parse(message.text, addressed=True, quoting=True) is not None or parse_binding(message.text) is not None:
         return False

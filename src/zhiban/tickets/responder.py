@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from zhiban.assistant import group_queries
 from zhiban.assistant.group_decisions import GroupBudget
+from zhiban.conversations.group_policy import GroupPolicy
 from zhiban.conversations.models import Author, ConversationState
 from zhiban.conversations.outbox import QueuedMessage, allowance_of, enqueue, key_for
 from zhiban.conversations.responder import ConversationSnapshot, PendingMessage, Responder
@@ -159,8 +160,29 @@ class TicketCommands:
 
 def help_line(group: ConversationSnapshot, english: bool) -> str:
     """What one can say about tickets in this group; empty where nobody may open any."""
-    if group.group is not None and group.group.policy.files == "nobody":
-        return ""
-    if english:
-        return "Say “以上五条开工单” (a ticket from the five messages above): I show a draft, you confirm it."
-    return "说“以上五条开工单”：我先给出草稿，您确认了才开。"
+    policy = group.group.policy if group.group is not None else GroupPolicy()
+    lines = [] if policy.files == "nobody" else [_TICKETS[english]]
+    if policy.replies != "nobody":
+        lines += [_CARDS[english], _LOGINS[english]]
+    if policy.files != "nobody":
+        lines.append(_REPOSITORIES[english])
+    return "\n· ".join(lines)
+
+
+_TICKETS = (
+    "说“以上五条开工单”：我先给出草稿，您确认了才开。",
+    "Say “以上五条开工单” (a ticket from the five messages above): I show a draft, you confirm it.",
+)
+_CARDS = (
+    "引用说议题的消息：说一句话就是评论，回👍等表情，或者说“关闭”“重开”“标签 x”“指派 @x”。",
+    "Quote a message about an issue: your words become a comment; 👍 and such, “close”, “reopen”, “label x”, "
+    "“assign @x” work too.",
+)
+_LOGINS = (
+    "@我说“绑定账号”：以后以您自己的账号写过去；“解绑账号”取消。",
+    "Tell me “bind account” to write there under your own account; “unbind account” ends it.",
+)
+_REPOSITORIES = (
+    "群管理@我说“绑定 owner/repo”或“解绑 owner/repo”：决定工单建到哪里、听谁的动静。",
+    "An admin tells me “bind owner/repo” or “unbind owner/repo”: where tickets go and whose news are told.",
+)

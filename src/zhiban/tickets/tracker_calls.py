@@ -39,7 +39,7 @@ where id = (
           or e.id = (c.content ->> 'after')::bigint or e.content ->> 'after' = c.content ->> 'after'))
   order by c.id limit 1) and state = 'queued'
 returning id, repository_id, kind, key, ticket_id, number, message_id, content, actor_kind, actor_id, actor_ref,
-  attempts, attempts > 1 as again, tried_at, created_at"""
+  login_id, attempts, attempts > 1 as again, tried_at, created_at"""
 
 # The issue that we opened for the ticket, or the one that the ticket was put to.
 _NUMBER = """
@@ -51,7 +51,7 @@ join issue i on i.id = known.issue_id and i.repository_id = %(repository)s order
 
 _SETTLE = """
 update tracker_call set state = %(state)s, issue_id = %(issue)s, comment_id = %(comment)s, problem = %(problem)s,
-  number = coalesce(number, %(number)s), content = content - 'title' - 'body',
+  number = coalesce(number, %(number)s), content = content - 'title' - 'body' - 'via',
   settled_at = %(now)s, leased_by = null, lease_until = null, retry_at = null
 where id = %(id)s and state = 'queued' returning id"""
 
@@ -80,6 +80,7 @@ class TrackerCall:
     actor_kind: ActorKind
     actor_id: int | None
     actor_ref: str | None
+    login_id: int | None
     attempts: int
     again: bool
     tried_at: datetime
@@ -99,7 +100,9 @@ class TrackerCall:
         return IssueDraft(self.key, repository, issue.title, issue.body, issue.labels, issue.assignees, self._tried)
 
     def comment_draft(self, repository: str, number: int, comment: NewComment) -> CommentDraft:
-        return CommentDraft(self.key, repository, number, comment.body, self._tried)
+        """Under the member's own account nobody has to say who says so."""
+        body = comment.body if self.login_id is not None or not comment.via else f"{comment.body}\n\n{comment.via}"
+        return CommentDraft(self.key, repository, number, body, self._tried)
 
     @property
     def _tried(self) -> datetime | None:
@@ -277,6 +280,12 @@ async def put_off(
 ) -> None:
     """Try again then. `sent`: this attempt may have been carried out; otherwise it does not count as one."""
     await tx.run(_PUT_OFF, id=call.id, at=until, problem=problem[:500], sent=sent, again=call.again, now=now)
+
+
+async def write_as_ours(tx: Transaction, call: TrackerCall, *, now: datetime) -> None:
+    """The member's account cannot be used: the call is tried again at once under ours."""
+    await tx.run("update tracker_call set login_id = null where id = %(id)s", id=call.id)
+    await put_off(tx, call, until=now, problem="", sent=False, now=now)
 
 
 async def moved(tx: Transaction, call: TrackerCall, name: str, *, now: datetime) -> None:

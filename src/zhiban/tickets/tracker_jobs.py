@@ -108,8 +108,10 @@ class TrackerJobs:
                     await self._note(workspace_id, row, waiting)
                     waiting = []
             await self._note(workspace_id, row, waiting)
-            if isinstance(tracker, ListsComments) and row.synced_at is not None:
-                await self._comments(workspace_id, tracker, row, since=since)
+            if isinstance(tracker, ListsComments):
+                # Of a repository that is new to us, those that the next look will see again.
+                after = since if row.synced_at is not None else began - 2 * APART
+                await self._comments(workspace_id, tracker, row, since=after)
         except TrackerRefused:  # gone, or closed for issues, since the list was read
             return
         async with self._database.transaction(workspace_id) as tx:
@@ -126,7 +128,7 @@ class TrackerJobs:
                 if issue is None:
                     continue
                 call_id = await news.call_of(tx, comment.key, comment) if comment.key else None
-                old = comment.created_at < since
+                old = row.synced_at is None or comment.created_at < since
                 await issues.note_comment(tx, issue.id, comment, call_id=call_id, quietly=old, now=now)
 
     async def _note(self, workspace_id: int, row: RepositoryRow, found: list[Issue]) -> None:

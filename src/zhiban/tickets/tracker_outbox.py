@@ -19,9 +19,10 @@ from zhiban.tickets.tracker_writes import NewComment, NewIssue, TrackerWrite, st
 
 _ENQUEUE = """
 insert into tracker_call (workspace_id, connection_id, repository_id, kind, key, client_key, ticket_id, number,
-  message_id, content, actor_kind, actor_id, actor_ref, created_at)
+  message_id, content, actor_kind, actor_id, actor_ref, login_id, created_at)
 values (%(workspace)s, %(connection)s, %(repository)s, %(kind)s, %(key)s, %(client_key)s, %(ticket)s, %(number)s,
-  %(message)s, %(content)s::jsonb, %(actor_kind)s, %(actor_id)s, %(actor_ref)s, %(now)s)
+  %(message)s, %(content)s::jsonb, %(actor_kind)s, %(actor_id)s, %(actor_ref)s, %(login)s,
+  %(now)s)
 on conflict (workspace_id, client_key) do nothing returning id"""
 
 # What nobody has tried yet, or what was certainly not carried out, is as if it had never been asked for.
@@ -65,6 +66,7 @@ async def enqueue(
     number: int | None = None,
     ticket_id: int | None = None,
     message_id: int | None = None,
+    login_id: int | None = None,
     client_key: str,
     by: Actor,
     now: datetime,
@@ -72,8 +74,9 @@ async def enqueue(
     """Let this be written after the commit: at the issue of this number, or at the one that was opened for the ticket,
     also when it is yet to be.
 
-    The same `client_key` asks for the same thing. `message_id` names the message that says it. Returns the call, which
-    IssueOpened, IssueWritten and IssueRefused name. Raises NotFound.
+    The same `client_key` asks for the same thing. `message_id` names the message that says it, `login_id` the member's
+    account under which it is written. Returns the call, which IssueOpened, IssueWritten and IssueRefused name. Raises
+    NotFound.
     """
     repository = await access_repository(tx, repository_id)
     kind, content = stored(write)
@@ -92,6 +95,7 @@ async def enqueue(
         actor_kind=by.kind,
         actor_id=by.id,
         actor_ref=by.ref,
+        login=login_id,
         now=now,
     )
     if call_id is None:

@@ -24,10 +24,14 @@ class NewIssue:
 
 @frozen_dataclass
 class NewComment:
-    """A comment. `after`: the call that opens the issue which it continues."""
+    """A comment. `after`: the call that opens the issue which it continues.
+
+    `via` says below it who says so, where it is not written under their own account.
+    """
 
     body: str
     after: int | None = None
+    via: str = ""
 
 
 @frozen_dataclass
@@ -54,7 +58,9 @@ def stored(write: TrackerWrite) -> tuple[Wish, dict[str, Any]]:
         case NewIssue():
             return "open", asdict(write)
         case NewComment():
-            return "comment", {"body": write.body} | ({"after": write.after} if write.after is not None else {})
+            # What continues an issue is found by the key `after`, which others must not have.
+            after = {"after": write.after} if write.after is not None else {}
+            return "comment", {"body": write.body, "via": write.via, **after}
         case NewReaction():
             return "react", asdict(write)
         case IssueChange():
@@ -71,7 +77,7 @@ def read_write(kind: Wish, content: Mapping[str, Any]) -> TrackerWrite:
         case "open":
             return NewIssue(content["title"], content["body"], tuple(content["labels"]), tuple(content["assignees"]))
         case "comment":
-            return NewComment(content["body"], content.get("after"))
+            return NewComment(content["body"], content.get("after"), content.get("via", ""))
         case "react":
             return NewReaction(content["reaction"], content["comment"])
         case "change" if "erases" in content:

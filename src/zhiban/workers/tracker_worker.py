@@ -15,9 +15,18 @@ from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import Misconfigured, NotFound, Unavailable, ZhibanError
 from zhiban.kit.pubsub import PubSub
-from zhiban.ports import ConnectionBroken, IssueChange, TakesReactions, Tracker, TrackerRefused, TryLater
-from zhiban.tickets import issues
+from zhiban.ports import (
+    ConnectionBroken,
+    IssueChange,
+    MemberBindingEnded,
+    TakesReactions,
+    Tracker,
+    TrackerRefused,
+    TryLater,
+)
+from zhiban.tickets import issues, logins
 from zhiban.tickets import tracker_calls as calls
+from zhiban.tickets.member_accounts import MemberAccounts
 from zhiban.tickets.repositories import access_repository
 from zhiban.tickets.tracker_calls import Erasable, TrackerCall
 from zhiban.tickets.tracker_writes import Erasure, NewComment, NewIssue, NewReaction
@@ -31,6 +40,7 @@ ATTEMPT_SECONDS = calls.LEASE.total_seconds() - 20  # nobody else may begin whil
 BROKEN_WAIT = 300.0  # until the credentials that the tracker refuses are tried again
 GIVE_UP = timedelta(hours=24)  # what could not be done for so long is refused, and somebody is told
 ACCIDENTS = 8  # attempts that end in an error of our own; then it is refused, and somebody is told
+REFUSED = 401  # the code of credentials that are not taken
 SHORT_WAIT = 2.0  # a wait that is waited here, because the next call would wait just as long
 
 
@@ -42,6 +52,7 @@ class TrackerWorker:
         self._connections = connections
         self._pubsub = pubsub
         self._clock = clock
+        self._accounts = MemberAccounts(database, connections, clock)
         self._woken: set[tuple[int, int]] = set()
         self._running: set[tuple[int, int]] = set()
         self._tasks = BackgroundTasks()
@@ -108,13 +119,20 @@ class TrackerWorker:
         try:
             tracker = (await self._connections.tracker(workspace_id, connection_id)).tracker
             async with asyncio.timeout(ATTEMPT_SECONDS):
+                if call.login_id is not None:
+                    tracker = await self._accounts.tracker_of(workspace_id, tracker, call.login_id)
                 await self._carry_out(workspace_id, tracker, call)
+        except MemberBindingEnded:
+            await self._as_ours(workspace_id, call)
         except TrackerRefused as error:
             await self._refused(workspace_id, call, error)
         except (calls.IssueNotOpen, NotFound) as error:
             async with self._database.transaction(workspace_id) as tx:
                 await calls.settle_refused(tx, call, "not_found", error.sentence, now=self._clock.now())
         except (ConnectionBroken, Misconfigured) as error:
+            if call.login_id is not None and getattr(error, "code", 0) == REFUSED:
+                await self._as_ours(workspace_id, call)
+                return True
             async with self._database.transaction(workspace_id) as tx:
                 await mark_broken(tx, connection_id, error.sentence, now=self._clock.now())
             await self._put_off(workspace_id, call, BROKEN_WAIT, error.sentence, sent=False)
@@ -171,6 +189,15 @@ class TrackerWorker:
         issue = await tracker.issue(repository, number)
         async with self._database.transaction(workspace_id) as tx:
             return await issues.note(tx, repository_id, issue, quietly=True, now=self._clock.now())
+
+    async def _as_ours(self, workspace_id: int, call: TrackerCall) -> None:
+        """The member has taken their word back: they are bound no more, and we write it under our own name."""
+        now = self._clock.now()
+        async with self._database.transaction(workspace_id) as tx:
+            row = await logins.read_login(tx, call.login_id or 0)
+            if row is not None:
+                await logins.end(tx, row, "revoked", now=now)
+            await calls.write_as_ours(tx, call, now=now)
 
     async def _refused(self, workspace_id: int, call: TrackerCall, error: TrackerRefused) -> None:
         now = self._clock.now()

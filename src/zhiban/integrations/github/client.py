@@ -48,6 +48,13 @@ class GitHubClient(ForgeClient):
             failed = token
         return answer
 
+    async def send_as(self, token: str, path: str) -> Any:
+        """What somebody else's token reads there. Raises TryLater."""
+        answer = await self._send("GET", path, _headers(token), None, None)
+        if answer.status != 200:
+            raise TryLater("GitHub does not take the new token yet.", after=5, code=answer.status)
+        return self._json(answer)
+
     def _wait_asked(self, answer: HttpResponse, now: datetime) -> float | None:
         return wait_asked(answer, now)
 

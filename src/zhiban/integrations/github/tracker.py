@@ -7,12 +7,15 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
+from pydantic import SecretStr
+
 from zhiban.integrations.forges.refusals import Moved
 from zhiban.integrations.forges.writing import outcome
 from zhiban.integrations.github import hooks, parts
 from zhiban.integrations.github.checks import GitHubChecks
 from zhiban.integrations.github.client import GitHubClient
 from zhiban.integrations.github.config import GitHubConfig
+from zhiban.integrations.github.member_binding import MemberBinding
 from zhiban.kit.clock import Clock
 from zhiban.kit.http import Http
 from zhiban.ports import (
@@ -21,10 +24,12 @@ from zhiban.ports import (
     Challenge,
     CheckResult,
     CommentDraft,
+    DeviceCode,
     Issue,
     IssueChange,
     IssueComment,
     IssueDraft,
+    MemberGrant,
     OpenedIssue,
     Reaction,
     Repository,
@@ -50,7 +55,7 @@ _REACTIONS: Final[Mapping[Reaction, str]] = {
 
 
 class GitHubTracker:
-    """Tracker, TakesReactions, ListsComments, and RedeliversWebhooks where we are an app."""
+    """Tracker, TakesReactions, ListsComments, BindsMembers, and RedeliversWebhooks where we are an app."""
 
     name = "github"
 
@@ -58,6 +63,8 @@ class GitHubTracker:
         self._config = config
         self._clock = clock
         self._client = GitHubClient(http, clock, config, tokens, breakers)
+        self._binding = MemberBinding(http, config, self._client)
+        self._parts = (http, clock, tokens, breakers)
         self._login = ""
 
     # ------------------------------------------------------------------------------------------------- what comes in
@@ -139,6 +146,23 @@ class GitHubTracker:
         except TrackerRefused as error:
             if error.reason not in ("not_found", "gone"):  # somebody else took it away
                 raise
+
+    # ------------------------------------------------------------------------------------------- members as themselves
+
+    async def begin_binding(self) -> DeviceCode:
+        return await self._binding.begin()
+
+    async def finish_binding(self, code: str, *, interval: float) -> MemberGrant | float:
+        return await self._binding.finish(code, interval=interval)
+
+    async def renew_member(self, refresh: str) -> MemberGrant:
+        return await self._binding.renew(refresh)
+
+    def as_member(self, token: str) -> GitHubTracker:
+        """Our app stays known, by which what the member writes is recognised as written through us."""
+        http, clock, tokens, breakers = self._parts
+        config = self._config.model_copy(update={"token": SecretStr(token), "private_key": SecretStr("")})
+        return GitHubTracker(http, clock, config, tokens, breakers)
 
     # -------------------------------------------------------------------------------------------------- what is there
 

@@ -53,7 +53,12 @@ def application(github: GitHubSimulator, *, prefix: str = "") -> Starlette:
         ("DELETE", "/repos/{owner}/{repo}/issues/{number:int}/labels/{name}", api.remove_label),
         ("POST", "/repos/{owner}/{repo}/issues/{number:int}/assignees", api.add_assignees),
     ]
-    return Starlette(routes=[Route(prefix + path, api.guarded(one), methods=[verb]) for verb, path, one in routes])
+    site = [
+        Route(f"{prefix}/login/device/code", github.device_flow.code, methods=["POST"]),
+        Route(f"{prefix}/login/oauth/access_token", github.device_flow.token, methods=["POST"]),
+    ]
+    calls = [Route(prefix + path, api.guarded(one), methods=[verb]) for verb, path, one in routes]
+    return Starlette(routes=[*site, *calls])
 
 
 class _Api(ForgeApi):
@@ -288,6 +293,8 @@ class _Api(ForgeApi):
         repo, grant = self._repo(request, writes=True)
         entry = self._entry(repo, request.path_params["number"])
         wish = object_of(await request.json(), {"title", "body", "state", "state_reason", "labels", "assignees"})
+        if grant.member and not (self._pushes(repo, grant) or entry.author.login == grant.account.login):
+            raise GitHubRefusal(403, "Resource not accessible by integration")
         if wish.get("state", "open") not in ("open", "closed"):
             raise invalid("Issue", "state", "invalid")
         if wish.get("state_reason") not in (None, "completed", "not_planned", "duplicate", "reopened"):
@@ -310,7 +317,7 @@ class _Api(ForgeApi):
         if not body.strip():
             raise invalid("IssueComment", "body", "missing_field")
         login = grant.account.login
-        comment = self._github.comments(repo, entry, login, body, app=grant.installation is not None)
+        comment = self._github.comments(repo, entry, login, body, app=grant.installation is not None or grant.member)
         return JSONResponse(self._github.comment(repo, entry, comment), 201)
 
     async def delete_comment(self, request: Request) -> Response:

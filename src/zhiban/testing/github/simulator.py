@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from zhiban.testing.forge import Account, Comment, FaultKind, Forge, ForgeEntry, Json, Repo, stamp
+from zhiban.testing.github.device_flow import DeviceFlow
 from zhiban.testing.github.hooks import GitHubHooks
 
 __all__ = ["Account", "Comment", "FaultKind", "ForgeEntry", "Repo", "stamp"]
@@ -34,6 +35,7 @@ class AppIdentity:
     slug: str
     public_key: str
     installations: dict[int, Installation] = field(default_factory=dict)
+    device_flow: bool = True
 
     def json(self) -> Json:
         return {"id": self.id, "slug": self.slug, "name": self.slug, "client_id": f"Iv1.{self.id:016x}"}
@@ -47,6 +49,7 @@ class GitHubGrant:
     installation: Installation | None = None
     expires_at: datetime | None = None
     repositories: set[int] | None = None
+    member: bool = False  # somebody who lets an app write for them
 
 
 class GitHubSimulator(Forge):
@@ -57,6 +60,7 @@ class GitHubSimulator(Forge):
         self.apps: dict[int, AppIdentity] = {}
         self.grants: dict[str, GitHubGrant] = {}
         self.written: list[datetime] = []
+        self.device_flow = DeviceFlow(self)
 
     def _hooks(self) -> GitHubHooks:
         return GitHubHooks(self)
@@ -77,6 +81,13 @@ class GitHubSimulator(Forge):
         token = f"github_pat_{secrets.token_hex(20)}"
         self.grants[token] = GitHubGrant(self.account(login), repositories={repo.id for repo in repos})
         return token
+
+    def member_token(self, app: AppIdentity, account: Account, token: str, *, seconds: int) -> None:
+        """It reaches what the app is installed for."""
+        reach = {id_ for one in app.installations.values() for id_ in one.repositories}
+        self.grants[token] = GitHubGrant(
+            account, expires_at=self.now() + timedelta(seconds=seconds), repositories=reach, member=True
+        )
 
     def installation_token(self, app: AppIdentity, installation: Installation) -> Json:
         token, expires = f"ghs_{secrets.token_hex(18)}", self.now() + timedelta(hours=1)

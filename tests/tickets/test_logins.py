@@ -1,0 +1,226 @@
+"""Members bind their own account by a code, over the wire of the simulated GitHub, and then comment as themselves."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+
+from tests.ports.tracker_stands import NAME, WEBHOOK_SECRET, app_keys
+from tests.tickets.cards import CardChat
+from tests.tickets.chat import START, group_chat
+from tests.tickets.stand import tracker_stand
+from zhiban import bootstrap
+from zhiban.events import SYSTEM
+from zhiban.kit.clock import SetClock
+from zhiban.kit.db import Database
+from zhiban.kit.vault import Vault
+from zhiban.ports import Repository
+from zhiban.testing.forge import ForgeEntry, Repo
+from zhiban.testing.github import GitHubSimulator
+from zhiban.testing.github import application as github_application
+from zhiban.testing.github.simulator import AppIdentity
+from zhiban.testing.serving import served
+from zhiban.tickets import issues, logins, repositories
+from zhiban.tickets.cards import note_card
+from zhiban.tickets.login_jobs import BEGIN_LOGIN, LOOK_FOR_LOGIN, LoginJobs
+from zhiban.tickets.login_words import LoginWord, parse_login_word
+
+
+class Bound(CardChat):
+    """The group, and the GitHub that it is linked with."""
+
+    github: GitHubSimulator
+    app: AppIdentity
+    repo: Repo
+    entry: ForgeEntry
+    card_id: str
+
+    async def runs(self) -> list[str]:
+        """What the jobs about accounts say that are due."""
+        chat = self.chat
+        ((before,),) = await chat.rows("select coalesce(max(id), 0) from message")
+        jobs = LoginJobs(self.stand.database, self.stand.connections, chat.clock)
+        self.stand.connections._inboxes_open[chat.workspace_id, chat.inbox.inbox_id] = chat.inbox
+        rows = await chat.rows(
+            "delete from jobs.procrastinate_jobs where task_name = any(%(names)s) and status = 'todo' "
+            "and (scheduled_at is null or scheduled_at <= %(now)s) returning task_name, args",
+            names=[BEGIN_LOGIN.name, LOOK_FOR_LOGIN.name],
+            now=chat.clock.now(),
+        )
+        for name, args in rows:
+            await (jobs.begin if name == BEGIN_LOGIN.name else jobs.look)(**args)
+        said = await chat.rows("select text from message where author = 'tracker' and id > %(b)s order by id", b=before)
+        return [text for (text,) in said]
+
+    async def asks_for_code(self, who: str = "lu") -> str:
+        assert await self.chat.asks(who, "@值班助手 绑定账号", mentions_us=True) == ""
+        (said,) = await self.runs()
+        assert "/login/device" in said
+        return [one.typed for one in self.github.device_flow.devices.values()][-1]
+
+    async def binds(self, who: str = "lu", login: str = "lu-dev") -> None:
+        self.github.device_flow.authorizes(await self.asks_for_code(who), login)
+        self.chat.clock.advance(timedelta(seconds=6))
+        (said,) = await self.runs()
+        assert f"已绑定{login}" in said
+
+    async def writes(self, text: str, who: str = "lu") -> str:
+        """Quote the card; what is answered."""
+        self.chat.clock.advance(timedelta(seconds=2))
+        assert await self.chat.asks(who, text, reply_to=self.card_id) == ""
+        told = await self.settles()
+        self.chat.clock.advance(timedelta(seconds=2))  # two writes are a second apart
+        return "\n".join([*told, *await self.settles()])
+
+
+@asynccontextmanager
+async def bound(database: Database, workspace_id: int) -> AsyncIterator[Bound]:
+    clock = SetClock(START)
+    github = GitHubSimulator(now=lambda: clock.now().replace(microsecond=0))
+    async with github, served(github_application(github)) as url:
+        repo = github.repository(NAME, pushers={"chen"})
+        app = github.app(app_keys()[1])
+        github.install(app, repo)
+        entry = github.opens(repo, "lin", "增量同步丢数据")
+        values = {"account": "acme", "app_id": str(app.id), "private_key": app_keys()[0], "api_base": url}
+        async with (
+            tracker_stand(
+                database,
+                workspace_id,
+                integration=bootstrap.TRACKERS["github"],
+                values={**values, "webhook_secret": WEBHOOK_SECRET},
+                clock=clock,
+            ) as stand,
+            group_chat(database, workspace_id, clock=clock) as chat,
+        ):
+            found = Bound(chat, stand)
+            found.github, found.app, found.repo, found.entry = github, app, repo, entry
+            tracker = (await stand.connections.tracker(workspace_id, stand.connection_id)).tracker
+            issue = await tracker.issue(NAME, 1)
+            async with database.transaction(workspace_id) as tx:
+                id_ = await repositories.keep(tx, stand.connection_id, Repository(str(repo.id), NAME), now=clock.now())
+                await repositories.link(tx, chat.conversation_id, NAME, by=SYSTEM, now=clock.now())
+                issue_id = await issues.note(tx, id_, issue, quietly=True, now=clock.now())
+                found.card_id = "card"
+                message_id = await tx.value(
+                    "insert into message (workspace_id, conversation_id, inbox_id, direction, author, kind, text, "
+                    "external_id, state, sent_at) select workspace_id, id, inbox_id, 'out', 'tracker', 'text', 'card', "
+                    "'card', 'sent', %(now)s from conversation where id = %(id)s returning id",
+                    id=chat.conversation_id,
+                    now=clock.now(),
+                )
+                await note_card(tx, chat.conversation_id, message_id, issue_id)
+            await chat.turn()
+            yield found
+
+
+@pytest.fixture
+async def group(db: Database, workspace: int) -> AsyncIterator[Bound]:
+    async with bound(db, workspace) as found:
+        yield found
+
+
+def said(group: Bound) -> list[tuple[str, str]]:
+    return [(one.author.login, one.body.split("\n\n<!--")[0]) for one in group.entry.comments]
+
+
+async def test_a_member_writes_as_themselves_until_they_say_otherwise(group: Bound) -> None:
+    assert "已评论" in await group.writes("还没绑定")
+    await group.binds()
+    assert "已评论" in await group.writes("我自己说的")
+    # The token ends after eight hours and is renewed without a word.
+    group.chat.clock.advance(timedelta(hours=9))
+    assert "已评论" in await group.writes("第二天说的")
+    assert "您已经绑定了lu-dev" in await group.chat.asks("lu", "@值班助手 绑定GitHub", mentions_us=True)
+    assert "已解绑lu-dev" in await group.chat.asks("lu", "@值班助手 解绑账号", mentions_us=True)
+    assert "已评论" in await group.writes("又不绑了")
+    assert said(group) == [
+        ("zhiban[bot]", "还没绑定\n\n*via 群聊 · 陆知行*"),
+        ("lu-dev", "我自己说的"),
+        ("lu-dev", "第二天说的"),
+        ("zhiban[bot]", "又不绑了\n\n*via 群聊 · 陆知行*"),
+    ]
+    # What a member wrote through us is ours all the same.
+    assert {one["ours"] for one in await group.stand.facts("issue_commented")} == {True}
+    assert [one["reason"] for one in await group.stand.facts("member_login_ended")] == ["unbound"]
+
+
+async def test_what_is_stored_is_sealed_and_follows_a_new_key(group: Bound) -> None:
+    await group.binds()
+    stored = str(await group.chat.rows("select sealed from member_login union all select null from tracker_call"))
+    assert not any(token in stored for token in group.github.grants if token.startswith("ghu_"))
+    old = group.stand.connections.vault
+    new = Vault(["another key for tests", "ab" * 32])
+    async with group.chat.database.transaction(group.chat.workspace_id) as tx:
+        await logins.reseal(tx, new)
+        ((login_id,),) = await tx.rows("select id from member_login where state = 'bound'")
+        row = await logins.read_login(tx, login_id)
+        assert row is not None
+        assert logins.secrets_of(tx, row, new)["token"].startswith("ghu_")
+    # Sealed with a key that we do not have, it is as if they had taken their word back.
+    assert old is not new
+    answer = await group.writes("密钥换了")
+    assert "您在那边的授权失效了" in answer
+    assert said(group) == [("zhiban[bot]", "密钥换了\n\n*via 群聊 · 陆知行*")]
+
+
+async def test_a_token_that_was_revoked_leads_back_to_our_name_with_a_word(group: Bound) -> None:
+    await group.binds()
+    group.github.device_flow.revokes("lu-dev")
+    answer = await group.writes("收回以后")
+    assert "已评论到acme/shop #1" in answer
+    assert "您在那边的授权失效了" in answer
+    assert said(group) == [("zhiban[bot]", "收回以后\n\n*via 群聊 · 陆知行*")]
+    assert not await group.stand.facts("connection_broke")  # ours are as good as ever
+    assert "授权失效" not in await group.writes("再来一句")
+
+
+async def test_a_member_may_there_what_they_may_there(group: Bound) -> None:
+    await group.binds()
+    assert "那边不让我们写" in await group.writes("关闭")
+    assert group.entry.state == "open"
+    await group.binds("bei", "chen")
+    assert "已关闭acme/shop #1" in await group.writes("关闭", "bei")
+    assert "指派给：chen" in await group.writes("指派 @贝壳", "liang")
+
+
+async def test_a_code_is_looked_for_as_slowly_as_github_wants_and_ends(group: Bound) -> None:
+    flow, clock = group.github.device_flow, group.chat.clock
+    await group.asks_for_code()
+    (device,) = flow.devices.values()
+    device.asked_at = clock.now() + timedelta(seconds=4)  # as if another had asked a moment before
+    for seconds, interval in ((6, 10), (9, 10), (2, 10)):
+        clock.advance(timedelta(seconds=seconds))
+        assert await group.runs() == []
+        assert device.interval == interval
+    flow.denies(device.typed)
+    clock.advance(timedelta(seconds=11))
+    assert "那边拒绝了" in (await group.runs())[0]
+    await group.asks_for_code()
+    clock.advance(timedelta(minutes=16))
+    assert "没有在时间内输入" in (await group.runs())[0]
+    group.app.device_flow = False
+    assert await group.chat.asks("lu", "@值班助手 绑定账号", mentions_us=True) == ""
+    assert "不能绑定账号" in (await group.runs())[0]
+    assert "问得太多" in await group.chat.asks("lu", "@值班助手 绑定账号", mentions_us=True)
+    assert await group.chat.rows("select count(*) from member_login where sealed is not null") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("绑定账号", LoginWord(bind=True)),
+        ("@值班助手 綁定我的帳號", LoginWord(bind=True)),
+        ("绑定 GitHub", LoginWord(bind=True)),
+        ("bind my account", LoginWord(bind=True)),
+        ("解绑GitHub账号。", LoginWord(bind=False)),
+        ("绑定 acme/shop", None),
+        ("怎么绑定账号", None),
+        ("绑定", None),
+    ],
+)
+def test_words(text: str, word: LoginWord | None) -> None:
+    assert parse_login_word(text) == word
