@@ -127,7 +127,8 @@ async def desk(page: Page, url: str, path: str = "/?queue=unassigned") -> None:
 
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+    found = next((path for name in names if (path := shutil.which(name))), None)
     if found is None:
         raise SystemExit("Chromium is missing; on Debian: apt-get install chromium fonts-noto-cjk")
     async with async_playwright() as playwright:

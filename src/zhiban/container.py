@@ -32,6 +32,7 @@ from zhiban.kit.file_store import FileStore
 from zhiban.kit.http import Http
 from zhiban.kit.i18n import Texts, to_locale
 from zhiban.kit.jobs import Jobs
+from zhiban.kit.memory import return_free_memory
 from zhiban.kit.patterns import compile_patterns
 from zhiban.kit.pubsub import PubSub
 from zhiban.kit.settings import Settings
@@ -312,6 +313,7 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+    return_free_memory()
 
 
 async def ensure_default(app: App) -> int:

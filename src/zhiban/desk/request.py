@@ -295,28 +295,23 @@ class DeskRequest:
         )
 
 
-async def desk_request(
-    request: Request,
-    agent: CurrentAgent,
-    queue: Annotated[str, Query()] = "mine",
-    status: Annotated[str, Query()] = "open",
-    label: Annotated[str, Query()] = "",
-    view: Annotated[str, Query()] = "",
-) -> DeskRequest:
-    """The request with the list it looks at; forms carry queue, tab and label as fields."""
+async def desk_request(request: Request, agent: CurrentAgent) -> DeskRequest:
+    """The request with the list it looks at: in its address, or in the fields of a form, which go first.
+
+    Declared as parameters they would be kept, with a validator each, for every page of the desk.
+    """
+    given: Mapping[str, object] = request.query_params
     if request.method == "POST":
-        form = await request.form()
-        queue, status = str(form.get("queue", queue)), str(form.get("status", status))
-        label, view = str(form.get("label", label)), str(form.get("view", view))
+        given = {**given, **await request.form()}
     return DeskRequest(
         request,
         agent,
         auth_of(request),
         request.app.state.desk,
-        QUEUES.get(queue, Queue.MINE),
-        TABS.get(status, StatusTab.OPEN),
-        _number(label),
-        _number(view),
+        QUEUES.get(str(given.get("queue")), Queue.MINE),
+        TABS.get(str(given.get("status")), StatusTab.OPEN),
+        _number(str(given.get("label", ""))),
+        _number(str(given.get("view", ""))),
     )
 
 
