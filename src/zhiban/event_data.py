@@ -39,6 +39,7 @@ class DataForgotten(Event):
     conversations: int | None = None
     turns: int | None = None
     rule_runs: int | None = None
+    tickets: int | None = None
     deliveries: int | None = None
     events: int | None = None
 

@@ -71,6 +71,7 @@ ADDRESSES: dict[str, Entry] = {
     "GET /search": Entry(),
     "GET /tickets": Entry(),
     "POST /tickets": Entry("agents", {"title": "一张工单"}),
+    "POST /tickets/export": Entry("agents", {"state": "all"}),
     "GET /tickets/new": Entry("agents"),
     "GET /tickets/{ticket_id}": Entry(),
     "POST /tickets/{ticket_id}": Entry("agents", {"state": "done"}),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 
 import pytest
@@ -94,6 +96,23 @@ async def test_filters_keep_what_was_asked_for(lin: Client, site: Site) -> None:
     assert await found("due=none&owner=me") == ["有人管"]
     assert await found("due=late") == []
     assert await found("label=99999&owner=x&state=nonsense&due=nonsense") == []
+
+
+async def test_the_list_is_taken_along_as_a_table_that_runs_nothing(lin: Client, site: Site) -> None:
+    seed = site.seed
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        for n, title in enumerate(("=HYPERLINK(1)", "打我电话 13800006021", "别的")):
+            new = NewTicket(title, owner_id=seed.agents["林晓"] if n < 2 else None, requester="+老杨")
+            await open_ticket(tx, new, key=f"t{n}", by=SYSTEM, now=seed.clock.now())
+    told = await lin.post("/tickets/export", {"owner": "me"})
+    assert told.headers["content-type"].startswith("text/csv")
+    first, *lines = csv.reader(io.StringIO(told.text.removeprefix("\ufeff")))
+    assert first[:3] == ["工单", "标题", "状态"]
+    assert [line[1] for line in lines] == ["'=HYPERLINK(1)", "打我电话 138****6021"]
+    assert lines[0][7] == "'+老杨"
+    assert await rows(site, "select data ->> 'what', data ->> 'rows' from event where kind = 'data_exported'") == [
+        ("tickets", "2")
+    ]
 
 
 async def test_who_does_not_see_an_inbox_sees_none_of_its_tickets(site: Site) -> None:

@@ -46,6 +46,10 @@ from zhiban.people.permissions import Access
 from zhiban.people.retention import RetentionTimes, last_run, retention_times, set_retention
 from zhiban.testing.s3 import S3Simulator
 from zhiban.testing.serving import served
+from zhiban.tickets.frozen import FrozenLine
+from zhiban.tickets.involving import comment
+from zhiban.tickets.models import NewTicket, TicketState
+from zhiban.tickets.service import open_ticket, set_state
 from zhiban.workers.retention import preview
 
 
@@ -301,3 +305,32 @@ async def test_the_right_to_delete_facts_is_lent_for_what_was_chosen(desk: Desk,
     # Nor those of another workspace.
     async with desk.database.transaction(workspace + 1) as tx:
         assert await tx.value(forget, reading=far) == 0
+
+
+async def test_finished_tickets_keep_their_names_and_lose_what_was_said(desk: Desk) -> None:
+    frozen = FrozenLine(1, "contact-1", "马骁", "", LONG_AGO, "打我电话 13800006021", contact_id=1)
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        talk = await over(desk, tx, "马骁")
+        found = []
+        for name in ("早完成的", "刚完成的", "没完成的"):
+            new = NewTicket(name, (frozen,), "摘要", conversation_id=talk, requester="马骁")
+            ticket = await open_ticket(tx, new, key=name, by=SYSTEM, now=LONG_AGO)
+            await comment(tx, ticket.id, "说了什么", key=name, by=SYSTEM, now=LONG_AGO)
+            found.append(ticket.id)
+        for ticket_id, at in zip(found, (LONG_AGO, NOW - timedelta(days=1)), strict=False):
+            await set_state(tx, ticket_id, TicketState.DONE, by=SYSTEM, now=at)
+        would = await preview(tx, RetentionTimes(tickets=100), now=NOW)
+        assert would.counts["tickets"] == 1
+    await chosen(desk, RetentionTimes(messages=100, tickets=100))
+    for _ in range(2):
+        run = await deleter(desk).run_once(desk.workspace_id, due_only=False, pause=0)
+        assert run is not None
+    told = "select title, summary, requester, (select count(*)::int from ticket_message m where m.ticket_id = t.id), "
+    told += "(select count(*)::int from ticket_comment c where c.ticket_id = t.id) from ticket t order by id"
+    assert await rows(desk, told) == [
+        ("早完成的", "", "", 0, 0),
+        ("刚完成的", "摘要", "马骁", 1, 1),
+        ("没完成的", "摘要", "马骁", 1, 1),
+    ]
+    ((counts,),) = await rows(desk, "select data from event where kind = 'data_forgotten' order by id limit 1")
+    assert counts["tickets"] == 1

@@ -10,7 +10,7 @@ import yaml
 
 from zhiban.conversations.snippets import Snippet, SnippetInFile
 from zhiban.kit.errors import Conflict
-from zhiban.kit.spreadsheets import guard, unguard
+from zhiban.kit.spreadsheets import csv_text, unguard
 from zhiban.kit.yaml_files import LONGEST, plain_values
 
 COLUMNS = ("name", "text")
@@ -26,11 +26,7 @@ def written(snippets: Iterable[Snippet], *, as_csv: bool) -> str:
         told = [{"name": one.name, "text": one.text} for one in snippets]
         text: str = yaml.safe_dump(told, allow_unicode=True, sort_keys=False, width=1000)
         return text
-    out = io.StringIO()
-    rows = csv.writer(out, lineterminator="\n")
-    rows.writerow(COLUMNS)
-    rows.writerows([guard(one.name), guard(one.text)] for one in snippets)
-    return out.getvalue()
+    return csv_text((COLUMNS, *((one.name, one.text) for one in snippets)), line_end="\n")
 
 
 def read(text: str, *, as_csv: bool) -> list[SnippetInFile]:

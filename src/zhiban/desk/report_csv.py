@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 from datetime import datetime
-from io import StringIO
 
 from zhiban.desk.report_view import DIMENSIONS, ReportNames
 from zhiban.events import Actor, DataExported
@@ -15,7 +13,7 @@ from zhiban.insights.report import TWICE, Report
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.i18n import Texts, mark
-from zhiban.kit.spreadsheets import guard
+from zhiban.kit.spreadsheets import csv_text
 
 COUNTS = (
     Measure.BEGUN,
@@ -63,16 +61,14 @@ async def export_report(
 ) -> str:
     """`what`: steps, or the parts of the report. The log remembers who took it out."""
     rows = list(_steps(report) if what == "steps" else _parts(report, names, texts))
-    out = StringIO()
-    writer = csv.writer(out)
     head = texts("从") if what == "steps" else texts(DIMENSIONS[report.by])
-    writer.writerow([guard(cell) for cell in (head, *_heads(texts))])
-    for name, numbers, timed in (*rows, (texts("合计"), report.total, True)):
-        writer.writerow([guard(name), *_cells(numbers, timed=timed)])
+    told_rows = [
+        (name, *_cells(numbers, timed=timed)) for name, numbers, timed in (*rows, (texts("合计"), report.total, True))
+    ]
     period = report.asked.period
     told = f"report {what} {period.first} {period.last}"
     await event_log.append(tx, DataExported(actor=by, at=now, what=told, rows=len(rows)))
-    return out.getvalue()
+    return csv_text([(head, *_heads(texts)), *told_rows])
 
 
 def _steps(report: Report) -> Iterable[tuple[str, Numbers, bool]]:
@@ -97,11 +93,11 @@ def _heads(texts: Texts) -> Iterable[str]:
         yield texts("{what}：平均，秒", what=what)
 
 
-def _cells(numbers: Numbers, *, timed: bool) -> Iterable[str]:
+def _cells(numbers: Numbers, *, timed: bool) -> Iterable[object]:
     """What is taken away again has no times of its own."""
-    yield from (str(numbers[measure]) for measure in COUNTS)
+    yield from (numbers[measure] for measure in COUNTS)
     yield f"{numbers.rating:.2f}" if timed and numbers.rating is not None else ""
     for measure in TIMES:
-        yield str(numbers[measure])
+        yield numbers[measure]
         times = (numbers.median(measure), numbers.most(measure), numbers.mean(measure)) if timed else (None,) * 3
-        yield from ("" if one is None else str(round(one)) for one in times)
+        yield from (None if one is None else round(one) for one in times)

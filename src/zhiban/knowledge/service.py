@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -11,7 +9,7 @@ from zhiban.events import SYSTEM, Actor, ArticleChanged, ArticlesRemoved, DataEx
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
-from zhiban.kit.spreadsheets import guard
+from zhiban.kit.spreadsheets import csv_text
 from zhiban.knowledge import articles, gap_queries, queries
 from zhiban.knowledge import maintenance as upkeep
 from zhiban.knowledge.articles import Changes
@@ -293,9 +291,7 @@ async def export(tx: Transaction, base_id: int, *, by: Actor = SYSTEM, now: date
 
     Cells that a spreadsheet would run as formulas are guarded, see `kit.spreadsheets`.
     """
-    rows, out = 0, io.StringIO(newline="")
-    writer = csv.writer(out)
-    writer.writerow(("question", "similar_questions", "answer", "category"))
+    rows: list[tuple[str, ...]] = [("question", "similar_questions", "answer", "category")]
     after = 0
     while page := await queries.articles(tx, base_id, after=after, limit=500):
         after = page[-1].id
@@ -305,8 +301,6 @@ async def export(tx: Transaction, base_id: int, *, by: Actor = SYSTEM, now: date
         for article in page:
             if article.kind == ArticleKind.FAQ:
                 similar = [text for text in asked.get(article.id, []) if text != article.title]
-                cells = (article.title, "\n".join(similar), article.answer or "", article.category or "")
-                writer.writerow([guard(cell) for cell in cells])
-                rows += 1
-    await event_log.append(tx, DataExported(actor=by, at=now, what=f"knowledge base {base_id}", rows=rows))
-    return out.getvalue()
+                rows.append((article.title, "\n".join(similar), article.answer or "", article.category or ""))
+    await event_log.append(tx, DataExported(actor=by, at=now, what=f"knowledge base {base_id}", rows=len(rows) - 1))
+    return csv_text(rows)

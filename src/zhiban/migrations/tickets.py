@@ -118,3 +118,10 @@ create table ticket_day_list (
   constraint pk_ticket_day_list primary key (workspace_id, agent_id, day),
   constraint fk_ticket_day_list_agent_id foreign key (workspace_id, agent_id) references agent on delete cascade);
 """
+
+# When what a finished ticket said was deleted.
+FORGETTING = """
+alter table ticket add column forgotten_at timestamptz;
+alter table retention add column tickets_days int,
+  add constraint ck_retention_tickets_days check (tickets_days >= 30);
+"""

@@ -33,6 +33,7 @@ class RetentionTimes:
     messages: int | None = None
     turns: int | None = None
     rule_runs: int | None = None
+    tickets: int | None = None  # their words, since they were finished
     events: int | None = None
     failed_deliveries: int | None = None
     deliveries: int = SHORTEST_DELIVERIES

@@ -40,7 +40,7 @@ def wanted_range(header: str | None, size: int) -> tuple[int, int] | None:
 
 
 def csv_response(text: str, filename: str) -> Response:
-    """A table to keep, marked so that spreadsheets read it as UTF-8. Whoever writes the text guards its cells."""
+    """A table to keep, marked so that spreadsheets read it as UTF-8. `kit.spreadsheets.csv_text` writes it."""
     headers = {"content-disposition": disposition(filename, inline=False), "x-content-type-options": "nosniff"}
     return Response("\ufeff" + text, media_type="text/csv; charset=utf-8", headers=headers)
 

@@ -38,6 +38,7 @@ from zhiban.people.retention import (
     note_step,
     retention_times,
 )
+from zhiban.tickets import retention as tickets
 
 log = logging.getLogger(__name__)
 
@@ -169,6 +170,12 @@ async def _rule_runs(tx: Transaction, times: RetentionTimes, _: RetentionRun, no
     return _Step({"rule_runs": n}, n > 0)
 
 
+async def _tickets(tx: Transaction, times: RetentionTimes, _: RetentionRun, now: datetime) -> _Step:
+    before = times.before("tickets", now=now)
+    n = 0 if before is None else await tickets.forget_words(tx, before=before, limit=AT_ONCE, now=now)
+    return _Step({"tickets": n}, n > 0)
+
+
 async def _deliveries(tx: Transaction, times: RetentionTimes, _: RetentionRun, now: datetime) -> _Step:
     n = 0
     for name, states in _DELIVERIES.items():
@@ -184,7 +191,7 @@ async def _events(tx: Transaction, _: RetentionTimes, run: RetentionRun, now: da
 
 
 _DELIVERIES = {"deliveries": delivery_store.HANDLED, "failed_deliveries": delivery_store.FAILED}
-_STEPS: tuple[_Forget, ...] = (_messages, _earlier, _turns, _rule_runs, _deliveries, _events)
+_STEPS: tuple[_Forget, ...] = (_messages, _earlier, _turns, _rule_runs, _tickets, _deliveries, _events)
 
 
 # --------------------------------------------------------------------------------------------------------- preview
@@ -212,6 +219,8 @@ async def preview(tx: Transaction, times: RetentionTimes, *, now: datetime) -> R
         counts["turns"] = await assistant.count_turns(tx, before=before, most=MOST)
     if (before := times.before("rule_runs", now=now)) is not None:
         counts["rule_runs"] = await automation.count_runs(tx, before=before, most=MOST)
+    if (before := times.before("tickets", now=now)) is not None:
+        counts["tickets"] = await tickets.count_forgettable(tx, before=before, most=MOST)
     for name, states in _DELIVERIES.items():
         if (before := times.before(name, now=now)) is not None:
             counts[name] = await delivery_store.count_deliveries(tx, states=states, before=before, most=MOST)

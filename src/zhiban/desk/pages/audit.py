@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Form, Query, Request
@@ -20,7 +18,7 @@ from zhiban.desk.page import LARGEST_ID, DeskPage
 from zhiban.events import DataExported
 from zhiban.kit import event_log
 from zhiban.kit.frozen_dataclass import frozen_dataclass
-from zhiban.kit.spreadsheets import guard
+from zhiban.kit.spreadsheets import csv_text
 from zhiban.kit.text import clean
 from zhiban.people.agents import agent_rows
 from zhiban.people.auth import CurrentAgent
@@ -187,21 +185,12 @@ async def export(
             before = rows[-1].at, rows[-1].id
         await event_log.append(tx, DataExported(actor=page.actor, at=page.now, what="audit_log", rows=len(found)))
     name = f"audit-{page.now.astimezone(page.texts.zone):%Y-%m-%d}.csv"
-    return csv_response("".join(_csv(page, found, names)), name)
+    return csv_response(csv_text(_csv(page, found, names)), name)
 
 
-def _csv(page: AuditPage, rows: list[AuditRow], names: Names) -> Iterator[str]:
+def _csv(page: AuditPage, rows: list[AuditRow], names: Names) -> Iterator[Sequence[object]]:
     texts = page.texts
-    heads = (texts("时间"), texts("谁"), texts("做了什么"), texts("关于"), texts("会话"))
-    yield _cells(heads)
+    yield (texts("时间"), texts("谁"), texts("做了什么"), texts("关于"), texts("会话"))
     for row in rows:
         line = _line(row, names, page)
-        yield _cells((line.at.astimezone(texts.zone).isoformat(), line.who, line.what, line.about, row.conversation_id))
-
-
-def _cells(values: tuple[Any, ...]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\r\n").writerow(
-        [guard(value) if isinstance(value, str) else "" if value is None else value for value in values]
-    )
-    return buffer.getvalue()
+        yield line.at.astimezone(texts.zone).isoformat(), line.who, line.what, line.about, row.conversation_id

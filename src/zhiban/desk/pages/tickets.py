@@ -14,6 +14,7 @@ from zhiban.conversations.spoken import spoken_before
 from zhiban.conversations.transcript_words import KIND_LABELS
 from zhiban.desk.labels import PRIORITY_LABELS
 from zhiban.desk.page import LARGEST_ID, FormPage, known
+from zhiban.desk.ticket_csv import MOST_EXPORTED, export_tickets
 from zhiban.desk.ticket_form import TicketForm, number_of
 from zhiban.desk.ticket_view import (
     STATE_TONES,
@@ -48,6 +49,7 @@ from zhiban.tickets.queries import (
 )
 from zhiban.tickets.rendering import shortened_title
 from zhiban.tickets.windows import MOST
+from zhiban.web.file_response import csv_response
 from zhiban.web.security import same_origin
 
 router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
@@ -236,6 +238,20 @@ async def _open(tx: Transaction, page: TicketPage, form: TicketForm) -> int:
     )
     await filing.file(tx, ticket, source="", texts=page.texts, by=page.actor, now=page.now)
     return ticket.id
+
+
+@router.post(HERE + "/export")
+async def export(request: Request, agent: CurrentAgent) -> Response:
+    """The list that is looked at as CSV."""
+    agent.access.check(Permission.ANSWER)
+    page = TicketPage(request, agent)
+    page.asked |= {name: value[:100] for name, value in await page.form() if name in page.asked}
+    async with page.transaction() as tx:
+        names = await ticket_names(tx)
+        rows = await ticket_list(tx, page.access, page.filter(), now=page.now, limit=MOST_EXPORTED)
+        lines = await ticket_lines(tx, rows, names, page.texts, now=page.now)
+        text = await export_tickets(tx, lines, names, page.texts, by=page.actor, now=page.now)
+    return csv_response(text, f"tickets-{page.now.astimezone(page.texts.zone):%Y-%m-%d}.csv")
 
 
 # ----------------------------------------------------------------------------------------------------- one ticket
