@@ -39,6 +39,8 @@ from zhiban.events import (
     CardActionReceived,
     ConnectionAdded,
     ConnectionChanged,
+    ConnectionRemoved,
+    ConnectionResumed,
     ContactFollowed,
     ContactFollowEdited,
     ConversationAssigned,
@@ -337,6 +339,7 @@ HANDLERS: dict[type[Event], tuple[Handler, ...]] = {
     ConversationAssigned: (notification_handlers.tell_assignee,),
     NoteAdded: (notification_handlers.tell_mentioned,),
     MessageRecalled: (ticket_handlers.forget_frozen,),
+    ConnectionRemoved: (ticket_handlers.forget_repositories,),
     IssueOpened: (ticket_handlers.note_opened,),
     IssueRefused: (ticket_handlers.note_refused,),
     IssueWritten: (ticket_handlers.note_written,),
@@ -388,6 +391,7 @@ JOBS: dict[type[Event], tuple[JobsOf, ...]] = {
     EvidenceRecorded: (learning_jobs.for_evidence,),
     ConnectionAdded: (tracker_jobs.for_connected,),
     ConnectionChanged: (tracker_jobs.for_connected,),
+    ConnectionResumed: (tracker_jobs.for_connected,),
 }
 
 

@@ -28,6 +28,18 @@ class ConnectionRemoved(Event):
     connection_id: int
 
 
+class ConnectionPaused(Event):
+    """What arrives is still taken in; we write nothing there, and tell no group of it."""
+
+    connection_id: int
+
+
+class ConnectionResumed(Event):
+    """What waited goes out."""
+
+    connection_id: int
+
+
 class ConnectionBroke(Event):
     """The vendor refuses us until an operator mends it; `why` is a sentence for them."""
 

@@ -31,7 +31,9 @@ from zhiban.event_connections import (
     ConnectionBroke,
     ConnectionChanged,
     ConnectionMended,
+    ConnectionPaused,
     ConnectionRemoved,
+    ConnectionResumed,
     InboxAdded,
     InboxConfigured,
     InboxPaused,
@@ -154,6 +156,7 @@ __all__ += [
     "SynonymsChanged",
 ]
 __all__ += ["AccountsAssigned", "ConnectionAdded", "ConnectionBroke", "ConnectionChanged", "ConnectionMended"]
+__all__ += ["ConnectionPaused", "ConnectionResumed"]
 __all__ += ["ConnectionRemoved", "InboxAdded", "InboxConfigured", "InboxPaused", "InboxRemoved", "InboxResumed"]
 __all__ += ["IssueChanged", "IssueCommented", "IssueOpened", "IssueRefused", "IssueWritten", "RepositoryLinked"]
 __all__ += ["IssueCommentChanged", "MemberLoginBound", "MemberLoginEnded", "MirroringPaused", "MirroringResumed"]

@@ -12,6 +12,7 @@ from tests.tickets.stand import TrackerStand, tracker_stand
 from tests.twin import open_inbox
 from zhiban.channels.business_hours import Span
 from zhiban.channels.connections import OpenInbox
+from zhiban.channels.pausing import pause_connection, resume_connection
 from zhiban.conversations import groups
 from zhiban.conversations.group_policy import GroupPolicy
 from zhiban.conversations.ingest import ingest
@@ -266,3 +267,37 @@ async def test_a_review_and_its_lines_are_one_line_each_and_a_release_is_told(
         "https://t/5",
     ]
     assert released.splitlines() == ["acme/shop", "lin发布了v1.2", "https://t/v1.2"]
+
+
+async def test_events_quiet_hours_and_a_budget_of_a_link(stand: TrackerStand, group: LinkedGroup) -> None:
+    await group.linked(events=["closed", "commented"], budget=2)
+    for number in range(1, 5):
+        await stand.hears({**SHOP, "number": number, "title": f"问题{number}", "action": "opened"})
+    assert await group.hears() == []
+    for number in range(1, 5):
+        await comments(stand, 1, number=number)
+    said = await group.hears()
+    assert len(said) == 2
+    assert said[-1].splitlines()[0] == "仓库动态"
+    # It is ten in the morning in Shanghai; until noon all waits, and is told then.
+    await group.linked(quiet={"start": 9 * 60, "end": 12 * 60})
+    await stand.hears({**SHOP, "number": 9, "title": "问题9", "action": "opened"})
+    assert await group.hears(after=3600) == []
+    assert len(await group.hears(after=3600)) == 1
+
+
+async def test_a_paused_tracker_writes_nothing_and_tells_nobody(stand: TrackerStand, group: LinkedGroup) -> None:
+    async with stand.database.transaction(stand.workspace_id) as tx:
+        repository_id = await repositories.keep(tx, stand.connection_id, Repository("1", "acme/shop"), now=stand.now)
+        assert await pause_connection(tx, stand.connection_id, by=SYSTEM, now=stand.now)
+        wish = {"title": "支付页白屏", "bodies": ["五句话"], "client_key": "draft-1"}
+        await outbox.enqueue_issue(tx, repository_id, by=SYSTEM, now=stand.now, **wish)
+    await stand.work()
+    stand.worker.wake(stand.workspace_id, stand.connection_id)
+    await stand.hears({**SHOP, "number": 9, "action": "opened"})
+    assert (stand.board.issues, await group.hears()) == ({}, [])
+    async with stand.database.transaction(stand.workspace_id) as tx:
+        assert await resume_connection(tx, stand.connection_id, by=SYSTEM, now=stand.now)
+        assert not await resume_connection(tx, stand.connection_id, by=SYSTEM, now=stand.now)
+    await stand.work()
+    assert [one.title for one in stand.board.issues.values()] == ["支付页白屏"]

@@ -33,6 +33,7 @@ class ConnectionRow:
     broken_at: datetime | None
     contacts_off: str | None  # why friendships with contacts are not known; no trouble, only information
     verified_at: datetime | None  # when a genuine call was first known to reach our address
+    paused_at: datetime | None
     removed_at: datetime | None
 
 
@@ -68,8 +69,8 @@ async def connections(tx: Transaction, *, part: Literal["channel", "tracker"] = 
     """Those with channels, or those to trackers."""
     return await tx.objects(
         ConnectionRow,
-        "select id, public_id, vendor, name, config, broken, broken_at, contacts_off, verified_at, removed_at "
-        "from connection where part = %(part)s order by id",
+        "select id, public_id, vendor, name, config, broken, broken_at, contacts_off, verified_at, paused_at, "
+        "removed_at from connection where part = %(part)s order by id",
         part=part,
     )
 
@@ -164,6 +165,16 @@ async def note_called(tx: Transaction, connections: Sequence[ConnectionRow]) -> 
             most=LATEST_CALLS,
             ids=unproven,
         )
+
+
+async def last_calls(tx: Transaction) -> dict[int, datetime]:
+    """When each connection was called last, of those that are among the latest calls of all."""
+    rows = await tx.rows(
+        "select connection_id, max(received_at) from (select connection_id, received_at from delivery "
+        "order by received_at desc limit %(most)s) latest group by 1",
+        most=LATEST_CALLS,
+    )
+    return dict(rows)
 
 
 async def note_contacts_off(tx: Transaction, connection_id: int, off: str | None) -> None:

@@ -44,6 +44,13 @@ update connection set config = %(config)s::jsonb, secrets = %(secrets)s, token =
   broken = null, broken_at = null, removed_at = null, updated_at = %(now)s where id = %(id)s"""
 
 
+class OperatorsAlone(Misconfigured):
+    """Somebody else than the operator would change what the operator has opened."""
+
+    def __init__(self) -> None:
+        super().__init__("This connection reaches a private network: only the operator changes it, in the terminal.")
+
+
 @frozen_dataclass
 class _StoredConnection:
     id: int
@@ -76,14 +83,16 @@ async def connect(
     *,
     name: str | None = None,
     operators: Values | None = None,
+    renewed: Sequence[str] = (),
+    public_id: str | None = None,
     by: Actor = SYSTEM,
     now: datetime,
 ) -> Connected:
     """Create the connection that the values describe, or take a change of them over. Secrets are sealed.
 
     Which connection is meant is told by the fields that identify it. What is not given stays as it is, or is filled
-    in. What only the operator sets (see SetupField) is taken from nobody else; a new connection has it from
-    `operators`. Raises Misconfigured.
+    in; the secrets `renewed` are made up anew. What only the operator sets (see SetupField) is taken from nobody else;
+    a new connection has it from `operators`, and is called at `public_id` where one was promised. Raises Misconfigured.
     """
     setup = integration.setup
     given = {key: value.strip() if isinstance(value, str) else value for key, value in values.items()}
@@ -95,7 +104,9 @@ async def connect(
         alike = await _named_further(tx, vault, integration, identity, given)
     if alike is None:
         config, hidden = setup.split(setup.complete({**(operators or {}), **given}))
-        connection_id = await _create(tx, vault, integration, name or integration.label, config, hidden, now=now)
+        connection_id = await _create(
+            tx, vault, integration, name or integration.label, config, hidden, public_id, now=now
+        )
         await event_log.append(
             tx,
             ConnectionAdded(
@@ -106,15 +117,16 @@ async def connect(
     connection_id, known_config, removed_at = alike.id, alike.config, alike.removed_at
     place = place_of_secrets(tx.workspace_id, alike.public_id)
     known = vault.open(alike.secrets, bound_to=place) if removed_at is None else {}
-    operators_alone = by != SYSTEM and setup.is_operators(known_config)
+    operators_alone = by != SYSTEM and is_operators_alone(integration, known_config, operators)
     if operators_alone and removed_at is not None:  # nobody has what was opened for what was there before
-        known_config = setup.without_operators(known_config)
-    config, hidden = setup.split(setup.complete({**setup.only(known_config), **setup.only(known), **given}))
+        known_config = {**setup.without_operators(known_config), **(operators or {})}
+    staying = {name: value for name, value in setup.only(known).items() if name not in renewed}
+    config, hidden = setup.split(setup.complete({**setup.only(known_config), **staying, **given}))
     if removed_at is None and not _differs(config, hidden, known_config, known):
         return Connected(int(connection_id), False, {})
     if operators_alone and removed_at is None:
-        raise Misconfigured("This connection reaches a private network: only the operator changes it, in the terminal.")
-    made_up = _made_up(integration, hidden, {**known, **given})
+        raise OperatorsAlone
+    made_up = _made_up(integration, hidden, {**staying, **given})
     changed = tuple(
         sorted(key for key, value in {**config, **hidden}.items() if {**known_config, **known}.get(key) != value)
     )
@@ -137,6 +149,24 @@ async def connect(
     await event_log.append(tx, fact)
     await _connected(tx, integration, int(connection_id), config, now=now)
     return Connected(int(connection_id), True, made_up)
+
+
+def is_operators_alone(
+    integration: Integration | TrackerIntegration, config: Values, operators: Values | None = None
+) -> bool:
+    """Whether the operator has opened for this connection what others do not have (`operators`): then nobody else
+    changes it. What everybody's new connection has as well is no reason."""
+    if not integration.setup.is_operators(config):
+        return False
+    named = [field.name for field in integration.setup.fields if field.operator]
+    return any((config.get(name) or None) != ((operators or {}).get(name) or None) for name in named)
+
+
+async def address_of(tx: Transaction, integration: TrackerIntegration, values: Values) -> str | None:
+    """The public id of the connection that these values mean, where there is or was one."""
+    fields = [field.name for field in integration.setup.fields if field.identifies]
+    found = await _alike(tx, integration, {name: values.get(name) or None for name in fields})
+    return found.public_id if found is not None else None
 
 
 async def _alike(
@@ -204,6 +234,11 @@ def _part(integration: Integration | TrackerIntegration) -> Literal["channel", "
     return "tracker" if isinstance(integration, TrackerIntegration) else "channel"
 
 
+def new_public_id() -> str:
+    """By which a vendor will name a connection in our address."""
+    return secrets.token_hex(10)
+
+
 async def _create(
     tx: Transaction,
     vault: Vault,
@@ -211,10 +246,11 @@ async def _create(
     name: str,
     config: Mapping[str, Any],
     hidden: Mapping[str, Any],
+    public_id: str | None,
     *,
     now: datetime,
 ) -> int:
-    public_id = secrets.token_hex(10)
+    public_id = public_id or new_public_id()
     connection_id = await tx.value(
         "insert into connection (workspace_id, public_id, vendor, part, name, config, secrets) "
         "values (%(workspace)s, %(public)s, %(vendor)s, %(part)s, %(name)s, %(config)s::jsonb, %(secrets)s) "
@@ -375,7 +411,8 @@ async def _forget(tx: Transaction, vault: Vault, connection_id: int, *, by: Acto
     public_id = await tx.value("select public_id from connection where id = %(id)s", id=connection_id)
     await tx.run(
         "update connection set secrets = %(nothing)s, token = null, token_expires_at = null, broken = null, "
-        "broken_at = null, verified_at = null, removed_at = %(now)s, updated_at = %(now)s where id = %(id)s",
+        "broken_at = null, verified_at = null, paused_at = null, removed_at = %(now)s, "
+        "updated_at = %(now)s where id = %(id)s",
         nothing=vault.seal({}, bound_to=place_of_secrets(tx.workspace_id, public_id)),
         now=now,
         id=connection_id,

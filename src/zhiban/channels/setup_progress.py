@@ -76,8 +76,11 @@ def _by_vendor(setup: Setup, facts: SetupFacts) -> dict[str, tuple[StepStatus, C
         return {}
     if facts.checks is None:
         return {key: ("doing" if key == keys[0] else "todo", None) for key in keys}
-    # A connection that could not even be opened names no step: it stands before the first.
-    reached = next((one for one in facts.checks if one.step in keys), None)
+    # The first that does not work holds up those behind it; where all work, the furthest says how far it has come. A
+    # connection that could not even be opened names no step: it stands before the first.
+    named = [one for one in facts.checks if one.step in keys]
+    stuck = next((one for one in named if one.level in ("fail", "warn")), None)
+    reached = stuck or max(named, key=lambda one: keys.index(one.step), default=None)
     reached = reached or next((one for one in facts.checks if one.level == "fail"), None)
     if reached is None:
         return dict.fromkeys(keys, ("done", None))

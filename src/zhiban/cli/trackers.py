@@ -93,7 +93,6 @@ async def remove(
         if not yes and not typer.confirm(_("移除{name}？", name=row.name), err=True):
             raise typer.Abort
         await disconnect(tx, app.vault, row.id, now=app.clock.now())
-        await repositories.keep_only(tx, row.id, (), now=app.clock.now())
     if as_json:
         show_json({"connection": row.id, "change": "removed"})
     else:

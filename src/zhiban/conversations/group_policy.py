@@ -49,6 +49,14 @@ _HOURS = re.compile(r"(\d{2}):(\d{2})-(\d{2}):(\d{2})", re.ASCII)
 Quiet = Annotated[Span | None, BeforeValidator(_hours)]
 
 
+def is_within(hours: Span, now: datetime, zone: ZoneInfo) -> bool:
+    """Whether these hours are now, there; they may go over midnight."""
+    local = now.astimezone(zone)
+    minute = local.hour * 60 + local.minute
+    start, end = hours.start, hours.end
+    return start <= minute < end if start < end else minute >= start or minute < end
+
+
 class GroupPolicy(BaseModel):
     """What is set for one group. Who has set nothing has these defaults."""
 
@@ -72,9 +80,4 @@ class GroupPolicy(BaseModel):
 
     def is_quiet(self, now: datetime) -> bool:
         """Whether these are the quiet hours."""
-        if self.quiet is None:
-            return False
-        local = now.astimezone(ZoneInfo(self.timezone))
-        minute = local.hour * 60 + local.minute
-        start, end = self.quiet.start, self.quiet.end
-        return start <= minute < end if start < end else minute >= start or minute < end
+        return self.quiet is not None and is_within(self.quiet, now, ZoneInfo(self.timezone))

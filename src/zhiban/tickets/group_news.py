@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Annotated, Literal, get_args
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from zhiban.channels.connections import OpenInbox
+from zhiban.channels.pausing import paused_connections
 from zhiban.conversations import transitions
+from zhiban.conversations.group_policy import Quiet, is_within
 from zhiban.conversations.groups import chat_of
 from zhiban.conversations.models import Author
 from zhiban.conversations.outbox import allowance_of, enqueue, key_for
@@ -28,13 +30,15 @@ from zhiban.tickets.card_replies import asked_from
 from zhiban.tickets.cards import COMMENT
 from zhiban.tickets.issues import IssueRow, access_comment, access_issue
 from zhiban.tickets.news_words import GroupNews, issue_words, list_words
-from zhiban.tickets.repositories import RepositoryLink, access_repository, links_to
+from zhiban.tickets.repositories import RepositoryLink, access_repository, links_of, links_to
 
 GATHERED = timedelta(seconds=60)
 MESSAGES_A_MINUTE = 6
 LIST_HOUR = 9  # in the group's own time: when the daily list is told
 TEXT_CHARACTERS = 2000  # kept of what somebody wrote
 TOLD_CHANGES = ("opened", "closed", "reopened")
+
+NewsEvent = Literal["opened", "closed", "reopened", "commented", "reviewed", "released"]
 
 _INSERT = """
 insert into group_news (workspace_id, conversation_id, repository_id, issue_id, kind, name, text, url, digest, listed,
@@ -69,11 +73,24 @@ class LinkSettings(BaseModel):
     mode: Literal["all", "first", "list", "none"] = "all"  # `first`: of an issue once; `list`: in a daily list
     bots: bool = False
     labels: tuple[str, ...] = ()  # only issues with one of them; none: all
+    events: tuple[NewsEvent, ...] = ()  # only these; none: all
+    quiet: Quiet = None  # hours in which this waits, beside those of the group itself
+    budget: Annotated[int, Field(ge=1, le=MESSAGES_A_MINUTE)] = MESSAGES_A_MINUTE  # messages a minute
 
-    def wants(self, issue: IssueRow | None, *, bot: bool) -> bool:
-        if self.mode == "none" or (bot and not self.bots):
+    def wants(self, issue: IssueRow | None, event: NewsEvent, *, bot: bool) -> bool:
+        if self.mode == "none" or (bot and not self.bots) or (self.events and event not in self.events):
             return False
         return issue is None or not self.labels or bool(set(self.labels) & set(issue.labels))
+
+
+def event_of(kind: str) -> NewsEvent:
+    """Which of the events that somebody may choose a piece of news is."""
+    if kind.startswith("review_"):
+        return "reviewed"
+    if kind in ("merged", "not_planned"):
+        return "closed"
+    known: dict[str, NewsEvent] = {one: one for one in get_args(NewsEvent)}
+    return known[kind]
 
 
 async def note_change(tx: Transaction, event: IssueChanged) -> None:
@@ -204,12 +221,14 @@ async def _collect(
     now: datetime,
 ) -> None:
     repository = await access_repository(tx, repository_id)
+    if repository.connection_id in await paused_connections(tx):
+        return
     links = await links_to(tx, repository.name)
     if links and issue is not None and not await mirroring.admits(tx, repository_id, issue.id, now=now):
         return
     for link in links:
         wishes = LinkSettings.model_validate(link.settings)
-        if link.conversation_id in besides or not wishes.wants(issue, bot=bot):
+        if link.conversation_id in besides or not wishes.wants(issue, event_of(kind), bot=bot):
             continue
         if wishes.mode == "first" and issue is not None and await _told_of(tx, link, issue.id):
             continue
@@ -227,7 +246,7 @@ async def _collect(
             digest=digest,
             listed=listed,
             at=now,
-            due=await _next_list(tx, link.conversation_id, now) if listed else now + GATHERED,
+            due=await _due(tx, link.conversation_id, wishes, now),
         )
 
 
@@ -236,10 +255,19 @@ async def _told_of(tx: Transaction, link: RepositoryLink, issue_id: int) -> bool
     return bool(await tx.value(sql, id=link.conversation_id, issue=issue_id))
 
 
-async def _next_list(tx: Transaction, conversation_id: int, now: datetime) -> datetime:
+async def _due(tx: Transaction, conversation_id: int, wishes: LinkSettings, now: datetime) -> datetime:
+    """When it is to be told: with the daily list, soon, or when the quiet hours of the link are over."""
     zone = ZoneInfo((await chat_of(tx, conversation_id)).policy.timezone)
+    if wishes.mode == "list":
+        return _next(now, LIST_HOUR * 60, zone)
+    soon = now + GATHERED
+    return _next(soon, wishes.quiet.end, zone) if wishes.quiet and is_within(wishes.quiet, soon, zone) else soon
+
+
+def _next(now: datetime, minute: int, zone: ZoneInfo) -> datetime:
+    """The next time that it is so many minutes after midnight there."""
     local = now.astimezone(zone)
-    today = local.replace(hour=LIST_HOUR, minute=0, second=0, microsecond=0)
+    today = local.replace(hour=minute // 60 % 24, minute=minute % 60, second=0, microsecond=0)
     return today if today > local else today + timedelta(days=1)
 
 
@@ -265,7 +293,11 @@ async def tell(tx: Transaction, inbox: OpenInbox, conversation_id: int, *, now: 
         return 0
     rows = await tx.objects(GroupNews, _DUE, conversation=conversation_id, now=now)
     closed = chat.closed is not None or allowance_of(state, inbox.channel.limits.reply_window).closed(now)
-    messages = [] if closed else _messages(rows, Texts("zh"))
+    most = min(
+        (LinkSettings.model_validate(one.settings).budget for one in await links_of(tx, conversation_id)),
+        default=MESSAGES_A_MINUTE,
+    )
+    messages = [] if closed else _messages(rows, Texts("zh"), most)
     for text, told in messages:
         result = await enqueue(
             tx,
@@ -286,15 +318,15 @@ async def tell(tx: Transaction, inbox: OpenInbox, conversation_id: int, *, now: 
     return len(messages)
 
 
-def _messages(rows: Sequence[GroupNews], texts: Texts) -> list[tuple[str, list[GroupNews]]]:
-    """What is said, with the news that each message tells."""
+def _messages(rows: Sequence[GroupNews], texts: Texts, most: int) -> list[tuple[str, list[GroupNews]]]:
+    """What is said, with the news that each message tells: so many messages at most."""
     by_issue: dict[object, list[GroupNews]] = {}
     listed = [row for row in rows if row.listed]
     for row in rows:
         if not row.listed:
             by_issue.setdefault(row.issue_id or f"news {row.id}", []).append(row)
     pieces = list(by_issue.values())
-    room = MESSAGES_A_MINUTE - (1 if listed or len(pieces) > MESSAGES_A_MINUTE else 0)
+    room = most - (1 if listed or len(pieces) > most else 0)
     said = [(issue_words(one, texts), one) for one in pieces[:room]]
     rest = [*(row for one in pieces[room:] for row in one), *listed]
     return [*said, (list_words(rest, texts), rest)] if rest else said

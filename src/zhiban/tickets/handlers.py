@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zhiban.events import (
+    ConnectionRemoved,
     IssueChanged,
     IssueCommentChanged,
     IssueCommented,
@@ -18,7 +19,7 @@ from zhiban.events import (
 from zhiban.kit.db import Transaction
 from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import enqueue
-from zhiban.tickets import card_replies, filing, telling, tracking
+from zhiban.tickets import card_replies, filing, repositories, telling, tracking
 from zhiban.tickets.card_telling import ANSWER_CARD
 from zhiban.tickets.involving import blank_comments, forget_recalled
 from zhiban.tickets.jobs import TELL_CHAT
@@ -34,6 +35,11 @@ async def forget_frozen(tx: Transaction, event: MessageRecalled) -> None:
     for ticket_id in await forget_recalled(tx, event.message_id, now=event.at):
         ticket = await lock_ticket(tx, ticket_id)
         await filing.write_again(tx, ticket, texts=Texts("zh"), key=f"recall-{event.message_id}", now=event.at)
+
+
+async def forget_repositories(tx: Transaction, event: ConnectionRemoved) -> None:
+    """Nobody files where we have no credentials any more. Its issues stay."""
+    await repositories.keep_only(tx, event.connection_id, (), now=event.at)
 
 
 async def note_opened(tx: Transaction, event: IssueOpened) -> None:

@@ -35,8 +35,10 @@ _LINK = """
 insert into repository_link (workspace_id, conversation_id, pattern, settings, created_at)
 values (%(workspace)s, %(conversation)s, %(pattern)s, %(settings)s::jsonb, %(now)s)
 on conflict (workspace_id, conversation_id, lower(pattern)) do update set settings = excluded.settings
-where repository_link.settings is distinct from excluded.settings
+where %(given)s and repository_link.settings is distinct from excluded.settings
 returning id"""
+
+_LINKS = "select id, conversation_id, pattern, settings from repository_link"
 
 
 @frozen_dataclass
@@ -190,17 +192,27 @@ async def links_of(tx: Transaction, conversation_id: int) -> list[RepositoryLink
     """The links of a group, the oldest first."""
     return await tx.objects(
         RepositoryLink,
-        "select id, conversation_id, pattern, settings from repository_link "
-        "where conversation_id = %(conversation)s order by id",
+        _LINKS + " where conversation_id = %(conversation)s order by id",
         conversation=conversation_id,
     )
 
 
+async def all_links(tx: Transaction) -> list[RepositoryLink]:
+    """The links of every group, the oldest first."""
+    return await tx.objects(RepositoryLink, _LINKS + " order by id")
+
+
+async def access_link(tx: Transaction, link_id: int) -> RepositoryLink:
+    """A link. Raises NotFound."""
+    row = await tx.object(RepositoryLink, _LINKS + " where id = %(id)s", id=link_id)
+    if row is None:
+        raise NotFound("There is no such link.")
+    return row
+
+
 async def links_to(tx: Transaction, name: str) -> list[RepositoryLink]:
     """The links that name this repository: one for each group, the oldest where several do."""
-    rows = await tx.objects(
-        RepositoryLink, "select id, conversation_id, pattern, settings from repository_link order by id desc"
-    )
+    rows = await tx.objects(RepositoryLink, _LINKS + " order by id desc")
     return sorted({row.conversation_id: row for row in rows if row.names(name)}.values(), key=lambda row: row.id)
 
 
@@ -215,7 +227,8 @@ async def link(
 ) -> int:
     """Let a group hear of what the pattern names, in this way. Returns the link. Raises Misconfigured, NotFound.
 
-    A pattern without `*` must name a repository that we reach, by its name or alias.
+    Without `settings` a group that is linked already goes on as it was. A pattern without `*` must name a repository
+    that we reach, by its name or alias.
     """
     wanted = pattern.strip().removeprefix("https://").removesuffix("/")
     if "*" not in wanted:
@@ -232,6 +245,7 @@ async def link(
         conversation=conversation_id,
         pattern=wanted,
         settings=json.dumps(kept, ensure_ascii=False),
+        given=settings is not None,
         now=now,
     )
     if link_id is None:  # it was linked in just this way
@@ -247,6 +261,30 @@ async def link(
     )
     await event_log.append(tx, linked)
     return int(link_id)
+
+
+async def change_link(
+    tx: Transaction, link_id: int, settings: Mapping[str, object], *, by: Actor, now: datetime
+) -> bool:
+    """Let the group hear in this way from now on. False when it does already. Raises NotFound."""
+    row = await access_link(tx, link_id)
+    changed = await tx.run(
+        "update repository_link set settings = %(settings)s::jsonb "
+        "where id = %(id)s and settings is distinct from %(settings)s::jsonb",
+        id=link_id,
+        settings=json.dumps(dict(settings), ensure_ascii=False),
+    )
+    if changed:
+        linked = RepositoryLinked(
+            actor=by,
+            at=now,
+            conversation_id=row.conversation_id,
+            link_id=row.id,
+            pattern=row.pattern,
+            settings=dict(settings),
+        )
+        await event_log.append(tx, linked)
+    return bool(changed)
 
 
 async def unlink(tx: Transaction, conversation_id: int, pattern: str, *, by: Actor, now: datetime) -> bool:

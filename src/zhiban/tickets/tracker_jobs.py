@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from zhiban.channels.connection_health import mark_broken, mark_mended
 from zhiban.channels.connections import Connections
 from zhiban.channels.inboxes import connections
-from zhiban.events import ConnectionAdded, ConnectionChanged
+from zhiban.events import ConnectionAdded, ConnectionChanged, ConnectionResumed
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import NotFound
@@ -27,9 +27,9 @@ AT_ONCE = 100  # issues in one transaction
 FIRST = timedelta(days=365)  # of a repository that is new to us, issues that changed within a year are read
 
 
-def for_connected(event: ConnectionAdded | ConnectionChanged) -> Iterable[Enqueued]:
+def for_connected(event: ConnectionAdded | ConnectionChanged | ConnectionResumed) -> Iterable[Enqueued]:
     """What a tracker has is looked at as soon as it is connected. A connection with channels is none."""
-    if isinstance(event, ConnectionChanged) or event.part == "tracker":
+    if not isinstance(event, ConnectionAdded) or event.part == "tracker":
         yield SYNC_TRACKER.of(key=str(event.connection_id), connection_id=event.connection_id)
 
 
@@ -65,7 +65,7 @@ class TrackerJobs:
         for workspace_id in await self._database.workspaces():
             async with self._database.transaction(workspace_id) as tx:
                 for row in await connections(tx, part="tracker"):
-                    if row.removed_at is None:
+                    if row.removed_at is None and row.paused_at is None:
                         await enqueue(tx, SYNC_TRACKER.of(key=str(row.id), connection_id=row.id))
 
     async def sync_tracker(self, workspace_id: int, connection_id: int) -> None:

@@ -10,6 +10,7 @@ import psycopg
 
 from zhiban.channels.connection_health import mark_broken, mark_mended
 from zhiban.channels.connections import Connections
+from zhiban.channels.pausing import paused_connections
 from zhiban.kit.background_tasks import BackgroundTasks, RepeatedTask
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
@@ -74,7 +75,10 @@ class TrackerWorker:
         for workspace_id in await self._database.workspaces():
             async with self._database.transaction(workspace_id) as tx:
                 due = await calls.due(tx, now=now)
+                paused = await paused_connections(tx) if due else set()
             for connection_id in due:
+                if connection_id in paused:
+                    continue
                 self.wake(workspace_id, connection_id)
 
     def wake(self, workspace_id: int, connection_id: int) -> None:
@@ -104,6 +108,8 @@ class TrackerWorker:
         """Carry one call out. False when there is none to be taken now."""
         now = self._clock.now()
         async with self._database.transaction(workspace_id) as tx:
+            if connection_id in await paused_connections(tx):
+                return False
             call = await calls.take(tx, connection_id, process_id=self._pubsub.process_id, now=now)
         if call is None:
             return False
