@@ -111,7 +111,15 @@ def web_application(
     suggester = Suggester(app.database, threshold=app.settings.kb_similarity_threshold, embedders=app.embedders)
     notifiers = bootstrap.notifiers(app.settings, app.http, app.url)
     Checks(app.database, notice_setup(app.settings, notifiers), app.clock).install(web)
-    setup = ChannelSetup(bootstrap.CHANNELS, app.connections, app.vault, app.settings)
+    setup = ChannelSetup(
+        bootstrap.CHANNELS,
+        app.connections,
+        app.vault,
+        app.settings,
+        trackers=bootstrap.TRACKERS,
+        http=app.http,
+        breakers=app.breakers,
+    )
     mailer = bootstrap.mailer(app.settings)
     setting_pages.install(web, setup, notifiers, mailer)
     conversation_pages.install(

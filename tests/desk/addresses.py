@@ -38,6 +38,7 @@ MACRO = {"name": "我来", "a.0.kind": "assign_me"}
 NOWHERE = {"source": "crm", "url": "http://127.0.0.1:9/", "secret": SECRET}
 MAIL = {"to": "x@example.com", "key": "12345678"}
 PROGRAM = {"vendor": "webhook", **{f"v.{name}": value for name, value in NOWHERE.items()}}
+BOARD = {"vendor": "github", "v.account": "acme", "v.token": "github_pat_1"}
 RULE = {"name": "解决后取消分配", "on": "conversation_resolved", "a.0.kind": "unassign"}
 
 ADDRESSES: dict[str, Entry] = {
@@ -187,6 +188,24 @@ ADDRESSES: dict[str, Entry] = {
     "POST /settings/inboxes/{inbox_id}/link": Entry("managers", answers=NOW_NOT),
     "POST /settings/connections/{connection_id}/check": Entry("managers"),
     "POST /settings/connections/{connection_id}": Entry("managers"),
+    "GET /settings/trackers": Entry("managers"),
+    "GET /settings/trackers/new": Entry("managers"),
+    "POST /settings/trackers/new": Entry("managers", BOARD),
+    "POST /settings/trackers/app/new": Entry("managers", {"vendor": "github", "v.account": "acme"}),
+    "GET /settings/trackers/app": Entry("managers", answers=NOW_NOT),
+    "POST /settings/trackers/app": Entry("managers", {"state": "x", "code": "x"}, NOW_NOT),
+    "GET /settings/trackers/app/installed/{public_id}": Entry("managers", answers=NOW_NOT),
+    "GET /settings/trackers/{tracker_id}": Entry("managers"),
+    "GET /settings/trackers/{tracker_id}/steps": Entry("managers"),
+    "POST /settings/trackers/{tracker_id}/check": Entry("managers"),
+    "POST /settings/trackers/{tracker_id}": Entry("managers"),
+    "POST /settings/trackers/{tracker_id}/rotate": Entry("managers"),
+    "POST /settings/trackers/{tracker_id}/pause": Entry("managers"),
+    "POST /settings/trackers/{tracker_id}/resume": Entry("managers"),
+    "GET /settings/repositories": Entry("managers"),
+    "POST /settings/repositories": Entry("managers", {"group": "1", "pattern": "acme/*"}, NOW_NOT),
+    "POST /settings/repositories/{link_id}": Entry("managers", {"mode": "list"}),
+    "POST /settings/repositories/{link_id}/remove": Entry("managers"),
     "GET /settings/people": Entry(),
     "GET /settings/teams": Entry(),
     "GET /settings/labels": Entry(),
@@ -278,4 +297,5 @@ ADDRESSES: dict[str, Entry] = {
     "POST /settings/inboxes/{inbox_id}/remove": Entry("managers"),
     "POST /settings/inboxes/{inbox_id}/restore": Entry("managers", answers=(409,)),
     "POST /settings/connections/{connection_id}/remove": Entry("managers"),
+    "POST /settings/trackers/{tracker_id}/remove": Entry("managers"),
 }

@@ -68,6 +68,7 @@ from zhiban.web.security import SecurityHeaders
 
 SURVEYS = SurveyLinks("", b"a key for tests only")
 TOLD = "telegram:8518085684"  # who is told of every handoff
+NOWHERE = "http://127.0.0.1:9"  # where no GitHub answers
 FRESH = 30.0  # seconds that an ordinary afternoon is used by the tests that begin
 
 # An assistant without a model and without vectors.
@@ -189,7 +190,9 @@ async def site(cluster: Cluster, template: str, urls: DatabaseUrls) -> AsyncIter
         add_routes(app, ticket_pages.router)
         http, vault = Http(), Vault([new_key()])
         vendors = bootstrap.vendor(http, clock)
-        connections = Connections(database, vault, clock, BreakerStore(database, pubsub, clock), build=vendors)
+        breakers = BreakerStore(database, pubsub, clock)
+        trackers = bootstrap.tracker(http, clock)
+        connections = Connections(database, vault, clock, breakers, build=vendors, build_tracker=trackers)
         pubsub.subscribe(CONFIG, connections.forget)
         oidc = OidcClient(http, clock, ["127.0.0.1"])
         single_sign_on.install(app, Identities(oidc, connections, app.state.auth.vault))
@@ -197,7 +200,15 @@ async def site(cluster: Cluster, template: str, urls: DatabaseUrls) -> AsyncIter
         notices = NoticeBoard()
         ours = dict.fromkeys(("telegram", "wecom-robot"), notices)
         registry = NotifierRegistry([TOLD], ours, notices, "", hosted=HOSTED_SCHEMES)
-        setup = ChannelSetup(bootstrap.CHANNELS, connections, vault, load(_env_file=None))
+        setup = ChannelSetup(
+            bootstrap.CHANNELS,
+            connections,
+            vault,
+            load(_env_file=None, github_api_base=NOWHERE),
+            trackers=bootstrap.TRACKERS,
+            http=http,
+            breakers=breakers,
+        )
         setting_pages.install(app, setup, registry)
         knowledge_pages.install(app, Trials(database, clock, ASSISTANT), PostgresFileStore(database, clock))
         Checks(database, NoticeSetup(addresses=["wecom-robot:abc"]), clock).install(app)

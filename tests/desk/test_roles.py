@@ -38,9 +38,10 @@ from zhiban.people.contact_fields import add_contact_field
 from zhiban.people.models import Role
 from zhiban.people.tokens import create as create_token
 from zhiban.tickets.models import NewTicket
+from zhiban.tickets.repositories import link as link_repositories
 from zhiban.tickets.service import open_ticket
 
-WORDS = {"token": "1.nonsense", "session_id": "nonsense", "verb": "on"}
+WORDS = {"token": "1.nonsense", "public_id": "nonsense", "session_id": "nonsense", "verb": "on"}
 LASTS = "GET /stream"  # answers for as long as the page is open
 
 
@@ -86,6 +87,15 @@ async def walk(site: Site) -> Walk:
         crm = await connect(
             tx, site.app.state.channel_setup.vault, bootstrap.CHANNELS["webhook"], NOWHERE, now=seed.clock.now()
         )
+        board = await connect(
+            tx,
+            site.app.state.channel_setup.vault,
+            bootstrap.TRACKERS["github"],
+            {"account": "nobody", "token": "github_pat_2", "api_base": "http://127.0.0.1:9"},
+            operators={"api_base": "http://127.0.0.1:9"},
+            now=seed.clock.now(),
+        )
+        link = await link_repositories(tx, seed.conversations["马骁"], "acme/*", by=SYSTEM, now=seed.clock.now())
         token, _ = await create_token(tx, "walk", now=seed.clock.now())
         held = load_view({"conditions": [{"kind": "assigned_to_me"}]})
         view = await add_view(tx, name="我的", conditions=held, owner_id=None, by=SYSTEM, now=seed.clock.now())
@@ -144,6 +154,8 @@ async def walk(site: Site) -> Walk:
             "view_id": view,
             "inbox_id": seed.inbox.inbox_id,
             "connection_id": crm.id,
+            "tracker_id": board.id,
+            "link_id": link,
             "token_id": token.id,
             "attachment_id": 1,
             "file_id": 999_999,

@@ -19,7 +19,6 @@ from zhiban.kit.errors import Conflict, NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.json_safe import json_safe
 from zhiban.kit.text import clean
-from zhiban.people.permissions import Access
 from zhiban.ports import GroupChanged, MembersJoined, MembersLeft
 
 LONGEST_SUBJECT = 200
@@ -93,25 +92,6 @@ async def group_called(tx: Transaction, name: str) -> int:
     if ids:
         raise Conflict("Several groups are called like that: name one by its number.")
     raise NotFound("There is no such group.")
-
-
-@frozen_dataclass
-class GroupName:
-    """A group, as lists to choose from show it. `subject` is empty where nobody has named it."""
-
-    id: int
-    subject: str
-
-
-async def group_names(tx: Transaction, access: Access, *, most: int = 500) -> list[GroupName]:
-    """The groups that this agent sees, those with the latest words first."""
-    return await tx.objects(
-        GroupName,
-        "select c.id, coalesce(c.subject, '') as subject from conversation c "
-        f"where c.kind = 'group'{access.condition('c.inbox_id')} order by c.last_activity_at desc limit %(most)s",
-        most=most,
-        **access.params,
-    )
 
 
 # ------------------------------------------------------------------------------------------------------ our people

@@ -1,10 +1,10 @@
-"""What the pages of the settings have in common: who may change inboxes, and what connecting a channel needs."""
+"""What the pages of the settings have in common: who may change connections, and what connecting one needs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, ClassVar, Literal
 
 from fastapi import Depends, Request
 
@@ -12,26 +12,52 @@ from zhiban.channels.connecting import callback_path
 from zhiban.channels.connections import Connections
 from zhiban.channels.inboxes import ConnectionRow
 from zhiban.desk.page import DeskPage
+from zhiban.kit.breaker_store import BreakerStore
 from zhiban.kit.db import Transaction
+from zhiban.kit.errors import NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.http import Http
+from zhiban.kit.i18n import mark
 from zhiban.kit.settings import Settings
 from zhiban.kit.vault import Vault
 from zhiban.people.auth import CurrentAgent
 from zhiban.people.permissions import NotAllowed, Permission
 from zhiban.people.sign_in_providers import signs_in_through
-from zhiban.ports import CheckResult, Integration
+from zhiban.ports import CheckResult, Integration, TrackerIntegration
 
 MOST_CHECKS = 1000  # connections whose last checks are remembered
 
 
 @frozen_dataclass
 class ChannelSetup:
-    """What the pages about inboxes need to know of the installation."""
+    """What the pages about connections need to know of the installation."""
 
     integrations: Mapping[str, Integration]
     connections: Connections
     vault: Vault
     settings: Settings
+    trackers: Mapping[str, TrackerIntegration]
+    http: Http
+    breakers: BreakerStore
+
+
+@frozen_dataclass
+class SettingsPlace:
+    """Where the pages about one part that vendors play stand, and what that list is called. Connections of channels
+    stand apart from their list, which is of inboxes."""
+
+    part: Literal["channel", "tracker"]
+    home: str
+    title: str
+    at: str
+
+    @property
+    def new(self) -> str:
+        return f"{self.home}/new"
+
+
+CHANNEL_PLACE = SettingsPlace("channel", "/settings/inboxes", mark("收件箱和渠道"), "/settings/connections")
+TRACKER_PLACE = SettingsPlace("tracker", "/settings/trackers", mark("工单系统"), "/settings/trackers")
 
 
 class RecentChecks:
@@ -54,10 +80,10 @@ class RecentChecks:
         self._known.pop((workspace_id, connection_id), None)
 
 
-class InboxesPage(DeskPage):
-    """One request of somebody who manages inboxes."""
+class ConnectionsPage(DeskPage):
+    """One request of somebody who manages connections."""
 
-    section = "inboxes"
+    place: ClassVar[SettingsPlace]
 
     @property
     def setup(self) -> ChannelSetup:
@@ -69,13 +95,24 @@ class InboxesPage(DeskPage):
         found: RecentChecks = self.request.app.state.recent_checks
         return found
 
+    def address_of(self, integration: Integration | TrackerIntegration | None, public_id: str) -> str:
+        """The address that the vendor has to call."""
+        return self.address + callback_path(integration, public_id)
+
+
+class InboxesPage(ConnectionsPage):
+    """One request of somebody who manages inboxes."""
+
+    section = "inboxes"
+    place = CHANNEL_PLACE
+
     def integration(self, vendor: str) -> Integration | None:
         """None where this version does not know the vendor of a row."""
         return self.setup.integrations.get(vendor)
 
     def callback(self, row: ConnectionRow) -> str:
         """The address that the vendor has to call."""
-        return self.address + callback_path(self.integration(row.vendor), row.public_id)
+        return self.address_of(self.integration(row.vendor), row.public_id)
 
     async def may_change(self, tx: Transaction, connection_id: int) -> bool:
         """Whether what this connection is does not also say who somebody is, or this agent decides about that."""
@@ -87,10 +124,31 @@ class InboxesPage(DeskPage):
             raise NotAllowed("Colleagues sign in through this connection: only an owner changes or removes it.")
 
 
+class TrackersPage(ConnectionsPage):
+    """One request of somebody who manages where issues live."""
+
+    section = "trackers"
+    place = TRACKER_PLACE
+
+    def tracker(self, vendor: str) -> TrackerIntegration:
+        """Raises NotFound."""
+        found = self.setup.trackers.get(vendor)
+        if found is None:
+            raise NotFound("There is no such tracker.")
+        return found
+
+
 async def _managing(request: Request, agent: CurrentAgent) -> InboxesPage:
     """Raises NotAllowed."""
     agent.access.check(Permission.MANAGE_INBOXES)
     return InboxesPage(request, agent)
 
 
+async def _managing_trackers(request: Request, agent: CurrentAgent) -> TrackersPage:
+    """Raises NotAllowed."""
+    agent.access.check(Permission.MANAGE_INBOXES)
+    return TrackersPage(request, agent)
+
+
 ManagingInboxes = Annotated[InboxesPage, Depends(_managing)]
+ManagingTrackers = Annotated[TrackersPage, Depends(_managing_trackers)]

@@ -4,6 +4,7 @@ Integrations turn a vendor's traffic into these dataclasses at the border; nothi
 `bootstrap.py` says who plays which part.
 """
 
+from zhiban.ports.apps import AppAddresses, AppCreator, AppForm
 from zhiban.ports.channels import (
     Channel,
     ContactFollow,
@@ -107,6 +108,9 @@ __all__ = [
     "AccountsChanged",
     "Acknowledgement",
     "AnswersInSlots",
+    "AppAddresses",
+    "AppCreator",
+    "AppForm",
     "BindsMembers",
     "Breakers",
     "CardTapped",

@@ -37,6 +37,7 @@ class SetupField:
     identifies: bool = False  # the same values of these fields mean the same connection
     rotates: bool = False  # the former value is kept as `previous_<name>` for a day after a change
     operator: bool = False  # it decides where we call: set by the operator's terminal or environment alone
+    lines: bool = False  # it has several lines, such as a key in a file
 
 
 Proof = Literal["saved", "vendor", "webhook", "message"]

@@ -12,6 +12,7 @@ from zhiban.kit.errors import ZhibanError
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.http import Http
 from zhiban.kit.settings import Settings
+from zhiban.ports.apps import AppCreator
 from zhiban.ports.setup import Setup, Values
 from zhiban.ports.vendors import Breakers, CheckResult, TokenStore
 from zhiban.ports.webhooks import Acknowledgement, Challenge, VerifiedWebhook, Webhook, WebhookOutcome
@@ -307,7 +308,10 @@ class RedeliversWebhooks(Protocol):
 
 @frozen_dataclass
 class TrackerIntegration:
-    """Everything the program knows of a tracker before there is a connection to it; the fields as of `Integration`."""
+    """Everything the program knows of a tracker before there is a connection to it; the fields as of `Integration`.
+
+    `app_creator` where an app can be registered there; it calls where the settings say.
+    """
 
     name: str
     label: str
@@ -317,3 +321,4 @@ class TrackerIntegration:
     addresses: tuple[str, ...] = ()
     environment: Callable[[Settings], Values | None] = field(default=lambda _settings: None)
     operators: Callable[[Settings], Values] = field(default=lambda _settings: {})
+    app_creator: Callable[[Http, Settings], AppCreator] | None = None

@@ -58,6 +58,7 @@ class CheckResult:
 
     `name`, `said` and `cure` are translatable texts with holes for `values`; `problem` is the sentence of an error.
     `step` is the key of the set-up step that the check looked at: those before it which only the vendor can prove work.
+    `link` is a page of the vendor where it is mended.
     """
 
     name: str
@@ -67,6 +68,7 @@ class CheckResult:
     cure: str = ""
     values: Mapping[str, str] = field(default_factory=dict)
     step: str = ""
+    link: str = ""
 
 
 class Vendor(Protocol):

@@ -64,15 +64,24 @@ class Hooks:
             if hook.repo not in (None, repo.id):
                 continue
             said = {**payload, "installation": {"id": 1}} if hook.app_id is not None else payload
-            body = json.dumps(said, ensure_ascii=False).encode()
-            guid, action = str(uuid4()), str(payload.get("action", ""))
-            at = f"{self.forge.now():%Y-%m-%dT%H:%M:%SZ}"
-            delivery = HookDelivery(next(self._ids), guid, event, action, body, hook, at)
-            self.deliveries.append(delivery)
-            if self.paused:
-                self.waiting.append(delivery)
-            else:
-                self.start(delivery)
+            self._call(hook, event, said)
+
+    def tell_app(self, app_id: int, event: str, payload: dict[str, Any]) -> None:
+        """Call the hook of an app, of what concerns the app itself."""
+        for hook in self.hooks:
+            if hook.app_id == app_id:
+                self._call(hook, event, payload)
+
+    def _call(self, hook: Hook, event: str, payload: dict[str, Any]) -> None:
+        body = json.dumps(payload, ensure_ascii=False).encode()
+        guid, action = str(uuid4()), str(payload.get("action", ""))
+        at = f"{self.forge.now():%Y-%m-%dT%H:%M:%SZ}"
+        delivery = HookDelivery(next(self._ids), guid, event, action, body, hook, at)
+        self.deliveries.append(delivery)
+        if self.paused:
+            self.waiting.append(delivery)
+        else:
+            self.start(delivery)
 
     def start(self, delivery: HookDelivery) -> None:
         task = asyncio.get_running_loop().create_task(self._in_order(delivery))

@@ -77,20 +77,22 @@ class LinkSettings(BaseModel):
     quiet: Quiet = None  # hours in which this waits, beside those of the group itself
     budget: Annotated[int, Field(ge=1, le=MESSAGES_A_MINUTE)] = MESSAGES_A_MINUTE  # messages a minute
 
-    def wants(self, issue: IssueRow | None, event: NewsEvent, *, bot: bool) -> bool:
-        if self.mode == "none" or (bot and not self.bots) or (self.events and event not in self.events):
+    def wants(self, issue: IssueRow | None, event: NewsEvent | None, *, bot: bool) -> bool:
+        if self.mode == "none" or (bot and not self.bots):
+            return False
+        if event is not None and self.events and event not in self.events:
             return False
         return issue is None or not self.labels or bool(set(self.labels) & set(issue.labels))
 
 
-def event_of(kind: str) -> NewsEvent:
-    """Which of the events that somebody may choose a piece of news is."""
+def event_of(kind: str) -> NewsEvent | None:
+    """Which of the events that somebody may choose a piece of news is; None for what is told beside all of them."""
     if kind.startswith("review_"):
         return "reviewed"
     if kind in ("merged", "not_planned"):
         return "closed"
     known: dict[str, NewsEvent] = {one: one for one in get_args(NewsEvent)}
-    return known[kind]
+    return known.get(kind)
 
 
 async def note_change(tx: Transaction, event: IssueChanged) -> None:

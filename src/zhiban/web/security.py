@@ -29,6 +29,11 @@ HEADERS = {
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
+def policy_with_form(origin: str) -> str:
+    """The policy of a page whose form goes to another site, which is named as scheme://host."""
+    return POLICY.replace("form-action 'self'", f"form-action 'self' {origin}")
+
+
 class ForeignForm(ZhibanError):
     """A form came from another site."""
 

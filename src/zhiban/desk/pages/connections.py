@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Query
@@ -17,7 +17,8 @@ from zhiban.channels.inboxes import ConnectionRow, InboxConfig
 from zhiban.channels.setup_progress import SetupFacts, StepProgress, remaining, setup_progress
 from zhiban.conversations.queries import last_exchange
 from zhiban.desk.page import known
-from zhiban.desk.settings_page import InboxesPage, ManagingInboxes
+from zhiban.desk.settings_page import CHANNEL_PLACE, InboxesPage, ManagingInboxes
+from zhiban.desk.setup_form import LONGEST_NAME, missing, mistakes, plain, shown_again, typed_values, written
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Misconfigured, NotFound, Unavailable
 from zhiban.kit.frozen_dataclass import frozen_dataclass
@@ -27,7 +28,6 @@ from zhiban.ports import (
     Integration,
     OffersContactLinks,
     OffersContactWays,
-    SetupField,
     Streams,
     UnusableValues,
 )
@@ -37,15 +37,13 @@ from zhiban.web.security import same_origin
 
 router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
 
-HERE = "/settings/inboxes"
-CONNECTIONS = "/settings/connections"
-LONGEST_VALUE = 2_000
-VALUE = "v."  # with its name: the form's field for a value of the vendor
+HERE = CHANNEL_PLACE.home
+CONNECTIONS = CHANNEL_PLACE.at
 MOST_ACCOUNTS = 100
 MOST_SCANNED = 2_000  # bytes that a QR code holds, and a phone still reads
 
 Accounts = Annotated[str, Form(max_length=10_000)]
-Name = Annotated[str, Form(max_length=60)]
+Name = Annotated[str, Form(max_length=LONGEST_NAME)]
 
 
 @frozen_dataclass
@@ -70,28 +68,6 @@ class _Opened:
         return stuck is not None and stuck.check is not None and stuck.number > 1
 
 
-async def _typed(page: InboxesPage, integration: Integration) -> dict[str, str]:
-    """What was typed into the fields of the vendor; an empty one was not given."""
-    form = dict(await page.form())
-    fields = integration.setup.agents_fields
-    typed = {field.name: form.get(VALUE + field.name, "").strip()[:LONGEST_VALUE] for field in fields}
-    return {name: value for name, value in typed.items() if value}
-
-
-def _missing(page: InboxesPage, integration: Integration, typed: Mapping[str, str]) -> dict[str, str]:
-    """What stands beside each field that has to be filled in."""
-    return {
-        field.name: page.texts("这一项要填")
-        for field in integration.setup.agents_fields
-        if field.required and not typed.get(field.name)
-    }
-
-
-def _mistakes(page: InboxesPage, error: UnusableValues) -> dict[str, str]:
-    said = page.words(error) if len(error.fields) == 1 and not str(error).startswith("These") else ""
-    return {name: said or page.texts("这样写不能用") for name in error.fields}
-
-
 def _integration(page: InboxesPage, vendor: str) -> Integration:
     found = page.integration(vendor)
     if found is None:
@@ -106,7 +82,14 @@ def _integration(page: InboxesPage, vendor: str) -> Integration:
 async def new(page: ManagingInboxes, vendor: Annotated[str, Query(max_length=40)] = "") -> Response:
     """Which channel, and then what it needs."""
     if not vendor:
-        return await page.whole("settings/channels.html", integrations=list(page.setup.integrations.values()))
+        return await page.whole(
+            "settings/channels.html",
+            place=page.place,
+            choices=[
+                (one, one.channels[0].icon, [page.texts(channel.label) for channel in one.channels])
+                for one in page.setup.integrations.values()
+            ],
+        )
     return await _form(page, _integration(page, vendor))
 
 
@@ -120,18 +103,12 @@ async def _form(
     name: str = "",
     accounts: str = "",
 ) -> Response:
-    # What was typed as a secret does not come back into the page.
-    shown = {field.name: field.default for field in integration.setup.agents_fields}
-    shown |= {
-        field.name: typed[field.name]
-        for field in integration.setup.agents_fields
-        if typed and field.name in typed and not field.secret
-    }
     return await page.whole(
         "settings/connect.html",
         status=422 if errors or trouble else 200,
+        place=page.place,
         integration=integration,
-        typed=shown,
+        typed=shown_again(integration.setup.agents_fields, typed or {}),
         errors=errors or {},
         trouble=trouble,
         name=name,
@@ -145,10 +122,10 @@ async def connect(
 ) -> Response:
     """Store the values, and show the steps. What was made up for it is shown this once."""
     integration = _integration(page, vendor)
-    typed = await _typed(page, integration)
+    typed = await typed_values(page, integration.setup.agents_fields)
     only = list(dict.fromkeys(accounts.split()))[:MOST_ACCOUNTS]
     again: dict[str, Any] = {"typed": typed, "name": name, "accounts": accounts}
-    if errors := _missing(page, integration, typed):
+    if errors := missing(page, integration.setup.agents_fields, typed):
         return await _form(page, integration, errors=errors, **again)
     try:
         async with page.transaction() as tx:
@@ -166,7 +143,7 @@ async def connect(
                 await page.check_may_change(tx, done.id)
             await service.restrict(tx, done.id, only, by=page.actor, now=page.now)
     except UnusableValues as error:
-        return await _form(page, integration, errors=_mistakes(page, error), **again)
+        return await _form(page, integration, errors=mistakes(page, error), **again)
     except Misconfigured as error:
         return await _form(page, integration, trouble=page.words(error), **again)
     page.checks.forget(page.agent.workspace_id, done.id)
@@ -201,6 +178,7 @@ async def _opened(page: InboxesPage, tx: Transaction, connection_id: int) -> _Op
 
 def _steps(page: InboxesPage, found: _Opened) -> dict[str, Any]:
     return {
+        "place": page.place,
         "one": found,
         "callback": page.callback(found.row),
         "said": lambda check: told(check, page.texts),
@@ -208,11 +186,6 @@ def _steps(page: InboxesPage, found: _Opened) -> dict[str, Any]:
         "public": bool(page.auth.url),
         "login_code": _login_code(found.gateway),
     }
-
-
-def _written(value: object) -> object:
-    """A value as it is typed in."""
-    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _login_code(gateway: Gateway | None) -> Markup | None:
@@ -235,8 +208,9 @@ async def _show(
         found = await _opened(page, tx, connection_id)
         may_change = await page.may_change(tx, found.row.id)
     fields = found.integration.setup.fields
-    is_operators = found.integration.setup.is_operators(found.row.config)
-    config = {key: _written(value) for key, value in found.row.config.items() if value not in (None, "")}
+    operators = found.integration.operators(page.setup.settings)
+    is_operators = service.is_operators_alone(found.integration, found.row.config, operators)
+    config = {key: written(value) for key, value in found.row.config.items() if value not in (None, "")}
     return await page.whole(
         "settings/connection.html",
         status=422 if errors or trouble else 200,
@@ -314,27 +288,26 @@ async def change(page: ManagingInboxes, connection_id: int, accounts: Accounts =
     async with page.transaction() as tx:
         row = await inboxes.access_connection(tx, known(connection_id))
     integration = _integration(page, row.vendor)
-    typed = await _typed(page, integration)
+    typed = await typed_values(page, integration.setup.agents_fields)
     identity = {field.name: row.config.get(field.name) for field in integration.setup.fields if field.identifies}
     values = {**typed, **{name: value for name, value in identity.items() if value not in (None, "")}}
     only = list(dict.fromkeys(accounts.split()))[:MOST_ACCOUNTS]
-    plain = _plain(integration.setup.fields, typed)
+    again = plain(integration.setup.fields, typed)
+    operators = integration.operators(page.setup.settings)
     try:
         async with page.transaction() as tx:
-            done = await service.connect(tx, page.setup.vault, integration, values, by=page.actor, now=page.now)
+            done = await service.connect(
+                tx, page.setup.vault, integration, values, operators=operators, by=page.actor, now=page.now
+            )
             if done.changed:
                 await page.check_may_change(tx, done.id)
             await service.restrict(tx, done.id, only, by=page.actor, now=page.now)
     except UnusableValues as error:
-        return await _show(page, row.id, errors=_mistakes(page, error), typed=plain)
+        return await _show(page, row.id, errors=mistakes(page, error), typed=again)
     except Misconfigured as error:
-        return await _show(page, row.id, trouble=page.words(error), typed=plain)
+        return await _show(page, row.id, trouble=page.words(error), typed=again)
     page.checks.forget(page.agent.workspace_id, done.id)
     return page.back(f"{CONNECTIONS}/{done.id}")
-
-
-def _plain(fields: Sequence[SetupField], typed: Mapping[str, str]) -> dict[str, str]:
-    return {field.name: typed[field.name] for field in fields if not field.secret and field.name in typed}
 
 
 @router.post(CONNECTIONS + "/{connection_id}/remove")

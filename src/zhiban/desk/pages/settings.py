@@ -13,10 +13,13 @@ from zhiban.desk.pages import (
     notifiers,
     policy,
     reminders,
+    repositories,
     retention,
     sessions,
     team_hours,
     tokens,
+    tracker_apps,
+    trackers,
 )
 from zhiban.desk.settings_page import ChannelSetup, RecentChecks
 from zhiban.notifications.jobs import NotifierRegistry
@@ -28,17 +31,8 @@ from zhiban.web.routers import add_routes
 router = APIRouter(include_in_schema=False)
 
 PAGES = (
-    connections,
-    external_contacts,
-    policy,
-    inboxes,
-    tokens,
-    notifiers,
-    reminders,
-    retention,
-    sessions,
-    audit,
-    team_hours,
+    *(connections, external_contacts, policy, inboxes, tracker_apps, trackers, repositories),
+    *(tokens, notifiers, reminders, retention, sessions, audit, team_hours),
 )
 
 

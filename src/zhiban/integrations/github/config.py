@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Self
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
@@ -16,8 +17,19 @@ class GitHubSettings(SettingsPart):
     """What only the operator says: where our server calls."""
 
     github_api_base: str = Field(GITHUB_API, description="Base address of GitHub's API; for GitHub Enterprise Server.")
+    github_web_base: str = Field(
+        "", description="Base address of GitHub's pages for browsers; found by GITHUB_API_BASE where it is empty."
+    )
 
-    _address = field_validator("github_api_base")(web_address)
+    _address = field_validator("github_api_base", "github_web_base")(web_address)
+
+    @property
+    def pages(self) -> str:
+        """Where GitHub shows its pages, as its API's address tells: https://docs.github.com/enterprise-server/rest."""
+        if self.github_web_base:
+            return self.github_web_base.rstrip("/")
+        address = urlsplit(self.github_api_base.rstrip("/").removesuffix("/api/v3"))
+        return urlunsplit((address.scheme, address.netloc.removeprefix("api."), address.path, "", ""))
 
 
 class GitHubConfig(BaseModel):

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from zhiban.integrations.github.app_creation import GitHubAppCreator
 from zhiban.integrations.github.config import GITHUB_API, GitHubConfig, GitHubSettings
 from zhiban.integrations.github.tracker import GitHubTracker
 from zhiban.kit.clock import Clock
@@ -53,6 +54,11 @@ def _operators(settings: Settings) -> Values:
     return {"api_base": settings.part(GitHubSettings).github_api_base}
 
 
+def _app_creator(http: Http, settings: Settings) -> GitHubAppCreator:
+    where = settings.part(GitHubSettings)
+    return GitHubAppCreator(http, api_base=where.github_api_base, pages=where.pages)
+
+
 GITHUB: Final = TrackerIntegration(
     name=GitHubTracker.name,
     label="GitHub",
@@ -75,6 +81,7 @@ GITHUB: Final = TrackerIntegration(
                 mark("同一页的Private keys里生成的.pem文件，整个粘贴"),
                 secret=True,
                 required=False,
+                lines=True,
             ),
             SetupField(
                 "webhook_secret",
@@ -99,8 +106,15 @@ GITHUB: Final = TrackerIntegration(
                 "credentials",
                 mark("让GitHub接受凭据"),
                 "vendor",
-                mark("令牌没有过期，或应用装在这个账号上"),
+                mark("令牌没有过期，或App ID和私钥是同一个应用的"),
                 mark("GitHub接受我们的凭据"),
+            ),
+            SetupStep(
+                "repositories",
+                mark("选好仓库"),
+                "vendor",
+                mark("应用装到这个账号，并选中仓库；用令牌时在生成令牌的页面选"),
+                mark("能看到仓库"),
             ),
             SetupStep(
                 "permissions",
@@ -127,4 +141,5 @@ GITHUB: Final = TrackerIntegration(
     tracker=GitHubTracker,
     build=_build,
     operators=_operators,
+    app_creator=_app_creator,
 )

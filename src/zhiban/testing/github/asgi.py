@@ -13,6 +13,7 @@ from starlette.routing import Route
 from zhiban.testing.forge import ForgeEntry, ForgeFault, ReactionEntry, Repo, stamp
 from zhiban.testing.forge_asgi import ForgeApi
 from zhiban.testing.github.refusals import GitHubRefusal, invalid, mishap, object_of, secondary, text_of, title_of
+from zhiban.testing.github.registering import GitHubAppPages, convert
 from zhiban.testing.github.simulator import (
     WRITES_A_MINUTE,
     AppIdentity,
@@ -25,6 +26,7 @@ def application(github: GitHubSimulator, *, prefix: str = "") -> Starlette:
     """The API as an ASGI application."""
     api = _Api(github, prefix)
     routes = [
+        ("POST", "/app-manifests/{code}/conversions", api.conversion),
         ("GET", "/app", api.app),
         ("GET", "/app/installations/{id:int}", api.installation),
         ("POST", "/app/installations/{id:int}/access_tokens", api.access_token),
@@ -56,6 +58,7 @@ def application(github: GitHubSimulator, *, prefix: str = "") -> Starlette:
     site = [
         Route(f"{prefix}/login/device/code", github.device_flow.code, methods=["POST"]),
         Route(f"{prefix}/login/oauth/access_token", github.device_flow.token, methods=["POST"]),
+        *([] if prefix else GitHubAppPages(github).routes()),
     ]
     calls = [Route(prefix + path, api.guarded(one), methods=[verb]) for verb, path, one in routes]
     return Starlette(routes=[*site, *calls])
@@ -128,7 +131,7 @@ class _Api(ForgeApi):
         reach = grant.installation.repositories if grant.installation else grant.repositories or set()
         if repo is None or (repo.id not in reach and repo.private):
             raise GitHubRefusal(404, "Not Found")
-        level = grant.installation.permissions.get("issues") if grant.installation else "write"
+        level = grant.installation.permissions.get("issues") if grant.installation else grant.issues
         if writes and (repo.id not in reach or level != "write"):
             raise GitHubRefusal(403, "Resource not accessible by integration")
         if writes and repo.archived:
@@ -149,6 +152,13 @@ class _Api(ForgeApi):
         return entry
 
     # --------------------------------------------------------------------------------------------------- the app
+
+    async def conversion(self, request: Request) -> Response:
+        """Without credentials: the code is the credential."""
+        found = convert(self._github, request.path_params["code"])
+        if found is None:
+            raise GitHubRefusal(404, "Not Found")
+        return JSONResponse(found, 201)
 
     async def app(self, request: Request) -> Response:
         return JSONResponse(self._app(request).json())

@@ -6,11 +6,12 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from zhiban.testing.forge import Account, Comment, FaultKind, Forge, ForgeEntry, Json, Repo, stamp
 from zhiban.testing.github.device_flow import DeviceFlow
 from zhiban.testing.github.hooks import GitHubHooks
+from zhiban.testing.github.registering import Registration
 
 __all__ = ["Account", "Comment", "FaultKind", "ForgeEntry", "Repo", "stamp"]
 
@@ -36,9 +37,24 @@ class AppIdentity:
     public_key: str
     installations: dict[int, Installation] = field(default_factory=dict)
     device_flow: bool = True
+    page: str = ""
+    owner: Account | None = None
+    public: bool = True
+    permissions: dict[str, str] = field(default_factory=dict)
+    events: list[str] = field(default_factory=list)
+    setup_url: str = ""
 
     def json(self) -> Json:
-        return {"id": self.id, "slug": self.slug, "name": self.slug, "client_id": f"Iv1.{self.id:016x}"}
+        return {
+            "id": self.id,
+            "slug": self.slug,
+            "name": self.slug,
+            "client_id": f"Iv1.{self.id:016x}",
+            "html_url": self.page,
+            "owner": self.owner.json() if self.owner else None,
+            "permissions": self.permissions,
+            "events": self.events,
+        }
 
 
 @dataclass
@@ -50,6 +66,7 @@ class GitHubGrant:
     expires_at: datetime | None = None
     repositories: set[int] | None = None
     member: bool = False  # somebody who lets an app write for them
+    issues: Literal["read", "write"] = "write"
 
 
 class GitHubSimulator(Forge):
@@ -61,25 +78,35 @@ class GitHubSimulator(Forge):
         self.grants: dict[str, GitHubGrant] = {}
         self.written: list[datetime] = []
         self.device_flow = DeviceFlow(self)
+        self.visitor = "chen"  # whoever is signed in on GitHub's pages
+        self.owners: dict[str, set[str]] = {}  # of organisations
+        self.registrations: dict[str, Registration] = {}
 
     def _hooks(self) -> GitHubHooks:
         return GitHubHooks(self)
 
     def app(self, public_key: str, *, slug: str = "zhiban") -> AppIdentity:
-        app = AppIdentity(next(self._ids), slug, public_key)
+        app = AppIdentity(next(self._ids), slug, public_key, page=f"{self.base}/apps/{slug}")
         self.apps[app.id] = app
         self.account(f"{slug}[bot]", "Bot")
         return app
+
+    def new_key(self) -> tuple[str, str]:
+        """The private and the public key of a new app."""
+        from joserfc.jwk import RSAKey
+
+        key = RSAKey.generate_key(2048)
+        return key.as_pem(private=True).decode(), key.as_pem(private=False).decode()
 
     def install(self, app: AppIdentity, *repos: Repo) -> Installation:
         installation = Installation(next(self._ids), repos[0].owner, {repo.id for repo in repos})
         app.installations[installation.id] = installation
         return installation
 
-    def token(self, login: str, *repos: Repo) -> str:
+    def token(self, login: str, *repos: Repo, issues: Literal["read", "write"] = "write") -> str:
         """A fine-grained token of this account for these repositories."""
         token = f"github_pat_{secrets.token_hex(20)}"
-        self.grants[token] = GitHubGrant(self.account(login), repositories={repo.id for repo in repos})
+        self.grants[token] = GitHubGrant(self.account(login), repositories={repo.id for repo in repos}, issues=issues)
         return token
 
     def member_token(self, app: AppIdentity, account: Account, token: str, *, seconds: int) -> None:
