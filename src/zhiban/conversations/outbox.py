@@ -296,11 +296,11 @@ async def enqueue(
 
 async def _is_closed(tx: Transaction, state: ConversationState, author: Author, limits: Limits) -> bool:
     """Whether nothing may be said in this group. Raises GroupClosed where a person wants to."""
-    reason: Literal["read_only", "left", "mute"] | None
-    reason = "mute" if limits.hears == "nothing" else (await chat_of(tx, state.id)).closed
-    if reason and author in PEOPLE:
-        raise GroupClosed(reason)
-    return reason is not None
+    closed: Literal["read_only", "left", "mute"] | None
+    closed = "mute" if limits.hears == "nothing" else (await chat_of(tx, state.id)).closed
+    if closed and author in PEOPLE:
+        raise GroupClosed(closed)
+    return closed is not None
 
 
 def _parts(
