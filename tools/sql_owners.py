@@ -114,6 +114,7 @@ OWNERS = {
     "ticket_watcher": "tickets",
     "tracker_call": "tickets",
     "transcript_mail": "conversations",
+    "translation_call": "assistant",
     "turn": "assistant",
     "vector_set": "knowledge",
     "workspace": "people",

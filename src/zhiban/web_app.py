@@ -130,7 +130,7 @@ def web_application(
             suggest=suggester.suggest,
             explain=suggester.explain,
             drafting=DraftAssistant(app.database, deps.model),
-            translator=Translator(app.database, app.clock, deps.model),
+            translator=Translator(app.database, app.clock, deps.model, cost=deps.cost),
             mails=mailer is not None,
             surveys=app.survey_links,
         ),

@@ -25,7 +25,7 @@ from zhiban.conversations.transcripts import TranscriptLine, transcript
 from zhiban.kit.db import Database
 from zhiban.kit.errors import Conflict
 from zhiban.kit.i18n import Texts, mark
-from zhiban.ports import ChatModel, ChatTurn, ModelUnavailable
+from zhiban.ports import ChatModel, ChatTurn, Completion, ModelUnavailable
 
 LONGEST = 4000  # characters of a draft
 SECONDS = 20.0  # an agent waits longer than a contact, and sees that they wait
@@ -143,14 +143,27 @@ class DraftAssistant:
         return _in_short(said, texts) if check(written, [PlainPassage("", talk)]) else written[:_LONGEST_SUMMARY]
 
 
-async def ask_for_words(model: ChatModel | None, task: str, parts: Sequence[str], fence: str, *, tokens: int) -> str:
-    """What the model writes for this task from blocks of data. Raises ModelFailed, Conflict without a model."""
+async def ask_for_words(
+    model: ChatModel | None,
+    task: str,
+    parts: Sequence[str],
+    fence: str,
+    *,
+    tokens: int,
+    completions: list[Completion] | None = None,
+) -> str:
+    """What the model writes for this task from blocks of data. Raises ModelFailed, Conflict without a model.
+
+    Its answer is added to `completions`, also where it cannot be used.
+    """
     if model is None:
         raise Conflict(mark("There is no model to ask here."))
     turns = [ChatTurn("system", _RULES.format(task=task, fence=fence)), ChatTurn("user", "\n\n".join(parts))]
     try:
         async with asyncio.timeout(SECONDS):
             completion = await model.complete(turns, schema=_SCHEMA, max_tokens=tokens, seconds=SECONDS - LEEWAY)
+        if completions is not None:
+            completions.append(completion)
         written = read_object(completion.text, "text")["text"]
     except (ModelUnavailable, TimeoutError, UnparsableReply) as error:
         raise ModelFailed from error
