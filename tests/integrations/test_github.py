@@ -149,6 +149,12 @@ async def test_labels_and_assignees_that_were_dropped_without_a_word_are_named(s
     assert (changed.dropped_labels, changed.dropped_assignees) == (("bug",), ("chen",))
 
 
+async def test_one_who_cannot_be_assigned_costs_neither_the_issue_nor_the_others(stand: GitHubStand) -> None:
+    opened = await stand.tracker.open_issue(draft(assignees=("chen", "nobody")))
+    assert (opened.issue.assignees, opened.dropped_assignees) == (("chen",), ("nobody",))
+    assert len(stand.repo.entries) == 1
+
+
 async def test_a_token_of_the_installation_that_expired_is_renewed_once(stand: GitHubStand) -> None:
     await stand.tracker.open_issue(draft())
     stand.github.grants.clear()

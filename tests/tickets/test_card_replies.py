@@ -262,3 +262,17 @@ async def test_the_end_of_an_issue_is_heard_once_by_all_whom_it_concerns(
     (said,) = told
     assert "工单1已完成" in said
     assert await chat.rows("select state from ticket") == [("done",)]
+
+
+async def test_whom_a_ticket_names_is_assigned_over_there_or_told_to_be_left_out(group: CardChat) -> None:
+    chat = group.chat
+    for name, told in (("chen", ""), ("nobody", "没能指派给：nobody")):
+        chat.clock.advance(timedelta(minutes=1))
+        preview = await chat.asks("liang", f"以上5条开工单，指派 @{name}")
+        assert f"指派：{name}" in preview
+        await chat.asks("liang", "确认")
+        (said,) = await group.settles()
+        assert told in said
+        assert ("没能指派" in said) == bool(told)
+    assert [one.assignees for one in group.stand.board.issues.values()] == [("chen",), ()]
+    assert "没有找到陈默" in await chat.asks("liang", "以上5条开工单，指派 @陈默")

@@ -125,3 +125,6 @@ alter table ticket add column forgotten_at timestamptz;
 alter table retention add column tickets_days int,
   add constraint ck_retention_tickets_days check (tickets_days >= 30);
 """
+
+# Whom a draft is assigned to at the tracker, by their logins there.
+DRAFT_ASSIGNEES = "alter table ticket_draft add column assignees text[] not null default '{}'"

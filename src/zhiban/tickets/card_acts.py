@@ -50,7 +50,7 @@ DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
 ANSWERED = 3  # refusals that one member hears in a minute; the others are kept in silence
 _MEANT = re.compile(r"\A\s*([#!])\s?([0-9]{1,9}|I[0-9A-Z]{4,8})(?![0-9A-Za-z])[\s:：,，]*", re.IGNORECASE)
-_LOGIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,98}[A-Za-z0-9])?")
+LOGIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,98}[A-Za-z0-9])?")
 
 
 @frozen_dataclass
@@ -242,7 +242,7 @@ class CardActs:
         """Of members by the accounts that they bound, of others as they are written."""
         bound = await logins.bound_by_name(self._tx, repository.connection_id, self._snapshot.id)
         names = [bound.get(name.casefold(), name) for name in names]
-        wrong = [name for name in names if not _LOGIN.fullmatch(name)]
+        wrong = [name for name in names if not LOGIN.fullmatch(name)]
         if wrong:
             raise _Declined(self._texts("不知道{names}在那边的账号，请写登录名。", names=self._texts("、").join(wrong)))
         return tuple(names)

@@ -16,9 +16,9 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts
-from zhiban.tickets import confirming, drafts, filing, involving, login_acts
+from zhiban.tickets import confirming, drafts, filing, involving, login_acts, logins
 from zhiban.tickets.binding import carry_out
-from zhiban.tickets.card_acts import CardActs, QuotedCard
+from zhiban.tickets.card_acts import LOGIN, CardActs, QuotedCard
 from zhiban.tickets.card_replies import Replier
 from zhiban.tickets.chat_commands import (
     UNDO_LIFE,
@@ -161,16 +161,14 @@ class ChatActs:
         repository: RepositoryRow | None = None
         owner_id: int | None = None
         label_ids: tuple[int, ...] = ()
+        assignees: tuple[str, ...] = ()
         try:
             repository = await filing.repository_wanted(self._tx, self._snapshot.id, options.repository)
         except NotFound:
             said.append(texts("这个群没有绑定仓库{name}，先记在我们这里。", name=options.repository[:60]))
         if options.assignee:
-            owner_id = await self._colleague(options.assignee)
-            if owner_id is None:
-                said.append(texts("没有找到同事{name}。", name=options.assignee))
-            elif repository is not None:
-                said.append(texts("指派只在我们这里，不会写到仓库。"))
+            owner_id, assignees, remark = await self._people(options.assignee, repository, texts)
+            said += [remark] if remark else []
         if options.labels:
             label_ids, unknown = await self._labels(options.labels)
             if unknown:
@@ -184,6 +182,7 @@ class ChatActs:
             owner_id,
             label_ids,
             repository.id if repository is not None else None,
+            assignees=assignees,
         )
         draft = await drafts.begin(
             self._tx,
@@ -386,6 +385,29 @@ class ChatActs:
         found = await agent_names(self._tx, self._snapshot.inbox.inbox_id)
         called = [one.id for one in found if one.name.casefold() == name.casefold()]
         return called[0] if len(called) == 1 else None
+
+    async def _people(
+        self, name: str, repository: RepositoryRow | None, texts: Texts
+    ) -> tuple[int | None, tuple[str, ...], str]:
+        """The colleague of this name, the logins at the tracker, and what there is to say about it."""
+        owner_id = await self._colleague(name)
+        assignees: tuple[str, ...] = ()
+        if repository is not None:
+            assignees = await self._assignees(name, repository, colleague=owner_id is not None)
+        if owner_id is None and not assignees:
+            said = texts("没有找到{name}：请写同事的名字、绑定了账号的成员，或那边的登录名。", name=name)
+            return owner_id, assignees, said
+        if repository is not None and not assignees:
+            return owner_id, assignees, texts("指派只在我们这里，不会写到仓库。")
+        return owner_id, assignees, ""
+
+    async def _assignees(self, name: str, repository: RepositoryRow, *, colleague: bool) -> tuple[str, ...]:
+        """The login of a member who bound their account, or what is written like one and is no colleague's name."""
+        bound = await logins.bound_by_name(self._tx, repository.connection_id, self._snapshot.id)
+        login = bound.get(name.casefold())
+        if login is None and not colleague and LOGIN.fullmatch(name):
+            login = name
+        return (login,) if login is not None else ()
 
     async def _labels(self, wanted: Sequence[str]) -> tuple[tuple[int, ...], list[str]]:
         """The labels of these names, and the names that are none."""

@@ -56,6 +56,8 @@ def preview_words(preview: Preview, texts: Texts) -> str:
     about = []
     if preview.labels:
         about.append(texts("标签：{names}", names=texts("、").join(preview.labels)))
+    if wish.assignees:
+        about.append(texts("指派：{names}", names=texts("、").join(wish.assignees)))
     if preview.owner:
         about.append(texts("负责：{name}", name=preview.owner))
     if wish.priority:

@@ -81,7 +81,7 @@ async def file_draft(tx: Transaction, said: Confirmation) -> tuple[Ticket, Repos
         return ticket, None
     repository = await access_repository(tx, ticket.repository_id)
     source = await subject_of(tx, draft.conversation_id)
-    await filing.file(tx, ticket, source=source, texts=said.texts, by=by, now=now)
+    await filing.file(tx, ticket, source=source, assignees=draft.wish.assignees, texts=said.texts, by=by, now=now)
     return ticket, repository
 
 

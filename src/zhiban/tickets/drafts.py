@@ -25,16 +25,16 @@ Outcome = Literal["filed", "joined", "cancelled", "replaced", "expired"]
 _COLUMNS = (
     "id, conversation_id, requester_contact_id, requester, requester_ref, message_id, preview_message_id, lines, "
     "title, summary, note, priority, owner_id, labels, repository_id, locale, state, ticket_id, created_at, "
-    "expires_at, agent_id, due_at"
+    "expires_at, agent_id, due_at, assignees"
 )
 
 _BEGIN = """
 insert into ticket_draft (workspace_id, conversation_id, requester_contact_id, requester, requester_ref, message_id,
   lines, title, summary, note, priority, owner_id, labels, repository_id, locale, client_key, created_at, expires_at,
-  agent_id)
+  agent_id, assignees)
 values (%(workspace)s, %(conversation)s, %(contact)s, %(requester)s, %(ref)s, %(message)s, %(lines)s::jsonb, %(title)s,
   %(summary)s, %(note)s, %(priority)s, %(owner)s, %(labels)s::bigint[], %(repository)s, %(locale)s, %(key)s, %(now)s,
-  %(expires)s, %(agent)s)
+  %(expires)s, %(agent)s, %(assignees)s::text[])
 on conflict (workspace_id, client_key) do nothing returning id"""
 
 
@@ -65,6 +65,7 @@ class Wish:
     labels: tuple[int, ...] = ()
     repository_id: int | None = None
     due_at: datetime | None = None
+    assignees: tuple[str, ...] = ()  # at the tracker, by their logins there
 
 
 @frozen_dataclass
@@ -129,6 +130,7 @@ async def begin(
         note=wish.note,
         priority=int(wish.priority),
         owner=wish.owner_id,
+        assignees=list(wish.assignees),
         labels=list(wish.labels),
         repository=wish.repository_id,
         locale=locale,
@@ -332,6 +334,7 @@ def _draft(row: Mapping[str, Any]) -> TicketDraft:
         tuple(row["labels"]),
         row["repository_id"],
         row["due_at"],
+        tuple(row["assignees"]),
     )
     return TicketDraft(
         row["id"],

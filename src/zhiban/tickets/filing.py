@@ -63,8 +63,20 @@ def signature_for(repository: RepositoryRow | None, wanted: str) -> Signature:
     return Signature.ALIAS if public and signature is Signature.REAL else signature
 
 
-async def file(tx: Transaction, ticket: Ticket, *, source: str, texts: Texts, by: Actor, now: datetime) -> None:
-    """Let the tracker open the ticket's issue. Nothing happens where the ticket stays here. Raises NotFound."""
+async def file(
+    tx: Transaction,
+    ticket: Ticket,
+    *,
+    source: str,
+    assignees: Sequence[str] = (),
+    texts: Texts,
+    by: Actor,
+    now: datetime,
+) -> None:
+    """Let the tracker open the ticket's issue, assigned to these logins. Nothing happens where the ticket stays here.
+
+    Raises NotFound.
+    """
     if ticket.repository_id is None or ticket.tracker_state is not TrackerState.NONE:
         return
     repository = await access_repository(tx, ticket.repository_id)
@@ -74,6 +86,7 @@ async def file(tx: Transaction, ticket: Ticket, *, source: str, texts: Texts, by
         title=title_of(ticket.title, texts),
         bodies=await _written(tx, ticket, repository, source=source, texts=texts),
         labels=await _label_names(tx, ticket.labels),
+        assignees=assignees,
         ticket_id=ticket.id,
         client_key=f"ticket-{ticket.id}-{repository.id}-{now.timestamp()}",
         by=by,

@@ -107,6 +107,9 @@ async def news_words(tx: Transaction, ticket: Ticket, news: TicketNews, texts: T
             if ticket.dropped_labels:
                 names = texts("、").join(ticket.dropped_labels)
                 lines.append(texts("标签没有写上：{names}，那边没有给我们这个权限。", names=names))
+            if ticket.dropped_assignees:
+                names = texts("、").join(ticket.dropped_assignees)
+                lines.append(texts("没能指派给：{names}，那边没有这个人，或没有给我们这个权限。", names=names))
             return "\n".join(lines)
         case TicketNews.REFUSED:
             why = ticket.problem_words(texts)

@@ -90,7 +90,7 @@ class GitHubTracker:
                 wish["labels"] = list(draft.labels)
             if draft.assignees:
                 wish["assignees"] = list(draft.assignees)
-            found = await self._write("POST", draft.repository, "/issues", wish)
+            found = await self._open(draft.repository, wish)
         return self._result(draft.repository, found, draft.labels, draft.assignees)
 
     async def comment(self, draft: CommentDraft) -> IssueComment:
@@ -279,6 +279,21 @@ class GitHubTracker:
             return parts.part(await self._client.write(method, f"/repos/{repository}{place}", body))
         except Moved as error:
             raise await self._moved(repository, error) from error
+
+    async def _open(self, repository: str, wish: dict[str, Any]) -> Mapping[str, Any]:
+        """One who cannot be assigned costs GitHub's whole issue: then it is opened first, and people added to it."""
+        try:
+            return await self._write("POST", repository, "/issues", wish)
+        except TrackerRefused as error:
+            assignees = wish.pop("assignees", None)
+            if assignees is None or error.reason != "invalid" or "assignee" not in error.hint:
+                raise
+        found = await self._write("POST", repository, "/issues", wish)
+        place = f"/issues/{parts.number(found, 'number')}/assignees"
+        try:
+            return await self._write("POST", repository, place, {"assignees": assignees})
+        except TrackerRefused:
+            return found  # the issue is there, and names those who were left out
 
     async def _moved(self, repository: str, error: Moved) -> TrackerRefused:
         """The name that the repository has now: GitHub answers with its number."""

@@ -293,10 +293,12 @@ class _Api(ForgeApi):
         wish = object_of(await request.json(), {"title", "body", "labels", "assignees", "milestone", "type"})
         title = title_of(wish.get("title"))
         body = text_of(wish.get("body", ""), "Issue")
+        if self._pushes(repo, grant) and not repo.pushers.issuperset(wish.get("assignees", [])):
+            raise invalid("Issue", "assignees", "invalid")
         entry = self._github.opens(repo, grant.account.login, title, body, app=grant.installation is not None)
         if self._pushes(repo, grant):  # others' labels and assignees are dropped without a word
             self._label(repo, entry, wish.get("labels", []))
-            entry.assignees = [one for one in wish.get("assignees", []) if one in repo.pushers]
+            entry.assignees = list(wish.get("assignees", []))
         return JSONResponse(self._github.issue(repo, entry), 201)
 
     async def update_issue(self, request: Request) -> Response:
