@@ -25,6 +25,7 @@ from zhiban.testing.tracker import US
 from zhiban.tickets import group_news, mirroring, repositories
 from zhiban.tickets import tracker_outbox as outbox
 from zhiban.tickets.news import take_in
+from zhiban.tickets.tracker_jobs import TrackerJobs
 from zhiban.tickets.tracker_writes import NewComment
 
 SHOP: dict[str, Any] = {"repository": "acme/shop", "number": 1, "title": "支付页\n白屏", "actor": "lin"}
@@ -301,3 +302,22 @@ async def test_a_paused_tracker_writes_nothing_and_tells_nobody(stand: TrackerSt
         assert not await resume_connection(tx, stand.connection_id, by=SYSTEM, now=stand.now)
     await stand.work()
     assert [one.title for one in stand.board.issues.values()] == ["支付页白屏"]
+
+
+async def test_a_repository_that_is_gone_keeps_nobody_elses_news(stand: TrackerStand, group: LinkedGroup) -> None:
+    """A pause of one of its issues ends as any other, in silence."""
+    await group.linked()
+    for number in (9, 10):
+        await stand.hears({**SHOP, "number": number, "title": f"问题{number}", "action": "opened"})
+    async with stand.database.transaction(stand.workspace_id) as tx:
+        await tx.run(
+            "insert into mirror_pause (workspace_id, issue_id, paused_at, ends_at, missed) "
+            "select workspace_id, id, %(now)s, %(now)s, 3 from issue where number = 9",
+            now=stand.now,
+        )
+        await repositories.keep_only(tx, stand.connection_id, (), now=stand.now)
+    stand.clock.advance(timedelta(minutes=2))
+    stand.connections._inboxes_open[stand.workspace_id, group.inbox.inbox_id] = group.inbox
+    await TrackerJobs(stand.database, stand.connections, stand.clock).tell_groups()
+    said = await stand.rows("select count(*) from message where author = 'tracker'")
+    assert (said, await stand.rows("select count(*) from mirror_pause")) == ([(2,)], [(0,)])

@@ -30,7 +30,7 @@ from zhiban.tickets.card_replies import asked_from
 from zhiban.tickets.cards import COMMENT
 from zhiban.tickets.issues import IssueRow, access_comment, access_issue
 from zhiban.tickets.news_words import GroupNews, issue_words, list_words
-from zhiban.tickets.repositories import RepositoryLink, access_repository, links_of, links_to
+from zhiban.tickets.repositories import RepositoryLink, access_repository, find_repository, links_of, links_to
 
 GATHERED = timedelta(seconds=60)
 MESSAGES_A_MINUTE = 6
@@ -222,8 +222,8 @@ async def _collect(
     besides: Sequence[int] = (),
     now: datetime,
 ) -> None:
-    repository = await access_repository(tx, repository_id)
-    if repository.connection_id in await paused_connections(tx):
+    repository = await find_repository(tx, repository_id)
+    if repository.removed_at is not None or repository.connection_id in await paused_connections(tx):
         return
     links = await links_to(tx, repository.name)
     if links and issue is not None and not await mirroring.admits(tx, repository_id, issue.id, now=now):

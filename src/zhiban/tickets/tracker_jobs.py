@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
@@ -12,10 +13,13 @@ from zhiban.events import ConnectionAdded, ConnectionChanged, ConnectionResumed
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import NotFound
+from zhiban.kit.failures import only_logged
 from zhiban.kit.jobs import Enqueued, Job, Task, enqueue
 from zhiban.ports import ConnectionBroken, Issue, ListsComments, RedeliversWebhooks, Tracker, TrackerRefused
 from zhiban.tickets import group_news, issues, mirroring, news, repositories
 from zhiban.tickets.repositories import RepositoryRow
+
+log = logging.getLogger(__name__)
 
 SYNC_TRACKER = Job("sync_tracker", queue="slow", attempts=4, wait=30, final=(ConnectionBroken,))
 SYNC_TRACKERS = Job("sync_trackers", cron="*/10 * * * *", attempts=1)
@@ -51,14 +55,19 @@ class TrackerJobs:
     async def tell_groups(self) -> None:
         """Say in every linked group what has been gathered for it."""
         for workspace_id in await self._database.workspaces():
-            now = self._clock.now()
-            async with self._database.transaction(workspace_id) as tx:
-                await mirroring.resume_due(tx, now=now)
-                waiting = await group_news.waiting_groups(tx, now=now)
-            for conversation_id, inbox_id in waiting:
-                inbox = await self._connections.inbox(workspace_id, inbox_id)
+            with only_logged(log, f"The groups of workspace {workspace_id} hear their news later."):
+                now = self._clock.now()
                 async with self._database.transaction(workspace_id) as tx:
-                    await group_news.tell(tx, inbox, conversation_id, now=now)
+                    await mirroring.resume_due(tx, now=now)
+                    waiting = await group_news.waiting_groups(tx, now=now)
+                for conversation_id, inbox_id in waiting:
+                    with only_logged(log, f"The group of conversation {conversation_id} hears its news later."):
+                        await self._tell(workspace_id, conversation_id, inbox_id)
+
+    async def _tell(self, workspace_id: int, conversation_id: int, inbox_id: int) -> None:
+        inbox = await self._connections.inbox(workspace_id, inbox_id)
+        async with self._database.transaction(workspace_id) as tx:
+            await group_news.tell(tx, inbox, conversation_id, now=self._clock.now())
 
     async def sync_trackers(self) -> None:
         """Look at every tracker: webhooks get lost, and their sender does not know it."""
