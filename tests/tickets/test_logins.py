@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -13,11 +14,12 @@ from tests.tickets.cards import CardChat
 from tests.tickets.chat import START, group_chat
 from tests.tickets.stand import tracker_stand
 from zhiban import bootstrap
+from zhiban.channels.service import disconnect
 from zhiban.events import SYSTEM
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
 from zhiban.kit.vault import Vault
-from zhiban.ports import Repository
+from zhiban.ports import MemberBindingEnded, MemberGrant, Repository
 from zhiban.testing.forge import ForgeEntry, Repo
 from zhiban.testing.github import GitHubSimulator
 from zhiban.testing.github import application as github_application
@@ -176,6 +178,62 @@ async def test_a_token_that_was_revoked_leads_back_to_our_name_with_a_word(group
     assert said(group) == [("zhiban[bot]", "收回以后\n\n*via 群聊 · 陆知行*")]
     assert not await group.stand.facts("connection_broke")  # ours are as good as ever
     assert "授权失效" not in await group.writes("再来一句")
+
+
+@pytest.mark.parametrize("how", ["revoked", "unbound", "suspended"])
+async def test_nobody_changes_with_our_rights_what_they_were_let_change_with_theirs(group: Bound, how: str) -> None:
+    assert "只有群管理" in await group.chat.asks("lu", "关闭", reply_to=group.card_id)
+    await group.binds("lu", "chen")
+    assert await group.chat.asks("lu", "关闭", reply_to=group.card_id) == ""
+    if how == "revoked":
+        group.github.device_flow.revokes("chen")
+    elif how == "unbound":
+        assert "已解绑chen" in await group.chat.asks("lu", "@值班助手 解绑账号", mentions_us=True)
+    else:
+        group.github.fails("suspended", method="PATCH")
+    (told,) = await group.settles()
+    assert "没能写成" in told
+    assert "您在那边的账号现在不能用" in told
+    assert group.entry.state == "open"
+    assert not await group.stand.facts("connection_broke")
+    assert await group.chat.rows("select count(*) from member_login where state = 'bound'") == [(how == "suspended",)]
+
+
+async def test_nothing_is_kept_of_an_account_where_the_connection_is_removed(group: Bound) -> None:
+    await group.binds()
+    await group.asks_for_code("bei")
+    stand = group.stand
+    async with stand.database.transaction(stand.workspace_id) as tx:
+        await disconnect(tx, stand.connections.vault, stand.connection_id, now=stand.now)
+    rows = await group.chat.rows("select state, sealed, reason from member_login")
+    assert rows == [("ended", None, "off")] * 2
+
+
+async def test_an_account_that_was_ended_meanwhile_gets_no_new_token(group: Bound) -> None:
+    await group.binds()
+    stand = group.stand
+    async with stand.database.transaction(stand.workspace_id) as tx:
+        row = await logins.read_login(tx, await tx.value("select id from member_login"))
+        assert row is not None
+        await logins.end(tx, row, "unbound", now=stand.now)
+    async with stand.database.transaction(stand.workspace_id) as tx:
+        with pytest.raises(MemberBindingEnded):
+            await logins.keep_grant(
+                tx, row, stand.connections.vault, MemberGrant("lu-dev", "ghu_x", refresh="r"), now=stand.now
+            )
+    assert await group.chat.rows("select state, sealed from member_login") == [("ended", None)]
+
+
+async def test_a_look_that_comes_late_ends_no_account_that_is_bound(group: Bound) -> None:
+    typed, (before,) = await group.asks_for_code(), await group.chat.rows("select id from member_login")
+    sql = "select args from jobs.procrastinate_jobs where task_name = %(name)s"
+    looks = await group.chat.rows(sql, name=LOOK_FOR_LOGIN.name)
+    group.github.device_flow.authorizes(typed, "lu-dev")
+    group.chat.clock.advance(timedelta(seconds=6))
+    jobs = LoginJobs(group.stand.database, group.stand.connections, group.chat.clock)
+    # The second asks with a code that the first has used up.
+    await asyncio.gather(group.runs(), *(jobs.look(**args) for (args,) in looks))
+    assert await group.chat.rows("select id, state from member_login") == [(*before, "bound")]
 
 
 async def test_a_member_may_there_what_they_may_there(group: Bound) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 from zhiban.testing.forge_hooks import Hooks
 
 Json = dict[str, Any]
-FaultKind = Literal["502", "502_after", "broken_after", "429", "secondary", "limit", "401", "slow"]
+FaultKind = Literal["502", "502_after", "broken_after", "429", "secondary", "limit", "401", "suspended", "slow"]
 
 
 @dataclass

@@ -19,7 +19,7 @@ from zhiban.events import (
 from zhiban.kit.db import Transaction
 from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import enqueue
-from zhiban.tickets import card_replies, filing, repositories, telling, tracking
+from zhiban.tickets import card_replies, filing, logins, repositories, telling, tracking
 from zhiban.tickets.card_telling import ANSWER_CARD
 from zhiban.tickets.involving import blank_comments, forget_recalled
 from zhiban.tickets.jobs import TELL_CHAT
@@ -38,7 +38,8 @@ async def forget_frozen(tx: Transaction, event: MessageRecalled) -> None:
 
 
 async def forget_repositories(tx: Transaction, event: ConnectionRemoved) -> None:
-    """Nobody files where we have no credentials any more. Its issues stay."""
+    """Nobody files where we have no credentials any more, nor writes under an account of theirs. Its issues stay."""
+    await logins.end_all(tx, event.connection_id, now=event.at)
     await repositories.keep_only(tx, event.connection_id, (), now=event.at)
 
 

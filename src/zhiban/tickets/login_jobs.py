@@ -137,7 +137,7 @@ class LoginJobs:
         now = self._clock.now()
         async with self._database.transaction(workspace_id) as tx:
             locked = await logins.read_login(tx, row.id)
-            if locked is None or not await logins.end(tx, locked, reason, now=now):
+            if locked is None or locked.state != row.state or not await logins.end(tx, locked, reason, now=now):
                 return
         texts = Texts(row.locale)
         said = {

@@ -16,7 +16,7 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Locale
 from zhiban.kit.vault import SealBroken, Vault
-from zhiban.ports import MemberGrant
+from zhiban.ports import MemberBindingEnded, MemberGrant
 from zhiban.tickets.card_replies import Replier
 
 ASKED_SINCE = timedelta(hours=1)
@@ -163,15 +163,18 @@ async def bind(tx: Transaction, row: MemberLogin, vault: Vault, grant: MemberGra
 
 
 async def keep_grant(tx: Transaction, row: MemberLogin, vault: Vault, grant: MemberGrant, *, now: datetime) -> None:
-    """The token to use from now on."""
+    """The token to use from now on. Raises MemberBindingEnded where it was ended meanwhile."""
     secrets = {"token": grant.token, "refresh": grant.refresh}
-    await tx.run(
-        "update member_login set login = %(login)s, sealed = %(sealed)s, expires_at = %(until)s where id = %(id)s",
+    kept = await tx.run(
+        "update member_login set login = %(login)s, sealed = %(sealed)s, expires_at = %(until)s "
+        "where id = %(id)s and state <> 'ended'",
         login=grant.login,
         sealed=vault.seal(secrets, bound_to=place_of(tx, row.id)),
         until=now + timedelta(seconds=grant.seconds) if grant.seconds is not None else None,
         id=row.id,
     )
+    if not kept:
+        raise MemberBindingEnded("revoked")
 
 
 async def end(tx: Transaction, row: MemberLogin, reason: Ending, *, now: datetime) -> bool:
@@ -194,6 +197,12 @@ async def end(tx: Transaction, row: MemberLogin, reason: Ending, *, now: datetim
         )
         await event_log.append(tx, fact)
     return bool(ended)
+
+
+async def end_all(tx: Transaction, connection_id: int, *, now: datetime) -> None:
+    """Nobody writes there any more, and no secret for it is kept."""
+    for row in await _rows(tx, "connection_id = %(c)s and state <> 'ended' for update", c=connection_id):
+        await end(tx, row, "off", now=now)
 
 
 def secrets_of(tx: Transaction, row: MemberLogin, vault: Vault) -> dict[str, Any]:

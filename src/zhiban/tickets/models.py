@@ -34,6 +34,7 @@ PROBLEMS = {
     "locked": mark("那条议题锁住了，不能再写。"),
     "invalid": mark("那边没有接受这份内容。"),
     "forbidden": mark("那边不让我们写。"),
+    "revoked": mark("您在那边的账号现在不能用，没有替您改；要用自己的账号，请再说一次“绑定账号”。"),
     "unreachable": mark("一整天都没能连上那边。"),
     "unsupported": mark("那边没有这个功能。"),
     "accident": mark("我们这边出了错，试了多次都没有成功。"),

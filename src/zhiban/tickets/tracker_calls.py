@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 from zhiban.events import Actor, ActorKind, IssueOpened, IssueRefused, IssueWritten
 from zhiban.kit import event_log
@@ -14,10 +14,10 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.pubsub import LIVING
-from zhiban.ports import CommentDraft, IssueComment, IssueDraft, OpenedIssue
+from zhiban.ports import CommentDraft, IssueChange, IssueComment, IssueDraft, OpenedIssue
 from zhiban.tickets import issues
 from zhiban.tickets.repositories import rename
-from zhiban.tickets.tracker_writes import NewComment, NewIssue, TrackerWrite, Wish, read_write
+from zhiban.tickets.tracker_writes import Erasure, NewComment, NewIssue, NewReaction, TrackerWrite, Wish, read_write
 
 LEASE = timedelta(seconds=120)  # longer than any attempt takes
 LOCK = 0x5A54  # class of the advisory locks under which calls of a connection are taken
@@ -280,6 +280,19 @@ async def put_off(
 ) -> None:
     """Try again then. `sent`: this attempt may have been carried out; otherwise it does not count as one."""
     await tx.run(_PUT_OFF, id=call.id, at=until, problem=problem[:500], sent=sent, again=call.again, now=now)
+
+
+async def may_be_ours(tx: Transaction, call: TrackerCall) -> bool:
+    """Whether what a member asked for under their account may be done under ours: their words, not their rights."""
+    match call.write:
+        case NewComment() | NewReaction():
+            return True
+        case Erasure(call_id=written):
+            return bool(await tx.value("select kind = 'comment' from tracker_call where id = %(id)s", id=written))
+        case NewIssue() | IssueChange():
+            return False
+        case never:
+            assert_never(never)
 
 
 async def write_as_ours(tx: Transaction, call: TrackerCall, *, now: datetime) -> None:

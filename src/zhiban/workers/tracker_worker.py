@@ -125,20 +125,16 @@ class TrackerWorker:
         try:
             tracker = (await self._connections.tracker(workspace_id, connection_id)).tracker
             async with asyncio.timeout(ATTEMPT_SECONDS):
-                if call.login_id is not None:
-                    tracker = await self._accounts.tracker_of(workspace_id, tracker, call.login_id)
-                await self._carry_out(workspace_id, tracker, call)
-        except MemberBindingEnded:
-            await self._as_ours(workspace_id, call)
+                if call.login_id is None:
+                    await self._carry_out(workspace_id, tracker, call)
+                else:
+                    await self._as_member(workspace_id, tracker, call, call.login_id)
         except TrackerRefused as error:
             await self._refused(workspace_id, call, error)
         except (calls.IssueNotOpen, NotFound) as error:
             async with self._database.transaction(workspace_id) as tx:
                 await calls.settle_refused(tx, call, "not_found", error.sentence, now=self._clock.now())
         except (ConnectionBroken, Misconfigured) as error:
-            if call.login_id is not None and getattr(error, "code", 0) == REFUSED:
-                await self._as_ours(workspace_id, call)
-                return True
             async with self._database.transaction(workspace_id) as tx:
                 await mark_broken(tx, connection_id, error.sentence, now=self._clock.now())
             await self._put_off(workspace_id, call, BROKEN_WAIT, error.sentence, sent=False)
@@ -151,6 +147,18 @@ class TrackerWorker:
             async with self._database.transaction(workspace_id) as tx:
                 await mark_mended(tx, connection_id, now=self._clock.now())
         return True
+
+    async def _as_member(self, workspace_id: int, tracker: Tracker, call: TrackerCall, login_id: int) -> None:
+        """Under their own account. What is wrong with that is not wrong with the connection."""
+        try:
+            own = await self._accounts.tracker_of(workspace_id, tracker, login_id)
+        except MemberBindingEnded:
+            await self._without_account(workspace_id, call, revoked=True)
+            return
+        try:
+            await self._carry_out(workspace_id, own, call)
+        except ConnectionBroken as error:
+            await self._without_account(workspace_id, call, revoked=getattr(error, "code", 0) == REFUSED)
 
     async def _carry_out(self, workspace_id: int, tracker: Tracker, call: TrackerCall) -> None:
         write = call.write
@@ -196,14 +204,21 @@ class TrackerWorker:
         async with self._database.transaction(workspace_id) as tx:
             return await issues.note(tx, repository_id, issue, quietly=True, now=self._clock.now())
 
-    async def _as_ours(self, workspace_id: int, call: TrackerCall) -> None:
-        """The member has taken their word back: they are bound no more, and we write it under our own name."""
+    async def _without_account(self, workspace_id: int, call: TrackerCall, *, revoked: bool) -> None:
+        """The member's account cannot be used. `revoked`: they took their word back and are bound no more.
+
+        What they say is said under our name. What the tracker would have let them change or not is not changed with
+        rights of ours, and nobody but them can take their reaction back.
+        """
         now = self._clock.now()
         async with self._database.transaction(workspace_id) as tx:
             row = await logins.read_login(tx, call.login_id or 0)
-            if row is not None:
+            if revoked and row is not None:
                 await logins.end(tx, row, "revoked", now=now)
-            await calls.write_as_ours(tx, call, now=now)
+            if await calls.may_be_ours(tx, call):
+                await calls.write_as_ours(tx, call, now=now)
+            else:
+                await calls.settle_refused(tx, call, "revoked", "The member's account cannot be used.", now=now)
 
     async def _refused(self, workspace_id: int, call: TrackerCall, error: TrackerRefused) -> None:
         now = self._clock.now()

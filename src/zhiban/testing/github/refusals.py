@@ -23,6 +23,8 @@ async def mishap(fault: ForgeFault) -> None:
             raise GitHubRefusal(502, "Server Error")
         case "401":
             raise GitHubRefusal(401, "Bad credentials")
+        case "suspended":
+            raise GitHubRefusal(403, "Sorry. Your account was suspended")
         case "429":
             raise GitHubRefusal(429, "Too many requests", headers={"Retry-After": str(fault.retry_after or 1)})
         case "secondary":
