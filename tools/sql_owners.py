@@ -48,6 +48,8 @@ OWNERS = {
     "gap_question": "knowledge",
     "group_chat": "conversations",
     "group_silence": "assistant",
+    "gateway_call": "channels",
+    "gateway_lost": "channels",
     "gateway_state": "channels",
     "group_news": "tickets",
     "identity": "people",

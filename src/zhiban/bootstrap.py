@@ -89,6 +89,7 @@ from zhiban.integrations.gitea.integration import GITEA
 from zhiban.integrations.github.integration import GITHUB
 from zhiban.integrations.gitlab.integration import GITLAB
 from zhiban.integrations.oidc import OidcClient
+from zhiban.integrations.onebot import ONEBOT
 from zhiban.integrations.s3 import S3FileStore
 from zhiban.integrations.smtp import PORTS, SmtpConfig, SmtpMailer
 from zhiban.integrations.standard_webhooks import signed_headers
@@ -144,7 +145,7 @@ from zhiban.tickets.masking import partly
 from zhiban.tickets.tracker_jobs import TrackerJobs
 
 # Whom contacts write through. The first is the one that `zhiban inbox add` proposes.
-CHANNELS: dict[str, Integration] = {each.name: each for each in (WECOM, WECOM_BOT, WEBHOOK, WECHATY)}
+CHANNELS: dict[str, Integration] = {each.name: each for each in (WECOM, WECOM_BOT, WEBHOOK, WECHATY, ONEBOT)}
 
 # Where issues live.
 TRACKERS: dict[str, TrackerIntegration] = {each.name: each for each in (GITHUB, GITLAB, GITEA)}

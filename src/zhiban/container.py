@@ -21,6 +21,7 @@ from zhiban.channels import inboxes
 from zhiban.channels.connections import Connections
 from zhiban.channels.delivery_store import DeliveryStore
 from zhiban.channels.service import connect, discover
+from zhiban.channels.sockets import SocketRegistry
 from zhiban.channels.topics import ACCOUNT_WAITING, CONFIG, DELIVERY_WAITING, TRACKER_DELIVERY_WAITING
 from zhiban.conversations.outgoing_files import OutgoingFiles
 from zhiban.conversations.survey_links import SurveyLinks
@@ -74,6 +75,7 @@ class App:
     pubsub: PubSub
     breakers: BreakerStore
     connections: Connections
+    sockets: SocketRegistry
     deliveries: DeliveryStore
     files: FileStore
     embedders: Embedders
@@ -102,6 +104,7 @@ class App:
         rules = bootstrap.rule_engine()
         database.reactions = bootstrap.reactions(rules)
         breakers = BreakerStore(database, pubsub, now)
+        sockets = SocketRegistry(database, pubsub, now)
         connections = Connections(
             database,
             vault,
@@ -109,6 +112,7 @@ class App:
             breakers,
             build=bootstrap.vendor(http, now),
             build_tracker=bootstrap.tracker(http, now),
+            calls=sockets.calls,
         )
         pubsub.subscribe(CONFIG, connections.forget)
         pubsub.subscribe(RULES_CHANGED, rules.book.forget)
@@ -121,6 +125,7 @@ class App:
             pubsub=pubsub,
             breakers=breakers,
             connections=connections,
+            sockets=sockets,
             deliveries=DeliveryStore(database, connections, pubsub),
             files=bootstrap.file_store(settings, database, now),
             embedders=bootstrap.embedders(settings, http, breakers.of(NO_WORKSPACE, "model/")),

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 import psycopg
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route, Router
+from starlette.routing import Route, Router, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from zhiban import __version__, bootstrap
-from zhiban.channels import webhooks
+from zhiban.channels import socket_endpoint, webhooks
 from zhiban.container import App
 from zhiban.desk.sse_broker import SseBroker
 from zhiban.kit import metrics
@@ -60,7 +60,8 @@ def application(
         return web_application(app, broker, demo=demo, install=install, limit=limit)
 
     callbacks = webhooks.routes(app.deliveries, app.connections, app.clock, bootstrap.integrations())
-    return WebServer(app, broker, callbacks, _probes(app), build, hosts=hosts)
+    sockets = socket_endpoint.routes(app.database, app.deliveries, app.connections, app.sockets, app.pubsub, app.clock)
+    return WebServer(app, broker, [*sockets, *callbacks], _probes(app), build, hosts=hosts)
 
 
 class WebServer:
@@ -70,7 +71,7 @@ class WebServer:
         self,
         app: App,
         broker: SseBroker,
-        callbacks: Sequence[Route],
+        callbacks: Sequence[Route | WebSocketRoute],
         probes: Sequence[Route],
         build: Callable[[], ASGIApp],
         *,
@@ -85,6 +86,7 @@ class WebServer:
 
         self._whole: ASGIApp = OnlyHosts(self._answer, hosts) if hosts else self._answer
         self._broker = broker
+        self._sockets = app.sockets
         # Straight to their route: the way through FastAPI's layers costs a webhook more than its own work.
         self._callbacks = Router(list(callbacks), lifespan=lifespan)
         # The first part of each address: no page and no endpoint begins with one of them.
@@ -98,6 +100,7 @@ class WebServer:
     def leave(self) -> None:
         """The server is told to stop: end the streams, which would otherwise keep it waiting."""
         self._broker.close()
+        self._sockets.close()
 
     async def load(self) -> ASGIApp:
         """The pages and the API, loaded at the first call. Raises what kept them from being loaded, at every call."""

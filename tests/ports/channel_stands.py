@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -15,6 +14,8 @@ from urllib.parse import parse_qs
 from starlette.responses import JSONResponse, Response
 
 from tests.integrations.wechaty import gateways
+from tests.ports.socket_stand import socket_stand
+from tests.ports.stand import Stand
 from zhiban import bootstrap
 from zhiban.integrations.wecom.memory_slots import MemorySlots
 from zhiban.integrations.wecom.tokens import MemoryTokens
@@ -24,17 +25,14 @@ from zhiban.kit.clock import SystemClock
 from zhiban.kit.http import Http
 from zhiban.ports import (
     AnswersInSlots,
-    Channel,
     ConnectionBroken,
     GatewayState,
     IncomingMessage,
-    Polls,
     Refusal,
     SendRefused,
     Streams,
     TryLater,
     Vendor,
-    VerifiedWebhook,
     Webhook,
 )
 from zhiban.testing import channel as memory
@@ -44,66 +42,6 @@ from zhiban.testing.webhook import WebhookProgram, headers_for
 from zhiban.testing.wecom import AES_KEY, AGENT_ID, CORP_ID, OPEN_KFID, SECRET, TOKEN, WeComSimulator, application
 
 NOWHERE = "http://127.0.0.1:9/wecom/callback"
-
-
-class Stand(ABC):
-    """A channel, the people on its other side, and the mishaps of its wire."""
-
-    contact = "lihua"
-    provable = True  # there is something that its vendor can be asked about our credentials
-    vendor: Vendor
-    channel: Channel
-
-    @abstractmethod
-    async def says(self, text: str) -> Webhook | None:
-        """The contact writes; the genuine call that follows, unless the vendor is listened to."""
-
-    @abstractmethod
-    def arrived(self) -> list[str]:
-        """The texts that the contact sees."""
-
-    @abstractmethod
-    def files(self) -> list[bytes]:
-        """The files that the contact sees."""
-
-    def answered(self) -> list[str]:
-        """The ids of the messages that answers name."""
-        return []
-
-    def lose_files(self) -> None:
-        """What was handed over before a message is there no more, where it is kept at all."""
-        raise NotImplementedError
-
-    @abstractmethod
-    def busy(self) -> None:
-        """The next message is not taken."""
-
-    @abstractmethod
-    def lost(self) -> None:
-        """The next message is taken and the answer never comes."""
-
-    @abstractmethod
-    def refused(self) -> None:
-        """The next message is refused for good, because of the contact."""
-
-    @abstractmethod
-    def broken(self) -> None:
-        """Nothing is taken until an operator mends it."""
-
-    async def may_answer(self) -> None:
-        """Whatever has to happen before we may write."""
-        await self.says("在吗")
-
-    async def heard(self, webhook: Webhook | None) -> list[IncomingMessage]:
-        """The messages that a call brings, by whatever way the channel has."""
-        assert webhook is not None
-        found = self.vendor.authenticate(webhook)
-        assert isinstance(found, VerifiedWebhook)
-        items = list(self.channel.read(found.body))
-        if found.pulls:
-            assert isinstance(self.channel, Polls)
-            items = list((await self.channel.pull(cursor=None, token=found.token)).items)
-        return [item for item in items if isinstance(item, IncomingMessage)]
 
 
 class MemoryStand(Stand):
@@ -399,6 +337,7 @@ STANDS: dict[str, Callable[[], object]] = {
     "wecom_bot": _bot,
     "webhook": _program,
     "wechaty": _gateway,
+    "onebot": socket_stand,
 }
 
 # Channels that carry no talk: nobody writes there, and nothing is sent.

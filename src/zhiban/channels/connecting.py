@@ -12,13 +12,21 @@ from zhiban.kit.errors import ZhibanError
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts, mark
 from zhiban.kit.settings import Settings
-from zhiban.ports import CheckResult, Integration, TrackerIntegration
+from zhiban.ports import SOCKETS, AcceptsSockets, CheckResult, Integration, TrackerIntegration
 
 
 def callback_path(integration: Integration | TrackerIntegration | None, public_id: str) -> str:
     """Where the vendor has to call, below our own address."""
     own = [path for path in integration.addresses if "{public_id}" in path] if integration else []
     return (own or [ADDRESS])[0].format(public_id=public_id)
+
+
+def callback_address(integration: Integration | TrackerIntegration | None, public_id: str, *, at: str) -> str:
+    """The whole address below `at`, ours as it is seen from outside: for a WebSocket where the vendor opens one."""
+    if isinstance(integration, Integration) and issubclass(integration.vendor, AcceptsSockets):
+        secure, _, rest = at.partition("://")
+        return f"{'wss' if secure == 'https' else 'ws'}://{rest}{SOCKETS}{public_id}" if rest else SOCKETS + public_id
+    return at + callback_path(integration, public_id)
 
 
 async def checks_of(connections: Connections, workspace_id: int, row: ConnectionRow) -> AsyncIterator[CheckResult]:

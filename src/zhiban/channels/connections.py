@@ -23,7 +23,18 @@ from zhiban.kit.db import NO_WORKSPACE, Database, Transaction
 from zhiban.kit.errors import Misconfigured, NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.vault import SealBroken, Vault
-from zhiban.ports import AccessToken, AnswersInSlots, Breakers, Channel, TokenStore, Tracker, TryLater, Vendor
+from zhiban.ports import (
+    AcceptsSockets,
+    AccessToken,
+    AnswersInSlots,
+    Breakers,
+    Channel,
+    SocketCalls,
+    TokenStore,
+    Tracker,
+    TryLater,
+    Vendor,
+)
 from zhiban.ports.setup import READ_ONLY
 
 log = logging.getLogger(__name__)
@@ -94,6 +105,7 @@ class OpenInbox:
 
 
 Builder = Callable[[str, Mapping[str, Any], Mapping[str, Any], TokenStore, Breakers], Vendor]
+CallsOf = Callable[[int, int], SocketCalls]  # by workspace and connection
 TrackerBuilder = Callable[[str, Mapping[str, Any], Mapping[str, Any], TokenStore, Breakers], Tracker]
 
 
@@ -203,6 +215,7 @@ class Connections:
         *,
         build: Builder,
         build_tracker: TrackerBuilder = no_trackers,
+        calls: CallsOf | None = None,
     ) -> None:
         self._database = database
         self._vault = vault
@@ -210,6 +223,7 @@ class Connections:
         self._breakers = breakers
         self._build = build
         self._build_tracker = build_tracker
+        self._calls = calls
         self._connections_open: dict[tuple[int, int], OpenConnection | OpenTracker] = {}
         self._callbacks: dict[str, OpenConnection | OpenTracker] = {}
         self._inboxes_open: dict[tuple[int, int], OpenInbox] = {}
@@ -303,6 +317,8 @@ class Connections:
                             self._database, self._clock, workspace_id=workspace_id, connection_id=connection_id
                         )
                     )
+                if isinstance(built, AcceptsSockets) and self._calls is not None:
+                    built.bind(self._calls(workspace_id, connection_id))
                 connection = OpenConnection(workspace_id, connection_id, public_id, vendor, built, config)
             self._connections_open[workspace_id, connection_id] = connection
         return connection

@@ -20,6 +20,7 @@ from zhiban.ports import GatewayState
 LEASE = timedelta(seconds=15)
 SILENT = timedelta(seconds=5)  # a process that is dead renews no more; one whose database was away gets so long
 UNNOTICED = timedelta(seconds=40)  # how long a gateway may have been frozen before that is noticed
+REFUSAL_SHOWN_FOR = timedelta(minutes=30)
 SHOWN_FOR = timedelta(days=1)  # a gap of longer ago helps nobody any more
 
 LOGGED_OUT = mark("The gateway's account is not logged in.")
@@ -52,7 +53,12 @@ returning c.updated_at, c.removed_at is not null as removed"""
 
 _GATEWAY = """
 select g.connection_id, g.state, g.account, g.account_name, g.qr_code, g.reason, g.since, g.heard_at, g.message_at,
-  g.gap_since, g.gap_until, g.misses from gateway_state g where g.connection_id = %(connection)s"""
+  g.gap_since, g.gap_until, g.misses, g.refused_account, g.refused_at, g.refused_why
+from gateway_state g where g.connection_id = %(connection)s"""
+
+_HOLDER = f"""
+select g.owner, case when g.state = 'online' then g.account else '' end as account from gateway_state g
+where g.connection_id = %(connection)s and not {_FREE}"""
 
 
 @frozen_dataclass
@@ -71,6 +77,13 @@ class Gateway:
     gap_since: datetime | None
     gap_until: datetime | None
     misses: int
+    refused_account: str = ""
+    refused_at: datetime | None = None
+    refused_why: str = ""
+
+    def has_refused(self, now: datetime) -> bool:
+        """Whether another program or account wanted to connect, so lately that somebody still wonders."""
+        return self.refused_at is not None and now - self.refused_at < REFUSAL_SHOWN_FOR
 
     def has_gap(self, now: datetime) -> bool:
         """Whether messages may be missing that somebody would still look for."""
@@ -83,6 +96,14 @@ class Turn:
 
     misses: int
     configured_at: datetime
+
+
+@frozen_dataclass
+class GatewayHolder:
+    """The living process that is connected, and the account that is online there."""
+
+    owner: int
+    account: str
 
 
 @frozen_dataclass
@@ -116,6 +137,23 @@ async def take_gateway(tx: Transaction, connection_id: int, *, me: int, now: dat
     )
 
 
+async def holder(tx: Transaction, connection_id: int, *, now: datetime) -> GatewayHolder | None:
+    """Who is connected to it; None when any process may be."""
+    return await tx.object(GatewayHolder, _HOLDER, connection=connection_id, now=now, silent=LEASE - SILENT)
+
+
+async def note_refused(tx: Transaction, connection_id: int, account: str, why: str, *, now: datetime) -> None:
+    """Another program wanted to connect and was refused; an operator should know, and it will not say so itself."""
+    await tx.run(
+        "update gateway_state set refused_account = %(account)s, refused_at = %(now)s, refused_why = %(why)s "
+        "where connection_id = %(connection)s",
+        account=clean(account)[:100],
+        why=why,
+        now=now,
+        connection=connection_id,
+    )
+
+
 async def renew_gateway(
     tx: Transaction, connection_id: int, *, me: int, is_open: bool, now: datetime
 ) -> Renewal | None:
@@ -131,9 +169,12 @@ async def leave_gateway(
     misses: int = 0,
     retry_at: datetime | None = None,
     unnoticed: timedelta = timedelta(),
-) -> None:
-    """Let any process listen, from `retry_at` on. `unnoticed`: how long before now it may have been silent already."""
-    await tx.run(
+) -> bool:
+    """Let any process listen, from `retry_at` on; False where this one did not.
+
+    `unnoticed`: how long before now it may have been silent already.
+    """
+    left = await tx.run(
         "update gateway_state set owner = null, lease_until = null, misses = %(misses)s, retry_at = %(retry_at)s, "
         "heard_at = heard_at - %(unnoticed)s::interval where connection_id = %(connection)s and owner = %(me)s",
         connection=connection_id,
@@ -142,6 +183,7 @@ async def leave_gateway(
         retry_at=retry_at,
         unnoticed=unnoticed,
     )
+    return left > 0
 
 
 async def note_messages(tx: Transaction, connection_id: int, *, now: datetime) -> None:

@@ -111,10 +111,10 @@ class _Receiver:
         found = connection.receiver.authenticate(
             Webhook(
                 method=method,
-                query=_query(request.scope["query_string"]),
+                query=query_of(request.scope["query_string"]),
                 body=body,
                 received_at=now,
-                headers=_headers(request.scope["headers"]),
+                headers=headers_of(request.scope["headers"]),
             )
         )
         if isinstance(found, Challenge):
@@ -223,7 +223,7 @@ async def _body(request: Request) -> bytes:
     return bytes(body)
 
 
-def _query(raw: bytes) -> Mapping[str, Sequence[str]]:
+def query_of(raw: bytes) -> Mapping[str, Sequence[str]]:
     """Every value of every parameter, decoded once. What is not UTF-8 cannot match any signature."""
     found: dict[str, list[str]] = {}
     for part in raw.decode("latin-1").split("&"):
@@ -233,7 +233,7 @@ def _query(raw: bytes) -> Mapping[str, Sequence[str]]:
     return found
 
 
-def _headers(raw: Iterable[tuple[bytes, bytes]]) -> Mapping[str, Sequence[str]]:
+def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> Mapping[str, Sequence[str]]:
     """Every value of every header; names are in lower case already."""
     found: dict[str, list[str]] = {}
     for name, value in raw:

@@ -16,7 +16,7 @@ import typer
 from zhiban import bootstrap
 from zhiban.channels import inboxes
 from zhiban.channels.accounts import take_accounts
-from zhiban.channels.connecting import callback_path
+from zhiban.channels.connecting import callback_address
 from zhiban.channels.inboxes import ConnectionRow
 from zhiban.channels.service import connect, restrict
 from zhiban.cli.app import AsJson, Exit, _, command, inbox, say, settings, show_json
@@ -37,7 +37,7 @@ FromFile = Annotated[Path | None, typer.Option("--values", help=_("从JSON文件
 
 def callback(found: Settings, row: ConnectionRow) -> str:
     """The address that the vendor has to call."""
-    return found.zhiban_url + callback_path(bootstrap.CHANNELS.get(row.vendor), row.public_id)
+    return callback_address(bootstrap.CHANNELS.get(row.vendor), row.public_id, at=found.zhiban_url)
 
 
 @add.callback(invoke_without_command=True)

@@ -23,7 +23,7 @@ from zhiban.kit.settings import Settings
 from zhiban.main import WebServer, application
 from zhiban.people import service as people
 from zhiban.postgres.provisioning import DatabaseUrls
-from zhiban.web.protocol import ConnectionLimit, protocol
+from zhiban.web.protocol import SOCKET_SETTINGS, ConnectionLimit, protocol
 from zhiban.web.proxies import Networks
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ async def run_web(web: WebServer, listener: socket.socket, started: Started, *, 
             access_log=False,
             server_header=False,
             proxy_headers=False,  # the application itself knows whom to believe
-            ws="none",
+            **SOCKET_SETTINGS,
             lifespan="on",
             timeout_graceful_shutdown=PATIENCE_AT_EXIT,
         )

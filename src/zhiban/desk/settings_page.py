@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from fastapi import Depends, Request
 
-from zhiban.channels.connecting import callback_path
+from zhiban.channels.connecting import callback_address
 from zhiban.channels.connections import Connections
 from zhiban.channels.inboxes import ConnectionRow
 from zhiban.desk.page import DeskPage
@@ -97,7 +97,7 @@ class ConnectionsPage(DeskPage):
 
     def address_of(self, integration: Integration | TrackerIntegration | None, public_id: str) -> str:
         """The address that the vendor has to call."""
-        return self.address + callback_path(integration, public_id)
+        return callback_address(integration, public_id, at=self.address)
 
 
 class InboxesPage(ConnectionsPage):

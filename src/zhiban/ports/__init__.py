@@ -18,6 +18,7 @@ from zhiban.ports.channels import (
     OffersContactLinks,
     OffersContactWays,
     Polls,
+    ReadsByAsking,
     ReadsGroups,
     RecallsMessages,
     RepliesToEvents,
@@ -70,6 +71,7 @@ from zhiban.ports.outgoing import Choice, ConnectionBroken, FeatureOff, Mention,
 from zhiban.ports.refusals import Refusal
 from zhiban.ports.reply_slots import AnswersInSlots, ReplySlots, TakenSlot
 from zhiban.ports.setup import Setup, SetupField, SetupStep, UnusableValues
+from zhiban.ports.sockets import SOCKETS, AcceptsSockets, AnswerLost, Handshake, SocketAnswer, SocketCalls, SocketClient
 from zhiban.ports.trackers import (
     BindsMembers,
     CommentDraft,
@@ -104,9 +106,12 @@ from zhiban.ports.webhooks import (
 )
 
 __all__ = [
+    "SOCKETS",
+    "AcceptsSockets",
     "AccessToken",
     "AccountsChanged",
     "Acknowledgement",
+    "AnswerLost",
     "AnswersInSlots",
     "AppAddresses",
     "AppCreator",
@@ -134,6 +139,7 @@ __all__ = [
     "GroupChanged",
     "GroupMember",
     "GroupStale",
+    "Handshake",
     "Incoming",
     "IncomingMessage",
     "Integration",
@@ -170,6 +176,7 @@ __all__ = [
     "Profile",
     "QuotedWords",
     "Reaction",
+    "ReadsByAsking",
     "ReadsGroups",
     "Recalled",
     "RecallsMessages",
@@ -192,6 +199,9 @@ __all__ = [
     "SetupField",
     "SetupStep",
     "ShowsCards",
+    "SocketAnswer",
+    "SocketCalls",
+    "SocketClient",
     "StreamItem",
     "Streams",
     "TakenSlot",

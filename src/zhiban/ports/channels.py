@@ -137,6 +137,15 @@ class Streams(Protocol):
 
 
 @runtime_checkable
+class ReadsByAsking(Protocol):
+    """A channel whose deliveries leave something out that only the vendor can tell: names, members, nested messages."""
+
+    async def read_by_asking(self, body: str) -> Sequence[Incoming]:
+        """As `read`, with what the vendor was asked for. It is asked for some seconds at most; never raises."""
+        ...
+
+
+@runtime_checkable
 class TransfersNatively(Protocol):
     """The vendor knows who holds a session, and can be told."""
 

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager, contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
+from zhiban.web.protocol import SOCKET_SETTINGS
+
 
 @asynccontextmanager
 async def served(
@@ -27,6 +29,7 @@ async def served(
             access_log=False,
             proxy_headers=False,
             lifespan="on",
+            **SOCKET_SETTINGS,
             timeout_graceful_shutdown=1,
         )
     )

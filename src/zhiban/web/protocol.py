@@ -1,18 +1,20 @@
-"""uvicorn's protocol with deadlines: a client that sends half a request, or does not read its answer, is let go."""
+"""uvicorn's protocols with deadlines: a client that sends half a request, or does not read its answer, is let go."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import field
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.web.proxies import Networks
+
+SOCKET_PATH = b"/streams/"
 
 
 @frozen_dataclass
@@ -29,6 +31,36 @@ class ConnectionLimit:
 def protocol(limit: ConnectionLimit) -> Callable[..., asyncio.Protocol]:
     """What uvicorn's `http` setting takes. One call per process: its connections are counted together."""
     return partial(DeadlineProtocol, limit=limit, by_address=Counter())
+
+
+@cache
+def _socket_protocol() -> type[asyncio.Protocol]:
+    from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+    class SocketProtocol(WebSocketsSansIOProtocol):
+        """One socket. uvicorn takes a refusal with a status of its own for a handshake that was forgotten."""
+
+        async def send(self, message: Any) -> None:
+            await super().send(message)
+            if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+                self.handshake_complete = True
+
+    return SocketProtocol
+
+
+def socket_protocol(**parts: Any) -> asyncio.Protocol:
+    """What uvicorn's `ws` setting takes. Its library is loaded with the first socket: few installations have any."""
+    return _socket_protocol()(**parts)
+
+
+# Files come in answers, written out in base64; nothing is compressed, which would cost memory for each socket.
+SOCKET_SETTINGS: Mapping[str, Any] = {
+    "ws": socket_protocol,
+    "ws_max_size": 48 << 20,
+    "ws_ping_interval": 20.0,
+    "ws_ping_timeout": 20.0,
+    "ws_per_message_deflate": False,
+}
 
 
 class DeadlineProtocol(HttpToolsProtocol):
@@ -54,6 +86,21 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._expect_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._let_go()
+        super().connection_lost(exc)
+
+    # -------------------------------------------------------------------------------------------------- WebSockets
+
+    def _should_upgrade_to_ws(self) -> bool:
+        """Nothing else of ours is a WebSocket: elsewhere such a request is an ordinary one."""
+        return self.url.startswith(SOCKET_PATH) and super()._should_upgrade_to_ws()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over; its deadlines are those of the socket from now on."""
+        self._let_go()
+        super().handle_websocket_upgrade()
+
+    def _let_go(self) -> None:
         if self._address is not None:
             self._by_address[self._address] -= 1
             if self._by_address[self._address] <= 0:
@@ -63,7 +110,6 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._headers_due = None
         _cancel(self._write_due)
         self._write_due = None
-        super().connection_lost(exc)
 
     # ---------------------------------------------------------------------------------------------- slow senders
 

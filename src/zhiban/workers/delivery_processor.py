@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import psycopg
 
@@ -14,11 +15,17 @@ from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import Unavailable
 from zhiban.kit.pubsub import PubSub
+from zhiban.ports import Channel, Incoming, ReadsByAsking
 from zhiban.workers import delivery_reader
 from zhiban.workers.conversation_worker import ConversationWorker
 from zhiban.workers.delivery_reader import DeliveryReader, StoredDelivery
 
 log = logging.getLogger(__name__)
+
+
+async def _items(channel: Channel, body: str) -> Sequence[Incoming]:
+    """What a delivery says; before anything is locked, because some channels ask their vendor for the rest of it."""
+    return await channel.read_by_asking(body) if isinstance(channel, ReadsByAsking) else channel.read(body)
 
 
 class DeliveryProcessor(DeliveryReader):
@@ -48,7 +55,7 @@ class DeliveryProcessor(DeliveryReader):
                     await park(tx, connection_id, delivery.account)
                 return True
             inbox = await self._connections.inbox(workspace_id, inbox_id)
-            items = inbox.channel.read(delivery.body)
+            items = await _items(inbox.channel, delivery.body)
             async with self._database.transaction(workspace_id) as tx:
                 if not await delivery_reader.lock(tx, connection_id):
                     return False

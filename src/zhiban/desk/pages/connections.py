@@ -24,6 +24,7 @@ from zhiban.kit.errors import Misconfigured, NotFound, Unavailable
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.text import size_of
 from zhiban.ports import (
+    AcceptsSockets,
     ConnectionBroken,
     Integration,
     OffersContactLinks,
@@ -56,6 +57,7 @@ class _Opened:
     steps: list[StepProgress]
     link: str = ""  # that opens a chat with one of its accounts
     gateway: Gateway | None = None  # how it stands, where it is listened to
+    dials: bool = False  # its program connects to us, and not we to it
 
     @property
     def left(self) -> int:
@@ -172,8 +174,9 @@ async def _opened(page: InboxesPage, tx: Transaction, connection_id: int) -> _Op
         received_at=exchange.received_at if exchange else None,
         answered_at=exchange.answered_at if exchange else None,
     )
-    listened = await gateways.gateway(tx, row.id) if issubclass(integration.vendor, Streams) else None
-    return _Opened(row, integration, there, setup_progress(integration.setup, facts), gateway=listened)
+    dials = issubclass(integration.vendor, AcceptsSockets)
+    stands = await gateways.gateway(tx, row.id) if dials or issubclass(integration.vendor, Streams) else None
+    return _Opened(row, integration, there, setup_progress(integration.setup, facts), gateway=stands, dials=dials)
 
 
 def _steps(page: InboxesPage, found: _Opened) -> dict[str, Any]:

@@ -1,0 +1,92 @@
+"""A QQ group over OneBot: asked in the group, answered there, and five messages of it become an issue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.channels.test_sockets import GROUP, LI, WANG, Desk, installed
+from tests.stories.conftest import SHOP
+
+from zhiban import bootstrap
+from zhiban.channels.connecting import callback_path
+from zhiban.channels.service import connect
+from zhiban.conversations.groups import group_called
+from zhiban.events import SYSTEM
+from zhiban.kit.clock import SystemClock
+from zhiban.knowledge import service as knowledge
+from zhiban.postgres.provisioning import DatabaseUrls
+from zhiban.testing.github import GitHubSimulator
+from zhiban.testing.github import application as github_application
+from zhiban.testing.github.simulator import GitHubGrant, Repo
+from zhiban.testing.onebot import BOT
+from zhiban.testing.serving import served
+from zhiban.tickets import repositories
+from zhiban.tickets.tracker_jobs import TrackerJobs
+
+REPOSITORY = "qinghe/shop"
+TALK = ("昨晚开始，安卓端点付款就闪退", "我这里也是，2.3.6版", "换2.3.5就好了", "苹果的没有事", "日志里是空指针")
+
+
+async def test_from_the_group_to_the_issue(urls: DatabaseUrls, tmp_path: Path) -> None:
+    shop = tmp_path / "shop.md"
+    shop.write_text(SHOP)
+    async with (
+        installed(urls, tmp_path) as desk,
+        GitHubSimulator() as github,
+        served(github_application(github)) as url,
+    ):
+        await knowledge.import_paths(desk.app.database, desk.workspace_id, "default", [shop], now=SystemClock().now())
+        await desk.program.connect(desk.url)
+        await desk.eventually("select count(*) from conversation where kind = 'group'", 1)
+        repo = await _linked(desk, github, url)
+
+        # Asked by name, the group is answered: to whom asked, naming what they asked.
+        asked = await desk.program.says(LI, _at("怎么申请退款？"), group=GROUP)
+        await desk.program.until(lambda: desk.program.sent)
+        answer = desk.program.sent[0]
+        assert (answer.group, answer.values("at", "qq"), answer.values("reply", "id")) == (
+            GROUP,
+            [str(LI)],
+            [str(asked)],
+        )
+        assert "申请售后" in answer.text
+
+        # What five messages said becomes an issue, by the word of whoever asks for it.
+        for number, words in enumerate(TALK):
+            await desk.program.says((LI, WANG)[number % 2], words, group=GROUP)
+        await desk.program.says(LI, _at("以上五条开工单"), group=GROUP)
+        await desk.program.until(lambda: any(TALK[0] in one.text for one in desk.program.sent), within=20)
+        draft = next(one for one in desk.program.sent if TALK[0] in one.text)
+        assert REPOSITORY in draft.text
+        await desk.program.says(LI, [{"type": "reply", "data": {"id": str(draft.id)}}, *_at("确认")], group=GROUP)
+        await desk.eventually("select state from issue where number is not null", "open", within=20)
+        (entry,) = repo.entries.values()
+        assert "付款就闪退" in entry.title + (entry.body or "")
+        assert all(words in entry.title + (entry.body or "") for words in TALK)
+        await desk.program.until(lambda: any("#" in one.text and "已建到" in one.text for one in desk.program.sent))
+        assert {one.group for one in desk.program.sent} == {GROUP}
+
+
+def _at(words: str) -> list[dict[str, object]]:
+    return [{"type": "at", "data": {"qq": str(BOT)}}, {"type": "text", "data": {"text": f" {words}"}}]
+
+
+async def _linked(desk: Desk, github: GitHubSimulator, url: str) -> Repo:
+    """The group is linked with a repository of the simulated GitHub."""
+    repo = github.repository(REPOSITORY)
+    repo.pushers |= {"qinghe-desk"}
+    reached = {repo.id for repo in github.repos.values()}
+    github.grants["a-token"] = GitHubGrant(github.account("qinghe-desk"), repositories=reached)
+    values = {"account": "qinghe", "token": "a-token", "webhook_secret": "a secret of the webhooks", "api_base": url}
+    integration, now = bootstrap.TRACKERS["github"], SystemClock().now()
+    async with desk.app.database.transaction(desk.workspace_id) as tx:
+        done = await connect(tx, desk.app.vault, integration, values, now=now)
+        public_id = await tx.value("select public_id from connection where id = %(id)s", id=done.id)
+    github.hooks.add(
+        desk.url.partition("/streams/")[0] + callback_path(integration, public_id), values["webhook_secret"]
+    )
+    await TrackerJobs(desk.app.database, desk.app.connections, SystemClock()).sync_tracker(desk.workspace_id, done.id)
+    async with desk.app.database.transaction(desk.workspace_id) as tx:
+        group = await group_called(tx, "青禾用户群")
+        await repositories.link(tx, group, REPOSITORY, by=SYSTEM, now=now)
+    return repo
