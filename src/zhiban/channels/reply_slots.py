@@ -42,12 +42,13 @@ _SLOT = "key, how, address, given_at is not null as given, tried_at is not null 
 _MINE = f"""
 select {_SLOT} from reply_slot where connection_id = %(connection)s and message_key = %(key)s and closed_at is null"""
 
+# It waits for who has the row at this moment: the vendor that asks for the best slot leaves it free.
 _TAKE = """
 with free as (
   select s.key from reply_slot s
   where s.connection_id = %(connection)s and s.thread = %(thread)s and s.message_key is null and s.closed_at is null
     and s.until > %(now)s and (s.how = 'posted' or coalesce(s.asked_at, s.opened_at) > %(asked)s)
-  order by s.message = %(answers)s desc, s.how, s.opened_at desc, s.key limit 1 for update skip locked)
+  order by s.message = %(answers)s desc, s.how, s.opened_at desc, s.key limit 1 for update)
 update reply_slot s set message_key = %(key)s, text = case when s.how = 'fetched' then %(text)s end
 from free where s.connection_id = %(connection)s and s.key = free.key
 returning s.key, s.how, s.address, false as given, false as tried, s.superseded, s.opened_at"""
