@@ -116,6 +116,26 @@ async def test_it_proves_itself_and_opens_a_stream_that_is_filled_when_asked(bot
     }
 
 
+def test_while_keys_change_an_answer_has_the_key_of_its_call(bot: WeComSimulator) -> None:
+    """WeCom has the new key only once it is saved there, too; until then it can open nothing else."""
+    changing = BotConfig(
+        bot="值班助手",
+        token="new",
+        encoding_aes_key="b" * 43,
+        previous_token=TOKEN,
+        previous_encoding_aes_key=AES_KEY,
+        previous_until=datetime.now(UTC) + timedelta(hours=1),
+    )
+    authenticator, said = BotAuthenticator(changing), bot.bot.message("lihua", "怎么退款")
+    found = authenticator.authenticate(call(bot, said))
+    assert isinstance(found, VerifiedWebhook)
+    assert found.answer is not None
+    stream = bot.bot.opened(found.answer.body, "n-1")["stream"]["id"]
+    poll = authenticator.authenticate(call(bot, {**said, "msgtype": "stream", "stream": {"id": stream}}))
+    assert isinstance(poll, ReplyPoll)
+    assert bot.bot.opened(poll.answer("好").body, "n-1")["stream"]["content"] == "好"
+
+
 def test_who_enters_is_greeted_where_that_is_set(bot: WeComSimulator) -> None:
     entered = {"msgid": "e1", "from": {"userid": "lihua"}, "msgtype": "event", "event": {"eventtype": "enter_chat"}}
     for greeting, told in (("您好，我是值班助手", True), ("", False)):

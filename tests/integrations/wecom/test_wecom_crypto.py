@@ -239,7 +239,7 @@ def test_pasted_blanks_around_token_and_key_do_no_harm() -> None:
     assert KeyPair.of(" QnA7hJ2vK9xT\n", " kWq3vN8sZ1xC5bM7tR2yL9pJ4hG6fD0aSeUiOwQzXcV \n") == PAIR
 
 
-def test_a_reply_is_sealed_with_the_current_pair(seal: Seal) -> None:
-    sealed = seal.seal("你好👋", CORP, timestamp="1767225662", nonce="55501234")
+def test_a_reply_is_sealed_as_calls_are(seal: Seal) -> None:
+    sealed = PAIR.seal("你好👋", CORP, timestamp="1767225662", nonce="55501234")
     assert opened(seal, sealed.encrypt, signature=sealed.signature, timestamp="1767225662", nonce="55501234")
     assert json.dumps(sealed.encrypt).isascii()

@@ -13,7 +13,7 @@ from typing import Any, Final
 from zhiban.integrations.wecom.bot_config import BotConfig
 from zhiban.integrations.wecom.bot_reading import can_be_answered, stored_body, stream_key
 from zhiban.integrations.wecom.callback import echo, open_sealed, text_of_message
-from zhiban.integrations.wecom.crypto import Seal
+from zhiban.integrations.wecom.crypto import KeyPair, Seal
 from zhiban.integrations.wecom.values import mapping_of, text_of
 from zhiban.kit.text import clean
 from zhiban.ports import Acknowledgement, Challenge, InvalidWebhook, ReplyPoll, VerifiedWebhook, Webhook
@@ -35,47 +35,52 @@ class BotAuthenticator:
         if not webhook.query:
             raise InvalidWebhook("no parameters: does a proxy drop the query?", status=400)
         if webhook.method == "GET":
-            return Challenge(text_of_message(self._open(webhook, echo(webhook))))
-        plain = self._open(webhook, _envelope(webhook.body))
+            return Challenge(text_of_message(self._open(webhook, echo(webhook))[0]))
+        plain, pair = self._open(webhook, _envelope(webhook.body))
         text = clean(text_of_message(plain))
         said = _object(text)
         if said is None:
             return VerifiedWebhook(hashlib.sha256(plain).digest(), text, parsable=False)
         if text_of(said, "msgtype") == "stream":
             return ReplyPoll(
-                text_of(mapping_of(said, "stream"), "id"), lambda words: self._stream(webhook, said, words)
+                text_of(mapping_of(said, "stream"), "id"), lambda words: _stream(webhook, pair, said, words)
             )
         return VerifiedWebhook(
-            _digest(said, plain), stored_body(said, at=webhook.received_at), answer=self._answer(webhook, said)
+            _digest(said, plain), stored_body(said, at=webhook.received_at), answer=self._answer(webhook, pair, said)
         )
 
-    def _open(self, webhook: Webhook, encrypt: str) -> bytes:
+    def _open(self, webhook: Webhook, encrypt: str) -> tuple[bytes, KeyPair]:
         return open_sealed(self._seal, webhook, encrypt, window=self._window)
 
-    def _answer(self, webhook: Webhook, said: Mapping[str, Any]) -> Acknowledgement | None:
+    def _answer(self, webhook: Webhook, pair: KeyPair, said: Mapping[str, Any]) -> Acknowledgement | None:
         event = mapping_of(said, "event")
         if text_of(event, "eventtype") == "enter_chat" and self._greeting:
-            return self._sealed(webhook, {"msgtype": "text", "text": {"content": self._greeting}})
+            return _sealed(webhook, pair, {"msgtype": "text", "text": {"content": self._greeting}})
         if not can_be_answered(said):
             return None
-        return self._sealed(webhook, _streamed(stream_key(said), None))
+        return _sealed(webhook, pair, _streamed(stream_key(said), None))
 
-    def _stream(self, webhook: Webhook, said: Mapping[str, Any], words: str | None) -> Acknowledgement:
-        # Its own name for the stream, as WeCom gave it: nothing of ours is told whom we never answered.
-        return self._sealed(webhook, _streamed(text_of(mapping_of(said, "stream"), "id"), words))
 
-    def _sealed(self, webhook: Webhook, reply: Mapping[str, Any]) -> Acknowledgement:
-        """The reply as WeCom wants it: sealed, with the nonce of its own call."""
-        timestamp = str(int(webhook.received_at.timestamp()))
-        words = json.dumps(reply, ensure_ascii=False)
-        sealed = self._seal.seal(words, RECEIVER, timestamp=timestamp, nonce=sole(webhook.query, "nonce"))
-        body = {
-            "encrypt": sealed.encrypt,
-            "msgsignature": sealed.signature,
-            "timestamp": int(sealed.timestamp),
-            "nonce": sealed.nonce,
-        }
-        return Acknowledgement(200, json.dumps(body).encode(), content_type="application/json; charset=utf-8")
+def _stream(webhook: Webhook, pair: KeyPair, said: Mapping[str, Any], words: str | None) -> Acknowledgement:
+    # Its own name for the stream, as WeCom gave it: nothing of ours is told whom we never answered.
+    return _sealed(webhook, pair, _streamed(text_of(mapping_of(said, "stream"), "id"), words))
+
+
+def _sealed(webhook: Webhook, pair: KeyPair, reply: Mapping[str, Any]) -> Acknowledgement:
+    """The reply as WeCom wants it: sealed with the key and the nonce of its own call.
+
+    While keys change, it knows no other.
+    """
+    timestamp = str(int(webhook.received_at.timestamp()))
+    words = json.dumps(reply, ensure_ascii=False)
+    sealed = pair.seal(words, RECEIVER, timestamp=timestamp, nonce=sole(webhook.query, "nonce"))
+    body = {
+        "encrypt": sealed.encrypt,
+        "msgsignature": sealed.signature,
+        "timestamp": int(sealed.timestamp),
+        "nonce": sealed.nonce,
+    }
+    return Acknowledgement(200, json.dumps(body).encode(), content_type="application/json; charset=utf-8")
 
 
 def _streamed(key: str, words: str | None) -> Mapping[str, Any]:

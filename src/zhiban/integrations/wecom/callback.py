@@ -7,7 +7,7 @@ import re
 
 from zhiban.integrations.wecom import customer_groups, xml
 from zhiban.integrations.wecom.config import WeComConfig
-from zhiban.integrations.wecom.crypto import Seal
+from zhiban.integrations.wecom.crypto import KeyPair, Seal
 from zhiban.kit.text import clean
 from zhiban.ports import Challenge, InvalidWebhook, VerifiedWebhook, Webhook
 from zhiban.ports.webhooks import sole
@@ -34,7 +34,7 @@ class CallbackAuthenticator:
         return _doorbell(self._open(webhook, _envelope(webhook.body)))
 
     def _open(self, webhook: Webhook, encrypt: str) -> bytes:
-        return open_sealed(self._seal, webhook, encrypt, window=self._window)
+        return open_sealed(self._seal, webhook, encrypt, window=self._window)[0]
 
 
 def echo(webhook: Webhook) -> str:
@@ -43,14 +43,17 @@ def echo(webhook: Webhook) -> str:
     return sole(webhook.query, "echostr").replace(" ", "+")
 
 
-def open_sealed(seal: Seal, webhook: Webhook, encrypt: str, *, window: int) -> bytes:
-    """The message in a call, proven genuine; `window` is how many seconds it may be old. Raises InvalidWebhook."""
+def open_sealed(seal: Seal, webhook: Webhook, encrypt: str, *, window: int) -> tuple[bytes, KeyPair]:
+    """The message in a call, proven genuine, and the key pair that a reply is to be sealed with.
+
+    `window` is how many seconds it may be old. Raises InvalidWebhook.
+    """
     timestamp = sole(webhook.query, "timestamp")
     if not _TIMESTAMP.fullmatch(timestamp):
         raise InvalidWebhook("timestamp")
     if window and abs(webhook.received_at.timestamp() - int(timestamp)) > window:
         raise InvalidWebhook("outside the replay window")
-    return seal.open(
+    return seal.open_with_key(
         encrypt,
         signature=sole(webhook.query, "msg_signature"),
         timestamp=timestamp,

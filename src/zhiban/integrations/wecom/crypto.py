@@ -31,6 +31,16 @@ _BLANKS = str.maketrans("", "", " \t\r\n")
 
 
 @frozen_dataclass
+class Sealed:
+    """An encrypted passive reply."""
+
+    encrypt: str
+    signature: str
+    timestamp: str
+    nonce: str
+
+
+@frozen_dataclass
 class KeyPair:
     """A Token and the AES key that belongs to it. `until` ends the grace of a pair that was replaced."""
 
@@ -87,6 +97,11 @@ class KeyPair:
         encryptor = Cipher(algorithms.AES(self.aes_key), modes.CBC(self.aes_key[:16])).encryptor()
         return base64.b64encode(encryptor.update(plain + bytes((pad,)) * pad) + encryptor.finalize()).decode()
 
+    def seal(self, message: str, receive_id: str, *, timestamp: str, nonce: str) -> Sealed:
+        """Encrypt and sign a reply."""
+        encrypt = self.encrypt(message.encode(), receive_id)
+        return Sealed(encrypt, self.signature(timestamp, nonce, encrypt), timestamp, nonce)
+
     def _decipher(self, data: bytes) -> bytes:
         decryptor = Cipher(algorithms.AES(self.aes_key), modes.CBC(self.aes_key[:16])).decryptor()
         return decryptor.update(data) + decryptor.finalize()
@@ -102,18 +117,8 @@ def _decoded(encrypt: str) -> bytes:
     return data
 
 
-@frozen_dataclass
-class Sealed:
-    """An encrypted passive reply."""
-
-    encrypt: str
-    signature: str
-    timestamp: str
-    nonce: str
-
-
 class Seal:
-    """Opens callbacks with the current key pair or one in grace, and seals replies with the current one."""
+    """Opens callbacks with the current key pair or one in grace."""
 
     def __init__(self, keys: Sequence[KeyPair], receive_ids: Sequence[str]) -> None:
         """The first of `keys` is the current one. `receive_ids`: corp id, suite id, or "" for an AI bot."""
@@ -124,6 +129,12 @@ class Seal:
 
     def open(self, encrypt: str, *, signature: str, timestamp: str, nonce: str, now: datetime) -> bytes:
         """The message, proven to be the vendor's and for us. Raises InvalidWebhook."""
+        return self.open_with_key(encrypt, signature=signature, timestamp=timestamp, nonce=nonce, now=now)[0]
+
+    def open_with_key(
+        self, encrypt: str, *, signature: str, timestamp: str, nonce: str, now: datetime
+    ) -> tuple[bytes, KeyPair]:
+        """The message, and the pair with which the vendor sealed it: it can open a reply with no other."""
         if not all(map(str.isascii, (encrypt, signature, timestamp, nonce))):
             raise InvalidWebhook("not ASCII")
         if len(signature) != _SIGNATURE_LENGTH or max(len(timestamp), len(nonce)) > _LONGEST_PARAMETER:
@@ -134,13 +145,7 @@ class Seal:
         message, receiver = pair.decrypt(encrypt)
         if not any(compare_digest(receiver, ours) for ours in self._receivers):
             raise InvalidWebhook("receiver")
-        return message
-
-    def seal(self, message: str, receive_id: str, *, timestamp: str, nonce: str) -> Sealed:
-        """Encrypt and sign a reply."""
-        current = self._keys[0]
-        encrypt = current.encrypt(message.encode(), receive_id)
-        return Sealed(encrypt, current.signature(timestamp, nonce, encrypt), timestamp, nonce)
+        return message, pair
 
     def _signer(self, encrypt: str, signature: str, timestamp: str, nonce: str, now: datetime) -> KeyPair:
         offered = signature.encode()
