@@ -15,8 +15,9 @@ from zhiban.automation.definition import BadDefinition, load_definition
 from zhiban.automation.rehearsal import rehearse
 from zhiban.automation.run_view import run_views
 from zhiban.automation.wording import RuleWording
-from zhiban.conversations import replies
+from zhiban.conversations import groups, replies
 from zhiban.conversations import service as conversations
+from zhiban.conversations.ingest import ingest
 from zhiban.conversations.transcript_mails import (
     MOST_OF_AGENT,
     MOST_TO_ONE,
@@ -33,7 +34,7 @@ from zhiban.kit.db import Database
 from zhiban.kit.errors import Conflict
 from zhiban.kit.i18n import Texts
 from zhiban.people.contact_card import change_contact
-from zhiban.ports import TryLater
+from zhiban.ports import IncomingMessage, Kind, SenderRole, TryLater
 from zhiban.testing.smtp import PASSWORD, USER, SmtpSimulator
 from zhiban.tickets.masking import partly
 
@@ -106,6 +107,52 @@ async def test_what_was_said_arrives_once_without_notes_and_numbers(post: Post) 
     (exported,) = await post.exported()
     assert exported.startswith(f"conversation {post.zhou} by mail to ")
     assert "zhou@" not in exported
+
+
+async def test_secrets_that_go_over_several_lines_stay_here(post: Post) -> None:
+    pem = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkq\n-----END PRIVATE KEY-----"
+    async with post.desk.database.transaction(post.desk.workspace_id) as tx:
+        await post.desk.writes(tx, "wm1", f"{pem}\n密码：\nqwerty-Zx81", at=NOON)
+    await post.sends(await post.asks())
+    (arrived,) = post.server.delivered
+    for part in arrived.iter_parts():
+        assert "密码" in part.get_content()
+        for hidden in ("MIIEvQIBADANBgkq", "qwerty-Zx81"):
+            assert hidden not in part.get_content()
+
+
+async def test_who_is_not_to_be_quoted_is_not_in_the_mail_and_others_are_named_as_is_set(post: Post) -> None:
+    desk = post.desk
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        for number, (who, text) in enumerate((("lihua", "付款失败"), ("wangwu", "别写我"), ("lihua", "@王五 你呢"))):
+            said = IncomingMessage(f"g{number}", "wr1", who, SenderRole.CONTACT, Kind.TEXT, text, NOON, group=True)
+            await ingest(tx, desk.inbox, [said], now=NOON, process_id=1)
+        post.zhou = await tx.value("select id from conversation where external_id = 'wr1'")
+        for said, name in (("g0", "李华"), ("g1", "王五")):
+            await tx.run(
+                "update contact set name = %(name)s where id = "
+                "(select sender_contact_id from message where external_id = %(said)s)",
+                name=name,
+                said=said,
+            )
+        await tx.run(
+            "update participant set consent = 'unquoted' where contact_id = "
+            "(select sender_contact_id from message where external_id = 'g1')"
+        )
+    await post.sends(await post.asks())
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        real = (await groups.chat_of(tx, post.zhou)).policy.model_copy(update={"signature": "real"})
+        await groups.configure(tx, post.zhou, real, by=SYSTEM, now=NOON)
+    await post.sends(await post.asks(key="desk-1-by-names"))
+    alias, named = (one.get_body(("plain",)).get_content() for one in post.server.delivered)
+    for words in (alias, named):
+        assert "付款失败" in words
+        assert "别写我" not in words
+        assert "不愿被引用" in words
+    assert "成员1" in alias
+    assert "李华" not in alias
+    assert "王五" not in alias
+    assert "李华" in named
 
 
 async def test_a_mail_that_nobody_answered_for_is_not_tried_again(post: Post) -> None:

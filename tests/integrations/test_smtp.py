@@ -149,6 +149,16 @@ async def test_words_in_the_head_stay_on_their_line() -> None:
     server = SmtpSimulator()
     async with server.serving() as port:
         await mailer(port).send(Mail("k", MAIL.to, "一行\r\nBcc: all@example.com", "x\n", "<p>x</p>"))
-    (mail,) = server.delivered
+        await mailer(port).send(Mail("k", MAIL.to, "店\u2028名\x85\u2029完", "x\n", "<p>x</p>"))
+    mail, other = server.delivered
     assert mail["bcc"] is None
+    assert other["subject"] == "店 名 完"
     assert mail["subject"] == "一行 Bcc: all@example.com"
+
+
+async def test_what_fails_before_a_server_is_asked_is_told_as_such(tmp_path: Path) -> None:
+    for trust in (tmp_path / "missing.pem", Path(__file__)):
+        with pytest.raises(ConnectionBroken, match="SMTP_TRUST"):
+            await mailer(9, security="tls", trust=str(trust)).send(MAIL)
+    with pytest.raises(MailRefused):
+        await mailer(9).send(Mail("k", MAIL.to, "x", "\ud800", "<p>x</p>"))

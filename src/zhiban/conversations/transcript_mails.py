@@ -8,14 +8,16 @@ files stay here: the mail names them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from html import escape
 from typing import Literal
 
+from zhiban.conversations.groups import chat_of
 from zhiban.conversations.queries import head
 from zhiban.conversations.retention import forgotten_in
-from zhiban.conversations.transcript_words import Said, gone_words, plain_text, said_in
-from zhiban.conversations.transcripts import record_transcript, transcript
+from zhiban.conversations.transcript_words import Said, gone_words, outside_of_group, plain_text, said_in
+from zhiban.conversations.transcripts import TranscriptLine, record_transcript, transcript
 from zhiban.events import Actor, ActorKind
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database, Transaction
@@ -242,19 +244,33 @@ class TranscriptMails:
         lines = await transcript(tx, stored.conversation_id, notes=False, most=LONGEST)
         forgotten = await forgotten_in(tx, stored.conversation_id)
         texts, now = Texts(stored.language), self._clock.now()
+        whole = len(lines)
+        if about.kind == "group":
+            lines = outside_of_group(lines, (await chat_of(tx, about.id)).policy.signature, texts)
+        # Masked before they are cut into lines: a key or a password may go over several.
         said = [
-            (self._mask(who), one, tuple(self._mask(line) for line in words))
-            for who, one, words in said_in(lines, about.tag, texts)
+            (self._mask(who), one, words)
+            for who, one, words in said_in([self._masked(one) for one in lines], about.tag, texts)
         ]
         title = texts("会话记录 #{id}", id=about.id)
         above = [f"{title} · {about.inbox_name} · {texts.stamp(now)}"]
         if forgotten is not None:
             above.append(gone_words(forgotten, texts, now))
+        if len(lines) < whole:
+            above.append(texts("不愿被引用的成员说的话没有写进来。"))
         if any(one.files for one in lines):
             above.append(texts("文件没有随邮件发出，只写了名字。"))
         subject = texts("{inbox}：会话记录 #{id}", inbox=about.inbox_name, id=about.id)
         text = plain_text(above[0], "\n".join(above[1:]), said, texts)
         return Mail(key, stored.recipient, subject, text, _page(above, said, texts)), len(lines)
+
+    def _masked(self, line: TranscriptLine) -> TranscriptLine:
+        return replace(
+            line,
+            text=self._mask(line.text),
+            choices=tuple(map(self._mask, line.choices)),
+            files=tuple(map(self._mask, line.files)),
+        )
 
 
 _PAGE = '<div style="max-width:640px;margin:0 auto;font:15px/1.6 sans-serif">{}</div>'

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
+from typing import Literal
 
 from zhiban.conversations.retention import Forgotten
 from zhiban.conversations.transcripts import TranscriptLine
@@ -30,6 +33,43 @@ Said = tuple[str, TranscriptLine, tuple[str, ...]]  # whose words, the message, 
 def said_in(lines: Sequence[TranscriptLine], tag: str, texts: Texts) -> list[Said]:
     """Every message with whose it is and what stands below the name."""
     return [(who_of(one, tag, texts), one, tuple(words_of(one, texts))) for one in lines]
+
+
+def outside_of_group(
+    lines: Sequence[TranscriptLine], signature: Literal["real", "alias", "anonymous"], texts: Texts
+) -> list[TranscriptLine]:
+    """What may be read outside of the group: nothing of who is not to be quoted, and the others named as is set."""
+    names = _outside_names(lines, signature, texts)
+    called = {
+        f"@{known} ": f"@{names[one.contact_id]} "
+        for one in lines
+        if one.writer == "contact"
+        for known in (one.nickname, one.own_name)
+        if known
+    }
+    mention = re.compile("|".join(map(re.escape, sorted(called, key=len, reverse=True))) or r"(?!)")
+    found = []
+    for one in lines:
+        name = one.name if signature != "anonymous" else ""
+        if one.quotable:
+            words = mention.sub(lambda match: called[match[0]], one.text.removeprefix(one.above))
+            name = names[one.contact_id] if one.writer == "contact" else name
+            found.append(replace(one, name=name, text=words, above=""))
+    return found
+
+
+def _outside_names(
+    lines: Sequence[TranscriptLine], signature: Literal["real", "alias", "anonymous"], texts: Texts
+) -> dict[int | None, str]:
+    """What each member is called; of two with one name the second gets a number."""
+    names: dict[int | None, str] = {}
+    for one in lines:
+        if one.writer != "contact" or one.contact_id in names:
+            continue
+        given = {"real": one.own_name or one.nickname, "alias": one.nickname, "anonymous": ""}[signature]
+        name = given or texts("成员{n}", n=len(names) + 1)
+        names[one.contact_id] = name if name not in names.values() else f"{name} ({len(names) + 1})"
+    return names
 
 
 def plain_text(title: str, missing: str, said: Sequence[Said], texts: Texts) -> str:

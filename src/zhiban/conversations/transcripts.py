@@ -14,12 +14,19 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 MOST = 20_000  # messages; of a longer conversation the last
 
+# What a member quoted of somebody unknown may be of whoever wants nothing quoted.
+_MAYBE_THEIRS = """m.content ? 'quoted' and m.sender_contact_id is null and m.direction = 'in' and exists (
+    select from participant o where o.conversation_id = m.conversation_id and o.consent <> 'all')"""
+
 # A colleague's remark about the contact is for colleagues: a transcript may be given to the contact.
 _LINES = f"""
 select m.id, m.sent_at, m.author, m.direction = 'internal' as note, m.kind,
   coalesce(a.name, '') as agent_name, coalesce(nullif(g.nickname, ''), p.name, '') as contact_name,
   case when m.recalled_at is not null then '' else {WITHOUT_LINK} end as text,
   m.recalled_at is not null as recalled,
+  m.sender_contact_id as contact_id, coalesce(p.name, '') as own_name, coalesce(g.nickname, '') as nickname,
+  coalesce(m.content ->> 'above', '') as above,
+  coalesce(g.consent, 'all') = 'all' and not m.content ? 'withheld' and not ({_MAYBE_THEIRS}) as quotable,
   array(select offered ->> 'label' from jsonb_array_elements(
     case jsonb_typeof(m.content -> 'choices') when 'array' then m.content -> 'choices' else '[]' end) as offered
   ) as choices
@@ -46,12 +53,21 @@ class _StoredLine:
     contact_name: str
     text: str
     recalled: bool
+    contact_id: int | None
+    own_name: str
+    nickname: str
+    above: str
+    quotable: bool
     choices: list[str | None]
 
 
 @frozen_dataclass
 class TranscriptLine:
-    """One message. `name` is empty where nobody knows it; `files` are the names of files, or empty names."""
+    """One message. `name` is empty where nobody knows it; `files` are the names of files, or empty names.
+
+    `own_name` and `nickname` are what a contact calls themselves, and is called in the group; `above` is the line at
+    the beginning of `text` that quotes another message.
+    """
 
     at: datetime
     writer: Writer
@@ -61,6 +77,11 @@ class TranscriptLine:
     recalled: bool
     choices: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    contact_id: int | None = None
+    own_name: str = ""
+    nickname: str = ""
+    above: str = ""
+    quotable: bool = True
 
 
 async def transcript(tx: Transaction, conversation_id: int, *, notes: bool, most: int = MOST) -> list[TranscriptLine]:
@@ -78,6 +99,11 @@ async def transcript(tx: Transaction, conversation_id: int, *, notes: bool, most
             recalled=row.recalled,
             choices=() if row.recalled else tuple(choice for choice in row.choices if choice),
             files=() if row.recalled else tuple(one.filename for one in files.get(row.id, ())),
+            contact_id=row.contact_id,
+            own_name=row.own_name,
+            nickname=row.nickname,
+            above=row.above,
+            quotable=row.quotable,
         )
         for row in rows
     ]

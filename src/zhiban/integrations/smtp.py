@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PORTS = {"starttls": 587, "tls": 465, "none": 25}
 SECONDS = 30.0  # that a mail server may be silent
 WHOLE = 120.0  # seconds for one mail, however slowly the server talks
-_QUIET = re.compile(r"[\r\n\t\x00-\x1f]+")
+_QUIET = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")  # whatever ends a line for anybody
 
 
 class SmtpConfig(BaseModel):
@@ -45,7 +45,11 @@ class SmtpMailer:
         """Hand one mail over. Raises as `ports.mail.Mailer` says."""
         import aiosmtplib  # with the first mail: most processes send none
 
-        config, content = self._config, _written(mail, self._config.sender)
+        config = self._config
+        try:
+            content = _written(mail, config.sender)
+        except ValueError as error:
+            raise MailRefused(f"The mail cannot be written: {_QUIET.sub(' ', str(error))[:200]}.") from None
         client = aiosmtplib.SMTP(
             hostname=config.host,
             port=config.port,
@@ -84,7 +88,12 @@ class SmtpMailer:
 def _trusting(trust: str) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if trust:
-        context.load_verify_locations(trust)
+        try:
+            context.load_verify_locations(trust)
+        except OSError as error:  # ssl.SSLError is one
+            raise ConnectionBroken(
+                f"The certificates in SMTP_TRUST cannot be read: {error}", code=0, hint=mark("Check SMTP_TRUST.")
+            ) from None
     return context
 
 
