@@ -174,6 +174,31 @@ async def test_another_account_and_a_second_program_are_refused_with_a_reason(de
         await desk.eventually("select account from gateway_state", "10001001")
 
 
+async def test_of_two_accounts_that_knock_at_once_one_is_let_in(desk: Desk) -> None:
+    """As after a restart, when both come back in the same moment."""
+    async with OneBotProgram(self_id=10001001) as other:
+        done = await asyncio.gather(desk.program.connect(desk.url), other.connect(desk.url), return_exceptions=True)
+        refusals = [one for one in done if one is not None]
+        assert [getattr(one, "status", one) for one in refusals] == [409]
+        await desk.becomes("online")
+        first = desk.program if done[0] is None else other
+        assert (await desk.state()).account == str(first.self_id)
+
+
+async def test_of_sockets_for_calls_alone_the_newest_counts(desk: Desk) -> None:
+    await desk.program.connect(desk.url, role="Event")
+    await desk.becomes("online")
+    programs = [OneBotProgram(groups=desk.program.groups, members=desk.program.members) for _ in range(3)]
+    for one in programs:
+        await one.connect(desk.url, role="API")
+    await programs[0].until(lambda: not programs[0].connected and not programs[1].connected)
+    await (await desk.inbox()).channel.send(Outgoing("k1", ROOM, Kind.TEXT, "在"))
+    assert [one.text for one in programs[2].sent] == ["在"]
+    assert desk.program.connected
+    for one in programs:
+        await one.close()
+
+
 async def test_a_program_that_hangs_makes_way_for_its_successor(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket_endpoint, "QUICK_PROBE", 0.1)
     await desk.program.connect(desk.url)

@@ -12,6 +12,7 @@ import re
 import time
 from datetime import datetime, timedelta
 from typing import cast
+from weakref import WeakValueDictionary
 
 import psycopg
 from starlette.responses import PlainTextResponse
@@ -103,12 +104,17 @@ class _Endpoint:
     def __init__(self, process: _ServingProcess) -> None:
         self._process = process
         self._probes: set[asyncio.Task[bool]] = set()
+        self._doors: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()  # kept by who stands before them
 
     async def open(self, websocket: WebSocket) -> None:
         """What Starlette calls for a socket that somebody wants to open."""
         try:
             connection, vendor, client = await self._admitted(websocket)
-            turn = await self._turn(connection, vendor, client)
+            # One after the other: of two that knock at once, the second must see the first.
+            async with self._doors.setdefault((connection.workspace_id, connection.id), asyncio.Lock()):
+                turn = await self._turn(connection, vendor, client)
+                conversation = _Conversation(self._process, websocket, connection, vendor, client, turn)
+                await conversation.begin()
         except InvalidWebhook as error:
             metrics.delivery("unknown", "refused")
             log.info("A socket was refused: %s", error.reason)
@@ -119,7 +125,7 @@ class _Endpoint:
             log.warning("A socket could not be opened: %s", str(error).strip())
             await _deny(websocket, 503, "")
         else:
-            await _Conversation(self._process, websocket, connection, vendor, client, turn).hold()
+            await conversation.hold()
 
     async def _admitted(self, websocket: WebSocket) -> tuple[OpenConnection, AcceptsSockets, SocketClient]:
         """Who knocks. Raises _SocketRefused, InvalidWebhook, and what keeps the connection from being looked up."""
@@ -155,9 +161,9 @@ class _Endpoint:
             if other.client.events and client.events:
                 if await _lives(vendor, other, self._process.registry.of(key)):
                     await self._refuse(connection, client, TAKEN)
-                other.replaced = True
-                other.end(4000, "replaced")
-                self._process.registry.remove(key, other)
+                self._replace(key, other)
+            elif not (other.client.events or client.events):
+                self._replace(key, other)  # one for calls alone is enough: a program that opens another has lost it
         now = self._process.clock.now()
         async with self._process.database.webhook_transaction(connection.workspace_id) as tx:
             holder = await gateways.holder(tx, connection.id, now=now)
@@ -174,6 +180,11 @@ class _Endpoint:
             self._process.pubsub.publish_remote(GATEWAY_PROBE, *key)
             await self._refuse(connection, client, TAKEN)
         return turn
+
+    def _replace(self, key: Key, other: LiveSocket) -> None:
+        other.replaced = True
+        other.end(4000, "replaced")
+        self._process.registry.remove(key, other)
 
     async def _refuse(self, connection: OpenConnection, client: SocketClient, why: str) -> None:
         """Raises _SocketRefused, always."""
@@ -241,9 +252,13 @@ class _Conversation:
         self._state: tuple[str, str] | None = None
         self._nonsense = 0
 
-    async def hold(self) -> None:
+    async def begin(self) -> None:
+        """Open it; from then on it takes calls."""
         await self._websocket.accept()
         self._process.registry.add(self._key, self._socket)
+
+    async def hold(self) -> None:
+        """Read until it ends."""
         log.info("A program has connected to connection %s.", self._connection.id)
         storing = asyncio.create_task(self._store_events(), name="socket storing")
         beside = [asyncio.create_task(self._close_when_told(), name="socket end")]
