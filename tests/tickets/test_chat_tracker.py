@@ -112,6 +112,88 @@ async def test_what_is_recalled_is_not_published_or_goes_from_there(chat: Chat, 
     assert "**老杨**" in issue.body
 
 
+async def test_what_is_put_to_a_ticket_inside_is_not_published_when_something_is_recalled(
+    chat: Chat, stand: TrackerStand
+) -> None:
+    await chat.asks("liang", "以上5条开工单")
+    await chat.asks("liang", "确认")
+    await stand.work()
+    aside = await chat.says("bei", "内部价格是九折，别往外说")
+    await chat.asks("liang", "以上1条开工单")
+    assert "已加到工单1" in await chat.asks("liang", "加到工单1")
+    await chat.recalls("g4")
+    await stand.work()
+    (issue,) = stand.board.issues.values()
+    assert "2.3.6" not in issue.body
+    assert "九折" not in issue.body
+    await chat.recalls(aside)
+    assert await chat.rows("select count(*) from tracker_call where kind = 'change'") == [(1,)]
+
+
+async def test_what_is_recalled_goes_from_a_comment_that_carries_it(chat: Chat, stand: TrackerStand) -> None:
+    await chat.asks("liang", "以上5条开工单")
+    await chat.asks("liang", "确认")
+    await stand.work()
+    first = await chat.says("bei", "内部价格是九折，别往外说")
+    second = await chat.says("bei", "重启以后也一样")
+    await chat.asks("liang", "以上2条开工单，备注：见群文件")
+    await chat.asks("liang", "加到 #1")
+    await stand.work()
+    assert "九折" in "".join(one.body for one in stand.board.comments["acme/shop", 1])
+    await chat.recalls(first)
+    await stand.work()
+    (body,) = [one.body for one in stand.board.comments["acme/shop", 1]]
+    assert "重启以后也一样" in body
+    assert "见群文件" in body
+    assert "九折" not in body
+    await chat.recalls(second)
+    await stand.work()
+    assert stand.board.comments["acme/shop", 1] == []
+    assert not await stand.facts("issue_refused")
+
+
+async def test_a_comment_that_nobody_has_tried_to_write_never_says_what_was_recalled(
+    chat: Chat, stand: TrackerStand
+) -> None:
+    await joined(chat, stand)
+    first = await chat.says("bei", "内部价格是九折，别往外说")
+    await chat.says("bei", "重启以后也一样")
+    await chat.asks("liang", "以上2条开工单")
+    await chat.asks("liang", "加到 #7")
+    await chat.recalls(first)
+    await stand.work()
+    bodies = [one.body for one in stand.board.comments["acme/shop", 7]]
+    assert len(bodies) == 2
+    assert "重启以后也一样" in bodies[1]
+    assert "九折" not in "".join(bodies)
+
+
+async def test_who_asked_not_to_be_quoted_is_not_published_by_moving_the_ticket(
+    chat: Chat, stand: TrackerStand
+) -> None:
+    await chat.rows("delete from repository_link returning 1")
+    await chat.asks("liang", "以上5条开工单")
+    await chat.asks("liang", "确认")
+    await chat.asks("yang", "不要引用我", mentions_us=True)
+    async with chat.database.transaction(chat.workspace_id) as tx:
+        ((ticket_id, repository_id),) = await tx.rows("select t.id, r.id from ticket t, repository r")
+        await filing.move_to(tx, ticket_id, repository_id, texts=Texts("zh"), by=SYSTEM, now=chat.clock.now())
+    await stand.work()
+    (issue,) = stand.board.issues.values()
+    assert "主库切了一次" not in issue.title + issue.body
+    assert "binlog" not in issue.body
+    assert "2.3.6" in issue.body
+
+
+async def test_a_recall_is_taken_where_the_repository_is_reached_no_more(chat: Chat, stand: TrackerStand) -> None:
+    await chat.asks("liang", "以上5条开工单")
+    await chat.asks("liang", "确认")
+    await stand.work()
+    await chat.rows("update repository set removed_at = now() returning 1")
+    await chat.recalls("g4")
+    assert ("",) in await chat.rows("select text from ticket_message")
+
+
 async def test_it_is_closed_over_there_when_it_is_done_here(chat: Chat, stand: TrackerStand) -> None:
     await chat.asks("liang", "以上5条开工单")
     await chat.asks("liang", "1")

@@ -128,3 +128,6 @@ alter table retention add column tickets_days int,
 
 # Whom a draft is assigned to at the tracker, by their logins there.
 DRAFT_ASSIGNEES = "alter table ticket_draft add column assignees text[] not null default '{}'"
+
+# What was put to a ticket later stays inside: its issue has only what it was opened with.
+JOINED = "alter table ticket_message add column joined boolean not null default false"

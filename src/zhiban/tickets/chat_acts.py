@@ -28,7 +28,6 @@ from zhiban.tickets.chat_commands import (
     SaidWord,
     TicketTalk,
     sender_of,
-    still_there,
     texts_for,
 )
 from zhiban.tickets.chat_words import Preview, filed_words, preview_words, question_words, remarks
@@ -36,6 +35,7 @@ from zhiban.tickets.confirming import Confirmation, TicketRequester
 from zhiban.tickets.draft_words import Cancel, Confirm, JoinTo, LeaveOut, Retitle, Undo
 from zhiban.tickets.drafts import Requester, TicketDraft, Wish
 from zhiban.tickets.filing import TakenBack
+from zhiban.tickets.freezing import still_there
 from zhiban.tickets.frozen import FrozenLine
 from zhiban.tickets.issues import FoundIssue, issue_numbered
 from zhiban.tickets.models import Ticket, TicketState, TrackerState

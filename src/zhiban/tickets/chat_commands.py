@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from zhiban.assistant import group_words
-from zhiban.conversations.models import Author
 from zhiban.conversations.responder import ConversationSnapshot, PendingMessage
-from zhiban.conversations.spoken import said_between, spoken, spoken_before
+from zhiban.conversations.spoken import said_between, spoken_before
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts
@@ -192,17 +189,3 @@ async def _asked(
     taken = set(chosen.ids)
     lines = await freeze(tx, snapshot.id, [one for one in said if one.id in taken], texts_for(message.text))
     return AskedTicket(message, command, chosen, tuple(lines))
-
-
-async def still_there(tx: Transaction, conversation_id: int, lines: Sequence[FrozenLine]) -> tuple[FrozenLine, ...]:
-    """Those of these that nobody has recalled meanwhile, whose speakers still let themselves be quoted; and what they
-    answer only where that is so of it as well."""
-    there = {one.id: one for one in await spoken(tx, conversation_id, [line.message_id for line in lines])}
-    answered = sorted({one.reply_to_id for one in there.values() if one.reply_to_id is not None})
-    quotable = {one.id for one in await spoken(tx, conversation_id, answered) if one.quotable and not one.recalled}
-    kept = {id_ for id_, one in there.items() if not one.recalled and (one.quotable or one.author != Author.CONTACT)}
-    return tuple(
-        line if there[line.message_id].reply_to_id in quotable else replace(line, quoted="", quoted_name="")
-        for line in lines
-        if line.message_id in kept
-    )

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from datetime import datetime
 
 from zhiban.conversations.spoken import subject_of
-from zhiban.events import Actor
+from zhiban.events import SYSTEM, Actor
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts
 from zhiban.tickets import drafts, filing, involving, tracking
 from zhiban.tickets.drafts import TicketDraft
+from zhiban.tickets.freezing import still_quotable
 from zhiban.tickets.frozen import FrozenLine
 from zhiban.tickets.issues import IssueRow
 from zhiban.tickets.models import NewTicket, Ticket
+from zhiban.tickets.queries import messages_of_ticket
 from zhiban.tickets.renaming import named_without
 from zhiban.tickets.rendering import Heading, bodies
-from zhiban.tickets.repositories import RepositoryRow, access_repository
+from zhiban.tickets.repositories import RepositoryRow, access_repository, find_repository
 from zhiban.tickets.service import open_ticket
 from zhiban.tickets.titling import Naming
-from zhiban.tickets.tracker_outbox import enqueue
-from zhiban.tickets.tracker_writes import NewComment
+from zhiban.tickets.tracker_outbox import enqueue, erase_comment, joined_comments
+from zhiban.tickets.tracker_writes import JoinedMessages, NewComment
 
 
 @frozen_dataclass
@@ -104,27 +106,55 @@ async def join_draft(
     else:
         await involving.add_messages(tx, ticket.id, draft.conversation_id, said.lines, by=by, now=now)
     if repository is not None and issue is not None:
-        await _comment(tx, said, ticket, issue, repository)
+        await _comment(tx, said, ticket, issue.number, repository, key=draft.key)
     await drafts.end(tx, draft, "joined", ticket_id=ticket.id, by=by, now=now)
     return ticket
 
 
+async def write_joined_again(
+    tx: Transaction, ticket: Ticket, lost: Set[int], *, texts: Texts, key: str, now: datetime
+) -> None:
+    """These messages were recalled, or answer one that was: comments that carry them go from their issues, and what is
+    left of them is written there anew."""
+    carrying = [one for one in await joined_comments(tx, ticket.id) if not lost.isdisjoint(one.joined.messages)]
+    for comment in carrying:
+        await erase_comment(tx, comment, ticket_id=ticket.id, body=texts("（已撤回）"), by=SYSTEM, now=now)
+    for comment in {one.joined.draft_id: one for one in carrying}.values():
+        frozen = [one for one in await messages_of_ticket(tx, ticket.id) if one.message_id in comment.joined.messages]
+        lines = [line for line in await still_quotable(tx, frozen) if not line.recalled]
+        repository = await find_repository(tx, comment.repository_id)
+        if not lines or repository.removed_at is not None:
+            continue
+        draft = await drafts.read_draft(tx, comment.joined.draft_id)
+        asker = TicketRequester(comment.joined.contact_id, _asker_name(draft, comment.joined, lines))
+        said = Confirmation(draft, lines, asker, ticket.inbox_id or 0, comment.joined.signature, texts, SYSTEM, now)
+        await _comment(tx, said, ticket, comment.number, repository, key=f"{draft.key}-{key}")
+
+
+def _asker_name(draft: TicketDraft, joined: JoinedMessages, lines: Sequence[FrozenLine]) -> str:
+    if draft.requester.contact_id is not None:
+        return draft.requester.name
+    return next((line.alias or line.name for line in lines if line.contact_id == joined.contact_id), "")
+
+
 async def _comment(
-    tx: Transaction, said: Confirmation, ticket: Ticket, issue: IssueRow, repository: RepositoryRow
+    tx: Transaction, said: Confirmation, ticket: Ticket, number: int, repository: RepositoryRow, *, key: str
 ) -> None:
     signature = filing.signature_for(repository, said.signature)
     requester = await filing.requester_named(
         tx, signature, said.draft.conversation_id, said.asker.contact_id, said.asker.name
     )
     heading = Heading(note=said.draft.wish.note, requester=requester)
+    carried = tuple(line.message_id for line in said.lines)
+    joined = JoinedMessages(said.draft.id, carried, said.asker.contact_id, said.signature)
     for n, body in enumerate(bodies(said.lines, heading, signature=signature, texts=said.texts)):
         await enqueue(
             tx,
             repository.id,
-            NewComment(body),
-            number=issue.number,
+            NewComment(body, joined=joined),
+            number=number,
             ticket_id=ticket.id,
-            client_key=f"{said.draft.key}-{n}",
+            client_key=f"{key}-{n}",
             by=said.by,
             now=said.now,
         )

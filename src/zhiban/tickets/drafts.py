@@ -172,6 +172,14 @@ async def access_own(tx: Transaction, draft_id: int, agent_id: int) -> TicketDra
     return found[0]
 
 
+async def read_draft(tx: Transaction, draft_id: int) -> TicketDraft:
+    """Raises NotFound."""
+    found = await _drafts(tx, "id = %(id)s", id=draft_id)
+    if not found:
+        raise NotFound("There is no such draft.")
+    return found[0]
+
+
 async def draft_keyed(tx: Transaction, key: str) -> TicketDraft:
     """The draft that was begun with this key. Raises NotFound."""
     found = await _drafts(tx, "client_key = %(key)s", key=key)

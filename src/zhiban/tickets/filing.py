@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from datetime import datetime
 from enum import StrEnum
 
@@ -14,12 +14,15 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.kit.i18n import Texts, mark
 from zhiban.ports import IssueChange
+from zhiban.tickets.freezing import still_quotable
 from zhiban.tickets.issues import FoundIssue, search_issues
 from zhiban.tickets.models import Audience, Ticket, TrackerState
-from zhiban.tickets.queries import messages_of_ticket
+from zhiban.tickets.queries import opened_with
+from zhiban.tickets.renaming import named_without
 from zhiban.tickets.rendering import Heading, Signature, bodies, comment_body, title_of
-from zhiban.tickets.repositories import RepositoryRow, access_repository, repositories_of
+from zhiban.tickets.repositories import RepositoryRow, access_repository, find_repository, repositories_of
 from zhiban.tickets.service import change_column, lock_ticket
+from zhiban.tickets.titling import Naming
 from zhiban.tickets.tracker_outbox import (
     enqueue,
     enqueue_issue,
@@ -80,11 +83,12 @@ async def file(
     if ticket.repository_id is None or ticket.tracker_state is not TrackerState.NONE:
         return
     repository = await access_repository(tx, ticket.repository_id)
+    title, written = await _written(tx, ticket, repository, source=source, texts=texts)
     await enqueue_issue(
         tx,
         repository.id,
-        title=title_of(ticket.title, texts),
-        bodies=await _written(tx, ticket, repository, source=source, texts=texts),
+        title=title,
+        bodies=written,
         labels=await _label_names(tx, ticket.labels),
         assignees=assignees,
         ticket_id=ticket.id,
@@ -97,14 +101,19 @@ async def file(
 
 async def _written(
     tx: Transaction, ticket: Ticket, repository: RepositoryRow, *, source: str, texts: Texts
-) -> tuple[str, ...]:
+) -> tuple[str, tuple[str, ...]]:
+    """The title and the bodies: what the ticket was opened with, as far as its speakers let themselves be quoted."""
+    frozen = await opened_with(tx, ticket)
+    lines = await still_quotable(tx, frozen)
+    kept = {line.message_id for line in lines}
+    lost = [message.line for message in frozen if message.message_id not in kept]
+    naming = named_without(Naming(ticket.title, ticket.summary), lost, lines, texts)
     signature = signature_for(repository, ticket.signature)
     requester = await requester_named(
         tx, signature, ticket.conversation_id, ticket.requester_contact_id, ticket.requester
     )
-    heading = Heading(ticket.summary, ticket.note, source if repository.private else "", requester)
-    lines = [message.line for message in await messages_of_ticket(tx, ticket.id)]
-    return bodies(lines, heading, signature=signature, texts=texts)
+    heading = Heading(naming.summary, ticket.note, source if repository.private else "", requester)
+    return title_of(naming.title, texts), bodies(lines, heading, signature=signature, texts=texts)
 
 
 async def requester_named(
@@ -121,18 +130,22 @@ async def requester_named(
             return ""
 
 
-async def write_again(tx: Transaction, ticket: Ticket, *, texts: Texts, key: str, now: datetime) -> None:
-    """Let the ticket's issue say what the ticket says now: something in it was recalled.
+async def write_again(
+    tx: Transaction, ticket: Ticket, lost: Set[int], *, texts: Texts, key: str, now: datetime
+) -> None:
+    """Let the issue that we opened for a ticket say what the ticket says now: these messages were recalled, or answer
+    one that was.
 
     What has not been tried yet is written so at first; an issue that may be open already is changed. Comments that
     continue a very long issue are only changed before they are written.
     """
     if ticket.repository_id is None or ticket.tracker_state not in _THERE or not (await written_for(tx, ticket.id))[0]:
         return
-    repository = await access_repository(tx, ticket.repository_id)
+    if not any(one.message_id in lost for one in await opened_with(tx, ticket)):
+        return
+    repository = await find_repository(tx, ticket.repository_id)
     source = await subject_of(tx, ticket.conversation_id)
-    title = title_of(ticket.title, texts)
-    written = await _written(tx, ticket, repository, source=source, texts=texts)
+    title, written = await _written(tx, ticket, repository, source=source, texts=texts)
     if await rewrite_untried(tx, ticket.id, title=title, bodies=written):
         return
     await enqueue(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 
 from zhiban.conversations.attachments import Attachment
+from zhiban.conversations.group_policy import Consent
 from zhiban.conversations.models import Author
+from zhiban.conversations.participants import participant
 from zhiban.conversations.spoken import SpokenMessage, files_of, spoken
 from zhiban.kit.db import Transaction
 from zhiban.kit.i18n import Texts
@@ -14,6 +17,7 @@ from zhiban.tickets.command import parse
 from zhiban.tickets.draft_words import parse_word
 from zhiban.tickets.frozen import FrozenFile, FrozenLine, frozen_words
 from zhiban.tickets.masking import whole_secrets
+from zhiban.tickets.models import TicketMessage
 from zhiban.tickets.windows import Said
 
 QUOTED = 500  # characters of what a message answers
@@ -91,6 +95,43 @@ async def freeze(
         )
         for one in messages
     ]
+
+
+async def still_there(tx: Transaction, conversation_id: int, lines: Sequence[FrozenLine]) -> tuple[FrozenLine, ...]:
+    """Those of these that nobody has recalled meanwhile, whose speakers still let themselves be quoted; and what they
+    answer only where that is so of it as well."""
+    there = {one.id: one for one in await spoken(tx, conversation_id, [line.message_id for line in lines])}
+    answered = sorted({one.reply_to_id for one in there.values() if one.reply_to_id is not None})
+    quotable = {one.id for one in await spoken(tx, conversation_id, answered) if one.quotable and not one.recalled}
+    kept = {id_ for id_, one in there.items() if not one.recalled and (one.quotable or one.author != Author.CONTACT)}
+    return tuple(
+        line if there[line.message_id].reply_to_id in quotable else replace(line, quoted="", quoted_name="")
+        for line in lines
+        if line.message_id in kept
+    )
+
+
+async def still_quotable(tx: Transaction, messages: Sequence[TicketMessage]) -> list[FrozenLine]:
+    """What may be read of these outside: not what is said by members who do not want to be quoted any more.
+
+    What was recalled is an empty line; what its conversation has forgotten goes by what its speaker says now.
+    """
+    kept: list[FrozenLine] = []
+    for conversation_id in dict.fromkeys(message.conversation_id for message in messages):
+        lines = [message.line for message in messages if message.conversation_id == conversation_id]
+        known = {one.id for one in await spoken(tx, conversation_id, [line.message_id for line in lines])}
+        there = {line.message_id: line for line in await still_there(tx, conversation_id, lines)}
+        for line in lines:
+            if line.message_id in there:
+                kept.append(there[line.message_id])
+            elif line.recalled or (line.message_id not in known and await _lets_quote(tx, conversation_id, line)):
+                kept.append(line)
+    return kept
+
+
+async def _lets_quote(tx: Transaction, conversation_id: int, line: FrozenLine) -> bool:
+    member = await participant(tx, conversation_id, line.contact_id) if line.contact_id is not None else None
+    return member is None or member.consent == Consent.ALL
 
 
 def _speaker(message: SpokenMessage) -> str:

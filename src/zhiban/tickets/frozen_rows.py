@@ -13,9 +13,9 @@ from zhiban.tickets.frozen import FrozenLine
 
 _ADD = """
 insert into ticket_message (workspace_id, ticket_id, message_id, conversation_id, contact_id, speaker, name, alias,
-  sent_at, text, quoted_name, quoted, recalled_at)
+  sent_at, text, quoted_name, quoted, recalled_at, joined)
 select %(workspace)s, %(ticket)s, message_id, %(conversation)s, contact_id, speaker, name, alias, sent_at, text,
-  quoted_name, quoted, case when recalled then %(now)s end
+  quoted_name, quoted, case when recalled then %(now)s end, %(joined)s
 from json_to_recordset(%(lines)s::json) as t(message_id bigint, contact_id bigint, speaker text, name text, alias text,
   sent_at timestamptz, text text, quoted_name text, quoted text, recalled boolean)
 on conflict do nothing returning message_id"""
@@ -36,9 +36,16 @@ where message_id = any(%(answers)s::bigint[]) and quoted <> '' returning ticket_
 
 
 async def add_lines(
-    tx: Transaction, ticket_id: int, conversation_id: int, lines: Sequence[FrozenLine], *, now: datetime
+    tx: Transaction,
+    ticket_id: int,
+    conversation_id: int,
+    lines: Sequence[FrozenLine],
+    *,
+    joined: bool = False,
+    now: datetime,
 ) -> int:
-    """Freeze messages for a ticket; those that it has already are left as they are. Returns how many are new."""
+    """Freeze messages for a ticket; those that it has already are left as they are. `joined`: after it was opened.
+    Returns how many are new."""
     if not lines:
         return 0
     added = await tx.values(
@@ -47,6 +54,7 @@ async def add_lines(
         ticket=ticket_id,
         conversation=conversation_id,
         lines=json_safe([line_values(line) for line in lines]),
+        joined=joined,
         now=now,
     )
     return len(added)

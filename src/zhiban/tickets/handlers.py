@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zhiban.conversations.spoken import answers_to
 from zhiban.events import (
     ConnectionRemoved,
     IssueChanged,
@@ -19,7 +20,7 @@ from zhiban.events import (
 from zhiban.kit.db import Transaction
 from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import enqueue
-from zhiban.tickets import card_replies, filing, logins, repositories, telling, tracking
+from zhiban.tickets import card_replies, confirming, filing, logins, repositories, telling, tracking
 from zhiban.tickets.card_telling import ANSWER_CARD
 from zhiban.tickets.involving import blank_comments, forget_recalled
 from zhiban.tickets.jobs import TELL_CHAT
@@ -32,9 +33,12 @@ async def forget_frozen(tx: Transaction, event: MessageRecalled) -> None:
     """What was recalled is not read at tickets any more either, nor at their issues."""
     await card_replies.take_back(tx, event.message_id, body=Texts("zh")("（已撤回）"), now=event.at)
     await blank_comments(tx, event.message_id)
+    lost = {event.message_id, *await answers_to(tx, event.message_id)}
+    key, texts = f"recall-{event.message_id}", Texts("zh")
     for ticket_id in await forget_recalled(tx, event.message_id, now=event.at):
         ticket = await lock_ticket(tx, ticket_id)
-        await filing.write_again(tx, ticket, texts=Texts("zh"), key=f"recall-{event.message_id}", now=event.at)
+        await filing.write_again(tx, ticket, lost, texts=texts, key=key, now=event.at)
+        await confirming.write_joined_again(tx, ticket, lost, texts=texts, key=key, now=event.at)
 
 
 async def forget_repositories(tx: Transaction, event: ConnectionRemoved) -> None:

@@ -93,12 +93,15 @@ async def add_messages(
     by: Actor,
     now: datetime,
 ) -> int:
-    """Freeze further messages for a ticket. Returns how many are new. Raises NotFound, Conflict."""
+    """Freeze further messages for a ticket, which its issue does not get. Returns how many are new.
+
+    Raises NotFound, Conflict.
+    """
     await lock_ticket(tx, ticket_id)
     kept = int(await tx.value("select count(*) from ticket_message where ticket_id = %(id)s", id=ticket_id))
     if kept + len(lines) > MOST_MESSAGES:
         raise Conflict(mark(f"A ticket has at most {MOST_MESSAGES} messages."))
-    added = await add_lines(tx, ticket_id, conversation_id, lines, now=now)
+    added = await add_lines(tx, ticket_id, conversation_id, lines, joined=True, now=now)
     await link(tx, ticket_id, conversation_id, by=by, now=now)
     if added:
         fact = TicketMessagesAdded(

@@ -127,7 +127,7 @@ class NewTicket:
 
 @frozen_dataclass
 class TicketMessage:
-    """A message of a ticket as it was frozen; empty once it was recalled."""
+    """A message of a ticket as it was frozen; empty once it was recalled. `joined`: put to it after it was opened."""
 
     message_id: int
     conversation_id: int
@@ -140,6 +140,7 @@ class TicketMessage:
     quoted_name: str
     quoted: str
     recalled_at: datetime | None
+    joined: bool
 
     @property
     def line(self) -> FrozenLine:

@@ -218,9 +218,15 @@ async def messages_of_ticket(tx: Transaction, ticket_id: int) -> list[TicketMess
     return await tx.objects(
         TicketMessage,
         "select message_id, conversation_id, contact_id, speaker, name, alias, sent_at, text, quoted_name, quoted, "
-        "recalled_at from ticket_message where ticket_id = %(id)s order by conversation_id, message_id",
+        "recalled_at, joined from ticket_message where ticket_id = %(id)s order by conversation_id, message_id",
         id=ticket_id,
     )
+
+
+async def opened_with(tx: Transaction, ticket: Ticket) -> list[TicketMessage]:
+    """Those that it was opened with: what was put to it later, or comes from another conversation, stays inside."""
+    found = await messages_of_ticket(tx, ticket.id)
+    return [one for one in found if not one.joined and one.conversation_id == ticket.conversation_id]
 
 
 async def readable_messages(tx: Transaction, access: Access, ticket_id: int) -> list[TicketMessage]:

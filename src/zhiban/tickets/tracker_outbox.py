@@ -12,10 +12,11 @@ from uuid import uuid4
 
 from zhiban.events import Actor
 from zhiban.kit.db import Transaction
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.json_safe import json_safe
-from zhiban.tickets.repositories import access_repository
+from zhiban.tickets.repositories import find_repository
 from zhiban.tickets.topics import TRACKER_CALL_WAITING
-from zhiban.tickets.tracker_writes import NewComment, NewIssue, TrackerWrite, stored
+from zhiban.tickets.tracker_writes import Erasure, JoinedMessages, NewComment, NewIssue, TrackerWrite, stored
 
 _ENQUEUE = """
 insert into tracker_call (workspace_id, connection_id, repository_id, kind, key, client_key, ticket_id, number,
@@ -57,6 +58,20 @@ _OVERWRITE_CALL = """
 update tracker_call set content = content || jsonb_build_object('body', %(body)s::text)
 where id = %(id)s and kind = 'comment' and state = 'queued'"""
 
+_JOINED = """
+select id, repository_id, number, content -> 'joined' as joined from tracker_call
+where ticket_id = %(ticket)s and kind = 'comment' and state <> 'refused' and content ? 'joined' order by id"""
+
+
+@frozen_dataclass
+class JoinedComment:
+    """A call that writes messages to an issue that there was, or has written them."""
+
+    call_id: int
+    repository_id: int
+    number: int
+    joined: JoinedMessages
+
 
 async def enqueue(
     tx: Transaction,
@@ -78,7 +93,7 @@ async def enqueue(
     account under which it is written. Returns the call, which IssueOpened, IssueWritten and IssueRefused name. Raises
     NotFound.
     """
-    repository = await access_repository(tx, repository_id)
+    repository = await find_repository(tx, repository_id)
     kind, content = stored(write)
     call_id = await tx.value(
         _ENQUEUE,
@@ -167,3 +182,32 @@ async def withdraw_call(tx: Transaction, call_id: int, *, now: datetime) -> bool
 async def overwrite_comment(tx: Transaction, call_id: int, *, body: str) -> None:
     """Let attempts at this comment that are still to come write these words instead."""
     await tx.run(_OVERWRITE_CALL, id=call_id, body=body)
+
+
+async def joined_comments(tx: Transaction, ticket_id: int) -> list[JoinedComment]:
+    """What was put to issues with this ticket and stands there, or will."""
+    return [
+        JoinedComment(id_, repository_id, number, JoinedMessages(**{**joined, "messages": tuple(joined["messages"])}))
+        for id_, repository_id, number, joined in await tx.rows(_JOINED, ticket=ticket_id)
+    ]
+
+
+async def erase_comment(
+    tx: Transaction, comment: JoinedComment, *, ticket_id: int, body: str, by: Actor, now: datetime
+) -> None:
+    """Take away what a comment says at the issue, or let it never get there; `body` is written instead by an attempt
+    whose predecessor may have been carried out."""
+    if await withdraw_call(tx, comment.call_id, now=now):
+        return
+    await overwrite_comment(tx, comment.call_id, body=body)
+    await tx.run("update tracker_call set content = content - 'joined' where id = %(id)s", id=comment.call_id)
+    await enqueue(
+        tx,
+        comment.repository_id,
+        Erasure(comment.call_id),
+        number=comment.number,
+        ticket_id=ticket_id,
+        client_key=f"erase-{comment.call_id}",
+        by=by,
+        now=now,
+    )

@@ -23,6 +23,17 @@ class NewIssue:
 
 
 @frozen_dataclass
+class JoinedMessages:
+    """What a comment carries to an issue that there was: messages of a draft, asked for by this contact and signed in
+    this way."""
+
+    draft_id: int
+    messages: tuple[int, ...]
+    contact_id: int | None
+    signature: str
+
+
+@frozen_dataclass
 class NewComment:
     """A comment. `after`: the call that opens the issue which it continues.
 
@@ -32,6 +43,7 @@ class NewComment:
     body: str
     after: int | None = None
     via: str = ""
+    joined: JoinedMessages | None = None
 
 
 @frozen_dataclass
@@ -60,7 +72,8 @@ def stored(write: TrackerWrite) -> tuple[Wish, dict[str, Any]]:
         case NewComment():
             # What continues an issue is found by the key `after`, which others must not have.
             after = {"after": write.after} if write.after is not None else {}
-            return "comment", {"body": write.body, "via": write.via, **after}
+            joined = {"joined": asdict(write.joined)} if write.joined is not None else {}
+            return "comment", {"body": write.body, "via": write.via, **after, **joined}
         case NewReaction():
             return "react", asdict(write)
         case IssueChange():

@@ -26,11 +26,10 @@ from zhiban.kit.text import clean
 from zhiban.people.auth import CurrentAgent
 from zhiban.people.permissions import Permission
 from zhiban.tickets import confirming, drafts, filing, service
-from zhiban.tickets.chat_commands import still_there
 from zhiban.tickets.chat_words import covered_words
 from zhiban.tickets.confirming import Confirmation, TicketRequester
 from zhiban.tickets.drafts import DESK_LIFE, Requester, TicketDraft, Wish
-from zhiban.tickets.freezing import LOOKED_AT, freeze, may_pick, unusable
+from zhiban.tickets.freezing import LOOKED_AT, freeze, may_pick, still_there, unusable
 from zhiban.tickets.issues import access_issue
 from zhiban.tickets.models import Ticket, TicketState
 from zhiban.tickets.queries import access_ticket, ticket_numbered, tickets_about, tickets_of_issue
