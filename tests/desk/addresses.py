@@ -293,6 +293,7 @@ ADDRESSES: dict[str, Entry] = {
     "POST /settings/inboxes/{inbox_id}/assignment": Entry("managers", {"by": "balanced"}),
     "POST /settings/health/jobs/{job_id}/again": Entry("managers", answers=NOW_NOT),
     "POST /settings/health/deliveries/{delivery_id}/again": Entry("managers", answers=NOW_NOT),
+    "POST /settings/health/issues/{issue_id}/resume": Entry("managers", answers=NOW_NOT),
     # What takes away what the addresses above are about comes last.
     "POST /settings/inboxes/{inbox_id}/remove": Entry("managers"),
     "POST /settings/inboxes/{inbox_id}/restore": Entry("managers", answers=(409,)),

@@ -16,8 +16,10 @@ from zhiban.channels.pausing import pause_connection, resume_connection
 from zhiban.conversations import groups
 from zhiban.conversations.group_policy import GroupPolicy
 from zhiban.conversations.ingest import ingest
-from zhiban.events import SYSTEM
+from zhiban.desk.checks import NoticeSetup, findings
+from zhiban.events import SYSTEM, Actor
 from zhiban.kit.db import Database
+from zhiban.kit.i18n import Texts
 from zhiban.people.models import Role
 from zhiban.people.service import add_agent
 from zhiban.ports import IncomingMessage, Issue, Kind, Repository, SenderRole, TrackerNews, TrackerUser
@@ -176,6 +178,23 @@ async def test_two_machines_that_answer_each_other_are_stopped(stand: TrackerSta
     assert "有10条没有逐条说" in said
     await comments(stand, 1, number=1)
     assert await stand.rows("select count(*) from mirror_pause") == [(0,)]
+
+
+async def test_an_operator_sees_what_is_paused_and_lets_it_go_on(stand: TrackerStand, group: LinkedGroup) -> None:
+    await comments(stand, mirroring.MOST_A_MINUTE + 9)
+    await group.hears()
+    async with stand.database.transaction(stand.workspace_id) as tx:
+        (paused,) = await mirroring.pauses(tx)
+        assert (paused.place, paused.missed, paused.ends_at - paused.paused_at) == ("acme/shop#1", 10, mirroring.PAUSE)
+        said = [one for one in await findings(tx, NoticeSetup(), Texts("zh")) if one.check == "暂停的议题"]
+        assert "zhiban tracker resume acme/shop#1" in said[0].cure
+        assert await mirroring.resume(tx, paused.issue_id, by=Actor("agent", 1), now=stand.now)
+        assert not await mirroring.resume(tx, paused.issue_id, by=Actor("agent", 1), now=stand.now)
+        assert await mirroring.pauses(tx) == []
+    (said_there,) = await group.hears()
+    assert "有10条没有逐条说" in said_there
+    (fact,) = await stand.facts("mirroring_resumed")
+    assert fact["missed"] == 10
 
 
 async def test_a_copy_of_our_text_is_news(stand: TrackerStand, group: LinkedGroup) -> None:

@@ -19,7 +19,7 @@ from zhiban.conversations.groups import group_called
 from zhiban.events import SYSTEM
 from zhiban.kit.errors import NotFound
 from zhiban.ports import TrackerIntegration
-from zhiban.tickets import repositories
+from zhiban.tickets import mirroring, repositories
 from zhiban.tickets.tracker_jobs import TrackerJobs
 
 add = typer.Typer(name="add", help=_("接入一个工单系统"), rich_markup_mode=None, no_args_is_help=True)
@@ -137,6 +137,42 @@ async def link(
         show_json({"conversation": conversation_id, "repositories": linked})
     else:
         say(_("这个群绑定的仓库：{names}", names=" ".join(linked) or "-"))
+
+
+@command(tracker, "pauses", help=_("列出因为来回太多而暂停的issue"))
+async def pauses(as_json: AsJson = False) -> None:
+    async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
+        found = await mirroring.pauses(tx)
+    if as_json:
+        show_json(
+            [
+                {"issue": one.place, "title": one.title, "missed": one.missed, "until": one.ends_at.isoformat()}
+                for one in found
+            ]
+        )
+        return
+    columns = {"issue": "issue", "title": _("标题"), "missed": _("没有转述"), "until": _("恢复时间")}
+    show_table(
+        columns,
+        [
+            {"issue": one.place, "title": one.title, "missed": one.missed, "until": _.stamp(one.ends_at)}
+            for one in found
+        ],
+    )
+
+
+@command(tracker, "resume", help=_("马上恢复一个暂停的issue"))
+async def resume(
+    issue: Annotated[str, typer.Argument(help=_("owner/repo#编号，见zhiban tracker pauses"))], as_json: AsJson = False
+) -> None:
+    async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
+        meant = next((one for one in await mirroring.pauses(tx) if one.place.lower() == issue.strip().lower()), None)
+        if meant is None or not await mirroring.resume(tx, meant.issue_id, by=SYSTEM, now=app.clock.now()):
+            raise NotFound("This issue is not paused.")
+    if as_json:
+        show_json({"issue": meant.place, "change": "resumed", "missed": meant.missed})
+    else:
+        say(_("{issue}：已恢复，暂停时有{n}条没有转述", issue=meant.place, n=meant.missed))
 
 
 for _integration in bootstrap.TRACKERS.values():

@@ -29,6 +29,7 @@ from zhiban.people.agents import accounts_at
 from zhiban.people.auth import PageChrome, auth_of
 from zhiban.people.other_sessions import other_tokens
 from zhiban.people.service import SignedInAgent
+from zhiban.tickets import mirroring
 
 Level = Literal["ok", "warn", "fail", "skip"]
 
@@ -144,6 +145,19 @@ async def _pauses(tx: Transaction, _setup: NoticeSetup, _: Texts) -> Findings:
     ]
 
 
+async def _mirroring(tx: Transaction, _setup: NoticeSetup, _: Texts) -> Findings:
+    """Issues that too much happened at: it goes on by itself, or when somebody says so."""
+    return [
+        Finding(
+            _("暂停的议题"),
+            "warn",
+            _("{issue}到{until}不和群互相转述：来回太多", issue=one.place, until=_.clock(one.ends_at)),
+            _("看是不是两个机器人在互相回答；要马上恢复：zhiban tracker resume {issue}", issue=one.place),
+        )
+        for one in await mirroring.pauses(tx)
+    ]
+
+
 async def _notices(tx: Transaction, setup: NoticeSetup, _: Texts) -> Findings:
     name = _("通知")
     if not setup.notices:
@@ -197,7 +211,7 @@ async def _knowledge(tx: Transaction, _setup: NoticeSetup, _: Texts) -> Findings
 
 
 URGENT: tuple[Check, ...] = (_accounts, _callbacks, _jobs, _notices)  # which can fail, and so count at the red mark
-CHECKS: tuple[Check, ...] = (*URGENT, _assignment, _pauses, _backlog, _owner, _knowledge)
+CHECKS: tuple[Check, ...] = (*URGENT, _assignment, _pauses, _mirroring, _backlog, _owner, _knowledge)
 
 
 async def findings(

@@ -9,6 +9,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from zhiban.channels.topics import DELIVERY_WAITING
 from zhiban.desk.checks import Checks, Finding, checks_of, chrome_of
+from zhiban.events import Actor
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
@@ -16,6 +17,8 @@ from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import DeadLetter, dead_letters, try_again
 from zhiban.people.auth import CurrentAgent, auth_of
 from zhiban.people.permissions import Permission
+from zhiban.tickets import mirroring
+from zhiban.tickets.mirroring import MirrorPause
 from zhiban.web.security import same_origin
 
 router = APIRouter(prefix="/settings/health", include_in_schema=False, dependencies=[Depends(same_origin)])
@@ -49,6 +52,7 @@ class Health:
     places: tuple[BrokenPlace, ...]
     deliveries: tuple[FailedDelivery, ...]
     jobs: tuple[DeadLetter, ...]
+    paused: tuple[MirrorPause, ...]  # issues
     waiting: int  # deliveries and messages not handled yet
     unsent: int  # of the last day
 
@@ -76,7 +80,16 @@ async def read_health(tx: Transaction, checks: Checks, texts: Texts) -> Health:
         "select count(*) from event where kind = 'message_failed' and at > now() - interval '1 day'"
     )
     jobs = await dead_letters(tx, limit=50)
-    return Health(await checks.run(tx, texts), tuple(places), tuple(deliveries), tuple(jobs), int(waiting), int(unsent))
+    paused = await mirroring.pauses(tx)
+    return Health(
+        await checks.run(tx, texts),
+        tuple(places),
+        tuple(deliveries),
+        tuple(jobs),
+        tuple(paused),
+        int(waiting),
+        int(unsent),
+    )
 
 
 async def read_again(tx: Transaction, delivery_id: int) -> None:
@@ -120,4 +133,15 @@ async def delivery_again(request: Request, agent: CurrentAgent, delivery_id: int
     agent.access.check(Permission.MANAGE_INBOXES)
     async with auth_of(request).database.page_transaction(agent.workspace_id) as tx:
         await read_again(tx, delivery_id)
+    return RedirectResponse("/settings/health", status_code=303)
+
+
+@router.post("/issues/{issue_id}/resume")
+async def issue_resume(request: Request, agent: CurrentAgent, issue_id: int) -> Response:
+    """Groups and the issue hear of each other again at once."""
+    agent.access.check(Permission.MANAGE_INBOXES)
+    auth = auth_of(request)
+    async with auth.database.transaction(agent.workspace_id) as tx:
+        if not await mirroring.resume(tx, issue_id, by=Actor("agent", agent.id), now=auth.clock.now()):
+            raise NotFound("This issue is not paused.")
     return RedirectResponse("/settings/health", status_code=303)
