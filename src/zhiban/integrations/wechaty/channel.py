@@ -50,15 +50,23 @@ class Sent:
 
     def __init__(self) -> None:
         self._ids: OrderedDict[str, str] = OrderedDict()
+        self._keys: OrderedDict[str, str] = OrderedDict()
 
     def get(self, key: str) -> str | None:
         """The gateway's id; empty where it gave none."""
         return self._ids.get(key)
 
+    def key_of(self, id_: str) -> str | None:
+        """Our key of what has this id at the gateway, where this process sent it."""
+        return self._keys.get(id_)
+
     def note(self, key: str, id_: str) -> None:
         self._ids[key] = id_
-        if len(self._ids) > REMEMBERED:
-            self._ids.popitem(last=False)
+        if id_:
+            self._keys[id_] = key
+        for known in (self._ids, self._keys):
+            if len(known) > REMEMBERED:
+                known.popitem(last=False)
 
 
 class WechatyChannel:

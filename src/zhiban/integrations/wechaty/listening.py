@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from zhiban.integrations.wechaty import contents
+from zhiban.integrations.wechaty.channel import Sent
 from zhiban.integrations.wechaty.client import GatewayClient, GatewayEvent, moment
 from zhiban.integrations.wechaty.config import WechatyConfig
 from zhiban.integrations.wechaty.directory import Directory
@@ -67,11 +68,18 @@ class Listener:
     """Listens for one `listen` of the vendor; what it remembers ends with it."""
 
     def __init__(
-        self, client: GatewayClient, config: WechatyConfig, clock: Clock, *, login_seconds: float = LOGIN_SECONDS
+        self,
+        client: GatewayClient,
+        config: WechatyConfig,
+        clock: Clock,
+        sent: Sent,
+        *,
+        login_seconds: float = LOGIN_SECONDS,
     ) -> None:
         self._client = client
         self._config = config
         self._clock = clock
+        self._sent = sent
         self._login_seconds = login_seconds
         self._directory = Directory(client)
         self._me = ""
@@ -204,10 +212,10 @@ class Listener:
             return ()
         before, name = await self._who(room, talker, now)
         mentions, us = await self._mentioned(room, said.text, tuple(payload.mention_ids))
-        reply_to = payload.quote_id or (self._quoted(thread, said.quote.text) if said.quote else "")
+        reply_to, quote = await self._answered(thread, payload.quote_id, said.quote)
         content = dict(said.content)
-        if said.quote and not reply_to:
-            content["quoted"] = {"name": said.quote.name, "text": said.quote.text[:1000]}
+        if quote is not None:
+            content["quoted"] = {"name": quote.name, "text": quote.text[:1000]}
         return [
             *before,
             IncomingMessage(
@@ -228,14 +236,35 @@ class Listener:
             ),
         ]
 
-    async def _patiently(self, call: str, **fields: Any) -> Any:
+    async def _answered(self, thread: str, id_: str, quote: contents.Quote | None) -> tuple[str, contents.Quote | None]:
+        """Which message another one answers: its id as we store it, or else the words by which it is found later."""
+        if not id_:
+            found = self._quoted(thread, quote.text) if quote is not None else ""
+            return found, None if found else quote
+        if key := self._sent.key_of(id_):
+            return key, None
+        sender, text = await self._said_by(thread, id_)
+        # Ours has another id here than with us, and this process did not send it: only its words are known to both.
+        ours = sender == self._me and bool(text.strip())
+        return ("", contents.Quote("", text)) if ours else (id_, None)
+
+    async def _said_by(self, thread: str, id_: str) -> tuple[str, str]:
+        """Who wrote the message with this id, and what; both empty where the gateway has it no more."""
+        for known, sender, text in reversed(self._recent.get(thread, ())):
+            if known == id_:
+                return sender, text
+        payload = await self._patiently("MessagePayload", tries=1, id=id_)
+        return (payload.talker_id, contents.read(payload.type, payload.text).text) if payload is not None else ("", "")
+
+    async def _patiently(self, call: str, *, tries: int = TRIES, **fields: Any) -> Any:
         """The answer, or None when the gateway does not give one after some tries."""
-        for attempt in range(TRIES):
+        for attempt in range(tries):
             try:
                 return await self._client.call(call, **fields)
             except (SendRefused, TryLater) as error:
                 log.info("The gateway %s did not answer %s: %s", self._config.source, call, error.sentence)
-                await asyncio.sleep(0.2 * 3**attempt)
+                if attempt + 1 < tries:
+                    await asyncio.sleep(0.2 * 3**attempt)
             except ConnectionBroken:
                 return None
         return None
@@ -245,7 +274,7 @@ class Listener:
         if not recalled:
             return [UnknownVendorEvent("recalled", at, thread)]
         role = SenderRole.AGENT if talker == self._me else SenderRole.CONTACT
-        return [Recalled(recalled, thread, role, at)]
+        return [Recalled(self._sent.key_of(recalled) or recalled, thread, role, at)]
 
     async def _who(self, room: str, talker: str, now: datetime) -> tuple[list[Any], str]:
         """What is to be known before a message: its group, when it is new here, or who a contact is; and the name."""

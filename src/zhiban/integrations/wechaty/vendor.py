@@ -40,7 +40,8 @@ class WechatyVendor:
         self._clock = clock
         # Sending must not wait behind thousands of messages that are being read, so each has a connection.
         self._client = GatewayClient(config)
-        self._channel = WechatyChannel(self._client, http, config, clock, Sent())
+        self._sent = Sent()
+        self._channel = WechatyChannel(self._client, http, config, clock, self._sent)
 
     def namespace(self, kind: str) -> tuple[str, str]:  # noqa: ARG002
         """Not every kind of gateway has WeChat's own ids: those of two gateways are never compared."""
@@ -64,7 +65,7 @@ class WechatyVendor:
     async def listen(self) -> AsyncIterator[Sequence[StreamItem]]:
         """As `Streams` promises."""
         client = GatewayClient(self._config)
-        batches = Listener(client, self._config, self._clock).batches()
+        batches = Listener(client, self._config, self._clock, self._sent).batches()
         try:
             async for batch in batches:
                 yield batch

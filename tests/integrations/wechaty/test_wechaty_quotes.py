@@ -1,0 +1,60 @@
+"""Gateways that say what a message quotes: ours are named by their ids there, which only the sender learns."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import pytest
+from tests.integrations.wechaty.quoting_gateway import QuotingGateway, quoting_gateway
+
+from zhiban.integrations.wechaty.config import WechatyConfig
+from zhiban.integrations.wechaty.vendor import WechatyVendor
+from zhiban.kit.clock import SystemClock
+from zhiban.kit.http import Http
+from zhiban.ports import IncomingMessage, Kind, Outgoing
+
+ROOM, LI = "r1@chatroom", "wxid_li"
+CARD = "acme/shop #7 增量同步丢数据\nlin新开\nhttps://github.test/acme/shop/issues/7"
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[QuotingGateway]:
+    async with quoting_gateway() as found:
+        yield found
+
+
+async def heard(vendor: WechatyVendor, id_: str) -> IncomingMessage:
+    """The message of this id, as it is told."""
+    async with aclosing(vendor.listen()) as batches:  # type: ignore[type-var]
+        async for batch in batches:
+            for one in batch:
+                if isinstance(one.item, IncomingMessage) and one.item.external_id == id_:
+                    return one.item
+    raise AssertionError("It was never told.")
+
+
+async def sends(vendor: WechatyVendor, key: str, text: str) -> str:
+    return await vendor.channel("wechaty", "wx-1").send(Outgoing(key, ROOM, Kind.TEXT, text))
+
+
+async def test_whoever_quotes_us_names_our_own_key(gateway: QuotingGateway) -> None:
+    async with Http() as http:
+        vendor = WechatyVendor(http, WechatyConfig(**gateway.config()), SystemClock())
+        sent = await sends(vendor, "card-1", CARD)
+        said = await heard(vendor, await gateway.says(LI, "我也是", ROOM, quotes=sent))
+        assert (said.reply_to, said.content) == ("card-1", {})
+        assert gateway.asked == [said.external_id]  # what it sent it need not ask for
+        theirs = await heard(vendor, await gateway.says(LI, "接着说", ROOM, quotes=said.external_id))
+        assert (theirs.reply_to, theirs.content) == (said.external_id, {})
+        gone = await heard(vendor, await gateway.says(LI, "很久以前的", ROOM, quotes="m999"))
+        assert (gone.reply_to, gone.content) == ("m999", {})
+
+
+async def test_what_another_process_sent_is_told_by_its_words(gateway: QuotingGateway) -> None:
+    """Or what this one sent before it was started anew."""
+    async with Http() as http:
+        before, after = (WechatyVendor(http, WechatyConfig(**gateway.config()), SystemClock()) for _ in range(2))
+        sent = await sends(before, "card-1", CARD)
+        said = await heard(after, await gateway.says(LI, "我也是", ROOM, quotes=sent))
+    assert (said.reply_to, said.content) == (None, {"quoted": {"name": "", "text": CARD}})
