@@ -19,6 +19,7 @@ from zhiban.api import knowledge as knowledge_api
 from zhiban.api import knowledge_eval
 from zhiban.api import learning as learning_api
 from zhiban.api import reports as reports_api
+from zhiban.api import tickets as tickets_api
 from zhiban.assistant.drafting import DraftAssistant
 from zhiban.assistant.suggesting import Suggester
 from zhiban.assistant.translating import Translator
@@ -43,6 +44,7 @@ from zhiban.desk.request import DeskSettings
 from zhiban.desk.settings_page import ChannelSetup
 from zhiban.desk.sse_broker import SseBroker
 from zhiban.kit.db import NO_WORKSPACE
+from zhiban.kit.i18n import Texts
 from zhiban.people.auth import Auth, signed_in
 from zhiban.web import apidocs
 from zhiban.web.assets import Assets
@@ -148,6 +150,7 @@ def web_application(
     add_routes(web, gaps_api.router())
     add_routes(web, learning_api.router())
     add_routes(web, reports_api.router())
+    add_routes(web, tickets_api.router(texts=Texts(app.settings.zhiban_locale)))
     add_routes(web, knowledge_eval.router(threshold=app.settings.kb_similarity_threshold, embedders=app.embedders))
     # The demonstration has nobody with a password, and nothing to hide.
     apidocs.install(

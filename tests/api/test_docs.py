@@ -88,6 +88,11 @@ async def test_every_printed_command_works_as_it_stands(api: Api) -> None:
         "GET /api/gaps/1/answers": 200,
         "POST /api/gaps/1/close": 200,
         "POST /api/knowledge/eval": 200,
+        "GET /api/tickets": 200,
+        "POST /api/tickets": 201,
+        "GET /api/tickets/1": 200,
+        "PATCH /api/tickets/1": 200,
+        "POST /api/tickets/1/comments": 201,
     }
     status, body = await _run(commands[0], "zhiban_1_wrong")
     assert (status, json.loads(body)) == (401, {"detail": "This is no token of ours."})

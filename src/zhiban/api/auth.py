@@ -23,7 +23,7 @@ from zhiban.web.security import same_origin
 log = logging.getLogger(__name__)
 
 REALM = 'Bearer realm="zhiban"'
-READING = frozenset({Scope.KNOWLEDGE_READ})
+READING = frozenset({Scope.KNOWLEDGE_READ, Scope.TICKETS_READ})
 
 bearer = HTTPBearer(
     scheme_name="token",
@@ -115,7 +115,11 @@ async def caller(
 
 def _scopes_of(access: Access) -> frozenset[Scope]:
     """What an agent's session may do: what they may do at the desk."""
-    held = {Permission.MANAGE_KNOWLEDGE: Scope.KNOWLEDGE_WRITE, Permission.SEE_REPORTS: Scope.REPORTS_READ}
+    held = {
+        Permission.MANAGE_KNOWLEDGE: Scope.KNOWLEDGE_WRITE,
+        Permission.SEE_REPORTS: Scope.REPORTS_READ,
+        Permission.ANSWER: Scope.TICKETS_WRITE,
+    }
     return READING | {scope for permission, scope in held.items() if access.may(permission)}
 
 
@@ -141,3 +145,5 @@ def needs(scope: Scope) -> Any:
 KnowledgeReader = Annotated[Caller, needs(Scope.KNOWLEDGE_READ)]
 KnowledgeWriter = Annotated[Caller, needs(Scope.KNOWLEDGE_WRITE)]
 ReportReader = Annotated[Caller, needs(Scope.REPORTS_READ)]
+TicketReader = Annotated[Caller, needs(Scope.TICKETS_READ)]
+TicketWriter = Annotated[Caller, needs(Scope.TICKETS_WRITE)]

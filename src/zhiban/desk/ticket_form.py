@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, time
+from datetime import datetime
 
 from zhiban.kit.errors import Conflict
 from zhiban.kit.i18n import Texts, mark
-
-EVENING = time(18)  # when a day that was named ends
+from zhiban.tickets.models import evening_of
 
 
 class TicketForm:
@@ -45,7 +44,7 @@ class TicketForm:
             day = datetime.strptime(written, "%Y-%m-%d")  # noqa: DTZ007 -- a day of the reader's own calendar
         except ValueError:
             raise Conflict(mark("A day is written as 2027-01-31.")) from None
-        return datetime.combine(day.date(), EVENING, tzinfo=texts.zone)
+        return evening_of(day.date(), texts.zone)
 
 
 def number_of(text: str) -> int | None:

@@ -193,5 +193,7 @@ def actor_words(fact: TicketFact, names: TicketNames, texts: Texts) -> str:
             return fact.actor_ref or texts("仓库")
         case "rule":
             return texts("规则")
+        case "api":
+            return fact.actor_ref or texts("接口")
         case _:
             return texts("值班助手")

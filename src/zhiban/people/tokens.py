@@ -32,12 +32,16 @@ class Scope(StrEnum):
     KNOWLEDGE_READ = "knowledge:read"
     KNOWLEDGE_WRITE = "knowledge:write"
     REPORTS_READ = "reports:read"
+    TICKETS_READ = "tickets:read"
+    TICKETS_WRITE = "tickets:write"
 
 
 SCOPE_LABELS = {
     Scope.KNOWLEDGE_READ: mark("查知识库、看文章"),
     Scope.KNOWLEDGE_WRITE: mark("写文章、删文章"),
     Scope.REPORTS_READ: mark("看报表"),
+    Scope.TICKETS_READ: mark("看工单"),
+    Scope.TICKETS_WRITE: mark("开工单、改工单"),
 }
 STATE_LABELS = {"active": mark("有效"), "expired": mark("已过期"), "revoked": mark("已吊销")}
 LEAST = (Scope.KNOWLEDGE_READ,)  # what a token may do when nobody says

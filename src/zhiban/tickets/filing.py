@@ -177,7 +177,7 @@ async def write_comment(
     tx: Transaction, ticket: Ticket, text: str, *, audience: Audience, key: str, texts: Texts, by: Actor, now: datetime
 ) -> None:
     """Write a comment at the ticket's issue, where it is meant for there and there is one, or will be."""
-    if audience is not Audience.ISSUE or ticket.repository_id is None or ticket.tracker_state not in _THERE:
+    if audience is not Audience.ISSUE or ticket.repository_id is None or not has_issue(ticket):
         return
     await enqueue(
         tx,
@@ -191,6 +191,11 @@ async def write_comment(
 
 
 _THERE = (TrackerState.WAITING, TrackerState.OPENED)
+
+
+def has_issue(ticket: Ticket) -> bool:
+    """Whether there is an issue of it, or will be."""
+    return ticket.repository_id is not None and ticket.tracker_state in _THERE
 
 
 async def close_issue(tx: Transaction, ticket: Ticket, *, done: bool, by: Actor, now: datetime) -> None:

@@ -79,7 +79,7 @@ async def comment(
         return None
     said = TicketCommented(actor=by, at=now, ticket_id=ticket_id, comment_id=int(comment_id), audience=audience.value)
     await tell(tx, ticket_id, said)
-    if ticket.state is TicketState.WAITING and by.kind != "agent":
+    if ticket.state is TicketState.WAITING and by.kind not in ("agent", "api"):  # a program of ours is none of them
         await set_state(tx, ticket_id, TicketState.IN_PROGRESS, by=by, now=now)  # they answered
     return int(comment_id)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime, time
 from enum import StrEnum
+from zoneinfo import ZoneInfo
 
 from zhiban.conversations.models import Priority
+from zhiban.kit.errors import Conflict
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts, mark
 from zhiban.tickets.frozen import FrozenLine
@@ -57,6 +59,27 @@ class Audience(StrEnum):
 
     DESK = "desk"
     ISSUE = "issue"  # it came from the issue, or is written there
+
+
+class DueWithin(StrEnum):
+    """How near the day of a ticket is, as lists ask for it."""
+
+    LATE = "late"
+    SOON = "soon"
+    NONE = "none"
+
+
+EVENING = time(18)  # when a day that was named ends
+_DAYS = (date(2000, 1, 1), date(2999, 12, 31))  # what else is written is a slip, and dates near year 9999 overflow
+
+
+def evening_of(day: date | None, zone: ZoneInfo) -> datetime | None:
+    """When a ticket of that day is due. Raises Conflict for days of other ages."""
+    if day is None:
+        return None
+    if not _DAYS[0] <= day <= _DAYS[1]:
+        raise Conflict(mark("A day lies between 2000-01-01 and 2999-12-31."))
+    return datetime.combine(day, EVENING, tzinfo=zone)
 
 
 @frozen_dataclass

@@ -50,7 +50,7 @@ _ORDERS = {
 
 @frozen_dataclass
 class Filter:
-    """Which tickets a list shows. `owner` 0: those that nobody has; `due` late, soon or none."""
+    """Which tickets a list shows. `owner` 0: those that nobody has; `due` late, soon or none; `before` an id."""
 
     states: tuple[TicketState, ...] = UNFINISHED
     owner: int | None = None
@@ -59,6 +59,7 @@ class Filter:
     conversation: int | None = None
     repository: int | None = None
     text: str = ""
+    before: int | None = None
 
 
 @frozen_dataclass
@@ -118,6 +119,12 @@ async def ticket_numbered(tx: Transaction, number: int) -> Ticket | None:
     return found[0] if found else None
 
 
+async def ticket_keyed(tx: Transaction, key: str) -> Ticket | None:
+    """The ticket that was opened with this key."""
+    found = await tickets_where(tx, "t.client_key = %(key)s", key=key)
+    return found[0] if found else None
+
+
 async def unfinished_with_key(tx: Transaction, beginning: str) -> bool:
     """Whether a ticket that was opened with a key of this beginning is not finished."""
     found = await tickets_where(
@@ -165,6 +172,9 @@ def _condition(kept: Filter, now: datetime) -> tuple[str, dict[str, Any]]:
             "and l.conversation_id = %(conversation)s)"
         )
         params["conversation"] = kept.conversation
+    if kept.before is not None:
+        parts.append("t.id < %(before)s")
+        params["before"] = kept.before
     if kept.due:
         params |= {"now": now, "soon": now + SOON}
         parts.append(
@@ -246,11 +256,23 @@ async def readable_messages(tx: Transaction, access: Access, ticket_id: int) -> 
 
 async def comments_of(tx: Transaction, ticket_id: int) -> list[TicketComment]:
     """What was said about it, oldest first."""
+    return await _comments(tx, "ticket_id = %(id)s order by id", id=ticket_id)
+
+
+async def comment_keyed(tx: Transaction, key: str) -> TicketComment:
+    """What was said with this key. Raises NotFound."""
+    found = await _comments(tx, "client_key = %(key)s", key=key)
+    if not found:
+        raise NotFound("There is no such comment.")
+    return found[0]
+
+
+async def _comments(tx: Transaction, condition: str, **params: Any) -> list[TicketComment]:
     rows = await tx.objects(
         TicketComment,
         "select id, author_kind, agent_id, contact_id, name, audience, text, url, created_at from ticket_comment "
-        "where ticket_id = %(id)s order by id",
-        id=ticket_id,
+        f"where {condition}",
+        **params,
     )
     return [_with_audience(row) for row in rows]
 

@@ -14,7 +14,7 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.kit.i18n import mark
 from zhiban.kit.text import clean
-from zhiban.people.permissions import Access, Permission, access_of_agent
+from zhiban.people.permissions import Access, NotAllowed, Permission, access_of_agent
 from zhiban.tickets.frozen_rows import add_lines, link_row
 from zhiban.tickets.models import NewTicket, Ticket, TicketState
 from zhiban.tickets.queries import tickets_where
@@ -142,7 +142,8 @@ async def check_may_see(tx: Transaction, agent_id: int, inbox_id: int | None) ->
 
 async def check_may_own(tx: Transaction, agent_id: int, inbox_id: int | None) -> None:
     """Raises NotFound, NotAllowed where this colleague does not see a ticket of the inbox, or may change nothing."""
-    (await check_may_see(tx, agent_id, inbox_id)).check(Permission.ANSWER)
+    if not (await check_may_see(tx, agent_id, inbox_id)).may(Permission.ANSWER):
+        raise NotAllowed(mark("This colleague may look at tickets, but not have one."))
 
 
 _COLUMN = {
