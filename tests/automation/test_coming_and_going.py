@@ -16,6 +16,7 @@ from zhiban.automation.definition import BadDefinition, load_definition
 from zhiban.automation.engine import RuleEngine
 from zhiban.automation.jobs import NOTE_AGENT
 from zhiban.automation.models import RuleRun
+from zhiban.automation.rehearsal import Rehearsal, rehearse, remarks
 from zhiban.automation.waiting import note_agent
 from zhiban.bootstrap import reactions, rule_engine
 from zhiban.conversations import replies
@@ -23,7 +24,10 @@ from zhiban.conversations import service as conversations
 from zhiban.events import SYSTEM, Actor
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database, Transaction
+from zhiban.kit.i18n import Texts
 from zhiban.people import presence
+from zhiban.people.models import Role
+from zhiban.people.permissions import Access
 from zhiban.people.presence import Availability
 from zhiban.workers.rule_timer import RuleTimer
 
@@ -85,6 +89,27 @@ class Hall:
     async def runs(self, rule: int) -> list[RuleRun]:
         async with self.tx() as tx:
             return await queries.runs_of(tx, rule)
+
+    async def answered(self, conversation: int) -> None:
+        limits = self.desk.inbox.channel.limits
+        async with self.tx() as tx:
+            await replies.reply(tx, conversation, text="在的", by=self.desk.lin, limits=limits, now=self.clock.now())
+
+    async def writes(self, who: str = "wm1") -> None:
+        async with self.tx() as tx:
+            await self.desk.writes(tx, who, "还在等", at=self.clock.now())
+
+    async def waits_for_nobody(self, who: str) -> int:
+        """Written and handed over; nobody has it."""
+        async with self.tx() as tx:
+            state = await self.desk.writes(tx, who, at=self.clock.now())
+            await conversations.hand_off(tx, state.id, reason="asked", actor=Actor("assistant"), now=self.clock.now())
+            return state.id
+
+    async def rehearsed(self, after: dict[str, Any], *, rule: int | None = None, **how: Any) -> Rehearsal:
+        definition = load_definition({"on": [], "after": after, "actions": [URGENT]})
+        async with self.tx() as tx:
+            return await rehearse(tx, definition, now=self.clock.now(), rule_id=rule, **how)
 
     async def after(self, minutes: float) -> int:
         self.clock.advance(minutes * MINUTE)
@@ -209,3 +234,112 @@ async def test_presence_costs_nothing_where_no_rule_waits_for_it(hall: Hall) -> 
 def test_only_a_coming_needs_no_time() -> None:
     with pytest.raises(BadDefinition, match="for how long"):
         load_definition({"on": [], "after": {"what": "assignee_offline", "minutes": 0}, "actions": [URGENT]})
+
+
+ON, BUSY, OFF = Availability.ONLINE, Availability.BUSY, Availability.OFFLINE
+
+
+def told(found: Rehearsal) -> list[tuple[int | None, Any]]:
+    return sorted((run.conversation_id, run.at) for run in found.runs if run.checked.held)
+
+
+async def acted(hall: Hall, rule: int) -> list[tuple[int | None, Any]]:
+    return sorted((run.conversation_id, run.at) for run in await hall.runs(rule) if run.outcome == "acted")
+
+
+async def test_a_rehearsal_tells_when_a_rule_waited_for_who_was_gone(hall: Hall) -> None:
+    """The same conversations and moments as the rule itself, which acted while it happened."""
+    after = {"what": "assignee_offline", "minutes": 2}
+    rule = await hall.rule(after, {"kind": "add_note", "text": "人不在"})
+    first = await hall.taken("wm1")
+    done = await hall.taken("wm2")
+    await hall.answered(done)
+    await hall.is_now(hall.desk.lin, OFF)
+    await hall.after(1)
+    await hall.is_now(hall.desk.lin, BUSY)  # back in time
+    await hall.after(5)
+    await hall.is_now(hall.desk.lin, OFF)
+    await hall.after(2)  # the first: two minutes gone
+    await hall.writes("wm2")
+    await hall.after(1)
+    await hall.writes("wm2")
+    await hall.after(1)  # the other: waits since it wrote
+    await hall.is_now(hall.desk.lin, ON)
+    await hall.answered(first)
+    async with hall.tx() as tx:  # 陈默 never opened a desk
+        by = Actor("agent", hall.desk.lin)
+        await conversations.assign(tx, done, to=hall.desk.chen, by=by, now=hall.clock.now())
+    await hall.after(1)
+    await hall.after(1)
+    await hall.is_now(hall.desk.lin, OFF)
+    await hall.after(2)  # nothing of 林晓's waits
+    kept = await acted(hall, rule)
+    assert [conversation for conversation, _ in kept] == [first, done, done]
+    found = await hall.rehearsed(after, rule=rule)
+    assert told(found) == kept
+    assert (found.waits_for, found.agent_facts, found.untold) == ("assignee_offline", 3, 0)
+    assert {run.trigger for run in found.runs} == {"time_passed"}
+    # The last two times only: the first time nothing came of it, and of who was never there nothing is known.
+    assert told(await hall.rehearsed(after, rule=rule, limit=2)) == kept[:2]
+    assert told(await hall.rehearsed(after, rule=rule, limit=1)) == []
+    nobody = Access(hall.desk.lin, Role.SUPERVISOR, ())
+    assert (await hall.rehearsed(after, access=nobody)).conversations == ()
+
+
+async def test_a_rehearsal_tells_when_a_rule_waited_for_who_came(hall: Hall) -> None:
+    after = {"what": "agent_available", "minutes": 3}
+    rule = await hall.rule(after, {"kind": "add_note", "text": "人来了"})
+    theirs = await hall.taken("wm1")
+    nobodys = await hall.waits_for_nobody("wm2")
+    await hall.is_now(hall.desk.lin, BUSY)
+    await hall.after(1)
+    await hall.is_now(hall.desk.lin, ON)
+    await hall.after(2)
+    await hall.is_now(hall.desk.chen, ON)  # begins anew for what nobody has
+    await hall.after(1)
+    await hall.after(2)
+    assert len(await acted(hall, rule)) == 2
+    await hall.is_now(hall.desk.lin, OFF)
+    await hall.after(1)
+    await hall.is_now(hall.desk.lin, ON)
+    await hall.after(1)
+    await hall.answered(theirs)  # no more waiting: only the other one is asked about
+    await hall.after(2)
+    await hall.is_now(hall.desk.lin, BUSY)
+    await hall.is_now(hall.desk.lin, ON)
+    await hall.is_now(hall.desk.chen, OFF)
+    await hall.is_now(hall.desk.lin, OFF)
+    await hall.after(4)  # nobody is there when it would be due
+    kept = await acted(hall, rule)
+    assert [conversation for conversation, _ in kept] == [theirs, nobodys, nobodys]
+    found = await hall.rehearsed(after, rule=rule)
+    assert told(found) == kept
+    assert (found.waits_for, found.agent_facts) == ("agent_available", 5)
+    at_once = {"what": "agent_available", "minutes": 0}
+    assert [one for one, _ in told(await hall.rehearsed(at_once))] == [theirs, theirs] + [nobodys] * 4
+    async with hall.tx() as tx:  # who may answer is asked as it is today
+        await tx.run("update agent set inbox_ids = '{}'")
+    assert told(await hall.rehearsed(after, rule=rule)) == []
+
+
+async def test_a_rehearsal_says_what_it_looked_at_and_what_nobody_knows(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after = {"what": "assignee_offline", "minutes": 2}
+    zh, en = Texts("zh"), Texts("en")
+    nothing = await hall.rehearsed(after)
+    assert remarks(nothing, zh) == ["日志里还没有人这样上线或离线过。"]
+    await hall.taken("wm1")
+    await hall.taken("wm2")
+    await hall.is_now(hall.desk.lin, OFF)
+    await hall.after(3)
+    found = await hall.rehearsed(after)
+    assert remarks(found, zh) == ["看了最近1次同事离线，和当时归他们、对方在等的会话。"]
+    assert remarks(found, en) == [
+        "Looked at the last time that a colleague went offline, and at what was theirs while the contact waited."
+    ]
+    assert remarks(await hall.rehearsed({"what": "no_reply_from_us", "minutes": 2}), zh) == []
+    monkeypatch.setattr("zhiban.automation.rehearsal.EVENTS", 2)
+    cut = await hall.rehearsed(after)
+    assert (cut.fired, cut.untold) == (0, 2)
+    assert remarks(cut, zh)[1:] == ["有2个会话的开头不在日志里，当时怎样无从得知。"]

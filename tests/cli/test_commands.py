@@ -125,6 +125,8 @@ async def test_rules_are_listed_switched_rehearsed_and_travel_as_a_file(kept: Pa
     assert (await zhiban("rules", "on", "没有这条", data=kept)).code == 4
     rehearsed = await zhiban("rules", "rehearse", "解决后取消分配", "--json", data=kept)
     assert (rehearsed.json["conversations"], rehearsed.json["fired"]) == (0, 0)
+    rehearsed = await zhiban("rules", "rehearse", "agent_offline", data=kept)
+    assert "日志里还没有人这样上线或离线过。" in rehearsed.out
     file = kept.parent / "rules.yaml"
     assert (await zhiban("rules", "export", str(file), data=kept)).code == 0
     assert "name: 解决后取消分配\n  enabled: false" in file.read_text("utf-8")

@@ -148,6 +148,8 @@ async def test_a_rule_may_wait(site: Site) -> None:
         unfinished = [(name, minutes if name == "t.minutes" else value) for name, value in waits]
         assert "还没写要过多久" in (await lin.post("/rules", unfinished)).text
     assert (await lin.post("/rules/rehearse", waits)).status == 200
+    gone = [(name, "assignee_offline" if name == "t.what" else value) for name, value in waits]
+    assert "日志里还没有人这样上线或离线过。" in (await lin.post("/rules/rehearse", gone)).text
 
 
 @pytest.mark.parametrize(

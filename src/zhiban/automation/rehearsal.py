@@ -1,31 +1,50 @@
 """Asks a rule about what has already happened, without acting: would it have, and why not.
 
 The log of events tells what each conversation was like after each change, so the rule is asked about the past as it
-was. Contacts, attributes and the policies of inboxes are taken as they are now; who was there is not known.
+was. Contacts, attributes and the policies of inboxes are taken as they are now. A rule that waits for agents to come or
+go is asked about the last times that they did; to conditions who was there is not known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
 
+from zhiban.automation.comings_and_goings import ComingsAndGoings, Key, comings_and_goings
 from zhiban.automation.conditions import CheckedCondition, check
 from zhiban.automation.definition import Definition
 from zhiban.automation.delays import TIME_PASSED, TimePassed, Wait
 from zhiban.automation.facts import RuleFacts
 from zhiban.automation.triggers import Trigger, triggers_of
 from zhiban.conversations.evolution import born, evolve
-from zhiban.conversations.facts import ConversationFacts, MessageFacts, latest_conversations, messages_of
+from zhiban.conversations.facts import (
+    ConversationFacts,
+    MessageFacts,
+    conversations_since,
+    latest_conversations,
+    messages_of,
+)
 from zhiban.conversations.models import ConversationState
 from zhiban.conversations.queries import histories
-from zhiban.events import ConversationCreated, ConversationEvent, Event, StatusChanged
+from zhiban.events import (
+    AgentWentOffline,
+    ConversationAssigned,
+    ConversationCreated,
+    ConversationEvent,
+    Event,
+    StatusChanged,
+)
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.i18n import Texts
 from zhiban.people.permissions import Access
+from zhiban.people.presence import PresenceFact
 
 CONVERSATIONS = 200
+WITH_AGENTS = 2000  # conversations in which agents who come or go are looked for
 EVENTS = 20_000  # of all of them together; what is older is left out
 
 
@@ -42,11 +61,17 @@ class RehearsedRun:
 
 @frozen_dataclass
 class Rehearsal:
-    """What a rule would have done. `conversations`: those looked at, newest first, each with how often it fired."""
+    """What a rule would have done. `conversations`: those looked at, newest first, each with how often it fired.
+
+    `waits_for` agents to come or go, and how often they did as far as was looked (`agent_facts`); empty: for nobody.
+    Of `untold` conversations the log does not hold the beginning, so that nobody knows what they were like.
+    """
 
     conversations: tuple[tuple[int, int], ...]
     runs: tuple[RehearsedRun, ...]  # newest first
-    partial: bool = False  # it also waits for agents to come or go, of whom the past tells nothing
+    waits_for: str = ""
+    agent_facts: int = 0
+    untold: int = 0
 
     @property
     def fired(self) -> int:
@@ -84,24 +109,50 @@ async def rehearse(
 
     What `rule_id` itself did is no reason.
     """
+    after = definition.after
+    log: ComingsAndGoings | None = None
     latest = await latest_conversations(tx, limit=limit)
+    if after is not None and after.of_agents:
+        log = await comings_and_goings(tx, after.what, limit=limit)
+        touched = await conversations_since(tx, log.first_id, limit=WITH_AGENTS)
+        also = {one.state.id: one for one in latest} if definition.on else {}
+        latest = list((also | {one.state.id: one for one in touched}).values())
     if access is not None:
         latest = [one for one in latest if access.sees(one.state.inbox_id)]
     events = await histories(tx, [one.state.id for one in latest], limit=EVENTS)
     moments: list[tuple[ConversationFacts, _Moment]] = []
+    untold = 0
     for one in latest:
         changes = list(_changes(events.get(one.state.id, ())))
+        untold += not changes
         moments += [(one, moment) for moment in _set_off(changes, definition, rule_id)]
-        if definition.after is not None:
-            moments += [(one, moment) for moment in _waited(changes, definition.after, now=now)]
+        if after is not None:
+            moments += [(one, moment) for moment in _in_time(changes, after, log, now=now)]
     messages = await messages_of(tx, [moment.message_id for _, moment in moments if moment.message_id is not None])
     runs = [run for moment in moments if (run := _asked(definition, *moment, messages)) is not None]
     counts = {one.state.id: 0 for one in latest}
     for run in runs:
         counts[run.conversation_id] += run.checked.held is True
     latest_first = tuple(sorted(runs, key=lambda run: run.at, reverse=True))
-    partial = definition.after is not None and definition.after.of_agents
-    return Rehearsal(tuple(counts.items()), latest_first, partial)
+    found = Rehearsal(tuple(counts.items()), latest_first, untold=untold)
+    if after is None or log is None:
+        return found
+    return replace(found, waits_for=after.what, agent_facts=log.asked_about)
+
+
+def remarks(found: Rehearsal, texts: Texts) -> list[str]:
+    """What whoever reads it should know of how it was done."""
+    said: list[str] = []
+    if found.waits_for and not found.agent_facts:
+        said.append(texts("日志里还没有人这样上线或离线过。"))
+    elif found.waits_for == "assignee_offline":
+        said.append(texts.n("看了最近{n}次同事离线，和当时归他们、对方在等的会话。", found.agent_facts))
+    elif found.waits_for:
+        said.append(texts.n("看了最近{n}次同事上线，和当时归他们或没人处理、对方在等的会话。", found.agent_facts))
+        said.append(texts("谁能回复哪个收件箱，按现在的算。"))
+    if found.untold:
+        said.append(texts.n("有{n}个会话的开头不在日志里，当时怎样无从得知。", found.untold))
+    return said
 
 
 Change = tuple[list[ConversationEvent], ConversationState]
@@ -138,25 +189,97 @@ def _set_off(changes: Sequence[Change], definition: Definition, rule_id: int | N
             yield _Moment(event.at, state, event)
 
 
-def _waited(changes: Sequence[Change], after: TimePassed, *, now: datetime) -> Iterator[_Moment]:
+def _in_time(
+    changes: Sequence[Change], after: TimePassed, log: ComingsAndGoings | None, *, now: datetime
+) -> Iterator[_Moment]:
     """The moments at which something had been waited through."""
+    if log is None:
+        return _waited(_waits(changes, after), after, now=now)
+    if after.what == "assignee_offline":
+        return _waited(_waits_for_absent(changes, after, log), after, now=now)
+    return _came(changes, after, log, now=now)
+
+
+_Waiting = tuple[datetime, Wait | None, ConversationState]  # from when on what is waited through, in which state
+
+
+def _waited(steps: Iterable[_Waiting], after: TimePassed, *, now: datetime) -> Iterator[_Moment]:
+    """The moments at which a wait had lasted long enough, each once."""
     wait: Wait | None = None
     waiting: ConversationState | None = None
-    status_since: datetime | None = None
     done: datetime | None = None
 
     def due(until: datetime) -> Iterator[_Moment]:
         if wait is not None and waiting is not None and wait.since != done and wait.counts_from + after.span <= until:
             yield _Moment(wait.counts_from + after.span, waiting)
 
-    for together, state in changes:
-        for moment in due(together[0].at):
+    for at, begun, state in steps:
+        for moment in due(at):
             done = wait.since if wait else None
             yield moment
+        wait, waiting = begun, state
+    yield from due(now)
+
+
+def _waits(changes: Sequence[Change], after: TimePassed) -> Iterator[_Waiting]:
+    status_since: datetime | None = None
+    for together, state in changes:
         began = [event.at for event in together if isinstance(event, StatusChanged | ConversationCreated)]
         status_since = began[-1] if began else status_since
-        wait, waiting = after.wait(state, status_since=status_since), state
-    yield from due(now)
+        yield together[0].at, after.wait(state, status_since=status_since), state
+
+
+def _waits_for_absent(changes: Sequence[Change], after: TimePassed, log: ComingsAndGoings) -> Iterator[_Waiting]:
+    """What is waited through after each change, and after each time that an agent who had the conversation moved."""
+    agents = {state.assignee_id for _, state in changes if state.assignee_id is not None}
+    absent = {agent: log.absent_before(agent) for agent in agents}
+    steps: list[tuple[Key, Change | PresenceFact]] = [(_key(change), change) for change in changes]
+    steps += log.of(agents)
+    state: ConversationState | None = None
+    given: datetime | None = None
+    for (at, _), step in sorted(steps, key=lambda one: one[0]):
+        if isinstance(step, tuple):
+            together, state = step
+            given = at if any(isinstance(event, ConversationAssigned) for event in together) else given
+        else:
+            absent[step.agent_id] = at if isinstance(step, AgentWentOffline) else None
+        if state is not None:
+            gone = absent.get(state.assignee_id) if state.assignee_id is not None else None
+            agent_since = None if gone is None else max(gone, given or gone)
+            yield at, after.wait(state, agent_since=agent_since), state
+
+
+def _came(changes: Sequence[Change], after: TimePassed, log: ComingsAndGoings, *, now: datetime) -> Iterator[_Moment]:
+    """The moments at which an agent who could answer had been there long enough; who comes in between begins anew."""
+    keys = [_key(change) for change in changes]
+    began: list[Key] = []
+    for fact in log.comings():
+        place = bisect_right(keys, (fact.at, fact.id))
+        state = changes[place - 1][1] if place else None
+        if state is None or state.assignee_id not in (None, fact.agent_id):
+            continue
+        if after.wait(state, agent_since=fact.at) is not None and log.may_answer(fact.agent_id, state.inbox_id):
+            began.append((fact.at, fact.id))
+    for number, (at, id_) in enumerate(began):
+        due = at + after.span
+        if due > now or (number + 1 < len(began) and began[number + 1][0] < due):
+            continue
+        # What happens at the very moment in which it is due comes too late, as it does for a timer.
+        until = (due, 0) if after.span else (at, id_)
+        state = changes[bisect_right(keys, until) - 1][1]
+        wait = after.wait(state, agent_since=at)
+        if wait is not None and wait.since == at and _somebody_there(state, log, until):
+            yield _Moment(due, state)
+
+
+def _somebody_there(state: ConversationState, log: ComingsAndGoings, until: Key) -> bool:
+    """Whether the assignee, or where there is none anybody who may answer, was online."""
+    asked = log.answers if state.assignee_id is None else (state.assignee_id,)
+    return any(log.may_answer(agent, state.inbox_id) and log.is_online(agent, until) for agent in asked)
+
+
+def _key(change: Change) -> Key:
+    return change[0][-1].at, change[0][-1].id
 
 
 def _asked(

@@ -10,7 +10,7 @@ import typer
 from zhiban.automation import queries, service
 from zhiban.automation.definition import BadDefinition, load_definition
 from zhiban.automation.models import RuleRow
-from zhiban.automation.rehearsal import CONVERSATIONS, rehearse
+from zhiban.automation.rehearsal import CONVERSATIONS, rehearse, remarks
 from zhiban.automation.rule_files import from_yaml, to_yaml
 from zhiban.automation.wording import RuleWording
 from zhiban.cli.app import AsJson, Exit, _, command, rules, say, settings, show_json, show_table
@@ -72,7 +72,9 @@ async def off(name: Rule) -> None:
 @command(rules, "rehearse", help=_("演练：规则在最近的会话里会做什么，不真正执行"))
 async def rehearse_(
     name: Rule,
-    last: Annotated[int, typer.Option("--last", min=1, max=1000, help=_("看最近多少个会话"))] = CONVERSATIONS,
+    last: Annotated[
+        int, typer.Option("--last", min=1, max=1000, help=_("看最近多少个会话；等人上线或离线的规则，看最近多少次"))
+    ] = CONVERSATIONS,
     as_json: AsJson = False,
 ) -> None:
     async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
@@ -84,6 +86,8 @@ async def rehearse_(
                 "conversations": len(found.conversations),
                 "fired": found.fired,
                 "unsure": found.unsure,
+                "agent_facts": found.agent_facts,
+                "untold": found.untold,
                 "runs": [
                     {"conversation_id": run.conversation_id, "at": run.at, "trigger": run.trigger,
                      "conditions": run.checked.stored()}
@@ -93,6 +97,8 @@ async def rehearse_(
         )  # fmt: skip
         return
     say(_("看了最近{n}个会话，会触发{fired}次", n=len(found.conversations), fired=found.fired))
+    for remark in remarks(found, _):
+        say(remark)
     if found.unsure:
         say(_("有{n}次无法判断：{why}", n=found.unsure, why=_.error(next(_why(found.runs), ""))))
     show_table(

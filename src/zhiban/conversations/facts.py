@@ -86,6 +86,18 @@ async def latest_conversations(tx: Transaction, *, limit: int) -> list[Conversat
     return [_facts((*row, None)) for row in rows]
 
 
+async def conversations_since(tx: Transaction, event_id: int, *, limit: int) -> list[ConversationFacts]:
+    """Those about which there is a fact from this one on, and those that are open; newest first, not locked."""
+    rows = await tx.rows(
+        f"select {_COLUMNS} {_FROM} where c.status = 'open' or c.id in (select conversation_id from event "
+        "where id >= %(event)s and conversation_id is not null) "
+        "order by c.last_activity_at desc, c.id desc limit %(limit)s",
+        event=event_id,
+        limit=limit,
+    )
+    return [_facts((*row, None)) for row in rows]
+
+
 async def messages_of(tx: Transaction, ids: Sequence[int]) -> dict[int, MessageFacts]:
     """These messages, by their ids."""
     found = await tx.objects(

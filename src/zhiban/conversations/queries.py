@@ -217,6 +217,21 @@ async def events_between(tx: Transaction, after: int, until: int, *, kinds: Sequ
     return [row.event() for row in rows]
 
 
+async def latest_facts(
+    tx: Transaction, kinds: Sequence[str], *, limit: int, since: datetime | None = None
+) -> list[Event]:
+    """The newest facts of these kinds, not before `since`, oldest first."""
+    rows = await tx.objects(
+        EventRow,
+        _EVENTS + "kind = any(%(kinds)s::text[]) and at >= coalesce(%(since)s::timestamptz, '-infinity') "
+        "order by at desc, id desc limit %(limit)s",
+        kinds=list(kinds),
+        since=since,
+        limit=limit,
+    )
+    return [row.event() for row in reversed(rows)]
+
+
 async def event_by_id(tx: Transaction, event_id: int) -> Event | None:
     """One fact, None when there is none with this id."""
     row = await tx.object(EventRow, _EVENT.replace("conversation_id = %(id)s", "id = %(id)s"), id=event_id)

@@ -12,7 +12,7 @@ from fastapi.responses import RedirectResponse, Response
 from zhiban.automation import queries, service
 from zhiban.automation.definition import BadDefinition, Definition, load_definition
 from zhiban.automation.models import RuleRow
-from zhiban.automation.rehearsal import rehearse
+from zhiban.automation.rehearsal import rehearse, remarks
 from zhiban.automation.rule_webhooks import signing_secret
 from zhiban.automation.run_view import run_views
 from zhiban.automation.shipped import add_shipped, missing
@@ -174,7 +174,8 @@ async def rehearsal(request: Request, agent: CurrentAgent, id: int | None = None
         told = None
         if definition is not None:
             told = await rehearse(tx, definition, access=agent.access, now=page.now, rule_id=id)
-    return page.part("rules/rehearsal.html", rehearsal=told)
+    said = remarks(told, page.texts) if told is not None else []
+    return page.part("rules/rehearsal.html", rehearsal=told, remarks=said)
 
 
 async def _opened(page: _RulePage, rule_id: int | None) -> tuple[RuleRow | None, RuleWording]:
