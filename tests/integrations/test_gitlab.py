@@ -138,6 +138,7 @@ async def test_what_is_confidential_reaches_nobody(stand: GitLabStand) -> None:
     assert not gone.issue.title + gone.issue.body
     assert not told(stand, stand.call(lambda: gitlab.comments(repo, entry, "chen", "怎么做到的")))
     assert not [one async for one in stand.tracker.issues(NAME)]
+    assert (await stand.tracker.issue(NAME, entry.number)).confidential
     open_one = gitlab.opens(repo, "chen", "导出乱码")
     comment = gitlab.comments(repo, open_one, "chen", "客户是……")
     comment.internal = True

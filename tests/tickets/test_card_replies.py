@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from tests.tickets.cards import CardChat, card_chat
 from tests.tickets.chat import GROUP, NAMES
+from zhiban.conversations.labels import add_label
 from zhiban.events import SYSTEM
 from zhiban.kit.db import Database
 from zhiban.ports import ConnectionBroken, IncomingMessage, Kind, Repository, SenderRole, TrackerRefused, TryLater
@@ -92,7 +94,9 @@ async def test_verbs_change_the_issue_and_say_so(group: CardChat) -> None:
     issue = group.stand.board.issues["acme/shop", 7]
     assert (issue.state, issue.labels, issue.assignees) == ("open", ("bug",), ("chen",))
     assert group.stand.board.reactions == {("acme/shop", 7, "", "up")}
-    assert "没有这样的标签：没有的" in await chat.asks("liang", "标签 没有的", reply_to=card)
+    async with chat.database.transaction(chat.workspace_id) as tx:  # which no issue there has: it would be made
+        await add_label(tx, name="我们的", color=1, by=SYSTEM, now=chat.clock.now())
+    assert "没有这样的标签：我们的" in await chat.asks("liang", "标签 我们的", reply_to=card)
     assert await group.news() == []  # what the group did is told by the answers alone
 
 
@@ -204,6 +208,37 @@ async def test_a_recalled_message_takes_back_what_it_wrote(group: CardChat) -> N
     assert "还没写出去" not in str(await chat.rows("select content from tracker_call"))
 
 
+@pytest.mark.parametrize("confidential", [False, True])
+async def test_an_answer_to_us_brings_no_issue_back_that_was_taken_away(group: CardChat, confidential: bool) -> None:
+    card, chat, board = await group.card(), group.chat, group.stand.board
+    await chat.asks("liang", "关闭", reply_to=card)
+    place = ("acme/shop", 7)
+    board.issues[place] = replace(board.issues[place], title="机密", confidential=confidential)
+    if not confidential:
+        await group.happens("deleted")
+    assert "已关闭" in (await group.settles())[0]
+    assert [one["change"] for one in await group.stand.facts("issue_changed")] == ["opened", "removed"]
+    assert await chat.rows("select title, removed_at is not null from issue") == [("增量同步丢数据", True)]
+    assert "已经不在了" in await chat.asks("liang", "重开", reply_to=card)
+
+
+async def test_a_comment_is_read_at_tickets_once_it_is_there_and_signed_as_it_is_there(group: CardChat) -> None:
+    card, chat = await group.card(), group.chat
+    await chat.asks("liang", "以上1条开工单")
+    await chat.asks("liang", "加到 #7")
+    await group.settles()
+    await chat.behaves(signature="anonymous")
+    at_tickets = "select name, text from ticket_comment"
+    await chat.asks("lu", "我也是", reply_to=card)
+    assert await chat.rows(at_tickets) == []
+    await group.settles()
+    assert await chat.rows(at_tickets) == [("群成员", "我也是")]
+    group.stand.board.faults.append((TrackerRefused("locked", code=403), False))
+    await chat.asks("lu", "还在丢", reply_to=card)
+    await group.settles()
+    assert len(await chat.rows(at_tickets)) == 1
+
+
 async def test_an_old_card_works_after_a_rename_and_a_list_asks_which(group: CardChat) -> None:
     card, board = await group.card(), group.stand.board
     board.repositories[0] = Repository("1", "acme/store")
@@ -219,6 +254,8 @@ async def test_an_old_card_works_after_a_rename_and_a_list_asks_which(group: Car
     listed, _ = (await group.news())[-1]
     asked = await group.chat.asks("lu", "这个要紧", reply_to=listed)
     assert "这条里有好几个议题：#2" in asked
+    answers = [await group.chat.asks("bei", f"好的{n}", reply_to=listed) for n in range(5)]
+    assert [bool(one) for one in answers] == [True, True, True, False, False]
     await group.chat.asks("lu", "#29 这个要紧", reply_to=listed)
     board.issues["acme/store", 29] = board.issues["acme/store", 7]
     assert "#29" in (await group.settles())[0]

@@ -58,6 +58,7 @@ class Issue:
     locked: bool = False
     is_change: bool = False  # a pull or merge request
     key: str = ""  # of a draft of ours that its text carries
+    confidential: bool = False  # not everybody who sees the repository may read it
 
 
 @frozen_dataclass

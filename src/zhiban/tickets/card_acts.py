@@ -8,21 +8,20 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from zhiban.conversations.group_policy import Consent, GroupPolicy
-from zhiban.conversations.labels import label_names
 from zhiban.conversations.participants import Participant, participant
 from zhiban.conversations.responder import ConversationSnapshot, PendingMessage
-from zhiban.events import Actor
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import enqueue
 from zhiban.ports import IssueChange
-from zhiban.tickets import card_replies, involving, logins, mirroring
+from zhiban.tickets import card_replies, logins, mirroring
 from zhiban.tickets.card_replies import Replier
 from zhiban.tickets.card_telling import ANSWER_CARD, PATIENCE
 from zhiban.tickets.card_words import (
     LONGEST,
+    NUMBERED,
     AssignIssue,
     CardWord,
     CloseIssue,
@@ -36,20 +35,18 @@ from zhiban.tickets.card_words import (
     verb_of,
 )
 from zhiban.tickets.cards import IssueCard
-from zhiban.tickets.filing import signature_for
-from zhiban.tickets.issues import IssueRow, access_comment, access_issue, labels_in
-from zhiban.tickets.models import Audience
+from zhiban.tickets.filing import requester_named, signature_for
+from zhiban.tickets.issues import IssueRow, access_comment, access_issue, label_called
 from zhiban.tickets.naming import reference
 from zhiban.tickets.neutralising import neutral_line
 from zhiban.tickets.queries import tickets_of_issue
-from zhiban.tickets.rendering import Signature, comment_body, hidden
+from zhiban.tickets.rendering import comment_body, hidden
 from zhiban.tickets.repositories import RepositoryRow, access_repository, repositories_of
 from zhiban.tickets.tracker_writes import NewComment, NewReaction, TrackerWrite
 
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
 ANSWERED = 3  # refusals that one member hears in a minute; the others are kept in silence
-_MEANT = re.compile(r"\A\s*([#!])\s?([0-9]{1,9}|I[0-9A-Z]{4,8})(?![0-9A-Za-z])[\s:：,，]*", re.IGNORECASE)
 LOGIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,98}[A-Za-z0-9])?")
 
 
@@ -77,19 +74,18 @@ class CardActs:
     async def act(self, quoted: QuotedCard) -> str:
         """What is answered at once: why not. What is done is answered when the tracker has it."""
         message = quoted.message
-        said = message.text
+        said, replier = message.text, self._replier(message)
         try:
             issue, said = await self._meant(quoted.card, said)
         except _Declined as error:
-            return str(error)
-        replier = self._replier(message)
+            return await self._decline(replier, quoted.card.issue_ids[0], "comment", str(error))
         word = parse_card_word(said) if len(message.text) <= LONGEST else None
         verb: Verb = (verb_of(word) if word is not None else None) or "comment"
         try:
             repository = await self._allowed(issue, verb, message)
             what = await self._write(word, issue, repository, quoted)
         except _Declined as error:
-            return await self._decline(replier, issue, verb, str(error))
+            return await self._decline(replier, issue.id, verb, str(error))
         reply_id = await card_replies.write(
             self._tx,
             replier,
@@ -104,8 +100,6 @@ class CardActs:
         if reply_id is None:
             return ""
         await enqueue(self._tx, ANSWER_CARD.of(reply_id=reply_id, late=1, at=self._now + PATIENCE))
-        if isinstance(word, SayAtIssue):
-            await self._note_at_tickets(issue, word.text, replier)
         return ""
 
     # ------------------------------------------------------------------------------------------------- who may what
@@ -115,7 +109,7 @@ class CardActs:
         rows = [await access_issue(self._tx, id_) for id_ in card.issue_ids]
         if len(rows) == 1:
             return rows[0], said
-        named = _MEANT.match(said.lstrip())
+        named = NUMBERED.match(said.lstrip())
         called = f"{named[1]}{named[2]}".upper() if named is not None else ""
         found = [row for row in rows if reference(row.number, row.url) == called]
         if len(found) != 1:
@@ -128,6 +122,8 @@ class CardActs:
 
     async def _allowed(self, issue: IssueRow, verb: Verb, message: PendingMessage) -> RepositoryRow:
         texts, policy = self._texts, self._policy
+        if issue.removed_at is not None:
+            raise _Declined(texts("那条议题已经不在了。"))
         try:
             repository = await access_repository(self._tx, issue.repository_id)
         except NotFound:
@@ -174,12 +170,12 @@ class CardActs:
             for ticket in await tickets_of_issue(self._tx, issue.id)
         )
 
-    async def _decline(self, replier: Replier, issue: IssueRow, verb: Verb, why: str) -> str:
+    async def _decline(self, replier: Replier, issue_id: int, verb: Verb, why: str) -> str:
         heard = await card_replies.declined_since(
             self._tx, replier.conversation_id, replier.contact_id, since=self._now - MINUTE
         )
         kept = await card_replies.keep(
-            self._tx, replier, issue.id, verb, call_id=None, outcome=card_replies.DECLINED, now=self._now
+            self._tx, replier, issue_id, verb, call_id=None, outcome=card_replies.DECLINED, now=self._now
         )
         return why if kept is not None and heard < ANSWERED else ""
 
@@ -218,25 +214,19 @@ class CardActs:
         """Where words come from: a public repository need not know the group."""
         texts = self._texts
         signature = signature_for(repository, self._policy.signature)
-        member = await self._member(message)
-        name = ""
-        if signature is Signature.REAL:
-            name = message.sender_name
-        elif signature is Signature.ALIAS and member is not None:
-            name = member.nickname
-        name = name or texts("群成员")
+        sender = message.sender_contact_id
+        name = await requester_named(self._tx, signature, self._snapshot.id, sender, message.sender_name)
         group = self._snapshot.state.subject if repository.private else ""
-        via = neutral_line(hidden(f"{group or texts('群聊')} · {name}", texts))
+        via = neutral_line(hidden(f"{group or texts('群聊')} · {name or texts('群成员')}", texts))
         return f"*via {via}*"
 
     async def _labels(self, names: Sequence[str], repository: RepositoryRow) -> tuple[str, ...]:
         """As they are written there. A tracker would make new ones of what it does not know."""
-        known = {name.casefold(): name for name in (await label_names(self._tx)).values()}
-        known |= {name.casefold(): name for name in await labels_in(self._tx, repository.id)}
-        unknown = [name for name in names if name.casefold() not in known]
+        known = [await label_called(self._tx, repository.id, name) for name in names]
+        unknown = [name for name, there in zip(names, known, strict=True) if there is None]
         if unknown:
             raise _Declined(self._texts("没有这样的标签：{names}", names=self._texts("、").join(unknown)))
-        return tuple(known[name.casefold()] for name in names)
+        return tuple(name for name in known if name is not None)
 
     async def _logins(self, names: Sequence[str], repository: RepositoryRow) -> tuple[str, ...]:
         """Of members by the accounts that they bound, of others as they are written."""
@@ -246,20 +236,6 @@ class CardActs:
         if wrong:
             raise _Declined(self._texts("不知道{names}在那边的账号，请写登录名。", names=self._texts("、").join(wrong)))
         return tuple(names)
-
-    async def _note_at_tickets(self, issue: IssueRow, text: str, replier: Replier) -> None:
-        """It is read at the tickets of the issue, too."""
-        for ticket in await tickets_of_issue(self._tx, issue.id):
-            await involving.comment(
-                self._tx,
-                ticket.id,
-                text,
-                audience=Audience.ISSUE,
-                name=replier.name,
-                key=f"card-{replier.message_id}-{ticket.id}",
-                by=Actor("contact", replier.contact_id),
-                now=self._now,
-            )
 
     # --------------------------------------------------------------------------------------------------- who is who
 

@@ -63,6 +63,9 @@ class SayAtIssue:
 CardWord = CloseIssue | ReopenIssue | LabelIssue | AssignIssue | React | UnknownPicture | SayAtIssue
 Verb = Literal["comment", "close", "reopen", "label", "assign", "react"]
 
+# Which of several issues is meant, before the words.
+NUMBERED = re.compile(r"\A\s*([#!])\s?([0-9]{1,9}|I[0-9A-Z]{4,8})(?![0-9A-Za-z])[\s:：,，]*", re.IGNORECASE)
+
 _END = r"[。.!！~ ]*"
 _CLOSE = lazy_pattern(
     rf"(?:关闭|關閉|关掉|關掉|close) ?(?:议题|議題|它|issue)?"
@@ -126,6 +129,11 @@ def parse_card_word(text: str) -> CardWord | None:
             return AssignIssue(names)
     words = _NAME_BEHIND.sub("", _NAME_BEFORE.sub("", text.strip())).strip()
     return SayAtIssue(words) if words else None
+
+
+def without_number(text: str) -> str:
+    """The words behind the number of an issue, or the text as it is."""
+    return NUMBERED.sub("", text, count=1)
 
 
 def verb_of(word: CardWord) -> Verb | None:

@@ -20,7 +20,7 @@ from zhiban.events import (
 from zhiban.kit.db import Transaction
 from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import enqueue
-from zhiban.tickets import card_replies, confirming, filing, logins, repositories, telling, tracking
+from zhiban.tickets import card_notes, card_replies, confirming, filing, logins, repositories, telling, tracking
 from zhiban.tickets.card_telling import ANSWER_CARD
 from zhiban.tickets.involving import blank_comments, forget_recalled
 from zhiban.tickets.jobs import TELL_CHAT
@@ -61,8 +61,11 @@ async def note_refused(tx: Transaction, event: IssueRefused) -> None:
 
 
 async def note_written(tx: Transaction, event: IssueWritten) -> None:
-    """Who asked for it by quoting hears that it is there."""
-    await _answer_card(tx, await card_replies.note_written(tx, event))
+    """Who asked for it by quoting hears that it is there; a comment is read at the tickets, too."""
+    reply_id = await card_replies.note_written(tx, event)
+    if reply_id is not None:
+        await card_notes.note_at_tickets(tx, reply_id, event)
+    await _answer_card(tx, reply_id)
 
 
 async def follow_issue(tx: Transaction, event: IssueChanged) -> None:

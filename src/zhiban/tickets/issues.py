@@ -148,12 +148,16 @@ async def issue_numbered(tx: Transaction, repository_id: int, number: int) -> Is
     )
 
 
-async def labels_in(tx: Transaction, repository_id: int) -> list[str]:
-    """The labels that issues of the repository have, as far as we know them."""
-    return await tx.values(
-        "select distinct unnest(labels) from issue where repository_id = %(id)s and removed_at is null",
+async def label_called(tx: Transaction, repository_id: int, name: str) -> str | None:
+    """The label of this name that an issue of the repository has, as it is written there; capital letters do not
+    count. None where we know of none."""
+    found = await tx.value(
+        "select label from issue i, unnest(i.labels) as label where i.repository_id = %(id)s and i.removed_at is null "
+        "and lower(label) = lower(%(name)s) limit 1",
         id=repository_id,
+        name=name,
     )
+    return None if found is None else str(found)
 
 
 async def access_comment(tx: Transaction, comment_id: int) -> CommentRow:
@@ -202,7 +206,8 @@ async def note(
     """Know the issue as the tracker has it, and tell what is different. Returns its row.
 
     What is older than what we know changes nothing, so that what arrives late, twice or out of order tells nothing.
-    `actor` did it. `quietly` is for issues of before our time.
+    What has become confidential is as if it had been taken away. `actor` did it. `quietly` is for
+    issues of before our time.
     """
     before = await tx.object(
         IssueRow,
@@ -211,6 +216,9 @@ async def note(
         number=issue.number,
     )
     if before is not None and issue.updated_at < before.changed_at:
+        return before.id
+    if issue.confidential and before is not None:
+        await note_removed(tx, repository_id, issue.number, actor=actor, now=now)
         return before.id
     issue_id = int(await tx.value(_WRITE, **_values(tx, repository_id, issue)))
     if quietly:

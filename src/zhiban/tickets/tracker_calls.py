@@ -186,7 +186,11 @@ async def settle_commented(
 async def settle_changed(tx: Transaction, call: TrackerCall, changed: OpenedIssue, *, now: datetime) -> bool:
     """The issue is as it was asked for. False when somebody else has settled this meanwhile."""
     issue = changed.issue
-    issue_id = await issues.note(tx, call.repository_id, issue, call_id=call.id, now=now)
+    known = await issues.issue_numbered(tx, call.repository_id, issue.number)
+    if known is not None and known.removed_at is not None:  # an answer to us does not bring it back
+        issue_id = known.id
+    else:
+        issue_id = await issues.note(tx, call.repository_id, issue, call_id=call.id, now=now)
     dropped = (*changed.dropped_labels, *changed.dropped_assignees)
     problem = f"The tracker left out: {', '.join(dropped)}." if dropped else None
     if not await _settle(tx, call, "done", issue_id=issue_id, number=issue.number, problem=problem, now=now):

@@ -79,6 +79,7 @@ def issue(found: Part, name: str, *, is_change: bool = False) -> Issue:
         locked=found.get("discussion_locked") is True,
         is_change=is_change,
         key=key_in(body),
+        confidential=is_confidential(found),
     )
 
 
