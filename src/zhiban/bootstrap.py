@@ -341,6 +341,7 @@ HANDLERS: dict[type[Event], tuple[Handler, ...]] = {
     NoteAdded: (notification_handlers.tell_mentioned,),
     MessageRecalled: (ticket_handlers.forget_frozen,),
     ConnectionRemoved: (ticket_handlers.forget_repositories,),
+    ConnectionResumed: (ticket_handlers.begin_again,),
     IssueOpened: (ticket_handlers.note_opened,),
     IssueRefused: (ticket_handlers.note_refused,),
     IssueWritten: (ticket_handlers.note_written,),

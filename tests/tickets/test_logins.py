@@ -14,7 +14,7 @@ from tests.tickets.cards import CardChat
 from tests.tickets.chat import START, group_chat
 from tests.tickets.stand import tracker_stand
 from zhiban import bootstrap
-from zhiban.channels.service import disconnect
+from zhiban.channels.service import connect, disconnect
 from zhiban.events import SYSTEM
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
@@ -26,6 +26,7 @@ from zhiban.testing.github import application as github_application
 from zhiban.testing.github.simulator import AppIdentity
 from zhiban.testing.serving import served
 from zhiban.tickets import issues, logins, repositories
+from zhiban.tickets import tracker_outbox as outbox
 from zhiban.tickets.cards import note_card
 from zhiban.tickets.login_jobs import BEGIN_LOGIN, LOOK_FOR_LOGIN, LoginJobs
 from zhiban.tickets.login_words import LoginWord, parse_login_word
@@ -39,6 +40,7 @@ class Bound(CardChat):
     repo: Repo
     entry: ForgeEntry
     card_id: str
+    url: str
 
     async def runs(self) -> list[str]:
         """What the jobs about accounts say that are due."""
@@ -100,6 +102,7 @@ async def bound(database: Database, workspace_id: int) -> AsyncIterator[Bound]:
         ):
             found = Bound(chat, stand)
             found.github, found.app, found.repo, found.entry = github, app, repo, entry
+            found.url = url
             tracker = (await stand.connections.tracker(workspace_id, stand.connection_id)).tracker
             issue = await tracker.issue(NAME, 1)
             async with database.transaction(workspace_id) as tx:
@@ -218,9 +221,7 @@ async def test_an_account_that_was_ended_meanwhile_gets_no_new_token(group: Boun
         await logins.end(tx, row, "unbound", now=stand.now)
     async with stand.database.transaction(stand.workspace_id) as tx:
         with pytest.raises(MemberBindingEnded):
-            await logins.keep_grant(
-                tx, row, stand.connections.vault, MemberGrant("lu-dev", "ghu_x", refresh="r"), now=stand.now
-            )
+            await logins.keep_grant(tx, row, stand.connections.vault, MemberGrant("ghu_x", refresh="r"), now=stand.now)
     assert await group.chat.rows("select state, sealed from member_login") == [("ended", None)]
 
 
@@ -234,6 +235,67 @@ async def test_a_look_that_comes_late_ends_no_account_that_is_bound(group: Bound
     # The second asks with a code that the first has used up.
     await asyncio.gather(group.runs(), *(jobs.look(**args) for (args,) in looks))
     assert await group.chat.rows("select id, state from member_login") == [(*before, "bound")]
+
+
+async def test_a_hiccup_loses_nothing_that_was_granted(group: Bound) -> None:
+    typed = await group.asks_for_code()
+    group.github.device_flow.authorizes(typed, "lu-dev")
+    group.github.fails("502", method="GET", ending="/user")
+    group.chat.clock.advance(timedelta(seconds=6))
+    assert await group.runs() == []  # the code is used up, and who they are is not known yet
+    group.chat.clock.advance(timedelta(seconds=31))
+    assert "已绑定lu-dev" in (await group.runs())[0]
+    group.chat.clock.advance(timedelta(hours=9))
+    group.github.fails("502", method="GET", ending="/user")
+    assert "已评论" in await group.writes("第二天说的")
+    assert said(group) == [("lu-dev", "第二天说的")]
+
+
+async def test_what_one_member_has_to_wait_for_nobody_else_has_to(group: Bound) -> None:
+    await group.binds()
+    group.github.fails("429", ending="/comments", retry_after=600)
+    assert await group.chat.asks("lu", "等一等", reply_to=group.card_id) == ""
+    stand = group.stand
+    async with stand.database.transaction(stand.workspace_id) as tx:
+        id_ = await tx.value("select id from repository")
+        wish = {"title": "支付页白屏", "bodies": ["五句话"], "client_key": "draft-1"}
+        await outbox.enqueue_issue(tx, id_, by=SYSTEM, now=stand.now, **wish)
+    await group.settles()
+    calls = "select kind, state from tracker_call order by id"
+    assert await group.chat.rows(calls) == [("comment", "queued"), ("open", "done")]
+    group.chat.clock.advance(timedelta(seconds=660))
+    await group.settles()
+    assert said(group) == [("lu-dev", "等一等")]
+
+
+async def test_a_code_and_the_word_of_it_are_one_and_what_is_stuck_is_ended(group: Bound) -> None:
+    await group.asks_for_code()
+    sql = "select l.xmin = m.xmin from member_login l, message m where m.text like '%%/login/device%%'"
+    assert await group.chat.rows(sql) == [(True,)]
+    await group.chat.rows("delete from jobs.procrastinate_jobs returning 1")
+    jobs = LoginJobs(group.stand.database, group.stand.connections, group.chat.clock)
+    await jobs.expire()
+    assert await group.chat.rows("select state from member_login") == [("waiting",)]
+    group.chat.clock.advance(timedelta(minutes=61))
+    await jobs.expire()
+    assert await group.chat.rows("select state, reason, sealed from member_login") == [("ended", "expired", None)]
+    ((last,),) = await group.chat.rows("select text from message order by id desc limit 1")
+    assert "没有在时间内输入" in last
+
+
+async def test_the_first_tracker_that_lets_members_bind_is_meant_and_every_account_is_unbound(group: Bound) -> None:
+    stand = group.stand
+    values = {"account": "aaa", "token": "ghp_x", "webhook_secret": WEBHOOK_SECRET, "api_base": group.url}
+    async with stand.database.transaction(stand.workspace_id) as tx:
+        other = await connect(tx, stand.connections.vault, bootstrap.TRACKERS["github"], values, now=stand.now)
+        await repositories.keep(tx, other.id, Repository("77", "aaa/first"), now=stand.now)
+        await repositories.link(tx, group.chat.conversation_id, "aaa/first", by=SYSTEM, now=stand.now)
+    await group.binds()
+    assert await group.chat.rows("select connection_id from member_login") == [(stand.connection_id,)]
+    assert await group.chat.asks("lu", "@值班助手 绑定账号", mentions_us=True) == ""
+    assert "您已经绑定了lu-dev" in (await group.runs())[0]  # where else they might, nobody may
+    await group.chat.rows("delete from repository_link returning 1")
+    assert "已解绑lu-dev" in await group.chat.asks("lu", "@值班助手 解绑账号", mentions_us=True)
 
 
 async def test_a_member_may_there_what_they_may_there(group: Bound) -> None:

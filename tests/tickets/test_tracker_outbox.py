@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 
 from tests.tickets.stand import TrackerStand, tracker_stand
-from zhiban.events import ASSISTANT, Actor, Event, IssueOpened, IssueRefused
+from zhiban.channels.pausing import pause_connection, resume_connection
+from zhiban.events import ASSISTANT, SYSTEM, Actor, Event, IssueOpened, IssueRefused
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.kit.event_log import Reactions
@@ -260,3 +261,23 @@ async def test_there_must_be_a_repository(stand: TrackerStand) -> None:
     async with stand.database.transaction(stand.workspace_id) as tx:
         with pytest.raises(NotFound):
             await outbox.enqueue(tx, 4711, NewComment("x"), number=1, client_key="k", by=ASKER, now=stand.now)
+
+
+@pytest.mark.parametrize("tried", [False, True])
+async def test_a_long_pause_is_not_held_against_what_waited(stand: TrackerStand, tried: bool) -> None:
+    await opens(stand)
+    hiccup = (TryLater("GitHub cannot be reached.", after=5), False)
+    if tried:
+        stand.board.faults.append(hiccup)
+        await stand.work()
+    async with stand.database.transaction(stand.workspace_id) as tx:
+        assert await pause_connection(tx, stand.connection_id, by=SYSTEM, now=stand.now)
+    stand.clock.advance(timedelta(hours=60))
+    async with stand.database.transaction(stand.workspace_id) as tx:
+        assert await resume_connection(tx, stand.connection_id, by=SYSTEM, now=stand.now)
+    stand.board.faults.append(hiccup)
+    await stand.work()
+    assert await stand.rows("select state from tracker_call") == [("queued",)]
+    stand.clock.advance(timedelta(seconds=6))
+    await stand.work()
+    assert await stand.rows("select state from tracker_call") == [("done",)]

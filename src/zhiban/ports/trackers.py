@@ -263,7 +263,6 @@ class DeviceCode:
 class MemberGrant:
     """A member lets us write under their account, for so many seconds or, with None, until they take it back."""
 
-    login: str
     token: str
     seconds: float | None = None
     refresh: str = ""
@@ -293,8 +292,15 @@ class BindsMembers(Protocol):
         """A new token; the one before is void. Raises MemberBindingEnded, TryLater."""
         ...
 
-    def as_member(self, token: str) -> Tracker:
-        """The same tracker, written to by this member. ConnectionBroken then means that they took their word back."""
+    async def member_name(self, token: str) -> str:
+        """The login of whose token this is. Raises TryLater."""
+        ...
+
+    def as_member(self, token: str, *, login: str) -> Tracker:
+        """The same tracker, written to by this member: its pauses are theirs alone.
+
+        ConnectionBroken then means that their account cannot be used, with the code 401 that they took it back.
+        """
         ...
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from zhiban.conversations.spoken import answers_to
 from zhiban.events import (
     ConnectionRemoved,
+    ConnectionResumed,
     IssueChanged,
     IssueCommentChanged,
     IssueCommented,
@@ -20,7 +21,17 @@ from zhiban.events import (
 from zhiban.kit.db import Transaction
 from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import enqueue
-from zhiban.tickets import card_notes, card_replies, confirming, filing, logins, repositories, telling, tracking
+from zhiban.tickets import (
+    card_notes,
+    card_replies,
+    confirming,
+    filing,
+    logins,
+    repositories,
+    telling,
+    tracker_outbox,
+    tracking,
+)
 from zhiban.tickets.card_telling import ANSWER_CARD
 from zhiban.tickets.involving import blank_comments, forget_recalled
 from zhiban.tickets.jobs import TELL_CHAT
@@ -45,6 +56,11 @@ async def forget_repositories(tx: Transaction, event: ConnectionRemoved) -> None
     """Nobody files where we have no credentials any more, nor writes under an account of theirs. Its issues stay."""
     await logins.end_all(tx, event.connection_id, now=event.at)
     await repositories.keep_only(tx, event.connection_id, (), now=event.at)
+
+
+async def begin_again(tx: Transaction, event: ConnectionResumed) -> None:
+    """The pause is not held against what waited for it to end."""
+    await tracker_outbox.begin_again(tx, event.connection_id)
 
 
 async def note_opened(tx: Transaction, event: IssueOpened) -> None:

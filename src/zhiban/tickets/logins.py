@@ -5,7 +5,6 @@ A row is asked for in a chat, gets its code, and becomes bound or ends. Secrets 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -20,6 +19,7 @@ from zhiban.ports import MemberBindingEnded, MemberGrant
 from zhiban.tickets.card_replies import Replier
 
 ASKED_SINCE = timedelta(hours=1)
+WAITED = timedelta(hours=1)  # for somebody to be bound; longer than any code is good for
 MOST_ASKED = 3  # times that a member may ask within that
 
 _COLUMNS = (
@@ -99,6 +99,16 @@ async def bound(tx: Transaction, connection_id: int, contact_id: int) -> MemberL
     return found[0] if found else None
 
 
+async def accounts_of(tx: Transaction, contact_id: int) -> list[MemberLogin]:
+    """The accounts under which a member writes, one at a tracker."""
+    return await _rows(tx, "contact_id = %(m)s and state = 'bound' order by id", m=contact_id)
+
+
+async def stale(tx: Transaction, *, now: datetime) -> list[MemberLogin]:
+    """What was asked for so long ago that nothing comes of it any more."""
+    return await _rows(tx, "state in ('asked', 'waiting') and created_at <= %(before)s", before=now - WAITED)
+
+
 async def bound_by_name(tx: Transaction, connection_id: int, conversation_id: int) -> dict[str, str]:
     """The accounts of a group's members, by what the members are called there, in small letters; no name of two."""
     sql = "select contact_id, login from member_login where connection_id = %(c)s and state = 'bound'"
@@ -127,13 +137,22 @@ async def revoked_since(tx: Transaction, connection_id: int, contact_id: int, mo
 
 
 async def note_code(
-    tx: Transaction, row: MemberLogin, vault: Vault, secrets: Mapping[str, Any], *, interval: float, until: datetime
+    tx: Transaction,
+    row: MemberLogin,
+    vault: Vault,
+    code: str,
+    *,
+    connection_id: int,
+    interval: float,
+    until: datetime,
 ) -> None:
-    """The tracker gave a code, which waits to be typed in."""
+    """This tracker gave a code, which waits to be typed in."""
     await tx.run(
-        "update member_login set state = 'waiting', sealed = %(sealed)s, interval_seconds = %(interval)s, "
+        "update member_login set state = 'waiting', connection_id = %(connection)s, "
+        "sealed = %(sealed)s, interval_seconds = %(interval)s, "
         "expires_at = %(until)s where id = %(id)s and state = 'asked'",
-        sealed=vault.seal(secrets, bound_to=place_of(tx, row.id)),
+        connection=connection_id,
+        sealed=vault.seal({"code": code}, bound_to=place_of(tx, row.id)),
         interval=interval,
         until=until,
         id=row.id,
@@ -145,19 +164,18 @@ async def note_interval(tx: Transaction, login_id: int, interval: float) -> None
     await tx.run("update member_login set interval_seconds = %(s)s where id = %(id)s", s=interval, id=login_id)
 
 
-async def bind(tx: Transaction, row: MemberLogin, vault: Vault, grant: MemberGrant, *, now: datetime) -> None:
-    """They typed the code in. Another account of theirs there is replaced."""
+async def bind(tx: Transaction, row: MemberLogin, login: str, *, now: datetime) -> None:
+    """They typed the code in, and this is who they are. Another account of theirs there is replaced."""
     before = await bound(tx, row.connection_id, row.contact_id)
     if before is not None:
         await end(tx, before, "replaced", now=now)
-    await keep_grant(tx, row, vault, grant, now=now)
-    await tx.run("update member_login set state = 'bound' where id = %(id)s", id=row.id)
+    await tx.run("update member_login set state = 'bound', login = %(login)s where id = %(id)s", login=login, id=row.id)
     fact = MemberLoginBound(
         actor=Actor("contact", row.contact_id),
         at=now,
         connection_id=row.connection_id,
         contact_id=row.contact_id,
-        login=grant.login,
+        login=login,
     )
     await event_log.append(tx, fact)
 
@@ -166,9 +184,7 @@ async def keep_grant(tx: Transaction, row: MemberLogin, vault: Vault, grant: Mem
     """The token to use from now on. Raises MemberBindingEnded where it was ended meanwhile."""
     secrets = {"token": grant.token, "refresh": grant.refresh}
     kept = await tx.run(
-        "update member_login set login = %(login)s, sealed = %(sealed)s, expires_at = %(until)s "
-        "where id = %(id)s and state <> 'ended'",
-        login=grant.login,
+        "update member_login set sealed = %(sealed)s, expires_at = %(until)s where id = %(id)s and state <> 'ended'",
         sealed=vault.seal(secrets, bound_to=place_of(tx, row.id)),
         until=now + timedelta(seconds=grant.seconds) if grant.seconds is not None else None,
         id=row.id,

@@ -33,8 +33,8 @@ class MemberAccounts:
         if row.expires_at is not None and row.expires_at <= now:
             if not secrets.get("refresh"):
                 raise MemberBindingEnded("expired")
-            grant = await tracker.renew_member(str(secrets["refresh"]))
+            grant = await tracker.renew_member(str(secrets["refresh"]))  # the pair before is void by now
             async with self._database.transaction(workspace_id) as tx:
                 await logins.keep_grant(tx, row, vault, grant, now=self._clock.now())
             token = grant.token
-        return tracker.as_member(token)
+        return tracker.as_member(token, login=row.login)

@@ -29,7 +29,7 @@ and leased_by <> %(me)s and lease_until > %(now)s and leased_by in ({LIVING}) li
 
 _TAKE = """
 update tracker_call set leased_by = %(me)s, lease_until = %(until)s, attempts = attempts + 1,
-  tried_at = coalesce(tried_at, %(now)s)
+  tried_at = coalesce(tried_at, %(now)s), begun_at = coalesce(begun_at, %(now)s)
 where id = (
   select c.id from tracker_call c
   where c.connection_id = %(connection)s and c.state = 'queued' and (c.retry_at is null or c.retry_at <= %(now)s)
@@ -39,7 +39,7 @@ where id = (
           or e.id = (c.content ->> 'after')::bigint or e.content ->> 'after' = c.content ->> 'after'))
   order by c.id limit 1) and state = 'queued'
 returning id, repository_id, kind, key, ticket_id, number, message_id, content, actor_kind, actor_id, actor_ref,
-  login_id, attempts, attempts > 1 as again, tried_at, created_at"""
+  login_id, attempts, attempts > 1 as again, tried_at, begun_at"""
 
 # The issue that we opened for the ticket, or the one that the ticket was put to.
 _NUMBER = """
@@ -67,7 +67,10 @@ select distinct connection_id from tracker_call where state = 'queued' and (retr
 
 @frozen_dataclass
 class TrackerCall:
-    """A call that this process has taken. `again`: an attempt before it may have been carried out."""
+    """A call that this process has taken. `again`: an attempt before it may have been carried out.
+
+    `begun_at`: since when it has been tried; what waited before that, for whatever reason, does not count.
+    """
 
     id: int
     repository_id: int
@@ -84,7 +87,7 @@ class TrackerCall:
     attempts: int
     again: bool
     tried_at: datetime
-    created_at: datetime
+    begun_at: datetime
 
     @property
     def actor(self) -> Actor:

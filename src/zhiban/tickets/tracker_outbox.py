@@ -174,6 +174,13 @@ async def rewrite_untried(tx: Transaction, ticket_id: int, *, title: str, bodies
     return bool(found) and all(attempts == 0 for _, attempts in found)
 
 
+async def begin_again(tx: Transaction, connection_id: int) -> None:
+    """What waits for this connection has as much time as if nobody had tried it yet."""
+    await tx.run(
+        "update tracker_call set begun_at = null where connection_id = %(id)s and state = 'queued'", id=connection_id
+    )
+
+
 async def withdraw_call(tx: Transaction, call_id: int, *, now: datetime) -> bool:
     """Do not carry this call out. False where it may have been already."""
     return await tx.value(_WITHDRAW_CALL, id=call_id, now=now) is not None

@@ -237,7 +237,7 @@ class TrackerWorker:
         if isinstance(error, TryLater) and not sent and after <= SHORT_WAIT:
             await asyncio.sleep(after)
             return True
-        return False
+        return call.login_id is not None  # one member's pause is nobody else's
 
     async def _accident(self, workspace_id: int, call: TrackerCall, error: Exception) -> None:
         """Wait ever longer, and give up at last. Where even that fails, it only waits: others go before it."""
@@ -246,7 +246,7 @@ class TrackerWorker:
         problem = f"An unexpected {type(error).__name__}."  # without its words: they may be somebody's
         async with self._database.transaction(workspace_id) as tx:
             await calls.put_off(tx, call, until=now + after, problem=problem, sent=True, now=now)
-        if call.attempts < ACCIDENTS and now - call.created_at <= GIVE_UP:
+        if call.attempts < ACCIDENTS and now - call.begun_at <= GIVE_UP:
             return
         try:
             async with self._database.transaction(workspace_id) as tx:
@@ -257,7 +257,7 @@ class TrackerWorker:
     async def _put_off(self, workspace_id: int, call: TrackerCall, after: float, problem: str, *, sent: bool) -> None:
         now = self._clock.now()
         async with self._database.transaction(workspace_id) as tx:
-            if now - call.created_at > GIVE_UP:
+            if now - call.begun_at > GIVE_UP:
                 await calls.settle_refused(tx, call, "unreachable", problem, now=now)
             else:
                 await calls.put_off(tx, call, until=now + timedelta(seconds=after), problem=problem, sent=sent, now=now)

@@ -31,11 +31,13 @@ class ForgeClient:
     vendor = ""
     size = "per_page"  # how a forge calls the number of entries on a page
 
-    def __init__(self, http: Http, clock: Clock, base: str, breakers: Breakers) -> None:
+    def __init__(self, http: Http, clock: Clock, base: str, breakers: Breakers, account: str = "") -> None:
+        """`account`: the login under which it calls where that is not the connection's own; forges count by account."""
         self._http = http
         self._clock = clock
         self._base = base
         self._breakers = breakers
+        self._calls, self._writes = (f"{key}:{account}" if account else key for key in (CALL, WRITE))
 
     async def get(self, path: str, params: Mapping[str, str] | None = None, *, as_app: bool = False) -> Any:
         """The JSON of an answer. Raises TrackerRefused, Moved, TryLater, ConnectionBroken."""
@@ -63,10 +65,10 @@ class ForgeClient:
         return None if answer.status == 204 or not answer.body else self._json(answer)
 
     async def _spend(self) -> None:
-        left = await self._breakers.spend(WRITE, every=WRITE_EVERY)
+        left = await self._breakers.spend(self._writes, every=WRITE_EVERY)
         if 0 < left <= SHORT_WAIT:
             await asyncio.sleep(left)
-            left = await self._breakers.spend(WRITE, every=WRITE_EVERY)
+            left = await self._breakers.spend(self._writes, every=WRITE_EVERY)
         if left > 0:
             raise TryLater(f"Writes to {self.vendor} are a second apart.", after=left)
 
@@ -80,15 +82,15 @@ class ForgeClient:
         as_app: bool = False,
     ) -> HttpResponse:
         try:
-            await self._breakers.admit(CALL, PAUSES)
+            await self._breakers.admit(self._calls, PAUSES)
         except Paused as error:
             raise TryLater(f"{self.vendor} asked us to pause.", after=error.after) from error
         answer = await self._answer(method, path, params, body, as_app=as_app)
         asked = self._wait_asked(answer, self._clock.now())
         if asked is not None:
-            after = await self._breakers.failed(CALL, PAUSES, asked=asked, reason="rate limit")
+            after = await self._breakers.failed(self._calls, PAUSES, asked=asked, reason="rate limit")
             raise TryLater(f"{self.vendor} asked us to pause.", after=max(after, asked), code=answer.status)
-        await self._breakers.succeeded(CALL)
+        await self._breakers.succeeded(self._calls)
         if 200 <= answer.status < 300:
             return answer
         raise self._refusal(answer, writes=method != "GET")

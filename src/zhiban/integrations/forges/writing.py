@@ -34,15 +34,18 @@ class Silencer:
         pieces = _ADDRESS.split(markdown)
         for place, piece in enumerate(pieces):
             if place % 2 == 0:
-                pieces[place] = self._signs.sub(rf"\g<0>{BREAK}", piece)
+                pieces[place] = self._signs.sub(rf"\g<0>{BREAK}", self._bare(piece))
             else:
                 pieces[place] = f"`{piece}`" if self._is_own(piece) else f"<{piece}>"
         return "".join(pieces)
 
     def title(self, title: str, *, longest: int) -> str:
         """A title, which is no Markdown, of at most so many characters."""
-        told = _BARE.sub(lambda found: found[1] + (BREAK if self._is_own(found[1] + found[2]) else ""), title)
-        return cut(self._signs.sub(rf"\g<0>{BREAK}", told), longest)
+        return cut(self._signs.sub(rf"\g<0>{BREAK}", self._bare(title)), longest)
+
+    def _bare(self, text: str) -> str:
+        """An address of its own in the middle of words is none any more."""
+        return _BARE.sub(lambda found: found[1] + (BREAK if self._is_own(found[1] + found[2]) else ""), text)
 
     def _is_own(self, address: str) -> bool:
         return bool(self._host) and host_of(address) == self._host

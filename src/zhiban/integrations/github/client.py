@@ -22,8 +22,10 @@ class GitHubClient(ForgeClient):
 
     vendor = "GitHub"
 
-    def __init__(self, http: Http, clock: Clock, config: GitHubConfig, tokens: TokenStore, breakers: Breakers) -> None:
-        super().__init__(http, clock, config.api_base, breakers)
+    def __init__(
+        self, http: Http, clock: Clock, config: GitHubConfig, tokens: TokenStore, breakers: Breakers, account: str = ""
+    ) -> None:
+        super().__init__(http, clock, config.api_base, breakers, account)
         self._config = config
         self._tokens = tokens
         self._installation: int | None = None

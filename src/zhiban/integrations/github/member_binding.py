@@ -51,7 +51,7 @@ class MemberBinding:
         said = await self._ask("/login/oauth/access_token", asked)
         match parts.words(said, "error"):
             case "":
-                return await self._granted(said)
+                return _granted(said)
             case "authorization_pending":
                 return interval
             case "slow_down":
@@ -69,18 +69,14 @@ class MemberBinding:
         said = await self._ask("/login/oauth/access_token", asked)
         if parts.words(said, "error"):
             raise MemberBindingEnded("revoked")
-        return await self._granted(said)
+        return _granted(said)
 
-    async def _granted(self, said: Mapping[str, Any]) -> MemberGrant:
-        token, seconds = parts.words(said, "access_token"), parts.number(said, "expires_in")
-        if not token:
-            raise TryLater("GitHub gave us no token.", after=5)
-        answer = await self._client.send_as(token, "/user")
-        login = parts.words(answer, "login")
+    async def name_of(self, token: str) -> str:
+        """Whose token this is. Raises TryLater."""
+        login = parts.words(await self._client.send_as(token, "/user"), "login")
         if not login:
             raise TryLater("GitHub does not say whose token it is.", after=5)
-        life = max(float(seconds) - _EARLY, 60.0) if seconds else None
-        return MemberGrant(login, token, life, parts.words(said, "refresh_token"))
+        return login
 
     async def _app(self) -> str:
         """The client id of our app."""
@@ -110,6 +106,14 @@ class MemberBinding:
         if answer.status >= 400 and not parts.words(said, "error"):
             raise TryLater("GitHub does not answer properly now.", after=30, code=answer.status)
         return said
+
+
+def _granted(said: Mapping[str, Any]) -> MemberGrant:
+    token, seconds = parts.words(said, "access_token"), parts.number(said, "expires_in")
+    if not token:
+        raise TryLater("GitHub gave us no token.", after=5)
+    life = max(float(seconds) - _EARLY, 60.0) if seconds else None
+    return MemberGrant(token, life, parts.words(said, "refresh_token"))
 
 
 def _off(error: str) -> FeatureOff:

@@ -59,10 +59,12 @@ class GitHubTracker:
 
     name = "github"
 
-    def __init__(self, http: Http, clock: Clock, config: GitHubConfig, tokens: TokenStore, breakers: Breakers) -> None:
+    def __init__(
+        self, http: Http, clock: Clock, config: GitHubConfig, tokens: TokenStore, breakers: Breakers, account: str = ""
+    ) -> None:
         self._config = config
         self._clock = clock
-        self._client = GitHubClient(http, clock, config, tokens, breakers)
+        self._client = GitHubClient(http, clock, config, tokens, breakers, account)
         self._binding = MemberBinding(http, config, self._client)
         self._parts = (http, clock, tokens, breakers)
         self._login = ""
@@ -158,11 +160,14 @@ class GitHubTracker:
     async def renew_member(self, refresh: str) -> MemberGrant:
         return await self._binding.renew(refresh)
 
-    def as_member(self, token: str) -> GitHubTracker:
+    async def member_name(self, token: str) -> str:
+        return await self._binding.name_of(token)
+
+    def as_member(self, token: str, *, login: str) -> GitHubTracker:
         """Our app stays known, by which what the member writes is recognised as written through us."""
         http, clock, tokens, breakers = self._parts
         config = self._config.model_copy(update={"token": SecretStr(token), "private_key": SecretStr("")})
-        return GitHubTracker(http, clock, config, tokens, breakers)
+        return GitHubTracker(http, clock, config, tokens, breakers, login)
 
     # -------------------------------------------------------------------------------------------------- what is there
 
