@@ -34,7 +34,8 @@ LIVE = [
     "#i2yrah", "acme/shop#I2YRAH", "#12", "!I2YRAH", "&#33;12", "!&#8203;12",
     "https://git.example/acme/shop/-/issues/1", "HTTPS://GIT.EXAMPLE:8443/a/b/-/merge_requests/3",
     "https://git.example./a/b/issues/1", "https://x@git.example/a/b/issues/1", "https://www.git.example/a/b/pulls/1",
-    "https://other.example/a/b/issues/1", "见https://git.example/a/b/issues/1。",
+    "https://git.example/a/b/-/issues/1?github.com", "http://git.example/a/b/issues/1#x.github.com",
+    "https://git.example/a/b/issues/1`@github.com", "https://other.example/a/b/issues/1", "见https://git.example/a/b/issues/1。",
 ]  # fmt: skip
 PIECES = st.lists(st.sampled_from([*LIVE, *NASTY, "\n", " ", "x", "一"]), max_size=6)
 WRITTEN = PIECES.map("".join) | st.text(max_size=120)
@@ -49,6 +50,7 @@ def check(name: str, markdown: str) -> str:
             assert "git.example" not in str(token.attrs["href"]).lower().partition("?")[0].split("/")[2]
         elif token.type == "text" and not (shown and shown[-1] == "<link>"):
             shown.append(token.content)
+            assert not re.search(r"https?://[^\s\u200b/?#]*git\.example", token.content, re.IGNORECASE), markdown
             for pattern in READS[name]:
                 assert not re.search(pattern, token.content), (pattern, token.content)
         elif token.type in ("text", "code_inline"):

@@ -11,15 +11,13 @@ import pytest
 from tests.tickets.chat import Chat, group_chat
 from zhiban.events import SYSTEM
 from zhiban.kit.db import Database
-from zhiban.kit.i18n import Texts
 from zhiban.people.models import Role
 from zhiban.people.service import add_agent
 from zhiban.tickets import reminders
+from zhiban.tickets.jobs import TicketJobs
 from zhiban.tickets.models import NewTicket
 from zhiban.tickets.reminders import Reminders
 from zhiban.tickets.service import open_ticket
-
-ZH = Texts("zh")
 
 
 @pytest.fixture
@@ -49,7 +47,7 @@ async def lists(chat: Chat) -> int:
             async with chat.database.transaction(chat.workspace_id) as tx:
                 wanted = await reminders.reminders_of(tx)
                 inbox = chat.inbox if wanted.group is not None else None
-                given += await reminders.tell_list(tx, agent_id, inbox=inbox, texts=ZH, now=chat.clock.now())
+                given += await reminders.tell_list(tx, agent_id, inbox=inbox, now=chat.clock.now())
         return given
 
     return sum(await asyncio.gather(process(), process()))
@@ -117,3 +115,21 @@ async def test_a_group_hears_the_list_outside_of_its_quiet_hours(chat: Chat) -> 
     assert not await chat.rows(TOLD)
     ((changed,),) = await chat.rows("select data -> 'after' from event where kind = 'ticket_reminders_changed'")
     assert changed == {"group": chat.conversation_id}
+
+
+async def test_where_the_group_hears_nothing_any_more_the_owner_does(chat: Chat) -> None:
+    """Five answers are all that the vendor allows until somebody writes again."""
+    await owner(chat, "没做完的")
+    await chooses(chat, group=chat.conversation_id)
+    chat.clock.advance(timedelta(days=3))  # Monday
+    assert await lists(chat) == 1
+    assert await chat.rows(TOLD) == [("工单1 没做完的",)]
+    assert not await chat.rows("select 1 from message where author = 'system' and direction = 'out'")
+
+
+async def test_trouble_with_the_group_of_the_lists_stops_nobody(chat: Chat) -> None:
+    agent = await owner(chat, "没人理的")
+    await chooses(chat, group=999_999)
+    jobs = TicketJobs(chat.database, None, chat.clock)  # type: ignore[arg-type]
+    await jobs.remind()
+    assert set(await chat.rows("select agent_id, text from notification")) == {(agent, "没人理的")}

@@ -151,3 +151,19 @@ async def test_groups_are_linked_by_name_alias_or_pattern(stand: TrackerStand) -
         assert await repositories.unlink(tx, group, "acme/*", by=SYSTEM, now=now)
         assert not await repositories.unlink(tx, group, "acme/*", by=SYSTEM, now=now)
     assert [one["pattern"] for one in await stand.facts("repository_linked")] == ["acme/shop", "acme/*"]
+
+
+@pytest.mark.parametrize("key", ["of our issue", "made up"])
+async def test_a_mark_makes_no_comment_ours_that_we_did_not_write(stand: TrackerStand, key: str) -> None:
+    repository = await stand.repository()
+    async with stand.database.transaction(stand.workspace_id) as tx:
+        await outbox.enqueue_issue(
+            tx, repository, title="支付页白屏", bodies=["五句"], client_key="d", by=SYSTEM, now=stand.now
+        )
+    await stand.work()
+    if key == "of our issue":
+        ((key,),) = await stand.rows("select key from tracker_call")
+    said = {**SHOP, "action": "created", "comment": "看到了", "comment_id": 9, "actor": US.login}
+    await stand.hears({**said, "key": key})
+    (told,) = await stand.facts("issue_commented")
+    assert (told["ours"], told.get("call_id")) == (False, None)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+
 from zhiban.channels.connections import Connections
 from zhiban.conversations.queries import head
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
-from zhiban.kit.i18n import Texts
+from zhiban.kit.failures import only_logged
 from zhiban.kit.jobs import Job, Task, enqueue
-from zhiban.people.agents import locale_of_agent
 from zhiban.tickets import card_telling, drafts, reminders, telling
 from zhiban.tickets.card_telling import ANSWER_CARD
 from zhiban.tickets.queries import read_ticket
 from zhiban.tickets.telling import TicketNews
+
+log = logging.getLogger(__name__)
 
 TELL_CHAT = Job("tell_chat_of_ticket", attempts=5)
 EXPIRE_DRAFTS = Job("expire_ticket_drafts", cron="* * * * *", attempts=1)
@@ -67,9 +70,11 @@ class TicketJobs:
     async def remind(self) -> None:
         """Tell owners of what is due, late or unanswered, and give each the list of the day."""
         for workspace_id in await self._database.workspaces():
-            async with self._database.transaction(workspace_id) as tx:
-                await reminders.remind(tx, now=self._clock.now())
-            await self._lists(workspace_id)
+            with only_logged(log, f"Nobody of workspace {workspace_id} is reminded now."):
+                async with self._database.transaction(workspace_id) as tx:
+                    await reminders.remind(tx, now=self._clock.now())
+            with only_logged(log, f"The lists of workspace {workspace_id} come later."):
+                await self._lists(workspace_id)
 
     async def _lists(self, workspace_id: int) -> None:
         now, inbox = self._clock.now(), None
@@ -83,6 +88,6 @@ class TicketJobs:
         if group is not None and owners:
             inbox = await self._connections.inbox(workspace_id, inbox_id)
         for agent_id in owners:
-            async with self._database.transaction(workspace_id) as tx:
-                locale = "zh" if inbox is not None else await locale_of_agent(tx, agent_id)
-                await reminders.tell_list(tx, agent_id, inbox=inbox, texts=Texts(locale), now=now)
+            with only_logged(log, f"Agent {agent_id} gets no list now."):
+                async with self._database.transaction(workspace_id) as tx:
+                    await reminders.tell_list(tx, agent_id, inbox=inbox, now=now)

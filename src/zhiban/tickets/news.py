@@ -14,7 +14,8 @@ from zhiban.tickets import group_news, issues, repositories
 # Whoever copies a text of ours with what is hidden in it has not written ours: that is known by its own id.
 _CALL_OF = """
 select c.id from tracker_call c left join issue_comment m on m.workspace_id = c.workspace_id and m.id = c.comment_id
-where c.key = %(key)s and (m.id is null or %(comment)s::text is null or m.external_id = %(comment)s)"""
+where c.key = %(key)s and c.kind = case when %(comment)s::text is null then 'open' else 'comment' end
+and (m.id is null or %(comment)s::text is null or m.external_id = %(comment)s)"""
 # A change carries no key. What arrives while one of ours is under way at this issue, and says what that one asked for,
 # is ours: who else did the same at that moment has brought about what we wanted, too.
 _CHANGING = """
@@ -68,10 +69,21 @@ async def _take_in(tx: Transaction, connection_id: int, news: TrackerNews, *, no
         await issues.note_comment_removed(tx, issue_id, news.comment.external_id, now=now)
         return
     comment = news.comment
-    if news.key and call_id is None and await tx.value("select 1 from tracker_call where key = %(key)s", key=news.key):
-        comment = replace(comment, author=replace(comment.author, ours=False))  # a copy
+    if news.key and call_id is None:
+        comment = _theirs(comment)
     # What was edited before we knew of it is no news.
     await issues.note_comment(tx, issue_id, comment, call_id=call_id, quietly=news.action == "edited", now=now)
+
+
+async def recognised(tx: Transaction, comment: IssueComment) -> tuple[int | None, IssueComment]:
+    """A comment that was found by looking, and the call of ours that wrote it, None where none did."""
+    call_id = await call_of(tx, comment.key, comment) if comment.key else None
+    return call_id, comment if call_id is not None or not comment.key else _theirs(comment)
+
+
+def _theirs(comment: IssueComment) -> IssueComment:
+    """What carries a mark of which we know nothing is a copy, made up, or another workspace's."""
+    return replace(comment, author=replace(comment.author, ours=False))
 
 
 async def opening(tx: Transaction, key: str) -> int | None:

@@ -22,7 +22,7 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.i18n import Texts
 from zhiban.notifications.models import NotificationKind
 from zhiban.notifications.service import NewNotification, notify
-from zhiban.people.agents import agent_row
+from zhiban.people.agents import agent_row, locale_of_agent
 from zhiban.people.permissions import access_of_agent
 from zhiban.tickets.models import UNFINISHED, Ticket, TicketState
 from zhiban.tickets.queries import seen_by, tickets_where, watcher_ids
@@ -162,12 +162,11 @@ async def waiting_owners(tx: Transaction, *, now: datetime) -> list[int]:
     )
 
 
-async def tell_list(
-    tx: Transaction, agent_id: int, *, inbox: OpenInbox | None = None, texts: Texts, now: datetime
-) -> bool:
+async def tell_list(tx: Transaction, agent_id: int, *, inbox: OpenInbox | None = None, now: datetime) -> bool:
     """Give an owner the list of this day, once, whoever else is at it. False where there is nothing, or not now.
 
-    `inbox`: of the group in which it is said; None: by the ways that the owner chose.
+    `inbox`: of the group in which it is said; None, or where nothing may be said there any more: by the ways that the
+    owner chose.
     """
     wanted = await reminders_of(tx)
     access = await access_of_agent(tx, agent_id)
@@ -182,8 +181,13 @@ async def tell_list(
     )
     if not tickets or not await _first_today(tx, agent_id, wanted.day(now), now=now):
         return False
-    if wanted.group is not None and inbox is not None:
-        return await _say(tx, inbox, wanted.group, agent_id, tickets, wanted.day(now), texts, now=now)
+    if (
+        wanted.group is not None
+        and inbox is not None
+        and await _say(tx, inbox, wanted.group, agent_id, tickets, wanted.day(now), Texts("zh"), now=now)
+    ):
+        return True
+    texts = Texts(await locale_of_agent(tx, agent_id))
     key = f"ticket-daily-{agent_id}-{wanted.day(now).isoformat()}"
     return bool(await _tell(tx, tickets[0], [agent_id], key, list_words(tickets, texts, now=now), now=now))
 

@@ -136,9 +136,9 @@ class TrackerJobs:
                 issue = await issues.issue_numbered(tx, row.id, number)
                 if issue is None:
                     continue
-                call_id = await news.call_of(tx, comment.key, comment) if comment.key else None
+                call_id, read = await news.recognised(tx, comment)
                 old = row.synced_at is None or comment.created_at < since
-                await issues.note_comment(tx, issue.id, comment, call_id=call_id, quietly=old, now=now)
+                await issues.note_comment(tx, issue.id, read, call_id=call_id, quietly=old, now=now)
 
     async def _note(self, workspace_id: int, row: RepositoryRow, found: list[Issue]) -> None:
         now = self._clock.now()

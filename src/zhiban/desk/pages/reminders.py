@@ -18,6 +18,7 @@ from zhiban.desk import policy_form
 from zhiban.desk.page import DeskPage
 from zhiban.desk.policy_form import DAY_LABELS, TIMEZONES, Typed
 from zhiban.desk.policy_preview import hours_preview
+from zhiban.desk.ticket_form import number_of
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.kit.i18n import mark
@@ -29,6 +30,7 @@ from zhiban.web.security import same_origin
 router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
 
 HERE = "/settings/reminders"
+NO_GROUP = mark("This conversation is no group.")
 NUMBERS = ("due_hours", "unanswered_hours")
 
 
@@ -96,10 +98,13 @@ async def show(page: ManagingReminders, saved: bool = False) -> Response:
 async def save(page: ManagingReminders) -> Response:
     typed = await page.typed()
     last = {name: values[-1].strip() for name, values in typed.items() if values}
-    shown: dict[str, Any] = {"daily": "daily" in typed, "group": int(last.get("group") or 0) or None}
+    group = last.get("group", "")
+    shown: dict[str, Any] = {"daily": "daily" in typed, "group": number_of(group)}
     shown |= {name: last.get(name, "") for name in NUMBERS}
     for name, usual in policy_form.of_hours(Reminders().hours).items():
         shown[name] = name in typed if isinstance(usual, bool) else last.get(name, "")
+    if group and not shown["group"]:
+        return await page.show(shown, trouble=page.words(Conflict(NO_GROUP)))
     try:
         hours = parse_policy({"hours": policy_form.hours_values(typed)}).hours
         values = {name: shown[name] for name in ("daily", "group", *NUMBERS)}
@@ -119,4 +124,4 @@ async def save(page: ManagingReminders) -> Response:
 async def _check_group(tx: Transaction, page: RemindersPage, group: int | None) -> None:
     """Raises NotFound, Conflict."""
     if group is not None and (await access_conversation(tx, page.access, group)).kind != "group":
-        raise Conflict(mark("This conversation is no group."))
+        raise Conflict(NO_GROUP)
