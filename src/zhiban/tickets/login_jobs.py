@@ -67,7 +67,8 @@ class LoginJobs:
         except (FeatureOff, ConnectionBroken, NotFound):
             await self._ended(workspace_id, row, "off")
             return
-        said = Texts(row.locale)(
+        texts = Texts(row.locale)
+        said = texts(
             "请在{minutes}分钟内打开{url}，登录您自己的账号，输入{code}。只有您本人输入：谁输入，以后您在这里说的话就以谁的名义写过去。",
             minutes=int(code.seconds // 60),
             url=code.url,
@@ -133,7 +134,8 @@ class LoginJobs:
 
     async def _bind(self, workspace_id: int, row: MemberLogin, login: str) -> None:
         inbox, now = await self._inbox(workspace_id, row), self._clock.now()
-        said = Texts(row.locale)(
+        texts = Texts(row.locale)
+        said = texts(
             "已绑定{login}：以后您引用卡片说的话，就以这个账号写过去。不是您本人的账号，请马上说“解绑账号”。",
             login=login,
         )
