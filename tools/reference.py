@@ -26,6 +26,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from zhiban.integrations.gitea.config import GiteaSettings
+from zhiban.integrations.gitee.config import GiteeSettings
 from zhiban.integrations.github.config import GitHubSettings
 from zhiban.integrations.gitlab.config import GitLabSettings
 from zhiban.integrations.wecom.config import WeComSettings
@@ -37,6 +38,7 @@ FIELDS = {
     **GitHubSettings.model_fields,
     **GitLabSettings.model_fields,
     **GiteaSettings.model_fields,
+    **GiteeSettings.model_fields,
 }
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "reference"

@@ -86,6 +86,7 @@ from zhiban.events import (
 from zhiban.integrations import openai, sentence_encoder
 from zhiban.integrations.apprise import HOSTED_SCHEMES, AppriseNotifier
 from zhiban.integrations.gitea.integration import GITEA
+from zhiban.integrations.gitee.integration import GITEE
 from zhiban.integrations.github.integration import GITHUB
 from zhiban.integrations.gitlab.integration import GITLAB
 from zhiban.integrations.oidc import OidcClient
@@ -148,7 +149,7 @@ from zhiban.tickets.tracker_jobs import TrackerJobs
 CHANNELS: dict[str, Integration] = {each.name: each for each in (WECOM, WECOM_BOT, WEBHOOK, WECHATY, ONEBOT)}
 
 # Where issues live.
-TRACKERS: dict[str, TrackerIntegration] = {each.name: each for each in (GITHUB, GITLAB, GITEA)}
+TRACKERS: dict[str, TrackerIntegration] = {each.name: each for each in (GITHUB, GITLAB, GITEA, GITEE)}
 
 KINDS: dict[str, type[Channel]] = {channel.kind: channel for each in CHANNELS.values() for channel in each.channels}
 

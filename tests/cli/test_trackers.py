@@ -10,6 +10,8 @@ from tests.cli.program import zhiban
 from zhiban.cli.app import Exit
 from zhiban.testing.gitea import GiteaSimulator
 from zhiban.testing.gitea import application as gitea_application
+from zhiban.testing.gitee import GiteeSimulator
+from zhiban.testing.gitee import application as gitee_application
 from zhiban.testing.github import GitHubSimulator, application
 from zhiban.testing.gitlab import GitLabSimulator
 from zhiban.testing.gitlab import application as gitlab_application
@@ -49,11 +51,12 @@ async def test_github_is_connected_looked_at_and_removed(kept: Path) -> None:
         assert (await zhiban("tracker", "list", "--json", data=kept)).json == []
 
 
-async def test_gitlab_and_gitea_are_connected(kept: Path) -> None:
-    gitlab, gitea = GitLabSimulator(), GiteaSimulator()
+async def test_other_forges_are_connected(kept: Path) -> None:
+    gitlab, gitea, gitee = GitLabSimulator(), GiteaSimulator(), GiteeSimulator()
     there = (
         ("gitlab", "acme/web", "/api/v4", gitlab, gitlab_application(gitlab)),
         ("gitea", "acme", "/api/v1", gitea, gitea_application(gitea)),
+        ("gitee", "acme", "/api/v5", gitee, gitee_application(gitee)),
     )
     for name, account, place, forge, application_ in there:
         async with forge, served(application_) as url:

@@ -13,6 +13,7 @@ from tests.tickets.test_neutralising import HARMLESS, NASTY, flat
 from zhiban.assistant.normalising import visible
 from zhiban.integrations.forges.writing import BREAK, Silencer, cut
 from zhiban.integrations.gitea.tracker import SIGNS as GITEA_SIGNS
+from zhiban.integrations.gitee.tracker import SIGNS as GITEE_SIGNS
 from zhiban.integrations.gitlab.tracker import SIGNS as GITLAB_SIGNS
 from zhiban.tickets.neutralising import neutral, neutral_title
 
@@ -21,12 +22,17 @@ BASE = "https://git.example:8443/api"
 # What each reads in the text after Markdown, by its own description of references.
 READS = {
     "gitea": (r"[!#][0-9]", r"@\w"),
+    "gitee": (r"[!#][0-9]", r"#[Ii][0-9A-Za-z]", r"@\w"),
     "gitlab": (
         r"[!$&#][0-9]", r"~[\"\w]", r"%[\"\w]", r"\^alert", r"\*iteration:", r"\[\[", r"\[\w+:", r"GL-[0-9]",
         r"@\w",
     ),
 }  # fmt: skip
-SILENCERS = {"gitlab": Silencer(GITLAB_SIGNS, BASE), "gitea": Silencer(GITEA_SIGNS, BASE)}
+SILENCERS = {
+    "gitlab": Silencer(GITLAB_SIGNS, BASE),
+    "gitea": Silencer(GITEA_SIGNS, BASE),
+    "gitee": Silencer(GITEE_SIGNS, BASE),
+}
 LIVE = [
     "!12", "acme/shop!12", "~bug", '~"two words"', "~12", "%v1", '%"two words"', "100%完成", "$12", "&12", "group&12",
     "&amp;12", "[vulnerability:12]", "[feature_flag:a/b/1]", "[work_item:3]", "[cadence:\"x\"]", "^alert#12",

@@ -103,7 +103,9 @@ async def test_a_renamed_repository_says_its_new_name(stand: Stand) -> None:
     stand.renamed()
     with pytest.raises(TrackerRefused) as raised:
         await stand.tracker.open_issue(draft())
-    assert (raised.value.reason, raised.value.moved_to) == ("moved", "acme/store")
+    expected = ("moved", "acme/store") if stand.leads_on else ("not_found", "")
+    assert (raised.value.reason, raised.value.moved_to) == expected
+    assert [one.name async for one in stand.tracker.repositories()] == ["acme/store"]
 
 
 async def test_a_repository_without_issues_refuses(stand: Stand) -> None:

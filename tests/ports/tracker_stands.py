@@ -21,6 +21,8 @@ from zhiban.testing import tracker as memory
 from zhiban.testing.forge import Forge, Repo
 from zhiban.testing.gitea import GiteaSimulator
 from zhiban.testing.gitea import application as gitea_application
+from zhiban.testing.gitee import GiteeSimulator
+from zhiban.testing.gitee import application as gitee_application
 from zhiban.testing.github import GitHubSimulator, application
 from zhiban.testing.github.simulator import AppIdentity, Installation
 from zhiban.testing.gitlab import GitLabSimulator
@@ -45,6 +47,7 @@ class Stand(ABC):
     tracker: Tracker
     signs_bodies = True  # a call whose bytes were changed on the way is refused
     gives_reasons = True  # why an issue is closed
+    leads_on = True  # from the name that a repository had to the one that it has
 
     @abstractmethod
     def written(self) -> list[str]:
@@ -191,6 +194,23 @@ class GiteaStand(ForgeStand):
         self.gitea.rename(self.repo, "acme/store")
 
 
+class GiteeStand(ForgeStand):
+    signs_bodies = False
+    gives_reasons = False
+    leads_on = False
+
+    @property
+    def gitee(self) -> GiteeSimulator:
+        assert isinstance(self.forge, GiteeSimulator)
+        return self.forge
+
+    def broken(self) -> None:
+        self.gitee.grants.clear()
+
+    def renamed(self) -> None:
+        self.gitee.rename(self.repo, "acme/store")
+
+
 class GitHubStand(ForgeStand):
     def __init__(self, github: GitHubSimulator, repo: Repo, tracker: Tracker, app: AppIdentity | None) -> None:
         super().__init__(github, repo, tracker)
@@ -257,10 +277,22 @@ async def gitea_stand() -> AsyncIterator[GiteaStand]:
         yield GiteaStand(gitea, repo, tracker)
 
 
+@asynccontextmanager
+async def gitee_stand() -> AsyncIterator[GiteeStand]:
+    async with GiteeSimulator() as gitee, served(gitee_application(gitee)) as url, Http() as http:
+        repo = gitee.repository(NAME, pushers={"chen", "desk"})
+        config = {"account": "acme", "api_base": f"{url}/api/v5"}
+        secrets = {"webhook_secret": WEBHOOK_SECRET, "token": gitee.token("desk", repo)}
+        build = bootstrap.TRACKERS["gitee"].build
+        tracker = build(http, SystemClock(), config, secrets, MemoryTokens(), FreeBudgets())
+        yield GiteeStand(gitee, repo, tracker)
+
+
 STANDS: dict[str, Callable[[], object]] = {
     "memory": _memory,
     "github": lambda: github_stand(app=True),
     "gitlab": gitlab_stand,
     "gitea": gitea_stand,
+    "gitee": gitee_stand,
     "github_token": lambda: github_stand(app=False),
 }

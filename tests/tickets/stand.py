@@ -55,7 +55,7 @@ class TrackerStand:
     async def work(self) -> None:
         """Carry out whatever is due."""
         await self.worker.run_once()
-        await _idle(self.worker)
+        await idle(self.worker)
 
     async def hears(self, said: dict[str, Any]) -> bool:
         """The tracker calls us. False when it had told us before."""
@@ -67,7 +67,7 @@ class TrackerStand:
         assert isinstance(found, VerifiedWebhook)
         new = await self.deliveries.store(opened, found, at=self.now)
         self.reader.wake(self.workspace_id, self.connection_id)
-        await _idle(self.reader)
+        await idle(self.reader)
         return new
 
     async def facts(self, *kinds: str) -> list[dict[str, Any]]:
@@ -83,7 +83,7 @@ class TrackerStand:
             return await tx.rows(sql, **values)
 
 
-async def _idle(worker: TrackerWorker | NewsReader) -> None:
+async def idle(worker: TrackerWorker | NewsReader) -> None:
     async with asyncio.timeout(10):
         while worker._running:  # noqa: ASYNC110
             await asyncio.sleep(0.005)

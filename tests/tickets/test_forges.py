@@ -12,7 +12,7 @@ import pytest
 
 from tests.ports.tracker_stands import NAME, WEBHOOK_SECRET
 from tests.tickets.chat import START, Chat, group_chat
-from tests.tickets.stand import TrackerStand, tracker_stand
+from tests.tickets.stand import TrackerStand, idle, tracker_stand
 from tests.tickets.test_chat_tracker import heard
 from zhiban import bootstrap
 from zhiban.events import SYSTEM
@@ -20,6 +20,7 @@ from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
 from zhiban.ports import Webhook
 from zhiban.testing import gitea as gitea_simulator
+from zhiban.testing import gitee as gitee_simulator
 from zhiban.testing import gitlab as gitlab_simulator
 from zhiban.testing.forge import Forge, ForgeEntry, Repo
 from zhiban.testing.serving import served
@@ -67,6 +68,10 @@ def _forge(name: str, clock: SetClock) -> tuple[Forge, Any, str, dict[str, Any]]
             gitea = gitea_simulator.GiteaSimulator(now=clock.now)
             repo = gitea.repository(NAME, pushers={"chen", "desk"})
             return gitea, gitea_simulator.application(gitea), "/api/v1", {"token": gitea.token("desk", repo)}
+        case "gitee":
+            gitee = gitee_simulator.GiteeSimulator(now=clock.now)
+            repo = gitee.repository(NAME, pushers={"chen", "desk"})
+            return gitee, gitee_simulator.application(gitee), "/api/v5", {"token": gitee.token("desk", repo)}
         case _:
             raise AssertionError(name)
 
@@ -89,7 +94,7 @@ async def _site(name: str, db: Database, workspace: int) -> AsyncIterator[Site]:
                 yield Site(forge, forge.named(NAME), stand, chat)  # type: ignore[arg-type]
 
 
-FORGES = ["gitlab", "gitea"]
+FORGES = ["gitlab", "gitea", "gitee"]
 
 
 @pytest.mark.parametrize("name", FORGES)
@@ -141,3 +146,22 @@ async def test_what_no_hook_told_is_found_and_a_change_is_another_thing(
         assert forge.url(repo, change) in said
         states = await site.chat.rows("select title, state, reason, is_change from issue order by id")
         assert states == [("导出乱码", "closed", "", False), ("修好导出", "closed", "merged", True)]
+
+
+async def test_what_cannot_be_confirmed_waits_and_is_found_otherwise(db: Database, workspace: int) -> None:
+    async with _site("gitee", db, workspace) as site:
+        forge, repo, stand = site.forge, site.repo, site.stand
+        issue = forge.opens(repo, "chen", "导出乱码")
+        forge.fails("502", method="GET", ending=forge.url(repo, issue).rpartition("/")[2], times=99)
+        await site.hears()
+        forge.opens(repo, "chen", "登录不了")
+        await site.hears()
+        assert await stand.rows("select state from delivery order by id") == [("pending",), ("pending",)]
+        for _ in range(5):
+            stand.reader.wake(workspace, stand.connection_id)
+            await idle(stand.reader)
+        assert await stand.rows("select state from delivery order by id") == [("failed",), ("done",)]
+        assert await stand.rows("select title from issue") == [("登录不了",)]
+        forge.faults.clear()
+        await TrackerJobs(db, stand.connections, site.chat.clock).sync_tracker(workspace, stand.connection_id)
+        assert await stand.rows("select title from issue order by title") == [("导出乱码",), ("登录不了",)]

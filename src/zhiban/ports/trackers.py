@@ -245,6 +245,15 @@ class ListsComments(Protocol):
         ...
 
 
+@runtime_checkable
+class ConfirmsNews(Protocol):
+    """A tracker whose webhooks prove nothing of what they say, or do not say who may see it. Raises as `Tracker`."""
+
+    async def confirmed(self, news: Sequence[TrackerNews]) -> Sequence[TrackerNews]:
+        """The same as the tracker itself has it now, without what groups may not hear of."""
+        ...
+
+
 @frozen_dataclass
 class DeviceCode:
     """What a member types in (`typed`) at `url`, signed in as themselves, within so many seconds.

@@ -10,6 +10,7 @@ from zhiban.channels.connections import Connections
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import Unavailable
+from zhiban.ports import ConfirmsNews, ConnectionBroken, TryLater
 from zhiban.tickets import news
 from zhiban.workers import delivery_reader
 from zhiban.workers.delivery_reader import DeliveryReader, StoredDelivery
@@ -29,6 +30,8 @@ class NewsReader(DeliveryReader):
         tracker = (await self._connections.tracker(workspace_id, connection_id)).tracker
         try:
             told = tracker.read(delivery.body)
+            if told and isinstance(tracker, ConfirmsNews):
+                told = await tracker.confirmed(told)
             async with self._database.transaction(workspace_id) as tx:
                 if not await delivery_reader.lock(tx, connection_id):
                     return False
@@ -37,6 +40,12 @@ class NewsReader(DeliveryReader):
                 now = self._clock.now()
                 await news.take_in(tx, connection_id, told, now=now)
                 await delivery_reader.close(tx, delivery.id, now=now)
+        except (TryLater, ConnectionBroken) as error:
+            # Recovery tries again in a while. After some attempts it is given up: issues and comments are compared with
+            # the tracker anyway, and those behind it would wait for ever.
+            log.warning("Delivery %s waits for its tracker: %s", delivery.id, error)
+            await self._record_failure(workspace_id, delivery.id, error)
+            return False
         except (psycopg.OperationalError, psycopg.InterfaceError, Unavailable):
             raise
         except Exception as error:  # one delivery must not stop those behind it

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -13,6 +13,8 @@ from zhiban.kit.breaker import Paused, Pauses
 from zhiban.kit.clock import Clock
 from zhiban.kit.http import Http, HttpResponse, MaybeDone, Method, NotJson, Unreachable
 from zhiban.ports import Breakers, TryLater
+
+Body = Mapping[str, Any] | Sequence[str] | None  # what is sent as JSON
 
 TIMEOUT: Final = 20.0
 PAGES: Final = 100  # of a hundred entries; a list is never followed further
@@ -57,7 +59,7 @@ class ForgeClient:
                 return
             here, given = found[1].removeprefix(self._base), {}
 
-    async def write(self, method: Method, path: str, body: Mapping[str, Any] | None, *, as_app: bool = False) -> Any:
+    async def write(self, method: Method, path: str, body: Body, *, as_app: bool = False) -> Any:
         """Write, at most once a second for all processes together. Raises as `get`; TryLater says whether it may have
         been carried out."""
         await self._spend()
@@ -78,7 +80,7 @@ class ForgeClient:
         path: str,
         *,
         params: Mapping[str, str] | None = None,
-        body: Mapping[str, Any] | None = None,
+        body: Body = None,
         as_app: bool = False,
     ) -> HttpResponse:
         try:
@@ -100,7 +102,7 @@ class ForgeClient:
         method: Method,
         path: str,
         params: Mapping[str, str] | None,
-        body: Mapping[str, Any] | None,
+        body: Body,
         *,
         as_app: bool,  # noqa: ARG002 - for a forge that knows apps
     ) -> HttpResponse:
@@ -122,7 +124,7 @@ class ForgeClient:
         path: str,
         headers: Mapping[str, str],
         params: Mapping[str, str] | None,
-        body: Mapping[str, Any] | None,
+        body: Body,
     ) -> HttpResponse:
         from yarl import URL
 
