@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cached_property
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -29,6 +30,17 @@ PROVIDERS: dict[str, tuple[str, str]] = {
     "openai": ("https://api.openai.com/v1", "gpt-4.1-mini"),
     "ollama": ("http://127.0.0.1:11434/v1", "qwen3"),
 }
+
+
+_SENDER = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*")
+
+
+def _is_here(host: str) -> bool:
+    """Whether this name or address of a machine means this one."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def web_address(value: str) -> str:
@@ -193,8 +205,10 @@ class Settings(SettingsPart):
 
     @model_validator(mode="after")
     def _mail_has_a_sender(self) -> Settings:
-        if self.smtp_host and not re.fullmatch(r"[^@\s]+@[^@\s]+", self.smtp_from):
-            raise ValueError("SMTP_HOST needs SMTP_FROM, the address from which mails come")
+        if self.smtp_host and not _SENDER.fullmatch(self.smtp_from):
+            raise ValueError("SMTP_HOST needs SMTP_FROM, the bare address from which mails come")
+        if self.smtp_security == "none" and self.smtp_user and self.smtp_host and not _is_here(self.smtp_host):
+            raise ValueError("SMTP_SECURITY=none would send SMTP_PASSWORD in the clear to another machine")
         return self
 
     @property
