@@ -41,6 +41,13 @@ async def test_two_who_change_a_contact_at_once_lose_nothing(site: Site) -> None
     assert 'name="was.phone" value="13800001111"' in late.text
     for kept in ('value="139"', 'value="周老师"', 'value="青禾"'):
         assert kept in late.text
+    # Whatever the page is shown again for, what was left alone is not set back by saving it.
+    assert (await lin.post(f"/contacts/{zhou}", {**shown, "name": "周予安博士"})).status == 303
+    long = await chen.post(f"/contacts/{zhou}", {**shown, "remark": "长" * 81, "field.company": ""})
+    assert long.status == 422
+    for there in ('name="name" value="周予安博士"', 'value="青禾"', "长" * 81):
+        assert there in long.text
+    assert (await lin.post(f"/contacts/{zhou}", {**shown, "name_was": "周予安博士"})).status == 303
     again = {**shown, "remark": "周老师", "was.phone": "13800001111", "was.company": "青禾"}
     assert (
         await chen.post(f"/contacts/{zhou}", {**again, "field.phone": "139", "field.company": "青禾"})

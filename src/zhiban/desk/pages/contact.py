@@ -95,21 +95,24 @@ async def change(
     except Conflict as error:
         texts = auth.viewer(request, agent).texts
         trouble = texts.error(error.sentence)
-        if isinstance(error, ContactChangedMeanwhile) and shown is not None:
-            # What was left alone is shown as it is by now; what was typed stays, and saving again takes it.
-            values = {key: typed for key, typed in values.items() if shown.values.get(key) != typed}
+        if isinstance(error, ContactChangedMeanwhile):
             trouble = f"{trouble} {_there_now(error, texts)}"
         return await _page(
-            request,
-            agent,
-            contact_id,
-            status=422,
-            trouble=trouble,
-            name_typed=name,
-            remark_typed=remark,
-            typed=values,
+            request, agent, contact_id, status=422, trouble=trouble, **_typed(shown, name, remark, values)
         )
     return RedirectResponse(f"/contacts/{contact_id}", status_code=303)
+
+
+def _typed(shown: ShownContact | None, name: str, remark: str, values: dict[str, str]) -> dict[str, Any]:
+    """What was typed stays, and saving again takes it; what was left alone is shown as it is by now."""
+    if shown is None:
+        return {"name_typed": name, "remark_typed": remark, "typed": values}
+    typed: dict[str, Any] = {"typed": {key: value for key, value in values.items() if shown.values.get(key) != value}}
+    if name != shown.name:
+        typed["name_typed"] = name
+    if remark != shown.remark:
+        typed["remark_typed"] = remark
+    return typed
 
 
 def _there_now(error: ContactChangedMeanwhile, texts: Texts) -> str:
