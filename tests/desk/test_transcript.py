@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from pydantic import SecretStr
@@ -63,7 +64,13 @@ async def test_a_transcript_goes_by_mail_where_a_server_is_set_up(site: Site) ->
     assert 'value="zhou@example.com"' in (await agent.get(address)).text
     assert (await agent.post(address, {**form, "to": "zhou@example.com\nBcc: all@example.com"})).status == 409
     for _ in range(2):
-        assert (await agent.post(address, form)).status == 200
+        again = await agent.post(address, form)
+        assert again.status == 200
+        assert "排队发送" in again.text
+    # The open menu gets a new form with the answer: the next mail is another one, and the old form sends no other.
+    assert re.search('name="key" value="[^"]{16}"', again.text)
+    assert "zhou@example.com · " in again.text
+    assert (await agent.post(address, {**form, "to": "other@example.com"})).status == 409
     async with seed.database.transaction(seed.workspace_id) as tx:
         assert await tx.values("select recipient from transcript_mail") == ["zhou@example.com"]
         await tx.run("update transcript_mail set state = 'refused', problem = 'The mail server did not answer.'")

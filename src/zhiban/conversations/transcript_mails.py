@@ -86,6 +86,13 @@ class _StoredMail:
 
 
 @frozen_dataclass
+class _KnownMail:
+    id: int
+    conversation_id: int
+    recipient: str
+
+
+@frozen_dataclass
 class TranscriptMail:
     """A mail that was asked for, as our people read it: to whom, and what became of it (`problem` says why not)."""
 
@@ -100,13 +107,17 @@ async def mail_transcript(
 ) -> int:
     """Send what was said there to this address, after the commit; the same `key` sends once.
 
-    Raises Conflict where this is no address or too many were asked for lately.
+    Raises Conflict where this is no address, the key stood for another mail, or too many were asked for lately.
     """
     address = mail_address(to)
     await in_turn(tx, "transcript mails")
-    known = await tx.value("select id from transcript_mail where key = %(key)s", key=key)
+    known = await tx.object(
+        _KnownMail, "select id, conversation_id, recipient from transcript_mail where key = %(key)s", key=key
+    )
     if known is not None:
-        return int(known)
+        if (known.conversation_id, known.recipient.lower()) != (conversation_id, address.lower()):
+            raise Conflict(mark("This form has sent a mail already. Open it again for another one."))
+        return known.id
     to_one, of_agent, of_all = await tx.row(
         _RECENT,
         conversation=conversation_id,

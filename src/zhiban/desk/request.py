@@ -267,14 +267,18 @@ class DeskRequest:
         first: int | None = None,
         older_than: int | None = None,
         unread_after: int | None = None,
+        mail: Mapping[str, Any] | None = None,
     ) -> Response:
-        """The open conversation as it is now, part by part, for morphing into the page. Raises NotFound."""
+        """The open conversation as it is now, part by part, for morphing into the page. Raises NotFound.
+
+        `mail`: what the form for a mail holds, where one was sent.
+        """
         async with self.auth.database.page_transaction(self.agent.workspace_id) as tx:
             thread = await self.thread(
                 tx, conversation_id, first=first, older_than=older_than, unread_after=unread_after
             )
             shown = await self.list(tx, current=conversation_id)
-        return await self.answer("desk/live_thread.html", list=shown, thread=thread, toast=toast)
+        return await self.answer("desk/live_thread.html", list=shown, thread=thread, toast=toast, mail=mail)
 
     async def next(self, done: int, toast: Toast) -> Response:
         """The next waiting conversation of this queue in place of the one just done with, or the empty desk."""

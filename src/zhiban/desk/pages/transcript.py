@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Form, Query
 from fastapi.responses import Response
@@ -13,7 +13,7 @@ from zhiban.conversations.retention import forgotten_in
 from zhiban.conversations.transcript_mails import MAIL_LABELS, contact_address, mail_transcript, mails_of
 from zhiban.conversations.transcript_words import gone_words, plain_text, said_in
 from zhiban.conversations.transcripts import record_transcript, transcript
-from zhiban.desk.request import CurrentRequest, Toast
+from zhiban.desk.request import CurrentRequest, DeskRequest, Toast
 from zhiban.kit.errors import Conflict
 from zhiban.web.file_response import SANDBOX, disposition
 from zhiban.web.security import same_origin
@@ -62,18 +62,22 @@ async def download(
 @router.get("/conversations/{conversation_id}/transcript/mail")
 async def show_mail(desk: CurrentRequest, conversation_id: int) -> Response:
     """The form of the menu, with what became of the mails before."""
+    return await desk.answer("desk/mail.html", mail=await _form(desk, conversation_id))
+
+
+async def _form(desk: DeskRequest, conversation_id: int) -> dict[str, Any]:
+    """A form that sends one mail."""
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         await access_conversation_to_answer(tx, desk.access, conversation_id)
         address = await contact_address(tx, conversation_id)
         sent = await mails_of(tx, conversation_id)
-    return await desk.answer(
-        "desk/mail.html",
-        conversation_id=conversation_id,
-        key=secrets.token_urlsafe(12),
-        address=address,
-        sent=sent,
-        words=MAIL_LABELS,
-    )
+    return {
+        "conversation_id": conversation_id,
+        "key": secrets.token_urlsafe(12),
+        "address": address,
+        "sent": sent,
+        "words": MAIL_LABELS,
+    }
 
 
 @router.post("/conversations/{conversation_id}/transcript/mail", dependencies=[Depends(same_origin)])
@@ -97,4 +101,5 @@ async def send_mail(
             by=desk.actor(),
             now=desk.auth.clock.now(),
         )
-    return await desk.live(conversation_id, toast=Toast(desk.texts("会话记录交给邮件服务器了")))
+    toast = Toast(desk.texts("会话记录在排队发送"))
+    return await desk.live(conversation_id, toast=toast, mail=await _form(desk, conversation_id))
