@@ -10,7 +10,9 @@ from zhiban.channels import reply_slots
 from zhiban.channels.reply_slots import SharedReplySlots
 from zhiban.kit.clock import SetClock, SystemClock
 from zhiban.kit.db import Database
+from zhiban.kit.file_store import PostgresFileStore
 from zhiban.ports import IncomingMessage, Kind, ReplySlot, SenderRole
+from zhiban.workers.retention import Retention
 
 
 async def opened(db: Database, workspace: int, clock: SetClock) -> tuple[SharedReplySlots, int]:
@@ -40,3 +42,13 @@ async def test_who_asks_at_the_moment_of_an_answer_takes_no_slot_away(db: Databa
     taken = await taking
     assert taken is not None
     assert (taken.key, taken.how) == ("f1", "fetched")
+
+
+async def test_what_was_said_in_a_slot_goes_when_the_slot_is_long_over(db: Database, workspace: int) -> None:
+    clock = SetClock(SystemClock().now() - timedelta(days=2))
+    slots, _ = await opened(db, workspace, clock)
+    await slots.take("lihua", "z1", "您的密码是hunter2")
+    now = SystemClock()
+    await Retention(db, PostgresFileStore(db, now), now).run_once(workspace, due_only=False)
+    async with db.transaction(workspace) as tx:
+        assert await tx.values("select key from reply_slot") == []

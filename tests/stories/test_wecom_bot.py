@@ -141,6 +141,18 @@ async def test_nobody_answers_in_time_and_the_words_for_that_count_as_one(office
     await shop.idle()
     with pytest.raises(ReplyWindowClosed):
         await office.replies("lihua", "还在吗？", "k2")
+    # In a group each message has an address of its own: what was said for want of an answer leaves those as they are.
+    for who in ("lihua", "wangwu", "omar"):
+        await bot.says(who, "在吗", chat=GROUP)
+    await shop.eventually("select 1 from conversation where external_id = %(g)s", g=GROUP)
+    await shop.idle()
+    office.later(seconds=41)
+    await bot.settle()
+    await shop.idle()
+    assert len(bot.sees(GROUP)) == 3
+    for number, words in enumerate(("在的", "都在")):
+        await office.replies(GROUP, words, f"g{number}")
+    await until(lambda: bot.sees(GROUP)[-1] == "都在")
 
 
 async def test_who_writes_three_times_is_answered_below_all_of_it(office: BotShop) -> None:

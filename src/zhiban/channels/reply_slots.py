@@ -37,21 +37,23 @@ on conflict do nothing"""
 
 _FORGET = "delete from reply_slot where connection_id = %(connection)s and until < %(before)s"
 
-_SLOT = "key, how, address, given_at is not null as given, tried_at is not null as tried"
+_SLOT = "key, how, address, given_at is not null as given, tried_at is not null as tried, until"
+
+_IS_FREE = """s.connection_id = %(connection)s and s.thread = %(thread)s and s.message_key is null
+    and s.closed_at is null and s.until > %(now)s
+    and (s.how = 'posted' or coalesce(s.asked_at, s.opened_at) > %(asked)s)"""
 
 _MINE = f"""
 select {_SLOT} from reply_slot where connection_id = %(connection)s and message_key = %(key)s and closed_at is null"""
 
 # It waits for who has the row at this moment: the vendor that asks for the best slot leaves it free.
-_TAKE = """
+_TAKE = f"""
 with free as (
-  select s.key from reply_slot s
-  where s.connection_id = %(connection)s and s.thread = %(thread)s and s.message_key is null and s.closed_at is null
-    and s.until > %(now)s and (s.how = 'posted' or coalesce(s.asked_at, s.opened_at) > %(asked)s)
+  select s.key from reply_slot s where {_IS_FREE}
   order by s.message = %(answers)s desc, s.how, s.opened_at desc, s.key limit 1 for update)
 update reply_slot s set message_key = %(key)s, text = case when s.how = 'fetched' then %(text)s end
 from free where s.connection_id = %(connection)s and s.key = free.key
-returning s.key, s.how, s.address, false as given, false as tried, s.superseded, s.opened_at"""
+returning s.key, s.how, s.address, false as given, false as tried, s.until, s.superseded, s.opened_at"""
 
 # In a chat of two, an answer further down is meant for everything above it.
 _SUPERSEDE = """
@@ -82,12 +84,13 @@ class _Taken:
     address: str
     given: bool
     tried: bool
+    until: datetime
     superseded: str = ""
     opened_at: datetime | None = None
 
     @property
     def slot(self) -> TakenSlot:
-        return TakenSlot(self.key, self.how, self.address, self.given, self.tried)
+        return TakenSlot(self.key, self.how, self.address, self.given, self.tried, self.until)
 
 
 async def open_slots(
@@ -118,6 +121,23 @@ async def open_slots(
             rows=json_safe(rows),
         )
         await tx.run(_FORGET, connection=connection_id, before=now - KEPT)
+
+
+async def free_slots(tx: Transaction, connection_id: int, thread: str, *, now: datetime) -> int:
+    """How many more things can be said in this thread as it is now."""
+    found = await tx.value(
+        f"select count(*) from reply_slot s where {_IS_FREE}",
+        connection=connection_id,
+        thread=thread,
+        now=now,
+        asked=now - ASKED_WITHIN,
+    )
+    return int(found)
+
+
+async def forget_old(tx: Transaction, *, now: datetime) -> None:
+    """Delete slots that are over for a day, with what was said in them."""
+    await tx.run("delete from reply_slot where until < %(before)s", before=now - KEPT)
 
 
 async def fetch(tx: Transaction, connection_id: int, key: str, *, now: datetime) -> str | None:

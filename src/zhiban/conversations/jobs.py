@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 
 from zhiban.channels import inboxes
 from zhiban.channels.connections import Connections, OpenInbox
-from zhiban.channels.reply_slots import NOTE_UNANSWERED
+from zhiban.channels.reply_slots import NOTE_UNANSWERED, free_slots
 from zhiban.conversations import assignment, contact_follows, surveys, topics, transitions
 from zhiban.conversations.changes import ChangeNativeSession, Open
 from zhiban.conversations.models import Author, ConversationState, Status
+from zhiban.conversations.outbox import allowance_of, enqueue_session_transfer, key_for
 from zhiban.conversations.outbox import enqueue as enqueue_message
-from zhiban.conversations.outbox import enqueue_session_transfer, key_for
 from zhiban.conversations.queries import last_resolution
 from zhiban.conversations.survey_links import SurveyLinks
 from zhiban.events import (
@@ -227,9 +227,12 @@ class ConversationJobs:
         return await surveys.ask(tx, state, resolved, text=text, limits=limits, texts=texts, links=links, now=now)
 
     async def note_unanswered_slot(self, workspace_id: int, inbox_id: int, thread: str, slot: str, text: str) -> None:
-        """Nobody had an answer in time, and the vendor was given these words: they stand in the conversation, and are
-        one of the messages that the channel allows."""
+        """Nobody had an answer in time, and the vendor was given these words: they stand in the conversation.
+
+        They are one of the messages that the channel allows, unless other messages still leave room for all of those.
+        """
         inbox = await self._connections.inbox(workspace_id, inbox_id)
+        limits, now = inbox.channel.limits, self._clock.now()
         async with self._database.transaction(workspace_id) as tx:
             id_ = await tx.value(
                 "select id from conversation where inbox_id = %(inbox)s and external_id = %(thread)s",
@@ -239,6 +242,8 @@ class ConversationJobs:
             if id_ is None:
                 return
             state = await transitions.lock(tx, id_)
+            left = allowance_of(state, limits.reply_window).left
+            free = await free_slots(tx, inbox.connection.id, thread, now=now)
             await enqueue_message(
                 tx,
                 state,
@@ -246,9 +251,10 @@ class ConversationJobs:
                 actor=SYSTEM,
                 text=text,
                 key=slot,
-                limits=inbox.channel.limits,
-                now=self._clock.now(),
+                limits=limits,
+                now=now,
                 most=1,
+                counts=left is None or left > free,
             )
 
     async def thank_for_rating(self, workspace_id: int, survey_id: int) -> None:

@@ -222,6 +222,7 @@ async def enqueue(
     turn_id: int | None = None,
     client_key: str | None = None,
     most: int | None = None,
+    counts: bool = True,
     helped: bool | None = None,
     cause: Cause = DIRECT,
 ) -> QueueResult:
@@ -231,6 +232,8 @@ async def enqueue(
     its line stands above the text already. `limits` are the channel's; with `most`, what would need more parts is cut.
     `helped` tells whether the assistant's words answered something; None leaves its failures as they are. What an
     event's code pays for (`content["code"]`) uses up no reply. `mentions` are members of a group whom it names.
+
+    Without `counts` it uses up none either.
 
     Into a group to which nothing may be said, nothing is stored; for people's words that raises GroupClosed.
     """
@@ -272,7 +275,7 @@ async def enqueue(
         return QueueResult([], state)
     if files and len(ids) == len(parts):
         await _attach(tx, ids[len(texts) :], files, now=now)
-    change = QueueReply(ids, counts=not base.get("code"), from_person=author in PEOPLE, helped=helped)
+    change = QueueReply(ids, counts=counts and not base.get("code"), from_person=author in PEOPLE, helped=helped)
     applied = await transitions.apply_to(tx, state, change, actor=actor, now=now, cause=cause)
     if len(ids) < len(parts):
         return QueueResult([], applied.state, applied.revision)

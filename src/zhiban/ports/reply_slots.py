@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal, Protocol, runtime_checkable
 
 from zhiban.kit.frozen_dataclass import frozen_dataclass
@@ -12,7 +13,7 @@ class TakenSlot:
     """A slot that carries one message of ours, for ever.
 
     `given`: the vendor has fetched it, or took what we posted. `tried`: we posted it before and do not know what became
-    of that.
+    of that. From `until` on the vendor takes nothing there any more.
     """
 
     key: str
@@ -20,6 +21,7 @@ class TakenSlot:
     address: str = ""
     given: bool = False
     tried: bool = False
+    until: datetime | None = None
 
 
 class ReplySlots(Protocol):

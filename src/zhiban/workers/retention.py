@@ -15,7 +15,7 @@ from datetime import datetime
 
 from zhiban.assistant import service as assistant
 from zhiban.automation import service as automation
-from zhiban.channels import delivery_store
+from zhiban.channels import delivery_store, reply_slots
 from zhiban.conversations import retention as conversations
 from zhiban.conversations.attachment_jobs import UNREFERENCED
 from zhiban.events import TIMER, Actor
@@ -178,6 +178,7 @@ async def _tickets(tx: Transaction, times: RetentionTimes, _: RetentionRun, now:
 
 async def _deliveries(tx: Transaction, times: RetentionTimes, _: RetentionRun, now: datetime) -> _Step:
     n = 0
+    await reply_slots.forget_old(tx, now=now)
     for name, states in _DELIVERIES.items():
         before = times.before(name, now=now)
         if before is not None:

@@ -18,7 +18,7 @@ from zhiban.integrations.wecom.bot_callback import BotAuthenticator
 from zhiban.integrations.wecom.bot_config import NAME, SETUP, BotConfig
 from zhiban.integrations.wecom.bot_reading import read_body, response_code, stored_body
 from zhiban.integrations.wecom.memory_slots import MemorySlots
-from zhiban.kit.clock import SystemClock
+from zhiban.kit.clock import SetClock, SystemClock
 from zhiban.kit.http import Http
 from zhiban.ports import (
     Challenge,
@@ -31,6 +31,7 @@ from zhiban.ports import (
     Refusal,
     ReplyPoll,
     SendRefused,
+    TakenSlot,
     UnknownVendorEvent,
     UnusableValues,
     VerifiedWebhook,
@@ -296,6 +297,40 @@ async def test_an_address_that_is_spent_leads_to_the_next(bot: WeComSimulator, a
     with pytest.raises(SendRefused) as caught:
         await channel.send(text("z2", "太晚", to="wr1", answers=asks_again.external_id))
     assert caught.value.refusal is Refusal.CODE_EXPIRED
+
+
+async def test_a_lost_answer_tells_what_arrived_only_while_the_address_lives(
+    bot: WeComSimulator, answering: Answering, http: Http
+) -> None:
+    channel, slots, _ = answering
+    config = CONFIG.model_copy(update={"api_base": f"{bot.bot.file_base}/cgi-bin"})
+    late = BotChannel(http, config, SetClock(datetime.now(UTC) + timedelta(hours=1)), slots)
+    for key in ("z1", "z2"):
+        message = asks(bot, slots)
+        bot.bot.interactions[message.external_id].used = True
+        fetched = await slots.take("lihua", key, "七天内")
+        assert fetched is not None
+        await slots.close(fetched)
+        posted = await slots.take("lihua", key, "七天内")
+        assert posted is not None
+        await slots.trying(posted)
+    assert await channel.send(text("z1", "七天内")) == "z1"  # refused as used: the first attempt arrived
+    with pytest.raises(SendRefused) as caught:
+        await late.send(text("z2", "七天内"))
+    assert "Nobody knows" in caught.value.hint
+
+
+async def test_a_slot_that_is_gone_has_carried_nothing(bot: WeComSimulator, answering: Answering) -> None:
+    channel, slots, _ = answering
+    message = asks(bot, slots)
+
+    async def forgotten(slot: TakenSlot) -> bool:
+        slots.forget(slot.key)
+        return False
+
+    slots.close = forgotten  # type: ignore[method-assign]
+    await channel.send(text("z1", "七天内"))
+    assert [(one.how, one.answers) for one in bot.bot.shown] == [("address", message.external_id)]
 
 
 async def test_what_would_vanish_or_call_somebody_is_shown_as_words(bot: WeComSimulator, answering: Answering) -> None:

@@ -117,7 +117,8 @@ class BotChannel:
                 return True
             await self._sleep(_LOOK_EVERY)
             waited += _LOOK_EVERY
-        return not await self._slots.close(slot)
+        # Not closed: fetched at the last moment, or forgotten meanwhile.
+        return not await self._slots.close(slot) and await self._slots.given(slot)
 
     async def _post(self, slot: TakenSlot, text: str) -> SendRefused | None:
         """Post it; the refusal where this address takes nothing. Raises SendRefused where none would, TryLater."""
@@ -152,6 +153,12 @@ class BotChannel:
         if code in _ABOUT_WORDS:
             raise refusal
         if slot.tried:
+            if slot.until is not None and self._clock.now() >= slot.until:
+                raise SendRefused(  # said elsewhere, it might stand there twice
+                    Refusal.CODE_EXPIRED,
+                    code=code,
+                    hint="Nobody knows whether it arrived: the answer to the first attempt was lost.",
+                )
             await self._slots.done(slot)  # it was posted before, and the answer to that was lost
             return None
         return SendRefused(Refusal.CODE_EXPIRED, code=code, hint=refusal.hint)

@@ -31,7 +31,7 @@ class MemorySlots:
         """Let these messages be answered."""
         for message in messages:
             for slot in message.slots:
-                taken = TakenSlot(slot.key, slot.how, slot.address)
+                taken = TakenSlot(slot.key, slot.how, slot.address, until=slot.until)
                 self._held.setdefault(slot.key, _HeldSlot(slot, message.thread, message.external_id, taken))
 
     async def fetch(self, key: str) -> str | None:
@@ -41,6 +41,10 @@ class MemorySlots:
             return None
         held.taken = replace(held.taken, given=True)
         return held.text
+
+    def forget(self, key: str) -> None:
+        """Its time has long been over."""
+        del self._held[key]
 
     async def take(self, thread: str, message_key: str, text: str, *, answers: str | None = None) -> TakenSlot | None:
         now = self._clock.now()
@@ -60,7 +64,7 @@ class MemorySlots:
         return found.taken
 
     async def given(self, slot: TakenSlot) -> bool:
-        return self._held[slot.key].taken.given
+        return slot.key in self._held and self._held[slot.key].taken.given
 
     async def close(self, slot: TakenSlot) -> bool:
         held = self._held[slot.key]
