@@ -46,7 +46,7 @@ LOOKED_AT: Final = 10  # pages of a hundred that are looked through for a mark
 # https://docs.gitlab.com/user/markdown/#gitlab-specific-references
 SIGNS: Final = lazy_pattern(
     r"!(?=[0-9])|~(?=[\"\w])|%(?=[\"\w])|\$(?=[0-9])|(?:&amp;|&)(?=[0-9])|\^(?=alert)|\*(?=iteration:)"
-    r"|\[(?=\\?\[|[A-Za-z_\\]{2,30}:)|\bGL-(?=[0-9])",
+    r"|\[(?=\\?\[|[A-Za-z_\\]{2,30}:)|GL-(?=[0-9])",
 )
 
 
