@@ -31,9 +31,12 @@ from zhiban.ports import Embedder
 from zhiban.postgres.provisioning import APP, OWNER, DatabaseUrls, migrate, provision_bundled
 from zhiban.postgres.supervisor import BundledPostgres
 
-# How long a busy machine takes to think of an example says nothing about us.
-settings.register_profile("zhiban", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("zhiban")
+# How long a busy machine takes to think of an example says nothing about us. Each run thinks of others, so a third of
+# the usual number is enough; HYPOTHESIS_PROFILE=thorough for a change of what a property is about.
+_ANY_MACHINE: Any = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("zhiban", max_examples=35, **_ANY_MACHINE)
+settings.register_profile("thorough", max_examples=300, **_ANY_MACHINE)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "zhiban"))
 
 TEMPLATE = "zhiban_template"
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}

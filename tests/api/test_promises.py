@@ -64,7 +64,7 @@ def _attack(api: Api, **sent: Any) -> None:
 
         @given(case=operation.as_strategy())
         @settings(
-            max_examples=25,
+            max_examples=15,
             deadline=None,
             database=None,
             derandomize=True,
