@@ -70,6 +70,7 @@ PLAIN = {
     "bytea": "\\x01",
     "jsonb": "{}",
     "timestamp with time zone": "2026-11-20 10:00+08",
+    "date": "2026-11-20",
     "text[]": "{word}",
     "integer[]": "{1}",
     "bigint[]": "{1}",

@@ -74,7 +74,8 @@ async def test_it_acts_as_the_agent_would_and_every_fact_names_it(desk: Desk) ->
         # Whoever asks why the rule acted is told of the macro.
         (ran,) = [one for one in await queries.runs_about(tx, state.id) if one.rule_id == rule]
         words = RuleWording(Texts(), await queries.names(tx))
-        assert run_views([ran], words, {})[0].because == f"由宏“{macro.name}”引起"
+        (view,) = await run_views(tx, [ran], words, {})
+        assert view.because == f"由宏“{macro.name}”引起"
         assert await run(tx, desk, macro, state.id) is None  # the same click once more
         (use,) = await macros.uses_of(tx, macro.id)
         assert (use.agent_id, use.conversation_id) == (desk.lin, state.id)

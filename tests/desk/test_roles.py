@@ -133,6 +133,7 @@ async def walk(site: Site) -> Walk:
             "gap_id": gap,
             "version_id": 999999,
             "draft_id": 999999,
+            "issue_id": 999999,
             "wording_id": wording,
             "import_id": sent,
             "source_id": source,
