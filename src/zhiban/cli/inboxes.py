@@ -13,14 +13,14 @@ from zhiban import bootstrap
 from zhiban.channels import inboxes, service
 from zhiban.channels.connecting import checks_of, inbox_state, is_in_environment, told
 from zhiban.channels.inboxes import ConnectionRow, InboxRow
-from zhiban.channels.policy import Policy, PolicyMistake
+from zhiban.channels.policy import Policy
 from zhiban.channels.policy_file import load_policy
-from zhiban.cli.app import AsJson, Exit, _, command, err, inbox, say, settings, show_json, show_table
+from zhiban.cli.app import AsJson, Exit, _, command, inbox, say, settings, show_json, show_table
 from zhiban.cli.connecting import callback
+from zhiban.cli.policy_file import read_policy_file
 from zhiban.cli.runtime import open_app, workspace_of
 from zhiban.container import App
 from zhiban.events import SYSTEM, Cause
-from zhiban.kit.errors import Misconfigured
 from zhiban.ports import CheckResult
 
 Which = Annotated[str | None, typer.Argument(help=_("收件箱的名称或编号；只有一个时可省略"))]
@@ -163,15 +163,9 @@ async def apply(
     check_only: Annotated[bool, typer.Option("--check", help=_("只检查，不应用"))] = False,
     as_json: AsJson = False,
 ) -> Exit | None:
-    try:
-        policy = load_policy(file.read_text(encoding="utf-8-sig"))
-    except PolicyMistake as error:
-        err.print(_("{file}有错，没有应用：", file=file), markup=False)
-        for problem in error.problems:
-            err.print(f"  {problem.told(_)}", markup=False)
+    policy = read_policy_file(file, load_policy)
+    if policy is None:
         return Exit.USAGE
-    except (OSError, UnicodeDecodeError) as error:
-        raise Misconfigured(f"{file} cannot be read as UTF-8 text.") from error
     if check_only:
         say(_("策略没有错误"))
         return None

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from zhiban.channels.business_hours import Hours
-from zhiban.channels.policy import PolicyMistake
 from zhiban.channels.policy_file import hours_yaml, load_hours
-from zhiban.cli.app import AsJson, Exit, _, command, err, say, settings, show_json, show_table, team
+from zhiban.cli.app import AsJson, Exit, _, command, say, settings, show_json, show_table, team
+from zhiban.cli.policy_file import read_policy_file
 from zhiban.cli.runtime import open_app, workspace_of
 from zhiban.conversations import assignment
 from zhiban.events import SYSTEM
@@ -101,15 +101,9 @@ async def hours(
         raise Misconfigured("Name a file or --none, not both.")
     wished = None
     if file is not None:
-        try:
-            wished = load_hours(file.read_text(encoding="utf-8-sig"))
-        except PolicyMistake as error:
-            err.print(_("{file}有错，没有应用：", file=file), markup=False)
-            for problem in error.problems:
-                err.print(f"  {problem.told(_)}", markup=False)
+        wished = read_policy_file(file, load_hours)
+        if wished is None:
             return Exit.USAGE
-        except (OSError, UnicodeDecodeError) as error:
-            raise Misconfigured(f"{file} cannot be read as UTF-8 text.") from error
     async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
         row = await teams.team_called(tx, name)
         if file is not None or none:
