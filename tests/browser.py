@@ -85,4 +85,5 @@ async def visit(chromium: Browser) -> AsyncIterator[Visit]:
     yield go
     for context in contexts:
         await context.close()
-    assert not [one for one in complaints if not any(expected in one for expected in EXPECTED)]
+    unexpected = [one for one in complaints if not any(expected in one for expected in EXPECTED)]
+    assert not unexpected, unexpected

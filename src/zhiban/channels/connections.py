@@ -204,7 +204,10 @@ class SharedTokens:
 
 
 class Connections:
-    """Opened connections and inboxes of this process, forgotten when they change."""
+    """Opened connections and inboxes of this process, forgotten when they change.
+
+    What was read while a change was announced may be from before it: it serves who asked, and is not kept.
+    """
 
     def __init__(
         self,
@@ -228,6 +231,7 @@ class Connections:
         self._callbacks: dict[str, OpenConnection | OpenTracker] = {}
         self._inboxes_open: dict[tuple[int, int], OpenInbox] = {}
         self._inboxes: dict[tuple[int, int, str | None], int | None] = {}
+        self._generation = 0  # of what is known: counts the changes
 
     @property
     def vault(self) -> Vault:
@@ -236,6 +240,7 @@ class Connections:
 
     def forget(self, workspace_id: int, _id: int) -> None:
         """Something in this workspace was configured anew. Built objects go; the next use reads the rows again."""
+        self._generation += 1
         self._connections_open = {
             key: connection for key, connection in self._connections_open.items() if key[0] != workspace_id
         }
@@ -249,12 +254,13 @@ class Connections:
         What is not there is looked for again each time: it may be connected at any moment, by another process.
         """
         key = public_id or f"{vendor}/"
-        if key not in self._callbacks:
+        connection = self._callbacks.get(key)
+        if connection is None:
+            generation = self._generation
             connection = await self._find_callback(public_id, vendor)
-            if connection is None:
-                return None
-            self._callbacks[key] = connection
-        return self._callbacks[key]
+            if connection is not None and generation == self._generation:
+                self._callbacks[key] = connection
+        return connection
 
     async def _find_callback(self, public_id: str | None, vendor: str) -> OpenConnection | OpenTracker | None:
         sql = "select workspace_id, ref from directory where kind = %(kind)s "
@@ -286,6 +292,7 @@ class Connections:
         """An opened connection, whatever is behind it. Raises NotFound."""
         connection = self._connections_open.get((workspace_id, connection_id))
         if connection is None:
+            generation = self._generation
             async with self._database.transaction(workspace_id) as tx:
                 row = await tx.row(
                     "select public_id, vendor, part, config, secrets, removed_at from connection where id = %(id)s",
@@ -320,7 +327,8 @@ class Connections:
                 if isinstance(built, AcceptsSockets) and self._calls is not None:
                     built.bind(self._calls(workspace_id, connection_id))
                 connection = OpenConnection(workspace_id, connection_id, public_id, vendor, built, config)
-            self._connections_open[workspace_id, connection_id] = connection
+            if generation == self._generation:
+                self._connections_open[workspace_id, connection_id] = connection
         return connection
 
     async def note_verified(self, connection: OpenConnection | OpenTracker, *, now: datetime) -> None:
@@ -345,6 +353,7 @@ class Connections:
         """An inbox with its channel. Raises NotFound."""
         inbox = self._inboxes_open.get((workspace_id, inbox_id))
         if inbox is None:
+            generation = self._generation
             async with self._database.transaction(workspace_id) as tx:
                 row = await tx.row(
                     "select connection_id, kind, external_id, name, base_id, policy, paused_at, removed_at from inbox "
@@ -368,7 +377,8 @@ class Connections:
                 settings=Policy.model_validate(policy),
                 channel=RemovedChannel() if removed_at else connection.vendor.channel(kind, external_id),
             )
-            self._inboxes_open[workspace_id, inbox_id] = inbox
+            if generation == self._generation:
+                self._inboxes_open[workspace_id, inbox_id] = inbox
         return inbox
 
     async def inbox_of(self, connection: OpenConnection, account: str | None) -> int | None:
@@ -378,9 +388,10 @@ class Connections:
         """
         key = (connection.workspace_id, connection.id, account)
         if key not in self._inboxes:
+            generation = self._generation
             meant = connection.vendor.account(account)
             async with self._database.transaction(connection.workspace_id) as tx:
-                self._inboxes[key] = await ensure_inbox(
+                inbox_id = await ensure_inbox(
                     tx,
                     connection.id,
                     meant.kind,
@@ -390,6 +401,9 @@ class Connections:
                     talks=meant.talks,
                     now=self._clock.now(),
                 )
+            if generation != self._generation:
+                return inbox_id
+            self._inboxes[key] = inbox_id
         return self._inboxes[key]
 
 

@@ -1,0 +1,54 @@
+"""What a process keeps of connections and inboxes is never older than the last change it was told of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+from tests.channels.conftest import WebhookClient
+
+from zhiban import bootstrap
+from zhiban.channels.connections import Connections, OpenConnection, ensure_inbox
+from zhiban.ports import Vendor
+from zhiban.ports.setup import READ_ONLY
+from zhiban.postgres.provisioning import DatabaseUrls
+
+
+@pytest.mark.parametrize("asked", ["connection", "callback", "inbox"])
+async def test_what_changes_while_it_is_read_is_read_again(
+    webhook_client: WebhookClient, urls: DatabaseUrls, asked: str
+) -> None:
+    app, workspace = webhook_client.app, webhook_client.workspace_id
+    async with app.database.transaction(workspace) as tx:
+        ((id_, public_id),) = await tx.rows("select id, public_id from connection")
+        inbox = await ensure_inbox(tx, id_, "wecom_kf", "wkTEST0001", "售后", now=app.clock.now())
+        assert inbox is not None
+    build, built = bootstrap.vendor(app.http, app.clock), 0
+
+    def changes_meanwhile(*parts: Any) -> Vendor:
+        """The rows are read and not kept yet: now an operator changes them, and the notice of it arrives."""
+        nonlocal built
+        built += 1
+        if built == 1:
+            with psycopg.connect(urls.owner) as operator:
+                operator.execute("select set_config('app.workspace', %s, true)", (str(workspace),))
+                operator.execute("update connection set config = config || %s", (f'{{"{READ_ONLY}": true}}',))
+                operator.execute("update inbox set name = '售前'")
+            connections.forget(workspace, id_)
+        return build(*parts)
+
+    connections = Connections(app.database, app.vault, app.clock, app.breakers, build=changes_meanwhile)
+
+    async def look() -> tuple[str, bool]:
+        if asked == "inbox":
+            opened = await connections.inbox(workspace, inbox)
+            return opened.name, not opened.settings.assistant
+        found = await (connections.for_callback(public_id) if asked == "callback" else connections.any(workspace, id_))
+        assert isinstance(found, OpenConnection)
+        return "", bool(found.config.get(READ_ONLY))
+
+    assert (await look())[1] is False  # who asked first gets what there was
+    assert await look() == ("售前" if asked == "inbox" else "", True)
+    assert await look() == ("售前" if asked == "inbox" else "", True)
+    assert built == 2  # and from then on nothing is built anew
