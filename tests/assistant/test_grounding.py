@@ -147,9 +147,9 @@ def test_an_invented_deadline_never_passes(days: int) -> None:
     "piece", ["1", "a.", "1-", "a@", "微信", "一", "半个", "13", "-", "上午", "https://", "0 ", "1,", "％"]
 )
 def test_repeated_pieces_take_no_time(piece: str) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     check(piece * 700, [PlainPassage("", piece * 1500)])
-    assert time.perf_counter() - started < 1.5
+    assert time.thread_time() - started < 1.5
 
 
 MORE = PlainPassage(

@@ -405,17 +405,17 @@ WORDS = sorted(
 
 @pytest.mark.parametrize("word", WORDS)
 def test_repeated_words_take_no_time(word: str) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     for text in (f"{word * 60}x", f"不{word * 60}x转人工", "转接" * 60 + word):
         read(text)
-    assert time.perf_counter() - started < 0.5
+    assert time.thread_time() - started < 0.5
 
 
 def test_long_texts_take_no_time() -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     for text in ("好" * 100_000, "转" * 100_000, "不要" * 50_000 + "人工", "谢" * 100_000):
         read(text)
-    assert time.perf_counter() - started < 2
+    assert time.thread_time() - started < 2
 
 
 @pytest.mark.parametrize(

@@ -67,9 +67,9 @@ def test_any_text_is_read(text: str) -> None:
 
 @pytest.mark.parametrize("piece", ["吗", "不", "怎么", "，", "？", " 好", "请问", "我想", "a b ", "几"])
 def test_repeated_pieces_are_read_in_no_time(piece: str) -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
     questions_in(piece * 2000)
-    assert time.perf_counter() - began < 1.5
+    assert time.thread_time() - began < 1.5
 
 
 OFFERED = {

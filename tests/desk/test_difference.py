@@ -49,6 +49,6 @@ def test_both_texts_can_be_read_from_it_and_long_stretches_are_folded() -> None:
 def test_the_largest_texts_are_compared_in_time(letters: str) -> None:
     chance = random.Random(7)
     one, other = ("".join(chance.choices(letters, k=20_000)) for _ in range(2))
-    began = time.perf_counter()
+    began = time.thread_time()
     differences(one, other)
-    assert time.perf_counter() - began < 2
+    assert time.thread_time() - began < 2

@@ -185,7 +185,7 @@ async def test_a_database_that_went_away_is_a_sentence_and_comes_back(
     own_server: tuple[BundledPostgres, DatabaseUrls],
 ) -> None:
     postgres, urls = own_server
-    async with Database(urls.app, work_size=2) as database:
+    async with Database(urls.app, work_size=2, page_seconds=1) as database:
         ways = (database.transaction, database.webhook_transaction, database.page_transaction)
         for way in ways:
             async with way(NO_WORKSPACE) as tx:

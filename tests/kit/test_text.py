@@ -66,10 +66,10 @@ def test_hostile_45_what_a_reader_sees_as_one_stays_one() -> None:
 
 
 def test_hostile_47_a_megabyte_of_one_emoji_is_split_in_time() -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     pieces = split_bytes("😀" * 250_000, 2000)
     assert len(pieces) == 500
-    assert time.perf_counter() - started < 5
+    assert time.thread_time() - started < 5
 
 
 def test_a_paragraph_is_preferred_to_a_sentence_and_a_sentence_to_a_word() -> None:

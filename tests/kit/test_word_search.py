@@ -84,14 +84,14 @@ def test_a_part_of_a_text_that_begins_with_a_word_finds_it(text: str, start: int
 
 
 def test_long_texts_and_queries_have_an_end() -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
     asked = query("1" * 5_000)
     assert not asked.holds("1- " * SEARCHED)
     assert len(asked.terms) <= 16
     assert asked.typed == "1" * 5_000
     assert not query("甲" * SEARCHED).holds("甲" * (LONGEST - 1))
     assert not query("乙").holds("甲" * SEARCHED + "乙")
-    assert time.perf_counter() - began < 2
+    assert time.thread_time() - began < 2
 
 
 def test_keys_of_another_workspace_and_of_another_part_are_others() -> None:
