@@ -25,6 +25,7 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 # What the tests bring about themselves: networks cut off, pages that are not there.
+PATIENCE = 30_000  # milliseconds: only a test that fails waits so long
 EXPECTED = ("EventSource", "net::ERR_", "Failed to fetch", "status of 401", "status of 404", "status of 409")
 
 Visit = Callable[..., Awaitable["Page"]]
@@ -40,8 +41,9 @@ async def holds(page: Page, expression: str) -> None:
 async def chromium() -> AsyncIterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine")
-    from playwright.async_api import async_playwright  # most tests need no browser
+    from playwright.async_api import async_playwright, expect  # most tests need no browser
 
+    expect.set_options(timeout=PATIENCE)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
@@ -76,7 +78,7 @@ async def visit(chromium: Browser) -> AsyncIterator[Visit]:
             origin = str(URL(url).origin())  # with a path, it would be the cookie of what lies below
             await context.add_cookies([{"name": cookie[0], "value": cookie[1], "url": origin}])
         page = await context.new_page()
-        page.set_default_timeout(8000)
+        page.set_default_timeout(PATIENCE)
         page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         await page.goto(url)

@@ -81,7 +81,7 @@ class WebhookClient:
         async with client.request(method, self.url + path, headers=headers, allow_redirects=False, **more) as answer:
             return Answer(answer.status, await answer.read(), dict(answer.headers))
 
-    async def speak(self, *pieces: bytes, within: float = 15, pause: float = 0) -> bytes:
+    async def speak(self, *pieces: bytes, within: float = 30, pause: float = 0) -> bytes:
         """Write these bytes on a socket of our own and read what comes back until the other side closes."""
         target = urlsplit(self.url)
         reader, writer = await asyncio.open_connection(target.hostname, target.port)

@@ -6,8 +6,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.channels.conftest import WebhookClient
 
+from tests.channels.conftest import WebhookClient
 from zhiban import bootstrap
 from zhiban.channels.connections import Connections, OpenConnection, ensure_inbox
 from zhiban.ports import Vendor

@@ -57,7 +57,7 @@ class Desk:
         async with self.app.database.transaction(self.workspace_id) as tx:
             return await tx.rows(sql, **values)
 
-    async def eventually(self, sql: str, *wanted: Any, within: float = 15) -> Any:
+    async def eventually(self, sql: str, *wanted: Any, within: float = 30) -> Any:
         """Wait until the first value of the query is one of these, or anything that is true; returns it."""
         found: Any = None
         async with asyncio.timeout(within):

@@ -56,7 +56,6 @@ async def test_what_could_not_be_sent_keeps_its_words_and_offers_another_try(sit
     page = await enter()
     await opened(page, "周予安")
     await page.route("**/replies", lambda route: route.abort())
-    page.context.set_default_timeout(8000)
     await page.fill(BOX, "第一次没有发出去")
     await page.keyboard.press("Enter")
     failed = page.locator("#sending .msg[data-state=failed]")
@@ -187,10 +186,10 @@ async def test_a_tab_that_lost_the_server_says_so_and_catches_up(site: Site, ent
     await page.context.set_offline(True)
 
     await page.evaluate("dispatchEvent(new Event('offline'))")
-    await expect(page.locator("#offline")).to_be_visible(timeout=12_000)
+    await expect(page.locator("#offline")).to_be_visible()
     await says(site, "周予安", "断线时说的")
     await page.context.set_offline(False)
-    await expect(page.locator("#messages")).to_contain_text("断线时说的", timeout=12_000)
+    await expect(page.locator("#messages")).to_contain_text("断线时说的")
     await expect(page.locator("#offline")).to_have_count(0)
 
 

@@ -22,7 +22,7 @@ async def cut_off(route: Route) -> None:
     await route.abort()
 
 
-async def drafted(site: Site, who: str, texts: dict[str, str], *, within: float = 10) -> None:
+async def drafted(site: Site, who: str, texts: dict[str, str], *, within: float = 30) -> None:
     """Wait until the server keeps these drafts of this conversation, and no others."""
     deadline = time.monotonic() + within
     while True:
@@ -157,7 +157,7 @@ async def test_a_window_that_ends_while_nothing_happens_closes_by_itself(site: S
         )
     await opened(page, "周予安")
     await expect(page.locator(SEND)).to_be_enabled()
-    await expect(page.locator(SEND)).to_be_disabled(timeout=12_000)
+    await expect(page.locator(SEND)).to_be_disabled()
     await expect(page.locator("#strip")).to_contain_text("48小时已过")
 
 

@@ -64,7 +64,7 @@ async def test_five_people_talk_in_the_demos_group(urls: DatabaseUrls, tmp_path:
             await expect(page.locator(".wx")).to_have_count(len(SAID))
             await page.fill("#ph-form input", "@值班助手 怎么申请退款？")
             await page.press("#ph-form input", "Enter")
-            await expect(page.locator("#ph-chat")).to_contain_text("@韩川 在“我的订单”里找到订单", timeout=15000)
+            await expect(page.locator("#ph-chat")).to_contain_text("@韩川 在“我的订单”里找到订单")
             if PICTURES:
                 await page.screenshot(path=Path(PICTURES) / "group-phone.png")
             front.leave()

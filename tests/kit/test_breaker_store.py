@@ -22,7 +22,7 @@ KEY = "kf/send_msg:wk1"
 PAUSES = Pauses(first=10, longest=600, threshold=3, probe=30)
 
 
-async def until(condition: Callable[[], Awaitable[bool]], *, within: float = 10) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], *, within: float = 30) -> None:
     deadline = time.monotonic() + within
     while not await condition():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -59,7 +59,7 @@ async def working(urls: DatabaseUrls, *tasks: Task) -> AsyncIterator[Jobs]:
     await jobs.close()
 
 
-async def until(found: Callable[[], Awaitable[object]], *, within: float = 10) -> None:
+async def until(found: Callable[[], Awaitable[object]], *, within: float = 30) -> None:
     deadline = time.monotonic() + within
     while not await found():
         assert time.monotonic() < deadline, "it did not happen in time"

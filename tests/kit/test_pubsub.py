@@ -24,7 +24,7 @@ class Listener:
         self.heard.append((workspace_id, id_))
 
 
-async def until(condition: Callable[[], object], *, within: float = 10) -> None:
+async def until(condition: Callable[[], object], *, within: float = 30) -> None:
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

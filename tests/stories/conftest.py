@@ -89,7 +89,7 @@ class Shop:
     url: str
     workspace_id: int
 
-    async def says(self, contact: str, text: str, *, answers: int = 1, within: float = 10) -> list[Any]:
+    async def says(self, contact: str, text: str, *, answers: int = 1, within: float = 30) -> list[Any]:
         """The contact says something; returns what reached their phone because of it."""
         before = len(self.wecom.sent(contact))
         self.wecom.contact_says(contact, text)
@@ -131,7 +131,7 @@ class Shop:
             found = await tx.rows("select to_jsonb(c) from conversation c where external_id = %(id)s", id=thread)
         return SimpleNamespace(**found[0][0])
 
-    async def becomes(self, status: str, thread: str = "wmLIXIAO", *, within: float = 10) -> Any:
+    async def becomes(self, status: str, thread: str = "wmLIXIAO", *, within: float = 30) -> Any:
         """Wait until the conversation has this status; returns its row."""
         return await self.eventually(
             "select to_jsonb(c) from conversation c where external_id = %(id)s and status = %(status)s",
@@ -140,7 +140,7 @@ class Shop:
             status=status,
         )
 
-    async def eventually(self, sql: str, *, within: float = 10, **values: Any) -> Any:
+    async def eventually(self, sql: str, *, within: float = 30, **values: Any) -> Any:
         """Wait until the query finds something; returns the first value found (an object, if it is one)."""
         deadline = time.monotonic() + within
         while not (rows := await self.rows(sql, **values)):
@@ -154,7 +154,7 @@ class Shop:
         async with self.app.database.transaction(self.workspace_id) as tx:
             yield tx
 
-    async def idle(self, *, within: float = 10) -> None:
+    async def idle(self, *, within: float = 30) -> None:
         """Wait until nothing waits any more."""
 
         async def quiet() -> bool:
@@ -173,7 +173,7 @@ class Shop:
             await asyncio.sleep(0.01)
 
 
-async def until(condition: Callable[[], object], *, within: float = 10) -> None:
+async def until(condition: Callable[[], object], *, within: float = 30) -> None:
     """Wait for a condition, with a deadline."""
     deadline = time.monotonic() + within
     while not condition():

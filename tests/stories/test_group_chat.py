@@ -203,6 +203,6 @@ async def test_those_who_come_together_are_greeted_at_once(talk: GroupTalk) -> N
         "update jobs.procrastinate_jobs set scheduled_at = now() where task_name = 'welcome_members' returning id"
     )
     assert len(due) == 1
-    await until(lambda: len(talk.heard) == 2, within=15)
+    await until(lambda: len(talk.heard) == 2)
     assert talk.heard[-1] == "欢迎！大家常问：\n· 怎么申请退款？"
     assert talk.last["mentions"] == [{"id": "wang", "name": "小王"}, {"id": "lei", "name": "阿雷"}]

@@ -94,7 +94,7 @@ async def test_hostile_59_a_thousand_doorbells_are_few_pulls(shop: Shop) -> None
     before = await pulls_of(shop)
     for _ in range(1000):
         shop.wecom._ring(OPEN_KFID, shop.wecom.kf.fresh_token())
-    (answer,) = await shop.says(LI, "可以开发票吗？", within=30)
+    (answer,) = await shop.says(LI, "可以开发票吗？")
     assert "电子发票" in answer.text
     await shop.wecom.callbacks.settle()
     await shop.idle(within=30)
@@ -148,7 +148,7 @@ async def test_hostile_66_what_wecom_may_return_is_stored_once_and_answered(shop
     sim.callbacks.silent = False
     sim.contact_says(LI, "怎么申请退款？")
     for contact in ("wmTWICE", LI, *(f"wmODD{number}" for number in range(len(strange)))):
-        await sim.until_sent(contact, timeout=20)
+        await sim.until_sent(contact)
     await shop.idle()
     assert {len(sim.sent(f"wmODD{number}")) for number in range(len(strange))} == {1}
     assert len(sim.sent("wmTWICE")) == 1
@@ -167,7 +167,7 @@ async def test_hostile_66_pages_out_of_order_lose_and_repeat_nothing(shop: Shop,
     for number in range(20):
         said.append(sim.contact_says(f"wm{number:03d}", "怎么申请退款？"))
         await asyncio.sleep(0.01)
-    await until(lambda: len(sim.sent()) >= len(said), within=30)
+    await until(lambda: len(sim.sent()) >= len(said))
     await sim.callbacks.settle()
     await shop.idle()
     stored = await shop.rows("select external_id from message where direction = 'in'")

@@ -94,7 +94,7 @@ async def test_what_waited_for_the_assistant_is_not_answered_after_people_were_d
     await shop.becomes("resolved")
     shop.wecom.faults.clear()
     (answer,) = await shop.says(LI, "运费谁出？")
-    await shop.idle(within=15)
+    await shop.idle(within=30)
     assert "质量问题运费我们出" in answer.text
     assert len(shop.wecom.sent(LI)) == 1
 

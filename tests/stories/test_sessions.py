@@ -80,7 +80,7 @@ async def test_resolving_at_the_desk_says_goodbye_and_ends_the_session(shop: Sho
     talk = await shop.conversation()
     async with shop.work() as tx:
         await conversations.resolve(tx, talk.id, by=Actor("agent", chen), now=datetime.now(UTC))
-    await shop.wecom.until_sent(LI, 3, timeout=20)  # once it cannot be undone any more
+    await shop.wecom.until_sent(LI, 3)  # once it cannot be undone any more
     await shop.idle()
     assert [(sent.text, sent.via) for sent in shop.wecom.sent(LI)[1:]] == [
         ("办好了。", "message"),
@@ -275,7 +275,7 @@ async def test_what_an_agent_says_goes_out_before_the_session_ends(shop: Shop) -
         await replies.reply(tx, talk.id, text="一", by=chen, limits=KfChannel.limits, now=now)
         await replies.reply(tx, talk.id, text="二", by=chen, limits=KfChannel.limits, now=now, client_key="two")
         await conversations.resolve(tx, talk.id, by=Actor("agent", chen), now=now)
-    await shop.wecom.until_sent(LI, 4, timeout=20)
+    await shop.wecom.until_sent(LI, 4)
     await shop.idle()
     assert [sent.text for sent in shop.wecom.sent(LI)[1:]] == ["一", "二", "再见！"]
 

@@ -35,7 +35,7 @@ async def test_a_question_whose_wake_was_lost_is_answered(shop: Shop) -> None:
     await shop.idle()
     async with shop.work() as tx:
         await tx.run(LOST)
-    answer = (await shop.wecom.until_sent(LI, 2, timeout=5))[-1]
+    answer = (await shop.wecom.until_sent(LI, 2))[-1]
     assert "电子发票" in answer.text
 
 
@@ -45,7 +45,7 @@ async def test_the_lane_of_a_killed_process_is_taken_over(shop: Shop) -> None:
     async with shop.work() as tx:
         await tx.run(LOST)
         await tx.run("update conversation_work set leased_by = 7, lease_expires_at = now() + interval '60 seconds'")
-    answer = (await shop.wecom.until_sent(LI, 2, timeout=5))[-1]
+    answer = (await shop.wecom.until_sent(LI, 2))[-1]
     assert "电子发票" in answer.text
 
 
@@ -54,7 +54,7 @@ async def test_the_pull_of_a_killed_process_is_taken_over(shop: Shop) -> None:
     await shop.idle()
     async with shop.work() as tx:
         await tx.run("update pull_state set owner = 7, lease_until = now() + interval '60 seconds'")
-    await shop.says(LI, "可以开发票吗？", within=8)
+    await shop.says(LI, "可以开发票吗？")
 
 
 async def test_a_lost_doorbell_is_made_up_for_by_the_safety_poll(shop: Shop) -> None:
@@ -64,7 +64,7 @@ async def test_a_lost_doorbell_is_made_up_for_by_the_safety_poll(shop: Shop) -> 
     shop.wecom.contact_says(LI, "可以开发票吗？")
     async with shop.work() as tx:
         await tx.run("update pull_state set pulled_at = now() - interval '6 minutes'")
-    answer = (await shop.wecom.until_sent(LI, 2, timeout=5))[-1]
+    answer = (await shop.wecom.until_sent(LI, 2))[-1]
     assert "电子发票" in answer.text
 
 
@@ -121,5 +121,5 @@ async def test_a_doorbell_that_names_no_account_means_all_of_them(shop: Shop) ->
     shop.wecom.contact_says(LI, "可以开发票吗？")
     shop.wecom.callbacks.silent = False
     shop.wecom.app_event("kf_msg_or_event")
-    answer = (await shop.wecom.until_sent(LI, 2, timeout=5))[-1]
+    answer = (await shop.wecom.until_sent(LI, 2))[-1]
     assert "电子发票" in answer.text

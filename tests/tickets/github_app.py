@@ -31,7 +31,7 @@ from zhiban.tickets import repositories
 from zhiban.tickets import tracker_outbox as outbox
 
 
-async def eventually(holds: Callable[[], Awaitable[bool]], *, within: float = 10) -> None:
+async def eventually(holds: Callable[[], Awaitable[bool]], *, within: float = 30) -> None:
     """Wait until this holds."""
     async with asyncio.timeout(within):
         while not await holds():  # noqa: ASYNC110 - what is waited for happens in the database
@@ -76,7 +76,7 @@ class GitHubApp:
             )
         return [{"kind": kind, **data} for kind, data in rows]
 
-    async def told(self, kind: str, count: int = 1, *, within: float = 15) -> list[dict[str, Any]]:
+    async def told(self, kind: str, count: int = 1, *, within: float = 30) -> list[dict[str, Any]]:
         """Wait until there are so many facts of this kind."""
 
         async def enough() -> bool:
@@ -85,7 +85,7 @@ class GitHubApp:
         await eventually(enough, within=within)
         return await self.facts(kind)
 
-    async def quiet(self, *, within: float = 10) -> None:
+    async def quiet(self, *, within: float = 30) -> None:
         """Wait until everything that was delivered is read and nothing waits to be written."""
         await self.github.hooks.settled()
 

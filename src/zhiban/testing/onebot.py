@@ -139,7 +139,7 @@ class OneBotProgram:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def until(self, holds: Callable[[], object], *, within: float = 10) -> None:
+    async def until(self, holds: Callable[[], object], *, within: float = 30) -> None:
         """Wait until this holds, looking whenever something was asked of us or a socket closed."""
         async with asyncio.timeout(within), self._news:
             await self._news.wait_for(holds)

@@ -337,7 +337,7 @@ class WeComSimulator:
         """The session's state: 0 new, 1 assistant, 2 pool, 3 human, 4 ended."""
         return self.kf.session(open_kfid, contact).state
 
-    async def until(self, condition: Callable[[], bool], *, timeout: float = 10.0) -> None:
+    async def until(self, condition: Callable[[], bool], *, timeout: float = 30.0) -> None:
         """Wait until the condition holds, looking after every message that is sent. Raises TimeoutError."""
         async with asyncio.timeout(timeout):
             while not condition():
@@ -349,7 +349,7 @@ class WeComSimulator:
                 except TimeoutError:
                     continue
 
-    async def until_sent(self, contact: str, count: int = 1, *, timeout: float = 10.0) -> list[KfEntry]:
+    async def until_sent(self, contact: str, count: int = 1, *, timeout: float = 30.0) -> list[KfEntry]:
         """Wait for so many messages to the contact and return them."""
         await self.until(lambda: len(self.kf.sent_to.get(contact, ())) >= count, timeout=timeout)
         return self.sent(contact)
