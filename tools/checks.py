@@ -2,7 +2,8 @@
 
 * No module is longer than 500 lines.
 * No tracked file names a package registry or a path of somebody's machine.
-* Lock files name versions and hashes only, and npm's lock file no addresses.
+* Lock files name versions and hashes only, and npm's lock file no addresses. What runs is tested: developers' packages
+  are those of the product, in the same versions, and more.
 * No sentence is left unfinished: no to-do marks.
 * One class name has one meaning in the whole program.
 * Only a table's owner names it in SQL (`sql_owners.py`).
@@ -95,6 +96,13 @@ def wrong_locks(paths: list[Path]) -> Iterator[str]:
                     yield f"{path.name}:{number}: a lock line is a version or a hash, not {line!r}"
         if path.name == "package-lock.json":
             yield from _wrong_npm_lock(path)
+        if path.name == "requirements-dev.lock" and (runtime := path.with_name("requirements.lock")).exists():
+            for pinned in sorted(_pinned(runtime) - _pinned(path)):
+                yield f"{path.name}: {pinned} of {runtime.name} is missing; compile both from pyproject.toml"
+
+
+def _pinned(path: Path) -> set[str]:
+    return {line.split()[0] for line in path.read_text("utf-8").splitlines() if _REQUIREMENT.fullmatch(line)}
 
 
 def _wrong_npm_lock(path: Path) -> Iterator[str]:

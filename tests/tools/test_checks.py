@@ -55,6 +55,18 @@ def test_what_does_not_belong_is_named(checks: ModuleType, tmp_path: Path, name:
     assert checks.main() == 1
 
 
+def test_developers_have_what_runs(checks: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def lock(*names: str) -> str:
+        return "".join(f"{name} \\\n    --hash=sha256:{'0' * 64}\n" for name in names)
+
+    (tmp_path / "requirements.lock").write_text(lock("a==1", "b==2"))
+    (tmp_path / "requirements-dev.lock").write_text(lock("a==1", "b==3", "c==1"))
+    assert checks.main() == 1
+    assert "b==2 of requirements.lock is missing" in capsys.readouterr().out
+    (tmp_path / "requirements-dev.lock").write_text(lock("a==1", "b==2", "c==1"))
+    assert checks.main() == 0
+
+
 def test_an_npm_lock_has_hashes_and_no_addresses(checks: ModuleType, tmp_path: Path) -> None:
     lock = {"packages": {"": {}, "node_modules/a": {"version": "1", "resolved": "https://example.com/a.tgz"}}}
     (tmp_path / "package-lock.json").write_text(json.dumps(lock))
