@@ -41,6 +41,7 @@ from zhiban.kit.vault import Vault
 from zhiban.knowledge.corpus_stats import term_priors
 from zhiban.knowledge.jobs import enqueue_rebuilds
 from zhiban.knowledge.vectors import Embedders
+from zhiban.people.service import SESSIONS
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.tickets.responder import TicketCommands, help_line
 from zhiban.tickets.topics import TRACKER_CALL_WAITING
@@ -99,7 +100,7 @@ class App:
             TRACKER_CALL_WAITING,
             ASSIGNMENT_DUE,
         )
-        pubsub = PubSub(urls.app, local_topics=local)
+        pubsub = PubSub(urls.app, local_topics=local, sure_topics=(CONFIG, RULES_CHANGED, SESSIONS))
         database.publish = pubsub.publish
         rules = bootstrap.rule_engine()
         database.reactions = bootstrap.reactions(rules)
@@ -115,7 +116,9 @@ class App:
             calls=sockets.calls,
         )
         pubsub.subscribe(CONFIG, connections.forget)
+        pubsub.on_gap(connections.forget_all)
         pubsub.subscribe(RULES_CHANGED, rules.book.forget)
+        pubsub.on_gap(rules.book.forget_all)
         return cls(
             settings=settings,
             clock=now,

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from tests.channels.conftest import WebhookClient
+from tests.channels.conftest import NOWHERE, WebhookClient
+from tests.stories.conftest import settings_for, until
 from zhiban import bootstrap
+from zhiban.channels import inboxes
 from zhiban.channels.connections import Connections, OpenConnection, ensure_inbox
+from zhiban.channels.policy import Policy
+from zhiban.container import App
+from zhiban.events import SYSTEM
 from zhiban.ports import Vendor
 from zhiban.ports.setup import READ_ONLY
 from zhiban.postgres.provisioning import DatabaseUrls
@@ -52,3 +58,43 @@ async def test_what_changes_while_it_is_read_is_read_again(
     assert await look() == ("售前" if asked == "inbox" else "", True)
     assert await look() == ("售前" if asked == "inbox" else "", True)
     assert built == 2  # and from then on nothing is built anew
+
+
+async def test_what_a_command_changes_as_its_last_word_is_known_to_who_serves(
+    webhook_client: WebhookClient, urls: DatabaseUrls, tmp_path: Path
+) -> None:
+    app, workspace = webhook_client.app, webhook_client.workspace_id
+    async with app.database.transaction(workspace) as tx:
+        id_ = await tx.value("select id from connection")
+        inbox = await ensure_inbox(tx, id_, "wecom_kf", "wkTEST0001", "售后", now=app.clock.now())
+        assert inbox is not None
+    assert (await app.connections.inbox(workspace, inbox)).settings.assistant
+    async with (
+        App.build(settings_for(tmp_path, NOWHERE), urls) as command,
+        command.database.transaction(workspace) as tx,
+    ):
+        silent = Policy(assistant=False).model_dump(mode="json")
+        await inboxes.set_policy(tx, command.vault, inbox, silent, by=SYSTEM, now=command.clock.now())
+    known = app.connections.known
+    await until(lambda: known(workspace, inbox) is None)
+    assert not (await app.connections.inbox(workspace, inbox)).settings.assistant
+
+
+async def test_after_notices_may_have_been_missed_everything_is_read_again(
+    webhook_client: WebhookClient, urls: DatabaseUrls
+) -> None:
+    app, workspace = webhook_client.app, webhook_client.workspace_id
+    async with app.database.transaction(workspace) as tx:
+        id_ = await tx.value("select id from connection")
+        inbox = await ensure_inbox(tx, id_, "wecom_kf", "wkTEST0001", "售后", now=app.clock.now())
+        assert inbox is not None
+    assert (await app.connections.inbox(workspace, inbox)).name == "售后"
+    with psycopg.connect(urls.owner) as elsewhere:
+        elsewhere.execute("select set_config('app.workspace', %s, true)", (str(workspace),))
+        elsewhere.execute("update inbox set name = '售前'")  # and its notice comes while nobody listens
+        elsewhere.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity "
+            "where application_name = 'zhiban pubsub' and datname = current_database()"
+        )
+    await until(lambda: app.connections.known(workspace, inbox) is None)
+    assert (await app.connections.inbox(workspace, inbox)).name == "售前"

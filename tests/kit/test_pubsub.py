@@ -7,9 +7,11 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from zhiban.kit.db import NO_WORKSPACE, Database
 from zhiban.kit.pubsub import LIVING, PAYLOAD_BYTES, PubSub
@@ -154,6 +156,51 @@ async def test_a_lost_connection_is_made_again(ears: tuple[PubSub, PubSub], urls
         one.publish("live", 1, 1)
         await asyncio.sleep(0.05)
     assert await _alive(db) == {one.process_id, two.process_id}
+
+
+async def test_the_last_word_of_a_process_is_heard(ears: tuple[PubSub, PubSub], urls: DatabaseUrls) -> None:
+    """A command that changes something and ends."""
+    there = Listener()
+    ears[1].subscribe("live", there)
+    await reached(ears[0], "live", there)
+    command = PubSub(urls.app, sure_topics=("live",))
+    await command.open()
+    command.peers = False  # those that it does not know yet may know already what it changes
+    command.publish("live", 1, 42)
+    await command.close()
+    await until(lambda: (1, 42) in there.heard)
+
+
+async def test_what_cannot_be_sent_is_sent_again(
+    ears: tuple[PubSub, PubSub], urls: DatabaseUrls, tmp_path: Path
+) -> None:
+    there = Listener()
+    ears[1].subscribe("live", there)
+    await reached(ears[0], "live", there)
+    way, target = tmp_path / "way", Path(str(conninfo_to_dict(urls.app)["host"]))
+    way.symlink_to(target)
+    sender = PubSub(make_conninfo(urls.app, host=str(way)), sure_topics=("live",))
+    await sender.open()
+    way.unlink()  # from now on it cannot connect anew
+    sender.publish("live", 1, 7)
+    tried = time.monotonic() + 0.5
+    await until(lambda: time.monotonic() > tried)
+    sender.publish("live", 1, 8)
+    assert set(there.heard) == {PROBE}
+    way.symlink_to(target)
+    await until(lambda: {(1, 7), (1, 8)} <= set(there.heard))
+    await sender.close()
+
+
+async def test_who_may_have_missed_something_says_so(ears: tuple[PubSub, PubSub], urls: DatabaseUrls) -> None:
+    gaps: list[bool] = []
+    ears[1].on_gap(lambda: gaps.append(True))
+    async with await psycopg.AsyncConnection.connect(urls.owner, autocommit=True) as connection:
+        await connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity "
+            "where application_name = 'zhiban pubsub' and datname = current_database()"
+        )
+    await until(lambda: gaps)
 
 
 async def _alive(db: Database) -> set[int]:

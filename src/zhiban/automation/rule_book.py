@@ -69,6 +69,11 @@ class RuleBook:
         self._generation += 1
         self._known.pop(workspace_id, None)
 
+    def forget_all(self) -> None:
+        """Notices of changes may have been missed."""
+        self._generation += 1
+        self._known.clear()
+
     async def forget_changed(self, tx: Transaction, _event: RuleAdded | RuleChanged | RuleRemoved) -> None:
         """The handler of facts about rules: this transaction knows of it at once, others when it is committed."""
         workspace_id = tx.workspace_id

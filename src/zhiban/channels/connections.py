@@ -248,6 +248,12 @@ class Connections:
         self._inboxes = {key: inbox_id for key, inbox_id in self._inboxes.items() if key[0] != workspace_id}
         self._callbacks.clear()
 
+    def forget_all(self) -> None:
+        """Notices of changes may have been missed."""
+        self._generation += 1
+        self._connections_open, self._inboxes_open, self._inboxes = {}, {}, {}
+        self._callbacks.clear()
+
     async def for_callback(self, public_id: str | None, *, vendor: str = "") -> OpenConnection | OpenTracker | None:
         """The connection with this public id (its own, or an inbox's), or without one the vendor's first.
 

@@ -2,7 +2,8 @@
 
 A session advisory lock says that this process lives; when the connection dies, so does the lock, and the others take
 over its leases. NOTIFY carries ids only, outside the transactions that made them, gathered for some milliseconds,
-because every NOTIFY takes a lock over the whole server at commit. What is lost on the way is found again by polling.
+because every NOTIFY takes a lock over the whole server at commit. What cannot be sent is sent again, and when this
+process could not listen for a while, whoever keeps what notices change is told that some may have been missed.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 import random
 from collections import defaultdict
 from collections.abc import Callable, Collection
+from contextlib import suppress
 
 import psycopg
 from psycopg import sql
@@ -23,6 +25,8 @@ log = logging.getLogger(__name__)
 ALIVE = 0x5A42  # class of the advisory locks that say "this process lives"
 GATHER_SECONDS = 0.015
 PAYLOAD_BYTES = 7000  # NOTIFY carries 8000 at most
+AGAIN_SECONDS = 0.3  # after a connection that failed
+LAST_WORDS_SECONDS = 2.0  # what a closing process still tells the others may take so long
 
 Listener = Callable[[int, int], None]
 
@@ -32,16 +36,19 @@ class PubSub:
 
     `process_id` names this process in leases. Listeners are called on the event loop, for what this process published
     as well as for what others did, possibly twice; they must be quick and must not raise.
+
+    `local_topics` concern other processes only where this one has no listener. `sure_topics` are told also while no
+    other process is known: one that has just started may know already what they change.
     """
 
-    def __init__(self, dsn: str, *, local_topics: Collection[str] = ()) -> None:
-        self._local_topics = frozenset(
-            local_topics
-        )  # topics that concern other processes only where this one has no listener
+    def __init__(self, dsn: str, *, local_topics: Collection[str] = (), sure_topics: Collection[str] = ()) -> None:
+        self._local_topics = frozenset(local_topics)
+        self._sure_topics = frozenset(sure_topics)
         self.process_id = random.SystemRandom().getrandbits(31)
         self.peers = False  # whether another process of ours is alive
         self._dsn = dsn
         self._listeners: dict[str, list[Listener]] = defaultdict(list)
+        self._gap_listeners: list[Callable[[], None]] = []
         self._waiting: dict[str, set[tuple[int, int]]] = defaultdict(set)
         self._due = asyncio.Event()
         self._alive = asyncio.Event()
@@ -54,6 +61,10 @@ class PubSub:
     def unsubscribe(self, topic: str, listener: Listener) -> None:
         self._listeners[topic].remove(listener)
 
+    def on_gap(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever this process listens again, after it may have missed what others published."""
+        self._gap_listeners.append(listener)
+
     def publish(self, topic: str, workspace_id: int, id_: int) -> None:
         """Call this process's listeners at once, and tell the other processes. Call it after the commit."""
         for listener in tuple(self._listeners[topic]):
@@ -63,7 +74,7 @@ class PubSub:
 
     def publish_remote(self, topic: str, workspace_id: int, id_: int) -> None:
         """Tell the other processes only."""
-        if self.peers:
+        if self.peers or topic in self._sure_topics:
             self._waiting[topic].add((workspace_id, id_))
             self._due.set()
 
@@ -76,29 +87,40 @@ class PubSub:
         await asyncio.wait_for(self._alive.wait(), 30)
 
     async def close(self) -> None:
+        """Stop listening. What was published and is not sent yet is sent first, if the database answers soon."""
         await cancelled(self._tasks)
+        if self._waiting:
+            with suppress(psycopg.Error, TimeoutError):
+                async with asyncio.timeout(LAST_WORDS_SECONDS), await self._connected() as connection:
+                    await self._flush(connection)
+
+    async def _connected(self) -> psycopg.AsyncConnection[tuple[object, ...]]:
+        return await psycopg.AsyncConnection.connect(self._dsn, autocommit=True, application_name="zhiban pubsub")
 
     async def _hold(self) -> None:
         while True:
             try:
-                async with await psycopg.AsyncConnection.connect(
-                    self._dsn, autocommit=True, application_name="zhiban pubsub"
-                ) as connection:
+                async with await self._connected() as connection:
                     await connection.execute("select pg_advisory_lock(%s, %s)", (ALIVE, self.process_id))
                     # The role's own limits are for transactions; this session waits by design.
                     await connection.execute("set statement_timeout = 0")
                     await self._listen(connection)
             except psycopg.Error as error:
                 log.warning("The pub/sub connection was lost and is opened again: %s", str(error).strip())
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(AGAIN_SECONDS)
 
     async def _listen(self, connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
         listening: set[str] = set()
+        gap = True
         while True:
             for topic in self._listeners.keys() - listening:
                 await connection.execute(sql.SQL("listen {}").format(sql.Identifier(topic)))
                 listening.add(topic)
             await self._count_peers(connection)
+            if gap:
+                gap = False
+                for missed in self._gap_listeners:
+                    missed()
             self._alive.set()
             async for notice in connection.notifies(timeout=1.0):
                 self._received(notice.channel, notice.payload)
@@ -125,16 +147,26 @@ class PubSub:
         while True:
             await self._due.wait()
             await asyncio.sleep(GATHER_SECONDS)
-            self._due.clear()
-            waiting, self._waiting = self._waiting, defaultdict(set)
             try:
-                async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as connection:
-                    await self._notify(connection, waiting)
+                async with await self._connected() as connection:
+                    await self._flush(connection)
                     while await self._more(0.5):
-                        waiting, self._waiting = self._waiting, defaultdict(set)
-                        await self._notify(connection, waiting)
+                        await self._flush(connection)
             except psycopg.Error as error:
-                log.warning("A live notice was lost: %s", str(error).strip())
+                log.warning("Live notices wait for the database: %s", str(error).strip())
+                await asyncio.sleep(AGAIN_SECONDS)
+
+    async def _flush(self, connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
+        """Send what waits. What was not sent for certain waits on."""
+        self._due.clear()
+        waiting, self._waiting = self._waiting, defaultdict(set)
+        try:
+            await self._notify(connection, waiting)
+        except BaseException:
+            for topic, pairs in waiting.items():
+                self._waiting[topic] |= pairs
+            self._due.set()
+            raise
 
     async def _more(self, seconds: float) -> bool:
         try:
@@ -144,7 +176,6 @@ class PubSub:
         except TimeoutError:
             return False
         await asyncio.sleep(GATHER_SECONDS)
-        self._due.clear()
         return True
 
     @staticmethod
