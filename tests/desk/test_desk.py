@@ -359,6 +359,27 @@ async def test_a_stream_that_cannot_be_told_ends_and_is_told_when_it_comes_back(
         stream.close()
 
 
+async def test_after_news_may_have_been_missed_tabs_come_back_and_learn_them(site: Site, urls: DatabaseUrls) -> None:
+    agent, seed = await site.signed_in(), site.seed
+    session, stream = await told(agent)
+    async with session, Database(urls.app, work_size=1) as elsewhere:  # its notices reach nobody
+        known, _ = await next_event(stream)
+        async with elsewhere.transaction(seed.workspace_id) as tx:
+            await seed.says(tx, "周予安", "在吗", at=seed.clock.now())
+        async with await psycopg.AsyncConnection.connect(urls.owner, autocommit=True) as owner:
+            await owner.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity "
+                "where application_name = 'zhiban pubsub' and datname = current_database()"
+            )
+        async with asyncio.timeout(10):
+            await stream.content.read()
+    session, stream = await told(agent, f"/stream?after={known}")
+    async with session:
+        _, said = await next_event(stream)
+        assert seed.conversations["周予安"] in said["conversations"]
+        stream.close()
+
+
 async def test_a_tab_that_slept_learns_what_it_missed(site: Site) -> None:
     agent, seed = await site.signed_in(), site.seed
     session, stream = await told(agent)

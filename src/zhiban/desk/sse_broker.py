@@ -78,6 +78,7 @@ class SseBroker:
         pubsub.subscribe(PRESENCE, self._presence_changed)
         pubsub.subscribe(NOTIFIED, self._notified)
         pubsub.subscribe(TICKET_CHANGED, self._ticket_changed)
+        pubsub.on_gap(self._missed_notices)
 
     def _heard(self, workspace_id: int, conversation_id: int) -> None:
         if workspace_id not in self._subscribers:
@@ -104,6 +105,12 @@ class SseBroker:
             self._changed.pop(workspace_id, None)
         finally:
             del self._telling[workspace_id]
+
+    def _missed_notices(self) -> None:
+        """This process could not listen for a while: every tab comes back, and learns what happened meanwhile."""
+        for subscriber in [one for subscribers in self._subscribers.values() for one in subscribers]:
+            subscriber.lost = True
+            subscriber.changed.set()
 
     def _presence_changed(self, workspace_id: int, _agent_id: int) -> None:
         for subscriber in self._subscribers.get(workspace_id, ()):
