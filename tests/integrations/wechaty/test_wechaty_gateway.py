@@ -263,6 +263,15 @@ async def test_the_same_contact_is_introduced_once(heard: Heard) -> None:
     assert [one.profile.name for one in heard.of(ContactChanged)] == ["李华"]
 
 
+async def test_a_contact_whom_the_gateway_does_not_know_yet_is_introduced_later(heard: Heard) -> None:
+    await heard.gateway.play("hide", id="wxid_new")
+    await heard.message(await heard.gateway.says("wxid_new", "一", to=BOT))
+    assert heard.of(ContactChanged) == []
+    await heard.gateway.play("contact", id="wxid_new", name="新来的")
+    await heard.message(await heard.gateway.says("wxid_new", "二", to=BOT))
+    assert [one.profile.name for one in heard.of(ContactChanged)] == ["新来的"]
+
+
 async def test_a_gateway_that_hangs_is_noticed_by_asking() -> None:
     gateways.node()
     other = gateways.start()

@@ -280,9 +280,10 @@ class Listener:
         """What is to be known before a message: its group, when it is new here, or who a contact is; and the name."""
         if not room:
             name = await self._directory.contact_name(talker)
-            new = talker not in self._introduced
+            if not name or talker in self._introduced:
+                return [], name
             self._introduced.add(talker)
-            return ([ContactChanged(Profile(talker, name), now)] if new and name else []), name
+            return [ContactChanged(Profile(talker, name), now)], name
         member = await self._directory.member(room, talker)
         name = member.nickname or member.name
         if room in self._introduced:

@@ -63,6 +63,11 @@ class TestPuppet extends PuppetMock {
     this.emit('room-join', { inviteeIdList: [this.currentUserId], inviterId, roomId, timestamp: Date.now() })
   }
 
+  async contactPayload (id) {  // never from a cache: names change
+    if (hidden.has(id)) throw new Error(`${id} is not synced yet`)
+    return this.contactRawPayload(id)
+  }
+
   async messageRawPayload (id) {
     calls.messagePayload = (calls.messagePayload ?? 0) + 1
     if (slow.has(id)) await new Promise(resolve => setTimeout(resolve, slow.get(id)))
@@ -70,6 +75,7 @@ class TestPuppet extends PuppetMock {
   }
 }
 const slow = new Map()
+const hidden = new Set()  // contacts that the gateway does not know yet
 
 const puppet = new TestPuppet({ mocker })
 puppet.on('error', error => console.error('puppet error', error))
@@ -94,7 +100,7 @@ const plays = {
   reset: async () => {  // as if it had just been started
     for (const list of [sent, recalled, accepted, faults]) list.length = 0
     if (puppet.isLoggedIn) await puppet.logout()
-    for (const known of [mocker.cacheRoomPayload, mocker.cacheFileBoxPayload, friendships, invitations, slow]) known.clear()
+    for (const known of [mocker.cacheRoomPayload, mocker.cacheFileBoxPayload, friendships, invitations, slow, hidden]) known.clear()
     if (token !== TOKEN) await plays.token({ token: TOKEN })
   },
   login: ({ id = 'wxid_bot', name } = {}) => {
@@ -103,7 +109,12 @@ const plays = {
   },
   logout: () => puppet.logout(),
   scan: ({ qrcode, status = 2 }) => mocker.scan(qrcode, status),
-  contact: payload => { if (!mocker.cacheContactPayload.has(payload.id)) mocker.createContact(payload) },
+  contact: payload => {
+    hidden.delete(payload.id)
+    if (mocker.cacheContactPayload.has(payload.id)) mocker.ContactMock.load(payload.id).payload.name = payload.name
+    else mocker.createContact(payload)
+  },
+  hide: ({ id }) => { hidden.add(id) },
   room: payload => { mocker.createRoom({ adminIdList: [], ownerId: payload.memberIdList?.[0], ...payload }) },
   message: ({ id = `in-${++number}`, room, to, talker, text, mentionIdList = [], type = 7, timestamp = Date.now(), file, url, wait }) => {
     contact(talker)
