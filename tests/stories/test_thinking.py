@@ -265,12 +265,10 @@ async def test_while_a_model_hangs_one_contact_waits_and_the_others_do_not(urls:
         took = [await seconds(shop, f"wm{number}", "怎么申请退款？") for number in range(5)]
         assert median(took) < 1.2, took
         assert all("申请售后" in shop.wecom.sent(f"wm{number}")[-1].text for number in range(5))
-        assert len(model.asked) == 1
         await shop.idle()
-        assert [row[0] for row in await shop.rows("select reason from turn order by id")] == [
-            "too_slow",
-            *["unavailable"] * 5,
-        ]
+        reasons = [row[0] for row in await shop.rows("select reason from turn order by id")]
+        assert (reasons[0], set(reasons[1:]) - {"too_slow"}) == ("too_slow", {"unavailable"})
+        assert reasons.count("too_slow") == len(model.asked) < 4  # one, and where this takes long another as a probe
 
 
 async def test_while_an_embedder_hangs_nobody_waits_longer_than_three_seconds(
