@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 
@@ -137,7 +138,15 @@ async def test_a_conversation_goes_from_hand_to_hand(site: Site) -> None:
 
 async def test_snoozing_and_taking_up_again(site: Site) -> None:
     agent, zhou = await site.signed_in(), site.seed.conversations["周予安"]
+
+    async def counted() -> list[tuple[str, str]]:
+        """What the tabs of the open desk say when it hears of a change."""
+        live = (await agent.get("/desk/list?queue=mine&status=open&live=true", hx_request="true")).text
+        return re.findall(r'(进行中|搁置) <span class="count">(\d+)</span>', live)
+
+    assert await counted() == [("进行中", "5"), ("搁置", "1")]
     answer = await agent.post(f"/conversations/{zhou}/snooze", {"until": "morning"}, hx_request="true")
+    assert await counted() == [("进行中", "4"), ("搁置", "2")]
     assert "09:00" in answer.text
     assert (await status_of(site, "周予安"))[0] == "snoozed"
     assert (await agent.post(f"/conversations/{zhou}/snooze", {"until": "yesterday"})).status == 409

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 from urllib.parse import urlencode
@@ -42,6 +43,7 @@ class Counts:
     all: int = 0
     groups: int = 0  # how many there are
     waiting: int = 0  # mine that wait for our reply
+    snoozed: int = 0  # of the queue that is looked at
 
     def of(self, queue: str) -> int:
         return int(getattr(self, queue))
@@ -85,14 +87,16 @@ class ListFilter:
 
 @frozen_dataclass
 class ListView:
+    """A list that is looked at; what stands beside an open conversation needs no more of it than its first fields."""
+
     queue: Queue
     tab: StatusTab
-    waiting: tuple[ConversationRow, ...]
-    rest: tuple[ConversationRow, ...]
-    counts: Counts
-    tabs: dict[str, int]
-    limit: int
-    more: int | None  # the limit that would show more
+    waiting: tuple[ConversationRow, ...] = ()
+    rest: tuple[ConversationRow, ...] = ()
+    counts: Counts = Counts()
+    tabs: Mapping[str, int] = field(default_factory=dict)
+    limit: int = ROWS
+    more: int | None = None  # the limit that would show more
     label: int | None = None  # only conversations with this label
     labels: tuple[Label, ...] = ()  # all there are
     current: int | None = None
@@ -221,11 +225,18 @@ def _count(parts: Sequence[tuple[str, str]], queue: Queue, access: Access) -> st
     return f"(select count(*) from (select 1 from ({found}) every limit {COUNTED}) counted)"
 
 
-def _all_counts(access: Access) -> str:
-    """SQL for the fields of Counts, in their order."""
+def _all_counts(access: Access, *, snoozed: Queue | None = None) -> str:
+    """SQL for the fields of Counts, `snoozed` those of that queue."""
     waiting = (f"{_OPEN[0]} and {_QUEUES[Queue.MINE]} and c.waiting_since is not null", _OPEN[1])
-    counted = [_count(_parts(queue, StatusTab.OPEN), queue, access) for queue in Queue]
-    return "select " + ", ".join((*counted, _count([waiting], Queue.MINE, access)))
+    counted = {queue.value: _count(_parts(queue, StatusTab.OPEN), queue, access) for queue in Queue}
+    every = counted.pop(Queue.ALL)
+    counted["waiting"] = _count([waiting], Queue.MINE, access)
+    counted["snoozed"] = "0" if snoozed is None else _count(_parts(snoozed, StatusTab.SNOOZED), snoozed, access)
+    # Those of two queues are all among all: where they alone are as many as is counted, nobody counts again.
+    return (
+        f"with found as materialized (select {', '.join(f'{sql} as {name}' for name, sql in counted.items())}) "
+        f"select *, case when unassigned + assistant >= {COUNTED} then {COUNTED} else {every} end as all from found"
+    )
 
 
 _ROWS = """
@@ -264,10 +275,10 @@ async def has_conversations(tx: Transaction) -> bool:
     return bool(await tx.value("select exists(select from conversation)"))
 
 
-async def counts(tx: Transaction, access: Access) -> Counts:
-    """How many conversations need somebody, of those that this agent sees."""
-    row = await tx.row(_all_counts(access), agent=access.agent_id, **access.params)
-    return Counts(*row) if row else Counts()
+async def counts(tx: Transaction, access: Access, *, snoozed: Queue | None = None) -> Counts:
+    """How many conversations need somebody, of those that this agent sees, and how many are snoozed in that queue."""
+    found = await tx.object(Counts, _all_counts(access, snoozed=snoozed), agent=access.agent_id, **access.params)
+    return found or Counts()
 
 
 async def conversation_list(
@@ -302,13 +313,15 @@ async def conversation_list(
     shown = found[:limit]
     waits = tab is StatusTab.OPEN and queue not in (Queue.ASSISTANT, Queue.GROUPS)
     waiting = tuple(row for row in shown if waits and row.waiting_since is not None and row.status == "open")
+    tabs = label is None and chosen is None  # those of a label or a view would cost more to count than the list
+    counted = await counts(tx, access, snoozed=queue if tabs else None)
     return ListView(
         queue=queue,
         tab=tab,
         waiting=waiting,
         rest=tuple(row for row in shown if row not in waiting),
-        counts=await counts(tx, access),
-        tabs={} if label is not None or chosen else await _tab_counts(tx, access, queue),
+        counts=counted,
+        tabs={"open": counted.of(queue), "snoozed": counted.snoozed} if tabs else {},
         limit=limit,
         more=limit + ROWS if len(found) > limit else None,
         label=label,
@@ -399,14 +412,6 @@ async def _labelled(tx: Transaction, label: int | None) -> str:
         few=FEW + 1,
     )
     return _AMONG_FEW if borne <= FEW else _AMONG_MANY
-
-
-async def _tab_counts(tx: Transaction, access: Access, queue: Queue) -> dict[str, int]:
-    """How many are in the tabs of a queue. Those of a label are not counted: it would cost more than the list."""
-    tabs = (StatusTab.OPEN, StatusTab.SNOOZED)
-    counted = ", ".join(_count(_parts(queue, tab), queue, access) for tab in tabs)
-    found = await tx.row(f"select {counted}", agent=access.agent_id, **access.params)
-    return {tab.value: int(count) for tab, count in zip(tabs, found or (), strict=False)}
 
 
 async def next_waiting(

@@ -23,7 +23,7 @@ from zhiban.conversations.draft_files import draft_files
 from zhiban.conversations.drafts import drafts
 from zhiban.conversations.followers import followers_of
 from zhiban.conversations.groups import chat_of
-from zhiban.conversations.labels import label_names
+from zhiban.conversations.labels import label_names, labels
 from zhiban.conversations.lists import ListView, Queue, StatusTab
 from zhiban.conversations.retention import forgotten_in
 from zhiban.conversations.survey_links import SurveyLinks
@@ -120,6 +120,10 @@ class DeskRequest:
     async def list(self, tx: Transaction, *, limit: int = lists.ROWS, current: int | None = None) -> ListView:
         return await lists.conversation_list(tx, self.access, limit=limit, current=current, **await self.list_asked(tx))
 
+    async def list_beside(self, tx: Transaction) -> ListView:
+        """The same without its rows and numbers, for what is shown of an open conversation alone."""
+        return ListView(self.queue, self.tab, label=self.label, labels=await labels(tx), view=self.view)
+
     async def list_asked(self, tx: Transaction) -> dict[str, Any]:
         """Which list is looked at, as `conversations.lists` wants to be asked for it."""
         return {
@@ -151,7 +155,7 @@ class DeskRequest:
         teams = {one.id: one.name for one in await team_rows(tx)}
         chosen = {row.choice for row in part.rows if row.choice}
         labelled = any(row.content.get("what") == "labels_changed" for row in part.rows if row.kind == "activity")
-        labels = await label_names(tx) if labelled else {}
+        called = await label_names(tx) if labelled else {}
         replies_shown = [row.id for row in part.rows if row.author in ("agent", "servicer")]
         kept = await articles_of_replies(tx, replies_shown)
         heard = [row.id for row in part.rows if row.author == "contact"]
@@ -159,7 +163,7 @@ class DeskRequest:
         message_views, activities = [], []
         for row in part.rows:
             if row.kind == "activity":
-                line = views.activity_view(row, contact=name, names=names, teams=teams, labels=labels, members=members)
+                line = views.activity_view(row, contact=name, names=names, teams=teams, labels=called, members=members)
                 if line is not None:
                     activities.append(line)
             else:
@@ -277,7 +281,7 @@ class DeskRequest:
             thread = await self.thread(
                 tx, conversation_id, first=first, older_than=older_than, unread_after=unread_after
             )
-            shown = await self.list(tx, current=conversation_id)
+            shown = await self.list_beside(tx)
         return await self.answer("desk/live_thread.html", list=shown, thread=thread, toast=toast, mail=mail)
 
     async def next(self, done: int, toast: Toast) -> Response:
@@ -288,7 +292,8 @@ class DeskRequest:
             thread = await self.thread(tx, following) if following is not None else None
             if thread is not None:
                 await self.reads(tx, thread)
-            shown = await self.list(tx, current=following)
+            # The page without a conversation tells how many others wait.
+            shown = await self.list(tx) if thread is None else await self.list_beside(tx)
         where = f"/conversations/{following}" if following is not None else "/"
         return await self.answer(
             "desk/open_thread.html",

@@ -60,6 +60,7 @@ class SignedInAgent:
     theme: str
     workspace: str
     inbox_ids: list[int] | None
+    seen_at: datetime  # when their session last noted that they were there
     chosen: str = "online"  # see people/presence.py
     must_enrol: bool = False  # everybody needs a second factor here, and they have none yet
 
@@ -268,7 +269,7 @@ _SIGNED_IN = """
 select a.workspace_id, a.id, a.email, a.name, a.role, a.inbox_ids, a.locale, a.theme, w.name as workspace,
   coalesce(p.chosen, 'online') as chosen, w.second_factor_required and not exists (
     select from second_factor f where f.workspace_id = a.workspace_id and f.agent_id = a.id
-    and f.enrolled_at is not null) as must_enrol
+    and f.enrolled_at is not null) as must_enrol, s.seen_at
 from agent_session s join agent a on a.id = s.agent_id join workspace w on w.workspace_id = a.workspace_id
 left join agent_presence p on p.workspace_id = a.workspace_id and p.agent_id = a.id
 where s.digest = %(digest)s and not s.awaits_code and s.expires_at > %(now)s and a.disabled_at is null"""
@@ -281,7 +282,7 @@ async def signed_in_agent(database: Database, token: str, *, now: datetime) -> S
         return None
     async with database.page_transaction(workspace_id) as tx:
         agent = await tx.object(SignedInAgent, _SIGNED_IN, digest=digest(token), now=now)
-        if agent is not None:
+        if agent is not None and now - agent.seen_at > SEEN_EVERY:
             await tx.run(
                 "update agent_session set seen_at = %(now)s, expires_at = least(%(until)s, created_at + %(longest)s) "
                 "where digest = %(digest)s and seen_at < %(now)s - %(every)s",

@@ -111,9 +111,9 @@ async def open_conversation(desk: CurrentRequest, conversation_id: int, message:
         first = None if message is None else await queries.page_with(tx, conversation_id, message)
         thread = await desk.thread(tx, conversation_id, first=first)
         await desk.reads(tx, thread)
-        shown = await desk.list(tx, current=conversation_id)
-    template = "desk/open_thread.html" if wants_part(desk.request) else "desk/desk.html"
-    return await desk.answer(template, list=shown, thread=thread)
+        part = wants_part(desk.request)
+        shown = await desk.list_beside(tx) if part else await desk.list(tx, current=conversation_id)
+    return await desk.answer("desk/open_thread.html" if part else "desk/desk.html", list=shown, thread=thread)
 
 
 @router.get("/conversations/{conversation_id}/live")
