@@ -16,7 +16,7 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.word_search import keys, term, text_terms
 from zhiban.people import contact_search
 
-BATCH = 500  # messages in one transaction
+BATCH = 100  # messages in one transaction; their terms keep the processor for five milliseconds, and pages waiting
 SETTLING = timedelta(minutes=1)
 
 # What is never shown as words of somebody is not looked for.

@@ -14,7 +14,7 @@ from zhiban.kit.db import Database
 log = logging.getLogger(__name__)
 
 EVERY_SECONDS = 5.0
-PAUSE_SECONDS = 0.05  # between two rounds of a long count, for whoever else needs the processor
+PAUSE_SECONDS = 0.01  # between two rounds of a long count, for whoever else needs the processor
 
 
 class ReportCounter:
