@@ -8,9 +8,10 @@ function close(except) {
 
 function walk(event) {
   const menu = event.target.closest?.("details.menu[open]");
-  if (!menu) return;
+  const options = [...menu?.querySelectorAll(".opt") ?? []];
+  // In a field of a menu they move the cursor, the date or the choice.
+  if (!options.length || event.target.matches("input, select, textarea")) return;
   event.preventDefault();
-  const options = [...menu.querySelectorAll(".opt")];
   const at = options.indexOf(document.activeElement);
   const next = event.key === "ArrowDown" ? at + 1 : at < 0 ? -1 : at - 1;
   options[(next + options.length) % options.length]?.focus();
