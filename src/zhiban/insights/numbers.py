@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from zhiban.insights.histogram import quantile
-from zhiban.insights.models import STORED_COUNTS, STORED_TIMES, Marks, Measure
+from zhiban.insights.models import Marks, Measure
 
+K = TypeVar("K")
 MEDIAN, MOST = 0.5, 0.9
+# What is stored of these counts for another measure besides.
+_TELLING_MORE = frozenset((Measure.FIRST_REPLY, Measure.LATER_REPLY, Measure.CAME_TO_PEOPLE, Measure.RESOLVED))
 
 
 @dataclass(slots=True)
@@ -22,6 +26,8 @@ class Numbers:
     def add(self, measure: Measure, bucket: int, n: int, total: int) -> None:
         """Add what is stored under a measure and a class of times, or the marks of what is counted."""
         self._add(measure, bucket, n, total)
+        if measure not in _TELLING_MORE:
+            return
         match measure:
             case Measure.FIRST_REPLY | Measure.LATER_REPLY:
                 self._add(Measure.REPLY, bucket, n, total)
@@ -84,12 +90,16 @@ def total(parts: Iterable[Numbers], *, factor: int = 1) -> Numbers:
     """The sum of all parts, so many times."""
     whole = Numbers()
     for part in parts:
-        for measure in STORED_COUNTS + STORED_TIMES:
-            seconds = part.seconds.get(measure, 0) * factor  # of all classes: it is added with the first
-            for bucket, n in part.classes.get(measure, {}).items():
-                whole.add(measure, bucket, n * factor, seconds)
-                seconds = 0
+        _add_all(whole.counts, part.counts, factor)
+        _add_all(whole.seconds, part.seconds, factor)
+        for measure, classes in part.classes.items():
+            _add_all(whole.classes.setdefault(measure, {}), classes, factor)
     return whole
+
+
+def _add_all(to: dict[K, int], more: Mapping[K, int], factor: int) -> None:
+    for key, n in more.items():
+        to[key] = to.get(key, 0) + n * factor
 
 
 def share(part: float, whole: float) -> float | None:

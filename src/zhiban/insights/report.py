@@ -68,6 +68,7 @@ class Report:
 async def report(tx: Transaction, asked: ReportQuery, *, by: Dimension, now: datetime) -> Report:
     """Read it from the sums. Raises NotFound for an inbox that whoever asks does not see."""
     asked.only.check(asked.access)
+    await queries.prepare(tx)
     steps, parts = await queries.by_step_and_key(tx, asked, by, MEASURES)
     earlier = ReportQuery(asked.access, asked.period.before(now), asked.only, asked.clock)
     return Report(
