@@ -20,6 +20,8 @@ from zhiban.conversations.models import Priority
 from zhiban.events import SYSTEM, Actor
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Conflict
+from zhiban.people import presence
+from zhiban.people.presence import Availability
 
 LATER = NOON + timedelta(hours=5)
 
@@ -30,10 +32,12 @@ async def desk(db: Database, workspace: int) -> Desk:
 
 
 async def _a_day(desk: Desk, tx: Transaction) -> None:
-    """Three contacts, with what people do to them."""
+    """Three contacts, with what people do to them; 林晓 comes with the second, and turns busy with the third."""
     lin = Actor("agent", desk.lin)
+    seen = (Availability.OFFLINE, Availability.ONLINE, Availability.BUSY)
     for number, text in enumerate(("急急急，在线等", "你好", "你们就是骗子！")):
         at = NOON + timedelta(minutes=number)
+        await presence.choose(tx, desk.lin, seen[number], now=at)
         state = await desk.writes(tx, f"wm{number}", text, at=at)
         await conversations.hand_off(tx, state.id, reason="asked", actor=Actor("assistant"), now=at)
         await conversations.take(tx, state.id, by=desk.lin, now=at + timedelta(seconds=5))
@@ -42,9 +46,11 @@ async def _a_day(desk: Desk, tx: Transaction) -> None:
         )
         await conversations.set_priority(tx, state.id, priority=Priority.HIGH, by=lin, now=at + timedelta(seconds=10))
         await conversations.resolve(tx, state.id, by=lin, now=at + timedelta(seconds=20))
-        await desk.writes(tx, f"wm{number}", "又来了", at=at + timedelta(minutes=30))
+    for number in range(3):
+        await desk.writes(tx, f"wm{number}", "又来了", at=NOON + timedelta(minutes=30 + number))
 
 
+AWAY = {"kind": "assignee_availability", "availabilities": ["offline", "busy"]}
 RULES: tuple[dict[str, Any], ...] = (
     {"on": ["message_created"], "conditions": {"conditions": [{"kind": "message_direction", "direction": "in"}]}},
     {"on": ["message_created"], "conditions": {"conditions": [{"kind": "message_sentiment"}]}},
@@ -54,6 +60,9 @@ RULES: tuple[dict[str, Any], ...] = (
     {"on": ["contact_created", "conversation_created"]},
     {"on": ["conversation_assigned"], "conditions": {"conditions": [{"kind": "waiting", "minutes": 0}]}},
     {"on": ["message_created"], "conditions": {"conditions": [{"kind": "returning"}]}},
+    {"on": ["conversation_resolved"], "conditions": {"conditions": [{"kind": "agents_online", "count": 1}]}},
+    {"on": ["conversation_assigned"], "conditions": {"conditions": [AWAY]}},
+    {"on": ["message_created"], "conditions": {"conditions": [{**AWAY, "kind": "previous_assignee_availability"}]}},
 )
 
 
@@ -93,13 +102,13 @@ async def _label(tx: Transaction, name: str = "看过") -> int:
 async def test_what_cannot_be_told_is_said(desk: Desk) -> None:
     async with desk.database.transaction(desk.workspace_id) as tx:
         await _a_day(desk, tx)
-        online = {"conditions": [{"kind": "agents_online", "count": 1}]}
+        many = {"conditions": [{"kind": "assignee_open_count", "count": 1}]}
         definition = load_definition(
-            {"on": ["conversation_resolved"], "conditions": online, "actions": [{"kind": "unassign"}]}
+            {"on": ["conversation_resolved"], "conditions": many, "actions": [{"kind": "unassign"}]}
         )
         found = await rehearse(tx, definition, now=LATER)
         assert (found.fired, found.unsure) == (0, 3)
-        assert list(found.runs[0].checked.failed()) == ["Nobody knows who was there at that time."]
+        assert list(found.runs[0].checked.failed()) == ["Nobody knows how many conversations they had at that time."]
         assert len((await rehearse(tx, definition, now=LATER, limit=2)).conversations) == 2
 
 

@@ -86,8 +86,12 @@ class AssigneeOpenCountCondition(AgentCondition):
     kind: Literal["assignee_open_count"] = "assignee_open_count"
 
     def holds(self, facts: RuleFacts) -> bool:
+        if facts.state.assignee_id is None:
+            return False
         seen = _agents(facts).assignee_open
-        return facts.state.assignee_id is not None and number_holds(self.operator, self.count, seen)
+        if seen is None:
+            raise CannotTell("Nobody knows how many conversations they had at that time.")
+        return number_holds(self.operator, self.count, seen)
 
     def seen(self, facts: RuleFacts) -> object:
         return _agents(facts).assignee_open

@@ -1,4 +1,4 @@
-"""When agents came and went, as the log tells: for the rehearsal of rules that wait for them.
+"""When agents came and went, as the log tells: for the rehearsal of rules that wait for them, or ask who is there.
 
 Who may answer in which inbox is taken as it is today. What is known begins with the first of the facts that were read;
 where these are all that there are, an agent without any has always been as they are now.
@@ -7,12 +7,12 @@ where these are all that there are, an agent without any has always been as they
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from zhiban.automation.delays import DelayKind
 from zhiban.conversations.queries import latest_facts
-from zhiban.events import AgentBecameAvailable, AgentBecameBusy, AgentWentOffline
+from zhiban.events import AgentBecameAvailable, AgentBecameBusy, AgentWentOffline, Event
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.people.permissions import Access, access_of_agent
@@ -70,6 +70,29 @@ class ComingsAndGoings:
     def may_answer(self, agent_id: int, inbox_id: int) -> bool:
         return agent_id in self.answers and self.answers[agent_id].answers(inbox_id)
 
+    def tells_of(self, at: datetime) -> bool:
+        """Whether it is known who was there at that moment."""
+        return self.complete or any(facts[0].at <= at for facts in self.facts.values())
+
+    def seen_in(self, inbox_id: int, until: Key) -> dict[int, Availability]:
+        """What others saw, after this fact, of each agent who may answer in the inbox."""
+        return {agent: self._seen(agent, until) for agent in self.answers if self.may_answer(agent, inbox_id)}
+
+    def _seen(self, agent_id: int, until: Key) -> Availability:
+        facts = self.facts.get(agent_id, ())
+        if not facts:
+            return self.now.get(agent_id, Availability.OFFLINE)
+        place = bisect_right(facts, until, key=key_of)
+        match facts[place - 1] if place else None:
+            case AgentBecameAvailable():
+                return Availability.ONLINE
+            case AgentBecameBusy():
+                return Availability.BUSY
+            case AgentWentOffline():
+                return Availability.OFFLINE
+            case None:
+                return Availability(facts[0].previous)
+
 
 def key_of(fact: PresenceFact) -> Key:
     return fact.at, fact.id
@@ -82,15 +105,26 @@ async def comings_and_goings(tx: Transaction, what: DelayKind, *, limit: int) ->
     asked = await latest_facts(tx, [wanted], limit=limit)
     first = asked[0] if len(asked) == limit else None
     rest = await latest_facts(tx, [other, busy], since=first.at if first else None, limit=_MOST)
+    return await _log(tx, [*asked, *rest], asked_about=len(asked), first_id=first.id if first else 0)
+
+
+async def presence_since(tx: Transaction, since: datetime) -> ComingsAndGoings:
+    """What agents did since then, as far as it is not too much; nothing of it set a rule off."""
+    kinds = [kind.kind() for kind in (AgentBecameAvailable, AgentBecameBusy, AgentWentOffline)]
+    found = await latest_facts(tx, kinds, since=since, limit=_MOST)
+    return await _log(tx, found, asked_about=0, first_id=found[0].id if len(found) == _MOST else 0)
+
+
+async def _log(tx: Transaction, found: Sequence[Event], *, asked_about: int, first_id: int) -> ComingsAndGoings:
     facts: dict[int, list[PresenceFact]] = {}
     now = await availabilities(tx)
-    for fact in sorted([*asked, *rest], key=lambda fact: (fact.at, fact.id)):
+    for fact in sorted(found, key=lambda fact: (fact.at, fact.id)):
         if isinstance(fact, AgentWentOffline | AgentBecameAvailable | AgentBecameBusy):
             facts.setdefault(fact.agent_id, []).append(fact)
     return ComingsAndGoings(
         facts={agent: tuple(theirs) for agent, theirs in facts.items()},
-        asked_about=len(asked),
-        first_id=first.id if first else 0,
+        asked_about=asked_about,
+        first_id=first_id,
         now=now,
         answers={agent: access for agent in now if (access := await access_of_agent(tx, agent)) is not None},
     )

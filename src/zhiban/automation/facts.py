@@ -19,7 +19,7 @@ class AgentFacts:
 
     availabilities: Mapping[int, str]
     previous_assignee: int | None = None  # who had the conversation last, other than who has it now
-    assignee_open: int = 0
+    assignee_open: int | None = 0  # None: nobody knows any more
 
     @property
     def online(self) -> int:

@@ -1,8 +1,9 @@
 """Asks a rule about what has already happened, without acting: would it have, and why not.
 
-The log of events tells what each conversation was like after each change, so the rule is asked about the past as it
-was. Contacts, attributes and the policies of inboxes are taken as they are now. A rule that waits for agents to come or
-go is asked about the last times that they did; to conditions who was there is not known.
+The log of events tells what each conversation was like after each change, and who was there, so the rule is asked
+about the past as it was. Contacts, attributes, the policies of inboxes and who may answer where are taken as they are
+now; how many conversations an agent had in hand nobody knows any more. A rule that waits for agents to come or go is
+asked about the last times that they did.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
 
-from zhiban.automation.comings_and_goings import ComingsAndGoings, Key, comings_and_goings
-from zhiban.automation.conditions import CheckedCondition, check
+from zhiban.automation.comings_and_goings import ComingsAndGoings, Key, comings_and_goings, presence_since
+from zhiban.automation.conditions import CheckedCondition, check, needs_agents
 from zhiban.automation.definition import Definition
 from zhiban.automation.delays import TIME_PASSED, TimePassed, Wait
-from zhiban.automation.facts import RuleFacts
+from zhiban.automation.facts import AgentFacts, RuleFacts
 from zhiban.automation.triggers import Trigger, triggers_of
 from zhiban.conversations.evolution import born, evolve
 from zhiban.conversations.facts import (
@@ -46,6 +47,7 @@ from zhiban.people.presence import PresenceFact
 CONVERSATIONS = 200
 WITH_AGENTS = 2000  # conversations in which agents who come or go are looked for
 EVENTS = 20_000  # of all of them together; what is older is left out
+_LATEST = 2**63 - 1  # behind every fact of the same moment
 
 
 @frozen_dataclass
@@ -122,14 +124,22 @@ async def rehearse(
     events = await histories(tx, [one.state.id for one in latest], limit=EVENTS)
     moments: list[tuple[ConversationFacts, _Moment]] = []
     untold = 0
+    histories_of: dict[int, list[Change]] = {}
     for one in latest:
-        changes = list(_changes(events.get(one.state.id, ())))
+        changes = histories_of[one.state.id] = list(_changes(events.get(one.state.id, ())))
         untold += not changes
         moments += [(one, moment) for moment in _set_off(changes, definition, rule_id)]
         if after is not None:
             moments += [(one, moment) for moment in _in_time(changes, after, log, now=now)]
     messages = await messages_of(tx, [moment.message_id for _, moment in moments if moment.message_id is not None])
-    runs = [run for moment in moments if (run := _asked(definition, *moment, messages)) is not None]
+    there = None
+    if moments and needs_agents(definition.conditions):
+        there = await presence_since(tx, min(moment.at for _, moment in moments))
+    runs = []
+    for one, moment in moments:
+        agents = None if there is None else _agents(there, moment, histories_of[one.state.id])
+        run = _asked(definition, one, moment, messages, agents)
+        runs += [] if run is None else [run]
     counts = {one.state.id: 0 for one in latest}
     for run in runs:
         counts[run.conversation_id] += run.checked.held is True
@@ -282,11 +292,26 @@ def _key(change: Change) -> Key:
     return change[0][-1].at, change[0][-1].id
 
 
+def _agents(there: ComingsAndGoings, moment: _Moment, changes: Sequence[Change]) -> AgentFacts | None:
+    """Who was there at that moment, and who had had the conversation before; None where nobody knows."""
+    if not there.tells_of(moment.at):
+        return None
+    until = (moment.at, moment.event.id if moment.event else _LATEST)
+    has = moment.state.assignee_id
+    had = [state.assignee_id for together, state in changes if together[0].at <= moment.at]
+    previous = next((agent for agent in reversed(had) if agent not in (None, has)), None)
+    return AgentFacts(there.seen_in(moment.state.inbox_id, until), previous, None)
+
+
 def _asked(
-    definition: Definition, one: ConversationFacts, moment: _Moment, messages: dict[int, MessageFacts]
+    definition: Definition,
+    one: ConversationFacts,
+    moment: _Moment,
+    messages: dict[int, MessageFacts],
+    agents: AgentFacts | None,
 ) -> RehearsedRun | None:
     message = messages.get(moment.message_id or 0)
-    facts = RuleFacts(moment.at, replace(one, state=moment.state, message=message), moment.event)
+    facts = RuleFacts(moment.at, replace(one, state=moment.state, message=message), moment.event, agents)
     checked = check(definition.conditions, facts)
     if not checked.held and not any(checked.failed()):
         return None
