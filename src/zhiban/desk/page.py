@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, ClassVar
@@ -77,6 +78,13 @@ class DeskPage:
         """Go on there."""
         kept = {name: value for name, value in query.items() if value}
         return RedirectResponse(path + (f"?{urlencode(kept)}" if kept else ""), status_code=303)
+
+
+async def sent(request: Request, names: Iterable[str], *, longest: int) -> dict[str, str]:
+    """Those of these fields that the address names, or the form that was sent; too long a value is none."""
+    given: Mapping[str, object] = await request.form() if request.method == "POST" else request.query_params
+    found = {name: given.get(name) for name in names}
+    return {name: value for name, value in found.items() if isinstance(value, str) and len(value) <= longest}
 
 
 def known(id_: int) -> int:

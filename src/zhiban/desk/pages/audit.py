@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from datetime import date, datetime, time, timedelta
 from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Form, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
 from zhiban.automation import queries
 from zhiban.automation.wording import Names
 from zhiban.desk.audit_log import PAGE, AuditFilter, AuditRow, audit_rows
 from zhiban.desk.audit_words import AUDITED, KINDS, USUAL, about, who
-from zhiban.desk.page import LARGEST_ID, DeskPage
+from zhiban.desk.page import LARGEST_ID, DeskPage, sent
 from zhiban.events import DataExported
 from zhiban.kit import event_log
 from zhiban.kit.frozen_dataclass import frozen_dataclass
@@ -32,8 +33,7 @@ HERE = "/settings/audit"
 MOST_EXPORTED = 20_000
 CHUNK = 1_000
 
-Word = Annotated[str, Query(max_length=100)]
-Field = Annotated[str, Form(max_length=100)]
+LONGEST = 100  # characters of a field
 
 
 class AuditPage(DeskPage):
@@ -61,8 +61,16 @@ class _AuditForm:
 
     @property
     def query(self) -> str:
-        chosen = {name: getattr(self, name) for name in ("about", "agent", "since", "until", "text")}
+        chosen = {one.name: getattr(self, one.name) for one in fields(self)}
         return urlencode({name: value for name, value in chosen.items() if value})
+
+
+async def _asked(request: Request) -> _AuditForm:
+    """The same fields, in the address of the page or in the form that exports it."""
+    return _AuditForm(**await sent(request, [one.name for one in fields(_AuditForm)], longest=LONGEST))
+
+
+Asked = Annotated[_AuditForm, Depends(_asked)]
 
 
 @frozen_dataclass
@@ -135,16 +143,7 @@ def _line(row: AuditRow, names: Names, page: AuditPage) -> _Line:
 
 
 @router.get(HERE)
-async def show(
-    page: LookingAtAudit,
-    about: Word = "",
-    agent: Word = "",
-    since: Word = "",
-    until: Word = "",
-    text: Word = "",
-    before: Word = "",
-) -> Response:
-    asked = _AuditForm(about, agent, since, until, text)
+async def show(page: LookingAtAudit, asked: Asked, before: Annotated[str, Query(max_length=LONGEST)] = "") -> Response:
     async with page.transaction() as tx:
         rows = await audit_rows(tx, _filter(page, asked, before=_before(before)), limit=PAGE + 1)
         names = await queries.names(tx)
@@ -163,16 +162,8 @@ async def show(
 
 
 @router.post(HERE + "/export")
-async def export(
-    page: LookingAtAudit,
-    about: Field = "",
-    agent: Field = "",
-    since: Field = "",
-    until: Field = "",
-    text: Field = "",
-) -> Response:
+async def export(page: LookingAtAudit, asked: Asked) -> Response:
     """What is asked for as CSV, the newest first. That it was taken along is a fact of the same log."""
-    asked = _AuditForm(about, agent, since, until, text)
     before: tuple[datetime, int] | None = None
     found: list[AuditRow] = []
     async with page.transaction() as tx:

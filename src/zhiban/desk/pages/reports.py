@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Form, Query, Request
+from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import Response
 
 from zhiban.automation.queries import names
@@ -13,6 +14,7 @@ from zhiban.conversations.labels import label_names, labels
 from zhiban.conversations.standing import DeskStanding, standing
 from zhiban.desk import report_view
 from zhiban.desk.checks import chrome_of
+from zhiban.desk.page import sent
 from zhiban.desk.report_csv import export_report
 from zhiban.desk.report_form import CUSTOM, PRESETS, ReportForm
 from zhiban.desk.report_view import ReportNames
@@ -32,22 +34,12 @@ router = APIRouter(dependencies=[Depends(same_origin)], include_in_schema=False)
 
 HERE = "/reports"
 
-Word = Annotated[str, Query(max_length=40)]
-Field = Annotated[str, Form(max_length=40)]
+LONGEST = 40  # characters of a field
 
 
-def asked_form(
-    period: Word = "14d",
-    since: Word = "",
-    until: Word = "",
-    inbox: Word = "",
-    team: Word = "",
-    agent: Word = "",
-    label: Word = "",
-    clock: Word = "",
-    by: Word = "agent",
-) -> ReportForm:
-    return ReportForm(period, since, until, inbox, team, agent, label, clock, by)
+async def asked_form(request: Request) -> ReportForm:
+    """The same fields, in the address of a report or in the form that exports it."""
+    return ReportForm(**await sent(request, [one.name for one in fields(ReportForm)], longest=LONGEST))
 
 
 Asked = Annotated[ReportForm, Depends(asked_form)]
@@ -112,23 +104,11 @@ async def now_board(request: Request, agent: CurrentAgent, form: Asked) -> Respo
 
 @router.post(HERE + "/export")
 async def export(
-    request: Request,
-    agent: CurrentAgent,
-    what: Field = "steps",
-    period: Field = "14d",
-    since: Field = "",
-    until: Field = "",
-    inbox: Field = "",
-    team: Field = "",
-    member: Annotated[str, Form(max_length=40, alias="agent")] = "",
-    label: Field = "",
-    clock: Field = "",
-    by: Field = "agent",
+    request: Request, agent: CurrentAgent, form: Asked, what: Annotated[str, Form(max_length=LONGEST)] = "steps"
 ) -> Response:
     """The curves, or the table below them, as CSV."""
     auth, now = auth_of(request), auth_of(request).clock.now()
     agent.access.check(Permission.SEE_REPORTS)
-    form = ReportForm(period, since, until, inbox, team, member, label, clock, by)
     texts = auth.viewer(request, agent).texts
     async with auth.database.page_transaction(agent.workspace_id) as tx:
         rows = await seen_inboxes(tx, agent.access)
