@@ -23,6 +23,13 @@ PAGES = (
     *("/settings/health", "/settings/people", "/settings/labels", "/settings/teams", "/me", "/nowhere"),
     *("/settings/inboxes", "/settings/inboxes/1", "/settings/inboxes/1/policy"),
     *("/settings/tokens", "/settings/notifiers", "/settings/sessions", "/settings/retention", "/settings/audit"),
+    *(
+        "/settings/sign-in",
+        "/settings/reminders",
+        "/settings/repositories",
+        "/settings/conversation-fields",
+        "/workspaces",
+    ),
 )
 
 
