@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,19 @@ class Desk:
     url: str
     workspace_id: int
     connection_id: int
+    folder: Path
+    urls: DatabaseUrls
+    running: AsyncExitStack
+
+    async def restart(self) -> None:
+        """The process ends, and another one begins with what is in the database; the program connects again."""
+        await self.program.disconnect()
+        await self.running.aclose()
+        self.app = App.build(settings_for(self.folder), self.urls)
+        self.app.start_workers()
+        url = await self.running.enter_async_context(served(application(self.app)))
+        self.url = f"{url}/streams/{self.url.rpartition('/')[2]}"
+        await self.program.connect(self.url)
 
     async def rows(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
         async with self.app.database.transaction(self.workspace_id) as tx:
@@ -91,7 +104,8 @@ class Desk:
 async def installed(urls: DatabaseUrls, folder: Path, **values: Any) -> AsyncIterator[Desk]:
     app = App.build(settings_for(folder), urls)
     app.start_workers()
-    async with served(application(app)) as url, OneBotProgram() as program:
+    async with OneBotProgram() as program, AsyncExitStack() as running:
+        url = await running.enter_async_context(served(application(app)))
         program.group(GROUP, "青禾用户群", {LI: "李华", WANG: "小王"})
         program.friends[LI] = "李华"
         workspace_id = await ensure_default(app)
@@ -99,7 +113,8 @@ async def installed(urls: DatabaseUrls, folder: Path, **values: Any) -> AsyncIte
             given = {"source": "qq-1", "token": TOKEN, **values}
             done = await connect(tx, app.vault, bootstrap.CHANNELS["onebot"], given, now=SystemClock().now())
             public_id = await tx.value("select public_id from connection where id = %(id)s", id=done.id)
-        yield Desk(app, program, f"{url}/streams/{public_id}", workspace_id, done.id)
+        address = f"{url}/streams/{public_id}"
+        yield Desk(app, program, address, workspace_id, done.id, folder, urls, running)
         await program.close()
 
 

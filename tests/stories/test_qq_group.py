@@ -1,4 +1,6 @@
-"""A QQ group over OneBot: asked in the group, answered there, and five messages of it become an issue."""
+"""A QQ group over OneBot: asked in the group, answered there, and five messages of it become an issue.
+
+In between the process ends; whoever quotes what it said is understood by the next one."""
 
 from __future__ import annotations
 
@@ -10,10 +12,13 @@ from tests.stories.conftest import SHOP
 from zhiban import bootstrap
 from zhiban.channels.connecting import callback_path
 from zhiban.channels.service import connect
+from zhiban.conversations import replies
 from zhiban.conversations.groups import group_called
 from zhiban.events import SYSTEM
 from zhiban.kit.clock import SystemClock
 from zhiban.knowledge import service as knowledge
+from zhiban.people.models import Role
+from zhiban.people.service import add_agent
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.github import GitHubSimulator
 from zhiban.testing.github import application as github_application
@@ -58,13 +63,46 @@ async def test_from_the_group_to_the_issue(urls: DatabaseUrls, tmp_path: Path) -
         await desk.program.until(lambda: any(TALK[0] in one.text for one in desk.program.sent), within=20)
         draft = next(one for one in desk.program.sent if TALK[0] in one.text)
         assert REPOSITORY in draft.text
+        await desk.eventually("select count(*) = 0 from message where state = 'queued'")
+        await desk.restart()
+        await desk.eventually("select state = 'online' from gateway_state")
         await desk.program.says(LI, [{"type": "reply", "data": {"id": str(draft.id)}}, *_at("确认")], group=GROUP)
         await desk.eventually("select state from issue where number is not null", "open", within=20)
+        quotes = "select count(*) from message m join message q on q.id = m.reply_to_id where m.direction = 'in'"
+        assert await desk.rows(quotes) == [(1,)]
         (entry,) = repo.entries.values()
         assert "付款就闪退" in entry.title + (entry.body or "")
         assert all(words in entry.title + (entry.body or "") for words in TALK)
         await desk.program.until(lambda: any("#" in one.text and "已建到" in one.text for one in desk.program.sent))
         assert {one.group for one in desk.program.sent} == {GROUP}
+
+        # What a process said before is quoted by the number that QQ gave it, even where it still waits to be sent.
+        limits, now = (await desk.inbox()).channel.limits, SystemClock().now()
+        ((conversation, said),) = await desk.rows(
+            "select conversation_id, id from message where direction = 'out' and text like '%%申请售后%%'"
+        )
+        async with desk.app.database.transaction(desk.workspace_id) as tx:
+            chen = await add_agent(tx, email="chen@example.test", name="陈默", role=Role.OWNER, password_hash=None)
+
+            async def reply(text: str, to: int) -> int:
+                (id_,) = await replies.reply(tx, conversation, text=text, by=chen, limits=limits, now=now, reply_to=to)
+                return id_
+
+            await reply("第二个也是这样", await reply("补充一点", said))
+        await desk.program.until(lambda: desk.program.sent[-1].text == "第二个也是这样")
+        first, second = desk.program.sent[-2:]
+        assert first.values("reply", "id") == [str(answer.id)]
+        assert second.values("reply", "id") == [str(first.id)]
+        # And what is taken back on the account's own phone is taken back here.
+        await desk.program.event(
+            post_type="notice",
+            notice_type="group_recall",
+            group_id=GROUP,
+            user_id=BOT,
+            operator_id=BOT,
+            message_id=first.id,
+        )
+        await desk.eventually("select recalled_at is not null from message where text = '补充一点'")
 
 
 def _at(words: str) -> list[dict[str, object]]:

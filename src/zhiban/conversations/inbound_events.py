@@ -14,6 +14,7 @@ from zhiban.conversations.group_reading import read_later
 from zhiban.conversations.models import Author, ConversationState, Status
 from zhiban.conversations.outbox import enqueue
 from zhiban.conversations.queries import is_recorded
+from zhiban.conversations.quotes import message_called
 from zhiban.conversations.threads import match_or_create
 from zhiban.conversations.topics import CONVERSATION_WAITING
 from zhiban.events import (
@@ -121,15 +122,17 @@ async def _contact_changed(tx: Transaction, inbox: OpenInbox, item: ContactChang
 async def _receipt(tx: Transaction, inbox: OpenInbox, item: Receipt) -> None:
     """Later news of the same kind is no news; a message that failed before stays failed."""
     column = "delivered_at" if item.status == "delivered" else "read_at"
-    state = await _lock_of(tx, inbox, item.external_id)
+    found = await _lock_of(tx, inbox, item.external_id)
+    if found is None:
+        return
+    state, known = found
     message_id = await tx.value(
-        f"update message set {column} = %(at)s where inbox_id = %(inbox)s and external_id = %(external)s "
-        f"and direction = 'out' and state = 'sent' and {column} is null returning id",
+        f"update message set {column} = %(at)s where id = %(id)s and direction = 'out' and state = 'sent' "
+        f"and {column} is null returning id",
         at=item.happened_at,
-        inbox=inbox.inbox_id,
-        external=item.external_id,
+        id=known,
     )
-    if state is None or message_id is None:
+    if message_id is None:
         return
     receipt: Literal["delivered", "read"] = "delivered" if item.status == "delivered" else "read"
     await event_log.append(
@@ -145,16 +148,17 @@ async def _receipt(tx: Transaction, inbox: OpenInbox, item: Receipt) -> None:
 
 
 async def _recalled(tx: Transaction, inbox: OpenInbox, item: Recalled) -> None:
-    state = await _lock_of(tx, inbox, item.external_id)
+    found = await _lock_of(tx, inbox, item.external_id)
+    if found is None:
+        return
+    state, known = found
     row = await tx.row(
         "update message set recalled_at = %(at)s, state = case when state = 'pending' then 'handled' else state end "
-        "where inbox_id = %(inbox)s and external_id = %(external)s and recalled_at is null "
-        "returning id, sender_contact_id",
+        "where id = %(id)s and recalled_at is null returning id, sender_contact_id",
         at=item.happened_at,
-        inbox=inbox.inbox_id,
-        external=item.external_id,
+        id=known,
     )
-    if state is None or row is None:
+    if row is None:
         return
     message_id, sender = row
     actor = (
@@ -171,17 +175,18 @@ async def _recalled(tx: Transaction, inbox: OpenInbox, item: Recalled) -> None:
 
 async def _send_failed(tx: Transaction, inbox: OpenInbox, item: SendFailed, *, now: datetime) -> None:
     """The vendor took a message and could not deliver it. May come before the answer to our call was read."""
-    state = await _lock_of(tx, inbox, item.external_id)
+    found = await _lock_of(tx, inbox, item.external_id)
+    if found is None:
+        return
+    state, known = found
     row = await tx.row(
         "update message set state = 'failed', failure = %(reason)s, failure_code = %(code)s "
-        "where inbox_id = %(inbox)s and external_id = %(external)s and direction = 'out' and state <> 'failed' "
-        "returning id, author",
+        "where id = %(id)s and direction = 'out' and state <> 'failed' returning id, author",
         reason=item.reason,
         code=item.code,
-        inbox=inbox.inbox_id,
-        external=item.external_id,
+        id=known,
     )
-    if state is None or row is None:
+    if row is None:
         return
     message_id, author = row
     await event_log.append(
@@ -199,14 +204,16 @@ async def _send_failed(tx: Transaction, inbox: OpenInbox, item: SendFailed, *, n
         await service.hand_off(tx, state.id, reason="reply_failed", actor=SYSTEM, now=now)
 
 
-async def _lock_of(tx: Transaction, inbox: OpenInbox, external_id: str) -> ConversationState | None:
-    """The conversation of a message, locked before the message as every verb does, so that no two wait in a ring."""
-    conversation_id = await tx.value(
-        "select conversation_id from message where inbox_id = %(inbox)s and external_id = %(external)s",
-        inbox=inbox.inbox_id,
-        external=external_id,
-    )
-    return None if conversation_id is None else await transitions.lock(tx, conversation_id)
+async def _lock_of(tx: Transaction, inbox: OpenInbox, external_id: str) -> tuple[ConversationState, int] | None:
+    """The message that the vendor knows by this id, and its conversation.
+
+    That is locked before the message as every verb does, so that no two wait in a ring.
+    """
+    found = await message_called(tx, inbox.inbox_id, external_id)
+    if found is None:
+        return None
+    conversation_id, message_id = found
+    return await transitions.lock(tx, conversation_id), message_id
 
 
 async def _entered(tx: Transaction, inbox: OpenInbox, item: Entered, *, now: datetime) -> None:

@@ -117,6 +117,7 @@ class QueuedMessage:
     sent_at: datetime
     agent_id: int | None = None
     mentions: tuple[Mention, ...] = ()
+    reply_to_id: int | None = None
 
 
 @frozen_dataclass
@@ -291,6 +292,7 @@ async def enqueue(
             now,
             agent_id,
             tuple(mentions) if "mentions" in part else (),
+            part.get("reply_to"),
         )
         for id_, part in zip(ids, parts, strict=True)
     ]

@@ -16,17 +16,38 @@ SHOWN = 200  # characters of it that the desk shows
 
 _QUOTED = """
 select m.id, m.author, m.agent_id, coalesce(a.name, '') as agent_name, m.kind, left(m.text, 400) as text, m.content,
-  coalesce(m.external_id, '') as external_id, m.recalled_at is not null as recalled, m.sender_contact_id,
+  coalesce(m.vendor_id, m.external_id, '') as external_id, m.state = 'queued' as waits,
+  m.recalled_at is not null as recalled, m.sender_contact_id,
   coalesce((select f.filename from attachment f where f.message_id = m.id order by f.id limit 1), '') as filename
 from message m left join agent a on a.workspace_id = m.workspace_id and a.id = m.agent_id
 where m.conversation_id = %(conversation)s and m.direction <> 'internal' and m.id = any(%(ids)s::bigint[])"""
 
+# Ours is named by the vendor's id for it, or by our key where vendors take that. Each has an index of its own.
 _RESOLVE = """
-update message m set reply_to_id = q.id
-from json_to_recordset(%(rows)s::json) as t(message bigint, reply_to text), message q
-where m.id = t.message and m.id = any(%(ids)s::bigint[]) and q.workspace_id = m.workspace_id
-  and q.inbox_id = m.inbox_id and q.external_id = t.reply_to and q.conversation_id = m.conversation_id
-  and q.id <> m.id"""
+update message m set reply_to_id = f.answered
+from (
+  select n.id, (
+    select max(q.id) from (
+      select id, conversation_id from message
+      where workspace_id = n.workspace_id and inbox_id = n.inbox_id and external_id = t.reply_to
+      union all
+      select id, conversation_id from message
+      where workspace_id = n.workspace_id and inbox_id = n.inbox_id and vendor_id = t.reply_to) q
+    where q.conversation_id = n.conversation_id and q.id <> n.id) as answered
+  from json_to_recordset(%(rows)s::json) as t(message bigint, reply_to text)
+  join message n on n.id = t.message and n.id = any(%(ids)s::bigint[])) f
+where m.id = f.id and f.answered is not null"""
+
+_CALLED = """
+select conversation_id, id from (
+  select conversation_id, id from message where inbox_id = %(inbox)s and external_id = %(external)s
+  union all
+  select conversation_id, id from message where inbox_id = %(inbox)s and vendor_id = %(external)s) q
+order by id desc limit 1"""
+
+_REFERENCE = (
+    "select coalesce(vendor_id, external_id) from message where id = %(id)s and state not in ('queued', 'failed')"
+)
 
 # Some clients write the words of what a message answers instead of naming it. Ours is found by its words, with or
 # without the names that stand before them; blanks are as each client likes them.
@@ -47,7 +68,7 @@ where m.id = t.message and m.reply_to_id is null"""
 
 @frozen_dataclass
 class Quoted:
-    """A message that another one answers."""
+    """A message that another one answers. `external_id` is the vendor's for it, as far as that is known."""
 
     id: int
     author: str
@@ -57,6 +78,7 @@ class Quoted:
     text: str
     content: dict[str, Any]
     external_id: str
+    waits: bool  # to be sent
     recalled: bool
     sender_contact_id: int | None = None
     filename: str = ""
@@ -112,6 +134,8 @@ async def quotation(tx: Transaction, conversation_id: int, message_id: int, *, l
         raise NotFound("There is no such message.")
     if found.recalled:
         raise Conflict("The message was taken back meanwhile.")
+    if limits.quotes and found.waits:
+        return Quotation(found.id)  # the vendor's id is known when it was sent, which is before this
     if limits.quotes and found.external_id:
         return Quotation(found.id, reference=found.external_id)
     if not words.strip():
@@ -122,6 +146,21 @@ async def quotation(tx: Transaction, conversation_id: int, message_id: int, *, l
         message=message_id,
     )
     return Quotation(found.id, above=quote_line(found.words) if later else "")
+
+
+async def message_called(tx: Transaction, inbox_id: int, external_id: str) -> tuple[int, int] | None:
+    """The conversation and the id of the message that the vendor knows by this id, or that we sent with this key."""
+    row = await tx.row(_CALLED, inbox=inbox_id, external=external_id)
+    if row is None:
+        return None
+    conversation_id, message_id = row
+    return int(conversation_id), int(message_id)
+
+
+async def reference_of(tx: Transaction, message_id: int) -> str | None:
+    """By which id the vendor knows a message, so that another can answer it; None where it never got there."""
+    found = await tx.value(_REFERENCE, id=message_id)
+    return None if found is None else str(found)
 
 
 def quote_line(words: str) -> str:
@@ -143,7 +182,7 @@ async def link_answers(tx: Transaction, stored: Mapping[str, int], messages: Seq
     worded = [
         {"message": stored[message.external_id], "words": words}
         for message in messages
-        if not message.reply_to and message.external_id in stored and (words := _quoted_words(message))
+        if message.external_id in stored and (words := _quoted_words(message))
     ]
     if worded:
         await tx.run(_RESOLVE_WORDS, rows=json_safe(worded))

@@ -124,7 +124,7 @@ async def send_again(tx: Transaction, message_id: int, *, limits: Limits, by: Ac
     if attempts is None:
         raise Conflict("Only a message that failed can be sent again.")
     await tx.run(
-        "update message set external_id = %(key)s where id = %(id)s",
+        "update message set external_id = %(key)s, vendor_id = null where id = %(id)s",
         id=message_id,
         key=key_for("again", tx.workspace_id, message_id, attempts, now.isoformat()),
     )

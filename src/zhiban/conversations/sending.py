@@ -38,7 +38,8 @@ _SENT = f"""
 with held as (
   select workspace_id from conversation_work where conversation_id = %(conversation)s for update),
 sent as (
-  update message m set state = 'sent', attempts = attempts + 1, delivered_at = %(now)s from held
+  update message m set state = 'sent', attempts = attempts + 1, delivered_at = %(now)s, vendor_id = %(vendor)s::text
+  from held
   where m.workspace_id = held.workspace_id and m.id = %(id)s and m.state in ('queued', 'dropped') returning m.id),
 {event_log.log_with("exists (select from sent)")},
 {work_state.LEAVE_AFTER}
@@ -51,9 +52,10 @@ GIVE_UP_AFTER = timedelta(hours=48)
 
 @frozen_dataclass
 class SendSucceeded:
-    """The vendor took it. `native` tells where a session move ended up."""
+    """The vendor took it. `native` tells where a session move ended up, `vendor_id` by what the vendor knows it."""
 
     native: NativeState | None = None
+    vendor_id: str | None = None  # where that is another id than our key
 
 
 @frozen_dataclass
@@ -91,9 +93,9 @@ async def dispatch(
         if message.kind == "move":
             return await _move(inbox, thread, message)
         if message.kind in FILE_KINDS:
-            await _send_file(inbox, thread, message, files)
-            return SendSucceeded()
-        await _send(inbox, thread, message, now=now)
+            id_ = await _send_file(inbox, thread, message, files)
+        else:
+            id_ = await _send(inbox, thread, message, now=now)
     except SendRefused as error:
         return SendRejected(error.refusal, error.code, error.native, error.servicer)
     except TryLater as error:
@@ -104,30 +106,29 @@ async def dispatch(
         if now - message.sent_at > GIVE_UP_AFTER:
             return SendRejected(Refusal.MISCONFIGURED, error.code)
         return Deferred(BROKEN_WAIT, broken=error.sentence)
-    return SendSucceeded()
+    return SendSucceeded(vendor_id=id_ if id_ and id_ != message.external_id else None)
 
 
-async def _send(inbox: OpenInbox, thread: str, message: QueuedMessage, *, now: datetime) -> None:
+async def _send(inbox: OpenInbox, thread: str, message: QueuedMessage, *, now: datetime) -> str:
     outgoing = as_outgoing(thread, message)
     code = message.content.get("code")
     if not code:
-        await inbox.channel.send(outgoing)
-        return
+        return await inbox.channel.send(outgoing)
     if now >= datetime.fromisoformat(message.content["expires"]) or not isinstance(inbox.channel, RepliesToEvents):
         raise SendRefused(Refusal.CODE_EXPIRED)
-    await inbox.channel.reply_to_event(code, outgoing)
+    return await inbox.channel.reply_to_event(code, outgoing)
 
 
-async def _send_file(inbox: OpenInbox, thread: str, message: QueuedMessage, files: OutgoingFiles) -> None:
+async def _send_file(inbox: OpenInbox, thread: str, message: QueuedMessage, files: OutgoingFiles) -> str:
     """Hand the file over and send it; once more where the vendor has lost what an earlier attempt gave it."""
     given = await files.hand_over(inbox, message.id)
     try:
-        await inbox.channel.send(as_outgoing(thread, message, given.media))
+        return await inbox.channel.send(as_outgoing(thread, message, given.media))
     except SendRefused as error:
         if not given.kept or error.refusal is not Refusal.BAD_MESSAGE:
             raise
         given = await files.hand_over(inbox, message.id, anew=True)
-        await inbox.channel.send(as_outgoing(thread, message, given.media))
+        return await inbox.channel.send(as_outgoing(thread, message, given.media))
 
 
 async def _move(inbox: OpenInbox, thread: str, message: QueuedMessage) -> Outcome:
@@ -223,6 +224,7 @@ async def _record_sent(
         conversation=state.id,
         workspace=tx.workspace_id,
         facts=event_log.facts(events),
+        vendor=outcome.vendor_id,
         process=leave.process_id if leave else None,
         revision=leave.revision if leave else None,
         now=now,

@@ -87,7 +87,8 @@ class Channel(Protocol):
         ...
 
     async def send(self, message: Outgoing) -> str:
-        """Send and return the vendor's id. Raises SendRefused, TryLater or ConnectionBroken."""
+        """Send and return the vendor's id, by which answers, recalls and receipts will name the message; our key where
+        the vendor gives none. Raises SendRefused, TryLater or ConnectionBroken."""
         ...
 
 

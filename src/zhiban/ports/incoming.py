@@ -128,7 +128,7 @@ class Recalled:
 
 @frozen_dataclass
 class SendFailed:
-    """The vendor accepted our message and could not deliver it. `external_id` is the id we sent it with."""
+    """The vendor accepted our message and could not deliver it. `external_id` is what `send` returned, or our key."""
 
     external_id: str
     thread: str
@@ -225,7 +225,7 @@ class ContactChanged:
 
 @frozen_dataclass
 class Receipt:
-    """A message of ours reached the contact's device, or was read. `external_id` is the id we sent it with."""
+    """A message of ours reached the contact's device, or was read. `external_id`: what `send` returned, or our key."""
 
     external_id: str
     thread: str

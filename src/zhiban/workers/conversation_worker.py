@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from zhiban.conversations import groups, service, topics, transitions, work_stat
 from zhiban.conversations.models import ConversationState, Status
 from zhiban.conversations.outbox import QueuedMessage
 from zhiban.conversations.outgoing_files import OutgoingFiles
+from zhiban.conversations.quotes import reference_of
 from zhiban.conversations.responder import ConversationSnapshot, PendingMessage, Responder
 from zhiban.conversations.sending import Deferred, WorkHold, dispatch, record_outcome
 from zhiban.events import SYSTEM
@@ -233,7 +234,8 @@ class ConversationWorker:
         for message in snapshot.queued:
             with metrics.timed("send"):
                 now = self._clock.now()
-                outcome = await dispatch(snapshot.inbox, snapshot.state.thread, message, self._files, now=now)
+                whole = await self._naming(snapshot, message)
+                outcome = await dispatch(snapshot.inbox, snapshot.state.thread, whole, self._files, now=now)
             now = self._clock.now()
             changed.clear()  # what came before this transaction, it sees
             async with self._database.transaction(snapshot.workspace_id) as tx:
@@ -256,6 +258,15 @@ class ConversationWorker:
             if revision != snapshot.revision:
                 return False  # people may have taken over between two parts: read again before the next one
         return False
+
+    async def _naming(self, snapshot: ConversationSnapshot, message: QueuedMessage) -> QueuedMessage:
+        """The message with the vendor's id of what it answers, which was not sent yet when it was stored."""
+        answered = message.reply_to_id
+        if answered is None or not snapshot.inbox.channel.limits.quotes or "reply_to" in message.content:
+            return message
+        async with self._database.transaction(snapshot.workspace_id) as tx:
+            reference = await reference_of(tx, answered)
+        return replace(message, content={**message.content, "reply_to": reference}) if reference else message
 
     async def _answer(self, snapshot: ConversationSnapshot, prepared: object, changed: asyncio.Event) -> bool:
         """Let the assistant answer. False when nothing was stored: something new came, or the turn failed."""
@@ -341,6 +352,8 @@ def _loaded(rows: Sequence[Sequence[Any]]) -> _Loaded | None:
         elif message_state == "queued":
             named = tuple(Mention(one["id"], one["name"]) for one in mentions)
             queued.append(
-                QueuedMessage(id_, author, kind, text, content, external_id, attempts, sent_at, agent_id, named)
+                QueuedMessage(
+                    id_, author, kind, text, content, external_id, attempts, sent_at, agent_id, named, reply_to
+                )
             )
     return _Loaded(state, revision, retry_at, contact_name, tuple(pending), tuple(queued))

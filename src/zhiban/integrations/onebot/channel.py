@@ -50,23 +50,15 @@ class SentMessages:
 
     def __init__(self) -> None:
         self._ids: OrderedDict[str, str] = OrderedDict()
-        self._keys: OrderedDict[str, str] = OrderedDict()
 
     def get(self, key: str) -> str | None:
         """The id in its chat; empty where the program gave none."""
         return self._ids.get(key)
 
-    def key_of(self, external_id: str | None) -> str | None:
-        """Our key of a message that somebody answers, where it is one of ours."""
-        return self._keys.get(external_id or "")
-
     def note(self, key: str, external_id: str) -> None:
         self._ids[key] = external_id
-        if external_id:
-            self._keys[external_id] = key
-        for known in (self._ids, self._keys):
-            if len(known) > REMEMBERED:
-                known.popitem(last=False)
+        if len(self._ids) > REMEMBERED:
+            self._ids.popitem(last=False)
 
 
 class OneBotChannel:
@@ -107,7 +99,7 @@ class OneBotChannel:
         event = events.parse(body)
         if event is None:
             return [UnknownVendorEvent("unreadable", now)]
-        return [events.answering(item, self._sent.key_of) for item in await self._asking.complete(event, now=now)]
+        return await self._asking.complete(event, now=now)
 
     # ------------------------------------------------------------------------------------------------------- sending
 
@@ -280,8 +272,9 @@ def _segments(message: Outgoing) -> list[MessageSegment]:
     if (not text.strip() and media is None) or len(message.text) > TEXT_CHARACTERS:
         raise SendRefused(Refusal.BAD_MESSAGE, hint=f"A text has 1 to {TEXT_CHARACTERS} characters.")
     parts: list[MessageSegment] = []
-    answered = (message.reply_to or "").removeprefix(f"{message.thread}:")
-    if answered:
+    prefix = f"{message.thread}:"
+    answered = (message.reply_to or "").removeprefix(prefix)
+    if answered and answered != message.reply_to:  # what has no id there, such as our files, cannot be named
         parts.append(MessageSegment("reply", {"id": answered}))
     for one in message.mentions if message.thread.startswith(GROUP) else ():
         if not one.external_id.startswith(ANONYMOUS):

@@ -323,9 +323,3 @@ def _request(event: OneBotEvent, now: datetime) -> list[Incoming]:
 def is_invitation(event: OneBotEvent) -> bool:
     """Whether somebody asks our account into a group; others ask to be let into one, which is not ours to decide."""
     return event.word("request_type") == "group" and event.word("sub_type") == "invite"
-
-
-def answering(item: Incoming, key_of: Callable[[str | None], str | None]) -> Incoming:
-    """An answer to a message of ours names it by our key, by which it is stored."""
-    ours = key_of(item.reply_to) if isinstance(item, IncomingMessage) else None
-    return replace(item, reply_to=ours) if isinstance(item, IncomingMessage) and ours else item

@@ -50,23 +50,15 @@ class Sent:
 
     def __init__(self) -> None:
         self._ids: OrderedDict[str, str] = OrderedDict()
-        self._keys: OrderedDict[str, str] = OrderedDict()
 
     def get(self, key: str) -> str | None:
         """The gateway's id; empty where it gave none."""
         return self._ids.get(key)
 
-    def key_of(self, id_: str) -> str | None:
-        """Our key of what has this id at the gateway, where this process sent it."""
-        return self._keys.get(id_)
-
     def note(self, key: str, id_: str) -> None:
         self._ids[key] = id_
-        if id_:
-            self._keys[id_] = key
-        for known in (self._ids, self._keys):
-            if len(known) > REMEMBERED:
-                known.popitem(last=False)
+        if len(self._ids) > REMEMBERED:
+            self._ids.popitem(last=False)
 
 
 class WechatyChannel:
@@ -86,12 +78,12 @@ class WechatyChannel:
         },
     )
 
-    def __init__(self, client: GatewayClient, http: Http, config: WechatyConfig, clock: Clock, sent: Sent) -> None:
+    def __init__(self, client: GatewayClient, http: Http, config: WechatyConfig, clock: Clock) -> None:
         self._client = client
         self._http = http
         self._config = config
         self._clock = clock
-        self._sent = sent
+        self._sent = Sent()
 
     def read(self, body: str) -> Sequence[Incoming]:  # noqa: ARG002 - nothing is ever delivered by calling us
         return [UnknownVendorEvent("unreadable", self._clock.now())]

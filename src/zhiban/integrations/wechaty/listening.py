@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from zhiban.integrations.wechaty import contents
-from zhiban.integrations.wechaty.channel import Sent
 from zhiban.integrations.wechaty.client import GatewayClient, GatewayEvent, moment
 from zhiban.integrations.wechaty.config import WechatyConfig
 from zhiban.integrations.wechaty.directory import Directory
@@ -72,14 +71,12 @@ class Listener:
         client: GatewayClient,
         config: WechatyConfig,
         clock: Clock,
-        sent: Sent,
         *,
         login_seconds: float = LOGIN_SECONDS,
     ) -> None:
         self._client = client
         self._config = config
         self._clock = clock
-        self._sent = sent
         self._login_seconds = login_seconds
         self._directory = Directory(client)
         self._me = ""
@@ -237,16 +234,14 @@ class Listener:
         ]
 
     async def _answered(self, thread: str, id_: str, quote: contents.Quote | None) -> tuple[str, contents.Quote | None]:
-        """Which message another one answers: its id as we store it, or else the words by which it is found later."""
+        """Which message another one answers: its id, or else the words by which it is found later; ours by both."""
         if not id_:
             found = self._quoted(thread, quote.text) if quote is not None else ""
             return found, None if found else quote
-        if key := self._sent.key_of(id_):
-            return key, None
         sender, text = await self._said_by(thread, id_)
-        # Ours has another id here than with us, and this process did not send it: only its words are known to both.
+        # Not every gateway gives an id when it sends: then only the words are known to both.
         ours = sender == self._me and bool(text.strip())
-        return ("", contents.Quote("", text)) if ours else (id_, None)
+        return id_, contents.Quote("", text) if ours else None
 
     async def _said_by(self, thread: str, id_: str) -> tuple[str, str]:
         """Who wrote the message with this id, and what; both empty where the gateway has it no more."""
@@ -274,7 +269,7 @@ class Listener:
         if not recalled:
             return [UnknownVendorEvent("recalled", at, thread)]
         role = SenderRole.AGENT if talker == self._me else SenderRole.CONTACT
-        return [Recalled(self._sent.key_of(recalled) or recalled, thread, role, at)]
+        return [Recalled(recalled, thread, role, at)]
 
     async def _who(self, room: str, talker: str, now: datetime) -> tuple[list[Any], str]:
         """What is to be known before a message: its group, when it is new here, or who a contact is; and the name."""

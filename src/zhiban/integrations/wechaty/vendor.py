@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
-from zhiban.integrations.wechaty.channel import Sent, WechatyChannel
+from zhiban.integrations.wechaty.channel import WechatyChannel
 from zhiban.integrations.wechaty.client import GatewayClient
 from zhiban.integrations.wechaty.config import LABEL, NAME, WechatyConfig
 from zhiban.integrations.wechaty.listening import Listener
@@ -40,8 +40,7 @@ class WechatyVendor:
         self._clock = clock
         # Sending must not wait behind thousands of messages that are being read, so each has a connection.
         self._client = GatewayClient(config)
-        self._sent = Sent()
-        self._channel = WechatyChannel(self._client, http, config, clock, self._sent)
+        self._channel = WechatyChannel(self._client, http, config, clock)
 
     def namespace(self, kind: str) -> tuple[str, str]:  # noqa: ARG002
         """Not every kind of gateway has WeChat's own ids: those of two gateways are never compared."""
@@ -65,7 +64,7 @@ class WechatyVendor:
     async def listen(self) -> AsyncIterator[Sequence[StreamItem]]:
         """As `Streams` promises."""
         client = GatewayClient(self._config)
-        batches = Listener(client, self._config, self._clock, self._sent).batches()
+        batches = Listener(client, self._config, self._clock).batches()
         try:
             async for batch in batches:
                 yield batch
