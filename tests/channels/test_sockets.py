@@ -26,6 +26,7 @@ from zhiban.channels.connections import OpenInbox
 from zhiban.channels.service import connect, disconnect
 from zhiban.channels.sockets import LiveSocket
 from zhiban.container import App, ensure_default
+from zhiban.kit.background_tasks import cancelled
 from zhiban.kit.clock import SystemClock
 from zhiban.kit.settings import Settings, load
 from zhiban.main import application
@@ -371,8 +372,21 @@ async def test_another_process_calls_over_our_socket_and_doubles_nothing(
         # Whichever process tries it again, it is not said twice.
         for app in (other, desk.app):
             assert await (await desk.inbox(app)).channel.send(Outgoing("k2", ROOM, Kind.TEXT, "答复丢了")) == "k2"
-        assert [one.text for one in desk.program.sent] == ["来自另一个进程", "答复丢了"]
+        # A process that ends while it waits for the answer says it for the last time, over whosever socket.
+        for number, app in enumerate((other, desk.app)):
+            desk.program.faults.append("held")
+            sending = asyncio.create_task(
+                (await desk.inbox(app)).channel.send(Outgoing(f"h{number}", ROOM, Kind.TEXT, f"没等到{number}"))
+            )
+            await desk.program.until(lambda text=f"没等到{number}": desk.program.sent[-1].text == text)
+            await cancelled([sending])
         assert await desk.rows("select 1 from gateway_call") == []
+        said = ["来自另一个进程", "答复丢了", "没等到0", "没等到1"]
+        await desk.restart()
+        for number in range(2):
+            again = Outgoing(f"h{number}", ROOM, Kind.TEXT, f"没等到{number}")
+            assert await (await desk.inbox()).channel.send(again) == f"h{number}"
+        assert [one.text for one in desk.program.sent] == said
         await desk.program.disconnect()
         await desk.eventually("select owner is null from gateway_state")
         with pytest.raises(TryLater) as caught:

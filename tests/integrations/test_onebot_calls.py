@@ -258,8 +258,7 @@ async def test_what_leaves() -> None:
             await channel.send(Outgoing(f"k-{fault}", room, Kind.TEXT, "在吗"))
         assert caught.value.refusal is refusal
     program.faults.append("timeout")
-    with pytest.raises(TryLater):
-        await channel.send(Outgoing("k3", room, Kind.TEXT, "在吗"))
+    assert await channel.send(Outgoing("k3", room, Kind.TEXT, "在吗")) == "k3"  # QQ may show it yet: never again
     assert await channel.send(Outgoing("k3", room, Kind.TEXT, "在吗")) == "k3"
     assert len(program.sent) == 2
     with pytest.raises(SendRefused) as caught:

@@ -39,6 +39,7 @@ class SocketStand(Stand):
     """A program that opens a socket to the vendor, over which everything goes."""
 
     contact = "20002"
+    known = "20002:-71"
 
     def __init__(self, program: onebot.OneBotProgram, vendor: Vendor) -> None:
         self.program = program
@@ -97,7 +98,7 @@ class SocketStand(Stand):
         return [one[2] for one in self.program.uploaded] + [base64.b64decode(one[9:]) for one in shown]
 
     def answered(self) -> list[str]:
-        return [id_ for one in self.program.sent for id_ in one.values("reply", "id")]
+        return [f"{self.contact}:{id_}" for one in self.program.sent for id_ in one.values("reply", "id")]
 
     def busy(self) -> None:
         self.program.faults.append("busy")

@@ -11,6 +11,7 @@ class Stand(ABC):
     """A channel, the people on its other side, and the mishaps of its wire."""
 
     contact = "lihua"
+    known = "m1"  # a message that can be answered, by its id
     provable = True  # there is something that its vendor can be asked about our credentials
     vendor: Vendor
     channel: Channel

@@ -276,9 +276,9 @@ def test_what_it_shows_as_pictures_and_films_it_also_takes_as_files(stand: Stand
 async def test_an_answer_names_what_it_answers_where_the_channel_can(stand: Stand) -> None:
     """Where it cannot, the answer goes out all the same."""
     await stand.may_answer()
-    await stand.channel.send(Outgoing("z11", stand.contact, Kind.TEXT, "能开", reply_to="m1"))
+    await stand.channel.send(Outgoing("z11", stand.contact, Kind.TEXT, "能开", reply_to=stand.known))
     assert stand.arrived() == ["能开"]
-    assert stand.answered() == (["m1"] if stand.channel.limits.quotes else [])
+    assert stand.answered() == ([stand.known] if stand.channel.limits.quotes else [])
 
 
 async def test_a_message_is_taken_back(stand: Stand) -> None:

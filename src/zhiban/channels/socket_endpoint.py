@@ -247,7 +247,6 @@ class _Conversation:
         self._key = (connection.workspace_id, connection.id)
         self._socket = LiveSocket(client, self._send)
         self._events: asyncio.Queue[VerifiedWebhook] = asyncio.Queue(READ_AHEAD)
-        self._sending = asyncio.Lock()
         self._messages = False  # whether any came since the lease was renewed
         self._state: tuple[str, str] | None = None
         self._nonsense = 0
@@ -359,16 +358,15 @@ class _Conversation:
     # --------------------------------------------------------------------------------------------- beside the reading
 
     async def _send(self, frame: str) -> None:
-        async with self._sending:
-            try:
-                async with asyncio.timeout(SEND_SECONDS):
-                    await self._websocket.send_text(frame)
-            except TimeoutError:
-                self._socket.end(1008, "nothing is read")
-                raise
-            except (WebSocketDisconnect, RuntimeError):
-                # Perhaps a part of it left: nobody knows what the program has read.
-                raise TryLater("The program has gone.", after=2.0, unknown=True) from None
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                await self._websocket.send_text(frame)
+        except TimeoutError:
+            self._socket.end(1008, "nothing is read")
+            raise
+        except (WebSocketDisconnect, RuntimeError):
+            # Perhaps a part of it left: nobody knows what the program has read.
+            raise TryLater("The program has gone.", after=2.0, unknown=True) from None
 
     async def _close_when_told(self) -> None:
         await self._socket.ending.wait()

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 
 import psycopg
 
@@ -32,6 +33,13 @@ NO_ANSWER = "The program did not answer."
 Key = tuple[int, int]  # workspace and connection
 
 
+@dataclass(slots=True)
+class Attempt:
+    """A call on its way. Once it was handed over, the program may have read it, whatever is heard of it."""
+
+    handed_over: bool = False
+
+
 class LiveSocket:
     """One socket of a program. SocketCalls, over this very socket."""
 
@@ -43,6 +51,7 @@ class LiveSocket:
         self.end_reason = ""
         self.replaced = False  # by another one of this process, to which the lease belongs now
         self._send = send
+        self._sending = asyncio.Lock()
         self._waiting: dict[str, asyncio.Future[str]] = {}
         self._closed = False
 
@@ -51,8 +60,17 @@ class LiveSocket:
         """Whether an answer, which may be large, is expected."""
         return bool(self._waiting)
 
-    async def call(self, key: str, frame: str, *, timeout: float, once: bool = False) -> str:  # noqa: ARG002 - see SocketRegistry
-        """As SocketCalls; what `once` promises is the registry's to keep."""
+    async def call(
+        self,
+        key: str,
+        frame: str,
+        *,
+        timeout: float,
+        once: bool = False,  # noqa: ARG002 - what it promises is the registry's to keep
+        attempt: Attempt | None = None,
+    ) -> str:
+        """As SocketCalls. `attempt` tells how far it came, also where the caller is cancelled meanwhile."""
+        attempt = attempt or Attempt()
         if self._closed:
             raise TryLater(NOT_CONNECTED, after=2.0)
         if len(self._waiting) >= MOST_CALLS or key in self._waiting:
@@ -61,10 +79,12 @@ class LiveSocket:
         self._waiting[key] = answer
         try:
             async with asyncio.timeout(timeout):
-                await self._send(frame)
+                async with self._sending:
+                    attempt.handed_over = True
+                    await self._send(frame)
                 return await answer
         except TimeoutError:
-            raise TryLater(NO_ANSWER, after=2.0, unknown=True) from None
+            raise TryLater(NO_ANSWER, after=2.0, unknown=attempt.handed_over) from None
         finally:
             self._waiting.pop(key, None)
             if not answer.done():
@@ -145,20 +165,27 @@ class SocketRegistry:
     # ------------------------------------------------------------------------------------------------------- calling
 
     async def call(self, key: Key, echo: str, frame: str, *, timeout: float, once: bool) -> str:
-        """As SocketCalls."""
+        """As SocketCalls. What was handed over when the caller was cancelled, as at the end of the process, is lost."""
         workspace_id, connection_id = key
         if once:
             async with self._database.transaction(workspace_id) as tx:
                 if await gateway_calls.was_lost(tx, connection_id, echo):
                     raise AnswerLost("The answer to this message was lost; it may have been sent.")
+        attempt = Attempt()
         try:
             here = next((one for one in reversed(self.of(key)) if one.client.calls), None)
             if here is not None:
-                return await here.call(echo, frame, timeout=timeout)
-            return await self._elsewhere(key, echo, frame, timeout)
-        except TryLater as error:
-            if once and error.unknown:
-                await self._remember(key, echo)
+                return await here.call(echo, frame, timeout=timeout, attempt=attempt)
+            return await self._elsewhere(key, echo, frame, timeout, attempt)
+        except BaseException as error:
+            if once and attempt.handed_over:
+                await asyncio.shield(self._tasks.start(self._remember(key, echo)))
+            if (
+                attempt.handed_over
+                and isinstance(error, (psycopg.Error, Unavailable))
+                and not isinstance(error, TryLater)
+            ):
+                raise TryLater(NO_ANSWER, after=2.0, unknown=True) from error
             raise
 
     async def _remember(self, key: Key, echo: str) -> None:
@@ -168,7 +195,7 @@ class SocketRegistry:
         except (psycopg.Error, Unavailable) as error:
             log.warning("That an answer was lost could not be noted: %s", str(error).strip())
 
-    async def _elsewhere(self, key: Key, echo: str, frame: str, timeout: float) -> str:
+    async def _elsewhere(self, key: Key, echo: str, frame: str, timeout: float, attempt: Attempt) -> str:
         """The answer by way of a process that is connected. Raises TryLater."""
         workspace_id, connection_id = key
         if not self._pubsub.peers:
@@ -178,6 +205,7 @@ class SocketRegistry:
         ended = self._ended[id_] = asyncio.Event()
         self._pubsub.publish_remote(GATEWAY_CALL, workspace_id, connection_id)
         state, answer = "waiting", None
+        attempt.handed_over = True  # as long as it is not withdrawn before anybody took it
         try:
             deadline = time.monotonic() + timeout + LOOK_EVERY
             taken_by = time.monotonic() + TAKEN_WITHIN
@@ -194,6 +222,7 @@ class SocketRegistry:
             self._ended.pop(id_, None)
             async with self._database.transaction(workspace_id) as tx:
                 state = await gateway_calls.withdraw_call(tx, id_)
+            attempt.handed_over = state not in ("waiting", "unsent")
         if state == "answered" and answer is not None:
             return answer
         if state in ("waiting", "unsent"):

@@ -25,7 +25,7 @@ BOT_NAME = "小值"
 
 Role = Literal["Universal", "API", "Event"]
 Shape = Literal["napcat", "lagrange", "go-cqhttp"]
-Fault = Literal["busy", "lost", "refused", "muted", "risk", "broken", "timeout", "silent", "nonsense"]
+Fault = Literal["busy", "lost", "refused", "muted", "risk", "broken", "timeout", "silent", "held", "nonsense"]
 
 _ANSWERS: dict[str, dict[str, Any]] = {
     "busy": {"retcode": 1200, "message": "发送消息过于频繁，请稍后再试"},
@@ -263,6 +263,8 @@ class OneBotProgram:
                 answer["data"] = self._do(str(action), params)
             except Rejected as error:
                 answer |= {"status": "failed", "retcode": error.code, "message": str(error), "wording": str(error)}
+        if fault == "held":
+            return None  # it is done, and the answer does not come yet
         if fault == "lost":
             self.cut = True
             return None

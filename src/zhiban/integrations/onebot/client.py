@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from zhiban.kit.text import clean
-from zhiban.ports import ConnectionBroken, Refusal, SendRefused, SocketCalls, TryLater
+from zhiban.ports import AnswerLost, ConnectionBroken, Refusal, SendRefused, SocketCalls, TryLater
 
 TIMEOUT: Final = 15.0
 SENDING: Final = frozenset(("send_group_msg", "send_private_msg", "upload_group_file", "upload_private_file"))
@@ -57,7 +57,12 @@ class OneBotClient:
             found = None
         if not isinstance(found, Mapping):
             raise TryLater("The program answered nonsense.", after=5.0, unknown=True)
-        return data_of(action, found)
+        try:
+            return data_of(action, found)
+        except TryLater as error:
+            if once and error.unknown:
+                raise AnswerLost("The program does not know what QQ did with it.") from error
+            raise
 
 
 def data_of(action: str, answer: Mapping[str, Any]) -> Any:
