@@ -82,6 +82,7 @@ class OneBotProgram:
     sent: list[AccountMessage] = field(default_factory=list)
     uploaded: list[tuple[str, str, bytes]] = field(default_factory=list)  # where, name, content
     accepted: list[tuple[str, str]] = field(default_factory=list)  # what, flag
+    asking: dict[str, int] = field(default_factory=dict)  # who wants to be a friend, or which group us, by flag
     calls: list[str] = field(default_factory=list)
     faults: deque[Fault] = field(default_factory=deque)  # of the next messages that we are asked to send
     always: Fault | None = None
@@ -322,12 +323,21 @@ class OneBotProgram:
     _get_record = _get_file
 
     def _set_friend_add_request(self, params: dict[str, Any]) -> Any:
-        self.accepted.append(("friend", str(params["flag"])))
+        who = self._asked("friend", str(params["flag"]))
+        self.friends.setdefault(who, str(who))
 
     def _set_group_add_request(self, params: dict[str, Any]) -> Any:
         if params.get("sub_type") not in ("add", "invite"):
             raise Rejected(1400, "sub_type is missing")
-        self.accepted.append((str(params["sub_type"]), str(params["flag"])))
+        group = self._asked(str(params["sub_type"]), str(params["flag"]))
+        self.groups.setdefault(group, str(group))
+
+    def _asked(self, what: str, flag: str) -> int:
+        """A request is answered once; its flag means nothing afterwards."""
+        if flag not in self.asking:
+            raise Rejected(1200, "请求不存在或已处理")
+        self.accepted.append((what, flag))
+        return self.asking.pop(flag)
 
     def _send_group_msg(self, params: dict[str, Any]) -> Any:
         group = _number(params, "group_id")

@@ -69,6 +69,7 @@ class Asking:
         self._config = config
         self._groups: OrderedDict[str, _KnownGroup] = OrderedDict()
         self._introduced: OrderedDict[str, None] = OrderedDict()
+        self._accepted: OrderedDict[str, None] = OrderedDict()
         self._files: deque[tuple[str, str, float, bool]] = deque(maxlen=FILES)
 
     async def complete(self, event: OneBotEvent, *, now: datetime) -> Sequence[Incoming]:
@@ -235,23 +236,31 @@ class Asking:
         wanted = (friend and self._config.accept_friends) or (invited and self._config.accept_invitations)
         if not wanted or self._config.read_only or not flag:
             return [item]
-        if friend:
-            done = await self._accepted("set_friend_add_request", flag=flag, approve=True)
-        else:
-            done = await self._accepted(
-                "set_group_add_request", flag=flag, sub_type="invite", type="invite", approve=True
-            )
-        if not done:
+        if flag not in self._accepted and not await self._accept(event, flag, friend=friend):
             return [item]
+        self._accepted[flag] = None  # an event that could not be stored is read again
+        if len(self._accepted) > REMEMBERED:
+            self._accepted.popitem(last=False)
         kind = "friendship_accepted" if friend else "group_invitation_accepted"
         accepted = replace(item, kind=kind)
         return [accepted, events.entered(event.id("user_id"), now)] if friend and event.id("user_id") else [accepted]
 
-    async def _accepted(self, action: str, **params: Any) -> bool:
+    async def _accept(self, event: OneBotEvent, flag: str, *, friend: bool) -> bool:
+        """Whether they are our friend now, or we in their group. A request counts once: who read it before us, or whose
+        answer was lost, has used it up, which the list tells."""
         try:
             async with asyncio.timeout(ASK_SECONDS):
-                await self._client.call(action, timeout=ASK_SECONDS, **params)
+                if friend:
+                    await self._client.call("set_friend_add_request", timeout=ASK_SECONDS, flag=flag, approve=True)
+                else:
+                    invitation = {"flag": flag, "sub_type": "invite", "type": "invite", "approve": True}
+                    await self._client.call("set_group_add_request", timeout=ASK_SECONDS, **invitation)
         except (SendRefused, TryLater, ConnectionBroken, TimeoutError) as error:
+            listed = await self._ask("get_friend_list" if friend else "get_group_list", no_cache=True)
+            name = "user_id" if friend else "group_id"
+            known = listed if isinstance(listed, list) else ()
+            if any(identifier(one.get(name)) == event.id(name) for one in known if isinstance(one, Mapping)):
+                return True
             log.warning("The program of %s could not accept a request: %s", self._config.source, error)
             return False
         return True
