@@ -15,10 +15,7 @@ from typing import Any
 import aiohttp
 import psycopg
 import pytest
-from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
 
-from tests.conftest import Cluster
 from tests.workers.working_process import KEY
 from zhiban import bootstrap
 from zhiban.channels import gateways, socket_endpoint, sockets
@@ -392,23 +389,6 @@ async def test_another_process_calls_over_our_socket_and_doubles_nothing(
         with pytest.raises(TryLater) as caught:
             await channel.send(Outgoing("k3", ROOM, Kind.TEXT, "没人连着"))
         assert not caught.value.unknown
-
-
-async def test_what_is_told_while_the_database_is_away_waits_in_order(
-    desk: Desk, cluster: Cluster, urls: DatabaseUrls
-) -> None:
-    await desk.program.connect(desk.url)
-    await desk.becomes("online")
-    name = conninfo_to_dict(urls.app)["dbname"]
-    assert isinstance(name, str)
-    database = sql.Identifier(name)
-    cluster.admin.execute(sql.SQL("alter database {} allow_connections false").format(database))
-    cluster.admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (name,))
-    for number in range(60):
-        await desk.program.says(LI, f"第{number}句", group=GROUP)
-    cluster.admin.execute(sql.SQL("alter database {} allow_connections true").format(database))
-    await desk.eventually("select count(*) = 60 from message where direction = 'in'", within=30)
-    assert await desk.texts() == [f"第{number}句" for number in range(60)]
 
 
 @pytest.mark.process

@@ -14,7 +14,8 @@ import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
 from tests.desk.conftest import Site
 from tests.stories.conftest import AheadClock, settings_for
@@ -193,6 +194,65 @@ async def test_one_address_does_not_take_all_connections() -> None:
     async with served(app, http=protocol(trusting)) as url, wire(url), wire(url), wire(url) as third:
         await third.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert await third.status() == 200
+
+
+async def test_sockets_count_as_long_as_they_are_open() -> None:
+    """Also before whoever opens one has proved anything."""
+    proved = asyncio.Event()
+    knocking: asyncio.Queue[WebSocket] = asyncio.Queue()
+
+    async def slow(websocket: WebSocket) -> None:
+        await knocking.put(websocket)
+        await proved.wait()
+        await websocket.accept()
+        await websocket.receive()
+
+    routes = [WebSocketRoute("/streams/x", slow), Route("/", lambda _: PlainTextResponse("ok"))]
+    limit = ConnectionLimit(most_per_address=2)
+    async with served(Starlette(routes=routes), http=protocol(limit)) as url, aiohttp.ClientSession() as session:
+        opening = [asyncio.create_task(session.ws_connect(f"{url}/streams/x")) for _ in range(2)]
+        async with asyncio.timeout(SOON):
+            await knocking.get()
+            await knocking.get()
+        async with wire(url) as third:
+            assert await third.closed()
+        proved.set()
+        sockets = await asyncio.gather(*opening)
+        async with wire(url) as third:
+            assert await third.closed()
+        await asyncio.gather(*(one.close() for one in sockets))
+        async with asyncio.timeout(SOON):
+            while await _status_of(url) != 200:  # noqa: ASYNC110 - until the server has seen the others leave
+                await asyncio.sleep(0.01)
+
+
+async def test_a_socket_that_is_not_read_is_not_taken_for_dead() -> None:
+    """While the database is away we fall behind, and answers to pings wait with the rest. One that hangs is ended."""
+    reading = asyncio.Event()
+    heard: list[str] = []
+
+    async def behind(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await reading.wait()
+        while (message := await websocket.receive())["type"] == "websocket.receive":
+            heard.append(message["text"])
+
+    app = Starlette(routes=[WebSocketRoute("/streams/x", behind)])
+    quick = {"ws_ping_interval": 0.03, "ws_ping_timeout": 0.03}
+    async with (
+        served(app, http=protocol(ConnectionLimit()), **quick) as url,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"{url}/streams/x", autoping=False) as socket,
+    ):
+        await socket.send_str("first")
+        await socket.send_str("second")
+        for _ in range(4):
+            assert (await socket.receive(SOON)).type is aiohttp.WSMsgType.PING
+        reading.set()
+        while (message := await socket.receive(SOON)).type is aiohttp.WSMsgType.PING:
+            pass
+        assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1011)
+        assert heard == ["first", "second"]
 
 
 async def test_who_does_not_read_is_let_go() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -39,9 +40,12 @@ class StoreUnavailable(Unavailable):
 @dataclass(slots=True)
 class _PendingDelivery:
     connection: OpenConnection | OpenTracker
-    webhook: VerifiedWebhook
+    webhooks: Sequence[VerifiedWebhook]
     at: datetime
-    stored: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    stored: asyncio.Future[list[bool]] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+_Row = tuple[_PendingDelivery, VerifiedWebhook]
 
 
 class DeliveryStore:
@@ -51,7 +55,7 @@ class DeliveryStore:
         self._database = database
         self._connections = connections
         self._pubsub = pubsub
-        self._waiting: dict[int, list[_PendingDelivery]] = {}
+        self._waiting: dict[int, deque[_PendingDelivery]] = {}
         self._flushing: dict[int, asyncio.Task[None]] = {}
 
     async def store(self, connection: OpenConnection | OpenTracker, webhook: VerifiedWebhook, *, at: datetime) -> bool:
@@ -59,8 +63,18 @@ class DeliveryStore:
 
         Raises StoreUnavailable after four seconds.
         """
-        entry = _PendingDelivery(connection, webhook, at)
-        self._waiting.setdefault(connection.workspace_id, []).append(entry)
+        (new,) = await self.store_all(connection, [webhook], at=at)
+        return new
+
+    async def store_all(
+        self, connection: OpenConnection | OpenTracker, webhooks: Sequence[VerifiedWebhook], *, at: datetime
+    ) -> list[bool]:
+        """As `store` for several, in their order and in one transaction: all of them or none.
+
+        Raises StoreUnavailable after four seconds.
+        """
+        entry = _PendingDelivery(connection, webhooks, at)
+        self._waiting.setdefault(connection.workspace_id, deque()).append(entry)
         if connection.workspace_id not in self._flushing:
             self._flushing[connection.workspace_id] = asyncio.create_task(self._flush(connection.workspace_id))
         try:
@@ -86,9 +100,13 @@ class DeliveryStore:
     async def _flush(self, workspace_id: int) -> None:
         try:
             while waiting := self._waiting.get(workspace_id):
-                # Who gave up waiting was answered 503 and will call again.
-                batch = [entry for entry in waiting[:BATCH] if not entry.stored.done()]
-                del waiting[:BATCH]
+                batch: list[_PendingDelivery] = []
+                size = 0
+                while waiting and size < BATCH:
+                    entry = waiting.popleft()
+                    if not entry.stored.done():  # who gave up waiting was answered 503 and will call again
+                        batch.append(entry)
+                        size += len(entry.webhooks)
                 if batch:
                     await self._store(workspace_id, batch)
         finally:
@@ -96,16 +114,17 @@ class DeliveryStore:
 
     async def _store(self, workspace_id: int, batch: list[_PendingDelivery]) -> None:
         # PostgreSQL refuses to meet the same row twice in one insert: the first of a batch stands for all.
-        first: dict[bytes, _PendingDelivery] = {}
+        first: dict[bytes, _Row] = {}
         for entry in batch:
-            first.setdefault(entry.webhook.digest, entry)
-        entries = list(first.values())
+            for webhook in entry.webhooks:
+                first.setdefault(webhook.digest, (entry, webhook))
+        rows = list(first.values())
         try:
             async with self._database.webhook_transaction(workspace_id) as tx:
                 digests = await tx.values(
                     _INSERT,
                     workspace=workspace_id,
-                    rows=json_safe([_row(entry) for entry in entries]),
+                    rows=json_safe([_row(entry, webhook) for entry, webhook in rows]),
                 )
         except (psycopg.Error, DatabaseUnavailable) as error:
             for entry in batch:
@@ -115,25 +134,27 @@ class DeliveryStore:
         new = set(map(bytes, digests))
         for entry in batch:
             if not entry.stored.done():
-                entry.stored.set_result(entry is first[entry.webhook.digest] and entry.webhook.digest in new)
+                entry.stored.set_result(
+                    [first[one.digest] == (entry, one) and one.digest in new for one in entry.webhooks]
+                )
         # A repeated doorbell wakes too: two within one second may look the same, and fetching is harmless.
         await self._pass_on(
             workspace_id,
             [
-                entry
-                for entry in entries
-                if entry.webhook.parsable and (entry.webhook.pulls or entry.webhook.digest in new)
+                (entry, webhook)
+                for entry, webhook in rows
+                if webhook.parsable and (webhook.pulls or webhook.digest in new)
             ],
         )
 
-    async def _pass_on(self, workspace_id: int, entries: list[_PendingDelivery]) -> None:
+    async def _pass_on(self, workspace_id: int, rows: list[_Row]) -> None:
         """Wake who fetches or reads. When this fails the rows still say what waits, and recovery finds them."""
         accounts: dict[tuple[int, str | None], OpenConnection] = {}
-        for entry in entries:
+        for entry, webhook in rows:
             if isinstance(entry.connection, OpenTracker):
                 self._pubsub.publish(TRACKER_DELIVERY_WAITING, workspace_id, entry.connection.id)
-            elif entry.webhook.pulls:
-                accounts[entry.connection.id, entry.webhook.account] = entry.connection
+            elif webhook.pulls:
+                accounts[entry.connection.id, webhook.account] = entry.connection
             else:
                 self._pubsub.publish(DELIVERY_WAITING, workspace_id, entry.connection.id)
         for (_, account), connection in accounts.items():
@@ -148,8 +169,7 @@ class DeliveryStore:
                     await park(tx, connection.id, account)
 
 
-def _row(entry: _PendingDelivery) -> dict[str, Any]:
-    webhook = entry.webhook
+def _row(entry: _PendingDelivery, webhook: VerifiedWebhook) -> dict[str, Any]:
     return {
         "connection": entry.connection.id,
         "digest": webhook.digest.hex(),

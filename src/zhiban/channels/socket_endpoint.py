@@ -213,7 +213,7 @@ class _Endpoint:
 
 async def _lives(vendor: AcceptsSockets, socket: LiveSocket, all_: list[LiveSocket]) -> bool:
     """Whether a program is still there. Where calls have a socket of their own, that one answers for both."""
-    if time.monotonic() - socket.heard_at < QUICK_PROBE:
+    if socket.stalled or time.monotonic() - socket.heard_at < QUICK_PROBE:
         return True
     calls = next((one for one in reversed(all_) if one.client.calls), None)
     if calls is None:
@@ -222,7 +222,7 @@ async def _lives(vendor: AcceptsSockets, socket: LiveSocket, all_: list[LiveSock
         async with asyncio.timeout(QUICK_PROBE):
             await vendor.ask_state(calls, socket.client)
     except (TimeoutError, TryLater):
-        return False
+        return calls.stalled
     return True
 
 
@@ -310,7 +310,9 @@ class _Conversation:
         elif isinstance(found, VerifiedWebhook):
             if self._client.events:
                 self._messages = True
+                self._socket.stalled = self._events.full()
                 await self._events.put(found)
+                self._socket.stalled = False
         elif found is not None and self._turn is not None:
             await self._note(found)
 
@@ -329,31 +331,26 @@ class _Conversation:
             batch = [await self._events.get()]
             while len(batch) < BATCH and not self._events.empty():
                 batch.append(self._events.get_nowait())
-            left = batch
-            while left:
-                left = await self._store(left)
-                if left:
-                    await asyncio.sleep(STORE_AGAIN)
+            while True:
+                if await self._are_safe(batch):
+                    break
+                await asyncio.sleep(STORE_AGAIN)
             for _ in batch:
                 self._events.task_done()
 
-    async def _store(self, batch: list[VerifiedWebhook]) -> list[VerifiedWebhook]:
-        """Those that could not be stored."""
-        at = self._now()
-        done = await asyncio.gather(
-            *(self._process.deliveries.store(self._connection, one, at=at) for one in batch), return_exceptions=True
-        )
-        left: list[VerifiedWebhook] = []
-        for one, result in zip(batch, done, strict=True):
-            if isinstance(result, StoreUnavailable):
-                left.append(one)
-            elif isinstance(result, BaseException):
-                log.error("An event of connection %s is left out.", self._connection.id, exc_info=result)
-            else:
-                metrics.delivery(self._connection.vendor_name, "stored" if result else "duplicate")
-        if left:
-            log.warning("%d events of connection %s wait to be stored.", len(left), self._connection.id)
-        return left
+    async def _are_safe(self, batch: list[VerifiedWebhook]) -> bool:
+        """Whether all of them are stored now. It is all or none: a part would overtake what came before it."""
+        try:
+            done = await self._process.deliveries.store_all(self._connection, batch, at=self._now())
+        except StoreUnavailable:
+            log.warning("%d events of connection %s wait to be stored.", len(batch), self._connection.id)
+            return False
+        except Exception:  # whatever it is, those behind them must not wait for ever
+            log.exception("%d events of connection %s are left out.", len(batch), self._connection.id)
+            return True
+        for new in done:
+            metrics.delivery(self._connection.vendor_name, "stored" if new else "duplicate")
+        return True
 
     # --------------------------------------------------------------------------------------------- beside the reading
 
@@ -408,7 +405,7 @@ class _Conversation:
                 elif self._turn is not None:
                     await self._note(GatewayState("online", self._now(), account=self._client.account))
             except (TimeoutError, TryLater) as error:
-                if self._client.calls:
+                if self._client.calls and not self._socket.stalled:
                     log.warning("The program of connection %s does not answer: %s", self._connection.id, error)
                     self._socket.end(1011, "no answer")
                     return

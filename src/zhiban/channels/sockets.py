@@ -49,6 +49,7 @@ class LiveSocket:
         self.ending = asyncio.Event()
         self.end_code = 1012
         self.end_reason = ""
+        self.stalled = False  # it is not read, because what came before waits to be stored
         self.replaced = False  # by another one of this process, to which the lease belongs now
         self._send = send
         self._sending = asyncio.Lock()
@@ -73,6 +74,8 @@ class LiveSocket:
         attempt = attempt or Attempt()
         if self._closed:
             raise TryLater(NOT_CONNECTED, after=2.0)
+        if self.stalled:
+            raise TryLater("What the program told waits to be stored.", after=2.0)
         if len(self._waiting) >= MOST_CALLS or key in self._waiting:
             raise TryLater("The program has too many calls to answer.", after=1.0)
         answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()

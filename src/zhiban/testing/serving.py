@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -15,9 +16,17 @@ from zhiban.web.protocol import SOCKET_SETTINGS
 
 @asynccontextmanager
 async def served(
-    app: ASGIApp, *, port: int = 0, host: str = "127.0.0.1", http: Callable[..., asyncio.Protocol] | None = None
+    app: ASGIApp,
+    *,
+    port: int = 0,
+    host: str = "127.0.0.1",
+    http: Callable[..., asyncio.Protocol] | None = None,
+    **settings: Any,
 ) -> AsyncIterator[str]:
-    """The address (`http://127.0.0.1:port`) at which the application answers until the block ends."""
+    """The address (`http://127.0.0.1:port`) at which the application answers until the block ends.
+
+    `settings` are uvicorn's own, in place of ours for sockets.
+    """
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((host, port))
@@ -29,7 +38,7 @@ async def served(
             access_log=False,
             proxy_headers=False,
             lifespan="on",
-            **SOCKET_SETTINGS,
+            **{**SOCKET_SETTINGS, **settings},
             timeout_graceful_shutdown=1,
         )
     )

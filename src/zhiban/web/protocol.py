@@ -40,6 +40,26 @@ def _socket_protocol() -> type[asyncio.Protocol]:
     class SocketProtocol(WebSocketsSansIOProtocol):
         """One socket. uvicorn takes a refusal with a status of its own for a handshake that was forgotten."""
 
+        heard_at = 0.0
+        ended: Callable[[], None] | None = None
+
+        def data_received(self, data: bytes) -> None:
+            self.heard_at = self.loop.time()
+            super().data_received(data)
+
+        def keepalive_timeout(self) -> None:
+            """No answer to a ping: whoever said something since, or is not read because we are behind, lives."""
+            if not self.read_paused and self.heard_at <= self.ping_sent_at:
+                super().keepalive_timeout()
+                return
+            self.pong_timer = self.pending_ping_payload = None
+            self.schedule_ping()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            if self.ended is not None:
+                self.ended()
+            super().connection_lost(exc)
+
         async def send(self, message: Any) -> None:
             await super().send(message)
             if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
@@ -96,16 +116,24 @@ class DeadlineProtocol(HttpToolsProtocol):
         return self.url.startswith(SOCKET_PATH) and super()._should_upgrade_to_ws()
 
     def handle_websocket_upgrade(self) -> None:
-        """Hand the connection over; its deadlines are those of the socket from now on."""
-        self._let_go()
+        """Hand the connection over; its deadlines are those of the socket from now on. It counts as long as it is
+        open: whoever opened it has proved nothing yet."""
+        self._end_deadlines()
         super().handle_websocket_upgrade()
+        self.transport.get_protocol().ended = self._uncount  # type: ignore[attr-defined]
 
     def _let_go(self) -> None:
+        self._uncount()
+        self._end_deadlines()
+
+    def _uncount(self) -> None:
         if self._address is not None:
             self._by_address[self._address] -= 1
             if self._by_address[self._address] <= 0:
                 del self._by_address[self._address]
             self._address = None
+
+    def _end_deadlines(self) -> None:
         _cancel(self._headers_due)
         self._headers_due = None
         _cancel(self._write_due)
