@@ -153,6 +153,58 @@ async def test_a_member_writes_as_themselves_until_they_say_otherwise(group: Bou
     assert [one["reason"] for one in await group.stand.facts("member_login_ended")] == ["unbound"]
 
 
+async def test_what_is_recalled_goes_under_whatever_account_it_stands_there(group: Bound) -> None:
+    """Everybody's reaction is their own there; one that two asked us for goes with the last of them."""
+    entry, chat = group.entry, group.chat
+
+    def shown() -> list[str]:
+        return sorted(one.login for one in entry.reactions)
+
+    async def recalls(*messages: str) -> str:
+        for message in messages:
+            await chat.recalls(message)
+        chat.clock.advance(timedelta(seconds=2))
+        return "\n".join(await group.settles())
+
+    await group.binds()
+    for who in ("lu", "bei", "liang"):
+        assert "已在" in await group.writes("👍", who)
+    own, bei, liang = [
+        id_ for (id_,) in await chat.rows("select external_id from message where text = '👍' order by id")
+    ]
+    assert shown() == ["lu-dev", "zhiban[bot]"]
+    assert await recalls(own) == ""
+    assert shown() == ["zhiban[bot]"]
+    assert await recalls(bei) == ""
+    assert shown() == ["zhiban[bot]"]
+    assert await recalls(liang) == ""
+    assert shown() == []
+    # Whoever binds the same account again takes back what they said under it before.
+    assert "已在" in await group.writes("🎉")
+    assert "已评论" in await group.writes("我自己说的")
+    assert "已解绑lu-dev" in await chat.asks("lu", "@值班助手 解绑账号", mentions_us=True)
+    await group.binds()
+    assert await recalls(chat.ids["🎉"]) == ""
+    assert shown() == []
+    # An answer that was lost, then the account: it was written under our name at last, and goes under it.
+    group.github.fails("502", method="POST", ending="/reactions")
+    assert await group.writes("🚀") == ""
+    group.github.device_flow.revokes("lu-dev")
+    assert await recalls(chat.ids["🚀"]) == ""
+    for _ in range(2):
+        chat.clock.advance(timedelta(minutes=1))
+        assert await group.settles() == []
+    assert shown() == []
+    # Ours deletes a comment of a member who is bound no more where it may; a reaction only they can take away.
+    assert await recalls(chat.ids["我自己说的"]) == ""
+    assert said(group) == []
+    await group.binds()
+    assert "已在" in await group.writes("👀")
+    assert "已解绑lu-dev" in await chat.asks("lu", "@值班助手 解绑账号", mentions_us=True)
+    assert "不让我们删您撤回的那条" in await recalls(chat.ids["👀"])
+    assert shown() == ["lu-dev"]
+
+
 async def test_what_is_stored_is_sealed_and_follows_a_new_key(group: Bound) -> None:
     await group.binds()
     stored = str(await group.chat.rows("select sealed from member_login union all select null from tracker_call"))

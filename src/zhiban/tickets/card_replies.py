@@ -19,6 +19,7 @@ from zhiban.tickets.tracker_writes import Erasure, TrackerWrite
 
 WRITTEN = "written"
 DECLINED = "declined"
+LEFT = "left"  # it was recalled, and the tracker does not let us take it away
 
 _COLUMNS = (
     "r.id, r.conversation_id, r.message_id, r.contact_id, r.ref, r.name, r.locale, r.issue_id, r.verb, r.call_id, "
@@ -36,19 +37,17 @@ _SETTLE = """
 update card_reply set outcome = %(outcome)s, url = %(url)s, dropped = %(dropped)s::text[], settled_at = %(now)s
 where call_id = %(call)s and outcome is null returning id"""
 
-# A tracker keeps one reaction of a kind for an account: another member's stands there as the same one.
-_SHARED = """
-select 1 from card_reply r join tracker_call c on c.workspace_id = r.workspace_id and c.id = r.call_id
-join card_reply o on o.workspace_id = r.workspace_id and o.issue_id = r.issue_id and o.verb = 'react'
-  and o.recalled_at is null and o.id <> r.id
-join tracker_call d on d.workspace_id = o.workspace_id and d.id = o.call_id and d.state = 'done'
-  and d.content ->> 'reaction' = c.content ->> 'reaction' and d.content ->> 'comment' = c.content ->> 'comment'
-where r.id = %(id)s and r.verb = 'react' limit 1"""
+_LEFT = """
+update card_reply r set outcome = 'left' from tracker_call c
+where c.id = %(call)s and r.call_id = (c.content ->> 'erases')::bigint and r.recalled_at is not null returning r.id"""
 
 
 @frozen_dataclass
 class CardReply:
-    """What a member did by quoting. `outcome`: WRITTEN, DECLINED, why the tracker refused, or None while it waits."""
+    """What a member did by quoting.
+
+    `outcome`: WRITTEN, DECLINED, LEFT, why the tracker refused, or None while it waits.
+    """
 
     id: int
     conversation_id: int
@@ -179,7 +178,10 @@ async def note_written(tx: Transaction, fact: IssueWritten) -> int | None:
 
 
 async def note_refused(tx: Transaction, fact: IssueRefused) -> int | None:
-    """The tracker will not. Returns the reply that asked for it, None where none did."""
+    """The tracker will not. Returns the reply that asked for it, or that was to be taken back; None where none was."""
+    left = await tx.value(_LEFT, call=fact.call_id)
+    if left is not None:
+        return int(left)
     # Where a single issue was moved to, the tracker says by its address; other sentences are for operators.
     place = fact.sentence if fact.sentence.startswith("https://") else ""
     return await _settle(tx, fact.call_id, fact.reason, url=place, dropped=(), now=fact.at)
@@ -207,7 +209,7 @@ async def take_back(tx: Transaction, message_id: int, *, body: str, now: datetim
     )
     if reply is None or reply.call_id is None or await withdraw_call(tx, reply.call_id, now=now):
         return reply
-    if reply.verb not in ("comment", "react") or await tx.value(_SHARED, id=reply.id):
+    if reply.verb not in ("comment", "react"):
         return reply
     await overwrite_comment(tx, reply.call_id, body=body)
     repository_id, number, login_id = await _place(tx, reply.call_id)

@@ -15,7 +15,7 @@ from zhiban.kit.i18n import Texts
 from zhiban.kit.jobs import Job
 from zhiban.ports import Mention
 from zhiban.tickets import logins
-from zhiban.tickets.card_replies import WRITTEN, CardReply, read_reply
+from zhiban.tickets.card_replies import LEFT, WRITTEN, CardReply, read_reply
 from zhiban.tickets.cards import note_card
 from zhiban.tickets.issues import IssueRow, access_issue
 from zhiban.tickets.models import PROBLEMS
@@ -36,7 +36,7 @@ async def inbox_waiting_for(tx: Transaction, reply_id: int) -> int | None:
 async def answer(tx: Transaction, inbox: OpenInbox, reply_id: int, *, late: bool, now: datetime) -> None:
     """Say in the group what became of it; with `late`, that it waits, where it still does."""
     reply = await read_reply(tx, reply_id)
-    if reply is None or reply.recalled_at is not None or late != (reply.outcome is None):
+    if reply is None or late != (reply.outcome is None) or (reply.recalled_at is not None) != (reply.outcome == LEFT):
         return
     state = await transitions.lock(tx, reply.conversation_id)
     issue = await access_issue(tx, reply.issue_id)
@@ -48,7 +48,7 @@ async def answer(tx: Transaction, inbox: OpenInbox, reply_id: int, *, late: bool
         author=Author.TRACKER,
         actor=Actor("tracker"),
         text=await _words(tx, reply, issue),
-        key=key_for("card-reply", reply.id, "late" if late else "settled"),
+        key=key_for("card-reply", reply.id, "late" if late else LEFT if reply.outcome == LEFT else "settled"),
         limits=inbox.channel.limits,
         now=now,
         mentions=(Mention(reply.ref, reply.name),) if reply.ref else (),
@@ -76,6 +76,9 @@ async def _words(tx: Transaction, reply: CardReply, issue: IssueRow) -> str:
         if broken:
             return texts("{where}还没能写：那边不认我们的凭据了，同事修好以后会补上。", where=where)
         return texts("{where}那边还没有回应，写好了会在这里说。", where=where)
+    if reply.outcome == LEFT:
+        line = texts("{where}那边不让我们删您撤回的那条，请到那里自己删。", where=where)
+        return "\n".join(filter(None, (line, reply.url or issue.url)))
     if reply.outcome != WRITTEN:
         why = texts(PROBLEMS[reply.outcome]) if reply.outcome in PROBLEMS else texts("那边没有接受这份内容。")
         return "\n".join(filter(None, (texts("{where}没能写成：{why}", where=where, why=why), reply.url)))

@@ -99,6 +99,17 @@ async def bound(tx: Transaction, connection_id: int, contact_id: int) -> MemberL
     return found[0] if found else None
 
 
+async def same_account(tx: Transaction, login_id: int) -> int:
+    """The row under which a member's account is bound now, where it was bound anew; else the same row."""
+    again = await tx.value(
+        "select n.id from member_login o join member_login n on n.workspace_id = o.workspace_id "
+        "and n.connection_id = o.connection_id and n.contact_id = o.contact_id and lower(n.login) = lower(o.login) "
+        "and n.state = 'bound' where o.id = %(id)s",
+        id=login_id,
+    )
+    return login_id if again is None else int(again)
+
+
 async def accounts_of(tx: Transaction, contact_id: int) -> list[MemberLogin]:
     """The accounts under which a member writes, one at a tracker."""
     return await _rows(tx, "contact_id = %(m)s and state = 'bound' order by id", m=contact_id)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, assert_never
 
@@ -16,6 +17,7 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.pubsub import LIVING
 from zhiban.ports import CommentDraft, IssueChange, IssueComment, IssueDraft, OpenedIssue
 from zhiban.tickets import issues
+from zhiban.tickets.logins import same_account
 from zhiban.tickets.repositories import rename
 from zhiban.tickets.tracker_writes import Erasure, NewComment, NewIssue, NewReaction, TrackerWrite, Wish, read_write
 
@@ -132,7 +134,19 @@ async def take(tx: Transaction, connection_id: int, *, process_id: int, now: dat
     await tx.run("select pg_advisory_xact_lock(%(lock)s, %(id)s::int)", lock=LOCK, id=connection_id % 2**31)
     if await tx.value(_HELD, connection=connection_id, me=process_id, now=now):
         return None
-    return await tx.object(TrackerCall, _TAKE, connection=connection_id, me=process_id, until=now + LEASE, now=now)
+    call = await tx.object(TrackerCall, _TAKE, connection=connection_id, me=process_id, until=now + LEASE, now=now)
+    if call is None or call.login_id is None:
+        return call
+    return replace(call, login_id=await _account(tx, call, call.login_id))
+
+
+async def _account(tx: Transaction, call: TrackerCall, login_id: int) -> int | None:
+    """Under which account the call goes out. What is taken away was perhaps written under ours in the end; and whoever
+    bound the same account again is who they were."""
+    write = call.write
+    if isinstance(write, Erasure):
+        login_id = await tx.value("select login_id from tracker_call where id = %(id)s", id=write.call_id)
+    return None if login_id is None else await same_account(tx, login_id)
 
 
 async def target(tx: Transaction, call: TrackerCall) -> int:
@@ -232,6 +246,23 @@ async def _tell_written(
     await event_log.append(tx, fact)
 
 
+# A tracker keeps one reaction of a kind for an account: what another member asked for stands there as the same one.
+_ERASABLE = """
+select i.id as issue_id, i.number, coalesce(m.external_id, c.content ->> 'external') as external_id,
+  c.kind = 'comment' as is_comment, coalesce(c.content ->> 'comment', '') as comment
+from tracker_call c
+left join issue_comment m on m.workspace_id = c.workspace_id and m.id = c.comment_id
+left join member_login a on a.workspace_id = c.workspace_id and a.id = c.login_id
+join issue i on i.workspace_id = c.workspace_id and i.id = c.issue_id
+where c.id = %(id)s and (m.external_id is not null or c.content ? 'external') and not exists (
+  select from tracker_call d
+  join card_reply o on o.workspace_id = d.workspace_id and o.call_id = d.id and o.recalled_at is null
+  left join member_login b on b.workspace_id = d.workspace_id and b.id = d.login_id
+  where c.kind = 'react' and d.kind = 'react' and d.state = 'done' and d.id <> c.id and d.issue_id = c.issue_id
+    and d.content ->> 'reaction' = c.content ->> 'reaction' and d.content ->> 'comment' = c.content ->> 'comment'
+    and lower(b.login) is not distinct from lower(a.login))"""
+
+
 @frozen_dataclass
 class Erasable:
     """What a call wrote that can be taken away: a comment, or a reaction to the issue or to a comment of it."""
@@ -244,16 +275,8 @@ class Erasable:
 
 
 async def erasable(tx: Transaction, call_id: int) -> Erasable | None:
-    """What this call wrote, None where there is nothing."""
-    return await tx.object(
-        Erasable,
-        "select i.id as issue_id, i.number, coalesce(m.external_id, c.content ->> 'external') as external_id, "
-        "c.kind = 'comment' as is_comment, coalesce(c.content ->> 'comment', '') as comment from tracker_call c "
-        "left join issue_comment m on m.workspace_id = c.workspace_id and m.id = c.comment_id "
-        "join issue i on i.workspace_id = c.workspace_id and i.id = c.issue_id "
-        "where c.id = %(id)s and (m.external_id is not null or c.content ? 'external')",
-        id=call_id,
-    )
+    """What this call wrote, None where there is nothing, or what others asked for as well."""
+    return await tx.object(Erasable, _ERASABLE, id=call_id)
 
 
 async def settle_erased(tx: Transaction, call: TrackerCall, place: Erasable | None, *, now: datetime) -> bool:
@@ -295,7 +318,8 @@ async def may_be_ours(tx: Transaction, call: TrackerCall) -> bool:
         case NewComment() | NewReaction():
             return True
         case Erasure(call_id=written):
-            return bool(await tx.value("select kind = 'comment' from tracker_call where id = %(id)s", id=written))
+            mine = "select kind = 'comment' or login_id is null from tracker_call where id = %(id)s"
+            return bool(await tx.value(mine, id=written))
         case NewIssue() | IssueChange():
             return False
         case never:

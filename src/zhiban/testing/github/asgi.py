@@ -333,11 +333,14 @@ class _Api(ForgeApi):
         return JSONResponse(self._github.comment(repo, entry, comment), 201)
 
     async def delete_comment(self, request: Request) -> Response:
-        repo, _ = self._repo(request, writes=True)
+        repo, grant = self._repo(request, writes=True)
         id_ = request.path_params["id"]
         entry = next((one for one in repo.entries.values() if any(each.id == id_ for each in one.comments)), None)
         if entry is None:
             raise GitHubRefusal(404, "Not Found")
+        (comment,) = (one for one in entry.comments if one.id == id_)
+        if comment.author.login != grant.account.login and not self._pushes(repo, grant):
+            raise GitHubRefusal(403, "Must have admin rights to Repository.")
         entry.comments = [one for one in entry.comments if one.id != id_]
         return Response(status_code=204)
 
