@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 
@@ -62,6 +63,10 @@ async def test_what_was_picked_is_frozen_looked_at_and_opened_once(lin: Client, 
     ids = await pickable(lin, conversation)
     address = await begun(lin, conversation, ids[:2])
     assert await begun(lin, conversation, ids[:2]) == address  # sent twice
+    windows = await asyncio.gather(*(begun(lin, conversation, ids[:3], key=f"window-{n}") for n in range(3)))
+    assert len(set(windows)) == 1 != len({address, *windows})  # another selection replaces it, once
+    address = await begun(lin, conversation, ids[:2], key="k-2")
+    assert await begun(lin, conversation, ids[:2], key="k-3") == address
     page = await lin.get(address)
     assert "升级到 2.4 之后 Webhook 一直报 401" in page.text
     assert "定格了2条" in page.text
@@ -79,7 +84,8 @@ async def test_what_was_picked_is_frozen_looked_at_and_opened_once(lin: Client, 
         ("验签失败", 4, "周予安", "waiting")
     ]
     assert await rows(site, "select kind, content from tracker_call") != []
-    assert await rows(site, "select state, lines::text from ticket_draft") == [("filed", "[]")]
+    ended = "select state, lines::text from ticket_draft order by id"
+    assert await rows(site, ended) == [("replaced", "[]"), ("replaced", "[]"), ("filed", "[]")]
 
 
 async def test_it_is_put_to_a_ticket_or_an_issue_that_there_is(lin: Client, site: Site) -> None:

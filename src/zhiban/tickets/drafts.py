@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from zhiban.conversations import transitions
 from zhiban.conversations.models import Priority
 from zhiban.events import SYSTEM, Actor, TicketDrafted, TicketDraftEnded
 from zhiban.kit import event_log
@@ -162,6 +163,22 @@ async def open_drafts(tx: Transaction, conversation_id: int, *, now: datetime) -
         conversation=conversation_id,
         now=now,
     )
+
+
+async def begun_of(
+    tx: Transaction, conversation_id: int, agent_id: int, messages: Collection[int], *, now: datetime
+) -> TicketDraft | None:
+    """The draft that this colleague has begun of these very messages, and that waits: another window of theirs joins
+    it. Whoever asks keeps the conversation until the transaction ends, so that of two windows one is the first."""
+    await transitions.lock(tx, conversation_id)
+    found = await _drafts(
+        tx,
+        "conversation_id = %(conversation)s and agent_id = %(agent)s and state = 'open' and expires_at > %(now)s",
+        conversation=conversation_id,
+        agent=agent_id,
+        now=now,
+    )
+    return next((one for one in found if {line.message_id for line in one.wish.lines} == set(messages)), None)
 
 
 async def access_own(tx: Transaction, draft_id: int, agent_id: int) -> TicketDraft:

@@ -169,6 +169,9 @@ async def _begin(tx: Transaction, page: DraftPage, head: ThreadHead, form: Ticke
     said = [one for one in await spoken(tx, head.id, ids) if may_pick(one) and unusable(one, group=group) is None]
     if not said:
         raise Conflict(mark("None of these messages can be put into a ticket."))
+    before = await drafts.begun_of(tx, head.id, page.agent.id, [one.id for one in said], now=page.now)
+    if before is not None:
+        return before
     lines = await freeze(tx, head.id, said, page.texts)
     linked = [row for row in await repositories_of(tx, head.id) if not row.archived] if group else []
     key = f"desk-{page.agent.id}-{head.id}-{form.last('key')[:64] or page.now.timestamp()}"
