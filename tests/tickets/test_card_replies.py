@@ -256,6 +256,12 @@ async def test_an_old_card_works_after_a_rename_and_a_list_asks_which(group: Car
     assert "这条里有好几个议题：#2" in asked
     answers = [await group.chat.asks("bei", f"好的{n}", reply_to=listed) for n in range(5)]
     assert [bool(one) for one in answers] == [True, True, True, False, False]
+    # A group hears it six times in a minute, whoever asks; who says which is heard all the same.
+    group.chat.clock.advance(timedelta(minutes=2))
+    for who, heard in (("lu", 2), ("yang", 2), ("liang", 2), ("bei", 0)):
+        for n in range(2):
+            await group.chat.says(who, f"这个呢{n}", reply_to=listed)
+        assert len(await group.chat.turn()) == heard
     await group.chat.asks("lu", "#29 这个要紧", reply_to=listed)
     board.issues["acme/store", 29] = board.issues["acme/store", 7]
     assert "#29" in (await group.settles())[0]

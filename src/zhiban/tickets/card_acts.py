@@ -46,7 +46,9 @@ from zhiban.tickets.tracker_writes import NewComment, NewReaction, TrackerWrite
 
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
-ANSWERED = 3  # refusals that one member hears in a minute; the others are kept in silence
+# Refusals, and questions which issue is meant, that are said in a minute; the others are kept in silence.
+ANSWERED = 3  # to one member
+ANSWERED_GROUP = 6
 LOGIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,98}[A-Za-z0-9])?")
 
 
@@ -171,13 +173,14 @@ class CardActs:
         )
 
     async def _decline(self, replier: Replier, issue_id: int, verb: Verb, why: str) -> str:
-        heard = await card_replies.declined_since(
-            self._tx, replier.conversation_id, replier.contact_id, since=self._now - MINUTE
-        )
+        declined = await card_replies.declined_since(self._tx, replier.conversation_id, since=self._now - MINUTE)
+        heard = declined.get(replier.contact_id, 0) < ANSWERED
+        # Whoever is answered no more takes nothing away from the others.
+        heard = heard and sum(min(each, ANSWERED) for each in declined.values()) < ANSWERED_GROUP
         kept = await card_replies.keep(
             self._tx, replier, issue_id, verb, call_id=None, outcome=card_replies.DECLINED, now=self._now
         )
-        return why if kept is not None and heard < ANSWERED else ""
+        return why if kept is not None and heard else ""
 
     # ----------------------------------------------------------------------------------------------- what is written
 

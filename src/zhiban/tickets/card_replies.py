@@ -154,17 +154,17 @@ async def written_since(tx: Transaction, conversation_id: int, contact_id: int |
     )
 
 
-async def declined_since(tx: Transaction, conversation_id: int, contact_id: int, *, since: datetime) -> int:
-    """How often a member was told no."""
-    return int(
-        await tx.value(
-            "select count(*) from card_reply where conversation_id = %(conversation)s and created_at >= %(since)s "
-            "and call_id is null and contact_id = %(contact)s",
+async def declined_since(tx: Transaction, conversation_id: int, *, since: datetime) -> dict[int, int]:
+    """How often the members of a group were told no, or were asked which issue they mean."""
+    rows: dict[int, int] = dict(
+        await tx.rows(
+            "select contact_id, count(*)::int from card_reply where conversation_id = %(conversation)s "
+            "and created_at >= %(since)s and call_id is null group by contact_id",
             conversation=conversation_id,
-            contact=contact_id,
             since=since,
         )
     )
+    return rows
 
 
 async def asked_from(tx: Transaction, call_id: int | None) -> list[int]:
