@@ -110,6 +110,12 @@ class AgentWentOffline(Event):
     reason: str = ""
 
 
+class NotifierTested(Event):
+    """Somebody let a notice or a mail be sent `to` an address that says that it is a test."""
+
+    to: str
+
+
 class PasswordChanged(Event):
     agent_id: int
 

@@ -92,6 +92,7 @@ from zhiban.event_people import (
     JoinLinkCreated,
     LoginLinked,
     LoginUnlinked,
+    NotifierTested,
     PasswordChanged,
     RecoveryCodesCreated,
     RecoveryCodeUsed,
@@ -176,7 +177,8 @@ __all__ += ["AgentBecameAvailable", "AgentBecameBusy", "AgentChanged", "AgentDis
 __all__ += ["AgentJoined", "AgentWentOffline", "AvailabilityChosen", "JoinLinkCreated", "PasswordChanged"]
 __all__ += ["RecoveryCodeUsed", "RecoveryCodesCreated", "SecondFactorEnrolled", "SecondFactorFailed"]
 __all__ += ["SecondFactorRemoved", "SecondFactorRequired"]
-__all__ += ["LoginLinked", "LoginUnlinked", "SignInProviderAdded", "SignInProviderChanged", "SignInProviderRemoved"]
+__all__ += ["LoginLinked", "LoginUnlinked", "NotifierTested"]
+__all__ += ["SignInProviderAdded", "SignInProviderChanged", "SignInProviderRemoved"]
 __all__ += ["SignInFailed", "SignedIn", "SignedOut", "TeamChanged", "TeamCreated", "TeamRemoved"]
 
 # ------------------------------------------------------------------------------------------------- conversations

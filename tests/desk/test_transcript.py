@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pydantic import SecretStr
 
-from tests.desk.conftest import Site
+from tests.desk.conftest import Client, Site
 from zhiban.integrations.smtp import SmtpConfig, SmtpMailer
 from zhiban.kit.settings import load
 from zhiban.testing.smtp import PASSWORD, USER, SmtpSimulator
@@ -96,4 +96,15 @@ async def test_the_settings_send_a_test_mail(site: Site) -> None:
         assert refused.status == 422
         assert "邮件服务器不收：5.1.1 No such user here" in refused.text
         assert (await owner.post("/settings/notifiers/mail", {"to": "<x>"})).status == 422
-    assert len(server.delivered) == 1
+        assert "林晓 发了测试通知 发往：linxiao@example.com" in await _audited(owner)
+        server.unknown.clear()
+        for _ in range(10):
+            last = await owner.post("/settings/notifiers/mail", {"to": "linxiao@example.com"})
+        assert last.status == 422
+        assert "每小时最多测试10次" in last.text
+    assert len(server.delivered) == 1 + 8
+
+
+async def _audited(owner: Client) -> str:
+    """The log as it is read, without its marks."""
+    return " ".join(re.sub(r"<[^>]+>", " ", (await owner.get("/settings/audit?about=inboxes")).text).split())

@@ -66,6 +66,7 @@ AUDITED: dict[str, tuple[str, dict[str, str]]] = {
             "inbox_removed": mark("移除收件箱"),
             "api_token_created": mark("生成了令牌"),
             "api_token_revoked": mark("吊销令牌"),
+            "notifier_tested": mark("发了测试通知"),
         },
     ),
     "work": (
@@ -199,6 +200,7 @@ _FIELDS = {
     "previous": mark("以前"),
     "fields": mark("改了"),
     "until": mark("到"),
+    "to": mark("发往"),
     **{f"{name}_days": label for name, label in RETENTION_LABELS.items()},
     **{name: label for name, label in RETENTION_LABELS.items() if name != "deliveries"},
     "deliveries": mark("平台回调的原文"),

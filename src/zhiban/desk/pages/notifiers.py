@@ -14,6 +14,7 @@ from zhiban.desk.settings_page import InboxesPage, ManagingInboxes
 from zhiban.kit.errors import Conflict, NotFound, Unavailable
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.notifications.jobs import NotifierRegistry
+from zhiban.notifications.trying import note_test
 from zhiban.ports import ConnectionBroken, Notice
 from zhiban.ports.mail import Mail, Mailer, MailRefused, mail_address
 from zhiban.ports.notifiers import public_name
@@ -96,8 +97,10 @@ async def send_test(
     notice = Notice(key, texts("测试通知"), said, page.auth.url or None)
     trouble = ""
     try:
+        async with page.transaction() as tx:
+            await note_test(tx, meant.name, by=page.actor, now=page.now)
         await _registry(page).notifier(meant.address).notify(meant.address, notice)
-    except (Unavailable, ConnectionBroken) as error:
+    except (Conflict, Unavailable, ConnectionBroken) as error:
         trouble = page.words(error)
     return await _show(page, _Tried(meant.name, meant.inbox_id, trouble))
 
@@ -111,8 +114,10 @@ async def send_test_mail(page: ManagingInboxes, to: Annotated[str, Form(max_leng
     texts, trouble = page.texts, ""
     said = texts("看到这封就说明邮件正常。")
     try:
-        key = f"test-{secrets.token_hex(8)}"
-        await mailer.send(Mail(key, mail_address(to), texts("测试邮件"), said + "\n", f"<p>{escape(said)}</p>"))
+        key, address = f"test-{secrets.token_hex(8)}", mail_address(to)
+        async with page.transaction() as tx:
+            await note_test(tx, address, by=page.actor, now=page.now)
+        await mailer.send(Mail(key, address, texts("测试邮件"), said + "\n", f"<p>{escape(said)}</p>"))
     except (Conflict, Unavailable, ConnectionBroken, MailRefused) as error:
         trouble = page.words(error)
     return await _show(page, mailed=_Tried(to, None, trouble))
