@@ -16,7 +16,7 @@ from zhiban.conversations.sending import as_outgoing
 from zhiban.events import Actor
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Conflict, NotFound
-from zhiban.ports import IncomingMessage, Kind, SenderRole
+from zhiban.ports import IncomingMessage, Kind, QuotedWords, SenderRole
 
 QUOTING = replace(WindowedChannel.limits, quotes=True)
 PLAIN = WindowedChannel.limits
@@ -86,6 +86,31 @@ async def test_what_a_contact_answers_is_known(db: Database, workspace: int) -> 
         found = {external: answers for external, answers, _ in rows}
         ids = {external: id_ for external, _, id_ in rows}
         assert found == {"a1": first, "a2": ids["a1"], "a3": None, "a4": None, "a5": None}
+
+
+async def test_two_pictures_that_are_quoted_are_two(db: Database, workspace: int) -> None:
+    """Where a vendor says what a message quotes and not which one, the words of pictures are all alike."""
+    desk = await open_desk(db, workspace)
+    async with db.transaction(workspace) as tx:
+        batch = [
+            IncomingMessage(
+                f"p{n}",
+                "group",
+                "zhou",
+                SenderRole.CONTACT,
+                Kind.TEXT,
+                "这张呢",
+                NOON,
+                group=True,
+                quoted=QuotedWords(Kind.TEXT, "[图片]", (name,)),
+            )
+            for n, name in enumerate(("cos.example/a", "cos.example/b", "cos.example/a"))
+        ]
+        await ingest(tx, desk.inbox, batch, now=NOON, process_id=1)
+        first, second, third = await tx.values(
+            "select reply_to_id from message where external_id like 'p%%' order by id"
+        )
+        assert first == third != second
 
 
 async def test_only_what_the_contact_can_see_is_answered(db: Database, workspace: int) -> None:

@@ -78,12 +78,14 @@ async def _meant(
     words = _squeezed(quoted.text)
     if not words:
         return None
-    for one in await tx.objects(_Candidate, _LATEST, id=state.id, limit=LOOKED_AT):
+    # The words of files are their kinds alone, and say nothing.
+    latest = await tx.objects(_Candidate, _LATEST, id=state.id, limit=LOOKED_AT) if not quoted.files else ()
+    for one in latest:
         if one.external_id != message.external_id and _are_same(_squeezed(own_words(one.text, one.content)), words):
             return one.external_id
     if not state.is_group or not await tx.value(_MAY_KEEP, id=state.id):
         return None
-    digest = hashlib.sha256(f"{message.thread}\x1f{words}".encode()).hexdigest()[:32]
+    digest = hashlib.sha256("\x1f".join((message.thread, words, *quoted.files)).encode()).hexdigest()[:32]
     row = {
         "kind": quoted.kind,
         "text": clean(quoted.text)[:LONGEST],

@@ -85,10 +85,14 @@ class ReplySlot:
 
 @frozen_dataclass
 class QuotedWords:
-    """A message that another one quotes, where the vendor gives its words and neither its id nor who wrote it."""
+    """A message that another one quotes, where the vendor gives its words and neither its id nor who wrote it.
+
+    `files` name what it shows, each in the same way however often it is quoted: two pictures have the same words.
+    """
 
     kind: Kind
     text: str
+    files: tuple[str, ...] = ()
 
 
 @frozen_dataclass

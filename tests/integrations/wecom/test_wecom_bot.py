@@ -176,8 +176,8 @@ def test_what_members_send_is_read_with_what_they_quote(bot: WeComSimulator) -> 
     assert read({**alone, "msgtype": "voice", "voice": {"content": "退款"}}).text == "退款"
     file = read({**alone, "msgtype": "file", "file": {"url": "https://cos.example/f"}})
     assert (file.kind, file.thread, file.group) == (Kind.FILE, "lihua", False)
-    quoting = read({**said, "quote": {"msgtype": "image", "image": {"url": "https://cos.example/i"}}})
-    assert quoting.quoted == QuotedWords(Kind.TEXT, "[图片]")
+    quoting = read({**said, "quote": {"msgtype": "image", "image": {"url": "https://cos.example/i?sign=7"}}})
+    assert quoting.quoted == QuotedWords(Kind.TEXT, "[图片]", ("cos.example/i",))
     for unfit in ({**said, "from": {}}, {**said, "chatid": ""}, {**said, "msgtype": "hologram"}):
         noted = read(unfit)
         assert isinstance(noted, UnknownVendorEvent)

@@ -147,7 +147,17 @@ def _content(values: Values) -> tuple[str, tuple[Media, ...]]:
 
 def _quoted(text: str, media: tuple[Media, ...], config: BotConfig) -> QuotedWords | None:
     words = "\n".join((text.strip(), *(f"[{name_of(one.kind.value)}]" for one in media))).strip()
-    return QuotedWords(Kind.TEXT, _without_name(words, config.bot)) if words else None
+    files = tuple(_file_name(one.reference) for one in media)
+    return QuotedWords(Kind.TEXT, _without_name(words, config.bot), files) if words else None
+
+
+def _file_name(url: str) -> str:
+    """What an address names, without the signature that is another one each time."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url
+    return f"{parts.netloc}{parts.path}" if parts.path.strip("/") else url
 
 
 def _without_name(text: str, bot: str) -> str:
