@@ -54,6 +54,7 @@ class IssueChanged(Event):
     """An issue became known or is not as it was. `login` did it, as far as the tracker said who.
 
     `change` names what is different; `state` and `reason` are those now. `call_id`: we did it, because of this call.
+    `confidential`: not for groups; its tickets follow it all the same.
     """
 
     repository_id: int
@@ -64,6 +65,7 @@ class IssueChanged(Event):
     reason: str = ""
     login: str = ""
     call_id: int | None = None
+    confidential: bool = False
 
 
 class IssueCommented(Event):

@@ -148,6 +148,46 @@ async def test_what_no_hook_told_is_found_and_a_change_is_another_thing(
         assert states == [("导出乱码", "closed", "", False), ("修好导出", "closed", "merged", True)]
 
 
+async def test_of_what_is_confidential_only_the_ticket_hears_that_it_came_from(db: Database, workspace: int) -> None:
+    async with _site("gitlab", db, workspace) as site:
+        chat, forge, repo, now = site.chat, site.forge, site.repo, site.chat.clock
+        known = forge.opens(repo, "chen", "导出乱码")
+        await site.hears()
+        assert await chat.asks("liang", "以上5条开工单，标题：能看到别人的订单")
+        await chat.asks("liang", "1")
+        await site.stand.work()
+        (ours,) = (one for one in repo.entries.values() if one is not known)
+        await site.hears()
+        await site.told()
+
+        # Two become so, one always was; no word of what they say now gets here, also not by looking.
+        secret = forge.opens(repo, "chen", "机密：越权漏洞")
+        forge.hooks.waiting.clear()
+        for entry in (known, ours, secret):
+            entry.confidential = True
+            now.advance(timedelta(minutes=1))
+            forge.changes(repo, entry, "chen", title="机密：越权漏洞", body="机密：怎么做到的")
+        await site.hears()
+        jobs = TrackerJobs(db, site.stand.connections, now)
+        await jobs.sync_tracker(workspace, site.stand.connection_id)
+        rows = "select title, state, removed_at is null, terms = '{}' from issue order by id"
+        assert await chat.rows(rows) == [("导出乱码", "open", False, False), ("能看到别人的订单", "open", True, True)]
+        for entry in (known, ours, secret):
+            now.advance(timedelta(minutes=1))
+            forge.closes(repo, entry, "chen")
+        before = await site.told()
+        await site.hears()
+        assert await chat.rows("select state from ticket") == [("done",)]
+        assert await chat.rows("select title, state from issue order by id") == [
+            ("导出乱码", "open"),
+            ("能看到别人的订单", "closed"),
+        ]
+        assert await site.told() == before
+        assert "机密" not in str(
+            await chat.rows("select i::text from issue i union all select e.data::text from event e")
+        )
+
+
 async def test_what_cannot_be_confirmed_waits_and_is_found_otherwise(db: Database, workspace: int) -> None:
     async with _site("gitee", db, workspace) as site:
         forge, repo, stand = site.forge, site.repo, site.stand

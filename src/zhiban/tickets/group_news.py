@@ -97,7 +97,7 @@ def event_of(kind: str) -> NewsEvent | None:
 
 async def note_change(tx: Transaction, event: IssueChanged) -> None:
     """An issue or a change was opened, closed or opened again. The chat of its ticket hears that as the ticket's."""
-    if event.change not in TOLD_CHANGES:
+    if event.change not in TOLD_CHANGES or event.confidential:
         return
     issue = await access_issue(tx, event.issue_id)
     kind: str = event.change

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -36,6 +37,10 @@ on conflict (workspace_id, repository_id, number) do update set url = excluded.u
   assignees = excluded.assignees, comments = excluded.comments, locked = excluded.locked, terms = excluded.terms,
   changed_at = excluded.changed_at, removed_at = null
 returning id"""
+
+_OURS = """
+select exists (
+  select from tracker_call where kind = 'open' and (issue_id = %(issue)s or (id = %(call)s and state = 'queued')))"""
 
 _COMMENT = """
 insert into issue_comment (workspace_id, issue_id, external_id, url, body, author, author_is_bot, ours, created_at,
@@ -202,12 +207,12 @@ async def note(
     call_id: int | None = None,
     quietly: bool = False,
     now: datetime,
-) -> int:
+) -> int | None:
     """Know the issue as the tracker has it, and tell what is different. Returns its row.
 
     What is older than what we know changes nothing, so that what arrives late, twice or out of order tells nothing.
-    What has become confidential is as if it had been taken away. `actor` did it. `quietly` is for
-    issues of before our time.
+    `actor` did it. `quietly` is for issues of before our time. What is confidential is none of ours, None where it was
+    unknown, and as if it had been taken away where it was known; of what we opened ourselves only its tickets hear.
     """
     before = await tx.object(
         IssueRow,
@@ -217,9 +222,14 @@ async def note(
     )
     if before is not None and issue.updated_at < before.changed_at:
         return before.id
+    if issue.confidential and not await tx.value(_OURS, issue=before.id if before else 0, call=call_id):
+        if before is not None:
+            await note_removed(tx, repository_id, issue.number, actor=actor, now=now)
+        return before.id if before is not None else None
     if issue.confidential and before is not None:
-        await note_removed(tx, repository_id, issue.number, actor=actor, now=now)
-        return before.id
+        # Ours: what others have made of it stays there.
+        kept, people = tuple(before.labels), tuple(before.assignees)
+        issue = replace(issue, title=before.title, body=before.body, labels=kept, assignees=people)
     issue_id = int(await tx.value(_WRITE, **_values(tx, repository_id, issue)))
     if quietly:
         return issue_id
@@ -235,6 +245,7 @@ async def note(
             reason=issue.reason,
             login=actor.login if actor else "",
             call_id=call_id,
+            confidential=issue.confidential,
         )
         for change in _changes(before, issue)
     ]
@@ -280,7 +291,8 @@ def _values(tx: Transaction, repository_id: int, issue: Issue) -> dict[str, Any]
         "comments": issue.comments,
         "locked": issue.locked,
         "is_change": issue.is_change,
-        "terms": sorted(set(terms(f"{title}\n{body[:SEARCHED_CHARACTERS]}"))),
+        # What is not for groups is not found there as much like something else.
+        "terms": [] if issue.confidential else sorted(set(terms(f"{title}\n{body[:SEARCHED_CHARACTERS]}"))),
         "created": issue.created_at,
         "changed": issue.updated_at,
     }

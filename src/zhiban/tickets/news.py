@@ -45,6 +45,9 @@ async def _take_in(tx: Transaction, connection_id: int, news: TrackerNews, *, no
     if news.issue is None:
         await group_news.note_news(tx, repository_id, None, news, now=now)
         return
+    if news.issue.confidential:
+        await issues.note(tx, repository_id, news.issue, actor=news.actor, now=now)
+        return
     if news.kind in ("issue", "change") and news.action in ("deleted", "transferred"):
         await issues.note_removed(tx, repository_id, news.issue.number, actor=news.actor, now=now)
         return
@@ -62,6 +65,8 @@ async def _take_in(tx: Transaction, connection_id: int, news: TrackerNews, *, no
             title=news.issue.title,
         )
     issue_id = await issues.note(tx, repository_id, news.issue, actor=news.actor, call_id=call_id, now=now)
+    if issue_id is None:
+        return
     if news.comment is None:
         await group_news.note_news(tx, repository_id, issue_id, news, now=now)
         return

@@ -170,7 +170,7 @@ async def settle_opened(tx: Transaction, call: TrackerCall, opened: OpenedIssue,
     """The issue is open. False when somebody else has settled this meanwhile."""
     issue = opened.issue
     issue_id = await issues.note(tx, call.repository_id, issue, actor=issue.author, call_id=call.id, now=now)
-    if not await _settle(tx, call, "done", issue_id=issue_id, number=issue.number, now=now):
+    if not await _settle(tx, call, "done", issue_id=issue_id, number=issue.number, now=now) or issue_id is None:
         return False
     fact = IssueOpened(
         actor=call.actor,
@@ -204,6 +204,7 @@ async def settle_changed(tx: Transaction, call: TrackerCall, changed: OpenedIssu
     """The issue is as it was asked for. False when somebody else has settled this meanwhile."""
     issue = changed.issue
     known = await issues.issue_numbered(tx, call.repository_id, issue.number)
+    issue_id: int | None
     if known is not None and known.removed_at is not None:  # an answer to us does not bring it back
         issue_id = known.id
     else:
@@ -212,7 +213,8 @@ async def settle_changed(tx: Transaction, call: TrackerCall, changed: OpenedIssu
     problem = f"The tracker left out: {', '.join(dropped)}." if dropped else None
     if not await _settle(tx, call, "done", issue_id=issue_id, number=issue.number, problem=problem, now=now):
         return False
-    await _tell_written(tx, call, issue_id, url=issue.url, dropped=dropped, now=now)
+    if issue_id is not None:
+        await _tell_written(tx, call, issue_id, url=issue.url, dropped=dropped, now=now)
     return True
 
 

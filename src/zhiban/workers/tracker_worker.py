@@ -202,7 +202,10 @@ class TrackerWorker:
             return row.id
         issue = await tracker.issue(repository, number)
         async with self._database.transaction(workspace_id) as tx:
-            return await issues.note(tx, repository_id, issue, quietly=True, now=self._clock.now())
+            issue_id = await issues.note(tx, repository_id, issue, quietly=True, now=self._clock.now())
+        if issue_id is None:
+            raise TrackerRefused("not_found", hint="The issue is confidential.")
+        return issue_id
 
     async def _without_account(self, workspace_id: int, call: TrackerCall, *, revoked: bool) -> None:
         """The member's account cannot be used. `revoked`: they took their word back and are bound no more.

@@ -40,7 +40,7 @@ _PLACES: Final = {"project_rename": "renamed", "project_transfer": "renamed", "p
 
 
 def read(event: str, payload: Part) -> list[TrackerNews]:
-    """The news in this call. What is confidential is none: whoever may see it at GitLab, groups may not."""
+    """The news in this call. Of what is confidential, only that it changed: groups may not see what is there."""
     kind = words(payload, "object_kind")
     named = words(payload, "event_name")
     if not kind and named in _PLACES:
@@ -92,12 +92,11 @@ def _issue(payload: Part, found: Part, hidden: bool) -> TrackerNews | None:
     if not number(found, "iid") or not action:  # a hook that is only tried out names no action
         return None
     issue = parts.hooked_issue(payload, found)
-    if hidden or parts.is_confidential(found):
-        # What has become confidential is as if it had been taken away; what always was, nobody here has heard of.
-        gone = replace(issue, title="", body="", labels=(), assignees=())
-        return _told(payload, "issue", "deleted", at=issue.updated_at, object_id=issue.number, issue=gone)
-    key = key_in(words(found, "description")) if action == "open" else ""
     told = _ISSUE_ACTIONS.get(action) or _changed(part(payload, "changes"))
+    if hidden or parts.is_confidential(found):
+        bare = replace(issue, title="", body="", labels=(), assignees=(), confidential=True)
+        return _told(payload, "issue", told, at=issue.updated_at, object_id=issue.number, issue=bare)
+    key = key_in(words(found, "description")) if action == "open" else ""
     return _told(payload, "issue", told, at=issue.updated_at, object_id=issue.number, issue=issue, key=key)
 
 
