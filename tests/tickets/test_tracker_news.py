@@ -74,6 +74,19 @@ async def test_our_own_echo_before_our_call_was_answered_is_ours(stand: TrackerS
     assert changed["call_id"] == opened["call_id"] == call
 
 
+async def test_news_of_an_issue_and_the_answer_to_our_call_do_not_wait_for_each_other(stand: TrackerStand) -> None:
+    """Both know the same new issue: whoever keeps its repository must not hold up who is writing it already."""
+    repository = await stand.repository()
+    issue = Issue("acme/shop", 1, "", "支付页白屏", "open", TrackerUser("chen"), stand.now, stand.now)
+    async with stand.database.transaction(stand.workspace_id) as reader:
+        await repositories.keep(reader, stand.connection_id, stand.board.repository("acme/shop"), now=stand.now)
+        async with stand.database.transaction(stand.workspace_id) as writer:
+            await writer.run("set local lock_timeout = '2s'")
+            assert await issues.note(writer, repository, issue, now=stand.now)
+        await issues.note(reader, repository, issue, now=stand.now)
+    assert await changes(stand) == [("opened", "")]
+
+
 async def test_a_renamed_repository_keeps_its_issues(stand: TrackerStand) -> None:
     await stand.hears({**SHOP, "action": "opened"})
     await stand.hears({**SHOP, "action": "closed", "state": "closed", "repository": "acme/store", "at": 2e9})

@@ -8,6 +8,7 @@ from dataclasses import replace
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.patterns import lazy_pattern
 from zhiban.tickets.masking import whole_secrets
+from zhiban.tickets.squeezing import simple
 
 # With a word character where its end is, so that what follows in Chinese is not taken for a part of it.
 REPOSITORY = r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{0,99}[A-Za-z0-9_-]"
@@ -67,7 +68,7 @@ def read_options(written: str, plain: str) -> Options | None:
     aside = loose.strip(" \t\u2005，,。；;：:！!~～\n")
     if not aside:
         return options
-    if len(aside) > _LONGEST_ASIDE or loose[:1] in " \t" or _NO_NOTE.search(aside):
+    if len(aside) > _LONGEST_ASIDE or loose[:1] in " \t" or _NO_NOTE.search(simple(aside)):
         return None
     return replace(options, note=whole_secrets("\n".join(filter(None, (aside, options.note))), LONGEST_NOTE))
 
@@ -88,7 +89,7 @@ def _with(options: Options, key: str, value: str) -> Options:
             labels = dict.fromkeys((*options.labels, *(part.strip("#。") for part in _LIST.split(value))))
             return replace(options, labels=tuple(label[:50] for label in labels if label)[:MOST_LABELS])
         case "priority":
-            return replace(options, priority=_PRIORITIES.get(value.casefold().strip("。"), 0))
+            return replace(options, priority=_PRIORITIES.get(simple(value).casefold().strip("。"), 0))
         case "assignee":
             return replace(options, assignee=first.lstrip("@").rstrip("。.")[:60])
         case _:

@@ -126,7 +126,8 @@ async def keep(
 ) -> int:
     """Know this repository, under its name of today. Returns its row."""
     before = await tx.value(
-        "select name from repository where connection_id = %(connection)s and external_id = %(external)s for update",
+        "select name from repository where connection_id = %(connection)s and external_id = %(external)s "
+        "for no key update",
         connection=connection_id,
         external=repository.external_id,
     )
@@ -153,7 +154,7 @@ async def keep(
 
 async def rename(tx: Transaction, repository_id: int, name: str, *, now: datetime) -> None:
     """The tracker says that the repository is called like this now."""
-    before = await tx.value("select name from repository where id = %(id)s for update", id=repository_id)
+    before = await tx.value("select name from repository where id = %(id)s for no key update", id=repository_id)
     if before is None or before == name:
         return
     await tx.run("update repository set name = %(name)s where id = %(id)s", name=name, id=repository_id)

@@ -8,8 +8,10 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 # One character for one, so that names and titles keep their places and their own writing.
 _SIMPLER = str.maketrans(
-    "開單條個請幫將剛這幾創轉從說標題類簽倉庫給負責備註補優級內話錄記時間鐘後別麼嗎為團對議報來發點貳參陸訊問總陳",
-    "开单条个请帮将刚这几创转从说标题类签仓库给负责备注补优级内话录记时间钟后别么吗为团对议报来发点贰叁陆讯问总陈",
+    "開單條個請幫將剛這幾創轉從說標題類簽倉庫給負責備註補優級內話錄記時間鐘後別麼嗎為團對議報來發點貳參陸訊問總陳"
+    "兩倆則過邊煩勞匯換務饋討論東結裡裏無沒誰輸復覆樣試籤緊會機應敗導",
+    "开单条个请帮将刚这几创转从说标题类签仓库给负责备注补优级内话录记时间钟后别么吗为团对议报来发点贰叁陆讯问总陈"
+    "两俩则过边烦劳汇换务馈讨论东结里里无没谁输复复样试签紧会机应败导",
 ) | {
     0x3000: 0x20,
     **{code: code - 0xFEE0 for first, last in ((0xFF10, 0xFF19), (0xFF21, 0xFF3A), (0xFF41, 0xFF5A))
@@ -42,21 +44,26 @@ class Squeezed:
     def rest(self, start: int) -> tuple[str, str]:
         """All from plain[start] on, blanks as they were: as it was written, and the same in simple letters."""
         written = self.own(start, len(self.plain))
-        return written, written.translate(_SIMPLER)
+        return written, simple(written)
+
+
+def simple(text: str) -> str:
+    """The same, character by character, in simple letters."""
+    return text.translate(_SIMPLER)
 
 
 def squeezed(text: str) -> Squeezed:
     """The message as a pattern reads it, in a time that does not depend on how its blanks are put."""
-    simple = text.translate(_SIMPLER)
+    letters = simple(text)
     plain: list[str] = []
     places: list[int] = []
     end = 0
-    for run in _BLANKS.finditer(simple):
-        plain += (simple[end : run.start()], _one(run[0]))
+    for run in _BLANKS.finditer(letters):
+        plain += (letters[end : run.start()], _one(run[0]))
         places += range(end, run.start() + 1)
         end = run.end()
-    plain.append(simple[end:])
-    places += range(end, len(simple) + 1)
+    plain.append(letters[end:])
+    places += range(end, len(text) + 1)
     return Squeezed("".join(plain), text, places).part(0)
 
 
