@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.integrations.wechaty import gateways
 from tests.integrations.wechaty.gateways import BOT, BOT_NAME, Gateway
-from tests.ports.tracker_stands import NAME
+from tests.ports.tracker_stands import NAME, WEBHOOK_SECRET
 from tests.tickets.github_app import GitHubApp, eventually, github_app
 from tests.tickets.test_command import SILENT
 
@@ -25,7 +25,7 @@ from zhiban.channels.service import connect
 from zhiban.conversations.labels import add_label
 from zhiban.events import SYSTEM
 from zhiban.postgres.provisioning import DatabaseUrls
-from zhiban.testing.github.simulator import ForgeEntry
+from zhiban.testing.github.simulator import FaultKind, ForgeEntry
 from zhiban.tickets import repositories
 from zhiban.tickets.tracker_jobs import TrackerJobs
 
@@ -45,6 +45,9 @@ TALK = (
     ("wxid_yang", 3, "回退到 2.3.5 就没事", "就没事"),
     ("wxid_lu", 2, "+1，等修", "等修"),
 )
+
+# What becomes of the first issues that we ask for.
+MISHAPS: tuple[FaultKind, ...] = ("502_after", "secondary", "limit", "401")
 
 # What is said after them, and which of the nine its issue holds.
 FIRES: list[tuple[str, str]] = [
@@ -147,11 +150,22 @@ class Talk:
         """What the members of a group, or of all, read of us."""
         return [one["text"] for one in await self.gateway.sent() if room in ("", one["to"])]
 
-    async def hear(self, rooms: Collection[str], words: str = "") -> dict[str, str]:
-        """Wait until each of these groups reads this of us; returns the whole messages."""
+    async def cut(self) -> None:
+        """All connections to the gateway break, and are there again."""
+        await self.gateway.play("drop")
+
+        async def again() -> bool:
+            return bool(await self.rows("select 1 from gateway_state where state = 'online' and gap_until is not null"))
+
+        await eventually(again)
+
+    async def hear(self, rooms: Collection[str], words: str = "", *, hurry: timedelta | None = None) -> dict[str, str]:
+        """Wait until each of these groups reads this of us; returns the whole messages. `hurry`: how much later it is
+        with each look."""
         found: dict[str, str] = {}
 
         async def all_found() -> bool:
+            self.site.clock.ahead += hurry or timedelta()
             found.update({one["to"]: one["text"] for one in await self.gateway.sent() if words in one["text"]})
             return found.keys() >= set(rooms)
 
@@ -184,6 +198,8 @@ async def talking(urls: DatabaseUrls, folder: Path) -> AsyncIterator[Talk]:
             site.clock.ahead += timedelta(seconds=1.05)
 
         site.github.written_hook = a_second
+        hooks = site.github.hooks
+        hooks.add(hooks.hooks[0].url, WEBHOOK_SECRET, repo=site.repo)  # everything is told twice, in other bytes
         async with app.database.transaction(site.workspace_id) as tx:
             await add_label(tx, name="bug", color=1, by=SYSTEM, now=site.clock.now())
             await connect(tx, app.vault, bootstrap.CHANNELS["wechaty"], gateway.config(), now=site.clock.now())
@@ -223,10 +239,20 @@ async def test_what_is_said_in_many_wordings_becomes_issues_of_exactly_those_mes
         for room, (text, meant) in commands.items():
             shows = "草稿" in answered[room] or "draft" in answered[room]
             assert shows == (meant != "?"), (text, answered[room])
-        await asyncio.gather(*(says(LIANG, "确认", room=room) for room, (_, meant) in commands.items() if meant != "?"))
-        opened = [room for room, (_, meant) in commands.items() if meant not in "?-"]
-        shown = await talk.hear(opened, f"/{NAME}/issues/")
+        await talk.cut()  # what is asked for waits on this side
+        for kind in MISHAPS:
+            site.github.fails(kind, ending="/issues", retry_after=7)
+        confirmed = [room for room, (_, meant) in commands.items() if meant != "?"]
+        await asyncio.gather(*(says(LIANG, "确认", room=room) for room in confirmed))
+
+        async def filed() -> bool:
+            return await site.count("select count(*) from ticket") == len(confirmed)
+
+        await eventually(filed, within=30)
+        opened = [room for room in confirmed if commands[room][1] != "-"]
+        shown = await talk.hear(opened, f"/{NAME}/issues/", hurry=timedelta(seconds=5))
         await talk.told()
+        assert site.github.faults == []
 
         assert await talk.heard(rooms[-1]) == []
         assert len(site.repo.entries) == len(opened)
@@ -254,7 +280,9 @@ async def comes_home(talk: Talk, room: str, entry: ForgeEntry, card: str) -> Non
     """What happens to the issue is heard in its group, what is answered there stands at GitHub, and nothing echoes."""
     site, before = talk.site, len(await talk.heard(room))
     card = card.replace("\u2005", " ")
-    await talk.gateway.says("wxid_lu", f"「{BOT_NAME}：{card}」\n{RULE}\n二楼 @octocat 也是 #12\n/close", room=room)
+    quoting = f"「{BOT_NAME}：{card}」\n{RULE}\n二楼 @octocat 也是 #12\n/close"
+    at = int(site.clock.now().timestamp() * 1000)
+    await talk.gateway.says("wxid_lu", quoting, room=room, timestamp=at)
 
     async def commented() -> bool:
         return len(entry.comments) == 1
