@@ -7,18 +7,24 @@ import os
 import random
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.ports.tracker_stands import WEBHOOK_SECRET
+from tests.ports.tracker_stands import NAME, WEBHOOK_SECRET
 from tests.tickets.github_app import GitHubApp, build_app, eventually, github_app
-from zhiban.events import ASSISTANT
+from zhiban import bootstrap
+from zhiban.channels.service import connect
+from zhiban.events import ASSISTANT, SYSTEM
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.github.simulator import FaultKind
+from zhiban.testing.serving import served
+from zhiban.testing.webhook import SECRET, WebhookProgram
+from zhiban.tickets import repositories
 from zhiban.tickets import tracker_outbox as outbox
+from zhiban.tickets.tracker_jobs import TrackerJobs
 from zhiban.tickets.tracker_writes import NewComment
 
 
@@ -106,10 +112,7 @@ async def test_a_process_that_is_killed_between_the_call_and_the_commit_leaves_o
 ) -> None:
     async with github_app(urls, tmp_path, work=False) as site:
         await site.opens(ticket_id=5)
-        command = (sys.executable, "-m", "tests.tickets.github_app", urls.app, urls.owner, str(tmp_path))
-        root = str(Path(__file__).resolve().parent.parent.parent)
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join((root, os.environ.get("PYTHONPATH", "")))}
-        child = await asyncio.create_subprocess_exec(*command, env=environment)
+        child = await _process(urls, tmp_path)
 
         async def kill() -> None:
             site.github.written_hook = None
@@ -126,3 +129,86 @@ async def test_a_process_that_is_killed_between_the_call_and_the_commit_leaves_o
         assert len(site.repo.entries) == 1
         assert len(await site.facts("issue_opened")) == 1
         assert [one["change"] for one in await site.facts("issue_changed")] == ["opened"]
+
+
+@pytest.mark.process
+async def test_a_process_that_is_killed_while_it_comments_for_a_group_leaves_one_comment_and_one_word(
+    urls: DatabaseUrls, tmp_path: Path
+) -> None:
+    """Over the webhook channel: a card in a group, an answer to it that is told four times, a process that dies."""
+    program = WebhookProgram()
+    async with github_app(urls, tmp_path, work=False) as site, served(program.app) as there:
+        app, repo = site.app, site.repo
+        values = {"source": "crm", "url": f"{there}/inbox", "secret": SECRET, "allow_private": "true"}
+        async with app.database.transaction(site.workspace_id) as tx:
+            done = await connect(tx, app.vault, bootstrap.CHANNELS["webhook"], values, now=site.clock.now())
+            public_id = await tx.value("select public_id from connection where id = %(id)s", id=done.id)
+        program.hooks = f"{site.url}/hooks/{public_id}"
+        await _says(program, "大家早", id_="m1")
+        first = await _process(urls, tmp_path)
+        try:
+            await eventually(_stored(site, "select count(*) from message where state = 'handled'", 1))
+            async with app.database.transaction(site.workspace_id) as tx:
+                group = await tx.value("select id from conversation where kind = 'group'")
+                await repositories.link(tx, group, NAME, by=SYSTEM, now=site.clock.now())
+            entry = site.github.opens(repo, "lin", "导出乱码")
+            await eventually(_stored(site, "select count(*) from group_news", 1))
+            site.clock.ahead += timedelta(seconds=61)
+            await TrackerJobs(app.database, app.connections, site.clock).tell_groups()
+            await eventually(_heard(program, "导出乱码", 1))
+            card = program.replies("g-1")[0].body["message"]["id"]
+
+            async def kill() -> None:
+                site.github.written_hook = None
+                first.send_signal(signal.SIGKILL)
+
+            site.github.written_hook = kill
+            for _ in range(3):
+                await _says(program, "我也是", id_="m2", reply_to=card)
+            async with asyncio.timeout(40):
+                assert await first.wait() == -signal.SIGKILL
+        finally:
+            if first.returncode is None:
+                first.kill()
+        assert len(entry.comments) == 1
+        assert not await site.facts("issue_commented")
+        heir = build_app(urls, tmp_path, site.clock)
+        heir.start_workers()
+        async with heir:
+            program.loses_answers = 1  # and the word about it is told, though the answer to us is lost
+            await _says(program, "我也是", id_="m2", reply_to=card)
+            await eventually(_heard(program, "已评论", 1), within=20)
+            await site.quiet()
+            await eventually(_stored(site, "select count(*) from message where state = 'queued'", 0))
+        assert [one.body.split("\n")[0] for one in entry.comments] == ["我也是"]
+        assert len(await site.facts("issue_commented")) == 1
+        assert len([one for one in program.replies("g-1") if "已评论" in one.text]) == 1
+
+
+async def _says(program: WebhookProgram, text: str, *, id_: str, **message: str) -> None:
+    said = {"id": id_, "text": text, **message}
+    event = {"type": "message", "group": {"id": "g-1"}, "contact": {"id": "lu", "name": "陆知行"}, "message": said}
+    status, answer = await program.call(event)
+    assert status == 202, answer
+
+
+def _stored(site: GitHubApp, sql: str, count: int) -> Callable[[], Awaitable[bool]]:
+    async def holds() -> bool:
+        return await site.count(sql) == count
+
+    return holds
+
+
+def _heard(program: WebhookProgram, words: str, count: int) -> Callable[[], Awaitable[bool]]:
+    async def holds() -> bool:
+        return len([one for one in program.replies("g-1") if words in one.text]) == count
+
+    return holds
+
+
+async def _process(urls: DatabaseUrls, folder: Path) -> asyncio.subprocess.Process:
+    """A process that works."""
+    command = (sys.executable, "-m", "tests.tickets.github_app", urls.app, urls.owner, str(folder))
+    root = str(Path(__file__).resolve().parent.parent.parent)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((root, os.environ.get("PYTHONPATH", "")))}
+    return await asyncio.create_subprocess_exec(*command, env=environment)
