@@ -1,13 +1,16 @@
-"""A flood through a real Wechaty gateway: 200 messages a second over 50 groups for a minute, all stored in order.
+"""A flood through a real Wechaty gateway: 200 messages a second over 50 groups for a minute, all stored in order; and
+commands in the middle of it, each answered with a draft.
 
 Needs the gateway that `make setup` fetches. Prints how long after a message was said it was stored, beside the floor:
-how long the gateway alone takes to hand over as many, measured in the same run.
+how long the gateway alone takes to hand over as many, measured in the same run; and how long after a command its
+group read the draft.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import os
 import statistics
 import sys
@@ -32,7 +35,8 @@ from zhiban.ports import IncomingMessage
 from zhiban.postgres.provisioning import migrate, provision_bundled
 from zhiban.postgres.supervisor import BundledPostgres
 
-LI = "wxid_li"
+LI, WANG = "wxid_li", "wxid_wang"
+COMMANDS = 2  # a second, in all groups together
 
 
 def _late(text: str, at: float) -> float:
@@ -64,21 +68,46 @@ async def _floor(gateway: gateways.Gateway, rooms: list[str], rate: int) -> list
     return late
 
 
+async def _commands(gateway: gateways.Gateway, rooms: list[str], seconds: float) -> list[float | None]:
+    """Milliseconds until each command was answered, None for one that was not."""
+    said: dict[str, list[float]] = {}
+    began = asyncio.get_running_loop().time()
+    for number in range(int(seconds * COMMANDS)):
+        await asyncio.sleep(max(0.0, began + number / COMMANDS - asyncio.get_running_loop().time()))
+        room = rooms[number % len(rooms)]
+        said.setdefault(room, []).append(time.time() * 1000)
+        await gateway.says(WANG, "以上5条开工单", room=room)
+    wanted, deadline = sum(map(len, said.values())), asyncio.get_running_loop().time() + 30
+    while len(sent := await gateway.sent()) < wanted and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(0.2)
+    heard: dict[str, list[float]] = {}
+    for one in sent:
+        if "草稿" in one["text"]:
+            heard.setdefault(one["to"], []).append(one["at"])
+    return [
+        answered - asked if answered is not None else None
+        for room, times in said.items()
+        for asked, answered in itertools.zip_longest(times, heard.get(room, [])[: len(times)])
+    ]
+
+
 async def _flood(app: App, workspace_id: int, gateway: gateways.Gateway, rooms: list[str], rate: int, n: int) -> None:
     began = time.perf_counter()
     cpu = sum(os.times()[:2])
-    await gateway.play("flood", n=n, rooms=rooms, talker=LI, rate=rate)
+    talking = asyncio.create_task(gateway.play("flood", n=n, rooms=rooms, talker=LI, rate=rate))
+    answered = await _commands(gateway, rooms, n / rate)
+    await talking
     stored = 0
     async with asyncio.timeout(120):
         while stored < n:
             async with app.database.transaction(workspace_id) as tx:
-                stored = int(await tx.value("select count(*) from message where direction = 'in'"))
+                stored = int(await tx.value("select count(*) from message where direction = 'in' and text like 'm %'"))
             await asyncio.sleep(0.1)
     took = time.perf_counter() - began
     async with app.database.transaction(workspace_id) as tx:
         rows = await tx.rows(
             "select conversation_id, text, extract(epoch from created_at)::float from message "
-            "where direction = 'in' order by id"
+            "where direction = 'in' and text like 'm %' order by id"
         )
     numbers: dict[int, list[int]] = {}
     for conversation_id, text, _ in rows:
@@ -88,6 +117,11 @@ async def _flood(app: App, workspace_id: int, gateway: gateways.Gateway, rooms: 
     print(f"in order in every group: {all(found == sorted(found) for found in numbers.values())}")
     print(
         f"late: p50 {statistics.median(late):.0f} ms, p99 {late[int(len(late) * 0.99)]:.0f} ms, most {late[-1]:.0f} ms"
+    )
+    times = sorted(one for one in answered if one is not None)
+    print(f"commands: {len(times)} of {len(answered)} answered", end="")
+    print(
+        f", p50 {statistics.median(times):.0f} ms, p95 {times[int(len(times) * 0.95)]:.0f} ms, most {times[-1]:.0f} ms"
     )
     print(f"processor: {(sum(os.times()[:2]) - cpu) / n * 1000:.2f} ms of ours for each message")
 
@@ -103,7 +137,7 @@ async def main(rate: int, seconds: int, groups: int) -> None:
             rooms = [f"r{number}@chatroom" for number in range(groups)]
             await gateway.play("login")
             for room in rooms:
-                await gateway.play("room", id=room, topic=room, memberIdList=[LI, gateways.BOT])
+                await gateway.play("room", id=room, topic=room, memberIdList=[LI, WANG, gateways.BOT])
             floor = sorted(await _floor(gateway, rooms, rate))
             print(f"floor: p50 {statistics.median(floor):.0f} ms, p99 {floor[int(len(floor) * 0.99)]:.0f} ms")
             settings = load(_env_file=None, zhiban_data=Path(folder), zhiban_secret_key="a key for benchmarks only")

@@ -32,7 +32,7 @@ async function outcome (record) {
   if (fault === 'refused') throw new Error(`the contact refuses, says ${token}`)
   if (fault === 'busy') throw Object.assign(new Error('too fast'), { code: 8 })
   if (fault === 'logged out') throw new Error('puppet is not logged in')
-  sent.push(record)
+  sent.push({ ...record, at: Date.now() })
   if (fault === 'lost') { await restart(); await new Promise(() => {}) }  // it arrived, and the answer never will
   return fault === 'nameless' ? undefined : record.id
 }
