@@ -103,16 +103,25 @@ async def test_scanned_logged_in_and_out_again(urls: DatabaseUrls, tmp_path: Pat
         waiting = await found.becomes("scan")
         assert waiting.qr_code == "http://weixin.qq.com/x/abc"
         assert await found.eventually("select broken from connection") == states.WANTS_SCAN
+        await found.gateway.play("room", id=ROOM, topic="青禾会员群", memberIdList=[LI, gateways.BOT, "wxid_spare"])
         await found.gateway.play("login")
         online = await found.becomes("online")
         assert (online.account, online.account_name, online.qr_code) == (gateways.BOT, gateways.BOT_NAME, "")
         assert not online.has_gap(SystemClock().now())
+        await found.gateway.says(LI, "大家好", room=ROOM)
+        await found.eventually("select count(*) from message where direction = 'in'", 1)
         await found.gateway.play("logout")
         assert (await found.becomes("logged_out")).account == ""
         assert await found.eventually("select broken from connection") == states.LOGGED_OUT
         await found.gateway.play("login", id="wxid_spare", name="备用号")
         await found.eventually("select account from gateway_state", "wxid_spare")
         await found.eventually("select broken is null from connection")
+        # The group goes on in its conversation; what the new account says itself is not taken in, and the old one's is.
+        await found.gateway.says("wxid_spare", "我换号了", room=ROOM)
+        await found.gateway.says(LI, "知道了", room=ROOM)
+        await found.eventually("select count(*) from message where direction = 'in'", 2)
+        assert await found.rows("select count(*) from conversation") == [(1,)]
+        assert await found.texts() == ["大家好", "知道了"]
         told = [(one["state"], one["account"], one["previous_account"]) for one in await found.facts("gateway_changed")]
     assert told == [
         ("scan", "", ""),
@@ -222,6 +231,35 @@ async def test_a_gateway_that_somebody_else_listens_to_is_tried_again(urls: Data
             await disconnect(tx, found.app.vault, found.connection_id, now=SystemClock().now())
         await found.gateway.play("login")
         await found.eventually(f"select state = 'online' from gateway_state where connection_id = {other.id}")
+
+
+async def test_two_gateways_of_one_account_are_not_heard_twice(urls: DatabaseUrls, tmp_path: Path) -> None:
+    async with desk(urls, tmp_path) as found:
+        await found.gateway.play("login")
+        await found.becomes("online")
+        other = gateways.start()
+        try:
+            await other.play("login")
+            async with found.app.database.transaction(found.workspace_id) as tx:
+                second = await connect(
+                    tx, found.app.vault, bootstrap.CHANNELS["wechaty"], other.config(source="wx-2"),
+                    now=SystemClock().now(),
+                )  # fmt: skip
+            broken = f"select broken from connection where id = {second.id}"
+            assert await found.eventually(broken) == states.HEARD_TWICE
+            await other.says(LI, "在吗", to=gateways.BOT)
+            await found.gateway.says(LI, "在吗", to=gateways.BOT)
+            await found.eventually("select count(*) > 0 from message where direction = 'out' and state = 'sent'")
+            assert await found.texts() == ["在吗"]
+            # The account moves from the one to the other: it is heard there as soon as an operator says so.
+            await found.gateway.play("logout")
+            await found.becomes("logged_out")
+            async with found.app.database.transaction(found.workspace_id) as tx:
+                await tx.run("update gateway_state set retry_at = null where connection_id = %(id)s", id=second.id)
+            await found.eventually(f"select state = 'online' from gateway_state where connection_id = {second.id}")
+            assert await found.eventually(f"select broken is null from connection where id = {second.id}")
+        finally:
+            other.end()
 
 
 async def test_a_refused_token_waits_for_an_operator(urls: DatabaseUrls, tmp_path: Path) -> None:
