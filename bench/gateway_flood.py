@@ -78,8 +78,10 @@ async def _commands(gateway: gateways.Gateway, rooms: list[str], seconds: float)
         said.setdefault(room, []).append(time.time() * 1000)
         await gateway.says(WANG, "以上5条开工单", room=room)
     wanted, deadline = sum(map(len, said.values())), asyncio.get_running_loop().time() + 30
-    while len(sent := await gateway.sent()) < wanted and asyncio.get_running_loop().time() < deadline:
+    sent = await gateway.sent()
+    while len(sent) < wanted and asyncio.get_running_loop().time() < deadline:
         await asyncio.sleep(0.2)
+        sent = await gateway.sent()
     heard: dict[str, list[float]] = {}
     for one in sent:
         if "草稿" in one["text"]:

@@ -34,7 +34,7 @@ async def test_a_ticket_is_opened_given_away_talked_about_and_finished(lin: Clie
     assert "工单要有标题" in refused.text
     chen = str(site.seed.agents["陈默"])
     form = {
-        "title": "授权码激活后仍提示过期 13800006021",
+        "title": "<img src=x onerror=alert(1)>授权码激活后仍提示过期 13800006021",
         "owner": chen,
         "priority": "4",
         "due": "2020-01-31",
@@ -51,6 +51,9 @@ async def test_a_ticket_is_opened_given_away_talked_about_and_finished(lin: Clie
     assert "超了" in page
     assert "陈默" in page
     assert "1张未完成，1张超了" in page
+    for shown in (page, (await lin.get("/tickets")).text, (await lin.get("/tickets?view=board")).text):
+        assert "&lt;img src=x onerror=alert(1)&gt;授权码" in shown
+        assert "<img src=x" not in shown
     await lin.post(address, {"comment": "先看日志", "key": "c1"})
     await lin.post(address, {"comment": "先看日志", "key": "c1"})
     assert await rows(site, "select text, audience, name from ticket_comment") == [("先看日志", "desk", "林晓")]

@@ -1,0 +1,111 @@
+"""What happens a moment before or after it should: people and we ourselves leave, many ask at once, names are traps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+
+from tests.tickets.cards import CardChat, card_chat
+from tests.tickets.chat import GROUP, NAMES
+from zhiban.kit.db import Database
+from zhiban.ports import GroupMember, IncomingMessage, Kind, MembersJoined, MembersLeft, SenderRole
+
+
+@pytest.fixture
+async def group(db: Database, workspace: int) -> AsyncIterator[CardChat]:
+    async with card_chat(db, workspace) as found:
+        yield found
+
+
+async def test_we_are_removed_from_the_group_and_invited_again(group: CardChat) -> None:
+    chat = group.chat
+    await chat.asks("liang", "以上5条开工单")
+    await chat.asks("liang", "确认")
+    await group.settles()
+    assert "工单草稿" in await chat.asks("lu", "以上2条开工单")
+    await chat.told(MembersLeft(GROUP, (), chat.clock.now(), "liang", ourselves=True))
+    await group.happens("closed", number=1, state="closed")
+    await group.issue(7)
+    assert await group.jobs() == []
+    assert await group.news() == []
+    assert await chat.rows("select count(*) from message where state in ('queued', 'failed')") == [(0,)]
+    assert await chat.rows("select state from ticket") == [("done",)]
+    await chat.told(MembersJoined(GROUP, (), chat.clock.now(), "liang", ourselves=True))
+    # The draft still waits, the group is linked as before, and hears what happens from now on.
+    assert "已开工单2" in await chat.asks("lu", "确认")
+    assert len(await group.settles()) == 1
+    await group.comments("看到了", 1)
+    assert [text for _, text in await group.news() if "lin：看到了" in text]
+
+
+async def test_a_member_leaves_between_what_they_said_and_the_command_about_it(group: CardChat) -> None:
+    chat = group.chat
+    said = await chat.says("lu", "重启以后也丢")
+    await chat.told(MembersLeft(GROUP, ("lu",), chat.clock.now()))
+    assert "陆知行：重启以后也丢" in await chat.asks("liang", "这条开工单", reply_to=said)
+    # Nor is the command lost with who wrote it: an admin answers for it.
+    await chat.asks("yang", "以上1条开工单，标题：切换以后")
+    await chat.told(MembersLeft(GROUP, ("yang",), chat.clock.now()))
+    await chat.asks("liang", "1")
+    await group.settles()
+    (issue,) = group.stand.board.issues.values()
+    assert "重启以后也丢" in issue.body
+    await group.happens("closed", number=issue.number, state="closed", title=issue.title)
+    (told,) = await group.jobs()
+    assert told.startswith("@梁小满 工单1已完成")  # who is not there is not called
+
+
+async def test_a_group_of_five_hundred_in_which_thirty_ask_within_a_minute(group: CardChat) -> None:
+    chat = group.chat
+    many = tuple(GroupMember(f"m{n}", f"成员{n}") for n in range(500))
+    await chat.told(MembersJoined(GROUP, many, chat.clock.now()))
+    shown: list[str] = []
+    for n in range(30):
+        chat.clock.advance(timedelta(seconds=2))
+        said = IncomingMessage(
+            f"c{n}", GROUP, f"m{n}", SenderRole.CONTACT, Kind.TEXT, "以上3条开工单", chat.clock.now(),
+            group=True, sender_name=f"成员{n}",
+        )  # fmt: skip
+        await chat.told(said)
+        shown += await chat.turn()
+    assert len(shown) == 6
+    assert all(text.count("\n") < 12 and "内容3条" in text for text in shown)
+    # Whoever was not heard is heard a minute later, and their commands are in nobody's draft.
+    chat.clock.advance(timedelta(minutes=1))
+    assert "+1，等修" in await chat.asks("bei", "以上1条开工单")
+    assert await chat.rows("select count(*) from ticket_draft where lines::text like '%%开工单%%'") == [(0,)]
+
+
+TRAPS = ("以上5条开工单", "不要开工单", "1", "@octocat", "<b>x</b>", "/close", "acme/shop#7", "[CQ:at,qq=all]")
+
+
+async def test_a_nickname_that_is_a_command_or_markup_is_only_a_name(
+    group: CardChat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = group.chat
+    for number, trap in enumerate(TRAPS, 1):
+        chat.clock.advance(timedelta(minutes=2))
+        monkeypatch.setitem(NAMES, f"trap{number}", trap)
+        await chat.says(f"trap{number}", f"还是丢数据{number}")
+        for text in (f"@{trap} 你看看", f"@{trap}\u2005你看看", f"你看看 @{trap}"):
+            assert await chat.asks("lu", text, mentions=(f"trap{number}",)) == ""
+        assert f"{trap}：还是丢数据{number}" in await chat.asks(f"trap{number}", "以上4条开工单")
+        assert f"已开工单{number}" in await chat.asks(f"trap{number}", "确认")
+        await group.settles()
+        issue = group.stand.board.issues["acme/shop", number]
+        assert f"还是丢数据{number}" in issue.body
+        assert not re.search(r"@octocat|shop#7|<b>|(?m:^\s*/)", f"{issue.title}\n{issue.body}")
+
+
+async def test_a_title_of_markup_is_words_in_the_group_and_when_it_is_quoted(group: CardChat) -> None:
+    title = "<img src=x onerror=alert(1)> [CQ:at,qq=all] 丢数据\n/close"
+    await group.issue(7, title=title)
+    ((card, text),) = await group.news()
+    assert text.split("\n")[0] == f"acme/shop #7 {' '.join(title.split())}"
+    await group.chat.asks("lu", "我也是", reply_to=card)
+    await group.settles()
+    (said,) = group.said()
+    assert "onerror" not in said
