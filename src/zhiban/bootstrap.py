@@ -81,6 +81,7 @@ from zhiban.events import (
     TeamRemoved,
     TicketChanged,
     TicketCommented,
+    TicketDraftEnded,
     TicketOpened,
 )
 from zhiban.integrations import openai, sentence_encoder
@@ -354,6 +355,7 @@ HANDLERS: dict[type[Event], tuple[Handler, ...]] = {
     TicketOpened: (ticket_handlers.tell_of_opened,),
     TicketChanged: (ticket_handlers.follow_ticket,),
     TicketCommented: (ticket_handlers.tell_watchers,),
+    TicketDraftEnded: (ticket_handlers.tell_of_draft,),
     GroupMembersJoined: (plan_welcome,),
 }
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from datetime import timedelta
 
 import pytest
 
 from tests.desk.conftest import Answer, Client, Site
 from tests.desk.test_tickets import rows
 from zhiban.channels.service import connect
+from zhiban.conversations.spoken import spoken
+from zhiban.kit.i18n import Texts
 from zhiban.ports import Issue, Repository, TrackerUser
 from zhiban.testing.tracker import MemoryBoard, memory_integration
-from zhiban.tickets import issues, repositories
+from zhiban.tickets import drafts, issues, repositories
+from zhiban.tickets.drafts import Requester, Wish
+from zhiban.tickets.freezing import freeze
 
 
 @pytest.fixture
@@ -140,6 +145,46 @@ async def test_nothing_that_may_not_be_used_gets_in(lin: Client, site: Site) -> 
     assert "已经作废" in (await lin.get(address)).text
     assert (await lin.post(address, sent(page, "open"))).status == 422
     assert await rows(site, "select count(*)::int from ticket") == [(0,)]
+
+
+async def test_what_a_contact_asked_for_is_decided_at_the_desk_as_well(lin: Client, site: Site) -> None:
+    seed, conversation = site.seed, site.seed.conversations["周予安"]
+    ids, now = await pickable(lin, conversation), site.seed.clock.now()
+    drafted: list[int] = []
+    for key in ("c1", "c2"):
+        async with seed.database.transaction(seed.workspace_id) as tx:
+            lines = await freeze(tx, conversation, await spoken(tx, conversation, ids[:2]), Texts("zh"))
+            contact = next(line.contact_id for line in lines if line.contact_id is not None)
+            wish = Wish(lines, "一直报 401")
+            asker = Requester(contact, "周予安")
+            found = await drafts.begin(
+                tx,
+                conversation,
+                asker,
+                wish,
+                message_id=ids[1],
+                key=key,
+                locale="zh",
+                life=timedelta(days=999),
+                now=now,
+            )
+        assert found is not None
+        drafted.append(found.id)
+        address = f"/ticket-drafts/{found.id}"
+        assert f'href="{address}"' in (await lin.get(f"/conversations/{conversation}")).text
+        if key == "c1":
+            assert (await lin.post(address, {"do": "cancel"})).status == 303
+    page = await lin.get(address)
+    assert "定格了2条" in page.text
+    opened = await lin.post(address, sent(page, "open", title="Webhook 报 401"))
+    again = await lin.post(address, sent(page, "open", title="Webhook 报 401"))
+    assert opened.headers["location"] == again.headers["location"]
+    assert await rows(site, "select title, requester, requester_contact_id from ticket") == [
+        ("Webhook 报 401", "周予安", contact)
+    ]
+    told = "select (args ->> 'draft_id')::bigint from jobs.procrastinate_jobs where task_name = 'tell_chat_of_draft'"
+    assert [id_ for (id_,) in await rows(site, told + " order by id")] == drafted
+    assert f'href="{address}"' not in (await lin.get(f"/conversations/{conversation}")).text
 
 
 async def test_a_draft_is_its_makers_alone(lin: Client, site: Site) -> None:

@@ -15,7 +15,7 @@ from zhiban.kit.db import Database
 from zhiban.ports import Issue, TrackerUser
 from zhiban.tickets import group_news, repositories
 from zhiban.tickets.card_telling import ANSWER_CARD
-from zhiban.tickets.jobs import TELL_CHAT, TicketJobs
+from zhiban.tickets.jobs import TELL_CHAT, TELL_OF_DRAFT, TicketJobs
 
 JOBS = "select id, task_name, args from jobs.procrastinate_jobs where status = 'todo' and task_name = any(%(names)s)"
 
@@ -78,8 +78,13 @@ class CardChat:
         jobs = TicketJobs(self.stand.database, _Inboxes(chat), chat.clock)  # type: ignore[arg-type]
         ((before,),) = await chat.rows("select coalesce(max(id), 0) from message")
         due = JOBS + " and (scheduled_at is null or scheduled_at <= %(now)s) order by id"
-        for id_, name, args in await chat.rows(due, names=[ANSWER_CARD.name, TELL_CHAT.name], now=chat.clock.now()):
-            run = jobs.answer_card if name == ANSWER_CARD.name else jobs.tell_chat
+        runs = {
+            ANSWER_CARD.name: jobs.answer_card,
+            TELL_CHAT.name: jobs.tell_chat,
+            TELL_OF_DRAFT.name: jobs.tell_of_draft,
+        }
+        for id_, name, args in await chat.rows(due, names=list(runs), now=chat.clock.now()):
+            run = runs[name]
             for _ in range(2):  # a job may run twice
                 await run(**args)
             await chat.rows("delete from jobs.procrastinate_jobs where id = %(id)s returning 1", id=id_)

@@ -10,8 +10,13 @@ import pytest
 
 from tests.tickets.cards import CardChat, card_chat
 from tests.tickets.chat import GROUP, NAMES
+from zhiban.events import Actor
 from zhiban.kit.db import Database
+from zhiban.kit.i18n import Texts
 from zhiban.ports import GroupMember, IncomingMessage, Kind, MembersJoined, MembersLeft, SenderRole
+from zhiban.tickets import confirming, drafts
+from zhiban.tickets.confirming import Confirmation, TicketRequester
+from zhiban.tickets.queries import ticket_numbered
 
 
 @pytest.fixture
@@ -98,6 +103,30 @@ async def test_a_nickname_that_is_a_command_or_markup_is_only_a_name(
         issue = group.stand.board.issues["acme/shop", number]
         assert f"还是丢数据{number}" in issue.body
         assert not re.search(r"@octocat|shop#7|<b>|(?m:^\s*/)", f"{issue.title}\n{issue.body}")
+
+
+async def test_who_asked_in_the_group_hears_there_what_a_colleague_decided(group: CardChat) -> None:
+    chat = group.chat
+    by = Actor("agent", 1)
+    for place, words in enumerate(("已开工单1：切换后丢数据", "已加到工单1", "已取消，没有开工单。")):
+        chat.clock.advance(timedelta(minutes=2))
+        await chat.says("lu", f"又来一次{place}")
+        assert "工单草稿" in await chat.asks("lu", "以上1条开工单，标题：切换后丢数据")
+        async with chat.database.transaction(chat.workspace_id) as tx:
+            (draft,) = await drafts.open_drafts(tx, chat.conversation_id, now=chat.clock.now())
+            asker = TicketRequester(draft.requester.contact_id, draft.requester.name)
+            lines, now = draft.wish.lines, chat.clock.now()
+            yes = Confirmation(draft, lines, asker, chat.inbox.inbox_id, "alias", Texts("zh"), by, now)
+            if place == 0:
+                await confirming.file_draft(tx, yes)
+            elif place == 1:
+                await confirming.join_draft(tx, yes, await ticket_numbered(tx, 1))
+            else:
+                await drafts.end(tx, draft, "cancelled", by=by, now=now)
+        told = await group.settles()
+        assert told[0].startswith(f"@陆知行 {words}")
+        assert len(told) == (2 if place == 0 else 1)  # and once where its issue is
+        assert await chat.asks("lu", "确认") == ""
 
 
 async def test_a_title_of_markup_is_words_in_the_group_and_when_it_is_quoted(group: CardChat) -> None:

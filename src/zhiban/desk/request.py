@@ -46,6 +46,7 @@ from zhiban.people.permissions import Access, Permission
 from zhiban.people.service import SignedInAgent
 from zhiban.people.teams import team_rows
 from zhiban.ports import Limits
+from zhiban.tickets.drafts import open_drafts
 from zhiban.tickets.queries import tickets_about
 from zhiban.web.render import Viewer
 
@@ -212,6 +213,7 @@ class DeskRequest:
             fields=tuple(await conversation_fields(tx)),
             attributes=await attributes_of(tx, conversation_id),
             tickets=tuple(await tickets_about(tx, self.access, conversation_id)),
+            asked=tuple(await open_drafts(tx, conversation_id, now=now)),
             group=await self._group(tx, head) if head.kind == "group" else None,
             forgotten=None if part.has_older else await forgotten_in(tx, conversation_id),
         )

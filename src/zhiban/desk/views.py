@@ -37,6 +37,7 @@ from zhiban.kit.i18n import Locale, mark
 from zhiban.kit.languages import is_foreign
 from zhiban.people.contact_fields import ContactField
 from zhiban.ports import Kind, Limits, ReplyWindow
+from zhiban.tickets.drafts import TicketDraft
 from zhiban.tickets.models import Ticket
 
 NO_IDS: Mapping[int, int] = MappingProxyType({})
@@ -219,6 +220,7 @@ class ThreadView:
     ratings: tuple[RatingLine, ...] = ()  # what the contact said of us last
     macros: tuple[tuple[int, str], ...] = ()
     tickets: tuple[Ticket, ...] = ()  # that it has to do with
+    asked: tuple[TicketDraft, ...] = ()  # tickets that its people ask for, and that wait for a word
     group: GroupView | None = None
     forgotten: Forgotten | None = None
     fields: tuple[ContactField, ...] = ()  # what can be filled in of the conversation

@@ -30,7 +30,7 @@ from zhiban.tickets.chat_commands import (
     sender_of,
     texts_for,
 )
-from zhiban.tickets.chat_words import Preview, filed_words, preview_words, question_words, remarks
+from zhiban.tickets.chat_words import Preview, filed_words, joined_words, preview_words, question_words, remarks
 from zhiban.tickets.confirming import Confirmation, TicketRequester
 from zhiban.tickets.draft_words import Cancel, Confirm, JoinTo, LeaveOut, Retitle, Undo
 from zhiban.tickets.drafts import Requester, TicketDraft, Wish
@@ -40,7 +40,7 @@ from zhiban.tickets.frozen import FrozenLine
 from zhiban.tickets.issues import FoundIssue, issue_numbered
 from zhiban.tickets.models import Ticket, TicketState, TrackerState
 from zhiban.tickets.queries import conversations_of, ticket_numbered, tickets_of_issue, tickets_where
-from zhiban.tickets.rendering import hidden, shortened_title
+from zhiban.tickets.rendering import shortened_title
 from zhiban.tickets.repositories import RepositoryRow, access_repository, repositories_of
 from zhiban.tickets.titling import Naming
 from zhiban.tickets.windows import Unclear, WindowQuestion
@@ -306,7 +306,7 @@ class ChatActs:
             return Reply(texts("没有找到可以加的 #{n}。", n=number))
         yes = self._yes(draft, lines, by, texts)
         ticket = await confirming.join_draft(self._tx, yes, ticket, issue, repository)
-        return Reply(texts("已加到工单{number}：{title}", number=ticket.number, title=hidden(ticket.title, texts)))
+        return Reply(joined_words(ticket, texts))
 
     async def _repository(self, draft: TicketDraft) -> RepositoryRow | None:
         if draft.wish.repository_id is not None:

@@ -133,6 +133,11 @@ def question_words(question: WindowQuestion, texts: Texts) -> str:
             return texts("请引用要用的那一条，再说“这条开工单”。")
 
 
+def joined_words(ticket: Ticket, texts: Texts) -> str:
+    """What was asked for is put to this ticket."""
+    return texts("已加到工单{number}：{title}", number=ticket.number, title=hidden(ticket.title, texts))
+
+
 def filed_words(ticket: Ticket, repository: RepositoryRow | None, texts: Texts) -> str:
     """A ticket was made of a draft."""
     said = texts("已开工单{number}：{title}", number=ticket.number, title=hidden(ticket.title, texts))

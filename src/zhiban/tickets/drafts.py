@@ -181,9 +181,13 @@ async def begun_of(
     return next((one for one in found if {line.message_id for line in one.wish.lines} == set(messages)), None)
 
 
-async def access_own(tx: Transaction, draft_id: int, agent_id: int) -> TicketDraft:
-    """A draft that this colleague began, also one that waits no more; locked. Raises NotFound."""
-    found = await _drafts(tx, "id = %(id)s and agent_id = %(agent)s for update", id=draft_id, agent=agent_id)
+async def access_draft(tx: Transaction, draft_id: int, agent_id: int) -> TicketDraft:
+    """A draft that this colleague began, or that was begun in a chat, also one that waits no more; locked.
+
+    Whether they may answer in its conversation is still to be asked. Raises NotFound.
+    """
+    mine = "id = %(id)s and coalesce(agent_id, %(agent)s) = %(agent)s for update"
+    found = await _drafts(tx, mine, id=draft_id, agent=agent_id)
     if not found:
         raise NotFound("There is no such draft.")
     return found[0]

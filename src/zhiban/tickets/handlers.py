@@ -16,6 +16,7 @@ from zhiban.events import (
     MirroringPaused,
     TicketChanged,
     TicketCommented,
+    TicketDraftEnded,
     TicketOpened,
 )
 from zhiban.kit.db import Transaction
@@ -33,8 +34,9 @@ from zhiban.tickets import (
     tracking,
 )
 from zhiban.tickets.card_telling import ANSWER_CARD
+from zhiban.tickets.drafts import read_draft
 from zhiban.tickets.involving import blank_comments, forget_recalled
-from zhiban.tickets.jobs import TELL_CHAT
+from zhiban.tickets.jobs import TELL_CHAT, TELL_OF_DRAFT
 from zhiban.tickets.models import TicketState
 from zhiban.tickets.service import lock_ticket
 from zhiban.tickets.telling import TicketNews, tell_of_comment, tell_owner
@@ -123,6 +125,12 @@ async def follow_ticket(tx: Transaction, event: TicketChanged) -> None:
         await filing.close_issue(tx, ticket, done=after is TicketState.DONE, by=event.actor, now=event.at)
     else:
         await filing.reopen_issue(tx, ticket, by=event.actor, now=event.at)
+
+
+async def tell_of_draft(tx: Transaction, event: TicketDraftEnded) -> None:
+    """Whoever asked for a ticket in a chat hears there what a colleague did about it at the desk."""
+    if event.actor.kind == "agent" and (await read_draft(tx, event.draft_id)).requester.agent_id is None:
+        await enqueue(tx, TELL_OF_DRAFT.of(draft_id=event.draft_id))
 
 
 async def tell_of_opened(tx: Transaction, event: TicketOpened) -> None:

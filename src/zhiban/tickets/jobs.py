@@ -18,6 +18,7 @@ from zhiban.tickets.telling import TicketNews
 log = logging.getLogger(__name__)
 
 TELL_CHAT = Job("tell_chat_of_ticket", attempts=5)
+TELL_OF_DRAFT = Job("tell_chat_of_draft", attempts=5)
 EXPIRE_DRAFTS = Job("expire_ticket_drafts", cron="* * * * *", attempts=1)
 REMIND = Job("remind_of_tickets", cron="*/15 * * * *", attempts=1)
 
@@ -33,6 +34,7 @@ class TicketJobs:
     def tasks(self) -> list[Task]:
         return [
             Task(TELL_CHAT, self.tell_chat),
+            Task(TELL_OF_DRAFT, self.tell_of_draft),
             Task(ANSWER_CARD, self.answer_card),
             Task(EXPIRE_DRAFTS, self.expire_drafts),
             Task(REMIND, self.remind),
@@ -50,6 +52,14 @@ class TicketJobs:
         inbox = await self._connections.inbox(workspace_id, ticket.inbox_id)
         async with self._database.transaction(workspace_id) as tx:
             await telling.tell_chat(tx, inbox, ticket, TicketNews(news), event_id=event_id, now=self._clock.now())
+
+    async def tell_of_draft(self, workspace_id: int, draft_id: int) -> None:
+        """Say in the chat where a draft was begun what a colleague did about it."""
+        async with self._database.transaction(workspace_id) as tx:
+            inbox_id = (await head(tx, (await drafts.read_draft(tx, draft_id)).conversation_id)).inbox_id
+        inbox = await self._connections.inbox(workspace_id, inbox_id)
+        async with self._database.transaction(workspace_id) as tx:
+            await telling.tell_of_draft(tx, inbox, draft_id, now=self._clock.now())
 
     async def answer_card(self, workspace_id: int, reply_id: int, late: int) -> None:
         """Say in the group what became of what somebody asked for by quoting, or that it takes long."""

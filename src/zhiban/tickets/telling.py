@@ -22,13 +22,14 @@ from zhiban.people.agents import agent_rows
 from zhiban.ports import Mention
 from zhiban.tickets import group_news
 from zhiban.tickets.cards import note_card
-from zhiban.tickets.drafts import asked_in_chat, locale_of
+from zhiban.tickets.chat_words import filed_words, joined_words
+from zhiban.tickets.drafts import TicketDraft, asked_in_chat, locale_of, read_draft
 from zhiban.tickets.issues import access_issue
 from zhiban.tickets.models import Ticket
 from zhiban.tickets.naming import reference
-from zhiban.tickets.queries import messages_of_ticket, watcher_ids
+from zhiban.tickets.queries import messages_of_ticket, read_ticket, watcher_ids
 from zhiban.tickets.rendering import hidden
-from zhiban.tickets.repositories import access_repository
+from zhiban.tickets.repositories import access_repository, find_repository
 from zhiban.tickets.service import lock_ticket
 
 MOST_NAMED = 5  # members who are named with @ in one message
@@ -77,6 +78,36 @@ async def tell_chat(
     )
     if ticket.issue_id is not None and result.messages:
         await note_card(tx, state.id, result.messages[0].id, ticket.issue_id)
+
+
+async def tell_of_draft(tx: Transaction, inbox: OpenInbox, draft_id: int, *, now: datetime) -> None:
+    """Say in its chat, once, what became of a draft that somebody else had a word for than those who are there."""
+    draft = await read_draft(tx, draft_id)
+    state = await transitions.lock(tx, draft.conversation_id)
+    if allowance_of(state, inbox.channel.limits.reply_window).closed(now):
+        return
+    mention = Mention(draft.requester.ref, draft.requester.name)
+    await enqueue(
+        tx,
+        state,
+        author=Author.TRACKER,
+        actor=Actor("tracker"),
+        text=await _ended_words(tx, draft, Texts(draft.locale)),
+        key=key_for("ticket-draft", draft.id),
+        limits=inbox.channel.limits,
+        now=now,
+        mentions=(mention,) if state.is_group and mention.external_id else (),
+    )
+
+
+async def _ended_words(tx: Transaction, draft: TicketDraft, texts: Texts) -> str:
+    if draft.ticket_id is None:
+        return texts("已取消，没有开工单。")
+    ticket = await read_ticket(tx, draft.ticket_id)
+    if draft.state == "joined":
+        return joined_words(ticket, texts)
+    repository = await find_repository(tx, ticket.repository_id) if ticket.repository_id is not None else None
+    return filed_words(ticket, repository, texts)
 
 
 async def quiet_until(tx: Transaction, ticket: Ticket, news: TicketNews, *, now: datetime) -> datetime | None:

@@ -1,7 +1,8 @@
-"""Drafts of tickets that colleagues make of messages which they picked in a conversation."""
+"""Drafts of tickets: of messages that colleagues picked in a conversation, and those that were begun in its chat."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -21,7 +22,7 @@ from zhiban.desk.ticket_view import STATE_TONES, STATE_WORDS, UNUSABLE_WORDS, ti
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
-from zhiban.kit.i18n import mark
+from zhiban.kit.i18n import Texts, mark
 from zhiban.kit.text import clean
 from zhiban.people.auth import CurrentAgent
 from zhiban.people.permissions import Permission
@@ -30,6 +31,7 @@ from zhiban.tickets.chat_words import covered_words
 from zhiban.tickets.confirming import Confirmation, TicketRequester
 from zhiban.tickets.drafts import DESK_LIFE, Requester, TicketDraft, Wish
 from zhiban.tickets.freezing import LOOKED_AT, freeze, may_pick, still_there, unusable
+from zhiban.tickets.frozen import FrozenLine
 from zhiban.tickets.issues import access_issue
 from zhiban.tickets.models import Ticket, TicketState
 from zhiban.tickets.queries import access_ticket, ticket_numbered, tickets_about, tickets_of_issue
@@ -55,7 +57,7 @@ class DraftLine:
 
 
 class DraftPage(FormPage):
-    """One request about messages that were picked, or about the draft `id` that was made of them."""
+    """One request about messages that were picked, or about the draft `id` that was made of them or in the chat."""
 
     section = "tickets"
 
@@ -68,8 +70,8 @@ class DraftPage(FormPage):
         return f"/ticket-drafts/{self.id}"
 
     async def read(self, tx: Transaction) -> tuple[TicketDraft, ThreadHead]:
-        """The draft, and the conversation that it comes from. Raises NotFound for somebody else's."""
-        draft = await drafts.access_own(tx, self.id, self.agent.id)
+        """The draft, and the conversation that it comes from. Raises NotFound for a colleague's."""
+        draft = await drafts.access_draft(tx, self.id, self.agent.id)
         return draft, await access_conversation_to_answer(tx, self.access, draft.conversation_id)
 
     def waits(self, draft: TicketDraft) -> bool:
@@ -257,14 +259,13 @@ async def _act(tx: Transaction, page: DraftPage, form: TicketForm) -> str:
     lines = await still_there(tx, head.id, draft.wish.lines)
     if not lines:
         raise Conflict(mark("None of these messages can be put into a ticket."))
-    asked = next((line for line in lines if line.contact_id is not None), None)
     yes = Confirmation(
         draft,
         lines,
-        TicketRequester(asked.contact_id, asked.alias or asked.name) if asked is not None else TicketRequester(),
+        _asker(draft, lines),
         head.inbox_id,
         await signature_of(tx, head),
-        page.texts,
+        page.texts if draft.requester.agent_id is not None else Texts(draft.locale),
         page.actor,
         page.now,
     )
@@ -278,6 +279,14 @@ async def _act(tx: Transaction, page: DraftPage, form: TicketForm) -> str:
         case _:
             return page.path
     return f"/tickets/{ticket.id}"
+
+
+def _asker(draft: TicketDraft, lines: Sequence[FrozenLine]) -> TicketRequester:
+    """Who asked for it in the chat; for whom a colleague asks, who spoke first."""
+    if draft.requester.contact_id is not None:
+        return TicketRequester(draft.requester.contact_id, draft.requester.name)
+    asked = next((line for line in lines if line.contact_id is not None), None)
+    return TicketRequester(asked.contact_id, asked.alias or asked.name) if asked is not None else TicketRequester()
 
 
 async def _numbered(tx: Transaction, page: DraftPage, number: str) -> Ticket:
