@@ -21,6 +21,7 @@ from zhiban.people import tokens
 from zhiban.people.tokens import InvalidToken, Scope, authenticate
 from zhiban.ports import ConnectionBroken, TryLater
 from zhiban.ports.notifiers import public_name
+from zhiban.tickets.reminders import reminders_of
 
 AUDIT = "/settings/audit"
 
@@ -189,3 +190,28 @@ async def test_the_log_of_others_is_not_seen(site: Site) -> None:
     assert not [line for line in await lines(await site.signed_in()) if "Elsewhere" in line]
     async with site.seed.database.transaction(site.seed.workspace_id) as tx:
         assert await audit_rows(tx, AuditFilter(["connection_broke"])) == []
+
+
+# ------------------------------------------------------------------------------------------- reminders of tickets
+
+
+async def test_how_owners_are_reminded_is_kept_and_what_makes_no_sense_is_said(site: Site) -> None:
+    owner, seed = await site.signed_in(), site.seed
+    form = {"daily": "1", "due_hours": "12", "unanswered_hours": "48", "hours.timezone": "Asia/Shanghai"}
+    for changed, said in (
+        ({"group": "abc"}, "这个会话不是群"),
+        ({"group": "0"}, "这个会话不是群"),
+        ({"group": str(seed.conversations["周予安"])}, "这个会话不是群"),
+        ({"group": "987654"}, "没有这个会话"),
+        ({"group": "9" * 40}, "这个会话不是群"),
+        ({"due_hours": "0"}, "小时数不对"),
+        ({"unanswered_hours": "many"}, "小时数不对"),
+    ):
+        refused = await owner.post("/settings/reminders", {**form, **changed})
+        assert (refused.status, said in refused.text) == (422, True), (changed, refused.text)
+        if "due_hours" not in changed:
+            assert 'value="12"' in refused.text  # what was typed is still there
+    assert (await owner.post("/settings/reminders", form)).status == 303
+    async with seed.database.transaction(seed.workspace_id) as tx:
+        kept = await reminders_of(tx)
+    assert (kept.daily, kept.group, kept.due_hours, kept.unanswered_hours) == (True, None, 12, 48)
