@@ -24,6 +24,11 @@ CALLS = (
     ("post", "/app/installations/{installation_id}/access_tokens"),
     ("post", "/app/hook/deliveries/{delivery_id}/attempts"),
     ("delete", "/repos/{owner}/{repo}/issues/{issue_number}/labels/{name}"),
+    ("delete", "/repos/{owner}/{repo}/issues/comments/{comment_id}"),
+    ("post", "/repos/{owner}/{repo}/issues/{issue_number}/reactions"),
+    ("delete", "/repos/{owner}/{repo}/issues/{issue_number}/reactions/{reaction_id}"),
+    ("post", "/repos/{owner}/{repo}/issues/comments/{comment_id}/reactions"),
+    ("delete", "/repos/{owner}/{repo}/issues/comments/{comment_id}/reactions/{reaction_id}"),
 )
 
 

@@ -13,7 +13,7 @@ import subprocess
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema_rs
 import pytest
@@ -21,7 +21,7 @@ from tests.ports.tracker_stands import WEBHOOK_SECRET, github_stand
 
 from zhiban.integrations.github.hooks import read, verified
 from zhiban.integrations.github.news import IGNORED, IGNORED_ACTIONS
-from zhiban.ports import CommentDraft, IssueChange, IssueDraft, Webhook
+from zhiban.ports import CommentDraft, IssueChange, IssueDraft, Reaction, TakesReactions, Webhook
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FOLDER = ROOT / "tests" / "integrations" / "github" / "payloads"
@@ -90,7 +90,13 @@ async def test_every_call_fits_githubs_own_description() -> None:
     async with github_stand(app=True) as stand:
         tracker, name = stand.tracker, "acme/shop"
         await tracker.open_issue(IssueDraft("0" * 36, name, "支付页白屏", "五句", ("bug",), ("chen",)))
-        await tracker.comment(CommentDraft("1" * 36, name, 1, "还在"))
+        said = await tracker.comment(CommentDraft("1" * 36, name, 1, "还在"))
+        assert isinstance(tracker, TakesReactions)
+        for place in ("", said.external_id):
+            for reaction in get_args(Reaction):
+                there = await tracker.react(name, 1, reaction, comment=place)
+            await tracker.take_back_reaction(name, 1, there, comment=place)
+        await tracker.delete_comment(name, 1, said.external_id)
         for change in (
             IssueChange(state="closed", reason="duplicate", title="好了", body="改", add_labels=("question",)),
             IssueChange(state="open", remove_labels=("bug",), add_assignees=("chen",)),
