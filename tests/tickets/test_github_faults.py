@@ -177,7 +177,7 @@ async def test_a_process_that_is_killed_while_it_comments_for_a_group_leaves_one
         async with heir:
             program.loses_answers = 1  # and the word about it is told, though the answer to us is lost
             await _says(program, "我也是", id_="m2", reply_to=card)
-            await eventually(_heard(program, "已评论", 1), within=20)
+            await eventually(_heard(program, "已评论", 1))
             await site.quiet()
             await eventually(_stored(site, "select count(*) from message where state = 'queued'", 0))
         assert [one.body.split("\n")[0] for one in entry.comments] == ["我也是"]
