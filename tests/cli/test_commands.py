@@ -373,6 +373,13 @@ async def test_the_demo_from_one_command(data: Path) -> None:
                 assert "白鹭" in await answer.text()  # who asks on the website at each start
             async with session.get(f"{app}/?queue=all&status=resolved") as answer:
                 assert (await answer.text()).count('<li id="row-') >= 20
+            async with session.get(f"{app}/tickets?view=board") as answer:
+                board = await answer.text()
+            assert ("破壁机上门取修" in board, "盖子不能进洗碗机" in board, board.count('class="slip"')) == (
+                True,
+                True,
+                8,
+            )
             reply = {"text": "您好，文档发您了", "key": "k1", "queue": "unassigned"}
             async with session.post(
                 f"{app}/conversations/{rows[0]}/replies", data=reply, headers={"origin": app}

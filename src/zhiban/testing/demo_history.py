@@ -1,4 +1,4 @@
-"""A desk that has been in use: colleagues, two weeks of conversations, a queue, snippets, a macro and a view.
+"""A desk that has been in use: colleagues, two weeks of conversations, a queue, tickets, snippets, a macro, a view.
 
 Made with the verbs of the product and dated back, in an inbox of its own, so that the report and the lists show what
 they show after two weeks. Nothing here is ever sent to anybody.
@@ -31,6 +31,7 @@ from zhiban.people.models import Role
 from zhiban.people.service import add_agent
 from zhiban.testing import demo_talk
 from zhiban.testing.demo_talk import Waiting
+from zhiban.testing.demo_tickets import promise
 from zhiban.testing.script import Script
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ class History:
                 await self._read(tx)
                 for waiting in sorted(demo_talk.QUEUE, key=lambda one: -one.minutes):
                     await self._present(tx, waiting, labels)
+                await promise(tx, self.script, labels, by=self.owner, now=self.now)
                 # What a script says is handled; no worker has to look at it.
                 await tx.run("update message set state = 'handled' where state = 'pending'")
                 await tx.run("update conversation_work set leased_by = null, lease_expires_at = null, retry_at = null")

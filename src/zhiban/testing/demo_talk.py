@@ -93,3 +93,33 @@ SNIPPETS = (
     ("慢了抱歉", "让您久等了，抱歉。刚才在和仓库核对。"),
     ("收尾", "还有别的可以帮到您吗？没有的话我先把这次服务结束，随时再来找我们。"),
 )
+
+
+@frozen_dataclass
+class Promised:
+    """A ticket. `who` of the queue asked for it, with what was said; empty: it came up in several conversations.
+
+    `days` from now it is due, `state` is where it stands, `said` what a colleague wrote to it.
+    """
+
+    title: str
+    who: str = ""
+    owner: str = ""
+    state: str = "open"
+    label: str = ""
+    days: float | None = None
+    urgent: bool = False
+    said: str = ""
+
+
+TICKETS = (
+    Promised("喜糖盒今晚装车，确认明早送到", "沈嘉宁", "林知夏", label="物流", days=0.4, urgent=True,
+             said="中转站答应八点给回信。"),
+    Promised("破壁机上门取修", "周予安", "林知夏", "in_progress", "质量", 1, said="已约师傅，下午三点前上门。"),
+    Promised("专票冲红重开", "何思源", "陈默", "waiting", "发票", 2, said="等客户的财务开红字信息表。"),
+    Promised("企业采购五百份，月结合同", "顾南乔", "陈默", "in_progress", days=-0.5, said="法务还在看第七条。"),
+    Promised("小程序里按商品名搜不到订单", owner="马骁", label="建议", days=9),
+    Promised("金卡免运费的说明写清楚用在哪几单", label="优惠"),
+    Promised("说明书改正：盖子不能进洗碗机", owner="苏禾", state="done", label="质量", said="新说明书已随货发出。"),
+    Promised("驿站签收后给客户发短信", owner="马骁", state="done", label="物流"),
+)  # fmt: skip
