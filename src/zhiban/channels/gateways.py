@@ -11,6 +11,7 @@ from zhiban.event_gateways import spoken
 from zhiban.events import SYSTEM, GatewayChanged, GatewayGapNoted
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
+from zhiban.kit.errors import ZhibanError
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 from zhiban.kit.pubsub import LIVING
@@ -25,6 +26,10 @@ SHOWN_FOR = timedelta(days=1)  # a gap of longer ago helps nobody any more
 
 LOGGED_OUT = mark("The gateway's account is not logged in.")
 WANTS_SCAN = mark("The gateway's account waits for its QR code to be scanned.")
+HEARD_TWICE = mark(
+    "The gateway's account is heard over another connection already, and everything would be answered twice. "
+    "Remove one of the two, or log another account in."
+)
 
 _FREE = f"""(g.owner is null or g.lease_until < %(now)s
   or (g.owner not in ({LIVING}) and g.lease_until < %(now)s::timestamptz + %(silent)s::interval))"""
@@ -56,9 +61,22 @@ select g.connection_id, g.state, g.account, g.account_name, g.qr_code, g.reason,
   g.gap_since, g.gap_until, g.misses, g.refused_account, g.refused_at, g.refused_why
 from gateway_state g where g.connection_id = %(connection)s"""
 
+_ELSEWHERE = f"""
+select exists (select from gateway_state g join connection c on c.workspace_id = g.workspace_id
+  and c.id = g.connection_id join connection mine on mine.vendor = c.vendor and mine.id = %(connection)s
+where g.connection_id <> %(connection)s and c.removed_at is null and g.state = 'online' and g.account = %(account)s
+  and not {_FREE})"""
+
 _HOLDER = f"""
 select g.owner, case when g.state = 'online' then g.account else '' end as account from gateway_state g
 where g.connection_id = %(connection)s and not {_FREE}"""
+
+
+class AccountHeardTwice(ZhibanError):
+    """Another connection listens to this account at this moment: whatever is said would be taken in twice."""
+
+    def __init__(self) -> None:
+        super().__init__(HEARD_TWICE)
 
 
 @frozen_dataclass
@@ -140,6 +158,14 @@ async def take_gateway(tx: Transaction, connection_id: int, *, me: int, now: dat
 async def holder(tx: Transaction, connection_id: int, *, now: datetime) -> GatewayHolder | None:
     """Who is connected to it; None when any process may be."""
     return await tx.object(GatewayHolder, _HOLDER, connection=connection_id, now=now, silent=LEASE - SILENT)
+
+
+async def check_heard_once(tx: Transaction, connection_id: int, account: str, *, now: datetime) -> None:
+    """Raises AccountHeardTwice where another connection of the same kind listens to this account."""
+    # Of two that come online at the same moment the later one sees the earlier.
+    await tx.value("select pg_advisory_xact_lock(hashtextextended('gateway', %(w)s))", w=tx.workspace_id)
+    if await tx.value(_ELSEWHERE, connection=connection_id, account=account, now=now, silent=LEASE - SILENT):
+        raise AccountHeardTwice
 
 
 async def note_refused(tx: Transaction, connection_id: int, account: str, why: str, *, now: datetime) -> None:

@@ -16,7 +16,7 @@ import psycopg
 
 from zhiban.channels import gateways
 from zhiban.channels.connections import Connections, OpenConnection
-from zhiban.channels.gateways import Turn
+from zhiban.channels.gateways import AccountHeardTwice, Turn
 from zhiban.conversations.ingest import Ingest, IngestResult, ingest, ingest_one_by_one
 from zhiban.kit import metrics
 from zhiban.kit.background_tasks import BackgroundTasks, RepeatedTask, cancelled
@@ -133,7 +133,7 @@ class _Stream:
             wait = min(max(error.after, 0.5 * 2 ** min(misses, 10)), LONGEST_WAIT)
             unnoticed = gateways.UNNOTICED if error.unknown and self._is_open else unnoticed
             await self._keep([], [GatewayState("connecting", self._process.clock.now(), reason=error.sentence)])
-        except ConnectionBroken as error:
+        except (ConnectionBroken, AccountHeardTwice) as error:
             misses, wait = self._turn.misses + 1, BROKEN_WAIT
             await self._keep([], [GatewayState("refused", self._process.clock.now(), reason=error.sentence)])
         finally:
@@ -217,6 +217,8 @@ class _Stream:
             except (psycopg.OperationalError, psycopg.InterfaceError, Unavailable) as error:
                 log.warning("What a gateway told is kept until it can be stored: %s", str(error).strip())
                 await asyncio.sleep(STORE_AGAIN_SECONDS)
+            except AccountHeardTwice:
+                raise
             except Exception:
                 if take is ingest_one_by_one:
                     raise
@@ -235,6 +237,8 @@ class _Stream:
         result = IngestResult()
         async with process.database.transaction(connection.workspace_id) as tx:
             for state in states:
+                if state.state == "online" and state.account:
+                    await gateways.check_heard_once(tx, connection.id, state.account, now=now)
                 await gateways.note_state(tx, connection.id, state, now=now)
             if inbox is not None:
                 result = await take(tx, inbox, items, now=now, process_id=process.pubsub.process_id)
