@@ -46,7 +46,8 @@ async def weighed(shop: Shop) -> None:
     await shop.idle()
     await shop.eventually(
         "select 1 where not exists (select from jobs.procrastinate_jobs where status in ('todo', 'doing') "
-        "and task_name in ('weigh_evidence', 'index_phrasings', 'embed'))"
+        "and task_name in ('weigh_evidence', 'index_phrasings', 'embed'))",
+        within=60,  # some of them load a model first
     )
 
 
