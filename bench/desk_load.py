@@ -214,6 +214,7 @@ async def main() -> int:
             async with database.transaction(WORKSPACE) as tx:
                 # Nothing resolves itself meanwhile.
                 await tx.run("update inbox set policy = policy || %(set)s::jsonb where kind = 'bench'", set=NEVER)
+                await tx.run(INDEXED)
             await tidy(bench)
             server = found.processes["server"]
             before = server.memory()
@@ -223,6 +224,8 @@ async def main() -> int:
             await asyncio.sleep(3)
             memory = (server.memory() - before) / len(desks)
             alone = desks[0]
+            await load(found, desks, 10, 5, "warm")  # the first of everything: templates, plans, the encoder
+            alone.lists = []
             for _ in range(20):
                 await alone.fetch_now()
             floor = statistics.median(alone.lists)
@@ -251,6 +254,11 @@ async def main() -> int:
     return int(bool(wrong))
 
 
+# What was written all at once has no part in this: its search index would be built for minutes meanwhile.
+INDEXED = """
+update search_progress set indexed_to = newest, settled_to = newest, settling_to = newest, backfilled_to = 1,
+  contacts_to = (select max(id) from contact)
+from (select max(id) as newest from message) found"""
 NEVER = json.dumps({"auto_resolve": {"answered_hours": None, "open_hours": None}})
 
 if __name__ == "__main__":

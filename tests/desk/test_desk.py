@@ -52,6 +52,30 @@ async def test_the_longest_wait_stands_first_and_those_who_wait_stand_apart(site
     assert order == sorted(order)
 
 
+async def test_a_list_is_shown_in_another_order_and_keeps_it(site: Site) -> None:
+    agent, seed = await site.signed_in(), site.seed
+    zhou, shen = seed.conversations["周予安"], seed.conversations["沈嘉宁"]  # whose is urgent
+    for who, priority in ((zhou, "3"), (seed.conversations["唐亦可"], "4")):
+        await agent.post(f"/conversations/{who}/priority", {"to": priority}, hx_request="true")
+
+    async def order(sort: str) -> tuple[list[str], str]:
+        answer = await agent.get(f"/desk/list?queue=mine&status=open&sort={sort}", hx_request="true")
+        return re.findall('<b class="cut">(.+?)</b>', answer.text), answer.headers["hx-push-url"]
+
+    here = "/?queue=mine&status=open"
+    assert await order("waiting") == (["沈嘉宁", "赵一鸣", "周予安", "何思源", "唐亦可"], here)
+    assert await order("priority") == (["沈嘉宁", "周予安", "赵一鸣", "唐亦可", "何思源"], f"{here}&sort=priority")
+    assert (await order("newest"))[0][:3] == ["周予安", "赵一鸣", "沈嘉宁"]
+    # What opens next is next in this order, and the way there goes on in it.
+    form = {"queue": "mine", "status": "open", "sort": "priority"}
+    done = await agent.post(f"/conversations/{shen}/resolve", form, hx_request="true")
+    assert done.headers["hx-push-url"] == f"/conversations/{zhou}?queue=mine&status=open&sort=priority"
+    assert 'name="sort" value="priority"' in done.text
+    page = (await agent.get(f"{here}&sort=priority")).text
+    assert 'href="/?queue=unassigned&amp;sort=priority"' in page
+    assert f'href="/conversations/{zhou}?queue=mine&amp;status=open&amp;sort=priority"' in page
+
+
 async def test_a_list_longer_than_a_page_offers_more(site: Site) -> None:
     agent = await site.signed_in()
     short = (await agent.get("/desk/rows?queue=all&limit=3")).text

@@ -33,6 +33,14 @@ class StatusTab(StrEnum):
     RESOLVED = "resolved"
 
 
+class Sort(StrEnum):
+    """In which order a list shows what people have. Who waits for us comes before who does not in each."""
+
+    WAITING = "waiting"  # longest wait on top
+    PRIORITY = "priority"  # the most urgent, of the same priority the longest wait
+    NEWEST = "newest"  # where something happened last
+
+
 @frozen_dataclass
 class Counts:
     """How many conversations need somebody, by queue."""
@@ -101,6 +109,7 @@ class ListView:
     labels: tuple[Label, ...] = ()  # all there are
     current: int | None = None
     view: int | None = None  # the saved view that is looked at
+    sort: Sort = Sort.WAITING
     views: tuple[tuple[int, str, int], ...] = ()  # all there are: id, name, how many are open
 
     @property
@@ -121,11 +130,22 @@ class ListView:
         """Those of `ids` that were not removed."""
         return tuple(one for one in self.labels if one.id in ids)
 
-    def address(self, tab: str = "") -> str:
-        """This list, or one of its tabs, as the query of an address."""
+    def address(self, tab: str = "", *, sort: str = "") -> str:
+        """This list, or one of its tabs, or itself in another order, as the query of an address."""
         label = {} if self.label is None else {"label": self.label}
         view = {} if self.view is None else {"view": self.view}
-        return urlencode({"queue": self.queue.value, "status": tab or self.tab.value, **label, **view})
+        where = urlencode({"queue": self.queue.value, "status": tab or self.tab.value, **label, **view})
+        return where + (sorted_by(Sort(sort)) if sort else self.kept)
+
+    @property
+    def kept(self) -> str:
+        """What goes with an agent from list to list, as the end of a query."""
+        return sorted_by(self.sort)
+
+
+def sorted_by(sort: Sort) -> str:
+    """An order as the end of a query; the usual one is not named."""
+    return "" if sort is Sort.WAITING else f"&sort={sort.value}"
 
 
 LOOKED_THROUGH = 5000  # conversations of a tab that a saved view is looked for in, those at the top of its list
@@ -144,14 +164,20 @@ _AMONG_FEW = " and c.id in (select l.conversation_id from conversation_label l w
 _AMONG_MANY = " and c.labels @> array[%(label)s]::bigint[]"  # read in the list's order, until enough bear it
 # Who waits for us comes first, longest wait on top; then what the assistant has, newest first.
 _OPEN = ("c.status = 'open'", "c.waiting_since asc nulls last, c.last_activity_at desc")
+# What people have is never so much that an index of its own would pay for an order that few choose.
+_OPEN_BY = {
+    Sort.WAITING: _OPEN,
+    Sort.PRIORITY: (_OPEN[0], "c.waiting_since is null, c.priority desc, c.waiting_since, c.last_activity_at desc"),
+    Sort.NEWEST: (_OPEN[0], "c.waiting_since is null, c.last_activity_at desc"),
+}
 _PENDING = ("c.status = 'pending'", "c.last_activity_at desc")
 _GROUPS = ("c.kind = 'group'", "c.last_activity_at desc")
 _SNOOZED = ("c.status = 'snoozed'", "c.snoozed_until asc nulls last, c.id")
 _RESOLVED = ("c.status = 'resolved' and c.kind = 'direct'", "c.last_activity_at desc")
 
 
-def _parts(queue: Queue, tab: StatusTab, also: str = "") -> list[tuple[str, str]]:
-    """The conditions and orders of the stretches that a list consists of; each is served by an index.
+def _parts(queue: Queue, tab: StatusTab, also: str = "", *, sort: Sort = Sort.WAITING) -> list[tuple[str, str]]:
+    """The conditions and orders of the stretches that a list consists of; an index serves the usual order.
 
     `also`: a condition that all have to meet besides.
     """
@@ -161,9 +187,9 @@ def _parts(queue: Queue, tab: StatusTab, also: str = "") -> list[tuple[str, str]
         case StatusTab.OPEN if queue is Queue.ASSISTANT:
             parts = [_PENDING]
         case StatusTab.OPEN if queue is Queue.ALL:
-            parts = [_OPEN, _PENDING]
+            parts = [_OPEN_BY[sort], _PENDING]
         case StatusTab.OPEN:
-            parts = [_OPEN]
+            parts = [_OPEN_BY[sort]]
         case StatusTab.SNOOZED:
             parts = [_SNOOZED]
         case StatusTab.RESOLVED if queue is Queue.MINE:
@@ -183,7 +209,7 @@ def _stretch(what: str, part: tuple[str, str], limit: str, *, each: bool, also: 
     condition, order = part
     if not each:
         return f"select {what} from conversation c where {condition}{also} order by {order} limit {limit}"
-    found = _of_each("c.id, c.waiting_since, c.last_activity_at, c.snoozed_until", part, limit)
+    found = _of_each("c.id, c.waiting_since, c.last_activity_at, c.snoozed_until, c.priority", part, limit)
     return f"select {what} from {found} order by {order} limit {limit}"
 
 
@@ -292,6 +318,7 @@ async def conversation_list(
     current: int | None = None,
     views: Sequence[ListFilter] = (),
     view: int | None = None,
+    sort: Sort = Sort.WAITING,
     now: datetime | None = None,
 ) -> ListView:
     """One page of a queue, or of what bears `label` in it: those who wait for us first, longest wait on top.
@@ -299,7 +326,7 @@ async def conversation_list(
     Of the inboxes that `access` sees; with `view`, of what is in that one of `views`, as it is `now`.
     """
     chosen = _chosen(views, view)
-    picked = await _picked(tx, access, queue=queue, tab=tab, label=label, view=chosen)
+    picked = await _picked(tx, access, queue=queue, tab=tab, label=label, view=chosen, sort=sort)
     found = await tx.objects(
         ConversationRow,
         _ROWS.format(picked=picked, words=WITHOUT_LINK),
@@ -328,6 +355,7 @@ async def conversation_list(
         labels=await labels(tx),
         current=current,
         view=view,
+        sort=sort,
         views=await _view_counts(tx, access, views, now=now),
     )
 
@@ -366,11 +394,12 @@ async def matching(
     limit: int,
     views: Sequence[ListFilter] = (),
     view: int | None = None,
+    sort: Sort = Sort.WAITING,
     now: datetime | None = None,
 ) -> list[int]:
     """The ids of everything in a list, in its order; at most `limit`. See `conversation_list`."""
     chosen = _chosen(views, view)
-    picked = await _picked(tx, access, queue=queue, tab=tab, label=label, view=chosen)
+    picked = await _picked(tx, access, queue=queue, tab=tab, label=label, view=chosen, sort=sort)
     return await tx.values(
         f"select id from ({picked}) picked order by part, n limit %(limit)s",
         agent=access.agent_id,
@@ -383,7 +412,14 @@ async def matching(
 
 
 async def _picked(
-    tx: Transaction, access: Access, *, queue: Queue, tab: StatusTab, label: int | None, view: ListFilter | None = None
+    tx: Transaction,
+    access: Access,
+    *,
+    queue: Queue,
+    tab: StatusTab,
+    label: int | None,
+    view: ListFilter | None,
+    sort: Sort,
 ) -> str:
     """SQL for the list: id, part and place of the first `limit` of each of its stretches."""
     labelled = await _labelled(tx, label)
@@ -393,12 +429,12 @@ async def _picked(
         return " union all ".join(
             f"(select {numbered.format(number=number, order=part[1])} from "
             f"{_looked_through(part, each=each, also=also)} where {view.condition} order by {part[1]} limit %(limit)s)"
-            for number, part in enumerate(_parts(queue, tab, labelled))
+            for number, part in enumerate(_parts(queue, tab, labelled, sort=sort))
             if not part[0].startswith(_PENDING[0])  # views are of what people have, as they are counted
         )
     return " union all ".join(
         f"({_stretch(numbered.format(number=number, order=part[1]), part, '%(limit)s', each=each, also=also)})"
-        for number, part in enumerate(_parts(queue, tab, labelled))
+        for number, part in enumerate(_parts(queue, tab, labelled, sort=sort))
     )
 
 
@@ -423,17 +459,27 @@ async def next_waiting(
     after: int,
     views: Sequence[ListFilter] = (),
     view: int | None = None,
+    sort: Sort = Sort.WAITING,
     now: datetime | None = None,
 ) -> int | None:
-    """The conversation that has waited longest in this list, apart from the one just finished."""
+    """The conversation on top of this list, apart from the one just finished."""
     if view is not None:
         waiting = await matching(
-            tx, access, queue=queue, tab=StatusTab.OPEN, label=label, limit=2, views=views, view=view, now=now
+            tx,
+            access,
+            queue=queue,
+            tab=StatusTab.OPEN,
+            label=label,
+            limit=2,
+            views=views,
+            view=view,
+            sort=sort,
+            now=now,
         )
         return next((id_ for id_ in waiting if id_ != after), None)
     labelled = await _labelled(tx, label)
     each = _looks_at_each(queue, access) and labelled != _AMONG_FEW
-    part = (f"{_OPEN[0]} and c.id <> %(after)s and {_QUEUES[queue]}{labelled}", _OPEN[1])
+    part = (f"{_OPEN[0]} and c.id <> %(after)s and {_QUEUES[queue]}{labelled}", _OPEN_BY[sort][1])
     found: int | None = await tx.value(
         _stretch("c.id", part, "1", each=each, also=access.condition("c.inbox_id")),
         agent=access.agent_id,

@@ -25,6 +25,7 @@ GROUP_ANSWERS = {
 GROUP_FILES = {"all": mark("所有成员"), "admins": mark("群主和管理员"), "nobody": mark("不可以")}
 GROUP_SIGNATURES = {"real": mark("群里的名字"), "alias": mark("代号"), "anonymous": mark("匿名")}
 GROUP_ROLES = {"owner": mark("群主"), "admin": mark("管理员")}
+SORT_LABELS = {"waiting": mark("等待最久"), "priority": mark("最紧急"), "newest": mark("最近")}
 TAB_LABELS = {"open": mark("进行中"), "snoozed": mark("搁置"), "resolved": mark("已解决")}
 # By their numbers, the most urgent first, as menus offer them.
 PRIORITY_LABELS = {4: mark("紧急"), 3: mark("高"), 2: mark("普通"), 1: mark("低"), 0: mark("没有优先级")}
@@ -174,6 +175,7 @@ WORDS: dict[str, Any] = {
     "group_signatures": GROUP_SIGNATURES,
     "group_roles": GROUP_ROLES,
     "shelf_words": TAB_LABELS,
+    "sort_words": SORT_LABELS,
     "status_words": STATUS_LABELS,
     "availability_words": AVAILABILITY_LABELS,
     "priority_words": PRIORITY_LABELS,

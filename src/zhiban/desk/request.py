@@ -24,7 +24,7 @@ from zhiban.conversations.drafts import drafts
 from zhiban.conversations.followers import followers_of
 from zhiban.conversations.groups import chat_of
 from zhiban.conversations.labels import label_names, labels
-from zhiban.conversations.lists import ListView, Queue, StatusTab
+from zhiban.conversations.lists import ListView, Queue, Sort, StatusTab, sorted_by
 from zhiban.conversations.retention import forgotten_in
 from zhiban.conversations.survey_links import SurveyLinks
 from zhiban.conversations.surveys import ratings_of
@@ -52,6 +52,7 @@ from zhiban.web.render import Viewer
 
 QUEUES = {queue.value: queue for queue in Queue}
 TABS = {tab.value: tab for tab in StatusTab}
+SORTS = {sort.value: sort for sort in Sort}
 
 MEMBERS_SHOWN = 200  # of a group, beside its messages
 MEMBERS_NAMED = 1000  # whom one who writes may name
@@ -95,6 +96,7 @@ class DeskRequest:
     tab: StatusTab
     label: int | None = None
     view: int | None = None
+    sort: Sort = Sort.WAITING
 
     @property
     def viewer(self) -> Viewer:
@@ -113,7 +115,7 @@ class DeskRequest:
     def address(self) -> str:
         """The list that is looked at, as the query of an address."""
         chosen = {"queue": self.queue, "status": self.tab, "label": self.label, "view": self.view}
-        return urlencode({name: value for name, value in chosen.items() if value is not None})
+        return urlencode({name: value for name, value in chosen.items() if value is not None}) + sorted_by(self.sort)
 
     def actor(self) -> Actor:
         return Actor("agent", self.agent.id)
@@ -123,7 +125,8 @@ class DeskRequest:
 
     async def list_beside(self, tx: Transaction) -> ListView:
         """The same without its rows and numbers, for what is shown of an open conversation alone."""
-        return ListView(self.queue, self.tab, label=self.label, labels=await labels(tx), view=self.view)
+        shown = await labels(tx)
+        return ListView(self.queue, self.tab, label=self.label, labels=shown, view=self.view, sort=self.sort)
 
     async def list_asked(self, tx: Transaction) -> dict[str, Any]:
         """Which list is looked at, as `conversations.lists` wants to be asked for it."""
@@ -133,6 +136,7 @@ class DeskRequest:
             "label": self.label,
             "views": await list_filters(tx, self.agent.id),
             "view": self.view,
+            "sort": self.sort,
             "now": self.auth.clock.now(),
         }
 
@@ -323,6 +327,7 @@ async def desk_request(request: Request, agent: CurrentAgent) -> DeskRequest:
         TABS.get(str(given.get("status")), StatusTab.OPEN),
         _number(str(given.get("label", ""))),
         _number(str(given.get("view", ""))),
+        SORTS.get(str(given.get("sort")), Sort.WAITING),
     )
 
 

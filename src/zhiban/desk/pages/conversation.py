@@ -94,7 +94,11 @@ async def list_part(desk: CurrentRequest, limit: Limited = lists.ROWS, live: boo
     """Another queue or tab; with `live`, the same one as it is now."""
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         shown = await desk.list(tx, limit=limit)
-    return await desk.answer("desk/live_list.html" if live else "desk/list_part.html", list=shown)
+    if live:
+        return await desk.answer("desk/live_list.html", list=shown)
+    # An order is chosen in a field, which cannot say where its list stands.
+    headers = {"HX-Push-Url": f"/?{desk.address}"} if "sort" in desk.request.query_params else None
+    return await desk.answer("desk/list_part.html", list=shown, headers=headers)
 
 
 @router.get("/desk/rows")

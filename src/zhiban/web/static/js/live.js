@@ -24,8 +24,8 @@ export const openId = () => Number(thread()?.dataset.id || 0);
 
 // Which list is on the screen, as the server wants to be asked for it.
 function shown(list) {
-  const { queue = "mine", tab = "open", label = "", view = "" } = list?.dataset ?? {};
-  return { queue, status: tab, ...(label && { label }), ...(view && { view }) };
+  const { queue = "mine", tab = "open", label = "", view = "", sort = "" } = list?.dataset ?? {};
+  return { queue, status: tab, ...(label && { label }), ...(view && { view }), ...(sort && { sort }) };
 }
 
 export const listQuery = (list) => new URLSearchParams(shown(list));
