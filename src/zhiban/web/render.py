@@ -128,6 +128,7 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
             bytecode_cache=_COMPILED,
+            auto_reload=False,  # whoever changes a template starts anew; else each include of a row asks the disk
         )
 
         def rich(msgid: str, **values: object) -> Markup:
