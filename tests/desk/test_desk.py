@@ -16,7 +16,7 @@ from tests.desk.conftest import Client, Site
 from tests.desk.seed import create_seed, new_workspace
 from tests.stories.conftest import until
 from zhiban.conversations.topics import CONVERSATION_CHANGED
-from zhiban.desk.sse_broker import OVERLAP
+from zhiban.desk.sse_broker import OVERLAP, PACE_SECONDS
 from zhiban.kit.db import Database, Transaction
 from zhiban.postgres.provisioning import DatabaseUrls
 
@@ -367,6 +367,13 @@ async def test_a_change_is_looked_up_once_for_everybody_and_told_whose_it_is(sit
     assert {tuple(said["conversations"]) for said in heard} == {(seed.conversations["顾南乔"],)}
     assert [said["mine"] for said in heard] == [False, True, False] * 3
     assert counting.transactions == 1
+    # One change after the other is told at a pace.
+    began = asyncio.get_running_loop().time()
+    assert seed.database.publish is not None
+    for _ in range(4):
+        seed.database.publish(CONVERSATION_CHANGED, seed.workspace_id, seed.conversations["顾南乔"])
+        await next_event(streams[0])
+    assert asyncio.get_running_loop().time() - began > 3 * PACE_SECONDS
     for session, stream in tabs:
         stream.close()
         await session.close()

@@ -12,6 +12,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from functools import lru_cache
 
 from zhiban.conversations.access import ChangedConversation, changed_conversations
 from zhiban.conversations.topics import CONVERSATION_CHANGED
@@ -27,6 +28,7 @@ from zhiban.tickets.topics import TICKET_CHANGED
 log = logging.getLogger(__name__)
 
 GATHER_SECONDS = 0.02
+PACE_SECONDS = 0.05  # between two frames while one change follows the other: each costs something for every tab
 BEAT_SECONDS = 20.0
 OVERLAP = 200  # events before the last one known
 MOST_TABS = 20  # of one agent in one process; a browser keeps six to one address at most
@@ -71,6 +73,7 @@ class SseBroker:
         self._subscribers: dict[int, set[Subscriber]] = {}  # by workspace
         self._changed: dict[int, set[int]] = {}  # conversations that nobody was told of yet, by workspace
         self._telling: dict[int, asyncio.Task[None]] = {}
+        self._told: dict[int, float] = {}  # when everybody of a workspace was told last, by the loop's clock
         self._closing = asyncio.Event()
         self.closers: list[Callable[[], None]] = []  # others who keep requests open
         pubsub.subscribe(CONVERSATION_CHANGED, self._heard)
@@ -91,7 +94,10 @@ class SseBroker:
         """Tell everybody of a workspace what changed, a short while of it at a time, until nothing is left."""
         try:
             while workspace_id in self._changed:
-                await asyncio.sleep(GATHER_SECONDS)
+                loop = asyncio.get_running_loop()
+                paced = self._told.get(workspace_id, 0.0) + PACE_SECONDS - loop.time()
+                await asyncio.sleep(max(GATHER_SECONDS, paced))
+                self._told[workspace_id] = loop.time()
                 ids = self._changed.pop(workspace_id)
                 async with self.database.transaction(workspace_id) as tx:
                     last, changes = await last_event(tx), await changed_conversations(tx, sorted(ids))
@@ -170,7 +176,8 @@ class SseBroker:
             yield await self._missed(subscriber, after)
             while not self._closing.is_set():
                 try:
-                    await asyncio.wait_for(subscriber.changed.wait(), BEAT_SECONDS)
+                    async with asyncio.timeout(BEAT_SECONDS):  # wait_for would make a task for each frame
+                        await subscriber.changed.wait()
                 except TimeoutError:
                     subscriber.doubted = True
                     yield ": still here\n\n"
@@ -191,20 +198,22 @@ class SseBroker:
             self._subscribers[workspace_id].discard(subscriber)
             if not self._subscribers[workspace_id]:
                 del self._subscribers[workspace_id]
+                self._told.pop(workspace_id, None)
 
     async def _missed(self, subscriber: Subscriber, after: int | None) -> str:
         async with self.database.transaction(subscriber.workspace_id) as tx:
             last = await last_event(tx)
             subscriber.last = max(subscriber.last, last)
             if after is None or after >= last:
-                return _frame(last, [])
+                return _frame(last, ())
             ids = await tx.values(
                 "select distinct conversation_id from event where id > %(after)s and conversation_id is not null "
                 "limit %(most)s",
                 after=max(0, after - OVERLAP),
                 most=MOST + 1,
             )
-            seen = [one.id for one in await changed_conversations(tx, ids) if subscriber.access.sees(one.inbox_id)]
+            changes = await changed_conversations(tx, ids)
+        seen = tuple(one.id for one in changes if subscriber.access.sees(one.inbox_id))
         return _frame(last, seen, everything=len(ids) > MOST)
 
 
@@ -220,7 +229,7 @@ def _news(subscriber: Subscriber, *, access: bool, spread: int) -> str | None:
         return None
     return _frame(
         subscriber.last,
-        sorted(changed),
+        tuple(sorted(changed)),
         mine=mine,
         presence=presence,
         access=access,
@@ -230,9 +239,10 @@ def _news(subscriber: Subscriber, *, access: bool, spread: int) -> str | None:
     )
 
 
+@lru_cache(16)
 def _frame(
     last: int,
-    conversations: list[int],
+    conversations: tuple[int, ...],
     *,
     everything: bool = False,
     mine: bool = False,
@@ -242,7 +252,9 @@ def _frame(
     tickets: bool = False,
     spread: int = 0,
 ) -> str:
-    """`mine`: one of them is the agent's own; `access`: what the agent may see or do is not what the page was made for;
+    """Written once for all tabs that are told the same.
+
+    `mine`: one of them is the agent's own; `access`: what the agent may see or do is not what the page was made for;
     `notified`: there is news for them; `tickets`: one changed, which they may see or not; `spread`: within how
     many milliseconds the tabs are to fetch what is not theirs, each at its own moment, so that they do not all come at
     once."""
