@@ -96,34 +96,10 @@ def web_application(
         install(web)
     web.mount("/static", assets.app(), name="static")
     auth.install(web)
-    add_routes(web, sign_in.router)
-    add_routes(web, second_factor_pages.router)
-    single_sign_on.install(
-        web, Identities(bootstrap.identity_client(app.settings, app.http, app.clock), app.connections, app.vault)
-    )
-    add_routes(web, single_sign_on.router)
-    add_routes(web, agent_pages.router)
-    add_routes(web, rule_pages.router)
-    add_routes(web, report_pages.router)
-    add_routes(web, presence_pages.router)
-    add_routes(web, team_pages.router)
-    add_routes(web, ticket_pages.router)
     deps = bootstrap.assistant_deps(app.settings, app.http, app.breakers.of(NO_WORKSPACE, "model/"), app.embedders)
-    knowledge_pages.install(web, Trials(app.database, app.clock, deps), app.files)
     suggester = Suggester(app.database, threshold=app.settings.kb_similarity_threshold, embedders=app.embedders)
-    notifiers = bootstrap.notifiers(app.settings, app.http, app.url)
-    Checks(app.database, notice_setup(app.settings, notifiers), app.clock).install(web)
-    setup = ChannelSetup(
-        bootstrap.CHANNELS,
-        app.connections,
-        app.vault,
-        app.settings,
-        trackers=bootstrap.TRACKERS,
-        http=app.http,
-        breakers=app.breakers,
-    )
     mailer = bootstrap.mailer(app.settings)
-    setting_pages.install(web, setup, notifiers, mailer)
+    # First what open desks ask for all the time: who is asked for is looked for in the order of this function.
     conversation_pages.install(
         web,
         DeskSettings(
@@ -138,6 +114,31 @@ def web_application(
         ),
     )
     add_routes(web, stream.router)
+    add_routes(web, sign_in.router)
+    add_routes(web, second_factor_pages.router)
+    single_sign_on.install(
+        web, Identities(bootstrap.identity_client(app.settings, app.http, app.clock), app.connections, app.vault)
+    )
+    add_routes(web, single_sign_on.router)
+    add_routes(web, agent_pages.router)
+    add_routes(web, rule_pages.router)
+    add_routes(web, report_pages.router)
+    add_routes(web, presence_pages.router)
+    add_routes(web, team_pages.router)
+    add_routes(web, ticket_pages.router)
+    knowledge_pages.install(web, Trials(app.database, app.clock, deps), app.files)
+    notifiers = bootstrap.notifiers(app.settings, app.http, app.url)
+    Checks(app.database, notice_setup(app.settings, notifiers), app.clock).install(web)
+    setup = ChannelSetup(
+        bootstrap.CHANNELS,
+        app.connections,
+        app.vault,
+        app.settings,
+        trackers=bootstrap.TRACKERS,
+        http=app.http,
+        breakers=app.breakers,
+    )
+    setting_pages.install(web, setup, notifiers, mailer)
     api_auth.install(web)
     add_routes(
         web,
