@@ -29,7 +29,7 @@ from zhiban.ports import (
     Webhook,
 )
 from zhiban.testing.forge import FaultKind
-from zhiban.testing.gitlab.simulator import APART, GitLabHooks
+from zhiban.testing.gitlab.simulator import APART, GUEST, GitLabHooks
 
 GITLAB = bootstrap.TRACKERS["gitlab"]
 
@@ -147,6 +147,48 @@ async def test_what_is_confidential_reaches_nobody(stand: GitLabStand) -> None:
         lambda: gitlab.tell_note(repo, open_one, gitlab.comments(repo, open_one, "chen", "x"), system=True)
     )
     assert not told(stand, system)
+
+
+async def test_comments_are_looked_for_in_what_changed_and_internal_ones_are_not_told(stand: GitLabStand) -> None:
+    gitlab, repo, began = stand.gitlab, stand.repo, stand.gitlab.now()
+    issue, change = gitlab.opens(repo, "chen", "导出乱码"), gitlab.opens(repo, "chen", "修好导出", pull_request=True)
+    secret = gitlab.opens(repo, "chen", "机密")
+    secret.confidential = True
+    gitlab.comments(repo, secret, "chen", "机密")
+    gitlab.comments(repo, issue, "chen", "客户是……").internal = True
+    old = gitlab.comments(repo, issue, "lin", "很久以前说的")
+    old.created_at = old.updated_at = began - timedelta(days=9)
+    gitlab.comments(repo, change, "lin", "合了")
+    edited = gitlab.comments(repo, issue, "lin", "还在")
+    edited.created_at -= timedelta(days=9)
+    clock, gitlab.now = gitlab.now, lambda: began + timedelta(minutes=1)
+    gitlab.edits(repo, issue, edited, "还在发生")
+    gitlab.now = clock
+
+    async def said() -> list[tuple[int, str]]:
+        since = began - timedelta(hours=1)
+        return [(number, one.body) async for number, one in stand.tracker.comments(NAME, since=since)]
+
+    there = [(change.number + CHANGES, "合了"), (issue.number, "还在发生")]
+    assert await said() == there
+    # Who may not see the code has no merge requests.
+    (grant,) = gitlab.grants.values()
+    repo.private, grant.roles[repo.id] = True, GUEST
+    assert await said() == there[1:]
+
+
+async def test_a_reaction_of_another_account_is_no_trouble_of_the_connection(stand: GitLabStand) -> None:
+    gitlab, repo = stand.gitlab, stand.repo
+    entry = gitlab.opens(repo, "chen", "导出乱码")
+    theirs, _ = gitlab.reacts(entry.reactions, "chen", "thumbsup")
+    ours = await stand.tracker.react(NAME, entry.number, "up")
+    assert ours != str(theirs.id)
+    with pytest.raises(TrackerRefused) as caught:
+        await stand.tracker.take_back_reaction(NAME, entry.number, str(theirs.id))
+    assert caught.value.reason == "forbidden"
+    stand.broken()
+    with pytest.raises(ConnectionBroken):
+        await stand.tracker.take_back_reaction(NAME, entry.number, ours)
 
 
 async def test_a_hook_that_is_only_tried_out_and_what_is_not_ours_say_nothing(stand: GitLabStand) -> None:

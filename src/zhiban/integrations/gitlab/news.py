@@ -146,7 +146,7 @@ def _note(payload: Part, found: Part, hidden: bool) -> TrackerNews | None:
         return None
     issue = parts.hooked_issue(payload, subject, is_change=is_change)
     comment = parts.hooked_comment(payload, found)
-    if is_change and words(found, "type") in ("DiffNote", "LegacyDiffNote"):
+    if is_change and words(found, "type") in parts.LINES:
         summary = {"review": issue.number, "text": comment.body[:CHARACTERS], "url": comment.url}
         id_ = comment.external_id
         return _told(payload, "review", "line", at=comment.created_at, object_id=id_, issue=issue, summary=summary)

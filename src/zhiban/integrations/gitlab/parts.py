@@ -21,6 +21,7 @@ from zhiban.integrations.forges.parts import (
 from zhiban.ports import Issue, IssueComment, Repository, TrackerUser
 
 PUBLIC: Final = 20  # GitLab's number for what everybody sees
+LINES: Final = frozenset(("DiffNote", "LegacyDiffNote"))  # types of notes that are lines of a review
 
 # No answer and no hook says who is a machine: tokens of projects and groups, service accounts and GitLab's own have
 # names that nobody else may have or takes.
@@ -57,6 +58,13 @@ def hooked_repository(found: Part) -> Repository:
 
 def is_confidential(found: Part) -> bool:
     return found.get("confidential") is True
+
+
+def is_aside(note: Part) -> bool:
+    """Whether a note is no comment for everybody: GitLab's own words, what colleagues say, a line of a review."""
+    if words(note, "type") in LINES or note.get("system") is True:
+        return True
+    return note.get("internal") is True or is_confidential(note)
 
 
 def issue(found: Part, name: str, *, is_change: bool = False) -> Issue:

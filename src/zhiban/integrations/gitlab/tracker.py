@@ -23,11 +23,13 @@ from zhiban.ports import (
     Challenge,
     CheckResult,
     CommentDraft,
+    ConnectionBroken,
     Issue,
     IssueChange,
     IssueComment,
     IssueDraft,
     OpenedIssue,
+    Reaction,
     Repository,
     TrackerNews,
     TrackerRefused,
@@ -50,8 +52,18 @@ SIGNS: Final = lazy_pattern(
 )
 
 
+# https://docs.gitlab.com/api/emoji_reactions/: names as GitLab knows them, without colons.
+_REACTIONS: Final[Mapping[Reaction, str]] = {
+    "up": "thumbsup",
+    "down": "thumbsdown",
+    "laugh": "laughing",
+    "hooray": "tada",
+    **{name: name for name in ("confused", "heart", "rocket", "eyes")},
+}
+
+
 class GitLabTracker:
-    """Tracker."""
+    """Tracker, TakesReactions and ListsComments."""
 
     name = "gitlab"
 
@@ -121,8 +133,41 @@ class GitLabTracker:
         return outcome(self._issue(repository, number, found), change.add_labels, change.add_assignees)
 
     async def delete_comment(self, repository: str, number: int, external_id: str) -> None:
+        await self._take_away(repository, f"{_place(number)}/notes/{quote(external_id, safe='')}")
+
+    async def react(self, repository: str, number: int, reaction: Reaction, *, comment: str = "") -> str:
+        """GitLab keeps one of each kind for an account, and says of a second one that it is not there."""
+        place, name = _awards(number, comment), _REACTIONS[reaction]
         try:
-            await self._write("DELETE", repository, f"{_place(number)}/notes/{quote(external_id, safe='')}", None)
+            return str(_id(await self._write("POST", repository, place, {"name": name})))
+        except TrackerRefused as error:
+            if error.reason != "not_found" or (there := await self._awarded(repository, place, name)) is None:
+                raise
+            return there
+
+    async def take_back_reaction(self, repository: str, number: int, external_id: str, *, comment: str = "") -> None:
+        place = f"{_awards(number, comment)}/{quote(external_id, safe='')}"
+        try:
+            await self._take_away(repository, place)
+        except ConnectionBroken as error:
+            if error.code != 401:
+                raise
+            # Said of another account's as well, where our token is as good as ever.
+            await self._who_we_are()
+            raise TrackerRefused("forbidden", code=401, hint=refusals.FORBIDDEN) from error
+
+    async def _awarded(self, repository: str, place: str, name: str) -> str | None:
+        """Our own reaction of this name, by its id. Raises TrackerRefused where there is nothing to react to."""
+        me = await self._who_we_are()
+        async for page in self._pages(repository, place, {}):
+            for found in page:
+                if words(found, "name") == name and words(part(found, "user"), "username") == me:
+                    return str(_id(found))
+        return None
+
+    async def _take_away(self, repository: str, place: str) -> None:
+        try:
+            await self._write("DELETE", repository, place, None)
         except TrackerRefused as error:
             if error.reason not in ("not_found", "gone"):  # somebody else took it away
                 raise
@@ -140,6 +185,40 @@ class GitLabTracker:
         async for page in self._pages(repository, "/issues", asked):
             for found in page:
                 yield parts.issue(part(found), repository)
+
+    async def comments(self, repository: str, *, since: datetime) -> AsyncIterator[tuple[int, IssueComment]]:
+        """GitLab tells those of one issue at a time: whatever changed since is looked through, as a comment changes it.
+
+        The lines of a review are told with it; what is confidential or internal is not told.
+        """
+        found: list[tuple[int, IssueComment]] = []
+        for kind, apart in (("/issues", 0), ("/merge_requests", CHANGES)):
+            asked = {"scope": "all", "order_by": "updated_at", "sort": "asc", "updated_after": _stamp(since)}
+            try:
+                async for page in self._pages(repository, kind, asked):
+                    for about in page:
+                        if number(about, "user_notes_count") and not parts.is_confidential(part(about)):
+                            place, url = _place(number(about, "iid") + apart), words(about, "web_url")
+                            told = await self._comments_of(repository, place, url, since=since)
+                            found += [(number(about, "iid") + apart, one) for one in told]
+            except TrackerRefused as error:
+                # Who may not see the code of a project, or whose project has none, has no merge requests there.
+                if not apart or error.reason not in ("forbidden", "not_found"):
+                    raise
+        for one in sorted(found, key=lambda each: each[1].updated_at):
+            yield one
+
+    async def _comments_of(self, repository: str, place: str, url: str, *, since: datetime) -> list[IssueComment]:
+        told: list[IssueComment] = []
+        asked = {"order_by": "updated_at", "sort": "desc", "activity_filter": "only_comments"}
+        async for page in self._pages(repository, f"{place}/notes", asked):
+            for found in page:
+                comment = parts.comment(part(found), url)
+                if comment.updated_at < since:
+                    return told
+                if not parts.is_aside(part(found)):
+                    told.append(comment)
+        return told
 
     async def repositories(self) -> AsyncIterator[Repository]:
         """The account's, and those in the groups below it, in which the token is a member."""
@@ -257,6 +336,11 @@ def _project(repository: str) -> str:
 
 def _place(number: int) -> str:
     return f"/merge_requests/{number - CHANGES}" if number > CHANGES else f"/issues/{number}"
+
+
+def _awards(number: int, comment: str) -> str:
+    note = f"/notes/{quote(comment, safe='')}" if comment else ""
+    return f"{_place(number)}{note}/award_emoji"
 
 
 def _id(found: object) -> int:

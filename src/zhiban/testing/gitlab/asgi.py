@@ -10,13 +10,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from zhiban.testing.forge import ForgeEntry, ForgeFault, Repo
+from zhiban.testing.forge import ForgeEntry, ForgeFault, ReactionEntry, Repo
 from zhiban.testing.forge_asgi import ApiRefusal, ForgeApi, bearer
 from zhiban.testing.gitlab.simulator import APART, GUEST, REPORTER, GitLabGrant, GitLabSimulator, exact
 
 TITLE = 255
 DESCRIPTION = 1_048_576
 NOTE = 1_000_000
+# A few of those that GitLab knows.
+EMOJI = {"thumbsup", "thumbsdown", "laughing", "tada", "confused", "heart", "rocket", "eyes", "smile"}
 
 _PROJECT = "/projects/{project:path}"
 _ISSUE = _PROJECT + "/{kind}/{number:int}"
@@ -32,9 +34,16 @@ def application(gitlab: GitLabSimulator, *, prefix: str = "/api/v4") -> Starlett
         ("GET", _ISSUE + "/notes", api.notes),
         ("POST", _ISSUE + "/notes", api.create_note),
         ("DELETE", _ISSUE + "/notes/{id:int}", api.delete_note),
+        ("GET", _ISSUE + "/notes/{id:int}/award_emoji", api.awards),
+        ("POST", _ISSUE + "/notes/{id:int}/award_emoji", api.award),
+        ("DELETE", _ISSUE + "/notes/{id:int}/award_emoji/{award:int}", api.take_award),
+        ("GET", _ISSUE + "/award_emoji", api.awards),
+        ("POST", _ISSUE + "/award_emoji", api.award),
+        ("DELETE", _ISSUE + "/award_emoji/{award:int}", api.take_award),
         ("GET", _ISSUE, api.issue),
         ("PUT", _ISSUE, api.update_issue),
         ("GET", _PROJECT + "/issues", api.issues),
+        ("GET", _PROJECT + "/merge_requests", api.merge_requests),
         ("POST", _PROJECT + "/issues", api.create_issue),
         ("GET", _PROJECT, api.project),
     ]
@@ -132,15 +141,24 @@ class _GitLabApi(ForgeApi):
         return JSONResponse(self._gitlab.issue_json(repo, entry))
 
     async def issues(self, request: Request) -> Response:
+        return self._listed(request, merge_requests=False)
+
+    async def merge_requests(self, request: Request) -> Response:
+        repo, role = self._project(request)
+        if repo.private and role < REPORTER:
+            raise _refused(403, "403 Forbidden")
+        return self._listed(request, merge_requests=True)
+
+    def _listed(self, request: Request, *, merge_requests: bool) -> Response:
         repo, role = self._project(request)
         asked, account = request.query_params, self._grant(request).account
         mine = asked.get("scope", "created_by_me") == "created_by_me"
         found = [
             one
             for one in repo.entries.values()
-            if repo.has_issues
+            if (repo.has_issues or merge_requests)
             and not one.deleted
-            and not one.pull_request
+            and one.pull_request == merge_requests
             and (not mine or one.author is account)
             and (not one.confidential or role >= REPORTER or one.author is account)
             and exact(one.updated_at) >= asked.get("updated_after", "")
@@ -152,9 +170,63 @@ class _GitLabApi(ForgeApi):
         return self._page(request, [self._gitlab.issue_json(repo, one) for one in found])
 
     async def notes(self, request: Request) -> Response:
-        _, _, entry = self._entry(request)
-        found = sorted(entry.comments, key=lambda one: (one.created_at, one.id), reverse=True)
+        _, role, entry = self._entry(request)
+        asked = request.query_params
+        order, way = asked.get("order_by", "created_at"), asked.get("sort", "desc")
+        if order not in ("created_at", "updated_at") or way not in ("asc", "desc"):
+            raise ApiRefusal(400, {"error": "order_by does not have a valid value"})
+        found = sorted(
+            (one for one in entry.comments if role >= REPORTER or not one.internal),
+            key=lambda one: (one.created_at if order == "created_at" else one.updated_at, one.id),
+            reverse=way == "desc",
+        )
         return self._page(request, [self._gitlab.note_json(entry, one) for one in found])
+
+    # ----------------------------------------------------------------------------------------------- reactions
+
+    def _awardable(self, request: Request, *, writes: bool) -> tuple[ForgeEntry, int, list[ReactionEntry]]:
+        _, role, entry = self._entry(request, writes=writes)
+        id_ = request.path_params.get("id")
+        if id_ is None:
+            return entry, role, entry.reactions
+        comment = next((one for one in entry.comments if one.id == id_), None)
+        if comment is None or (comment.internal and role < REPORTER):
+            raise _refused(404, "404 Not found")
+        return entry, role, comment.reactions
+
+    async def awards(self, request: Request) -> Response:
+        _, _, reactions = self._awardable(request, writes=False)
+        return self._page(request, [self._award_json(one) for one in reactions])
+
+    async def award(self, request: Request) -> Response:
+        """One of a kind for an account: a second one is not found, whatever that may mean."""
+        entry, role, reactions = self._awardable(request, writes=True)
+        if entry.locked and role < GUEST:
+            raise _refused(404, "404 Award Emoji Not Found")
+        wish = _object(await request.json(), {"name"})
+        name = wish.get("name")
+        if not isinstance(name, str) or not name:
+            raise ApiRefusal(400, {"error": "name is missing"})
+        if name not in EMOJI:
+            raise _refused(404, "404 Award Emoji Name is not a valid emoji name Not Found")
+        found, new = self._gitlab.reacts(reactions, self._grant(request).account.login, name)
+        if not new:
+            raise _refused(404, "404 Award Emoji Name has already been taken Not Found")
+        return JSONResponse(self._award_json(found), 201)
+
+    async def take_award(self, request: Request) -> Response:
+        _, _, reactions = self._awardable(request, writes=True)
+        found = next((one for one in reactions if one.id == request.path_params["award"]), None)
+        if found is None:
+            raise _refused(404, "404 Not found")
+        if found.login != self._grant(request).account.login:
+            raise _refused(401, "401 Unauthorized")
+        reactions.remove(found)
+        return Response(status_code=204)
+
+    def _award_json(self, one: ReactionEntry) -> dict[str, Any]:
+        user = self._gitlab.user_json(self._gitlab.account(one.login))
+        return {"id": one.id, "name": one.content, "user": user, "awardable_type": "Issue"}
 
     # ------------------------------------------------------------------------------------------------- writing
 

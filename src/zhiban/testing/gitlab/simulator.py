@@ -164,6 +164,11 @@ class GitLabSimulator(Forge):
         name = "Merge Request Hook" if entry.pull_request else "Issue Hook"
         self.hooks.tell(f"Confidential {name}" if entry.confidential else name, payload, repo)
 
+    def edits(self, repo: Repo, entry: ForgeEntry, comment: Comment, body: str) -> None:
+        """Saving a note touches what it is about."""
+        entry.updated_at = self.now()
+        super().edits(repo, entry, comment, body)
+
     def tell_comment(
         self,
         repo: Repo,
