@@ -253,7 +253,7 @@ class Asking:
                 if friend:
                     await self._client.call("set_friend_add_request", timeout=ASK_SECONDS, flag=flag, approve=True)
                 else:
-                    invitation = {"flag": flag, "sub_type": "invite", "type": "invite", "approve": True}
+                    invitation: dict[str, Any] = {"flag": flag, "sub_type": "invite", "type": "invite", "approve": True}
                     await self._client.call("set_group_add_request", timeout=ASK_SECONDS, **invitation)
         except (SendRefused, TryLater, ConnectionBroken, TimeoutError) as error:
             listed = await self._ask("get_friend_list" if friend else "get_group_list", no_cache=True)
