@@ -48,7 +48,8 @@ class SocketCalls(Protocol):
     """What a vendor may ask of us: to call its program, in whichever process that is connected."""
 
     async def call(self, key: str, frame: str, *, timeout: float, once: bool = False) -> str:
-        """Send a frame; the frame that answers it. With `once` a key whose answer was lost is never sent again.
+        """Send a frame; the frame that answers it. With `once` a key whose answer was lost is never sent again, also
+        where the caller was cancelled while it waited.
 
         Raises TryLater (`unknown` once it was sent) and AnswerLost.
         """
