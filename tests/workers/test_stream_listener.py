@@ -139,6 +139,8 @@ async def test_a_direct_chat_is_answered_and_ones_own_words_are_not(urls: Databa
         await found.gateway.says(gateways.BOT, "我自己在手机上说的", to=LI)
         await found.gateway.says(LI, "在吗", to=gateways.BOT, id="m-1")
         await found.gateway.play("emit", event="message", payload={"messageId": "m-1"})  # told twice
+        # What is said during a turn is answered in one with it.
+        await found.eventually("select exists (select from message where direction = 'out' and state = 'sent')")
         await found.gateway.says(LI, "转人工", to=gateways.BOT)
         await found.eventually("select count(*) > 1 from message where direction = 'in'")
         await found.eventually("select exists (select from message where direction = 'out' and state = 'sent')")
