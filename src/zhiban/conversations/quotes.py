@@ -22,21 +22,23 @@ select m.id, m.author, m.agent_id, coalesce(a.name, '') as agent_name, m.kind, l
 from message m left join agent a on a.workspace_id = m.workspace_id and a.id = m.agent_id
 where m.conversation_id = %(conversation)s and m.direction <> 'internal' and m.id = any(%(ids)s::bigint[])"""
 
-# Ours is named by the vendor's id for it, or by our key where vendors take that. Each has an index of its own.
+# Ours is named by the vendor's id for it, or by our key where vendors take that. Each has an index of its own, which
+# the limits keep in use: what is asked of the conversation would otherwise read all that was ever said in it.
 _RESOLVE = """
 update message m set reply_to_id = f.answered
 from (
-  select n.id, (
-    select max(q.id) from (
-      select id, conversation_id from message
-      where workspace_id = n.workspace_id and inbox_id = n.inbox_id and external_id = t.reply_to
-      union all
-      select id, conversation_id from message
-      where workspace_id = n.workspace_id and inbox_id = n.inbox_id and vendor_id = t.reply_to) q
-    where q.conversation_id = n.conversation_id and q.id <> n.id) as answered
+  select n.id, a.id as answered
   from json_to_recordset(%(rows)s::json) as t(message bigint, reply_to text)
-  join message n on n.id = t.message and n.id = any(%(ids)s::bigint[])) f
-where m.id = f.id and f.answered is not null"""
+  join message n on n.id = t.message and n.id = any(%(ids)s::bigint[])
+  cross join lateral (
+    select q.id from (
+      (select id, conversation_id from message
+       where workspace_id = n.workspace_id and inbox_id = n.inbox_id and external_id = t.reply_to limit 1)
+      union all
+      (select id, conversation_id from message
+       where workspace_id = n.workspace_id and inbox_id = n.inbox_id and vendor_id = t.reply_to limit 20)) q
+    where q.conversation_id = n.conversation_id and q.id <> n.id order by q.id desc limit 1) a) f
+where m.id = f.id"""
 
 _CALLED = """
 select conversation_id, id from (
