@@ -192,6 +192,16 @@ async def test_the_log_of_others_is_not_seen(site: Site) -> None:
         assert await audit_rows(tx, AuditFilter(["connection_broke"])) == []
 
 
+async def test_what_is_yes_or_no_of_a_connection_is_chosen_rather_than_typed(site: Site) -> None:
+    owner = await site.signed_in()
+    for vendor in ("wechaty", "onebot"):
+        page = (await owner.get(f"/settings/inboxes/new?vendor={vendor}")).text
+        chosen = dict(re.findall(r'<select class="input" name="v\.(\w+)">.*?value="(\w+)" selected', page))
+        assert chosen | {"tls": "false"} == {
+            "tls": "false", "accept_friends": "true", "accept_invitations": "true", "read_only": "false",
+        }  # fmt: skip
+
+
 # ------------------------------------------------------------------------------------------- reminders of tickets
 
 

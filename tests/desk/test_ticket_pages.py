@@ -69,7 +69,7 @@ async def test_one_lives_with_tickets(site: Site, visit: Visit) -> None:
     await page.get_by_role("button", name="关联", exact=True).click()
     await expect(page.get_by_role("button", name="取消关联赵一鸣")).to_be_visible()
     await page.select_option("[name=watcher]", label="苏禾")
-    await page.get_by_role("button", name="加上").click()
+    await page.get_by_role("button", name="加进去").click()
     await expect(page.get_by_role("button", name="苏禾不再关注")).to_be_visible()
     assert await faults(page) == []
     if PICTURES:

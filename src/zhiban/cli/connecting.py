@@ -81,7 +81,7 @@ def declare(
 
     shared = {**shared, "values": FromFile, "as_json": AsJson}
     own = {
-        field.name: Annotated[str | None, typer.Option(_option(field), help=f"{_(field.label)}  {_(field.help)}")]
+        field.name: Annotated[str | None, typer.Option(_option(field), help=f"{_(field.label)}  {_help_of(field)}")]
         for field in integration.setup.fields
     }
     run.__annotations__ = {**own, **shared}
@@ -128,8 +128,14 @@ def _asked_for(integration: Integration | TrackerIntegration, typed: Mapping[str
     return {key: value for key, value in values.items() if value not in ("", None)}
 
 
+def _help_of(field: SetupField) -> str:
+    said = _(field.help) if field.help else ""
+    return _("；").join(filter(None, (_("true或false") if field.yes_no else "", said)))
+
+
 def _prompt(field: SetupField) -> str:
-    label = f"{_(field.label)}（{_(field.help)}）" if field.help else _(field.label)
+    said = _help_of(field)
+    label = f"{_(field.label)}（{said}）" if said else _(field.label)
     default = field.default if field.default or not field.required else None
     return str(typer.prompt(label, default=default, hide_input=field.secret, show_default=bool(default)))
 

@@ -38,6 +38,7 @@ class SetupField:
     rotates: bool = False  # the former value is kept as `previous_<name>` for a day after a change
     operator: bool = False  # it decides where we call: set by the operator's terminal or environment alone
     lines: bool = False  # it has several lines, such as a key in a file
+    yes_no: bool = False  # it is "true" or "false"
 
 
 Proof = Literal["saved", "vendor", "webhook", "message"]

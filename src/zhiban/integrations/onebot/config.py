@@ -96,17 +96,19 @@ SETUP: Final = Setup(
         SetupField(
             "accept_friends",
             mark("自动通过好友申请"),
-            mark("true或false；通过以后发收件箱的欢迎语"),
+            mark("通过以后发收件箱的欢迎语"),
             required=False,
             default="true",
+            yes_no=True,
         ),
-        SetupField("accept_invitations", mark("自动接受入群邀请"), mark("true或false"), required=False, default="true"),
+        SetupField("accept_invitations", mark("自动接受入群邀请"), required=False, default="true", yes_no=True),
         SetupField(
             READ_ONLY,
-            mark("只读"),
-            mark("true：只收不发，也不通过任何申请；先这样试几天最稳妥"),
+            mark("只读模式"),
+            mark("只收不发，也不通过任何申请；先这样试几天最稳妥"),
             required=False,
             default="false",
+            yes_no=True,
         ),
     ),
     steps=(

@@ -152,9 +152,9 @@ WEBHOOK: Final = Integration(
             SetupField(
                 "allow_private",
                 mark("允许内网地址"),
-                mark("true或false"),
                 required=False,
                 default="false",
+                yes_no=True,
                 operator=True,
             ),
         ),

@@ -134,7 +134,7 @@ SETUP: Final = Setup(
         SetupField("source", mark("网关的名字"), mark("自己取，例如wx-1；联系人的编号在它之内不重复"), identifies=True),
         SetupField("endpoint", mark("网关的地址"), mark("主机:端口，例如127.0.0.1:8788；不用Token去查地址")),
         SetupField("token", mark("网关的Token"), mark("启动网关时设的WECHATY_TOKEN"), secret=True),
-        SetupField("tls", mark("用TLS加密"), mark("true或false；网关在另一台机器上就要用"), required=False),
+        SetupField("tls", mark("用TLS加密"), mark("网关在另一台机器上就要用"), required=False, yes_no=True),
         SetupField("ca", mark("签发网关证书的CA"), mark("PEM全文；公开CA签发的不用填"), required=False),
         SetupField(
             "server_name",
@@ -145,17 +145,19 @@ SETUP: Final = Setup(
         SetupField(
             "accept_friends",
             mark("自动通过好友申请"),
-            mark("true或false；通过以后发收件箱的欢迎语"),
+            mark("通过以后发收件箱的欢迎语"),
             required=False,
             default="true",
+            yes_no=True,
         ),
-        SetupField("accept_invitations", mark("自动接受入群邀请"), mark("true或false"), required=False, default="true"),
+        SetupField("accept_invitations", mark("自动接受入群邀请"), required=False, default="true", yes_no=True),
         SetupField(
             READ_ONLY,
-            mark("只读"),
-            mark("true：只收不发，也不通过任何申请；先这样试几天最稳妥"),
+            mark("只读模式"),
+            mark("只收不发，也不通过任何申请；先这样试几天最稳妥"),
             required=False,
             default="false",
+            yes_no=True,
         ),
         SetupField(
             "private_hosts",
