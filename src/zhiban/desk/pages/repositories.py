@@ -39,8 +39,8 @@ MODES: dict[str, str] = {
 EVENTS: dict[NewsEvent, str] = {
     "opened": mark("新开"),
     "closed": mark("关闭、合并"),
-    "reopened": mark("重新打开"),
-    "commented": mark("评论"),
+    "reopened": mark("又打开"),
+    "commented": mark("有人评论"),
     "reviewed": mark("评审"),
     "released": mark("发布"),
 }
