@@ -8,7 +8,9 @@ import pytest
 from tests.kernel_desk import NOON, Desk, open_desk
 
 from zhiban.bootstrap import reactions
+from zhiban.channels.connection_health import mark_broken, mark_mended
 from zhiban.channels.connections import Connections
+from zhiban.channels.gateways import LOGGED_OUT
 from zhiban.conversations import replies, service
 from zhiban.conversations.mentions import mentioned_in
 from zhiban.events import SYSTEM, Actor, ConversationAssigned
@@ -16,12 +18,15 @@ from zhiban.kit import event_log
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Conflict
+from zhiban.kit.i18n import Texts
 from zhiban.kit.vault import Vault
 from zhiban.notifications import handlers, queries
 from zhiban.notifications import service as notifications
 from zhiban.notifications.jobs import NotifierRegistry
 from zhiban.notifications.models import DEFAULT_WAYS, NotificationKind, Way
 from zhiban.notifications.personal import PersonalJobs, check_personal
+from zhiban.notifications.watching import watch_connections
+from zhiban.notifications.wording import line_of, title_of
 from zhiban.people.models import Role
 from zhiban.people.permissions import Access
 from zhiban.ports import TryLater
@@ -284,3 +289,39 @@ def test_facts_that_concern_nobody_cost_nothing() -> None:
         if {handlers.tell_assignee, handlers.tell_mentioned} & set(handlers_)
     }
     assert listening == {"conversation_assigned", "note_added"}
+
+
+async def test_whoever_runs_this_hears_of_a_connection_that_fell_silent(desk: Desk) -> None:
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        await tx.run("update agent set role = 'owner' where id = %(id)s", id=desk.lin)
+        id_ = await tx.value(
+            "update connection set name = 'wx-1', verified_at = %(now)s, created_at = %(now)s returning id", now=NOON
+        )
+        owner, agent = Access(desk.lin, Role.OWNER), Access(desk.chen, Role.AGENT)
+
+        async def watched(after: timedelta) -> list[str]:
+            await watch_connections(tx, now=NOON + after)
+            assert await queries.notifications(tx, agent) == []
+            rows = reversed(await queries.notifications(tx, owner))
+            texts = Texts("zh")
+            return [f"{title_of(one, texts)}：{line_of(one, texts)} {one.path}" for one in rows]
+
+        await mark_broken(tx, id_, LOGGED_OUT, now=NOON)
+        assert await watched(timedelta(minutes=2)) == []  # it may mend itself
+        lost = f"wx-1断了：网关的微信账号没有登录。 /settings/connections/{id_}"
+        for minutes in (4, 5, 60):
+            assert await watched(timedelta(minutes=minutes)) == [lost]
+        await mark_mended(tx, id_, now=NOON + timedelta(hours=2))
+        # Nothing refuses us, and nobody is there.
+        await tx.run(
+            "insert into gateway_state (workspace_id, connection_id, state, reason, since) values "
+            "(%(w)s, %(id)s, 'connecting', '', %(at)s)",
+            w=desk.workspace_id,
+            id=id_,
+            at=NOON + timedelta(hours=3),
+        )
+        assert len(await watched(timedelta(hours=3, minutes=4))) == 1
+        assert (await watched(timedelta(hours=3, minutes=6)))[1].startswith("wx-1断了：现在没有消息进来。")
+        await tx.run("update connection set paused_at = now()")
+        await mark_broken(tx, id_, LOGGED_OUT, now=NOON + timedelta(hours=4))
+        assert len(await watched(timedelta(hours=5))) == 2  # whoever paused it knows

@@ -11,10 +11,12 @@ import pytest
 from tests.tickets.stand import TrackerStand, tracker_stand
 from zhiban.events import SYSTEM
 from zhiban.kit.db import Database
+from zhiban.people.models import Role
+from zhiban.people.service import add_agent
 from zhiban.ports import Issue, IssueComment, Repository, TrackerUser
 from zhiban.tickets import repositories, tracker_calls
 from zhiban.tickets import tracker_outbox as outbox
-from zhiban.tickets.tracker_jobs import TrackerJobs
+from zhiban.tickets.tracker_jobs import UNCALLED, TrackerJobs
 from zhiban.tickets.tracker_writes import NewComment
 
 
@@ -50,6 +52,41 @@ async def test_what_a_webhook_did_not_tell_is_told_by_looking(stand: TrackerStan
     await stand.hears({"repository": "acme/shop", "number": 2, "title": "漏掉的", "actor": "chen", "action": "opened"})
     told = await stand.facts("issue_changed")
     assert [(one["number"], one["change"]) for one in told] == [(1, "closed"), (2, "opened")]
+
+
+async def test_a_hook_that_calls_no_more_is_told_to_whoever_runs_this_once(stand: TrackerStand) -> None:
+    async with stand.database.transaction(stand.workspace_id) as tx:
+        for name, role in (("林晓", Role.OWNER), ("陈默", Role.AGENT)):
+            await add_agent(tx, email=f"{name}@qinghe.example", name=name, role=role, password_hash=None)
+    told = "select a.name, n.text from notification n join agent a on a.id = n.agent_id order by n.id"
+    await sync(stand)
+    issue(stand, 1, "从来没有通知过")
+    for _ in range(2):  # where no webhook ever came, the set-up says so
+        stand.clock.advance(timedelta(minutes=20))
+        await sync(stand)
+    assert await stand.rows(told) == []
+    await stand.hears(
+        {"repository": "acme/shop", "number": 2, "title": "通知到了", "actor": "chen", "action": "opened"}
+    )
+    stand.clock.advance(timedelta(minutes=1))
+    issue(stand, 2, "通知到了")
+    await sync(stand)
+    stand.clock.advance(timedelta(minutes=5))
+    issue(stand, 3, "还可能在路上")
+    await sync(stand)
+    assert await stand.rows(told) == []
+    for number in (4, 5):
+        issue(stand, number, "没有通知")
+        stand.clock.advance(timedelta(minutes=20))
+        await sync(stand)
+    assert await stand.rows(told) == [("林晓", f"memory\n{UNCALLED}")]
+    # It calls again, and falls silent again.
+    await stand.hears({"repository": "acme/shop", "number": 9, "title": "又来了", "actor": "chen", "action": "opened"})
+    stand.clock.advance(timedelta(minutes=1))
+    issue(stand, 6, "又没有通知")
+    stand.clock.advance(timedelta(minutes=20))
+    await sync(stand)
+    assert len(await stand.rows(told)) == 2
 
 
 async def test_comments_that_no_webhook_told_of_are_found_and_ours_are_ours(stand: TrackerStand) -> None:

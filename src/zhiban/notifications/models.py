@@ -20,6 +20,7 @@ class NotificationKind(StrEnum):
     RULE = "rule"  # a rule or a macro says so
     TRACKER = "tracker"  # something about where issues live that whoever runs this has to know
     TICKET = "ticket"  # a ticket of theirs, or one that they watch
+    CONNECTION = "connection"  # a channel or a tracker fell silent: whoever runs this has to mend it
 
 
 class Way(StrEnum):
@@ -39,6 +40,7 @@ KIND_LABELS: Mapping[NotificationKind, str] = {
     NotificationKind.RULE: mark("规则提醒我"),
     NotificationKind.TRACKER: mark("群和议题之间有要管的事"),
     NotificationKind.TICKET: mark("我的工单有动静，或快到期"),
+    NotificationKind.CONNECTION: mark("渠道或工单系统断了"),
 }
 WAY_LABELS: Mapping[Way, str] = {
     Way.PAGE: mark("页面里"),
@@ -74,7 +76,7 @@ class NotificationSettings:
 class NotificationRow:
     """A notification as its agent sees it. `who`: the agent who brought it about, `actor_ref` the name of a rule.
 
-    It is about a conversation, or about a ticket, which may have none.
+    It is about a conversation, about a ticket, which may have none, or about a connection.
     """
 
     id: int
@@ -82,6 +84,7 @@ class NotificationRow:
     key: str
     conversation_id: int | None
     ticket_id: int | None
+    connection_id: int | None
     contact: str
     inbox: str
     who: str | None
@@ -97,4 +100,6 @@ class NotificationRow:
         """Where it is looked at."""
         if self.ticket_id is not None:
             return f"/tickets/{self.ticket_id}"
+        if self.connection_id is not None:
+            return f"/settings/{'trackers' if self.key.startswith('tracker') else 'connections'}/{self.connection_id}"
         return f"/conversations/{self.conversation_id}"

@@ -13,12 +13,14 @@ from zhiban.channels.inboxes import card_inbox_at
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Conflict
+from zhiban.kit.failures import only_logged
 from zhiban.kit.i18n import Texts, to_locale
 from zhiban.kit.jobs import Job, Task
 from zhiban.notifications.jobs import NotifierRegistry
 from zhiban.notifications.models import NotificationKind, Way
 from zhiban.notifications.queries import notification
 from zhiban.notifications.service import TELL_AGENT, forget_old, note_reached, settings_of
+from zhiban.notifications.watching import watch_connections
 from zhiban.notifications.wording import line_of, title_of
 from zhiban.people.agents import AgentRow, agent_row
 from zhiban.people.permissions import access_of
@@ -32,6 +34,7 @@ _TELEGRAM = re.compile(r"telegram:(-?)[0-9]{1,19}", re.ASCII)
 _TO_TAKE = (NotificationKind.ASSIGNED, NotificationKind.WAITING, NotificationKind.RULE)
 
 TRY_PERSONAL = Job("try_personal", attempts=3)
+WATCH_CONNECTIONS = Job("watch_connections", cron="* * * * *", attempts=1)
 FORGET_NOTIFICATIONS = Job("forget_notifications", queue="slow", cron="41 3 * * *")
 
 
@@ -64,6 +67,7 @@ class PersonalJobs:
             Task(TELL_AGENT, self.tell_agent),
             Task(TRY_PERSONAL, self.try_personal),
             Task(FORGET_NOTIFICATIONS, self.forget),
+            Task(WATCH_CONNECTIONS, self.watch),
         ]
 
     async def tell_agent(self, workspace_id: int, notification_id: int) -> None:
@@ -110,6 +114,13 @@ class PersonalJobs:
         for workspace_id in await self._database.workspaces():
             async with self._database.transaction(workspace_id) as tx:
                 await forget_old(tx, now=self._clock.now())
+
+    async def watch(self) -> None:
+        """Tell whoever runs this of connections that fell silent."""
+        for workspace_id in await self._database.workspaces():
+            with only_logged(log, f"The connections of workspace {workspace_id} are looked at later."):
+                async with self._database.transaction(workspace_id) as tx:
+                    await watch_connections(tx, now=self._clock.now())
 
     def _url(self, path: str) -> str | None:
         return self._notifiers.url + path if self._notifiers.url else None

@@ -14,7 +14,7 @@ FRESH = 20
 OVERLAP = 1000  # ids: they are given out before they are committed, so that an older one may come later
 
 _ROWS = """
-select n.id, n.kind, n.key, n.conversation_id, n.ticket_id,
+select n.id, n.kind, n.key, n.conversation_id, n.ticket_id, n.connection_id,
   coalesce(nullif(p.remark, ''), p.name, c.subject, '') as contact,
   coalesce(i.name, '') as inbox, a.name as who, n.actor_kind, n.actor_ref, n.text, n.ways, n.created_at, n.read_at
 from notification n left join conversation c on c.workspace_id = n.workspace_id and c.id = n.conversation_id

@@ -42,7 +42,8 @@ TRIES_EVERY = timedelta(minutes=1)
 class NewNotification:
     """Something to tell. `key` recognises a repeat; `actor` brought it about and is not told of it.
 
-    It is about a conversation, or about a ticket, which may belong to none: then `inbox_id` None is everybody's.
+    It is about a conversation, about a ticket, which may belong to none, or about a connection: then `inbox_id` None is
+    everybody's.
     """
 
     kind: NotificationKind
@@ -52,15 +53,16 @@ class NewNotification:
     actor: Actor
     text: str = ""
     ticket_id: int | None = None
+    connection_id: int | None = None
 
 
 _WAYS = "coalesce(s.ways -> %(kind)s, %(usual)s::jsonb)"
 
 _NOTIFY = f"""
-insert into notification (workspace_id, agent_id, kind, key, conversation_id, ticket_id, actor_kind, actor_id,
-  actor_ref, text, ways, created_at)
-select a.workspace_id, a.id, %(kind)s, %(key)s, %(conversation)s, %(ticket)s, %(actor_kind)s, %(actor_id)s,
-  %(actor_ref)s, %(text)s, array(select jsonb_array_elements_text({_WAYS})), %(now)s
+insert into notification (workspace_id, agent_id, kind, key, conversation_id, ticket_id, connection_id, actor_kind,
+  actor_id, actor_ref, text, ways, created_at)
+select a.workspace_id, a.id, %(kind)s, %(key)s, %(conversation)s, %(ticket)s, %(connection)s, %(actor_kind)s,
+  %(actor_id)s, %(actor_ref)s, %(text)s, array(select jsonb_array_elements_text({_WAYS})), %(now)s
 from agent a left join notification_setting s on s.workspace_id = a.workspace_id and s.agent_id = a.id
 where a.id = any(%(agents)s::bigint[]) and a.disabled_at is null and {_WAYS} <> '[]'
   and (a.inbox_ids is null or %(inbox)s::bigint is null or %(inbox)s = any(a.inbox_ids))
@@ -79,6 +81,7 @@ async def notify(tx: Transaction, told: NewNotification, agent_ids: Sequence[int
         key=told.key,
         conversation=told.conversation_id,
         ticket=told.ticket_id,
+        connection=told.connection_id,
         inbox=told.inbox_id,
         actor_kind=told.actor.kind,
         actor_id=told.actor.id,

@@ -30,6 +30,8 @@ def title_of(told: NotificationRow, texts: Texts) -> str:
             return texts("一条议题和群之间来回太多，先停了一刻钟")
         case NotificationKind.TICKET:
             return _about_ticket(told, texts)
+        case NotificationKind.CONNECTION:
+            return _about_connection(told, texts)
 
 
 def _about_ticket(told: NotificationRow, texts: Texts) -> str:
@@ -53,8 +55,23 @@ def _about_ticket(told: NotificationRow, texts: Texts) -> str:
             return texts("这张工单还没有人回应")
 
 
+def _about_connection(told: NotificationRow, texts: Texts) -> str:
+    name, _ = _connection(told)
+    if told.key.startswith("tracker-hooks"):
+        return texts("{name}不再通知我们了", name=name)
+    return texts("{name}断了", name=name)
+
+
+def _connection(told: NotificationRow) -> tuple[str, str]:
+    """What it is called, and what is wrong with it."""
+    name, _, why = told.text.partition("\n")
+    return name, why
+
+
 def line_of(told: NotificationRow, texts: Texts) -> str:
-    """What more there is to say: the words of a note or of a rule, the inbox otherwise."""
+    """What more there is to say: the words of a note or of a rule, what is wrong, the inbox otherwise."""
+    if told.kind == NotificationKind.CONNECTION:
+        return texts.error(_connection(told)[1]) or texts("现在没有消息进来。")
     if told.text:
         return " ".join(told.text.split())
     if told.kind == NotificationKind.ASSIGNED and told.actor_kind == "rule" and told.actor_ref:

@@ -8,13 +8,15 @@ from datetime import datetime, timedelta
 
 from zhiban.channels.connection_health import mark_broken, mark_mended
 from zhiban.channels.connections import Connections
-from zhiban.channels.inboxes import connections
+from zhiban.channels.inboxes import access_connection, connections, last_calls
 from zhiban.events import ConnectionAdded, ConnectionChanged, ConnectionResumed
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import NotFound
 from zhiban.kit.failures import only_logged
+from zhiban.kit.i18n import mark
 from zhiban.kit.jobs import Enqueued, Job, Task, enqueue
+from zhiban.notifications.watching import tell_of_connection
 from zhiban.ports import ConnectionBroken, Issue, ListsComments, RedeliversWebhooks, Tracker, TrackerRefused
 from zhiban.tickets import group_news, issues, mirroring, news, repositories
 from zhiban.tickets.repositories import RepositoryRow
@@ -27,8 +29,11 @@ TELL_GROUPS = Job("tell_groups_of_repositories", cron="* * * * *", attempts=1)
 
 MISSED = timedelta(hours=70)  # for as long a tracker keeps what it could not deliver
 APART = timedelta(minutes=5)  # clocks differ, and a page may shift while it is read
+CALLED_WITHIN = timedelta(minutes=10)  # of what happened a webhook has told by then
 AT_ONCE = 100  # issues in one transaction
 FIRST = timedelta(days=365)  # of a repository that is new to us, issues that changed within a year are read
+
+UNCALLED = mark("What changed there was found by looking, and no webhook has told of it. Check the webhook over there.")
 
 
 def for_connected(event: ConnectionAdded | ConnectionChanged | ConnectionResumed) -> Iterable[Enqueued]:
@@ -94,9 +99,19 @@ class TrackerJobs:
         async with self._database.transaction(workspace_id) as tx:
             await mark_mended(tx, connection_id, now=self._clock.now())
             rows = await repositories.repositories(tx, connection_id)
-        for row in rows:
-            if row.issues_enabled:
-                await self._issues(workspace_id, tracker, row)
+        missed = [at for row in rows if row.issues_enabled for at in await self._issues(workspace_id, tracker, row)]
+        if missed:
+            await self._tell_of_hooks(workspace_id, connection_id, missed=min(missed))
+
+    async def _tell_of_hooks(self, workspace_id: int, connection_id: int, *, missed: datetime) -> None:
+        """Whoever runs this hears that no webhook comes any more; where none ever came, the set-up says so."""
+        async with self._database.transaction(workspace_id) as tx:
+            called = (await last_calls(tx)).get(connection_id)
+            if called is None or called > missed:
+                return
+            row = await access_connection(tx, connection_id, part="tracker")
+            key, now = f"tracker-hooks-{connection_id}-{called.timestamp():.0f}", self._clock.now()
+            await tell_of_connection(tx, connection_id, row.name or row.vendor, UNCALLED, key=key, now=now)
 
     async def _repositories(self, workspace_id: int, connection_id: int, tracker: Tracker) -> None:
         found = [one async for one in tracker.repositories()]
@@ -106,25 +121,28 @@ class TrackerJobs:
                 await repositories.keep(tx, connection_id, one, now=now)
             await repositories.keep_only(tx, connection_id, [one.external_id for one in found], now=now)
 
-    async def _issues(self, workspace_id: int, tracker: Tracker, row: RepositoryRow) -> None:
+    async def _issues(self, workspace_id: int, tracker: Tracker, row: RepositoryRow) -> list[datetime]:
+        """Returns when that happened which no webhook told of, though it had the time."""
         began = self._clock.now()
         since = (row.synced_at or began - FIRST) - APART
         waiting: list[Issue] = []
+        missed: list[datetime] = []
         try:
             async for issue in tracker.issues(row.name, since=since):
                 waiting.append(issue)
                 if len(waiting) == AT_ONCE:
-                    await self._note(workspace_id, row, waiting)
+                    missed += await self._note(workspace_id, row, waiting)
                     waiting = []
-            await self._note(workspace_id, row, waiting)
+            missed += await self._note(workspace_id, row, waiting)
             if isinstance(tracker, ListsComments):
                 # Of a repository that is new to us, those that the next look will see again.
                 after = since if row.synced_at is not None else began - 2 * APART
                 await self._comments(workspace_id, tracker, row, since=after)
         except TrackerRefused:  # gone, or closed for issues, since the list was read
-            return
+            return missed
         async with self._database.transaction(workspace_id) as tx:
             await repositories.note_synced(tx, row.id, at=began)
+        return missed
 
     async def _comments(
         self, workspace_id: int, tracker: ListsComments, row: RepositoryRow, *, since: datetime
@@ -140,11 +158,16 @@ class TrackerJobs:
                 old = row.synced_at is None or comment.created_at < since
                 await issues.note_comment(tx, issue.id, read, call_id=call_id, quietly=old, now=now)
 
-    async def _note(self, workspace_id: int, row: RepositoryRow, found: list[Issue]) -> None:
-        now = self._clock.now()
+    async def _note(self, workspace_id: int, row: RepositoryRow, found: list[Issue]) -> list[datetime]:
+        now, missed = self._clock.now(), []
         async with self._database.transaction(workspace_id) as tx:
             for issue in found:
                 # What was there before us is no news; what is new since then, a webhook has not told us.
                 call_id = await news.opening(tx, issue.key) if issue.key else None
                 quietly = row.synced_at is None
+                before = await issues.issue_numbered(tx, row.id, issue.number)
+                differs = before is None or before.state != issue.state
+                if not quietly and call_id is None and differs and issue.updated_at <= now - CALLED_WITHIN:
+                    missed.append(issue.updated_at)
                 await issues.note(tx, row.id, issue, call_id=call_id, quietly=quietly, now=now)
+        return missed
