@@ -18,7 +18,9 @@ from zhiban.conversations import groups
 from zhiban.conversations.group_policy import Consent
 from zhiban.conversations.ingest import ingest
 from zhiban.events import SYSTEM
+from zhiban.knowledge import service as knowledge
 from zhiban.ports import GroupChanged, GroupMember, IncomingMessage, Kind, MembersJoined, SenderRole
+from zhiban.tickets import repositories
 
 PICTURES = os.environ.get("ZHIBAN_PICTURES", "")
 GROUP = "g-1"
@@ -64,9 +66,20 @@ async def test_a_group_is_shown_with_whoever_said_something(site: Site, agent: C
     listed = (await agent.get("/?queue=groups")).text
     assert "青禾交流 1 群" in listed
     assert f"/conversations/{id_}?queue=groups" in listed
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        await knowledge.ensure_base(tx, "default", "青禾知识库")
+        mode = {"mode": "first"}
+        await repositories.link(tx, id_, "qinghe/*", settings=mode, by=SYSTEM, now=site.seed.clock.now())
     everything = (await agent.get("/?queue=all")).text
     assert (f'id="row-{id_}"' in everything, 'id="queue-groups"' in everything) == (False, True)
     page = (await agent.get(f"/conversations/{id_}?queue=groups")).text
+    linked = page.partition('id="linked"')[2].partition("</section>")[0]
+    assert ("qinghe/*" in linked, "每个议题只说一次" in linked, "/settings/repositories" in linked) == (
+        True,
+        True,
+        True,
+    )
+    assert "<span>知识库</span><span>青禾知识库</span>" in page
     for words in ("老杨", "陆知行", "何思源</b>进了群", "这位成员要求不保存消息内容", "65人", "1人要求不保存或不引用"):
         assert words in page, words
     assert ("&lt;b&gt;许言&lt;/b&gt;" in page, "<b>许言</b>" in page, "13800000000" in page) == (True, False, False)

@@ -7,6 +7,7 @@ from typing import Literal
 from zhiban.conversations.groups import GroupChat
 from zhiban.conversations.participants import GroupSize, Participant
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.tickets.repositories import RepositoryLink
 
 
 @frozen_dataclass
@@ -20,3 +21,5 @@ class GroupView:
     mention: bool = False  # whether members whom we name are told
     may_configure: bool = False
     hears: Literal["all", "addressed", "nothing"] = "all"  # what of its talk reaches us
+    repositories: tuple[RepositoryLink, ...] = ()  # that it is linked with, the oldest first
+    base: str = ""  # from which it is answered

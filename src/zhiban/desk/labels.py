@@ -24,6 +24,12 @@ GROUP_ANSWERS = {
 }
 GROUP_FILES = {"all": mark("所有成员"), "admins": mark("群主和管理员"), "nobody": mark("不可以")}
 GROUP_SIGNATURES = {"real": mark("群里的名字"), "alias": mark("代号"), "anonymous": mark("匿名")}
+GROUP_NEWS = {  # what a group hears of a repository
+    "all": mark("都说"),
+    "first": mark("每个议题只说一次"),
+    "list": mark("每天早上一张表"),
+    "none": mark("不说，只用来开工单"),
+}
 GROUP_ROLES = {"owner": mark("群主"), "admin": mark("管理员")}
 SORT_LABELS = {"waiting": mark("等待最久"), "priority": mark("最紧急"), "newest": mark("最近")}
 TAB_LABELS = {"open": mark("进行中"), "snoozed": mark("搁置"), "resolved": mark("已解决")}
@@ -174,6 +180,7 @@ WORDS: dict[str, Any] = {
     "group_files": GROUP_FILES,
     "group_signatures": GROUP_SIGNATURES,
     "group_roles": GROUP_ROLES,
+    "group_news": GROUP_NEWS,
     "shelf_words": TAB_LABELS,
     "sort_words": SORT_LABELS,
     "status_words": STATUS_LABELS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import field
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -16,6 +17,7 @@ from zhiban.assistant.suggesting import Suggestion, SuggestionReasons
 from zhiban.assistant.translating import Translator, translations
 from zhiban.automation.macros import macros
 from zhiban.automation.saved_views import list_filters
+from zhiban.channels.inboxes import access_inbox
 from zhiban.conversations import lists, participants, queries, replies
 from zhiban.conversations.access import access_conversation
 from zhiban.conversations.attributes import attributes_of, conversation_fields
@@ -36,10 +38,12 @@ from zhiban.desk.ticket_view import STATE_TONES, STATE_WORDS
 from zhiban.desk.views import ThreadView
 from zhiban.events import Actor
 from zhiban.kit.db import Transaction
+from zhiban.kit.errors import NotFound
 from zhiban.kit.file_store import FileStore
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts
 from zhiban.knowledge.kept_replies import articles_of_replies
+from zhiban.knowledge.queries import base_by_slug
 from zhiban.notifications.service import read_about
 from zhiban.people.auth import Auth, CurrentAgent, auth_of
 from zhiban.people.permissions import Access, Permission
@@ -48,6 +52,7 @@ from zhiban.people.teams import team_rows
 from zhiban.ports import Limits
 from zhiban.tickets.drafts import open_drafts
 from zhiban.tickets.queries import tickets_about
+from zhiban.tickets.repositories import links_of
 from zhiban.web.render import Viewer
 
 QUEUES = {queue.value: queue for queue in Queue}
@@ -249,7 +254,16 @@ class DeskRequest:
             mention=self.settings.limits_of(head.channel).mentions,
             may_configure=self.access.may(Permission.MANAGE_INBOXES),
             hears=self.settings.limits_of(head.channel).hears,
+            repositories=tuple(await links_of(tx, head.id)),
+            base=await self._base(tx, head.inbox_id),
         )
+
+    async def _base(self, tx: Transaction, inbox_id: int) -> str:
+        """What the knowledge base of an inbox in use is called."""
+        with suppress(NotFound):
+            found = await base_by_slug(tx, (await access_inbox(tx, inbox_id)).base or "default")
+            return found.name if found is not None else ""
+        return ""
 
     async def reads(self, tx: Transaction, thread: ThreadView) -> None:
         """The agent has it before them, to its end: nothing of it is unread."""

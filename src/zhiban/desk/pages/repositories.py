@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from zhiban.conversations import groups
 from zhiban.conversations.access import access_conversation
+from zhiban.desk.labels import GROUP_NEWS
 from zhiban.desk.page import FormPage, known
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, Misconfigured, NotFound
@@ -30,12 +31,6 @@ MOST_NAMES = 500  # of repositories that are proposed
 MOST_LABELS = 20
 LONGEST_LABEL = 50
 
-MODES: dict[str, str] = {
-    "all": mark("都说"),
-    "first": mark("每个议题只说一次"),
-    "list": mark("每天早上一张表"),
-    "none": mark("不说，只用来开工单"),
-}
 EVENTS: dict[NewsEvent, str] = {
     "opened": mark("新开"),
     "closed": mark("关闭、合并"),
@@ -134,7 +129,7 @@ class RepositoriesPage(FormPage):
             groups=[(id_, name or self.texts("群{tag}", tag=id_)) for id_, name in named],
             names=[row.name for row in rows][:MOST_NAMES],
             any_repository=bool(rows),
-            modes=MODES,
+            modes=GROUP_NEWS,
             events=EVENTS,
             budget=MESSAGES_A_MINUTE,
             usual=LinkSettings(),
