@@ -289,6 +289,40 @@ async def test_a_review_and_its_lines_are_one_line_each_and_a_release_is_told(
     assert released.splitlines() == ["acme/shop", "lin发布了v1.2", "https://t/v1.2"]
 
 
+async def test_discussions_are_told_and_what_else_somebody_asked_for(stand: TrackerStand, group: LinkedGroup) -> None:
+    shop, lin = Repository("1", "acme/shop"), TrackerUser("lin")
+    change = Issue("acme/shop", 5, "https://t/5", "修好它", "open", lin, stand.now, stand.now, is_change=True)
+
+    def news(kind: str, action: str, number: int, **summary: Any) -> TrackerNews:
+        found = change if kind == "change" else None
+        return TrackerNews(kind, action, shop, lin, stand.now, f"{kind}-{number}", found, summary=summary)  # type: ignore[arg-type]
+
+    told = [
+        news("discussion", "created", 1, title="要不要支持ARM", url="https://t/d/1"),
+        news("discussion", "answered", 2, title="要不要支持ARM", url="https://t/d/1"),
+        news("workflow", "failed", 3, name="CI", url="https://t/run/3"),
+        news("stars", "created", 4, count=49, url="https://t"),
+        news("stars", "created", 5, count=50, url="https://t"),
+        news("stars", "created", 6, count=50, url="https://t"),  # taken back and given again
+        news("change", "ready_for_review", 7),
+    ]
+
+    async def hears(*more: dict[str, Any]) -> list[list[str]]:
+        async with stand.database.transaction(stand.workspace_id) as tx:
+            await take_in(tx, stand.connection_id, told, now=stand.now)
+        for one in more:
+            await stand.hears({**SHOP, "number": 6, **one})
+        return [one.splitlines()[1:-1] for one in await group.hears()]
+
+    assert await hears({"action": "opened"}, {"action": "labeled", "labels": ["bug"], "at": stand.now.timestamp() + 5}) == [
+        ["lin发起讨论：要不要支持ARM"], ["讨论有了答案：要不要支持ARM"], ["lin新开", "lin：可以评审了"], ["lin新开"],
+    ]  # fmt: skip
+    await stand.rows("delete from group_news returning 1")
+    await group.linked(events=["failed", "starred", "labeled"])
+    labeled = {"action": "labeled", "labels": ["bug", "急"], "at": stand.now.timestamp() + 5}
+    assert await hears(labeled) == [["默认分支上失败了：CI"], ["有50颗星了"], ["标签：bug、急"]]
+
+
 async def test_events_quiet_hours_and_a_budget_of_a_link(stand: TrackerStand, group: LinkedGroup) -> None:
     await group.linked(events=["closed", "commented"], budget=2)
     for number in range(1, 5):

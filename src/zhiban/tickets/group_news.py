@@ -36,9 +36,16 @@ GATHERED = timedelta(seconds=60)
 MESSAGES_A_MINUTE = 6
 LIST_HOUR = 9  # in the group's own time: when the daily list is told
 TEXT_CHARACTERS = 2000  # kept of what somebody wrote
-TOLD_CHANGES = ("opened", "closed", "reopened")
+TOLD_CHANGES = ("opened", "closed", "reopened", "labels", "assignees")
 
-NewsEvent = Literal["opened", "closed", "reopened", "commented", "reviewed", "released"]
+UsualEvent = Literal["opened", "closed", "reopened", "commented", "reviewed", "released", "ready", "discussed"]
+RareEvent = Literal["labeled", "assigned", "failed", "starred"]  # told where somebody asked for them
+NewsEvent = UsualEvent | RareEvent
+USUAL_EVENTS: frozenset[NewsEvent] = frozenset(get_args(UsualEvent))
+_EVENTS: frozenset[NewsEvent] = USUAL_EVENTS | frozenset(get_args(RareEvent))
+_OF_KIND: dict[str, NewsEvent] = {
+    "merged": "closed", "not_planned": "closed", "discussion_created": "discussed", "discussion_answered": "discussed",
+}  # fmt: skip
 
 _INSERT = """
 insert into group_news (workspace_id, conversation_id, repository_id, issue_id, kind, name, text, url, digest, listed,
@@ -73,14 +80,19 @@ class LinkSettings(BaseModel):
     mode: Literal["all", "first", "list", "none"] = "all"  # `first`: of an issue once; `list`: in a daily list
     bots: bool = False
     labels: tuple[str, ...] = ()  # only issues with one of them; none: all
-    events: tuple[NewsEvent, ...] = ()  # only these; none: all
+    events: tuple[NewsEvent, ...] = ()  # only these; none: the usual ones
     quiet: Quiet = None  # hours in which this waits, beside those of the group itself
     budget: Annotated[int, Field(ge=1, le=MESSAGES_A_MINUTE)] = MESSAGES_A_MINUTE  # messages a minute
+
+    @property
+    def told(self) -> frozenset[NewsEvent]:
+        """The events that are told."""
+        return frozenset(self.events) or USUAL_EVENTS
 
     def wants(self, issue: IssueRow | None, event: NewsEvent | None, *, bot: bool) -> bool:
         if self.mode == "none" or (bot and not self.bots):
             return False
-        if event is not None and self.events and event not in self.events:
+        if event is not None and event not in self.told:
             return False
         return issue is None or not self.labels or bool(set(self.labels) & set(issue.labels))
 
@@ -89,10 +101,10 @@ def event_of(kind: str) -> NewsEvent | None:
     """Which of the events that somebody may choose a piece of news is; None for what is told beside all of them."""
     if kind.startswith("review_"):
         return "reviewed"
-    if kind in ("merged", "not_planned"):
-        return "closed"
-    known: dict[str, NewsEvent] = {one: one for one in get_args(NewsEvent)}
-    return known.get(kind)
+    return _OF_KIND.get(kind) or next((one for one in _EVENTS if one == kind), None)
+
+
+_CHANGES = {"labels": "labeled", "assignees": "assigned"}
 
 
 async def note_change(tx: Transaction, event: IssueChanged) -> None:
@@ -100,7 +112,11 @@ async def note_change(tx: Transaction, event: IssueChanged) -> None:
     if event.change not in TOLD_CHANGES or event.confidential:
         return
     issue = await access_issue(tx, event.issue_id)
-    kind: str = event.change
+    kind, text = _CHANGES.get(event.change, event.change), ""
+    if event.change in _CHANGES:
+        text = Texts("zh")("、").join(issue.labels if kind == "labeled" else issue.assignees)
+        if not text:
+            return
     if kind == "closed" and issue.reason in ("merged", "not_planned"):
         kind = issue.reason
     elsewhere = await tx.values(_ORIGIN, call=event.call_id or 0, issue=event.issue_id, at=event.at)
@@ -112,7 +128,7 @@ async def note_change(tx: Transaction, event: IssueChanged) -> None:
         kind=kind,
         name=event.login or (issue.author if kind == "opened" else ""),
         bot=event.call_id is None and _is_bot(event.login, issue),
-        text="",
+        text=text,
         url=issue.url,
         digest=f"change-{event.id}",
         besides=elsewhere,
@@ -185,23 +201,48 @@ async def groups_of(tx: Transaction, repository_id: int) -> list[int]:
 async def note_news(
     tx: Transaction, repository_id: int, issue_id: int | None, news: TrackerNews, *, now: datetime
 ) -> None:
-    """A review or a release; of a review its lines are counted only."""
-    kinds = {"review": f"review_{news.action}", "release": "released"}
-    if news.kind not in kinds or news.actor.ours:
+    """What is no change of an issue's state; of a review its lines are counted only."""
+    kind = _kind_of(news)
+    if kind is None or news.actor.ours:
         return
     summary = news.summary
     await _collect(
         tx,
         repository_id,
         await access_issue(tx, issue_id) if issue_id is not None else None,
-        kind=kinds[news.kind],
+        kind=kind,
         name=news.actor.login,
         bot=news.actor.bot,
-        text=str(summary.get("name") or summary.get("text") or ""),
+        text=str(next(filter(None, map(summary.get, ("name", "text", "title", "count"))), "")),
         url=str(summary.get("url") or ""),
-        digest=news.digest,
+        # Whoever takes a star back and gives it again does not bring the group the same number twice.
+        digest=f"stars-{repository_id}-{summary.get('count')}" if kind == "starred" else news.digest,
         now=now,
     )
+
+
+def _kind_of(news: TrackerNews) -> str | None:
+    """What of these news a group may hear, None where it is nothing or is told otherwise."""
+    match news.kind, news.action:
+        case "review", action:
+            return f"review_{action}"
+        case "release", _:
+            return "released"
+        case "change", "ready_for_review":
+            return "ready"
+        case "discussion", "created" | "answered":
+            return f"discussion_{news.action}"
+        case "workflow", "failed":
+            return "failed"
+        case "stars", _ if _is_round(news.summary.get("count")):
+            return "starred"
+        case _:
+            return None
+
+
+def _is_round(count: object) -> bool:
+    """10, 20, 50, 100 and so on: a number of stars that people celebrate."""
+    return isinstance(count, int) and count >= 10 and str(count).rstrip("0") in ("1", "2", "5")
 
 
 def _is_bot(login: str, issue: IssueRow) -> bool:

@@ -45,6 +45,13 @@ _SAID: Mapping[str, Callable[[GroupNews, Texts], str]] = {
     "review_approved": lambda one, texts: texts("{name}评审通过", name=one.name),
     "review_changes_requested": lambda one, texts: texts("{name}要求修改：{text}", name=one.name, text=short(one.text)),
     "review_commented": lambda one, texts: texts("{name}评审：{text}", name=one.name, text=short(one.text)),
+    "ready": lambda one, texts: texts("{name}：可以评审了", name=one.name),
+    "discussion_created": lambda one, texts: texts("{name}发起讨论：{text}", name=one.name, text=short(one.text)),
+    "discussion_answered": lambda one, texts: texts("讨论有了答案：{text}", text=short(one.text)),
+    "labeled": lambda one, texts: texts("标签：{text}", text=short(one.text)),
+    "assigned": lambda one, texts: texts("负责：{text}", text=short(one.text)),
+    "failed": lambda one, texts: texts("默认分支上失败了：{text}", text=short(one.text)),
+    "starred": lambda one, texts: texts("有{text}颗星了", text=one.text),
     "released": lambda one, texts: texts("{name}发布了{text}", name=one.name, text=short(one.text)),
 }
 

@@ -20,7 +20,7 @@ from zhiban.kit.i18n import mark
 from zhiban.people.auth import CurrentAgent
 from zhiban.people.permissions import Permission
 from zhiban.tickets import repositories
-from zhiban.tickets.group_news import MESSAGES_A_MINUTE, LinkSettings, NewsEvent
+from zhiban.tickets.group_news import MESSAGES_A_MINUTE, USUAL_EVENTS, LinkSettings, NewsEvent
 from zhiban.tickets.repositories import RepositoryLink
 from zhiban.web.security import same_origin
 
@@ -38,6 +38,12 @@ EVENTS: dict[NewsEvent, str] = {
     "commented": mark("有人评论"),
     "reviewed": mark("评审"),
     "released": mark("发布"),
+    "ready": mark("可以评审"),
+    "discussed": mark("讨论"),
+    "labeled": mark("改标签"),
+    "assigned": mark("改负责人"),
+    "failed": mark("默认分支失败"),
+    "starred": mark("星数"),
 }
 
 Short = Annotated[str, Form(max_length=200)]
@@ -75,7 +81,7 @@ class LinkForm:
             "mode": self.mode,
             "bots": self.bots,
             "labels": self.labels,
-            "events": () if set(self.events) == set(EVENTS) else self.events,
+            "events": () if set(self.events) == USUAL_EVENTS else self.events,
             "quiet": f"{self.quiet_from}-{self.quiet_to}" if self.quiet_from else None,
             "budget": self.budget or MESSAGES_A_MINUTE,
         }
