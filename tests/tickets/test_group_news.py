@@ -314,7 +314,8 @@ async def test_discussions_are_told_and_what_else_somebody_asked_for(stand: Trac
             await stand.hears({**SHOP, "number": 6, **one})
         return [one.splitlines()[1:-1] for one in await group.hears()]
 
-    assert await hears({"action": "opened"}, {"action": "labeled", "labels": ["bug"], "at": stand.now.timestamp() + 5}) == [
+    bug = {"action": "labeled", "labels": ["bug"], "at": stand.now.timestamp() + 5}
+    assert await hears({"action": "opened"}, bug) == [
         ["lin发起讨论：要不要支持ARM"], ["讨论有了答案：要不要支持ARM"], ["lin新开", "lin：可以评审了"], ["lin新开"],
     ]  # fmt: skip
     await stand.rows("delete from group_news returning 1")
