@@ -5,7 +5,7 @@ The index serves answers, recalls and receipts, which name the message by it.
 
 from alembic import op
 
-revision = "0044"
+revision = "0043"
 down_revision = "0042"
 branch_labels = None
 depends_on = None
