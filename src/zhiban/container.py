@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import logging
 from dataclasses import dataclass
@@ -271,7 +270,7 @@ class Workers:
         )
 
     async def start(self) -> None:
-        await asyncio.to_thread(term_priors)  # not in the first contact's time
+        term_priors()  # an installation without it says so now, not to the first contact
         await self.jobs.open()
         await self.jobs.start()
         await enqueue_rebuilds(self.database)

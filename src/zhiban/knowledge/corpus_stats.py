@@ -8,14 +8,12 @@ derives it from the word frequencies of jieba (MIT, see NOTICE).
 from __future__ import annotations
 
 import math
-import operator
 import sys
-import zlib
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
-from itertools import accumulate
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from zhiban.kit.errors import Misconfigured
@@ -23,14 +21,14 @@ from zhiban.knowledge.tokenizer import characters_of_pair
 
 FILE = Path(__file__).with_name("term_priors.bin")
 MEETING = 10.0  # how much likelier neighbours are than chance; measured on the shop questions of the bench
-_MAGIC = b"ZBTP0001"
+_MAGIC = b"ZBTP0002"
 _HEAD = len(_MAGIC) + 12
 
 
 class TermPriors:
     """How often each term occurs. `rarity(term)` is between 0 (everywhere) and 1 (never seen)."""
 
-    def __init__(self, numbers: array[int], times: array[int], total: int) -> None:
+    def __init__(self, numbers: Sequence[int], times: Sequence[int], total: int) -> None:
         """`numbers` are terms in rising order, `times` how often each was counted among `total` words."""
         self._numbers = numbers
         self._times = times
@@ -46,7 +44,7 @@ class TermPriors:
 
     __hash__ = None  # type: ignore[assignment]  # compared by content, never a key
 
-    def _content(self) -> tuple[array[int], array[int], int]:
+    def _content(self) -> tuple[Sequence[int], Sequence[int], int]:
         return self._numbers, self._times, self._total
 
     def times(self, term: int) -> int:
@@ -63,48 +61,41 @@ class TermPriors:
         return math.log(1 + self._total / (1 + expected)) / self._most
 
     def dumped(self) -> bytes:
-        """The table as `loaded` reads it: term numbers as distances, which compress well; little-endian."""
-        before = array("I", [0]) + self._numbers[:-1]
-        distances = array("I", map(operator.sub, self._numbers, before))
-        packed = zlib.compress(_little_endian(distances) + _little_endian(self._times), 9)
-        return _MAGIC + len(self._numbers).to_bytes(4, "little") + self._total.to_bytes(8, "little") + packed
+        """The table as `loaded` reads it: the terms, then how often each was counted, all little-endian."""
+        numbers = b"".join(_little_endian(array("I", each)).tobytes() for each in (self._numbers, self._times))
+        return _MAGIC + len(self).to_bytes(4, "little") + self._total.to_bytes(8, "little") + numbers
 
     @classmethod
-    def loaded(cls, content: bytes) -> TermPriors:
-        """Raises ValueError when this is no table of ours, or a damaged one."""
-        if not content.startswith(_MAGIC):
+    def loaded(cls, content: bytes | mmap) -> TermPriors:
+        """The table within `content`, which is not copied. Raises ValueError when this is none, or a damaged one."""
+        if content[: len(_MAGIC)] != _MAGIC:
             raise ValueError("This is no table of term frequencies.")
-        size = int.from_bytes(content[len(_MAGIC) : _HEAD - 8], "little")
-        try:
-            plain = zlib.decompress(content[_HEAD:])
-        except zlib.error as error:
-            raise ValueError("The table of term frequencies is damaged.") from error
-        if len(plain) != size * 8:
+        size = 4 * int.from_bytes(content[len(_MAGIC) : _HEAD - 8], "little")
+        if len(content) != _HEAD + 2 * size:
             raise ValueError("The table of term frequencies is cut off.")
-        distances, times = _array(plain[: size * 4]), _array(plain[size * 4 :])
-        return cls(array("I", accumulate(distances)), times, int.from_bytes(content[_HEAD - 8 : _HEAD], "little"))
+        numbers, total = memoryview(content)[_HEAD:], int.from_bytes(content[_HEAD - 8 : _HEAD], "little")
+        return cls(_read(numbers[:size]), _read(numbers[size:]), total)
 
 
-def _little_endian(numbers: array[int]) -> bytes:
-    if sys.byteorder == "big":
-        numbers = array("I", numbers)
-        numbers.byteswap()
-    return numbers.tobytes()
-
-
-def _array(content: bytes) -> array[int]:
-    numbers = array("I")
-    numbers.frombytes(content)
+def _little_endian(numbers: array[int]) -> array[int]:
     if sys.byteorder == "big":
         numbers.byteswap()
     return numbers
 
 
+def _read(content: memoryview) -> Sequence[int]:
+    return content.cast("I") if sys.byteorder == "little" else _little_endian(array("I", content.tobytes()))
+
+
 @cache
 def term_priors() -> TermPriors:
-    """The language at large, read once in a process. Raises Misconfigured when the installation is incomplete."""
+    """The language at large, opened once in a process. Raises Misconfigured when the installation is incomplete.
+
+    The file is mapped: pages of it come into memory as terms are looked up, and all processes share them.
+    """
     try:
-        return TermPriors.loaded(FILE.read_bytes())
+        with FILE.open("rb") as file:
+            return TermPriors.loaded(mmap(file.fileno(), 0, access=ACCESS_READ))
     except (OSError, ValueError) as error:
         raise Misconfigured(f"{FILE.name} is missing or damaged. Install Zhiban again.") from error
 
