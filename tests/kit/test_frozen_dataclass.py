@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import pickle
+import weakref
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -102,3 +104,17 @@ def test_what_a_class_writes_itself_stays() -> None:
     assert repr(More("a")) == "more"
     assert repr(Empty()) == "Empty()"
     assert One.__doc__ == "Has its own words."
+
+
+def test_the_class_as_it_was_written_is_not_kept() -> None:
+    class Written:
+        name: str
+        tags: list[str] = field(default_factory=list)
+
+    before = weakref.ref(Written)
+    made: Any = frozen_dataclass(Written)
+    del Written
+    gc.collect()
+    assert before() is None
+    assert [one.name for one in dataclasses.fields(made)] == ["name", "tags"]
+    assert replace(made("a"), name="b") == made("b", [])

@@ -19,6 +19,7 @@ from zhiban.cli.runtime import check_connections, check_production, workspace_of
 from zhiban.container import App, load_the_rest
 from zhiban.kit.background_tasks import raise_if_cancelled
 from zhiban.kit.errors import Unavailable
+from zhiban.kit.memory import free_what_loading_left
 from zhiban.kit.settings import Settings
 from zhiban.main import WebServer, application
 from zhiban.people import service as people
@@ -120,6 +121,7 @@ async def run_web(web: WebServer, listener: socket.socket, started: Started, *, 
     try:
         if server.started:
             await started()
+            await asyncio.to_thread(free_what_loading_left)  # before the pages, which take its room
             await web.load()
             await asyncio.to_thread(load_the_rest)
     except BaseException:

@@ -26,7 +26,8 @@ def frozen_dataclass(cls: type[T]) -> type[T]:
     written = {name: value for name, value in vars(cls).items() if name not in _ASIDE}
     special = {name: value for name, value in written.items() if isinstance(value, Field)}
     content = {**written, **{name: _default(value) for name, value in special.items()}}
-    content["__dataclass_fields__"] = _DataclassFields(cls)
+    defaults = {name: written[name] for name in cls.__annotations__ if name in written}
+    content["__dataclass_fields__"] = _DataclassFields(defaults)
     made = msgspec.StructMeta(cls.__name__, (msgspec.Struct,), content, frozen=True)
     if any(not value.compare or not value.repr for value in special.values()):
         _leave_out(made, written, special)
@@ -42,11 +43,13 @@ def _default(given: Field[Any]) -> Any:
 class _DataclassFields:
     """What `dataclasses` wants to know of a class, worked out when it asks for the first time, which it does of few."""
 
-    def __init__(self, written: type) -> None:
-        self._written = written
+    def __init__(self, defaults: dict[str, Any]) -> None:
+        # The class as it was written is not kept: there are hundreds, of two kilobytes each.
+        self._defaults = defaults
 
     def __get__(self, one: object, kind: Any) -> dict[str, Field[Any]]:
-        made: Any = dataclass(init=False, repr=False, eq=False)(self._written)
+        names = {"__module__": kind.__module__, "__annotations__": kind.__annotations__, **self._defaults}
+        made: Any = dataclass(init=False, repr=False, eq=False)(type(kind.__name__, (), names))
         kind.__dataclass_fields__ = made.__dataclass_fields__
         return kind.__dataclass_fields__  # type: ignore[no-any-return]
 
