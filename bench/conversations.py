@@ -284,7 +284,7 @@ async def stand(base: Path, *, model: bool) -> AsyncIterator[Stand]:
         if model:
             thinking = await stack.enter_async_context(served(llm.LlmSimulator().app))
             described |= {"llm_api_key": llm.KEY, "llm_api_base": f"{thinking}/v1", "llm_model": "simulated"}
-        app = App.build(load(_env_file=None, **described), urls)
+        app = App.build(load(env_file=None, **described), urls)
         app.start_workers()
         url = await stack.enter_async_context(served(application(app)))
         workspace = (await app.database.workspaces())[0]

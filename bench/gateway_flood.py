@@ -142,7 +142,7 @@ async def main(rate: int, seconds: int, groups: int) -> None:
                 await gateway.play("room", id=room, topic=room, memberIdList=[LI, WANG, gateways.BOT])
             floor = sorted(await _floor(gateway, rooms, rate))
             print(f"floor: p50 {statistics.median(floor):.0f} ms, p99 {floor[int(len(floor) * 0.99)]:.0f} ms")
-            settings = load(_env_file=None, zhiban_data=Path(folder), zhiban_secret_key="a key for benchmarks only")
+            settings = load(env_file=None, zhiban_data=Path(folder), zhiban_secret_key="a key for benchmarks only")
             app = App.build(settings, urls)
             app.start_workers()
             async with app:

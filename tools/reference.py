@@ -21,7 +21,7 @@ import typing
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import AliasChoices, SecretStr
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -30,7 +30,7 @@ from zhiban.integrations.gitee.config import GiteeSettings
 from zhiban.integrations.github.config import GitHubSettings
 from zhiban.integrations.gitlab.config import GitLabSettings
 from zhiban.integrations.wecom.config import WeComSettings
-from zhiban.kit.settings import Settings
+from zhiban.kit.settings import Settings, setting_names
 
 FIELDS = {
     **Settings.model_fields,
@@ -110,9 +110,7 @@ class ReferenceError(Exception):  # noqa: A001 - ours is about the reference pag
 
 
 def names(field: str, info: FieldInfo) -> list[str]:
-    alias = info.validation_alias
-    found = [str(choice) for choice in alias.choices] if isinstance(alias, AliasChoices) else [field]
-    return [name.upper() for name in found]
+    return [name.upper() for name in setting_names(field, info)]
 
 
 def kind(annotation: Any, words: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from zhiban.testing.serving import served
 
 
 async def serve(app: str, owner: str, folder: Path) -> None:
-    settings = load(_env_file=None, zhiban_data=folder, zhiban_secret_key=KEY, notification_enabled=False)
+    settings = load(env_file=None, zhiban_data=folder, zhiban_secret_key=KEY, notification_enabled=False)
     found = App.build(settings, DatabaseUrls(app=app, owner=owner))
     found.start_workers()
     async with served(application(found)) as url:

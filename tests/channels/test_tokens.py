@@ -24,7 +24,7 @@ from zhiban.kit.vault import Vault
 from zhiban.ports import AccessToken, ConnectionBroken, TryLater
 from zhiban.postgres.provisioning import DatabaseUrls
 
-VAULT = Vault.from_settings(load(_env_file=None, zhiban_secret_key="a key for tests only"))
+VAULT = Vault.from_settings(load(env_file=None, zhiban_secret_key="a key for tests only"))
 
 
 @dataclass

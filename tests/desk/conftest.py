@@ -204,7 +204,7 @@ async def site(cluster: Cluster, template: str, urls: DatabaseUrls) -> AsyncIter
             bootstrap.CHANNELS,
             connections,
             vault,
-            load(_env_file=None, github_api_base=NOWHERE),
+            load(env_file=None, github_api_base=NOWHERE),
             trackers=bootstrap.TRACKERS,
             http=http,
             breakers=breakers,

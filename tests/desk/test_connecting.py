@@ -54,7 +54,7 @@ async def test_wecom_is_connected_in_the_browser_and_answers(urls: DatabaseUrls,
     async with wecom, served(asgi.application(wecom)) as wecom_url:
         known = {"zhiban_data": tmp_path, "zhiban_secret_key": "a key for tests only"}
         # The operator's proxy: nobody types an address at the desk that our secrets are sent to.
-        app = App.build(load(_env_file=None, **known, wecom_api_base=f"{wecom_url}/cgi-bin"), urls)
+        app = App.build(load(env_file=None, **known, wecom_api_base=f"{wecom_url}/cgi-bin"), urls)
         app.start_workers()
         async with served(application(app)) as url:
             token = await owned(app)

@@ -26,7 +26,7 @@ async def test_a_gateway_is_connected_scanned_and_its_gap_is_told(
     gateway = gateways.fresh()
     # Which hosts of the private network may be called is the operator's to say.
     settings = load(
-        _env_file=None, zhiban_data=tmp_path, zhiban_secret_key="a key for tests only", zhiban_private_hosts="127.0.0.1"
+        env_file=None, zhiban_data=tmp_path, zhiban_secret_key="a key for tests only", zhiban_private_hosts="127.0.0.1"
     )
     app = App.build(settings, urls)
     app.start_workers()

@@ -26,7 +26,7 @@ GROUP, LI = 700100, 20002
 async def test_an_account_is_connected_answers_and_its_gap_and_a_stranger_are_told(
     urls: DatabaseUrls, tmp_path: Path, visit: Visit
 ) -> None:
-    app = App.build(load(_env_file=None, zhiban_data=tmp_path, zhiban_secret_key="a key for tests only"), urls)
+    app = App.build(load(env_file=None, zhiban_data=tmp_path, zhiban_secret_key="a key for tests only"), urls)
     app.start_workers()
     async with served(application(app)) as url:
         page = await visit(f"{url}/login")

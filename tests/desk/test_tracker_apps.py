@@ -251,7 +251,7 @@ async def test_github_is_connected_in_the_browser(urls: DatabaseUrls, tmp_path: 
         github.repository("acme/shop")
         github.owners["acme"] = {"chen"}
         known = {"zhiban_data": tmp_path, "zhiban_secret_key": "a key for tests only", "github_api_base": github_url}
-        app = App.build(load(_env_file=None, **known), urls)
+        app = App.build(load(env_file=None, **known), urls)
         app.start_workers()
         async with served(application(app)) as url:
             page = await visit(f"{url}/login")

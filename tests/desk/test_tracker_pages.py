@@ -31,7 +31,7 @@ def at_address(site: Site, url: str) -> None:
     """Our server calls GitHub there, as the operator's settings say."""
     setup: ChannelSetup = site.app.state.channel_setup
     known = {one.name: getattr(setup, one.name) for one in fields(setup)}  # type: ignore[arg-type]
-    site.app.state.channel_setup = ChannelSetup(**{**known, "settings": load(_env_file=None, github_api_base=url)})
+    site.app.state.channel_setup = ChannelSetup(**{**known, "settings": load(env_file=None, github_api_base=url)})
 
 
 @asynccontextmanager

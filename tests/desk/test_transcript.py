@@ -87,7 +87,7 @@ async def test_the_settings_send_a_test_mail(site: Site) -> None:
         )
         site.app.state.mailer = SmtpMailer(config)
         setup = site.app.state.channel_setup
-        site.app.state.channel_setup = replace(setup, settings=load(_env_file=None, smtp_host="mail", smtp_from=USER))
+        site.app.state.channel_setup = replace(setup, settings=load(env_file=None, smtp_host="mail", smtp_from=USER))
         assert "发一封测试" in (await owner.get("/settings/notifiers")).text
         sent = await owner.post("/settings/notifiers/mail", {"to": "linxiao@example.com"})
         assert (sent.status, server.delivered[0]["to"]) == (200, "linxiao@example.com")

@@ -77,13 +77,13 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_mail_needs_a_bare_sender_and_sends_no_password_in_the_clear() -> None:
     given = {"smtp_host": "mail.example", "smtp_from": "desk@x.example"}
-    assert load(_env_file=None, **given).smtp_security == "starttls"
+    assert load(env_file=None, **given).smtp_security == "starttls"
     for sender in ("值班<desk@x.example>", "Desk<desk@x.example>", "desk@x.example,b@x.example", "desk@例子.中国"):
         with pytest.raises(Misconfigured, match="SMTP_FROM"):
-            load(_env_file=None, **{**given, "smtp_from": sender})
+            load(env_file=None, **{**given, "smtp_from": sender})
     clear = {**given, "smtp_security": "none", "smtp_user": "desk"}
     with pytest.raises(Misconfigured, match="SMTP_SECURITY"):
-        load(_env_file=None, **clear)
+        load(env_file=None, **clear)
     for here in ("localhost", "127.0.0.1", "::1"):
-        assert load(_env_file=None, **{**clear, "smtp_host": here}).smtp_host == here
-    assert load(_env_file=None, **{**clear, "smtp_user": ""}).smtp_security == "none"
+        assert load(env_file=None, **{**clear, "smtp_host": here}).smtp_host == here
+    assert load(env_file=None, **{**clear, "smtp_user": ""}).smtp_security == "none"

@@ -86,7 +86,7 @@ def test_a_short_or_missing_key_is_refused() -> None:
 
 
 def test_the_key_file_is_made_once_and_for_us_alone(tmp_path: Path) -> None:
-    settings = Settings(_env_file=None, zhiban_data=tmp_path / "data", zhiban_secret_key=None)  # type: ignore[call-arg]
+    settings = Settings(zhiban_data=tmp_path / "data", zhiban_secret_key=None)
     with ThreadPoolExecutor(8) as pool:
         vaults = list(pool.map(lambda _: Vault.from_settings(settings), range(16)))
     sealed = vaults[0].seal(SECRETS, bound_to=HERE)
@@ -101,13 +101,13 @@ def test_the_key_file_is_made_once_and_for_us_alone(tmp_path: Path) -> None:
 
 
 def test_the_setting_wins_and_several_keys_rotate(tmp_path: Path) -> None:
-    settings = Settings(_env_file=None, zhiban_data=tmp_path, zhiban_secret_key=f"{NEW}, {OLD}")  # type: ignore[call-arg]
+    settings = Settings(zhiban_data=tmp_path, zhiban_secret_key=f"{NEW}, {OLD}")
     assert Vault.from_settings(settings).open(Vault([OLD]).seal(SECRETS, bound_to=HERE), bound_to=HERE) == SECRETS
     assert not (tmp_path / "secret.key").exists()
 
 
 def test_a_data_folder_that_is_a_file_is_said_in_words(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
-    settings = Settings(_env_file=None, zhiban_data=tmp_path / "data", zhiban_secret_key=None)  # type: ignore[call-arg]
+    settings = Settings(zhiban_data=tmp_path / "data", zhiban_secret_key=None)
     with pytest.raises(Misconfigured, match="key file"):
         Vault.from_settings(settings)

@@ -193,7 +193,7 @@ def settings_for(folder: Path, wecom_url: str, **more: Any) -> Settings:
         "wecom_api_base": f"{wecom_url}/cgi-bin",
         "zhiban_secret_key": "a key for tests only",
     }
-    return load(_env_file=None, **{**usual, **more})
+    return load(env_file=None, **{**usual, **more})
 
 
 class AheadClock:

@@ -39,7 +39,7 @@ async def eventually(holds: Callable[[], Awaitable[bool]], *, within: float = 30
 
 
 def build_app(urls: DatabaseUrls, folder: Path, clock: AheadClock | None = None) -> App:
-    settings = load(_env_file=None, zhiban_data=folder, zhiban_secret_key="a key for tests only")
+    settings = load(env_file=None, zhiban_data=folder, zhiban_secret_key="a key for tests only")
     return App.build(settings, urls, clock=clock or AheadClock())
 
 

@@ -34,7 +34,7 @@ ROOM = "r1@chatroom"
 
 
 def settings_for(folder: Path) -> Settings:
-    return load(_env_file=None, zhiban_data=folder, zhiban_secret_key=KEY, notification_enabled=False)
+    return load(env_file=None, zhiban_data=folder, zhiban_secret_key=KEY, notification_enabled=False)
 
 
 @dataclass

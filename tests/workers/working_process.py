@@ -14,7 +14,7 @@ KEY = "a key for tests only"
 
 
 async def work(app: str, owner: str, folder: Path) -> None:
-    settings = load(_env_file=None, zhiban_data=folder, zhiban_secret_key=KEY, notification_enabled=False)
+    settings = load(env_file=None, zhiban_data=folder, zhiban_secret_key=KEY, notification_enabled=False)
     found = App.build(settings, DatabaseUrls(app=app, owner=owner))
     found.start_workers()
     async with found:

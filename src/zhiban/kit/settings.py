@@ -7,16 +7,28 @@ enough to run.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from dotenv import dotenv_values
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
 
 from zhiban.kit.errors import Misconfigured
 
@@ -50,10 +62,10 @@ def web_address(value: str) -> str:
     return value.rstrip("/")
 
 
-class SettingsPart(BaseSettings):
+class SettingsPart(BaseModel):
     """Settings of one concern, all read from the same places."""
 
-    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True, defer_build=True)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -74,6 +86,7 @@ Part = TypeVar("Part", bound=SettingsPart)
 
 
 class Settings(SettingsPart):
+    _env_file: str | None = PrivateAttr(None)
     _given: dict[str, object] = PrivateAttr(default_factory=dict)
 
     # Where data lives
@@ -241,22 +254,42 @@ class Settings(SettingsPart):
 
     def part(self, kind: type[Part]) -> Part:
         """The settings of one vendor, from the same places as these. Raises Misconfigured."""
-        return _read(kind, self._given)
+        return _read(kind, self._env_file, self._given)
 
 
-def load(**overrides: object) -> Settings:
-    """The settings of this process. Raises Misconfigured with one sentence per wrong setting."""
-    found = _read(Settings, overrides)
+def load(env_file: str | None = ".env", **overrides: object) -> Settings:
+    """The settings of this process: overrides first, then the environment, then the file, when there is one.
+
+    Raises Misconfigured with one sentence per wrong setting.
+    """
+    found = _read(Settings, env_file, overrides)
+    found._env_file = env_file  # noqa: SLF001 - of this module
     found._given.update(overrides)  # noqa: SLF001 - of this module
     return found
 
 
-def _read(kind: type[Part], overrides: Mapping[str, object]) -> Part:
+def _read(kind: type[Part], env_file: str | None, overrides: Mapping[str, object]) -> Part:
+    written = dotenv_values(env_file, encoding="utf-8") if env_file else {}
+    # As with most programs, kb_top_k=5 means the same as KB_TOP_K=5.
+    known = {name.upper(): value for name, value in (*written.items(), *os.environ.items()) if value is not None}
+    named = {
+        name: known[name.upper()]
+        for field, info in kind.model_fields.items()
+        if field not in overrides
+        for name in setting_names(field, info)
+        if name.upper() in known
+    }
     try:
-        return kind(**overrides)
+        return kind.model_validate({**named, **overrides})
     except ValidationError as error:
         wrong = "; ".join(
             f"{'.'.join(str(part) for part in problem['loc']).upper() or 'settings'}: {problem['msg']}"
             for problem in error.errors()
         )
         raise Misconfigured(f"The configuration has mistakes: {wrong}") from error
+
+
+def setting_names(field: str, info: FieldInfo) -> Iterator[str]:
+    """What a setting may be called in the environment, whatever the case of the letters."""
+    alias = info.validation_alias
+    yield from (str(choice) for choice in alias.choices) if isinstance(alias, AliasChoices) else (field,)

@@ -175,7 +175,7 @@ def test_long_words_on_a_card_are_cut_with_a_mark() -> None:
 
 def test_the_environment_describes_a_connection(api: WeComApi) -> None:
     settings = load(
-        _env_file=None,
+        env_file=None,
         wecom_corp_id=CORP_ID,
         wecom_agent_id=str(AGENT_ID),
         wecom_agent_secret=SECRET,
