@@ -23,7 +23,7 @@ _QUIET = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")  # whatever ends a lin
 
 
 class SmtpConfig(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     host: str
     port: int

@@ -332,7 +332,6 @@ class TrackerIntegration:
     name: str
     label: str
     setup: Setup
-    tracker: type[Tracker]
     build: Callable[[Http, Clock, Mapping[str, Any], Mapping[str, Any], TokenStore, Breakers], Tracker]
     addresses: tuple[str, ...] = ()
     environment: Callable[[Settings], Values | None] = field(default=lambda _settings: None)

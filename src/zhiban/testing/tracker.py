@@ -317,6 +317,5 @@ def memory_integration(board: MemoryBoard) -> TrackerIntegration:
             steps=(SetupStep("values", mark("已保存"), "saved"),),
             complete=lambda values: values,
         ),
-        tracker=MemoryTracker,
         build=build,
     )

@@ -17,7 +17,7 @@ from zhiban.ports.setup import Values
 class ForgeConfig(BaseModel):
     """The issues of what belongs to one account, reached with a token."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     account: str = Field(pattern=r"^[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,99})$")
     token: SecretStr = Field(min_length=1, max_length=1000)

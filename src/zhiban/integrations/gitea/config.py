@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from zhiban.integrations.forges.config import ForgeConfig
 from zhiban.kit.settings import SettingsPart, web_address
 
+NAME: Final = "gitea"
 GITEA_API: Final = "https://gitea.com/api/v1"
 
 

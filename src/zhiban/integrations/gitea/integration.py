@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from zhiban.integrations.forges.config import completing
-from zhiban.integrations.gitea.config import GITEA_API, GiteaConfig, GiteaSettings
-from zhiban.integrations.gitea.tracker import GiteaTracker
+from zhiban.integrations.gitea.config import GITEA_API, NAME, GiteaConfig, GiteaSettings
 from zhiban.kit.clock import Clock
 from zhiban.kit.http import Http
 from zhiban.kit.i18n import mark
 from zhiban.kit.settings import Settings
-from zhiban.ports import Breakers, Setup, SetupField, SetupStep, TokenStore, TrackerIntegration
+from zhiban.ports import Breakers, Setup, SetupField, SetupStep, TokenStore, Tracker, TrackerIntegration
 from zhiban.ports.setup import Values
 
 
@@ -23,7 +22,9 @@ def _build(
     secrets: Mapping[str, Any],
     _tokens: TokenStore,
     breakers: Breakers,
-) -> GiteaTracker:
+) -> Tracker:
+    from zhiban.integrations.gitea.tracker import GiteaTracker
+
     return GiteaTracker(http, clock, GiteaConfig(**{**config, **secrets}), breakers)
 
 
@@ -32,7 +33,7 @@ def _operators(settings: Settings) -> Values:
 
 
 GITEA: Final = TrackerIntegration(
-    name=GiteaTracker.name,
+    name=NAME,
     label="Gitea / Forgejo",
     setup=Setup(
         fields=(
@@ -93,7 +94,6 @@ GITEA: Final = TrackerIntegration(
         # Whoever set another account or key would write to where only the operator lets us call.
         is_operators=lambda values: str(values.get("api_base") or GITEA_API) != GITEA_API,
     ),
-    tracker=GiteaTracker,
     build=_build,
     operators=_operators,
 )

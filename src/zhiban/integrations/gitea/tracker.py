@@ -13,7 +13,7 @@ from zhiban.integrations.forges.refusals import Moved
 from zhiban.integrations.forges.writing import Silencer, outcome, titled, within
 from zhiban.integrations.gitea import hooks, news, parts
 from zhiban.integrations.gitea.client import GiteaClient
-from zhiban.integrations.gitea.config import GiteaConfig
+from zhiban.integrations.gitea.config import NAME, GiteaConfig
 from zhiban.kit.clock import Clock
 from zhiban.kit.http import Http
 from zhiban.kit.patterns import lazy_pattern
@@ -54,7 +54,7 @@ _REACTIONS: Final[Mapping[Reaction, str]] = {
 class GiteaTracker:
     """Tracker, TakesReactions and ListsComments."""
 
-    name = "gitea"
+    name = NAME
 
     def __init__(self, http: Http, clock: Clock, config: GiteaConfig, breakers: Breakers) -> None:
         self._config = config

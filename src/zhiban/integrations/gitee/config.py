@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from zhiban.integrations.forges.config import ForgeConfig
 from zhiban.kit.settings import SettingsPart, web_address
 
+NAME: Final = "gitee"
 GITEE_API: Final = "https://gitee.com/api/v5"
 
 

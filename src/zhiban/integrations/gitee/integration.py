@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from zhiban.integrations.forges.config import completing
-from zhiban.integrations.gitee.config import GITEE_API, GiteeConfig, GiteeSettings
-from zhiban.integrations.gitee.tracker import GiteeTracker
+from zhiban.integrations.gitee.config import GITEE_API, NAME, GiteeConfig, GiteeSettings
 from zhiban.kit.clock import Clock
 from zhiban.kit.http import Http
 from zhiban.kit.i18n import mark
 from zhiban.kit.settings import Settings
-from zhiban.ports import Breakers, Setup, SetupField, SetupStep, TokenStore, TrackerIntegration
+from zhiban.ports import Breakers, Setup, SetupField, SetupStep, TokenStore, Tracker, TrackerIntegration
 from zhiban.ports.setup import Values
 
 
@@ -23,7 +22,9 @@ def _build(
     secrets: Mapping[str, Any],
     _tokens: TokenStore,
     breakers: Breakers,
-) -> GiteeTracker:
+) -> Tracker:
+    from zhiban.integrations.gitee.tracker import GiteeTracker
+
     return GiteeTracker(http, clock, GiteeConfig(**{**config, **secrets}), breakers)
 
 
@@ -32,7 +33,7 @@ def _operators(settings: Settings) -> Values:
 
 
 GITEE: Final = TrackerIntegration(
-    name=GiteeTracker.name,
+    name=NAME,
     label="Gitee",
     setup=Setup(
         fields=(
@@ -93,7 +94,6 @@ GITEE: Final = TrackerIntegration(
         # Whoever set another account or key would write to where only the operator lets us call.
         is_operators=lambda values: str(values.get("api_base") or GITEE_API) != GITEE_API,
     ),
-    tracker=GiteeTracker,
     build=_build,
     operators=_operators,
 )

@@ -15,7 +15,7 @@ from zhiban.integrations.forges.refusals import Moved
 from zhiban.integrations.forges.writing import Silencer, outcome, titled, within
 from zhiban.integrations.gitee import hooks, news, parts
 from zhiban.integrations.gitee.client import GiteeClient
-from zhiban.integrations.gitee.config import GiteeConfig
+from zhiban.integrations.gitee.config import NAME, GiteeConfig
 from zhiban.kit.clock import Clock
 from zhiban.kit.http import Http
 from zhiban.kit.patterns import lazy_pattern
@@ -50,7 +50,7 @@ SIGNS: Final = lazy_pattern(r"!(?=[0-9])|#(?=[Ii][0-9A-Za-z])")
 class GiteeTracker:
     """Tracker, ListsComments and ConfirmsNews."""
 
-    name = "gitee"
+    name = NAME
 
     def __init__(self, http: Http, clock: Clock, config: GiteeConfig, breakers: Breakers) -> None:
         self._config = config

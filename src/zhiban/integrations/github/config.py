@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 
 from zhiban.kit.settings import SettingsPart, web_address
 
+NAME = "github"
 GITHUB_API = "https://api.github.com"
 
 
@@ -35,7 +36,7 @@ class GitHubSettings(SettingsPart):
 class GitHubConfig(BaseModel):
     """The issues of one user or organisation, reached as an app that is installed there, or with a token."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     account: str = Field(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9-]{0,38})$")
     app_id: str = Field(default="", pattern=r"^(?:\d{1,20}|Iv[0-9A-Za-z.]{8,40})?$")

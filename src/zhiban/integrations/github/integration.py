@@ -8,14 +8,13 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from zhiban.integrations.github.app_creation import GitHubAppCreator
-from zhiban.integrations.github.config import GITHUB_API, GitHubConfig, GitHubSettings
-from zhiban.integrations.github.tracker import GitHubTracker
+from zhiban.integrations.github.config import GITHUB_API, NAME, GitHubConfig, GitHubSettings
 from zhiban.kit.clock import Clock
 from zhiban.kit.http import Http
 from zhiban.kit.i18n import mark
 from zhiban.kit.settings import Settings
-from zhiban.ports import Breakers, Setup, SetupField, SetupStep, TokenStore, TrackerIntegration, UnusableValues
+from zhiban.ports import Breakers, Setup, SetupField, SetupStep, TokenStore, Tracker, TrackerIntegration, UnusableValues
+from zhiban.ports.apps import AppCreator
 from zhiban.ports.setup import Values
 
 
@@ -46,7 +45,9 @@ def _build(
     secrets: Mapping[str, Any],
     tokens: TokenStore,
     breakers: Breakers,
-) -> GitHubTracker:
+) -> Tracker:
+    from zhiban.integrations.github.tracker import GitHubTracker
+
     return GitHubTracker(http, clock, GitHubConfig(**{**config, **secrets}), tokens, breakers)
 
 
@@ -54,13 +55,15 @@ def _operators(settings: Settings) -> Values:
     return {"api_base": settings.part(GitHubSettings).github_api_base}
 
 
-def _app_creator(http: Http, settings: Settings) -> GitHubAppCreator:
+def _app_creator(http: Http, settings: Settings) -> AppCreator:
+    from zhiban.integrations.github.app_creation import GitHubAppCreator
+
     where = settings.part(GitHubSettings)
     return GitHubAppCreator(http, api_base=where.github_api_base, pages=where.pages)
 
 
 GITHUB: Final = TrackerIntegration(
-    name=GitHubTracker.name,
+    name=NAME,
     label="GitHub",
     setup=Setup(
         fields=(
@@ -138,7 +141,6 @@ GITHUB: Final = TrackerIntegration(
         # Whoever set another account or key would write to where only the operator lets us call.
         is_operators=lambda values: str(values.get("api_base") or GITHUB_API) != GITHUB_API,
     ),
-    tracker=GitHubTracker,
     build=_build,
     operators=_operators,
     app_creator=_app_creator,

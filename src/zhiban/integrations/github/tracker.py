@@ -14,7 +14,7 @@ from zhiban.integrations.forges.writing import outcome
 from zhiban.integrations.github import hooks, parts
 from zhiban.integrations.github.checks import GitHubChecks
 from zhiban.integrations.github.client import GitHubClient
-from zhiban.integrations.github.config import GitHubConfig
+from zhiban.integrations.github.config import NAME, GitHubConfig
 from zhiban.integrations.github.member_binding import MemberBinding
 from zhiban.kit.clock import Clock
 from zhiban.kit.http import Http
@@ -57,7 +57,7 @@ _REACTIONS: Final[Mapping[Reaction, str]] = {
 class GitHubTracker:
     """Tracker, TakesReactions, ListsComments, BindsMembers, and RedeliversWebhooks where we are an app."""
 
-    name = "github"
+    name = NAME
 
     def __init__(
         self, http: Http, clock: Clock, config: GitHubConfig, tokens: TokenStore, breakers: Breakers, account: str = ""

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 from zhiban.integrations.forges.config import ForgeConfig
 from zhiban.kit.settings import SettingsPart, web_address
 
+NAME: Final = "gitlab"
 GITLAB_API: Final = "https://gitlab.com/api/v4"
 
 

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from zhiban.integrations.forges.config import completing
-from zhiban.integrations.gitlab.config import GITLAB_API, GitLabConfig, GitLabSettings, new_secret
-from zhiban.integrations.gitlab.tracker import GitLabTracker
+from zhiban.integrations.gitlab.config import GITLAB_API, NAME, GitLabConfig, GitLabSettings, new_secret
 from zhiban.kit.clock import Clock
 from zhiban.kit.http import Http
 from zhiban.kit.i18n import mark
 from zhiban.kit.settings import Settings
-from zhiban.ports import Breakers, Setup, SetupField, SetupStep, TokenStore, TrackerIntegration
+from zhiban.ports import Breakers, Setup, SetupField, SetupStep, TokenStore, Tracker, TrackerIntegration
 from zhiban.ports.setup import Values
 
 
@@ -23,7 +22,9 @@ def _build(
     secrets: Mapping[str, Any],
     _tokens: TokenStore,
     breakers: Breakers,
-) -> GitLabTracker:
+) -> Tracker:
+    from zhiban.integrations.gitlab.tracker import GitLabTracker
+
     return GitLabTracker(http, clock, GitLabConfig(**{**config, **secrets}), breakers)
 
 
@@ -32,7 +33,7 @@ def _operators(settings: Settings) -> Values:
 
 
 GITLAB: Final = TrackerIntegration(
-    name=GitLabTracker.name,
+    name=NAME,
     label="GitLab",
     setup=Setup(
         fields=(
@@ -96,7 +97,6 @@ GITLAB: Final = TrackerIntegration(
         # Whoever set another account or key would write to where only the operator lets us call.
         is_operators=lambda values: str(values.get("api_base") or GITLAB_API) != GITLAB_API,
     ),
-    tracker=GitLabTracker,
     build=_build,
     operators=_operators,
 )

@@ -13,7 +13,7 @@ from zhiban.integrations.forges.refusals import Moved
 from zhiban.integrations.forges.writing import Silencer, outcome, titled, within
 from zhiban.integrations.gitlab import hooks, news, parts
 from zhiban.integrations.gitlab.client import GitLabClient
-from zhiban.integrations.gitlab.config import GitLabConfig
+from zhiban.integrations.gitlab.config import NAME, GitLabConfig
 from zhiban.kit.clock import Clock
 from zhiban.kit.http import Http
 from zhiban.kit.patterns import lazy_pattern
@@ -65,7 +65,7 @@ _REACTIONS: Final[Mapping[Reaction, str]] = {
 class GitLabTracker:
     """Tracker, TakesReactions and ListsComments."""
 
-    name = "gitlab"
+    name = NAME
 
     def __init__(self, http: Http, clock: Clock, config: GitLabConfig, breakers: Breakers) -> None:
         self._config = config

@@ -27,7 +27,7 @@ _NO = frozenset(("", "0", "false", "no", "off", "否"))
 class OneBotConfig(BaseModel):
     """One program that connects to us, and how its account behaves."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     source: str = Field(description="What the connection is called; the ids of its contacts are its own")
     token: SecretStr = Field(description="The access token with which the program connects")

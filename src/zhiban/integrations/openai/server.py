@@ -28,7 +28,7 @@ _LONGEST_WAIT = 8.0  # seconds between two tries; a server that asks for more is
 class ModelConfig(BaseModel):
     """One server and model. `timeout` is the time for all tries together, in seconds."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     base: str
     model: str

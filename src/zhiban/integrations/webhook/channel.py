@@ -52,7 +52,7 @@ _MEDIA_KINDS = (Kind.IMAGE, Kind.VOICE, Kind.VIDEO, Kind.FILE)
 class WebhookConfig(BaseModel):
     """One program on the other side."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     source: Id = Field(description="What the program is called; its contacts' ids are its own")
     url: Address = Field(description="Where we send what leaves")

@@ -7,6 +7,7 @@ import binascii
 import json
 import re
 from datetime import UTC, datetime
+from functools import cache
 from typing import Annotated, Final, Literal
 
 from pydantic import (
@@ -88,7 +89,7 @@ Attribute = Annotated[str, Field(max_length=2000), AfterValidator(_storable)] | 
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 class ContactPart(_Body):
@@ -219,13 +220,17 @@ class MembersEvent(_Body):
 
 
 InEvent = MessageEvent | ReceiptEvent | RecallEvent | ContactEvent | GroupEvent | MembersEvent
-_EVENTS: TypeAdapter[InEvent] = TypeAdapter(Annotated[InEvent, Discriminator("type")])
+
+
+@cache
+def _adapter() -> TypeAdapter[InEvent]:
+    return TypeAdapter(Annotated[InEvent, Discriminator("type")])
 
 
 def parse_event(body: bytes) -> InEvent:
     """What a body says. Raises InvalidWebhook(422), naming the field that has to be mended."""
     try:
-        return _EVENTS.validate_python(json.loads(body, parse_constant=_no_number))
+        return _adapter().validate_python(json.loads(body, parse_constant=_no_number))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "body"

@@ -27,7 +27,7 @@ _NO = frozenset(("", "0", "false", "no", "off", "否"))
 class WechatyConfig(BaseModel):
     """One gateway and how its account behaves."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     source: str = Field(description="What the gateway is called; the ids of its contacts are its own")
     endpoint: str = Field(description="host:port")

@@ -27,7 +27,7 @@ LONGEST_WORDS: Final = 2000  # bytes of a greeting, and of what is said while no
 class BotConfig(BaseModel):
     """One bot. Its callbacks are addressed to nobody, so that the key alone tells whose they are."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     bot: str = Field(min_length=1, max_length=40, description="What the bot is called in WeCom")
     token: SecretStr = Field(description="Token of the bot's API page")

@@ -33,7 +33,7 @@ class WeComSettings(SettingsPart):
 class WeComConfig(BaseModel):
     """One self-built app; its secret serves customer service, customer contact and the app itself."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     corp_id: str = Field(min_length=1, description="企业 ID")
     agent_id: int | None = Field(default=None, description="AgentId of the app")
