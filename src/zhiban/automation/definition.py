@@ -16,6 +16,7 @@ from zhiban.automation.parts import RulePart, rule_part
 from zhiban.automation.triggers import TRIGGER_LABELS, Trigger
 from zhiban.automation.wording import RuleWording
 from zhiban.kit.errors import Conflict
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 DEEPEST_GROUP = 4
 
@@ -46,6 +47,16 @@ class Definition(RulePart):
         if given:
             return words.texts("当{when}时，如果{given}，就{done}", when=when, given=given, done=done)
         return words.texts("当{when}时，{done}", when=when, done=done)
+
+
+@frozen_dataclass
+class RuleInFile:
+    """A rule as a file tells it."""
+
+    name: str
+    enabled: bool
+    stops: bool
+    definition: Definition
 
 
 class BadDefinition(Conflict):

@@ -10,11 +10,10 @@ import yaml
 
 from zhiban.automation.actions import ACTIONS
 from zhiban.automation.conditions import CONDITIONS, ConditionGroup
-from zhiban.automation.definition import Definition, load_definition
+from zhiban.automation.definition import RuleInFile, load_definition
 from zhiban.automation.models import RuleRow
 from zhiban.automation.wording import Names
 from zhiban.kit.errors import Conflict
-from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.yaml_files import plain_values
 
 _NAMED = {"agent": "agents", "agents": "agents", "team": "teams", "teams": "teams", "labels": "labels",
@@ -23,16 +22,6 @@ _NAMED = {"agent": "agents", "agents": "agents", "team": "teams", "teams": "team
 
 class BadRuleFile(Conflict):
     """The file holds no rules; the sentence says where and why. Nothing of it was taken."""
-
-
-@frozen_dataclass
-class RuleInFile:
-    """A rule as a file tells it."""
-
-    name: str
-    enabled: bool
-    stops: bool
-    definition: Definition
 
 
 def to_yaml(rules: Iterable[RuleRow], names: Names) -> str:

@@ -7,10 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from zhiban.automation import topics
-from zhiban.automation.definition import Definition, load_definition
+from zhiban.automation.definition import Definition, RuleInFile, load_definition
 from zhiban.automation.models import RuleRow
 from zhiban.automation.queries import access_rule, rules
-from zhiban.automation.rule_files import RuleInFile
 from zhiban.events import DIRECT, Actor, Cause, RuleAdded, RuleChanged, RuleRemoved
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction

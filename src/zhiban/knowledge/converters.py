@@ -13,7 +13,6 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING
-from xml.etree.ElementTree import ParseError
 from zipfile import BadZipFile
 
 from zhiban.kit.spreadsheets import unguard
@@ -93,6 +92,8 @@ def _check_archive(content: bytes) -> None:
 
 
 def _docx(content: bytes, name: str) -> Document:
+    from xml.etree.ElementTree import ParseError
+
     import mammoth
 
     from zhiban.knowledge.html import read_html
@@ -180,6 +181,8 @@ def _csv(content: bytes, name: str) -> Document:
 
 
 def _xlsx(content: bytes, name: str) -> Document:
+    from xml.etree.ElementTree import ParseError
+
     import openpyxl
     from openpyxl.utils.exceptions import InvalidFileException
 
