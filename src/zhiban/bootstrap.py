@@ -98,7 +98,7 @@ from zhiban.integrations.standard_webhooks import signed_headers
 from zhiban.integrations.telegram import TelegramConfig, TelegramNotifier
 from zhiban.integrations.webhook import WEBHOOK
 from zhiban.integrations.wechaty import WECHATY
-from zhiban.integrations.wecom.bot_vendor import WECOM_BOT
+from zhiban.integrations.wecom.bot_integration import WECOM_BOT
 from zhiban.integrations.wecom.config import WeComSettings
 from zhiban.integrations.wecom.integration import WECOM
 from zhiban.integrations.wecom.robot import GroupRobot
@@ -122,7 +122,7 @@ from zhiban.notifications.jobs import NotificationJobs, NotifierRegistry
 from zhiban.notifications.personal import PersonalJobs
 from zhiban.ports import (
     Breakers,
-    Channel,
+    ChannelKind,
     ChatModel,
     Embedder,
     Integration,
@@ -152,13 +152,13 @@ CHANNELS: dict[str, Integration] = {each.name: each for each in (WECOM, WECOM_BO
 # Where issues live.
 TRACKERS: dict[str, TrackerIntegration] = {each.name: each for each in (GITHUB, GITLAB, GITEA, GITEE)}
 
-KINDS: dict[str, type[Channel]] = {channel.kind: channel for each in CHANNELS.values() for channel in each.channels}
+KINDS: dict[str, ChannelKind] = {one.kind: one for each in CHANNELS.values() for one in each.kinds}
 
 # Channels that must be asked for news, because their webhooks carry none.
-POLLED_KINDS = [kind for kind, channel in KINDS.items() if issubclass(channel, Polls)]
+POLLED_KINDS = [one.kind for one in KINDS.values() if Polls in one.talents]
 
 # Vendors that are listened to, because they call nobody.
-STREAMED_VENDORS = [each.name for each in CHANNELS.values() if issubclass(each.vendor, Streams)]
+STREAMED_VENDORS = [each.name for each in CHANNELS.values() if Streams in each.talents]
 
 
 def limits_of(kind: str) -> Limits:
@@ -176,7 +176,7 @@ def names() -> dict[str, Callable[[str], str]]:
 
 def channel_labels() -> dict[str, str]:
     """What each kind of channel is called."""
-    return {kind: channel.label for kind, channel in KINDS.items()}
+    return {one.kind: one.label for one in KINDS.values()}
 
 
 def member_labels() -> dict[str, str]:
@@ -295,7 +295,7 @@ def notifiers(settings: Settings, http: Http, url: str) -> NotifierRegistry:
         other=AppriseNotifier(),
         hosted=HOSTED_SCHEMES,
         url=url,
-        card_kinds=[kind for kind, channel in KINDS.items() if issubclass(channel, ShowsCards)],
+        card_kinds=[one.kind for one in KINDS.values() if ShowsCards in one.talents],
     )
 
 

@@ -9,7 +9,7 @@ from tests.desk.conftest import Client, Site
 from zhiban.channels import inboxes
 from zhiban.channels.credentials import opened
 from zhiban.channels.service import connect
-from zhiban.integrations.webhook.vendor import WEBHOOK
+from zhiban.integrations.webhook import WEBHOOK
 from zhiban.testing.serving import served
 from zhiban.testing.webhook import OTHER_SECRET, SECRET, WebhookProgram
 

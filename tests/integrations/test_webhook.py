@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from starlette.responses import JSONResponse, Response
 
 from zhiban.integrations.standard_webhooks import new_secret, parse_secret
-from zhiban.integrations.webhook.channel import TEXT_CHARACTERS, WebhookChannel, WebhookConfig
-from zhiban.integrations.webhook.reading import INLINE_BYTES
-from zhiban.integrations.webhook.vendor import WEBHOOK, WebhookVendor
+from zhiban.integrations.webhook import WEBHOOK, kinds
+from zhiban.integrations.webhook.channel import WebhookChannel, WebhookConfig
+from zhiban.integrations.webhook.vendor import WebhookVendor
 from zhiban.kit.breaker import LocalBreakers
 from zhiban.kit.clock import SetClock, SystemClock
 from zhiban.kit.errors import Misconfigured
@@ -185,9 +185,9 @@ def test_a_file_that_is_too_large_must_be_given_by_its_address() -> None:
         said = {"id": "1", "files": [{"data": data}]}
         return json.dumps({"type": "message", "contact": {"id": "a"}, "message": said}).encode()
 
-    assert vendor().authenticate(call(message(INLINE_BYTES)))
+    assert vendor().authenticate(call(message(kinds.INLINE_BYTES)))
     with pytest.raises(InvalidWebhook, match="files"):
-        vendor().authenticate(call(message(INLINE_BYTES + 10)))
+        vendor().authenticate(call(message(kinds.INLINE_BYTES + 10)))
 
 
 # -------------------------------------------------------------------------------------------------------- what it says
@@ -362,7 +362,7 @@ async def test_files_leave_inside_and_come_back_whole(
         with pytest.raises(SendRefused) as caught:
             [piece async for piece in channel.fetch(media, limit=limit).pieces]
         assert caught.value.refusal is Refusal.BAD_MESSAGE
-    for size in (0, INLINE_BYTES + 1):
+    for size in (0, kinds.INLINE_BYTES + 1):
         with pytest.raises(SendRefused):
             await channel.upload(bytes(size), kind=Kind.FILE, filename="x", content_type="text/plain")
 
@@ -447,13 +447,13 @@ async def test_a_strangers_address_in_a_private_network_is_not_fetched(http: Htt
 async def test_what_cannot_be_sent_is_refused_before_it_leaves(
     channel: WebhookChannel, program: tuple[WebhookProgram, str]
 ) -> None:
-    for text in ("", " ", "长" * (TEXT_CHARACTERS + 1)):
+    for text in ("", " ", "长" * (kinds.TEXT_CHARACTERS + 1)):
         with pytest.raises(SendRefused):
             await channel.send(Outgoing(KEY, "u-1", Kind.TEXT, text))
-    long = "一句话。" * TEXT_CHARACTERS
+    long = "一句话。" * kinds.TEXT_CHARACTERS
     parts = WebhookChannel.limits.parts(long)
     assert "".join(parts) == long
-    assert max(map(len, parts)) <= TEXT_CHARACTERS
+    assert max(map(len, parts)) <= kinds.TEXT_CHARACTERS
     assert not program[0].heard
 
 

@@ -23,7 +23,7 @@ def callback_path(integration: Integration | TrackerIntegration | None, public_i
 
 def callback_address(integration: Integration | TrackerIntegration | None, public_id: str, *, at: str) -> str:
     """The whole address below `at`, ours as it is seen from outside: for a WebSocket where the vendor opens one."""
-    if isinstance(integration, Integration) and issubclass(integration.vendor, AcceptsSockets):
+    if isinstance(integration, Integration) and AcceptsSockets in integration.talents:
         secure, _, rest = at.partition("://")
         return f"{'wss' if secure == 'https' else 'ws'}://{rest}{SOCKETS}{public_id}" if rest else SOCKETS + public_id
     return at + callback_path(integration, public_id)

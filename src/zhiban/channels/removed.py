@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import ClassVar
 
-from zhiban.kit.i18n import mark
 from zhiban.ports import (
     Acknowledgement,
     Challenge,
@@ -38,8 +37,6 @@ class RemovedChannel:
     """A channel without an account."""
 
     kind: ClassVar[str] = "removed"
-    label: ClassVar[str] = mark("已移除")
-    icon: ClassVar[str] = "x"
     limits: ClassVar[Limits] = Limits(text=100_000)
 
     def read(self, body: str) -> Sequence[Incoming]:  # noqa: ARG002

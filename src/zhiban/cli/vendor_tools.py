@@ -167,8 +167,8 @@ def _declare_contacts(integration: Integration, tools: typer.Typer) -> None:
 
 
 for _integration in bootstrap.CHANNELS.values():
-    _linking = [channel.kind for channel in _integration.channels if issubclass(channel, OffersContactLinks)]
-    _ways = issubclass(_integration.vendor, OffersContactWays)
+    _linking = [one.kind for one in _integration.kinds if OffersContactLinks in one.talents]
+    _ways = OffersContactWays in _integration.talents
     if _ways or _linking:
         _tools = group(_integration.name, _("{vendor}工具", vendor=_(_integration.label)))
         if _ways:

@@ -7,6 +7,7 @@ Integrations turn a vendor's traffic into these dataclasses at the border; nothi
 from zhiban.ports.apps import AppAddresses, AppCreator, AppForm
 from zhiban.ports.channels import (
     Channel,
+    ChannelKind,
     ContactFollow,
     FetchesMedia,
     GatewayState,
@@ -122,6 +123,7 @@ __all__ = [
     "CardTapped",
     "Challenge",
     "Channel",
+    "ChannelKind",
     "ChatModel",
     "ChatTurn",
     "CheckResult",

@@ -70,16 +70,26 @@ class Limits:
         return None
 
 
-@runtime_checkable
-class Channel(Protocol):
-    """A kind of place where contacts write. One object serves one account (an inbox).
+@frozen_dataclass
+class ChannelKind:
+    """A kind of place where contacts write, as it is known before what serves it is loaded.
 
-    `label` is a translatable text, `icon` the name of a picture in the icon set.
+    `label` is a translatable text, `icon` the name of a picture in the icon set. `talents`: those of its channels'
+    Protocols that somebody asks for beforehand: Polls, ShowsCards, OffersContactLinks.
     """
 
+    kind: str
+    label: str
+    icon: str
+    limits: Limits
+    talents: tuple[type, ...] = ()
+
+
+@runtime_checkable
+class Channel(Protocol):
+    """What serves one account (an inbox) of its kind."""
+
     kind: ClassVar[str]
-    label: ClassVar[str]
-    icon: ClassVar[str]
     limits: ClassVar[Limits]
 
     def read(self, body: str) -> Sequence[Incoming]:

@@ -11,7 +11,7 @@ from zhiban.kit.clock import Clock
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.http import Http
 from zhiban.kit.settings import Settings
-from zhiban.ports.channels import Channel
+from zhiban.ports.channels import Channel, ChannelKind
 from zhiban.ports.setup import Setup, Values
 from zhiban.ports.webhooks import Acknowledgement, Challenge, ReplyPoll, VerifiedWebhook, Webhook, WebhookOutcome
 
@@ -134,7 +134,9 @@ class Breakers(Protocol):
 class Integration:
     """Everything the program knows of a vendor before there is a connection to it.
 
-    `label` is a translatable text. `addresses` are webhook paths of its own beside /hooks/{connection}; one without
+    `label` is a translatable text. `build` loads what only a connection needs: an installation carries the vendors that
+    it uses. `talents`: those of the vendor's Protocols that somebody asks for beforehand: Streams, AcceptsSockets,
+    OffersContactWays. `addresses` are webhook paths of its own beside /hooks/{connection}; one without
     `{public_id}` means the vendor's first connection. `member_label` names the account that an agent of ours has at
     the vendor; empty when agents have none there. `environment` answers the values that the settings describe a
     connection with, or None; `operators` what they say of the fields that only the operator sets, for connections that
@@ -144,9 +146,9 @@ class Integration:
     name: str
     label: str
     setup: Setup
-    channels: tuple[type[Channel], ...]
-    vendor: type[Vendor]
+    kinds: tuple[ChannelKind, ...]
     build: Callable[[Http, Clock, Mapping[str, Any], Mapping[str, Any], TokenStore, Breakers], Vendor]
+    talents: tuple[type, ...] = ()
     addresses: tuple[str, ...] = ()
     member_label: str = ""
     environment: Callable[[Settings], Values | None] = field(default=lambda _settings: None)

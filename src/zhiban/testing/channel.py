@@ -65,8 +65,6 @@ class MemoryChannel:
     """Channel, FetchesMedia, UploadsMedia and RecallsMessages."""
 
     kind: ClassVar[str] = "memory"
-    label: ClassVar[str] = "memory"
-    icon: ClassVar[str] = "globe"
     limits: ClassVar[Limits] = Limits(
         text=100,
         quotes=True,

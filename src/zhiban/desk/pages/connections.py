@@ -88,7 +88,7 @@ async def new(page: ManagingInboxes, vendor: Annotated[str, Query(max_length=40)
             "settings/channels.html",
             place=page.place,
             choices=[
-                (one, one.channels[0].icon, [page.texts(channel.label) for channel in one.channels])
+                (one, one.kinds[0].icon, [page.texts(kind.label) for kind in one.kinds])
                 for one in page.setup.integrations.values()
             ],
         )
@@ -174,8 +174,8 @@ async def _opened(page: InboxesPage, tx: Transaction, connection_id: int) -> _Op
         received_at=exchange.received_at if exchange else None,
         answered_at=exchange.answered_at if exchange else None,
     )
-    dials = issubclass(integration.vendor, AcceptsSockets)
-    stands = await gateways.gateway(tx, row.id) if dials or issubclass(integration.vendor, Streams) else None
+    dials = AcceptsSockets in integration.talents
+    stands = await gateways.gateway(tx, row.id) if dials or Streams in integration.talents else None
     return _Opened(row, integration, there, setup_progress(integration.setup, facts), gateway=stands, dials=dials)
 
 
@@ -225,7 +225,7 @@ async def _show(
         accounts="\n".join(map(str, found.row.config.get("only_accounts") or ())),
         errors=errors or {},
         trouble=trouble,
-        knows_friends=issubclass(found.integration.vendor, OffersContactWays),
+        knows_friends=OffersContactWays in found.integration.talents,
         in_environment=is_in_environment(found.integration, page.setup.settings, found.row),
         **_steps(page, found),
     )

@@ -35,7 +35,7 @@ async def _opened(page: InboxesPage, connection_id: int) -> tuple[ConnectionRow,
     async with page.transaction() as tx:
         row = await inboxes.access_connection(tx, known(connection_id))
     integration = page.integration(row.vendor)
-    if integration is None or not issubclass(integration.vendor, OffersContactWays):
+    if integration is None or OffersContactWays not in integration.talents:
         raise NotFound("There is no such connection.")
     return row, (await page.setup.connections.connection(page.agent.workspace_id, row.id)).vendor
 

@@ -70,8 +70,8 @@ async def _opened(page: InboxesPage, tx: Transaction, inbox_id: int, **more: Any
 
 def _has_links(page: InboxesPage, kind: str, vendor: str) -> bool:
     integration = page.integration(vendor)
-    channels = integration.channels if integration else ()
-    return any(channel.kind == kind and issubclass(channel, OffersContactLinks) for channel in channels)
+    kinds = integration.kinds if integration else ()
+    return any(one.kind == kind and OffersContactLinks in one.talents for one in kinds)
 
 
 async def _show(page: InboxesPage, inbox_id: int, *, status: int = 200, **more: Any) -> Response:

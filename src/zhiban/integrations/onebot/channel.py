@@ -13,8 +13,9 @@ from typing import Any, ClassVar, Final
 from zhiban.integrations.onebot import events
 from zhiban.integrations.onebot.asking import Asking
 from zhiban.integrations.onebot.client import OneBotClient
-from zhiban.integrations.onebot.config import LABEL, NAME, OneBotConfig
+from zhiban.integrations.onebot.config import OneBotConfig
 from zhiban.integrations.onebot.events import ANONYMOUS, GROUP, WELCOME
+from zhiban.integrations.onebot.kinds import QQ_GROUP, TEXT_CHARACTERS
 from zhiban.integrations.onebot.segments import MessageSegment, as_array, identifier, number
 from zhiban.kit.clock import Clock
 from zhiban.kit.http import AddressRefused, AnswerTooLarge, Http, MaybeDone, Unreachable
@@ -26,7 +27,6 @@ from zhiban.ports import (
     Limits,
     Media,
     MediaDownload,
-    MediaLimit,
     Outgoing,
     Refusal,
     SendRefused,
@@ -34,14 +34,9 @@ from zhiban.ports import (
     UnknownVendorEvent,
 )
 
-TEXT_CHARACTERS: Final = 3_000
-PICTURE_BYTES: Final = 10 << 20
-FILE_BYTES: Final = 20 << 20
 SEND_SECONDS: Final = 30.0
 FILE_SECONDS: Final = 120.0
-WELCOME_SECONDS: Final = 600.0
 REMEMBERED: Final = 10_000
-_PICTURES: Final = frozenset(("image/jpeg", "image/png", "image/gif"))
 _BASE64: Final = "base64://"
 
 
@@ -64,20 +59,8 @@ class SentMessages:
 class OneBotChannel:
     """Channel, ReadsByAsking, FetchesMedia, UploadsMedia, RecallsMessages and RepliesToEvents for one account."""
 
-    kind: ClassVar[str] = NAME
-    label: ClassVar[str] = LABEL
-    icon: ClassVar[str] = "users"
-    limits: ClassVar[Limits] = Limits(
-        text=TEXT_CHARACTERS,
-        quotes=True,
-        mentions=True,
-        event_reply_seconds=WELCOME_SECONDS,
-        media={
-            Kind.IMAGE: MediaLimit(PICTURE_BYTES, _PICTURES),
-            Kind.VIDEO: MediaLimit(FILE_BYTES, frozenset(("video/mp4",))),
-            Kind.FILE: MediaLimit(FILE_BYTES),
-        },
-    )
+    kind: ClassVar[str] = QQ_GROUP.kind
+    limits: ClassVar[Limits] = QQ_GROUP.limits
 
     def __init__(self, client: OneBotClient, http: Http, config: OneBotConfig, clock: Clock) -> None:
         self._client = client

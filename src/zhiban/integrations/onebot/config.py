@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from zhiban.kit.i18n import mark
-from zhiban.ports import Setup, SetupField, SetupStep, UnusableValues
+from zhiban.ports import Setup, SetupField, SetupStep, UnusableValues, VendorAccount
 from zhiban.ports.setup import READ_ONLY, Values
 
 NAME: Final = "onebot"
@@ -137,3 +137,8 @@ SETUP: Final = Setup(
     ),
     complete=complete,
 )
+
+
+def own_account(source: str) -> VendorAccount:
+    """The one account of a connection, whoever is logged in."""
+    return VendorAccount(NAME, source, source)

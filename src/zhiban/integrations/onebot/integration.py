@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from zhiban.integrations.onebot.channel import OneBotChannel
-from zhiban.integrations.onebot.config import LABEL, NAME, SETUP, OneBotConfig
-from zhiban.integrations.onebot.vendor import OneBotVendor, own_account
+from zhiban.integrations.onebot.config import LABEL, NAME, SETUP, OneBotConfig, own_account
+from zhiban.integrations.onebot.kinds import QQ_GROUP
 from zhiban.kit.clock import Clock
 from zhiban.kit.http import Http
-from zhiban.ports import Breakers, Integration, TokenStore, Vendor
+from zhiban.ports import AcceptsSockets, Breakers, Integration, TokenStore, Vendor
 
 
 def _build(
@@ -21,6 +20,8 @@ def _build(
     _tokens: TokenStore,
     _breakers: Breakers,
 ) -> Vendor:
+    from zhiban.integrations.onebot.vendor import OneBotVendor
+
     return OneBotVendor(http, OneBotConfig(**{**config, **secrets}), clock)
 
 
@@ -28,8 +29,8 @@ ONEBOT: Final = Integration(
     name=NAME,
     label=LABEL,
     setup=SETUP,
-    channels=(OneBotChannel,),
-    vendor=OneBotVendor,
+    kinds=(QQ_GROUP,),
     build=_build,
+    talents=(AcceptsSockets,),
     own_account=lambda config: own_account(str(config["source"])),
 )

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from zhiban.integrations.onebot.channel import OneBotChannel
 from zhiban.integrations.onebot.client import OneBotClient
-from zhiban.integrations.onebot.config import LABEL, NAME, OneBotConfig
+from zhiban.integrations.onebot.config import LABEL, NAME, OneBotConfig, own_account
 from zhiban.integrations.onebot.events import OneBotEvent, called
 from zhiban.integrations.onebot.segments import identifier
 from zhiban.kit.clock import Clock
@@ -167,11 +167,6 @@ class OneBotVendor:
         names = (clean(str(told.get(name) or ""))[:40] for name in ("app_name", "app_version"))
         values = {"program": " ".join(filter(None, names)) or "OneBot"}
         yield CheckResult(LABEL, "ok", mark("{program}已连接，账号在线"), values=values, step="account")
-
-
-def own_account(source: str) -> VendorAccount:
-    """The one account of a connection, whoever is logged in."""
-    return VendorAccount(NAME, source, source)
 
 
 def _state_of(status: Mapping[str, Any], account: str, name: str, now: datetime) -> GatewayState:

@@ -1,5 +1,5 @@
 """Any program as a channel: signed JSON in, signed JSON out. Its protocol is docs/en/how-to/webhook-channel.md."""
 
-from zhiban.integrations.webhook.vendor import WEBHOOK
+from zhiban.integrations.webhook.integration import WEBHOOK
 
 __all__ = ["WEBHOOK"]

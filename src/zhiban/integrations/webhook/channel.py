@@ -14,11 +14,11 @@ from typing import Any, ClassVar, Final
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from zhiban.integrations.standard_webhooks import parse_secret, signed_headers
-from zhiban.integrations.webhook.reading import INLINE_BYTES, Address, Id, incoming, parse_event
+from zhiban.integrations.webhook.kinds import PROGRAM, TEXT_CHARACTERS
+from zhiban.integrations.webhook.reading import Address, Id, incoming, parse_event
 from zhiban.kit.breaker import LocalBreakers, Paused, Pauses
 from zhiban.kit.clock import Clock
 from zhiban.kit.http import AddressRefused, AnswerTooLarge, Http, HttpResponse, MaybeDone, NotJson, Unreachable, encoded
-from zhiban.kit.i18n import mark
 from zhiban.ports import (
     Breakers,
     ConnectionBroken,
@@ -28,7 +28,6 @@ from zhiban.ports import (
     Limits,
     Media,
     MediaDownload,
-    MediaLimit,
     Outgoing,
     Refusal,
     SendRefused,
@@ -36,9 +35,7 @@ from zhiban.ports import (
     UnknownVendorEvent,
 )
 
-NAME: Final = "webhook"
 JSON: Final = "application/json"
-TEXT_CHARACTERS: Final = 10_000
 TIMEOUT: Final = 15.0
 ANSWER_LIMIT: Final = 64 << 10
 LONGEST_WAIT: Final = 3600.0
@@ -46,7 +43,6 @@ _PAUSES: Final = Pauses(first=1.0, longest=60.0, threshold=5, probe=TIMEOUT + 5)
 
 _DATA = re.compile(r"data:([A-Za-z0-9.+/-]{1,100});base64,", re.ASCII)
 _CONTENT_TYPE = re.compile(r"[A-Za-z0-9.+/-]{1,100}", re.ASCII)
-_MEDIA_KINDS = (Kind.IMAGE, Kind.VOICE, Kind.VIDEO, Kind.FILE)
 
 
 class WebhookConfig(BaseModel):
@@ -72,12 +68,8 @@ class WebhookConfig(BaseModel):
 class WebhookChannel:
     """Channel, FetchesMedia, UploadsMedia and RecallsMessages for one program."""
 
-    kind: ClassVar[str] = NAME
-    label: ClassVar[str] = mark("接口渠道")
-    icon: ClassVar[str] = "globe"
-    limits: ClassVar[Limits] = Limits(
-        text=TEXT_CHARACTERS, quotes=True, mentions=True, media=dict.fromkeys(_MEDIA_KINDS, MediaLimit(INLINE_BYTES))
-    )
+    kind: ClassVar[str] = PROGRAM.kind
+    limits: ClassVar[Limits] = PROGRAM.limits
 
     def __init__(self, http: Http, config: WebhookConfig, clock: Clock, *, breakers: Breakers | None = None) -> None:
         self._http = http

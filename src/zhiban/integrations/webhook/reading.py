@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from zhiban.integrations.webhook.kinds import INLINE_BYTES
 from zhiban.kit.settings import web_address
 from zhiban.kit.text import clean
 from zhiban.ports import (
@@ -43,7 +44,6 @@ from zhiban.ports import (
     SendFailed,
 )
 
-INLINE_BYTES: Final = 512 << 10  # of one file inside a call; larger ones are given by their address
 FILES: Final = 10
 MEMBERS: Final = 2000  # of a group, in one call
 

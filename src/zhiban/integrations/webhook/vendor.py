@@ -1,17 +1,15 @@
-"""One program as a vendor: its signature, the one account that it is, and how it is connected."""
+"""One program as a vendor: its signature, and the one account that it is."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import AsyncIterator, Sequence
 
-from pydantic import ValidationError
-
-from zhiban.integrations.standard_webhooks import new_secret, parse_secret, verified
-from zhiban.integrations.webhook.channel import JSON, NAME, WebhookChannel, WebhookConfig
+from zhiban.integrations.standard_webhooks import verified
+from zhiban.integrations.webhook.channel import JSON, WebhookChannel, WebhookConfig
+from zhiban.integrations.webhook.kinds import NAME, PROGRAM, own_account
 from zhiban.integrations.webhook.reading import parse_event
 from zhiban.kit.clock import Clock
 from zhiban.kit.errors import Misconfigured
@@ -24,22 +22,14 @@ from zhiban.ports import (
     Channel,
     CheckResult,
     ConnectionBroken,
-    Integration,
     InvalidWebhook,
     SendRefused,
-    Setup,
-    SetupField,
-    SetupStep,
-    TokenStore,
     TryLater,
-    UnusableValues,
-    Vendor,
     VendorAccount,
     VerifiedWebhook,
     Webhook,
     WebhookOutcome,
 )
-from zhiban.ports.setup import Values
 
 
 class WebhookVendor:
@@ -78,7 +68,7 @@ class WebhookVendor:
         return Acknowledgement(202 if outcome is WebhookOutcome.STORED else status, encoded(shown), JSON)
 
     def account(self, named: str | None) -> VendorAccount:  # noqa: ARG002
-        return _account(self._config.source)
+        return own_account(self._config.source)
 
     def channel(self, kind: str, external_id: str) -> Channel:  # noqa: ARG002
         return WebhookChannel(self._http, self._config, self._clock, breakers=self._breakers)
@@ -92,102 +82,6 @@ class WebhookVendor:
             await WebhookChannel(self._http, self._config, self._clock).ping()
         except (SendRefused, TryLater, ConnectionBroken) as error:
             cure = mark("检查地址和签名密钥；对方要用2xx回答每个请求")
-            yield CheckResult(WebhookChannel.label, "fail", problem=error.sentence, cure=cure, step="signature")
+            yield CheckResult(PROGRAM.label, "fail", problem=error.sentence, cure=cure, step="signature")
             return
-        yield CheckResult(WebhookChannel.label, "ok", mark("对方接受我们的签名"), step="signature")
-
-
-def _account(source: str) -> VendorAccount:
-    return VendorAccount(NAME, source, source)
-
-
-def _complete(values: Values) -> Values:
-    """Checks the address and the secret; makes a secret where none was given. Raises UnusableValues."""
-    given = {**values, "secret": values.get("secret") or new_secret()}
-    given["allow_private"] = str(values.get("allow_private") or "").strip().lower() in ("1", "true", "yes", "是")
-    try:
-        config = WebhookConfig(**given)
-    except ValidationError as error:
-        raise UnusableValues([str(part) for problem in error.errors() for part in problem["loc"]]) from None
-    try:
-        parse_secret(config.secret.get_secret_value())
-    except Misconfigured as error:
-        raise UnusableValues(["secret"], error.sentence) from None
-    return {
-        "source": config.source,
-        "url": config.url,
-        "secret": given["secret"],
-        "allow_private": config.allow_private,
-    }
-
-
-def _build(
-    http: Http,
-    clock: Clock,
-    config: Mapping[str, Any],
-    secrets: Mapping[str, Any],
-    _tokens: TokenStore,
-    breakers: Breakers,
-) -> Vendor:
-    return WebhookVendor(http, WebhookConfig(**{**config, **secrets}), clock, breakers=breakers)
-
-
-WEBHOOK: Final = Integration(
-    name=NAME,
-    label=WebhookChannel.label,
-    setup=Setup(
-        fields=(
-            SetupField(
-                "source", mark("对方的名字"), mark("自己取，例如crm；联系人的编号在它之内不重复"), identifies=True
-            ),
-            SetupField("url", mark("对方的地址"), mark("我们把回复发到这里，https://…")),
-            SetupField(
-                "secret",
-                mark("签名密钥"),
-                mark("whsec_加Base64；留空会自动生成一个"),
-                secret=True,
-                required=False,
-                rotates=True,
-            ),
-            SetupField(
-                "allow_private",
-                mark("允许内网地址"),
-                required=False,
-                default="false",
-                yes_no=True,
-                operator=True,
-            ),
-        ),
-        steps=(
-            SetupStep("values", mark("填对方的名字和地址"), "saved", done=mark("已保存")),
-            SetupStep(
-                "signature",
-                mark("让对方接受我们的签名"),
-                "vendor",
-                mark("让对方用同一个密钥核对我们发去的签名"),
-                mark("对方接受我们的签名"),
-            ),
-            SetupStep(
-                "callback",
-                mark("让对方发到我们的地址"),
-                "webhook",
-                mark("让对方把消息签名后POST到：{callback}"),
-                mark("收到了对方的请求"),
-            ),
-            SetupStep(
-                "message",
-                mark("发一句话试试"),
-                "message",
-                mark("在对方那里以联系人的身份说一句“你好”"),
-                mark("收到了，也回答了"),
-            ),
-        ),
-        complete=_complete,
-        # Whoever set another address or key would read what lies in the private network.
-        is_operators=lambda values: bool(values.get("allow_private")),
-    ),
-    channels=(WebhookChannel,),
-    vendor=WebhookVendor,
-    build=_build,
-    own_account=lambda config: _account(str(config["source"])),
-)
+        yield CheckResult(PROGRAM.label, "ok", mark("对方接受我们的签名"), step="signature")

@@ -12,8 +12,9 @@ from typing import Any, ClassVar, Final
 
 from zhiban.integrations.wechaty import file_box
 from zhiban.integrations.wechaty.client import FILE_SECONDS, GatewayClient
-from zhiban.integrations.wechaty.config import LABEL, NAME, WechatyConfig
+from zhiban.integrations.wechaty.config import WechatyConfig
 from zhiban.integrations.wechaty.contents import with_mentions
+from zhiban.integrations.wechaty.kinds import TEXT_CHARACTERS, WECHAT_GROUP
 from zhiban.kit.clock import Clock
 from zhiban.kit.http import AddressRefused, AnswerTooLarge, Http, MaybeDone, Unreachable
 from zhiban.kit.text import clean
@@ -23,7 +24,6 @@ from zhiban.ports import (
     Limits,
     Media,
     MediaDownload,
-    MediaLimit,
     Outgoing,
     Refusal,
     SendRefused,
@@ -31,14 +31,9 @@ from zhiban.ports import (
     UnknownVendorEvent,
 )
 
-TEXT_CHARACTERS: Final = 2_000
-FILE_BYTES: Final = 20 << 20
-PICTURE_BYTES: Final = 10 << 20
 SEND_SECONDS: Final = 60.0  # gateways let messages wait a little, so that the account does not look like a machine
-WELCOME_SECONDS: Final = 600.0
 REMEMBERED: Final = 10_000
 _LARGEST_PICTURE: Final = 2  # MessageImage's type for the picture in full size
-_PICTURES: Final = frozenset(("image/jpeg", "image/png", "image/gif"))
 _DATA = re.compile(r"data:;base64,")
 
 
@@ -64,19 +59,8 @@ class Sent:
 class WechatyChannel:
     """Channel, FetchesMedia, UploadsMedia, RecallsMessages and RepliesToEvents for one gateway."""
 
-    kind: ClassVar[str] = NAME
-    label: ClassVar[str] = LABEL
-    icon: ClassVar[str] = "users"
-    limits: ClassVar[Limits] = Limits(
-        text=TEXT_CHARACTERS,
-        mentions=True,
-        event_reply_seconds=WELCOME_SECONDS,
-        media={
-            Kind.IMAGE: MediaLimit(PICTURE_BYTES, _PICTURES),
-            Kind.VIDEO: MediaLimit(FILE_BYTES, frozenset(("video/mp4",))),
-            Kind.FILE: MediaLimit(FILE_BYTES),
-        },
-    )
+    kind: ClassVar[str] = WECHAT_GROUP.kind
+    limits: ClassVar[Limits] = WECHAT_GROUP.limits
 
     def __init__(self, client: GatewayClient, http: Http, config: WechatyConfig, clock: Clock) -> None:
         self._client = client

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from zhiban.kit.i18n import mark
 from zhiban.kit.settings import Settings
-from zhiban.ports import Setup, SetupField, SetupStep, UnusableValues
+from zhiban.ports import Setup, SetupField, SetupStep, UnusableValues, VendorAccount
 from zhiban.ports.setup import READ_ONLY, Values
 
 NAME: Final = "wechaty"
@@ -186,3 +186,8 @@ SETUP: Final = Setup(
     ),
     complete=complete,
 )
+
+
+def own_account(source: str) -> VendorAccount:
+    """The one account of a gateway, whoever is logged in."""
+    return VendorAccount(NAME, source, source)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from zhiban.integrations.wechaty.channel import WechatyChannel
-from zhiban.integrations.wechaty.config import LABEL, NAME, SETUP, WechatyConfig, operators
-from zhiban.integrations.wechaty.vendor import WechatyVendor, own_account
+from zhiban.integrations.wechaty.config import LABEL, NAME, SETUP, WechatyConfig, operators, own_account
+from zhiban.integrations.wechaty.kinds import WECHAT_GROUP
 from zhiban.kit.clock import Clock
 from zhiban.kit.http import Http
-from zhiban.ports import Breakers, Integration, TokenStore, Vendor
+from zhiban.ports import Breakers, Integration, Streams, TokenStore, Vendor
 
 
 def _build(
@@ -21,6 +20,8 @@ def _build(
     _tokens: TokenStore,
     _breakers: Breakers,
 ) -> Vendor:
+    from zhiban.integrations.wechaty.vendor import WechatyVendor
+
     return WechatyVendor(http, WechatyConfig(**{**config, **secrets}), clock)
 
 
@@ -28,9 +29,9 @@ WECHATY: Final = Integration(
     name=NAME,
     label=LABEL,
     setup=SETUP,
-    channels=(WechatyChannel,),
-    vendor=WechatyVendor,
+    kinds=(WECHAT_GROUP,),
     build=_build,
+    talents=(Streams,),
     operators=operators,
     own_account=lambda config: own_account(str(config["source"])),
 )

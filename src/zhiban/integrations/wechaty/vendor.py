@@ -7,7 +7,7 @@ from typing import Final
 
 from zhiban.integrations.wechaty.channel import WechatyChannel
 from zhiban.integrations.wechaty.client import GatewayClient
-from zhiban.integrations.wechaty.config import LABEL, NAME, WechatyConfig
+from zhiban.integrations.wechaty.config import LABEL, NAME, WechatyConfig, own_account
 from zhiban.integrations.wechaty.listening import Listener
 from zhiban.kit.clock import Clock
 from zhiban.kit.http import Http
@@ -85,8 +85,3 @@ class WechatyVendor:
             yield CheckResult(LABEL, "warn", said, cure=cure)
         values = {"version": clean(answer.version)[:40]}
         yield CheckResult(LABEL, "ok", mark("网关有应答，版本{version}"), values=values, step="gateway")
-
-
-def own_account(source: str) -> VendorAccount:
-    """The one account of a gateway, whoever is logged in."""
-    return VendorAccount(NAME, source, source)

@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Final
 from zhiban.integrations.wecom.api import WeComApi
 from zhiban.integrations.wecom.config import WeComConfig
 from zhiban.integrations.wecom.documents import read_document
-from zhiban.integrations.wecom.kf import MEDIA, MEDIA_HOURS, upload_media, wire_key
+from zhiban.integrations.wecom.kf import upload_media, wire_key
+from zhiban.integrations.wecom.kinds import APP
 from zhiban.integrations.wecom.values import text_of
 from zhiban.kit.clock import Clock, SystemClock
-from zhiban.kit.i18n import mark
 from zhiban.kit.text import cut_bytes, size_of
 from zhiban.ports import (
     Choice,
@@ -50,10 +50,8 @@ class AppChannel:
     `UnknownVendorEvent`, since nobody could answer them.
     """
 
-    kind: ClassVar[str] = "wecom_app"
-    label: ClassVar[str] = mark("企业微信应用")
-    icon: ClassVar[str] = "message"
-    limits: ClassVar[Limits] = Limits(text=2000, unit="bytes", media=MEDIA, media_hours=MEDIA_HOURS)
+    kind: ClassVar[str] = APP.kind
+    limits: ClassVar[Limits] = APP.limits
 
     def __init__(self, api: WeComApi, config: WeComConfig, *, clock: Clock | None = None) -> None:
         self._api = api

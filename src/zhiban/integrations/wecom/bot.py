@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 
 from yarl import URL
 
-from zhiban.integrations.wecom.bot_config import LABEL, NAME, BotConfig
+from zhiban.integrations.wecom.bot_config import BotConfig
 from zhiban.integrations.wecom.bot_reading import read_body
 from zhiban.integrations.wecom.errors import errcode, error_for
+from zhiban.integrations.wecom.kinds import BOT
 from zhiban.integrations.wecom.values import text_of
 from zhiban.kit.clock import Clock
 from zhiban.kit.http import AddressRefused, AnswerTooLarge, Http, MaybeDone, NotJson, Unreachable
@@ -27,15 +28,12 @@ from zhiban.ports import (
     Profile,
     Refusal,
     ReplySlots,
-    ReplyWindow,
     SendRefused,
     TakenSlot,
     TryLater,
 )
 
 TEXT_BYTES: Final = 20_480  # what WeCom takes in one answer
-_SPLIT_BYTES: Final = 20_000
-WINDOW: Final = ReplyWindow(hours=58 / 60, messages=2)  # one is fetched, one is posted
 FETCH_SECONDS: Final = 6.0  # how long an answer waits to be fetched, by a vendor that asks about once a second
 _LOOK_EVERY: Final = 0.2
 _TIMEOUT: Final = 15.0
@@ -53,12 +51,8 @@ class BotChannel:
     answer can be posted for each message.
     """
 
-    kind: ClassVar[str] = NAME
-    label: ClassVar[str] = LABEL
-    icon: ClassVar[str] = "users"
-    limits: ClassVar[Limits] = Limits(
-        text=_SPLIT_BYTES, unit="bytes", reply_window=WINDOW, reserved=1, hears="addressed"
-    )
+    kind: ClassVar[str] = BOT.kind
+    limits: ClassVar[Limits] = BOT.limits
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from zhiban.kit.errors import Misconfigured
 from zhiban.kit.i18n import mark
 from zhiban.kit.settings import Settings, web_address
 from zhiban.kit.text import clean, size_of
-from zhiban.ports import Setup, SetupField, SetupStep, UnusableValues
+from zhiban.ports import Setup, SetupField, SetupStep, UnusableValues, VendorAccount
 from zhiban.ports.setup import Values
 
 NAME: Final = "wecom_bot"
@@ -183,3 +183,8 @@ SETUP: Final = Setup(
     ),
     complete=_complete,
 )
+
+
+def own_account(bot: str) -> VendorAccount:
+    """The one account of a bot."""
+    return VendorAccount(NAME, bot, bot)

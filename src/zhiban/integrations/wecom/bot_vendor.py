@@ -1,13 +1,12 @@
-"""One AI bot (智能机器人) as a vendor, and as an integration of its own: it has no secret but that of its callback."""
+"""One AI bot (智能机器人) as a vendor: it has no secret but that of its callback."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import AsyncIterator, Sequence
 
 from zhiban.integrations.wecom.bot import BotChannel
 from zhiban.integrations.wecom.bot_callback import BotAuthenticator
-from zhiban.integrations.wecom.bot_config import LABEL, NAME, SETUP, BotConfig, operators
+from zhiban.integrations.wecom.bot_config import NAME, BotConfig, own_account
 from zhiban.integrations.wecom.memory_slots import MemorySlots
 from zhiban.integrations.wecom.setup import clock_check
 from zhiban.kit.clock import Clock
@@ -15,22 +14,17 @@ from zhiban.kit.errors import Misconfigured
 from zhiban.kit.http import Http
 from zhiban.ports import (
     Acknowledgement,
-    Breakers,
     Challenge,
     Channel,
     CheckResult,
-    Integration,
     InvalidWebhook,
     ReplyPoll,
     ReplySlots,
-    TokenStore,
-    Vendor,
     VendorAccount,
     VerifiedWebhook,
     Webhook,
     WebhookOutcome,
 )
-from zhiban.ports.setup import Values
 
 
 class WeComBot:
@@ -77,35 +71,3 @@ class WeComBot:
         yield CheckResult(
             result.name, result.level, result.said, cure=result.cure, values=result.values, step="address"
         )
-
-
-def own_account(bot: str) -> VendorAccount:
-    """The one account of a bot."""
-    return VendorAccount(NAME, bot, bot)
-
-
-def _build(
-    http: Http,
-    clock: Clock,
-    config: Mapping[str, Any],
-    secrets: Mapping[str, Any],
-    _tokens: TokenStore,
-    _breakers: Breakers,
-) -> Vendor:
-    return WeComBot(http, BotConfig(**{**config, **secrets}), clock)
-
-
-def _own(config: Values) -> VendorAccount:
-    return own_account(str(config["bot"]))
-
-
-WECOM_BOT: Final = Integration(
-    name=NAME,
-    label=LABEL,
-    setup=SETUP,
-    channels=(BotChannel,),
-    vendor=WeComBot,
-    build=_build,
-    operators=operators,
-    own_account=_own,
-)

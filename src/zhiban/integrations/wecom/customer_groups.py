@@ -13,6 +13,7 @@ from zhiban.integrations.wecom import xml
 from zhiban.integrations.wecom.api import WeComApi
 from zhiban.integrations.wecom.documents import read_document
 from zhiban.integrations.wecom.errors import NOT_OPENED_CODES, error_for
+from zhiban.integrations.wecom.kinds import CUSTOMER_GROUPS
 from zhiban.integrations.wecom.values import items_of, mapping_of, moment, number, text_of, texts_of
 from zhiban.kit.clock import Clock
 from zhiban.kit.i18n import mark
@@ -33,7 +34,6 @@ from zhiban.ports import (
 )
 
 ACCOUNT: Final = "customer-groups"
-KIND: Final = "wecom_customer_groups"
 EVENT: Final = "change_external_chat"
 NAME_OF_INBOX: Final = "客户群"
 PAGE_SIZE: Final = 1000
@@ -48,7 +48,7 @@ _LATEST: Final = 253402300800  # the year 10000
 
 def account() -> VendorAccount:
     """All customer groups of a connection are one inbox."""
-    return VendorAccount(KIND, ACCOUNT, NAME_OF_INBOX)
+    return VendorAccount(CUSTOMER_GROUPS.kind, ACCOUNT, NAME_OF_INBOX)
 
 
 class CustomerGroups:
@@ -130,10 +130,8 @@ async def check(groups: CustomerGroups) -> CheckResult:
 class CustomerGroupsChannel:
     """Channel and ReadsGroups. What happens is announced by the app's callback; what it led to has to be asked for."""
 
-    kind: ClassVar[str] = KIND
-    label: ClassVar[str] = mark("企业微信客户群")
-    icon: ClassVar[str] = "users"
-    limits: ClassVar[Limits] = Limits(text=2000, hears="nothing")
+    kind: ClassVar[str] = CUSTOMER_GROUPS.kind
+    limits: ClassVar[Limits] = CUSTOMER_GROUPS.limits
 
     def __init__(self, groups: CustomerGroups, clock: Clock) -> None:
         self._groups = groups

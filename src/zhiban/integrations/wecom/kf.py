@@ -14,10 +14,10 @@ from zhiban.integrations.wecom.api import WeComApi
 from zhiban.integrations.wecom.documents import read_document
 from zhiban.integrations.wecom.errors import BAD_PULL_TOKEN, NOT_SENDING, error_for
 from zhiban.integrations.wecom.kf_entries import read_entry
+from zhiban.integrations.wecom.kinds import KF, MEDIA
 from zhiban.integrations.wecom.repeats import Repeats
 from zhiban.integrations.wecom.values import items_of, mapping_of, number, storable, text_of
 from zhiban.kit.clock import Clock, SystemClock
-from zhiban.kit.i18n import mark
 from zhiban.kit.text import size_of
 from zhiban.ports import (
     ConnectionBroken,
@@ -26,13 +26,11 @@ from zhiban.ports import (
     Limits,
     Media,
     MediaDownload,
-    MediaLimit,
     NativeState,
     Outgoing,
     Page,
     Profile,
     Refusal,
-    ReplyWindow,
     SendRefused,
     TryLater,
     UnknownVendorEvent,
@@ -40,17 +38,7 @@ from zhiban.ports import (
 
 log = logging.getLogger(__name__)
 
-# What WeCom takes in one message is 2048 bytes; the rest it cuts without a word. A little is kept for a mark.
-TEXT_BYTES: Final = 2048
-_SPLIT_BYTES: Final = 2000
-# What the platform takes as uploads (media/upload), and for how long it keeps them: three days, less a margin.
-MEDIA: Final = {
-    Kind.IMAGE: MediaLimit(10 << 20, frozenset({"image/jpeg", "image/png"}), least=6),
-    Kind.VOICE: MediaLimit(2 << 20, frozenset({"audio/amr"}), least=6),
-    Kind.VIDEO: MediaLimit(10 << 20, frozenset({"video/mp4"}), least=6),
-    Kind.FILE: MediaLimit(20 << 20, least=6),
-}
-MEDIA_HOURS: Final = 71.0
+TEXT_BYTES: Final = 2048  # what WeCom takes in one message; the rest it cuts without a word
 MENU_TEXT_BYTES: Final = 1024
 MENU_LABEL_BYTES: Final = 128
 MENU_CHOICES: Final = 10
@@ -81,19 +69,8 @@ class KfChannel:
     """Channel, Polls, TransfersNatively, RepliesToEvents, FetchesMedia, UploadsMedia, KnowsContacts and
     OffersContactLinks for one open_kfid."""
 
-    kind: ClassVar[str] = "wecom_kf"
-    label: ClassVar[str] = mark("微信客服")
-    icon: ClassVar[str] = "message"
-    limits: ClassVar[Limits] = Limits(
-        text=_SPLIT_BYTES,
-        unit="bytes",
-        reply_window=ReplyWindow(hours=48, messages=5),
-        reserved=1,
-        event_reply_seconds=20,
-        menus=True,
-        media=MEDIA,
-        media_hours=MEDIA_HOURS,
-    )
+    kind: ClassVar[str] = KF.kind
+    limits: ClassVar[Limits] = KF.limits
 
     def __init__(
         self, api: WeComApi, open_kfid: str, *, clock: Clock | None = None, repeats: Repeats | None = None

@@ -17,6 +17,7 @@ from zhiban.integrations.wecom.contacts import WELCOME_BYTES, WELCOME_SECONDS, C
 from zhiban.integrations.wecom.customer_groups import CustomerGroups, CustomerGroupsChannel
 from zhiban.integrations.wecom.errors import NOT_OPENED_CODES, error_for
 from zhiban.integrations.wecom.kf import KfChannel
+from zhiban.integrations.wecom.kinds import APP
 from zhiban.integrations.wecom.repeats import Repeats
 from zhiban.integrations.wecom.setup import checks
 from zhiban.integrations.wecom.values import text_of
@@ -99,7 +100,7 @@ class WeCom:
         if named:
             return VendorAccount(KfChannel.kind, named, named)
         if self.config.agent_id is None:
-            return VendorAccount(AppChannel.kind, "app", AppChannel.label, talks=False)
+            return VendorAccount(AppChannel.kind, "app", APP.label, talks=False)
         agent_id = str(self.config.agent_id)
         return VendorAccount(AppChannel.kind, agent_id, agent_id)
 

@@ -1,0 +1,26 @@
+"""What a WeChat account takes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from zhiban.integrations.wechaty.config import LABEL, NAME
+from zhiban.ports import ChannelKind, Kind, Limits, MediaLimit
+
+TEXT_CHARACTERS: Final = 2_000
+
+WECHAT_GROUP: Final = ChannelKind(
+    NAME,
+    LABEL,
+    "users",
+    Limits(
+        text=TEXT_CHARACTERS,
+        mentions=True,
+        event_reply_seconds=600,
+        media={
+            Kind.IMAGE: MediaLimit(10 << 20, frozenset(("image/jpeg", "image/png", "image/gif"))),
+            Kind.VIDEO: MediaLimit(20 << 20, frozenset(("video/mp4",))),
+            Kind.FILE: MediaLimit(20 << 20),
+        },
+    ),
+)
