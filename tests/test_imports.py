@@ -30,6 +30,7 @@ ELSEWHERE = {
     "pydantic.v1.main": "nobody here",
     "pydantic_settings": "a few lines of ours",
     "pypdf": "imports of PDF",
+    "rich": "what is printed for people",
     "sqlalchemy": "migrations",
     "xml.etree": "imports of Word documents and tables",
     "yaml": "rules, snippets and policies as files",
