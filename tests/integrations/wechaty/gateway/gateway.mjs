@@ -100,7 +100,7 @@ const plays = {
   reset: async () => {  // as if it had just been started
     for (const list of [sent, recalled, accepted, faults]) list.length = 0
     if (puppet.isLoggedIn) await puppet.logout()
-    for (const known of [mocker.cacheRoomPayload, mocker.cacheFileBoxPayload, friendships, invitations, slow, hidden]) known.clear()
+    for (const known of [mocker.cacheRoomPayload, mocker.RoomMock.pool, mocker.cacheFileBoxPayload, friendships, invitations, slow, hidden]) known.clear()
     if (token !== TOKEN) await plays.token({ token: TOKEN })
   },
   login: ({ id = 'wxid_bot', name } = {}) => {
