@@ -10,11 +10,11 @@ import pytest
 
 from tests.tickets.cards import CardChat, card_chat
 from tests.tickets.chat import GROUP, NAMES
-from zhiban.events import Actor
+from zhiban.events import SYSTEM, Actor
 from zhiban.kit.db import Database
 from zhiban.kit.i18n import Texts
-from zhiban.ports import GroupMember, IncomingMessage, Kind, MembersJoined, MembersLeft, SenderRole
-from zhiban.tickets import confirming, drafts
+from zhiban.ports import GroupMember, IncomingMessage, Kind, MembersJoined, MembersLeft, Repository, SenderRole
+from zhiban.tickets import confirming, drafts, repositories
 from zhiban.tickets.confirming import Confirmation, TicketRequester
 from zhiban.tickets.queries import ticket_numbered
 
@@ -127,6 +127,33 @@ async def test_who_asked_in_the_group_hears_there_what_a_colleague_decided(group
         assert told[0].startswith(f"@陆知行 {words}")
         assert len(told) == (2 if place == 0 else 1)  # and once where its issue is
         assert await chat.asks("lu", "确认") == ""
+
+
+@pytest.mark.parametrize("both", [False, True])
+async def test_a_repository_is_renamed_or_given_to_somebody_else_and_its_groups_go_along(
+    group: CardChat, both: bool
+) -> None:
+    chat, board = group.chat, group.stand.board
+    links = "select pattern, settings from repository_link"
+    if both:
+        board.repositories.append(Repository("2", "qinghe/store"))
+        await group.stand.repository("qinghe/store")
+        async with chat.database.transaction(chat.workspace_id) as tx:
+            await repositories.link(tx, chat.conversation_id, "qinghe/store", by=SYSTEM, now=chat.clock.now())
+        await chat.rows("update repository set removed_at = now() where name = 'qinghe/store' returning 1")
+        board.repositories.pop()
+    board.repositories[0] = Repository("1", "qinghe/store")
+    await group.happens("opened", number=8, repository="qinghe/store", title="改名以后")
+    assert await chat.rows(links) == [("qinghe/store", {})]
+    ((_, card),) = await group.news()
+    assert card.startswith("qinghe/store #8 改名以后")
+    assert "仓库：qinghe/store" in await chat.asks("liang", "以上5条开工单")
+    await chat.asks("liang", "确认")
+    assert "已建到qinghe/store" in (await group.settles())[0]
+    facts = await group.stand.facts("repository_linked", "repository_unlinked")
+    assert [(one["kind"], one["pattern"]) for one in facts][-1] == (
+        ("repository_unlinked", "acme/shop") if both else ("repository_linked", "qinghe/store")
+    )
 
 
 async def test_a_title_of_markup_is_words_in_the_group_and_when_it_is_quoted(group: CardChat) -> None:

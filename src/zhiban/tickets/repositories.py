@@ -38,6 +38,16 @@ on conflict (workspace_id, conversation_id, lower(pattern)) do update set settin
 where %(given)s and repository_link.settings is distinct from excluded.settings
 returning id"""
 
+# A group that is linked with both names already keeps the link of the new one.
+_MOVE_LINKS = """
+update repository_link l set pattern = %(name)s where lower(l.pattern) = lower(%(previous)s) and not exists (
+  select from repository_link o where o.conversation_id = l.conversation_id and o.id <> l.id
+    and lower(o.pattern) = lower(%(name)s))
+returning l.id, l.conversation_id, l.pattern, l.settings"""
+_DROP_LINKS = """
+delete from repository_link where lower(pattern) = lower(%(previous)s) and lower(pattern) <> lower(%(name)s)
+returning id, conversation_id, pattern, settings"""
+
 _LINKS = "select id, conversation_id, pattern, settings from repository_link"
 
 
@@ -149,6 +159,7 @@ async def keep(
             actor=by, at=now, repository_id=repository_id, name=repository.name, previous=before
         )
         await event_log.append(tx, renamed)
+        await _follow_name(tx, before, repository.name, by=by, now=now)
     return repository_id
 
 
@@ -160,6 +171,26 @@ async def rename(tx: Transaction, repository_id: int, name: str, *, now: datetim
     await tx.run("update repository set name = %(name)s where id = %(id)s", name=name, id=repository_id)
     renamed = RepositoryRenamed(actor=Actor("tracker"), at=now, repository_id=repository_id, name=name, previous=before)
     await event_log.append(tx, renamed)
+    await _follow_name(tx, before, name, by=Actor("tracker"), now=now)
+
+
+async def _follow_name(tx: Transaction, previous: str, name: str, *, by: Actor, now: datetime) -> None:
+    """Groups that were linked with the repository by its former name go on hearing of it and filing there."""
+    for row in await tx.objects(RepositoryLink, _MOVE_LINKS, previous=previous, name=name):
+        linked = RepositoryLinked(
+            actor=by,
+            at=now,
+            conversation_id=row.conversation_id,
+            link_id=row.id,
+            pattern=row.pattern,
+            settings=row.settings,
+        )
+        await event_log.append(tx, linked)
+    for row in await tx.objects(RepositoryLink, _DROP_LINKS, previous=previous, name=name):
+        unlinked = RepositoryUnlinked(
+            actor=by, at=now, conversation_id=row.conversation_id, link_id=row.id, pattern=row.pattern
+        )
+        await event_log.append(tx, unlinked)
 
 
 async def remove(tx: Transaction, connection_id: int, external_id: str, *, now: datetime) -> None:
