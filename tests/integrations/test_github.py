@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -12,6 +14,7 @@ import pytest
 from tests.ports.tracker_stands import NAME, GitHubStand, app_keys, github_stand
 
 from zhiban import bootstrap
+from zhiban.integrations.forges import client
 from zhiban.integrations.github import news, parts
 from zhiban.integrations.github.hooks import read, verified
 from zhiban.integrations.wecom.tokens import MemoryTokens
@@ -186,6 +189,24 @@ async def test_what_is_only_for_now_says_how_long(
         with pytest.raises(TryLater):
             await stand.tracker.issue(NAME, 1)
         assert len(stand.github.calls) == asked
+
+
+async def test_what_github_takes_after_we_hung_up_is_found_and_not_written_twice(
+    stand: GitHubStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stand.tracker.open_issue(draft())  # with a token at hand
+    monkeypatch.setattr(client, "TIMEOUT", 0.1)
+    for calling in (draft(), CommentDraft(str(uuid4()), NAME, 1, "还在")):
+        stand.github.fails("slow", ending="/issues" if isinstance(calling, IssueDraft) else "/comments")
+        writes = stand.tracker.open_issue if isinstance(calling, IssueDraft) else stand.tracker.comment
+        began = datetime.now(UTC)
+        with pytest.raises(TryLater) as raised:
+            await writes(calling)  # type: ignore[operator]
+        assert raised.value.unknown
+        await asyncio.sleep(0.4)  # it goes on over there
+        await writes(replace(calling, tried_at=began))  # type: ignore[operator]
+    assert len(stand.repo.entries) == 2
+    assert len(stand.repo.entries[1].comments) == 1
 
 
 async def test_refusals_are_told_apart(stand: GitHubStand) -> None:
