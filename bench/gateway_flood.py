@@ -37,6 +37,7 @@ from zhiban.postgres.supervisor import BundledPostgres
 
 LI, WANG = "wxid_li", "wxid_wang"
 COMMANDS = 2  # a second, in all groups together
+FIRST_COMMAND = 2.0  # seconds after which something was said everywhere
 
 
 def _late(text: str, at: float) -> float:
@@ -71,8 +72,9 @@ async def _floor(gateway: gateways.Gateway, rooms: list[str], rate: int) -> list
 async def _commands(gateway: gateways.Gateway, rooms: list[str], seconds: float) -> list[float | None]:
     """Milliseconds until each command was answered, None for one that was not."""
     said: dict[str, list[float]] = {}
+    await asyncio.sleep(FIRST_COMMAND)
     began = asyncio.get_running_loop().time()
-    for number in range(int(seconds * COMMANDS)):
+    for number in range(int((seconds - FIRST_COMMAND) * COMMANDS)):
         await asyncio.sleep(max(0.0, began + number / COMMANDS - asyncio.get_running_loop().time()))
         room = rooms[number % len(rooms)]
         said.setdefault(room, []).append(time.time() * 1000)
