@@ -109,8 +109,10 @@ class LoginJobs:
         try:
             found = await self._found(workspace_id, row, secrets)
         except MemberBindingEnded as error:
-            await self._ended(workspace_id, row, error.reason)
-            return
+            if error.reason != "expired":
+                await self._ended(workspace_id, row, error.reason)
+                return
+            found = AGAIN  # before its time: another look has used the code up, and may be about to bind
         except (FeatureOff, ConnectionBroken, NotFound):
             await self._ended(workspace_id, row, "off")
             return
