@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import pytest
@@ -217,6 +217,19 @@ async def test_a_file_is_handed_over_once_while_the_vendor_keeps_it(talk: Talk) 
 
     talk.clock.set(NOON + timedelta(hours=72))
     assert not (await talk.outgoing.hand_over(talk.desk.inbox, message.id)).kept
+
+
+async def test_what_may_have_arrived_is_not_said_again_where_a_repeat_would_stand_there_twice(talk: Talk) -> None:
+    """Whichever process would try: it counts as sent. Handing a file over says nothing."""
+    talk.channel.limits = replace(talk.channel.limits, repeats=False)  # type: ignore[misc]
+    await talk.replies("在这里", await talk.puts(CONTRACT, "合同.pdf"))
+    words, file = await talk.queued()
+    for message in (words, file):
+        talk.place.faults.append((TryLater("lost", unknown=True), True))
+        assert await talk.sends(message) == SendSucceeded()
+    talk.place.faults.append((TryLater("busy"), False))
+    assert isinstance(await talk.sends(replace(words, external_id="z2")), Deferred)
+    assert len(talk.place.arrived) == 2
 
 
 async def test_a_file_that_the_vendor_lost_is_handed_over_again(talk: Talk) -> None:

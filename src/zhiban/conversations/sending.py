@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Coroutine
 from datetime import datetime, timedelta
+from typing import Any
 
 from zhiban.channels.connection_health import mark_broken, mark_inbox_broken, mark_mended
 from zhiban.channels.connections import OpenInbox
@@ -113,22 +115,33 @@ async def _send(inbox: OpenInbox, thread: str, message: QueuedMessage, *, now: d
     outgoing = as_outgoing(thread, message)
     code = message.content.get("code")
     if not code:
-        return await inbox.channel.send(outgoing)
+        return await _say(inbox, inbox.channel.send(outgoing))
     if now >= datetime.fromisoformat(message.content["expires"]) or not isinstance(inbox.channel, RepliesToEvents):
         raise SendRefused(Refusal.CODE_EXPIRED)
-    return await inbox.channel.reply_to_event(code, outgoing)
+    return await _say(inbox, inbox.channel.reply_to_event(code, outgoing))
+
+
+async def _say(inbox: OpenInbox, saying: Coroutine[Any, Any, str]) -> str:
+    """The vendor's id. Empty where nobody knows whether it arrived and a repeat might stand there twice, which is worse
+    than not at all: it counts as sent at once, as another process would not know."""
+    try:
+        return await saying
+    except TryLater as error:
+        if error.unknown and not inbox.channel.limits.repeats:
+            return ""
+        raise
 
 
 async def _send_file(inbox: OpenInbox, thread: str, message: QueuedMessage, files: OutgoingFiles) -> str:
     """Hand the file over and send it; once more where the vendor has lost what an earlier attempt gave it."""
     given = await files.hand_over(inbox, message.id)
     try:
-        return await inbox.channel.send(as_outgoing(thread, message, given.media))
+        return await _say(inbox, inbox.channel.send(as_outgoing(thread, message, given.media)))
     except SendRefused as error:
         if not given.kept or error.refusal is not Refusal.BAD_MESSAGE:
             raise
         given = await files.hand_over(inbox, message.id, anew=True)
-        return await inbox.channel.send(as_outgoing(thread, message, given.media))
+        return await _say(inbox, inbox.channel.send(as_outgoing(thread, message, given.media)))
 
 
 async def _move(inbox: OpenInbox, thread: str, message: QueuedMessage) -> Outcome:

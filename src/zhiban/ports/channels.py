@@ -52,6 +52,7 @@ class Limits:
     quotes: bool = False  # whether a message can name the one that it answers, so that the contact sees it
     mentions: bool = False  # whether a message in a group can name members so that they are told
     hears: Literal["all", "addressed", "nothing"] = "all"  # what of a group's talk reaches us; nothing: nor do we speak
+    repeats: bool = True  # whether sending with the same key again is harmless, in whichever process
     media_hours: float = 0.0  # for how long a file that was handed over can be sent; 0: it is not kept
 
     def size(self, text: str) -> int:

@@ -17,6 +17,7 @@ QQ_GROUP: Final = ChannelKind(
         text=TEXT_CHARACTERS,
         quotes=True,
         mentions=True,
+        repeats=False,
         event_reply_seconds=600,
         media={
             Kind.IMAGE: MediaLimit(10 << 20, frozenset(("image/jpeg", "image/png", "image/gif"))),

@@ -16,6 +16,7 @@ WECHAT_GROUP: Final = ChannelKind(
     Limits(
         text=TEXT_CHARACTERS,
         mentions=True,
+        repeats=False,
         event_reply_seconds=600,
         media={
             Kind.IMAGE: MediaLimit(10 << 20, frozenset(("image/jpeg", "image/png", "image/gif"))),
