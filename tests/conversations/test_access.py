@@ -8,7 +8,7 @@ from tests.twin import open_inbox
 
 from zhiban.conversations import assignment, lists, queries, service
 from zhiban.conversations.access import access_conversation, access_conversation_to_answer, visible
-from zhiban.conversations.lists import Queue, StatusTab
+from zhiban.conversations.lists import Queue, Sort, StatusTab
 from zhiban.events import Actor
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database, Transaction
@@ -28,7 +28,9 @@ async def shown(tx: Transaction, access: Access, queue: Queue, tab: StatusTab, l
     return [row.id for row in (*found.waiting, *found.rest)]
 
 
-async def test_every_list_and_count_is_the_part_of_the_whole_that_they_see(db: Database, seed: Seed) -> None:
+async def test_every_list_and_count_is_the_part_of_the_whole_that_they_see(
+    db: Database, seed: Seed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     w, lin = seed.workspace_id, seed.agents["林晓"]
     places = [seed.inbox.inbox_id]
     places += [(await open_inbox(db, w, public_id=name, name=name)).inbox_id for name in ("乙", "丙")]
@@ -51,10 +53,18 @@ async def test_every_list_and_count_is_the_part_of_the_whole_that_they_see(db: D
             counts = await lists.counts(tx, some)
             for queue in Queue:
                 assert counts.of(queue) == len(await shown(tx, some, queue, StatusTab.OPEN, None)), (seen, queue)
-                first = (await lists.conversation_list(tx, some, queue=queue, tab=StatusTab.OPEN)).waiting[:1]
-                if first:
-                    assert await lists.next_waiting(tx, some, queue=queue, after=0) == first[0].id
+                for sort in Sort:
+                    ordered = await lists.conversation_list(tx, some, queue=queue, tab=StatusTab.OPEN, sort=sort)
+                    assert len(ordered.waiting + ordered.rest) == counts.of(queue), (seen, queue, sort)
+                    for first in ordered.waiting[:1]:
+                        assert await lists.next_waiting(tx, some, queue=queue, after=0, sort=sort) == first.id
             assert await visible(tx, some, list(where)) == {id_ for id_ in where if where[id_] in seen}
+            for most in (1, 2, 3):  # whether or not two queues alone are as many as is counted
+                monkeypatch.setattr(lists, "COUNTED", most)
+                few = await lists.counts(tx, some, snoozed=Queue.ALL)
+                assert [few.of(queue) for queue in Queue] == [min(most, counts.of(queue)) for queue in Queue]
+                assert few.snoozed == min(most, len(await shown(tx, some, Queue.ALL, StatusTab.SNOOZED, None)))
+            monkeypatch.undo()
 
 
 async def test_what_they_may_not_answer_any_more_waits_for_the_others(db: Database, seed: Seed) -> None:
