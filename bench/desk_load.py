@@ -61,6 +61,9 @@ class Desk:
     _due: float | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _thread_asked: bool = False
+    # As in the page, where htmx keeps one request for each part under way and one more waiting.
+    _list_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _thread_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -96,8 +99,9 @@ class Desk:
         await asyncio.sleep(due - time.monotonic())
         if self._due != due:
             return  # another one came before it
-        self._due = None
-        await self.fetch_now()
+        async with self._list_lock:
+            self._due = None
+            await self.fetch_now()
 
     async def fetch_now(self) -> None:
         self._list_at = time.monotonic()
@@ -113,11 +117,11 @@ class Desk:
             return
         self._thread_asked = True
         await asyncio.sleep(0.02)
-        self._thread_asked = False
-        async with self.session.get(
-            f"{self.server}/conversations/{self.open_id}/live?queue=mine&status=open"
-        ) as answer:
-            page = await answer.text()
+        async with self._thread_lock:
+            self._thread_asked = False
+            address = f"{self.server}/conversations/{self.open_id}/live?queue=mine&status=open"
+            async with self.session.get(address) as answer:
+                page = await answer.text()
         now = time.monotonic()
         for text in [text for text in self.awaited if text in page]:
             self.seen.append((now - self.awaited.pop(text)) * 1000)
