@@ -152,7 +152,7 @@ async def test_a_process_that_is_killed_while_it_comments_for_a_group_leaves_one
                 group = await tx.value("select id from conversation where kind = 'group'")
                 await repositories.link(tx, group, NAME, by=SYSTEM, now=site.clock.now())
             entry = site.github.opens(repo, "lin", "导出乱码")
-            await eventually(_stored(site, "select count(*) from group_news", 1))
+            await eventually(_news_stored(site))
             site.clock.ahead += timedelta(seconds=61)
             await TrackerJobs(app.database, app.connections, site.clock).tell_groups()
             await eventually(_heard(program, "导出乱码", 1))
@@ -190,6 +190,19 @@ async def _says(program: WebhookProgram, text: str, *, id_: str, **message: str)
     event = {"type": "message", "group": {"id": "g-1"}, "contact": {"id": "lu", "name": "陆知行"}, "message": said}
     status, answer = await program.call(event)
     assert status == 202, answer
+
+
+def _news_stored(site: GitHubApp) -> Callable[[], Awaitable[bool]]:
+    """Whether the group's news is there. A hook that was too slow to be acknowledged is sent again, by hand as ever."""
+
+    async def holds() -> bool:
+        await site.github.hooks.settled()
+        last = site.github.hooks.deliveries[-1]
+        if last.status >= 300:
+            site.github.hooks.redeliver(last)
+        return await site.count("select count(*) from group_news") == 1
+
+    return holds
 
 
 def _stored(site: GitHubApp, sql: str, count: int) -> Callable[[], Awaitable[bool]]:
