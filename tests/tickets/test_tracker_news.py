@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -84,6 +85,27 @@ async def test_news_of_an_issue_and_the_answer_to_our_call_do_not_wait_for_each_
             await writer.run("set local lock_timeout = '2s'")
             assert await issues.note(writer, repository, issue, now=stand.now)
         await issues.note(reader, repository, issue, now=stand.now)
+    assert await changes(stand) == [("opened", "")]
+
+
+async def test_an_issue_that_two_hear_of_at_once_is_new_once(stand: TrackerStand) -> None:
+    repository = await stand.repository()
+    issue = Issue("acme/shop", 1, "", "支付页白屏", "open", TrackerUser("chen"), stand.now, stand.now)
+
+    async def note() -> None:
+        async with stand.database.transaction(stand.workspace_id) as tx:
+            await issues.note(tx, repository, issue, now=stand.now)
+
+    async def somebody_waits() -> bool:
+        return bool(await stand.rows("select 1 from pg_stat_activity where wait_event_type = 'Lock'"))
+
+    async with stand.database.transaction(stand.workspace_id) as first:
+        await issues.note(first, repository, issue, now=stand.now)
+        second = asyncio.create_task(note())
+        async with asyncio.timeout(10):
+            while not await somebody_waits():  # noqa: ASYNC110 - another session's state
+                await asyncio.sleep(0.01)
+    await second
     assert await changes(stand) == [("opened", "")]
 
 

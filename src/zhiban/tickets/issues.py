@@ -214,12 +214,15 @@ async def note(
     `actor` did it. `quietly` is for issues of before our time. What is confidential is none of ours, None where it was
     unknown, and as if it had been taken away where it was known; of what we opened ourselves only its tickets hear.
     """
-    before = await tx.object(
-        IssueRow,
-        f"select {_COLUMNS} from issue where repository_id = %(repository)s and number = %(number)s for update",
-        repository=repository_id,
-        number=issue.number,
-    )
+    before = await _lock(tx, repository_id, issue.number)
+    if before is None:
+        # Of two who hear of it at once, as when a hook tells of an issue while we are answered, one is the first.
+        await tx.value(
+            "select pg_advisory_xact_lock(hashtextextended('issue', %(repository)s) # %(number)s)",
+            repository=repository_id,
+            number=issue.number,
+        )
+        before = await _lock(tx, repository_id, issue.number)
     if before is not None and issue.updated_at < before.changed_at:
         return before.id
     if issue.confidential and not await tx.value(_OURS, issue=before.id if before else 0, call=call_id):
@@ -251,6 +254,15 @@ async def note(
     ]
     await event_log.append(tx, *facts)
     return issue_id
+
+
+async def _lock(tx: Transaction, repository_id: int, number: int) -> IssueRow | None:
+    return await tx.object(
+        IssueRow,
+        f"select {_COLUMNS} from issue where repository_id = %(repository)s and number = %(number)s for update",
+        repository=repository_id,
+        number=number,
+    )
 
 
 Change = Literal["opened", "closed", "reopened", "edited", "labels", "assignees", "locked", "unlocked", "removed"]
