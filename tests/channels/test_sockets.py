@@ -348,6 +348,30 @@ async def test_calls_that_are_never_answered() -> None:
     assert not caught.value.unknown
 
 
+async def test_of_calls_in_a_row_only_those_that_left_may_have_arrived() -> None:
+    """What counts as sent, where nobody knows, must have been sent."""
+    asked: list[str] = []
+    going = asyncio.Event()
+
+    async def send(frame: str) -> None:
+        asked.append(frame)
+        await going.wait()
+        raise TryLater("The program has gone.", unknown=True)
+
+    live = LiveSocket(SocketClient("7"), send)
+    waiting = [asyncio.create_task(live.call(f"k{n}", f"frame {n}", timeout=5)) for n in range(3)]
+    await asyncio.sleep(0)
+    going.set()
+    lost = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [isinstance(one, TryLater) and one.unknown for one in lost] == [True, False, False]
+    leaving = LiveSocket(SocketClient("7"), send)
+    leaving.end(1012, "service restart")
+    with pytest.raises(TryLater) as caught:
+        await leaving.call("late", "late", timeout=5)
+    assert not caught.value.unknown
+    assert asked == ["frame 0"]
+
+
 # ------------------------------------------------------------------------------------------------ processes and crashes
 
 

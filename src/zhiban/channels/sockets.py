@@ -72,8 +72,7 @@ class LiveSocket:
     ) -> str:
         """As SocketCalls. `attempt` tells how far it came, also where the caller is cancelled meanwhile."""
         attempt = attempt or Attempt()
-        if self._closed:
-            raise TryLater(NOT_CONNECTED, after=2.0)
+        self._check_open()
         if self.stalled:
             raise TryLater("What the program told waits to be stored.", after=2.0)
         if len(self._waiting) >= MOST_CALLS or key in self._waiting:
@@ -83,8 +82,9 @@ class LiveSocket:
         try:
             async with asyncio.timeout(timeout):
                 async with self._sending:
+                    self._check_open()  # whoever was first in the row may have found that nobody is there
                     attempt.handed_over = True
-                    await self._send(frame)
+                    await self._leave(frame)
                 return await answer
         except TimeoutError:
             raise TryLater(NO_ANSWER, after=2.0, unknown=attempt.handed_over) from None
@@ -92,6 +92,18 @@ class LiveSocket:
             self._waiting.pop(key, None)
             if not answer.done():
                 answer.cancel()
+
+    def _check_open(self) -> None:
+        """Raises TryLater where a frame would go nowhere: it was not sent, so it is sent again."""
+        if self._closed or self.ending.is_set():
+            raise TryLater(NOT_CONNECTED, after=2.0)
+
+    async def _leave(self, frame: str) -> None:
+        try:
+            await self._send(frame)
+        except TryLater:
+            self._closed = True
+            raise
 
     def answered(self, key: str, frame: str) -> None:
         """An answer came. One that nobody waits for, or that comes twice, is nothing."""
