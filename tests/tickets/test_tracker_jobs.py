@@ -74,6 +74,12 @@ async def test_a_hook_that_calls_no_more_is_told_to_whoever_runs_this_once(stand
     stand.clock.advance(timedelta(minutes=5))
     issue(stand, 3, "还可能在路上")
     await sync(stand)
+    # Hooks for what is confidential are another choice over there.
+    stand.board.issues["acme/shop", 7] = replace(issue(stand, 7, "机密"), confidential=True)
+    stand.clock.advance(timedelta(minutes=20))
+    await sync(stand)
+    stand.clock.advance(timedelta(minutes=20))
+    await sync(stand)
     assert await stand.rows(told) == []
     for number in (4, 5):
         issue(stand, number, "没有通知")
