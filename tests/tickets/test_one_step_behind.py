@@ -156,6 +156,32 @@ async def test_a_repository_is_renamed_or_given_to_somebody_else_and_its_groups_
     )
 
 
+async def test_a_name_that_another_tracker_has_as_well_goes_on_meaning_that_one(group: CardChat) -> None:
+    chat = group.chat
+    await chat.rows(
+        "with c as (insert into connection (workspace_id, public_id, vendor, name, secrets, part) "
+        "select workspace_id, 'second', vendor, '', secrets, part from connection where part = 'tracker' "
+        "returning workspace_id, id) "
+        "insert into repository (workspace_id, connection_id, external_id, name, private, issues_enabled, archived, "
+        "created_at) select workspace_id, id, '1', 'Acme/shop', false, true, false, now() from c returning 1"
+    )
+    group.stand.board.repositories[0] = Repository("1", "qinghe/store")
+    for _ in range(2):
+        await group.stand.repository("qinghe/store")
+    links = await chat.rows("select pattern, settings from repository_link order by id")
+    assert links == [("acme/shop", {}), ("qinghe/store", {})]
+    facts = await group.stand.facts("repository_linked", "repository_unlinked")
+    assert [(one["kind"], one["pattern"]) for one in facts][-1] == ("repository_linked", "qinghe/store")
+    # The other one is renamed, too: now nobody is called that any more.
+    other = await chat.rows("select id from repository where name = 'Acme/shop'")
+    async with chat.database.transaction(chat.workspace_id) as tx:
+        await repositories.rename(tx, other[0][0], "acme/store", now=chat.clock.now())
+    assert [pattern for (pattern,) in await chat.rows("select pattern from repository_link order by id")] == [
+        "acme/store",
+        "qinghe/store",
+    ]
+
+
 async def test_a_title_of_markup_is_words_in_the_group_and_when_it_is_quoted(group: CardChat) -> None:
     title = "<img src=x onerror=alert(1)> [CQ:at,qq=all] 丢数据\n/close"
     await group.issue(7, title=title)

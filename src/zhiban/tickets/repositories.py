@@ -44,6 +44,15 @@ update repository_link l set pattern = %(name)s where lower(l.pattern) = lower(%
   select from repository_link o where o.conversation_id = l.conversation_id and o.id <> l.id
     and lower(o.pattern) = lower(%(name)s))
 returning l.id, l.conversation_id, l.pattern, l.settings"""
+# Where another tracker has one of the former name, that one is still meant.
+_ELSEWHERE = """
+select exists (select from repository r join repository o on o.connection_id <> r.connection_id
+  where r.id = %(id)s and o.removed_at is null and lower(o.name) = lower(%(previous)s))"""
+_COPY_LINKS = """
+insert into repository_link (workspace_id, conversation_id, pattern, settings, created_at)
+select workspace_id, conversation_id, %(name)s, settings, %(now)s from repository_link
+where lower(pattern) = lower(%(previous)s) on conflict (workspace_id, conversation_id, lower(pattern)) do nothing
+returning id, conversation_id, pattern, settings"""
 _DROP_LINKS = """
 delete from repository_link where lower(pattern) = lower(%(previous)s) and lower(pattern) <> lower(%(name)s)
 returning id, conversation_id, pattern, settings"""
@@ -159,7 +168,7 @@ async def keep(
             actor=by, at=now, repository_id=repository_id, name=repository.name, previous=before
         )
         await event_log.append(tx, renamed)
-        await _follow_name(tx, before, repository.name, by=by, now=now)
+        await _follow_name(tx, repository_id, before, repository.name, by=by, now=now)
     return repository_id
 
 
@@ -171,12 +180,16 @@ async def rename(tx: Transaction, repository_id: int, name: str, *, now: datetim
     await tx.run("update repository set name = %(name)s where id = %(id)s", name=name, id=repository_id)
     renamed = RepositoryRenamed(actor=Actor("tracker"), at=now, repository_id=repository_id, name=name, previous=before)
     await event_log.append(tx, renamed)
-    await _follow_name(tx, before, name, by=Actor("tracker"), now=now)
+    await _follow_name(tx, repository_id, before, name, by=Actor("tracker"), now=now)
 
 
-async def _follow_name(tx: Transaction, previous: str, name: str, *, by: Actor, now: datetime) -> None:
+async def _follow_name(
+    tx: Transaction, repository_id: int, previous: str, name: str, *, by: Actor, now: datetime
+) -> None:
     """Groups that were linked with the repository by its former name go on hearing of it and filing there."""
-    for row in await tx.objects(RepositoryLink, _MOVE_LINKS, previous=previous, name=name):
+    elsewhere = await tx.value(_ELSEWHERE, id=repository_id, previous=previous)
+    links = _COPY_LINKS if elsewhere else _MOVE_LINKS
+    for row in await tx.objects(RepositoryLink, links, previous=previous, name=name, now=now):
         linked = RepositoryLinked(
             actor=by,
             at=now,
@@ -186,7 +199,8 @@ async def _follow_name(tx: Transaction, previous: str, name: str, *, by: Actor, 
             settings=row.settings,
         )
         await event_log.append(tx, linked)
-    for row in await tx.objects(RepositoryLink, _DROP_LINKS, previous=previous, name=name):
+    dropped = () if elsewhere else await tx.objects(RepositoryLink, _DROP_LINKS, previous=previous, name=name)
+    for row in dropped:
         unlinked = RepositoryUnlinked(
             actor=by, at=now, conversation_id=row.conversation_id, link_id=row.id, pattern=row.pattern
         )
