@@ -61,6 +61,12 @@ def test_a_mistake_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: s
         load()
 
 
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes("# 模型\nKB_TOP_K=5\n".encode("gbk"))  # as some editors save it
+    with pytest.raises(Misconfigured, match=r"\.env is not written in UTF-8"):
+        load()
+
+
 def test_an_unknown_provider_needs_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLM_API_KEY", "sk-x")
     monkeypatch.setenv("LLM_PROVIDER", "somebody")

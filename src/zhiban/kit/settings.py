@@ -269,7 +269,12 @@ def load(env_file: str | None = ".env", **overrides: object) -> Settings:
 
 
 def _read(kind: type[Part], env_file: str | None, overrides: Mapping[str, object]) -> Part:
-    written = dotenv_values(env_file, encoding="utf-8") if env_file else {}
+    try:
+        written = dotenv_values(env_file, encoding="utf-8") if env_file else {}
+    except UnicodeDecodeError as error:
+        raise Misconfigured(f"{env_file} is not written in UTF-8. Save it anew in that encoding.") from error
+    except OSError as error:
+        raise Misconfigured(f"{env_file} cannot be read: {error}") from error
     # As with most programs, kb_top_k=5 means the same as KB_TOP_K=5.
     known = {name.upper(): value for name, value in (*written.items(), *os.environ.items()) if value is not None}
     named = {
