@@ -12,12 +12,14 @@ import pytest
 from tests.desk.conftest import Answer, Client, Site
 from tests.desk.test_tickets import rows
 from zhiban.channels.service import connect
+from zhiban.conversations import transitions
 from zhiban.conversations.spoken import spoken
+from zhiban.events import Actor
 from zhiban.kit.i18n import Texts
 from zhiban.ports import Issue, Repository, TrackerUser
 from zhiban.testing.tracker import MemoryBoard, memory_integration
 from zhiban.tickets import drafts, issues, repositories
-from zhiban.tickets.drafts import Requester, Wish
+from zhiban.tickets.drafts import Requester, TicketDraft, Wish
 from zhiban.tickets.freezing import freeze
 
 
@@ -147,28 +149,51 @@ async def test_nothing_that_may_not_be_used_gets_in(lin: Client, site: Site) -> 
     assert await rows(site, "select count(*)::int from ticket") == [(0,)]
 
 
-async def test_what_a_contact_asked_for_is_decided_at_the_desk_as_well(lin: Client, site: Site) -> None:
-    seed, conversation = site.seed, site.seed.conversations["周予安"]
+async def asked_in_chat(site: Site, conversation: int, ids: list[int], key: str) -> tuple[TicketDraft, int]:
+    """A draft as a command in the chat begins it, and who asked."""
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        lines = await freeze(tx, conversation, await spoken(tx, conversation, ids[:2]), Texts("zh"))
+        contact = next(line.contact_id for line in lines if line.contact_id is not None)
+        found = await drafts.begin(
+            tx,
+            conversation,
+            Requester(contact, "周予安"),
+            Wish(lines, "一直报 401"),
+            message_id=ids[1],
+            key=key,
+            locale="zh",
+            life=timedelta(days=999),
+            now=site.seed.clock.now(),
+        )
+    assert found is not None
+    return found, contact
+
+
+async def test_of_the_desk_and_the_chat_one_decides(lin: Client, site: Site) -> None:
+    conversation = site.seed.conversations["周予安"]
     ids, now = await pickable(lin, conversation), site.seed.clock.now()
+    found, contact = await asked_in_chat(site, conversation, ids, "c1")
+    page = await lin.get(f"/ticket-drafts/{found.id}")
+    waits = "select exists (select from pg_locks where not granted)"
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        await transitions.lock(tx, conversation)  # as a turn of the chat does before it reads what waits
+        (draft,) = await drafts.open_drafts(tx, conversation, now=now)
+        opening = asyncio.create_task(lin.post(f"/ticket-drafts/{found.id}", sent(page, "open")))
+        async with asyncio.timeout(10):
+            while not opening.done() and not await tx.value(waits):  # noqa: ASYNC110 - it happens in PostgreSQL
+                await asyncio.sleep(0.005)
+        await drafts.end(tx, draft, "cancelled", by=Actor("contact", contact), now=now)
+    assert (await opening).status == 422
+    assert await rows(site, "select state, ticket_id, lines from ticket_draft") == [("cancelled", None, [])]
+    assert await rows(site, "select count(*)::int from ticket") == [(0,)]
+
+
+async def test_what_a_contact_asked_for_is_decided_at_the_desk_as_well(lin: Client, site: Site) -> None:
+    conversation = site.seed.conversations["周予安"]
+    ids = await pickable(lin, conversation)
     drafted: list[int] = []
     for key in ("c1", "c2"):
-        async with seed.database.transaction(seed.workspace_id) as tx:
-            lines = await freeze(tx, conversation, await spoken(tx, conversation, ids[:2]), Texts("zh"))
-            contact = next(line.contact_id for line in lines if line.contact_id is not None)
-            wish = Wish(lines, "一直报 401")
-            asker = Requester(contact, "周予安")
-            found = await drafts.begin(
-                tx,
-                conversation,
-                asker,
-                wish,
-                message_id=ids[1],
-                key=key,
-                locale="zh",
-                life=timedelta(days=999),
-                now=now,
-            )
-        assert found is not None
+        found, contact = await asked_in_chat(site, conversation, ids, key)
         drafted.append(found.id)
         address = f"/ticket-drafts/{found.id}"
         assert f'href="{address}"' in (await lin.get(f"/conversations/{conversation}")).text

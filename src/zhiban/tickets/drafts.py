@@ -193,6 +193,12 @@ async def access_draft(tx: Transaction, draft_id: int, agent_id: int) -> TicketD
     return found[0]
 
 
+async def decide(tx: Transaction, draft_id: int) -> None:
+    """Keep the chat from deciding about the draft until the transaction ends, as the chat keeps others from it: it
+    locks its conversation, and whoever comes second sees what became of it. Raises NotFound."""
+    await transitions.lock(tx, (await read_draft(tx, draft_id)).conversation_id)
+
+
 async def read_draft(tx: Transaction, draft_id: int) -> TicketDraft:
     """Raises NotFound."""
     found = await _drafts(tx, "id = %(id)s", id=draft_id)

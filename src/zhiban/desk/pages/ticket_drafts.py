@@ -216,6 +216,7 @@ async def act(request: Request, agent: CurrentAgent, draft_id: int) -> Response:
 
 
 async def _save(tx: Transaction, page: DraftPage, form: TicketForm) -> None:
+    await drafts.decide(tx, page.id)
     draft, head = await page.read(tx)
     if not page.waits(draft) or form.last("do") == "cancel":
         return
@@ -247,6 +248,7 @@ async def _save(tx: Transaction, page: DraftPage, form: TicketForm) -> None:
 
 async def _act(tx: Transaction, page: DraftPage, form: TicketForm) -> str:
     """Returns where to go on."""
+    await drafts.decide(tx, page.id)
     draft, head = await page.read(tx)
     if draft.ticket_id is not None:  # said twice
         return f"/tickets/{draft.ticket_id}"
