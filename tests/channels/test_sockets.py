@@ -187,6 +187,33 @@ async def test_another_account_and_a_second_program_are_refused_with_a_reason(de
         await desk.eventually("select account from gateway_state", "10001001")
 
 
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_an_account_is_heard_over_one_of_two_connections(desk: Desk, at_once: bool) -> None:
+    async with desk.app.database.transaction(desk.workspace_id) as tx:
+        given = {"source": "qq-2", "token": TOKEN}
+        done = await connect(tx, desk.app.vault, bootstrap.CHANNELS["onebot"], given, now=SystemClock().now())
+        public_id = await tx.value("select public_id from connection where id = %(id)s", id=done.id)
+    second = f"{desk.url.rpartition('/')[0]}/{public_id}"
+    online = "select count(*) from gateway_state where state = 'online'"
+    async with OneBotProgram() as twin:
+        if at_once:
+            await asyncio.gather(desk.program.connect(desk.url), twin.connect(second))
+        else:
+            await desk.program.connect(desk.url)
+            await desk.eventually(online, 1)
+            assert (await refused(twin, second))[0] == 409
+        assert await desk.eventually("select broken from connection where broken is not null") == gateways.HEARD_TWICE
+        await desk.eventually(online, 1)
+        await desk.eventually("select count(*) from gateway_state where owner is not null", 1)
+        # The account moves: it is heard there.
+        await desk.program.disconnect()
+        await twin.disconnect()
+        await desk.eventually("select not exists (select from gateway_state where owner is not null)")
+        await twin.connect(second)
+        await desk.eventually(f"select state = 'online' from gateway_state where connection_id = {done.id}")
+        await desk.eventually(f"select broken is null from connection where id = {done.id}")
+
+
 async def test_of_two_accounts_that_knock_at_once_one_is_let_in(desk: Desk) -> None:
     """As after a restart, when both come back in the same moment."""
     async with OneBotProgram(self_id=10001001) as other:

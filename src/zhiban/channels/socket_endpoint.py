@@ -10,6 +10,7 @@ import asyncio
 import logging
 import re
 import time
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import cast
 from weakref import WeakValueDictionary
@@ -21,6 +22,7 @@ from starlette.types import Message
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from zhiban.channels import gateways
+from zhiban.channels.connection_health import mark_broken
 from zhiban.channels.connections import Connections, OpenConnection
 from zhiban.channels.delivery_store import PATIENCE_SECONDS, DeliveryStore, StoreUnavailable
 from zhiban.channels.sockets import Key, LiveSocket, SocketRegistry
@@ -165,6 +167,12 @@ class _Endpoint:
             elif not (other.client.events or client.events):
                 self._replace(key, other)  # one for calls alone is enough: a program that opens another has lost it
         now = self._process.clock.now()
+        try:
+            async with self._process.database.webhook_transaction(connection.workspace_id) as tx:
+                await gateways.check_heard_once(tx, connection.id, client.account, now=now)
+        except gateways.AccountHeardTwice as error:
+            await _say_heard_twice(self._process, connection, now=now)
+            await self._refuse(connection, client, error.sentence)
         async with self._process.database.webhook_transaction(connection.workspace_id) as tx:
             holder = await gateways.holder(tx, connection.id, now=now)
             elsewhere = holder is not None and holder.owner != self._process.pubsub.process_id
@@ -209,6 +217,12 @@ class _Endpoint:
             socket.end(4000, "no answer")
             return True
         return False
+
+
+async def _say_heard_twice(process: _ServingProcess, connection: OpenConnection, *, now: datetime) -> None:
+    """An operator has to choose: it is said on the connection until its program is online."""
+    async with process.database.transaction(connection.workspace_id) as tx:
+        await mark_broken(tx, connection.id, gateways.HEARD_TWICE, now=now)
 
 
 async def _lives(vendor: AcceptsSockets, socket: LiveSocket, all_: list[LiveSocket]) -> bool:
@@ -424,7 +438,14 @@ class _Conversation:
             return
         try:
             async with self._process.database.transaction(self._connection.workspace_id) as tx:
+                if state.state == "online":  # of two that knocked at once, too
+                    await gateways.check_heard_once(tx, self._connection.id, self._client.account, now=self._now())
                 await gateways.note_state(tx, self._connection.id, state, now=self._now())
+        except gateways.AccountHeardTwice:
+            with suppress(psycopg.Error, Unavailable):  # it will knock again
+                await _say_heard_twice(self._process, self._connection, now=self._now())
+            self._socket.end(1008, "the account is heard elsewhere")  # which ends the probe that may have called this
+            return
         except (psycopg.Error, Unavailable) as error:
             log.warning("The state of connection %s was not noted: %s", self._connection.id, str(error).strip())
             return
