@@ -143,6 +143,7 @@ EXCEPTIONS = {
         "automation/queries.py: agent inbox label team",
         "conversations/facts.py: contact inbox team",
         "conversations/followers.py: agent",
+        "conversations/drafts.py: agent",
         "conversations/quotes.py: agent",
         "conversations/surveys.py: agent",
         "notifications/jobs.py: contact conversation inbox message",

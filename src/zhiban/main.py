@@ -52,7 +52,7 @@ def application(
     `install` may add routes before those of the pages. `hosts`: the only names under which we answer; empty: every
     name, as behind a proxy.
     """
-    broker = SseBroker(app.database, app.pubsub)
+    broker = SseBroker(app.database, app.pubsub, app.clock)
 
     def build() -> ASGIApp:
         from zhiban.web_app import web_application

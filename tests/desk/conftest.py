@@ -228,7 +228,7 @@ async def site(cluster: Cluster, template: str, urls: DatabaseUrls) -> AsyncIter
             surveys=SURVEYS,
         )
         conversation_pages.install(app, settings)
-        broker = SseBroker(database, pubsub)
+        broker = SseBroker(database, pubsub, clock)
         app.state.broker = broker
         add_routes(app, stream.router)
         app.mount("/static", renderer.assets.app())

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from tests.desk.conftest import Site
+import aiohttp
+
+from tests.desk.conftest import Client, Site
 
 
 async def test_a_reply_and_a_note_are_drafts_of_their_own(site: Site) -> None:
@@ -33,3 +38,43 @@ async def test_a_reply_of_a_person_is_sent_whole_or_not_at_all(site: Site) -> No
     async with site.seed.database.transaction(site.seed.workspace_id) as tx:
         parts = await tx.rows("select text from message where state = 'queued' order by id")
     assert "".join(text for (text,) in parts) == words[:2000]
+
+
+@asynccontextmanager
+async def listening(client: Client) -> AsyncIterator[aiohttp.StreamReader]:
+    async with aiohttp.ClientSession(cookie_jar=client.cookies) as session:
+        stream = await session.get(client.url + "/stream")
+        yield stream.content
+        stream.close()
+
+
+async def heard(stream: aiohttp.StreamReader) -> dict[str, object]:
+    """What is told of typing next. Fails after five seconds."""
+    async with asyncio.timeout(5):
+        while (await stream.readline()).strip() != b"event: typing":
+            pass
+        return dict(json.loads((await stream.readline()).removeprefix(b"data: ")))
+
+
+async def test_colleagues_who_see_a_conversation_hear_who_types_in_it_and_that_it_ended(site: Site) -> None:
+    lin, chen, suhe = [await site.signed_in(who) for who in ("linxiao", "chenmo", "suhe")]
+    zhou, ma = (site.seed.conversations[name] for name in ("周予安", "马骁"))
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        await tx.run("update agent set inbox_ids = '{}' where id = %(id)s", id=site.seed.agents["苏禾"])
+    async with listening(lin) as hers, listening(chen) as his, listening(suhe) as elsewhere:
+        await chen.post(f"/conversations/{zhou}/draft", {"text": "稍等，"})
+        assert await heard(hers) == {"conversation": zhou, "typing": [{"name": "陈默", "mode": "reply"}]}
+        assert await heard(his) == {"conversation": zhou, "typing": []}  # nobody is told of their own words
+        # More of it is not told before two seconds are over, other conversations are meanwhile.
+        await chen.post(f"/conversations/{zhou}/draft", {"text": "稍等，我查一下"})
+        await lin.post(f"/conversations/{ma}/draft", {"text": "给同事", "mode": "note"})
+        assert await heard(his) == {"conversation": ma, "typing": [{"name": "林晓", "mode": "note"}]}
+        assert await heard(hers) == {"conversation": ma, "typing": []}
+        await chen.post(f"/conversations/{zhou}/replies", {"text": "稍等，我查一下", "key": "k-1"})
+        assert await heard(hers) == {"conversation": zhou, "typing": []}
+        # Who only looks types nothing, and who has not the inbox hears nothing.
+        async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+            await tx.run("update agent set role = 'read_only' where id = %(id)s", id=site.seed.agents["陈默"])
+        assert (await chen.post(f"/conversations/{zhou}/draft", {"text": "我"})).status == 409
+        site.broker.close()
+        assert b"typing" not in await elsewhere.read()

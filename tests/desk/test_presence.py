@@ -49,6 +49,19 @@ async def test_a_colleague_who_comes_and_goes_is_seen_at_once(site: Site, visit:
     await expect(colleague).to_contain_text("忙碌")
     await expect(page.locator("#menu-owner")).to_have_attribute("open", "")
 
+    # What they type is told while they do; it ends when they send it, and by itself when they go away.
+    zhou, line = site.seed.conversations["周予安"], page.locator("#typing")
+    await other.post(f"/conversations/{zhou}/draft", {"text": "我来查一下", "mode": "note"})
+    await expect(line).to_have_text("陈默正在写备注…")
+    await other.post(f"/conversations/{zhou}/notes", {"text": "我来查一下"})
+    await expect(line).to_be_empty()
+    suhe = await site.signed_in("suhe")
+    await page.clock.install()
+    await suhe.post(f"/conversations/{zhou}/draft", {"text": "您好，"})
+    await expect(line).to_have_text("苏禾正在输入…")
+    await page.clock.fast_forward(7000)
+    await expect(line).to_be_empty()
+
     await page.click("#menu-me summary")
     await expect(page.locator("#menu-owner")).not_to_have_attribute("open", "")
     await page.locator("#menu-me .opt", has_text="离线").click()

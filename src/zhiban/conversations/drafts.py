@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 
+from zhiban.conversations.topics import DRAFT_CHANGED
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 
@@ -46,12 +47,14 @@ async def save_draft(
 ) -> None:
     """Keep what an agent has typed for this mode; empty text forgets it."""
     if not text.strip():
-        await tx.run(
+        forgotten = await tx.run(
             "delete from draft where conversation_id = %(conversation)s and agent_id = %(agent)s and mode = %(mode)s",
             conversation=conversation_id,
             agent=agent_id,
             mode=mode,
         )
+        if forgotten:
+            tx.publish_after_commit(DRAFT_CHANGED, conversation_id)
         return
     await tx.run(
         "insert into draft (workspace_id, conversation_id, agent_id, mode, text, saved_at) "
@@ -64,4 +67,28 @@ async def save_draft(
         mode=mode,
         text=text,
         now=now,
+    )
+    tx.publish_after_commit(DRAFT_CHANGED, conversation_id)
+
+
+@frozen_dataclass
+class Typist:
+    """An agent who types, and for whom."""
+
+    conversation_id: int
+    agent_id: int
+    name: str
+    mode: Mode
+
+
+async def typists(tx: Transaction, ids: Sequence[int], *, since: datetime) -> list[Typist]:
+    """Who has typed in these conversations since then and has words there still, each with what they typed last."""
+    return await tx.objects(
+        Typist,
+        "select distinct on (d.conversation_id, d.agent_id) d.conversation_id, d.agent_id, a.name, d.mode "
+        "from draft d join agent a on a.workspace_id = d.workspace_id and a.id = d.agent_id "
+        "where d.conversation_id = any(%(ids)s::bigint[]) and d.saved_at > %(since)s "
+        "order by d.conversation_id, d.agent_id, d.saved_at desc",
+        ids=list(ids),
+        since=since,
     )

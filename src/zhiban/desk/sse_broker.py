@@ -15,7 +15,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from functools import lru_cache
 
 from zhiban.conversations.access import ChangedConversation, changed_conversations
-from zhiban.conversations.topics import CONVERSATION_CHANGED
+from zhiban.conversations.topics import CONVERSATION_CHANGED, DRAFT_CHANGED
+from zhiban.desk.typing_notices import TypingNotice, TypingNotices
+from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.event_log import last_event
 from zhiban.kit.pubsub import PubSub
@@ -51,6 +53,7 @@ class Subscriber:
         self.presence = False  # whether somebody came or went
         self.notified = False  # whether its agent was told something, or has read it elsewhere
         self.tickets = False  # whether a ticket changed
+        self.typing: dict[int, str] = {}  # events that say who types, by conversation
         self.lost = False  # whether something could not be told: the browser has to come back and ask
         self.changed = asyncio.Event()
 
@@ -64,12 +67,18 @@ class Subscriber:
         if self.waiting:
             self.changed.set()
 
+    def tell_typing(self, notice: TypingNotice) -> None:
+        if self.access.sees(notice.inbox_id):
+            self.typing[notice.conversation_id] = notice.frame(self.access.agent_id)
+            self.changed.set()
+
 
 class SseBroker:
     """Everybody who listens at this process. What changed is looked up once for all of a workspace."""
 
-    def __init__(self, database: Database, pubsub: PubSub) -> None:
+    def __init__(self, database: Database, pubsub: PubSub, clock: Clock) -> None:
         self.database = database
+        self._typing = TypingNotices(database, clock, self._tell_typing)
         self._subscribers: dict[int, set[Subscriber]] = {}  # by workspace
         self._changed: dict[int, set[int]] = {}  # conversations that nobody was told of yet, by workspace
         self._telling: dict[int, asyncio.Task[None]] = {}
@@ -77,6 +86,7 @@ class SseBroker:
         self._closing = asyncio.Event()
         self.closers: list[Callable[[], None]] = []  # others who keep requests open
         pubsub.subscribe(CONVERSATION_CHANGED, self._heard)
+        pubsub.subscribe(DRAFT_CHANGED, self._draft_changed)
         pubsub.subscribe(SESSIONS, self._sessions_ended)
         pubsub.subscribe(PRESENCE, self._presence_changed)
         pubsub.subscribe(NOTIFIED, self._notified)
@@ -123,6 +133,14 @@ class SseBroker:
             subscriber.presence = True
             subscriber.changed.set()
 
+    def _draft_changed(self, workspace_id: int, conversation_id: int) -> None:
+        if workspace_id in self._subscribers:
+            self._typing.draft_changed(workspace_id, conversation_id)
+
+    def _tell_typing(self, workspace_id: int, notice: TypingNotice) -> None:
+        for subscriber in self._subscribers.get(workspace_id, ()):
+            subscriber.tell_typing(notice)
+
     def _tabs_of(self, workspace_id: int, agent_id: int) -> Iterator[Subscriber]:
         return (one for one in self._subscribers.get(workspace_id, ()) if one.access.agent_id == agent_id)
 
@@ -155,6 +173,7 @@ class SseBroker:
         self._closing.set()
         for task in self._telling.values():
             task.cancel()
+        self._typing.close()
         for subscribers in self._subscribers.values():
             for subscriber in subscribers:
                 subscriber.changed.set()
@@ -190,9 +209,11 @@ class SseBroker:
                     if now_sees is None:
                         return
                     access_changed, subscriber.access = now_sees != subscriber.access, now_sees
+                    if access_changed:
+                        subscriber.typing.clear()
                 tabs = len(self._subscribers[workspace_id])
                 frame = _news(subscriber, access=access_changed, spread=min(MOST_SPREAD_MS, tabs * SPREAD_MS))
-                if frame is not None:
+                if frame:
                     yield frame
         finally:
             self._subscribers[workspace_id].discard(subscriber)
@@ -217,17 +238,18 @@ class SseBroker:
         return _frame(last, seen, everything=len(ids) > MOST)
 
 
-def _news(subscriber: Subscriber, *, access: bool, spread: int) -> str | None:
-    """What the tab has not been told yet; None where that is nothing."""
+def _news(subscriber: Subscriber, *, access: bool, spread: int) -> str:
+    """What the tab has not been told yet; empty where that is nothing."""
     subscriber.changed.clear()
     changed, subscriber.waiting = subscriber.waiting, set()
     mine, subscriber.mine = subscriber.mine, False
     presence, subscriber.presence = subscriber.presence, False
     notified, subscriber.notified = subscriber.notified, False
     tickets, subscriber.tickets = subscriber.tickets, False
+    typing, subscriber.typing = "".join(subscriber.typing.values()), {}
     if not (changed or presence or access or notified or tickets):
-        return None
-    return _frame(
+        return typing
+    return typing + _frame(
         subscriber.last,
         tuple(sorted(changed)),
         mine=mine,

@@ -11,6 +11,7 @@ import * as clips from "./clips.js";
 import * as quotes from "./quotes.js";
 import * as assist from "./assist.js";
 import * as pick from "./pick.js";
+import * as typing from "./typing.js";
 
 const html = document.documentElement;
 const NEAR = 80;
@@ -72,6 +73,7 @@ function opened(before = 0) {
   seen = newest();
   toEnd();
   composer.opened(before);
+  typing.show();
   showCurrent();
   if (!id) return;
   if (innerWidth > 760) composer.area()?.focus({ preventScroll: true });
@@ -234,6 +236,7 @@ bulk.start();
 clips.start();
 quotes.start(jump);
 assist.start();
+typing.start();
 opened();
 countInTitle();
 announce();

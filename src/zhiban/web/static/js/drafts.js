@@ -7,7 +7,9 @@ const tab = tabName();
 const typed = new Map(); // the newest text of each conversation and mode in this page
 const flying = new Set(); // keys of texts that are being sent now
 const saving = new Map(); // drafts on their way to the server, one at a time for each conversation and mode
+const LATEST = 2000; // milliseconds: who types on without a rest is saved, and seen typing by colleagues, as often
 let timer = 0;
+let since = 0; // when the first stroke fell that was not saved yet
 
 function tabName() {
   const fresh = Math.random().toString(36).slice(2);
@@ -39,14 +41,15 @@ function write(state) {
   } catch { /* no room or not allowed: the page itself still has the text */ }
 }
 
-// A draft as it is now; the server hears of it after a short rest.
+// A draft as it is now; the server hears of it after a short rest, and now and then where there is none.
 export function keep(id, mode, text, rest = 600) {
   typed.set(nameOf(id, mode), text);
   const state = read();
   state.drafts[nameOf(id, mode)] = text;
   write(state);
   clearTimeout(timer);
-  timer = setTimeout(flush, rest);
+  since ||= Date.now();
+  timer = setTimeout(flush, Math.max(0, Math.min(rest, since + LATEST - Date.now())));
 }
 
 // The draft that the server may not know, or undefined.
@@ -84,6 +87,7 @@ function saveNewest(name) {
 // Bring everything to the server. While there is no network it stays here, for the next try.
 export function flush() {
   clearTimeout(timer);
+  since = 0;
   for (const name of Object.keys(read().drafts)) saveNewest(name);
 }
 

@@ -106,6 +106,9 @@ function connect() {
     document.dispatchEvent(new Event("desk:notified"));
   });
   source.addEventListener("error", () => setTimeout(() => source?.readyState === 1 || offline(true), 1500));
+  source.addEventListener("typing", (event) => {
+    document.dispatchEvent(new CustomEvent("desk:typing", { detail: JSON.parse(event.data) }));
+  });
   source.addEventListener("changed", (event) => {
     const said = JSON.parse(event.data);
     last = event.lastEventId;
