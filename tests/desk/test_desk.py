@@ -7,6 +7,7 @@ import json
 import re
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import aiohttp
 import psycopg
@@ -174,6 +175,24 @@ async def test_snoozing_and_taking_up_again(site: Site) -> None:
     assert "09:00" in answer.text
     assert (await status_of(site, "周予安"))[0] == "snoozed"
     assert (await agent.post(f"/conversations/{zhou}/snooze", {"until": "yesterday"})).status == 409
+    # A date and time of one's own, in the workspace's zone.
+    zone, now = ZoneInfo("Asia/Shanghai"), site.seed.clock.now()
+    for at, why in (
+        ("", "请选日期和时间。"),
+        ("soon", "请选日期和时间。"),
+        ("2027-01-01T09:00+09:00", "请选日期和时间。"),
+        ("0001-01-01T00:00", "回来的时间要在以后。"),
+        (f"{(now - timedelta(minutes=2)).astimezone(zone):%Y-%m-%dT%H:%M}", "回来的时间要在以后。"),
+        (f"{(now + timedelta(days=367)).astimezone(zone):%Y-%m-%dT%H:%M}", "回来的时间要在一年以内。"),
+    ):
+        refused = await agent.post(f"/conversations/{zhou}/snooze", {"at": at}, hx_request="true")
+        assert (refused.status, refused.text) == (409, why)
+    chosen = (now + timedelta(days=40)).astimezone(zone).replace(second=0, microsecond=0)
+    answer = await agent.post(f"/conversations/{zhou}/snooze", {"at": f"{chosen:%Y-%m-%dT%H:%M}"}, hx_request="true")
+    assert f"{chosen:%H:%M}" in answer.text
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        back = await tx.value("select snoozed_until from conversation where id = %(id)s", id=zhou)
+    assert back == chosen
     assert "已重新打开" in (await agent.post(f"/conversations/{zhou}/reopen", hx_request="true")).text
 
 

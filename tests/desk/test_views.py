@@ -7,6 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from zhiban.conversations.queries import MessageRow, ThreadHead
+from zhiban.desk.snooze_menu import snooze_times
 from zhiban.desk.views import (
     ActivityLine,
     DateDivider,
@@ -16,7 +17,6 @@ from zhiban.desk.views import (
     entries,
     message_view,
     reply_allowance,
-    snooze_times,
     sources_of,
 )
 from zhiban.ports import Limits, ReplyWindow

@@ -34,6 +34,7 @@ from zhiban.desk import views
 from zhiban.desk.checks import chrome_of
 from zhiban.desk.group_view import GroupView
 from zhiban.desk.labels import WORDS
+from zhiban.desk.snooze_menu import snooze_times
 from zhiban.desk.ticket_view import STATE_TONES, STATE_WORDS
 from zhiban.desk.views import ThreadView
 from zhiban.events import Actor
@@ -202,7 +203,7 @@ class DeskRequest:
             last_id=part.last_id,
             has_older=part.has_older,
             unread_after=after,
-            snoozes=views.snooze_times(now, self.texts.zone),
+            snoozes=snooze_times(now, self.texts.zone),
             wants_suggestion=self.settings.suggest is not None
             and self.access.may(Permission.ANSWER)
             and head.status == "open"

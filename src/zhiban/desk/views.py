@@ -242,18 +242,6 @@ class ThreadView:
         return Mode.NOTE if self.limit.closed else self.drafts.latest
 
 
-def snooze_times(now: datetime, zone: ZoneInfo) -> tuple[tuple[str, str, datetime], ...]:
-    """What the snooze menu offers: a key, its words, and when the conversation comes back."""
-    local = now.astimezone(zone)
-    evening = local.replace(hour=20, minute=0, second=0, microsecond=0)
-    morning = (local + timedelta(days=1)).replace(hour=9, minute=0, second=0, microsecond=0)
-    offers = [("hour", mark("1小时后"), now + timedelta(hours=1)), ("three", mark("3小时后"), now + timedelta(hours=3))]
-    if evening - local > timedelta(hours=1):
-        offers.append(("tonight", mark("今晚"), evening))
-    offers.append(("morning", mark("明天早上"), morning))
-    return tuple(offers)
-
-
 def sources_of(citations: Sequence[dict[str, Any]] | None) -> tuple[Source, ...]:
     """Citations as stored with a turn. An address that is not http is not made a link."""
     out = []

@@ -27,8 +27,8 @@ from zhiban.conversations.changes import (
 )
 from zhiban.conversations.labels import access_label, labels
 from zhiban.conversations.models import Priority
-from zhiban.desk import views
 from zhiban.desk.request import CurrentRequest, DeskRequest
+from zhiban.desk.snooze_menu import snooze_times, snooze_until
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.people.agents import agent_rows
@@ -57,7 +57,7 @@ async def bar(desk: CurrentRequest) -> Response:
             "teams": await team_rows(tx),
             "all_labels": await labels(tx),
             "all_macros": await macros.macros(tx, desk.agent.id),
-            "snoozes": views.snooze_times(now, desk.texts.zone),
+            "snoozes": snooze_times(now, desk.texts.zone),
             "list_tab": desk.tab.value,
         }
     return await desk.answer("desk/bulk.html", **offered)
@@ -161,9 +161,7 @@ def _of_status(desk: DeskRequest, do: str, to: str) -> tuple[str, Chunk] | None:
         case "reopen":
             return texts("已重新打开{n}个"), _changing(desk, Open("reopened"))
         case "snooze":
-            until = {key: at for key, _words, at in views.snooze_times(now, texts.zone)}.get(to)
-            if until is None:
-                raise Conflict("The time to come back must lie ahead.")
+            until = snooze_until(to or "none", "", now=now, zone=texts.zone)
             return texts("已搁置{n}个"), _changing(desk, Snooze(until))
     return None
 

@@ -15,7 +15,6 @@ from zhiban.conversations.draft_files import MOST_FILES
 from zhiban.conversations.drafts import Mode, save_draft
 from zhiban.conversations.labels import access_label
 from zhiban.conversations.models import Priority
-from zhiban.desk import views
 from zhiban.desk.first_steps import first_steps
 from zhiban.desk.pages import (
     attachments,
@@ -40,6 +39,7 @@ from zhiban.desk.pages import snippets as snippet_pages
 from zhiban.desk.pages import survey as survey_page
 from zhiban.desk.pages import views as view_pages
 from zhiban.desk.request import CurrentRequest, DeskRequest, DeskSettings, Limited, Toast
+from zhiban.desk.snooze_menu import snooze_until
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.notifications.service import read_about
@@ -295,15 +295,19 @@ async def assign_team(desk: CurrentRequest, conversation_id: int, to: Annotated[
 
 
 @router.post("/conversations/{conversation_id}/snooze")
-async def snooze(desk: CurrentRequest, conversation_id: int, until: Annotated[str, Form()]) -> Response:
+async def snooze(
+    desk: CurrentRequest,
+    conversation_id: int,
+    until: Annotated[str, Form(max_length=20)] = "",
+    at: Annotated[str, Form(max_length=40)] = "",
+) -> Response:
+    """Until a time that the menu offers, or `at` a date and time in the workspace's zone."""
     now = desk.auth.clock.now()
-    times = {key: at for key, _words, at in views.snooze_times(now, desk.texts.zone)}
-    if until not in times:
-        raise Conflict("The time to come back must lie ahead.")
+    back = snooze_until(until, at, now=now, zone=desk.texts.zone)
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         await access_conversation_to_answer(tx, desk.access, conversation_id)
-        await service.snooze(tx, conversation_id, until=times[until], by=desk.actor(), now=now)
-    said = desk.texts("搁置到{when}", when=desk.texts.due(times[until], now))
+        await service.snooze(tx, conversation_id, until=back, by=desk.actor(), now=now)
+    said = desk.texts("搁置到{when}", when=desk.texts.due(back, now))
     return await desk.next(conversation_id, Toast(said, f"/conversations/{conversation_id}/reopen"))
 
 

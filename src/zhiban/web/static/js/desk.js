@@ -153,7 +153,8 @@ const asked = (ctx) => ctx?.sourceElement?.matches("a, button, form");
 document.addEventListener("htmx:after:request", (event) => {
   const { ctx } = event.detail || {};
   if (ctx?.response?.status >= 400) {
-    if (asked(ctx)) trouble(ctx.text);
+    const said = ctx.sourceElement.hasAttribute(`hx-status:${ctx.response.status}`); // beside the field
+    if (asked(ctx) && !said) trouble(ctx.text);
   } else if (ctx?.request?.method === "POST") live.refreshList(true); // what I did myself may move rows at once
 });
 
