@@ -21,7 +21,7 @@ import psycopg
 from material import Stand, stand
 from zhiban.automation.saved_views import SavedView
 from zhiban.conversations import lists
-from zhiban.conversations.lists import ListFilter, Queue, StatusTab
+from zhiban.conversations.list_models import ListFilter, Queue, StatusTab
 from zhiban.people.models import Role
 from zhiban.people.permissions import Access
 

@@ -29,7 +29,7 @@ from desk_lists import fill, tidy
 from harness import percentile, shop_faq, shop_questions, show, summary
 from material import Stand
 from zhiban.conversations import lists, service
-from zhiban.conversations.lists import Queue, StatusTab
+from zhiban.conversations.list_models import Queue, StatusTab
 from zhiban.kit.background_tasks import cancelled
 from zhiban.kit.db import Database
 from zhiban.people.auth import COOKIE

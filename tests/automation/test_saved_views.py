@@ -14,7 +14,7 @@ from zhiban.automation.facts import RuleFacts
 from zhiban.automation.saved_views import AssignedToMeCondition, ViewCondition, ViewGroup, load_view
 from zhiban.conversations import lists, service
 from zhiban.conversations.facts import conversation_facts
-from zhiban.conversations.lists import Queue, StatusTab
+from zhiban.conversations.list_models import ListView, Queue, StatusTab
 from zhiban.conversations.models import Priority
 from zhiban.events import SYSTEM, Actor
 from zhiban.kit.db import Database, Transaction
@@ -130,7 +130,7 @@ async def test_a_list_finds_what_the_conditions_say(desk: Desk) -> None:
         assert (await shown(tx, some, 999)).empty  # one that is gone has nothing in it
 
 
-async def shown(tx: Transaction, access: Access, view: int | None = None) -> lists.ListView:
+async def shown(tx: Transaction, access: Access, view: int | None = None) -> ListView:
     views = await saved_views.list_filters(tx, access.agent_id)
     return await lists.conversation_list(
         tx, access, queue=Queue.ALL, tab=StatusTab.OPEN, limit=50, views=views, view=view, now=LATER

@@ -11,6 +11,7 @@ from tests.kernel_desk import NOON, Desk, open_desk
 from zhiban.conversations import groups, lists, outbox, participants, queries, replies, service, transcripts
 from zhiban.conversations.group_policy import Consent, GroupPolicy
 from zhiban.conversations.ingest import ingest
+from zhiban.conversations.list_models import Queue, StatusTab
 from zhiban.conversations.merging import access_contact, conversations_with, merge_contacts
 from zhiban.conversations.message_search import search_contacts
 from zhiban.conversations.models import Author, ConversationState, Status
@@ -295,7 +296,7 @@ async def test_a_group_ends_without_words_and_is_not_among_what_was_resolved(des
         assert await service.resolve_idle(tx, state.inbox_id, status=Status.PENDING, **idle) == 0
         access = Access(desk.lin, Role.AGENT)
         seen = await lists.conversation_list(
-            tx, access, queue=lists.Queue.ALL, tab=lists.StatusTab.RESOLVED, label=None, views=(), view=None, now=NOON
+            tx, access, queue=Queue.ALL, tab=StatusTab.RESOLVED, label=None, views=(), view=None, now=NOON
         )
         assert seen.empty
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import zhiban
 from zhiban.assistant.decide import HandOffReason
-from zhiban.conversations.lists import Queue, StatusTab
+from zhiban.conversations.list_models import Queue, StatusTab
 from zhiban.conversations.models import Status
 from zhiban.conversations.reasons import REASON_LABELS, UNSAID, Reason
 from zhiban.desk.labels import FAILURE_LABELS, QUEUE_LABELS, STATUS_LABELS, TAB_LABELS

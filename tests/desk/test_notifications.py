@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from playwright.async_api import Page, expect
@@ -55,6 +56,18 @@ async def test_what_is_told_reaches_the_open_page_and_is_read_with_the_conversat
     assert json.loads((await agent.get("/notifications/news")).text)["unread"] == 1
     assert (await agent.post("/notifications/read", {"until": str(row)})).status == 303
     assert json.loads((await agent.get("/notifications/news")).text)["unread"] == 0
+
+
+async def test_where_one_is_mentioned_is_a_list_until_it_is_read(site: Site) -> None:
+    agent, colleague = await site.signed_in(), await site.signed_in("chenmo")
+    resolved, others = site.seed.conversations["许冬"], site.seed.conversations["顾南乔"]
+    assert 'id="queue-mentioned"' not in (await colleague.get("/")).text
+    await agent.post(f"/conversations/{resolved}/notes", {"text": "请 @陈默 看看"})
+    await agent.post(f"/conversations/{others}/notes", {"text": "不急"})
+    assert 'id="queue-mentioned"' in (await colleague.get("/")).text
+    assert re.findall(r'id="row-(\d+)"', (await colleague.get("/?queue=mentioned")).text) == [str(resolved)]
+    await colleague.get(f"/conversations/{resolved}")
+    assert "提到您的备注都看过了" in (await colleague.get("/?queue=mentioned")).text
 
 
 async def test_a_long_list_goes_on(site: Site) -> None:

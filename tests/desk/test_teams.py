@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -64,6 +65,11 @@ async def test_a_team_from_its_making_to_its_end(site: Site) -> None:
     given = await owner.post(where, {"to": str(team.id)})
     assert "已交给小组售后" in given.text
     assert "林晓</b>交给小组<b>售后</b>" in given.text
+    # Who is in the team has a list of what is open in it; the others have none.
+    listed = (await (await site.signed_in("chenmo")).get("/?queue=teams")).text
+    assert 'id="queue-teams"' in listed
+    assert re.findall(r'id="row-(\d+)"', listed) == [str(conversation)]
+    assert 'id="queue-teams"' not in (await owner.get("/")).text
     assert (await owner.post(where, {"to": "none"})).status == 200
     assert [(await owner.post(where, {"to": to})).status for to in ("999", "x", str(team.id))] == [404, 409, 200]
     assert (await owner.post("/conversations/999/team", {"to": str(team.id)})).status == 404

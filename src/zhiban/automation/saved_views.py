@@ -27,7 +27,7 @@ from zhiban.automation.state_conditions import (
     WaitingCondition,
 )
 from zhiban.automation.wording import RuleWording
-from zhiban.conversations.lists import ListFilter
+from zhiban.conversations.list_models import ListFilter
 from zhiban.events import Actor, SavedViewAdded, SavedViewChanged, SavedViewRemoved
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction

@@ -2,151 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import field
+from collections.abc import Sequence
 from datetime import datetime
-from enum import StrEnum
-from urllib.parse import urlencode
 
-from zhiban.conversations.labels import Label, labels
+from zhiban.conversations.labels import labels
+from zhiban.conversations.list_models import (
+    NOTHING_OF_ONES_OWN,
+    ROWS,
+    WITHOUT_TABS,
+    ConversationRow,
+    Counts,
+    ListFilter,
+    ListView,
+    OwnIds,
+    Queue,
+    Sort,
+    StatusTab,
+)
 from zhiban.conversations.quotes import WITHOUT_LINK
 from zhiban.kit.db import Transaction
-from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.people.permissions import Access
-
-ROWS = 25
-
-
-class Queue(StrEnum):
-    MINE = "mine"
-    UNASSIGNED = "unassigned"
-    ASSISTANT = "assistant"
-    ALL = "all"
-    GROUPS = "groups"  # all chats with many members, whatever their status
-
-
-class StatusTab(StrEnum):
-    """The tabs above the list."""
-
-    OPEN = "open"
-    SNOOZED = "snoozed"
-    RESOLVED = "resolved"
-
-
-class Sort(StrEnum):
-    """In which order a list shows what people have. Who waits for us comes before who does not in each."""
-
-    WAITING = "waiting"  # longest wait on top
-    PRIORITY = "priority"  # the most urgent, of the same priority the longest wait
-    NEWEST = "newest"  # where something happened last
-
-
-@frozen_dataclass
-class Counts:
-    """How many conversations need somebody, by queue."""
-
-    mine: int = 0
-    unassigned: int = 0
-    assistant: int = 0
-    all: int = 0
-    groups: int = 0  # how many there are
-    waiting: int = 0  # mine that wait for our reply
-    snoozed: int = 0  # of the queue that is looked at
-
-    def of(self, queue: str) -> int:
-        return int(getattr(self, queue))
-
-
-@frozen_dataclass
-class ConversationRow:
-    """One row of the list."""
-
-    id: int
-    kind: str
-    name: str
-    tag: str  # what tells nameless contacts apart
-    external_id: str  # the vendor's id of the contact or the group
-    channel: str
-    inbox_name: str
-    status: str
-    priority: int
-    assignee_id: int | None
-    assignee_name: str | None
-    waiting_since: datetime | None
-    last_activity_at: datetime
-    snoozed_until: datetime | None
-    unread: int
-    last_kind: str | None
-    last_text: str | None
-    last_author: str | None
-    draft: str | None
-    labels: list[int]
-
-
-@frozen_dataclass
-class ListFilter:
-    """A saved view: a condition over `conversation c`, in SQL, with what it refers to besides `agent` and `now`."""
-
-    id: int
-    name: str
-    condition: str
-    params: Mapping[str, object]
-
-
-@frozen_dataclass
-class ListView:
-    """A list that is looked at; what stands beside an open conversation needs no more of it than its first fields."""
-
-    queue: Queue
-    tab: StatusTab
-    waiting: tuple[ConversationRow, ...] = ()
-    rest: tuple[ConversationRow, ...] = ()
-    counts: Counts = Counts()
-    tabs: Mapping[str, int] = field(default_factory=dict)
-    limit: int = ROWS
-    more: int | None = None  # the limit that would show more
-    label: int | None = None  # only conversations with this label
-    labels: tuple[Label, ...] = ()  # all there are
-    current: int | None = None
-    view: int | None = None  # the saved view that is looked at
-    sort: Sort = Sort.WAITING
-    views: tuple[tuple[int, str, int], ...] = ()  # all there are: id, name, how many are open
-
-    @property
-    def title(self) -> str:
-        """What the view is called that is looked at; empty for none."""
-        return next((name for id_, name, _ in self.views if id_ == self.view), "")
-
-    @property
-    def empty(self) -> bool:
-        return not self.waiting and not self.rest
-
-    @property
-    def only(self) -> Label | None:
-        """The label that every conversation of this list bears."""
-        return next((one for one in self.labels if one.id == self.label), None)
-
-    def borne(self, ids: Collection[int]) -> tuple[Label, ...]:
-        """Those of `ids` that were not removed."""
-        return tuple(one for one in self.labels if one.id in ids)
-
-    def address(self, tab: str = "", *, sort: str = "") -> str:
-        """This list, or one of its tabs, or itself in another order, as the query of an address."""
-        label = {} if self.label is None else {"label": self.label}
-        view = {} if self.view is None else {"view": self.view}
-        where = urlencode({"queue": self.queue.value, "status": tab or self.tab.value, **label, **view})
-        return where + (sorted_by(Sort(sort)) if sort else self.kept)
-
-    @property
-    def kept(self) -> str:
-        """What goes with an agent from list to list, as the end of a query."""
-        return sorted_by(self.sort)
-
-
-def sorted_by(sort: Sort) -> str:
-    """An order as the end of a query; the usual one is not named."""
-    return "" if sort is Sort.WAITING else f"&sort={sort.value}"
-
 
 LOOKED_THROUGH = 5000  # conversations of a tab that a saved view is looked for in, those at the top of its list
 NO_VIEW = ListFilter(0, "", "false", {})  # one that is gone, or somebody else's: it has nothing in it
@@ -158,6 +33,8 @@ _QUEUES = {
     Queue.ASSISTANT: "c.status = 'pending'",
     Queue.ALL: "true",
     Queue.GROUPS: "c.kind = 'group'",
+    Queue.TEAMS: "c.team_id = any(%(teams)s::bigint[])",
+    Queue.MENTIONED: "c.id = any(%(mentioned)s::bigint[])",
 }
 FEW = 5000  # of a label that no more conversations bear, each is looked up
 _AMONG_FEW = " and c.id in (select l.conversation_id from conversation_label l where l.label_id = %(label)s)"
@@ -172,6 +49,8 @@ _OPEN_BY = {
 }
 _PENDING = ("c.status = 'pending'", "c.last_activity_at desc")
 _GROUPS = ("c.kind = 'group'", "c.last_activity_at desc")
+# Of what teams have, an index serves which are open; they are few enough to be sorted.
+_TEAMS = (_OPEN[0], "c.waiting_since is null, c.assignee_id is not null, c.waiting_since, c.last_activity_at desc")
 _SNOOZED = ("c.status = 'snoozed'", "c.snoozed_until asc nulls last, c.id")
 _RESOLVED = ("c.status = 'resolved' and c.kind = 'direct'", "c.last_activity_at desc")
 
@@ -184,6 +63,10 @@ def _parts(queue: Queue, tab: StatusTab, also: str = "", *, sort: Sort = Sort.WA
     match tab:
         case _ if queue is Queue.GROUPS:
             parts = [_GROUPS]
+        case _ if queue is Queue.MENTIONED:
+            parts = [("true", _GROUPS[1])]
+        case _ if queue is Queue.TEAMS:
+            parts = [_TEAMS]
         case StatusTab.OPEN if queue is Queue.ASSISTANT:
             parts = [_PENDING]
         case StatusTab.OPEN if queue is Queue.ALL:
@@ -200,40 +83,50 @@ def _parts(queue: Queue, tab: StatusTab, also: str = "", *, sort: Sort = Sort.WA
     return [(f"{condition} and {_QUEUES[queue]}{also}", order) for condition, order in parts]
 
 
-def _stretch(what: str, part: tuple[str, str], limit: str, *, each: bool, also: str = "") -> str:
+_EACH = {"inbox_id": "inboxes", "team_id": "teams"}  # what is looked up one by one, and where the ids stand
+
+
+def _stretch(what: str, part: tuple[str, str], limit: str, *, each: str, also: str = "") -> str:
     """SQL for `what` of the first `limit` of one stretch, in its order.
 
-    `each`: looked up for each inbox that the agent sees, because only so an index serves those who see few of many.
-    `also`: what they see, where it is simply left out what they do not.
+    `each`: looked up for each inbox that the agent sees, or for each of their teams, because only so an index serves
+    those who see few of many. `also`: what they see, where it is simply left out what they do not.
     """
     condition, order = part
     if not each:
         return f"select {what} from conversation c where {condition}{also} order by {order} limit {limit}"
-    found = _of_each("c.id, c.waiting_since, c.last_activity_at, c.snoozed_until, c.priority", part, limit)
-    return f"select {what} from {found} order by {order} limit {limit}"
+    columns = "c.id, c.assignee_id, c.waiting_since, c.last_activity_at, c.snoozed_until, c.priority"
+    return f"select {what} from {_of_each(columns, part, limit, each=each, also=also)} order by {order} limit {limit}"
 
 
-def _of_each(what: str, part: tuple[str, str], limit: str) -> str:
-    """SQL for the first `limit` of each inbox that the agent sees, one inbox after the other."""
+def _of_each(what: str, part: tuple[str, str], limit: str, *, each: str, also: str) -> str:
+    """SQL for the first `limit` of each of several inboxes or teams, one after the other."""
     condition, order = part
+    seen = "" if each == "inbox_id" else also
     return (
-        "unnest(%(inboxes)s::bigint[]) as seen(inbox_id) cross join lateral ("
-        f"select {what} from conversation c where c.inbox_id = seen.inbox_id and {condition} "
+        f"unnest(%({_EACH[each]})s::bigint[]) as one_of(id) cross join lateral ("
+        f"select {what} from conversation c where c.{each} = one_of.id and {condition}{seen} "
         f"order by {order} limit {limit}) c"
     )
 
 
-def _looked_through(part: tuple[str, str], *, each: bool, also: str) -> str:
+def _looked_through(part: tuple[str, str], *, each: str, also: str) -> str:
     """SQL for the rows, called `c`, of one stretch that a view is looked for in."""
     if not each:
-        return f"({_stretch('c.*', part, str(LOOKED_THROUGH), each=False, also=also)}) c"
-    ids = _stretch("c.id", part, str(LOOKED_THROUGH), each=True)
+        return f"({_stretch('c.*', part, str(LOOKED_THROUGH), each='', also=also)}) c"
+    ids = _stretch("c.id", part, str(LOOKED_THROUGH), each=each, also=also)
     return f"({ids}) looked join conversation c on c.id = looked.id"
 
 
-def _looks_at_each(queue: Queue, access: Access) -> bool:
-    """What is mine is little, and so are groups: of that, other inboxes are left out."""
-    return access.inbox_ids is not None and queue not in (Queue.MINE, Queue.GROUPS)
+def _looks_at_each(queue: Queue, access: Access) -> str:
+    """The column whose values are looked up one by one; empty for none.
+
+    What is mine is little, and so are groups and mentions: of that, other inboxes are left out.
+    """
+    if queue is Queue.TEAMS:
+        return "team_id"
+    few = access.inbox_ids is None or queue in (Queue.MINE, Queue.GROUPS, Queue.MENTIONED)
+    return "" if few else "inbox_id"
 
 
 def _count(parts: Sequence[tuple[str, str]], queue: Queue, access: Access) -> str:
@@ -242,13 +135,14 @@ def _count(parts: Sequence[tuple[str, str]], queue: Queue, access: Access) -> st
     In the order of the list, because only that keeps the planner on the list's index: told to take any thousand of
     many, it reads the table from its beginning, where what is long resolved lies.
     """
-    if _looks_at_each(queue, access):
-        stretches = [f"select 1 from {_of_each('1', part, str(COUNTED))} limit {COUNTED}" for part in parts]
+    each, also = _looks_at_each(queue, access), access.condition("c.inbox_id")
+    if each:
+        found = (_of_each("1", part, str(COUNTED), each=each, also=also) for part in parts)
+        stretches = [f"select 1 from {of_each} limit {COUNTED}" for of_each in found]
     else:
-        also = access.condition("c.inbox_id")
-        stretches = [_stretch("1", part, str(COUNTED), each=False, also=also) for part in parts]
-    found = " union all ".join(f"({stretch})" for stretch in stretches)
-    return f"(select count(*) from (select 1 from ({found}) every limit {COUNTED}) counted)"
+        stretches = [_stretch("1", part, str(COUNTED), each="", also=also) for part in parts]
+    every = " union all ".join(f"({stretch})" for stretch in stretches)
+    return f"(select count(*) from (select 1 from ({every}) every limit {COUNTED}) counted)"
 
 
 def _all_counts(access: Access, *, snoozed: Queue | None = None) -> str:
@@ -301,9 +195,12 @@ async def has_conversations(tx: Transaction) -> bool:
     return bool(await tx.value("select exists(select from conversation)"))
 
 
-async def counts(tx: Transaction, access: Access, *, snoozed: Queue | None = None) -> Counts:
+async def counts(
+    tx: Transaction, access: Access, *, snoozed: Queue | None = None, own: OwnIds = NOTHING_OF_ONES_OWN
+) -> Counts:
     """How many conversations need somebody, of those that this agent sees, and how many are snoozed in that queue."""
-    found = await tx.object(Counts, _all_counts(access, snoozed=snoozed), agent=access.agent_id, **access.params)
+    sql = _all_counts(access, snoozed=snoozed)
+    found = await tx.object(Counts, sql, agent=access.agent_id, **access.params, **own.params)
     return found or Counts()
 
 
@@ -320,6 +217,7 @@ async def conversation_list(
     view: int | None = None,
     sort: Sort = Sort.WAITING,
     now: datetime | None = None,
+    own: OwnIds = NOTHING_OF_ONES_OWN,
 ) -> ListView:
     """One page of a queue, or of what bears `label` in it: those who wait for us first, longest wait on top.
 
@@ -335,13 +233,15 @@ async def conversation_list(
         limit=limit + 1,
         now=now,
         **access.params,
+        **own.params,
         **(chosen.params if chosen else {}),
     )
     shown = found[:limit]
-    waits = tab is StatusTab.OPEN and queue not in (Queue.ASSISTANT, Queue.GROUPS)
+    waits = tab is StatusTab.OPEN and queue not in (Queue.ASSISTANT, Queue.GROUPS, Queue.MENTIONED)
     waiting = tuple(row for row in shown if waits and row.waiting_since is not None and row.status == "open")
-    tabs = label is None and chosen is None  # those of a label or a view would cost more to count than the list
-    counted = await counts(tx, access, snoozed=queue if tabs else None)
+    # Those of a label or a view would cost more to count than the list.
+    tabs = label is None and chosen is None and queue not in WITHOUT_TABS
+    counted = await counts(tx, access, snoozed=queue if tabs else None, own=own)
     return ListView(
         queue=queue,
         tab=tab,
@@ -357,6 +257,7 @@ async def conversation_list(
         view=view,
         sort=sort,
         views=await _view_counts(tx, access, views, now=now),
+        in_team=bool(own.teams),
     )
 
 
@@ -370,7 +271,7 @@ async def _view_counts(
     """Id, name and how many are open, of each view: one look for all, through what waits longest."""
     if not views:
         return ()
-    each, also = access.inbox_ids is not None, access.condition("c.inbox_id")
+    each, also = _looks_at_each(Queue.ALL, access), access.condition("c.inbox_id")
     looked = _looked_through(_OPEN, each=each, also=also)
     counted = ", ".join(f"count(*) filter (where {one.condition})" for one in views)
     params = {name: value for one in views for name, value in one.params.items()}
@@ -396,6 +297,7 @@ async def matching(
     view: int | None = None,
     sort: Sort = Sort.WAITING,
     now: datetime | None = None,
+    own: OwnIds = NOTHING_OF_ONES_OWN,
 ) -> list[int]:
     """The ids of everything in a list, in its order; at most `limit`. See `conversation_list`."""
     chosen = _chosen(views, view)
@@ -407,6 +309,7 @@ async def matching(
         limit=limit,
         now=now,
         **access.params,
+        **own.params,
         **(chosen.params if chosen else {}),
     )
 
@@ -423,7 +326,8 @@ async def _picked(
 ) -> str:
     """SQL for the list: id, part and place of the first `limit` of each of its stretches."""
     labelled = await _labelled(tx, label)
-    each, also = _looks_at_each(queue, access) and labelled != _AMONG_FEW, access.condition("c.inbox_id")
+    each = "" if labelled == _AMONG_FEW else _looks_at_each(queue, access)
+    also = access.condition("c.inbox_id")
     numbered = "c.id, {number} as part, row_number() over (order by {order}) as n"
     if view is not None:
         return " union all ".join(
@@ -461,6 +365,7 @@ async def next_waiting(
     view: int | None = None,
     sort: Sort = Sort.WAITING,
     now: datetime | None = None,
+    own: OwnIds = NOTHING_OF_ONES_OWN,
 ) -> int | None:
     """The conversation on top of this list, apart from the one just finished."""
     if view is not None:
@@ -475,16 +380,19 @@ async def next_waiting(
             view=view,
             sort=sort,
             now=now,
+            own=own,
         )
         return next((id_ for id_ in waiting if id_ != after), None)
     labelled = await _labelled(tx, label)
-    each = _looks_at_each(queue, access) and labelled != _AMONG_FEW
-    part = (f"{_OPEN[0]} and c.id <> %(after)s and {_QUEUES[queue]}{labelled}", _OPEN_BY[sort][1])
+    each = "" if labelled == _AMONG_FEW else _looks_at_each(queue, access)
+    order = (_TEAMS if queue is Queue.TEAMS else _OPEN_BY[sort])[1]
+    part = (f"{_OPEN[0]} and c.id <> %(after)s and {_QUEUES[queue]}{labelled}", order)
     found: int | None = await tx.value(
         _stretch("c.id", part, "1", each=each, also=access.condition("c.inbox_id")),
         agent=access.agent_id,
         label=label,
         after=after,
         **access.params,
+        **own.params,
     )
     return found

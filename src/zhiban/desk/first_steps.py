@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from zhiban.channels import inboxes
-from zhiban.conversations.lists import Counts, has_conversations
+from zhiban.conversations.list_models import Counts
+from zhiban.conversations.lists import has_conversations
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark

@@ -16,6 +16,8 @@ QUEUE_LABELS = {
     "assistant": mark("值班助手"),
     "all": mark("全部"),
     "groups": mark("群"),
+    "teams": mark("我的小组"),
+    "mentioned": mark("提到我的"),
 }
 GROUP_ANSWERS = {
     "never": mark("不回答"),

@@ -26,7 +26,7 @@ from zhiban.conversations.drafts import drafts
 from zhiban.conversations.followers import followers_of
 from zhiban.conversations.groups import chat_of
 from zhiban.conversations.labels import label_names, labels
-from zhiban.conversations.lists import ListView, Queue, Sort, StatusTab, sorted_by
+from zhiban.conversations.list_models import ROWS, ListView, OwnIds, Queue, Sort, StatusTab, sorted_by
 from zhiban.conversations.retention import forgotten_in
 from zhiban.conversations.survey_links import SurveyLinks
 from zhiban.conversations.surveys import ratings_of
@@ -45,11 +45,12 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts
 from zhiban.knowledge.kept_replies import articles_of_replies
 from zhiban.knowledge.queries import base_by_slug
+from zhiban.notifications.queries import mentioned_in
 from zhiban.notifications.service import read_about
 from zhiban.people.auth import Auth, CurrentAgent, auth_of
 from zhiban.people.permissions import Access, Permission
 from zhiban.people.service import SignedInAgent
-from zhiban.people.teams import team_rows
+from zhiban.people.teams import team_rows, teams_of
 from zhiban.ports import Limits
 from zhiban.tickets.drafts import open_drafts
 from zhiban.tickets.queries import tickets_about
@@ -126,7 +127,7 @@ class DeskRequest:
     def actor(self) -> Actor:
         return Actor("agent", self.agent.id)
 
-    async def list(self, tx: Transaction, *, limit: int = lists.ROWS, current: int | None = None) -> ListView:
+    async def list(self, tx: Transaction, *, limit: int = ROWS, current: int | None = None) -> ListView:
         return await lists.conversation_list(tx, self.access, limit=limit, current=current, **await self.list_asked(tx))
 
     async def list_beside(self, tx: Transaction) -> ListView:
@@ -144,6 +145,7 @@ class DeskRequest:
             "view": self.view,
             "sort": self.sort,
             "now": self.auth.clock.now(),
+            "own": OwnIds(await teams_of(tx, self.agent.id), await mentioned_in(tx, self.agent.id)),
         }
 
     async def thread(

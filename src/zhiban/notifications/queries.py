@@ -6,7 +6,7 @@ from datetime import datetime
 
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
-from zhiban.notifications.models import NotificationRow, Way
+from zhiban.notifications.models import NotificationKind, NotificationRow, Way
 from zhiban.people.permissions import Access
 
 ROWS = 50
@@ -82,6 +82,18 @@ async def news(tx: Transaction, access: Access, *, after: int | None, since: dat
         **access.params,
     )
     return News(unread, latest, tuple(reversed(rows)))
+
+
+async def mentioned_in(tx: Transaction, agent_id: int, *, most: int = 1000) -> tuple[int, ...]:
+    """Conversations with a note that mentions this agent and that they have not read."""
+    found = await tx.values(
+        "select distinct conversation_id from notification where agent_id = %(agent)s and read_at is null "
+        "and kind = %(kind)s and conversation_id is not null and ticket_id is null limit %(most)s",
+        agent=agent_id,
+        kind=NotificationKind.MENTIONED,
+        most=most,
+    )
+    return tuple(found)
 
 
 async def count_unread(tx: Transaction, access: Access, *, most: int = 100) -> int:

@@ -161,6 +161,16 @@ async def members_of(tx: Transaction, team_ids: Sequence[int]) -> list[int]:
     )
 
 
+async def teams_of(tx: Transaction, agent_id: int) -> tuple[int, ...]:
+    """The teams that an agent is in."""
+    found = await tx.values(
+        "select t.id from team_member m join team t on t.workspace_id = m.workspace_id and t.id = m.team_id "
+        "where m.agent_id = %(agent)s and t.removed_at is null order by t.id",
+        agent=agent_id,
+    )
+    return tuple(found)
+
+
 async def _locked(tx: Transaction, team_id: int) -> TeamRow:
     await tx.run("select 1 from team where id = %(id)s and removed_at is null for update", id=team_id)
     return await team_row(tx, team_id)

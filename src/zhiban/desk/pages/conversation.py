@@ -9,11 +9,12 @@ from fastapi.responses import JSONResponse, Response
 
 from zhiban.assistant import learning
 from zhiban.assistant.learning import SuggestionRef
-from zhiban.conversations import assignment, followers, lists, queries, replies, service
+from zhiban.conversations import assignment, followers, queries, replies, service
 from zhiban.conversations.access import access_conversation, access_conversation_to_answer
 from zhiban.conversations.draft_files import MOST_FILES
 from zhiban.conversations.drafts import Mode, save_draft
 from zhiban.conversations.labels import access_label
+from zhiban.conversations.list_models import ROWS
 from zhiban.conversations.models import Priority
 from zhiban.desk.first_steps import first_steps
 from zhiban.desk.pages import (
@@ -82,7 +83,7 @@ def install(app: FastAPI, settings: DeskSettings) -> None:
 
 
 @router.get("/")
-async def desk_page(desk: CurrentRequest, limit: Limited = lists.ROWS) -> Response:
+async def desk_page(desk: CurrentRequest, limit: Limited = ROWS) -> Response:
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         shown = await desk.list(tx, limit=limit)
         steps = await first_steps(tx, desk.access, shown.counts)
@@ -90,7 +91,7 @@ async def desk_page(desk: CurrentRequest, limit: Limited = lists.ROWS) -> Respon
 
 
 @router.get("/desk/list")
-async def list_part(desk: CurrentRequest, limit: Limited = lists.ROWS, live: bool = False) -> Response:
+async def list_part(desk: CurrentRequest, limit: Limited = ROWS, live: bool = False) -> Response:
     """Another queue or tab; with `live`, the same one as it is now."""
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         shown = await desk.list(tx, limit=limit)
@@ -102,7 +103,7 @@ async def list_part(desk: CurrentRequest, limit: Limited = lists.ROWS, live: boo
 
 
 @router.get("/desk/rows")
-async def rows_part(desk: CurrentRequest, limit: Limited = lists.ROWS) -> Response:
+async def rows_part(desk: CurrentRequest, limit: Limited = ROWS) -> Response:
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         shown = await desk.list(tx, limit=limit)
     return await desk.answer("desk/rows_part.html", list=shown)

@@ -11,7 +11,8 @@ from zhiban.automation import queries, saved_views
 from zhiban.automation.definition import BadDefinition
 from zhiban.automation.saved_views import VIEW_CONDITIONS, SavedView, load_view
 from zhiban.automation.wording import RuleWording
-from zhiban.conversations.lists import Queue, StatusTab, conversation_list
+from zhiban.conversations.list_models import Queue, StatusTab
+from zhiban.conversations.lists import conversation_list
 from zhiban.desk import rule_form, rule_labels
 from zhiban.desk.editor_page import EditorPage
 from zhiban.desk.rule_form import Draft
