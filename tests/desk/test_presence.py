@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import unquote
 
 import pytest
 from playwright.async_api import expect
@@ -61,6 +62,11 @@ async def test_a_colleague_who_comes_and_goes_is_seen_at_once(site: Site, visit:
     await expect(line).to_have_text("苏禾正在输入…")
     await page.clock.fast_forward(7000)
     await expect(line).to_be_empty()
+    async with page.expect_request(f"**/conversations/{zhou}/draft") as saved:
+        for _ in range(5):  # typing on without a rest is told, too
+            await page.locator("#compose-reply").press_sequentially("好")
+            await page.clock.run_for(500)
+    assert 0 < unquote((await saved.value).post_data or "").count("好") < 5
 
     await page.click("#menu-me summary")
     await expect(page.locator("#menu-owner")).not_to_have_attribute("open", "")
