@@ -407,9 +407,9 @@ class Connections:
                     talks=meant.talks,
                     now=self._clock.now(),
                 )
-            if generation != self._generation:
-                return inbox_id
-            self._inboxes[key] = inbox_id
+            if generation == self._generation:
+                self._inboxes[key] = inbox_id
+            return inbox_id
         return self._inboxes[key]
 
 

@@ -144,10 +144,11 @@ async def access_issue(tx: Transaction, issue_id: int) -> IssueRow:
     return row
 
 
-async def issue_numbered(tx: Transaction, repository_id: int, number: int) -> IssueRow | None:
+async def issue_numbered(tx: Transaction, repository_id: int, number: int, *, lock: bool = False) -> IssueRow | None:
     return await tx.object(
         IssueRow,
-        f"select {_COLUMNS} from issue where repository_id = %(repository)s and number = %(number)s",
+        f"select {_COLUMNS} from issue where repository_id = %(repository)s and number = %(number)s"
+        f"{' for update' if lock else ''}",
         repository=repository_id,
         number=number,
     )
@@ -214,7 +215,7 @@ async def note(
     `actor` did it. `quietly` is for issues of before our time. What is confidential is none of ours, None where it was
     unknown, and as if it had been taken away where it was known; of what we opened ourselves only its tickets hear.
     """
-    before = await _lock(tx, repository_id, issue.number)
+    before = await issue_numbered(tx, repository_id, issue.number, lock=True)
     if before is None:
         # Of two who hear of it at once, as when a hook tells of an issue while we are answered, one is the first.
         await tx.value(
@@ -222,7 +223,7 @@ async def note(
             repository=repository_id,
             number=issue.number,
         )
-        before = await _lock(tx, repository_id, issue.number)
+        before = await issue_numbered(tx, repository_id, issue.number, lock=True)
     if before is not None and issue.updated_at < before.changed_at:
         return before.id
     if issue.confidential and not await tx.value(_OURS, issue=before.id if before else 0, call=call_id):
@@ -254,15 +255,6 @@ async def note(
     ]
     await event_log.append(tx, *facts)
     return issue_id
-
-
-async def _lock(tx: Transaction, repository_id: int, number: int) -> IssueRow | None:
-    return await tx.object(
-        IssueRow,
-        f"select {_COLUMNS} from issue where repository_id = %(repository)s and number = %(number)s for update",
-        repository=repository_id,
-        number=number,
-    )
 
 
 Change = Literal["opened", "closed", "reopened", "edited", "labels", "assignees", "locked", "unlocked", "removed"]

@@ -165,11 +165,11 @@ class TrackerJobs:
                 # What was there before us is no news; what is new since then, a webhook has not told us.
                 call_id = await news.opening(tx, issue.key) if issue.key else None
                 quietly = row.synced_at is None
-                before = await issues.issue_numbered(tx, row.id, issue.number)
-                differs = before is None or before.state != issue.state
                 # Of what is confidential a webhook tells only where it is asked to, by a choice of its own.
                 due = not issue.confidential and issue.updated_at <= now - CALLED_WITHIN
-                if not quietly and call_id is None and differs and due:
-                    missed.append(issue.updated_at)
+                if not quietly and call_id is None and due:
+                    before = await issues.issue_numbered(tx, row.id, issue.number)
+                    if before is None or before.state != issue.state:
+                        missed.append(issue.updated_at)
                 await issues.note(tx, row.id, issue, call_id=call_id, quietly=quietly, now=now)
         return missed
