@@ -54,6 +54,7 @@ from zhiban.workers.recovery import Recovery
 from zhiban.workers.report_counter import ReportCounter
 from zhiban.workers.retention import Retention
 from zhiban.workers.rule_timer import RuleTimer
+from zhiban.workers.scheduler import Scheduler
 from zhiban.workers.search_indexer import SearchIndexer
 from zhiban.workers.stream_listener import StreamListener
 from zhiban.workers.tracker_worker import TrackerWorker
@@ -187,10 +188,10 @@ class Workers:
     assigner: Assigner
     recovery: Recovery
     maintenance: Maintenance
-    rule_timer: RuleTimer
     search_indexer: SearchIndexer
     report_counter: ReportCounter
     retention: Retention
+    scheduler: Scheduler
     jobs: Jobs
 
     @classmethod
@@ -236,6 +237,16 @@ class Workers:
             app.clock,
             polled_kinds=bootstrap.POLLED_KINDS,
         )
+        maintenance = Maintenance(app.database, app.clock)
+        rule_timer = RuleTimer(app.database, app.rules, app.clock)
+        scheduler = Scheduler(
+            app.database,
+            app.clock,
+            of_workspaces=[
+                each.due_work() for each in (recovery, tracker_worker, stream_listener, maintenance, rule_timer)
+            ],
+            of_installation=[recovery.due_jobs()],
+        )
         ways = bootstrap.notifiers(app.settings, app.http, app.url)
         tasks = bootstrap.tasks(
             app.database,
@@ -261,11 +272,11 @@ class Workers:
             stream_listener,
             assigner,
             recovery,
-            Maintenance(app.database, app.clock),
-            RuleTimer(app.database, app.rules, app.clock),
+            maintenance,
             SearchIndexer(app.database, app.clock),
             ReportCounter(app.database, app.clock),
             Retention(app.database, app.files, app.clock),
+            scheduler,
             Jobs(app.database.dsn, tasks),
         )
 
@@ -275,10 +286,8 @@ class Workers:
         await self.jobs.start()
         await enqueue_rebuilds(self.database)
         await self.recovery.start()
-        await self.tracker_worker.start()
-        await self.stream_listener.start()
+        await self.scheduler.start()
         await self.maintenance.start()
-        await self.rule_timer.start()
         await self.search_indexer.start()
         await self.report_counter.start()
         await self.retention.start()
@@ -289,8 +298,8 @@ class Workers:
         await self.retention.close()
         await self.report_counter.close()
         await self.search_indexer.close()
-        await self.rule_timer.close()
         await self.maintenance.close()
+        await self.scheduler.close()
         await self.recovery.close()
         await self.stream_listener.close()
         await self.account_poller.close()

@@ -26,6 +26,7 @@ from zhiban.events import SYSTEM, Actor
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database, Transaction
 from zhiban.workers.rule_timer import RuleTimer
+from zhiban.workers.scheduler import Scheduler
 
 MINUTE = timedelta(minutes=1)
 URGENT = {"kind": "set_priority", "priority": 4}
@@ -73,7 +74,13 @@ class Waiting:
     async def after(self, minutes: float) -> int:
         """Let time pass, and the timers of all processes look at the same moment."""
         self.clock.advance(minutes * MINUTE)
-        return sum(await asyncio.gather(*(timer.run_once() for timer in self.timers)))
+        return sum(await asyncio.gather(*(self.woken(timer) for timer in self.timers)))
+
+    async def woken(self, timer: RuleTimer) -> int:
+        """What a timer takes up that works only when the scheduler wakes it."""
+        desk = self.desk
+        due = await Scheduler(desk.database, self.clock, of_workspaces=[timer.due_work()]).due(desk.workspace_id)
+        return await timer.run_workspace(desk.workspace_id) if due else 0
 
 
 @pytest.fixture

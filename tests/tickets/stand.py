@@ -23,6 +23,7 @@ from zhiban.ports import TrackerIntegration, VerifiedWebhook, Webhook
 from zhiban.testing.tracker import MemoryBoard, memory_integration, webhook
 from zhiban.tickets import repositories
 from zhiban.workers.news_reader import NewsReader
+from zhiban.workers.scheduler import Scheduler
 from zhiban.workers.tracker_worker import TrackerWorker
 
 KEY = "ab" * 32
@@ -53,8 +54,10 @@ class TrackerStand:
             return await repositories.keep(tx, self.connection_id, self.board.repository(name), now=self.now)
 
     async def work(self) -> None:
-        """Carry out whatever is due."""
-        await self.worker.run_once()
+        """Carry out whatever is due, as the scheduler wakes the worker."""
+        scheduler = Scheduler(self.database, self.clock, of_workspaces=[self.worker.due_work()])
+        for work in await scheduler.due(self.workspace_id):
+            await work.run(self.workspace_id)
         await idle(self.worker)
 
     async def hears(self, said: dict[str, Any]) -> bool:

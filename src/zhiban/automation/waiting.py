@@ -48,6 +48,10 @@ _DUE = """
 select rule_id, conversation_id, since, due_at from rule_delay
 where due_at <= %(now)s and done_at is null order by due_at, rule_id, conversation_id limit %(limit)s"""
 
+ANY_DUE = (
+    "exists (select from rule_delay where due_at <= %(now)s and done_at is null)"  # whether `due_delays` finds any
+)
+
 _TAKE = """
 update rule_delay set done_at = %(now)s
 where rule_id = %(rule)s and conversation_id = %(conversation)s and due_at <= %(now)s and done_at is null

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from zhiban.channels.connection_health import mark_broken, mark_mended
 from zhiban.event_gateways import spoken
@@ -35,13 +35,14 @@ _FREE = f"""(g.owner is null or g.lease_until < %(now)s
   or (g.owner not in ({LIVING}) and g.lease_until < %(now)s::timestamptz + %(silent)s::interval))"""
 
 _DUE = f"""
-select c.id from connection c
+from connection c
 left join gateway_state g on g.workspace_id = c.workspace_id and g.connection_id = c.id
 where c.vendor = any(%(vendors)s::text[]) and c.removed_at is null
   and exists (select from inbox i where i.connection_id = c.id and i.removed_at is null)
   and (g.connection_id is null or ({_FREE} and (g.retry_at is null or g.retry_at <= %(now)s
-    or g.configured_at is distinct from c.updated_at)))
-order by c.id"""
+    or g.configured_at is distinct from c.updated_at)))"""
+
+ANY_DUE = f"exists (select {_DUE})"  # whether `gateways_due` finds any; over `now` and `due_params`
 
 _TAKE = f"""
 insert into gateway_state as g (workspace_id, connection_id, owner, lease_until, since, configured_at)
@@ -139,7 +140,12 @@ async def gateway(tx: Transaction, connection_id: int) -> Gateway | None:
 
 async def gateways_due(tx: Transaction, vendors: Sequence[str], *, now: datetime) -> list[int]:
     """The connections of these vendors that nobody listens to and that may be tried now."""
-    return await tx.values(_DUE, vendors=list(vendors), now=now, silent=LEASE - SILENT)
+    return await tx.values(f"select c.id {_DUE} order by c.id", **due_params(vendors), now=now)
+
+
+def due_params(vendors: Sequence[str]) -> dict[str, Any]:
+    """What `ANY_DUE` asks beside the time."""
+    return {"vendors": list(vendors), "silent": LEASE - SILENT}
 
 
 async def take_gateway(tx: Transaction, connection_id: int, *, me: int, now: datetime) -> Turn | None:

@@ -281,6 +281,10 @@ async def snooze(
 # ---------------------------------------------------------------------------------------------------- many at once
 
 
+# Whether `wake_snoozed` finds any.
+ANY_SNOOZE_OVER = "exists (select from conversation where status = 'snoozed' and snoozed_until <= %(now)s)"
+
+
 async def wake_snoozed(tx: Transaction, *, now: datetime) -> int:
     """Open every conversation whose time has come. Returns how many."""
     due = await _due(tx, "c.status = 'snoozed' and c.snoozed_until <= %(now)s", now=now)

@@ -62,6 +62,13 @@ where m.state in ('pending', 'queued') and m.created_at < %(quiet)s and w.leased
 limit 500"""
 
 
+# False only where `free_abandoned` and `unattended` find nothing; over `process`, `lately` and `quiet`.
+ANY_ABANDONED = """exists (
+  select from conversation_work
+  where leased_by is not null and (leased_by <> %(process)s or lease_expires_at < %(lately)s))"""
+ANY_UNATTENDED = "exists (select from message where state in ('pending', 'queued') and created_at < %(quiet)s)"
+
+
 async def take(tx: Transaction, conversation_id: int, *, process: int, now: datetime) -> bool:
     """Take the lease. False when somebody else has it."""
     return bool(await tx.value(_TAKE, id=conversation_id, process=process, now=now, until=now + LEASE))
@@ -94,7 +101,12 @@ async def free_abandoned(tx: Transaction, *, process: int, running: list[int], n
     A lease is renewed or given back within seconds: one that is five seconds old has a task, or is abandoned.
     """
     await tx.run(_FREE_DEAD, process=process, now=now)
-    await tx.run(_FREE_OWN, process=process, lately=now + LEASE - timedelta(seconds=5), running=running)
+    await tx.run(_FREE_OWN, process=process, lately=taken_lately(now), running=running)
+
+
+def taken_lately(now: datetime) -> datetime:
+    """When a lease ends that is five seconds old."""
+    return now + LEASE - timedelta(seconds=5)
 
 
 async def unattended(tx: Transaction, *, now: datetime, quiet: datetime) -> list[int]:

@@ -63,6 +63,9 @@ from stalled s where j.id = s.id and s.id not in (select id from dropped) and (
   s.queueing_lock is null or s.id = (select min(t.id) from stalled t where t.queueing_lock = s.queueing_lock))
 returning j.id"""
 
+# False only where `revive` has nothing to do.
+ANY_AT_WORK = "exists (select from jobs.procrastinate_jobs where status = 'doing')"
+
 _DEAD = """
 select j.id, j.task_name, j.args, j.attempts, (
   select max(e.at) from jobs.procrastinate_events e where e.job_id = j.id) as at

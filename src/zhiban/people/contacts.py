@@ -13,7 +13,7 @@ from zhiban.people.contact_search import NEW, index_contacts
 from zhiban.ports import Profile
 
 # Known ones as they are, new ones made, in one statement. Who loses a race against another transaction gets no row.
-# Each name is looked up by itself: joined, a planner that believes the table small reads all names of the workspace.
+# Each is looked up by itself: joined, a planner that believes the tables small reads all names of the workspace.
 _ENSURE = """
 with wanted as (
   select w.external_id, i.contact_id, c.blocked_at is not null as blocked
@@ -21,7 +21,8 @@ with wanted as (
   left join lateral (
     select workspace_id, contact_id from identity
     where kind = %(kind)s and account = %(account)s and external_id = w.external_id limit 1) i on true
-  left join contact c on c.workspace_id = i.workspace_id and c.id = i.contact_id),
+  left join lateral (
+    select blocked_at from contact where workspace_id = i.workspace_id and id = i.contact_id limit 1) c on true),
 fresh as (
   select external_id, nextval(pg_get_serial_sequence('contact', 'id')) as id from wanted where contact_id is null),
 people as (

@@ -74,6 +74,10 @@ from (
   where status <> 'offline' and (beat_at is null or beat_at < %(before)s) order by agent_id for update skip locked) was
 where p.agent_id = was.agent_id returning p.agent_id, was.status"""
 
+# Whether `sweep` finds anybody; over `silent_since`.
+ANY_SILENT = """exists (
+  select from agent_presence where status <> 'offline' and (beat_at is null or beat_at < %(silent_since)s))"""
+
 _ASSIGNABLE = """
 select a.id, a.inbox_ids,
   array(select m.team_id from team_member m where m.workspace_id = a.workspace_id and m.agent_id = a.id) as teams

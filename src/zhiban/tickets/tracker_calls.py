@@ -63,8 +63,8 @@ update tracker_call set retry_at = %(at)s, problem = %(problem)s, leased_by = nu
   tried_at = case when %(sent)s or %(again)s then tried_at end
 where id = %(id)s and state = 'queued'"""
 
-_DUE = """
-select distinct connection_id from tracker_call where state = 'queued' and (retry_at is null or retry_at <= %(now)s)"""
+_DUE = """from tracker_call where state = 'queued' and (retry_at is null or retry_at <= %(now)s)"""
+ANY_DUE = f"exists (select {_DUE})"  # whether `due` finds any
 
 
 @frozen_dataclass
@@ -123,7 +123,7 @@ class IssueNotOpen(Conflict):
 
 async def due(tx: Transaction, *, now: datetime) -> list[int]:
     """The connections that have something to write now."""
-    return await tx.values(_DUE, now=now)
+    return await tx.values(f"select distinct connection_id {_DUE}", now=now)
 
 
 async def take(tx: Transaction, connection_id: int, *, process_id: int, now: datetime) -> TrackerCall | None:

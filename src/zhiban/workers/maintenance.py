@@ -9,12 +9,13 @@ from itertools import count
 
 from zhiban.channels.inboxes import all_settings
 from zhiban.conversations.models import Status
-from zhiban.conversations.service import resolve_idle, wake_snoozed
+from zhiban.conversations.service import ANY_SNOOZE_OVER, resolve_idle, wake_snoozed
 from zhiban.kit.background_tasks import RepeatedTask
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import NO_WORKSPACE, Database
 from zhiban.notifications.service import notify_followers, notify_waiting
 from zhiban.people import presence
+from zhiban.workers.scheduler import DueWork
 
 log = logging.getLogger(__name__)
 
@@ -39,23 +40,37 @@ class Maintenance:
     async def close(self) -> None:
         await self._rounds.close()
 
+    def due_work(self) -> DueWork:
+        condition = f"{ANY_SNOOZE_OVER} or {presence.ANY_SILENT}"
+        return DueWork("maintenance", condition, self.wake, lambda now: {"silent_since": now - presence.SILENT_AFTER})
+
     async def _round(self) -> None:
-        await self.run_once(idle=next(self._numbers) % IDLE_EVERY == 0)
+        if next(self._numbers) % IDLE_EVERY == 0:
+            for workspace_id in await self._database.workspaces():
+                await self._look_for_idle(workspace_id)
+        await self._analyze_grown_tables()
 
     async def run_once(self, *, idle: bool = True) -> None:
         """Do what is due in every workspace."""
         for workspace_id in await self._database.workspaces():
-            await self._wake(workspace_id)
+            await self.wake(workspace_id)
             if idle:
-                await self._resolve_idle(workspace_id)
-                await self._tell_of_waiting(workspace_id)
-        async with self._database.transaction(NO_WORKSPACE) as tx:
-            await tx.value("select analyze_grown_tables()")
+                await self._look_for_idle(workspace_id)
+        await self._analyze_grown_tables()
 
-    async def _wake(self, workspace_id: int) -> None:
+    async def wake(self, workspace_id: int) -> None:
+        """Open what was snoozed until now, and let agents be offline whose desks have fallen silent."""
         async with self._database.transaction(workspace_id) as tx:
             await wake_snoozed(tx, now=self._clock.now())
             await presence.sweep(tx, now=self._clock.now())
+
+    async def _look_for_idle(self, workspace_id: int) -> None:
+        await self._resolve_idle(workspace_id)
+        await self._tell_of_waiting(workspace_id)
+
+    async def _analyze_grown_tables(self) -> None:
+        async with self._database.transaction(NO_WORKSPACE) as tx:
+            await tx.value("select analyze_grown_tables()")
 
     async def _tell_of_waiting(self, workspace_id: int) -> None:
         async with self._database.transaction(workspace_id) as tx:

@@ -1,25 +1,28 @@
-"""The crash net. Once a second it takes up what dead processes held and what nobody works on; rows are the truth."""
+"""The crash net: takes up what dead processes held and what nobody works on, within a second; rows are the truth."""
 
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
 
 from zhiban.conversations import work_state
 from zhiban.kit import metrics
 from zhiban.kit.background_tasks import RepeatedTask
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import NO_WORKSPACE, Database
-from zhiban.kit.jobs import count_dead, revive
+from zhiban.kit.jobs import ANY_AT_WORK, count_dead, revive
 from zhiban.kit.pubsub import LIVING, PubSub
 from zhiban.workers.account_poller import SAFETY_POLL, AccountPoller
 from zhiban.workers.conversation_worker import ConversationWorker
 from zhiban.workers.delivery_processor import DeliveryProcessor
 from zhiban.workers.news_reader import NewsReader
+from zhiban.workers.scheduler import DueWork
 
 log = logging.getLogger(__name__)
 
-EVERY_SECONDS = 1.0
+MEASURED_SECONDS = 5.0
 QUIET = timedelta(seconds=3)  # how long a row may wait before it counts as lost
 
 # The advisory lock of a living process stands in pg_locks; whoever is not there is dead and holds nothing.
@@ -46,9 +49,15 @@ where d.state = 'pending' and d.pulls and d.received_at < %(quiet)s and not exis
   select 1 from inbox i where i.connection_id = d.connection_id and i.external_id = d.account)"""
 
 _SAFETY = """
-select i.id from inbox i left join pull_state p on p.workspace_id = i.workspace_id and p.inbox_id = i.id
+from inbox i left join pull_state p on p.workspace_id = i.workspace_id and p.inbox_id = i.id
 where i.archived_at is null and i.kind = any(%(kinds)s::text[]) and p.owner is null
   and coalesce(p.pulled_at, '-infinity') < %(stale)s and (p.retry_at is null or p.retry_at <= %(now)s)"""
+
+# False only where nobody needs us; over the parameters of `_params`.
+_ANYTHING = f"""{work_state.ANY_ABANDONED} or {work_state.ANY_UNATTENDED}
+or exists (select from pull_state where owner is not null and owner <> %(process)s)
+or exists (select from delivery where state = 'pending' and received_at < %(quiet)s)
+or exists (select {_SAFETY})"""
 
 _DEPTH = """
 select (select count(*) from message where state in ('pending', 'queued')),
@@ -78,11 +87,27 @@ class Recovery:
         self._pubsub = pubsub
         self._clock = clock
         self._polled_kinds = polled_kinds
-        self._rounds = RepeatedTask(self.run_once, every=EVERY_SECONDS, name="recovery", what="Recovery", log=log)
-        self._asked: dict[int, float] = {}
+        self._rounds = RepeatedTask(
+            self._measure, every=MEASURED_SECONDS, name="queue depth", what="Measuring queues", log=log
+        )
+
+    def due_work(self) -> DueWork:
+        return DueWork("recovery", _ANYTHING, self.run_workspace, self._params)
+
+    def due_jobs(self) -> DueWork:
+        return DueWork("recovery of jobs", ANY_AT_WORK, self.revive_jobs)
+
+    def _params(self, now: datetime) -> Mapping[str, Any]:
+        return {
+            "process": self._pubsub.process_id,
+            "lately": work_state.taken_lately(now),
+            "quiet": now - QUIET,
+            "kinds": self._polled_kinds,
+            "stale": now - SAFETY_POLL,
+        }
 
     async def start(self) -> None:
-        """Look once, then every second."""
+        """Look once before anybody is woken, and measure from then on."""
         await self.run_once()
         self._rounds.start()
 
@@ -91,14 +116,17 @@ class Recovery:
 
     async def run_once(self) -> None:
         """Take up everything that nobody works on, in every workspace."""
+        await self.revive_jobs()
+        for workspace_id in await self._database.workspaces():
+            await self.run_workspace(workspace_id)
+
+    async def revive_jobs(self, _workspace_id: int = NO_WORKSPACE) -> None:
+        """Queue again the jobs of workers that are dead, of all workspaces."""
         async with self._database.transaction(NO_WORKSPACE) as tx:
             await revive(tx)
-            if self._clock.now().second % 5 == 0:
-                metrics.dead_letters(await count_dead(tx))
-        for workspace_id in await self._database.workspaces():
-            await self._recover_workspace(workspace_id)
 
-    async def _recover_workspace(self, workspace_id: int) -> None:
+    async def run_workspace(self, workspace_id: int) -> None:
+        """Take up everything that nobody works on in this workspace."""
         now = self._clock.now()
         quiet = now - QUIET
         async with self._database.transaction(workspace_id) as tx:
@@ -108,14 +136,11 @@ class Recovery:
             await tx.run(_FREE_DEAD_POLLS, process=process, now=now)
             lost = await work_state.unattended(tx, now=now, quiet=quiet)
             doorbells = await tx.values(_LOST_DOORBELLS, quiet=quiet, now=now)
-            doorbells += await tx.values(_SAFETY, kinds=self._polled_kinds, stale=now - SAFETY_POLL, now=now)
+            doorbells += await tx.values(
+                f"select i.id {_SAFETY}", kinds=self._polled_kinds, stale=now - SAFETY_POLL, now=now
+            )
             without_inbox = await tx.rows(_DELIVERIES_WITHOUT_INBOX, quiet=quiet)
             unread = await tx.rows(_LOST_DELIVERIES, quiet=quiet)
-            depth = await tx.row(_DEPTH) if now.second % 5 == 0 else None
-        if depth:
-            messages, deliveries = depth
-            metrics.queue_depth("messages", messages)
-            metrics.queue_depth("deliveries", deliveries)
         for conversation_id in lost:
             self._conversation_worker.wake(workspace_id, conversation_id)
         for inbox_id in dict.fromkeys(doorbells):
@@ -125,3 +150,14 @@ class Recovery:
             reader.wake(workspace_id, connection_id)
         for connection_id, account in without_inbox:
             await self._account_poller.poll_new_account(workspace_id, connection_id, account)
+
+    async def _measure(self) -> None:
+        async with self._database.transaction(NO_WORKSPACE) as tx:
+            metrics.dead_letters(await count_dead(tx))
+        messages = deliveries = 0
+        for workspace_id in await self._database.workspaces():
+            async with self._database.transaction(workspace_id) as tx:
+                waiting = await tx.row(_DEPTH) or (0, 0)
+            messages, deliveries = messages + waiting[0], deliveries + waiting[1]
+        metrics.queue_depth("messages", messages)
+        metrics.queue_depth("deliveries", deliveries)

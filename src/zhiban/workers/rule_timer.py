@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-
 from zhiban.automation.engine import RuleEngine
-from zhiban.automation.waiting import AT_ONCE, due_delays
-from zhiban.kit.background_tasks import RepeatedTask
+from zhiban.automation.waiting import ANY_DUE, AT_ONCE, due_delays
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
-
-log = logging.getLogger(__name__)
-
-EVERY_SECONDS = 1.0
+from zhiban.workers.scheduler import DueWork
 
 
 class RuleTimer:
@@ -22,21 +16,16 @@ class RuleTimer:
         self._database = database
         self._rules = rules
         self._clock = clock
-        self._rounds = RepeatedTask(
-            self.run_once, every=EVERY_SECONDS, name="rule timer", what="The timer of rules", log=log
-        )
 
-    async def start(self) -> None:
-        self._rounds.start()
-
-    async def close(self) -> None:
-        await self._rounds.close()
+    def due_work(self) -> DueWork:
+        return DueWork("the timer of rules", ANY_DUE, self.run_workspace)
 
     async def run_once(self) -> int:
         """Ask every rule that is due, in every workspace. Returns how many were taken up by this call."""
-        return sum([await self._run(workspace_id) for workspace_id in await self._database.workspaces()])
+        return sum([await self.run_workspace(workspace_id) for workspace_id in await self._database.workspaces()])
 
-    async def _run(self, workspace_id: int) -> int:
+    async def run_workspace(self, workspace_id: int) -> int:
+        """Ask every rule that is due in this workspace. Returns how many were taken up."""
         done = 0
         while True:
             async with self._database.transaction(workspace_id) as tx:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
 
 import psycopg
 
@@ -19,7 +20,7 @@ from zhiban.channels.connections import Connections, OpenConnection
 from zhiban.channels.gateways import AccountHeardTwice, Turn
 from zhiban.conversations.ingest import Ingest, IngestResult, ingest, ingest_one_by_one
 from zhiban.kit import metrics
-from zhiban.kit.background_tasks import BackgroundTasks, RepeatedTask, cancelled
+from zhiban.kit.background_tasks import BackgroundTasks, cancelled
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import Unavailable, ZhibanError
@@ -27,10 +28,10 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.pubsub import PubSub
 from zhiban.ports import ConnectionBroken, GatewayState, Incoming, IncomingMessage, StreamItem, Streams, TryLater
 from zhiban.workers.conversation_worker import ConversationWorker
+from zhiban.workers.scheduler import DueWork
 
 log = logging.getLogger(__name__)
 
-EVERY_SECONDS = 1.0
 RENEW_SECONDS = 2.0
 BROKEN_WAIT = 60.0
 LONGEST_WAIT = 30.0
@@ -67,31 +68,32 @@ class StreamListener:
         self._running: set[tuple[int, int]] = set()
         self._tasks = BackgroundTasks()
         self._closing = asyncio.Event()
-        self._rounds = RepeatedTask(
-            self.run_once, every=EVERY_SECONDS, name="stream listener", what="Listening to gateways", log=log
-        )
 
-    async def start(self) -> None:
-        """Look for gateways that nobody listens to, every second."""
-        self._rounds.start()
+    def due_work(self) -> DueWork:
+        return DueWork("listening to gateways", gateways.ANY_DUE, self.run_workspace, self._params)
+
+    def _params(self, _now: datetime) -> Mapping[str, Any]:
+        return gateways.due_params(self._vendors)
 
     async def close(self, *, within: float = 5.0) -> None:
         """Store what was read, and let the next process listen. The accounts stay logged in."""
-        await self._rounds.close()
         self._closing.set()
         await self._tasks.close(within=within)
 
     async def run_once(self) -> None:
         """Listen to every gateway that nobody listens to."""
-        database, clock = self._process.database, self._process.clock
-        for workspace_id in await database.workspaces():
-            async with database.transaction(workspace_id) as tx:
-                due = await gateways.gateways_due(tx, self._vendors, now=clock.now())
-            for connection_id in due:
-                key = (workspace_id, connection_id)
-                if key not in self._running and not self._closing.is_set():
-                    self._running.add(key)
-                    self._tasks.start(self._listen(*key))
+        for workspace_id in await self._process.database.workspaces():
+            await self.run_workspace(workspace_id)
+
+    async def run_workspace(self, workspace_id: int) -> None:
+        """Listen to every gateway of this workspace that nobody listens to."""
+        async with self._process.database.transaction(workspace_id) as tx:
+            due = await gateways.gateways_due(tx, self._vendors, now=self._process.clock.now())
+        for connection_id in due:
+            key = (workspace_id, connection_id)
+            if key not in self._running and not self._closing.is_set():
+                self._running.add(key)
+                self._tasks.start(self._listen(*key))
 
     async def _listen(self, workspace_id: int, connection_id: int) -> None:
         process = self._process

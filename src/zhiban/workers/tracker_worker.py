@@ -11,7 +11,7 @@ import psycopg
 from zhiban.channels.connection_health import mark_broken, mark_mended
 from zhiban.channels.connections import Connections
 from zhiban.channels.pausing import paused_connections
-from zhiban.kit.background_tasks import BackgroundTasks, RepeatedTask
+from zhiban.kit.background_tasks import BackgroundTasks
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import Misconfigured, NotFound, Unavailable, ZhibanError
@@ -31,10 +31,10 @@ from zhiban.tickets.member_accounts import MemberAccounts
 from zhiban.tickets.repositories import access_repository
 from zhiban.tickets.tracker_calls import Erasable, TrackerCall
 from zhiban.tickets.tracker_writes import Erasure, NewComment, NewIssue, NewReaction
+from zhiban.workers.scheduler import DueWork
 
 log = logging.getLogger(__name__)
 
-EVERY_SECONDS = 1.0
 FIRST_WAIT = 5.0  # seconds after an attempt that may have been carried out; each further wait is twice as long
 LONGEST_WAIT = 600.0
 ATTEMPT_SECONDS = calls.LEASE.total_seconds() - 20  # nobody else may begin while an attempt of ours goes on
@@ -57,28 +57,28 @@ class TrackerWorker:
         self._woken: set[tuple[int, int]] = set()
         self._running: set[tuple[int, int]] = set()
         self._tasks = BackgroundTasks()
-        self._rounds = RepeatedTask(self.run_once, every=EVERY_SECONDS, name="trackers", what="Trackers", log=log)
         self._closing = False
 
-    async def start(self) -> None:
-        self._rounds.start()
+    def due_work(self) -> DueWork:
+        return DueWork("trackers", calls.ANY_DUE, self.run_workspace)
 
     async def close(self, *, within: float = 5.0) -> None:
         """Finish the calls that are under way; those behind them wait for the next process."""
         self._closing = True
-        await self._rounds.close()
         await self._tasks.close(within=within)
 
     async def run_once(self) -> None:
         """Take up whatever is due, in every workspace."""
-        now = self._clock.now()
         for workspace_id in await self._database.workspaces():
-            async with self._database.transaction(workspace_id) as tx:
-                due = await calls.due(tx, now=now)
-                paused = await paused_connections(tx) if due else set()
-            for connection_id in due:
-                if connection_id in paused:
-                    continue
+            await self.run_workspace(workspace_id)
+
+    async def run_workspace(self, workspace_id: int) -> None:
+        """Take up whatever is due in this workspace."""
+        async with self._database.transaction(workspace_id) as tx:
+            due = await calls.due(tx, now=self._clock.now())
+            paused = await paused_connections(tx) if due else set()
+        for connection_id in due:
+            if connection_id not in paused:
                 self.wake(workspace_id, connection_id)
 
     def wake(self, workspace_id: int, connection_id: int) -> None:
