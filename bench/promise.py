@@ -7,7 +7,8 @@ questions each, and asked everything: the questions of its own half (70 % of the
 which come near to what it knows and have no answer (15 %), and the folder's questions about something else (15 %). A
 base of documents is halved alike. Several seeds, added up; `error` is the standard error of the delivered precision.
 The figures are of the search, whose threshold makes the promise. `told` is what contacts are told directly once the
-assistant has read the question as well: by clauses, on agreement, and never the opposite (`assistant/finding.py`).
+assistant has read the question as well: by clauses, on agreement, and never the opposite (`assistant/finding.py`);
+`told_difference` is how far the precision of that lies from the promise.
 With --confirmed every second question of its own half is confirmed by people before, and the others are asked.
 """
 
@@ -55,6 +56,7 @@ class Reply:
     answered: bool
     found: str | None
     told: str | None = None  # the entry that the assistant answers with
+    told_right: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,9 @@ async def tried(
         right = kind == "inside" and name == case.right[question["id"]]
         likeness = answer.passages[0].likeness if answer.passages else 0.0
         answered = answer.zone is ConfidenceBand.ANSWER
-        return Reply(kind, text, answer.confidence, likeness, right, answered, name, await told(text))
+        said = await told(text)
+        told_right = kind == "inside" and said is not None and said == case.right[question["id"]]
+        return Reply(kind, text, answer.confidence, likeness, right, answered, name, said, told_right)
 
     async def told(text: str) -> str | None:
         plans = finding.plan(questions_in(text)[:1], None)
@@ -152,7 +156,11 @@ def figures(trials: Sequence[Trial]) -> dict[str, Any]:
     answers = sum(count for _, count in kept)
     promised = sum(promised * count for promised, count in kept) / answers if answers else None
     given = sum(map(len, answered.values()))
-    told = {kind: sum(one.told is not None for one in replies) for kind, replies in counted.items()}
+    told = {kind: [one for one in replies if one.told is not None] for kind, replies in counted.items()}
+    telling = {kind: _WEIGHTS[kind] * len(told[kind]) / max(len(replies), 1) for kind, replies in counted.items()}
+    correct = _WEIGHTS["inside"] * sum(one.told_right for one in told["inside"]) / max(len(counted["inside"]), 1)
+    true = correct / sum(telling.values()) if sum(telling.values()) else None
+    said = sum(map(len, told.values()))
     return {
         "seeds": len(trials),
         "promised": _percent(promised),
@@ -163,7 +171,10 @@ def figures(trials: Sequence[Trial]) -> dict[str, Any]:
         "coverage": _percent(len(answered["inside"]) / max(len(counted["inside"]), 1)),
         "near_answered": _percent(len(answered["near"]) / max(len(counted["near"]), 1)),
         "far_answered": _percent(len(answered["far"]) / max(len(counted["far"]), 1)),
-        "told": {kind: _percent(count / max(len(counted[kind]), 1)) for kind, count in told.items()},
+        "told": {kind: _percent(len(those) / max(len(counted[kind]), 1)) for kind, those in told.items()},
+        "told_delivered": _percent(true),
+        "told_difference": _percent(true - promised) if true is not None and promised is not None else None,
+        "told_error": _percent(math.sqrt(true * (1 - true) / said)) if true is not None and said else None,
         "answer_at": [None if trial.answer_at is None else round(trial.answer_at, 3) for trial in trials],
     }
 
