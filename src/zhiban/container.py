@@ -237,7 +237,7 @@ class Workers:
             app.clock,
             polled_kinds=bootstrap.POLLED_KINDS,
         )
-        maintenance = Maintenance(app.database, app.clock)
+        maintenance = Maintenance(app.database, bootstrap.limits_of, app.clock)
         rule_timer = RuleTimer(app.database, app.rules, app.clock)
         scheduler = Scheduler(
             app.database,

@@ -222,7 +222,10 @@ class ConversationSnoozed(StatusChanged):
 
 
 class ConversationResolved(StatusChanged):
-    """Done, until the contact writes again. Keeps what an undo restores; `opened_at` is where this work began."""
+    """Done, until the contact writes again. Keeps what an undo restores; `opened_at` is where this work began.
+
+    `unsaid`: why the words that belong to it could not be said, such as window_closed; empty: they were.
+    """
 
     opened_at: datetime | None = None
     was_waiting_since: datetime | None = None
@@ -230,6 +233,7 @@ class ConversationResolved(StatusChanged):
     was_handoff_reason: str | None = None
     was_failures: int = 0
     was_resolved_at: datetime | None = None
+    unsaid: str = ""
 
 
 class ConversationResolutionUndone(StatusChanged):

@@ -20,6 +20,7 @@ from zhiban.automation import service as rules
 from zhiban.automation.definition import load_definition
 from zhiban.automation.macro_definition import load_macro
 from zhiban.automation.shipped import SHIPPED, UNASSIGN_ON_RESOLVE
+from zhiban.bootstrap import limits_of
 from zhiban.channels.inboxes import set_policy
 from zhiban.conversations import bulk, queries, replies, service, surveys, transitions
 from zhiban.conversations import changes as c
@@ -83,7 +84,7 @@ async def by_the_timer(desk: Desk, conversation_id: int) -> tuple[str, int | Non
         policy = {"auto_resolve": {"open_hours": 1}}
         await set_policy(tx, Vault(["a key for tests only"]), desk.inbox.inbox_id, policy, by=SYSTEM, now=NOON)
         await replies.reply(tx, conversation_id, text="在的", by=desk.lin, limits=desk.inbox.channel.limits, now=NOON)
-    await Maintenance(desk.database, SetClock(NOON + 2 * HOUR)).run_once()
+    await Maintenance(desk.database, limits_of, SetClock(NOON + 2 * HOUR)).run_once()
     return "timer", None
 
 

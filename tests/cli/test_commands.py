@@ -176,6 +176,9 @@ async def test_an_app_is_connected_checked_and_told_how_to_behave(
     assert right.json == {"inbox": "售后客服", "changed": True}
     again = await zhiban("inbox", "apply", "policy.yaml", "--inbox", OPEN_KFID, "--json", data=kept)
     assert again.json["changed"] is False
+    policy.write_text("auto_resolve:\n  open_hours: 24\n  text: 先到这里\n  label: 7\n")
+    missing = await zhiban("inbox", "apply", "policy.yaml", "--inbox", OPEN_KFID, data=kept)
+    assert (missing.code, "没有编号为7的标签" in missing.err) == (Exit.MISSING, True)
 
     way = await zhiban("wecom", "contact-way", "--member", "chen", "--state", "海报", "--json", data=kept)
     assert way.code == 0, way.err

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from tests.twin import open_inbox
 
+from zhiban.bootstrap import limits_of
 from zhiban.channels.connections import OpenInbox
 from zhiban.conversations import sending, transitions
 from zhiban.conversations.ingest import ingest
@@ -63,7 +64,7 @@ async def test_a_message_reads_as_many_rows_in_a_grown_database_as_in_a_young_on
         await psycopg.AsyncConnection.connect(urls.owner, autocommit=True) as daemon,
     ):
         inbox = await open_inbox(db, workspace)
-        maintenance = Maintenance(db, clock)
+        maintenance = Maintenance(db, limits_of, clock)
         for number in range(200):
             async with db.transaction(workspace) as tx:
                 read.append(await _answer(tx, inbox, f"wm{number}"))

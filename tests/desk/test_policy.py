@@ -13,6 +13,7 @@ from tests.desk.conftest import Client, Site
 from zhiban.channels import inboxes
 from zhiban.channels.policy import Policy, parse_policy
 from zhiban.channels.policy_file import load_policy, policy_yaml
+from zhiban.conversations import labels
 from zhiban.desk import policy_form
 from zhiban.desk.policy_preview import policy_preview
 from zhiban.events import SYSTEM
@@ -33,7 +34,7 @@ hours:
   holidays: ["2026-12-31..2027-01-02", "2026-11-11"]
   days: {2026-10-10: "09:00-18:00", 2026-10-11: []}
 assignment: {by: balanced, most: 5}
-auto_resolve: {answered_hours: 1.5, open_hours: null}
+auto_resolve: {answered_hours: 1.5, open_hours: null, text: 先到这里, label: 3}
 zones: {answer: 0.82, suggest: 0.55}
 survey: {ask: on, text: 怎么样}
 """)
@@ -107,6 +108,28 @@ async def form_of(client: Client, at: str) -> dict[str, str]:
     return {**{name: unescape(value) for name, value in form.items()}, "handoff.to": "desk", "seen": seen}
 
 
+async def test_what_is_idle_is_given_a_label_that_is_there(site: Site) -> None:
+    owner, at = await site.signed_in(), f"/settings/inboxes/{site.seed.inbox.inbox_id}/policy"
+    label = site.seed.labels["授权续费"]
+    page = (await owner.get(at)).text
+    assert f'<option value="{label}">授权续费</option>' in page
+    assert 'data-fill="auto_resolve.text" value="很久没有收到您的消息' in page
+    chosen = {**await form_of(owner, at), "auto_resolve.label": str(label), "auto_resolve.text": "先到这里"}
+    assert (await owner.post(at, chosen)).status == 303
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        idle = (await inboxes.settings_of(tx, site.seed.inbox.inbox_id)).auto_resolve
+        assert (idle.text, idle.label) == ("先到这里", label)
+        await labels.remove_label(tx, label, by=SYSTEM, now=site.seed.clock.now())
+    page = (await owner.get(at)).text
+    assert f'<option value="{label}" selected>授权续费（已移除，不再加上）</option>' in page
+    kept = {**await form_of(owner, at), "auto_resolve.label": str(label), "closing": "再见"}
+    assert (await owner.post(at, kept)).status == 303  # one that does no harm stops nobody
+    for strange, said in (("4711", "这个标签已经不在了"), ("x", "要写整数"), ("9" * 30, "")):
+        refused = await owner.post(at, {**await form_of(owner, at), "auto_resolve.label": strange})
+        assert refused.status == 422
+        assert said in refused.text.split('id="e-auto_resolve.label">')[1].split("<")[0]
+
+
 async def configured(site: Site) -> list[dict[str, Any]]:
     async with site.seed.database.transaction(site.seed.workspace_id) as tx:
         return await tx.values("select data from event where kind = 'inbox_configured' order by id")
@@ -175,6 +198,13 @@ def test_the_preview_says_what_is_told_and_when() -> None:
     assert told_at(SATURDAY, "resolved", closing="再见")[1] == ["再见"]
     asking = {"ask": True, "text": "满意吗？"}
     assert told_at(SATURDAY, "resolved", closing="再见", survey=asking)[1] == ["满意吗？", "再见"]
+    assert told_at(SATURDAY, "idle", closing="再见", survey=asking)[1] == ["满意吗？", "再见"]
+    idle = {"open_hours": 2, "text": "先到这里"}
+    assert told_at(SATURDAY, "idle", closing="再见", survey=asking, auto_resolve=idle)[1] == ["先到这里", "满意吗？"]
+    assert told_at(SATURDAY, "idle", auto_resolve={**idle, "text": ""})[1] == ["不说什么"]
+    assert told_at(SATURDAY, "idle", auto_resolve={**idle, "answered_hours": None, "open_hours": None})[1] == [
+        "从不自动解决"
+    ]
     never = {"weekly": {}}
     assert told_at(SATURDAY, hours=never)[0].endswith("没有人，往后一年也没有")
 

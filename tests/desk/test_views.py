@@ -60,6 +60,14 @@ def ours(id_: int, text: str, *, minutes: float = 0, **fields: Any) -> MessageRo
 LABELS = {7: "缺陷", 8: "退款"}
 
 
+def test_a_line_says_why_the_contact_was_not_told() -> None:
+    said = {"what": "resolved", "by": "timer", "reason": "idle"}
+    for unsaid, words in (("window_closed", "没有告诉对方：{unsaid}"), ("", "解决了会话{why}"), ("new", "会话{why}")):
+        line = activity_view(row(1, content={**said, "unsaid": unsaid}), contact="", names={}, teams={}, labels={})
+        assert line is not None
+        assert (line.words.endswith(words), bool(line.unsaid)) == (True, unsaid == "window_closed")
+
+
 def shown(*rows: MessageRow, unread_after: int = 0) -> list[Any]:
     message_views = [message_view(one, "周予安", "9") for one in rows if one.kind != "activity"]
     lines = [

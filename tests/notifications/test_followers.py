@@ -10,6 +10,7 @@ from tests.kernel_desk import NOON, Desk, open_desk
 
 from zhiban.automation import macros
 from zhiban.automation.macro_definition import load_macro
+from zhiban.bootstrap import limits_of
 from zhiban.conversations import followers, queries, replies, service
 from zhiban.conversations.followers import MOST, add_followers, followers_of, remove_follower
 from zhiban.events import Actor, ConversationFollowersChanged
@@ -46,7 +47,7 @@ async def names(tx: Transaction, conversation_id: int) -> list[str]:
 async def test_followers_hear_of_notes_words_and_the_end_and_never_of_their_own_doing(desk: Desk) -> None:
     lin, chen = Actor("agent", desk.lin), Actor("agent", desk.chen)
     clock = SetClock(NOON)
-    timer = Maintenance(desk.database, clock)
+    timer = Maintenance(desk.database, limits_of, clock)
     async with desk.database.transaction(desk.workspace_id) as tx:
         state = await desk.handed_over(tx, "wm1")
         assert list(await add_followers(tx, state.id, [desk.chen], by=lin, now=NOON)) == [desk.chen]
@@ -59,7 +60,7 @@ async def test_followers_hear_of_notes_words_and_the_end_and_never_of_their_own_
         await desk.writes(tx, "wm1", "好了吗", at=NOON + MINUTE)
         await desk.writes(tx, "wm1", "还是不行", at=NOON + 2 * MINUTE)
     clock.advance(3 * MINUTE)
-    await asyncio.gather(timer.run_once(), Maintenance(desk.database, clock).run_once())
+    await asyncio.gather(timer.run_once(), Maintenance(desk.database, limits_of, clock).run_once())
     await timer.run_once()
     async with desk.database.transaction(desk.workspace_id) as tx:
         await service.resolve(tx, state.id, by=lin, now=NOON + 4 * MINUTE)
@@ -71,7 +72,7 @@ async def test_followers_hear_of_notes_words_and_the_end_and_never_of_their_own_
 
 async def test_a_chatting_contact_is_told_of_once_until_that_is_read(desk: Desk) -> None:
     clock = SetClock(NOON)
-    timer = Maintenance(desk.database, clock)
+    timer = Maintenance(desk.database, limits_of, clock)
     async with desk.database.transaction(desk.workspace_id) as tx:
         state = await desk.handed_over(tx, "wm1")
         await add_followers(tx, state.id, [desk.chen], by=Actor("agent", desk.lin), now=NOON)
@@ -91,7 +92,7 @@ async def test_who_has_it_in_hand_is_not_told_that_its_contact_wrote(desk: Desk)
         state = await desk.handed_over(tx, "wm1")
         await add_followers(tx, state.id, [desk.lin], by=Actor("agent", desk.lin), now=NOON)
         await desk.writes(tx, "wm1", "在吗", at=NOON + MINUTE)
-    await Maintenance(desk.database, SetClock(NOON + 2 * MINUTE)).run_once()
+    await Maintenance(desk.database, limits_of, SetClock(NOON + 2 * MINUTE)).run_once()
     async with desk.database.transaction(desk.workspace_id) as tx:
         assert await told(tx, desk.lin) == []
 

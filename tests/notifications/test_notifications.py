@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from tests.kernel_desk import NOON, Desk, open_desk
 
-from zhiban.bootstrap import reactions
+from zhiban.bootstrap import limits_of, reactions
 from zhiban.channels.connection_health import mark_broken, mark_mended
 from zhiban.channels.connections import Connections
 from zhiban.channels.gateways import LOGGED_OUT
@@ -107,7 +107,7 @@ async def test_a_mention_reaches_those_who_see_the_inbox_and_not_its_writer(desk
 
 async def test_a_contact_who_waits_too_long_is_told_of_once_for_each_wait(desk: Desk) -> None:
     clock = SetClock(NOON)
-    maintenance = Maintenance(desk.database, clock)
+    maintenance = Maintenance(desk.database, limits_of, clock)
     async with desk.database.transaction(desk.workspace_id) as tx:
         state = await desk.handed_over(tx, "wm1")
         await notifications.choose(tx, desk.lin, ways=DEFAULT_WAYS, address="", waiting_minutes=3)

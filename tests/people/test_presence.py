@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from zhiban.bootstrap import limits_of
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database
 from zhiban.people import agents, presence, service, sessions
@@ -53,7 +54,7 @@ async def test_an_open_desk_makes_an_agent_available_and_a_closed_laptop_offline
     db: Database, workspace: int, clock: SetClock
 ) -> None:
     lin = await add(db, workspace, "lin")
-    maintenance = Maintenance(db, clock)
+    maintenance = Maintenance(db, limits_of, clock)
     assert await assignable(db, workspace, clock) == []
     for _ in range(4):
         assert await beat(db, workspace, lin, clock) is Availability.ONLINE
@@ -79,7 +80,7 @@ async def test_many_tabs_at_many_processes_are_one_agent(db: Database, workspace
     lin = await add(db, workspace, "lin")
     await asyncio.gather(*(beat(db, workspace, lin, clock) for _ in range(12)))
     clock.advance(SILENT_AFTER + timedelta(seconds=1))
-    await asyncio.gather(*(Maintenance(db, clock).run_once() for _ in range(4)))
+    await asyncio.gather(*(Maintenance(db, limits_of, clock).run_once() for _ in range(4)))
     await asyncio.gather(*(beat(db, workspace, lin, clock) for _ in range(12)))
     assert await told(db, workspace) == [
         ("agent_became_available", "offline"),
@@ -97,7 +98,7 @@ async def test_what_was_chosen_holds_while_and_whenever_a_desk_is_open(
     await choose(db, workspace, lin, Availability.BUSY, clock)
     assert await assignable(db, workspace, clock) == []
     clock.advance(SILENT_AFTER + timedelta(seconds=1))
-    await Maintenance(db, clock).run_once()
+    await Maintenance(db, limits_of, clock).run_once()
     assert await beat(db, workspace, lin, clock) is Availability.BUSY
     await choose(db, workspace, lin, Availability.OFFLINE, clock)
     clock.advance(timedelta(seconds=20))

@@ -442,10 +442,19 @@ async def settings_of(tx: Transaction, inbox_id: int) -> Policy:
     return Policy.model_validate(policy)
 
 
-async def all_settings(tx: Transaction) -> dict[int, Policy]:
-    """How every inbox in use behaves, by its id."""
-    rows = await tx.rows("select id, policy from inbox where archived_at is null")
-    return {inbox_id: Policy.model_validate(policy) for inbox_id, policy in rows}
+@frozen_dataclass
+class InboxSettings:
+    """How an inbox behaves, and what kind of channel it is of."""
+
+    inbox_id: int
+    kind: str
+    policy: Policy
+
+
+async def all_settings(tx: Transaction) -> list[InboxSettings]:
+    """How every inbox in use behaves."""
+    rows = await tx.rows("select id, kind, policy from inbox where archived_at is null")
+    return [InboxSettings(inbox_id, kind, Policy.model_validate(policy)) for inbox_id, kind, policy in rows]
 
 
 async def archive_accounts(tx: Transaction, connection_id: int, external_ids: Sequence[str], *, now: datetime) -> None:

@@ -114,6 +114,7 @@ class _Part(BaseModel):
 
 _NEW = {"new": True}  # the context of what somebody has just written, unlike what is stored
 SURVEY_TEXT = "这次服务您满意吗？请选一项："
+IDLE_TEXT = mark("很久没有收到您的消息，这次咨询就先到这里。需要时随时再发消息给我们。")  # offered, said only if chosen
 HANDOFF_TEXT = "这个问题我为您转接人工客服，请稍候，客服会尽快回复您。"
 HANDOFF_TEXT_WHEN_ASKED = "好的，为您转接人工客服，请稍候，客服会尽快回复您。"
 
@@ -170,6 +171,13 @@ class AutoResolve(_Part):
     )
     open_hours: float | None = Field(
         default=None, gt=0, le=8760, description="Conversations that people have answered. Null: never"
+    )
+    text: Line = Field(default="", description="Said to the contact then, in place of `closing`. Empty: `closing`")
+    label: int | None = Field(
+        default=None,
+        ge=1,
+        le=2**63 - 1,
+        description="A label, by its number, that the conversation is given then. Null: none",
     )
 
 

@@ -20,7 +20,10 @@ from zhiban.cli.connecting import callback
 from zhiban.cli.policy_file import read_policy_file
 from zhiban.cli.runtime import open_app, workspace_of
 from zhiban.container import App
+from zhiban.conversations.labels import still_there
 from zhiban.events import SYSTEM, Cause
+from zhiban.kit.db import Transaction
+from zhiban.kit.errors import NotFound
 from zhiban.ports import CheckResult
 
 Which = Annotated[str | None, typer.Argument(help=_("收件箱的名称或编号；只有一个时可省略"))]
@@ -149,11 +152,23 @@ async def _policy_problems(app: App) -> list[dict[str, str]]:
     problems: list[dict[str, str]] = []
     for row in rows:
         try:
-            Policy.model_validate(row.policy)
+            policy = Policy.model_validate(row.policy)
+            async with app.database.transaction(await workspace_of(app)) as tx:
+                await _check_labels(tx, policy)
         except ValueError as error:
             line = {"name": row.name, "check": _("策略"), "level": "fail", "said": str(error)}
             problems.append({**line, "cure": "zhiban inbox apply", "callback": ""})
+        except NotFound as error:
+            line = {"name": row.name, "check": _("策略"), "level": "warn", "said": _.error(error.sentence)}
+            problems.append({**line, "cure": "zhiban inbox apply", "callback": ""})
     return problems
+
+
+async def _check_labels(tx: Transaction, policy: Policy) -> None:
+    """Raises NotFound where what is idle is to be given a label that is not there."""
+    label = policy.auto_resolve.label
+    if label is not None and not await still_there(tx, [label]):
+        raise NotFound(f"There is no label {label}.")
 
 
 @command(inbox, "apply", help=_("应用一个策略文件（YAML）：欢迎语、转人工、工作时间、回答阈值"))
@@ -171,6 +186,7 @@ async def apply(
         return None
     async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
         row = await inboxes.inbox_called(tx, name)
+        await _check_labels(tx, policy)
         changed = await inboxes.set_policy(
             tx,
             app.vault,

@@ -54,8 +54,8 @@ def _status_line(event: ConversationEvent) -> tuple[str, dict[str, Any]] | None:
             return "handed_off", {"reason": reason}
         case ConversationOpened(reason=reason) | ConversationReopened(reason=reason, status="open"):
             return "opened", {"reason": reason}
-        case ConversationResolved(reason=reason):
-            return "resolved", {"reason": reason}
+        case ConversationResolved(reason=reason, unsaid=unsaid):
+            return "resolved", {"reason": reason, "unsaid": unsaid}
         case ConversationResolutionUndone():
             return "resolution_undone", {}
         case ConversationReturned():

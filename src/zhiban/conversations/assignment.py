@@ -84,7 +84,7 @@ order by c.id limit %(limit)s for update of c skip locked"""
 
 async def policies(tx: Transaction) -> Policies:
     """How each inbox in use gives its conversations away."""
-    return {inbox_id: settings.assignment for inbox_id, settings in (await all_settings(tx)).items()}
+    return {one.inbox_id: one.policy.assignment for one in await all_settings(tx)}
 
 
 def any_on(policies: Policies) -> bool:

@@ -104,7 +104,11 @@ class Snooze:
 
 @frozen_dataclass
 class Resolve:
+    """Done. It is given `labels`; `unsaid` is why what was to be said before was not, as in `ConversationResolved`."""
+
     reason: str = ""
+    labels: frozenset[int] = frozenset()
+    unsaid: str = ""
 
 
 @frozen_dataclass

@@ -243,8 +243,10 @@ class _Decider:
 
     def _take_from_people(self, change: c.Resolve | c.UndoResolve | c.Snooze | c.ReturnToAssistant) -> None:
         match change:
-            case c.Resolve(reason=reason):
-                self._resolve(reason)
+            case c.Resolve():
+                if self.state.status is not Status.RESOLVED:
+                    self._label(add=change.labels)
+                    self._resolve(change.reason, unsaid=change.unsaid)
             case c.UndoResolve(before=before):
                 self._undo(before)
             case c.Snooze(until=until):
@@ -272,7 +274,7 @@ class _Decider:
         # In a group the others may go on asking, and what they were told already is theirs.
         self.effects = replace(self.effects, wake=True, cancel_assistant=not self.state.is_group)
 
-    def _resolve(self, reason: str) -> None:
+    def _resolve(self, reason: str, *, unsaid: str = "") -> None:
         state = self.state
         if state.status is Status.RESOLVED:
             return
@@ -286,6 +288,7 @@ class _Decider:
             was_handoff_reason=state.handoff_reason,
             was_failures=state.failures,
             was_resolved_at=state.resolved_at,
+            unsaid=unsaid,
         )
         self.effects = replace(self.effects, wake=True, cancel_assistant=not state.is_group)
 
@@ -351,10 +354,7 @@ class _Decider:
                 if state.team_id != to:
                     self._record(ConversationTeamAssigned(**self._about(), to_team_id=to))
             case c.ChangeLabels(add=add, remove=remove):
-                has = set(state.labels)
-                added, removed = tuple(sorted(add - has)), tuple(sorted((remove & has) - add))
-                if added or removed:
-                    self._record(ConversationLabelsChanged(**self._about(), added=added, removed=removed))
+                self._label(add=add, remove=remove)
             case c.SetPriority():
                 self._prioritise(change)
             case c.ChangeContact(to=to):
@@ -362,6 +362,12 @@ class _Decider:
                     self._record(ConversationContactChanged(**self._about(), to_contact_id=to))
             case never:
                 assert_never(never)
+
+    def _label(self, *, add: frozenset[int] = frozenset(), remove: frozenset[int] = frozenset()) -> None:
+        has = set(self.state.labels)
+        added, removed = tuple(sorted(add - has)), tuple(sorted((remove & has) - add))
+        if added or removed:
+            self._record(ConversationLabelsChanged(**self._about(), added=added, removed=removed))
 
     def _fill_in(self, change: c.SetAttributes) -> None:
         has = dict(self.state.attributes)

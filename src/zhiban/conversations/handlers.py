@@ -6,6 +6,7 @@ from zhiban.channels.inboxes import settings_of
 from zhiban.conversations import service, topics
 from zhiban.conversations.jobs import CLOSE_SESSION
 from zhiban.conversations.models import Status
+from zhiban.conversations.reasons import Reason
 from zhiban.events import (
     ConversationAssigned,
     ConversationCreated,
@@ -55,17 +56,21 @@ async def close_session(tx: Transaction, event: ConversationResolved) -> None:
 
     With people holding the session in the vendor's client it ends there too: otherwise the assistant could never answer
     again. What the vendor ended itself needs nothing. A group goes on whatever becomes of one question: there it is not
-    asked or said.
+    asked or said. What was idle has words of its own where the policy says so, which were said before it was resolved
+    unless only the end of the session lets us speak.
     """
     if event.reason == "native" or event.inbox_id is None or event.cycle is None:
         return
     policy = await settings_of(tx, event.inbox_id)
-    text, survey = policy.closing, policy.survey.ask and event.reason != "muted"
+    survey = policy.survey.ask and event.reason != "muted"
     found = await tx.row("select native_state, kind from conversation where id = %(id)s", id=event.conversation_id)
     native, kind = found or (None, "direct")
     if kind == "group":
         return
-    if not text and not survey and native not in (NativeState.POOL, NativeState.HUMAN):
+    held = native in (NativeState.POOL, NativeState.HUMAN)
+    idle = policy.auto_resolve.text if event.reason == Reason.IDLE else ""
+    text = (idle if held else "") if idle else policy.closing
+    if not text and not survey and not held:
         return
     undoable = event.actor.kind == "agent"
     at = event.at + service.CLOSING_WAITS if undoable else None

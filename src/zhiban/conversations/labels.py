@@ -55,6 +55,14 @@ async def check_labels(tx: Transaction, ids: Collection[int]) -> None:
         raise NotFound("There is no such label any more.")
 
 
+async def still_there(tx: Transaction, ids: Collection[int]) -> frozenset[int]:
+    """Those of these labels that exist and were not removed."""
+    found = await tx.values(
+        "select id from label where id = any(%(ids)s::bigint[]) and removed_at is null", ids=list(ids)
+    )
+    return frozenset(found)
+
+
 async def add_label(tx: Transaction, *, name: str, color: int, by: Actor, now: datetime) -> int:
     """A new label. Raises Conflict."""
     name = _name(name)

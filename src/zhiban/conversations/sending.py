@@ -279,8 +279,9 @@ async def _record_refused(
     if native is not None:
         change = ChangeNativeSession(native, outcome.servicer)
         state = (await transitions.apply_to(tx, state, change, actor=SYSTEM, now=now)).state
-    # A session that could not be moved is no message that a person has to write instead, nor is a survey.
-    if native in (NativeState.HUMAN, NativeState.POOL) and message.kind != "move" and "survey" not in message.content:
+    # A session that could not be moved is no message that a person has to write instead, nor is a survey or a goodbye.
+    answers = message.kind != "move" and message.content.keys().isdisjoint(("survey", "idle"))
+    if native in (NativeState.HUMAN, NativeState.POOL) and answers:
         await transitions.apply_to(tx, state, Open("native"), actor=SYSTEM, now=now)
     elif message.author == Author.ASSISTANT and state.status is Status.PENDING and not message.content.get("code"):
         await service.hand_off(tx, state.id, reason="reply_failed", actor=SYSTEM, now=now)

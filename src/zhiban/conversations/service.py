@@ -25,6 +25,7 @@ from zhiban.conversations.changes import (
     UndoResolve,
     Unmute,
 )
+from zhiban.conversations.labels import still_there
 from zhiban.conversations.models import Author, ConversationState, Priority, Status
 from zhiban.conversations.outbox import QueuedMessage, allowance_of, enqueue, enqueue_session_transfer, key_for, reword
 from zhiban.conversations.queries import last_resolution
@@ -37,7 +38,7 @@ from zhiban.kit.i18n import mark
 from zhiban.people.contacts import set_blocked
 from zhiban.people.permissions import check_may_answer
 from zhiban.people.teams import team_hours
-from zhiban.ports import Limits
+from zhiban.ports import Limits, NativeState
 
 UNDO_TIME = timedelta(seconds=6)  # how long a resolution can be taken back
 CLOSING_WAITS = timedelta(seconds=7)  # the closing text goes out when that time is over
@@ -292,10 +293,28 @@ async def wake_snoozed(tx: Transaction, *, now: datetime) -> int:
     return len(await transitions.apply_many(tx, planned, now=now, cause=Cause("timer")))
 
 
-async def resolve_idle(tx: Transaction, inbox_id: int, *, status: Status, before: datetime, now: datetime) -> int:
+@frozen_dataclass
+class IdleEnding:
+    """What belongs to the end of what nobody continues: a word to the contact, a label. `limits` are the channel's."""
+
+    text: str = ""
+    label: int | None = None
+    limits: Limits | None = None
+
+
+async def resolve_idle(
+    tx: Transaction,
+    inbox_id: int,
+    *,
+    status: Status,
+    before: datetime,
+    now: datetime,
+    ending: IdleEnding = IdleEnding(),
+) -> int:
     """Resolve what nobody has continued since `before`: what the assistant answered is its own success.
 
-    A contact who still waits for an answer is never resolved away. Returns how many, a batch at most.
+    A contact who still waits for an answer is never resolved away. What the channel does not let us say is not said,
+    and the resolution tells why; a label that was removed is not put on. Returns how many, a batch at most.
     """
     due = await _due(
         tx,
@@ -306,8 +325,41 @@ async def resolve_idle(tx: Transaction, inbox_id: int, *, status: Status, before
         before=before,
     )
     actor = Actor("assistant") if status is Status.PENDING else TIMER
-    planned = [Planned(state, Resolve("idle"), actor) for state in due]
+    labels = await still_there(tx, [ending.label]) if due and ending.label is not None else frozenset()
+    planned = []
+    for state in due:
+        after, unsaid = await _say_before_end(tx, state, ending, now=now)
+        planned.append(Planned(after, Resolve("idle", labels, unsaid), actor))
     return len(await transitions.apply_many(tx, planned, now=now, cause=Cause("timer")))
+
+
+async def _say_before_end(
+    tx: Transaction, state: ConversationState, ending: IdleEnding, *, now: datetime
+) -> tuple[ConversationState, str]:
+    """The state afterwards, and why the contact is not told, if the channel forbids it.
+
+    Where people hold the session in the vendor's client, only its end lets us say something: see `close_session`. A
+    group goes on whatever becomes of one question, and whom we do not hear we do not tell either.
+    """
+    held = state.native_state in (NativeState.POOL, NativeState.HUMAN)
+    if not ending.text or ending.limits is None or held or state.is_group or state.muted:
+        return state, ""
+    if unsaid := allowance_of(state, ending.limits.reply_window).closed(now):
+        return state, unsaid
+    queued = await enqueue(
+        tx,
+        state,
+        author=Author.SYSTEM,
+        actor=TIMER,
+        text=ending.text,
+        key=key_for("idle", tx.workspace_id, state.id, state.cycle),
+        limits=ending.limits,
+        now=now,
+        content={"idle": True},
+        most=1,
+        cause=Cause("timer"),
+    )
+    return queued.state, ""
 
 
 async def _due(tx: Transaction, condition: str, **params: object) -> list[ConversationState]:

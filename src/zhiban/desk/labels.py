@@ -82,6 +82,7 @@ ACTIVITY_LABELS = {
     "handed_off": (mark("{who}转交人工{why}"), "sparkle"),
     "opened": (mark("{who}重新打开了会话{why}"), "refresh"),
     "resolved": (mark("{who}解决了会话{why}"), "check"),
+    "resolved_unsaid": (mark("{who}解决了会话{why}。没有告诉对方：{unsaid}"), "check"),
     "resolution_undone": (mark("{who}撤销了解决"), "refresh"),
     "returned": (mark("{who}交回值班助手"), "sparkle"),
     "snoozed": (mark("{who}搁置到{until}"), "snooze"),

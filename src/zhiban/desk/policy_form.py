@@ -75,6 +75,8 @@ def of_policy(policy: Policy, addresses: Sequence[str]) -> dict[str, Any]:
         **of_hours(policy.hours),
         "auto_resolve.answered_hours": _number(idle.answered_hours),
         "auto_resolve.open_hours": _number(idle.open_hours),
+        "auto_resolve.text": idle.text,
+        "auto_resolve.label": str(idle.label or ""),
         "own_zones": policy.zones is not None,
         "zones.answer": _number(policy.zones.answer if policy.zones else None),
         "zones.suggest": _number(policy.zones.suggest if policy.zones else None),
@@ -114,13 +116,16 @@ def values_of(typed: Typed, before: Policy, addresses: Sequence[str]) -> dict[st
     """
     kept = set(typed.get("told", ()))
     to = _one(typed, "handoff.to")
-    idle = ("answered_hours", "open_hours")
+    idle = ("answered_hours", "open_hours", "label")
     said: dict[str, Any] = before.model_dump(mode="json")
     said |= {
         "assistant": "assistant" in typed,
         "welcome": _one(typed, "welcome"),
         "closing": _one(typed, "closing"),
-        "auto_resolve": {name: _one(typed, f"auto_resolve.{name}").strip() or None for name in idle},
+        "auto_resolve": {
+            **{name: _one(typed, f"auto_resolve.{name}").strip() or None for name in idle},
+            "text": _one(typed, "auto_resolve.text"),
+        },
         "survey": {"ask": "survey.ask" in typed, "text": _one(typed, "survey.text").strip() or SURVEY_TEXT},
         "zones": None,
     }

@@ -13,11 +13,12 @@ from zhiban.desk.policy_form import DAY_LABELS
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts, mark
 
-Situation = Literal["first", "handoff", "resolved"]
+Situation = Literal["first", "handoff", "resolved", "idle"]
 SITUATIONS: dict[Situation, str] = {
     "first": mark("第一次来"),
     "handoff": mark("转人工时"),
     "resolved": mark("解决以后"),
+    "idle": mark("自动解决时"),
 }
 REASONS = {
     DayReason.OWN_HOURS: mark("单独定的"),
@@ -86,6 +87,20 @@ def _bubbles(policy: Policy, situation: Situation, *, there: bool, texts: Texts)
             asks = [Bubble(policy.survey.text, "survey.text")] if policy.survey.ask else []
             ends = [Bubble(policy.closing, "closing")] if policy.closing else []
             return [*asks, *ends], "" if asks or ends else texts("不发结束语")
+        case "idle":
+            return _idle_bubbles(policy, texts)
+
+
+def _idle_bubbles(policy: Policy, texts: Texts) -> tuple[list[Bubble], str]:
+    """In the order in which they arrive: words of its own are said before it is resolved, the closing ones after."""
+    idle = policy.auto_resolve
+    if idle.answered_hours is None and idle.open_hours is None:
+        return [], texts("从不自动解决")
+    asks = [Bubble(policy.survey.text, "survey.text")] if policy.survey.ask else []
+    if idle.text:
+        return [Bubble(idle.text, "auto_resolve.text"), *asks], ""
+    ends = [Bubble(policy.closing, "closing")] if policy.closing else []
+    return [*asks, *ends], "" if asks or ends else texts("不说什么")
 
 
 def _moment(hours: Hours, at: datetime, *, there: bool, texts: Texts) -> str:

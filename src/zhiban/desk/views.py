@@ -31,7 +31,7 @@ from zhiban.conversations.retention import Forgotten
 from zhiban.conversations.surveys import RatingLine
 from zhiban.desk.group_view import GroupView
 from zhiban.desk.kinds import ContentView, content_view
-from zhiban.desk.labels import ACTIVITY_LABELS, stars
+from zhiban.desk.labels import ACTIVITY_LABELS, FAILURE_LABELS, stars
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Locale, mark
 from zhiban.kit.languages import is_foreign
@@ -87,7 +87,10 @@ class ChoiceView:
 
 @frozen_dataclass
 class ActivityView:
-    """A line the product writes into the thread: who did what, in words with the holes {who} {whom} {until} {why}."""
+    """A line the product writes into the thread: who did what, in words with the holes {who} {whom} {until} {why}.
+
+    `unsaid`: why the contact was not told, where something was to be said.
+    """
 
     id: int
     at: datetime
@@ -98,6 +101,7 @@ class ActivityView:
     until: datetime | None = None
     why: str = ""
     labels: tuple[str, ...] = ()
+    unsaid: str = ""
 
 
 @frozen_dataclass
@@ -389,6 +393,9 @@ def activity_view(
         what = "labels_added" if added else "labels_removed"
     if what == "priority_changed":
         what = f"priority_{row.content.get('priority')}"
+    unsaid = FAILURE_LABELS.get(str(row.content.get("unsaid") or ""), "")
+    if what == "resolved" and unsaid:
+        what = "resolved_unsaid"
     words, icon = ACTIVITY_LABELS.get(what, ("", ""))
     if not words:
         return None
@@ -417,6 +424,7 @@ def activity_view(
         labels=tuple(labels[id_] for id_ in (*added, *removed) if id_ in labels)
         + tuple(names[id_] for id_ in row.content.get("agents") or () if id_ in names)
         + tuple(map(str, row.content.get("fields") or ())),
+        unsaid=unsaid,
     )
 
 

@@ -5,16 +5,18 @@ tables have grown."""
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from itertools import count
 
 from zhiban.channels.inboxes import all_settings
 from zhiban.conversations.models import Status
-from zhiban.conversations.service import ANY_SNOOZE_OVER, resolve_idle, wake_snoozed
+from zhiban.conversations.service import ANY_SNOOZE_OVER, IdleEnding, resolve_idle, wake_snoozed
 from zhiban.kit.background_tasks import RepeatedTask
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import NO_WORKSPACE, Database
 from zhiban.notifications.service import notify_followers, notify_waiting
 from zhiban.people import presence
+from zhiban.ports import Limits
 from zhiban.workers.scheduler import DueWork
 
 log = logging.getLogger(__name__)
@@ -24,10 +26,14 @@ IDLE_EVERY = 15  # rounds between two looks for idle conversations
 
 
 class Maintenance:
-    """The timers of this process; any number of processes may run them, each row is changed by one."""
+    """The timers of this process; any number of processes may run them, each row is changed by one.
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    `limits_of` tells what a kind of channel takes.
+    """
+
+    def __init__(self, database: Database, limits_of: Callable[[str], Limits], clock: Clock) -> None:
         self._database = database
+        self._limits_of = limits_of
         self._clock = clock
         self._numbers = count()
         self._rounds = RepeatedTask(
@@ -81,10 +87,16 @@ class Maintenance:
         """A batch at a time, so that nobody waits for a long transaction."""
         async with self._database.transaction(workspace_id) as tx:
             inboxes = await all_settings(tx)
-        for inbox_id, settings in inboxes.items():
-            for status, after in ((Status.PENDING, settings.resolve_answered), (Status.OPEN, settings.resolve_idle)):
+        for inbox in inboxes:
+            policy, idle = inbox.policy, inbox.policy.auto_resolve
+            ending = IdleEnding(idle.text, idle.label, self._limits_of(inbox.kind))
+            for status, after in ((Status.PENDING, policy.resolve_answered), (Status.OPEN, policy.resolve_idle)):
                 more = after is not None
                 while more and after is not None:
                     now = self._clock.now()
                     async with self._database.transaction(workspace_id) as tx:
-                        more = bool(await resolve_idle(tx, inbox_id, status=status, before=now - after, now=now))
+                        more = bool(
+                            await resolve_idle(
+                                tx, inbox.inbox_id, status=status, before=now - after, now=now, ending=ending
+                            )
+                        )

@@ -16,7 +16,8 @@ from fastapi.responses import Response
 from zhiban.channels import inboxes
 from zhiban.channels.business_hours import hours_of
 from zhiban.channels.inboxes import InboxConfig
-from zhiban.channels.policy import Policy, PolicyMistake, parse_policy
+from zhiban.channels.policy import IDLE_TEXT, Policy, PolicyMistake, Problem, parse_policy
+from zhiban.conversations import labels
 from zhiban.desk import policy_form
 from zhiban.desk.page import known
 from zhiban.desk.pages.connections import HERE
@@ -26,6 +27,7 @@ from zhiban.desk.settings_page import InboxesPage, ManagingInboxes
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, Misconfigured
 from zhiban.kit.frozen_dataclass import frozen_dataclass
+from zhiban.kit.i18n import mark
 from zhiban.notifications.jobs import NotifierRegistry
 from zhiban.people import teams
 from zhiban.web.security import same_origin
@@ -49,6 +51,23 @@ async def _stored(page: InboxesPage, tx: Transaction, inbox_id: int) -> _Stored:
     addresses = await inboxes.notified(tx, page.setup.vault, row.id)
     digest = hashlib.sha256(json.dumps(row.policy, sort_keys=True).encode()).hexdigest()
     return _Stored(row, Policy.model_validate(row.policy), addresses, digest)
+
+
+async def _check_label(tx: Transaction, policy: Policy, before: Policy) -> None:
+    """One that was removed may stay, as it does no harm; chosen anew, it raises PolicyMistake."""
+    label = policy.auto_resolve.label
+    if label is not None and label != before.auto_resolve.label and not await labels.still_there(tx, [label]):
+        raise PolicyMistake([Problem(None, "auto_resolve.label", mark("There is no such label any more."))])
+
+
+async def _labels(page: InboxesPage, chosen: str) -> list[tuple[str, str]]:
+    """The labels to choose from, by number; the chosen one among them, though it was removed."""
+    async with page.transaction() as tx:
+        there = [(str(one.id), one.name) for one in await labels.labels(tx)]
+        gone = (await labels.label_names(tx)).get(int(chosen)) if chosen.isdecimal() and len(chosen) < 19 else None
+    if gone and chosen not in dict(there):
+        there.append((chosen, page.texts("{name}（已移除，不再加上）", name=gone)))
+    return there
 
 
 async def _typed(page: InboxesPage) -> Typed:
@@ -124,6 +143,8 @@ async def _show(
         days=DAY_LABELS,
         targets=TARGETS,
         zones=[zone for zone in TIMEZONES if zone in available_timezones()],
+        labels=await _labels(page, shown["auto_resolve.label"]),
+        idle_text=IDLE_TEXT,
         **await _preview(page, policy, typed),
     )
 
@@ -165,6 +186,7 @@ async def save(page: ManagingInboxes, inbox_id: int) -> Response:
             stored = await _stored(page, tx, inbox_id)
             _check_seen(stored, typed)
             policy = _read(page, typed, stored)
+            await _check_label(tx, policy, stored.policy)
             await inboxes.set_policy(
                 tx,
                 page.setup.vault,

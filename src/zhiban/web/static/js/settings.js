@@ -8,4 +8,15 @@ document.addEventListener("keydown", (event) => {
   event.target.closest("form")?.querySelector("button[data-look=solid]")?.click();
 });
 
+// Words that we suggest, put into a field that the reader may change.
+for (const button of document.querySelectorAll("button[data-fill]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    const field = button.closest("form").elements.namedItem(button.dataset.fill);
+    field.value = button.value;
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+    field.focus();
+  });
+}
+
 document.documentElement.dataset.ready = "";

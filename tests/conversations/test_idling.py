@@ -1,0 +1,179 @@
+"""What nobody continues ends by itself: the contact is told once, it is given a label, and nothing is left unsaid."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.kernel_desk import NOON, Desk, open_desk
+from tests.twin import WindowedChannel
+
+from zhiban.channels import inboxes
+from zhiban.channels.policy import parse_policy
+from zhiban.conversations import labels, queries, replies, service
+from zhiban.conversations.changes import ChangeNativeSession
+from zhiban.conversations.models import Status
+from zhiban.conversations.transitions import apply
+from zhiban.events import SYSTEM, Actor, ConversationLabelsChanged, ConversationResolved, ReplyQueued
+from zhiban.kit.clock import SetClock
+from zhiban.kit.db import Database, Transaction
+from zhiban.kit.vault import Vault
+from zhiban.workers.maintenance import Maintenance
+
+HOUR = timedelta(hours=1)
+LIN = "wm1"
+
+
+@pytest.fixture
+async def desk(db: Database, workspace: int) -> Desk:
+    return await open_desk(db, workspace)
+
+
+async def behaves(desk: Desk, tx: Transaction, **policy: Any) -> None:
+    plain = parse_policy(policy).model_dump(mode="json")
+    await inboxes.set_policy(tx, Vault(["a key for tests only"]), desk.inbox.inbox_id, plain, by=SYSTEM, now=NOON)
+
+
+async def answered(desk: Desk, tx: Transaction, who: str = LIN) -> int:
+    state = await desk.handed_over(tx, who)
+    await replies.reply(tx, state.id, text="在的", by=desk.lin, limits=WindowedChannel.limits, now=NOON)
+    return state.id
+
+
+def timer(desk: Desk, after: timedelta) -> Maintenance:
+    return Maintenance(desk.database, lambda _: WindowedChannel.limits, SetClock(NOON + after))
+
+
+async def goodbyes(tx: Transaction) -> list[tuple[str, str]]:
+    return await tx.rows("select text, state from message where direction = 'out' and author = 'system' order by id")
+
+
+async def lines(tx: Transaction, conversation_id: int) -> list[dict[str, Any]]:
+    """The last lines that the product wrote into the thread."""
+    return await tx.values(
+        "select content from message where conversation_id = %(id)s and kind = 'activity' "
+        "and content ->> 'what' in ('resolved', 'labels_changed') order by id",
+        id=conversation_id,
+    )
+
+
+async def closing_jobs(tx: Transaction) -> list[tuple[str, int]]:
+    return await tx.rows(
+        "select args ->> 'text', (args ->> 'survey')::int from jobs.procrastinate_jobs "
+        "where task_name = 'close_session' order by id"
+    )
+
+
+async def test_two_timers_say_it_once_with_its_label_before_it_is_resolved(desk: Desk) -> None:
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        label = await labels.add_label(tx, name="没有下文", color=1, by=SYSTEM, now=NOON)
+        idle = {"open_hours": 1, "text": "先到这里，有事再说。", "label": label}
+        await behaves(desk, tx, auto_resolve=idle, closing="再见", survey={"ask": True})
+        many = [await answered(desk, tx, f"wm{n}") for n in range(3)]
+    await asyncio.gather(*(timer(desk, 2 * HOUR).run_once() for _ in range(3)))
+    await timer(desk, 3 * HOUR).run_once()
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        assert await goodbyes(tx) == [("先到这里，有事再说。", "queued")] * 3
+        # The closing words would be a second goodbye; the survey comes after the first.
+        assert await closing_jobs(tx) == [("", desk.inbox.inbox_id)] * 3
+        for conversation_id in many:
+            facts = (await queries.history(tx, conversation_id))[-4:]
+            said, labelled, resolved, _ = facts
+            assert isinstance(said, ReplyQueued)
+            assert isinstance(labelled, ConversationLabelsChanged)
+            assert isinstance(resolved, ConversationResolved)
+            assert (labelled.added, resolved.reason, resolved.unsaid) == ((label,), "idle", "")
+            assert {(one.actor.kind, one.cause.kind) for one in facts[:3]} == {("timer", "timer")}
+            shown = await lines(tx, conversation_id)
+            assert [one["what"] for one in shown] == ["labels_changed", "resolved"]
+        back = await desk.writes(tx, "wm0", at=NOON + 4 * HOUR)
+        assert (back.status, back.cycle, back.labels, back.assignee_id) == (Status.PENDING, 2, (label,), None)
+
+
+async def test_each_cycle_has_its_own_word(desk: Desk) -> None:
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        await behaves(desk, tx, auto_resolve={"open_hours": 1, "text": "先到这里"})
+        id_ = await answered(desk, tx)
+    await timer(desk, 2 * HOUR).run_once()
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        await desk.writes(tx, LIN, at=NOON + 3 * HOUR)
+        await service.take(tx, id_, by=desk.lin, now=NOON + 3 * HOUR)
+        await replies.reply(tx, id_, text="还在", by=desk.lin, limits=WindowedChannel.limits, now=NOON + 3 * HOUR)
+    await timer(desk, 5 * HOUR).run_once()
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        assert len(await goodbyes(tx)) == 2
+        assert (await desk.state(tx, LIN)).status is Status.RESOLVED
+
+
+async def test_what_the_channel_does_not_let_us_say_is_dropped_with_its_reason(desk: Desk) -> None:
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        await behaves(desk, tx, auto_resolve={"open_hours": 48, "text": "先到这里"}, closing="再见")
+        late = await answered(desk, tx)
+        full = await answered(desk, tx, "wm2")
+        await tx.run("update conversation set replies_used = 5 where id = %(id)s", id=full)
+        await tx.run(
+            "update conversation set last_incoming_at = %(at)s where id = %(id)s", at=NOON + 40 * HOUR, id=full
+        )
+    await timer(desk, 50 * HOUR).run_once()
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        assert await goodbyes(tx) == []
+        assert await closing_jobs(tx) == []  # what could not be said now is not said by another way either
+        for id_, why in ((late, "window_closed"), (full, "allowance_used")):
+            resolved = await queries.last_resolution(tx, id_)
+            assert resolved is not None
+            assert (resolved.reason, resolved.unsaid) == ("idle", why)
+            (line,) = await lines(tx, id_)
+            assert line == {"what": "resolved", "by": "timer", "reason": "idle", "unsaid": why}
+
+
+async def test_a_label_that_was_removed_meanwhile_is_left_out(desk: Desk) -> None:
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        label = await labels.add_label(tx, name="没有下文", color=1, by=SYSTEM, now=NOON)
+        await behaves(desk, tx, auto_resolve={"open_hours": 1, "label": label})
+        gone = await answered(desk, tx)
+        await labels.remove_label(tx, label, by=SYSTEM, now=NOON)
+    await timer(desk, 2 * HOUR).run_once()
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        await behaves(desk, tx, auto_resolve={"open_hours": 1, "label": 4711})  # never was one
+        never = await answered(desk, tx, "wm2")
+    await timer(desk, 2 * HOUR).run_once()
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        for id_ in (gone, never):
+            resolved = await queries.last_resolution(tx, id_)
+            assert resolved is not None
+            assert [one["what"] for one in await lines(tx, id_)] == ["resolved"]
+
+
+async def test_without_words_of_its_own_the_closing_ones_are_said(desk: Desk) -> None:
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        await behaves(desk, tx, auto_resolve={"open_hours": 1}, closing="再见")
+        await answered(desk, tx)
+    await timer(desk, 2 * HOUR).run_once()
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        assert await goodbyes(tx) == []
+        assert await closing_jobs(tx) == [("再见", 0)]
+
+
+async def test_a_session_that_people_hold_at_the_vendor_is_told_as_it_ends(desk: Desk) -> None:
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        await behaves(desk, tx, auto_resolve={"open_hours": 1, "text": "先到这里"}, closing="再见")
+        id_ = await answered(desk, tx)
+        await apply(tx, id_, ChangeNativeSession("human", "lihua"), actor=SYSTEM, now=NOON)
+    await timer(desk, 2 * HOUR).run_once()
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        assert await goodbyes(tx) == []
+        assert await closing_jobs(tx) == [("先到这里", 0)]
+        resolved = await queries.last_resolution(tx, id_)
+    assert resolved is not None
+    assert resolved.unsaid == ""
+
+
+async def test_what_an_agent_resolves_is_told_the_closing_words_only(desk: Desk) -> None:
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        await behaves(desk, tx, auto_resolve={"open_hours": 1, "text": "先到这里"}, closing="再见")
+        id_ = await answered(desk, tx)
+        await service.resolve(tx, id_, by=Actor("agent", desk.lin), now=NOON, reason="agent")
+        assert await goodbyes(tx) == []
+        assert await closing_jobs(tx) == [("再见", 0)]
