@@ -32,6 +32,7 @@ OWNERS = {
     "contact": "people",
     "contact_field": "people",
     "contact_follow": "conversations",
+    "contact_label": "conversations",
     "contact_search": "people",
     "contact_way": "channels",
     "conversation": "conversations",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zhiban.event_base import Event
+from zhiban.event_base import ConversationEvent, Event
 
 
 class ContactEdited(Event):
@@ -12,8 +12,23 @@ class ContactEdited(Event):
     fields: tuple[str, ...]
 
 
+class ContactLabelsChanged(ConversationEvent):
+    """Labels of the contact came or went, by id; `conversation_id` is where that was done, or the last with them."""
+
+    added: tuple[int, ...] = ()
+    removed: tuple[int, ...] = ()
+
+
+class MemberLabelsChanged(Event):
+    """The same of somebody with whom there is no conversation, such as a member of a group."""
+
+    contact_id: int
+    added: tuple[int, ...] = ()
+    removed: tuple[int, ...] = ()
+
+
 class ContactsMerged(Event):
-    """Two contacts were one person: `merged_id` stands for `contact_id` from now on."""
+    """Two contacts were one person: `merged_id` stands for `contact_id` from now on, who has the labels of both."""
 
     contact_id: int
     merged_id: int

@@ -40,7 +40,14 @@ from zhiban.event_connections import (
     InboxRemoved,
     InboxResumed,
 )
-from zhiban.event_contacts import ContactEdited, ContactFieldAdded, ContactFieldRemoved, ContactsMerged
+from zhiban.event_contacts import (
+    ContactEdited,
+    ContactFieldAdded,
+    ContactFieldRemoved,
+    ContactLabelsChanged,
+    ContactsMerged,
+    MemberLabelsChanged,
+)
 from zhiban.event_data import ClockDoubted, DataExported, DataForgotten, FileDownloaded, RetentionChanged
 from zhiban.event_desk import (
     ConversationFieldAdded,
@@ -146,7 +153,8 @@ __all__ = ["ASSISTANT", "COLUMNS", "DIRECT", "FACTS", "SYSTEM", "TIMER", "Actor"
 __all__ += ["ConversationEvent", "Event", "MessageFact", "StatusChanged", "decode"]
 __all__ += ["ArticleChanged", "ArticlesRemoved", "EvidenceRecorded", "PhrasingAdded", "PhrasingApproved"]
 __all__ += ["ImportDecided", "ImportRequested", "PhrasingRejected", "PhrasingRemoved", "SourcesImported"]
-__all__ += ["ContactEdited", "ContactFieldAdded", "ContactFieldRemoved", "ContactsMerged"]
+__all__ += ["ContactEdited", "ContactFieldAdded", "ContactFieldRemoved", "ContactLabelsChanged", "ContactsMerged"]
+__all__ += ["MemberLabelsChanged"]
 __all__ += [
     "ArticleVersionRemoved",
     "KnowledgeBaseAdded",

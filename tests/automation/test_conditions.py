@@ -16,6 +16,7 @@ from zhiban.conversations.facts import ContactFacts, ConversationFacts, MessageF
 from zhiban.conversations.models import ConversationState, Status
 from zhiban.events import (
     Actor,
+    ContactLabelsChanged,
     ConversationAssigned,
     ConversationEvent,
     ConversationLabelsChanged,
@@ -43,7 +44,7 @@ def facts(event: ConversationEvent | None = None, text: str = "", **more: Any) -
     hours = more.pop("team_hours", None)
     state = replace(STATE, **more)
     conversation = ConversationFacts(state, "memory", {"plan": "年付"}, contact, HOURS, message, hours)
-    return RuleFacts(NOON, conversation, event, AgentFacts({7: "online", 8: "busy"}, 8, 4))
+    return RuleFacts(NOON, conversation, event, AgentFacts({7: "online", 8: "busy"}, 8, 4), (12, 13))
 
 
 reopened = ConversationReopened(**ABOUT, status="open", previous="resolved", reason="wrote_again")
@@ -51,6 +52,7 @@ taken = ConversationAssigned(**{**ABOUT, "assignee_id": None}, to_agent_id=7)
 freed = ConversationAssigned(**ABOUT, to_agent_id=None)
 team = ConversationTeamAssigned(**ABOUT, to_team_id=6)
 no_team = ConversationTeamAssigned(**ABOUT, to_team_id=None)
+contact_labelled = ContactLabelsChanged(**ABOUT, contact_id=3, added=(12,), removed=(13,))
 labelled = ConversationLabelsChanged(**ABOUT, added=(11,), removed=(13,))
 risen = ConversationPriorityChanged(**ABOUT, priority=3, previous=1)
 
@@ -134,6 +136,17 @@ TABLE: list[tuple[str, dict[str, Any], RuleFacts, bool | None]] = [
     ("priority_changed", {"direction": "up"}, facts(risen), True),
     ("priority_changed", {"to": [4]}, facts(risen), False),
     ("priority_changed", {}, facts(), False),
+    ("contact_label", {"labels": [12, 99]}, facts(), True),
+    ("contact_label", {"labels": [11]}, facts(), False),
+    ("contact_label", {"operator": "none_of", "labels": [12]}, facts(), False),
+    ("contact_label", {"operator": "present"}, facts(), True),
+    ("contact_label", {"operator": "not_present"}, replace(facts(), contact_labels=()), True),
+    ("contact_label", {"operator": "not_present"}, replace(facts(), contact_labels=None), None),
+    ("contact_label_changed", {"labels": [12]}, facts(contact_labelled), True),
+    ("contact_label_changed", {"change": "removed", "labels": [12]}, facts(contact_labelled), False),
+    ("contact_label_changed", {"change": "removed"}, facts(contact_labelled), True),
+    ("contact_label_changed", {}, facts(labelled), False),
+    ("label_changed", {}, facts(contact_labelled), False),
 ]  # fmt: skip
 
 

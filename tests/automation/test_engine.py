@@ -84,6 +84,8 @@ ACTION_TABLE: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("remove_team", {}, {"team_id": None}),
     ("add_labels", {"labels": ["label"]}, {"labels": ("label",)}),
     ("remove_labels", {"labels": ["label"]}, {"labels": ()}),
+    ("add_contact_labels", {"labels": ["label"]}, {"labels": ()}),
+    ("remove_contact_labels", {"labels": ["label"]}, {"labels": ()}),
     ("set_status", {"status": "resolved"}, {"status": Status.RESOLVED}),
     ("set_status", {"status": "open"}, {"status": Status.OPEN}),
     ("set_priority", {"priority": 4}, {"priority": Priority.URGENT}),

@@ -13,7 +13,9 @@ from zhiban.automation import saved_views
 from zhiban.automation.facts import RuleFacts
 from zhiban.automation.saved_views import AssignedToMeCondition, ViewCondition, ViewGroup, load_view
 from zhiban.conversations import lists, service
+from zhiban.conversations.contact_labels import contact_labels, label_contact_of
 from zhiban.conversations.facts import conversation_facts
+from zhiban.conversations.labels import remove_label
 from zhiban.conversations.list_models import ListView, Queue, StatusTab
 from zhiban.conversations.models import Priority
 from zhiban.events import SYSTEM, Actor
@@ -33,7 +35,7 @@ async def desk(db: Database, workspace: int) -> Desk:
 async def furnish(tx: Transaction, desk: Desk, other_inbox: int) -> dict[str, int]:
     """Open conversations of every kind, and the ids that conditions name."""
     names = {"lin": desk.lin, "chen": desk.chen, "here": desk.inbox.inbox_id, "there": other_inbox}
-    for table, name in (("label", "退款"), ("label", "催单"), ("team", "售后"), ("team", "售前")):
+    for table, name in (("label", "退款"), ("label", "催单"), ("label", "删了"), ("team", "售后"), ("team", "售前")):
         names[name] = await tx.value(
             f"insert into {table} (workspace_id, name) values (%(w)s, %(n)s) returning id", w=desk.workspace_id, n=name
         )
@@ -50,12 +52,15 @@ async def furnish(tx: Transaction, desk: Desk, other_inbox: int) -> dict[str, in
             await service.change_labels(tx, state.id, add=frozenset(chosen), by=lin, now=at)
         if number % 2:
             await service.assign_team(tx, state.id, to=names["售后" if number % 5 else "售前"], by=lin, now=at)
+        worn = [names[name] for name, every in (("退款", 3), ("催单", 4), ("删了", 5)) if number % every == 0]
+        await label_contact_of(tx, state.id, add=worn, by=lin, now=at)
         await service.set_priority(tx, state.id, priority=Priority(number % 5), by=lin, now=at)
         await tx.run(
             "update conversation set cycle = %(cycle)s, inbox_id = %(inbox)s, "
             "waiting_since = case when %(gone)s then null else waiting_since end where id = %(id)s",
             cycle=1 + number % 2, inbox=names["here" if number % 7 else "there"], gone=number % 6 == 5, id=state.id,
         )  # fmt: skip
+    await remove_label(tx, names["删了"], by=SYSTEM, now=NOON)
     return names
 
 
@@ -67,6 +72,9 @@ CONDITIONS: list[dict[str, Any]] = [
     *({"kind": "label", "operator": operator, "labels": ["退款", "催单"]} for operator in ("any_of", "none_of")),
     *({"kind": "label", "operator": operator, "labels": ["催单"]} for operator in ("any_of", "none_of")),
     *({"kind": "label", "operator": operator} for operator in ("present", "not_present")),
+    *({"kind": "contact_label", "operator": operator, "labels": ["催单"]} for operator in ("any_of", "none_of")),
+    *({"kind": "contact_label", "operator": operator, "labels": ["删了"]} for operator in ("any_of", "none_of")),
+    *({"kind": "contact_label", "operator": operator} for operator in ("present", "not_present")),
     *({"kind": "inbox", "operator": operator, "inboxes": ["there"]} for operator in ("any_of", "none_of")),
     *({"kind": kind, "operator": operator, field: value}
       for kind, field, value in (("priority", "priority", 3), ("waiting", "minutes", 14))
@@ -99,7 +107,11 @@ async def test_a_list_finds_what_the_conditions_say(desk: Desk) -> None:
         names = await furnish(tx, desk, other.inbox_id)
         everybody = [row.id for row in (await shown(tx, Access(desk.lin, Role.OWNER))).waiting]
         found_facts = {id_: await conversation_facts(tx, id_) for id_ in await tx.values("select id from conversation")}
-        facts = {id_: RuleFacts(LATER, one) for id_, one in found_facts.items() if one is not None}
+        facts = {
+            id_: RuleFacts(LATER, one, contact_labels=await contact_labels(tx, one.state.contact_id))
+            for id_, one in found_facts.items()
+            if one is not None
+        }
 
         def known(value: Any) -> Any:
             if isinstance(value, dict):

@@ -83,6 +83,7 @@ TABLE: list[tuple[str, c.Change, tuple[str, str, str, str]]] = [
     ("same contact", c.ChangeContact(3), ("=", "=", "=", "=")),
     ("macro", c.NoteMacro(3, "结案", "k"), ("pending", "open", "snoozed", "resolved")),
     ("followers", c.NoteFollowers(added=(9,)), ("pending", "open", "snoozed", "resolved")),
+    ("contact labels", c.NoteContactLabels(added=(9,)), ("pending", "open", "snoozed", "resolved")),
     ("survey", c.NoteSurvey(1, 9, "menu"), ("pending", "open", "snoozed", "resolved")),
     ("rating", c.NoteRating(1, 1, 9, None, 5, None, None, "menu"), ("pending", "open", "snoozed", "resolved")),
     ("taps a rating late", tapped(OLD), ("pending", "open", "snoozed", "resolved")),

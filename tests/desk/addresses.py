@@ -128,6 +128,8 @@ ADDRESSES: dict[str, Entry] = {
     "POST /conversations/{conversation_id}/assign": Entry("agents", form={"to": "me"}),
     "POST /conversations/{conversation_id}/team": Entry("agents", form={"to": "none"}),
     "POST /conversations/{conversation_id}/labels": Entry("agents"),
+    "POST /conversations/{conversation_id}/contact-labels": Entry("agents"),
+    "POST /contacts/{contact_id}/labels": Entry("agents"),
     "POST /conversations/{conversation_id}/group": Entry("managers", answers=NOW_NOT),
     "POST /conversations/{conversation_id}/followers": Entry("agents"),
     "POST /conversations/{conversation_id}/priority": Entry("agents", form={"to": "3"}),

@@ -23,7 +23,8 @@ from zhiban.automation.assignment_actions import (
     UnassignAction,
 )
 from zhiban.automation.attribute_action import SetAttributeAction
-from zhiban.automation.condition_fields import Id, PriorityNumber
+from zhiban.automation.condition_fields import PriorityNumber
+from zhiban.automation.contact_label_actions import AddContactLabelsAction, LabelIds, RemoveContactLabelsAction
 from zhiban.automation.follow_action import AddFollowersAction
 from zhiban.automation.mail_action import MailTranscriptAction
 from zhiban.automation.parts import RulePart, rule_part
@@ -40,8 +41,6 @@ from zhiban.conversations import service
 from zhiban.conversations.labels import check_labels
 from zhiban.conversations.models import Priority
 from zhiban.kit.i18n import mark
-
-LabelIds = Annotated[tuple[Id, ...], Field(min_length=1, max_length=50)]
 
 
 @rule_part
@@ -199,6 +198,8 @@ SharedAction = (
     | RemoveTeamAction
     | AddLabelsAction
     | RemoveLabelsAction
+    | AddContactLabelsAction
+    | RemoveContactLabelsAction
     | SetStatusAction
     | SetPriorityAction
     | SetAttributeAction

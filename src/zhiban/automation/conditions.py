@@ -26,6 +26,7 @@ from zhiban.automation.change_conditions import (
     StatusChangeCondition,
     TeamChangeCondition,
 )
+from zhiban.automation.contact_label_conditions import ContactLabelChangeCondition, ContactLabelCondition
 from zhiban.automation.facts import RuleFacts
 from zhiban.automation.message_conditions import (
     ContactAttributeCondition,
@@ -71,6 +72,7 @@ SingleCondition = (
     | AttributeCondition
     | ContactNameCondition
     | ContactAttributeCondition
+    | ContactLabelCondition
     | MessageTextCondition
     | MessageKindCondition
     | MessageDirectionCondition
@@ -86,6 +88,7 @@ SingleCondition = (
     | TeamChangeCondition
     | LabelChangeCondition
     | PriorityChangeCondition
+    | ContactLabelChangeCondition
 )
 CONDITIONS: dict[str, type[SingleCondition]] = {
     one.__dataclass_fields__["kind"].default: one for one in get_args(SingleCondition)
@@ -109,6 +112,13 @@ def needs_agents(condition: SingleCondition | ConditionGroup) -> bool:
     if isinstance(condition, ConditionGroup):
         return any(needs_agents(one) for one in condition.conditions)
     return isinstance(condition, AgentCondition)
+
+
+def needs_contact_labels(condition: SingleCondition | ConditionGroup) -> bool:
+    """Whether the labels of the contact have to be known."""
+    if isinstance(condition, ConditionGroup):
+        return any(needs_contact_labels(one) for one in condition.conditions)
+    return isinstance(condition, ContactLabelCondition)
 
 
 @frozen_dataclass

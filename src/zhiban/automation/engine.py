@@ -28,6 +28,7 @@ from zhiban.automation.rule_book import CompiledRule, RuleBook
 from zhiban.automation.triggers import Trigger, triggers_of
 from zhiban.automation.waiting import EXPIRES, DueDelay, goes_on, note_skipped, note_waits, take_turn
 from zhiban.conversations.assignment import open_counts
+from zhiban.conversations.contact_labels import contact_labels
 from zhiban.conversations.facts import conversation_facts, previous_assignee
 from zhiban.events import Actor, Cause, ConversationEvent
 from zhiban.kit.db import Transaction
@@ -112,9 +113,7 @@ class RuleEngine:
         if rule is None or now - due.due_at > EXPIRES:
             await note_skipped(tx, due, "off" if rule is None else "expired", now=now)
             return True
-        facts = RuleFacts(now, found)
-        if rule.needs_agents:
-            facts = await _with_agents(tx, facts)
+        facts = await _completed(tx, rule, RuleFacts(now, found))
         asked = _AskedRule(rule, TIME_PASSED, facts, None, check(rule.definition.conditions, facts))
         if asked.checked.held is False and not any(asked.checked.failed()):
             await note_skipped(tx, due, "conditions", now=now, checked=asked.checked)
@@ -162,8 +161,7 @@ class RuleEngine:
                 facts = await _facts(tx, event)
                 if facts is None:
                     return
-            if rule.needs_agents and facts.agents is None:
-                facts = await _with_agents(tx, facts)
+            facts = await _completed(tx, rule, facts)
             checked = check(rule.definition.conditions, facts)
             stop = await self._answer(tx, _AskedRule(rule, trigger, facts, event, checked), cut=cut)
             asked.add(rule.id)
@@ -256,6 +254,15 @@ def _is_echo(rule: CompiledRule, event: ConversationEvent) -> bool:
 async def _facts(tx: Transaction, event: ConversationEvent) -> RuleFacts | None:
     found = await conversation_facts(tx, event.conversation_id, event.column("message_id"))
     return None if found is None else RuleFacts(event.at, found, event)
+
+
+async def _completed(tx: Transaction, rule: CompiledRule, facts: RuleFacts) -> RuleFacts:
+    """With what this rule asks for and most do not."""
+    if rule.needs_agents and facts.agents is None:
+        facts = await _with_agents(tx, facts)
+    if rule.needs_contact_labels and facts.contact_labels is None:
+        facts = replace(facts, contact_labels=await contact_labels(tx, facts.state.contact_id))
+    return facts
 
 
 async def _with_agents(tx: Transaction, facts: RuleFacts) -> RuleFacts:

@@ -34,13 +34,14 @@ class AgentFacts:
 class RuleFacts:
     """The moment, the conversation as it is now, and what has just happened.
 
-    `event` is None where only time has passed, `agents` where no condition asks for them.
+    `event` is None where only time has passed, `agents` and `contact_labels` where no condition asks for them.
     """
 
     now: datetime
     conversation: ConversationFacts
     event: Event | None = None
     agents: AgentFacts | None = None
+    contact_labels: tuple[int, ...] | None = None
 
     @property
     def state(self) -> ConversationState:

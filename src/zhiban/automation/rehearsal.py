@@ -15,11 +15,12 @@ from datetime import datetime
 from itertools import groupby
 
 from zhiban.automation.comings_and_goings import ComingsAndGoings, Key, comings_and_goings, presence_since
-from zhiban.automation.conditions import CheckedCondition, check, needs_agents
+from zhiban.automation.conditions import CheckedCondition, check, needs_agents, needs_contact_labels
 from zhiban.automation.definition import Definition
 from zhiban.automation.delays import TIME_PASSED, TimePassed, Wait
 from zhiban.automation.facts import AgentFacts, RuleFacts
 from zhiban.automation.triggers import Trigger, triggers_of
+from zhiban.conversations.contact_labels import labels_of_contacts
 from zhiban.conversations.evolution import born, evolve
 from zhiban.conversations.facts import (
     ConversationFacts,
@@ -135,10 +136,14 @@ async def rehearse(
     there = None
     if moments and needs_agents(definition.conditions):
         there = await presence_since(tx, min(moment.at for _, moment in moments))
+    labels: dict[int, tuple[int, ...]] | None = None
+    if needs_contact_labels(definition.conditions):
+        labels = await labels_of_contacts(tx, [one.state.contact_id for one in latest if one.state.contact_id])
     runs = []
     for one, moment in moments:
         agents = None if there is None else _agents(there, moment, histories_of[one.state.id])
-        run = _asked(definition, one, moment, messages, agents)
+        borne = None if labels is None else labels.get(one.state.contact_id or 0, ())
+        run = _asked(definition, one, moment, messages, agents, borne)
         runs += [] if run is None else [run]
     counts = {one.state.id: 0 for one in latest}
     for run in runs:
@@ -309,9 +314,11 @@ def _asked(
     moment: _Moment,
     messages: dict[int, MessageFacts],
     agents: AgentFacts | None,
+    contact_labels: tuple[int, ...] | None,
 ) -> RehearsedRun | None:
     message = messages.get(moment.message_id or 0)
-    facts = RuleFacts(moment.at, replace(one, state=moment.state, message=message), moment.event, agents)
+    then = replace(one, state=moment.state, message=message)
+    facts = RuleFacts(moment.at, then, moment.event, agents, contact_labels)
     checked = check(definition.conditions, facts)
     if not checked.held and not any(checked.failed()):
         return None

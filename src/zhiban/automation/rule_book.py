@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 
-from zhiban.automation.conditions import needs_agents
+from zhiban.automation.conditions import needs_agents, needs_contact_labels
 from zhiban.automation.definition import BadDefinition, Definition, load_definition
 from zhiban.automation.queries import enabled_rules
 from zhiban.automation.triggers import TRIGGERING, may_trigger
@@ -29,6 +29,7 @@ class CompiledRule:
     stops: bool
     definition: Definition
     needs_agents: bool = False
+    needs_contact_labels: bool = False
 
 
 @frozen_dataclass
@@ -89,8 +90,8 @@ async def _readable(tx: Transaction) -> list[CompiledRule]:
         except BadDefinition as error:
             log.warning("Rule %s (%s) cannot be read and does nothing: %s", row.id, row.name, error)
             continue
-        agents = needs_agents(definition.conditions)
-        found.append(CompiledRule(row.id, row.revision, row.name, row.stops, definition, agents))
+        agents, labels = needs_agents(definition.conditions), needs_contact_labels(definition.conditions)
+        found.append(CompiledRule(row.id, row.revision, row.name, row.stops, definition, agents, labels))
     return found
 
 

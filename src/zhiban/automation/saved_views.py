@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Discriminator, Field, TypeAdapter, ValidationError
 
 from zhiban.automation.condition_fields import Bind
+from zhiban.automation.contact_label_conditions import ContactLabelCondition
 from zhiban.automation.definition import BadDefinition, bad_definition
 from zhiban.automation.parts import GroupPart, RulePart, rule_part
 from zhiban.automation.state_conditions import (
@@ -59,6 +60,7 @@ SingleViewCondition = (
     | AssigneeCondition
     | TeamCondition
     | LabelCondition
+    | ContactLabelCondition
     | PriorityCondition
     | WaitingCondition
     | ReturningCondition

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from zhiban.events import (
     ContactCreated,
+    ContactLabelsChanged,
     ConversationAssigned,
     ConversationAttributesChanged,
     ConversationCreated,
@@ -43,6 +44,7 @@ class Trigger(StrEnum):
     CONVERSATION_ASSIGNED = "conversation_assigned"  # to somebody
     MESSAGE_CREATED = "message_created"  # of the contact, of ours, or a note
     CONTACT_CREATED = "contact_created"
+    CONTACT_LABELLED = "contact_labelled"  # a label was put on the contact or taken off; asked about one conversation
 
 
 TRIGGER_LABELS: Mapping[Trigger, str] = {
@@ -55,6 +57,7 @@ TRIGGER_LABELS: Mapping[Trigger, str] = {
     Trigger.CONVERSATION_ASSIGNED: mark("会话分配给人"),
     Trigger.MESSAGE_CREATED: mark("有新消息"),
     Trigger.CONTACT_CREATED: mark("有新联系人"),
+    Trigger.CONTACT_LABELLED: mark("联系人的标签有变化"),
 }
 
 _UPDATED = frozenset({Trigger.CONVERSATION_UPDATED})
@@ -65,6 +68,7 @@ _MESSAGE = frozenset({Trigger.MESSAGE_CREATED})
 _MAY: Mapping[type[ConversationEvent], frozenset[Trigger]] = {
     ConversationCreated: frozenset({Trigger.CONVERSATION_CREATED}),
     ContactCreated: frozenset({Trigger.CONTACT_CREATED}),
+    ContactLabelsChanged: frozenset({Trigger.CONTACT_LABELLED}),
     ConversationStarted: _OPENED,
     ConversationReopened: _OPENED,
     ConversationOpened: _OPENED,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zhiban.events import (
+    ContactLabelsChanged,
     ConversationAssigned,
     ConversationAttributesChanged,
     ConversationContactChanged,
@@ -88,8 +89,11 @@ def _other_line(event: ConversationEvent) -> tuple[str, dict[str, Any]] | None:
             return "assigned", {"to": to, "reason": reason}
         case ConversationTeamAssigned(to_team_id=to):
             return "team_assigned", {"to": to}
-        case ConversationLabelsChanged(added=added, removed=removed):
-            return "labels_changed", {"added": list(added), "removed": list(removed)}
+        case (
+            ConversationLabelsChanged(added=added, removed=removed) | ContactLabelsChanged(added=added, removed=removed)
+        ):
+            what = "contact_labels_changed" if isinstance(event, ContactLabelsChanged) else "labels_changed"
+            return what, {"added": list(added), "removed": list(removed)}
         case ConversationAttributesChanged(after=after):
             return "attributes_changed", {"fields": list(after)}
         case ConversationPriorityChanged(priority=priority):

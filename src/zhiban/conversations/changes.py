@@ -188,6 +188,14 @@ class NoteFollowers:
 
 
 @frozen_dataclass
+class NoteContactLabels:
+    """Labels were put on the contact, or taken off."""
+
+    added: tuple[int, ...] = ()
+    removed: tuple[int, ...] = ()
+
+
+@frozen_dataclass
 class NoteSurvey:
     """The contact is asked about the cycle that was resolved, by this agent if any."""
 
@@ -257,6 +265,7 @@ Change = (
     | RequeueReply
     | NoteMacro
     | NoteFollowers
+    | NoteContactLabels
     | NoteSurvey
     | NoteRating
     | RenameGroup

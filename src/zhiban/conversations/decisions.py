@@ -17,6 +17,7 @@ from zhiban.events import (
     Actor,
     Cause,
     ContactEntered,
+    ContactLabelsChanged,
     ConversationAssigned,
     ConversationAttributesChanged,
     ConversationContactChanged,
@@ -114,7 +115,7 @@ class _Decider:
                 self._describe(change)
             case c.SetAttributes():
                 self._fill_in(change)
-            case c.NoteMacro() | c.NoteFollowers() | c.NoteSurvey() | c.NoteRating():
+            case c.NoteMacro() | c.NoteFollowers() | c.NoteContactLabels() | c.NoteSurvey() | c.NoteRating():
                 self._note(change)
             case c.ChangeNativeSession() | c.EnterChat() | c.RenameGroup() | c.NoteMembers():
                 self._vendor_says(change)
@@ -386,7 +387,7 @@ class _Decider:
             )
         )
 
-    def _note(self, change: c.NoteMacro | c.NoteFollowers | c.NoteSurvey | c.NoteRating) -> None:
+    def _note(self, change: c.NoteMacro | c.NoteFollowers | c.NoteContactLabels | c.NoteSurvey | c.NoteRating) -> None:
         """What changes nothing in the row and stands in the log and the thread."""
         match change:
             case c.NoteMacro():
@@ -394,6 +395,8 @@ class _Decider:
             case c.NoteFollowers(added=added, removed=removed, reason=reason):
                 who = ConversationFollowersChanged(**self._about(), added=added, removed=removed, reason=reason)
                 self._record(who)
+            case c.NoteContactLabels(added=added, removed=removed):
+                self._record(ContactLabelsChanged(**self._about(), added=added, removed=removed))
             case c.NoteSurvey():
                 about = {**self._about(), "survey_id": change.survey_id, "agent_id": change.agent_id}
                 self._record(SurveyAsked(**about, way=change.way))

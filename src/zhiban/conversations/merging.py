@@ -6,6 +6,7 @@ from datetime import datetime
 
 from zhiban.conversations import transitions
 from zhiban.conversations.changes import ChangeContact
+from zhiban.conversations.contact_labels import unite_labels
 from zhiban.conversations.message_search import FoundConversation, conversations
 from zhiban.conversations.transitions import Planned
 from zhiban.events import Actor
@@ -83,6 +84,7 @@ async def merge_contacts(
     await transitions.apply_many(tx, [Planned(state, ChangeContact(base_id), by) for state in states], now=now)
     moved = "update contact_follow set contact_id = %(base)s where contact_id = %(other)s"
     await tx.run(moved, base=base_id, other=other_id)
+    await unite_labels(tx, base_id, other_id)
     await tx.run(_SAID, base=base_id, other=other_id)
     await tx.run(_PRESENT, base=base_id, other=other_id)
     return len(states)

@@ -268,13 +268,18 @@ async def search_contacts(tx: Transaction, query: Query, *, access: Access, most
     """Contacts by words. Whoever sees some inboxes only finds those who wrote there."""
     found: list[ContactHit] = []
     async for some in find_contacts(tx, query):
-        known = await _last_conversations(tx, [one.id for one in some], access)
-        found += [
-            ContactHit(one, tuple(known.get(one.id, ()))) for one in some if access.inbox_ids is None or one.id in known
-        ]
+        found += await contact_hits(tx, some, access)
         if len(found) >= most:
             break
     return found[:most]
+
+
+async def contact_hits(tx: Transaction, contacts: Sequence[FoundContact], access: Access) -> list[ContactHit]:
+    """These contacts, as far as the reader sees them, each with their last conversations."""
+    known = await _last_conversations(tx, [one.id for one in contacts], access)
+    return [
+        ContactHit(one, tuple(known.get(one.id, ()))) for one in contacts if access.inbox_ids is None or one.id in known
+    ]
 
 
 async def _last_conversations(

@@ -135,6 +135,8 @@ AUDITED: dict[str, tuple[str, dict[str, str]]] = {
             "group_configured": mark("修改了群设置"),
             "group_consent_changed": mark("改了群成员的意愿"),
             "contact_edited": mark("修改联系人"),
+            "contact_labels_changed": mark("改联系人的标签"),
+            "member_labels_changed": mark("改群成员的标签"),
             "contacts_merged": mark("合并联系人"),
         },
     ),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+from zhiban.conversations.labels import Label
 from zhiban.conversations.message_search import ContactHit, FoundConversation, Hit, SearchFilter
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.word_search import Query
@@ -47,9 +48,10 @@ class ContactView:
     also: tuple[tuple[Part, ...], ...]
     blocked: bool
     conversations: tuple[FoundConversation, ...]
+    labels: tuple[Label, ...] = ()
 
 
-def contact_view(hit: ContactHit, query: Query) -> ContactView:
+def contact_view(hit: ContactHit, query: Query, labels: Sequence[Label] = ()) -> ContactView:
     contact = hit.contact
     called = contact.remark or contact.name
     others = [text for text in contact.texts if text != called and query.spans(text)]
@@ -61,6 +63,7 @@ def contact_view(hit: ContactHit, query: Query) -> ContactView:
         also=tuple(parts(text, query.spans(text)) for text in others[:3]),
         blocked=contact.blocked,
         conversations=hit.conversations,
+        labels=tuple(labels),
     )
 
 
@@ -82,10 +85,11 @@ class SearchForm:
     until: str = ""
     notes: str = "with"
     conversation: str = ""
+    label: str = ""
 
     def fields(self) -> Iterator[tuple[str, str]]:
         """Those that say something."""
-        for name in ("q", "inbox", "by", "since", "until", "notes", "conversation"):
+        for name in ("q", "inbox", "by", "since", "until", "notes", "conversation", "label"):
             value = str(getattr(self, name))
             if value and not (name == "notes" and value == "with"):
                 yield name, value
@@ -93,6 +97,11 @@ class SearchForm:
     @property
     def narrowed(self) -> bool:
         return any(name != "q" for name, _ in self.fields())
+
+    @property
+    def label_id(self) -> int | None:
+        """The label that contacts are looked for by."""
+        return _number(self.label)
 
     def filter(self, zone: ZoneInfo) -> SearchFilter:
         """What the fields mean; what is no number and no date is left out."""

@@ -21,6 +21,7 @@ from zhiban.channels.inboxes import access_inbox
 from zhiban.conversations import lists, participants, queries, replies
 from zhiban.conversations.access import access_conversation
 from zhiban.conversations.attributes import attributes_of, conversation_fields
+from zhiban.conversations.contact_labels import contact_labels
 from zhiban.conversations.draft_files import draft_files
 from zhiban.conversations.drafts import drafts
 from zhiban.conversations.followers import followers_of
@@ -167,7 +168,7 @@ class DeskRequest:
         names = {one.id: one.name for one in people}
         teams = {one.id: one.name for one in await team_rows(tx)}
         chosen = {row.choice for row in part.rows if row.choice}
-        labelled = any(row.content.get("what") == "labels_changed" for row in part.rows if row.kind == "activity")
+        labelled = any("added" in row.content for row in part.rows if row.kind == "activity")
         called = await label_names(tx) if labelled else {}
         replies_shown = [row.id for row in part.rows if row.author in ("agent", "servicer")]
         kept = await articles_of_replies(tx, replies_shown)
@@ -224,6 +225,7 @@ class DeskRequest:
             macros=await self._macros(tx),
             fields=tuple(await conversation_fields(tx)),
             attributes=await attributes_of(tx, conversation_id),
+            contact_labels=await contact_labels(tx, head.contact_id),
             tickets=tuple(await tickets_about(tx, self.access, conversation_id)),
             asked=tuple(await open_drafts(tx, conversation_id, now=now)),
             group=await self._group(tx, head) if head.kind == "group" else None,

@@ -30,6 +30,7 @@ CONDITION_LABELS: Mapping[str, str] = {
     "message_sentiment": mark("对方的语气"),
     "contact_name": mark("联系人的名字"),
     "contact_attribute": mark("联系人的属性"),
+    "contact_label": mark("联系人的标签"),
     "assignee_availability": mark("处理人的状态"),
     "previous_assignee_availability": mark("上一位处理人的状态"),
     "assignee_open_count": mark("处理人手上的会话数"),
@@ -39,6 +40,7 @@ CONDITION_LABELS: Mapping[str, str] = {
     "team_changed": mark("小组刚刚变了"),
     "label_changed": mark("标签刚刚变了"),
     "priority_changed": mark("优先级刚刚变了"),
+    "contact_label_changed": mark("联系人的标签刚刚变了"),
 }
 ACTION_LABELS: Mapping[str, str] = {
     "assign_best": mark("分配给最合适的在线同事"),
@@ -49,6 +51,8 @@ ACTION_LABELS: Mapping[str, str] = {
     "remove_team": mark("取消小组"),
     "add_labels": mark("加上标签"),
     "remove_labels": mark("去掉标签"),
+    "add_contact_labels": mark("给联系人加上标签"),
+    "remove_contact_labels": mark("去掉联系人的标签"),
     "set_priority": mark("设置优先级"),
     "set_attribute": mark("填会话资料"),
     "set_status": mark("改状态"),
@@ -69,7 +73,17 @@ VIEW_CONDITION_LABELS: Mapping[str, str] = {
     "assigned_to_me": mark("由我处理"),
     **{
         kind: CONDITION_LABELS[kind]
-        for kind in ("assignee", "team", "label", "priority", "waiting", "returning", "inbox", "attribute")
+        for kind in (
+            "assignee",
+            "team",
+            "label",
+            "contact_label",
+            "priority",
+            "waiting",
+            "returning",
+            "inbox",
+            "attribute",
+        )
     },
 }
 MACRO_ACTION_LABELS: Mapping[str, str] = {

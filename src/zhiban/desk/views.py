@@ -229,6 +229,7 @@ class ThreadView:
     forgotten: Forgotten | None = None
     fields: tuple[ContactField, ...] = ()  # what can be filled in of the conversation
     attributes: Mapping[str, str] = field(default_factory=dict)  # and what is
+    contact_labels: tuple[int, ...] = ()
 
     @property
     def filled_in(self) -> int:
@@ -389,8 +390,8 @@ def activity_view(
     if what == "team_assigned" and to is None:
         what = "team_unassigned"
     added, removed = row.content.get("added") or (), row.content.get("removed") or ()
-    if what == "labels_changed" and not (added and removed):
-        what = "labels_added" if added else "labels_removed"
+    if what.endswith("labels_changed") and not (added and removed):
+        what = what.replace("changed", "added" if added else "removed")
     if what == "priority_changed":
         what = f"priority_{row.content.get('priority')}"
     unsaid = FAILURE_LABELS.get(str(row.content.get("unsaid") or ""), "")

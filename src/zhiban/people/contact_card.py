@@ -164,6 +164,11 @@ async def merge_into(tx: Transaction, base_id: int, other_id: int, *, by: Actor,
     await event_log.append(tx, ContactsMerged(actor=by, at=now, contact_id=base_id, merged_id=other_id))
 
 
+async def lock_contact(tx: Transaction, contact_id: int) -> ContactCard:
+    """A contact, until the transaction ends. Raises NotFound, also for one that was merged."""
+    return (await _locked(tx, contact_id))[0]
+
+
 async def _locked(tx: Transaction, *ids: int) -> list[ContactCard]:
     """These contacts until the transaction ends, in the order of their ids. Raises NotFound, also for merged ones."""
     found = await tx.objects(ContactCard, _CARD + " for update of c", ids=list(ids))

@@ -34,6 +34,7 @@ select c.id, c.name, c.remark, c.attributes, c.blocked_at is not null as blocked
         order by i.id limit 5) as external_ids
 from """
 _BY_ID = "contact c where c.id = any(%(ids)s::bigint[]) order by c.id desc"
+_LIVING = "contact c where c.id = any(%(ids)s::bigint[]) and c.merged_into is null order by c.id desc"
 _TAIL = f"""(select * from contact order by id desc limit {TAIL}) c
 where c.merged_into is null
   and not exists (select from contact_search s where s.workspace_id = c.workspace_id and s.contact_id = c.id)
@@ -92,6 +93,11 @@ async def _write(tx: Transaction, rows: Sequence[_ContactText]) -> None:
             ids=[id_ for id_, _ in terms],
             keys=["{" + ",".join(map(str, keys(tx.workspace_id, id_, found))) + "}" for id_, found in terms],
         )
+
+
+async def contacts_as_found(tx: Transaction, ids: Sequence[int]) -> list[FoundContact]:
+    """These contacts as a search shows them, the highest id first; those that were merged are left out."""
+    return await tx.objects(FoundContact, _FOUND + _LIVING, ids=list(ids))
 
 
 async def find_contacts(tx: Transaction, query: Query) -> AsyncIterator[list[FoundContact]]:

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
+from zhiban.conversations.contact_labels import contact_labels, label_contact
+from zhiban.conversations.labels import labels
 from zhiban.conversations.merging import access_contact, conversations_with, merge_contacts
 from zhiban.conversations.message_search import search_contacts
 from zhiban.conversations.surveys import ratings_of
@@ -46,6 +48,7 @@ async def _page(
         conversations = await conversations_with(tx, agent.access, contact_id)
         ratings = await ratings_of(tx, contact_id, agent.access, limit=20)
         others = await search_contacts(tx, asked, access=agent.access, most=FOUND + 1)
+        all_labels, borne = await labels(tx), await contact_labels(tx, contact_id)
     shown = {"trouble": "", "name_typed": card.name, "remark_typed": card.remark, **values}
     typed = shown.pop("typed", {})
     return auth.renderer.answer(
@@ -61,6 +64,8 @@ async def _page(
         ratings=ratings,
         q=q,
         others=[found.contact_view(one, asked) for one in others if one.contact.id != contact_id][:FOUND],
+        labels=all_labels,
+        borne=borne,
         may_change=agent.access.may(Permission.ANSWER),
         **WORDS,
         **shown,
@@ -125,6 +130,31 @@ def _there_now(error: ContactChangedMeanwhile, texts: Texts) -> str:
         if value is not None
     ]
     return texts("现在写着：{what}", what=texts("；").join(told))
+
+
+@router.post("/contacts/{contact_id}/labels")
+async def label(
+    request: Request,
+    agent: CurrentAgent,
+    contact_id: int,
+    add: Annotated[int | None, Form(ge=1, lt=1 << 63)] = None,
+    remove: Annotated[int | None, Form(ge=1, lt=1 << 63)] = None,
+) -> Response:
+    """Put a label on, or take one off."""
+    auth = auth_of(request)
+    agent.access.check(Permission.ANSWER)
+    async with auth.database.page_transaction(agent.workspace_id) as tx:
+        await access_contact(tx, agent.access, contact_id)
+        await label_contact(
+            tx,
+            agent.access,
+            contact_id,
+            add=() if add is None else (add,),
+            remove=() if remove is None else (remove,),
+            by=Actor("agent", agent.id),
+            now=auth.clock.now(),
+        )
+    return RedirectResponse(f"/contacts/{contact_id}#h-labels", status_code=303)
 
 
 @router.post("/contacts/{contact_id}/merge")

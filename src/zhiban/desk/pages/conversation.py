@@ -11,6 +11,7 @@ from zhiban.assistant import learning
 from zhiban.assistant.learning import SuggestionRef
 from zhiban.conversations import assignment, followers, queries, replies, service
 from zhiban.conversations.access import access_conversation, access_conversation_to_answer
+from zhiban.conversations.contact_labels import label_contact_of
 from zhiban.conversations.draft_files import MOST_FILES
 from zhiban.conversations.drafts import Mode, save_draft
 from zhiban.conversations.labels import access_label
@@ -329,6 +330,27 @@ async def change_labels(
             conversation_id,
             add=frozenset(() if add is None else (add,)),
             remove=frozenset(() if remove is None else (remove,)),
+            by=desk.actor(),
+            now=desk.auth.clock.now(),
+        )
+    return await desk.live(conversation_id)
+
+
+@router.post("/conversations/{conversation_id}/contact-labels")
+async def change_contact_labels(
+    desk: CurrentRequest,
+    conversation_id: int,
+    add: Annotated[int | None, Form(ge=1, lt=1 << 63)] = None,
+    remove: Annotated[int | None, Form(ge=1, lt=1 << 63)] = None,
+) -> Response:
+    """Put a label on the contact, or take one off."""
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        await access_conversation_to_answer(tx, desk.access, conversation_id)
+        await label_contact_of(
+            tx,
+            conversation_id,
+            add=() if add is None else (add,),
+            remove=() if remove is None else (remove,),
             by=desk.actor(),
             now=desk.auth.clock.now(),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 from urllib.parse import urlencode
@@ -11,7 +12,10 @@ from fastapi.responses import Response
 
 from zhiban.automation.queries import names
 from zhiban.conversations import message_search
-from zhiban.conversations.message_search import SearchPage
+from zhiban.conversations.contact_labels import labels_of_contacts
+from zhiban.conversations.labelled_contacts import labelled_contacts
+from zhiban.conversations.labels import labels
+from zhiban.conversations.message_search import ContactHit, SearchPage
 from zhiban.desk import found
 from zhiban.desk.checks import chrome_of
 from zhiban.desk.found import ContactView, SearchForm
@@ -27,6 +31,7 @@ from zhiban.web.render import wants_part
 router = APIRouter(include_in_schema=False)
 
 CONTACTS = 8  # shown above the messages
+LABELLED = 25  # of those who bear a label, on one page
 
 Word = Annotated[str, Query(max_length=40)]
 
@@ -35,6 +40,7 @@ Word = Annotated[str, Query(max_length=40)]
 class _Found:
     page: SearchPage
     contacts: tuple[ContactView, ...] = ()
+    contacts_before: int | None = None
 
 
 @router.get("/search")
@@ -48,16 +54,18 @@ async def search(
     until: Word = "",
     notes: Word = "with",
     conversation: Word = "",
+    label: Word = "",
     before: Annotated[int | None, Query(ge=1, lt=2**62)] = None,
 ) -> Response:
     """The page, or, for htmx, the part that `before` begins."""
     auth = auth_of(request)
     viewer = auth.viewer(request, agent)
-    form = SearchForm(q, inbox, by, since, until, notes, conversation)
+    form = SearchForm(q, inbox, by, since, until, notes, conversation, label)
     part = wants_part(request) and before is not None
     async with auth.database.page_transaction(agent.workspace_id) as tx:
         result = await _find(tx, form, viewer.texts, agent.access, now=auth.clock.now(), before=before)
         named = None if part else await names(tx)
+        all_labels = await labels(tx)
     asked = word_search.query(q)
     return auth.renderer.answer(
         "search/hits.html" if part else "search/search.html",
@@ -67,6 +75,8 @@ async def search(
         asked=asked,
         page=result.page,
         contacts=result.contacts,
+        contacts_before=result.contacts_before,
+        labels=all_labels,
         first=before is None,
         named=named,
         sees=agent.access.sees,
@@ -81,8 +91,18 @@ async def _find(
     tx: Transaction, form: SearchForm, texts: Texts, access: Access, *, now: datetime, before: int | None
 ) -> _Found:
     asked, narrowed = word_search.query(form.q), form.filter(texts.zone)
+    if form.label_id is not None:
+        bearing = await labelled_contacts(tx, access, form.label_id, asked, most=LABELLED, before=before)
+        return _Found(SearchPage(), await _views(tx, bearing.hits, asked), bearing.before)
     page = await message_search.search(tx, asked, access=access, now=now, narrowed=narrowed, before=before)
     if before is not None or form.narrowed:
         return _Found(page)
     contacts = await message_search.search_contacts(tx, asked, access=access, most=CONTACTS)
-    return _Found(page, tuple(found.contact_view(one, asked) for one in contacts))
+    return _Found(page, await _views(tx, contacts, asked))
+
+
+async def _views(tx: Transaction, hits: Sequence[ContactHit], asked: word_search.Query) -> tuple[ContactView, ...]:
+    """The contacts with their labels."""
+    borne = await labels_of_contacts(tx, [one.contact.id for one in hits])
+    known = {one.id: one for one in await labels(tx)} if borne else {}
+    return tuple(found.contact_view(one, asked, [known[id_] for id_ in borne.get(one.contact.id, ())]) for one in hits)
