@@ -21,6 +21,7 @@ from zhiban.api import learning as learning_api
 from zhiban.api import reports as reports_api
 from zhiban.api import tickets as tickets_api
 from zhiban.assistant.drafting import DraftAssistant
+from zhiban.assistant.inserting import EntrySearch
 from zhiban.assistant.suggesting import Suggester
 from zhiban.assistant.translating import Translator
 from zhiban.assistant.trying import Trials
@@ -107,6 +108,7 @@ def web_application(
             files=app.files,
             suggest=suggester.suggest,
             explain=suggester.explain,
+            entries=EntrySearch(app.database, app.embedders),
             drafting=DraftAssistant(app.database, deps.model),
             translator=Translator(app.database, app.clock, deps.model, cost=deps.cost),
             mails=mailer is not None,

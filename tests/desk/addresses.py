@@ -113,6 +113,8 @@ ADDRESSES: dict[str, Entry] = {
     "GET /conversations/{conversation_id}": Entry(),
     "GET /conversations/{conversation_id}/live": Entry(),
     "GET /conversations/{conversation_id}/snippets": Entry(),
+    "GET /conversations/{conversation_id}/knowledge": Entry("agents"),
+    "GET /conversations/{conversation_id}/knowledge/{article_id}": Entry("agents"),
     "GET /conversations/{conversation_id}/suggestion": Entry(),
     "GET /conversations/{conversation_id}/suggestion/why": Entry(),
     "POST /conversations/{conversation_id}/suggestion/confirm": Entry("agents", form={"ref": "x"}, answers=NOW_NOT),

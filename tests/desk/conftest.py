@@ -18,6 +18,7 @@ from tests.conftest import Cluster
 from tests.desk.seed import LIMITS, PASSWORD, SLUG, Seed, create_seed
 from zhiban import bootstrap
 from zhiban.assistant.drafting import DraftAssistant
+from zhiban.assistant.inserting import EntrySearch
 from zhiban.assistant.suggesting import Source, Suggester, Suggestion
 from zhiban.assistant.translating import Translator
 from zhiban.assistant.trying import Trials
@@ -223,6 +224,7 @@ async def site(cluster: Cluster, template: str, urls: DatabaseUrls) -> AsyncIter
             files=PostgresFileStore(database, clock),
             suggest=suggest,
             explain=Suggester(database, threshold=None).explain,
+            entries=EntrySearch(database),
             drafting=DraftAssistant(database, None),
             translator=Translator(database, clock, None, cost=lambda _completion: 0.0),
             surveys=SURVEYS,

@@ -320,6 +320,8 @@ def test_the_budget_is_kept() -> None:
         assert base + css[page] <= 40 * 1024, page
     scripts = [STATIC / "vendor" / "htmx.js", *(STATIC / "js").glob("*.js")]
     assert sum(len(gzip.compress(script.read_bytes())) for script in scripts) <= 60 * 1024
+    for script in (STATIC / "js" / "lazy").glob("*.js"):  # each when it is first opened
+        assert len(gzip.compress(script.read_bytes())) <= 10 * 1024, script
 
 
 async def test_the_title_names_the_conversation_and_counts_the_unread(site: Site, enter: Visit) -> None:

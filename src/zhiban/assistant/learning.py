@@ -78,6 +78,10 @@ class SuggestionRef:
     article_id: int
     message_id: int
 
+    @property
+    def written(self) -> str:
+        return f"{self.article_id}:{self.message_id}"
+
     @classmethod
     def parse(cls, written: str) -> SuggestionRef | None:
         found = re.fullmatch(r"(\d{1,18}):(\d{1,18})", written, re.ASCII)

@@ -11,7 +11,7 @@ from zhiban.assistant.reading import questions_in
 from zhiban.assistant.searching import Searcher
 from zhiban.channels.inboxes import settings_of
 from zhiban.channels.policy import Policy
-from zhiban.kit.db import Database
+from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge import service as knowledge
@@ -32,7 +32,9 @@ order by m.id desc limit 12"""
 
 
 @frozen_dataclass
-class _Asked:
+class OpenQuestion:
+    """A message of the contact that asks something, and that no person has answered."""
+
     id: int
     text: str
 
@@ -70,6 +72,12 @@ def is_question(text: str) -> bool:
     """Whether knowledge may have something to say to it: not politeness, complaint, or the wish for a person."""
     bare = text.strip()
     return not (not bare or intents.small_talk(bare) or asks_for_person(bare) or intents.only_complains(bare))
+
+
+async def open_questions(tx: Transaction, conversation_id: int) -> list[OpenQuestion]:
+    """What the contact asked since a person last answered, the newest first."""
+    found = await tx.objects(OpenQuestion, _ASKED, id=conversation_id)
+    return [message for message in found if is_question(message.text)]
 
 
 @frozen_dataclass
@@ -145,12 +153,12 @@ class Suggester:
     ) -> tuple[LookedUp | None, Found | None]:
         """What is suggested from, and the same as `policy` judges it."""
         async with self._database.transaction(workspace_id) as tx:
-            asked = await tx.objects(_Asked, _ASKED, id=conversation_id)
+            asked = await open_questions(tx, conversation_id)
             inbox_id = await tx.value("select inbox_id from conversation where id = %(id)s", id=conversation_id)
         if inbox_id is None:
             return None, None
         newest: tuple[LookedUp | None, Found | None] = None, None
-        for message in [message for message in asked if is_question(message.text)][:TRIED]:
+        for message in asked[:TRIED]:
             found = await self._find(workspace_id, conversation_id, inbox_id, message, policy)
             if found is not None:
                 looked_up = LookedUp(message.id, message.text, found[0])
@@ -160,7 +168,7 @@ class Suggester:
         return newest
 
     async def _find(
-        self, workspace_id: int, conversation_id: int, inbox_id: int, message: _Asked, policy: Policy
+        self, workspace_id: int, conversation_id: int, inbox_id: int, message: OpenQuestion, policy: Policy
     ) -> tuple[Found, Found] | None:
         """What is found for the first question of a message, for an agent and as `policy` judges it; while vectors are
         waited for, no transaction is open."""

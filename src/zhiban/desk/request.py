@@ -13,6 +13,7 @@ from fastapi import Depends, Query, Request
 from fastapi.responses import Response
 
 from zhiban.assistant.drafting import DraftAssistant
+from zhiban.assistant.inserting import EntrySearch
 from zhiban.assistant.suggesting import Suggestion, SuggestionReasons
 from zhiban.assistant.translating import Translator, translations
 from zhiban.automation.macros import macros
@@ -78,6 +79,7 @@ class DeskSettings:
     files: FileStore
     suggest: Suggest | None = None
     explain: Explain | None = None
+    entries: EntrySearch | None = None
     drafting: DraftAssistant | None = None
     translator: Translator | None = None
     mails: bool = False  # whether there is a mail server for transcripts
@@ -211,6 +213,7 @@ class DeskRequest:
             and self.access.may(Permission.ANSWER)
             and head.status == "open"
             and head.waiting_since is not None,
+            inserts=self.settings.entries is not None,
             helps_writing=self.settings.drafting is not None,
             translates=self.settings.translator is not None
             and self.settings.translator.translates

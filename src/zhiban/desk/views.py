@@ -213,6 +213,7 @@ class ThreadView:
     unread_after: int  # where the unread line stays until the conversation is left
     snoozes: tuple[tuple[str, str, datetime], ...] = ()
     wants_suggestion: bool = False
+    inserts: bool = False
     helps_writing: bool = False  # there is somebody to sum up
     translates: bool = False  # the contact's words into the reader's language
     rewrites: bool = False  # and a model to put words differently

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from zhiban.kit.db import Transaction
@@ -97,6 +98,33 @@ async def article_lines(
         before=before,
         limit=limit,
     )
+
+
+@frozen_dataclass
+class ArticleOpening:
+    """How an article begins: the answer, or the first section of a document."""
+
+    article_id: int
+    chunk_id: int
+    title: str
+    text: str
+    source_name: str | None
+
+
+async def openings(tx: Transaction, article_ids: Sequence[int]) -> list[ArticleOpening]:
+    """How these articles begin, in the order of their ids as given; those that are gone are left out."""
+    found = await tx.objects(
+        ArticleOpening,
+        "select a.id as article_id, c.id as chunk_id, a.title, coalesce(a.answer, c.text) as text, "
+        "s.name as source_name from article a left join source s on s.workspace_id = a.workspace_id "
+        "and s.id = a.source_id join lateral (select c.id, c.text from chunk c where c.workspace_id = a.workspace_id "
+        "and c.article_id = a.id order by c.ordinal limit 1) c on true "
+        "where a.workspace_id = %(workspace)s and a.id = any(%(ids)b::bigint[])",
+        workspace=tx.workspace_id,
+        ids=list(article_ids),
+    )
+    places = {article_id: place for place, article_id in enumerate(article_ids)}
+    return sorted(found, key=lambda one: places[one.article_id])
 
 
 @frozen_dataclass

@@ -32,7 +32,7 @@ from zhiban.knowledge.maintenance import ensure_base, rebuild, set_synonyms
 from zhiban.knowledge.models import ArticleKind, GapStatus, Origin, SavedFrom
 from zhiban.knowledge.phrasings import INDEX_PHRASINGS, MOST_PHRASINGS, add_phrasing, follow_change, knows
 from zhiban.knowledge.precision import Calibration
-from zhiban.knowledge.queries import DEFAULT_BASE
+from zhiban.knowledge.queries import DEFAULT_BASE, BaseRow
 from zhiban.knowledge.standing import Stats, stats
 from zhiban.knowledge.versions import Saving, version
 
@@ -50,6 +50,7 @@ __all__ = [
     "answer_gap",
     "approve_phrasing",
     "base_for",
+    "base_of_inbox",
     "calibrate",
     "change_faq",
     "close_gap",
@@ -80,11 +81,19 @@ DEFAULT_NAME = "知识库"
 
 async def base_for(tx: Transaction, inbox_id: int | None = None) -> int:
     """The base that an inbox answers from: its own, or the default one, which is made when it does not exist."""
-    if inbox_id is not None:
-        own: int | None = await tx.value("select base_id from inbox where id = %(id)s", id=inbox_id)
-        if own is not None and await tx.value("select id from knowledge_base where id = %(id)s", id=own):
-            return own
-    return await ensure_base(tx, DEFAULT_BASE, DEFAULT_NAME)
+    own = None if inbox_id is None else await _own_base(tx, inbox_id)
+    return await ensure_base(tx, DEFAULT_BASE, DEFAULT_NAME) if own is None else own
+
+
+async def base_of_inbox(tx: Transaction, inbox_id: int) -> BaseRow | None:
+    """The base that an inbox answers from; None while there is none, and none is made."""
+    own = await _own_base(tx, inbox_id)
+    return await queries.base_by_slug(tx, DEFAULT_BASE) if own is None else await queries.base(tx, own)
+
+
+async def _own_base(tx: Transaction, inbox_id: int) -> int | None:
+    own: int | None = await tx.value("select base_id from inbox where id = %(id)s", id=inbox_id)
+    return own and await tx.value("select id from knowledge_base where id = %(id)s", id=own)
 
 
 async def put_faq(

@@ -25,6 +25,7 @@ from zhiban.desk.pages import (
     contact,
     draft_files,
     drafting,
+    entries,
     group,
     health,
     suggestion,
@@ -64,6 +65,7 @@ def install(app: FastAPI, settings: DeskSettings) -> None:
     add_routes(app, group.router)
     add_routes(app, drafting.router)
     add_routes(app, suggestion.router)
+    add_routes(app, entries.router)
     add_routes(app, survey_page.router)
     add_routes(app, health.router)
     add_routes(app, label_pages.router)

@@ -28,6 +28,7 @@ function verbs() {
   return [
     ...all("#resolve, #reopen").map((one) => [saying(one), one, one.id === "resolve" ? "check" : "refresh", one.id === "resolve" ? "Alt E" : ""]),
     ...all("#compose button[data-mode]").map((one) => [words[one.dataset.mode], one, one.dataset.mode === "note" ? "lock" : "reply", one.dataset.mode === "note" ? "Alt P" : "Alt L"]),
+    ...all("#compose [data-kb]").map((one) => [words.kb, one, "book", "Alt B"]),
     ...all("#menu-snooze .opt").map((one) => [named(words.snooze, one), one, "snooze", "Alt M"]),
     ...all("#menu-owner form[hx-post$='/assign'] .opt").map((one) => [/^\d+$/.test(one.value) ? named(words.assign, one) : saying(one), one, "user-plus", "Alt A"]),
     ...all("#menu-owner form[hx-post$='/team'] .opt").map((one) => [named(on(one) ? words.unteam : words.team, one), one, "users", "Alt A"]),
@@ -179,14 +180,23 @@ async function load() {
   ready();
 }
 
-export async function open() {
+async function loaded() {
   loading ??= load();
   try {
     await loading;
   } catch {
     loading = null;
-    return;
   }
+  return loading !== null;
+}
+
+// All keys of the desk, which come along with the bar.
+export async function openKeys() {
+  if (await loaded() && !document.querySelector("dialog[open]")) document.getElementById("keys")?.showModal();
+}
+
+export async function open() {
+  if (!(await loaded())) return;
   if (!bar() || bar().open || document.querySelector("dialog[open]")) return;
   asked++; // what is still on its way belongs to another time
   clearTimeout(timer);

@@ -11,7 +11,7 @@ const READING = 1500; // ms: what came later than this before Enter was not read
 const form = () => document.getElementById("compose");
 export const area = (mode = form()?.dataset.mode) => document.getElementById(`compose-${mode}`);
 const words = () => document.getElementById("words").dataset;
-let adopted = null; // which suggestion the reply being written was made of
+let adopted = null; // which suggestion or entry the reply being written was made of; of several nobody knows which answered
 let measured = null; // what the server said of a text: how many messages it takes
 let closesTimer = 0;
 // How far the open conversation is on the screen, how far it was read, and whether we were told of more to come.
@@ -120,13 +120,23 @@ export function adopt() {
   const { text, ref } = document.getElementById("suggestion-text")?.dataset ?? {};
   const box = area("reply");
   if (!text || !box) return false;
-  setMode("reply");
-  // As if it had been typed, so that the browser's undo takes it back.
   box.setSelectionRange(box.value.length, box.value.length);
-  if (!document.execCommand("insertText", false, text)) box.value += text;
-  box.dispatchEvent(new Event("input", { bubbles: true }));
-  adopted = { id: openId(), ref };
+  insert("reply", text, ref);
   return true;
+}
+
+// Words that stand ready elsewhere, put where one writes; what is written stays, also what is selected.
+export function insert(mode, text, ref = "") {
+  const box = area(mode);
+  const at = box.selectionEnd;
+  setMode(mode);
+  box.setSelectionRange(at, at);
+  // As if it had been typed, so that the browser's undo takes it back.
+  if (!document.execCommand("insertText", false, text)) box.setRangeText(text, at, at, "end");
+  box.dispatchEvent(new Event("input", { bubbles: true }));
+  if (mode !== "reply" || !ref) return;
+  const other = adopted?.id === openId() && adopted.ref !== ref;
+  adopted = { id: openId(), ref: other ? "" : ref };
 }
 
 function pending(mode, text, key, names = []) {
@@ -211,6 +221,7 @@ function refused(node, id, mode, text, key, { files, quote }, why) {
   if (openId() === id) {
     drafts.sent(key);
     putBack(id, mode, text);
+    if (node.dataset.adopted) adopted = { id, ref: node.dataset.adopted };
     clips.putBack(files);
     quotes.putBack(quote);
   } else {
@@ -261,6 +272,7 @@ export function start() {
     const button = event.target.closest("#compose button[data-mode]");
     if (button) setMode(button.dataset.mode);
     if (event.target.closest("[data-adopt]")) adopt();
+    if (event.target.closest("[data-kb]")) import("./lazy/entries.js").then((entries) => entries.open());
   });
   document.addEventListener("keydown", (event) => {
     if (event.target !== area() || event.isComposing || event.keyCode === 229) return;

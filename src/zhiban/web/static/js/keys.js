@@ -1,5 +1,6 @@
 // Keys of the desk. Letters are matched by their place on the keyboard; nothing happens while an input method composes.
 
+import { openKeys } from "./command.js";
 import { setMode } from "./composer.js";
 
 const html = document.documentElement;
@@ -45,6 +46,7 @@ const ACTIONS = {
     if (innerWidth <= 1260 && document.getElementById("menu-labels")) drawer("side");
     menu("menu-labels");
   },
+  KeyB: () => document.querySelector("#compose [data-kb]")?.click(),
   KeyI: () => {
     if (innerWidth > 1260) document.getElementById("side")?.querySelector("a, button, [tabindex]")?.focus();
     else if (document.getElementById("thread")?.dataset.id) drawer(html.dataset.drawer === "side" ? "" : "side");
@@ -60,7 +62,7 @@ export function start() {
     } else if (event.key === "Escape") {
       if (html.dataset.drawer) drawer("");
     } else if (event.key === "?" && !event.target.closest?.("input, textarea, select, [contenteditable]")) {
-      document.getElementById("keys")?.showModal();
+      openKeys();
     }
   });
   document.addEventListener("click", (event) => {

@@ -5,6 +5,7 @@ import { area } from "./composer.js";
 
 const MOST = 50; // shown at once; who has more types another letter
 const ASKED = /(?:^|[\s，。；：！？、（(“])\/([^\s/]{0,30})$/u;
+const KNOWLEDGE = /^(?:kb|zs|zsk|知识?库?)$/u; // what is typed behind a slash to look into the knowledge instead
 const LEFT = /\{\{[^{}\n]{0,60}\}\}/u;
 let offered = null; // { id, rows } of the conversation that they were filled for
 let found = [];
@@ -34,12 +35,13 @@ function rank(one, words) {
 }
 
 function matching(words) {
-  return offered.rows
+  const own = offered.rows
     .map((one) => [rank(one, words), one])
     .filter(([place]) => place < Infinity)
     .sort(([one], [other]) => one - other)
     .slice(0, MOST)
     .map(([, one]) => one);
+  return list().dataset.knowledge && KNOWLEDGE.test(words) ? [...own, { name: list().dataset.knowledge, parts: [], knowledge: true }] : own;
 }
 
 function named(name, words) {
@@ -141,6 +143,10 @@ function insert(one) {
   const text = whole(one);
   close();
   field.setSelectionRange(wish.from, field.selectionStart);
+  if (one.knowledge) {
+    if (!document.execCommand("delete")) field.setRangeText("", wish.from, field.selectionEnd, "end");
+    return document.querySelector("#compose [data-kb]").click();
+  }
   // As if it had been typed, so that the browser's undo takes it back.
   if (!document.execCommand("insertText", false, text)) field.setRangeText(text, wish.from, field.selectionEnd, "end");
   const mode = document.getElementById("compose").dataset.mode;
