@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.async_api import Page, expect
@@ -68,6 +70,28 @@ async def test_it_is_done_told_undone_and_seen_by_others(site: Site) -> None:
     assert (await lin.post("/desk/bulk", {"do": "resolve", "ids": many})).status == 409
 
 
+async def test_they_are_snoozed_until_a_date_and_time_of_ones_own(site: Site) -> None:
+    lin, zone, now = await site.signed_in(), ZoneInfo("Asia/Shanghai"), site.seed.clock.now()
+    ids = [site.seed.conversations[who] for who in ("周予安", "赵一鸣")]
+    form = {"do": "snooze", "ids": ",".join(map(str, ids))}
+    for at, why in (
+        ("", "请选日期和时间。"),
+        ("soon", "请选日期和时间。"),
+        (f"{(now - timedelta(minutes=2)).astimezone(zone):%Y-%m-%dT%H:%M}", "回来的时间要在以后。"),
+        (f"{(now + timedelta(days=367)).astimezone(zone):%Y-%m-%dT%H:%M}", "回来的时间要在一年以内。"),
+    ):
+        refused = await lin.post("/desk/bulk", {**form, "at": at}, hx_request="true")
+        assert (refused.status, refused.text) == (409, why)
+    chosen = (now + timedelta(days=40)).astimezone(zone).replace(second=0, microsecond=0)
+    done = json.loads((await lin.post("/desk/bulk", {**form, "at": f"{chosen:%Y-%m-%dT%H:%M}"})).text)
+    assert done["words"].startswith("已搁置2个，到")
+    assert f"{chosen:%H:%M}" in done["words"]
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        back = await tx.values("select snoozed_until from conversation where id = any(%(ids)s)", ids=ids)
+    assert back == [chosen, chosen]
+    assert (await act(lin, done["undo"]["do"], ids))["words"] == "已重新打开2个"
+
+
 async def test_a_macro_acts_on_each_whole_or_not_at_all(site: Site) -> None:
     lin = await site.signed_in()
     ids = [site.seed.conversations[who] for who in ("周予安", "赵一鸣")]
@@ -130,6 +154,29 @@ async def test_by_mouse_and_key_and_what_cannot_be_done_stays_chosen(site: Site,
     await expect(page.locator("#rows .conv")).to_have_count(len(names) - 2)
     await page.locator(".toast").last.get_by_role("button", name="撤销").click()
     await expect(page.locator("#rows .conv")).to_have_count(len(names))
+
+
+@pytest.mark.browser
+async def test_a_time_that_cannot_be_is_told_beside_the_field_and_nothing_is_lost(site: Site, enter: Visit) -> None:
+    page = await enter("/?queue=mine")
+    for box in (0, 1):
+        await page.locator("#rows li").nth(box).hover()
+        await page.locator("#rows li > input").nth(box).check()
+    menu = page.locator("[data-bulk=snooze]")
+    await menu.locator("summary").click()
+    await page.fill("#bulk-at", "2020-01-01T09:00")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#bulk-why")).to_have_text("回来的时间要在以后。")
+    await expect(page.locator("#bulk b")).to_have_text("已选2个")
+    await expect(page.locator(".toast")).to_have_count(0)
+    await holds(page, STILL)
+    assert await faults(page) == []
+    assert await page.evaluate(CONTRAST) == []
+    back = (site.seed.clock.now() + timedelta(days=3)).astimezone(ZoneInfo("Asia/Shanghai"))
+    await page.fill("#bulk-at", f"{back:%Y-%m-%dT%H:%M}")
+    await menu.get_by_role("button", name="搁置到这个时间").click()
+    await expect(page.locator(".toast").last).to_contain_text("已搁置2个，到")
+    await expect(page.locator("#bulk .bulk")).to_have_count(0)
 
 
 @pytest.mark.browser

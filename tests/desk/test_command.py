@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from datetime import timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.async_api import Page, expect
@@ -47,6 +49,61 @@ async def do(page: Page, typed: str, choice: str) -> None:
     await expect(first).to_contain_text(choice)
     assert await page.get_attribute("#cmd-q", "aria-activedescendant") == await first.get_attribute("id")
     await page.keyboard.press("Enter")
+
+
+@pytest.mark.browser
+async def test_it_snoozes_until_a_time_that_is_typed_or_chosen(site: Site, enter: Visit) -> None:
+    page, zone = await enter(), ZoneInfo("Asia/Shanghai")
+    await opened(page, "周予安")
+    await do(page, "自己选", "搁置：自己选时间")
+    await expect(page.locator("#snooze-at")).to_be_focused()
+    await page.keyboard.press("Escape")
+    await do(page, "搁置 2020-01-01 9:00", "搁置：到2020年1月1日 09:00")
+    await expect(page.locator("#snooze-why")).to_have_text("回来的时间要在以后。")
+    await page.keyboard.press("Escape")
+    back = (site.seed.clock.now() + timedelta(days=3)).astimezone(zone)
+    await do(page, f"搁置 {back:%m-%d} 9点半", f"搁置：到{back.year}年{back.month}月{back.day}日 09:30")
+    await expect(page.locator("#toasts")).to_contain_text("09:30")
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        until = await tx.value(
+            "select snoozed_until from conversation where id = %(id)s", id=site.seed.conversations["周予安"]
+        )
+    assert until == back.replace(hour=9, minute=30, second=0, microsecond=0)
+    # What is only looked for snoozes nothing.
+    await page.keyboard.press("Control+k")
+    await page.locator("#cmd-q").fill(f"{back:%Y-%m-%d}")
+    await expect(page.locator("#cmd-said")).to_have_text(re.compile("项"))
+    await expect(page.locator("#cmd .opt:visible", has_text="搁置：到")).to_have_count(0)
+
+
+READ = """async ([cases, zone, now]) => {
+  const bar = document.querySelector("script[src*='command.js']").src;
+  const times = await import(bar.replace("command.js", "lazy/times.js"));
+  return cases.map((one) => times.read(one, zone, new Date(now))?.value ?? null);
+}"""
+
+
+@pytest.mark.browser
+async def test_times_are_read_on_the_clock_of_the_desk(enter: Visit) -> None:
+    page = await enter()
+    cases = {
+        "搁置 15:30": "2026-12-01T15:30",  # it is over for today
+        "搁置17:00": "2026-11-30T17:00",
+        ">明天 9点半": "2026-12-01T09:30",
+        "snooze tomorrow 3pm": "2026-12-01T15:00",
+        "搁置：2027-01-02": "2027-01-02T09:00",
+        "gz 下午3点": "2026-12-01T15:00",
+        "搁置 1月3号": "2027-01-03T09:00",
+        "> 12/5 24:00": None,
+        "搁置 2-30 9:00": None,
+        "搁置 12": None,
+        "搁置": None,
+        "12-05 9:00": None,
+    }
+    said = await page.evaluate(READ, [[*cases], "Asia/Shanghai", "2026-11-30T08:10:00Z"])
+    assert dict(zip(cases, said, strict=True)) == cases
+    away = await page.evaluate(READ, [["搁置 15:30", "搁置 明天"], "Pacific/Honolulu", "2026-11-30T08:10:00Z"])
+    assert away == ["2026-11-30T15:30", "2026-11-30T09:00"]
 
 
 @pytest.mark.browser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form
@@ -31,6 +32,7 @@ from zhiban.desk.request import CurrentRequest, DeskRequest
 from zhiban.desk.snooze_menu import snooze_times, snooze_until
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
+from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.people.agents import agent_rows
 from zhiban.people.models import Role
 from zhiban.people.permissions import Permission
@@ -77,16 +79,20 @@ async def act(
     do: Annotated[str, Form(max_length=20)],
     ids: Annotated[str, Form(max_length=20_000)],
     to: Annotated[str, Form(max_length=64)] = "",
+    at: Annotated[str, Form(max_length=40)] = "",
     key: Annotated[str, Form(max_length=64)] = "",
 ) -> Response:
-    """Do one thing to all that are selected. Tells how many were changed, and why others were not."""
+    """Do one thing to all that are selected. Tells how many were changed, and why others were not.
+
+    `at`: a date and time in the workspace's zone to snooze until, in place of one that the menu offers.
+    """
     desk.access.check(Permission.ANSWER)
     chosen = list(dict.fromkeys(int(one) for one in ids.split(",") if one.isdecimal() and len(one) < 19))
     check_few(chosen, MOST_BY_MACRO if do == "macro" else bulk.MOST)
     if do == "macro":
         words, result = await _run_macro(desk, chosen, to, key)
     else:
-        words, result = await _change(desk, chosen, do, to)
+        words, result = await _change(desk, chosen, _Wish.read(desk, do, to, at))
     refused = result.refused
     undo = {"resolve": "undo-resolve", "snooze": "reopen"}.get(do)
     return JSONResponse(
@@ -96,6 +102,25 @@ async def act(
             "undo": {"do": undo, "ids": ",".join(map(str, result.changed))} if undo and result.changed else None,
         }
     )
+
+
+@frozen_dataclass
+class _Wish:
+    """What is to be done to each, the same for all of them however long it takes. `until`: when snoozed ones return."""
+
+    do: str
+    to: str
+    now: datetime
+    until: datetime | None = None
+    own_time: bool = False
+
+    @classmethod
+    def read(cls, desk: DeskRequest, do: str, to: str, at: str) -> _Wish:
+        """Raises Conflict when the time to snooze until is none, has passed, or lies too far ahead."""
+        now = desk.auth.clock.now()
+        if do != "snooze":
+            return cls(do, to, now)
+        return cls(do, to, now, snooze_until(to, at, now=now, zone=desk.texts.zone), own_time=not to)
 
 
 def _rest(desk: DeskRequest, result: BulkResult, *, of: int) -> str:
@@ -114,13 +139,13 @@ def _rest(desk: DeskRequest, result: BulkResult, *, of: int) -> str:
     return said + desk.texts("。{of}个里有{n}个没有改：{why}", of=of, n=len(refused), why=why)
 
 
-async def _change(desk: DeskRequest, ids: Sequence[int], do: str, to: str) -> tuple[str, BulkResult]:
+async def _change(desk: DeskRequest, ids: Sequence[int], wish: _Wish) -> tuple[str, BulkResult]:
     """One chunk after the other, each in a transaction of its own."""
     result = BulkResult()
     words, after = "", ""
     for start in range(0, len(ids), AT_ONCE):
         async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
-            words, chunk, target = await _chunk_of(desk, tx, do, to)
+            words, chunk, target = await _chunk_of(desk, tx, wish)
             result = result.joined(await chunk(tx, ids[start : start + AT_ONCE]))
             if target is not None:
                 after = await _over(desk, tx, target, result.changed)
@@ -136,56 +161,58 @@ async def _over(desk: DeskRequest, tx: Transaction, agent_id: int, changed: Sequ
     return ""
 
 
-async def _chunk_of(desk: DeskRequest, tx: Transaction, do: str, to: str) -> tuple[str, Chunk, int | None]:
+async def _chunk_of(desk: DeskRequest, tx: Transaction, wish: _Wish) -> tuple[str, Chunk, int | None]:
     """The words for what is done, how, and to whom conversations are given. Raises Conflict, NotFound."""
-    if do == "assign" and (to == "me" or to.isdecimal()):
+    to, now = wish.to, wish.now
+    if wish.do == "assign" and (to == "me" or to.isdecimal()):
         target = desk.agent.id if to == "me" else int(to)
-        now = desk.auth.clock.now()
         return desk.texts("已分配{n}个"), lambda tx, ids: assign_many(tx, desk.access, ids, to=target, now=now), target
-    words, chunk = _of_status(desk, do, to) or await _of_description(desk, tx, do, to)
+    words, chunk = _of_status(desk, wish) or await _of_description(desk, tx, wish)
     return words, chunk, None
 
 
-def _changing(desk: DeskRequest, change: Change) -> Chunk:
-    now = desk.auth.clock.now()
+def _changing(desk: DeskRequest, change: Change, now: datetime) -> Chunk:
     return lambda tx, ids: change_many(tx, desk.access, ids, change, now=now)
 
 
-def _of_status(desk: DeskRequest, do: str, to: str) -> tuple[str, Chunk] | None:
-    texts, now = desk.texts, desk.auth.clock.now()
-    match do:
+def _of_status(desk: DeskRequest, wish: _Wish) -> tuple[str, Chunk] | None:
+    texts, now = desk.texts, wish.now
+    match wish.do:
         case "resolve":
-            return texts("已解决{n}个"), _changing(desk, Resolve("agent"))
+            return texts("已解决{n}个"), _changing(desk, Resolve("agent"), now)
         case "undo-resolve":
             return texts("已撤销{n}个"), lambda tx, ids: undo_many(tx, desk.access, ids, now=now)
         case "reopen":
-            return texts("已重新打开{n}个"), _changing(desk, Open("reopened"))
+            return texts("已重新打开{n}个"), _changing(desk, Open("reopened"), now)
         case "snooze":
-            until = snooze_until(to or "none", "", now=now, zone=texts.zone)
-            return texts("已搁置{n}个"), _changing(desk, Snooze(until))
+            assert wish.until is not None
+            words = texts("已搁置{n}个")
+            if wish.own_time:
+                words = texts("已搁置{n}个，到{when}", when=texts.due(wish.until, now))
+            return words, _changing(desk, Snooze(wish.until), now)
     return None
 
 
-async def _of_description(desk: DeskRequest, tx: Transaction, do: str, to: str) -> tuple[str, Chunk]:
-    texts = desk.texts
-    match do, to:
+async def _of_description(desk: DeskRequest, tx: Transaction, wish: _Wish) -> tuple[str, Chunk]:
+    texts, to, now = desk.texts, wish.to, wish.now
+    match wish.do, to:
         case "assign", "nobody":
-            return texts("已取消分配{n}个"), _changing(desk, Assign(None))
+            return texts("已取消分配{n}个"), _changing(desk, Assign(None), now)
         case "assign", "assistant":
-            return texts("已交回值班助手{n}个"), _changing(desk, ReturnToAssistant())
+            return texts("已交回值班助手{n}个"), _changing(desk, ReturnToAssistant(), now)
         case "team", "none":
-            return texts("{n}个不再属于小组"), _changing(desk, AssignTeam(None))
+            return texts("{n}个不再属于小组"), _changing(desk, AssignTeam(None), now)
         case "team", _ if to.isdecimal():
             await access_team(tx, int(to))
-            return texts("已交给小组{n}个"), _changing(desk, AssignTeam(int(to)))
+            return texts("已交给小组{n}个"), _changing(desk, AssignTeam(int(to)), now)
         case "label", _ if to.isdecimal():
             label = await access_label(tx, int(to))
-            return texts("已给{n}个加上标签"), _changing(desk, ChangeLabels(add=frozenset({label.id})))
+            return texts("已给{n}个加上标签"), _changing(desk, ChangeLabels(add=frozenset({label.id})), now)
         case "unlabel", _ if to.isdecimal():
             label = await access_label(tx, int(to))
-            return texts("已给{n}个去掉标签"), _changing(desk, ChangeLabels(remove=frozenset({label.id})))
+            return texts("已给{n}个去掉标签"), _changing(desk, ChangeLabels(remove=frozenset({label.id})), now)
         case "priority", _ if to in {str(int(one)) for one in Priority}:
-            return texts("已改{n}个的优先级"), _changing(desk, SetPriority(Priority(int(to))))
+            return texts("已改{n}个的优先级"), _changing(desk, SetPriority(Priority(int(to))), now)
     raise Conflict("There is no such action.")
 
 

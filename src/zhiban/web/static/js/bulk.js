@@ -103,26 +103,32 @@ function toast(words, undo) {
   document.dispatchEvent(new Event("desk:toasted"));
 }
 
-async function act(what, to, ids) {
+// `why` is where a refusal is told beside what was chosen; without it, in a passing word.
+async function act(what, to, ids, { at = "", why = null } = {}) {
   if (busy) return;
   busy = true;
   slot()?.firstElementChild?.setAttribute("aria-busy", "true");
   const key = crypto.randomUUID ? crypto.randomUUID() : `${Date.now()}-${Math.random().toString(36).slice(2)}`;
   const words = document.getElementById("words").dataset;
+  if (why) why.textContent = "";
   try {
     const answer = await fetch("/desk/bulk", {
       method: "POST",
-      body: new URLSearchParams({ do: what, to, ids, key }),
+      body: new URLSearchParams({ do: what, to, ids, key, ...(why && { at }) }),
       headers: { "HX-Request": "true" },
     });
     const away = answer.headers.get("hx-redirect");
     if (away) return location.assign(away);
     if (!answer.ok) {
       const said = await answer.text();
-      return toast(answer.status < 500 && said.length < 300 && !said.startsWith("<") ? said : words.broken);
+      const told = answer.status < 500 && said.length < 300 && !said.startsWith("<") ? said : words.broken;
+      if (why && answer.status === 409) why.textContent = told;
+      else toast(told);
+      return;
     }
     const done = await answer.json();
     toast(done.words, done.undo);
+    for (const menu of slot()?.querySelectorAll("details.menu[open]") ?? []) menu.open = false;
     // What could not be changed stays selected, so that one sees which.
     chosen.clear();
     for (const id of done.refused) chosen.add(id);
@@ -180,5 +186,11 @@ export function start() {
     const wish = event.target.closest("[data-do]");
     if (wish) act(wish.dataset.do, wish.dataset.to ?? "", [...chosen].join(","));
   }, true);
+  document.addEventListener("submit", (event) => {
+    if (!event.target.matches("[data-bulk-at]")) return;
+    event.preventDefault();
+    const field = event.target.elements.at;
+    act("snooze", "", [...chosen].join(","), { at: field.value, why: document.getElementById(field.getAttribute("aria-describedby")) });
+  });
   document.addEventListener("htmx:after:swap", show);
 }

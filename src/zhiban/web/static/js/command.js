@@ -7,7 +7,9 @@ const bar = () => document.getElementById("cmd");
 const field = () => document.getElementById("cmd-q");
 const part = (name) => bar().querySelector(`[data-${name}]`);
 const options = () => [...bar().querySelectorAll(".opt")].filter((one) => !one.hidden && !one.parentElement.hidden);
-let buttons = new Map(); // what a verb's option presses
+let buttons = new Map(); // what a verb's option presses, or does
+let times = null; // reads a date and time that was typed, once it is there
+let timed = null; // the option for it, and what it stands for
 let asked = 0;
 let timer = 0;
 
@@ -30,6 +32,7 @@ function verbs() {
     ...all("#compose button[data-mode]").map((one) => [words[one.dataset.mode], one, one.dataset.mode === "note" ? "lock" : "reply", one.dataset.mode === "note" ? "Alt P" : "Alt L"]),
     ...all("#compose [data-kb]").map((one) => [words.kb, one, "book", "Alt B"]),
     ...all("#menu-snooze .opt").map((one) => [named(words.snooze, one), one, "snooze", "Alt M"]),
+    ...all("#menu-snooze label").map((one) => [named(words.snooze, one), () => snoozeAt(), "snooze", "Alt M"]),
     ...all("#menu-owner form[hx-post$='/assign'] .opt").map((one) => [/^\d+$/.test(one.value) ? named(words.assign, one) : saying(one), one, "user-plus", "Alt A"]),
     ...all("#menu-owner form[hx-post$='/team'] .opt").map((one) => [named(on(one) ? words.unteam : words.team, one), one, "users", "Alt A"]),
     ...all("#menu-macros .opt").map((one) => [named(words.macro, one), one, "bolt", "Alt R"]),
@@ -39,12 +42,38 @@ function verbs() {
   ];
 }
 
+// The field of the conversation's own menu, with this value at once, if any: what is refused is said beneath it.
+function snoozeAt(value = "") {
+  // Later, as the click that chose this closes menus.
+  setTimeout(() => {
+    const field = document.getElementById("snooze-at");
+    if (!field) return;
+    document.getElementById("menu-snooze").open = true;
+    field.focus();
+    if (!value) return;
+    field.value = value;
+    field.form.requestSubmit();
+  });
+}
+
+function readTime() {
+  const zone = document.querySelector("#menu-snooze label + span")?.textContent;
+  return zone ? times?.read(field().value.normalize("NFKC").trim(), zone) ?? null : null;
+}
+
+function drawTime() {
+  const until = readTime();
+  timed.hidden = !until;
+  if (until) timed.querySelector(".grow").textContent = bar().dataset.until.replace("{when}", until.words);
+  buttons.set(timed, () => snoozeAt(until?.value));
+}
+
 function drawVerbs() {
   const group = part("verbs");
   for (const one of group.querySelectorAll(".opt")) one.remove();
   buttons = new Map();
   const icons = bar().querySelector("use").getAttribute("href").split("#")[0];
-  for (const [words, button, icon, key] of verbs()) {
+  for (const [words, button, icon, key] of [["", null, "snooze", ""], ...verbs()]) {
     const option = document.createElement("div");
     option.className = "opt";
     option.setAttribute("role", "option");
@@ -67,6 +96,7 @@ function drawVerbs() {
     group.append(option);
     buttons.set(option, button);
   }
+  timed = group.querySelector(".opt");
   const name = document.getElementById("thread-name")?.textContent.trim() ?? "";
   document.getElementById("cmd-now").textContent = `${bar().dataset.now} · ${name}`;
 }
@@ -87,7 +117,8 @@ function wish() {
 function filter(chosen = null) {
   const { kind, typed } = wish();
   let left = typed ? Infinity : MOST;
-  for (const option of part("verbs").querySelectorAll(".opt")) option.hidden = kind === "@" || !fits(option, typed) || left-- <= 0;
+  for (const option of part("verbs").querySelectorAll(".opt")) if (option !== timed) option.hidden = kind === "@" || !fits(option, typed) || left-- <= 0;
+  drawTime();
   for (const option of bar().querySelectorAll("[data-fixed] .opt")) option.hidden = kind === "@" || !fits(option, typed);
   part("found").hidden = kind === ">" || !typed;
   for (const group of part("found").children) group.hidden = part("found").hidden || (kind === "@" && !("people" in group.dataset));
@@ -130,7 +161,8 @@ function look() {
 async function choose(option) {
   const button = buttons.get(option);
   bar().close();
-  if (button) button.click();
+  if (typeof button === "function") button();
+  else if (button) button.click();
   else if (option.dataset.lookName) {
     const body = new URLSearchParams({ [option.dataset.lookName]: option.dataset.lookValue });
     if ((await fetch("/preferences", { method: "POST", body, redirect: "manual" }).catch(() => null)) !== null) location.reload();
@@ -200,6 +232,7 @@ export async function open() {
   if (!bar() || bar().open || document.querySelector("dialog[open]")) return;
   asked++; // what is still on its way belongs to another time
   clearTimeout(timer);
+  if (document.getElementById("snooze-at")) import("./lazy/times.js").then((found) => { times = found; }, () => {});
   field().value = "";
   part("found").replaceChildren();
   drawVerbs();
