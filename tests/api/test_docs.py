@@ -15,6 +15,7 @@ import pytest
 
 from tests.api.conftest import Api
 from tests.browser import Visit
+from tests.desk.test_accessibility import faults
 from zhiban.events import Actor
 from zhiban.knowledge import queries
 from zhiban.knowledge import service as knowledge
@@ -145,3 +146,4 @@ async def test_the_description_names_the_ways_in(api: Api) -> None:
 async def test_it_fits_a_phone(api: Api, visit: Visit, locale: str) -> None:
     page = await visit(f"{api.url}/docs", width=390, height=844, locale=locale, cookie=(COOKIE, api.cookie))
     assert await page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert await faults(page) == []

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from playwright.async_api import expect
 
 from tests.browser import Visit
+from tests.desk.test_accessibility import faults
 from tests.stories.conftest import settings_for
 from zhiban import bootstrap
 from zhiban.channels import inboxes
@@ -94,7 +95,10 @@ async def test_what_the_group_says_becomes_an_issue_that_is_closed_over_there(
             assert "新款什么时候补货呀" in page
             assert "zhiban:draft" not in page  # what is hidden at GitHub is hidden here
 
-            look = await visit(url + place)
+            look = await visit(url + "/demo/github")
+            assert await faults(look) == []
+            await look.goto(url + place)
+            assert await faults(look) == []
             await look.fill("#gh-text", "下周三补货，补了就关。")
             await look.get_by_role("button", name="评论", exact=True).click()
             await expect(look.locator(".gh__say")).to_have_count(2)

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from playwright.async_api import expect
 
 from tests.browser import Visit
+from tests.desk.test_accessibility import violations
 from tests.stories.conftest import SHOP, settings_for
 from zhiban import bootstrap
 from zhiban.channels import inboxes
@@ -65,6 +66,7 @@ async def test_five_people_talk_in_the_demos_group(urls: DatabaseUrls, tmp_path:
             await page.fill("#ph-form input", "@值班助手 怎么申请退款？")
             await page.press("#ph-form input", "Enter")
             await expect(page.locator("#ph-chat")).to_contain_text("@韩川 在“我的订单”里找到订单")
+            assert await violations(page) == []
             if PICTURES:
                 await page.screenshot(path=Path(PICTURES) / "group-phone.png")
             front.leave()

@@ -12,6 +12,7 @@ from playwright.async_api import Page, expect
 
 from tests.browser import Visit
 from tests.desk.conftest import Client
+from tests.desk.test_accessibility import violations
 from tests.desk.test_browser import BOX, CONTRAST, NAMELESS
 from tests.stories.conftest import SHOP, settings_for
 from zhiban.assistant.suggesting import is_question
@@ -82,6 +83,7 @@ async def test_a_question_goes_all_the_way_and_a_person_answers_on_the_phone(dem
     await expect(phone.locator(".wx:not([data-me])").last).to_contain_text("人工客服")
     await expect(phone.locator("#ph-inside .chip")).to_have_text("进行中")
 
+    assert await violations(phone) == []
     desk = await phone.context.new_page()
     await desk.goto(demo + "/demo/desk?next=/?queue=unassigned")
     await desk.wait_for_selector("html[data-ready]")
