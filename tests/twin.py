@@ -17,6 +17,7 @@ class WindowedChannel(MemoryChannel):
         2000,
         reply_window=ReplyWindow(hours=48, messages=5),
         event_reply_seconds=20,
+        link=MemoryChannel.limits.link,
         media=MemoryChannel.limits.media,
         media_hours=MemoryChannel.limits.media_hours,
     )

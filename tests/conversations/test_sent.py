@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -15,19 +15,23 @@ from zhiban.conversations.changes import Open
 from zhiban.conversations.ingest import ingest
 from zhiban.conversations.models import Author, ConversationState
 from zhiban.conversations.outbox import QueuedMessage, enqueue
-from zhiban.events import ASSISTANT
+from zhiban.events import ASSISTANT, Actor
 from zhiban.kit.db import NO_WORKSPACE, Database, Transaction
 from zhiban.ports import (
     Incoming,
     IncomingMessage,
     Kind,
     Limits,
+    LinkCard,
     Recalled,
     Receipt,
     Refusal,
     SenderRole,
     SendFailed,
+    SendRefused,
+    TryLater,
 )
+from zhiban.testing.channel import MemoryChannel, MemoryPlace
 
 NOON = datetime(2026, 11, 20, 4, 0, tzinfo=UTC)
 PROCESS = 7
@@ -64,6 +68,29 @@ class Line:
                 leave=sending.WorkHold(process, revision),
             )
 
+    async def card(self, key: str) -> QueuedMessage:
+        """A queued card with a link."""
+        async with self.database.transaction(self.workspace_id) as tx:
+            state = await transitions.lock(tx, self.state.id)
+            limits = MemoryChannel.limits
+            how = {"author": Author.TRACKER, "actor": Actor("tracker"), "key": key, "limits": limits, "now": NOON}
+            result = await enqueue(tx, state, text=WORDS, link=CARD, **how)  # type: ignore[arg-type]
+        return result.messages[0]
+
+    async def dispatches(self, channel: MemoryChannel, message: QueuedMessage) -> sending.Outcome:
+        inbox = replace(self.inbox, channel=channel)
+        return await sending.dispatch(inbox, "wm1", message, None, now=NOON)  # type: ignore[arg-type]
+
+    async def records(self, message: QueuedMessage, outcome: sending.Outcome) -> None:
+        async with self.database.transaction(self.workspace_id) as tx:
+            await sending.record_outcome(tx, self.inbox, self.state, message, outcome, now=NOON)
+
+    async def stored(self, message: QueuedMessage) -> tuple[str, dict[str, str], str]:
+        """Its kind, its content and its state."""
+        async with self.database.transaction(self.workspace_id) as tx:
+            (found,) = await tx.rows("select kind, content, state from message where id = %(id)s", id=message.id)
+        return found
+
     async def holder(self) -> int | None:
         async with self.database.transaction(self.workspace_id) as tx:
             holder: int | None = await tx.value("select leased_by from conversation_work")
@@ -72,6 +99,11 @@ class Line:
     async def facts(self) -> int:
         async with self.database.transaction(self.workspace_id) as tx:
             return int(await tx.value("select count(*) from event where kind = 'message_sent'"))
+
+
+def a_channel() -> tuple[MemoryPlace, MemoryChannel]:
+    place = MemoryPlace()
+    return place, MemoryChannel(place)
 
 
 async def _arrives(tx: Transaction, inbox: OpenInbox, key: str) -> None:
@@ -169,3 +201,44 @@ async def test_a_colleague_and_the_vendor_meet_at_one_message_without_a_deadlock
     assert row is not None
     told = {"sent": row[0] == "sent", "read": row[1], "taken back": row[2], "failed": row[0] == "failed"}
     assert told[what], row
+
+
+CARD = LinkCard("acme/shop #7 丢数据", "lin新开", "https://github.test/acme/shop/issues/7")
+WORDS = "acme/shop #7 丢数据\nlin新开\nhttps://github.test/acme/shop/issues/7"
+
+
+async def test_a_card_that_the_vendor_will_not_have_goes_as_its_words(line: Line) -> None:
+    place, channel = a_channel()
+    message = await line.card("z1")
+    assert (message.kind, message.text) == ("link", WORDS)
+    place.faults.append((SendRefused(Refusal.KIND_FORBIDDEN), False))
+    assert await line.dispatches(channel, message) == sending.SendSucceeded(plainly=True)
+    assert [(one.kind, one.text, one.link) for one in place.arrived] == [(Kind.TEXT, WORDS, None)]
+    await line.records(message, sending.SendSucceeded(plainly=True))
+    assert await line.stored(message) == ("text", {}, "sent")
+    # A gateway that takes cards gets the next one.
+    other = await line.card("z2")
+    assert await line.dispatches(channel, other) == sending.SendSucceeded()
+    assert place.arrived[-1].link == CARD
+    await line.records(other, sending.SendSucceeded())
+    kind, content, _ = await line.stored(other)
+    assert (kind, content["url"]) == ("link", CARD.url)
+
+
+async def test_whoever_cannot_be_written_to_is_not_written_words_either(line: Line) -> None:
+    place, channel = a_channel()
+    message = await line.card("z1")
+    place.faults.append((SendRefused(Refusal.BLOCKED), False))
+    assert await line.dispatches(channel, message) == sending.SendRejected(Refusal.BLOCKED, 0)
+    assert place.arrived == []
+
+
+async def test_words_that_have_to_wait_are_tried_again_in_the_place_of_the_card(line: Line) -> None:
+    place, channel = a_channel()
+    message = await line.card("z1")
+    for _ in range(2):
+        place.faults.append((SendRefused(Refusal.UNKNOWN), False))
+    place.faults.insert(1, (TryLater("busy", after=3), False))
+    assert await line.dispatches(channel, message) == sending.Deferred(3)
+    assert await line.dispatches(channel, message) == sending.SendSucceeded(plainly=True)
+    assert len(place.arrived) == 1

@@ -120,6 +120,9 @@ async def test_how_we_behave_in_a_group_is_for_whoever_manages_inboxes(site: Sit
         {"files_per_member": "0"},
     ):
         assert (await agent.post(f"/conversations/{id_}/group", {**form, **wrong})).status == 409
+    as_text = await agent.post(f"/conversations/{id_}/group", {**form, "news_as": "text"})
+    assert '<option value="text" selected>文字' in as_text.text
+    assert "没有变化" in (await agent.post(f"/conversations/{id_}/group", form)).text  # a form that asks nothing of it
     direct = site.seed.conversations["周予安"]
     assert (await agent.post(f"/conversations/{direct}/group", form)).status == 404
     await agent.post(f"/conversations/{id_}/group", {**form, "read_only": "1"})

@@ -28,6 +28,7 @@ from zhiban.ports import (
     ConnectionBroken,
     GatewayState,
     IncomingMessage,
+    LinkCard,
     Refusal,
     SendRefused,
     Streams,
@@ -61,6 +62,9 @@ class MemoryStand(Stand):
 
     def answered(self) -> list[str]:
         return [one.reply_to for one in self.place.arrived if one.reply_to]
+
+    def cards(self) -> list[LinkCard]:
+        return [one.link for one in self.place.arrived if one.link]
 
     def lose_files(self) -> None:
         self.channel.expire_files()  # type: ignore[attr-defined]
@@ -204,6 +208,9 @@ class ProgramStand(Stand):
     def answered(self) -> list[str]:
         return [message["reply_to"] for message in self.messages() if "reply_to" in message]
 
+    def cards(self) -> list[LinkCard]:
+        return [LinkCard(**message["link"]) for message in self.messages() if "link" in message]
+
     def messages(self) -> list[dict[str, Any]]:
         return [one.body["message"] for one in self.program.replies(self.contact)]
 
@@ -293,6 +300,9 @@ class GatewayStand(Stand):
 
     def files(self) -> list[bytes]:
         return [base64.b64decode(one["base64"]) for one in self.sent() if "base64" in one]
+
+    def cards(self) -> list[LinkCard]:
+        return [LinkCard(**one["link"]) for one in self.sent() if "link" in one]
 
     def busy(self) -> None:
         self.gateway.play_now("fault", next=["busy"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from zhiban.ports import Channel, IncomingMessage, Polls, Vendor, VerifiedWebhook, Webhook
+from zhiban.ports import Channel, IncomingMessage, LinkCard, Polls, Vendor, VerifiedWebhook, Webhook
 
 
 class Stand(ABC):
@@ -31,6 +31,10 @@ class Stand(ABC):
     def answered(self) -> list[str]:
         """The ids of the messages that answers name."""
         return []
+
+    def cards(self) -> list[LinkCard]:
+        """The cards with links that the contact sees."""
+        raise NotImplementedError
 
     def lose_files(self) -> None:
         """What was handed over before a message is there no more, where it is kept at all."""

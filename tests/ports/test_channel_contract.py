@@ -24,6 +24,7 @@ from zhiban.ports import (
     Integration,
     InvalidWebhook,
     Kind,
+    LinkCard,
     OffersContactLinks,
     OffersContactWays,
     Outgoing,
@@ -293,6 +294,39 @@ async def test_an_answer_names_what_it_answers_where_the_channel_can(stand: Stan
     await stand.channel.send(Outgoing("z11", stand.contact, Kind.TEXT, "能开", reply_to=stand.known))
     assert stand.arrived() == ["能开"]
     assert stand.answered() == ([stand.known] if stand.channel.limits.quotes else [])
+
+
+CARD = LinkCard("acme/shop #7 增量同步丢数据", "lin新开\nchen：看到了", "https://github.test/acme/shop/issues/7")
+
+
+async def test_a_card_with_a_link_arrives_once_or_is_refused(stand: Stand) -> None:
+    """Where there is none, the words go: nobody asks such a channel for a card."""
+    most = stand.channel.limits.link
+    if most is None:
+        pytest.skip("this channel has no cards with links")
+    await stand.may_answer()
+    assert most.fitting(CARD) == CARD
+    message = Outgoing("z12", stand.contact, Kind.LINK, "\n".join((CARD.title, CARD.description, CARD.url)), link=CARD)
+    stand.lost()
+    with pytest.raises(TryLater):
+        await stand.channel.send(message)
+    await stand.channel.send(message)
+    assert stand.cards() == [CARD]
+    for wrong in (
+        LinkCard("", "无题", CARD.url),
+        LinkCard("长" * most.title, "", CARD.url),
+        LinkCard(CARD.title, "长" * most.description, CARD.url),
+        LinkCard(CARD.title, "", "javascript:alert(1)"),
+        LinkCard(CARD.title, "", f"https://github.test/{'x' * most.url}"),
+    ):
+        with pytest.raises(SendRefused) as caught:
+            await stand.channel.send(Outgoing("z13", stand.contact, Kind.LINK, message.text, link=wrong))
+        assert caught.value.refusal is Refusal.BAD_MESSAGE
+        fits = most.fitting(wrong)
+        assert (fits is None) == (not wrong.title or wrong.url != CARD.url)
+        if fits is not None:
+            await stand.channel.send(Outgoing(f"z14{len(fits.title)}", stand.contact, Kind.LINK, "x", link=fits))
+    assert len(stand.cards()) == 3
 
 
 async def test_a_message_is_taken_back(stand: Stand) -> None:

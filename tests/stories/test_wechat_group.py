@@ -148,7 +148,7 @@ class Talk:
 
     async def heard(self, room: str = "") -> list[str]:
         """What the members of a group, or of all, read of us."""
-        return [one["text"] for one in await self.gateway.sent() if room in ("", one["to"])]
+        return [words_of(one) for one in await self.gateway.sent() if room in ("", one["to"])]
 
     async def cut(self) -> None:
         """All connections to the gateway break, and are there again."""
@@ -166,7 +166,7 @@ class Talk:
 
         async def all_found() -> bool:
             self.site.clock.ahead += hurry or timedelta()
-            found.update({one["to"]: one["text"] for one in await self.gateway.sent() if words in one["text"]})
+            found.update({one["to"]: words_of(one) for one in await self.gateway.sent() if words in words_of(one)})
             return found.keys() >= set(rooms)
 
         try:
@@ -186,6 +186,11 @@ class Talk:
             return await self.site.count("select count(*) from message where state in ('pending', 'queued')") == 0
 
         await eventually(sent)
+
+
+def words_of(sent: dict[str, Any]) -> str:
+    """What members read of a text, or of a card with a link."""
+    return str(sent["text"]) if "text" in sent else "\n".join(sent["link"][part] for part in ("title", "description"))
 
 
 @asynccontextmanager
@@ -296,13 +301,27 @@ async def comes_home(talk: Talk, room: str, entry: ForgeEntry, card: str) -> Non
     assert "已评论" in said
     site.github.comments(site.repo, entry, "chen", "看到了，今天修")
     await talk.told()
-    assert "chen：看到了，今天修" in (await talk.heard(room))[-1]
+    (said,) = [one["link"] for one in await talk.gateway.sent() if one["to"] == room and "link" in one]
+    assert said["title"].startswith(f"{NAME} #{entry.number} ")
+    assert said["url"].endswith(f"/{NAME}/issues/{entry.number}")
+    assert said["description"] == "chen：看到了，今天修"
+    # Of a card that is quoted WeChat's gateways repeat the title alone.
+    at = int(site.clock.now().timestamp() * 1000)
+    quoting = f"「{BOT_NAME}：{said['title']}」\n{RULE}\n辛苦了"
+    await talk.gateway.says("wxid_lu", quoting, room=room, timestamp=at)
+
+    async def thanked() -> bool:
+        return len(entry.comments) == 3
+
+    await eventually(thanked)
+    assert "辛苦了" in entry.comments[-1].body
+    await talk.told()
     site.github.closes(site.repo, entry, "chen")
     heard = (await talk.hear([room], "已完成"))[room]
     assert "@梁小满" in heard
     await talk.told()
-    assert len(await talk.heard(room)) == before + 3
-    assert [one.author.login for one in entry.comments] == ["zhiban[bot]", "chen"]
+    assert len(await talk.heard(room)) == before + 4
+    assert [one.author.login for one in entry.comments] == ["zhiban[bot]", "chen", "zhiban[bot]"]
 
 
 def issue_of(talk: Talk, said: str) -> ForgeEntry:

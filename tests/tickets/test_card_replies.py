@@ -276,6 +276,46 @@ async def test_a_client_that_quotes_by_words_is_understood(group: CardChat) -> N
     assert len(group.said()) == 1
 
 
+@pytest.mark.parametrize("before", ["", "[链接]", "[Link] "])
+async def test_a_card_that_is_quoted_by_its_title_alone_is_the_issue(group: CardChat, before: str) -> None:
+    """As the gateways of WeChat tell it, which know no more of a card."""
+    await group.issue(title="<增量>同步 " + "很长" * 60)
+    await group.issue(8, "别的")
+    await group.news()
+    ((title, kind),) = await group.chat.rows(
+        "select content ->> 'title', kind from message where author = 'tracker' order by id limit 1"
+    )
+    assert (kind, title[:17], title[-1], len(title.encode()) <= 128) == ("link", "acme/shop #7 <增量>", "…", True)
+    quoted = {"name": "值班助手", "text": before + title}
+    await group.chat.asks("lu", "我也是", content={"quoted": quoted})
+    await group.settles()
+    assert (len(group.said()), group.said(8)) == (1, [])
+    # A member who wrote the same is not us.
+    await group.chat.asks("bei", title)
+    await group.chat.asks("lu", "确实", reply_to=group.chat.ids[title])
+    await group.settles()
+    assert len(group.said()) == 1
+
+
+async def test_of_several_cards_of_one_title_a_picture_goes_to_the_issue(group: CardChat) -> None:
+    await group.issue()
+    await group.chat.rows("delete from group_news returning 1")
+    await group.comments("修好了", 31)
+    ((only, _),) = await group.news()
+    ((title,),) = await group.chat.rows("select content ->> 'title' from message where author = 'tracker'")
+    quoted = {"name": "值班助手", "text": title}
+    await group.chat.asks("lu", "[爱心]", content={"quoted": quoted})
+    await group.settles()
+    await group.comments("又坏了", 32)
+    await group.news()
+    await group.chat.asks("lu", "👍", content={"quoted": quoted})
+    await group.chat.asks("yang", "👎", reply_to=only)
+    await group.settles()
+    assert group.stand.board.reactions == {
+        ("acme/shop", 7, "31", "heart"), ("acme/shop", 7, "", "up"), ("acme/shop", 7, "31", "down"),
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(("reason", "words"), [("completed", "工单1已完成"), ("not_planned", "工单1那边不打算做")])
 async def test_the_end_of_an_issue_is_heard_once_by_all_whom_it_concerns(
     group: CardChat, reason: str, words: str

@@ -101,6 +101,33 @@ async def test_what_happens_to_one_issue_within_a_minute_is_one_message(
     assert await group.hears() == []  # and not once more
 
 
+async def test_news_of_one_issue_are_a_card_where_the_group_wants_cards(
+    stand: TrackerStand, group: LinkedGroup
+) -> None:
+    async def told() -> list[tuple[str, str | None, str | None, str | None]]:
+        ((before,),) = await stand.rows("select coalesce(max(id), 0) from message")
+        await group.hears()
+        return await stand.rows(
+            "select kind, content ->> 'title', content ->> 'description', content ->> 'url' from message "
+            "where author = 'tracker' and id > %(before)s order by id", before=before,
+        )  # fmt: skip
+
+    await stand.hears({**SHOP, "action": "opened"})
+    await stand.hears({**SHOP, "action": "created", "comment": "看到了", "comment_id": 9, "actor": "chen"})
+    url = "https://tracker.test/acme/shop/issues/1"
+    assert await told() == [("link", "acme/shop #1 支付页 白屏", "lin新开\nchen：看到了", url)]
+    await group.linked(mode="list")
+    await stand.hears({**SHOP, "number": 2, "action": "opened"})
+    await stand.hears({**SHOP, "number": 3, "action": "opened"})
+    stand.clock.advance(timedelta(days=1))
+    assert await told() == [("text", None, None, None)]  # a list leads to many places
+    await group.linked(mode="all")
+    async with stand.database.transaction(stand.workspace_id) as tx:
+        await groups.configure(tx, group.id, GroupPolicy(news_cards=False), by=SYSTEM, now=stand.now)
+    await stand.hears({**SHOP, "action": "created", "comment": "再看", "comment_id": 10, "actor": "chen"})
+    assert await told() == [("text", None, None, None)]
+
+
 async def test_too_many_messages_become_a_list(stand: TrackerStand, group: LinkedGroup) -> None:
     for number in range(1, 10):
         await stand.hears({**SHOP, "number": number, "title": f"问题{number}", "action": "opened"})

@@ -74,6 +74,7 @@ class GroupPolicy(BaseModel):
     changes: Literal["all", "admins", "nobody"] = "admins"  # who may close, open again, label and assign so
     replies_per_member: Annotated[int, Field(ge=1, le=1000)] = 30  # of both, in a day
     replies_per_group: Annotated[int, Field(ge=1, le=10000)] = 300
+    news_cards: bool = True  # news of issues are cards with a link, where the channel has them; otherwise texts
     signature: Literal["real", "alias", "anonymous"] = "alias"  # how speakers are named outside of the group
     welcome: Annotated[str, Field(max_length=WELCOME_SIZE), AfterValidator(_storable)] = ""  # empty: nobody is greeted
     welcome_minutes: Annotated[int, Field(ge=1, le=1440)] = 5  # newcomers of so long are greeted together

@@ -24,7 +24,7 @@ from zhiban.kit.errors import Conflict
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 from zhiban.kit.json_safe import json_safe
-from zhiban.ports import Choice, Kind, Limits, Mention, NativeState, Refusal, ReplyWindow
+from zhiban.ports import Choice, Kind, Limits, LinkCard, Mention, NativeState, Refusal, ReplyWindow
 
 _INSERT = """
 insert into message (workspace_id, conversation_id, inbox_id, direction, author, agent_id, kind, text, content,
@@ -225,6 +225,7 @@ async def enqueue(
     most: int | None = None,
     counts: bool = True,
     helped: bool | None = None,
+    link: LinkCard | None = None,
     cause: Cause = DIRECT,
 ) -> QueueResult:
     """Store a message to be sent, in parts if it is long, for a conversation that this transaction has locked.
@@ -234,7 +235,8 @@ async def enqueue(
     `helped` tells whether the assistant's words answered something; None leaves its failures as they are. What an
     event's code pays for (`content["code"]`) uses up no reply. `mentions` are members of a group whom it names.
 
-    Without `counts` it uses up none either.
+    Without `counts` it uses up none either. With `link` it is a card where the channel has them; the text has to say
+    the same, for all others, and for whoever refuses it.
 
     Into a group to which nothing may be said, nothing is stored; for people's words that raises GroupClosed.
     """
@@ -243,7 +245,12 @@ async def enqueue(
     if mentions and not limits.mentions:
         text = "".join(f"@{one.name} " for one in mentions) + text
         mentions = ()
-    texts = shortened(text, limits, most=most) if kind is Kind.TEXT else [text]
+    card = limits.link.fitting(link) if link is not None and limits.link is not None else None
+    if card is not None:
+        kind, content = Kind.LINK, {**(content or {}), **_fields(card)}
+        texts = shortened(text, limits, most=1)
+    else:
+        texts = shortened(text, limits, most=most) if kind is Kind.TEXT else [text]
     if files and not text.strip():
         texts = []
     base = dict(content or {})
@@ -297,6 +304,11 @@ async def enqueue(
         for id_, part in zip(ids, parts, strict=True)
     ]
     return QueueResult(messages, applied.state, applied.revision)
+
+
+def _fields(card: LinkCard) -> dict[str, str]:
+    """A card as a message keeps it, as those of contacts do."""
+    return {"title": card.title, "description": card.description, "url": card.url}
 
 
 async def _is_closed(tx: Transaction, state: ConversationState, author: Author, limits: Limits) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -52,20 +53,27 @@ _REFERENCE = (
 )
 
 # Some clients write the words of what a message answers instead of naming it. Ours is found by its words, with or
-# without the names that stand before them; blanks are as each client likes them.
+# without the names that stand before them; blanks are as each client likes them. Of a card with a link they write the
+# title, or all that stands on it.
 _RESOLVE_WORDS = r"""
 update message m set reply_to_id = q.id
 from json_to_recordset(%(rows)s::json) as t(message bigint, words text)
 cross join lateral (
   select o.id from (
-    select id, regexp_replace(text, '\s+', '', 'g') as said from message
+    select id, regexp_replace(text, '\s+', '', 'g') as said, content ->> 'url' as url,
+      case when kind = 'link' then regexp_replace(content ->> 'title', '\s+', '', 'g') end as title from message
     where conversation_id = (select conversation_id from message where id = t.message) and direction = 'out'
       and id < t.message and text <> '' order by id desc limit 200) o
-  where o.said = t.words
+  where o.said = t.words or o.title = t.words
+    or (left(t.words, length(o.title)) = o.title and right(t.words, length(o.url)) = o.url)
     or (t.words like '@%%' and length(o.said) > 8 and right(t.words, length(o.said)) = o.said)
     or (length(t.words) >= 30 and left(o.said, length(t.words)) = t.words)
   order by o.id desc limit 1) q
 where m.id = t.message and m.reply_to_id is null"""
+
+
+# What some clients put before the title of a card that is quoted.
+_KIND_OF_CARD = re.compile(r"\A\s*\[(?:链接|連結|鏈接|Link)\]")
 
 
 @frozen_dataclass
@@ -193,4 +201,6 @@ async def link_answers(tx: Transaction, stored: Mapping[str, int], messages: Seq
 def _quoted_words(message: IncomingMessage) -> str:
     """The words that it says it answers, without blanks; empty where it says nothing."""
     quoted = message.content.get("quoted")
-    return "".join(str(quoted.get("text") or "").split()) if isinstance(quoted, Mapping) else ""
+    if not isinstance(quoted, Mapping):
+        return ""
+    return "".join(_KIND_OF_CARD.sub("", str(quoted.get("text") or ""), count=1).split())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Coroutine
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,6 +23,7 @@ from zhiban.ports import (
     Choice,
     ConnectionBroken,
     Kind,
+    LinkCard,
     Media,
     NativeState,
     Outgoing,
@@ -47,6 +49,15 @@ sent as (
 {work_state.LEAVE_AFTER}
 select id, false from logged union all select null, true from left_empty"""
 
+# What may be said of a card and not of its words. Whoever cannot be written to cannot be written words either.
+_OF_THE_CARD = frozenset((Refusal.KIND_FORBIDDEN, Refusal.BAD_MESSAGE, Refusal.UNKNOWN))
+
+# What went as words is found by them from then on, when somebody quotes it.
+_PLAIN = (
+    "update message set kind = 'text', content = content - '{title,description,url}'::text[] "
+    "where id = %(id)s and kind = 'link'"
+)
+
 LONGEST_WAIT = 600.0
 BROKEN_WAIT = 60.0
 GIVE_UP_AFTER = timedelta(hours=48)
@@ -58,6 +69,7 @@ class SendSucceeded:
 
     native: NativeState | None = None
     vendor_id: str | None = None  # where that is another id than our key
+    plainly: bool = False  # its words went instead of its card
 
 
 @frozen_dataclass
@@ -91,11 +103,14 @@ async def dispatch(
     inbox: OpenInbox, thread: str, message: QueuedMessage, files: OutgoingFiles, *, now: datetime
 ) -> Outcome:
     """Make the call. Never raises for what a vendor may answer."""
+    plainly = False
     try:
         if message.kind == "move":
             return await _move(inbox, thread, message)
         if message.kind in FILE_KINDS:
             id_ = await _send_file(inbox, thread, message, files)
+        elif message.kind == Kind.LINK:
+            id_, plainly = await _send_card(inbox, thread, message)
         else:
             id_ = await _send(inbox, thread, message, now=now)
     except SendRefused as error:
@@ -108,7 +123,19 @@ async def dispatch(
         if now - message.sent_at > GIVE_UP_AFTER:
             return SendRejected(Refusal.MISCONFIGURED, error.code)
         return Deferred(BROKEN_WAIT, broken=error.sentence)
-    return SendSucceeded(vendor_id=id_ if id_ and id_ != message.external_id else None)
+    return SendSucceeded(vendor_id=id_ if id_ and id_ != message.external_id else None, plainly=plainly)
+
+
+async def _send_card(inbox: OpenInbox, thread: str, message: QueuedMessage) -> tuple[str, bool]:
+    """The vendor's id, and whether the words went instead, because the vendor will not have the card."""
+    outgoing = as_outgoing(thread, message)
+    try:
+        return await _say(inbox, inbox.channel.send(outgoing)), False
+    except SendRefused as error:
+        if error.refusal not in _OF_THE_CARD:
+            raise
+    words = replace(outgoing, kind=Kind.TEXT, link=None)
+    return await _say(inbox, inbox.channel.send(words)), True
 
 
 async def _send(inbox: OpenInbox, thread: str, message: QueuedMessage, *, now: datetime) -> str:
@@ -180,6 +207,7 @@ def as_outgoing(thread: str, message: QueuedMessage, media: Media | None = None)
         content=content,
         reply_to=content.get("reply_to"),
         mentions=message.mentions,
+        link=LinkCard(content["title"], content["description"], content["url"]) if message.kind == Kind.LINK else None,
     )
 
 
@@ -242,6 +270,8 @@ async def _record_sent(
         revision=leave.revision if leave else None,
         now=now,
     )
+    if outcome.plainly:
+        await tx.run(_PLAIN, id=message.id)
     ids = [event_id for event_id, _ in rows if event_id is not None]
     await event_log.react(tx, events if ids else (), ids)
     return any(left for _, left in rows)

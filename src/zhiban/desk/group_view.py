@@ -20,6 +20,7 @@ class GroupView:
     names: tuple[str, ...]
     mention: bool = False  # whether members whom we name are told
     may_configure: bool = False
+    cards: bool = False  # whether the channel has cards with a link
     hears: Literal["all", "addressed", "nothing"] = "all"  # what of its talk reaches us
     repositories: tuple[RepositoryLink, ...] = ()  # that it is linked with, the oldest first
     base: str = ""  # from which it is answered

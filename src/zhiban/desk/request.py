@@ -261,6 +261,7 @@ class DeskRequest:
             names=tuple(dict.fromkeys(one.name for one in people if one.name and one.external_id)),
             mention=self.settings.limits_of(head.channel).mentions,
             may_configure=self.access.may(Permission.MANAGE_INBOXES),
+            cards=self.settings.limits_of(head.channel).link is not None,
             hears=self.settings.limits_of(head.channel).hears,
             repositories=tuple(await links_of(tx, head.id)),
             base=await self._base(tx, head.inbox_id),

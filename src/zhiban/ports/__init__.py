@@ -13,6 +13,7 @@ from zhiban.ports.channels import (
     GatewayState,
     KnowsContacts,
     Limits,
+    LinkLimit,
     ManagesExternalContacts,
     MediaDownload,
     MediaLimit,
@@ -68,7 +69,16 @@ from zhiban.ports.models import (
     ModelUnavailable,
 )
 from zhiban.ports.notifiers import Notice, Notifier
-from zhiban.ports.outgoing import Choice, ConnectionBroken, FeatureOff, Mention, Outgoing, SendRefused, TryLater
+from zhiban.ports.outgoing import (
+    Choice,
+    ConnectionBroken,
+    FeatureOff,
+    LinkCard,
+    Mention,
+    Outgoing,
+    SendRefused,
+    TryLater,
+)
 from zhiban.ports.refusals import Refusal
 from zhiban.ports.reply_slots import AnswersInSlots, ReplySlots, TakenSlot
 from zhiban.ports.setup import Setup, SetupField, SetupStep, UnusableValues
@@ -155,6 +165,8 @@ __all__ = [
     "Kind",
     "KnowsContacts",
     "Limits",
+    "LinkCard",
+    "LinkLimit",
     "ListsComments",
     "ManagesExternalContacts",
     "Media",

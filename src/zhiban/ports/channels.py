@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from zhiban.kit.frozen_dataclass import frozen_dataclass
-from zhiban.kit.text import size_of, split_text
+from zhiban.kit.text import cut_bytes, size_of, split_text
 from zhiban.ports.incoming import GroupChanged, Incoming, Kind, Media, NativeState, Page, Profile
 from zhiban.ports.notifiers import Notice
-from zhiban.ports.outgoing import Choice, Outgoing
+from zhiban.ports.outgoing import Choice, LinkCard, Outgoing
 
 
 @frozen_dataclass
@@ -34,6 +35,26 @@ class MediaLimit:
         return self.least <= size <= self.most and (not self.types or content_type in self.types)
 
 
+@frozen_dataclass
+class LinkLimit:
+    """What a channel takes of a card with a link, each part in bytes."""
+
+    title: int
+    description: int
+    url: int
+
+    def fitting(self, card: LinkCard) -> LinkCard | None:
+        """The card as it goes out, its words cut where they are too long; None where it has no title or leads to
+        nothing on the web."""
+        title = cut_bytes(" ".join(card.title.split()), self.title)
+        if not title or not _WEB.fullmatch(card.url) or size_of(card.url) > self.url:
+            return None
+        return LinkCard(title, cut_bytes(card.description.strip(), self.description), card.url)
+
+
+_WEB = re.compile(r"https?://[^\s/]\S*")
+
+
 # As what a file is sent of which its first bytes say that it is one; everything else goes as a file.
 _SHOWN_AS = {"image": Kind.IMAGE, "video": Kind.VIDEO}
 
@@ -50,6 +71,7 @@ class Limits:
     media: Mapping[Kind, MediaLimit] = field(default_factory=dict)  # the kinds of files that can be sent
     menus: bool = False  # whether a contact can answer by tapping an entry of a menu in the chat
     quotes: bool = False  # whether a message can name the one that it answers, so that the contact sees it
+    link: LinkLimit | None = None  # what a card with a link holds; None: links are words among others
     mentions: bool = False  # whether a message in a group can name members so that they are told
     hears: Literal["all", "addressed", "nothing"] = "all"  # what of a group's talk reaches us; nothing: nor do we speak
     repeats: bool = True  # whether sending with the same key again is harmless, in whichever process

@@ -29,6 +29,15 @@ class Mention:
 
 
 @frozen_dataclass
+class LinkCard:
+    """A link as chats show it: a title, some lines below it, and where a tap leads."""
+
+    title: str
+    description: str
+    url: str
+
+
+@frozen_dataclass
 class Outgoing:
     """One message to send. `key` is ours, unique for ever, and makes sending it twice harmless.
 
@@ -47,6 +56,7 @@ class Outgoing:
     content: Mapping[str, Any] = field(default_factory=dict)
     reply_to: str | None = None  # the vendor's id of the message that it answers, where the channel `quotes`
     mentions: tuple[Mention, ...] = ()
+    link: LinkCard | None = None  # with Kind.LINK, where the channel's limits have a `link`; `text` says the same
 
 
 class SendRefused(ZhibanError):

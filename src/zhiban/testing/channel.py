@@ -26,6 +26,7 @@ from zhiban.ports import (
     InvalidWebhook,
     Kind,
     Limits,
+    LinkLimit,
     Media,
     MediaDownload,
     MediaLimit,
@@ -44,6 +45,7 @@ from zhiban.ports.webhooks import sole
 
 KEY = b"a key for tests only"
 FILE_BYTES = 1000
+LINK = LinkLimit(title=128, description=512, url=2048)
 SIGNATURE = "x-signature"
 
 Fault = SendRefused | TryLater | ConnectionBroken
@@ -68,6 +70,7 @@ class MemoryChannel:
     limits: ClassVar[Limits] = Limits(
         text=100,
         quotes=True,
+        link=LINK,
         media={Kind.FILE: MediaLimit(FILE_BYTES), Kind.IMAGE: MediaLimit(FILE_BYTES, frozenset({"image/png"}))},
         media_hours=72.0,
     )
@@ -92,6 +95,8 @@ class MemoryChannel:
 
     async def send(self, message: Outgoing) -> str:
         if len(message.text) > self.limits.text or not (message.text.strip() or message.media or message.choices):
+            raise SendRefused(Refusal.BAD_MESSAGE)
+        if message.link is not None and LINK.fitting(message.link) != message.link:
             raise SendRefused(Refusal.BAD_MESSAGE)
         if message.media is not None and message.media.reference not in self._files:
             raise SendRefused(Refusal.BAD_MESSAGE)

@@ -45,6 +45,16 @@ async def cards(tx: Transaction, conversation_id: int, message_ids: Collection[i
     return {id_: _card(id_, found) for id_, found in told.items()}
 
 
+async def several_about(tx: Transaction, conversation_id: int, issue_id: int) -> bool:
+    """Whether a group was told of an issue more than once."""
+    told = await tx.value(
+        "select count(distinct message_id) from group_news where conversation_id = %(id)s and issue_id = %(issue)s",
+        id=conversation_id,
+        issue=issue_id,
+    )
+    return bool(told > 1)
+
+
 def _card(message_id: int, told: list[tuple[int, str]]) -> IssueCard:
     issues = tuple(dict.fromkeys(issue_id for issue_id, _ in told))
     ((_, digest), *others) = told

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from zhiban.assistant import group_words
@@ -14,7 +16,7 @@ from zhiban.kit.i18n import Texts
 from zhiban.tickets.binding import BindingWord, parse_binding
 from zhiban.tickets.card_acts import QuotedCard
 from zhiban.tickets.card_words import AssignIssue, parse_card_word
-from zhiban.tickets.cards import IssueCard, cards
+from zhiban.tickets.cards import IssueCard, cards, several_about
 from zhiban.tickets.command import TicketCommand, parse
 from zhiban.tickets.draft_words import Cancel, Confirm, DraftWord, Undo, parse_word
 from zhiban.tickets.drafts import TicketDraft, open_drafts
@@ -81,7 +83,7 @@ async def ticket_talk(tx: Transaction, snapshot: ConversationSnapshot, *, now: d
         word = parse_word(message.text)
         card = quoted.get(message.reply_to_id or 0)
         if card is not None and _is_about(message, word):
-            found.append(QuotedCard(message, card))
+            found.append(QuotedCard(message, await _meant(tx, snapshot, message, card)))
             continue
         if word is not None:
             if await _is_expected(tx, snapshot, message, word, quiet=quiet, now=now):
@@ -109,6 +111,19 @@ async def _quoted_cards(tx: Transaction, snapshot: ConversationSnapshot) -> dict
     if not snapshot.state.is_group:
         return {}
     return await cards(tx, snapshot.id, {one.reply_to_id for one in snapshot.pending if one.reply_to_id is not None})
+
+
+async def _meant(
+    tx: Transaction, snapshot: ConversationSnapshot, message: PendingMessage, card: IssueCard
+) -> IssueCard:
+    """What is known of the message that is quoted. Whoever repeats nothing but a title, as clients do with cards, names
+    the issue, and not which of several cards about it."""
+    quoted = message.content.get("quoted")
+    words = str(quoted.get("text") or "") if isinstance(quoted, Mapping) else ""
+    by_title = bool(words) and "://" not in words
+    if card.comment_id is None or not by_title or not await several_about(tx, snapshot.id, card.issue_ids[0]):
+        return card
+    return replace(card, comment_id=None)
 
 
 def _is_about(message: PendingMessage, word: DraftWord | None) -> bool:

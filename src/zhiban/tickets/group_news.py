@@ -24,12 +24,12 @@ from zhiban.events import Actor, IssueChanged, IssueCommentChanged, IssueComment
 from zhiban.kit.db import Transaction
 from zhiban.kit.i18n import Texts
 from zhiban.kit.text import clean
-from zhiban.ports import TrackerNews
+from zhiban.ports import LinkCard, TrackerNews
 from zhiban.tickets import mirroring
 from zhiban.tickets.card_replies import asked_from
 from zhiban.tickets.cards import COMMENT
 from zhiban.tickets.issues import IssueRow, access_comment, access_issue
-from zhiban.tickets.news_words import GroupNews, issue_words, list_words
+from zhiban.tickets.news_words import GroupNews, issue_card, issue_words, list_words
 from zhiban.tickets.repositories import RepositoryLink, access_repository, find_repository, links_of, links_to
 
 GATHERED = timedelta(seconds=60)
@@ -341,7 +341,7 @@ async def tell(tx: Transaction, inbox: OpenInbox, conversation_id: int, *, now: 
         default=MESSAGES_A_MINUTE,
     )
     messages = [] if closed else _messages(rows, Texts("zh"), most)
-    for text, told in messages:
+    for text, card, told in messages:
         result = await enqueue(
             tx,
             state,
@@ -352,6 +352,7 @@ async def tell(tx: Transaction, inbox: OpenInbox, conversation_id: int, *, now: 
             limits=inbox.channel.limits,
             now=now,
             most=1,
+            link=card if chat.policy.news_cards else None,
         )
         state = result.state
         message_id = result.messages[0].id if result.messages else None
@@ -361,8 +362,9 @@ async def tell(tx: Transaction, inbox: OpenInbox, conversation_id: int, *, now: 
     return len(messages)
 
 
-def _messages(rows: Sequence[GroupNews], texts: Texts, most: int) -> list[tuple[str, list[GroupNews]]]:
-    """What is said, with the news that each message tells: so many messages at most."""
+def _messages(rows: Sequence[GroupNews], texts: Texts, most: int) -> list[tuple[str, LinkCard | None, list[GroupNews]]]:
+    """What is said, as a card where it leads to one place, with the news that each message tells: so many messages at
+    most."""
     by_issue: dict[object, list[GroupNews]] = {}
     listed = [row for row in rows if row.listed]
     for row in rows:
@@ -370,9 +372,10 @@ def _messages(rows: Sequence[GroupNews], texts: Texts, most: int) -> list[tuple[
             by_issue.setdefault(row.issue_id or f"news {row.id}", []).append(row)
     pieces = list(by_issue.values())
     room = most - (1 if listed or len(pieces) > most else 0)
-    said = [(issue_words(one, texts), one) for one in pieces[:room]]
+    said: list[tuple[str, LinkCard | None, list[GroupNews]]]
+    said = [(issue_words(one, texts), issue_card(one, texts), one) for one in pieces[:room]]
     rest = [*(row for one in pieces[room:] for row in one), *listed]
-    return [*said, (list_words(rest, texts), rest)] if rest else said
+    return [*said, (list_words(rest, texts), None, rest)] if rest else said
 
 
 async def _note_told(tx: Transaction, rows: Sequence[GroupNews], message_id: int | None, *, now: datetime) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts
+from zhiban.ports import LinkCard
 from zhiban.tickets.naming import reference
 
 QUOTED = 200  # characters of what somebody wrote
@@ -64,19 +65,32 @@ def short(text: str) -> str:
 
 def issue_words(news: Sequence[GroupNews], texts: Texts) -> str:
     """What happened to one issue, or the one thing that is about none."""
-    first = news[0]
-    head = (
-        first.repository
-        if not first.number
-        else f"{first.repository} {reference(first.number, first.place)} {short(first.title)}"
-    )
+    return "\n".join([_head(news[0]), *_lines(news, texts), news[0].place])[:LONGEST]
+
+
+def issue_card(news: Sequence[GroupNews], texts: Texts) -> LinkCard:
+    """The same as a card. Its title says which issue it is about, by which it is known again when somebody quotes it:
+    of a card, many clients repeat nothing else."""
+    first, lines = news[0], _lines(news, texts)
+    if first.number or not lines:
+        return LinkCard(_head(first), "\n".join(lines), first.place)
+    return LinkCard(f"{_head(first)} {lines[0]}", "\n".join(lines[1:]), first.place)
+
+
+def _head(first: GroupNews) -> str:
+    if not first.number:
+        return first.repository
+    return f"{first.repository} {reference(first.number, first.place)} {short(first.title)}"
+
+
+def _lines(news: Sequence[GroupNews], texts: Texts) -> list[str]:
     lines = [_SAID[one.kind](one, texts) for one in news if one.kind in _SAID and _says(one)]
     marks = sum(one.kind == "review_line" for one in news)
     if marks:
         lines.append(texts("评审里的意见：{n}处", n=marks))
     if len(lines) > LINES:
         lines = [*lines[: LINES - 1], texts("还有{n}条", n=len(lines) - LINES + 1)]
-    return "\n".join([head, *lines, first.place])[:LONGEST]
+    return lines
 
 
 def _says(one: GroupNews) -> bool:

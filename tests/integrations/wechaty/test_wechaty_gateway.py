@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from cryptography.x509.oid import NameOID
 from tests.integrations.wechaty import gateways
 from tests.integrations.wechaty.gateways import BOT, BOT_NAME, Gateway
 
+from zhiban.conversations import sending
 from zhiban.integrations.wechaty.channel import WechatyChannel
 from zhiban.integrations.wechaty.client import GatewayClient
 from zhiban.integrations.wechaty.config import WechatyConfig
@@ -35,6 +37,7 @@ from zhiban.ports import (
     GroupChanged,
     IncomingMessage,
     Kind,
+    LinkCard,
     Media,
     MembersJoined,
     MembersLeft,
@@ -245,6 +248,18 @@ async def test_what_leaves(heard: Heard) -> None:
     assert (file["size"], file["file"]) == (len(large), "账单.pdf")
     await heard.gateway.play("fault", next=["nameless"])
     assert await channel.send(Outgoing("k5", room, Kind.TEXT, "没有编号")) == "k5"
+
+
+async def test_a_gateway_without_cards_refuses_them_and_takes_words(heard: Heard) -> None:
+    card = LinkCard("acme/shop #7 丢数据", "lin新开", "https://github.test/acme/shop/issues/7")
+    message = Outgoing("k7", await group(heard), Kind.LINK, "acme/shop #7 丢数据", link=card)
+    await heard.gateway.play("links", none=True)
+    with pytest.raises(SendRefused) as caught:
+        await heard.channel.send(message)
+    assert caught.value.refusal in sending._OF_THE_CARD
+    await heard.channel.send(replace(message, kind=Kind.TEXT, link=None))
+    (sent,) = await heard.gateway.sent()
+    assert sent["text"] == message.text
 
 
 async def test_errors_tell_what_to_do_and_never_what_the_gateway_wrote(heard: Heard) -> None:

@@ -38,6 +38,7 @@ async def configure(
     welcome: Annotated[str, Form(max_length=2 * WELCOME_SIZE)] = "",
     welcome_minutes: Word = "5",
     read_only: Word = "",
+    news_as: Word = "",
 ) -> Response:
     """Say when the assistant answers there, who may do what, how speakers are named, whom to greet."""
     values: dict[str, Any] = {
@@ -55,6 +56,8 @@ async def configure(
         "read_only": bool(read_only),
         "timezone": str(desk.texts.zone),
     }
+    if news_as:  # asked only where the channel has cards
+        values["news_cards"] = news_as == "card"
     now = desk.auth.clock.now()
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         await access_conversation(tx, desk.access, conversation_id)

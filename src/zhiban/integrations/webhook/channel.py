@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from zhiban.integrations.standard_webhooks import parse_secret, signed_headers
-from zhiban.integrations.webhook.kinds import PROGRAM, TEXT_CHARACTERS
+from zhiban.integrations.webhook.kinds import LINK, PROGRAM, TEXT_CHARACTERS
 from zhiban.integrations.webhook.reading import Address, Id, incoming, parse_event
 from zhiban.kit.breaker import LocalBreakers, Paused, Pauses
 from zhiban.kit.clock import Clock
@@ -93,6 +93,13 @@ class WebhookChannel:
         """
         self._check(message)
         said: dict[str, Any] = {"id": message.key, "kind": message.kind.value, "text": message.text}
+        if message.link is not None:
+            # A text all the same: whoever knows nothing of cards shows its words.
+            card = message.link
+            said |= {
+                "kind": Kind.TEXT.value,
+                "link": {"title": card.title, "description": card.description, "url": card.url},
+            }
         if message.choices:
             said["choices"] = [{"id": choice.id, "label": choice.label} for choice in message.choices]
         if message.footer:
@@ -157,6 +164,8 @@ class WebhookChannel:
             raise SendRefused(Refusal.BAD_MESSAGE, hint=f"A text has at most {TEXT_CHARACTERS} characters.")
         if not (message.text.strip() or message.media or message.choices):
             raise SendRefused(Refusal.BAD_MESSAGE, hint="An empty message cannot be sent.")
+        if message.link is not None and LINK.fitting(message.link) != message.link:
+            raise SendRefused(Refusal.BAD_MESSAGE, hint="A link has a title, a web address, and not too many words.")
 
     async def _call(self, id_: str, payload: Mapping[str, Any]) -> None:
         """Call the program, unless it has just been out of reach for everybody or asked us to wait."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from zhiban.kit.i18n import mark
-from zhiban.ports import ChannelKind, Kind, Limits, MediaLimit, VendorAccount
+from zhiban.ports import ChannelKind, Kind, Limits, LinkLimit, MediaLimit, VendorAccount
 
 NAME: Final = "webhook"
 TEXT_CHARACTERS: Final = 10_000
+LINK: Final = LinkLimit(title=512, description=1024, url=2048)
 INLINE_BYTES: Final = 512 << 10  # of one file inside a call; larger ones are given by their address
 
 PROGRAM: Final = ChannelKind(
@@ -18,6 +19,7 @@ PROGRAM: Final = ChannelKind(
     Limits(
         text=TEXT_CHARACTERS,
         quotes=True,
+        link=LINK,
         mentions=True,
         media=dict.fromkeys((Kind.IMAGE, Kind.VOICE, Kind.VIDEO, Kind.FILE), MediaLimit(INLINE_BYTES)),
     ),

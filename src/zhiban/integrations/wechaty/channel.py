@@ -14,7 +14,7 @@ from zhiban.integrations.wechaty import file_box
 from zhiban.integrations.wechaty.client import FILE_SECONDS, GatewayClient
 from zhiban.integrations.wechaty.config import WechatyConfig
 from zhiban.integrations.wechaty.contents import with_mentions
-from zhiban.integrations.wechaty.kinds import TEXT_CHARACTERS, WECHAT_GROUP
+from zhiban.integrations.wechaty.kinds import LINK, TEXT_CHARACTERS, WECHAT_GROUP
 from zhiban.kit.clock import Clock
 from zhiban.kit.http import AddressRefused, AnswerTooLarge, Http, MaybeDone, Unreachable
 from zhiban.kit.text import clean
@@ -22,6 +22,7 @@ from zhiban.ports import (
     Incoming,
     Kind,
     Limits,
+    LinkCard,
     Media,
     MediaDownload,
     Outgoing,
@@ -79,7 +80,7 @@ class WechatyChannel:
             return known or message.key
         self._may_act()
         try:
-            answer = await (self._send_file(message) if message.media else self._send_text(message))
+            answer = await self._carried(message)
         except TryLater as error:
             if error.unknown:
                 self._sent.note(message.key, "")
@@ -127,6 +128,22 @@ class WechatyChannel:
     def _may_act(self) -> None:
         if self._config.read_only:
             raise SendRefused(Refusal.READ_ONLY, hint="The gateway is connected for reading only.")
+
+    async def _carried(self, message: Outgoing) -> Any:
+        if message.media is not None:
+            return await self._send_file(message)
+        return await (self._send_text(message) if message.link is None else self._send_link(message, message.link))
+
+    async def _send_link(self, message: Outgoing, link: LinkCard) -> Any:
+        """A card. Gateways that cannot show one refuse it: the account's protocol has none, or nobody wrote it yet."""
+        if LINK.fitting(link) != link:
+            raise SendRefused(Refusal.BAD_MESSAGE, hint="A link has a title, a web address, and not too many words.")
+        return await self._client.call(
+            "MessageSendUrl",
+            timeout=SEND_SECONDS,
+            conversation_id=message.thread,
+            url_link={"title": clean(link.title), "description": clean(link.description), "url": link.url},
+        )
 
     async def _send_text(self, message: Outgoing) -> Any:
         text = clean(with_mentions(_words(message), message.mentions))

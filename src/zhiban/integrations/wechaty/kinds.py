@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from zhiban.integrations.wechaty.config import LABEL, NAME
-from zhiban.ports import ChannelKind, Kind, Limits, MediaLimit
+from zhiban.ports import ChannelKind, Kind, Limits, LinkLimit, MediaLimit
 
 TEXT_CHARACTERS: Final = 2_000
+# What WeChat's own interface for sharing a web page takes; gateways pass it on as they get it.
+LINK: Final = LinkLimit(title=512, description=1024, url=10 << 10)
 
 WECHAT_GROUP: Final = ChannelKind(
     NAME,
@@ -15,6 +17,7 @@ WECHAT_GROUP: Final = ChannelKind(
     "users",
     Limits(
         text=TEXT_CHARACTERS,
+        link=LINK,
         mentions=True,
         repeats=False,
         event_reply_seconds=600,

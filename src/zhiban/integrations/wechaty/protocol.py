@@ -16,8 +16,10 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 SERVICE: Final = "wechaty.Puppet"
 _PACKAGE: Final = "wechaty.puppet"
 _TIME: Final = "Timestamp"
+_URL_LINK: Final = "UrlLinkPayload"
 
-# Name, number, type on the wire; "*" repeats. Enums are read as integers, because their names differ between versions.
+# Name, number, type on the wire, which may be another message; "*" repeats. Enums are read as integers, because their
+# names differ between versions.
 _MESSAGES: Final[Mapping[str, tuple[tuple[str, int, str], ...]]] = {
     _TIME: (("seconds", 1, "int64"), ("nanos", 2, "int32")),
     "EventRequest": (("seq", 1, "int32"),),
@@ -38,7 +40,7 @@ _MESSAGES: Final[Mapping[str, tuple[tuple[str, int, str], ...]]] = {
         ("room_id", 7, "string"),
         ("listener_id", 8, "string"),
         ("mention_ids", 9, "string*"),
-        ("receive_time", 10, "time"),
+        ("receive_time", 10, _TIME),
         ("quote_id", 11, "string"),
     ),
     "MessageSendTextRequest": (
@@ -48,6 +50,9 @@ _MESSAGES: Final[Mapping[str, tuple[tuple[str, int, str], ...]]] = {
         ("quote_id", 4, "string"),
     ),
     "MessageSendTextResponse": (("id", 2, "string"),),
+    _URL_LINK: (("description", 1, "string"), ("title", 3, "string"), ("url", 4, "string")),
+    "MessageSendUrlRequest": (("conversation_id", 1, "string"), ("url_link", 3, _URL_LINK)),
+    "MessageSendUrlResponse": (("id", 2, "string"),),
     "MessageSendFileRequest": (("conversation_id", 1, "string"), ("file_box", 2, "string")),
     "MessageSendFileResponse": (("id", 2, "string"),),
     "MessageFileRequest": (("id", 1, "string"),),
@@ -126,7 +131,6 @@ def wire() -> Wire:
         "bool": field.TYPE_BOOL,
         "int32": field.TYPE_INT32,
         "int64": field.TYPE_INT64,
-        "time": field.TYPE_MESSAGE,
     }
     file = descriptor_pb2.FileDescriptorProto(name="zhiban/wechaty.proto", package=_PACKAGE, syntax="proto3")
     for name, fields in _MESSAGES.items():
@@ -135,9 +139,9 @@ def wire() -> Wire:
             message.field.add(
                 name=field_name,
                 number=number,
-                type=types[kind.removesuffix("*")],
+                type=types.get(kind.removesuffix("*"), field.TYPE_MESSAGE),
                 label=field.LABEL_REPEATED if kind.endswith("*") else field.LABEL_OPTIONAL,
-                type_name=f".{_PACKAGE}.{_TIME}" if kind == "time" else None,
+                type_name=f".{_PACKAGE}.{kind}" if kind in _MESSAGES else None,
             )
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)

@@ -40,6 +40,13 @@ async function outcome (record) {
 class TestPuppet extends PuppetMock {
   messageSendText (to, text, mentionIdList = []) { return outcome({ id: `out-${++number}`, to, text, mentionIdList }) }
 
+  messageSendUrl (to, { title, description = '', url }) {  // what WeChat takes of a shared page
+    const long = [[title, 512], [description, 1024], [url, 10240]].some(([text, most]) => Buffer.byteLength(text) > most)
+    if (!title || long || !/^https?:\/\//.test(url)) throw new Error('the link is not one that can be sent')
+    if (linkless) throw new Error('messageSendUrl: this puppet does not support it')
+    return outcome({ id: `out-${++number}`, to, link: { title, description, url } })
+  }
+
   async messageSendFile (to, file) {
     const content = await file.toBuffer()
     return outcome({ id: `out-${++number}`, to, file: file.name, size: content.length, base64: content.length < 1e6 ? content.toString('base64') : '' })
@@ -77,6 +84,7 @@ class TestPuppet extends PuppetMock {
   }
 }
 const slow = new Map()
+let linkless = false  // whether the account's protocol has no cards with links
 const hidden = new Set()  // contacts that the gateway does not know yet
 
 const puppet = new TestPuppet({ mocker })
@@ -101,6 +109,7 @@ const plays = {
   state: () => ({ loggedIn: puppet.isLoggedIn, sent, recalled, accepted, calls, listeners: puppet.listenerCount('message') }),
   reset: async () => {  // as if it had just been started
     for (const list of [sent, recalled, accepted, faults]) list.length = 0
+    linkless = false
     if (puppet.isLoggedIn) await puppet.logout()
     for (const known of [mocker.cacheRoomPayload, mocker.RoomMock.pool, mocker.cacheFileBoxPayload, friendships, invitations, slow, hidden]) known.clear()
     if (token !== TOKEN) await plays.token({ token: TOKEN })
@@ -150,6 +159,7 @@ const plays = {
     puppet.emit('room-invite', { roomInvitationId: payload.id })
   },
   emit: ({ event, payload }) => { puppet.emit(event, payload) },
+  links: ({ none }) => { linkless = none },
   fault: ({ next }) => { faults.push(...next) },
   drop: restart,  // cuts every connection and comes back at once, at the same address
   token: async ({ token: other }) => { token = other; await restart() },
