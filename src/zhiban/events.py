@@ -368,7 +368,9 @@ class ReplyRequeued(MessageFact):
 
 
 class MessageSent(MessageFact):
-    """The channel took our message."""
+    """The channel took our message; not `confirmed`: it may have, as its answer was lost, and is not asked again."""
+
+    confirmed: bool = True
 
 
 class MessageDelivered(MessageFact):

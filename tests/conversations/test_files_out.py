@@ -226,7 +226,7 @@ async def test_what_may_have_arrived_is_not_said_again_where_a_repeat_would_stan
     words, file = await talk.queued()
     for message in (words, file):
         talk.place.faults.append((TryLater("lost", unknown=True), True))
-        assert await talk.sends(message) == SendSucceeded()
+        assert await talk.sends(message) == SendSucceeded(confirmed=False)
     talk.place.faults.append((TryLater("busy"), False))
     assert isinstance(await talk.sends(replace(words, external_id="z2")), Deferred)
     assert len(talk.place.arrived) == 2

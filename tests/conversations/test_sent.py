@@ -242,3 +242,33 @@ async def test_words_that_have_to_wait_are_tried_again_in_the_place_of_the_card(
     assert await line.dispatches(channel, message) == sending.Deferred(3)
     assert await line.dispatches(channel, message) == sending.SendSucceeded(plainly=True)
     assert len(place.arrived) == 1
+
+
+async def test_only_who_holds_the_conversation_tries_what_may_not_be_repeated_and_only_once(line: Line) -> None:
+    message, revision = await line.queue("z1")
+
+    async def tries(process: int = PROCESS) -> bool:
+        async with line.database.transaction(line.workspace_id) as tx:
+            return await sending.try_once(tx, message, process=process, now=NOON)
+
+    assert [await tries(8), await tries(), await tries()] == [False, True, False]
+    await line.records(message, sending.Deferred(3))
+    assert await tries()
+    picky = MemoryChannel(MemoryPlace())
+    picky.limits = replace(picky.limits, repeats=False)  # type: ignore[misc]
+    again = replace(message, tried=True)
+    assert await line.dispatches(picky, again) == sending.SendSucceeded(confirmed=False)
+    assert await line.dispatches(MemoryChannel(MemoryPlace()), again) == sending.SendSucceeded()
+    await line.sent(message, revision)
+    assert not await tries()
+
+
+async def test_whether_the_words_of_a_refused_card_arrived_may_be_unknown(line: Line) -> None:
+    place, channel = a_channel()
+    channel.limits = replace(channel.limits, repeats=False)  # type: ignore[misc]
+    message = await line.card("z1")
+    place.faults += [(SendRefused(Refusal.UNKNOWN), False), (TryLater("lost", unknown=True), True)]
+    outcome = await line.dispatches(channel, message)
+    assert outcome == sending.SendSucceeded(plainly=True, confirmed=False)
+    await line.records(message, outcome)
+    assert await line.stored(message) == ("text", {}, "sent")

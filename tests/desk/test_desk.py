@@ -207,20 +207,6 @@ async def test_a_draft_waits_for_its_agent_only(site: Site) -> None:
     assert "我先把会话" not in (await agent.get(f"/conversations/{zhou}")).text
 
 
-async def test_a_message_that_failed_is_shown_with_its_reason_and_sent_again(site: Site) -> None:
-    agent, seed = await site.signed_in(), site.seed
-    zhou = seed.conversations["周予安"]
-    async with seed.database.transaction(seed.workspace_id) as tx:
-        ids = await seed.replies(tx, "周予安", "诊断工具在这里", by="林晓", at=seed.clock.now())
-        await tx.run("update message set state = 'failed', failure = 'blocked' where id = %(id)s", id=ids[0])
-    page = (await agent.get(f"/conversations/{zhou}")).text
-    assert "没有发出：对方拒收，或平台拦下了这条" in page
-    again = await agent.post(f"/messages/{ids[0]}/again", hx_request="true")
-    assert "正在发送" in again.text
-    assert (await agent.post(f"/messages/{ids[0]}/again")).status == 409
-    assert (await agent.post("/messages/999999/again")).status == 404
-
-
 async def test_older_messages_come_a_page_at_a_time_and_stay(site: Site) -> None:
     agent, seed = await site.signed_in(), site.seed
     zhou = seed.conversations["周予安"]

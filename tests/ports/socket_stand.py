@@ -52,11 +52,11 @@ class SocketStand(Stand):
         assert isinstance(vendor, AcceptsSockets)
         vendor.bind(self)
 
-    async def call(self, key: str, frame: str, *, timeout: float, once: bool = False) -> str:
+    async def call(self, key: str, frame: str, *, timeout: float) -> str:
         """SocketCalls: over whatever socket is open."""
         await self.until(lambda: self.live)
         assert self.live is not None
-        return await self.live.call(key, frame, timeout=timeout, once=once)
+        return await self.live.call(key, frame, timeout=timeout)
 
     async def until(self, holds: Callable[[], object]) -> None:
         async with asyncio.timeout(10), self.news:

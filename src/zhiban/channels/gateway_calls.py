@@ -1,4 +1,4 @@
-"""Calls on their way to a program that is connected to another process, and those whose answer was lost."""
+"""Calls on their way to a program that is connected to another process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 LEFT_BEHIND = timedelta(minutes=10)  # whoever waited for it is dead
-REMEMBERED = timedelta(days=3)  # nothing is tried again for so long
 
 _PUT = """
 with old as (delete from gateway_call where connection_id = %(connection)s and created_at < %(old)s)
@@ -20,11 +19,6 @@ update gateway_call set state = 'sent' where id in (
   select id from gateway_call where connection_id = %(connection)s and state = 'waiting'
   order by id limit 16 for update skip locked)
 returning id, key, frame, seconds"""
-
-_REMEMBER = """
-with old as (delete from gateway_lost where connection_id = %(connection)s and lost_at < %(old)s)
-insert into gateway_lost (workspace_id, connection_id, key, lost_at)
-values (%(workspace)s, %(connection)s, %(key)s, %(now)s) on conflict do nothing"""
 
 
 @frozen_dataclass
@@ -85,19 +79,3 @@ async def withdraw_call(tx: Transaction, id_: int) -> str:
     """Nobody waits for it any more. Returns how it stood then; what was `waiting` is never sent."""
     found = await tx.value("delete from gateway_call where id = %(id)s returning state", id=id_)
     return str(found or "lost")
-
-
-async def remember_lost(tx: Transaction, connection_id: int, key: str, *, now: datetime) -> None:
-    """The answer to this was lost: it may have been done."""
-    await tx.run(_REMEMBER, workspace=tx.workspace_id, connection=connection_id, key=key, now=now, old=now - REMEMBERED)
-
-
-async def was_lost(tx: Transaction, connection_id: int, key: str) -> bool:
-    """Whether it was tried before and its answer lost."""
-    return bool(
-        await tx.value(
-            "select exists (select from gateway_lost where connection_id = %(connection)s and key = %(key)s)",
-            connection=connection_id,
-            key=key,
-        )
-    )

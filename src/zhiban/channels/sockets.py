@@ -19,7 +19,7 @@ from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import Unavailable
 from zhiban.kit.pubsub import PubSub
-from zhiban.ports import AnswerLost, SocketCalls, SocketClient, TryLater
+from zhiban.ports import SocketCalls, SocketClient, TryLater
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,6 @@ class LiveSocket:
         frame: str,
         *,
         timeout: float,
-        once: bool = False,  # noqa: ARG002 - what it promises is the registry's to keep
         attempt: Attempt | None = None,
     ) -> str:
         """As SocketCalls. `attempt` tells how far it came, also where the caller is cancelled meanwhile."""
@@ -133,8 +132,8 @@ class _Calls:
         self._registry = registry
         self._key = key
 
-    async def call(self, key: str, frame: str, *, timeout: float, once: bool = False) -> str:
-        return await self._registry.call(self._key, key, frame, timeout=timeout, once=once)
+    async def call(self, key: str, frame: str, *, timeout: float) -> str:
+        return await self._registry.call(self._key, key, frame, timeout=timeout)
 
 
 class SocketRegistry:
@@ -179,36 +178,18 @@ class SocketRegistry:
 
     # ------------------------------------------------------------------------------------------------------- calling
 
-    async def call(self, key: Key, echo: str, frame: str, *, timeout: float, once: bool) -> str:
-        """As SocketCalls. What was handed over when the caller was cancelled, as at the end of the process, is lost."""
-        workspace_id, connection_id = key
-        if once:
-            async with self._database.transaction(workspace_id) as tx:
-                if await gateway_calls.was_lost(tx, connection_id, echo):
-                    raise AnswerLost("The answer to this message was lost; it may have been sent.")
+    async def call(self, key: Key, echo: str, frame: str, *, timeout: float) -> str:
+        """As SocketCalls."""
         attempt = Attempt()
         try:
             here = next((one for one in reversed(self.of(key)) if one.client.calls), None)
             if here is not None:
                 return await here.call(echo, frame, timeout=timeout, attempt=attempt)
             return await self._elsewhere(key, echo, frame, timeout, attempt)
-        except BaseException as error:
-            if once and attempt.handed_over:
-                await asyncio.shield(self._tasks.start(self._remember(key, echo)))
-            if (
-                attempt.handed_over
-                and isinstance(error, (psycopg.Error, Unavailable))
-                and not isinstance(error, TryLater)
-            ):
+        except (psycopg.Error, Unavailable) as error:
+            if attempt.handed_over and not isinstance(error, TryLater):
                 raise TryLater(NO_ANSWER, after=2.0, unknown=True) from error
             raise
-
-    async def _remember(self, key: Key, echo: str) -> None:
-        try:
-            async with self._database.transaction(key[0]) as tx:
-                await gateway_calls.remember_lost(tx, key[1], echo, now=self._clock.now())
-        except (psycopg.Error, Unavailable) as error:
-            log.warning("That an answer was lost could not be noted: %s", str(error).strip())
 
     async def _elsewhere(self, key: Key, echo: str, frame: str, timeout: float, attempt: Attempt) -> str:
         """The answer by way of a process that is connected. Raises TryLater."""

@@ -163,7 +163,7 @@ class QueueReply:
 
 @frozen_dataclass
 class RequeueReply:
-    """A message that failed is to be sent again."""
+    """A message that failed, or may have, is to be sent again."""
 
     message_id: int
     counts: bool = True

@@ -118,6 +118,7 @@ class QueuedMessage:
     agent_id: int | None = None
     mentions: tuple[Mention, ...] = ()
     reply_to_id: int | None = None
+    tried: bool = False  # before, where a repeat would be heard twice, and nobody knows what became of it
 
 
 @frozen_dataclass

@@ -22,6 +22,7 @@ from zhiban.conversations.outbox import (
 )
 from zhiban.conversations.participants import named_in
 from zhiban.conversations.quotes import quotation
+from zhiban.conversations.sending import UNCONFIRMED
 from zhiban.events import DIRECT, Actor, Cause, NoteAdded
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
@@ -107,7 +108,10 @@ def _check_allowance(state: ConversationState, text: str, limits: Limits, *, now
 
 
 async def send_again(tx: Transaction, message_id: int, *, limits: Limits, by: Actor, now: datetime) -> None:
-    """Queue a failed message once more, under a new key. Raises NotFound, Conflict, ReplyWindowClosed."""
+    """Queue a message once more that failed, or of which nobody knows whether it arrived, under a new key.
+
+    Raises NotFound, Conflict, ReplyWindowClosed.
+    """
     conversation_id = await tx.value(
         "select conversation_id from message where id = %(id)s and direction = 'out'", id=message_id
     )
@@ -118,8 +122,9 @@ async def send_again(tx: Transaction, message_id: int, *, limits: Limits, by: Ac
         raise ReplyWindowClosed(reason)
     attempts = await tx.value(
         "update message set state = 'queued', failure = null, failure_code = null "
-        "where id = %(id)s and state = 'failed' returning attempts",
+        "where id = %(id)s and (state = 'failed' or (state = 'sent' and failure = %(unconfirmed)s)) returning attempts",
         id=message_id,
+        unconfirmed=UNCONFIRMED,
     )
     if attempts is None:
         raise Conflict("Only a message that failed can be sent again.")

@@ -42,12 +42,22 @@ _SENT = f"""
 with held as (
   select workspace_id from conversation_work where conversation_id = %(conversation)s for update),
 sent as (
-  update message m set state = 'sent', attempts = attempts + 1, delivered_at = %(now)s, vendor_id = %(vendor)s::text
+  update message m set state = 'sent', attempts = attempts + 1, delivered_at = %(now)s, vendor_id = %(vendor)s::text,
+    tried_at = null, failure = %(failure)s::text
   from held
   where m.workspace_id = held.workspace_id and m.id = %(id)s and m.state in ('queued', 'dropped') returning m.id),
 {event_log.log_with("exists (select from sent)")},
 {work_state.LEAVE_AFTER}
 select id, false from logged union all select null, true from left_empty"""
+
+# In a channel where a repeat is heard twice, this stands before the call: whoever finds it later does not know how the
+# call ended, and does not make it again. Nobody makes it who has lost the lease meanwhile.
+_TRY = """
+update message m set tried_at = %(now)s from conversation_work w
+where m.id = %(id)s and m.state = 'queued' and m.tried_at is null
+  and w.workspace_id = m.workspace_id and w.conversation_id = m.conversation_id and w.leased_by = %(process)s
+returning m.id"""
+UNCONFIRMED = "unconfirmed"  # of what was sent as far as anybody knows: that the vendor has it was never said
 
 # What may be said of a card and not of its words. Whoever cannot be written to cannot be written words either.
 _OF_THE_CARD = frozenset((Refusal.KIND_FORBIDDEN, Refusal.BAD_MESSAGE, Refusal.UNKNOWN))
@@ -70,6 +80,7 @@ class SendSucceeded:
     native: NativeState | None = None
     vendor_id: str | None = None  # where that is another id than our key
     plainly: bool = False  # its words went instead of its card
+    confirmed: bool = True  # the vendor said so; otherwise nobody knows, and it is not sent again by itself
 
 
 @frozen_dataclass
@@ -99,20 +110,28 @@ class WorkHold:
     revision: int
 
 
+async def try_once(tx: Transaction, message: QueuedMessage, *, process: int, now: datetime) -> bool:
+    """Say beforehand that a message is about to be sent whose repeat would be heard twice.
+
+    False where it must not be sent: it waits no more, was tried before, or the lease was lost.
+    """
+    return bool(await tx.value(_TRY, id=message.id, process=process, now=now))
+
+
 async def dispatch(
     inbox: OpenInbox, thread: str, message: QueuedMessage, files: OutgoingFiles, *, now: datetime
 ) -> Outcome:
     """Make the call. Never raises for what a vendor may answer."""
-    plainly = False
+    if message.tried and not inbox.channel.limits.repeats:
+        return SendSucceeded(confirmed=False)
     try:
         if message.kind == "move":
             return await _move(inbox, thread, message)
         if message.kind in FILE_KINDS:
-            id_ = await _send_file(inbox, thread, message, files)
-        elif message.kind == Kind.LINK:
-            id_, plainly = await _send_card(inbox, thread, message)
-        else:
-            id_ = await _send(inbox, thread, message, now=now)
+            return await _send_file(inbox, thread, message, files)
+        if message.kind == Kind.LINK:
+            return await _send_card(inbox, thread, message)
+        return await _send(inbox, thread, message, now=now)
     except SendRefused as error:
         return SendRejected(error.refusal, error.code, error.native, error.servicer)
     except TryLater as error:
@@ -123,52 +142,52 @@ async def dispatch(
         if now - message.sent_at > GIVE_UP_AFTER:
             return SendRejected(Refusal.MISCONFIGURED, error.code)
         return Deferred(BROKEN_WAIT, broken=error.sentence)
-    return SendSucceeded(vendor_id=id_ if id_ and id_ != message.external_id else None, plainly=plainly)
 
 
-async def _send_card(inbox: OpenInbox, thread: str, message: QueuedMessage) -> tuple[str, bool]:
-    """The vendor's id, and whether the words went instead, because the vendor will not have the card."""
+async def _send(inbox: OpenInbox, thread: str, message: QueuedMessage, *, now: datetime) -> SendSucceeded:
+    outgoing = as_outgoing(thread, message)
+    code = message.content.get("code")
+    if not code:
+        return await _say(inbox, message, inbox.channel.send(outgoing))
+    if now >= datetime.fromisoformat(message.content["expires"]) or not isinstance(inbox.channel, RepliesToEvents):
+        raise SendRefused(Refusal.CODE_EXPIRED)
+    return await _say(inbox, message, inbox.channel.reply_to_event(code, outgoing))
+
+
+async def _say(inbox: OpenInbox, message: QueuedMessage, saying: Coroutine[Any, Any, str]) -> SendSucceeded:
+    """Where nobody knows whether it arrived and a repeat might stand there twice, which is worse than not at all, it
+    counts as sent at once, as another process would not know."""
+    try:
+        id_ = await saying
+    except TryLater as error:
+        if error.unknown and not inbox.channel.limits.repeats:
+            return SendSucceeded(confirmed=False)
+        raise
+    return SendSucceeded(vendor_id=id_ if id_ and id_ != message.external_id else None)
+
+
+async def _send_card(inbox: OpenInbox, thread: str, message: QueuedMessage) -> SendSucceeded:
+    """Send the card, or its words where the vendor will not have it."""
     outgoing = as_outgoing(thread, message)
     try:
-        return await _say(inbox, inbox.channel.send(outgoing)), False
+        return await _say(inbox, message, inbox.channel.send(outgoing))
     except SendRefused as error:
         if error.refusal not in _OF_THE_CARD:
             raise
     words = replace(outgoing, kind=Kind.TEXT, link=None)
-    return await _say(inbox, inbox.channel.send(words)), True
+    return replace(await _say(inbox, message, inbox.channel.send(words)), plainly=True)
 
 
-async def _send(inbox: OpenInbox, thread: str, message: QueuedMessage, *, now: datetime) -> str:
-    outgoing = as_outgoing(thread, message)
-    code = message.content.get("code")
-    if not code:
-        return await _say(inbox, inbox.channel.send(outgoing))
-    if now >= datetime.fromisoformat(message.content["expires"]) or not isinstance(inbox.channel, RepliesToEvents):
-        raise SendRefused(Refusal.CODE_EXPIRED)
-    return await _say(inbox, inbox.channel.reply_to_event(code, outgoing))
-
-
-async def _say(inbox: OpenInbox, saying: Coroutine[Any, Any, str]) -> str:
-    """The vendor's id. Empty where nobody knows whether it arrived and a repeat might stand there twice, which is worse
-    than not at all: it counts as sent at once, as another process would not know."""
-    try:
-        return await saying
-    except TryLater as error:
-        if error.unknown and not inbox.channel.limits.repeats:
-            return ""
-        raise
-
-
-async def _send_file(inbox: OpenInbox, thread: str, message: QueuedMessage, files: OutgoingFiles) -> str:
+async def _send_file(inbox: OpenInbox, thread: str, message: QueuedMessage, files: OutgoingFiles) -> SendSucceeded:
     """Hand the file over and send it; once more where the vendor has lost what an earlier attempt gave it."""
     given = await files.hand_over(inbox, message.id)
     try:
-        return await _say(inbox, inbox.channel.send(as_outgoing(thread, message, given.media)))
+        return await _say(inbox, message, inbox.channel.send(as_outgoing(thread, message, given.media)))
     except SendRefused as error:
         if not given.kept or error.refusal is not Refusal.BAD_MESSAGE:
             raise
         given = await files.hand_over(inbox, message.id, anew=True)
-        return await _say(inbox, inbox.channel.send(as_outgoing(thread, message, given.media)))
+        return await _say(inbox, message, inbox.channel.send(as_outgoing(thread, message, given.media)))
 
 
 async def _move(inbox: OpenInbox, thread: str, message: QueuedMessage) -> Outcome:
@@ -239,7 +258,7 @@ async def record_outcome(
             await _record_refused(tx, inbox, state, message, outcome, now=now)
         case Deferred():
             metrics.send(inbox.kind, "delayed")
-            await tx.run("update message set attempts = attempts + 1 where id = %(id)s", id=message.id)
+            await tx.run("update message set attempts = attempts + 1, tried_at = null where id = %(id)s", id=message.id)
             if outcome.broken:
                 await mark_broken(tx, inbox.connection.id, outcome.broken, now=now)
     return False
@@ -255,7 +274,10 @@ async def _record_sent(
     leave: WorkHold | None,
 ) -> bool:
     moved = message.kind == "move"
-    events = () if moved else (MessageSent(actor=_actor(message), at=now, message_id=message.id, **state.about()),)
+    sent = MessageSent(
+        actor=_actor(message), at=now, message_id=message.id, confirmed=outcome.confirmed, **state.about()
+    )
+    events = () if moved else (sent,)
     if moved and outcome.native is not None:
         change = ChangeNativeSession(outcome.native)
         await transitions.apply(tx, state.id, change, actor=SYSTEM, now=now)
@@ -266,6 +288,7 @@ async def _record_sent(
         workspace=tx.workspace_id,
         facts=event_log.facts(events),
         vendor=outcome.vendor_id,
+        failure=None if outcome.confirmed else UNCONFIRMED,
         process=leave.process_id if leave else None,
         revision=leave.revision if leave else None,
         now=now,
@@ -288,8 +311,8 @@ async def _record_refused(
 ) -> None:
     state = await transitions.lock(tx, state.id)
     await tx.run(
-        "update message set state = 'failed', attempts = attempts + 1, failure = %(failure)s, failure_code = %(code)s "
-        "where id = %(id)s and state in ('queued', 'dropped')",
+        "update message set state = 'failed', attempts = attempts + 1, failure = %(failure)s, failure_code = %(code)s, "
+        "tried_at = null where id = %(id)s and state in ('queued', 'dropped')",
         failure=outcome.refusal,
         code=outcome.code,
         id=message.id,

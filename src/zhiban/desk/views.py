@@ -28,6 +28,7 @@ from zhiban.conversations.queries import (
 from zhiban.conversations.quotes import Quoted, own_words
 from zhiban.conversations.reasons import REASON_LABELS
 from zhiban.conversations.retention import Forgotten
+from zhiban.conversations.sending import UNCONFIRMED
 from zhiban.conversations.surveys import RatingLine
 from zhiban.desk.group_view import GroupView
 from zhiban.desk.kinds import ContentView, content_view
@@ -147,6 +148,7 @@ class MessageView:
     text: str
     state: Literal["", "sending", "failed", "dropped", "recalled"]
     failure: str = ""
+    unconfirmed: bool = False  # sent, as far as anybody knows
     sent: bool = False
     more: bool = False
     receipt: bool = False
@@ -323,6 +325,7 @@ def message_view(
         withheld=bool(row.content.get("withheld")),
         state=_state(row),
         failure=row.failure or "",
+        unconfirmed=row.failure == UNCONFIRMED,
         sent=row.direction == "out" and row.state == "sent",
         files=row.files,
         content=content_view(row.kind, row.content),

@@ -82,7 +82,7 @@ from zhiban.ports.outgoing import (
 from zhiban.ports.refusals import Refusal
 from zhiban.ports.reply_slots import AnswersInSlots, ReplySlots, TakenSlot
 from zhiban.ports.setup import Setup, SetupField, SetupStep, UnusableValues
-from zhiban.ports.sockets import SOCKETS, AcceptsSockets, AnswerLost, Handshake, SocketAnswer, SocketCalls, SocketClient
+from zhiban.ports.sockets import SOCKETS, AcceptsSockets, Handshake, SocketAnswer, SocketCalls, SocketClient
 from zhiban.ports.trackers import (
     BindsMembers,
     CommentDraft,
@@ -123,7 +123,6 @@ __all__ = [
     "AccessToken",
     "AccountsChanged",
     "Acknowledgement",
-    "AnswerLost",
     "AnswersInSlots",
     "AppAddresses",
     "AppCreator",

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
-from zhiban.kit.errors import ZhibanError
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.ports.channels import GatewayState
 from zhiban.ports.webhooks import VerifiedWebhook
@@ -40,19 +39,11 @@ class SocketAnswer:
     frame: str
 
 
-class AnswerLost(ZhibanError):
-    """This was sent before and its answer was lost, so it is not sent again."""
-
-
 class SocketCalls(Protocol):
     """What a vendor may ask of us: to call its program, in whichever process that is connected."""
 
-    async def call(self, key: str, frame: str, *, timeout: float, once: bool = False) -> str:
-        """Send a frame; the frame that answers it. With `once` a key whose answer was lost is never sent again, also
-        where the caller was cancelled while it waited.
-
-        Raises TryLater (`unknown` once it was sent) and AnswerLost.
-        """
+    async def call(self, key: str, frame: str, *, timeout: float) -> str:
+        """Send a frame; the frame that answers it. Raises TryLater (`unknown` once it was sent)."""
         ...
 
 

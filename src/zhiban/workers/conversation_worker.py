@@ -24,7 +24,7 @@ from zhiban.conversations.outbox import QueuedMessage
 from zhiban.conversations.outgoing_files import OutgoingFiles
 from zhiban.conversations.quotes import reference_of
 from zhiban.conversations.responder import ConversationSnapshot, PendingMessage, Responder
-from zhiban.conversations.sending import Deferred, WorkHold, dispatch, record_outcome
+from zhiban.conversations.sending import Deferred, Outcome, WorkHold, dispatch, record_outcome, try_once
 from zhiban.events import SYSTEM
 from zhiban.kit import metrics
 from zhiban.kit.background_tasks import BackgroundTasks, cancelled
@@ -47,7 +47,7 @@ _STATE_WIDTH = len(transitions.STATE_FIELDS)
 _LOAD = f"""
 select {_STATE}, w.revision, w.retry_at, coalesce(nullif(p.remark, ''), p.name, ''), m.id, m.state, m.kind, m.text,
   m.choice, m.content, m.external_id, m.author, m.agent_id, m.attempts, m.sent_at, m.sender_contact_id, m.sender_ref,
-  m.mentions, m.reply_to_id, case when c.kind = 'group' then (
+  m.mentions, m.reply_to_id, m.tried_at is not null, case when c.kind = 'group' then (
     select coalesce(nullif(g.nickname, ''), s.name) from participant g
     join contact s on s.workspace_id = g.workspace_id and s.id = g.contact_id
     where g.workspace_id = m.workspace_id and g.conversation_id = m.conversation_id
@@ -234,8 +234,13 @@ class ConversationWorker:
         for message in snapshot.queued:
             with metrics.timed("send"):
                 now = self._clock.now()
-                whole = await self._naming(snapshot, message)
-                outcome = await dispatch(snapshot.inbox, snapshot.state.thread, whole, self._files, now=now)
+                if not message.tried and not snapshot.inbox.channel.limits.repeats:
+                    outcome = await self._once(snapshot, message, now=now)
+                else:
+                    whole = await self._naming(snapshot, message)
+                    outcome = await dispatch(snapshot.inbox, snapshot.state.thread, whole, self._files, now=now)
+            if outcome is None:
+                return False
             now = self._clock.now()
             changed.clear()  # what came before this transaction, it sees
             async with self._database.transaction(snapshot.workspace_id) as tx:
@@ -258,6 +263,25 @@ class ConversationWorker:
             if revision != snapshot.revision:
                 return False  # people may have taken over between two parts: read again before the next one
         return False
+
+    async def _once(self, snapshot: ConversationSnapshot, message: QueuedMessage, *, now: datetime) -> Outcome | None:
+        """Make a call that nobody may repeat; None where it is not to be made any more, as others have seen to it.
+
+        The lease is kept however long it takes, so that nobody takes a call under way for one that was lost.
+        """
+        process = snapshot.process_id
+        async with self._database.transaction(snapshot.workspace_id) as tx:
+            if not await try_once(tx, message, process=process, now=now):
+                return None
+        whole = await self._naming(snapshot, message)
+        calling = asyncio.ensure_future(dispatch(snapshot.inbox, snapshot.state.thread, whole, self._files, now=now))
+        try:
+            while not (await asyncio.wait({calling}, timeout=RENEW_SECONDS))[0]:
+                async with self._database.transaction(snapshot.workspace_id) as tx:
+                    await work_state.renew(tx, snapshot.id, process=process, now=self._clock.now())
+            return calling.result()
+        finally:
+            await cancelled((calling,))
 
     async def _naming(self, snapshot: ConversationSnapshot, message: QueuedMessage) -> QueuedMessage:
         """The message with the vendor's id of what it answers, which was not sent yet when it was stored."""
@@ -330,7 +354,7 @@ def _loaded(rows: Sequence[Sequence[Any]]) -> _Loaded | None:
         id_, message_state, kind, text, choice, content, external_id, author, agent_id, attempts, sent_at = row[
             _STATE_WIDTH + 3 : _STATE_WIDTH + 14
         ]
-        contact_id, sender, mentions, reply_to, sender_name = row[_STATE_WIDTH + 14 :]
+        contact_id, sender, mentions, reply_to, tried, sender_name = row[_STATE_WIDTH + 14 :]
         if message_state == "pending":
             pending.append(
                 PendingMessage(
@@ -353,7 +377,7 @@ def _loaded(rows: Sequence[Sequence[Any]]) -> _Loaded | None:
             named = tuple(Mention(one["id"], one["name"]) for one in mentions)
             queued.append(
                 QueuedMessage(
-                    id_, author, kind, text, content, external_id, attempts, sent_at, agent_id, named, reply_to
+                    id_, author, kind, text, content, external_id, attempts, sent_at, agent_id, named, reply_to, tried
                 )
             )
     return _Loaded(state, revision, retry_at, contact_name, tuple(pending), tuple(queued))

@@ -21,7 +21,6 @@ from zhiban.kit.clock import Clock
 from zhiban.kit.http import AddressRefused, AnswerTooLarge, Http, MaybeDone, Unreachable
 from zhiban.kit.text import clean
 from zhiban.ports import (
-    AnswerLost,
     Incoming,
     Kind,
     Limits,
@@ -101,8 +100,6 @@ class OneBotChannel:
             if error.unknown:
                 self._sent.note(message.key, "")
             raise
-        except AnswerLost:
-            id_ = ""
         external_id = events.message_id(message.thread, id_) if id_ else ""
         self._sent.note(message.key, external_id)
         return external_id or message.key
@@ -141,7 +138,6 @@ class OneBotChannel:
         answer = await self._client.call(
             action,
             key=message.key,
-            once=True,
             timeout=FILE_SECONDS if message.media else SEND_SECONDS,
             **to,
             message=as_array(parts),
@@ -157,7 +153,6 @@ class OneBotChannel:
         await self._client.call(
             action.replace("send_", "upload_").replace("_msg", "_file"),
             key=message.key,
-            once=True,
             timeout=FILE_SECONDS,
             **to,
             file=media.reference,

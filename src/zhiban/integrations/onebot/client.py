@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from zhiban.kit.text import clean
-from zhiban.ports import AnswerLost, ConnectionBroken, Refusal, SendRefused, SocketCalls, TryLater
+from zhiban.ports import ConnectionBroken, Refusal, SendRefused, SocketCalls, TryLater
 
 TIMEOUT: Final = 15.0
 SENDING: Final = frozenset(("send_group_msg", "send_private_msg", "upload_group_file", "upload_private_file"))
@@ -40,29 +40,23 @@ class OneBotClient:
         *,
         timeout: float = TIMEOUT,
         key: str = "",
-        once: bool = False,
         over: SocketCalls | None = None,
         **params: Any,
     ) -> Any:
-        """The `data` of the answer. Raises SendRefused, TryLater, ConnectionBroken, and AnswerLost with `once`."""
+        """The `data` of the answer. Raises SendRefused, TryLater and ConnectionBroken."""
         calls = over or self.calls
         if calls is None:
             raise TryLater("The program is not connected.", after=2.0)
         echo = key or secrets.token_hex(8)
         frame = json.dumps({"action": action, "params": params, "echo": echo}, ensure_ascii=False)
-        answer = await calls.call(echo, frame, timeout=timeout, once=once)
+        answer = await calls.call(echo, frame, timeout=timeout)
         try:
             found = json.loads(answer)
         except (ValueError, RecursionError):
             found = None
         if not isinstance(found, Mapping):
             raise TryLater("The program answered nonsense.", after=5.0, unknown=True)
-        try:
-            return data_of(action, found)
-        except TryLater as error:
-            if once and error.unknown:
-                raise AnswerLost("The program does not know what QQ did with it.") from error
-            raise
+        return data_of(action, found)
 
 
 def data_of(action: str, answer: Mapping[str, Any]) -> Any:

@@ -34,6 +34,7 @@ async function outcome (record) {
   if (fault === 'logged out') throw new Error('puppet is not logged in')
   sent.push({ ...record, at: Date.now() })
   if (fault === 'lost') { await restart(); await new Promise(() => {}) }  // it arrived, and the answer never will
+  if (fault === 'held') await new Promise(() => {})  // it arrived, and nobody is told
   return fault === 'nameless' ? undefined : record.id
 }
 
