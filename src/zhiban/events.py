@@ -466,6 +466,7 @@ class ApiTokenCreated(Event):
     token_id: int
     name: str
     scopes: tuple[str, ...] = ()
+    inbox_ids: tuple[int, ...] | None = None  # None: every inbox
 
 
 class ApiTokenRevoked(Event):

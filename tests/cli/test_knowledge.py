@@ -184,10 +184,20 @@ async def test_tokens_are_made_listed_and_revoked(kept: Path) -> None:
     assert (await zhiban("token", "create", "报表", data=kept)).code == Exit.MISSING
     assert (await zhiban("token", "create", "x", "--scope", "everything", data=kept)).code == Exit.USAGE
     assert (await zhiban("token", "create", "x", "--expires", "soon", data=kept)).code == Exit.USAGE
+    assert (await zhiban("token", "create", "x", "--inbox", "没有这个", data=kept)).code == Exit.MISSING
+    added = await zhiban("inbox", "add", "webhook", "--source", "crm", "--url", "https://crm.example/in", data=kept)
+    assert added.code == 0, added.err
+    some = await zhiban("token", "create", "一家", "--inbox", "crm", "--json", data=kept)
+    assert len(some.json["inbox_ids"]) == 1
+    assert (await zhiban("token", "revoke", "一家", data=kept)).code == 0
     assert "已吊销：报表" in (await zhiban("token", "revoke", "报表", data=kept)).out
     assert (await zhiban("token", "revoke", "报表", data=kept)).code == Exit.MISSING
     listed = await zhiban("token", "list", "--json", data=kept)
-    assert [(one["name"], one["state"]) for one in listed.json] == [("同步", "active"), ("报表", "revoked")]
+    assert [(one["name"], one["state"]) for one in listed.json] == [
+        ("同步", "active"),
+        ("一家", "revoked"),
+        ("报表", "revoked"),
+    ]
     assert made.json["token"] not in listed.out
     shown = (await zhiban("token", "list", data=kept)).out
     assert ("已吊销" in shown, "没用过" in shown) == (True, True)

@@ -51,6 +51,25 @@ async def test_a_token_is_shown_once_and_revoked(site: Site) -> None:
     assert [line.split(" ", 3)[3] for line in await lines(owner, "?about=api_token_revoked")] == ["吊销令牌 名字：crm"]
 
 
+async def test_a_token_may_see_some_inboxes_which_its_list_and_the_log_name(site: Site) -> None:
+    owner = await site.signed_in()
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        (inbox_id, name), *_ = await tx.rows("select id, name from inbox order by id")
+    form = [("name", "crm"), ("scopes", "tickets:read"), ("sees", "some"), ("inbox", str(inbox_id))]
+    page = (await owner.post("/settings/tokens", form)).text
+    (made,) = set(re.findall(r"zhiban_\d+_[\w-]+", page))
+    found = await authenticate(site.seed.database, made, now=site.seed.clock.now())
+    assert (found.inbox_ids, found.access.inbox_ids) == ((inbox_id,), (inbox_id,))
+    assert f"只看{name}" in (await owner.get("/settings/tokens")).text
+    (line,) = await lines(owner, "?about=api_token_created")
+    assert f"能看的收件箱：{name}" in line
+    for ticked in ([], [("inbox", "4711")]):
+        refused = await owner.post(
+            "/settings/tokens", [("name", "bot"), ("scopes", "tickets:read"), ("sees", "some"), *ticked]
+        )
+        assert (refused.status, 'value="some" checked' in refused.text) == (422, True)
+
+
 async def test_what_cannot_be_a_token_is_refused_and_stands_there_still(site: Site) -> None:
     owner = await site.signed_in()
     async with site.seed.database.transaction(site.seed.workspace_id) as tx:

@@ -16,8 +16,8 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 from zhiban.people import service, tokens
 from zhiban.people.auth import COOKIE, auth_of
-from zhiban.people.permissions import Access, Permission
-from zhiban.people.tokens import InvalidToken, Scope
+from zhiban.people.permissions import Access
+from zhiban.people.tokens import SCOPE_PERMISSIONS, InvalidToken, Scope
 from zhiban.web.security import same_origin
 
 log = logging.getLogger(__name__)
@@ -41,13 +41,13 @@ cookie = APIKeyCookie(
 
 @frozen_dataclass
 class Caller:
-    """Whoever calls, whose workspace they see, and what they may do. `access` is an agent's; a token has none."""
+    """Whoever calls, whose workspace they see, and what they may do: of its inboxes, too."""
 
     workspace_id: int
     actor: Actor
     name: str
     scopes: frozenset[Scope]
-    access: Access | None = None
+    access: Access
 
 
 class RefusalLog:
@@ -115,12 +115,7 @@ async def caller(
 
 def _scopes_of(access: Access) -> frozenset[Scope]:
     """What an agent's session may do: what they may do at the desk."""
-    held = {
-        Permission.MANAGE_KNOWLEDGE: Scope.KNOWLEDGE_WRITE,
-        Permission.SEE_REPORTS: Scope.REPORTS_READ,
-        Permission.ANSWER: Scope.TICKETS_WRITE,
-    }
-    return READING | {scope for permission, scope in held.items() if access.may(permission)}
+    return READING | {scope for scope, permission in SCOPE_PERMISSIONS.items() if access.may(permission)}
 
 
 async def _by_token(request: Request, token: str) -> Caller:
@@ -130,7 +125,7 @@ async def _by_token(request: Request, token: str) -> Caller:
     except InvalidToken as error:
         _refused(request, error.reason)
         raise _unknown(error.sentence, error="invalid_token") from error
-    return Caller(found.workspace_id, Actor("api", found.id, found.name), found.name, found.scopes)
+    return Caller(found.workspace_id, Actor("api", found.id, found.name), found.name, found.scopes, found.access)
 
 
 def _unknown(sentence: str, *, error: str = "") -> HTTPException:

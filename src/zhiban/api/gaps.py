@@ -249,7 +249,7 @@ async def _close(tx: Transaction, gap_id: int, wanted: ClosingIn, caller: Knowle
     if wanted.question is not None and answer is None and wanted.answer_from is None:
         raise Conflict("A question needs an answer.")
     if wanted.answer_from is not None:
-        answer = (await words_of_person(tx, gap_id, wanted.answer_from)).text
+        answer = (await words_of_person(tx, gap_id, wanted.answer_from, access=caller.access)).text
     if answer is None:
         await gap_queries.open_gap(tx, gap_id)
         await service.close_gap(tx, gap_id, GapStatus.DISMISSED, by=caller.actor, now=now)

@@ -89,7 +89,7 @@ class LearntOut(BaseModel):
     @classmethod
     def of(cls, one: LearntWording, *, to: Caller) -> LearntOut:
         """Contacts and their conversations are named to those only who may also decide, and see every inbox."""
-        row, decides = one.row, Scope.KNOWLEDGE_WRITE in to.scopes and not _sees_some_only(to)
+        row, decides = one.row, Scope.KNOWLEDGE_WRITE in to.scopes and to.access.inbox_ids is None
         return cls(
             id=row.id,
             base=row.base,
@@ -183,10 +183,6 @@ def router() -> APIRouter:
             return LearntOut.of(await _known(tx, wording_id), to=caller)
 
     return routes
-
-
-def _sees_some_only(caller: Caller) -> bool:
-    return caller.access is not None and caller.access.inbox_ids is not None
 
 
 async def _known(tx: Transaction, wording_id: int) -> LearntWording:

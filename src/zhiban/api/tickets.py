@@ -36,8 +36,6 @@ from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.kit.i18n import Texts, mark
 from zhiban.people.agents import agent_rows
-from zhiban.people.models import Role
-from zhiban.people.permissions import Access
 from zhiban.tickets import filing, involving, service
 from zhiban.tickets.issues import access_issue
 from zhiban.tickets.masking import partly
@@ -110,10 +108,9 @@ def _install_list(routes: APIRouter, texts: Texts) -> None:
         ] = None,
         limit: Annotated[int, Query(ge=1, le=200, description=mark("How many at most."))] = 50,
     ) -> TicketsOut:
-        access = _access(caller)
         async with _transaction(database, caller) as tx:
             if conversation is not None:
-                await access_conversation(tx, access, conversation)
+                await access_conversation(tx, caller.access, conversation)
             words = await _words(tx, texts)
             kept = Filter(
                 tuple(state) or UNFINISHED,
@@ -125,7 +122,7 @@ def _install_list(routes: APIRouter, texts: Texts) -> None:
                 text,
                 before,
             )
-            found = await ticket_list(tx, access, kept, order=Order.NEWEST, now=now, limit=limit)
+            found = await ticket_list(tx, caller.access, kept, order=Order.NEWEST, now=now, limit=limit)
         return TicketsOut(
             tickets=[TicketOut.of(ticket, words) for ticket in found],
             next_before=found[-1].id if len(found) == limit else None,
@@ -229,7 +226,7 @@ async def _open(tx: Transaction, wanted: TicketIn, caller: Caller, *, key: str, 
 
 async def _of_conversation(tx: Transaction, new: NewTicket, caller: Caller, conversation_id: int) -> NewTicket:
     """The ticket as one of that conversation, asked for by its contact; in a group nobody says by whom."""
-    head = await access_conversation_to_answer(tx, _access(caller), conversation_id)
+    head = await access_conversation_to_answer(tx, caller.access, conversation_id)
     new = replace(new, conversation_id=head.id, inbox_id=head.inbox_id)
     if head.kind == "group":
         return replace(new, signature=(await chat_of(tx, head.id)).policy.signature)
@@ -328,11 +325,6 @@ async def _transaction(database: Database, caller: Caller) -> AsyncIterator[Tran
         raise HTTPException(404, error.sentence) from error
 
 
-def _access(caller: Caller) -> Access:
-    """A token is the workspace's own: it sees every inbox."""
-    return caller.access or Access(0, Role.OWNER)
-
-
 def _own(caller: Caller, key: str | None) -> str:
     """A key that no other caller can have; without one, a new one."""
     return f"api-{caller.actor.kind}-{caller.actor.id}-{key or secrets.token_urlsafe(16)}"
@@ -341,7 +333,7 @@ def _own(caller: Caller, key: str | None) -> str:
 async def _ticket(tx: Transaction, caller: Caller, ticket_id: int, *, lock: bool = False) -> Ticket:
     if not 0 < ticket_id <= LARGEST_ID:
         raise NotFound("There is no such ticket.")
-    return await access_ticket(tx, _access(caller), ticket_id, lock=lock)
+    return await access_ticket(tx, caller.access, ticket_id, lock=lock)
 
 
 async def _words(tx: Transaction, texts: Texts) -> TicketWords:
@@ -359,7 +351,7 @@ def _label_ids(words: TicketWords, names: Sequence[str]) -> list[int]:
 
 
 async def _detail(tx: Transaction, caller: Caller, ticket_id: int, texts: Texts) -> TicketDetail:
-    access = _access(caller)
+    access = caller.access
     ticket = await _ticket(tx, caller, ticket_id)
     words, ever = await _words(tx, texts), await label_names(tx)
     linked = await conversations_of(tx, ticket.id)

@@ -107,16 +107,15 @@ class GapDetail:
 async def gap_detail(tx: Transaction, gap_id: int, *, access: Access | None = None) -> GapDetail:
     """Of askers and answers those whose conversations `access` sees; None: all. Raises NotFound."""
     gap = await gap_queries.gap(tx, gap_id)
-    asked = await gap_queries.gap_questions(tx, gap_id, limit=_LOOKED_AT)
-    if access is not None:
-        seen = await visible(tx, access, [one.conversation_id for one in asked if one.conversation_id is not None])
-        asked = [one for one in asked if one.conversation_id in seen]
+    asked = await _asked(tx, gap_id, access)
     return GapDetail(gap, await gap_queries.wordings(tx, gap_id), await _askers(tx, asked), await _answers(tx, asked))
 
 
-async def words_of_person(tx: Transaction, gap_id: int, message_id: int | None = None) -> AnswerByPerson:
-    """What a person answered to a gap: in this message, or last. Raises NotFound."""
-    found = await _answers(tx, await gap_queries.gap_questions(tx, gap_id, limit=_LOOKED_AT))
+async def words_of_person(
+    tx: Transaction, gap_id: int, message_id: int | None = None, *, access: Access | None = None
+) -> AnswerByPerson:
+    """What a person answered to a gap: in this message, or last, where `access` sees it. Raises NotFound."""
+    found = await _answers(tx, await _asked(tx, gap_id, access))
     if message_id is not None:
         found = [one for one in found if one.message_id == message_id]
         if not found:
@@ -124,6 +123,14 @@ async def words_of_person(tx: Transaction, gap_id: int, message_id: int | None =
     if not found:
         raise NotFound(f"Nobody has answered gap {gap_id} yet.")
     return found[0]
+
+
+async def _asked(tx: Transaction, gap_id: int, access: Access | None) -> list[GapQuestionRow]:
+    asked = await gap_queries.gap_questions(tx, gap_id, limit=_LOOKED_AT)
+    if access is None or access.inbox_ids is None:
+        return list(asked)
+    seen = await visible(tx, access, [one.conversation_id for one in asked if one.conversation_id is not None])
+    return [one for one in asked if one.conversation_id in seen]
 
 
 async def _askers(tx: Transaction, asked: Sequence[GapQuestionRow]) -> list[Asker]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 
+from zhiban.channels.inboxes import inbox_called, inbox_names
 from zhiban.cli.app import AsJson, _, command, err, say, settings, show_json, show_table, token
 from zhiban.cli.runtime import open_app, workspace_of
 from zhiban.kit.errors import Misconfigured
@@ -27,13 +29,19 @@ async def create(
     name: Annotated[str, typer.Argument(help=_("名字：谁用、用来做什么"))],
     scopes: Annotated[list[Scope] | None, typer.Option("--scope", help=_scope_help())] = None,
     expires: Annotated[str | None, typer.Option("--expires", help=_("到期：90d 或 2027-01-31；不写则一直有效"))] = None,
+    inbox: Annotated[
+        list[str] | None, typer.Option("--inbox", help=_("只看这个收件箱，可以写多个；不写则全部，包括以后新加的"))
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     async with open_app(settings()) as app:
         now = app.clock.now()
         until = None if expires is None else _until(expires, now)
         async with app.database.transaction(await workspace_of(app)) as tx:
-            made, text = await tokens.create(tx, name, scopes=scopes or tokens.LEAST, expires_at=until, now=now)
+            seen = [(await inbox_called(tx, one)).id for one in inbox] if inbox else None
+            made, text = await tokens.create(
+                tx, name, scopes=scopes or tokens.LEAST, inbox_ids=seen, expires_at=until, now=now
+            )
     if as_json:
         show_json({"token": text, **_shown(made, now)})
         return
@@ -65,6 +73,7 @@ async def list_(as_json: AsJson = False) -> None:
         now = app.clock.now()
         async with app.database.transaction(await workspace_of(app)) as tx:
             found = await tokens.tokens(tx)
+            names = {one.id: one.name for one in await inbox_names(tx)}
     if as_json:
         show_json([_shown(one, now) for one in found])
         return
@@ -74,6 +83,7 @@ async def list_(as_json: AsJson = False) -> None:
     columns = {
         "name": _("名字"),
         "scopes": _("权限"),
+        "inboxes": _("收件箱"),
         "state": _("状态"),
         "created": _("建立"),
         "used": _("最近使用"),
@@ -85,6 +95,7 @@ async def list_(as_json: AsJson = False) -> None:
             {
                 "name": one.name,
                 "scopes": " ".join(sorted(one.scopes)),
+                "inboxes": _sees(one, names),
                 "state": _(STATE_LABELS[one.state(now)]),
                 "created": " ".join(filter(None, (_.stamp(one.created_at), one.created_by))),
                 "used": _.stamp(one.last_used_at) if one.last_used_at else _("没用过"),
@@ -93,6 +104,10 @@ async def list_(as_json: AsJson = False) -> None:
             for one in found
         ],
     )
+
+
+def _sees(one: ApiToken, names: Mapping[int, str]) -> str:
+    return _("全部") if one.inbox_ids is None else " ".join(names.get(id_, "-") for id_ in one.inbox_ids)
 
 
 @command(token, "revoke", help=_("吊销令牌：立即失效，不能恢复"))
@@ -115,6 +130,7 @@ def _shown(one: ApiToken, now: datetime) -> dict[str, Any]:
         "id": one.id,
         "name": one.name,
         "scopes": sorted(one.scopes),
+        "inbox_ids": one.inbox_ids,
         "state": one.state(now),
         "created_by": one.created_by,
         "created_at": one.created_at,

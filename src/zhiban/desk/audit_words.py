@@ -244,11 +244,18 @@ def about(data: Mapping[str, Any], columns: Mapping[str, int | None], names: Nam
             if (before.get(key) or None) != (after.get(key) or None)
         ]
     parts += [
-        texts("{field}：{value}", field=texts(said), value=_value(key, data[key], texts))
+        texts("{field}：{value}", field=texts(said), value=_value(key, _called(key, data[key], names), texts))
         for key, said in _FIELDS.items()
         if data.get(key) not in (None, "", [], {})
     ]
     return texts("；").join(dict.fromkeys(parts))
+
+
+def _called(key: str, value: object, names: Names) -> object:
+    """The value, inboxes by what they are called."""
+    if key != "inbox_ids" or not isinstance(value, list):
+        return value
+    return [names.inboxes.get(id_, str(id_)) for id_ in value]
 
 
 def _rank(key: str) -> tuple[int, str]:

@@ -232,6 +232,11 @@ async def limits(tx: Transaction, role: Role, inbox_ids: Collection[int] | None)
     """What is stored of the inboxes that were chosen. Raises NotFound when one does not exist."""
     if inbox_ids is None or not may_be_limited(role):
         return None
+    return await known_inboxes(tx, inbox_ids)
+
+
+async def known_inboxes(tx: Transaction, inbox_ids: Collection[int]) -> list[int]:
+    """These inboxes in order. Raises NotFound when one does not exist."""
     wanted = sorted(set(inbox_ids))
     if await tx.value("select count(*) from inbox where id = any(%(ids)s::bigint[])", ids=wanted) != len(wanted):
         raise NotFound("There is no such inbox.")

@@ -1,7 +1,7 @@
 """Who may see and do what: the one place that decides.
 
-An agent's `Access` comes with their session (`SignedInAgent.access`, for pages of the desk `desk.access`, for endpoints
-`caller.access`), and is read anew with every request. It answers two questions:
+An agent's `Access` comes with their session (`SignedInAgent.access`, for pages of the desk `desk.access`), a program's
+with its token; both are an endpoint's `caller.access`, and are read anew with every request. It answers two questions:
 
 * **Which inboxes?** `access.sees(inbox_id)` for one row; for a list put `access.condition("c.inbox_id")` behind its
   `where` and give it `**access.params`. One conversation is fetched through `conversations.access`:
@@ -16,6 +16,7 @@ Who else may be given something (an assignee, somebody to mention) is asked with
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 from zhiban.kit.db import Transaction
@@ -67,17 +68,21 @@ _FOR_ALL_INBOXES = frozenset({Permission.MANAGE_RULES})
 
 @frozen_dataclass
 class Access:
-    """What one agent may see and do. `inbox_ids` None: every inbox, those to come included."""
+    """What an agent, or a program, may see and do. `inbox_ids` None: every inbox, those to come included.
+
+    A program is no agent: `agent_id` is 0, its role gives it nothing, and its `rights` are what its token is for.
+    """
 
     agent_id: int
     role: Role
     inbox_ids: tuple[int, ...] | None = None
+    rights: frozenset[Permission] = frozenset()
 
     def may(self, permission: Permission) -> bool:
         """Whether a verb is theirs, in the inboxes that they see."""
         if permission in _FOR_ALL_INBOXES and self.inbox_ids is not None:
             return False
-        return permission in _OF_ROLE[self.role]
+        return permission in _OF_ROLE[self.role] or permission in self.rights
 
     def check(self, permission: Permission) -> None:
         """Raises NotAllowed."""
@@ -114,6 +119,11 @@ class Access:
 def access_of(agent_id: int, role: str, inbox_ids: list[int] | None) -> Access:
     """The access that a row of `agent` tells of."""
     return Access(agent_id, Role(role), None if inbox_ids is None else tuple(inbox_ids))
+
+
+def access_of_program(rights: Iterable[Permission], inbox_ids: Iterable[int] | None) -> Access:
+    """What a program may see and do whose token says so."""
+    return Access(0, Role.READ_ONLY, None if inbox_ids is None else tuple(inbox_ids), frozenset(rights))
 
 
 async def access_of_agent(tx: Transaction, agent_id: int) -> Access | None:

@@ -1,4 +1,4 @@
-"""Tokens by which programs use the API: named, limited to scopes, revocable. Only a digest of each is stored.
+"""Tokens by which programs use the API: named, limited to scopes and inboxes, revocable. Only digests are stored.
 
 A token is `zhiban_<workspace>_<secret>`. The prefix lets scanners of source code recognise one that leaked; the
 workspace says where to look the digest up, as a session's does.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import ClassVar
@@ -19,6 +19,8 @@ from zhiban.kit.db import NO_WORKSPACE, Database, Transaction
 from zhiban.kit.errors import Conflict, NotFound, ZhibanError
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
+from zhiban.people.agents import known_inboxes
+from zhiban.people.permissions import Access, Permission, access_of_program
 
 PREFIX = "zhiban_"
 USED_EVERY = timedelta(minutes=5)  # how old `last_used_at` may be
@@ -42,6 +44,12 @@ SCOPE_LABELS = {
     Scope.REPORTS_READ: mark("看报表"),
     Scope.TICKETS_READ: mark("看工单"),
     Scope.TICKETS_WRITE: mark("开工单、改工单"),
+}
+# What a scope lets a program do, and whoever is signed in needs for it; those that read need nothing.
+SCOPE_PERMISSIONS: Mapping[Scope, Permission] = {
+    Scope.KNOWLEDGE_WRITE: Permission.MANAGE_KNOWLEDGE,
+    Scope.REPORTS_READ: Permission.SEE_REPORTS,
+    Scope.TICKETS_WRITE: Permission.ANSWER,
 }
 STATE_LABELS = {"active": mark("有效"), "expired": mark("已过期"), "revoked": mark("已吊销")}
 LEAST = (Scope.KNOWLEDGE_READ,)  # what a token may do when nobody says
@@ -67,17 +75,27 @@ class TokenExpired(InvalidToken):
 
 @frozen_dataclass
 class ApiToken:
-    """A token as people see it. `created_by` is an agent's name; None: it was made at the terminal."""
+    """A token as people see it. `created_by` is an agent's name; None: it was made at the terminal.
+
+    `inbox_ids`: what happens in other inboxes does not exist for it; None: every inbox, those to come included.
+    """
 
     workspace_id: int
     id: int
     name: str
     scopes: frozenset[Scope]
+    inbox_ids: tuple[int, ...] | None
     created_by: str | None
     created_at: datetime
     expires_at: datetime | None
     last_used_at: datetime | None
     revoked_at: datetime | None
+
+    @property
+    def access(self) -> Access:
+        """What whoever has it may see and do."""
+        rights = (right for scope, right in SCOPE_PERMISSIONS.items() if scope in self.scopes)
+        return access_of_program(rights, self.inbox_ids)
 
     def state(self, now: datetime) -> str:
         """active, expired or revoked"""
@@ -92,6 +110,7 @@ class _Row:
     id: int
     name: str
     scopes: list[str]
+    inbox_ids: list[int] | None
     created_by: str | None
     created_at: datetime
     expires_at: datetime | None
@@ -106,6 +125,7 @@ class _Row:
             self.id,
             self.name,
             known,
+            None if self.inbox_ids is None else tuple(self.inbox_ids),
             self.created_by,
             self.created_at,
             self.expires_at,
@@ -115,8 +135,8 @@ class _Row:
 
 
 _TOKENS = """
-select t.workspace_id, t.id, t.name, t.scopes, a.name as created_by, t.created_at, t.expires_at, t.last_used_at,
-  t.revoked_at
+select t.workspace_id, t.id, t.name, t.scopes, t.inbox_ids, a.name as created_by, t.created_at, t.expires_at,
+  t.last_used_at, t.revoked_at
 from api_token t left join agent a on a.workspace_id = t.workspace_id and a.id = t.created_by
 """
 
@@ -137,13 +157,15 @@ async def create(
     name: str,
     *,
     scopes: Iterable[Scope] = LEAST,
+    inbox_ids: Collection[int] | None = None,
     expires_at: datetime | None = None,
     by: int | None = None,
     now: datetime,
 ) -> tuple[ApiToken, str]:
     """A new token and its text, which is not stored and cannot be shown again. `by` is an agent's id.
 
-    Raises Conflict when the name is taken by a token that was not revoked, or when nothing would come of it.
+    `inbox_ids`: what it sees; None: every inbox. Raises Conflict when the name is taken by a token that was not
+    revoked, or when nothing would come of it, NotFound when there is no such inbox.
     """
     called, granted = " ".join(name.split()), sorted(frozenset(scopes))
     if not 0 < len(called) <= LONGEST_NAME:
@@ -154,15 +176,19 @@ async def create(
         raise Conflict("A token must expire in the future.")
     if await tx.value("select count(*) from api_token where revoked_at is null") >= MOST_TOKENS:
         raise Conflict(f"There are {MOST_TOKENS} tokens. Revoke those that nobody uses.")
+    seen = None if inbox_ids is None else await known_inboxes(tx, inbox_ids)
+    if seen == []:
+        raise Conflict("A token needs at least one inbox, or all of them.")
     token = f"{PREFIX}{tx.workspace_id}_{secrets.token_urlsafe(32)}"
     id_ = await tx.value(
-        "insert into api_token (workspace_id, name, digest, scopes, created_by, created_at, expires_at) values "
-        "(%(workspace)s, %(name)s, %(digest)s, %(scopes)s, %(by)s, %(now)s, %(expires)s) "
+        "insert into api_token (workspace_id, name, digest, scopes, inbox_ids, created_by, created_at, expires_at) "
+        "values (%(workspace)s, %(name)s, %(digest)s, %(scopes)s, %(inboxes)s, %(by)s, %(now)s, %(expires)s) "
         "on conflict (workspace_id, name) where revoked_at is null do nothing returning id",
         workspace=tx.workspace_id,
         name=called,
         digest=_digest(token),
         scopes=[str(scope) for scope in granted],
+        inboxes=seen,
         by=by,
         now=now,
         expires=expires_at,
@@ -171,7 +197,15 @@ async def create(
         raise Conflict(f"There is a token named {called} already. Revoke it first, or choose another name.")
     actor = SYSTEM if by is None else Actor("agent", by)
     granted_words = tuple(str(scope) for scope in granted)
-    await event_log.append(tx, ApiTokenCreated(actor=actor, at=now, token_id=id_, name=called, scopes=granted_words))
+    made = ApiTokenCreated(
+        actor=actor,
+        at=now,
+        token_id=id_,
+        name=called,
+        scopes=granted_words,
+        inbox_ids=None if seen is None else tuple(seen),
+    )
+    await event_log.append(tx, made)
     return await access_token(tx, id_), token
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date, datetime, time, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form
 from fastapi.responses import Response
 
+from zhiban.channels.inboxes import inbox_names
 from zhiban.desk.page import known
+from zhiban.desk.pages.agents import Inboxes
 from zhiban.desk.settings_page import InboxesPage, ManagingInboxes
-from zhiban.kit.errors import Conflict
+from zhiban.kit.errors import Conflict, NotFound
 from zhiban.people import tokens
 from zhiban.people.tokens import SCOPE_LABELS, STATE_LABELS, Scope
 from zhiban.web.security import same_origin
@@ -32,10 +35,12 @@ async def _show(
     name: str = "",
     until: str = "",
     chosen: tuple[Scope, ...] = tokens.LEAST,
+    inbox_ids: Collection[int] | None = None,
 ) -> Response:
     now = page.now
     async with page.transaction() as tx:
         rows = await tokens.tokens(tx)
+        places = await inbox_names(tx)
     return await page.whole(
         "settings/tokens.html",
         here="tokens",
@@ -50,6 +55,8 @@ async def _show(
         name=name,
         until=until,
         chosen=chosen,
+        inboxes=places,
+        inbox_ids=inbox_ids,
     )
 
 
@@ -59,14 +66,23 @@ async def show(page: ManagingInboxes) -> Response:
 
 
 @router.post(HERE)
-async def create(page: ManagingInboxes, name: Name, scopes: Scopes = [], until: Until = "") -> Response:  # noqa: B006
+async def create(
+    page: ManagingInboxes,
+    name: Name,
+    inbox_ids: Inboxes,
+    scopes: Scopes = [],  # noqa: B006
+    until: Until = "",
+) -> Response:
     """Make one and show it: this answer is the only place where it ever stands."""
     try:
         ends = _end_of(page, until)
         async with page.transaction() as tx:
-            _, text = await tokens.create(tx, name, scopes=scopes, expires_at=ends, by=page.agent.id, now=page.now)
-    except Conflict as error:
-        return await _show(page, trouble=page.words(error), name=name, until=until, chosen=tuple(scopes))
+            _, text = await tokens.create(
+                tx, name, scopes=scopes, inbox_ids=inbox_ids, expires_at=ends, by=page.agent.id, now=page.now
+            )
+    except (Conflict, NotFound) as error:
+        trouble = page.words(error)
+        return await _show(page, trouble=trouble, name=name, until=until, chosen=tuple(scopes), inbox_ids=inbox_ids)
     return await _show(page, made=text, name=name)
 
 
