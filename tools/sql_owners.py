@@ -12,6 +12,7 @@ from pathlib import Path
 
 # The package below src/zhiban whose SQL may name a table.
 OWNERS = {
+    "action_file": "conversations",
     "agent": "people",
     "agent_address": "people",
     "agent_identity": "people",

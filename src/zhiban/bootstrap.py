@@ -450,7 +450,7 @@ def tasks(
         *GroupReader(database, connections, clock).tasks(),
         *NotificationJobs(database, connections, notifiers, texts, clock).tasks(),
         *PersonalJobs(database, connections, notifiers, clock).tasks(),
-        *AutomationJobs(database, rules.book, webhooks).tasks(),
+        *AutomationJobs(database, rules.book, webhooks, clock).tasks(),
         *TicketJobs(database, connections, clock).tasks(),
         *TrackerJobs(database, connections, clock).tasks(),
         *LoginJobs(database, connections, clock).tasks(),

@@ -28,6 +28,7 @@ from zhiban.assistant.trying import Trials
 from zhiban.container import App
 from zhiban.desk import stream
 from zhiban.desk.checks import Checks, notice_setup
+from zhiban.desk.editor_page import ACTION_FILES
 from zhiban.desk.identities import Identities
 from zhiban.desk.pages import agents as agent_pages
 from zhiban.desk.pages import conversation as conversation_pages
@@ -167,5 +168,6 @@ def web_application(
     # What is small gains nothing, and says through its length what it holds; streams and pictures pass as they are.
     web.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
     limit = limit or RequestLimit()
-    uploads = {UPLOADS: MOST_AT_ONCE, draft_files.FILES: draft_files.MOST_BYTES, **limit.uploads}
+    files = dict.fromkeys((draft_files.FILES, ACTION_FILES), draft_files.MOST_BYTES)
+    uploads = {UPLOADS: MOST_AT_ONCE, **files, **limit.uploads}
     return RequestLimits(web, replace(limit, uploads=uploads))

@@ -9,15 +9,20 @@ from typing import Any
 import pytest
 
 from tests.kernel_desk import NOON, Desk, open_desk
+from tests.twin import WindowedChannel
 from zhiban.automation import queries, service
 from zhiban.automation.actions import ACTIONS
 from zhiban.automation.definition import load_definition
+from zhiban.automation.engine import RuleEngine
 from zhiban.automation.models import RuleRun
+from zhiban.automation.rule_book import RuleBook
 from zhiban.bootstrap import reactions
 from zhiban.conversations import outbox, replies, transitions
 from zhiban.conversations import queries as conversation_queries
 from zhiban.conversations import service as conversations
+from zhiban.conversations.action_files import add_action_file
 from zhiban.conversations.attributes import add_conversation_field
+from zhiban.conversations.draft_files import StoredContent
 from zhiban.conversations.models import Author, Priority, Status
 from zhiban.events import SYSTEM, Actor, RuleChanged
 from zhiban.kit.db import Database, Transaction
@@ -96,6 +101,7 @@ ACTION_TABLE: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("hand_off", {"to": "assistant"}, {"status": Status.PENDING, "assignee_id": None}),
     ("hand_off", {"to": "people"}, {"status": Status.OPEN}),
     ("send_message", {"text": "{{contact.name}}您好"}, {"replies_used": 1}),
+    ("send_attachment", {"files": ["file"], "text": "{{contact.name}}您好"}, {"replies_used": 2}),
     ("add_note", {"text": "记一下"}, {}),
     ("notify", {"text": "{{contact.name}}在等"}, {}),
     ("notify_agents", {"text": "{{contact.name}}在等", "to": "agents", "agents": ["lin"]}, {}),
@@ -112,7 +118,10 @@ def test_every_action_is_in_the_table() -> None:
 
 async def test_each_action_does_what_the_button_does(rules: Rules) -> None:
     desk = rules.desk
-    ids = {"lin": desk.lin, "chen": desk.chen, "team": rules.team, "label": rules.label}
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        table = await add_action_file(tx, StoredContent("0" * 64, 1, b"1", "价目.txt"), by=None, now=NOON)
+    desk.database.reactions = reactions(RuleEngine(RuleBook(), lambda _: WindowedChannel.limits))
+    ids = {"lin": desk.lin, "chen": desk.chen, "team": rules.team, "label": rules.label, "file": table.id}
 
     def known(value: Any) -> Any:
         if isinstance(value, list | tuple):

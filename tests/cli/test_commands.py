@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import re
 import signal
@@ -117,6 +118,36 @@ async def test_snippets_travel_as_a_file(kept: Path) -> None:
     assert (await zhiban("snippets", "export", data=kept)).out == "- name: 发票\n  text: '{{contact.name}}您好'\n"
 
 
+async def files_travel_with_rules(kept: Path, file: Path) -> None:
+    """They lie beside the file, called by their digests; without them the rules are refused."""
+    content = b"%PDF-1.4 \xe4\xbb\xb7\xe7\x9b\xae"
+    digest = hashlib.sha256(content).hexdigest()
+    told = "- name: 发价目\n  when: [conversation_opened]\n  then:\n  - kind: send_attachment\n    files:\n"
+    file.write_text(f"{told}    - name: ../../价目.exe\n      sha256: {digest}\n", "utf-8")
+    missing = await zhiban("rules", "import", str(file), data=kept)
+    assert (missing.code, "../../价目.exe" in missing.err) == (Exit.MISSING, True)
+    folder = file.with_name("rules.yaml.files")
+    folder.mkdir(exist_ok=True)
+    (folder / digest).write_bytes(content + b" ")
+    assert "不是导出的那个文件" in (await zhiban("rules", "import", str(file), data=kept)).err
+    (folder / digest).write_bytes(content)
+    assert "没有错误" in (await zhiban("rules", "import", str(file), "--check", data=kept)).out
+    (folder / digest).rename(folder / "elsewhere")
+    assert (await zhiban("rules", "import", str(file), data=kept)).code == Exit.MISSING  # a check keeps nothing
+    (folder / "elsewhere").rename(folder / digest)
+    assert "新建1条" in (await zhiban("rules", "import", str(file), data=kept)).out
+    (folder / digest).unlink()
+    assert "新建0条，更新0条" in (await zhiban("rules", "import", str(file), data=kept)).out  # it is here by now
+    away = kept.parent / "away.yaml"
+    assert "away.yaml.files" in (await zhiban("rules", "export", str(away), data=kept)).out
+    assert (away.with_name("away.yaml.files") / digest).read_bytes() == content
+    assert f"name: 价目.exe\n      sha256: {digest}" in away.read_text("utf-8")
+    shown = await zhiban("rules", "export", data=kept)
+    assert (digest in shown.out, "没有写出来" in shown.err) == (True, True)
+    rehearsed = await zhiban("rules", "rehearse", "发价目", data=kept)
+    assert "会发：“价目.exe”（15 B）。" in rehearsed.out
+
+
 async def test_rules_are_listed_switched_rehearsed_and_travel_as_a_file(kept: Path) -> None:
     listed = await zhiban("rules", "list", "--json", data=kept)
     assert next((row["shipped"], row["enabled"]) for row in listed.json) == ("unassign_on_resolve", True)
@@ -133,6 +164,7 @@ async def test_rules_are_listed_switched_rehearsed_and_travel_as_a_file(kept: Pa
     file.write_text(file.read_text("utf-8").replace("enabled: false", "enabled: true", 1), "utf-8")
     assert "更新1条" in (await zhiban("rules", "import", str(file), data=kept)).out
     assert (await zhiban("rules", "list", "--json", data=kept)).json[0]["enabled"]
+    await files_travel_with_rules(kept, file)
     file.write_text("- name: 坏的\n", "utf-8")
     broken = await zhiban("rules", "import", str(file), "--check", data=kept)
     assert (broken.code, "actions: " in broken.err) == (4, True)

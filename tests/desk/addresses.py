@@ -146,6 +146,8 @@ ADDRESSES: dict[str, Entry] = {
     "POST /desk/files/{conversation_id}": Entry("agents", {"a": "file"}),
     "GET /s/{token}": Entry("everybody", answers=NOW_NOT),
     "POST /s/{token}": Entry("everybody", {"rating": "5"}, NOW_NOT),
+    "POST /desk/action-files": Entry("agents", {"a": "file"}),
+    "GET /desk/action-files/{file_id}": Entry(answers=NOW_NOT),
     "GET /desk/files/{file_id}": Entry(answers=NOW_NOT),
     "POST /desk/files/{file_id}/remove": Entry(answers=NOW_NOT),
     "GET /me": Entry(),

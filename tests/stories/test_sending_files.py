@@ -137,3 +137,34 @@ async def test_an_answer_names_its_question_on_the_phone_and_to_a_program(shop: 
     await shop.eventually("select 1 from message where text = '另外怎么退'")
     await desk.post(f"/conversations/{conversation}/replies", {"text": "能开", "key": "k", "reply_to": str(question)})
     await until(lambda: shop.wecom.sent(LI)[-1].text == "「转人工，能开发票吗」\n能开")
+
+
+async def test_a_rule_sends_a_file_that_was_put_into_its_editor_once_whatever_happens_on_the_wire(shop: Shop) -> None:
+    desk = await shop.session()
+    headers = {"origin": desk.url, "cookie": f"{COOKIE}={desk.token}"}
+    async with (
+        aiohttp.ClientSession(headers=headers) as client,
+        client.post(f"{desk.url}/desk/action-files", params={"name": "价目.png"}, data=png(40, 30)) as answer,
+    ):
+        tick = await answer.text()
+        assert answer.status == 200, tick
+    form = {
+        "name": "转人工就发价目",
+        "on": "conversation_handed_off",
+        "a.0.kind": "send_attachment",
+        "a.0.files": tick.split('value="')[1].split('"')[0],
+        "a.0.text": "价目在这里",
+    }
+    assert await desk.post("/rules", form) == 303
+    rule = await shop.eventually("select id from rule where name = '转人工就发价目'")
+    assert await desk.post(f"/rules/{rule}/on", {}) == 303
+    shop.wecom.fail("media/upload", status=503)
+    shop.wecom.fail("kf/send_msg", status=502, accept=True)
+    shop.wecom.contact_says(LI, "转人工")
+    await until(lambda: any(one.msgtype == "image" for one in shop.wecom.sent(LI)))
+    await shop.idle()
+    sent = shop.wecom.sent(LI)
+    assert [one.msgtype for one in sent] == ["text", "text", "image"]
+    assert [one.text for one in sent if one.text == "价目在这里"] == ["价目在这里"]
+    assert shop.wecom.media.named(sent[-1].body["image"]["media_id"]) == ("价目.png", png(40, 30))
+    assert await shop.rows("select outcome from rule_run where rule_id = %(id)s", id=rule) == [("acted",)]

@@ -22,6 +22,7 @@ from zhiban.automation.assignment_actions import (
     RemoveTeamAction,
     UnassignAction,
 )
+from zhiban.automation.attachment_action import SendAttachmentAction
 from zhiban.automation.attribute_action import SetAttributeAction
 from zhiban.automation.condition_fields import PriorityNumber
 from zhiban.automation.contact_label_actions import AddContactLabelsAction, LabelIds, RemoveContactLabelsAction
@@ -207,6 +208,7 @@ SharedAction = (
     | MuteAction
     | HandOffAction
     | SendMessageAction
+    | SendAttachmentAction
     | AddNoteAction
     | NotifyAction
     | NotifyAgentsAction

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from zhiban.automation.models import RuleRow, RuleRun
 from zhiban.automation.wording import Names
+from zhiban.conversations.action_files import action_files
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
@@ -102,4 +103,5 @@ async def names(tx: Transaction, channels: dict[str, str] | None = None) -> Name
         channels=channels or {},
         macros=called["macro"],
         rules=called["rule"],
+        files={one.id: one for one in await action_files(tx)},
     )

@@ -60,6 +60,7 @@ class RehearsedRun:
     at: datetime
     trigger: str
     checked: CheckedCondition
+    channel: str = ""
 
 
 @frozen_dataclass
@@ -326,4 +327,4 @@ def _asked(
         checked = replace(checked, held=None)  # one part failed: nobody can say
     happened = triggers_of(moment.event) if moment.event else frozenset()
     trigger = next((trigger for trigger in definition.on if trigger in happened), TIME_PASSED)
-    return RehearsedRun(moment.state.id, one.contact.name, moment.at, trigger, checked)
+    return RehearsedRun(moment.state.id, one.contact.name, moment.at, trigger, checked, one.channel)

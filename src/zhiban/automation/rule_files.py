@@ -64,6 +64,8 @@ def _short(part: Mapping[str, Any], names: Names) -> dict[str, Any]:
         if key == "conditions":
             inner = [_short(one, names) for one in value]
             kept[key] = [{one.get("match", "all"): one["conditions"]} if "kind" not in one else one for one in inner]
+        elif key == "files":
+            kept[key] = [_told_file(id_, names) for id_ in value]
         elif key != "kind" and (key not in usual or usual[key] != value):
             kept[key] = _renamed(key, value, lambda id_, known: known.get(id_, id_), names)
     return kept
@@ -116,7 +118,44 @@ def _condition(told: Any, names: Names) -> Any:
 def _ids(told: Any, names: Names) -> Any:
     if not isinstance(told, dict):
         return told
-    return {key: _renamed(key, value, _id_of, names) for key, value in told.items()}
+    return {
+        key: _file_ids(value, names) if key == "files" else _renamed(key, value, _id_of, names)
+        for key, value in told.items()
+    }
+
+
+def _told_file(id_: int, names: Names) -> Any:
+    """A file by its name and content; the number of one that is gone."""
+    file = names.files.get(id_)
+    return id_ if file is None else {"name": file.filename, "sha256": file.sha256}
+
+
+def _file_ids(told: Any, names: Names) -> Any:
+    """The files here that have this content, one of the same name first. Raises BadRuleFile where there is none."""
+    if not isinstance(told, list):
+        return told
+    return [_file_id(one, names) if isinstance(one, dict) else one for one in told]
+
+
+def _file_id(told: Mapping[str, Any], names: Names) -> int:
+    same = [one for one in names.files.values() if one.sha256 == told.get("sha256")]
+    if not same:
+        raise BadRuleFile(
+            f'The file "{told.get("name")}" is not here. Keep the folder that the export made beside this file.'
+        )
+    return next((one.id for one in same if one.filename == told.get("name")), same[0].id)
+
+
+def files_named(text: str) -> list[tuple[str, str]]:
+    """The files that the rules of a YAML file send: name and digest. Raises BadYaml."""
+    found = plain_values(text)
+    actions = [action for one in _maps(found) for action in _maps(one.get("then"))]
+    told = [file for action in actions for file in _maps(action.get("files"))]
+    return [(str(one.get("name") or ""), str(one.get("sha256") or "")) for one in told]
+
+
+def _maps(found: Any) -> list[dict[str, Any]]:
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
 def _id_of(name: Any, known: Mapping[int, str]) -> Any:

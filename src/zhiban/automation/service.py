@@ -8,6 +8,7 @@ from typing import Any
 
 from zhiban.automation import topics
 from zhiban.automation.definition import Definition, RuleInFile, load_definition
+from zhiban.automation.kept_files import check_files
 from zhiban.automation.models import RuleRow
 from zhiban.automation.queries import access_rule, rules
 from zhiban.events import DIRECT, Actor, Cause, RuleAdded, RuleChanged, RuleRemoved
@@ -48,6 +49,7 @@ async def add(
     name = _named(name)
     if await tx.value("select count(*) from rule where removed_at is null") >= MOST_RULES:
         raise Conflict(f"There are {MOST_RULES} rules already; more would slow every message down.")
+    await check_files(tx, definition.actions, by=by)
     rule_id: int = await tx.value(
         _ADD,
         workspace=tx.workspace_id,
@@ -93,6 +95,8 @@ async def change(
     changed = [key for key, value in wanted.items() if known[key] != value]
     if not changed:
         return before
+    if definition is not None:
+        await check_files(tx, definition.actions, by=by, before=before.definition.get("actions", ()))
     written = await tx.value(
         _WRITE,
         id=rule_id,

@@ -40,6 +40,12 @@ def check_address(url: str) -> str:
     return url.strip()
 
 
+def check_optional(text: str) -> str:
+    """A template that may be empty. Raises ValueError where it names what there is not."""
+    return check_template(text) if text.strip() else ""
+
+
+OptionalTemplate = Annotated[str, Field(max_length=4000), AfterValidator(check_optional)]
 Template = Annotated[str, Field(max_length=4000), AfterValidator(check_template)]
 
 

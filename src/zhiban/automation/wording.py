@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import field
 
+from zhiban.conversations.action_files import ActionFile
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts, mark
 
@@ -28,6 +29,7 @@ class Names:
     channels: Mapping[str, str] = field(default_factory=dict)
     macros: Mapping[int, str] = field(default_factory=dict)
     rules: Mapping[int, str] = field(default_factory=dict)
+    files: Mapping[int, ActionFile] = field(default_factory=dict)  # that rules and macros send
 
 
 @frozen_dataclass
@@ -46,6 +48,10 @@ class RuleWording:
     def labels(self, ids: Iterable[int], *, every: bool = False) -> str:
         called = [self._called(self.names.labels, one) for one in ids]
         return self.every(called) if every else self.either(called)
+
+    def files(self, ids: Iterable[int]) -> str:
+        called = {id_: one.filename for id_, one in self.names.files.items()}
+        return self.every(self.texts("“{text}”", text=self._called(called, one)) for one in ids)
 
     def inboxes(self, ids: Iterable[int]) -> str:
         return self.either(self._called(self.names.inboxes, one) for one in ids)

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from zhiban import bootstrap
 from zhiban.automation import queries, service
+from zhiban.automation.attached_files import file_remarks
 from zhiban.automation.definition import BadDefinition, load_definition
 from zhiban.automation.models import RuleRow
 from zhiban.automation.rehearsal import CONVERSATIONS, rehearse, remarks
-from zhiban.automation.rule_files import from_yaml, to_yaml
-from zhiban.automation.wording import RuleWording
-from zhiban.cli.app import AsJson, Exit, _, command, rules, say, settings, show_json, show_table
+from zhiban.automation.rule_files import files_named, from_yaml, to_yaml
+from zhiban.automation.wording import Names, RuleWording
+from zhiban.cli.app import AsJson, Exit, _, command, err, rules, say, settings, show_json, show_table
 from zhiban.cli.runtime import open_app, workspace_of
+from zhiban.container import App
+from zhiban.conversations.action_files import ActionFile, add_action_file
+from zhiban.conversations.draft_files import LARGEST, StoredContent
 from zhiban.events import SYSTEM
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Misconfigured, NotFound
+from zhiban.kit.file_store import FileTooLarge, pieces_of, spooled
+from zhiban.kit.file_types import HEAD
 
+DIGEST = re.compile(r"[0-9a-f]{64}")
 Rule = Annotated[str, typer.Argument(help=_("规则的名字或编号"))]
 
 
@@ -79,7 +90,9 @@ async def rehearse_(
 ) -> None:
     async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
         row = await _rule(tx, name)
-        found = await rehearse(tx, load_definition(row.definition), now=app.clock.now(), rule_id=row.id, limit=last)
+        definition, known = load_definition(row.definition), await queries.names(tx)
+        found = await rehearse(tx, definition, now=app.clock.now(), rule_id=row.id, limit=last)
+    files = file_remarks(definition, found, known, bootstrap.limits_of, _)
     if as_json:
         show_json(
             {
@@ -88,6 +101,7 @@ async def rehearse_(
                 "unsure": found.unsure,
                 "agent_facts": found.agent_facts,
                 "untold": found.untold,
+                "files": files,
                 "runs": [
                     {"conversation_id": run.conversation_id, "at": run.at, "trigger": run.trigger,
                      "conditions": run.checked.stored()}
@@ -97,7 +111,7 @@ async def rehearse_(
         )  # fmt: skip
         return
     say(_("看了最近{n}个会话，会触发{fired}次", n=len(found.conversations), fired=found.fired))
-    for remark in remarks(found, _):
+    for remark in (*remarks(found, _), *files):
         say(remark)
     if found.unsure:
         say(_("有{n}次无法判断：{why}", n=found.unsure, why=_.error(next(_why(found.runs), ""))))
@@ -119,12 +133,50 @@ def _why(runs: Any) -> Any:
 async def export(
     file: Annotated[Path | None, typer.Argument(help=_("写到哪个文件；不写则输出到屏幕"))] = None,
 ) -> None:
-    async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
-        text = to_yaml(await queries.rules(tx), await queries.names(tx))
-    if file is None:
-        say(text.rstrip("\n"))
-    else:
-        file.write_text(text, "utf-8")
+    async with open_app(settings()) as app:
+        workspace_id = await workspace_of(app)
+        async with app.database.transaction(workspace_id) as tx:
+            text = to_yaml(await queries.rules(tx), await queries.names(tx))
+        named = files_named(text)
+        if file is None:
+            say(text.rstrip("\n"))
+            if named:
+                err.print(_("规则发的{n}个文件没有写出来：写到文件里才会带上", n=len(named)), markup=False)
+            return
+        for _name, sha256 in named:
+            beside(file).mkdir(exist_ok=True)
+            content = b"".join([piece async for piece in app.files.read(workspace_id, sha256)])
+            (beside(file) / sha256).write_bytes(content)
+    file.write_text(text, "utf-8")
+    if named:
+        say(_("规则发的{n}个文件在{folder}里，要一起带走", n=len(named), folder=beside(file)))
+
+
+def beside(file: Path) -> Path:
+    """The folder beside a file of rules where the files lie that they send, each called by its digest."""
+    return file.with_name(file.name + ".files")
+
+
+def _with_files(known: Names, brought: Sequence[StoredContent]) -> Names:
+    """As if these files were here already."""
+    made_up = {
+        2**60 + n: ActionFile(2**60 + n, one.filename, "", one.size, one.sha256) for n, one in enumerate(brought)
+    }
+    return replace(known, files={**known.files, **made_up})
+
+
+async def _brought(app: App, workspace_id: int, path: Path, name: str, sha256: str, *, keep: bool) -> StoredContent:
+    """A file that came with rules, put into the store if it is to be kept. Raises Misconfigured where it is another."""
+    with path.open("rb") as source:
+        try:
+            async with spooled(pieces_of(source), limit=LARGEST, head=HEAD) as spool:
+                if spool.sha256 != sha256:
+                    raise Misconfigured(f"{path} is not the file that was exported.")
+                if keep:
+                    await app.files.keep(workspace_id, spool)
+                return StoredContent(spool.sha256, spool.size, spool.head, name)
+        except FileTooLarge as error:
+            raise Misconfigured(f"{path} is too large to be sent.") from error
 
 
 @command(rules, "import", help=_("读入YAML里的规则：同名的更新，没有的新建；有任何错误就什么也不改"))
@@ -136,10 +188,24 @@ async def import_(
         text = file.read_text("utf-8")
     except UnicodeDecodeError as error:
         raise Misconfigured(f"{file} is not a UTF-8 text file.") from error
-    async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
-        wanted = from_yaml(text, await queries.names(tx))
-        if not check:
-            added, changed = await service.adopt(tx, wanted, by=SYSTEM, now=app.clock.now())
+    async with open_app(settings()) as app:
+        workspace_id = await workspace_of(app)
+        async with app.database.transaction(workspace_id) as tx:
+            known = await queries.names(tx)
+        here = {one.sha256 for one in known.files.values()}
+        brought = [
+            await _brought(app, workspace_id, beside(file) / sha256, name, sha256, keep=not check)
+            for name, sha256 in dict.fromkeys(files_named(text))
+            if sha256 not in here and DIGEST.fullmatch(sha256) and (beside(file) / sha256).is_file()
+        ]
+        if check:
+            wanted = from_yaml(text, _with_files(known, brought))
+        else:
+            async with app.database.transaction(workspace_id) as tx:
+                for one in brought:
+                    await add_action_file(tx, one, by=None, now=app.clock.now())
+                wanted = from_yaml(text, await queries.names(tx))
+                added, changed = await service.adopt(tx, wanted, by=SYSTEM, now=app.clock.now())
     if check:
         say(_("没有错误：{n}条规则", n=len(wanted)))
     else:

@@ -90,9 +90,7 @@ async def add_draft_file(
     type_ = sniff(content.head)
     name = named(content.filename, instead="file", type_=type_)
     what = content_type(type_, name, content.claimed_type)
-    kind = limits.kind_of(what, content.size)
-    if kind is None:
-        raise FileNotTaken(_too_much(limits, content.size))
+    kind = as_taken(limits, what, content.size)
     waiting = await tx.value(
         "select count(*) from draft_file where conversation_id = %(id)s and agent_id = %(agent)s",
         id=conversation_id,
@@ -169,6 +167,14 @@ async def take_draft_files(
 async def forget_old_draft_files(tx: Transaction, *, now: datetime) -> None:
     """Take away what nobody has sent for a month."""
     await tx.run("delete from draft_file where created_at < %(before)s", before=now - KEPT)
+
+
+def as_taken(limits: Limits, type_: str, size: int) -> Kind:
+    """As what a channel with these limits takes such a file. Raises FileNotTaken."""
+    kind = limits.kind_of(type_, size)
+    if kind is None:
+        raise FileNotTaken(_too_much(limits, size))
+    return kind
 
 
 def _too_much(limits: Limits, size: int) -> str:

@@ -312,13 +312,23 @@ def _fields(card: LinkCard) -> dict[str, str]:
     return {"title": card.title, "description": card.description, "url": card.url}
 
 
-async def _is_closed(tx: Transaction, state: ConversationState, author: Author, limits: Limits) -> bool:
-    """Whether nothing may be said in this group. Raises GroupClosed where a person wants to."""
+async def check_group_open(tx: Transaction, state: ConversationState, limits: Limits) -> None:
+    """Raises GroupClosed where nothing may be said in this group."""
     closed: Literal["read_only", "left", "mute"] | None
     closed = "mute" if limits.hears == "nothing" else (await chat_of(tx, state.id)).closed
-    if closed and author in PEOPLE:
+    if closed:
         raise GroupClosed(closed)
-    return closed is not None
+
+
+async def _is_closed(tx: Transaction, state: ConversationState, author: Author, limits: Limits) -> bool:
+    """Whether nothing may be said in this group. Raises GroupClosed where a person wants to."""
+    try:
+        await check_group_open(tx, state, limits)
+    except GroupClosed:
+        if author in PEOPLE:
+            raise
+        return True
+    return False
 
 
 def _parts(

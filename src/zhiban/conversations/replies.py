@@ -8,7 +8,7 @@ from datetime import datetime
 
 from zhiban.conversations import queries, transitions
 from zhiban.conversations.changes import Open, RequeueReply
-from zhiban.conversations.draft_files import take_draft_files
+from zhiban.conversations.draft_files import DraftFile, take_draft_files
 from zhiban.conversations.followers import add_followers
 from zhiban.conversations.mentions import mentioned_in
 from zhiban.conversations.models import Author, ConversationState
@@ -17,6 +17,7 @@ from zhiban.conversations.outbox import (
     ReplyTooLong,
     ReplyWindowClosed,
     allowance_of,
+    check_group_open,
     enqueue,
     key_for,
 )
@@ -41,18 +42,19 @@ async def reply(
     client_key: str | None = None,
     seen: int | None = None,
     files: Sequence[int] = (),
+    attached: Sequence[DraftFile] = (),
     reply_to: int | None = None,
     cause: Cause = DIRECT,
 ) -> list[int]:
     """An agent answers: the conversation becomes theirs to finish, and the assistant keeps quiet.
 
-    `files`: those that wait beside their reply, by id, in this order; each is a message after the text. `reply_to`: the
-    message that they answer. In a group, @ and a name tells its member. The same `client_key` sends once. `seen`: the
-    last message that the agent has read; where somebody else answered after it, nothing is sent. Returns the ids of the
-    parts. Raises ReplyCollision, ReplyWindowClosed, ReplyTooLong, Conflict on empty text without files or when a file
-    or the message is gone, NotFound.
+    `files`: those that wait beside their reply, by id, in this order; each is a message after the text, as are those
+    of `attached`, which somebody else keeps. `reply_to`: the message that they answer. In a group, @ and a name tells
+    its member. The same `client_key` sends once. `seen`: the last message that the agent has read; where somebody else
+    answered after it, nothing is sent. Returns the ids of the parts. Raises ReplyCollision, ReplyWindowClosed,
+    ReplyTooLong, Conflict on empty text without files or when a file or the message is gone, NotFound.
     """
-    if not text.strip() and not files:
+    if not text.strip() and not files and not attached:
         raise Conflict("There is nothing to send.")
     state = await transitions.lock(tx, conversation_id)
     if client_key is not None and await tx.value(
@@ -65,7 +67,7 @@ async def reply(
     mentions: Sequence[Mention] = ()
     if state.is_group:
         mentions, text = await named_in(tx, state.id, text)
-    taken_files = await take_draft_files(tx, state.id, by, files)
+    taken_files = (*await take_draft_files(tx, state.id, by, files), *attached)
     answers = None if reply_to is None else await quotation(tx, state.id, reply_to, limits=limits, words=text)
     if answers is not None:
         text = answers.above + text
@@ -146,15 +148,19 @@ async def send_as_rule(
     limits: Limits,
     now: datetime,
     cause: Cause,
+    files: Sequence[DraftFile] = (),
 ) -> list[int]:
     """A rule writes to the contact; nobody becomes the assignee, and who waits for a person goes on waiting.
 
-    The same `key` sends once. Returns the ids of the parts. Raises ReplyWindowClosed, ReplyTooLong, NotFound.
+    `files` follow, each as a message. The same `key` sends once. Returns the ids of the parts. Raises
+    ReplyWindowClosed, ReplyTooLong, GroupClosed, NotFound.
     """
     state = await transitions.lock(tx, conversation_id)
-    _check_allowance(state, text, limits, now=now)
+    _check_allowance(state, text, limits, now=now, files=len(files))
+    if state.is_group:
+        await check_group_open(tx, state, limits)
     queued = await enqueue(
-        tx, state, author=Author.RULE, actor=by, text=text, key=key, limits=limits, now=now, cause=cause
+        tx, state, author=Author.RULE, actor=by, text=text, key=key, limits=limits, now=now, files=files, cause=cause
     )
     return [message.id for message in queued.messages]
 

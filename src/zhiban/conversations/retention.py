@@ -80,7 +80,8 @@ _UNUSED = """
 select f.sha256 from unnest(%(files)s::text[]) as f(sha256)
 where not exists (select from attachment where sha256 = f.sha256)
   and not exists (select from attachment where playback_sha256 = f.sha256)
-  and not exists (select from draft_file where sha256 = f.sha256)"""
+  and not exists (select from draft_file where sha256 = f.sha256)
+  and not exists (select from action_file where sha256 = f.sha256)"""
 
 _COUNT = f"""
 with over_ones as (

@@ -38,7 +38,7 @@ _SEPARATORS = re.compile(r"[,，、\n]")
 
 @frozen_dataclass
 class FieldView:
-    """One field: `look` is select, picks, number, text or area; `options` are (value, label, chosen)."""
+    """One field: `look` is select, picks, files, number, text or area; `options` are (value, label, chosen)."""
 
     name: str
     look: str
@@ -123,7 +123,7 @@ def _part(path: str, values: Mapping[str, list[str]], registry: Mapping[str, typ
 
 def _listed(part: Draft, name: str, given: list[str], hint: Any) -> list[str]:
     """Ticked choices as they are; words of one text, apart where it is no pattern."""
-    if _choices(hint) or name in _ROWS or name == "to":
+    if _choices(hint) or name in _ROWS or name in ("to", "files"):
         return [one for one in given if one]
     whole = part.get("operator") == "matches"
     words = given if whole else [word for one in given for word in _SEPARATORS.split(one)]
@@ -232,6 +232,8 @@ def _is_idle(name: str, values: Mapping[str, Any]) -> bool:
 def _field_view(kind: str, name: str, hint: Any, value: Any, words: RuleWording) -> FieldView:
     said = words.texts(FIELD_LABELS.get(name, ""))
     several = _is_tuple(hint)
+    if name == "files":
+        return FieldView(name, "files", said, options=tuple((_written(one), "", True) for one in value or ()))
     chosen = {_written(one) for one in (value or ())} if several else {_written(value)}
     options = _options(kind, name, hint, words)
     if options:

@@ -19,6 +19,7 @@ from zhiban.conversations.list_models import ROWS
 from zhiban.conversations.models import Priority
 from zhiban.desk.first_steps import first_steps
 from zhiban.desk.pages import (
+    action_files,
     attachments,
     attributes,
     command,
@@ -62,6 +63,7 @@ def install(app: FastAPI, settings: DeskSettings) -> None:
     add_routes(app, attachments.router)
     add_routes(app, attributes.router)
     add_routes(app, draft_files.router)
+    add_routes(app, action_files.router)
     add_routes(app, group.router)
     add_routes(app, drafting.router)
     add_routes(app, suggestion.router)

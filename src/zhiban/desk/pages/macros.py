@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
-from zhiban.automation import macros, queries
+from zhiban.automation import macros
 from zhiban.automation.actions import MACRO_ACTIONS
 from zhiban.automation.definition import BadDefinition
 from zhiban.automation.macro_definition import load_macro
@@ -16,7 +16,7 @@ from zhiban.automation.wording import RuleWording
 from zhiban.conversations.access import access_conversation_to_answer, visible
 from zhiban.conversations.queries import contact_names, head
 from zhiban.desk import rule_form, rule_labels
-from zhiban.desk.editor_page import EditorPage
+from zhiban.desk.editor_page import ACTION_FILES, EditorFiles, EditorPage
 from zhiban.desk.request import CurrentRequest, Toast
 from zhiban.desk.rule_form import Draft
 from zhiban.kit.errors import Conflict
@@ -46,7 +46,9 @@ class _MacroPage(EditorPage):
         except BadDefinition as error:
             return {"said": rule_form.unfinished(error, self.texts), "whole": False}
 
-    def editor(self, draft: Draft, words: RuleWording, *, macro: MacroRow | None, trouble: str = "") -> dict[str, Any]:
+    def editor(
+        self, draft: Draft, words: RuleWording, files: EditorFiles, *, macro: MacroRow | None, trouble: str = ""
+    ) -> dict[str, Any]:
         owner_id = macro.owner_id if macro else self.agent.id
         return {
             "macro": macro,
@@ -57,6 +59,8 @@ class _MacroPage(EditorPage):
             "manages": may_keep(self.agent, owner_id),
             "shares": may_keep(self.agent, None),
             "trouble": trouble,
+            "files": files,
+            "attach_at": ACTION_FILES,
             **self.said(draft, words),
         }
 
@@ -71,7 +75,8 @@ class _MacroPage(EditorPage):
                 macro = await macros.access_macro(tx, opened, agent_id=self.agent.id)
             elif draft is None and rows:
                 macro = rows[0]
-            words = self.wording(await queries.names(tx))
+            words = self.wording(await self.names(tx))
+            files = await EditorFiles.read(tx, words.names.files.values(), self)
             uses = await macros.uses_of(tx, macro.id) if macro else []
             seen = await visible(tx, self.access, [use.conversation_id for use in uses])
             uses = [use for use in uses if use.conversation_id in seen]
@@ -85,7 +90,7 @@ class _MacroPage(EditorPage):
             called=called,
             agents=words.names.agents,
             opened=opened is not None or draft is not None,
-            **self.editor(shown, words, macro=macro, trouble=trouble),
+            **self.editor(shown, words, files, macro=macro, trouble=trouble),
         )
 
 
@@ -119,8 +124,9 @@ async def draft(
         return await page.show(opened=id, draft=found)
     async with page.transaction() as tx:
         macro = None if id is None else await macros.access_macro(tx, id, agent_id=agent.id)
-        words = page.wording(await queries.names(tx))
-    return page.part("macros/editor.html", **page.editor(found, words, macro=macro))
+        words = page.wording(await page.names(tx))
+        files = await EditorFiles.read(tx, words.names.files.values(), page)
+    return page.part("macros/editor.html", **page.editor(found, words, files, macro=macro))
 
 
 @router.post(HERE + "/preview")
@@ -129,7 +135,7 @@ async def preview(request: Request, agent: CurrentAgent) -> Response:
     page = _MacroPage(request, agent)
     found = await page.draft()
     async with page.transaction() as tx:
-        words = page.wording(await queries.names(tx))
+        words = page.wording(await page.names(tx))
     return page.part("rules/said.html", **page.said(found, words))
 
 

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
 from zhiban.automation import queries, service
+from zhiban.automation.attached_files import file_remarks
 from zhiban.automation.definition import BadDefinition, Definition, load_definition
 from zhiban.automation.models import RuleRow
 from zhiban.automation.rehearsal import rehearse, remarks
@@ -21,7 +22,7 @@ from zhiban.automation.wording import STATUS_LABELS, Names, RuleWording
 from zhiban.conversations.access import visible
 from zhiban.conversations.queries import contact_names
 from zhiban.desk import rule_form, rule_labels
-from zhiban.desk.editor_page import EditorPage
+from zhiban.desk.editor_page import ACTION_FILES, EditorFiles, EditorPage
 from zhiban.desk.rule_form import Draft
 from zhiban.events import Actor
 from zhiban.kit.errors import Conflict
@@ -55,7 +56,9 @@ class _RulePage(EditorPage):
             return rule_form.unfinished(error, self.texts), None
         return definition.label(words), definition
 
-    def editor(self, draft: Draft, words: RuleWording, *, rule: RuleRow | None, trouble: str = "") -> dict[str, Any]:
+    def editor(
+        self, draft: Draft, words: RuleWording, files: EditorFiles, *, rule: RuleRow | None, trouble: str = ""
+    ) -> dict[str, Any]:
         said, definition = self.said(draft, words)
         return {
             "rule": rule,
@@ -71,6 +74,8 @@ class _RulePage(EditorPage):
             "manages": self.manages,
             "trouble": trouble,
             "secret": self.secret(draft),
+            "files": files,
+            "attach_at": ACTION_FILES,
         }
 
     def secret(self, draft: Draft) -> str:
@@ -90,7 +95,8 @@ class _RulePage(EditorPage):
                 rule = await queries.access_rule(tx, opened)
             elif draft is None and rows:
                 rule = rows[0]
-            words = self.wording(await queries.names(tx))
+            words = self.wording(await self.names(tx))
+            files = await EditorFiles.read(tx, words.names.files.values(), self)
             counts = await queries.run_counts(tx, since=now - WEEK)
             runs = await queries.runs_of(tx, rule.id, limit=RUNS) if rule else []
             seen = await visible(tx, self.access, [run.conversation_id for run in runs if run.conversation_id])
@@ -114,7 +120,7 @@ class _RulePage(EditorPage):
             runs=told,
             rehearsal=None,
             opened=opened is not None or draft is not None,
-            **self.editor(shown, words, rule=rule, trouble=trouble or broken),
+            **self.editor(shown, words, files, rule=rule, trouble=trouble or broken),
         )
 
     async def draft(self) -> Draft:
@@ -148,8 +154,11 @@ async def draft(
     found = rule_form.changed(await page.draft(), do)
     if not wants_part(request):
         return await page.show(opened=id, draft=found)
-    rule, words = await _opened(page, id)
-    return page.part("rules/editor.html", **page.editor(found, words, rule=rule))
+    async with page.transaction() as tx:
+        rule = None if id is None else await queries.access_rule(tx, id)
+        words = page.wording(await page.names(tx))
+        files = await EditorFiles.read(tx, words.names.files.values(), page)
+    return page.part("rules/editor.html", **page.editor(found, words, files, rule=rule))
 
 
 @router.post(HERE + "/preview")
@@ -158,7 +167,7 @@ async def preview(request: Request, agent: CurrentAgent) -> Response:
     page = _RulePage(request, agent)
     found = await page.draft()
     async with page.transaction() as tx:
-        words = page.wording(await queries.names(tx))
+        words = page.wording(await page.names(tx))
     said, definition = page.said(found, words)
     return page.part("rules/said.html", said=said, whole=definition is not None)
 
@@ -169,19 +178,16 @@ async def rehearsal(request: Request, agent: CurrentAgent, id: int | None = None
     page = _RulePage(request, agent)
     found = await page.draft()
     async with page.transaction() as tx:
-        words = page.wording(await queries.names(tx))
+        words = page.wording(await page.names(tx))
         _, definition = page.said(found, words)
         told = None
         if definition is not None:
             told = await rehearse(tx, definition, access=agent.access, now=page.now, rule_id=id)
-    said = remarks(told, page.texts) if told is not None else []
+    said: list[str] = []
+    if definition is not None and told is not None:
+        limits_of = request.app.state.desk.limits_of
+        said = [*remarks(told, page.texts), *file_remarks(definition, told, words.names, limits_of, page.texts)]
     return page.part("rules/rehearsal.html", rehearsal=told, remarks=said)
-
-
-async def _opened(page: _RulePage, rule_id: int | None) -> tuple[RuleRow | None, RuleWording]:
-    async with page.transaction() as tx:
-        rule = None if rule_id is None else await queries.access_rule(tx, rule_id)
-        return rule, page.wording(await queries.names(tx))
 
 
 def _definition(draft: Draft) -> Definition:

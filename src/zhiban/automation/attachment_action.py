@@ -1,0 +1,62 @@
+"""What a rule or a macro may send beside words: files. Part of `actions`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from zhiban.automation.action_context import ActionContext, Outcome
+from zhiban.automation.condition_fields import Id
+from zhiban.automation.parts import RulePart, rule_part
+from zhiban.automation.texts import OptionalTemplate, filled
+from zhiban.automation.wording import RuleWording
+from zhiban.conversations import replies
+from zhiban.conversations.action_files import files_to_send
+from zhiban.conversations.draft_files import MOST_FILES
+from zhiban.conversations.outbox import key_for
+
+
+@rule_part
+class SendAttachmentAction(RulePart):
+    """Each file is a message of its own, after the words, if there are any. Where the channel does not take one of
+    them, nothing is sent."""
+
+    files: Annotated[tuple[Id, ...], Field(min_length=1, max_length=MOST_FILES)]
+    text: OptionalTemplate = ""
+    kind: Literal["send_attachment"] = "send_attachment"
+
+    async def run(self, do: ActionContext) -> Outcome:
+        files = await files_to_send(do.tx, tuple(dict.fromkeys(self.files)), do.limits)
+        text = filled(self.text, do.facts)
+        if do.actor.kind == "agent" and do.actor.id is not None:
+            await replies.reply(
+                do.tx,
+                do.conversation_id,
+                text=text,
+                attached=files,
+                by=do.actor.id,
+                client_key=f"{do.key}-{do.position}",
+                limits=do.limits,
+                now=do.now,
+                cause=do.cause,
+            )
+            return "queued"
+        await replies.send_as_rule(
+            do.tx,
+            do.conversation_id,
+            text=text,
+            files=files,
+            by=do.actor,
+            key=key_for("rule", do.tx.workspace_id, do.key, do.position),
+            limits=do.limits,
+            now=do.now,
+            cause=do.cause,
+        )
+        return "queued"
+
+    def label(self, words: RuleWording) -> str:
+        files = words.files(self.files)
+        if self.text:
+            return words.texts("发消息{text}，附上{files}", text=words.quoted((self.text,)), files=files)
+        return words.texts("发附件{files}", files=files)
