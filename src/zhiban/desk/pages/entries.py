@@ -1,4 +1,4 @@
-"""Entries of the knowledge for the composer: looked up beside what is being written, and put into it."""
+"""What the composer offers beside what is being written: entries of the knowledge, and emoji."""
 
 from __future__ import annotations
 
@@ -27,6 +27,13 @@ def _search(desk: DeskRequest) -> EntrySearch:
     if desk.settings.entries is None:
         raise Conflict("Nothing is suggested here.")
     return desk.settings.entries
+
+
+@router.get("/desk/emoji")
+async def emoji(desk: CurrentRequest) -> Response:
+    """The panel that emoji are chosen in; they themselves come from our own files."""
+    desk.access.check(Permission.ANSWER)
+    return await desk.answer("desk/emoji.html")
 
 
 @router.get("/conversations/{conversation_id}/knowledge")

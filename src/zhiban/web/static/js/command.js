@@ -31,6 +31,7 @@ function verbs() {
     ...all("#resolve, #reopen").map((one) => [saying(one), one, one.id === "resolve" ? "check" : "refresh", one.id === "resolve" ? "Alt E" : ""]),
     ...all("#compose button[data-mode]").map((one) => [words[one.dataset.mode], one, one.dataset.mode === "note" ? "lock" : "reply", one.dataset.mode === "note" ? "Alt P" : "Alt L"]),
     ...all("#compose [data-kb]").map((one) => [words.kb, one, "book", "Alt B"]),
+    ...all("#compose [data-emoji]").map((one) => [words.emoji, one, "smile", "Alt S"]),
     ...all("#menu-snooze .opt").map((one) => [named(words.snooze, one), one, "snooze", "Alt M"]),
     ...all("#menu-snooze label").map((one) => [named(words.snooze, one), () => snoozeAt(), "snooze", "Alt M"]),
     ...all("#menu-owner form[hx-post$='/assign'] .opt").map((one) => [/^\d+$/.test(one.value) ? named(words.assign, one) : saying(one), one, "user-plus", "Alt A"]),

@@ -139,6 +139,11 @@ export function insert(mode, text, ref = "") {
   adopted = { id: openId(), ref: other ? "" : ref };
 }
 
+// What is seldom asked for is loaded when it is.
+function later(name) {
+  import(`./lazy/${name}.js`).then((one) => one.open(), () => document.dispatchEvent(new CustomEvent("desk:trouble", { detail: words().unopened })));
+}
+
 function pending(mode, text, key, names = []) {
   const node = document.getElementById("tpl-sending").content.firstElementChild.cloneNode(true);
   node.dataset.key = key;
@@ -272,7 +277,8 @@ export function start() {
     const button = event.target.closest("#compose button[data-mode]");
     if (button) setMode(button.dataset.mode);
     if (event.target.closest("[data-adopt]")) adopt();
-    if (event.target.closest("[data-kb]")) import("./lazy/entries.js").then((entries) => entries.open());
+    if (event.target.closest("[data-kb]")) later("entries");
+    if (event.target.closest("[data-emoji]")) later("emoji");
   });
   document.addEventListener("keydown", (event) => {
     if (event.target !== area() || event.isComposing || event.keyCode === 229) return;

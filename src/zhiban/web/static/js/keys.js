@@ -47,6 +47,7 @@ const ACTIONS = {
     menu("menu-labels");
   },
   KeyB: () => document.querySelector("#compose [data-kb]")?.click(),
+  KeyS: () => document.querySelector("#compose [data-emoji]")?.click(),
   KeyI: () => {
     if (innerWidth > 1260) document.getElementById("side")?.querySelector("a, button, [tabindex]")?.focus();
     else if (document.getElementById("thread")?.dataset.id) drawer(html.dataset.drawer === "side" ? "" : "side");
