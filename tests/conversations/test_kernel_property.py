@@ -43,6 +43,7 @@ from zhiban.conversations import (
     transitions,
 )
 from zhiban.conversations.changes import Resolve, SetPriority, Snooze
+from zhiban.conversations.contact_labels import label_contact_of
 from zhiban.conversations.evolution import born, evolve, replay
 from zhiban.conversations.ingest import ingest
 from zhiban.conversations.merging import merge_contacts
@@ -146,7 +147,7 @@ MACROS: tuple[list[dict[str, Any]], ...] = (
 STEPS = (
     "writes", "writes", "writes late", "servicer writes", "enters", "recalls", "session human", "session ended",
     "send fails", "hand off", "reply", "reply", "note", "take", "assign", "un-assign", "team", "label", "priority",
-    "fill in", "fill in",
+    "fill in", "fill in", "label contact",
     "snooze", "snooze over", "resolve", "resolve", "undo", "reopen", "return", "block", "unblock", "sent", "refused",
     "again", "idle", "comes", "comes", "leaves", "give away", "give away", "best", "rule", "macro", "macro",
     "bulk", "bulk", "merge", "asks", "asks", "taps", "taps", "follow",
@@ -208,7 +209,7 @@ class Story:
         conversation_id = await self.conversation(tx)
         if vendor or conversation_id is None:
             return
-        if not await self._outcome(tx, what, conversation_id):
+        if not await self._outcome(tx, what, who, conversation_id):
             await self._verb(tx, what, who, conversation_id)
 
     async def _vendor(self, tx: Transaction, what: str) -> bool:
@@ -264,7 +265,7 @@ class Story:
                 return False
         return True
 
-    async def _outcome(self, tx: Transaction, what: str, conversation_id: int) -> bool:
+    async def _outcome(self, tx: Transaction, what: str, who: int, conversation_id: int) -> bool:
         match what:
             case "send fails":
                 last = await self.message(tx, "m.direction = 'out' and m.state = 'sent'")
@@ -297,7 +298,9 @@ class Story:
             case "idle":
                 for status in (Status.PENDING, Status.OPEN):
                     before = self.now - timedelta(minutes=30)
-                    await service.resolve_idle(tx, self.inbox.inbox_id, status=status, before=before, now=self.now)
+                    ending = service.IdleEnding("先到这里" if who else "", self.labels[who % 2], LIMITS)
+                    inbox, now = self.inbox.inbox_id, self.now
+                    await service.resolve_idle(tx, inbox, status=status, before=before, now=now, ending=ending)
             case _:
                 return False
         return True
@@ -319,6 +322,7 @@ class Story:
             "un-assign": lambda: service.assign(tx, id_, to=None, by=lin, now=now),
             "team": lambda: service.assign_team(tx, id_, to=team, by=lin, now=now),
             "label": lambda: service.change_labels(tx, id_, add=add, remove=remove, by=lin, now=now),
+            "label contact": lambda: label_contact_of(tx, id_, add=add, remove=remove, by=lin, now=now),
             "fill in": lambda: attributes.set_attributes(tx, id_, FILLED[who], by=lin, now=now),
             "priority": lambda: service.set_priority(tx, id_, priority=Priority(who * 2), by=lin, now=now),
             "snooze": lambda: service.snooze(tx, id_, until=later, by=lin, now=now),

@@ -277,3 +277,13 @@ async def test_a_supervisor_writes_the_first_rule(site: Site, enter: Visit, widt
     assert rule.enabled
     definition: Definition = load_definition(rule.definition)
     assert [one.kind for one in definition.conditions.conditions] == ["priority"]
+
+
+@pytest.mark.browser
+async def test_the_choices_of_an_english_editor_stay_on_a_phone(site: Site, enter: Visit) -> None:
+    assert (await (await site.signed_in()).post("/preferences", {"locale": "en"})).status == 303
+    page = await enter(width=390, height=844)
+    await page.goto(site.url + "/rules/new")
+    box = await page.locator('[name="t.what"]').bounding_box()
+    assert box is not None
+    assert box["x"] + box["width"] <= 390
