@@ -30,6 +30,7 @@ from zhiban.conversations.draft_files import FileNotTaken, StoredContent
 from zhiban.conversations.group_policy import GroupPolicy
 from zhiban.conversations.groups import configure
 from zhiban.conversations.models import Priority
+from zhiban.conversations.retention import unused_files
 from zhiban.events import SYSTEM, Actor
 from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database, Transaction
@@ -210,7 +211,10 @@ async def test_what_a_rule_or_macro_names_stays_and_what_nothing_names_goes(desk
     connections: Any = None  # no vendor is asked
     await AttachmentJobs(desk.database, connections, clock, store).remove_unreferenced_files()
     async with desk.database.transaction(desk.workspace_id) as tx:
-        assert await tx.value("select count(*) from stored_file") == 2
+        digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+        assert set(await tx.values("select sha256 from stored_file")) == {digests["rule"], digests["macro"]}
+        # Nor does the content go with the last message that carried it.
+        assert set(await unused_files(tx, list(digests.values()))) == {digests["removed"], digests["nobody"]}
 
 
 async def test_a_file_that_is_gone_fails_its_action_and_says_so(desk: Desk) -> None:

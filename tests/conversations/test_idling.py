@@ -177,3 +177,23 @@ async def test_what_an_agent_resolves_is_told_the_closing_words_only(desk: Desk)
         await service.resolve(tx, id_, by=Actor("agent", desk.lin), now=NOON, reason="agent")
         assert await goodbyes(tx) == []
         assert await closing_jobs(tx) == [("再见", 0)]
+
+
+@pytest.mark.parametrize("silent", ["paused", "read_only"])
+async def test_an_inbox_that_is_to_be_silent_ends_what_is_idle_without_a_word(desk: Desk, silent: str) -> None:
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        idle = {"open_hours": 1, "text": "先到这里"}
+        await behaves(desk, tx, auto_resolve=idle, closing="再见", survey={"ask": True})
+        told, closed = await answered(desk, tx), await answered(desk, tx, "wm2")
+        if silent == "paused":
+            await tx.run("update inbox set paused_at = %(now)s", now=NOON)
+        else:
+            await tx.run("update connection set config = config || '{\"read_only\": true}'")
+        await service.resolve(tx, closed, by=Actor("agent", desk.lin), now=NOON, reason="agent")
+    await timer(desk, 2 * HOUR).run_once()
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        assert await goodbyes(tx) == []
+        assert await closing_jobs(tx) == []  # nor is what an agent resolves told the closing words
+        resolved = await queries.last_resolution(tx, told)
+        assert resolved is not None
+        assert (resolved.reason, resolved.unsaid) == ("idle", silent)

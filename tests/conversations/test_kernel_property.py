@@ -298,7 +298,7 @@ class Story:
             case "idle":
                 for status in (Status.PENDING, Status.OPEN):
                     before = self.now - timedelta(minutes=30)
-                    ending = service.IdleEnding("先到这里" if who else "", self.labels[who % 2], LIMITS)
+                    ending = service.IdleEnding("先到这里" if who else "", "", self.labels[who % 2], LIMITS)
                     inbox, now = self.inbox.inbox_id, self.now
                     await service.resolve_idle(tx, inbox, status=status, before=before, now=now, ending=ending)
             case _:

@@ -18,6 +18,7 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.text import clean, size_of
 from zhiban.kit.vault import Vault
 from zhiban.ports.notifiers import public_name
+from zhiban.ports.setup import READ_ONLY
 
 LONGEST_NAME = 60
 
@@ -444,17 +445,37 @@ async def settings_of(tx: Transaction, inbox_id: int) -> Policy:
 
 @frozen_dataclass
 class InboxSettings:
-    """How an inbox behaves, and what kind of channel it is of."""
+    """How an inbox behaves, and what kind of channel it is of. `silent`: why nothing is said by itself, if so."""
 
     inbox_id: int
     kind: str
     policy: Policy
+    silent: Literal["", "paused", "read_only"] = ""
+
+
+_SETTINGS = """
+select i.id, i.kind, i.policy, i.paused_at is not null as paused, n.config as config
+from inbox i join connection n on n.workspace_id = i.workspace_id and n.id = i.connection_id"""
+
+
+async def inbox_settings(tx: Transaction, inbox_id: int) -> InboxSettings:
+    """How an inbox behaves now, and whether it may speak. Raises NotFound."""
+    row = await tx.row(_SETTINGS + " where i.id = %(id)s", id=inbox_id)
+    if row is None:
+        raise NotFound("There is no such inbox.")
+    return _as_settings(*row)
 
 
 async def all_settings(tx: Transaction) -> list[InboxSettings]:
     """How every inbox in use behaves."""
-    rows = await tx.rows("select id, kind, policy from inbox where archived_at is null")
-    return [InboxSettings(inbox_id, kind, Policy.model_validate(policy)) for inbox_id, kind, policy in rows]
+    return [_as_settings(*row) for row in await tx.rows(_SETTINGS + " where i.archived_at is null")]
+
+
+def _as_settings(
+    inbox_id: int, kind: str, policy: Mapping[str, Any], paused: bool, config: Mapping[str, Any]
+) -> InboxSettings:
+    silent: Literal["", "paused", "read_only"] = "paused" if paused else "read_only" if config.get(READ_ONLY) else ""
+    return InboxSettings(inbox_id, kind, Policy.model_validate(policy), silent)
 
 
 async def archive_accounts(tx: Transaction, connection_id: int, external_ids: Sequence[str], *, now: datetime) -> None:

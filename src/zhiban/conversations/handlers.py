@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zhiban.channels.inboxes import settings_of
+from zhiban.channels.inboxes import inbox_settings
 from zhiban.conversations import service, topics
 from zhiban.conversations.jobs import CLOSE_SESSION
 from zhiban.conversations.models import Status
@@ -57,11 +57,12 @@ async def close_session(tx: Transaction, event: ConversationResolved) -> None:
     With people holding the session in the vendor's client it ends there too: otherwise the assistant could never answer
     again. What the vendor ended itself needs nothing. A group goes on whatever becomes of one question: there it is not
     asked or said. What was idle has words of its own where the policy says so, which were said before it was resolved
-    unless only the end of the session lets us speak.
+    unless only the end of the session lets us speak. An inbox that is paused or for reading only says nothing.
     """
     if event.reason == "native" or event.inbox_id is None or event.cycle is None:
         return
-    policy = await settings_of(tx, event.inbox_id)
+    settings = await inbox_settings(tx, event.inbox_id)
+    policy = settings.policy
     survey = policy.survey.ask and event.reason != "muted"
     found = await tx.row("select native_state, kind from conversation where id = %(id)s", id=event.conversation_id)
     native, kind = found or (None, "direct")
@@ -70,6 +71,8 @@ async def close_session(tx: Transaction, event: ConversationResolved) -> None:
     held = native in (NativeState.POOL, NativeState.HUMAN)
     idle = policy.auto_resolve.text if event.reason == Reason.IDLE else ""
     text = (idle if held else "") if idle else policy.closing
+    if settings.silent:
+        text, survey = "", False
     if not text and not survey and not held:
         return
     undoable = event.actor.kind == "agent"

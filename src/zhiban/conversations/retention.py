@@ -197,7 +197,7 @@ async def _delete(
 
 
 async def unused_files(tx: Transaction, files: Sequence[str]) -> list[str]:
-    """Those of these files that no message and no draft names any more."""
+    """Those of these files that no message, no draft and no action names any more."""
     return await tx.values(_UNUSED, files=list(files))
 
 

@@ -295,9 +295,13 @@ async def wake_snoozed(tx: Transaction, *, now: datetime) -> int:
 
 @frozen_dataclass
 class IdleEnding:
-    """What belongs to the end of what nobody continues: a word to the contact, a label. `limits` are the channel's."""
+    """What belongs to the end of what nobody continues: a word to the contact, a label. `limits` are the channel's.
+
+    `withheld`: why the word is not said, where the inbox says nothing by itself.
+    """
 
     text: str = ""
+    withheld: str = ""
     label: int | None = None
     limits: Limits | None = None
 
@@ -344,7 +348,7 @@ async def _say_before_end(
     held = state.native_state in (NativeState.POOL, NativeState.HUMAN)
     if not ending.text or ending.limits is None or held or state.is_group or state.muted:
         return state, ""
-    if unsaid := allowance_of(state, ending.limits.reply_window).closed(now):
+    if unsaid := ending.withheld or allowance_of(state, ending.limits.reply_window).closed(now):
         return state, unsaid
     queued = await enqueue(
         tx,

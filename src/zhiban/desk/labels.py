@@ -163,6 +163,7 @@ FAILURE_LABELS = {
     "misconfigured": mark("账号设置有误，请到运行页查看"),
     "bad_message": mark("平台不接受这样的内容"),
     "read_only": mark("设为只读，只收不发"),
+    "paused": mark("收件箱暂停着"),
     "code_expired": mark("回复时限已过"),
     "account_deleted": mark("平台上的这个账号已被删除"),
     "app_closed": mark("平台上的应用已停用"),

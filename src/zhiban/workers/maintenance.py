@@ -89,7 +89,7 @@ class Maintenance:
             inboxes = await all_settings(tx)
         for inbox in inboxes:
             policy, idle = inbox.policy, inbox.policy.auto_resolve
-            ending = IdleEnding(idle.text, idle.label, self._limits_of(inbox.kind))
+            ending = IdleEnding(idle.text, inbox.silent, idle.label, self._limits_of(inbox.kind))
             for status, after in ((Status.PENDING, policy.resolve_answered), (Status.OPEN, policy.resolve_idle)):
                 more = after is not None
                 while more and after is not None:
