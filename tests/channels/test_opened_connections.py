@@ -21,15 +21,22 @@ from zhiban.ports.setup import READ_ONLY
 from zhiban.postgres.provisioning import DatabaseUrls
 
 
+async def served(client: WebhookClient) -> tuple[int, str, int]:
+    """The connection, its public id, and an inbox of it that is called 售后."""
+    app = client.app
+    async with app.database.transaction(client.workspace_id) as tx:
+        ((id_, public_id),) = await tx.rows("select id, public_id from connection")
+        inbox = await ensure_inbox(tx, id_, "wecom_kf", "wkTEST0001", "售后", now=app.clock.now())
+    assert inbox is not None
+    return id_, public_id, inbox
+
+
 @pytest.mark.parametrize("asked", ["connection", "callback", "inbox"])
 async def test_what_changes_while_it_is_read_is_read_again(
     webhook_client: WebhookClient, urls: DatabaseUrls, asked: str
 ) -> None:
     app, workspace = webhook_client.app, webhook_client.workspace_id
-    async with app.database.transaction(workspace) as tx:
-        ((id_, public_id),) = await tx.rows("select id, public_id from connection")
-        inbox = await ensure_inbox(tx, id_, "wecom_kf", "wkTEST0001", "售后", now=app.clock.now())
-        assert inbox is not None
+    id_, public_id, inbox = await served(webhook_client)
     build, built = bootstrap.vendor(app.http, app.clock), 0
 
     def changes_meanwhile(*parts: Any) -> Vendor:
@@ -64,10 +71,7 @@ async def test_what_a_command_changes_as_its_last_word_is_known_to_who_serves(
     webhook_client: WebhookClient, urls: DatabaseUrls, tmp_path: Path
 ) -> None:
     app, workspace = webhook_client.app, webhook_client.workspace_id
-    async with app.database.transaction(workspace) as tx:
-        id_ = await tx.value("select id from connection")
-        inbox = await ensure_inbox(tx, id_, "wecom_kf", "wkTEST0001", "售后", now=app.clock.now())
-        assert inbox is not None
+    *_, inbox = await served(webhook_client)
     assert (await app.connections.inbox(workspace, inbox)).settings.assistant
     async with (
         App.build(settings_for(tmp_path, NOWHERE), urls) as command,
@@ -84,10 +88,7 @@ async def test_after_notices_may_have_been_missed_everything_is_read_again(
     webhook_client: WebhookClient, urls: DatabaseUrls
 ) -> None:
     app, workspace = webhook_client.app, webhook_client.workspace_id
-    async with app.database.transaction(workspace) as tx:
-        id_ = await tx.value("select id from connection")
-        inbox = await ensure_inbox(tx, id_, "wecom_kf", "wkTEST0001", "售后", now=app.clock.now())
-        assert inbox is not None
+    *_, inbox = await served(webhook_client)
     assert (await app.connections.inbox(workspace, inbox)).name == "售后"
     with psycopg.connect(urls.owner) as elsewhere:
         elsewhere.execute("select set_config('app.workspace', %s, true)", (str(workspace),))

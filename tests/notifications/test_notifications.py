@@ -325,3 +325,8 @@ async def test_whoever_runs_this_hears_of_a_connection_that_fell_silent(desk: De
         await tx.run("update connection set paused_at = now()")
         await mark_broken(tx, id_, LOGGED_OUT, now=NOON + timedelta(hours=4))
         assert len(await watched(timedelta(hours=5))) == 2  # whoever paused it knows
+        # Whoever does not run it any more is not told of it any more, nor is it counted.
+        former = Access(desk.lin, Role.SUPERVISOR)
+        assert (await queries.notifications(tx, former), await queries.count_unread(tx, former)) == ([], 0)
+        assert (await queries.news(tx, former, after=0, since=NOON)).rows == ()
+        assert await queries.count_unread(tx, owner) == 2

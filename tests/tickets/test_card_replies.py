@@ -208,6 +208,24 @@ async def test_a_recalled_message_takes_back_what_it_wrote(group: CardChat) -> N
     assert "还没写出去" not in str(await chat.rows("select content from tracker_call"))
 
 
+async def test_what_was_refused_and_is_recalled_then_is_nobodys_to_delete(group: CardChat) -> None:
+    card, chat, board = await group.card(), group.chat, group.stand.board
+    for text in ("👍", "还在丢"):
+        board.faults.append((TrackerRefused("locked", code=403), False))
+        await chat.asks("lu", text, reply_to=card)
+        assert "没能写成" in (await group.settles())[0]
+        board.faults.append((TrackerRefused("forbidden", code=403), False))  # whoever asks is told
+        await chat.recalls(chat.ids[text])
+        assert await group.settles() == []
+        board.faults.clear()
+    # A reaction that stands there, and that we may not take away, is called what it is.
+    await chat.asks("bei", "[强]", reply_to=card)
+    await group.settles()
+    board.faults.append((TrackerRefused("forbidden", code=403), False))
+    await chat.recalls(chat.ids["[强]"])
+    assert "撤掉您的表情" in (await group.settles())[0]
+
+
 @pytest.mark.parametrize("confidential", [False, True])
 async def test_an_answer_to_us_brings_no_issue_back_that_was_taken_away(group: CardChat, confidential: bool) -> None:
     card, chat, board = await group.card(), group.chat, group.stand.board

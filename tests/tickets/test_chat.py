@@ -7,8 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from tests.tickets.chat import Chat, group_chat
+from tests.tickets.chat import GROUP, NAMES, Chat, group_chat
 from zhiban.kit.db import Database
+from zhiban.ports import GroupChanged, GroupMember
 from zhiban.tickets import drafts
 
 
@@ -232,3 +233,26 @@ async def test_a_turn_that_is_repeated_makes_one_ticket_and_one_answer(chat: Cha
     await chat.rows("update message set state = 'pending' where text like '以上5条%%' returning 1")
     assert await chat.turn() == []
     assert await chat.rows("select count(*)::int from ticket_draft") == [(1,)]
+
+
+async def test_our_name_typed_by_hand_counts_in_front_of_a_command_and_only_as_ours(chat: Chat) -> None:
+    async def asks(text: str, who: str = "liang") -> str:
+        return await chat.asks(who, text)
+
+    assert await asks("@值班 以上三条开工单") == ""  # nobody knows what our account is called
+    await chat.rows(
+        "insert into gateway_state (workspace_id, connection_id, state, account, account_name, since) "
+        "values (%(w)s, %(c)s, 'online', 'wxid_bot', '值班助手', now()) returning 1",
+        w=chat.workspace_id,
+        c=chat.inbox.connection.id,
+    )
+    for text in ("@值 以上三条开工单", "@助手 以上三条开工单", "@值班 今天谁在？", "@值班表 以上三条开工单"):
+        assert await asks(text) == "", text
+    for text in ("@值班 以上三条开工单", "@值班助手 以上三条开工单", " @值班\u2005以上两条开工单"):
+        assert "确认" in await asks(text), text
+        assert "已取消" in await chat.asks("liang", "@值班助手 取消", mentions_us=True)
+    # A colleague whose name begins so is meant as much as we are.
+    members = tuple(GroupMember(id_, name, name) for id_, name in {**NAMES, "zhi": "值班员小李"}.items())
+    await chat.told(GroupChanged(GROUP, chat.clock.now(), "青禾交流 1 群", members))
+    assert await asks("@值班 以上三条开工单") == ""
+    assert "确认" in await asks("@值班助 以上三条开工单")

@@ -201,7 +201,7 @@ async def test_what_is_recalled_goes_under_whatever_account_it_stands_there(grou
     await group.binds()
     assert "已在" in await group.writes("👀")
     assert "已解绑lu-dev" in await chat.asks("lu", "@值班助手 解绑账号", mentions_us=True)
-    assert "不让我们删您撤回的那条" in await recalls(chat.ids["👀"])
+    assert "不让我们撤掉您的表情" in await recalls(chat.ids["👀"])
     assert shown() == ["lu-dev"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -17,6 +18,7 @@ from zhiban.ports import GroupMember, IncomingMessage, Kind, MembersJoined, Memb
 from zhiban.tickets import confirming, drafts, repositories
 from zhiban.tickets.confirming import Confirmation, TicketRequester
 from zhiban.tickets.queries import ticket_numbered
+from zhiban.tickets.tracker_jobs import TrackerJobs
 
 
 @pytest.fixture
@@ -180,6 +182,31 @@ async def test_a_name_that_another_tracker_has_as_well_goes_on_meaning_that_one(
         "acme/store",
         "qinghe/store",
     ]
+
+
+async def test_repositories_that_take_each_others_names_keep_their_groups(group: CardChat) -> None:
+    """Though one sync tells of both; and of a group that is linked with either, each goes on in its own way."""
+    chat, board, stand = group.chat, group.stand.board, group.stand
+    shop, store = Repository("1", "acme/shop"), Repository("2", "acme/store")
+    board.repositories[:] = [shop, store]
+    jobs = TrackerJobs(stand.database, stand.connections, chat.clock)
+    await jobs.sync_tracker(stand.workspace_id, stand.connection_id)
+    async with chat.database.transaction(chat.workspace_id) as tx:
+        for pattern, mode in (("acme/shop", "all"), ("acme/store", "list")):
+            settings = {"mode": mode}
+            await repositories.link(
+                tx, chat.conversation_id, pattern, settings=settings, by=SYSTEM, now=chat.clock.now()
+            )
+    for shop_name, store_name in (
+        ("acme/store", "acme/shop"),
+        ("Acme/Shop", "acme/store"),
+        ("acme/store", "acme/depot"),
+    ):
+        board.repositories[:] = [replace(shop, name=shop_name), replace(store, name=store_name)]
+        await jobs.sync_tracker(stand.workspace_id, stand.connection_id)
+        links = "select pattern, settings ->> 'mode' from repository_link order by id"
+        assert await chat.rows(links) == [(shop_name, "all"), (store_name, "list")]
+    assert await stand.facts("repository_unlinked") == []
 
 
 async def test_a_title_of_markup_is_words_in_the_group_and_when_it_is_quoted(group: CardChat) -> None:

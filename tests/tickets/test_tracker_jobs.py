@@ -85,7 +85,7 @@ async def test_a_hook_that_calls_no_more_is_told_to_whoever_runs_this_once(stand
         issue(stand, number, "没有通知")
         stand.clock.advance(timedelta(minutes=20))
         await sync(stand)
-    assert await stand.rows(told) == [("林晓", f"memory\n{UNCALLED}")]
+    assert await stand.rows(told) == [("林晓", f"memory acme/shop\n{UNCALLED}")]
     # It calls again, and falls silent again.
     await stand.hears({"repository": "acme/shop", "number": 9, "title": "又来了", "actor": "chen", "action": "opened"})
     stand.clock.advance(timedelta(minutes=1))

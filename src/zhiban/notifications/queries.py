@@ -7,7 +7,7 @@ from datetime import datetime
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.notifications.models import NotificationKind, NotificationRow, Way
-from zhiban.people.permissions import Access
+from zhiban.people.permissions import Access, Permission
 
 ROWS = 50
 FRESH = 20
@@ -24,9 +24,14 @@ left join agent a on a.workspace_id = n.workspace_id and n.actor_kind = 'agent' 
 where n.agent_id = %(agent)s{seen} and {wanted} order by n.id desc limit %(limit)s"""
 
 
+_NOT_THEIRS = f" and n.kind not in ('{NotificationKind.CONNECTION}', '{NotificationKind.TRACKER}')"
+
+
 def _seen(access: Access) -> str:
-    """SQL that keeps what this agent sees: of a ticket that belongs to no conversation, everybody does."""
-    return "" if access.inbox_ids is None else " and (c.id is null or c.inbox_id = any(%(inboxes)s::bigint[]))"
+    """SQL that keeps what this agent sees: of a ticket that belongs to no conversation, everybody does; of connections,
+    whoever runs them still."""
+    seen = "" if access.inbox_ids is None else " and (c.id is null or c.inbox_id = any(%(inboxes)s::bigint[]))"
+    return seen if access.may(Permission.MANAGE_INBOXES) else seen + _NOT_THEIRS
 
 
 async def notifications(

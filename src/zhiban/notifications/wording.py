@@ -58,7 +58,7 @@ def _about_ticket(told: NotificationRow, texts: Texts) -> str:
 def _about_connection(told: NotificationRow, texts: Texts) -> str:
     name, _ = _connection(told)
     if told.key.startswith("tracker-hooks"):
-        return texts("{name}不再通知我们了", name=name)
+        return texts("{name}有变化，却没有通知我们", name=name)
     return texts("{name}断了", name=name)
 
 

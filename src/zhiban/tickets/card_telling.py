@@ -77,7 +77,11 @@ async def _words(tx: Transaction, reply: CardReply, issue: IssueRow) -> str:
             return texts("{where}还没能写：那边不认我们的凭据了，同事修好以后会补上。", where=where)
         return texts("{where}那边还没有回应，写好了会在这里说。", where=where)
     if reply.outcome == LEFT:
-        line = texts("{where}那边不让我们删您撤回的那条，请到那里自己删。", where=where)
+        line = (
+            texts("{where}那边不让我们撤掉您的表情，请到那里自己撤。", where=where)
+            if reply.verb == "react"
+            else texts("{where}那边不让我们删您撤回的那条，请到那里自己删。", where=where)
+        )
         return "\n".join(filter(None, (line, reply.url or issue.url)))
     if reply.outcome != WRITTEN:
         why = texts(PROBLEMS[reply.outcome]) if reply.outcome in PROBLEMS else texts("那边没有接受这份内容。")

@@ -24,6 +24,7 @@ from zhiban.tickets.freezing import LOOKED_AT, as_said, freeze, is_aside
 from zhiban.tickets.frozen import FrozenLine
 from zhiban.tickets.login_words import LoginWord, parse_login_word
 from zhiban.tickets.queries import tickets_where
+from zhiban.tickets.typed_names import names_us_by_hand
 from zhiban.tickets.windows import ChosenMessages, WindowQuestion, choose
 
 UNDO_LIFE = timedelta(minutes=10)
@@ -89,17 +90,18 @@ async def ticket_talk(tx: Transaction, snapshot: ConversationSnapshot, *, now: d
             if await _is_expected(tx, snapshot, message, word, quiet=quiet, now=now):
                 found.append(SaidWord(message, word))
             continue
-        login = parse_login_word(message.text) if message.mentions_us and snapshot.state.is_group else None
+        named = snapshot.state.is_group and (message.mentions_us or await names_us_by_hand(tx, snapshot, message))
+        login = parse_login_word(message.text) if named else None
         if login is not None:
             found.append(AskedLogin(message, login))
             continue
-        binding = parse_binding(message.text) if message.mentions_us and snapshot.state.is_group else None
+        binding = parse_binding(message.text) if named else None
         if binding is not None:
             found.append(AskedBinding(message, binding))
             continue
-        if quiet and not message.mentions_us:
+        if quiet and not message.mentions_us and not named:
             continue  # in the quiet hours only what names us is answered
-        addressed = message.mentions_us or not snapshot.state.is_group
+        addressed = named or message.mentions_us or not snapshot.state.is_group
         command = parse(message.text, addressed=addressed, quoting=message.reply_to_id is not None)
         if command is not None:
             found.append(await _asked(tx, snapshot, message, command))

@@ -6,6 +6,7 @@ import fnmatch
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -38,24 +39,21 @@ on conflict (workspace_id, conversation_id, lower(pattern)) do update set settin
 where %(given)s and repository_link.settings is distinct from excluded.settings
 returning id"""
 
-# A group that is linked with both names already keeps the link of the new one.
-_MOVE_LINKS = """
-update repository_link l set pattern = %(name)s where lower(l.pattern) = lower(%(previous)s) and not exists (
-  select from repository_link o where o.conversation_id = l.conversation_id and o.id <> l.id
-    and lower(o.pattern) = lower(%(name)s))
-returning l.id, l.conversation_id, l.pattern, l.settings"""
 # Where another tracker has one of the former name, that one is still meant.
 _ELSEWHERE = """
 select exists (select from repository r join repository o on o.connection_id <> r.connection_id
   where r.id = %(id)s and o.removed_at is null and lower(o.name) = lower(%(previous)s))"""
-_COPY_LINKS = """
+_COPY_LINK = """
 insert into repository_link (workspace_id, conversation_id, pattern, settings, created_at)
-select workspace_id, conversation_id, %(name)s, settings, %(now)s from repository_link
-where lower(pattern) = lower(%(previous)s) on conflict (workspace_id, conversation_id, lower(pattern)) do nothing
+select workspace_id, conversation_id, %(name)s, settings, %(now)s from repository_link where id = %(id)s
+on conflict (workspace_id, conversation_id, lower(pattern)) do nothing
 returning id, conversation_id, pattern, settings"""
-_DROP_LINKS = """
-delete from repository_link where lower(pattern) = lower(%(previous)s) and lower(pattern) <> lower(%(name)s)
-returning id, conversation_id, pattern, settings"""
+# A group that is linked with both names already keeps the link of the new one.
+_MOVE_LINK = """
+update repository_link l set pattern = %(name)s where l.id = %(id)s and not exists (
+  select from repository_link o where o.conversation_id = l.conversation_id and o.id <> l.id
+    and lower(o.pattern) = lower(%(name)s))
+returning l.id, l.conversation_id, l.pattern, l.settings"""
 
 _LINKS = "select id, conversation_id, pattern, settings from repository_link"
 
@@ -144,32 +142,43 @@ async def keep(
     tx: Transaction, connection_id: int, repository: Repository, *, by: Actor = SYSTEM, now: datetime
 ) -> int:
     """Know this repository, under its name of today. Returns its row."""
-    before = await tx.value(
-        "select name from repository where connection_id = %(connection)s and external_id = %(external)s "
-        "for no key update",
-        connection=connection_id,
-        external=repository.external_id,
-    )
-    repository_id = int(
-        await tx.value(
-            _KEEP,
-            workspace=tx.workspace_id,
+    (id_,) = await keep_all(tx, connection_id, [repository], by=by, now=now)
+    return id_
+
+
+async def keep_all(
+    tx: Transaction, connection_id: int, found: Sequence[Repository], *, by: Actor = SYSTEM, now: datetime
+) -> list[int]:
+    """Know these repositories, under their names of today, which some may have taken from each other. Returns their
+    rows."""
+    ids, renamed = [], []
+    for repository in found:
+        before = await tx.value(
+            "select name from repository where connection_id = %(connection)s and external_id = %(external)s "
+            "for no key update",
             connection=connection_id,
             external=repository.external_id,
-            name=repository.name,
-            private=repository.private,
-            issues=repository.issues_enabled,
-            archived=repository.archived,
-            now=now,
         )
-    )
-    if before is not None and before != repository.name:
-        renamed = RepositoryRenamed(
-            actor=by, at=now, repository_id=repository_id, name=repository.name, previous=before
+        repository_id = int(
+            await tx.value(
+                _KEEP,
+                workspace=tx.workspace_id,
+                connection=connection_id,
+                external=repository.external_id,
+                name=repository.name,
+                private=repository.private,
+                issues=repository.issues_enabled,
+                archived=repository.archived,
+                now=now,
+            )
         )
-        await event_log.append(tx, renamed)
-        await _follow_name(tx, repository_id, before, repository.name, by=by, now=now)
-    return repository_id
+        ids.append(repository_id)
+        if before is not None and before != repository.name:
+            renamed.append(
+                RepositoryRenamed(actor=by, at=now, repository_id=repository_id, name=repository.name, previous=before)
+            )
+    await _note_renamed(tx, renamed)
+    return ids
 
 
 async def rename(tx: Transaction, repository_id: int, name: str, *, now: datetime) -> None:
@@ -179,32 +188,53 @@ async def rename(tx: Transaction, repository_id: int, name: str, *, now: datetim
         return
     await tx.run("update repository set name = %(name)s where id = %(id)s", name=name, id=repository_id)
     renamed = RepositoryRenamed(actor=Actor("tracker"), at=now, repository_id=repository_id, name=name, previous=before)
-    await event_log.append(tx, renamed)
-    await _follow_name(tx, repository_id, before, name, by=Actor("tracker"), now=now)
+    await _note_renamed(tx, [renamed])
 
 
-async def _follow_name(
-    tx: Transaction, repository_id: int, previous: str, name: str, *, by: Actor, now: datetime
-) -> None:
-    """Groups that were linked with the repository by its former name go on hearing of it and filing there."""
-    elsewhere = await tx.value(_ELSEWHERE, id=repository_id, previous=previous)
-    links = _COPY_LINKS if elsewhere else _MOVE_LINKS
-    for row in await tx.objects(RepositoryLink, links, previous=previous, name=name, now=now):
-        linked = RepositoryLinked(
-            actor=by,
-            at=now,
-            conversation_id=row.conversation_id,
-            link_id=row.id,
-            pattern=row.pattern,
-            settings=row.settings,
-        )
-        await event_log.append(tx, linked)
-    dropped = () if elsewhere else await tx.objects(RepositoryLink, _DROP_LINKS, previous=previous, name=name)
-    for row in dropped:
-        unlinked = RepositoryUnlinked(
-            actor=by, at=now, conversation_id=row.conversation_id, link_id=row.id, pattern=row.pattern
-        )
-        await event_log.append(tx, unlinked)
+async def _note_renamed(tx: Transaction, renamed: Sequence[RepositoryRenamed]) -> None:
+    """Groups that were linked with repositories by their former names go on hearing of them and filing there."""
+    moved: list[tuple[RepositoryLink, RepositoryRenamed]] = []
+    copied: list[tuple[RepositoryLink, RepositoryRenamed]] = []
+    for fact in renamed:
+        await event_log.append(tx, fact)
+        named = _LINKS + " where lower(pattern) = lower(%(previous)s) order by id"
+        rows = await tx.objects(RepositoryLink, named, previous=fact.previous)
+        elsewhere = await tx.value(_ELSEWHERE, id=fact.repository_id, previous=fact.previous)
+        (copied if elsewhere else moved).extend((row, fact) for row in rows)
+    # None keeps its name while another one takes it: two may have changed places.
+    ids = [row.id for row, _ in moved]
+    if ids:
+        await tx.run("update repository_link set pattern = '/' || id where id = any(%(ids)s::bigint[])", ids=ids)
+    for row, fact in moved:
+        called = await tx.object(RepositoryLink, _MOVE_LINK, id=row.id, name=fact.name)
+        if called is not None:
+            await _note_linked(tx, called, by=fact.actor, now=fact.at)
+        else:
+            await tx.run("delete from repository_link where id = %(id)s", id=row.id)
+            await _note_unlinked(tx, row, by=fact.actor, now=fact.at)
+    for row, fact in copied:
+        copy = await tx.object(RepositoryLink, _COPY_LINK, id=row.id, name=fact.name, now=fact.at)
+        if copy is not None:
+            await _note_linked(tx, copy, by=fact.actor, now=fact.at)
+
+
+async def _note_linked(tx: Transaction, row: RepositoryLink, *, by: Actor, now: datetime) -> None:
+    linked = RepositoryLinked(
+        actor=by,
+        at=now,
+        conversation_id=row.conversation_id,
+        link_id=row.id,
+        pattern=row.pattern,
+        settings=row.settings,
+    )
+    await event_log.append(tx, linked)
+
+
+async def _note_unlinked(tx: Transaction, row: RepositoryLink, *, by: Actor, now: datetime) -> None:
+    unlinked = RepositoryUnlinked(
+        actor=by, at=now, conversation_id=row.conversation_id, link_id=row.id, pattern=row.pattern
+    )
+    await event_log.append(tx, unlinked)
 
 
 async def remove(tx: Transaction, connection_id: int, external_id: str, *, now: datetime) -> None:
@@ -302,10 +332,7 @@ async def link(
                 pattern=wanted,
             )
         )
-    linked = RepositoryLinked(
-        actor=by, at=now, conversation_id=conversation_id, link_id=int(link_id), pattern=wanted, settings=kept
-    )
-    await event_log.append(tx, linked)
+    await _note_linked(tx, RepositoryLink(int(link_id), conversation_id, wanted, kept), by=by, now=now)
     return int(link_id)
 
 
@@ -321,15 +348,7 @@ async def change_link(
         settings=json.dumps(dict(settings), ensure_ascii=False),
     )
     if changed:
-        linked = RepositoryLinked(
-            actor=by,
-            at=now,
-            conversation_id=row.conversation_id,
-            link_id=row.id,
-            pattern=row.pattern,
-            settings=dict(settings),
-        )
-        await event_log.append(tx, linked)
+        await _note_linked(tx, replace(row, settings=dict(settings)), by=by, now=now)
     return bool(changed)
 
 
@@ -344,8 +363,5 @@ async def unlink(tx: Transaction, conversation_id: int, pattern: str, *, by: Act
     )
     if row is None:
         return False
-    unlinked = RepositoryUnlinked(
-        actor=by, at=now, conversation_id=conversation_id, link_id=row.id, pattern=row.pattern
-    )
-    await event_log.append(tx, unlinked)
+    await _note_unlinked(tx, row, by=by, now=now)
     return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from zhiban.channels.connection_health import mark_broken, mark_mended
@@ -33,6 +33,7 @@ CALLED_WITHIN = timedelta(minutes=10)  # of what happened a webhook has told by 
 AT_ONCE = 100  # issues in one transaction
 FIRST = timedelta(days=365)  # of a repository that is new to us, issues that changed within a year are read
 
+NAMED = 3  # repositories, in a notice
 UNCALLED = mark("What changed there was found by looking, and no webhook has told of it. Check the webhook over there.")
 
 
@@ -99,26 +100,27 @@ class TrackerJobs:
         async with self._database.transaction(workspace_id) as tx:
             await mark_mended(tx, connection_id, now=self._clock.now())
             rows = await repositories.repositories(tx, connection_id)
-        missed = [at for row in rows if row.issues_enabled for at in await self._issues(workspace_id, tracker, row)]
-        if missed:
-            await self._tell_of_hooks(workspace_id, connection_id, missed=min(missed))
+        missed = {row.name: await self._issues(workspace_id, tracker, row) for row in rows if row.issues_enabled}
+        await self._tell_of_hooks(workspace_id, connection_id, {name: min(at) for name, at in missed.items() if at})
 
-    async def _tell_of_hooks(self, workspace_id: int, connection_id: int, *, missed: datetime) -> None:
-        """Whoever runs this hears that no webhook comes any more; where none ever came, the set-up says so."""
+    async def _tell_of_hooks(self, workspace_id: int, connection_id: int, missed: Mapping[str, datetime]) -> None:
+        """Whoever runs this hears where no webhook told of what changed since then; where none ever came, the set-up
+        says so."""
         async with self._database.transaction(workspace_id) as tx:
             called = (await last_calls(tx)).get(connection_id)
-            if called is None or called > missed:
+            if not missed or called is None or called > min(missed.values()):
                 return
             row = await access_connection(tx, connection_id, part="tracker")
             key, now = f"tracker-hooks-{connection_id}-{called.timestamp():.0f}", self._clock.now()
-            await tell_of_connection(tx, connection_id, row.name or row.vendor, UNCALLED, key=key, now=now)
+            # Webhooks may be set up for each repository by itself.
+            name = f"{row.name or row.vendor} {', '.join(sorted(missed)[:NAMED])}"
+            await tell_of_connection(tx, connection_id, name, UNCALLED, key=key, now=now)
 
     async def _repositories(self, workspace_id: int, connection_id: int, tracker: Tracker) -> None:
         found = [one async for one in tracker.repositories()]
         now = self._clock.now()
         async with self._database.transaction(workspace_id) as tx:
-            for one in found:
-                await repositories.keep(tx, connection_id, one, now=now)
+            await repositories.keep_all(tx, connection_id, found, now=now)
             await repositories.keep_only(tx, connection_id, [one.external_id for one in found], now=now)
 
     async def _issues(self, workspace_id: int, tracker: Tracker, row: RepositoryRow) -> list[datetime]:
