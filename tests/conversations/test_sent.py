@@ -272,3 +272,13 @@ async def test_whether_the_words_of_a_refused_card_arrived_may_be_unknown(line: 
     assert outcome == sending.SendSucceeded(plainly=True, confirmed=False)
     await line.records(message, outcome)
     assert await line.stored(message) == ("text", {}, "sent")
+
+
+async def test_a_goodbye_that_may_have_arrived_is_not_said_again_where_that_would_be_heard(line: Line) -> None:
+    place, channel = a_channel()
+    channel.limits = replace(channel.limits, repeats=False)  # type: ignore[misc]
+    message = QueuedMessage(1, "system", "move", "", {"to": "ended", "say": "再见"}, "z1", 0, NOON)
+    place.faults.append((TryLater("lost", unknown=True), True))
+    assert await line.dispatches(channel, message) == sending.SendSucceeded(confirmed=False)
+    place.faults.append((TryLater("busy", after=3), False))
+    assert await line.dispatches(channel, message) == sending.Deferred(3)

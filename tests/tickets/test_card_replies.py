@@ -315,6 +315,17 @@ async def test_a_card_that_is_quoted_by_its_title_alone_is_the_issue(group: Card
     assert len(group.said()) == 1
 
 
+async def test_a_card_that_is_quoted_by_all_that_stands_on_it_is_the_issue(group: CardChat) -> None:
+    """As gateways tell it that know our messages, and gave no id when they were sent."""
+    await group.issue()
+    await group.news()
+    ((content,),) = await group.chat.rows("select content from message where author = 'tracker'")
+    words = "\n".join(content[part] for part in ("title", "description", "url"))
+    await group.chat.asks("lu", "我也是", reply_to="out-99", content={"quoted": {"name": "", "text": words}})
+    await group.settles()
+    assert len(group.said()) == 1
+
+
 async def test_of_several_cards_of_one_title_a_picture_goes_to_the_issue(group: CardChat) -> None:
     await group.issue()
     await group.chat.rows("delete from group_news returning 1")

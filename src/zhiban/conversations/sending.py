@@ -195,10 +195,11 @@ async def _move(inbox: OpenInbox, thread: str, message: QueuedMessage) -> Outcom
     channel, content = inbox.channel, message.content
     say = content.get("say")
     if not isinstance(channel, TransfersNatively):
-        # A channel without sessions: only the words remain.
-        if say:
-            await channel.send(Outgoing(key=message.external_id, thread=thread, kind=Kind.TEXT, text=say))
-        return SendSucceeded()
+        # A channel without sessions: only the words remain. Nobody quotes what no message stands for.
+        if not say:
+            return SendSucceeded()
+        words = Outgoing(key=message.external_id, thread=thread, kind=Kind.TEXT, text=say)
+        return replace(await _say(inbox, message, channel.send(words)), vendor_id=None)
     to = NativeState(content["to"])
     text = Outgoing(key=message.external_id, thread=thread, kind=Kind.TEXT, text=say or "")
     try:

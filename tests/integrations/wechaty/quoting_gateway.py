@@ -10,10 +10,11 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from xml.sax.saxutils import escape
 
 from tests.integrations.wechaty.gateways import BOT, TOKEN
 
-from zhiban.integrations.wechaty.contents import TEXT
+from zhiban.integrations.wechaty.contents import LINK, TEXT
 from zhiban.integrations.wechaty.listening import LOGIN, MESSAGE
 from zhiban.integrations.wechaty.protocol import CALLS, SERVICE, STREAMED_ANSWER, STREAMED_REQUEST, wire
 
@@ -32,11 +33,11 @@ class QuotingGateway:
         endpoint = f"127.0.0.1:{self.port}"
         return {"source": "wx-1", "endpoint": endpoint, "token": TOKEN, "private_hosts": "127.0.0.1"}
 
-    async def says(self, talker: str, text: str, room: str, *, quotes: str = "") -> str:
+    async def says(self, talker: str, text: str, room: str, *, quotes: str = "", kind: int = TEXT) -> str:
         """Somebody writes; the id of the message."""
         id_ = f"m{len(self.messages) + 1}"
         self.messages[id_] = {
-            "id": id_, "text": text, "type": TEXT, "talker_id": talker, "room_id": room, "quote_id": quotes,
+            "id": id_, "text": text, "type": kind, "talker_id": talker, "room_id": room, "quote_id": quotes,
         }  # fmt: skip
         if talker != BOT:
             async with self._news:
@@ -66,6 +67,13 @@ class QuotingGateway:
                     return response(**self.messages[request.id])
             case "MessageSendText":
                 return response(id=await self.says(BOT, request.text, request.conversation_id))
+            case "MessageSendUrl":
+                link = request.url_link
+                xml = (
+                    f"<msg><appmsg><title>{escape(link.title)}</title><des>{escape(link.description)}</des>"
+                    f"<type>5</type><url>{escape(link.url)}</url></appmsg></msg>"
+                )
+                return response(id=await self.says(BOT, xml, request.conversation_id, kind=LINK))
             case "RoomMemberPayload":
                 return response(id=request.member_id, name=request.member_id)
             case "Start" | "Ding" | "RoomPayload" | "RoomMemberList" | "ContactPayload":

@@ -12,7 +12,7 @@ from zhiban.integrations.wechaty.config import WechatyConfig
 from zhiban.integrations.wechaty.vendor import WechatyVendor
 from zhiban.kit.clock import SystemClock
 from zhiban.kit.http import Http
-from zhiban.ports import IncomingMessage, Kind, Outgoing
+from zhiban.ports import IncomingMessage, Kind, LinkCard, Outgoing
 
 ROOM, LI = "r1@chatroom", "wxid_li"
 CARD = "acme/shop #7 增量同步丢数据\nlin新开\nhttps://github.test/acme/shop/issues/7"
@@ -48,3 +48,15 @@ async def test_whoever_quotes_us_names_what_we_sent_whichever_process_did(gatewa
         assert (theirs.reply_to, theirs.content) == (said.external_id, {})
         gone = await heard(vendor, await gateway.says(LI, "很久以前的", ROOM, quotes="m999"))
         assert (gone.reply_to, gone.content) == ("m999", {})
+
+
+async def test_whoever_quotes_a_card_names_it_and_its_words_are_known(gateway: QuotingGateway) -> None:
+    card = LinkCard(
+        "acme/shop #7 <增量>同步 & 丢数据", "lin新开\nchen：看到了", "https://github.test/acme/shop/issues/7?a=1&b=2"
+    )
+    async with Http() as http:
+        before, vendor = (WechatyVendor(http, WechatyConfig(**gateway.config()), SystemClock()) for _ in range(2))
+        sent = await before.channel("wechaty", "wx-1").send(Outgoing("card-1", ROOM, Kind.LINK, CARD, link=card))
+        said = await heard(vendor, await gateway.says(LI, "我也是", ROOM, quotes=sent))
+        assert said.reply_to == sent
+        assert said.content["quoted"]["text"] == "\n".join((card.title, card.description, card.url))
