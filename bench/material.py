@@ -12,8 +12,9 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import psutil
 
 from zhiban.container import ensure_workspace
@@ -105,6 +106,30 @@ class Writer:
                 "alts": [self.text(10)],
                 "answer": self.text(answer),
             }
+
+
+class MeaninglessEmbedder:
+    """An Embedder whose vectors have the local model's size and mean nothing: a million of them take a minute.
+
+    For how long a search takes, not for what it finds; the model itself would add some 3 ms to each question.
+    """
+
+    name = "meaningless"
+    dimensions = 512
+
+    def __init__(self) -> None:
+        self._dice = np.random.default_rng(1)
+
+    async def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        purpose: Literal["query", "passage"] = "passage",  # noqa: ARG002 - the port's
+    ) -> list[list[float]]:
+        """One vector of length 1 a text."""
+        rows = self._dice.standard_normal((len(texts), self.dimensions), dtype=np.float32)
+        vectors: list[list[float]] = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).tolist()
+        return vectors
 
 
 def write_table(path: Path, entries: Sequence[dict[str, Any]]) -> Path:

@@ -2,11 +2,13 @@
 
     python bench/retrieval.py [--cmrc FOLDER] [--sizes 10000,100000]
     python bench/retrieval.py --data FOLDER [--phrasings N] [--queries FILE] [--json]
+    python bench/retrieval.py --meaningless [--sizes 500000]
 
 Quality: the shop questions beside this file, and CMRC paragraphs from a folder (also from ZHIBAN_BENCH_CMRC); with
 --data any folder of that form, see `quality`. Both by words only and with the local embedder. Exactness: every top ten
 beside BM25 computed in memory. Speed: through the application's role with row-level security forced, the whole path
-from the question to the passages; the floor is one empty round trip in the same minute.
+from the question to the passages; the floor is one empty round trip in the same minute. With --meaningless only speed,
+over vectors that no model made, so that a base may be large.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from material import SHOP, Stand, Writer, read_lines, stand, write_table
+from material import SHOP, MeaninglessEmbedder, Stand, Writer, read_lines, stand, write_table
 from quality import Case, fill, measure, show
 from zhiban.integrations.sentence_encoder import SentenceEncoder
 from zhiban.knowledge import queries, service
@@ -103,24 +105,26 @@ async def cmrc(found: Stand, folder: Path) -> None:
     print(f"  {await exactness(found, base_id, exact, [question['text'] for question in case.questions])}")
 
 
-async def speed(found: Stand, size: int) -> None:
+async def speed(found: Stand, size: int, embedders: Embedders = LOCAL) -> None:
     writer = Writer(size)
     entries = list(writer.faqs(size))
     tables = [
         write_table(found.folder / f"speed{size}" / f"faq{start}.csv", entries[start : start + ROWS])
         for start in range(0, size, ROWS)
     ]
-    base_id = await fill(found, f"speed{size}", tables, LOCAL)
-    print(f"\n{size:,} entries of about 100 characters, each with one similar question")
+    began = time.perf_counter()
+    base_id = await fill(found, f"speed{size}", tables, embedders)
+    filled = time.perf_counter() - began
+    print(f"\n{size:,} entries of about 100 characters, each with one similar question; filled in {filled:.0f} s")
     sample = writer.dice.sample(entries, 200)
     usual = []
     for entry in sample:
         start = writer.dice.randrange(50)
         usual.append(entry["answer"][start : start + 6] + writer.text(3) + "怎么办")
     await _time(found, base_id, "search by words", usual, NO_EMBEDDERS)
-    await _time(found, base_id, "search with vectors", usual, LOCAL)
+    await _time(found, base_id, "search with vectors", usual, embedders)
     await _time(found, base_id, "vague, by words", VAGUE * 20, NO_EMBEDDERS)
-    await _time(found, base_id, "vague, with vectors", VAGUE * 20, LOCAL)
+    await _time(found, base_id, "vague, with vectors", VAGUE * 20, embedders)
     same = firsts = looked_up = 0
     async with found.database.transaction(found.workspace) as tx:
         base = await queries.base(tx, base_id)
@@ -158,8 +162,13 @@ async def main() -> None:
     arguments.add_argument("--phrasings", type=int, help="at most so many similar questions an entry")
     arguments.add_argument("--queries", type=Path, help="ask these questions instead of the folder's")
     arguments.add_argument("--json", action="store_true", help="the figures of --data as JSON")
+    arguments.add_argument("--meaningless", action="store_true", help="only speed, with vectors that no model made")
     chosen = arguments.parse_args()
     async with stand() as found:
+        if chosen.meaningless:
+            for size in filter(None, chosen.sizes.split(",")):
+                await speed(found, int(size), Embedders(MeaninglessEmbedder()))
+            return
         if chosen.data:
             case = Case.of(chosen.data, phrasings=chosen.phrasings, asked=chosen.queries)
             await both(found, "data", case, title=chosen.data.name, as_json=chosen.json)
