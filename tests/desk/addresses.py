@@ -80,6 +80,8 @@ ADDRESSES: dict[str, Entry] = {
     "POST /conversations/{conversation_id}/ticket-drafts": Entry("agents", {"message": "999999"}, NOW_NOT),
     "GET /ticket-drafts/{draft_id}": Entry("agents", answers=NOW_NOT),
     "POST /ticket-drafts/{draft_id}": Entry("agents", {"do": "open"}, NOW_NOT),
+    "POST /conversations/{conversation_id}/draft/preview": Entry("agents", {"text": "**急**"}),
+    "GET /desk/rich-bar": Entry("agents"),
     "GET /desk/emoji": Entry("agents"),
     "GET /desk/bulk": Entry("agents"),
     "GET /desk/matching": Entry(),

@@ -96,6 +96,9 @@ async def test_a_reply_to_the_group_names_its_members(site: Site, agent: Client)
         )
     # The memory channel cannot name anybody: the names stand before the words.
     assert (text, mentions) == ("@老杨 @陆知行 @小满 2.4.2 修好了，@小满 也请看看", [])
+    formatted = {"text": "@老杨 **2.4.2** 修好了", "key": "k2", "formatted": "true"}
+    assert (await agent.post(f"/conversations/{id_}/replies", formatted)).status == 204
+    assert "@老杨 <strong>2.4.2</strong> 修好了" in (await agent.get(f"/conversations/{id_}?queue=groups")).text
 
 
 async def test_how_we_behave_in_a_group_is_for_whoever_manages_inboxes(site: Site, agent: Client) -> None:

@@ -21,6 +21,7 @@ from zhiban.channels.credentials import place_of_secrets
 from zhiban.container import App
 from zhiban.conversations import replies
 from zhiban.integrations.webhook.channel import WebhookChannel
+from zhiban.integrations.wecom.kf import KfChannel
 from zhiban.main import application
 from zhiban.postgres.provisioning import DatabaseUrls
 from zhiban.testing.serving import served
@@ -82,6 +83,33 @@ async def eventually(condition: Callable[[], Any], *, within: float = 30) -> Any
             raise AssertionError("it did not happen in time")
         await asyncio.sleep(0.02)
     return found
+
+
+async def test_a_formatted_reply_has_its_marks_where_they_are_shown_and_nowhere_else(crm: Crm) -> None:
+    shop, chen = crm.shop, await crm.shop.agent()
+    source = "**急**：见[退款](https://a.example/r)，2*3=6"
+    words = "急：见退款（https://a.example/r），2*3=6"
+    await crm.program.says(XU, "转人工")
+    ours = await shop.becomes("open", XU)
+    await shop.says("wmLIXIAO", "转人工")
+    wechat = await shop.becomes("open")
+    for talk, limits, formatted in (
+        (ours, WebhookChannel.limits, True),
+        (wechat, KfChannel.limits, True),
+        (wechat, KfChannel.limits, False),
+    ):
+        async with shop.work() as tx:
+            now = datetime.now(UTC)
+            await replies.reply(tx, talk.id, text=source, by=chen, limits=limits, formatted=formatted, now=now)
+    await crm.heard(words)
+    sent = next(one for one in crm.program.replies(XU) if one.text == words)
+    said = sent.body["message"]
+    assert (said["kind"], said["markdown"]) == ("text", source)
+    # WeChat shows no formatting: no mark that was meant reaches it, and every letter that was not does.
+    told = [one.text for one in await shop.wecom.until_sent("wmLIXIAO", 3)]
+    assert told[-2:] == [words, source]
+    stored = await shop.rows("select text, content ->> 'rich' from message where author = 'agent' order by id")
+    assert stored == [(words, source), (words, source), (source, None)]
 
 
 async def test_a_message_is_answered_handed_off_answered_by_an_agent_and_leaves_signed(crm: Crm) -> None:

@@ -21,10 +21,12 @@ class Mode(StrEnum):
 
 @frozen_dataclass
 class Drafts:
-    """The unsent texts of one agent in one conversation. `latest` is the one they wrote last."""
+    """The unsent texts of one agent in one conversation. `latest` is the one they wrote last, `formatted` whether the
+    reply has marks that are meant as such."""
 
     texts: Mapping[Mode, str] = field(default_factory=dict)
     latest: Mode = Mode.REPLY
+    formatted: bool = False
 
     def of(self, mode: str) -> str:
         """The text of a mode, empty when there is none."""
@@ -34,18 +36,27 @@ class Drafts:
 async def drafts(tx: Transaction, conversation_id: int, agent_id: int) -> Drafts:
     """What this agent has typed here."""
     rows = await tx.rows(
-        "select mode, text from draft where conversation_id = %(id)s and agent_id = %(agent)s order by saved_at desc",
+        "select mode, text, formatted from draft where conversation_id = %(id)s and agent_id = %(agent)s "
+        "order by saved_at desc",
         id=conversation_id,
         agent=agent_id,
     )
-    latest = next((Mode(mode) for mode, _ in rows), Mode.REPLY)
-    return Drafts({Mode(mode): text for mode, text in rows}, latest)
+    latest = next((Mode(mode) for mode, _, _ in rows), Mode.REPLY)
+    formatted = any(meant for mode, _, meant in rows if mode == Mode.REPLY)
+    return Drafts({Mode(mode): text for mode, text, _ in rows}, latest, formatted)
 
 
 async def save_draft(
-    tx: Transaction, conversation_id: int, *, agent_id: int, mode: Mode, text: str, now: datetime
+    tx: Transaction,
+    conversation_id: int,
+    *,
+    agent_id: int,
+    mode: Mode,
+    text: str,
+    formatted: bool = False,
+    now: datetime,
 ) -> None:
-    """Keep what an agent has typed for this mode; empty text forgets it."""
+    """Keep what an agent has typed for this mode, and whether its marks are meant; empty text forgets it."""
     if not text.strip():
         forgotten = await tx.run(
             "delete from draft where conversation_id = %(conversation)s and agent_id = %(agent)s and mode = %(mode)s",
@@ -57,15 +68,16 @@ async def save_draft(
             tx.publish_after_commit(DRAFT_CHANGED, conversation_id)
         return
     await tx.run(
-        "insert into draft (workspace_id, conversation_id, agent_id, mode, text, saved_at) "
-        "select %(workspace)s, id, %(agent)s, %(mode)s, %(text)s, %(now)s from conversation "
+        "insert into draft (workspace_id, conversation_id, agent_id, mode, text, formatted, saved_at) "
+        "select %(workspace)s, id, %(agent)s, %(mode)s, %(text)s, %(formatted)s, %(now)s from conversation "
         "where id = %(conversation)s on conflict (workspace_id, conversation_id, agent_id, mode) do update "
-        "set text = excluded.text, saved_at = excluded.saved_at",
+        "set text = excluded.text, formatted = excluded.formatted, saved_at = excluded.saved_at",
         workspace=tx.workspace_id,
         conversation=conversation_id,
         agent=agent_id,
         mode=mode,
         text=text,
+        formatted=formatted,
         now=now,
     )
     tx.publish_after_commit(DRAFT_CHANGED, conversation_id)

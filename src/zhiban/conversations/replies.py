@@ -25,7 +25,7 @@ from zhiban.conversations.participants import named_in
 from zhiban.conversations.quotes import quotation
 from zhiban.conversations.sending import UNCONFIRMED
 from zhiban.events import DIRECT, Actor, Cause, NoteAdded
-from zhiban.kit import event_log
+from zhiban.kit import event_log, rich_text
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.ports import Limits, Mention
@@ -44,12 +44,15 @@ async def reply(
     files: Sequence[int] = (),
     attached: Sequence[DraftFile] = (),
     reply_to: int | None = None,
+    formatted: bool = False,
     cause: Cause = DIRECT,
 ) -> list[int]:
     """An agent answers: the conversation becomes theirs to finish, and the assistant keeps quiet.
 
     `files`: those that wait beside their reply, by id, in this order; each is a message after the text, as are those
-    of `attached`, which somebody else keeps. `reply_to`: the message that they answer. In a group, @ and a name tells
+    of `attached`, which somebody else keeps. `reply_to`: the message that they answer. `formatted`: the text has marks
+    that the agent meant (`kit.rich_text`), which the channel shows where it can; its words alone are what is said,
+    counted and found, and where they need more than one message the marks are left out. In a group, @ and a name tells
     its member. The same `client_key` sends once. `seen`: the last message that the agent has read; where somebody else
     answered after it, nothing is sent. Returns the ids of the parts. Raises ReplyCollision, ReplyWindowClosed,
     ReplyTooLong, Conflict on empty text without files or when a file or the message is gone, NotFound.
@@ -67,11 +70,15 @@ async def reply(
     mentions: Sequence[Mention] = ()
     if state.is_group:
         mentions, text = await named_in(tx, state.id, text)
+    source = text
+    if formatted:
+        text = rich_text.plain(source)
     taken_files = (*await take_draft_files(tx, state.id, by, files), *attached)
     answers = None if reply_to is None else await quotation(tx, state.id, reply_to, limits=limits, words=text)
     if answers is not None:
         text = answers.above + text
     _check_allowance(state, text, limits, now=now, files=len(taken_files))
+    rich = formatted and len(limits.parts(text)) == 1 and limits.size(source) <= limits.text
     actor = Actor("agent", by)
     taken = Open("replied", take_by=by if state.assignee_id is None else None)
     applied = await transitions.apply_to(tx, state, taken, actor=actor, now=now, cause=cause)
@@ -86,6 +93,7 @@ async def reply(
         limits=limits,
         now=now,
         files=taken_files,
+        content={"rich": source} if rich else None,
         answers=answers,
         mentions=mentions,
         client_key=client_key,

@@ -16,13 +16,14 @@ from zhiban.conversations.models import Author, ConversationState, Status
 from zhiban.conversations.outbox import QueuedMessage
 from zhiban.conversations.outgoing_files import FILE_KINDS, OutgoingFiles
 from zhiban.events import ASSISTANT, SYSTEM, Actor, MessageFailed, MessageSent
-from zhiban.kit import event_log, metrics
+from zhiban.kit import event_log, metrics, rich_text
 from zhiban.kit.db import Transaction
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.ports import (
     Choice,
     ConnectionBroken,
     Kind,
+    Limits,
     LinkCard,
     Media,
     NativeState,
@@ -145,7 +146,7 @@ async def dispatch(
 
 
 async def _send(inbox: OpenInbox, thread: str, message: QueuedMessage, *, now: datetime) -> SendSucceeded:
-    outgoing = as_outgoing(thread, message)
+    outgoing = as_outgoing(thread, message, limits=inbox.channel.limits)
     code = message.content.get("code")
     if not code:
         return await _say(inbox, message, inbox.channel.send(outgoing))
@@ -213,9 +214,19 @@ async def _move(inbox: OpenInbox, thread: str, message: QueuedMessage) -> Outcom
     return SendSucceeded(native=to)
 
 
-def as_outgoing(thread: str, message: QueuedMessage, media: Media | None = None) -> Outgoing:
-    """The stored message in the words of the port, with its file."""
+def as_outgoing(
+    thread: str, message: QueuedMessage, media: Media | None = None, *, limits: Limits | None = None
+) -> Outgoing:
+    """The stored message in the words of the port, with its file. Where the channel of these `limits` formats, with the
+    marks that its writer chose; everywhere else its text has none."""
     content = message.content
+    source = content.get("rich")
+    if source and limits is not None and limits.formats:
+        # What stands above the writer's own words, a quotation or names, holds no marks of theirs.
+        above = message.text[: len(message.text) - len(rich_text.plain(source))]
+        marked = rich_text.escaped(above) + source
+        if limits.size(marked) <= limits.text:
+            message = replace(message, kind=Kind.MARKDOWN, text=marked)
     return Outgoing(
         key=message.external_id,
         thread=thread,

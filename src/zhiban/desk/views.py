@@ -33,6 +33,7 @@ from zhiban.conversations.surveys import RatingLine
 from zhiban.desk.group_view import GroupView
 from zhiban.desk.kinds import ContentView, content_view
 from zhiban.desk.labels import ACTIVITY_LABELS, FAILURE_LABELS, stars
+from zhiban.kit import rich_text
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Locale, mark
 from zhiban.kit.languages import is_foreign
@@ -147,6 +148,7 @@ class MessageView:
     kind: str
     text: str
     state: Literal["", "sending", "failed", "dropped", "recalled"]
+    rich: str = ""  # the same with the marks that its writer chose
     failure: str = ""
     unconfirmed: bool = False  # sent, as far as anybody knows
     sent: bool = False
@@ -310,6 +312,7 @@ def message_view(
     who = {"contact": contact, "assistant": mark("值班助手")}.get(by) or row.agent_name or nobody
     who_key = {"contact": contact_key, "assistant": "assistant"}.get(by) or str(row.agent_id or row.agent_name or "0")
     quoted = row.quoted
+    words = _names_before(row) + own_words(row.text, row.content)
     translatable = _heard(row) and row.id not in translated
     return MessageView(
         key=row.client_key or str(row.id),
@@ -321,7 +324,8 @@ def message_view(
         at=row.sent_at,
         kind=row.kind,
         # The desk shows what is answered and the sources in its own way; the phone reads them above and below.
-        text=_names_before(row) + own_words(row.text, row.content),
+        text=words,
+        rich=_rich(row, words),
         withheld=bool(row.content.get("withheld")),
         state=_state(row),
         failure=row.failure or "",
@@ -347,6 +351,12 @@ def message_view(
         ),
         sure=None if row.content.get("choices") else percent(row.confidence),  # a menu says itself that it is unsure
     )
+
+
+def _rich(row: MessageRow, words: str) -> str:
+    """What was said with the marks that its writer chose; names before it have none."""
+    source = str(row.content.get("rich") or "") if row.direction == "out" else ""
+    return source and rich_text.escaped(words.removesuffix(rich_text.plain(source))) + source
 
 
 def _heard(row: MessageRow) -> bool:

@@ -74,6 +74,7 @@ class Limits:
     link: LinkLimit | None = None  # what a card with a link holds; None: links are words among others
     mentions: bool = False  # whether a message in a group can name members so that they are told
     hears: Literal["all", "addressed", "nothing"] = "all"  # what of a group's talk reaches us; nothing: nor do we speak
+    formats: bool = False  # whether a text with marks (`kit.rich_text`) can be sent as such; else its words alone are
     repeats: bool = True  # whether sending with the same key again is harmless, in whichever process
     media_hours: float = 0.0  # for how long a file that was handed over can be sent; 0: it is not kept
 

@@ -21,6 +21,7 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import DEFAULT_ZONE, Locale, Texts, to_locale
 from zhiban.web.assets import Assets
 from zhiban.web.prose import line, prose
+from zhiban.web.rich import rich as rich_text
 
 Theme = Literal["auto", "light", "dark"]
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -147,7 +148,7 @@ class Renderer:
             span=_span,
             **self._names,
         )
-        environment.filters.update(prose=prose, line=line, bold=bold, filesize=filesize)
+        environment.filters.update(prose=prose, rich=rich_text, line=line, bold=bold, filesize=filesize)
         return environment
 
     def html(self, template: str, viewer: Viewer, values: Mapping[str, Any]) -> str:

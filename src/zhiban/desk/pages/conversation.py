@@ -44,6 +44,7 @@ from zhiban.desk.pages import survey as survey_page
 from zhiban.desk.pages import views as view_pages
 from zhiban.desk.request import CurrentRequest, DeskRequest, DeskSettings, Limited, Toast
 from zhiban.desk.snooze_menu import snooze_until
+from zhiban.kit import rich_text
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.notifications.service import read_about
@@ -150,11 +151,13 @@ async def reply(
     files: Annotated[tuple[int, ...], Form(max_length=MOST_FILES)] = (),
     reply_to: Annotated[int | None, Form(ge=1, lt=1 << 63)] = None,
     adopted: Annotated[str, Form(max_length=40)] = "",
+    formatted: Annotated[bool, Form()] = False,
     seen: Annotated[int | None, Form(ge=0, lt=1 << 63)] = None,
 ) -> Response:
     """Send a reply with the `files` that wait beside it, to the message `reply_to` if one was chosen.
 
-    `adopted` names the suggestion that it was made of, `seen` the last message read before, if any.
+    `adopted` names the suggestion that it was made of, `seen` the last message read before, if any; `formatted`: its
+    marks are meant.
     """
     ref = SuggestionRef.parse(adopted)
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
@@ -170,6 +173,7 @@ async def reply(
             seen=seen,
             files=files,
             reply_to=reply_to,
+            formatted=formatted,
         )
         await save_draft(
             tx, conversation_id, agent_id=desk.agent.id, mode=Mode.REPLY, text="", now=desk.auth.clock.now()
@@ -198,12 +202,16 @@ async def keep_draft(
     conversation_id: int,
     text: Annotated[str, Form(max_length=200_000)] = "",
     mode: Annotated[Mode, Form()] = Mode.REPLY,
+    formatted: Annotated[bool, Form()] = False,
 ) -> Response:
     """Keep what was typed, longer than could be sent too. Says how many messages a reply of it would take."""
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         head = await access_conversation_to_answer(tx, desk.access, conversation_id)
-        await save_draft(tx, conversation_id, agent_id=desk.agent.id, mode=mode, text=text, now=desk.auth.clock.now())
-    parts = desk.settings.limits_of(head.channel).parts(text.strip())
+        now = desk.auth.clock.now()
+        await save_draft(
+            tx, conversation_id, agent_id=desk.agent.id, mode=mode, text=text, formatted=formatted, now=now
+        )
+    parts = desk.settings.limits_of(head.channel).parts(rich_text.plain(text) if formatted else text.strip())
     return JSONResponse({"parts": len(parts)} if mode is Mode.REPLY else {})
 
 

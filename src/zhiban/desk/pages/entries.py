@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Form, Query
 from fastapi.responses import JSONResponse, Response
 
 from zhiban.assistant.inserting import LONGEST, EntrySearch, cut
@@ -14,6 +14,7 @@ from zhiban.desk.page import known
 from zhiban.desk.request import CurrentRequest, DeskRequest
 from zhiban.desk.views import reply_allowance
 from zhiban.kit.errors import Conflict
+from zhiban.kit.rich_text import plain
 from zhiban.people.permissions import Permission
 from zhiban.ports import Limits
 from zhiban.web.security import same_origin
@@ -34,6 +35,25 @@ async def emoji(desk: CurrentRequest) -> Response:
     """The panel that emoji are chosen in; they themselves come from our own files."""
     desk.access.check(Permission.ANSWER)
     return await desk.answer("desk/emoji.html")
+
+
+@router.get("/desk/rich-bar")
+async def rich_bar(desk: CurrentRequest) -> Response:
+    """The bar with marks for a formatted reply."""
+    desk.access.check(Permission.ANSWER)
+    return await desk.answer("desk/rich_bar.html")
+
+
+@router.post("/conversations/{conversation_id}/draft/preview")
+async def preview(
+    desk: CurrentRequest, conversation_id: int, text: Annotated[str, Form(max_length=20_000)] = ""
+) -> Response:
+    """A formatted reply as the contact will see it."""
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        head = await access_conversation_to_answer(tx, desk.access, conversation_id)
+    limits = desk.settings.limits_of(head.channel)
+    shown = limits.formats and len(limits.parts(plain(text))) == 1 and limits.size(text) <= limits.text
+    return await desk.answer("desk/preview.html", source=text, plain=plain(text), shown=shown, formats=limits.formats)
 
 
 @router.get("/conversations/{conversation_id}/knowledge")

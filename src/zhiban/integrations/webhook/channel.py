@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from zhiban.integrations.standard_webhooks import parse_secret, signed_headers
 from zhiban.integrations.webhook.kinds import LINK, PROGRAM, TEXT_CHARACTERS
 from zhiban.integrations.webhook.reading import Address, Id, incoming, parse_event
+from zhiban.kit import rich_text
 from zhiban.kit.breaker import LocalBreakers, Paused, Pauses
 from zhiban.kit.clock import Clock
 from zhiban.kit.http import AddressRefused, AnswerTooLarge, Http, HttpResponse, MaybeDone, NotJson, Unreachable, encoded
@@ -100,6 +101,9 @@ class WebhookChannel:
                 "kind": Kind.TEXT.value,
                 "link": {"title": card.title, "description": card.description, "url": card.url},
             }
+        if message.kind is Kind.MARKDOWN:
+            # A program that shows no marks goes on with the words.
+            said |= {"kind": Kind.TEXT.value, "text": rich_text.plain(message.text), "markdown": message.text}
         if message.choices:
             said["choices"] = [{"id": choice.id, "label": choice.label} for choice in message.choices]
         if message.footer:

@@ -20,6 +20,7 @@ PROGRAM: Final = ChannelKind(
         text=TEXT_CHARACTERS,
         quotes=True,
         link=LINK,
+        formats=True,
         mentions=True,
         media=dict.fromkeys((Kind.IMAGE, Kind.VOICE, Kind.VIDEO, Kind.FILE), MediaLimit(INLINE_BYTES)),
     ),

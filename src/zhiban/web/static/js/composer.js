@@ -17,6 +17,21 @@ let closesTimer = 0;
 // How far the open conversation is on the screen, how far it was read, and whether we were told of more to come.
 let looked = { id: 0, shown: 0, read: 0, told: false };
 
+// Whether the marks in the reply that is being written are meant; its writer says so, and it is kept with the draft.
+export const isFormatted = () => Boolean(form()?.hasAttribute("data-formatted"));
+
+export function setFormatted(on) {
+  form().toggleAttribute("data-formatted", on);
+  form().querySelector("[data-rich]").setAttribute("aria-pressed", String(on));
+  drafts.setFormatted(openId(), on);
+}
+
+// The text so that nothing of it is a mark.
+export const escaped = (text) => text.replace(/[\\`*[\]]/g, "\\$&");
+
+// A text from elsewhere as it has to stand in what is being written.
+export const literal = (text, mode = form()?.dataset.mode) => (mode === "reply" && isFormatted() ? escaped(text) : text);
+
 export function setMode(mode, focus = true) {
   const compose = form();
   if (!compose) return;
@@ -101,6 +116,9 @@ export function opened(before) {
     else drafts.know(id, mode, box.value);
   }
   quotes.opened();
+  const here = drafts.unsaved(id, "reply") === undefined ? isFormatted() : drafts.isFormatted(id);
+  setFormatted(here || lost.some((one) => one.formatted));
+  if (isFormatted()) later("rich", "show");
   if (lost.length) {
     setMode(lost.at(-1).mode, false);
     document.dispatchEvent(new CustomEvent("desk:trouble", { detail: words().kept }));
@@ -126,8 +144,9 @@ export function adopt() {
 }
 
 // Words that stand ready elsewhere, put where one writes; what is written stays, also what is selected.
-export function insert(mode, text, ref = "") {
+export function insert(mode, words, ref = "") {
   const box = area(mode);
+  const text = literal(words, mode);
   const at = box.selectionEnd;
   setMode(mode);
   box.setSelectionRange(at, at);
@@ -137,11 +156,6 @@ export function insert(mode, text, ref = "") {
   if (mode !== "reply" || !ref) return;
   const other = adopted?.id === openId() && adopted.ref !== ref;
   adopted = { id: openId(), ref: other ? "" : ref };
-}
-
-// What is seldom asked for is loaded when it is.
-function later(name) {
-  import(`./lazy/${name}.js`).then((one) => one.open(), () => document.dispatchEvent(new CustomEvent("desk:trouble", { detail: words().unopened })));
 }
 
 function pending(mode, text, key, names = []) {
@@ -169,17 +183,23 @@ function pending(mode, text, key, names = []) {
   return node;
 }
 
+// What is seldom asked for is loaded when it is.
+function later(name, what = "open", ...how) {
+  import(`./lazy/${name}.js`).then((one) => one[what](...how), () => document.dispatchEvent(new CustomEvent("desk:trouble", { detail: words().unopened })));
+}
+
 async function post(node, id, mode, text, key, { files = [], quote = null } = {}) {
   node.dataset.state = "sending";
   node.querySelector(".receipt").textContent = words().sending;
-  drafts.sending(key, id, mode, text);
+  const formatted = "formatted" in node.dataset;
+  drafts.sending(key, id, mode, text, formatted);
   const url = `/conversations/${id}/${mode === "note" ? "notes" : "replies"}`;
   let why = mode === "note" ? words().unnoted : words().failed;
   if (openId() === id) node.dataset.seen = look();
   const { adopted: ref, seen } = node.dataset;
   try {
     await drafts.settled(id, mode);
-    const body = new URLSearchParams({ text, key, ...(mode === "reply" && { seen, ...(ref && { adopted: ref }) }) });
+    const body = new URLSearchParams({ text, key, ...(mode === "reply" && { seen, ...(ref && { adopted: ref }), ...(formatted && { formatted }) }) });
     for (const file of clips.ids(files)) body.append("files", file);
     if (quote) body.append("reply_to", quote.id);
     const answer = await fetch(url, {
@@ -257,10 +277,12 @@ export function send() {
   const key = crypto.randomUUID ? crypto.randomUUID() : `${Date.now()}-${Math.random().toString(36).slice(2)}`;
   const id = Number(compose.dataset.id);
   area().value = "";
+  if (isFormatted()) later("rich", "show"); // what it showed is gone
   const files = mode === "reply" ? clips.take() : [];
   measure();
   const node = pending(mode, text, key, clips.names(files));
   if (mode === "reply") {
+    if (isFormatted()) node.dataset.formatted = "";
     if (adopted?.id === id && adopted.ref) node.dataset.adopted = adopted.ref;
     adopted = null;
   }
@@ -279,10 +301,15 @@ export function start() {
     if (event.target.closest("[data-adopt]")) adopt();
     if (event.target.closest("[data-kb]")) later("entries");
     if (event.target.closest("[data-emoji]")) later("emoji");
+    if (event.target.closest("[data-rich]")) later("rich", "toggle");
   });
   document.addEventListener("keydown", (event) => {
     if (event.target !== area() || event.isComposing || event.keyCode === 229) return;
-    if (event.key === "Enter" && !event.shiftKey && !event.altKey) {
+    const mark = (event.ctrlKey !== event.metaKey) && !event.altKey && !event.shiftKey && { KeyB: "strong", KeyI: "emphasis" }[event.code];
+    if (mark && area() === area("reply")) {
+      event.preventDefault();
+      later("rich", "mark", mark);
+    } else if (event.key === "Enter" && !event.shiftKey && !event.altKey) {
       event.preventDefault();
       send();
     } else if (event.key === "ArrowRight" && !area().value && !event.altKey && !event.ctrlKey && !event.metaKey && adopt()) {

@@ -28,15 +28,15 @@ const nameOf = (id, mode) => `${id} ${mode}`;
 
 function read() {
   try {
-    return { drafts: {}, unsent: {}, ...JSON.parse(localStorage.getItem(store()) || "{}") };
+    return { drafts: {}, unsent: {}, formats: {}, ...JSON.parse(localStorage.getItem(store()) || "{}") };
   } catch {
-    return { drafts: {}, unsent: {} };
+    return { drafts: {}, unsent: {}, formats: {} };
   }
 }
 
 function write(state) {
   try {
-    if (Object.keys(state.drafts).length || Object.keys(state.unsent).length) localStorage.setItem(store(), JSON.stringify(state));
+    if ([state.drafts, state.unsent, state.formats].some((one) => Object.keys(one).length)) localStorage.setItem(store(), JSON.stringify(state));
     else localStorage.removeItem(store());
   } catch { /* no room or not allowed: the page itself still has the text */ }
 }
@@ -52,14 +52,30 @@ export function keep(id, mode, text, rest = 600) {
   timer = setTimeout(flush, Math.max(0, Math.min(rest, since + LATEST - Date.now())));
 }
 
+// Whether the marks of a conversation's reply are meant.
+export const isFormatted = (id) => Boolean(read().formats[id]);
+
+export function setFormatted(id, on) {
+  const state = read();
+  if (Boolean(state.formats[id]) === on) return;
+  if (on) state.formats[id] = true;
+  else delete state.formats[id];
+  write(state);
+}
+
+function fields(name, text) {
+  const [id, mode] = name.split(" ");
+  return new URLSearchParams({ text, mode, ...(mode === "reply" && isFormatted(id) && { formatted: true }) });
+}
+
 // The draft that the server may not know, or undefined.
 export const unsaved = (id, mode) => read().drafts[nameOf(id, mode)];
 
 async function save(name, text) {
-  const [id, mode] = name.split(" ");
+  const [id] = name.split(" ");
   const answer = await fetch(`/conversations/${id}/draft`, {
     method: "POST",
-    body: new URLSearchParams({ text, mode }),
+    body: fields(name, text),
     headers: { "HX-Request": "true" },
     keepalive: text.length < SMALL,
   });
@@ -98,15 +114,14 @@ export const settled = (id, mode) => saving.get(nameOf(id, mode));
 export function flushAway() {
   for (const one of Object.values(read().unsent)) if (typed.has(nameOf(one.id, one.mode))) giveUp(one.id);
   for (const [name, text] of Object.entries(read().drafts)) {
-    const [id, mode] = name.split(" ");
-    navigator.sendBeacon(`/conversations/${id}/draft`, new URLSearchParams({ text, mode }));
+    navigator.sendBeacon(`/conversations/${name.split(" ")[0]}/draft`, fields(name, text));
   }
 }
 
-export function sending(key, id, mode, text) {
+export function sending(key, id, mode, text, formatted = false) {
   flying.add(key);
   const state = read();
-  state.unsent[key] = { id, mode, text, tab, at: Date.now() };
+  state.unsent[key] = { id, mode, text, formatted, tab, at: Date.now() };
   delete state.drafts[nameOf(id, mode)];
   write(state);
   typed.set(nameOf(id, mode), "");
@@ -144,6 +159,7 @@ export const joined = (texts) => texts.filter((text) => text.trim()).join("\n");
 // A conversation was left with texts that did not go out: they become its draft.
 export function giveUp(id) {
   const found = takeUnsent(id);
+  if (found.some((one) => one.formatted)) setFormatted(id, true);
   for (const mode of new Set(found.map((one) => one.mode))) {
     const lost = found.filter((one) => one.mode === mode).map((one) => one.text);
     keep(id, mode, joined([...lost, typed.get(nameOf(id, mode)) ?? ""]), 0);

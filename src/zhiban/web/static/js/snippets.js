@@ -1,7 +1,7 @@
 // What stands behind a slash: filled for the conversation that is open, found by name, initials or text, put where one types.
 
 import { openId } from "./live.js";
-import { area } from "./composer.js";
+import { area, literal } from "./composer.js";
 
 const MOST = 50; // shown at once; who has more types another letter
 const ASKED = /(?:^|[\s，。；：！？、（(“])\/([^\s/]{0,30})$/u;
@@ -140,7 +140,7 @@ function insert(one) {
   const wish = asked();
   const field = area();
   if (!one || !wish || offered?.id !== openId()) return close();
-  const text = whole(one);
+  const text = literal(whole(one));
   close();
   field.setSelectionRange(wish.from, field.selectionStart);
   if (one.knowledge) {
