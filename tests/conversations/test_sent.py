@@ -10,7 +10,7 @@ import pytest
 from tests.twin import open_inbox
 
 from zhiban.channels.connections import OpenInbox
-from zhiban.conversations import sending, transitions, work_state
+from zhiban.conversations import replies, sending, transitions, work_state
 from zhiban.conversations.changes import Open
 from zhiban.conversations.ingest import ingest
 from zhiban.conversations.models import Author, ConversationState
@@ -261,6 +261,20 @@ async def test_only_who_holds_the_conversation_tries_what_may_not_be_repeated_an
     assert await line.dispatches(MemoryChannel(MemoryPlace()), again) == sending.SendSucceeded()
     await line.sent(message, revision)
     assert not await tries()
+
+
+async def test_what_was_called_failed_while_it_was_tried_can_be_sent_again(line: Line) -> None:
+    """As where the vendor says so before it answers, or where the group was set to be read only."""
+    message, revision = await line.queue("z1")
+    async with line.database.transaction(line.workspace_id) as tx:
+        assert await sending.try_once(tx, message, process=PROCESS, now=NOON)
+    await _told(line, SendFailed("z1", "wm1", Refusal.REFUSED_BY_CONTACT, 1, NOON))
+    await line.sent(message, revision)
+    async with line.database.transaction(line.workspace_id) as tx:
+        by = Actor("agent", 1)
+        await replies.send_again(tx, message.id, limits=MemoryChannel.limits, by=by, now=NOON)
+        (found,) = await tx.rows("select state, tried_at from message where id = %(id)s", id=message.id)
+    assert found == ("queued", None)
 
 
 async def test_whether_the_words_of_a_refused_card_arrived_may_be_unknown(line: Line) -> None:

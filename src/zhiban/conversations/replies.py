@@ -131,7 +131,7 @@ async def send_again(tx: Transaction, message_id: int, *, limits: Limits, by: Ac
     if reason := allowance_of(state, limits.reply_window).closed(now):
         raise ReplyWindowClosed(reason)
     attempts = await tx.value(
-        "update message set state = 'queued', failure = null, failure_code = null "
+        "update message set state = 'queued', failure = null, failure_code = null, tried_at = null "
         "where id = %(id)s and (state = 'failed' or (state = 'sent' and failure = %(unconfirmed)s)) returning attempts",
         id=message_id,
         unconfirmed=UNCONFIRMED,
