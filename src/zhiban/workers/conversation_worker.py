@@ -27,7 +27,7 @@ from zhiban.conversations.responder import ConversationSnapshot, PendingMessage,
 from zhiban.conversations.sending import Deferred, Outcome, WorkHold, dispatch, record_outcome, try_once
 from zhiban.events import SYSTEM
 from zhiban.kit import metrics
-from zhiban.kit.background_tasks import BackgroundTasks, cancelled
+from zhiban.kit.background_tasks import BackgroundTasks, attempt, cancelled
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Unavailable, ZhibanError
@@ -38,6 +38,7 @@ from zhiban.ports import Mention
 log = logging.getLogger(__name__)
 
 RENEW_SECONDS = 20.0
+UNREAD_WAIT = 2.0  # seconds, where the database kept a message from being handed over
 MAX_RESTARTS = 3  # how often a new message may restart a turn before it is finished for what it has
 MAX_FAILURES = 3  # failed turns before people get the conversation
 
@@ -269,19 +270,25 @@ class ConversationWorker:
 
         The lease is kept however long it takes, so that nobody takes a call under way for one that was lost.
         """
-        process = snapshot.process_id
-        async with self._database.transaction(snapshot.workspace_id) as tx:
-            if not await try_once(tx, message, process=process, now=now):
-                return None
         whole = await self._naming(snapshot, message)
+        async with self._database.transaction(snapshot.workspace_id) as tx:
+            if not await try_once(tx, message, process=snapshot.process_id, now=now):
+                return None
         calling = asyncio.ensure_future(dispatch(snapshot.inbox, snapshot.state.thread, whole, self._files, now=now))
         try:
             while not (await asyncio.wait({calling}, timeout=RENEW_SECONDS))[0]:
-                async with self._database.transaction(snapshot.workspace_id) as tx:
-                    await work_state.renew(tx, snapshot.id, process=process, now=self._clock.now())
+                await attempt(self._renew(snapshot), what="Keeping a conversation during a call", log=log)
             return calling.result()
+        except (psycopg.Error, Unavailable) as error:
+            # Before anything was handed over, as when its file was read: what is lost later, a channel calls unknown.
+            log.warning("A message of conversation %s is tried again: %s", snapshot.id, str(error).strip())
+            return Deferred(UNREAD_WAIT)
         finally:
             await cancelled((calling,))
+
+    async def _renew(self, snapshot: ConversationSnapshot) -> None:
+        async with self._database.transaction(snapshot.workspace_id) as tx:
+            await work_state.renew(tx, snapshot.id, process=snapshot.process_id, now=self._clock.now())
 
     async def _naming(self, snapshot: ConversationSnapshot, message: QueuedMessage) -> QueuedMessage:
         """The message with the vendor's id of what it answers, which was not sent yet when it was stored."""
