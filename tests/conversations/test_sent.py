@@ -263,6 +263,18 @@ async def test_only_who_holds_the_conversation_tries_what_may_not_be_repeated_an
     assert not await tries()
 
 
+async def test_last_words_whose_answer_was_lost_are_not_said_again_either(line: Line) -> None:
+    place, channel = a_channel()
+    channel.limits = replace(channel.limits, repeats=False)  # type: ignore[misc]
+    goodbye = QueuedMessage(9, Author.SYSTEM, "move", "", {"to": "ended", "say": "再见"}, "z9", 0, NOON)
+    place.faults.append((TryLater("lost", unknown=True), True))
+    assert await line.dispatches(channel, goodbye) == sending.SendSucceeded(confirmed=False)
+    place.faults.append((TryLater("busy", after=3), False))
+    assert await line.dispatches(channel, goodbye) == sending.Deferred(3)
+    assert await line.dispatches(channel, replace(goodbye, external_id="z10")) == sending.SendSucceeded()
+    assert [one.text for one in place.arrived] == ["再见", "再见"]
+
+
 async def test_what_was_called_failed_while_it_was_tried_can_be_sent_again(line: Line) -> None:
     """As where the vendor says so before it answers, or where the group was set to be read only."""
     message, revision = await line.queue("z1")
