@@ -7,6 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from zhiban.conversations.queries import MessageRow, ThreadHead
+from zhiban.desk.channel_limits import reply_allowance
 from zhiban.desk.snooze_menu import snooze_times
 from zhiban.desk.views import (
     ActivityLine,
@@ -16,7 +17,6 @@ from zhiban.desk.views import (
     activity_view,
     entries,
     message_view,
-    reply_allowance,
     sources_of,
 )
 from zhiban.ports import Limits, ReplyWindow

@@ -11,7 +11,7 @@ from tests.stories.conftest import AheadClock, Shop, running_shop, until
 from zhiban.conversations import queries, replies
 from zhiban.conversations import service as conversations
 from zhiban.conversations.outbox import ReplyWindowClosed
-from zhiban.desk.views import reply_allowance
+from zhiban.desk.channel_limits import reply_allowance
 from zhiban.events import Actor
 from zhiban.integrations.wecom.kf import KfChannel
 from zhiban.kit.clock import SystemClock

@@ -32,7 +32,7 @@ from zhiban.conversations.list_models import ROWS, ListView, OwnIds, Queue, Sort
 from zhiban.conversations.retention import forgotten_in
 from zhiban.conversations.survey_links import SurveyLinks
 from zhiban.conversations.surveys import ratings_of
-from zhiban.desk import views
+from zhiban.desk import channel_limits, views
 from zhiban.desk.checks import chrome_of
 from zhiban.desk.group_view import GroupView
 from zhiban.desk.labels import WORDS
@@ -200,7 +200,7 @@ class DeskRequest:
         return ThreadView(
             head=head,
             entries=views.entries(message_views, activities, unread_after=after, zone=self.texts.zone),
-            limit=views.reply_allowance(head, self.settings.limits_of(head.channel), now),
+            limit=channel_limits.reply_allowance(head, self.settings.limits_of(head.channel), now),
             card=await queries.contact_panel(tx, head, self.access),
             agents=people,
             teams=tuple(teams.items()),
@@ -224,7 +224,7 @@ class DeskRequest:
             files=await draft_files(tx, conversation_id, self.agent.id),
             followers=await followers_of(tx, conversation_id),
             ratings=tuple(await ratings_of(tx, head.contact_id, self.access)),
-            taken_files=views.taken_files(self.settings.limits_of(head.channel)),
+            taken_files=channel_limits.taken_files(self.settings.limits_of(head.channel)),
             macros=await self._macros(tx),
             fields=tuple(await conversation_fields(tx)),
             attributes=await attributes_of(tx, conversation_id),

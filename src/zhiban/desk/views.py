@@ -15,10 +15,9 @@ from zoneinfo import ZoneInfo
 
 from zhiban.assistant.suggesting import Source, percent
 from zhiban.conversations.attachments import Attachment
-from zhiban.conversations.draft_files import MOST_FILES, DraftFile, shown_size
+from zhiban.conversations.draft_files import MOST_FILES, DraftFile
 from zhiban.conversations.drafts import Drafts, Mode
 from zhiban.conversations.followers import FollowerName
-from zhiban.conversations.outbox import allowance
 from zhiban.conversations.queries import (
     AgentName,
     ContactPanel,
@@ -30,6 +29,7 @@ from zhiban.conversations.reasons import REASON_LABELS
 from zhiban.conversations.retention import Forgotten
 from zhiban.conversations.sending import UNCONFIRMED
 from zhiban.conversations.surveys import RatingLine
+from zhiban.desk.channel_limits import ReplyAllowance, TakenFiles
 from zhiban.desk.group_view import GroupView
 from zhiban.desk.kinds import ContentView, content_view
 from zhiban.desk.labels import ACTIVITY_LABELS, FAILURE_LABELS, stars
@@ -38,7 +38,6 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Locale, mark
 from zhiban.kit.languages import is_foreign
 from zhiban.people.contact_fields import ContactField
-from zhiban.ports import Kind, Limits, ReplyWindow
 from zhiban.tickets.drafts import TicketDraft
 from zhiban.tickets.models import Ticket
 
@@ -46,38 +45,6 @@ NO_IDS: Mapping[int, int] = MappingProxyType({})
 NOBODY: Mapping[int, str] = MappingProxyType({})
 NO_WORDS: Mapping[int, str] = MappingProxyType({})
 TOGETHER = timedelta(minutes=3)  # messages of one sender this close share one name line
-
-
-@frozen_dataclass
-class ReplyAllowance:
-    """What the channel still allows: `messages` of `part` (counted in `unit`) until `closes_at`.
-
-    `closed`: why nothing more.
-    """
-
-    messages: int | None = None
-    left: timedelta | None = None
-    of: ReplyWindow | None = None
-    closed: str = ""
-    closes_at: datetime | None = None
-    part: int = 0
-    unit: str = "characters"
-
-
-def reply_allowance(head: ThreadHead, limits: Limits, now: datetime) -> ReplyAllowance:
-    if head.contact_blocked:
-        return ReplyAllowance(closed="blocked")
-    if head.kind == "group" and limits.hears == "nothing":
-        return ReplyAllowance(closed="mute")
-    window = limits.reply_window
-    may = allowance(
-        window,
-        last_incoming_at=head.last_incoming_at,
-        replies_used=head.replies_used,
-        native_state=head.native_state,
-    )
-    left = None if may.closes_at is None else may.closes_at - now
-    return ReplyAllowance(may.left, left, window, may.closed(now) or "", may.closes_at, limits.text, limits.unit)
 
 
 @frozen_dataclass
@@ -177,30 +144,6 @@ class MessageView:
 
 
 TimelineEntry = DateDivider | UnreadDivider | ActivityLine | MessageView
-
-
-@frozen_dataclass
-class TakenFiles:
-    """What the channel takes of one kind of files: `limit` is the largest in words, `formats` which, empty for any."""
-
-    kind: str
-    most: int  # bytes
-    limit: str
-    formats: str = ""
-
-
-def taken_files(limits: Limits) -> tuple[TakenFiles, ...]:
-    """What can be said before a file is chosen; of kinds that are taken like any file, nothing of their own."""
-    rest = limits.media.get(Kind.FILE)
-    return tuple(
-        TakenFiles(kind.value, found.most, shown_size(found.most), ", ".join(sorted(map(_format, found.types))))
-        for kind in (Kind.IMAGE, Kind.VIDEO, Kind.FILE)
-        if (found := limits.media.get(kind)) is not None and (kind is Kind.FILE or found != rest)
-    )
-
-
-def _format(content_type: str) -> str:
-    return content_type.partition("/")[2].upper().replace("JPEG", "JPG")
 
 
 @frozen_dataclass

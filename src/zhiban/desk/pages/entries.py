@@ -10,9 +10,9 @@ from fastapi.responses import JSONResponse, Response
 from zhiban.assistant.inserting import LONGEST, EntrySearch, cut
 from zhiban.conversations.access import access_conversation_to_answer
 from zhiban.conversations.drafts import Mode
+from zhiban.desk.channel_limits import reply_allowance
 from zhiban.desk.page import known
 from zhiban.desk.request import CurrentRequest, DeskRequest
-from zhiban.desk.views import reply_allowance
 from zhiban.kit.errors import Conflict
 from zhiban.kit.rich_text import plain
 from zhiban.people.permissions import Permission
