@@ -7,7 +7,7 @@ that are there see every one, as they did.
 from alembic import op
 
 revision = "0050"
-down_revision = "0048"
+down_revision = "0049"
 branch_labels = None
 depends_on = None
 
