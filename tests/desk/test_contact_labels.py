@@ -69,5 +69,15 @@ async def test_by_mouse_without_leaving_the_conversation(site: Site, enter: Visi
     page = await enter(f"/conversations/{zhou}")
     await page.locator("#menu-contact-labels summary").click()
     await page.locator("#menu-contact-labels button", has_text="缺陷").click()
-    await expect(page.locator("#contact-labels .tags")).to_have_text("缺陷")
+    await expect(page.locator("#contact-labels > .tags")).to_have_text("缺陷")
     await expect(page.locator(".act", has_text="给联系人加上标签缺陷")).to_be_visible()
+    await page.locator("#menu-followers summary").click()
+    await page.locator("#menu-followers button", has_text="陈默").click()
+    await expect(page.locator("#followers .tags")).to_have_text("陈默")
+    await page.locator("#menu-contact-labels summary").click()  # it knows what has changed
+    await page.locator("#menu-contact-labels button[name=remove]", has_text="缺陷").click()
+    await expect(page.locator("#contact-labels > .tags")).to_have_count(0)
+    # What was offered for one contact is never there for another.
+    await page.locator(f"a[href*='/conversations/{site.seed.conversations['沈嘉宁']}']").first.click()
+    await expect(page.locator(".who h2")).to_have_text("沈嘉宁")
+    await expect(page.locator("#menu-contact-labels .pop")).to_be_empty()

@@ -476,5 +476,7 @@ async def test_colleagues_follow_a_conversation_and_stand_on_its_card(site: Site
         shown = (await lin.post(f"{path}/followers", {"add": chen})).text
         assert '<span class="tag cut">陈默</span>' in shown
         assert shown.count("关注会话") == 1
+    menu = (await lin.get(f"{path}/followers")).text
+    assert re.findall(r'name="(\w+)" value="(\d+)" aria-pressed="true"', menu) == [("remove", chen)]
     assert '<span class="tag cut">陈默</span>' not in (await lin.post(f"{path}/followers", {"remove": chen})).text
     assert (await lin.post(f"{path}/followers", {"add": "999999"})).status == 404

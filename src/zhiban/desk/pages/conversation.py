@@ -11,10 +11,10 @@ from zhiban.assistant import learning
 from zhiban.assistant.learning import SuggestionRef
 from zhiban.conversations import assignment, followers, queries, replies, service
 from zhiban.conversations.access import access_conversation, access_conversation_to_answer
-from zhiban.conversations.contact_labels import label_contact_of
+from zhiban.conversations.contact_labels import contact_labels, label_contact_of
 from zhiban.conversations.draft_files import MOST_FILES
 from zhiban.conversations.drafts import Mode, save_draft
-from zhiban.conversations.labels import access_label
+from zhiban.conversations.labels import access_label, labels
 from zhiban.conversations.list_models import ROWS
 from zhiban.conversations.models import Priority
 from zhiban.desk.first_steps import first_steps
@@ -348,6 +348,15 @@ async def change_labels(
     return await desk.live(conversation_id)
 
 
+@router.get("/conversations/{conversation_id}/contact-labels")
+async def contact_label_menu(desk: CurrentRequest, conversation_id: int) -> Response:
+    """The labels to choose from, and which the contact has."""
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        head = await access_conversation_to_answer(tx, desk.access, conversation_id)
+        offered: dict[str, Any] = {"labels": await labels(tx), "worn": await contact_labels(tx, head.contact_id)}
+    return await desk.answer("desk/contact_labels.html", conversation_id=conversation_id, **offered)
+
+
 @router.post("/conversations/{conversation_id}/contact-labels")
 async def change_contact_labels(
     desk: CurrentRequest,
@@ -367,6 +376,18 @@ async def change_contact_labels(
             now=desk.auth.clock.now(),
         )
     return await desk.live(conversation_id)
+
+
+@router.get("/conversations/{conversation_id}/followers")
+async def follower_menu(desk: CurrentRequest, conversation_id: int) -> Response:
+    """The colleagues to choose from, and who follows."""
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        head = await access_conversation_to_answer(tx, desk.access, conversation_id)
+        agents = await queries.agent_names(tx, head.inbox_id)
+        following = {one.id for one in await followers.followers_of(tx, conversation_id)}
+    return await desk.answer(
+        "desk/follower_menu.html", conversation_id=conversation_id, agents=agents, following=following
+    )
 
 
 @router.post("/conversations/{conversation_id}/followers")
