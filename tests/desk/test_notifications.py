@@ -65,7 +65,10 @@ async def test_where_one_is_mentioned_is_a_list_until_it_is_read(site: Site) -> 
     await agent.post(f"/conversations/{resolved}/notes", {"text": "请 @陈默 看看"})
     await agent.post(f"/conversations/{others}/notes", {"text": "不急"})
     assert 'id="queue-mentioned"' in (await colleague.get("/")).text
-    assert re.findall(r'id="row-(\d+)"', (await colleague.get("/?queue=mentioned")).text) == [str(resolved)]
+    listed = (await colleague.get("/?queue=mentioned")).text
+    assert re.findall(r'id="row-(\d+)"', listed) == [str(resolved)]
+    assert '<span class="mentions">林晓：请 @陈默 看看</span>' in listed  # who wants what
+    assert 'class="mentions"' not in (await colleague.get("/?queue=all&status=resolved")).text
     await colleague.get(f"/conversations/{resolved}")
     assert "提到您的备注都看过了" in (await colleague.get("/?queue=mentioned")).text
 

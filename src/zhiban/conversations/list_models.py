@@ -131,6 +131,7 @@ class ListView:
     sort: Sort = Sort.WAITING
     views: tuple[tuple[int, str, int], ...] = ()  # all there are: id, name, how many are open
     in_team: bool = False  # whether the agent has a team
+    notes: Mapping[int, tuple[str, str]] = field(default_factory=dict)  # who mentions the agent, and in which words
 
     @property
     def has_tabs(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -47,7 +47,7 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import Texts
 from zhiban.knowledge.kept_replies import articles_of_replies
 from zhiban.knowledge.queries import base_by_slug
-from zhiban.notifications.queries import mentioned_in
+from zhiban.notifications.queries import mentioned_in, mentioning_notes
 from zhiban.notifications.service import read_about
 from zhiban.people.auth import Auth, CurrentAgent, auth_of
 from zhiban.people.permissions import Access, Permission
@@ -131,7 +131,12 @@ class DeskRequest:
         return Actor("agent", self.agent.id)
 
     async def list(self, tx: Transaction, *, limit: int = ROWS, current: int | None = None) -> ListView:
-        return await lists.conversation_list(tx, self.access, limit=limit, current=current, **await self.list_asked(tx))
+        asked = await self.list_asked(tx)
+        shown = await lists.conversation_list(tx, self.access, limit=limit, current=current, **asked)
+        if self.queue is not Queue.MENTIONED:
+            return shown
+        notes = await mentioning_notes(tx, self.agent.id, [row.id for row in (*shown.waiting, *shown.rest)])
+        return replace(shown, notes={id_: (note.who, note.text) for id_, note in notes.items()})
 
     async def list_beside(self, tx: Transaction) -> ListView:
         """The same without its rows and numbers, for what is shown of an open conversation alone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from zhiban.kit.db import Transaction
@@ -99,6 +100,30 @@ async def mentioned_in(tx: Transaction, agent_id: int, *, most: int = 1000) -> t
         most=most,
     )
     return tuple(found)
+
+
+@frozen_dataclass
+class MentioningNote:
+    """The last note in a conversation that mentions an agent, and who wrote it."""
+
+    conversation_id: int
+    who: str
+    text: str
+
+
+async def mentioning_notes(tx: Transaction, agent_id: int, ids: Sequence[int]) -> dict[int, MentioningNote]:
+    """Of these conversations the note each that mentions this agent and that they have not read, by conversation."""
+    rows = await tx.objects(
+        MentioningNote,
+        "select distinct on (n.conversation_id) n.conversation_id, coalesce(a.name, '') as who, n.text "
+        "from notification n left join agent a on a.workspace_id = n.workspace_id and n.actor_kind = 'agent' "
+        "and a.id = n.actor_id where n.agent_id = %(agent)s and n.read_at is null and n.kind = %(kind)s "
+        "and n.ticket_id is null and n.conversation_id = any(%(ids)s::bigint[]) order by n.conversation_id, n.id desc",
+        agent=agent_id,
+        kind=NotificationKind.MENTIONED,
+        ids=list(ids),
+    )
+    return {row.conversation_id: row for row in rows}
 
 
 async def count_unread(tx: Transaction, access: Access, *, most: int = 100) -> int:
