@@ -211,6 +211,9 @@ class ProgramStand(Stand):
     def cards(self) -> list[LinkCard]:
         return [LinkCard(**message["link"]) for message in self.messages() if "link" in message]
 
+    def formatted(self) -> list[str]:
+        return [message["markdown"] for message in self.messages() if "markdown" in message]
+
     def messages(self) -> list[dict[str, Any]]:
         return [one.body["message"] for one in self.program.replies(self.contact)]
 

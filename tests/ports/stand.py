@@ -36,6 +36,10 @@ class Stand(ABC):
         """The cards with links that the contact sees."""
         raise NotImplementedError
 
+    def formatted(self) -> list[str]:
+        """The texts that arrived with the marks of their writer."""
+        return []
+
     def lose_files(self) -> None:
         """What was handed over before a message is there no more, where it is kept at all."""
         raise NotImplementedError

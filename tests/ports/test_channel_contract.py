@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from tests.ports.channel_stands import MUTE, STANDS, Stand
 from zhiban import bootstrap
+from zhiban.conversations.outbox import QueuedMessage
+from zhiban.conversations.sending import as_outgoing
 from zhiban.kit.errors import Misconfigured
 from zhiban.ports import (
     AcceptsSockets,
@@ -150,6 +152,15 @@ async def test_a_text_arrives_once_however_often_it_is_sent(stand: Stand) -> Non
     assert await stand.channel.send(message)
     assert await stand.channel.send(message)
     assert stand.arrived() == [message.text]
+
+
+async def test_marks_that_were_meant_are_shown_or_do_not_arrive(stand: Stand) -> None:
+    await stand.may_answer()
+    limits, source = stand.channel.limits, r"**急**：2\*3，2*3"
+    stored = QueuedMessage(1, "agent", Kind.TEXT, "急：2*3，2*3", {"rich": source}, "z12", 0, datetime.now(UTC))
+    await stand.channel.send(as_outgoing(stand.contact, stored, limits=limits))
+    assert stand.arrived() == [stored.text]
+    assert stand.formatted() == ([source] if limits.formats else [])
 
 
 async def test_a_long_text_arrives_in_parts(stand: Stand) -> None:
