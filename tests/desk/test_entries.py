@@ -240,6 +240,52 @@ async def test_it_is_put_where_one_writes_by_keys_alone(site: Site, enter: Visit
 
 
 @pytest.mark.browser
+async def test_a_reply_made_of_one_entry_is_learnt_from_and_one_made_of_two_is_not(site: Site, enter: Visit) -> None:
+    await write(
+        site, ("支持达梦数据库吗", "支持，从2.3版起可以选达梦。"), ("达梦要另外付钱吗", "不用，*所有*版本都带。")
+    )
+    for who in ("陆遥", "江一帆"):
+        async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+            await site.seed.says(tx, who, "国产库能不能用达梦", at=site.seed.clock.now())
+    page = await enter()
+
+    async def insert(*titles: str) -> None:
+        for title in titles:
+            await page.keyboard.press("Alt+b")
+            await page.locator("#kb-q").fill(title)
+            await expect(page.locator("#kb .opt b").first).to_have_text(title)
+            await expect(page.locator(".kb__h")).to_have_count(0)
+            await page.keyboard.press("Enter")
+            await expect(page.locator("#kb")).to_have_count(0)
+
+    async def sends(who: str, *titles: str) -> None:
+        await page.goto(f"{site.url}/conversations/{site.seed.conversations[who]}?queue=all")
+        await page.wait_for_selector("html[data-ready]")
+        await insert(*titles)
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#messages .msg[data-side=us]")).to_have_count(1)
+
+    await sends("陆遥", "支持达梦数据库吗", "达梦要另外付钱吗")
+    assert await evidence(site) == []
+    # A reply that comes back, because a colleague was quicker, is still made of it.
+    await page.route("**/replies", lambda route: route.fulfill(status=409, body="苏禾刚刚回复了。"), times=1)
+    await page.goto(f"{site.url}/conversations/{site.seed.conversations['江一帆']}?queue=all")
+    await page.wait_for_selector("html[data-ready]")
+    await insert("支持达梦数据库吗")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#toasts")).to_contain_text("苏禾刚刚回复了。")
+    await expect(page.locator(BOX)).to_have_value("支持，从2.3版起可以选达梦。")
+    await page.locator(BOX).press("Enter")
+    await expect(page.locator("#messages .msg[data-side=us]")).to_have_count(1)
+    assert await evidence(site) == [("国产库能不能用达梦", "adopted")]
+    # In a formatted reply an entry's asterisks are letters.
+    await page.locator("[data-rich]").click()
+    await expect(page.locator("#rich")).to_be_visible()
+    await insert("达梦要另外付钱吗")
+    await expect(page.locator(BOX)).to_have_value(r"不用，\*所有\*版本都带。")
+
+
+@pytest.mark.browser
 async def test_what_was_removed_meanwhile_and_a_lost_network_are_told(site: Site, enter: Visit) -> None:
     (refund,) = await write(site, ("怎么申请退款", REFUND))
     page = await enter(width=390, height=844)
