@@ -107,6 +107,35 @@ async def test_each_cycle_has_its_own_word(desk: Desk) -> None:
         assert (await desk.state(tx, LIN)).status is Status.RESOLVED
 
 
+async def test_what_comes_back_from_a_snooze_is_not_idle_at_once(desk: Desk) -> None:
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        await behaves(desk, tx, auto_resolve={"open_hours": 1, "text": "先到这里"})
+        id_ = await answered(desk, tx)
+        await service.snooze(tx, id_, until=NOON + 5 * HOUR, by=Actor("agent", desk.lin), now=NOON)
+    for after in (5 * HOUR, 5.5 * HOUR):
+        await timer(desk, after).run_once()
+        async with desk.database.transaction(desk.workspace_id) as tx:
+            assert (await desk.state(tx, LIN)).status is Status.OPEN
+            assert await goodbyes(tx) == []
+    await timer(desk, 6.5 * HOUR).run_once()
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        assert (await desk.state(tx, LIN)).status is Status.RESOLVED
+        assert len(await goodbyes(tx)) == 1
+
+
+async def test_whoever_takes_it_up_again_does_not_have_it_resolved_under_their_hands(desk: Desk) -> None:
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        await behaves(desk, tx, auto_resolve={"open_hours": 1, "text": "先到这里"})
+        id_ = await answered(desk, tx)
+    await timer(desk, 2 * HOUR).run_once()
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        await service.take(tx, id_, by=desk.lin, now=NOON + 9 * HOUR)
+    await timer(desk, 9.5 * HOUR).run_once()
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        assert (await desk.state(tx, LIN)).status is Status.OPEN
+        assert len(await goodbyes(tx)) == 1  # the one of the first time
+
+
 async def test_what_the_channel_does_not_let_us_say_is_dropped_with_its_reason(desk: Desk) -> None:
     async with desk.database.transaction(desk.workspace_id) as tx:
         await behaves(desk, tx, auto_resolve={"open_hours": 48, "text": "先到这里"}, closing="再见")
