@@ -13,6 +13,7 @@ from zhiban.assistant.group_welcome import GroupJobs, plan_welcome
 from zhiban.assistant.metering import MeteredModel, Prices
 from zhiban.assistant.turn_context import AssistantDeps
 from zhiban.automation.engine import RuleEngine
+from zhiban.automation.flow_runs import close as close_flow_run
 from zhiban.automation.jobs import AutomationJobs
 from zhiban.automation.rule_book import RuleBook
 from zhiban.automation.rule_webhooks import RuleWebhooks, WebhookSetup
@@ -58,6 +59,7 @@ from zhiban.events import (
     ConversationTeamAssigned,
     Event,
     EvidenceRecorded,
+    FlowEnded,
     GroupMembersJoined,
     InboxAdded,
     IssueChanged,
@@ -103,7 +105,7 @@ from zhiban.integrations.wecom.config import WeComSettings
 from zhiban.integrations.wecom.integration import WECOM
 from zhiban.integrations.wecom.robot import GroupRobot
 from zhiban.kit.clock import Clock
-from zhiban.kit.db import Database
+from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Misconfigured
 from zhiban.kit.event_log import Handler, JobsOf, Reactions
 from zhiban.kit.file_store import FileStore, FolderFileStore, PostgresFileStore
@@ -340,6 +342,7 @@ HANDLERS: dict[type[Event], tuple[Handler, ...]] = {
         notification_handlers.tell_followers_of_end,
     ),
     ConversationAssigned: (notification_handlers.tell_assignee,),
+    FlowEnded: (close_flow_run,),
     NoteAdded: (notification_handlers.tell_mentioned,),
     MessageRecalled: (ticket_handlers.forget_frozen,),
     ConnectionRemoved: (ticket_handlers.forget_repositories,),
@@ -424,7 +427,14 @@ def reactions(rules: RuleEngine | None = None) -> Reactions:
         )
         for kind in FACTS
     }
-    return Reactions(handlers, JOBS, rules.cut)
+
+    async def cut(tx: Transaction, event: ConversationEvent) -> None:
+        """In a chain that is too long nothing new begins; what ended is closed all the same."""
+        if isinstance(event, FlowEnded):
+            await close_flow_run(tx, event)
+        await rules.cut(tx, event)
+
+    return Reactions(handlers, JOBS, cut)
 
 
 def tasks(

@@ -13,6 +13,7 @@ from zhiban.assistant.responding import AssistantsByKind
 from zhiban.assistant.turn import Assistant
 from zhiban.automation.definition import build_schema
 from zhiban.automation.engine import RuleEngine
+from zhiban.automation.flow_responder import FlowResponder
 from zhiban.automation.rule_webhooks import RuleWebhooks
 from zhiban.automation.shipped import install_shipped
 from zhiban.automation.topics import RULES_CHANGED
@@ -48,6 +49,7 @@ from zhiban.workers.account_poller import AccountPoller
 from zhiban.workers.assigner import Assigner
 from zhiban.workers.conversation_worker import ConversationWorker
 from zhiban.workers.delivery_processor import DeliveryProcessor
+from zhiban.workers.flow_timer import FlowTimer
 from zhiban.workers.maintenance import Maintenance
 from zhiban.workers.news_reader import NewsReader
 from zhiban.workers.recovery import Recovery
@@ -188,6 +190,7 @@ class Workers:
     assigner: Assigner
     recovery: Recovery
     maintenance: Maintenance
+    flow_timer: FlowTimer
     search_indexer: SearchIndexer
     report_counter: ReportCounter
     retention: Retention
@@ -200,7 +203,8 @@ class Workers:
         answering = AssistantsByKind(
             Assistant(app.database, app.clock, deps), GroupAssistant(app.database, app.clock, deps, also=(help_line,))
         )
-        assistant = TicketCommands(answering, app.database, app.clock, deps.model)
+        commands = TicketCommands(answering, app.database, app.clock, deps.model)
+        assistant = FlowResponder(commands, app.database, app.clock, bootstrap.limits_of)
         outgoing = OutgoingFiles(app.database, app.files, app.clock)
         conversation_worker = ConversationWorker(
             app.database, app.connections, app.pubsub, app.clock, assistant, outgoing
@@ -273,6 +277,7 @@ class Workers:
             assigner,
             recovery,
             maintenance,
+            FlowTimer(app.database, app.clock, bootstrap.limits_of),
             SearchIndexer(app.database, app.clock),
             ReportCounter(app.database, app.clock),
             Retention(app.database, app.files, app.clock),
@@ -288,6 +293,7 @@ class Workers:
         await self.recovery.start()
         await self.scheduler.start()
         await self.maintenance.start()
+        await self.flow_timer.start()
         await self.search_indexer.start()
         await self.report_counter.start()
         await self.retention.start()
@@ -298,6 +304,7 @@ class Workers:
         await self.retention.close()
         await self.report_counter.close()
         await self.search_indexer.close()
+        await self.flow_timer.close()
         await self.maintenance.close()
         await self.scheduler.close()
         await self.recovery.close()

@@ -67,6 +67,7 @@ from zhiban.event_desk import (
     SnippetChanged,
     SnippetRemoved,
 )
+from zhiban.event_flows import FlowAdded, FlowChanged, FlowEnded, FlowRemoved, FlowStarted
 from zhiban.event_gaps import GapClosed, GapMerged, GapQuestionMoved, GapRecorded, GapReopened
 from zhiban.event_gateways import GatewayChanged, GatewayGapNoted
 from zhiban.event_groups import GroupConfigured, GroupConsentChanged, GroupMembersJoined, GroupMembersLeft, GroupRenamed
@@ -176,6 +177,7 @@ __all__ += ["ClockDoubted", "DataExported", "DataForgotten", "FileDownloaded", "
 __all__ += ["LabelAdded", "LabelChanged", "LabelRemoved"]
 __all__ += ["ConversationFieldAdded", "ConversationFieldRemoved"]
 __all__ += ["ConversationFollowersChanged", "SurveyAsked", "SurveyRated"]
+__all__ += ["FlowAdded", "FlowChanged", "FlowEnded", "FlowRemoved", "FlowStarted"]
 __all__ += ["GroupConfigured", "GroupConsentChanged", "GroupMembersJoined", "GroupMembersLeft", "GroupRenamed"]
 __all__ += ["GatewayChanged", "GatewayGapNoted"]
 __all__ += ["GapClosed", "GapMerged", "GapQuestionMoved", "GapRecorded", "GapReopened"]

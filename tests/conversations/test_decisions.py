@@ -18,6 +18,7 @@ from zhiban.events import (
     ConversationReopened,
     ConversationResolved,
     ConversationStarted,
+    FlowEnded,
     GroupMembersJoined,
     GroupMembersLeft,
     GroupRenamed,
@@ -81,6 +82,8 @@ TABLE: list[tuple[str, c.Change, tuple[str, str, str, str]]] = [
     ("empty as it was", c.SetAttributes((("版本", ""),)), ("=", "=", "=", "=")),
     ("contact", c.ChangeContact(8), ("pending", "open", "snoozed", "resolved")),
     ("same contact", c.ChangeContact(3), ("=", "=", "=", "=")),
+    ("flow begins", c.BeginFlow(3, 6, "退换登记"), ("pending", "pending", "pending", "!")),
+    ("flow ends where none runs", c.EndFlow("finished", "退换登记"), ("!", "!", "!", "!")),
     ("macro", c.NoteMacro(3, "结案", "k"), ("pending", "open", "snoozed", "resolved")),
     ("followers", c.NoteFollowers(added=(9,)), ("pending", "open", "snoozed", "resolved")),
     ("contact labels", c.NoteContactLabels(added=(9,)), ("pending", "open", "snoozed", "resolved")),
@@ -141,8 +144,61 @@ def assert_legal(found: ConversationState) -> None:
         assert found.status is Status.RESOLVED
     if found.is_group:
         assert found.status is not Status.PENDING
+    if found.flow_run_id is not None:
+        assert (found.status, found.is_group, found.muted) == (Status.PENDING, False, False)
     assert found.cycle >= 1
     assert found.replies_used >= 0
+
+
+LEAVES_THE_ASSISTANT: list[tuple[c.Change, Actor, Status]] = [
+    (c.Open("taken", take_by=7), LIN, Status.OPEN),
+    (c.Assign(7), LIN, Status.OPEN),
+    (c.HandOffToPeople("word"), Actor("rule", 2), Status.OPEN),
+    (c.Resolve("idle"), Actor("timer"), Status.RESOLVED),
+    (c.Snooze(NOW + timedelta(hours=1)), LIN, Status.SNOOZED),
+    (c.Mute(), LIN, Status.RESOLVED),
+    (wrote(by=WEI), WEI, Status.OPEN),
+    (wrote(OLD), XIAOMING, Status.OPEN),
+]
+
+
+@pytest.mark.parametrize(("change", "actor", "status"), LEAVES_THE_ASSISTANT)
+def test_a_flow_ends_with_whatever_takes_the_conversation_out_of_the_assistants_hands(
+    change: c.Change, actor: Actor, status: Status
+) -> None:
+    after = decide(state(Status.PENDING, flow_run_id=6), change, NOW, actor=actor)
+    (ended,) = [event for event in after.events if isinstance(event, FlowEnded)]
+    assert (ended.run_id, ended.outcome) == (6, "interrupted")
+    assert (after.state.status, after.state.flow_run_id) == (status, None)
+
+
+def test_in_a_flow_the_contact_is_heard_also_where_no_assistant_answers() -> None:
+    after = decide(state(Status.PENDING, flow_run_id=6), wrote(assistant=False), NOW, actor=XIAOMING)
+    assert (after.state.status, after.state.flow_run_id, after.effects.wake) == (Status.PENDING, 6, True)
+    assert after.effects.handled == ()
+
+
+NO_FLOW = [
+    (state(Status.PENDING, is_group=True), LIN),
+    (state(Status.PENDING, flow_run_id=6), LIN),
+    (state(Status.PENDING, muted=True), LIN),
+    (state(Status.RESOLVED), LIN),
+    (state(Status.OPEN), Actor("rule", 2)),  # 林晓 has it
+    (state(Status.SNOOZED, assignee_id=None), Actor("rule", 2)),
+    (state(Status.OPEN, assignee_id=None, native_state="human"), LIN),
+]
+
+
+@pytest.mark.parametrize(("before", "actor"), NO_FLOW)
+def test_where_no_flow_begins(before: ConversationState, actor: Actor) -> None:
+    with pytest.raises(Conflict):
+        decide(before, c.BeginFlow(3, 8, "退换登记"), NOW, actor=actor)
+
+
+def test_a_rule_begins_a_flow_where_nobody_has_taken_it_yet_and_what_waited_is_heard() -> None:
+    after = decide(state(Status.OPEN, assignee_id=None), c.BeginFlow(3, 8, "登记"), NOW, actor=Actor("rule", 2))
+    assert (after.state.status, after.state.flow_run_id) == (Status.PENDING, 8)
+    assert (after.effects.heard, after.effects.requeue) == (True, False)
 
 
 def test_a_returning_contact_begins_a_new_cycle() -> None:

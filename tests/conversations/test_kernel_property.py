@@ -18,11 +18,16 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.conversations.kernel_rules import FILLED, FLOW, MACROS, RULES
 from tests.conversations.test_decisions import assert_legal
 from tests.twin import WindowedChannel, open_inbox
 
-from zhiban.automation import macros
+from zhiban.automation import flow_asking, flow_runs, macros
 from zhiban.automation.definition import load_definition
+from zhiban.automation.flow_definition import load_flow
+from zhiban.automation.flow_queries import run_of, silent_runs
+from zhiban.automation.flow_talk import Ask
+from zhiban.automation.flows import add_flow
 from zhiban.automation.macro_definition import load_macro
 from zhiban.automation.queries import rules
 from zhiban.automation.service import add as add_rule
@@ -52,6 +57,7 @@ from zhiban.conversations.outbox import QueuedMessage
 from zhiban.conversations.queries import history, last_resolution
 from zhiban.conversations.survey_links import SurveyLinks
 from zhiban.events import (
+    DIRECT,
     SYSTEM,
     Actor,
     ConversationAssigned,
@@ -65,6 +71,8 @@ from zhiban.events import (
     ConversationPriorityChanged,
     ConversationTeamAssigned,
     ConversationUnmuted,
+    FlowEnded,
+    FlowStarted,
     GroupRenamed,
     StatusChanged,
 )
@@ -106,43 +114,14 @@ MUST_CHANGE = (
     ConversationUnmuted,
     ConversationContactChanged,
     GroupRenamed,
-)
-
-
-# Two fields filled in, one of them again, and both taken away.
-FILLED: tuple[dict[str, str], ...] = (
-    {"版本": "企业版", "期限": "2026-12-31"},
-    {"版本": "个人版"},
-    {"版本": "", "期限": ""},
+    FlowStarted,
+    FlowEnded,
 )
 
 
 def giving(inbox: OpenInbox) -> dict[int, AssignmentPolicy]:
     return {inbox.inbox_id: AssignmentPolicy(by="balanced", most=2, offline_minutes=10)}
 
-
-# Rules that answer what people do and each other: nothing they do may leave the log, or an illegal state.
-RULES: tuple[dict[str, Any], ...] = (
-    {"on": ["conversation_updated"], "actions": [{"kind": "set_priority", "priority": 3}, {"kind": "remove_team"}]},
-    {
-        "on": ["message_created"],
-        "conditions": {"conditions": [{"kind": "message_direction", "direction": "in"}]},
-        "actions": [{"kind": "add_note", "text": "来了"}, {"kind": "hand_off", "to": "people"}],
-    },
-    {"on": ["conversation_assigned"], "actions": [{"kind": "snooze", "minutes": 3}, {"kind": "unassign"}]},
-    {"on": ["conversation_snoozed"], "actions": [{"kind": "send_message", "text": "稍等"}]},
-    {
-        "on": ["conversation_updated"],
-        "conditions": {"conditions": [{"kind": "priority_changed", "direction": "up"}, {"kind": "team"}]},
-        "actions": [{"kind": "set_status", "status": "resolved"}],
-    },
-)
-
-# Macros that do several things, some of which are refused in some states: then nothing of them may stay.
-MACROS: tuple[list[dict[str, Any]], ...] = (
-    [{"kind": "assign_me"}, {"kind": "send_message", "text": "您好"}, {"kind": "set_status", "status": "resolved"}],
-    [{"kind": "set_priority", "priority": 4}, {"kind": "add_note", "text": "记"}, {"kind": "snooze", "minutes": 5}],
-)
 
 STEPS = (
     "writes", "writes", "writes late", "servicer writes", "enters", "recalls", "session human", "session ended",
@@ -151,6 +130,7 @@ STEPS = (
     "snooze", "snooze over", "resolve", "resolve", "undo", "reopen", "return", "block", "unblock", "sent", "refused",
     "again", "idle", "comes", "comes", "leaves", "give away", "give away", "best", "rule", "macro", "macro",
     "bulk", "bulk", "merge", "asks", "asks", "taps", "taps", "follow",
+    "flow", "flow", "flow", "flow goes on", "flow ends", "silent",
 )  # fmt: skip
 
 # What there is in a group: no session at the vendor, nobody who enters or is blocked, and members.
@@ -159,7 +139,7 @@ GROUP_STEPS = (
     "note", "take", "assign", "un-assign", "team", "label", "priority", "fill in", "snooze", "snooze over", "resolve",
     "undo",
     "reopen", "return", "block", "unblock", "sent", "refused", "again", "idle", "comes", "leaves", "give away", "best",
-    "rule", "macro", "bulk", "follow", "renamed", "listed", "joins", "goes", "we join", "we go",
+    "rule", "macro", "bulk", "follow", "flow", "renamed", "listed", "joins", "goes", "we join", "we go",
 )  # fmt: skip
 
 step = st.tuples(st.sampled_from(STEPS), st.integers(0, 2), st.integers(1, 4000))
@@ -178,6 +158,7 @@ class Story:
     labels: tuple[int, int]
     thread: str
     ids: Iterator[int]
+    flow: int
     now: datetime = START
     group: bool = False
 
@@ -341,8 +322,27 @@ class Story:
             "merge": lambda: self._merge(tx, agent, id_),
             "asks": lambda: self._asks(tx, id_),
             "follow": lambda: self._follow(tx, agent, id_),
+            "flow": lambda: flow_asking.start(tx, self.flow, id_, by=lin, now=now, cause=DIRECT, limits=LIMITS),
+            "silent": lambda: self._fall_silent(tx),
+            "flow goes on": lambda: self._flow_goes_on(tx, id_, ended=False),
+            "flow ends": lambda: self._flow_goes_on(tx, id_, ended=True),
         }
         await verbs[what]()
+
+    async def _fall_silent(self, tx: Transaction) -> None:
+        for due in await silent_runs(tx, now=self.now, limit=100):
+            await flow_runs.time_out(tx, due, limits_of=lambda _: LIMITS, now=self.now)
+
+    async def _flow_goes_on(self, tx: Transaction, id_: int, *, ended: bool) -> None:
+        state = await transitions.lock(tx, id_)
+        if state.flow_run_id is None:
+            return
+        run = await run_of(tx, state.flow_run_id)
+        if ended:
+            await flow_runs.finish(tx, run, "finished", limits_of=lambda _: LIMITS, now=self.now)
+        else:
+            again = (next(self.ids),)
+            await flow_asking.ask(tx, run, state, Ask(run.progress), limits=LIMITS, now=self.now, key=again)
 
     async def _macro(self, tx: Transaction, who: int, agent: int, id_: int) -> None:
         macro = (await macros.macros(tx, agent))[who % len(MACROS)]
@@ -415,6 +415,8 @@ async def check(
     changed = [] if before is None else [f.name for f in fields(row) if getattr(row, f.name) != getattr(before, f.name)]
     assert not changed or len(events) > known, f"{changed} changed without an event"
     assert_legal(row)
+    running = await tx.values("select id from flow_run where conversation_id = %(id)s and ended_at is null", id=id_)
+    assert running == ([] if row.flow_run_id is None else [row.flow_run_id])
     return row, len(events)
 
 
@@ -443,7 +445,7 @@ def test_the_events_of_a_conversation_are_its_row(urls: DatabaseUrls, runner: as
     database.reactions = reactions()
     ids = count(1)
 
-    async def begin() -> tuple[OpenInbox, int, tuple[int, int], int, tuple[int, int]]:
+    async def begin() -> tuple[OpenInbox, int, tuple[int, int], int, tuple[int, int], int]:
         await database.open()
         workspace_id = await ensure_workspace(database, "default", "青禾商店", "zh")
         inbox = await open_inbox(database, workspace_id, welcome="您好", closing="再见")
@@ -468,19 +470,20 @@ def test_the_events_of_a_conversation_are_its_row(urls: DatabaseUrls, runner: as
             ]
             for name, kind in (("版本", "text"), ("期限", "date")):
                 await attributes.add_conversation_field(tx, name=name, kind=kind, by=SYSTEM, now=START)
+            flow = await add_flow(tx, name="登记", definition=load_flow(FLOW), enabled=True, by=SYSTEM, now=START)
             for number, definition in enumerate(RULES):
                 rule = load_definition(definition)
                 await add_rule(tx, name=f"规则{number}", definition=rule, enabled=False, by=SYSTEM, now=START)
             for number, actions in enumerate(MACROS):
                 made = load_macro(actions)
                 await macros.add_macro(tx, name=f"宏{number}", definition=made, owner_id=None, by=SYSTEM, now=START)
-        return inbox, workspace_id, (agents[0], agents[1]), team, (labels[0], labels[1])
+        return inbox, workspace_id, (agents[0], agents[1]), team, (labels[0], labels[1]), flow
 
-    inbox, workspace_id, agents, team, labels = runner.run(begin())
+    inbox, workspace_id, agents, team, labels, flow = runner.run(begin())
 
     def told(steps: list[tuple[str, int, int]], *, group: bool = False) -> None:
         thread = f"{'group' if group else 'wm'}{next(ids)}"
-        story = Story(database, inbox, workspace_id, agents, team, labels, thread, ids, group=group)
+        story = Story(database, inbox, workspace_id, agents, team, labels, thread, ids, flow, group=group)
         runner.run(play(story, steps))
 
     @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))

@@ -29,6 +29,7 @@ class HandOffReason(StrEnum):
     ABOUT_ORDER = "about_order"  # an order of the contact's own, which knowledge cannot know
     ALLOWANCE = "allowance"  # only the message for the handoff is left
     NO_ANSWER = "no_answer"  # found something, and no answer could be made of it
+    FLOW = "flow"  # a flow came to no end
 
 
 class NoReplyReason(StrEnum):
@@ -137,7 +138,7 @@ def decide(facts: Facts) -> Decision:
 
 def decide_without_search(facts: Facts) -> Decision | None:
     """The decision that needs no search, or None when a search is needed."""
-    return _must_stay_quiet(facts) or _to_people(facts) or _decide_by_wording(facts)
+    return _must_stay_quiet(facts) or to_people(facts) or _decide_by_wording(facts)
 
 
 # ------------------------------------------------------------------------------------------- step by step
@@ -153,7 +154,8 @@ def _must_stay_quiet(facts: Facts) -> NoReply | None:
     return None
 
 
-def _to_people(facts: Facts) -> HandOff | None:
+def to_people(facts: Facts) -> HandOff | None:
+    """Whether what was said is for people, whatever else it says: they are asked for, or by what the policy says."""
     texts = [message.text for message in facts.pending if message.kind in _READABLE]
     if any(message.choice == PERSON_CHOICE for message in facts.pending):
         return hand_off(facts, HandOffReason.ASKED)

@@ -81,7 +81,7 @@ async def remember(tx: Transaction, conversation_id: int, *, before: int) -> Mem
 def _who(row: _Recent) -> Literal["contact", "assistant", "agent"]:
     if row.direction == "in":
         return "contact"
-    return "assistant" if row.author == "assistant" else "agent"
+    return "assistant" if row.author in ("assistant", "flow") else "agent"
 
 
 def _offer(rows: Sequence[_Recent]) -> tuple[dict[str, dict[str, Any]], str]:

@@ -27,7 +27,7 @@ _ASKED = """
 select m.id, m.text from message m
 where m.conversation_id = %(id)s and m.direction = 'in' and m.author = 'contact' and m.kind = 'text'
   and m.choice is null and m.recalled_at is null and m.id > coalesce((select max(o.id) from message o
-    where o.conversation_id = m.conversation_id and o.direction = 'out' and o.author <> 'assistant'), 0)
+    where o.conversation_id = m.conversation_id and o.direction = 'out' and o.author not in ('assistant', 'flow')), 0)
 order by m.id desc limit 12"""
 
 

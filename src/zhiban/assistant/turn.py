@@ -25,10 +25,10 @@ from zhiban.assistant.decide import (
     Pending,
     SmallTalk,
     Suggest,
-    hand_off,
     question_of,
 )
 from zhiban.assistant.gap_evidence import record_left, record_untapped
+from zhiban.assistant.handing_over import hand_over
 from zhiban.assistant.queries import remember
 from zhiban.assistant.reading import bare_questions
 from zhiban.assistant.service import record_turn
@@ -37,7 +37,7 @@ from zhiban.assistant.turn_context import AssistantDeps, TurnContext, TurnStep
 from zhiban.assistant.wording import sources, words_for
 from zhiban.channels.business_hours import is_open
 from zhiban.conversations import service as conversations
-from zhiban.conversations.models import Author, ConversationState, Priority
+from zhiban.conversations.models import Author, ConversationState
 from zhiban.conversations.outbox import allowance, enqueue, key_for
 from zhiban.conversations.responder import ConversationSnapshot
 from zhiban.events import ASSISTANT
@@ -48,6 +48,24 @@ from zhiban.kit.errors import NotFound
 from zhiban.knowledge import service as knowledge
 from zhiban.knowledge.retrieval import ConfidenceBand
 from zhiban.ports import Kind
+
+
+def facts_of(conversation: ConversationSnapshot, *, now: datetime) -> Facts:
+    """What is known of a conversation before anything is read or searched."""
+    policy = conversation.inbox.settings
+    may = allowance(
+        conversation.inbox.channel.limits.reply_window,
+        last_incoming_at=conversation.state.last_incoming_at,
+        replies_used=conversation.state.replies_used,
+    )
+    return Facts(
+        pending=tuple(Pending(Kind(item.kind), item.text, item.choice) for item in conversation.pending),
+        policy=policy,
+        failures=conversation.state.failures,
+        allowance=may.left,
+        window_open=may.closed(now) != "window_closed",
+        people_there=is_open(policy.hours, now),
+    )
 
 
 class Assistant:
@@ -108,27 +126,13 @@ class Assistant:
 
     def _begin(self, conversation: ConversationSnapshot) -> TurnContext:
         now = self._clock.now()
-        policy = conversation.inbox.settings
-        pending = tuple(Pending(Kind(item.kind), item.text, item.choice) for item in conversation.pending)
-        may = allowance(
-            conversation.inbox.channel.limits.reply_window,
-            last_incoming_at=conversation.state.last_incoming_at,
-            replies_used=conversation.state.replies_used,
-        )
-        facts = Facts(
-            pending=pending,
-            policy=policy,
-            failures=conversation.state.failures,
-            allowance=may.left,
-            window_open=may.closed(now) != "window_closed",
-            people_there=is_open(policy.hours, now),
-        )
+        facts = facts_of(conversation, now=now)
         return TurnContext(
             workspace_id=conversation.workspace_id,
             contact_name=conversation.contact_name,
-            policy=policy,
-            pending=pending,
-            question=question_of(pending),
+            policy=facts.policy,
+            pending=facts.pending,
+            question=question_of(facts.pending),
             started_at=now,
             facts=facts,
             conversation=conversation,
@@ -187,7 +191,9 @@ class Assistant:
         conversation = turn.conversation
         match turn.decision:
             case HandOff() as decision:
-                await self._hand_off(tx, turn, decision, now=now)
+                await hand_over(
+                    tx, conversation, turn.facts, decision, question=self._asked(turn), by=ASSISTANT, now=now
+                )
             case Answer() | Suggest() | SmallTalk() | AskForText() | AskAgain():
                 left, limits = turn.facts.allowance, conversation.inbox.channel.limits
                 below = sources(turn.citations, turn.question)
@@ -220,31 +226,6 @@ class Assistant:
                 pass
             case never:
                 assert_never(never)
-
-    async def _hand_off(self, tx: Transaction, turn: TurnContext, decision: HandOff, *, now: datetime) -> None:
-        conversation, policy = turn.conversation, turn.policy.handoff
-        kind, _, servicer = policy.to.partition(":")
-        native = {"pool": "pool", "servicer": "human"}.get(kind)
-        there, away = (hand_off(replace(turn.facts, people_there=one), decision.reason) for one in (True, False))
-        handed = await conversations.hand_off(
-            tx,
-            conversation.id,
-            reason=decision.reason.value,
-            question=self._asked(turn),
-            message_id=conversation.pending[-1].id,
-            actor=ASSISTANT,
-            now=now,
-            notice=there.notice,
-            out_of_hours=away.notice,
-            hours=turn.policy.hours,
-            native_to=native,
-            servicer=servicer.strip() or None,
-            limits=conversation.inbox.channel.limits,
-        )
-        if handed and decision.urgent:
-            await conversations.set_priority(
-                tx, conversation.id, priority=Priority.URGENT, at_least=True, by=ASSISTANT, now=now, reason="urgent"
-            )
 
     @staticmethod
     def _asked(turn: TurnContext) -> str:

@@ -1,4 +1,5 @@
-"""What a rule or a macro may do. Each action is a small class: its kind, its fields, what it does, and how it is said.
+"""What a rule, a macro or the end of a flow may do. Each action is a small class: its kind, its fields, what it does,
+and how it is said.
 
 The union `Action` is the registry, the schema, the validation and the editor's list. `run` calls the verb that people's
 buttons call, in the transaction of whatever set the rule off; what goes to somebody outside is a job. It returns what
@@ -26,6 +27,7 @@ from zhiban.automation.attachment_action import SendAttachmentAction
 from zhiban.automation.attribute_action import SetAttributeAction
 from zhiban.automation.condition_fields import PriorityNumber
 from zhiban.automation.contact_label_actions import AddContactLabelsAction, LabelIds, RemoveContactLabelsAction
+from zhiban.automation.flow_action import StartFlowAction
 from zhiban.automation.follow_action import AddFollowersAction
 from zhiban.automation.mail_action import MailTranscriptAction
 from zhiban.automation.parts import RulePart, rule_part
@@ -190,7 +192,7 @@ class StopAction(RulePart):
         return words.texts("不再看后面的规则")
 
 
-SharedAction = (
+AnyFlowAction = (
     AssignAgentAction
     | AssignBestAction
     | AssignLastAgentAction
@@ -216,6 +218,9 @@ SharedAction = (
     | MailTranscriptAction
     | OpenTicketAction
 )
+# What a flow does at its end; that it starts no flow itself keeps contacts from being asked for ever.
+FlowAction = Annotated[AnyFlowAction, Discriminator("kind")]
+SharedAction = AnyFlowAction | StartFlowAction
 AnyAction = SharedAction | CallWebhookAction | StopAction
 Action = Annotated[AnyAction, Discriminator("kind")]
 AnyMacroAction = AssignMeAction | SharedAction
@@ -223,4 +228,7 @@ MacroAction = Annotated[AnyMacroAction, Discriminator("kind")]
 ACTIONS: dict[str, type[AnyAction]] = {one.__dataclass_fields__["kind"].default: one for one in get_args(AnyAction)}
 MACRO_ACTIONS: dict[str, type[AnyMacroAction]] = {
     one.__dataclass_fields__["kind"].default: one for one in get_args(AnyMacroAction)
+}
+FLOW_ACTIONS: dict[str, type[AnyFlowAction]] = {
+    one.__dataclass_fields__["kind"].default: one for one in get_args(AnyFlowAction)
 }

@@ -15,10 +15,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-import psycopg
-
 from zhiban.automation.action_context import ActionContext
 from zhiban.automation.actions import AnyAction, StopAction
+from zhiban.automation.attempts import attempt
 from zhiban.automation.conditions import CheckedCondition, check
 from zhiban.automation.delays import TIME_PASSED
 from zhiban.automation.facts import AgentFacts, RuleFacts
@@ -32,9 +31,7 @@ from zhiban.conversations.contact_labels import contact_labels
 from zhiban.conversations.facts import conversation_facts, previous_assignee
 from zhiban.events import Actor, Cause, ConversationEvent
 from zhiban.kit.db import Transaction
-from zhiban.kit.errors import ZhibanError
 from zhiban.kit.frozen_dataclass import frozen_dataclass
-from zhiban.kit.i18n import mark
 from zhiban.kit.jobs import enqueue
 from zhiban.kit.json_safe import json_safe
 from zhiban.people.presence import PresenceFact, availabilities
@@ -231,19 +228,7 @@ class RuleEngine:
             position=position,
             now=asked.facts.now,
         )
-        told = {"action": action.stored()}
-        try:
-            async with tx.savepoint():
-                return {**told, "outcome": await action.run(context)}
-        except (psycopg.OperationalError, psycopg.InterfaceError):
-            raise
-        except psycopg.errors.ForeignKeyViolation:
-            return {**told, "outcome": "failed", "error": mark("What this action names is not there any more.")}
-        except ZhibanError as error:
-            return {**told, "outcome": "failed", "error": error.sentence}
-        except Exception:  # a rule must never undo what a person did
-            log.exception("Action %s of rule %s failed.", action.kind, asked.rule.id)
-            return {**told, "outcome": "failed", "error": mark("This action failed; the log says more.")}
+        return await attempt(action, context)
 
 
 def _is_echo(rule: CompiledRule, event: ConversationEvent) -> bool:

@@ -26,6 +26,7 @@ union all select 'label', id, name from label where removed_at is null
 union all select 'inbox', id, name from inbox where archived_at is null
 union all select 'macro', id, name from macro
 union all select 'rule', id, name from rule
+union all select 'flow', id, name from flow where removed_at is null
 order by 1, 3, 2"""
 
 
@@ -92,7 +93,9 @@ async def run_counts(tx: Transaction, *, since: datetime) -> dict[int, RunCount]
 
 async def names(tx: Transaction, channels: dict[str, str] | None = None) -> Names:
     """What agents, teams, labels and inboxes, macros and rules are called. `channels` names the kinds of inbox."""
-    called: dict[str, dict[int, str]] = {kind: {} for kind in ("agent", "team", "label", "inbox", "macro", "rule")}
+    called: dict[str, dict[int, str]] = {
+        kind: {} for kind in ("agent", "team", "label", "inbox", "macro", "rule", "flow")
+    }
     for kind, id_, name in await tx.rows(_NAMES):
         called[kind][id_] = name
     return Names(
@@ -104,4 +107,5 @@ async def names(tx: Transaction, channels: dict[str, str] | None = None) -> Name
         macros=called["macro"],
         rules=called["rule"],
         files={one.id: one for one in await action_files(tx)},
+        flows=called["flow"],
     )

@@ -17,7 +17,7 @@ from zhiban.kit.errors import Conflict
 from zhiban.kit.yaml_files import plain_values
 
 _NAMED = {"agent": "agents", "agents": "agents", "team": "teams", "teams": "teams", "labels": "labels",
-          "inboxes": "inboxes"}  # fmt: skip
+          "inboxes": "inboxes", "flow": "flows"}  # fmt: skip
 
 
 class BadRuleFile(Conflict):
@@ -93,7 +93,7 @@ def _read(told: Mapping[str, Any], names: Names) -> RuleInFile:
         "on": told.get("when") or [],
         "conditions": _group(told.get("if") or {}, names),
         "after": told.get("after"),
-        "actions": [_ids(one, names) for one in told.get("then") or []],
+        "actions": [with_ids(one, names) for one in told.get("then") or []],
     }
     return RuleInFile(name, enabled, stops, load_definition(definition))
 
@@ -112,10 +112,16 @@ def _group(told: Any, names: Names) -> dict[str, Any]:
 def _condition(told: Any, names: Names) -> Any:
     if isinstance(told, dict) and "kind" not in told:
         return {"kind": "group", **_group(told, names)}
-    return _ids(told, names)
+    return with_ids(told, names)
 
 
-def _ids(told: Any, names: Names) -> Any:
+def with_names(part: Mapping[str, Any], names: Names) -> dict[str, Any]:
+    """A part with the names of what it names by id; what is gone keeps its id."""
+    return {key: _renamed(key, value, lambda id_, known: known.get(id_, id_), names) for key, value in part.items()}
+
+
+def with_ids(told: Any, names: Names) -> Any:
+    """A part with the ids behind the names. Raises BadRuleFile where there is none, or more than one."""
     if not isinstance(told, dict):
         return told
     return {

@@ -89,6 +89,8 @@ def _because(facts: Mapping[str, Any], words: RuleWording) -> str:
             return words.texts("由宏“{name}”引起", name=words.names.macros.get(id_, ""))
         case "rule":
             return words.texts("由规则“{name}”引起", name=words.names.rules.get(id_, ""))
+        case "flow":
+            return words.texts("由流程“{name}”引起", name=words.names.flows.get(id_, ""))
         case "bulk":
             return words.texts("由批量操作引起")
         case _:

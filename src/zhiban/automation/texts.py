@@ -52,9 +52,14 @@ Template = Annotated[str, Field(max_length=4000), AfterValidator(check_template)
 def filled(template: str, facts: RuleFacts) -> str:
     """The template with what it names. A contact without a name is called nothing."""
     waited = facts.minutes_waited
+    return filled_with(template, name=facts.contact.own_name, conversation_id=facts.state.id, waited=waited or 0)
+
+
+def filled_with(template: str, *, name: str, conversation_id: int, waited: float = 0) -> str:
+    """The template with these values; `waited` in minutes."""
     values = {
-        "contact.name": facts.contact.own_name,
-        "conversation.id": str(facts.state.id),
-        "waiting.minutes": str(int(waited or 0)),
+        "contact.name": name,
+        "conversation.id": str(conversation_id),
+        "waiting.minutes": str(int(waited)),
     }
     return _VARIABLE.sub(lambda found: values[found.group(1)], template)

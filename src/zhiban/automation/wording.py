@@ -30,6 +30,8 @@ class Names:
     macros: Mapping[int, str] = field(default_factory=dict)
     rules: Mapping[int, str] = field(default_factory=dict)
     files: Mapping[int, ActionFile] = field(default_factory=dict)  # that rules and macros send
+    flows: Mapping[int, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)  # where a flow may keep an answer
 
 
 @frozen_dataclass
@@ -44,6 +46,9 @@ class RuleWording:
 
     def teams(self, ids: Iterable[int]) -> str:
         return self.either(self._called(self.names.teams, one) for one in ids)
+
+    def flow(self, id_: int) -> str:
+        return self.quoted((self._called(self.names.flows, id_),))
 
     def labels(self, ids: Iterable[int], *, every: bool = False) -> str:
         called = [self._called(self.names.labels, one) for one in ids]

@@ -23,6 +23,8 @@ from zhiban.events import (
     ConversationSnoozed,
     ConversationTeamAssigned,
     ConversationUnmuted,
+    FlowEnded,
+    FlowStarted,
     GroupMembersJoined,
     GroupMembersLeft,
     GroupRenamed,
@@ -39,13 +41,13 @@ SHOWN = 20  # members whom one line names
 
 def activity(event: ConversationEvent) -> dict[str, Any] | None:
     """What the line says, as values: `what` happened, `by` whom, and details. None: no line."""
-    found = _status_line(event) or _group_line(event) or _other_line(event)
+    found = _status_line(event) or _group_line(event) or _flow_line(event) or _other_line(event)
     if found is None:
         return None
     what, details = found
     by = "policy" if event.cause.kind == "policy" else event.actor.kind
-    # A rule is named as it was called then: it may be renamed or gone when somebody reads the line.
-    details = {**details, "rule": event.actor.ref if by == "rule" else None}
+    # A rule or a flow is named as it was called then: it may be renamed or gone when somebody reads the line.
+    details = {**details, "rule": event.actor.ref if by in ("rule", "flow") else None}
     return {"what": what, "by": by, **{k: v for k, v in details.items() if v not in (None, "")}}
 
 
@@ -79,6 +81,16 @@ def _group_line(event: ConversationEvent) -> tuple[str, dict[str, Any]] | None:
             return "members_joined", {"members": list(members[:SHOWN]), "n": len(members)}
         case GroupMembersLeft(members=members):
             return "members_left", {"members": list(members[:SHOWN]), "n": len(members)}
+        case _:
+            return None
+
+
+def _flow_line(event: ConversationEvent) -> tuple[str, dict[str, Any]] | None:
+    match event:
+        case FlowStarted(name=name):
+            return "flow_started", {"name": name}
+        case FlowEnded(outcome=outcome):
+            return f"flow_{outcome}", {}
         case _:
             return None
 

@@ -179,6 +179,23 @@ class NoteMacro:
 
 
 @frozen_dataclass
+class BeginFlow:
+    """From now on a flow answers what the contact writes; `run_id` is this time."""
+
+    flow_id: int
+    run_id: int
+    name: str
+
+
+@frozen_dataclass
+class EndFlow:
+    """The flow that answers here does so no more. `outcome` is a stable word."""
+
+    outcome: str
+    name: str
+
+
+@frozen_dataclass
 class NoteFollowers:
     """Agents began or ceased to follow it."""
 
@@ -263,6 +280,8 @@ Change = (
     | Unmute
     | QueueReply
     | RequeueReply
+    | BeginFlow
+    | EndFlow
     | NoteMacro
     | NoteFollowers
     | NoteContactLabels

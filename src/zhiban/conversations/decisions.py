@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, assert_never
 
 from zhiban.conversations import changes as c
+from zhiban.conversations.effects import NO_EFFECTS, Decision, Effects
 from zhiban.conversations.evolution import evolve
 from zhiban.conversations.models import ConversationState, Priority, Status
 from zhiban.events import (
@@ -36,6 +37,8 @@ from zhiban.events import (
     ConversationStarted,
     ConversationTeamAssigned,
     ConversationUnmuted,
+    FlowEnded,
+    FlowStarted,
     GroupMembersJoined,
     GroupMembersLeft,
     GroupRenamed,
@@ -49,36 +52,8 @@ from zhiban.events import (
     SurveyRated,
 )
 from zhiban.kit.errors import Conflict
-from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
 from zhiban.ports import NativeState
-
-
-@frozen_dataclass
-class Effects:
-    """What is to be done besides the row: about messages, and about the worker.
-
-    `wake`: something waits to be answered or sent. `cancel_assistant`: its unsent words are void, and what waited for
-    it is people's. `handled`: messages that the assistant need not look at. `requeue`: what the contact asked since a
-    person last answered waits for the assistant again.
-    """
-
-    wake: bool = False
-    cancel_assistant: bool = False
-    handled: tuple[int, ...] = ()
-    requeue: bool = False
-
-
-NO_EFFECTS = Effects()
-
-
-@frozen_dataclass
-class Decision:
-    """What a change means. Without events nothing changes."""
-
-    state: ConversationState
-    events: tuple[ConversationEvent, ...] = ()
-    effects: Effects = NO_EFFECTS
 
 
 def decide(
@@ -115,6 +90,8 @@ class _Decider:
                 self._describe(change)
             case c.SetAttributes():
                 self._fill_in(change)
+            case c.BeginFlow() | c.EndFlow():
+                self._flow(change)
             case c.NoteMacro() | c.NoteFollowers() | c.NoteContactLabels() | c.NoteSurvey() | c.NoteRating():
                 self._note(change)
             case c.ChangeNativeSession() | c.EnterChat() | c.RenameGroup() | c.NoteMembers():
@@ -151,7 +128,7 @@ class _Decider:
         late = tuple(message.id for message in asked if message.sent_at < oldest)
         if len(late) == len(asked):
             self._to_people_unasked("late", asked[-1].author)
-        elif not change.assistant:
+        elif not change.assistant and self.state.flow_run_id is None:
             reason = "assistant_off" if self.state.status is Status.PENDING else "wrote_again"
             self._to_people_unasked(reason, asked[-1].author)
         else:
@@ -377,6 +354,37 @@ class _Decider:
             before = {name: has.get(name) for name in after}
             self._record(ConversationAttributesChanged(**self._about(), before=before, after=after))
 
+    def _flow(self, change: c.BeginFlow | c.EndFlow) -> None:
+        match change:
+            case c.BeginFlow():
+                self._begin_flow(change)
+            case c.EndFlow(outcome=outcome, name=name):
+                if self.state.flow_run_id is None:
+                    raise Conflict(mark("No flow is running here."))
+                self._end_flow(outcome, name)
+            case never:
+                assert_never(never)
+
+    def _begin_flow(self, change: c.BeginFlow) -> None:
+        """What the contact wrote until now is no answer. Only an agent may begin one where a person is at work."""
+        state = self.state
+        if state.is_group:
+            raise Conflict(mark("A flow talks with one contact; there are none in groups."))
+        if state.flow_run_id is not None:
+            raise Conflict(mark("A flow is running here already."))
+        if state.muted or state.status is Status.RESOLVED:
+            raise Conflict(mark("This conversation is over; reopen it before you start a flow."))
+        by_hand = self.actor.kind == "agent"
+        if not by_hand and (state.status is Status.SNOOZED or state.assignee_id is not None):
+            raise Conflict(mark("A colleague has this conversation; a flow does not talk over them."))
+        self._return()
+        self._record(FlowStarted(**self._about(), flow_id=change.flow_id, run_id=change.run_id, name=change.name))
+        self.effects = Effects(wake=True, heard=True)
+
+    def _end_flow(self, outcome: str, name: str = "") -> None:
+        if self.state.flow_run_id is not None:
+            self._record(FlowEnded(**self._about(), run_id=self.state.flow_run_id, outcome=outcome, name=name))
+
     def _prioritise(self, change: c.SetPriority) -> None:
         priority = Priority(change.priority)
         if priority == self.state.priority or (change.at_least and priority < self.state.priority):
@@ -491,6 +499,8 @@ class _Decider:
         if fact in goes_on and self.state.status is Status.RESOLVED:
             about["cycle"] = self.state.cycle + (self.state.resolved_at is not None)
         self._record(fact(**about, status=to, previous=self.state.status, reason=reason, **more))
+        if to is not Status.PENDING:
+            self._end_flow("interrupted")
 
     def _record(self, event: ConversationEvent) -> None:
         self.events.append(event)

@@ -23,6 +23,8 @@ from zhiban.events import (
     ConversationSnoozed,
     ConversationTeamAssigned,
     ConversationUnmuted,
+    FlowEnded,
+    FlowStarted,
     GroupRenamed,
     MessageReceived,
     NativeSessionChanged,
@@ -67,6 +69,10 @@ def _described(state: ConversationState, event: ConversationEvent) -> Conversati
             return replace(state, priority=event.priority)
         case GroupRenamed():
             return replace(state, subject=event.name)
+        case FlowStarted():
+            return replace(state, flow_run_id=event.run_id)
+        case FlowEnded():
+            return replace(state, flow_run_id=None)
         case ConversationMuted():
             return replace(state, muted=True)
         case ConversationUnmuted():

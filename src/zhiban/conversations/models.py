@@ -89,6 +89,7 @@ class ConversationState:
     is_group: bool = False  # of a chat with many members, who are its participants; then it is with no contact
     subject: str = ""  # what a group is called
     attributes: tuple[tuple[str, str], ...] = ()  # what is filled in, by the names of fields, in their order
+    flow_run_id: int | None = None  # the run of a flow that answers here, only while it is the assistant's
 
     def about(self) -> dict[str, Any]:
         """What every fact about this conversation says of it."""

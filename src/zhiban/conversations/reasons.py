@@ -45,6 +45,7 @@ class Reason(StrEnum):
     RETURNED = "returned"
     AGENT = "agent"  # resolved by hand
     RULE = "rule"  # the line names the rule
+    FLOW = "flow"  # the line names the flow
     MACRO = "macro"  # the line above names the macro
     UNDO = "undo"
 
@@ -58,6 +59,7 @@ UNSAID = frozenset(
         Reason.RETURNED,
         Reason.AGENT,
         Reason.RULE,
+        Reason.FLOW,
         Reason.MACRO,
         Reason.UNDO,
         Reason.URGENT,

@@ -158,7 +158,7 @@ async def send_as_rule(
     cause: Cause,
     files: Sequence[DraftFile] = (),
 ) -> list[int]:
-    """A rule writes to the contact; nobody becomes the assignee, and who waits for a person goes on waiting.
+    """A rule, or a flow at its end, writes to the contact; nobody becomes the assignee, and who waits goes on waiting.
 
     `files` follow, each as a message. The same `key` sends once. Returns the ids of the parts. Raises
     ReplyWindowClosed, ReplyTooLong, GroupClosed, NotFound.
@@ -168,9 +168,19 @@ async def send_as_rule(
     if state.is_group:
         await check_group_open(tx, state, limits)
     queued = await enqueue(
-        tx, state, author=Author.RULE, actor=by, text=text, key=key, limits=limits, now=now, files=files, cause=cause
+        tx, state, author=_author(by), actor=by, text=text, key=key, limits=limits, now=now, files=files, cause=cause
     )
     return [message.id for message in queued.messages]
+
+
+def _author(by: Actor) -> Author:
+    match by.kind:
+        case "agent":
+            return Author.AGENT
+        case "flow":
+            return Author.FLOW
+        case _:
+            return Author.RULE
 
 
 async def add_note(
@@ -193,7 +203,7 @@ async def add_note(
         workspace=tx.workspace_id,
         conversation=state.id,
         inbox=state.inbox_id,
-        author=Author.AGENT if by.kind == "agent" else Author.RULE,
+        author=_author(by),
         agent=by.id if by.kind == "agent" else None,
         text=text,
         mentions=list(mentioned),

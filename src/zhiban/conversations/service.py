@@ -112,7 +112,8 @@ async def hand_off(
         better = said if given_to == state.team_id else await words.fitting(tx, given_to, now=now)
         if better not in ("", said):
             await reword(tx, told[0].id, better, limits=limits)
-    if native_to is not None:
+    # A rule may have let a flow ask first, which could not go on in a session of the vendor's own people.
+    if native_to is not None and applied.state.flow_run_id is None:
         await enqueue_session_transfer(
             tx, applied.state, to=native_to, actor=actor, key=key + "m", now=now, servicer=servicer
         )

@@ -15,7 +15,8 @@ from typing import Any
 from zhiban.conversations import topics
 from zhiban.conversations.activity import activity
 from zhiban.conversations.changes import Change
-from zhiban.conversations.decisions import Decision, Effects, decide
+from zhiban.conversations.decisions import decide
+from zhiban.conversations.effects import Decision, Effects
 from zhiban.conversations.evolution import born
 from zhiban.conversations.models import ConversationState, Status
 from zhiban.events import (
@@ -29,6 +30,8 @@ from zhiban.events import (
     ConversationCreated,
     ConversationEvent,
     ConversationLabelsChanged,
+    FlowEnded,
+    FlowStarted,
     GroupRenamed,
     MessageDropped,
 )
@@ -80,11 +83,11 @@ STATE_COLUMNS = (
     "c.labels, c.muted_at is not null as muted, c.handoff_reason, c.waiting_since, c.first_reply_at, c.opened_at, "
     "c.resolved_at, c.resolver_id, c.snoozed_until, c.cycle, c.last_activity_at, c.last_incoming_at, "
     "c.replies_used, c.failures, c.native_state, c.native_servicer, c.kind = 'group' as is_group, c.subject, "
-    "c.attributes"
+    "c.attributes, c.flow_run_id"
 )
 STATE_FIELDS = tuple(column.name for column in fields(ConversationState))
 # What no change writes, or a rare one by itself.
-_FIXED = ("inbox_id", "contact_id", "thread", "is_group", "subject", "attributes")
+_FIXED = ("inbox_id", "contact_id", "thread", "is_group", "subject", "attributes", "flow_run_id")
 _WRITTEN = tuple(name for name in STATE_FIELDS if name not in _FIXED)
 
 _LOCK = f"select {STATE_COLUMNS} from conversation c where c.id = any(%(ids)s::bigint[]) order by c.id for update"
@@ -151,10 +154,12 @@ worked as (
 select id as logged, null as conversation_id, null as revision, null as leased from logged
 union all select null, conversation_id, revision, leased from worked order by logged"""
 
-# The assistant's unsent words and the questions it has not looked at are void once a person has the conversation.
+# The assistant's unsent words, a flow's questions among them, and what it has not looked at are void once a person has
+# the conversation.
 _CANCEL = """
 update message set state = case direction when 'in' then 'handled' else 'dropped' end
-where conversation_id = any(%(ids)s::bigint[]) and (state = 'pending' or (state = 'queued' and turn_id is not null))
+where conversation_id = any(%(ids)s::bigint[])
+  and (state = 'pending' or (state = 'queued' and (turn_id is not null or content ? 'flow_step')))
 returning id, conversation_id, state"""
 
 _HANDLED = "update message set state = 'handled' where id = any(%(ids)s::bigint[]) and state = 'pending'"
@@ -185,6 +190,14 @@ _FILL_IN = """
 update conversation c set attributes = t.attributes
 from json_to_recordset(%(rows)s::json) as t(conversation bigint, attributes jsonb)
 where c.id = t.conversation and c.id = any(%(ids)s::bigint[])"""
+
+# When flows begin and end; no other change writes it.
+_FLOW = """
+update conversation c set flow_run_id = t.run
+from json_to_recordset(%(rows)s::json) as t(conversation bigint, run bigint)
+where c.id = t.conversation and c.id = any(%(ids)s::bigint[])"""
+
+_HEARD = "update message set state = 'handled' where conversation_id = any(%(ids)s::bigint[]) and state = 'pending'"
 
 # What the contact asked since a person last answered.
 _REQUEUE = """
@@ -426,6 +439,12 @@ async def _carry_out(tx: Transaction, decided: Iterable[Decision], *, now: datet
     if filled:
         values = json_safe([{"conversation": state.id, "attributes": dict(state.attributes)} for state in filled])
         await tx.run(_FILL_IN, rows=values, ids=[state.id for state in filled])
+    flowing = [one.state for one in decided if any(isinstance(each, FlowStarted | FlowEnded) for each in one.events)]
+    if flowing:
+        runs = json_safe([{"conversation": state.id, "run": state.flow_run_id} for state in flowing])
+        await tx.run(_FLOW, rows=runs, ids=[state.id for state in flowing])
+    if heard := [one.state.id for one in decided if one.effects.heard]:
+        await tx.run(_HEARD, ids=heard)
     await _write_activities(tx, [event for one in decided for event in one.events])
 
 

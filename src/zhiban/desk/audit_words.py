@@ -79,6 +79,10 @@ AUDITED: dict[str, tuple[str, dict[str, str]]] = {
             "macro_changed": mark("修改宏"),
             "macro_removed": mark("移除宏"),
             "macro_applied": mark("执行了宏"),
+            "flow_added": mark("添加流程"),
+            "flow_changed": mark("修改流程"),
+            "flow_removed": mark("移除流程"),
+            "flow_started": mark("开始了流程"),
             "ticket_reminders_changed": mark("改了工单怎样提醒"),
             "label_added": mark("添加了标签"),
             "label_changed": mark("修改标签"),
@@ -159,6 +163,7 @@ ACTORS = {
     "contact": mark("联系人"),
     "servicer": mark("平台客户端里的同事"),
     "rule": mark("规则"),
+    "flow": mark("流程"),
     "api": mark("接口"),
     "timer": mark("定时"),
     "system": mark("系统"),
@@ -224,8 +229,9 @@ def who(actor_kind: str, actor_id: int | None, actor_ref: str | None, names: Nam
     if actor_kind == "agent":
         return names.agents.get(actor_id or 0) or texts("同事{id}", id=actor_id)
     said = texts(ACTORS.get(actor_kind, actor_kind))
-    if actor_kind == "rule" and actor_id is not None and actor_id in names.rules:
-        return f"{said} {names.rules[actor_id]}"
+    called = {"rule": names.rules, "flow": names.flows}.get(actor_kind, {})
+    if actor_id is not None and actor_id in called:
+        return f"{said} {called[actor_id]}"
     return f"{said} {actor_ref}" if actor_ref and actor_kind in ("api", "servicer") else said
 
 

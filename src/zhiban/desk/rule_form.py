@@ -31,7 +31,7 @@ MOST_PARTS = 60  # of one draft; more is no rule that a person could read
 NEW: Draft = {"name": "", "stops": False, "on": ["conversation_resolved"], "after": None,
               "conditions": {"kind": "group"}, "actions": [{"kind": "unassign"}]}  # fmt: skip
 _ROWS = {"agent": "agents", "agents": "agents", "team": "teams", "teams": "teams", "labels": "labels",
-         "inboxes": "inboxes", "channels": "channels"}  # fmt: skip
+         "inboxes": "inboxes", "channels": "channels", "flow": "flows"}  # fmt: skip
 _FIRST = {"priority": ("0",)}
 _SEPARATORS = re.compile(r"[,，、\n]")
 

@@ -67,6 +67,7 @@ ACTION_LABELS: Mapping[str, str] = {
     "add_followers": mark("让同事关注"),
     "mail_transcript": mark("用邮件发会话记录"),
     "open_ticket": mark("开工单"),
+    "start_flow": mark("开始流程"),
     "call_webhook": mark("调用另一个程序"),
     "stop": mark("不再看后面的规则"),
 }
@@ -90,6 +91,19 @@ VIEW_CONDITION_LABELS: Mapping[str, str] = {
 MACRO_ACTION_LABELS: Mapping[str, str] = {
     "assign_me": mark("分配给自己"),
     **{kind: label for kind, label in ACTION_LABELS.items() if kind not in ("stop", "call_webhook")},
+}
+FLOW_ACTION_LABELS: Mapping[str, str] = {
+    kind: label for kind, label in ACTION_LABELS.items() if kind not in ("stop", "call_webhook", "start_flow")
+}
+STEP_LABELS: Mapping[str, str] = {
+    "text": mark("文字"),
+    "choice": mark("选一个"),
+    "number": mark("数字"),
+    "phone": mark("电话"),
+    "email": mark("邮箱"),
+    "date": mark("日期"),
+    "code": mark("编号"),
+    "file": mark("图片或文件"),
 }
 OPERATOR_NAMES: Mapping[str, str] = {
     "any_of": mark("是这些"),

@@ -247,7 +247,7 @@ def message_view(
     match row.author:
         case "contact":
             by = "contact"
-        case "assistant" | "system" | "tracker":
+        case "assistant" | "system" | "tracker" | "flow":
             by = "assistant"
         case _:
             by = "agent"
@@ -320,7 +320,8 @@ def _names_before(row: MessageRow) -> str:
 
 
 def _author(of: Quoted, contact: str) -> str:
-    who = {"contact": contact, "assistant": mark("值班助手"), "system": mark("值班助手"), "rule": mark("规则")}
+    ours = dict.fromkeys(("assistant", "system", "flow"), mark("值班助手"))
+    who = {"contact": contact, **ours, "rule": mark("规则")}
     return who.get(of.author) or of.agent_name or mark("同事")
 
 
@@ -365,6 +366,7 @@ def activity_view(
         "timer": mark("到点"),
         "policy": mark("收件箱的策略"),
         "rule": f"「{row.content.get('rule') or ''}」",
+        "flow": f"「{row.content.get('rule') or ''}」",
     }.get(by, mark("系统"))
     until = row.content.get("until")
     return ActivityView(
