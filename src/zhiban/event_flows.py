@@ -19,6 +19,7 @@ class FlowChanged(Event):
     """Name, definition or switch: the names of what changed, with their values before and after."""
 
     flow_id: int
+    name: str  # by now
     revision: int
     before: dict[str, object]
     after: dict[str, object]

@@ -34,6 +34,7 @@ NOW_NOT = (404, 409, 410, 422)  # it would be allowed, but there is nothing to d
 COLLEAGUE = {"name": "苏禾", "email": "new@qinghe.example", "role": "agent"}
 REMINDERS = {"due_hours": "24", "unanswered_hours": "24", "hours.timezone": "Asia/Shanghai"}
 VIEW = {"name": "我的重要", "c.match": "all", "c.0.kind": "assigned_to_me"}
+FLOW = {"name": "退换", "s.0.kind": "phone", "s.0.question": "手机号？", "minutes": "60"}
 MACRO = {"name": "我来", "a.0.kind": "assign_me"}
 NOWHERE = {"source": "crm", "url": "http://127.0.0.1:9/", "secret": SECRET}
 MAIL = {"to": "x@example.com", "key": "12345678"}
@@ -144,6 +145,7 @@ ADDRESSES: dict[str, Entry] = {
     "POST /conversations/{conversation_id}/reopen": Entry("agents"),
     "POST /conversations/{conversation_id}/resolve": Entry("agents"),
     "POST /conversations/{conversation_id}/undo-resolve": Entry("agents"),
+    "POST /conversations/{conversation_id}/flows/{flow_id}": Entry("agents"),
     "POST /conversations/{conversation_id}/macros/{macro_id}": Entry("agents", {"key": "k"}),
     "POST /messages/{message_id}/again": Entry("agents", answers=NOW_NOT),
     "GET /attachments/{attachment_id}": Entry(answers=NOW_NOT),
@@ -237,6 +239,15 @@ ADDRESSES: dict[str, Entry] = {
     "POST /settings/macros": Entry("agents", form=MACRO),
     "POST /settings/macros/{macro_id}": Entry("supervisors", {**MACRO, "revision": "1"}),
     "POST /settings/macros/{macro_id}/remove": Entry("supervisors"),
+    "GET /settings/flows": Entry(),
+    "GET /settings/flows/new": Entry(),
+    "GET /settings/flows/{flow_id}": Entry(),
+    "POST /settings/flows/draft": Entry(),
+    "POST /settings/flows/preview": Entry(),
+    "POST /settings/flows/try": Entry(form=FLOW),
+    "POST /settings/flows": Entry("ruling", FLOW),
+    "POST /settings/flows/{flow_id}": Entry("ruling", {**FLOW, "name": "换货", "revision": "1"}),
+    "POST /settings/flows/{flow_id}/{verb}": Entry("ruling"),
     "GET /settings/snippets": Entry(),
     "POST /settings/snippets": Entry("agents", {"name": "问候", "text": "您好"}),
     "POST /settings/snippets/{snippet_id}": Entry("supervisors", {"name": "发票", "text": "申请"}),

@@ -12,6 +12,8 @@ from tests.desk.conftest import Answer, Client, Site
 from zhiban import bootstrap
 from zhiban.automation import service as rules
 from zhiban.automation.definition import load_definition
+from zhiban.automation.flow_definition import load_flow
+from zhiban.automation.flows import add_flow
 from zhiban.automation.macro_definition import load_macro
 from zhiban.automation.macros import add_macro
 from zhiban.automation.saved_views import add_view, load_view
@@ -74,6 +76,8 @@ async def begin_walk(site: Site) -> Walk:
         snippet = await add_snippet(tx, name="问好", text="您好", owner_id=None, by=SYSTEM, now=seed.clock.now())
         made = load_macro([{"kind": "set_priority", "priority": 3}])
         macro = await add_macro(tx, name="重要", definition=made, owner_id=None, by=SYSTEM, now=seed.clock.now())
+        asks = load_flow({"steps": [{"question": "单号？", "kind": "number"}]})
+        flow = await add_flow(tx, name="登记", definition=asks, enabled=True, by=SYSTEM, now=seed.clock.now())
         crm = await connect(
             tx, site.app.state.channel_setup.vault, bootstrap.CHANNELS["webhook"], NOWHERE, now=seed.clock.now()
         )
@@ -142,6 +146,7 @@ async def begin_walk(site: Site) -> Walk:
             "provider_id": 999999,
             "snippet_id": snippet,
             "macro_id": macro,
+            "flow_id": flow,
             "view_id": view,
             "inbox_id": seed.inbox.inbox_id,
             "connection_id": crm.id,

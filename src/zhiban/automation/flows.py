@@ -104,6 +104,7 @@ async def change_flow(
             actor=by,
             at=now,
             flow_id=flow_id,
+            name=wanted["name"],
             revision=written,
             before={key: known[key] for key in changed},
             after={key: wanted[key] for key in changed},

@@ -16,6 +16,7 @@ from zhiban.assistant.drafting import DraftAssistant
 from zhiban.assistant.inserting import EntrySearch
 from zhiban.assistant.suggesting import Suggestion, SuggestionReasons
 from zhiban.assistant.translating import Translator, translations
+from zhiban.automation.flow_queries import startable
 from zhiban.automation.macros import macros
 from zhiban.automation.saved_views import list_filters
 from zhiban.channels.inboxes import access_inbox
@@ -231,6 +232,7 @@ class DeskRequest:
             ratings=tuple(await ratings_of(tx, head.contact_id, self.access)),
             taken_files=channel_limits.taken_files(self.settings.limits_of(head.channel)),
             macros=await self._macros(tx),
+            flows=await self._flows(tx, head),
             fields=tuple(await conversation_fields(tx)),
             attributes=await attributes_of(tx, conversation_id),
             contact_labels=await contact_labels(tx, head.contact_id),
@@ -288,6 +290,12 @@ class DeskRequest:
         """Those that this agent may run, by id and name."""
         found = await macros(tx, self.agent.id) if self.access.may(Permission.ANSWER) else []
         return tuple((one.id, one.name) for one in found)
+
+    async def _flows(self, tx: Transaction, head: queries.ThreadHead) -> tuple[tuple[int, str], ...]:
+        """Those that this agent may start here, by id and name."""
+        if head.kind == "group" or head.status == "resolved" or not self.access.may(Permission.ANSWER):
+            return ()
+        return tuple((one.id, one.name) for one in await startable(tx))
 
     async def answer(
         self, template: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **values: Any

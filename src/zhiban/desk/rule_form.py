@@ -31,7 +31,7 @@ MOST_PARTS = 60  # of one draft; more is no rule that a person could read
 NEW: Draft = {"name": "", "stops": False, "on": ["conversation_resolved"], "after": None,
               "conditions": {"kind": "group"}, "actions": [{"kind": "unassign"}]}  # fmt: skip
 _ROWS = {"agent": "agents", "agents": "agents", "team": "teams", "teams": "teams", "labels": "labels",
-         "inboxes": "inboxes", "channels": "channels", "flow": "flows"}  # fmt: skip
+         "inboxes": "inboxes", "channels": "channels", "flow": "flows", "save": "fields"}  # fmt: skip
 _FIRST = {"priority": ("0",)}
 _SEPARATORS = re.compile(r"[,，、\n]")
 
@@ -77,8 +77,13 @@ def typed(
         "on": [one for one in values.get("on", []) if one in set(Trigger)],
         "after": _after(values),
         "conditions": _group("c", values, conditions),
-        "actions": [_part(path, values, actions) for path in _children("a", values)],
+        "actions": parts(values, "a", actions),
     }
+
+
+def parts(values: Mapping[str, list[str]], path: str, registry: Mapping[str, type]) -> list[Draft]:
+    """The parts that a form holds at `path`.0, `path`.1 and so on."""
+    return [_part(child, values, registry) for child in _children(path, values)]
 
 
 def _after(values: Mapping[str, list[str]]) -> Draft | None:
@@ -202,7 +207,12 @@ def _condition_view(path: str, part: Draft, words: RuleWording, conditions: Mapp
 
 
 def actions_view(draft: Draft, words: RuleWording, actions: Mapping[str, type] = ACTIONS) -> list[PartView]:
-    return [_part_view(f"a.{number}", one, actions[one["kind"]], words) for number, one in enumerate(draft["actions"])]
+    return parts_view(draft["actions"], "a", actions, words)
+
+
+def parts_view(found: Iterable[Draft], path: str, registry: Mapping[str, type], words: RuleWording) -> list[PartView]:
+    """The parts of a list in the editor, at `path`.0, `path`.1 and so on."""
+    return [_part_view(f"{path}.{number}", one, registry[one["kind"]], words) for number, one in enumerate(found)]
 
 
 def _part_view(path: str, part: Draft, cls: type, words: RuleWording) -> PartView:
@@ -230,7 +240,7 @@ def _is_idle(name: str, values: Mapping[str, Any]) -> bool:
 
 
 def _field_view(kind: str, name: str, hint: Any, value: Any, words: RuleWording) -> FieldView:
-    said = words.texts(FIELD_LABELS.get(name, ""))
+    said = words.texts(FIELD_LABELS.get(f"{kind}.{name}") or FIELD_LABELS.get(name, ""))
     several = _is_tuple(hint)
     if name == "files":
         return FieldView(name, "files", said, options=tuple((_written(one), "", True) for one in value or ()))
@@ -241,7 +251,7 @@ def _field_view(kind: str, name: str, hint: Any, value: Any, words: RuleWording)
         return FieldView(name, "picks" if several else "select", said, options=shown)
     if several:
         return FieldView(name, "text", said, words.texts("，").join(value or ()))
-    if name == "text":
+    if name in ("text", "question"):
         return FieldView(name, "area", said, _written(value))
     look = "number" if _base(hint) in (int, float) else "text"
     return FieldView(name, look, said, _written(value))

@@ -152,6 +152,7 @@ CHOICE_LABELS: Mapping[str, Mapping[str, str]] = {
     "inside": {"true": mark("在营业时间内"), "false": mark("不在营业时间")},
     "returning": {"true": mark("再次来访"), "false": mark("第一次来访")},
     "at_least": {"false": mark("设为"), "true": mark("至少提到")},
+    "optional": {"false": mark("要回答"), "true": mark("可以跳过")},
 }
 FIELD_LABELS: Mapping[str, str] = {
     "operator": mark("怎样比较"),
@@ -168,6 +169,14 @@ FIELD_LABELS: Mapping[str, str] = {
     "url": mark("地址，例如https://example.com/hook"),
     "past": mark("原来是"),
     "to": mark("变为"),
+    "question": mark("问对方什么"),
+    "options": mark("选项，用逗号隔开"),
+    "pattern": mark(r"编号的样子，例如DD\d{8}"),
+    "example": mark("给对方看的例子"),
+    "optional": mark("要不要回答"),
+    "save": mark("答案记到哪里"),
+    "retry": mark("答得不对时说什么，可以空着"),
+    **dict.fromkeys((f"{kind}.name" for kind in STEP_LABELS), mark("答案叫什么，例如订单号")),
 }
 TIME_LABELS: Mapping[str, str] = {
     "": mark("不看时间"),

@@ -171,6 +171,7 @@ class ThreadView:
     followers: tuple[FollowerName, ...] = ()
     ratings: tuple[RatingLine, ...] = ()  # what the contact said of us last
     macros: tuple[tuple[int, str], ...] = ()
+    flows: tuple[tuple[int, str], ...] = ()
     tickets: tuple[Ticket, ...] = ()  # that it has to do with
     asked: tuple[TicketDraft, ...] = ()  # tickets that its people ask for, and that wait for a word
     group: GroupView | None = None

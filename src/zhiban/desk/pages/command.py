@@ -38,6 +38,7 @@ PAGES: tuple[tuple[str, str, str, Permission | None], ...] = (
     ("/settings/labels", mark("标签"), "tag", None),
     ("/settings/snippets", mark("快捷回复"), "reply", Permission.ANSWER),
     ("/settings/macros", mark("宏"), "bolt", Permission.ANSWER),
+    ("/settings/flows", mark("流程"), "messages", None),
     ("/settings/contact-fields", mark("联系人资料项"), "user", None),
     ("/settings/conversation-fields", mark("会话资料项"), "edit", None),
     ("/settings/views", mark("视图"), "inbox", None),

@@ -35,6 +35,7 @@ from zhiban.desk.pages import (
     workspaces,
 )
 from zhiban.desk.pages import bulk as bulk_pages
+from zhiban.desk.pages import flows as flow_pages
 from zhiban.desk.pages import labels as label_pages
 from zhiban.desk.pages import macros as macro_pages
 from zhiban.desk.pages import notifications as notification_pages
@@ -74,6 +75,7 @@ def install(app: FastAPI, settings: DeskSettings) -> None:
     add_routes(app, label_pages.router)
     add_routes(app, snippet_pages.router)
     add_routes(app, macro_pages.router)
+    add_routes(app, flow_pages.router)
     add_routes(app, search_pages.router)
     add_routes(app, bulk_pages.router)
     add_routes(app, command.router)

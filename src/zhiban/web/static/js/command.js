@@ -37,6 +37,7 @@ function verbs() {
     ...all("#menu-owner form[hx-post$='/assign'] .opt").map((one) => [/^\d+$/.test(one.value) ? named(words.assign, one) : saying(one), one, "user-plus", "Alt A"]),
     ...all("#menu-owner form[hx-post$='/team'] .opt").map((one) => [named(on(one) ? words.unteam : words.team, one), one, "users", "Alt A"]),
     ...all("#menu-macros .opt").map((one) => [named(words.macro, one), one, "bolt", "Alt R"]),
+    ...all("#menu-flows .opt").map((one) => [named(words.flow, one), one, "messages", ""]),
     ...all("#menu-labels .opt").map((one) => [named(on(one) ? words.unlabel : words.label, one), one, "tag", "Alt G"]),
     ...all("#menu-transcript .opt").map((one) => [`${saying(document.querySelector("#menu-transcript summary"))}：${saying(one)}`, one, "download", ""]),
     ...all("#menu-priority .opt:not([aria-current])").map((one) => [named(words.priority, one), one, "flag", ""]),
