@@ -170,6 +170,25 @@ async def test_rules_are_listed_switched_rehearsed_and_travel_as_a_file(kept: Pa
     assert (broken.code, "actions: " in broken.err) == (4, True)
 
 
+async def test_flows_travel_as_a_file_and_are_switched(kept: Path) -> None:
+    file = kept.parent / "flows.yaml"
+    file.write_text(
+        "- name: 退换登记\n  ask:\n  - kind: phone\n    question: 手机号是多少？\n  then:\n  - kind: hand_off\n",
+        "utf-8",
+    )
+    assert "没有错误：1个流程" in (await zhiban("flows", "import", str(file), "--check", data=kept)).out
+    assert (await zhiban("flows", "list", "--json", data=kept)).json == []
+    assert "新建1个，更新0个" in (await zhiban("flows", "import", str(file), data=kept)).out
+    assert (await zhiban("flows", "on", "退换登记", data=kept)).code == 0
+    (row,) = (await zhiban("flows", "list", "--json", data=kept)).json
+    assert (row["enabled"], "依次问手机号是多少？（电话），然后转交人工" in row["said"]) == (True, True)
+    assert "enabled: true" in (await zhiban("flows", "export", data=kept)).out
+    assert (await zhiban("flows", "off", "没有这个", data=kept)).code == 4
+    file.write_text("- name: 坏的\n  ask: []\n", "utf-8")
+    broken = await zhiban("flows", "import", str(file), data=kept)
+    assert (broken.code, "steps: " in broken.err) == (4, True)
+
+
 async def test_an_app_is_connected_checked_and_told_how_to_behave(
     kept: Path, platform: tuple[WeComSimulator, str]
 ) -> None:

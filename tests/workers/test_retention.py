@@ -27,6 +27,8 @@ from tests.workers.retention_desk import (
     rows,
     there,
 )
+from zhiban.automation.flow_definition import load_flow
+from zhiban.automation.flows import add_flow
 from zhiban.container import ensure_workspace
 from zhiban.conversations import service
 from zhiban.conversations.drafts import Mode, save_draft
@@ -89,6 +91,19 @@ async def test_messages_go_with_all_that_hangs_on_them(desk: Desk, where: str, t
                 id=old,
                 at=LONG_AGO,
             )
+            asks = load_flow({"steps": [{"question": "手机号？", "kind": "phone"}]})
+            flow = await add_flow(tx, name="登记", definition=asks, enabled=True, by=SYSTEM, now=LONG_AGO)
+            for conversation_id, at in ((old, LONG_AGO), (young, NOW - timedelta(days=50))):
+                await tx.run(
+                    "insert into flow_run (workspace_id, flow_id, revision, conversation_id, depth, answers, "
+                    "started_at, due_at, ended_at, outcome) values (%(w)s, %(flow)s, 1, %(id)s, 0, "
+                    """'[{"step": 0, "name": "手机号", "value": "13800138000", "save": ""}]', """
+                    "%(at)s, %(at)s, %(at)s, 'finished')",
+                    w=tx.workspace_id,
+                    flow=flow,
+                    id=conversation_id,
+                    at=at,
+                )
             await tx.run("insert into message_search select workspace_id, id, '{7}' from message")
         before = await rows(desk, "select * from event order by id")
         mine = f"where conversation_id = {old}"
@@ -99,6 +114,7 @@ async def test_messages_go_with_all_that_hangs_on_them(desk: Desk, where: str, t
         assert (would.counts["messages"], would.conversations) == (n, 1)
         begun = NOW - timedelta(days=2)
         await deleter(desk, files=store, now=begun).run_once(desk.workspace_id, pause=0)
+        assert await rows(desk, "select conversation_id from flow_run") == [(young,)]
         for table in ("message", "turn", "draft", "notification"):
             assert await rows(desk, f"select 1 from {table} {mine}") == [], table
         found = await rows(desk, "select message_id in (select id from message) from message_search")

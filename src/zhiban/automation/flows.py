@@ -5,7 +5,7 @@ What a flow asks is kept in versions: a run goes on with the one with which it b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -139,6 +139,16 @@ async def adopt_flows(tx: Transaction, wanted: Sequence[FlowInFile], *, by: Acto
         after = await change_flow(tx, there.id, definition=one.definition, enabled=one.enabled, by=by, now=now)
         changed += after.revision != there.revision
     return added, changed
+
+
+async def forget_answers_in(tx: Transaction, until: Mapping[int, datetime]) -> int:
+    """Delete what was answered in conversations whose messages go, up to a moment in each. What runs, stays."""
+    return await tx.run(
+        "delete from flow_run r using unnest(%(ids)s::bigint[], %(until)s::timestamptz[]) as u(id, until) "
+        "where r.conversation_id = u.id and r.conversation_id = any(%(ids)s::bigint[]) and r.ended_at < u.until",
+        ids=list(until),
+        until=list(until.values()),
+    )
 
 
 async def _check_free(tx: Transaction, name: str, *, besides: int = 0) -> None:

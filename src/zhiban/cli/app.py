@@ -74,6 +74,7 @@ inbox = group("inbox", _("收件箱：接入、列出、检查、应用策略、
 agent = group("agent", _("同事：添加、列出、修改、停用、启用、给链接"))
 team = group("team", _("小组：添加、列出、修改、移除"))
 rules = group("rules", _("规则：列出、启用、停用、演练、导出、导入"))
+flows = group("flows", _("流程：列出、启用、停用、导出、导入"))
 reports = group("reports", _("报表：算到哪里，重新计算"))
 retention = group("retention", _("数据与保留：查看、设置、清理"))
 snippets = group("snippets", _("快捷回复：列出、添加、移除、导出、导入"))
@@ -86,6 +87,7 @@ MODULES = {
     "backup": "backups",
     "demo": "demo",
     "doctor": "doctor",
+    "flows": "flows",
     "inbox": "inboxes",
     "kb": "knowledge gaps learning kb_eval",
     "migrate": "backups",

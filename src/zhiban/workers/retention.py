@@ -15,6 +15,7 @@ from datetime import datetime
 
 from zhiban.assistant import service as assistant
 from zhiban.automation import service as automation
+from zhiban.automation.flows import forget_answers_in
 from zhiban.channels import delivery_store, reply_slots
 from zhiban.conversations import retention as conversations
 from zhiban.conversations.attachment_jobs import UNREFERENCED
@@ -151,8 +152,9 @@ async def _earlier(tx: Transaction, times: RetentionTimes, run: RetentionRun, no
 
 
 async def _with_what_repeats_them(tx: Transaction, gone: conversations.ForgottenMessages) -> dict[str, int]:
-    """Turns, alerts and words in facts go with the messages. Returns what is counted of it all."""
+    """Turns, answers to flows, alerts and words in facts go with the messages. Returns what is counted of it all."""
     turns = await assistant.forget_turns_in(tx, gone.until)
+    await forget_answers_in(tx, gone.until)
     await notifications.forget_in(tx, gone.until)
     await event_log.forget_words(tx, gone.until)
     return {"messages": gone.messages, "conversations": gone.new_conversations, "turns": turns}
