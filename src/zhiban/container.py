@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from zhiban import bootstrap
+from zhiban.assistant.asides import Asides
 from zhiban.assistant.group_turn import GroupAssistant
 from zhiban.assistant.responding import AssistantsByKind
 from zhiban.assistant.turn import Assistant
@@ -204,7 +205,8 @@ class Workers:
             Assistant(app.database, app.clock, deps), GroupAssistant(app.database, app.clock, deps, also=(help_line,))
         )
         commands = TicketCommands(answering, app.database, app.clock, deps.model)
-        assistant = FlowResponder(commands, app.database, app.clock, bootstrap.limits_of)
+        asides = Asides(app.database, deps)
+        assistant = FlowResponder(commands, app.database, app.clock, bootstrap.limits_of, asides)
         outgoing = OutgoingFiles(app.database, app.files, app.clock)
         conversation_worker = ConversationWorker(
             app.database, app.connections, app.pubsub, app.clock, assistant, outgoing

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from tests.kernel_desk import NOON, Desk, open_desk
+from zhiban.assistant.asides import Asides
+from zhiban.assistant.turn_context import AssistantDeps
 from zhiban.automation import flow_asking, flow_runs, flows, macros, queries, service
 from zhiban.automation.definition import load_definition
 from zhiban.automation.flow_definition import load_flow
@@ -29,8 +31,13 @@ from zhiban.kit.clock import SetClock
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.kit.i18n import Texts
+from zhiban.knowledge.vectors import NO_EMBEDDERS
 from zhiban.ports import Limits
 
+# An assistant without a model, vectors and knowledge.
+ASSISTANT = AssistantDeps(
+    model=None, embedders=NO_EMBEDDERS, top_k=3, threshold=None, model_seconds=0, price_input=0, price_output=0
+)
 ASK_NUMBER = {"question": "单号是多少？", "name": "单号", "kind": "number"}
 ASK_PHONE = {"question": "手机号呢？", "name": "手机号", "kind": "phone"}
 HAND_OFF = {"kind": "hand_off", "to": "people"}
@@ -96,7 +103,9 @@ class Flows:
         snapshot = ConversationSnapshot(
             desk.workspace_id, desk.inbox, state, who, pending=rows, revision=revision, process_id=1
         )
-        responder = FlowResponder(Nobody(), desk.database, SetClock(at), self.limits_of)
+        responder = FlowResponder(
+            Nobody(), desk.database, SetClock(at), self.limits_of, Asides(desk.database, ASSISTANT)
+        )
         async with desk.database.transaction(desk.workspace_id) as tx:
             prepared = await responder.prepare(tx, snapshot)
         await responder.respond(snapshot, prepared)

@@ -146,6 +146,24 @@ async def test_after_three_answers_that_are_none_people_get_it(shop: Shop) -> No
     assert await shop.rows("select outcome from flow_run") == [("failed",)]
 
 
+async def test_who_asks_something_else_that_is_known_is_answered_and_asked_again(shop: Shop) -> None:
+    await has_flow(shop, RETURNS[1:3])
+    await shop.says(LI, "我要退换")
+    for _ in range(3):  # that is no try of an answer, however often
+        answer, again = await shop.says(LI, "可以开发票吗？", answers=2)
+        assert answer.text.startswith("可以，在订单详情里点“申请发票”")
+        assert "参考：" in answer.text
+        assert again.text == "订单号是多少？"
+    (again,) = await shop.says(LI, "你们老板是谁？")  # nothing that is known for certain
+    assert again.text.startswith("格式好像不对")
+    (phone,) = await shop.says(LI, "DD20261120")
+    assert phone.text == "方便联系您的手机号？"
+    await shop.says(LI, "13800138000")
+    await shop.becomes("open", LI)
+    assert await notes(shop, LI) == ["退换登记\n订单号：DD20261120\n手机号：13800138000"]
+    assert await shop.rows("select question, decision from turn order by id") == [("可以开发票吗？", "Answer")] * 3
+
+
 async def test_an_agent_who_takes_it_ends_the_flow_and_unsent_questions_stay_unsent(shop: Shop) -> None:
     await has_flow(shop)
     chen = await shop.agent()

@@ -29,8 +29,7 @@ insert into flow_run (workspace_id, flow_id, revision, conversation_id, depth, s
 values (%(workspace)s, %(flow)s, %(revision)s, %(conversation)s, %(depth)s, %(now)s, %(due)s) returning id"""
 
 _PROGRESS = """
-update flow_run set step = %(step)s, tries = %(tries)s, answers = %(answers)s::jsonb, due_at = %(due)s,
-  answered_aside = answered_aside and step = %(step)s or %(aside)s
+update flow_run set step = %(step)s, tries = %(tries)s, answers = %(answers)s::jsonb, due_at = %(due)s
 where id = %(id)s"""
 
 
@@ -117,10 +116,8 @@ async def ask(
     )
 
 
-async def note_progress(
-    tx: Transaction, run: FlowRun, progress: FlowProgress, *, now: datetime, aside: bool = False
-) -> None:
-    """Note how far it has come; the contact has time to answer from now on. `aside`: a question was answered beside."""
+async def note_progress(tx: Transaction, run: FlowRun, progress: FlowProgress, *, now: datetime) -> None:
+    """Note how far it has come; the contact has time to answer from now on."""
     await tx.run(
         _PROGRESS,
         id=run.id,
@@ -128,5 +125,4 @@ async def note_progress(
         tries=progress.tries,
         answers=json_safe([asdict(one) for one in progress.answers]),
         due=now + patience(run.definition),
-        aside=aside,
     )

@@ -13,7 +13,7 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 _FLOWS = "select id, name, enabled, definition, revision, changed_at from flow where removed_at is null"
 
 _RUNS = """
-select r.id, r.flow_id, r.revision, r.conversation_id, r.depth, r.step, r.tries, r.answered_aside, r.answers,
+select r.id, r.flow_id, r.revision, r.conversation_id, r.depth, r.step, r.tries, r.answers,
   r.started_at, r.due_at, r.ended_at, r.outcome, r.actions, f.name, f.removed_at is not null as removed, v.definition
 from flow_run r join flow f on f.workspace_id = r.workspace_id and f.id = r.flow_id
 join flow_version v on v.workspace_id = r.workspace_id and v.flow_id = r.flow_id and v.revision = r.revision"""
@@ -45,7 +45,6 @@ class FlowRun:
     depth: int
     step: int
     tries: int
-    answered_aside: bool
     answers: list[dict[str, Any]]
     started_at: datetime
     due_at: datetime

@@ -28,7 +28,7 @@ create table flow_run (
   workspace_id bigint not null, id bigint generated always as identity,
   flow_id bigint not null, revision int not null, conversation_id bigint not null,
   depth smallint not null, step smallint not null default 0, tries smallint not null default 0,
-  answered_aside boolean not null default false, answers jsonb not null default '[]',
+  answers jsonb not null default '[]',
   started_at timestamptz not null, due_at timestamptz not null, ended_at timestamptz,
   outcome text, actions jsonb not null default '[]',
   constraint pk_flow_run primary key (workspace_id, id),
