@@ -173,9 +173,14 @@ def test_a_flow_ends_with_whatever_takes_the_conversation_out_of_the_assistants_
 
 
 def test_in_a_flow_the_contact_is_heard_also_where_no_assistant_answers() -> None:
-    after = decide(state(Status.PENDING, flow_run_id=6), wrote(assistant=False), NOW, actor=XIAOMING)
+    after = decide(state(Status.PENDING, flow_run_id=6), wrote(assistant=False, flow_run_id=6), NOW, actor=XIAOMING)
     assert (after.state.status, after.state.flow_run_id, after.effects.wake) == (Status.PENDING, 6, True)
     assert after.effects.handled == ()
+
+
+def test_what_led_to_a_flow_is_no_answer_to_it() -> None:
+    after = decide(state(Status.PENDING, flow_run_id=6), wrote(), NOW, actor=XIAOMING)
+    assert (after.state.status, after.state.flow_run_id, after.effects.handled) == (Status.PENDING, 6, (11,))
 
 
 NO_FLOW = [

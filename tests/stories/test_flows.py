@@ -146,6 +146,24 @@ async def test_after_three_answers_that_are_none_people_get_it(shop: Shop) -> No
     assert await shop.rows("select outcome from flow_run") == [("failed",)]
 
 
+@pytest.mark.parametrize("assistant", [True, False])
+async def test_whoever_begins_a_conversation_may_be_asked_before_anything_else(shop: Shop, assistant: bool) -> None:
+    await shop.behaves(assistant=assistant)
+    now = SystemClock().now()
+    asked = [{"question": "请问怎么称呼您？", "name": "称呼", "kind": "text", "save": "contact:name"}]
+    async with shop.work() as tx:
+        definition = load_flow({"steps": asked, "actions": TO_PEOPLE})
+        flow = await flows.add_flow(tx, name="登记", definition=definition, enabled=True, by=SYSTEM, now=now)
+        rule = {"on": ["conversation_created"], "actions": [{"kind": "start_flow", "flow": flow}]}
+        await service.add(tx, name="先问", definition=load_definition(rule), enabled=True, by=SYSTEM, now=now)
+    (first,) = await shop.says(LI, "可以开发票吗？")  # which is no name
+    assert first.text == "请问怎么称呼您？"
+    (thanks,) = await shop.says(LI, "李晓")
+    assert thanks.text == "收到，马上请同事来看。"
+    await shop.becomes("open", LI)
+    assert await notes(shop, LI) == ["登记\n称呼：李晓"]
+
+
 async def test_who_asks_something_else_that_is_known_is_answered_and_asked_again(shop: Shop) -> None:
     await has_flow(shop, RETURNS[1:3])
     await shop.says(LI, "我要退换")

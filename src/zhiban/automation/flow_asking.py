@@ -49,7 +49,9 @@ async def start(
     if depth >= event_log.DEEPEST - 1:
         raise Conflict(mark("Rules and flows have started each other too often."))
     state = await transitions.lock(tx, conversation_id)
-    if reason := allowance_of(state, limits.reply_window).closed(now):
+    # Whom a conversation begins with at this moment, has written what opens the window.
+    begins = state.last_incoming_at is None and state.last_activity_at == now
+    if not begins and (reason := allowance_of(state, limits.reply_window).closed(now)):
         raise ReplyWindowClosed(reason)
     run_id: int = await tx.value(
         _BEGIN,

@@ -26,7 +26,8 @@ class MessagesArrived:
     """Somebody wrote: the contact, members of a group, or one of our people in the vendor's own client.
 
     `assistant` tells whether it answers in this inbox. Messages older than `answers_after` are for people. With
-    `history` (the first reading of an account) old messages are kept and call nobody.
+    `history` (the first reading of an account) old messages are kept and call nobody. `flow_run_id`: the run of a flow
+    that was talking when they came; one that has begun since then, because of them, has asked nothing yet.
     """
 
     messages: tuple[Arrived, ...]
@@ -34,6 +35,7 @@ class MessagesArrived:
     answers_after: timedelta = timedelta(minutes=10)
     blocked: bool = False
     history: bool = False
+    flow_run_id: int | None = None
 
 
 @frozen_dataclass

@@ -131,6 +131,9 @@ class _Decider:
         elif not change.assistant and self.state.flow_run_id is None:
             reason = "assistant_off" if self.state.status is Status.PENDING else "wrote_again"
             self._to_people_unasked(reason, asked[-1].author)
+        elif self.state.flow_run_id not in (None, change.flow_run_id):
+            # A flow that they led to asks first; until then they are no answer.
+            self.effects = Effects(wake=True, handled=tuple(message.id for message in mine))
         else:
             self._call_somebody(asked[-1].author, late + aside)
 

@@ -209,6 +209,7 @@ async def _messages(
                 answers_after=settings.answers_after,
                 blocked=one.blocked,
                 history=history,
+                flow_run_id=one.state.flow_run_id,
             ),
             one.arrived[-1].author,
         )
