@@ -32,6 +32,8 @@ from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.kit.i18n import Texts
 from zhiban.knowledge.vectors import NO_EMBEDDERS
+from zhiban.people import presence
+from zhiban.people.presence import Availability
 from zhiban.ports import Limits
 
 # An assistant without a model, vectors and knowledge.
@@ -152,8 +154,9 @@ async def test_a_macro_starts_one_for_the_agent_who_has_the_conversation(found: 
 async def test_an_agent_may_give_it_back_to_themselves_at_the_end(found: Flows) -> None:
     desk = found.desk
     async with desk.database.transaction(desk.workspace_id) as tx:
-        await tx.run("update agent_presence set status = 'online'")
-        flow = await found.add(tx, "登记", ASK_NUMBER, actions=[{"kind": "assign_agent", "agent": desk.lin}])
+        for agent in (desk.lin, desk.chen):
+            await presence.choose(tx, agent, Availability.ONLINE, now=NOON)
+        flow = await found.add(tx, "登记", ASK_NUMBER, actions=[{"kind": "assign_last_agent"}])
         await found.start(tx, flow, await desk.handed_over(tx, "wm1"))
     await found.says("wm1", "88")
     async with desk.database.transaction(desk.workspace_id) as tx:

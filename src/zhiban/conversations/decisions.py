@@ -369,7 +369,7 @@ class _Decider:
                 assert_never(never)
 
     def _begin_flow(self, change: c.BeginFlow) -> None:
-        """What the contact wrote until now is no answer. Only an agent may begin one where a person is at work."""
+        """Only an agent may begin one where a person is at work."""
         state = self.state
         if state.is_group:
             raise Conflict(mark("A flow talks with one contact; there are none in groups."))
@@ -377,8 +377,7 @@ class _Decider:
             raise Conflict(mark("A flow is running here already."))
         if state.muted or state.status is Status.RESOLVED:
             raise Conflict(mark("This conversation is over; reopen it before you start a flow."))
-        by_hand = self.actor.kind == "agent"
-        if not by_hand and (state.status is Status.SNOOZED or state.assignee_id is not None):
+        if self.actor.kind != "agent" and (state.status is Status.SNOOZED or state.assignee_id is not None):
             raise Conflict(mark("A colleague has this conversation; a flow does not talk over them."))
         self._return()
         self._record(FlowStarted(**self._about(), flow_id=change.flow_id, run_id=change.run_id, name=change.name))
