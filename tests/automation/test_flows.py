@@ -35,6 +35,7 @@ from zhiban.knowledge.vectors import NO_EMBEDDERS
 from zhiban.people import presence
 from zhiban.people.presence import Availability
 from zhiban.ports import Limits
+from zhiban.workers.flow_timer import FlowTimer
 
 # An assistant without a model, vectors and knowledge.
 ASSISTANT = AssistantDeps(
@@ -314,6 +315,21 @@ async def test_silence_counts_from_the_last_question_and_not_while_an_answer_wai
         after = await desk.state(tx, "wm1")
         assert (after.status, after.handoff_reason, after.flow_run_id) == (Status.OPEN, "flow", None)
         assert [run.outcome for run in await runs_of(tx, flow)] == ["silent"]
+
+
+async def test_one_that_cannot_be_ended_keeps_no_other_waiting(found: Flows) -> None:
+    desk, late = found.desk, NOON + timedelta(minutes=11)
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        broken, sound = [await found.add(tx, name, minutes=10) for name in ("坏的", "好的")]
+        for flow, who in ((broken, "wm1"), (sound, "wm2")):
+            await found.start(tx, flow, await desk.writes(tx, who))
+        await tx.run("update flow_version set definition = '{}' where flow_id = %(id)s", id=broken)
+    timer = FlowTimer(desk.database, SetClock(late), found.limits_of)
+    assert await timer.run_once() == 1
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        assert [run.outcome for run in await runs_of(tx, sound)] == ["silent"]
+        (left,) = await runs_of(tx, broken)
+        assert (left.outcome, left.due_at) == (None, late + timedelta(minutes=10))
 
 
 async def test_whoever_does_not_want_to_go_on_may_be_left_to_the_assistant(found: Flows) -> None:

@@ -135,6 +135,14 @@ async def test_whoever_wants_a_person_or_no_more_questions_gets_a_person_at_once
     assert answer == (2,)
 
 
+async def test_a_question_that_does_not_arrive_lets_nobody_wait(shop: Shop) -> None:
+    await has_flow(shop, RETURNS[2:3])
+    shop.wecom.fail("kf/send_msg", errcode=95001, times=1)
+    shop.wecom.contact_says(LI, "我要退换")
+    assert (await shop.becomes("open", LI)).handoff_reason == "reply_failed"
+    assert await shop.rows("select outcome from flow_run") == [("interrupted",)]
+
+
 async def test_after_three_answers_that_are_none_people_get_it(shop: Shop) -> None:
     await has_flow(shop, RETURNS[1:2])
     await shop.says(LI, "我要退换")

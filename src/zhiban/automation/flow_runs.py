@@ -139,6 +139,11 @@ async def time_out(tx: Transaction, due: FlowRun, *, limits_of: Callable[[str], 
     return True
 
 
+async def postpone(tx: Transaction, run_id: int, *, until: datetime) -> None:
+    """Look at this run again then, and not before."""
+    await tx.run("update flow_run set due_at = %(until)s where id = %(id)s", id=run_id, until=until)
+
+
 async def close(tx: Transaction, event: FlowEnded) -> None:
     """The handler of the end: the run is over, and what was answered is a note for colleagues."""
     if await tx.value(_CLOSE, id=event.run_id, outcome=event.outcome, now=event.at) is None:

@@ -11,7 +11,7 @@ from zhiban.channels.inboxes import archive_accounts
 from zhiban.conversations import contact_follows, groups, service, transitions, work_state
 from zhiban.conversations.changes import ChangeNativeSession, EnterChat, Open, Resolve
 from zhiban.conversations.group_reading import read_later
-from zhiban.conversations.models import Author, ConversationState, Status
+from zhiban.conversations.models import PROGRAMS, Author, ConversationState, Status
 from zhiban.conversations.outbox import enqueue
 from zhiban.conversations.queries import is_recorded
 from zhiban.conversations.quotes import message_called
@@ -200,7 +200,7 @@ async def _send_failed(tx: Transaction, inbox: OpenInbox, item: SendFailed, *, n
             **state.about(),
         ),
     )
-    if author == Author.ASSISTANT and state.status is Status.PENDING:
+    if author in PROGRAMS and state.status is Status.PENDING:
         await service.hand_off(tx, state.id, reason="reply_failed", actor=SYSTEM, now=now)
 
 

@@ -34,6 +34,7 @@ class Author(StrEnum):
 
 
 PEOPLE = frozenset({Author.AGENT, Author.SERVICER})
+PROGRAMS = frozenset({Author.ASSISTANT, Author.FLOW})  # what talks with contacts by itself
 
 
 class Priority(IntEnum):

@@ -16,7 +16,7 @@ from zhiban.conversations import topics, transitions, work_state
 from zhiban.conversations.changes import QueueReply
 from zhiban.conversations.draft_files import DraftFile
 from zhiban.conversations.groups import chat_of
-from zhiban.conversations.models import PEOPLE, Author, ConversationState
+from zhiban.conversations.models import PEOPLE, PROGRAMS, Author, ConversationState
 from zhiban.conversations.quotes import Quotation
 from zhiban.events import DIRECT, Actor, Cause
 from zhiban.kit.db import Transaction
@@ -86,7 +86,7 @@ class ReplyCollision(Conflict):
     def __init__(self, author: Author, name: str = "") -> None:
         if name:
             super().__init__(f"{name} has just replied. Read it, then send yours if it is still needed.")
-        elif author is Author.ASSISTANT:
+        elif author in PROGRAMS:
             super().__init__("The assistant has just replied. Read it, then send yours if it is still needed.")
         else:
             super().__init__("A colleague has just replied. Read it, then send yours if it is still needed.")

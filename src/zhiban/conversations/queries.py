@@ -362,7 +362,7 @@ async def answered_since(tx: Transaction, conversation_id: int, seen: int, *, by
         Answerer,
         "select m.author, coalesce(a.name, '') as name from message m left join agent a on a.id = m.agent_id "
         "where m.conversation_id = %(id)s and m.id > %(seen)s and m.direction = 'out' "
-        "and m.author in ('agent', 'servicer', 'assistant') and m.agent_id is distinct from %(by)s "
+        "and m.author in ('agent', 'servicer', 'assistant', 'flow') and m.agent_id is distinct from %(by)s "
         "and m.state <> 'dropped' order by m.id desc limit 1",
         id=conversation_id,
         seen=seen,

@@ -12,7 +12,7 @@ from zhiban.channels.connection_health import mark_broken, mark_inbox_broken, ma
 from zhiban.channels.connections import OpenInbox
 from zhiban.conversations import service, transitions, work_state
 from zhiban.conversations.changes import ChangeNativeSession, Open
-from zhiban.conversations.models import Author, ConversationState, Status
+from zhiban.conversations.models import PROGRAMS, Author, ConversationState, Status
 from zhiban.conversations.outbox import QueuedMessage
 from zhiban.conversations.outgoing_files import FILE_KINDS, OutgoingFiles
 from zhiban.events import ASSISTANT, SYSTEM, Actor, MessageFailed, MessageSent
@@ -348,7 +348,7 @@ async def _record_refused(
     answers = message.kind != "move" and message.content.keys().isdisjoint(("survey", "idle"))
     if native in (NativeState.HUMAN, NativeState.POOL) and answers:
         await transitions.apply_to(tx, state, Open("native"), actor=SYSTEM, now=now)
-    elif message.author == Author.ASSISTANT and state.status is Status.PENDING and not message.content.get("code"):
+    elif message.author in PROGRAMS and state.status is Status.PENDING and not message.content.get("code"):
         await service.hand_off(tx, state.id, reason="reply_failed", actor=SYSTEM, now=now)
     if outcome.refusal is Refusal.MISCONFIGURED:
         why = f"{outcome.refusal.value} ({outcome.code})"

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 
-from zhiban.automation.flow_queries import silent_runs
-from zhiban.automation.flow_runs import time_out
+import psycopg
+
+from zhiban.automation.flow_queries import FlowRun, silent_runs
+from zhiban.automation.flow_runs import postpone, time_out
 from zhiban.kit.background_tasks import RepeatedTask
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
+from zhiban.kit.errors import Unavailable
 from zhiban.ports import Limits
 
 log = logging.getLogger(__name__)
 
 EVERY_SECONDS = 5.0
 AT_ONCE = 100
+AGAIN = timedelta(minutes=10)
 
 
 class FlowTimer:
@@ -42,8 +47,17 @@ class FlowTimer:
     async def _run(self, workspace_id: int) -> int:
         async with self._database.transaction(workspace_id) as tx:
             due = await silent_runs(tx, now=self._clock.now(), limit=AT_ONCE)
-        ended = 0
-        for run in due:
+        return sum([await self._end(workspace_id, run) for run in due])
+
+    async def _end(self, workspace_id: int, run: FlowRun) -> bool:
+        """One that cannot be ended is tried again later: the others must not wait for it."""
+        try:
             async with self._database.transaction(workspace_id) as tx:
-                ended += await time_out(tx, run, limits_of=self._limits_of, now=self._clock.now())
-        return ended
+                return await time_out(tx, run, limits_of=self._limits_of, now=self._clock.now())
+        except (psycopg.OperationalError, psycopg.InterfaceError, Unavailable):
+            raise  # the database is at fault, not this flow
+        except Exception:
+            log.exception("Run %s of flow %s cannot be ended yet.", run.id, run.flow_id)
+            async with self._database.transaction(workspace_id) as tx:
+                await postpone(tx, run.id, until=self._clock.now() + AGAIN)
+            return False
