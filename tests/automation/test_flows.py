@@ -24,6 +24,7 @@ from zhiban.automation.macros import MacroFailed
 from zhiban.automation.rule_files import BadRuleFile
 from zhiban.automation.wording import RuleWording
 from zhiban.conversations import service as conversations
+from zhiban.conversations.attributes import add_conversation_field
 from zhiban.conversations.models import ConversationState, Status
 from zhiban.conversations.responder import ConversationSnapshot, PendingMessage
 from zhiban.events import DIRECT, SYSTEM, Actor, Cause
@@ -291,6 +292,24 @@ async def test_what_cannot_be_kept_where_it_belongs_stands_in_the_note_and_the_r
         assert await tx.values("select text from message where kind = 'note'") == [
             "登记\n单号：88\n手机号：13800138000\n称呼：周予安"
         ]
+
+
+async def test_a_rule_that_hears_an_answer_may_take_over_and_then_nothing_more_is_asked(found: Flows) -> None:
+    desk = found.desk
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        await add_conversation_field(tx, name="单号", kind="text", by=SYSTEM, now=NOON)
+        given = [{"kind": "attribute", "name": "单号", "operator": "present"}]
+        await found.rule(tx, "conversation_updated", HAND_OFF, given=given)
+        flow = await found.add(tx, "登记", {**ASK_NUMBER, "save": "conversation:单号"}, ASK_PHONE)
+        state = await desk.writes(tx, "wm1")
+        await found.start(tx, flow, state)
+    await found.says("wm1", "88")
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        after = await desk.state(tx, "wm1")
+        assert (after.status, after.flow_run_id, dict(after.attributes)) == (Status.OPEN, None, {"单号": "88"})
+        assert [text for _, _, text in await said_by_us(tx, state.id)] == ["单号是多少？"]
+        assert await tx.values("select text from message where kind = 'note'") == ["登记\n单号：88"]
+        assert [run.outcome for run in await runs_of(tx, flow)] == ["interrupted"]
 
 
 async def test_silence_counts_from_the_last_question_and_not_while_an_answer_waits(found: Flows) -> None:

@@ -342,7 +342,7 @@ class Story:
             await flow_runs.finish(tx, run, "finished", limits_of=lambda _: LIMITS, now=self.now)
         else:
             again = (next(self.ids),)
-            await flow_asking.ask(tx, run, state, Ask(run.progress), limits=LIMITS, now=self.now, key=again)
+            await flow_asking.ask(tx, run, Ask(run.progress), limits=LIMITS, now=self.now, key=again)
 
     async def _macro(self, tx: Transaction, who: int, agent: int, id_: int) -> None:
         macro = (await macros.macros(tx, agent))[who % len(MACROS)]

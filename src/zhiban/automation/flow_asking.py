@@ -13,7 +13,7 @@ from zhiban.automation.flow_talk import Ask, FlowProgress, spoken
 from zhiban.automation.texts import filled_with
 from zhiban.conversations import transitions
 from zhiban.conversations.changes import BeginFlow
-from zhiban.conversations.models import Author, ConversationState
+from zhiban.conversations.models import Author
 from zhiban.conversations.outbox import QueueResult, ReplyWindowClosed, allowance_of, enqueue, key_for
 from zhiban.events import Actor, Cause
 from zhiban.kit import event_log
@@ -63,8 +63,8 @@ async def start(
         now=now,
         due=now + patience(flow.definition),
     )
-    begun = await transitions.apply_to(tx, state, BeginFlow(flow.id, run_id, flow.name), actor=by, now=now, cause=cause)
-    await ask(tx, await run_of(tx, run_id), begun.state, Ask(FlowProgress()), limits=limits, now=now, key=("begin",))
+    await transitions.apply_to(tx, state, BeginFlow(flow.id, run_id, flow.name), actor=by, now=now, cause=cause)
+    await ask(tx, await run_of(tx, run_id), Ask(FlowProgress()), limits=limits, now=now, key=("begin",))
     return run_id
 
 
@@ -82,18 +82,14 @@ def cause_of(run: FlowRun) -> Cause:
 
 
 async def ask(
-    tx: Transaction,
-    run: FlowRun,
-    state: ConversationState,
-    asking: Ask,
-    *,
-    limits: Limits,
-    now: datetime,
-    key: tuple[object, ...],
+    tx: Transaction, run: FlowRun, asking: Ask, *, limits: Limits, now: datetime, key: tuple[object, ...]
 ) -> QueueResult:
-    """Ask where it stands, for a conversation that this transaction has locked. `key` is unique within the run."""
+    """Ask where it stands; nothing where a rule took the conversation over just now. `key` is unique within the run."""
     progress = asking.progress
     await note_progress(tx, run, progress, now=now)
+    state = await transitions.lock(tx, run.conversation_id)
+    if state.flow_run_id != run.id:
+        return QueueResult([], state)
     step = load_steps(run.definition["steps"])[progress.step]
     name = "" if state.contact_id is None else await contact_name(tx, state.contact_id)
     question = filled_with(step.question, name=name, conversation_id=state.id)

@@ -21,6 +21,7 @@ from zhiban.automation.flow_asking import actor_of, ask, cause_of
 from zhiban.automation.flow_definition import FlowDefinition, load_flow
 from zhiban.automation.flow_queries import FlowRun, run_of
 from zhiban.automation.flow_talk import Ask, AwaitAnswer, Finish, Leave, Next, follow, tapped_here
+from zhiban.conversations import transitions
 from zhiban.conversations.models import Author, ConversationState
 from zhiban.conversations.outbox import enqueue, key_for
 from zhiban.conversations.replies import send_as_rule
@@ -120,6 +121,8 @@ class _FlowAnswering:
             await self._answer_beside(self.aside)
             return
         await flow_runs.keep_answers(self.tx, self.run, self.state, found.progress, now=self.now)
+        if (await transitions.lock(self.tx, self.state.id)).flow_run_id != self.run.id:
+            return
         match found:
             case Ask() if self._may_speak:
                 await self._ask(found)
@@ -156,7 +159,7 @@ class _FlowAnswering:
             helped=True,
             cause=cause_of(self.run),
         )
-        self.state, snapshot.queued = said.state, said.messages
+        snapshot.queued = said.messages
         await self._ask(Ask(self.run.progress))
 
     @property
@@ -168,7 +171,6 @@ class _FlowAnswering:
         queued = await ask(
             self.tx,
             self.run,
-            self.state,
             asking,
             limits=snapshot.inbox.channel.limits,
             now=self.now,

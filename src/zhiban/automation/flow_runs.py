@@ -44,7 +44,11 @@ _NOTE = "update flow_run set actions = actions || %(done)s::jsonb where id = %(i
 async def keep_answers(
     tx: Transaction, run: FlowRun, state: ConversationState, progress: FlowProgress, *, now: datetime
 ) -> None:
-    """Keep what was answered just now where its step says; the run notes what could not be kept there."""
+    """Keep what was answered just now where its step says; the run notes what could not be kept there.
+
+    Rules may answer that and take the conversation over: then the flow has ended with what was answered until now.
+    """
+    await note_progress(tx, run, progress, now=now)
     known = {one.step for one in run.progress.answers}
     failed = []
     for answer in progress.answers:
@@ -55,7 +59,6 @@ async def keep_answers(
             except (Conflict, NotFound) as error:
                 about = {"kind": "save", "save": answer.save}
                 failed.append({"action": about, "outcome": "failed", "error": error.sentence})
-    await note_progress(tx, run, progress, now=now)
     await _note(tx, run, failed)
 
 
