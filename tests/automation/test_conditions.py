@@ -114,6 +114,7 @@ TABLE: list[tuple[str, dict[str, Any], RuleFacts, bool | None]] = [
     ("message_direction", {"direction": "in"}, facts(), True),
     ("message_direction", {"direction": "note"}, facts(direction="internal", author="agent"), True),
     ("message_author", {"authors": ["agent"]}, facts(direction="out", author="agent"), True),
+    ("message_author", {"authors": ["flow"]}, facts(direction="out", author="flow"), True),
     ("message_author", {"authors": ["contact"], "operator": "none_of"}, facts(), False),
     ("message_language", {"languages": ["zh"]}, facts(text="我的 order 呢"), True),
     ("message_language", {"languages": ["ja"]}, facts(text="注文はどこですか"), True),

@@ -25,7 +25,7 @@ Language = Literal["zh", "latin", "ja", "ko", "other"]
 MessageKind = Literal[
     "text", "image", "voice", "video", "file", "location", "link", "card", "miniprogram", "menu", "note"
 ]
-MessageAuthor = Literal["contact", "assistant", "agent", "servicer", "rule", "api"]
+MessageAuthor = Literal["contact", "assistant", "agent", "servicer", "rule", "flow", "api"]
 
 IS_LABELS = {"any_of": mark("{what}是{value}"), "none_of": mark("{what}不是{value}"),
        "present": mark("有{what}"), "not_present": mark("没有{what}")}  # fmt: skip
@@ -48,7 +48,8 @@ MESSAGE_KINDS = {
 }  # fmt: skip
 AUTHORS = {
     "contact": mark("联系人"), "assistant": mark("值班助手"), "agent": mark("客服"),
-    "servicer": mark("平台客户端里的同事"), "rule": mark("规则"), "api": mark("接口"),
+    "servicer": mark("平台客户端里的同事"), "rule": mark("规则"), "flow": mark("流程"),
+    "api": mark("接口"),
 }  # fmt: skip
 LANGUAGES = {
     "zh": mark("中文"), "latin": mark("英文等"), "ja": mark("日文"), "ko": mark("韩文"), "other": mark("其他语言"),
