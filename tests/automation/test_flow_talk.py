@@ -6,6 +6,8 @@ from datetime import date
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from zhiban.assistant.decide import Pending
 from zhiban.automation.definition import BadDefinition
@@ -190,3 +192,60 @@ def test_what_is_no_flow_says_where(values: dict[str, Any], path: tuple[str | in
     with pytest.raises(BadDefinition) as refused:
         load_flow(values)
     assert refused.value.path == path
+
+
+ANY_STEP = st.one_of(
+    st.sampled_from(["text", "number", "phone", "email", "date", "file"]).map(lambda kind: {"kind": kind}),
+    st.just({"kind": "code", "pattern": r"DD\d{4}"}),
+    st.just({"kind": "choice", "options": ["退货", "取消", "我要投诉"]}),
+)
+ANY_FLOW = st.lists(st.tuples(ANY_STEP, st.booleans()), min_size=1, max_size=5)
+WORDS = ("退货", "取消", "算了", "跳过", "2", "9", "13800138000", "a@b.example", "昨天", "DD1234", "好的", "在吗？", "",
+         "我要投诉", "\x00\ud800", "１２３", "🙂" * 3, "长" * 3000)  # fmt: skip
+ANY_SAID = st.one_of(
+    st.sampled_from(WORDS).map(lambda text: Pending(Kind.TEXT, text)),
+    st.text(max_size=40).map(lambda text: Pending(Kind.TEXT, text)),
+    st.sampled_from([Kind.IMAGE, Kind.VOICE, Kind.LOCATION, Kind.OTHER]).map(Pending),
+    st.tuples(st.integers(0, 5), st.integers(0, 4), st.sampled_from([RUN, 8])).map(
+        lambda one: tap(one[0], one[1], "我要投诉", run=one[2])
+    ),
+)
+ANY_TALK = st.lists(st.tuples(st.lists(ANY_SAID, min_size=1, max_size=3), st.booleans()), max_size=30)
+
+
+@settings(max_examples=300, deadline=None)
+@given(ANY_FLOW, ANY_TALK)
+def test_whatever_is_said_it_goes_forward_or_ends(
+    asked: list[tuple[dict[str, Any], bool]], talk: list[tuple[list[Pending], bool]]
+) -> None:
+    steps = load_steps([{"question": "请问？", "name": f"第{n}", **one, "optional": optional}
+                        for n, (one, optional) in enumerate(asked)])  # fmt: skip
+    progress, heard = FlowProgress(), 0
+    for said, wants in talk:
+        found = follow(steps, progress, said, run_id=RUN, wants_person=wants, today=TODAY)
+        heard += not isinstance(found, AwaitAnswer)
+        before, progress = progress, found.progress
+        mine = choice_id(RUN, before.step, 0)[:-1]
+        # A person asked for is honoured, unless the words were ours.
+        if wants and not any((one.choice or "").startswith(mine) for one in said):
+            assert found == Leave(before, "asked")
+        # What was answered stays, in order, and nothing that PostgreSQL refuses is kept.
+        assert progress.answers[: len(before.answers)] == before.answers
+        places = [one.step for one in progress.answers]
+        assert places == sorted(set(places))
+        assert all(one.value and "\x00" not in one.value for one in progress.answers)
+        match found:
+            case Ask():
+                assert (progress.step, progress.tries) in ((before.step + 1, 0), (before.step, before.tries + 1))
+                assert progress.tries < MOST_TRIES
+                assert bool(found.problem) == (progress.step == before.step)
+            case AwaitAnswer():
+                assert progress == before
+            case Finish():
+                needed = {n for n, (_, optional) in enumerate(asked) if not optional}
+                assert needed <= set(places)
+                return
+            case Leave():
+                return
+    # Every time that it heard something it came one try nearer to its end.
+    assert heard <= len(steps) * MOST_TRIES
