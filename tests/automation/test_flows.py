@@ -278,19 +278,22 @@ async def test_what_cannot_be_kept_where_it_belongs_stands_in_the_note_and_the_r
         flow = await found.add(
             tx, "登记", {**ASK_NUMBER, "save": "conversation:没有这一项"}, {**ASK_PHONE, "save": "contact:phone"},
             {"question": "贵姓？", "name": "称呼", "kind": "text", "save": "contact:name"},
+            {"question": "鞋码？", "name": "鞋码", "kind": "number", "save": "contact:鞋码"},
         )  # fmt: skip
         await found.start(tx, flow, await desk.writes(tx, "wm1"))
-    for said in ("88", "13800138000", "周予安"):
+    for said in ("88", "13800138000", "周予安", "42"):
         await found.says("wm1", said)
     async with desk.database.transaction(desk.workspace_id) as tx:
         (run,) = await runs_of(tx, flow)
         assert [(one["action"]["kind"], one["outcome"]) for one in run.actions] == [
-            ("save", "failed"), ("hand_off", "done"),
+            ("save", "failed"), ("save", "failed"), ("hand_off", "done"),
         ]  # fmt: skip
-        assert run.actions[0]["error"] == "There is no field 没有这一项 of conversations."
+        assert [one.get("error") for one in run.actions] == [
+            "There is no field 没有这一项 of conversations.", "There is no field 鞋码 of contacts.", None,
+        ]  # fmt: skip
         assert await tx.rows("select name, attributes ->> 'phone' from contact") == [("周予安", "13800138000")]
         assert await tx.values("select text from message where kind = 'note'") == [
-            "登记\n单号：88\n手机号：13800138000\n称呼：周予安"
+            "登记\n单号：88\n手机号：13800138000\n称呼：周予安\n鞋码：42"
         ]
 
 

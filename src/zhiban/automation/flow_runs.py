@@ -28,8 +28,10 @@ from zhiban.conversations.models import ConversationState, Status
 from zhiban.events import FlowEnded
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
+from zhiban.kit.i18n import mark
 from zhiban.kit.json_safe import json_safe
 from zhiban.people.contact_card import change_contact, contact_card
+from zhiban.people.contact_fields import STANDARD, contact_fields
 from zhiban.ports import Limits
 
 REASON = "flow"
@@ -68,6 +70,8 @@ async def _keep(tx: Transaction, run: FlowRun, state: ConversationState, answer:
     if of == "conversation":
         await set_attributes(tx, state.id, {field: answer.value}, by=by, now=now, cause=cause)
     elif state.contact_id is not None:
+        if field not in {"name", *(one.name for one in (*STANDARD, *await contact_fields(tx)))}:
+            raise Conflict(mark(f"There is no field {field} of contacts."))
         card = await contact_card(tx, state.contact_id)
         name = answer.value if field == "name" else card.name
         values = {} if field == "name" else {field: answer.value}
