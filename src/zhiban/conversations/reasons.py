@@ -45,7 +45,7 @@ class Reason(StrEnum):
     RETURNED = "returned"
     AGENT = "agent"  # resolved by hand
     RULE = "rule"  # the line names the rule
-    FLOW = "flow"  # the line names the flow
+    FLOW = "flow"  # it has asked, or came to no end
     MACRO = "macro"  # the line above names the macro
     UNDO = "undo"
 
@@ -59,7 +59,6 @@ UNSAID = frozenset(
         Reason.RETURNED,
         Reason.AGENT,
         Reason.RULE,
-        Reason.FLOW,
         Reason.MACRO,
         Reason.UNDO,
         Reason.URGENT,
@@ -76,6 +75,7 @@ REASON_LABELS: Mapping[str, str] = {
     Reason.ABOUT_ORDER: mark("问的是自己的订单"),
     Reason.ALLOWANCE: mark("只剩一条可发"),
     Reason.NO_ANSWER: mark("没有写出可靠的回答"),
+    Reason.FLOW: mark("流程转来的"),
     Reason.REPLY_FAILED: mark("回复没有送达"),
     Reason.ERROR: mark("助手出错"),
     Reason.LATE: mark("消息到得太晚"),
