@@ -191,7 +191,6 @@ class Workers:
     assigner: Assigner
     recovery: Recovery
     maintenance: Maintenance
-    flow_timer: FlowTimer
     search_indexer: SearchIndexer
     report_counter: ReportCounter
     retention: Retention
@@ -245,11 +244,13 @@ class Workers:
         )
         maintenance = Maintenance(app.database, bootstrap.limits_of, app.clock)
         rule_timer = RuleTimer(app.database, app.rules, app.clock)
+        flow_timer = FlowTimer(app.database, app.clock, bootstrap.limits_of)
         scheduler = Scheduler(
             app.database,
             app.clock,
             of_workspaces=[
-                each.due_work() for each in (recovery, tracker_worker, stream_listener, maintenance, rule_timer)
+                each.due_work()
+                for each in (recovery, tracker_worker, stream_listener, maintenance, rule_timer, flow_timer)
             ],
             of_installation=[recovery.due_jobs()],
         )
@@ -279,7 +280,6 @@ class Workers:
             assigner,
             recovery,
             maintenance,
-            FlowTimer(app.database, app.clock, bootstrap.limits_of),
             SearchIndexer(app.database, app.clock),
             ReportCounter(app.database, app.clock),
             Retention(app.database, app.files, app.clock),
@@ -295,7 +295,6 @@ class Workers:
         await self.recovery.start()
         await self.scheduler.start()
         await self.maintenance.start()
-        await self.flow_timer.start()
         await self.search_indexer.start()
         await self.report_counter.start()
         await self.retention.start()
@@ -306,7 +305,6 @@ class Workers:
         await self.retention.close()
         await self.report_counter.close()
         await self.search_indexer.close()
-        await self.flow_timer.close()
         await self.maintenance.close()
         await self.scheduler.close()
         await self.recovery.close()

@@ -37,6 +37,7 @@ from zhiban.people import presence
 from zhiban.people.presence import Availability
 from zhiban.ports import Limits
 from zhiban.workers.flow_timer import FlowTimer
+from zhiban.workers.scheduler import Scheduler
 
 # An assistant without a model, vectors and knowledge.
 ASSISTANT = AssistantDeps(
@@ -347,7 +348,8 @@ async def test_one_that_cannot_be_ended_keeps_no_other_waiting(found: Flows) -> 
             await found.start(tx, flow, await desk.writes(tx, who))
         await tx.run("update flow_version set definition = '{}' where flow_id = %(id)s", id=broken)
     timer = FlowTimer(desk.database, SetClock(late), found.limits_of)
-    assert await timer.run_once() == 1
+    (due,) = await Scheduler(desk.database, SetClock(late), of_workspaces=[timer.due_work()]).due(desk.workspace_id)
+    assert await due.run(desk.workspace_id) == 1
     async with desk.database.transaction(desk.workspace_id) as tx:
         assert [run.outcome for run in await runs_of(tx, sound)] == ["silent"]
         (left,) = await runs_of(tx, broken)

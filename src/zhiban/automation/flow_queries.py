@@ -93,6 +93,10 @@ async def flow_runs(tx: Transaction, flow_id: int, *, limit: int = 30) -> list[F
     )
 
 
+# Whether `silent_runs` finds any.
+ANY_SILENT = "exists (select from flow_run where ended_at is null and due_at <= %(now)s)"
+
+
 async def silent_runs(tx: Transaction, *, now: datetime, limit: int) -> list[FlowRun]:
     """Those in which the contact has been silent for too long, longest first."""
     return await tx.objects(

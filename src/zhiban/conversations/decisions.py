@@ -10,19 +10,17 @@ from datetime import datetime
 from typing import Any, assert_never
 
 from zhiban.conversations import changes as c
-from zhiban.conversations.effects import NO_EFFECTS, Decision, Effects
-from zhiban.conversations.evolution import evolve
+from zhiban.conversations.effects import Decision, Effects
 from zhiban.conversations.models import ConversationState, Priority, Status
+from zhiban.conversations.vendor_decisions import VendorDecisions
 from zhiban.events import (
     DIRECT,
     Actor,
     Cause,
-    ContactEntered,
     ContactLabelsChanged,
     ConversationAssigned,
     ConversationAttributesChanged,
     ConversationContactChanged,
-    ConversationEvent,
     ConversationFollowersChanged,
     ConversationHandedOff,
     ConversationLabelsChanged,
@@ -39,12 +37,8 @@ from zhiban.events import (
     ConversationUnmuted,
     FlowEnded,
     FlowStarted,
-    GroupMembersJoined,
-    GroupMembersLeft,
-    GroupRenamed,
     MacroApplied,
     MessageReceived,
-    NativeSessionChanged,
     ReplyQueued,
     ReplyRequeued,
     StatusChanged,
@@ -63,16 +57,8 @@ def decide(
     return _Decider(state, actor, now, cause).decide(change)
 
 
-class _Decider:
-    """Collects the facts of one change; each changes the state on which the next is decided."""
-
-    def __init__(self, state: ConversationState, actor: Actor, now: datetime, cause: Cause) -> None:
-        self.state = state
-        self.actor = actor
-        self.now = now
-        self.cause = cause
-        self.events: list[ConversationEvent] = []
-        self.effects = NO_EFFECTS
+class _Decider(VendorDecisions):
+    """Decides what one change means."""
 
     def decide(self, change: c.Change) -> Decision:
         match change:
@@ -427,71 +413,7 @@ class _Decider:
             case never:
                 assert_never(never)
 
-    def _vendor_says(self, change: c.ChangeNativeSession | c.EnterChat | c.RenameGroup | c.NoteMembers) -> None:
-        match change:
-            case c.RenameGroup(name=name):
-                if name != self.state.subject:
-                    self._record(GroupRenamed(**self._about(), name=name, previous=self.state.subject))
-            case c.NoteMembers():
-                self._members(change)
-            case c.ChangeNativeSession():
-                self._native(
-                    change.state,
-                    change.servicer,
-                    previous_servicer=change.previous_servicer,
-                    vendor_event_id=change.vendor_event_id,
-                )
-            case c.EnterChat():
-                self._record(
-                    ContactEntered(
-                        **self._about(),
-                        scene=change.scene,
-                        scene_param=change.scene_param,
-                        vendor_event_id=change.vendor_event_id,
-                    )
-                )
-
-    def _members(self, change: c.NoteMembers) -> None:
-        """Those who are known to have come or gone already are left out by whoever tells."""
-        if change.members or change.ourselves:
-            fact = GroupMembersJoined if change.joined else GroupMembersLeft
-            self._record(
-                fact(
-                    **self._about(),
-                    members=change.members,
-                    by=change.by,
-                    ourselves=change.ourselves,
-                    vendor_event_id=change.vendor_event_id,
-                )
-            )
-
-    def _native(
-        self,
-        to: str | None,
-        servicer: str | None,
-        *,
-        previous_servicer: str | None = None,
-        vendor_event_id: str | None = None,
-    ) -> None:
-        state = self.state
-        if vendor_event_id is None and (state.native_state, state.native_servicer) == (to, servicer):
-            return
-        self._record(
-            NativeSessionChanged(
-                **self._about(),
-                state=to,
-                previous=state.native_state,
-                servicer=servicer,
-                previous_servicer=previous_servicer or state.native_servicer,
-                vendor_event_id=vendor_event_id,
-            )
-        )
-
     # ----------------------------------------------------------------------------------------------- facts
-
-    def _about(self, actor: Actor | None = None) -> dict[str, Any]:
-        """What every fact about this conversation says."""
-        return {"actor": actor or self.actor, "at": self.now, "cause": self.cause, **self.state.about()}
 
     def _status(
         self, fact: type[StatusChanged], to: Status, reason: str = "", *, actor: Actor | None = None, **more: Any
@@ -503,7 +425,3 @@ class _Decider:
         self._record(fact(**about, status=to, previous=self.state.status, reason=reason, **more))
         if to is not Status.PENDING:
             self._end_flow("interrupted")
-
-    def _record(self, event: ConversationEvent) -> None:
-        self.events.append(event)
-        self.state = evolve(self.state, event)

@@ -8,17 +8,16 @@ from datetime import timedelta
 
 import psycopg
 
-from zhiban.automation.flow_queries import FlowRun, silent_runs
+from zhiban.automation.flow_queries import ANY_SILENT, FlowRun, silent_runs
 from zhiban.automation.flow_runs import postpone, time_out
-from zhiban.kit.background_tasks import RepeatedTask
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database
 from zhiban.kit.errors import Unavailable
 from zhiban.ports import Limits
+from zhiban.workers.scheduler import DueWork
 
 log = logging.getLogger(__name__)
 
-EVERY_SECONDS = 5.0
 AT_ONCE = 100
 AGAIN = timedelta(minutes=10)
 
@@ -30,21 +29,16 @@ class FlowTimer:
         self._database = database
         self._clock = clock
         self._limits_of = limits_of
-        self._rounds = RepeatedTask(
-            self.run_once, every=EVERY_SECONDS, name="flow timer", what="The timer of flows", log=log
-        )
 
-    async def start(self) -> None:
-        self._rounds.start()
-
-    async def close(self) -> None:
-        await self._rounds.close()
+    def due_work(self) -> DueWork:
+        return DueWork("the timer of flows", ANY_SILENT, self.run_workspace)
 
     async def run_once(self) -> int:
         """End what is due, in every workspace. Returns how many were ended by this call."""
-        return sum([await self._run(workspace_id) for workspace_id in await self._database.workspaces()])
+        return sum([await self.run_workspace(workspace_id) for workspace_id in await self._database.workspaces()])
 
-    async def _run(self, workspace_id: int) -> int:
+    async def run_workspace(self, workspace_id: int) -> int:
+        """End what is due in this workspace. Returns how many were ended."""
         async with self._database.transaction(workspace_id) as tx:
             due = await silent_runs(tx, now=self._clock.now(), limit=AT_ONCE)
         return sum([await self._end(workspace_id, run) for run in due])

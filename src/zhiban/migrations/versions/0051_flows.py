@@ -5,7 +5,7 @@ from alembic import op
 from zhiban.migrations.rules import protect
 
 revision = "0051"
-down_revision = "0046"
+down_revision = "0050"
 branch_labels = None
 depends_on = None
 
