@@ -151,6 +151,17 @@ async def lines(client: Client, query: str = "") -> list[str]:
     return [" ".join(re.sub(r"<[^>]+>", " ", row).split()) for row in body.split("</tr>") if "<td>" in row]
 
 
+async def test_labels_stand_in_the_log_by_name(site: Site) -> None:
+    owner, seed = await site.signed_in(), site.seed
+    bug, id_ = seed.labels["缺陷"], seed.conversations["周予安"]
+    await owner.post(f"/conversations/{id_}/contact-labels", {"add": str(bug)})
+    await owner.post(f"/conversations/{id_}/contact-labels", {"remove": str(bug)})
+    removed, added = await lines(owner, "?about=contact_labels_changed")
+    assert "林晓 改联系人的标签" in removed
+    assert "去掉：缺陷" in removed
+    assert "加上：缺陷" in added
+
+
 async def test_the_log_says_who_did_what_and_when(site: Site) -> None:
     owner, at = await site.signed_in(), f"/settings/inboxes/{site.seed.inbox.inbox_id}"
     await owner.post(at, {"name": "售后"})

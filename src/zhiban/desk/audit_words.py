@@ -258,10 +258,11 @@ def about(data: Mapping[str, Any], columns: Mapping[str, int | None], names: Nam
 
 
 def _called(key: str, value: object, names: Names) -> object:
-    """The value, inboxes by what they are called."""
-    if key != "inbox_ids" or not isinstance(value, list):
+    """The value, inboxes and labels by what they are called; of what else is added and removed, there are no ids."""
+    known = {"inbox_ids": names.inboxes, "added": names.labels, "removed": names.labels}.get(key)
+    if known is None or not isinstance(value, list):
         return value
-    return [names.inboxes.get(id_, str(id_)) for id_ in value]
+    return [known.get(id_, str(id_)) for id_ in value]
 
 
 def _rank(key: str) -> tuple[int, str]:
