@@ -278,3 +278,10 @@ async def test_files_travel_by_name_and_content(desk: Desk) -> None:
         assert read.definition.actions[0].stored()["files"] == (table.id,)
         with pytest.raises(BadRuleFile, match=r"is not here\. Keep the folder"):
             from_yaml(written, replace(names, files={}))
+        # One that is gone is written as its number, which means another file elsewhere.
+        gone = to_yaml(await queries.rules(tx), replace(names, files={}))
+        assert f"    - {table.id}\n" in gone
+        with pytest.raises(BadRuleFile, match=r"is not here\. Keep the folder"):
+            from_yaml(gone, names)
+        (read,) = from_yaml(gone, replace(names, files={}))  # and where it is gone as well, it stays as it is
+        assert read.definition.actions[0].stored()["files"] == (table.id,)

@@ -137,19 +137,27 @@ def _told_file(id_: int, names: Names) -> Any:
 
 
 def _file_ids(told: Any, names: Names) -> Any:
-    """The files here that have this content, one of the same name first. Raises BadRuleFile where there is none."""
+    """The files here that have this content, one of the same name first. Raises BadRuleFile where there is none.
+
+    A number is that of a file which was gone when it was written; another one that has it here is not meant.
+    """
     if not isinstance(told, list):
         return told
+    by_number = [one for one in told if isinstance(one, int) and one in names.files]
+    if by_number:
+        raise _not_here(by_number[0])
     return [_file_id(one, names) if isinstance(one, dict) else one for one in told]
 
 
 def _file_id(told: Mapping[str, Any], names: Names) -> int:
     same = [one for one in names.files.values() if one.sha256 == told.get("sha256")]
     if not same:
-        raise BadRuleFile(
-            f'The file "{told.get("name")}" is not here. Keep the folder that the export made beside this file.'
-        )
+        raise _not_here(told.get("name"))
     return next((one.id for one in same if one.filename == told.get("name")), same[0].id)
+
+
+def _not_here(name: object) -> BadRuleFile:
+    return BadRuleFile(f'The file "{name}" is not here. Keep the folder that the export made beside this file.')
 
 
 def files_named(text: str) -> list[tuple[str, str]]:
