@@ -14,6 +14,8 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from zhiban.automation import macros, saved_views
+from zhiban.automation.flow_definition import load_flow
+from zhiban.automation.flows import add_flow
 from zhiban.automation.macro_definition import load_macro
 from zhiban.channels.connections import OpenInbox
 from zhiban.conversations import replies, service
@@ -92,7 +94,7 @@ class History:
         return len(self.script.conversations)
 
     async def _furnish(self, tx: Transaction) -> dict[str, int]:
-        """Colleagues, teams, labels, snippets, a macro, a view. Returns the labels."""
+        """Colleagues, teams, labels, snippets, a macro, a flow, a view. Returns the labels."""
         now = self.now - timedelta(days=DAYS + 1)
         for name, mail, role in _COLLEAGUES:
             self.script.agents[name] = await add_agent(
@@ -113,6 +115,24 @@ class History:
             ]
         )
         await macros.add_macro(tx, name="退款已办好", definition=done, owner_id=None, by=by, now=now)
+        asks = load_flow(
+            {
+                "steps": [
+                    {
+                        "kind": "choice",
+                        "question": "您想怎么处理？",
+                        "name": "想要",
+                        "options": ["退货", "换货", "维修"],
+                    },
+                    {"kind": "text", "question": "请说一下商品和遇到的问题。", "name": "问题"},
+                    {"kind": "file", "question": "方便的话拍张照片发来。", "name": "照片", "optional": True},
+                    {"kind": "phone", "question": "留个电话，办好了告诉您。", "name": "电话", "save": "contact:phone"},
+                ],
+                "actions": [{"kind": "add_labels", "labels": [labels["质量"]]}, {"kind": "hand_off", "to": "people"}],
+                "minutes": 30,
+            }
+        )
+        await add_flow(tx, name="退换登记", definition=asks, enabled=True, by=by, now=now)
         waited = saved_views.load_view(
             {"kind": "group", "conditions": [{"kind": "waiting", "operator": "at_least", "minutes": 10}]}
         )
