@@ -21,7 +21,7 @@ from zhiban.automation.definition import load_definition
 from zhiban.automation.macro_definition import load_macro
 from zhiban.automation.shipped import SHIPPED, UNASSIGN_ON_RESOLVE
 from zhiban.bootstrap import limits_of
-from zhiban.channels.inboxes import set_policy
+from zhiban.channels.configuring import set_policy
 from zhiban.conversations import bulk, queries, replies, service, surveys, transitions
 from zhiban.conversations import changes as c
 from zhiban.conversations.ingest import ingest

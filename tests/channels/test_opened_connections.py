@@ -11,7 +11,7 @@ import pytest
 from tests.channels.conftest import NOWHERE, WebhookClient
 from tests.stories.conftest import settings_for, until
 from zhiban import bootstrap
-from zhiban.channels import inboxes
+from zhiban.channels import configuring
 from zhiban.channels.connections import Connections, OpenConnection, ensure_inbox
 from zhiban.channels.policy import Policy
 from zhiban.container import App
@@ -78,7 +78,7 @@ async def test_what_a_command_changes_as_its_last_word_is_known_to_who_serves(
         command.database.transaction(workspace) as tx,
     ):
         silent = Policy(assistant=False).model_dump(mode="json")
-        await inboxes.set_policy(tx, command.vault, inbox, silent, by=SYSTEM, now=command.clock.now())
+        await configuring.set_policy(tx, command.vault, inbox, silent, by=SYSTEM, now=command.clock.now())
     known = app.connections.known
     await until(lambda: known(workspace, inbox) is None)
     assert not (await app.connections.inbox(workspace, inbox)).settings.assistant

@@ -14,8 +14,8 @@ import pytest
 from tests.twin import open_inbox
 
 from zhiban.bootstrap import reactions
+from zhiban.channels.configuring import set_policy
 from zhiban.channels.connections import OpenInbox
-from zhiban.channels.inboxes import set_policy
 from zhiban.channels.policy import AssignmentPolicy, Policy
 from zhiban.conversations import assignment, replies, service
 from zhiban.conversations.ingest import ingest

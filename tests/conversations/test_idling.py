@@ -10,7 +10,7 @@ import pytest
 from tests.kernel_desk import NOON, Desk, open_desk
 from tests.twin import WindowedChannel
 
-from zhiban.channels import inboxes
+from zhiban.channels import configuring
 from zhiban.channels.policy import parse_policy
 from zhiban.conversations import labels, queries, replies, service
 from zhiban.conversations.changes import ChangeNativeSession
@@ -33,7 +33,7 @@ async def desk(db: Database, workspace: int) -> Desk:
 
 async def behaves(desk: Desk, tx: Transaction, **policy: Any) -> None:
     plain = parse_policy(policy).model_dump(mode="json")
-    await inboxes.set_policy(tx, Vault(["a key for tests only"]), desk.inbox.inbox_id, plain, by=SYSTEM, now=NOON)
+    await configuring.set_policy(tx, Vault(["a key for tests only"]), desk.inbox.inbox_id, plain, by=SYSTEM, now=NOON)
 
 
 async def answered(desk: Desk, tx: Transaction, who: str = LIN) -> int:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 from tests.kernel_desk import NOON, Desk, open_desk
 
-from zhiban.channels import inboxes
+from zhiban.channels import configuring
 from zhiban.channels.policy import Policy
 from zhiban.conversations import lists, queries, service
 from zhiban.conversations.models import Priority, Status
@@ -75,7 +75,7 @@ async def test_only_who_resolved_may_undo_and_only_at_once(desk: Desk) -> None:
 
 async def test_the_closing_words_wait_until_nobody_can_undo(desk: Desk) -> None:
     async with desk.database.transaction(desk.workspace_id) as tx:
-        await inboxes.set_policy(
+        await configuring.set_policy(
             tx, VAULT, desk.inbox.inbox_id, Policy(closing="再见！").model_dump(mode="json"), by=SYSTEM, now=NOON
         )
         state = await desk.handed_over(tx, "wm1")

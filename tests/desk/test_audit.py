@@ -7,8 +7,8 @@ from typing import Any
 
 from tests.desk.conftest import Site
 from tests.desk.seed import PASSWORD
+from zhiban.channels.configuring import notified, set_policy
 from zhiban.channels.credentials import place_of_secrets, reseal
-from zhiban.channels.inboxes import notified, set_policy
 from zhiban.conversations.attachments import Attachment, record_download
 from zhiban.events import Actor
 from zhiban.kit.vault import Vault

@@ -15,7 +15,7 @@ from tests.desk.conftest import Client, Site
 from tests.desk.test_accessibility import STILL, faults
 from tests.desk.test_browser import BOX, CONTRAST, opened
 from tests.twin import open_inbox
-from zhiban.channels.inboxes import set_base
+from zhiban.channels.configuring import set_base
 from zhiban.knowledge import service as knowledge
 from zhiban.people.models import Role
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.desk.conftest import Client, Site
-from zhiban.channels import inboxes
+from zhiban.channels import configuring, inboxes
 from zhiban.channels.policy import Policy, parse_policy
 from zhiban.channels.policy_file import load_policy, policy_yaml
 from zhiban.conversations import labels
@@ -157,7 +157,7 @@ async def test_addresses_stay_secret_and_are_kept_or_let_go_by_their_names(site:
 
     async def told() -> list[str]:
         async with site.seed.database.transaction(site.seed.workspace_id) as tx:
-            return await inboxes.notified(tx, vault, site.seed.inbox.inbox_id)
+            return await configuring.notified(tx, vault, site.seed.inbox.inbox_id)
 
     added = {**await form_of(owner, at), "handoff.notify": f"{ROBOT}\n{TELEGRAM}"}
     assert (await owner.post(at, added)).status == 303
@@ -169,7 +169,7 @@ async def test_addresses_stay_secret_and_are_kept_or_let_go_by_their_names(site:
     assert await told() == [TELEGRAM]
     async with site.seed.database.transaction(site.seed.workspace_id) as tx:  # as zhiban inbox apply does
         policy = {"handoff": {"notify": [MAIL]}}
-        await inboxes.set_policy(tx, vault, site.seed.inbox.inbox_id, policy, by=SYSTEM, now=site.seed.clock.now())
+        await configuring.set_policy(tx, vault, site.seed.inbox.inbox_id, policy, by=SYSTEM, now=site.seed.clock.now())
     kept = {**await form_of(owner, at), "told": public_name(MAIL), "handoff.notify": "feishu://a1b2c3d4e5"}
     assert (await owner.post(at, kept)).status == 303
     assert await told() == [MAIL, "feishu://a1b2c3d4e5"]  # what the operator set stays, and is typed again, too

@@ -11,7 +11,7 @@ import pytest
 
 from tests.desk.conftest import TOLD, Client, Site
 from tests.desk.seed import create_seed
-from zhiban.channels import inboxes
+from zhiban.channels import configuring
 from zhiban.channels.policy import Policy
 from zhiban.desk.audit_log import AuditFilter, audit_rows
 from zhiban.desk.audit_words import AUDITED, KINDS
@@ -96,7 +96,7 @@ async def test_a_test_is_sent_to_the_address_that_is_meant_and_its_outcome_is_to
     vault, inbox = site.app.state.channel_setup.vault, site.seed.inbox.inbox_id
     async with site.seed.database.transaction(site.seed.workspace_id) as tx:
         policy = Policy.model_validate({"handoff": {"notify": [robot]}}).model_dump(mode="json")
-        await inboxes.set_policy(tx, vault, inbox, policy, by=SYSTEM, now=site.seed.clock.now())
+        await configuring.set_policy(tx, vault, inbox, policy, by=SYSTEM, now=site.seed.clock.now())
     page = (await owner.get("/settings/notifiers")).text
     assert (public_name(TOLD) in page, public_name(robot) in page) == (True, True)
     assert (TOLD in page, robot in page) == (False, False)

@@ -10,7 +10,8 @@ from playwright.async_api import expect
 
 from tests.browser import Visit
 from tests.desk.conftest import Client, Site
-from zhiban.channels.inboxes import notified, set_policy, settings_of
+from zhiban.channels.configuring import notified, set_policy
+from zhiban.channels.inboxes import settings_of
 from zhiban.channels.policy import AssignmentPolicy
 from zhiban.conversations import assignment
 from zhiban.conversations.labels import add_label

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from tests.desk.conftest import Client, Site
-from zhiban.channels import inboxes
+from zhiban.channels import configuring, inboxes
 from zhiban.testing.serving import served
 from zhiban.testing.wecom import asgi
 from zhiban.testing.wecom.simulator import AES_KEY, CORP_ID, SECRET, STAFF, TOKEN, WeComSimulator
@@ -28,7 +28,7 @@ async def connected(site: Site) -> AsyncIterator[tuple[Client, WeComSimulator, s
 async def texts(site: Site) -> Any:
     async with site.seed.database.transaction(site.seed.workspace_id) as tx:
         (row,) = [one for one in await inboxes.connections(tx) if one.vendor == "wecom"]
-    return inboxes.contact_texts(row)
+    return configuring.contact_texts(row)
 
 
 async def test_new_friends_are_told_what_was_decided(site: Site) -> None:

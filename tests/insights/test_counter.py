@@ -12,7 +12,7 @@ import pytest
 
 from tests.kernel_desk import NOON, Desk, open_desk
 from tests.twin import open_inbox
-from zhiban.channels.inboxes import set_policy
+from zhiban.channels.configuring import set_policy
 from zhiban.conversations import replies, service
 from zhiban.conversations.labels import add_label, change_label
 from zhiban.events import SYSTEM, Actor

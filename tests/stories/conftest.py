@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from zhiban.channels import inboxes
+from zhiban.channels import configuring
 from zhiban.channels.connections import ensure_inbox
 from zhiban.channels.policy import Policy
 from zhiban.container import App
@@ -106,7 +106,7 @@ class Shop:
         async with self.work() as tx:
             connection = await tx.value("select id from connection")
             inbox = await ensure_inbox(tx, connection, kind, account, "售后客服", now=SystemClock().now())
-            await inboxes.set_policy(tx, self.app.vault, inbox, checked, by=SYSTEM, now=SystemClock().now())
+            await configuring.set_policy(tx, self.app.vault, inbox, checked, by=SYSTEM, now=SystemClock().now())
         return inbox
 
     async def agent(self, name: str = "陈默", *, member: str | None = None) -> int:

@@ -13,7 +13,7 @@ import pytest
 from tests.stories.conftest import AheadClock, Shop, running_shop, until
 
 from zhiban import bootstrap
-from zhiban.channels import inboxes, service
+from zhiban.channels import configuring, inboxes, service
 from zhiban.channels.policy import Policy
 from zhiban.conversations import groups, replies
 from zhiban.conversations.outbox import ReplyWindowClosed
@@ -124,7 +124,7 @@ async def test_nobody_answers_in_time_and_the_words_for_that_count_as_one(office
     async with shop.work() as tx:
         inbox = await tx.value("select id from inbox where kind = 'wecom_bot'")
         silent = Policy.model_validate({"assistant": False}).model_dump(mode="json")
-        await inboxes.set_policy(tx, shop.app.vault, inbox, silent, by=SYSTEM, now=SystemClock().now())
+        await configuring.set_policy(tx, shop.app.vault, inbox, silent, by=SYSTEM, now=SystemClock().now())
     await bot.says("lihua", "在吗")
     await shop.becomes("open", "lihua")
     assert bot.shown == []

@@ -8,7 +8,7 @@ import aiohttp
 from tests.stories.conftest import Shop, running_shop, until
 from tests.stories.test_webhook_channel import XU, connected
 
-from zhiban.channels.inboxes import set_policy
+from zhiban.channels.configuring import set_policy
 from zhiban.events import SYSTEM
 from zhiban.kit.clock import SystemClock
 from zhiban.postgres.provisioning import DatabaseUrls

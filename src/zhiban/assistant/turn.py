@@ -144,7 +144,7 @@ class Assistant:
         """What was said before, and which base knows the answers."""
         conversation, tx = turn.conversation, turn.tx_for_reading
         turn.memory = await remember(tx, conversation.id, before=conversation.pending[0].id)
-        turn.base_id = conversation.inbox.base_id or await self._base_of(tx, conversation)
+        turn.base_id = await self._base_of(tx, conversation)
         turn.facts = replace(turn.facts, person_offered=turn.memory.person_offered)
         there = await conversations.people_are_there(
             tx, conversation.state.team_id, turn.policy.hours, now=turn.started_at
@@ -152,6 +152,9 @@ class Assistant:
         turn.facts = replace(turn.facts, people_there=there)
 
     async def _base_of(self, tx: Transaction, conversation: ConversationSnapshot) -> int:
+        """The base that answers now. What an opened inbox says of one of its own may be from before its removal."""
+        if conversation.inbox.base_id is not None:
+            return await knowledge.base_for(tx, conversation.inbox.inbox_id)
         key = (conversation.workspace_id, conversation.inbox.inbox_id)
         if key not in self._bases:
             self._bases[key] = await knowledge.base_for(tx, conversation.inbox.inbox_id)

@@ -10,8 +10,8 @@ from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Any
 
+from zhiban.channels.configuring import notified
 from zhiban.channels.credentials import place_of_secrets, place_of_token
-from zhiban.channels.inboxes import notified
 from zhiban.channels.policy import Policy
 from zhiban.channels.removed import RemovedChannel, RemovedTracker, RemovedVendor
 from zhiban.channels.reply_slots import SharedReplySlots

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from zhiban import bootstrap
-from zhiban.channels import inboxes
+from zhiban.channels import configuring, inboxes
 from zhiban.channels.accounts import take_accounts
 from zhiban.channels.connecting import callback_address
 from zhiban.channels.inboxes import ConnectionRow
@@ -169,7 +169,7 @@ async def _add(
         if base_row is not None:
             async with app.database.transaction(workspace_id) as tx:
                 for inbox_id in await inboxes.inboxes_of(tx, connected.id):
-                    await inboxes.set_base(tx, inbox_id, base_row.id, now=app.clock.now())
+                    await configuring.set_base(tx, inbox_id, base_row.id, now=app.clock.now())
         address = callback(app.settings, row)
     if as_json:
         shown = {"connection": row.id, "callback": address, "accounts": [asdict(one) for one in accounts]}

@@ -20,7 +20,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from zhiban import bootstrap, testing
-from zhiban.channels.inboxes import inboxes_of, rename
+from zhiban.channels.configuring import rename
+from zhiban.channels.inboxes import inboxes_of
 from zhiban.channels.service import connect
 from zhiban.cli.app import Exit, _, app, command, err, out
 from zhiban.cli.database import bring_up_to_date, database

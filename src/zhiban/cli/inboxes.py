@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from zhiban import bootstrap
-from zhiban.channels import inboxes, service
+from zhiban.channels import configuring, inboxes, service
 from zhiban.channels.connecting import checks_of, inbox_state, is_in_environment, told
 from zhiban.channels.inboxes import ConnectionRow, InboxRow
 from zhiban.channels.policy import Policy
@@ -187,7 +187,7 @@ async def apply(
     async with open_app(settings()) as app, app.database.transaction(await workspace_of(app)) as tx:
         row = await inboxes.inbox_called(tx, name)
         await _check_labels(tx, policy)
-        changed = await inboxes.set_policy(
+        changed = await configuring.set_policy(
             tx,
             app.vault,
             row.id,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from zhiban import bootstrap
-from zhiban.channels import contact_ways, inboxes
+from zhiban.channels import configuring, contact_ways, inboxes
 from zhiban.channels.contact_ways import ContactWayRow
 from zhiban.channels.inboxes import ConnectionRow
 from zhiban.cli.app import AsJson, _, command, group, say, settings, show_json, show_table
@@ -138,7 +138,7 @@ def _declare_contacts(integration: Integration, tools: typer.Typer) -> None:
             if not isinstance(vendor, ManagesExternalContacts):
                 raise Misconfigured("This connection has no friends to welcome.")
             if forget or welcome is not None or remark is not None:
-                await inboxes.set_contact_texts(
+                await configuring.set_contact_texts(
                     tx,
                     row.id,
                     welcome=welcome,
@@ -148,7 +148,7 @@ def _declare_contacts(integration: Integration, tools: typer.Typer) -> None:
                     limit=vendor.contact_welcome_bytes,
                     now=app.clock.now(),
                 )
-            texts = inboxes.contact_texts(await _connection(tx, integration))
+            texts = configuring.contact_texts(await _connection(tx, integration))
         if as_json:
             show_json({**asdict(texts), "default_welcome": CONTACT_WELCOME})
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from zhiban.channels import configuring
 from zhiban.events import SYSTEM, Actor, ArticleChanged, ArticlesRemoved, DataExported
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
@@ -93,7 +94,7 @@ async def base_of_inbox(tx: Transaction, inbox_id: int) -> BaseRow | None:
 
 async def _own_base(tx: Transaction, inbox_id: int) -> int | None:
     own: int | None = await tx.value("select base_id from inbox where id = %(id)s", id=inbox_id)
-    return own and await tx.value("select id from knowledge_base where id = %(id)s", id=own)
+    return own
 
 
 async def put_faq(
@@ -288,8 +289,10 @@ async def remove(
 
 
 async def remove_base(tx: Transaction, base_id: int, *, by: Actor = SYSTEM, now: datetime) -> None:
-    """Take a base out with everything in it. Raises NotFound."""
+    """Take a base out with everything in it. Inboxes that answered from it have the default one. Raises NotFound."""
+    await upkeep.locked(tx, base_id)
     count = int(await tx.value("select count(*) from article where base_id = %(base)s", base=base_id))
+    await configuring.leave_base(tx, base_id, by=by, now=now)
     await forget_vectors(tx, base_id)
     await upkeep.remove_base(tx, base_id)
     await event_log.append(tx, ArticlesRemoved(actor=by, at=now, base_id=base_id, count=count))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Form
 from fastapi.responses import Response
 
-from zhiban.channels import contact_ways, inboxes
+from zhiban.channels import configuring, contact_ways, inboxes
 from zhiban.channels.contact_ways import ContactWayRow
 from zhiban.channels.inboxes import ConnectionRow
 from zhiban.conversations.jobs import CONTACT_WELCOME
@@ -44,7 +44,7 @@ async def _show(page: InboxesPage, row: ConnectionRow, *, trouble: str = "", **t
     async with page.transaction() as tx:
         row = await inboxes.access_connection(tx, row.id)
         ways = await contact_ways.kept(tx, row.id)
-    texts = inboxes.contact_texts(row)
+    texts = configuring.contact_texts(row)
     sources = sorted({**texts.welcome_by_source, **texts.remark_by_source})
     usual = (CONTACT_WELCOME if texts.welcome is None else texts.welcome, texts.remark or "")
     shown: list[tuple[str, str, str]] = [("", *usual)]
@@ -84,7 +84,7 @@ async def decide(
         raise NotFound("There is no such connection.")
     try:
         async with page.transaction() as tx:
-            await inboxes.set_contact_texts(
+            await configuring.set_contact_texts(
                 tx,
                 row.id,
                 welcome=None if forget else welcome.replace("\r\n", "\n"),

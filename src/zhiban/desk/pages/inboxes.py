@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Form
 from fastapi.responses import Response
 
-from zhiban.channels import inboxes, service
+from zhiban.channels import configuring, inboxes, service
 from zhiban.channels.connecting import inbox_state, is_in_environment
 from zhiban.desk.page import known
 from zhiban.desk.pages.connections import HERE
@@ -98,8 +98,8 @@ async def change(
         async with page.transaction() as tx:
             row = await inboxes.access_inbox(tx, known(inbox_id))
             base_id = await _base(page, tx, base, new_base)
-            await inboxes.rename(tx, row.id, name, by=page.actor, now=page.now)
-            await inboxes.set_base(tx, row.id, base_id, by=page.actor, now=page.now)
+            await configuring.rename(tx, row.id, name, by=page.actor, now=page.now)
+            await configuring.set_base(tx, row.id, base_id, by=page.actor, now=page.now)
     except Conflict as error:
         return await _show(page, inbox_id, status=422, trouble=page.words(error), typed=name)
     return page.back(f"{HERE}/{inbox_id}")

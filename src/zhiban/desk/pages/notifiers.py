@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form
 from fastapi.responses import Response
 
-from zhiban.channels import inboxes
+from zhiban.channels import configuring, inboxes
 from zhiban.desk.settings_page import InboxesPage, ManagingInboxes
 from zhiban.kit.errors import Conflict, NotFound, Unavailable
 from zhiban.kit.frozen_dataclass import frozen_dataclass
@@ -53,7 +53,7 @@ async def _destinations(page: InboxesPage) -> list[_Destination]:
     found = [_Destination(public_name(one), one, None, "") for one in _registry(page).addresses]
     async with page.transaction() as tx:
         for row in await inboxes.inbox_configs(tx):
-            own = await inboxes.notified(tx, page.setup.vault, row.id)
+            own = await configuring.notified(tx, page.setup.vault, row.id)
             found += [_Destination(public_name(one), one, row.id, row.name) for one in own]
     return found
 

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from fastapi import APIRouter, Depends
 from fastapi.responses import Response
 
-from zhiban.channels import inboxes
+from zhiban.channels import configuring, inboxes
 from zhiban.channels.business_hours import hours_of
 from zhiban.channels.inboxes import InboxConfig
 from zhiban.channels.policy import IDLE_TEXT, Policy, PolicyMistake, Problem, parse_policy
@@ -48,7 +48,7 @@ class _Stored:
 async def _stored(page: InboxesPage, tx: Transaction, inbox_id: int) -> _Stored:
     """Raises NotFound, SealBroken."""
     row = await inboxes.access_inbox(tx, known(inbox_id))
-    addresses = await inboxes.notified(tx, page.setup.vault, row.id)
+    addresses = await configuring.notified(tx, page.setup.vault, row.id)
     digest = hashlib.sha256(json.dumps(row.policy, sort_keys=True).encode()).hexdigest()
     return _Stored(row, Policy.model_validate(row.policy), addresses, digest)
 
@@ -187,7 +187,7 @@ async def save(page: ManagingInboxes, inbox_id: int) -> Response:
             _check_seen(stored, typed)
             policy = _read(page, typed, stored)
             await _check_label(tx, policy, stored.policy)
-            await inboxes.set_policy(
+            await configuring.set_policy(
                 tx,
                 page.setup.vault,
                 stored.row.id,

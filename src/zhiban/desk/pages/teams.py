@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
-from zhiban.channels.inboxes import inboxes, set_assignment
+from zhiban.channels.configuring import set_assignment
+from zhiban.channels.inboxes import inboxes
 from zhiban.channels.policy import AssignmentPolicy, Policy, PolicyMistake, assignment_policy
 from zhiban.conversations import assignment, labels
 from zhiban.desk.checks import chrome_of
