@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import math
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -18,7 +17,7 @@ from zhiban.assistant.passages import PlainPassage
 from zhiban.assistant.prompt import ANSWER_SCHEMA, answer_turns, parse_answer
 from zhiban.integrations.openai import ModelConfig, OpenAIChat, OpenAIEmbedder
 from zhiban.integrations.openai.embedder import batches
-from zhiban.integrations.openai.reading import events, text_of, without_thoughts
+from zhiban.integrations.openai.reading import text_of
 from zhiban.integrations.openai.server import backoff, retry_after
 from zhiban.kit.breaker import LocalBreakers
 from zhiban.kit.http import Http
@@ -187,28 +186,6 @@ async def test_a_request_without_schema_asks_for_no_form(bench: Bench) -> None:
     assert "response_format" not in bench.simulator.asked[0].body
 
 
-async def test_streaming(bench: Bench) -> None:
-    pieces = [piece async for piece in bench.chat().stream(HELLO)]
-    assert "".join(pieces) == "好的，我收到了您的消息。"
-    assert len(pieces) > 1
-
-
-async def test_streaming_leaves_thoughts_out(bench: Bench) -> None:
-    bench.simulator.then("<think>想一想 < 再想</think>答案是 a<b")
-    assert "".join([piece async for piece in bench.chat().stream(HELLO)]) == "答案是 a<b"
-
-
-@pytest.mark.parametrize(
-    "fault", [ModelFault.CUT, ModelFault.DOWN, ModelFault.BAD_KEY, ModelFault.HTML, ModelFault.ERROR_IN_200]
-)
-async def test_a_broken_stream_is_told(bench: Bench, fault: ModelFault) -> None:
-    bench.simulator.then(fault)
-    with pytest.raises(ModelUnavailable) as caught:
-        async for _ in bench.chat().stream(HELLO):
-            pass
-    assert KEY not in caught.value.sentence
-
-
 async def test_embeddings_in_order_in_batches_and_of_length_one(bench: Bench) -> None:
     embedder = bench.embedder()
     assert embedder.dimensions == 0
@@ -271,34 +248,6 @@ def test_retry_after_says_seconds_or_a_date() -> None:
 def test_backoff_grows_and_is_bounded() -> None:
     for attempt in range(1, 20):
         assert 0.25 <= backoff(attempt) <= 8
-
-
-async def _falling(pieces: list[bytes]) -> AsyncIterator[bytes]:
-    for piece in pieces:
-        yield piece
-
-
-async def _spoken(pieces: list[str]) -> AsyncIterator[str]:
-    for piece in pieces:
-        yield piece
-
-
-@given(cuts=st.lists(st.integers(0, 60), max_size=8), end=st.sampled_from(["\n", "\r\n"]))
-async def test_events_are_read_however_the_pieces_fall(cuts: list[int], end: str) -> None:
-    raw = end.join(
-        [": 注释", 'data: {"a": "你好"}', "", "event: x", "data:1", "data: 2", "", "data: [DONE]", "", ""]
-    ).encode()
-    marks = sorted({0, len(raw), *(cut for cut in cuts if cut < len(raw))})
-    pieces = [raw[start:stop] for start, stop in itertools.pairwise(marks)]
-    assert [data async for data in events(_falling(pieces))] == ['{"a": "你好"}', "1\n2", "[DONE]"]
-
-
-@given(cuts=st.lists(st.integers(0, 40), max_size=8))
-async def test_thoughts_are_left_out_however_the_pieces_fall(cuts: list[int]) -> None:
-    said = "好<think>想 </thin 想</think>的<b><think>又"
-    marks = sorted({0, len(said), *(cut for cut in cuts if cut < len(said))})
-    pieces = [said[start:stop] for start, stop in itertools.pairwise(marks)]
-    assert "".join([piece async for piece in without_thoughts(_spoken(pieces))]) == "好的<b>"
 
 
 @given(st.lists(st.text(max_size=50), max_size=200))

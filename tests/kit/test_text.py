@@ -10,7 +10,7 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zhiban.kit.text import clean, cut_bytes, size_of, split_bytes
+from zhiban.kit.text import clean, cut_bytes, size_of, split_text
 
 FAMILY = "👨‍👩‍👧‍👦"
 bits = ["退", "a", " ", "\n", "\r\n", "。", "👋🏽", FAMILY, "🇨🇳", "é", "e\u0301", "\u200d", "\u202e", "각", "”", "."]
@@ -23,7 +23,7 @@ def graphemes(text: str) -> list[str]:
 
 @given(odd, st.integers(4, 80))
 def test_pieces_join_back_and_fit(text: str, limit: int) -> None:
-    pieces = split_bytes(text, limit)
+    pieces = split_text(text, limit, size=size_of)
     assert "".join(pieces) == text
     assert all(size_of(piece) <= limit for piece in pieces)
     assert pieces == [""] or all(pieces)
@@ -38,7 +38,7 @@ def test_no_grapheme_is_divided_unless_it_alone_is_too_large(text: str, limit: i
         place += len(grapheme)
         whole.add(place)
     place = 0
-    for piece in split_bytes(text, limit):
+    for piece in split_text(text, limit, size=size_of):
         place += len(piece)
         cuts.add(place)
     assert cuts <= whole | {0}
@@ -54,36 +54,31 @@ def test_cutting_fits_and_keeps_the_beginning(text: str, limit: int) -> None:
 @pytest.mark.parametrize("size", [2047, 2048, 2049])
 def test_hostile_46_the_limit_itself(size: int) -> None:
     text = "a" * (size - 4) + "😀"
-    pieces = split_bytes(text, 2048)
+    pieces = split_text(text, 2048, size=size_of)
     assert "".join(pieces) == text
     assert [len(piece.encode()) for piece in pieces] == ([size] if size <= 2048 else [2045, 4])
 
 
 def test_hostile_45_what_a_reader_sees_as_one_stays_one() -> None:
     for one in (FAMILY, "🇨🇳", "👋🏽", "e\u0301", "✈️"):
-        pieces = split_bytes(one * 9, size_of(one) * 2 + 1)
+        pieces = split_text(one * 9, size_of(one) * 2 + 1, size=size_of)
         assert all(piece in (one, one * 2) for piece in pieces)
 
 
 def test_hostile_47_a_megabyte_of_one_emoji_is_split_in_time() -> None:
     started = time.thread_time()
-    pieces = split_bytes("😀" * 250_000, 2000)
+    pieces = split_text("😀" * 250_000, 2000, size=size_of)
     assert len(pieces) == 500
     assert time.thread_time() - started < 5
 
 
 def test_a_paragraph_is_preferred_to_a_sentence_and_a_sentence_to_a_word() -> None:
-    assert split_bytes("一二三四五六。\n\n七八九十", 30)[0] == "一二三四五六。\n\n"
-    assert split_bytes("一二三四五六。七八九十,百千万", 30)[0] == "一二三四五六。"
-    assert split_bytes("one two three four five", 12) == ["one two ", "three four ", "five"]
-    assert split_bytes("他说:“好。”然后走了很远", 24)[0] == "他说:“好。”"
+    assert split_text("一二三四五六。\n\n七八九十", 30, size=size_of)[0] == "一二三四五六。\n\n"
+    assert split_text("一二三四五六。七八九十,百千万", 30, size=size_of)[0] == "一二三四五六。"
+    assert split_text("one two three four five", 12, size=size_of) == ["one two ", "three four ", "five"]
+    assert split_text("他说:“好。”然后走了很远", 24, size=size_of)[0] == "他说:“好。”"
 
 
 def test_hostile_45_what_the_database_refuses_is_dropped() -> None:
     assert clean("a\x00b" + json.loads('"\\ud83d"') + "c😀") == "abc😀"
     assert size_of(json.loads('"\\ud83d"')) == 3
-
-
-def test_a_piece_must_have_room_for_a_character() -> None:
-    with pytest.raises(ValueError, match="4 bytes"):
-        split_bytes("😀", 3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zhiban.kit import metrics
@@ -61,6 +61,3 @@ class MeteredModel:
             cost=self._prices.cost(completion),
         )
         return completion
-
-    def stream(self, turns: Sequence[ChatTurn], *, max_tokens: int = 800) -> AsyncIterator[str]:
-        return self._model.stream(turns, max_tokens=max_tokens)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any
@@ -93,11 +92,6 @@ def load_definition(values: Mapping[str, Any]) -> Definition:
     if found.conditions.depth() > DEEPEST_GROUP:
         raise BadDefinition(f"Groups of conditions may stand {DEEPEST_GROUP} deep in each other.")
     return found
-
-
-def stored_definition(text: str) -> Definition:
-    """The rule that `to_json` wrote. Raises BadDefinition where this version knows a part of it no more."""
-    return load_definition(json.loads(text))
 
 
 def bad_definition(error: ValidationError, within: str = "") -> BadDefinition:

@@ -192,7 +192,7 @@ class SharedTokens:
             async with self._database.transaction(self._workspace_id) as tx:
                 await tx.run(
                     "update connection set token = coalesce(%(token)s, token), token_expires_at = %(until)s, "
-                    "token_generation = token_generation + 1, token_owner = null, token_lease_until = null "
+                    "token_owner = null, token_lease_until = null "
                     "where id = %(id)s and token_owner = %(me)s",
                     token=self._vault.seal({"token": grant.token}, bound_to=self._place) if grant else None,
                     until=until,

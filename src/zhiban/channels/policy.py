@@ -258,12 +258,6 @@ class Policy(_Part):
         return None if hours is None else timedelta(hours=hours)
 
 
-def policy_schema() -> dict[str, Any]:
-    """JSON Schema of a policy file, for editors."""
-    schema = Policy.model_json_schema(mode="validation")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-
-
 def parse_policy(values: object, lines: Mapping[tuple[str, ...], int] = MappingProxyType({})) -> Policy:
     """The policy that fields say, as they stand in a file or a form. `lines` tells where a field stands in its file.
 

@@ -13,19 +13,11 @@ _LINE_ENDS = frozenset(("\n", "\r\n", "\r"))
 _SENTENCE_ENDS = frozenset("。！？!?；;…")
 _CLAUSE_ENDS = frozenset("，、,：: \t\u3000")
 _CLOSERS = frozenset("”’」』）)】》")
-_SMALLEST_LIMIT = 4  # one code point of UTF-8
 
 
 def clean(text: str) -> str:
     """The text without NUL and lone surrogates, which PostgreSQL refuses to store."""
     return _UNSTORABLE.sub("", text)
-
-
-def split_bytes(text: str, limit: int) -> list[str]:
-    """Pieces of at most `limit` bytes of UTF-8; see `split_text`. Raises ValueError below 4 bytes."""
-    if limit < _SMALLEST_LIMIT:
-        raise ValueError("a piece must have room for one character, that is 4 bytes")
-    return split_text(text, limit, size=size_of)
 
 
 def split_text(text: str, limit: int, *, size: Callable[[str], int]) -> list[str]:

@@ -68,10 +68,6 @@ async def dismissed_gaps(tx: Transaction, *, limit: int = 50) -> list[GapRow]:
     )
 
 
-async def count_open_gaps(tx: Transaction) -> int:
-    return int(await tx.value("select count(*) from gap where status = 'open'"))
-
-
 async def gap(tx: Transaction, gap_id: int) -> GapRow:
     """One gap, whatever became of it. Raises NotFound."""
     found = await tx.object(GapRow, _GAP + " where g.id = %(id)s", id=gap_id, shown=_SHOWN)

@@ -97,14 +97,6 @@ async def base_by_slug(tx: Transaction, slug: str) -> BaseRow | None:
     return await tx.object(BaseRow, _BASE + " where b.slug = %(slug)s", slug=slug)
 
 
-async def embedder_of(tx: Transaction, base_id: int) -> str | None:
-    """Whose vectors serve the base, if any do."""
-    name: str | None = await tx.value(
-        "select embedder from vector_set where base_id = %(base)s and serving", base=base_id
-    )
-    return name
-
-
 async def bases(tx: Transaction) -> list[BaseRow]:
     return await tx.objects(BaseRow, _BASE + " order by b.id")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from zhiban.kit.errors import Unavailable
@@ -53,10 +53,6 @@ class ChatModel(Protocol):
 
         Raises ModelUnavailable after its own timeouts and retries, at the latest after `seconds`.
         """
-        ...
-
-    def stream(self, turns: Sequence[ChatTurn], *, max_tokens: int = 800) -> AsyncIterator[str]:
-        """The text in pieces as it is written. Raises ModelUnavailable."""
         ...
 
 

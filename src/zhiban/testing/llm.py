@@ -131,8 +131,6 @@ class LlmSimulator:
         )
         if isinstance(step, ModelFault):
             content = _spoiled(step, content)
-        if body.get("stream"):
-            return StreamingResponse(self._streamed(content, body, step), media_type="text/event-stream")
         return self._completed(content, body, step)
 
     async def _embeddings(self, request: Request) -> Response:
@@ -210,19 +208,6 @@ class LlmSimulator:
             )
         return Response(raw, media_type="text/plain" if step is ModelFault.WRONG_TYPE else "application/json")
 
-    async def _streamed(
-        self, content: str, body: Mapping[str, Any], step: str | ModelFault | None
-    ) -> AsyncIterator[bytes]:
-        yield b": keep-alive\n\n"
-        pieces = [content[start : start + 3] for start in range(0, len(content), 3)]
-        for number, piece in enumerate(pieces):
-            if step is ModelFault.CUT and number == len(pieces) // 2:
-                raise ConnectionResetError("scripted")
-            yield _event({"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]})
-        yield _event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
-        yield _event({"choices": [], "usage": {"completion_tokens": _tokens(content)}, "model": body.get("model")})
-        yield b"data: [DONE]\n\n"
-
 
 _BROKEN: dict[ModelFault, Callable[[LlmSimulator], Response]] = {
     ModelFault.DOWN: lambda _: JSONResponse({"error": {"message": "The server had an error"}}, 500),
@@ -260,10 +245,6 @@ def _spoiled(fault: ModelFault, content: str) -> str:
 async def _cut(raw: bytes) -> AsyncIterator[bytes]:
     yield raw[: len(raw) // 2]
     raise ConnectionResetError("scripted")
-
-
-def _event(value: Mapping[str, Any]) -> bytes:
-    return f"data: {json.dumps(value, ensure_ascii=False)}\n\n".encode()
 
 
 def _tokens(text: str) -> int:

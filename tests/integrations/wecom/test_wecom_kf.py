@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from zhiban.integrations.wecom.accounts import KfAccounts, Servicer
+from zhiban.integrations.wecom.accounts import KfAccounts
 from zhiban.integrations.wecom.api import WeComApi
 from zhiban.integrations.wecom.kf import KfChannel, wire_key
 from zhiban.kit.http import encoded
@@ -427,20 +427,18 @@ async def test_names_of_those_who_wrote(channel: KfChannel, sim: WeComSimulator)
     assert await channel.profiles([]) == []
 
 
-async def test_accounts_servicers_and_links(api: WeComApi, sim: WeComSimulator) -> None:
+async def test_accounts_and_links(api: WeComApi, sim: WeComSimulator) -> None:
     for count in range(120):
         sim.add_account(f"wk{count:03d}", f"客服{count}", servicers=("lihua",), manage=count % 2 == 0)
     accounts = KfAccounts(api)
     found = await accounts.accounts()
     assert len(found) == 121
     assert sum(account.managed for account in found) == 61
-    await accounts.add_servicers("wk002", ["wangwu"])
-    assert await accounts.servicers("wk002") == [Servicer("lihua", True), Servicer("wangwu", True)]
     link = await accounts.contact_link("wk002", scene="poster7", scene_param="a=1&b=二")
     assert link.endswith("&scene_param=a%3D1%26b%3D%E4%BA%8C")
     assert "scene_param" not in await accounts.contact_link("wk002")
     with pytest.raises(ConnectionBroken) as caught:
-        await accounts.servicers("wk001")  # which the console keeps to itself
+        await accounts.contact_link("wk001")  # which the console keeps to itself
     assert caught.value.code == 95017
 
 

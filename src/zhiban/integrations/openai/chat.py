@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import IntEnum
 from typing import Any
 
-from zhiban.integrations.openai.reading import event_text, events, text_of, without_thoughts
-from zhiban.integrations.openai.server import LIMIT, ModelConfig, ModelServer, RequestRefused
-from zhiban.kit.errors import Unavailable
-from zhiban.kit.http import Http, HttpResponse
-from zhiban.ports import Breakers, ChatTurn, Completion, ModelUnavailable
+from zhiban.integrations.openai.reading import text_of
+from zhiban.integrations.openai.server import ModelConfig, ModelServer, RequestRefused
+from zhiban.kit.http import Http
+from zhiban.ports import Breakers, ChatTurn, Completion
 
 
 class _Form(IntEnum):
@@ -116,42 +114,6 @@ class OpenAIChat:
         elif schema is not None and form is _Form.OBJECT:
             body["response_format"] = {"type": "json_object"}
         return body
-
-    async def stream(self, turns: Sequence[ChatTurn], *, max_tokens: int = 800) -> AsyncIterator[str]:
-        """The text in pieces, without the model's thoughts. Nothing is repeated once a piece was given out."""
-        body = self._body(turns, None, _Form.PLAIN, max_tokens) | {"stream": True}
-        said = False
-        deadline = time.monotonic() + self._config.timeout * 3
-        async with aclosing(self._pieces(body)) as pieces:
-            async for piece in without_thoughts(pieces):
-                if time.monotonic() > deadline:
-                    raise ModelUnavailable(f"The model {self.name} did not finish in time.")
-                said = said or bool(piece.strip())
-                yield piece
-        if not said:
-            raise ModelUnavailable("The model answered with nothing.")
-
-    async def _pieces(self, body: Mapping[str, Any]) -> AsyncGenerator[str, None]:
-        server = self._server
-        try:
-            async with self._http.stream(
-                "POST",
-                server.address("chat/completions"),
-                json=body,
-                headers=server.headers() | {"Accept": "text/event-stream"},
-                timeout=self._config.timeout,
-                limit=LIMIT,
-            ) as answer:
-                if not 200 <= answer.status < 300:
-                    server.raise_for(HttpResponse(answer.status, answer.headers, await answer.body()))
-                async for data in events(answer.pieces()):
-                    if data == "[DONE]":
-                        return
-                    yield event_text(server, data)
-        except Unavailable as error:
-            if isinstance(error, ModelUnavailable):
-                raise
-            raise ModelUnavailable(f"The model broke off: {server.hidden(error.sentence)}") from None
 
 
 def _count(value: object) -> int:

@@ -1,13 +1,12 @@
-"""Customer-service accounts: which there are, who serves them, and the links that lead to them."""
+"""Customer-service accounts: which there are, and the links that lead to them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 from urllib.parse import quote
 
 from zhiban.integrations.wecom.api import WeComApi
-from zhiban.integrations.wecom.values import items_of, number, text_of
+from zhiban.integrations.wecom.values import items_of, text_of
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 _AT_ONCE: Final = 100
@@ -22,12 +21,6 @@ class KfAccount:
     name: str
     avatar_url: str
     managed: bool
-
-
-@frozen_dataclass
-class Servicer:
-    userid: str
-    receiving: bool
 
 
 class KfAccounts:
@@ -55,22 +48,6 @@ class KfAccounts:
             if len(entries) < _AT_ONCE:
                 break
         return found
-
-    async def servicers(self, open_kfid: str) -> list[Servicer]:
-        """The members who serve an account. Departments are left out."""
-        answer = await self._api.call("kf/servicer/list", params={"open_kfid": open_kfid})
-        return [
-            Servicer(text_of(entry, "userid"), number(entry.get("status")) == 0)
-            for entry in items_of(answer, "servicer_list")
-            if text_of(entry, "userid")
-        ]
-
-    async def add_servicers(self, open_kfid: str, userids: Sequence[str]) -> None:
-        """Let members serve an account."""
-        for start in range(0, len(userids), _AT_ONCE):
-            await self._api.call(
-                "kf/servicer/add", {"open_kfid": open_kfid, "userid_list": list(userids[start : start + _AT_ONCE])}
-            )
 
     async def contact_link(self, open_kfid: str, *, scene: str = "", scene_param: str = "") -> str:
         """A link that opens the chat. `scene` (32 letters, digits, `_-`) and `scene_param` come back in Entered."""

@@ -183,15 +183,7 @@ class WeComApi:
 
     async def upload(self, kind: str, data: bytes, *, filename: str, content_type: str) -> str:
         """Store a file for three days and return its media id. Raises as `call` does."""
-        return await self._upload("media/upload", {"type": kind}, data, filename, content_type, "media_id")
-
-    async def upload_image(self, data: bytes, *, filename: str, content_type: str) -> str:
-        """Store a picture for good and return its address, for welcomes and mass messages."""
-        return await self._upload("media/uploadimg", {}, data, filename, content_type, "url")
-
-    async def _upload(
-        self, path: str, params: dict[str, str], data: bytes, filename: str, content_type: str, result: str
-    ) -> str:
+        path = "media/upload"
         boundary, form = multipart(data, filename=filename, content_type=content_type)
 
         async def once(token: str) -> tuple[int, dict[str, Any]]:
@@ -199,7 +191,7 @@ class WeComApi:
                 await self._exchange(
                     "POST",
                     self._address(path, token),
-                    params=params,
+                    params={"type": kind},
                     data=form,
                     headers={"Content-Type": f"multipart/form-data; boundary={boundary}"},
                 )
@@ -209,9 +201,10 @@ class WeComApi:
         code, answer = await self._guarded(path, lambda: self._with_token(once))
         if code:
             raise error_for(code, text_of(answer, "errmsg"))
-        if not text_of(answer, result):
+        media_id = text_of(answer, "media_id")
+        if not media_id:
             raise TryLater("WeCom took the file and named no id.", after=5.0)
-        return text_of(answer, result)
+        return media_id
 
     def download(self, media_id: str, *, limit: int) -> MediaDownload:
         """A file in pieces, with the name and type that WeCom says; large ones are fetched in ranges.

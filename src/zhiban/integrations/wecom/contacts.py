@@ -173,15 +173,6 @@ class CustomerContacts:
         """The members who may have contacts and whom the app may see."""
         return texts_of(await self._api.call("externalcontact/get_follow_user_list"), "follow_user")
 
-    async def contacts_of(self, member: str) -> list[str]:
-        """Ids of a member's contacts; none is no error."""
-        code, answer = await self._api.attempt("externalcontact/list", params={"userid": member})
-        if code == _NOT_CONNECTED:
-            return []
-        if code:
-            raise error_for(code, text_of(answer, "errmsg"))
-        return texts_of(answer, "external_userid")
-
     async def relations(self, members: Sequence[str]) -> AsyncIterator[FollowRelation]:
         """Everything for a reconciling pull: callbacks get lost, and the platform says so.
 

@@ -1,4 +1,6 @@
 """An inbox answers from a base that exists. What named one that was removed answers from the default one.
+
+Columns that nothing ever read go.
 """
 
 from alembic import op
@@ -18,3 +20,5 @@ def upgrade() -> None:
         "alter table inbox add constraint fk_inbox_base_id foreign key (workspace_id, base_id) "
         "references knowledge_base on delete set null (base_id)"
     )
+    op.execute("alter table pull_state drop column rings")
+    op.execute("alter table connection drop column token_generation")
