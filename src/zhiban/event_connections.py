@@ -55,6 +55,19 @@ class ConnectionMended(Event):
     inbox_id: int | None = None
 
 
+class ContactReadingStopped(Event):
+    """The vendor does not tell us with whom our members are friends; `why` is a sentence. Everything else works."""
+
+    connection_id: int
+    why: str
+
+
+class ContactReadingResumed(Event):
+    """The vendor tells us with whom our members are friends."""
+
+    connection_id: int
+
+
 class AccountsAssigned(Event):
     """The vendor gave us accounts or took them away."""
 
@@ -78,6 +91,19 @@ class InboxConfigured(Event):
     inbox_id: int
     before: dict[str, object]
     after: dict[str, object]
+
+
+class InboxBroke(Event):
+    """This inbox alone does not do what its settings say; `why` is a sentence for an operator."""
+
+    inbox_id: int
+    why: str
+
+
+class InboxMended(Event):
+    """It does again what its settings say. Its connection worked all the time."""
+
+    inbox_id: int
 
 
 class InboxPaused(Event):

@@ -43,3 +43,9 @@ class GroupConsentChanged(ConversationEvent):
     member_id: int
     consent: str
     previous: str
+
+
+class GroupAnswersSilenced(ConversationEvent):
+    """A member said that an answer was wrong: these articles are not said there any more until they are changed."""
+
+    article_ids: tuple[int, ...]

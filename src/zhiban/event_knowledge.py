@@ -14,6 +14,14 @@ class KnowledgeBaseAdded(Event):
     slug: str
 
 
+class ThresholdsMoved(Event):
+    """From which confidence on a base answers by itself, as it learnt from its own questions. None: it never does."""
+
+    base_id: int
+    answer_at: float | None = None
+    answer_at_with_vectors: float | None = None
+
+
 class SourcesImported(Event):
     """Files became articles of a base."""
 

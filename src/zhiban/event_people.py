@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from zhiban.event_base import Event
 
 
@@ -108,6 +110,13 @@ class AgentWentOffline(Event):
     agent_id: int
     previous: str
     reason: str = ""
+
+
+class NotificationSettingsChanged(Event):
+    """An agent chose how to be told: the names of what changed, never the address."""
+
+    agent_id: int
+    changed: tuple[Literal["ways", "address", "waiting_minutes"], ...]
 
 
 class NotifierTested(Event):

@@ -34,8 +34,12 @@ from zhiban.event_connections import (
     ConnectionPaused,
     ConnectionRemoved,
     ConnectionResumed,
+    ContactReadingResumed,
+    ContactReadingStopped,
     InboxAdded,
+    InboxBroke,
     InboxConfigured,
+    InboxMended,
     InboxPaused,
     InboxRemoved,
     InboxResumed,
@@ -70,7 +74,14 @@ from zhiban.event_desk import (
 from zhiban.event_flows import FlowAdded, FlowChanged, FlowEnded, FlowRemoved, FlowStarted
 from zhiban.event_gaps import GapClosed, GapMerged, GapQuestionMoved, GapRecorded, GapReopened
 from zhiban.event_gateways import GatewayChanged, GatewayGapNoted
-from zhiban.event_groups import GroupConfigured, GroupConsentChanged, GroupMembersJoined, GroupMembersLeft, GroupRenamed
+from zhiban.event_groups import (
+    GroupAnswersSilenced,
+    GroupConfigured,
+    GroupConsentChanged,
+    GroupMembersJoined,
+    GroupMembersLeft,
+    GroupRenamed,
+)
 from zhiban.event_knowledge import (
     ArticleChanged,
     ArticlesRemoved,
@@ -86,6 +97,7 @@ from zhiban.event_knowledge import (
     ReplyKept,
     SourcesImported,
     SynonymsChanged,
+    ThresholdsMoved,
 )
 from zhiban.event_people import (
     AgentBecameAvailable,
@@ -100,6 +112,7 @@ from zhiban.event_people import (
     JoinLinkCreated,
     LoginLinked,
     LoginUnlinked,
+    NotificationSettingsChanged,
     NotifierTested,
     PasswordChanged,
     RecoveryCodesCreated,
@@ -166,8 +179,9 @@ __all__ += [
     "SynonymsChanged",
 ]
 __all__ += ["AccountsAssigned", "ConnectionAdded", "ConnectionBroke", "ConnectionChanged", "ConnectionMended"]
-__all__ += ["ConnectionPaused", "ConnectionResumed"]
-__all__ += ["ConnectionRemoved", "InboxAdded", "InboxConfigured", "InboxPaused", "InboxRemoved", "InboxResumed"]
+__all__ += ["ConnectionPaused", "ConnectionResumed", "ContactReadingResumed", "ContactReadingStopped", "InboxBroke"]
+__all__ += ["GroupAnswersSilenced", "InboxResumed", "ThresholdsMoved"]
+__all__ += ["ConnectionRemoved", "InboxAdded", "InboxConfigured", "InboxMended", "InboxPaused", "InboxRemoved"]
 __all__ += ["IssueChanged", "IssueCommented", "IssueOpened", "IssueRefused", "IssueWritten", "RepositoryLinked"]
 __all__ += ["IssueCommentChanged", "MemberLoginBound", "MemberLoginEnded", "MirroringPaused", "MirroringResumed"]
 __all__ += ["RepositoryRenamed", "RepositoryUnlinked"]
@@ -187,7 +201,7 @@ __all__ += ["AgentBecameAvailable", "AgentBecameBusy", "AgentChanged", "AgentDis
 __all__ += ["AgentJoined", "AgentWentOffline", "AvailabilityChosen", "JoinLinkCreated", "PasswordChanged"]
 __all__ += ["RecoveryCodeUsed", "RecoveryCodesCreated", "SecondFactorEnrolled", "SecondFactorFailed"]
 __all__ += ["SecondFactorRemoved", "SecondFactorRequired"]
-__all__ += ["LoginLinked", "LoginUnlinked", "NotifierTested"]
+__all__ += ["LoginLinked", "LoginUnlinked", "NotificationSettingsChanged", "NotifierTested"]
 __all__ += ["SignInProviderAdded", "SignInProviderChanged", "SignInProviderRemoved"]
 __all__ += ["SignInFailed", "SignedIn", "SignedOut", "TeamChanged", "TeamCreated", "TeamRemoved"]
 

@@ -95,6 +95,18 @@ async def test_how_one_is_told_is_chosen_by_oneself(site: Site) -> None:
     assert (await agent.post("/me/notifications", form)).status == 303
     page = (await agent.get("/me/notifications")).text
     assert ('name="waiting.page"' in page, page.count("checked"), 'value="1007"' in page) == (True, 3, True)
+    assert (await agent.post("/me/notifications", form)).status == 303  # nothing new
+    assert (await agent.post("/me/notifications", {**form, "telegram": "1008"})).status == 303
+    assert (await agent.post("/me/notifications", form)).status == 303
+    async with site.seed.database.transaction(site.seed.workspace_id) as tx:
+        told = await tx.rows(
+            "select actor_id, data -> 'changed' from event where kind = 'notification_settings_changed' order by id"
+        )
+        assert not await tx.rows("select 1 from event where data::text like '%%1008%%'")
+    lin = site.seed.agents["林晓"]
+    assert told == [(lin, ["ways", "address", "waiting_minutes"]), (lin, ["address"]), (lin, ["address"])]
+    log = (await agent.get("/settings/audit?about=people")).text
+    assert "改了：提醒方式、不在工作台时怎样找到、等多久算太久" in log
     for wrong in (
         {"telegram": "json://10.0.0.1"},
         {"telegram": "-1007"},

@@ -65,7 +65,8 @@ async def test_what_changes_in_a_base_is_written_down(
         await service.close_gap(tx, gap_id, GapStatus.DISMISSED, now=clock.now())
         await service.remove(tx, base_id, article_id=article_id, now=clock.now())
         kinds = await tx.rows(
-            "select kind, actor_kind from event where kind not in ('sources_imported', 'rule_added') order by id"
+            "select kind, actor_kind from event where kind not in "
+            "('sources_imported', 'rule_added', 'thresholds_moved') order by id"
         )
         brought = await tx.rows("select (data ->> 'added')::int from event where kind = 'sources_imported'")
     assert kinds == [
@@ -233,6 +234,11 @@ async def test_a_base_with_enough_similar_questions_learns_when_to_answer(
     assert calibration.answer_at is not None
     assert 0.5 < calibration.answer_at < 1.6
     assert await service.calibrate(db, workspace, base_id, now=clock.now()) == calibration
+    async with db.transaction(workspace) as tx:  # what moved, when it moved
+        told = await tx.rows(
+            "select data ->> 'base_id', (data ->> 'answer_at')::float from event where kind = 'thresholds_moved'"
+        )
+    assert told == [(str(base_id), pytest.approx(calibration.answer_at))]
 
 
 async def test_a_base_with_too_few_entries_does_not(

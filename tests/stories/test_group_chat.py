@@ -120,6 +120,8 @@ async def test_what_is_certain_is_said_unasked_once_and_never_again_where_it_was
     assert "答错了" in talk.heard[-1]
     assert await talk.shop.rows("select kind from phrasing_evidence") == [("unhelpful",)]
     assert await talk.shop.rows("select origin from gap_question") == [("complaint",)]
+    silenced = "select actor_kind, jsonb_array_length(data -> 'article_ids') from event where kind = '{}'"
+    assert await talk.shop.rows(silenced.format("group_answers_silenced")) == [("contact", 1)]
     # Asked by name it is not said again either: people get it.
     await talk.says("wang", f"@值班 {KNOWN}", us=True)
     assert "申请售后" not in talk.heard[-1]

@@ -77,6 +77,8 @@ async def test_the_nightly_reading_of_friendships_is_quiet(small: Shop) -> None:
     async with small.work() as tx:
         await enqueue(tx, RECONCILE_FOLLOWS.of(connection_id=connection))
     await small.eventually("select 1 from connection where contacts_off is null")
+    told = await small.rows("select kind from event where kind like 'contact_reading%%' order by id")
+    assert told == [("contact_reading_stopped",), ("contact_reading_resumed",)]
 
 
 async def test_an_edited_contact_is_read_again_and_nobody_else(shop: Shop) -> None:

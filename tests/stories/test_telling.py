@@ -166,7 +166,7 @@ async def test_a_card_in_the_app_lets_a_member_take_the_conversation(urls: Datab
         chosen = {NotificationKind.WAITING: [Way.PERSONAL], NotificationKind.MENTIONED: [Way.PERSONAL]}
         async with shop.work() as tx:
             now = SystemClock().now()
-            await notifications.choose(tx, lihua, ways=chosen, address="member:wecom", waiting_minutes=10)
+            await notifications.choose(tx, lihua, ways=chosen, address="member:wecom", waiting_minutes=10, now=now)
             for kind in chosen:
                 news = NewNotification(kind, kind, talk.id, talk.inbox_id, SYSTEM, "看看")
                 await notifications.notify(tx, news, [lihua], now=now)

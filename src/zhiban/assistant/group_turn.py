@@ -46,8 +46,8 @@ from zhiban.conversations.models import Author, ConversationState, Priority
 from zhiban.conversations.outbox import enqueue, key_for, reword
 from zhiban.conversations.quotes import Quotation
 from zhiban.conversations.responder import ConversationSnapshot
-from zhiban.events import ASSISTANT, Actor
-from zhiban.kit import metrics
+from zhiban.events import ASSISTANT, Actor, GroupAnswersSilenced
+from zhiban.kit import event_log, metrics
 from zhiban.kit.clock import Clock
 from zhiban.kit.db import Database, Transaction
 from zhiban.kit.errors import NotFound
@@ -209,7 +209,7 @@ class GroupAssistant:
                 overhears = group.inbox.channel.limits.hears == "all"
                 words = group_words.help_text(chat.policy, english=heard.english, also=also, overhears=overhears)
             case TakeBack(turn=turn) if sender is not None:
-                await self._take_back(tx, group, heard, turn, by=sender, now=now)
+                await self._take_back(tx, state, heard, turn, by=sender, now=now)
                 words = group_words.wrong_text(english=heard.english)
             case NoteHelpful(turn=turn) if sender is not None:
                 await _note(tx, group.id, turn, EvidenceKind.HELPFUL, by=sender, now=now)
@@ -237,10 +237,13 @@ class GroupAssistant:
 
     @staticmethod
     async def _take_back(
-        tx: Transaction, group: ConversationSnapshot, heard: MemberWords, turn: GroupTurn, *, by: int, now: datetime
+        tx: Transaction, group: ConversationState, heard: MemberWords, turn: GroupTurn, *, by: int, now: datetime
     ) -> None:
         """Say that answer no more here, and let people know that it was wrong for what was asked."""
-        await group_queries.silence(tx, group.id, sorted(turn.articles), by=by, now=now)
+        articles = tuple(sorted(turn.articles))
+        await group_queries.silence(tx, group.id, articles, by=by, now=now)
+        who = Actor("contact", by)
+        await event_log.append(tx, GroupAnswersSilenced(actor=who, at=now, article_ids=articles, **group.about()))
         await _note(tx, group.id, turn, EvidenceKind.UNHELPFUL, by=by, now=now)
         await knowledge.record_gap(
             tx,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from zhiban.channels import configuring
 from zhiban.channels.connection_health import mark_mended
 from zhiban.channels.connections import OpenConnection, ensure_inbox
 from zhiban.channels.topics import CONFIG
@@ -57,9 +58,6 @@ async def keep_accounts(
             inbox_id = await ensure_inbox(
                 tx, connection.id, account.kind, account.external_id, account.name, wanted=wanted, now=now
             )
-            await tx.run(
-                "update inbox set name = %(name)s where id = %(id)s and name = external_id and name <> %(name)s",
-                name=account.name,
-                id=inbox_id,
-            )
+            if inbox_id is not None:
+                await configuring.learn_name(tx, inbox_id, account.name, now=now)
         tx.publish_after_commit(CONFIG, connection.id)

@@ -113,6 +113,20 @@ async def rename(tx: Transaction, inbox_id: int, name: str, *, by: Actor = SYSTE
     return await _configure(tx, inbox_id, "name", name, by=by, now=now)
 
 
+async def learn_name(tx: Transaction, inbox_id: int, name: str, *, now: datetime) -> None:
+    """What the vendor calls the account, where nobody has named the inbox: it is still called by the account's id."""
+    before = await tx.value(
+        "select name from inbox where id = %(id)s and name = external_id and name <> %(name)s for update",
+        id=inbox_id,
+        name=name,
+    )
+    if before is not None:
+        await tx.run("update inbox set name = %(name)s where id = %(id)s", id=inbox_id, name=name)
+        was: dict[str, object] = {"name": before}
+        fact = InboxConfigured(actor=SYSTEM, at=now, inbox_id=inbox_id, before=was, after={"name": name})
+        await event_log.append(tx, fact)
+
+
 async def set_base(tx: Transaction, inbox_id: int, base_id: int | None, *, by: Actor = SYSTEM, now: datetime) -> bool:
     """Which knowledge base the inbox answers from; None is the default one. False when it does already.
 

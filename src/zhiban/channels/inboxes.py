@@ -172,15 +172,6 @@ async def last_calls(tx: Transaction) -> dict[int, datetime]:
     return dict(rows)
 
 
-async def note_contacts_off(tx: Transaction, connection_id: int, off: str | None) -> None:
-    """Remember why the vendor does not tell about friendships; None when it does."""
-    await tx.run(
-        "update connection set contacts_off = %(off)s where id = %(id)s and contacts_off is distinct from %(off)s",
-        off=off,
-        id=connection_id,
-    )
-
-
 async def inboxes(tx: Transaction) -> list[InboxRow]:
     """Every inbox, those out of use last."""
     return await tx.objects(InboxRow, _INBOXES)

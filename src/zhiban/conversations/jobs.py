@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from zhiban.channels import inboxes
+from zhiban.channels.connection_health import note_contacts_off
 from zhiban.channels.connections import Connections, OpenInbox
 from zhiban.channels.reply_slots import NOTE_UNANSWERED, free_slots
 from zhiban.conversations import assignment, contact_follows, surveys, topics, transitions
@@ -336,7 +337,7 @@ class ConversationJobs:
             log.info("Contacts of members of connection %s are not read: %s", connection_id, error)
             off = error.sentence
         async with self._database.transaction(workspace_id) as tx:
-            await inboxes.note_contacts_off(tx, connection_id, off)
+            await note_contacts_off(tx, connection_id, off, now=self._clock.now())
             if off is None:
                 await contact_follows.end_unseen(tx, connection_id, before=began, now=self._clock.now())
 

@@ -37,6 +37,7 @@ AUDITED: dict[str, tuple[str, dict[str, str]]] = {
             "join_link_created": mark("生成了设置密码的链接"),
             "agent_joined": mark("设置了密码，加入"),
             "agent_changed": mark("修改同事"),
+            "notification_settings_changed": mark("改了怎样收到通知"),
             "agent_disabled": mark("停用同事"),
             "agent_enabled": mark("启用同事"),
             "team_created": mark("添加了小组"),
@@ -56,6 +57,8 @@ AUDITED: dict[str, tuple[str, dict[str, str]]] = {
             "repository_unlinked": mark("不再让群听仓库的消息"),
             "connection_broke": mark("连接出了问题"),
             "connection_mended": mark("连接恢复"),
+            "contact_reading_stopped": mark("读不到成员的好友"),
+            "contact_reading_resumed": mark("又能读到成员的好友"),
             "gateway_changed": mark("网关的账号变了"),
             "gateway_gap_noted": mark("网关有一段时间没人听"),
             "accounts_assigned": mark("平台上的账号变了"),
@@ -63,6 +66,8 @@ AUDITED: dict[str, tuple[str, dict[str, str]]] = {
             "inbox_configured": mark("修改收件箱"),
             "inbox_paused": mark("暂停收件箱"),
             "inbox_resumed": mark("恢复收件箱"),
+            "inbox_broke": mark("收件箱出了问题"),
+            "inbox_mended": mark("收件箱恢复"),
             "inbox_removed": mark("移除收件箱"),
             "api_token_created": mark("生成了令牌"),
             "api_token_revoked": mark("吊销令牌"),
@@ -115,6 +120,7 @@ AUDITED: dict[str, tuple[str, dict[str, str]]] = {
             "reply_kept": mark("把回复加入知识库"),
             "phrasing_approved": mark("确认学到的问法"),
             "phrasing_rejected": mark("拒绝学到的问法"),
+            "thresholds_moved": mark("调整了多有把握才直接回答"),
             "gap_closed": mark("处理了缺口"),
             "gap_reopened": mark("重新打开缺口"),
             "gap_merged": mark("合并缺口"),
@@ -137,6 +143,7 @@ AUDITED: dict[str, tuple[str, dict[str, str]]] = {
             "conversation_muted": mark("屏蔽了对方"),
             "conversation_unmuted": mark("取消屏蔽"),
             "group_configured": mark("修改了群设置"),
+            "group_answers_silenced": mark("群里说不对，不再这样答"),
             "group_consent_changed": mark("改了群成员的意愿"),
             "contact_edited": mark("修改联系人"),
             "contact_labels_changed": mark("改联系人的标签"),
@@ -208,6 +215,11 @@ _FIELDS = {
     "fields": mark("改了"),
     "until": mark("到"),
     "to": mark("发往"),
+    "ways": mark("提醒方式"),
+    "address": mark("不在工作台时怎样找到"),
+    "waiting_minutes": mark("等多久算太久"),
+    "answer_at": mark("按字面直接回答的把握"),
+    "answer_at_with_vectors": mark("按意思直接回答的把握"),
     **{f"{name}_days": label for name, label in RETENTION_LABELS.items()},
     **{name: label for name, label in RETENTION_LABELS.items() if name != "deliveries"},
     "deliveries": mark("平台回调的原文"),
@@ -302,9 +314,16 @@ def _value(key: str, value: object, texts: Texts) -> str:
     if key == "role" and value in ROLE_LABELS:
         return texts(ROLE_LABELS[value])  # type: ignore[index]  # a role is a text
     if isinstance(value, list):
-        said = [texts(SCOPE_LABELS[one]) if one in SCOPE_LABELS else str(one) for one in value]
-        return texts("、").join(said)[:_LONGEST]
+        return texts("、").join(_item(key, one, texts) for one in value)[:_LONGEST]
     if key in ("why", "reason"):
         return texts.error(str(value))[:_LONGEST]
+    if isinstance(value, float):
+        return f"{value:.2f}"
     said_whole = " ".join(str(value).split())
     return said_whole if len(said_whole) <= _LONGEST else said_whole[: _LONGEST - 1] + "…"
+
+
+def _item(key: str, one: object, texts: Texts) -> str:
+    if key == "changed" and isinstance(one, str) and one in _FIELDS:
+        return texts(_FIELDS[one])
+    return texts(SCOPE_LABELS[one]) if one in SCOPE_LABELS else str(one)  # type: ignore[index]  # a scope is a text

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 
+from zhiban.events import SYSTEM, ThresholdsMoved
+from zhiban.kit import event_log
 from zhiban.kit.db import Database, Transaction, Transactions
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.knowledge import queries
@@ -64,6 +66,12 @@ class _HeldOut:
     others: tuple[str, ...]
     text: str
     of_contact: bool
+
+
+@frozen_dataclass
+class _Thresholds:
+    answer_at: float | None
+    answer_at_with_vectors: float | None
 
 
 @frozen_dataclass
@@ -168,6 +176,11 @@ async def _store(
         calibration = by_words = replace(by_words, precision=documents.precision, confirmed=documents.confirmed)
     confused = await _confused(tx, meanings if with_vectors else words, calibration.answer_at)
     report = {**asdict(calibration), "words": asdict(by_words), "documents": asdict(documents), "confused": confused}
+    before = await tx.object(
+        _Thresholds,
+        "select answer_at, answer_at_with_vectors from knowledge_base where id = %(base)s for no key update",
+        base=base.id,
+    )
     await tx.run(
         "update knowledge_base set answer_at = %(answer_at)s, answer_at_with_vectors = %(with_vectors)s, "
         "calibrated_at = %(now)s, calibration = %(report)s::jsonb where id = %(base)s",
@@ -177,6 +190,18 @@ async def _store(
         report=json.dumps(report),
         base=base.id,
     )
+    after = _Thresholds(by_words.answer_at, joint.answer_at)
+    if before is not None and before != after:
+        await event_log.append(
+            tx,
+            ThresholdsMoved(
+                actor=SYSTEM,
+                at=now,
+                base_id=base.id,
+                answer_at=after.answer_at,
+                answer_at_with_vectors=after.answer_at_with_vectors,
+            ),
+        )
     return calibration
 
 

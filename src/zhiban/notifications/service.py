@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Literal
 
 from zhiban.conversations.followers import WrittenTo, take_written
-from zhiban.events import Actor
+from zhiban.events import Actor, NotificationSettingsChanged
+from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict, NotFound
 from zhiban.kit.frozen_dataclass import frozen_dataclass
@@ -259,12 +261,15 @@ async def choose(
     ways: Mapping[NotificationKind, Sequence[Way]],
     address: str,
     waiting_minutes: int,
+    now: datetime,
 ) -> None:
-    """How this agent is told from now on. Raises Conflict."""
+    """How this agent, who decides it themselves, is told from now on. Raises Conflict."""
     if not 1 <= waiting_minutes <= LONGEST_WAITING:
         raise Conflict("The time to wait is between 1 minute and 24 hours.")
     if not address and any(Way.PERSONAL in chosen for chosen in ways.values()):
         raise Conflict("Say first how you are reached without the desk.")
+    await tx.run("select 1 from notification_setting where agent_id = %(agent)s for update", agent=agent_id)
+    before = await settings_of(tx, agent_id)
     await tx.run(
         "insert into notification_setting (workspace_id, agent_id, ways, address, waiting_minutes) "
         "values (%(workspace)s, %(agent)s, %(ways)s::jsonb, %(address)s, %(minutes)s) "
@@ -276,6 +281,23 @@ async def choose(
         address=address,
         minutes=waiting_minutes,
     )
+    after = await settings_of(tx, agent_id)
+    if changed := _changed(before, after):
+        me = Actor("agent", agent_id)
+        await event_log.append(tx, NotificationSettingsChanged(actor=me, at=now, agent_id=agent_id, changed=changed))
+
+
+def _changed(
+    before: NotificationSettings, after: NotificationSettings
+) -> tuple[Literal["ways", "address", "waiting_minutes"], ...]:
+    changed: list[Literal["ways", "address", "waiting_minutes"]] = []
+    if any(set(before.ways[kind]) != set(after.ways[kind]) for kind in NotificationKind):
+        changed.append("ways")
+    if before.address != after.address:
+        changed.append("address")
+    if before.waiting_minutes != after.waiting_minutes:
+        changed.append("waiting_minutes")
+    return tuple(changed)
 
 
 async def note_trial(tx: Transaction, agent_id: int, *, now: datetime) -> None:

@@ -151,7 +151,8 @@ async def choose(
         async with auth.database.page_transaction(agent.workspace_id) as tx:
             address = f"telegram:{telegram.strip()}" if by == "telegram" else by
             address = check_personal(address, (await agent_row(tx, agent.id)).accounts)
-            await service.choose(tx, agent.id, ways=ways, address=address, waiting_minutes=minutes)
+            now = auth.clock.now()
+            await service.choose(tx, agent.id, ways=ways, address=address, waiting_minutes=minutes, now=now)
     except Conflict as error:
         trouble = auth.viewer(request, agent).texts.error(error.sentence)
         return await _settings(request, agent, status=422, trouble=trouble)
