@@ -49,8 +49,6 @@ def _about_ticket(told: NotificationRow, texts: Texts) -> str:
             return texts("您的工单快到期了")
         case "daily":
             return texts("您今天的工单")
-        case "opened":
-            return texts("有新工单")
         case _:
             return texts("这张工单还没有人回应")
 

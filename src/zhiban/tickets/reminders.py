@@ -20,13 +20,12 @@ from zhiban.events import SYSTEM, TIMER, Actor, TicketRemindersChanged
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.i18n import Texts
-from zhiban.notifications.models import NotificationKind
-from zhiban.notifications.service import NewNotification, notify
 from zhiban.people.agents import agent_row, locale_of_agent
 from zhiban.people.permissions import access_of_agent
 from zhiban.tickets.models import UNFINISHED, Ticket, TicketState
 from zhiban.tickets.queries import seen_by, tickets_where, watcher_ids
 from zhiban.tickets.rendering import hidden
+from zhiban.tickets.telling import tell_agents
 
 AT_ONCE = 200
 LISTED = 10  # tickets of a list before the rest is only counted
@@ -103,7 +102,7 @@ async def remind(tx: Transaction, *, now: datetime) -> int:
     ):
         late = ticket.is_late(now)
         key = f"ticket-{'late' if late else 'due'}-{ticket.id}-{ticket.due_at.timestamp() if ticket.due_at else 0}"
-        told += await _tell(tx, ticket, await _responsible(tx, ticket), key, ticket.title, now=now)
+        told += await tell_agents(tx, ticket, await _responsible(tx, ticket), key, ticket.title, by=TIMER, now=now)
     async for ticket in _each(
         tx,
         "t.state = %(open)s and t.created_at <= %(before)s and t.created_at > %(oldest)s "
@@ -113,7 +112,7 @@ async def remind(tx: Transaction, *, now: datetime) -> int:
         oldest=now - _OLDEST,
     ):
         key = f"ticket-unanswered-{ticket.id}"
-        told += await _tell(tx, ticket, await _responsible(tx, ticket), key, ticket.title, now=now)
+        told += await tell_agents(tx, ticket, await _responsible(tx, ticket), key, ticket.title, by=TIMER, now=now)
     return told
 
 
@@ -134,15 +133,6 @@ async def _each(tx: Transaction, condition: str, **params: Any) -> AsyncIterator
 async def _responsible(tx: Transaction, ticket: Ticket) -> Sequence[int]:
     """The owner, or whoever watches where there is none."""
     return [ticket.owner_id] if ticket.owner_id is not None else await watcher_ids(tx, ticket.id)
-
-
-async def _tell(
-    tx: Transaction, ticket: Ticket, agent_ids: Sequence[int], key: str, text: str, *, now: datetime
-) -> int:
-    told = NewNotification(
-        NotificationKind.TICKET, key, ticket.conversation_id, ticket.inbox_id, TIMER, text, ticket_id=ticket.id
-    )
-    return await notify(tx, told, list(dict.fromkeys(agent_ids)), now=now)
 
 
 # ------------------------------------------------------------------------------------------------------- the lists
@@ -189,7 +179,8 @@ async def tell_list(tx: Transaction, agent_id: int, *, inbox: OpenInbox | None =
         return True
     texts = Texts(await locale_of_agent(tx, agent_id))
     key = f"ticket-daily-{agent_id}-{wanted.day(now).isoformat()}"
-    return bool(await _tell(tx, tickets[0], [agent_id], key, list_words(tickets, texts, now=now), now=now))
+    said = list_words(tickets, texts, now=now)
+    return bool(await tell_agents(tx, tickets[0], [agent_id], key, said, by=TIMER, now=now))
 
 
 async def _first_today(tx: Transaction, agent_id: int, day: date, *, now: datetime) -> bool:

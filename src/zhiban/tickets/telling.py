@@ -25,6 +25,7 @@ from zhiban.tickets.cards import note_card
 from zhiban.tickets.chat_words import filed_words, joined_words
 from zhiban.tickets.drafts import TicketDraft, asked_in_chat, locale_of, read_draft
 from zhiban.tickets.issues import access_issue
+from zhiban.tickets.masking import partly
 from zhiban.tickets.models import Ticket
 from zhiban.tickets.naming import reference
 from zhiban.tickets.queries import messages_of_ticket, read_ticket, watcher_ids
@@ -172,7 +173,9 @@ async def tell_owner(tx: Transaction, event: TicketChanged) -> None:
     """Somebody gave a colleague the ticket."""
     if isinstance(event.after, int):
         ticket = await lock_ticket(tx, event.ticket_id)
-        await _notify(tx, ticket, [event.after], f"ticket-owner-{event.id}", ticket.title, by=event.actor, now=event.at)
+        await tell_agents(
+            tx, ticket, [event.after], f"ticket-owner-{event.id}", ticket.title, by=event.actor, now=event.at
+        )
 
 
 async def tell_of_opened(tx: Transaction, event: TicketOpened) -> None:
@@ -183,7 +186,7 @@ async def tell_of_opened(tx: Transaction, event: TicketOpened) -> None:
         told = [ticket.owner_id]
     elif ticket.inbox_id is not None:
         told = [one.id for one in await agent_names(tx, ticket.inbox_id)]
-    await _notify(tx, ticket, told, f"ticket-opened-{ticket.id}", ticket.title, by=event.actor, now=event.at)
+    await tell_agents(tx, ticket, told, f"ticket-opened-{ticket.id}", ticket.title, by=event.actor, now=event.at)
 
 
 async def tell_of_pause(tx: Transaction, event: MirroringPaused) -> None:
@@ -209,12 +212,16 @@ async def tell_of_comment(tx: Transaction, event: TicketCommented) -> None:
     text = await tx.value("select text from ticket_comment where id = %(id)s", id=event.comment_id)
     told = [*await watcher_ids(tx, ticket.id), *([ticket.owner_id] if ticket.owner_id is not None else [])]
     words = f"{ticket.title}: {text}"
-    await _notify(tx, ticket, told, f"ticket-comment-{event.comment_id}", words, by=event.actor, now=event.at)
+    await tell_agents(tx, ticket, told, f"ticket-comment-{event.comment_id}", words, by=event.actor, now=event.at)
 
 
-async def _notify(
+async def tell_agents(
     tx: Transaction, ticket: Ticket, agent_ids: Sequence[int], key: str, text: str, *, by: Actor, now: datetime
 ) -> int:
+    """Tell colleagues this of a ticket, once for the key. Returns how many learn something new by it.
+
+    It goes to wherever they want to be reached, messengers of others among them: secrets are covered.
+    """
     told = NewNotification(
         kind=NotificationKind.TICKET,
         key=key,
@@ -222,6 +229,6 @@ async def _notify(
         inbox_id=ticket.inbox_id,
         ticket_id=ticket.id,
         actor=by,
-        text=text,
+        text=partly(text),
     )
     return await notify(tx, told, list(dict.fromkeys(agent_ids)), now=now)
