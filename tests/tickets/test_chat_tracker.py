@@ -112,6 +112,42 @@ async def test_what_is_recalled_is_not_published_or_goes_from_there(chat: Chat, 
     assert "**老杨**" in issue.body
 
 
+async def test_what_is_recalled_goes_from_the_comments_that_continue_a_long_issue(
+    chat: Chat, stand: TrackerStand
+) -> None:
+    """Whether they are written, being tried when it is recalled, or yet to come."""
+
+    def overflow() -> str:
+        return "".join(one.body for one in stand.board.comments.get(("acme/shop", 1), []))
+
+    said = [await chat.says("yang", f"第{n}段 " + "日志内容 " * 1500) for n in range(12)]
+    await chat.asks("liang", "以上12条开工单，标题：日志")
+    await chat.asks("liang", "确认")
+    await stand.work()
+    assert "第11段" in overflow()
+    await chat.recalls(said[11])
+    await stand.work()
+    assert "第11段" not in overflow()
+    assert overflow().count("第10段") == 1
+    await chat.recalls(said[10])  # again, and what replaces it is not written when the next one comes
+    stand.board.faults += [(TryLater("502", unknown=True), True)] * 2
+    await stand.work()
+    await chat.recalls(said[9])
+    for _ in range(8):
+        chat.clock.advance(timedelta(minutes=1))
+        await stand.work()
+    assert not any(f"第{n}段" in overflow() for n in (9, 10, 11))
+    everything = overflow() + stand.board.issues["acme/shop", 1].body
+    assert all(everything.count(f"第{n}段") == 1 for n in range(9))
+    assert "日志内容" not in str(await chat.rows("select content from tracker_call"))
+    await chat.asks("liang", "撤销")
+    for _ in range(2):
+        chat.clock.advance(timedelta(minutes=1))
+        await stand.work()
+    assert overflow() == ""
+    assert not await stand.facts("issue_refused")
+
+
 async def test_what_is_put_to_a_ticket_inside_is_not_published_when_something_is_recalled(
     chat: Chat, stand: TrackerStand
 ) -> None:

@@ -24,6 +24,7 @@ from zhiban.tickets.repositories import RepositoryRow, access_repository, find_r
 from zhiban.tickets.service import change_column, lock_ticket
 from zhiban.tickets.titling import Naming
 from zhiban.tickets.tracker_outbox import (
+    continue_again,
     enqueue,
     enqueue_issue,
     overwrite,
@@ -137,7 +138,7 @@ async def write_again(
     one that was.
 
     What has not been tried yet is written so at first; an issue that may be open already is changed. Comments that
-    continue a very long issue are only changed before they are written.
+    continue a very long issue are taken away and written anew.
     """
     if ticket.repository_id is None or ticket.tracker_state not in _THERE or not (await written_for(tx, ticket.id))[0]:
         return
@@ -152,6 +153,15 @@ async def write_again(
         tx,
         repository.id,
         IssueChange(title=title, body=written[0]),
+        ticket_id=ticket.id,
+        client_key=f"ticket-{ticket.id}-{key}",
+        by=SYSTEM,
+        now=now,
+    )
+    await continue_again(
+        tx,
+        repository.id,
+        written[1:],
         ticket_id=ticket.id,
         client_key=f"ticket-{ticket.id}-{key}",
         by=SYSTEM,

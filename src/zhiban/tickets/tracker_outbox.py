@@ -49,6 +49,14 @@ where ticket_id = %(ticket)s and kind = 'open' and state = 'queued' returning id
 _CONTINUED = """
 select id from tracker_call where kind = 'comment' and (content ->> 'after')::bigint = %(call)s order by id"""
 
+# What continues an issue that is open by now, and stands there or will.
+_CONTINUING = """
+select o.id as opened, array(select c.id from tracker_call c
+  where c.kind = 'comment' and c.state <> 'refused' and (c.content ->> 'after')::bigint = o.id
+    and not exists (select from tracker_call e where e.client_key = 'erase-' || c.id) order by c.id) as calls
+from tracker_call o where o.ticket_id = %(ticket)s and o.kind = 'open' and o.state = 'done'
+order by o.id desc limit 1"""
+
 _WITHDRAW_CALL = """
 update tracker_call set state = 'refused', problem = 'withdrawn', content = content - 'title' - 'body',
   settled_at = %(now)s, retry_at = null
@@ -174,6 +182,25 @@ async def rewrite_untried(tx: Transaction, ticket_id: int, *, title: str, bodies
     return bool(found) and all(attempts == 0 for _, attempts in found)
 
 
+async def continue_again(
+    tx: Transaction,
+    repository_id: int,
+    bodies: Sequence[str],
+    *,
+    ticket_id: int,
+    client_key: str,
+    by: Actor,
+    now: datetime,
+) -> None:
+    """Let the comments that continue the open issue of a ticket be these: the ones before are taken away."""
+    for opened, calls in await tx.rows(_CONTINUING, ticket=ticket_id):
+        for call_id in calls:
+            await _take_away(tx, call_id, repository_id, ticket_id=ticket_id, body="\u2026", by=by, now=now)
+        for n, body in enumerate(bodies, 1):
+            rest = NewComment(body, after=opened)
+            await enqueue(tx, repository_id, rest, ticket_id=ticket_id, client_key=f"{client_key}+{n}", by=by, now=now)
+
+
 async def begin_again(tx: Transaction, connection_id: int) -> None:
     """What waits for this connection has as much time as if nobody had tried it yet."""
     await tx.run(
@@ -204,17 +231,40 @@ async def erase_comment(
 ) -> None:
     """Take away what a comment says at the issue, or let it never get there; `body` is written instead by an attempt
     whose predecessor may have been carried out."""
-    if await withdraw_call(tx, comment.call_id, now=now):
-        return
-    await overwrite_comment(tx, comment.call_id, body=body)
     await tx.run("update tracker_call set content = content - 'joined' where id = %(id)s", id=comment.call_id)
-    await enqueue(
+    await _take_away(
         tx,
+        comment.call_id,
         comment.repository_id,
-        Erasure(comment.call_id),
         number=comment.number,
         ticket_id=ticket_id,
-        client_key=f"erase-{comment.call_id}",
+        body=body,
+        by=by,
+        now=now,
+    )
+
+
+async def _take_away(
+    tx: Transaction,
+    call_id: int,
+    repository_id: int,
+    *,
+    number: int | None = None,
+    ticket_id: int,
+    body: str,
+    by: Actor,
+    now: datetime,
+) -> None:
+    if await withdraw_call(tx, call_id, now=now):
+        return
+    await overwrite_comment(tx, call_id, body=body)
+    await enqueue(
+        tx,
+        repository_id,
+        Erasure(call_id),
+        number=number,
+        ticket_id=ticket_id,
+        client_key=f"erase-{call_id}",
         by=by,
         now=now,
     )
