@@ -14,10 +14,11 @@ from zhiban.kit.db import Database
 from zhiban.people.models import Role
 from zhiban.people.service import add_agent
 from zhiban.tickets import reminders
+from zhiban.tickets.involving import watch
 from zhiban.tickets.jobs import TicketJobs
 from zhiban.tickets.models import NewTicket
 from zhiban.tickets.reminders import Reminders
-from zhiban.tickets.service import open_ticket
+from zhiban.tickets.service import open_ticket, set_due
 
 
 @pytest.fixture
@@ -96,6 +97,26 @@ async def test_single_reminders_wait_for_the_morning_and_are_said_once(chat: Cha
     assert await remind() == 0
     assert await chooses(chat, unanswered_hours=144, due_hours=1)
     assert await remind() == 0
+
+
+async def test_a_ticket_of_a_group_that_nobody_took_reminds_those_who_were_told_of_it(chat: Chat) -> None:
+    ye = await owner(chat)
+    await chat.asks("liang", "以上5条开工单")
+    await chat.asks("liang", "确认")
+    async with chat.database.transaction(chat.workspace_id) as tx:
+        ((ticket_id,),) = await tx.rows("select id from ticket where owner_id is null")
+        chen = await add_agent(tx, email="chen@qinghe.example", name="陈默", role=Role.AGENT, password_hash=None)
+        await set_due(tx, ticket_id, chat.clock.now() + timedelta(days=2), by=SYSTEM, now=chat.clock.now())
+    chat.clock.advance(timedelta(days=2, hours=20))  # Monday morning
+    for told in (4, 0):
+        async with chat.database.transaction(chat.workspace_id) as tx:
+            assert await reminders.remind(tx, now=chat.clock.now()) == told
+    said = await chat.rows("select agent_id, key like 'ticket-late-%%' from notification where actor_kind = 'timer'")
+    assert sorted(said) == [(ye, False), (ye, True), (chen, False), (chen, True)]
+    async with chat.database.transaction(chat.workspace_id) as tx:  # whoever watches it has it in hand
+        await watch(tx, ticket_id, chen, by=SYSTEM, now=chat.clock.now())
+        await set_due(tx, ticket_id, chat.clock.now(), by=SYSTEM, now=chat.clock.now())
+        assert await reminders.remind(tx, now=chat.clock.now()) == 1
 
 
 async def test_a_group_hears_the_list_outside_of_its_quiet_hours(chat: Chat) -> None:

@@ -71,7 +71,7 @@ async def test_no_secret_leaves_with_a_notice(chat: Chat) -> None:
         ("telegram:1", "有人把一张工单交给您"),
         ("telegram:1", "有人在工单里说了话"),
         ("telegram:2", "有人在工单里说了话"),
-        ("telegram:1", "您的工单快到期了"),
+        ("telegram:1", "工单快到期了"),
     }
     everything = "\n".join(text for _, _, text in told)
     assert MOBILE not in everything

@@ -44,9 +44,9 @@ def _about_ticket(told: NotificationRow, texts: Texts) -> str:
         case "comment":
             return texts("{who}在工单里说了话", who=who)
         case "late":
-            return texts("您的工单超过期限了")
+            return texts("工单超过期限了")
         case "due":
-            return texts("您的工单快到期了")
+            return texts("工单快到期了")
         case "daily":
             return texts("您今天的工单")
         case _:

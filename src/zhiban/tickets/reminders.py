@@ -25,7 +25,7 @@ from zhiban.people.permissions import access_of_agent
 from zhiban.tickets.models import UNFINISHED, Ticket, TicketState
 from zhiban.tickets.queries import seen_by, tickets_where, watcher_ids
 from zhiban.tickets.rendering import hidden
-from zhiban.tickets.telling import tell_agents
+from zhiban.tickets.telling import tell_agents, told_of
 
 AT_ONCE = 200
 LISTED = 10  # tickets of a list before the rest is only counted
@@ -96,7 +96,7 @@ async def remind(tx: Transaction, *, now: datetime) -> int:
     told = 0
     async for ticket in _each(
         tx,
-        "t.state = any(%(states)s) and t.owner_id is not null and t.due_at <= %(soon)s",
+        "t.state = any(%(states)s) and t.due_at <= %(soon)s",
         states=[state.value for state in UNFINISHED],
         soon=now + timedelta(hours=wanted.due_hours),
     ):
@@ -131,8 +131,10 @@ async def _each(tx: Transaction, condition: str, **params: Any) -> AsyncIterator
 
 
 async def _responsible(tx: Transaction, ticket: Ticket) -> Sequence[int]:
-    """The owner, or whoever watches where there is none."""
-    return [ticket.owner_id] if ticket.owner_id is not None else await watcher_ids(tx, ticket.id)
+    """The owner; where there is none, whoever watches it, or those who were told that it was opened."""
+    if ticket.owner_id is not None:
+        return [ticket.owner_id]
+    return await watcher_ids(tx, ticket.id) or await told_of(tx, ticket)
 
 
 # ------------------------------------------------------------------------------------------------------- the lists

@@ -178,14 +178,17 @@ async def tell_owner(tx: Transaction, event: TicketChanged) -> None:
         )
 
 
-async def tell_of_opened(tx: Transaction, event: TicketOpened) -> None:
-    """There is a new ticket: its owner is told, or those who answer in its inbox where it has none."""
-    ticket = await lock_ticket(tx, event.ticket_id)
-    told: list[int] = []
+async def told_of(tx: Transaction, ticket: Ticket) -> list[int]:
+    """Whom a ticket concerns: its owner, or those who answer in its inbox where it has none."""
     if ticket.owner_id is not None:
-        told = [ticket.owner_id]
-    elif ticket.inbox_id is not None:
-        told = [one.id for one in await agent_names(tx, ticket.inbox_id)]
+        return [ticket.owner_id]
+    return [one.id for one in await agent_names(tx, ticket.inbox_id)] if ticket.inbox_id is not None else []
+
+
+async def tell_of_opened(tx: Transaction, event: TicketOpened) -> None:
+    """There is a new ticket."""
+    ticket = await lock_ticket(tx, event.ticket_id)
+    told = await told_of(tx, ticket)
     await tell_agents(tx, ticket, told, f"ticket-opened-{ticket.id}", ticket.title, by=event.actor, now=event.at)
 
 
