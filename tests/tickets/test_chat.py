@@ -66,6 +66,22 @@ async def test_it_is_changed_by_words_before_it_is_filed(chat: Chat) -> None:
     assert await chat.asks("liang", "确认") == ""  # nothing waits for it
 
 
+async def test_what_is_not_to_be_in_it_is_said_with_the_command(chat: Chat) -> None:
+    preview = await chat.asks("liang", "以上5条开工单，去掉第1条")
+    assert "内容4条" in preview
+    assert "说明" not in preview
+    assert "主库" not in preview  # nor is it called by what is not in it
+    preview = await chat.asks("liang", "以上5条开工单，除了第9条")
+    assert "内容5条" in preview
+    assert "草稿里只有5条" in preview
+    await chat.behaves(files_at_once=True)
+    assert "草稿里只有5条" in await chat.asks("liang", "以上5条开工单，除了第9条")
+    assert "至少要留一条" in await chat.asks("liang", "以上1条开工单，去掉第1条")
+    assert await tickets(chat) == []
+    assert "已开工单1" in await chat.asks("liang", "以上5条开工单，去掉最后一条")
+    assert (await tickets(chat))[0][3] == 4
+
+
 async def test_what_is_said_about_something_else_is_heard_and_not_answered(chat: Chat) -> None:
     for text in ("1", "2", "取消", "撤销", "改标题 x", "加到 #12"):
         assert await chat.asks("lu", text) == ""

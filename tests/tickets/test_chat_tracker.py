@@ -324,6 +324,16 @@ async def test_messages_are_put_to_an_issue_that_there_is(chat: Chat, stand: Tra
     assert ("chen", "issue") in await chat.rows("select name, audience from ticket_comment")
 
 
+async def test_an_issue_that_has_no_number_is_called_as_its_tracker_writes_it(chat: Chat, stand: TrackerStand) -> None:
+    await stand.hears(news("opened", 7, title="增量同步丢数据"))
+    await chat.rows("update issue set url = 'https://gitee.test/acme/shop/issues/I1JD2C' returning 1")
+    await chat.asks("liang", "以上1条开工单")
+    assert "没有找到可以加的 #I1JD2X" in await chat.asks("liang", "加到 #I1JD2X")
+    assert "已加到工单1" in await chat.asks("liang", "加到 #i1jd2c")
+    assert await chat.rows("select tracker_state from ticket") == [("opened",)]
+    assert await chat.rows("select number from tracker_call where kind = 'comment'") == [(7,)]
+
+
 async def joined(chat: Chat, stand: TrackerStand) -> tuple[str, int]:
     """Something that stands at a stranger's issue; what was answered, and the ticket."""
     board = stand.board

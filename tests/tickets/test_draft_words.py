@@ -22,16 +22,22 @@ MEANT = [
     ("不要第2和第4条", LeaveOut((2, 4))),
     ("去掉最后一条", LeaveOut((0,))),
     ("remove 2, 3", LeaveOut((2, 3))),
-    ("加到 #12", JoinTo(12, ticket=False)),
-    ("加到工单 12", JoinTo(12, ticket=True)),
-    ("add to ticket 12", JoinTo(12, ticket=True)),
+    ("除了第3条", LeaveOut((3,))),
+    ("第3条不要", LeaveOut((3,))),
+    ("加到 #12", JoinTo("#12", ticket=False)),
+    ("加到 12", JoinTo("#12", ticket=False)),
+    ("加到 #I1ICN6", JoinTo("#I1ICN6", ticket=False)),
+    ("并到 #i1icn6。", JoinTo("#I1ICN6", ticket=False)),
+    ("加到 !7", JoinTo("!7", ticket=False)),
+    ("加到工单 12", JoinTo("#12", ticket=True)),
+    ("add to ticket 12", JoinTo("#12", ticket=True)),
     ("撤销", Undo()),
     ("撤销工单 327", Undo(327)),
     ("undo", Undo()),
 ]
 ELSE = [
     "", "11", "1个", "好的", "确认一下版本", "是", "取消订单怎么弄", "标题党", "去掉缓存", "不要第三方", "加到购物车",
-    "撤销合同", "不要了", "去掉第0条", "加到", "改标题", "2.3.6", "12",
+    "撤销合同", "不要了", "去掉第0条", "加到", "加到 Issue", "加到 I1ICN6 里", "除了第3条都好", "改标题", "2.3.6", "12",
 ]  # fmt: skip
 
 

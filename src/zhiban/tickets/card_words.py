@@ -10,6 +10,7 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.patterns import lazy_pattern
 from zhiban.ports import Reaction
 from zhiban.tickets.draft_words import without_mentions
+from zhiban.tickets.naming import NUMBER
 
 LONGEST = 4000  # characters; whoever has more to say writes it there
 MOST_LABELS = 5
@@ -64,7 +65,7 @@ CardWord = CloseIssue | ReopenIssue | LabelIssue | AssignIssue | React | Unknown
 Verb = Literal["comment", "close", "reopen", "label", "assign", "react"]
 
 # Which of several issues is meant, before the words.
-NUMBERED = re.compile(r"\A\s*([#!])\s?([0-9]{1,9}|I[0-9A-Z]{4,8})(?![0-9A-Za-z])[\s:：,，]*", re.IGNORECASE)
+NUMBERED = re.compile(rf"\A\s*([#!])\s?({NUMBER})(?![0-9A-Za-z])[\s:：,，]*", re.IGNORECASE)
 
 _END = r"[。.!！~ ]*"
 _CLOSE = lazy_pattern(

@@ -37,7 +37,7 @@ from zhiban.tickets.drafts import Requester, TicketDraft, Wish
 from zhiban.tickets.filing import TakenBack
 from zhiban.tickets.freezing import still_there
 from zhiban.tickets.frozen import FrozenLine
-from zhiban.tickets.issues import FoundIssue, issue_numbered
+from zhiban.tickets.issues import FoundIssue, issue_called
 from zhiban.tickets.models import Ticket, TicketState, TrackerState
 from zhiban.tickets.queries import conversations_of, ticket_numbered, tickets_of_issue, tickets_where
 from zhiban.tickets.rendering import shortened_title
@@ -156,8 +156,11 @@ class ChatActs:
         lines = await still_there(self._tx, self._snapshot.id, asked.lines)
         if not lines:
             return Reply(question_words(WindowQuestion(Unclear.NOTHING), texts))
+        if asked.not_left_out and self._policy.files_at_once:
+            return Reply(asked.not_left_out)
         options = asked.command.options
         said = remarks(asked.chosen, texts)
+        said += [asked.not_left_out] if asked.not_left_out else []
         repository: RepositoryRow | None = None
         owner_id: int | None = None
         label_ids: tuple[int, ...] = ()
@@ -261,10 +264,10 @@ class ChatActs:
                 return await self._shown(await drafts.rewrite(self._tx, draft, title=shortened_title(title)), texts, [])
             case LeaveOut(places=places):
                 return await self._leave_out(draft, places, texts)
-            case JoinTo(number=number, ticket=ticket):
+            case JoinTo():
                 if refused := await self._refusal(said.message, texts):
                     return Reply(refused)
-                return await self._join(draft, number, by=by, texts=texts, only_ticket=ticket)
+                return await self._join(draft, said.word, by=by, texts=texts)
             case Undo():
                 return Reply("")
 
@@ -296,14 +299,14 @@ class ChatActs:
         inbox_id = self._snapshot.inbox.inbox_id
         return Confirmation(draft, lines, asker, inbox_id, self._policy.signature, texts, by, self._now)
 
-    async def _join(self, draft: TicketDraft, number: int, *, by: Actor, texts: Texts, only_ticket: bool) -> Reply:
+    async def _join(self, draft: TicketDraft, to: JoinTo, *, by: Actor, texts: Texts) -> Reply:
         """Put it to a ticket or issue that exists, as far as this chat has to do with it."""
         lines = await still_there(self._tx, self._snapshot.id, draft.wish.lines)
-        repository = None if only_ticket else await self._repository(draft)
-        issue = await issue_numbered(self._tx, repository.id, number) if repository is not None else None
-        ticket = await (self._ticket_of(issue.id) if issue is not None else self._own_ticket(number))
+        repository = None if to.ticket else await self._repository(draft)
+        issue = await issue_called(self._tx, repository.id, to.called) if repository is not None else None
+        ticket = await (self._ticket_of(issue.id) if issue is not None else self._own_ticket(to.number))
         if not lines or (issue is None and ticket is None):
-            return Reply(texts("没有找到可以加的 #{n}。", n=number))
+            return Reply(texts("没有找到可以加的 {n}。", n=to.called))
         yes = self._yes(draft, lines, by, texts)
         ticket = await confirming.join_draft(self._tx, yes, ticket, issue, repository)
         return Reply(joined_words(ticket, texts))
@@ -321,9 +324,9 @@ class ChatActs:
                 return ticket
         return None
 
-    async def _own_ticket(self, number: int) -> Ticket | None:
+    async def _own_ticket(self, number: int | None) -> Ticket | None:
         """A ticket that this chat has to do with: nobody reaches others by their numbers."""
-        ticket = await ticket_numbered(self._tx, number)
+        ticket = await ticket_numbered(self._tx, number) if number is not None else None
         return ticket if ticket is not None and await self._is_ours(ticket) else None
 
     async def _is_ours(self, ticket: Ticket) -> bool:

@@ -33,12 +33,16 @@ _HAN = re.compile(r"[\u3400-\u9fff]")
 
 @frozen_dataclass
 class AskedTicket:
-    """A command, with the messages that it means as they stood when it was written."""
+    """A command, with the messages that it means as they stood when it was written.
+
+    `not_left_out`: why those stay that were to be left out; empty where all is as it was wanted.
+    """
 
     message: PendingMessage
     command: TicketCommand
     chosen: ChosenMessages | WindowQuestion
     lines: tuple[FrozenLine, ...]
+    not_left_out: str = ""
 
 
 @frozen_dataclass
@@ -204,5 +208,13 @@ async def _asked(
     if isinstance(chosen, WindowQuestion):
         return AskedTicket(message, command, chosen, ())
     taken = set(chosen.ids)
-    lines = await freeze(tx, snapshot.id, [one for one in said if one.id in taken], texts_for(message.text))
-    return AskedTicket(message, command, chosen, tuple(lines))
+    texts = texts_for(message.text)
+    lines = await freeze(tx, snapshot.id, [one for one in said if one.id in taken], texts)
+    places, why = command.options.leave_out, ""
+    gone = {lines[place - 1].message_id for place in places if lines and place <= len(lines)}
+    if any(place > len(lines) for place in places):
+        why = texts("草稿里只有{n}条。", n=len(lines))
+    elif len(gone) == len(lines):
+        why = texts("至少要留一条；不要了请回复2。") if gone else ""
+    kept = lines if why else [line for line in lines if line.message_id not in gone]
+    return AskedTicket(message, command, chosen, tuple(kept), why)

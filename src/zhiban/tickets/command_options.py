@@ -1,4 +1,4 @@
-"""What may follow the command: 标题：…, 标签：…, 到 owner/repo, 指派 @x, 优先级：高, 说明：…."""
+"""What may follow the command: 标题：…, 标签：…, 到 owner/repo, 指派 @x, 优先级：高, 说明：…, 去掉第3条."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.patterns import lazy_pattern
+from zhiban.tickets.draft_words import LEAVE_OUT, left_out
 from zhiban.tickets.masking import whole_secrets
 from zhiban.tickets.squeezing import simple
 
@@ -31,6 +32,8 @@ _KEY = (
 )
 _SEPARATOR = r"[\s，,。；;]"
 _OPTION = lazy_pattern(rf"(?:^|(?<={_SEPARATOR})){_KEY}[ \t]*", re.IGNORECASE)
+# A clause of its own: what stands in a title or behind a colon is a part of that.
+_LEFT_OUT = lazy_pattern(rf"(?:^|(?<=[，,。；;\n]))[ \t]*{LEAVE_OUT}[ \t]*(?:[，,。；;!！~～\n]|$)", re.IGNORECASE)
 _LIST = re.compile(r"[、,，/\s]+")
 # Loose words that explain, ask or report rather than add something.
 _NO_NOTE = lazy_pattern(
@@ -40,7 +43,8 @@ _NO_NOTE = lazy_pattern(
 
 @frozen_dataclass
 class Options:
-    """`repository`: owner/name or an alias, `assignee`: a name or login without @, `priority`: 1 low … 4 urgent."""
+    """`repository`: owner/name or an alias, `assignee`: a name or login without @, `priority`: 1 low … 4 urgent,
+    `leave_out`: the places of messages that do not belong to it, counted from 1; 0 is the last one."""
 
     title: str = ""
     labels: tuple[str, ...] = ()
@@ -48,6 +52,7 @@ class Options:
     assignee: str = ""
     priority: int = 0
     note: str = ""
+    leave_out: tuple[int, ...] = ()
 
     def at(self, repository: str) -> Options:
         return replace(self, repository=repository)
@@ -60,6 +65,12 @@ def read_options(written: str, plain: str) -> Options | None:
     """The options in what follows a command, None where it says something else. `plain`: the same in simple letters,
     character by character."""
     options = NO_OPTIONS
+    while clause := _LEFT_OUT.search(plain):
+        places = left_out(clause)
+        if places is None:
+            return None
+        options = replace(options, leave_out=(*options.leave_out, *places.places))
+        written, plain = (text[: clause.start()] + text[clause.end() :] for text in (written, plain))
     found = list(_OPTION.finditer(plain))
     loose = written[: found[0].start()] if found else written
     for place, match in enumerate(found):

@@ -7,6 +7,7 @@ import re
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.patterns import lazy_pattern
 from zhiban.tickets.counts import COUNT, count_of
+from zhiban.tickets.naming import NUMBER
 
 LONGEST = 300
 
@@ -37,10 +38,17 @@ class LeaveOut:
 
 @frozen_dataclass
 class JoinTo:
-    """`ticket`: it is said to be a ticket; otherwise it may be an issue, which people write as #12 too."""
+    """`called`: as trackers write it, `#12`, `!12` or `#I2YRAH`. `ticket`: it is said to be a ticket; otherwise it may
+    be an issue, which people write as #12 too."""
 
-    number: int
+    called: str
     ticket: bool
+
+    @property
+    def number(self) -> int | None:
+        """Of the ticket that it may be, None where none is called like this."""
+        number = self.called.removeprefix("#")
+        return int(number) if number.isdecimal() else None
 
 
 @frozen_dataclass
@@ -61,14 +69,17 @@ _RETITLE = lazy_pattern(
     r"(?:为|成|為)?[:：\s]*(?P<title>.+)",
     re.IGNORECASE | re.DOTALL,
 )
-_LEAVE_OUT = lazy_pattern(
-    r"(?:去掉|删掉|刪掉|删除|刪除|去除|不要)第?"
-    rf"(?P<places>(?:最后一?|最後一?|{COUNT})(?:[、,，和 ]+第?{COUNT})*)[条條]{_END}"
-    r"|(?:remove|drop) (?P<english>[0-9]{1,3}(?:[ ,]+[0-9]{1,3})*)"
+_PLACES = rf"第?(?:最后一?|最後一?|{COUNT})(?:[、,，和 ]+第?{COUNT})*[条條]"
+# What is not to be in it, also as a clause of the command itself.
+LEAVE_OUT = (
+    rf"(?:(?:去掉|删掉|刪掉|删除|刪除|去除|除去|除了|跳过|跳過|不要|不含)(?P<places>{_PLACES})"
+    rf"|(?P<before>{_PLACES})(?:不要|不算|除外|去掉|删掉|刪掉)"
+    r"|(?:remove|drop|without) (?P<english>[0-9]{1,3}(?:[ ,]+[0-9]{1,3})*))"
 )
+_LEAVE_OUT = lazy_pattern(rf"{LEAVE_OUT}{_END}", re.IGNORECASE)
 _JOIN = lazy_pattern(
     r"(?:(?:加到|并到|併到|合并到|合併到|追加到)\s*|add (?:it )?to )"
-    rf"(?P<ticket>工单|工單|ticket)?\s*#?\s*(?P<number>[0-9]{{1,9}}){_END}",
+    rf"(?P<ticket>工单|工單|ticket)?\s*(?:#?\s*(?P<number>[0-9]{{1,9}})|(?P<called>[#!]\s?{NUMBER})){_END}",
     re.IGNORECASE,
 )
 _UNDO = lazy_pattern(
@@ -96,17 +107,20 @@ def parse_word(text: str) -> DraftWord | None:
         title = " ".join(found["title"].split())
         return Retitle(title) if title else None
     if found := _LEAVE_OUT.fullmatch(said):
-        return _places(found["places"] or found["english"])
+        return left_out(found)
     if found := _JOIN.fullmatch(said):
-        return JoinTo(int(found["number"]), ticket=bool(found["ticket"]))
+        called = f"#{int(found['number'])}" if found["number"] else "".join(found["called"].split()).upper()
+        return JoinTo(called, ticket=bool(found["ticket"]))
     if found := _UNDO.fullmatch(said):
         return Undo(int(found["number"]) if found["number"] else None)
     return None
 
 
-def _places(written: str) -> LeaveOut | None:
+def left_out(found: re.Match[str]) -> LeaveOut | None:
+    """What a match of LEAVE_OUT means, None where it is no place."""
     places = []
-    for part in re.split(r"[、,，和 第]+", written):
+    written = found["places"] or found["before"] or found["english"]
+    for part in re.split(r"[、,，和 第]+", written.rstrip("条條")):
         if not part:
             continue
         count = 0 if part[0] == "最" else count_of(part)

@@ -16,6 +16,7 @@ from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.text import clean
 from zhiban.knowledge.tokenizer import terms
 from zhiban.ports import Issue, IssueComment, TrackerUser
+from zhiban.tickets.naming import reference
 
 BODY_CHARACTERS = 60_000
 SEARCH_MILLISECONDS = 500
@@ -152,6 +153,20 @@ async def issue_numbered(tx: Transaction, repository_id: int, number: int, *, lo
         repository=repository_id,
         number=number,
     )
+
+
+async def issue_called(tx: Transaction, repository_id: int, called: str) -> IssueRow | None:
+    """By what people write: `#12`, `!12`, or `#I2YRAH` where an issue has no number."""
+    written = called[1:]
+    if called[0] == "#" and written.isdecimal():
+        return await issue_numbered(tx, repository_id, int(written))
+    found = await tx.objects(
+        IssueRow,
+        f"select {_COLUMNS} from issue where repository_id = %(repository)s and url ilike %(end)s",
+        repository=repository_id,
+        end=f"%/{written}",
+    )
+    return next((row for row in found if reference(row.number, row.url).upper() == called), None)
 
 
 async def label_called(tx: Transaction, repository_id: int, name: str) -> str | None:

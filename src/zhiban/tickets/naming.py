@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+# How they write it, without the sign before it.
+NUMBER = r"(?:[0-9]{1,9}|I[0-9A-Z]{4,8})"
+
 # The last part of an address under one of these names what lies there.
 _NAMED = re.compile(r"/(issues|work_items|pulls?|merge_requests)/([A-Za-z0-9]{1,20})/?\Z")
 
