@@ -116,6 +116,10 @@ async def test_how_we_behave_in_a_group_is_for_whoever_manages_inboxes(site: Sit
     assert (saved.status, "已保存" in saved.text, "22:00-08:00" in saved.text) == (200, True, True)
     assert "每人3张，全群20张，不问就开" in saved.text
     assert "没有变化" in (await agent.post(f"/conversations/{id_}/group", form)).text
+    bound = await agent.post(f"/conversations/{id_}/group", {**form, "files": "bound"})
+    assert bound.text.count("绑定了账号的成员和群管理") == 4  # what is set, and the choice of three
+    assert '<option value="bound" selected>' in bound.text
+    await agent.post(f"/conversations/{id_}/group", form)
     for wrong in (
         {"answers": "always"},
         {"quiet_from": "25:00", "quiet_to": "26:00"},

@@ -153,6 +153,26 @@ async def test_a_member_writes_as_themselves_until_they_say_otherwise(group: Bou
     assert [one["reason"] for one in await group.stand.facts("member_login_ended")] == ["unbound"]
 
 
+async def test_a_group_may_listen_to_bound_members_only(group: Bound) -> None:
+    chat = group.chat
+    await chat.behaves(files="bound", replies="bound", changes="bound")
+    refused = await chat.asks("lu", "以上2条开工单")
+    assert "绑定账号" in refused
+    assert "绑定账号" in await chat.asks("lu", "还没绑定", reply_to=group.card_id)
+    assert "绑定账号" in await chat.asks("lu", "关闭", reply_to=group.card_id)
+    assert await chat.rows("select 1 from ticket_draft") == []
+    assert "工单草稿" in await chat.asks("liang", "以上2条开工单")  # an admin
+    await group.binds()
+    assert "工单草稿" in await chat.asks("lu", "以上2条开工单")
+    assert "已评论" in await group.writes("我自己说的")
+    assert "绑定账号" in await chat.asks("bei", "我也说一句", reply_to=group.card_id)  # one's account is one's own
+    await chat.behaves(files="bound", replies="nobody")
+    assert "已解绑" in await chat.asks("lu", "@值班助手 解绑账号", mentions_us=True)
+    assert "绑定账号" in await chat.asks("lu", "确认")  # bound no more
+    await group.asks_for_code("lu")  # binding is what lets them file
+    assert await chat.rows("select 1 from ticket") == []
+
+
 async def test_what_is_recalled_goes_under_whatever_account_it_stands_there(group: Bound) -> None:
     """Everybody's reaction is their own there; one that two asked us for goes with the last of them."""
     entry, chat = group.entry, group.chat

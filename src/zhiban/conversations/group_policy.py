@@ -57,6 +57,10 @@ def is_within(hours: Span, now: datetime, zone: ZoneInfo) -> bool:
     return start <= minute < end if start < end else minute >= start or minute < end
 
 
+# Each may what those behind it may: everybody, who bound their account at the tracker, the group's admins.
+Who = Literal["all", "bound", "admins", "nobody"]
+
+
 class GroupPolicy(BaseModel):
     """What is set for one group. Who has set nothing has these defaults."""
 
@@ -66,12 +70,12 @@ class GroupPolicy(BaseModel):
     read_only: bool = False  # nothing is ever sent
     quiet: Quiet = None  # the hours in which only what names us is answered
     timezone: str = "Asia/Shanghai"
-    files: Literal["all", "admins", "nobody"] = "all"  # who may open tickets by a command
+    files: Who = "all"  # who may open tickets by a command
     files_at_once: bool = False  # a command makes a ticket without asking back; for ten minutes it can be undone
     files_per_member: Annotated[int, Field(ge=1, le=100)] = 5  # tickets in a day
     files_per_group: Annotated[int, Field(ge=1, le=1000)] = 50
-    replies: Literal["all", "admins", "nobody"] = "all"  # who may comment on an issue by quoting its message
-    changes: Literal["all", "admins", "nobody"] = "admins"  # who may close, open again, label and assign so
+    replies: Who = "all"  # who may comment on an issue by quoting its message
+    changes: Who = "admins"  # who may close, open again, label and assign so
     replies_per_member: Annotated[int, Field(ge=1, le=1000)] = 30  # of both, in a day
     replies_per_group: Annotated[int, Field(ge=1, le=10000)] = 300
     news_cards: bool = True  # news of issues are cards with a link, where the channel has them; otherwise texts

@@ -24,7 +24,12 @@ GROUP_ANSWERS = {
     "mentioned": mark("被@时回答"),
     "sure": mark("有把握就回答"),
 }
-GROUP_FILES = {"all": mark("所有成员"), "admins": mark("群主和管理员"), "nobody": mark("不可以")}
+GROUP_FILES = {
+    "all": mark("所有成员"),
+    "bound": mark("绑定了账号的成员和群管理"),
+    "admins": mark("群主和管理员"),
+    "nobody": mark("不可以"),
+}
 GROUP_SIGNATURES = {"real": mark("群里的名字"), "alias": mark("代号"), "anonymous": mark("匿名")}
 GROUP_NEWS = {  # what a group hears of a repository
     "all": mark("都说"),

@@ -141,6 +141,8 @@ class CardActs:
             raise _Declined(texts("这个群没有开放引用卡片来操作议题。"))
         # Whoever writes under their own account is let by the tracker, or not.
         own = changes and (await self._login(repository, message) is not None or await self._is_theirs(issue, message))
+        if who == "bound" and not (_is_admin(member) or own or await self._login(repository, message) is not None):
+            raise _Declined(texts("这个群要先绑定自己的账号才能操作议题：请@我说“绑定账号”。"))
         if who == "admins" and not (_is_admin(member) or own):
             raise _Declined(
                 texts("这个群只有群管理和提出的人可以这样改议题。")

@@ -123,7 +123,7 @@ class ChatActs:
         await drafts.note_preview(self._tx, draft_id, message_id)
 
     async def _login(self, asked: AskedLogin, texts: Texts) -> str:
-        if self._policy.replies == "nobody":
+        if self._policy.replies == "nobody" and self._policy.files != "bound":
             return texts("这个群没有开放引用卡片来操作议题。")
         message = asked.message
         member = Replier(
@@ -208,8 +208,12 @@ class ChatActs:
         policy, sender = self._policy, sender_of(self._snapshot, message)
         if policy.files == "nobody":
             return texts("这个群没有开放用命令开工单。")
-        if policy.files == "admins" and not await self._is_admin(message):
-            return texts("这个群只有群管理可以开工单。")
+        if policy.files in ("bound", "admins") and not await self._is_admin(message):
+            if policy.files == "admins":
+                return texts("这个群只有群管理可以开工单。")
+            linked = [row.connection_id for row in await repositories_of(self._tx, self._snapshot.id)]
+            if not await logins.is_bound(self._tx, sender, linked):
+                return texts("这个群要先绑定自己的账号才能开工单：请@我说“绑定账号”。")
         since = self._now - DAY
         if await drafts.filed_since(self._tx, self._snapshot.id, sender, since=since) >= policy.files_per_member:
             return texts("您今天已经开了{n}张工单，请明天再来，或请群管理帮忙。", n=policy.files_per_member)

@@ -5,6 +5,7 @@ A row is asked for in a chat, gets its code, and becomes bound or ends. Secrets 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -113,6 +114,12 @@ async def same_account(tx: Transaction, login_id: int) -> int:
 async def accounts_of(tx: Transaction, contact_id: int) -> list[MemberLogin]:
     """The accounts under which a member writes, one at a tracker."""
     return await _rows(tx, "contact_id = %(m)s and state = 'bound' order by id", m=contact_id)
+
+
+async def is_bound(tx: Transaction, contact_id: int, connection_ids: Sequence[int]) -> bool:
+    """Whether a member writes under their own account at one of these trackers, or at any where none is named."""
+    bound_at = {one.connection_id for one in await accounts_of(tx, contact_id)}
+    return bool(bound_at.intersection(connection_ids) if connection_ids else bound_at)
 
 
 async def stale(tx: Transaction, *, now: datetime) -> list[MemberLogin]:

@@ -163,7 +163,9 @@ def help_line(group: ConversationSnapshot, english: bool) -> str:
     policy = group.group.policy if group.group is not None else GroupPolicy()
     lines = [] if policy.files == "nobody" else [_TICKETS[english]]
     if policy.replies != "nobody":
-        lines += [_CARDS[english], _LOGINS[english]]
+        lines.append(_CARDS[english])
+    if policy.replies != "nobody" or policy.files == "bound":
+        lines.append(_LOGINS[english])
     if policy.files != "nobody":
         lines.append(_REPOSITORIES[english])
     return "\n· ".join(lines)
