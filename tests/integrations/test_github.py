@@ -11,7 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from tests.ports.tracker_stands import NAME, GitHubStand, app_keys, github_stand
+from tests.ports.tracker_stands import NAME, FreeBudgets, GitHubStand, app_keys, github_stand
 
 from zhiban import bootstrap
 from zhiban.integrations.forges import client
@@ -19,7 +19,7 @@ from zhiban.integrations.github import news, parts
 from zhiban.integrations.github.hooks import read, verified
 from zhiban.integrations.wecom.tokens import MemoryTokens
 from zhiban.kit.breaker import LocalBreakers
-from zhiban.kit.clock import SystemClock
+from zhiban.kit.clock import SetClock, SystemClock
 from zhiban.kit.errors import Misconfigured
 from zhiban.kit.http import Http
 from zhiban.ports import (
@@ -28,6 +28,7 @@ from zhiban.ports import (
     InvalidWebhook,
     IssueChange,
     IssueDraft,
+    Tracker,
     TrackerRefused,
     TryLater,
     UnusableValues,
@@ -189,6 +190,32 @@ async def test_what_is_only_for_now_says_how_long(
         with pytest.raises(TryLater):
             await stand.tracker.issue(NAME, 1)
         assert len(stand.github.calls) == asked
+
+
+async def test_of_an_hour_github_gets_five_hundred_writes_and_would_take_no_more(stand: GitHubStand) -> None:
+    clock = SetClock(datetime(2026, 11, 27, 6, tzinfo=UTC))
+    github, breakers = stand.github, LocalBreakers(now=lambda: clock.now().timestamp())
+    github.now = clock.now
+    stand.github.opens(stand.repo, "chen", "一")
+    ours, careless = (stand.tracker_with(one, clock) for one in (breakers, FreeBudgets()))
+
+    async def comments(tracker: Tracker) -> None:
+        await tracker.comment(CommentDraft(str(uuid4()), NAME, 1, "还在"))
+
+    for _ in range(500):
+        await comments(ours)
+        clock.advance(timedelta(seconds=1))
+    asked = len(github.calls)
+    with pytest.raises(TryLater) as raised:
+        await comments(ours)
+    assert (raised.value.unknown, 3600 - 502 < raised.value.after <= 3600 - 500) == (False, True)
+    assert len(github.calls) == asked  # it is not even asked
+    with pytest.raises(TryLater) as raised:
+        await comments(careless)  # a client that does not count
+    assert raised.value.code == 403
+    assert len(stand.repo.entries[1].comments) == 500
+    clock.advance(timedelta(seconds=3601 - 500))
+    await comments(ours)
 
 
 async def test_what_github_takes_after_we_hung_up_is_found_and_not_written_twice(

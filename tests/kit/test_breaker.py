@@ -162,3 +162,6 @@ async def test_a_budget_allows_one_call_in_its_time() -> None:
     assert await breakers.spend("other", every=60) == 0
     clock[0] = 60
     assert await breakers.spend("pull", every=60) == 0
+    assert [await breakers.spend("write", every=60, times=2) for _ in range(3)] == [0, 0, 60]
+    clock[0] = 120
+    assert await breakers.spend("write", every=60, times=2) == 0

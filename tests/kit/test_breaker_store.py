@@ -162,3 +162,19 @@ async def test_a_budget_is_one_for_all_processes(processes: list[Process], works
     assert max(got) == 60
     clock.advance(timedelta(seconds=60))
     assert await spend(processes[1]) == 0
+
+
+async def test_a_budget_of_several_calls_is_theirs_in_any_span_of_its_time(
+    processes: list[Process], workspace: int, clock: SetClock
+) -> None:
+    async def spend(process: Process) -> bool:
+        return await process.store.of(workspace, "7/").spend("write", every=60, times=3) == 0
+
+    assert await spend(processes[0])
+    clock.advance(timedelta(seconds=50))
+    got = await asyncio.gather(*(spend(process) for process in processes * 3))
+    # Of two that reach for one call at once, one may have to come again.
+    assert sum(got) + sum([await spend(processes[0]) for _ in range(3)]) == 2
+    clock.advance(timedelta(seconds=10))
+    assert [await spend(processes[1]) for _ in range(2)] == [True, False]
+    assert await processes[0].store.of(workspace, "7/").spend("write", every=60, times=3) == 50

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from zhiban import bootstrap
 from zhiban.integrations.wecom.tokens import MemoryTokens
 from zhiban.kit.breaker import LocalBreakers
-from zhiban.kit.clock import SystemClock
+from zhiban.kit.clock import Clock, SystemClock
 from zhiban.kit.http import Http
-from zhiban.ports import Repository, Tracker, TryLater, Webhook
+from zhiban.ports import Breakers, Repository, Tracker, TryLater, Webhook
 from zhiban.testing import tracker as memory
 from zhiban.testing.forge import Forge, Repo
 from zhiban.testing.gitea import GiteaSimulator
@@ -35,9 +35,9 @@ WEBHOOK_SECRET = "whsec_YSBzZWNyZXQgZm9yIHRlc3RzIG9ubHkuLi4="
 
 
 class FreeBudgets(LocalBreakers):
-    """Without the second between two writes, which has a test of its own."""
+    """Without limits of our own, which have tests of their own."""
 
-    async def spend(self, key: str, *, every: float) -> float:
+    async def spend(self, key: str, *, every: float, times: int = 1) -> float:
         return 0.0
 
 
@@ -212,6 +212,8 @@ class GiteeStand(ForgeStand):
 
 
 class GitHubStand(ForgeStand):
+    tracker_with: Callable[[Breakers, Clock], Tracker]
+
     def __init__(self, github: GitHubSimulator, repo: Repo, tracker: Tracker, app: AppIdentity | None) -> None:
         super().__init__(github, repo, tracker)
         self.github = github
@@ -250,8 +252,13 @@ async def github_stand(*, app: bool) -> AsyncIterator[GitHubStand]:
         else:
             secrets["token"] = github.token("zhiban-user", repo)
         build = bootstrap.TRACKERS["github"].build
-        tracker = build(http, SystemClock(), config, secrets, MemoryTokens(), FreeBudgets())
-        yield GitHubStand(github, repo, tracker, identity)
+
+        def tracker_with(breakers: Breakers, clock: Clock) -> Tracker:
+            return build(http, clock, config, secrets, MemoryTokens(), breakers)
+
+        stand = GitHubStand(github, repo, tracker_with(FreeBudgets(), SystemClock()), identity)
+        stand.tracker_with = tracker_with
+        yield stand
 
 
 @asynccontextmanager

@@ -152,7 +152,7 @@ class LocalBreakers:
         self._chance = chance
         self._circuits: dict[str, Circuit] = {}
         self._refused: dict[str, int] = {}
-        self._spent: dict[str, float] = {}
+        self._spent: dict[str, list[float]] = {}
 
     async def admit(self, key: str, pauses: Pauses) -> bool:
         """Return when the call may be made, and whether it is the probe. Raises Paused."""
@@ -200,11 +200,12 @@ class LocalBreakers:
         else:
             self._circuits[key] = circuit
 
-    async def spend(self, key: str, *, every: float) -> float:
-        """Take the one call that a budget allows in `every` seconds. Returns 0, or the seconds until there is one."""
+    async def spend(self, key: str, *, every: float, times: int = 1) -> float:
+        """Take one of the `times` calls that a budget allows in any `every` seconds. Returns 0, or the seconds until there
+        is one."""
         now = self._now()
-        left = self._spent.get(key, now) - now
-        if left > 0:
-            return left
-        self._spent[key] = now + every
+        taken = [until for until in self._spent.get(key, ()) if until > now]
+        if len(taken) >= times:
+            return min(taken) - now
+        self._spent[key] = [*taken, now + every]
         return 0.0

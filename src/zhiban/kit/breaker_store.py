@@ -60,8 +60,12 @@ _WRITE = """
 update circuit set state = %(state)s, openings = %(openings)s, until = to_timestamp(%(until)s), pause = %(pause)s,
   reason = %(reason)s, changed_at = %(now)s where key = %(key)s"""
 
+# A row for each call that is allowed at a time; those that are there are used again before there are more.
 _SPEND = """
-insert into call_budget as b (workspace_id, key, next_at) values (%(workspace)s, %(key)s, %(following)s)
+insert into call_budget as b (workspace_id, key, next_at)
+select %(workspace)s, k.key, %(following)s
+from unnest(%(keys)s::text[]) with ordinality as k (key, n) left join call_budget c on c.key = k.key
+where c.next_at is null or c.next_at <= %(now)s order by c.next_at is null, k.n limit 1
 on conflict (workspace_id, key) do update set next_at = excluded.next_at where b.next_at <= %(now)s returning 1"""
 
 _PAUSED = "select key, until, reason from circuit where state <> 'closed' order by key limit 100"
@@ -165,14 +169,16 @@ class BreakerStore:
         if circuit is not None and circuit.phase is Phase.HALF_OPEN:
             await self._change(name, abandoned)
 
-    async def spend(self, name: Name, *, every: float) -> float:
-        """Take the one call that a budget allows in `every` seconds. Returns 0, or the seconds until there is one."""
+    async def spend(self, name: Name, *, every: float, times: int = 1) -> float:
+        """Take one of the `times` calls that a budget allows in any `every` seconds. Returns 0, or the seconds until there
+        is one."""
         now = self._clock.now()
+        keys = [name[1], *(f"{name[1]}#{n}" for n in range(2, times + 1))]
         async with self._database.transaction(name[0]) as tx:
             following = now + timedelta(seconds=every)
-            if await tx.value(_SPEND, workspace=name[0], key=name[1], now=now, following=following):
+            if await tx.value(_SPEND, workspace=name[0], keys=keys, now=now, following=following):
                 return 0.0
-            next_at = await tx.value("select next_at from call_budget where key = %(key)s", key=name[1])
+            next_at = await tx.value("select min(next_at) from call_budget where key = any(%(keys)s)", keys=keys)
         return max(float((next_at - now).total_seconds()), 0.1)
 
     def _comeback(self, name: Name, circuit: Circuit, pauses: Pauses) -> float:
@@ -296,9 +302,10 @@ class SharedBreakers:
         """A call ended without telling anything, because nobody waits for it any more."""
         await self._store.abandoned(self._name(key))
 
-    async def spend(self, key: str, *, every: float) -> float:
-        """Take the one call that a budget allows in `every` seconds. Returns 0, or the seconds until there is one."""
-        return await self._store.spend(self._name(key), every=every)
+    async def spend(self, key: str, *, every: float, times: int = 1) -> float:
+        """Take one of the `times` calls that a budget allows in any `every` seconds. Returns 0, or the seconds until there
+        is one."""
+        return await self._store.spend(self._name(key), every=every, times=times)
 
     def _name(self, key: str) -> Name:
         return self._workspace_id, self._prefix + key

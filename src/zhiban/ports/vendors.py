@@ -125,8 +125,9 @@ class Breakers(Protocol):
         """The call ended without telling anything, because nobody waits for it any more."""
         ...
 
-    async def spend(self, key: str, *, every: float) -> float:
-        """Take the one call that a budget allows in `every` seconds. Returns 0, or the seconds until there is one."""
+    async def spend(self, key: str, *, every: float, times: int = 1) -> float:
+        """Take one of the `times` calls that a budget allows in any `every` seconds. Returns 0, or the seconds until there
+        is one."""
         ...
 
 

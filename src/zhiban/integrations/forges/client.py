@@ -20,6 +20,7 @@ TIMEOUT: Final = 20.0
 PAGES: Final = 100  # of a hundred entries; a list is never followed further
 WRITE_EVERY: Final = 1.0  # seconds between two writes
 WRITE: Final = "write"
+HOUR: Final = 3600.0
 CALL: Final = "call"
 PAUSES: Final = Pauses(first=LEAST_PAUSE, longest=LONGEST_PAUSE, spread=2.0)
 SHORT_WAIT: Final = 2.0
@@ -32,6 +33,7 @@ class ForgeClient:
 
     vendor = ""
     size = "per_page"  # how a forge calls the number of entries on a page
+    writes_an_hour: int | None = None  # where a forge counts them
 
     def __init__(self, http: Http, clock: Clock, base: str, breakers: Breakers, account: str = "") -> None:
         """`account`: the login under which it calls where that is not the connection's own; forges count by account."""
@@ -60,7 +62,7 @@ class ForgeClient:
             here, given = found[1].removeprefix(self._base), {}
 
     async def write(self, method: Method, path: str, body: Body, *, as_app: bool = False) -> Any:
-        """Write, at most once a second for all processes together. Raises as `get`; TryLater says whether it may have
+        """Write, as often as all processes together may. Raises as `get`; TryLater says whether it may have
         been carried out."""
         await self._spend()
         answer = await self._call(method, path, body=body, as_app=as_app)
@@ -73,6 +75,11 @@ class ForgeClient:
             left = await self._breakers.spend(self._writes, every=WRITE_EVERY)
         if left > 0:
             raise TryLater(f"Writes to {self.vendor} are a second apart.", after=left)
+        if self.writes_an_hour is None:
+            return
+        left = await self._breakers.spend(f"{self._writes}/hour", every=HOUR, times=self.writes_an_hour)
+        if left > 0:
+            raise TryLater(f"{self.vendor} takes no more writes in this hour.", after=left)
 
     async def _call(
         self,

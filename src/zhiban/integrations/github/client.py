@@ -21,6 +21,8 @@ class GitHubClient(ForgeClient):
     """One connection's way to the API. `as_app` calls speak as the app, all others as its installation or the token."""
 
     vendor = "GitHub"
+    # https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#about-secondary-rate-limits
+    writes_an_hour = 500
 
     def __init__(
         self, http: Http, clock: Clock, config: GitHubConfig, tokens: TokenStore, breakers: Breakers, account: str = ""

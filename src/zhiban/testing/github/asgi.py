@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from starlette.applications import Starlette
@@ -16,6 +16,7 @@ from zhiban.testing.github.refusals import GitHubRefusal, invalid, mishap, objec
 from zhiban.testing.github.registering import GitHubAppPages, convert
 from zhiban.testing.github.simulator import (
     WRITES_A_MINUTE,
+    WRITES_AN_HOUR,
     AppIdentity,
     GitHubGrant,
     GitHubSimulator,
@@ -78,11 +79,12 @@ class _Api(ForgeApi):
         await mishap(fault)
 
     def _count_write(self) -> None:
-        """More than 80 writes a minute, or a burst, hit the secondary limit."""
-        now = datetime.now(UTC)
+        """More than 80 writes a minute or 500 an hour hit the secondary limit."""
+        now = self._github.now()
         written = self._github.written
-        written[:] = [one for one in written if now - one < timedelta(minutes=1)]
-        if len(written) >= WRITES_A_MINUTE:
+        written[:] = [one for one in written if now - one < timedelta(hours=1)]
+        lately = [one for one in written if now - one < timedelta(minutes=1)]
+        if len(lately) >= WRITES_A_MINUTE or len(written) >= WRITES_AN_HOUR:
             raise secondary(60)
         written.append(now)
 

@@ -16,6 +16,7 @@ from zhiban.testing.github.registering import Registration
 __all__ = ["Account", "Comment", "FaultKind", "ForgeEntry", "Repo", "stamp"]
 
 WRITES_A_MINUTE = 80
+WRITES_AN_HOUR = 500
 BODY_CHARACTERS = 65_536
 TITLE_CHARACTERS = 256
 
