@@ -3,19 +3,22 @@ commands in the middle of it, each answered with a draft.
 
 Needs the gateway that `make setup` fetches. Prints how long after a message was said it was stored, beside the floor:
 how long the gateway alone takes to hand over as many, measured in the same run; and how long after a command its
-group read the draft.
+group read the draft. Exits with 1 where a message was lost or out of order, or a command was answered late or never.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import itertools
+import math
 import os
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -38,6 +41,8 @@ from zhiban.postgres.supervisor import BundledPostgres
 LI, WANG = "wxid_li", "wxid_wang"
 COMMANDS = 2  # a second, in all groups together
 FIRST_COMMAND = 2.0  # seconds after which something was said everywhere
+PATIENCE = 1000.0  # milliseconds within which 95 of 100 commands are to be answered
+STORED_WITHIN = 120.0  # seconds after the last message was said
 
 
 def _late(text: str, at: float) -> float:
@@ -95,18 +100,38 @@ async def _commands(gateway: gateways.Gateway, rooms: list[str], seconds: float)
     ]
 
 
-async def _flood(app: App, workspace_id: int, gateway: gateways.Gateway, rooms: list[str], rate: int, n: int) -> None:
+def failures(numbers: Mapping[int, Sequence[int]], wanted: int, answered: Sequence[float | None]) -> list[str]:
+    """What is wrong with a run: the numbers of the messages stored for each group, as they were stored; the
+    milliseconds until each command was answered, None for one that was not."""
+    found = []
+    every = sorted(number for one in numbers.values() for number in one)
+    if every != list(range(wanted)):
+        found.append(f"{wanted - len(set(every))} of {wanted} messages lost, {len(every) - len(set(every))} doubled")
+    if any(list(one) != sorted(one) for one in numbers.values()):
+        found.append("messages out of order")
+    times = sorted(math.inf if one is None else one for one in answered)
+    if not times or times[int(len(times) * 0.95)] > PATIENCE:
+        found.append(f"not 95 of 100 commands were answered within {PATIENCE:.0f} ms")
+    return found
+
+
+async def _flood(
+    app: App, workspace_id: int, gateway: gateways.Gateway, rooms: list[str], rate: int, n: int
+) -> list[str]:
     began = time.perf_counter()
     cpu = sum(os.times()[:2])
     talking = asyncio.create_task(gateway.play("flood", n=n, rooms=rooms, talker=LI, rate=rate))
     answered = await _commands(gateway, rooms, n / rate)
     await talking
     stored = 0
-    async with asyncio.timeout(120):
-        while stored < n:
-            async with app.database.transaction(workspace_id) as tx:
-                stored = int(await tx.value("select count(*) from message where direction = 'in' and text like 'm %'"))
-            await asyncio.sleep(0.1)
+    with contextlib.suppress(TimeoutError):  # what is missing then is lost
+        async with asyncio.timeout(STORED_WITHIN):
+            while stored < n:
+                async with app.database.transaction(workspace_id) as tx:
+                    stored = int(
+                        await tx.value("select count(*) from message where direction = 'in' and text like 'm %'")
+                    )
+                await asyncio.sleep(0.1)
     took = time.perf_counter() - began
     async with app.database.transaction(workspace_id) as tx:
         rows = await tx.rows(
@@ -122,15 +147,16 @@ async def _flood(app: App, workspace_id: int, gateway: gateways.Gateway, rooms: 
     print(
         f"late: p50 {statistics.median(late):.0f} ms, p99 {late[int(len(late) * 0.99)]:.0f} ms, most {late[-1]:.0f} ms"
     )
-    times = sorted(one for one in answered if one is not None)
-    print(f"commands: {len(times)} of {len(answered)} answered", end="")
+    times = sorted(math.inf if one is None else one for one in answered)
+    print(f"commands: {sum(map(math.isfinite, times))} of {len(times)} answered", end="")
     print(
         f", p50 {statistics.median(times):.0f} ms, p95 {times[int(len(times) * 0.95)]:.0f} ms, most {times[-1]:.0f} ms"
     )
     print(f"processor: {(sum(os.times()[:2]) - cpu) / n * 1000:.2f} ms of ours for each message")
+    return failures(numbers, n, answered)
 
 
-async def main(rate: int, seconds: int, groups: int) -> None:
+async def main(rate: int, seconds: int, groups: int) -> list[str]:
     gateway = gateways.fresh()
     with tempfile.TemporaryDirectory(prefix="zhiban-bench-") as folder:
         postgres = BundledPostgres(Path(folder) / "postgres")
@@ -157,7 +183,7 @@ async def main(rate: int, seconds: int, groups: int) -> None:
                     await asyncio.sleep(0.1)
                     async with app.database.transaction(workspace_id) as tx:
                         state = str(await tx.value("select state from gateway_state"))
-                await _flood(app, workspace_id, gateway, rooms, rate, rate * seconds)
+                return await _flood(app, workspace_id, gateway, rooms, rate, rate * seconds)
         finally:
             await postgres.stop()
 
@@ -168,4 +194,6 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--groups", type=int, default=50)
     chosen = parser.parse_args()
-    asyncio.run(main(chosen.rate, chosen.seconds, chosen.groups))
+    wrong = asyncio.run(main(chosen.rate, chosen.seconds, chosen.groups))
+    print("\n".join(f"FAILED: {one}" for one in wrong) or "passed")
+    sys.exit(1 if wrong else 0)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from zhiban.postgres.provisioning import DatabaseUrls
 ROOT = Path(__file__).resolve().parents[2]
 LI = "wxid_lihua"
 ROOM = "r1@chatroom"
+TICK = 1.0  # seconds to which moments of facts are written
 
 
 def settings_for(folder: Path) -> Settings:
@@ -207,10 +209,18 @@ async def test_a_cut_in_the_middle_of_a_flood_loses_nothing_but_what_it_says(
         await found.gateway.says(LI, "n 600 end", to=gateways.BOT)
         await found.eventually("select exists (select from message where text = 'n 600 end')")
         numbers = [int(text.split()[1]) for text in await found.texts()]
+        said = {int(text.split()[1]): float(text.split()[2]) / 1000 for text in (await found.texts())[:-1]}
         (gap,) = await found.facts("gateway_gap_noted")
-        assert gap["since"] <= gap["until"]
+    since, until = (datetime.fromisoformat(gap[end]).timestamp() for end in ("since", "until"))
     assert numbers == sorted(set(numbers))
-    assert 0 in numbers
+    assert numbers[0] == 0
+    assert numbers[-1] == 600
+    missing = sorted(set(range(600)) - set(numbers))
+    if missing:
+        assert missing == list(range(missing[0], missing[-1] + 1))  # one cut
+        # What was said right before and right behind the cut tells when the rest was.
+        assert since <= said[missing[0] - 1] + TICK
+        assert said.get(missing[-1] + 1, until) - TICK <= until
 
 
 async def test_a_gateway_that_somebody_else_listens_to_is_tried_again(urls: DatabaseUrls, tmp_path: Path) -> None:
