@@ -27,6 +27,18 @@ class MemberLabelsChanged(Event):
     removed: tuple[int, ...] = ()
 
 
+class MemberBlocked(Event):
+    """Somebody with whom there is no conversation was blocked; of others `ConversationMuted` tells."""
+
+    contact_id: int
+
+
+class MemberUnblocked(Event):
+    """The same, not any more."""
+
+    contact_id: int
+
+
 class ContactsMerged(Event):
     """Two contacts were one person: `merged_id` stands for `contact_id` from now on, who has the labels of both."""
 

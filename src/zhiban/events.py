@@ -50,7 +50,9 @@ from zhiban.event_contacts import (
     ContactFieldRemoved,
     ContactLabelsChanged,
     ContactsMerged,
+    MemberBlocked,
     MemberLabelsChanged,
+    MemberUnblocked,
 )
 from zhiban.event_data import ClockDoubted, DataExported, DataForgotten, FileDownloaded, RetentionChanged
 from zhiban.event_desk import (
@@ -168,7 +170,7 @@ __all__ += ["ConversationEvent", "Event", "MessageFact", "StatusChanged", "decod
 __all__ += ["ArticleChanged", "ArticlesRemoved", "EvidenceRecorded", "PhrasingAdded", "PhrasingApproved"]
 __all__ += ["ImportDecided", "ImportRequested", "PhrasingRejected", "PhrasingRemoved", "SourcesImported"]
 __all__ += ["ContactEdited", "ContactFieldAdded", "ContactFieldRemoved", "ContactLabelsChanged", "ContactsMerged"]
-__all__ += ["MemberLabelsChanged"]
+__all__ += ["MemberBlocked", "MemberLabelsChanged", "MemberUnblocked"]
 __all__ += [
     "ArticleVersionRemoved",
     "KnowledgeBaseAdded",

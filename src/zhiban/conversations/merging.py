@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from zhiban.conversations import transitions
 from zhiban.conversations.changes import ChangeContact
 from zhiban.conversations.contact_labels import unite_labels
 from zhiban.conversations.message_search import FoundConversation, conversations
+from zhiban.conversations.models import ConversationState
 from zhiban.conversations.transitions import Planned
 from zhiban.events import Actor
 from zhiban.kit.db import Transaction
@@ -64,6 +66,12 @@ async def conversations_with(tx: Transaction, access: Access, contact_id: int) -
     return [found[id_] for id_ in ids]
 
 
+def check_sees_all(access: Access, states: Sequence[ConversationState], *inboxes: int) -> None:
+    """Raises NotAllowed where some of these conversations, or `inboxes`, are kept from the agent."""
+    if any(not access.sees(inbox_id) for inbox_id in (*inboxes, *(state.inbox_id for state in states))):
+        raise NotAllowed("This contact has also written to inboxes that you do not see.")
+
+
 async def merge_contacts(
     tx: Transaction, access: Access, base_id: int, other_id: int, *, by: Actor, now: datetime
 ) -> int:
@@ -79,8 +87,7 @@ async def merge_contacts(
     await merge_into(tx, base_id, other_id, by=by, now=now)
     states = await transitions.lock_many(tx, await tx.values(_THEIRS, contact=other_id))
     in_groups: list[int] = await tx.values(_GROUPS_OF, contact=other_id)
-    if any(not access.sees(inbox_id) for inbox_id in (*in_groups, *(state.inbox_id for state in states))):
-        raise NotAllowed("This contact has also written to inboxes that you do not see.")
+    check_sees_all(access, states, *in_groups)
     await transitions.apply_many(tx, [Planned(state, ChangeContact(base_id), by) for state in states], now=now)
     moved = "update contact_follow set contact_id = %(base)s where contact_id = %(other)s"
     await tx.run(moved, base=base_id, other=other_id)

@@ -49,6 +49,7 @@ class ThreadHead:
     labels: list[int]
     native_state: str | None = None  # who holds the session in the vendor's own view
     contact_name: str = ""  # as they call themselves; `name` may be what colleagues call them
+    muted: bool = False  # what is written there calls nobody
 
 
 @frozen_dataclass
@@ -120,7 +121,7 @@ select c.id, c.kind, coalesce(nullif(p.remark, ''), nullif(p.name, ''), nullif(c
   c.inbox_id, i.kind as channel, i.name as inbox_name, c.status, c.assignee_id, a.name as assignee_name,
   c.team_id, t.name as team_name, c.snoozed_until, c.handoff_reason, c.waiting_since, c.last_incoming_at,
   c.replies_used, c.priority, c.labels, c.native_state,
-  coalesce(p.name, '') as contact_name
+  coalesce(p.name, '') as contact_name, c.muted_at is not null as muted
 from conversation c
 join inbox i on i.id = c.inbox_id
 left join contact p on p.id = c.contact_id

@@ -30,11 +30,13 @@ from zhiban.conversations.models import Author, ConversationState, Priority, Sta
 from zhiban.conversations.outbox import QueuedMessage, allowance_of, enqueue, enqueue_session_transfer, key_for, reword
 from zhiban.conversations.queries import last_resolution
 from zhiban.conversations.transitions import Applied, Planned
-from zhiban.events import DIRECT, TIMER, Actor, Cause, ConversationResolved
+from zhiban.events import DIRECT, TIMER, Actor, Cause, ConversationResolved, MemberBlocked, MemberUnblocked
+from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
 from zhiban.kit.errors import Conflict
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 from zhiban.kit.i18n import mark
+from zhiban.people.contact_card import lock_contact
 from zhiban.people.contacts import set_blocked
 from zhiban.people.permissions import check_may_answer
 from zhiban.people.teams import team_hours
@@ -198,26 +200,45 @@ async def set_priority(
 
 
 async def block(tx: Transaction, conversation_id: int, *, by: Actor, now: datetime, cause: Cause = DIRECT) -> None:
-    """What this contact writes, wherever they write, is kept and calls nobody; their conversations are resolved."""
-    await _mute_all(tx, conversation_id, blocked=True, by=by, now=now, cause=cause)
+    """What this contact writes, wherever they write, is kept and calls nobody; their conversations are resolved.
+
+    Raises Conflict in a group: what its members say to each other is not one contact's.
+    """
+    state = await transitions.lock(tx, conversation_id)
+    if state.contact_id is None:
+        raise Conflict(mark("A group cannot be blocked; block one of its members on their page."))
+    await set_contact_blocked(tx, state.contact_id, blocked=True, by=by, now=now, cause=cause)
 
 
 async def unblock(tx: Transaction, conversation_id: int, *, by: Actor, now: datetime) -> None:
     """What this contact writes calls somebody again. The status of their conversations stays."""
-    await _mute_all(tx, conversation_id, blocked=False, by=by, now=now)
-
-
-async def _mute_all(
-    tx: Transaction, conversation_id: int, *, blocked: bool, by: Actor, now: datetime, cause: Cause = DIRECT
-) -> None:
     state = await transitions.lock(tx, conversation_id)
-    states = [state]
-    if state.contact_id is not None:
-        await set_blocked(tx, state.contact_id, blocked=blocked, now=now)
-        ids = await tx.values("select id from conversation where contact_id = %(id)s", id=state.contact_id)
-        states = await transitions.lock_many(tx, ids)
+    if state.contact_id is None:
+        await transitions.apply_to(tx, state, Unmute(), actor=by, now=now)
+    else:
+        await set_contact_blocked(tx, state.contact_id, blocked=False, by=by, now=now)
+
+
+async def set_contact_blocked(
+    tx: Transaction, contact_id: int, *, blocked: bool, by: Actor, now: datetime, cause: Cause = DIRECT
+) -> list[ConversationState]:
+    """Block a contact, or not any more, with all conversations with them, which are returned as they were before.
+
+    Raises NotFound for one that is not there, or was merged.
+    """
+    theirs = "select id from conversation where contact_id = %(contact)s order by id"
+    # Conversations before contacts, as everybody locks them. Once the contact is locked none can begin.
+    await transitions.lock_many(tx, await tx.values(theirs, contact=contact_id))
+    card = await lock_contact(tx, contact_id)
+    states = await transitions.lock_many(tx, await tx.values(theirs, contact=contact_id))
+    if card.blocked != blocked:
+        await set_blocked(tx, contact_id, blocked=blocked, now=now)
+        if not states:
+            fact = MemberBlocked if blocked else MemberUnblocked
+            await event_log.append(tx, fact(actor=by, at=now, cause=cause, contact_id=contact_id))
     change = Mute() if blocked else Unmute()
     await transitions.apply_many(tx, [Planned(one, change, by) for one in states], now=now, cause=cause)
+    return states
 
 
 async def resolve(

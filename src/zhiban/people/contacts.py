@@ -114,6 +114,12 @@ async def set_blocked(tx: Transaction, contact_id: int, *, blocked: bool, now: d
     )
 
 
+async def blocked_since(tx: Transaction, contact_id: int) -> datetime | None:
+    """When a contact was blocked; None: they are not."""
+    found: datetime | None = await tx.value("select blocked_at from contact where id = %(id)s", id=contact_id)
+    return found
+
+
 async def nameless_contacts(tx: Transaction, kind: str, account: str, *, limit: int) -> list[str]:
     """The ids at a vendor of those whose profile nobody has asked for yet, newest first."""
     return await tx.values(

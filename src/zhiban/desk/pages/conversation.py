@@ -22,6 +22,7 @@ from zhiban.desk.pages import (
     action_files,
     attachments,
     attributes,
+    blocking,
     command,
     contact,
     draft_files,
@@ -81,6 +82,7 @@ def install(app: FastAPI, settings: DeskSettings) -> None:
     add_routes(app, command.router)
     add_routes(app, view_pages.router)
     add_routes(app, contact.router)
+    add_routes(app, blocking.router)
     add_routes(app, transcript.router)
     add_routes(app, ticket_drafts.router)
     add_routes(app, notification_pages.router)

@@ -40,6 +40,8 @@ function verbs() {
     ...all("#menu-flows .opt").map((one) => [named(words.flow, one), one, "messages", ""]),
     ...all("#menu-labels .opt").map((one) => [named(on(one) ? words.unlabel : words.label, one), one, "tag", "Alt G"]),
     ...all("#menu-transcript .opt").map((one) => [`${saying(document.querySelector("#menu-transcript summary"))}：${saying(one)}`, one, "download", ""]),
+    ...all("#menu-block summary").map((one) => [saying(one), askToBlock, "user-off", ""]),
+    ...all("#unblock").map((one) => [saying(one), one, "user", ""]),
     ...all("#menu-priority .opt:not([aria-current])").map((one) => [named(words.priority, one), one, "flag", ""]),
   ];
 }
@@ -55,6 +57,18 @@ function snoozeAt(value = "") {
     if (!value) return;
     field.value = value;
     field.form.requestSubmit();
+  });
+}
+
+// What asks before it acts is asked here too: its menu opens, in the drawer where the side is one.
+function askToBlock() {
+  setTimeout(() => {
+    const menu = document.getElementById("menu-block");
+    if (!menu) return;
+    if (!menu.offsetParent) document.documentElement.dataset.drawer = "side";
+    menu.open = true;
+    menu.scrollIntoView({ block: "nearest" });
+    menu.querySelector("form button").focus();
   });
 }
 
