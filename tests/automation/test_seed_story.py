@@ -26,6 +26,7 @@ from zhiban.conversations import bulk, queries, replies, service, surveys, trans
 from zhiban.conversations import changes as c
 from zhiban.conversations.ingest import ingest
 from zhiban.conversations.models import ConversationState, Status
+from zhiban.conversations.seen import SeenMessage, WroteMeanwhile
 from zhiban.conversations.survey_links import SurveyLinks
 from zhiban.events import SYSTEM, Actor, ConversationAssigned, ConversationResolved, SurveyRated
 from zhiban.kit.clock import SetClock
@@ -214,8 +215,8 @@ async def _somebody_waits(desk: Desk) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_reply_that_races_the_resolution_is_never_left_with_the_old_assignee(desk: Desk) -> None:
-    """Whichever commits first: the contact's words are kept, and they wait for whoever is there."""
+async def test_words_that_come_after_the_resolution_began_wait_for_whoever_is_there(desk: Desk) -> None:
+    """The resolution commits first: the contact's words are kept, and never left with the old assignee."""
     async with desk.database.transaction(desk.workspace_id) as tx:
         state = await desk.handed_over(tx, "wm1")
 
@@ -234,6 +235,31 @@ async def test_a_reply_that_races_the_resolution_is_never_left_with_the_old_assi
         assert back.waiting_since is not None
         assert await credit_of(tx, state.id) == [("agent", desk.lin)]
         assert len(await rule_queries.runs_about(tx, state.id)) == 1
+
+
+async def test_words_that_came_before_the_resolution_and_were_not_seen_are_not_resolved_away(desk: Desk) -> None:
+    """The contact's words commit first: whoever resolves is told of them, and resolves once they have read them."""
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        state = await desk.handed_over(tx, "wm1")
+        last = await tx.value("select max(id) from message where conversation_id = %(id)s", id=state.id)
+    by, later = Actor("agent", desk.lin), NOON + timedelta(seconds=1)
+
+    async def resolves(seen: int) -> bool:
+        async with desk.database.transaction(desk.workspace_id) as tx:
+            return await service.resolve(tx, state.id, by=by, now=later, seen=SeenMessage(seen))
+
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        await desk.writes(tx, "wm1", "等一下", at=later)
+        racing = asyncio.create_task(resolves(last))
+        await _somebody_waits(desk)
+    with pytest.raises(WroteMeanwhile):
+        await racing
+    async with desk.database.transaction(desk.workspace_id) as tx:
+        there = await desk.state(tx, "wm1")
+        assert (there.status, there.assignee_id) == (Status.OPEN, desk.lin)
+        assert await credit_of(tx, state.id) == []
+        newest = await tx.value("select max(id) from message where conversation_id = %(id)s", id=state.id)
+    assert await resolves(newest)
 
 
 async def test_two_who_resolve_at_once_make_one_credit_and_one_run(desk: Desk) -> None:

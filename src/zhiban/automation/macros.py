@@ -20,6 +20,8 @@ from zhiban.automation.macro_definition import MacroDefinition, load_macro
 from zhiban.conversations import transitions
 from zhiban.conversations.changes import NoteMacro
 from zhiban.conversations.facts import conversation_facts
+from zhiban.conversations.models import Status
+from zhiban.conversations.seen import Seen, check_heard
 from zhiban.events import Actor, Cause, MacroAdded, MacroApplied, MacroChanged, MacroRemoved
 from zhiban.kit import event_log
 from zhiban.kit.db import Transaction
@@ -196,13 +198,15 @@ async def run_macro(
     limits_of: Callable[[str], Limits],
     key: str,
     now: datetime,
+    seen: Seen | None = None,
 ) -> tuple[Outcome, ...] | None:
     """Do what the macro says, all of it or nothing: whoever calls rolls back when this raises.
 
     The same `key` acts once, an empty one each time; None when it has acted already. Raises MacroFailed, BadDefinition,
-    NotFound.
+    NotFound, and WroteMeanwhile where it would resolve what the contact wrote after what was `seen`.
     """
     definition = load_macro(macro.actions)
+    before = await transitions.lock(tx, conversation_id)
     found = await conversation_facts(tx, conversation_id)
     if found is None:
         raise NotFound("There is no such conversation.")
@@ -229,6 +233,8 @@ async def run_macro(
             now=now,
         )
         outcomes.append(await _do(action, context))
+    if (await transitions.lock(tx, conversation_id)).status is Status.RESOLVED:
+        await check_heard(tx, before, seen)
     return tuple(outcomes)
 
 

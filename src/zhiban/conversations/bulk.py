@@ -12,9 +12,10 @@ from datetime import datetime
 
 from zhiban.conversations import transitions
 from zhiban.conversations.access import visible
-from zhiban.conversations.changes import Assign, Change, Open, UndoResolve
+from zhiban.conversations.changes import Assign, Change, Open, Resolve, UndoResolve
 from zhiban.conversations.models import ConversationState, Status
 from zhiban.conversations.queries import last_resolutions
+from zhiban.conversations.seen import SeenActivity, WroteMeanwhile, check_heard, stamp_of
 from zhiban.conversations.service import before_resolution
 from zhiban.conversations.transitions import Planned
 from zhiban.events import Actor, Cause
@@ -57,6 +58,30 @@ async def change_many(
     """Do these changes to each of them, one after the other. Raises NotAllowed."""
     states, refused = await _to_change(tx, access, ids)
     return await _apply(tx, access, {state.id: (state, changes) for state in states}, refused, now=now)
+
+
+async def resolve_many(
+    tx: Transaction, access: Access, ids: Sequence[int], *, seen: Mapping[int, SeenActivity], now: datetime
+) -> BulkResult:
+    """Done, but for those whose contact wrote after what the list showed of them (`seen`). Raises NotAllowed."""
+    states, refused = await _to_change(tx, access, ids)
+    planned: dict[int, tuple[ConversationState, tuple[Change, ...]]] = {}
+    for state in states:
+        try:
+            await check_heard(tx, state, seen.get(state.id))
+        except WroteMeanwhile as error:
+            refused[state.id] = error.sentence
+        else:
+            planned[state.id] = state, (Resolve("agent"),)
+    return await _apply(tx, access, planned, refused, now=now)
+
+
+async def stamps_of(tx: Transaction, ids: Sequence[int]) -> dict[int, int]:
+    """When something happened last in these conversations, see `seen.stamp_of`."""
+    rows = await tx.rows(
+        "select id, last_activity_at from conversation where id = any(%(ids)s::bigint[])", ids=list(ids)
+    )
+    return {id_: stamp_of(at) for id_, at in rows}
 
 
 async def assign_many(tx: Transaction, access: Access, ids: Sequence[int], *, to: int, now: datetime) -> BulkResult:

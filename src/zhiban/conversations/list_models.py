@@ -9,6 +9,7 @@ from enum import StrEnum
 from urllib.parse import urlencode
 
 from zhiban.conversations.labels import Label
+from zhiban.conversations.seen import stamp_of
 from zhiban.kit.frozen_dataclass import frozen_dataclass
 
 ROWS = 25
@@ -100,6 +101,11 @@ class ConversationRow:
     last_author: str | None
     draft: str | None
     labels: list[int]
+
+    @property
+    def stamp(self) -> int:
+        """What the list showed of it, for `seen.SeenActivity`."""
+        return stamp_of(self.last_activity_at)
 
 
 @frozen_dataclass

@@ -371,6 +371,18 @@ async def answered_since(tx: Transaction, conversation_id: int, seen: int, *, by
     )
 
 
+async def wrote_since(tx: Transaction, conversation_id: int, seen: int) -> bool:
+    """Whether the contact wrote after this message."""
+    return bool(
+        await tx.value(
+            "select exists(select from message where conversation_id = %(id)s and id > %(seen)s "
+            "and direction = 'in' and author = 'contact' and recalled_at is null)",
+            id=conversation_id,
+            seen=seen,
+        )
+    )
+
+
 async def agent_names(tx: Transaction, inbox_id: int) -> tuple[AgentName, ...]:
     """Agents who may be given a conversation of this inbox by hand, or be mentioned in one."""
     return tuple(

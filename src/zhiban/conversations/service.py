@@ -29,6 +29,7 @@ from zhiban.conversations.labels import still_there
 from zhiban.conversations.models import Author, ConversationState, Priority, Status
 from zhiban.conversations.outbox import QueuedMessage, allowance_of, enqueue, enqueue_session_transfer, key_for, reword
 from zhiban.conversations.queries import last_resolution
+from zhiban.conversations.seen import Seen, check_heard
 from zhiban.conversations.transitions import Applied, Planned
 from zhiban.events import DIRECT, TIMER, Actor, Cause, ConversationResolved, MemberBlocked, MemberUnblocked
 from zhiban.kit import event_log
@@ -242,13 +243,22 @@ async def set_contact_blocked(
 
 
 async def resolve(
-    tx: Transaction, conversation_id: int, *, by: Actor, now: datetime, reason: str = "", cause: Cause = DIRECT
+    tx: Transaction,
+    conversation_id: int,
+    *,
+    by: Actor,
+    now: datetime,
+    reason: str = "",
+    seen: Seen | None = None,
+    cause: Cause = DIRECT,
 ) -> bool:
     """Done. What the inbox's policy says to the contact is sent when it cannot be taken back any more.
 
-    False when it was resolved already.
+    False when it was resolved already. Raises WroteMeanwhile where the contact wrote after what was `seen`.
     """
-    applied = await transitions.apply(tx, conversation_id, Resolve(reason), actor=by, now=now, cause=cause)
+    state = await transitions.lock(tx, conversation_id)
+    await check_heard(tx, state, seen)
+    applied = await transitions.apply_to(tx, state, Resolve(reason), actor=by, now=now, cause=cause)
     return applied.changed
 
 

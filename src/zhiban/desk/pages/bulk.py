@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import field
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -14,20 +15,29 @@ from zhiban.automation.macros import MacroFailed
 from zhiban.conversations import bulk, lists
 from zhiban.conversations.access import visible
 from zhiban.conversations.assignment import overload
-from zhiban.conversations.bulk import AT_ONCE, BulkResult, assign_many, change_many, check_few, undo_many
+from zhiban.conversations.bulk import (
+    AT_ONCE,
+    BulkResult,
+    assign_many,
+    change_many,
+    check_few,
+    resolve_many,
+    stamps_of,
+    undo_many,
+)
 from zhiban.conversations.changes import (
     Assign,
     AssignTeam,
     Change,
     ChangeLabels,
     Open,
-    Resolve,
     ReturnToAssistant,
     SetPriority,
     Snooze,
 )
 from zhiban.conversations.labels import access_label, labels
 from zhiban.conversations.models import Priority
+from zhiban.conversations.seen import SeenActivity, WroteMeanwhile
 from zhiban.desk.request import CurrentRequest, DeskRequest
 from zhiban.desk.snooze_menu import snooze_times, snooze_until
 from zhiban.kit.db import Transaction
@@ -70,7 +80,8 @@ async def matching(desk: CurrentRequest) -> Response:
     """The ids of everything in this list, so that what is done is done to what was there when it was selected."""
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         found = await lists.matching(tx, desk.access, limit=bulk.MOST + 1, **await desk.list_asked(tx))
-    return JSONResponse({"ids": found[: bulk.MOST], "more": len(found) > bulk.MOST})
+        seen = await stamps_of(tx, found[: bulk.MOST])
+    return JSONResponse({"ids": found[: bulk.MOST], "more": len(found) > bulk.MOST, "seen": seen})
 
 
 @router.post("/desk/bulk")
@@ -81,8 +92,11 @@ async def act(
     to: Annotated[str, Form(max_length=64)] = "",
     at: Annotated[str, Form(max_length=40)] = "",
     key: Annotated[str, Form(max_length=64)] = "",
+    seen: Annotated[str, Form(max_length=40_000)] = "",
 ) -> Response:
     """Do one thing to all that are selected. Tells how many were changed, and why others were not.
+
+    `seen`: for each of them when something happened last, as the list showed it (`id:stamp,…`).
 
     `at`: a date and time in the workspace's zone to snooze until, in place of one that the menu offers.
     """
@@ -90,18 +104,32 @@ async def act(
     chosen = list(dict.fromkeys(int(one) for one in ids.split(",") if one.isdecimal() and len(one) < 19))
     check_few(chosen, MOST_BY_MACRO if do == "macro" else bulk.MOST)
     if do == "macro":
-        words, result = await _run_macro(desk, chosen, to, key)
+        words, result = await _run_macro(desk, chosen, to, key, _seen(seen))
     else:
-        words, result = await _change(desk, chosen, _Wish.read(desk, do, to, at))
+        words, result = await _change(desk, chosen, _Wish.read(desk, do, to, at, _seen(seen)))
     refused = result.refused
+    unheard = [id_ for id_, why in refused.items() if why == WroteMeanwhile.SENTENCE]
+    async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
+        told = await stamps_of(tx, unheard)
     undo = {"resolve": "undo-resolve", "snooze": "reopen"}.get(do)
     return JSONResponse(
         {
             "words": words.replace("{n}", str(len(result.changed))) + _rest(desk, result, of=len(chosen)),
             "refused": sorted(refused),
+            "seen": told,
             "undo": {"do": undo, "ids": ",".join(map(str, result.changed))} if undo and result.changed else None,
         }
     )
+
+
+def _seen(text: str) -> dict[int, SeenActivity]:
+    found: dict[int, SeenActivity] = {}
+    for one in text.split(","):
+        id_, _, stamp = one.partition(":")
+        activity = SeenActivity.parse(stamp)
+        if id_.isdecimal() and activity is not None:
+            found[int(id_)] = activity
+    return found
 
 
 @frozen_dataclass
@@ -113,13 +141,14 @@ class _Wish:
     now: datetime
     until: datetime | None = None
     own_time: bool = False
+    seen: Mapping[int, SeenActivity] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, desk: DeskRequest, do: str, to: str, at: str) -> _Wish:
+    def read(cls, desk: DeskRequest, do: str, to: str, at: str, seen: Mapping[int, SeenActivity]) -> _Wish:
         """Raises Conflict when the time to snooze until is none, has passed, or lies too far ahead."""
         now = desk.auth.clock.now()
         if do != "snooze":
-            return cls(do, to, now)
+            return cls(do, to, now, seen=seen)
         return cls(do, to, now, snooze_until(to, at, now=now, zone=desk.texts.zone), own_time=not to)
 
 
@@ -179,7 +208,7 @@ def _of_status(desk: DeskRequest, wish: _Wish) -> tuple[str, Chunk] | None:
     texts, now = desk.texts, wish.now
     match wish.do:
         case "resolve":
-            return texts("已解决{n}个"), _changing(desk, Resolve("agent"), now)
+            return texts("已解决{n}个"), lambda tx, ids: resolve_many(tx, desk.access, ids, seen=wish.seen, now=now)
         case "undo-resolve":
             return texts("已撤销{n}个"), lambda tx, ids: undo_many(tx, desk.access, ids, now=now)
         case "reopen":
@@ -216,15 +245,17 @@ async def _of_description(desk: DeskRequest, tx: Transaction, wish: _Wish) -> tu
     raise Conflict("There is no such action.")
 
 
-async def _run_macro(desk: DeskRequest, ids: Sequence[int], to: str, key: str) -> tuple[str, BulkResult]:
+async def _run_macro(
+    desk: DeskRequest, ids: Sequence[int], to: str, key: str, seen: Mapping[int, SeenActivity]
+) -> tuple[str, BulkResult]:
     """Let a macro act on each, in a transaction of its own: all of it or nothing, whatever becomes of the others."""
     texts, agent = desk.texts, desk.agent
     async with desk.auth.database.page_transaction(agent.workspace_id) as tx:
         macro = await macros.access_macro(tx, int(to) if to.isdecimal() else 0, agent_id=agent.id)
-        seen = await visible(tx, desk.access, ids)
+        visible_ids = await visible(tx, desk.access, ids)
     changed: list[int] = []
-    refused = {id_: bulk.GONE for id_ in ids if id_ not in seen}
-    for id_ in (one for one in ids if one in seen):
+    refused = {id_: bulk.GONE for id_ in ids if id_ not in visible_ids}
+    for id_ in (one for one in ids if one in visible_ids):
         try:
             async with desk.auth.database.page_transaction(agent.workspace_id) as tx:
                 await macros.run_macro(
@@ -235,6 +266,7 @@ async def _run_macro(desk: DeskRequest, ids: Sequence[int], to: str, key: str) -
                     limits_of=desk.settings.limits_of,
                     key=key,
                     now=desk.auth.clock.now(),
+                    seen=seen.get(id_),
                 )
         except MacroFailed as error:
             refused[id_] = texts("第{n}个动作：{why}", n=error.position + 1, why=texts.error(error.sentence))

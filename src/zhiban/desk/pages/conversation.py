@@ -17,6 +17,7 @@ from zhiban.conversations.drafts import Mode, save_draft
 from zhiban.conversations.labels import access_label, labels
 from zhiban.conversations.list_models import ROWS
 from zhiban.conversations.models import Priority
+from zhiban.conversations.seen import SeenMessage
 from zhiban.desk.first_steps import first_steps
 from zhiban.desk.pages import (
     action_files,
@@ -229,12 +230,15 @@ async def mark_read(desk: CurrentRequest, conversation_id: int, message_id: Anno
 
 
 @router.post("/conversations/{conversation_id}/resolve")
-async def resolve(desk: CurrentRequest, conversation_id: int) -> Response:
-    """Done; the next waiting conversation of this queue opens in its place."""
+async def resolve(
+    desk: CurrentRequest, conversation_id: int, seen: Annotated[int | None, Form(ge=0, lt=1 << 63)] = None
+) -> Response:
+    """Done; the next waiting conversation of this queue opens in its place. `seen`: the last message read before."""
     now = desk.auth.clock.now()
     async with desk.auth.database.page_transaction(desk.agent.workspace_id) as tx:
         await access_conversation_to_answer(tx, desk.access, conversation_id)
-        await service.resolve(tx, conversation_id, by=desk.actor(), now=now, reason="agent")
+        read = None if seen is None else SeenMessage(seen)
+        await service.resolve(tx, conversation_id, by=desk.actor(), now=now, reason="agent", seen=read)
     undo = f"/conversations/{conversation_id}/undo-resolve"
     return await desk.next(conversation_id, Toast(desk.texts("已解决"), undo))
 

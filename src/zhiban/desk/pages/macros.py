@@ -15,6 +15,7 @@ from zhiban.automation.macros import MacroFailed, MacroRow
 from zhiban.automation.wording import RuleWording
 from zhiban.conversations.access import access_conversation_to_answer, visible
 from zhiban.conversations.queries import contact_names, head
+from zhiban.conversations.seen import SeenMessage
 from zhiban.desk import rule_form, rule_labels
 from zhiban.desk.editor_page import ACTION_FILES, EditorFiles, EditorPage
 from zhiban.desk.request import CurrentRequest, Toast
@@ -199,9 +200,16 @@ async def remove(request: Request, agent: CurrentAgent, macro_id: int) -> Respon
 
 @router.post("/conversations/{conversation_id}/macros/{macro_id}")
 async def run(
-    desk: CurrentRequest, conversation_id: int, macro_id: int, key: Annotated[str, Form(max_length=64)]
+    desk: CurrentRequest,
+    conversation_id: int,
+    macro_id: int,
+    key: Annotated[str, Form(max_length=64)],
+    seen: Annotated[int | None, Form(ge=0, lt=1 << 63)] = None,
 ) -> Response:
-    """Let it act on the open conversation; where that is resolved then, the next one opens in its place."""
+    """Let it act on the open conversation; where that is resolved then, the next one opens in its place.
+
+    `seen`: the last message read before; nothing is done where the macro resolves what the contact wrote after it.
+    """
     agent, texts = desk.agent, desk.texts
     async with desk.auth.database.page_transaction(agent.workspace_id) as tx:
         before = await access_conversation_to_answer(tx, desk.access, conversation_id)
@@ -215,6 +223,7 @@ async def run(
                 limits_of=desk.settings.limits_of,
                 key=key,
                 now=desk.auth.clock.now(),
+                seen=None if seen is None else SeenMessage(seen),
             )
         except MacroFailed as error:
             raise Conflict(

@@ -8,6 +8,7 @@ let where = ""; // the list that they were chosen in
 let last = 0; // chosen by hand, where a range begins
 let matching = null; // { ids, more }: everything in this list, once asked for
 let busy = false;
+const told = new Map(); // what a refusal said of those that were left out: once more does it
 
 const list = () => document.getElementById("list");
 const boxes = () => [...document.querySelectorAll("#rows li > input[type=checkbox]")];
@@ -78,6 +79,13 @@ function range(to, on) {
   last = to;
 }
 
+// When something happened last in these, as their rows show it, or did when all were chosen.
+function seen(ids) {
+  const rows = new Map(boxes().map((box) => [box.value, Number(box.dataset.seen)]));
+  return ids.split(",").map((id) => [id, Math.max(rows.get(id) ?? matching?.seen?.[id] ?? 0, told.get(id) ?? 0)])
+    .filter((one) => one[1]).map((one) => one.join(":")).join(",");
+}
+
 function none() {
   chosen.clear();
   if (list()) delete list().dataset.picking;
@@ -114,16 +122,16 @@ async function act(what, to, ids, { at = "", why = null } = {}) {
   try {
     const answer = await fetch("/desk/bulk", {
       method: "POST",
-      body: new URLSearchParams({ do: what, to, ids, key, ...(why && { at }) }),
+      body: new URLSearchParams({ do: what, to, ids, key, seen: seen(ids), ...(why && { at }) }),
       headers: { "HX-Request": "true" },
     });
     const away = answer.headers.get("hx-redirect");
     if (away) return location.assign(away);
     if (!answer.ok) {
       const said = await answer.text();
-      const told = answer.status < 500 && said.length < 300 && !said.startsWith("<") ? said : words.broken;
-      if (why && answer.status === 409) why.textContent = told;
-      else toast(told);
+      const sentence = answer.status < 500 && said.length < 300 && !said.startsWith("<") ? said : words.broken;
+      if (why && answer.status === 409) why.textContent = sentence;
+      else toast(sentence);
       return;
     }
     const done = await answer.json();
@@ -132,6 +140,7 @@ async function act(what, to, ids, { at = "", why = null } = {}) {
     // What could not be changed stays selected, so that one sees which.
     chosen.clear();
     for (const id of done.refused) chosen.add(id);
+    for (const [id, at] of Object.entries(done.seen)) told.set(id, at);
     show();
     refreshList(true);
   } catch {

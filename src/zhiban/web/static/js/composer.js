@@ -289,7 +289,19 @@ export function send() {
   post(node, id, mode, text, key, { files, quote: mode === "reply" ? quotes.take() : null });
 }
 
+// What may end the conversation says how far it was read: what the contact wrote since is not resolved away.
+const ENDING = /^\/conversations\/\d+\/(resolve|macros\/\d+)$/;
+const ends = (ctx) => ctx?.request?.method === "POST" && ENDING.test(new URL(ctx.request.action, location.origin).pathname);
+
 export function start() {
+  document.addEventListener("htmx:config:request", ({ detail: { ctx } }) => {
+    if (ends(ctx)) ctx.request.body.set("seen", look());
+  });
+  document.addEventListener("htmx:after:request", ({ detail: { ctx } }) => {
+    if (!ends(ctx) || ctx.response?.status !== 409) return;
+    told();
+    refreshThread();
+  });
   document.addEventListener("submit", (event) => {
     if (event.target.id !== "compose") return;
     event.preventDefault();
